@@ -1,0 +1,177 @@
+"""The one description of every step that runs on a device, and the choice of a backend.
+
+A backend is `gpuanom.cpu` (NumPy) or `gpuanom.gpu` (CUDA). Both provide the same steps under the same names; this
+protocol holds their one docstring. Arrays that a step takes and returns live where the backend works, except where
+"host" is said. Every step works on a `CcdStack`: CCDs of one exposure that share a shape.
+
+Parity between backends: *exact* means equal bits; *rounded* means within a tolerance, whose reason is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.errors import DeviceError
+from gpuanom.records import (
+    Array,
+    Background,
+    Ccd,
+    CcdStack,
+    Gradients,
+    OrientationHistograms,
+    Sources,
+)
+from gpuanom.settings import Settings
+
+Record = TypeVar("Record")
+
+
+class Backend(Protocol):
+    """The steps from pixels to histograms and divergences."""
+
+    name: str
+
+    def group_size(self, ny: int, nx: int) -> int:
+        """How many CCDs of ny x nx pixels a stack may hold in the memory at hand; at least 1."""
+        ...
+
+    def prepare(self, ccds: Sequence[Ccd]) -> CcdStack:
+        """Bring CCDs that share a shape to the device. Parity: exact."""
+        ...
+
+    def background(
+        self, stack: CcdStack, fit_points: npt.NDArray[np.int32], sigma_points: npt.NDArray[np.int32], settings: Settings
+    ) -> Background:
+        """Fit the second-order background and the noise of each CCD (METHOD.md 1).
+
+        Parameters
+        ----------
+        stack : CcdStack
+        fit_points, sigma_points : host ndarray, (n_ccd, n_draws, 2) int32
+            Drawn (y, x), in draw order; the first usable ones up to `background_points` and `sigma_points` count.
+        settings : Settings
+
+        Returns
+        -------
+        Background
+            Parity: rounded, 1e-12 of the median pixel: the order of float64 sums differs.
+        """
+        ...
+
+    def sources(self, stack: CcdStack, background: Background, settings: Settings) -> Sources:
+        """Find the sources and sum their moments (METHOD.md 2, 3, 3b).
+
+        Parity, for equal `background`: positions and counts exact; moments rounded, 1e-12 of the sum of their terms'
+        magnitudes: the order of float64 sums differs.
+        """
+        ...
+
+    def gradients(
+        self, stack: CcdStack, points: npt.NDArray[np.int32], background: Background, settings: Settings
+    ) -> Gradients:
+        """Take the smoothed gradients at the drawn points (METHOD.md 4, eqs. 6 and 7).
+
+        Parameters
+        ----------
+        stack : CcdStack
+        points : host ndarray, (n_ccd, n_draws, 2) int32
+            Drawn (y, x) of the interior, in draw order; the first usable ones up to `gradient_points` count.
+        background : Background
+            Its polynomial's own gradient is taken off for the flat_ variant; unusable CCDs are skipped.
+        settings : Settings
+
+        Returns
+        -------
+        Gradients
+            Parity: rounded, 1e-12 of the patch's largest magnitude; a pure column (row) pattern gives dy (dx) = 0
+            exactly on both.
+        """
+        ...
+
+    def smooth(self, stack: CcdStack, settings: Settings) -> Array:
+        """The mean-filtered CCDs, (n_ccd, ny, nx) float32, NaN where the window leaves the CCD (METHOD.md 4.1).
+
+        Parity: rounded, to one unit in the last place of float32.
+        """
+        ...
+
+    def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
+        """Background-subtracted stamps over their central values, bad pixels 0 (METHOD.md 7).
+
+        Returns
+        -------
+        Array, (n, stamp_size, stamp_size) float32
+            Parity: exact for equal `background`.
+        """
+        ...
+
+    def orientation(self, moments: Array) -> Array:
+        """Orientations of moments (Q20, Q02, Q11), (n, 3) to (n,) radians in (-pi/2, pi/2] (eqs. 4 and 5).
+
+        NaN where there is none. Parity: rounded, 4 units in the last place: atan2 differs between libraries.
+        """
+        ...
+
+    def gradient_orientation(self, dx: Array, dy: Array) -> Array:
+        """Orientations of gradients, (n,) radians in (-pi/2, pi/2], NaN where both are 0 (eq. 8)."""
+        ...
+
+    def histogram(self, orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins: int) -> OrientationHistograms:
+        """Count orientations into one histogram a CCD, turned to focal-plane axes (METHOD.md 5).
+
+        Parameters
+        ----------
+        orientation : Array, (n,) float64
+            Radians; NaN entries are left out.
+        ccd : Array, (n,) int64
+            Index of each orientation's CCD.
+        turns : host ndarray, (n_ccd,) int64
+            `Turn` of each CCD.
+        bins : int
+            Number of bins over (-pi/2, pi/2], right-closed.
+
+        Returns
+        -------
+        OrientationHistograms
+            Parity: counts exact for equal orientations; sums rounded, 1e-12 of n.
+        """
+        ...
+
+    def divergence(self, counts: Array, reference: Array) -> Array:
+        """KL divergence of histograms from their reference, natural logarithm (eq. 1).
+
+        Parameters
+        ----------
+        counts : Array, (n, bins) int64
+        reference : Array, (bins,) float64
+            Normalised; no bin empty in which a histogram has counts.
+
+        Returns
+        -------
+        Array, (n,) float64
+            NaN where a histogram is empty. Parity: rounded, 1e-14.
+        """
+        ...
+
+    def to_host(self, record: Record) -> Record:
+        """The record with its arrays as NumPy arrays: the one copy home, and the one synchronisation."""
+        ...
+
+
+def select(device: str = "auto") -> Backend:
+    """The backend for a device name: ``auto``, ``cpu``, or a GPU's number.
+
+    Raises
+    ------
+    DeviceError
+        When the device cannot be used; the message names the remedy.
+    """
+    from gpuanom.cpu import CpuBackend
+
+    if device in ("auto", "cpu"):
+        return CpuBackend()
+    raise DeviceError(f"device '{device}': this version of gpuanom has no CUDA backend yet (use --device cpu)")

@@ -1,0 +1,235 @@
+"""Every number of the method: default, unit and place in METHOD.md, in one frozen dataclass.
+
+A setting that changes what is measured from the pixels belongs to the *measurement*; one that changes only how stored
+measurements are compared belongs to the *score*. Measurements made with other measurement settings are never mixed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from gpuanom.cameras import CameraRule
+from gpuanom.errors import SettingsError
+from gpuanom.maskclasses import MASK_CLASSES
+
+MEASUREMENT = "measurement"
+SCORE = "score"
+
+
+def _setting(
+    default: Any, help: str, place: str, *, check: Callable[[Any], bool], allowed: str, stage: str = MEASUREMENT, unit: str = ""
+) -> Any:
+    """A dataclass field with what `gpuanom settings`, the checks and the docs need to know of it."""
+    return field(
+        default=default,
+        metadata={"help": help, "place": place, "check": check, "allowed": allowed, "stage": stage, "unit": unit},
+    )
+
+
+def _count(low: int, high: int) -> dict[str, Any]:
+    return {"check": lambda v: low <= v <= high, "allowed": f"a whole number from {low} to {high}"}
+
+
+def _fraction(low: float, high: float) -> dict[str, Any]:
+    return {"check": lambda v: low <= v < high, "allowed": f"a number from {low} to below {high}"}
+
+
+def _positive() -> dict[str, Any]:
+    return {"check": lambda v: math.isfinite(v) and v > 0, "allowed": "a number above 0"}
+
+
+def _even(low: int, high: int) -> dict[str, Any]:
+    return {"check": lambda v: low <= v <= high and v % 2 == 0, "allowed": f"an even number from {low} to {high}"}
+
+
+def _classes() -> dict[str, Any]:
+    return {
+        "check": lambda v: v == ("all",) or all(c in MASK_CLASSES for c in v),
+        "allowed": f"a list of mask classes ({', '.join(MASK_CLASSES)}) or [\"all\"]",
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The numbers of the method (METHOD.md); the defaults are the paper's, or ours where the paper is silent.
+
+    Raises
+    ------
+    SettingsError
+        When a value has the wrong type or is impossible; the message names the setting.
+    """
+
+    seed: int = _setting(1, "seed of the random points", "6", **_count(0, 2**63 - 1))
+    background_points: int = _setting(1000, "points of the background fit, per CCD", "1.1", **_count(100, 1_000_000))
+    clip_fraction: float = _setting(0.1, "share of the points clipped at each end", "1.2", **_fraction(0.0, 0.45))
+    sigma_points: int = _setting(10_000, "points behind sigma, per CCD", "1.4", **_count(100, 1_000_000))
+    minimum_points: int = _setting(100, "a CCD with fewer usable points is unusable", "1.4", **_count(10, 1_000_000))
+    draws: int = _setting(4, "points are drawn at most this many times the wanted number", "6", **_count(1, 16))
+    threshold: float = _setting(4.0, "height of a source", "2", unit="sigma", **_positive())
+    stamp_size: int = _setting(64, "side of a source's stamp", "2", unit="pixel", **_even(16, 64))
+    above_threshold: float = _setting(2.0, "height above which a stamp's pixels are counted", "2", unit="sigma", **_positive())
+    above_pixels: int = _setting(6, "more pixels than this must be above it", "2", unit="pixel", **_count(0, 4096))
+    moment_fraction: float = _setting(0.02, "I0 as a share of the central pixel", "3", **_fraction(0.0, 1.0))
+    isophote_threshold: float = _setting(2.0, "lowest isophote", "3b", unit="sigma", **_positive())
+    isophote_pixels: int = _setting(5, "fewer connected pixels have no isophotal orientation", "3b", unit="pixel", **_count(1, 4096))
+    gradient_points: int = _setting(10_000, "points where the gradient is taken, per CCD", "4.2", **_count(100, 1_000_000))
+    smooth_size: int = _setting(10, "side of the mean filter", "4.1", unit="pixel", **_even(2, 64))
+    gradient_reach: int = _setting(5, "largest distance of the derivative sums", "4.2", unit="pixel", **_count(1, 32))
+    bins: int = _setting(18, "bins of an orientation histogram over 180 degrees", "5", **_count(2, 360))
+    mask: bool = _setting(True, "use quality planes", "6", check=lambda v: True, allowed="true or false")
+    mask_background: tuple[str, ...] = _setting(("all",), "mask classes that are bad for background and sigma", "6", **_classes())
+    mask_sources: tuple[str, ...] = _setting(
+        ("bad", "no_value", "cosmic_ray"), "mask classes that are bad for sources and moments", "6", **_classes()
+    )
+    mask_gradients: tuple[str, ...] = _setting(("bad", "no_value"), "mask classes that are bad for gradients", "6", **_classes())
+    versions: str = _setting(
+        "newest",
+        "several processing versions of one exposure: the newest taken, or all kept apart",
+        "-",
+        check=lambda v: v in ("newest", "apart"),
+        allowed='"newest" or "apart"',
+        stage=SCORE,
+    )
+    robust_rounds: int = _setting(0, "rounds of the robust reference; 0 is the paper's", "5b", stage=SCORE, **_count(0, 100))
+    robust_fraction: float = _setting(0.1, "share of exposures that a round leaves out", "5b", stage=SCORE, **_fraction(0.0, 0.9))
+    robust_minimum: int = _setting(3, "at least so many exposures stay", "5b", stage=SCORE, **_count(1, 1000))
+    sparse_counts: int = _setting(
+        10, "below this many counts a bin, p comes from simulation", "5b", stage=SCORE, **_count(0, 1000)
+    )
+    simulations: int = _setting(10_000, "simulated histograms behind such a p", "5b", stage=SCORE, **_count(100, 10_000_000))
+    cameras: tuple[CameraRule, ...] = _setting(
+        (), "camera rules beside the built-in ones, tables [cameras.NAME]", "-", check=lambda v: True, allowed="tables"
+    )
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, origin: str = "settings") -> Self:
+        """Settings from a mapping of names to values, unknown names refused.
+
+        Raises
+        ------
+        SettingsError
+            On an unknown name or an impossible value.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                raise SettingsError(f"{origin}: unknown setting '{name}' (`gpuanom settings` lists them)")
+        try:
+            return cls(**{name: _from_toml(name, value) for name, value in values.items()})
+        except SettingsError as error:
+            raise SettingsError(f"{origin}: {error}") from None
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Settings from a TOML file, as `gpuanom settings` prints it.
+
+        Raises
+        ------
+        SettingsError
+            When the file cannot be read, is not TOML, or holds an unknown or impossible setting.
+        """
+        return cls.from_mapping(read_toml(path), origin=str(path))
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some settings changed, checked like any other."""
+        return dataclasses.replace(self, **changes)
+
+    def to_toml(self) -> str:
+        """The settings as TOML, each with its meaning, unit and place in METHOD.md; `from_toml` reads it back."""
+        lines = ["# gpuanom settings; the section numbers are those of docs/method.md"]
+        for f in dataclasses.fields(self):
+            if f.name == "cameras":
+                continue
+            about = f.metadata
+            place = "" if about["place"] == "-" else f", section {about['place']}"
+            unit = f" [{about['unit']}]" if about["unit"] else ""
+            lines.append(f"{f.name} = {_toml_value(getattr(self, f.name))}  # {about['help']}{unit}{place}")
+        for rule in self.cameras:
+            lines += ["", f"[cameras.{json.dumps(rule.name)}]", *rule.to_toml()]
+        return "\n".join(lines) + "\n"
+
+    def measurement(self) -> dict[str, Any]:
+        """The settings that change what is measured from the pixels, as plain values."""
+        return {
+            f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT
+        }
+
+    def fingerprint(self) -> str:
+        """A short hash of `measurement`: equal fingerprints mean measurements that can be compared."""
+        text = json.dumps(self.measurement(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def patch_size(self) -> int:
+        """Side of the raw patch that the fused gradient filter reads, in pixels (METHOD.md 4)."""
+        return self.smooth_size + 2 * self.gradient_reach
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The top-level table of a TOML file.
+
+    Raises
+    ------
+    SettingsError
+        When the file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+
+
+def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """What differs between two `Settings.measurement` mappings, in words; empty when nothing does."""
+    names = sorted(set(ours) | set(theirs))
+    return ", ".join(f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n))
+
+
+def _from_toml(name: str, value: Any) -> Any:
+    if name == "cameras":
+        if isinstance(value, tuple):
+            return value
+        if not isinstance(value, Mapping):
+            raise SettingsError("setting 'cameras' must be tables [cameras.NAME]")
+        return tuple(CameraRule.from_mapping(camera, rule) for camera, rule in sorted(value.items()))
+    return value
+
+
+def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
+    kind = type(f.default)
+    allowed = f.metadata["allowed"]
+    if kind is tuple and isinstance(value, list | tuple):
+        value = tuple(value)
+    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind or not f.metadata["check"](value):
+        raise SettingsError(f"setting '{f.name}' is {value!r} but must be {allowed}")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, CameraRule):
+        return value.to_mapping()
+    return value
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(json.dumps(v) for v in value) + "]"
+    return json.dumps(value)
