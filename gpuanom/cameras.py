@@ -115,7 +115,7 @@ class CameraRule:
 
     @classmethod
     def from_mapping(cls, name: str, mapping: Any) -> Self:
-        """A rule from a table ``[cameras.NAME]`` of the settings file.
+        """Read a rule from a table ``[cameras.NAME]`` of the settings file.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class CameraRule:
         return cls(name=name, **{key: _frozen(value) for key, value in mapping.items()})
 
     def to_mapping(self) -> dict[str, Any]:
-        """The keys that differ from their defaults, as plain values that `from_mapping` reads back."""
+        """Return the keys that differ from their defaults, as plain values that `from_mapping` reads back."""
         return {
             f.name: _plain(f.name, getattr(self, f.name))
             for f in dataclasses.fields(self)
@@ -139,7 +139,7 @@ class CameraRule:
         }
 
     def to_toml(self) -> list[str]:
-        """The lines ``key = value`` of the rule's TOML table."""
+        """Write the lines ``key = value`` of the rule's TOML table."""
         return [f"{key} = {_toml(value)}" for key, value in self.to_mapping().items()]
 
 
