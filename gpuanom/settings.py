@@ -25,7 +25,14 @@ SCORE = "score"
 
 
 def _setting(
-    default: Any, help: str, place: str, *, check: Callable[[Any], bool], allowed: str, stage: str = MEASUREMENT, unit: str = ""
+    default: Any,
+    help: str,
+    place: str,
+    *,
+    check: Callable[[Any], bool],
+    allowed: str,
+    stage: str = MEASUREMENT,
+    unit: str = "",
 ) -> Any:
     """A dataclass field with what `gpuanom settings`, the checks and the docs need to know of it."""
     return field(
@@ -53,7 +60,7 @@ def _even(low: int, high: int) -> dict[str, Any]:
 def _classes() -> dict[str, Any]:
     return {
         "check": lambda v: v == ("all",) or all(c in MASK_CLASSES for c in v),
-        "allowed": f"a list of mask classes ({', '.join(MASK_CLASSES)}) or [\"all\"]",
+        "allowed": f'a list of mask classes ({", ".join(MASK_CLASSES)}) or ["all"]',
     }
 
 
@@ -75,21 +82,31 @@ class Settings:
     draws: int = _setting(4, "points are drawn at most this many times the wanted number", "6", **_count(1, 16))
     threshold: float = _setting(4.0, "height of a source", "2", unit="sigma", **_positive())
     stamp_size: int = _setting(64, "side of a source's stamp", "2", unit="pixel", **_even(16, 64))
-    above_threshold: float = _setting(2.0, "height above which a stamp's pixels are counted", "2", unit="sigma", **_positive())
+    above_threshold: float = _setting(
+        2.0, "height above which a stamp's pixels are counted", "2", unit="sigma", **_positive()
+    )
     above_pixels: int = _setting(6, "more pixels than this must be above it", "2", unit="pixel", **_count(0, 4096))
     moment_fraction: float = _setting(0.02, "I0 as a share of the central pixel", "3", **_fraction(0.0, 1.0))
     isophote_threshold: float = _setting(2.0, "lowest isophote", "3b", unit="sigma", **_positive())
-    isophote_pixels: int = _setting(5, "fewer connected pixels have no isophotal orientation", "3b", unit="pixel", **_count(1, 4096))
-    gradient_points: int = _setting(10_000, "points where the gradient is taken, per CCD", "4.2", **_count(100, 1_000_000))
+    isophote_pixels: int = _setting(
+        5, "fewer connected pixels have no isophotal orientation", "3b", unit="pixel", **_count(1, 4096)
+    )
+    gradient_points: int = _setting(
+        10_000, "points where the gradient is taken, per CCD", "4.2", **_count(100, 1_000_000)
+    )
     smooth_size: int = _setting(10, "side of the mean filter", "4.1", unit="pixel", **_even(2, 64))
     gradient_reach: int = _setting(5, "largest distance of the derivative sums", "4.2", unit="pixel", **_count(1, 32))
     bins: int = _setting(18, "bins of an orientation histogram over 180 degrees", "5", **_count(2, 360))
     mask: bool = _setting(True, "use quality planes", "6", check=lambda v: True, allowed="true or false")
-    mask_background: tuple[str, ...] = _setting(("all",), "mask classes that are bad for background and sigma", "6", **_classes())
+    mask_background: tuple[str, ...] = _setting(
+        ("all",), "mask classes that are bad for background and sigma", "6", **_classes()
+    )
     mask_sources: tuple[str, ...] = _setting(
         ("bad", "no_value", "cosmic_ray"), "mask classes that are bad for sources and moments", "6", **_classes()
     )
-    mask_gradients: tuple[str, ...] = _setting(("bad", "no_value"), "mask classes that are bad for gradients", "6", **_classes())
+    mask_gradients: tuple[str, ...] = _setting(
+        ("bad", "no_value"), "mask classes that are bad for gradients", "6", **_classes()
+    )
     versions: str = _setting(
         "newest",
         "several processing versions of one exposure: the newest taken, or all kept apart",
@@ -98,13 +115,19 @@ class Settings:
         allowed='"newest" or "apart"',
         stage=SCORE,
     )
-    robust_rounds: int = _setting(0, "rounds of the robust reference; 0 is the paper's", "5b", stage=SCORE, **_count(0, 100))
-    robust_fraction: float = _setting(0.1, "share of exposures that a round leaves out", "5b", stage=SCORE, **_fraction(0.0, 0.9))
+    robust_rounds: int = _setting(
+        0, "rounds of the robust reference; 0 is the paper's", "5b", stage=SCORE, **_count(0, 100)
+    )
+    robust_fraction: float = _setting(
+        0.1, "share of exposures that a round leaves out", "5b", stage=SCORE, **_fraction(0.0, 0.9)
+    )
     robust_minimum: int = _setting(3, "at least so many exposures stay", "5b", stage=SCORE, **_count(1, 1000))
     sparse_counts: int = _setting(
         10, "below this many counts a bin, p comes from simulation", "5b", stage=SCORE, **_count(0, 1000)
     )
-    simulations: int = _setting(10_000, "simulated histograms behind such a p", "5b", stage=SCORE, **_count(100, 10_000_000))
+    simulations: int = _setting(
+        10_000, "simulated histograms behind such a p", "5b", stage=SCORE, **_count(100, 10_000_000)
+    )
     cameras: tuple[CameraRule, ...] = _setting(
         (), "camera rules beside the built-in ones, tables [cameras.NAME]", "-", check=lambda v: True, allowed="tables"
     )
@@ -163,7 +186,9 @@ class Settings:
     def measurement(self) -> dict[str, Any]:
         """The settings that change what is measured from the pixels, as plain values."""
         return {
-            f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT
+            f.name: _plain(getattr(self, f.name))
+            for f in dataclasses.fields(self)
+            if f.metadata["stage"] == MEASUREMENT
         }
 
     def fingerprint(self) -> str:
@@ -196,7 +221,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """What differs between two `Settings.measurement` mappings, in words; empty when nothing does."""
     names = sorted(set(ours) | set(theirs))
-    return ", ".join(f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n))
+    return ", ".join(
+        f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n)
+    )
 
 
 def _from_toml(name: str, value: Any) -> Any:

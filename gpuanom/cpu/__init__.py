@@ -1,0 +1,82 @@
+"""The NumPy backend: the twin of every step, a file each. `gpuanom.backend.Backend` says what each does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.cpu import background, divergence, gradients, histogram, orientation, prepare, smooth, sources, stamps
+from gpuanom.records import (
+    Background,
+    Ccd,
+    CcdStack,
+    Doubles,
+    FloatImage,
+    Gradients,
+    Integers,
+    OrientationHistograms,
+    Sources,
+)
+from gpuanom.settings import Settings
+
+Record = TypeVar("Record")
+Points = npt.NDArray[np.int32]
+
+
+class CpuBackend:
+    """Every step in NumPy, one CCD at a time."""
+
+    name = "cpu"
+
+    def group_size(self, ny: int, nx: int) -> int:
+        """One: a CCD at a time stays closest to the cache and needs the least memory."""
+        return 1
+
+    def prepare(self, ccds: Sequence[Ccd]) -> CcdStack:
+        """See `gpuanom.backend.Backend.prepare`."""
+        return prepare.prepare(ccds)
+
+    def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
+        """See `gpuanom.backend.Backend.background`."""
+        return background.background(stack, fit_points, sigma_points, settings)
+
+    def sources(self, stack: CcdStack, background: Background, settings: Settings) -> Sources:
+        """See `gpuanom.backend.Backend.sources`."""
+        return sources.sources(stack, background, settings)
+
+    def gradients(self, stack: CcdStack, points: Points, background: Background, settings: Settings) -> Gradients:
+        """See `gpuanom.backend.Backend.gradients`."""
+        return gradients.gradients(stack, points, background, settings)
+
+    def smooth(self, stack: CcdStack, settings: Settings) -> FloatImage:
+        """See `gpuanom.backend.Backend.smooth`."""
+        return smooth.smooth(stack, settings)
+
+    def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
+        """See `gpuanom.backend.Backend.stamps`."""
+        return stamps.stamps(stack, background, sources, settings)
+
+    def orientation(self, moments: Doubles) -> Doubles:
+        """See `gpuanom.backend.Backend.orientation`."""
+        return orientation.orientation(moments)
+
+    def gradient_orientation(self, dx: Doubles, dy: Doubles) -> Doubles:
+        """See `gpuanom.backend.Backend.gradient_orientation`."""
+        return orientation.gradient_orientation(dx, dy)
+
+    def histogram(
+        self, orientation: Doubles, ccd: Integers, turns: npt.NDArray[np.int64], bins: int
+    ) -> OrientationHistograms:
+        """See `gpuanom.backend.Backend.histogram`."""
+        return histogram.histogram(orientation, ccd, turns, bins)
+
+    def divergence(self, counts: Integers, reference: Doubles) -> Doubles:
+        """See `gpuanom.backend.Backend.divergence`."""
+        return divergence.divergence(counts, reference)
+
+    def to_host(self, record: Record) -> Record:
+        """See `gpuanom.backend.Backend.to_host`; the arrays are there already."""
+        return record

@@ -1,0 +1,24 @@
+"""CCDs as a stack, the NumPy twin of kernels/prepare.cu: nothing to upload, and a single CCD is not copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpuanom.records import Ccd, CcdStack
+
+
+def prepare(ccds: Sequence[Ccd]) -> CcdStack:
+    """See `gpuanom.backend.Backend.prepare`."""
+    saturation = np.array([ccd.saturation for ccd in ccds], dtype=np.float32)
+    if len(ccds) == 1:
+        bad = ccds[0].bad
+        return CcdStack(ccds[0].image[None], None if bad is None else bad[None], saturation)
+    masked = any(ccd.bad is not None for ccd in ccds)
+    blank = np.zeros(ccds[0].image.shape, dtype=np.uint8)
+    return CcdStack(
+        np.stack([ccd.image for ccd in ccds]),
+        np.stack([blank if ccd.bad is None else ccd.bad for ccd in ccds]) if masked else None,
+        saturation,
+    )

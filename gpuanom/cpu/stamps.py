@@ -1,0 +1,24 @@
+"""Normalised stamps for the autoencoder, the NumPy twin of kernels/stamps.cu (METHOD.md 7)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpuanom.cpu.moments import stamp_values
+from gpuanom.records import Background, CcdStack, FloatImage, Sources
+from gpuanom.settings import Settings
+
+
+def stamps(stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
+    """See `gpuanom.backend.Backend.stamps`."""
+    size = settings.stamp_size
+    result = np.empty((sources.y.size, size, size), dtype=np.float32)
+    for i in range(stack.shape[0]):
+        mine = np.flatnonzero(sources.ccd == i)
+        if not mine.size:
+            continue
+        bad = None if stack.bad is None else stack.bad[i]
+        y, x = sources.y[mine], sources.x[mine]
+        v = stamp_values(stack.images[i], bad, True, background.coefficients[i], y, x, size)
+        result[mine] = np.where(np.isfinite(v), v, 0.0) / sources.value[mine][:, None, None]
+    return result
