@@ -1,0 +1,187 @@
+"""Synthetic CCDs with known truth. Everything is seeded; what `make` returns is float32 and read-only.
+
+Light is added to float64 images, from (y, x) that may lie between pixels; angles are METHOD.md's: from +x toward +y.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+Layer = Callable[[np.ndarray], None]
+
+
+def frozen(array, dtype=None):
+    """A read-only copy, C-contiguous."""
+    copy = np.array(array, dtype=dtype, order="C")
+    copy.setflags(write=False)
+    return copy
+
+
+def make(ny, nx, *layers: Layer, sky=1000.0, noise=0.0, seed=0, dtype=np.float32):
+    """A CCD: a flat sky, the layers, white noise."""
+    image = np.full((ny, nx), float(sky))
+    for layer in layers:
+        layer(image)
+    if noise:
+        image += np.random.default_rng(seed).normal(0.0, noise, image.shape)
+    return frozen(image, dtype)
+
+
+def grids(image):
+    """(y, x) of every pixel, float64."""
+    ny, nx = image.shape
+    return np.arange(ny, dtype=float)[:, None], np.arange(nx, dtype=float)[None, :]
+
+
+def polynomial(*coefficients) -> Layer:
+    """Sky of 1, X, Y, X^2, XY, Y^2 over -1 ... 1 along both axes."""
+
+    def add(image):
+        y, x = grids(image)
+        ny, nx = image.shape
+        X, Y = 2 * x / (nx - 1) - 1, 2 * y / (ny - 1) - 1
+        for c, term in zip(coefficients, (np.ones_like(X * Y), X, Y, X * X, X * Y, Y * Y), strict=False):
+            image += c * term
+
+    return add
+
+
+def plane(slope_x, slope_y) -> Layer:
+    """A sky that rises by the slopes, per pixel."""
+
+    def add(image):
+        y, x = grids(image)
+        image += slope_x * x + slope_y * y
+
+    return add
+
+
+def stripes(wavelength, degrees, amplitude) -> Layer:
+    """A sine pattern whose gradient lies along an angle: the stripes themselves run perpendicular to it."""
+
+    def add(image):
+        y, x = grids(image)
+        phase = x * math.cos(math.radians(degrees)) + y * math.sin(math.radians(degrees))
+        image += amplitude * np.sin(2 * math.pi * phase / wavelength)
+
+    return add
+
+
+def _ellipse(image, y, x, degrees, ratio):
+    """Squared elliptical radius, the long axis counted in units of its own length."""
+    gy, gx = grids(image)
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    along, across = (gx - x) * c + (gy - y) * s, (gy - y) * c - (gx - x) * s
+    return along**2 + (across / ratio) ** 2
+
+
+def gaussian(y, x, peak, width=3.0, *, degrees=0.0, ratio=1.0) -> Layer:
+    """A Gaussian star: its long axis has standard deviation `width`, the short one `ratio` of it."""
+
+    def add(image):
+        image += peak * np.exp(-0.5 * _ellipse(image, y, x, degrees, ratio) / width**2)
+
+    return add
+
+
+def moffat(y, x, peak, width=3.0, *, beta=2.5, degrees=0.0, ratio=1.0) -> Layer:
+    """A Moffat star: its wings are those of the atmosphere."""
+
+    def add(image):
+        image += peak * (1 + _ellipse(image, y, x, degrees, ratio) / width**2) ** -beta
+
+    return add
+
+
+def double(y, x, peak, separation, degrees, width=2.0) -> Layer:
+    """A star and its second image, a little fainter, the star itself at (y, x)."""
+    dy, dx = separation * math.sin(math.radians(degrees)), separation * math.cos(math.radians(degrees))
+
+    def add(image):
+        gaussian(y, x, peak, width)(image)
+        gaussian(y + dy, x + dx, 0.8 * peak, width)(image)
+
+    return add
+
+
+def trail(y, x, degrees, peak, width=1.5) -> Layer:
+    """A line of light across the whole CCD, as of a satellite, through (y, x)."""
+
+    def add(image):
+        gy, gx = grids(image)
+        across = (gy - y) * math.cos(math.radians(degrees)) - (gx - x) * math.sin(math.radians(degrees))
+        image += peak * np.exp(-0.5 * (across / width) ** 2)
+
+    return add
+
+
+def plateau(y, x, ny, nx, value) -> Layer:
+    """A rectangle of one saturated value, with its first pixel at (y, x)."""
+
+    def add(image):
+        image[y : y + ny, x : x + nx] = value
+
+    return add
+
+
+def dots(pixels: Iterable[tuple[int, int, float]]) -> Layer:
+    """Single pixels set to a value: (y, x, value)."""
+
+    def add(image):
+        for y, x, value in pixels:
+            image[y, x] = value
+
+    return add
+
+
+def stars(n, *, seed, peak=(30.0, 3000.0), width=2.0, degrees=None, ratio=0.7, margin=0) -> Layer:
+    """Random Moffat stars; `degrees` None gives each its own angle."""
+
+    def add(image):
+        rng = np.random.default_rng(seed)
+        ny, nx = image.shape
+        for _ in range(n):
+            y, x = rng.uniform(margin, ny - 1 - margin), rng.uniform(margin, nx - 1 - margin)
+            height = math.exp(rng.uniform(math.log(peak[0]), math.log(peak[1])))
+            angle = rng.uniform(-90, 90) if degrees is None else degrees
+            moffat(y, x, height, width, degrees=angle, ratio=ratio)(image)
+
+    return add
+
+
+def specks(fraction, *, seed, values=(math.nan, math.inf, -math.inf, 60000.0, -500.0)) -> Layer:
+    """Random pixels set to NaN, infinities, hot and dead values."""
+
+    def add(image):
+        rng = np.random.default_rng(seed)
+        y, x = np.nonzero(rng.random(image.shape) < fraction)
+        image[y, x] = rng.choice(values, len(y))
+
+    return add
+
+
+def bad_plane(ny, nx, *, fraction, seed, bits=(1, 2, 4, 7)):
+    """A random bad-pixel plane of `Unfit` bits, uint8, read-only."""
+    rng = np.random.default_rng(seed)
+    return frozen(np.where(rng.random((ny, nx)) < fraction, rng.choice(bits, (ny, nx)), 0), np.uint8)
+
+
+def night_sky(ny, nx, *, seed, n_stars=None, noise=8.0):
+    """A busy CCD: sloping sky, stars, a double image, a faint trail, a saturated star, NaN and hot pixels."""
+    rng = np.random.default_rng(seed)
+    n = max(ny * nx // 6000, 4) if n_stars is None else n_stars
+    return make(
+        ny,
+        nx,
+        polynomial(0, 20, -10, 5, -3, 8),
+        stars(n, seed=seed),
+        double(rng.uniform(0, ny), rng.uniform(0, nx), 400, 9, rng.uniform(-90, 90)),
+        trail(ny / 2, nx / 2, rng.uniform(-90, 90), 25),
+        plateau(int(rng.integers(0, ny - 5)), int(rng.integers(0, nx - 4)), 5, 4, 30000.0),
+        specks(3e-4, seed=seed + 1),
+        noise=noise,
+        seed=seed + 2,
+    )
