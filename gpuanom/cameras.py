@@ -50,7 +50,7 @@ class CameraRule:
     level : str
         Appended to the camera's name with a hyphen, so that raw and processed images never share a dataset.
     exposure, date, exptime, ccd : tuple of str
-        Keywords of exposure id (else the file's stem), start, seconds and CCD name (else EXTNAME or HDU number).
+        Keywords of exposure id (else the file's stem), start, seconds and CCD name (else the HDU's number).
     saturation : tuple of str
         Keywords of the saturation level; of ``"A+B"`` (the amplifiers of one CCD) the lowest counts.
     band : tuple of str
@@ -78,6 +78,8 @@ class CameraRule:
         For the decodings ``bits`` and ``codes``: which value means which mask class.
     turn : str
         One of `TURNS`.
+    quarter_ccds : tuple of str
+        Patterns of CCD names that are mounted a quarter turn from the others, whatever the headers say.
     """
 
     name: str
@@ -88,7 +90,7 @@ class CameraRule:
     band: Patterns = ("FILTER",)
     date: Patterns = ("DATE-OBS",)
     exptime: Patterns = ("EXPTIME",)
-    ccd: Patterns = ()
+    ccd: Patterns = ("EXTNAME",)
     saturation: Patterns = ("SATURATE",)
     not_sky: Exclusions = ()
     stacks: Exclusions = ()
@@ -102,6 +104,7 @@ class CameraRule:
     mask_hdu: str = ""
     mask_values: Pairs = ()
     turn: str = "none"
+    quarter_ccds: Patterns = ()
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -112,6 +115,10 @@ class CameraRule:
             raise SettingsError(f"camera rule '{self.name}': 'mask' needs 'mask_file' or 'mask_hdu' to find the plane")
         if (self.mask in ("bits", "codes")) != bool(self.mask_values):
             raise SettingsError(f"camera rule '{self.name}': 'mask_values' go with the masks 'bits' and 'codes', only")
+        for number in (int(value) for value, _ in self.mask_values):
+            if (self.mask == "codes" and number > 254) or (self.mask == "bits" and number & (number - 1)):
+                allowed = "a code from 1 to 254" if self.mask == "codes" else "a power of 2"
+                raise SettingsError(f"camera rule '{self.name}': 'mask_values' has {number}, which is not {allowed}")
 
     @classmethod
     def from_mapping(cls, name: str, mapping: Any) -> Self:
@@ -251,6 +258,7 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "mask_hdu": _text,
     "mask_values": _classes,
     "turn": _one_of(TURNS),
+    "quarter_ccds": _texts,
 }
 
 # ------------------------------------------------------------------------------------------------ the built-in rules
@@ -290,26 +298,12 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         exposure=("EXPNUM", "VISIT", "EXP-ID", "OBSID"),
         band=("FILTER",),
         date=("DATE-OBS", "DATE-AVG"),
-        ccd=("DETECTOR", "CCDNUM", "DET-ID"),
+        ccd=("CCDNUM", "DET-ID", "EXTNAME"),
+        saturation=(),
         not_sky=_NOT_SKY,
         not_ccds=_PLANES,
         mask="mp-cards",
         mask_hdu="MASK",
-    ),
-    CameraRule(
-        name="DESDM",
-        match=(("DES_EXT", "IMAGE"),),
-        camera="DECam",
-        level="desdm",
-        exposure=("EXPNUM",),
-        band=("BAND", "FILTER:word"),
-        ccd=("CCDNUM",),
-        saturation=("SATURATE", "SATURATA+SATURATB"),
-        not_sky=_NOT_SKY,
-        stacks=_STACKS,
-        not_ccds=_PLANES,
-        mask="desdm",
-        mask_hdu="MSK",
     ),
     CameraRule(
         name="DECam InstCal",
@@ -357,6 +351,22 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         mask_file=_CP_FILES,
     ),
     CameraRule(
+        # After the InstCal rules: those files carry DES_EXT too.
+        name="DESDM",
+        match=(("DES_EXT", "IMAGE"),),
+        camera="DECam",
+        level="desdm",
+        exposure=("EXPNUM",),
+        band=("BAND", "FILTER:word"),
+        ccd=("CCDNUM",),
+        saturation=("SATURATE", "SATURATA+SATURATB"),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        not_ccds=_PLANES,
+        mask="desdm",
+        mask_hdu="MSK",
+    ),
+    CameraRule(
         name="MegaCam",
         match=(("INSTRUME", "MegaPrime*"), ("DETECTOR", "MegaCam*")),
         camera="MegaCam",
@@ -380,7 +390,9 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         skip_ccds=tuple(str(n) for n in range(104, 112)),
         not_ccds=_PLANES,
         trim=(SUBARU_CHANNELS,),
-        turn="wcs",
+        # The CD matrix turns with the instrument's rotator, so these four are named: they lie a quarter turn from the
+        # others, which differ among themselves by half turns only.
+        quarter_ccds=("100", "101", "102", "103"),
     ),
     CameraRule(
         name="Suprime-Cam",
@@ -414,6 +426,6 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         not_ccds=_PLANES,
         trim=("DATASEC",),
     ),
-    CameraRule(name="any", not_sky=_NOT_SKY, stacks=_STACKS, not_ccds=_PLANES),
+    CameraRule(name="any", ccd=("EXTNAME", "CCDNUM", "DET-ID"), not_sky=_NOT_SKY, stacks=_STACKS, not_ccds=_PLANES),
 )
 """The built-in rules, in the order in which they are tried; the last one fits every file."""

@@ -1,0 +1,224 @@
+"""From paths to exposures: which files belong together, which masks are theirs, and what is left out and why."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astropy.io import fits
+
+from gpuanom.cameras import BUILTIN_RULES, CameraRule
+from gpuanom.errors import InputError, printable
+from gpuanom.fits.headers import SUFFIXES, Cards, Description, describe, stem
+from gpuanom.fits.inputs import expand, natural
+from gpuanom.fits.scan import read_headers
+from gpuanom.records import Exposure
+from gpuanom.settings import Settings
+
+
+@dataclass(frozen=True)
+class FileFailure:
+    """An input that could not be used.
+
+    Attributes
+    ----------
+    path : Path
+        The file, folder, pattern or list.
+    reason : str
+        One line with the remedy.
+    status : str
+        ``unreadable``, ``corrupt`` or ``no_image``.
+    """
+
+    path: Path
+    reason: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A readable file that is left out by rule, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What was found: exposures by (camera, id), failures and skipped files by path."""
+
+    exposures: tuple[Exposure, ...]
+    failures: tuple[FileFailure, ...]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    about: Description
+    datasums: str
+
+
+def rules(settings: Settings) -> tuple[CameraRule, ...]:
+    """Return the camera rules in the order in which they are tried: the user's first."""
+    return (*settings.cameras, *BUILTIN_RULES)
+
+
+def rule_of(exposure: Exposure, settings: Settings) -> CameraRule:
+    """Return the rule that recognised an exposure."""
+    return next(rule for rule in rules(settings) if rule.name == exposure.rule)
+
+
+def discover(inputs: Sequence[str | Path], settings: Settings) -> Discovery:
+    """Find the exposures among files, folders, globs and lists.
+
+    Reads one or two headers a file and no pixels. The result does not depend on the order of the inputs, and a file
+    named twice counts once.
+
+    Parameters
+    ----------
+    inputs : sequence of str or Path
+        See `gpuanom.fits.inputs.expand`.
+    settings : Settings
+        Its camera rules, `mask` and `versions`.
+
+    Returns
+    -------
+    Discovery
+    """
+    failures: list[FileFailure] = []
+    skipped: list[Skipped] = []
+    files: list[_File] = []
+    for path in _unique(inputs, failures):
+        try:
+            primary, extension = read_headers(path)
+        except InputError as error:
+            failures.append(_failure(error))
+            continue
+        about = describe(primary, extension, rules(settings), path)
+        if about.no_exposure:
+            skipped.append(Skipped(path, about.no_exposure))
+        else:
+            files.append(_File(path, about, _datasums(primary, extension)))
+    exposures = _exposures(files, settings, skipped)
+    return Discovery(
+        exposures=tuple(sorted(exposures, key=lambda e: (e.camera, natural(Path(e.exposure))))),
+        failures=tuple(sorted(failures, key=lambda f: natural(f.path))),
+        skipped=tuple(sorted(skipped, key=lambda s: natural(s.path))),
+    )
+
+
+def _unique(inputs: Sequence[str | Path], failures: list[FileFailure]) -> list[Path]:
+    """Return the files in natural order; of several names of one file (links) the first."""
+    found: list[Path] = []
+    for item in expand(inputs):
+        if isinstance(item, InputError):
+            failure = _failure(item)
+            if failure not in failures:
+                failures.append(failure)
+        else:
+            found.append(item)
+    unique: dict[Path, Path] = {}
+    for path in sorted(set(found), key=natural):
+        try:
+            unique.setdefault(path.resolve(), path)
+        except (OSError, RuntimeError):  # a link that leads to itself: reading it says so
+            unique.setdefault(path, path)
+    return list(unique.values())
+
+
+def _failure(error: InputError) -> FileFailure:
+    remedy = f" ({error.remedy})" if error.remedy else ""
+    return FileFailure(Path(error.file or ""), printable(f"{error.reason}{remedy}"), error.status)
+
+
+def _datasums(*headers: fits.Header | None) -> str:
+    """The DATASUM cards of the headers at hand, for the fingerprint."""
+    return " ".join(str(Cards(header).get("DATASUM")) for header in headers)
+
+
+def _exposures(files: Iterable[_File], settings: Settings, skipped: list[Skipped]) -> list[Exposure]:
+    groups: dict[tuple[str, str], dict[Any, list[_File]]] = {}
+    for file in files:
+        versions = groups.setdefault((file.about.camera, file.about.exposure), {})
+        versions.setdefault((file.about.version, file.about.version_label), []).append(file)
+    exposures = []
+    for (_, name), versions in groups.items():
+        newest = max(versions)
+        remarks: list[str] = []
+        if settings.versions == "newest":
+            for version in sorted(versions):
+                if version != newest:
+                    reason = f"an older version ({version[1] or 'none named'}) than {newest[1]} of exposure {name}"
+                    skipped += [Skipped(file.path, reason) for file in versions[version]]
+                    remarks.append(f"version {newest[1]} taken, {version[1] or 'one without a name'} left out")
+            versions = {newest: versions[newest]}
+        for version in sorted(versions):
+            apart = settings.versions == "apart" and version[1]
+            exposures.append(_exposure(f"{name}-{version[1]}" if apart else name, versions[version], remarks, settings))
+    return exposures
+
+
+def _exposure(name: str, files: list[_File], remarks: Sequence[str], settings: Settings) -> Exposure:
+    files = sorted(files, key=lambda f: natural(f.path))
+    about = files[0].about
+    notes = list(remarks)
+    masks: list[Path | None] = []
+    for file in files:
+        mask = mask_sibling(file.path, file.about.rule) if settings.mask else None
+        masks.append(mask)
+        if settings.mask and mask is None and file.about.rule.mask_file:
+            notes.append(f"no mask file found for {file.path.name}")
+    bands = sorted({file.about.band for file in files})
+    if len(bands) > 1:
+        notes.append(f"its files name several bands ({', '.join(bands)}); {about.band or 'none'} is taken")
+    return Exposure(
+        exposure=name,
+        camera=about.camera,
+        band=about.band,
+        date_obs=about.date_obs,
+        exptime=about.exptime,
+        files=tuple(file.path for file in files),
+        masks=tuple(masks),
+        fingerprint=_fingerprint(files, masks),
+        rule=about.rule.name,
+        remarks=tuple(printable(note) for note in notes),
+    )
+
+
+def mask_sibling(path: Path, rule: CameraRule) -> Path | None:
+    """Return the mask file of an image file, by its name in the same folder; None when there is none.
+
+    The mask may be packed in another way (.fits, .fits.fz, .fits.gz) than the image.
+    """
+    if not rule.mask_file:
+        return None
+    image, mask = rule.mask_file
+    token = re.compile(rf"(?<![a-z0-9]){re.escape(image)}(?![a-z0-9])", re.IGNORECASE)
+    name = stem(path)
+    if not token.search(name):
+        return None
+    base = token.sub(lambda _: mask, name)
+    own = path.name[len(name) :]
+    return next((p for p in (path.with_name(base + ending) for ending in (own, *SUFFIXES)) if p.is_file()), None)
+
+
+def _fingerprint(files: Sequence[_File], masks: Sequence[Path | None]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        digest.update(f"{_state(file.path)} {file.datasums}\n".encode("utf-8", "surrogateescape"))
+    for mask in masks:
+        digest.update(f"{_state(mask) if mask else 'none'}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _state(path: Path) -> str:
+    try:
+        state = path.stat()
+    except OSError:
+        return f"{path.name} gone"
+    return f"{path.name} {state.st_size} {state.st_mtime_ns}"

@@ -1,0 +1,189 @@
+"""From quality planes to the bits of `records.Unfit`: which pixels are bad for which step (METHOD.md 6).
+
+Decodings: ``cp-codes`` and ``decam-cp`` are the DECam Community Pipeline's (bits until PLVER 3.5.0, exclusive codes
+from there on), ``desdm`` the Dark Energy Survey's bits, ``mp-cards`` the bit numbers that LSST planes carry as cards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from gpuanom.cameras import CameraRule
+from gpuanom.errors import InputError
+from gpuanom.fits.headers import Cards, number, plver
+from gpuanom.records import Unfit
+from gpuanom.settings import Settings
+
+CP_CODES: Mapping[int, str] = {
+    1: "bad",
+    2: "no_value",
+    3: "saturated",
+    4: "bleed",
+    5: "cosmic_ray",
+    6: "low_weight",
+    7: "transient",
+    8: "streak",
+}
+CP_BITS: Mapping[int, str] = {
+    1: "bad",
+    2: "saturated",
+    4: "interpolated",
+    16: "cosmic_ray",
+    64: "bleed",
+    128: "transient",
+}
+DESDM_BITS: Mapping[int, str] = {
+    1: "bad",
+    2: "saturated",
+    4: "interpolated",
+    8: "low_weight",
+    16: "cosmic_ray",
+    32: "star",
+    64: "bleed",
+    128: "bleed",
+    256: "crosstalk",
+    512: "edge",
+    1024: "streak",
+    2048: "interpolated",
+}
+PLANES: Mapping[str, str] = {
+    "BAD": "bad",
+    "SAT": "saturated",
+    "INTRP": "interpolated",
+    "CR": "cosmic_ray",
+    "EDGE": "edge",
+    "SENSOR_EDGE": "edge",
+    "CROSSTALK": "crosstalk",
+    "NO_DATA": "no_value",
+    "UNMASKEDNAN": "no_value",
+    "VIGNETTED": "low_weight",
+    "BRIGHT_OBJECT": "star",
+    "STREAK": "streak",
+}
+"""LSST planes by class; a plane in neither this table nor `NOT_BAD` is ``other``."""
+
+NOT_BAD: frozenset[str] = frozenset(("DETECTED", "DETECTED_NEGATIVE", "NOT_DEBLENDED", "FAKE", "INEXACT_PSF"))
+"""LSST planes that say something of a pixel, but nothing against it."""
+
+_FIRST_CODES = (3, 5, 0)
+_HIGHEST_CODE = 15  # the codes end at 8; a plane with a value from 16 on cannot hold codes
+
+
+def decode(
+    plane: npt.NDArray[Any], header: fits.Header, cards: Cards, rule: CameraRule, settings: Settings
+) -> npt.NDArray[np.uint8] | None:
+    """Translate a quality plane.
+
+    Parameters
+    ----------
+    plane : ndarray, (ny, nx)
+        Whole numbers of any width and byte order.
+    header : Header
+        Of the plane's HDU (its MP_ cards).
+    cards : Cards
+        The same with its file's primary header (PLVER).
+    rule : CameraRule
+        How the plane is decoded.
+    settings : Settings
+        Which classes are bad for which step.
+
+    Returns
+    -------
+    ndarray, (ny, nx) uint8, or None
+        `Unfit` bits; None when no pixel has any.
+
+    Raises
+    ------
+    InputError
+        Status ``mask_unreadable``: the values are not whole numbers.
+    """
+    if plane.dtype.kind == "f":
+        # float -> int64 -> float is exact for whole numbers below 2^53, far above any mask bit.
+        with np.errstate(invalid="ignore"):
+            whole = plane.astype(np.int64)
+        if not np.array_equal(whole, plane):
+            raise InputError("its mask holds fractions", remedy="--no-mask", status="mask_unreadable")
+        plane = whole
+    plane = plane.astype(plane.dtype.newbyteorder("="), copy=False)
+    if rule.mask == "mp-cards":
+        return _from_bits(plane, _planes(header), settings)
+    table = {int(value): mask_class for value, mask_class in rule.mask_values}
+    if rule.mask == "bits":
+        return _from_bits(plane, table, settings)
+    if rule.mask == "codes":
+        return _from_codes(plane, table, settings)
+    if rule.mask == "desdm":
+        return _from_bits(plane, DESDM_BITS, settings)
+    if _holds_bits(plane, rule, cards):
+        return _from_bits(plane, CP_BITS, settings)
+    return _from_codes(plane, CP_CODES, settings)
+
+
+def _holds_bits(plane: npt.NDArray[Any], rule: CameraRule, cards: Cards) -> bool:
+    """Whether a Community Pipeline plane holds bits.
+
+    By PLVER; a plane without one is taken as recent. Values too high for a code are bits whatever PLVER says: planes
+    of PLVER V3.5.3 with 2 and 64 exist beside planes of the same exposure with 3 and 4.
+    """
+    version, _ = plver(cards.get("PLVER"))
+    old = rule.mask == "decam-cp" and bool(version) and version < _FIRST_CODES
+    return old or bool(plane.max(initial=0) > _HIGHEST_CODE)
+
+
+def _planes(header: fits.Header) -> dict[int, str]:
+    """Bit value to class, from the cards MP_<PLANE> = bit number; planes that are not bad map to ''."""
+    table: dict[int, str] = {}
+    cards = Cards(header)
+    for keyword in header:
+        if keyword.startswith("MP_"):
+            bit = number(cards.get(keyword))
+            if 0 <= bit < 63 and bit == int(bit):
+                name = keyword[3:].upper()
+                table[1 << int(bit)] = "" if name in NOT_BAD else PLANES.get(name, "other")
+    return table
+
+
+def _unfit(mask_class: str, settings: Settings) -> int:
+    """Return the steps for which a class of pixels is bad."""
+    bits = 0
+    for step, chosen in (
+        (Unfit.BACKGROUND, settings.mask_background),
+        (Unfit.SOURCES, settings.mask_sources),
+        (Unfit.GRADIENTS, settings.mask_gradients),
+    ):
+        if mask_class and (chosen == ("all",) or mask_class in chosen):
+            bits |= int(step)
+    return bits
+
+
+def _from_bits(plane: npt.NDArray[Any], table: Mapping[int, str], settings: Settings) -> npt.NDArray[np.uint8] | None:
+    unsigned = plane.view(f"u{plane.dtype.itemsize}") if plane.dtype.kind == "i" else plane
+    every = int(np.iinfo(unsigned.dtype).max)
+    unknown = every & ~sum(table)
+    wanted = {int(step): 0 for step in Unfit}
+    for value, mask_class in [*table.items(), (unknown, "other")]:
+        for step in wanted:
+            if _unfit(mask_class, settings) & step:
+                wanted[step] |= value & every
+    bad = np.zeros(plane.shape, np.uint8)
+    for step, bits in wanted.items():
+        if bits:
+            bad |= ((unsigned & unsigned.dtype.type(bits)) != 0).astype(np.uint8) * np.uint8(step)
+    return bad if bad.any() else None
+
+
+def _from_codes(plane: npt.NDArray[Any], table: Mapping[int, str], settings: Settings) -> npt.NDArray[np.uint8] | None:
+    lookup = np.full(256, _unfit("other", settings), np.uint8)
+    lookup[0] = 0
+    for code, mask_class in table.items():
+        if code < 255:
+            lookup[code] = _unfit(mask_class, settings)
+    # Codes out of the table, negative ones among them, become 255, which is 'other'.
+    outside = (plane < 0) | (plane > 255)
+    bad = lookup[np.where(outside, 255, plane).astype(np.uint8)]
+    return bad if bad.any() else None

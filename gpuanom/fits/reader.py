@@ -1,0 +1,220 @@
+"""The CCDs of an exposure, one at a time, with what is wrong with a file as records instead of exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.cameras import CameraRule
+from gpuanom.errors import InputError
+from gpuanom.fits.discover import rule_of
+from gpuanom.fits.headers import Cards, ccd_name, is_plane, is_skipped, saturation, sky_axes, turn
+from gpuanom.fits.masks import decode
+from gpuanom.fits.pixels import File, Hdu, blank_value, to_float32
+from gpuanom.fits.sections import Section, data_sections, trim
+from gpuanom.records import Ccd, CcdFailure, Exposure
+from gpuanom.settings import Settings
+
+_NO_MASK = "--no-mask scores it without"
+
+
+def read_ccds(exposure: Exposure, settings: Settings) -> Iterator[Ccd | CcdFailure]:
+    """Stream the CCDs of an exposure in the order of its files and HDUs.
+
+    One CCD's pixels are held at a time. Files are closed when the iterator ends or is dropped. Nothing is raised for
+    what a file holds: a CCD that cannot be read comes as a `CcdFailure`, and the others come all the same.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        As `gpuanom.fits.discover` found it.
+    settings : Settings
+        Camera rules, and which mask classes are bad for which step.
+
+    Yields
+    ------
+    Ccd or CcdFailure
+        Names are unique; a second CCD of one name is a failure of status ``duplicate`` named ``NAME (2)``.
+    """
+    rule = rule_of(exposure, settings)
+    names: dict[str, int] = {}
+    for path, mask in zip(exposure.files, exposure.masks, strict=True):
+        try:
+            with File(path) as file, _Masks(mask) as masks:
+                yield from _ccds(file, masks, rule, settings, names)
+        except InputError as error:
+            yield _failure(_unique(f"({path.name})", names), error)
+
+
+def _ccds(
+    file: File, masks: _Masks, rule: CameraRule, settings: Settings, names: dict[str, int]
+) -> Iterator[Ccd | CcdFailure]:
+    empty = True
+    skipped = 0
+    for item in file.hdus():
+        if isinstance(item, InputError):
+            empty = False
+            yield _failure(_unique(f"({file.path.name}[{item.hdu}])", names), item)
+            continue
+        if is_plane(rule, item.header):
+            continue
+        name = ccd_name(rule, item.cards, item.number)
+        if is_skipped(rule, name):
+            skipped += 1
+            continue
+        empty = False
+        unique = _unique(name, names)
+        try:
+            if unique != name:
+                remedy = "the first one is used; leave one out of the input"
+                raise InputError(f"a second CCD '{name}' of one exposure", remedy=remedy, status="duplicate")
+            yield _read(file, item, name, masks, rule, settings)
+        except InputError as error:
+            yield _failure(unique, _located(error, file.path, item.number))
+    if empty:
+        what = "only guide or focus sensors" if skipped else "no image HDU that is a CCD"
+        raise InputError(what, file=file.path, remedy="leave it out of the input", status="no_image")
+
+
+def _unique(name: str, names: dict[str, int]) -> str:
+    count = names[name] = names.get(name, 0) + 1
+    return name if count == 1 else f"{name} ({count})"
+
+
+def _failure(name: str, error: InputError) -> CcdFailure:
+    return CcdFailure(name, error.status, str(error))
+
+
+def _located(error: InputError, path: Path, hdu: int) -> InputError:
+    """The same error with file and HDU, where it was raised without."""
+    if error.file is not None:
+        return error
+    return InputError(error.reason, file=path, hdu=hdu, remedy=error.remedy, status=error.status)
+
+
+def _read(file: File, item: Hdu, name: str, masks: _Masks, rule: CameraRule, settings: Settings) -> Ccd:
+    blank = blank_value(item.header)
+    sections = data_sections(rule, item.cards)
+    pixels = file.pixels(item)
+    shape = pixels.shape
+    image = to_float32(trim(pixels, sections, rule.full_size), blank)
+    del pixels
+    file.release(item)
+    bad = None
+    if settings.mask and rule.mask != "none":
+        bad = masks.bad(file, item, name, rule, settings, sections, shape, image.shape)
+    matrix = sky_axes(item.cards)
+    return Ccd(
+        name=name,
+        image=image,
+        bad=bad,
+        saturation=saturation(rule, item.cards),
+        turn=turn(rule, name, matrix),
+        sky_axes=matrix,
+    )
+
+
+class _Masks:
+    """Where the quality planes of one image file's CCDs come from: its mask file, or its own HDUs."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: File | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.__exit__(kind, error, trace)
+
+    def bad(
+        self,
+        image_file: File,
+        image: Hdu,
+        name: str,
+        rule: CameraRule,
+        settings: Settings,
+        sections: tuple[Section, ...],
+        full: tuple[int, ...],
+        trimmed: tuple[int, ...],
+    ) -> npt.NDArray[np.uint8] | None:
+        """Return the `Unfit` bits of a CCD, trimmed like its image; None when it has no plane or nothing is flagged.
+
+        Raises
+        ------
+        InputError
+            Status ``mask_unreadable`` or ``mask_mismatch``: a CCD is never scored without a mask that it has.
+        """
+        try:
+            if self._path is not None:
+                self._file = self._file or File(self._path)
+                file, plane = self._file, _find(self._file, name, rule, image.number)
+            elif rule.mask_hdu:
+                file = image_file
+                found = _find_plane(file, rule.mask_hdu)
+                if found is None:
+                    return None
+                plane = found
+            else:
+                return None
+            values = file.pixels(plane)
+        except InputError as error:
+            raise InputError(
+                f"its mask cannot be read: {error.reason}",
+                file=error.file,
+                hdu=error.hdu,
+                remedy=_NO_MASK,
+                status="mask_unreadable",
+            ) from None
+        try:
+            values = _like_image(values, sections, rule, full, trimmed)
+            return decode(values, plane.header, plane.cards, rule, settings)
+        except InputError as error:
+            raise _located(error, file.path, plane.number) from None
+        finally:
+            file.release(plane)
+
+
+def _like_image(
+    values: npt.NDArray[Any],
+    sections: tuple[Section, ...],
+    rule: CameraRule,
+    full: tuple[int, ...],
+    trimmed: tuple[int, ...],
+) -> npt.NDArray[Any]:
+    """Trim a plane like its image; one that is trimmed already is taken as it is."""
+    if values.shape == full:
+        return trim(values, sections, rule.full_size)
+    if values.shape == trimmed:
+        return values
+    ny, nx = values.shape
+    message = f"its mask has {nx} x {ny} pixels, its image {full[1]} x {full[0]}"
+    raise InputError(message, remedy=_NO_MASK, status="mask_mismatch")
+
+
+def _find(file: File, name: str, rule: CameraRule, hdu: int) -> Hdu:
+    """Return the plane of a CCD in a mask file: by name, or by place where neither has one."""
+    for item in file.hdus():
+        if isinstance(item, InputError):
+            raise item
+        if ccd_name(rule, item.cards, item.number) == name:
+            return item
+    raise InputError(f"it has no plane for CCD {name}", file=file.path, hdu=hdu)
+
+
+def _find_plane(file: File, name: str) -> Hdu | None:
+    """Return the HDU of an image's own file that holds its quality plane."""
+    for item in file.hdus():
+        if not isinstance(item, InputError):
+            cards = Cards(item.header)
+            if name in (str(cards.get("EXTNAME")).upper(), str(cards.get("EXTTYPE")).upper()):
+                return item
+    return None

@@ -1,0 +1,153 @@
+"""The few headers of a file that tell what it is, read without its pixels."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import BinaryIO
+
+from astropy.io import fits
+
+from gpuanom.errors import InputError
+from gpuanom.fits.quiet import quiet
+
+BLOCK = 2880
+"""FITS files are written in blocks of so many bytes."""
+
+_MOST_BLOCKS = 2000  # 72,000 cards: no real header comes near, and a file that never ends is not read to its end.
+_MOST_HDUS = 1000
+
+
+def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
+    """Read the primary header and, where the primary has no pixels, that of the first image extension.
+
+    Parameters
+    ----------
+    path : Path
+        A FITS file, plain or gzipped as a whole.
+
+    Returns
+    -------
+    primary : Header
+    extension : Header or None
+        None where the primary HDU itself holds the first image. A tile-compressed image's header is that of its table.
+
+    Raises
+    ------
+    InputError
+        Status ``unreadable`` (permissions, empty, not FITS), ``corrupt`` (a header is cut off or makes no sense) or
+        ``no_image``.
+    """
+    try:
+        with path.open("rb") as plain:
+            zipped = plain.read(2) == b"\x1f\x8b"
+            plain.seek(0)
+            if not zipped:
+                return _two_headers(plain, path)
+            with gzip.open(plain) as stream:
+                return _two_headers(stream, path)  # type: ignore[arg-type]
+    except PermissionError:
+        raise InputError("no permission to read it", file=path, remedy="change its permissions") from None
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise InputError(f"broken gzip file: {error}", file=path, remedy="fetch it again", status="corrupt") from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+
+
+def _two_headers(stream: BinaryIO, path: Path) -> tuple[fits.Header, fits.Header | None]:
+    primary = _next_header(stream, path, 0)
+    if primary is None:
+        raise InputError("empty file", file=path, remedy="fetch it again")
+    if _is_image(primary, path, 0):
+        return primary, None
+    header = primary
+    for number in range(1, _MOST_HDUS):
+        stream.seek(_padded(data_bytes(header, path, number - 1)), 1)
+        following = _next_header(stream, path, number)
+        if following is None:
+            break
+        header = following
+        if _is_image(header, path, number):
+            return primary, header
+    raise InputError("no image HDU", file=path, remedy="only FITS images can be scored", status="no_image")
+
+
+def _next_header(stream: BinaryIO, path: Path, number: int) -> fits.Header | None:
+    blocks: list[bytes] = []
+    for _ in range(_MOST_BLOCKS):
+        block = stream.read(BLOCK)
+        if not blocks:
+            if not block.strip(b"\0 "):
+                return None
+            if number == 0 and not block.startswith(b"SIMPLE  ="):
+                raise InputError("not a FITS file", file=path, remedy="leave it out of the input")
+            if number and not block.startswith(b"XTENSION"):
+                return None  # FITS allows special records after the last HDU
+        if len(block) < BLOCK and not _ends(block):
+            raise InputError("its header is cut off", file=path, hdu=number, remedy="fetch it again", status="corrupt")
+        blocks.append(block)
+        if _ends(block):
+            return _parsed(b"".join(blocks), path, number)
+    raise InputError("its header has no END card", file=path, hdu=number, remedy="fetch it again", status="corrupt")
+
+
+def _ends(block: bytes) -> bool:
+    """Whether one of the block's 80-character cards is END."""
+    return any(block[at : at + 80].rstrip() == b"END" for at in range(0, len(block), 80))
+
+
+def _parsed(text: bytes, path: Path, number: int) -> fits.Header:
+    with quiet():
+        try:
+            return fits.Header.fromstring(text)
+        except (ValueError, fits.VerifyError) as error:
+            message = f"its header makes no sense: {error}"
+            raise InputError(message, file=path, hdu=number, remedy="fetch it again", status="corrupt") from None
+
+
+def _card(header: fits.Header, keyword: str, path: Path, number: int, default: int) -> int:
+    with quiet():
+        try:
+            value = header.get(keyword, default)
+        except (ValueError, fits.VerifyError):
+            value = None
+    if type(value) is not int or (value < 0 and keyword != "BITPIX"):
+        message = f"its {keyword} card is no whole number"
+        raise InputError(message, file=path, hdu=number, remedy="fetch it again", status="corrupt")
+    return value
+
+
+def axes(header: fits.Header, path: Path, number: int, prefix: str = "") -> tuple[int, ...]:
+    """Return NAXIS1, NAXIS2 ... of a header (ZNAXIS1 ... with the prefix ``Z``)."""
+    count = _card(header, f"{prefix}NAXIS", path, number, 0)
+    if count > 999:
+        raise InputError(f"{count} axes", file=path, hdu=number, remedy="fetch it again", status="corrupt")
+    return tuple(_card(header, f"{prefix}NAXIS{axis}", path, number, 0) for axis in range(1, count + 1))
+
+
+def data_bytes(header: fits.Header, path: Path, number: int) -> int:
+    """Return the bytes of an HDU's data unit, unpadded, as the header claims them."""
+    pixels = 1
+    sizes = axes(header, path, number)
+    for size in sizes:
+        pixels *= size
+    if not sizes:
+        return 0
+    bits = abs(_card(header, "BITPIX", path, number, 8))
+    groups = _card(header, "GCOUNT", path, number, 1)
+    return bits // 8 * groups * (_card(header, "PCOUNT", path, number, 0) + pixels)
+
+
+def _padded(count: int) -> int:
+    return -(-count // BLOCK) * BLOCK
+
+
+def _is_image(header: fits.Header, path: Path, number: int) -> bool:
+    """Whether an HDU holds an image with pixels, plain or tile-compressed."""
+    with quiet():
+        compressed = header.get("ZIMAGE") is True
+        kind = str(header.get("XTENSION", "IMAGE")).strip()
+    if not compressed and kind != "IMAGE":
+        return False
+    sizes = axes(header, path, number, "Z" if compressed else "")
+    return bool(sizes) and all(sizes)

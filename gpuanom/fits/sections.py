@@ -1,0 +1,137 @@
+"""Data sections such as ``[57:2104,51:4146]``: the sky of a raw image, without its overscan.
+
+Source: the IRAF mosaic conventions (1-based, both ends included, first axis x); amplifiers of one CCD are joined in the
+order in which they lie in the image.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.cameras import SUBARU_CHANNELS, CameraRule
+from gpuanom.errors import InputError
+from gpuanom.fits.headers import Cards
+
+_SECTION = re.compile(r"\[\s*([0-9]{1,9})\s*:\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*:\s*([0-9]{1,9})\s*\]")
+_REMEDY = "correct the header, or give the camera a rule with another 'trim'"
+
+
+@dataclass(frozen=True, order=True)
+class Section:
+    """A rectangle of pixels, 0-based, upper ends excluded; it sorts by rows first."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+    def fits_in(self, ny: int, nx: int) -> bool:
+        """Whether an image of ny x nx pixels holds it."""
+        return self.y1 <= ny and self.x1 <= nx
+
+
+def parse_section(text: Any) -> Section:
+    """Return the rectangle that ``[x1:x2,y1:y2]`` names.
+
+    Raises
+    ------
+    InputError
+        Status ``bad_section``: not of this form, from below 1, or empty or reversed.
+    """
+    found = _SECTION.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not found:
+        raise _bad(f"'{text}' is no section [x1:x2,y1:y2]")
+    x1, x2, y1, y2 = (int(n) for n in found.groups())
+    if x1 < 1 or y1 < 1:
+        raise _bad(f"section '{text}' starts below 1")
+    if x2 < x1 or y2 < y1:
+        raise _bad(f"section '{text}' is reversed")
+    return Section(y1 - 1, x1 - 1, y2, x2)
+
+
+def data_sections(rule: CameraRule, cards: Cards) -> tuple[Section, ...]:
+    """Return where an image's sky is, amplifier by amplifier; empty: everywhere.
+
+    Raises
+    ------
+    InputError
+        Status ``bad_section``: the cards are there and make no sense.
+    """
+    for way in rule.trim:
+        if way == SUBARU_CHANNELS:
+            sections = _subaru_channels(cards)
+        else:
+            texts = [cards.get(keyword) for keyword in way.split("+")]
+            sections = () if any(t is None for t in texts) else tuple(parse_section(t) for t in texts)
+        if sections:
+            return sections
+    return ()
+
+
+def _subaru_channels(cards: Cards) -> tuple[Section, ...]:
+    """Effective columns and rows of channels 1 to 4: the cards T_EFMNij and T_EFMXij, j = 1 for x and 2 for y."""
+    if cards.get("T_EFMN11") is None:
+        return ()
+    sections = []
+    for channel in "1234":
+        ends = [cards.get(f"T_EF{end}{channel}{axis}") for axis in "12" for end in ("MN", "MX")]
+        sections.append(parse_section("[{}:{},{}:{}]".format(*ends)))
+    return tuple(sections)
+
+
+def trim(pixels: npt.NDArray[Any], sections: tuple[Section, ...], full_size: tuple[int, ...] = ()) -> npt.NDArray[Any]:
+    """Cut an image to its data sections and join them, so that no overscan is left between amplifiers.
+
+    Parameters
+    ----------
+    pixels : ndarray, (ny, nx)
+    sections : tuple of Section
+        Of one CCD, in any order; empty: the image is returned as it is.
+    full_size : tuple of 2 ints, or empty
+        nx, ny of the untrimmed CCD: an image smaller in both that does not hold its sections is a cut-out, whose
+        header still describes the whole CCD; it is returned as it is.
+
+    Returns
+    -------
+    ndarray, (ny', nx')
+        A view where there is one section.
+
+    Raises
+    ------
+    InputError
+        Status ``bad_section``: a section leaves the image, or the sections do not make up a rectangle.
+    """
+    if not sections:
+        return pixels
+    ny, nx = pixels.shape
+    if not all(section.fits_in(ny, nx) for section in sections):
+        if full_size and nx < full_size[0] and ny < full_size[1]:
+            return pixels
+        raise _bad(f"a data section leaves the image of {nx} x {ny} pixels")
+    ordered = sorted(sections)
+    _refuse_overlap(ordered)
+    rows: dict[tuple[int, int], list[npt.NDArray[Any]]] = {}
+    for s in ordered:
+        rows.setdefault((s.y0, s.y1), []).append(pixels[s.y0 : s.y1, s.x0 : s.x1])
+    if len({sum(part.shape[1] for part in row) for row in rows.values()}) > 1:
+        raise _bad("the data sections of the amplifiers do not make up a rectangle")
+    if len(ordered) == 1:
+        return rows.popitem()[1][0]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows.values()], axis=0)
+
+
+def _refuse_overlap(sections: list[Section]) -> None:
+    """Amplifiers that share a pixel would put it into the CCD twice."""
+    for at, a in enumerate(sections):
+        for b in sections[at + 1 :]:
+            if a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1:
+                raise _bad("the data sections of the amplifiers overlap")
+
+
+def _bad(message: str) -> InputError:
+    return InputError(message, remedy=_REMEDY, status="bad_section")
