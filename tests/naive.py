@@ -141,9 +141,7 @@ def noise(image, bad, sigma_points, coefficients, *, n_sigma=10_000, minimum_poi
 # Section 2: sources of a CCD
 
 
-def find_sources(
-    image, bad, coefficients, sigma, *, threshold=4.0, stamp_size=64, above_threshold=2.0, above_pixels=6
-):
+def find_sources(image, bad, coefficients, sigma, *, threshold=4.0, stamp_size=64, above_threshold=2.0, above_pixels=6):
     """Section 2: (y, x, n_above) of every source, in (y, x) order."""
     ny, nx = image.shape
     half = stamp_size // 2

@@ -152,8 +152,8 @@ def stars(n, *, seed, peak=(30.0, 3000.0), width=2.0, degrees=None, ratio=0.7, m
     return add
 
 
-def specks(fraction, *, seed, values=(math.nan, math.inf, -math.inf, 60000.0, -500.0)) -> Layer:
-    """Random pixels set to NaN, infinities, hot and dead values."""
+def specks(fraction, *, seed, values=(math.nan, math.inf, -math.inf, -500.0)) -> Layer:
+    """Random pixels set to NaN, infinities and dead values."""
 
     def add(image):
         rng = np.random.default_rng(seed)
@@ -170,9 +170,9 @@ def bad_plane(ny, nx, *, fraction, seed, bits=(1, 2, 4, 7)):
 
 
 def night_sky(ny, nx, *, seed, n_stars=None, noise=8.0):
-    """A busy CCD: sloping sky, stars, a double image, a faint trail, a saturated star, NaN and hot pixels."""
+    """A busy CCD: sloping sky, stars, a double image, a faint trail, a saturated star, dead, hot and NaN pixels."""
     rng = np.random.default_rng(seed)
-    n = max(ny * nx // 6000, 4) if n_stars is None else n_stars
+    n = max(ny * nx // 3000, 4) if n_stars is None else n_stars
     return make(
         ny,
         nx,
@@ -182,6 +182,7 @@ def night_sky(ny, nx, *, seed, n_stars=None, noise=8.0):
         trail(ny / 2, nx / 2, rng.uniform(-90, 90), 25),
         plateau(int(rng.integers(0, ny - 5)), int(rng.integers(0, nx - 4)), 5, 4, 30000.0),
         specks(3e-4, seed=seed + 1),
+        specks(3e-5, seed=seed + 3, values=(60000.0,)),
         noise=noise,
         seed=seed + 2,
     )

@@ -10,9 +10,9 @@ import pytest
 import sky
 from hypothesis import given
 from hypothesis import strategies as st
-from steps.harness import DEFAULT, REAL, assert_close, check_background, points, real_crop, stack_of
 
 from gpuanom.records import Unfit
+from steps.harness import DEFAULT, REAL, assert_close, check_background, points, real_crop, stack_of
 
 ONLY_BACKGROUND, ONLY_OTHERS = int(Unfit.BACKGROUND), int(Unfit.SOURCES | Unfit.GRADIENTS)
 
