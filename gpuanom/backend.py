@@ -44,7 +44,11 @@ class Backend(Protocol):
         ...
 
     def background(
-        self, stack: CcdStack, fit_points: npt.NDArray[np.int32], sigma_points: npt.NDArray[np.int32], settings: Settings
+        self,
+        stack: CcdStack,
+        fit_points: npt.NDArray[np.int32],
+        sigma_points: npt.NDArray[np.int32],
+        settings: Settings,
     ) -> Background:
         """Fit the second-order background and the noise of each CCD (METHOD.md 1).
 
@@ -120,7 +124,9 @@ class Backend(Protocol):
         """Orientations of gradients, (n,) radians in (-pi/2, pi/2], NaN where both are 0 (eq. 8)."""
         ...
 
-    def histogram(self, orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins: int) -> OrientationHistograms:
+    def histogram(
+        self, orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins: int
+    ) -> OrientationHistograms:
         """Count orientations into one histogram a CCD, turned to focal-plane axes (METHOD.md 5).
 
         Parameters

@@ -1,7 +1,8 @@
 """The table of camera rules: what a camera's headers mean, as data rather than code.
 
 A rule is a row of keywords and patterns; `gpuanom.fits` applies it. Rules of the user's settings file (tables
-``[cameras.NAME]``) are tried before the built-in ones, and the last built-in rule fits every FITS image.
+``[cameras.NAME]``) are tried before the built-in ones and replace those of the same name; the last built-in rule fits
+every FITS image.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ TURNS: tuple[str, ...] = ("none", "wcs")
 
 SUBARU_CHANNELS = "subaru-channels"
 """A way to trim: four channels whose effective columns and rows are the cards T_EFMNij and T_EFMXij."""
+
+ANY = "any"
+"""Name of the rule that fits every FITS image."""
 
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}( [A-Z0-9 _-]+)?")
 
@@ -111,6 +115,8 @@ class CameraRule:
             problem = _CHECKS[f.name](getattr(self, f.name))
             if problem:
                 raise SettingsError(f"camera rule '{self.name}': '{f.name}' {problem}")
+        if self.name == ANY and self.match:
+            raise SettingsError(f"camera rule '{ANY}': it is the one for every file and takes no 'match'")
         if self.mask != "none" and not (self.mask_file or self.mask_hdu):
             raise SettingsError(f"camera rule '{self.name}': 'mask' needs 'mask_file' or 'mask_hdu' to find the plane")
         if (self.mask in ("bits", "codes")) != bool(self.mask_values):
@@ -381,7 +387,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
     ),
     CameraRule(
         name="HSC",
-        match=(("INSTRUME", "Hyper Suprime-Cam"),),
+        match=(("EXP-ID", "HSC*"),),
         camera="HSC",
         exposure=("EXP-ID",),
         band=("FILTER01",),
@@ -426,6 +432,6 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         not_ccds=_PLANES,
         trim=("DATASEC",),
     ),
-    CameraRule(name="any", ccd=("EXTNAME", "CCDNUM", "DET-ID"), not_sky=_NOT_SKY, stacks=_STACKS, not_ccds=_PLANES),
+    CameraRule(name=ANY, ccd=("EXTNAME", "CCDNUM", "DET-ID"), not_sky=_NOT_SKY, stacks=_STACKS, not_ccds=_PLANES),
 )
 """The built-in rules, in the order in which they are tried; the last one fits every file."""

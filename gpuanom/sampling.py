@@ -42,7 +42,7 @@ def points(
     ny, nx : int
         Shape of the CCD in pixels.
     margin : int, optional
-        Half of an even-sized patch: points keep to ``margin ... size - margin``, where the patch fits. 0 means all pixels.
+        Half of an even-sized patch: points keep to ``margin ... size - margin``, where it fits. 0 means all pixels.
 
     Returns
     -------

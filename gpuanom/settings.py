@@ -41,6 +41,10 @@ def _setting(
     )
 
 
+def _any(_value: object) -> bool:
+    return True
+
+
 def _count(low: int, high: int) -> dict[str, Any]:
     return {"check": lambda v: low <= v <= high, "allowed": f"a whole number from {low} to {high}"}
 
@@ -97,7 +101,7 @@ class Settings:
     smooth_size: int = _setting(10, "side of the mean filter", "4.1", unit="pixel", **_even(2, 64))
     gradient_reach: int = _setting(5, "largest distance of the derivative sums", "4.2", unit="pixel", **_count(1, 32))
     bins: int = _setting(18, "bins of an orientation histogram over 180 degrees", "5", **_count(2, 360))
-    mask: bool = _setting(True, "use quality planes", "6", check=lambda v: True, allowed="true or false")
+    mask: bool = _setting(True, "use quality planes", "6", check=_any, allowed="true or false")
     mask_background: tuple[str, ...] = _setting(
         ("all",), "mask classes that are bad for background and sigma", "6", **_classes()
     )
@@ -129,7 +133,7 @@ class Settings:
         10_000, "simulated histograms behind such a p", "5b", stage=SCORE, **_count(100, 10_000_000)
     )
     cameras: tuple[CameraRule, ...] = _setting(
-        (), "camera rules beside the built-in ones, tables [cameras.NAME]", "-", check=lambda v: True, allowed="tables"
+        (), "camera rules beside the built-in ones, tables [cameras.NAME]", "-", check=_any, allowed="tables"
     )
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ class Checked:
     n_isophote: Integers
 
 
-def none(settings: Settings) -> Checked:
+def none() -> Checked:
     """No sources."""
     i, f = np.zeros(0, dtype=np.int64), np.zeros((0, 3))
     return Checked(i, i, f[:, 0], i, f, f, i)
@@ -78,7 +78,7 @@ def check(
     Checked
         In the order of the candidates.
     """
-    parts = [none(settings)]
+    parts = [none()]
     for start in range(0, y.size, STAMPS_AT_ONCE):
         some = slice(start, start + STAMPS_AT_ONCE)
         parts.append(_check_some(image, bad, has_unfit, c, sigma, y[some], x[some], settings))
@@ -103,7 +103,7 @@ def stamp_values(
     Y = polynomial.scaled(y[:, None] + across, ny)[:, :, None]
     X = polynomial.scaled(x[:, None] + across, nx)[:, None, :]
     # The operations of polynomial.evaluate in its order, in place.
-    v = np.add(c[1] + c[4] * Y, c[3] * X)
+    v: Doubles = np.add(c[1] + c[4] * Y, c[3] * X)
     v *= X
     v += c[0] + Y * (c[2] + c[5] * Y)
     np.subtract(raw, v, out=v)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from gpuanom.records import Doubles
 
 
-def scaled(pixel: npt.NDArray[np.integer] | Doubles, size: int) -> Doubles:
+def scaled(pixel: npt.NDArray[Any], size: int) -> Doubles:
     """Pixel coordinates scaled to -1 ... 1 over an axis of `size` pixels (METHOD.md 1.3)."""
     return np.asarray(2.0 * np.asarray(pixel, dtype=np.float64) / (size - 1) - 1.0)
 

@@ -8,6 +8,7 @@ source, and only what is left is checked against its stamp.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         tiles = _tile_maxima(image, bad, float(stack.saturation[i]), settings.stamp_size // 2)
         n_bad[i], n_saturated[i] = tiles.n_bad, tiles.n_saturated
         if not background.usable[i]:
-            found.append(moments.none(settings))
+            found.append(moments.none())
             continue
         c, sigma = background.coefficients[i], float(background.sigma[i])
         spoilt = bad if tiles.n_unfit else None
@@ -156,13 +157,13 @@ def _brightest(
     return best, y[winners], x[winners]
 
 
-def _tiles(plane: npt.NDArray[np.generic], rows: int, columns: int, tile: int) -> npt.NDArray[np.generic]:
+def _tiles(plane: npt.NDArray[Any], rows: int, columns: int, tile: int) -> npt.NDArray[Any]:
     """The plane's full tiles as a view, (rows, tile, columns, tile)."""
     return plane[: rows * tile, : columns * tile].reshape(rows, tile, columns, tile)
 
 
 def _outshone(brightest: Doubles, at_y: Integers, at_x: Integers, half: int) -> npt.NDArray[np.bool_]:
-    """Whether a neighbouring tile's brightest pixel lies in the stamp and is brighter: spares most stamps their check."""
+    """Whether a neighbouring tile's brightest pixel lies in the stamp and is brighter: spares many a stamp check."""
     rows, columns = brightest.shape
     outshone = np.zeros(brightest.shape, dtype=bool)
     for dy in (-1, 0, 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpuanom.cpu.moments import stamp_values
+from gpuanom.cpu.moments import UNFIT, stamp_values
 from gpuanom.records import Background, CcdStack, FloatImage, Sources
 from gpuanom.settings import Settings
 
@@ -20,5 +20,5 @@ def stamps(stack: CcdStack, background: Background, sources: Sources, settings: 
         bad = None if stack.bad is None else stack.bad[i]
         y, x = sources.y[mine], sources.x[mine]
         v = stamp_values(stack.images[i], bad, True, background.coefficients[i], y, x, size)
-        result[mine] = np.where(np.isfinite(v), v, 0.0) / sources.value[mine][:, None, None]
+        result[mine] = np.where(v != UNFIT, v, 0.0) / sources.value[mine][:, None, None]
     return result

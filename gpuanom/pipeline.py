@@ -1,0 +1,271 @@
+"""A night through the pipeline: find exposures, measure the new ones, keep each in the store, rank all of them.
+
+Exposures are read and measured by a few threads at a time and stored by the caller's; nothing depends on their order.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from gpuanom import tables
+from gpuanom.backend import Backend, select
+from gpuanom.errors import GpuanomError, InputError, OutputError, printable
+from gpuanom.fits import Discovery, discover, read_ccds
+from gpuanom.measure import measure_ccds
+from gpuanom.records import Exposure, Measurement
+from gpuanom.reference import References
+from gpuanom.settings import Settings
+from gpuanom.store import NAME, Failure, Store
+from gpuanom.tables import Tables
+
+Existing = Literal["resume", "overwrite", "fail"]
+
+
+@dataclass
+class Events:
+    """What a run tells while it goes on; each may be replaced.
+
+    Attributes
+    ----------
+    say : callable
+        Takes a line that a user should see.
+    plan : callable
+        Takes the number of exposures to measure and of those already measured.
+    done : callable
+        Takes an exposure, its measurement or the failure, and the seconds that it took.
+    debug : callable
+        Takes text for whoever asked for more (tracebacks of unexpected errors).
+    """
+
+    say: Callable[[str], None] = lambda _line: None
+    plan: Callable[[int, int], None] = lambda _new, _known: None
+    done: Callable[[Exposure, Measurement | Failure, float], None] = lambda _e, _m, _s: None
+    debug: Callable[[str], None] = lambda _text: None
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a run leaves.
+
+    Attributes
+    ----------
+    tables : Tables
+        Most anomalous exposures first.
+    failed : tuple of (str, str)
+        Exposures and files that could not be measured, with the reason of each.
+    n_exposures : int
+        Exposures in the tables, failed ones left out.
+    written : tuple of Path
+        The tables' files.
+    """
+
+    tables: Tables
+    failed: tuple[tuple[str, str], ...]
+    n_exposures: int
+    written: tuple[Path, ...] = field(default=())
+
+
+def score(
+    paths: Sequence[str | Path] = (),
+    output: str | Path | None = None,
+    *,
+    settings: Settings | None = None,
+    device: str = "auto",
+    reference: str | Path | References | None = None,
+    existing: Existing = "resume",
+    formats: Sequence[str] = ("ecsv",),
+    threads: int | None = None,
+    events: Events | None = None,
+) -> Night:
+    """Score a night of exposures, from FITS files to ranked tables.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Files, folders, globs and ``@lists``; none means what the output folder already holds.
+    output : str or Path, optional
+        Folder for the store and the tables; None keeps everything in memory.
+    settings : Settings, optional
+    device : str, optional
+        ``auto``, ``cpu`` or a GPU's number.
+    reference : str, Path or References, optional
+        Saved references to compare with, instead of the night itself.
+    existing : {"resume", "overwrite", "fail"}, optional
+        What to do where the output folder holds a night: go on with it, begin anew, or refuse.
+    formats : sequence of str, optional
+        Formats of the tables, of `gpuanom.tables.FORMATS`.
+    threads : int, optional
+        Exposures that are read and measured at a time; by default one a core, at most 4.
+    events : Events, optional
+        What to call as the run goes on.
+
+    Returns
+    -------
+    Night
+
+    Raises
+    ------
+    InputError
+        When no input is an exposure.
+    OutputError, ReferenceFileError, DeviceError
+        When the output folder, the reference or the device cannot be used.
+    """
+    settings = settings or Settings()
+    events = events or Events()
+    backend = select(device)
+    for name in formats:
+        if name not in tables.FORMATS:
+            raise OutputError(f"unknown format '{name}' (one of {', '.join(tables.FORMATS)})")
+    references = reference if isinstance(reference, References | None) else References.load(Path(reference))
+    if references is not None:
+        tables.require_reference(
+            references, settings, Path("reference" if isinstance(reference, References) else str(reference))
+        )
+    found = discover(paths, settings) if paths else Discovery((), (), ())
+    for skipped in found.skipped:
+        events.say(f"skipped {printable(str(skipped.path))}: {skipped.reason}")
+    folder = None if output is None else Path(output)
+    if paths and not found.exposures and not _has_store(folder):
+        reasons = "; ".join(f"{printable(str(f.path))}: {f.reason}" for f in found.failures[:3])
+        more = f" and {len(found.failures) - 3} more" if len(found.failures) > 3 else ""
+        raise InputError(f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}")
+    with Store(_store_path(folder, existing, paths), settings) as store:
+        _fill(store, found, settings, backend, existing, threads, events)
+        result = tables.build(store, settings, backend, references)
+        failures = store.failures()
+    written = tables.write(result, folder, formats) if folder else []
+    return _night(result, failures, written)
+
+
+def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path]) -> Night:
+    failed = [(f.file, f.reason) for f in failures]
+    unusable = result.exposures[result.exposures["status"] == "unusable"]
+    failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
+    return Night(result, tuple(failed), len(result.exposures) - len(failures), tuple(written))
+
+
+def _has_store(folder: Path | None) -> bool:
+    return folder is not None and (folder / NAME).exists()
+
+
+def _store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Path]) -> Path | None:
+    """The store's file in a folder that is made if need be."""
+    if folder is None:
+        return None
+    path = folder / NAME
+    if path.exists() and existing == "fail":
+        raise OutputError(f"{folder}: holds a night already (--existing resume goes on with it, overwrite begins anew)")
+    if not path.exists() and not paths:
+        raise OutputError(f"{folder}: holds no night, and no input was given")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
+    return path
+
+
+def _fill(
+    store: Store,
+    found: Discovery,
+    settings: Settings,
+    backend: Backend,
+    existing: Existing,
+    threads: int | None,
+    events: Events,
+) -> None:
+    """Measure what the store does not hold yet."""
+    if existing == "overwrite":
+        store.clear()
+    known = store.known()
+    given = {(e.camera, e.exposure) for e in found.exposures}
+    left = {key: value for key, value in known.items() if key not in given}
+    differs = store.other_settings(left)
+    if differs:
+        raise OutputError(
+            f"{store.path}: holds {len(left)} exposures that are not among the inputs and were measured with other "
+            f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
+        )
+    fingerprint = settings.fingerprint()
+    todo: list[Exposure] = []
+    for exposure in found.exposures:
+        held = known.get((exposure.camera, exposure.exposure))
+        if held is None:
+            todo.append(exposure)
+        elif held.settings != fingerprint:
+            events.say(f"exposure {exposure.exposure}: measured again, the settings changed")
+            todo.append(exposure)
+        elif held.fingerprint != exposure.fingerprint:
+            events.say(f"exposure {exposure.exposure}: measured again, its files changed")
+            todo.append(exposure)
+        elif held.retry:
+            events.say(f"exposure {exposure.exposure}: measured again, a CCD could not be read before")
+            todo.append(exposure)
+    store.retry({str(f) for e in found.exposures for f in e.files} | {str(s.path) for s in found.skipped})
+    for failure in found.failures:
+        path = printable(str(failure.path))
+        events.say(f"failed {path}: {failure.reason}")
+        store.add_failure(Failure(path, "", "", printable(failure.path.name), failure.status, failure.reason))
+    events.plan(len(todo), len(found.exposures) - len(todo))
+    for exposure, result, seconds in _measured(todo, settings, backend, threads, events):
+        if isinstance(result, Failure):
+            store.add_failure(result)
+        else:
+            store.add(result)
+        events.done(exposure, result, seconds)
+
+
+def _measured(
+    exposures: Sequence[Exposure], settings: Settings, backend: Backend, threads: int | None, events: Events
+) -> Iterator[tuple[Exposure, Measurement | Failure, float]]:
+    """Measure exposures in a few threads; a bounded number is under way, so that memory does not grow."""
+    n_threads = threads or min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="gpuanom") as pool:
+        waiting = iter(exposures)
+        running: dict[Future[tuple[Measurement | Failure, float]], Exposure] = {}
+        try:
+            while True:
+                while len(running) < n_threads + 1 and (exposure := next(waiting, None)) is not None:
+                    running[pool.submit(_measure_exposure, exposure, settings, backend, events)] = exposure
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    exposure = running.pop(future)
+                    yield exposure, *future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _measure_exposure(
+    exposure: Exposure, settings: Settings, backend: Backend, events: Events
+) -> tuple[Measurement | Failure, float]:
+    """Read and measure one exposure; whatever goes wrong with it stays with it."""
+    start = time.perf_counter()
+    result: Measurement | Failure
+    try:
+        ccds = measure_ccds(exposure.exposure, read_ccds(exposure, settings), settings, backend)
+        result = Measurement(exposure, ccds)
+    except Exception as error:  # one exposure's unforeseen trouble must not cost the others
+        if not isinstance(error, GpuanomError):
+            events.debug(traceback.format_exc())
+        status = error.status if isinstance(error, InputError) else "failed"
+        kind = "" if isinstance(error, GpuanomError) else f"{type(error).__name__}: "
+        result = Failure(
+            file=printable(str(exposure.files[0])),
+            camera=exposure.camera,
+            band=exposure.band,
+            exposure=exposure.exposure,
+            status=status,
+            reason=printable(f"{kind}{error}"),
+        )
+    return result, time.perf_counter() - start

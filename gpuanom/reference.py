@@ -1,0 +1,242 @@
+"""References: the mean normalised histograms to compare with; made, merged, saved and read (METHOD.md 5)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from astropy.table import Table
+
+from gpuanom.errors import ReferenceFileError
+from gpuanom.records import KINDS, Doubles, Integers
+from gpuanom.settings import difference
+from gpuanom.version import __version__
+
+FORMAT = "gpuanom reference 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The sums behind one mean histogram; adding two references merges their datasets.
+
+    Attributes
+    ----------
+    n_histograms : int
+        M, histograms with counts.
+    shares : ndarray, (N,) float64
+        S_j, the sum of the normalised histograms.
+    counts : ndarray, (N,) int64
+        C_j, the sum of the histograms.
+    inverse_counts : float
+        H, the sum of 1/n.
+    """
+
+    n_histograms: int
+    shares: Doubles
+    counts: Integers
+    inverse_counts: float
+
+    @classmethod
+    def of(cls, counts: Integers) -> Self:
+        """The reference of histograms (m, N) int64; empty ones are left out, sums run in their order."""
+        n = counts.sum(axis=1)
+        kept = counts[n > 0] if not (n > 0).all() else counts
+        total = n[n > 0]
+        return cls(
+            n_histograms=len(kept),
+            shares=np.add.reduce(kept / total[:, None], axis=0),
+            counts=kept.sum(axis=0),
+            inverse_counts=float(np.add.reduce(1.0 / total)),
+        )
+
+    def __add__(self, other: Reference) -> Reference:
+        return Reference(
+            self.n_histograms + other.n_histograms,
+            self.shares + other.shares,
+            self.counts + other.counts,
+            self.inverse_counts + other.inverse_counts,
+        )
+
+    @property
+    def has_empty_bin(self) -> bool:
+        """Whether some bin has no counts at all."""
+        return bool((self.counts == 0).any())
+
+    def mean(self, *, contains: bool) -> Doubles:
+        """Pbar, (N,) float64.
+
+        Parameters
+        ----------
+        contains : bool
+            Whether the histograms to compare are among those of the reference. If not, and a bin is empty, half a
+            count is spread over each bin (METHOD.md 5), so that no score becomes infinite.
+        """
+        m = float(self.n_histograms)
+        if contains or not self.has_empty_bin:
+            return np.asarray(self.shares / m)
+        spread = 0.5 * m / float(self.counts.sum())
+        return np.asarray((self.shares + spread) / (m + spread * self.counts.size))
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetReference:
+    """The four references of one dataset and the exposures in them.
+
+    Attributes
+    ----------
+    camera, band : str
+    kinds : tuple of 4 Reference
+        In the order of `gpuanom.records.KINDS`.
+    exposures : frozenset of str
+        Ids of the exposures that the sums contain.
+    """
+
+    camera: str
+    band: str
+    kinds: tuple[Reference, ...]
+    exposures: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """The references of several datasets, made with one set of measurement settings.
+
+    Attributes
+    ----------
+    datasets : tuple of DatasetReference
+        Sorted by camera and band.
+    settings : mapping
+        `Settings.measurement` of the measurements behind them.
+    version : str
+        Version of gpuanom that made them.
+    """
+
+    datasets: tuple[DatasetReference, ...]
+    settings: Mapping[str, Any]
+    version: str = __version__
+
+    def get(self, camera: str, band: str) -> DatasetReference | None:
+        """The reference of one dataset, None when there is none."""
+        return next((d for d in self.datasets if (d.camera, d.band) == (camera, band)), None)
+
+    def require(self, settings: Mapping[str, Any], origin: str) -> None:
+        """Check that measurements with these settings can be compared with these references.
+
+        Raises
+        ------
+        ReferenceFileError
+            When a setting differs; the message names it.
+        """
+        differs = difference(settings, self.settings)
+        if differs:
+            raise ReferenceFileError(f"{origin}: the reference was made with other settings: {differs}")
+
+    def save(self, path: Path) -> None:
+        """Write as ECSV, one row a dataset and kind."""
+        rows = [(d.camera, d.band, kind, r) for d in self.datasets for kind, r in zip(KINDS, d.kinds, strict=True)]
+        bins = int(self.settings["bins"])
+        table = Table()
+        table["camera"] = np.array([camera for camera, _, _, _ in rows], dtype=np.str_)
+        table["band"] = np.array([band for _, band, _, _ in rows], dtype=np.str_)
+        table["kind"] = np.array([kind for _, _, kind, _ in rows], dtype=np.str_)
+        table["n_histograms"] = np.array([r.n_histograms for *_, r in rows], dtype=np.int64)
+        table["inverse_counts"] = np.array([r.inverse_counts for *_, r in rows], dtype=np.float64)
+        table["counts"] = np.array([r.counts for *_, r in rows], dtype=np.int64).reshape(len(rows), bins)
+        table["shares"] = np.array([r.shares for *_, r in rows], dtype=np.float64).reshape(len(rows), bins)
+        for name, text in _DESCRIPTIONS.items():
+            table[name].info.description = text
+        table.meta = {
+            "format": FORMAT,
+            "version": self.version,
+            "settings": json.dumps(self.settings, sort_keys=True),
+            "exposures": json.dumps([[d.camera, d.band, sorted(d.exposures)] for d in self.datasets]),
+        }
+        table.write(path, format="ascii.ecsv", overwrite=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ReferenceFileError
+            When the file cannot be read or is not a reference.
+        """
+        try:
+            table = Table.read(path, format="ascii.ecsv")
+        except OSError as error:
+            raise ReferenceFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except Exception as error:  # the ECSV reader raises many kinds on files that are not ECSV
+            raise ReferenceFileError(f"{path}: not a reference: {' '.join(str(error).split())[:120]}") from None
+        if table.meta.get("format") != FORMAT:
+            raise ReferenceFileError(f"{path}: not a reference that this version of gpuanom can read")
+        try:
+            return cls._from_table(table)
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise ReferenceFileError(f"{path}: a damaged reference: {' '.join(str(error).split())[:120]}") from None
+
+    @classmethod
+    def _from_table(cls, table: Table) -> Self:
+        settings = json.loads(table.meta["settings"])
+        bins = int(settings["bins"])
+        members = {(camera, band): frozenset(ids) for camera, band, ids in json.loads(table.meta["exposures"])}
+        rows = {
+            (str(row["camera"]), str(row["band"]), str(row["kind"])): Reference(
+                int(row["n_histograms"]),
+                np.array(row["shares"], dtype=np.float64).reshape(bins),
+                np.array(row["counts"], dtype=np.int64).reshape(bins),
+                float(row["inverse_counts"]),
+            )
+            for row in table
+        }
+        for row in rows.values():
+            if row.n_histograms < 0 or (row.counts < 0).any() or not np.isfinite(row.shares).all():
+                raise ValueError("negative or infinite counts")
+        datasets = [
+            DatasetReference(camera, band, tuple(rows[camera, band, kind] for kind in KINDS), ids)
+            for (camera, band), ids in sorted(members.items())
+        ]
+        return cls(tuple(datasets), settings, str(table.meta["version"]))
+
+
+_DESCRIPTIONS = {
+    "n_histograms": "M, histograms with counts",
+    "inverse_counts": "H, sum of 1/n over the histograms",
+    "counts": "C_j, sum of the histograms",
+    "shares": "S_j, sum of the normalised histograms",
+}
+
+
+def merge(parts: Iterable[tuple[str, References]]) -> References:
+    """One set of references from several, each with the name it goes by in messages.
+
+    Raises
+    ------
+    ReferenceFileError
+        When their settings differ, or one exposure is in two of them (it would count twice).
+    """
+    merged: dict[tuple[str, str], DatasetReference] = {}
+    settings: Mapping[str, Any] | None = None
+    for origin, part in parts:
+        settings = part.settings if settings is None else settings
+        part.require(settings, origin)
+        for d in part.datasets:
+            key = (d.camera, d.band)
+            if key not in merged:
+                merged[key] = d
+                continue
+            twice = merged[key].exposures & d.exposures
+            if twice:
+                raise ReferenceFileError(
+                    f"{origin}: exposure {min(twice)} of {d.camera} {d.band} is in an earlier input too "
+                    f"({len(twice)} such; leave one of the inputs out)"
+                )
+            kinds = tuple(a + b for a, b in zip(merged[key].kinds, d.kinds, strict=True))
+            merged[key] = DatasetReference(d.camera, d.band, kinds, merged[key].exposures | d.exposures)
+    if settings is None:
+        raise ReferenceFileError("no input holds a reference or a night")
+    return References(tuple(merged[key] for key in sorted(merged)), settings)

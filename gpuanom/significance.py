@@ -1,0 +1,135 @@
+"""What a KL divergence is worth: noise floor, z, p, preferred direction (METHOD.md 5b), of small arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+from scipy.special import rel_entr
+
+from gpuanom import sampling
+from gpuanom.records import Doubles, Integers
+
+
+def noise_factor(
+    n: Integers, n_histograms: int, inverse_counts: float, contained: np.typing.NDArray[np.bool_]
+) -> Doubles:
+    """f: how much the reference's own noise changes the expected KL.
+
+    Parameters
+    ----------
+    n : ndarray, (m,) int64
+        Counts of each histogram, above 0.
+    n_histograms : int
+        M, histograms in the reference.
+    inverse_counts : float
+        H, the sum of 1/n over the reference.
+    contained : ndarray, (m,) bool
+        Whether the reference contains the histogram.
+
+    Returns
+    -------
+    ndarray, (m,) float64
+        1 - 2/M + (n/M^2) H where contained, else 1 + (n/M^2) H.
+    """
+    return np.asarray(1.0 - 2.0 * contained / n_histograms + n * (inverse_counts / n_histograms**2))
+
+
+def floor(n: Integers, f: Doubles, bins: int) -> Doubles:
+    """The KL that counting noise alone gives: f (N - 1) / (2 n)."""
+    return np.asarray(f * (bins - 1) / (2.0 * n))
+
+
+def statistic(n: Integers, kl: Doubles, f: Doubles) -> Doubles:
+    """X = 2 n KL / f, about chi-squared with N - 1 degrees when nothing is wrong."""
+    return np.asarray(2.0 * n * kl / f)
+
+
+def z_score(x: Doubles, degrees: Doubles | int) -> Doubles:
+    """z = (X - k) / sqrt(2 k) for k degrees."""
+    return np.asarray((x - degrees) / np.sqrt(2.0 * np.asarray(degrees)))
+
+
+def p_value(x: Doubles, degrees: Doubles | int) -> Doubles:
+    """Tail probability of chi-squared with k degrees."""
+    return np.asarray(stats.chi2.sf(x, degrees))
+
+
+def simulated_p_value(
+    x: float,
+    sparse: Sequence[int],
+    dense: int,
+    reference: Doubles,
+    seed: int,
+    simulations: int,
+    cache: dict[object, Doubles],
+) -> float:
+    """Tail probability of X by seeded multinomial simulation, for sparse histograms.
+
+    Parameters
+    ----------
+    x : float
+        The statistic, summed over all histograms.
+    sparse : sequence of int
+        Counts of the histograms too sparse for chi-squared; these are simulated.
+    dense : int
+        Histograms beside them, whose share of X is drawn from chi-squared.
+    reference : ndarray, (N,) float64
+        Pbar.
+    seed, simulations : int
+    cache : dict
+        Null distributions already simulated against this reference: they depend on the counts alone, so exposures
+        with equal counts share one, whatever their order.
+
+    Returns
+    -------
+    float
+        (1 + number of simulated X at or above x) / (1 + simulations).
+    """
+    key = (tuple(sorted(sparse)), dense)
+    if key not in cache:
+        # RandomState's streams are frozen by NumPy's promise; Generator's are not.
+        draw = np.random.RandomState(sampling.stream(seed, f"{key}", "", "simulation"))
+        null = np.zeros(simulations)
+        for n in key[0]:
+            counts = draw.multinomial(n, reference / reference.sum(), size=simulations)
+            null += 2.0 * n * rel_entr(counts / n, reference).sum(axis=1)
+        if dense:
+            null += draw.chisquare(dense * (reference.size - 1), size=simulations)
+        cache[key] = np.sort(null)
+    null = cache[key]
+    # Ties must count as "at or above" whatever the last bit of x.
+    at_or_above = null.size - int(np.searchsorted(null, x * (1.0 - 1e-12), side="left"))
+    return (1.0 + at_or_above) / (1.0 + simulations)
+
+
+def direction(cosine: Doubles, sine: Doubles, n: Doubles | Integers) -> tuple[Doubles, Doubles]:
+    """Preferred direction of orientations from their sums of cos 2 theta and sin 2 theta.
+
+    Returns
+    -------
+    angle : ndarray
+        Degrees in (-90, 90], NaN where n is 0 or the orientations cancel.
+    alignment : ndarray
+        R, 0 (isotropic) to 1 (all aligned), NaN where n is 0.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alignment = np.where(n > 0, np.minimum(np.hypot(cosine, sine) / n, 1.0), np.nan)
+    angle = np.degrees(0.5 * np.arctan2(sine, cosine))
+    angle = np.where(angle <= -90.0, 90.0, angle)
+    return np.where(alignment > 0, angle, np.nan), alignment
+
+
+def deviation(score: Doubles) -> Doubles:
+    """(ln score - median) / (1.4826 MAD) over a dataset; NaN where the score is 0 or missing, or the MAD is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithm = np.where(score > 0, np.log(score), np.nan)
+    known = logarithm[np.isfinite(logarithm)]
+    if not known.size:
+        return np.full(score.shape, np.nan)
+    middle = np.median(known)
+    spread = 1.4826 * float(np.median(np.abs(known - middle)))
+    if not spread > 0:
+        return np.full(score.shape, np.nan)
+    return np.asarray((logarithm - middle) / spread)

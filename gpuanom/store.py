@@ -1,0 +1,367 @@
+"""The store of a night: measurements.sqlite, one transaction an exposure, so that a killed run loses nothing.
+
+Histograms are kept as one blob an exposure (n_ccd x 4 x N little-endian int32, kinds in the order of
+`gpuanom.records.KINDS`), with their sums of cos and sin of twice the orientation (n_ccd x 4 x 2 float64); the other
+numbers of a CCD are columns of the table `ccds`. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from gpuanom.errors import OutputError, printable
+from gpuanom.naming import natural_key
+from gpuanom.ranking import Dataset
+from gpuanom.records import KINDS, CcdMeasurement, Measurement
+from gpuanom.settings import Settings, difference
+from gpuanom.version import __version__
+
+APPLICATION_ID = 0x67706E6D  # "gpnm"
+SCHEMA_VERSION = 1
+NAME = "measurements.sqlite"
+
+_SCHEMA = """
+CREATE TABLE settings (fingerprint TEXT PRIMARY KEY, measurement TEXT NOT NULL, version TEXT NOT NULL);
+CREATE TABLE exposures (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, band TEXT NOT NULL, date_obs TEXT NOT NULL, exptime REAL,
+    files TEXT NOT NULL, masks TEXT NOT NULL, rule TEXT NOT NULL, remarks TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, settings TEXT NOT NULL REFERENCES settings (fingerprint), version TEXT NOT NULL,
+    n_ccd INTEGER NOT NULL, histograms BLOB NOT NULL, sums BLOB NOT NULL,
+    PRIMARY KEY (camera, exposure));
+CREATE TABLE ccds (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,
+    status TEXT NOT NULL, reason TEXT NOT NULL,
+    c0 REAL, c1 REAL, c2 REAL, c3 REAL, c4 REAL, c5 REAL, sky REAL, sigma REAL,
+    n_points INTEGER NOT NULL, n_sigma_points INTEGER NOT NULL, n_sources INTEGER NOT NULL,
+    n_without_orientation INTEGER NOT NULL, n_isophote INTEGER NOT NULL, n_gradients INTEGER NOT NULL,
+    masked_fraction REAL, saturated_fraction REAL, cd1_1 REAL, cd1_2 REAL, cd2_1 REAL, cd2_2 REAL,
+    PRIMARY KEY (camera, exposure, position)) WITHOUT ROWID;
+CREATE TABLE failures (
+    file TEXT PRIMARY KEY, camera TEXT NOT NULL, band TEXT NOT NULL, exposure TEXT NOT NULL,
+    status TEXT NOT NULL, reason TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file or exposure that could not be measured at all.
+
+    Attributes
+    ----------
+    file : str
+        The file at fault, or the exposure's first file.
+    camera, band, exposure : str
+        As far as they could be told.
+    status, reason : str
+        One word and one line.
+    """
+
+    file: str
+    camera: str
+    band: str
+    exposure: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the store already holds of an exposure: enough to tell whether it must be measured again."""
+
+    fingerprint: str
+    settings: str
+    retry: bool
+    """Whether a CCD of it could not be read: what stood in the way may be gone."""
+
+
+class Store:
+    """The measurements of a night. Use as a context manager.
+
+    Parameters
+    ----------
+    path : Path or None
+        The database file, made if missing; None keeps everything in memory.
+    settings : Settings
+        The measurement settings of what will be added.
+    read_only : bool, optional
+        Refuse to make or change anything.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be opened, is not ours, is damaged, or is in use by another run.
+    """
+
+    def __init__(self, path: Path | None, settings: Settings, *, read_only: bool = False) -> None:
+        self.path = path
+        self.settings = settings
+        if read_only and path is not None and not path.is_file():
+            raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
+        with self._explained():
+            name = ":memory:" if path is None else path.resolve().as_uri()
+            if path is not None and read_only:
+                # Where it may, a reader too rolls back what a killed run left half done.
+                name += "?mode=rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "?mode=ro"
+            self._db = sqlite3.connect(name, uri=True, isolation_level=None, timeout=2.0)
+            try:
+                self._open(read_only)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _open(self, read_only: bool) -> None:
+        if not read_only:
+            # One writer for a run's whole length: two runs on one night would undo each other's tables.
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("BEGIN EXCLUSIVE")
+        (owner,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables == 0 and owner == 0 and not read_only:
+            for statement in _SCHEMA.strip().split(";\n"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif owner != APPLICATION_ID:
+            raise OutputError(f"{self.path}: not a store of gpuanom; it was left as it is (choose another --output)")
+        elif version != SCHEMA_VERSION:
+            raise OutputError(f"{self.path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION})")
+        if not read_only:
+            self._db.execute("COMMIT")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn SQLite's errors into one line with the remedy."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            text = str(error)
+            if "locked" in text:
+                remedy = "another gpuanom run is writing to it; wait for it or choose another --output"
+            elif "full" in text or "disk I/O" in text:
+                remedy = "the disk is full or a limit was reached; what was measured is kept, the same command goes on"
+            elif "readonly" in text or "unable to open" in text:
+                remedy = "check that the folder exists and may be written to"
+            elif "not a database" in text or "malformed" in text:
+                remedy = "damaged or not ours; it was left as it is, choose another --output"
+            else:
+                remedy = "the store could not be used"
+            raise OutputError(f"{self.path}: {printable(text)} ({remedy})") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def known(self) -> dict[tuple[str, str], Known]:
+        """What is held, by camera and exposure id."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT camera, exposure, fingerprint, settings, EXISTS (SELECT 1 FROM ccds WHERE"
+                " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
+                " status NOT IN ('ok', 'constant', 'too_few_pixels', 'too_small')) FROM exposures"
+            ).fetchall()
+        return {(camera, name): Known(print_, settings, bool(retry)) for camera, name, print_, settings, retry in rows}
+
+    def other_settings(self, kept: Mapping[tuple[str, str], Known]) -> str:
+        """How the settings behind the given held exposures differ from this run's, in words; empty if they don't."""
+        ours = self.settings.fingerprint()
+        with self._explained():
+            found = dict(self._db.execute("SELECT fingerprint, measurement FROM settings").fetchall())
+        others = sorted({known.settings for known in kept.values()} - {ours})
+        return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
+
+    def recorded_settings(self) -> tuple[Mapping[str, Any], str]:
+        """The measurement settings and the version behind all exposures.
+
+        Raises
+        ------
+        OutputError
+            When the store is empty or holds measurements of several settings.
+        """
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT measurement, max(version) FROM settings"
+                " WHERE fingerprint IN (SELECT settings FROM exposures) GROUP BY measurement"
+            ).fetchall()
+        if not rows:
+            raise OutputError(f"{self.path}: holds no measured exposures")
+        if len(rows) > 1:
+            raise OutputError(f"{self.path}: holds exposures of different settings (finish the run that changed them)")
+        return json.loads(rows[0][0]), rows[0][1]
+
+    def add(self, measurement: Measurement) -> None:
+        """Keep an exposure's measurements, replacing what was held of it, in one transaction."""
+        e = measurement.exposure
+        counts = np.array([c.counts for c in measurement.ccds], dtype="<i4")
+        sums = np.array([np.stack([c.cosine, c.sine], axis=1) for c in measurement.ccds], dtype="<f8")
+        with self._transaction() as db:
+            self._forget(db, e.camera, e.exposure)
+            db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", (e.camera, e.exposure))
+            db.execute(
+                "INSERT OR REPLACE INTO settings VALUES (?, ?, ?)",
+                (self.settings.fingerprint(), json.dumps(self.settings.measurement(), sort_keys=True), __version__),
+            )
+            db.execute(
+                "INSERT INTO exposures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    e.camera,
+                    e.exposure,
+                    e.band,
+                    e.date_obs,
+                    e.exptime,
+                    json.dumps([_text(f) for f in e.files]),
+                    json.dumps([None if m is None else _text(m) for m in e.masks]),
+                    e.rule,
+                    json.dumps(e.remarks),
+                    e.fingerprint,
+                    self.settings.fingerprint(),
+                    __version__,
+                    len(measurement.ccds),
+                    counts.tobytes(),
+                    sums.tobytes(),
+                ),
+            )
+            db.executemany(
+                f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
+                [(e.camera, e.exposure, i, *_ccd_row(c)) for i, c in enumerate(measurement.ccds)],
+            )
+
+    def add_failure(self, failure: Failure) -> None:
+        """Keep that a file or exposure failed; what was measured of the exposure before is dropped."""
+        with self._transaction() as db:
+            self._forget(db, failure.camera, failure.exposure)
+            db.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
+                (failure.file, failure.camera, failure.band, failure.exposure, failure.status, failure.reason),
+            )
+
+    def retry(self, files: set[str]) -> None:
+        """Forget the failures of files that are about to be tried again."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(files)])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._transaction() as db:
+            for table in ("exposures", "ccds", "failures", "settings"):
+                db.execute(f"DELETE FROM {table}")
+
+    def remove(self, keys: set[tuple[str, str]]) -> None:
+        """Forget some exposures, by camera and id."""
+        with self._transaction() as db:
+            for camera, exposure in sorted(keys):
+                self._forget(db, camera, exposure)
+
+    @staticmethod
+    def _forget(db: sqlite3.Connection, camera: str, exposure: str) -> None:
+        db.execute("DELETE FROM exposures WHERE camera = ? AND exposure = ?", (camera, exposure))
+        db.execute("DELETE FROM ccds WHERE camera = ? AND exposure = ?", (camera, exposure))
+
+    def datasets(self, bins: int) -> list[Dataset]:
+        """The histograms of all exposures, a `Dataset` a camera and band, in order of camera, band and exposure id."""
+        with self._explained():
+            names = self._db.execute("SELECT DISTINCT camera, band FROM exposures ORDER BY camera, band").fetchall()
+            return [self._dataset(camera, band, bins) for camera, band in names]
+
+    def _dataset(self, camera: str, band: str, bins: int) -> Dataset:
+        rows = self._db.execute(
+            "SELECT exposure, n_ccd, histograms, sums FROM exposures WHERE camera = ? AND band = ?", (camera, band)
+        ).fetchall()
+        rows.sort(key=lambda row: natural_key(row[0]))
+        n_kinds = len(KINDS)
+        counts = np.frombuffer(b"".join(row[2] for row in rows), dtype="<i4").reshape(-1, n_kinds, bins)
+        sums = np.frombuffer(b"".join(row[3] for row in rows), dtype="<f8").reshape(-1, n_kinds, 2)
+        return Dataset(
+            camera=camera,
+            band=band,
+            exposures=tuple(row[0] for row in rows),
+            owner=np.repeat(np.arange(len(rows)), [row[1] for row in rows]),
+            counts=counts,
+            cosine=np.ascontiguousarray(sums[:, :, 0]),
+            sine=np.ascontiguousarray(sums[:, :, 1]),
+        )
+
+    def exposures(self, camera: str, band: str) -> list[dict[str, Any]]:
+        """The exposures of a dataset as mappings of the store's columns, in natural order of id."""
+        with self._explained():
+            rows = self._mappings(
+                "SELECT camera, exposure, band, date_obs, exptime, files, remarks, n_ccd FROM exposures"
+                " WHERE camera = ? AND band = ?",
+                (camera, band),
+            )
+        return sorted(rows, key=lambda row: natural_key(row["exposure"]))
+
+    def ccds(self, camera: str, band: str) -> list[dict[str, Any]]:
+        """The CCDs of a dataset as mappings of the store's columns, in order of exposure and position."""
+        with self._explained():
+            rows = self._mappings(
+                "SELECT ccds.* FROM ccds JOIN exposures USING (camera, exposure)"
+                " WHERE exposures.camera = ? AND exposures.band = ?",
+                (camera, band),
+            )
+        keys = {name: natural_key(name) for name in {row["exposure"] for row in rows}}
+        return sorted(rows, key=lambda row: (keys[row["exposure"]], row["position"]))
+
+    def failures(self) -> list[Failure]:
+        """The files and exposures that failed, by file."""
+        with self._explained():
+            rows = self._db.execute("SELECT * FROM failures ORDER BY file").fetchall()
+        return [Failure(*row) for row in rows]
+
+    def _mappings(self, query: str, values: tuple[str, ...]) -> list[dict[str, Any]]:
+        cursor = self._db.execute(query, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
+    axes = (None,) * 4 if c.sky_axes is None else tuple(float(v) for v in c.sky_axes)
+    return (
+        c.name,
+        c.status,
+        c.reason,
+        *(float(v) for v in c.coefficients),
+        c.sky,
+        c.sigma,
+        c.n_points,
+        c.n_sigma_points,
+        c.n_sources,
+        c.n_without_orientation,
+        c.n_isophote,
+        c.n_gradients,
+        c.masked_fraction,
+        c.saturated_fraction,
+        *axes,
+    )
+
+
+def _text(path: Path) -> str:
+    """A path as text that any encoding can hold: bytes that are no UTF-8 are shown escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
