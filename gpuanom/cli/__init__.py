@@ -1,0 +1,65 @@
+"""The command line: thin commands over the Python API.
+
+Exit codes: 0 done, 1 some exposures failed (each is named), 2 nothing could be done.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from gpuanom.cli.completion import completion
+from gpuanom.cli.reference import reference
+from gpuanom.cli.score import score
+from gpuanom.cli.settings import settings
+from gpuanom.cli.simulate import simulate
+from gpuanom.errors import GpuanomError, printable
+from gpuanom.version import __version__
+
+EPILOG = """\b
+Examples:
+  gpuanom score /data/2026-11-23 --output night        a night, from FITS files to ranked tables
+  gpuanom reference night --output ref.ecsv            keep what is normal in it
+  gpuanom score /data/tonight -o tonight --reference ref.ecsv
+  gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
+
+Exit codes: 0 done; 1 some exposures failed, each named; 2 nothing could be done.
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="gpuanom")
+def cli() -> None:
+    """Score whole nights of wide-field CCD exposures for anomalies.
+
+    The Entropy Method of Alonso, Zhang & Li (arXiv:2310.15481): an exposure is anomalous when the orientations of its
+    sources, or of its background's gradients, are spread otherwise than in the dataset.
+    """
+
+
+for command in (score, reference, simulate, settings, completion):
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; no error reaches the user as a traceback."""
+    try:
+        code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)
+    except GpuanomError as error:
+        click.echo(f"gpuanom: {printable(str(error))}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("gpuanom: interrupted; what was measured is kept, the same command goes on", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; flushing at exit must not complain about it.
+        sys.stdout = None
+        sys.exit(141)
+    except MemoryError:
+        click.echo("gpuanom: out of memory (fewer --threads need less)", err=True)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)

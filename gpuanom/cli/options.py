@@ -1,0 +1,66 @@
+"""Options that several commands share: the settings, from a file and from flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gpuanom.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FLAGS: dict[str, tuple[str, type]] = {
+    "threshold": ("--threshold", float),
+    "bins": ("--bins", int),
+    "seed": ("--seed", int),
+    "gradient_points": ("--points", int),
+    "background_points": ("--background-points", int),
+    "sigma_points": ("--sigma-points", int),
+}
+_SCORE_FLAGS: dict[str, tuple[str, type]] = {"robust_rounds": ("--robust-rounds", int)}
+
+
+def settings_options(command: Command) -> Command:
+    """Give a command --config and a flag for each of the usual settings."""
+    decorators = [
+        click.option(
+            "--config",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Settings file (TOML), as `gpuanom settings` prints it.",
+        )
+    ]
+    fields = Settings.__dataclass_fields__
+    for name, (flag, kind) in {**_FLAGS, **_SCORE_FLAGS}.items():
+        about = fields[name].metadata
+        unit = f" [{about['unit']}]" if about["unit"] else ""
+        text = f"{about['help'][0].upper()}{about['help'][1:]}{unit} (default {fields[name].default})."
+        decorators.append(click.option(flag, name, type=kind, default=None, help=text))
+    decorators.append(
+        click.option("--mask/--no-mask", "mask", default=None, help="Apply quality planes (default: yes).")
+    )
+    decorators.append(
+        click.option(
+            "--versions",
+            type=click.Choice(["newest", "apart"]),
+            default=None,
+            help="Several processing versions of one exposure: take the newest (default), or keep them apart.",
+        )
+    )
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+def chosen_settings(config: Path | None, **flags: Any) -> Settings:
+    """The settings of a file, with the flags that were given in their place.
+
+    Raises
+    ------
+    SettingsError
+        On an unknown setting or an impossible value, named.
+    """
+    settings = Settings() if config is None else Settings.from_toml(config)
+    return settings.replace(**{name: value for name, value in flags.items() if value is not None})

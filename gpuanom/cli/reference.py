@@ -1,0 +1,28 @@
+"""`gpuanom reference`: what is normal, saved from measured nights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpuanom.nights import make_references, save_references
+from gpuanom.records import KINDS
+
+
+@click.command()
+@click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="NIGHT...")
+@click.option(
+    "--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (ECSV)."
+)
+def reference(nights: tuple[Path, ...], output: Path) -> None:
+    """Save the references of measured nights, for scoring other nights against them.
+
+    NIGHT is a folder that `gpuanom score` made, or a reference file: several are merged, which is adding their sums.
+    All must have been measured with the same settings, and no exposure may be in two of them.
+    """
+    references = make_references(nights)
+    save_references(references, output)
+    for dataset in references.datasets:
+        histograms = ", ".join(f"{k} {r.n_histograms}" for k, r in zip(KINDS, dataset.kinds, strict=True))
+        click.echo(f"{dataset.camera} {dataset.band}: {len(dataset.exposures)} exposures (histograms: {histograms})")

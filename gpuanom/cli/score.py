@@ -1,0 +1,99 @@
+"""`gpuanom score`: a night from FITS files to ranked tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpuanom import pipeline
+from gpuanom.cli.options import chosen_settings, settings_options
+from gpuanom.cli.screen import Screen
+from gpuanom.cli.summary import print_summary, summary_console
+from gpuanom.tables import FORMATS
+
+EPILOG = """\b
+Examples:
+  gpuanom score /data/2026-11-23 -o night                 a folder, searched through
+  gpuanom score 'c4d_*_ooi_*.fits.fz' -o night            a pattern; masks beside the images are applied
+  gpuanom score @list.txt -o night --format ecsv,parquet  a list of files
+  gpuanom score -o night --robust-rounds 2                rank again what was measured
+
+\b
+NIGHT/ then holds:
+  measurements.sqlite   everything measured; the same command goes on where it stopped
+  exposures.ecsv        one row an exposure, most anomalous first
+  ccds.ecsv             one row a CCD
+"""
+
+
+def _formats(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise click.BadParameter(f"unknown format '{', '.join(unknown)}'; one or more of {','.join(FORMATS)}")
+    return names
+
+
+@click.command(epilog=EPILOG)
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for store and tables.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, or a GPU's number.")
+@click.option(
+    "--reference", type=click.Path(dir_okay=False, path_type=Path), help="Saved reference to compare the night with."
+)
+@click.option(
+    "--existing",
+    type=click.Choice(["resume", "overwrite", "fail"]),
+    default="resume",
+    show_default=True,
+    help="If the folder holds a night: go on with it, drop it and begin anew, or refuse.",
+)
+@click.option(
+    "--format", "formats", default="ecsv", show_default=True, callback=_formats, help="ecsv,csv,fits,parquet."
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 256), help="Exposures measured at a time (default: cores, at most 4)."
+)
+@settings_options
+@click.option("--verbose", "-v", is_flag=True, help="Name every skipped file; show tracebacks of unexpected errors.")
+@click.option("--quiet", "-q", is_flag=True, help="Show failures only, and no summary.")
+def score(
+    inputs: tuple[str, ...],
+    output: Path,
+    device: str,
+    reference: Path | None,
+    existing: pipeline.Existing,
+    formats: tuple[str, ...],
+    threads: int | None,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Score a night of exposures: FITS files in, ranked tables out.
+
+    INPUT is a FITS file, a folder, a pattern, or @list.txt (a path a line). Multi-extension files and one-CCD files,
+    .fits, .fits.gz and .fits.fz, of DECam, MegaCam, HSC and any other camera. Each camera and band is a dataset, and
+    an exposure is compared with its dataset.
+    """
+    settings = chosen_settings(**options)
+    with Screen(quiet=quiet, verbose=verbose) as screen:
+        night = pipeline.score(
+            inputs,
+            output,
+            settings=settings,
+            device=device,
+            reference=reference,
+            existing=existing,
+            formats=formats,
+            threads=threads,
+            events=screen.events(),
+        )
+    if not quiet:
+        print_summary(night, summary_console())
+    for name, reason in night.failed:
+        screen.line(f"failed {name}: {reason}")
+    if not night.failed:
+        return 0
+    return 1 if any(night.tables.exposures["n_ccd_used"] > 0) else 2

@@ -1,0 +1,116 @@
+"""What a run shows on standard error: a progress bar on a terminal, a log line an exposure otherwise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from gpuanom.errors import printable
+from gpuanom.pipeline import Events
+from gpuanom.records import Exposure, Measurement
+from gpuanom.store import Failure
+
+
+class Screen:
+    """Progress and messages of one command.
+
+    Parameters
+    ----------
+    quiet : bool
+        Only failures are shown.
+    verbose : bool
+        Skipped files one by one, and tracebacks of unexpected errors.
+    """
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+        self.quiet, self.verbose = quiet, verbose
+        self.skipped: Counter[str] = Counter()
+        self.progress: Progress | None = None
+        if self.console.is_terminal and not quiet:
+            self.progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self.progress:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self.progress:
+            self.progress.stop()
+
+    def line(self, text: str) -> None:
+        """Show one line."""
+        self.console.print(printable(text))
+
+    def say(self, text: str) -> None:
+        """Show one line, unless quiet; failures are shown all the same."""
+        if text.startswith("skipped ") and not self.verbose:
+            self.skipped[text.rsplit(": ", 1)[-1]] += 1
+        elif not self.quiet or text.startswith("failed "):
+            self.line(text)
+
+    def plan(self, new: int, known: int) -> None:
+        """Show how much there is to do."""
+        for reason, n in sorted(self.skipped.items()):
+            if not self.quiet:
+                self.line(f"skipped {n} {'file' if n == 1 else 'files'}: {reason}")
+        if known and not self.quiet:
+            self.line(f"{known} {'exposure is' if known == 1 else 'exposures are'} measured already")
+        if self.progress:
+            self._task = self.progress.add_task("measuring exposures", total=new)
+
+    def done(self, exposure: Exposure, result: Measurement | Failure, seconds: float) -> None:
+        """Show that an exposure is done."""
+        if self.progress and self._task is not None:
+            self.progress.advance(self._task)
+        about = f"exposure {exposure.exposure} {exposure.camera} {exposure.band}".rstrip()
+        if isinstance(result, Failure):
+            self.line(f"failed {about}: {result.reason}")
+            return
+        used = sum(c.status == "ok" for c in result.ccds)
+        for ccd in result.ccds:
+            if ccd.status != "ok" and (used or self.verbose) and not self.quiet:
+                self.line(f"{about}: {ccd.reason}")
+        if not self.progress and not self.quiet:
+            sources = sum(c.n_sources for c in result.ccds)
+            self.line(f"{about}: {used} of {len(result.ccds)} CCDs, {sources} sources, {seconds:.2f} s")
+
+    def debug(self, text: str) -> None:
+        """Show the traceback of an unexpected error, if asked for."""
+        if self.verbose:
+            self.console.print(text)
+
+    def events(self) -> Events:
+        """The events of a run, shown here."""
+        return Events(say=self.say, plan=self.plan, done=self.done, debug=self.debug)
+
+    def count(self, what: str) -> Callable[[int, int], None]:
+        """A callable that shows how many of a number of things are done."""
+        if not self.progress:
+            return lambda _done, _total: None
+        progress = self.progress
+        task = progress.add_task(what, total=None)
+        return lambda done, total: progress.update(task, completed=done, total=total)

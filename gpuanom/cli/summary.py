@@ -1,0 +1,82 @@
+"""The short ranked summary that `gpuanom score` prints."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.table import Table
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from gpuanom.errors import printable
+from gpuanom.pipeline import Night
+
+_KINDS = {"source": "source orientations", "isophote": "isophotal orientations", "background": "background gradients"}
+
+
+def print_summary(night: Night, console: Console, top: int = 10) -> None:
+    """Print the most anomalous exposures by source, isophote and background score.
+
+    Within each, exposures of all datasets are ordered by their deviation: KL values of different datasets cannot be
+    compared. Where a dataset is too small for one, by z.
+    """
+    for kind, title in _KINDS.items():
+        _print_top(night.tables.exposures, kind, title, console, top)
+    counts = {str(s): int(np.count_nonzero(night.tables.exposures["status"] == s)) for s in _statuses(night)}
+    parts = ", ".join(f"{n} {status}" for status, n in counts.items())
+    console.print(Text(f"{len(night.tables.exposures)} exposures: {parts}" if parts else "no exposures"))
+    if night.written:
+        console.print(Text(f"tables: {', '.join(str(path) for path in night.written)}"))
+
+
+def _statuses(night: Night) -> list[str]:
+    found = {str(s) for s in night.tables.exposures["status"]}
+    return sorted(found, key=lambda s: (s != "ok", s))
+
+
+def _print_top(exposures: Table, kind: str, title: str, console: Console, top: int) -> None:
+    deviation = _filled(exposures[f"{kind}_deviation"])
+    z = _filled(exposures[f"{kind}_z"])
+    known = np.flatnonzero(~np.isnan(z))
+    if not known.size:
+        console.print(Text(f"{title}: no scores (see the status column)\n"))
+        return
+    order = sorted(known, key=lambda i: (-np.nan_to_num(deviation[i], nan=-np.inf), -z[i], i))[:top]
+    grid = Grid(title=f"{title}: the {len(order)} most anomalous of {known.size}", title_justify="left", box=None)
+    for name in ("exposure", "camera", "band"):
+        grid.add_column(name, overflow="fold")
+    for name in ("rank", "KL", "floor", "z", "p", "deviation", "angle", "alignment"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("status")
+    for i in order:
+        row = exposures[int(i)]
+        grid.add_row(
+            *(Text(printable(str(row[name]))) for name in ("exposure", "camera", "band")),
+            str(row[f"{kind}_rank"]),
+            _number(row[f"{kind}_kl"], ".4f"),
+            _number(row[f"{kind}_floor"], ".4f"),
+            _number(row[f"{kind}_z"], ".1f"),
+            _number(row[f"{kind}_p"], ".1g"),
+            _number(row[f"{kind}_deviation"], ".1f"),
+            _number(row[f"{kind}_angle"], ".0f"),
+            _number(row[f"{kind}_alignment"], ".2f"),
+            str(row["status"]),
+        )
+    console.print(grid)
+    console.print()
+
+
+def _filled(column: object) -> np.typing.NDArray[np.float64]:
+    return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
+
+
+def _number(value: object, spec: str) -> str:
+    return "-" if value is np.ma.masked else format(float(str(value)), spec)
+
+
+def summary_console() -> Console:
+    """Where the summary goes: standard output, never narrower than its columns."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=140)
+    return console
