@@ -11,8 +11,8 @@ from typing import Any
 
 from astropy.io import fits
 
-from gpuanom.cameras import BUILTIN_RULES, CameraRule
-from gpuanom.errors import InputError, printable
+from gpuanom.cameras import ANY, BUILTIN_RULES, CameraRule
+from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits.headers import SUFFIXES, Cards, Description, describe, stem
 from gpuanom.fits.inputs import expand, natural
 from gpuanom.fits.scan import read_headers
@@ -64,13 +64,24 @@ class _File:
 
 
 def rules(settings: Settings) -> tuple[CameraRule, ...]:
-    """Return the camera rules in the order in which they are tried: the user's first."""
-    return (*settings.cameras, *BUILTIN_RULES)
+    """Return the camera rules in the order in which they are tried: the user's first, for every file last."""
+    own = {rule.name for rule in settings.cameras}
+    chosen = [*settings.cameras, *(rule for rule in BUILTIN_RULES if rule.name not in own)]
+    return tuple(sorted(chosen, key=lambda rule: rule.name == ANY))
 
 
 def rule_of(exposure: Exposure, settings: Settings) -> CameraRule:
-    """Return the rule that recognised an exposure."""
-    return next(rule for rule in rules(settings) if rule.name == exposure.rule)
+    """Return the rule that recognised an exposure.
+
+    Raises
+    ------
+    SettingsError
+        When the settings have no such rule: the exposure was found with others.
+    """
+    for rule in rules(settings):
+        if rule.name == exposure.rule:
+            return rule
+    raise SettingsError(f"exposure {exposure.exposure} was found by camera rule '{exposure.rule}', which is not there")
 
 
 def discover(inputs: Sequence[str | Path], settings: Settings) -> Discovery:
@@ -137,7 +148,7 @@ def _failure(error: InputError) -> FileFailure:
 
 
 def _datasums(*headers: fits.Header | None) -> str:
-    """The DATASUM cards of the headers at hand, for the fingerprint."""
+    """Join the DATASUM cards of the headers at hand, for the fingerprint."""
     return " ".join(str(Cards(header).get("DATASUM")) for header in headers)
 
 

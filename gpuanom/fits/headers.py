@@ -77,9 +77,9 @@ def _value(header: fits.Header, keyword: str) -> Any:
 
 
 def clean(value: Any) -> str:
-    """Make an id of a header value: one line, printable, no path separators, at most 80 characters."""
-    text = _UNSAFE.sub("_", printable(str(value))).strip().lstrip(".")
-    return text[:_LONGEST_ID].strip()
+    """Make an id of a header value: one line, printable, no path separators, at most 80 characters; '' of None."""
+    text = "" if value is None else _UNSAFE.sub("_", printable(str(value)))
+    return " ".join(text.split()).lstrip(". ")[:_LONGEST_ID].strip()
 
 
 def number(value: Any) -> float:
@@ -158,7 +158,7 @@ def describe(
         rule=rule,
         camera=f"{camera}-{rule.level}" if rule.level else camera,
         exposure=_exposure_id(rule, cards, path),
-        band=clean(cards.first(rule.band) or ""),
+        band=clean(cards.first(rule.band)),
         date_obs=_date(rule, cards),
         exptime=number(cards.first(rule.exptime)),
         version=version,
@@ -188,10 +188,8 @@ def _no_exposure(rule: CameraRule, cards: Cards, path: Path) -> str:
 
 
 def _exposure_id(rule: CameraRule, cards: Cards, path: Path) -> str:
-    value = cards.first(rule.exposure)
     # Some cameras' id is the name under which the file was first written.
-    named = "" if value is None else clean(stem(Path(clean(value))))
-    return named or clean(stem(path)) or "unnamed"
+    return clean(stem(Path(clean(cards.first(rule.exposure))))) or clean(stem(path)) or "unnamed"
 
 
 def _date(rule: CameraRule, cards: Cards) -> str:
@@ -231,7 +229,7 @@ def _version(rule: CameraRule, cards: Cards, path: Path) -> tuple[Version, str]:
 
 def ccd_name(rule: CameraRule, cards: Cards, hdu: int) -> str:
     """Return a CCD's name within its exposure: the rule's keyword, else the HDU's number."""
-    return clean(cards.first(rule.ccd) or "") or str(hdu)
+    return clean(cards.first(rule.ccd)) or str(hdu)
 
 
 def is_skipped(rule: CameraRule, name: str) -> bool:

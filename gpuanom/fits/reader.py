@@ -107,7 +107,7 @@ def _read(file: File, item: Hdu, name: str, masks: _Masks, rule: CameraRule, set
     file.release(item)
     bad = None
     if settings.mask and rule.mask != "none":
-        bad = masks.bad(file, item, name, rule, settings, sections, shape, image.shape)
+        bad = masks.bad(file, name, rule, settings, sections, shape, image.shape)
     matrix = sky_axes(item.cards)
     return Ccd(
         name=name,
@@ -125,6 +125,8 @@ class _Masks:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._file: File | None = None
+        self._planes: dict[str, Hdu] = {}
+        self._trouble: InputError | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -135,10 +137,28 @@ class _Masks:
         if self._file is not None:
             self._file.__exit__(kind, error, trace)
 
+    def _of_file(self, path: Path, name: str, rule: CameraRule) -> tuple[File, Hdu]:
+        """Return the plane of a CCD in the mask file, whose HDUs are listed once."""
+        if self._trouble is not None and self._file is None:
+            raise self._trouble
+        if self._file is None:
+            try:
+                self._file = File(path)
+            except InputError as error:
+                self._trouble = error
+                raise
+            for item in self._file.hdus():
+                if isinstance(item, InputError):
+                    self._trouble = item
+                else:
+                    self._planes.setdefault(ccd_name(rule, item.cards, item.number), item)
+        if name not in self._planes:
+            raise self._trouble or InputError(f"it has no plane for CCD {name}", file=path)
+        return self._file, self._planes[name]
+
     def bad(
         self,
         image_file: File,
-        image: Hdu,
         name: str,
         rule: CameraRule,
         settings: Settings,
@@ -155,8 +175,7 @@ class _Masks:
         """
         try:
             if self._path is not None:
-                self._file = self._file or File(self._path)
-                file, plane = self._file, _find(self._file, name, rule, image.number)
+                file, plane = self._of_file(self._path, name, rule)
             elif rule.mask_hdu:
                 file = image_file
                 found = _find_plane(file, rule.mask_hdu)
@@ -200,21 +219,16 @@ def _like_image(
     raise InputError(message, remedy=_NO_MASK, status="mask_mismatch")
 
 
-def _find(file: File, name: str, rule: CameraRule, hdu: int) -> Hdu:
-    """Return the plane of a CCD in a mask file: by name, or by place where neither has one."""
-    for item in file.hdus():
-        if isinstance(item, InputError):
-            raise item
-        if ccd_name(rule, item.cards, item.number) == name:
-            return item
-    raise InputError(f"it has no plane for CCD {name}", file=file.path, hdu=hdu)
-
-
 def _find_plane(file: File, name: str) -> Hdu | None:
     """Return the HDU of an image's own file that holds its quality plane."""
+    trouble = None
     for item in file.hdus():
-        if not isinstance(item, InputError):
-            cards = Cards(item.header)
-            if name in (str(cards.get("EXTNAME")).upper(), str(cards.get("EXTTYPE")).upper()):
-                return item
+        if isinstance(item, InputError):
+            trouble = item
+            continue
+        cards = Cards(item.header)
+        if name.upper() in (str(cards.get("EXTNAME")).upper(), str(cards.get("EXTTYPE")).upper()):
+            return item
+    if trouble is not None:  # the plane may be what is broken
+        raise trouble
     return None

@@ -83,7 +83,7 @@ def _next_header(stream: BinaryIO, path: Path, number: int) -> fits.Header | Non
                 raise InputError("not a FITS file", file=path, remedy="leave it out of the input")
             if number and not block.startswith(b"XTENSION"):
                 return None  # FITS allows special records after the last HDU
-        if len(block) < BLOCK and not _ends(block):
+        if len(block) < BLOCK:
             raise InputError("its header is cut off", file=path, hdu=number, remedy="fetch it again", status="corrupt")
         blocks.append(block)
         if _ends(block):
