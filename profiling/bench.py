@@ -1,0 +1,71 @@
+"""What the benchmarks share: one pinned core, interleaved repeats, and a note of where they ran.
+
+Import it before NumPy: the numbers of threads are read when NumPy loads its libraries.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+for _name in THREADS:
+    os.environ[_name] = "1"
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def pin() -> int:
+    """Keep to one of the cores allowed, the last: the first one serves most interrupts."""
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    return core
+
+
+def interleaved(calls, repeats, warm_up=2):
+    """Seconds of every call, (calls, repeats): all calls once a round, so that a slow minute slows all of them."""
+    import numpy as np
+
+    seconds = np.zeros((len(calls), repeats))
+    for r in range(-warm_up, repeats):
+        for i, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            if r >= 0:
+                seconds[i, r] = time.perf_counter() - start
+    return seconds
+
+
+def machine(*packages):
+    """CPU model, Python and package versions, and the date, in one line."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next((ln.split(":")[1].strip() for ln in info.read_text().splitlines() if "model name" in ln), cpu)
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            module = sys.modules.get(package)
+            found.append(f"{package} {getattr(module, '__version__', '?')}")
+    date = time.strftime("%Y-%m-%d")
+    return f"{date}; {cpu}, one core pinned; Python {platform.python_version()}, {', '.join(found)}"
+
+
+def table(header, rows):
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(str(c) for c in row) + " |" for row in rows)])
+
+
+def write(name, text):
+    """Print a result page and keep it under results/."""
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / name).write_text(text + "\n", encoding="utf-8")

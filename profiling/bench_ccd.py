@@ -1,0 +1,197 @@
+"""One CCD in memory, one core: the whole measurement against SEP and against the straightforward version.
+
+python profiling/bench_ccd.py [--repeats 15]
+"""
+
+from __future__ import annotations
+
+import bench  # isort: skip  (first: it sets the numbers of threads)
+
+import argparse
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import scene
+import sep
+import straightforward
+
+import gpuanom
+from gpuanom.backend import select
+from gpuanom.measure import measure_ccds
+from gpuanom.records import Ccd
+from gpuanom.settings import Settings
+
+EXPOSURE = "memory"
+
+BARS = {"SEP": 0.35, "straightforward": 0.1, "memory": 1.2}
+
+
+def measure(image):
+    return gpuanom.measure([image], exposure=EXPOSURE, device="cpu").ccds[0]
+
+
+def sep_background(image):
+    return sep.Background(image)
+
+
+def sep_measure(image):
+    """As SEP's own documentation does it, with the subtraction between its two steps timed too."""
+    background = sep.Background(image)
+    return sep.extract(image - background, 4.0, err=background.globalrms)
+
+
+class Timed:
+    """A backend whose steps add their seconds to `seconds`."""
+
+    def __init__(self, backend):
+        self._backend = backend
+        self.seconds = defaultdict(float)
+
+    def __getattr__(self, name):
+        value = getattr(self._backend, name)
+        if not callable(value):
+            return value
+
+        def timed(*args, **kwargs):
+            start = time.perf_counter()
+            result = value(*args, **kwargs)
+            self.seconds[name] += time.perf_counter() - start
+            return result
+
+        return timed
+
+
+def breakdown(image, repeats):
+    """Median milliseconds of each step of the measurement, and of what lies between them."""
+    settings, ccd = Settings(), [Ccd("1", image)]
+    steps = defaultdict(list)
+    for _ in range(repeats):
+        backend = Timed(select("cpu"))
+        start = time.perf_counter()
+        measure_ccds(EXPOSURE, ccd, settings, backend)
+        whole = time.perf_counter() - start
+        for name, seconds in backend.seconds.items():
+            steps[name].append(seconds)
+        steps["between the steps (drawing points, records)"].append(whole - sum(backend.seconds.values()))
+    return {name: 1e3 * float(np.median(seconds)) for name, seconds in steps.items() if np.median(seconds) > 1e-5}
+
+
+def resident(key):
+    """VmRSS or VmHWM of this process, bytes."""
+    line = next(ln for ln in Path("/proc/self/status").read_text().splitlines() if ln.startswith(key))
+    return int(line.split()[1]) * 1024
+
+
+def extra_memory(how):
+    """Peak memory of one measurement beyond what was there before, in images: resident or allocated by Python."""
+    image = scene.ccd()
+    measure(scene.ccd((256, 256), 1.0))  # what is imported and cached once is not the measurement's
+    if how == "allocated":
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        measure(image)
+        peak = tracemalloc.get_traced_memory()[1]
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = resident("VmRSS")
+        measure(image)
+        peak = resident("VmHWM")
+    print((peak - before) / image.nbytes)
+
+
+def in_fresh_process(how):
+    done = subprocess.run(
+        [sys.executable, __file__, "--memory", how], check=True, capture_output=True, text=True, cwd=Path.cwd()
+    )
+    return float(done.stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--memory", choices=["resident", "allocated"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        extra_memory(options.memory)
+        return
+    bench.pin()
+    image = scene.ccd()
+    ours = measure(image)
+    theirs, found = straightforward.measure(image, exposure=EXPOSURE)
+    if ours.n_sources != len(found) or not np.array_equal(ours.counts, theirs):
+        raise SystemExit("the straightforward version and the package do not give the same histograms")
+
+    calls = (measure, sep_measure, sep_background, partial(straightforward.measure, exposure=EXPOSURE))
+    seconds = bench.interleaved([partial(call, image) for call in calls], options.repeats)
+    # extract alone: on an image subtracted beforehand.
+    background = sep.Background(image)
+    flat = image - background
+    extract = bench.interleaved([partial(sep.extract, flat, 4.0, err=background.globalrms)], options.repeats)[0]
+    strict = seconds[2] + extract
+    rows = []
+    names = (
+        "gpuanom.measure",
+        "SEP Background, subtraction, extract(4 sigma)",
+        "SEP Background",
+        "straightforward SciPy",
+    )
+    order = [(names[0], seconds[0]), (names[3], seconds[3]), (names[1], seconds[1])]
+    order += [("SEP Background + extract(4 sigma), the subtraction not counted", strict)]
+    order += [("- SEP Background", seconds[2]), ("- SEP extract(4 sigma)", extract)]
+    for name, s in order:
+        ratio = np.median(seconds[0]) / np.median(s)
+        rows.append((name, f"{1e3 * np.median(s):.1f}", f"{1e3 * s.min():.1f}", f"{ratio:.3f}"))
+    to_sep = np.median(seconds[0]) / np.median(strict)
+    to_plain = np.median(seconds[0]) / np.median(seconds[3])
+    memory = {how: in_fresh_process(how) for how in ("resident", "allocated")}
+    steps = breakdown(image, options.repeats)
+    checks = [
+        ("time against SEP, the subtraction not counted", f"{to_sep:.3f}", BARS["SEP"], to_sep <= BARS["SEP"]),
+        (
+            "time against straightforward",
+            f"{to_plain:.3f}",
+            BARS["straightforward"],
+            to_plain <= BARS["straightforward"],
+        ),
+        (
+            "extra memory, images, resident",
+            f"{memory['resident']:.2f}",
+            BARS["memory"],
+            memory["resident"] < BARS["memory"],
+        ),
+        (
+            "extra memory, images, allocated",
+            f"{memory['allocated']:.2f}",
+            BARS["memory"],
+            memory["allocated"] < BARS["memory"],
+        ),
+    ]
+    n_sep = len(sep_measure(image))
+    text = f"""# One CCD in memory
+
+{bench.machine("numpy", "scipy", "sep", "gpuanom")}.
+
+{image.shape[1]} x {image.shape[0]} float32, {ours.n_sources} sources of the method ({n_sep} of SEP), all histograms:
+source, isophote, background and flat background. {options.repeats} interleaved repeats; ratios are of medians.
+The straightforward version gave the same histograms, count for count.
+
+{bench.table(("what", "median [ms]", "fastest [ms]", "gpuanom / it"), rows)}
+
+| bar | measured | at most | held |
+|---|---|---|---|
+{chr(10).join(f"| {name} | {value} | {bar} | {'yes' if held else 'NO'} |" for name, value, bar, held in checks)}
+
+Steps of the measurement:
+
+{bench.table(("step", "median [ms]"), [(name, f"{ms:.2f}") for name, ms in steps.items()])}"""
+    bench.write("bench_ccd.md", text)
+
+
+if __name__ == "__main__":
+    main()
