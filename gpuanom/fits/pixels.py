@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -169,14 +171,33 @@ class File:
         return end if not info else max(end, int(info["datLoc"]) + int(info["datSpan"]))
 
     def _leftover(self, count: int, end: int) -> InputError | None:
-        """What follows the last HDU that astropy could read: an HDU whose header is cut off or broken, or nothing."""
-        if self._zipped or self._size <= end:
-            return None
-        with self.path.open("rb") as stream:
-            stream.seek(end)
-            if not stream.read(BLOCK).startswith(b"XTENSION"):
-                return None  # padding, or the special records that FITS allows at the end
+        """What follows the last HDU that astropy could read: an HDU that is cut off or broken, or nothing.
+
+        Astropy takes a header that it cannot read, and in a gzipped file whatever is cut off, for the end of the file.
+        """
+        try:
+            with self.path.open("rb") as plain:
+                if not self._zipped:
+                    plain.seek(end)
+                    following = plain.read(BLOCK)
+                elif self._unzipped_size(plain) == end % 2**32:
+                    return None  # without unpacking it once more
+                else:
+                    with gzip.open(plain) as stream:
+                        stream.seek(end)
+                        following = stream.read(BLOCK)
+        except (OSError, EOFError, zlib.error):
+            return self._corrupt("cut off or broken; what follows is lost", count)
+        if not following.startswith(b"XTENSION"):
+            return None  # padding, or the special records that FITS allows at the end
         return self._corrupt("its header is cut off or makes no sense; what follows is lost", count)
+
+    def _unzipped_size(self, plain: BinaryIO) -> int:
+        """Return what a gzip file says of its unpacked size, modulo 2^32: its last four bytes (RFC 1952)."""
+        plain.seek(max(0, self._size - 4))
+        size = int.from_bytes(plain.read(4), "little")
+        plain.seek(0)
+        return size
 
     def _corrupt(self, message: str, hdu: int | None = None) -> InputError:
         return InputError(message, file=self.path, hdu=hdu, remedy=_AGAIN, status="corrupt")
