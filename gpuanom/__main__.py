@@ -1,0 +1,5 @@
+"""`python -m gpuanom`."""
+
+from gpuanom.cli import main
+
+main()

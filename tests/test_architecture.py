@@ -1,0 +1,94 @@
+"""Imports run one way, and one word names a step."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "gpuanom"
+
+# A module may import from its own layer and from those above it in this list.
+LAYERS = [
+    {"errors", "version", "maskclasses", "naming", "columns"},
+    {"cameras"},
+    {"settings"},
+    {"records"},
+    {"sampling", "backend", "reference", "simulate"},
+    {"cpu", "gpu", "fits", "significance"},
+    {"measure", "ranking"},
+    {"store"},
+    {"tables", "nights"},
+    {"pipeline", "api"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+# Chosen at run time: select() imports a backend only when it is asked for, so that CuPy is never needed for the other.
+LAZY = {("backend", "cpu"), ("backend", "gpu")}
+
+
+def _modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _layer(name):
+    return next((i for i, names in enumerate(LAYERS) if name in names), None)
+
+
+def _top(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "gpuanom" else [node.module]
+            )
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "gpuanom" and len(parts) > 1:
+                yield parts[1]
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    own = _top(path)
+    assert _layer(own) is not None, f"{own} has no layer"
+    for other in _imports(path):
+        if (own, other) in LAZY:
+            continue
+        assert _layer(other) is not None, f"{own} imports {other}, which has no layer"
+        assert _layer(other) <= _layer(own), f"{own} imports {other}, which lies below it"
+        assert {own, other} != {"cpu", "gpu"}
+
+
+def test_only_the_gpu_backend_imports_cupy():
+    for path in _modules():
+        imported = {
+            alias.name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert not imported & {"cupy", "cupyx"} or _top(path) == "gpu"
+
+
+def test_the_cpu_backend_has_a_file_a_step():
+    from gpuanom.backend import Backend
+    from gpuanom.cpu import CpuBackend
+
+    steps = {name for name in vars(Backend) if not name.startswith("_") and name not in ("group_size", "to_host")}
+    files = {path.stem for path in (PACKAGE / "cpu").glob("*.py")} - {"__init__", "polynomial", "moments"}
+    assert steps - {"gradient_orientation"} == files  # both orientations live in cpu/orientation.py
+    for name in steps:
+        assert callable(getattr(CpuBackend, name))
+
+
+def test_files_are_short_enough_to_read_at_once():
+    for path in _modules():
+        assert len(path.read_text().splitlines()) <= 400, path

@@ -1,0 +1,150 @@
+"""The command line: exit codes, what goes where, help that teaches, no traceback."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from gpuanom.cli import cli, main
+from tests import nights
+
+QUICK = ("--points", "500", "--sigma-points", "1000")
+
+
+def run(capfd, *arguments):
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as end:
+        main([str(a) for a in arguments])
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err
+    return end.value.code, out, err
+
+
+@pytest.fixture
+def small(tmp_path):
+    nights.night(tmp_path / "in", exposures=4, odd=2)
+    return tmp_path
+
+
+def test_score_prints_a_ranking_and_logs_a_line_an_exposure(small, capfd):
+    code, out, err = run(capfd, "score", small / "in", "-o", small / "out", *QUICK)
+    assert code == 0
+    for title in ("source orientations", "isophotal orientations", "background gradients"):
+        assert title in out
+    assert "exposures.ecsv" in out
+    for i in range(1, 5):
+        assert f"exposure {i} TESTCAM r: 2 of 2 CCDs" in err
+    assert err.count("\n") == 4
+
+
+def test_quiet_says_nothing_when_all_is_well(small, capfd):
+    assert run(capfd, "score", small / "in", "-o", small / "out", "-q", *QUICK) == (0, "", "")
+
+
+def test_exit_codes(small, capfd):
+    (small / "in" / "bad.fits").write_text("no FITS")
+    code, _, err = run(capfd, "score", small / "in", "-o", small / "out", "-q", *QUICK)
+    assert code == 1
+    assert "bad.fits" in err
+    code, _, err = run(capfd, "score", small / "nowhere", "-o", small / "other")
+    assert code == 2
+    assert "nowhere" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--bins", "1"], "bins"),
+        (["--threshold", "-3"], "threshold"),
+        (["--device", "7"], "device '7'"),
+        (["--format", "xls"], "xls"),
+        (["--reference", "none.ecsv"], "none.ecsv"),
+        (["--config", "none.toml"], "none.toml"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(small, capfd, arguments, word):
+    code, out, err = run(capfd, "score", small / "in", "-o", small / "out", *arguments)
+    assert code == 2
+    assert out == ""
+    assert word in err
+
+
+def test_settings_print_as_toml_and_come_back(tmp_path, capfd):
+    code, out, _ = run(capfd, "settings", "--threshold", "10", "--no-mask")
+    assert code == 0
+    assert "threshold = 10.0" in out
+    (tmp_path / "my.toml").write_text(out)
+    assert run(capfd, "settings", "--config", tmp_path / "my.toml")[1] == out
+
+
+def test_reference_and_score_against_it(small, capfd):
+    run(capfd, "score", small / "in", "-o", small / "out", "-q", *QUICK)
+    code, out, _ = run(capfd, "reference", small / "out", "-o", small / "ref.ecsv")
+    assert code == 0
+    assert "TESTCAM r: 4 exposures" in out
+    code, _, _ = run(capfd, "score", small / "in", "-o", small / "two", "--reference", small / "ref.ecsv", "-q", *QUICK)
+    assert code == 0
+    code, _, err = run(capfd, "score", small / "in", "-o", small / "three", "--reference", small / "ref.ecsv")
+    assert code == 2
+    assert "gradient_points 500 there, 10000 here" in err
+    code, _, err = run(capfd, "reference", small / "in", "-o", small / "no.ecsv")
+    assert code == 2
+    assert "no such store" in err
+
+
+def test_list_file_and_pattern(small, capfd):
+    (small / "list.txt").write_text("# tonight\nin/exposure_001.fits\nin/exposure_002.fits\n")
+    code, _, err = run(capfd, "score", f"@{small}/list.txt", "-o", small / "out", *QUICK)
+    assert code == 0
+    assert "exposure 2" in err
+    code, _, err = run(capfd, "score", f"{small}/in/*_00[34].fits", "-o", small / "out", *QUICK)
+    assert code == 0
+    assert "exposure 4" in err
+
+
+def test_every_command_teaches(capfd):
+    for name, command in cli.commands.items():
+        code, out, _ = run(capfd, name, "--help")
+        assert code == 0
+        assert (command.help or "").split("\n")[0][:40] in out
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                assert getattr(parameter, "help", None), f"{name} {parameter.name} has no help"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script(capfd, shell):
+    code, out, _ = run(capfd, "completion", shell)
+    assert code == 0
+    assert "_GPUANOM_COMPLETE" in out
+
+
+def test_progress_on_a_terminal(small):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "gpuanom", "score", str(small / "in"), "-o", str(small / "out"), *QUICK]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:  # Linux's way to say that the other end of a terminal closed
+        pass
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert b"measuring exposures" in shown
+    assert b"exposure 1 TESTCAM" not in shown
+    assert b"source orientations" in out
+
+
+def test_reader_that_goes_away(small):
+    command = f"{sys.executable} -m gpuanom score {small / 'in'} -o {small / 'out'} {' '.join(QUICK)} | head -1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -1,0 +1,304 @@
+"""A night end to end: resume, changed files and settings, references, kills; the tables byte for byte."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import gpuanom
+from gpuanom.store import NAME
+from tests import nights
+
+QUICK = gpuanom.Settings(gradient_points=500, sigma_points=1000, simulations=200)
+
+
+class Said(gpuanom.Events):
+    """Events that remember what was said and done."""
+
+    def __init__(self):
+        self.lines, self.measured = [], []
+        super().__init__(say=self.lines.append, done=lambda e, _m, _s: self.measured.append(e.exposure))
+
+
+def score(folder, out, **options):
+    said = Said()
+    night = gpuanom.score([folder], out, **{"settings": QUICK, "events": said, **options})
+    return night, said
+
+
+@pytest.fixture
+def small(tmp_path):
+    nights.night(tmp_path / "in", exposures=6, bands=("g", "r"), odd=3)
+    return tmp_path
+
+
+def test_tables_have_what_is_promised(small):
+    night, _ = score(small / "in", small / "out")
+    wanted = "exposure camera band date_obs exptime file n_ccd n_ccd_used n_sources n_without_orientation n_isophote"
+    wanted = [*wanted.split(), "n_gradients", "worst_ccd", "status"]
+    for kind in ("source", "isophote", "background", "flat_background"):
+        wanted += [f"{kind}_{n}" for n in ["kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"]]
+    exposures, ccds = night.tables
+    assert set(wanted) <= set(exposures.colnames)
+    wanted = "exposure ccd status sky sigma n_sources masked_fraction saturated_fraction n_gradients background_kl"
+    wanted += " background_z background_angle background_alignment source_angle source_alignment"
+    assert set(wanted.split()) <= set(ccds.colnames)
+    assert all(column.description for table in night.tables for column in table.columns.values())
+    assert str(exposures["source_angle"].unit) == "deg"
+    assert str(exposures["exptime"].unit) == "s"
+    assert exposures["exposure"][0] == "3"
+    assert len(exposures) == 6
+    assert len(ccds) == 12
+    for band in ("g", "r"):
+        ranks = exposures["source_rank"][exposures["band"] == band]
+        assert sorted(ranks) == [1, 2, 3]
+
+
+def test_order_of_inputs_and_threads_change_nothing(small):
+    files = sorted((small / "in").iterdir())
+    reference = None
+    for i, (paths, threads) in enumerate([(files, 1), (files[::-1], 3), ([small / "in", *files[2:4]], 2)]):
+        gpuanom.score(paths, small / f"out{i}", settings=QUICK, threads=threads)
+        reference = reference or nights.tables(small / f"out{i}")
+        assert nights.tables(small / f"out{i}") == reference
+
+
+def test_resume_measures_only_what_is_new(small):
+    later = small / "in" / "exposure_006.fits"
+    later.rename(small / "later.fits")
+    _, said = score(small / "in", small / "out")
+    assert len(said.measured) == 5
+    (small / "later.fits").rename(later)
+    _, said = score(small / "in", small / "out")
+    assert said.measured == ["6"]
+    _, said = score(small / "in", small / "out")
+    assert said.measured == []
+    score(small / "in", small / "whole")
+    assert nights.tables(small / "out") == nights.tables(small / "whole")
+
+
+def test_changed_file_is_measured_again_and_said(small):
+    score(small / "in", small / "out")
+    path = small / "in" / "exposure_002.fits"
+    path.unlink()
+    nights.write(small / "in", 2, band="g", degrees=70.0)
+    night, said = score(small / "in", small / "out")
+    assert said.measured == ["2"]
+    assert any("exposure 2: measured again, its files changed" in line for line in said.lines)
+    assert len(night.tables.exposures) == 6
+
+
+def test_changed_settings_are_measured_again_and_said(small):
+    score(small / "in", small / "out")
+    _, said = score(small / "in", small / "out", settings=QUICK.replace(threshold=10.0))
+    assert len(said.measured) == 6
+    assert any("the settings changed" in line for line in said.lines)
+    score(small / "in", small / "fresh", settings=QUICK.replace(threshold=10.0))
+    assert nights.tables(small / "out") == nights.tables(small / "fresh")
+
+
+def test_settings_of_the_score_alone_measure_nothing_again(small):
+    score(small / "in", small / "out")
+    night, said = score(small / "in", small / "out", settings=QUICK.replace(robust_rounds=1))
+    assert said.measured == []
+    assert night.tables.exposures.meta["robust_rounds"] == 1
+
+
+def test_folder_of_other_settings_is_refused(small):
+    score(small / "in", small / "out")
+    (small / "in" / "exposure_001.fits").rename(small / "gone.fits")
+    before = (small / "out" / NAME).read_bytes()
+    with pytest.raises(gpuanom.OutputError, match=r"threshold 4\.0 there, 9\.0 here"):
+        score(small / "in", small / "out", settings=QUICK.replace(threshold=9.0))
+    assert (small / "out" / NAME).read_bytes() == before
+    night, _ = score(small / "in", small / "out", settings=QUICK.replace(threshold=9.0), existing="overwrite")
+    assert len(night.tables.exposures) == 5
+
+
+def test_existing_fail(small):
+    score(small / "in", small / "out", existing="fail")
+    with pytest.raises(gpuanom.OutputError, match="holds a night already"):
+        score(small / "in", small / "out", existing="fail")
+
+
+def test_night_grows_over_several_inputs_and_ranks_without_any(small):
+    files = sorted((small / "in").iterdir())
+    gpuanom.score(files[:3], small / "out", settings=QUICK)
+    gpuanom.score(files[3:], small / "out", settings=QUICK)
+    night = gpuanom.score([], small / "out", settings=QUICK)
+    assert len(night.tables.exposures) == 6
+    score(small / "in", small / "whole")
+    assert nights.tables(small / "out") == nights.tables(small / "whole")
+
+
+def test_failure_is_listed_and_forgotten_when_mended(small):
+    path = small / "in" / "exposure_004.fits"
+    good = path.read_bytes()
+    path.write_bytes(b"no FITS at all")
+    night, _ = score(small / "in", small / "out")
+    assert night.failed[0][0].endswith("exposure_004.fits")
+    row = night.tables.exposures[night.tables.exposures["file"] == str(path)]
+    assert row["status"][0] != "ok"
+    assert np.ma.is_masked(row["source_kl"][0])
+    path.write_bytes(good)
+    night, said = score(small / "in", small / "out")
+    assert said.measured == ["4"]
+    assert not night.failed
+    assert len(night.tables.exposures) == 6
+
+
+def test_two_runs_on_one_night_are_refused(small):
+    score(small / "in", small / "out")
+    other = sqlite3.connect(small / "out" / NAME)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(gpuanom.OutputError, match="another gpuanom run"):
+        score(small / "in", small / "out")
+    other.close()
+
+
+@pytest.mark.parametrize("content", [b"not a database, but a text of some length" * 50, None])
+def test_store_that_is_not_ours_is_left_alone(small, content):
+    (small / "out").mkdir()
+    path = small / "out" / NAME
+    if content is None:
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE mine (x)")
+        db.close()
+        content = path.read_bytes()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(gpuanom.OutputError):
+        score(small / "in", small / "out")
+    assert path.read_bytes() == content
+
+
+def test_reference_of_the_night_itself_gives_the_same_scores(small):
+    night, _ = score(small / "in", small / "out")
+    references = gpuanom.make_references([small / "out"])
+    path = small / "ref.ecsv"
+    references.save(path)
+    again, _ = score(small / "in", small / "out", reference=path)
+    for name in night.tables.exposures.colnames:
+        if name not in ("note", "status"):
+            assert list(map(str, again.tables.exposures[name])) == list(map(str, night.tables.exposures[name])), name
+
+
+def test_references_merge_as_their_nights_do(small):
+    files = sorted((small / "in").iterdir())
+    gpuanom.score(files[:3], small / "a", settings=QUICK)
+    gpuanom.score(files[3:], small / "b", settings=QUICK)
+    score(small / "in", small / "whole")
+    merged = gpuanom.make_references([small / "a", small / "b"])
+    whole = gpuanom.make_references([small / "whole"])
+    for m, w in zip(merged.datasets, whole.datasets, strict=True):
+        assert (m.camera, m.band, m.exposures) == (w.camera, w.band, w.exposures)
+        for a, b in zip(m.kinds, w.kinds, strict=True):
+            assert a.n_histograms == b.n_histograms
+            assert np.array_equal(a.counts, b.counts)
+            # Adding sums in another order moves the last bits only.
+            assert np.allclose(a.shares, b.shares, rtol=1e-14, atol=0)
+    with pytest.raises(gpuanom.ReferenceFileError, match="is in an earlier input too"):
+        gpuanom.make_references([small / "a", small / "whole"])
+
+
+def test_reference_made_with_other_settings_is_refused(small):
+    score(small / "in", small / "out", settings=QUICK.replace(bins=12))
+    gpuanom.make_references([small / "out"]).save(small / "ref.ecsv")
+    with pytest.raises(gpuanom.ReferenceFileError, match="bins 12 there, 18 here"):
+        score(small / "in", small / "other", reference=small / "ref.ecsv")
+
+
+def test_reference_without_the_dataset_is_said(small):
+    gpuanom.score([small / "in" / "exposure_001.fits", small / "in" / "exposure_003.fits"], small / "r", settings=QUICK)
+    references = gpuanom.make_references([small / "r"])
+    night, _ = score(small / "in", small / "out", reference=references)
+    status = {
+        str(e): str(s)
+        for e, s in zip(night.tables.exposures["exposure"], night.tables.exposures["status"], strict=True)
+    }
+    assert [status[e] for e in "246"] == ["no_reference"] * 3
+    assert "no_reference" not in [status[e] for e in "135"]
+
+
+def test_single_exposure_is_scored_against_a_reference_and_not_alone(small):
+    alone = gpuanom.score([small / "in" / "exposure_001.fits"], settings=QUICK)
+    assert list(alone.tables.exposures["status"]) == ["alone"]
+    assert np.ma.is_masked(alone.tables.exposures["background_kl"][0])
+    score(small / "in", small / "out")
+    against = gpuanom.score(
+        [small / "in" / "exposure_001.fits"], settings=QUICK, reference=gpuanom.make_references([small / "out"])
+    )
+    assert against.tables.exposures["status"][0] == "ok"
+    assert against.tables.exposures["background_kl"][0] > 0
+
+
+@pytest.mark.parametrize(
+    "content", ["", "a b c\n1 2 3\n", "# %ECSV 1.0\n# ---\n# datatype: []\n# schema: astropy-2.0\n"]
+)
+def test_file_that_is_no_reference(tmp_path, content):
+    path = tmp_path / "ref.ecsv"
+    path.write_text(content)
+    with pytest.raises(gpuanom.ReferenceFileError, match=r"ref\.ecsv"):
+        gpuanom.References.load(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "fits", "parquet", "ecsv"])
+def test_formats_hold_the_same_rows(small, suffix):
+    from astropy.table import Table
+
+    if suffix == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+    night, _ = score(small / "in", small / "out", formats=["ecsv", suffix])
+    path = small / "out" / f"exposures.{suffix}"
+    if suffix == "parquet":  # astropy would want pandas too, to read it
+        back = Table(parquet.read_table(path).to_pydict())
+    else:
+        back = Table.read(path, format={"csv": "ascii.csv", "fits": "fits", "ecsv": "ascii.ecsv"}[suffix])
+    assert [str(e) for e in back["exposure"]] == [str(e) for e in night.tables.exposures["exposure"]]
+    assert np.array_equal(
+        np.ma.filled(np.ma.asarray(back["isophote_kl"], float), -1),
+        np.ma.filled(np.ma.asarray(night.tables.exposures["isophote_kl"]), -1),
+    )
+
+
+def test_no_input_is_an_exposure(tmp_path):
+    (tmp_path / "note.txt").write_text("hello")
+    with pytest.raises(gpuanom.InputError, match="no exposure among the inputs"):
+        gpuanom.score([tmp_path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+KILLS = int(os.environ.get("GPUANOM_KILLS", "5"))
+
+
+def test_killed_at_any_moment_the_same_command_finishes_the_job(tmp_path):
+    """SIGKILL at random moments; GPUANOM_KILLS=200 for the full proof."""
+    nights.night(tmp_path / "in", exposures=12, bands=("g", "r"), ccds=1)
+    command = [sys.executable, "-m", "gpuanom", "score", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    command += ["--points", "500", "--threads", "2"]
+    undisturbed = [*command[:-5], str(tmp_path / "whole"), *command[-4:]]
+    start = time.monotonic()
+    subprocess.run(undisturbed, check=True, capture_output=True)
+    whole = time.monotonic() - start
+    draw = random.Random(1)
+    for _ in range(KILLS):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(whole * draw.uniform(0.3, 1.0))
+        process.kill()
+        process.wait()
+        if draw.random() < 0.2:
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    subprocess.run(command, check=True, capture_output=True)
+    assert nights.tables(tmp_path / "out") == nights.tables(tmp_path / "whole")
+    with sqlite3.connect(tmp_path / "out" / NAME) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("SELECT count(*), count(DISTINCT exposure) FROM exposures").fetchone() == (12, 12)
+    db.close()
