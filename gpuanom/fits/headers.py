@@ -44,7 +44,7 @@ class Cards:
     def get(self, keyword: str) -> Any:
         """Return the first value of a keyword that is there and not blank, None otherwise."""
         for header in self._headers:
-            value = _value(header, keyword)
+            value = card(header, keyword)
             if keyword == "EXTNAME" and str(value).upper() in _NO_NAMES:
                 continue
             if value is not None and value != "":
@@ -65,11 +65,12 @@ class Cards:
         return None
 
 
-def _value(header: fits.Header, keyword: str) -> Any:
+def card(header: fits.Header, keyword: str) -> Any:
+    """Return the value of a card, texts without outer blanks; None where it is absent or cannot be parsed."""
     with quiet():
         try:
             value = header.get(keyword)
-        except (ValueError, KeyError, fits.VerifyError):
+        except Exception:  # a damaged card: VerifyError, ValueError, KeyError, and whatever its parser trips over
             return None
     if isinstance(value, fits.card.Undefined):
         return None
@@ -239,7 +240,7 @@ def is_skipped(rule: CameraRule, name: str) -> bool:
 
 def is_plane(rule: CameraRule, header: fits.Header) -> bool:
     """Whether an image HDU is a mask, a weight or another plane that is no CCD."""
-    return any(_matches(_value(header, keyword), rule.not_ccds) for keyword in ("EXTNAME", "EXTTYPE"))
+    return any(_matches(card(header, keyword), rule.not_ccds) for keyword in ("EXTNAME", "EXTTYPE"))
 
 
 def saturation(rule: CameraRule, cards: Cards) -> float:

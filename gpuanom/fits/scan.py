@@ -9,6 +9,7 @@ from typing import BinaryIO
 from astropy.io import fits
 
 from gpuanom.errors import InputError
+from gpuanom.fits.headers import card
 from gpuanom.fits.quiet import quiet
 
 BLOCK = 2880
@@ -100,17 +101,13 @@ def _parsed(text: bytes, path: Path, number: int) -> fits.Header:
     with quiet():
         try:
             return fits.Header.fromstring(text)
-        except (ValueError, fits.VerifyError) as error:
+        except Exception as error:  # whatever astropy trips over in a damaged header
             message = f"its header makes no sense: {error}"
             raise InputError(message, file=path, hdu=number, remedy="fetch it again", status="corrupt") from None
 
 
 def _card(header: fits.Header, keyword: str, path: Path, number: int, default: int) -> int:
-    with quiet():
-        try:
-            value = header.get(keyword, default)
-        except (ValueError, fits.VerifyError):
-            value = None
+    value = card(header, keyword) if keyword in header else default
     if type(value) is not int or (value < 0 and keyword != "BITPIX"):
         message = f"its {keyword} card is no whole number"
         raise InputError(message, file=path, hdu=number, remedy="fetch it again", status="corrupt")
@@ -144,9 +141,8 @@ def _padded(count: int) -> int:
 
 def _is_image(header: fits.Header, path: Path, number: int) -> bool:
     """Whether an HDU holds an image with pixels, plain or tile-compressed."""
-    with quiet():
-        compressed = header.get("ZIMAGE") is True
-        kind = str(header.get("XTENSION", "IMAGE")).strip()
+    compressed = card(header, "ZIMAGE") is True
+    kind = card(header, "XTENSION") if number else "IMAGE"
     if not compressed and kind != "IMAGE":
         return False
     sizes = axes(header, path, number, "Z" if compressed else "")

@@ -27,7 +27,8 @@ def run(values, rule=DECAM, dtype=np.int32, settings=None, **cards):
 
 def test_codes_from_3_5_0():
     # bad, no value: every step; cosmic ray: background and sources; the rest: background only; 9: unknown, 'other'.
-    assert run([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -1], PLVER="V4.8.2a") == [0, ALL, ALL, B, B, B | S, B, B, B, B, B]
+    got = run([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -1, -256], PLVER="V4.8.2a")
+    assert got == [0, ALL, ALL, B, B, B | S, B, B, B, B, B, B]
 
 
 def test_bits_before_3_5_0():

@@ -1,4 +1,5 @@
 import gzip
+import os
 import threading
 import tracemalloc
 import warnings
@@ -233,7 +234,7 @@ def test_a_file_cut_off_in_its_pixels_loses_only_those(write, read, cut):
     path.write_bytes(raw[: len(raw) - pad - cut])
     items = read(path)
     assert statuses(items) == {"C2": "corrupt"}
-    assert f"{path}[3]" in items["C2"].reason
+    assert f"{path}[3]: cut off: {cut} bytes" in items["C2"].reason
     assert isinstance(items["C0"], Ccd)
 
 
@@ -301,7 +302,8 @@ def test_tile_offsets_beyond_the_heap(tmp_path, read):
 
 
 @pytest.mark.parametrize("packed", [False, True, "gz"])
-def test_a_claim_of_a_million_million_pixels_is_refused_before_allocation(tmp_path, settings, packed):
+@pytest.mark.parametrize("side", [30_000, 1_000_000])
+def test_a_claim_that_no_such_file_can_hold_is_refused_before_allocation(tmp_path, settings, packed, side):
     path = tmp_path / ("a.fits.gz" if packed == "gz" else "a.fits")
     hdu = fits.CompImageHDU(picture(), name="C0") if packed is True else fits.ImageHDU(picture(), name="C0")
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
@@ -310,7 +312,7 @@ def test_a_claim_of_a_million_million_pixels_is_refused_before_allocation(tmp_pa
     for axis, size in ((b"1", b"80"), (b"2", b"70")):
         old = (prefix + b"NAXIS" + axis).ljust(8) + b"= " + size.rjust(20)
         assert old in raw
-        raw = raw.replace(old, (prefix + b"NAXIS" + axis).ljust(8) + b"= " + b"1000000".rjust(20))
+        raw = raw.replace(old, (prefix + b"NAXIS" + axis).ljust(8) + b"= " + str(side).encode().rjust(20))
     path.write_bytes(gzip.compress(raw) if packed == "gz" else raw)
     (exposure,) = discover([path], settings).exposures
     tracemalloc.start()
@@ -318,8 +320,22 @@ def test_a_claim_of_a_million_million_pixels_is_refused_before_allocation(tmp_pa
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [i.status for i in items] == ["corrupt"]
-    # The file has 0.03 MB; the claim is 4 TB. What is left over is astropy's own bookkeeping.
+    # The file has 0.03 MB; the claim is 4 GB or 4 TB. What is left over is astropy's own bookkeeping.
     assert peak < 20e6
+
+
+def test_an_image_beyond_all_cameras_is_refused_even_if_its_bytes_are_there(tmp_path, read):
+    """2.5 Gpix of 1 byte in a sparse file, which takes no room on disk."""
+    path = tmp_path / "a.fits"
+    _write_raw(path, np.zeros((1, 1), np.uint8))
+    raw = path.read_bytes()
+    for axis in (b"NAXIS1", b"NAXIS2"):
+        raw = raw.replace(axis + b"  =" + b"1".rjust(21), axis + b"  =" + b"50000".rjust(21))
+    path.write_bytes(raw[:2880])
+    os.truncate(path, 2880 + 50_000**2)
+    items = read(path)
+    assert statuses(items) == {"0": "corrupt"}
+    assert "50000 x 50000" in items["0"].reason
 
 
 def test_a_file_that_goes_away_between_finding_and_reading(write, one, settings):
