@@ -140,6 +140,15 @@ def test_the_threshold_is_compared_in_float64(backend, sky_level):
     assert found.y.size == (1 if sky_level < 0 else 0)
 
 
+@pytest.mark.parametrize(("height", "above"), [(4.0, False), (4.0 + 2**-20, True)])
+def test_exactly_four_sigma_is_not_above(backend, height, above):
+    """On a sky of 3, so that whatever bounds a backend keeps on the sky are not exact and the comparison decides."""
+    image = sky.make(200, 200, blob(100, 100, 3.0 + height, around=5.5), sky=3.0)
+    background = hand_made(backend, 1, coefficients=(3.0, 0, 0, 0, 0, 0))
+    found = check_sources(backend, [image], None, background)
+    assert found.y.size == above
+
+
 # Brightest of the stamp
 
 
