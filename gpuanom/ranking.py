@@ -17,7 +17,7 @@ from gpuanom import significance
 from gpuanom.backend import Backend
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Integers
 from gpuanom.reference import DatasetReference, Reference
-from gpuanom.settings import Settings
+from gpuanom.settings import Settings, decimal
 
 Flags = npt.NDArray[np.bool_]
 
@@ -250,26 +250,26 @@ def _simulate_sparse(
 ) -> None:
     """Replace p by a simulated one for exposures with a histogram too sparse for chi-squared."""
     sparse = n < settings.sparse_counts * bins
-    caches: dict[bool, dict[object, Doubles]] = {True: {}, False: {}}
+    cache: dict[object, Doubles] = {}
     for i in np.unique(owner[sparse]):
         first, last = np.searchsorted(owner, (i, i + 1))
         own_n, own_sparse = n[first:last], sparse[first:last]
-        contains = bool(contained[first])
         p[i] = significance.simulated_p_value(
             float(x[i]),
             own_n[own_sparse].tolist(),
             int(np.count_nonzero(~own_sparse)),
-            reference.mean(contains=contains),
-            settings.seed,
-            settings.simulations,
-            caches[contains],
+            reference,
+            contained=bool(contained[first]),
+            seed=settings.seed,
+            simulations=settings.simulations,
+            cache=cache,
         )
 
 
 def _without_highest(score: Doubles, scored: Flags, settings: Settings) -> Flags:
     """The members that stay in a round of the robust reference: all but the highest, at least `robust_minimum`."""
     n = int(np.count_nonzero(scored))
-    out = min(math.ceil(settings.robust_fraction * n), max(0, n - settings.robust_minimum))
+    out = min(math.ceil(decimal(settings.robust_fraction) * n), max(0, n - settings.robust_minimum))
     ranks = _ranks(score)
     return np.asarray(scored & ~((ranks > 0) & (ranks <= out)))
 

@@ -13,6 +13,7 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -204,6 +205,11 @@ class Settings:
     def patch_size(self) -> int:
         """Side of the raw patch that the fused gradient filter reads, in pixels (METHOD.md 4)."""
         return self.smooth_size + 2 * self.gradient_reach
+
+
+def decimal(value: float) -> Fraction:
+    """A setting as the decimal number that it was written as: 0.1 of 70 is 7, not 7.000000000000001."""
+    return Fraction(repr(value))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

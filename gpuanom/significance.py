@@ -10,6 +10,7 @@ from scipy.special import rel_entr
 
 from gpuanom import sampling
 from gpuanom.records import Doubles, Integers
+from gpuanom.reference import Reference
 
 
 def noise_factor(
@@ -60,7 +61,9 @@ def simulated_p_value(
     x: float,
     sparse: Sequence[int],
     dense: int,
-    reference: Doubles,
+    reference: Reference,
+    *,
+    contained: bool,
     seed: int,
     simulations: int,
     cache: dict[object, Doubles],
@@ -75,8 +78,9 @@ def simulated_p_value(
         Counts of the histograms too sparse for chi-squared; these are simulated.
     dense : int
         Histograms beside them, whose share of X is drawn from chi-squared.
-    reference : ndarray, (N,) float64
-        Pbar.
+    reference : Reference
+    contained : bool
+        Whether the reference contains the histograms.
     seed, simulations : int
     cache : dict
         Null distributions already simulated against this reference: they depend on the counts alone, so exposures
@@ -87,21 +91,46 @@ def simulated_p_value(
     float
         (1 + number of simulated X at or above x) / (1 + simulations).
     """
-    key = (tuple(sorted(sparse)), dense)
+    key = (tuple(sorted(sparse)), dense, contained)
     if key not in cache:
         # RandomState's streams are frozen by NumPy's promise; Generator's are not.
         draw = np.random.RandomState(sampling.stream(seed, f"{key}", "", "simulation"))
         null = np.zeros(simulations)
         for n in key[0]:
-            counts = draw.multinomial(n, reference / reference.sum(), size=simulations)
-            null += 2.0 * n * rel_entr(counts / n, reference).sum(axis=1)
+            null += _simulated_statistic(n, reference, contained, simulations, draw)
         if dense:
-            null += draw.chisquare(dense * (reference.size - 1), size=simulations)
+            null += draw.chisquare(dense * (reference.shares.size - 1), size=simulations)
         cache[key] = np.sort(null)
     null = cache[key]
     # Ties must count as "at or above" whatever the last bit of x.
     at_or_above = null.size - int(np.searchsorted(null, x * (1.0 - 1e-12), side="left"))
     return (1.0 + at_or_above) / (1.0 + simulations)
+
+
+def _simulated_statistic(
+    n: int, reference: Reference, contained: bool, simulations: int, draw: np.random.RandomState
+) -> Doubles:
+    """X of simulated histograms of n counts, each against a reference that is drawn anew.
+
+    The reference's noise matters where it is small: M - 1 (or M) other histograms of equal counts, with the same sum
+    of 1/n as the real ones, are together one multinomial draw.
+    """
+    others = reference.n_histograms - contained
+    per_other = others / (reference.inverse_counts - contained / n) if others else 0.0
+    # Drawn from the mean with half a count in each bin: the bare mean of few sparse histograms has seen too few angles.
+    truth = reference.shares + 0.5 * reference.n_histograms / reference.counts.sum()
+    truth = truth / truth.sum()
+    own = draw.multinomial(n, truth, size=simulations)
+    rest = draw.multinomial(round(others * per_other), truth, size=simulations)
+    shares = rest / per_other if others else np.zeros(rest.shape)
+    if contained:
+        mean = (shares + own / n) / reference.n_histograms
+    else:
+        # The half count of METHOD.md 5, where a simulated reference has an empty bin.
+        spread = np.where((rest == 0).any(axis=1), 0.5 / per_other, 0.0)[:, None]
+        mean = (shares + spread) / (others + spread * truth.size)
+    f = noise_factor(np.array([n]), reference.n_histograms, reference.inverse_counts, np.array([contained]))
+    return np.asarray(2.0 * n * rel_entr(own / n, mean).sum(axis=1) / f)
 
 
 def direction(cosine: Doubles, sine: Doubles, n: Doubles | Integers) -> tuple[Doubles, Doubles]:

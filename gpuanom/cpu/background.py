@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from gpuanom.cpu import polynomial
 from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Unfit
-from gpuanom.settings import Settings
+from gpuanom.settings import Settings, decimal
 
 CONSTANT = 2.0**-22
 """sigma at most this share of the median |I| is rounding, not noise (METHOD.md 1.4)."""
@@ -62,7 +64,7 @@ def _fit(
 
     The normal equations are summed without BLAS, whose order of summation may depend on its thread count.
     """
-    clipped = int(clip_fraction * values.size)
+    clipped = math.floor(decimal(clip_fraction) * values.size)
     kept = np.argsort(values, kind="stable")[clipped : values.size - clipped]
     Y, X = polynomial.scaled(y[kept], ny), polynomial.scaled(x[kept], nx)
     terms = np.stack([np.ones_like(X), X, Y, X * X, X * Y, Y * Y], axis=1)

@@ -98,7 +98,7 @@ def _filtered(
         # einsum sums each patch on its own, in an order that no batch or thread count can change.
         dx = np.einsum("nk,k->n", columns.reshape(len(at), -1), np.outer(across, along).reshape(-1))
         dy = np.einsum("nk,k->n", rows.reshape(len(at), -1), np.outer(along, across).reshape(-1))
-    # No weight is 0, so one pixel that is not finite makes both sums so.
+    # Weights may be 0, but 0 times what is not finite is not finite either: such a pixel spoils both sums.
     good = np.isfinite(dx) & np.isfinite(dy)
     if bad is not None:
         flags = np.lib.stride_tricks.sliding_window_view(bad, (2 * half, 2 * half))[corner]
