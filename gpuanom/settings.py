@@ -176,7 +176,7 @@ class Settings:
 
     def to_toml(self) -> str:
         """The settings as TOML, each with its meaning, unit and place in METHOD.md; `from_toml` reads it back."""
-        lines = ["# gpuanom settings; the section numbers are those of docs/method.md"]
+        lines = ["# gpuanom settings; the section numbers are those of docs/METHOD.md"]
         for f in dataclasses.fields(self):
             if f.name == "cameras":
                 continue

@@ -11,7 +11,8 @@ from typing import Any
 
 from astropy.io import fits
 
-from gpuanom.cameras import ANY, BUILTIN_RULES, CameraRule
+from gpuanom.camera_rules import BUILTIN_RULES
+from gpuanom.cameras import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits.headers import SUFFIXES, Cards, Description, describe, stem
 from gpuanom.fits.inputs import expand, natural

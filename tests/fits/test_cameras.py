@@ -2,7 +2,8 @@ import tomllib
 
 import pytest
 
-from gpuanom.cameras import BUILTIN_RULES, CameraRule
+from gpuanom.camera_rules import BUILTIN_RULES
+from gpuanom.cameras import CameraRule
 from gpuanom.errors import SettingsError
 from gpuanom.settings import Settings
 

@@ -7,7 +7,8 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.cameras import BUILTIN_RULES, CameraRule
+from gpuanom.camera_rules import BUILTIN_RULES
+from gpuanom.cameras import CameraRule
 from gpuanom.fits.headers import (
     Cards,
     ccd_name,

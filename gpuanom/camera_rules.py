@@ -1,0 +1,172 @@
+"""The built-in camera rules: a row a kind of file, tried in this order, after those of the user's settings file."""
+
+from __future__ import annotations
+
+from gpuanom.cameras import ANY, SUBARU_CHANNELS, CameraRule, Exclusions
+
+_CALIBRATIONS = ("*bias*", "zero", "*dark*", "*flat*", "*focus*", "*comparison*", "*arc*", "*test*", "*pointing*")
+_NOT_SKY: Exclusions = tuple(
+    (keyword, _CALIBRATIONS) for keyword in ("OBSTYPE", "IMAGETYP", "EXPTYPE", "DATA-TYP", "OBS-TYPE")
+)
+_STACKS: Exclusions = (
+    ("PROCTYPE", ("*stack*", "*coadd*", "*resampled*")),
+    ("PRODTYPE", ("*stack*", "*coadd*")),
+    ("OBSTYPE", ("*stack*", "*coadd*")),
+)
+_PLANES = (
+    "*mask*",
+    "msk",
+    "*var*",
+    "*weight*",
+    "wgt",
+    "wtmap",
+    "dq*",
+    "*err",
+    "error",
+    "*flag*",
+    "*sigma*",
+    "*expmap*",
+)
+_DECAM_SENSORS = ("FS[0-9]*", "FN[0-9]*")
+_CP_FILES = ("ooi", "ood")
+
+BUILTIN_RULES: tuple[CameraRule, ...] = (
+    CameraRule(
+        name="LSST calexp",
+        match=(("EXTTYPE", "IMAGE"),),
+        level="calexp",
+        # EXPID counts exposure and CCD together here, so it must not group.
+        exposure=("EXPNUM", "VISIT", "EXP-ID", "OBSID"),
+        band=("FILTER",),
+        date=("DATE-OBS", "DATE-AVG"),
+        ccd=("CCDNUM", "DET-ID", "EXTNAME"),
+        saturation=(),
+        not_sky=_NOT_SKY,
+        not_ccds=_PLANES,
+        mask="mp-cards",
+        mask_hdu="MASK",
+    ),
+    CameraRule(
+        name="DECam InstCal",
+        match=(("INSTRUME", "DECam"), ("PROCTYPE", "InstCal")),
+        camera="DECam",
+        exposure=("EXPNUM", "OBSID"),
+        band=("BAND", "FILTER:word"),
+        ccd=("EXTNAME", "DETPOS", "CCDNUM"),
+        saturation=("SATURATE", "SATURATA+SATURATB"),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        skip_ccds=_DECAM_SENSORS,
+        not_ccds=_PLANES,
+        version=("PLVER", "name"),
+        mask="decam-cp",
+        mask_file=_CP_FILES,
+    ),
+    CameraRule(
+        name="DECam raw",
+        match=(("INSTRUME", "DECam"), ("PROCTYPE", "RAW")),
+        camera="DECam",
+        level="raw",
+        exposure=("EXPNUM", "OBSID"),
+        band=("FILTER:word",),
+        ccd=("EXTNAME", "DETPOS", "CCDNUM"),
+        saturation=("SATURATA+SATURATB", "SATURATE"),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        skip_ccds=_DECAM_SENSORS,
+        trim=("DATASECA+DATASECB", "TRIMSEC", "DATASEC"),
+        full_size=(2160, 4146),
+    ),
+    CameraRule(
+        # Mosaic3, 90Prime and other cameras of the same pipeline; their planes have held codes from the start.
+        name="Community Pipeline InstCal",
+        match=(("PROCTYPE", "InstCal"), ("INSTRUME", "*")),
+        exposure=("EXPNUM", "OBSID"),
+        band=("BAND", "FILTER:word"),
+        ccd=("EXTNAME", "CCDNUM"),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        not_ccds=_PLANES,
+        version=("PLVER", "name"),
+        mask="cp-codes",
+        mask_file=_CP_FILES,
+    ),
+    CameraRule(
+        # After the InstCal rules: those files carry DES_EXT too.
+        name="DESDM",
+        match=(("DES_EXT", "IMAGE"),),
+        camera="DECam",
+        level="desdm",
+        exposure=("EXPNUM",),
+        band=("BAND", "FILTER:word"),
+        ccd=("CCDNUM",),
+        saturation=("SATURATE", "SATURATA+SATURATB"),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        not_ccds=_PLANES,
+        mask="desdm",
+        mask_hdu="MSK",
+    ),
+    CameraRule(
+        name="MegaCam",
+        match=(("INSTRUME", "MegaPrime*"), ("DETECTOR", "MegaCam*")),
+        camera="MegaCam",
+        exposure=("EXPNUM", "OBSID"),
+        band=("FILTER:letter",),
+        ccd=("EXTNAME",),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        not_ccds=_PLANES,
+        trim=("DSECA+DSECB", "DATASEC"),
+        full_size=(2112, 4644),
+    ),
+    CameraRule(
+        name="HSC",
+        match=(("EXP-ID", "HSC*"),),
+        camera="HSC",
+        exposure=("EXP-ID",),
+        band=("FILTER01",),
+        ccd=("DET-ID",),
+        not_sky=_NOT_SKY,
+        skip_ccds=tuple(str(n) for n in range(104, 112)),
+        not_ccds=_PLANES,
+        trim=(SUBARU_CHANNELS,),
+        # The CD matrix turns with the instrument's rotator, so these four are named: they lie a quarter turn from the
+        # others, which differ among themselves by half turns only.
+        quarter_ccds=("100", "101", "102", "103"),
+    ),
+    CameraRule(
+        name="Suprime-Cam",
+        match=(("INSTRUME", "SuprimeCam"),),
+        exposure=("EXP-ID",),
+        band=("FILTER01",),
+        ccd=("DET-ID",),
+        not_sky=_NOT_SKY,
+        not_ccds=_PLANES,
+        trim=(SUBARU_CHANNELS,),
+    ),
+    CameraRule(
+        # Not verified on real files.
+        name="KiDS OmegaCAM",
+        match=(("INSTRUME", "OMEGACAM"),),
+        camera="OmegaCAM",
+        exposure=("ARCFILE", "DATE-OBS"),
+        band=("ESO INS FILT1 NAME", "FILTER"),
+        ccd=("EXTNAME", "ESO DET CHIP ID"),
+        not_sky=(("ESO DPR TYPE", _CALIBRATIONS + ("std*", "*dome*")), *_NOT_SKY),
+        stacks=_STACKS,
+        not_ccds=_PLANES,
+    ),
+    CameraRule(
+        # Every amplifier of a multi-amplifier LCO file is measured as a CCD of its own.
+        name="LCO",
+        match=(("ORIGIN", "LCOGT"),),
+        exposure=("ORIGNAME",),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        not_ccds=_PLANES,
+        trim=("DATASEC",),
+    ),
+    CameraRule(name=ANY, ccd=("EXTNAME", "CCDNUM", "DET-ID"), not_sky=_NOT_SKY, stacks=_STACKS, not_ccds=_PLANES),
+)
+"""The built-in rules, in the order in which they are tried; the last one fits every file."""
