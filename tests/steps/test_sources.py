@@ -119,6 +119,35 @@ def test_steep_skies(backend, ny, nx, slopes, seed):
     check_sources(backend, [image], None, background, SMALL)
 
 
+@given(
+    ny=st.integers(64, 130),
+    nx=st.integers(64, 130),
+    slopes=st.tuples(*[st.floats(-3000, 3000)] * 5),
+    stamp_size=st.sampled_from([16, 64]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_curved_skies(backend, ny, nx, slopes, stamp_size, seed):
+    """The sky's own highest and lowest places lie within tiles, and stars stand a few sigma above it."""
+    rng = np.random.default_rng(seed)
+    peaks = [(*rng.integers(0, (ny, nx)).tolist(), rng.uniform(10, 60)) for _ in range(12)]
+    layers = [sky.gaussian(y, x, height, 1.5) for y, x, height in peaks]
+    image = sky.make(ny, nx, sky.polynomial(0, *slopes), *layers, noise=1.0, seed=seed % 2**31)
+    background = hand_made(backend, 1, sigma=1.0, coefficients=(1000.0, *slopes))
+    check_sources(backend, [image], None, background, DEFAULT.replace(stamp_size=stamp_size))
+
+
+@pytest.mark.parametrize("curvature", [-1000.0, 1000.0])
+def test_a_tile_whose_corners_say_nothing_of_its_sky(backend, curvature):
+    """On 96 pixels the middle 32 are symmetric about the centre: a hill or a hollow between equal corners."""
+    c = (1000.0, 0.0, 0.0, curvature, 0.0, curvature)
+    hill = sky.polynomial(0, *c[1:])
+    faint, brighter = sky.gaussian(47, 47, 100.0, 1.5), sky.gaussian(40, 58, 120.0, 1.5)
+    image = sky.make(96, 96, hill, faint, brighter)
+    assert positions(check_sources(backend, [image], None, hand_made(backend, 1, coefficients=c))) == [(40, 58)]
+    image = sky.make(96, 96, hill, sky.gaussian(47, 48, 9.0, 1.5))
+    assert positions(check_sources(backend, [image], None, hand_made(backend, 1, coefficients=c))) == [(47, 48)]
+
+
 # The sky's part in v
 
 
@@ -129,6 +158,19 @@ def test_v_is_never_rounded_to_float32(backend):
     nearly_flat = (100.0, -1e-5, -1e-5, 0.0, 0.0, 0.0)
     found = check_sources(backend, [image], None, hand_made(backend, 1, sigma=5.0, coefficients=nearly_flat))
     assert positions(found) == [(98, 90)]
+
+
+@given(
+    c=st.tuples(st.floats(900, 1100), *[st.floats(-1e-12, 1e-12)] * 5),
+    ny=st.integers(64, 100),
+    nx=st.integers(64, 100),
+)
+def test_the_last_bit_of_the_sky_decides(backend, c, ny, nx):
+    """A plateau over a sky that varies by its own rounding: which pixel is brightest depends on the order of the
+    polynomial's operations, which is part of the contract."""
+    image = sky.make(ny, nx, sky.plateau(ny // 2 - 6, nx // 2 - 7, 12, 14, 1200.0), sky=1000)
+    check_sources(backend, [image], None, hand_made(backend, 1, sigma=20.0, coefficients=c), SMALL)
+    check_sources(backend, [image], None, hand_made(backend, 1, sigma=20.0, coefficients=c))
 
 
 @pytest.mark.parametrize("sky_level", [-0.9e-7, 0.0, 1.1e-7])
