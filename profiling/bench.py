@@ -26,20 +26,23 @@ def pin() -> int:
 
 
 def interleaved(calls, repeats, warm_up=2):
-    """Seconds of every call, (calls, repeats): all calls once a round, so that a slow minute slows all of them."""
+    """CPU seconds of every call, (calls, repeats): all calls once a round, so that a slow minute slows all of them.
+
+    On an idle core CPU time is the wall clock's; beside other jobs it leaves out the time in which those ran.
+    """
     import numpy as np
 
     seconds = np.zeros((len(calls), repeats))
     for r in range(-warm_up, repeats):
         for i, call in enumerate(calls):
-            start = time.perf_counter()
+            start = time.process_time()
             call()
             if r >= 0:
-                seconds[i, r] = time.perf_counter() - start
+                seconds[i, r] = time.process_time() - start
     return seconds
 
 
-def machine(*packages):
+def machine(*packages, pinned=True):
     """CPU model, Python and package versions, and the date, in one line."""
     from importlib.metadata import PackageNotFoundError, version
 
@@ -55,7 +58,8 @@ def machine(*packages):
             module = sys.modules.get(package)
             found.append(f"{package} {getattr(module, '__version__', '?')}")
     date = time.strftime("%Y-%m-%d")
-    return f"{date}; {cpu}, one core pinned; Python {platform.python_version()}, {', '.join(found)}"
+    core = ", one core pinned, CPU time" if pinned else ""
+    return f"{date}; {cpu}{core}; Python {platform.python_version()}, {', '.join(found)}"
 
 
 def table(header, rows):

@@ -1,0 +1,128 @@
+"""KL, z, p and ranks of a survey from stored counts: 17,112 exposures of 61 CCDs in three bands, as DECaLS DR3.
+
+python profiling/bench_scores.py [--repeats 5]
+"""
+
+from __future__ import annotations
+
+import bench  # isort: skip  (first: it sets the numbers of threads)
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from gpuanom.backend import select
+from gpuanom.ranking import Dataset, score_dataset
+from gpuanom.records import KINDS, CcdMeasurement, Exposure, Measurement
+from gpuanom.settings import Settings
+from gpuanom.store import Store
+
+EXPOSURES = {"g": 3919, "r": 5712, "z": 7481}
+CCDS = 61
+BAR = 2.0  # seconds
+STORED = 600  # exposures of the smaller store that is read back
+
+
+def dataset(band, n_exposures, bins, rng):
+    """Histograms of normal exposures: some 50 sources and 10,000 gradients a CCD, sparse ones among them."""
+    n_ccd = n_exposures * CCDS
+    owner = np.repeat(np.arange(n_exposures), CCDS)
+    sources = rng.poisson(rng.lognormal(np.log(50), 0.7, n_exposures)[owner])
+    counts = np.empty((n_ccd, len(KINDS), bins), dtype=np.int32)
+    # Poisson counts of every bin: a multinomial of a Poisson total.
+    for kind, n in enumerate((sources, 0.8 * sources, 10_000.0, 10_000.0)):
+        counts[:, kind] = rng.poisson(np.broadcast_to(np.asarray(n) / bins, n_ccd)[:, None], (n_ccd, bins))
+    theta = np.pi * ((np.arange(bins) + 0.5) / bins - 0.5)
+    return Dataset(
+        camera="DECam",
+        band=band,
+        exposures=tuple(f"{i:06d}" for i in range(n_exposures)),
+        owner=owner,
+        counts=counts,
+        cosine=counts @ np.cos(2 * theta),
+        sine=counts @ np.sin(2 * theta),
+    )
+
+
+def filled_store(path, data, n_exposures, settings):
+    """A store on disk with the first exposures of a dataset."""
+    nan = float("nan")
+    with Store(path, settings) as store:
+        for i in range(n_exposures):
+            ccds = tuple(
+                CcdMeasurement(
+                    name=f"N{c + 1}",
+                    status="ok",
+                    reason="",
+                    coefficients=np.zeros(6),
+                    sky=1000.0,
+                    sigma=30.0,
+                    n_points=1000,
+                    n_sigma_points=10_000,
+                    n_sources=int(data.counts[k, 0].sum()),
+                    n_without_orientation=0,
+                    n_isophote=int(data.counts[k, 1].sum()),
+                    n_gradients=int(data.counts[k, 2].sum()),
+                    masked_fraction=0.0,
+                    saturated_fraction=nan,
+                    counts=data.counts[k].astype(np.int64),
+                    cosine=data.cosine[k],
+                    sine=data.sine[k],
+                    sky_axes=None,
+                )
+                for c, k in enumerate(range(i * CCDS, (i + 1) * CCDS))
+            )
+            name = data.exposures[i]
+            about = Exposure(name, data.camera, data.band, "", 90.0, (Path(f"{name}.fits"),), (None,), "", "generic")
+            store.add(Measurement(about, ccds))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    bench.pin()
+    settings, backend = Settings(), select("cpu")
+    rng = np.random.default_rng(1)
+    survey = [dataset(band, n, settings.bins, rng) for band, n in EXPOSURES.items()]
+    rows, whole = [], np.zeros(options.repeats)
+    for data in survey:
+        seconds = bench.interleaved([lambda data=data: score_dataset(data, settings, backend)], options.repeats, 1)[0]
+        whole += seconds
+        rows.append((data.band, len(data.exposures), len(data.owner), f"{np.median(seconds):.2f}"))
+    total = float(np.median(whole))
+    scored = score_dataset(survey[0], settings, backend)[0]
+    sparse = int((scored.n < settings.sparse_counts * settings.bins).sum())
+    rows.append(("all", sum(EXPOSURES.values()), sum(EXPOSURES.values()) * CCDS, f"{total:.2f}"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "measurements.sqlite"
+        filled_store(path, survey[0], STORED, settings)
+        with Store(path, settings, read_only=True) as store:
+            start = time.perf_counter()
+            read = store.datasets(settings.bins)
+            reading = time.perf_counter() - start
+    assert np.array_equal(read[0].counts, survey[0].counts[: STORED * CCDS])
+    bench.write(
+        "bench_scores.md",
+        f"""# Scores of a survey from stored counts
+
+{bench.machine("numpy", "scipy", "gpuanom")}.
+
+`gpuanom.ranking.score_dataset`: KL, floor, z, p, deviation, rank, angle and alignment of all four kinds, background KL
+and z of every CCD; {settings.bins} bins, normal exposures of about 3,000 sources. {options.repeats} repeats.
+Sparse exposures, whose p is simulated, in band g: {sparse} of {len(survey[0].exposures)}.
+
+{bench.table(("band", "exposures", "CCDs", "median [s]"), rows)}
+
+Bar: at most {BAR:g} s for all: {"held" if total <= BAR else "NOT held"}.
+
+Reading the histograms of {STORED} exposures from a store just written: {1e3 * reading:.0f} ms
+({1e3 * reading / STORED:.2f} ms an exposure).""",
+    )
+
+
+if __name__ == "__main__":
+    main()
