@@ -110,27 +110,46 @@ def simulated_p_value(
 def _simulated_statistic(
     n: int, reference: Reference, contained: bool, simulations: int, draw: np.random.RandomState
 ) -> Doubles:
-    """X of simulated histograms of n counts, each against a reference that is drawn anew.
+    """X of simulated histograms of n counts, each against a reference that is drawn with it.
 
-    The reference's noise matters where it is small: M - 1 (or M) other histograms of equal counts, with the same sum
-    of 1/n as the real ones, are together one multinomial draw.
+    Where the reference contains the histogram, its pooled counts are dealt out anew between the histogram and the
+    others: that needs no guess at the true distribution, of which few sparse histograms know too little. Otherwise
+    both are drawn from the mean with half a count in each bin. The others count as histograms of equal size.
     """
     others = reference.n_histograms - contained
-    per_other = others / (reference.inverse_counts - contained / n) if others else 0.0
-    # Drawn from the mean with half a count in each bin: the bare mean of few sparse histograms has seen too few angles.
-    truth = reference.shares + 0.5 * reference.n_histograms / reference.counts.sum()
-    truth = truth / truth.sum()
-    own = draw.multinomial(n, truth, size=simulations)
-    rest = draw.multinomial(round(others * per_other), truth, size=simulations)
-    shares = rest / per_other if others else np.zeros(rest.shape)
+    bins = reference.shares.size
     if contained:
+        own = _dealt(reference.counts, n, simulations, draw)
+        rest = reference.counts - own
+        shares = rest * (others / max(1, int(reference.counts.sum()) - n))
         mean = (shares + own / n) / reference.n_histograms
     else:
+        per_other = others / reference.inverse_counts
+        truth = reference.shares + 0.5 * others / reference.counts.sum()
+        truth = truth / truth.sum()
+        own = draw.multinomial(n, truth, size=simulations)
+        rest = draw.multinomial(round(others * per_other), truth, size=simulations)
         # The half count of METHOD.md 5, where a simulated reference has an empty bin.
         spread = np.where((rest == 0).any(axis=1), 0.5 / per_other, 0.0)[:, None]
-        mean = (shares + spread) / (others + spread * truth.size)
+        mean = (rest / per_other + spread) / (others + spread * bins)
     f = noise_factor(np.array([n]), reference.n_histograms, reference.inverse_counts, np.array([contained]))
     return np.asarray(2.0 * n * rel_entr(own / n, mean).sum(axis=1) / f)
+
+
+def _dealt(pool: Integers, n: int, simulations: int, draw: np.random.RandomState) -> Integers:
+    """Histograms of n counts dealt without replacement from pooled counts, (simulations, N)."""
+    dealt = np.zeros((simulations, pool.size), dtype=np.int64)
+    missing = np.full(simulations, n, dtype=np.int64)
+    beyond = int(pool.sum())
+    for j, available in enumerate(pool.tolist()):
+        beyond -= available
+        if available and beyond:
+            some = missing > 0
+            dealt[some, j] = draw.hypergeometric(available, beyond, missing[some])
+        elif available:
+            dealt[:, j] = missing
+        missing -= dealt[:, j]
+    return dealt
 
 
 def direction(cosine: Doubles, sine: Doubles, n: Doubles | Integers) -> tuple[Doubles, Doubles]:

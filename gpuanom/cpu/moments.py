@@ -1,12 +1,14 @@
 """The stamp check and the moments of each source, the NumPy twin of kernels/moments.cu (METHOD.md 2, 3, 3b).
 
 With a candidate's stamp at hand, one visit tells whether it is the brightest, how many pixels are above the count's
-threshold, its moments, and, as 64-bit row masks, which pixels belong to its isophote.
+threshold, its moments, and, as 64-bit row masks, which pixels may belong to its isophote; the isophotes are then grown
+for all sources together.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,10 @@ from gpuanom.records import Doubles, FloatImage, Integers, Unfit
 from gpuanom.settings import Settings
 
 STAMPS_AT_ONCE = 24
-"""Stamps worked on together: with their float64 values and one scratch array they stay within a core's cache."""
+"""Stamps worked on together: their float64 values and one scratch array stay within a core's cache."""
+
+ISOPHOTES_AT_ONCE = 100
+"""Isophotes summed together: some thousand pixels, so that every array is small enough to be used again."""
 
 RowMasks = npt.NDArray[np.uint64]
 
@@ -78,11 +83,32 @@ def check(
     Checked
         In the order of the candidates.
     """
-    parts = [none()]
-    for start in range(0, y.size, STAMPS_AT_ONCE):
-        some = slice(start, start + STAMPS_AT_ONCE)
-        parts.append(_check_some(image, bad, has_unfit, c, sigma, y[some], x[some], settings))
-    return join(parts)
+    n, size = y.size, settings.stamp_size
+    visited = _Visited(
+        brightest=np.zeros(n, dtype=bool),
+        value=np.zeros(n),
+        n_above=np.zeros(n, dtype=np.int64),
+        moments=np.zeros((n, 3)),
+        allowed=np.zeros((n, size), dtype=np.uint64),
+    )
+    v, sky = np.empty((2, min(n, STAMPS_AT_ONCE), size, size))
+    for start in range(0, n, STAMPS_AT_ONCE):
+        some = slice(start, min(start + STAMPS_AT_ONCE, n))
+        m = some.stop - start
+        stamp_values(image, bad, has_unfit, c, y[some], x[some], v[:m], sky[:m])
+        _visit(v[:m], sigma, settings, visited, some)
+    kept = visited.brightest & (visited.n_above > settings.above_pixels)
+    y, x = y[kept], x[kept]
+    isophote = _connected(visited.allowed[kept], size // 2)
+    return Checked(
+        y=y,
+        x=x,
+        value=visited.value[kept],
+        n_above=visited.n_above[kept],
+        moments=visited.moments[kept],
+        isophote_moments=_isophote_moments(image, c, y, x, isophote),
+        n_isophote=np.bitwise_count(isophote).sum(axis=1, dtype=np.int64),
+    )
 
 
 def stamp_values(
@@ -92,96 +118,114 @@ def stamp_values(
     c: Doubles,
     y: Integers,
     x: Integers,
-    size: int,
-) -> Doubles:
-    """v over the stamps of the given pixels, (n, size, size) float64; `UNFIT` where a pixel is unusable."""
+    v: Doubles,
+    sky: Doubles,
+) -> None:
+    """Fill v, (n, size, size) float64, over the stamps of the given pixels; `UNFIT` where a pixel is unusable.
+
+    `sky` is scratch of the same shape: memory used again is much quicker than memory that the system must first map.
+    """
     ny, nx = image.shape
+    size = v.shape[1]
     half = size // 2
-    corner = (y - half, x - half)
-    raw = np.lib.stride_tricks.sliding_window_view(image, (size, size))[corner]
+    for i, (row, column) in enumerate(zip((y - half).tolist(), (x - half).tolist(), strict=True)):
+        v[i] = image[row : row + size, column : column + size]
     across = np.arange(-half, half)
     Y = polynomial.scaled(y[:, None] + across, ny)[:, :, None]
     X = polynomial.scaled(x[:, None] + across, nx)[:, None, :]
     # The operations of polynomial.evaluate in its order, in place.
-    v: Doubles = np.add(c[1] + c[4] * Y, c[3] * X)
-    v *= X
-    v += c[0] + Y * (c[2] + c[5] * Y)
-    np.subtract(raw, v, out=v)
+    np.add(c[1] + c[4] * Y, c[3] * X, out=sky)
+    sky *= X
+    sky += c[0] + Y * (c[2] + c[5] * Y)
+    v -= sky
     if has_unfit:
-        unfit = ~np.isfinite(raw)
+        unfit = ~np.isfinite(v)
         if bad is not None:
-            unfit |= (np.lib.stride_tricks.sliding_window_view(bad, (size, size))[corner] & Unfit.SOURCES) != 0
+            windows = np.lib.stride_tricks.sliding_window_view(bad, (size, size))
+            unfit |= (windows[y - half, x - half] & Unfit.SOURCES) != 0
         v[unfit] = UNFIT
-    return v
 
 
-def _check_some(
-    image: FloatImage,
-    bad: npt.NDArray[np.uint8] | None,
-    has_unfit: bool,
-    c: Doubles,
-    sigma: float,
-    y: Integers,
-    x: Integers,
-    settings: Settings,
-) -> Checked:
-    size = settings.stamp_size
-    half = size // 2
-    v = stamp_values(image, bad, has_unfit, c, y, x, size)
-    above = _row_masks(v > settings.above_threshold * sigma)
-    n_above = np.bitwise_count(above).sum(axis=1, dtype=np.int64)
+@dataclass(frozen=True, eq=False)
+class _Visited:
+    """What the visits to the candidates' stamps tell; `allowed` are the row masks of pixels above the isophote."""
+
+    brightest: npt.NDArray[np.bool_]
+    value: Doubles
+    n_above: Integers
+    moments: Doubles
+    allowed: RowMasks
+
+
+def _visit(v: Doubles, sigma: float, settings: Settings, visited: _Visited, some: slice) -> None:
+    """Fill in what some stamps tell; v is used up."""
+    n, size, _ = v.shape
+    centre = size // 2 * (size + 1)
+    flat = v.reshape(n, -1)
+    value = flat[:, centre].copy()
     # argmax gives the first of equal values, which is the rule for ties.
-    brightest = v.reshape(y.size, -1).argmax(axis=1) == half * size + half
-    value = v[:, half, half].copy()
-    over = v > (settings.moment_fraction * value)[:, None, None]
+    visited.brightest[some] = flat.argmax(axis=1) == centre
+    visited.value[some] = value
+    above = _row_masks(flat > settings.above_threshold * sigma, size)
+    visited.n_above[some] = np.bitwise_count(above).sum(axis=1, dtype=np.int64)
     if settings.isophote_threshold != settings.above_threshold:
-        above = _row_masks(v > settings.isophote_threshold * sigma)
-    isophote = _connected(above & _row_masks(over), half)
-    isophote_moments = _isophote_moments(v, isophote, half)
+        above = _row_masks(flat > settings.isophote_threshold * sigma, size)
+    over = flat > (settings.moment_fraction * value)[:, None]
+    visited.allowed[some] = above & _row_masks(over, size)
     # Multiplying by the choice is seven times quicker than np.where.
-    v *= over
-    checked = Checked(
-        y=y,
-        x=x,
-        value=value,
-        n_above=n_above,
-        moments=_moments(v, half),
-        isophote_moments=isophote_moments,
-        n_isophote=np.bitwise_count(isophote).sum(axis=1, dtype=np.int64),
-    )
-    # Few candidates fail here: dropping them last costs less than copying the others' stamps.
-    kept = brightest & (n_above > settings.above_pixels)
-    return Checked(*(getattr(checked, f.name)[kept] for f in fields(Checked)))
+    flat *= over
+    visited.moments[some] = _moments(v)
 
 
-def _moments(weights: Doubles, half: int) -> Doubles:
+def _moments(weights: Doubles) -> Doubles:
     """Q20, Q02, Q11 of stamps of weights, (n, size, size) to (n, 3).
 
     One small matrix product a stamp, always of the same shape: its order of summation cannot depend on the batch.
     """
-    across = np.arange(-half, half, dtype=np.float64)
-    powers = np.stack([np.ones_like(across), across, across**2], axis=1)
+    powers = _powers(weights.shape[1])
     rows = weights @ powers
-    return np.stack(
-        [rows[:, :, 2].sum(axis=1), (rows[:, :, 0] * across**2).sum(axis=1), (rows[:, :, 1] * across).sum(axis=1)],
-        axis=1,
-    )
+    # Each row's moments in x, times the powers of y that go with them: x^2, then y^2, then x y.
+    in_y = rows * powers[:, [2, 1, 0]]
+    return np.asarray(np.add.reduce(in_y, axis=1)[:, [2, 0, 1]])
 
 
-def _row_masks(chosen: npt.NDArray[np.bool_]) -> RowMasks:
-    """Stamps of booleans, (n, size, size), as one 64-bit word a row, (n, size): bit i is column i."""
-    n, size, _ = chosen.shape
-    packed = np.packbits(chosen, axis=2, bitorder="little")
-    if packed.shape[2] < 8:
-        packed = np.concatenate([packed, np.zeros((n, size, 8 - packed.shape[2]), dtype=np.uint8)], axis=2)
-    return np.ascontiguousarray(packed).view("<u8")[:, :, 0]
+@lru_cache(maxsize=8)
+def _powers(size: int) -> Doubles:
+    """1, x and x^2 over a stamp's columns, (size, 3)."""
+    across = np.arange(-(size // 2), size // 2, dtype=np.float64)
+    return np.stack([np.ones_like(across), across, across**2], axis=1)
+
+
+def _row_masks(chosen: npt.NDArray[np.bool_], size: int) -> RowMasks:
+    """Stamps of booleans, (n, size x size), as one 64-bit word a row, (n, size): bit i is column i."""
+    n = len(chosen)
+    if size == 64:
+        return np.packbits(chosen, bitorder="little").view("<u8").reshape(n, size)
+    packed = np.packbits(chosen.reshape(n, size, size), axis=2, bitorder="little")
+    padded = np.zeros((n, size, 8), dtype=np.uint8)
+    padded[:, :, : packed.shape[2]] = packed
+    return padded.view("<u8")[:, :, 0]
 
 
 def _connected(allowed: RowMasks, half: int) -> RowMasks:
-    """The pixels 4-connected to each stamp's centre through allowed ones: grown row by row until nothing changes."""
+    """The pixels 4-connected to each stamp's centre through allowed ones.
+
+    Most isophotes are small: they are grown in the middle rows first, and in all rows only where they reach the edge.
+    """
+    middle = slice(half // 2, half + half // 2)
+    grown = np.zeros_like(allowed)
+    grown[:, middle] = _grown(np.ascontiguousarray(allowed[:, middle]), half - half // 2, half)
+    large = np.flatnonzero(grown[:, middle.start] | grown[:, middle.stop - 1])
+    if large.size:
+        grown[large] = _grown(allowed[large], half, half)
+    return grown
+
+
+def _grown(allowed: RowMasks, row: int, column: int) -> RowMasks:
+    """The pixels 4-connected to (row, column) through allowed ones: grown until nothing changes."""
     one = np.uint64(1)
     grown = np.zeros_like(allowed)
-    grown[:, half] = allowed[:, half] & (one << np.uint64(half))
+    grown[:, row] = allowed[:, row] & (one << np.uint64(column))
     active = np.arange(len(allowed))
     while active.size:
         old, may = grown[active], allowed[active]
@@ -196,13 +240,22 @@ def _connected(allowed: RowMasks, half: int) -> RowMasks:
     return grown
 
 
-def _isophote_moments(v: Doubles, isophote: RowMasks, half: int) -> Doubles:
-    """Q20, Q02, Q11 of v over the isophotes, (n, 3)."""
-    n, size, _ = v.shape
-    bits = np.unpackbits(np.ascontiguousarray(isophote).view(np.uint8).reshape(n, size, 8), axis=2, bitorder="little")
-    where = np.flatnonzero(bits[:, :, :size].view(np.bool_))
-    row = where // size
-    stamp = row // size
-    dy, dx = (row - stamp * size - half).astype(np.float64), (where - row * size - half).astype(np.float64)
-    weight = v.reshape(-1)[where]
-    return np.stack([np.bincount(stamp, weight * term, minlength=n) for term in (dx * dx, dy * dy, dx * dy)], axis=1)
+def _isophote_moments(image: FloatImage, c: Doubles, y: Integers, x: Integers, isophote: RowMasks) -> Doubles:
+    """Q20, Q02, Q11 of v over the isophotes, (n, 3); their pixels are few, so v is evaluated there anew."""
+    ny, nx = image.shape
+    n, size = isophote.shape
+    half = size // 2
+    result = np.empty((n, 3))
+    for start in range(0, n, ISOPHOTES_AT_ONCE):
+        rows = isophote[start : start + ISOPHOTES_AT_ONCE]
+        filled = np.flatnonzero(rows)
+        bits = np.unpackbits(rows.reshape(-1)[filled].view(np.uint8), bitorder="little").view(np.bool_)
+        bit = np.flatnonzero(bits)
+        row, column = filled[bit >> 6], bit & 63
+        stamp = row // size
+        dy, dx = row - stamp * size - half, column - half
+        at_y, at_x = y[start + stamp] + dy, x[start + stamp] + dx
+        v = image[at_y, at_x] - polynomial.evaluate(c, polynomial.scaled(at_y, ny), polynomial.scaled(at_x, nx))
+        for i, term in enumerate((dx * dx, dy * dy, dx * dy)):
+            result[start : start + len(rows), i] = np.bincount(stamp, v * term, minlength=len(rows))
+    return result

@@ -8,7 +8,6 @@ source, and only what is left is checked against its stamp.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +16,8 @@ from gpuanom.cpu import moments, polynomial
 from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Integers, Sources, Unfit
 from gpuanom.settings import Settings
 
-TILES_AT_ONCE = 1024
-"""Tiles copied together: 4 MB of float32 at the default tile of 32 x 32, so that memory stays far below an image."""
+TILES_AT_ONCE = 64
+"""Tiles copied together: 256 kB of float32 at the default tile of 32 x 32, so that they stay within a core's cache."""
 
 Mask = npt.NDArray[np.uint8]
 
@@ -74,23 +73,23 @@ def _tile_maxima(image: FloatImage, bad: Mask | None, saturation: float, tile: i
     rows, columns = ny // tile, nx // tile
     maxima = np.full((rows, columns), -np.inf, dtype=np.float32)
     n_bad = n_unfit = n_saturated = 0
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(invalid="ignore"):
         for i in range(0, ny, tile):
             block = image[i : i + tile]
             block_bad = None if bad is None else bad[i : i + tile]
-            # A sum is finite only if all its terms are: cheaper than asking each pixel. It may overflow: then we ask.
-            finite = bool(np.isfinite(np.add.reduce(block, axis=0)).all())
-            if finite and (block_bad is None or not block_bad.any()):
-                highest = np.maximum.reduce(block, axis=0)
-            else:
-                infinite = ~np.isfinite(block)
-                unfit, spoilt = infinite, infinite
+            # The extremes carry NaN on: they are finite only if every pixel is, which is cheaper than asking each.
+            highest = np.maximum.reduce(block, axis=0)
+            finite = bool(np.isfinite(highest).all() and np.isfinite(np.minimum.reduce(block, axis=0)).all())
+            if not finite or (block_bad is not None and block_bad.any()):
+                spoilt = np.zeros(block.shape, dtype=bool) if finite else ~np.isfinite(block)
+                if not finite:
+                    block = np.where(spoilt, np.float32(-np.inf), block)
+                unfit = spoilt
                 if block_bad is not None:
-                    unfit, spoilt = infinite | ((block_bad & Unfit.SOURCES) != 0), infinite | (block_bad != 0)
+                    unfit, spoilt = spoilt | ((block_bad & Unfit.SOURCES) != 0), spoilt | (block_bad != 0)
                 n_unfit += int(np.count_nonzero(unfit))
                 n_bad += int(np.count_nonzero(spoilt))
                 highest = np.maximum.reduce(np.where(unfit, np.float32(-np.inf), block), axis=0)
-                block = np.where(infinite, np.float32(-np.inf), block)
             if not np.isnan(saturation) and (not finite or block_bad is not None or highest.max() >= saturation):
                 n_saturated += int(np.count_nonzero(block >= saturation))
             if i // tile < rows and columns:
@@ -111,10 +110,10 @@ def _candidates(
     ty, tx = np.nonzero(tiles.maxima - lower > limit)
     brightest = np.full(tiles.maxima.shape, -np.inf)
     at_y, at_x = np.zeros(brightest.shape, dtype=np.int64), np.zeros(brightest.shape, dtype=np.int64)
-    for start in range(0, ty.size, TILES_AT_ONCE):
-        some = slice(start, start + TILES_AT_ONCE)
-        v, y, x = _brightest(image, bad, ty[some], tx[some], tiles.maxima, upper - lower, c, tile)
-        brightest[ty[some], tx[some]], at_y[ty[some], tx[some]], at_x[ty[some], tx[some]] = v, y, x
+    if ty.size:
+        brightest[ty, tx], at_y[ty, tx], at_x[ty, tx] = _brightest(
+            image, bad, ty, tx, tiles.maxima[ty, tx], (upper - lower)[ty, tx], c, tile
+        )
     outshone = _outshone(brightest, at_y, at_x, half)
     fits = (at_y >= half) & (at_y <= ny - half) & (at_x >= half) & (at_x <= nx - half)
     kept = (brightest > limit) & fits & ~outshone
@@ -139,15 +138,9 @@ def _brightest(
     maximum; mostly that is one pixel a tile, and v is evaluated there alone.
     """
     ny, nx = image.shape
-    rows, columns = maxima.shape
-    pixels = _tiles(image, rows, columns, tile)[ty, :, tx].reshape(ty.size, -1)
-    least = maxima[ty, tx].astype(np.float64) - spread[ty, tx]
     # One step down keeps the float32 threshold below the float64 one whichever way the conversion rounds.
-    near = pixels >= np.nextafter(least.astype(np.float32), np.float32(-np.inf))[:, None]
-    if bad is not None:
-        near &= ((_tiles(bad, rows, columns, tile)[ty, :, tx] & Unfit.SOURCES) == 0).reshape(ty.size, -1)
-    near &= pixels <= np.finfo(np.float32).max
-    which, pixel = np.divmod(np.flatnonzero(near), tile * tile)
+    least = np.nextafter((maxima.astype(np.float64) - spread).astype(np.float32), np.float32(-np.inf))
+    which, pixel = _at_least(image, bad, ty * tile, tx * tile, least, tile)
     y, x = ty[which] * tile + pixel // tile, tx[which] * tile + pixel % tile
     v = image[y, x] - polynomial.evaluate(c, polynomial.scaled(y, ny), polynomial.scaled(x, nx))
     first = np.searchsorted(which, np.arange(ty.size))
@@ -157,9 +150,29 @@ def _brightest(
     return best, y[winners], x[winners]
 
 
-def _tiles(plane: npt.NDArray[Any], rows: int, columns: int, tile: int) -> npt.NDArray[Any]:
-    """The plane's full tiles as a view, (rows, tile, columns, tile)."""
-    return plane[: rows * tile, : columns * tile].reshape(rows, tile, columns, tile)
+def _at_least(
+    image: FloatImage, bad: Mask | None, y0: Integers, x0: Integers, least: FloatImage, tile: int
+) -> tuple[Integers, Integers]:
+    """The usable pixels of some tiles that reach each tile's own least value: tile and pixel numbers, in that order."""
+    pixels = np.empty((TILES_AT_ONCE, tile, tile), dtype=np.float32)
+    unfit = np.empty((TILES_AT_ONCE, tile, tile), dtype=np.uint8)
+    corners = list(zip(y0.tolist(), x0.tolist(), strict=True))
+    found = []
+    for start in range(0, len(corners), TILES_AT_ONCE):
+        some = corners[start : start + TILES_AT_ONCE]
+        n = len(some)
+        for i, (y, x) in enumerate(some):
+            pixels[i] = image[y : y + tile, x : x + tile]
+        flat = pixels[:n].reshape(n, -1)
+        near = flat >= least[start : start + n, None]
+        near &= flat <= np.finfo(np.float32).max
+        if bad is not None:
+            for i, (y, x) in enumerate(some):
+                unfit[i] = bad[y : y + tile, x : x + tile]
+            near &= (unfit[:n].reshape(n, -1) & Unfit.SOURCES) == 0
+        found.append(np.flatnonzero(near) + start * tile * tile)
+    which = np.concatenate(found)
+    return which // (tile * tile), which % (tile * tile)
 
 
 def _outshone(brightest: Doubles, at_y: Integers, at_x: Integers, half: int) -> npt.NDArray[np.bool_]:

@@ -19,6 +19,7 @@ def stamps(stack: CcdStack, background: Background, sources: Sources, settings: 
             continue
         bad = None if stack.bad is None else stack.bad[i]
         y, x = sources.y[mine], sources.x[mine]
-        v = stamp_values(stack.images[i], bad, True, background.coefficients[i], y, x, size)
+        v, sky = np.empty((2, mine.size, size, size))
+        stamp_values(stack.images[i], bad, True, background.coefficients[i], y, x, v, sky)
         result[mine] = np.where(v != UNFIT, v, 0.0) / sources.value[mine][:, None, None]
     return result
