@@ -58,25 +58,27 @@ CASES = (
     Case("30 exposures of 1000", 30, 1000),
     Case("300 exposures of 1000", 300, 1000),
     Case("40 sources among 30 x 1000", 30, 40, others=1000),
+    Case("3 exposures of 60", 3, 60),
     Case("30 exposures of 60", 30, 60),
     Case("new, against a saved 8 x 1000", 8, 1000, saved=True),
+    Case("new, 40, against a saved 8 x 60", 8, 40, others=60, saved=True),
     Case("background, 8 x 4 CCDs of 10 000", 8, 10_000, ccds=4),
 )
 
 
-def normal_dataset(case, first, n_exposures, bins, rng):
-    """Exposures drawn from one distribution of orientations, not quite flat, the one looked at first."""
+def normal_dataset(case, bins, rng):
+    """Exposures from one not quite flat distribution of orientations; the first is the one to look at, unless saved."""
     middle = np.pi * ((np.arange(bins) + 0.5) / bins - 0.5)
     share = (1 + 0.3 * np.cos(2 * (middle - rng.uniform(0, np.pi)))) / bins
     ccds = max(case.ccds, 1)
-    n = np.full(n_exposures * ccds, case.others or case.counts)
-    if first:
+    n = np.full(case.n_exposures * ccds, case.others or case.counts)
+    if not case.saved:
         n[:ccds] = case.counts
     counts = np.zeros((n.size, len(KINDS), bins), dtype=np.int64)
     counts[:, BACKGROUND if case.ccds else SOURCE] = rng.multinomial(n, share)
     sums = np.zeros((n.size, len(KINDS)))
-    owner = np.repeat(np.arange(n_exposures), ccds)
-    names = tuple(f"{i:06d}" for i in range(n_exposures))
+    owner = np.repeat(np.arange(case.n_exposures), ccds)
+    names = tuple(f"{i:06d}" for i in range(case.n_exposures))
     return Dataset("simulated", "r", names, owner, counts, sums, sums), share
 
 
@@ -86,7 +88,7 @@ def scores(case, n_datasets, settings, backend):
     kind = BACKGROUND if case.ccds else SOURCE
     for i in range(n_datasets):
         rng = np.random.default_rng([CASES.index(case), i])
-        data, share = normal_dataset(case, True, case.n_exposures, settings.bins, rng)
+        data, share = normal_dataset(case, settings.bins, rng)
         reference = None
         if case.saved:
             reference = dataset_reference(data)
@@ -103,7 +105,7 @@ def draw(results, n_datasets):
     """The empirical distribution of p in every case, with the band in which 95% of uniform samples stay."""
     band = stats.kstwo.ppf(0.95, n_datasets)
     grid = np.array([0.0, 1.0])
-    figure, panels = plt.subplots(2, 4, figsize=(11, 5.8), sharex=True, sharey=True, layout="constrained")
+    figure, panels = plt.subplots(2, 5, figsize=(13, 5.6), sharex=True, sharey=True, layout="constrained")
     for axes, (case, (_, p)) in zip(panels.flat, results.items(), strict=True):
         axes.fill_between(grid, grid - band, grid + band, color="0.88", linewidth=0, label="95% of uniform samples")
         axes.step(np.sort(p), np.arange(1, p.size + 1) / p.size, where="post", color="#0072B2", label="p-values")
