@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Row, Table
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from gpuanom.errors import printable
 from gpuanom.pipeline import Night
+from gpuanom.records import KINDS
 
+_NAMES = ("exposure", "camera", "band")
 _KINDS = {"source": "source orientations", "isophote": "isophotal orientations", "background": "background gradients"}
 
 
 def print_summary(night: Night, console: Console, top: int = 10) -> None:
-    """Print the most anomalous exposures by source, isophote and background score.
+    """Print the most anomalous exposures of all, then by source, isophote and background score.
 
     Within each, exposures of all datasets are ordered by their deviation: KL values of different datasets cannot be
     compared. Where a dataset is too small for one, by z.
     """
+    _print_overall(night.tables.exposures, console, top)
     for kind, title in _KINDS.items():
         _print_top(night.tables.exposures, kind, title, console, top)
     counts = {str(s): int(np.count_nonzero(night.tables.exposures["status"] == s)) for s in _statuses(night)}
@@ -27,6 +30,39 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
     console.print(Text(f"{len(night.tables.exposures)} exposures: {parts}" if parts else "no exposures"))
     if night.written:
         console.print(Text(f"tables: {', '.join(str(path) for path in night.written)}"))
+
+
+def _print_overall(exposures: Table, console: Console, top: int) -> None:
+    """Print the head of the table: the exposures with the largest deviation of any kind."""
+    deviations = np.stack([_filled(exposures[f"{kind}_deviation"]) for kind in KINDS], axis=1)
+    known = np.flatnonzero(np.isfinite(deviations).any(axis=1))
+    if not known.size:
+        return
+    grid = _grid(f"all scores: the {min(top, known.size)} most anomalous of {known.size}", ("deviation",))
+    grid.add_column("of its")
+    grid.add_column("status")
+    for i in known[:top]:
+        largest = int(np.nanargmax(deviations[i]))
+        row = exposures[int(i)]
+        what = f"{KINDS[largest]} score".replace("_", " ")
+        grid.add_row(*_names(row), f"{deviations[i, largest]:.1f}", what, str(row["status"]))
+    console.print(grid)
+    console.print()
+
+
+def _grid(title: str, numbers: tuple[str, ...]) -> Grid:
+    """An empty table for the screen."""
+    grid = Grid(title=title, title_justify="left", box=None)
+    for name in _NAMES:
+        grid.add_column(name, overflow="fold")
+    for name in numbers:
+        grid.add_column(name, justify="right", no_wrap=True)
+    return grid
+
+
+def _names(row: Row) -> list[Text]:
+    """What names an exposure, fit for a terminal."""
+    return [Text(printable(str(row[name]))) for name in _NAMES]
 
 
 def _statuses(night: Night) -> list[str]:
@@ -42,16 +78,13 @@ def _print_top(exposures: Table, kind: str, title: str, console: Console, top: i
         console.print(Text(f"{title}: no scores (see the status column)\n"))
         return
     order = sorted(known, key=lambda i: (-np.nan_to_num(deviation[i], nan=-np.inf), -z[i], i))[:top]
-    grid = Grid(title=f"{title}: the {len(order)} most anomalous of {known.size}", title_justify="left", box=None)
-    for name in ("exposure", "camera", "band"):
-        grid.add_column(name, overflow="fold")
-    for name in ("rank", "KL", "floor", "z", "p", "deviation", "angle", "alignment"):
-        grid.add_column(name, justify="right", no_wrap=True)
+    numbers = ("rank", "KL", "floor", "z", "p", "deviation", "angle", "alignment")
+    grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", numbers)
     grid.add_column("status")
     for i in order:
         row = exposures[int(i)]
         grid.add_row(
-            *(Text(printable(str(row[name]))) for name in ("exposure", "camera", "band")),
+            *_names(row),
             str(row[f"{kind}_rank"]),
             _number(row[f"{kind}_kl"], ".4f"),
             _number(row[f"{kind}_floor"], ".4f"),
