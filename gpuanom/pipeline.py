@@ -23,7 +23,7 @@ from gpuanom.measure import measure_ccds
 from gpuanom.records import Exposure, Measurement
 from gpuanom.reference import References
 from gpuanom.settings import Settings
-from gpuanom.store import NAME, Failure, Store
+from gpuanom.store import NAME, Failure, Known, Store
 from gpuanom.tables import Tables
 
 Existing = Literal["resume", "overwrite", "fail"]
@@ -187,6 +187,7 @@ def _fill(
     if existing == "overwrite":
         store.clear()
     known = store.known()
+    _forget_regrouped(store, found, known, events)
     given = {(e.camera, e.exposure) for e in found.exposures}
     left = {key: value for key, value in known.items() if key not in given}
     differs = store.other_settings(left)
@@ -213,7 +214,6 @@ def _fill(
     store.retry({str(f) for e in found.exposures for f in e.files} | {str(s.path) for s in found.skipped})
     for failure in found.failures:
         path = printable(str(failure.path))
-        events.say(f"failed {path}: {failure.reason}")
         store.add_failure(Failure(path, "", "", printable(failure.path.name), failure.status, failure.reason))
     events.plan(len(todo), len(found.exposures) - len(todo))
     for exposure, result, seconds in _measured(todo, settings, backend, threads, events):
@@ -222,6 +222,29 @@ def _fill(
         else:
             store.add(result)
         events.done(exposure, result, seconds)
+
+
+def _forget_regrouped(store: Store, found: Discovery, known: dict[tuple[str, str], Known], events: Events) -> None:
+    """Drop held exposures whose files now belong to others: another `versions`, a new camera rule, a mended header."""
+    owner: dict[str, tuple[str, str] | None] = {
+        _place(f): (e.camera, e.exposure) for e in found.exposures for f in e.files
+    }
+    owner.update({_place(s.path): None for s in found.skipped})
+    gone = {
+        key
+        for key, held in known.items()
+        if any(place in owner and owner[place] != key for place in map(_place, held.files))
+    }
+    gone -= {(e.camera, e.exposure) for e in found.exposures}
+    for camera, exposure in sorted(gone):
+        events.say(f"exposure {exposure} {camera}: dropped, its files now belong to another exposure or are left out")
+        del known[camera, exposure]
+    store.remove(gone)
+
+
+def _place(path: str | Path) -> str:
+    """A path that is the same however it was written."""
+    return str(Path(path).absolute())
 
 
 def _measured(

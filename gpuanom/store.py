@@ -79,6 +79,7 @@ class Known:
 
     fingerprint: str
     settings: str
+    files: tuple[str, ...]
     retry: bool
     """Whether a CCD of it could not be read: what stood in the way may be gone."""
 
@@ -183,11 +184,14 @@ class Store:
         """What is held, by camera and exposure id."""
         with self._explained():
             rows = self._db.execute(
-                "SELECT camera, exposure, fingerprint, settings, EXISTS (SELECT 1 FROM ccds WHERE"
+                "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
                 " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
                 " status NOT IN ('ok', 'constant', 'too_few_pixels', 'too_small')) FROM exposures"
             ).fetchall()
-        return {(camera, name): Known(print_, settings, bool(retry)) for camera, name, print_, settings, retry in rows}
+        return {
+            (camera, name): Known(print_, settings, tuple(json.loads(files)), bool(retry))
+            for camera, name, print_, settings, files, retry in rows
+        }
 
     def other_settings(self, kept: Mapping[tuple[str, str], Known]) -> str:
         """How the settings behind the given held exposures differ from this run's, in words; empty if they don't."""

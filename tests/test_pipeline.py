@@ -17,7 +17,8 @@ import gpuanom
 from gpuanom.store import NAME
 from tests import nights
 
-QUICK = gpuanom.Settings(gradient_points=500, sigma_points=1000, simulations=200)
+QUICK_VALUES = {"gradient_points": 500, "sigma_points": 1000, "simulations": 200}
+QUICK = gpuanom.Settings(**QUICK_VALUES)
 
 
 class Said(gpuanom.Events):
@@ -137,6 +138,21 @@ def test_night_grows_over_several_inputs_and_ranks_without_any(small):
     assert len(night.tables.exposures) == 6
     score(small / "in", small / "whole")
     assert nights.tables(small / "out") == nights.tables(small / "whole")
+
+
+def test_regrouped_files_leave_no_ghosts(small):
+    for i in (1, 3, 5):
+        nights.write(small / "in", i, f"v2_{i}.fits", PLVER="V2")
+    rule = {"mine": {"match": {"INSTRUME": "TESTCAM"}, "version": ["PLVER"]}}
+    settings = gpuanom.Settings.from_mapping({**QUICK_VALUES, "cameras": rule})
+    newest, _ = score(small / "in", small / "out", settings=settings)
+    apart, said = score(small / "in", small / "out", settings=settings.replace(versions="apart"))
+    assert len(newest.tables.exposures) == 6
+    # Files without PLVER have no version: they keep the plain id, the others get their own.
+    assert len(apart.tables.exposures) == 9
+    again, said = score(small / "in", small / "out", settings=settings)
+    assert any("dropped" in line for line in said.lines)
+    assert sorted(again.tables.exposures["exposure"]) == sorted(newest.tables.exposures["exposure"])
 
 
 def test_failure_is_listed_and_forgotten_when_mended(small):

@@ -66,10 +66,10 @@ class Screen:
         self.console.print(printable(text))
 
     def say(self, text: str) -> None:
-        """Show one line, unless quiet; failures are shown all the same."""
+        """Show one line, unless quiet; skipped files are counted and shown together."""
         if text.startswith("skipped ") and not self.verbose:
             self.skipped[text.rsplit(": ", 1)[-1]] += 1
-        elif not self.quiet or text.startswith("failed "):
+        elif not self.quiet:
             self.line(text)
 
     def plan(self, new: int, known: int) -> None:
