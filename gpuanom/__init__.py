@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gpuanom.api import measure, rank
 from gpuanom.errors import DeviceError, GpuanomError, InputError, OutputError, ReferenceFileError, SettingsError
-from gpuanom.nights import make_references
+from gpuanom.nights import make_references, merge_nights
 from gpuanom.pipeline import Events, Night, score
 from gpuanom.records import Ccd, CcdMeasurement, Measurement, Turn, Unfit
 from gpuanom.reference import References
@@ -36,6 +36,7 @@ __all__ = [
     "__version__",
     "make_references",
     "measure",
+    "merge_nights",
     "rank",
     "score",
 ]

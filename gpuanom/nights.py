@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpuanom import ranking
+from gpuanom import ranking, tables
+from gpuanom.backend import select
 from gpuanom.errors import OutputError, ReferenceFileError
 from gpuanom.reference import DatasetReference, References, merge
-from gpuanom.settings import Settings
+from gpuanom.settings import Settings, difference
 from gpuanom.store import NAME, Store
+from gpuanom.tables import Tables
 
 
 def make_references(inputs: Sequence[str | Path]) -> References:
@@ -62,3 +64,67 @@ def save_references(references: References, path: Path) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def merge_nights(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    settings: Settings | None = None,
+    formats: Sequence[str] = ("ecsv",),
+    device: str = "auto",
+) -> Tables:
+    """Merge measured nights into a new one and rank all their exposures together.
+
+    Parameters
+    ----------
+    inputs : sequence of str or Path
+        Folders that `score` made, measured with the same settings.
+    output : str or Path
+        Folder of the merged night; it must not hold one.
+    settings : Settings, optional
+        Those of the score; the measurement's are the nights'.
+    formats : sequence of str, optional
+    device : str, optional
+
+    Returns
+    -------
+    Tables
+        The same, byte for byte when written, as if all had been scored in one run.
+
+    Raises
+    ------
+    OutputError
+        When an input holds no night, settings differ, one exposure was measured from different files, or the output
+        holds a night already.
+    """
+    folder = Path(output)
+    path = folder / NAME
+    if path.exists():
+        raise OutputError(f"{folder}: holds a night already (choose another --output)")
+    backend = select(device)
+    recorded, origin = None, ""
+    for given in inputs:
+        with Store(Path(given) / NAME, Settings(), read_only=True) as store:
+            theirs, _ = store.recorded_settings()
+        if recorded is not None and (differs := difference(recorded, theirs)):
+            raise OutputError(f"{given}: was measured with other settings than {origin}: {differs}")
+        recorded, origin = theirs, str(given)
+    if recorded is None:
+        raise OutputError("no input holds a night")
+    effective = (settings or Settings()).with_measurement(recorded)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
+    try:
+        with Store(path, effective) as merged:
+            for given in inputs:
+                with Store(Path(given) / NAME, effective, read_only=True) as store:
+                    merged.copy_from(store)
+            result = tables.build(merged, effective, backend)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    tables.write(result, folder, formats)
+    return result

@@ -22,7 +22,7 @@ from gpuanom.fits import Discovery, discover, read_ccds
 from gpuanom.measure import measure_ccds
 from gpuanom.records import Exposure, Measurement
 from gpuanom.reference import References
-from gpuanom.settings import Settings
+from gpuanom.settings import Settings, difference
 from gpuanom.store import NAME, Failure, Known, Store
 from gpuanom.tables import Tables
 
@@ -137,12 +137,26 @@ def score(
         reasons = "; ".join(f"{printable(str(f.path))}: {f.reason}" for f in found.failures[:3])
         more = f" and {len(found.failures) - 3} more" if len(found.failures) > 3 else ""
         raise InputError(f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}")
-    with Store(_store_path(folder, existing, paths), settings) as store:
+    path = _store_path(folder, existing, paths)
+    if not paths and path is not None:
+        settings = _recorded(path, settings)
+    with Store(path, settings) as store:
         _fill(store, found, settings, backend, existing, threads, events)
         result = tables.build(store, settings, backend, references)
         failures = store.failures()
     written = tables.write(result, folder, formats) if folder else []
     return _night(result, failures, written)
+
+
+def _recorded(path: Path, settings: Settings) -> Settings:
+    """The settings to rank a store again with: its own measurement's, and the given ones of the score."""
+    with Store(path, settings, read_only=True) as store:
+        recorded, _ = store.recorded_settings()
+    if settings.measurement() != Settings().measurement() and (differs := difference(settings.measurement(), recorded)):
+        raise OutputError(
+            f"{path}: was measured with other settings: {differs} (give the inputs to measure them again)"
+        )
+    return settings.with_measurement(recorded)
 
 
 def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path]) -> Night:

@@ -190,11 +190,22 @@ class Settings:
 
     def measurement(self) -> dict[str, Any]:
         """The settings that change what is measured from the pixels, as plain values."""
-        return {
-            f.name: _plain(getattr(self, f.name))
-            for f in dataclasses.fields(self)
-            if f.metadata["stage"] == MEASUREMENT
-        }
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
+        values["cameras"] = {rule.name: rule.to_mapping() for rule in self.cameras}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def with_measurement(self, measurement: Mapping[str, Any]) -> Self:
+        """These settings with the recorded ones of `measurement` in their place.
+
+        Raises
+        ------
+        SettingsError
+            When the record is of another version that knew other settings.
+        """
+        recorded = dict(measurement)
+        recorded["cameras"] = dict(recorded.get("cameras", {}))
+        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == SCORE}
+        return type(self).from_mapping({**recorded, **ours}, origin="recorded settings")
 
     def fingerprint(self) -> str:
         """A short hash of `measurement`: equal fingerprints mean measurements that can be compared."""
@@ -255,14 +266,6 @@ def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
         value = float(value)
     if type(value) is not kind or not f.metadata["check"](value):
         raise SettingsError(f"setting '{f.name}' is {value!r} but must be {allowed}")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, CameraRule):
-        return value.to_mapping()
     return value
 
 

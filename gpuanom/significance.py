@@ -12,6 +12,9 @@ from gpuanom import sampling
 from gpuanom.records import Doubles, Integers
 from gpuanom.reference import Reference
 
+LARGE_REFERENCE = 100
+"""From so many histograms on a reference's own noise no longer matters to a sparse histogram."""
+
 
 def noise_factor(
     n: Integers, n_histograms: int, inverse_counts: float, contained: np.typing.NDArray[np.bool_]
@@ -114,10 +117,15 @@ def _simulated_statistic(
 
     Where the reference contains the histogram, its pooled counts are dealt out anew between the histogram and the
     others: that needs no guess at the true distribution, of which few sparse histograms know too little. Otherwise
-    both are drawn from the mean with half a count in each bin. The others count as histograms of equal size.
+    both are drawn from the mean with half a count in each bin. The others count as histograms of equal size. A large
+    reference is taken as the truth, which costs a seventh.
     """
     others = reference.n_histograms - contained
     bins = reference.shares.size
+    if reference.n_histograms >= LARGE_REFERENCE:
+        truth = reference.mean(contains=contained)
+        own = draw.multinomial(n, truth / truth.sum(), size=simulations)
+        return np.asarray(2.0 * n * rel_entr(own / n, truth).sum(axis=1))
     if contained:
         own = _dealt(reference.counts, n, simulations, draw)
         rest = reference.counts - own

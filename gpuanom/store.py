@@ -8,47 +8,24 @@ numbers of a CCD are columns of the table `ccds`. Standard library only.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from gpuanom.errors import OutputError, printable
+from gpuanom.errors import OutputError
 from gpuanom.naming import natural_key
 from gpuanom.ranking import Dataset
 from gpuanom.records import KINDS, CcdMeasurement, Measurement
+from gpuanom.schema import explained, open_database
 from gpuanom.settings import Settings, difference
 from gpuanom.version import __version__
 
-APPLICATION_ID = 0x67706E6D  # "gpnm"
-SCHEMA_VERSION = 1
 NAME = "measurements.sqlite"
-
-_SCHEMA = """
-CREATE TABLE settings (fingerprint TEXT PRIMARY KEY, measurement TEXT NOT NULL, version TEXT NOT NULL);
-CREATE TABLE exposures (
-    camera TEXT NOT NULL, exposure TEXT NOT NULL, band TEXT NOT NULL, date_obs TEXT NOT NULL, exptime REAL,
-    files TEXT NOT NULL, masks TEXT NOT NULL, rule TEXT NOT NULL, remarks TEXT NOT NULL,
-    fingerprint TEXT NOT NULL, settings TEXT NOT NULL REFERENCES settings (fingerprint), version TEXT NOT NULL,
-    n_ccd INTEGER NOT NULL, histograms BLOB NOT NULL, sums BLOB NOT NULL,
-    PRIMARY KEY (camera, exposure));
-CREATE TABLE ccds (
-    camera TEXT NOT NULL, exposure TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,
-    status TEXT NOT NULL, reason TEXT NOT NULL,
-    c0 REAL, c1 REAL, c2 REAL, c3 REAL, c4 REAL, c5 REAL, sky REAL, sigma REAL,
-    n_points INTEGER NOT NULL, n_sigma_points INTEGER NOT NULL, n_sources INTEGER NOT NULL,
-    n_without_orientation INTEGER NOT NULL, n_isophote INTEGER NOT NULL, n_gradients INTEGER NOT NULL,
-    masked_fraction REAL, saturated_fraction REAL, cd1_1 REAL, cd1_2 REAL, cd2_1 REAL, cd2_2 REAL,
-    PRIMARY KEY (camera, exposure, position)) WITHOUT ROWID;
-CREATE TABLE failures (
-    file TEXT PRIMARY KEY, camera TEXT NOT NULL, band TEXT NOT NULL, exposure TEXT NOT NULL,
-    status TEXT NOT NULL, reason TEXT NOT NULL);
-"""
 
 
 @dataclass(frozen=True)
@@ -107,37 +84,7 @@ class Store:
         self.settings = settings
         if read_only and path is not None and not path.is_file():
             raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
-        with self._explained():
-            name = ":memory:" if path is None else path.resolve().as_uri()
-            if path is not None and read_only:
-                # Where it may, a reader too rolls back what a killed run left half done.
-                name += "?mode=rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "?mode=ro"
-            self._db = sqlite3.connect(name, uri=True, isolation_level=None, timeout=2.0)
-            try:
-                self._open(read_only)
-            except BaseException:
-                self._db.close()
-                raise
-
-    def _open(self, read_only: bool) -> None:
-        if not read_only:
-            # One writer for a run's whole length: two runs on one night would undo each other's tables.
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("BEGIN EXCLUSIVE")
-        (owner,) = self._db.execute("PRAGMA application_id").fetchone()
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables == 0 and owner == 0 and not read_only:
-            for statement in _SCHEMA.strip().split(";\n"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif owner != APPLICATION_ID:
-            raise OutputError(f"{self.path}: not a store of gpuanom; it was left as it is (choose another --output)")
-        elif version != SCHEMA_VERSION:
-            raise OutputError(f"{self.path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION})")
-        if not read_only:
-            self._db.execute("COMMIT")
+        self._db = open_database(path, read_only=read_only)
 
     def __enter__(self) -> Self:
         return self
@@ -149,24 +96,8 @@ class Store:
         """Close the database."""
         self._db.close()
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn SQLite's errors into one line with the remedy."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            text = str(error)
-            if "locked" in text:
-                remedy = "another gpuanom run is writing to it; wait for it or choose another --output"
-            elif "full" in text or "disk I/O" in text:
-                remedy = "the disk is full or a limit was reached; what was measured is kept, the same command goes on"
-            elif "readonly" in text or "unable to open" in text:
-                remedy = "check that the folder exists and may be written to"
-            elif "not a database" in text or "malformed" in text:
-                remedy = "damaged or not ours; it was left as it is, choose another --output"
-            else:
-                remedy = "the store could not be used"
-            raise OutputError(f"{self.path}: {printable(text)} ({remedy})") from None
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self.path)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -256,6 +187,44 @@ class Store:
                 f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
                 [(e.camera, e.exposure, i, *_ccd_row(c)) for i, c in enumerate(measurement.ccds)],
             )
+
+    def copy_from(self, other: Store) -> int:
+        """Add all of another store's exposures and failures, in one transaction.
+
+        Returns
+        -------
+        int
+            Exposures added; those that are held already, measured from the same files, are left out.
+
+        Raises
+        ------
+        OutputError
+            When an exposure is held already but measured from other files.
+        """
+        known = self.known()
+        added = 0
+        with self._transaction() as db:
+            for row in other._rows("SELECT * FROM settings"):
+                db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", row)
+            for (camera, name), theirs in sorted(other.known().items()):
+                ours = known.get((camera, name))
+                if ours is not None and ours.fingerprint != theirs.fingerprint:
+                    raise OutputError(
+                        f"{other.path}: exposure {name} of {camera} is in an earlier input, of other files"
+                    )
+                if ours is None:
+                    key = (camera, name)
+                    for table in ("exposures", "ccds"):
+                        for row in other._rows(f"SELECT * FROM {table} WHERE camera = ? AND exposure = ?", key):
+                            db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+                    added += 1
+            for row in other._rows("SELECT * FROM failures"):
+                db.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
+        return added
+
+    def _rows(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._explained():
+            return self._db.execute(query, values).fetchall()
 
     def add_failure(self, failure: Failure) -> None:
         """Keep that a file or exposure failed; what was measured of the exposure before is dropped."""

@@ -15,7 +15,7 @@ LAYERS = [
     {"cameras", "camera_rules"},
     {"settings"},
     {"records"},
-    {"sampling", "backend", "reference", "simulate"},
+    {"sampling", "backend", "reference", "simulate", "schema"},
     {"cpu", "gpu", "fits", "significance"},
     {"measure", "ranking"},
     {"store"},

@@ -98,6 +98,15 @@ def test_reference_and_score_against_it(small, capfd):
     assert "no such store" in err
 
 
+def test_merge(small, capfd):
+    for i in (1, 2):
+        run(capfd, "score", f"{small}/in/*_00{i}.fits", "-o", small / f"out{i}", "-q", *QUICK)
+    code, out, _ = run(capfd, "merge", small / "out1", small / "out2", "-o", small / "both", "--format", "ecsv,csv")
+    assert code == 0
+    assert "2 exposures" in out
+    assert (small / "both" / "exposures.csv").exists()
+
+
 def test_list_file_and_pattern(small, capfd):
     (small / "list.txt").write_text("# tonight\nin/exposure_001.fits\nin/exposure_002.fits\n")
     code, _, err = run(capfd, "score", f"@{small}/list.txt", "-o", small / "out", *QUICK)

@@ -225,6 +225,38 @@ def test_references_merge_as_their_nights_do(small):
         gpuanom.make_references([small / "a", small / "whole"])
 
 
+def test_nights_merge_as_one_run(small):
+    files = sorted((small / "in").iterdir())
+    (small / "in" / "bad.fits").write_text("no FITS")
+    gpuanom.score(files[:4], small / "a", settings=QUICK)
+    gpuanom.score([*files[3:], small / "in" / "bad.fits"], small / "b", settings=QUICK)
+    gpuanom.merge_nights([small / "a", small / "b"], small / "ab", settings=QUICK)
+    score(small / "in", small / "whole")
+    assert nights.tables(small / "ab") == nights.tables(small / "whole")
+    with pytest.raises(gpuanom.OutputError, match="holds a night already"):
+        gpuanom.merge_nights([small / "a"], small / "ab")
+    gpuanom.score(files[:2], small / "c", settings=QUICK.replace(seed=2))
+    with pytest.raises(gpuanom.OutputError, match="seed 2 there, 1 here"):
+        gpuanom.merge_nights([small / "a", small / "c"], small / "ac")
+    (small / "in" / "exposure_001.fits").unlink()
+    nights.write(small / "in", 1, band="r", degrees=10.0)
+    gpuanom.score(files[:1], small / "d", settings=QUICK)
+    with pytest.raises(gpuanom.OutputError, match="exposure 1 of TESTCAM is in an earlier input, of other files"):
+        gpuanom.merge_nights([small / "a", small / "d"], small / "ad")
+    assert not (small / "ad" / NAME).exists()
+
+
+def test_ranking_again_takes_the_settings_of_the_measurement(small):
+    rule = {"mine": {"match": {"INSTRUME": "TESTCAM"}, "camera": "Mine"}}
+    settings = gpuanom.Settings.from_mapping({**QUICK_VALUES, "cameras": rule})
+    score(small / "in", small / "out", settings=settings)
+    again = gpuanom.score([], small / "out", settings=gpuanom.Settings(robust_rounds=1, simulations=200))
+    assert set(again.tables.exposures["camera"]) == {"Mine"}
+    assert again.tables.exposures.meta["robust_rounds"] == 1
+    with pytest.raises(gpuanom.OutputError, match="bins 18 there, 9 here"):
+        gpuanom.score([], small / "out", settings=settings.replace(bins=9))
+
+
 def test_reference_made_with_other_settings_is_refused(small):
     score(small / "in", small / "out", settings=QUICK.replace(bins=12))
     gpuanom.make_references([small / "out"]).save(small / "ref.ecsv")

@@ -10,6 +10,7 @@ import sys
 import click
 
 from gpuanom.cli.completion import completion
+from gpuanom.cli.merge import merge
 from gpuanom.cli.reference import reference
 from gpuanom.cli.score import score
 from gpuanom.cli.settings import settings
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 
-for command in (score, reference, simulate, settings, completion):
+for command in (score, reference, merge, simulate, settings, completion):
     cli.add_command(command)
 
 

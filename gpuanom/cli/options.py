@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from gpuanom.settings import Settings
+from gpuanom.tables import FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,6 +53,26 @@ def settings_options(command: Command) -> Command:
     for decorator in reversed(decorators):
         command = decorator(command)
     return command
+
+
+def _formats(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise click.BadParameter(f"unknown format '{', '.join(unknown)}'; one or more of {','.join(FORMATS)}")
+    return names
+
+
+formats_option = click.option(
+    "--format",
+    "formats",
+    default="ecsv",
+    show_default=True,
+    callback=_formats,
+    metavar="NAMES",
+    help="Formats of the tables, with commas between: ecsv, csv, fits, parquet.",
+)
+"""The option --format of commands that write tables."""
 
 
 def chosen_settings(config: Path | None, **flags: Any) -> Settings:

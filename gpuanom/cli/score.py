@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from gpuanom import pipeline
-from gpuanom.cli.options import chosen_settings, settings_options
+from gpuanom.cli.options import chosen_settings, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.cli.summary import print_summary, summary_console
-from gpuanom.tables import FORMATS
 
 EPILOG = """\b
 Examples:
@@ -28,14 +27,6 @@ NIGHT/ then holds:
 """
 
 
-def _formats(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown or not names:
-        raise click.BadParameter(f"unknown format '{', '.join(unknown)}'; one or more of {','.join(FORMATS)}")
-    return names
-
-
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for store and tables.")
@@ -50,9 +41,7 @@ def _formats(_context: click.Context, _parameter: click.Parameter, value: str) -
     show_default=True,
     help="If the folder holds a night: go on with it, drop it and begin anew, or refuse.",
 )
-@click.option(
-    "--format", "formats", default="ecsv", show_default=True, callback=_formats, help="ecsv,csv,fits,parquet."
-)
+@formats_option
 @click.option(
     "--threads", type=click.IntRange(1, 256), help="Exposures measured at a time (default: cores, at most 4)."
 )

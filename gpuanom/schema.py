@@ -1,0 +1,102 @@
+"""The store's database: its tables, how it is opened, and SQLite's errors in words that help."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gpuanom.errors import OutputError, printable
+
+APPLICATION_ID = 0x67706E6D  # "gpnm"
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE settings (fingerprint TEXT PRIMARY KEY, measurement TEXT NOT NULL, version TEXT NOT NULL);
+CREATE TABLE exposures (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, band TEXT NOT NULL, date_obs TEXT NOT NULL, exptime REAL,
+    files TEXT NOT NULL, masks TEXT NOT NULL, rule TEXT NOT NULL, remarks TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, settings TEXT NOT NULL REFERENCES settings (fingerprint), version TEXT NOT NULL,
+    n_ccd INTEGER NOT NULL, histograms BLOB NOT NULL, sums BLOB NOT NULL,
+    PRIMARY KEY (camera, exposure));
+CREATE TABLE ccds (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,
+    status TEXT NOT NULL, reason TEXT NOT NULL,
+    c0 REAL, c1 REAL, c2 REAL, c3 REAL, c4 REAL, c5 REAL, sky REAL, sigma REAL,
+    n_points INTEGER NOT NULL, n_sigma_points INTEGER NOT NULL, n_sources INTEGER NOT NULL,
+    n_without_orientation INTEGER NOT NULL, n_isophote INTEGER NOT NULL, n_gradients INTEGER NOT NULL,
+    masked_fraction REAL, saturated_fraction REAL, cd1_1 REAL, cd1_2 REAL, cd2_1 REAL, cd2_2 REAL,
+    PRIMARY KEY (camera, exposure, position)) WITHOUT ROWID;
+CREATE TABLE failures (
+    file TEXT PRIMARY KEY, camera TEXT NOT NULL, band TEXT NOT NULL, exposure TEXT NOT NULL,
+    status TEXT NOT NULL, reason TEXT NOT NULL);
+"""
+
+
+def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
+    """Open the database, made if missing; None keeps it in memory.
+
+    A writer keeps the database to itself as long as it is open: two runs on one night would undo each other's tables.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be opened, is not ours, is damaged, or is in use by another run.
+    """
+    if read_only and path is not None and not path.is_file():
+        raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
+    with explained(path):
+        name = ":memory:" if path is None else path.resolve().as_uri()
+        if path is not None and read_only:
+            # Where it may, a reader too rolls back what a killed run left half done.
+            name += "?mode=rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "?mode=ro"
+        db = sqlite3.connect(name, uri=True, isolation_level=None, timeout=2.0)
+        try:
+            _check(db, path, read_only)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _check(db: sqlite3.Connection, path: Path | None, read_only: bool) -> None:
+    """Make the tables of a new database; refuse one that is not ours, untouched."""
+    if not read_only:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN EXCLUSIVE")
+    (owner,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables == 0 and owner == 0 and not read_only:
+        for statement in _SCHEMA.strip().split(";\n"):
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    elif owner != APPLICATION_ID:
+        raise OutputError(f"{path}: not a store of gpuanom; it was left as it is (choose another --output)")
+    elif version != SCHEMA_VERSION:
+        raise OutputError(f"{path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION})")
+    if not read_only:
+        db.execute("COMMIT")
+
+
+@contextmanager
+def explained(path: Path | None) -> Iterator[None]:
+    """Turn SQLite's errors into one line with the remedy."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error)
+        if "locked" in text:
+            remedy = "another gpuanom run is writing to it; wait for it or choose another --output"
+        elif "full" in text or "disk I/O" in text:
+            remedy = "the disk is full or a limit was reached; what was measured is kept, the same command goes on"
+        elif "readonly" in text or "unable to open" in text:
+            remedy = "check that the folder exists and may be written to"
+        elif "not a database" in text or "malformed" in text:
+            remedy = "damaged or not ours; it was left as it is, choose another --output"
+        else:
+            remedy = "the store could not be used"
+        raise OutputError(f"{path}: {printable(text)} ({remedy})") from None
