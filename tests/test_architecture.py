@@ -15,7 +15,7 @@ LAYERS = [
     {"cameras", "camera_rules"},
     {"settings"},
     {"records"},
-    {"sampling", "backend", "reference", "simulate", "schema"},
+    {"sampling", "backend", "reference", "simulate", "schema", "gradientfilter"},
     {"cpu", "gpu", "fits", "significance"},
     {"measure", "ranking"},
     {"store"},
