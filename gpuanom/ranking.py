@@ -19,6 +19,9 @@ from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Integer
 from gpuanom.reference import DatasetReference, Reference
 from gpuanom.settings import Settings, decimal
 
+EXPOSURES_AT_ONCE = 256
+"""Exposures pooled together: some MB of their CCDs' histograms, so that a survey's need little memory."""
+
 Flags = npt.NDArray[np.bool_]
 
 
@@ -142,9 +145,21 @@ def _histograms(dataset: Dataset, kind: int) -> tuple[Integers, Integers]:
     if kind in (BACKGROUND, FLAT_BACKGROUND):
         return counts, dataset.owner
     n_exposures = len(dataset.exposures)
-    ends = np.searchsorted(dataset.owner, np.arange(n_exposures + 1))
-    running = np.concatenate([np.zeros((1, counts.shape[1]), dtype=np.int64), counts.cumsum(axis=0, dtype=np.int64)])
-    return np.diff(running[ends], axis=0), np.arange(n_exposures)
+    return _pooled(counts, dataset.owner, n_exposures), np.arange(n_exposures)
+
+
+def _pooled(counts: Integers, owner: Integers, n_exposures: int) -> Integers:
+    """The sum of each exposure's histograms, (n_exposures, N) int64; zeros for an exposure without any."""
+    pooled = np.zeros((n_exposures, counts.shape[1]), dtype=np.int64)
+    starts = np.searchsorted(owner, np.arange(n_exposures + 1))
+    for first in range(0, n_exposures, EXPOSURES_AT_ONCE):
+        bounds = starts[first : first + EXPOSURES_AT_ONCE + 1]
+        # reduceat gives an empty stretch the row that follows it, so exposures without histograms are left out.
+        filled = np.flatnonzero(bounds[:-1] < bounds[1:])
+        if filled.size:
+            some = counts[bounds[0] : bounds[-1]].astype(np.int64)
+            pooled[first + filled] = np.add.reduceat(some, bounds[filled] - bounds[0], axis=0)
+    return pooled
 
 
 def _score_kind(
@@ -221,9 +236,10 @@ def _scores(
     if kind in (BACKGROUND, FLAT_BACKGROUND):
         ccd_kl, ccd_z = kl, np.full(len(n), np.nan)
         ccd_z[some] = significance.z_score(x, bins - 1)
-    angle, alignment = _directions(dataset, kind)
+    counted = _sums(n, owner, n_exposures)
+    angle, alignment = _directions(dataset, kind, counted)
     return Scores(
-        n=_sums(n, owner, n_exposures).astype(np.int64),
+        n=counted.astype(np.int64),
         kl=score,
         floor=_mean_of(noise, whose, n_filled),
         z=z,
@@ -298,10 +314,9 @@ def _sums(values: npt.NDArray[Any], owner: Integers, n_exposures: int) -> Double
     return np.bincount(owner, values, minlength=n_exposures).astype(np.float64)
 
 
-def _directions(dataset: Dataset, kind: int) -> tuple[Doubles, Doubles]:
-    """Preferred direction of each exposure, all its orientations pooled."""
+def _directions(dataset: Dataset, kind: int, n: Doubles) -> tuple[Doubles, Doubles]:
+    """Preferred direction of each exposure, all its n orientations pooled."""
     n_exposures = len(dataset.exposures)
-    n = _sums(dataset.counts[:, kind].sum(axis=1), dataset.owner, n_exposures)
     cosine = _sums(dataset.cosine[:, kind], dataset.owner, n_exposures)
     sine = _sums(dataset.sine[:, kind], dataset.owner, n_exposures)
     return significance.direction(cosine, sine, n)
@@ -312,9 +327,10 @@ def _no_scores(dataset: Dataset, kind: int, n: Integers, owner: Integers) -> Sco
     n_exposures = len(dataset.exposures)
     none = np.full(n_exposures, np.nan)
     per_ccd = np.full(len(n), np.nan) if kind in (BACKGROUND, FLAT_BACKGROUND) else np.zeros(0)
-    angle, alignment = _directions(dataset, kind)
+    counted = _sums(n, owner, n_exposures)
+    angle, alignment = _directions(dataset, kind, counted)
     return Scores(
-        n=_sums(n, owner, n_exposures).astype(np.int64),
+        n=counted.astype(np.int64),
         kl=none,
         floor=none,
         z=none,

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import rel_entr
 
 from gpuanom.records import Doubles, Integers
 
-ROWS_AT_ONCE = 1 << 14
-"""Histograms worked on together: a few MB at 18 bins, so that a million of them need little memory."""
+ROWS_AT_ONCE = 1 << 10
+"""Histograms worked on together: two tables of 150 kB at 18 bins, which stay within a core's cache."""
+
+SMALLEST = float(np.finfo(np.float64).tiny)
+"""Far below any ratio of shares, but above 0: its logarithm is finite, so that a share of 0 removes it."""
 
 
 def divergence(counts: Integers, reference: Doubles) -> Doubles:
     """See `gpuanom.backend.Backend.divergence`."""
-    result = np.full(len(counts), np.nan)
-    for start in range(0, len(counts), ROWS_AT_ONCE):
-        some = counts[start : start + ROWS_AT_ONCE]
-        total = some.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = some / total[:, None]
-        result[start : start + ROWS_AT_ONCE] = np.where(total > 0, rel_entr(share, reference).sum(axis=1), np.nan)
+    n, bins = counts.shape
+    result = np.empty(n)
+    # With the histograms along the last axis every operation runs over long rows, and each one's sum is taken in the
+    # same order whatever the block.
+    tables = np.empty((2, bins, min(n, ROWS_AT_ONCE)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for start in range(0, n, ROWS_AT_ONCE):
+            some = counts[start : start + ROWS_AT_ONCE]
+            share, ratio = tables[:, :, : len(some)]
+            share[...] = some.T
+            # An empty histogram's shares are 0 / 0, and so is its divergence.
+            share /= np.add.reduce(share, axis=0)
+            np.divide(share, reference[:, None], out=ratio)
+            # fmax also takes the 0 / 0 of a bin that is empty on both sides.
+            np.fmax(ratio, SMALLEST, out=ratio)
+            np.log(ratio, out=ratio)
+            ratio *= share
+            np.add.reduce(ratio, axis=0, out=result[start : start + ROWS_AT_ONCE])
     return result
