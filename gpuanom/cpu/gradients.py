@@ -1,8 +1,8 @@
 """Smoothed gradients at random points, the NumPy twin of kernels/gradients.cu (METHOD.md 4, eqs. 6 and 7).
 
 Mean filter and derivative sums are one linear filter on a patch of raw pixels: Dx has weights B[v] K[u], Dy K[v] B[u],
-with K antisymmetric and B symmetric about the patch's middle. Mirrored pixels are subtracted first, in float64, so that
-a pure column pattern gives Dy = 0 exactly.
+with K antisymmetric and B symmetric about the patch's middle. Columns (rows) are summed by B alone and mirrored sums
+then subtracted: all rows of a pure column pattern have the same sum, bit for bit, so that Dy = 0 exactly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Gradients
 from gpuanom.settings import Settings
 
 PATCHES_AT_ONCE = 128
-"""Patches worked on together: their pixels and differences stay within a core's cache, and what NumPy allocates for
+"""Patches worked on together, an even number: their pixels stay within a core's cache, and what NumPy allocates for
 itself is small enough to be used again instead of being mapped, page by page, anew."""
 
 
@@ -67,47 +67,49 @@ class _Filter:
     """The fused filter on one CCD, with its working memory."""
 
     def __init__(self, image: FloatImage, bad: npt.NDArray[np.uint8] | None, along: Doubles, across: Doubles) -> None:
-        self.half = along.size
-        size = 2 * self.half
-        # Rows of a patch are gathered from a one-dimensional view: a third quicker than whole patches from an image.
-        self.rows = np.lib.stride_tricks.sliding_window_view(image.reshape(-1), size)
+        self.half, self.along, self.across = along.size, along, across
+        self.size = size = across.size
+        flat = np.ascontiguousarray(image).reshape(-1)
+        # Rows of a patch are gathered as single items of so many bytes: twice as quick as windows of numbers.
+        self.rows = np.ndarray((flat.size - size + 1,), f"V{size * flat.itemsize}", flat, strides=(flat.itemsize,))
         self.row_starts = np.arange(size) * image.shape[1]
         self.width = image.shape[1]
         self.flags = None if bad is None else np.lib.stride_tricks.sliding_window_view(bad, (size, size))
-        self.weights_x = np.outer(across, along).reshape(-1)
-        self.weights_y = np.outer(along, across).reshape(-1)
         self.pixels = np.empty(size * size * PATCHES_AT_ONCE)
-        self.differences = np.empty(size * self.half * PATCHES_AT_ONCE)
 
     def __call__(self, at: npt.NDArray[np.int32]) -> tuple[Doubles, Doubles, npt.NDArray[np.bool_]]:
         """Dx and Dy of the patches of some points, and whether each patch is usable."""
-        dx, dy, good = np.empty(len(at)), np.empty(len(at)), np.empty(len(at), dtype=bool)
         y, x = at[:, 0].astype(np.int64) - self.half, at[:, 1].astype(np.int64) - self.half
         starts = y * self.width + x
         # In the order in which they lie in memory, neighbours find each other's pixels in the cache.
         order = np.argsort(starts)
-        for i in range(0, len(at), PATCHES_AT_ONCE):
-            some = order[i : i + PATCHES_AT_ONCE]
-            dx[some], dy[some] = self._sums(starts[some])
-            # Weights may be 0, but 0 times what is not finite is not finite either: such a pixel spoils both sums.
-            good[some] = np.isfinite(dx[some]) & np.isfinite(dy[some])
-            if self.flags is not None:
+        # A point alone would be summed in another order than among others: it is taken twice.
+        in_order = starts[np.append(order, order[-1:]) if len(at) % 2 else order]
+        sums = np.empty((2, len(in_order)))
+        with np.errstate(invalid="ignore"):
+            for i in range(0, len(in_order), PATCHES_AT_ONCE):
+                self._sums(in_order[i : i + PATCHES_AT_ONCE], sums[:, i : i + PATCHES_AT_ONCE])
+        d = np.empty((2, len(at)))
+        d[:, order] = sums[:, : len(at)]
+        # Weights may be 0, but 0 times what is not finite is not finite either: such a pixel spoils both sums.
+        good = np.isfinite(d[0]) & np.isfinite(d[1])
+        if self.flags is not None:
+            for i in range(0, len(at), PATCHES_AT_ONCE):
+                some = slice(i, i + PATCHES_AT_ONCE)
                 good[some] &= ~((self.flags[y[some], x[some]] & Unfit.GRADIENTS) != 0).any(axis=(1, 2))
-        return dx, dy, good
+        return d[0], d[1], good
 
-    def _sums(self, starts: Integers) -> tuple[Doubles, Doubles]:
-        """Dx and Dy of the patches whose first pixels have the given places in the image."""
-        n, half = len(starts), self.half
-        size = 2 * half
+    def _sums(self, starts: Integers, sums: Doubles) -> None:
+        """Fill in Dx and Dy, (2, n), of the patches whose first pixels have the given places in the image."""
+        n, size, half = len(starts), self.size, self.half
         # With the points along the last axis every operation runs over long rows, and each point's sum is taken in
         # the same order whatever the batch: einsum adds one weighted row at a time.
         pixels = self.pixels[: size * size * n].reshape(size, size, n)
-        rows = self.rows[(starts[:, None] + self.row_starts).reshape(-1)]
+        rows = self.rows[(starts[:, None] + self.row_starts).reshape(-1)].view(np.float32)
         pixels[...] = rows.reshape(n, size, size).transpose(1, 2, 0)
-        differences = self.differences[: size * half * n].reshape(-1, n)
-        with np.errstate(invalid="ignore"):
-            np.subtract(pixels[:, half:], pixels[:, half - 1 :: -1], out=differences.reshape(size, half, n))
-            dx = np.einsum("ik,i->k", differences, self.weights_x)
-            np.subtract(pixels[half:], pixels[half - 1 :: -1], out=differences.reshape(half, size, n))
-            dy = np.einsum("ik,i->k", differences, self.weights_y)
-        return dx, dy
+        # Relative to the patch's first pixel, exactly: a constant added to the image changes no bit.
+        pixels -= pixels[0, 0].copy()
+        columns = np.einsum("ik,i->k", pixels.reshape(size, -1), self.across).reshape(size, n)
+        np.einsum("ik,i->k", columns[half:] - columns[half - 1 :: -1], self.along, out=sums[0])
+        rows_summed = np.einsum("ijk,j->ik", pixels, self.across)
+        np.einsum("ik,i->k", rows_summed[half:] - rows_summed[half - 1 :: -1], self.along, out=sums[1])
