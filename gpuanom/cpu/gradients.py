@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.cpu import polynomial
+from gpuanom.cpu.moments import row_items
 from gpuanom.gradientfilter import filter_weights
 from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Gradients, Integers, Unfit
 from gpuanom.settings import Settings
@@ -69,9 +70,7 @@ class _Filter:
     def __init__(self, image: FloatImage, bad: npt.NDArray[np.uint8] | None, along: Doubles, across: Doubles) -> None:
         self.half, self.along, self.across = along.size, along, across
         self.size = size = across.size
-        flat = np.ascontiguousarray(image).reshape(-1)
-        # Rows of a patch are gathered as single items of so many bytes: twice as quick as windows of numbers.
-        self.rows = np.ndarray((flat.size - size + 1,), f"V{size * flat.itemsize}", flat, strides=(flat.itemsize,))
+        self.rows = row_items(image, size)
         self.row_starts = np.arange(size) * image.shape[1]
         self.width = image.shape[1]
         self.flags = None if bad is None else np.lib.stride_tricks.sliding_window_view(bad, (size, size))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from gpuanom.cpu import polynomial
 from gpuanom.records import Doubles, FloatImage, Integers, Unfit
 from gpuanom.settings import Settings
 
-STAMPS_AT_ONCE = 24
+STAMPS_AT_ONCE = 16
 """Stamps worked on together: their float64 values and one scratch array stay within a core's cache."""
 
 ISOPHOTES_AT_ONCE = 100
@@ -111,6 +112,15 @@ def check(
     )
 
 
+def row_items(image: npt.NDArray[Any], length: int) -> npt.NDArray[np.void]:
+    """Every run of `length` pixels, those from (y, x) on at index y nx + x, as one item of so many bytes.
+
+    Whole rows of small windows are gathered from it, which is twice as quick as pixel by pixel or slice by slice.
+    """
+    flat = np.ascontiguousarray(image).reshape(-1)
+    return np.ndarray((flat.size - length + 1,), f"V{length * flat.itemsize}", flat, strides=(flat.itemsize,))
+
+
 def stamp_values(
     image: FloatImage,
     bad: npt.NDArray[np.uint8] | None,
@@ -126,17 +136,13 @@ def stamp_values(
     `sky` is scratch of the same shape: memory used again is much quicker than memory that the system must first map.
     """
     ny, nx = image.shape
-    size = v.shape[1]
+    n, size, _ = v.shape
     half = size // 2
-    for i, (row, column) in enumerate(zip((y - half).tolist(), (x - half).tolist(), strict=True)):
-        v[i] = image[row : row + size, column : column + size]
     across = np.arange(-half, half)
-    Y = polynomial.scaled(y[:, None] + across, ny)[:, :, None]
-    X = polynomial.scaled(x[:, None] + across, nx)[:, None, :]
-    # The operations of polynomial.evaluate in its order, in place.
-    np.add(c[1] + c[4] * Y, c[3] * X, out=sky)
-    sky *= X
-    sky += c[0] + Y * (c[2] + c[5] * Y)
+    Y, X = polynomial.scaled(y[:, None] + across, ny), polynomial.scaled(x[:, None] + across, nx)
+    polynomial.on_grids(c, Y, X, out=sky)
+    starts = (y - half) * nx + (x - half)
+    v[...] = row_items(image, size)[starts[:, None] + np.arange(size) * nx].view(np.float32).reshape(n, size, size)
     v -= sky
     if has_unfit:
         unfit = ~np.isfinite(v)
@@ -170,7 +176,10 @@ def _visit(v: Doubles, sigma: float, settings: Settings, visited: _Visited, some
     visited.n_above[some] = np.bitwise_count(above).sum(axis=1, dtype=np.int64)
     if settings.isophote_threshold != settings.above_threshold:
         above = _row_masks(flat > settings.isophote_threshold * sigma, size)
-    over = flat > (settings.moment_fraction * value)[:, None]
+    over = np.empty(flat.shape, dtype=bool)
+    # One call a stamp: twice as quick as a column of thresholds, broadcast.
+    for pixels, chosen, least in zip(flat, over, (settings.moment_fraction * value).tolist(), strict=True):
+        np.greater(pixels, least, out=chosen)
     visited.allowed[some] = above & _row_masks(over, size)
     # Multiplying by the choice is seven times quicker than np.where.
     flat *= over
@@ -183,17 +192,16 @@ def _moments(weights: Doubles) -> Doubles:
     One small matrix product a stamp, always of the same shape: its order of summation cannot depend on the batch.
     """
     powers = _powers(weights.shape[1])
-    rows = weights @ powers
-    # Each row's moments in x, times the powers of y that go with them: x^2, then y^2, then x y.
-    in_y = rows * powers[:, [2, 1, 0]]
-    return np.asarray(np.add.reduce(in_y, axis=1)[:, [2, 0, 1]])
+    # Each column's sums of 1, y and y^2, times the powers of x that go with them: x^2, then x y, then y^2.
+    in_x = (powers @ weights) * powers[::-1]
+    return np.asarray(np.add.reduce(in_x, axis=2)[:, [0, 2, 1]])
 
 
 @lru_cache(maxsize=8)
 def _powers(size: int) -> Doubles:
-    """1, x and x^2 over a stamp's columns, (size, 3)."""
+    """1, x and x^2 over a stamp's columns, (3, size)."""
     across = np.arange(-(size // 2), size // 2, dtype=np.float64)
-    return np.stack([np.ones_like(across), across, across**2], axis=1)
+    return np.stack([np.ones_like(across), across, across**2])
 
 
 def _row_masks(chosen: npt.NDArray[np.bool_], size: int) -> RowMasks:

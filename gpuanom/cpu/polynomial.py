@@ -23,6 +23,20 @@ def evaluate(c: Doubles, Y: Doubles, X: Doubles) -> Doubles:
     return np.asarray((c[0] + Y * (c[2] + c[5] * Y)) + X * ((c[1] + c[4] * Y) + c[3] * X))
 
 
+def on_grids(c: Doubles, Y: Doubles, X: Doubles, out: Doubles) -> None:
+    """Fill `out`, (n, ny, nx), with `evaluate` on n grids of scaled coordinates Y, (n, ny), and X, (n, nx), to the bit.
+
+    The outer sum (c1 + c4 Y) 1 + 1 (c3 X) comes from a matrix product, four times as quickly as from broadcasting. Its
+    products are exact and their sum is rounded once, whatever its order and with or without fused multiply-add.
+    """
+    rows, columns = np.ones((*Y.shape, 2)), np.ones((X.shape[0], 2, X.shape[1]))
+    rows[:, :, 0] = c[1] + c[4] * Y
+    columns[:, 1] = c[3] * X
+    np.matmul(rows, columns, out=out)
+    out *= X[:, None, :]
+    out += (c[0] + Y * (c[2] + c[5] * Y))[:, :, None]
+
+
 def slope(c: Doubles, Y: Doubles, X: Doubles, ny: int, nx: int) -> tuple[Doubles, Doubles]:
     """(db/dx, db/dy) per pixel at scaled coordinates Y and X."""
     along_x = ((c[1] + c[4] * Y) + 2.0 * c[3] * X) * (2.0 / (nx - 1))
@@ -33,13 +47,14 @@ def slope(c: Doubles, Y: Doubles, X: Doubles, ny: int, nx: int) -> tuple[Doubles
 def tile_bounds(c: Doubles, ny: int, nx: int, tile: int) -> tuple[Doubles, Doubles]:
     """Lower and upper bounds of `evaluate` over each full tile, (ny // tile, nx // tile) each.
 
-    A quadratic departs from the plane through a tile's corners by at most |c3| hx^2 + |c5| hy^2, h being half the
-    tile's side in scaled units; the cross term is largest at a corner. Rounding is covered by 1e-12 of the sum of
-    the coefficients' magnitudes, some 4000 units in the last place.
+    From a tile's middle to its edge, h in scaled units, a quadratic changes by at most |slope| h along each axis and
+    |c3| hx^2 + |c5| hy^2 + |c4| hx hy beyond that. Rounding is covered by 1e-12 of the sum of the coefficients'
+    magnitudes, some 4000 units in the last place.
     """
-    corner_y = np.arange(ny // tile)[:, None] * tile + np.array([0, tile - 1])
-    corner_x = np.arange(nx // tile)[:, None] * tile + np.array([0, tile - 1])
-    corners = evaluate(c, scaled(corner_y, ny)[:, None, :, None], scaled(corner_x, nx)[None, :, None, :])
-    half_y, half_x = (tile - 1) / (ny - 1), (tile - 1) / (nx - 1)
-    slack = abs(c[3]) * half_x**2 + abs(c[5]) * half_y**2 + 1e-12 * float(np.abs(c).sum())
-    return corners.min(axis=(2, 3)) - slack, corners.max(axis=(2, 3)) + slack
+    Y = scaled(np.arange(ny // tile) * tile + 0.5 * (tile - 1), ny)[:, None]
+    X = scaled(np.arange(nx // tile) * tile + 0.5 * (tile - 1), nx)[None, :]
+    hy, hx = (tile - 1) / (ny - 1), (tile - 1) / (nx - 1)
+    middle = evaluate(c, Y, X)
+    spread = hx * np.abs((c[1] + c[4] * Y) + 2.0 * c[3] * X) + hy * np.abs((c[2] + c[4] * X) + 2.0 * c[5] * Y)
+    spread += abs(c[3]) * hx**2 + abs(c[5]) * hy**2 + abs(c[4]) * hx * hy + 1e-12 * float(np.abs(c).sum())
+    return np.asarray(middle - spread), np.asarray(middle + spread)

@@ -154,22 +154,17 @@ def _at_least(
     image: FloatImage, bad: Mask | None, y0: Integers, x0: Integers, least: FloatImage, tile: int
 ) -> tuple[Integers, Integers]:
     """The usable pixels of some tiles that reach each tile's own least value: tile and pixel numbers, in that order."""
-    pixels = np.empty((TILES_AT_ONCE, tile, tile), dtype=np.float32)
-    unfit = np.empty((TILES_AT_ONCE, tile, tile), dtype=np.uint8)
-    corners = list(zip(y0.tolist(), x0.tolist(), strict=True))
+    nx = image.shape[1]
+    rows, flags = moments.row_items(image, tile), None if bad is None else moments.row_items(bad, tile)
+    row_starts = (y0 * nx + x0)[:, None] + np.arange(tile) * nx
     found = []
-    for start in range(0, len(corners), TILES_AT_ONCE):
-        some = corners[start : start + TILES_AT_ONCE]
-        n = len(some)
-        for i, (y, x) in enumerate(some):
-            pixels[i] = image[y : y + tile, x : x + tile]
-        flat = pixels[:n].reshape(n, -1)
-        near = flat >= least[start : start + n, None]
-        near &= flat <= np.finfo(np.float32).max
-        if bad is not None:
-            for i, (y, x) in enumerate(some):
-                unfit[i] = bad[y : y + tile, x : x + tile]
-            near &= (unfit[:n].reshape(n, -1) & Unfit.SOURCES) == 0
+    for start in range(0, y0.size, TILES_AT_ONCE):
+        some = row_starts[start : start + TILES_AT_ONCE]
+        pixels = rows[some].view(np.float32).reshape(len(some), -1)
+        near = pixels >= least[start : start + TILES_AT_ONCE, None]
+        near &= pixels <= np.finfo(np.float32).max
+        if flags is not None:
+            near &= (flags[some].view(np.uint8).reshape(len(some), -1) & Unfit.SOURCES) == 0
         found.append(np.flatnonzero(near) + start * tile * tile)
     which = np.concatenate(found)
     return which // (tile * tile), which % (tile * tile)
