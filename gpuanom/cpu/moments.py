@@ -7,6 +7,7 @@ for all sources together.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,7 @@ from gpuanom.cpu import polynomial
 from gpuanom.records import Doubles, FloatImage, Integers, Unfit
 from gpuanom.settings import Settings
 
-STAMPS_AT_ONCE = 16
+STAMPS_AT_ONCE = 12
 """Stamps worked on together: their float64 values and one scratch array stay within a core's cache."""
 
 ISOPHOTES_AT_ONCE = 100
@@ -85,6 +86,8 @@ def check(
         In the order of the candidates.
     """
     n, size = y.size, settings.stamp_size
+    if not n:
+        return none()
     visited = _Visited(
         brightest=np.zeros(n, dtype=bool),
         value=np.zeros(n),
@@ -92,11 +95,12 @@ def check(
         moments=np.zeros((n, 3)),
         allowed=np.zeros((n, size), dtype=np.uint64),
     )
-    v, sky = np.empty((2, min(n, STAMPS_AT_ONCE), size, size))
+    v, sky = _scratch((2, min(n, STAMPS_AT_ONCE), size, size))
+    stamps = _Stamps(image, bad, has_unfit, c, size)
     for start in range(0, n, STAMPS_AT_ONCE):
         some = slice(start, min(start + STAMPS_AT_ONCE, n))
         m = some.stop - start
-        stamp_values(image, bad, has_unfit, c, y[some], x[some], v[:m], sky[:m])
+        stamps.fill(y[some], x[some], v[:m], sky[:m])
         _visit(v[:m], sigma, settings, visited, some)
     kept = visited.brightest & (visited.n_above > settings.above_pixels)
     y, x = y[kept], x[kept]
@@ -110,6 +114,14 @@ def check(
         isophote_moments=_isophote_moments(image, c, y, x, isophote),
         n_isophote=np.bitwise_count(isophote).sum(axis=1, dtype=np.int64),
     )
+
+
+def _scratch(shape: tuple[int, ...]) -> Doubles:
+    """An array that begins with a cache line: no vector that a loop reads or writes then straddles two of them."""
+    n = math.prod(shape)
+    memory = np.empty(n + 7)
+    start = -(memory.ctypes.data // memory.itemsize) % 8
+    return memory[start : start + n].reshape(shape)
 
 
 def row_items(image: npt.NDArray[Any], length: int) -> npt.NDArray[np.void]:
@@ -135,21 +147,34 @@ def stamp_values(
 
     `sky` is scratch of the same shape: memory used again is much quicker than memory that the system must first map.
     """
-    ny, nx = image.shape
-    n, size, _ = v.shape
-    half = size // 2
-    across = np.arange(-half, half)
-    Y, X = polynomial.scaled(y[:, None] + across, ny), polynomial.scaled(x[:, None] + across, nx)
-    polynomial.on_grids(c, Y, X, out=sky)
-    starts = (y - half) * nx + (x - half)
-    v[...] = row_items(image, size)[starts[:, None] + np.arange(size) * nx].view(np.float32).reshape(n, size, size)
-    v -= sky
-    if has_unfit:
-        unfit = ~np.isfinite(v)
-        if bad is not None:
-            windows = np.lib.stride_tricks.sliding_window_view(bad, (size, size))
-            unfit |= (windows[y - half, x - half] & Unfit.SOURCES) != 0
-        v[unfit] = UNFIT
+    _Stamps(image, bad, has_unfit, c, v.shape[1]).fill(y, x, v, sky)
+
+
+class _Stamps:
+    """The stamps of one CCD."""
+
+    def __init__(
+        self, image: FloatImage, bad: npt.NDArray[np.uint8] | None, has_unfit: bool, c: Doubles, size: int
+    ) -> None:
+        ny, self._width = image.shape
+        self._rows = row_items(image, size)
+        self._row_starts = np.arange(size) * self._width
+        self._sky = polynomial.Windows(c, ny, self._width, size)
+        self._flags = None if bad is None else row_items(bad, size)
+        self._has_unfit = has_unfit
+
+    def fill(self, y: Integers, x: Integers, v: Doubles, sky: Doubles) -> None:
+        """See `stamp_values`."""
+        y, x = y - v.shape[1] // 2, x - v.shape[1] // 2
+        items = (y * self._width + x)[:, None] + self._row_starts
+        self._sky.fill(y, x, sky)
+        v[...] = self._rows[items].view(np.float32).reshape(v.shape)
+        v -= sky
+        if self._has_unfit:
+            unfit = ~np.isfinite(v)
+            if self._flags is not None:
+                unfit |= (self._flags[items].view(np.uint8).reshape(v.shape) & Unfit.SOURCES) != 0
+            v[unfit] = UNFIT
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ source, and only what is left is checked against its stamp.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,7 @@ def _tile_maxima(image: FloatImage, bad: Mask | None, saturation: float, tile: i
     ny, nx = image.shape
     rows, columns = ny // tile, nx // tile
     maxima = np.full((rows, columns), -np.inf, dtype=np.float32)
+    starts = np.arange(columns) * tile
     n_bad = n_unfit = n_saturated = 0
     with np.errstate(invalid="ignore"):
         for i in range(0, ny, tile):
@@ -79,7 +81,8 @@ def _tile_maxima(image: FloatImage, bad: Mask | None, saturation: float, tile: i
             block_bad = None if bad is None else bad[i : i + tile]
             # The extremes carry NaN on: they are finite only if every pixel is, which is cheaper than asking each.
             highest = np.maximum.reduce(block, axis=0)
-            finite = bool(np.isfinite(highest).all() and np.isfinite(np.minimum.reduce(block, axis=0)).all())
+            top, bottom = float(np.maximum.reduce(highest)), float(np.minimum.reduce(block, axis=None))
+            finite = math.isfinite(top) and math.isfinite(bottom)
             if not finite or (block_bad is not None and block_bad.any()):
                 spoilt = np.zeros(block.shape, dtype=bool) if finite else ~np.isfinite(block)
                 if not finite:
@@ -90,10 +93,10 @@ def _tile_maxima(image: FloatImage, bad: Mask | None, saturation: float, tile: i
                 n_unfit += int(np.count_nonzero(unfit))
                 n_bad += int(np.count_nonzero(spoilt))
                 highest = np.maximum.reduce(np.where(unfit, np.float32(-np.inf), block), axis=0)
-            if not np.isnan(saturation) and (not finite or block_bad is not None or highest.max() >= saturation):
+            if not np.isnan(saturation) and (not finite or top >= saturation):
                 n_saturated += int(np.count_nonzero(block >= saturation))
             if i // tile < rows and columns:
-                maxima[i // tile] = highest[: columns * tile].reshape(columns, tile).max(axis=1)
+                maxima[i // tile] = np.maximum.reduceat(highest[: columns * tile], starts)
     return _Tiles(maxima, n_bad, n_unfit, n_saturated)
 
 
