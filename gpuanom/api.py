@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +12,13 @@ from gpuanom import tables
 from gpuanom.backend import select
 from gpuanom.errors import InputError
 from gpuanom.measure import measure_ccds
-from gpuanom.records import Ccd, Exposure, Measurement
+from gpuanom.records import Ccd, Exposure, Measurement, Unfit
 from gpuanom.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store import Store
 from gpuanom.tables import Tables
+
+ALL_STEPS = int(Unfit.BACKGROUND | Unfit.SOURCES | Unfit.GRADIENTS)
 
 
 def measure(
@@ -60,7 +63,7 @@ def measure(
     >>> measured.ccds[0].status, round(measured.ccds[0].sigma)
     ('ok', 30)
     """
-    records = [ccd if isinstance(ccd, Ccd) else as_ccd(ccd, str(i)) for i, ccd in enumerate(ccds, 1)]
+    records = [checked(ccd) if isinstance(ccd, Ccd) else as_ccd(ccd, str(i)) for i, ccd in enumerate(ccds, 1)]
     names = [ccd.name for ccd in records]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -95,6 +98,29 @@ def as_ccd(array: npt.ArrayLike, name: str) -> Ccd:
         raise InputError(f"CCD {name}: pixels must be real numbers, not {image.dtype}")
     with np.errstate(over="ignore"):
         return Ccd(name, np.ascontiguousarray(image, dtype=np.float32))
+
+
+def checked(ccd: Ccd) -> Ccd:
+    """A CCD record as the steps need it: image and mask of the right types and of one shape.
+
+    A mask of booleans marks pixels that are bad for every step.
+
+    Raises
+    ------
+    InputError
+        When the image is not a 2-D image of real numbers, or the mask is not of its shape or holds no `Unfit` bits.
+    """
+    image = as_ccd(ccd.image, ccd.name).image
+    if ccd.bad is None:
+        return replace(ccd, image=image)
+    bad = np.asarray(ccd.bad)
+    if bad.shape != image.shape:
+        raise InputError(f"CCD {ccd.name}: its mask has shape {bad.shape}, its image {image.shape}")
+    if bad.dtype == np.bool_:
+        bad = bad * np.uint8(ALL_STEPS)
+    if bad.dtype.kind not in "iu" or (bad.size and not 0 <= int(bad.min()) <= int(bad.max()) <= ALL_STEPS):
+        raise InputError(f"CCD {ccd.name}: a mask holds booleans, or `gpuanom.Unfit` bits from 0 to {ALL_STEPS}")
+    return replace(ccd, image=image, bad=np.ascontiguousarray(bad, dtype=np.uint8))
 
 
 def rank(

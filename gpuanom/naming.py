@@ -1,13 +1,27 @@
-"""The order of ids: numbers in them count as numbers, so that CCD2 comes before CCD10."""
+"""The order of ids, and paths as text: what names things in stores and tables."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 _NUMBER = re.compile(r"(\d+)")
 
 
 def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """Sort key of an exposure's or CCD's id; distinct ids never tie."""
+    """Sort key of an exposure's or CCD's id: CCD2 comes before CCD10, and distinct ids never tie."""
     parts = _NUMBER.split(name)
     return tuple((1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts)), name
+
+
+def path_text(path: str | Path) -> str:
+    """A path as text that any encoding can hold: bytes that are no UTF-8 are shown escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def exists(path: Path) -> bool:
+    """Whether a path leads to something that we may see."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -30,8 +30,15 @@ def make_references(inputs: Sequence[str | Path]) -> References:
     parts = []
     for given in inputs:
         path = Path(given)
-        parts.append((str(path), _night_references(path) if path.is_dir() else References.load(path)))
+        parts.append((str(path), _night_references(path) if _is_folder(path) else References.load(path)))
     return merge(parts)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _night_references(folder: Path) -> References:

@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gpuanom import tables
+from gpuanom import plan, tables
 from gpuanom.backend import Backend, select
-from gpuanom.errors import GpuanomError, InputError, OutputError, printable
-from gpuanom.fits import Discovery, discover, read_ccds
+from gpuanom.errors import GpuanomError, InputError, OutputError, SettingsError, printable
+from gpuanom.fits import Discovery, Skipped, discover, read_ccds
 from gpuanom.measure import measure_ccds
+from gpuanom.naming import exists, path_text
 from gpuanom.records import Exposure, Measurement
 from gpuanom.reference import References
 from gpuanom.settings import Settings, difference
-from gpuanom.store import NAME, Failure, Known, Store
+from gpuanom.store import NAME, Failure, Store
 from gpuanom.tables import Tables
 
 Existing = Literal["resume", "overwrite", "fail"]
@@ -37,6 +38,8 @@ class Events:
     ----------
     say : callable
         Takes a line that a user should see.
+    skipped : callable
+        Takes a `gpuanom.fits.Skipped`: a file that is left out by rule.
     plan : callable
         Takes the number of exposures to measure and of those already measured.
     done : callable
@@ -46,6 +49,7 @@ class Events:
     """
 
     say: Callable[[str], None] = lambda _line: None
+    skipped: Callable[[Skipped], None] = lambda _skipped: None
     plan: Callable[[int, int], None] = lambda _new, _known: None
     done: Callable[[Exposure, Measurement | Failure, float], None] = lambda _e, _m, _s: None
     debug: Callable[[str], None] = lambda _text: None
@@ -115,37 +119,46 @@ def score(
     ------
     InputError
         When no input is an exposure.
+    SettingsError
+        When robust rounds are asked for together with a saved reference.
     OutputError, ReferenceFileError, DeviceError
         When the output folder, the reference or the device cannot be used.
     """
     settings = settings or Settings()
     events = events or Events()
     backend = select(device)
-    for name in formats:
-        if name not in tables.FORMATS:
-            raise OutputError(f"unknown format '{name}' (one of {', '.join(tables.FORMATS)})")
+    tables.require_formats(formats)
     references = reference if isinstance(reference, References | None) else References.load(Path(reference))
-    if references is not None:
-        tables.require_reference(
-            references, settings, Path("reference" if isinstance(reference, References) else str(reference))
-        )
+    if references is not None and settings.robust_rounds:
+        raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
+    folder = None if output is None else Path(output)
     found = discover(paths, settings) if paths else Discovery((), (), ())
     for skipped in found.skipped:
-        events.say(f"skipped {printable(str(skipped.path))}: {skipped.reason}")
-    folder = None if output is None else Path(output)
-    if paths and not found.exposures and not _has_store(folder):
-        reasons = "; ".join(f"{printable(str(f.path))}: {f.reason}" for f in found.failures[:3])
-        more = f" and {len(found.failures) - 3} more" if len(found.failures) > 3 else ""
-        raise InputError(f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}")
+        events.skipped(skipped)
+    if not found.exposures and (paths or existing == "overwrite") and (existing == "overwrite" or not _holds(folder)):
+        raise InputError(_nothing(found))
     path = _store_path(folder, existing, paths)
     if not paths and path is not None:
         settings = _recorded(path, settings)
+    if references is not None:
+        tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
     with Store(path, settings) as store:
-        _fill(store, found, settings, backend, existing, threads, events)
+        if existing == "overwrite":
+            store.clear()
+        found = plan.with_held_files(paths, found, store, settings)
+        todo = plan.to_measure(store, found, settings, events.say)
+        _fill(store, todo, len(found.exposures), settings, backend, threads, events)
         result = tables.build(store, settings, backend, references)
         failures = store.failures()
     written = tables.write(result, folder, formats) if folder else []
     return _night(result, failures, written)
+
+
+def _nothing(found: Discovery) -> str:
+    """Why there is nothing to score, in a line."""
+    reasons = "; ".join(f"{printable(path_text(f.path))}: {f.reason}" for f in found.failures[:3])
+    more = f" and {len(found.failures) - 3} more" if len(found.failures) > 3 else ""
+    return f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}"
 
 
 def _recorded(path: Path, settings: Settings) -> Settings:
@@ -160,14 +173,14 @@ def _recorded(path: Path, settings: Settings) -> Settings:
 
 
 def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path]) -> Night:
-    failed = [(f.file, f.reason) for f in failures]
+    failed = [(printable(f.file), f.reason) for f in failures]
     unusable = result.exposures[result.exposures["status"] == "unusable"]
     failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
     return Night(result, tuple(failed), len(result.exposures) - len(failures), tuple(written))
 
 
-def _has_store(folder: Path | None) -> bool:
-    return folder is not None and (folder / NAME).exists()
+def _holds(folder: Path | None) -> bool:
+    return folder is not None and exists(folder / NAME)
 
 
 def _store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Path]) -> Path | None:
@@ -175,9 +188,9 @@ def _store_path(folder: Path | None, existing: Existing, paths: Sequence[str | P
     if folder is None:
         return None
     path = folder / NAME
-    if path.exists() and existing == "fail":
+    if exists(path) and existing == "fail":
         raise OutputError(f"{folder}: holds a night already (--existing resume goes on with it, overwrite begins anew)")
-    if not path.exists() and not paths:
+    if not exists(path) and not paths:
         raise OutputError(f"{folder}: holds no night, and no input was given")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,75 +203,21 @@ def _store_path(folder: Path | None, existing: Existing, paths: Sequence[str | P
 
 def _fill(
     store: Store,
-    found: Discovery,
+    todo: Sequence[Exposure],
+    n_found: int,
     settings: Settings,
     backend: Backend,
-    existing: Existing,
     threads: int | None,
     events: Events,
 ) -> None:
-    """Measure what the store does not hold yet."""
-    if existing == "overwrite":
-        store.clear()
-    known = store.known()
-    _forget_regrouped(store, found, known, events)
-    given = {(e.camera, e.exposure) for e in found.exposures}
-    left = {key: value for key, value in known.items() if key not in given}
-    differs = store.other_settings(left)
-    if differs:
-        raise OutputError(
-            f"{store.path}: holds {len(left)} exposures that are not among the inputs and were measured with other "
-            f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
-        )
-    fingerprint = settings.fingerprint()
-    todo: list[Exposure] = []
-    for exposure in found.exposures:
-        held = known.get((exposure.camera, exposure.exposure))
-        if held is None:
-            todo.append(exposure)
-        elif held.settings != fingerprint:
-            events.say(f"exposure {exposure.exposure}: measured again, the settings changed")
-            todo.append(exposure)
-        elif held.fingerprint != exposure.fingerprint:
-            events.say(f"exposure {exposure.exposure}: measured again, its files changed")
-            todo.append(exposure)
-        elif held.retry:
-            events.say(f"exposure {exposure.exposure}: measured again, a CCD could not be read before")
-            todo.append(exposure)
-    store.retry({str(f) for e in found.exposures for f in e.files} | {str(s.path) for s in found.skipped})
-    for failure in found.failures:
-        path = printable(str(failure.path))
-        store.add_failure(Failure(path, "", "", printable(failure.path.name), failure.status, failure.reason))
-    events.plan(len(todo), len(found.exposures) - len(todo))
+    """Measure and keep what the store does not hold yet."""
+    events.plan(len(todo), n_found - len(todo))
     for exposure, result, seconds in _measured(todo, settings, backend, threads, events):
         if isinstance(result, Failure):
             store.add_failure(result)
         else:
             store.add(result)
         events.done(exposure, result, seconds)
-
-
-def _forget_regrouped(store: Store, found: Discovery, known: dict[tuple[str, str], Known], events: Events) -> None:
-    """Drop held exposures whose files now belong to others: another `versions`, a new camera rule, a mended header."""
-    owner: dict[str, tuple[str, str] | None] = {
-        _place(f): (e.camera, e.exposure) for e in found.exposures for f in e.files
-    }
-    owner.update({_place(s.path): None for s in found.skipped})
-    gone = {
-        key
-        for key, held in known.items()
-        if any(place in owner and owner[place] != key for place in map(_place, held.files))
-    }
-    gone -= {(e.camera, e.exposure) for e in found.exposures}
-    for camera, exposure in sorted(gone):
-        events.say(f"exposure {exposure} {camera}: dropped, its files now belong to another exposure or are left out")
-        del known[camera, exposure]
-    store.remove(gone)
-
-
-def _place(path: str | Path) -> str:
-    """A path that is the same however it was written."""
-    return str(Path(path).absolute())
 
 
 def _measured(
@@ -298,7 +257,7 @@ def _measure_exposure(
         status = error.status if isinstance(error, InputError) else "failed"
         kind = "" if isinstance(error, GpuanomError) else f"{type(error).__name__}: "
         result = Failure(
-            file=printable(str(exposure.files[0])),
+            file=path_text(exposure.files[0]),
             camera=exposure.camera,
             band=exposure.band,
             exposure=exposure.exposure,

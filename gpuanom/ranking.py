@@ -6,6 +6,7 @@ exposure's score is the mean KL of its histograms, and its X the sum of theirs.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,13 @@ def score_dataset(
     tuple of 4 Scores
         In the order of `KINDS`. A dataset of one exposure has no scores: there is nothing to compare it with.
     """
-    return tuple(_score_kind(dataset, kind, settings, backend, reference) for kind in range(len(KINDS)))
+    contained = np.ones(len(dataset.exposures), dtype=bool)
+    if reference is not None:
+        digests = _digests(dataset)
+        contained = np.array([reference.exposures.get(e) == digests[e] for e in dataset.exposures], dtype=bool)
+        if len(reference.exposures) == 1 and contained.all():
+            return no_scores(dataset)
+    return tuple(_score_kind(dataset, kind, settings, backend, reference, contained) for kind in range(len(KINDS)))
 
 
 def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
@@ -122,7 +129,17 @@ def dataset_reference(dataset: Dataset) -> DatasetReference:
     for kind in range(len(KINDS)):
         histograms, _ = _histograms(dataset, kind)
         kinds.append(Reference.of(histograms))
-    return DatasetReference(dataset.camera, dataset.band, tuple(kinds), frozenset(dataset.exposures))
+    return DatasetReference(dataset.camera, dataset.band, tuple(kinds), _digests(dataset))
+
+
+def _digests(dataset: Dataset) -> dict[str, str]:
+    """A short hash of each exposure's histograms: a reference contains what it was made from, not what has its name."""
+    ends = np.searchsorted(dataset.owner, np.arange(len(dataset.exposures) + 1))
+    counts = dataset.counts.astype("<i8")
+    return {
+        exposure: hashlib.blake2b(counts[ends[i] : ends[i + 1]].tobytes(), digest_size=8).hexdigest()
+        for i, exposure in enumerate(dataset.exposures)
+    }
 
 
 def table_order(deviations: Doubles, ids: list[tuple[Any, ...]]) -> list[int]:
@@ -163,7 +180,7 @@ def _pooled(counts: Integers, owner: Integers, n_exposures: int) -> Integers:
 
 
 def _score_kind(
-    dataset: Dataset, kind: int, settings: Settings, backend: Backend, saved: DatasetReference | None
+    dataset: Dataset, kind: int, settings: Settings, backend: Backend, saved: DatasetReference | None, contained: Flags
 ) -> Scores:
     histograms, owner = _histograms(dataset, kind)
     n_exposures = len(dataset.exposures)
@@ -174,7 +191,7 @@ def _score_kind(
     members = scored
     if saved is not None:
         reference = saved.kinds[kind]
-        members = np.array([e in saved.exposures for e in dataset.exposures], dtype=bool) & scored
+        members = contained & scored
     elif np.count_nonzero(scored) < 2:
         return _no_scores(dataset, kind, n, owner)
     else:

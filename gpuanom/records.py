@@ -94,7 +94,7 @@ class Ccd:
     image : ndarray, (ny, nx) float32, C-contiguous
         Pixel values, any linear unit. NaN and infinite pixels are bad.
     bad : ndarray, (ny, nx) uint8, or None
-        `Unfit` bits from the quality plane; None when no pixel is masked.
+        `Unfit` bits from the quality plane; None when no pixel is masked. `gpuanom.measure` takes booleans too.
     saturation : float
         Pixels at or above it count as saturated; NaN when unknown.
     turn : Turn

@@ -91,14 +91,14 @@ class DatasetReference:
     camera, band : str
     kinds : tuple of 4 Reference
         In the order of `gpuanom.records.KINDS`.
-    exposures : frozenset of str
-        Ids of the exposures that the sums contain.
+    exposures : dict of str to str
+        Ids of the exposures that the sums contain, and a hash of the histograms that each put in.
     """
 
     camera: str
     band: str
     kinds: tuple[Reference, ...]
-    exposures: frozenset[str]
+    exposures: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ class References:
             "format": FORMAT,
             "version": self.version,
             "settings": json.dumps(self.settings, sort_keys=True),
-            "exposures": json.dumps([[d.camera, d.band, sorted(d.exposures)] for d in self.datasets]),
+            "exposures": json.dumps([[d.camera, d.band, dict(sorted(d.exposures.items()))] for d in self.datasets]),
         }
         table.write(path, format="ascii.ecsv", overwrite=True)
 
@@ -183,7 +183,7 @@ class References:
     def _from_table(cls, table: Table) -> Self:
         settings = json.loads(table.meta["settings"])
         bins = int(settings["bins"])
-        members = {(camera, band): frozenset(ids) for camera, band, ids in json.loads(table.meta["exposures"])}
+        members = {(camera, band): dict(ids) for camera, band, ids in json.loads(table.meta["exposures"])}
         rows = {
             (str(row["camera"]), str(row["band"]), str(row["kind"])): Reference(
                 int(row["n_histograms"]),
@@ -229,14 +229,14 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
             if key not in merged:
                 merged[key] = d
                 continue
-            twice = merged[key].exposures & d.exposures
+            twice = merged[key].exposures.keys() & d.exposures.keys()
             if twice:
                 raise ReferenceFileError(
                     f"{origin}: exposure {min(twice)} of {d.camera} {d.band} is in an earlier input too "
                     f"({len(twice)} such; leave one of the inputs out)"
                 )
             kinds = tuple(a + b for a, b in zip(merged[key].kinds, d.kinds, strict=True))
-            merged[key] = DatasetReference(d.camera, d.band, kinds, merged[key].exposures | d.exposures)
+            merged[key] = DatasetReference(d.camera, d.band, kinds, {**merged[key].exposures, **d.exposures})
     if settings is None:
         raise ReferenceFileError("no input holds a reference or a night")
     return References(tuple(merged[key] for key in sorted(merged)), settings)

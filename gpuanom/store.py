@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpuanom.errors import OutputError
-from gpuanom.naming import natural_key
+from gpuanom.naming import exists, natural_key, path_text
 from gpuanom.ranking import Dataset
 from gpuanom.records import KINDS, CcdMeasurement, Measurement
 from gpuanom.schema import explained, open_database
@@ -117,7 +117,7 @@ class Store:
             rows = self._db.execute(
                 "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
                 " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
-                " status NOT IN ('ok', 'constant', 'too_few_pixels', 'too_small')) FROM exposures"
+                " status IN ('unreadable', 'mask_unreadable')) FROM exposures"
             ).fetchall()
         return {
             (camera, name): Known(print_, settings, tuple(json.loads(files)), bool(retry))
@@ -171,8 +171,8 @@ class Store:
                     e.band,
                     e.date_obs,
                     e.exptime,
-                    json.dumps([_text(f) for f in e.files]),
-                    json.dumps([None if m is None else _text(m) for m in e.masks]),
+                    json.dumps([path_text(f) for f in e.files]),
+                    json.dumps([None if m is None else path_text(m) for m in e.masks]),
                     e.rule,
                     json.dumps(e.remarks),
                     e.fingerprint,
@@ -236,9 +236,10 @@ class Store:
             )
 
     def retry(self, files: set[str]) -> None:
-        """Forget the failures of files that are about to be tried again."""
+        """Forget the failures of files that are about to be tried again, and of files that are gone."""
+        gone = {f.file for f in self.failures() if not exists(Path(f.file))}
         with self._transaction() as db:
-            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(files)])
+            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(files | gone)])
 
     def clear(self) -> None:
         """Forget everything."""
@@ -333,8 +334,3 @@ def _ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
         c.saturated_fraction,
         *axes,
     )
-
-
-def _text(path: Path) -> str:
-    """A path as text that any encoding can hold: bytes that are no UTF-8 are shown escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")

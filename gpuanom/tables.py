@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from astropy.table import MaskedColumn, Table
 from gpuanom import ranking
 from gpuanom.backend import Backend
 from gpuanom.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column
-from gpuanom.errors import OutputError, ReferenceFileError
+from gpuanom.errors import OutputError, ReferenceFileError, printable
 from gpuanom.naming import natural_key
 from gpuanom.ranking import Dataset, Scores
 from gpuanom.records import BACKGROUND, KINDS, SOURCE
@@ -116,8 +117,6 @@ def _write_one(table: Table, path: Path, suffix: str) -> None:
             f"{path}: cannot be written: {error.strerror or error} (what was measured is kept in the store; "
             "make room and repeat the command)"
         ) from None
-    except ImportError:
-        raise OutputError(f"{path}: this format needs pyarrow (pip install 'gpuanom[parquet]')") from None
 
 
 def _for_fits(table: Table) -> Table:
@@ -140,6 +139,7 @@ def _dataset_rows(
     bounds = np.searchsorted(dataset.owner, np.arange(len(exposures) + 1))
     of_ccds = _ccd_columns(dataset, scores)
     rows, their_ccds = [], {}
+    alone = not any((s.rank > 0).any() for s in scores)
     for i, exposure in enumerate(exposures):
         span = range(int(bounds[i]), int(bounds[i + 1]))
         mine = [{**ccds[j], **{name: values[j] for name, values in of_ccds.items()}} for j in span]
@@ -148,7 +148,7 @@ def _dataset_rows(
         their_ccds[exposure["camera"], exposure["exposure"]] = mine
         row: Row = dict(exposure)
         files = json.loads(exposure["files"])
-        row["file"] = files[0] if files else ""
+        row["file"] = printable(files[0]) if files else ""
         for name in ("n_sources", "n_without_orientation", "n_isophote", "n_gradients"):
             row[name] = sum(ccd[name] for ccd in mine)
         row["n_ccd_used"] = sum(ccd["status"] == "ok" for ccd in mine)
@@ -159,7 +159,7 @@ def _dataset_rows(
         row["isophote_position_angle"] = position_angle(row["isophote_angle"], mine)
         known = [ccd for ccd in mine if not np.isnan(ccd["background_z"])]
         row["worst_ccd"] = max(known, key=lambda c: c["background_z"])["name"] if known else ""
-        row["status"], row["note"] = _status(row, mine, any(bool(s.spread[i]) for s in scores), saved, found)
+        row["status"], row["note"] = _status(row, mine, any(bool(s.spread[i]) for s in scores), saved, found, alone)
         rows.append(row)
     return rows, their_ccds
 
@@ -201,7 +201,7 @@ def position_angle(angle: float, ccds: Sequence[Row]) -> float:
     return float("nan")
 
 
-def _status(row: Row, ccds: Sequence[Row], spread: bool, saved: bool, found: bool) -> tuple[str, str]:
+def _status(row: Row, ccds: Sequence[Row], spread: bool, saved: bool, found: bool, alone: bool) -> tuple[str, str]:
     """One word on an exposure, the gravest that holds, and all that should be known in words."""
     notes = [ccd["reason"] for ccd in ccds if ccd["status"] != "ok"]
     words = []
@@ -211,9 +211,12 @@ def _status(row: Row, ccds: Sequence[Row], spread: bool, saved: bool, found: boo
     elif saved and not found:
         words.append("no_reference")
         notes.append(f"the reference holds nothing of {row['camera']} {row['band']}".rstrip())
-    elif not row["background_rank"]:
+    elif alone:
         words.append("alone")
         notes.append("alone in its dataset: nothing to compare with (score more exposures, or give --reference)")
+    elif not row["background_rank"]:
+        words.append("no_gradients")
+        notes.append("too few usable gradient points in the dataset: no background score")
     elif not row["source_rank"]:
         words.append("no_sources")
         notes.append("too few exposures with sources: no source score" if row["n_sources"] else "no sources found")
@@ -231,7 +234,7 @@ def _failure_row(failure: Any) -> Row:
         "camera": failure.camera,
         "band": failure.band,
         "date_obs": "",
-        "file": failure.file,
+        "file": printable(failure.file),
         "worst_ccd": "",
         "status": failure.status,
         "note": failure.reason,
@@ -273,7 +276,22 @@ def _numbers(values: Sequence[Any], kind: str) -> Any:
     return np.ma.masked_array(whole, mask=missing)
 
 
-def require_reference(references: References, settings: Settings, origin: Path) -> None:
+def require_formats(formats: Sequence[str]) -> None:
+    """Check that tables can be written in these formats, before anything is measured for them.
+
+    Raises
+    ------
+    OutputError
+        When a format is unknown, or what it needs is not installed.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise OutputError(f"unknown format '{name}' (one of {', '.join(FORMATS)})")
+    if "parquet" in formats and importlib.util.find_spec("pyarrow") is None:
+        raise OutputError("the format parquet needs pyarrow (pip install 'gpuanom[parquet]')")
+
+
+def require_reference(references: References, settings: Settings, origin: str) -> None:
     """Check that a saved reference fits these settings.
 
     Raises
@@ -281,6 +299,6 @@ def require_reference(references: References, settings: Settings, origin: Path) 
     ReferenceFileError
         When a setting differs, named in the message.
     """
-    references.require(settings.measurement(), str(origin))
+    references.require(settings.measurement(), origin)
     if not references.datasets:
         raise ReferenceFileError(f"{origin}: holds no dataset")

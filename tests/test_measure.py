@@ -144,3 +144,25 @@ def test_focal_plane_axes_undo_the_turn():
             fx, fy = -fy, fx
         a = focal_plane_axes(north_up, turn)
         assert np.allclose((a[0] * fx + a[1] * fy, a[2] * fx + a[3] * fy), (-1e-4 * x, 1e-4 * y))
+
+
+def test_masks_of_records_are_taken_or_refused_never_misread():
+    image = np.array(nights.image(3))
+    half = np.zeros(image.shape, dtype=bool)
+    half[:, : image.shape[1] // 2] = True
+    by_bits = gpuanom.measure([gpuanom.Ccd("a", image, half * np.uint8(7))]).ccds[0]
+    by_booleans = gpuanom.measure([gpuanom.Ccd("a", image, half)]).ccds[0]
+    assert np.array_equal(by_bits.counts, by_booleans.counts)
+    assert by_booleans.masked_fraction == 0.5
+    assert (
+        by_booleans.n_gradients < gpuanom.measure([image]).ccds[0].n_gradients * 0.8
+        or by_booleans.n_gradients == 10_000
+    )
+    for bad in (half[:-1], np.zeros((400, 400), bool), half * 9, half * 1.0):
+        with pytest.raises(gpuanom.InputError, match="CCD a: "):
+            gpuanom.measure([gpuanom.Ccd("a", image, bad)])
+    for wrong in (image[None], image.astype(complex)):
+        with pytest.raises(gpuanom.InputError, match="CCD a: "):
+            gpuanom.measure([gpuanom.Ccd("a", wrong)])
+    swapped = gpuanom.measure([gpuanom.Ccd("a", image.astype(">f8"))]).ccds[0]
+    assert np.array_equal(swapped.counts, gpuanom.measure([gpuanom.Ccd("a", image)]).ccds[0].counts)

@@ -171,6 +171,100 @@ def test_failure_is_listed_and_forgotten_when_mended(small):
     assert len(night.tables.exposures) == 6
 
 
+def test_overwrite_without_anything_to_score_keeps_the_night(small):
+    score(small / "in", small / "out")
+    before = nights.tables(small / "out")
+    for paths in ([], [small / "typo"]):
+        with pytest.raises(gpuanom.InputError, match="no exposure among the inputs"):
+            gpuanom.score(paths, small / "out", settings=QUICK, existing="overwrite")
+    gpuanom.score([], small / "out", settings=QUICK)
+    assert nights.tables(small / "out") == before
+
+
+def test_edited_header_leaves_no_ghost(small):
+    from astropy.io import fits
+
+    score(small / "in", small / "out")
+    fits.setval(small / "in" / "exposure_002.fits", "EXPNUM", value=22)
+    night, said = score(small / "in", small / "out")
+    assert sorted(night.tables.exposures["exposure"]) == ["1", "22", "3", "4", "5", "6"]
+    assert any("exposure 2 TESTCAM: dropped" in line for line in said.lines)
+
+
+def test_exposure_whose_file_fails_now_leaves_no_good_row(small):
+    score(small / "in", small / "out")
+    path = small / "in" / "exposure_002.fits"
+    path.write_bytes(path.read_bytes()[:1000])
+    night, _ = score(small / "in", small / "out")
+    rows = night.tables.exposures[[str(f).endswith("exposure_002.fits") for f in night.tables.exposures["file"]]]
+    assert len(rows) == 1
+    assert rows["status"][0] != "ok"
+
+
+def test_failures_of_files_that_are_gone_are_forgotten(small):
+    (small / "in" / "odd  name.fits").write_text("no FITS")
+    night = gpuanom.score([small / "in", small / "typo.fits"], small / "out", settings=QUICK)
+    assert len(night.failed) == 2
+    (small / "in" / "odd  name.fits").unlink()
+    nights.write(small / "in", 7, "odd  name.fits")
+    night, _ = score(small / "in", small / "out")
+    assert not night.failed
+    assert len(night.tables.exposures) == 7
+
+
+def test_ccd_files_of_one_exposure_given_in_two_runs_are_all_measured(tmp_path):
+    for exposure in (1, 2, 3):
+        for ccd in range(3):
+            name = f"e{exposure}_{ccd}.fits"
+            hdus = nights.hdus(exposure, ccds=1)
+            hdus[1].name = f"CCD{ccd}"
+            (tmp_path / "in").mkdir(exist_ok=True)
+            hdus.writeto(tmp_path / "in" / name)
+    files = sorted((tmp_path / "in").iterdir())
+    gpuanom.score(files[:4], tmp_path / "out", settings=QUICK)
+    night = gpuanom.score(files[4:], tmp_path / "out", settings=QUICK)
+    assert list(night.tables.exposures["n_ccd_used"]) == [3, 3, 3]
+    gpuanom.score(files, tmp_path / "whole", settings=QUICK)
+    assert nights.tables(tmp_path / "out") == nights.tables(tmp_path / "whole")
+
+
+def test_only_what_could_not_be_read_is_tried_again(small):
+    nights.write(small / "in", 2, "again.fits")
+    score(small / "in", small / "out")
+    night, said = score(small / "in", small / "out")
+    assert said.measured == []
+    assert "duplicate" in list(night.tables.ccds["status"])
+    with sqlite3.connect(small / "out" / NAME) as db:
+        db.execute("UPDATE ccds SET status = 'unreadable' WHERE exposure = '3' AND position = 0")
+    db.close()
+    _, said = score(small / "in", small / "out")
+    assert said.measured == ["3"]
+
+
+def test_robust_rounds_do_not_go_with_a_saved_reference(small):
+    score(small / "in", small / "out")
+    references = gpuanom.make_references([small / "out"])
+    with pytest.raises(gpuanom.SettingsError, match="robust_rounds"):
+        score(small / "in", small / "out", reference=references, settings=QUICK.replace(robust_rounds=1))
+
+
+def test_names_that_are_no_utf8(small):
+    os.rename(small / "in" / "exposure_001.fits", os.fsencode(small / "in") + b"/caf\xe9.fits")
+    night, _ = score(small / "in", small / "out")
+    assert len(night.tables.exposures) == 6
+    assert not night.failed
+
+
+def test_of_two_runs_at_once_one_is_refused(small):
+    command = [sys.executable, "-m", "gpuanom", "score", str(small / "in"), "-o", str(small / "out"), "--threads", "1"]
+    runs = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [run.communicate()[1] for run in runs]
+    codes = [run.returncode for run in runs]
+    assert 0 in codes
+    for code, text in zip(codes, said, strict=True):
+        assert code == 0 or "another gpuanom run" in text
+
+
 def test_two_runs_on_one_night_are_refused(small):
     score(small / "in", small / "out")
     other = sqlite3.connect(small / "out" / NAME)

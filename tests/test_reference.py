@@ -281,7 +281,7 @@ def test_merged_nights_are_one_night():
     ids = tuple(f"x{i}" for i in range(5))
     second = Dataset("camera", "r", ids, second.owner, second.counts, second.cosine, second.sine)
     merged = merge([("a", references_of(first)), ("b", references_of(second))]).datasets[0]
-    assert merged.exposures == frozenset(first.exposures + ids)
+    assert merged.exposures.keys() == {*first.exposures, *ids}
     for kind in range(len(KINDS)):
         rows = [h for d in (first, second) for e in exposures_of(d, kind) for h in e]
         assert_same(merged.kinds[kind], naive.reference(rows))
@@ -318,5 +318,5 @@ def test_files_that_are_no_references(tmp_path, text):
 
 def test_a_reference_of_nothing_scores_nothing(backend):
     empty = Reference.of(np.zeros((2, BINS), np.int64))
-    saved = DatasetReference("camera", "r", (empty,) * 4, frozenset("x"))
+    saved = DatasetReference("camera", "r", (empty,) * 4, {"x": ""})
     assert all(np.isnan(s.kl).all() for s in score_dataset(night(np.random.default_rng(4), 3), QUICK, backend, saved))

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 some exposures failed (each is named), 2 nothing could be 
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -62,5 +63,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(141)
     except MemoryError:
         click.echo("gpuanom: out of memory (fewer --threads need less)", err=True)
+        sys.exit(2)
+    except Exception as error:
+        # The last resort: what nobody foresaw is still one line, and the traceback is there for a report.
+        if "GPUANOM_TRACEBACK" in os.environ:
+            raise
+        kind = type(error).__name__
+        click.echo(f"gpuanom: unexpected {kind}: {printable(str(error))} (GPUANOM_TRACEBACK=1 shows where)", err=True)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

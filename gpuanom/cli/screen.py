@@ -19,6 +19,8 @@ from rich.progress import (
 )
 
 from gpuanom.errors import printable
+from gpuanom.fits import Skipped
+from gpuanom.naming import path_text
 from gpuanom.pipeline import Events
 from gpuanom.records import Exposure, Measurement
 from gpuanom.store import Failure
@@ -38,7 +40,7 @@ class Screen:
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
         self.quiet, self.verbose = quiet, verbose
-        self.skipped: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
         self.progress: Progress | None = None
         if self.console.is_terminal and not quiet:
             self.progress = Progress(
@@ -66,15 +68,20 @@ class Screen:
         self.console.print(printable(text))
 
     def say(self, text: str) -> None:
-        """Show one line, unless quiet; skipped files are counted and shown together."""
-        if text.startswith("skipped ") and not self.verbose:
-            self.skipped[text.rsplit(": ", 1)[-1]] += 1
-        elif not self.quiet:
+        """Show one line, unless quiet."""
+        if not self.quiet:
             self.line(text)
+
+    def skip(self, skipped: Skipped) -> None:
+        """Count a skipped file, to be shown with others of its kind, or show it if asked for more."""
+        if self.verbose:
+            self.say(f"skipped {path_text(skipped.path)}: {skipped.reason}")
+        else:
+            self._skipped[skipped.kind] += 1
 
     def plan(self, new: int, known: int) -> None:
         """Show how much there is to do."""
-        for reason, n in sorted(self.skipped.items()):
+        for reason, n in sorted(self._skipped.items()):
             if not self.quiet:
                 self.line(f"skipped {n} {'file' if n == 1 else 'files'}: {reason}")
         if known and not self.quiet:
@@ -105,7 +112,7 @@ class Screen:
 
     def events(self) -> Events:
         """The events of a run, shown here."""
-        return Events(say=self.say, plan=self.plan, done=self.done, debug=self.debug)
+        return Events(say=self.say, skipped=self.skip, plan=self.plan, done=self.done, debug=self.debug)
 
     def count(self, what: str) -> Callable[[int, int], None]:
         """A callable that shows how many of a number of things are done."""

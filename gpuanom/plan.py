@@ -1,0 +1,99 @@
+"""What a run has to measure: the exposures found, against what the store holds already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gpuanom.errors import OutputError, printable
+from gpuanom.fits import Discovery, discover
+from gpuanom.naming import exists, path_text
+from gpuanom.records import Exposure
+from gpuanom.settings import Settings
+from gpuanom.store import Failure, Known, Store
+
+Key = tuple[str, str]
+Say = Callable[[str], None]
+
+
+def with_held_files(paths: Sequence[str | Path], found: Discovery, store: Store, settings: Settings) -> Discovery:
+    """What is found when files that the store holds of the same exposures, and that are still there, are added.
+
+    An exposure of one file a CCD may be given in two runs: measuring only what the second one names would lose CCDs.
+    """
+    known = store.known()
+    given = {_place(f) for e in found.exposures for f in e.files} | {_place(s.path) for s in found.skipped}
+    more = [
+        Path(file)
+        for e in found.exposures
+        if (e.camera, e.exposure) in known
+        for file in known[e.camera, e.exposure].files
+        if _place(file) not in given and exists(Path(file))
+    ]
+    return discover([*paths, *more], settings) if more else found
+
+
+def to_measure(store: Store, found: Discovery, settings: Settings, say: Say) -> list[Exposure]:
+    """The exposures that must be measured; what the store holds of regrouped or mended files is forgotten.
+
+    Raises
+    ------
+    OutputError
+        When the store holds other exposures, measured with other settings.
+    """
+    known = store.known()
+    _forget_regrouped(store, found, known, say)
+    given = {(e.camera, e.exposure) for e in found.exposures}
+    left = {key: value for key, value in known.items() if key not in given}
+    differs = store.other_settings(left)
+    if differs:
+        raise OutputError(
+            f"{store.path}: holds {len(left)} exposures that are not among the inputs and were measured with other "
+            f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
+        )
+    todo = []
+    for exposure in found.exposures:
+        held = known.get((exposure.camera, exposure.exposure))
+        reason = "" if held is None else _stale(held, exposure, settings)
+        if reason:
+            say(f"exposure {exposure.exposure}: measured again, {reason}")
+        if held is None or reason:
+            todo.append(exposure)
+    store.retry({path_text(f) for e in found.exposures for f in e.files} | {path_text(s.path) for s in found.skipped})
+    for failure in found.failures:
+        name = printable(path_text(failure.path.name))
+        store.add_failure(Failure(path_text(failure.path), "", "", name, failure.status, failure.reason))
+    return todo
+
+
+def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
+    """Why an exposure that the store holds must be measured again; empty if it need not be."""
+    if held.settings != settings.fingerprint():
+        return "the settings changed"
+    if held.fingerprint != exposure.fingerprint:
+        return "its files changed"
+    if held.retry:
+        return "a CCD could not be read before"
+    return ""
+
+
+def _forget_regrouped(store: Store, found: Discovery, known: dict[Key, Known], say: Say) -> None:
+    """Drop held exposures whose files now belong to others or fail: other `versions`, a new rule, an edited header."""
+    owner: dict[str, Key | None] = {_place(f): (e.camera, e.exposure) for e in found.exposures for f in e.files}
+    owner.update({_place(s.path): None for s in found.skipped})
+    owner.update({_place(f.path): None for f in found.failures})
+    gone = {
+        key
+        for key, held in known.items()
+        if any(place in owner and owner[place] != key for place in map(_place, held.files))
+    }
+    gone -= {(e.camera, e.exposure) for e in found.exposures}
+    for camera, exposure in sorted(gone):
+        say(f"exposure {exposure} {camera}: dropped, its files fail now, are left out or belong to another exposure")
+        del known[camera, exposure]
+    store.remove(gone)
+
+
+def _place(path: str | Path) -> str:
+    """A path that is the same however it was written, as the store holds it."""
+    return path_text(Path(path).absolute())
