@@ -292,16 +292,20 @@ class Store:
             )
         return sorted(rows, key=lambda row: natural_key(row["exposure"]))
 
-    def ccds(self, camera: str, band: str) -> list[dict[str, Any]]:
-        """The CCDs of a dataset as mappings of the store's columns, in order of exposure and position."""
+    def ccds(self, camera: str, band: str) -> dict[str, list[Any]]:
+        """The CCDs of a dataset, a list a column, in order of exposure and position."""
         with self._explained():
-            rows = self._mappings(
+            cursor = self._db.execute(
                 "SELECT ccds.* FROM ccds JOIN exposures USING (camera, exposure)"
                 " WHERE exposures.camera = ? AND exposures.band = ?",
                 (camera, band),
             )
-        keys = {name: natural_key(name) for name in {row["exposure"] for row in rows}}
-        return sorted(rows, key=lambda row: (keys[row["exposure"]], row["position"]))
+            names = [column[0] for column in cursor.description]
+            rows = cursor.fetchall()
+        keys = {name: natural_key(name) for name in {row[1] for row in rows}}
+        rows.sort(key=lambda row: (keys[row[1]], row[2]))
+        columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+        return {name: list(column) for name, column in zip(names, columns, strict=True)}
 
     def failures(self) -> list[Failure]:
         """The files and exposures that failed, by file."""

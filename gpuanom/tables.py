@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from astropy.table import Column as TextColumn
 from astropy.table import MaskedColumn, Table
 
-from gpuanom import ranking
+from gpuanom import ranking, rows
 from gpuanom.backend import Backend
 from gpuanom.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column
-from gpuanom.errors import OutputError, ReferenceFileError, printable
+from gpuanom.errors import OutputError, ReferenceFileError
 from gpuanom.naming import natural_key
-from gpuanom.ranking import Dataset, Scores
-from gpuanom.records import BACKGROUND, KINDS, SOURCE
+from gpuanom.records import KINDS
 from gpuanom.reference import References
+from gpuanom.rows import Columns, Row
 from gpuanom.settings import Settings
-from gpuanom.significance import direction
 from gpuanom.store import Store
 from gpuanom.version import __version__
 
@@ -29,8 +29,6 @@ FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": 
 
 DIGITS = 7
 """Significant digits of the tables' numbers: what differs beyond them is rounding, and may differ between backends."""
-
-Row = dict[str, Any]
 
 
 class Tables(NamedTuple):
@@ -56,30 +54,46 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
     Tables
         Most anomalous exposures first (METHOD.md 5b).
     """
-    exposure_rows: list[Row] = []
-    ccd_rows: dict[tuple[str, str], list[Row]] = {}
+    exposures: list[Row] = []
+    parts: list[Columns] = []
+    first: dict[tuple[str, str], range] = {}
+    n_ccds = 0
     for dataset in store.datasets(settings.bins):
         saved = None if references is None else references.get(dataset.camera, dataset.band)
         if references is not None and saved is None:
             scores = ranking.no_scores(dataset)
         else:
             scores = ranking.score_dataset(dataset, settings, backend, saved)
-        rows, their_ccds = _dataset_rows(store, dataset, scores, references is not None, saved is not None)
-        exposure_rows += rows
-        ccd_rows.update(their_ccds)
-    exposure_rows += [_failure_row(f) for f in store.failures()]
+        its_rows, its_ccds = rows.of_dataset(store, dataset, scores, references is not None, saved is not None)
+        exposures += its_rows
+        parts.append(its_ccds)
+        ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(its_rows) + 1))).tolist()
+        for i, row in enumerate(its_rows):
+            first[row["camera"], row["exposure"]] = range(ends[i], ends[i + 1])
+        n_ccds = ends[-1]
+    exposures += [rows.of_failure(f) for f in store.failures()]
     deviations = np.array(
-        [[row.get(f"{kind}_deviation", np.nan) for kind in KINDS] for row in exposure_rows], dtype=np.float64
-    ).reshape(len(exposure_rows), len(KINDS))
+        [[row.get(f"{kind}_deviation", np.nan) for kind in KINDS] for row in exposures], dtype=np.float64
+    ).reshape(len(exposures), len(KINDS))
     ids: list[tuple[Any, ...]] = [
-        (natural_key(row["exposure"]), row["camera"], row["band"], row["file"]) for row in exposure_rows
+        (natural_key(row["exposure"]), row["camera"], row["band"], row["file"]) for row in exposures
     ]
-    order = ranking.table_order(deviations, ids)
-    ranked = [exposure_rows[i] for i in order]
-    ccds = [ccd for row in ranked for ccd in ccd_rows.get((row["camera"], row["exposure"]), [])]
+    ranked = [exposures[i] for i in ranking.table_order(deviations, ids)]
+    order = [j for row in ranked for j in first.get((row["camera"], row["exposure"]), ())]
+    meta = _meta(settings, references)
     return Tables(
-        _table(ranked, EXPOSURE_COLUMNS, settings, references), _table(ccds, CCD_COLUMNS, settings, references)
+        _table({c.name: [row.get(c.name) for row in ranked] for c in EXPOSURE_COLUMNS}, EXPOSURE_COLUMNS, meta),
+        _table(_ordered(parts, order), CCD_COLUMNS, meta),
     )
+
+
+def _ordered(parts: Sequence[Columns], order: Sequence[int]) -> Columns:
+    """The CCDs' columns of all datasets, in the order of the exposures' table."""
+    columns: Columns = {}
+    for column in CCD_COLUMNS:
+        values = [v for part in parts for v in part[column.name]]
+        columns[column.name] = [values[j] for j in order]
+    return columns
 
 
 def write(tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
@@ -130,138 +144,28 @@ def _for_fits(table: Table) -> Table:
     return table
 
 
-def _dataset_rows(
-    store: Store, dataset: Dataset, scores: Sequence[Scores], saved: bool, found: bool
-) -> tuple[list[Row], dict[tuple[str, str], list[Row]]]:
-    """The rows of a dataset's exposures and of their CCDs."""
-    exposures = store.exposures(dataset.camera, dataset.band)
-    ccds = store.ccds(dataset.camera, dataset.band)
-    bounds = np.searchsorted(dataset.owner, np.arange(len(exposures) + 1))
-    of_ccds = _ccd_columns(dataset, scores)
-    rows, their_ccds = [], {}
-    alone = not any((s.rank > 0).any() for s in scores)
-    for i, exposure in enumerate(exposures):
-        span = range(int(bounds[i]), int(bounds[i + 1]))
-        mine = [{**ccds[j], **{name: values[j] for name, values in of_ccds.items()}} for j in span]
-        for ccd in mine:
-            ccd["ccd"] = ccd["name"]
-        their_ccds[exposure["camera"], exposure["exposure"]] = mine
-        row: Row = dict(exposure)
-        files = json.loads(exposure["files"])
-        row["file"] = printable(files[0]) if files else ""
-        for name in ("n_sources", "n_without_orientation", "n_isophote", "n_gradients"):
-            row[name] = sum(ccd[name] for ccd in mine)
-        row["n_ccd_used"] = sum(ccd["status"] == "ok" for ccd in mine)
-        for kind, s in zip(KINDS, scores, strict=True):
-            for name in ("kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"):
-                row[f"{kind}_{name}"] = getattr(s, name)[i]
-        row["source_position_angle"] = position_angle(row["source_angle"], mine)
-        row["isophote_position_angle"] = position_angle(row["isophote_angle"], mine)
-        known = [ccd for ccd in mine if not np.isnan(ccd["background_z"])]
-        row["worst_ccd"] = max(known, key=lambda c: c["background_z"])["name"] if known else ""
-        row["status"], row["note"] = _status(row, mine, any(bool(s.spread[i]) for s in scores), saved, found, alone)
-        rows.append(row)
-    return rows, their_ccds
-
-
-def _ccd_columns(dataset: Dataset, scores: Sequence[Scores]) -> dict[str, Any]:
-    """The columns of all CCDs of a dataset that follow from their histograms."""
-    columns: dict[str, Any] = {}
-    for kind in (BACKGROUND, SOURCE):
-        n = dataset.counts[:, kind].sum(axis=1)
-        angle, alignment = direction(dataset.cosine[:, kind], dataset.sine[:, kind], n)
-        columns[f"{KINDS[kind]}_angle"], columns[f"{KINDS[kind]}_alignment"] = angle, alignment
-    columns["background_kl"], columns["background_z"] = scores[BACKGROUND].ccd_kl, scores[BACKGROUND].ccd_z
-    return columns
-
-
-def position_angle(angle: float, ccds: Sequence[Row]) -> float:
-    """An angle of the focal plane as a position angle on the sky.
-
-    Parameters
-    ----------
-    angle : float
-        Degrees from the focal plane's x axis toward its y axis.
-    ccds : sequence of mappings
-        The exposure's CCDs with their cd1_1 ... cd2_2; the first one with a WCS counts for all, for the orientation
-        of the axes changes little over a field.
-
-    Returns
-    -------
-    float
-        Degrees east of north in (-90, 90], NaN without a WCS.
-    """
-    for ccd in ccds:
-        if ccd["cd1_1"] is None or np.isnan(angle):
-            continue
-        dx, dy = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-        east, north = ccd["cd1_1"] * dx + ccd["cd1_2"] * dy, ccd["cd2_1"] * dx + ccd["cd2_2"] * dy
-        degrees = float(np.degrees(np.arctan2(east, north)))
-        return 90.0 - (90.0 - degrees) % 180.0
-    return float("nan")
-
-
-def _status(row: Row, ccds: Sequence[Row], spread: bool, saved: bool, found: bool, alone: bool) -> tuple[str, str]:
-    """One word on an exposure, the gravest that holds, and all that should be known in words."""
-    notes = [ccd["reason"] for ccd in ccds if ccd["status"] != "ok"]
-    words = []
-    if not row["n_ccd_used"]:
-        words.append("unusable")
-        notes.append("no CCD could be measured")
-    elif saved and not found:
-        words.append("no_reference")
-        notes.append(f"the reference holds nothing of {row['camera']} {row['band']}".rstrip())
-    elif alone:
-        words.append("alone")
-        notes.append("alone in its dataset: nothing to compare with (score more exposures, or give --reference)")
-    elif not row["background_rank"]:
-        words.append("no_gradients")
-        notes.append("too few usable gradient points in the dataset: no background score")
-    elif not row["source_rank"]:
-        words.append("no_sources")
-        notes.append("too few exposures with sources: no source score" if row["n_sources"] else "no sources found")
-    elif len(notes):
-        words.append("partial")
-    if spread:
-        notes.append("a reference bin was empty: half a count was spread over the bins")
-    return (words or ["ok"])[0], "; ".join([*notes, *json.loads(row["remarks"])])
-
-
-def _failure_row(failure: Any) -> Row:
-    """The row of something that failed: what is known of it, and no numbers."""
+def _meta(settings: Settings, references: References | None) -> dict[str, Any]:
+    """What the tables say of how they were made."""
     return {
-        "exposure": failure.exposure,
-        "camera": failure.camera,
-        "band": failure.band,
-        "date_obs": "",
-        "file": printable(failure.file),
-        "worst_ccd": "",
-        "status": failure.status,
-        "note": failure.reason,
-        "n_ccd": 0,
-        "n_ccd_used": 0,
-    }
-
-
-def _table(rows: Sequence[Row], columns: Sequence[Column], settings: Settings, references: References | None) -> Table:
-    """Rows as a Table: missing numbers masked, numbers rounded to `DIGITS` significant digits."""
-    table = Table(masked=False)
-    for column in columns:
-        values = [row.get(column.name) for row in rows]
-        if column.kind == "text":
-            data: Any = np.array(["" if v is None else str(v) for v in values], dtype=np.str_)
-        else:
-            data = _numbers(values, column.kind)
-        table.add_column(MaskedColumn(data, name=column.name, unit=column.unit or None, description=column.description))
-        if column.kind == "text":
-            table[column.name] = table[column.name].filled("")
-    table.meta = {
         "gpuanom": __version__,
         "method": "arXiv:2310.15481",
         "settings": json.dumps(settings.measurement(), sort_keys=True),
         "robust_rounds": settings.robust_rounds,
         "reference": "saved" if references is not None else "this night",
     }
+
+
+def _table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> Table:
+    """Columns as a Table: missing numbers masked, numbers rounded to `DIGITS` significant digits."""
+    table = Table(masked=False)
+    for column in columns:
+        about = {"name": column.name, "unit": column.unit or None, "description": column.description}
+        if column.kind == "text":
+            text = ["" if v is None else str(v) for v in values[column.name]]
+            table.add_column(TextColumn(np.array(text, dtype=np.str_), **about))
+        else:
+            table.add_column(MaskedColumn(_numbers(values[column.name], column.kind), **about))
+    table.meta = meta
     return table
 
 

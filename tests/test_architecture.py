@@ -19,6 +19,7 @@ LAYERS = [
     {"cpu", "gpu", "fits", "significance"},
     {"measure", "ranking"},
     {"store"},
+    {"rows"},
     {"tables", "nights"},
     {"plan"},
     {"pipeline", "api"},

@@ -157,3 +157,13 @@ def test_reader_that_goes_away(small):
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_skipped_files_are_counted_by_kind_or_named(small, capfd):
+    for i in (7, 8):
+        nights.write(small / "in", i, f"dark{i}.fits", OBSTYPE="dark")
+    _, _, err = run(capfd, "score", small / "in", "-o", small / "out", *QUICK)
+    assert "skipped 2 files: " in err
+    assert "dark7.fits" not in err
+    _, _, err = run(capfd, "score", small / "in", "-o", small / "out", "-v", *QUICK)
+    assert "dark7.fits" in err

@@ -154,10 +154,6 @@ def test_masks_of_records_are_taken_or_refused_never_misread():
     by_booleans = gpuanom.measure([gpuanom.Ccd("a", image, half)]).ccds[0]
     assert np.array_equal(by_bits.counts, by_booleans.counts)
     assert by_booleans.masked_fraction == 0.5
-    assert (
-        by_booleans.n_gradients < gpuanom.measure([image]).ccds[0].n_gradients * 0.8
-        or by_booleans.n_gradients == 10_000
-    )
     for bad in (half[:-1], np.zeros((400, 400), bool), half * 9, half * 1.0):
         with pytest.raises(gpuanom.InputError, match="CCD a: "):
             gpuanom.measure([gpuanom.Ccd("a", image, bad)])

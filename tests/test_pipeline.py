@@ -249,7 +249,7 @@ def test_robust_rounds_do_not_go_with_a_saved_reference(small):
 
 
 def test_names_that_are_no_utf8(small):
-    os.rename(small / "in" / "exposure_001.fits", os.fsencode(small / "in") + b"/caf\xe9.fits")
+    (small / "in" / "exposure_001.fits").rename(small / "in" / os.fsdecode(b"caf\xe9.fits"))
     night, _ = score(small / "in", small / "out")
     assert len(night.tables.exposures) == 6
     assert not night.failed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.tables import position_angle
+from gpuanom.rows import position_angle
 from tests import nights, sky
 
 QUICK = gpuanom.Settings(gradient_points=500, sigma_points=1000, simulations=200)
@@ -26,8 +26,7 @@ def test_position_angle_is_astropys(angle, rotation, parity):
     wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cd = [150.0, 2.0], [100.0, 100.0], cd
     step = 20 * np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
     a, b = wcs.pixel_to_world(*(99 - step)), wcs.pixel_to_world(*(99 + step))
-    row = {"cd1_1": cd[0, 0], "cd1_2": cd[0, 1], "cd2_1": cd[1, 0], "cd2_2": cd[1, 1]}
-    difference = (position_angle(angle, [row]) - a.position_angle(b).deg + 90) % 180 - 90
+    difference = (position_angle(angle, cd.ravel().tolist()) - a.position_angle(b).deg + 90) % 180 - 90
     # Over 40 pixels at declination 2 the meridians converge by less than 0.001 degrees.
     assert abs(difference) < 0.001
 
