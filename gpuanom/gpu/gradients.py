@@ -1,0 +1,65 @@
+"""Smoothed gradients at random points: launcher of kernels/gradients.cu (METHOD.md 4, eqs. 6 and 7)."""
+
+from __future__ import annotations
+
+import cupy
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.gpu.kernel import Kernel
+from gpuanom.gradientfilter import filter_weights
+from gpuanom.records import Background, CcdStack, Gradients
+from gpuanom.settings import Settings
+
+WARP = 32
+FIRST_WARPS = 4
+"""Points of a block of `gradients_first`, the kernel's own number: of small blocks few warps wait for the last."""
+REST_WARPS = 16
+"""Points of a round of `gradients_rest`, the kernel's own number: the largest block that keeps all in registers."""
+
+_FIRST = Kernel("gradients", "gradients_first")
+_REST = Kernel("gradients", "gradients_rest")
+
+
+def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Background, settings: Settings) -> Gradients:
+    """See `gpuanom.backend.Backend.gradients`.
+
+    The result has one slot for each wanted point of each CCD: the usable points in draw order, then NaN, which has no
+    orientation and is not counted. So nothing waits for the host to learn how many there are; `filled` leaves them out.
+    """
+    n_ccd, ny, nx = stack.shape
+    n_draws = points.shape[1]
+    slots = min(settings.gradient_points, n_draws)
+    along, across = filter_weights(settings.smooth_size, settings.gradient_reach)
+    half = along.size
+    gain = settings.gradient_reach * (2 * settings.gradient_reach + 1)
+    drawn, weights = cupy.asarray(points), cupy.asarray(np.concatenate([along, across]))
+    owner = cupy.empty(n_ccd * slots, np.int64)
+    results = [cupy.empty(n_ccd * slots, np.float64) for _ in range(4)]
+    inputs = (stack.images, stack.bad, drawn, weights, background.coefficients, background.usable)
+    numbers = (ny, nx, n_draws, slots, half, gain)
+    # A warp a point; CCDs along y, so that the blocks of one CCD run together and share the cache.
+    blocks = (-(-slots // FIRST_WARPS), n_ccd)
+    _FIRST(blocks, (FIRST_WARPS * WARP,), *inputs, *results, *numbers, shared=_shared(half, FIRST_WARPS))
+    # A block a CCD: it counts in order, which blocks cannot do among themselves.
+    _REST(
+        (n_ccd if slots else 0,),
+        (REST_WARPS * WARP,),
+        *inputs,
+        owner,
+        *results,
+        *numbers,
+        shared=_shared(half, REST_WARPS),
+    )
+    return Gradients(owner, *results)
+
+
+def filled(found: Gradients) -> Gradients:
+    """Gradients on the host without their empty slots, in (ccd, draw) order."""
+    there = np.isfinite(found.dx)
+    return Gradients(found.ccd[there], found.dx[there], found.dy[there], found.flat_dx[there], found.flat_dy[there])
+
+
+def _shared(half: int, warps: int) -> int:
+    """Bytes of shared memory: the weights of a patch, and the column sums of each warp's."""
+    return 8 * (3 * half + warps * 2 * half)
