@@ -245,9 +245,10 @@ def _connected(allowed: RowMasks, half: int) -> RowMasks:
 
     Most isophotes are small: they are grown in the middle rows first, and in all rows only where they reach the edge.
     """
-    middle = slice(half // 2, half + half // 2)
+    reach = max(1, half // 4)
+    middle = slice(half - reach, half + reach)
     grown = np.zeros_like(allowed)
-    grown[:, middle] = _grown(np.ascontiguousarray(allowed[:, middle]), half - half // 2, half)
+    grown[:, middle] = _grown(np.ascontiguousarray(allowed[:, middle]), reach, half)
     large = np.flatnonzero(grown[:, middle.start] | grown[:, middle.stop - 1])
     if large.size:
         grown[large] = _grown(allowed[large], half, half)
