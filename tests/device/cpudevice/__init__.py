@@ -1,0 +1,8 @@
+"""A CUDA device on the CPU: kernels compiled with g++, a fiber for each of their threads. See ../README.md."""
+
+from .errors import KernelError
+from .launch import Kernel, LaunchCounts, Source, counting
+from .memory import device_memory, pinned_memory
+from .settings import settings
+
+__all__ = ["Kernel", "KernelError", "LaunchCounts", "Source", "counting", "device_memory", "pinned_memory", "settings"]

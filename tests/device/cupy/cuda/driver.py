@@ -1,0 +1,5 @@
+"""The error of the driver."""
+
+from cpudevice.errors import CUDADriverError
+
+__all__ = ["CUDADriverError"]

@@ -1,0 +1,1 @@
+"""SciPy on the device."""
