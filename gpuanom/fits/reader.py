@@ -56,9 +56,12 @@ def _ccds(
 ) -> Iterator[Ccd | CcdFailure]:
     empty = True
     skipped = 0
+    failed: set[int] = set()
     for item in file.hdus():
         if isinstance(item, InputError):
             empty = False
+            if item.hdu in failed:
+                continue  # a CCD that is cut off was said already
             yield _failure(_unique(f"({file.path.name}[{item.hdu}])", names), item)
             continue
         if is_plane(rule, item.header):
@@ -75,6 +78,7 @@ def _ccds(
                 raise InputError(f"a second CCD '{name}' of one exposure", remedy=remedy, status="duplicate")
             yield _read(file, item, name, masks, rule, settings)
         except InputError as error:
+            failed.add(item.number)
             yield _failure(unique, _located(error, file.path, item.number))
     if empty:
         what = "only guide or focus sensors" if skipped else "no image HDU that is a CCD"

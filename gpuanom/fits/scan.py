@@ -88,7 +88,7 @@ def _next_header(stream: BinaryIO, path: Path, number: int) -> fits.Header | Non
             raise InputError("its header is cut off", file=path, hdu=number, remedy="fetch it again", status="corrupt")
         blocks.append(block)
         if _ends(block):
-            return _parsed(b"".join(blocks), path, number)
+            return parse_header(b"".join(blocks), path, number)
     raise InputError("its header has no END card", file=path, hdu=number, remedy="fetch it again", status="corrupt")
 
 
@@ -97,7 +97,8 @@ def _ends(block: bytes) -> bool:
     return any(block[at : at + 80].rstrip() == b"END" for at in range(0, len(block), 80))
 
 
-def _parsed(text: bytes, path: Path, number: int) -> fits.Header:
+def parse_header(text: bytes, path: Path, number: int) -> fits.Header:
+    """Return the header of an HDU from its bytes; an `InputError` of status ``corrupt`` where they make no sense."""
     with quiet():
         try:
             return fits.Header.fromstring(text)

@@ -1,5 +1,6 @@
 import gzip
 import os
+import tempfile
 import threading
 import tracemalloc
 import warnings
@@ -258,16 +259,175 @@ def test_a_header_in_the_middle_that_makes_no_sense(write, read):
     assert "corrupt" in statuses(items).values()
 
 
-@pytest.mark.parametrize(("kept", "good"), [(0.75, ["C0"]), (0.3, []), (0.99, ["C0"])])
-def test_a_truncated_gzip(write, read, tmp_path, kept, good):
+@pytest.mark.parametrize("kept", [0.3, 0.75, 0.99])
+def test_a_truncated_gzip(write, read, tmp_path, kept):
     noise = np.random.default_rng(1).normal(size=(200, 200)).astype(np.float32)
     raw = write("b/a.fits", (noise, {"EXTNAME": "C0"}), (noise, {"EXTNAME": "C1"})).read_bytes()
     path = tmp_path / "a.fits.gz"
     packed = gzip.compress(raw)
     path.write_bytes(packed[: int(len(packed) * kept)])
     items = read(path)
-    assert [name for name, item in items.items() if isinstance(item, Ccd)] == good
-    assert set(statuses(items).values()) == {"corrupt"}
+    assert statuses(items) == {"(a.fits.gz)": "corrupt"}
+
+
+def _gzipped(path, raw):
+    """A gzip file whose data are stored as they are, so that a flipped bit changes nothing but the image."""
+    path.write_bytes(gzip.compress(raw, compresslevel=0))
+    return path
+
+
+@pytest.mark.parametrize("where", [0.2, 0.5, 0.9])
+def test_a_gzip_file_that_fails_its_crc_gives_nothing(write, read, tmp_path, where):
+    good = write("b/a.fits", *((picture(seed=n), {"EXTNAME": f"C{n}"}) for n in range(3))).read_bytes()
+    path = _gzipped(tmp_path / "a.fits.gz", good)
+    assert statuses(read(path)) == {}
+    raw = bytearray(path.read_bytes())
+    at = raw.index(picture(seed=1).astype(">f4").tobytes()[:400]) + int(20000 * where)
+    raw[at] ^= 4
+    path.write_bytes(raw)
+    with pytest.raises(gzip.BadGzipFile, match="CRC"):
+        gzip.decompress(raw)
+    items = read(path)
+    assert statuses(items) == {"(a.fits.gz)": "corrupt"}
+    assert "CRC" in items["(a.fits.gz)"].reason
+    assert str(path) in items["(a.fits.gz)"].reason
+    assert "fetch it again" in items["(a.fits.gz)"].reason
+
+
+def test_a_gzip_file_is_unpacked_once_and_leaves_nothing(write, one, settings, tmp_path, monkeypatch):
+    raw = write("b/a.fits", *((picture(seed=n), {"EXTNAME": f"C{n}"}) for n in range(3))).read_bytes()
+    path = _gzipped(tmp_path / "a.fits.gz", raw)
+    exposure = one(path)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    opened = []
+    plain = gzip.open
+    monkeypatch.setattr(gzip, "open", lambda *a, **k: opened.append(a) or plain(*a, **k))
+    stream = read_ccds(exposure, settings)
+    next(stream)
+    assert list(scratch.iterdir()) == []
+    assert len(list(stream)) == 2
+    assert len(opened) == 1
+
+
+def test_no_room_to_unpack(write, one, settings, tmp_path, monkeypatch):
+    path = _gzipped(tmp_path / "a.fits.gz", write("b/a.fits", data=picture()).read_bytes())
+    exposure = one(path)
+    real = tempfile.NamedTemporaryFile
+
+    def full(*args, **kwargs):
+        file = real(*args, **kwargs)
+        monkeypatch.setattr(file, "write", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        return file
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    (failure,) = read_ccds(exposure, settings)
+    assert (failure.status, "TMPDIR" in failure.reason) == ("unreadable", True)
+
+
+def _summed(path, kind, *, checksum=True):
+    """Two CCDs whose headers have DATASUM, and CHECKSUM; an extension is a plain image or a compressed one."""
+    data = np.random.default_rng(0).integers(0, 1000, (80, 81)).astype(np.int32)
+    made = [fits.ImageHDU(data) if kind == "plain" else fits.CompImageHDU(data, compression_type=kind) for _ in "01"]
+    for n, hdu in enumerate(made):
+        hdu.header["EXTNAME"] = f"C{n}"
+    fits.HDUList([fits.PrimaryHDU(), *made]).writeto(path, checksum=True if checksum else "datasum")
+    return data
+
+
+def _damage(path, hdu=1):
+    """Flip a bit near the end of an HDU's data."""
+    with fits.open(path, disable_image_compression=True) as hdus:
+        header = hdus[hdu].header
+        assert "DATASUM" in header
+        at = hdus[hdu].fileinfo()["datLoc"] + header["NAXIS1"] * header["NAXIS2"] + header.get("PCOUNT", 0) - 9
+    raw = bytearray(path.read_bytes())
+    raw[at] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "RICE_1", "GZIP_2"])
+def test_data_that_do_not_add_up_to_their_datasum(tmp_path, read, kind, checksum):
+    path = tmp_path / "a.fits"
+    data = _summed(path, kind, checksum=checksum)
+    assert statuses(read(path)) == {}
+    _damage(path)
+    items = read(path)
+    assert statuses(items) == {"C0": "corrupt"}
+    assert f"{path}[1]: damaged: its data do not add up to its DATASUM (fetch it again)" == items["C0"].reason
+    np.testing.assert_array_equal(items["C1"].image, data)
+
+
+def test_a_datasum_that_was_copied_with_a_header_says_nothing(tmp_path, read):
+    """Cut-outs keep the whole image's sums; their CHECKSUM does not fit the changed header."""
+    path = tmp_path / "a.fits"
+    _summed(path, "plain")
+    with fits.open(path) as hdus:
+        header = hdus[1].header.copy()
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(picture(), header)]).writeto(path, overwrite=True)
+    assert "DATASUM" in fits.getheader(path, 1)
+    assert statuses(read(path)) == {}
+
+
+def test_a_damaged_mask_is_unreadable(instcal, read):
+    path = instcal()
+    mask = path.with_name(path.name.replace("ooi", "ood"))
+    with fits.open(mask) as hdus:
+        hdus.writeto(mask, overwrite=True, checksum=True)
+    assert statuses(read(path)) == {}
+    _damage(mask)
+    assert statuses(read(path)) == {"S29": "mask_unreadable"}
+
+
+@pytest.mark.parametrize("kind", ["plain", "RICE_1", "GZIP_2"])
+@pytest.mark.parametrize("beyond", [*range(-3, 8), 80, 2879])
+def test_a_file_cut_off_near_an_hdus_end(tmp_path, read, kind, beyond):
+    """From the padding to a header that has only begun; at the boundary itself, only NEXTEND can tell."""
+    path = tmp_path / "a.fits"
+    data = [np.random.default_rng(n).integers(0, 1000, (80, 83)).astype(np.int32) for n in range(3)]
+    made = [fits.ImageHDU(d) if kind == "plain" else fits.CompImageHDU(d, compression_type=kind) for d in data]
+    for n, hdu in enumerate(made):
+        hdu.header["EXTNAME"] = f"C{n}"
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header({"NEXTEND": 3})), *made]).writeto(path)
+    assert statuses(read(path)) == {}
+    with fits.open(path) as hdus:
+        end = hdus[3].fileinfo()["hdrLoc"]
+    path.write_bytes(path.read_bytes()[: end + beyond])
+    items = read(path)
+    assert statuses(items) == {"(a.fits[3])": "corrupt"}
+    assert [name for name, item in items.items() if isinstance(item, Ccd)] == ["C0", "C1"]
+    if not beyond:
+        assert "2 extensions, its NEXTEND says 3" in items["(a.fits[3])"].reason
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        (b"\0" * 2880, ""),
+        (b" " * 5760, ""),
+        (b"\0" * 100, "corrupt"),
+        (b"junk".ljust(2880), "corrupt"),
+        (b"\0" * 2880 + b"x" * 2880, "corrupt"),
+    ],
+)
+def test_what_follows_the_last_hdu(write, read, more, status):
+    path = write("a.fits", data=picture())
+    path.write_bytes(path.read_bytes() + more)
+    items = read(path)
+    assert statuses(items) == ({"(a.fits[1])": status} if status else {})
+    assert isinstance(items["0"], Ccd)
+
+
+def test_a_plane_that_is_cut_off_is_said(write, read):
+    path = write("a.fits", (picture(), {"EXTNAME": "C0"}), (picture(), {"EXTNAME": "WEIGHT"}))
+    path.write_bytes(path.read_bytes()[:-9000])
+    assert statuses(read(path)) == {"(a.fits[2])": "corrupt"}
+
+
+def test_one_ccd_taken_out_of_a_file_keeps_its_nextend(write, read):
+    assert statuses(read(write("a.fits", (picture(), {"EXTNAME": "C0"}), NEXTEND=4))) == {}
 
 
 @pytest.mark.parametrize("kind", ["RICE_1", "GZIP_1", "GZIP_2", "HCOMPRESS_1"])
@@ -332,7 +492,7 @@ def test_an_image_beyond_all_cameras_is_refused_even_if_its_bytes_are_there(tmp_
     for axis in (b"NAXIS1", b"NAXIS2"):
         raw = raw.replace(axis + b"  =" + b"1".rjust(21), axis + b"  =" + b"50000".rjust(21))
     path.write_bytes(raw[:2880])
-    os.truncate(path, 2880 + 50_000**2)
+    os.truncate(path, 2880 + -(-(50_000**2) // 2880) * 2880)
     items = read(path)
     assert statuses(items) == {"0": "corrupt"}
     assert "50000 x 50000" in items["0"].reason
@@ -391,7 +551,7 @@ def test_our_silence_ends_with_the_call(instcal, one, settings):
 
 
 def test_many_threads_read_at_once(tmp_path, write, settings):
-    """Every file makes astropy warn; neither a warning nor a filter may be left behind."""
+    """Every file makes astropy warn of its end; neither a warning nor a filter may be left behind."""
     paths = [write(f"{n}.fits", data=picture(seed=n), EXPNUM=n) for n in range(8)]
     for path in paths:
         path.write_bytes(path.read_bytes() + b"\xff" * 100)  # astropy: extra bytes after the last HDU
@@ -402,7 +562,7 @@ def test_many_threads_read_at_once(tmp_path, write, settings):
     def work(exposure):
         try:
             for _ in range(10):
-                assert [type(c) for c in read_ccds(exposure, settings)] == [Ccd]
+                assert [type(c) for c in read_ccds(exposure, settings)] == [Ccd, CcdFailure]
         except BaseException as error:
             failures.append(error)
 
