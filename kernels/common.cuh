@@ -17,6 +17,8 @@ constexpr int WARP = 32;
 // The bits of a bad-pixel plane: gpuanom.records.Unfit.
 enum Unfit : unsigned { UNFIT_BACKGROUND = 1, UNFIT_SOURCES = 2, UNFIT_GRADIENTS = 4 };
 
+#define MINUS_INFINITY (__int_as_float((int)0xff800000u))
+
 // Stands for v where a pixel is unusable: finite, and below every threshold.
 #define UNFIT (-1.7976931348623157e308)
 
@@ -43,6 +45,13 @@ __device__ __forceinline__ float narrow(double value) {
 // Whether a pixel may be used by the step of that bit (METHOD.md 6). `bad` is its CCD's plane, or null.
 __device__ __forceinline__ bool is_usable(float pixel, const unsigned char* bad, long long at, unsigned step) {
     return is_finite(pixel) && (bad == nullptr || (bad[at] & step) == 0u);
+}
+
+// A float32's bits as an integer that sorts as the number does (-0 just below +0): comparing these is exact whatever
+// -ftz says. A NaN lies beyond the infinities.
+__device__ __forceinline__ int sort_key(float pixel) {
+    const int bits = __float_as_int(pixel);
+    return bits ^ ((bits >> 31) & 0x7fffffff);
 }
 
 // A pixel coordinate scaled to -1 ... 1 over an axis of `size` pixels (METHOD.md 1.3).
@@ -89,3 +98,8 @@ __device__ __forceinline__ int block_rank(bool chosen, int* scratch, int* total)
     *total = all;
     return before + __popc(lanes & ((1u << lane) - 1u));
 }
+
+// Where the lanes of a warp begin a walk over consecutive elements of a stack, 32 at a time: each at its own multiple of
+// 32 plus lane, at or before `first`, so that every request of the warp covers whole 32-byte sectors of images and of
+// planes, which CuPy aligns to 512 bytes. Begun at `first`, it would mostly touch a sector more.
+__device__ __forceinline__ long long whole_sectors(long long first) { return first / WARP * WARP + threadIdx.x % WARP; }

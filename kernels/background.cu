@@ -1,0 +1,277 @@
+// The second-order background and the noise of each CCD (METHOD.md 1).
+//
+// Formula    Of the first n usable drawn points, the floor(fraction n) darkest and as many brightest dropped (by value,
+//            then draw order), the least-squares b = c0 + c1 X + c2 Y + c3 X^2 + c4 XY + c5 Y^2, X = 2x/(nx-1) - 1, Y alike;
+//            sigma = 1.4826 median |r - median r| of the residuals r at the usable points of a second draw.
+// Twin       gpuanom/cpu/background.py. Test: tests/steps/test_background.py. Parity: counts and usable exact, the rest
+//            rounded, 1e-12 of the median pixel: the order of float64 sums differs.
+// Precision  float64 throughout; the polynomial in the twin's order of operations, no FMA (common.cuh). Ranks, and with
+//            them clipping and medians, are exact: selected by the bits of the values, not by sorting. Sums run in an order
+//            fixed by the launch geometry.
+// Edges      Unusable pixels (NaN, infinite, masked) are passed over. Under minimum_points usable points of either draw,
+//            points that do not determine the fit, or sigma not above 2^-22 of the median |I|: NaN, and not usable.
+#include "common.cuh"
+
+constexpr int THREADS = 512, BINS = 256;
+
+typedef unsigned long long Key;
+
+// A float64 as an integer that sorts as the number does.
+__device__ __forceinline__ Key key_of(double value) {
+    const Key bits = (Key)__double_as_longlong(value);
+    return bits >> 63 != 0ull ? ~bits : bits | 1ull << 63;
+}
+
+__device__ __forceinline__ double value_of(Key key) {
+    return __longlong_as_double((long long)(key >> 63 != 0ull ? key ^ 1ull << 63 : ~key));
+}
+
+// The key of the given rank (0 is the lowest) among n, by its bytes from the highest on; *less gets how many are lower.
+// The whole block calls. bins: shared, BINS ints; found: shared, 2 ints.
+__device__ Key select_key(const Key* keys, int n, int rank, int* less, int* bins, int* found) {
+    Key chosen = 0ull;
+    int below = 0;
+    for (int shift = 56; shift >= 0; shift -= 8) {
+        for (int i = threadIdx.x; i < BINS; i += THREADS) bins[i] = 0;
+        __syncthreads();
+        for (int i = threadIdx.x; i < n; i += THREADS) {
+            const Key key = keys[i];
+            if (shift == 56 || key >> (shift + 8) == chosen) atomicAdd(&bins[key >> shift & 255ull], 1);
+        }
+        __syncthreads();
+        if (threadIdx.x < WARP) {
+            const int lane = threadIdx.x, first = lane * (BINS / WARP);
+            int own = 0;
+            for (int i = 0; i < BINS / WARP; i++) own += bins[first + i];
+            int upto = own;
+            for (int step = 1; step < WARP; step *= 2) {
+                const int lower = __shfl_up_sync(WHOLE_WARP, upto, step);
+                if (lane >= step) upto += lower;
+            }
+            int before = below + upto - own;
+            if (rank >= before && rank < before + own) {
+                int bin = first;
+                while (rank >= before + bins[bin]) before += bins[bin++];
+                found[0] = bin, found[1] = before;
+            }
+        }
+        __syncthreads();
+        chosen = chosen << 8 | (Key)found[0];
+        below = found[1];
+    }
+    *less = below;
+    return chosen;
+}
+
+// The middle value of n > 0 keys, or the mean of the two in the middle.
+__device__ double median(const Key* keys, int n, int* bins, int* found) {
+    int less;
+    const double upper = value_of(select_key(keys, n, n / 2, &less, bins, found));
+    if (n % 2 == 1) return upper;
+    // The one before it is equal, unless exactly n / 2 are lower.
+    if (less < n / 2) return upper;
+    return (value_of(select_key(keys, n, n / 2 - 1, &less, bins, found)) + upper) / 2.0;
+}
+
+// The first `wanted` drawn points on usable pixels, as y * nx + x in draw order; returns how many there are.
+__device__ int gather(const float* image, const unsigned char* bad, const int* drawn, int n_drawn, int wanted, int nx,
+                      int* taken, int* scratch) {
+    int n = 0;
+    for (int start = 0; start < n_drawn && n < wanted; start += THREADS) {
+        const int i = start + threadIdx.x;
+        int pixel = 0;
+        bool chosen = false;
+        if (i < n_drawn) {
+            pixel = drawn[2 * i] * nx + drawn[2 * i + 1];
+            chosen = is_usable(image[pixel], bad, pixel, UNFIT_BACKGROUND);
+        }
+        int total;
+        const int rank = block_rank(chosen, scratch, &total);
+        if (chosen && n + rank < wanted) taken[n + rank] = pixel;
+        n += total;
+    }
+    __syncthreads();
+    return min(n, wanted);
+}
+
+// The condition number of a symmetric 6 x 6 matrix, which is used up: Jacobi rotations until it is diagonal.
+__device__ double condition(double (*a)[6]) {
+    for (int sweep = 0; sweep < 30; sweep++) {
+        double largest = 0.0, trace = 0.0;
+        for (int p = 0; p < 6; p++) {
+            trace += fabs(a[p][p]);
+            for (int q = p + 1; q < 6; q++) largest = fmax(largest, fabs(a[p][q]));
+        }
+        if (largest <= 1e-20 * trace) break;
+        for (int p = 0; p < 6; p++) {
+            for (int q = p + 1; q < 6; q++) {
+                if (a[p][q] == 0.0) continue;
+                const double theta = (a[q][q] - a[p][p]) / (2.0 * a[p][q]);
+                const double t = (theta < 0.0 ? -1.0 : 1.0) / (fabs(theta) + sqrt(theta * theta + 1.0));
+                const double cosine = 1.0 / sqrt(t * t + 1.0), sine = t * cosine;
+                for (int k = 0; k < 6; k++) {
+                    const double kp = a[k][p], kq = a[k][q];
+                    a[k][p] = cosine * kp - sine * kq, a[k][q] = sine * kp + cosine * kq;
+                }
+                for (int k = 0; k < 6; k++) {
+                    const double pk = a[p][k], qk = a[q][k];
+                    a[p][k] = cosine * pk - sine * qk, a[q][k] = sine * pk + cosine * qk;
+                }
+            }
+        }
+    }
+    double low = fabs(a[0][0]), high = low;
+    for (int p = 1; p < 6; p++) low = fmin(low, fabs(a[p][p])), high = fmax(high, fabs(a[p][p]));
+    return high / low;
+}
+
+// Solve a c = r, 6 unknowns, by elimination with pivots; r becomes c and a is used up.
+__device__ void solve(double (*a)[6], double* r) {
+    for (int i = 0; i < 6; i++) {
+        int pivot = i;
+        for (int k = i + 1; k < 6; k++) pivot = fabs(a[k][i]) > fabs(a[pivot][i]) ? k : pivot;
+        for (int j = 0; j < 6 && pivot != i; j++) {
+            const double other = a[i][j];
+            a[i][j] = a[pivot][j], a[pivot][j] = other;
+        }
+        const double other = r[i];
+        r[i] = r[pivot], r[pivot] = other;
+        for (int k = i + 1; k < 6; k++) {
+            const double factor = a[k][i] / a[i][i];
+            for (int j = i; j < 6; j++) a[k][j] -= factor * a[i][j];
+            r[k] -= factor * r[i];
+        }
+    }
+    for (int i = 5; i >= 0; i--) {
+        for (int j = i + 1; j < 6; j++) r[i] -= a[i][j] * r[j];
+        r[i] /= a[i][i];
+    }
+}
+
+// Coefficients from the points `taken`, whose keys are given; false when the points do not determine them.
+// sums: shared, 21 doubles; c: shared, 6. The whole block calls.
+__device__ bool fit(const Key* keys, const int* taken, int n, int clipped, int ny, int nx, double* c, double* sums,
+                    double* scratch, int* bins, int* found) {
+    __shared__ double matrix[6][6], copy[6][6];
+    const int kept = n - 2 * clipped;
+    int below_low, below_high, below;
+    const Key low = select_key(keys, n, clipped, &below_low, bins, found);
+    const Key high = select_key(keys, n, n - clipped - 1, &below_high, bins, found);
+    // Fitting around a middle value keeps the right-hand side small and its rounding with it.
+    const double middle = value_of(select_key(keys, n, clipped + kept / 2, &below, bins, found));
+    // Sums of X^i Y^j with i + j = 0 ... 4 at (i+j)(i+j+1)/2 + j, then those of the first six times the value.
+    double own[21];
+#pragma unroll
+    for (int i = 0; i < 21; i++) own[i] = 0.0;
+    int equal_low = 0, equal_high = 0;
+    for (int start = 0; start < n; start += THREADS) {
+        const int i = start + threadIdx.x;
+        const Key key = i < n ? keys[i] : 0ull;
+        // Of values equal to the lowest (highest) kept one, the first in draw order are dropped (kept).
+        int total;
+        const int from_low = equal_low + block_rank(i < n && key == low, bins, &total);
+        equal_low += total;
+        const int from_high = equal_high + block_rank(i < n && key == high, bins, &total);
+        equal_high += total;
+        const bool dropped = i >= n || key < low || key > high || (key == low && below_low + from_low < clipped) ||
+                             (key == high && below_high + from_high >= n - clipped);
+        if (dropped) continue;
+        const double X = scaled(taken[i] % nx, nx), Y = scaled(taken[i] / nx, ny), value = value_of(key) - middle;
+        double power[15];
+        power[0] = 1.0;
+#pragma unroll
+        for (int order = 1; order <= 4; order++) {
+            const int at = order * (order + 1) / 2, last = order * (order - 1) / 2;
+#pragma unroll
+            for (int j = 0; j < order; j++) power[at + j] = power[last + j] * X;
+            power[at + order] = power[last + order - 1] * Y;
+        }
+#pragma unroll
+        for (int k = 0; k < 15; k++) own[k] += power[k];
+#pragma unroll
+        for (int k = 0; k < 6; k++) own[15 + k] += power[k] * value;
+    }
+#pragma unroll
+    for (int k = 0; k < 21; k++) {
+        const double sum = block_sum(own[k], scratch);
+        if (threadIdx.x == 0) sums[k] = sum;
+    }
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < 6; i++) {
+            for (int j = 0; j < 6; j++) {
+                // Terms 0 ... 5 are of order 0, 1, 1, 2, 2, 2 in all and of order 0, 0, 1, 0, 1, 2 in Y.
+                const int order_i = i > 2 ? 2 : i > 0, order_j = j > 2 ? 2 : j > 0, order = order_i + order_j;
+                const int in_y = i - order_i * (order_i + 1) / 2 + j - order_j * (order_j + 1) / 2;
+                matrix[i][j] = copy[i][j] = sums[order * (order + 1) / 2 + in_y];
+            }
+            c[i] = sums[15 + i];
+        }
+        // The scaled coordinates lie in -1 ... 1, so a well-spread draw has a condition number near 30.
+        found[0] = condition(copy) < 1e12;
+        if (found[0]) {
+            solve(matrix, c);
+            c[0] += middle;
+        }
+    }
+    __syncthreads();
+    return found[0] != 0;
+}
+
+// images                   (n_ccd, ny, nx), image unit; bad: the same, Unfit bits, or null
+// fit_drawn, sigma_drawn   (n_ccd, n_fit_drawn, 2) and (n_ccd, n_sigma_drawn, 2): (y, x) in draw order
+// fit_wanted, sigma_wanted, minimum_points   numbers of points
+// clipped                  (fit_wanted + 1,): how many points to drop at each end, by the number of usable ones
+// fit_taken, sigma_taken   scratch, (n_ccd, fit_wanted) and (n_ccd, sigma_wanted)
+// keys                     scratch, (n_ccd, max(fit_wanted, sigma_wanted))
+// coefficients             out, (n_ccd, 6), image unit; sigma: out, (n_ccd,), image unit; NaN where not usable
+// n_points, n_sigma_points out, (n_ccd,); usable: out, (n_ccd,)
+//
+// Launch   grid (n_ccd), block (512): a block a CCD, so that all its steps follow each other without a round trip to the
+//          host; 512 threads leave 128 registers each for the 21 sums.
+// Bytes    Per CCD, not per pixel: a sector of 32 for each drawn point up to the wanted ones, and about 45 passes over the
+//          8 bytes of a key, which the cache holds.
+extern "C" __global__ void __launch_bounds__(512)
+background_fit(const float* images, const unsigned char* OPTIONAL bad, const int* fit_drawn, const int* sigma_drawn,
+               const int* clipped, int n_fit_drawn, int n_sigma_drawn, int fit_wanted, int sigma_wanted,
+               int minimum_points, int ny, int nx, int* fit_taken, int* sigma_taken, unsigned long long* keys,
+               double* coefficients, double* sigma, long long* n_points, long long* n_sigma_points, bool* usable) {
+    __shared__ double c[6], sums[21], scratch[THREADS / WARP];
+    __shared__ int bins[BINS], found[2];
+    const long long ccd = blockIdx.x;
+    const float* image = images + ccd * ny * nx;
+    const unsigned char* plane = bad == nullptr ? nullptr : bad + ccd * ny * nx;
+    int *fit_at = fit_taken + ccd * fit_wanted, *sigma_at = sigma_taken + ccd * sigma_wanted;
+    keys += ccd * max(fit_wanted, sigma_wanted);
+
+    const int n = gather(image, plane, fit_drawn + 2 * ccd * n_fit_drawn, n_fit_drawn, fit_wanted, nx, fit_at, bins);
+    const int m =
+        gather(image, plane, sigma_drawn + 2 * ccd * n_sigma_drawn, n_sigma_drawn, sigma_wanted, nx, sigma_at, bins);
+    bool good = min(n, m) >= minimum_points;
+    if (good) {
+        for (int i = threadIdx.x; i < n; i += THREADS) keys[i] = key_of(widen(image[fit_at[i]]));
+        __syncthreads();
+        good = fit(keys, fit_at, n, clipped[n], ny, nx, c, sums, scratch, bins, found);
+    }
+    double noise = 0.0;
+    if (good) {
+        for (int i = threadIdx.x; i < m; i += THREADS) keys[i] = key_of(fabs(widen(image[sigma_at[i]])));
+        __syncthreads();
+        const double level = median(keys, m, bins, found);
+        for (int i = threadIdx.x; i < m; i += THREADS) {
+            const int pixel = sigma_at[i];
+            keys[i] = key_of(widen(image[pixel]) - polynomial(c, scaled(pixel / nx, ny), scaled(pixel % nx, nx)));
+        }
+        __syncthreads();
+        const double middle = median(keys, m, bins, found);
+        for (int i = threadIdx.x; i < m; i += THREADS) keys[i] = key_of(fabs(value_of(keys[i]) - middle));
+        __syncthreads();
+        noise = 1.4826 * median(keys, m, bins, found);
+        // sigma at most 2^-22 of the median |I| is rounding, not noise.
+        good = is_finite(noise) && noise > 2.384185791015625e-07 * level;
+    }
+    if (threadIdx.x < 6) coefficients[6 * ccd + threadIdx.x] = good ? c[threadIdx.x] : nan("");
+    if (threadIdx.x == 0) {
+        sigma[ccd] = good ? noise : nan("");
+        n_points[ccd] = n, n_sigma_points[ccd] = m, usable[ccd] = good;
+    }
+}

@@ -1,0 +1,175 @@
+// Candidates for sources: the brightest pixel of each tile, and the tiles whose pixel no neighbour outshines (METHOD.md 2).
+//
+// Formula    v = float64(I) - b(x, y); a source is the brightest usable pixel of its stamp, so it is the brightest of the
+//            tile of half the stamp's side in which it lies; of equal v the first in (y, x) order is the brightest.
+// Twin       gpuanom/cpu/sources.py. Test: tests/steps/test_sources.py. Parity: exact.
+// Precision  v and every comparison of v in float64, in the twin's order of operations, no FMA (common.cuh). A pixel is
+//            first compared as float32 (bits, exact) with the lowest value that could reach the threshold anywhere in its
+//            tile; v is evaluated for the few that pass.
+// Edges      Tiles cut off by the CCD's edge only count bad and saturated pixels: no stamp centred there fits. Unusable
+//            pixels (NaN, infinite, masked) are never candidates. CCDs without a background have no candidates.
+// Order      No result depends on the order of threads or blocks: the only atomics add integers.
+#include "common.cuh"
+
+constexpr int TILES_A_BLOCK = 16, ROWS_AT_ONCE = 8, MAX_TILE = 32;
+
+// The lowest sort_key that a pixel of the tile at (y0, x0) must exceed for v > limit. A quadratic departs from the plane
+// through a tile's corners by at most |c3| hx^2 + |c5| hy^2, h being half the tile's side in scaled units; rounding is
+// covered by 1e-12 of the coefficients' sum. The float32 is taken one step down, below every rounding of the sum.
+__device__ __forceinline__ int least_key(const double* c, double limit, int y0, int x0, int tile, int ny, int nx) {
+    const int lane = threadIdx.x;
+    const double hy = (double)(tile - 1) / (double)(ny - 1), hx = (double)(tile - 1) / (double)(nx - 1);
+    double corner = polynomial(c, scaled(y0 + (lane & 1) * (tile - 1), ny), scaled(x0 + (lane >> 1 & 1) * (tile - 1), nx));
+    for (int step = 1; step <= 2; step *= 2) corner = fmin(corner, __shfl_xor_sync(WHOLE_WARP, corner, step));
+    double size = 0.0;
+    for (int i = 0; i < 6; i++) size += fabs(c[i]);
+    const double slack = fabs(c[3]) * hx * hx + fabs(c[5]) * hy * hy + 1e-12 * size;
+    return max(sort_key(narrow(corner - slack + limit)) - 1, sort_key(MINUS_INFINITY));
+}
+
+// One pass over the pixels: the brightest pixel of each full tile where it is above the threshold, and the counts.
+//
+// images         (n_ccd, ny, nx), image unit
+// bad            (n_ccd, ny, nx) Unfit bits, or null
+// saturation     (n_ccd,), image unit; NaN where unknown
+// coefficients   (n_ccd, 6), image unit; sigma (n_ccd,), image unit; usable (n_ccd,)
+// threshold      height of a source, sigma
+// tile           side of a tile, pixels, 2 to 32
+// value, pixel   out, (n_ccd, ny / tile, nx / tile): v in the image unit, and y * nx + x; UNFIT and -1 where no pixel is
+//                above the threshold
+// n_bad, n_saturated   in and out, (n_ccd,): added to
+//
+// Launch   grid (ceil(ceil(nx / tile) / 16), ceil(ny / tile), n_ccd), block (32, 8). A block takes 16 tiles side by side,
+//          8 rows at a time through shared memory (16 KiB): a warp reads one row of 512 pixels in whole sectors, so that
+//          the pixels of misaligned rows are requested 1.4% too often instead of 25%; then lane i of a warp has column i
+//          of two tiles.
+// Bytes    4 a pixel read, once, and 1 of its mask; 12 a tile written.
+extern "C" __global__ void __launch_bounds__(256)
+sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const float* saturation,
+              const double* coefficients, const double* sigma, const bool* usable, double threshold, int tile, int ny,
+              int nx, double* value, int* pixel, long long* n_bad, long long* n_saturated) {
+    __shared__ float staged[ROWS_AT_ONCE][TILES_A_BLOCK * MAX_TILE];
+    __shared__ int counts[2][ROWS_AT_ONCE];
+    const int lane = threadIdx.x, warp = threadIdx.y, ccd = blockIdx.z;
+    const int x0 = blockIdx.x * TILES_A_BLOCK * tile, y0 = blockIdx.y * tile;
+    const int width = min(TILES_A_BLOCK * tile, nx - x0), height = min(tile, ny - y0);
+    const double* c = coefficients + 6 * ccd;
+    const float level = saturation[ccd];
+    // -0 equals +0, and of NaN everything is false.
+    const int full = level != level ? 0x7fffffff : (__float_as_uint(level) << 1) == 0u ? -1 : sort_key(level);
+
+    int least[2], best_pixel[2] = {-1, -1};
+    double best[2] = {UNFIT, UNFIT};
+    for (int k = 0; k < 2; k++) {
+        const int left = x0 + (warp + k * ROWS_AT_ONCE) * tile;
+        const bool whole = usable[ccd] && height == tile && left + tile <= nx;
+        least[k] = 0x7fffffff;
+        if (whole) least[k] = least_key(c, threshold * sigma[ccd], y0, left, tile, ny, nx);
+    }
+    int spoilt = 0, saturated = 0;
+    for (int row0 = 0; row0 < height; row0 += ROWS_AT_ONCE) {
+        if (row0 + warp < height) {
+            const long long first = ((long long)ccd * ny + y0 + row0 + warp) * nx + x0;
+            for (long long e = whole_sectors(first); e < first + width; e += WARP) {
+                if (e < first) continue;
+                const float seen = images[e];
+                const unsigned bits = bad == nullptr ? 0u : bad[e];
+                const bool finite = is_finite(seen);
+                spoilt += !finite || bits != 0u;
+                saturated += finite && sort_key(seen) >= full;
+                staged[warp][e - first] = finite && (bits & UNFIT_SOURCES) == 0u ? seen : MINUS_INFINITY;
+            }
+        }
+        __syncthreads();
+        for (int k = 0; k < 2; k++) {
+            const int column = (warp + k * ROWS_AT_ONCE) * tile + lane;
+            if (least[k] == 0x7fffffff || lane >= tile) continue;
+            for (int row = 0; row < min(ROWS_AT_ONCE, height - row0); row++) {
+                const float seen = staged[row][column];
+                if (sort_key(seen) <= least[k]) continue;
+                const int y = y0 + row0 + row, x = x0 + column;
+                const double v = widen(seen) - polynomial(c, scaled(y, ny), scaled(x, nx));
+                // Rows come in order: of equal v the first stays.
+                if (v > best[k]) best[k] = v, best_pixel[k] = y * nx + x;
+            }
+        }
+        __syncthreads();
+    }
+    for (int k = 0; k < 2; k++) {
+        const int column = blockIdx.x * TILES_A_BLOCK + warp + k * ROWS_AT_ONCE, columns = nx / tile;
+        if (column >= columns || (int)blockIdx.y >= ny / tile) continue;
+        for (int step = WARP / 2; step > 0; step /= 2) {
+            const double other = __shfl_xor_sync(WHOLE_WARP, best[k], step);
+            const int other_pixel = __shfl_xor_sync(WHOLE_WARP, best_pixel[k], step);
+            if (other > best[k] || (other == best[k] && other_pixel < best_pixel[k])) {
+                best[k] = other, best_pixel[k] = other_pixel;
+            }
+        }
+        if (lane == 0) {
+            const bool above = usable[ccd] && best[k] > threshold * sigma[ccd];
+            const long long slot = ((long long)ccd * (ny / tile) + blockIdx.y) * columns + column;
+            value[slot] = above ? best[k] : UNFIT;
+            pixel[slot] = above ? best_pixel[k] : -1;
+        }
+    }
+    spoilt = warp_sum(spoilt);
+    saturated = warp_sum(saturated);
+    if (lane == 0) counts[0][warp] = spoilt, counts[1][warp] = saturated;
+    __syncthreads();
+    if (warp == 0 && lane < 2) {
+        int sum = 0;
+        for (int i = 0; i < ROWS_AT_ONCE; i++) sum += counts[lane][i];
+        // In two's complement a sum is the same, signed or not.
+        if (sum > 0) atomicAdd((unsigned long long*)(lane == 0 ? n_bad : n_saturated) + ccd, (unsigned long long)sum);
+    }
+}
+
+// Whether the brightest pixel of one of the eight tiles around tile (row, column) lies in the stamp of `own` and is
+// brighter. Spares most stamp checks that would fail.
+__device__ bool outshone(const double* value, const int* pixel, int row, int column, int rows, int columns, int half,
+                         int nx) {
+    const int own = row * columns + column, y = pixel[own] / nx, x = pixel[own] % nx;
+    for (int i = max(0, row - 1); i <= min(rows - 1, row + 1); i++) {
+        for (int j = max(0, column - 1); j <= min(columns - 1, column + 1); j++) {
+            const int other = i * columns + j;
+            if (other == own || pixel[other] < 0) continue;
+            const int dy = pixel[other] / nx - y, dx = pixel[other] % nx - x;
+            if (dy < -half || dy >= half || dx < -half || dx >= half) continue;
+            if (value[other] > value[own] || (value[other] == value[own] && pixel[other] < pixel[own])) return true;
+        }
+    }
+    return false;
+}
+
+// The candidates whose stamps lie on the CCD and that no neighbour outshines, in the tiles' order.
+//
+// value, pixel   (n_ccd, rows, columns) as sources_tiles leaves them
+// rows, columns  full tiles of a CCD; half: half a stamp's side, pixels
+// listed         out, (n_ccd, rows * columns): pixels y * nx + x; the first n_listed[ccd] count
+// n_listed       out, (n_ccd,)
+//
+// Launch   grid (n_ccd), block (1024): a block a CCD, so that the list's order needs no second pass; the tiles are a
+//          thousandth of the pixels.
+// Bytes    12 a tile read, those of candidates' neighbours again from the cache; 4 a candidate written.
+extern "C" __global__ void __launch_bounds__(1024)
+sources_list(const double* value, const int* pixel, int rows, int columns, int half, int ny, int nx, int* listed,
+             int* n_listed) {
+    __shared__ int scratch[WARP];
+    const long long first = (long long)blockIdx.x * rows * columns;
+    value += first, pixel += first, listed += first;
+    int n = 0;
+    for (int start = 0; start < rows * columns; start += blockDim.x) {
+        const int tile = start + threadIdx.x;
+        bool chosen = false;
+        if (tile < rows * columns && pixel[tile] >= 0) {
+            const int y = pixel[tile] / nx, x = pixel[tile] % nx;
+            chosen = y >= half && y <= ny - half && x >= half && x <= nx - half &&
+                     !outshone(value, pixel, tile / columns, tile % columns, rows, columns, half, nx);
+        }
+        int total;
+        const int rank = block_rank(chosen, scratch, &total);
+        if (chosen) listed[n + rank] = pixel[tile];
+        n += total;
+    }
+    if (threadIdx.x == 0) n_listed[blockIdx.x] = n;
+}
