@@ -15,17 +15,15 @@ from .settings import settings
 
 HERE = Path(__file__).parent
 
-# No FMA contraction: the kernels are compiled with --fmad=false. No strict aliasing: kernels read memory as other types,
-# as CUDA permits. Locals without a value hold a pattern instead of a lucky zero.
 COMMON = [
     "-std=c++17",
     "-fPIC",
     "-fvisibility=hidden",
-    "-ffp-contract=off",
-    "-fno-strict-aliasing",
+    "-ffp-contract=off",  # the kernels are compiled with --fmad=false
+    "-fno-strict-aliasing",  # kernels read memory as other types, as CUDA permits
     "-fno-stack-protector",
     "-U_FORTIFY_SOURCE",
-    "-ftrivial-auto-var-init=pattern",
+    "-ftrivial-auto-var-init=pattern",  # a local without a value holds no lucky zero
     "-w",
 ]
 KERNEL_FLAGS = {
@@ -38,7 +36,7 @@ KERNEL_FLAGS = {
         "-fno-omit-frame-pointer",
         "-fsanitize=address,undefined",
         "-fno-sanitize-recover=undefined",
-        "-fsanitize-sections=device_shared",
+        "-fsanitize-sections=device_shared",  # red zones around __shared__ variables
     ],
     "thread": ["-O1", "-g", "-fsanitize=thread"],
 }
@@ -51,7 +49,7 @@ RUNTIME_FLAGS = {
 # The counted flavour must not be linked to ThreadSanitizer.
 LINK_FLAGS = {"fast": [], "counted": [], "address": ["-fsanitize=address,undefined"], "thread": ["-fsanitize=thread"]}
 
-# NVRTC's options that change nothing here, and those that g++ understands. Others are refused: they would change results.
+# NVRTC's options that change nothing here, and those that g++ understands. Others might change results: refused.
 IGNORED_OPTIONS = re.compile(
     r"--?std=c\+\+(14|17)|--?fmad=false|--?generate-line-info|-lineinfo|-w|--?ftz=(true|false)|--?prec-(div|sqrt)=true"
     r"|--ptxas-options=.*|-Xptxas=.*|--?device-as-default-execution-space|-default-device|--?restrict"

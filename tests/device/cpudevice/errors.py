@@ -23,7 +23,7 @@ class OutOfMemoryError(MemoryError):
     """The device has no room for an allocation."""
 
 
-class CompileException(Exception):
+class CompileException(Exception):  # noqa: N818
     """g++ refused a source. The fields and methods are those of CuPy's exception."""
 
     def __init__(self, msg: str, source: str, name: str, options: tuple[str, ...], backend: str = "nvrtc"):

@@ -39,24 +39,6 @@ class _Launch(ctypes.Structure):
     ]
 
 
-class _Counts(ctypes.Structure):
-    """As in runtime/counting.h."""
-
-    _fields_ = [
-        (name, ctypes.c_uint64)
-        for name in [
-            "loads",
-            "load_bytes",
-            "stores",
-            "store_bytes",
-            "atomics",
-            "atomic_bytes",
-            "sectors_requested",
-            "sectors_touched",
-        ]
-    ]
-
-
 @dataclass(frozen=True)
 class LaunchCounts:
     """What one launch did to device memory."""
@@ -72,6 +54,14 @@ class LaunchCounts:
     atomic_bytes: int
     sectors_requested: int  # 32-byte sectors that the warps ask for
     sectors_touched: int  # different ones
+
+
+class _Counts(ctypes.Structure):
+    """As in runtime/counting.h."""
+
+    _fields_ = [
+        (name, ctypes.c_uint64) for name in LaunchCounts.__annotations__ if name not in ("kernel", "grid", "block")
+    ]
 
 
 _records: list[list[LaunchCounts]] = []
@@ -155,7 +145,7 @@ class Kernel:
             whole.append(sizes)
         if prod(whole[1]) > self.bound:
             raise CUDADriverError(
-                f"CUDA_ERROR_INVALID_VALUE: {self.name}: {whole[1]} is more than {self.bound} threads"
+                f"CUDA_ERROR_INVALID_VALUE: {self.name}: {whole[1]} has more than {self.bound} threads"
             )
         if not 0 <= shared_bytes <= self.dynamic_limit:
             raise CUDADriverError(
@@ -245,9 +235,8 @@ class Kernel:
         pointers, _kept = signature.pack(packed)
         library = self.source.library()
         if getattr(library, f"launch_{self.name}")(pointers, ctypes.byref(launch)):
-            raise KernelError(
-                f"{self.name}: {library.device_message().decode()}{self._fault(library.device_fault(), packed)}"
-            )
+            where = self._fault(library.device_fault(), packed)
+            raise KernelError(f"{self.name}: {library.device_message().decode()}{where}")
         if settings.flavour == "counted" and _records:
             counts = library.device_counts().contents
             _records[-1].append(

@@ -1,4 +1,4 @@
-"""Memory that shows mistakes: filled with 0xFF, ending at a page that may not be touched, never handed out again soon."""
+"""Memory that shows mistakes: filled with 0xFF, ending at a page that faults, not handed out again soon."""
 
 from __future__ import annotations
 

@@ -48,7 +48,6 @@ from ._raw import RawKernel, RawModule, is_available
 from .cuda._memory import get_default_memory_pool, get_default_pinned_memory_pool
 
 __version__ = "14.2.0"
-is_stand_in = True
 
 
 def get_array_module(*args):

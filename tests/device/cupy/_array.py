@@ -16,37 +16,10 @@ from .cuda._stream import current_device, get_current_stream
 
 # Methods that are NumPy's own on the device's data; checked against the real CuPy.
 METHODS = frozenset(
-    [
-        "all",
-        "any",
-        "argmax",
-        "argmin",
-        "argsort",
-        "astype",
-        "clip",
-        "copy",
-        "cumsum",
-        "dot",
-        "flatten",
-        "max",
-        "mean",
-        "min",
-        "nonzero",
-        "prod",
-        "ravel",
-        "repeat",
-        "reshape",
-        "round",
-        "sort",
-        "squeeze",
-        "std",
-        "sum",
-        "swapaxes",
-        "take",
-        "transpose",
-        "var",
-        "view",
-    ]
+    """
+    all any argmax argmin argsort astype clip copy cumsum dot flatten max mean min nonzero prod ravel repeat reshape
+    round sort squeeze std sum swapaxes take transpose var view
+    """.split()  # noqa: SIM905
 )
 
 

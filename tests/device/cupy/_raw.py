@@ -1,5 +1,7 @@
 """RawModule and RawKernel: sources for the device, compiled on first use and launched with every check there is."""
 
+# ruff: noqa: ARG002, ARG005 - the signatures are CuPy's
+
 from __future__ import annotations
 
 import re

@@ -1,5 +1,7 @@
 """benchmark(), with the times of this CPU: a test of the program around it, no measurement of a GPU."""
 
+# ruff: noqa: ARG002 - the signatures are CuPy's
+
 import time
 
 import cupy

@@ -1,5 +1,7 @@
 """The memory of the devices: how much there is, and who has it."""
 
+# ruff: noqa: ARG002 - the signatures are CuPy's
+
 from __future__ import annotations
 
 import threading

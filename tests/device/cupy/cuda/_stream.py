@@ -4,6 +4,8 @@ A real device may run it at any time between. Running it as late as possible sho
 before the data of another stream are used, a synchronisation before a pinned buffer is read or filled again.
 """
 
+# ruff: noqa: ARG002 - the signatures are CuPy's
+
 from __future__ import annotations
 
 import threading
