@@ -240,7 +240,13 @@ def is_skipped(rule: CameraRule, name: str) -> bool:
 
 def is_plane(rule: CameraRule, header: fits.Header) -> bool:
     """Whether an image HDU is a mask, a weight or another plane that is no CCD."""
-    return any(_matches(card(header, keyword), rule.not_ccds) for keyword in ("EXTNAME", "EXTTYPE"))
+    names = [card(header, keyword) for keyword in ("EXTNAME", "EXTTYPE")]
+    return any(_matches(name, rule.not_ccds) or is_named(name, rule.mask_hdu) for name in names)
+
+
+def is_named(value: Any, name: str) -> bool:
+    """Whether a header value is a name, case ignored; nothing is named ''."""
+    return bool(name) and str(value).upper() == name.upper()
 
 
 def saturation(rule: CameraRule, cards: Cards) -> float:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gpuanom.cameras import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.discover import rule_of
-from gpuanom.fits.headers import Cards, ccd_name, is_plane, is_skipped, saturation, sky_axes, turn
+from gpuanom.fits.headers import card, ccd_name, is_named, is_plane, is_skipped, saturation, sky_axes, turn
 from gpuanom.fits.masks import decode
 from gpuanom.fits.pixels import File, Hdu, blank_value, to_float32
 from gpuanom.fits.sections import Section, data_sections, trim
@@ -111,7 +111,7 @@ def _read(file: File, item: Hdu, name: str, masks: _Masks, rule: CameraRule, set
     file.release(item)
     bad = None
     if settings.mask and rule.mask != "none":
-        bad = masks.bad(file, name, rule, settings, sections, shape, image.shape)
+        bad = masks.bad(file, item, name, rule, settings, sections, shape, image.shape)
     matrix = sky_axes(item.cards)
     return Ccd(
         name=name,
@@ -130,6 +130,7 @@ class _Masks:
         self._path = path
         self._file: File | None = None
         self._planes: dict[str, Hdu] = {}
+        self._own: _OwnPlanes | None = None
         self._trouble: InputError | None = None
 
     def __enter__(self) -> Self:
@@ -163,6 +164,7 @@ class _Masks:
     def bad(
         self,
         image_file: File,
+        item: Hdu,
         name: str,
         rule: CameraRule,
         settings: Settings,
@@ -182,10 +184,8 @@ class _Masks:
                 file, plane = self._of_file(self._path, name, rule)
             elif rule.mask_hdu:
                 file = image_file
-                found = _find_plane(file, rule.mask_hdu)
-                if found is None:
-                    return None
-                plane = found
+                self._own = self._own or _OwnPlanes(file, rule)
+                plane = self._own.of(item)
             else:
                 return None
             values = file.pixels(plane)
@@ -223,16 +223,54 @@ def _like_image(
     raise InputError(message, remedy=_NO_MASK, status="mask_mismatch")
 
 
-def _find_plane(file: File, name: str) -> Hdu | None:
-    """Return the HDU of an image's own file that holds its quality plane."""
-    trouble = None
-    for item in file.hdus():
-        if isinstance(item, InputError):
-            trouble = item
-            continue
-        cards = Cards(item.header)
-        if name.upper() in (str(cards.get("EXTNAME")).upper(), str(cards.get("EXTTYPE")).upper()):
-            return item
-    if trouble is not None:  # the plane may be what is broken
-        raise trouble
-    return None
+class _OwnPlanes:
+    """The quality planes among an image file's own HDUs, and which CCD each belongs to."""
+
+    def __init__(self, file: File, rule: CameraRule) -> None:
+        self._name = rule.mask_hdu
+        self._ccds: list[Hdu] = []
+        self._planes: list[Hdu] = []
+        self._trouble: InputError | None = None
+        for item in file.hdus():
+            if isinstance(item, InputError):
+                self._trouble = item
+            elif any(is_named(card(item.header, key), rule.mask_hdu) for key in ("EXTNAME", "EXTTYPE")):
+                self._planes.append(item)
+            elif not is_plane(rule, item.header):
+                self._ccds.append(item)
+
+    def of(self, ccd: Hdu) -> Hdu:
+        """Return the plane of a CCD: the only one of the only CCD, else by EXTVER, else the one that follows it.
+
+        Raises
+        ------
+        InputError
+            There is none, or it cannot be told which one.
+        """
+        if not self._planes:
+            raise self._trouble or InputError(f"its file has no {self._name} HDU")  # the plane may be what is broken
+        if len(self._ccds) == len(self._planes) == 1:
+            return self._planes[0]
+        found = self._by_version(ccd)
+        if found is None:
+            found = self._following(ccd)
+        if len(found) != 1:
+            count = len(self._planes)
+            raise InputError(f"which of the file's {count} {self._name} HDUs belongs to it cannot be told")
+        return found[0]
+
+    def _by_version(self, ccd: Hdu) -> list[Hdu] | None:
+        """Planes of the CCD's EXTVER; None where EXTVERs do not tell CCDs, or planes, apart or are of two countings."""
+        ccds, planes = ([card(item.header, "EXTVER") for item in items] for items in (self._ccds, self._planes))
+        apart = all(None not in versions and len(set(versions)) == len(versions) for versions in (ccds, planes))
+        if not apart or not set(ccds) & set(planes):
+            return None
+        wanted = card(ccd.header, "EXTVER")
+        return [plane for plane, version in zip(self._planes, planes, strict=True) if version == wanted]
+
+    def _following(self, ccd: Hdu) -> list[Hdu]:
+        """Planes between the CCD and the next one; none where planes come first, for then they precede their CCDs."""
+        if self._planes[0].number < self._ccds[0].number:
+            return []
+        end = min((other.number for other in self._ccds if other.number > ccd.number), default=None)
+        return [p for p in self._planes if p.number > ccd.number and (end is None or p.number < end)]

@@ -150,6 +150,75 @@ def test_lsst_planes_of_the_same_file(write, read):
     assert np.argwhere(ccd.bad).tolist() == [[1, 2]]
 
 
+OWN = CameraRule(name="mine", match=(("SHOT", "*"),), mask="bits", mask_hdu="DQ", mask_values=(("1", "bad"),))
+
+
+def _flagged(column):
+    plane = np.zeros((70, 80), np.int32)
+    plane[0, column] = 1
+    return plane
+
+
+def _flags(items):
+    """By CCD: the flagged columns, or the failure's status."""
+    return {
+        name: item.status if isinstance(item, CcdFailure) else np.flatnonzero(item.bad[0]).tolist()
+        for name, item in items.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("order", "flags"),
+    [
+        ("C1 D1 C2 D2", {"C1": [1], "C2": [2]}),
+        ("C1:1 C2:2 D1:1 D2:2", {"C1": [1], "C2": [2]}),
+        ("C2:2 D1:1 C1:1 D2:2", {"C1": [1], "C2": [2]}),
+        ("D1:1 C1:1 D2:2 C2:2", {"C1": [1], "C2": [2]}),
+        ("C1:1 D1:1 C2:1 D2:1", {"C1": [1], "C2": [2]}),  # EXTVER by EXTNAME
+        ("C1:1 D1:11 C2:2 D2:12", {"C1": [1], "C2": [2]}),  # two countings
+        ("C1:1 C2:2 D1:1", {"C1": [1], "C2": "mask_unreadable"}),
+        ("C1 C2 D1 D2", {"C1": "mask_unreadable", "C2": "mask_unreadable"}),
+        ("D1 C1 D2 C2", {"C1": "mask_unreadable", "C2": "mask_unreadable"}),
+        ("C1 D1 D2", {"C1": "mask_unreadable"}),
+        ("C1 C2 D2", {"C1": "mask_unreadable", "C2": [2]}),
+        ("D1 C1", {"C1": [1]}),
+        ("C1", {"C1": "mask_unreadable"}),
+    ],
+)
+def test_every_ccd_has_its_own_plane_of_the_same_file(write, read, order, flags):
+    extensions = []
+    for entry in order.split():
+        what, _, version = entry.partition(":")
+        header = {"EXTNAME": what if what[0] == "C" else "DQ"} | ({"EXTVER": int(version)} if version else {})
+        extensions.append((picture() if what[0] == "C" else _flagged(int(what[1])), header))
+    path = write("a.fits", *extensions, SHOT="x")
+    items = read(path, settings=Settings(cameras=(OWN,)))
+    assert _flags(items) == flags
+    assert all("--no-mask" in i.reason and "a.fits" in i.reason for i in items.values() if isinstance(i, CcdFailure))
+    assert all(i.bad is None for i in read(path, settings=Settings(cameras=(OWN,), mask=False)).values())
+
+
+def test_a_calexp_without_its_plane_is_said(write, read):
+    path = write("calexp.fits", (picture(), {"EXTTYPE": "IMAGE"}), (picture(), {"EXTTYPE": "VARIANCE"}))
+    (item,) = read(path).values()
+    assert (item.status, "no MASK HDU" in item.reason) == ("mask_unreadable", True)
+    (item,) = read(path, settings=Settings(mask=False)).values()
+    assert isinstance(item, Ccd)
+
+
+def test_a_mask_that_is_trimmed_already_lies_as_it_is(write, read):
+    """The image has an overscan, its mask has not: flags stay where they are, neither moved nor turned."""
+    raw = np.full((75, 96), -1, np.float32)
+    raw[4:74, 10:90] = picture()
+    plane = np.zeros((70, 80), np.int32)
+    plane[0, 0] = plane[0, 7] = plane[3, 0] = plane[69, 5] = plane[20, 79] = 1
+    own = CameraRule.from_mapping(OWN.name, OWN.to_mapping() | {"trim": ["DATASEC"]})
+    path = write("a.fits", (raw, {"EXTNAME": "C1", "DATASEC": "[11:90,5:74]"}), (plane, {"EXTNAME": "DQ"}), SHOT="x")
+    ccd = read(path, settings=Settings(cameras=(own,)))["C1"]
+    np.testing.assert_array_equal(ccd.image, picture())
+    np.testing.assert_array_equal(ccd.bad != 0, plane != 0)
+
+
 def test_trimmed_and_joined_with_its_mask(write, read):
     wanted = picture(60, 40)
     raw = np.full((65, 60), -1, np.float32)
@@ -413,11 +482,11 @@ def test_a_file_cut_off_near_an_hdus_end(tmp_path, read, kind, beyond):
     ],
 )
 def test_what_follows_the_last_hdu(write, read, more, status):
-    path = write("a.fits", data=picture())
+    path = write("a.fits", (picture(), {"EXTNAME": "C0"}))
     path.write_bytes(path.read_bytes() + more)
     items = read(path)
-    assert statuses(items) == ({"(a.fits[1])": status} if status else {})
-    assert isinstance(items["0"], Ccd)
+    assert statuses(items) == ({"(a.fits[2])": status} if status else {})
+    assert isinstance(items["C0"], Ccd)
 
 
 def test_a_plane_that_is_cut_off_is_said(write, read):
