@@ -35,8 +35,8 @@ def measure(
     Parameters
     ----------
     ccds : iterable of array_like, (ny, nx), or Ccd
-        Images in any numeric type and byte order, in any linear unit; NaN and infinite pixels are bad. `Ccd` records
-        carry names, masks and more; plain arrays are named 1, 2, 3 ...
+        Images in any numeric type and byte order, in any linear unit; NaN, infinite and masked (`numpy.ma`) pixels are
+        bad. `Ccd` records carry names, masks and more; plain arrays are named 1, 2, 3 ...
     settings : Settings, optional
     device : str, optional
         ``auto``, ``cpu`` or a GPU's number.
@@ -63,6 +63,8 @@ def measure(
     >>> measured.ccds[0].status, round(measured.ccds[0].sigma)
     ('ok', 30)
     """
+    if isinstance(ccds, np.ndarray) and ccds.ndim == 2:
+        raise InputError("an exposure is a list of CCDs, even if it has one: measure([image])")
     records = [checked(ccd) if isinstance(ccd, Ccd) else as_ccd(ccd, str(i)) for i, ccd in enumerate(ccds, 1)]
     names = [ccd.name for ccd in records]
     twice = {name for name in names if names.count(name) > 1}
@@ -80,7 +82,7 @@ def measure(
         fingerprint="",
         rule="",
     )
-    return Measurement(about, measure_ccds(exposure, records, settings, select(device)))
+    return Measurement(about, measure_ccds(exposure, records, settings, select(device)), settings.fingerprint())
 
 
 def as_ccd(array: npt.ArrayLike, name: str) -> Ccd:
@@ -91,6 +93,8 @@ def as_ccd(array: npt.ArrayLike, name: str) -> Ccd:
     InputError
         When it is not a 2-D image of real numbers.
     """
+    if isinstance(array, np.ma.MaskedArray):
+        return checked(Ccd(name, array.data, np.ma.getmaskarray(array) * np.uint8(ALL_STEPS)))
     image = np.asarray(array)
     if image.ndim != 2:
         raise InputError(f"CCD {name}: a CCD is a 2-D image, this array has shape {image.shape}", status="not_2d")
@@ -148,7 +152,7 @@ def rank(
     Raises
     ------
     InputError
-        When two measurements have one camera and id, or were made with another number of bins.
+        When two measurements have one camera and id, or were made with other settings.
     ReferenceFileError
         When the reference was made with other settings.
     """
@@ -161,8 +165,8 @@ def rank(
             key = (measurement.exposure.camera, measurement.exposure.exposure)
             if key in seen:
                 raise InputError(f"two measurements are of exposure '{key[1]}' (give each its own `exposure`)")
-            if any(c.counts.shape[1] != settings.bins for c in measurement.ccds):
-                raise InputError(f"exposure {key[1]} was measured with another number of bins than {settings.bins}")
+            if measurement.settings != settings.fingerprint():
+                raise InputError(f"exposure {key[1]} was measured with other settings than these (give rank the same)")
             seen.add(key)
             store.add(measurement)
         return tables.build(store, settings, select(device), reference)

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from gpuanom.cameras import ANY, SUBARU_CHANNELS, CameraRule, Exclusions
 
-_CALIBRATIONS = ("*bias*", "zero", "*dark*", "*flat*", "*focus*", "*comparison*", "*arc*", "*test*", "*pointing*")
+
+def _words(*words: str) -> tuple[str, ...]:
+    """Patterns of texts that hold one of the words, whole or in the plural: 'arc' is in 'ARC 2', not in 'research'."""
+    forms = [form for word in words for form in (word, f"{word}s")]
+    return tuple(p for w in forms for p in (w, f"{w}[!a-z]*", f"*[!a-z]{w}", f"*[!a-z]{w}[!a-z]*"))
+
+
+def _starts(*words: str) -> tuple[str, ...]:
+    """Patterns of texts in which a word starts so: 'focus' is in 'FOCUSING'."""
+    return tuple(p for w in words for p in (f"{w}*", f"*[!a-z]{w}*"))
+
+
+def _ends(*words: str) -> tuple[str, ...]:
+    """Patterns of texts in which a word ends so: 'flat' is in 'skyflat' and in 'DOMEFLAT,2'."""
+    return tuple(p for w in words for p in (f"*{w}", f"*{w}s", f"*{w}[!a-z]*", f"*{w}s[!a-z]*"))
+
+
+_CALIBRATIONS = (
+    *_words("zero", "arc", "test", "engtest", "pointing"),
+    *_starts("bias", "dark", "flat", "focus", "comparison"),
+    *_ends("bias", "dark", "flat", "focus"),
+)
 _NOT_SKY: Exclusions = tuple(
     (keyword, _CALIBRATIONS) for keyword in ("OBSTYPE", "IMAGETYP", "EXPTYPE", "DATA-TYP", "OBS-TYPE")
 )
 _STACKS: Exclusions = (
-    ("PROCTYPE", ("*stack*", "*coadd*", "*resampled*")),
-    ("PRODTYPE", ("*stack*", "*coadd*")),
-    ("OBSTYPE", ("*stack*", "*coadd*")),
+    ("PROCTYPE", _starts("stack", "coadd", "resampled")),
+    ("PRODTYPE", _starts("stack", "coadd")),
+    ("OBSTYPE", _starts("stack", "coadd")),
 )
 _PLANES = (
-    "*mask*",
-    "msk",
-    "*var*",
-    "*weight*",
-    "wgt",
-    "wtmap",
-    "dq*",
-    "*err",
-    "error",
+    *_ends("mask", "err", "var", "weight"),
+    *_starts("mask", "var", "weight", "dq", "sigma"),
+    *_words("msk", "wgt", "wtmap", "error"),
     "*flag*",
-    "*sigma*",
     "*expmap*",
 )
 _DECAM_SENSORS = ("FS[0-9]*", "FN[0-9]*")
@@ -136,6 +150,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         quarter_ccds=("100", "101", "102", "103"),
     ),
     CameraRule(
+        # Not turned: its ten CCDs lie all the same way, but for half turns.
         name="Suprime-Cam",
         match=(("INSTRUME", "SuprimeCam"),),
         exposure=("EXP-ID",),
@@ -153,7 +168,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         exposure=("ARCFILE", "DATE-OBS"),
         band=("ESO INS FILT1 NAME", "FILTER"),
         ccd=("EXTNAME", "ESO DET CHIP ID"),
-        not_sky=(("ESO DPR TYPE", _CALIBRATIONS + ("std*", "*dome*")), *_NOT_SKY),
+        not_sky=(("ESO DPR TYPE", _CALIBRATIONS + _starts("std", "dome")), *_NOT_SKY),
         stacks=_STACKS,
         not_ccds=_PLANES,
     ),

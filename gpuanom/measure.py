@@ -28,6 +28,9 @@ from gpuanom.records import (
 )
 from gpuanom.settings import Settings
 
+MOSTLY = 0.5
+"""A CCD with a larger share of saturated pixels is no image of the sky."""
+
 
 def measure_ccds(
     exposure: str, ccds: Iterable[Ccd | CcdFailure], settings: Settings, backend: Backend
@@ -53,7 +56,9 @@ def measure_ccds(
         if isinstance(group, CcdFailure):
             done.append(unmeasured(group, settings.bins))
         else:
-            done.extend(_measure_stack(exposure, group, settings, backend))
+            # Damaged pixels may hold NaN patterns that even a cast complains of; they are bad pixels, no more.
+            with np.errstate(invalid="ignore", over="ignore"):
+                done.extend(_measure_stack(exposure, group, settings, backend))
     return tuple(sorted(done, key=lambda m: natural_key(m.name)))
 
 
@@ -160,10 +165,13 @@ def _record(
 ) -> CcdMeasurement:
     """What is kept of the stack's CCD i."""
     _, ny, nx = stack.shape
+    saturated = float(sources.n_saturated[i]) / (ny * nx)
+    if saturated > MOSTLY:
+        reason = f"CCD {ccd.name}: {saturated:.0%} of its pixels are saturated"
+        return unmeasured(CcdFailure(ccd.name, "saturated", reason), settings.bins)
     status, reason = _status(i, ccd.name, background, settings)
     c = background.coefficients[i]
     n_sources = int(np.count_nonzero(sources.ccd == i))
-    saturated = float(sources.n_saturated[i]) / (ny * nx)
     return CcdMeasurement(
         name=printable(ccd.name),
         status=status,

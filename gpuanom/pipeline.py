@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from gpuanom import plan, tables
 from gpuanom.backend import Backend, select
@@ -78,7 +78,7 @@ class Night:
 
 
 def score(
-    paths: Sequence[str | Path] = (),
+    paths: str | Path | Sequence[str | Path] = (),
     output: str | Path | None = None,
     *,
     settings: Settings | None = None,
@@ -93,7 +93,7 @@ def score(
 
     Parameters
     ----------
-    paths : sequence of str or Path
+    paths : str, Path, or sequence of them
         Files, folders, globs and ``@lists``; none means what the output folder already holds.
     output : str or Path, optional
         Folder for the store and the tables; None keeps everything in memory.
@@ -124,8 +124,13 @@ def score(
     OutputError, ReferenceFileError, DeviceError
         When the output folder, the reference or the device cannot be used.
     """
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
     settings = settings or Settings()
     events = events or Events()
+    if existing not in get_args(Existing):
+        raise SettingsError(f"existing is {existing!r} but must be one of {', '.join(get_args(Existing))}")
+    if threads is not None and threads < 1:
+        raise SettingsError(f"threads is {threads!r} but must be a whole number from 1")
     backend = select(device)
     tables.require_formats(formats)
     references = reference if isinstance(reference, References | None) else References.load(Path(reference))
@@ -250,7 +255,7 @@ def _measure_exposure(
     result: Measurement | Failure
     try:
         ccds = measure_ccds(exposure.exposure, read_ccds(exposure, settings), settings, backend)
-        result = Measurement(exposure, ccds)
+        result = Measurement(exposure, ccds, settings.fingerprint())
     except Exception as error:  # one exposure's unforeseen trouble must not cost the others
         if not isinstance(error, GpuanomError):
             events.debug(traceback.format_exc())

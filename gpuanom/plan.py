@@ -52,13 +52,17 @@ def to_measure(store: Store, found: Discovery, settings: Settings, say: Say) -> 
             f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
         )
     todo = []
+    again: dict[str, list[str]] = {}
     for exposure in found.exposures:
         held = known.get((exposure.camera, exposure.exposure))
         reason = "" if held is None else _stale(held, exposure, settings)
         if reason:
-            say(f"exposure {exposure.exposure}: measured again, {reason}")
+            again.setdefault(reason, []).append(exposure.exposure)
         if held is None or reason:
             todo.append(exposure)
+    for reason, names in again.items():
+        who = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
+        say(f"{who}: measured again, {reason}")
     store.retry({path_text(f) for e in found.exposures for f in e.files} | {path_text(s.path) for s in found.skipped})
     for failure in found.failures:
         name = printable(path_text(failure.path.name))

@@ -291,7 +291,11 @@ class CcdMeasurement:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """Everything that is kept of one exposure: its CCDs in order of their names."""
+    """Everything that is kept of one exposure: its CCDs in order of their names.
+
+    `settings` is `gpuanom.Settings.fingerprint` of what it was measured with.
+    """
 
     exposure: Exposure
     ccds: tuple[CcdMeasurement, ...]
+    settings: str

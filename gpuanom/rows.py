@@ -62,7 +62,7 @@ def of_dataset(
         row["isophote_position_angle"] = position_angle(row["isophote_angle"], axes)
         z = ccds["background_z"][bounds[i] : bounds[i + 1]]
         row["worst_ccd"] = "" if np.isnan(z).all() else ccds["name"][bounds[i] + int(np.nanargmax(z))]
-        reasons = [ccds["reason"][j] for j in mine if not used[j]]
+        reasons = _few([ccds["reason"][j] for j in mine if not used[j]])
         spread = any(bool(s.spread[i]) for s in scores)
         row["status"], row["note"] = _status(row, reasons, spread, saved and not found, alone)
         rows.append(row)
@@ -124,6 +124,22 @@ def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:
     return 90.0 - (90.0 - degrees) % 180.0
 
 
+def _within_noise(row: Mapping[str, Any]) -> bool:
+    """Whether the deviation that ranks an exposure belongs to a score that counting noise alone explains."""
+    deviations = {kind: row[f"{kind}_deviation"] for kind in KINDS if not np.isnan(row[f"{kind}_deviation"])}
+    if not deviations:
+        return False
+    largest = max(deviations, key=lambda kind: deviations[kind])
+    return bool(deviations[largest] > 2 and row[f"{largest}_z"] < 1)
+
+
+def _few(reasons: Sequence[str], most: int = 3) -> list[str]:
+    """The first of many reasons, and how many more there are: an exposure may have 61 CCDs with one trouble."""
+    different = list(dict.fromkeys(reasons))
+    more = len(reasons) - min(most, len(different))
+    return different[:most] + ([f"and {more} more CCDs (see the table of CCDs)"] if more else [])
+
+
 def _status(
     row: Mapping[str, Any], reasons: Sequence[str], spread: bool, no_reference: bool, alone: bool
 ) -> tuple[str, str]:
@@ -145,6 +161,8 @@ def _status(
     elif not row["source_rank"]:
         word = "no_sources"
         notes.append("too few exposures with sources: no source score" if row["n_sources"] else "no sources found")
+    if word in ("ok", "partial") and _within_noise(row):
+        notes.append("its largest deviation is within counting noise (z below 1): too few counts to tell")
     if spread:
         notes.append("a reference bin was empty: half a count was spread over the bins")
     return word, "; ".join([*notes, *json.loads(row["remarks"])])

@@ -127,8 +127,11 @@ def test_rank_refuses_what_cannot_be_compared():
     one = gpuanom.measure([nights.image(1)])
     with pytest.raises(gpuanom.InputError, match="two measurements are of exposure 'exposure'"):
         gpuanom.rank([one, one])
-    with pytest.raises(gpuanom.InputError, match="another number of bins"):
-        gpuanom.rank([one], Settings(bins=9))
+    for other in (Settings(bins=9), Settings(threshold=9.0), Settings(seed=2)):
+        with pytest.raises(gpuanom.InputError, match="other settings"):
+            gpuanom.rank([one], other)
+    with pytest.raises(gpuanom.InputError, match=r"measure\(\[image\]\)"):
+        gpuanom.measure(nights.image(1))
 
 
 def test_focal_plane_axes_undo_the_turn():
@@ -160,5 +163,7 @@ def test_masks_of_records_are_taken_or_refused_never_misread():
     for wrong in (image[None], image.astype(complex)):
         with pytest.raises(gpuanom.InputError, match="CCD a: "):
             gpuanom.measure([gpuanom.Ccd("a", wrong)])
+    by_numpy = gpuanom.measure([np.ma.array(image, mask=half)]).ccds[0]
+    assert by_numpy.masked_fraction == 0.5
     swapped = gpuanom.measure([gpuanom.Ccd("a", image.astype(">f8"))]).ccds[0]
     assert np.array_equal(swapped.counts, gpuanom.measure([gpuanom.Ccd("a", image)]).ccds[0].counts)

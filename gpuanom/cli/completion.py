@@ -5,18 +5,18 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+EPILOG = """\b
+bash:  eval "$(gpuanom completion bash)"     in ~/.bashrc
+zsh:   eval "$(gpuanom completion zsh)"      in ~/.zshrc
+fish:  gpuanom completion fish | source      in ~/.config/fish/config.fish
+"""
 
-@click.command()
+
+@click.command(epilog=EPILOG)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    r"""Print the script that completes commands and options with the tab key.
-
-    \b
-    bash:  eval "$(gpuanom completion bash)"     in ~/.bashrc
-    zsh:   eval "$(gpuanom completion zsh)"      in ~/.zshrc
-    fish:  gpuanom completion fish | source      in ~/.config/fish/config.fish
-    """
+    """Print the script that completes commands and options with the tab key."""
     kind = get_completion_class(shell)
     if kind is None:
         raise click.ClickException(f"no completion for {shell}")

@@ -12,6 +12,20 @@ from gpuanom.errors import printable
 from gpuanom.pipeline import Night
 from gpuanom.records import KINDS
 
+_REMEDIES = {
+    "alone": "nothing of its camera and band to compare with; score more exposures together, or give --reference",
+    "no_reference": "the reference holds nothing of its camera and band",
+}
+_NUMBERS = {
+    "rank": "d",
+    "KL": ".4f",
+    "floor": ".4f",
+    "z": ".1f",
+    "p": ".1g",
+    "deviation": ".1f",
+    "angle": ".0f",
+    "alignment": ".2f",
+}
 _NAMES = ("exposure", "camera", "band")
 _KINDS = {"source": "source orientations", "isophote": "isophotal orientations", "background": "background gradients"}
 
@@ -27,7 +41,11 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
         _print_top(night.tables.exposures, kind, title, console, top)
     counts = {str(s): int(np.count_nonzero(night.tables.exposures["status"] == s)) for s in _statuses(night)}
     parts = ", ".join(f"{n} {status}" for status, n in counts.items())
-    console.print(Text(f"{len(night.tables.exposures)} exposures: {parts}" if parts else "no exposures"))
+    n = len(night.tables.exposures)
+    console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {parts}" if parts else "no exposures"))
+    for status, remedy in _REMEDIES.items():
+        if status in counts:
+            console.print(Text(f"{status}: {remedy}"))
     if night.written:
         console.print(Text(f"tables: {', '.join(str(path) for path in night.written)}"))
 
@@ -38,14 +56,15 @@ def _print_overall(exposures: Table, console: Console, top: int) -> None:
     known = np.flatnonzero(np.isfinite(deviations).any(axis=1))
     if not known.size:
         return
-    grid = _grid(f"all scores: the {min(top, known.size)} most anomalous of {known.size}", ("deviation",))
+    grid = _grid(f"all scores: the {min(top, known.size)} most anomalous of {known.size}", ("deviation", "z"))
     grid.add_column("of its")
     grid.add_column("status")
     for i in known[:top]:
         largest = int(np.nanargmax(deviations[i]))
         row = exposures[int(i)]
         what = f"{KINDS[largest]} score".replace("_", " ")
-        grid.add_row(*_names(row), f"{deviations[i, largest]:.1f}", what, str(row["status"]))
+        z = _number(row[f"{KINDS[largest]}_z"], ".1f")
+        grid.add_row(*_names(row), f"{deviations[i, largest]:.1f}", z, what, str(row["status"]))
     console.print(grid)
     console.print()
 
@@ -53,8 +72,9 @@ def _print_overall(exposures: Table, console: Console, top: int) -> None:
 def _grid(title: str, numbers: tuple[str, ...]) -> Grid:
     """An empty table for the screen."""
     grid = Grid(title=title, title_justify="left", box=None)
-    for name in _NAMES:
-        grid.add_column(name, overflow="fold")
+    grid.add_column("exposure", no_wrap=True)
+    grid.add_column("camera", no_wrap=True, max_width=14)
+    grid.add_column("band", no_wrap=True, max_width=8)
     for name in numbers:
         grid.add_column(name, justify="right", no_wrap=True)
     return grid
@@ -75,24 +95,19 @@ def _print_top(exposures: Table, kind: str, title: str, console: Console, top: i
     z = _filled(exposures[f"{kind}_z"])
     known = np.flatnonzero(~np.isnan(z))
     if not known.size:
-        console.print(Text(f"{title}: no scores (see the status column)\n"))
+        console.print(Text(f"{title}: no scores\n"))
         return
     order = sorted(known, key=lambda i: (-np.nan_to_num(deviation[i], nan=-np.inf), -z[i], i))[:top]
-    numbers = ("rank", "KL", "floor", "z", "p", "deviation", "angle", "alignment")
+    # A terminal of 80 columns has no room for all; what is in the table anyway is left out there.
+    wide = console.width >= 100
+    numbers = tuple(name for name in _NUMBERS if wide or name in ("z", "p", "deviation", "angle", "alignment"))
     grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", numbers)
     grid.add_column("status")
     for i in order:
         row = exposures[int(i)]
         grid.add_row(
             *_names(row),
-            str(row[f"{kind}_rank"]),
-            _number(row[f"{kind}_kl"], ".4f"),
-            _number(row[f"{kind}_floor"], ".4f"),
-            _number(row[f"{kind}_z"], ".1f"),
-            _number(row[f"{kind}_p"], ".1g"),
-            _number(row[f"{kind}_deviation"], ".1f"),
-            _number(row[f"{kind}_angle"], ".0f"),
-            _number(row[f"{kind}_alignment"], ".2f"),
+            *(_number(row[f"{kind}_{name.lower()}"], _NUMBERS[name]) for name in numbers),
             str(row["status"]),
         )
     console.print(grid)
@@ -104,7 +119,9 @@ def _filled(column: object) -> np.typing.NDArray[np.float64]:
 
 
 def _number(value: object, spec: str) -> str:
-    return "-" if value is np.ma.masked else format(float(str(value)), spec)
+    if value is np.ma.masked:
+        return "-"
+    return format(int(str(value)) if spec == "d" else float(str(value)), spec)
 
 
 def summary_console() -> Console:
