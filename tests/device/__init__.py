@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 HERE = Path(__file__).resolve().parent
+
+# The stand-in's modules while it is not installed. Others hold on to its objects, so it must not be made twice.
+_put_away: dict[str, ModuleType] = {}
 
 
 def install() -> None:
@@ -16,9 +22,36 @@ def install() -> None:
         raise RuntimeError("the real CuPy is imported already; the stand-in must come first")
     if str(HERE) not in sys.path:
         sys.path.insert(0, str(HERE))
+    sys.modules.update(_put_away)
+    _put_away.clear()
     import cupy
+    import cupyx
 
-    assert _is_ours(cupy), cupy.__file__
+    for module in (cupy, cupyx):
+        if not _is_ours(module):
+            raise RuntimeError(f"{module.__file__} was found before the stand-in")
+
+
+def uninstall() -> None:
+    """The reverse: `import cupy` finds what is installed on this machine, if anything."""
+    if str(HERE) in sys.path:
+        sys.path.remove(str(HERE))
+    for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]:
+        if _is_ours(sys.modules[name]):
+            _put_away[name] = sys.modules.pop(name)
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """The stand-in for as long as a test needs it; left as it was found, with nothing waiting in its streams."""
+    before = _is_ours(sys.modules.get("cupy"))
+    install()
+    try:
+        yield
+    finally:
+        reset()
+        if not before:
+            uninstall()
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -36,5 +69,5 @@ def reset() -> None:
         forget()
 
 
-def _is_ours(module) -> bool:
+def _is_ours(module: ModuleType | None) -> bool:
     return module is not None and Path(module.__file__ or "").resolve().is_relative_to(HERE)

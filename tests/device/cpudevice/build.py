@@ -135,6 +135,7 @@ def library(source: str, name: str, options: tuple[str, ...], flavour: str) -> P
         )
         _run(["g++", "-shared", *LINK_FLAGS[flavour], str(made), str(runtime), "-o", str(target)], source, name)
         made.unlink()
+        code.unlink()
 
     return _cached(f"{Path(name).stem}-{flavour}", [unit, *flags, runtime.name], ".so", build)
 

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from . import build, signature
+from . import build, recording, signature
 from .errors import CUDADriverError, KernelError
 from .memory import Block, device_memory
 from .settings import settings
@@ -184,6 +184,7 @@ class Kernel:
     def run(self, grid: tuple, block: tuple, packed: list[bytes], values: tuple, shared_bytes: int) -> None:
         """Run one launch that was checked, under every order."""
         with _running:
+            recording.record(self, grid, block, values, shared_bytes)
             blocks = [device_memory.find(v.__array_interface__["data"][0]) for v in values if isinstance(v, np.ndarray)]
             outputs, inputs = self._memory(values)
             first = None

@@ -13,8 +13,8 @@ SHARED = frozenset(
     abs absolute add all allclose any arange arctan arctan2 argmax argmin argsort argwhere array_equal bincount
     broadcast_to ceil clip concatenate copyto cos count_nonzero cumsum diff divide equal exp expand_dims flatnonzero
     floor floor_divide hstack hypot isfinite isinf isnan linspace log log2 logical_and logical_not logical_or max
-    maximum mean median min minimum moveaxis multiply nanmax nanmedian nanmin negative nonzero percentile power ravel repeat
-    reshape rint round searchsorted sin sort sqrt square squeeze stack std subtract sum swapaxes take tan tile
+    maximum mean median min minimum moveaxis multiply nanmax nanmedian nanmin negative nonzero percentile power ravel
+    repeat reshape rint round searchsorted sin sort sqrt square squeeze stack std subtract sum swapaxes take tan tile
     transpose unique vstack where
     """.split()  # noqa: SIM905
 )

@@ -1,5 +1,7 @@
 // The words of CUDA C++: qualifiers, vector types, and the variables that tell a thread where it is.
 #pragma once
+#include <math.h>  // its isnan() and the like are in no namespace
+
 #include <cassert>
 #include <cmath>
 #include <cstddef>

@@ -13,6 +13,8 @@ constexpr int line_of(int site) { return site & 0xFFFF; }
 struct Warp {
   unsigned mask = 0, arrived = 0;
   int site = 0;
+  unsigned exchanges = 0;
+  char marks[2];  // as those of the barriers
   WarpOp op = WarpOp::shuffle;
   uint64_t value[32], result[32];
   int source[32];
@@ -37,7 +39,10 @@ struct Block {
   bool failed = false;
   uint64_t fault_address = 0;
   char message[512] = "";
-  char begin_mark, barrier_mark, end_mark;  // addresses that ThreadSanitizer orders events by
+  // Addresses that ThreadSanitizer orders events by. Barriers take two in turn: with one, a thread that is ahead and
+  // waits at the next barrier would seem to have waited for a thread that still has to leave this one.
+  char begin_mark, end_mark, barrier_marks[2];
+  unsigned barriers = 0;
 
   Fiber* next();
   void release_barrier();
@@ -108,6 +113,7 @@ inline void Block::release_barrier() {
   for (Fiber*& fiber : at_barrier)
     if (fiber) ready.push_back(fiber), fiber = nullptr;
   barrier_result = barrier_sum;
+  barriers++;
   barrier_sum = waiting = 0;
 }
 
@@ -115,13 +121,14 @@ inline int Block::barrier(int site, int predicate) {
   if (waiting && barrier_site != site)
     fail("divergent __syncthreads(): line %d here, line %d in other threads", line_of(site), line_of(barrier_site));
   barrier_site = site;
-  release(&barrier_mark);
+  char* const mark = &barrier_marks[barriers & 1];
+  release(mark);
   at_barrier[rank[fibers.current->thread]] = fibers.current;
   barrier_sum += predicate;
   waiting++;
   if (waiting == alive && started == threads) release_barrier();
   fibers.switch_to(next());
-  acquire(&barrier_mark);
+  acquire(mark);
   return barrier_result;
 }
 
@@ -136,10 +143,11 @@ inline uint64_t Block::exchange(int site, WarpOp op, unsigned mask, uint64_t val
   warp.mask = mask, warp.site = site, warp.op = op;
   warp.arrived |= 1u << lane;
   warp.value[lane] = value, warp.source[lane] = source, warp.fiber[lane] = fibers.current;
-  release(&warp);
+  char* const mark = &warp.marks[warp.exchanges & 1];
+  release(mark);
   if (warp.arrived == mask) complete(warp, lane);
   else fibers.switch_to(next());
-  acquire(&warp);
+  acquire(mark);
   return warp.result[lane];
 }
 
@@ -166,6 +174,7 @@ inline void Block::complete(Warp& warp, int last_lane) {
   for (int lane : warp.turn)
     if (warp.mask >> lane & 1 && lane != last_lane) ready.push_back(warp.fiber[lane]);
   warp.arrived = 0;
+  warp.exchanges++;
 }
 
 inline void Block::arrange(uint64_t schedule) {

@@ -1,0 +1,89 @@
+"""The tests of the GPU backend under AddressSanitizer + UBSan, and its kernels under ThreadSanitizer.
+
+    python -m tests.device.sanitize address [pytest arguments]
+    python -m tests.device.sanitize thread [pytest arguments]
+
+`address` runs the tests with kernels that check every access. `thread` is some hundred times slower: it runs the tests as
+always and keeps a few small launches of each kernel (recording.py), then runs those again under ThreadSanitizer.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from tests.device import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = ("tests/steps", "-k", "gpu")
+# Python's own allocator would hide the red zones; what the interpreter leaks at its end is not ours.
+OPTIONS = {
+    "address": {
+        "PYTHONMALLOC": "malloc",
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    },
+    # NumPy's own threads are not compiled with it.
+    "thread": {"TSAN_OPTIONS": "halt_on_error=1:exitcode=66:report_signal_unsafe=0", "OPENBLAS_NUM_THREADS": "1"},
+}
+
+
+@cache
+def _library(name: str) -> str:
+    found = subprocess.run(
+        ["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not Path(found).is_absolute():
+        raise RuntimeError(f"g++ has no {name}")
+    return found
+
+
+def command(flavour: str, arguments: Sequence[str], **settings: str) -> tuple[list[str], dict[str, str]]:
+    """A Python command under a sanitizer, and its environment. The sanitizer must be in the process from the start."""
+    names = ("libasan.so", "libubsan.so") if flavour == "address" else ("libtsan.so",)
+    preload = " ".join(_library(name) for name in names)
+    env = {**environment(flavour=flavour, **settings), **OPTIONS[flavour], "LD_PRELOAD": preload}
+    # ThreadSanitizer wants the program at fixed addresses.
+    fixed = ["setarch", "-R"] if flavour == "thread" and shutil.which("setarch") else []
+    return [*fixed, sys.executable, *arguments], env
+
+
+def run(flavour: str, arguments: Sequence[str], **settings: str) -> subprocess.CompletedProcess:
+    """Run Python under a sanitizer."""
+    line, env = command(flavour, arguments, **settings)
+    return subprocess.run(line, env=env, cwd=ROOT, capture_output=True, text=True)
+
+
+def main(flavour: str, tests: Sequence[str]) -> int:
+    if flavour == "address":
+        line, env = command("address", ["-m", "pytest", *tests], orders="forward")
+        return subprocess.run(line, env=env, cwd=ROOT).returncode
+    with tempfile.TemporaryDirectory() as folder:
+        env = environment(record=folder, orders="forward")
+        done = subprocess.run([sys.executable, "-m", "pytest", *tests], env=env, cwd=ROOT)
+        if done.returncode:
+            return done.returncode
+        return replay("thread", Path(folder))
+
+
+def replay(flavour: str, folder: Path) -> int:
+    """Run recorded launches again; 0 where all went well, and something was recorded."""
+    launches = sorted(folder.glob("*.pickle"))
+    failed = 0
+    for launch in launches:
+        done = run(flavour, ["-m", "tests.device.recording", str(launch)], orders="forward,7")
+        failed += bool(done.returncode)
+        sys.stdout.write(f"{launch.stem}: {'clean' if not done.returncode else done.stdout + done.stderr}\n")
+    sys.stdout.write(f"{len(launches)} launches under the {flavour} sanitizer, {failed} with a finding\n")
+    return int(failed > 0 or not launches)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in OPTIONS:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1], sys.argv[2:] or DEFAULT))

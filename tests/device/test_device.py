@@ -1,0 +1,132 @@
+"""Correct kernels run correctly, under every order and every sanitizer; what they touch is counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.device import demo
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    from tests.device import installed
+
+    with installed():
+        return demo.module("demo.cu")
+
+
+@pytest.mark.parametrize("case", demo.DEMOS, ids=lambda case: case.__name__)
+def test_demo(case, kernels):
+    case(kernels.get_function(case.__name__))
+
+
+def test_demos_under_all_orders(kernels, monkeypatch):
+    from cpudevice import settings
+
+    monkeypatch.setattr(settings, "orders", (0, 1, 2, 3))
+    for case in demo.DEMOS:
+        case(kernels.get_function(case.__name__))
+
+
+@pytest.mark.parametrize("flavour", ["address", "thread"])
+def test_demos_have_no_finding_under_a_sanitizer(flavour, sanitizer):
+    done = sanitizer(flavour, ["-m", "tests.device.demo"], orders="forward,7")
+    assert done.returncode == 0, done.stderr
+    assert f"{len(demo.DEMOS)} demos" in done.stdout
+
+
+def test_loads_and_stores_are_counted(kernels):
+    import cupy
+    from cpudevice import counting
+
+    n = 1000
+    values, out = cupy.asarray(np.ones(n, np.float32)), cupy.empty(n, cupy.float32)
+    with counting() as launches:
+        kernels.get_function("scale")((8,), (128,), (np.float32(2), values, out, np.int32(n)))
+        cupy.cuda.Device().synchronize()
+    (launch,) = launches
+    assert launch.kernel == "scale"
+    assert (launch.loads, launch.load_bytes, launch.stores, launch.store_bytes) == (n, 4 * n, n, 4 * n)
+    assert launch.atomics == 0
+    # 125 sectors in and as many out; an array begins at a multiple of 16 bytes, not of 32, so a warp's 128 bytes lie in
+    # four sectors or five.
+    assert 250 <= launch.sectors_touched <= 252
+    assert launch.sectors_touched <= launch.sectors_requested <= 2 * (4 * 31 + 1) + 2 * 32
+
+
+def test_a_strided_read_asks_for_more_than_it_uses(kernels):
+    """16-byte vectors side by side fill sectors; tile by tile each sector is asked for by the rows of its warps once."""
+    import cupy
+    from cpudevice import counting
+
+    image = cupy.asarray(np.zeros((2, 64, 64), np.float32))
+    out = cupy.empty((2, 2, 2), cupy.float32)
+    with counting() as launches:
+        kernels.get_function("tile_max")((2, 2, 2), (32, 32), (image, out, np.int32(64), np.int32(64)))
+        cupy.cuda.Device().synchronize()
+    (launch,) = launches
+    assert launch.load_bytes == image.nbytes
+    assert launch.store_bytes == out.nbytes
+    assert image.nbytes // 32 <= launch.sectors_touched <= launch.sectors_requested <= 5 * image.nbytes // 128 + 16
+
+
+def test_atomics_are_counted_as_such(kernels):
+    import cupy
+    from cpudevice import counting
+
+    n = 300
+    bin, counts = cupy.asarray(np.arange(n, dtype=np.int32) % 7), cupy.zeros(7, cupy.uint64)
+    with counting() as launches:
+        kernels.get_function("histogram")((3,), (128,), (bin, counts, np.int32(7), np.int32(n)), shared_mem=28)
+        cupy.cuda.Device().synchronize()
+    (launch,) = launches
+    assert (launch.loads, launch.stores) == (n, 0)
+    assert (launch.atomics, launch.atomic_bytes) == (21, 8 * 21)
+
+
+def test_compiled_once(tmp_path, monkeypatch):
+    """A second process, or test, finds what the first compiled; another source or flavour is another file."""
+    from cpudevice import build, settings
+
+    monkeypatch.setattr(settings, "cache", tmp_path)
+    monkeypatch.setattr(build, "_runtime", build._runtime.__wrapped__)
+    source = 'extern "C" __global__ void nothing() {}'
+    first = build.library(source, "a.cu", (), "fast")
+    made = first.stat().st_mtime_ns
+    assert build.library(source, "a.cu", (), "fast") == first
+    assert first.stat().st_mtime_ns == made
+    assert build.library(source + " ", "a.cu", (), "fast") != first
+    assert build.library(source, "a.cu", ("-DX=1",), "fast") != first
+    assert not list(tmp_path.glob("unfinished-*"))
+
+
+def test_compile_errors_name_file_and_line():
+    import cupy
+
+    source = '#line 10 "broken.cu"\nextern "C" __global__ void broken(float* a)\n{\n    a[0] = missing;\n}\n'
+    with pytest.raises(cupy.cuda.compiler.CompileException, match=r"broken\.cu\(12\): error: .*missing"):
+        cupy.RawModule(code=source).compile()
+
+
+def test_unknown_options_are_refused():
+    import cupy
+
+    with pytest.raises(ValueError, match="use_fast_math"):
+        cupy.RawModule(code="", options=("--use_fast_math",))
+
+
+@pytest.mark.parametrize(
+    ("declared", "bound", "parameters"),
+    [
+        ('extern "C" __global__ void k(const float* a, int n) {}', "", ("const float* a", "int n")),
+        ('extern "C" __global__ void __launch_bounds__(2 * (X), 3)\nk(\n  double* a)', "2 * (X), 3", ("double* a",)),
+        ('/* __global__ void no(int) */ extern "C" __global__ void k() {} // __global__', "", ()),
+        ('extern "C" __launch_bounds__(32) __global__ void k(void)', "", ()),
+    ],
+)
+def test_declarations(declared, bound, parameters):
+    from cpudevice.build import declarations
+
+    (found,) = declarations(declared)
+    assert (found.name, found.bound, found.parameters, found.is_extern) == ("k", bound, parameters, True)
