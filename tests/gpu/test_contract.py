@@ -1,0 +1,212 @@
+"""Head comment, C signature, launcher, twin, protocol and test of each step, held against each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpuanom.backend import Backend
+from gpuanom.errors import SettingsError
+from gpuanom.records import Turn, Unfit
+from gpuanom.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+KERNELS, GPU, CPU, STEPS = (
+    ROOT / "kernels",
+    ROOT / "gpuanom" / "gpu",
+    ROOT / "gpuanom" / "cpu",
+    ROOT / "tests" / "steps",
+)
+FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
+
+# A second method of the protocol that shares the file of the first, and a file that is a part of the step `sources`.
+SHARES_A_FILE = {"gradient_orientation": "orientation"}
+PARTS = {"moments": "sources"}
+NOT_STEPS = {"group_size", "to_host"}
+
+WORDS = ("Formula", "Launch", "Bytes", "Precision", "Edges", "Twin", "Test")
+"""What a kernel's comments must say, beside every argument."""
+
+
+def loader():
+    """gpuanom.gpu.kernel, over whichever CuPy this process has: it is only asked for sources and signatures."""
+    if "cupy" not in sys.modules:
+        import device
+
+        device.install()
+    from gpuanom.gpu import kernel
+
+    return kernel
+
+
+def text(file):
+    return (KERNELS / f"{file}.cu").read_text()
+
+
+def comments(file):
+    """All comment lines of a source, joined."""
+    return "\n".join(re.findall(r"//(.*)", text(file)))
+
+
+def tree(folder, file):
+    return ast.parse((folder / f"{file}.py").read_text())
+
+
+def functions(folder, file):
+    """The module-level functions of a file, by name."""
+    return {node.name: node for node in tree(folder, file).body if isinstance(node, ast.FunctionDef)}
+
+
+def arguments(function):
+    return [a.arg for a in function.args.posonlyargs + function.args.args + function.args.kwonlyargs if a.arg != "self"]
+
+
+def launched(file):
+    """The (step, kernel) pairs that a launcher names."""
+    for node in ast.walk(tree(GPU, file)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Kernel":
+            yield tuple(argument.value for argument in node.args)
+
+
+def protocol():
+    """The methods of the protocol that are steps, by name, as they are written."""
+    module = ast.parse((ROOT / "gpuanom" / "backend.py").read_text())
+    backend = next(n for n in module.body if isinstance(n, ast.ClassDef) and n.name == "Backend")
+    return {n.name: n for n in backend.body if isinstance(n, ast.FunctionDef) and n.name not in NOT_STEPS}
+
+
+# One word names a step
+
+
+def test_every_step_has_its_files():
+    steps = set(protocol()) - set(SHARES_A_FILE) | set(PARTS)
+    assert steps == set(FILES)
+    assert set(FILES) == {path.stem for path in GPU.glob("*.py")} - {"__init__", "kernel"}
+    assert set(FILES) == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial"}
+    assert set(loader().steps()) == set(FILES)
+
+
+@pytest.mark.parametrize("name", sorted(protocol()))
+def test_protocol_twin_and_launcher_have_one_signature(name):
+    file = SHARES_A_FILE.get(name, name)
+    wanted = arguments(protocol()[name])
+    for folder in (CPU, GPU):
+        function = functions(folder, file)[name]
+        # A launcher may take more than the protocol, if it need not be given.
+        own = arguments(function)
+        assert own[: len(wanted)] == wanted
+        assert len(own) - len(wanted) <= len(function.args.defaults)
+        assert f"`gpuanom.backend.Backend.{name}`" in ast.get_docstring(function)
+    assert callable(getattr(Backend, name))
+
+
+# Comments
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_comments_say_all_there_is_to_know(file):
+    said = comments(file)
+    missing = [word for word in WORDS if not re.search(rf"\b{word}\b", said)]
+    assert not missing
+    assert "METHOD.md" in said
+    assert re.search(r"no FMA|No FMA", said)
+    for name in loader().signatures(file):
+        for argument in loader().signatures(file)[name]:
+            assert re.search(rf"\b{argument.name}\b", said), f"{name}: nothing is said of {argument.name}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_comments_name_files_that_are_there_and_are_named_by_them(file):
+    said = comments(file)
+    assert re.search(rf"\bTwin\s+gpuanom/cpu/{file}\.py\b", said)
+    test = re.search(r"\bTest:?\s+(tests/[\w/]+\.py)\b", said)
+    assert test, "no test is named"
+    assert (ROOT / test[1]).is_file(), test[1]
+    assert f"kernels/{file}.cu" in ast.get_docstring(tree(GPU, file))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_sizes_are_said_for_arrays(file):
+    """Each array's comment has a shape in brackets somewhere near its name."""
+    said = comments(file)
+    for signature in loader().signatures(file).values():
+        for argument in signature:
+            if argument.array:
+                near = re.search(
+                    rf"\b{argument.name}\b[^()]*\((n|\d|ny|bins)[^)]*\)|\b{argument.name}:? the same", said
+                )
+                assert near, f"no shape of {argument.name}"
+
+
+# C signatures and launchers
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_kernel_is_launched_by_its_launcher(file):
+    own = {(file, name) for name in loader().signatures(file)}
+    assert set(launched(file)) == own
+    # A kernel's name begins with its file's.
+    assert all(name == file or name.startswith(f"{file}_") for _, name in own)
+    assert text(file).count("__global__") == len(own), "a kernel whose signature the loader does not find"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_kernel_states_its_threads(file):
+    """Without __launch_bounds__ the compiler may take more registers than a block's threads can have."""
+    assert len(re.findall(r"__launch_bounds__\(", text(file))) == len(loader().signatures(file))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_constants_of_launcher_and_kernel_agree(file):
+    """Numbers that both sides know by one name, block sizes above all."""
+    shared = (KERNELS / "common.cuh").read_text()
+    source = {}
+    for declaration in re.findall(r"constexpr (?:int|long long) ([^;]+);", shared + text(file)):
+        source.update({name: int(value) for name, value in re.findall(r"(\w+) = (\d+)\b", declaration)})
+    for node in tree(GPU, file).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            name = node.targets[0].id
+            if name in source:
+                assert source[name] == node.value.value, name
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_includes_what_all_share(file):
+    assert re.search(r'^#include "common\.cuh"$', text(file), re.MULTILINE)
+
+
+# Constants that live in Python and in CUDA
+
+
+def test_bad_pixel_bits_are_the_records():
+    source = (KERNELS / "common.cuh").read_text()
+    for bit in Unfit:
+        assert re.search(rf"\bUNFIT_{bit.name} = {bit.value}\b", source)
+
+
+def test_turns_are_the_records():
+    for turn in (Turn.QUARTER, Turn.MIRRORED):
+        assert re.search(rf"\b{turn.name} = {turn.value}\b", text("histogram"))
+    assert Turn.MIRRORED_QUARTER == Turn.MIRRORED | Turn.QUARTER
+
+
+def test_the_settings_keep_within_what_kernels_can_count():
+    most = 1 << int(re.search(r"MOST = 1LL << (\d+);", text("histogram"))[1])
+    unit = int(re.search(r"UNIT = (\d+)\.0;", text("histogram"))[1])
+    assert unit * most <= 2**63
+    with pytest.raises(SettingsError):
+        Settings(gradient_points=most + 1)
+
+
+def test_the_largest_filter_fits_shared_memory():
+    largest = Settings(smooth_size=64, gradient_reach=32)
+    half = largest.patch_size // 2
+    loader()
+    from gpuanom.gpu import gradients
+
+    assert half == 64
+    assert gradients._shared(half, gradients.REST_WARPS) <= loader().MAX_SHARED

@@ -1,0 +1,181 @@
+"""Every kernel is compiled by the real NVRTC for every generation of cards, which needs no card.
+
+The compiler runs in a process of its own, so that the real CuPy and the stand-in of tests/device never meet. It is
+CuPy's own binding, with the options that CuPy adds by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+PYTHON = os.environ.get("GPUANOM_CUPY_PYTHON", sys.executable)
+REMEDY = "needs the real CuPy and NVRTC: pip install cupy-cuda12x nvidia-cuda-nvrtc-cu12"
+
+# V100; T4; A100; A40 and RTX 30; L40 and RTX 40; H100 and H200; B200; RTX 50.
+ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
+DROPPED_BY_CUDA_13 = {70}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a kernel may take: a change beyond it costs occupancy and should be seen, and chosen."""
+
+    threads: int
+    registers: int
+    shared: int = 0  # static, bytes
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that the registers of a multiprocessor hold, given out by 256 to each warp."""
+        per_warp = -(-32 * self.registers // 256) * 256
+        return 65536 // (per_warp * self.threads // 32)
+
+
+# The most that any architecture takes, rounded up to the 8 by which registers are given out.
+LIMITS = {
+    "background_fit": Limit(512, 128, 1952),  # a block a CCD: occupancy is not what it waits for
+    "divergence": Limit(256, 56),
+    "gradients_first": Limit(128, 64),  # 32 warps, each with 10 requests on their way
+    "gradients_rest": Limit(512, 120, 64),  # a block a CCD
+    "histogram_count": Limit(256, 48),
+    "histogram_finish": Limit(256, 48),
+    "moments_check": Limit(256, 128, 35232),
+    "orientation_gradients": Limit(256, 32),
+    "orientation_moments": Limit(256, 40),
+    "prepare_mask": Limit(256, 16),
+    "prepare_pixels": Limit(256, 24),
+    "smooth": Limit(256, 40),
+    "sources_list": Limit(1024, 48, 128),
+    "sources_tiles": Limit(256, 80, 16448),
+    "stamps_cut": Limit(256, 64),
+}
+
+COMPILER = """
+import json, sys
+try:
+    from cupy.cuda import nvrtc
+    version = nvrtc.getVersion()
+except Exception as error:
+    print(json.dumps({"missing": f"{type(error).__name__}: {error}"}))
+    sys.exit()
+job = json.load(sys.stdin)
+logs, sizes = {}, {}
+known = nvrtc.getSupportedArchs()
+for architecture in job["architectures"]:
+    if architecture not in known:
+        continue
+    program = nvrtc.createProgram(job["source"], job["name"], [], [])
+    try:
+        nvrtc.compileProgram(program, [*job["options"], f"--gpu-architecture=sm_{architecture}"])
+        sizes[architecture] = len(nvrtc.getCUBIN(program))
+        logs[architecture] = nvrtc.getProgramLog(program)
+    except nvrtc.NVRTCError as error:
+        logs[architecture] = f"error: {error}\\n{nvrtc.getProgramLog(program)}"
+print(json.dumps({"version": version, "logs": logs, "sizes": sizes}))
+"""
+
+
+def loader():
+    """gpuanom.gpu.kernel, over whichever CuPy this process has: it is only asked for sources."""
+    if "cupy" not in sys.modules:
+        import device
+
+        device.install()
+    from gpuanom.gpu import kernel
+
+    return kernel
+
+
+def compiled(step):
+    """The compiler's version, and its log of a step for each architecture that it knows."""
+    kernel = loader()
+    job = {
+        "source": kernel.source(step),
+        "name": f"{step}.cu",
+        "options": [*kernel.OPTIONS, "-ftz=true", "--ptxas-options=-v"],
+        "architectures": ARCHITECTURES,
+    }
+    # -I: neither PYTHONPATH nor the working directory may offer the stand-in.
+    done = subprocess.run(
+        [PYTHON, "-I", "-c", COMPILER], input=json.dumps(job), capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if "missing" in answer:
+        pytest.skip(f"{REMEDY} ({answer['missing']})")
+    return tuple(answer["version"]), {int(k): v for k, v in answer["logs"].items()}, answer["sizes"]
+
+
+USED = re.compile(r"Used (?P<registers>\d+) registers")
+SHARED = re.compile(r"(?P<bytes>\d+) bytes smem")
+SPILLS = re.compile(r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill")
+
+
+def usage(log):
+    """Of each kernel in a log: (registers, static shared bytes, spilled bytes)."""
+    found, name, spilled = {}, "", 0
+    for line in log.splitlines():
+        if entry := re.search(r"Compiling entry function '(\w+)'", line):
+            name, spilled = entry[1], 0
+        elif spills := SPILLS.search(line):
+            spilled += int(spills["stores"]) + int(spills["loads"])
+        if used := USED.search(line):
+            shared = SHARED.search(line)
+            found[name] = (int(used["registers"]), int(shared["bytes"]) if shared else 0, spilled)
+    return found
+
+
+def pytest_generate_tests(metafunc):
+    if "step" in metafunc.fixturenames:
+        metafunc.parametrize("step", loader().steps())
+
+
+def test_compiles_for_every_architecture_within_its_limits(step):
+    version, logs, sizes = compiled(step)
+    missing = set(ARCHITECTURES) - set(logs)
+    assert not missing or (version >= (13, 0) and missing == DROPPED_BY_CUDA_13)
+    for architecture, log in logs.items():
+        assert "error" not in log, f"sm_{architecture}: {log}"
+        assert sizes[str(architecture)] > 0
+        warnings = [line for line in log.splitlines() if "warning" in line and "Architectures prior to" not in line]
+        assert not warnings, f"sm_{architecture}: {warnings}"
+    names = set(loader().signatures(step))
+    over = []
+    for architecture, log in logs.items():
+        found = usage(log)
+        assert set(found) == names
+        for name, (registers, shared, spilled) in found.items():
+            limit = LIMITS[name]
+            if spilled or registers > limit.registers or shared > limit.shared:
+                over.append(f"{name}, sm_{architecture}: {registers} registers, {shared} shared, {spilled} spilled")
+    assert not over, "\n".join(over)
+
+
+def test_every_kernel_has_limits_that_a_block_fits():
+    names = {name for step in loader().steps() for name in loader().signatures(step)}
+    assert names == set(LIMITS)
+    for name, limit in LIMITS.items():
+        assert limit.blocks >= 1, name
+        # Compute kernels keep at least a quarter of a multiprocessor's 64 warps; those of a block a CCD need not.
+        if name not in ("background_fit", "gradients_rest"):
+            assert limit.blocks * limit.threads >= 512, name
+
+
+def test_the_log_of_a_kernel_that_spills_is_read():
+    log = """ptxas info    : Compiling entry function 'greedy' for 'sm_80'
+ptxas info    : Function properties for greedy
+ptxas         .     40 bytes stack frame, 94 bytes spill stores, 156 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 40 bytes cumulative stack size, 464 bytes smem, 8 bytes cmem[2]
+ptxas info    : Compiling entry function 'modest' for 'sm_80'
+ptxas info    : Function properties for modest
+ptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 25 registers, used 0 barriers, 384 bytes cmem[0]
+"""
+    assert usage(log) == {"greedy": (40, 464, 250), "modest": (25, 0, 0)}
