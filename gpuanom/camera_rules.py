@@ -150,7 +150,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         quarter_ccds=("100", "101", "102", "103"),
     ),
     CameraRule(
-        # Not turned: its ten CCDs lie all the same way, but for half turns.
+        # Not turned: no CCD of it is known to lie a quarter turn from the others.
         name="Suprime-Cam",
         match=(("INSTRUME", "SuprimeCam"),),
         exposure=("EXP-ID",),

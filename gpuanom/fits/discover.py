@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from astropy.io import fits
 from gpuanom.camera_rules import BUILTIN_RULES
 from gpuanom.cameras import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
-from gpuanom.fits.headers import SUFFIXES, Cards, Description, describe, stem
-from gpuanom.fits.inputs import expand, natural
-from gpuanom.fits.scan import read_headers
+from gpuanom.fits.headers import SUFFIXES, Cards, Description, clean, describe, stem
+from gpuanom.fits.inputs import expand
+from gpuanom.fits.scan import OwnTableError, read_headers
+from gpuanom.naming import natural_key
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
 
@@ -42,10 +45,22 @@ class FileFailure:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A readable file that is left out by rule, and why."""
+    """A readable file that is left out by rule, and why.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    reason : str
+        One line.
+    kind : str
+        The reason without what differs from file to file, for counting: ``a weight or mask file``, ``not a sky
+        exposure (bias)``, ``a stack (...)``, ``an older version``, ``a table that gpuanom wrote``.
+    """
 
     path: Path
     reason: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -108,20 +123,27 @@ def discover(inputs: Sequence[str | Path], settings: Settings) -> Discovery:
     for path in _unique(inputs, failures):
         try:
             primary, extension = read_headers(path)
+        except OwnTableError as error:
+            skipped.append(Skipped(path, error.reason, error.reason))
+            continue
         except InputError as error:
             failures.append(_failure(error))
             continue
         about = describe(primary, extension, rules(settings), path)
         if about.no_exposure:
-            skipped.append(Skipped(path, about.no_exposure))
+            skipped.append(Skipped(path, about.no_exposure, about.kind))
         else:
             files.append(_File(path, about, _datasums(primary, extension)))
-    exposures = _exposures(files, settings, skipped)
+    exposures = _exposures(_told_apart(files), settings, skipped)
     return Discovery(
-        exposures=tuple(sorted(exposures, key=lambda e: (e.camera, natural(Path(e.exposure))))),
-        failures=tuple(sorted(failures, key=lambda f: natural(f.path))),
-        skipped=tuple(sorted(skipped, key=lambda s: natural(s.path))),
+        exposures=tuple(sorted(exposures, key=lambda e: (e.camera, natural_key(e.exposure)))),
+        failures=tuple(sorted(failures, key=_by_path)),
+        skipped=tuple(sorted(skipped, key=_by_path)),
     )
+
+
+def _by_path(item: FileFailure | Skipped | _File) -> Any:
+    return natural_key(str(item.path))
 
 
 def _unique(inputs: Sequence[str | Path], failures: list[FileFailure]) -> list[Path]:
@@ -135,7 +157,7 @@ def _unique(inputs: Sequence[str | Path], failures: list[FileFailure]) -> list[P
         else:
             found.append(item)
     unique: dict[Path, Path] = {}
-    for path in sorted(set(found), key=natural):
+    for path in sorted(set(found), key=lambda p: natural_key(str(p))):
         try:
             unique.setdefault(path.resolve(), path)
         except (OSError, RuntimeError):  # a link that leads to itself: reading it says so
@@ -153,6 +175,48 @@ def _datasums(*headers: fits.Header | None) -> str:
     return " ".join(str(Cards(header).get("DATASUM")) for header in headers)
 
 
+def _told_apart(files: Sequence[_File]) -> list[_File]:
+    """Give exposures that only their files name ids of their own where bands or folders differ.
+
+    ``g/img1.fits`` and ``r/img1.fits`` become ``g-img1`` and ``r-img1``. Files of one folder, name and band (packed
+    in two ways) stay one exposure.
+    """
+    groups: dict[tuple[str, str], dict[tuple[str, str], list[_File]]] = {}
+    taken: set[tuple[str, str]] = set()
+    for file in sorted(files, key=_by_path):
+        key = file.about.camera, file.about.exposure
+        if file.about.named:
+            taken.add(key)
+        else:
+            place = os.path.abspath(file.path.parent), file.about.band  # noqa: PTH100 (links are not followed)
+            groups.setdefault(key, {}).setdefault(place, []).append(file)
+    taken |= {key for key, places in groups.items() if len(places) == 1}
+    apart = [file for file in files if file.about.named]
+    for (camera, name), places in groups.items():
+        others = {other for of, other in taken if of == camera}
+        new = _ids(name, list(places), others) if len(places) > 1 else [name]
+        taken |= {(camera, each) for each in new}
+        for each, group in zip(new, places.values(), strict=True):
+            apart += [replace(file, about=replace(file.about, exposure=each)) for file in group]
+    return apart
+
+
+def _ids(name: str, places: Sequence[tuple[str, str]], taken: set[str]) -> list[str]:
+    """Return an id for each place (folder, band): the name behind as many folders, or the band, as it takes."""
+    folders = [Path(folder).parts[1:] for folder, _ in places]
+    deepest = max(len(parts) for parts in folders)
+    attempts = [(1, False), (0, True), (1, True), *itertools.product(range(2, deepest + 1), (False, True))]
+    for depth, with_band in attempts:
+        ids = []
+        for parts, (_, band) in zip(folders, places, strict=True):
+            words = [*parts[max(0, len(parts) - depth) :], name, band if with_band else ""]
+            ids.append(clean("-".join(word for word in words if word)))
+        if len(set(ids)) == len(ids) and not taken & set(ids):
+            return ids
+    numbered = (f"{name}-{n}" for n in itertools.count(1))
+    return list(itertools.islice((each for each in numbered if each not in taken), len(places)))
+
+
 def _exposures(files: Iterable[_File], settings: Settings, skipped: list[Skipped]) -> list[Exposure]:
     groups: dict[tuple[str, str], dict[Any, list[_File]]] = {}
     for file in files:
@@ -166,7 +230,7 @@ def _exposures(files: Iterable[_File], settings: Settings, skipped: list[Skipped
             for version in sorted(versions):
                 if version != newest:
                     reason = f"an older version ({version[1] or 'none named'}) than {newest[1]} of exposure {name}"
-                    skipped += [Skipped(file.path, reason) for file in versions[version]]
+                    skipped += [Skipped(file.path, reason, "an older version") for file in versions[version]]
                     remarks.append(f"version {newest[1]} taken, {version[1] or 'one without a name'} left out")
             versions = {newest: versions[newest]}
         for version in sorted(versions):
@@ -176,7 +240,7 @@ def _exposures(files: Iterable[_File], settings: Settings, skipped: list[Skipped
 
 
 def _exposure(name: str, files: list[_File], remarks: Sequence[str], settings: Settings) -> Exposure:
-    files = sorted(files, key=lambda f: natural(f.path))
+    files = sorted(files, key=_by_path)
     about = files[0].about
     notes = list(remarks)
     masks: list[Path | None] = []
@@ -216,7 +280,8 @@ def mask_sibling(path: Path, rule: CameraRule) -> Path | None:
         return None
     base = token.sub(lambda _: mask, name)
     own = path.name[len(name) :]
-    return next((p for p in (path.with_name(base + ending) for ending in (own, *SUFFIXES)) if p.is_file()), None)
+    candidates = (path.with_name(base + ending) for ending in (own, *SUFFIXES))
+    return next((p for p in candidates if os.path.isfile(p)), None)  # noqa: PTH113 (Path.is_file raises for long names)
 
 
 def _fingerprint(files: Sequence[_File], masks: Sequence[Path | None]) -> str:

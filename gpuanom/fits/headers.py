@@ -119,6 +119,10 @@ class Description:
         The same as a text; empty where the rule knows no versions.
     no_exposure : str
         Why the file is no sky exposure; empty when it is one.
+    kind : str
+        The same in short, without what differs from file to file.
+    named : bool
+        Whether the headers name the exposure; else `exposure` is the file's stem.
     """
 
     rule: CameraRule
@@ -130,6 +134,8 @@ class Description:
     version: Version
     version_label: str
     no_exposure: str
+    kind: str
+    named: bool
 
 
 def find_rule(cards: Cards, rules: Sequence[CameraRule]) -> CameraRule:
@@ -155,16 +161,21 @@ def describe(
     rule = find_rule(cards, rules)
     camera = clean(rule.camera or cards.get("INSTRUME") or "") or "unknown"
     version, label = _version(rule, cards, path)
+    no_exposure, kind = _no_exposure(rule, cards, path)
+    # Some cameras' id is the name under which the file was first written.
+    own_id = clean(stem(Path(clean(cards.first(rule.exposure)))))
     return Description(
         rule=rule,
         camera=f"{camera}-{rule.level}" if rule.level else camera,
-        exposure=_exposure_id(rule, cards, path),
+        exposure=own_id or clean(stem(path)) or "unnamed",
         band=clean(cards.first(rule.band)),
         date_obs=_date(rule, cards),
         exptime=number(cards.first(rule.exptime)),
         version=version,
         version_label=label,
-        no_exposure=_no_exposure(rule, cards, path),
+        no_exposure=no_exposure,
+        kind=kind,
+        named=bool(own_id),
     )
 
 
@@ -178,19 +189,16 @@ def _matches(value: Any, patterns: Sequence[str]) -> bool:
     return bool(text) and any(fnmatch.fnmatchcase(text, pattern.lower()) for pattern in patterns)
 
 
-def _no_exposure(rule: CameraRule, cards: Cards, path: Path) -> str:
+def _no_exposure(rule: CameraRule, cards: Cards, path: Path) -> tuple[str, str]:
+    """Why a file is no sky exposure, in full and in short; empty when it is one."""
     if weight_or_mask(path) or _matches(cards.get("PRODTYPE"), _WEIGHT_PRODUCTS):
-        return "a weight or mask file"
+        return "a weight or mask file", "a weight or mask file"
     for what, exclusions in (("not a sky exposure", rule.not_sky), ("a stack", rule.stacks)):
         for keyword, patterns in exclusions:
             if _matches(cards.get(keyword), patterns):
-                return f"{what}: {keyword} is '{clean(cards.get(keyword))}'"
-    return ""
-
-
-def _exposure_id(rule: CameraRule, cards: Cards, path: Path) -> str:
-    # Some cameras' id is the name under which the file was first written.
-    return clean(stem(Path(clean(cards.first(rule.exposure))))) or clean(stem(path)) or "unnamed"
+                value = clean(cards.get(keyword))
+                return f"{what}: {keyword} is '{value}'", f"{what} ({value.lower()})"
+    return "", ""
 
 
 def _date(rule: CameraRule, cards: Cards) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
-import re
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from gpuanom.errors import InputError
 from gpuanom.fits.headers import SUFFIXES
 
 _DEEPEST_LIST = 8
+_NO_FITS = f"FITS files end in {', '.join(SUFFIXES)}"
+_PERMISSIONS = "change its permissions"
 
 
 def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
@@ -34,21 +37,65 @@ def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
 
 def _expand(item: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
     path = folder / item
+    mode = _mode(path)
     # A file that is really there is taken as it is, even if its name looks like a glob or a list.
-    if path.is_dir():
-        yield from _below(path)
+    if isinstance(mode, int):
+        yield from _below(path) if stat.S_ISDIR(mode) else [path]
     elif os.path.lexists(path):
-        yield path
+        yield path  # a link that leads nowhere: reading it says so
     elif item.startswith("@"):
         yield from _listed(folder / item[1:], depth)
     elif glob.has_magic(item):
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute patterns)
-        files = [f for f in found if not f.is_dir()]
-        if not files:
-            yield InputError("no file matches", file=path, remedy="check the pattern")
-        yield from files
-    else:
+        yield from _matching(path)
+    elif isinstance(mode, FileNotFoundError | NotADirectoryError):
         yield InputError("does not exist", file=path, remedy="check the path")
+    else:
+        yield _unreachable(path, mode)
+
+
+def _mode(path: Path) -> int | Exception:
+    """Return what kind of file a path leads to (`stat.st_mode`), or why that cannot be told."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        return error
+
+
+def _unreachable(path: Path, error: Exception) -> InputError:
+    remedy = _PERMISSIONS if isinstance(error, PermissionError) else "check the path"
+    return InputError(f"cannot be looked up: {getattr(error, 'strerror', error)}", file=path, remedy=remedy)
+
+
+def _matching(pattern: Path) -> Iterator[Path | InputError]:
+    """Yield the files that match, and those below the folders that match."""
+    found = False
+    troubles: list[InputError] = []
+    for name in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207 (absolute patterns)
+        path = Path(name)
+        mode = _mode(path)
+        if not isinstance(mode, int) or not stat.S_ISDIR(mode):
+            found = True
+            yield path
+            continue
+        for item in _below(path):
+            if isinstance(item, InputError):
+                troubles.append(item)
+            else:
+                found = True
+                yield item
+    # Some of the folders may well hold none; that a folder cannot be read is always said.
+    yield from (t for t in troubles if not found or t.remedy != _NO_FITS)
+    if not found and not troubles:
+        plain = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+        try:
+            with os.scandir(plain):
+                pass
+        except PermissionError as error:
+            yield InputError(f"folder cannot be read: {error.strerror}", file=plain, remedy=_PERMISSIONS)
+        except OSError:
+            yield InputError("no file matches", file=pattern, remedy="check the pattern")
+        else:
+            yield InputError("no file matches", file=pattern, remedy="check the pattern")
 
 
 def _below(folder: Path) -> Iterator[Path | InputError]:
@@ -61,33 +108,32 @@ def _below(folder: Path) -> Iterator[Path | InputError]:
                 found = True
                 yield Path(root) / name
     for trouble in troubles:
-        yield InputError(f"folder cannot be read: {trouble.strerror}", file=trouble.filename)
+        reason = f"folder cannot be read: {trouble.strerror}"
+        yield InputError(reason, file=trouble.filename, remedy=_PERMISSIONS)
     if not found and not troubles:
-        yield InputError("no FITS file in this folder", file=folder, remedy=f"FITS files end in {', '.join(SUFFIXES)}")
+        yield InputError("no FITS file in this folder", file=folder, remedy=_NO_FITS)
 
 
 def _listed(path: Path, depth: int) -> Iterator[Path | InputError]:
     if depth >= _DEEPEST_LIST:
         yield InputError("lists within lists too deep", file=path, remedy="a list must not name itself")
         return
+    mode = _mode(path)
+    if isinstance(mode, int) and not stat.S_ISREG(mode):
+        yield InputError("list is no regular file", file=path, remedy="check the path after @")
+        return
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        yield InputError(f"list cannot be read: {error.strerror}", file=path, remedy="check the path after @")
+        text = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = f"list cannot be read: {getattr(error, 'strerror', error)}"
+        yield InputError(reason, file=path, remedy="check the path after @")
         return
-    except UnicodeDecodeError:
-        yield InputError("list is not text", file=path, remedy="one path a line, UTF-8")
+    if b"\0" in text:
+        yield InputError("list is not text", file=path, remedy="one path a line")
         return
-    items = [line.strip() for line in lines]
+    items = [os.fsdecode(line).strip() for line in text.splitlines()]  # names of files need not be UTF-8
     items = [line for line in items if line and not line.startswith("#")]
     if not items:
         yield InputError("list names no file", file=path, remedy="one path a line")
     for item in items:
         yield from _expand(item, path.parent, depth + 1)
-
-
-def natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key of a path: numbers by value ('ccd2' before 'ccd10'), then by the plain text so that no two are equal."""
-    text = str(path)
-    parts = re.split(r"([0-9]+)", text.lower())
-    return [(1, int(part), "") if part.isdecimal() and part.isascii() else (0, 0, part) for part in parts], text

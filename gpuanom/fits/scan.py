@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,10 @@ BLOCK = 2880
 
 _MOST_BLOCKS = 2000  # 72,000 cards: no real header comes near, and a file that never ends is not read to its end.
 _MOST_HDUS = 1000
+
+
+class OwnTableError(InputError):
+    """A FITS table that gpuanom wrote, which is no input."""
 
 
 def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
@@ -37,9 +42,11 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
     ------
     InputError
         Status ``unreadable`` (permissions, empty, not FITS), ``corrupt`` (a header is cut off or makes no sense) or
-        ``no_image``.
+        ``no_image``, as an `OwnTableError` where gpuanom wrote the file.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+            raise InputError("no regular file", file=path, remedy="leave it out of the input")
         with path.open("rb") as plain:
             zipped = plain.read(2) == b"\x1f\x8b"
             plain.seek(0)
@@ -51,8 +58,12 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
         raise InputError("no permission to read it", file=path, remedy="change its permissions") from None
     except (EOFError, gzip.BadGzipFile) as error:
         raise InputError(f"broken gzip file: {error}", file=path, remedy="fetch it again", status="corrupt") from None
+    except InputError:
+        raise
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path, remedy="check the path") from None
+    except ValueError as error:  # a null character in its name
+        raise InputError(f"cannot be read: {error}", file=path, remedy="check the path") from None
 
 
 def _two_headers(stream: BinaryIO, path: Path) -> tuple[fits.Header, fits.Header | None]:
@@ -62,15 +73,23 @@ def _two_headers(stream: BinaryIO, path: Path) -> tuple[fits.Header, fits.Header
     if _is_image(primary, path, 0):
         return primary, None
     header = primary
+    own = _is_own(primary)
     for number in range(1, _MOST_HDUS):
         stream.seek(_padded(data_bytes(header, path, number - 1)), 1)
         following = _next_header(stream, path, number)
         if following is None:
             break
         header = following
+        own = own or _is_own(header)
         if _is_image(header, path, number):
             return primary, header
+    if own:
+        raise OwnTableError("a table that gpuanom wrote", file=path, status="no_image")
     raise InputError("no image HDU", file=path, remedy="only FITS images can be scored", status="no_image")
+
+
+def _is_own(header: fits.Header) -> bool:
+    return str(card(header, "CREATOR")).startswith("gpuanom")
 
 
 def _next_header(stream: BinaryIO, path: Path, number: int) -> fits.Header | None:

@@ -1,6 +1,9 @@
+import dataclasses
 import gzip
+import multiprocessing
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ from astropy.io import fits
 
 from gpuanom.cameras import CameraRule
 from gpuanom.errors import SettingsError
-from gpuanom.fits import discover
+from gpuanom.fits import discover, read_ccds
 from gpuanom.fits.discover import rule_of
 from gpuanom.settings import Settings
 
@@ -52,7 +55,7 @@ def test_order_does_not_depend_on_the_inputs(write, settings):
     paths = [write(f"ccd{n}.fits", data=SMALL, EXPNUM=7, EXTNAME=f"c{n}") for n in (10, 9, 2, 1)]
     paths += [write(f"other{n}.fits", data=SMALL, EXPNUM=n) for n in (100, 20)]
     forward, backward = discover(paths, settings), discover(paths[::-1], settings)
-    assert forward == backward
+    np.testing.assert_equal(dataclasses.asdict(forward), dataclasses.asdict(backward))  # NaN equals NaN
     assert names(forward)[0] == ("7", ["ccd1.fits", "ccd2.fits", "ccd9.fits", "ccd10.fits"])
     assert [e.exposure for e in forward.exposures] == ["7", "20", "100"]
 
@@ -170,6 +173,7 @@ def test_weights_and_masks_are_left_out_and_said(instcal, write, settings):
         "dq.fits",
     }
     assert all("weight or mask" in s.reason for s in found.skipped)
+    assert {s.kind for s in found.skipped} == {"a weight or mask file"}
 
 
 def test_calibrations_and_stacks_are_left_out_and_said(write, tmp_path, settings):
@@ -178,9 +182,9 @@ def test_calibrations_and_stacks_are_left_out_and_said(write, tmp_path, settings
     write("sky.fits", data=SMALL, OBSTYPE="object")
     found = discover([tmp_path], settings)
     assert [e.exposure for e in found.exposures] == ["sky"]
-    assert [(s.path.name, s.reason) for s in found.skipped] == [
-        ("bias.fits", "not a sky exposure: OBSTYPE is 'zero'"),
-        ("stack.fits", "a stack: PROCTYPE is 'Stacked'"),
+    assert [(s.path.name, s.reason, s.kind) for s in found.skipped] == [
+        ("bias.fits", "not a sky exposure: OBSTYPE is 'zero'", "not a sky exposure (zero)"),
+        ("stack.fits", "a stack: PROCTYPE is 'Stacked'", "a stack (stacked)"),
     ]
 
 
@@ -221,7 +225,7 @@ def test_the_newest_version_is_taken_and_the_others_said(three_versions, setting
     (exposure,) = found.exposures
     assert (exposure.exposure, [f.name for f in exposure.files]) == ("845291", ["c4d_1_ooi_g_ls9.fits"])
     assert len(exposure.remarks) == 2
-    older = {s.path.name for s in found.skipped if "older version" in s.reason}
+    older = {s.path.name for s in found.skipped if s.kind == "an older version"}
     assert older == {"c4d_1_ooi_g_v1.fits", "c4d_1_ooi_g_v2.fits"}
 
 
@@ -318,3 +322,172 @@ def test_header_values_of_odd_types(write, settings):
     (exposure,) = discover([path], settings).exposures
     assert (exposure.exposure, exposure.band, exposure.camera) == ("True", "3", "2.5")
     assert np.isnan(exposure.exptime)
+
+
+def test_a_folder_that_cannot_be_looked_into(write, tmp_path, settings):
+    """As an ordinary user, for whom permissions count: one line for each, and the good file is found."""
+    good = write("good.fits", data=SMALL)
+    for name in ("no", "no/sub", "list"):
+        (tmp_path / name).mkdir()
+    write("no/sub/a.fits", data=SMALL)
+    write("list/a.fits", data=SMALL)
+    inputs = [good, tmp_path / "no" / "sub", tmp_path / "no" / "sub" / "a.fits", tmp_path / "no" / "*.fits"]
+    inputs += [tmp_path / "no", tmp_path / "*o", tmp_path / "list", f"@{tmp_path}/no/list.txt"]
+
+    def child(pipe):
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            found = discover(inputs, settings)
+            pipe.send(([e.exposure for e in found.exposures], {f.path: f.reason for f in found.failures}))
+        except BaseException as error:
+            pipe.send(repr(error))
+
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.owner() != "root" or folder != Path("/"):
+            try:
+                folder.chmod(folder.stat().st_mode | 0o055)
+            except PermissionError:
+                break
+    (tmp_path / "no").chmod(0)
+    (tmp_path / "list").chmod(0o444)
+    try:
+        ours, theirs = multiprocessing.get_context("fork").Pipe()
+        process = multiprocessing.get_context("fork").Process(target=child, args=(theirs,))
+        process.start()
+        assert ours.poll(60)
+        got = ours.recv()
+        process.join()
+    finally:
+        (tmp_path / "no").chmod(0o755)
+        (tmp_path / "list").chmod(0o755)
+    assert not isinstance(got, str), got
+    exposures, reasons = got
+    assert exposures == ["good"]
+    assert reasons == {
+        tmp_path / "no" / "sub": "cannot be looked up: Permission denied (change its permissions)",
+        tmp_path / "no" / "sub" / "a.fits": "cannot be looked up: Permission denied (change its permissions)",
+        tmp_path / "no": "folder cannot be read: Permission denied (change its permissions)",
+        tmp_path / "list" / "a.fits": "no permission to read it (change its permissions)",
+        tmp_path / "no" / "list.txt": "list cannot be read: Permission denied (check the path after @)",
+    }
+
+
+def test_names_that_no_file_can_have(tmp_path, settings):
+    long, null = tmp_path / ("x" * 300 + ".fits"), tmp_path / "a\0b.fits"
+    found = failures(discover([long, null, f"@{long}", f"{long}*"], settings))
+    assert "File name too long" in found[long.name][1]
+    assert len(found) == 3
+    assert all(status == "unreadable" for status, _ in found.values())
+
+
+def test_a_mask_name_that_is_too_long(write, settings):
+    name = "x" * 237 + "_ooi_g_v1.fits"
+    path = write(name, data=SMALL, INSTRUME="DECam", PROCTYPE="InstCal", EXPNUM=1)
+    (exposure,) = discover([path], settings).exposures
+    assert exposure.masks == (None,)
+
+
+def test_what_is_no_regular_file_does_not_hang(write, tmp_path, settings):
+    os.mkfifo(tmp_path / "pipe.fits")
+    os.mkfifo(tmp_path / "list.txt")
+    (tmp_path / "null.fits").symlink_to("/dev/zero")
+    (tmp_path / "loop.fits").symlink_to("loop.fits")
+    write("folder.fits/a.fits", data=SMALL)
+    (tmp_path / "empty.fits").mkdir()
+    with socket.socket(socket.AF_UNIX) as plug:
+        plug.bind(os.path.relpath(tmp_path / "plug.fits"))
+        found = discover([tmp_path, f"@{tmp_path}/list.txt"], settings)
+    assert names(found) == [("a", ["a.fits"])]
+    assert set(failures(found)) == {"pipe.fits", "null.fits", "loop.fits", "plug.fits", "list.txt"}
+    assert all("(" in reason for _, reason in failures(found).values())
+
+
+def test_names_that_are_not_utf8(tmp_path, settings):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/img\xff1.fits"))
+    fits.PrimaryHDU(SMALL).writeto(path)
+    broken = Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xfe.fits"))
+    broken.write_text("no FITS")
+    packed = path.with_name(path.name.replace("img", "zip") + ".gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    (tmp_path / "list.txt").write_bytes(b"img\xff1.fits\nzip\xff1.fits.gz\nbad\xfe.fits\n")
+    for inputs in ([tmp_path], [path, packed, broken], [f"@{tmp_path}/list.txt"], [f"{tmp_path}/*.fits*"]):
+        found = discover(inputs, settings)
+        assert [e.files for e in found.exposures] == [(path,), (packed,)]
+        assert all(e.exposure.isprintable() for e in found.exposures)
+        assert [(f.path, f.reason.isprintable()) for f in found.failures] == [(broken, True)]
+        for exposure in found.exposures:
+            (ccd,) = read_ccds(exposure, settings)
+            np.testing.assert_array_equal(ccd.image, SMALL)
+    os.truncate(path, 2900)
+    (exposure,) = discover([path], settings).exposures
+    (failure,) = read_ccds(exposure, settings)
+    assert failure.status == "corrupt"
+    assert failure.reason.isprintable()
+
+
+def test_our_own_tables_are_left_out_and_said(write, tmp_path, settings):
+    write("sky.fits", data=SMALL, CREATOR="gpuanom 1.0")  # an image is an image, whoever made it
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1])])
+    table.header["CREATOR"] = "gpuanom 1.0"
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "exposures.fits")
+    plain = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1])])
+    head = fits.PrimaryHDU(header=fits.Header({"CREATOR": "gpuanom 1.0"}))
+    fits.HDUList([head, plain]).writeto(tmp_path / "ccds.fits")
+    found = discover([tmp_path], settings)
+    assert [e.exposure for e in found.exposures] == ["sky"]
+    assert found.failures == ()
+    assert {(s.path.name, s.kind) for s in found.skipped} == {
+        (name, "a table that gpuanom wrote") for name in ("exposures.fits", "ccds.fits")
+    }
+
+
+@pytest.mark.parametrize("band", [True, False])
+def test_one_name_in_two_folders_is_two_exposures(write, tmp_path, settings, band):
+    for folder in "gr":
+        write(f"{folder}/img1.fits", data=SMALL, **({"FILTER": folder} if band else {}))
+    write("g/img2.fits", data=SMALL)
+    for inputs in ([tmp_path], [tmp_path / "r", tmp_path / "g"]):
+        found = discover(inputs, settings)
+        assert [(e.exposure, e.files[0].parent.name) for e in found.exposures] == [
+            ("g-img1", "g"),
+            ("img2", "g"),
+            ("r-img1", "r"),
+        ]
+
+
+def test_one_name_in_folders_of_one_name(write, tmp_path, settings):
+    for folder in ("a/g", "b/g"):
+        write(f"{folder}/img1.fits", data=SMALL)
+    write("g-img1.fits", data=SMALL)
+    assert [e.exposure for e in discover([tmp_path], settings).exposures] == ["a-g-img1", "b-g-img1", "g-img1"]
+
+
+def test_one_name_packed_in_two_ways(write, settings):
+    """In one band it is one exposure, and its second file a duplicate; in two bands it is two."""
+    path = write("img1.fits", data=SMALL, FILTER="g")
+    packed = path.with_name("img1.fits.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert names(discover([path.parent], settings)) == [("img1", ["img1.fits", "img1.fits.gz"])]
+    with fits.open(path) as hdus:
+        hdus[0].header["FILTER"] = "r"
+        packed.write_bytes(b"")
+        hdus.writeto(packed, overwrite=True)
+    assert names(discover([path.parent], settings)) == [("img1-g", ["img1.fits"]), ("img1-r", ["img1.fits.gz"])]
+
+
+def test_an_id_of_the_header_groups_across_folders(write, tmp_path, settings):
+    for folder in "gr":
+        write(f"{folder}/img1.fits", data=SMALL, EXPNUM=5)
+    assert [(e.exposure, len(e.files)) for e in discover([tmp_path], settings).exposures] == [("5", 2)]
+
+
+def test_a_glob_of_folders(write, tmp_path, settings):
+    write("in1/a.fits", data=SMALL)
+    write("in2/sub/b.fits", data=SMALL)
+    write("in.fits", data=SMALL)
+    (tmp_path / "in3").mkdir()
+    found = discover([f"{tmp_path}/in*"], settings)
+    assert [e.exposure for e in found.exposures] == ["a", "b", "in"]
+    assert found.failures == ()
+    assert "no FITS file" in failures(discover([f"{tmp_path}/in3*"], settings))["in3"][1]

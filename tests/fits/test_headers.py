@@ -71,9 +71,13 @@ def test_a_real_bias_is_no_exposure(real_header):
     ("card", "value"),
     [("OBSTYPE", "dark"), ("IMAGETYP", "Dome Flat"), ("DATA-TYP", "BIAS"), ("OBSTYPE", "focus"),
      ("PROCTYPE", "Stacked"), ("PROCTYPE", "Resampled"), ("PRODTYPE", "dqmask"), ("PRODTYPE", "wtmap"),
-     ("EXPTYPE", "FLAT")],
+     ("EXPTYPE", "FLAT"), ("OBSTYPE", "ARC"), ("OBSTYPE", "arcs"), ("IMAGETYP", "Test frame"), ("OBSTYPE", "sky test"),
+     ("OBSTYPE", "arc_2"), ("DATA-TYP", "DOMEFLAT"), ("DATA-TYP", "FOCUSING"), ("IMAGETYP", "Bias Frame"),
+     ("OBSTYPE", "SKYFLAT"), ("IMAGETYP", "masterbias"), ("IMAGETYP", "Flat Field"), ("DATA-TYP", "COMPARISON"),
+     ("OBSTYPE", "AUTOFOCUS"), ("OBSTYPE", "pointing"), ("PROCTYPE", "MasterCal-Stack"), ("IMAGETYP", "darks")],
 )  # fmt: skip
 def test_what_is_no_exposure(card, value):
+    assert about(fits.Header({card: value})).kind.startswith(("a weight", "not a sky exposure (", "a stack ("))
     assert (
         clean(value) in about(fits.Header({card: value})).no_exposure
         or "weight" in about(fits.Header({card: value})).no_exposure
@@ -81,8 +85,11 @@ def test_what_is_no_exposure(card, value):
 
 
 @pytest.mark.parametrize(
-    ("card", "value"), [("OBSTYPE", "object"), ("IMAGETYP", "LIGHT"), ("OBSTYPE", "EXPOSE"), ("PRODTYPE", "image")]
-)
+    ("card", "value"),
+    [("OBSTYPE", "object"), ("IMAGETYP", "LIGHT"), ("OBSTYPE", "EXPOSE"), ("PRODTYPE", "image"),
+     ("OBSTYPE", "research"), ("OBSTYPE", "latest"), ("IMAGETYP", "search field"), ("OBSTYPE", "contest 2"),
+     ("PROCTYPE", "unstacked"), ("OBSTYPE", "appointing")],
+)  # fmt: skip
 def test_what_is_an_exposure(card, value):
     assert about(fits.Header({card: value})).no_exposure == ""
 
