@@ -70,4 +70,4 @@ def reset() -> None:
 
 
 def _is_ours(module: ModuleType | None) -> bool:
-    return module is not None and Path(module.__file__ or "").resolve().is_relative_to(HERE)
+    return module is not None and Path(getattr(module, "__file__", None) or "").resolve().is_relative_to(HERE)

@@ -3,8 +3,8 @@
     python -m tests.device.sanitize address [pytest arguments]
     python -m tests.device.sanitize thread [pytest arguments]
 
-`address` runs the tests with kernels that check every access. `thread` is some hundred times slower: it runs the tests as
-always and keeps a few small launches of each kernel (recording.py), then runs those again under ThreadSanitizer.
+`address` runs the tests with kernels that check every access. `thread` is some hundred times slower: it runs the tests
+as always and keeps a few small launches of each kernel, then runs those again under ThreadSanitizer.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def test_loads_and_stores_are_counted(kernels):
     assert launch.sectors_touched <= launch.sectors_requested <= 2 * (4 * 31 + 1) + 2 * 32
 
 
-def test_a_strided_read_asks_for_more_than_it_uses(kernels):
-    """16-byte vectors side by side fill sectors; tile by tile each sector is asked for by the rows of its warps once."""
+def test_sectors_of_a_tiled_read(kernels):
+    """A row of a tile is a warp: its 128 bytes lie in four sectors, or five where the image begins inside one."""
     import cupy
     from cpudevice import counting
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -34,8 +36,6 @@ def test_noticed_by_a_sanitizer(mistake, number, sanitizer):
     done = sanitizer(mistake.by, ["-m", "tests.device.mistakes", str(number)], orders="forward")
     assert done.returncode != 0, done.stdout
     assert "nothing noticed" not in done.stdout
-    import re
-
     assert re.search(mistake.message, done.stdout + done.stderr), done.stderr
 
 

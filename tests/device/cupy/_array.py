@@ -73,7 +73,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
             if not out.flags.c_contiguous:
                 raise RuntimeError("get(): `out` must be C-contiguous")
         if blocking:
-            stream._drain()
+            stream._catch_up()
             if out is None:
                 return np.array(self._a, order=order)
             out[...] = self._a
@@ -128,7 +128,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
     def __getitem__(self, key):
         if _is_basic(key):
-            return wrap(np.asarray(self._a[key]), self._device)
+            parts = key if isinstance(key, tuple) else (key,)
+            if Ellipsis not in parts:
+                parts += (Ellipsis,)  # one element is a view as well, read when its value is asked for
+            return wrap(self._a[parts], self._device)
         return compute(lambda a, k: a[k], self, key)
 
     def __setitem__(self, key, value):
@@ -196,7 +199,7 @@ def compute(function, *args, **kwargs):
     out = kwargs.get("out")
     plain = [unwrap(value) for value in args]
     named = {key: unwrap(value) for key, value in kwargs.items()}
-    get_current_stream()._drain()
+    get_current_stream()._catch_up()
     result = function(*plain, **named)
     if out is not None:
         return out[0] if isinstance(out, tuple) else out

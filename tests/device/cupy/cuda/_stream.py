@@ -85,6 +85,11 @@ class Stream:
             self._queue.append((operation, _caller()))
             self._enqueued += 1
 
+    def _catch_up(self):
+        """Run what comes before an operation that is about to be done at once."""
+        self._push(lambda: None)  # the default stream's rules count for it too
+        self._drain()
+
     def _implied(self):
         """What the default stream's rules make this stream wait for: streams and how far."""
         if self.ptr == 0:

@@ -1,0 +1,91 @@
+"""The public names of the cupy that is imported here, for a comparison of the stand-in with the real one.
+
+Run as a script in each of two processes: prints one name a line, those that the stand-in offers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+
+MODULES = [
+    "cupy",
+    "cupy.cuda",
+    "cupy.cuda.compiler",
+    "cupy.cuda.driver",
+    "cupy.cuda.memory",
+    "cupy.cuda.nvrtc",
+    "cupy.cuda.runtime",
+    "cupyx",
+    "cupyx.profiler",
+    "cupyx.scipy.ndimage",
+]
+CLASSES = [
+    "cupy.ndarray",
+    "cupy.RawKernel",
+    "cupy.RawModule",
+    "cupy.cuda.Device",
+    "cupy.cuda.Event",
+    "cupy.cuda.MemoryPool",
+    "cupy.cuda.PinnedMemoryPool",
+    "cupy.cuda.Stream",
+    "cupy.cuda.compiler.CompileException",
+]
+# Parameters that callers of ours name; Cython functions often hide theirs, so what has no signature is passed over.
+FUNCTIONS = ["cupy.asnumpy", "cupyx.empty_pinned", "cupyx.zeros_pinned", "cupyx.profiler.benchmark"]
+
+
+def offered() -> list[str]:
+    """The stand-in's names."""
+    from cupy._array import METHODS
+    from cupy._functions import SHARED
+
+    names = [f"cupy.{name}" for name in SHARED] + [f"cupy.ndarray.{name}" for name in METHODS]
+    for module in MODULES:
+        loaded = importlib.import_module(module)
+        listed = getattr(loaded, "__all__", None) or [
+            name
+            for name, value in vars(loaded).items()
+            if not name.startswith("_") and getattr(value, "__module__", module) == module
+        ]
+        names += [f"{module}.{name}" for name in listed if not inspect.ismodule(getattr(loaded, name))]
+    for path in CLASSES:
+        names += [f"{path}.{name}" for name in vars(look_up(path)) if not name.startswith("_")]
+    names += CLASSES + FUNCTIONS
+    for path in FUNCTIONS:
+        names += [f"{path}({parameter})" for parameter in inspect.signature(look_up(path)).parameters]
+    return sorted(set(names))
+
+
+def look_up(path: str):
+    """A module's attribute, a class's, or a module."""
+    parts = path.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:length]))
+        except ImportError:
+            continue
+        for name in parts[length:]:
+            found = getattr(found, name)
+        return found
+    raise AttributeError(path)
+
+
+def lacks(path: str) -> bool:
+    """Whether the imported cupy lacks a name, or a function a parameter."""
+    name, _, parameter = path.partition("(")
+    try:
+        found = look_up(name)
+        return bool(parameter) and parameter.rstrip(")") not in inspect.signature(found).parameters
+    except AttributeError:
+        return True
+    except ValueError:  # no signature to be had
+        return False
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "offered":
+        sys.stdout.write("\n".join(offered()))
+    else:
+        sys.stdout.write("".join(f"{path}\n" for path in sys.stdin.read().split("\n") if lacks(path)))
