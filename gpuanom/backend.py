@@ -10,12 +10,12 @@ Parity between backends: *exact* means equal bits; *rounded* means within a tole
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.errors import DeviceError
+from gpuanom.errors import DeviceError, printable
 from gpuanom.records import (
     Array,
     Background,
@@ -163,6 +163,10 @@ class Backend(Protocol):
         """
         ...
 
+    def to_device(self, array: npt.NDArray[Any]) -> Array:
+        """A host array of whole numbers or float64 where the backend works. Parity: exact."""
+        ...
+
     def to_host(self, record: Record) -> Record:
         """The record with its arrays as NumPy arrays: the one copy home, and the one synchronisation."""
         ...
@@ -176,8 +180,40 @@ def select(device: str = "auto") -> Backend:
     DeviceError
         When the device cannot be used; the message names the remedy.
     """
+    return choose(device)[0]
+
+
+def choose(device: str = "auto") -> tuple[Backend, str]:
+    """The backend for a device name, and in words what it is and why.
+
+    ``auto`` takes GPU 0 if it can be used, else the CPU.
+
+    Raises
+    ------
+    DeviceError
+        When the device asked for cannot be used; the message names the remedy.
+    """
     from gpuanom.cpu import CpuBackend
 
-    if device in ("auto", "cpu"):
-        return CpuBackend()
-    raise DeviceError(f"device '{device}': this version of gpuanom has no CUDA backend yet (use --device cpu)")
+    if device == "cpu":
+        return CpuBackend(), "cpu"
+    if device == "auto":
+        try:
+            return _gpu(0)
+        except DeviceError as error:
+            return CpuBackend(), f"cpu, because {error}"
+    if not (device.isascii() and device.isdigit()):
+        raise DeviceError(f"unknown device '{device}' (auto, cpu, or a GPU's number such as 0)")
+    return _gpu(int(device))
+
+
+def _gpu(number: int) -> tuple[Backend, str]:
+    try:
+        from gpuanom.gpu import GpuBackend
+        from gpuanom.gpu.devices import check
+    except ImportError as error:
+        if error.name and error.name.split(".")[0] in ("cupy", "cupyx"):
+            raise DeviceError("CuPy is not installed (pip install 'gpuanom[cuda12]', or [cuda13])") from None
+        raise DeviceError(f"CuPy cannot be loaded: {printable(str(error))}") from None
+    about = check(number)
+    return GpuBackend(number), f"gpu {number}, {about}"

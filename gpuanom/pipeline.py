@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from gpuanom import plan, tables
-from gpuanom.backend import Backend, select
+from gpuanom.backend import Backend, choose
 from gpuanom.errors import GpuanomError, InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, Skipped, discover, read_ccds
 from gpuanom.measure import measure_ccds
@@ -36,6 +36,8 @@ class Events:
 
     Attributes
     ----------
+    device : callable
+        Takes words on the device that is used, and why.
     say : callable
         Takes a line that a user should see.
     skipped : callable
@@ -48,6 +50,7 @@ class Events:
         Takes text for whoever asked for more (tracebacks of unexpected errors).
     """
 
+    device: Callable[[str], None] = lambda _about: None
     say: Callable[[str], None] = lambda _line: None
     skipped: Callable[[Skipped], None] = lambda _skipped: None
     plan: Callable[[int, int], None] = lambda _new, _known: None
@@ -131,7 +134,8 @@ def score(
         raise SettingsError(f"existing is {existing!r} but must be one of {', '.join(get_args(Existing))}")
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads!r} but must be a whole number from 1")
-    backend = select(device)
+    backend, about = choose(device)
+    events.device(about)
     tables.require_formats(formats)
     references = reference if isinstance(reference, References | None) else References.load(Path(reference))
     if references is not None and settings.robust_rounds:

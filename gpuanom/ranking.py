@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from gpuanom import significance
 from gpuanom.backend import Backend
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Divergences, Doubles, Integers
 from gpuanom.reference import DatasetReference, Reference
 from gpuanom.settings import Settings, decimal
 
@@ -212,11 +212,17 @@ def _divergences(
     """KL of each histogram, NaN where it is empty, and whether its reference had half a count spread over it."""
     spread = ~contained & filled & reference.has_empty_bin
     if not spread.any():
-        return backend.divergence(histograms, reference.mean(contains=True)), spread
+        return _divergence(backend, histograms, reference.mean(contains=True)), spread
     kl = np.full(len(n), np.nan)
     for chosen, contains in ((~spread, True), (spread, False)):
-        kl[chosen] = backend.divergence(histograms[chosen], reference.mean(contains=contains))
+        kl[chosen] = _divergence(backend, histograms[chosen], reference.mean(contains=contains))
     return kl, spread
+
+
+def _divergence(backend: Backend, histograms: Integers, mean: Doubles) -> Doubles:
+    """KL of each histogram, computed where the backend works."""
+    kl = backend.divergence(backend.to_device(histograms), backend.to_device(mean))
+    return np.asarray(backend.to_host(Divergences(kl)).kl)
 
 
 def _scores(

@@ -247,6 +247,18 @@ class OrientationHistograms:
 
 
 @dataclass(frozen=True, eq=False)
+class Divergences:
+    """KL divergences of a table of histograms.
+
+    Attributes
+    ----------
+    kl : Array, (n,) float64
+    """
+
+    kl: Array
+
+
+@dataclass(frozen=True, eq=False)
 class CcdMeasurement:
     """Everything that is kept of one CCD.
 

@@ -80,11 +80,14 @@ def test_only_the_gpu_backend_imports_cupy():
         assert not imported & {"cupy", "cupyx"} or _top(path) == "gpu"
 
 
+OTHER = {"group_size", "to_device", "to_host"}  # of the protocol, but no steps
+
+
 def test_the_cpu_backend_has_a_file_a_step():
     from gpuanom.backend import Backend
     from gpuanom.cpu import CpuBackend
 
-    steps = {name for name in vars(Backend) if not name.startswith("_") and name not in ("group_size", "to_host")}
+    steps = {name for name in vars(Backend) if not name.startswith("_") and name not in OTHER}
     files = {path.stem for path in (PACKAGE / "cpu").glob("*.py")} - {"__init__", "polynomial", "moments"}
     assert steps - {"gradient_orientation"} == files  # both orientations live in cpu/orientation.py
     for name in steps:

@@ -72,6 +72,11 @@ class Screen:
         if not self.quiet:
             self.line(text)
 
+    def device(self, about: str) -> None:
+        """Show where the work is done: always if on a GPU, else if asked for more."""
+        if self.verbose or not about.startswith("cpu"):
+            self.say(f"device: {about}")
+
     def skip(self, skipped: Skipped) -> None:
         """Count a skipped file, to be shown with others of its kind, or show it if asked for more."""
         if self.verbose:
@@ -112,7 +117,9 @@ class Screen:
 
     def events(self) -> Events:
         """The events of a run, shown here."""
-        return Events(say=self.say, skipped=self.skip, plan=self.plan, done=self.done, debug=self.debug)
+        return Events(
+            device=self.device, say=self.say, skipped=self.skip, plan=self.plan, done=self.done, debug=self.debug
+        )
 
     def count(self, what: str) -> Callable[[int, int], None]:
         """A callable that shows how many of a number of things are done."""

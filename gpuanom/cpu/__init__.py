@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,10 @@ class CpuBackend:
     def divergence(self, counts: Integers, reference: Doubles) -> Doubles:
         """See `gpuanom.backend.Backend.divergence`."""
         return divergence.divergence(counts, reference)
+
+    def to_device(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """See `gpuanom.backend.Backend.to_device`; it is there already."""
+        return array
 
     def to_host(self, record: Record) -> Record:
         """See `gpuanom.backend.Backend.to_host`; the arrays are there already."""

@@ -56,9 +56,10 @@ class GpuBackend:
         return self._group_sizes[ny, nx]
 
     def to_device(self, array: npt.NDArray[Any]) -> Array:
-        """A copy of a host array on the device."""
+        """See `gpuanom.backend.Backend.to_device`; whole numbers become int64, as the kernels take them."""
+        kind = np.int64 if array.dtype.kind == "i" else array.dtype
         with self.device:
-            return cupy.asarray(array)
+            return cupy.asarray(np.ascontiguousarray(array, dtype=kind))
 
     def prepare(self, ccds: Sequence[Ccd]) -> CcdStack:
         """See `gpuanom.backend.Backend.prepare`."""

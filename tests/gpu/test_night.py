@@ -1,0 +1,89 @@
+"""The CUDA backend from end to end, on the test device: measurements and tables as the CPU's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gpuanom
+from gpuanom.backend import choose, select
+from gpuanom.records import Turn
+from tests import device, nights
+
+QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300, simulations=200)
+
+
+def test_exposure_is_measured_as_on_the_cpu(monkeypatch):
+    """Several CCDs a stack, of two shapes, one of them masked, one turned, one constant, one with NaN."""
+    masked = np.zeros(nights.SHAPE, dtype=bool)
+    masked[40:80, 60:70] = True
+    spoilt = np.array(nights.image(4))
+    spoilt[10:20] = np.nan
+    ccds = [
+        gpuanom.Ccd("a", nights.image(1), saturation=1100.0),
+        gpuanom.Ccd("b", nights.image(2), masked),
+        gpuanom.Ccd("c", np.full(nights.SHAPE, 5.0, np.float32)),
+        gpuanom.Ccd("d", nights.image(3, shape=(130, 100)), turn=Turn.QUARTER),
+        gpuanom.Ccd("e", spoilt),
+    ]
+    expected = gpuanom.measure(ccds, QUICK, "cpu")
+    with device.installed():
+        backend = select("0")
+        monkeypatch.setattr(type(backend), "group_size", lambda *_: 3)
+        got = gpuanom.measure(ccds, QUICK, "0")
+    for a, b in zip(got.ccds, expected.ccds, strict=True):
+        assert (a.name, a.status, a.reason) == (b.name, b.status, b.reason)
+        assert np.array_equal(a.counts, b.counts)
+        for name in ("n_points", "n_sigma_points", "n_sources", "n_without_orientation", "n_isophote", "n_gradients"):
+            assert getattr(a, name) == getattr(b, name)
+        assert (a.masked_fraction, a.saturated_fraction) == pytest.approx(
+            (b.masked_fraction, b.saturated_fraction), abs=0, nan_ok=True
+        )
+        # The protocol's parity: sums of float64 in another order, 1e-12 of their scale.
+        assert np.allclose([a.sky, a.sigma], [b.sky, b.sigma], rtol=1e-12, equal_nan=True)
+        assert np.allclose(a.cosine, b.cosine, atol=1e-12 * 300)
+
+
+def test_tables_of_a_night_are_the_cpus_to_the_printed_digits(tmp_path):
+    nights.night(tmp_path / "in", exposures=5, ccds=1, odd=2)
+    flags = ["--points", "300", "--sigma-points", "500", "--background-points", "300", "--threads", "1"]
+    for name in ("cpu", "0"):
+        command = [sys.executable, "-m", "gpuanom", "score", str(tmp_path / "in"), "-o", str(tmp_path / name), *flags]
+        done = subprocess.run(
+            [*command, "--device", name], env=device.environment(), capture_output=True, text=True, check=True
+        )
+        assert ("device: gpu 0" in done.stderr) == (name == "0")
+    assert nights.tables(tmp_path / "cpu") == nights.tables(tmp_path / "0")
+
+
+def test_auto_takes_the_gpu_that_is_there():
+    with device.installed():
+        backend, about = choose("auto")
+    assert backend.name == "gpu"
+    assert about.startswith("gpu 0")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("7", "no such GPU"), ("-1", "unknown device"), ("gpu", "unknown device"), ("", "unknown device")],
+)
+def test_devices_that_are_not_there(name, message):
+    with device.installed(), pytest.raises(gpuanom.DeviceError, match=message):
+        select(name)
+
+
+def test_without_cupy_auto_is_the_cpu_and_a_number_names_the_remedy():
+    code = (
+        "import sys; sys.modules['cupy'] = None\n"
+        "from gpuanom.backend import choose, select\n"
+        "print(choose('auto')[0].name, '|', choose('auto')[1])\n"
+        "try: select('0')\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("cpu | cpu, because CuPy")
+    assert "DeviceError CuPy" in done.stdout
+    assert "gpuanom[cuda12]" in done.stdout
