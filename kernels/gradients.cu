@@ -14,14 +14,14 @@
 //            coefficients (n_ccd, 6) in the image's unit; usable (n_ccd); owner (n_ccd, slots) the CCD's index; dx, dy,
 //            flat_dx, flat_dy (n_ccd, slots) in the image's unit, finite in the filled slots, which come first, NaN in
 //            the others; ny, nx, n_draws, slots, half (= h): counts; gain as above.
-// Launch     first: a warp a point, 4 warps a block, grid (slots / 4, n_ccd): the patches of a CCD run together and find
+// Launch     first: a warp a point, 8 warps a block, grid (slots / 8, n_ccd): the patches of a CCD run together and find
 //            each other's sectors in the L2 cache. rest: a block of 16 warps a CCD counts what is missing, so that no
 //            launch waits for a decision of the host; a round tries 16 draws, and where none is missing there is none.
 //            Each row of a patch is one request of a warp, 20 lanes and 80 bytes; 10 are on their way at a time.
-//            Shared: the weights, and 2 h column sums a warp; 33 kB at most.
+//            Shared: the weights, and 2 h column sums a warp; 18 kB at most. Registers for 24 warps at least: 3 blocks.
 // Bytes      a point reads 20 rows of 80 bytes, on average 3.375 sectors of 32 bytes each (2160 bytes), with a mask 20
-//            rows of 20 bytes more, and writes 40: the 10 000 points of a DECam CCD request 2.6 bytes for each of its
-//            pixels and write 0.05.
+//            rows of 20 bytes more, 8 of its place, and writes 40: the 10 000 points of a DECam CCD request 2.6 bytes for
+//            each of its pixels and write 0.05.
 // Precision  float64 from the first operation on. Pixels are subtracted before they are rounded, mirrored sums are
 //            subtracted from each other: a pure column pattern gives dy = 0 exactly. No FMA. Sums in one fixed order:
 //            along columns, then a tree over the warp.
@@ -30,7 +30,7 @@
 // Twin       gpuanom/cpu/gradients.py        Test  tests/steps/test_gradients.py
 #include "common.cuh"
 
-constexpr int FIRST_WARPS = 4;
+constexpr int FIRST_WARPS = 8;
 constexpr int REST_WARPS = 16;
 constexpr int BATCH = 5;  // row pairs on their way at a time: 10 requests a warp
 
@@ -94,12 +94,17 @@ __device__ Gradient patch_gradient(const Filter& f, int y, int x, double* column
     return {warp_sum(dx), warp_sum(dy), !spoilt};
 }
 
-// The polynomial's slope per pixel along both axes, at the middle of a point's patch.
-__device__ void polynomial_slope(const double* c, int y, int x, int ny, int nx, double* along_x, double* along_y) {
+// A point's results to its slot; the polynomial's slope per pixel is taken at the middle of its patch.
+__device__ void store(const Gradient& found, const double* c, int y, int x, int ny, int nx, double gain, long long slot,
+                      double* dx, double* dy, double* flat_dx, double* flat_dy) {
     const double Y = 2.0 * ((double)y - 0.5) / (double)(ny - 1) - 1.0;
     const double X = 2.0 * ((double)x - 0.5) / (double)(nx - 1) - 1.0;
-    *along_x = ((c[1] + c[4] * Y) + 2.0 * c[3] * X) * (2.0 / (double)(nx - 1));
-    *along_y = ((c[2] + c[4] * X) + 2.0 * c[5] * Y) * (2.0 / (double)(ny - 1));
+    const double slope_x = ((c[1] + c[4] * Y) + 2.0 * c[3] * X) * (2.0 / (double)(nx - 1));
+    const double slope_y = ((c[2] + c[4] * X) + 2.0 * c[5] * Y) * (2.0 / (double)(ny - 1));
+    dx[slot] = found.dx;
+    dy[slot] = found.dy;
+    flat_dx[slot] = found.dx - gain * slope_x;
+    flat_dy[slot] = found.dy - gain * slope_y;
 }
 
 // The weights to shared memory, by the whole block; returns where the columns of this thread's warp are.
@@ -109,30 +114,34 @@ __device__ double* stage_weights(double* memory, const double* weights, int half
     return memory + 3 * half + (threadIdx.x / WARP) * (2 * half);
 }
 
-extern "C" __global__ void __launch_bounds__(FIRST_WARPS * WARP) gradients_first(
+extern "C" __global__ void __launch_bounds__(FIRST_WARPS * WARP, 3) gradients_first(
     const float* images, OPTIONAL const unsigned char* bad, const int* points, const double* weights,
     const double* coefficients, const bool* usable, double* dx, double* dy, double* flat_dx, double* flat_dy, int ny,
     int nx, int n_draws, int slots, int half, double gain) {
     extern __shared__ double memory[];
+    __shared__ int at[2 * FIRST_WARPS];
+    __shared__ Gradient found[FIRST_WARPS];
+    const int ccd = blockIdx.y, warp = threadIdx.x / WARP;
+    const int first = blockIdx.x * FIRST_WARPS, n = min(FIRST_WARPS, slots - first);
+    if (!usable[ccd]) return;
+    // The block's points come in, and its results go out, side by side: a warp alone would ask for a sector for each.
+    if ((int)threadIdx.x < 2 * n) at[threadIdx.x] = points[2 * ((long long)ccd * n_draws + first) + threadIdx.x];
     double* columns = stage_weights(memory, weights, half);
-    const int ccd = blockIdx.y, slot = blockIdx.x * FIRST_WARPS + threadIdx.x / WARP;
-    if (slot >= slots || !usable[ccd]) return;
     const long long plane = (long long)ccd * ny * nx;
     const Filter filter = {images + plane, bad == nullptr ? bad : bad + plane, memory, memory + half, ny, nx, half};
-    const int* point = points + 2 * ((long long)ccd * n_draws + slot);
-    const Gradient found = patch_gradient(filter, point[0], point[1], columns);
-    if (threadIdx.x % WARP != 0) return;
-    const long long at = (long long)ccd * slots + slot;
-    if (!found.usable) {
-        dx[at] = nan("");
-        return;
+    if (warp < n) {
+        const Gradient own = patch_gradient(filter, at[2 * warp], at[2 * warp + 1], columns);
+        if (threadIdx.x % WARP == 0) found[warp] = own;
     }
-    double slope_x, slope_y;
-    polynomial_slope(coefficients + 6 * ccd, point[0], point[1], ny, nx, &slope_x, &slope_y);
-    dx[at] = found.dx;
-    dy[at] = found.dy;
-    flat_dx[at] = found.dx - gain * slope_x;
-    flat_dy[at] = found.dy - gain * slope_y;
+    __syncthreads();
+    if ((int)threadIdx.x >= n) return;
+    const long long slot = (long long)ccd * slots + first + threadIdx.x;
+    if (found[threadIdx.x].usable) {
+        store(found[threadIdx.x], coefficients + 6 * ccd, at[2 * threadIdx.x], at[2 * threadIdx.x + 1], ny, nx, gain, slot,
+              dx, dy, flat_dx, flat_dy);
+    } else {
+        dx[slot] = nan("");
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(REST_WARPS * WARP, 1) gradients_rest(
@@ -170,12 +179,7 @@ extern "C" __global__ void __launch_bounds__(REST_WARPS * WARP, 1) gradients_res
             const bool speaks = lane == 0 && found.usable;
             const int to = filled + block_rank(speaks, scratch, &chosen);
             if (speaks && to < slots) {
-                double slope_x, slope_y;
-                polynomial_slope(coefficients + 6 * ccd, point[0], point[1], ny, nx, &slope_x, &slope_y);
-                dx[to] = found.dx;
-                dy[to] = found.dy;
-                flat_dx[to] = found.dx - gain * slope_x;
-                flat_dy[to] = found.dy - gain * slope_y;
+                store(found, coefficients + 6 * ccd, point[0], point[1], ny, nx, gain, to, dx, dy, flat_dx, flat_dy);
             }
             filled = min(filled + chosen, slots);
         }

@@ -12,8 +12,8 @@ from gpuanom.records import Background, CcdStack, Gradients
 from gpuanom.settings import Settings
 
 WARP = 32
-FIRST_WARPS = 4
-"""Points of a block of `gradients_first`, the kernel's own number: of small blocks few warps wait for the last."""
+FIRST_WARPS = 8
+"""Points of a block of `gradients_first`, the kernel's own number: 8 results of 8 bytes fill two sectors of memory."""
 REST_WARPS = 16
 """Points of a round of `gradients_rest`, the kernel's own number: the largest block that keeps all in registers."""
 

@@ -42,7 +42,7 @@ class Limit:
 LIMITS = {
     "background_fit": Limit(512, 128, 1952),  # a block a CCD: occupancy is not what it waits for
     "divergence": Limit(256, 56),
-    "gradients_first": Limit(128, 64),  # 32 warps, each with 10 requests on their way
+    "gradients_first": Limit(256, 80, 256),  # 24 warps, each with 10 requests on their way
     "gradients_rest": Limit(512, 120, 64),  # a block a CCD
     "histogram_count": Limit(256, 48),
     "histogram_finish": Limit(256, 48),
