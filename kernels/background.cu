@@ -230,7 +230,7 @@ __device__ bool fit(const Key* keys, const int* taken, int n, int clipped, int n
 //          host; 512 threads leave 128 registers each for the 21 sums.
 // Bytes    Per CCD, not per pixel: a sector of 32 for each drawn point up to the wanted ones, and about 45 passes over the
 //          8 bytes of a key, which the cache holds.
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, 1)
 background_fit(const float* images, const unsigned char* OPTIONAL bad, const int* fit_drawn, const int* sigma_drawn,
                const int* clipped, int n_fit_drawn, int n_sigma_drawn, int fit_wanted, int sigma_wanted,
                int minimum_points, int ny, int nx, int* fit_taken, int* sigma_taken, unsigned long long* keys,

@@ -132,6 +132,9 @@ def _copied(array: Any) -> Any:
     """A host copy that is complete once the stream is synchronised; what is on the host already stays."""
     if not isinstance(array, cupy.ndarray):
         return array
-    host = cupyx.empty_pinned(array.shape, array.dtype) if array.size else np.empty(array.shape, array.dtype)
+    if not array.size:
+        return np.empty(array.shape, array.dtype)
+    # Pinned: into other memory the copy would wait for the device, once for each array.
+    host = cupyx.empty_pinned(array.shape, array.dtype)
     array.get(out=host, blocking=False)
     return host
