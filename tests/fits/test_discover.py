@@ -381,7 +381,7 @@ def test_names_that_no_file_can_have(tmp_path, settings):
 
 
 def test_a_mask_name_that_is_too_long(write, settings):
-    name = "x" * 237 + "_ooi_g_v1.fits"
+    name = "x" * 241 + "_ooi_g_v1.fits"
     path = write(name, data=SMALL, INSTRUME="DECam", PROCTYPE="InstCal", EXPNUM=1)
     (exposure,) = discover([path], settings).exposures
     assert exposure.masks == (None,)
