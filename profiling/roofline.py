@@ -1,0 +1,226 @@
+"""What the kernels of one exposure must move and compute, counted from their code: nothing here was run on a GPU.
+
+    python profiling/roofline.py            the table of a DECam exposure, 61 CCDs of 2046 x 4094
+    python profiling/roofline.py --check    the same counts for a small CCD, beside those of the test device
+
+A warp's request for memory counts each 32-byte sector once; requests of one kernel for the same sector count again, as
+if there were no cache. `pixels` are the sectors of the stack, `other` all else: points, weights, keys, slots, results.
+Floating point is float64 without FMA; atan, sincos and log are taken as 40 operations each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SECTOR = 32
+
+# Memory bandwidth and float64 rate of NVIDIA's data sheets "A100 Tensor Core GPU" (80 GB SXM, nvidia-a100-datasheet-
+# nvidia-us-2188504) and "H100 Tensor Core GPU" (SXM, nvidia-h100-datasheet-2430615); the rate counts an FMA as two
+# operations, and there are none here.
+CARDS = {"A100": (2039e9, 9.7e12 / 2), "H100": (3350e9, 34e12 / 2)}
+BAR = 2.1
+TOLERANCE = 1.4
+"""Between the table and the counters of the test device, whose compiler merges and repeats some loads."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An exposure: numbers a CCD, but for the CCDs themselves."""
+
+    n_ccd: int = 61
+    ny: int = 2046
+    nx: int = 4094
+    candidates: int = 800
+    fit: int = 1000
+    sigma: int = 10_000
+    points: int = 10_000
+    bins: int = 18
+
+    @property
+    def pixels(self) -> int:
+        """Of all CCDs together."""
+        return self.n_ccd * self.ny * self.nx
+
+    @property
+    def slots(self) -> int:
+        """Slots for sources: a tile each."""
+        return (self.ny // 32) * (self.nx // 32)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one kernel and exposure: sectors requested of the stack and of all else, bytes used, operations."""
+
+    pixels: float
+    other: float
+    read: float
+    written: float
+    operations: float
+
+
+def spanned(n_bytes: int, item: int) -> float:
+    """Sectors of a run of bytes that begins at any multiple of an item, on average."""
+    starts = np.arange(0, SECTOR, item)
+    return float(np.mean((starts + n_bytes - 1) // SECTOR - starts // SECTOR + 1))
+
+
+def pass_sectors(case: Case, width: int) -> int:
+    """Sectors of one pass over the stack in runs of `width` pixels of a row, where the rows really begin."""
+    first = np.arange(case.n_ccd * case.ny, dtype=np.int64) * case.nx * 4
+    total = 0
+    for left in range(0, case.nx, width):
+        begin, end = first + 4 * left, first + 4 * min(left + width, case.nx)
+        total += int(((end - 1) // SECTOR - begin // SECTOR + 1).sum())
+    return total
+
+
+def costs(case: Case) -> dict[str, Cost]:
+    """Each kernel's cost for an exposure, in the order in which they run."""
+    n, drawn = case.n_ccd, case.fit + case.sigma
+    slots, stamps, points, angles = n * case.slots, n * case.candidates, n * case.points, n * case.points
+    table: dict[str, Cost] = {}
+    # The pixels are gathered for their usability, then for the fit, the median |I| and the residuals; the selections by
+    # rank run over the keys some 15 times for the fit and 50 times for the two medians of medians.
+    gathers = 2 * case.fit + 3 * case.sigma
+    keys = 8 * (15 * case.fit + 50 * case.sigma)
+    table["background_fit"] = Cost(
+        n * gathers,
+        n * (keys + 12 * drawn) / SECTOR,
+        n * (4 * gathers + keys + 8 * drawn),
+        n * 12 * drawn,
+        n * 60 * drawn,
+    )
+    # Read in runs of 16 tiles. Each of 8 warps a block asks some 110 times for a coefficient, at its two tiles' corners.
+    blocks = n * -(-case.ny // 32) * -(-case.nx // 512)
+    table["sources_tiles"] = Cost(
+        pass_sectors(case, 512), blocks * 8 * 110 + slots * 12 / 8, 4 * case.pixels, 12 * slots, 160 * slots
+    )
+    # Each candidate looks at the tiles around it.
+    table["sources_list"] = Cost(0, slots * 12 / SECTOR + 9 * stamps, 12 * slots + 108 * stamps, 4 * stamps, 9 * stamps)
+    # A row comes in 2.9 aligned requests on average, each with the 5 coefficients that its pixels need.
+    rows = 64 * spanned(256, 4)
+    table["moments_check"] = Cost(
+        stamps * rows, stamps * (64 * 2.9 * 5 + 11), stamps * 4 * 4096, 88 * stamps, 4096 * 20 * stamps
+    )
+    # cupy.full of the slots, 7 float64 and 4 int64 each, and their CCDs.
+    table["(fills of slots)"] = Cost(0, slots * 96 / SECTOR, 0, 96 * slots, 0)
+    # Beside the patch: places, coefficients, weights and results of 8 points together.
+    patch = 20 * spanned(80, 4)
+    table["gradients_first"] = Cost(
+        points * patch, points / 8 * (2 + 6 + 9 + 1 + 8), points * (1600 + 8), 32 * points, 1750 * points
+    )
+    table["gradients_rest"] = Cost(0, points * 16 / SECTOR, 8 * points, 8 * points, 0)
+    # Both moments: a warp's three loads, 24 bytes apart, share no request (g++ makes two of them, the device counts 58).
+    table["orientation_moments"] = Cost(0, 2 * slots * 80 / SECTOR, 48 * slots, 16 * slots, 2 * 50 * slots)
+    table["orientation_gradients"] = Cost(0, 2 * angles * 24 / SECTOR, 32 * angles, 16 * angles, 2 * 45 * angles)
+    counted = 2 * slots + 2 * angles
+    table["histogram_count"] = Cost(0, counted * 17 / SECTOR, 16 * counted, 0, 60 * counted)
+    return table
+
+
+def report(case: Case) -> str:
+    """The table."""
+    table, stack = costs(case), case.pixels * 4
+    lines = [
+        f"{case.n_ccd} CCDs of {case.ny} x {case.nx}, {stack / 1e9:.2f} GB; {case.candidates} candidate stamps and "
+        f"{case.points} gradient points a CCD. Counted, not measured.",
+        "",
+        f"{'kernel':22} {'read':>8} {'written':>8} {'pixels':>7} {'other':>7} {'operations':>11}"
+        + "".join(f" {card:>8}" for card in CARDS),
+        f"{'':22} {'MB':>8} {'MB':>8} {'stacks':>7} {'stacks':>7} {'1e9':>11}" + " us".rjust(9) * len(CARDS),
+    ]
+    total = np.zeros(5 + len(CARDS))
+    for name, cost in table.items():
+        requested = (cost.pixels + cost.other) * SECTOR
+        times = [1e6 * max(requested / speed, cost.operations / rate) for speed, rate in CARDS.values()]
+        shares = [cost.pixels * SECTOR / stack, cost.other * SECTOR / stack]
+        row = np.array([cost.read / 1e6, cost.written / 1e6, *shares, cost.operations / 1e9, *times])
+        total += row
+        lines.append(_row(name, row))
+    lines.append(_row("all", total))
+    lines += [
+        "",
+        f"Sectors of the stack's pixels: {total[2]:.3f} stacks (bar {BAR}); with all else {total[2] + total[3]:.3f}.",
+        "Times: the longer of all requested sectors at the card's published bandwidth and the operations at half its",
+        "published float64 rate, kernel after kernel. Caches make it less, latency and instructions more.",
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, row: np.ndarray) -> str:
+    times = "".join(f" {t:8.0f}" for t in row[5:])
+    return f"{name:22} {row[0]:8.1f} {row[1]:8.1f} {row[2]:7.3f} {row[3]:7.3f} {row[4]:11.3f}{times}"
+
+
+def counted_by_device(case: Case) -> tuple[Case, dict[str, int]]:
+    """The same kernels on the test device, on one small CCD: sectors requested, and the case with its candidates."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    import device
+
+    device.install()
+    import cupy
+    from cpudevice import counting
+
+    from gpuanom import sampling
+    from gpuanom.gpu import GpuBackend
+    from gpuanom.records import Ccd
+    from gpuanom.settings import Settings
+
+    settings = Settings(background_points=case.fit, sigma_points=case.sigma, gradient_points=case.points)
+    rng = np.random.default_rng(1)
+    image = rng.normal(1000.0, 10.0, (case.ny, case.nx))
+    gy, gx = np.mgrid[-8:9, -8:9]
+    for y, x in zip(rng.integers(40, case.ny - 40, 260), rng.integers(40, case.nx - 40, 260), strict=True):
+        image[y - 8 : y + 9, x - 8 : x + 9] += rng.uniform(100, 3000) * np.exp(-(gy**2 + gx**2) / 8)
+    gpu = GpuBackend()
+
+    def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> np.ndarray:
+        return sampling.points(1, "e", "1", purpose, 4 * wanted, case.ny, case.nx, margin)[None]
+
+    stack = gpu.prepare([Ccd("1", image.astype(np.float32))])
+    with counting() as records:
+        fit, noise = drawn("background", case.fit), drawn("sigma", case.sigma)
+        background = gpu.background(stack, fit, noise, settings)
+        sources = gpu.sources(stack, background, settings)
+        gradients = gpu.gradients(stack, drawn("gradients", case.points, 10), background, settings)
+        turns = np.zeros(1, np.int64)
+        for moments in (sources.moments, sources.isophote_moments):
+            gpu.histogram(gpu.orientation(moments), sources.ccd, turns, case.bins)
+        for dx, dy in ((gradients.dx, gradients.dy), (gradients.flat_dx, gradients.flat_dy)):
+            gpu.histogram(gpu.gradient_orientation(dx, dy), gradients.ccd, turns, case.bins)
+        cupy.cuda.get_current_stream().synchronize()
+    found: dict[str, int] = {}
+    for record in records:
+        found[record.kernel] = found.get(record.kernel, 0) + record.sectors_requested
+    # Nearly every candidate of so smooth a sky is a source.
+    n_sources = len(gpu.to_host(sources).y)
+    return Case(**{**case.__dict__, "candidates": n_sources}), found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with the counters of the test device")
+    if not parser.parse_args().check:
+        print(report(Case()))
+        return
+    case, found = counted_by_device(Case(n_ccd=1, ny=512, nx=4094, fit=250, sigma=2500, points=2500))
+    print(f"{'kernel':22} {'here':>9} {'device':>9} {'ratio':>6}   sectors requested, one CCD of {case.ny} x {case.nx}")
+    off = []
+    for name, cost in costs(case).items():
+        if name in found:
+            here = cost.pixels + cost.other
+            ratio = found[name] / here
+            print(f"{name:22} {here:9.0f} {found[name]:9d} {ratio:6.2f}")
+            if not 1 / TOLERANCE <= ratio <= TOLERANCE:
+                off.append(name)
+    if off:
+        sys.exit(f"the table is off by more than {TOLERANCE} for {', '.join(off)}")
+
+
+if __name__ == "__main__":
+    main()
