@@ -95,7 +95,7 @@ def costs(case: Case) -> dict[str, Cost]:
         n * 12 * drawn,
         n * 60 * drawn,
     )
-    # Read in runs of 16 tiles. Each of 8 warps a block asks some 110 times for a coefficient, at its two tiles' corners.
+    # Read in runs of 16 tiles. Each of 8 warps a block asks some 110 times for a coefficient, at its tiles' corners.
     blocks = n * -(-case.ny // 32) * -(-case.nx // 512)
     table["sources_tiles"] = Cost(
         pass_sectors(case, 512), blocks * 8 * 110 + slots * 12 / 8, 4 * case.pixels, 12 * slots, 160 * slots
@@ -115,7 +115,7 @@ def costs(case: Case) -> dict[str, Cost]:
         points * patch, points / 8 * (2 + 6 + 9 + 1 + 8), points * (1600 + 8), 32 * points, 1750 * points
     )
     table["gradients_rest"] = Cost(0, points * 16 / SECTOR, 8 * points, 8 * points, 0)
-    # Both moments: a warp's three loads, 24 bytes apart, share no request (g++ makes two of them, the device counts 58).
+    # Both moments: a warp's three loads, 24 bytes apart, share no request (g++ makes two of them).
     table["orientation_moments"] = Cost(0, 2 * slots * 80 / SECTOR, 48 * slots, 16 * slots, 2 * 50 * slots)
     table["orientation_gradients"] = Cost(0, 2 * angles * 24 / SECTOR, 32 * angles, 16 * angles, 2 * 45 * angles)
     counted = 2 * slots + 2 * angles

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from gpuanom.backend import Backend
 from gpuanom.errors import SettingsError
 from gpuanom.records import Turn, Unfit
 from gpuanom.settings import Settings
+from tests import device
 
 ROOT = Path(__file__).parents[2]
 KERNELS, GPU, CPU, STEPS = (
@@ -26,7 +26,7 @@ FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 # A second method of the protocol that shares the file of the first, and a file that is a part of the step `sources`.
 SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources"}
-NOT_STEPS = {"group_size", "to_host"}
+NOT_STEPS = {"group_size", "to_device", "to_host"}
 
 WORDS = ("Formula", "Launch", "Bytes", "Precision", "Edges", "Twin", "Test")
 """What a kernel's comments must say, beside every argument."""
@@ -34,12 +34,9 @@ WORDS = ("Formula", "Launch", "Bytes", "Precision", "Edges", "Twin", "Test")
 
 def loader():
     """gpuanom.gpu.kernel, over whichever CuPy this process has: it is only asked for sources and signatures."""
-    if "cupy" not in sys.modules:
-        import device
-
-        device.install()
-    from gpuanom.gpu import kernel
-
+    # Put away again at once: elsewhere the device "auto" must be the CPU.
+    with device.installed():
+        from gpuanom.gpu import kernel
     return kernel
 
 
@@ -85,7 +82,7 @@ def protocol():
 def test_every_step_has_its_files():
     steps = set(protocol()) - set(SHARES_A_FILE) | set(PARTS)
     assert steps == set(FILES)
-    assert set(FILES) == {path.stem for path in GPU.glob("*.py")} - {"__init__", "kernel"}
+    assert set(FILES) == {path.stem for path in GPU.glob("*.py")} - {"__init__", "devices", "kernel"}
     assert set(FILES) == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial"}
     assert set(loader().steps()) == set(FILES)
 
