@@ -213,7 +213,8 @@ def _gpu(number: int) -> tuple[Backend, str]:
         from gpuanom.gpu.devices import check
     except ImportError as error:
         if error.name and error.name.split(".")[0] in ("cupy", "cupyx"):
-            raise DeviceError("CuPy is not installed (pip install 'gpuanom[cuda12]', or [cuda13])") from None
-        raise DeviceError(f"CuPy cannot be loaded: {printable(str(error))}") from None
+            remedy = "pip install 'gpuanom[cuda12]', or [cuda13]"
+            raise DeviceError(f"device '{number}': CuPy is not installed ({remedy})") from None
+        raise DeviceError(f"device '{number}': CuPy cannot be loaded: {printable(str(error))}") from None
     about = check(number)
     return GpuBackend(number), f"gpu {number}, {about}"

@@ -200,8 +200,7 @@ def test_the_settings_keep_within_what_kernels_can_count():
 def test_the_largest_filter_fits_shared_memory():
     largest = Settings(smooth_size=64, gradient_reach=32)
     half = largest.patch_size // 2
-    loader()
-    from gpuanom.gpu import gradients
-
+    with device.installed():
+        from gpuanom.gpu import gradients
     assert half == 64
     assert gradients._shared(half, gradients.REST_WARPS) <= loader().MAX_SHARED

@@ -84,6 +84,6 @@ def test_without_cupy_auto_is_the_cpu_and_a_number_names_the_remedy():
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("cpu | cpu, because CuPy")
-    assert "DeviceError CuPy" in done.stdout
+    assert done.stdout.startswith("cpu | cpu, because device '0': CuPy")
+    assert "DeviceError device '0': CuPy" in done.stdout
     assert "gpuanom[cuda12]" in done.stdout

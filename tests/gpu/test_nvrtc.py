@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests import device
+
 PYTHON = os.environ.get("GPUANOM_CUPY_PYTHON", sys.executable)
 REMEDY = "needs the real CuPy and NVRTC: pip install cupy-cuda12x nvidia-cuda-nvrtc-cu12"
 
@@ -84,12 +86,9 @@ print(json.dumps({"version": version, "logs": logs, "sizes": sizes}))
 
 def loader():
     """gpuanom.gpu.kernel, over whichever CuPy this process has: it is only asked for sources."""
-    if "cupy" not in sys.modules:
-        import device
-
-        device.install()
-    from gpuanom.gpu import kernel
-
+    # Put away again at once: elsewhere the device "auto" must be the CPU.
+    with device.installed():
+        from gpuanom.gpu import kernel
     return kernel
 
 
