@@ -95,17 +95,17 @@ def costs(case: Case) -> dict[str, Cost]:
         n * 12 * drawn,
         n * 60 * drawn,
     )
-    # Read in runs of 16 tiles. Each of 8 warps a block asks some 110 times for a coefficient, at its tiles' corners.
+    # Read in runs of 16 tiles. Each of 8 warps a block asks some 55 times for a coefficient, at its tiles' corners.
     blocks = n * -(-case.ny // 32) * -(-case.nx // 512)
     table["sources_tiles"] = Cost(
-        pass_sectors(case, 512), blocks * 8 * 110 + slots * 12 / 8, 4 * case.pixels, 12 * slots, 160 * slots
+        pass_sectors(case, 512), blocks * 8 * 55 + slots * 12 / 8, 4 * case.pixels, 12 * slots, 160 * slots
     )
     # Each candidate looks at the tiles around it.
     table["sources_list"] = Cost(0, slots * 12 / SECTOR + 9 * stamps, 12 * slots + 108 * stamps, 4 * stamps, 9 * stamps)
-    # A row comes in 2.9 aligned requests on average, each with the 5 coefficients that its pixels need.
+    # Beside the stamp: its place and results, and what each of 256 blocks a CCD reads before the first.
     rows = 64 * spanned(256, 4)
     table["moments_check"] = Cost(
-        stamps * rows, stamps * (64 * 2.9 * 5 + 11), stamps * 4 * 4096, 88 * stamps, 4096 * 20 * stamps
+        stamps * rows, 12 * stamps + n * 256 * 30, stamps * 4 * 4096, 88 * stamps, 4096 * 20 * stamps
     )
     # cupy.full of the slots, 7 float64 and 4 int64 each, and their CCDs.
     table["(fills of slots)"] = Cost(0, slots * 96 / SECTOR, 0, 96 * slots, 0)
