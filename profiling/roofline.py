@@ -95,10 +95,10 @@ def costs(case: Case) -> dict[str, Cost]:
         n * 12 * drawn,
         n * 60 * drawn,
     )
-    # Read in runs of 16 tiles. Each of 8 warps a block asks some 55 times for a coefficient, at its tiles' corners.
+    # Read in runs of 16 tiles; coefficients and levels come once a block.
     blocks = n * -(-case.ny // 32) * -(-case.nx // 512)
     table["sources_tiles"] = Cost(
-        pass_sectors(case, 512), blocks * 8 * 55 + slots * 12 / 8, 4 * case.pixels, 12 * slots, 160 * slots
+        pass_sectors(case, 512), blocks * 14 + slots * 12 / 8, 4 * case.pixels, 12 * slots, 160 * slots
     )
     # Each candidate looks at the tiles around it.
     table["sources_list"] = Cost(0, slots * 12 / SECTOR + 9 * stamps, 12 * slots + 108 * stamps, 4 * stamps, 9 * stamps)
