@@ -39,6 +39,10 @@ def uninstall() -> None:
     for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]:
         if _is_ours(sys.modules[name]):
             _put_away[name] = sys.modules.pop(name)
+    if _put_away:
+        # What was imported over the stand-in goes with it: the device "auto" must be the CPU again.
+        for name in [name for name in sys.modules if name == "gpuanom.gpu" or name.startswith("gpuanom.gpu.")]:
+            _put_away[name] = sys.modules.pop(name)
 
 
 @contextlib.contextmanager

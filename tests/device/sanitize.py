@@ -9,11 +9,13 @@ as always and keeps a few small launches of each kernel, then runs those again u
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -75,10 +77,13 @@ def replay(flavour: str, folder: Path) -> int:
     """Run recorded launches again; 0 where all went well, and something was recorded."""
     launches = sorted(folder.glob("*.pickle"))
     failed = 0
-    for launch in launches:
-        done = run(flavour, ["-m", "tests.device.recording", str(launch)], orders="forward,7")
-        failed += bool(done.returncode)
-        sys.stdout.write(f"{launch.stem}: {'clean' if not done.returncode else done.stdout + done.stderr}\n")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each runs in a process of its own
+        ends = pool.map(
+            lambda path: run(flavour, ["-m", "tests.device.recording", str(path)], orders="forward,7"), launches
+        )
+        for launch, done in zip(launches, ends, strict=True):
+            failed += bool(done.returncode)
+            sys.stdout.write(f"{launch.stem}: {'clean' if not done.returncode else done.stdout + done.stderr}\n")
     sys.stdout.write(f"{len(launches)} launches under the {flavour} sanitizer, {failed} with a finding\n")
     return int(failed > 0 or not launches)
 

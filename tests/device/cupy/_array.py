@@ -78,7 +78,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
                 return np.array(self._a, order=order)
             out[...] = self._a
             return out
-        if out is None or not is_pinned(out):
+        if out is None or (out.size and not is_pinned(out)):
             raise RuntimeError("get(blocking=False): into memory that is not pinned, the copy waits for the device")
         out.reshape(-1).view(np.uint8)[:] = 0xFF  # nobody may read it before the copy is waited for
         stream._push(lambda: np.copyto(out, self._a))

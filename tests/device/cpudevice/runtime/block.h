@@ -22,6 +22,30 @@ struct Warp {
   unsigned char turn[32];  // the lanes in the order of the schedule
 };
 
+// Those that may continue, first come first served. A fiber is in it at most once, so it never grows: memory that is
+// moved while fibers run would look like a race to ThreadSanitizer, which sees every memmove().
+class Queue {
+ public:
+  void empty(size_t room) {
+    places_.assign(room + 1, nullptr);
+    head_ = tail_ = 0;
+  }
+  bool is_empty() const { return head_ == tail_; }
+  void push(Fiber* fiber) {
+    places_[tail_] = fiber;
+    if (++tail_ == places_.size()) tail_ = 0;
+  }
+  Fiber* pop() {
+    Fiber* fiber = places_[head_];
+    if (++head_ == places_.size()) head_ = 0;
+    return fiber;
+  }
+
+ private:
+  std::vector<Fiber*> places_;
+  size_t head_ = 0, tail_ = 0;
+};
+
 struct Block {
   Fibers fibers;
   int threads = 0;        // in the block
@@ -29,8 +53,7 @@ struct Block {
   int alive = 0;          // how many have not ended
   std::vector<int> order;  // the thread that begins k-th
   std::vector<int> rank;   // and the reverse: when a thread begins
-  std::vector<Fiber*> ready;
-  size_t ready_head = 0;
+  Queue ready;
   std::vector<Fiber*> at_barrier;  // by rank
   int waiting = 0, barrier_site = 0, barrier_sum = 0, barrier_result = 0;
   std::vector<Warp> warps;
@@ -78,7 +101,7 @@ static void enter_fiber() {
 // First every thread begins, in the order of the schedule; then those that were let go continue.
 inline Fiber* Block::next() {
   if (started < threads) return fibers.obtain(enter_fiber);
-  if (ready_head < ready.size()) return ready[ready_head++];
+  if (!ready.is_empty()) return ready.pop();
   return &fibers.main;
 }
 
@@ -109,9 +132,8 @@ inline void Block::release_barrier() {
   if (alive < threads)
     fail("__syncthreads() at line %d is reached by %d of %d threads, the others have returned", line_of(barrier_site),
          alive, threads);
-  if (ready_head == ready.size()) ready.clear(), ready_head = 0;
   for (Fiber*& fiber : at_barrier)
-    if (fiber) ready.push_back(fiber), fiber = nullptr;
+    if (fiber) ready.push(fiber), fiber = nullptr;
   barrier_result = barrier_sum;
   barriers++;
   barrier_sum = waiting = 0;
@@ -170,9 +192,8 @@ inline void Block::complete(Warp& warp, int last_lane) {
       result = warp.mask >> source & 1 ? warp.value[source] : ~uint64_t(0);
     }
   }
-  if (ready_head == ready.size()) ready.clear(), ready_head = 0;
   for (int lane : warp.turn)
-    if (warp.mask >> lane & 1 && lane != last_lane) ready.push_back(warp.fiber[lane]);
+    if (warp.mask >> lane & 1 && lane != last_lane) ready.push(warp.fiber[lane]);
   warp.arrived = 0;
   warp.exchanges++;
 }
@@ -200,7 +221,7 @@ inline void Block::arrange(uint64_t schedule) {
 inline void Block::begin() {
   started = waiting = barrier_sum = 0;
   alive = threads;
-  ready.clear(), ready_head = 0;
+  ready.empty(threads);
   at_barrier.assign(threads, nullptr);
 #if defined(DEVICE_THREAD)
   fibers.prepare(threads);
