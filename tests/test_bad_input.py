@@ -248,3 +248,25 @@ def test_files_and_folders_without_permission(tmp_path):
     assert "ermission" in failed[0][1]
     assert kind == "OutputError"
     assert "ermission" in text
+
+
+def test_focus_sensors_in_files_of_their_own_are_left_out(tmp_path):
+    (tmp_path / "in").mkdir()
+    for exposure in (1, 2):
+        for detector in (0, 1, 104):
+            cards = {"INSTRUME": "Hyper Suprime-Cam", "EXP-ID": f"HSCA90402{exposure}00", "FILTER01": "HSC-i"}
+            hdu = _single(np.array(nights.image(10 * exposure + detector)), **cards, **{"DET-ID": detector})
+            hdu.writeto(tmp_path / "in" / f"HSCA90402{exposure}{detector:03d}.fits")
+    rows = gpuanom.score(tmp_path / "in", settings=QUICK).tables.exposures
+    assert list(rows["n_ccd"]) == [2, 2]
+    assert list(rows["status"]) == ["ok", "ok"]
+    for file in (tmp_path / "in").glob("*00[01].fits"):
+        file.unlink()
+    rows = gpuanom.score(tmp_path / "in", settings=QUICK).tables.exposures
+    assert list(rows["status"]) == ["unusable", "unusable"]
+
+
+def test_damaged_mask_file_is_no_exposure(tmp_path):
+    nights.night(tmp_path / "in", exposures=2)
+    (tmp_path / "in" / "c4d_150110_053718_ood_z_v1.fits").write_text("<html>")
+    assert not gpuanom.score(tmp_path / "in", settings=QUICK).failed

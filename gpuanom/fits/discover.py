@@ -16,7 +16,7 @@ from astropy.io import fits
 from gpuanom.camera_rules import BUILTIN_RULES
 from gpuanom.cameras import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
-from gpuanom.fits.headers import SUFFIXES, Cards, Description, clean, describe, stem
+from gpuanom.fits.headers import SUFFIXES, Cards, Description, clean, describe, stem, weight_or_mask
 from gpuanom.fits.inputs import expand
 from gpuanom.fits.scan import OwnTableError, read_headers
 from gpuanom.naming import natural_key
@@ -127,7 +127,11 @@ def discover(inputs: Sequence[str | Path], settings: Settings) -> Discovery:
             skipped.append(Skipped(path, error.reason, error.reason))
             continue
         except InputError as error:
-            failures.append(_failure(error))
+            if weight_or_mask(path):
+                # Its image says that its mask cannot be read; it is no exposure that failed.
+                skipped.append(Skipped(path, "a weight or mask file", "a weight or mask file"))
+            else:
+                failures.append(_failure(error))
             continue
         about = describe(primary, extension, rules(settings), path)
         if about.no_exposure:

@@ -49,6 +49,10 @@ def read_ccds(exposure: Exposure, settings: Settings) -> Iterator[Ccd | CcdFailu
                 yield from _ccds(file, masks, rule, settings, names)
         except InputError as error:
             yield _failure(_unique(f"({path.name})", names), error)
+    if not names:
+        # One of a camera's guide or focus sensors alone in its file is no trouble; an exposure of nothing else is.
+        alone = InputError("only guide or focus sensors", file=exposure.files[0], status="no_image")
+        yield _failure(f"({exposure.files[0].name})", alone)
 
 
 def _ccds(
@@ -80,9 +84,9 @@ def _ccds(
         except InputError as error:
             failed.add(item.number)
             yield _failure(unique, _located(error, file.path, item.number))
-    if empty:
-        what = "only guide or focus sensors" if skipped else "no image HDU that is a CCD"
-        raise InputError(what, file=file.path, remedy="leave it out of the input", status="no_image")
+    if empty and not skipped:
+        remedy = "leave it out of the input"
+        raise InputError("no image HDU that is a CCD", file=file.path, remedy=remedy, status="no_image")
 
 
 def _unique(name: str, names: dict[str, int]) -> str:
