@@ -48,15 +48,15 @@ LIMITS = {
     "gradients_rest": Limit(512, 120, 64),  # a block a CCD
     "histogram_count": Limit(256, 48),
     "histogram_finish": Limit(256, 48),
-    "moments_check": Limit(256, 128, 35232),
+    "moments_check": Limit(256, 128, 35292),
     "orientation_gradients": Limit(256, 32),
     "orientation_moments": Limit(256, 40),
     "prepare_mask": Limit(256, 16),
     "prepare_pixels": Limit(256, 24),
     "smooth": Limit(256, 40),
     "sources_list": Limit(1024, 48, 128),
-    "sources_tiles": Limit(256, 80, 16448),
-    "stamps_cut": Limit(256, 64),
+    "sources_tiles": Limit(256, 80, 16508),
+    "stamps_cut": Limit(256, 56, 1024),
 }
 
 COMPILER = """
