@@ -56,7 +56,7 @@ LIMITS = {
     "smooth": Limit(256, 40),
     "sources_list": Limit(1024, 48, 128),
     "sources_tiles": Limit(256, 80, 16508),
-    "stamps_cut": Limit(256, 56, 1024),
+    "stamps_cut": Limit(256, 64, 1024),
 }
 
 COMPILER = """
