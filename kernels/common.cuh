@@ -99,7 +99,14 @@ __device__ __forceinline__ int block_rank(bool chosen, int* scratch, int* total)
     return before + __popc(lanes & ((1u << lane) - 1u));
 }
 
-// Where the lanes of a warp begin a walk over consecutive elements of a stack, 32 at a time: each at its own multiple of
-// 32 plus lane, at or before `first`, so that every request of the warp covers whole 32-byte sectors of images and of
-// planes, which CuPy aligns to 512 bytes. Begun at `first`, it would mostly touch a sector more.
-__device__ __forceinline__ long long whole_sectors(long long first) { return first / WARP * WARP + threadIdx.x % WARP; }
+// A walk of a warp over the elements first ... last of a stack, 32 at a time:
+//     for (long long base = whole_sectors(first); base <= last; base += WARP) {
+//         const long long e = base + lane, at = within(e, first, last);
+// begins at a multiple of 32, so that every request of the warp covers whole 32-byte sectors of images and of planes, which
+// CuPy aligns to 512 bytes. Begun at `first`, it would mostly touch a sector more. Lanes beyond either end load the element
+// at that end, which is in a sector at hand, and must not use it.
+__device__ __forceinline__ long long whole_sectors(long long first) { return first / WARP * WARP; }
+
+__device__ __forceinline__ long long within(long long e, long long first, long long last) {
+    return min(max(e, first), last);
+}

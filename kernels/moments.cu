@@ -90,12 +90,16 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
               double* value, long long* n_above, double* moments, double* isophote_moments, long long* n_isophote) {
     __shared__ double v[MAX_STAMP][MAX_STAMP], X[MAX_STAMP], Y[MAX_STAMP], scratch[2][3 * WARPS];
     __shared__ RowMask over[MAX_STAMP], isophote[MAX_STAMP];
-    __shared__ int counts[WARPS];
+    __shared__ double c[6], noise;
+    __shared__ int n_candidates, counts[WARPS];
     const int lane = threadIdx.x, warp = threadIdx.y, ccd = blockIdx.y, half = size / 2;
-    const double* c = coefficients + 6 * ccd;
-    const double above = above_threshold * sigma[ccd], lowest = isophote_threshold * sigma[ccd];
+    // Read once a block, and not by each warp.
+    if (warp == 0 && lane < 6) c[lane] = coefficients[6 * ccd + lane];
+    if (warp == 1 && lane == 0) noise = sigma[ccd], n_candidates = n_listed[ccd];
+    __syncthreads();
+    const double above = above_threshold * noise, lowest = isophote_threshold * noise;
 
-    for (int candidate = blockIdx.x; candidate < n_listed[ccd]; candidate += gridDim.x) {
+    for (int candidate = blockIdx.x; candidate < n_candidates; candidate += gridDim.x) {
         const long long slot = (long long)ccd * n_slots + candidate;
         const int cy = listed[slot] / nx, cx = listed[slot] % nx;
         // Divisions are dear: one for each row and column, not for each pixel.
@@ -103,21 +107,23 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
         if (warp < 2) X[i] = scaled(cx - half + i, nx);
         if (warp >= 6) Y[i] = scaled(cy - half + i, ny);
         __syncthreads();
+        int n = 0;
         for (int row = warp; row < size; row += WARPS) {
             const int at_y = cy - half + row, x0 = cx - half;
-            const long long first = ((long long)ccd * ny + at_y) * nx + x0;
-            for (long long e = whole_sectors(first); e < first + size; e += WARP) {
-                if (e < first) continue;
-                const int column = (int)(e - first);
-                const float seen = images[e];
-                const double sky = polynomial(c, Y[row], X[column]);
-                v[row][column] = is_usable(seen, bad, e, UNFIT_SOURCES) ? widen(seen) - sky : UNFIT;
+            const long long first = ((long long)ccd * ny + at_y) * nx + x0, last = first + size - 1;
+            for (long long base = whole_sectors(first); base <= last; base += WARP) {
+                const long long e = base + lane, at = within(e, first, last);
+                const float seen = images[at];
+                const bool good = is_usable(seen, bad, at, UNFIT_SOURCES);
+                const int own = e == at, column = (int)(at - first);
+                const double height = good ? widen(seen) - polynomial(c, Y[row], X[column]) : UNFIT;
+                n += own & (height > above);
+                if (own) v[row][column] = height;
             }
         }
         __syncthreads();
         const double centre = v[half][half], least = moment_fraction * centre;
         bool outshone = false;
-        int n = 0;
         for (int row = warp; row < MAX_STAMP; row += WARPS) {
             RowMask in_moments = 0ull, in_isophote = 0ull;
             for (int k = 0; k < 2; k++) {
@@ -125,7 +131,6 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
                 const double seen = row < size && column < size ? v[row][column] : UNFIT;
                 const bool before = row < half || (row == half && column < half);
                 outshone = outshone || seen > centre || (seen == centre && before);
-                n += seen > above;
                 in_moments |= (RowMask)__ballot_sync(WHOLE_WARP, seen > least) << (k * WARP);
                 in_isophote |= (RowMask)__ballot_sync(WHOLE_WARP, seen > least && seen > lowest) << (k * WARP);
             }

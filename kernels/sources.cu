@@ -49,35 +49,41 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
               const double* coefficients, const double* sigma, const bool* usable, double threshold, int tile, int ny,
               int nx, double* value, int* pixel, long long* n_bad, long long* n_saturated) {
     __shared__ float staged[ROWS_AT_ONCE][TILES_A_BLOCK * MAX_TILE];
-    __shared__ int counts[2][ROWS_AT_ONCE];
+    __shared__ double c[6], limit;
+    __shared__ int full, counts[2][ROWS_AT_ONCE];
     const int lane = threadIdx.x, warp = threadIdx.y, ccd = blockIdx.z;
     const int x0 = blockIdx.x * TILES_A_BLOCK * tile, y0 = blockIdx.y * tile;
     const int width = min(TILES_A_BLOCK * tile, nx - x0), height = min(tile, ny - y0);
-    const double* c = coefficients + 6 * ccd;
-    const float level = saturation[ccd];
-    // -0 equals +0, and of NaN everything is false.
-    const int full = level != level ? 0x7fffffff : (__float_as_uint(level) << 1) == 0u ? -1 : sort_key(level);
+    // Read once a block: each of a warp's own requests would be a sector more.
+    if (warp == 0 && lane < 6) c[lane] = coefficients[6 * ccd + lane];
+    if (warp == 1 && lane == 0) {
+        limit = usable[ccd] ? threshold * sigma[ccd] : nan("");
+        const float level = saturation[ccd];
+        // -0 equals +0, and of NaN everything is false.
+        full = level != level ? 0x7fffffff : (__float_as_uint(level) << 1) == 0u ? -1 : sort_key(level);
+    }
+    __syncthreads();
 
     int least[2], best_pixel[2] = {-1, -1};
     double best[2] = {UNFIT, UNFIT};
     for (int k = 0; k < 2; k++) {
         const int left = x0 + (warp + k * ROWS_AT_ONCE) * tile;
-        const bool whole = usable[ccd] && height == tile && left + tile <= nx;
+        const bool whole = limit == limit && height == tile && left + tile <= nx;
         least[k] = 0x7fffffff;
-        if (whole) least[k] = least_key(c, threshold * sigma[ccd], y0, left, tile, ny, nx);
+        if (whole) least[k] = least_key(c, limit, y0, left, tile, ny, nx);
     }
     int spoilt = 0, saturated = 0;
     for (int row0 = 0; row0 < height; row0 += ROWS_AT_ONCE) {
         if (row0 + warp < height) {
-            const long long first = ((long long)ccd * ny + y0 + row0 + warp) * nx + x0;
-            for (long long e = whole_sectors(first); e < first + width; e += WARP) {
-                if (e < first) continue;
-                const float seen = images[e];
-                const unsigned bits = bad == nullptr ? 0u : bad[e];
-                const bool finite = is_finite(seen);
-                spoilt += !finite || bits != 0u;
-                saturated += finite && sort_key(seen) >= full;
-                staged[warp][e - first] = finite && (bits & UNFIT_SOURCES) == 0u ? seen : MINUS_INFINITY;
+            const long long first = ((long long)ccd * ny + y0 + row0 + warp) * nx + x0, last = first + width - 1;
+            for (long long base = whole_sectors(first); base <= last; base += WARP) {
+                const long long e = base + lane, at = within(e, first, last);
+                const float seen = images[at];
+                const unsigned bits = bad == nullptr ? 0u : bad[at];
+                const int own = e == at, finite = is_finite(seen);
+                spoilt += own & (!finite | (bits != 0u));
+                saturated += own & finite & (sort_key(seen) >= full);
+                if (own) staged[warp][e - first] = finite && (bits & UNFIT_SOURCES) == 0u ? seen : MINUS_INFINITY;
             }
         }
         __syncthreads();
@@ -106,7 +112,7 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
             }
         }
         if (lane == 0) {
-            const bool above = usable[ccd] && best[k] > threshold * sigma[ccd];
+            const bool above = best[k] > limit;
             const long long slot = ((long long)ccd * (ny / tile) + blockIdx.y) * columns + column;
             value[slot] = above ? best[k] : UNFIT;
             pixel[slot] = above ? best_pixel[k] : -1;
