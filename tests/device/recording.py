@@ -1,7 +1,11 @@
-"""Runs a recorded launch again: `python -m tests.device.recording FILE`, in a process with the flavour wanted."""
+"""Runs recorded launches again, in a process with the flavour wanted: `python -m tests.device.recording FILE ...`.
+
+Prints a digest of what each leaves in its arrays.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import sys
 from pathlib import Path
@@ -9,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 
-def replay(path: Path) -> None:
+def replay(path: Path) -> str:
+    """Run one; the digest of its arrays."""
     import cupy
 
     launch = pickle.loads(path.read_bytes())
@@ -17,8 +22,13 @@ def replay(path: Path) -> None:
     kernel.max_dynamic_shared_size_bytes = launch["dynamic_limit"]
     arguments = [cupy.asarray(value) if isinstance(value, np.ndarray) else value for value in launch["arguments"]]
     kernel(launch["grid"], launch["block"], tuple(arguments), shared_mem=launch["shared_bytes"])
-    cupy.cuda.Device().synchronize()
+    digest = hashlib.sha256()
+    for value in arguments:
+        if isinstance(value, cupy.ndarray):
+            digest.update(value.get().tobytes())
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":
-    replay(Path(sys.argv[1]))
+    for name in sys.argv[1:]:
+        sys.stdout.write(f"{Path(name).stem} {replay(Path(name))}\n")
