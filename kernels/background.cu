@@ -26,11 +26,18 @@ __device__ __forceinline__ double value_of(Key key) {
     return __longlong_as_double((long long)(key >> 63 != 0ull ? key ^ 1ull << 63 : ~key));
 }
 
-// The key of the given rank (0 is the lowest) among n, by its bytes from the highest on; *less gets how many are lower.
-// The whole block calls. bins: shared, BINS ints; found: shared, 2 ints.
-__device__ Key select_key(const Key* keys, int n, int rank, int* less, int* bins, int* found) {
+// What a block shares while it selects.
+struct Selection {
+    Key key, warp_keys[THREADS / WARP];
+    int bins[BINS], bin, below, within;
+};
+
+// The key of the given rank (0 is the lowest) among n, by its bytes from the highest on, until it is the only one with
+// those bytes; *less gets how many are lower. The whole block calls.
+__device__ Key select_key(const Key* keys, int n, int rank, int* less, Selection* s) {
     Key chosen = 0ull;
-    int below = 0;
+    int* bins = s->bins;
+    *less = 0;
     for (int shift = 56; shift >= 0; shift -= 8) {
         for (int i = threadIdx.x; i < BINS; i += THREADS) bins[i] = 0;
         __syncthreads();
@@ -48,46 +55,66 @@ __device__ Key select_key(const Key* keys, int n, int rank, int* less, int* bins
                 const int lower = __shfl_up_sync(WHOLE_WARP, upto, step);
                 if (lane >= step) upto += lower;
             }
-            int before = below + upto - own;
+            int before = *less + upto - own;
             if (rank >= before && rank < before + own) {
                 int bin = first;
                 while (rank >= before + bins[bin]) before += bins[bin++];
-                found[0] = bin, found[1] = before;
+                s->bin = bin, s->below = before, s->within = bins[bin];
             }
         }
         __syncthreads();
-        chosen = chosen << 8 | (Key)found[0];
-        below = found[1];
+        chosen = chosen << 8 | (Key)s->bin;
+        *less = s->below;
+        if (s->within == 1 && shift > 0) {
+            for (int i = threadIdx.x; i < n; i += THREADS) {
+                if (keys[i] >> shift == chosen) s->key = keys[i];
+            }
+            __syncthreads();
+            return s->key;
+        }
     }
-    *less = below;
     return chosen;
 }
 
-// The middle value of n > 0 keys, or the mean of the two in the middle.
-__device__ double median(const Key* keys, int n, int* bins, int* found) {
-    int less;
-    const double upper = value_of(select_key(keys, n, n / 2, &less, bins, found));
-    if (n % 2 == 1) return upper;
-    // The one before it is equal, unless exactly n / 2 are lower.
-    if (less < n / 2) return upper;
-    return (value_of(select_key(keys, n, n / 2 - 1, &less, bins, found)) + upper) / 2.0;
+// The highest key below a limit, for every thread; there must be one.
+__device__ Key highest_below(const Key* keys, int n, Key limit, Key* warp_keys) {
+    Key highest = 0ull;
+    for (int i = threadIdx.x; i < n; i += THREADS) {
+        if (keys[i] < limit && keys[i] > highest) highest = keys[i];
+    }
+    for (int step = WARP / 2; step > 0; step /= 2) highest = max(highest, __shfl_xor_sync(WHOLE_WARP, highest, step));
+    if (threadIdx.x % WARP == 0) warp_keys[threadIdx.x / WARP] = highest;
+    __syncthreads();
+    for (int warp = 0; warp < THREADS / WARP; warp++) highest = max(highest, warp_keys[warp]);
+    return highest;
 }
 
-// The first `wanted` drawn points on usable pixels, as y * nx + x in draw order; returns how many there are.
+// The middle value of n > 1 keys, or the mean of the two in the middle.
+__device__ double median(const Key* keys, int n, Selection* s) {
+    int less;
+    const Key upper = select_key(keys, n, n / 2, &less, s);
+    // The one before it is equal, unless exactly n / 2 are lower.
+    if (n % 2 == 1 || less < n / 2) return value_of(upper);
+    return (value_of(highest_below(keys, n, upper, s->warp_keys)) + value_of(upper)) / 2.0;
+}
+
+// The first `wanted` drawn points on usable pixels, in draw order: y * nx + x, and their values; returns how many.
 __device__ int gather(const float* image, const unsigned char* bad, const int* drawn, int n_drawn, int wanted, int nx,
-                      int* taken, int* scratch) {
+                      int* taken, float* values, int* scratch) {
     int n = 0;
     for (int start = 0; start < n_drawn && n < wanted; start += THREADS) {
         const int i = start + threadIdx.x;
         int pixel = 0;
+        float seen = 0.0f;
         bool chosen = false;
         if (i < n_drawn) {
             pixel = drawn[2 * i] * nx + drawn[2 * i + 1];
-            chosen = is_usable(image[pixel], bad, pixel, UNFIT_BACKGROUND);
+            seen = image[pixel];
+            chosen = is_usable(seen, bad, pixel, UNFIT_BACKGROUND);
         }
         int total;
         const int rank = block_rank(chosen, scratch, &total);
-        if (chosen && n + rank < wanted) taken[n + rank] = pixel;
+        if (chosen && n + rank < wanted) taken[n + rank] = pixel, values[n + rank] = seen;
         n += total;
     }
     __syncthreads();
@@ -151,14 +178,14 @@ __device__ void solve(double (*a)[6], double* r) {
 // Coefficients from the points `taken`, whose keys are given; false when the points do not determine them.
 // sums: shared, 21 doubles; c: shared, 6. The whole block calls.
 __device__ bool fit(const Key* keys, const int* taken, int n, int clipped, int ny, int nx, double* c, double* sums,
-                    double* scratch, int* bins, int* found) {
+                    double* scratch, Selection* s) {
     __shared__ double matrix[6][6], copy[6][6];
     const int kept = n - 2 * clipped;
     int below_low, below_high, below;
-    const Key low = select_key(keys, n, clipped, &below_low, bins, found);
-    const Key high = select_key(keys, n, n - clipped - 1, &below_high, bins, found);
+    const Key low = select_key(keys, n, clipped, &below_low, s);
+    const Key high = select_key(keys, n, n - clipped - 1, &below_high, s);
     // Fitting around a middle value keeps the right-hand side small and its rounding with it.
-    const double middle = value_of(select_key(keys, n, clipped + kept / 2, &below, bins, found));
+    const double middle = value_of(select_key(keys, n, clipped + kept / 2, &below, s));
     // Sums of X^i Y^j with i + j = 0 ... 4 at (i+j)(i+j+1)/2 + j, then those of the first six times the value.
     double own[21];
 #pragma unroll
@@ -169,9 +196,9 @@ __device__ bool fit(const Key* keys, const int* taken, int n, int clipped, int n
         const Key key = i < n ? keys[i] : 0ull;
         // Of values equal to the lowest (highest) kept one, the first in draw order are dropped (kept).
         int total;
-        const int from_low = equal_low + block_rank(i < n && key == low, bins, &total);
+        const int from_low = equal_low + block_rank(i < n && key == low, s->bins, &total);
         equal_low += total;
-        const int from_high = equal_high + block_rank(i < n && key == high, bins, &total);
+        const int from_high = equal_high + block_rank(i < n && key == high, s->bins, &total);
         equal_high += total;
         const bool dropped = i >= n || key < low || key > high || (key == low && below_low + from_low < clipped) ||
                              (key == high && below_high + from_high >= n - clipped);
@@ -207,65 +234,65 @@ __device__ bool fit(const Key* keys, const int* taken, int n, int clipped, int n
             c[i] = sums[15 + i];
         }
         // The scaled coordinates lie in -1 ... 1, so a well-spread draw has a condition number near 30.
-        found[0] = condition(copy) < 1e12;
-        if (found[0]) {
+        s->bin = condition(copy) < 1e12;
+        if (s->bin) {
             solve(matrix, c);
             c[0] += middle;
         }
     }
     __syncthreads();
-    return found[0] != 0;
+    return s->bin != 0;
 }
 
 // images                   (n_ccd, ny, nx), image unit; bad: the same, Unfit bits, or null
 // fit_drawn, sigma_drawn   (n_ccd, n_fit_drawn, 2) and (n_ccd, n_sigma_drawn, 2): (y, x) in draw order
 // fit_wanted, sigma_wanted, minimum_points   numbers of points
 // clipped                  (fit_wanted + 1,): how many points to drop at each end, by the number of usable ones
-// fit_taken, sigma_taken   scratch, (n_ccd, fit_wanted) and (n_ccd, sigma_wanted)
-// keys                     scratch, (n_ccd, max(fit_wanted, sigma_wanted))
+// taken, values            scratch, (n_ccd, max(fit_wanted, sigma_wanted))
+// keys                     scratch, of the same shape
 // coefficients             out, (n_ccd, 6), image unit; sigma: out, (n_ccd,), image unit; NaN where not usable
 // n_points, n_sigma_points out, (n_ccd,); usable: out, (n_ccd,)
 //
 // Launch   grid (n_ccd), block (512): a block a CCD, so that all its steps follow each other without a round trip to the
 //          host; 512 threads leave 128 registers each for the 21 sums.
-// Bytes    Per CCD, not per pixel: a sector of 32 for each drawn point up to the wanted ones, and about 45 passes over the
+// Bytes    Per CCD, not per pixel: a sector of 32 for each drawn point up to the wanted ones, and about 15 passes over the
 //          8 bytes of a key, which the cache holds.
 extern "C" __global__ void __launch_bounds__(512, 1)
 background_fit(const float* images, const unsigned char* OPTIONAL bad, const int* fit_drawn, const int* sigma_drawn,
                const int* clipped, int n_fit_drawn, int n_sigma_drawn, int fit_wanted, int sigma_wanted,
-               int minimum_points, int ny, int nx, int* fit_taken, int* sigma_taken, unsigned long long* keys,
+               int minimum_points, int ny, int nx, int* taken, float* values, unsigned long long* keys,
                double* coefficients, double* sigma, long long* n_points, long long* n_sigma_points, bool* usable) {
     __shared__ double c[6], sums[21], scratch[THREADS / WARP];
-    __shared__ int bins[BINS], found[2];
-    const long long ccd = blockIdx.x;
+    __shared__ Selection s;
+    const long long ccd = blockIdx.x, slots = max(fit_wanted, sigma_wanted);
     const float* image = images + ccd * ny * nx;
     const unsigned char* plane = bad == nullptr ? nullptr : bad + ccd * ny * nx;
-    int *fit_at = fit_taken + ccd * fit_wanted, *sigma_at = sigma_taken + ccd * sigma_wanted;
-    keys += ccd * max(fit_wanted, sigma_wanted);
+    const int *fit_points = fit_drawn + 2 * ccd * n_fit_drawn, *sigma_points = sigma_drawn + 2 * ccd * n_sigma_drawn;
+    taken += ccd * slots, values += ccd * slots, keys += ccd * slots;
 
-    const int n = gather(image, plane, fit_drawn + 2 * ccd * n_fit_drawn, n_fit_drawn, fit_wanted, nx, fit_at, bins);
-    const int m =
-        gather(image, plane, sigma_drawn + 2 * ccd * n_sigma_drawn, n_sigma_drawn, sigma_wanted, nx, sigma_at, bins);
-    bool good = min(n, m) >= minimum_points;
+    const int n = gather(image, plane, fit_points, n_fit_drawn, fit_wanted, nx, taken, values, s.bins);
+    bool good = n >= minimum_points;
     if (good) {
-        for (int i = threadIdx.x; i < n; i += THREADS) keys[i] = key_of(widen(image[fit_at[i]]));
+        for (int i = threadIdx.x; i < n; i += THREADS) keys[i] = key_of(widen(values[i]));
         __syncthreads();
-        good = fit(keys, fit_at, n, clipped[n], ny, nx, c, sums, scratch, bins, found);
+        good = fit(keys, taken, n, clipped[n], ny, nx, c, sums, scratch, &s);
     }
+    const int m = gather(image, plane, sigma_points, n_sigma_drawn, sigma_wanted, nx, taken, values, s.bins);
+    good = good && m >= minimum_points;
     double noise = 0.0;
     if (good) {
-        for (int i = threadIdx.x; i < m; i += THREADS) keys[i] = key_of(fabs(widen(image[sigma_at[i]])));
+        for (int i = threadIdx.x; i < m; i += THREADS) keys[i] = key_of(fabs(widen(values[i])));
         __syncthreads();
-        const double level = median(keys, m, bins, found);
+        const double level = median(keys, m, &s);
         for (int i = threadIdx.x; i < m; i += THREADS) {
-            const int pixel = sigma_at[i];
-            keys[i] = key_of(widen(image[pixel]) - polynomial(c, scaled(pixel / nx, ny), scaled(pixel % nx, nx)));
+            const double X = scaled(taken[i] % nx, nx), Y = scaled(taken[i] / nx, ny);
+            keys[i] = key_of(widen(values[i]) - polynomial(c, Y, X));
         }
         __syncthreads();
-        const double middle = median(keys, m, bins, found);
+        const double middle = median(keys, m, &s);
         for (int i = threadIdx.x; i < m; i += THREADS) keys[i] = key_of(fabs(value_of(keys[i]) - middle));
         __syncthreads();
-        noise = 1.4826 * median(keys, m, bins, found);
+        noise = 1.4826 * median(keys, m, &s);
         // sigma at most 2^-22 of the median |I| is rounding, not noise.
         good = is_finite(noise) && noise > 2.384185791015625e-07 * level;
     }

@@ -22,6 +22,7 @@ def background(
     """See `gpuanom.backend.Backend.background`."""
     n_ccd, ny, nx = stack.shape
     n_fit, n_sigma = settings.background_points, settings.sigma_points
+    scratch = (n_ccd, max(n_fit, n_sigma))
     result = Background(
         coefficients=cupy.empty((n_ccd, 6), np.float64),
         sigma=cupy.empty(n_ccd, np.float64),
@@ -45,9 +46,9 @@ def background(
         settings.minimum_points,
         ny,
         nx,
-        cupy.empty((n_ccd, n_fit), np.int32),
-        cupy.empty((n_ccd, n_sigma), np.int32),
-        cupy.empty((n_ccd, max(n_fit, n_sigma)), np.uint64),
+        cupy.empty(scratch, np.int32),
+        cupy.empty(scratch, np.float32),
+        cupy.empty(scratch, np.uint64),
         result.coefficients,
         result.sigma,
         result.n_points,
