@@ -1,0 +1,35 @@
+"""A stack holds its CCDs as they are: image, mask and saturation, in order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpuanom.records import Ccd
+from steps.harness import host
+from tests import sky
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (31, 33), (64, 64), (65, 130)])
+@pytest.mark.parametrize("masked", [(), (0,), (1,), (0, 2)])
+@pytest.mark.parametrize("n_ccd", [1, 3])
+def test_stack_is_its_ccds(backend, shape, masked, n_ccd):
+    ny, nx = shape
+    ccds = [
+        Ccd(
+            str(i),
+            sky.make(ny, nx, sky.dots([(0, 0, np.nan)]), noise=5.0, seed=i),
+            sky.bad_plane(ny, nx, fraction=0.3, seed=i) if i in masked else None,
+            saturation=float("nan") if i == 1 else 1000.0 + i,
+        )
+        for i in range(n_ccd)
+    ]
+    stack = backend.prepare(ccds)
+    assert stack.shape == (n_ccd, ny, nx)
+    np.testing.assert_array_equal(host(stack.images), np.stack([ccd.image for ccd in ccds]))
+    np.testing.assert_array_equal(host(stack.saturation), np.array([ccd.saturation for ccd in ccds], np.float32))
+    if any(ccd.bad is not None for ccd in ccds):
+        blank = np.zeros(shape, np.uint8)
+        np.testing.assert_array_equal(host(stack.bad), np.stack([blank if c.bad is None else c.bad for c in ccds]))
+    else:
+        assert stack.bad is None
