@@ -39,7 +39,7 @@ KINDS = [
 class Mutant:
     kind: str
     must_be_noticed: bool
-    line: str
+    place: str
     code: str
 
 
@@ -49,8 +49,17 @@ def mutants(code: str) -> Iterator[Mutant]:
     for kind, must, pattern, replacement in KINDS:
         for match in pattern.finditer(blank):
             damaged = code[: match.start()] + match.expand(replacement) + code[match.end() :]
-            start = code.rfind("\n", 0, match.start()) + 1
-            yield Mutant(kind, must, code[start : code.find("\n", match.end())].strip(), damaged)
+            yield Mutant(kind, must, place(code, match.start()), damaged)
+
+
+def place(code: str, position: int) -> str:
+    """File, line and text of a place in a source whose includes were put in, with #line in front."""
+    before = code[:position].split("\n")
+    name, number = "", 0
+    for line in before:
+        told = re.match(r'\s*#\s*line\s+(\d+)\s+"([^"]+)"', line)
+        name, number = (told[2], int(told[1]) - 1) if told else (name, number + 1)
+    return f"{name}:{number}: {(before[-1] + code[position:].split(chr(10), 1)[0]).strip()}"
 
 
 def changes(code: str, mutant: Mutant) -> bool:
@@ -118,7 +127,7 @@ def main(tests: list[str]) -> int:
             for mutant, by in zip(damaged, noticed, strict=True):
                 if by == "-":
                     continue
-                sys.stdout.write(f"{', '.join(names)}: {mutant.kind}: {by or 'NOT NOTICED'}: {mutant.line}\n")
+                sys.stdout.write(f"{', '.join(names)}: {mutant.kind}: {by or 'NOT NOTICED'}: {mutant.place}\n")
                 sys.stdout.flush()
                 survivors += mutant.must_be_noticed and not by
     sys.stdout.write(f"{survivors} that must be noticed were not\n")
