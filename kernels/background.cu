@@ -274,24 +274,21 @@ background_fit(const float* images, const unsigned char* OPTIONAL bad, const int
     bool good = n >= minimum_points;
     if (good) {
         for (int i = threadIdx.x; i < n; i += THREADS) keys[i] = key_of(widen(values[i]));
-        __syncthreads();
         good = fit(keys, taken, n, clipped[n], ny, nx, c, sums, scratch, &s);
     }
     const int m = gather(image, plane, sigma_points, n_sigma_drawn, sigma_wanted, nx, taken, values, s.bins);
     good = good && m >= minimum_points;
     double noise = 0.0;
+    // Here and in the selections a thread has the same keys, so that no barrier is needed in between.
     if (good) {
         for (int i = threadIdx.x; i < m; i += THREADS) keys[i] = key_of(fabs(widen(values[i])));
-        __syncthreads();
         const double level = median(keys, m, &s);
         for (int i = threadIdx.x; i < m; i += THREADS) {
             const double X = scaled(taken[i] % nx, nx), Y = scaled(taken[i] / nx, ny);
             keys[i] = key_of(widen(values[i]) - polynomial(c, Y, X));
         }
-        __syncthreads();
         const double middle = median(keys, m, &s);
         for (int i = threadIdx.x; i < m; i += THREADS) keys[i] = key_of(fabs(value_of(keys[i]) - middle));
-        __syncthreads();
         noise = 1.4826 * median(keys, m, &s);
         // sigma at most 2^-22 of the median |I| is rounding, not noise.
         good = is_finite(noise) && noise > 2.384185791015625e-07 * level;
