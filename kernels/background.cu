@@ -13,10 +13,8 @@
 #include "common.cuh"
 
 constexpr int THREADS = 512, BINS = 256;
+typedef unsigned long long Key;  // a float64 as an integer that sorts as the number does
 
-typedef unsigned long long Key;
-
-// A float64 as an integer that sorts as the number does.
 __device__ __forceinline__ Key key_of(double value) {
     const Key bits = (Key)__double_as_longlong(value);
     return bits >> 63 != 0ull ? ~bits : bits | 1ull << 63;
