@@ -80,7 +80,7 @@ def filled_store(path, data, n_exposures, settings):
             )
             name = data.exposures[i]
             about = Exposure(name, data.camera, data.band, "", 90.0, (Path(f"{name}.fits"),), (None,), "", "generic")
-            store.add(Measurement(about, ccds))
+            store.add(Measurement(about, ccds, settings.fingerprint()))
 
 
 def main():
