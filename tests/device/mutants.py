@@ -3,7 +3,7 @@
     python -m tests.device.mutants [pytest arguments]
 
 The tests are run once, and small launches of each kernel kept. Then each mutant runs these launches again: first under
-several orders, and where its results are the same to the bit, under ThreadSanitizer. A barrier that can be removed, or
+several orders, and where its results are the same to the bit, under the sanitizers. A barrier that can be removed, or
 an atomic that can be replaced by a plain update, with nobody noticing makes the job fail. A comparison that takes one
 more is only listed: many are harmless, since what they compare never is equal.
 """
@@ -75,7 +75,7 @@ def changes(code: str, mutant: Mutant) -> bool:
 
 
 def outcome(mutant: Mutant, launches: list[Path], expected: str, folder: Path) -> str:
-    """What noticed a mutant: "results", "thread", or nothing; "-" for one that is none."""
+    """What noticed a mutant: "results", a sanitizer, or nothing; "-" for one that is none."""
     if not changes(pickle.loads(launches[0].read_bytes())["code"], mutant):
         return "-"
     with tempfile.TemporaryDirectory(dir=folder) as own:
@@ -88,8 +88,11 @@ def outcome(mutant: Mutant, launches: list[Path], expected: str, folder: Path) -
         settings = {"orders": ORDERS, "cache": str(folder / "cache")}
         if _run([sys.executable, *arguments], environment(**settings)) != expected:
             return "results"
-        line, env = command("thread", arguments, **settings)
-        return "thread" if _run(line, env) != expected else ""
+        for flavour in ("address", "thread"):
+            line, env = command(flavour, arguments, **settings)
+            if _run(line, env) != expected:
+                return flavour
+        return ""
 
 
 def _run(line: list[str], env: dict[str, str]) -> str:

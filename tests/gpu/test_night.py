@@ -48,6 +48,7 @@ def test_exposure_is_measured_as_on_the_cpu(monkeypatch):
 
 
 def test_tables_of_a_night_are_the_cpus_to_the_printed_digits(tmp_path):
+    device.require_compiler()
     nights.night(tmp_path / "in", exposures=5, ccds=1, odd=2)
     flags = ["--points", "300", "--sigma-points", "500", "--background-points", "300", "--threads", "1"]
     for name in ("cpu", "0"):
