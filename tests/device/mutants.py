@@ -30,7 +30,7 @@ SECONDS = 120  # a mutant may wait for ever
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 KINDS = [
     ("barrier removed", True, re.compile(r"\b__sync(?:threads|warp)\(\);"), ";"),
-    ("plain update", True, re.compile(r"\batomicAdd\(&?([^,;]+), ([^;]+)\);"), r"(void)(\1 += \2);"),
+    ("plain update", True, re.compile(r"\batomicAdd\(([^,;]+), ([^;]+)\);"), r"(void)(*(\1) += \2);"),
     ("one more", False, re.compile(r" < "), " <= "),
 ]
 
@@ -64,11 +64,14 @@ def place(code: str, position: int) -> str:
 
 def changes(code: str, mutant: Mutant) -> bool:
     """Whether the mutant's machine code is another: what a kernel file takes from common.cuh and never calls is not."""
-    from cpudevice import build
+    from cpudevice import build, errors
 
     contents = []
     for text in (code, mutant.code):
-        path = build.library(text, "mutant.cu", (), "fast")
+        try:
+            path = build.library(text, "mutant.cu", (), "fast")
+        except errors.CompileException:
+            return False
         key = path.stem.split("-")[-1].encode()  # the file's own name is part of its content
         contents.append(path.read_bytes().replace(key, b"0" * len(key)))
     return contents[0] != contents[1]
