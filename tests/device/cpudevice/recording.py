@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
+import time
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-# ThreadSanitizer manages some ten thousand threads a second.
-MOST_THREADS = 4096
-KEPT = 3  # a kernel
+# ThreadSanitizer is some hundred times slower, and has room for so many fibers.
+MOST_THREADS, MOST_SECONDS = 16384, 0.05
+KEPT = 4  # a kernel
 
-_kept: dict[str, list[tuple[int, Path]]] = {}
+_kept: dict[str, list[tuple[float, Path]]] = {}
 
 
 def folder() -> Path | None:
@@ -23,29 +26,39 @@ def folder() -> Path | None:
     return Path(named) if named else None
 
 
-def record(kernel, grid: tuple, block: tuple, values: tuple, shared_bytes: int) -> None:
-    """Keep a launch if it is among the largest of its kernel that are small enough."""
-    where, threads = folder(), prod(grid) * prod(block)
-    if where is None or threads > MOST_THREADS:
+@contextlib.contextmanager
+def recorded(kernel, grid: tuple, block: tuple, values: tuple, shared_bytes: int) -> Iterator[None]:
+    """Keep a launch that runs inside if it is among those of its kernel that take longest and are short enough.
+
+    The longest: many launches of a test have nothing to do, and would show nothing.
+    """
+    where = folder()
+    if where is None or prod(grid) * prod(block) > MOST_THREADS:
+        yield
         return
+    content = pickle.dumps(
+        {
+            "code": kernel.source.code,
+            "options": kernel.source.options,
+            "kernel": kernel.name,
+            "grid": grid,
+            "block": block,
+            "shared_bytes": shared_bytes,
+            "dynamic_limit": kernel.dynamic_limit,
+            "arguments": [np.array(value) if isinstance(value, np.ndarray) else value for value in values],
+        }
+    )
+    began = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - began
     kept = _kept.setdefault(kernel.name, [])
-    if len(kept) == KEPT and threads <= kept[0][0]:
+    if seconds > MOST_SECONDS or (len(kept) == KEPT and seconds <= kept[0][0]):
         return
-    source = kernel.source
-    launch = {
-        "code": source.code,
-        "options": source.options,
-        "kernel": kernel.name,
-        "grid": grid,
-        "block": block,
-        "shared_bytes": shared_bytes,
-        "dynamic_limit": kernel.dynamic_limit,
-        "arguments": [np.array(value) if isinstance(value, np.ndarray) else value for value in values],
-    }
-    content = pickle.dumps(launch)
-    path = where / f"{kernel.name}-{threads}-{hashlib.sha256(content).hexdigest()[:8]}.pickle"
+    path = where / f"{kernel.name}-{hashlib.sha256(content).hexdigest()[:12]}.pickle"
+    if path.exists():
+        return
     path.write_bytes(content)
-    kept.append((threads, path))
+    kept.append((seconds, path))
     kept.sort(key=lambda entry: entry[0])
     while len(kept) > KEPT:
         kept.pop(0)[1].unlink(missing_ok=True)
