@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gpuanom import tables
 from gpuanom.backend import select
+from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.measure import measure_ccds
 from gpuanom.records import Ccd, Exposure, Measurement, Unfit
@@ -114,6 +115,8 @@ def checked(ccd: Ccd) -> Ccd:
     InputError
         When the image is not a 2-D image of real numbers, or the mask is not of its shape or holds no `Unfit` bits.
     """
+    if isinstance(ccd.image, RawImage | RiceImage):
+        raise InputError(f"CCD {ccd.name}: its image must be an array of pixels, not {type(ccd.image).__name__}")
     image = as_ccd(ccd.image, ccd.name).image
     if ccd.bad is None:
         return replace(ccd, image=image)

@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from gpuanom.encoded import RawImage, RiceImage
 
 Array: TypeAlias = Any
 FloatImage: TypeAlias = npt.NDArray[np.float32]
@@ -91,8 +93,9 @@ class Ccd:
     ----------
     name : str
         Its id within the exposure (EXTNAME or number).
-    image : ndarray, (ny, nx) float32, C-contiguous
-        Pixel values, any linear unit. NaN and infinite pixels are bad.
+    image : ndarray, (ny, nx) float32, C-contiguous, or RawImage or RiceImage
+        Pixel values, any linear unit. NaN and infinite pixels are bad. Images as the file holds them come from
+        `CcdOnDisk.load` when a backend decodes them itself, and from nowhere else.
     bad : ndarray, (ny, nx) uint8, or None
         `Unfit` bits from the quality plane; None when no pixel is masked. `gpuanom.measure` takes booleans too.
     saturation : float
@@ -104,7 +107,7 @@ class Ccd:
     """
 
     name: str
-    image: FloatImage
+    image: FloatImage | RawImage | RiceImage
     bad: npt.NDArray[np.uint8] | None = None
     saturation: float = float("nan")
     turn: Turn = Turn.NONE
@@ -128,6 +131,46 @@ class CcdFailure:
     name: str
     status: str
     reason: str
+
+
+class Load(Protocol):
+    """Reads the pixels of one CCD; may be called from any thread, and more than once."""
+
+    def __call__(self, *, encoded: bool = False, out: FloatImage | None = None) -> Ccd | CcdFailure:
+        """Read and check the pixels and the mask of a CCD.
+
+        Parameters
+        ----------
+        encoded : bool, optional
+            Leave the image as the file holds it where that is a form which a GPU decodes.
+        out : ndarray, (ny, nx) float32, optional
+            Memory to decode into, whatever it holds; the image that is returned may lie in it.
+
+        Returns
+        -------
+        Ccd or CcdFailure
+            Nothing is raised for what a file holds.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class CcdOnDisk:
+    """A CCD that was found in a file, its pixels not read yet.
+
+    Attributes
+    ----------
+    name : str
+        Its id within the exposure.
+    shape : tuple of int
+        (ny, nx) of the image as it will be loaded, without overscan.
+    load : callable
+        See `Load`. It holds what it needs of the file open until it is let go.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    load: Load
 
 
 @dataclass(frozen=True, eq=False)

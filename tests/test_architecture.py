@@ -14,6 +14,7 @@ LAYERS = [
     {"errors", "version", "maskclasses", "naming", "columns"},
     {"cameras", "camera_rules"},
     {"settings"},
+    {"encoded"},
     {"records"},
     {"sampling", "backend", "reference", "simulate", "schema", "gradientfilter"},
     {"cpu", "gpu", "fits", "significance"},

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpuanom.records import Ccd, CcdStack
+from gpuanom.records import Ccd, CcdStack, FloatImage
 
 
 def prepare(ccds: Sequence[Ccd]) -> CcdStack:
@@ -14,11 +14,17 @@ def prepare(ccds: Sequence[Ccd]) -> CcdStack:
     saturation = np.array([ccd.saturation for ccd in ccds], dtype=np.float32)
     if len(ccds) == 1:
         bad = ccds[0].bad
-        return CcdStack(ccds[0].image[None], None if bad is None else bad[None], saturation)
+        return CcdStack(_pixels(ccds[0])[None], None if bad is None else bad[None], saturation)
     masked = any(ccd.bad is not None for ccd in ccds)
     blank = np.zeros(ccds[0].image.shape, dtype=np.uint8)
     return CcdStack(
-        np.stack([ccd.image for ccd in ccds]),
+        np.stack([_pixels(ccd) for ccd in ccds]),
         np.stack([blank if ccd.bad is None else ccd.bad for ccd in ccds]) if masked else None,
         saturation,
     )
+
+
+def _pixels(ccd: Ccd) -> FloatImage:
+    if not isinstance(ccd.image, np.ndarray):
+        raise TypeError(f"CCD {ccd.name}: the CPU takes pixels; encoded images are for backends that ask for them")
+    return ccd.image

@@ -1,0 +1,87 @@
+"""Images as a file holds them, checked but not decoded: what a GPU is sent instead of pixels.
+
+Every offset, size and number in them was checked against the file when they were made, so that a decoder may trust the
+description; the bytes themselves it may not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+NO_BLANK = 2**62
+"""Stands for "no integer means no value": beyond every integer that a file can hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawImage:
+    """An uncompressed image: the big-endian numbers of a FITS image, row by row.
+
+    Attributes
+    ----------
+    data : ndarray, (n,) uint8
+        n = ny nx |bitpix| / 8 bytes, as a view into the file; may be unaligned.
+    shape : tuple of int
+        (ny, nx).
+    bitpix : int
+        16, 32 (two's complement) or -32 (float32).
+    bscale, bzero : float
+        Pixel = stored number x bscale + bzero, image unit.
+    blank : int
+        The stored integer without value; `NO_BLANK` where there is none.
+    """
+
+    data: npt.NDArray[np.uint8]
+    shape: tuple[int, int]
+    bitpix: int
+    bscale: float = 1.0
+    bzero: float = 0.0
+    blank: int = NO_BLANK
+
+
+@dataclass(frozen=True, eq=False)
+class RiceImage:
+    """A RICE_1-compressed image: where its tiles lie and how their integers become pixels (FITS 4.0, section 10).
+
+    Tiles are numbered in FITS order, the first axis fastest; those at the far edges are cut off.
+
+    Attributes
+    ----------
+    data : ndarray, (n_bytes,) uint8
+        The table's heap, as a view into the file; may be unaligned.
+    shape, tile : tuple of int
+        (ny, nx) of the image and of a whole tile.
+    start, size : ndarray, (n_tiles,) int64
+        Bytes of each tile within `data`; size 0 for tiles that are in `decoded`.
+    bytepix, blocksize : int
+        BYTEPIX (1, 2 or 4) and BLOCKSIZE of the Rice code.
+    quantised : bool
+        Whether the integers are quantised floats; else they are the image's own integers.
+    dither : int
+        0 (none), 1 or 2 for SUBTRACTIVE_DITHER_1 and _2; 0 for integer images.
+    seed : int
+        ZDITHER0, 1 to 10000.
+    scale, zero : ndarray, (n_tiles,) float64
+        ZSCALE and ZZERO of quantised floats, BSCALE and BZERO of integers.
+    blank : ndarray, (n_tiles,) int64
+        The integer without value in each tile; `NO_BLANK` where there is none.
+    decoded : tuple of (int, ndarray)
+        Tiles that are not Rice-coded (constant rows and such): number and (rows, columns) float32 pixels.
+    """
+
+    data: npt.NDArray[np.uint8]
+    shape: tuple[int, int]
+    tile: tuple[int, int]
+    start: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    bytepix: int
+    blocksize: int
+    quantised: bool
+    dither: int
+    seed: int
+    scale: npt.NDArray[np.float64]
+    zero: npt.NDArray[np.float64]
+    blank: npt.NDArray[np.int64]
+    decoded: tuple[tuple[int, npt.NDArray[np.float32]], ...] = ()
