@@ -236,8 +236,9 @@ class Sources:
         Q20, Q02, Q11 in image unit x pixel^2.
     n_isophote : Array, (n,) int64
         Connected pixels behind `isophote_moments`, the centre among them.
-    n_bad, n_saturated : Array, (n_ccd,) int64
-        Pixels of each CCD that are masked (any step) or not finite, and that reach its saturation level.
+    n_sources, n_bad, n_saturated : Array, (n_ccd,) int64
+        Sources of each CCD, and its pixels that are masked (any step) or not finite, and that reach its saturation
+        level.
     """
 
     ccd: Array
@@ -248,6 +249,7 @@ class Sources:
     moments: Array
     isophote_moments: Array
     n_isophote: Array
+    n_sources: Array
     n_bad: Array
     n_saturated: Array
 
@@ -264,6 +266,8 @@ class Gradients:
         Eqs. 6 and 7, in the image's unit.
     flat_dx, flat_dy : Array, (n,) float64
         The same with the fitted polynomial's own gradient taken off.
+    n_points : Array, (n_ccd,) int64
+        Usable points of each CCD.
     """
 
     ccd: Array
@@ -271,6 +275,7 @@ class Gradients:
     dy: Array
     flat_dx: Array
     flat_dy: Array
+    n_points: Array
 
 
 @dataclass(frozen=True, eq=False)

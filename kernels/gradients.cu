@@ -11,7 +11,8 @@
 //                             host need not know how many there are.
 // Arguments  images (n_ccd, ny, nx) float32, any unit; bad (n_ccd, ny, nx) Unfit bits, or null; points (n_ccd, n_draws,
 //            2) (y, x) in draw order; weights (3 h): K at 0 ... h-1, then B at -h ... h-1, which is symmetric;
-//            coefficients (n_ccd, 6) in the image's unit; usable (n_ccd); owner (n_ccd, slots) the CCD's index; dx, dy,
+//            coefficients (n_ccd, 6) in the image's unit; usable (n_ccd); owner (n_ccd, slots) the CCD's index;
+//            n_points (n_ccd) how many slots are filled; dx, dy,
 //            flat_dx, flat_dy (n_ccd, slots) in the image's unit, finite in the filled slots, which come first, NaN in
 //            the others; ny, nx, n_draws, slots, half (= h): counts; gain as above.
 // Launch     first: a warp a point, 8 warps a block, grid (slots / 8, n_ccd): the patches of a CCD run together and find
@@ -146,8 +147,8 @@ extern "C" __global__ void __launch_bounds__(FIRST_WARPS * WARP, 3) gradients_fi
 
 extern "C" __global__ void __launch_bounds__(REST_WARPS * WARP, 1) gradients_rest(
     const float* images, OPTIONAL const unsigned char* bad, const int* points, const double* weights,
-    const double* coefficients, const bool* usable, long long* owner, double* dx, double* dy, double* flat_dx,
-    double* flat_dy, int ny, int nx, int n_draws, int slots, int half, double gain) {
+    const double* coefficients, const bool* usable, long long* owner, long long* n_points, double* dx, double* dy,
+    double* flat_dx, double* flat_dy, int ny, int nx, int n_draws, int slots, int half, double gain) {
     extern __shared__ double memory[];
     __shared__ int scratch[REST_WARPS];
     double* columns = stage_weights(memory, weights, half);
@@ -184,6 +185,7 @@ extern "C" __global__ void __launch_bounds__(REST_WARPS * WARP, 1) gradients_res
             filled = min(filled + chosen, slots);
         }
     }
+    if (threadIdx.x == 0) n_points[ccd] = filled;
     for (int slot = threadIdx.x; slot < slots; slot += blockDim.x) {
         owner[base + slot] = ccd;
         if (slot >= filled) dx[slot] = dy[slot] = flat_dx[slot] = flat_dy[slot] = nan("");

@@ -77,6 +77,7 @@ __device__ __forceinline__ void second_moments(const double (*v)[MAX_STAMP], con
 // y, x, value, n_above, moments (3 each), isophote_moments (3 each), n_isophote
 //                         out, (n_ccd, n_slots): slot i is written where candidate i is a source, and left as it is
 //                         elsewhere; pixels, image unit, and image unit x pixel^2
+// n_sources               in and out, (n_ccd,): the CCD's sources are added
 //
 // Launch   grid (blocks, n_ccd), block (32, 8). A block takes every blocks-th candidate of its CCD: how many there are is
 //          known on the device alone. The stamp's v are computed once, as the pixels come in, and stay in shared memory (32
@@ -87,7 +88,8 @@ extern "C" __global__ void __launch_bounds__(256)
 moments_check(const float* images, const unsigned char* OPTIONAL bad, const double* coefficients, const double* sigma,
               const int* listed, const int* n_listed, int n_slots, int ny, int nx, int size, double above_threshold,
               int above_pixels, double moment_fraction, double isophote_threshold, long long* y, long long* x,
-              double* value, long long* n_above, double* moments, double* isophote_moments, long long* n_isophote) {
+              double* value, long long* n_above, double* moments, double* isophote_moments, long long* n_isophote,
+              unsigned long long* n_sources) {
     __shared__ double v[MAX_STAMP][MAX_STAMP], X[MAX_STAMP], Y[MAX_STAMP], scratch[2][3 * WARPS];
     __shared__ RowMask over[MAX_STAMP], isophote[MAX_STAMP];
     __shared__ double c[6], noise;
@@ -98,6 +100,7 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
     if (warp == 1 && lane == 0) noise = sigma[ccd], n_candidates = n_listed[ccd];
     __syncthreads();
     const double above = above_threshold * noise, lowest = isophote_threshold * noise;
+    int n_own = 0;  // of the block's sources; the sum over blocks is of whole numbers, the same in any order
 
     for (int candidate = blockIdx.x; candidate < n_candidates; candidate += gridDim.x) {
         const long long slot = (long long)ccd * n_slots + candidate;
@@ -143,6 +146,7 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
         n = 0;
         for (int i = 0; i < WARPS; i++) n += counts[i];
         if (n <= above_pixels) continue;
+        n_own++;
         if (warp == 0) grow(isophote, half, half);
         double sums[3], isophote_sums[3];
         // The barrier in the first call also makes the grown rows visible.
@@ -158,4 +162,5 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
             }
         }
     }
+    if (warp == 0 && lane == 0 && n_own > 0) atomicAdd(n_sources + ccd, (unsigned long long)n_own);
 }

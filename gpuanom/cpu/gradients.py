@@ -38,8 +38,9 @@ def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Backgr
         parts.append((np.full(len(used), i), dx, dy, dx - gain * sky_x, dy - gain * sky_y))
     if not parts:
         empty = np.zeros(0)
-        return Gradients(np.zeros(0, dtype=np.int64), empty, empty, empty, empty)
-    return Gradients(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return Gradients(np.zeros(0, dtype=np.int64), empty, empty, empty, empty, np.zeros(n_ccd, dtype=np.int64))
+    ccd, dx, dy, flat_dx, flat_dy = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Gradients(ccd, dx, dy, flat_dx, flat_dy, np.bincount(ccd, minlength=n_ccd))
 
 
 def _usable(

@@ -50,6 +50,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         moments=merged.moments,
         isophote_moments=merged.isophote_moments,
         n_isophote=merged.n_isophote,
+        n_sources=np.bincount(ccd, minlength=n_ccd),
         n_bad=n_bad,
         n_saturated=n_saturated,
     )

@@ -34,7 +34,7 @@ def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Backgr
     half = along.size
     gain = settings.gradient_reach * (2 * settings.gradient_reach + 1)
     drawn, weights = cupy.asarray(points), cupy.asarray(np.concatenate([along, across]))
-    owner = cupy.empty(n_ccd * slots, np.int64)
+    owner, n_points = cupy.empty(n_ccd * slots, np.int64), cupy.empty(n_ccd, np.int64)
     results = [cupy.empty(n_ccd * slots, np.float64) for _ in range(4)]
     inputs = (stack.images, stack.bad, drawn, weights, background.coefficients, background.usable)
     numbers = (ny, nx, n_draws, slots, half, gain)
@@ -43,21 +43,23 @@ def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Backgr
     _FIRST(blocks, (FIRST_WARPS * WARP,), *inputs, *results, *numbers, shared=_shared(half, FIRST_WARPS))
     # A block a CCD: it counts in order, which blocks cannot do among themselves.
     _REST(
-        (n_ccd if slots else 0,),
+        (n_ccd,),
         (REST_WARPS * WARP,),
         *inputs,
         owner,
+        n_points,
         *results,
         *numbers,
         shared=_shared(half, REST_WARPS),
     )
-    return Gradients(owner, *results)
+    return Gradients(owner, *results, n_points)
 
 
 def filled(found: Gradients) -> Gradients:
     """Gradients on the host without their empty slots, in (ccd, draw) order."""
     there = np.isfinite(found.dx)
-    return Gradients(found.ccd[there], found.dx[there], found.dy[there], found.flat_dx[there], found.flat_dy[there])
+    slots = (found.ccd, found.dx, found.dy, found.flat_dx, found.flat_dy)
+    return Gradients(*(column[there] for column in slots), found.n_points)
 
 
 def _shared(half: int, warps: int) -> int:

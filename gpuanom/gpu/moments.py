@@ -56,6 +56,7 @@ def check(
         moments=floats[n : 4 * n].reshape(n, 3),
         isophote_moments=floats[4 * n :].reshape(n, 3),
         n_isophote=integers[3 * n :],
+        n_sources=cupy.zeros(n_ccd, np.uint64).view(np.int64),
         n_bad=n_bad,
         n_saturated=n_saturated,
     )
@@ -84,5 +85,6 @@ def check(
         result.moments,
         result.isophote_moments,
         result.n_isophote,
+        result.n_sources.view(np.uint64),
     )
     return result

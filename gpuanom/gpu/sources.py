@@ -71,6 +71,7 @@ def filled(slots: Sources) -> Sources:
         moments=slots.moments[there],
         isophote_moments=slots.isophote_moments[there],
         n_isophote=slots.n_isophote[there],
+        n_sources=slots.n_sources,
         n_bad=slots.n_bad,
         n_saturated=slots.n_saturated,
     )

@@ -163,6 +163,7 @@ def check_sources(backend, images, bads, background, settings=DEFAULT, saturatio
             sizes.append(size)
     got = list(zip(*(getattr(found, name).tolist() for name in ("ccd", "y", "x", "n_above")), strict=True))
     assert got == expected
+    assert found.n_sources.tolist() == [sum(e[0] == i for e in expected) for i in range(len(images))]
     assert found.n_isophote.tolist() == sizes
     # v has the same bits everywhere: one order of operations (naive.background_value).
     assert found.value.tolist() == values
@@ -202,6 +203,7 @@ def check_gradients(backend, images, bads, drawn, background, settings=DEFAULT):
             flat.append((dx - fit_dx, dy - fit_dy))
             largest.append(max(np.abs(patch).max(), abs(sky)))
     assert found.ccd.tolist() == ccd
+    assert found.n_points.tolist() == [ccd.count(i) for i in range(len(images))]
     # 1e-12 of the patch's largest magnitude: the two derivative sums weigh the patch by 25 in all (11 x 2.28), each
     # term with at most some hundred roundings of 1.1e-16 on either side, together 6e-13 at worst, and a tenth in fact.
     reach = settings.gradient_reach
