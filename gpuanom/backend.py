@@ -9,7 +9,8 @@ Parity between backends: *exact* means equal bits; *rounded* means within a tole
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -34,13 +35,46 @@ class Backend(Protocol):
     """The steps from pixels to histograms and divergences."""
 
     name: str
+    takes_encoded: bool
+    """Whether `prepare` takes images as the file holds them (`gpuanom.encoded`)."""
+
+    def working(self) -> AbstractContextManager[None]:
+        """Where array operations between the steps are done; the steps themselves see to it.
+
+        Raises
+        ------
+        DeviceError
+            On leaving, when the device failed.
+        """
+        ...
+
+    def lanes(self, threads: int) -> Sequence[Backend]:
+        """Backends of the same device for as many threads as should work at a time; this one may be among them."""
+        ...
 
     def group_size(self, ny: int, nx: int) -> int:
         """How many CCDs of ny x nx pixels a stack may hold in the memory at hand; at least 1."""
         ...
 
-    def prepare(self, ccds: Sequence[Ccd]) -> CcdStack:
-        """Bring CCDs that share a shape to the device. Parity: exact."""
+    def too_many(self, n: int, ny: int, nx: int) -> None:
+        """Learn that memory did not suffice for a stack of n CCDs: `group_size` gives less from now on."""
+        ...
+
+    def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
+        """Bring CCDs that share a shape to the device.
+
+        Parameters
+        ----------
+        ccds : iterable of Ccd
+            At least one; taken one at a time, and each may be let go when the next one is asked for.
+        most : int
+            How many they are at most.
+
+        Returns
+        -------
+        CcdStack
+            Parity: exact.
+        """
         ...
 
     def background(
@@ -168,43 +202,52 @@ class Backend(Protocol):
         ...
 
     def to_host(self, record: Record) -> Record:
-        """The record with its arrays as NumPy arrays: the one copy home, and the one synchronisation."""
+        """A record, or a tuple or list of records and arrays, with NumPy arrays in place of the device's.
+
+        The one copy home, and the one synchronisation: whoever wants several records asks for them together.
+        """
         ...
 
 
 def select(device: str = "auto") -> Backend:
-    """The backend for a device name: ``auto``, ``cpu``, or a GPU's number.
+    """The backend for a device name, see `choose`; of several GPUs the first.
 
     Raises
     ------
     DeviceError
         When the device cannot be used; the message names the remedy.
     """
-    return choose(device)[0]
+    return choose(device)[0][0]
 
 
-def choose(device: str = "auto") -> tuple[Backend, str]:
-    """The backend for a device name, and in words what it is and why.
+def choose(device: str = "auto") -> tuple[list[Backend], str]:
+    """The backends for a device name, one a device, and in words what they are and why.
 
-    ``auto`` takes GPU 0 if it can be used, else the CPU.
+    Parameters
+    ----------
+    device : str, optional
+        ``cpu``; a GPU's number such as ``0``; several, as ``0,1``; or ``auto``: GPU 0 if it can be used, else the CPU.
 
     Raises
     ------
     DeviceError
-        When the device asked for cannot be used; the message names the remedy.
+        When a device asked for cannot be used; the message names the remedy.
     """
     from gpuanom.cpu import CpuBackend
 
     if device == "cpu":
-        return CpuBackend(), "cpu"
+        return [CpuBackend()], "cpu"
     if device == "auto":
         try:
-            return _gpu(0)
+            backend, about = _gpu(0)
+            return [backend], about
         except DeviceError as error:
-            return CpuBackend(), f"cpu, because {error}"
-    if not (device.isascii() and device.isdigit()):
-        raise DeviceError(f"unknown device '{device}' (auto, cpu, or a GPU's number such as 0)")
-    return _gpu(int(device))
+            return [CpuBackend()], f"cpu, because {error}"
+    numbers = [number.strip() for number in device.split(",")]
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        raise DeviceError(f"unknown device '{device}' (auto, cpu, a GPU's number such as 0, or several such as 0,1)")
+    found = [_gpu(number) for number in dict.fromkeys(int(number) for number in numbers)]
+    return [backend for backend, _ in found], "; ".join(about for _, about in found)
 
 
 def _gpu(number: int) -> tuple[Backend, str]:

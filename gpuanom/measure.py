@@ -6,6 +6,8 @@ CCDs -> stack -> background -> sources -> orientations -> histograms, and gradie
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from gpuanom import sampling
 from gpuanom.backend import Backend
 from gpuanom.errors import printable
 from gpuanom.naming import natural_key
+from gpuanom.readahead import Readers, buffer
 from gpuanom.records import (
     KINDS,
     Array,
@@ -21,7 +24,7 @@ from gpuanom.records import (
     Ccd,
     CcdFailure,
     CcdMeasurement,
-    CcdStack,
+    CcdOnDisk,
     OrientationHistograms,
     Sources,
     Turn,
@@ -31,9 +34,12 @@ from gpuanom.settings import Settings
 MOSTLY = 0.5
 """A CCD with a larger share of saturated pixels is no image of the sky."""
 
+Points = npt.NDArray[np.int32]
+NO_PIXELS = np.empty((0, 0), dtype=np.float32)
+
 
 def measure_ccds(
-    exposure: str, ccds: Iterable[Ccd | CcdFailure], settings: Settings, backend: Backend
+    exposure: str, ccds: Iterable[Ccd | CcdOnDisk | CcdFailure], settings: Settings, backend: Backend
 ) -> tuple[CcdMeasurement, ...]:
     """Measure the CCDs of one exposure.
 
@@ -41,8 +47,8 @@ def measure_ccds(
     ----------
     exposure : str
         Id of the exposure; with each CCD's name it decides the random points.
-    ccds : iterable of Ccd or CcdFailure
-        Taken one at a time, and let go when measured.
+    ccds : iterable of Ccd, CcdOnDisk or CcdFailure
+        Taken a stack at a time, and let go when measured.
     settings : Settings
     backend : Backend
 
@@ -52,13 +58,13 @@ def measure_ccds(
         One for each CCD and failure, in natural order of their names.
     """
     done: list[CcdMeasurement] = []
-    for group in _groups(ccds, settings, backend):
-        if isinstance(group, CcdFailure):
-            done.append(unmeasured(group, settings.bins))
-        else:
-            # Damaged pixels may hold NaN patterns that even a cast complains of; they are bad pixels, no more.
-            with np.errstate(invalid="ignore", over="ignore"):
-                done.extend(_measure_stack(exposure, group, settings, backend))
+    for group in groups(ccds, settings, backend):
+        done += measure_group(exposure, group, settings, backend)
+    return in_order(done)
+
+
+def in_order(done: Iterable[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
+    """Measurements in natural order of their CCDs' names."""
     return tuple(sorted(done, key=lambda m: natural_key(m.name)))
 
 
@@ -87,21 +93,23 @@ def unmeasured(failure: CcdFailure, bins: int) -> CcdMeasurement:
     )
 
 
-def _groups(ccds: Iterable[Ccd | CcdFailure], settings: Settings, backend: Backend) -> Iterator[list[Ccd] | CcdFailure]:
+def groups(
+    ccds: Iterable[Ccd | CcdOnDisk | CcdFailure], settings: Settings, backend: Backend
+) -> Iterator[list[Ccd | CcdOnDisk] | CcdFailure]:
     """Runs of CCDs that share a shape and fit the device together; failures, and CCDs too small to measure, alone."""
     smallest = max(settings.stamp_size, settings.patch_size)
-    group: list[Ccd] = []
+    group: list[Ccd | CcdOnDisk] = []
     for ccd in ccds:
         if isinstance(ccd, CcdFailure):
             yield ccd
             continue
-        ny, nx = ccd.image.shape
+        ny, nx = _shape(ccd)
         if min(ny, nx) < smallest:
             yield CcdFailure(
                 ccd.name, "too_small", f"CCD {ccd.name}: {nx} x {ny} pixels hold no stamp of {smallest} x {smallest}"
             )
             continue
-        if group and (group[0].image.shape != (ny, nx) or len(group) >= backend.group_size(ny, nx)):
+        if group and (_shape(group[0]) != (ny, nx) or len(group) >= backend.group_size(ny, nx)):
             yield group
             group = []
         group.append(ccd)
@@ -113,37 +121,142 @@ def _groups(ccds: Iterable[Ccd | CcdFailure], settings: Settings, backend: Backe
         yield group
 
 
+def _shape(ccd: Ccd | CcdOnDisk) -> tuple[int, int]:
+    ny, nx = ccd.shape if isinstance(ccd, CcdOnDisk) else ccd.image.shape
+    return ny, nx
+
+
+def measure_group(
+    exposure: str,
+    group: Sequence[Ccd | CcdOnDisk] | CcdFailure,
+    settings: Settings,
+    backend: Backend,
+    readers: Readers | None = None,
+) -> list[CcdMeasurement]:
+    """Measure CCDs that share a shape; where memory does not suffice for all, one half after the other.
+
+    Parameters
+    ----------
+    exposure : str
+    group : sequence of Ccd or CcdOnDisk, or CcdFailure
+        One of those that `groups` gives.
+    settings : Settings
+    backend : Backend
+    readers : Readers, optional
+        Who reads the CCDs ahead; by default each is read when its turn comes.
+
+    Returns
+    -------
+    list of CcdMeasurement
+        One for each CCD.
+    """
+    if isinstance(group, CcdFailure):
+        return [unmeasured(group, settings.bins)]
+    try:
+        # Damaged pixels may hold NaN patterns that even a cast complains of; they are bad pixels, no more.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return list(_measure_stack(exposure, group, settings, backend, readers))
+    except MemoryError:
+        pass  # outside, where the error's traceback holds no arrays any more
+    ny, nx = _shape(group[0])
+    if len(group) == 1:
+        reason = f"CCD {group[0].name}: no memory for its {nx} x {ny} pixels (free some, or use another --device)"
+        return [unmeasured(CcdFailure(group[0].name, "out_of_memory", reason), settings.bins)]
+    backend.too_many(len(group), ny, nx)
+    half = len(group) // 2
+    parts = (group[:half], group[half:])
+    return [m for part in parts for m in measure_group(exposure, part, settings, backend, readers)]
+
+
+class _Reading:
+    """The CCDs of a group as they come from disk, each with its random points; what cannot be read is set aside."""
+
+    def __init__(self, exposure: str, settings: Settings, backend: Backend, readers: Readers | None) -> None:
+        self.exposure, self.settings, self.backend, self.readers = exposure, settings, backend, readers
+        self.failures: list[CcdFailure] = []
+        self.items: list[Ccd | CcdOnDisk] = []
+        """Those whose CCDs were handed on."""
+        self.ccds: list[Ccd] = []
+        """What they say of themselves; the pixels are let go."""
+        self.draws: list[tuple[Points, Points, Points]] = []
+
+    def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd]:
+        """The CCDs that can be read, in order."""
+        several = self.readers is not None and len(group) > 1
+        read = self.readers.ahead(self._read, group) if self.readers and several else map(self._read, group)
+        for item, (ccd, draws) in zip(group, read, strict=True):
+            if isinstance(ccd, CcdFailure):
+                self.failures.append(ccd)
+                continue
+            self.items.append(item)
+            self.ccds.append(replace(ccd, image=NO_PIXELS, bad=None))
+            self.draws.append(draws)
+            yield ccd
+            del ccd
+
+    def _read(self, item: Ccd | CcdOnDisk) -> tuple[Ccd | CcdFailure, tuple[Points, Points, Points]]:
+        ny, nx = _shape(item)
+        ccd: Ccd | CcdFailure
+        if isinstance(item, Ccd):
+            ccd = item
+        elif self.backend.takes_encoded:
+            ccd = item.load(encoded=True)
+        else:
+            ccd = item.load(out=buffer(ny, nx))
+        some = self.settings
+        wanted: tuple[tuple[sampling.Purpose, int, int], ...] = (
+            ("background", some.background_points, 0),
+            ("sigma", some.sigma_points, 0),
+            ("gradients", some.gradient_points, some.patch_size // 2),
+        )
+        fit, sigma, gradients = (
+            sampling.points(some.seed, self.exposure, item.name, purpose, n * some.draws, ny, nx, margin)
+            for purpose, n, margin in wanted
+        )
+        return ccd, (fit, sigma, gradients)
+
+
 def _measure_stack(
-    exposure: str, ccds: Sequence[Ccd], settings: Settings, backend: Backend
+    exposure: str, group: Sequence[Ccd | CcdOnDisk], settings: Settings, backend: Backend, readers: Readers | None
 ) -> Iterator[CcdMeasurement]:
     """The steps, for CCDs that share a shape."""
-    ny, nx = ccds[0].image.shape
-    turns = np.array([ccd.turn for ccd in ccds], dtype=np.int64)
+    reading = _Reading(exposure, settings, backend, readers)
+    arriving = reading(group)
+    first = next(arriving, None)
+    if first is not None:
+        stack = backend.prepare(chain((first,), arriving), len(group))
+        del first
+        fit_points, sigma_points, gradient_points = (np.stack(points) for points in zip(*reading.draws, strict=True))
+        ccds, (_, ny, nx) = reading.ccds, stack.shape
+        turns = np.array([ccd.turn for ccd in ccds], dtype=np.int64)
+        background = backend.background(stack, fit_points, sigma_points, settings)
+        sources = backend.sources(stack, background, settings)
+        gradients = backend.gradients(stack, gradient_points, background, settings)
+        with backend.working():
+            isophotal = isophote_moments(sources, settings)
+        orientations = (
+            (backend.orientation(sources.moments), sources.ccd),
+            (backend.orientation(isophotal), sources.ccd),
+            (backend.gradient_orientation(gradients.dx, gradients.dy), gradients.ccd),
+            (backend.gradient_orientation(gradients.flat_dx, gradients.flat_dy), gradients.ccd),
+        )
+        histograms = [backend.histogram(theta, ccd, turns, settings.bins) for theta, ccd in orientations]
+        counted = Counted(sources.n_sources, sources.n_bad, sources.n_saturated, gradients.n_points)
+        background, counted, histograms, damaged = backend.to_host((background, counted, histograms, stack.damaged))
+        for i, ccd in enumerate(ccds):
+            if damaged is not None and damaged[i] >= 0:
+                yield from _again(exposure, reading.items[i], settings, backend)
+            else:
+                yield _record(i, ccd, ny * nx, background, counted, histograms, settings)
+    yield from (unmeasured(failure, settings.bins) for failure in reading.failures)
 
-    def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> npt.NDArray[np.int32]:
-        n = wanted * settings.draws
-        return np.stack([sampling.points(settings.seed, exposure, c.name, purpose, n, ny, nx, margin) for c in ccds])
 
-    stack = backend.prepare(ccds)
-    background = backend.background(
-        stack, drawn("background", settings.background_points), drawn("sigma", settings.sigma_points), settings
-    )
-    sources = backend.sources(stack, background, settings)
-    gradients = backend.gradients(
-        stack, drawn("gradients", settings.gradient_points, settings.patch_size // 2), background, settings
-    )
-    orientations = (
-        (backend.orientation(sources.moments), sources.ccd),
-        (backend.orientation(isophote_moments(sources, settings)), sources.ccd),
-        (backend.gradient_orientation(gradients.dx, gradients.dy), gradients.ccd),
-        (backend.gradient_orientation(gradients.flat_dx, gradients.flat_dy), gradients.ccd),
-    )
-    histograms = [backend.histogram(theta, ccd, turns, settings.bins) for theta, ccd in orientations]
-    background, sources, gradients = backend.to_host(background), backend.to_host(sources), backend.to_host(gradients)
-    n_gradients = np.bincount(gradients.ccd, minlength=len(ccds))
-    histograms = [backend.to_host(h) for h in histograms]
-    for i, ccd in enumerate(ccds):
-        yield _record(i, ccd, stack, background, sources, int(n_gradients[i]), histograms, settings)
+def _again(exposure: str, item: Ccd | CcdOnDisk, settings: Settings, backend: Backend) -> list[CcdMeasurement]:
+    """A CCD that the device could not decode, once more through the host: its message is the one for the user."""
+    if isinstance(item, Ccd):
+        raise ValueError(f"CCD {item.name}: images as a file holds them come from files only")
+    ccd = item.load()
+    return measure_group(exposure, ccd if isinstance(ccd, CcdFailure) else [ccd], settings, backend)
 
 
 def isophote_moments(sources: Sources, settings: Settings) -> Array:
@@ -153,25 +266,33 @@ def isophote_moments(sources: Sources, settings: Settings) -> Array:
     return masked
 
 
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """What is counted of each CCD of a stack: all that is wanted of its sources and gradients, (n_ccd,) int64 each."""
+
+    n_sources: Array
+    n_bad: Array
+    n_saturated: Array
+    n_gradients: Array
+
+
 def _record(
     i: int,
     ccd: Ccd,
-    stack: CcdStack,
+    n_pixels: int,
     background: Background,
-    sources: Sources,
-    n_gradients: int,
+    counted: Counted,
     histograms: Sequence[OrientationHistograms],
     settings: Settings,
 ) -> CcdMeasurement:
     """What is kept of the stack's CCD i."""
-    _, ny, nx = stack.shape
-    saturated = float(sources.n_saturated[i]) / (ny * nx)
+    saturated = float(counted.n_saturated[i]) / n_pixels
     if saturated > MOSTLY:
         reason = f"CCD {ccd.name}: {saturated:.0%} of its pixels are saturated"
         return unmeasured(CcdFailure(ccd.name, "saturated", reason), settings.bins)
     status, reason = _status(i, ccd.name, background, settings)
-    c = background.coefficients[i]
-    n_sources = int(np.count_nonzero(sources.ccd == i))
+    c = background.coefficients[i].copy()
+    n_sources = int(counted.n_sources[i])
     return CcdMeasurement(
         name=printable(ccd.name),
         status=status,
@@ -185,8 +306,8 @@ def _record(
         n_sources=n_sources,
         n_without_orientation=n_sources - int(histograms[0].counts[i].sum()),
         n_isophote=int(histograms[1].counts[i].sum()),
-        n_gradients=n_gradients,
-        masked_fraction=float(sources.n_bad[i]) / (ny * nx),
+        n_gradients=int(counted.n_gradients[i]),
+        masked_fraction=float(counted.n_bad[i]) / n_pixels,
         saturated_fraction=float("nan") if np.isnan(ccd.saturation) else saturated,
         counts=np.stack([h.counts[i] for h in histograms]),
         cosine=np.array([h.cosine[i] for h in histograms]),

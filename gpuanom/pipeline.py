@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import errno
 import os
-import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from gpuanom import plan, tables
 from gpuanom.backend import Backend, choose
-from gpuanom.errors import GpuanomError, InputError, OutputError, SettingsError, printable
-from gpuanom.fits import Discovery, Skipped, discover, read_ccds
-from gpuanom.measure import measure_ccds
+from gpuanom.errors import InputError, OutputError, SettingsError, printable
+from gpuanom.fits import Discovery, Skipped, discover
 from gpuanom.naming import exists, path_text
 from gpuanom.records import Exposure, Measurement
 from gpuanom.reference import References
 from gpuanom.settings import Settings, difference
 from gpuanom.store import NAME, Failure, Store
 from gpuanom.tables import Tables
+from gpuanom.works import Works
 
 Existing = Literal["resume", "overwrite", "fail"]
 
@@ -102,7 +99,7 @@ def score(
         Folder for the store and the tables; None keeps everything in memory.
     settings : Settings, optional
     device : str, optional
-        ``auto``, ``cpu`` or a GPU's number.
+        ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
     reference : str, Path or References, optional
         Saved references to compare with, instead of the night itself.
     existing : {"resume", "overwrite", "fail"}, optional
@@ -110,7 +107,7 @@ def score(
     formats : sequence of str, optional
         Formats of the tables, of `gpuanom.tables.FORMATS`.
     threads : int, optional
-        Exposures that are read and measured at a time; by default one a core, at most 4.
+        Threads that read and decode, and on a CPU measure too; by default one a core, to a limit.
     events : Events, optional
         What to call as the run goes on.
 
@@ -134,7 +131,7 @@ def score(
         raise SettingsError(f"existing is {existing!r} but must be one of {', '.join(get_args(Existing))}")
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads!r} but must be a whole number from 1")
-    backend, about = choose(device)
+    backends, about = choose(device)
     events.device(about)
     tables.require_formats(formats)
     references = reference if isinstance(reference, References | None) else References.load(Path(reference))
@@ -156,8 +153,8 @@ def score(
             store.clear()
         found = plan.with_held_files(paths, found, store, settings)
         todo = plan.to_measure(store, found, settings, events.say)
-        _fill(store, todo, len(found.exposures), settings, backend, threads, events)
-        result = tables.build(store, settings, backend, references)
+        _fill(store, todo, len(found.exposures), settings, backends, threads, events)
+        result = tables.build(store, settings, backends[0], references)
         failures = store.failures()
     written = tables.write(result, folder, formats) if folder else []
     return _night(result, failures, written)
@@ -215,62 +212,18 @@ def _fill(
     todo: Sequence[Exposure],
     n_found: int,
     settings: Settings,
-    backend: Backend,
+    backends: Sequence[Backend],
     threads: int | None,
     events: Events,
 ) -> None:
     """Measure and keep what the store does not hold yet."""
     events.plan(len(todo), n_found - len(todo))
-    for exposure, result, seconds in _measured(todo, settings, backend, threads, events):
-        if isinstance(result, Failure):
-            store.add_failure(result)
-        else:
-            store.add(result)
-        events.done(exposure, result, seconds)
-
-
-def _measured(
-    exposures: Sequence[Exposure], settings: Settings, backend: Backend, threads: int | None, events: Events
-) -> Iterator[tuple[Exposure, Measurement | Failure, float]]:
-    """Measure exposures in a few threads; a bounded number is under way, so that memory does not grow."""
-    n_threads = threads or min(4, os.cpu_count() or 1)
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="gpuanom") as pool:
-        waiting = iter(exposures)
-        running: dict[Future[tuple[Measurement | Failure, float]], Exposure] = {}
-        try:
-            while True:
-                while len(running) < n_threads + 1 and (exposure := next(waiting, None)) is not None:
-                    running[pool.submit(_measure_exposure, exposure, settings, backend, events)] = exposure
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    exposure = running.pop(future)
-                    yield exposure, *future.result()
-        finally:
-            for future in running:
-                future.cancel()
-
-
-def _measure_exposure(
-    exposure: Exposure, settings: Settings, backend: Backend, events: Events
-) -> tuple[Measurement | Failure, float]:
-    """Read and measure one exposure; whatever goes wrong with it stays with it."""
-    start = time.perf_counter()
-    result: Measurement | Failure
-    try:
-        ccds = measure_ccds(exposure.exposure, read_ccds(exposure, settings), settings, backend)
-        result = Measurement(exposure, ccds, settings.fingerprint())
-    except Exception as error:  # one exposure's unforeseen trouble must not cost the others
-        if not isinstance(error, GpuanomError):
-            events.debug(traceback.format_exc())
-        status = error.status if isinstance(error, InputError) else "failed"
-        kind = "" if isinstance(error, GpuanomError) else f"{type(error).__name__}: "
-        result = Failure(
-            file=path_text(exposure.files[0]),
-            camera=exposure.camera,
-            band=exposure.band,
-            exposure=exposure.exposure,
-            status=status,
-            reason=printable(f"{kind}{error}"),
-        )
-    return result, time.perf_counter() - start
+    if not todo:
+        return
+    with Works(settings, backends, threads, events.debug) as works:
+        for exposure, result, seconds in works.measured(todo):
+            if isinstance(result, Failure):
+                store.add_failure(result)
+            else:
+                store.add(result)
+            events.done(exposure, result, seconds)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from gpuanom import significance
 from gpuanom.backend import Backend
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Divergences, Doubles, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Integers
 from gpuanom.reference import DatasetReference, Reference
 from gpuanom.settings import Settings, decimal
 
@@ -222,7 +222,7 @@ def _divergences(
 def _divergence(backend: Backend, histograms: Integers, mean: Doubles) -> Doubles:
     """KL of each histogram, computed where the backend works."""
     kl = backend.divergence(backend.to_device(histograms), backend.to_device(mean))
-    return np.asarray(backend.to_host(Divergences(kl)).kl)
+    return np.asarray(backend.to_host(kl))
 
 
 def _scores(

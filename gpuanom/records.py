@@ -184,11 +184,15 @@ class CcdStack:
         `Unfit` bits; None when no CCD of the stack has a mask.
     saturation : Array, (n_ccd,) float32
         NaN where unknown.
+    damaged : Array, (n_ccd,) int32, or None
+        The first tile of each CCD that could not be decoded, -1 where there is none; its pixels are NaN. None where
+        nothing was decoded by the backend.
     """
 
     images: Array
     bad: Array | None
     saturation: Array
+    damaged: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -292,18 +296,6 @@ class OrientationHistograms:
     counts: Array
     cosine: Array
     sine: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Divergences:
-    """KL divergences of a table of histograms.
-
-    Attributes
-    ----------
-    kl : Array, (n,) float64
-    """
-
-    kl: Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -182,7 +182,7 @@ def counted_by_device(case: Case) -> tuple[Case, dict[str, int]]:
     def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> np.ndarray:
         return sampling.points(1, "e", "1", purpose, 4 * wanted, case.ny, case.nx, margin)[None]
 
-    stack = gpu.prepare([Ccd("1", image.astype(np.float32))])
+    stack = gpu.prepare([Ccd("1", image.astype(np.float32))], 1)
     with counting() as records:
         fit, noise = drawn("background", case.fit), drawn("sigma", case.sigma)
         background = gpu.background(stack, fit, noise, settings)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,14 +31,26 @@ class CpuBackend:
     """Every step in NumPy, one CCD at a time."""
 
     name = "cpu"
+    takes_encoded = False
+
+    def working(self) -> AbstractContextManager[None]:
+        """See `gpuanom.backend.Backend.working`: nothing to do."""
+        return nullcontext()
+
+    def lanes(self, threads: int) -> list[CpuBackend]:
+        """See `gpuanom.backend.Backend.lanes`: the steps keep nothing, and one backend serves all threads."""
+        return [self] * threads
+
+    def too_many(self, n: int, ny: int, nx: int) -> None:
+        """See `gpuanom.backend.Backend.too_many`: one CCD cannot be made fewer."""
 
     def group_size(self, ny: int, nx: int) -> int:
         """One: a CCD at a time stays closest to the cache and needs the least memory."""
         return 1
 
-    def prepare(self, ccds: Sequence[Ccd]) -> CcdStack:
+    def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
         """See `gpuanom.backend.Backend.prepare`."""
-        return prepare.prepare(ccds)
+        return prepare.prepare(ccds, most)
 
     def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
         """See `gpuanom.backend.Backend.background`."""

@@ -5,7 +5,8 @@ The only part of gpuanom that imports CuPy; `gpuanom.backend.select` imports it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -14,127 +15,153 @@ import cupyx
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.errors import DeviceError, printable
 from gpuanom.gpu import background, divergence, gradients, histogram, orientation, prepare, smooth, sources, stamps
+from gpuanom.gpu.memory import LANES, MemoryPlan
+from gpuanom.gpu.staging import Staging
 from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Sources
 from gpuanom.settings import Settings
 
 Record = TypeVar("Record")
 Points = npt.NDArray[np.int32]
 
-SHARE = 0.4
-"""Of the free memory that one stack may take: two exposures are on their way at once, and the pool keeps some spare."""
-BYTES_A_PIXEL = 8
-"""float32 and its mask, and 3 for the sources' slots: 108 bytes for each 64 pixels at the smallest stamps."""
-BYTES_A_CCD = 16 * 2**20
-"""Drawn points, their scratch and results: 8 MB at the default settings."""
-MOST_CCDS = 65535
-"""The CCDs of a stack lie along a grid's z axis."""
-
 
 class GpuBackend:
-    """Every step in CUDA, on all CCDs of a stack in one launch each.
+    """Every step in CUDA, on all CCDs of a stack in one launch each, in a stream of its own.
 
     Parameters
     ----------
     device : int
         Its number, as CUDA counts.
+    plan : MemoryPlan, optional
+        Shared by the lanes of one device.
+
+    Notes
+    -----
+    Used by one thread at a time. Nothing waits for the device but `to_host`, and a staging buffer that is still full.
     """
 
     name = "gpu"
+    takes_encoded = False
 
-    def __init__(self, device: int = 0) -> None:
+    def __init__(self, device: int = 0, plan: MemoryPlan | None = None) -> None:
         self.device = cupy.cuda.Device(device)
-        self._group_sizes: dict[tuple[int, int], int] = {}
+        self.plan = plan or MemoryPlan(self.device)
+        with self.device:
+            # Not the default stream's: that one would have the lanes wait for each other.
+            self.stream = cupy.cuda.Stream(non_blocking=True)
+            self.staging = Staging()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """See `gpuanom.backend.Backend.working`: the device and the lane's stream."""
+        try:
+            with self.device, self.stream:
+                yield
+        except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
+            # After most of its errors a device refuses everything else: what comes next would fail for nothing.
+            raise DeviceError(
+                f"gpu {self.device.id} fails: {printable(str(error))} (nvidia-smi and the system's log may say why;"
+                " the same command goes on where it stopped)"
+            ) from error
+
+    def lanes(self, threads: int) -> list[GpuBackend]:  # noqa: ARG002 - the protocol's signature
+        """See `gpuanom.backend.Backend.lanes`: two streams, whatever the threads that read for them."""
+        return [self, *(GpuBackend(self.device.id, self.plan) for _ in range(LANES - 1))]
 
     def group_size(self, ny: int, nx: int) -> int:
-        """How many CCDs of ny x nx pixels fit `SHARE` of the memory that was free when first asked; at least 1."""
-        if (ny, nx) not in self._group_sizes:
-            with self.device:
-                free = self.device.mem_info[0] + cupy.get_default_memory_pool().free_bytes()
-            most = int(SHARE * free / (BYTES_A_PIXEL * ny * nx + BYTES_A_CCD))
-            self._group_sizes[ny, nx] = min(max(1, most), MOST_CCDS)
-        return self._group_sizes[ny, nx]
+        """How many CCDs of ny x nx pixels fit this lane's part of the device's memory; at least 1."""
+        return self.plan.most(ny, nx)
+
+    def too_many(self, n: int, ny: int, nx: int) -> None:
+        """See `gpuanom.backend.Backend.too_many`."""
+        self.plan.too_many(n, ny, nx)
 
     def to_device(self, array: npt.NDArray[Any]) -> Array:
         """See `gpuanom.backend.Backend.to_device`; whole numbers become int64, as the kernels take them."""
         kind = np.int64 if array.dtype.kind == "i" else array.dtype
-        with self.device:
+        with self.working():
             return cupy.asarray(np.ascontiguousarray(array, dtype=kind))
 
-    def prepare(self, ccds: Sequence[Ccd]) -> CcdStack:
+    def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
         """See `gpuanom.backend.Backend.prepare`."""
-        with self.device:
-            return prepare.prepare(ccds)
+        with self.working():
+            return prepare.prepare(ccds, most, self.staging)
 
     def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
         """See `gpuanom.backend.Backend.background`."""
-        with self.device:
+        with self.working():
             return background.background(stack, fit_points, sigma_points, settings)
 
     def sources(self, stack: CcdStack, background: Background, settings: Settings) -> Sources:
         """See `gpuanom.backend.Backend.sources`."""
-        with self.device:
+        with self.working():
             return sources.sources(stack, background, settings)
 
     def gradients(self, stack: CcdStack, points: Points, background: Background, settings: Settings) -> Gradients:
         """See `gpuanom.backend.Backend.gradients`."""
-        with self.device:
+        with self.working():
             return gradients.gradients(stack, points, background, settings)
 
     def smooth(self, stack: CcdStack, settings: Settings) -> Array:
         """See `gpuanom.backend.Backend.smooth`."""
-        with self.device:
+        with self.working():
             return smooth.smooth(stack, settings)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """See `gpuanom.backend.Backend.stamps`."""
-        with self.device:
+        with self.working():
             return stamps.stamps(stack, background, sources, settings)
 
     def orientation(self, moments: Array) -> Array:
         """See `gpuanom.backend.Backend.orientation`."""
-        with self.device:
+        with self.working():
             return orientation.orientation(moments)
 
     def gradient_orientation(self, dx: Array, dy: Array) -> Array:
         """See `gpuanom.backend.Backend.gradient_orientation`."""
-        with self.device:
+        with self.working():
             return orientation.gradient_orientation(dx, dy)
 
     def histogram(
         self, orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins: int
     ) -> OrientationHistograms:
         """See `gpuanom.backend.Backend.histogram`."""
-        with self.device:
+        with self.working():
             return histogram.histogram(orientation, ccd, turns, bins)
 
     def divergence(self, counts: Array, reference: Array) -> Array:
         """See `gpuanom.backend.Backend.divergence`."""
-        with self.device:
+        with self.working():
             return divergence.divergence(counts, reference)
 
     def to_host(self, record: Record) -> Record:
         """See `gpuanom.backend.Backend.to_host`; slots without a source or a gradient are left out here."""
-        if not is_dataclass(record) or isinstance(record, type):
-            raise TypeError(f"a record of device arrays is wanted, not {type(record).__name__}")
-        with self.device:
-            arrays = {f.name: _copied(getattr(record, f.name)) for f in fields(record)}
-            cupy.cuda.get_current_stream().synchronize()
-        there: Any = replace(record, **arrays)
-        if isinstance(there, Sources):
-            there = sources.filled(there)
-        elif isinstance(there, Gradients):
-            there = gradients.filled(there)
-        return there  # type: ignore[no-any-return]
+        with self.working():
+            there = _copied(record)
+            self.stream.synchronize()
+        return _filled(there)  # type: ignore[no-any-return]
 
 
-def _copied(array: Any) -> Any:
-    """A host copy that is complete once the stream is synchronised; what is on the host already stays."""
-    if not isinstance(array, cupy.ndarray):
-        return array
-    if not array.size:
-        return np.empty(array.shape, array.dtype)
+def _copied(record: Any) -> Any:
+    """Host copies that are complete once the stream is synchronised; what is on the host already stays."""
+    if isinstance(record, tuple | list):
+        return type(record)(_copied(part) for part in record)
+    if is_dataclass(record) and not isinstance(record, type):
+        return replace(record, **{f.name: _copied(getattr(record, f.name)) for f in fields(record)})
+    if not isinstance(record, cupy.ndarray):
+        return record
+    if not record.size:
+        return np.empty(record.shape, record.dtype)
     # Pinned: into other memory the copy would wait for the device, once for each array.
-    host = cupyx.empty_pinned(array.shape, array.dtype)
-    array.get(out=host, blocking=False)
+    host = cupyx.empty_pinned(record.shape, record.dtype)
+    record.get(out=host, blocking=False)
     return host
+
+
+def _filled(record: Any) -> Any:
+    if isinstance(record, tuple | list):
+        return type(record)(_filled(part) for part in record)
+    if isinstance(record, Sources):
+        return sources.filled(record)
+    return gradients.filled(record) if isinstance(record, Gradients) else record

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cupy
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +37,7 @@ def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Backgr
     gain = settings.gradient_reach * (2 * settings.gradient_reach + 1)
     drawn, weights = cupy.asarray(points), cupy.asarray(np.concatenate([along, across]))
     owner, n_points = cupy.empty(n_ccd * slots, np.int64), cupy.empty(n_ccd, np.int64)
-    results = [cupy.empty(n_ccd * slots, np.float64) for _ in range(4)]
+    dx, dy, flat_dx, flat_dy = results = tuple(cupy.empty(n_ccd * slots, np.float64) for _ in range(4))
     inputs = (stack.images, stack.bad, drawn, weights, background.coefficients, background.usable)
     numbers = (ny, nx, n_draws, slots, half, gain)
     # A warp a point; CCDs along y, so that the blocks of one CCD run together and share the cache.
@@ -52,14 +54,20 @@ def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Backgr
         *numbers,
         shared=_shared(half, REST_WARPS),
     )
-    return Gradients(owner, *results, n_points)
+    return Gradients(owner, dx, dy, flat_dx, flat_dy, n_points)
 
 
 def filled(found: Gradients) -> Gradients:
     """Gradients on the host without their empty slots, in (ccd, draw) order."""
     there = np.isfinite(found.dx)
-    slots = (found.ccd, found.dx, found.dy, found.flat_dx, found.flat_dy)
-    return Gradients(*(column[there] for column in slots), found.n_points)
+    return replace(
+        found,
+        ccd=found.ccd[there],
+        dx=found.dx[there],
+        dy=found.dy[there],
+        flat_dx=found.flat_dx[there],
+        flat_dy=found.flat_dy[there],
+    )
 
 
 def _shared(half: int, warps: int) -> int:

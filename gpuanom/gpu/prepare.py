@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cupy
 import numpy as np
 import numpy.typing as npt
 
 from gpuanom.gpu.kernel import Kernel
+from gpuanom.gpu.staging import Staging
 from gpuanom.records import Array, Ccd, CcdStack
 
 PIXELS = Kernel("prepare", "prepare_pixels")
@@ -18,19 +19,26 @@ NO_BLANK = 2**62
 """Beyond every integer that a file can hold."""
 
 
-def prepare(ccds: Sequence[Ccd]) -> CcdStack:
-    """See `gpuanom.backend.Backend.prepare`."""
-    shape = (len(ccds), *ccds[0].image.shape)
-    images = cupy.empty(shape, np.float32)
+def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> CcdStack:
+    """See `gpuanom.backend.Backend.prepare`; each CCD is on its way before the next one is asked for."""
+    staging = staging or Staging()
+    images = bad = None
+    saturation = []
     for i, ccd in enumerate(ccds):
-        images[i].set(ccd.image)
-    bad = None
-    if any(ccd.bad is not None for ccd in ccds):
-        bad = cupy.zeros(shape, np.uint8)
-        for i, ccd in enumerate(ccds):
-            if ccd.bad is not None:
-                bad[i].set(ccd.bad)
-    return CcdStack(images, bad, cupy.asarray(np.array([ccd.saturation for ccd in ccds], dtype=np.float32)))
+        if images is None:
+            images = cupy.empty((most, *ccd.image.shape), np.float32)
+        if not isinstance(ccd.image, np.ndarray):
+            raise TypeError(f"CCD {ccd.name}: encoded images are not decoded here yet")
+        staging.upload(ccd.image, images[i])
+        if ccd.bad is not None:
+            if bad is None:
+                bad = cupy.zeros(images.shape, np.uint8)
+            staging.upload(ccd.bad, bad[i])
+        saturation.append(ccd.saturation)
+    if images is None:
+        raise ValueError("a stack of no CCDs")
+    n = len(saturation)
+    return CcdStack(images[:n], None if bad is None else bad[:n], cupy.asarray(np.array(saturation, dtype=np.float32)))
 
 
 def pixels(

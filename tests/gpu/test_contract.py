@@ -26,7 +26,8 @@ FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 # A second method of the protocol that shares the file of the first, and a file that is a part of the step `sources`.
 SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources"}
-NOT_STEPS = {"group_size", "to_device", "to_host"}
+NOT_STEPS = {"working", "lanes", "group_size", "too_many", "to_device", "to_host"}
+NO_LAUNCHERS = {"__init__", "devices", "diagnosis", "kernel", "memory", "staging"}
 
 WORDS = ("Formula", "Launch", "Bytes", "Precision", "Edges", "Twin", "Test")
 """What a kernel's comments must say, beside every argument."""
@@ -82,7 +83,7 @@ def protocol():
 def test_every_step_has_its_files():
     steps = set(protocol()) - set(SHARES_A_FILE) | set(PARTS)
     assert steps == set(FILES)
-    assert set(FILES) == {path.stem for path in GPU.glob("*.py")} - {"__init__", "devices", "kernel"}
+    assert set(FILES) == {path.stem for path in GPU.glob("*.py")} - NO_LAUNCHERS
     assert set(FILES) == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial"}
     assert set(loader().steps()) == set(FILES)
 

@@ -18,11 +18,6 @@ DEFAULT = Settings()
 # Records in and out
 
 
-def host(array):
-    """An array of a step's result as NumPy array."""
-    return array.get() if hasattr(array, "get") else np.asarray(array)
-
-
 def device(backend, array):
     """A read-only array where the backend works."""
     frozen_array = frozen(array)
@@ -42,7 +37,7 @@ def stack_of(backend, images, bads=None, saturation=None):
         )
         for i, (image, bad, level) in enumerate(zip(images, bads, levels, strict=True))
     ]
-    return backend.prepare(ccds)
+    return backend.prepare(ccds, len(ccds))
 
 
 def hand_made(backend, n_ccd, *, sigma=1.0, coefficients=(0.0,) * 6, usable=None):

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.harness import assert_close, device, host
+from steps.harness import assert_close, device
 
 
 def check_divergence(backend, counts, reference):
     counts, reference = np.array(counts, np.int64), np.array(reference, float)
-    found = host(backend.divergence(device(backend, counts), device(backend, reference)))
+    found = backend.to_host(backend.divergence(device(backend, counts), device(backend, reference)))
     expected = [naive.kl(row, reference.tolist()) for row in counts.tolist()]
     # 1e-14 (backend.py): terms of at most P ln(P / Pbar), rounded at 1e-16 of some units each; more where a bin of
     # the reference is nearly empty and the logarithm large.
@@ -57,7 +57,7 @@ def test_more_histograms_than_any_block(backend):
     some = rng.poisson(50, (257, 18))
     reference = rng.dirichlet(np.full(18, 20.0))
     alone = check_divergence(backend, some, reference)
-    many = host(backend.divergence(device(backend, np.tile(some, (300, 1))), device(backend, reference)))
+    many = backend.to_host(backend.divergence(device(backend, np.tile(some, (300, 1))), device(backend, reference)))
     np.testing.assert_array_equal(many, np.tile(alone, 300))
 
 

@@ -20,7 +20,6 @@ from steps.harness import (
     device,
     fitted,
     hand_made,
-    host,
     points,
     real_crop,
     stack_of,
@@ -183,7 +182,9 @@ def wave_angle(wavelength, degrees):
 def test_a_sine_pattern_has_its_angle(backend, wavelength, degrees):
     image = sky.make(120, 120, sky.stripes(wavelength, degrees, 200.0), sky=1000)
     found = gradients_of(backend, image, points(1, 400, 120, 120, seed=1, margin=10))
-    theta = np.degrees(host(backend.gradient_orientation(device(backend, found.dx), device(backend, found.dy))))
+    theta = np.degrees(
+        backend.to_host(backend.gradient_orientation(device(backend, found.dx), device(backend, found.dy)))
+    )
     off = np.abs((theta - wave_angle(wavelength, degrees) + 90) % 180 - 90)
     # float32 pixels: 6e-5 on a slope of at least a hundredth of the largest, away from crests.
     steep = np.hypot(found.dx, found.dy) > 0.01 * np.hypot(found.dx, found.dy).max()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuanom.records import Unfit
-from steps.harness import DEFAULT, check_sources, device, hand_made, host
+from steps.harness import DEFAULT, check_sources, device, hand_made
 
 ANGLES = [0, 30, 45, 60, 90, 120, 135, 150, -30]
 
@@ -45,7 +45,7 @@ def degrees_apart(theta, degrees):
 def test_an_ellipse_has_its_angle(backend, degrees, profile):
     moments, isophote, _ = one_source(backend, profile(64, 65, 5000.0, 5.0, degrees=degrees, ratio=0.6))
     for q in (moments, isophote):
-        theta = host(backend.orientation(device(backend, np.array([q]))))[0]
+        theta = backend.to_host(backend.orientation(device(backend, np.array([q]))))[0]
         # Whole pixels above a threshold: an ellipse of some 500 pixels keeps its angle to well under half a degree;
         # along the grid's own axes it is symmetric and keeps it but for rounding.
         assert degrees_apart(theta, degrees) < (1e-9 if degrees % 45 == 0 else 0.4)
@@ -55,7 +55,7 @@ def test_an_ellipse_has_its_angle(backend, degrees, profile):
 def test_a_double_image_has_its_angle(backend, degrees):
     moments, _, _ = one_source(backend, sky.double(64, 65, 900.0, 12.0, degrees))
     # Pixels of the second image carry it, 12 away: half a pixel of them is two degrees.
-    assert degrees_apart(host(backend.orientation(device(backend, np.array([moments]))))[0], degrees) < 2
+    assert degrees_apart(backend.to_host(backend.orientation(device(backend, np.array([moments]))))[0], degrees) < 2
 
 
 def test_a_round_star_has_equal_moments(backend):

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.harness import device, host
+from steps.harness import device
 
 HALF = math.pi / 2
 
 
 def of_moments(backend, *rows):
-    return host(backend.orientation(device(backend, np.array(rows, float).reshape(-1, 3))))
+    return backend.to_host(backend.orientation(device(backend, np.array(rows, float).reshape(-1, 3))))
 
 
 def of_gradients(backend, *rows):
     dx, dy = np.array(rows, float).reshape(-1, 2).T
-    return host(backend.gradient_orientation(device(backend, dx), device(backend, dy)))
+    return backend.to_host(backend.gradient_orientation(device(backend, dx), device(backend, dy)))
 
 
 def assert_same_angles(actual, expected):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gpuanom.records import Ccd
-from steps.harness import host
 from tests import sky
 
 
@@ -24,12 +23,15 @@ def test_stack_is_its_ccds(backend, shape, masked, n_ccd):
         )
         for i in range(n_ccd)
     ]
-    stack = backend.prepare(ccds)
+    stack = backend.prepare(iter(ccds), n_ccd + 2)
     assert stack.shape == (n_ccd, ny, nx)
-    np.testing.assert_array_equal(host(stack.images), np.stack([ccd.image for ccd in ccds]))
-    np.testing.assert_array_equal(host(stack.saturation), np.array([ccd.saturation for ccd in ccds], np.float32))
+    np.testing.assert_array_equal(backend.to_host(stack.images), np.stack([ccd.image for ccd in ccds]))
+    np.testing.assert_array_equal(
+        backend.to_host(stack.saturation), np.array([ccd.saturation for ccd in ccds], np.float32)
+    )
     if any(ccd.bad is not None for ccd in ccds):
         blank = np.zeros(shape, np.uint8)
-        np.testing.assert_array_equal(host(stack.bad), np.stack([blank if c.bad is None else c.bad for c in ccds]))
+        planes = np.stack([blank if c.bad is None else c.bad for c in ccds])
+        np.testing.assert_array_equal(backend.to_host(stack.bad), planes)
     else:
         assert stack.bad is None

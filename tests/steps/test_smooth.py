@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import sky
 
-from steps.harness import DEFAULT, REAL, assert_close, host, real_crop, stack_of
+from steps.harness import DEFAULT, REAL, assert_close, real_crop, stack_of
 
 
 def check_smooth(backend, images, settings=DEFAULT):
-    found = host(backend.smooth(stack_of(backend, images), settings))
+    found = backend.to_host(backend.smooth(stack_of(backend, images), settings))
     assert found.dtype == np.float32
     assert found.shape == (len(images), *images[0].shape)
     for image, smoothed in zip(images, found, strict=True):

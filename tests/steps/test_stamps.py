@@ -8,7 +8,7 @@ import pytest
 import sky
 
 from gpuanom.records import Unfit
-from steps.harness import DEFAULT, REAL, fitted, hand_made, host, real_crop, stack_of, unfit
+from steps.harness import DEFAULT, REAL, fitted, hand_made, real_crop, stack_of, unfit
 
 
 def expected_stamps(images, bads, background, sources, size):
@@ -25,7 +25,7 @@ def expected_stamps(images, bads, background, sources, size):
 def check_stamps(backend, images, bads, background, settings=DEFAULT):
     stack = stack_of(backend, images, bads)
     sources = backend.sources(stack, background, settings)
-    stamps = host(backend.stamps(stack, background, sources, settings))
+    stamps = backend.to_host(backend.stamps(stack, background, sources, settings))
     assert stamps.dtype == np.float32
     background, sources = backend.to_host(background), backend.to_host(sources)
     expected = expected_stamps(images, bads, background, sources, settings.stamp_size)

@@ -1,0 +1,74 @@
+"""How many CCDs a stack may hold: planned from the card's free memory, and made less when that was too much."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import cupy
+
+LANES = 2
+"""Exposures under way at a time: one is uploaded while the other is measured."""
+SHARE = 0.85
+"""Of the free memory that all lanes together may take: the pool keeps some spare, and others may want some."""
+BYTES_A_PIXEL = 8
+"""float32 and its mask, and 3 for the sources' slots: 108 bytes for each 64 pixels at the smallest stamps."""
+BYTES_A_CCD = 16 * 2**20
+"""Drawn points, their scratch and results: 8 MB at the default settings."""
+MOST_CCDS = 65535
+"""The CCDs of a stack lie along a grid's z axis."""
+
+_log = logging.getLogger("gpuanom")
+
+
+class MemoryPlan:
+    """The plan of one device, shared by its lanes.
+
+    Parameters
+    ----------
+    device : cupy.cuda.Device
+    """
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._most: dict[tuple[int, int], int] = {}
+        self._free: int | None = None
+
+    def most(self, ny: int, nx: int) -> int:
+        """How many CCDs of ny x nx pixels fit a lane's part of the memory that was free at first; at least 1."""
+        with self._lock:
+            if (ny, nx) not in self._most:
+                if self._free is None:
+                    with self._device:
+                        self._free = self._device.mem_info[0] + cupy.get_default_memory_pool().free_bytes()
+                a_ccd = BYTES_A_PIXEL * ny * nx + BYTES_A_CCD
+                self._most[ny, nx] = min(max(1, int(SHARE * self._free / LANES / a_ccd)), MOST_CCDS)
+                _log.info(
+                    "memory plan: gpu %d has %.1f GiB free; a CCD of %d x %d pixels takes %.3f GiB, so up to %d of an "
+                    "exposure at a time, in each of %d lanes",
+                    self._device.id,
+                    self._free / 2**30,
+                    nx,
+                    ny,
+                    a_ccd / 2**30,
+                    self._most[ny, nx],
+                    LANES,
+                )
+            return self._most[ny, nx]
+
+    def too_many(self, n: int, ny: int, nx: int) -> None:
+        """Memory did not suffice for a stack of n CCDs: from now on at most half as many, and spare memory is freed."""
+        with self._lock:
+            self._most[ny, nx] = max(1, min(self._most.get((ny, nx), n), n // 2))
+            _log.warning(
+                "gpu %d: out of memory with %d CCDs of %d x %d pixels; going on with %d at a time",
+                self._device.id,
+                n,
+                nx,
+                ny,
+                self._most[ny, nx],
+            )
+        with self._device:
+            cupy.get_default_memory_pool().free_all_blocks()
