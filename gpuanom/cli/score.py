@@ -17,6 +17,7 @@ Examples:
   gpuanom score /data/2026-11-23 -o night                 a folder, searched through
   gpuanom score 'c4d_*_ooi_*.fits.fz' -o night            a pattern; masks beside the images are applied
   gpuanom score @list.txt -o night --format ecsv,parquet  a list of files
+  gpuanom score /data -o night --device 0,1               on two GPUs
   gpuanom score -o night --robust-rounds 2                rank again what was measured
 
 \b
@@ -30,7 +31,7 @@ NIGHT/ then holds:
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for store and tables.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, or a GPU's number.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, a GPU's number, or several: 0,1.")
 @click.option(
     "--reference", type=click.Path(dir_okay=False, path_type=Path), help="Saved reference to compare the night with."
 )
@@ -43,10 +44,17 @@ NIGHT/ then holds:
 )
 @formats_option
 @click.option(
-    "--threads", type=click.IntRange(1, 256), help="Exposures measured at a time (default: cores, at most 4)."
+    "--threads",
+    type=click.IntRange(1, 256),
+    help="Threads that read and, on a CPU, measure (default: one a core; at most 4, for a GPU 16).",
 )
 @settings_options
-@click.option("--verbose", "-v", is_flag=True, help="Name every skipped file; show tracebacks of unexpected errors.")
+@click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    help="Name every skipped file, tell of memory plans, show tracebacks of unexpected errors.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Show failures only, and no summary.")
 def score(
     inputs: tuple[str, ...],

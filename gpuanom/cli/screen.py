@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
@@ -26,6 +27,18 @@ from gpuanom.records import Exposure, Measurement
 from gpuanom.store import Failure
 
 
+class _Lines(logging.Handler):
+    """What the package logs, as lines of the screen."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        self._say(record.getMessage())
+
+
 class Screen:
     """Progress and messages of one command.
 
@@ -34,7 +47,7 @@ class Screen:
     quiet : bool
         Only failures are shown.
     verbose : bool
-        Skipped files one by one, and tracebacks of unexpected errors.
+        Skipped files one by one, memory plans, ways of reading, and tracebacks of unexpected errors.
     """
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
@@ -53,13 +66,18 @@ class Screen:
                 transient=True,
             )
         self._task: TaskID | None = None
+        self._handler = _Lines(self.say)
 
     def __enter__(self) -> Self:
+        log = logging.getLogger("gpuanom")
+        log.addHandler(self._handler)
+        log.setLevel(logging.INFO if self.verbose else logging.WARNING)
         if self.progress:
             self.progress.start()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        logging.getLogger("gpuanom").removeHandler(self._handler)
         if self.progress:
             self.progress.stop()
 

@@ -75,6 +75,8 @@ class GpuBackend:
 
     def too_many(self, n: int, ny: int, nx: int) -> None:
         """See `gpuanom.backend.Backend.too_many`."""
+        with self.working():
+            self.stream.synchronize()  # what is still under way holds memory
         self.plan.too_many(n, ny, nx)
 
     def to_device(self, array: npt.NDArray[Any]) -> Array:

@@ -1,0 +1,282 @@
+"""Exposures on their way through a GPU: lanes, staging buffers, memory that does not suffice, devices that fail."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import gpuanom
+from gpuanom.measure import measure_ccds
+from gpuanom.records import CcdFailure, CcdOnDisk
+from tests import device, nights
+
+QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300, simulations=200)
+
+
+@pytest.fixture
+def stand_in():
+    with device.installed():
+        from cpudevice import settings
+
+        before = (settings.memory, settings.devices)
+        yield settings
+        settings.memory, settings.devices = before
+
+
+@pytest.fixture
+def small(tmp_path):
+    nights.night(tmp_path / "in", exposures=4, ccds=2, odd=2)
+    return tmp_path
+
+
+def same(a, b):
+    """Whether two measurements of CCDs are one: counts equal, and status and reason."""
+    return [(x.name, x.status, x.reason, x.counts.tolist()) for x in a] == [
+        (x.name, x.status, x.reason, x.counts.tolist()) for x in b
+    ]
+
+
+# One synchronisation, and nothing left behind
+
+
+def test_a_stack_waits_for_the_device_once(stand_in, monkeypatch):
+    import cupy
+
+    from gpuanom.gpu import GpuBackend
+
+    backend = GpuBackend(0)
+    ccds = [gpuanom.Ccd(str(i), nights.image(i)) for i in range(3)]
+    measure_ccds("e", ccds, QUICK, backend)  # the staging buffers are made, and kernels compiled
+    waits = []
+    monkeypatch.setattr(
+        cupy.cuda.Stream,
+        "synchronize",
+        lambda self, whole=cupy.cuda.Stream.synchronize: (waits.append("stream"), whole(self)),
+    )
+    monkeypatch.setattr(cupy.cuda.Device, "synchronize", lambda _self: waits.append("device"))
+    blocking = cupy.ndarray.get
+    monkeypatch.setattr(
+        cupy.ndarray,
+        "get",
+        lambda self, stream=None, order="C", out=None, blocking_=True, **k: (
+            waits.append("get") if k.get("blocking", blocking_) else None,
+            blocking(self, stream, order, out, **k),
+        )[1],
+    )
+    measured = measure_ccds("e", ccds, QUICK, backend)
+    assert waits == ["stream"]
+    assert all(m.n_sources for m in measured)
+
+
+def test_memory_does_not_grow_over_exposures(stand_in):
+    import cupy
+    from cpudevice import pinned_memory
+
+    from gpuanom.gpu import GpuBackend
+    from gpuanom.gpu.staging import SLOT_BYTES, SLOTS
+
+    backend = GpuBackend(0)
+    ccds = [gpuanom.Ccd(str(i), nights.image(i)) for i in range(2)]
+    pool, used, pinned = cupy.get_default_memory_pool(), [], []
+    for i in range(6):
+        measure_ccds(f"e{i}", ccds, QUICK, backend)
+        used.append(pool.used_bytes())
+        pinned.append(sum(block.nbytes for block in pinned_memory._blocks.values()))
+    assert used[1:] == used[:1] * 5
+    assert pinned[2:] == pinned[1:2] * 4
+    assert pinned[-1] <= SLOTS * SLOT_BYTES + 2**20
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 999, 1000, 1001, 4000, 12_345])
+def test_staging_brings_every_byte_and_no_other(stand_in, monkeypatch, n_bytes):
+    """More parts than there are buffers, so that each is filled again; the source is changed at once."""
+    import cupy
+
+    from gpuanom.gpu import staging
+
+    monkeypatch.setattr(staging, "SLOT_BYTES", 1000)
+    host = np.random.default_rng(n_bytes).integers(0, 256, n_bytes + 1, dtype=np.uint8)[1:]  # not aligned
+    wanted = host.copy()
+    ring, stream = staging.Staging(), cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        target = cupy.empty(n_bytes, np.uint8)
+        ring.upload(host, target)
+        host[:] = 0
+        got = target.get()
+    assert np.array_equal(got, wanted)
+
+
+def test_staging_refuses_arrays_of_other_sizes(stand_in):
+    import cupy
+
+    from gpuanom.gpu.staging import Staging
+
+    with pytest.raises(ValueError, match="10 bytes for an array of 12"):
+        Staging().upload(np.zeros(10, np.uint8), cupy.empty(3, np.float32))
+
+
+# Memory that does not suffice
+
+
+def test_groups_that_do_not_fit_are_halved(stand_in, caplog):
+    from gpuanom.gpu import GpuBackend
+
+    ccds = [gpuanom.Ccd(str(i), nights.image(i)) for i in range(5)]
+    expected = measure_ccds("e", ccds, QUICK, GpuBackend(0))
+    backend = GpuBackend(0)
+    assert backend.group_size(*nights.SHAPE) >= 5
+    # Two of these CCDs need less, and five more: images alone are 0.12 MB each.
+    stand_in.memory = 700_000
+    import cupy
+
+    cupy.get_default_memory_pool().free_all_blocks()
+    with caplog.at_level(logging.WARNING, "gpuanom"):
+        got = measure_ccds("e", ccds, QUICK, backend)
+    assert same(got, expected)
+    assert "out of memory with 5 CCDs of 192 x 160 pixels; going on with 2 at a time" in caplog.text
+    assert backend.group_size(*nights.SHAPE) <= 2
+
+
+def test_a_ccd_that_does_not_fit_alone_is_a_status(stand_in):
+    import cupy
+
+    from gpuanom.gpu import GpuBackend
+
+    backend = GpuBackend(0)
+    backend.group_size(*nights.SHAPE)
+    stand_in.memory = 50_000
+    cupy.get_default_memory_pool().free_all_blocks()
+    (measured,) = measure_ccds("e", [gpuanom.Ccd("1", nights.image(1))], QUICK, backend)
+    assert measured.status == "out_of_memory"
+    assert "no memory for its 192 x 160 pixels" in measured.reason
+
+
+def test_the_plan_follows_the_free_memory_and_is_told(stand_in, caplog):
+    from gpuanom.gpu import GpuBackend
+    from gpuanom.gpu.memory import BYTES_A_CCD, BYTES_A_PIXEL, LANES, SHARE
+
+    with caplog.at_level(logging.INFO, "gpuanom"):
+        for memory, ny, nx in [(80 << 30, 4096, 2048), (8 << 30, 4096, 2048), (1 << 20, 4096, 2048)]:
+            stand_in.memory = memory
+            backend = GpuBackend(0)
+            n = backend.group_size(ny, nx)
+            assert n >= 1
+            a_ccd = BYTES_A_PIXEL * ny * nx + BYTES_A_CCD
+            assert n == 1 or LANES * n * a_ccd <= SHARE * memory
+            assert [lane.group_size(ny, nx) for lane in backend.lanes(4)] == [n, n]
+    assert "gpu 0 has 80.0 GiB free; a CCD of 2048 x 4096 pixels takes 0.078 GiB" in caplog.text
+
+
+# Several devices, and devices that fail
+
+
+def score(folder, output, *flags, **settings):
+    command = [sys.executable, "-m", "gpuanom", "score", str(folder), "-o", str(output), *flags]
+    command += ["--points", "300", "--sigma-points", "500", "--background-points", "300"]
+    return subprocess.run(command, env=device.environment(**settings), capture_output=True, text=True, check=False)
+
+
+def test_two_devices_share_a_night_and_change_nothing(small):
+    device.require_compiler()
+    two = score(small / "in", small / "two", "--device", "0,1", "-v", count=2)
+    assert two.returncode == 0, two.stderr
+    assert "device: gpu 0, " in two.stderr
+    assert "; gpu 1, " in two.stderr
+    assert "memory plan: gpu 0 has" in two.stderr
+    cpu = score(small / "in", small / "cpu", "--device", "cpu", "--threads", "3")
+    assert cpu.returncode == 0
+    assert nights.tables(small / "two") == nights.tables(small / "cpu")
+
+
+def test_every_device_is_given_work(stand_in, small, monkeypatch):
+    """The first to ask waits until the other has come: with one device only, it would wait in vain."""
+    from gpuanom.gpu import GpuBackend
+
+    stand_in.devices = 2
+    both, seen = threading.Barrier(2, timeout=60), set()
+
+    def background(self, *arguments, whole=GpuBackend.background):
+        if self.device.id not in seen:
+            seen.add(self.device.id)
+            both.wait()
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(GpuBackend, "background", background)
+    gpuanom.score(small / "in", settings=QUICK, device="0,1")
+    assert seen == {0, 1}
+
+
+def test_a_device_that_is_not_there_is_named(stand_in):
+    with pytest.raises(gpuanom.DeviceError, match="device '1': no such GPU"):
+        gpuanom.backend.choose("0,1")
+    with pytest.raises(gpuanom.DeviceError, match="unknown device '0,x'"):
+        gpuanom.backend.choose("0,x")
+
+
+def test_a_device_that_fails_ends_the_run_and_loses_nothing(stand_in, small, monkeypatch):
+    """After an illegal access a device refuses all that follows: no exposure may be blamed for it."""
+    import cupy
+
+    from gpuanom.gpu import sources
+
+    calls = []
+
+    def failing(*arguments, whole=sources.sources):
+        calls.append(1)
+        if len(calls) > 2:
+            raise cupy.cuda.runtime.CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access", 700)
+        return whole(*arguments)
+
+    monkeypatch.setattr(sources, "sources", failing)
+    with pytest.raises(gpuanom.DeviceError, match=r"gpu 0 fails: cudaErrorIllegalAddress.*goes on where it stopped"):
+        gpuanom.score(small / "in", small / "out", settings=QUICK, device="0", threads=1)
+    monkeypatch.undo()
+    resumed = gpuanom.score(small / "in", small / "out", settings=QUICK, device="0")
+    assert not resumed.failed
+    gpuanom.score(small / "in", small / "cpu", settings=QUICK, device="cpu")
+    assert nights.tables(small / "out") == nights.tables(small / "cpu")
+
+
+# CCDs on disk
+
+
+def test_ccds_on_disk_are_read_once_and_in_order(backend):
+    """What cannot be read leaves no gap in the stack, and no other CCD's pixels or points."""
+    images = {str(i): nights.image(i) for i in range(4)}
+    reads = []
+
+    def on_disk(name):
+        def load(*, encoded=False, out=None):
+            reads.append(name)
+            if name == "1":
+                return CcdFailure(name, "corrupt", "file.fits[1]: broken")
+            if out is not None and not encoded:
+                out[...] = images[name]
+                return gpuanom.Ccd(name, out)
+            return gpuanom.Ccd(name, images[name])
+
+        return CcdOnDisk(name, nights.SHAPE, load)
+
+    got = measure_ccds("e", [on_disk(name) for name in images], QUICK, backend)
+    assert reads == list(images)
+    expected = measure_ccds(
+        "e",
+        [
+            CcdFailure(n, "corrupt", "file.fits[1]: broken") if n == "1" else gpuanom.Ccd(n, image)
+            for n, image in images.items()
+        ],
+        QUICK,
+        backend,
+    )
+    assert same(got, expected)
+
+
+def test_a_group_of_which_nothing_can_be_read(backend):
+    broken = CcdOnDisk("1", nights.SHAPE, lambda **_: CcdFailure("1", "corrupt", "file.fits[1]: broken"))
+    (measured,) = measure_ccds("e", [broken], QUICK, backend)
+    assert (measured.status, measured.reason) == ("corrupt", "file.fits[1]: broken")
