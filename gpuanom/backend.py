@@ -254,10 +254,24 @@ def _gpu(number: int) -> tuple[Backend, str]:
     try:
         from gpuanom.gpu import GpuBackend
         from gpuanom.gpu.devices import check
-    except ImportError as error:
-        if error.name and error.name.split(".")[0] in ("cupy", "cupyx"):
-            remedy = "pip install 'gpuanom[cuda12]', or [cuda13]"
-            raise DeviceError(f"device '{number}': CuPy is not installed ({remedy})") from None
-        raise DeviceError(f"device '{number}': CuPy cannot be loaded: {printable(str(error))}") from None
+    except Exception as error:
+        raise DeviceError(f"device '{number}': {why_no_cupy(error)}") from None
     about = check(number)
     return GpuBackend(number), f"gpu {number}, {about}"
+
+
+def why_no_cupy(error: Exception) -> str:
+    """Why the CUDA backend cannot be imported, and the remedy.
+
+    Parameters
+    ----------
+    error : Exception
+        What the import raised: for a CuPy that does not fit Python, NumPy or the system, of any kind.
+    """
+    remedy = "pip install 'gpuanom[cuda12]', or [cuda13]"
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] in ("cupy", "cupyx"):
+        return f"CuPy is not installed ({remedy})"
+    text = printable(str(error))
+    # CuPy wraps what went wrong in a page of advice.
+    said = text.partition("Original error:")[2] or text
+    return f"CuPy cannot be loaded: {said.strip()[:300]} (uninstall all cupy packages, then {remedy})"

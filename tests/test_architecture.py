@@ -11,14 +11,14 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"errors", "version", "maskclasses", "naming", "columns"},
+    {"errors", "version", "maskclasses", "naming", "columns", "ranges", "findings"},
     {"cameras", "camera_rules"},
     {"settings"},
     {"encoded"},
     {"records"},
     {"sampling", "backend", "readahead", "reference", "simulate", "schema", "gradientfilter"},
     {"cpu", "gpu", "fits", "significance"},
-    {"measure", "ranking"},
+    {"measure", "ranking", "selftest"},
     {"store"},
     {"rows"},
     {"tables", "nights"},

@@ -11,6 +11,7 @@ import sys
 import click
 
 from gpuanom.cli.completion import completion
+from gpuanom.cli.doctor import doctor
 from gpuanom.cli.merge import merge
 from gpuanom.cli.reference import reference
 from gpuanom.cli.score import score
@@ -25,6 +26,7 @@ Examples:
   gpuanom reference night --output ref.ecsv            keep what is normal in it
   gpuanom score /data/tonight -o tonight --reference ref.ecsv
   gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
+  gpuanom doctor                                       can a GPU be used, and does it compute what the CPU does?
 
 Exit codes: 0 done; 1 some exposures failed, each named; 2 nothing could be done.
 """
@@ -40,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (score, reference, merge, simulate, settings, completion):
+for command in (score, reference, merge, simulate, settings, doctor, completion):
     cli.add_command(command)
 
 

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Any
+
 import cupy
 
 from gpuanom.errors import DeviceError, printable
 
 OLDEST = 70
 """Compute capability, times ten, from which on the kernels compile: Volta."""
+OLDEST_CUDA = 12
+"""The oldest CUDA that an extra of ours brings CuPy for."""
+NO_DEVICE = 100
+"""Status of the CUDA runtime where a driver finds no GPU."""
+
+# What else the runtime says, by its status, and what helps.
+_REMEDIES = {
+    2: "its memory is full: nvidia-smi shows who uses it",
+    3: "the driver does not start: nvidia-smi says more; a reboot helps after an update of it",
+    46: "the GPU is reserved for another process: nvidia-smi shows which, and its compute mode",
+    802: "the fabric manager of its NVSwitches is not running: systemctl start nvidia-fabricmanager",
+    803: "driver and libcuda are of two versions: reboot, or start the container again, after an update of the driver",
+    804: "a compatibility libcuda for newer CUDA is found first, which this card cannot use: see LD_LIBRARY_PATH",
+    999: "the driver does not answer: nvidia-smi says more; a reboot helps after an update or a suspend",
+}
+_OTHERWISE = "nvidia-smi says whether the driver works"
 
 
 def check(number: int) -> str:
@@ -26,28 +46,155 @@ def check(number: int) -> str:
     Raises
     ------
     DeviceError
-        No driver, no such device, one that is too old, or no NVRTC; the message names the remedy.
+        No driver, CuPy for another CUDA, no such device, one that is too old or does not answer, no NVRTC or one of
+        another CUDA; the message names the remedy.
     """
-    try:
-        n_devices = int(cupy.cuda.runtime.getDeviceCount())
-    except Exception as error:  # without a driver CuPy raises one of several kinds
-        raise DeviceError(f"no GPU can be used: {printable(str(error))} (is the NVIDIA driver installed?)") from None
+    n_devices = count()
     if number >= n_devices:
         raise DeviceError(
             f"device '{number}': no such GPU, of {n_devices} counted from 0 (nvidia-smi lists them; --device cpu)"
         )
-    device = cupy.cuda.Device(number)
-    capability = int(device.compute_capability)
+    try:
+        capability = int(cupy.cuda.Device(number).compute_capability)
+    except Exception as error:
+        raise DeviceError(f"device '{number}': {_said(error)}") from None
     if capability < OLDEST:
         raise DeviceError(
             f"device '{number}': compute capability {capability / 10} is below {OLDEST / 10} (use --device cpu)"
         )
+    check_compiler(capability)
     try:
-        cupy.cuda.nvrtc.getVersion()
-    except Exception as error:  # NVRTC missing or of another CUDA than CuPy's: again of several kinds
-        raise DeviceError(
-            f"the kernels' compiler NVRTC cannot be loaded: {printable(str(error))}"
-            " (install CuPy for the driver's CUDA: pip install 'gpuanom[cuda12]', or [cuda13])"
-        ) from None
-    name = cupy.cuda.runtime.getDeviceProperties(number)["name"]
+        # Makes the device's context: the first thing that needs the card itself.
+        cupy.cuda.Device(number).mem_info  # noqa: B018
+        name = cupy.cuda.runtime.getDeviceProperties(number)["name"]
+    except Exception as error:
+        raise DeviceError(f"device '{number}': {_said(error)}") from None
     return printable(name.decode() if isinstance(name, bytes) else str(name))
+
+
+def count() -> int:
+    """How many GPUs there are, at least 1.
+
+    Raises
+    ------
+    DeviceError
+        None can be used; the message names the remedy.
+    """
+    try:
+        n_devices = int(cupy.cuda.runtime.getDeviceCount())
+    except Exception as error:  # without a driver CuPy raises one of several kinds
+        raise DeviceError(f"no GPU can be used: {_why_none(error)}") from None
+    if not n_devices:
+        raise DeviceError(f"no GPU can be used: {_invisible()}")
+    return n_devices
+
+
+def none_there() -> bool:
+    """Whether there is no driver, or one that finds no GPU; False if there is a GPU, usable or not."""
+    try:
+        return not cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        return getattr(error, "status", None) == NO_DEVICE or (not driver_cuda() and not driver_version())
+
+
+def check_compiler(capability: int = OLDEST) -> tuple[int, int]:
+    """The version of NVRTC, which must be there, fit the driver, and know the card.
+
+    Parameters
+    ----------
+    capability : int
+        Compute capability, times ten.
+
+    Raises
+    ------
+    DeviceError
+        It does not; the message names the remedy.
+    """
+    try:
+        major, minor = cupy.cuda.nvrtc.getVersion()
+        known = cupy.cuda.nvrtc.getSupportedArchs()
+    except Exception as error:  # several kinds, by CuPy's version
+        raise DeviceError(
+            f"the kernels' compiler NVRTC cannot be loaded: {printable(str(error))[:200]} ({remedy()})"
+        ) from None
+    driver = driver_cuda()
+    if driver and major > driver // 1000:
+        raise DeviceError(
+            f"the kernels' compiler NVRTC is of CUDA {major}.{minor}, the NVIDIA driver of CUDA {version(driver)}"
+            f" ({remedy(driver // 1000)})"
+        )
+    if capability < min(known):
+        raise DeviceError(
+            f"NVRTC {major}.{minor} does not compile for compute capability {capability / 10} any more"
+            f" ({remedy(OLDEST_CUDA)})"
+        )
+    return int(major), int(minor)
+
+
+def remedy(major: int | None = None) -> str:
+    """The commands that bring CuPy and its compiler for a major version of CUDA, by default the installed CuPy's."""
+    wanted = max(major or built_for() // 1000 or OLDEST_CUDA, OLDEST_CUDA)
+    # CuPy 13 does not look where pip puts NVRTC.
+    install = f"pip install -U 'cupy-cuda{wanted}x[ctk]>=14'"
+    built = built_for() // 1000
+    return install if built in (0, wanted) else f"pip uninstall cupy-cuda{built}x, then {install}"
+
+
+def built_for() -> int:
+    """The CUDA that CuPy was built for, as 1000 x major + 10 x minor."""
+    return int(cupy.cuda.runtime.runtimeGetVersion())
+
+
+def driver_cuda() -> int:
+    """The newest CUDA that the NVIDIA driver supports, as 1000 x major + 10 x minor; 0 if there is none."""
+    try:
+        return int(cupy.cuda.runtime.driverGetVersion())
+    except Exception:
+        return 0
+
+
+def driver_version() -> str:
+    """The NVIDIA kernel module's own version, such as 550.54.15; empty if it cannot be told."""
+    try:
+        words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return ""
+    return next((word for word in words if word[:1].isdigit() and "." in word), "")
+
+
+def version(number: int) -> str:
+    """A version of CUDA in words: 12040 is 12.4."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _why_none(error: Exception) -> str:
+    driver, built = driver_cuda(), built_for()
+    if not driver:
+        loaded = driver_version()
+        if loaded:
+            return (
+                f"the NVIDIA driver {loaded} runs, its libcuda.so.1 is not found (start the container with --gpus all,"
+                " or install the driver's libraries; --device cpu)"
+            )
+        return (
+            "there is no NVIDIA driver (install it, start the container with --gpus all, or ask for a GPU node;"
+            " --device cpu)"
+        )
+    if driver // 1000 < OLDEST_CUDA:
+        return f"the NVIDIA driver supports CUDA {version(driver)}, CuPy needs {version(built)} (update the driver)"
+    if driver // 1000 < built // 1000:
+        return (
+            f"CuPy is built for CUDA {version(built)}, the NVIDIA driver supports CUDA {version(driver)}"
+            f" ({remedy(driver // 1000)}; or update the driver)"
+        )
+    return _invisible() if getattr(error, "status", None) == NO_DEVICE else _said(error)
+
+
+def _invisible() -> str:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hint = "" if visible is None else f"CUDA_VISIBLE_DEVICES is '{printable(visible)}'; "
+    return f"the NVIDIA driver finds no GPU ({hint}nvidia-smi lists those it has; --device cpu)"
+
+
+def _said(error: Any) -> str:
+    return f"{printable(str(error))} ({_REMEDIES.get(getattr(error, 'status', -1), _OTHERWISE)})"

@@ -7,3 +7,7 @@ class NVRTCError(RuntimeError):
 
 def getVersion():  # noqa: N802
     return 12, 9
+
+
+def getSupportedArchs():  # noqa: N802
+    return 50, 52, 60, 61, 70, 75, 80, 86, 89, 90, 100, 120

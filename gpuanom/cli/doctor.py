@@ -1,0 +1,271 @@
+"""`gpuanom doctor`: what is installed, whether a GPU can be used, and whether it computes what the CPU does."""
+
+from __future__ import annotations
+
+import json
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gpuanom import selftest
+from gpuanom.backend import select, why_no_cupy
+from gpuanom.cli.summary import summary_console
+from gpuanom.errors import DeviceError, printable
+from gpuanom.findings import CUPY, DRIVER, DeviceFinding, Finding, State
+from gpuanom.version import __version__
+
+REQUIRED = ("numpy", "scipy", "astropy", "click", "rich")
+EXTRAS = {
+    "simulate": ("galsim", "draws simulated nights"),
+    "parquet": ("pyarrow", "writes Parquet tables"),
+    "plots": ("matplotlib", "draws figures"),
+    "nvtx": ("nvtx", "names what a profile of a GPU shows"),
+}
+"""Parts that are not always installed: their package, and what it is for. CuPy is looked at more closely."""
+
+EPILOG = """\b
+Examples:
+  gpuanom doctor                 what is here, and every GPU tested
+  gpuanom doctor --device 0      GPU 0 alone; exit code 1 if it cannot be used
+  gpuanom doctor --json          the same for a program
+
+\b
+A cross is something that is there and does not work; a dash, something that is not there. Each step of the self-test
+is run on the GPU and on the CPU; "allowed" is the difference that its definition permits, "none" being equal values.
+
+Exit codes: 0 all that is there works, and what was asked for is there; 1 not so; 2 wrong usage.
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was found: versions, extras, what a GPU needs, and each GPU."""
+
+    gpuanom: str
+    python: str
+    system: str
+    packages: dict[str, str]
+    extras: tuple[Finding, ...]
+    software: tuple[Finding, ...]
+    devices: tuple[DeviceFinding, ...]
+
+
+def _numbers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """GPUs by number; None for all there are."""
+    if value is None or value == "auto":
+        return None
+    if value == "cpu":
+        return ()
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise click.BadParameter(f"'{value}' is no GPU's number, such as 0, nor several such as 0,1")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--device",
+    "numbers",
+    default=None,
+    callback=_numbers,
+    metavar="NUMBERS",
+    help="GPUs to test, by number with commas between, or cpu for none (default: all there are).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def doctor(numbers: tuple[int, ...] | None, as_json: bool) -> int:
+    """Say what is installed, whether a GPU can be used, and what to do if not.
+
+    Looks for the NVIDIA driver, CuPy, the compiler NVRTC and the cache of compiled kernels; compiles every kernel for
+    each GPU, and runs every step of the method on it against the CPU. Needs no GPU, and nothing else of yours.
+    """
+    console = Console(stderr=True)
+    waiting: AbstractContextManager[Any] = nullcontext()
+    if console.is_terminal:
+        waiting = console.status("compiling and testing the kernels of each GPU")
+    with waiting:
+        report = examine(numbers)
+    verdict, code = judge(report, numbers)
+    if as_json:
+        click.echo(json.dumps({**asdict(report), "verdict": verdict, "exit_code": code}, indent=2))
+    else:
+        show(report, verdict, summary_console())
+    return code
+
+
+def examine(numbers: tuple[int, ...] | None) -> Report:
+    """Look at everything, and at the GPUs of these numbers, or all there are."""
+    software, devices = ((), ()) if numbers == () else _gpus(numbers)
+    return Report(
+        gpuanom=__version__,
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        packages={name: _version(name) or "?" for name in REQUIRED},
+        extras=tuple(_extra(name) for name in EXTRAS),
+        software=software,
+        devices=devices,
+    )
+
+
+def judge(report: Report, numbers: tuple[int, ...] | None) -> tuple[str, int]:
+    """The one line that it comes down to, and the exit code."""
+    working = [device.number for device in report.devices if device.works]
+    missing = [str(number) for number in numbers or () if number not in working]
+    # Where there is no GPU, a compiler that does not work is as it may be.
+    there = bool(report.devices) or any(f.state == "broken" and f.name in (CUPY, DRIVER) for f in report.software)
+    broken = any(f.state == "broken" for f in report.software)
+    broken = broken or any(not d.works and d.state != "absent" for d in report.devices)
+    if missing:
+        return f"GPU {', '.join(missing)} cannot be used: see above", 1
+    if there and broken:
+        return "something is there and does not work: see above (--device cpu works without it)", 1
+    if working:
+        names = ",".join(str(number) for number in working)
+        return f"all is well: gpuanom score --device {names} runs on {'GPUs' if len(working) > 1 else 'GPU'} {names}", 0
+    return "all is well on the CPU; no GPU will be used", 0
+
+
+def _gpus(numbers: tuple[int, ...] | None) -> tuple[tuple[Finding, ...], tuple[DeviceFinding, ...]]:
+    try:
+        from gpuanom.gpu import devices, diagnosis
+    except Exception as error:
+        absent = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
+        problem, _, remedy = why_no_cupy(error).rpartition(" (")
+        return (Finding(CUPY, "absent" if absent else "broken", problem, remedy.removesuffix(")")),), ()
+    software = tuple(diagnosis.software())
+    try:
+        n = devices.count()
+    except DeviceError:  # said by the line of the driver
+        return software, ()
+    asked = range(n) if numbers is None else numbers
+    return software, tuple(_device(number, n) for number in asked)
+
+
+def _device(number: int, n: int) -> DeviceFinding:
+    """A GPU with its kernels and its self-test."""
+    from gpuanom.gpu import diagnosis
+
+    if number >= n:
+        return DeviceFinding(number, state="broken", problem=f"no such GPU, of {n} counted from 0")
+    found = diagnosis.device(number)
+    if found.problem:
+        return found
+    try:
+        steps = selftest.check(select(str(number)), select("cpu"))
+        return replace(found, kernels=diagnosis.kernels(number), steps=steps)
+    except Exception as error:  # the last resort: here all that fails is a finding
+        return replace(found, state="broken", problem=f"{type(error).__name__}: {printable(str(error))}")
+
+
+def _version(package: str) -> str:
+    """The installed version of a package; empty if there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _extra(name: str) -> Finding:
+    package, use = EXTRAS[name]
+    version = _version(package)
+    if version:
+        return Finding(name, "ok", f"{package} {version} {use}")
+    remedy = f"pip install {package}" if package == name else f"pip install 'gpuanom[{name}]'"
+    return Finding(name, "absent", f"no {package}, which {use}", remedy)
+
+
+# On the screen
+
+_SIGNS: dict[State, tuple[str, str]] = {"ok": ("✓", "ok"), "absent": ("-", "-"), "broken": ("✗", "FAILS")}
+
+
+def show(report: Report, verdict: str, console: Console) -> None:
+    """Print a report."""
+    console.print(Text(f"gpuanom {report.gpuanom}, Python {report.python}, {report.system}"))
+    console.print(Text(", ".join(f"{name} {version}" for name, version in report.packages.items())))
+    _show_findings("optional parts", report.extras, console)
+    if report.software:
+        _show_findings("for a GPU", report.software, console)
+    if report.devices:
+        _show_devices(report.devices, console)
+    for device in report.devices:
+        if device.kernels:
+            _show_kernels(device, console)
+        if device.steps:
+            _show_steps(device, console)
+    console.print()
+    console.print(Text(verdict))
+
+
+def _sign(state: State, console: Console) -> Text:
+    plain = not (console.encoding or "").lower().startswith("utf")
+    return Text(_SIGNS[state][plain], style={"ok": "green", "broken": "bold red"}.get(state, ""))
+
+
+def _table(title: str, console: Console, *columns: str, numbers: tuple[str, ...] = ()) -> Table:
+    console.print()
+    console.print(Text(title, style="bold"))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return table
+
+
+def _show_findings(title: str, findings: tuple[Finding, ...], console: Console) -> None:
+    table = _table(title, console, "", "")
+    for finding in findings:
+        text = f"{finding.text} ({finding.remedy})" if finding.remedy else finding.text
+        table.add_row(_sign(finding.state, console), finding.name, Text(text))
+    console.print(table)
+
+
+def _show_devices(devices: tuple[DeviceFinding, ...], console: Console) -> None:
+    table = _table(
+        "GPUs", console, "number", "name", "compute", "memory", "free", "", numbers=("number", "memory", "free")
+    )
+    for device in devices:
+        memory = [f"{size / 2**30:.1f} GiB" if size else "-" for size in (device.memory, device.free)]
+        state: State = device.state if device.works or device.state != "ok" else "broken"
+        usable = device.problem or ("usable" if device.works else "fails its tests")
+        about = (str(device.number), Text(device.name), device.capability)
+        table.add_row(_sign(state, console), *about, *memory, Text(usable))
+    console.print(table)
+
+
+def _show_kernels(device: DeviceFinding, console: Console) -> None:
+    numbers = ("registers", "shared", "local", "threads")
+    table = _table(
+        f"kernels on GPU {device.number} (bytes; local memory holds arrays and spilled registers)",
+        console,
+        "kernel",
+        "file",
+        *numbers,
+        "",
+        numbers=numbers,
+    )
+    for kernel in device.kernels:
+        values = [str(n) for n in (kernel.registers, kernel.shared, kernel.local, kernel.threads)]
+        sign = _sign("broken" if kernel.error else "ok", console)
+        table.add_row(sign, kernel.name, kernel.file, *([""] * 4 if kernel.error else values), Text(kernel.error))
+    console.print(table)
+
+
+def _show_steps(device: DeviceFinding, console: Console) -> None:
+    numbers = ("difference", "allowed")
+    title = f"self-test of GPU {device.number}: the largest difference from the CPU"
+    table = _table(title, console, "step", "", *numbers, "", numbers=numbers)
+    for step in device.steps:
+        sign = _sign("ok" if step.passed else "broken", console)
+        if step.error:
+            table.add_row(sign, step.step, "", "", "", Text(step.error))
+            continue
+        allowed = f"{step.allowed:.3g}" if step.allowed else "none"
+        table.add_row(sign, step.step, step.what, f"{step.difference:.2g}", allowed, step.unit)
+    console.print(table)
