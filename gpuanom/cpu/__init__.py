@@ -64,9 +64,9 @@ class CpuBackend:
         """See `gpuanom.backend.Backend.gradients`."""
         return gradients.gradients(stack, points, background, settings)
 
-    def smooth(self, stack: CcdStack, settings: Settings) -> FloatImage:
+    def smooth(self, stack: CcdStack, settings: Settings, binning: int = 1) -> FloatImage:
         """See `gpuanom.backend.Backend.smooth`."""
-        return smooth.smooth(stack, settings)
+        return smooth.smooth(stack, settings, binning)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
         """See `gpuanom.backend.Backend.stamps`."""

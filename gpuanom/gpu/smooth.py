@@ -15,9 +15,10 @@ WARPS = 8
 """Warps of a block, the kernel's own number: 256 threads, each of 4 pixels."""
 
 _SMOOTH = Kernel("smooth", "smooth")
+_BIN = Kernel("smooth", "smooth_bin")
 
 
-def smooth(stack: CcdStack, settings: Settings) -> Array:
+def smooth(stack: CcdStack, settings: Settings, binning: int = 1) -> Array:
     """See `gpuanom.backend.Backend.smooth`."""
     n_ccd, ny, nx = stack.shape
     smoothed = cupy.empty(stack.shape, np.float32)
@@ -26,4 +27,10 @@ def smooth(stack: CcdStack, settings: Settings) -> Array:
     shared = 8 * (span * TILE + WARPS * span)
     grid = (-(-nx // TILE), -(-ny // TILE), n_ccd)
     _SMOOTH(grid, (TILE, WARPS), stack.images, smoothed, ny, nx, settings.smooth_size, shared=shared)
-    return smoothed
+    if binning == 1:
+        return smoothed
+    rows, columns = -(-ny // binning), -(-nx // binning)
+    binned = cupy.empty((n_ccd, rows, columns), np.float32)
+    # A warp a cell, as many of a row of cells as a block has warps.
+    _BIN((-(-columns // WARPS), rows, n_ccd), (TILE, WARPS), smoothed, binned, ny, nx, rows, columns, binning)
+    return binned

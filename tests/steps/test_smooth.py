@@ -68,3 +68,27 @@ def test_a_pixel_that_is_not_finite_spoils_its_own_windows_alone(backend, value)
     image[30, 30] = value
     smoothed = check_smooth(backend, [image])[0]
     assert np.count_nonzero(~np.isfinite(smoothed)) == 60 * 70 - 51 * 61 + 100
+
+
+def binned(smoothed, binning):
+    """Cell by cell, in the order of the loops."""
+    ny, nx = smoothed.shape
+    cells = []
+    for y in range(0, ny, binning):
+        for x in range(0, nx, binning):
+            cell = [float(v) for v in smoothed[y : y + binning, x : x + binning].ravel() if np.isfinite(v)]
+            cells.append(sum(cell) / len(cell) if cell else np.nan)
+    return np.reshape(cells, (-(-ny // binning), -(-nx // binning)))
+
+
+@pytest.mark.parametrize(("ny", "nx", "binning"), [(64, 64, 16), (70, 97, 16), (33, 40, 8), (61, 37, 2), (40, 40, 64)])
+def test_binning_averages_what_is_finite(backend, ny, nx, binning):
+    images = [np.array(sky.make(ny, nx, sky.stars(5, seed=s), noise=5, seed=s)) for s in range(3)]
+    images[1][20:24, 20:30] = np.nan
+    smoothed = check_smooth(backend, images)
+    found = backend.to_host(backend.smooth(stack_of(backend, images), DEFAULT, binning))
+    assert found.dtype == np.float32
+    for cells, whole in zip(found, smoothed, strict=True):
+        expected = binned(whole, binning)
+        # The same float32 numbers, summed in float64 in another order: one rounding to float32 at most differs.
+        assert_close(cells, expected, np.spacing(np.float32(2000)) * np.ones(expected.shape), rms=1.0)
