@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom import sampling
+from gpuanom import ranges, sampling
 from gpuanom.backend import Backend
 from gpuanom.errors import printable
 from gpuanom.naming import natural_key
@@ -199,10 +199,9 @@ class _Reading:
         ccd: Ccd | CcdFailure
         if isinstance(item, Ccd):
             ccd = item
-        elif self.backend.takes_encoded:
-            ccd = item.load(encoded=True)
         else:
-            ccd = item.load(out=buffer(ny, nx))
+            with ranges.named("read"):
+                ccd = item.load(encoded=True) if self.backend.takes_encoded else item.load(out=buffer(ny, nx))
         some = self.settings
         wanted: tuple[tuple[sampling.Purpose, int, int], ...] = (
             ("background", some.background_points, 0),

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+from gpuanom import ranges
 from gpuanom.backend import Backend
 from gpuanom.errors import DeviceError, GpuanomError, InputError, printable
 from gpuanom.fits import read_ccds as open_ccds
@@ -135,7 +136,8 @@ class Works:
 
     def _opened(self, exposure: Exposure) -> _Groups:
         """What of an exposure is measured together; its headers are read, its pixels not yet."""
-        return _Groups(groups(open_ccds(exposure, self._settings), self._settings, self._planner))
+        with ranges.named("open"):
+            return _Groups(groups(open_ccds(exposure, self._settings), self._settings, self._planner))
 
     def _measured(self, underway: _Underway, group: Sequence[Ccd | CcdOnDisk] | CcdFailure) -> list[CcdMeasurement]:
         if underway.failure:

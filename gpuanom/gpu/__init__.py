@@ -15,6 +15,7 @@ import cupyx
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom import ranges
 from gpuanom.errors import DeviceError, printable
 from gpuanom.gpu import background, divergence, gradients, histogram, orientation, prepare, smooth, sources, stamps
 from gpuanom.gpu.memory import LANES, MemoryPlan
@@ -53,10 +54,10 @@ class GpuBackend:
             self.staging = Staging()
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """See `gpuanom.backend.Backend.working`: the device and the lane's stream."""
+    def working(self, step: str = "between steps") -> Iterator[None]:
+        """See `gpuanom.backend.Backend.working`: the device and the lane's stream; a range of that name in profiles."""
         try:
-            with self.device, self.stream:
+            with self.device, self.stream, ranges.named(step):
                 yield
         except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
             # After most of its errors a device refuses everything else: what comes next would fail for nothing.
@@ -87,59 +88,59 @@ class GpuBackend:
 
     def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
         """See `gpuanom.backend.Backend.prepare`."""
-        with self.working():
+        with self.working("prepare"):
             return prepare.prepare(ccds, most, self.staging)
 
     def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
         """See `gpuanom.backend.Backend.background`."""
-        with self.working():
+        with self.working("background"):
             return background.background(stack, fit_points, sigma_points, settings)
 
     def sources(self, stack: CcdStack, background: Background, settings: Settings) -> Sources:
         """See `gpuanom.backend.Backend.sources`."""
-        with self.working():
+        with self.working("sources"):
             return sources.sources(stack, background, settings)
 
     def gradients(self, stack: CcdStack, points: Points, background: Background, settings: Settings) -> Gradients:
         """See `gpuanom.backend.Backend.gradients`."""
-        with self.working():
+        with self.working("gradients"):
             return gradients.gradients(stack, points, background, settings)
 
-    def smooth(self, stack: CcdStack, settings: Settings) -> Array:
+    def smooth(self, stack: CcdStack, settings: Settings, binning: int = 1) -> Array:
         """See `gpuanom.backend.Backend.smooth`."""
-        with self.working():
-            return smooth.smooth(stack, settings)
+        with self.working("smooth"):
+            return smooth.smooth(stack, settings, binning)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """See `gpuanom.backend.Backend.stamps`."""
-        with self.working():
+        with self.working("stamps"):
             return stamps.stamps(stack, background, sources, settings)
 
     def orientation(self, moments: Array) -> Array:
         """See `gpuanom.backend.Backend.orientation`."""
-        with self.working():
+        with self.working("orientation"):
             return orientation.orientation(moments)
 
     def gradient_orientation(self, dx: Array, dy: Array) -> Array:
         """See `gpuanom.backend.Backend.gradient_orientation`."""
-        with self.working():
+        with self.working("orientation"):
             return orientation.gradient_orientation(dx, dy)
 
     def histogram(
         self, orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins: int
     ) -> OrientationHistograms:
         """See `gpuanom.backend.Backend.histogram`."""
-        with self.working():
+        with self.working("histogram"):
             return histogram.histogram(orientation, ccd, turns, bins)
 
     def divergence(self, counts: Array, reference: Array) -> Array:
         """See `gpuanom.backend.Backend.divergence`."""
-        with self.working():
+        with self.working("divergence"):
             return divergence.divergence(counts, reference)
 
     def to_host(self, record: Record) -> Record:
         """See `gpuanom.backend.Backend.to_host`; slots without a source or a gradient are left out here."""
-        with self.working():
+        with self.working("copy home"):
             there = _copied(record)
             self.stream.synchronize()
         return _filled(there)  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ import cupyx
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom import ranges
 from gpuanom.records import Array
 
 SLOTS = 4
@@ -47,6 +48,10 @@ class Staging:
             raise ValueError(f"{host.nbytes} bytes for an array of {target.nbytes}")
         if not host.nbytes:
             return
+        with ranges.named("upload"):
+            self._upload(host, target)
+
+    def _upload(self, host: npt.NDArray[Any], target: Array) -> None:
         stream = cupy.cuda.get_current_stream()
         source = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
         there = target.reshape(-1).view(np.uint8)
