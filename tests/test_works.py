@@ -1,0 +1,124 @@
+"""Exposures through threads: who works at what, how much is under way, and what an error costs."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+import gpuanom
+from gpuanom import works
+from gpuanom.cpu import CpuBackend
+from gpuanom.readahead import Readers, buffer
+from gpuanom.store import Failure
+from tests import nights
+
+QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
+
+
+@pytest.fixture
+def exposures(tmp_path):
+    from gpuanom.fits import discover
+
+    nights.night(tmp_path, exposures=6, ccds=2)
+    return discover([tmp_path], QUICK).exposures
+
+
+def measured(exposures, threads, debug=lambda _text: None):
+    with works.Works(QUICK, [CpuBackend()], threads, debug) as run:
+        return {exposure.exposure: result for exposure, result, _ in run.measured(exposures)}
+
+
+def test_one_exposure_keeps_two_threads_busy(exposures, monkeypatch):
+    """Each of its CCDs waits for the other one: measured one after the other, they would wait in vain."""
+    both = threading.Barrier(2, timeout=60)
+
+    def background(self, *arguments, whole=CpuBackend.background):
+        both.wait()
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(CpuBackend, "background", background)
+    (result,) = measured(exposures[:1], 2).values()
+    assert [ccd.status for ccd in result.ccds] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_bounded_number_of_exposures_is_open(exposures, monkeypatch, threads):
+    opened, most = [], []
+    whole = works.open_ccds
+
+    def counted(exposure, settings):
+        opened.append(exposure.exposure)
+        return whole(exposure, settings)
+
+    monkeypatch.setattr(works, "open_ccds", counted)
+    with works.Works(QUICK, [CpuBackend()], threads, lambda _text: None) as run:
+        for i, _ in enumerate(run.measured(exposures)):
+            time.sleep(0.05)  # a store that is slow
+            most.append(len(opened) - i)
+    assert len(opened) == len(exposures)
+    assert max(most) <= threads + 2
+
+
+def test_an_unforeseen_error_costs_its_own_exposure(exposures, monkeypatch):
+    def background(self, stack, *arguments, whole=CpuBackend.background):
+        if stack.images[0, 0, 0] == spoilt:
+            raise RuntimeError("a mistake of ours")
+        return whole(self, stack, *arguments)
+
+    spoilt = nights.image(301)[0, 0]
+    monkeypatch.setattr(CpuBackend, "background", background)
+    said = []
+    results = measured(exposures, 2, said.append)
+    failed = {name: result for name, result in results.items() if isinstance(result, Failure)}
+    assert list(failed) == ["3"]
+    assert failed["3"].reason == "RuntimeError: a mistake of ours"
+    assert "Traceback" in said[0]
+    assert len(results) == len(exposures)
+
+
+def test_readers_keep_order_and_do_not_run_away():
+    readers = Readers(3)
+    started = []
+
+    def task(i):
+        started.append(i)
+        time.sleep(0.002 * (5 - i % 5))  # later ones are often done first
+        return i
+
+    try:
+        for i, result in enumerate(readers.ahead(task, range(30))):
+            assert result == i
+            assert len(started) <= i + 5
+    finally:
+        readers.close()
+    assert sorted(started) == list(range(30))
+
+
+def test_readers_hand_errors_on_and_stop():
+    readers = Readers(2)
+
+    def task(i):
+        if i == 3:
+            raise ValueError("no")
+        return i
+
+    got = []
+    try:
+        with pytest.raises(ValueError, match="no"):
+            got.extend(readers.ahead(task, range(10)))
+    finally:
+        readers.close()
+    assert got == [0, 1, 2]
+
+
+def test_a_thread_keeps_its_buffer_and_no_other_has_it():
+    own = buffer(10, 20)
+    assert buffer(10, 20) is own
+    assert buffer(20, 10).shape == (20, 10)
+    others = []
+    thread = threading.Thread(target=lambda: others.append(buffer(20, 10)))
+    thread.start()
+    thread.join()
+    assert others[0] is not buffer(20, 10)
