@@ -15,7 +15,7 @@ from gpuanom.findings import StepFinding
 from gpuanom.records import Background, Ccd, CcdStack, Doubles, Gradients, Sources, Turn, Unfit
 from gpuanom.settings import Settings
 
-SHAPE = (150, 196)
+SHAPE = (301, 389)
 """No multiple of a tile or a warp, so that ragged edges are tested too."""
 SETTINGS = Settings(background_points=300, sigma_points=600, gradient_points=400)
 
@@ -36,8 +36,8 @@ def check(backend: Backend, twin: Backend) -> tuple[StepFinding, ...]:
     Returns
     -------
     tuple of StepFinding
-        In the order of the steps. Nothing is raised: what fails is a finding. Each step is given what the twin made of
-        the steps before it, so that a wrong step fails alone.
+        In the order of the steps. Nothing is raised: what fails is a finding. Beside the pixels, and the sources of
+        `stamps`, each step is given what the twin made of the steps before it, so that a wrong step fails alone.
     """
     sky = _Sky(backend, twin)
     found: list[StepFinding] = []

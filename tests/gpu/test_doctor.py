@@ -1,0 +1,378 @@
+"""`gpuanom doctor` on all sorts of machines: what it says, its exit codes, and that it notices a wrong kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpuanom import selftest
+from gpuanom.backend import Backend, select
+from gpuanom.cli import main
+from gpuanom.cli.doctor import EXTRAS
+from gpuanom.findings import StepFinding
+from tests import device
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def doctor(capfd):
+    """Run the command; its exit code and output. Nothing goes to standard error, and nothing is a traceback."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(["doctor", *arguments])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out
+        assert err == ""
+        return end.value.code, out
+
+    return run
+
+
+@pytest.fixture
+def stand_in():
+    with device.installed():
+        import cupy
+
+        yield cupy
+
+
+def line(out, name):
+    """The one line of a thing that was looked for."""
+    found = [row for row in out.splitlines() if name in row]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+# Machines without a GPU
+
+
+def test_without_cupy(doctor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    code, out = doctor()
+    assert code == 0
+    assert line(out, "CuPy").startswith("-")
+    assert "pip install 'gpuanom[cuda12]', or [cuda13]" in line(out, "CuPy")
+    assert out.splitlines()[-1] == "all is well on the CPU; no GPU will be used"
+    code, out = doctor("--device", "0")
+    assert code == 1
+    assert out.splitlines()[-1] == "GPU 0 cannot be used: see above"
+
+
+def test_with_a_cupy_that_cannot_be_loaded(doctor, monkeypatch, tmp_path):
+    (tmp_path / "cupy.py").write_text("raise ImportError('libc is too old')")
+    monkeypatch.syspath_prepend(tmp_path)
+    code, out = doctor()
+    assert code == 1
+    assert line(out, "CuPy").startswith("✗")
+    assert "libc is too old (uninstall all cupy packages, then" in line(out, "CuPy")
+
+
+def test_without_a_driver(doctor, stand_in, monkeypatch):
+    from gpuanom.gpu import devices
+
+    monkeypatch.setattr(devices, "driver_version", str)
+    runtime = stand_in.cuda.runtime
+    monkeypatch.setattr(runtime, "getDeviceCount", raising(runtime.CUDARuntimeError("cudaErrorInsufficientDriver", 35)))
+    monkeypatch.setattr(runtime, "driverGetVersion", lambda: 0)
+    code, out = doctor()
+    assert code == 0
+    assert line(out, "NVIDIA driver").startswith("-")
+    assert "install it" in line(out, "NVIDIA driver")
+    assert doctor("--device", "0")[0] == 1
+    # Nor does a compiler matter that is not there.
+    monkeypatch.setattr(stand_in.cuda.nvrtc, "getVersion", raising(RuntimeError("libnvrtc.so.12")))
+    code, out = doctor()
+    assert code == 0
+    assert line(out, "NVRTC").startswith("✗")
+
+
+def test_with_a_driver_that_finds_no_gpu(doctor, stand_in, monkeypatch):
+    monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceCount", lambda: 0)
+    code, out = doctor()
+    assert code == 0
+    assert "CUDA 12.9: the NVIDIA driver finds no GPU" in line(out, "NVIDIA driver")
+
+
+# Machines with a GPU that does not work
+
+
+def test_with_a_driver_for_an_older_cuda(doctor, stand_in, monkeypatch):
+    runtime = stand_in.cuda.runtime
+    monkeypatch.setattr(runtime, "getDeviceCount", raising(runtime.CUDARuntimeError("cudaErrorInsufficientDriver", 35)))
+    monkeypatch.setattr(runtime, "driverGetVersion", lambda: 12020)
+    monkeypatch.setattr(runtime, "runtimeGetVersion", lambda: 13000)
+    code, out = doctor()
+    assert code == 1
+    assert line(out, "NVIDIA driver").startswith("✗")
+    assert "CuPy is built for CUDA 13.0" in line(out, "NVIDIA driver")
+    assert out.splitlines()[-1].startswith("something is there and does not work")
+
+
+def test_with_a_broken_driver(doctor, stand_in, monkeypatch):
+    runtime = stand_in.cuda.runtime
+    monkeypatch.setattr(runtime, "getDeviceCount", raising(runtime.CUDARuntimeError("cudaErrorUnknown: unknown", 999)))
+    code, out = doctor()
+    assert code == 1
+    assert "cudaErrorUnknown: unknown" in line(out, "NVIDIA driver")
+
+
+def test_with_an_old_card(doctor, stand_in, monkeypatch):
+    old = {**stand_in.cuda.runtime.getDeviceProperties(0), "major": 6, "minor": 1}
+    monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceProperties", lambda _: old)
+    code, out = doctor()
+    assert code == 0
+    assert "compute capability 6.1 is below 7.0 (use --device cpu)" in out
+    assert "kernels on GPU" not in out
+    assert doctor("--device", "0")[0] == 1
+
+
+def test_with_a_card_that_does_not_answer(doctor, stand_in, monkeypatch):
+    error = stand_in.cuda.runtime.CUDARuntimeError("cudaErrorDevicesUnavailable: busy", 46)
+    monkeypatch.setattr(stand_in.cuda.Device, "mem_info", property(raising(error)))
+    code, out = doctor()
+    assert code == 1
+    assert "reserved for another process" in " ".join(out.split())
+
+
+def test_without_a_compiler(doctor, stand_in, monkeypatch):
+    monkeypatch.setattr(stand_in.cuda.nvrtc, "getVersion", raising(RuntimeError("CuPy failed to load libnvrtc.so.12")))
+    code, out = doctor()
+    assert code == 1
+    assert "pip install -U 'cupy-cuda12x[ctk]>=14'" in line(out, "NVRTC  ")
+
+
+@pytest.mark.parametrize("where", ["file/below", "read-only"])
+def test_with_a_cache_that_cannot_be_written(doctor, stand_in, monkeypatch, tmp_path, where):
+    from gpuanom.gpu import diagnosis
+
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / where))
+    if where == "read-only":  # root may write everywhere
+        monkeypatch.setattr(diagnosis.tempfile, "TemporaryFile", raising(PermissionError(13, "Permission denied")))
+    code, out = doctor()
+    assert code == 1
+    assert line(out, "kernel cache").startswith("✗")
+    assert "CUPY_CACHE_DIR" in " ".join(out.split())
+
+
+def test_the_cache_is_where_cupy_has_it(stand_in, monkeypatch, tmp_path):
+    from gpuanom.gpu import diagnosis
+
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
+    assert diagnosis.cache_folder().text == f"{tmp_path}, writable"
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "not" / "yet"))
+    assert diagnosis.cache_folder().text == f"{tmp_path / 'not' / 'yet'}, will be made"
+    assert not (tmp_path / "not").exists()
+    monkeypatch.delenv("CUPY_CACHE_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert diagnosis.cache_folder().text.startswith(f"{tmp_path}/.cupy/kernel_cache")
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
+    assert diagnosis.cache_folder().text.startswith("in memory")
+
+
+def test_a_kernel_that_does_not_compile(doctor, stand_in, monkeypatch):
+    from gpuanom.errors import DeviceError
+    from gpuanom.gpu import kernel
+
+    compiled = kernel._compiled
+
+    def failing(step, number):
+        if step == "smooth":
+            raise DeviceError("kernels/smooth.cu, line 7: identifier is undefined: oops")
+        return compiled(step, number)
+
+    monkeypatch.setattr(kernel, "_compiled", failing)
+    code, out = doctor()
+    assert code == 1
+    rows = [row for row in out.splitlines() if "line 7: identifier is undefined" in row]
+    assert len(rows) == len(kernel.signatures("smooth")) + 1  # its kernels, and its self-test
+    assert all(row.startswith("✗") for row in rows)
+    assert out.splitlines()[-1].startswith("something is there and does not work")
+
+
+def test_a_kernel_that_computes_something_else(doctor, stand_in, monkeypatch):
+    """One sign in the source: the step fails, alone, and so does the command."""
+    from gpuanom.gpu import kernel
+
+    source = kernel.source
+    wrong = source("divergence").replace("log(", "-log(")
+    assert wrong != source("divergence")
+    monkeypatch.setattr(kernel, "source", lambda step: wrong if step == "divergence" else source(step))
+    monkeypatch.setattr(kernel, "_modules", {})
+    code, out = doctor("--device", "0")
+    assert code == 1
+    failed = [row for row in out.splitlines() if row.startswith("✗")]
+    assert len(failed) == 2
+    assert "fails its tests" in failed[0]
+    assert "divergence" in failed[1]
+
+
+def test_a_device_that_fails_in_the_middle(doctor, stand_in, monkeypatch):
+    from gpuanom.gpu import gradients
+
+    error = stand_in.cuda.runtime.CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access", 700)
+    monkeypatch.setattr(gradients, "gradients", raising(error))
+    code, out = doctor()
+    assert code == 1
+    assert "cudaErrorIllegalAddress" in " ".join(out.split())
+
+
+# Machines where all is well
+
+
+def test_on_a_gpu_that_works(doctor, stand_in):
+    from gpuanom.gpu import kernel
+
+    code, out = doctor()
+    assert code == 0
+    assert "✗" not in out
+    for step in kernel.steps():
+        for name in kernel.signatures(step):
+            assert re.search(rf"^✓  {name} +{step}\.cu ", out, re.MULTILINE)
+    assert out.splitlines()[-1] == "all is well: gpuanom score --device 0 runs on GPU 0"
+    assert doctor("--device", "0")[0] == doctor("--device", "auto")[0] == 0
+
+
+def test_json(doctor, stand_in):
+    code, out = doctor("--json", "--device", "0")
+    found = json.loads(out)
+    assert (code, found["exit_code"]) == (0, 0)
+    (card,) = found["devices"]
+    assert card["name"] == "CUDA on a CPU (test device)"
+    assert card["memory"] >= card["free"] > 0
+    assert {step["step"] for step in card["steps"]} == set(selftest._STEPS)
+    assert all(step["difference"] <= step["allowed"] for step in card["steps"])
+    assert {finding["name"] for finding in found["software"]} == {"CuPy", "NVIDIA driver", "NVRTC", "kernel cache"}
+
+
+def test_several_gpus(doctor, stand_in, monkeypatch):
+    from cpudevice import settings
+
+    monkeypatch.setattr(settings, "devices", 2)
+    assert "self-test of GPU 1" in doctor()[1]
+    code, out = doctor("--device", "1,5")
+    assert code == 1
+    assert "self-test of GPU 0" not in out
+    assert "no such GPU, of 2 counted from 0" in out
+    assert out.splitlines()[-1] == "GPU 5 cannot be used: see above"
+
+
+def test_the_cpu_alone(doctor):
+    code, out = doctor("--device", "cpu")
+    assert code == 0
+    assert "CuPy" not in out
+
+
+def test_wrong_usage(capfd):
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", "--device", "first"])
+    assert end.value.code == 2
+    assert "is no GPU's number" in capfd.readouterr().err
+
+
+def test_a_terminal_without_unicode():
+    device.require_compiler()
+    env = {**device.environment(), "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-m", "gpuanom", "doctor"], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^ok +NVRTC", done.stdout, re.MULTILINE)
+
+
+def test_no_output_of_a_pipe_that_closed():
+    command = f"{sys.executable} -m gpuanom doctor --device cpu | head -n 1"
+    done = subprocess.run(["bash", "-c", command], env=dict(os.environ), capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+def test_extras_are_the_projects():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for name, (package, _) in EXTRAS.items():
+        of = ("cuda12", "cuda13") if name == "nvtx" else (name,)
+        assert all(any(re.match(rf"{package}\b", wanted) for wanted in project[extra]) for extra in of)
+    assert set(project) == (set(EXTRAS) - {"nvtx"}) | {"cuda12", "cuda13", "test", "lint", "profiling"}
+
+
+# The self-test itself
+
+
+def test_every_step_is_tested():
+    other = {"name", "takes_encoded", "working", "lanes", "group_size", "too_many", "to_device", "to_host"}
+    assert set(selftest._STEPS) == {name for name in vars(Backend) if not name.startswith("_")} - other
+
+
+def test_the_cpu_is_its_own_twin_on_a_sky_worth_testing():
+    cpu = select("cpu")
+    assert all(step.passed for step in selftest.check(cpu, cpu))
+    sky = selftest._Sky(cpu, cpu)
+    assert sky.background.usable.tolist() == [True, True, False]
+    assert sky.sources.n_sources.min() == 0
+    assert (sky.sources.n_sources[:2] > 3).all()
+    assert (sky.sources.n_bad[:2] > 0).all()
+    assert (sky.sources.n_saturated[:2] > 0).any()
+    assert (sky.gradients.n_points[:2] == selftest.SETTINGS.gradient_points).all()
+
+
+class Wrong:
+    """The CPU's steps, the result of one of them changed."""
+
+    def __init__(self, step, change):
+        self._cpu, self._step, self._change = select("cpu"), step, change
+
+    def __getattr__(self, name):
+        step = getattr(self._cpu, name)
+        return step if name != self._step else lambda *args: self._change(step(*args))
+
+
+def larger(name, by):
+    return lambda record: replace(record, **{name: getattr(record, name) + by})
+
+
+@pytest.mark.parametrize(
+    ("step", "change", "what"),
+    [
+        ("prepare", lambda s: replace(s, bad=None), "pixels, masks"),
+        ("background", larger("coefficients", 1e-8), "polynomial"),
+        ("background", larger("sigma", 1e-8), "sigma"),
+        ("background", larger("n_points", 1), "points, usable CCDs"),
+        ("sources", larger("x", 1), "positions, counts"),
+        ("sources", larger("moments", 1e-2), "moments"),
+        ("sources", lambda s: replace(s, isophote_moments=s.isophote_moments * np.nan), "isophote moments"),
+        ("gradients", larger("flat_dy", 1e-8), "gradients"),
+        ("gradients", larger("n_points", -1), "points"),
+        ("smooth", lambda a: np.nextafter(np.nextafter(a, np.float32(np.inf)), np.float32(np.inf)), "pixels"),
+        ("stamps", lambda a: a[:-1], "pixels"),
+        ("orientation", lambda a: a + 1e-12, "angles"),
+        ("gradient_orientation", np.abs, "angles"),
+        ("histogram", larger("counts", 1), "counts"),
+        ("histogram", larger("sine", 1e-6), "sums"),
+        ("divergence", lambda a: a + 1e-12, "KL"),
+    ],
+)
+def test_a_wrong_result_is_noticed(step, change, what):
+    found = selftest.check(Wrong(step, change), select("cpu"))
+    failed = [(f.step, f.what) for f in found if not f.passed]
+    assert failed[0] == (step, what)
+    # All need the stack, and stamps are cut where the backend's own sources are.
+    assert step == "prepare" or failed[1:] in ([], [("stamps", "pixels")])
+
+
+def test_not_a_number_is_no_agreement():
+    assert not StepFinding("step", "what", 1.0, "", float("nan")).passed
