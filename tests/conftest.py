@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gpuanom.backend import select
+from gpuanom.backend import choose, select
+from gpuanom.errors import DeviceError
 from tests import device
+
+NEEDS_A_CARD = "needs a real GPU: pytest --require-gpu"
 
 # Derandomised: the same examples everywhere, so that a failure is never a matter of luck. No deadline: a shared
 # machine stalls. Few examples: each is a whole image.
@@ -23,14 +26,52 @@ settings.register_profile("search", deadline=None, max_examples=1000, suppress_h
 settings.load_profile(os.environ.get("GPUANOM_HYPOTHESIS", "gpuanom"))
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--require-gpu",
+        action="store_true",
+        help="run the CUDA backend on a real card, with the real CuPy, in place of the test device; fail without one",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "card: only a real GPU can show it; skipped without --require-gpu")
+    if not config.getoption("--require-gpu"):
+        return
+    # In each worker too, which is a process of its own.
+    try:
+        _, config.gpu = choose("0")
+        device.switch_off()
+    except (DeviceError, RuntimeError) as error:
+        raise pytest.UsageError(f"--require-gpu: {error}") from None
+
+
+def pytest_report_header(config):
+    return f"--require-gpu: the tests run on {config.gpu}" if device.is_off() else None
+
+
+def pytest_collection_modifyitems(items):
+    if not device.is_off():
+        for item in items:
+            if item.get_closest_marker("card"):
+                item.add_marker(pytest.mark.skip(reason=NEEDS_A_CARD))
+
+
 @pytest.fixture(params=["cpu", "gpu"])
 def backend(request):
-    """Each backend in turn, the CUDA one on the test device: the tests of a step are the same for both."""
+    """Each backend in turn: the tests of a step are the same for both. CUDA on the test device, or on the real card."""
     if request.param == "cpu":
         yield select("cpu")
     else:
         with device.installed():
             yield select("0")
+
+
+@pytest.fixture
+def gpu():
+    """The CUDA backend, on the test device or on the real card."""
+    with device.installed():
+        yield select("0")
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,52 @@ from types import ModuleType
 
 import pytest
 
+ABOUT_IT = "about the test device, which is off: --require-gpu runs the tests on a real card"
+
 HERE = Path(__file__).resolve().parent
 
 # The stand-in's modules while it is not installed. Others hold on to its objects, so it must not be made twice.
 _put_away: dict[str, ModuleType] = {}
 
+# `pytest --require-gpu`: a real card in place of the test device, for as long as this process lives.
+_off = False
+
+
+def switch_off() -> None:
+    """Leave this process to the real CuPy: from here on `installed()` does nothing, and what is about the device skips.
+
+    Raises
+    ------
+    RuntimeError
+        When the stand-in was imported before, or is what `import cupy` finds.
+    """
+    global _off
+    import cupy
+
+    if _is_ours(cupy):
+        raise RuntimeError(f"CuPy is the test device's: {HERE} is on the path")
+    _off = True
+    # Last: where nothing else offers `cpudevice`, a test that wants it has nothing to ask of a real card.
+    sys.meta_path.append(_Skip())
+
+
+def is_off() -> bool:
+    """Whether tests run on a real card."""
+    return _off
+
+
+class _Skip:
+    """Finds no module; a test that imports the test device's own is skipped."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.partition(".")[0] == "cpudevice":
+            pytest.skip(ABOUT_IT)
+
 
 def install() -> None:
     """Make `import cupy` find the stand-in, in this process. May be called again."""
+    if _off:
+        pytest.skip(ABOUT_IT)
     require_compiler()
     loaded = sys.modules.get("cupy")
     if loaded is not None and not _is_ours(loaded):
@@ -38,7 +76,7 @@ def install() -> None:
 
 def require_compiler() -> None:
     """Skip the test that asks where kernels cannot be compiled for the CPU."""
-    if shutil.which("g++") is None:
+    if not _off and shutil.which("g++") is None:
         pytest.skip("the test device needs a C++ compiler (Debian: apt-get install g++)")
 
 
@@ -57,7 +95,13 @@ def uninstall() -> None:
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """The stand-in for as long as a test needs it; left as it was found, with nothing waiting in its streams."""
+    """The stand-in for as long as a test needs it; left as it was found, with nothing waiting in its streams.
+
+    On a real card, the real CuPy: nothing is done.
+    """
+    if _off:
+        yield
+        return
     before = _is_ours(sys.modules.get("cupy"))
     install()
     try:
@@ -69,7 +113,14 @@ def installed() -> Iterator[None]:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The environment for a process whose `import cupy` finds the stand-in: environment(orders="forward,reverse")."""
+    """The environment for a process whose `import cupy` finds the stand-in: environment(orders="forward,reverse").
+
+    On a real card, the environment as it is; a test that sets the test device is skipped.
+    """
+    if _off and not settings:
+        return dict(os.environ)
+    if _off:
+        pytest.skip(ABOUT_IT)
     paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     named = {f"GPUANOM_DEVICE_{name.upper()}": str(value) for name, value in settings.items()}
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **named}

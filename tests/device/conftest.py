@@ -10,6 +10,8 @@ from tests.device import sanitize
 
 @pytest.fixture(autouse=True)
 def stand_in():
+    if device.is_off():
+        pytest.skip(device.ABOUT_IT)
     with device.installed():
         yield
 

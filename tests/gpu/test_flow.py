@@ -93,7 +93,7 @@ def test_memory_does_not_grow_over_exposures(stand_in):
 
 
 @pytest.mark.parametrize("n_bytes", [0, 1, 999, 1000, 1001, 4000, 12_345])
-def test_staging_brings_every_byte_and_no_other(stand_in, monkeypatch, n_bytes):
+def test_staging_brings_every_byte_and_no_other(gpu, monkeypatch, n_bytes):
     """More parts than there are buffers, so that each is filled again; the source is changed at once."""
     import cupy
 
@@ -111,7 +111,7 @@ def test_staging_brings_every_byte_and_no_other(stand_in, monkeypatch, n_bytes):
     assert np.array_equal(got, wanted)
 
 
-def test_staging_refuses_arrays_of_other_sizes(stand_in):
+def test_staging_refuses_arrays_of_other_sizes(gpu):
     import cupy
 
     from gpuanom.gpu.staging import Staging

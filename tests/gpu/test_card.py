@@ -1,0 +1,174 @@
+"""What a real card has to show, and what it is asked in another library's words: `pytest --require-gpu`.
+
+Everything else of tests/ runs there too. The cross-checks also run here, where `cupyx.scipy.ndimage` is SciPy's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gpuanom.measure import measure_ccds
+from gpuanom.records import Ccd
+from gpuanom.settings import Settings
+from tests import device, sky
+
+QUICK = Settings(sigma_points=2000, gradient_points=600)
+
+
+def images(n, ny, nx):
+    """Busy skies that share a shape, whose rows begin at every place in a sector if nx is odd."""
+    return [sky.night_sky(ny, nx, seed=s, n_stars=ny * nx // 8000) for s in range(n)]
+
+
+def clean(n, ny, nx):
+    """Skies without bad pixels, which a library's filter would spread: it knows of none."""
+    return [sky.make(ny, nx, sky.plane(40, -30), sky.stars(20, seed=s), noise=8.0, seed=s) for s in range(n)]
+
+
+def ccds(n, ny, nx):
+    """CCDs of a stack, one of them masked and one that is nothing but NaN."""
+    planes: list = [None] * n
+    planes[1] = sky.bad_plane(ny, nx, fraction=0.01, seed=1)
+    pictures = images(n, ny, nx)
+    if n > 2:
+        pictures[2] = np.full((ny, nx), np.nan, np.float32)
+    return [Ccd(f"N{i}", picture, bad) for i, (picture, bad) in enumerate(zip(pictures, planes, strict=True))]
+
+
+def drawn(n_ccd, n, ny, nx, margin, seed):
+    rng = np.random.default_rng(seed)
+    return rng.integers(margin, (ny - margin, nx - margin), (n_ccd, n, 2), dtype=np.int32)
+
+
+def every_step(gpu, stack, settings):
+    """What each step makes of a stack, on the host."""
+    n, ny, nx = stack.shape
+    background = gpu.background(
+        stack,
+        drawn(n, 2 * settings.background_points, ny, nx, 0, 1),
+        drawn(n, 2 * settings.sigma_points, ny, nx, 0, 2),
+        settings,
+    )
+    sources = gpu.sources(stack, background, settings)
+    gradients = gpu.gradients(stack, drawn(n, 2 * settings.gradient_points, ny, nx, 10, 3), background, settings)
+    turns = np.zeros(n, np.int64)
+    angles = gpu.orientation(sources.isophote_moments), gpu.gradient_orientation(gradients.dx, gradients.dy)
+    histograms = [
+        gpu.histogram(theta, record.ccd, turns, settings.bins)
+        for theta, record in zip(angles, (sources, gradients), strict=True)
+    ]
+    reference = gpu.to_device(np.full(settings.bins, 1.0 / settings.bins))
+    return gpu.to_host(
+        (
+            background,
+            sources,
+            gradients,
+            histograms,
+            gpu.divergence(histograms[1].counts, reference),
+            gpu.smooth(stack, settings),
+            gpu.stamps(stack, background, sources, settings),
+        )
+    )
+
+
+def arrays(record):
+    """The arrays of a record, or of many, in order."""
+    if isinstance(record, np.ndarray):
+        yield record
+    elif isinstance(record, list | tuple):
+        for part in record:
+            yield from arrays(part)
+    elif dataclasses.is_dataclass(record):
+        yield from arrays([getattr(record, field.name) for field in dataclasses.fields(record)])
+
+
+def bits(record):
+    """What distinguishes any two results, NaN from NaN too."""
+    return [(array.dtype.str, array.shape, array.tobytes()) for array in arrays(record)]
+
+
+# The same bits, whatever else happens on the card
+
+
+@pytest.mark.card
+def test_every_step_repeated_gives_the_same_bits(gpu):
+    stack = gpu.prepare(ccds(4, 1022, 1025), 4)
+    settings = Settings()
+    expected = bits(every_step(gpu, stack, settings))
+    assert len(expected) > 20
+    for _ in range(20):
+        assert bits(every_step(gpu, stack, settings)) == expected
+
+
+@pytest.mark.card
+def test_the_cards_own_order_of_blocks_changes_nothing(gpu):
+    """Two streams at once: the blocks of each find other places free than when it is alone."""
+    stack, settings = gpu.prepare(ccds(4, 1022, 1025), 4), Settings()
+    expected = bits(every_step(gpu, stack, settings))
+    other = gpu.lanes(2)[1]
+    for _ in range(5):
+        with other.working():
+            busy = [other.smooth(stack, settings) for _ in range(20)]
+        assert bits(every_step(gpu, stack, settings)) == expected
+        other.to_host(busy)
+
+
+@pytest.mark.parametrize("together", [1, 2, 4])
+def test_measurements_have_the_same_bits_however_many_ccds_share_a_launch(gpu, monkeypatch, together):
+    shape = (1022, 1025) if device.is_off() else (130, 161)
+    settings = Settings() if device.is_off() else QUICK
+    given = ccds(5, *shape)
+    expected = bits(measure_ccds("e", given, settings, gpu))
+    monkeypatch.setattr(type(gpu), "group_size", lambda *_: together)
+    assert bits(measure_ccds("e", given, settings, gpu)) == expected
+
+
+# Against filters that others wrote
+
+
+@pytest.mark.parametrize("size", [2, 10, 30])
+def test_smooth_is_the_librarys_uniform_filter(gpu, size):
+    import cupy
+    from cupyx.scipy import ndimage
+
+    pictures = clean(2, 150, 171)
+    stack = gpu.prepare([Ccd(str(i), p) for i, p in enumerate(pictures)], 2)
+    smoothed = gpu.to_host(gpu.smooth(stack, Settings(smooth_size=size)))
+    for picture, found in zip(pictures, smoothed, strict=True):
+        expected = cupy.asnumpy(ndimage.uniform_filter(cupy.asarray(picture.astype(float)), size=size))
+        there = ~np.isnan(found)
+        # The windows that lie on the CCD: from row half to ny - half; the library mirrors the others.
+        assert np.count_nonzero(there) == (150 - size + 1) * (171 - size + 1)
+        # Rounded once to float32; the library's running sums carry 1e-16 of the largest pixel from each to the next.
+        tolerance = np.spacing(np.abs(expected[there]).astype(np.float32)) + 1e-13 * np.abs(picture).max()
+        assert np.all(np.abs(found[there] - expected[there]) <= tolerance)
+
+
+@pytest.mark.parametrize("stamp_size", [16, 64])
+def test_sources_are_where_the_librarys_maximum_filter_finds_peaks(gpu, stamp_size):
+    import cupy
+    from cupyx.scipy import ndimage
+
+    settings = QUICK.replace(stamp_size=stamp_size)
+    pictures, half = clean(2, 330, 351), stamp_size // 2
+    stack = gpu.prepare([Ccd(str(i), p) for i, p in enumerate(pictures)], 2)
+    background = gpu.background(stack, drawn(2, 2000, 330, 351, 0, 1), drawn(2, 4000, 330, 351, 0, 2), settings)
+    found, about = gpu.to_host((gpu.sources(stack, background, settings), background))
+    for i, picture in enumerate(pictures):
+        c0, c1, c2, c3, c4, c5 = about.coefficients[i]
+        y, x = (2.0 * np.arange(n) / (n - 1) - 1.0 for n in picture.shape)
+        y = y[:, None]
+        v = cupy.asarray(picture - (c0 + c1 * x + c2 * y + c3 * x * x + c4 * x * y + c5 * y * y))
+        brightest = cupy.asnumpy(v == ndimage.maximum_filter(v, size=stamp_size))
+        above = cupy.asarray((cupy.asnumpy(v) > settings.above_threshold * about.sigma[i]).astype(float))
+        pixels = np.rint(cupy.asnumpy(ndimage.uniform_filter(above, size=stamp_size)) * stamp_size**2)
+        peaks = brightest & (cupy.asnumpy(v) > settings.threshold * about.sigma[i]) & (pixels > settings.above_pixels)
+        inside = np.s_[half : 331 - half, half : 352 - half]
+        expected = np.argwhere(peaks[inside]) + half
+        own = found.ccd == i
+        assert len(expected) > 5
+        assert np.array_equal(np.stack([found.y[own], found.x[own]], 1), expected)
+        assert found.n_above[own].tolist() == pixels[expected[:, 0], expected[:, 1]].tolist()
