@@ -47,7 +47,7 @@ def check(number: int) -> str:
     ------
     DeviceError
         No driver, CuPy for another CUDA, no such device, one that is too old or does not answer, no NVRTC or one of
-        another CUDA; the message names the remedy.
+        another CUDA, no headers, no folder for compiled kernels; the message names the remedy.
     """
     n_devices = count()
     if number >= n_devices:
@@ -69,6 +69,7 @@ def check(number: int) -> str:
         name = cupy.cuda.runtime.getDeviceProperties(number)["name"]
     except Exception as error:
         raise DeviceError(f"device '{number}': {_said(error)}") from None
+    _check_compiling(number)
     return printable(name.decode() if isinstance(name, bytes) else str(name))
 
 
@@ -131,10 +132,23 @@ def check_compiler(capability: int = OLDEST) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+def _check_compiling(number: int) -> None:
+    """Compile a kernel that does nothing: CuPy also needs CUDA's headers and a folder to keep what it compiled."""
+    try:
+        with cupy.cuda.Device(number):
+            cupy.RawKernel('extern "C" __global__ void gpuanom_nothing() {}\n', "gpuanom_nothing").compile()
+    except OSError as error:
+        about = f"the folder of compiled kernels cannot be used: {printable(str(error))}"
+        raise DeviceError(f"{about} (set CUPY_CACHE_DIR to a folder that can be written)") from None
+    except Exception as error:
+        about = printable(str(error))[:200]
+        raise DeviceError(f"device '{number}': no kernel can be compiled: {about} ({remedy()})") from None
+
+
 def remedy(major: int | None = None) -> str:
     """The commands that bring CuPy and its compiler for a major version of CUDA, by default the installed CuPy's."""
     wanted = max(major or built_for() // 1000 or OLDEST_CUDA, OLDEST_CUDA)
-    # CuPy 13 does not look where pip puts NVRTC.
+    # [ctk] brings NVRTC and CUDA's headers; CuPy 13 does not look where pip puts them.
     install = f"pip install -U 'cupy-cuda{wanted}x[ctk]>=14'"
     built = built_for() // 1000
     return install if built in (0, wanted) else f"pip uninstall cupy-cuda{built}x, then {install}"

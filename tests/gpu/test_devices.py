@@ -31,7 +31,15 @@ def cuda(monkeypatch):
 
             monkeypatch.setattr(getattr(cupy.cuda, where), name, changed)
 
-        yield SimpleNamespace(runtime=cupy.cuda.runtime, Device=cupy.cuda.Device, change=change)
+        def fails_to_compile(error):
+            def fail(_):
+                raise error
+
+            monkeypatch.setattr(cupy.RawKernel, "compile", fail)
+
+        yield SimpleNamespace(
+            runtime=cupy.cuda.runtime, Device=cupy.cuda.Device, change=change, fails_to_compile=fails_to_compile
+        )
 
 
 def error(cuda, name, status):
@@ -166,6 +174,21 @@ def test_a_compiler_that_has_forgotten_the_card(cuda):
     message = refused()
     assert "NVRTC 13.0 does not compile for compute capability 7.0 any more" in message
     assert "cupy-cuda12x" in message
+
+
+def test_no_headers(cuda):
+    """CuPy's wheel and NVRTC's are not enough: seen with CuPy 14.2 and nvidia-cuda-nvrtc-cu12 alone."""
+    cuda.fails_to_compile(RuntimeError("Failed to find CUDA headers. Please install CUDA toolkit headers"))
+    message = refused()
+    assert "no kernel can be compiled: Failed to find CUDA headers." in message
+    assert message.endswith("(pip install -U 'cupy-cuda12x[ctk]>=14')")
+
+
+def test_a_cache_that_cannot_be_written(cuda):
+    cuda.fails_to_compile(PermissionError(13, "Permission denied", "/home/someone/.cupy/kernel_cache"))
+    message = refused()
+    assert "Permission denied: '/home/someone/.cupy/kernel_cache'" in message
+    assert message.endswith("(set CUPY_CACHE_DIR to a folder that can be written)")
 
 
 def test_no_such_gpu(cuda):
