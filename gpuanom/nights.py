@@ -113,12 +113,14 @@ def merge_nights(
     recorded, origin = None, ""
     for given in inputs:
         with Store(Path(given) / NAME, Settings(), read_only=True) as store:
+            if not store.known():
+                continue  # a small share of a night, or one of failures only
             theirs, _ = store.recorded_settings()
         if recorded is not None and (differs := difference(recorded, theirs)):
             raise OutputError(f"{given}: was measured with other settings than {origin}: {differs}")
         recorded, origin = theirs, str(given)
     if recorded is None:
-        raise OutputError("no input holds a night")
+        raise OutputError("no input holds a measured exposure")
     effective = (settings or Settings()).with_measurement(recorded)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -87,6 +87,7 @@ def score(
     existing: Existing = "resume",
     formats: Sequence[str] = ("ecsv",),
     threads: int | None = None,
+    shard: tuple[int, int] | None = None,
     events: Events | None = None,
 ) -> Night:
     """Score a night of exposures, from FITS files to ranked tables.
@@ -108,6 +109,9 @@ def score(
         Formats of the tables, of `gpuanom.tables.FORMATS`.
     threads : int, optional
         Threads that read and decode, and on a CPU measure too; by default one a core, to a limit.
+    shard : (int, int), optional
+        ``(3, 16)`` measures the third of sixteen shares of the exposures only, the same share whatever the other inputs
+        are; `gpuanom.merge_nights` makes one night of all.
     events : Events, optional
         What to call as the run goes on.
 
@@ -131,6 +135,8 @@ def score(
         raise SettingsError(f"existing is {existing!r} but must be one of {', '.join(get_args(Existing))}")
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads!r} but must be a whole number from 1")
+    if shard is not None and not 1 <= shard[0] <= shard[1]:
+        raise SettingsError(f"shard is {shard!r} but must be a share, from 1, and their number")
     backends, about = choose(device)
     events.device(about)
     tables.require_formats(formats)
@@ -152,6 +158,10 @@ def score(
         if existing == "overwrite":
             store.clear()
         found = plan.with_held_files(paths, found, store, settings)
+        if shard is not None:
+            n_found = len(found.exposures)
+            found = plan.shard(found, *shard)
+            events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
         todo = plan.to_measure(store, found, settings, events.say)
         _fill(store, todo, len(found.exposures), settings, backends, threads, events)
         result = tables.build(store, settings, backends[0], references)

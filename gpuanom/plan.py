@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 from gpuanom.errors import OutputError, printable
@@ -31,6 +32,30 @@ def with_held_files(paths: Sequence[str | Path], found: Discovery, store: Store,
         if _place(file) not in given and exists(Path(file))
     ]
     return discover([*paths, *more], settings) if more else found
+
+
+def shard(found: Discovery, part: int, parts: int) -> Discovery:
+    """One of several shares of what was found, for jobs that know nothing of each other.
+
+    Parameters
+    ----------
+    found : Discovery
+    part, parts : int
+        The share, from 1, and how many there are.
+
+    Returns
+    -------
+    Discovery
+        Exposures whose id has this share's turn: the same whatever else was found. Files that failed go by their path.
+    """
+
+    def mine(name: str) -> bool:
+        return (
+            int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()) % parts == part - 1
+        )
+
+    exposures = tuple(e for e in found.exposures if mine(f"{e.camera} {e.exposure}"))
+    return Discovery(exposures, tuple(f for f in found.failures if mine(_place(f.path))), found.skipped)
 
 
 def to_measure(store: Store, found: Discovery, settings: Settings, say: Say) -> list[Exposure]:

@@ -28,6 +28,19 @@ NIGHT/ then holds:
 """
 
 
+class Shard(click.ParamType):  # type: ignore[type-arg]
+    """K/N as two numbers."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """The two numbers, the first from 1 to the second."""
+        part, slash, parts = str(value).partition("/")
+        if not (slash and all(n.isascii() and n.isdigit() for n in (part, parts)) and 1 <= int(part) <= int(parts)):
+            self.fail(f"'{value}' is not K/N with K from 1 to N, such as 3/16", param, ctx)
+        return int(part), int(parts)
+
+
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for store and tables.")
@@ -48,6 +61,12 @@ NIGHT/ then holds:
     type=click.IntRange(1, 256),
     help="Threads that read and, on a CPU, measure (default: one a core; at most 4, for a GPU 16).",
 )
+@click.option(
+    "--shard",
+    type=Shard(),
+    metavar="K/N",
+    help="Measure the K-th of N shares of the exposures only, for job arrays; `gpuanom merge` puts them together.",
+)
 @settings_options
 @click.option(
     "--verbose",
@@ -64,6 +83,7 @@ def score(
     existing: pipeline.Existing,
     formats: tuple[str, ...],
     threads: int | None,
+    shard: tuple[int, int] | None,
     verbose: bool,
     quiet: bool,
     **options: Any,
@@ -85,6 +105,7 @@ def score(
             existing=existing,
             formats=formats,
             threads=threads,
+            shard=shard,
             events=screen.events(),
         )
     if not quiet:
