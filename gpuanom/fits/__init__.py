@@ -1,8 +1,8 @@
-"""From FITS files to exposures and CCDs: `discover` finds exposures, `read_ccds` streams their CCDs."""
+"""From FITS files to exposures (`discover`) and their CCDs (`open_ccds` lists them, `read_ccds` reads them all)."""
 
 from __future__ import annotations
 
 from gpuanom.fits.discover import Discovery, FileFailure, Skipped, discover
-from gpuanom.fits.reader import read_ccds
+from gpuanom.fits.reader import open_ccds, read_ccds
 
-__all__ = ["Discovery", "FileFailure", "Skipped", "discover", "read_ccds"]
+__all__ = ["Discovery", "FileFailure", "Skipped", "discover", "open_ccds", "read_ccds"]

@@ -1,30 +1,31 @@
-"""One FITS file's image HDUs and their pixels, through astropy, with every failure as an `InputError`."""
+"""One FITS file's image HDUs and their pixels, out of memory that is mapped to it; every failure is an `InputError`."""
 
 from __future__ import annotations
 
 import gzip
 import math
-import os
+import mmap
 import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from gpuanom.errors import InputError
+from gpuanom.fits.cards import CompressedImage, Scanned, find_end
 from gpuanom.fits.headers import Cards, card, number
-from gpuanom.fits.quiet import quiet
-from gpuanom.fits.scan import BLOCK, data_bytes, parse_header
+from gpuanom.fits.scan import BLOCK, data_bytes
+from gpuanom.fits.unusual import blanked, through_astropy
 
 _MOST_PIXELS = 2**31
 _MOST_UNPACKED = 2**36  # no exposure comes near, and a gzip file that unpacks without end must not fill the disk
 _CHUNK = 2**18  # a multiple of 4, and small enough for the processor's cache
+_MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
+_MOST_HDUS = 10_000
 # Packed tiles reach a few hundred (RICE), a thousand (GZIP) or more (a constant image in one HCOMPRESS tile); beneath
 # this size a claim costs little memory and is believed.
 _TILE_RATIO = 2000
@@ -34,13 +35,13 @@ _AGAIN = "fetch it again"
 
 
 @dataclass(frozen=True, eq=False)
-class _Unit:
+class Unit:
     """Where an HDU lies in the file, in bytes, and its header as it is stored (a compressed image's: its table's)."""
 
     start: int
     data: int
     size: int
-    header: fits.Header
+    header: Scanned
 
     @property
     def end(self) -> int:
@@ -53,14 +54,18 @@ class Hdu:
     """An image HDU with pixels: number, image header, the same with the primary header behind it, and its place."""
 
     number: int
-    header: fits.Header
+    header: Scanned | CompressedImage
     cards: Cards
-    hdu: Any
-    unit: _Unit | None
+    unit: Unit
+
+    @property
+    def compressed(self) -> bool:
+        """Whether its image is held by a table."""
+        return isinstance(self.header, CompressedImage)
 
 
 class File:
-    """An open FITS file; use it in a ``with`` statement.
+    """A FITS file mapped to memory. Nothing is to be closed: the file is let go with the last view of its bytes.
 
     A gzipped file is unpacked to the folder for temporary files and checked to its end before anything is read.
 
@@ -72,34 +77,30 @@ class File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._listed: tuple[Hdu | InputError, ...] | None = None
         try:
             with path.open("rb") as stream:
-                zipped = stream.read(2) == b"\x1f\x8b"
-            if zipped:
-                # Both handles outlive the name, so that nothing is left behind whatever happens to the process.
-                with tempfile.NamedTemporaryFile(prefix="gpuanom-", suffix=".fits") as unpacked:
-                    self._unpack(unpacked)
-                    self._open(Path(unpacked.name))
-            else:
-                self._open(path)
+                if stream.read(2) != b"\x1f\x8b":
+                    self._map(stream)
+                else:
+                    # The mapping outlives the name, so that nothing is left behind whatever happens to the process.
+                    with tempfile.NamedTemporaryFile(prefix="gpuanom-", suffix=".fits") as unpacked:
+                        self._unpack(unpacked)
+                        self._map(unpacked)
         except InputError:
             raise
         except PermissionError:
             raise InputError("no permission to read it", file=path, remedy="change its permissions") from None
         except FileNotFoundError:
             raise InputError("does not exist any more", file=path, remedy="restore it") from None
-        except Exception as error:  # astropy raises OSError, ValueError, VerifyError, zlib.error, EOFError ... here
-            raise self._corrupt(f"cannot be opened: {_short(error)}") from None
+        except (OSError, ValueError) as error:  # ValueError: nothing to map
+            raise self._corrupt(f"cannot be opened: {short(error)}") from None
+        if self._bytes[:9] != b"SIMPLE  =":
+            raise self._corrupt("cannot be opened: not a FITS file")
 
-    def _open(self, path: Path) -> None:
-        self._raw: BinaryIO = path.open("rb")
-        try:
-            self._size = os.fstat(self._raw.fileno()).st_size
-            with quiet():
-                self._list = fits.open(path, mode="readonly", memmap=False, lazy_load_hdus=True)
-        except BaseException:
-            self._raw.close()
-            raise
+    def _map(self, stream: Any) -> None:
+        self._bytes = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        self._size = len(self._bytes)
 
     def _unpack(self, target: Any) -> None:
         """Unpack a gzip file; reading to the end is what checks its CRC and its size."""
@@ -109,7 +110,7 @@ class File:
                 try:
                     chunk = stream.read(_CHUNK)
                 except (OSError, EOFError, zlib.error) as error:
-                    raise self._corrupt(f"broken gzip file: {_short(error)}") from None
+                    raise self._corrupt(f"broken gzip file: {short(error)}") from None
                 count += len(chunk)
                 if count > _MOST_UNPACKED:
                     raise self._corrupt(f"it unpacks to more than {_MOST_UNPACKED} bytes")
@@ -123,85 +124,74 @@ class File:
                     remedy = "make room there, or set TMPDIR to a folder with room"
                     raise InputError(message, file=self.path, remedy=remedy) from None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._raw.close()
-        with quiet():
-            self._list.close()
-
-    def hdus(self) -> Iterator[Hdu | InputError]:
-        """Yield the image HDUs that have pixels, and an error for what cannot be read as an HDU.
+    def hdus(self) -> tuple[Hdu | InputError, ...]:
+        """Return the image HDUs that have pixels, and an error for what cannot be read as an HDU.
 
         The last error, if any, is what is wrong with the file's end: the number of the HDU that is cut off, or of the
         one that should follow.
         """
-        primary: fits.Header | None = None
-        last: _Unit | None = None
-        index = 0
-        while True:
-            try:
-                with quiet():
-                    hdu = self._list[index]
-                    header = hdu.header
-                unit = self._unit(hdu, index)
-                last = unit or last
-            except IndexError:
+        if self._listed is None:
+            self._listed = tuple(self._scan())
+        return self._listed
+
+    def _scan(self) -> Iterator[Hdu | InputError]:
+        primary: Scanned | None = None
+        last: Unit | None = None
+        index = start = 0
+        while start < self._size and index < _MOST_HDUS:
+            if index and self._bytes[start : start + 8] != b"XTENSION":
+                break  # FITS allows special records after the last HDU
+            end = find_end(self._bytes, start, min(start + _MOST_HEADER, self._size))
+            data = end + (start - end) % BLOCK
+            if end < 0 or data > self._size:
+                if last is None:
+                    yield self._corrupt("its header cannot be read: it is cut off", index)
+                    return
                 break
+            try:
+                header = Scanned(self._bytes[start:end])
+                last = Unit(start, data, data_bytes(header, self.path, index), header)
+                if primary is None:
+                    primary = header
+                image = self._image_header(header, index)
+                if image is not None and self.shape(image, index):
+                    yield Hdu(index, image, Cards(image, primary), last)
             except InputError as error:
                 yield error
-                return
-            except Exception as error:  # whatever astropy raises for a header that makes no sense
-                if last is not None:
-                    break  # it may be the end
-                yield self._corrupt(f"its header cannot be read: {_short(error)}", index)
-                return
-            if primary is None:
-                primary = header
-            if isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
-                try:
-                    if self.shape(header, index):
-                        yield Hdu(index, header, Cards(header, primary), hdu, unit)
-                except InputError as error:
-                    yield error
-            elif "ZIMAGE" in header or "Corrupt" in type(hdu).__name__:
-                yield self._corrupt("its header makes no sense", index)
+                if last is None or last.start != start:  # where the next one starts cannot be told
+                    return
+            start = last.end + -last.end % BLOCK
             index += 1
         trouble = self._ending(index, last) or self._too_few(index, primary)
         if trouble:
             yield trouble
 
-    def _unit(self, hdu: Any, index: int) -> _Unit | None:
-        with quiet():
-            info = hdu.fileinfo()
-        if not info:
-            return None
-        start, data = int(info["hdrLoc"]), int(info["datLoc"])
-        self._raw.seek(start)
-        header = parse_header(self._raw.read(data - start), self.path, index)
-        return _Unit(start, data, data_bytes(header, self.path, index), header)
+    def _image_header(self, header: Scanned, index: int) -> Scanned | CompressedImage | None:
+        """The header of the image that an HDU holds; None where it holds none."""
+        if not index:
+            return header if card(header, "SIMPLE") is True else None
+        kind = card(header, "XTENSION")
+        if kind in ("BINTABLE", "A3DTABLE") and card(header, "ZIMAGE"):
+            return CompressedImage(header)
+        if "ZIMAGE" in header:
+            raise self._corrupt("its header makes no sense", index)
+        return header if kind == "IMAGE" else None
 
-    def shape(self, header: fits.Header, hdu: int) -> tuple[int, ...]:
+    def shape(self, header: Scanned | CompressedImage, hdu: int) -> tuple[int, ...]:
         """Return the shape (..., ny, nx) that a header claims; empty where there are no pixels."""
-        with quiet():
-            try:
-                sizes = [header[f"NAXIS{axis}"] for axis in range(1, header["NAXIS"] + 1)]
-            except (KeyError, TypeError, ValueError, fits.VerifyError):
-                raise self._corrupt("its NAXIS cards make no sense", hdu) from None
-        if not all(type(size) is int and size >= 0 for size in sizes):
+        count = card(header, "NAXIS")
+        sizes = [card(header, f"NAXIS{axis}") for axis in range(1, count + 1)] if _is_count(count, 999) else [None]
+        if not all(_is_count(size) for size in sizes):
             raise self._corrupt("its NAXIS cards make no sense", hdu)
-        return tuple(reversed(sizes)) if all(sizes) else ()
+        return tuple(int(size) for size in reversed(sizes) if size is not None) if all(sizes) else ()
 
-    def pixels(self, item: Hdu) -> npt.NDArray[Any]:
-        """Return the pixels of an HDU as astropy decodes them, BSCALE and BZERO applied, as (ny, nx).
+    def image_shape(self, item: Hdu) -> tuple[int, int]:
+        """Return the shape (ny, nx) of an HDU's image, after all that can be checked without reading pixels.
 
         Raises
         ------
         InputError
-            Status ``not_2d``, or ``corrupt``: cut off, undecodable, or of a size that the file cannot hold.
+            Status ``not_2d``, or ``corrupt``: cut off, or of a size that the file cannot hold.
         """
         shape = self.shape(item.header, item.number)
         if len(shape) != 2:
@@ -213,35 +203,76 @@ class File:
                 status="not_2d",
             )
         self._refuse_absurd(item, shape)
-        self._check_sum(item)
+        return shape[0], shape[1]
+
+    def pixels(self, item: Hdu) -> npt.NDArray[Any]:
+        """Return the pixels of an HDU in a type that holds them, BSCALE and BZERO applied, as (ny, nx).
+
+        Raises
+        ------
+        InputError
+            Status ``not_2d``, or ``corrupt``: cut off, undecodable, or of a size that the file cannot hold.
+        """
+        shape = self.image_shape(item)
+        self.check(item)
         try:
-            with quiet(), np.errstate(all="ignore"):
-                data = item.hdu.data
+            raw = self._bytes[item.unit.start : item.unit.end]
+            data = through_astropy(raw, item.number == 0, "an unusual form", f"{self.path}[{item.number}]")
         except Exception as error:  # decoders raise what they like: zlib.error, ValueError, struct.error, TypeError ...
-            raise self._corrupt(f"its pixels cannot be read: {_short(error)}", item.number) from None
-        if not isinstance(data, np.ndarray) or data.shape != shape:
+            raise self._corrupt(f"its pixels cannot be read: {short(error)}", item.number) from None
+        if data.shape != shape:
             raise self._corrupt("its pixels are not what its header says", item.number)
         return data
 
-    def release(self, item: Hdu) -> None:
-        """Forget an HDU's pixels: astropy would keep them until the file is closed."""
-        with quiet():
-            del item.hdu.data
+    def image(self, item: Hdu, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+        """Return the pixels of an HDU as (ny, nx) float32, blank ones NaN.
+
+        Parameters
+        ----------
+        item : Hdu
+        out : ndarray, (ny, nx) float32, optional
+            Memory to decode into.
+
+        Raises
+        ------
+        InputError
+            As `pixels`.
+        """
+        image = self._plain(item) if not item.compressed else None
+        if image is None:
+            image = blanked(self.pixels(item), blank_value(item.header))
+        if out is None:
+            return image
+        out[...] = image
+        return out
+
+    def _plain(self, item: Hdu) -> npt.NDArray[np.float32] | None:
+        """The float32 pixels of an uncompressed image without scaling; None where it is another."""
+        shape = self.image_shape(item)
+        header = item.header
+        if card(header, "BITPIX") != -32 or card(header, "BSCALE") not in (None, 1) or card(header, "BZERO"):
+            return None
+        self.check(item)
+        data = np.frombuffer(self._bytes, ">f4", math.prod(shape), item.unit.data)
+        return data.reshape(shape).astype(np.float32)
 
     def _refuse_absurd(self, item: Hdu, shape: tuple[int, ...]) -> None:
         """Compare a header's claim with the file's size before anything is allocated."""
         pixels = math.prod(shape)
-        claimed = pixels * abs(int(number(Cards(item.header).get("BITPIX")))) // 8
+        bits = number(card(item.header, "BITPIX"))
+        if not math.isfinite(bits):
+            raise self._corrupt("its BITPIX card makes no sense", item.number)
+        claimed = pixels * abs(int(bits)) // 8
         size = " x ".join(str(n) for n in reversed(shape))
         if pixels > _MOST_PIXELS:
             raise self._corrupt(f"its header claims {size} pixels", item.number)
-        if isinstance(item.hdu, fits.CompImageHDU) and claimed > max(_HARMLESS, _TILE_RATIO * self._size):
+        if item.compressed and claimed > max(_HARMLESS, _TILE_RATIO * self._size):
             raise self._corrupt(f"its header claims {size} pixels in a file of {self._size} bytes", item.number)
-        unit = item.unit
-        if unit and unit.end > self._size:
-            raise self._corrupt(f"cut off: {unit.end - self._size} bytes of its pixels are missing", item.number)
+        if item.unit.end > self._size:
+            missing = item.unit.end - self._size
+            raise self._corrupt(f"cut off: {missing} bytes of its pixels are missing", item.number)
 
-    def _check_sum(self, item: Hdu) -> None:
+    def check(self, item: Hdu) -> None:
         """Hold an HDU's data against its DATASUM (FITS standard 4.0, appendix J).
 
         Programs that cut or change an image and copy its header leave a DATASUM that was never that of these data.
@@ -249,8 +280,8 @@ class File:
         the sums were taken.
         """
         unit = item.unit
-        if unit is None:
-            return
+        if self._bytes.size() < unit.end:  # mapped pages that the file has lost would end the process
+            raise self._corrupt("the file was cut off while it was open", item.number)
         try:
             wanted = int(card(unit.header, "DATASUM"))
         except (TypeError, ValueError):
@@ -266,22 +297,15 @@ class File:
     def _sum(self, start: int, size: int) -> int:
         """Ones' complement sum of big-endian 32-bit words."""
         total = 0
-        self._raw.seek(start)
-        while size > 0:
-            chunk = self._raw.read(min(size, _CHUNK))
-            if not chunk:
-                break
-            size -= len(chunk)
-            if len(chunk) % 4:
-                chunk += bytes(-len(chunk) % 4)
+        stop = min(start + size, self._size)
+        for at in range(start, stop, _CHUNK):
+            chunk = self._bytes[at : min(at + _CHUNK, stop)]
+            chunk += bytes(-len(chunk) % 4)
             total += int(np.frombuffer(chunk, ">u4").sum(dtype=np.uint64))
         return _carried(total)
 
-    def _ending(self, count: int, last: _Unit | None) -> InputError | None:
-        """What is wrong with the end of a file of so many HDUs: something is cut off or broken, or nothing.
-
-        Astropy takes whatever it cannot read for the end of the file.
-        """
+    def _ending(self, count: int, last: Unit | None) -> InputError | None:
+        """What is wrong with the end of a file of so many HDUs: something is cut off or broken, or nothing."""
         if last is None:
             return None
         if last.end > self._size:
@@ -289,8 +313,8 @@ class File:
         end = last.end + -last.end % BLOCK
         if end > self._size:
             return self._corrupt("cut off in the padding behind its last HDU; what follows is lost", count)
-        self._raw.seek(end)
-        while rest := self._raw.read(_CHUNK):
+        for at in range(end, self._size, _CHUNK):
+            rest = self._bytes[at : at + _CHUNK]
             if rest.startswith(b"XTENSION"):
                 return self._corrupt("its header is cut off or makes no sense; what follows is lost", count)
             if rest.strip(b"\0 "):
@@ -299,7 +323,7 @@ class File:
             return self._corrupt(f"its size is no multiple of {BLOCK} bytes; what follows is lost", count)
         return None
 
-    def _too_few(self, count: int, primary: fits.Header | None) -> InputError | None:
+    def _too_few(self, count: int, primary: Scanned | None) -> InputError | None:
         """Whether extensions are missing that the primary header's NEXTEND promises.
 
         A single CCD that someone took out of a file keeps the NEXTEND of the whole: one extension says nothing.
@@ -313,36 +337,16 @@ class File:
         return InputError(message, file=self.path, hdu=hdu, remedy=_AGAIN, status="corrupt")
 
 
-def to_float32(pixels: npt.NDArray[Any], item_blank: float) -> npt.NDArray[np.float32]:
-    """Copy pixels to native float32, C-contiguous, blank pixels to NaN.
-
-    Parameters
-    ----------
-    pixels : ndarray, (ny, nx)
-        Any numbers, any byte order. float64 beyond float32's range becomes infinite, which the steps count as bad.
-    item_blank : float
-        Value of the pixels without value in an integer image; NaN where there is none.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float32
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        image = np.array(pixels, dtype=np.float32, order="C")
-    if pixels.dtype.kind in "iu" and math.isfinite(item_blank):
-        image[pixels == item_blank] = np.nan
-    return image
-
-
-def blank_value(header: fits.Header) -> float:
-    """Return the physical value of BLANK; NaN when there is none.
-
-    Read before the pixels: astropy drops the card when it scales them, and leaves unsigned integers unscaled.
-    """
+def blank_value(header: Scanned | CompressedImage) -> float:
+    """Return the physical value of BLANK; NaN when there is none."""
     cards = Cards(header)
     scale, zero = cards.get("BSCALE"), cards.get("BZERO")
     blank = number(cards.get("BLANK"))
     return blank * (1.0 if scale is None else number(scale)) + (0.0 if zero is None else number(zero))
+
+
+def _is_count(value: Any, most: int = 2**62) -> bool:
+    return type(value) is int and 0 <= value <= most
 
 
 def _carried(total: int) -> int:
@@ -352,6 +356,6 @@ def _carried(total: int) -> int:
     return total
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     """Return an exception's first line: some of astropy's fill a page."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,11 +1,12 @@
-"""The CCDs of an exposure, one at a time, with what is wrong with a file as records instead of exceptions."""
+"""The CCDs of an exposure, read when they are wanted; what is wrong with a file comes as records, not exceptions."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,9 @@ from gpuanom.errors import InputError
 from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers import card, ccd_name, is_named, is_plane, is_skipped, saturation, sky_axes, turn
 from gpuanom.fits.masks import decode
-from gpuanom.fits.pixels import File, Hdu, blank_value, to_float32
-from gpuanom.fits.sections import Section, data_sections, trim
-from gpuanom.records import Ccd, CcdFailure, Exposure
+from gpuanom.fits.pixels import File, Hdu
+from gpuanom.fits.sections import Section, data_sections, trim, trimmed_shape
+from gpuanom.records import Ccd, CcdFailure, CcdOnDisk, Exposure, FloatImage
 from gpuanom.settings import Settings
 
 _NO_MASK = "--no-mask scores it without"
@@ -26,8 +27,8 @@ _NO_MASK = "--no-mask scores it without"
 def read_ccds(exposure: Exposure, settings: Settings) -> Iterator[Ccd | CcdFailure]:
     """Stream the CCDs of an exposure in the order of its files and HDUs.
 
-    One CCD's pixels are held at a time. Files are closed when the iterator ends or is dropped. Nothing is raised for
-    what a file holds: a CCD that cannot be read comes as a `CcdFailure`, and the others come all the same.
+    One CCD's pixels are held at a time. Nothing is raised for what a file holds: a CCD that cannot be read comes as a
+    `CcdFailure`, and the others come all the same.
 
     Parameters
     ----------
@@ -41,12 +42,34 @@ def read_ccds(exposure: Exposure, settings: Settings) -> Iterator[Ccd | CcdFailu
     Ccd or CcdFailure
         Names are unique; a second CCD of one name is a failure of status ``duplicate`` named ``NAME (2)``.
     """
+    for item in open_ccds(exposure, settings):
+        yield item if isinstance(item, CcdFailure) else item.load()
+
+
+def open_ccds(exposure: Exposure, settings: Settings) -> Iterator[CcdOnDisk | CcdFailure]:
+    """List the CCDs of an exposure in the order of its files and HDUs; headers are read, pixels are not.
+
+    A file stays mapped for as long as one of its CCDs is held; nothing is to be closed. Nothing is raised for what a
+    file holds, neither here nor by `CcdOnDisk.load`.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        As `gpuanom.fits.discover` found it.
+    settings : Settings
+        Camera rules, and which mask classes are bad for which step.
+
+    Yields
+    ------
+    CcdOnDisk or CcdFailure
+        Names are unique; a second CCD of one name is a failure of status ``duplicate`` named ``NAME (2)``.
+    """
     rule = rule_of(exposure, settings)
     names: dict[str, int] = {}
     for path, mask in zip(exposure.files, exposure.masks, strict=True):
         try:
-            with File(path) as file, _Masks(mask) as masks:
-                yield from _ccds(file, masks, rule, settings, names)
+            file = File(path)
+            yield from _ccds(file, _Masks(mask, file, rule, settings), rule, names)
         except InputError as error:
             yield _failure(_unique(f"({path.name})", names), error)
     if not names:
@@ -55,9 +78,7 @@ def read_ccds(exposure: Exposure, settings: Settings) -> Iterator[Ccd | CcdFailu
         yield _failure(f"({exposure.files[0].name})", alone)
 
 
-def _ccds(
-    file: File, masks: _Masks, rule: CameraRule, settings: Settings, names: dict[str, int]
-) -> Iterator[Ccd | CcdFailure]:
+def _ccds(file: File, masks: _Masks, rule: CameraRule, names: dict[str, int]) -> Iterator[CcdOnDisk | CcdFailure]:
     empty = True
     skipped = 0
     failed: set[int] = set()
@@ -80,7 +101,10 @@ def _ccds(
             if unique != name:
                 remedy = "the first one is used; leave one out of the input"
                 raise InputError(f"a second CCD '{name}' of one exposure", remedy=remedy, status="duplicate")
-            yield _read(file, item, name, masks, rule, settings)
+            sections = data_sections(rule, item.cards)
+            full = file.image_shape(item)
+            shape = trimmed_shape(full, sections, rule.full_size)
+            yield CcdOnDisk(name, shape, _Loader(name, file, item, masks, rule, sections, full, shape))
         except InputError as error:
             failed.add(item.number)
             yield _failure(unique, _located(error, file.path, item.number))
@@ -105,48 +129,66 @@ def _located(error: InputError, path: Path, hdu: int) -> InputError:
     return InputError(error.reason, file=path, hdu=hdu, remedy=error.remedy, status=error.status)
 
 
-def _read(file: File, item: Hdu, name: str, masks: _Masks, rule: CameraRule, settings: Settings) -> Ccd:
-    blank = blank_value(item.header)
-    sections = data_sections(rule, item.cards)
-    pixels = file.pixels(item)
-    shape = pixels.shape
-    image = to_float32(trim(pixels, sections, rule.full_size), blank)
-    del pixels
-    file.release(item)
-    bad = None
-    if settings.mask and rule.mask != "none":
-        bad = masks.bad(file, item, name, rule, settings, sections, shape, image.shape)
-    matrix = sky_axes(item.cards)
-    return Ccd(
-        name=name,
-        image=image,
-        bad=bad,
-        saturation=saturation(rule, item.cards),
-        turn=turn(rule, name, matrix),
-        sky_axes=matrix,
-    )
+@dataclass(frozen=True, eq=False)
+class _Loader:
+    """`records.Load` of one CCD: holds its file, and no pixels."""
+
+    name: str
+    file: File
+    item: Hdu
+    masks: _Masks
+    rule: CameraRule
+    sections: tuple[Section, ...]
+    full: tuple[int, int]
+    shape: tuple[int, int]
+
+    def __call__(self, *, encoded: bool = False, out: FloatImage | None = None) -> Ccd | CcdFailure:
+        """Read and check the pixels and the mask of a CCD; see `records.Load`."""
+        try:
+            return self._read(out)
+        except InputError as error:
+            return _failure(self.name, _located(error, self.file.path, self.item.number))
+
+    def _read(self, out: FloatImage | None) -> Ccd:
+        image = self._image(out)
+        cards = self.item.cards
+        matrix = sky_axes(cards)
+        return Ccd(
+            name=self.name,
+            image=image,
+            bad=self.masks.bad(self.item, self.name, self.sections, self.full, self.shape),
+            saturation=saturation(self.rule, cards),
+            turn=turn(self.rule, self.name, matrix),
+            sky_axes=matrix,
+        )
+
+    def _image(self, out: FloatImage | None) -> FloatImage:
+        """The pixels without overscan, in `out` where there is one."""
+        if not self.sections:
+            return self.file.image(self.item, out)
+        whole = self.file.image(self.item)
+        trimmed = trim(whole, self.sections, self.rule.full_size)
+        if out is None:
+            return np.ascontiguousarray(trimmed)
+        out[...] = trimmed
+        return out
 
 
 class _Masks:
     """Where the quality planes of one image file's CCDs come from: its mask file, or its own HDUs."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, image_file: File, rule: CameraRule, settings: Settings) -> None:
         self._path = path
+        self._image_file = image_file
+        self._rule = rule
+        self._settings = settings
+        self._lock = threading.Lock()
         self._file: File | None = None
         self._planes: dict[str, Hdu] = {}
         self._own: _OwnPlanes | None = None
         self._trouble: InputError | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.__exit__(kind, error, trace)
-
-    def _of_file(self, path: Path, name: str, rule: CameraRule) -> tuple[File, Hdu]:
+    def _of_file(self, path: Path, name: str) -> tuple[File, Hdu]:
         """Return the plane of a CCD in the mask file, whose HDUs are listed once."""
         if self._trouble is not None and self._file is None:
             raise self._trouble
@@ -160,18 +202,25 @@ class _Masks:
                 if isinstance(item, InputError):
                     self._trouble = item
                 else:
-                    self._planes.setdefault(ccd_name(rule, item.cards, item.number), item)
+                    self._planes.setdefault(ccd_name(self._rule, item.cards, item.number), item)
         if name not in self._planes:
             raise self._trouble or InputError(f"it has no plane for CCD {name}", file=path)
         return self._file, self._planes[name]
 
+    def _plane(self, item: Hdu, name: str) -> tuple[File, Hdu] | None:
+        """The plane of a CCD and its file; None where it has none."""
+        with self._lock:
+            if self._path is not None:
+                return self._of_file(self._path, name)
+            if not self._rule.mask_hdu:
+                return None
+            self._own = self._own or _OwnPlanes(self._image_file, self._rule)
+            return self._image_file, self._own.of(item)
+
     def bad(
         self,
-        image_file: File,
         item: Hdu,
         name: str,
-        rule: CameraRule,
-        settings: Settings,
         sections: tuple[Section, ...],
         full: tuple[int, ...],
         trimmed: tuple[int, ...],
@@ -183,15 +232,14 @@ class _Masks:
         InputError
             Status ``mask_unreadable`` or ``mask_mismatch``: a CCD is never scored without a mask that it has.
         """
+        rule, settings = self._rule, self._settings
+        if not settings.mask or rule.mask == "none":
+            return None
         try:
-            if self._path is not None:
-                file, plane = self._of_file(self._path, name, rule)
-            elif rule.mask_hdu:
-                file = image_file
-                self._own = self._own or _OwnPlanes(file, rule)
-                plane = self._own.of(item)
-            else:
+            found = self._plane(item, name)
+            if found is None:
                 return None
+            file, plane = found
             values = file.pixels(plane)
         except InputError as error:
             raise InputError(
@@ -206,8 +254,6 @@ class _Masks:
             return decode(values, plane.header, plane.cards, rule, settings)
         except InputError as error:
             raise _located(error, file.path, plane.number) from None
-        finally:
-            file.release(plane)
 
 
 def _like_image(

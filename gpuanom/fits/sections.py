@@ -30,6 +30,11 @@ class Section:
     y1: int
     x1: int
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Of the image's rows and columns."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
     def fits_in(self, ny: int, nx: int) -> bool:
         """Whether an image of ny x nx pixels holds it."""
         return self.y1 <= ny and self.x1 <= nx
@@ -106,23 +111,38 @@ def trim(pixels: npt.NDArray[Any], sections: tuple[Section, ...], full_size: tup
     InputError
         Status ``bad_section``: a section leaves the image, or the sections do not make up a rectangle.
     """
-    if not sections:
-        return pixels
     ny, nx = pixels.shape
+    rows = _rows((ny, nx), sections, full_size)
+    if not rows:
+        return pixels
+    if len(rows) == len(rows[0]) == 1:
+        return pixels[rows[0][0].slices]
+    return np.concatenate([np.concatenate([pixels[s.slices] for s in row], axis=1) for row in rows], axis=0)
+
+
+def trimmed_shape(shape: tuple[int, int], sections: tuple[Section, ...], full_size: tuple[int, ...]) -> tuple[int, int]:
+    """Return the (ny', nx') that `trim` makes of an image of (ny, nx); the same errors, without pixels."""
+    rows = _rows(shape, sections, full_size)
+    if not rows:
+        return shape
+    return sum(row[0].y1 - row[0].y0 for row in rows), sum(s.x1 - s.x0 for s in rows[0])
+
+
+def _rows(shape: tuple[int, int], sections: tuple[Section, ...], full_size: tuple[int, ...]) -> list[list[Section]]:
+    """Sections as they lie in the image, row by row of the CCD; none where the image is to be taken as it is."""
+    ny, nx = shape
     if not all(section.fits_in(ny, nx) for section in sections):
         if full_size and nx < full_size[0] and ny < full_size[1]:
-            return pixels
+            return []
         raise _bad(f"a data section leaves the image of {nx} x {ny} pixels")
     ordered = sorted(sections)
     _refuse_overlap(ordered)
-    rows: dict[tuple[int, int], list[npt.NDArray[Any]]] = {}
+    rows: dict[tuple[int, int], list[Section]] = {}
     for s in ordered:
-        rows.setdefault((s.y0, s.y1), []).append(pixels[s.y0 : s.y1, s.x0 : s.x1])
-    if len({sum(part.shape[1] for part in row) for row in rows.values()}) > 1:
+        rows.setdefault((s.y0, s.y1), []).append(s)
+    if len({sum(s.x1 - s.x0 for s in row) for row in rows.values()}) > 1:
         raise _bad("the data sections of the amplifiers do not make up a rectangle")
-    if len(ordered) == 1:
-        return rows.popitem()[1][0]
-    return np.concatenate([np.concatenate(row, axis=1) for row in rows.values()], axis=0)
+    return list(rows.values())
 
 
 def _refuse_overlap(sections: list[Section]) -> None:

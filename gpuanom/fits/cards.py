@@ -1,0 +1,204 @@
+"""Headers read as fast as they are scanned: a card's value is parsed when it is asked for.
+
+What is not a plain card of the FITS standard (HIERARCH, CONTINUE, record-valued, lower-case or broken cards) is left
+to astropy, so that every value is astropy's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from astropy.io import fits
+from astropy.io.fits.column import KEYWORD_NAMES
+
+from gpuanom.fits.quiet import quiet
+
+_WIDTH = 80
+_END = b"END".ljust(_WIDTH)
+_COMMENT = r" *(?:/.*)?"
+_TEXT = re.compile(rf" *'([ -&(-~]*)'{_COMMENT}")
+_WORD = re.compile(rf" *([TF]){_COMMENT}")
+_WHOLE = re.compile(rf" *([+-]?[0-9]+){_COMMENT}")
+_FLOAT = re.compile(rf" *([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[EeDd][+-]?[0-9]+)?){_COMMENT}")
+_PLAIN_NAME = re.compile("[A-Z0-9_-]{1,8}")
+_NOT_NAMES = re.compile("[^A-Z0-9_ -]")
+_UNVALUED = ("COMMENT ", "HISTORY ", "        ", "HIERARCH", "CONTINUE", "END     ")
+
+
+def find_end(data: Any, start: int, stop: int) -> int:
+    """Return where the header that starts at a byte ends, END card included; -1 where there is no END before `stop`."""
+    at = start
+    while True:
+        found: int = data.find(_END, at, stop)
+        if found < 0:
+            return -1
+        if (found - start) % _WIDTH == 0:
+            return found + _WIDTH
+        at = found + 1
+
+
+class Scanned:
+    """A header as it is stored; `get`, ``in`` and iteration are those of `astropy.io.fits.Header`.
+
+    Parameters
+    ----------
+    text : bytes
+        Cards of 80 bytes, END and padding included or not.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text.decode("ascii", errors="replace").replace("\ufffd", "?")  # as astropy does
+        places: dict[str, int] = {}
+        for at in range(0, len(self._text), _WIDTH):
+            name = self._text[at : at + 8]
+            if name not in places:
+                places[name] = at
+                if name == "END     ":
+                    break
+        self._places = places
+        # One search through all names; a name that starts with blanks is only looked for behind it.
+        self._odd = bool(_NOT_NAMES.search("".join(places))) or any(n[0] == " " and n.strip() for n in places)
+
+    @cached_property
+    def astropy(self) -> fits.Header:
+        """The same header as astropy parses it."""
+        with quiet():
+            return fits.Header.fromstring(self._text.encode("ascii"))
+
+    def __contains__(self, keyword: str) -> bool:
+        if self._is_plain(keyword):
+            return keyword.ljust(8) in self._places
+        return keyword in self.astropy
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.astropy)
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """Return a card's value, `default` where there is no such card.
+
+        Raises
+        ------
+        astropy.io.fits.VerifyError, ValueError
+            The card cannot be parsed.
+        """
+        if not self._is_plain(keyword):
+            return self.astropy.get(keyword, default)
+        at = self._places.get(keyword.ljust(8))
+        if at is None:
+            return default
+        return self._value(at, keyword)
+
+    def __getitem__(self, keyword: str) -> Any:
+        if keyword not in self:
+            raise KeyError(keyword)
+        return self.get(keyword)
+
+    def _is_plain(self, keyword: str) -> bool:
+        return not self._odd and _PLAIN_NAME.fullmatch(keyword) is not None and keyword.ljust(8) not in _UNVALUED
+
+    def _value(self, at: int, keyword: str) -> Any:
+        text = self._text
+        if text[at + 8 : at + 10] == "= ":
+            value = text[at + 10 : at + _WIDTH]
+            if found := _TEXT.fullmatch(value):
+                continued = text[at + _WIDTH : at + _WIDTH + 8] == "CONTINUE"
+                if not continued and ": " not in value:
+                    return found[1].rstrip()
+            elif found := _WHOLE.fullmatch(value):
+                return int(found[1])
+            elif found := _FLOAT.fullmatch(value):
+                return float(found[1].translate(_EXPONENT))
+            elif found := _WORD.fullmatch(value):
+                return found[1] == "T"
+        return self.astropy.get(keyword)
+
+
+_EXPONENT = str.maketrans("dD", "ee")
+
+_MOVED = {
+    "BITPIX": "ZBITPIX",
+    "NAXIS": "ZNAXIS",
+    "EXTEND": "ZEXTEND",
+    "BLOCKED": "ZBLOCKED",
+    "CHECKSUM": "ZHECKSUM",
+    "DATASUM": "ZDATASUM",
+    "PCOUNT": "ZPCOUNT",
+    "GCOUNT": "ZGCOUNT",
+    "SIMPLE": "ZSIMPLE",
+}
+_OF_THE_TABLE = re.compile(
+    rf"(?:TFIELDS|THEAP|(?:{'|'.join(KEYWORD_NAMES)})[1-9][0-9]*|{'|'.join(_MOVED.values())}|ZTENSION"
+    r"|ZIMAGE|ZCMPTYPE|ZMASKCMP|ZQUANTIZ|ZDITHER0|ZBLANK|ZSCALE|ZZERO|(?:ZNAXIS|ZTILE|ZNAME|ZVAL)[1-9][0-9]*)"
+)
+_AXIS = re.compile("NAXIS[1-9][0-9]*")
+
+
+class CompressedImage:
+    """The header of a tile-compressed image, as the table that holds it tells (FITS 4.0, section 10.1).
+
+    Parameters
+    ----------
+    table : Scanned
+        The table's own header.
+    """
+
+    def __init__(self, table: Scanned) -> None:
+        self.table = table
+
+    def __contains__(self, keyword: str) -> bool:
+        return self.get(keyword, _ABSENT) is not _ABSENT
+
+    def __iter__(self) -> Iterator[str]:
+        return (keyword for keyword in self.table if keyword in self)
+
+    def __getitem__(self, keyword: str) -> Any:
+        value = self.get(keyword, _ABSENT)
+        if value is _ABSENT:
+            raise KeyError(keyword)
+        return value
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """Return a card's value as the uncompressed image has it, `default` where there is no such card."""
+        table = self.table
+        if keyword in _MOVED:
+            return self._moved(keyword, default)
+        if _AXIS.fullmatch(keyword):
+            count = table.get("ZNAXIS")
+            there = isinstance(count, int) and int(keyword[5:]) <= count
+            return table.get("Z" + keyword, default) if there else default
+        if keyword == "XTENSION":
+            return default if "ZSIMPLE" in table else "IMAGE"
+        if keyword in ("BSCALE", "BZERO"):
+            return table.get(keyword) or default
+        if keyword == "BLANK" and keyword not in table:
+            return self._blank(default)
+        if _OF_THE_TABLE.fullmatch(keyword):
+            return default
+        value = table.get(keyword, default)
+        return default if keyword == "EXTNAME" and value == "COMPRESSED_IMAGE" else value
+
+    def _moved(self, keyword: str, default: Any) -> Any:
+        if keyword in ("PCOUNT", "GCOUNT"):
+            if "ZSIMPLE" in self.table:
+                return default
+            default = int(keyword == "GCOUNT")
+        return self.table.get(_MOVED[keyword], default)
+
+    def _blank(self, default: Any) -> Any:
+        """An integer image's blank, wherever it is said; astropy's guess where only tiles say it."""
+        bitpix = self.table.get("ZBITPIX")
+        if not isinstance(bitpix, int) or bitpix <= 0:
+            return default
+        if "ZBLANK" in self.table:
+            return self.table.get("ZBLANK")
+        count = self.table.get("TFIELDS")
+        columns = range(1, (count if isinstance(count, int) else 0) + 1)
+        if any(self.table.get(f"TTYPE{n}") == "ZBLANK" for n in columns):
+            return -(1 << (bitpix - 1))
+        return default
+
+
+_ABSENT = object()
