@@ -19,7 +19,7 @@ from typing import Any, Self
 from gpuanom import ranges
 from gpuanom.backend import Backend
 from gpuanom.errors import DeviceError, GpuanomError, InputError, printable
-from gpuanom.fits import read_ccds as open_ccds
+from gpuanom.fits import open_ccds
 from gpuanom.measure import groups, in_order, measure_group
 from gpuanom.naming import path_text
 from gpuanom.readahead import Readers
