@@ -174,8 +174,10 @@ def _gradients(sky: _Sky) -> Results:
 
 
 def _smooth(sky: _Sky) -> Results:
-    found = sky.home(sky.backend.smooth(sky.there()[0], SETTINGS))
-    yield "pixels", 1.0, "units in the last place", _units(found, sky.twin.smooth(sky.stack, SETTINGS))
+    for name, binning in (("pixels", 1), ("quick look", 8)):
+        found = sky.home(sky.backend.smooth(sky.there()[0], SETTINGS, binning))
+        expected = sky.twin.smooth(sky.stack, SETTINGS, binning)
+        yield name, 1.0, "units in the last place", _units(found, expected)
 
 
 def _stamps(sky: _Sky) -> Results:

@@ -1,0 +1,246 @@
+"""Each CUDA kernel on one exposure: its time, the bytes it asks for a second, and their share of the card's copy rate.
+
+    python profiling/bench_kernels.py                 a DECam exposure, 61 CCDs of 2046 x 4094
+    python profiling/bench_kernels.py --ccds 8        fewer of them
+
+Every step is first held against the CPU's. Then an exposure goes through all steps once, the launches are noted, and
+each is repeated alone: 10 times to warm up, then --repeats times, timed by CUDA events and by the host's clock
+(cupyx.profiler.benchmark); beside a kernel of microseconds the device's time is the launch's own. The bytes are those
+that profiling/roofline.py counts: requested 32-byte sectors, as if there were no cache, so a share may exceed 1. The
+result is kept under results/, unless the device is the test device. Nothing is read from files here: decoding is not
+among the kernels timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import roofline
+
+from gpuanom import sampling, selftest
+from gpuanom.backend import Backend, select
+from gpuanom.errors import GpuanomError
+from gpuanom.records import Ccd
+from gpuanom.settings import Settings
+from gpuanom.version import __version__
+
+RESULTS = Path(__file__).parent / "results"
+DENSITY = 800 / (2046 * 4094)
+"""Stars a pixel: about 800 on a DECam CCD."""
+NO_GPU = 2
+"""Exit code where there is none."""
+
+
+@dataclass(frozen=True)
+class Time:
+    """One kernel's launches for an exposure: how many, and seconds of all of them, medians over repeats."""
+
+    launches: int
+    device: float
+    host: float
+
+
+def ccds(n: int, ny: int, nx: int) -> list[Ccd]:
+    """An exposure in memory; every fourth CCD has the same pixels, which costs the card as much as others."""
+    rng = np.random.default_rng(1)
+    gy, gx = np.mgrid[-8:9, -8:9]
+    images = []
+    for _ in range(min(n, 4)):
+        image = rng.normal(1000.0, 10.0, (ny, nx)).astype(np.float32)
+        stars = max(1, round(DENSITY * ny * nx))
+        for y, x in zip(rng.integers(40, ny - 40, stars), rng.integers(40, nx - 40, stars), strict=True):
+            image[y - 8 : y + 9, x - 8 : x + 9] += rng.uniform(100, 3000) * np.exp(-(gy**2 + gx**2) / 8)
+        images.append(image)
+    return [Ccd(str(i + 1), images[i % len(images)], saturation=60000.0) for i in range(n)]
+
+
+def exposure(gpu: Backend, some: list[Ccd], settings: Settings) -> int:
+    """An exposure through all steps; its number of sources."""
+    ny, nx = some[0].image.shape
+
+    def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> np.ndarray:
+        n = wanted * settings.draws
+        return np.stack([sampling.points(1, "e", ccd.name, purpose, n, ny, nx, margin) for ccd in some])
+
+    stack = gpu.prepare(some, len(some))
+    fit, noise = drawn("background", settings.background_points), drawn("sigma", settings.sigma_points)
+    background = gpu.background(stack, fit, noise, settings)
+    sources = gpu.sources(stack, background, settings)
+    points = drawn("gradients", settings.gradient_points, settings.patch_size // 2)
+    gradients = gpu.gradients(stack, points, background, settings)
+    turns = np.zeros(len(some), np.int64)
+    for moments in (sources.moments, sources.isophote_moments):
+        counted = gpu.histogram(gpu.orientation(moments), sources.ccd, turns, settings.bins)
+    for dx, dy in ((gradients.dx, gradients.dy), (gradients.flat_dx, gradients.flat_dy)):
+        counted = gpu.histogram(gpu.gradient_orientation(dx, dy), gradients.ccd, turns, settings.bins)
+    gpu.divergence(counted.counts, gpu.to_device(np.full(settings.bins, 1 / settings.bins)))
+    gpu.smooth(stack, settings, binning=8)
+    gpu.stamps(stack, background, sources, settings)
+    return len(gpu.to_host(sources).y)
+
+
+def noted(gpu: Backend, some: list[Ccd], settings: Settings) -> tuple[int, list[tuple]]:
+    """The sources of an exposure, and every launch of a kernel on the way: kernel, grid, block, arguments, shared."""
+    from gpuanom.gpu.kernel import Kernel
+
+    launches: list[tuple] = []
+    launch = Kernel.__call__
+
+    def note(self: Kernel, grid: tuple, block: tuple, *arguments: object, shared: int = 0) -> None:
+        launches.append((self, grid, block, arguments, shared))
+        launch(self, grid, block, *arguments, shared=shared)
+
+    Kernel.__call__ = note  # type: ignore[method-assign]
+    try:
+        n_sources = exposure(gpu, some, settings)
+    finally:
+        Kernel.__call__ = launch  # type: ignore[method-assign]
+    return n_sources, launches
+
+
+def timed(gpu: Backend, launches: list[tuple], repeats: int) -> dict[str, Time]:
+    """Each kernel's time, in the order in which they first ran."""
+    from cupyx.profiler import benchmark
+
+    found: dict[str, Time] = {}
+    for kernel, grid, block, arguments, shared in launches:
+
+        def again(call=kernel, grid=grid, block=block, arguments=arguments, shared=shared):
+            call(grid, block, *arguments, shared=shared)
+
+        with gpu.working():
+            result = benchmark(again, n_repeat=repeats, n_warmup=10, name=kernel.name)
+        before = found.get(kernel.name, Time(0, 0.0, 0.0))
+        found[kernel.name] = Time(
+            before.launches + 1,
+            before.device + float(np.median(result.gpu_times)),
+            before.host + float(np.median(result.cpu_times)),
+        )
+    return found
+
+
+def copy_rate(gpu: Backend, n_bytes: int, repeats: int) -> float:
+    """Bytes a second, read and written, of a copy within the card's memory."""
+    import cupy
+    from cupyx.profiler import benchmark
+
+    with gpu.working():
+        here, there = cupy.zeros(n_bytes, np.uint8), cupy.zeros(n_bytes, np.uint8)
+        result = benchmark(cupy.copyto, (there, here), n_repeat=repeats, n_warmup=10)
+    return 2 * n_bytes / float(np.median(result.gpu_times))
+
+
+def report(case: roofline.Case, times: dict[str, Time], rate: float, about: str) -> str:
+    """The page: what ran where, and a row a kernel."""
+    costs = roofline.costs(case)
+    lines = [
+        "# CUDA kernels on one exposure",
+        "",
+        about,
+        "",
+        f"{case.n_ccd} CCDs of {case.ny} x {case.nx}, {4 * case.pixels / 1e9:.3f} GB; {case.candidates} sources and"
+        f" {case.points} gradient points a CCD. Copy within the card's memory: {rate / 1e9:.0f} GB/s read and written.",
+        "Times are those of all launches of an exposure, each launched alone; bytes are requested sectors, counted.",
+        "",
+        "| kernel | launches | device [us] | host [us] | requested [MB] | GB/s | share of copy |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, spent in times.items():
+        row = [name, str(spent.launches), f"{1e6 * spent.device:.1f}", f"{1e6 * spent.host:.1f}"]
+        if name in costs:
+            requested = (costs[name].pixels + costs[name].other) * roofline.SECTOR
+            speed = requested / spent.device
+            row += [f"{requested / 1e6:.1f}", f"{speed / 1e9:.1f}", f"{speed / rate:.2f}"]
+        else:
+            row += ["", "", ""]
+        lines.append(f"| {' | '.join(row)} |")
+    counted = [spent.device for name, spent in times.items() if name in costs]
+    lines += ["", f"Kernels of a score, one after the other: {1e3 * sum(counted):.3f} ms an exposure."]
+    return "\n".join(lines)
+
+
+def machine(number: int) -> tuple[str, str, bool]:
+    """The card's name; card, driver and versions in a line; and whether it is the test device."""
+    import cupy
+
+    from gpuanom.gpu import devices, diagnosis
+
+    card = diagnosis.device(number)
+    driver = ", ".join(
+        filter(None, (devices.driver_version(), f"CUDA {devices.version(cupy.cuda.runtime.driverGetVersion())}"))
+    )
+    nvrtc = ".".join(str(part) for part in cupy.cuda.nvrtc.getVersion())
+    text = (
+        f"{time.strftime('%Y-%m-%d')}; {card.name}, compute capability {card.capability},"
+        f" {card.memory / 2**30:.0f} GiB; NVIDIA driver {driver}; CuPy {cupy.__version__},"
+        f" CUDA {devices.version(devices.built_for())}, NVRTC {nvrtc}; gpuanom {__version__}."
+    )
+    return card.name, text, "test device" in card.name
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", type=int, default=0, help="the GPU's number (default: 0)")
+    parser.add_argument("--ccds", type=int, default=61, help="CCDs of the exposure (default: 61)")
+    parser.add_argument("--shape", type=int, nargs=2, default=(2046, 4094), metavar=("NY", "NX"), help="of each CCD")
+    parser.add_argument("--repeats", type=int, default=50, help="timed launches of each kernel (default: 50)")
+    parser.add_argument("--points", type=int, default=10_000, help="gradient points a CCD (default: 10000)")
+    parser.add_argument("--once", action="store_true", help="run one exposure for a profiler, and time nothing")
+    chosen = parser.parse_args(arguments)
+    try:
+        gpu = select(str(chosen.device))
+    except GpuanomError as error:
+        print(f"no benchmark: {error}", file=sys.stderr)
+        return NO_GPU
+    wrong = [
+        f"{step.step} {step.what} {step.error}".strip()
+        for step in selftest.check(gpu, select("cpu"))
+        if not step.passed
+    ]
+    if wrong:
+        print(f"no benchmark of wrong kernels: {'; '.join(wrong)} (gpuanom doctor says more)", file=sys.stderr)
+        return 1
+    name, about, is_test_device = machine(chosen.device)
+    ny, nx = chosen.shape
+    n = min(chosen.ccds, gpu.group_size(ny, nx))
+    if n < chosen.ccds:
+        about += f" The memory holds {n} of {chosen.ccds} CCDs at a time."
+    if is_test_device:
+        about += " **A test device, which is a CPU: its times mean nothing.**"
+    settings = Settings(gradient_points=chosen.points, sigma_points=min(10_000, chosen.points))
+    if chosen.once:
+        from cupyx.profiler import profile
+
+        some = ccds(n, ny, nx)
+        exposure(gpu, some, settings)  # compiles, and fills the memory pool
+        with profile():
+            exposure(gpu, some, settings)
+        return 0
+    n_sources, launches = noted(gpu, ccds(n, ny, nx), settings)
+    case = roofline.Case(
+        n_ccd=n,
+        ny=ny,
+        nx=nx,
+        candidates=round(n_sources / n),
+        fit=settings.background_points,
+        sigma=settings.sigma_points,
+        points=settings.gradient_points,
+        bins=settings.bins,
+    )
+    rate = copy_rate(gpu, 4 * case.pixels, chosen.repeats)
+    text = report(case, timed(gpu, launches, chosen.repeats), rate, about)
+    print(text)
+    if not is_test_device:
+        RESULTS.mkdir(exist_ok=True)
+        words = "".join(c if c.isalnum() else "-" for c in name.removeprefix("NVIDIA ").lower())
+        (RESULTS / f"kernels-{words}.md").write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
