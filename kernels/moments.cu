@@ -100,7 +100,6 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
     if (warp == 1 && lane == 0) noise = sigma[ccd], n_candidates = n_listed[ccd];
     __syncthreads();
     const double above = above_threshold * noise, lowest = isophote_threshold * noise;
-    int n_own = 0;  // of the block's sources; the sum over blocks is of whole numbers, the same in any order
 
     for (int candidate = blockIdx.x; candidate < n_candidates; candidate += gridDim.x) {
         const long long slot = (long long)ccd * n_slots + candidate;
@@ -146,7 +145,6 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
         n = 0;
         for (int i = 0; i < WARPS; i++) n += counts[i];
         if (n <= above_pixels) continue;
-        n_own++;
         if (warp == 0) grow(isophote, half, half);
         double sums[3], isophote_sums[3];
         // The barrier in the first call also makes the grown rows visible.
@@ -160,7 +158,7 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
             for (int j = 0; j < 3; j++) {
                 moments[3 * slot + j] = sums[j], isophote_moments[3 * slot + j] = isophote_sums[j];
             }
+            atomicAdd(n_sources + ccd, 1ull);  // whole numbers: the same in any order
         }
     }
-    if (warp == 0 && lane == 0 && n_own > 0) atomicAdd(n_sources + ccd, (unsigned long long)n_own);
 }

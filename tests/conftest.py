@@ -21,8 +21,10 @@ CHECKS = [
     HealthCheck.function_scoped_fixture,  # a backend holds nothing that one example could leave to the next
 ]
 settings.register_profile("gpuanom", deadline=None, derandomize=True, max_examples=25, suppress_health_check=CHECKS)
-# GPUANOM_HYPOTHESIS=search looks for new failures by hand, for as long as that takes.
+# GPUANOM_HYPOTHESIS=search looks for new failures by hand, for as long as that takes ...
 settings.register_profile("search", deadline=None, max_examples=1000, suppress_health_check=CHECKS, print_blob=True)
+# ... and a few are enough for the sanitizers, which look at other things than results.
+settings.register_profile("few", parent=settings.get_profile("gpuanom"), max_examples=3)
 settings.load_profile(os.environ.get("GPUANOM_HYPOTHESIS", "gpuanom"))
 
 

@@ -1,22 +1,24 @@
 """Damages the kernels of gpuanom and looks whether the test device notices: a test of the tests, and a slow one.
 
-    python -m tests.device.mutants [pytest arguments]
+    python -m tests.device.mutants [--sample N] [--steps STEP,...] [--jobs N] [--launches FOLDER] [pytest arguments]
 
-The tests are run once, and small launches of each kernel kept. Then each mutant runs these launches again: first under
-several orders, and where its results are the same to the bit, under the sanitizers. A barrier that can be removed, or
-an atomic that can be replaced by a plain update, with nobody noticing makes the job fail. A comparison that takes one
-more is only listed: many are harmless, since what they compare never is equal.
+The tests are run once, and small launches of each kernel kept (or taken from FOLDER). Then each mutant runs these
+launches again: under several orders, then with races between blocks looked for, then under the sanitizers. One that
+gets through all of that meets the tests of its step, with its kernel in the place of the right one. One that nobody
+notices makes the job fail, unless EQUIVALENT says why it is none. --sample takes some of all, always the same ones.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
+import random
 import re
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,49 +28,74 @@ from tests.device import environment, install
 from tests.device.sanitize import DEFAULT, ROOT, command
 
 ORDERS = "forward,reverse,2,3"
-SECONDS = 120  # a mutant may wait for ever
+SECONDS, SECONDS_OF_TESTS = 120, 600  # a mutant may wait for ever
+SWAP = "GPUANOM_DEVICE_SWAP"  # a file with a source and its mutant
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # A barrier's number in the source comes from __COUNTER__: without it, those of all that follow would change.
 KINDS = [
-    ("barrier removed", True, re.compile(r"\b__sync(?:threads|warp)\(\);"), "(void)__COUNTER__;"),
-    ("plain update", True, re.compile(r"\batomicAdd\(([^,;]+), ([^;]+)\);"), r"(void)(*(\1) += \2);"),
-    ("one more", False, re.compile(r" < "), " <= "),
+    ("barrier removed", re.compile(r"\b__sync(?:threads|warp)\(\);"), "(void)__COUNTER__;"),
+    ("plain update", re.compile(r"\batomicAdd\(([^,;]+), ([^;]+)\);"), r"(void)(*(\1) += \2);"),
+    ("one more", re.compile(r" < "), " <= "),
 ]
+# Steps whose tests share their kernels' work.
+TOGETHER = {"moments": ("moments", "sources"), "sources": ("sources", "moments")}
+
+EQUIVALENT = {
+    "common.cuh: if (!(magnitude <= 1.1754943508222875e-38)) return (float)value;           // 2^-126": (
+        "2^-126 itself has the same bits when it is put together as a subnormal number"
+    ),
+}
+"""Damage that changes no result and does no harm, as it would stand in the source, and why."""
 
 
 @dataclass(frozen=True)
 class Mutant:
+    """A source with one place damaged."""
+
     kind: str
-    must_be_noticed: bool
     place: str
+    line: str  # as it stands, damaged
+    original: str
     code: str
+    launches: tuple[Path, ...]
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps whose kernels are in the source."""
+        return sorted({path.name.split("-")[0].split("_")[0] for path in self.launches})
+
+    @property
+    def equivalent(self) -> str:
+        """Why it is no mutant, or nothing."""
+        return EQUIVALENT.get(f"{self.place.split(':')[0]}: {self.line}", "")
 
 
-def mutants(code: str) -> Iterator[Mutant]:
+def mutants(code: str, launches: tuple[Path, ...]) -> Iterator[Mutant]:
     """One for each place that can be damaged."""
     blank = COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), code)
-    for kind, must, pattern, replacement in KINDS:
+    for kind, pattern, replacement in KINDS:
         for match in pattern.finditer(blank):
             damaged = code[: match.start()] + match.expand(replacement) + code[match.end() :]
-            yield Mutant(kind, must, place(code, match.start()), damaged)
+            line = damaged[damaged.rfind("\n", 0, match.start()) + 1 :].split("\n", 1)[0].strip()
+            yield Mutant(kind, f"{place(code, match.start())}: {line}", line, code, damaged, launches)
 
 
 def place(code: str, position: int) -> str:
-    """File, line and text of a place in a source whose includes were put in, with #line in front."""
+    """File and line of a place in a source whose includes were put in, with #line in front."""
     before = code[:position].split("\n")
     name, number = "", 0
     for line in before:
         told = re.match(r'\s*#\s*line\s+(\d+)\s+"([^"]+)"', line)
         name, number = (told[2], int(told[1]) - 1) if told else (name, number + 1)
-    return f"{name}:{number}: {(before[-1] + code[position:].split(chr(10), 1)[0]).strip()}"
+    return f"{name}:{number}"
 
 
-def changes(code: str, mutant: Mutant) -> bool:
+def changes(mutant: Mutant) -> bool:
     """Whether the mutant's machine code is another: what a kernel file takes from common.cuh and never calls is not."""
     from cpudevice import build, errors
 
     contents = []
-    for text in (code, mutant.code):
+    for text in (mutant.original, mutant.code):
         try:
             path = build.library(text, "mutant.cu", (), "fast")
         except errors.CompileException:
@@ -78,13 +105,17 @@ def changes(code: str, mutant: Mutant) -> bool:
     return contents[0] != contents[1]
 
 
-def outcome(mutant: Mutant, launches: list[Path], expected: str, folder: Path) -> str:
-    """What noticed a mutant, if anything did; "-" for one that is none."""
-    if not changes(pickle.loads(launches[0].read_bytes())["code"], mutant):
-        return "-"
+def outcome(variants: list[Mutant], expected: dict[str, str], folder: Path) -> str:
+    """What noticed one damage, in whichever source it is; nothing, or "-" where no source's machine code is another."""
+    found = [noticed_by(mutant, expected[mutant.original], folder) for mutant in variants if changes(mutant)]
+    return next(filter(None, found), "") if found else "-"
+
+
+def noticed_by(mutant: Mutant, expected: str, folder: Path) -> str:
+    """The first check that notices a mutant."""
     with tempfile.TemporaryDirectory(dir=folder) as own:
         files = []
-        for path in launches:
+        for path in mutant.launches:
             file = Path(own) / path.name
             file.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "code": mutant.code}))
             files.append(str(file))
@@ -97,53 +128,126 @@ def outcome(mutant: Mutant, launches: list[Path], expected: str, folder: Path) -
             line, env = command(flavour, arguments, **settings)
             if _run(line, env) != expected:
                 return flavour
+        swap = Path(own) / "swap"
+        swap.write_bytes(pickle.dumps((mutant.original, mutant.code)))
+        tests = sorted({f"tests/steps/test_{name}.py" for step in mutant.steps for name in TOGETHER.get(step, (step,))})
+        line, env = command(
+            "address",
+            [
+                "-m",
+                "pytest",
+                "-p",
+                "tests.device.mutants",
+                "-p",
+                "no:cacheprovider",
+                "-n",
+                "0",
+                "-x",
+                "-k",
+                "gpu",
+                *tests,
+            ],
+            orders="forward",
+            cache=settings["cache"],
+        )
+        if _run(line, {**env, SWAP: str(swap)}, SECONDS_OF_TESTS, output=False) != "":
+            return "tests"
         return ""
 
 
-def _run(line: list[str], env: dict[str, str]) -> str:
+def pytest_configure() -> None:
+    """As a plugin of pytest: where a source is compiled, its mutant is."""
+    if SWAP not in os.environ:
+        return
+    install()
+    import cupy
+
+    original, damaged = pickle.loads(Path(os.environ[SWAP]).read_bytes())
+    whole = cupy.RawModule.__init__
+
+    def swapped(self: object, *, code: str | None = None, **others: object) -> None:
+        whole(self, code=damaged if code == original else code, **others)
+
+    cupy.RawModule.__init__ = swapped
+
+
+def _run(line: list[str], env: dict[str, str], seconds: int = SECONDS, *, output: bool = True) -> str:
+    """What a command prints: its errors if it fails; of one that succeeds nothing, where its output is not wanted."""
     try:
-        done = subprocess.run(line, env=env, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(line, env=env, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         return "too long"
-    return done.stdout if done.returncode == 0 else done.stderr
+    return (done.stdout if output else "") if done.returncode == 0 else done.stderr or "failed"
 
 
-def record(folder: Path, tests: list[str]) -> dict[str, list[Path]]:
-    """The launches of each source, from a run of the tests."""
+def record(folder: Path, tests: list[str]) -> None:
+    """Keep launches of each source in a folder, from a run of the tests."""
     env = environment(record=str(folder), orders="forward")
     subprocess.run([sys.executable, "-m", "pytest", *tests], env=env, cwd=ROOT, check=True)
+
+
+def of_kernels(launches: list[Path]) -> dict[str, tuple[Path, ...]]:
+    """The kept launches of each source of kernels/; tests keep others too."""
     found = defaultdict(list)
-    for path in sorted(folder.glob("*.pickle")):
+    for path in sorted(launches):
         found[pickle.loads(path.read_bytes())["code"]].append(path)
-    return found
+    return {code: tuple(paths) for code, paths in found.items() if re.search(r'#\s*line\s+\d+\s+"common.cuh"', code)}
 
 
-def main(tests: list[str]) -> int:
-    noticed_at: dict[str, bool] = {}  # a place in common.cuh is in several sources: one that notices is enough
+def main(arguments: list[str]) -> int:
+    """Damage, look, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", type=int, metavar="N", help="so many of all mutants, chosen by a seed")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=lambda text: text.split(","), help="these alone, such as smooth,histogram")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants at a time")
+    parser.add_argument("--launches", type=Path, metavar="FOLDER", help="launches that sanitize.py has kept")
+    chosen, tests = parser.parse_known_args(arguments)
     install()
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(chosen.jobs) as pool:
         folder = Path(name)
         from cpudevice import settings
 
         settings.cache = folder / "cache"
-        for code, launches in record(folder, tests).items():
-            names = sorted({path.name.split("-")[0] for path in launches})
-            arguments = ["-m", "tests.device.recording", *map(str, launches)]
-            expected = _run([sys.executable, *arguments], environment(orders=ORDERS, cache=str(folder / "cache")))
-            damaged = list(mutants(code))
-            noticed = pool.map(lambda m: outcome(m, launches, expected, folder), damaged)  # noqa: B023 - used at once
-            for mutant, by in zip(damaged, noticed, strict=True):
-                if by == "-":
-                    continue
-                sys.stdout.write(f"{', '.join(names)}: {mutant.kind}: {by or 'NOT NOTICED'}: {mutant.place}\n")
-                sys.stdout.flush()
-                if mutant.must_be_noticed:
-                    key = f"{mutant.kind}: {mutant.place}"
-                    noticed_at[key] = noticed_at.get(key, False) or bool(by)
-    survivors = [key for key, noticed in noticed_at.items() if not noticed]
-    sys.stdout.write("\n".join([f"{len(noticed_at)} must be noticed, {len(survivors)} were not", *survivors, ""]))
-    return int(bool(survivors) or not noticed_at)
+        kept = chosen.launches or folder
+        if chosen.launches is None:
+            record(folder, tests or list(DEFAULT))
+        expected: dict[str, str] = {}
+        damage = defaultdict(list)  # a place in common.cuh is in several sources: one that notices is enough
+        for code, launches in of_kernels(list(kept.glob("*.pickle"))).items():
+            replay = ["-m", "tests.device.recording", *map(str, launches)]
+            for mutant in mutants(code, launches):
+                if chosen.steps is None or set(mutant.steps) & set(chosen.steps):
+                    damage[f"{mutant.kind}: {mutant.place}"].append(mutant)
+                    if code not in expected:
+                        env = environment(orders=ORDERS, cache=str(folder / "cache"))
+                        expected[code] = _run([sys.executable, *replay], env)
+        keys = [key for key, variants in damage.items() if not variants[0].equivalent]
+        equivalent = Counter(_file(key) for key, variants in damage.items() if variants[0].equivalent)
+        if chosen.sample is not None:
+            keys = random.Random(chosen.seed).sample(keys, min(chosen.sample, len(keys)))
+        made, caught, survivors = Counter(), Counter(), []
+        for key, by in zip(keys, pool.map(lambda key: outcome(damage[key], expected, folder), keys), strict=True):
+            if by == "-":
+                continue
+            made[_file(key)] += 1
+            caught[_file(key)] += bool(by)
+            survivors += [] if by else [key]
+            sys.stdout.write(f"{by or 'NOT NOTICED'}: {key}\n")
+            sys.stdout.flush()
+    stale = set(EQUIVALENT) - {f"{_file(key)}: {variants[0].line}" for key, variants in damage.items()}
+    if chosen.steps is None and stale:
+        survivors += [f"EQUIVALENT names what is no mutant: {key}" for key in sorted(stale)]
+    for file in sorted(made | equivalent):
+        sys.stdout.write(f"{file}: {made[file]} mutants, {caught[file]} noticed; {equivalent[file]} equivalent ones\n")
+    sys.stdout.write("\n".join([f"{made.total()} mutants, {len(survivors)} not noticed", *survivors, ""]))
+    return int(bool(survivors) or not made)
+
+
+def _file(key: str) -> str:
+    """The source file in a damage's name, `kind: file:line: text`."""
+    return key.split(": ")[1].split(":")[0]
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or list(DEFAULT)))
+    sys.exit(main(sys.argv[1:]))

@@ -2,14 +2,17 @@
 
     python -m tests.device.sanitize address [pytest arguments]
     python -m tests.device.sanitize thread [pytest arguments]
+    python -m tests.device.sanitize both FOLDER [pytest arguments]
 
 `address` runs the tests with kernels that check every access. `thread` is some hundred times slower: it runs the tests
-as always and keeps a few small launches of each kernel, then runs those again under ThreadSanitizer.
+as always and keeps a few small launches of each kernel, then runs those again under ThreadSanitizer. `both` needs one
+run of the tests for the two, and leaves the launches in FOLDER, for the mutants.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +25,10 @@ from pathlib import Path
 from tests.device import environment
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = ("tests/steps", "-k", "gpu")
+# What an encoded image is decoded by has its tests beside those of the steps.
+DEFAULT = ("tests/steps", *map(str, sorted((ROOT / "tests" / "gpu").glob("test_rice*.py"))), "-k", "gpu or prepare")
+# Kernels without a test of their own in there: none of the others may go without.
+WITHOUT_LAUNCHES = {"prepare_mask", "prepare_pixels"}
 # Python's own allocator would hide the red zones; what the interpreter leaks at its end is not ours.
 OPTIONS = {
     "address": {
@@ -62,20 +68,31 @@ def run(flavour: str, arguments: Sequence[str], **settings: str) -> subprocess.C
 
 
 def main(flavour: str, tests: Sequence[str]) -> int:
+    """The tests, the launches, or both; 0 where nothing was found."""
     if flavour == "address":
-        line, env = command("address", ["-m", "pytest", *tests], orders="forward")
-        return subprocess.run(line, env=env, cwd=ROOT).returncode
+        return address(tests)
+    if flavour == "both":
+        folder, *tests = tests
+        return address(tests or DEFAULT, record=folder) or replay("thread", Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         env = environment(record=folder, orders="forward")
         done = subprocess.run([sys.executable, "-m", "pytest", *tests], env=env, cwd=ROOT)
-        if done.returncode:
-            return done.returncode
-        return replay("thread", Path(folder))
+        return done.returncode or replay("thread", Path(folder))
+
+
+def address(tests: Sequence[str], **settings: str) -> int:
+    """The tests, with kernels under AddressSanitizer and UBSan."""
+    line, env = command("address", ["-m", "pytest", *tests], orders="forward", **settings)
+    return subprocess.run(line, env=env, cwd=ROOT).returncode
 
 
 def replay(flavour: str, folder: Path) -> int:
-    """Run recorded launches again; 0 where all went well, and something was recorded."""
+    """Run recorded launches again; 0 where all went well, and each kernel of gpuanom was among them."""
     launches = sorted(folder.glob("*.pickle"))
+    missing = kernels() - WITHOUT_LAUNCHES - {path.name.rpartition("-")[0] for path in launches}
+    if missing:
+        sys.stdout.write(f"no launch was kept of {', '.join(sorted(missing))}\n")
+        return 1
     failed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each runs in a process of its own
         ends = pool.map(
@@ -85,10 +102,16 @@ def replay(flavour: str, folder: Path) -> int:
             failed += bool(done.returncode)
             sys.stdout.write(f"{launch.stem}: {'clean' if not done.returncode else done.stdout + done.stderr}\n")
     sys.stdout.write(f"{len(launches)} launches under the {flavour} sanitizer, {failed} with a finding\n")
-    return int(failed > 0 or not launches)
+    return int(failed > 0)
+
+
+def kernels() -> set[str]:
+    """The names of gpuanom's kernels."""
+    sources = "\n".join(path.read_text() for path in (ROOT / "kernels").glob("*.cu"))
+    return set(re.findall(r"__global__\s+void\s+__launch_bounds__\([^)]*\)\s+(\w+)\(", sources))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or sys.argv[1] not in OPTIONS:
+    if len(sys.argv) < 2 or sys.argv[1] not in (*OPTIONS, "both") or sys.argv[1:] == ["both"]:
         sys.exit(__doc__)
     sys.exit(main(sys.argv[1], sys.argv[2:] or DEFAULT))
