@@ -42,7 +42,7 @@ class Limit:
 
 # The most that any architecture takes, rounded up to the 8 by which registers are given out.
 LIMITS = {
-    "background_fit": Limit(512, 128, 1952),  # a block a CCD: occupancy is not what it waits for
+    "background_fit": Limit(512, 128, 2096),  # a block a CCD: occupancy is not what it waits for
     "divergence": Limit(256, 56),
     "gradients_first": Limit(256, 80, 256),  # 24 warps, each with 10 requests on their way
     "gradients_rest": Limit(512, 120, 64),  # a block a CCD
@@ -54,6 +54,7 @@ LIMITS = {
     "prepare_mask": Limit(256, 16),
     "prepare_pixels": Limit(256, 24),
     "smooth": Limit(256, 40),
+    "smooth_bin": Limit(256, 48),
     "sources_list": Limit(1024, 48, 128),
     "sources_tiles": Limit(256, 80, 16508),
     "stamps_cut": Limit(256, 64, 1024),
