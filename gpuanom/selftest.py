@@ -146,7 +146,7 @@ def _background(sky: _Sky) -> Results:
     found = sky.backend.to_host(sky.backend.background(stack, sky.fit, sky.noise, SETTINGS))
     expected = sky.background
     names = ("n_points", "n_sigma_points", "usable")
-    yield "points, usable CCDs", 0.0, "", _exact(*_named(found, expected, names))
+    yield "points, CCDs", 0.0, "", _exact(*_named(found, expected, names))
     yield "polynomial", 1e-12, "of the sky", _largest(found.coefficients, expected.coefficients, sky.level)
     # A difference of pixels and polynomial, so with the polynomial's error, three times over.
     yield "sigma", 4e-12, "of the sky", _largest(found.sigma, expected.sigma, sky.level)
@@ -177,7 +177,7 @@ def _smooth(sky: _Sky) -> Results:
     for name, binning in (("pixels", 1), ("quick look", 8)):
         found = sky.home(sky.backend.smooth(sky.there()[0], SETTINGS, binning))
         expected = sky.twin.smooth(sky.stack, SETTINGS, binning)
-        yield name, 1.0, "units in the last place", _units(found, expected)
+        yield name, 1.0, "ulp", _units(found, expected)
 
 
 def _stamps(sky: _Sky) -> Results:
@@ -190,13 +190,13 @@ def _stamps(sky: _Sky) -> Results:
 def _orientation(sky: _Sky) -> Results:
     moments = np.concatenate([sky.sources.moments, sky.sources.isophote_moments])
     found = sky.home(sky.backend.orientation(sky.backend.to_device(moments)))
-    yield "angles", 4.0, "units in the last place", _units(found, sky.twin.orientation(moments))
+    yield "angles", 4.0, "ulp", _units(found, sky.twin.orientation(moments))
 
 
 def _gradient_orientation(sky: _Sky) -> Results:
     here = sky.backend.to_device
     found = sky.home(sky.backend.gradient_orientation(here(sky.gradients.dx), here(sky.gradients.dy)))
-    yield "angles", 4.0, "units in the last place", _units(found, sky.angles)
+    yield "angles", 4.0, "ulp", _units(found, sky.angles)
 
 
 def _histogram(sky: _Sky) -> Results:
@@ -216,7 +216,7 @@ def _divergence(sky: _Sky) -> Results:
     here = sky.backend.to_device
     found = sky.home(sky.backend.divergence(here(counts), here(reference)))
     scale = max(1.0, float(np.abs(np.log(reference)).max()))
-    yield "KL", 1e-14, "of the largest logarithm", _largest(found, sky.twin.divergence(counts, reference), scale)
+    yield "KL", 1e-14, "of its terms", _largest(found, sky.twin.divergence(counts, reference), scale)
 
 
 def _named(found: Any, expected: Any, names: tuple[str, ...]) -> list[tuple[Any, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -37,10 +38,14 @@ Examples:
   gpuanom doctor --json          the same for a program
 
 \b
-A cross is something that is there and does not work; a dash, something that is not there. Each step of the self-test
-is run on the GPU and on the CPU; "allowed" is the difference that its definition permits, "none" being equal values.
+A cross is something that is there and does not work; a dash, something that is
+not there. In the self-test each step runs on the GPU and on the CPU; "allowed"
+is the difference that the step's definition permits, "none" being equal values,
+"ulp" units in the last place. Local memory holds arrays and spilled registers.
 
-Exit codes: 0 all that is there works, and what was asked for is there; 1 not so; 2 wrong usage.
+\b
+Exit codes: 0 all that is there works, and what was asked for is there; 1 not so;
+2 wrong usage.
 """
 
 
@@ -93,7 +98,7 @@ def doctor(numbers: tuple[int, ...] | None, as_json: bool) -> int:
         report = examine(numbers)
     verdict, code = judge(report, numbers)
     if as_json:
-        click.echo(json.dumps({**asdict(report), "verdict": verdict, "exit_code": code}, indent=2))
+        click.echo(json.dumps(_plain(report, verdict, code), indent=2, allow_nan=False))
     else:
         show(report, verdict, summary_console())
     return code
@@ -129,6 +134,17 @@ def judge(report: Report, numbers: tuple[int, ...] | None) -> tuple[str, int]:
         names = ",".join(str(number) for number in working)
         return f"all is well: gpuanom score --device {names} runs on {'GPUs' if len(working) > 1 else 'GPU'} {names}", 0
     return "all is well on the CPU; no GPU will be used", 0
+
+
+def _plain(report: Report, verdict: str, code: int) -> dict[str, Any]:
+    """A report as JSON has it, with what its records conclude; an infinite difference becomes null."""
+    plain = {**asdict(report), "verdict": verdict, "exit_code": code}
+    for device, about in zip(report.devices, plain["devices"], strict=True):
+        about["works"] = device.works
+        for step, values in zip(device.steps, about["steps"], strict=True):
+            values["passed"] = step.passed
+            values["difference"] = step.difference if math.isfinite(step.difference) else None
+    return plain
 
 
 def _gpus(numbers: tuple[int, ...] | None) -> tuple[tuple[Finding, ...], tuple[DeviceFinding, ...]]:
@@ -242,7 +258,7 @@ def _show_devices(devices: tuple[DeviceFinding, ...], console: Console) -> None:
 def _show_kernels(device: DeviceFinding, console: Console) -> None:
     numbers = ("registers", "shared", "local", "threads")
     table = _table(
-        f"kernels on GPU {device.number} (bytes; local memory holds arrays and spilled registers)",
+        f"kernels on GPU {device.number} (memory in bytes)",
         console,
         "kernel",
         "file",

@@ -104,7 +104,7 @@ def _driver() -> Finding:
         n = devices.count()
     except DeviceError as error:
         problem, _, remedy = str(error).removeprefix("no GPU can be used: ").rpartition(" (")
-        about = f"{text}: {problem}" if text else problem
+        about = f"{text}: {problem}" if text and "CUDA" not in problem else problem
         return Finding(DRIVER, "absent" if devices.none_there() else "broken", about, remedy.removesuffix(")"))
     return Finding(DRIVER, "ok", f"{text}, {n} GPU{'s' if n != 1 else ''}")
 

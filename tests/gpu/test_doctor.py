@@ -233,6 +233,9 @@ def test_a_device_that_fails_in_the_middle(doctor, stand_in, monkeypatch):
     code, out = doctor()
     assert code == 1
     assert "cudaErrorIllegalAddress" in " ".join(out.split())
+    (card,) = json.loads(doctor("--json")[1], parse_constant=pytest.fail)["devices"]
+    assert not card["works"]
+    assert [step["difference"] for step in card["steps"] if not step["passed"]] == [None]
 
 
 # Machines where all is well
@@ -259,7 +262,8 @@ def test_json(doctor, stand_in):
     assert card["name"] == "CUDA on a CPU (test device)"
     assert card["memory"] >= card["free"] > 0
     assert {step["step"] for step in card["steps"]} == set(selftest._STEPS)
-    assert all(step["difference"] <= step["allowed"] for step in card["steps"])
+    assert all(step["passed"] and step["difference"] <= step["allowed"] for step in card["steps"])
+    assert card["works"]
     assert {finding["name"] for finding in found["software"]} == {"CuPy", "NVIDIA driver", "NVRTC", "kernel cache"}
 
 
@@ -351,7 +355,7 @@ def larger(name, by):
         ("prepare", lambda s: replace(s, bad=None), "pixels, masks"),
         ("background", larger("coefficients", 1e-8), "polynomial"),
         ("background", larger("sigma", 1e-8), "sigma"),
-        ("background", larger("n_points", 1), "points, usable CCDs"),
+        ("background", larger("n_points", 1), "points, CCDs"),
         ("sources", larger("x", 1), "positions, counts"),
         ("sources", larger("moments", 1e-2), "moments"),
         ("sources", lambda s: replace(s, isophote_moments=s.isophote_moments * np.nan), "isophote moments"),
