@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -23,6 +24,7 @@ from gpuanom.findings import CUPY, DRIVER, DeviceFinding, Finding, State
 from gpuanom.version import __version__
 
 REQUIRED = ("numpy", "scipy", "astropy", "click", "rich")
+"""What a checkout that is not installed needs; an installation knows itself."""
 EXTRAS = {
     "simulate": ("galsim", "draws simulated nights"),
     "parquet": ("pyarrow", "writes Parquet tables"),
@@ -111,7 +113,7 @@ def examine(numbers: tuple[int, ...] | None) -> Report:
         gpuanom=__version__,
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        packages={name: _version(name) or "?" for name in REQUIRED},
+        packages={name: _version(name) or "missing" for name in _required()},
         extras=tuple(_extra(name) for name in EXTRAS),
         software=software,
         devices=devices,
@@ -177,6 +179,15 @@ def _device(number: int, n: int) -> DeviceFinding:
         return replace(found, kernels=diagnosis.kernels(number), steps=steps)
     except Exception as error:  # the last resort: here all that fails is a finding
         return replace(found, state="broken", problem=f"{type(error).__name__}: {printable(str(error))}")
+
+
+def _required() -> tuple[str, ...]:
+    """The packages that gpuanom cannot do without."""
+    try:
+        wanted = metadata.requires("gpuanom") or []
+    except metadata.PackageNotFoundError:
+        return REQUIRED
+    return tuple(re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in wanted if "extra" not in one.partition(";")[2])
 
 
 def _version(package: str) -> str:
