@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from gpuanom.fits.decode import decode_raw, decode_rice
 from gpuanom.fits.discover import Discovery, FileFailure, Skipped, discover
 from gpuanom.fits.reader import open_ccds, read_ccds
 
-__all__ = ["Discovery", "FileFailure", "Skipped", "discover", "open_ccds", "read_ccds"]
+__all__ = ["Discovery", "FileFailure", "Skipped", "decode_raw", "decode_rice", "discover", "open_ccds", "read_ccds"]

@@ -1,340 +1,162 @@
-"""One FITS file's image HDUs and their pixels, out of memory that is mapped to it; every failure is an `InputError`."""
+"""The pixels of an image HDU: as float32, as the file holds them, or as the numbers of a quality plane."""
 
 from __future__ import annotations
 
-import gzip
 import math
-import mmap
-import tempfile
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.encoded import NO_BLANK, RawImage, RiceImage
 from gpuanom.errors import InputError
-from gpuanom.fits.cards import CompressedImage, Scanned, find_end
+from gpuanom.fits.cards import CompressedImage, Scanned
+from gpuanom.fits.decode import decode_raw, decode_rice
 from gpuanom.fits.headers import Cards, card, number
-from gpuanom.fits.scan import BLOCK, data_bytes
+from gpuanom.fits.mapped import File, Hdu, short
+from gpuanom.fits.table import read_table
+from gpuanom.fits.tiles import RICE, Tiles, UnusualError
 from gpuanom.fits.unusual import blanked, through_astropy
+from gpuanom.records import FloatImage
 
-_MOST_PIXELS = 2**31
-_MOST_UNPACKED = 2**36  # no exposure comes near, and a gzip file that unpacks without end must not fill the disk
-_CHUNK = 2**18  # a multiple of 4, and small enough for the processor's cache
-_MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
-_MOST_HDUS = 10_000
-# Packed tiles reach a few hundred (RICE), a thousand (GZIP) or more (a constant image in one HCOMPRESS tile); beneath
-# this size a claim costs little memory and is believed.
-_TILE_RATIO = 2000
-_HARMLESS = 2**29
-
-_AGAIN = "fetch it again"
+_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
-@dataclass(frozen=True, eq=False)
-class Unit:
-    """Where an HDU lies in the file, in bytes, and its header as it is stored (a compressed image's: its table's)."""
+def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
+    """Return the pixels of an HDU as (ny, nx) float32, blank ones NaN.
 
-    start: int
-    data: int
-    size: int
-    header: Scanned
-
-    @property
-    def end(self) -> int:
-        """End of the data, without padding."""
-        return self.data + self.size
-
-
-@dataclass(frozen=True, eq=False)
-class Hdu:
-    """An image HDU with pixels: number, image header, the same with the primary header behind it, and its place."""
-
-    number: int
-    header: Scanned | CompressedImage
-    cards: Cards
-    unit: Unit
-
-    @property
-    def compressed(self) -> bool:
-        """Whether its image is held by a table."""
-        return isinstance(self.header, CompressedImage)
-
-
-class File:
-    """A FITS file mapped to memory. Nothing is to be closed: the file is let go with the last view of its bytes.
-
-    A gzipped file is unpacked to the folder for temporary files and checked to its end before anything is read.
+    Parameters
+    ----------
+    file : File
+    item : Hdu
+        One of the file's.
+    out : ndarray, (ny, nx) float32, C-contiguous, optional
+        Memory to decode into, whatever it holds.
 
     Raises
     ------
     InputError
-        When the file cannot be opened as FITS.
+        Status ``not_2d``, or ``corrupt``: cut off, undecodable, or of a size that the file cannot hold.
     """
+    shape = file.image_shape(item)
+    file.check(item)
+    try:
+        if not item.compressed:
+            return decode_raw(_raw(file, item, shape), out)
+        tiles = _tiles(file, item, shape)
+        if tiles.code in RICE:
+            return decode_rice(tiles.rice(), out)
+        return tiles.decode_gzip(np.empty(shape, np.float32) if out is None else out)
+    except UnusualError as error:
+        image = blanked(_unusual(file, item, shape, str(error)), blank_value(item.header))
+    except InputError as error:
+        raise _located(file, error, item) from None
+    if out is None:
+        return image
+    out[...] = image
+    return out
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._listed: tuple[Hdu | InputError, ...] | None = None
-        try:
-            with path.open("rb") as stream:
-                if stream.read(2) != b"\x1f\x8b":
-                    self._map(stream)
-                else:
-                    # The mapping outlives the name, so that nothing is left behind whatever happens to the process.
-                    with tempfile.NamedTemporaryFile(prefix="gpuanom-", suffix=".fits") as unpacked:
-                        self._unpack(unpacked)
-                        self._map(unpacked)
-        except InputError:
-            raise
-        except PermissionError:
-            raise InputError("no permission to read it", file=path, remedy="change its permissions") from None
-        except FileNotFoundError:
-            raise InputError("does not exist any more", file=path, remedy="restore it") from None
-        except (OSError, ValueError) as error:  # ValueError: nothing to map
-            raise self._corrupt(f"cannot be opened: {short(error)}") from None
-        if self._bytes[:9] != b"SIMPLE  =":
-            raise self._corrupt("cannot be opened: not a FITS file")
 
-    def _map(self, stream: Any) -> None:
-        self._bytes = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        self._size = len(self._bytes)
+def as_stored(file: File, item: Hdu) -> RawImage | RiceImage | None:
+    """Return an image as the file holds it, in a form that a GPU decodes; None where it is in another.
 
-    def _unpack(self, target: Any) -> None:
-        """Unpack a gzip file; reading to the end is what checks its CRC and its size."""
-        count = 0
-        with gzip.open(self.path) as stream:
-            while True:
-                try:
-                    chunk = stream.read(_CHUNK)
-                except (OSError, EOFError, zlib.error) as error:
-                    raise self._corrupt(f"broken gzip file: {short(error)}") from None
-                count += len(chunk)
-                if count > _MOST_UNPACKED:
-                    raise self._corrupt(f"it unpacks to more than {_MOST_UNPACKED} bytes")
-                try:
-                    target.write(chunk)
-                    if not chunk:
-                        target.flush()
-                        return
-                except OSError as error:
-                    message = f"cannot be unpacked to {tempfile.gettempdir()}: {error.strerror}"
-                    remedy = "make room there, or set TMPDIR to a folder with room"
-                    raise InputError(message, file=self.path, remedy=remedy) from None
-
-    def hdus(self) -> tuple[Hdu | InputError, ...]:
-        """Return the image HDUs that have pixels, and an error for what cannot be read as an HDU.
-
-        The last error, if any, is what is wrong with the file's end: the number of the HDU that is cut off, or of the
-        one that should follow.
-        """
-        if self._listed is None:
-            self._listed = tuple(self._scan())
-        return self._listed
-
-    def _scan(self) -> Iterator[Hdu | InputError]:
-        primary: Scanned | None = None
-        last: Unit | None = None
-        index = start = 0
-        while start < self._size and index < _MOST_HDUS:
-            if index and self._bytes[start : start + 8] != b"XTENSION":
-                break  # FITS allows special records after the last HDU
-            end = find_end(self._bytes, start, min(start + _MOST_HEADER, self._size))
-            data = end + (start - end) % BLOCK
-            if end < 0 or data > self._size:
-                if last is None:
-                    yield self._corrupt("its header cannot be read: it is cut off", index)
-                    return
-                break
-            try:
-                header = Scanned(self._bytes[start:end])
-                last = Unit(start, data, data_bytes(header, self.path, index), header)
-                if primary is None:
-                    primary = header
-                image = self._image_header(header, index)
-                if image is not None and self.shape(image, index):
-                    yield Hdu(index, image, Cards(image, primary), last)
-            except InputError as error:
-                yield error
-                if last is None or last.start != start:  # where the next one starts cannot be told
-                    return
-            start = last.end + -last.end % BLOCK
-            index += 1
-        trouble = self._ending(index, last) or self._too_few(index, primary)
-        if trouble:
-            yield trouble
-
-    def _image_header(self, header: Scanned, index: int) -> Scanned | CompressedImage | None:
-        """The header of the image that an HDU holds; None where it holds none."""
-        if not index:
-            return header if card(header, "SIMPLE") is True else None
-        kind = card(header, "XTENSION")
-        if kind in ("BINTABLE", "A3DTABLE") and card(header, "ZIMAGE"):
-            return CompressedImage(header)
-        if "ZIMAGE" in header:
-            raise self._corrupt("its header makes no sense", index)
-        return header if kind == "IMAGE" else None
-
-    def shape(self, header: Scanned | CompressedImage, hdu: int) -> tuple[int, ...]:
-        """Return the shape (..., ny, nx) that a header claims; empty where there are no pixels."""
-        count = card(header, "NAXIS")
-        sizes = [card(header, f"NAXIS{axis}") for axis in range(1, count + 1)] if _is_count(count, 999) else [None]
-        if not all(_is_count(size) for size in sizes):
-            raise self._corrupt("its NAXIS cards make no sense", hdu)
-        return tuple(int(size) for size in reversed(sizes) if size is not None) if all(sizes) else ()
-
-    def image_shape(self, item: Hdu) -> tuple[int, int]:
-        """Return the shape (ny, nx) of an HDU's image, after all that can be checked without reading pixels.
-
-        Raises
-        ------
-        InputError
-            Status ``not_2d``, or ``corrupt``: cut off, or of a size that the file cannot hold.
-        """
-        shape = self.shape(item.header, item.number)
-        if len(shape) != 2:
-            raise InputError(
-                f"an image of {len(shape)} dimensions",
-                file=self.path,
-                hdu=item.number,
-                remedy="only 2-D images can be scored",
-                status="not_2d",
-            )
-        self._refuse_absurd(item, shape)
-        return shape[0], shape[1]
-
-    def pixels(self, item: Hdu) -> npt.NDArray[Any]:
-        """Return the pixels of an HDU in a type that holds them, BSCALE and BZERO applied, as (ny, nx).
-
-        Raises
-        ------
-        InputError
-            Status ``not_2d``, or ``corrupt``: cut off, undecodable, or of a size that the file cannot hold.
-        """
-        shape = self.image_shape(item)
-        self.check(item)
-        try:
-            raw = self._bytes[item.unit.start : item.unit.end]
-            data = through_astropy(raw, item.number == 0, "an unusual form", f"{self.path}[{item.number}]")
-        except Exception as error:  # decoders raise what they like: zlib.error, ValueError, struct.error, TypeError ...
-            raise self._corrupt(f"its pixels cannot be read: {short(error)}", item.number) from None
-        if data.shape != shape:
-            raise self._corrupt("its pixels are not what its header says", item.number)
-        return data
-
-    def image(self, item: Hdu, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
-        """Return the pixels of an HDU as (ny, nx) float32, blank ones NaN.
-
-        Parameters
-        ----------
-        item : Hdu
-        out : ndarray, (ny, nx) float32, optional
-            Memory to decode into.
-
-        Raises
-        ------
-        InputError
-            As `pixels`.
-        """
-        image = self._plain(item) if not item.compressed else None
-        if image is None:
-            image = blanked(self.pixels(item), blank_value(item.header))
-        if out is None:
-            return image
-        out[...] = image
-        return out
-
-    def _plain(self, item: Hdu) -> npt.NDArray[np.float32] | None:
-        """The float32 pixels of an uncompressed image without scaling; None where it is another."""
-        shape = self.image_shape(item)
-        header = item.header
-        if card(header, "BITPIX") != -32 or card(header, "BSCALE") not in (None, 1) or card(header, "BZERO"):
-            return None
-        self.check(item)
-        data = np.frombuffer(self._bytes, ">f4", math.prod(shape), item.unit.data)
-        return data.reshape(shape).astype(np.float32)
-
-    def _refuse_absurd(self, item: Hdu, shape: tuple[int, ...]) -> None:
-        """Compare a header's claim with the file's size before anything is allocated."""
-        pixels = math.prod(shape)
-        bits = number(card(item.header, "BITPIX"))
-        if not math.isfinite(bits):
-            raise self._corrupt("its BITPIX card makes no sense", item.number)
-        claimed = pixels * abs(int(bits)) // 8
-        size = " x ".join(str(n) for n in reversed(shape))
-        if pixels > _MOST_PIXELS:
-            raise self._corrupt(f"its header claims {size} pixels", item.number)
-        if item.compressed and claimed > max(_HARMLESS, _TILE_RATIO * self._size):
-            raise self._corrupt(f"its header claims {size} pixels in a file of {self._size} bytes", item.number)
-        if item.unit.end > self._size:
-            missing = item.unit.end - self._size
-            raise self._corrupt(f"cut off: {missing} bytes of its pixels are missing", item.number)
-
-    def check(self, item: Hdu) -> None:
-        """Hold an HDU's data against its DATASUM (FITS standard 4.0, appendix J).
-
-        Programs that cut or change an image and copy its header leave a DATASUM that was never that of these data.
-        The CHECKSUM tells them from damage: header and DATASUM agree with it as long as the header is as it was when
-        the sums were taken.
-        """
-        unit = item.unit
-        if self._bytes.size() < unit.end:  # mapped pages that the file has lost would end the process
-            raise self._corrupt("the file was cut off while it was open", item.number)
-        try:
-            wanted = int(card(unit.header, "DATASUM"))
-        except (TypeError, ValueError):
-            return
-        if self._sum(unit.data, unit.size) == wanted:
-            return
-        if "CHECKSUM" in unit.header:
-            whole = self._sum(unit.start, unit.data - unit.start) + wanted
-            if _carried(whole) not in (0, 2**32 - 1):
-                return
-        raise self._corrupt("damaged: its data do not add up to its DATASUM", item.number)
-
-    def _sum(self, start: int, size: int) -> int:
-        """Ones' complement sum of big-endian 32-bit words."""
-        total = 0
-        stop = min(start + size, self._size)
-        for at in range(start, stop, _CHUNK):
-            chunk = self._bytes[at : min(at + _CHUNK, stop)]
-            chunk += bytes(-len(chunk) % 4)
-            total += int(np.frombuffer(chunk, ">u4").sum(dtype=np.uint64))
-        return _carried(total)
-
-    def _ending(self, count: int, last: Unit | None) -> InputError | None:
-        """What is wrong with the end of a file of so many HDUs: something is cut off or broken, or nothing."""
-        if last is None:
-            return None
-        if last.end > self._size:
-            return self._corrupt("cut off; what follows is lost", count - 1)
-        end = last.end + -last.end % BLOCK
-        if end > self._size:
-            return self._corrupt("cut off in the padding behind its last HDU; what follows is lost", count)
-        for at in range(end, self._size, _CHUNK):
-            rest = self._bytes[at : at + _CHUNK]
-            if rest.startswith(b"XTENSION"):
-                return self._corrupt("its header is cut off or makes no sense; what follows is lost", count)
-            if rest.strip(b"\0 "):
-                return self._corrupt("what follows its last HDU is no FITS", count)
-        if self._size % BLOCK:
-            return self._corrupt(f"its size is no multiple of {BLOCK} bytes; what follows is lost", count)
+    Raises
+    ------
+    InputError
+        As `pixels`, but for what the tiles hold.
+    """
+    shape = file.image_shape(item)
+    file.check(item)
+    try:
+        if item.compressed:
+            tiles = _tiles(file, item, shape)
+            return tiles.rice() if tiles.code in RICE else None
+        raw = _raw(file, item, shape)
+        return raw if raw.bitpix in (16, 32, -32) else None
+    except UnusualError:
         return None
+    except InputError as error:
+        raise _located(file, error, item) from None
 
-    def _too_few(self, count: int, primary: Scanned | None) -> InputError | None:
-        """Whether extensions are missing that the primary header's NEXTEND promises.
 
-        A single CCD that someone took out of a file keeps the NEXTEND of the whole: one extension says nothing.
-        """
-        promised = None if primary is None else card(primary, "NEXTEND")
-        if type(promised) is not int or count - 1 >= promised or count == 2:
-            return None
-        return self._corrupt(f"cut off: it has {count - 1} extensions, its NEXTEND says {promised}", count)
+def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:
+    """Return the (ny, nx) numbers of an HDU in the type that astropy gives them, for planes of bits or codes.
 
-    def _corrupt(self, message: str, hdu: int | None = None) -> InputError:
-        return InputError(message, file=self.path, hdu=hdu, remedy=_AGAIN, status="corrupt")
+    Raises
+    ------
+    InputError
+        As `pixels`.
+    """
+    shape = file.image_shape(item)
+    file.check(item)
+    try:
+        return _numbers(file, item, shape)
+    except UnusualError as error:
+        return _unusual(file, item, shape, str(error))
+    except InputError as error:
+        raise _located(file, error, item) from None
+
+
+def _numbers(file: File, item: Hdu, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    header = item.header
+    bitpix, zero = card(header, "BITPIX"), card(header, "BZERO") or 0
+    if card(header, "BLANK") is not None or card(header, "BSCALE") not in (None, 1):
+        raise UnusualError("a plane with BSCALE or BLANK")
+    unsigned = bitpix in (16, 32) and zero == 2 ** (bitpix - 1)
+    if zero and not unsigned:
+        raise UnusualError("a plane with BZERO")
+    if not item.compressed:
+        raw = _raw(file, item, shape)
+        stored: npt.NDArray[Any] = raw.data.view(_TYPES[raw.bitpix]).reshape(shape)
+    else:
+        stored = _tiles(file, item, shape).integers()
+    if unsigned:  # adding half of the range turns the highest bit over
+        kind = f"u{bitpix // 8}"
+        turned: npt.NDArray[Any] = stored.astype(f"=i{bitpix // 8}").view(kind) ^ np.array(2 ** (bitpix - 1), kind)
+        return turned
+    return stored.astype(_TYPES[bitpix][-2:] if bitpix == 8 else "=" + _TYPES[bitpix][-2:])
+
+
+def _raw(file: File, item: Hdu, shape: tuple[int, int]) -> RawImage:
+    """An uncompressed image as it lies in the file."""
+    header = item.header
+    bitpix = card(header, "BITPIX")
+    if bitpix not in _TYPES or type(bitpix) is not int:
+        raise file.corrupt("its BITPIX card makes no sense", item.number)
+    scale, zero = _factor(header, "BSCALE", 1.0), _factor(header, "BZERO", 0.0)
+    if bitpix == 64 and (scale, zero) != (1.0, 0.0):
+        raise UnusualError("64-bit integers with BSCALE or BZERO")
+    size = math.prod(shape) * abs(bitpix) // 8
+    if size > item.unit.size:
+        raise file.corrupt("its pixels are not what its header says", item.number)
+    blank = card(header, "BLANK")
+    known = type(blank) is int and -(2**63) <= blank < 2**63
+    data = np.frombuffer(file.bytes, np.uint8, size, item.unit.data)
+    return RawImage(data, shape, bitpix, scale, zero, blank if known and bitpix > 0 else NO_BLANK)
+
+
+def _tiles(file: File, item: Hdu, shape: tuple[int, int]) -> Tiles:
+    data = np.frombuffer(file.bytes, np.uint8, item.unit.size, item.unit.data)
+    return read_table(item.unit.header, shape, data)
+
+
+def _unusual(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
+    """The pixels of an HDU as astropy decodes them."""
+    raw = file.bytes[item.unit.start : item.unit.end]
+    try:
+        data = through_astropy(raw, item.number == 0, what, f"{file.path}[{item.number}]")
+    except Exception as error:  # decoders raise what they like: zlib.error, ValueError, struct.error, TypeError ...
+        raise file.corrupt(f"its pixels cannot be read: {short(error)}", item.number) from None
+    if data.shape != shape:
+        raise file.corrupt("its pixels are not what its header says", item.number)
+    return data
+
+
+def _located(file: File, error: InputError, item: Hdu) -> InputError:
+    """An error of a decoder, which knows of no file."""
+    if error.file is not None:
+        return error
+    return file.corrupt(f"its pixels cannot be read: {error.reason}", item.number)
 
 
 def blank_value(header: Scanned | CompressedImage) -> float:
@@ -345,17 +167,7 @@ def blank_value(header: Scanned | CompressedImage) -> float:
     return blank * (1.0 if scale is None else number(scale)) + (0.0 if zero is None else number(zero))
 
 
-def _is_count(value: Any, most: int = 2**62) -> bool:
-    return type(value) is int and 0 <= value <= most
-
-
-def _carried(total: int) -> int:
-    """Add what is above 32 bits to what is below, until nothing is above."""
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
-def short(error: Exception) -> str:
-    """Return an exception's first line: some of astropy's fill a page."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+def _factor(header: Scanned | CompressedImage, keyword: str, default: float) -> float:
+    """BSCALE or BZERO; a card that is no number counts as absent, as in astropy."""
+    value = number(card(header, keyword))
+    return default if math.isnan(value) else value

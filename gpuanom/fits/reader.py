@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.cameras import CameraRule
+from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
+from gpuanom.fits.decode import workspace
 from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers import card, ccd_name, is_named, is_plane, is_skipped, saturation, sky_axes, turn
+from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.masks import decode
-from gpuanom.fits.pixels import File, Hdu
+from gpuanom.fits.pixels import as_stored, numbers, pixels
 from gpuanom.fits.sections import Section, data_sections, trim, trimmed_shape
 from gpuanom.records import Ccd, CcdFailure, CcdOnDisk, Exposure, FloatImage
 from gpuanom.settings import Settings
@@ -145,12 +148,12 @@ class _Loader:
     def __call__(self, *, encoded: bool = False, out: FloatImage | None = None) -> Ccd | CcdFailure:
         """Read and check the pixels and the mask of a CCD; see `records.Load`."""
         try:
-            return self._read(out)
+            return self._read(encoded, out)
         except InputError as error:
             return _failure(self.name, _located(error, self.file.path, self.item.number))
 
-    def _read(self, out: FloatImage | None) -> Ccd:
-        image = self._image(out)
+    def _read(self, encoded: bool, out: FloatImage | None) -> Ccd:
+        image = (self._encoded() if encoded else None) or self._image(out)
         cards = self.item.cards
         matrix = sky_axes(cards)
         return Ccd(
@@ -165,13 +168,17 @@ class _Loader:
     def _image(self, out: FloatImage | None) -> FloatImage:
         """The pixels without overscan, in `out` where there is one."""
         if not self.sections:
-            return self.file.image(self.item, out)
-        whole = self.file.image(self.item)
-        trimmed = trim(whole, self.sections, self.rule.full_size)
+            return pixels(self.file, self.item, out)
+        # Overscan is decoded with the rest, into memory that the thread keeps for the next CCD.
+        trimmed = trim(pixels(self.file, self.item, workspace(self.full)), self.sections, self.rule.full_size)
         if out is None:
-            return np.ascontiguousarray(trimmed)
+            return np.array(trimmed)
         out[...] = trimmed
         return out
+
+    def _encoded(self) -> RawImage | RiceImage | None:
+        """The image as the file holds it, where nothing is to be cut off and a GPU can decode it."""
+        return as_stored(self.file, self.item) if self.shape == self.full else None
 
 
 class _Masks:
@@ -240,7 +247,7 @@ class _Masks:
             if found is None:
                 return None
             file, plane = found
-            values = file.pixels(plane)
+            values = numbers(file, plane)
         except InputError as error:
             raise InputError(
                 f"its mask cannot be read: {error.reason}",

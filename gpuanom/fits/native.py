@@ -1,0 +1,107 @@
+# ruff: noqa: ARG001 (intrinsics have the arguments that Numba gives them)
+"""Loops over bytes and pixels at native speed, without the interpreter's lock (Numba); import it late: it is slow.
+
+All of them trust the sizes that they are given: `gpuanom.fits.decode` and `gpuanom.fits.tiles` check them first.
+Nothing here contracts a product and a sum to one rounding (no fastmath).
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import wraps
+from typing import Any
+
+import numba
+from numba import types
+from numba.extending import intrinsic
+
+
+class native:  # noqa: N801 (a decorator)
+    """Compile a function at its first call, or take it from the cache on disk; where there can be none, without."""
+
+    _lock = threading.RLock()
+
+    def __init__(self, signature: Any) -> None:
+        self._signature = signature
+        self._compiled: Any = None
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate a function."""
+
+        @wraps(function)
+        def call(*arguments: Any) -> Any:
+            if self._compiled is None:
+                with self._lock:
+                    self._compiled = self._compiled or self._compile(function)
+            return self._compiled(*arguments)
+
+        return call
+
+    def _compile(self, function: Any) -> Any:
+        try:
+            return numba.njit(self._signature, nogil=True, cache=True)(function)
+        except Exception:  # no folder, no room, or a file that cannot be unpickled: as many types as there are causes
+            return numba.njit(self._signature, nogil=True)(function)
+
+
+@intrinsic
+def leading_zeros(typing: Any, value: Any) -> Any:
+    """Number of 0 bits before the first 1 of a uint64; 64 for 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], context.get_constant(types.boolean, False))
+
+    return types.uint64(types.uint64), generate
+
+
+def _load(result: Any, swap: bool) -> Any:
+    """An intrinsic that loads an unsigned number from an address: an array in its place would be counted as used."""
+
+    @intrinsic
+    def load(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], context.get_value_type(result).as_pointer())
+            number = builder.load(pointer, align=1)
+            return builder.bswap(number) if swap else number
+
+        return result(types.uint64), generate
+
+    return load
+
+
+word_at = _load(types.uint64, swap=True)
+byte_at = _load(types.uint8, swap=False)
+
+
+@intrinsic
+def put(typing: Any, address: Any, number: Any) -> Any:
+    """Store the low 32 bits of a uint64 at an address that is a multiple of 4."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = context.get_value_type(types.uint32)
+        builder.store(builder.trunc(arguments[1], kind), builder.inttoptr(arguments[0], kind.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.none(types.uint64, types.uint64), generate
+
+
+def _bits(result: Any, operand: Any, method: str) -> Any:
+    """An intrinsic of one operand: a method of LLVM's builder, of the result's type where that is another."""
+
+    @intrinsic
+    def apply(typing: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            if result is operand:
+                return getattr(builder, method)(arguments[0])
+            return getattr(builder, method)(arguments[0], context.get_value_type(result))
+
+        return result(operand), generate
+
+    return apply
+
+
+swapped16 = _bits(types.uint16, types.uint16, "bswap")
+swapped32 = _bits(types.uint32, types.uint32, "bswap")
+swapped64 = _bits(types.uint64, types.uint64, "bswap")
+as_float32 = _bits(types.float32, types.uint32, "bitcast")
+as_float64 = _bits(types.float64, types.uint64, "bitcast")

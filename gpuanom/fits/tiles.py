@@ -1,0 +1,197 @@
+"""Tile-compressed images in memory, and the tiles of theirs that are not Rice-coded.
+
+Source: FITS standard 4.0, section 10.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.encoded import RawImage, RiceImage
+from gpuanom.fits.decode import damaged_tile, decode_raw, place, scratch
+from gpuanom.records import FloatImage, Integers
+
+RICE = ("RICE_1", "RICE_ONE")
+GZIP = ("GZIP_1", "GZIP_2")
+
+
+class UnusualError(Exception):
+    """A form of image that is not decoded here, and what is unusual about it."""
+
+
+Places = tuple[Integers, Integers]
+"""First byte within the heap and number of bytes of each tile."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """A compressed image: every number in it has been checked against the file, except for what tiles hold.
+
+    Attributes
+    ----------
+    code : str
+        ZCMPTYPE: of `RICE` or `GZIP`.
+    heap : ndarray, (n_bytes,) uint8
+        A view into the file.
+    shape, tile : tuple of int
+        (ny, nx) of the image and of a whole tile, which is no larger.
+    bitpix : int
+        ZBITPIX.
+    places : Places
+        Of each tile's COMPRESSED_DATA.
+    gzipped, uncompressed : Places or None
+        Of GZIP_COMPRESSED_DATA and UNCOMPRESSED_DATA: tiles without COMPRESSED_DATA.
+    bytepix, blocksize, quantised, dither, seed, scale, zero, blank
+        See `gpuanom.encoded.RiceImage`.
+    """
+
+    code: str
+    heap: npt.NDArray[np.uint8]
+    shape: tuple[int, int]
+    tile: tuple[int, int]
+    bitpix: int
+    places: Places
+    gzipped: Places | None
+    uncompressed: Places | None
+    bytepix: int
+    blocksize: int
+    quantised: bool
+    dither: int
+    seed: int
+    scale: npt.NDArray[np.float64]
+    zero: npt.NDArray[np.float64]
+    blank: Integers
+
+    def rice(self) -> RiceImage:
+        """Return a Rice-coded image for a decoder, its other tiles decoded.
+
+        Raises
+        ------
+        InputError
+            One of those is damaged; the message names it.
+        """
+        start, size = self.places
+        others = tuple((int(t), self.fallback(int(t))) for t in np.flatnonzero(size == 0))
+        return RiceImage(
+            data=self.heap,
+            shape=self.shape,
+            tile=self.tile,
+            start=start,
+            size=size,
+            bytepix=self.bytepix,
+            blocksize=self.blocksize,
+            quantised=self.quantised,
+            dither=self.dither,
+            seed=self.seed,
+            scale=self.scale,
+            zero=self.zero,
+            blank=self.blank,
+            decoded=others,
+        )
+
+    def decode_gzip(self, out: FloatImage) -> FloatImage:
+        """Decode a gzipped image to float32 pixels.
+
+        Raises
+        ------
+        InputError
+            A tile is damaged; the message names it.
+        """
+        size = self.places[1]
+        for t in range(len(size)):
+            if size[t] == 0:
+                out[place(t, self.shape, self.tile)] = self.fallback(t)
+            else:
+                self._gzip_tile(t, out)
+        return out
+
+    def integers(self) -> npt.NDArray[np.int32]:
+        """Return a Rice-coded integer image's own integers, (ny, nx) int32, without BZERO.
+
+        Raises
+        ------
+        InputError
+            A tile is damaged; the message names it.
+        UnusualError
+            It is another image.
+        """
+        from gpuanom.fits import rice
+
+        if self.code not in RICE or self.bitpix < 0 or not self.places[1].all():
+            raise UnusualError(f"a plane of {self.code} and BITPIX {self.bitpix}")
+        (ny, nx), (rows, columns) = self.shape, self.tile
+        out = np.empty(self.shape, dtype=np.int32)
+        damaged = rice.decode_integers(
+            self.heap, *self.places, ny, nx, rows, columns, self.bytepix, self.blocksize, scratch(rows * columns),
+            out.reshape(-1),
+        )  # fmt: skip
+        if damaged >= 0:
+            raise damaged_tile(damaged, len(self.blank))
+        return out
+
+    def fallback(self, t: int) -> FloatImage:
+        """Return the (rows, columns) pixels of a tile that the image's own code could not shorten."""
+        shape = self._size(t)
+        n, width = math.prod(shape), abs(self.bitpix) // 8
+        if self.gzipped is not None and self.gzipped[1][t]:
+            raw = self._inflated(self.gzipped, t, n * width)
+        elif self.uncompressed is not None and self.uncompressed[1][t]:
+            start, size = (int(numbers[t]) for numbers in self.uncompressed)
+            raw = self.heap[start : start + size].tobytes()
+        else:
+            raise damaged_tile(t, len(self.blank), "holds nothing")
+        if len(raw) != n * width:
+            raise damaged_tile(t, len(self.blank), f"has {len(raw)} bytes instead of {n * width}")
+        scale, zero = (1.0, 0.0) if self.quantised else (float(self.scale[t]), float(self.zero[t]))
+        return _plain(raw, self.bitpix, shape, scale, zero, int(self.blank[t]))
+
+    def _size(self, t: int) -> tuple[int, int]:
+        y, x = place(t, self.shape, self.tile)
+        return y.stop - y.start, x.stop - x.start
+
+    def _inflated(self, places: Places, t: int, most: int) -> bytes:
+        """A tile's gzip stream, unpacked to no more bytes than it can have."""
+        start, size = int(places[0][t]), int(places[1][t])
+        stream = zlib.decompressobj(47)  # gzip or zlib
+        try:
+            raw = stream.decompress(self.heap[start : start + size].data, most + 1)
+        except zlib.error as error:
+            raise damaged_tile(t, len(self.blank), f"cannot be unpacked ({error})") from None
+        if len(raw) <= most and not stream.eof:
+            raise damaged_tile(t, len(self.blank), "is cut off")
+        return raw
+
+    def _gzip_tile(self, t: int, out: FloatImage) -> None:
+        """Decode a tile's COMPRESSED_DATA into an image."""
+        from gpuanom.fits import dither
+
+        rows, columns = self._size(t)
+        n = rows * columns
+        lossless = self.bitpix < 0 and not self.quantised
+        most = abs(self.bitpix) // 8 if lossless else 8
+        raw = self._inflated(self.places, t, n * most)
+        width, rest = divmod(len(raw), n)
+        if rest or width not in ((most,) if lossless else (1, 2, 4, 8)):
+            raise damaged_tile(t, len(self.blank), f"has {len(raw)} bytes for {n} pixels")
+        if self.code == "GZIP_2" and width > 1:  # the most significant bytes of all pixels come first
+            raw = np.frombuffer(raw, np.uint8).reshape(width, n).T.tobytes()
+        y, x = place(t, self.shape, self.tile)
+        if not self.quantised:
+            bitpix = self.bitpix if lossless else 8 * width
+            values = _plain(raw, bitpix, (rows, columns), float(self.scale[t]), float(self.zero[t]), int(self.blank[t]))
+            out[y, x] = values
+            return
+        q = np.frombuffer(raw, "u1" if width == 1 else f">i{width}").astype(np.int32)
+        dither.pixels_of(
+            q, t, rows, columns, self.dither, self.seed, self.scale[t], self.zero[t], self.blank[t],
+            dither.RANDOM, dither.FIRST, out.reshape(-1), y.start * self.shape[1] + x.start, self.shape[1],
+        )  # fmt: skip
+
+
+def _plain(raw: bytes, bitpix: int, shape: tuple[int, int], scale: float, zero: float, blank: int) -> FloatImage:
+    return decode_raw(RawImage(np.frombuffer(raw, np.uint8), shape, bitpix, scale, zero, blank))
