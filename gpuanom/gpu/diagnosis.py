@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +17,15 @@ from gpuanom.gpu import devices, kernel
 
 def software() -> list[Finding]:
     """CuPy, the driver, the compiler, and the folder of compiled kernels."""
-    return [_cupy(), _driver(), _compiler(), cache_folder()]
+    looks = {CUPY: _cupy, DRIVER: _driver, COMPILER: _compiler, CACHE: cache_folder}
+    return [_found(name, look) for name, look in looks.items()]
+
+
+def _found(name: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except Exception as error:  # the last resort: here all that fails is a finding
+        return Finding(name, "broken", f"{type(error).__name__}: {printable(str(error))}", "please report this")
 
 
 def device(number: int) -> DeviceFinding:
@@ -64,8 +73,8 @@ def _kernel(step: str, name: str) -> KernelFinding:
 
 def cache_folder() -> Finding:
     """The folder where CuPy keeps compiled kernels, and whether it can: without it CuPy compiles nothing."""
-    # CuPy's rule, here because 14 has no public name for it.
-    folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+    # CuPy's rule, here because 14 has no public name for it; Path.home() may raise.
+    folder = Path(os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache"))  # noqa: PTH111
     about = printable(str(folder))
     if os.environ.get("CUPY_CACHE_IN_MEMORY", "0") not in ("", "0"):
         return Finding(CACHE, "ok", "in memory (CUPY_CACHE_IN_MEMORY): compiled again by every run")

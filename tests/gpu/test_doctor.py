@@ -238,6 +238,13 @@ def test_a_device_that_fails_in_the_middle(doctor, stand_in, monkeypatch):
     assert [step["difference"] for step in card["steps"] if not step["passed"]] == [None]
 
 
+def test_what_nobody_foresaw_is_a_line(doctor, stand_in, monkeypatch):
+    monkeypatch.setattr(stand_in.cuda.runtime, "runtimeGetVersion", raising(RuntimeError("something odd")))
+    code, out = doctor()
+    assert code == 1
+    assert line(out, "something odd").startswith("✗  CuPy")
+
+
 # Machines where all is well
 
 
