@@ -53,6 +53,7 @@ LIMITS = {
     "orientation_moments": Limit(256, 40),
     "prepare_mask": Limit(256, 16),
     "prepare_pixels": Limit(256, 24),
+    "rice": Limit(128, 64, 19456),
     "smooth": Limit(256, 40),
     "smooth_bin": Limit(256, 48),
     "sources_list": Limit(1024, 48, 128),

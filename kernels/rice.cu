@@ -1,0 +1,230 @@
+// RICE_1-compressed tiles to pixels: all tiles of all CCDs in one launch, straight into the stack, so that what is uploaded
+// is what the file holds (METHOD.md 6; FITS 4.0, section 10).
+//
+// Formula    The code: `last` is the tile's first number. For each block of BLOCKSIZE pixels a field fs + 1 is read; then
+//            fs = -1: no differences; fs the largest: v is 8 BYTEPIX bits; else v = z << fs | fs bits, after z zeros and a
+//            one. The difference is v / 2, or -(v + 1) / 2 for odd v, and the number q = last += difference, modulo
+//            2^(8 BYTEPIX). v itself is kept modulo 2^32.
+//            The pixel: float32(float64(q) * scale + zero); with dither float32((float64(q) - r + 0.5) * scale + zero),
+//            r the random number whose turn it is; dither 2 has q = -2147483646 for exactly 0. NaN where q is the blank.
+// Twin       gpuanom.fits.decode_rice, the host's decoder. Test: tests/steps/test_rice.py.
+//            Parity: exact.
+// Precision  Integers, then float64: product, then sum, no FMA (common.cuh), rounded once to float32, subnormal results too.
+//            The only float32 product is 500 times a random number, where the dither begins: the format's own.
+// Edges      Tiles at the far edges are cut off. A damaged tile becomes NaN and its number is told: its code runs past its
+//            last byte, or a field is larger than there are. What lies behind a tile's last code is ignored. No byte
+//            outside a tile is read, and each loop ends with the tile's pixels or bits.
+// Order      No result depends on the order of threads or blocks: the only atomic takes a minimum of integers.
+#include "common.cuh"
+
+constexpr int WARPS = 4, RANDOM = 10000, WANTED = 7;
+constexpr long long MOST_BYTES = 1LL << 32;  // of a tile: its words are counted as int
+
+__device__ __forceinline__ unsigned big_endian(unsigned word) { return __byte_perm(word, 0u, 0x0123u); }
+
+// A tile's bits from its first to its last, then zeros. 32 of them are at hand at any time: two words, of which `shift` bits
+// are used up, and a funnel shift. Words are aligned in memory; those that lie wholly in the tile are read as words, the
+// first and the last byte by byte.
+struct Bits {
+    const unsigned char* bytes;  // of the word that holds the tile's first byte
+    long long end;               // of the tile, as bytes from there
+    int words, next, shift;      // words before `end` that are whole; the next one to read; 0 to 31
+    unsigned high, low;
+
+    __device__ __forceinline__ unsigned in_part(int word, int first) const {
+        unsigned bits = 0u;
+        for (int i = 0; i < 4; i++) {
+            const long long at = 4LL * word + i;
+            bits = bits << 8 | (at >= first && at < end ? bytes[at] : 0u);
+        }
+        return bits;
+    }
+    __device__ __forceinline__ unsigned take() {
+        const int word = next++;
+        return word < words ? big_endian(((const unsigned*)bytes)[word]) : in_part(word, 0);
+    }
+    __device__ __forceinline__ void open(const unsigned char* tile, long long size) {
+        const int before = (int)((unsigned long long)tile & 3ull);
+        bytes = tile - before, end = before + size, words = (int)(end / 4), next = 1, shift = 8 * before;
+        high = in_part(0, before), low = take();
+    }
+    __device__ __forceinline__ unsigned window() const { return __funnelshift_l(low, high, shift); }
+    // At most 32 bits.
+    __device__ __forceinline__ void skip(int bits) {
+        shift += bits;
+        if (shift >= 32) high = low, low = take(), shift -= 32;
+    }
+    __device__ __forceinline__ unsigned read(int bits) {
+        const unsigned value = window() >> (32 - bits);
+        skip(bits);
+        return value;
+    }
+    // Whether more bits were used than there are.
+    __device__ __forceinline__ bool overrun() const { return 32LL * (next - 2) + shift > 8 * end; }
+};
+
+// z zeros, a one and fs bits that are longer than a window: as z << fs | bits. A cosmic ray in a quiet block has thousands of
+// zeros; in a damaged tile they end with its bytes.
+__device__ __forceinline__ unsigned read_long(Bits& bits, int fs) {
+    unsigned zeros = 0u, window = bits.window();
+    while (window == 0u && !bits.overrun()) {
+        zeros += 32u;
+        bits.skip(32);
+        window = bits.window();
+    }
+    const int rest = __clz(window);
+    zeros += rest;
+    bits.skip(min(rest + 1, 32));
+    return zeros << fs | (fs > 0 ? bits.read(fs) : 0u);
+}
+
+// Where a tile's dither begins: 500 times its random number.
+__device__ __forceinline__ int dither_start(const float* random, int turn) { return (int)(random[turn] * 500.0f); }
+
+// data         (n_bytes,): the codes of all tiles, wherever they lie; pixels that the host has decoded, at multiples of 4
+// start, size  (n_tiles,): bytes of each tile within data, an image's tiles one after the other in FITS order; size below
+//              0: -size bytes of the tile's float32 pixels as they are, image unit
+// scale, zero  (n_tiles,), image unit: ZSCALE and ZZERO, or BSCALE and BZERO of integers
+// blank        (n_tiles,): the number that stands for no value; beyond int32 where there is none
+// wanted       (n_images, 7) of each image: its place in the stack, rows and columns of a whole tile, BYTEPIX (1, 2 or 4),
+//              BLOCKSIZE (1 or more), dither (0, 1 or 2), ZDITHER0 (1 to 10000)
+// first        (n_images + 1,): the number of each image's first tile, and that of all tiles
+// random       (10000,) numbers between 0 and 1, FITS 4.0 appendix I
+// ny, nx       pixels of a CCD; ny nx below 2^31
+// images       out, (n_ccd, ny, nx), image unit; CCDs that are not wanted stay as they are
+// damaged      in and out, (n_ccd,): the smallest number of a CCD's damaged tiles, taken as unsigned: -1 for none
+//
+// Launch   grid (ceil(most tiles of an image / 128), n_images), block (32, 4): a thread a tile, since a code must be read
+//          from its beginning: 61 CCDs of 4094 rows are 249,734 threads. A warp decodes the next 32 numbers of its 32
+//          tiles into shared memory (rows of 33 words: no two lanes share a bank), then writes tile after tile, a lane
+//          a pixel: 128 bytes at once, and 32 neighbouring random numbers.
+// Bytes    The codes read, once (0.6 a pixel for quantised floats at q = 4); 40 a tile; 4 a pixel written. Random numbers
+//          and what belongs to a tile, 28 bytes every 32 pixels, come from the cache.
+extern "C" __global__ void __launch_bounds__(128, 8)
+rice(const unsigned char* data, const long long* start, const long long* size, const double* scale, const double* zero,
+     const long long* blank, const int* wanted, const long long* first, const float* random, int ny, int nx,
+     float* images, int* damaged) {
+    __shared__ unsigned staged[WARPS][WARP][WARP + 1];
+    __shared__ int origins[WARPS][WARP], widths[WARPS][WARP], counts[WARPS][WARP], dithers[WARPS][WARP], turns[WARPS][WARP];
+    const int lane = threadIdx.x, warp = threadIdx.y;
+    const int* own = wanted + WANTED * blockIdx.y;
+    const int ccd = own[0], rows = min(own[1], ny), columns = min(own[2], nx), bytepix = own[3], blocksize = own[4];
+    const int dither = own[5];
+    const int literal = 8 * bytepix, field = bytepix == 4 ? 5 : bytepix == 2 ? 4 : 3;
+    const int largest = bytepix == 4 ? 25 : bytepix == 2 ? 14 : 6;
+    const long long from = first[blockIdx.y];
+    const int across = (nx - 1) / columns + 1, n_tiles = (int)(first[blockIdx.y + 1] - from);
+    const int tile0 = (blockIdx.x * WARPS + warp) * WARP, tile = tile0 + lane;
+    if (tile0 >= n_tiles) return;
+
+    // Tile `lane` of the warp, told to all lanes: its first pixel, width, pixels, the random number of its next pixel (-1
+    // where none is decoded), and the one whose turn it was to say where those begin.
+    Bits bits;
+    unsigned last = 0u;
+    bool broken = false;
+    counts[warp][lane] = dithers[warp][lane] = turns[warp][lane] = 0;
+    if (tile < n_tiles) {
+        const int y = tile / across * rows, x = tile % across * columns, width = min(columns, nx - x);
+        origins[warp][lane] = y * nx + x, widths[warp][lane] = width;
+        counts[warp][lane] = min(rows, ny - y) * width;
+        const long long n_bytes = size[from + tile];
+        if (n_bytes < 0) {
+            dithers[warp][lane] = -1;
+        } else if (n_bytes > MOST_BYTES) {
+            broken = true;
+        } else {
+            bits.open(data + start[from + tile], n_bytes);
+            last = bits.read(literal);
+            if (dither != 0) {
+                const int turn = (int)(((long long)tile + own[6] - 1) % RANDOM);
+                turns[warp][lane] = turn, dithers[warp][lane] = dither_start(random, turn);
+            }
+        }
+    }
+
+    const int n_warp_tiles = min(WARP, n_tiles - tile0), most = rows * columns;
+    float* const image = images + (long long)ccd * ny * nx;
+    int in_block = 0, fs = 0;  // pixels that the block still has, and its code
+    for (int done = 0; done < most; done += WARP) {
+        const int todo = dithers[warp][lane] < 0 ? 0 : min(WARP, counts[warp][lane] - done);
+        for (int j = 0; j < todo && !broken;) {
+            if (in_block == 0) {
+                fs = (int)bits.read(field) - 1;
+                in_block = blocksize;
+                // Looked at once a block: what lies behind the end are zeros.
+                broken = fs > largest || bits.overrun();
+                if (broken) break;
+            }
+            const int stop = min(todo, j + in_block);
+            in_block -= stop - j;
+            if (fs < 0) {
+                for (; j < stop; j++) staged[warp][lane][j] = last;
+                continue;
+            }
+            for (; j < stop; j++) {
+                unsigned v;
+                if (fs == largest) {
+                    v = bits.read(literal);
+                } else {
+                    const unsigned window = bits.window();
+                    const int zeros = __clz((int)window), length = zeros + 1 + fs;
+                    if (length <= 32) {
+                        // The one stands at bit fs: taken off together with the count's own one.
+                        v = (window >> (32 - length)) + ((unsigned)(zeros - 1) << fs);
+                        bits.skip(length);
+                    } else {
+                        v = read_long(bits, fs);
+                    }
+                }
+                last += (v >> 1) ^ (0u - (v & 1u));
+                staged[warp][lane][j] = last;
+            }
+            broken = bits.overrun();
+        }
+        __syncwarp();
+        for (int row = 0; row < n_warp_tiles; row++) {
+            const int at = done + lane;
+            if (at >= counts[warp][row]) continue;
+            const long long number = from + tile0 + row;
+            const int width = widths[warp][row];
+            float* const pixel = image + origins[warp][row] + (rows == 1 ? at : at / width * nx + at % width);
+            int now = dithers[warp][row];
+            if (now < 0) {
+                *pixel = ((const float*)(data + start[number]))[at];
+                continue;
+            }
+            const unsigned word = staged[warp][row][lane];
+            const int q = bytepix == 4 ? (int)word : bytepix == 2 ? (int)(short)word : (int)(word & 0xffu);
+            double value = (double)q;
+            if (dither != 0) {
+                now += lane;
+                if (now >= RANDOM) now += dither_start(random, (turns[warp][row] + 1) % RANDOM) - RANDOM;
+                value = value - (double)random[now] + 0.5;
+            }
+            float found = narrow(value * scale[number] + zero[number]);
+            if (dither == 2 && q == -2147483646) found = 0.0f;
+            if (q == blank[number]) found = __uint_as_float(0x7fc00000u);
+            *pixel = found;
+        }
+        __syncwarp();
+        // The tile's own lane goes on to its next random number.
+        if (dither != 0 && dithers[warp][lane] >= 0) {
+            int next = dithers[warp][lane] + WARP;
+            if (next >= RANDOM) {
+                const int turn = (turns[warp][lane] + 1) % RANDOM;
+                turns[warp][lane] = turn, next += dither_start(random, turn) - RANDOM;
+            }
+            dithers[warp][lane] = next;
+        }
+    }
+
+    // What is damaged may have become pixels before that was seen.
+    unsigned left = __ballot_sync(WHOLE_WARP, broken);
+    if (broken) atomicMin((unsigned*)damaged + ccd, (unsigned)tile);
+    for (; left != 0u; left &= left - 1u) {
+        const int row = __ffs((int)left) - 1, width = widths[warp][row];
+        for (int at = lane; at < counts[warp][row]; at += WARP) {
+            image[origins[warp][row] + at / width * nx + at % width] = __uint_as_float(0x7fc00000u);
+        }
+    }
+}
