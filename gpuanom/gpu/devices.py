@@ -148,8 +148,7 @@ def _check_compiling(number: int) -> None:
 def remedy(major: int | None = None) -> str:
     """The commands that bring CuPy and its compiler for a major version of CUDA, by default the installed CuPy's."""
     wanted = max(major or built_for() // 1000 or OLDEST_CUDA, OLDEST_CUDA)
-    # [ctk] brings NVRTC and CUDA's headers; CuPy 13 does not look where pip puts them.
-    install = f"pip install -U 'cupy-cuda{wanted}x[ctk]>=14'"
+    install = f"pip install 'gpuanom[cuda{wanted}]'"
     built = built_for() // 1000
     return install if built in (0, wanted) else f"pip uninstall cupy-cuda{built}x, then {install}"
 

@@ -88,7 +88,7 @@ def test_cupy_of_a_newer_cuda_than_the_driver(cuda):
     cuda.change("runtime", "runtimeGetVersion", 13020)
     message = refused()
     assert "CuPy is built for CUDA 13.2, the NVIDIA driver supports CUDA 12.4" in message
-    assert "pip uninstall cupy-cuda13x, then pip install -U 'cupy-cuda12x[ctk]>=14'" in message
+    assert "pip uninstall cupy-cuda13x, then pip install 'gpuanom[cuda12]'" in message
 
 
 def test_a_driver_older_than_any_cupy(cuda):
@@ -154,7 +154,7 @@ def test_no_compiler(cuda):
     cuda.change("nvrtc", "getVersion", RuntimeError("CuPy failed to load libnvrtc.so.12:\nOSError"))
     message = refused()
     assert "NVRTC cannot be loaded: CuPy failed to load libnvrtc.so.12: OSError" in message
-    assert message.endswith("(pip install -U 'cupy-cuda12x[ctk]>=14')")
+    assert message.endswith("(pip install 'gpuanom[cuda12]')")
 
 
 def test_a_compiler_of_a_newer_cuda_than_the_driver(cuda):
@@ -181,7 +181,7 @@ def test_no_headers(cuda):
     cuda.fails_to_compile(RuntimeError("Failed to find CUDA headers. Please install CUDA toolkit headers"))
     message = refused()
     assert "no kernel can be compiled: Failed to find CUDA headers." in message
-    assert message.endswith("(pip install -U 'cupy-cuda12x[ctk]>=14')")
+    assert message.endswith("(pip install 'gpuanom[cuda12]')")
 
 
 def test_a_cache_that_cannot_be_written(cuda):

@@ -156,7 +156,7 @@ def test_without_a_compiler(doctor, stand_in, monkeypatch):
     monkeypatch.setattr(stand_in.cuda.nvrtc, "getVersion", raising(RuntimeError("CuPy failed to load libnvrtc.so.12")))
     code, out = doctor()
     assert code == 1
-    assert "pip install -U 'cupy-cuda12x[ctk]>=14'" in line(out, "NVRTC  ")
+    assert "pip install 'gpuanom[cuda12]'" in line(out, "NVRTC  ")
 
 
 @pytest.mark.parametrize("where", ["file/below", "read-only"])
