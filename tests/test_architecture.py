@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
     {"errors", "version", "maskclasses", "naming", "columns", "ranges", "findings"},
+    {"labels", "focalplane"},
     {"cameras", "camera_rules"},
     {"settings"},
     {"encoded"},
@@ -24,6 +25,9 @@ LAYERS = [
     {"tables", "nights"},
     {"plan", "works"},
     {"pipeline", "api"},
+    {"scored", "looking"},
+    {"export", "evaluate", "plots"},
+    {"report"},
     {"cli"},
     {"__init__", "__main__"},
 ]

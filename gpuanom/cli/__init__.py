@@ -12,6 +12,7 @@ import click
 
 from gpuanom.cli.completion import completion
 from gpuanom.cli.doctor import doctor
+from gpuanom.cli.export import export
 from gpuanom.cli.merge import merge
 from gpuanom.cli.reference import reference
 from gpuanom.cli.score import score
@@ -42,7 +43,7 @@ def cli() -> None:
     """
 
 
-for command in (score, reference, merge, simulate, settings, doctor, completion):
+for command in (score, reference, merge, export, simulate, settings, doctor, completion):
     cli.add_command(command)
 
 

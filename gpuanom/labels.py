@@ -1,0 +1,244 @@
+"""What people say of exposures: labels from CSV files, several analysts' side by side, and how well they agree."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, get_args
+
+from gpuanom.errors import InputError, OutputError, printable
+from gpuanom.naming import natural_key
+
+NAME = "labels.csv"
+"""The file in a night's folder that keeps who said what."""
+
+GRADES: tuple[str, ...] = ("normal", "dubious", "prominent")
+"""What an exposure can be called, from harmless to grave (METHOD.md 8)."""
+
+REASONS: tuple[str, ...] = (
+    "elongated",
+    "double",
+    "trail",
+    "stripes",
+    "rings",
+    "ghost",
+    "focus",
+    "clouds",
+    "other",
+)
+LABEL_KINDS: tuple[str, ...] = ("source", "background")
+
+Consensus = Literal["any", "majority", "all"]
+CONSENSUS: tuple[str, ...] = get_args(Consensus)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What one analyst says of one exposure.
+
+    Attributes
+    ----------
+    exposure, camera : str
+        An empty camera stands for the only camera that has such an exposure.
+    kind : str
+        Of `LABEL_KINDS`: is it about the sources or about the background?
+    label : str
+        Of `GRADES`.
+    reason : str
+        Of `REASONS`, or empty.
+    analyst : str
+    time : str
+        ISO 8601, UTC; the latest of an analyst's labels counts.
+    """
+
+    exposure: str
+    camera: str
+    kind: str
+    label: str
+    reason: str
+    analyst: str
+    time: str
+
+
+_COLUMNS = tuple(f.name for f in fields(Label))
+_REQUIRED = ("exposure", "kind", "label")
+
+
+def read(path: Path) -> list[Label]:
+    """The labels of a CSV file, as the report's page saves it.
+
+    Parameters
+    ----------
+    path : Path
+        With a header line that names at least exposure, kind and label. Without a column analyst the file's name is
+        taken for the analyst's.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or a line makes no sense; the message names it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+    except UnicodeDecodeError:
+        raise InputError("not a CSV file in UTF-8", file=path) from None
+    lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        missing = [name for name in _REQUIRED if name not in (lines.fieldnames or ())]
+        if missing:
+            raise InputError(f"its first line must name the columns; {', '.join(missing)} missing", file=path)
+        return [_label(row, path, lines.line_num) for row in lines]
+    except csv.Error as error:
+        raise InputError(f"line {lines.line_num}: {error}", file=path) from None
+
+
+def _label(row: Mapping[str, str | None], path: Path, line: int) -> Label:
+    values = {name: printable(row.get(name) or "") for name in _COLUMNS}
+    values["analyst"] = values["analyst"] or printable(path.stem)
+    for name, allowed in (("kind", LABEL_KINDS), ("label", GRADES), ("reason", ("", *REASONS))):
+        if values[name] not in allowed:
+            words = ", ".join(word for word in allowed if word)
+            raise InputError(f"line {line}: {name} '{values[name]}' is none of {words}", file=path)
+    if not values["exposure"]:
+        raise InputError(f"line {line}: no exposure", file=path)
+    return Label(**values)
+
+
+def write(path: Path, labels: Iterable[Label]) -> None:
+    """Write labels as CSV, complete or not at all.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(astuple(label) for label in labels)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text.getvalue(), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def kept(folder: Path) -> list[Label]:
+    """The labels that a night's folder keeps; none before the first `gpuanom label`."""
+    path = folder / NAME
+    return read(path) if path.exists() else []
+
+
+def merged(labels: Iterable[Label]) -> list[Label]:
+    """One label an exposure, kind and analyst, the latest; of equally late ones the last. In order of exposure."""
+    latest: dict[tuple[str, str, str, str], Label] = {}
+    for label in labels:
+        key = (label.camera, label.exposure, label.kind, label.analyst)
+        if key not in latest or latest[key].time <= label.time:
+            latest[key] = label
+    return sorted(latest.values(), key=lambda a: (natural_key(a.exposure), a.camera, a.kind, a.analyst))
+
+
+def placed(labels: Iterable[Label], exposures: Iterable[tuple[str, str]]) -> tuple[list[Label], list[Label]]:
+    """Labels with their camera filled in where it is left out, and those of no exposure of the night.
+
+    Parameters
+    ----------
+    labels : iterable of Label
+    exposures : iterable of (camera, exposure)
+        Those of the night.
+
+    Returns
+    -------
+    tuple of two lists of Label
+        Of this night, and of none of its exposures (or, without a camera, of several).
+    """
+    cameras: dict[str, list[str]] = {}
+    for camera, exposure in exposures:
+        cameras.setdefault(exposure, []).append(camera)
+    ours, strangers = [], []
+    for label in labels:
+        its = cameras.get(label.exposure, [])
+        if label.camera in its:
+            ours.append(label)
+        elif not label.camera and len(its) == 1:
+            ours.append(Label(label.exposure, its[0], *astuple(label)[2:]))
+        else:
+            strangers.append(label)
+    return ours, strangers
+
+
+def consensus(labels: Iterable[Label], how: Consensus = "majority") -> dict[tuple[str, str, str], str]:
+    """One grade an exposure and kind, from all who labelled it.
+
+    Parameters
+    ----------
+    labels : iterable of Label
+        At most one an exposure, kind and analyst (`merged`).
+    how : str, optional
+        An exposure is prominent when any, the majority (more than half) or all of those who labelled it call it so;
+        else dubious when so many call it dubious or prominent; else normal.
+
+    Returns
+    -------
+    dict of (camera, exposure, kind) to str
+    """
+    votes: dict[tuple[str, str, str], list[int]] = {}
+    for label in labels:
+        votes.setdefault((label.camera, label.exposure, label.kind), []).append(GRADES.index(label.label))
+    return {key: GRADES[_grade(cast, how)] for key, cast in votes.items()}
+
+
+def _grade(votes: Sequence[int], how: Consensus) -> int:
+    needed = {"any": 1, "majority": len(votes) // 2 + 1, "all": len(votes)}[how]
+    return max(grade for grade in range(len(GRADES)) if sum(v >= grade for v in votes) >= needed)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well two analysts agree on the exposures and kinds that both labelled.
+
+    Attributes
+    ----------
+    first, second : str
+    n : int
+    same : float
+        Share on which they say the same.
+    kappa : float
+        Cohen's kappa: 1 is full agreement, 0 what chance gives; NaN where chance alone gives full agreement.
+    """
+
+    first: str
+    second: str
+    n: int
+    same: float
+    kappa: float
+
+
+def agreement(labels: Iterable[Label]) -> list[Agreement]:
+    """How well each two analysts agree who labelled something in common, in order of their names."""
+    said: dict[str, dict[tuple[str, str, str], str]] = {}
+    for label in labels:
+        said.setdefault(label.analyst, {})[label.camera, label.exposure, label.kind] = label.label
+    found = []
+    for first, second in combinations(sorted(said), 2):
+        common = sorted(said[first].keys() & said[second].keys())
+        if not common:
+            continue
+        n = len(common)
+        pairs = [(said[first][key], said[second][key]) for key in common]
+        same = sum(a == b for a, b in pairs) / n
+        chance = sum(
+            (sum(a == grade for a, _ in pairs) / n) * (sum(b == grade for _, b in pairs) / n) for grade in GRADES
+        )
+        kappa = (same - chance) / (1.0 - chance) if chance < 1.0 else float("nan")
+        found.append(Agreement(first, second, n, same, kappa))
+    return found

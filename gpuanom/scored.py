@@ -1,0 +1,226 @@
+"""A night as it was scored, opened again for those who look at it: tables, histograms, references, files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from astropy.table.meta import get_header_from_yaml
+
+from gpuanom import ranking, tables
+from gpuanom.backend import select
+from gpuanom.errors import OutputError
+from gpuanom.ranking import Dataset
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Exposure, Integers
+from gpuanom.reference import References
+from gpuanom.schema import explained, open_database
+from gpuanom.settings import Settings
+from gpuanom.store import NAME, Store
+from gpuanom.tables import Tables
+
+Key = tuple[str, str]
+"""Camera and exposure id: what names an exposure in a night."""
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """One exposure's orientations of one kind beside those of its dataset.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    counts : ndarray, (N,) int64
+        All CCDs together.
+    mean : ndarray, (N,) float64, or None
+        Of the reference, normalised; None where there is nothing to compare with.
+    """
+
+    kind: str
+    counts: Integers
+    mean: Doubles | None
+
+    def noise(self, widths: float = 2.0) -> Doubles:
+        """Half the width of the band in which counting noise alone leaves a histogram of as many orientations, (N,)."""
+        n = max(int(self.counts.sum()), 1)
+        mean = np.full(self.counts.size, 1.0 / self.counts.size) if self.mean is None else self.mean
+        return np.asarray(widths * np.sqrt(mean * (1.0 - mean) / n))
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredNight:
+    """A night opened again.
+
+    Attributes
+    ----------
+    folder : Path
+    settings : Settings
+        What it was measured with, and the scores' own.
+    tables : Tables
+        As `gpuanom score` wrote them.
+    exposures : list of dict
+        The rows of the table of exposures as plain values, None for what does not exist.
+    datasets : dict
+        Stored histograms by camera and band.
+    means : dict
+        The four references' mean histograms by camera and band, None for those without histograms.
+    found : dict of Key to Exposure
+        Where each measured exposure's files are.
+    """
+
+    folder: Path
+    settings: Settings
+    tables: Tables
+    exposures: list[dict[str, Any]]
+    datasets: dict[tuple[str, str], Dataset]
+    means: dict[tuple[str, str], tuple[Doubles | None, ...]]
+    found: dict[Key, Exposure]
+    _place: dict[Key, tuple[tuple[str, str], int]]
+
+    def histograms(self, key: Key) -> tuple[Histogram, ...]:
+        """The four histograms of an exposure; none of an exposure that could not be measured."""
+        if key not in self._place:
+            return ()
+        dataset, i = self._place[key]
+        its = self.datasets[dataset]
+        first, last = np.searchsorted(its.owner, (i, i + 1))
+        counts = its.counts[first:last].sum(axis=0, dtype=np.int64)
+        return tuple(Histogram(kind, counts[k], self.means[dataset][k]) for k, kind in enumerate(KINDS))
+
+    def ccds(self) -> dict[Key, list[dict[str, Any]]]:
+        """The rows of the table of CCDs as plain values, by exposure."""
+        found: dict[Key, list[dict[str, Any]]] = {}
+        for row in plain_rows(self.tables.ccds):
+            found.setdefault((row["camera"], row["exposure"]), []).append(row)
+        return found
+
+    def identity(self) -> str:
+        """A short hash of which exposures, measured how: the same for a night that was copied or ranked again."""
+        names = sorted((row["camera"], row["exposure"]) for row in self.exposures)
+        text = json.dumps([names, self.settings.fingerprint()])
+        return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
+
+
+def key_of(row: dict[str, Any]) -> Key:
+    """What names the exposure of a table's row."""
+    return row["camera"], row["exposure"]
+
+
+def open_night(
+    folder: Path, *, reference: Path | None = None, robust_rounds: int | None = None, device: str = "cpu"
+) -> ScoredNight:
+    """Open a night that `gpuanom score` made.
+
+    Parameters
+    ----------
+    folder : Path
+    reference : Path, optional
+        The saved reference that the night was ranked against.
+    robust_rounds : int, optional
+        By default as the tables in the folder were ranked.
+    device : str, optional
+
+    Raises
+    ------
+    OutputError
+        When the folder holds no night, or its tables were ranked against a saved reference and none is given.
+    ReferenceFileError
+        When the reference cannot be read or was made with other settings.
+    """
+    path = folder / NAME
+    ranked = _ranked_how(folder)
+    if reference is None and ranked.get("reference") == "saved":
+        raise OutputError(f"{folder}: was ranked against a saved reference (give the same --reference)")
+    settings = Settings(robust_rounds=int(ranked.get("robust_rounds", 0) if robust_rounds is None else robust_rounds))
+    with Store(path, settings, read_only=True) as store:
+        if store.known():
+            recorded, _ = store.recorded_settings()
+            settings = settings.with_measurement(recorded)
+    saved = None if reference is None else References.load(reference)
+    if saved is not None:
+        tables.require_reference(saved, settings, str(reference))
+    with Store(path, settings, read_only=True) as store:
+        built = tables.build(store, settings, select(device), saved)
+        datasets = {(d.camera, d.band): d for d in store.datasets(settings.bins)}
+    return ScoredNight(
+        folder=folder,
+        settings=settings,
+        tables=built,
+        exposures=list(plain_rows(built.exposures)),
+        datasets=datasets,
+        means={key: _means(dataset, saved) for key, dataset in datasets.items()},
+        found=_found(path),
+        _place={(d.camera, name): (key, i) for key, d in datasets.items() for i, name in enumerate(d.exposures)},
+    )
+
+
+def _ranked_how(folder: Path) -> dict[str, Any]:
+    """What the night's own table says of its ranking; nothing where there is no such table."""
+    lines = []
+    try:
+        with (folder / "exposures.ecsv").open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if not line.startswith("# "):
+                    break
+                lines.append(line[2:])
+        return dict(get_header_from_yaml(lines)["meta"]) if lines else {}
+    except (OSError, KeyError, TypeError, ValueError):
+        return {}  # a table of someone else's making, or none: the store says all the rest
+
+
+def _means(dataset: Dataset, saved: References | None) -> tuple[Doubles | None, ...]:
+    """The mean histograms that a dataset is compared with, one a kind."""
+    if saved is None:
+        reference = ranking.dataset_reference(dataset)
+    else:
+        known = saved.get(dataset.camera, dataset.band)
+        if known is None:
+            return (None,) * len(KINDS)
+        reference = known
+    return tuple(r.mean(contains=saved is None) if r.n_histograms else None for r in reference.kinds)
+
+
+def _found(path: Path) -> dict[Key, Exposure]:
+    """The files of every measured exposure."""
+    with explained(path), closing(open_database(path, read_only=True)) as db:
+        rows = db.execute(
+            "SELECT camera, exposure, band, date_obs, exptime, files, masks, fingerprint, rule FROM exposures"
+        ).fetchall()
+    return {
+        (camera, name): Exposure(
+            exposure=name,
+            camera=camera,
+            band=band,
+            date_obs=date_obs,
+            exptime=float("nan") if exptime is None else exptime,
+            files=tuple(Path(f) for f in json.loads(files)),
+            masks=tuple(None if m is None else Path(m) for m in json.loads(masks)),
+            fingerprint=fingerprint,
+            rule=rule,
+        )
+        for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
+    }
+
+
+def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table as mappings of plain values: None for what is masked or not finite."""
+    names = table.colnames
+    columns = [table[name].tolist() for name in names]
+    for values in zip(*columns, strict=True):
+        yield {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in zip(names, values, strict=True)
+        }
+
+
+def is_background(kind: str) -> bool:
+    """Whether a kind of histogram is one of the background's, which are compared CCD by CCD."""
+    return KINDS.index(kind) in (BACKGROUND, FLAT_BACKGROUND)

@@ -1,0 +1,195 @@
+"""The lists that surveys exchange: who is chosen, what the lines are, what cannot be said in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+
+import gpuanom
+from gpuanom import export, labels
+from gpuanom.backend import select
+from gpuanom.errors import OutputError, SettingsError
+from gpuanom.export import Criterion
+from gpuanom.focalplane import DECAM_NUMBERS, ccd_number, places
+from gpuanom.labels import Label
+from gpuanom.records import KINDS
+from gpuanom.scored import open_night
+from tests import nights
+from tests.test_cli import QUICK, run
+
+SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    nights.night(folder / "in", exposures=6, odd=2, bands=("r", "g"))
+    (folder / "in" / "bad.fits").write_text("no FITS")
+    gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu")
+    return folder / "night"
+
+
+@pytest.fixture(scope="module")
+def night(folder):
+    return open_night(folder)
+
+
+def test_an_opened_night_is_what_was_scored(night, folder):
+    assert night.settings.measurement() == SETTINGS.measurement()
+    for row in night.exposures:
+        for histogram in night.histograms((row["camera"], row["exposure"])):
+            if export.is_background(histogram.kind):
+                continue
+            share = histogram.counts / histogram.counts.sum()
+            some = share > 0
+            kl = float(np.sum(share[some] * np.log(share[some] / histogram.mean[some])))
+            assert kl == pytest.approx(row[f"{histogram.kind}_kl"], rel=1e-6)
+    assert (folder / "exposures.ecsv").read_text().count("\n") > 6
+
+
+def test_a_night_ranked_against_a_saved_reference_needs_it(folder, tmp_path):
+    gpuanom.make_references([folder]).save(tmp_path / "ref.ecsv")
+    gpuanom.score(
+        folder.parent / "in", tmp_path / "two", settings=SETTINGS, device="cpu", reference=tmp_path / "ref.ecsv"
+    )
+    with pytest.raises(OutputError, match="--reference"):
+        open_night(tmp_path / "two")
+    assert len(open_night(tmp_path / "two", reference=tmp_path / "ref.ecsv").exposures) == 7
+
+
+@pytest.mark.parametrize("name", ["rank", "z", "p", "deviation"])
+def test_criteria_choose_by_the_tables(night, name):
+    values = [row[f"source_{name}"] for row in night.exposures if row[f"source_{name}"] is not None]
+    bound = sorted(values)[len(values) // 2]
+    chosen = export.choose(night, Criterion(**{name: bound}), ["source"])
+    low = name in ("rank", "p")
+    assert {k[1] for k in chosen} == {
+        row["exposure"]
+        for row in night.exposures
+        if row[f"source_{name}"] is not None
+        and (row[f"source_{name}"] <= bound if low else row[f"source_{name}"] >= bound)
+    }
+
+
+def test_false_discovery_rate_is_benjamini_and_hochbergs(night):
+    p = sorted(row[f"{k}_p"] for row in night.exposures for k in KINDS if row[f"{k}_p"] is not None)
+    for rate in (0.0, 0.05, 0.5, 1.0):
+        passed = [value for i, value in enumerate(p, 1) if value <= rate * i / len(p)]
+        limit = max(passed, default=-1.0)
+        chosen = export.choose(night, Criterion(fdr=rate))
+        assert sum(len(reasons) for reasons in chosen.values()) == sum(value <= limit for value in p)
+
+
+def test_one_criterion_is_needed():
+    for criterion in (Criterion(), Criterion(rank=1, z=3)):
+        with pytest.raises(SettingsError, match="give one of"):
+            _ = criterion.name
+
+
+def test_exclude_table_has_a_row_a_ccd(night):
+    chosen = export.choose(night, Criterion(rank=1), ["isophote"])
+    rows = list(csv.DictReader(io.StringIO(export.exclude_table(night, chosen))))
+    assert list(rows[0]) == ["EXPNUM", "CCDNUM", "REASON", "ANALYST"]
+    assert {(r["EXPNUM"], r["CCDNUM"]) for r in rows} == {(e, c) for _, e in chosen for c in ("1", "2")}
+    assert all(r["ANALYST"] == "gpuanom" and r["REASON"].startswith("isophote rank=1 z=") for r in rows)
+
+
+def test_only_ccds_that_show_it_when_asked(night):
+    chosen = export.choose(night, Criterion(rank=1), ["background"])
+    z = {(r["exposure"], r["ccd"]): r["background_z"] for rows in night.ccds().values() for r in rows}
+    limit = np.median([z[e, c] for e, c in z if ("TESTCAM", e) in chosen])
+    lines = export.bad_expid(night, chosen, ccd_z=limit).splitlines()[1:]
+    assert {line.split()[0] for line in lines} == {
+        f"{e}-{c}" for (e, c), value in z.items() if ("TESTCAM", e) in chosen and value >= limit
+    }
+    assert all("-" not in line.split()[0] for line in export.bad_expid(night, chosen).splitlines()[1:])
+
+
+def test_labels_choose_with_their_reason_and_their_analysts(night):
+    said = [
+        Label("1", "TESTCAM", "source", "prominent", "trail", "ann", "t"),
+        Label("1", "TESTCAM", "source", "dubious", "", "bob", "t"),
+        Label("2", "TESTCAM", "background", "normal", "", "ann", "t"),
+    ]
+    chosen = export.choose(night, Criterion(label="dubious"), said=said)
+    assert {k[1]: (r[0].text, r[0].analyst) for k, r in chosen.items()} == {"1": ("source trail", "ann bob")}
+    assert not export.choose(night, Criterion(label="prominent"), said=said, how="all")
+    assert export.choose(night, Criterion(label="prominent"), said=said, how="any")
+
+
+def test_good_files_are_those_measured_and_not_chosen(night):
+    chosen = export.choose(night, Criterion(rank=1), ["source"])
+    files = export.good_files(night, chosen).splitlines()
+    names = {f"exposure_{int(e):03d}.fits" for _, e in night.found} - {f"exposure_{int(e):03d}.fits" for _, e in chosen}
+    assert {file.rsplit("/", 1)[1] for file in files} == names
+
+
+def test_regions_hold_every_source_and_its_angle(night, tmp_path):
+    chosen = {("TESTCAM", "2"): []}
+    ((key, n, missing),) = export.regions(night, chosen, tmp_path / "reg", select("cpu"))
+    row = next(r for r in night.exposures if r["exposure"] == "2")
+    assert (key[1], n, missing) == ("2", row["n_sources"], [])
+    text = (tmp_path / "reg" / "2_CCD1.reg").read_text()
+    angles = [float(a) for a in re.findall(r"ellipse\(.*,(-?[\d.]+)\)", text)]
+    assert len(angles) > 2
+    assert np.median(angles) == pytest.approx(30, abs=5)
+
+
+def test_places_in_the_focal_plane():
+    assert (DECAM_NUMBERS["S29"], DECAM_NUMBERS["S4"], DECAM_NUMBERS["N21"], DECAM_NUMBERS["N31"]) == (1, 28, 52, 62)
+    assert (ccd_number("DECam", "S29"), ccd_number("MegaCam", "ccd07"), ccd_number("X", "left")) == ("1", "7", "left")
+    decam = places("DECam", list(DECAM_NUMBERS))
+    # From the DETSEC cards of real headers: lower left corners over 2048 and 4096, the first column being the guiders'.
+    for name, x, y in (("S29", 1, 2.0), ("N15", 9, 1.5), ("S11", 5, 3.5), ("N26", 11, 2.5), ("N6", 7, 5.0)):
+        assert decam[name][:2] == (x - 1, y)
+    assert places("DECam", ["1"])["1"] == decam["S29"]
+    mega = places("MegaCam", [f"ccd{i:02d}" for i in range(36)])
+    assert mega["ccd10"] == (1.0, 2.0, True)
+    assert mega["ccd21"] == (3.0, 1.0, False)
+    assert len(set(places("other", [str(i) for i in range(7)]).values())) == 7
+    assert len(set(places("MegaCam", [f"ccd{i:02d}" for i in range(40)]).values())) == 40
+    assert places("other", []) == {}
+
+
+def test_export_from_the_command_line(folder, tmp_path, capfd):
+    code, out, err = run(capfd, "export", folder, "--format", "bad_expid", "--rank", 1, "--by", "isophote")
+    assert code == 0
+    assert out.count("isophote rank=1") == 2
+    assert "2 of 7 exposures chosen; 1 could not be measured" in err
+    code, out, _ = run(capfd, "export", folder, "--format", "list", "--rank", 1, "-o", tmp_path / "good.txt")
+    assert (code, out) == (0, "")
+    code, _, err = run(capfd, "score", f"@{tmp_path}/good.txt", "-o", tmp_path / "again", *QUICK)
+    assert code == 0
+    code, _, err = run(capfd, "export", folder, "--format", "regions", "--rank", 1, "-o", tmp_path / "reg")
+    assert code == 0
+    assert "sources" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--format", "list"], "give one of"),
+        (["--format", "list", "--rank", 1, "--z", 3], "rank, z"),
+        (["--format", "regions", "--rank", 1], "--output"),
+        (["--format", "list", "--rank", 1, "--by", "stars"], "stars"),
+        (["--format", "list", "--label", "prominent"], "holds no labels"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(folder, capfd, arguments, word):
+    code, out, err = run(capfd, "export", folder, *arguments)
+    assert (code, out) == (2, "")
+    assert word in err
+
+
+def test_labels_of_the_night_are_used(folder, capfd):
+    labels.write(folder / labels.NAME, [Label("3", "TESTCAM", "source", "prominent", "double", "ann", "t")])
+    try:
+        code, out, _ = run(capfd, "export", folder, "--format", "exclude", "--label", "prominent")
+    finally:
+        (folder / labels.NAME).unlink()
+    assert code == 0
+    assert "3,1,source double,ann" in out

@@ -1,0 +1,102 @@
+"""Labels: what a file may hold, who said what, what several analysts come to, how well they agree."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gpuanom import labels
+from gpuanom.errors import InputError
+from gpuanom.labels import Label
+
+
+def label(exposure="1", grade="prominent", analyst="ann", kind="source", time="2026-01-01T00:00:00Z", camera="C"):
+    return Label(exposure, camera, kind, grade, "trail", analyst, time)
+
+
+def test_labels_go_to_a_file_and_come_back(tmp_path):
+    some = [label(exposure='a"b,c'), label(exposure="<b>&é", analyst="bob, jr.")]
+    labels.write(tmp_path / "labels.csv", some)
+    assert labels.read(tmp_path / "labels.csv") == some
+    assert labels.kept(tmp_path) == some
+    assert labels.kept(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "exposure, kind, label missing"),
+        ("exposure,label\n1,normal\n", "kind missing"),
+        ("exposure,kind,label\n1,source,bad\n", "line 2: label 'bad'"),
+        ("exposure,kind,label\n1,stars,normal\n", "line 2: kind 'stars'"),
+        ("exposure,kind,label,reason\n1,source,normal,aliens\n", "reason 'aliens'"),
+        ("exposure,kind,label\n,source,normal\n", "line 2: no exposure"),
+        ('exposure,kind,label\n"1,source,normal\n', "line"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named(tmp_path, text, word):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=word):
+        labels.read(path)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        labels.read(tmp_path / "none.csv")
+    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        labels.read(tmp_path / "bytes.csv")
+
+
+def test_a_spreadsheets_byte_order_mark_and_a_nameless_analyst(tmp_path):
+    (tmp_path / "carol.csv").write_text("\ufeffexposure,kind,label\n7,source,dubious\n", encoding="utf-8")
+    (found,) = labels.read(tmp_path / "carol.csv")
+    assert (found.exposure, found.analyst, found.camera) == ("7", "carol", "")
+
+
+def test_the_latest_of_an_analysts_labels_counts():
+    early, late = label(time="2026-01-01T00:00:00Z"), label(grade="normal", time="2026-01-02T00:00:00Z")
+    other = label(analyst="bob")
+    assert labels.merged([late, other, early]) == [late, other]
+    assert labels.merged([label(exposure="10"), label(exposure="9")])[0].exposure == "9"
+
+
+def test_labels_find_their_camera():
+    night = [("A", "1"), ("B", "1"), ("A", "2")]
+    some = [label("2", camera=""), label("1", camera=""), label("1", camera="B"), label("3", camera="A")]
+    ours, strangers = labels.placed(some, night)
+    assert [(a.camera, a.exposure) for a in ours] == [("A", "2"), ("B", "1")]
+    assert strangers == [some[1], some[3]]
+
+
+@pytest.mark.parametrize(
+    ("votes", "any_", "majority", "all_"),
+    [
+        (["prominent"], "prominent", "prominent", "prominent"),
+        (["prominent", "normal", "normal"], "prominent", "normal", "normal"),
+        (["prominent", "dubious", "normal"], "prominent", "dubious", "normal"),
+        (["prominent", "prominent", "dubious"], "prominent", "prominent", "dubious"),
+        (["prominent", "normal"], "prominent", "normal", "normal"),
+    ],
+)
+def test_consensus(votes, any_, majority, all_):
+    some = [label(grade=grade, analyst=str(i)) for i, grade in enumerate(votes)]
+    for how, grade in zip(labels.CONSENSUS, (any_, majority, all_), strict=True):
+        assert labels.consensus(some, how) == {("C", "1", "source"): grade}
+
+
+def test_agreement_is_cohens_kappa():
+    # Cohen's table by hand: 2 of 4 the same; chance 3/4 x 1/4 + 1/4 x 3/4 = 0.375.
+    first = ["prominent", "prominent", "prominent", "normal"]
+    second = ["prominent", "normal", "normal", "normal"]
+    some = [label(str(i), grade, "ann") for i, grade in enumerate(first)]
+    some += [label(str(i), grade, "bob") for i, grade in enumerate(second)]
+    some.append(label("99", "dubious", "eve"))
+    (found,) = labels.agreement(some)
+    assert (found.first, found.second, found.n, found.same) == ("ann", "bob", 4, 0.5)
+    assert found.kappa == pytest.approx((0.5 - 0.375) / (1 - 0.375))
+    (alike,) = labels.agreement([label(), label(analyst="bob")])
+    assert alike.same == 1.0
+    assert math.isnan(alike.kappa)
