@@ -11,7 +11,7 @@
 // Order      No result depends on the order of threads or blocks: the only atomics add integers.
 #include "common.cuh"
 
-constexpr int TILES_A_BLOCK = 16, ROWS_AT_ONCE = 8, MAX_TILE = 32;
+constexpr int TILES_A_BLOCK = 24, ROWS_AT_ONCE = 8, MAX_TILE = 32, TILES_A_WARP = TILES_A_BLOCK / ROWS_AT_ONCE;
 
 // The lowest sort_key that a pixel of the tile at (y0, x0) must exceed for v > limit. A quadratic departs from the plane
 // through a tile's corners by at most |c3| hx^2 + |c5| hy^2, h being half the tile's side in scaled units; rounding is
@@ -39,18 +39,18 @@ __device__ __forceinline__ int least_key(const double* c, double limit, int y0, 
 //                above the threshold
 // n_bad, n_saturated   in and out, (n_ccd,): added to
 //
-// Launch   grid (ceil(ceil(nx / tile) / 16), ceil(ny / tile), n_ccd), block (32, 8). A block takes 16 tiles side by side,
-//          8 rows at a time through shared memory (16 KiB): a warp reads one row of 512 pixels in whole sectors, so that
-//          the pixels of misaligned rows are requested 1.4% too often instead of 25%; then lane i of a warp has column i
-//          of two tiles.
+// Launch   grid (ceil(ceil(nx / tile) / 24), ceil(ny / tile), n_ccd), block (32, 8). A block takes 24 tiles side by side,
+//          8 rows at a time through shared memory (24 KiB): a warp reads one row of 768 pixels in whole sectors, so that
+//          the pixels of misaligned rows are requested 1% too often instead of 25%; then lane i of a warp has column i of
+//          three tiles; more would cost registers. One warp writes the results, side by side.
 // Bytes    4 a pixel read, once, and 1 of its mask; 12 a tile written.
 extern "C" __global__ void __launch_bounds__(256)
 sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const float* saturation,
               const double* coefficients, const double* sigma, const bool* usable, double threshold, int tile, int ny,
               int nx, double* value, int* pixel, long long* n_bad, long long* n_saturated) {
     __shared__ float staged[ROWS_AT_ONCE][TILES_A_BLOCK * MAX_TILE];
-    __shared__ double c[6], limit;
-    __shared__ int full, counts[2][ROWS_AT_ONCE];
+    __shared__ double c[6], limit, brightest[TILES_A_BLOCK];
+    __shared__ int full, counts[2][ROWS_AT_ONCE], place[TILES_A_BLOCK], least[TILES_A_BLOCK];
     const int lane = threadIdx.x, warp = threadIdx.y, ccd = blockIdx.z;
     const int x0 = blockIdx.x * TILES_A_BLOCK * tile, y0 = blockIdx.y * tile;
     const int width = min(TILES_A_BLOCK * tile, nx - x0), height = min(tile, ny - y0);
@@ -64,35 +64,39 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
     }
     __syncthreads();
 
-    int least[2], best_pixel[2] = {-1, -1};
-    double best[2] = {UNFIT, UNFIT};
-    for (int k = 0; k < 2; k++) {
-        const int left = x0 + (warp + k * ROWS_AT_ONCE) * tile;
+    int best_pixel[TILES_A_WARP];
+    double best[TILES_A_WARP];
+    for (int k = 0; k < TILES_A_WARP; k++) {
+        best[k] = UNFIT, best_pixel[k] = -1;
+        const int own = warp + k * ROWS_AT_ONCE, left = x0 + own * tile;
         const bool whole = limit == limit && height == tile && left + tile <= nx;
-        least[k] = 0x7fffffff;
-        if (whole) least[k] = least_key(c, limit, y0, left, tile, ny, nx);
+        const int key = whole ? least_key(c, limit, y0, left, tile, ny, nx) : 0x7fffffff;
+        if (lane == 0) least[own] = key;
     }
     int spoilt = 0, saturated = 0;
     for (int row0 = 0; row0 < height; row0 += ROWS_AT_ONCE) {
         if (row0 + warp < height) {
-            const long long first = ((long long)ccd * ny + y0 + row0 + warp) * nx + x0, last = first + width - 1;
-            for (long long base = whole_sectors(first); base <= last; base += WARP) {
-                const long long e = base + lane, at = within(e, first, last);
-                const float seen = images[at];
-                const unsigned bits = bad == nullptr ? 0u : bad[at];
-                const int own = e == at, finite = is_finite(seen);
+            // The walk of common.cuh in ints, counted from the first pixel: they take half the registers.
+            const long long first = ((long long)ccd * ny + y0 + row0 + warp) * nx + x0;
+            const float* pixels = images + first;
+            const unsigned char* plane = bad == nullptr ? nullptr : bad + first;
+            for (int base = (int)(whole_sectors(first) - first); base < width; base += WARP) {
+                const int column = base + lane, at = min(max(column, 0), width - 1);
+                const float seen = pixels[at];
+                const unsigned bits = plane == nullptr ? 0u : plane[at];
+                const int own = column == at, finite = is_finite(seen);
                 spoilt += own & (!finite | (bits != 0u));
                 saturated += own & finite & (sort_key(seen) >= full);
-                if (own) staged[warp][e - first] = finite && (bits & UNFIT_SOURCES) == 0u ? seen : MINUS_INFINITY;
+                if (own) staged[warp][column] = finite && (bits & UNFIT_SOURCES) == 0u ? seen : MINUS_INFINITY;
             }
         }
         __syncthreads();
-        for (int k = 0; k < 2; k++) {
-            const int column = (warp + k * ROWS_AT_ONCE) * tile + lane;
-            if (least[k] == 0x7fffffff || lane >= tile) continue;
+        for (int k = 0; k < TILES_A_WARP; k++) {
+            const int own = warp + k * ROWS_AT_ONCE, column = own * tile + lane, key = least[own];
+            if (key == 0x7fffffff || lane >= tile) continue;
             for (int row = 0; row < min(ROWS_AT_ONCE, height - row0); row++) {
                 const float seen = staged[row][column];
-                if (sort_key(seen) <= least[k]) continue;
+                if (sort_key(seen) <= key) continue;
                 const int y = y0 + row0 + row, x = x0 + column;
                 const double v = widen(seen) - polynomial(c, scaled(y, ny), scaled(x, nx));
                 // Rows come in order: of equal v the first stays.
@@ -101,9 +105,7 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
         }
         __syncthreads();
     }
-    for (int k = 0; k < 2; k++) {
-        const int column = blockIdx.x * TILES_A_BLOCK + warp + k * ROWS_AT_ONCE, columns = nx / tile;
-        if (column >= columns || (int)blockIdx.y >= ny / tile) continue;
+    for (int k = 0; k < TILES_A_WARP; k++) {
         for (int step = WARP / 2; step > 0; step /= 2) {
             const double other = __shfl_xor_sync(WHOLE_WARP, best[k], step);
             const int other_pixel = __shfl_xor_sync(WHOLE_WARP, best_pixel[k], step);
@@ -111,12 +113,9 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
                 best[k] = other, best_pixel[k] = other_pixel;
             }
         }
-        if (lane == 0) {
-            const bool above = best[k] > limit;
-            const long long slot = ((long long)ccd * (ny / tile) + blockIdx.y) * columns + column;
-            value[slot] = above ? best[k] : UNFIT;
-            pixel[slot] = above ? best_pixel[k] : -1;
-        }
+        const bool above = best[k] > limit;
+        if (lane == 0) brightest[warp + k * ROWS_AT_ONCE] = above ? best[k] : UNFIT;
+        if (lane == 0) place[warp + k * ROWS_AT_ONCE] = above ? best_pixel[k] : -1;
     }
     spoilt = warp_sum(spoilt);
     saturated = warp_sum(saturated);
@@ -127,6 +126,12 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
         for (int i = 0; i < ROWS_AT_ONCE; i++) sum += counts[lane][i];
         // In two's complement a sum is the same, signed or not.
         if (sum > 0) atomicAdd((unsigned long long*)(lane == 0 ? n_bad : n_saturated) + ccd, (unsigned long long)sum);
+    }
+    const int columns = nx / tile, column = blockIdx.x * TILES_A_BLOCK + lane;
+    if (warp == 1 && lane < TILES_A_BLOCK && column < columns && (int)blockIdx.y < ny / tile) {
+        const long long slot = ((long long)ccd * (ny / tile) + blockIdx.y) * columns + column;
+        value[slot] = brightest[lane];
+        pixel[slot] = place[lane];
     }
 }
 

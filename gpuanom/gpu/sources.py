@@ -18,7 +18,7 @@ from gpuanom.settings import Settings
 
 TILES = Kernel("sources", "sources_tiles")
 LIST = Kernel("sources", "sources_list")
-TILES_A_BLOCK = 16
+TILES_A_BLOCK = 24
 EMPTY = -1
 """y of a slot without a source."""
 
@@ -32,7 +32,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
     rows, columns = ny // tile, nx // tile
     n_bad, n_saturated = cupy.zeros(n_ccd, np.int64), cupy.zeros(n_ccd, np.int64)
     value, pixel = cupy.empty((n_ccd, rows, columns), np.float64), cupy.empty((n_ccd, rows, columns), np.int32)
-    # 16 tiles a block: its warps read whole rows of 512 pixels. 8 warps, a row each: 16 KiB of shared memory.
+    # 24 tiles a block: its warps read whole rows of 768 pixels. 8 warps, a row each: 24 KiB of shared memory.
     across = -(-nx // tile)
     TILES(
         (-(-across // TILES_A_BLOCK), -(-ny // tile), n_ccd),

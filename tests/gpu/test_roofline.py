@@ -1,0 +1,41 @@
+"""What the kernels ask of memory: the table of profiling/roofline.py keeps its bars and agrees with the test device."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import device
+
+ROOFLINE = Path(__file__).parents[2] / "profiling" / "roofline.py"
+
+
+def table():
+    spec = importlib.util.spec_from_file_location("roofline", ROOFLINE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["roofline"] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_decam_exposure_keeps_within_the_bars():
+    roofline = table()
+    case = roofline.Case()
+    assert (case.n_ccd, case.ny, case.nx, case.candidates) == (61, 2046, 4094, 800)
+    stack = 4 * case.pixels / roofline.SECTOR
+    costs = roofline.costs(case).values()
+    assert sum(cost.pixels for cost in costs) <= roofline.BAR * stack
+    assert sum(cost.other for cost in costs) <= roofline.OTHER_BAR * stack
+
+
+def test_the_table_agrees_with_the_counters_of_the_test_device():
+    device.require_compiler()
+    if device.is_off():
+        device.environment(flavour="counted")  # skips
+    done = subprocess.run([sys.executable, str(ROOFLINE), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counted = [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    # All but the fills, which are CuPy's own kernels.
+    assert counted == [name for name in table().costs(table().Case()) if "(" not in name]
