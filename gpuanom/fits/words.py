@@ -68,8 +68,10 @@ def from_single(words: Any, scale: Any, zero: Any, out: Any) -> None:
 @native(types.void(_readonly(types.uint64), types.float64, types.float64, types.float32[::1]))
 def from_double(words: Any, scale: Any, zero: Any, out: Any) -> None:
     """float64, rounded to float32 after scaling; what is beyond its range becomes infinite."""
+    plain = scale == 1.0 and zero == 0.0  # -0.0 stays what it is
     for i in range(len(out)):
-        out[i] = np.float32(as_float64(swapped64(words[i])) * scale + zero)
+        stored = as_float64(swapped64(words[i]))
+        out[i] = np.float32(stored if plain else stored * scale + zero)
 
 
 @native(types.uint64(_readonly(types.uint32)))
