@@ -7,7 +7,7 @@
 //            2^(8 BYTEPIX). v itself is kept modulo 2^32.
 //            The pixel: float32(float64(q) * scale + zero); with dither float32((float64(q) - r + 0.5) * scale + zero),
 //            r the random number whose turn it is; dither 2 has q = -2147483646 for exactly 0. NaN where q is the blank.
-// Twin       gpuanom.fits.decode_rice, the host's decoder. Test: tests/steps/test_rice.py.
+// Twin       gpuanom/fits/rice.py, the host's decoder. Test: tests/steps/test_rice.py.
 //            Parity: exact.
 // Precision  Integers, then float64: product, then sum, no FMA (common.cuh), rounded once to float32, subnormal results too.
 //            The only float32 product is 500 times a random number, where the dither begins: the format's own.

@@ -15,10 +15,11 @@ from gpuanom.settings import Settings
 from tests import device
 
 ROOT = Path(__file__).parents[2]
-KERNELS, GPU, CPU, STEPS = (
+KERNELS, GPU, CPU, FITS, STEPS = (
     ROOT / "kernels",
     ROOT / "gpuanom" / "gpu",
     ROOT / "gpuanom" / "cpu",
+    ROOT / "gpuanom" / "fits",
     ROOT / "tests" / "steps",
 )
 FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
@@ -26,6 +27,8 @@ FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 # A second method of the protocol that shares the file of the first, and a file that is a part of the step `sources`.
 SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources"}
+# No step of the protocol, but what reading a file does on the host: the twin is a file of gpuanom/fits.
+READING = {"rice"}
 NOT_STEPS = {"working", "lanes", "group_size", "too_many", "to_device", "to_host"}
 NO_LAUNCHERS = {"__init__", "devices", "diagnosis", "kernel", "memory", "staging"}
 
@@ -82,9 +85,10 @@ def protocol():
 
 def test_every_step_has_its_files():
     steps = set(protocol()) - set(SHARES_A_FILE) | set(PARTS)
-    assert steps == set(FILES)
+    assert steps | READING == set(FILES)
+    assert READING <= {path.stem for path in FITS.glob("*.py")}
     assert set(FILES) == {path.stem for path in GPU.glob("*.py")} - NO_LAUNCHERS
-    assert set(FILES) == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial"}
+    assert steps == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial"}
     assert set(loader().steps()) == set(FILES)
 
 
@@ -120,7 +124,8 @@ def test_comments_say_all_there_is_to_know(file):
 @pytest.mark.parametrize("file", FILES)
 def test_comments_name_files_that_are_there_and_are_named_by_them(file):
     said = comments(file)
-    assert re.search(rf"\bTwin\s+gpuanom/cpu/{file}\.py\b", said)
+    folder = "fits" if file in READING else "cpu"
+    assert re.search(rf"\bTwin\s+gpuanom/{folder}/{file}\.py\b", said)
     test = re.search(r"\bTest:?\s+(tests/[\w/]+\.py)\b", said)
     assert test, "no test is named"
     assert (ROOT / test[1]).is_file(), test[1]
