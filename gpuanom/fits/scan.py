@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import stat
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -56,7 +57,7 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
                 return _two_headers(stream, path)  # type: ignore[arg-type]
     except PermissionError:
         raise InputError("no permission to read it", file=path, remedy="change its permissions") from None
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"broken gzip file: {error}", file=path, remedy="fetch it again", status="corrupt") from None
     except InputError:
         raise

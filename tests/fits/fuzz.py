@@ -1,0 +1,231 @@
+"""Damaged tiles and files: pixels or a clear InputError, in bounded time and memory, and nothing read past the end.
+
+``python -m tests.fits.fuzz --tiles 100000 --files 2000`` does in minutes what the tests do a little of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gzip
+import mmap
+import resource
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from gpuanom.encoded import NO_BLANK, RiceImage
+from gpuanom.errors import InputError
+from gpuanom.fits import decode_rice, discover, open_ccds
+from gpuanom.records import Ccd, CcdFailure
+from gpuanom.settings import Settings
+from tests.fits.compressed import encode_rice, rice_by_definition
+
+PAGE = mmap.PAGESIZE
+SLOWEST = 5.0
+"""Seconds that no tile or file may take, on a busy machine."""
+
+
+class Guarded:
+    """Memory that ends at a page which may not be touched: who reads or writes behind it ends the process."""
+
+    def __init__(self, most):
+        pages = -(-most // PAGE)
+        self._map = mmap.mmap(-1, (pages + 1) * PAGE)
+        self._all = np.frombuffer(self._map, np.uint8)
+        self._end = pages * PAGE
+        libc = ctypes.CDLL(None, use_errno=True)
+        address = ctypes.c_void_p(self._all.ctypes.data + self._end)
+        if libc.mprotect(address, ctypes.c_size_t(PAGE), 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+
+    def holding(self, data):
+        """A view of the last bytes, with these in them."""
+        view = self._all[self._end - len(data) : self._end]
+        view[:] = np.frombuffer(data, np.uint8)
+        return view
+
+    def array(self, shape, dtype):
+        """An array of the last bytes."""
+        n = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return self._all[self._end - n : self._end].view(dtype).reshape(shape)
+
+
+def _mutated(rng, data):
+    """A few bits, bytes or the length changed."""
+    data = bytearray(data)
+    for _ in range(int(rng.integers(1, 5))):
+        kind = rng.integers(5)
+        at = int(rng.integers(len(data))) if data else 0
+        if kind == 0 and data:
+            data[at] ^= 1 << int(rng.integers(8))
+        elif kind == 1 and data:
+            data[at] = int(rng.integers(256))
+        elif kind == 2 and data:
+            n = int(rng.integers(1, 40))
+            data[at : at + n] = bytes([int(rng.choice([0, 255]))]) * len(data[at : at + n])
+        elif kind == 3:
+            data = data[: int(rng.integers(len(data) + 1))]
+        else:
+            data[at:at] = rng.bytes(int(rng.integers(1, 9)))
+    return bytes(data)
+
+
+def tiles(n, seed=0):
+    """Decode mutated tiles; how many were decoded and how many refused, and the slowest's seconds."""
+    rng = np.random.default_rng(seed)
+    source, target = Guarded(2**17), Guarded(2**17)
+    bases = []
+    for bytepix in (1, 2, 4):
+        for spread in (0.3, 4, 60, 3000):
+            numbers = rng.normal(0, spread, int(rng.integers(1, 400))).round().astype(np.int64)
+            numbers = numbers % 256 if bytepix == 1 else np.clip(numbers, -30000, 30000)
+            for blocksize in (16, 32):
+                bases.append((bytepix, blocksize, len(numbers), encode_rice(numbers, bytepix, blocksize)))
+    decoded = refused = 0
+    slowest = 0.0
+    for k in range(n):
+        bytepix, blocksize, count, data = bases[int(rng.integers(len(bases)))]
+        raw = rng.bytes(int(rng.integers(60))) if rng.random() < 0.05 else _mutated(rng, data)
+        shape = (1, count) if rng.random() < 0.8 else (int(rng.integers(1, 9)), int(rng.integers(1, 2000)))
+        made = RiceImage(
+            data=source.holding(raw), shape=shape, tile=shape, start=np.array([0]),
+            size=np.array([max(len(raw), 1)]), bytepix=bytepix, blocksize=blocksize, quantised=bytepix == 4,
+            dither=int(rng.integers(3)) if bytepix == 4 else 0, seed=int(rng.integers(1, 10001)),
+            scale=np.array([rng.normal()]), zero=np.array([rng.normal()]),
+            blank=np.array([NO_BLANK if k % 2 else 3]),
+        )  # fmt: skip
+        if rng.random() < 0.1:  # what no reader makes of a file must not be believed either
+            size = int(rng.choice([-1, 2**40, len(raw) + 1, 2**62]))
+            made = replace(made, start=np.array([int(rng.integers(-5, len(raw) + 5))]), size=np.array([size]))
+        begun = time.perf_counter()
+        try:
+            decode_rice(made, target.array(shape, np.float32))
+            decoded += 1
+            sound = True
+        except InputError as error:
+            if "tile 0 of 1 is damaged" not in str(error):
+                raise
+            refused += 1
+            sound = False
+        slowest = max(slowest, time.perf_counter() - begun)
+        if k % 100 == 0 and made.size[0] == len(raw) and made.start[0] == 0:
+            wanted = rice_by_definition(raw, shape[0] * shape[1], bytepix, blocksize)
+            assert (wanted is not None) == sound
+            if sound:
+                plain = replace(made, dither=0, scale=np.ones(1), zero=np.zeros(1), blank=np.array([NO_BLANK]))
+                np.testing.assert_array_equal(decode_rice(plain).ravel(), wanted.astype(np.float32))
+    assert slowest < SLOWEST
+    return decoded, refused, slowest
+
+
+def _bases(folder):
+    """Small files of every kind, as bytes."""
+    rng = np.random.default_rng(1)
+    image = rng.normal(100, 5, (64, 70)).astype(np.float32)
+    image[5] = 7
+    whole = rng.integers(0, 4000, (64, 70))
+    cards = fits.Header({"INSTRUME": "TESTCAM", "EXPNUM": 7, "NEXTEND": 2})
+    kinds = {
+        "plain": lambda n: fits.ImageHDU(image, name=n),
+        "u16": lambda n: fits.ImageHDU(whole.astype(np.uint16), name=n),
+        "rice": lambda n: fits.CompImageHDU(image, name=n, compression_type="RICE_1", quantize_level=4),
+        "rice2": lambda n: fits.CompImageHDU(
+            image, name=n, compression_type="RICE_1", quantize_method=2, tile_shape=(16, 31)
+        ),
+        "rice16": lambda n: fits.CompImageHDU(whole.astype(np.uint16), name=n, compression_type="RICE_1"),
+        "gzip1": lambda n: fits.CompImageHDU(whole.astype(np.int32), name=n, compression_type="GZIP_1"),
+        "gzip2": lambda n: fits.CompImageHDU(image, name=n, compression_type="GZIP_2"),
+    }
+    bases = []
+    for kind, maker in kinds.items():
+        for checksum in (False, True):
+            path = folder / f"base_{kind}.fits"
+            hdus = fits.HDUList([fits.PrimaryHDU(header=cards), maker("C1"), maker("C2")])
+            hdus.writeto(path, overwrite=True, checksum=checksum)
+            bases.append((path.read_bytes(), ".fits"))
+            path.unlink()
+    bases.append((gzip.compress(bases[0][0], 1), ".fits.gz"))
+    return bases
+
+
+def _mutated_file(rng, data):
+    kind = rng.integers(4)
+    if kind == 0:
+        return _mutated(rng, data)
+    data = bytearray(data)
+    if kind == 1:  # a number in a card
+        for _ in range(int(rng.integers(1, 4))):
+            at = 80 * int(rng.integers(len(data) // 80)) + 10
+            value = rng.choice([-1, 0, 1, 2, 3, 7, 255, 2**15, 2**31 - 1, 2**31, 2**40, 2**63, 10**18])
+            digits = str(value).encode()
+            if data[at - 2 : at] == b"= ":
+                data[at : at + 20] = digits.rjust(20)
+    elif kind == 2:  # a descriptor or so of a table
+        at = 4 * int(rng.integers(len(data) // 4))
+        data[at : at + 4] = int(rng.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])).to_bytes(4, "big")
+    else:  # a block lost or twice there
+        at = 2880 * int(rng.integers(len(data) // 2880 + 1))
+        block = data[at : at + 2880]
+        data[at : at + 2880] = b"" if rng.random() < 0.5 else block + block
+    return bytes(data)
+
+
+def files(n, seed=0):
+    """Read mutated files; how many CCDs came as pixels and how many as failures, and the slowest file's seconds."""
+    rng = np.random.default_rng(seed)
+    settings = Settings()
+    read = failed = 0
+    slowest = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bases = _bases(folder)
+        for k in range(n):
+            data, ending = bases[int(rng.integers(len(bases)))]
+            path = folder / f"damaged_{k}{ending}"
+            path.write_bytes(_mutated_file(rng, data))
+            begun = time.perf_counter()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = discover([path], settings)
+                for exposure in found.exposures:
+                    for item in open_ccds(exposure, settings):
+                        for encoded in (False, True):
+                            ccd = item if isinstance(item, CcdFailure) else item.load(encoded=encoded)
+                            if isinstance(ccd, CcdFailure):
+                                failed += 1
+                                assert path.name in ccd.reason, ccd
+                                assert "\n" not in ccd.reason
+                            else:
+                                assert isinstance(ccd, Ccd)
+                                assert encoded or ccd.image.shape == item.shape
+                                read += 1
+            slowest = max(slowest, time.perf_counter() - begun)
+            path.unlink()
+    assert slowest < SLOWEST
+    return read, failed, slowest
+
+
+def main():
+    """Report what became of so many tiles and files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tiles", type=int, default=100_000)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for what, many in (("tiles", tiles), ("files", files)):
+        count = getattr(options, what)
+        good, refused, slowest = many(count, options.seed)
+        print(f"{count} {what}: {good} read, {refused} refused, the slowest {slowest * 1000:.0f} ms", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"peak memory {peak // 1024} MB ({(peak - before) // 1024} MB above that of the imports)")
+
+
+if __name__ == "__main__":
+    main()
