@@ -1,4 +1,4 @@
-"""RICE-compressed images decoded on the device: what astropy and cfitsio read, to the bit; damage told, not followed."""
+"""RICE-compressed images decoded on the device: what astropy and cfitsio read, to the bit; damage is told."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gpuanom.encoded import NO_BLANK
 from tests import device, tiles
 
 
-@pytest.fixture
-def rice():
+@pytest.fixture(params=["gpu"])
+def rice(request):
     """The launcher, on the test device or on the real card."""
     with device.installed():
         from gpuanom.gpu import rice
