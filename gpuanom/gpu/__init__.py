@@ -43,7 +43,7 @@ class GpuBackend:
     """
 
     name = "gpu"
-    takes_encoded = False
+    takes_encoded = True
 
     def __init__(self, device: int = 0, plan: MemoryPlan | None = None) -> None:
         self.device = cupy.cuda.Device(device)

@@ -8,8 +8,7 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.encoded import RawImage
-from gpuanom.encoded import NO_BLANK, RawImage, RiceImage
+from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.gpu import rice
 from gpuanom.gpu.kernel import Kernel
 from gpuanom.gpu.staging import Staging
@@ -23,19 +22,26 @@ THREADS = 256
 def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> CcdStack:
     """See `gpuanom.backend.Backend.prepare`; each CCD is on its way before the next one is asked for."""
     staging = staging or Staging()
-    images = bad = None
+    images = bad = raw = None
     saturation: list[float] = []
-    compressed = rice.Tiles(staging.upload)
+    compressed: rice.Tiles | None = None
     for i, ccd in enumerate(ccds):
+        image = ccd.image
         if images is None:
-            images = cupy.empty((most, *ccd.image.shape), np.float32)
-            plain = Raw(images)
-        if isinstance(ccd.image, RiceImage):
-            compressed.add(i, ccd.image)
-        elif isinstance(ccd.image, RawImage):
-            plain.add(i, ccd.image, staging)
+            images = cupy.empty((most, *image.shape), np.float32)
+        if isinstance(image, RiceImage):
+            if compressed is None:
+                # Room for all at once, as CCDs of one exposure compress much alike.
+                compressed = rice.Tiles(staging.upload, int(1.1 * most * image.data.nbytes))
+            compressed.add(i, image)
+        elif isinstance(image, RawImage):
+            if raw is None:
+                raw = cupy.empty(images[0].nbytes, np.uint8)
+            # The stream keeps the order: these bytes are converted before the next CCD's take their place.
+            staging.upload(image.data, raw[: image.data.nbytes])
+            pixels(raw[: image.data.nbytes], image, images[i])
         else:
-            staging.upload(ccd.image, images[i])
+            staging.upload(image, images[i])
         if ccd.bad is not None:
             if bad is None:
                 bad = cupy.zeros(images.shape, np.uint8)
@@ -44,75 +50,42 @@ def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> C
     if images is None:
         raise ValueError("a stack of no CCDs")
     n = len(saturation)
-    plain.decode()
     return CcdStack(
         images=images[:n],
         bad=None if bad is None else bad[:n],
         saturation=cupy.asarray(np.array(saturation, dtype=np.float32)),
-        damaged=compressed.decode(images[:n]) if compressed.n_images else None,
+        damaged=compressed.decode(images[:n]) if compressed else None,
     )
 
 
-class Raw:
-    """Uncompressed images of a stack: their bytes as the file has them, on their way to become pixels.
+def pixels(raw: Array, image: RawImage, out: Array) -> None:
+    """Convert the bytes of an uncompressed image.
 
     Parameters
     ----------
-    images : device array, (n_ccd, ny, nx) float32
-        The stack. Numbers of 32 bits are put where their pixels will be, and need no other memory.
+    raw : device array, (n,) uint8
+        `image.data`, beginning at a multiple of 4.
+    image : RawImage
+    out : device array, (ny, nx) float32
+
+    Raises
+    ------
+    ValueError
+        When sizes or BITPIX are not what the kernel takes.
     """
-
-    def __init__(self, images: Array) -> None:
-        self._images = images
-        self._bytes: dict[int, Array] = {-32: images, 32: images}
-        self._places: dict[int, list[int]] = {}
-        n_ccd = images.shape[0]
-        self._bscale, self._bzero = np.ones(n_ccd), np.zeros(n_ccd)
-        self._blank = np.full(n_ccd, NO_BLANK)
-
-    def add(self, place: int, image: RawImage, staging: Staging) -> None:
-        """Send an image's bytes to the device.
-
-        Parameters
-        ----------
-        place : int
-            Of its CCD in the stack.
-        image : RawImage
-        staging : Staging
-
-        Raises
-        ------
-        ValueError
-            When the image is not what the stack holds.
-        """
-        n_ccd, ny, nx = self._images.shape
-        if image.bitpix not in (16, 32, -32):
-            raise ValueError(f"BITPIX {image.bitpix} is converted on the host")
-        if image.shape != (ny, nx) or image.data.nbytes != ny * nx * abs(image.bitpix) // 8:
-            raise ValueError(f"{image.data.nbytes} bytes are not {ny} x {nx} pixels of {abs(image.bitpix)} bits")
-        if image.bitpix not in self._bytes:
-            self._bytes[image.bitpix] = cupy.empty((n_ccd, ny, nx), np.int16)
-        staging.upload(image.data, self._bytes[image.bitpix][place])
-        self._places.setdefault(image.bitpix, []).append(place)
-        self._bscale[place], self._bzero[place], self._blank[place] = image.bscale, image.bzero, image.blank
-
-    def decode(self) -> None:
-        """Convert what was sent: a launch for all images of a BITPIX."""
-        n_pixels = self._images[0].size
-        for bitpix, places in self._places.items():
-            # A pixel a thread: nothing is shared, and neighbours read neighbouring words.
-            PIXELS(
-                (-(-n_pixels // THREADS), len(places)),
-                (THREADS,),
-                self._bytes[bitpix].reshape(-1).view(np.uint8),
-                bitpix,
-                cupy.asarray(np.array(places, dtype=np.int32)),
-                cupy.asarray(self._bscale),
-                cupy.asarray(self._bzero),
-                cupy.asarray(self._blank),
-                n_pixels,
-                self._images,
-            )
+    if image.bitpix not in (16, 32, -32):
+        raise ValueError(f"BITPIX {image.bitpix} is converted on the host")
+    ny, nx = image.shape
+    if out.shape != (ny, nx):
+        raise ValueError(f"{ny} x {nx} pixels into an array of {out.shape}")
+    if raw.size != ny * nx * abs(image.bitpix) // 8:
+        raise ValueError(f"{raw.size} bytes are not {ny} x {nx} pixels of {abs(image.bitpix)} bits")
+    if raw.data.ptr % 4:
+        raise ValueError("the bytes do not begin at a multiple of 4")
+    # A pixel a thread: nothing is shared, and neighbours read neighbouring words.
+    PIXELS(
+        (-(-out.size // THREADS),), (THREADS,), raw, image.bitpix, image.bscale, image.bzero, image.blank, out.size, out
+    )
 
 
 def mask(codes: Array, table: npt.NDArray[np.uint8]) -> None:

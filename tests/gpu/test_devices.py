@@ -173,7 +173,7 @@ def test_a_compiler_that_has_forgotten_the_card(cuda):
     cuda.change("nvrtc", "getSupportedArchs", (75, 80, 90, 120))
     message = refused()
     assert "NVRTC 13.0 does not compile for compute capability 7.0 any more" in message
-    assert "cupy-cuda12x" in message
+    assert message.endswith("(pip uninstall cupy-cuda13x, then pip install 'gpuanom[cuda12]')")
 
 
 def test_no_headers(cuda):

@@ -122,7 +122,7 @@ def test_what_the_device_does_not_convert_is_refused(launcher):
         launcher.pixels(raw, RawImage(image.data, (3, 4), 8), out)
     with pytest.raises(ValueError, match="24 bytes are not 3 x 4 pixels of 32 bits"):
         launcher.pixels(raw, RawImage(image.data, (3, 4), 32), out)
-    with pytest.raises(ValueError, match="24 bytes are not 4 x 3 pixels"):
+    with pytest.raises(ValueError, match="3 x 4 pixels into an array"):
         launcher.pixels(raw, image, cupy.empty((4, 3), np.float32))
     with pytest.raises(ValueError, match="multiple of 4"):
         launcher.pixels(cupy.asarray(np.zeros(25, np.uint8))[1:], image, out)
