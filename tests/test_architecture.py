@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
     {"errors", "version", "maskclasses", "naming", "columns", "ranges", "findings"},
-    {"labels", "focalplane"},
+    {"labels", "focalplane", "data"},
     {"cameras", "camera_rules"},
     {"settings"},
     {"encoded"},
@@ -25,7 +25,7 @@ LAYERS = [
     {"tables", "nights"},
     {"plan", "works"},
     {"pipeline", "api"},
-    {"scored", "looking"},
+    {"scored", "looking", "mosaic"},
     {"export", "evaluate", "plots"},
     {"report"},
     {"cli"},

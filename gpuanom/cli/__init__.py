@@ -12,7 +12,10 @@ import click
 
 from gpuanom.cli.completion import completion
 from gpuanom.cli.doctor import doctor
+from gpuanom.cli.inject import inject
+from gpuanom.cli.evaluate import evaluate
 from gpuanom.cli.export import export
+from gpuanom.cli.label import label
 from gpuanom.cli.merge import merge
 from gpuanom.cli.reference import reference
 from gpuanom.cli.score import score
@@ -27,6 +30,7 @@ Examples:
   gpuanom reference night --output ref.ecsv            keep what is normal in it
   gpuanom score /data/tonight -o tonight --reference ref.ecsv
   gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
+  gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
   gpuanom doctor                                       can a GPU be used, and does it compute what the CPU does?
 
 Exit codes: 0 done; 1 some exposures failed, each named; 2 nothing could be done.
@@ -43,7 +47,7 @@ def cli() -> None:
     """
 
 
-for command in (score, reference, merge, export, simulate, settings, doctor, completion):
+for command in (score, reference, merge, label, evaluate, export, simulate, inject, settings, doctor, completion):
     cli.add_command(command)
 
 

@@ -1,0 +1,214 @@
+"""`gpuanom evaluate`: scores against what people say, and against lists of known anomalies."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table as Grid
+from rich.text import Text
+
+from gpuanom import evaluate as judging
+from gpuanom import labels
+from gpuanom.cli.export import kinds_option, night_argument, reference_option
+from gpuanom.cli.summary import summary_console
+from gpuanom.errors import GpuanomError, OutputError, printable
+from gpuanom.evaluate import Recalled
+from gpuanom.records import KINDS
+from gpuanom.scored import ScoredNight, open_night
+
+EPILOG = """\b
+Examples:
+  gpuanom evaluate night                              the labels that NIGHT keeps (gpuanom label)
+  gpuanom evaluate night --labels ann.csv --labels bob.csv --figure rates.pdf --table rates.csv
+  gpuanom evaluate night --analysts all --score z     what all agree on, against another score
+  gpuanom evaluate night --known my-list.csv          recall and ranks of known anomalies (columns: exposure, kind)
+
+\b
+The paper's "12 of 13", for those who have the 1171 exposures of CFHTLenS in the i band, each in a folder named after
+its field (w2p2p2 is known by its name alone):
+  gpuanom score CFHTLENS/ -o cfhtlens
+  gpuanom evaluate cfhtlens --known cfhtlens
+"""
+
+
+@click.command(epilog=EPILOG)
+@night_argument
+@click.option(
+    "--labels",
+    "files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="CSV of labels, may be repeated (default: those that NIGHT keeps).",
+)
+@click.option("--known", help="List of known anomalies: cfhtlens (the paper's), or a CSV file with a column exposure.")
+@click.option("--score", type=click.Choice(judging.SCORES), default="kl", show_default=True, help="What ranks them.")
+@click.option(
+    "--by",
+    "kinds",
+    default="source,background",
+    show_default=True,
+    callback=kinds_option,
+    help="Kinds of score that count for --known.",
+)
+@click.option(
+    "--fraction",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=judging.FRACTION,
+    show_default=True,
+    help="The part of each dataset that is looked at, from the highest scores down.",
+)
+@click.option("--bins", type=click.IntRange(1), default=judging.BINS, show_default=True, help="Bins of that part.")
+@click.option(
+    "--analysts",
+    "how",
+    type=click.Choice(labels.CONSENSUS),
+    default="majority",
+    show_default=True,
+    help="How many analysts must say so, in figure and summary; the table has all three.",
+)
+@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Figure to write: .png, .pdf or .svg.")
+@click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Table to write: .csv or .ecsv.")
+@reference_option
+def evaluate(
+    folder: Path,
+    files: tuple[Path, ...],
+    known: str | None,
+    kinds: tuple[str, ...],
+    how: labels.Consensus,
+    figure: Path | None,
+    table: Path | None,
+    reference: Path | None,
+    **options: Any,
+) -> int:
+    """Hold the scores of NIGHT against what people say of its exposures.
+
+    True-positive rates of the highest scores, per camera and band, once for what is called prominent and once with the
+    dubious (the paper's figures 5, 7 and 9); and the recall of a list of known anomalies. NIGHT is a folder that
+    `gpuanom score` made.
+    """
+    anomalies = judging.read_known(known) if known else []
+    said = [label for file in files for label in labels.read(file)] if files else labels.kept(folder)
+    night = open_night(folder, reference=reference)
+    said, strangers = labels.placed(labels.merged(said), night.found)
+    if not said and not anomalies:
+        raise GpuanomError(f"{folder}: no labels (give --labels or --known, or import some: gpuanom label)")
+    if strangers:
+        click.echo(f"{len(strangers)} labels are of no exposure of this night", err=True)
+    if said:
+        every: tuple[labels.Consensus, ...] = ("any", "majority", "all")
+        rates: dict[str, judging.Rates] = {
+            one: judging.true_positive_rates(night, said, how=one, **options) for one in every
+        }
+        _print_rates(rates[how], how, len({a.analyst for a in said}))
+        if table is not None:
+            _write_table(judging.rates_table(rates), table)
+        if figure is not None:
+            _draw(rates[how], figure)
+    if anomalies:
+        few = {name: options[name] for name in ("score", "fraction")}
+        _print_recall(night, judging.recall(night, anomalies, kinds=kinds, **few), options["fraction"])
+    return 0
+
+
+def _print_rates(rates: judging.Rates, how: str, n_analysts: int) -> None:
+    console = summary_console()
+    agree = f", {how} of {n_analysts} analysts" if n_analysts > 1 else ""
+    grid = Grid(title=f"true-positive rates of the highest scores{agree}", title_justify="left", box=None)
+    for name in ("camera", "band", "score"):
+        grid.add_column(name)
+    for name in ("exposures", "labelled", "prominent", "with dubious", "rate", "with dubious", "by bin"):
+        grid.add_column(name, justify="right")
+    for (camera, band, kind), bins in rates.items():
+        n, labelled = (sum(getattr(b, name) for b in bins) for name in ("n", "labelled"))
+        if not labelled:
+            continue
+        prominent, dubious = (sum(getattr(b, name) for b in bins) for name in ("prominent", "dubious"))
+        counts = (str(n), str(labelled), str(prominent), str(prominent + dubious))
+        share = (f"{prominent / labelled:.2f}", f"{(prominent + dubious) / labelled:.2f}")
+        by_bin = " ".join("-" if math.isnan(b.prominent_rate) else f"{b.prominent_rate:.1f}" for b in bins)
+        names = (Text(printable(text)) for text in (camera, band, kind))
+        grid.add_row(*names, *counts, *share, by_bin)
+    console.print(grid)
+
+
+def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) -> None:
+    console = summary_console()
+    kinds = [kind for kind in KINDS if any(kind in r.ranks for r in found)]
+    grid = Grid(title="known anomalies and their ranks", title_justify="left", box=None)
+    for name in ("list", "exposure", "field", *kinds, "found by", "paper"):
+        grid.add_column(name, justify="right" if name in kinds else "left")
+    for r in found:
+        ranks = [f"{r.ranks[kind][0]} of {r.ranks[kind][1]}" if kind in r.ranks else "-" for kind in kinds]
+        name = r.key[1] if r.key else r.known.exposure
+        by = ", ".join(r.by) or ("not found" if r.key else "not in this night")
+        texts = (r.known.group, name, r.known.field, *ranks, by, r.known.paper)
+        grid.add_row(*(Text(printable(text)) for text in texts))
+    console.print(grid)
+    for group in dict.fromkeys(r.known.group for r in found):
+        its = [r for r in found if r.known.group == group]
+        absent = sum(r.key is None for r in its)
+        missing = f"; {absent} are not in {night.folder}" if absent else ""
+        paper = [r for r in its if r.known.paper]
+        theirs = f"; the paper finds {sum(r.known.paper == 'found' for r in paper)}" if paper else ""
+        n = sum(bool(r.by) for r in its)
+        console.print(Text(f"{group}: {n} of {len(its)} in the highest {fraction:.0%}{missing}{theirs}"))
+
+
+def _write_table(table: Any, path: Path) -> None:
+    formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
+    if path.suffix not in formats:
+        raise OutputError(f"{path}: a table is a .csv or an .ecsv")
+    try:
+        table.write(path, format=formats[path.suffix], overwrite=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _draw(rates: judging.Rates, path: Path) -> None:
+    """A figure with a row a kind of score and a column a dataset."""
+    Figure = figure_class()
+    from gpuanom import plots
+
+    datasets = list(dict.fromkeys((camera, band) for camera, band, _ in rates))
+    kinds = [kind for kind in KINDS if any(kind == k for _, _, k in rates)]
+    figure = Figure(figsize=(max(4.0, 3.6 * len(datasets)), 2.8 * len(kinds)), layout="constrained")
+    axes = figure.subplots(len(kinds), len(datasets), squeeze=False)
+    for i, kind in enumerate(kinds):
+        for j, (camera, band) in enumerate(datasets):
+            bins = rates.get((camera, band, kind), [])
+            plots.true_positive_rate(axes[i, j], bins, title=printable(f"{camera} {band}, {kind}").replace("$", " "))
+    save(figure, path)
+
+
+def figure_class() -> Any:
+    """Matplotlib's Figure.
+
+    Raises
+    ------
+    GpuanomError
+        When matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise GpuanomError("pictures need matplotlib (pip install 'gpuanom[report]')") from None
+    return Figure
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure in the format of its file's name.
+
+    Raises
+    ------
+    OutputError
+        When the format is unknown or the file cannot be written.
+    """
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise OutputError(f"{path}: a figure is a .png, .pdf or .svg")
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None

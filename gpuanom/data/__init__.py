@@ -1,0 +1,1 @@
+"""Lists of known anomalies that ship with the package."""

@@ -1,0 +1,152 @@
+"""True-positive rates by hand, recall of lists, the paper's lists as data, labels through the command line."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import gpuanom
+from gpuanom import evaluate, labels
+from gpuanom.errors import InputError
+from gpuanom.evaluate import Known
+from gpuanom.labels import Label
+from gpuanom.scored import open_night
+from tests import nights
+from tests.test_cli import run
+
+SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
+N = 12
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    nights.night(folder / "in" / "w9p9p9", exposures=N, odd=2, ccds=1)
+    gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu")
+    return folder / "night"
+
+
+@pytest.fixture(scope="module")
+def night(folder):
+    return open_night(folder)
+
+
+def said(night, grades, kind="source", analyst="ann"):
+    """Labels of the exposures by their rank: the first grade is for rank 1."""
+    by_rank = {row[f"{kind}_rank"]: row["exposure"] for row in night.exposures}
+    return [Label(by_rank[i], "TESTCAM", kind, g, "", analyst, "t") for i, g in enumerate(grades, 1) if g]
+
+
+def test_rates_by_hand(night):
+    grades = ["prominent", "dubious", "normal", "prominent", None, "normal"]
+    rates = evaluate.true_positive_rates(night, said(night, grades), fraction=0.5, bins=3)
+    bins = rates["TESTCAM", "r", "source"]
+    assert [(b.n, b.labelled, b.prominent, b.dubious) for b in bins] == [(2, 2, 1, 1), (2, 2, 1, 0), (2, 1, 0, 0)]
+    assert [b.prominent_rate for b in bins] == [0.5, 0.5, 0.0]
+    assert [b.dubious_rate for b in bins] == [1.0, 0.5, 0.0]
+    assert [b.first for b in bins] == pytest.approx([0.0, 100 * 2 / N, 100 * 4 / N])
+    assert bins[-1].last == pytest.approx(50.0)
+    assert math.isnan(rates["TESTCAM", "r", "background"][0].prominent_rate)
+
+
+def test_a_tenth_of_a_small_night_is_rounded_up(night):
+    bins = evaluate.true_positive_rates(night, said(night, ["prominent"]))["TESTCAM", "r", "source"]
+    assert [b.n for b in bins] == [1, 1]
+
+
+def test_analysts_apart(night):
+    both = said(night, ["prominent"]) + said(night, ["normal"], analyst="bob")
+    rates = {
+        how: evaluate.true_positive_rates(night, both, how=how, fraction=0.01)["TESTCAM", "r", "source"][0]
+        for how in labels.CONSENSUS
+    }
+    assert {how: b.prominent for how, b in rates.items()} == {"any": 1, "majority": 0, "all": 0}
+    table = evaluate.rates_table({"any": evaluate.true_positive_rates(night, both)})
+    assert set(table["analysts"]) == {"any"}
+    assert len(evaluate.rates_table({})) == 0
+
+
+def test_recall_and_ranks(night):
+    first = next(row["exposure"] for row in night.exposures if row["source_rank"] == 1)
+    last = next(row["exposure"] for row in night.exposures if row["source_rank"] == N)
+    some = [Known(first, "", 1, "source", "mine", ""), Known(last, "", 1, "source", "mine", "")]
+    some.append(Known("999", "", 1, "", "mine", ""))
+    found = evaluate.recall(night, some, kinds=("source",))
+    assert [r.by for r in found] == [("source",), (), ()]
+    assert found[1].ranks["source"] == (N, N)
+    assert found[2].key is None
+    assert evaluate.recall(night, [Known(first, "", 1, "background", "", "")], kinds=("source",))[0].by == ()
+
+
+def test_a_field_stands_for_its_exposures(night):
+    found = evaluate.recall(night, [Known("", "W9P9P9", 14, "", "field", "")])
+    assert len(found) == 14
+    assert sum(r.key is None for r in found) == 14 - N
+    assert evaluate.recall(night, [Known("", "w9p9", 1, "", "field", "")])[0].key is None
+
+
+def test_a_number_is_not_the_beginning_of_another(night):
+    (found,) = evaluate.recall(night, [Known("1", "", 1, "", "", "")])
+    assert found.key == ("TESTCAM", "1")  # not 10, 11, 12
+
+
+def test_the_papers_lists():
+    known = evaluate.read_known("cfhtlens")
+    groups = {g: [k for k in known if k.group == g] for g in ("known", "new")}
+    assert sum(k.n for k in groups["known"]) == 13
+    assert sum(k.n for k in groups["known"] if k.paper == "found") == 12
+    assert [k.exposure for k in groups["known"] if k.paper == "missed"] == ["792436"]
+    assert len(groups["new"]) == 10
+    assert {k.kind for k in groups["new"]} == {"source"}
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("id\n1\n", "exposure is missing"), ("exposure,n\n1,x\n", "no sense"), ("exposure,kind\n1,stars\n", "stars")],
+)
+def test_lists_that_make_no_sense(tmp_path, text, word):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(InputError, match=word):
+        evaluate.read_known(tmp_path / "list.csv")
+    with pytest.raises(InputError, match="cannot be read"):
+        evaluate.read_known(tmp_path / "none.csv")
+
+
+def test_label_and_evaluate_from_the_command_line(night, folder, tmp_path, capfd):
+    code, out, _ = run(capfd, "label", folder)
+    assert (code, out) == (0, "no labels\n")
+    code, _, err = run(capfd, "evaluate", folder)
+    assert code == 2
+    assert "no labels" in err
+    labels.write(tmp_path / "ann.csv", said(night, ["prominent", "normal"]))
+    labels.write(tmp_path / "bob.csv", [*said(night, ["prominent", "dubious"], analyst="bob")])
+    code, out, _ = run(capfd, "label", folder, tmp_path / "ann.csv", tmp_path / "bob.csv")
+    assert code == 0
+    assert "ann: 2 labels (1 prominent, 0 dubious, 1 normal)" in out
+    assert "ann and bob agree on 50% of 2 in common" in out
+    code, out, err = run(capfd, "evaluate", folder, "--table", tmp_path / "t.csv", "--known", "cfhtlens")
+    assert code == 0
+    assert "majority of 2 analysts" in out
+    assert "known: 0 of 13 in the highest 10%; 13 are not in" in out
+    assert "the paper finds 12" in out
+    assert "prominent_rate" in (tmp_path / "t.csv").read_text()
+    (tmp_path / "eve.csv").write_text("exposure,kind,label\n4711,source,normal\n")
+    code, _, err = run(capfd, "label", folder, tmp_path / "eve.csv")
+    assert code == 1
+    assert "exposure 4711 is not in" in err
+    code, _, err = run(capfd, "label", folder, "--replace")
+    assert code == 2
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_the_figure_is_drawn(night, folder, tmp_path, capfd, suffix):
+    pytest.importorskip("matplotlib")
+    labels.write(tmp_path / "ann.csv", said(night, ["prominent", "normal"]))
+    figure = tmp_path / f"rates.{suffix}"
+    code, _, _ = run(capfd, "evaluate", folder, "--labels", tmp_path / "ann.csv", "--figure", figure)
+    assert code == 0
+    assert figure.stat().st_size > 5000
+    code, _, err = run(capfd, "evaluate", folder, "--labels", tmp_path / "ann.csv", "--figure", tmp_path / "a.xyz")
+    assert code == 2
+    assert "a.xyz" in err
