@@ -16,8 +16,11 @@ pytest.importorskip("galsim")
 
 from gpuanom.errors import GpuanomError, OutputError, SettingsError
 from gpuanom.simulate import Anomaly, Conditions, draw_ccd, simulate_night
-from gpuanom.simulate.conditions import plan_night
-from gpuanom.simulate.sky import READ_NOISE, SATURATION, STRIPE_PERIOD
+from gpuanom.simulate.detector import READ_NOISE, SATURATION
+from gpuanom.simulate.injectors import INJECTORS
+from gpuanom.simulate.plan import plan_night
+
+STRIPE_PERIOD = INJECTORS["stripes"].size
 
 SMALL = {"exposures": 5, "ccds": 2, "shape": (96, 128), "seed": 7}
 
@@ -75,7 +78,7 @@ def test_every_ccd_is_another(night):
 def test_truth_table(night):
     folder, truth = night
     read = Table.read(folder / "truth.ecsv")
-    assert read.colnames == ["exposure", "band", "kind", "class", "amplitude", "direction"]
+    assert read.colnames == ["exposure", "band", "kind", "class", "amplitude", "direction", "size"]
     assert list(read["exposure"]) == ["1", "2", "3", "4", "5"]
     assert list(read["band"]) == ["g", "r", "g", "r", "g"]
     assert str(read["direction"].unit) == "deg"

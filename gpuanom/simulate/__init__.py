@@ -1,12 +1,14 @@
-"""Simulated nights of exposures with known anomalies, to try and to test the method on.
+"""Simulated nights of exposures with known anomalies, and anomalies put into real images, to try the method on.
 
-`conditions` decides how each exposure is taken and what is wrong with it, `sky` draws its CCDs with GalSim (extra
-``simulate``), `night` writes them. Every number follows from the seed, each CCD from a stream of its own, so that equal
-arguments give equal bytes.
+`plan` decides how each exposure is taken and what is wrong with it, `stamps` draws shapes with GalSim (extra
+``simulate``), `sky` draws CCDs from them, `detector` reads them out, `night` writes them. `injectors` lists the
+anomalies; `optics` and `patterns` say what each does. Every number follows from the seed, each CCD from a stream of its
+own, so that equal arguments give equal bytes.
 """
 
-from gpuanom.simulate.conditions import Anomaly, Conditions
+from gpuanom.simulate.conditions import Anomaly, Conditions, Place
+from gpuanom.simulate.injectors import INJECTORS, SYNTAX, inject, parse
 from gpuanom.simulate.night import simulate_night
 from gpuanom.simulate.sky import draw_ccd
 
-__all__ = ["Anomaly", "Conditions", "draw_ccd", "simulate_night"]
+__all__ = ["INJECTORS", "SYNTAX", "Anomaly", "Conditions", "Place", "draw_ccd", "inject", "parse", "simulate_night"]

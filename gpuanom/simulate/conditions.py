@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gpuanom.records import Doubles
-
-ELONGATION = 0.25
-STRIPES = 0.3
 
 
 @dataclass(frozen=True)
@@ -23,18 +19,62 @@ class Anomaly:
     kind : str
         Which score should see it: ``source``, ``background`` or ``none``.
     name : str
-        Its class: ``elongation``, ``stripes`` or ``none``.
+        Its class, one of `gpuanom.simulate.INJECTORS`, or ``none``.
     amplitude : float
-        ``elongation``: the shear added to the PSF (a round PSF gets the axis ratio (1 - shear) / (1 + shear)).
-        ``stripes``: half of peak to peak, in units of the sky noise.
+        Its strength, in the unit of its class.
     direction : float
-        The long axis, or the axis along which the stripes run: degrees in (-90, 90], from +x toward +y.
+        The long axis, or the axis along which stripes, streaks and edges run: degrees in (-90, 90], from +x toward
+        +y; NaN for classes without one.
+    size : float
+        Period or radius in pixels; NaN is the usual one of its class.
+    ccds : float
+        Share of the CCDs that show it, at least one CCD.
+    seed : int
+        Of everything else about it: where a ring lies, which CCDs show it.
     """
 
     kind: str = "none"
     name: str = "none"
     amplitude: float = 0.0
     direction: float = math.nan
+    size: float = math.nan
+    ccds: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a CCD lies in the focal plane.
+
+    Attributes
+    ----------
+    shape : tuple of 2 ints
+        Rows and columns.
+    corner : tuple of 2 floats
+        (x, y) of its first pixel, in pixels from the focal plane's centre.
+    extent : float
+        Half of the focal plane's longer side, in pixels.
+    number, of : int
+        Which CCD it is, from 0, and how many there are.
+    """
+
+    shape: tuple[int, int]
+    corner: tuple[float, float]
+    extent: float
+    number: int = 0
+    of: int = 1
+
+    def grids(self) -> tuple[Doubles, Doubles]:
+        """Focal-plane x, (1, nx), and y, (ny, 1), of the pixels."""
+        return (
+            self.corner[0] + np.arange(self.shape[1], dtype=np.float64)[None, :],
+            self.corner[1] + np.arange(self.shape[0], dtype=np.float64)[:, None],
+        )
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """(x, y) of the CCD's middle in the focal plane, in pixels."""
+        return self.corner[0] + (self.shape[1] - 1) / 2, self.corner[1] + (self.shape[0] - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +99,12 @@ class Conditions:
     density : float
         Stars and galaxies a pixel, relative to the usual.
     anomaly : Anomaly
+    bad_columns : float
+        Dead and hot columns of 1000; the same in all exposures of a CCD.
+    step : float
+        Scatter of the step between a CCD's two amplifiers, relative to the sky.
+    bleeding : bool
+        Whether charge above saturation runs along its column.
     """
 
     number: int
@@ -70,39 +116,6 @@ class Conditions:
     pointing: tuple[float, float]
     density: float = 1.0
     anomaly: Anomaly = Anomaly()
-
-
-def draw_conditions(number: int, band: str, anomaly: Anomaly, rng: np.random.Generator) -> Conditions:
-    """Ordinary conditions, different for every exposure."""
-    return Conditions(
-        number=number,
-        band=band,
-        fwhm=float(np.clip(rng.normal(3.8, 0.35), 2.8, 5.0)),
-        shear=rng.normal(0, 0.012, (3, 2)),
-        sky=float(rng.uniform(900, 1600)),
-        slope=rng.normal(0, 0.02, 2),
-        pointing=(float(rng.uniform(0, 360)), float(rng.uniform(-60, 30))),
-        anomaly=anomaly,
-    )
-
-
-def plan_night(exposures: int, bands: Sequence[str], seed: int) -> list[Conditions]:
-    """Conditions of every exposure; the bands alternate.
-
-    One exposure of each of the first two bands is elongated (two of the only band), another one has stripes; at least
-    one stays normal, and a band that has no exposure left goes without its anomaly.
-    """
-    rng = np.random.default_rng([seed, 0])
-    band_of = [bands[i % len(bands)] for i in range(exposures)]
-    anomalies = [Anomaly()] * exposures
-    wanted = (
-        ("source", "elongation", ELONGATION, bands[0]),
-        ("source", "elongation", ELONGATION, bands[1 % len(bands)]),
-        ("background", "stripes", STRIPES, bands[int(rng.integers(len(bands)))]),
-    )
-    for kind, name, amplitude, band in wanted[: exposures - 1]:
-        free = [i for i in range(exposures) if band_of[i] == band and anomalies[i].kind == "none"]
-        direction = round(90 - rng.uniform(0, 180), 1)
-        if free:
-            anomalies[free[int(rng.integers(len(free)))]] = Anomaly(kind, name, amplitude, direction)
-    return [draw_conditions(i + 1, band_of[i], anomalies[i], rng) for i in range(exposures)]
+    bad_columns: float = 0.0
+    step: float = 0.0
+    bleeding: bool = False

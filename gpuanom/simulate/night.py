@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +17,41 @@ from astropy.io import fits
 from astropy.table import Table
 
 from gpuanom.errors import OutputError, SettingsError
-from gpuanom.simulate.conditions import Conditions, plan_night
-from gpuanom.simulate.sky import SATURATION, draw_ccd, galsim_module
+from gpuanom.simulate.conditions import Anomaly, Conditions, Place
+from gpuanom.simulate.detector import SATURATION
+from gpuanom.simulate.injectors import INJECTORS, complete, parse
+from gpuanom.simulate.plan import plan_night
+from gpuanom.simulate.sky import draw
+from gpuanom.simulate.stamps import galsim_module
 
 INSTRUMENT = "GPUANOM-SIM"
 TRUTH = "truth.ecsv"
+HEADERS = ("plain", "decam")
 
 PIXEL_SCALE = 0.2  # arcsec a pixel
 CCD_GAP = 40  # pixels between neighbouring CCDs
 EXPTIME = 60.0  # s
 FIRST_START = datetime(2026, 1, 1, 2, 0, 0)
 CADENCE = timedelta(seconds=90)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How the exposures of a night are written."""
+
+    ccds: int
+    shape: tuple[int, int]
+    seed: int
+    headers: str
+    compress: bool
+
+    def names(self, conditions: Conditions) -> tuple[str, ...]:
+        """Names of an exposure's files: the image, and the mask of DECam-like ones."""
+        if self.headers == "plain":
+            return (f"sim_{conditions.number:06d}.fits{'.fz' if self.compress else ''}",)
+        when = f"{_start(conditions):%y%m%d_%H%M%S}"
+        suffix = ".fits.fz" if self.compress else ".fits"
+        return tuple(f"c4d_{when}_{plane}_{conditions.band}_v1{suffix}" for plane in ("ooi", "ood"))
 
 
 def simulate_night(
@@ -34,12 +62,16 @@ def simulate_night(
     shape: tuple[int, int] = (512, 512),
     bands: Sequence[str] = ("g", "r"),
     seed: int = 1,
+    anomalies: Sequence[str] | None = None,
+    headers: str = "plain",
+    compress: bool = False,
+    processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Table:
-    """Write a night of multi-extension FITS exposures, three of them anomalous, and their truth table.
+    """Write a night of multi-extension FITS exposures, some of them anomalous, and their truth table.
 
-    One exposure of each of the first two bands (two of the only band) is elongated along one axis, and another one has
-    stripes in its background; a night of fewer than four exposures has fewer anomalies.
+    By default one exposure of each of the first two bands (two of the only band) is elongated along one axis, and
+    another one has stripes in its background; a night of fewer than four exposures has fewer anomalies.
 
     Parameters
     ----------
@@ -54,15 +86,24 @@ def simulate_night(
     bands : sequence of str, optional
         Names of the bands.
     seed : int, optional
-        Equal arguments give equal bytes.
+        Equal arguments give equal bytes, whatever `processes`.
+    anomalies : sequence of str, optional
+        What is wrong, each for an exposure of its own unless it says for how many: `gpuanom.simulate.SYNTAX`;
+        ``all`` stands for one of each class at its usual strength.
+    headers : str, optional
+        ``plain``, or ``decam``: named and described as the DECam Community Pipeline's, with masks beside the images.
+    compress : bool, optional
+        RICE-compressed, without loss, as ``.fits.fz``.
+    processes : int, optional
+        How many draw at the same time.
     progress : callable, optional
         Called with (exposures written, exposures) after each exposure.
 
     Returns
     -------
     Table
-        A row an exposure: exposure, band, kind, class, amplitude, direction (see `gpuanom.simulate.Anomaly`); also in
-        ``truth.ecsv``.
+        A row an exposure: exposure, band, kind, class, amplitude, direction, size (see `gpuanom.simulate.Anomaly`);
+        also in ``truth.ecsv``.
 
     Raises
     ------
@@ -74,52 +115,109 @@ def simulate_night(
         When the folder holds other files or cannot be written.
     """
     galsim_module()
-    _check(exposures, ccds, shape, bands, seed)
+    _check(exposures, ccds, shape, bands, seed, headers)
     output = Path(output)
-    night = plan_night(exposures, bands, seed)
-    files = [output / f"sim_{conditions.number:06d}.fits" for conditions in night]
-    _claim(output, {*(file.name for file in files), TRUTH})
-    for done, (file, conditions) in enumerate(zip(files, night, strict=True), start=1):
-        _write(file, _hdus(conditions, ccds, shape, seed).writeto)
+    night = plan_night(exposures, bands, seed, None if anomalies is None else _wanted(anomalies))
+    form = _Form(ccds, (shape[0], shape[1]), seed, headers, compress)
+    _claim(output, {*(name for conditions in night for name in form.names(conditions)), TRUTH})
+    for done, _ in enumerate(_each(partial(_write_exposure, output, form), night, processes), start=1):
         if progress is not None:
             progress(done, exposures)
-    truth = _truth(night)
-    _write(output / TRUTH, truth.write, format="ascii.ecsv")
+    truth = truth_table([(str(c.number), c.band, c.anomaly) for c in night])
+    write_whole(output / TRUTH, truth.write, format="ascii.ecsv")
     return truth
 
 
-def _hdus(conditions: Conditions, ccds: int, shape: tuple[int, int], seed: int) -> fits.HDUList:
-    ny, nx = shape
-    columns = math.ceil(math.sqrt(ccds))
-    rows = math.ceil(ccds / columns)
+def _each(work: Callable[[Conditions], None], night: Sequence[Conditions], processes: int) -> Iterable[None]:
+    """Do the work for each exposure, here or in processes of their own."""
+    if processes == 1:
+        return map(work, night)
+    return _in_processes(work, night, processes)
+
+
+def _in_processes(work: Callable[[Conditions], None], night: Sequence[Conditions], processes: int) -> Iterable[None]:
+    # Spawned: a fork would copy the locks of threads that it does not have.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield from pool.map(work, night)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _wanted(anomalies: Sequence[str]) -> list[Anomaly]:
+    if isinstance(anomalies, str):
+        raise SettingsError(f"'anomalies' is {anomalies!r} but must be a list of texts")
+    names = [name for text in anomalies for name in (INJECTORS if text == "all" else [text])]
+    return [anomaly for name in names for anomaly in parse(name)]
+
+
+def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> None:
+    """Draw and write one exposure; what is random follows from the seed and the numbers of exposure and CCD alone."""
+    ny, nx = form.shape
+    columns = math.ceil(math.sqrt(form.ccds))
+    rows = math.ceil(form.ccds / columns)
     width, height = columns * (nx + CCD_GAP) - CCD_GAP, rows * (ny + CCD_GAP) - CCD_GAP
-    start = FIRST_START + (conditions.number - 1) * CADENCE
+    names = form.names(conditions)
+    planes = [fits.HDUList([_primary(conditions, form, mask=bool(i))]) for i in range(len(names))]
+    for c in range(form.ccds):
+        corner = ((c % columns) * (nx + CCD_GAP) - width / 2, (c // columns) * (ny + CCD_GAP) - height / 2)
+        place = Place((ny, nx), corner, max(width, height) / 2, c, form.ccds)
+        rng = np.random.default_rng([form.seed, conditions.number, c + 1])
+        # Exposures count from 1: 0 is what all of them share.
+        own = np.random.default_rng([form.seed, 0, c + 1])
+        image, codes = draw(conditions, place, rng, own)
+        for plane, pixels in zip(planes, (image.astype(np.uint16), codes), strict=False):
+            plane.append(_hdu(pixels, c, conditions, corner, form))
+    for name, plane in zip(names, planes, strict=True):
+        write_whole(output / name, plane.writeto)
+
+
+def _primary(conditions: Conditions, form: _Form, *, mask: bool) -> fits.PrimaryHDU:
     primary = fits.PrimaryHDU()
+    decam = form.headers == "decam"
     primary.header.extend(
         [
-            ("INSTRUME", INSTRUMENT, "simulated"),
+            ("INSTRUME", "DECam" if decam else INSTRUMENT, "simulated"),
             ("EXPNUM", conditions.number, "exposure number"),
-            ("FILTER", conditions.band, "band"),
-            ("DATE-OBS", start.isoformat(), "start of the exposure, UTC"),
+            ("FILTER", f"{conditions.band} DECam simulated" if decam else conditions.band, "band"),
+            ("DATE-OBS", _start(conditions).isoformat(), "start of the exposure, UTC"),
             ("EXPTIME", EXPTIME, "[s] exposure time"),
             ("OBSTYPE", "object", "an exposure of the sky"),
         ]
     )
-    hdus = [primary]
-    for c in range(ccds):
-        corner = ((c % columns) * (nx + CCD_GAP) - width / 2, (c // columns) * (ny + CCD_GAP) - height / 2)
-        rng = np.random.default_rng([seed, conditions.number, c + 1])
-        image = draw_ccd(conditions, shape, corner, max(width, height) / 2, rng)
-        hdu = fits.ImageHDU(image.astype(np.uint16), name=f"CCD{c + 1}")
-        hdu.header.extend(
+    if decam:
+        primary.header.extend(
             [
-                ("BUNIT", "electron", "unit of the pixels"),
-                ("SATURATE", SATURATION, "[electron] saturation level"),
-                *_wcs(conditions.pointing, corner),
+                ("BAND", conditions.band, "band"),
+                ("PROCTYPE", "InstCal", "as an instrumentally calibrated image"),
+                ("PRODTYPE", "dqmask" if mask else "image", "what the file holds"),
+                ("PLVER", "V5.5", "pipeline whose mask codes these are"),
+                ("SIMULATD", True, "no photon of this was ever seen"),
             ]
         )
-        hdus.append(hdu)
-    return fits.HDUList(hdus)
+    return primary
+
+
+def _hdu(pixels: Any, c: int, conditions: Conditions, corner: tuple[float, float], form: _Form) -> Any:
+    name = f"CCD{c + 1}"
+    if form.headers == "decam":
+        name = f"{'NS'[c % 2]}{c // 2 + 1}"
+    make = partial(fits.CompImageHDU, compression_type="RICE_1") if form.compress else fits.ImageHDU
+    hdu = make(pixels, name=name)
+    hdu.header.extend(
+        [
+            ("CCDNUM", c + 1, "number of the CCD"),
+            ("BUNIT", "electron", "unit of the pixels"),
+            ("SATURATE", SATURATION, "[electron] saturation level"),
+            *_wcs(conditions.pointing, corner),
+        ]
+    )
+    return hdu
+
+
+def _start(conditions: Conditions) -> datetime:
+    return FIRST_START + (conditions.number - 1) * CADENCE
 
 
 def _wcs(pointing: tuple[float, float], corner: tuple[float, float]) -> list[tuple[str, Any]]:
@@ -141,26 +239,31 @@ def _wcs(pointing: tuple[float, float], corner: tuple[float, float]) -> list[tup
     ]
 
 
-def _truth(night: Sequence[Conditions]) -> Table:
+def truth_table(exposures: Sequence[tuple[str, str, Anomaly]]) -> Table:
+    """What is wrong with each exposure, from ids, bands and anomalies."""
+    anomalies = [a if a.name == "none" else complete(a) for _, _, a in exposures]
     truth = Table(
         {
-            "exposure": [str(c.number) for c in night],
-            "band": [c.band for c in night],
-            "kind": [c.anomaly.kind for c in night],
-            "class": [c.anomaly.name for c in night],
-            "amplitude": [c.anomaly.amplitude for c in night],
-            "direction": [c.anomaly.direction for c in night],
+            "exposure": np.array([name for name, _, _ in exposures], dtype=np.str_),
+            "band": np.array([band for _, band, _ in exposures], dtype=np.str_),
+            "kind": np.array([a.kind for a in anomalies], dtype=np.str_),
+            "class": np.array([a.name for a in anomalies], dtype=np.str_),
+            "amplitude": np.array([a.amplitude for a in anomalies], dtype=np.float64),
+            "direction": np.array([a.direction for a in anomalies], dtype=np.float64),
+            "size": np.array([a.size for a in anomalies], dtype=np.float64),
         }
     )
     truth["direction"].unit = "deg"
+    truth["size"].unit = "pixel"
     truth["kind"].description = "score that should see the anomaly"
     truth["class"].description = "the anomaly"
-    truth["amplitude"].description = "elongation: shear added to the PSF; stripes: half of peak to peak over sky noise"
-    truth["direction"].description = "long axis, or axis along which the stripes run, from +x toward +y"
+    truth["amplitude"].description = "its strength; `gpuanom inject --list` names the unit of each class"
+    truth["direction"].description = "along which it runs, from +x toward +y"
+    truth["size"].description = "period or radius, where its class has one"
     return truth
 
 
-def _check(exposures: int, ccds: int, shape: tuple[int, int], bands: Sequence[str], seed: int) -> None:
+def _check(exposures: int, ccds: int, shape: tuple[int, int], bands: Sequence[str], seed: int, headers: str) -> None:
     """Refuse impossible arguments by name."""
     for name, value, low, high in (
         ("exposures", exposures, 1, 999_999),
@@ -171,6 +274,8 @@ def _check(exposures: int, ccds: int, shape: tuple[int, int], bands: Sequence[st
     ):
         if not low <= value <= high:
             raise SettingsError(f"'{name}' is {value} but must be a whole number from {low} to {high}")
+    if headers not in HEADERS:
+        raise SettingsError(f"'headers' is {headers!r} but must be one of {', '.join(HEADERS)}")
     if isinstance(bands, str) or not bands or len(set(bands)) < len(bands) or not all(b.isascii() and b for b in bands):
         raise SettingsError(f"'bands' is {bands!r} but must be a list of different names")
 
@@ -189,7 +294,7 @@ def _claim(output: Path, ours: set[str]) -> None:
         raise OutputError(f"{output}: holds other files ({others[0]}); give a new folder")
 
 
-def _write(path: Path, write: Callable[..., object], **options: Any) -> None:
+def write_whole(path: Path, write: Callable[..., object], **options: Any) -> None:
     """Write under another name and rename, so that no half file ever has the name."""
     partial = _partial(path)
     try:

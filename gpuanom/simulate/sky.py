@@ -1,29 +1,33 @@
-"""Drawing of one CCD: sky, stars and galaxies under a Moffat PSF, noise and cosmic rays."""
+"""Drawing of one CCD: sky, stars and galaxies under a Moffat PSF, anomalies, and what the detector makes of them."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.errors import GpuanomError
-from gpuanom.records import Doubles, FloatImage
-from gpuanom.simulate.conditions import Conditions
+from gpuanom.records import Doubles
+from gpuanom.simulate import detector
+from gpuanom.simulate.conditions import Conditions, Place
+from gpuanom.simulate.detector import READ_NOISE, SATURATION, Codes
+from gpuanom.simulate.injectors import act_on_scene
+from gpuanom.simulate.stamps import GALAXY_SHAPES, add_galaxy, add_star, draw_library, reach_of
 
-SATURATION = 60_000.0  # electrons
-READ_NOISE = 6.0  # electrons
-MOFFAT_BETA = 3.5
 STAR_DENSITY = 130 / 512**2  # a pixel, between the limits of STAR_FLUX
 STAR_FLUX = (5e3, 5e6)  # electrons
 STAR_SLOPE = 0.6  # N(> flux) ~ flux^-slope
 GALAXY_DENSITY = 60 / 512**2
 GALAXY_FLUX = (1e4, 1e6)
 GALAXY_SLOPE = 1.0
-GALAXY_REACH = 24  # pixels from the centre to the edge of what is drawn
-COSMIC_RAY_DENSITY = 2 / 512**2
-STRIPE_PERIOD = 32.0  # pixels
 MARGIN = 32  # pixels around the CCD whose objects still shine onto it
+
+
+class Drawn(NamedTuple):
+    """A CCD as it was read out: electrons, whole numbers from 0 to `SATURATION`, and mask codes (`detector`)."""
+
+    image: Doubles
+    codes: Codes
 
 
 def draw_ccd(
@@ -47,74 +51,96 @@ def draw_ccd(
     ndarray, (ny, nx) float64
         Whole numbers from 0 to `SATURATION`.
     """
-    x = corner[0] + np.arange(shape[1])
-    y = corner[1] + np.arange(shape[0])[:, None]
-    image = conditions.sky * (1 + conditions.slope[0] * x / extent + conditions.slope[1] * y / extent)
-    noise = math.sqrt(conditions.sky + READ_NOISE**2)
-    if conditions.anomaly.name == "stripes":
-        across = math.radians(conditions.anomaly.direction + 90)
-        phase = 2 * math.pi / STRIPE_PERIOD * (math.cos(across) * x + math.sin(across) * y)
-        image += conditions.anomaly.amplitude * noise * np.sin(phase)
-    image += _light(conditions, shape, corner, extent, noise, rng)
-    image = rng.poisson(np.maximum(image, 0)).astype(np.float64)
-    image += READ_NOISE * rng.standard_normal(shape, dtype=np.float32)
-    _add_cosmic_rays(image, rng)
-    counts: Doubles = np.clip(np.rint(image), 0, SATURATION)
-    return counts
+    return draw(conditions, Place(shape, corner, extent), rng).image
 
 
-def _light(
+def draw(
+    conditions: Conditions, place: Place, rng: np.random.Generator, own: np.random.Generator | None = None
+) -> Drawn:
+    """Draw one CCD.
+
+    Parameters
+    ----------
+    conditions : Conditions
+    place : Place
+    rng : Generator
+        Of this CCD in this exposure.
+    own : Generator, optional
+        Of this CCD in every exposure: its bad columns and its amplifiers. Without one it has none.
+    """
+    sky, light = scene(conditions, place, rng)
+    return expose(conditions, place, sky, light, rng, own, drawn=True)
+
+
+def scene(conditions: Conditions, place: Place, rng: np.random.Generator) -> tuple[Doubles, Doubles]:
+    """Expected electrons of the sky and of the sources; only what shears the PSF of the anomaly is in them.
+
+    Returns
+    -------
+    sky, light : ndarray, (ny, nx) float64
+    """
+    x, y = place.grids()
+    sky = conditions.sky * (1 + conditions.slope[0] * x / place.extent + conditions.slope[1] * y / place.extent)
+    return sky, _light(conditions, place, rng)
+
+
+def expose(
     conditions: Conditions,
-    shape: tuple[int, int],
-    corner: tuple[float, float],
-    extent: float,
-    noise: float,
+    place: Place,
+    sky: Doubles,
+    light: Doubles,
     rng: np.random.Generator,
-) -> FloatImage:
+    own: np.random.Generator | None = None,
+    *,
+    drawn: bool = False,
+) -> Drawn:
+    """Put the anomaly into a scene and read it out.
+
+    Parameters
+    ----------
+    conditions : Conditions
+    place : Place
+    sky, light : ndarray, (ny, nx) float64
+        As `scene` gives them.
+    rng, own : Generator
+        See `draw`.
+    drawn : bool, optional
+        Whether the sources were drawn with the anomaly's shear.
+    """
+    noise = sky_noise(conditions)
+    sky, light = act_on_scene(sky, light, conditions.anomaly, place, noise=noise, fwhm=conditions.fwhm, drawn=drawn)
+    step = 0.0
+    if own is not None and conditions.step:
+        step = float(conditions.step * conditions.sky * own.standard_normal())
+    image, codes = detector.observed(sky + light, rng, bleeding=conditions.bleeding, amplifier_step=step)
+    if own is not None:
+        detector.spoil_columns(image, codes, conditions.bad_columns, own)
+    return Drawn(np.clip(np.rint(image), 0, SATURATION), codes)
+
+
+def sky_noise(conditions: Conditions) -> float:
+    """Noise of a pixel of the sky at the field's centre, in electrons: the unit of patterns."""
+    return math.sqrt(conditions.sky + READ_NOISE**2)
+
+
+def _light(conditions: Conditions, place: Place, rng: np.random.Generator) -> Doubles:
     """The light of stars and galaxies."""
-    galsim = galsim_module()
-    ny, nx = shape
+    ny, nx = place.shape
+    library = draw_library(conditions, place, rng)
     area = conditions.density * (nx + 2 * MARGIN) * (ny + 2 * MARGIN)
     n_stars, n_galaxies = rng.poisson(STAR_DENSITY * area), rng.poisson(GALAXY_DENSITY * area)
     n = n_stars + n_galaxies
     stars = _fluxes(n_stars, STAR_FLUX, STAR_SLOPE, rng)
-    flux = np.append(stars, _fluxes(n_galaxies, GALAXY_FLUX, GALAXY_SLOPE, rng))
-    x, y = rng.uniform(-MARGIN, nx + MARGIN, n), rng.uniform(-MARGIN, ny + MARGIN, n)
-    radius = np.exp(rng.normal(math.log(1.8), 0.35, n))
-    disc_g, disc_axis = np.minimum(rng.rayleigh(0.2, n), 0.7), rng.uniform(0, 180, n)
-    field = np.stack((np.ones(n), (corner[0] + x) / extent, (corner[1] + y) / extent), axis=1)
-    g = field @ conditions.shear
-
-    # The Moffat is the effective PSF, the pixel's own width included: nothing is convolved with a pixel again.
-    accuracy = galsim.GSParams(folding_threshold=2e-2, maxk_threshold=1e-2, kvalue_accuracy=1e-3)
-    moffat = galsim.Moffat(beta=MOFFAT_BETA, fwhm=conditions.fwhm, gsparams=accuracy)
-    elongation = galsim.Shear()
-    if conditions.anomaly.name == "elongation":
-        elongation = galsim.Shear(g=conditions.anomaly.amplitude, beta=conditions.anomaly.direction * galsim.degrees)
-    canvas = galsim.ImageF(nx, ny, xmin=0, ymin=0)
-    for i in range(n):
-        profile = moffat.shear(elongation + galsim.Shear(g1=g[i, 0], g2=g[i, 1]))
-        if i < n_stars:
-            reach = _reach(flux[i], conditions.fwhm, 0.1 * noise)
-        else:
-            disc = galsim.Exponential(half_light_radius=radius[i], gsparams=accuracy)
-            disc = disc.shear(g=disc_g[i], beta=disc_axis[i] * galsim.degrees)
-            profile, reach = galsim.Convolve(disc, profile), GALAXY_REACH
-        middle = galsim.PositionD(x[i], y[i])
-        bounds = galsim.BoundsI(middle.round()).withBorder(reach) & canvas.bounds
-        if bounds.isDefined():
-            profile.withFlux(flux[i]).drawImage(
-                image=canvas[bounds], center=middle, method="no_pixel", add_to_image=True
-            )
-    light: FloatImage = canvas.array
+    galaxies = _fluxes(n_galaxies, GALAXY_FLUX, GALAXY_SLOPE, rng)
+    x, y = rng.uniform(-MARGIN, nx + MARGIN, n).tolist(), rng.uniform(-MARGIN, ny + MARGIN, n).tolist()
+    shapes = rng.integers(GALAXY_SHAPES, size=n_galaxies).tolist()
+    faintest = 0.1 * sky_noise(conditions)
+    light = np.zeros(place.shape)
+    for i, flux in enumerate(stars.tolist()):
+        add_star(light, library, y[i], x[i], flux, reach_of(flux, conditions.fwhm, faintest))
+    for i, flux in enumerate(galaxies.tolist()):
+        add_galaxy(light, library, y[n_stars + i], x[n_stars + i], flux, shapes[i])
     return light
-
-
-def _reach(flux: float, fwhm: float, faintest: float) -> int:
-    """How far a star is drawn: to where its profile falls to `faintest`, with room for elongation."""
-    scale = fwhm / (2 * math.sqrt(2 ** (1 / MOFFAT_BETA) - 1))
-    peak = flux * (MOFFAT_BETA - 1) / (math.pi * scale**2)
-    return math.ceil(1.3 * scale * math.sqrt(max((peak / faintest) ** (1 / MOFFAT_BETA) - 1, 1)))
 
 
 def _fluxes(n: int, limits: tuple[float, float], slope: float, rng: np.random.Generator) -> Doubles:
@@ -122,29 +148,3 @@ def _fluxes(n: int, limits: tuple[float, float], slope: float, rng: np.random.Ge
     low, high = (limit**-slope for limit in limits)
     fluxes: Doubles = (low - rng.random(n) * (low - high)) ** (-1 / slope)
     return fluxes
-
-
-def _add_cosmic_rays(image: Doubles, rng: np.random.Generator) -> None:
-    """Short straight tracks of any direction, one pixel wide."""
-    ny, nx = image.shape
-    for _ in range(rng.poisson(COSMIC_RAY_DENSITY * image.size)):
-        steps, angle = np.arange(0, rng.uniform(2, 15), 0.5), rng.uniform(0, math.pi)
-        x = np.rint(rng.uniform(0, nx) + steps * math.cos(angle)).astype(np.int64)
-        y = np.rint(rng.uniform(0, ny) + steps * math.sin(angle)).astype(np.int64)
-        inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
-        image[y[inside], x[inside]] += rng.uniform(500, 3000)
-
-
-def galsim_module() -> Any:
-    """GalSim, an optional dependency.
-
-    Raises
-    ------
-    GpuanomError
-        When it is not installed.
-    """
-    try:
-        import galsim
-    except ImportError:
-        raise GpuanomError("simulating a night needs GalSim: pip install 'gpuanom[simulate]'") from None
-    return galsim

@@ -1,0 +1,89 @@
+"""Which exposure of a simulated night is taken how, and which are anomalous."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gpuanom.errors import SettingsError
+from gpuanom.simulate.conditions import Anomaly, Conditions
+from gpuanom.simulate.injectors import INJECTORS
+
+ELONGATION = 0.25
+STRIPES = 0.3
+BAD_COLUMNS = 3.0
+"""Bad columns of 1000: some per mille of a CCD's columns are flagged in survey masks."""
+AMPLIFIER_STEP = 1e-3
+"""Scatter of the step between a CCD's two amplifiers, of the sky: what a flat field leaves."""
+
+
+def draw_conditions(number: int, band: str, anomaly: Anomaly, rng: np.random.Generator) -> Conditions:
+    """Ordinary conditions, different for every exposure."""
+    return Conditions(
+        number=number,
+        band=band,
+        fwhm=float(np.clip(rng.normal(3.8, 0.35), 2.8, 5.0)),
+        shear=rng.normal(0, 0.012, (3, 2)),
+        sky=float(rng.uniform(900, 1600)),
+        slope=rng.normal(0, 0.02, 2),
+        pointing=(float(rng.uniform(0, 360)), float(rng.uniform(-60, 30))),
+        anomaly=anomaly,
+        bad_columns=BAD_COLUMNS,
+        step=AMPLIFIER_STEP,
+        bleeding=True,
+    )
+
+
+def plan_night(
+    exposures: int, bands: Sequence[str], seed: int, wanted: Sequence[Anomaly] | None = None
+) -> list[Conditions]:
+    """Conditions of every exposure; the bands alternate.
+
+    Parameters
+    ----------
+    exposures : int
+    bands : sequence of str
+    seed : int
+    wanted : sequence of Anomaly, optional
+        What is wrong with as many exposures, drawn from all of them; a missing direction is drawn where the class has
+        one. By default one exposure of each of the first two bands is elongated (two of the only band), another one
+        has stripes; at least one stays normal, and a band that has no exposure left goes without its anomaly.
+
+    Raises
+    ------
+    SettingsError
+        When more anomalies are wanted than leave one exposure normal.
+    """
+    rng = np.random.default_rng([seed, 0])
+    band_of = [bands[i % len(bands)] for i in range(exposures)]
+    anomalies = [Anomaly()] * exposures
+    if wanted is None:
+        default = (
+            ("source", "elongation", ELONGATION, bands[0]),
+            ("source", "elongation", ELONGATION, bands[1 % len(bands)]),
+            ("background", "stripes", STRIPES, bands[int(rng.integers(len(bands)))]),
+        )
+        for kind, name, amplitude, band in default[: exposures - 1]:
+            free = [i for i in range(exposures) if band_of[i] == band and anomalies[i].kind == "none"]
+            direction = _direction(rng)
+            if free:
+                anomalies[free[int(rng.integers(len(free)))]] = Anomaly(kind, name, amplitude, direction)
+    else:
+        if len(wanted) > max(0, exposures - 1):
+            raise SettingsError(
+                f"'anomalies' asks for {len(wanted)} anomalous exposures of {exposures}; at least one stays normal"
+            )
+        chosen = rng.permutation(exposures)[: len(wanted)]
+        for i, anomaly in zip(chosen.tolist(), wanted, strict=True):
+            direction, its_seed = _direction(rng), int(rng.integers(2**31))
+            if not math.isnan(anomaly.direction) or not INJECTORS[anomaly.name].directed:
+                direction = anomaly.direction
+            anomalies[i] = replace(anomaly, direction=direction, seed=its_seed)
+    return [draw_conditions(i + 1, band_of[i], anomalies[i], rng) for i in range(exposures)]
+
+
+def _direction(rng: np.random.Generator) -> float:
+    return float(round(90 - rng.uniform(0, 180), 1))
