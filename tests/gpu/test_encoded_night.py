@@ -1,0 +1,108 @@
+"""Files of every kind through the GPU: sent as they are, decoded there, and the tables are the CPU's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import gpuanom
+from gpuanom.cameras import CameraRule
+from tests import device, nights
+
+RULE = CameraRule(name="test", match=(("INSTRUME", "TESTCAM"),), trim=("DATASEC",))
+QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300, simulations=200, cameras=(RULE,))
+
+
+def plane(kind, image, name):
+    """An HDU of one kind: how a camera or a pipeline may have stored the image."""
+    whole = np.clip(np.round(image), 0, 60000)
+    rice = {"compression_type": "RICE_1", "name": name}
+    match kind:
+        case "float32":
+            hdu = fits.ImageHDU(image, name=name)
+        case "uint16":
+            hdu = fits.ImageHDU(whole.astype(np.uint16), name=name)
+        case "int32 scaled":
+            hdu = fits.ImageHDU(whole.astype(np.int32), name=name)
+            hdu.header["BSCALE"], hdu.header["BZERO"] = 0.5, 3.0
+        case "float64":
+            hdu = fits.ImageHDU(image.astype(np.float64), name=name)
+        case "rice uint16":
+            hdu = fits.CompImageHDU(whole.astype(np.uint16), **rice)
+        case "rice dither 1":
+            hdu = fits.CompImageHDU(image, quantize_method=1, dither_seed=7, **rice)
+        case "rice dither 2":
+            hdu = fits.CompImageHDU(image, quantize_method=2, dither_seed=9999, tile_shape=(16, 50), **rice)
+        case "gzip":
+            hdu = fits.CompImageHDU(image, compression_type="GZIP_2", quantize_level=0.0, name=name)
+        case "overscan":
+            padded = np.pad(image, ((0, 0), (20, 12)), constant_values=5.0)
+            hdu = fits.ImageHDU(padded, name=name)
+            hdu.header["DATASEC"] = f"[21:{20 + image.shape[1]},1:{image.shape[0]}]"
+    return hdu
+
+
+KINDS = (
+    *("float32", "uint16", "int32 scaled", "float64", "rice uint16", "rice dither 1", "rice dither 2", "gzip"),
+    "overscan",
+)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Exposures whose CCDs are stored in every way, all of one shape: one stack on a GPU."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(1, 4):
+        primary = fits.PrimaryHDU()
+        for key, value in {"INSTRUME": "TESTCAM", "EXPNUM": number, "FILTER": "r", "OBSTYPE": "object"}.items():
+            primary.header[key] = value
+        planes = []
+        for i, kind in enumerate(KINDS):
+            image = np.array(nights.image(100 * number + i, degrees=30.0 if number == 2 else None))
+            if i % 2:
+                image[50:53, 60:90] = 1000.0  # rows and blocks without noise
+            planes.append(plane(kind, image, kind.replace(" ", "_").upper()))
+        fits.HDUList([primary, *planes]).writeto(folder / f"e{number}.fits")
+    return tmp_path
+
+
+def test_every_kind_of_file_is_decoded_on_the_device_as_on_the_host(mixed, monkeypatch):
+    cpu = gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
+    assert not cpu.failed
+    with device.installed():
+        from gpuanom.gpu import prepare, rice
+
+        decoded = []
+        monkeypatch.setattr(prepare, "pixels", lambda *a, whole=prepare.pixels: (decoded.append("raw"), whole(*a))[1])
+        monkeypatch.setattr(rice.Tiles, "add", lambda *a, whole=rice.Tiles.add: (decoded.append("rice"), whole(*a))[1])
+        gpu = gpuanom.score(mixed / "in", mixed / "gpu", settings=QUICK, device="0")
+    assert not gpu.failed
+    # float32, uint16 and int32 as they are; three RICE images; float64, GZIP and overscan come from the host.
+    assert (decoded.count("raw"), decoded.count("rice")) == (3 * 3, 3 * 3)
+    assert nights.tables(mixed / "gpu") == nights.tables(mixed / "cpu")
+
+
+def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
+    """The device finds the damage; the message that names file, HDU and tile is the host's."""
+    path = mixed / "in" / "e2.fits"
+    with fits.open(path, disable_image_compression=True) as hdus:
+        number = next(i for i, hdu in enumerate(hdus) if hdu.name == "RICE_UINT16")
+        about = hdus.info(output=False)
+        assert about
+        start = hdus[number].fileinfo()["datLoc"] + hdus[number].header["NAXIS1"] * hdus[number].header["NAXIS2"]
+        for key in ("DATASUM", "CHECKSUM"):
+            assert key not in hdus[number].header
+    data = bytearray(path.read_bytes())
+    data[start + 400 : start + 460] = b"\xff" * 60  # fields of 5 bits beyond the largest
+    path.write_bytes(data)
+    cpu = gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
+    with device.installed():
+        gpu = gpuanom.score(mixed / "in", mixed / "gpu", settings=QUICK, device="0")
+    ccds = gpu.tables.ccds
+    (note,) = ccds["reason"][(ccds["exposure"] == "2") & (ccds["ccd"] == "RICE_UINT16")]
+    assert f"e2.fits[{number}]" in note
+    assert "tile" in note
+    assert nights.tables(mixed / "gpu") == nights.tables(mixed / "cpu")
+    assert list(cpu.tables.ccds["status"]) == list(ccds["status"])
