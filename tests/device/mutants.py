@@ -44,6 +44,7 @@ EQUIVALENT = {
     "common.cuh: if (!(magnitude <= 1.1754943508222875e-38)) return (float)value;           // 2^-126": (
         "2^-126 itself has the same bits when it is put together as a subnormal number"
     ),
+    "rice.cu: for (int done = 0; done <= most; done += WARP) {": "once more, no tile has pixels left",
 }
 """Damage that changes no result and does no harm, as it would stand in the source, and why."""
 
