@@ -148,8 +148,8 @@ def main() -> None:
         "# An exposure from disk",
         "",
         f"`python profiling/bench_exposure.py`: {options.ccds} CCDs of {scene.SHAPE[1]} x {scene.SHAPE[0]} pixels,"
-        f" RICE_1, SUBTRACTIVE_DITHER_1, q = 4, {8 * size / pixels:.2f} bits a pixel, in memory; {options.threads} cores;"
-        f" medians of {options.repeats} rounds. Whole processes, Python's start included.",
+        f" RICE_1, SUBTRACTIVE_DITHER_1, q = 4, {8 * size / pixels:.2f} bits a pixel, in memory;"
+        f" {options.threads} cores; medians of {options.repeats} rounds. Whole processes, with Python's start.",
         "",
         bench.machine("numpy", "astropy", "numba", "fitsio", "sep", pinned=False),
         "",
