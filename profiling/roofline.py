@@ -123,6 +123,28 @@ def costs(case: Case) -> dict[str, Cost]:
     return table
 
 
+def reading(case: Case, bits: float = 4.93) -> dict[str, Cost]:
+    """What makes a stack of a file's bytes, one or the other: in no bar, since it is the file that decides.
+
+    `bits` a pixel are those of a DECam InstCal CCD, compressed at q = 4 in tiles of a row.
+    """
+    tiles, steps = case.n_ccd * case.ny, case.n_ccd * case.ny * -(-case.nx // 32)
+    words = tiles * case.nx * bits / 32
+    table: dict[str, Cost] = {}
+    # A lane asks for a word of its own tile: 8 requests a sector, of which the cache answers 7. Every 32 pixels, their
+    # random numbers, and scale, zero and blank of their tile.
+    table["rice"] = Cost(
+        pass_sectors(case, 32),
+        words + steps * (spanned(128, 4) + 3) + 6 * tiles,
+        tiles * (case.nx * bits / 8 + 40),
+        4 * case.pixels,
+        4 * case.pixels,
+    )
+    # float32 as it is.
+    table["prepare_pixels"] = Cost(pass_sectors(case, case.nx), case.pixels / 8, 4 * case.pixels, 4 * case.pixels, 0)
+    return table
+
+
 def report(case: Case) -> str:
     """The table."""
     table, stack = costs(case), case.pixels * 4
@@ -136,13 +158,15 @@ def report(case: Case) -> str:
     ]
     total = np.zeros(5 + len(CARDS))
     for name, cost in table.items():
-        requested = (cost.pixels + cost.other) * SECTOR
-        times = [1e6 * max(requested / speed, cost.operations / rate) for speed, rate in CARDS.values()]
-        shares = [cost.pixels * SECTOR / stack, cost.other * SECTOR / stack]
-        row = np.array([cost.read / 1e6, cost.written / 1e6, *shares, cost.operations / 1e9, *times])
+        row = _numbers(cost, stack)
         total += row
         lines.append(_row(name, row))
     lines.append(_row("all", total))
+    lines += [
+        "",
+        "From a file's bytes to the stack: RICE tiles of a row, 4.93 bits a pixel, or uncompressed float32.",
+    ]
+    lines += [_row(name, _numbers(cost, stack)) for name, cost in reading(case).items()]
     lines += [
         "",
         f"Sectors of the images: {total[2]:.3f} stacks (bar {BAR}); of all else {total[3]:.3f} (limit {OTHER_BAR}); "
@@ -151,6 +175,13 @@ def report(case: Case) -> str:
         "published float64 rate, kernel after kernel. Caches make it less, latency and instructions more.",
     ]
     return "\n".join(lines)
+
+
+def _numbers(cost: Cost, stack: int) -> np.ndarray:
+    requested = (cost.pixels + cost.other) * SECTOR
+    times = [1e6 * max(requested / speed, cost.operations / rate) for speed, rate in CARDS.values()]
+    shares = [cost.pixels * SECTOR / stack, cost.other * SECTOR / stack]
+    return np.array([cost.read / 1e6, cost.written / 1e6, *shares, cost.operations / 1e9, *times])
 
 
 def _row(name: str, row: np.ndarray) -> str:

@@ -295,7 +295,7 @@ def take_apart(path):
     tile = header.get("ZTILE2", 1), header.get("ZTILE1", shape[1])
     options = {header[f"ZNAME{i}"]: header[f"ZVAL{i}"] for i in range(1, 9) if f"ZNAME{i}" in header}
     quantised = "ZSCALE" in columns
-    sizes, starts = columns["COMPRESSED_DATA"].astype(np.int64).T
+    sizes, starts = np.ascontiguousarray(columns["COMPRESSED_DATA"].T, np.int64)
     decoded = []
     for number, place in enumerate(places(shape, tile)):
         if sizes[number] == 0:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gpuanom.encoded import NO_BLANK
+from gpuanom.errors import InputError
+from gpuanom.fits import decode_rice
 from tests import device, tiles
 
 
@@ -268,6 +273,26 @@ def test_no_byte_is_read_twice_or_outside_its_tile(rice, n):
     assert len(set(read)) == 1
 
 
+def test_the_roofline_counts_what_is_asked_for(rice, tmp_path):
+    with device.installed():
+        from cpudevice import counting, settings
+    if settings.flavour != "fast":
+        pytest.skip("loads are counted without a sanitizer in the process")
+    ny, nx = 64, 1500
+    plain = np.random.default_rng(0).normal(1000, 10, (ny, nx)).astype(np.float32)
+    tiles.by_astropy(tmp_path / "a.fits", plain, (1, nx))
+    image = tiles.take_apart(tmp_path / "a.fits")
+    with counting() as launches:
+        one(rice, image)
+    (counted,) = (launch.sectors_requested for launch in launches if launch.kernel == "rice")
+    path = Path(__file__).parents[2] / "profiling" / "roofline.py"
+    spec = importlib.util.spec_from_file_location("roofline", path)
+    roofline = sys.modules["roofline"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(roofline)
+    cost = roofline.reading(roofline.Case(1, ny, nx), bits=8 * image.size.sum() / (ny * nx))["rice"]
+    assert 1 / roofline.TOLERANCE < counted / (cost.pixels + cost.other) < roofline.TOLERANCE
+
+
 def test_two_streams_decode_side_by_side(rice, tmp_path):
     """The table of random numbers, sent in the stream of the first, is there for the second."""
     import cupy
@@ -321,6 +346,13 @@ def test_tiles_that_the_host_has_decoded(rice):
     assert np.signbit(found[3, 11])
 
 
+def test_the_hosts_decoder_has_the_same_bits(rice, tmp_path):
+    images, _ = stack_of_all_sorts(tmp_path)
+    stack, _ = decoded(rice, list(enumerate(images)))
+    for found, image in zip(stack, images, strict=True):
+        same_bits(found, decode_rice(image))
+
+
 # Damage
 
 
@@ -369,6 +401,11 @@ def check_mutants(rice, seed, n):
     for found in stack:
         same_bits(found, expected)
     assert damaged.tolist() == [wrong[0] if wrong else -1] * len(images)
+    if not wrong:
+        same_bits(decode_rice(images[0]), expected)
+    elif codes[wrong[0]]:  # without a byte, a tile is one that the host has put in its place before
+        with pytest.raises(InputError, match=f"tile {wrong[0]} of {n} "):
+            decode_rice(images[0])
     return len(wrong)
 
 
@@ -459,8 +496,6 @@ def test_places_are_taken_once_and_in_the_stack(rice):
 
 
 if __name__ == "__main__":
-    import sys
-
     with device.installed():
         from gpuanom.gpu import rice as launcher
 
