@@ -25,10 +25,7 @@ from pathlib import Path
 from tests.device import environment
 
 ROOT = Path(__file__).resolve().parents[2]
-# What an encoded image is decoded by has its tests beside those of the steps.
-DEFAULT = ("tests/steps", *map(str, sorted((ROOT / "tests" / "gpu").glob("test_rice*.py"))), "-k", "gpu or prepare")
-# Kernels without a test of their own in there: none of the others may go without.
-WITHOUT_LAUNCHES = {"prepare_mask", "prepare_pixels"}
+DEFAULT = ("tests/steps", "-k", "gpu or prepare or rice")
 # Python's own allocator would hide the red zones; what the interpreter leaks at its end is not ours.
 OPTIONS = {
     "address": {
@@ -89,7 +86,7 @@ def address(tests: Sequence[str], **settings: str) -> int:
 def replay(flavour: str, folder: Path) -> int:
     """Run recorded launches again; 0 where all went well, and each kernel of gpuanom was among them."""
     launches = sorted(folder.glob("*.pickle"))
-    missing = kernels() - WITHOUT_LAUNCHES - {path.name.rpartition("-")[0] for path in launches}
+    missing = kernels() - {path.name.rpartition("-")[0] for path in launches}
     if missing:
         sys.stdout.write(f"no launch was kept of {', '.join(sorted(missing))}\n")
         return 1

@@ -43,6 +43,14 @@ def test_any_unit_will_do(backend, scale):
     check_background(backend, [sky.frozen(image, np.float32)], None, *draws(1, 96, 80))
 
 
+def test_as_many_points_for_the_fit_as_for_sigma(backend):
+    """What both leave in memory then ends with the last point of either."""
+    settings = DEFAULT.replace(background_points=1000, sigma_points=1000)
+    image = sky.night_sky(96, 80, seed=5)
+    found = check_background(backend, [image], None, *draws(1, 96, 80, n_fit=2000, n_sigma=2000), settings)
+    assert found.n_points.tolist() == found.n_sigma_points.tolist() == [1000]
+
+
 def test_the_polynomial_has_the_same_bits_from_scalars_and_arrays():
     c = (1000.0, 3.1, -2.7, 0.3, 1.9, -0.7)
     whole = naive.background_image(c, 7, 9)

@@ -242,6 +242,18 @@ def test_the_first_usable_points_count_in_draw_order(backend):
     assert found.dx.size < 4000
 
 
+@pytest.mark.parametrize("more", [0, 1, 5, 15, 16, 17])
+def test_draws_that_do_not_suffice_are_each_taken_once(backend, more):
+    """Too few usable points among the first: all others are tried, the last one too, and none of them twice."""
+    image = np.array(sky.make(70, 75, noise=3.0, seed=1))
+    image[10, 10] = np.nan
+    drawn = np.array(points(1, 100 + more, 70, 75, seed=1, margin=30))
+    drawn[0, :20] = 12
+    settings = DEFAULT.replace(gradient_points=100)
+    found = check_gradients(backend, [image], None, drawn, hand_made(backend, 1), settings)
+    assert found.n_points.tolist() == [80 + more]
+
+
 def test_unusable_ccds_are_skipped(backend):
     images = [sky.make(70, 75, noise=3.0, seed=s) for s in range(3)]
     background = hand_made(backend, 3, usable=[True, False, True])

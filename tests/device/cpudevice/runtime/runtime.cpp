@@ -28,6 +28,13 @@ extern "C" char __stop_device_shared[] __attribute__((weak, visibility("hidden")
 
 namespace device {
 
+// What unset shared memory holds: 0xFF is a NaN in floats and -1 in integers, which every comparison refuses. Another byte,
+// under which results must be the same, shows those who compare with it.
+static int unset_byte() {
+  static const char* const named = getenv("GPUANOM_DEVICE_UNSET");
+  return named ? atoi(named) : 0xFF;
+}
+
 // Dynamic shared memory of one launch: ends at a guard page, or between AddressSanitizer's red zones.
 class DynamicShared {
  public:
@@ -56,7 +63,7 @@ class DynamicShared {
   }
 
   DynamicShared(const DynamicShared&) = delete;
-  void spoil() const { if (bytes_) memset(data, 0xFF, bytes_); }
+  void spoil() const { if (bytes_) memset(data, unset_byte(), bytes_); }
   char* data = nullptr;  // null where a launch gave none: its use faults
 
  private:
@@ -77,11 +84,12 @@ void check_atomic(const void* address, size_t size) {
 #endif
 }
 
-// Shared memory starts each block as 0xFF: a NaN in floats, -1 in integers. Byte by byte, and hidden from the compiler:
-// under AddressSanitizer red zones lie between the variables.
+// Shared memory starts each block as 0xFF. Byte by byte, and hidden from the compiler: under AddressSanitizer red zones
+// lie between the variables.
 static void spoil_static_shared() {
   if (!__start_device_shared) return;
-  for (volatile char* byte = __start_device_shared; byte < __stop_device_shared; byte++) *byte = static_cast<char>(0xFF);
+  const char fill = static_cast<char>(unset_byte());
+  for (volatile char* byte = __start_device_shared; byte < __stop_device_shared; byte++) *byte = fill;
 }
 
 int run(const Launch& launch, void (*call)(void*), void* closure) {
