@@ -27,6 +27,17 @@ def _score_columns(kind: str, what: str) -> list[Column]:
     ]
 
 
+def _local_columns(kind: str, what: str) -> list[Column]:
+    return [
+        Column(
+            f"{kind}_local_alignment", "float", "", f"{what}: alignment of a typical CCD on its own, less its noise"
+        ),
+        Column(f"{kind}_local_z", "float", "", f"{what}: alignment CCD by CCD above counting noise"),
+        Column(f"{kind}_local_p", "float", "", f"{what}: probability of such alignments by counting noise alone"),
+        Column(f"{kind}_local_deviation", "float", "", f"{what}: how far local alignment is from the dataset's"),
+    ]
+
+
 EXPOSURE_COLUMNS: tuple[Column, ...] = (
     Column("exposure", "text", "", "exposure id"),
     Column("camera", "text", "", "camera; with the band it names the dataset"),
@@ -39,9 +50,11 @@ EXPOSURE_COLUMNS: tuple[Column, ...] = (
     Column("n_sources", "int", "", "sources"),
     Column("n_without_orientation", "int", "", "sources without an orientation"),
     *_score_columns("source", "source orientations"),
+    *_local_columns("source", "source orientations"),
     Column("source_position_angle", "float", "deg", "source_angle on the sky, east of north"),
     Column("n_isophote", "int", "", "sources with an isophotal orientation"),
     *_score_columns("isophote", "isophotal orientations"),
+    *_local_columns("isophote", "isophotal orientations"),
     Column("isophote_position_angle", "float", "deg", "isophote_angle on the sky, east of north"),
     Column("n_gradients", "int", "", "usable gradient points"),
     *_score_columns("background", "background gradients"),

@@ -70,6 +70,8 @@ class Scores:
         Of each CCD's own histogram; empty for kinds with one histogram an exposure.
     spread : ndarray of bool
         Whether half a count was spread over the reference's bins, one of them being empty (METHOD.md 5).
+    local : LocalAlignment
+        Of sources and isophotes; NaN for backgrounds, whose histograms are each CCD's own.
     """
 
     n: Integers
@@ -84,6 +86,7 @@ class Scores:
     ccd_kl: Doubles
     ccd_z: Doubles
     spread: Flags
+    local: significance.LocalAlignment
 
 
 def score_dataset(
@@ -274,6 +277,7 @@ def _scores(
         ccd_kl=ccd_kl,
         ccd_z=ccd_z,
         spread=_sums(spread, owner, n_exposures) > 0,
+        local=_local(dataset, kind, contained, reference),
     )
 
 
@@ -345,6 +349,16 @@ def _directions(dataset: Dataset, kind: int, n: Doubles) -> tuple[Doubles, Doubl
     return significance.direction(cosine, sine, n)
 
 
+def _local(dataset: Dataset, kind: int, contained: Flags, reference: Reference) -> significance.LocalAlignment:
+    """Alignment of the CCDs of each exposure; a kind with one histogram an exposure has `contained` of each."""
+    if kind in (BACKGROUND, FLAT_BACKGROUND):
+        none = np.full(len(dataset.exposures), np.nan)
+        return significance.LocalAlignment(none, none, none, none)
+    n = dataset.counts[:, kind].sum(axis=1, dtype=np.int64)
+    cosine, sine = dataset.cosine[:, kind], dataset.sine[:, kind]
+    return significance.local_alignment(cosine, sine, n, dataset.owner, contained, reference)
+
+
 def _no_scores(dataset: Dataset, kind: int, n: Integers, owner: Integers) -> Scores:
     """Counts and directions, and no score: there is nothing to compare with."""
     n_exposures = len(dataset.exposures)
@@ -365,4 +379,5 @@ def _no_scores(dataset: Dataset, kind: int, n: Integers, owner: Integers) -> Sco
         ccd_kl=per_ccd,
         ccd_z=per_ccd,
         spread=np.zeros(n_exposures, dtype=bool),
+        local=significance.LocalAlignment(none, none, none, none),
     )

@@ -57,6 +57,8 @@ def of_dataset(
         for kind, s in zip(KINDS, scores, strict=True):
             for name in ("kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"):
                 row[f"{kind}_{name}"] = getattr(s, name)[i]
+            for name in s.local._fields:
+                row[f"{kind}_local_{name}"] = getattr(s.local, name)[i]
         axes = next((tuple(ccds[k][j] for k in _AXES) for j in mine if ccds["cd1_1"][j] is not None), None)
         row["source_position_angle"] = position_angle(row["source_angle"], axes)
         row["isophote_position_angle"] = position_angle(row["isophote_angle"], axes)

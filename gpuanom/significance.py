@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -175,6 +176,112 @@ def direction(cosine: Doubles, sine: Doubles, n: Doubles | Integers) -> tuple[Do
     angle = np.degrees(0.5 * np.arctan2(sine, cosine))
     angle = np.where(angle <= -90.0, 90.0, angle)
     return np.where(alignment > 0, angle, np.nan), alignment
+
+
+class LocalAlignment(NamedTuple):
+    """How aligned the orientations of each CCD are, whatever their directions; arrays of (n_exposures,) float64.
+
+    Attributes
+    ----------
+    alignment : ndarray
+        Of a typical CCD, 0 to 1: the root of the mean square R over CCDs by their counts, its noise taken off.
+    z, p : ndarray
+        Above what the reference's orientations give by counting noise alone, and the probability of that.
+    deviation : ndarray
+        From the dataset's exposures, as of a KL.
+    """
+
+    alignment: Doubles
+    z: Doubles
+    p: Doubles
+    deviation: Doubles
+
+
+def local_alignment(
+    cosine: Doubles,
+    sine: Doubles,
+    n: Integers,
+    owner: Integers,
+    contained: np.typing.NDArray[np.bool_],
+    reference: Reference,
+) -> LocalAlignment:
+    """Alignment CCD by CCD: what a pattern that cancels over the focal plane leaves (METHOD.md 5b, Rayleigh's test).
+
+    Each CCD's sum of exp(2 i theta) is compared with what so many orientations of the reference would give; the sum
+    over CCDs of its square, in units of its covariance, has 2 degrees a CCD. Mean and covariance come from the
+    reference's histogram, orientations being spread evenly within a bin. For few counts the square is narrower than
+    chi-squared, so p is the tail of the gamma distribution of its mean and variance.
+
+    Parameters
+    ----------
+    cosine, sine : ndarray, (n_ccd,) float64
+        Sums of cos 2 theta and sin 2 theta.
+    n : ndarray, (n_ccd,) int64
+        Orientations of each CCD; those without any are left out.
+    owner : ndarray, (n_ccd,) int64
+        Index of each CCD's exposure, ascending.
+    contained : ndarray, (n_exposures,) bool
+        Whether the reference contains the exposure.
+    reference : Reference
+        Of histograms, one an exposure.
+
+    Returns
+    -------
+    LocalAlignment
+        NaN for exposures without orientations, and where the reference's orientations have no spread.
+    """
+    m = contained.size
+    none = np.full(m, np.nan)
+    mean, inverse, square = _harmonics(reference)
+    of_exposure = np.bincount(owner, n, minlength=m)
+    some = n > 0
+    whose, k = owner[some], n[some].astype(np.float64)
+    n_ccds = np.bincount(whose, minlength=m).astype(np.float64)
+    known = n_ccds > 0
+    if inverse is None:
+        return LocalAlignment(none, none, none, none)
+    off = np.stack((cosine[some] - k * mean[0], sine[some] - k * mean[1]))
+    own = 2.0 * contained[whose] * k / (of_exposure[whose] * reference.n_histograms)
+    f = 1.0 - own + k * reference.inverse_counts / reference.n_histograms**2
+    kept = f > 1e-9  # 0 for the only CCD of the reference's only exposure, which cannot differ from it
+    x = np.where(kept, np.einsum("ij,ik,kj->j", off, inverse, off) / (k * np.where(kept, f, 1.0)), 2.0)
+    total = np.bincount(whose, x, minlength=m)
+    variance = np.bincount(whose, np.maximum(4.0 + (square - 8.0) / k, 1e-9), minlength=m)
+    degrees = 2.0 * n_ccds
+    z, p, score, alignment = none.copy(), none.copy(), none.copy(), none.copy()
+    z[known] = (total - degrees)[known] / np.sqrt(variance[known])
+    shape, scale = degrees[known] ** 2 / variance[known], variance[known] / degrees[known]
+    p[known] = stats.gamma.sf(total[known], shape, scale=scale)
+    score[known] = total[known] / degrees[known]
+    # R^2 of n orientations is 1/n for nothing: (sum of n R^2 - CCDs) / (n - CCDs) is that of the distribution.
+    power = np.bincount(whose, (cosine[some] ** 2 + sine[some] ** 2) / k, minlength=m)
+    several = of_exposure > n_ccds
+    alignment[several] = np.sqrt(np.clip((power - n_ccds)[several] / (of_exposure - n_ccds)[several], 0.0, 1.0))
+    return LocalAlignment(alignment, z, p, deviation(score))
+
+
+def _harmonics(reference: Reference) -> tuple[Doubles, Doubles | None, float]:
+    """Harmonics of the reference's orientations.
+
+    Of (cos 2 theta, sin 2 theta): mean, inverse covariance (None where it has none), and the mean square of the squared
+    distance from the mean in units of that covariance.
+    """
+    share = reference.shares / reference.n_histograms
+    bins = share.size
+    theta = np.pi * ((np.arange(bins) + 0.5) / bins - 0.5)
+    # Means over a bin of exp(2 i theta) and exp(4 i theta).
+    second = share * np.exp(2j * theta) * np.sinc(1.0 / bins)
+    fourth = share * np.exp(4j * theta) * np.sinc(2.0 / bins)
+    mean = np.array([second.sum().real, second.sum().imag])
+    h = fourth.sum()
+    moments = 0.5 * np.array([[1.0 + h.real, h.imag], [h.imag, 1.0 - h.real]])
+    covariance = moments - np.outer(mean, mean)
+    if np.linalg.det(covariance) < 1e-6:
+        return mean, None, 4.0
+    inverse = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+    off = np.stack((np.cos(2 * theta), np.sin(2 * theta))) - mean[:, None]
+    q = np.einsum("ij,ik,kj->j", off, inverse, off)
+    return mean, inverse, float((share * q**2).sum())
 
 
 def deviation(score: Doubles) -> Doubles:
