@@ -79,7 +79,7 @@ def decode_rice(image: RiceImage, out: FloatImage | None = None) -> FloatImage:
     damaged = rice.decode_tiles(
         image.data, image.start, image.size, 0, len(image.start), ny, nx, rows, columns, image.bytepix,
         image.blocksize, image.dither, image.seed, image.scale, image.zero, image.blank, dither.RANDOM, dither.FIRST,
-        scratch(rows * columns), _flat(out, image.shape),
+        scratch(rows * columns * min(2, len(image.start))), _flat(out, image.shape),
     )  # fmt: skip
     if damaged >= 0:
         raise damaged_tile(damaged, len(image.start))

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.fits.native import native
+from gpuanom.fits.native import helper, native
 
 N_RANDOM = 10000
 EXACT_ZERO = -2147483646
@@ -32,7 +32,7 @@ FIRST = (RANDOM.astype(np.float32) * np.float32(500.0)).astype(np.int64)
 """Where in the table a tile's numbers begin, by the tile's own random number."""
 
 
-@numba.njit(nogil=True)
+@helper
 def _scaled(q: Any, scale: Any, zero: Any, blanked: Any, blank: Any, out: Any) -> Any:
     """Integers times a scale plus a zero, float64, rounded once, to a run of float32 pixels."""
     nan = np.float32(np.nan)
@@ -41,7 +41,7 @@ def _scaled(q: Any, scale: Any, zero: Any, blanked: Any, blank: Any, out: Any) -
         out[j] = nan if blanked & (q[j] == blank) else value
 
 
-@numba.njit(nogil=True)
+@helper
 def _shifted(q: Any, zero: Any, blanked: Any, blank: Any, out: Any) -> Any:
     """The same with scale 1 and a whole zero, all below 2^24: integers and float32 are exact."""
     nan = np.float32(np.nan)
@@ -50,7 +50,7 @@ def _shifted(q: Any, zero: Any, blanked: Any, blank: Any, out: Any) -> Any:
         out[j] = nan if blanked & (q[j] == blank) else value
 
 
-@numba.njit(nogil=True)
+@helper
 def _dithered(q: Any, random: Any, scale: Any, zero: Any, blanked: Any, blank: Any, zeros: Any, out: Any) -> Any:
     """The same with random numbers taken off the integers first; exact zeros where `zeros` (SUBTRACTIVE_DITHER_2)."""
     nan = np.float32(np.nan)
@@ -60,7 +60,7 @@ def _dithered(q: Any, random: Any, scale: Any, zero: Any, blanked: Any, blank: A
         out[j] = nan if blanked & (q[j] == blank) else value
 
 
-@numba.njit(nogil=True)
+@helper
 def put_pixels(
     q: Any,
     narrow: Any,

