@@ -108,3 +108,16 @@ def test_in_any_order_the_counts_are_the_same(backend):
     a = check_histogram(backend, theta, ccd, [0, 1, 2])
     b = check_histogram(backend, theta[order], ccd[order], [0, 1, 2])
     np.testing.assert_array_equal(a.counts, b.counts)
+
+
+@pytest.mark.parametrize("nobody", [-1, 3])
+@pytest.mark.parametrize("first", [True, False])
+def test_the_gpu_leaves_out_what_is_of_no_ccd(gpu, nobody, first):
+    """An index just outside: alone in a block, at its head, which the whole block goes by, or behind."""
+    ccd = [nobody, 0, 2] if first else [0, 2, nobody]
+    for n in (1, 3):
+        theta, owner = gpu.to_device(np.full(n, 0.1)), gpu.to_device(np.array(ccd[:n]))
+        found = gpu.to_host(gpu.histogram(theta, owner, np.zeros(3, np.int64), 18))
+        expected = [ccd[:n].count(i) for i in range(3)]
+        assert found.counts.sum(axis=1).tolist() == expected
+        np.testing.assert_allclose(found.cosine, np.array(expected) * np.cos(0.2), atol=1e-12)
