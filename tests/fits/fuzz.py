@@ -9,6 +9,7 @@ import argparse
 import ctypes
 import gzip
 import mmap
+import re
 import resource
 import tempfile
 import time
@@ -89,37 +90,53 @@ def tiles(n, seed=0):
                 bases.append((bytepix, blocksize, len(numbers), encode_rice(numbers, bytepix, blocksize)))
     decoded = refused = 0
     slowest = 0.0
-    for k in range(-1, n):  # the first compiles what the others take their time for
+    k = -1  # the first compiles what the others take their time for
+    while k < n:
         bytepix, blocksize, count, data = bases[int(rng.integers(len(bases)))]
-        raw = rng.bytes(int(rng.integers(60))) if rng.random() < 0.05 else _mutated(rng, data)
-        shape = (1, count) if rng.random() < 0.8 else (int(rng.integers(1, 9)), int(rng.integers(1, 2000)))
+        # Two tiles are decoded side by side: some are left whole, so that the damage is in either or in both.
+        several = int(rng.integers(1, 4))
+        raws = [
+            rng.bytes(int(rng.integers(60))) if rng.random() < 0.05 else _mutated(rng, data) for _ in range(several)
+        ]
+        if several > 1:
+            raws = [raw if rng.random() < 0.5 else data for raw in raws]
+        size = np.array([len(raw) for raw in raws])
+        start = np.cumsum(size) - size
+        tile = (1, count) if rng.random() < 0.8 else (int(rng.integers(1, 9)), int(rng.integers(1, 700)))
+        shape = (several * tile[0], tile[1])
         made = RiceImage(
-            data=source.holding(raw), shape=shape, tile=shape, start=np.array([0]),
-            size=np.array([max(len(raw), 1)]), bytepix=bytepix, blocksize=blocksize, quantised=bytepix == 4,
+            data=source.holding(b"".join(raws)), shape=shape, tile=tile, start=start, size=np.maximum(size, 1),
+            bytepix=bytepix, blocksize=blocksize, quantised=bytepix == 4,
             dither=int(rng.integers(3)) if bytepix == 4 else 0, seed=int(rng.integers(1, 10001)),
-            scale=np.array([rng.normal()]), zero=np.array([rng.normal()]),
-            blank=np.array([NO_BLANK if k % 2 else 3]),
+            scale=rng.normal(size=several), zero=rng.normal(size=several),
+            blank=np.full(several, NO_BLANK if k % 2 else 3),
         )  # fmt: skip
-        if rng.random() < 0.1:  # what no reader makes of a file must not be believed either
-            size = int(rng.choice([-1, 2**40, len(raw) + 1, 2**62]))
-            made = replace(made, start=np.array([int(rng.integers(-5, len(raw) + 5))]), size=np.array([size]))
+        believed = rng.random() < 0.9
+        if not believed:  # what no reader makes of a file must not be believed either
+            which = int(rng.integers(several))
+            start[which] = int(rng.integers(-5, len(made.data) + 5))
+            made.size[which] = int(rng.choice([-1, 2**40, len(made.data) + 1, 2**62]))
         begun = time.perf_counter()
         try:
             decode_rice(made, target.array(shape, np.float32))
-            decoded += 1
-            sound = True
+            decoded += several
+            damaged = -1
         except InputError as error:
-            if "tile 0 of 1 is damaged" not in str(error):
+            refused += several
+            found = re.search(rf"tile ([0-9]+) of {several} is damaged", str(error))
+            if not found:
                 raise
-            refused += 1
-            sound = False
+            damaged = int(found[1])
         slowest = max(slowest, time.perf_counter() - begun) if k >= 0 else 0.0
-        if k % 100 == 0 and made.size[0] == len(raw) and made.start[0] == 0:
-            wanted = rice_by_definition(raw, shape[0] * shape[1], bytepix, blocksize)
-            assert (wanted is not None) == sound
-            if sound:
-                plain = replace(made, dither=0, scale=np.ones(1), zero=np.zeros(1), blank=np.array([NO_BLANK]))
-                np.testing.assert_array_equal(decode_rice(plain).ravel(), wanted.astype(np.float32))
+        if k % 100 < several and believed and size.all():
+            n_pixels = tile[0] * tile[1]
+            wanted = [rice_by_definition(raw, n_pixels, bytepix, blocksize) for raw in raws]
+            assert damaged == next((i for i, numbers in enumerate(wanted) if numbers is None), -1)
+            if damaged < 0:
+                ones = np.ones(several)
+                plain = replace(made, dither=0, scale=ones, zero=0 * ones, blank=np.full(several, NO_BLANK))
+                np.testing.assert_array_equal(decode_rice(plain).ravel(), np.concatenate(wanted).astype(np.float32))
+        k += several
     assert slowest < SLOWEST
     return decoded, refused, slowest
 
