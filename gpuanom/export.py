@@ -268,7 +268,7 @@ def regions(
             yield key, 0, ["it could not be measured"]
             continue
         n, missing = 0, []
-        for seen in look(night.found[key], night.settings, backend, image=False):
+        for seen in look(night.found[key], night.settings, backend, binning=0):
             if not isinstance(seen, Look):
                 missing.append(seen.reason)
                 continue

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY, INK, PALE = "#0072b2", "#d55e00", "#767676", "#222222", "#9ecae1"
 """Of Okabe and Ito's palette: what is measured, what is odd, what is normal."""
 
-SCORE_COLOURS = "cividis"
-"""The colour map of scores, dark for normal; the same for every colour vision."""
+SCORE_COLOURS = "plasma"
+"""The colour map of scores, dark for normal, lighter all the way: for any colour vision, and seen on grey."""
 
 
 def orientations(ax: Axes, histogram: Histogram, *, angle: float | None = None) -> None:

@@ -18,6 +18,7 @@ from gpuanom.cli.export import export
 from gpuanom.cli.label import label
 from gpuanom.cli.merge import merge
 from gpuanom.cli.reference import reference
+from gpuanom.cli.report import report
 from gpuanom.cli.score import score
 from gpuanom.cli.settings import settings
 from gpuanom.cli.simulate import simulate
@@ -47,7 +48,7 @@ def cli() -> None:
     """
 
 
-for command in (score, reference, merge, label, evaluate, export, simulate, inject, settings, doctor, completion):
+for command in (score, reference, merge, report, label, evaluate, export, simulate, inject, settings, doctor, completion):
     cli.add_command(command)
 
 

@@ -1,1 +1,1 @@
-"""The report: one page to look through a night's exposures and to label them (`page`), and its pictures (`pictures`)."""
+"""The report: a page to look through a night and to label its exposures (`page`), and its pictures (`pictures`)."""

@@ -1,0 +1,73 @@
+"""`gpuanom report`: the page to look through a night with, and to label it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from gpuanom.backend import select
+from gpuanom.cli.export import night_argument, reference_option
+from gpuanom.cli.screen import Screen
+from gpuanom.errors import GpuanomError
+from gpuanom.report.page import NAME, write_report
+from gpuanom.scored import open_night
+
+EPILOG = """\b
+Examples:
+  gpuanom report night                        writes night/report.html; open it in a browser
+  gpuanom report night --top 1000 -o all.html
+  gpuanom report tonight --reference ref.ecsv
+
+\b
+The page is one file without server or network: send it to whoever should look. Sort by a click, filter at the top,
+label with the keys 1 2 3 (prominent, dubious, normal) and a letter for the reason; ? shows all keys. Save the labels
+as CSV, then:
+  gpuanom label night labels-ann.csv labels-bob.csv
+  gpuanom evaluate night
+
+\b
+Pictures are made from the files, some seconds an exposure, and kept in NIGHT/report/: a run that is interrupted goes
+on where it stopped. An exposure whose files have moved is listed with everything but its picture.
+"""
+
+
+@click.command(epilog=EPILOG)
+@night_argument
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help=f"Page (default: NIGHT/{NAME}).")
+@click.option(
+    "--top",
+    default=200,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Exposures that get pictures, from the most anomalous down; the others are listed without.",
+)
+@click.option("--threads", type=click.IntRange(1, 64), help="CCDs read at a time (default: one a core, at most 4).")
+@click.option("--cache/--no-cache", default=True, help="Keep pictures in NIGHT/report/ (default: yes).")
+@click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
+@reference_option
+def report(
+    folder: Path, output: Path | None, top: int, threads: int | None, cache: bool, quiet: bool, reference: Path | None
+) -> int:
+    """Write a page to look through the exposures of NIGHT, and to label them.
+
+    NIGHT is a folder that `gpuanom score` made. Exit code 1 when pictures of some exposures are missing.
+    """
+    try:
+        import PIL  # noqa: F401 - said before anything is read
+    except ImportError:
+        raise GpuanomError("pictures need Pillow (pip install 'gpuanom[report]')") from None
+    night = open_night(folder, reference=reference)
+    output = output or folder / NAME
+    threads = threads or min(4, len(os.sched_getaffinity(0)))
+    with Screen(quiet=quiet, verbose=False) as screen:
+        count = screen.count("making pictures")
+        troubles = write_report(night, output, select("cpu"), top=top, threads=threads, cache=cache, progress=count)
+        for line in troubles[:5]:
+            screen.say(line)
+        if len(troubles) > 5:
+            screen.say(f"and {len(troubles) - 5} more exposures whose pictures are not complete; the page says why")
+    if not quiet:
+        click.echo(f"{output}: {len(night.exposures)} exposures, {output.stat().st_size / 1e6:.1f} MB")
+    return int(bool(troubles))

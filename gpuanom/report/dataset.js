@@ -1,0 +1,123 @@
+// The dataset: distributions of a score, and the score against time, sky and number of sources; a point is an exposure.
+
+const DASHES = ["", "6 3", "2 2", "8 3 2 3", "1 3"];
+const HUES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+const shown = { kind: "source", measure: "deviation" };
+
+function ticks(low, high, n) {
+  const raw = (high - low) / n || 1, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
+  const found = [];
+  for (let v = Math.ceil(low / step) * step; v <= high + 1e-9 * step; v += step) found.push(Math.abs(v) < 1e-9 * step ? 0 : v);
+  return found;
+}
+
+/** Whole minutes, hours or days between two times. */
+function timeTicks(low, high) {
+  const minute = 60e3, hour = 60 * minute, day = 24 * hour;
+  const step = [minute, 2 * minute, 5 * minute, 10 * minute, 30 * minute, hour, 2 * hour, 3 * hour, 6 * hour, 12 * hour, day, 2 * day, 5 * day,
+    10 * day, 30 * day, 100 * day, 365 * day, 730 * day, 1825 * day].find((s) => (high - low) / s <= 6) || 3650 * day;
+  const found = [];
+  for (let v = Math.ceil(low / step) * step; v <= high; v += step) found.push([v, step < day]);
+  return found.map(([v, short]) => [v, new Date(v).toISOString().slice(...(short ? [11, 16] : [2, 10]))]);
+}
+
+/** Round numbers on a logarithmic axis. */
+function logTicks(low, high) {
+  const found = [];
+  for (let power = Math.floor(low); power <= high; power++) {
+    for (const m of high - low > 3 ? [1] : high - low > 0.7 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9]) {
+      const v = power + LOG(m);
+      if (v >= low && v <= high) found.push([v, String(+(10 ** v).toPrecision(3))]);
+    }
+  }
+  return found.length > 1 ? found : ticks(low, high, 5).map((v) => [v, (10 ** v).toPrecision(3)]);
+}
+
+const LOG = (v) => Math.log10(v);
+function frame(xs, ys, { xText, yText, xLog, date }) {
+  const W = 520, H = 230, left = 48, bottom = 34, top = 8, right = 8;
+  const spread = (values) => {
+    let low = Infinity, high = -Infinity;
+    for (const v of values) { low = Math.min(low, v); high = Math.max(high, v); }
+    if (!(low <= high)) return [0, 1];
+    const margin = 0.04 * (high - low) || 0.5;
+    return [low - margin, high + margin];
+  };
+  const [x0, x1] = spread(xs), [y0, y1] = spread(ys);
+  const x = (v) => left + ((v - x0) / (x1 - x0)) * (W - left - right), y = (v) => H - bottom - ((v - y0) / (y1 - y0)) * (H - bottom - top);
+  const chart = svg("svg", { class: "chart", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${yText} against ${xText}` });
+  const marks = date ? timeTicks(x0, x1) : xLog ? logTicks(x0, x1) : ticks(x0, x1, 6).map((v) => [v, String(+v.toPrecision(6))]);
+  for (const [v, text] of marks) {
+    chart.append(svg("line", { class: "axis", x1: x(v), x2: x(v), y1: top, y2: H - bottom }), svg("text", { x: x(v), y: H - bottom + 13, "text-anchor": "middle" }, text));
+  }
+  for (const v of ticks(y0, y1, 5)) {
+    chart.append(svg("line", { class: "axis", x1: left, x2: W - right, y1: y(v), y2: y(v) }), svg("text", { x: left - 4, y: y(v) + 3, "text-anchor": "end" }, String(+v.toPrecision(6))));
+  }
+  chart.append(svg("text", { x: (W + left) / 2, y: H - 4, "text-anchor": "middle" }, xText),
+    svg("text", { x: 0, y: 0, transform: `translate(10 ${H / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, yText));
+  return { chart, x, y, x0, x1 };
+}
+
+// KL and p span decades.
+const scaled = (v) => (v === null ? null : shown.measure === "kl" || shown.measure === "p" ? (v > 0 ? LOG(v) : null) : v);
+const scoreText = () => (shown.measure === "kl" || shown.measure === "p" ? `log10 ${shown.measure}` : shown.measure);
+
+function scatter(title, values, options) {
+  const points = [];
+  for (const i of state.rows) {
+    const x = values(i), y = scaled(score(i, shown.kind, shown.measure));
+    if (x !== null && Number.isFinite(x) && y !== null) points.push([i, x, y]);
+  }
+  const { chart, x, y } = frame(points.map((p) => p[1]), points.map((p) => p[2]), { ...options, yText: scoreText() });
+  for (const [i, vx, vy] of points) {
+    const label = labelOf(i, about(shown.kind)), odd = label && label.label !== "normal";
+    chart.append(svg("circle", {
+      class: `point${odd ? " odd" : ""}${i === state.now ? " now" : ""}`, cx: x(vx).toFixed(1), cy: y(vy).toFixed(1), r: odd || i === state.now ? 5 : 3, "data-i": i,
+      on: { click: () => { state.now = i; setView("list"); } },
+    }, svg("title", null, `${COLUMNS.exposure[i]} ${COLUMNS.band[i]}: ${shown.measure} ${number(score(i, shown.kind, shown.measure), shown.measure)}`)));
+  }
+  return h("div", { class: "card" }, h("h3", null, title), chart, points.length ? null : h("p", { class: "dim" }, "nothing known"));
+}
+
+function distribution() {
+  const parts = NIGHT.datasets.map(([camera, band], d) => {
+    const rows = state.rows.filter((i) => NIGHT.dataset[i] === d);
+    return { name: `${camera} ${band}`, values: rows.map((i) => scaled(score(i, shown.kind, shown.measure))).filter((v) => v !== null).sort((a, b) => a - b) };
+  }).filter((part) => part.values.length);
+  const all = parts.flatMap((part) => part.values);
+  const bins = Math.max(8, Math.min(50, Math.ceil(2 * Math.sqrt(all.length))));
+  let low = Infinity, high = -Infinity;
+  for (const v of all) { low = Math.min(low, v); high = Math.max(high, v); }
+  const width = (high - low) / bins || 1;
+  const counted = parts.map((part) => {
+    const counts = new Array(bins).fill(0);
+    for (const v of part.values) counts[Math.min(bins - 1, Math.floor((v - low) / width))] += 1;
+    return counts;
+  });
+  const { chart, x, y } = frame(all.length ? [low, low + bins * width] : [], [0, ...counted.flat()], { xText: scoreText(), yText: "exposures" });
+  const legend = parts.map((part, d) => {
+    const hue = HUES[d % HUES.length], dash = DASHES[d % DASHES.length];
+    chart.append(svg("path", { d: steps(counted[d], (b) => x(low + b * width).toFixed(1), (v) => y(v).toFixed(1)), fill: "none", stroke: hue, "stroke-width": 2, "stroke-dasharray": dash }));
+    const down = DOWNWARDS[shown.measure], tenth = Math.max(0, Math.ceil(0.1 * part.values.length) - 1);
+    const cut = part.values[down ? part.values.length - 1 - tenth : tenth];
+    chart.append(svg("line", { x1: x(cut), x2: x(cut), y1: 8, y2: 196, stroke: hue, "stroke-width": 1.5, "stroke-dasharray": "2 3" }, svg("title", null, `${part.name}: the highest 10% begin here`)));
+    return h("span", null, svg("svg", { viewBox: "0 0 26 8" }, svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: hue, "stroke-width": 3, "stroke-dasharray": dash })), ` ${part.name} (${part.values.length}, 10% from ${+cut.toPrecision(3)})`);
+  });
+  return h("div", { class: "card" }, h("h3", null, "distribution, and where the highest 10% of each dataset begin"), chart, h("div", { class: "legend dim" }, legend));
+}
+
+const when = (i) => (COLUMNS.date_obs[i] ? Date.parse(`${COLUMNS.date_obs[i].replace(/Z$/, "")}Z`) : null);
+
+function drawDataset() {
+  const chooser = (name, values, texts) => h("select", { id: `d-${name}`, on: { change: (e) => { shown[name] = e.target.value; drawDataset(); } } },
+    values.map((v, k) => h("option", { value: v, selected: shown[name] === v }, texts[k])));
+  const log = (column) => (i) => (column[i] > 0 ? LOG(column[i]) : null);
+  $("dataset").replaceChildren(
+    h("div", { class: "tools" }, chooser("kind", NIGHT.kinds, NIGHT.kinds.map((k) => NAMES[k])), chooser("measure", Object.keys(MEASURES), Object.values(MEASURES)),
+      h("span", { class: "dim" }, `the ${state.rows.length} exposures that pass the filters; a click on a point shows its exposure; larger points: labelled prominent or dubious`)),
+    h("div", { class: "charts" }, distribution(),
+      scatter("against time", when, { xText: "start of exposure (UT)", date: true }),
+      scatter("against the sky (median of its CCDs)", log(COLUMNS.sky), { xText: "sky, image unit, logarithmic", xLog: true }),
+      scatter("against the number of sources", log(COLUMNS.n_sources), { xText: "sources, logarithmic", xLog: true })));
+}

@@ -1,0 +1,138 @@
+// Views, keys, and the beginning.
+
+function setView(view) {
+  state.view = view;
+  for (const name of ["list", "sheet", "dataset"]) $(`view-${name}`).setAttribute("aria-pressed", String(name === view));
+  $("list").hidden = $("detail").hidden = view !== "list";
+  $("sheet").hidden = view !== "sheet";
+  $("dataset").hidden = view !== "dataset";
+  document.querySelector("main").classList.toggle("wide", view !== "list");
+  showCurrent(true);
+}
+
+/** Draw what the view shows; `all` when more than the selection changed. */
+function showCurrent(all) {
+  if (state.view === "list") {
+    const place = state.rows.indexOf(state.now);
+    if (place >= 0) reveal(place);
+    drawRows();
+    drawDetail();
+  } else if (state.view === "sheet") {
+    if (all) drawSheet();
+    for (const cell of $("sheet").querySelectorAll(".cell")) {
+      const now = Number(cell.dataset.i) === state.now;
+      cell.setAttribute("aria-selected", String(now));
+      if (now) cell.scrollIntoView({ block: "nearest" });
+    }
+  } else drawDataset();
+}
+
+function refreshLabels() {
+  $("save").textContent = mine.size ? `Save ${mine.size} labels` : "Save labels";
+  showCurrent(true);
+}
+
+const HELP = [
+  ["j k, arrows", "next and previous exposure"],
+  ["PageUp PageDown, Home End", "ten further, first, last"],
+  ["1 2 3", "prominent, dubious, normal; the same again takes it back"],
+  ["0", "no label"],
+  ["x", "label the sources, or the background"],
+  [Object.keys(REASON_KEYS).join(" "), `reason: ${Object.values(REASON_KEYS).join(", ")}`],
+  ["n", "next exposure without a label of this kind"],
+  ["+", "go on after each label, or stay"],
+  ["w", "save your labels as CSV"],
+  ["/", "search"],
+  ["v", "exposures, contact sheet, dataset"],
+  ["z", "large picture"],
+  ["i m", "CCD scores and whiskers on and off"],
+  ["a", "what others said"],
+  ["?", "this"],
+];
+
+function showHelp() {
+  const numbers = NIGHT.settings.reference === "saved" ? "a saved reference" : "the mean of its dataset";
+  const words = `Each exposure is compared with ${numbers}. `
+    + "deviation says how far it is from the other exposures, z and p how far from what counting noise alone gives; real exposures differ by more than counting noise. "
+    + "The picture is smoothed and binned, its levels are zscale's; where CCDs differ by more than what is to be seen in them, each is less its median. Stripes run perpendicular to the background's preferred direction. "
+    + "Labels stay in this browser until you save them.";
+  $("help").replaceChildren(h("h2", null, "Keys"), h("table", null, HELP.map(([keys, text]) => h("tr", null, h("td", null, h("kbd", null, keys)), h("td", null, text)))),
+    h("p", null, words), h("p", { class: "dim" }, `gpuanom ${NIGHT.version}, made ${NIGHT.made} from ${NIGHT.folder}`),
+    h("button", { type: "button", on: { click: () => $("help").close() } }, "Close"));
+  $("help").showModal();
+}
+
+const across = () => {
+  const cells = [...$("sheet").querySelectorAll(".cell")];
+  const second = cells.findIndex((cell) => cell.offsetTop > cells[0].offsetTop);
+  return second > 0 ? second : cells.length || 1;
+};
+
+function stepRows(by) {
+  step(state.view === "sheet" ? by * across() : by);
+}
+
+const KEYS = {
+  j: () => step(1), k: () => step(-1), ArrowDown: () => stepRows(1), ArrowUp: () => stepRows(-1),
+  ArrowRight: () => step(1), ArrowLeft: () => step(-1), PageDown: () => step(10), PageUp: () => step(-10),
+  Home: () => step(-N), End: () => step(N),
+  1: () => mark("prominent"), 2: () => mark("dubious"), 3: () => mark("normal"), 0: () => setLabel(state.now, state.kind, null),
+  x: () => { state.kind = state.kind === "source" ? "background" : "source"; say(`labels are about the ${state.kind}`); showCurrent(true); },
+  n: nextUnlabelled, w: saveLabels, "/": () => { $("search").focus(); $("search").select(); },
+  v: () => setView({ list: "sheet", sheet: "dataset", dataset: "list" }[state.view]),
+  Enter: () => { if (state.view !== "list") setView("list"); },
+  z: enlarge, i: () => { state.outlines = !state.outlines; drawDetail(); }, m: () => { state.whiskers = !state.whiskers; drawDetail(); },
+  a: () => { state.others = !state.others; drawDetail(); },
+  "+": () => { state.advance = !state.advance; say(state.advance ? "goes on after each label" : "stays after each label"); },
+  "?": showHelp, Escape: () => $("plane")?.classList.remove("large"),
+};
+for (const [key, reason] of Object.entries(REASON_KEYS)) KEYS[key] = () => setReason(reason);
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
+  if (typing) {
+    if (event.key === "Escape" || event.key === "Enter") typing.blur();
+    return;
+  }
+  const pressed = event.target.closest("button, a, summary, label") && (event.key === "Enter" || event.key === " ");
+  if (event.ctrlKey || event.metaKey || event.altKey || $("help").open || pressed) return;
+  const action = Object.hasOwn(KEYS, event.key) ? KEYS[event.key] : null;
+  if (action) {
+    event.preventDefault();
+    action();
+  }
+});
+
+function options(select, pairs) {
+  select.replaceChildren(...pairs.map(([value, text]) => h("option", { value }, text)));
+}
+
+function begin() {
+  const pairs = new Map(Array.from({ length: N }, (_, i) => [`${COLUMNS.camera[i]}\n${COLUMNS.band[i]}`, `${COLUMNS.camera[i]} ${COLUMNS.band[i]}`]));
+  options($("f-dataset"), [["", "all bands"], ...[...pairs].sort()]);
+  options($("f-status"), [["", "any status"], ...[...new Set(COLUMNS.status)].sort().map((v) => [v, v])]);
+  options($("f-label"), [["", "labelled or not"], ["none", "no label"], ["any", "labelled"], ...NIGHT.grades.map((g) => [g, g])]);
+  options($("measure"), Object.entries(MEASURES).map(([name]) => [name, name]));
+  for (const option of $("measure").options) option.title = MEASURES[option.value];
+  $("night-about").textContent = `${N} exposures, ${PICTURED.size} with pictures`;
+  recall();
+  for (const id of ["f-dataset", "f-status", "f-label", "f-picture"]) $(id).addEventListener("change", filterAndSort);
+  for (const id of ["search", "least"]) $(id).addEventListener("input", filterAndSort);
+  $("measure").addEventListener("change", () => {
+    state.measure = $("measure").value;
+    if (NIGHT.kinds.includes(state.sort)) state.down = DOWNWARDS[state.measure];
+    filterAndSort();
+  });
+  $("analyst").addEventListener("change", remember);
+  $("save").addEventListener("click", saveLabels);
+  $("load").addEventListener("change", (e) => { if (e.target.files[0]) loadLabels(e.target.files[0]); e.target.value = ""; });
+  $("help-open").addEventListener("click", showHelp);
+  $("list-scroll").addEventListener("scroll", drawRows);
+  window.addEventListener("resize", () => { if (state.view === "list") drawRows(); });
+  for (const button of document.querySelectorAll("nav button")) button.addEventListener("click", () => setView(button.dataset.view));
+  filterAndSort();
+  setView("list");
+  $("save").textContent = mine.size ? `Save ${mine.size} labels` : "Save labels";
+  document.documentElement.dataset.ready = "yes";
+}
+begin();

@@ -1,0 +1,120 @@
+// Labels: kept in the browser as they are given, saved as CSV for `gpuanom label`, read back from there.
+
+const SHELF = `gpuanom-labels-${NIGHT.identity}`;
+const MARKS = { prominent: "\u25a0", dubious: "\u25e7", normal: "\u25a1" };
+const REASON_KEYS = { e: "elongated", d: "double", t: "trail", s: "stripes", r: "rings", g: "ghost", f: "focus", c: "clouds", o: "other" };
+const FIELDS = ["exposure", "camera", "kind", "label", "reason", "analyst", "time"];
+const keyOf = (camera, exposure, kind) => JSON.stringify([camera, exposure, kind]);
+const mine = new Map();
+let unsaved = 0;
+const INDEX = new Map(Array.from({ length: N }, (_, i) => [keyOf(COLUMNS.camera[i], COLUMNS.exposure[i], ""), i]));
+const OTHERS = new Map();
+for (const label of NIGHT.labels) {
+  const key = keyOf(label.camera, label.exposure, label.kind);
+  OTHERS.set(key, [...(OTHERS.get(key) || []), label]);
+}
+
+function remember() {
+  try {
+    localStorage.setItem(SHELF, JSON.stringify([...mine.values()]));
+    localStorage.setItem("gpuanom-analyst", $("analyst").value);
+  } catch {
+    say("this browser keeps nothing for this page: save your labels before you close it");
+  }
+}
+
+function recall() {
+  try {
+    $("analyst").value = localStorage.getItem("gpuanom-analyst") || "";
+    for (const label of JSON.parse(localStorage.getItem(SHELF) || "[]")) take(label);
+  } catch {
+    /* nothing kept, or not ours */
+  }
+}
+
+/** Keep a label if it makes sense for this night and none of later time is held; whether it was kept. */
+function take(label) {
+  const { camera, exposure, kind } = label;
+  const sense = INDEX.has(keyOf(camera, exposure, "")) && ["source", "background"].includes(kind)
+    && NIGHT.grades.includes(label.label) && (!label.reason || NIGHT.reasons.includes(label.reason));
+  const key = keyOf(camera, exposure, kind), held = mine.get(key);
+  if (!sense || (held && held.time > label.time)) return false;
+  mine.set(key, Object.fromEntries(FIELDS.map((name) => [name, String(label[name] || "")])));
+  return true;
+}
+
+const labelOf = (i, kind) => mine.get(keyOf(COLUMNS.camera[i], COLUMNS.exposure[i], kind));
+const othersOf = (i, kind) => OTHERS.get(keyOf(COLUMNS.camera[i], COLUMNS.exposure[i], kind)) || [];
+
+function setLabel(i, kind, change) {
+  if (i < 0 || COLUMNS.exposure[i] === "") return;
+  const [camera, exposure] = [COLUMNS.camera[i], COLUMNS.exposure[i]], key = keyOf(camera, exposure, kind);
+  if (change === null) mine.delete(key);
+  else {
+    const held = mine.get(key) || { label: "prominent", reason: "" };
+    const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+    mine.set(key, { exposure, camera, kind, ...held, ...change, analyst: $("analyst").value.trim(), time });
+  }
+  unsaved += 1;
+  remember();
+  const label = mine.get(key);
+  say(label ? `${exposure}, ${kind}: ${label.label}${label.reason ? ", " + label.reason : ""}` : `${exposure}, ${kind}: no label`);
+  refreshLabels();
+}
+
+const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+function toCsv() {
+  const analyst = $("analyst").value.trim();
+  const lines = [...mine.values()].map((label) =>
+    FIELDS.map((name) => quoted(name === "analyst" ? label.analyst || analyst : label[name])).join(","));
+  return [FIELDS.join(","), ...lines, ""].join("\n");
+}
+
+function fromCsv(text) {
+  const rows = [[""]];
+  let inside = false;
+  text = text.replace(/^\ufeff/, "");
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i], row = rows[rows.length - 1];
+    if (inside) {
+      if (c !== '"') row[row.length - 1] += c;
+      else if (text[i + 1] === '"') row[row.length - 1] += text[++i];
+      else inside = false;
+    } else if (c === '"') inside = true;
+    else if (c === ",") row.push("");
+    else if (c === "\n") rows.push([""]);
+    else if (c !== "\r") row[row.length - 1] += c;
+  }
+  const [names, ...others] = rows;
+  return others.filter((row) => row.length === names.length)
+    .map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])));
+}
+
+function saveLabels() {
+  if (!$("analyst").value.trim()) {
+    $("analyst").focus();
+    say("who are you? Fill in the analyst, then save");
+    return;
+  }
+  const url = URL.createObjectURL(new Blob([toCsv()], { type: "text/csv" }));
+  const name = $("analyst").value.trim().replace(/[^\w-]+/g, "_");
+  h("a", { href: url, download: `labels-${name}.csv` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
+  unsaved = 0;
+  say(`${mine.size} labels saved: gpuanom label NIGHT labels-${name}.csv`);
+}
+
+async function loadLabels(file) {
+  const labels = fromCsv(await file.text());
+  for (const label of labels) {
+    if (label.camera === undefined || label.camera === "") {
+      const found = COLUMNS.exposure.indexOf(label.exposure);
+      if (found >= 0 && COLUMNS.exposure.indexOf(label.exposure, found + 1) < 0) label.camera = COLUMNS.camera[found];
+    }
+  }
+  const n = labels.filter(take).length;
+  remember();
+  refreshLabels();
+  say(`${n} of ${labels.length} labels read; the others are older than yours, or of no exposure here`);
+}

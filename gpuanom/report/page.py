@@ -1,0 +1,246 @@
+"""The report's page: one HTML file with everything in it, written piece by piece.
+
+Whatever comes from headers, file names or labels travels as JSON in data blocks and becomes text by `textContent`
+alone; the page's own policy forbids any script but its own, and any network. So no header can be more than text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, TextIO
+
+from gpuanom import labels
+from gpuanom.backend import Backend
+from gpuanom.columns import EXPOSURE_COLUMNS
+from gpuanom.errors import OutputError, printable
+from gpuanom.naming import path_text
+from gpuanom.records import KINDS
+from gpuanom.report.pictures import Pictures, pictures
+from gpuanom.scored import Key, ScoredNight, key_of
+from gpuanom.version import __version__
+
+NAME = "report.html"
+CACHE = "report"
+"""The folder in a night's folder that keeps pictures."""
+
+PAGE_BYTES = 52_000_000
+"""How large a page's pictures and details may be together, so that the whole stays under 60 MB."""
+
+MOST_BYTES = 110_000
+"""How large the pictures of one exposure may be, if there are few."""
+
+DETAIL_BYTES = 9_000
+"""About what an exposure's boxes, whiskers and CCDs take."""
+
+_SCRIPTS = ("base.js", "labels.js", "list.js", "detail.js", "dataset.js", "keys.js")
+"""The page's script, in the order in which one part needs another."""
+
+_CCD_COLUMNS = ("ccd", "status", "n_sources", "background_z", "background_angle", "source_alignment", "source_angle")
+
+
+def write_report(
+    night: ScoredNight,
+    output: Path,
+    backend: Backend,
+    *,
+    top: int = 200,
+    threads: int = 1,
+    cache: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Write the page of a night.
+
+    Parameters
+    ----------
+    night : ScoredNight
+    output : Path
+        The file.
+    backend : Backend
+        The CPU's; it makes the pictures.
+    top : int, optional
+        How many exposures, from the top of the table, get pictures; the others are listed without.
+    threads : int, optional
+        CCDs that are read at a time.
+    cache : bool, optional
+        Keep pictures in the night's folder, and use those kept.
+    progress : callable, optional
+        Called with (exposures done, exposures) after each exposure.
+
+    Returns
+    -------
+    list of str
+        A line for each exposure whose pictures are not complete.
+
+    Raises
+    ------
+    OutputError
+        When the page cannot be written.
+    """
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("w", encoding="ascii", newline="\n") as file:
+                troubles = _write(file, night, backend, top, threads, cache, progress)
+            partial.replace(output)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written: {error.strerror or error}") from None
+    return troubles
+
+
+def _write(
+    file: TextIO,
+    night: ScoredNight,
+    backend: Backend,
+    top: int,
+    threads: int,
+    cache: bool,
+    progress: Callable[[int, int], None] | None,
+) -> list[str]:
+    style, script = _part("page.css"), "".join(_part(name) for name in _SCRIPTS)
+    before, after = _part("page.html").split("{{data}}")
+    title = html.escape(printable(night.folder.resolve().name), quote=True)
+    fills = {"{{title}}": _ascii(title), "{{policy}}": _policy(style, script), "{{style}}": style}
+    for mark, text in fills.items():
+        before = before.replace(mark, text)
+    file.write(before)
+    shown = [i for i, row in enumerate(night.exposures[:top]) if row["n_ccd"]]
+    ccds = night.ccds()
+    room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))
+    pictured: list[int] = []
+    troubles: list[str] = []
+    for done, i in enumerate(shown, start=1):
+        key = key_of(night.exposures[i])
+        rows = ccds.get(key, [])
+        its = pictures(
+            night.found[key],
+            [row["ccd"] for row in rows],
+            night.settings,
+            backend,
+            most_bytes=room,
+            threads=threads,
+            cache=night.folder / CACHE if cache else None,
+        )
+        _block(file, f"d{i}", _detail(its, rows))
+        if its.mosaic:
+            pictured.append(i)
+        if its.missing:
+            troubles.append(f"exposure {key[1]}: {its.missing[0]}")
+        if progress is not None:
+            progress(done, len(shown))
+    _block(file, "night", _about(night, shown, pictured, ccds))
+    file.write(after.replace("{{script}}", script))
+    return troubles
+
+
+def _part(name: str) -> str:
+    """A part of the page, as it is shipped; it is ASCII, so that its hash is that of what a browser reads."""
+    return resources.files("gpuanom.report").joinpath(name).read_text(encoding="ascii")
+
+
+def _policy(style: str, script: str) -> str:
+    """The page's own rule of what it may do: show data, run this very script, and nothing else."""
+    hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
+    return (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
+    )
+
+
+def _block(file: TextIO, name: str, value: Any) -> None:
+    """A block of data: JSON in which nothing can end the block or be taken for markup."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for mark in "<>&":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    file.write(f'<script type="application/json" id="{name}">{text}</script>\n')
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "xmlcharrefreplace").decode()
+
+
+def _detail(its: Pictures, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is shown of one exposure beyond its row of the table."""
+    ccds = [[_short(row[name]) for name in _CCD_COLUMNS] for row in rows]
+    return {**asdict(its), "ccds": ccds}
+
+
+def _about(
+    night: ScoredNight, shown: Sequence[int], pictured: Sequence[int], ccds: dict[Key, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """Everything that the page knows of all exposures."""
+    datasets = list(night.datasets)
+    columns = {c.name: [_short(row[c.name]) for row in night.exposures] for c in EXPOSURE_COLUMNS}
+    columns["sky"] = [_median([row["sky"] for row in ccds.get(key_of(e), [])]) for e in night.exposures]
+    known = [(row["camera"], row["exposure"]) for row in night.exposures]
+    kept, _ = labels.placed(labels.kept(night.folder), known)
+    return {
+        "version": __version__,
+        "identity": night.identity(),
+        "folder": printable(path_text(night.folder)),
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "kinds": list(KINDS),
+        "about": {c.name: [c.description, c.unit] for c in EXPOSURE_COLUMNS},
+        "columns": columns,
+        "files": [_links(night, key_of(row)) for row in night.exposures],
+        "counts": [[h.counts.tolist() for h in night.histograms(key_of(row))] for row in night.exposures],
+        "datasets": [list(d) for d in datasets],
+        "means": [[None if m is None else [round(float(v), 6) for v in m] for m in night.means[d]] for d in datasets],
+        "dataset": [
+            datasets.index(d) if (d := (row["camera"], row["band"])) in night.datasets else None
+            for row in night.exposures
+        ],
+        "detailed": list(shown),
+        "pictured": list(pictured),
+        "labels": [asdict(label) for label in kept],
+        "grades": list(labels.GRADES),
+        "reasons": list(labels.REASONS),
+        "ccd_columns": list(_CCD_COLUMNS),
+        "highest": {name: _highest(ccds, name, least) for name, least in _OUTLINES.items()},
+        "settings": {
+            "bins": night.settings.bins,
+            "robust_rounds": night.settings.robust_rounds,
+            "reference": str(night.tables.exposures.meta.get("reference", "this night")),
+        },
+    }
+
+
+def _links(night: ScoredNight, key: Key) -> list[list[str]]:
+    """The files of an exposure: what to show, and where it leads."""
+    if key not in night.found:
+        return []
+    return [[printable(path_text(f)), f.absolute().as_uri()] for f in night.found[key].files[:80]]
+
+
+_OUTLINES = {"background_z": 10.0, "source_alignment": 0.2}
+"""What CCDs are outlined by, and how far its colours reach at least."""
+
+
+def _highest(ccds: dict[Key, list[dict[str, Any]]], name: str, least: float) -> float:
+    """Where the colours of a score of CCDs end: the 98th of a hundred in this night, two digits."""
+    values = sorted(row[name] for rows in ccds.values() for row in rows if row[name] is not None)
+    highest = values[int(0.98 * (len(values) - 1))] if values else least
+    return float(f"{max(highest, least):.2g}")
+
+
+def _short(value: Any) -> Any:
+    """A number with the digits that a page needs."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = sorted(v for v in values if v is not None and math.isfinite(v))
+    return _short(known[len(known) // 2]) if known else None
