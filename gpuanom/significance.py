@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
-from scipy.special import rel_entr
+from scipy.special import chdtrc, gammaincc, rel_entr
 
 from gpuanom import sampling
 from gpuanom.records import Doubles, Integers
@@ -58,7 +57,7 @@ def z_score(x: Doubles, degrees: Doubles | int) -> Doubles:
 
 def p_value(x: Doubles, degrees: Doubles | int) -> Doubles:
     """Tail probability of chi-squared with k degrees."""
-    return np.asarray(stats.chi2.sf(x, degrees))
+    return np.asarray(chdtrc(degrees, np.maximum(x, 0.0)))
 
 
 def simulated_p_value(
@@ -251,7 +250,7 @@ def local_alignment(
     z, p, score, alignment = none.copy(), none.copy(), none.copy(), none.copy()
     z[known] = (total - degrees)[known] / np.sqrt(variance[known])
     shape, scale = degrees[known] ** 2 / variance[known], variance[known] / degrees[known]
-    p[known] = stats.gamma.sf(total[known], shape, scale=scale)
+    p[known] = gammaincc(shape, total[known] / scale)
     score[known] = total[known] / degrees[known]
     # R^2 of n orientations is 1/n for nothing: (sum of n R^2 - CCDs) / (n - CCDs) is that of the distribution.
     power = np.bincount(whose, (cosine[some] ** 2 + sine[some] ** 2) / k, minlength=m)
