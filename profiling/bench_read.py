@@ -9,6 +9,8 @@ import bench  # isort: skip  (first: it sets the numbers of threads)
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -124,6 +126,19 @@ def speed_up(paths, buffers, repeats):
     return result
 
 
+def control():
+    """The speed-up of two processes that only count: what the machine, and whoever else uses it, left us to gain."""
+    program = "for _ in range(10_000_000): pass"
+    seconds = []
+    for processes in (1, 2):
+        begun = time.perf_counter()
+        running = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(processes)]
+        for process in running:
+            process.wait()
+        seconds.append((time.perf_counter() - begun) / processes)
+    return seconds[0] / seconds[1]
+
+
 def headers(folder):
     """Milliseconds of CPU to list 61 CCDs by their headers: this reader and astropy."""
     path = folder / "headers.fits"
@@ -153,7 +168,9 @@ def main():
         folder = Path(name)
         paths = make(folder)
         check(paths, buffers)
+        free = control()
         threads = speed_up(paths, buffers, repeats)
+        free = free, control()
         bench.pin()
         seconds = on_one_core(paths, buffers, repeats)
         ours, theirs = headers(folder)
@@ -178,7 +195,8 @@ def main():
         "",
         bench.machine("gpuanom", "numpy", "numba", "astropy", "fitsio"),
         f"CCDs of {SHAPE[1]} x {SHAPE[0]} from the page cache; medians of {repeats}, all readers in turn.",
-        "Threads: wall time on one over that on two, best of each.",
+        "Threads: wall time on one over that on two, best of each. Two processes that only count, before and after: "
+        f"{free[0]:.2f} and {free[1]:.2f}; where that is far below 2, the machine was busy and threads say nothing.",
         "",
         bench.table(header, rows),
         "",
