@@ -186,6 +186,7 @@ def noticed_by(mutant: Mutant, expected: str, folder: Path) -> str:
                 *tests,
             ],
             orders="forward",
+            unset="66",
             cache=settings["cache"],
         )
         if _run(line, {**env, SWAP: str(swap)}, SECONDS_OF_TESTS, output=False) != "":
