@@ -229,6 +229,8 @@ def _cells(seen: Look, upside_down: bool) -> list[list[float]]:
     if columns * rows == 1:
         columns = rows = 2
     known = np.isfinite(theta)
+    while columns * rows > 1 and np.count_nonzero(known) < 5 * columns * rows:
+        columns, rows = max(1, columns // 2), max(1, rows // 2)  # too few sources for so many cells
     cell = (v[known] * rows).astype(np.int64).clip(0, rows - 1) * columns
     cell += (u[known] * columns).astype(np.int64).clip(0, columns - 1)
     n = np.bincount(cell, minlength=rows * columns)

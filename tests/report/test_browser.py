@@ -1,0 +1,220 @@
+"""The report in a real browser: it opens without a word on the console; keys, sorting and labels do what they say."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+import gpuanom
+from gpuanom import labels
+from gpuanom.backend import select
+from gpuanom.report import page
+from gpuanom.scored import open_night
+from tests import nights
+from tests.report import made
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no playwright (pip install playwright) to drive it with"
+)
+pytest.importorskip("PIL")
+
+CHROMIUM = os.environ.get("GPUANOM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no chromium (apt-get install chromium, or name one in GPUANOM_CHROMIUM)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page without network; at the end it must have said nothing on the console and asked no one."""
+    contexts, said = [], []
+
+    def open_page(path, width=1366, height=768):
+        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else said.append(r.url))
+        tab.goto(path.as_uri())
+        tab.wait_for_selector("html[data-ready]")
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    nights.night(folder / "in", exposures=6, odd=2, bands=("r", "g"))
+    gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu")
+    (folder / "night" / "labels.csv").write_text("exposure,kind,label,analyst\n1,source,dubious,bob\n")
+    page.write_report(open_night(folder / "night"), folder / "night" / "report.html", select("cpu"))
+    return folder / "night" / "report.html"
+
+
+def listed(tab):
+    return [row.locator("span").nth(1).inner_text() for row in tab.locator(".row").all()]
+
+
+def selected(tab):
+    return tab.locator('.row[aria-selected="true"] span').nth(1).inner_text()
+
+
+def test_the_first_exposure_is_shown_with_everything(visit, report):
+    tab = visit(report)
+    rows = open_night(report.parent).exposures
+    assert listed(tab) == [row["exposure"] for row in rows]
+    assert tab.locator("#detail h2").inner_text() == rows[0]["exposure"]
+    assert tab.locator("#plane img").evaluate("image => image.naturalWidth") > 100
+    assert tab.locator("#plane svg rect").count() == 2
+    assert tab.locator(".histograms svg.chart").count() == 4
+    assert tab.locator(".stamps img").evaluate("image => image.naturalWidth") > 64
+    assert "probability" in tab.locator("table.numbers th", has_text="p").first.get_attribute("title")
+
+
+def test_sorting(visit, report):
+    tab = visit(report)
+    rows = open_night(report.parent).exposures
+    tab.locator('[data-sort="source"]').click()
+    by = sorted(rows, key=lambda r: -r["source_deviation"] if r["source_deviation"] is not None else 1e9)
+    assert listed(tab) == [r["exposure"] for r in by]
+    tab.select_option("#measure", "kl")
+    assert listed(tab) == [r["exposure"] for r in sorted(rows, key=lambda r: -r["source_kl"])]
+    tab.locator('[data-sort="source"]').click()
+    assert listed(tab) == [r["exposure"] for r in sorted(rows, key=lambda r: r["source_kl"])]
+    tab.locator('[data-sort="exposure"]').click()
+    assert listed(tab) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_filtering(visit, report):
+    tab = visit(report)
+    tab.select_option("#f-dataset", "TESTCAM\nr")
+    assert sorted(listed(tab)) == ["2", "4", "6"]
+    assert tab.locator("#shown").inner_text() == "3 of 6 exposures"
+    tab.fill("#search", "exposure_004")
+    assert listed(tab) == ["4"]
+    assert selected(tab) == "4"
+    tab.fill("#search", "nothing has this")
+    assert "no exposure passes" in tab.locator("#list-rows").inner_text()
+    assert "no exposure is selected" in tab.locator("#detail").inner_text()
+    tab.fill("#search", "")
+    tab.select_option("#f-dataset", "")
+    tab.fill("#least", "1e9")
+    assert listed(tab) == []
+
+
+def test_labels_by_keyboard_are_saved_read_back_and_imported(visit, report, tmp_path):
+    tab = visit(report)
+    first = selected(tab)
+    tab.keyboard.press("1")
+    tab.keyboard.press("t")
+    tab.keyboard.press("j")
+    second = selected(tab)
+    tab.keyboard.press("x")
+    tab.keyboard.press("2")
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("3")
+    tab.keyboard.press("3")  # taken back
+    tab.keyboard.press("w")  # nobody said who it is
+    assert tab.evaluate("document.activeElement.id") == "analyst"
+    tab.keyboard.type('Ann "A", B')
+    tab.keyboard.press("Enter")
+    with tab.expect_download() as download:
+        tab.keyboard.press("w")
+    download.value.save_as(tmp_path / "labels.csv")
+    found = {(a.exposure, a.kind, a.label, a.reason, a.analyst) for a in labels.read(tmp_path / "labels.csv")}
+    who = 'Ann "A", B'
+    assert found == {(first, "source", "prominent", "trail", who), (second, "background", "dubious", "", who)}
+    assert all(a.time.endswith("Z") for a in labels.read(tmp_path / "labels.csv"))
+    tab.reload()
+    tab.wait_for_selector("html[data-ready]")
+    assert tab.locator("#save").inner_text() == "Save 2 labels"  # the browser kept them
+    other = visit(report)
+    assert other.locator("#save").inner_text() == "Save labels"
+    other.set_input_files("#load", tmp_path / "labels.csv")
+    other.wait_for_function("document.getElementById('save').textContent === 'Save 2 labels'")
+    other.select_option("#f-label", "prominent")
+    assert listed(other) == [first]
+
+
+def test_others_labels_show_when_asked(visit, report):
+    tab = visit(report)
+    tab.fill("#search", "exposure_001")
+    tab.locator("#list-scroll").focus()
+    assert "bob" not in tab.locator(".labels").inner_text()
+    tab.keyboard.press("a")
+    assert "bob: dubious" in tab.locator(".labels").inner_text()
+
+
+def test_views_and_help_by_keyboard(visit, report):
+    tab = visit(report)
+    tab.keyboard.press("v")
+    tab.wait_for_function("document.querySelectorAll('#sheet img').length === 6")
+    tab.keyboard.press("ArrowRight")
+    now = tab.locator('.cell[aria-selected="true"] .cap span').first.inner_text().split()[0]
+    tab.keyboard.press("v")
+    assert tab.locator("#dataset svg.chart").count() == 4
+    tab.locator("#dataset circle").first.click(force=True)
+    assert tab.locator("#detail").is_visible()
+    tab.keyboard.press("?")
+    assert tab.locator("dialog").is_visible()
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("z")
+    assert "large" in tab.locator("#plane").get_attribute("class")
+    tab.keyboard.press("Escape")
+    assert now
+
+
+def test_hostile_names_are_text(visit, tmp_path):
+    folder = made.night(tmp_path / "<b>n&'\"", 9, names=made.HOSTILE, camera=made.HOSTILE[1], bands=(made.HOSTILE[0],))
+    (folder / "labels.csv").write_text(f"exposure,kind,label,analyst\n845008,source,normal,{made.HOSTILE[1]}\n")
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"))
+    tab = visit(folder / "r.html")
+    for _ in range(9):
+        tab.keyboard.press("1")
+        tab.keyboard.press("a")
+        tab.keyboard.press("j")
+    for _ in range(2):
+        tab.keyboard.press("v")
+    assert tab.evaluate("window.hacked") is None
+    assert tab.locator("h1").inner_text() == "<b>n&'\""
+    assert tab.locator("#save").inner_text() == "Save 9 labels"
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_nights_of_next_to_nothing(visit, tmp_path, n):
+    folder = made.night(tmp_path / "n", n)
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"))
+    tab = visit(folder / "r.html")
+    assert len(listed(tab)) == n
+    for key in ("j", "1", "v", "v", "v", "n", "k", "z"):
+        tab.keyboard.press(key)
+    if n:
+        assert "no picture" in tab.locator("#detail").inner_text()
+
+
+def test_five_thousand_exposures_are_a_few_rows(visit, tmp_path):
+    folder = made.night(tmp_path / "n", 5000, ccds=("1",))
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"), top=5, cache=False)
+    tab = visit(folder / "r.html")
+    assert tab.locator("#shown").inner_text() == "5000 of 5000 exposures"
+    assert len(listed(tab)) < 60
+    tab.keyboard.press("End")
+    assert tab.locator('.row[aria-selected="true"]').is_visible()
+    tab.keyboard.press("v")
+    tab.keyboard.press("v")
+    assert tab.locator("#dataset circle").count() == 15_000
