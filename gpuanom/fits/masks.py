@@ -170,6 +170,10 @@ def _from_bits(plane: npt.NDArray[Any], table: Mapping[int, str], settings: Sett
         for step in wanted:
             if _unfit(mask_class, settings) & step:
                 wanted[step] |= value & every
+    if unsigned.dtype.itemsize <= 2:
+        values = np.arange(256**unsigned.dtype.itemsize, dtype=np.uint32)
+        steps = [((values & bits) != 0).astype(np.uint8) * np.uint8(step) for step, bits in wanted.items()]
+        return _translated(unsigned, np.bitwise_or.reduce(steps))
     bad = np.zeros(plane.shape, np.uint8)
     for step, bits in wanted.items():
         if bits:
@@ -183,7 +187,14 @@ def _from_codes(plane: npt.NDArray[Any], table: Mapping[int, str], settings: Set
     for code, mask_class in table.items():
         if code < 255:
             lookup[code] = _unfit(mask_class, settings)
-    # Codes out of the table, negative ones among them, become 255, which is 'other'.
-    outside = (plane < 0) | (plane > 255)
-    bad = lookup[np.where(outside, 255, plane).astype(np.uint8)]
-    return bad if bad.any() else None
+    # Codes out of the table, negative ones among them, are taken as 255, which is 'other'.
+    return _translated(plane, lookup)
+
+
+def _translated(plane: npt.NDArray[Any], table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """The entry of each value in a table, the last one for values beyond it; None when all are 0."""
+    from gpuanom.fits.words import TRANSLATE
+
+    codes = np.ascontiguousarray(plane).reshape(-1).view(f"u{plane.dtype.itemsize}")
+    bad = np.empty(plane.shape, dtype=np.uint8)
+    return bad if TRANSLATE[plane.dtype.itemsize](codes, table, bad.reshape(-1)) else None

@@ -81,3 +81,29 @@ def total(words: Any) -> Any:
     for i in range(len(words)):
         result += np.uint64(swapped32(words[i]))
     return result
+
+
+def _translation(word: Any) -> Any:
+    """Make the function for codes of one width."""
+
+    @native(types.boolean(_readonly(word), _readonly(types.uint8), types.uint8[::1]))
+    def translate(codes: Any, table: Any, out: Any) -> Any:
+        found = types.uint8(0)
+        last = len(table) - 1
+        for i in range(len(out)):
+            code = codes[i]
+            bits = table[code if code < last else last]
+            found |= bits
+            out[i] = bits
+        return found != 0
+
+    return translate
+
+
+TRANSLATE = {
+    1: _translation(types.uint8),
+    2: _translation(types.uint16),
+    4: _translation(types.uint32),
+    8: _translation(types.uint64),
+}
+"""By bytes of a code: its entry in a table, the last one for codes beyond it; whether any entry was not 0."""
