@@ -91,8 +91,9 @@ def _translation(word: Any) -> Any:
         found = types.uint8(0)
         last = len(table) - 1
         for i in range(len(out)):
-            code = codes[i]
-            bits = table[code if code < last else last]
+            # Not mixed with a signed number: Numba would compare those of 64 bits as floats.
+            code = np.uint64(codes[i])
+            bits = table[np.int64(code) if code < np.uint64(last) else last]
             found |= bits
             out[i] = bits
         return found != 0
