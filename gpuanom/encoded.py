@@ -15,6 +15,21 @@ NO_BLANK = 2**62
 """Stands for "no integer means no value": beyond every integer that a file can hold."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where bytes lie on disk.
+
+    Attributes
+    ----------
+    path : str
+    offset : int
+        Of the first one, in bytes.
+    """
+
+    path: str
+    offset: int
+
+
 @dataclass(frozen=True, eq=False)
 class RawImage:
     """An uncompressed image: the big-endian numbers of a FITS image, row by row.
@@ -31,6 +46,8 @@ class RawImage:
         Pixel = stored number x bscale + bzero, image unit.
     blank : int
         The stored integer without value; `NO_BLANK` where there is none.
+    place : Place, optional
+        Where `data` lies, if it may be read from there unseen.
     """
 
     data: npt.NDArray[np.uint8]
@@ -39,6 +56,7 @@ class RawImage:
     bscale: float = 1.0
     bzero: float = 0.0
     blank: int = NO_BLANK
+    place: Place | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +87,8 @@ class RiceImage:
         The integer without value in each tile; `NO_BLANK` where there is none.
     decoded : tuple of (int, ndarray)
         Tiles that are not Rice-coded (constant rows and such): number and (rows, columns) float32 pixels.
+    place : Place, optional
+        Where `data` lies, if it may be read from there unseen.
     """
 
     data: npt.NDArray[np.uint8]
@@ -85,3 +105,4 @@ class RiceImage:
     zero: npt.NDArray[np.float64]
     blank: npt.NDArray[np.int64]
     decoded: tuple[tuple[int, npt.NDArray[np.float32]], ...] = ()
+    place: Place | None = None

@@ -74,6 +74,8 @@ class File:
         The file, unpacked.
     size : int
         Its bytes.
+    plain : bool
+        Whether the file on disk is what is mapped; not so if it is gzipped.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.plain = True
         self._listed: tuple[Hdu | InputError, ...] | None = None
         try:
             with path.open("rb") as stream:
@@ -90,6 +93,7 @@ class File:
                     self._map(stream)
                 else:
                     # The mapping outlives the name, so that nothing is left behind whatever happens to the process.
+                    self.plain = False
                     with tempfile.NamedTemporaryFile(prefix="gpuanom-", suffix=".fits") as unpacked:
                         self._unpack(unpacked)
                         self._map(unpacked)

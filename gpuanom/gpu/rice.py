@@ -11,7 +11,7 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.encoded import RiceImage
+from gpuanom.encoded import Place, RiceImage
 from gpuanom.gpu.kernel import Kernel
 from gpuanom.records import Array
 
@@ -25,7 +25,7 @@ MOST_PIXELS = 2**31 - 64
 ALIGNMENT = 4
 """Of every image's bytes, and of tiles decoded by the host: those are read as words."""
 
-Upload = Callable[[npt.NDArray[Any], Array], None]
+Upload = Callable[..., None]
 """Copies a host array, of any type and alignment, to a device array of as many bytes: `Staging.upload`."""
 
 
@@ -90,7 +90,7 @@ class Tiles:
         """
         self._check(place, image)
         start, size = image.start.copy(), image.size.copy()
-        start += self._send(image.data)
+        start += self._send(image.data, image.place)
         if image.decoded:
             pixels = [np.asarray(tile, dtype=np.float32).reshape(-1) for _, tile in image.decoded]
             numbers = [number for number, _ in image.decoded]
@@ -162,7 +162,7 @@ class Tiles:
             if not 0 <= number < n_tiles or tile.shape != (min(rows, ny - y), min(columns, nx - x)):
                 raise ValueError(f"pixels of shape {tile.shape} for tile {number}")
 
-    def _send(self, host: npt.NDArray[Any]) -> int:
+    def _send(self, host: npt.NDArray[Any], place: Place | None = None) -> int:
         """Upload an array behind those that were; the byte where it begins."""
         begin = -(-self._used // ALIGNMENT) * ALIGNMENT
         end = begin + host.nbytes
@@ -174,7 +174,7 @@ class Tiles:
             larger[: self._used] = self._data[: self._used]
             self._data = larger
         if host.nbytes:
-            self._upload(host, self._data[begin:end])
+            self._upload(host, self._data[begin:end], place)
         self._used = end
         return begin
 
@@ -184,7 +184,7 @@ class Tiles:
         return target
 
 
-def _upload(host: npt.NDArray[Any], target: Array) -> None:
+def _upload(host: npt.NDArray[Any], target: Array, _place: Place | None = None) -> None:
     """Without pinned memory."""
     source = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
     target.reshape(-1).view(np.uint8).set(source)

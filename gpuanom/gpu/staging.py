@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom import ranges
+from gpuanom.encoded import Place
+from gpuanom.gpu import direct
 from gpuanom.records import Array
 
 SLOTS = 4
@@ -29,7 +31,7 @@ class Staging:
         self._events: list[Any] = []
         self._next = 0
 
-    def upload(self, host: npt.NDArray[Any], target: Array) -> None:
+    def upload(self, host: npt.NDArray[Any], target: Array, place: Place | None = None) -> None:
         """Copy an array to the device; it may be changed or let go as soon as this returns.
 
         Parameters
@@ -38,6 +40,8 @@ class Staging:
             Any shape and type; need not be aligned.
         target : device array
             C-contiguous, of as many bytes.
+        place : Place, optional
+            Where the same bytes lie on disk: with KvikIO they come from there.
 
         Raises
         ------
@@ -49,7 +53,8 @@ class Staging:
         if not host.nbytes:
             return
         with ranges.named("upload"):
-            self._upload(host, target)
+            if not direct.read(place, target):
+                self._upload(host, target)
 
     def _upload(self, host: npt.NDArray[Any], target: Array) -> None:
         stream = cupy.cuda.get_current_stream()

@@ -84,7 +84,7 @@ def uninstall() -> None:
     """The reverse: `import cupy` finds what is installed on this machine, if anything."""
     if str(HERE) in sys.path:
         sys.path.remove(str(HERE))
-    for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx", "kvikio")]:
         if _is_ours(sys.modules[name]):
             _put_away[name] = sys.modules.pop(name)
     if _put_away:

@@ -106,3 +106,28 @@ def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
     assert "tile" in note
     assert nights.tables(mixed / "gpu") == nights.tables(mixed / "cpu")
     assert list(cpu.tables.ccds["status"]) == list(ccds["status"])
+
+
+def test_with_kvikio_plain_files_are_read_straight_to_the_device(mixed, monkeypatch):
+    """All but what the host must look at: other forms, sections, sums, and whatever cannot be read that way."""
+    gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
+    with fits.open(mixed / "in" / "e3.fits", mode="update") as hdus:
+        hdus["FLOAT32"].add_datasum()
+    gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
+    with device.installed():
+        import kvikio
+
+        from gpuanom.gpu import direct
+
+        monkeypatch.setattr(direct, "LEAST", 1)
+        kvikio.opened.clear()
+        gpuanom.score(mixed / "in", mixed / "direct", settings=QUICK, device="0")
+        assert len(kvikio.opened) == 3 * 6 - 1
+        assert {path for path, _, _ in kvikio.opened} == {str(p) for p in (mixed / "in").iterdir()}
+        # A file system that cannot do it, and a read that ends early.
+        monkeypatch.setattr(kvikio.CuFile, "read", lambda *_a, **_k: 10)
+        gpuanom.score(mixed / "in", mixed / "short", settings=QUICK, device="0")
+        monkeypatch.setattr(kvikio.CuFile, "read", lambda *_a, **_k: 1 / 0)
+        gpuanom.score(mixed / "in", mixed / "failing", settings=QUICK, device="0")
+    for name in ("direct", "short", "failing"):
+        assert nights.tables(mixed / name) == nights.tables(mixed / "cpu"), name
