@@ -21,6 +21,9 @@ from gpuanom.cameras import CameraRule
 from gpuanom.errors import SettingsError
 from gpuanom.maskclasses import MASK_CLASSES
 
+PROFILES: Mapping[str, Mapping[str, Any]] = {"paper": {}, "robust": {"robust_rounds": 2}}
+"""Named settings: the paper's, and what docs/validation.md found to be better. Neither changes what is measured."""
+
 MEASUREMENT = "measurement"
 SCORE = "score"
 
@@ -160,15 +163,27 @@ class Settings:
             raise SettingsError(f"{origin}: {error}") from None
 
     @classmethod
-    def from_toml(cls, path: Path) -> Self:
-        """Settings from a TOML file, as `gpuanom settings` prints it.
+    def from_toml(cls, path: Path, profile: str = "paper") -> Self:
+        """Settings from a TOML file, as `gpuanom settings` prints it; what it does not say is the profile's.
 
         Raises
         ------
         SettingsError
-            When the file cannot be read, is not TOML, or holds an unknown or impossible setting.
+            When the file cannot be read, is not TOML, or holds an unknown or impossible setting, or when there is no
+            such profile.
         """
-        return cls.from_mapping(read_toml(path), origin=str(path))
+        return cls.from_mapping({**_profile(profile), **read_toml(path)}, origin=str(path))
+
+    @classmethod
+    def from_profile(cls, profile: str) -> Self:
+        """The settings of one of `PROFILES`.
+
+        Raises
+        ------
+        SettingsError
+            When there is no such profile.
+        """
+        return cls(**_profile(profile))
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some settings changed, checked like any other."""
@@ -216,6 +231,12 @@ class Settings:
     def patch_size(self) -> int:
         """Side of the raw patch that the fused gradient filter reads, in pixels (METHOD.md 4)."""
         return self.smooth_size + 2 * self.gradient_reach
+
+
+def _profile(name: str) -> Mapping[str, Any]:
+    if name not in PROFILES:
+        raise SettingsError(f"unknown profile '{name}' (one of {', '.join(PROFILES)})")
+    return PROFILES[name]
 
 
 def decimal(value: float) -> Fraction:

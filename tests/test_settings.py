@@ -108,3 +108,26 @@ def test_difference_is_said_in_words():
     a, b = Settings().measurement(), Settings(bins=36).measurement()
     assert difference(a, a) == ""
     assert difference(a, b) == "bins 36 there, 18 here"
+
+
+def test_profiles(tmp_path):
+    assert Settings.from_profile("paper") == Settings()
+    robust = Settings.from_profile("robust")
+    assert robust.robust_rounds == 2
+    assert robust.fingerprint() == Settings().fingerprint()  # nothing is measured again
+    path = tmp_path / "s.toml"
+    path.write_text("threshold = 10.0\n")
+    assert Settings.from_toml(path, "robust") == robust.replace(threshold=10.0)
+    path.write_text("robust_rounds = 0\n")
+    assert Settings.from_toml(path, "robust").robust_rounds == 0
+    with pytest.raises(SettingsError, match=r"unknown profile 'best' \(one of paper, robust\)"):
+        Settings.from_profile("best")
+
+
+def test_the_command_takes_a_profile(capfd):
+    from gpuanom.cli import main
+
+    for arguments, rounds in ((["--profile", "robust"], 2), (["--profile", "robust", "--robust-rounds", "1"], 1)):
+        with pytest.raises(SystemExit):
+            main(["settings", *arguments])
+        assert f"robust_rounds = {rounds} " in capfd.readouterr().out

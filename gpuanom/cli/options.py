@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gpuanom.settings import Settings
+from gpuanom.settings import PROFILES, Settings
 from gpuanom.tables import FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,7 +31,15 @@ def settings_options(command: Command) -> Command:
             "--config",
             type=click.Path(dir_okay=False, path_type=Path),
             help="Settings file (TOML), as `gpuanom settings` prints it.",
-        )
+        ),
+        click.option(
+            "--profile",
+            type=click.Choice(list(PROFILES)),
+            default="paper",
+            show_default=True,
+            help="Named settings: the paper's, or those that docs/validation.md found to be better (two robust "
+            "rounds). A settings file and other options go before it.",
+        ),
     ]
     fields = Settings.__dataclass_fields__
     for name, (flag, kind) in {**_FLAGS, **_SCORE_FLAGS}.items():
@@ -75,13 +83,13 @@ formats_option = click.option(
 """The option --format of commands that write tables."""
 
 
-def chosen_settings(config: Path | None, **flags: Any) -> Settings:
-    """The settings of a file, with the flags that were given in their place.
+def chosen_settings(config: Path | None, profile: str = "paper", **flags: Any) -> Settings:
+    """The settings of a profile, with those of a file and the flags that were given in their place.
 
     Raises
     ------
     SettingsError
         On an unknown setting or an impossible value, named.
     """
-    settings = Settings() if config is None else Settings.from_toml(config)
+    settings = Settings.from_profile(profile) if config is None else Settings.from_toml(config, profile)
     return settings.replace(**{name: value for name, value in flags.items() if value is not None})
