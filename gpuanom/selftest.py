@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from astropy.io import fits
 
 from gpuanom import sampling
 from gpuanom.backend import Backend
 from gpuanom.errors import printable
 from gpuanom.findings import StepFinding
-from gpuanom.records import Background, Ccd, CcdStack, Doubles, Gradients, Sources, Turn, Unfit
+from gpuanom.fits import discover, open_ccds
+from gpuanom.fits.quiet import quiet
+from gpuanom.records import Background, Ccd, CcdOnDisk, CcdStack, Doubles, FloatImage, Gradients, Sources, Turn, Unfit
 from gpuanom.settings import Settings
 
 SHAPE = (301, 389)
@@ -139,6 +144,38 @@ def _prepare(sky: _Sky) -> Results:
     found = sky.backend.to_host(sky.there()[0])
     pairs = ((found.images, sky.stack.images), (found.bad, sky.stack.bad), (found.saturation, sky.stack.saturation))
     yield "pixels, masks", 0.0, "", _exact(*pairs)
+    if not sky.backend.takes_encoded:
+        return
+    with tempfile.TemporaryDirectory(prefix="gpuanom-") as folder:
+        path = Path(folder) / "test.fits"
+        _write(path, np.nan_to_num(np.asarray(sky.ccds[1].image), nan=500.0))
+        (exposure,) = discover([path], SETTINGS).exposures
+        on_disk = [ccd for ccd in open_ccds(exposure, SETTINGS) if isinstance(ccd, CcdOnDisk)]
+        decoded, stored = ([ccd.load(encoded=encoded) for ccd in on_disk] for encoded in (False, True))
+    expected = np.stack([np.asarray(ccd.image) for ccd in decoded if isinstance(ccd, Ccd)])
+    there = sky.backend.prepare((ccd for ccd in stored if isinstance(ccd, Ccd)), len(stored))
+    images, damaged = sky.backend.to_host((there.images, there.damaged))
+    nothing = np.full(len(stored), -1)
+    yield "files' own bytes, decoded", 0.0, "", _exact((images, expected), (damaged, nothing))
+
+
+def _write(path: Path, image: FloatImage) -> None:
+    """A file with an image of every form that a GPU decodes."""
+    whole = np.round(image)
+    rice: dict[str, Any] = {"compression_type": "RICE_1"}
+    hdus = [
+        fits.ImageHDU(image),
+        fits.ImageHDU(whole.astype(np.int16)),
+        fits.ImageHDU(whole.astype(np.int32)),
+        fits.CompImageHDU(whole.astype(np.int16), **rice),
+        fits.CompImageHDU(whole.astype(np.int32), **rice),
+        fits.CompImageHDU(image, quantize_method=1, dither_seed=1, **rice),
+        fits.CompImageHDU(image, quantize_method=2, dither_seed=10000, tile_shape=(50, 100), **rice),
+    ]
+    for number, hdu in enumerate(hdus, 1):
+        hdu.header["EXTNAME"] = f"N{number}"
+    with quiet():
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
 
 
 def _background(sky: _Sky) -> Results:

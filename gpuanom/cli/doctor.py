@@ -28,6 +28,7 @@ REQUIRED = ("numpy", "scipy", "astropy", "click", "rich")
 EXTRAS = {
     "simulate": ("galsim", "draws simulated nights"),
     "parquet": ("pyarrow", "writes Parquet tables"),
+    "direct12": ("kvikio", "reads files straight to a GPU"),
     "plots": ("matplotlib", "draws figures"),
     "nvtx": ("nvtx", "names what a profile of a GPU shows"),
 }
