@@ -23,13 +23,14 @@ from gpuanom.errors import DeviceError, printable
 from gpuanom.findings import CUPY, DRIVER, DeviceFinding, Finding, State
 from gpuanom.version import __version__
 
-REQUIRED = ("numpy", "scipy", "astropy", "click", "rich")
+REQUIRED = ("numpy", "scipy", "astropy", "numba", "click", "rich")
 """What a checkout that is not installed needs; an installation knows itself."""
 EXTRAS = {
     "simulate": ("galsim", "draws simulated nights"),
     "parquet": ("pyarrow", "writes Parquet tables"),
     "direct12": ("kvikio", "reads files straight to a GPU"),
     "plots": ("matplotlib", "draws figures"),
+    "report": ("pillow", "makes the pictures of reports"),
     "nvtx": ("nvtx", "names what a profile of a GPU shows"),
 }
 """Parts that are not always installed: their package, and what it is for. CuPy is looked at more closely."""
