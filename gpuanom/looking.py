@@ -6,8 +6,9 @@ with the same random points as when the exposure was scored, so they are the sam
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from gpuanom import sampling
 from gpuanom.backend import Backend
 from gpuanom.errors import InputError
 from gpuanom.fits import open_ccds
+from gpuanom.focalplane import places
 from gpuanom.measure import isophote_moments
 from gpuanom.records import (
     Array,
@@ -36,6 +38,12 @@ from gpuanom.settings import Settings
 
 BINNING = 16
 """Side of the cells of a quick look, pixels."""
+
+CELL = 1024
+"""Side of a cell of a whisker map, pixels."""
+
+LEAST = 360
+"""A focal plane whose picture has fewer pixels across than this is binned less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +167,27 @@ def _look(
     return Look(ccd.name, (int(ccd.image.shape[0]), int(ccd.image.shape[1])), about, image, seen)
 
 
+def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> int:
+    """The binning of an exposure's quick looks: 16, or less for a focal plane that would be a few pixels.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    ccds : sequence of str
+        Names of its CCDs.
+    settings : Settings
+    """
+    try:
+        shape = next((item.shape for item in open_ccds(exposure, settings) if isinstance(item, CcdOnDisk)), None)
+    except (InputError, OSError):
+        shape = None
+    where = places(exposure.camera, ccds).values()
+    if shape is None or not where:
+        return BINNING
+    across, up = max(place.x + 1 for place in where) * shape[1], max(place.y + 1 for place in where) * shape[0]
+    return int(np.clip(2.0 ** math.floor(math.log2(max(across, up) / LEAST)), 1, BINNING))
+
+
 def quick_look(image: FloatImage, size: int, binning: int) -> FloatImage:
     """A CCD smoothed by the mean filter and binned, both at once: what `Backend.smooth` gives, in a 30th of its time.
 
@@ -271,3 +300,51 @@ def turned_image(image: FloatImage, turn: Turn) -> FloatImage:
     if turn & Turn.QUARTER:
         image = image.T[:, ::-1]
     return image
+
+
+def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
+    """The isophotal orientations of the cells of a CCD, for a whisker map.
+
+    Parameters
+    ----------
+    seen : Look
+        With sources.
+    upside_down : bool, optional
+        Whether its picture is shown turned by half a turn (see `gpuanom.focalplane.Place`).
+
+    Returns
+    -------
+    list of list of float
+        Of each cell with 3 sources or more: x and y of its centre from 0 to 1 of the CCD's picture, angle in degrees,
+        alignment, number of sources.
+    """
+    found = seen.sources
+    if found is None:
+        return []
+    theta = np.radians(found.isophote_angle)
+    u, v = found.x.astype(np.float64), found.y.astype(np.float64)
+    ny, nx = seen.shape
+    u, v = (u + 0.5) / nx, (v + 0.5) / ny
+    if seen.ccd.turn & Turn.MIRRORED:
+        theta, v = -theta, 1.0 - v
+    if seen.ccd.turn & Turn.QUARTER:
+        theta, u, v, ny, nx = theta + np.pi / 2, 1.0 - v, u, nx, ny
+    if upside_down:
+        u, v = 1.0 - u, 1.0 - v
+    columns, rows = max(1, round(nx / CELL)), max(1, round(ny / CELL))
+    if columns * rows == 1:
+        columns = rows = 2
+    known = np.isfinite(theta)
+    while columns * rows > 1 and np.count_nonzero(known) < 5 * columns * rows:
+        columns, rows = max(1, columns // 2), max(1, rows // 2)  # too few sources for so many cells
+    cell = (v[known] * rows).astype(np.int64).clip(0, rows - 1) * columns
+    cell += (u[known] * columns).astype(np.int64).clip(0, columns - 1)
+    n = np.bincount(cell, minlength=rows * columns)
+    cosine = np.bincount(cell, np.cos(2 * theta[known]), minlength=rows * columns)
+    sine = np.bincount(cell, np.sin(2 * theta[known]), minlength=rows * columns)
+    whiskers = []
+    for i in np.flatnonzero(n >= 3):
+        angle = math.degrees(0.5 * math.atan2(sine[i], cosine[i]))
+        place = [(i % columns + 0.5) / columns, (i // columns + 0.5) / rows]
+        whiskers.append([*place, angle, math.hypot(sine[i], cosine[i]) / n[i], float(n[i])])
+    return whiskers

@@ -12,15 +12,16 @@ import click
 
 from gpuanom.cli.completion import completion
 from gpuanom.cli.doctor import doctor
-from gpuanom.cli.inject import inject
 from gpuanom.cli.evaluate import evaluate
 from gpuanom.cli.export import export
+from gpuanom.cli.inject import inject
 from gpuanom.cli.label import label
 from gpuanom.cli.merge import merge
 from gpuanom.cli.reference import reference
 from gpuanom.cli.report import report
 from gpuanom.cli.score import score
 from gpuanom.cli.settings import settings
+from gpuanom.cli.show import show
 from gpuanom.cli.simulate import simulate
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.version import __version__
@@ -48,7 +49,21 @@ def cli() -> None:
     """
 
 
-for command in (score, reference, merge, report, label, evaluate, export, simulate, inject, settings, doctor, completion):
+for command in (
+    score,
+    reference,
+    merge,
+    report,
+    show,
+    label,
+    evaluate,
+    export,
+    simulate,
+    inject,
+    settings,
+    doctor,
+    completion,
+):
     cli.add_command(command)
 
 

@@ -41,7 +41,7 @@ on where it stopped. An exposure whose files have moved is listed with everythin
     default=200,
     show_default=True,
     type=click.IntRange(0),
-    help="Exposures that get pictures, from the most anomalous down; the others are listed without.",
+    help="Exposures that get pictures, from the most anomalous down; the others are listed without. 1000 make 60 MB.",
 )
 @click.option("--threads", type=click.IntRange(1, 64), help="CCDs read at a time (default: one a core, at most 4).")
 @click.option("--cache/--no-cache", default=True, help="Keep pictures in NIGHT/report/ (default: yes).")

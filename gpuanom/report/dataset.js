@@ -19,7 +19,10 @@ function timeTicks(low, high) {
     10 * day, 30 * day, 100 * day, 365 * day, 730 * day, 1825 * day].find((s) => (high - low) / s <= 6) || 3650 * day;
   const found = [];
   for (let v = Math.ceil(low / step) * step; v <= high; v += step) found.push([v, step < day]);
-  return found.map(([v, short]) => [v, new Date(v).toISOString().slice(...(short ? [11, 16] : [2, 10]))]);
+  return found.map(([v, short]) => {
+    const text = new Date(v).toISOString();
+    return [v, short && text.slice(11, 16) !== "00:00" ? text.slice(11, 16) : text.slice(2, 10)];
+  });
 }
 
 /** Round numbers on a logarithmic axis. */
@@ -31,7 +34,7 @@ function logTicks(low, high) {
       if (v >= low && v <= high) found.push([v, String(+(10 ** v).toPrecision(3))]);
     }
   }
-  return found.length > 1 ? found : ticks(low, high, 5).map((v) => [v, (10 ** v).toPrecision(3)]);
+  return found.length > 2 ? found : ticks(10 ** low, 10 ** high, 5).filter((v) => v > 0).map((v) => [LOG(v), String(+v.toPrecision(6))]);
 }
 
 const LOG = (v) => Math.log10(v);

@@ -49,6 +49,8 @@ function histogram(i, k) {
   return h("div", null, title, chart, h("div", { class: "dim" }, `z ${z}, p ${p}, deviation ${number(score(i, kind, "deviation"), "z")}`));
 }
 
+const FULL = 0.6; // the alignment of the longest whisker
+
 /** The focal plane: the picture, the CCDs outlined in the colour of their score, the whisker map. */
 function plane(i, detail) {
   const [width, height] = detail.size, names = NIGHT.ccd_columns;
@@ -63,18 +65,18 @@ function plane(i, detail) {
       `background z ${number(get("background_z"), "z")}`, `source alignment ${number(get("source_alignment"), "alignment")}`];
     drawing.append(svg("rect", {
       x, y: height - y - tall, width: w, height: tall, fill: "transparent", stroke: state.outlines ? (value === null ? "#888" : colour(share)) : "none",
-      "stroke-width": 1 + 2 * share, "stroke-dasharray": value === null ? "4 3" : null, "vector-effect": "non-scaling-stroke",
+      "stroke-width": 1 + 1.2 * share, "stroke-dasharray": value === null ? "4 3" : null, "vector-effect": "non-scaling-stroke",
     }, svg("title", null, said.filter(Boolean).join("\n"))));
   }
   if (state.whiskers) {
     const boxes = Object.values(detail.boxes), cells = detail.whiskers.length / Math.max(1, boxes.length);
     const size = boxes.length ? Math.sqrt((boxes[0][2] * boxes[0][3]) / Math.max(1, cells)) : 1;
     const lines = detail.whiskers.map(([x, y, angle, alignment, n]) => {
-      const half = 0.45 * size * alignment, turn = (angle * Math.PI) / 180;
+      const half = 0.45 * size * Math.min(1, alignment / FULL), turn = (angle * Math.PI) / 180;
       const dx = half * Math.cos(turn), dy = half * Math.sin(turn), at = { x1: x - dx, x2: x + dx, y1: height - y + dy, y2: height - y - dy };
       const said = `${n} sources, ${angle}\u00b0, alignment ${alignment}`;
-      return [svg("line", { ...at, stroke: "#000", "stroke-width": 4, "stroke-opacity": 0.55, "vector-effect": "non-scaling-stroke" }),
-        svg("line", { ...at, stroke: "#56d0ff", "stroke-width": 2, "vector-effect": "non-scaling-stroke" }, svg("title", null, said))];
+      return [svg("line", { ...at, stroke: "#000", "stroke-width": 3.2, "stroke-opacity": 0.6, "vector-effect": "non-scaling-stroke" }),
+        svg("line", { ...at, stroke: "#56d0ff", "stroke-width": 1.6, "vector-effect": "non-scaling-stroke" }, svg("title", null, said))];
     });
     drawing.append(...lines.flat());
   }
@@ -95,7 +97,7 @@ function tools(column, top, levelled) {
     h("input", { type: "checkbox", id: `t-${name}`, checked: state[name], on: { change: (e) => { state[name] = e.target.checked; drawDetail(); } } }), ` ${text}`);
   const scale = svg("svg", { viewBox: "0 0 90 9" }, ...Array.from({ length: 30 }, (_, k) =>
     svg("rect", { x: 3 * k, y: 0, width: 3.2, height: 9, fill: colour(k / 29) })));
-  return h("div", { class: "tools dim" }, toggle("outlines", "CCD scores", "outlines, key i"), toggle("whiskers", "whiskers", "isophotal orientations of cells of each CCD; full length: all aligned; key m"),
+  return h("div", { class: "tools dim" }, toggle("outlines", "CCD scores", "outlines, key i"), toggle("whiskers", "whiskers", `isophotal orientations of cells of each CCD; full length from an alignment of ${FULL} on; key m`),
     h("span", { class: "scale", title: NIGHT.about[column] ? meaning(column) : "of each CCD" }, `${column.replace("_", " ")} 0`, scale, `${top}+`), levelled);
 }
 
@@ -171,6 +173,6 @@ function drawDetail() {
     stamps ? h("div", { css: { "margin-top": "12px" } }, stamps) : "",
     h("div", { class: "card", css: { "margin-top": "12px" } }, numbers(i),
       detail ? ccdTable(detail) : "",
-      h("details", { open: files.length < 3 ? true : null }, h("summary", null, `${files.length} files`), h("ul", { class: "files" }, files))));
+      h("details", { open: files.length < 3 ? true : null }, h("summary", null, `files (${files.length})`), h("ul", { class: "files" }, files))));
   $("detail").scrollTop = scroll;
 }

@@ -53,6 +53,7 @@ function filterAndSort() {
     label: $("f-label").value, picture: $("f-picture").value, least: least === "" ? null : Number(least),
   };
   state.rows = Array.from({ length: N }, (_, i) => i).filter((i) => passes(i, f)).sort(compare);
+  bars = spans();
   $("shown").textContent = `${state.rows.length} of ${N} exposures`;
   if (!state.rows.includes(state.now)) state.now = state.rows.length ? state.rows[0] : -1;
   drawHead();
@@ -86,22 +87,19 @@ function marks(i) {
   return ["source", "background"].map((kind) => (labelOf(i, kind) ? MARKS[labelOf(i, kind).label] : "\u00b7")).join("");
 }
 
-const spans = () => {
-  // The bars behind the numbers: the 98th of a hundred fills its cell.
+/** The largest of each score in the list: what a full bar behind a number stands for. */
+function spans() {
   const result = {};
-  for (const kind of NIGHT.kinds) {
-    const values = COLUMNS[`${kind}_${state.measure}`].filter((v) => v !== null).sort((a, b) => a - b);
-    result[kind] = values.length ? Math.max(values[Math.floor(0.98 * (values.length - 1))], 1e-9) : 1;
-  }
+  for (const kind of NIGHT.kinds) result[kind] = state.rows.reduce((most, i) => Math.max(most, score(i, kind, state.measure) ?? 0), 1e-9);
   return result;
-};
+}
 let bars = null;
 
 function rowOf(place) {
   const i = state.rows[place];
   const cells = NIGHT.kinds.map((kind) => {
     const value = score(i, kind, state.measure);
-    const share = DOWNWARDS[state.measure] && value !== null ? Math.max(0, Math.min(1, value / bars[kind])) : 0;
+    const share = DOWNWARDS[state.measure] && value !== null ? Math.sqrt(Math.max(0, value / bars[kind])) : 0;
     return h("span", { class: "bar", css: { "background-size": `${100 * share}% 100%` } }, number(value, state.measure));
   });
   const [value, kind] = LARGEST[i];
@@ -119,7 +117,6 @@ function rowOf(place) {
 }
 
 function drawRows() {
-  bars = spans();
   const box = $("list-scroll"), from = Math.max(0, Math.floor(box.scrollTop / ROW) - 5);
   const to = Math.min(state.rows.length, from + Math.ceil(box.clientHeight / ROW) + 10);
   const rows = [];

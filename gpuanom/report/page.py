@@ -38,8 +38,8 @@ PAGE_BYTES = 52_000_000
 MOST_BYTES = 110_000
 """How large the pictures of one exposure may be, if there are few."""
 
-DETAIL_BYTES = 9_000
-"""About what an exposure's boxes, whiskers and CCDs take."""
+DETAIL_BYTES = 20_000
+"""What the boxes, whiskers and rows of an exposure of 61 CCDs take, 18 kB, rounded up."""
 
 _SCRIPTS = ("base.js", "labels.js", "list.js", "detail.js", "dataset.js", "keys.js")
 """The page's script, in the order in which one part needs another."""
@@ -209,7 +209,7 @@ def _about(
         "grades": list(labels.GRADES),
         "reasons": list(labels.REASONS),
         "ccd_columns": list(_CCD_COLUMNS),
-        "highest": {name: _highest(ccds, name, least) for name, least in _OUTLINES.items()},
+        "highest": {name: highest(ccds, name) for name in _OUTLINES},
         "settings": {
             "bins": night.settings.bins,
             "robust_rounds": night.settings.robust_rounds,
@@ -229,11 +229,20 @@ _OUTLINES = {"background_z": 10.0, "source_alignment": 0.2}
 """What CCDs are outlined by, and how far its colours reach at least."""
 
 
-def _highest(ccds: dict[Key, list[dict[str, Any]]], name: str, least: float) -> float:
-    """Where the colours of a score of CCDs end: the 98th of a hundred in this night, two digits."""
+def highest(ccds: dict[Key, list[dict[str, Any]]], name: str) -> float:
+    """Where the colours of a score of CCDs end: the 98th of a hundred in this night, two digits.
+
+    Parameters
+    ----------
+    ccds : dict
+        The rows of the table of CCDs, by exposure.
+    name : str
+        background_z or source_alignment.
+    """
+    least = _OUTLINES[name]
     values = sorted(row[name] for rows in ccds.values() for row in rows if row[name] is not None)
-    highest = values[int(0.98 * (len(values) - 1))] if values else least
-    return float(f"{max(highest, least):.2g}")
+    found = values[int(0.98 * (len(values) - 1))] if values else least
+    return float(f"{max(found, least):.2g}")
 
 
 def _short(value: Any) -> Any:

@@ -21,11 +21,10 @@ import numpy.typing as npt
 
 from gpuanom.backend import Backend
 from gpuanom.errors import OutputError
-from gpuanom.fits import open_ccds
-from gpuanom.focalplane import Place, places
-from gpuanom.looking import BINNING, Look, look
-from gpuanom.mosaic import Mosaic, mosaic
-from gpuanom.records import Exposure, FloatImage, Turn
+from gpuanom.focalplane import places
+from gpuanom.looking import Look, binning_for, look, whisker_cells
+from gpuanom.mosaic import Mosaic, level, mosaic
+from gpuanom.records import Exposure, FloatImage
 from gpuanom.settings import Settings
 
 VERSION = 2
@@ -34,13 +33,7 @@ VERSION = 2
 LARGEST = 760
 """Longest side of a focal plane's picture, pixels."""
 
-LEAST = 360
-"""A focal plane whose binned picture is smaller than this is binned less."""
-
 N_STAMPS = 8
-CELL = 1024
-"""Side of a cell of the whisker map, pixels of the CCD."""
-
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -151,25 +144,21 @@ def _made(
     images: list[tuple[str, FloatImage]] = []
     stamps: list[tuple[float, FloatImage]] = []
     cells: list[tuple[str, list[list[float]]]] = []
-    levels: list[tuple[float, float]] = []
     missing: list[str] = []
-    binning = _binning(exposure, settings, where)
+    binning = binning_for(exposure, ccds, settings)
     for seen in look(exposure, settings, backend, binning=binning, stamps=2, threads=threads):
         if not isinstance(seen, Look) or seen.image is None or seen.sources is None:
             missing.append(getattr(seen, "reason", "nothing to see"))
             continue
         images.append((seen.name, seen.image))
-        levels.append(_level(seen.image))
         stamps += zip(seen.sources.stamp_snr.tolist(), seen.sources.stamps, strict=True)
         stamps = sorted(stamps, key=lambda pair: -pair[0])[:N_STAMPS]
         upside_down = where[seen.name].upside_down if seen.name in where else False
-        cells.append((seen.name, _cells(seen, upside_down)))
-    levelled = _differ(levels)
-    if levelled:
-        images = [(name, image - np.float32(level)) for (name, image), (level, _) in zip(images, levels, strict=True)]
+        cells.append((seen.name, whisker_cells(seen, upside_down)))
+    images, levelled = level(images)
     plane = mosaic(exposure.camera, images, ccds)
     strip, snr = _strip(stamps), [float(f"{value:.3g}") for value, _ in stamps]
-    strip_bytes = _encoded(strip, [80, 60], 10**9) if stamps else b""
+    strip_bytes = _encoded(strip, [80, 60, 40], most_bytes // 3) if stamps else b""
     picture = _encoded(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(strip_bytes)) if images else b""
     return Pictures(
         mosaic=_data_url(picture),
@@ -181,67 +170,6 @@ def _made(
         missing=list(dict.fromkeys(missing))[:5],
         levelled=levelled,
     )
-
-
-def _level(image: FloatImage) -> tuple[float, float]:
-    """The median of a quick look and how far its pixels are from it: the 5th and the 95th of a hundred."""
-    known = image[np.isfinite(image)]
-    if not known.size:
-        return 0.0, 0.0
-    low, middle, high = np.percentile(known, (5.0, 50.0, 95.0))
-    return float(middle), float(high - low)
-
-
-def _differ(levels: Sequence[tuple[float, float]]) -> bool:
-    """Whether CCDs differ in their levels by more than what is to be seen in them, as those of raw images do."""
-    if len(levels) < 2:
-        return False
-    middle, spread = np.array(levels).T
-    low, high = np.percentile(middle, (10.0, 90.0))
-    return bool(high - low > 3.0 * np.median(spread))
-
-
-def _binning(exposure: Exposure, settings: Settings, where: dict[str, Place]) -> int:
-    """16, the paper's quick look, or less for a focal plane that would be a few pixels."""
-    shape = next((item.shape for item in open_ccds(exposure, settings) if hasattr(item, "shape")), (1, 1))
-    across = max((place.x + 1 for place in where.values()), default=1) * shape[1]
-    up = max((place.y + 1 for place in where.values()), default=1) * shape[0]
-    largest = max(across, up) / LEAST
-    return int(np.clip(2 ** math.floor(math.log2(max(largest, 1.0))), 1, BINNING))
-
-
-def _cells(seen: Look, upside_down: bool) -> list[list[float]]:
-    """The whiskers of a CCD: u, v in 0 ... 1 of its picture, angle, alignment, number of sources of each cell."""
-    found = seen.sources
-    if found is None or seen.image is None:
-        return []
-    theta = np.radians(found.isophote_angle)
-    u, v = found.x.astype(np.float64), found.y.astype(np.float64)
-    ny, nx = seen.shape
-    u, v = (u + 0.5) / nx, (v + 0.5) / ny
-    if seen.ccd.turn & Turn.MIRRORED:
-        theta, v = -theta, 1.0 - v
-    if seen.ccd.turn & Turn.QUARTER:
-        theta, u, v, ny, nx = theta + np.pi / 2, 1.0 - v, u, nx, ny
-    if upside_down:
-        u, v = 1.0 - u, 1.0 - v
-    columns, rows = max(1, round(nx / CELL)), max(1, round(ny / CELL))
-    if columns * rows == 1:
-        columns = rows = 2
-    known = np.isfinite(theta)
-    while columns * rows > 1 and np.count_nonzero(known) < 5 * columns * rows:
-        columns, rows = max(1, columns // 2), max(1, rows // 2)  # too few sources for so many cells
-    cell = (v[known] * rows).astype(np.int64).clip(0, rows - 1) * columns
-    cell += (u[known] * columns).astype(np.int64).clip(0, columns - 1)
-    n = np.bincount(cell, minlength=rows * columns)
-    cosine = np.bincount(cell, np.cos(2 * theta[known]), minlength=rows * columns)
-    sine = np.bincount(cell, np.sin(2 * theta[known]), minlength=rows * columns)
-    whiskers = []
-    for i in np.flatnonzero(n >= 3):
-        angle = math.degrees(0.5 * math.atan2(sine[i], cosine[i]))
-        place = [(i % columns + 0.5) / columns, (i // columns + 0.5) / rows]
-        whiskers.append([*place, angle, math.hypot(sine[i], cosine[i]) / n[i], float(n[i])])
-    return whiskers
 
 
 def _whiskers(box: tuple[int, int, int, int], cells: list[list[float]]) -> list[list[float]]:

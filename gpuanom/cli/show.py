@@ -1,0 +1,194 @@
+"""`gpuanom show`: one exposure as a picture, and as text on a terminal."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from gpuanom import plots
+from gpuanom.backend import select
+from gpuanom.cli.evaluate import figure_class, save
+from gpuanom.cli.export import night_argument, reference_option
+from gpuanom.cli.summary import summary_console
+from gpuanom.errors import InputError, printable
+from gpuanom.focalplane import places
+from gpuanom.looking import Look, binning_for, look, whisker_cells
+from gpuanom.mosaic import level, mosaic
+from gpuanom.records import KINDS
+from gpuanom.report.page import highest
+from gpuanom.scored import Histogram, Key, ScoredNight, key_of, open_night
+
+EPILOG = """\b
+Examples:
+  gpuanom show night 845291                     its scores and orientations as text
+  gpuanom show night 845291 -o 845291.png       and its focal plane, orientations and brightest sources as a picture
+  gpuanom show night 12 --camera DECam          where several cameras have such an exposure
+"""
+
+NAMES = {
+    "source": "source orientations",
+    "isophote": "isophotal orientations",
+    "background": "background gradients",
+    "flat_background": "the same, less the slope",
+}
+WIDTH = 40
+"""Characters of a bar."""
+
+FULL = 0.6
+"""The alignment of the longest stick."""
+
+
+@click.command(epilog=EPILOG)
+@night_argument
+@click.argument("exposure")
+@click.option("--camera", help="Its camera, where several have an exposure of this id.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Picture: .png, .pdf or .svg.")
+@reference_option
+def show(folder: Path, exposure: str, camera: str | None, output: Path | None, reference: Path | None) -> int:
+    """Show one EXPOSURE of NIGHT: its scores, its orientations beside the reference's, its focal plane.
+
+    NIGHT is a folder that `gpuanom score` made, EXPOSURE an id of its table. Exit code 1 when CCDs are missing from
+    the picture.
+    """
+    figure = figure_class() if output is not None else None
+    night = open_night(folder, reference=reference)
+    row = _row(night, exposure, camera)
+    _print(night, row, summary_console())
+    if output is None:
+        return 0
+    missing = _draw(night, row, figure, output)
+    for reason in missing[:5]:
+        click.echo(reason, err=True)
+    click.echo(f"picture: {output}")
+    return int(bool(missing))
+
+
+def _row(night: ScoredNight, exposure: str, camera: str | None) -> dict[str, Any]:
+    """The exposure's row of the table."""
+    found = [row for row in night.exposures if row["exposure"] == exposure and camera in (None, row["camera"])]
+    if not found:
+        known = [row["exposure"] for row in night.exposures if row["exposure"]][:5]
+        raise InputError(f"no exposure '{exposure}' in {night.folder} (it has {', '.join(known) or 'none'} ...)")
+    if len(found) > 1:
+        cameras = ", ".join(row["camera"] for row in found)
+        raise InputError(f"several exposures '{exposure}': give --camera, one of {cameras}")
+    return found[0]
+
+
+def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
+    facts = (row["camera"], row["band"], row["date_obs"], f"{row['n_ccd_used']} of {row['n_ccd']} CCDs", row["status"])
+    console.print(Text(printable(f"exposure {row['exposure']}: " + ", ".join(str(f) for f in facts if f))))
+    if row["note"]:
+        console.print(Text(printable(row["note"])))
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column("")
+    columns = {"KL": ".4f", "floor": ".4f", "z": ".1f", "p": ".1g", "rank": "d", "deviation": ".1f", "angle": ".0f"}
+    for name in (*columns, "alignment"):
+        grid.add_column(name, justify="right")
+    for kind in KINDS:
+        values = [(row.get(f"{kind}_{name.lower()}"), spec) for name, spec in {**columns, "alignment": ".2f"}.items()]
+        grid.add_row(NAMES[kind], *("-" if value is None else format(value, spec) for value, spec in values))
+    console.print(grid)
+    for histogram in night.histograms(key_of(row)):
+        console.print()
+        for line in text_histogram(histogram, ascii_only=not (console.encoding or "").lower().startswith("utf")):
+            console.print(Text(line))
+
+
+def text_histogram(histogram: Histogram, *, ascii_only: bool = False) -> list[str]:
+    """An orientation histogram as lines of text: a bar a bin, the reference as a mark, what exceeds its noise starred.
+
+    Parameters
+    ----------
+    histogram : Histogram
+    ascii_only : bool, optional
+        For terminals that know no other characters.
+    """
+    n = int(histogram.counts.sum())
+    lines = [f"{NAMES[histogram.kind]}, n = {n}"]
+    if not n:
+        return lines
+    share = histogram.counts / n
+    bins = share.size
+    mean, noise = histogram.mean, histogram.noise()
+    highest = max(share.max(), 0.0 if mean is None else float(mean.max()))
+    full, mark = ("#", "|") if ascii_only else ("█", "│")
+    for b in range(bins):
+        cells = [" "] * (WIDTH + 1)
+        length = round(WIDTH * float(share[b]) / highest)
+        cells[:length] = full * length
+        beyond = " "
+        if mean is not None:
+            cells[min(WIDTH, round(WIDTH * float(mean[b]) / highest))] = mark
+            beyond = "*" if abs(share[b] - mean[b]) > noise[b] else " "
+        low, high = -90 + 180 * b / bins, -90 + 180 * (b + 1) / bins
+        lines.append(f"{low:4.0f} to {high:3.0f} deg {''.join(cells)} {100 * share[b]:5.1f}% {beyond}".rstrip())
+    if mean is not None:
+        lines.append(f"{mark} the reference; * more than 2 sigma of counting noise from it")
+    return lines
+
+
+def _draw(night: ScoredNight, row: dict[str, Any], figure_type: Any, output: Path) -> list[str]:
+    """Draw the exposure; why CCDs are missing."""
+    key = key_of(row)
+    ccds = night.ccds().get(key, [])
+    names = [ccd["ccd"] for ccd in ccds]
+    images, stamps, whiskers, missing = _look(night, key, names)
+    top = highest(night.ccds(), "background_z")
+    figure = figure_type(figsize=(13.0, 8.0), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.0))
+    rows = left.subfigures(2, 1, height_ratios=(5.0, 1.2)) if stamps else [left]
+    ax = rows[0].subplots()
+    picture = mosaic(key[0], images, names)
+    z = {ccd["ccd"]: ccd["background_z"] for ccd in ccds if ccd["background_z"] is not None}
+    plots.focal_plane(ax, picture, z, highest=top)
+    at = [(*picture.boxes[name], *cell) for name, cells in whiskers for cell in cells]
+    if at:
+        left_, bottom, width, height, u, v, angle, alignment, _ = np.array(at).T
+        size = float(np.median(np.sqrt(width * height))) / math.sqrt(max(len(at) / max(len(whiskers), 1), 1.0))
+        length = np.minimum(alignment / FULL, 1.0)
+        plots.whiskers(ax, left_ + u * width, bottom + v * height, angle, length, scale=0.9 * size)
+    ax.set_title(f"outlines: background z, yellow from {top:g} on; sticks: isophotal orientations", fontsize="small")
+    for axes, (snr, stamp) in zip(
+        rows[-1].subplots(1, len(stamps), squeeze=False)[0] if stamps else [], stamps, strict=True
+    ):
+        plots.stamp(axes, stamp, text=f"{snr:.0f} sigma")
+    for axes, histogram in zip(right.subplots(2, 2).flat, night.histograms(key), strict=False):
+        plots.orientations(axes, histogram, angle=row[f"{histogram.kind}_angle"])
+        axes.set_title(NAMES[histogram.kind], fontsize="small")
+    title = f"{row['exposure']}  {row['camera']} {row['band']}  {row['date_obs']}  {row['status']}"
+    figure.suptitle(printable(title).replace("$", r"\$"))
+    save(figure, output)
+    return missing
+
+
+def _look(night: ScoredNight, key: Key, names: list[str]) -> tuple[list[Any], list[Any], list[Any], list[str]]:
+    """The CCDs' pictures, the stamps of the brightest sources, the whiskers, and why CCDs are missing."""
+    if key not in night.found:
+        return [], [], [], ["it could not be measured: there is nothing to see"]
+    images: list[tuple[str, Any]] = []
+    stamps: list[tuple[float, Any]] = []
+    whiskers: list[tuple[str, list[list[float]]]] = []
+    missing: list[str] = []
+    where = places(key[0], names)
+    exposure = night.found[key]
+    threads = min(4, len(os.sched_getaffinity(0)))
+    binning = binning_for(exposure, names, night.settings)
+    for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=2, threads=threads):
+        if isinstance(seen, Look) and seen.image is not None and seen.sources is not None:
+            images.append((seen.name, seen.image))
+            upside_down = seen.name in where and where[seen.name].upside_down
+            whiskers.append((seen.name, whisker_cells(seen, upside_down)))
+            stamps += zip(seen.sources.stamp_snr.tolist(), seen.sources.stamps, strict=True)
+        elif not isinstance(seen, Look):
+            missing.append(seen.reason)
+    stamps.sort(key=lambda pair: -pair[0])
+    return level(images)[0], stamps[:6], whiskers, missing

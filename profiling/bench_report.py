@@ -1,0 +1,138 @@
+"""How long a report takes, how large it is, how fast it opens: DECam nights made without pixels, one real-sized file.
+
+    python profiling/bench_report.py FOLDER [--exposures 1000] [--list 5000]
+
+FOLDER must be empty and have room for 1 GB. Needs playwright and chromium for the times in a browser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from gpuanom.backend import select
+from gpuanom.focalplane import DECAM_NUMBERS
+from gpuanom.report import page, pictures
+from gpuanom.scored import key_of, open_night
+from tests import sky
+from tests.report import made
+
+CCDS = [name for name in DECAM_NUMBERS if name != "N30"]
+
+
+def write_exposure(path: Path) -> None:
+    """Sixty-one CCDs of 4094 x 2046 pixels, stars on a noisy slope, each its own noise."""
+    rng = np.random.default_rng(1)
+    ny, nx = 4094, 2046
+    small = np.asarray(sky.make(1024, 1023, sky.stars(60, seed=1, margin=32), noise=0.0, seed=1))
+    small = small - small.min()
+    y = np.arange(ny, dtype=np.float32)[:, None]
+    hdus = [fits.PrimaryHDU()]
+    stars = np.tile(small, (4, 2))[:ny, :nx]
+    stars = np.pad(stars, ((0, ny - stars.shape[0]), (0, nx - stars.shape[1])), mode="edge")
+    for name in CCDS:
+        image = stars + 20.0 * np.sin(y / 180.0) + rng.normal(1000.0, 30.0, (ny, nx)).astype(np.float32)
+        hdus.append(fits.ImageHDU(image.clip(0, 65535).astype(np.uint16), name=name))
+    fits.HDUList(hdus).writeto(path)
+
+
+def timed(what, work):
+    start = time.perf_counter()
+    result = work()
+    print(f"{what}: {time.perf_counter() - start:.2f} s", flush=True)
+    return result
+
+
+def open_in_browser(path: Path) -> None:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        print("no playwright: not opened")
+        return
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for _ in range(3):
+            tab = browser.new_page(viewport={"width": 1366, "height": 768})
+            start = time.perf_counter()
+            tab.goto(path.as_uri())
+            tab.wait_for_selector("html[data-ready]")
+            opened = time.perf_counter() - start
+            start = time.perf_counter()
+            for _ in range(20):
+                tab.keyboard.press("j")
+            tab.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            stepped = (time.perf_counter() - start) / 20
+            start = time.perf_counter()
+            tab.locator('[data-sort="source"]').click()
+            tab.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            sorted_ = time.perf_counter() - start
+            start = time.perf_counter()
+            tab.keyboard.press("v")
+            tab.keyboard.press("v")
+            tab.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            views = time.perf_counter() - start
+            print(f"  opens in {opened:.2f} s, next exposure {1000 * stepped:.0f} ms, sorts in {sorted_:.2f} s,"
+                  f" contact sheet and dataset {views:.2f} s", flush=True)  # fmt: skip
+            tab.close()
+        browser.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--exposures", type=int, default=1000, help="with pictures")
+    parser.add_argument("--list", type=int, default=5000, help="without")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    file = options.folder / "exposure.fits"
+    if not file.exists():
+        timed("writing a DECam exposure", lambda: write_exposure(file))
+    folder = made.night(options.folder / "night", options.exposures, ccds=CCDS, camera="DECam", files=(file,))
+    night = timed(f"opening a night of {options.exposures} x 61 CCDs", lambda: open_night(folder))
+    room = max(8_000, min(page.MOST_BYTES, int(0.75 * (page.PAGE_BYTES / options.exposures - page.DETAIL_BYTES))))
+    cache = folder / page.CACHE
+    keys = [key_of(row) for row in night.exposures]
+    first = timed(
+        f"pictures of one exposure of 61 CCDs, {options.threads} threads",
+        lambda: pictures.pictures(
+            night.found[keys[0]],
+            CCDS,
+            night.settings,
+            select("cpu"),
+            most_bytes=room,
+            threads=options.threads,
+            cache=cache,
+        ),
+    )
+    print(f"its mosaic {len(first.mosaic) / 1e3:.0f} kB, stamps {len(first.stamps) / 1e3:.0f} kB,"
+          f" {len(first.whiskers)} whiskers {len(json.dumps(first.whiskers)) / 1e3:.0f} kB")  # fmt: skip
+    (kept,) = cache.iterdir()
+    for key in keys[1:]:  # the other exposures' pictures are as large: they are copies
+        shutil.copy(kept, cache / f"{pictures._digest(night.found[key], night.settings, room)}.json")
+    output = options.folder / "report.html"
+    troubles = timed("writing the page", lambda: page.write_report(night, output, select("cpu"), top=options.exposures))
+    assert not troubles, troubles[:3]
+    print(f"page of {options.exposures} exposures with pictures: {output.stat().st_size / 1e6:.1f} MB")
+    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+    open_in_browser(output)
+    folder = made.night(options.folder / "list", options.list, ccds=("1", "2"))
+    output = options.folder / "list.html"
+    night = open_night(folder)
+    timed(f"a page of {options.list} without pictures", lambda: page.write_report(night, output, select("cpu"), top=0))
+    print(f"page: {output.stat().st_size / 1e6:.1f} MB")
+    open_in_browser(output)
+
+
+if __name__ == "__main__":
+    main()

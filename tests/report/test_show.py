@@ -1,0 +1,79 @@
+"""One exposure as text and as a picture."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+import gpuanom
+from gpuanom.cli.show import text_histogram
+from gpuanom.scored import Histogram
+from tests import nights
+from tests.report import made
+from tests.test_cli import run
+
+SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("show")
+    nights.night(folder / "in", exposures=4, odd=2)
+    (folder / "in" / "bad.fits").write_text("no FITS")
+    gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu")
+    return folder
+
+
+def test_text_holds_every_bin():
+    counts = np.zeros(18, dtype=np.int64)
+    counts[5] = 90
+    counts[6] = 10
+    lines = text_histogram(Histogram("source", counts, np.full(18, 1 / 18)), ascii_only=True)
+    assert len(lines) == 18 + 2
+    assert lines[6].startswith(" -40 to -30 deg ##")
+    assert "90.0% *" in lines[6]
+    assert lines[6].count("#") == 39  # forty, one of them the reference's mark
+    assert all(line.isascii() for line in lines)
+    assert text_histogram(Histogram("source", counts * 0, None)) == ["source orientations, n = 0"]
+    assert len(text_histogram(Histogram("source", counts, None))) == 18 + 1
+
+
+def test_show_on_a_terminal(scored, capfd):
+    code, out, _ = run(capfd, "show", scored / "night", "2")
+    assert code == 0
+    assert "exposure 2: TESTCAM, r, 2026-01-02T03:04:05, 2 of 2 CCDs, ok" in out
+    assert out.count("the reference;") == 4
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_show_as_a_picture(scored, tmp_path, capfd, suffix):
+    pytest.importorskip("matplotlib")
+    code, _, err = run(capfd, "show", scored / "night", "2", "-o", tmp_path / f"two.{suffix}")
+    assert (code, err) == (0, "")
+    assert (tmp_path / f"two.{suffix}").stat().st_size > 20_000
+
+
+def test_what_cannot_be_shown_is_said(scored, tmp_path, capfd):
+    code, _, err = run(capfd, "show", scored / "night", "77")
+    assert code == 2
+    assert "no exposure '77'" in err
+    shutil.copytree(scored / "in", tmp_path / "in")
+    gpuanom.score(tmp_path / "in", tmp_path / "moved", settings=SETTINGS, device="cpu")
+    shutil.rmtree(tmp_path / "in")
+    pytest.importorskip("matplotlib")
+    code, out, err = run(capfd, "show", tmp_path / "moved", "2", "-o", tmp_path / "two.png")
+    assert code == 1
+    assert "exposure_002.fits" in err
+    assert "picture:" in out
+
+
+def test_names_of_any_kind_can_be_shown(tmp_path, capfd):
+    pytest.importorskip("matplotlib")
+    names = (*made.HOSTILE, "$x_{$", "[red]a[/red]")
+    folder = made.night(tmp_path / "n", len(names), names=names, bands=("$r",))
+    for i, name in enumerate(names):
+        code, out, _ = run(capfd, "show", folder, name, "-o", tmp_path / f"{i}.png")
+        assert code == 1  # there are no files
+        assert "\x1b" not in out
