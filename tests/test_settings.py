@@ -113,8 +113,7 @@ def test_difference_is_said_in_words():
 def test_profiles(tmp_path):
     assert Settings.from_profile("paper") == Settings()
     robust = Settings.from_profile("robust")
-    assert robust.robust_rounds == 2
-    assert robust.fingerprint() == Settings().fingerprint()  # nothing is measured again
+    assert (robust.threshold, robust.robust_rounds, robust.robust_fraction) == (30.0, 4, 0.35)
     path = tmp_path / "s.toml"
     path.write_text("threshold = 10.0\n")
     assert Settings.from_toml(path, "robust") == robust.replace(threshold=10.0)
@@ -127,7 +126,7 @@ def test_profiles(tmp_path):
 def test_the_command_takes_a_profile(capfd):
     from gpuanom.cli import main
 
-    for arguments, rounds in ((["--profile", "robust"], 2), (["--profile", "robust", "--robust-rounds", "1"], 1)):
+    for arguments, rounds in ((["--profile", "robust"], 4), (["--profile", "robust", "--robust-rounds", "1"], 1)):
         with pytest.raises(SystemExit):
             main(["settings", *arguments])
         assert f"robust_rounds = {rounds} " in capfd.readouterr().out

@@ -37,8 +37,8 @@ def settings_options(command: Command) -> Command:
             type=click.Choice(list(PROFILES)),
             default="paper",
             show_default=True,
-            help="Named settings: the paper's, or those that docs/validation.md found to be better (two robust "
-            "rounds). A settings file and other options go before it.",
+            help="Named settings: the paper's, or those that docs/validation.md found to be better (brighter "
+            "sources, a robust reference). A settings file and other options go before it.",
         ),
     ]
     fields = Settings.__dataclass_fields__

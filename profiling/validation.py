@@ -1,0 +1,257 @@
+"""What the method finds: recall and ROC area by class and strength of anomaly, and how settings move them.
+
+python profiling/validation.py [--quick] [--processes 2] [--keep FILE]
+
+Writes docs/validation.md, its figures and profiling/results/validation.md. A population of normal exposures is measured
+once; every anomaly is put, in several strengths, into further exposures whose scenes are drawn once. Settings that
+change only the ranking rank the stored histograms again. --keep stores what was measured and reads it the next time.
+"""
+
+from __future__ import annotations
+
+import bench  # isort: skip  # noqa: F401  (first: it sets the numbers of threads)
+
+import argparse
+import importlib
+import multiprocessing
+import pickle
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+import gpuanom
+from gpuanom.backend import select
+from gpuanom.ranking import Dataset, score_dataset
+from gpuanom.records import KINDS
+from gpuanom.settings import Settings
+from gpuanom.simulate import INJECTORS, Anomaly, Place
+from gpuanom.simulate.plan import draw_conditions
+from gpuanom.simulate.sky import expose, scene
+
+SEED = 20_231
+CCDS, SHAPE, GAP = 8, (512, 512), 40
+POINTS = 2500  # 10,000 a CCD of 1 Mpix: patches overlap as little
+FINE = 72  # bins measured; 36, 18, 12 and 9 are sums of them
+BINS = 18
+THRESHOLDS = (4.0, 10.0, 30.0, 100.0)
+STRENGTHS = {
+    "elongation": (0.02, 0.05, 0.12, 0.4),
+    "guiding": (0.75, 1.5, 3.0, 8.0),
+    "focus": (1.0, 2.0, 4.0, 12.0),
+    "astigmatism": (0.025, 0.05, 0.1, 0.3),
+    "coma": (1.0, 2.0, 4.0, 12.0),
+    "double": (1.5, 3.0, 8.0, 20.0),
+    "multiple": (0.75, 1.5, 3.0, 8.0),
+    "donuts": (4.0, 8.0, 16.0, 32.0),
+    "trails": (0.003, 0.01, 0.03, 0.3),
+    "clouds": (0.3, 0.6, 0.9, 0.97),
+    "stripes": (0.03, 0.06, 0.12, 0.3),
+    "ring": (1.0, 3.0, 10.0, 30.0),
+    "arc": (0.3, 1.0, 3.0, 10.0),
+    "streak": (0.3, 1.0, 3.0, 10.0),
+    "glow": (1.0, 3.0, 10.0, 30.0),
+    "fringing": (0.06, 0.12, 0.3, 0.6),
+    "shadow": (0.01, 0.03, 0.1, 0.3),
+}
+AGAIN = (1, 2)  # strengths of the source classes that are measured at every threshold
+SCORES = tuple(f"{kind}_{what}" for kind in KINDS for what in ("kl", "z", "alignment"))
+LOCAL = ("source_local_z", "isophote_local_z")
+COLUMNS = (*SCORES, *LOCAL, "few_sources", "table_order", "table_order_and_local")
+UNFIT = np.zeros(256, dtype=np.uint8)  # as the default settings take a DECam mask
+UNFIT[[1, 3, 4, 5]] = (7, 1, 1, 3)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many exposures, and how much is tried."""
+
+    normals: int
+    odd: int
+    strengths: tuple[int, ...]
+    mixes: int
+
+
+FULL = Size(200, 20, (0, 1, 2, 3), 200)
+QUICK = Size(60, 6, (1, 3), 40)
+
+
+# Measuring
+
+
+def places():
+    ny, nx = SHAPE
+    side = 3 * (nx + GAP) - GAP
+    return [
+        Place(SHAPE, ((c % 3) * (nx + GAP) - side / 2, (c // 3) * (ny + GAP) - side / 2), side / 2, c, CCDS)
+        for c in range(CCDS)
+    ]
+
+
+def settings(threshold=4.0):
+    return Settings(threshold=threshold, bins=FINE, gradient_points=POINTS, sparse_counts=0)
+
+
+def conditions_of(number):
+    rng = np.random.default_rng([SEED, number])
+    conditions = draw_conditions(number, "r", Anomaly(), rng)
+    return conditions, float(rng.uniform(-90, 90)), int(rng.integers(2**31))
+
+
+def measured(conditions, scenes, thresholds):
+    """{threshold: (counts (ccd, 4, FINE), cosine, sine, sources)} of one exposure."""
+    ccds = []
+    for place, (sky, light) in zip(places(), scenes, strict=True):
+        rng = np.random.default_rng([SEED, conditions.number, place.number, 1])
+        own = np.random.default_rng([SEED, 0, place.number])
+        drawn = conditions.anomaly.name in ("elongation", "astigmatism")
+        image, codes = expose(conditions, place, sky, light, rng, own, drawn=drawn)
+        ccds.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), UNFIT[codes]))
+    result = {}
+    for threshold in thresholds:
+        found = gpuanom.measure(ccds, settings(threshold), "cpu", exposure=str(conditions.number)).ccds
+        assert all(ccd.status == "ok" for ccd in found)
+        result[threshold] = (
+            np.stack([ccd.counts for ccd in found]).astype(np.int32),
+            np.stack([ccd.cosine for ccd in found]),
+            np.stack([ccd.sine for ccd in found]),
+            sum(ccd.n_sources for ccd in found),
+        )
+    return result
+
+
+def scenes_of(conditions):
+    return [scene(conditions, p, np.random.default_rng([SEED, conditions.number, p.number, 0])) for p in places()]
+
+
+def normal(number):
+    conditions, _, _ = conditions_of(number)
+    return measured(conditions, scenes_of(conditions), THRESHOLDS)
+
+
+def odd(task):
+    """{(class, strength): {threshold: ...}} of one exposure with every anomaly in turn, and its direction."""
+    number, strengths = task
+    conditions, direction, seed = conditions_of(number)
+    scenes = scenes_of(conditions)
+    result = {}
+    for name, injector in INJECTORS.items():
+        for k in strengths:
+            along = direction if injector.directed else float("nan")
+            anomaly = Anomaly(injector.kind, name, STRENGTHS[name][k], along, seed=seed)
+            its = replace(conditions, anomaly=anomaly)
+            its_scenes = scenes_of(its) if name in ("elongation", "astigmatism") else scenes
+            again = injector.kind == "source" and k in AGAIN
+            result[name, k] = measured(its, its_scenes, THRESHOLDS if again else THRESHOLDS[:1])
+    return result, direction
+
+
+def population(size, processes):
+    """Everything measured: (normals, odd ones)."""
+    numbers = range(1, size.normals + 1)
+    tasks = [(size.normals + 1 + i, size.strengths) for i in range(size.odd)]
+    if processes == 1:
+        return [normal(n) for n in numbers], [odd(t) for t in tasks]
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(normal, numbers, chunksize=4)), list(pool.map(odd, tasks))
+
+
+# Ranking
+
+
+BACKEND = select("cpu")
+
+
+def scores(exposures, *, bins=BINS, rounds=0, fraction=0.1, ccds=CCDS):
+    """{column: (n,)} of measured exposures ranked as one dataset."""
+    counts = np.concatenate([e[0][:ccds] for e in exposures])
+    counts = counts.reshape(*counts.shape[:2], bins, FINE // bins).sum(axis=-1)
+    cosine, sine = (np.concatenate([e[i][:ccds] for e in exposures]) for i in (1, 2))
+    owner = np.repeat(np.arange(len(exposures)), ccds)
+    ids = tuple(f"{i:06d}" for i in range(len(exposures)))
+    some = settings().replace(bins=bins, robust_rounds=rounds, robust_fraction=fraction)
+    columns, deviations, local = {}, [], []
+    ranked = score_dataset(Dataset("", "", ids, owner, counts, cosine, sine), some, BACKEND)
+    for kind, s in zip(KINDS, ranked, strict=True):
+        columns |= {f"{kind}_{what}": getattr(s, what) for what in ("kl", "z", "alignment", "rank")}
+        columns[f"{kind}_local_z"] = s.local.z
+        deviations.append(s.deviation)
+        local.append(s.local.deviation)
+    columns["table_order"] = np.fmax.reduce(deviations)
+    columns["table_order_and_local"] = np.fmax.reduce([*deviations, *local[:2]])
+    columns["few_sources"] = -np.array([e[3] for e in exposures], dtype=float)
+    return columns
+
+
+def recall(normal_values, odd_values, share):
+    """Share of the odd above all but `share` of the normal ones; what has no score is not found."""
+    high = np.sort(np.nan_to_num(normal_values, nan=-np.inf))[::-1][int(share * len(normal_values))]
+    return float(np.mean(np.nan_to_num(odd_values, nan=-np.inf) > high))
+
+
+def roc_area(normal_values, odd_values):
+    a, b = (np.nan_to_num(v, nan=-np.inf) for v in (normal_values, odd_values))
+    order = np.sort(a)
+    below = np.searchsorted(order, b, side="left") + np.searchsorted(order, b, side="right")
+    return float(below.mean() / (2 * len(order)))
+
+
+def found(normals, odds, at_once=4, columns=COLUMNS, **options):
+    """{column: (recall at 1%, at 5%, ROC area)}: the odd ones join the normal ones a few at a time."""
+    n = len(normals)
+    parts = [odds[i : i + at_once] for i in range(0, len(odds), at_once)]
+    ranked = [(len(part), scores([*normals, *part], **options)) for part in parts]
+    result = {}
+    for column in columns:
+        each = [
+            (recall(s[column][:n], s[column][n:], 0.01), recall(s[column][:n], s[column][n:], 0.05),
+             roc_area(s[column][:n], s[column][n:]))
+            for _, s in ranked
+        ]  # fmt: skip
+        result[column] = tuple(np.average(each, axis=0, weights=[k for k, _ in ranked]).tolist())
+    return result
+
+
+def turned(exposure, direction):
+    """A measured exposure with its histograms turned by -direction: as if its anomaly ran along 0 degrees."""
+    bins = round(direction / 180 * FINE)
+    return (np.roll(exposure[0], -bins, axis=-1), *exposure[1:])
+
+
+def mixed_nights(normals, odds, keys, size, **options):
+    """Random nights, a tenth of their exposures anomalous: (columns, which are anomalous) of each."""
+    for i in range(size.mixes):
+        rng = np.random.default_rng([SEED, 7, i])
+        chosen = [odds[b][0][keys[rng.integers(len(keys))]][4.0] for b in range(len(odds))]
+        n = min(len(normals), 9 * len(odds))
+        some = [normals[j][4.0] for j in rng.permutation(len(normals))[:n]]
+        yield scores([*some, *chosen], **options), np.arange(n + len(odds)) >= n
+
+
+def main():
+    import validation_page
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small form; writes results/validation-quick.md alone")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="file that keeps what was measured")
+    options = parser.parse_args()
+    size = QUICK if options.quick else FULL
+    start = time.perf_counter()
+    if options.keep and options.keep.exists():
+        kept, *both, seconds = pickle.loads(options.keep.read_bytes())
+        assert kept == size, "measured in another size"
+    else:
+        both = population(size, options.processes)
+        seconds = time.perf_counter() - start
+        if options.keep:
+            options.keep.write_bytes(pickle.dumps((size, *both, seconds)))
+    validation_page.write(size, *both, seconds, options.processes, quick=options.quick)
+    print(f"measured in {seconds:.0f} s, all in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    # By its name, as worker processes and the page know it.
+    importlib.import_module("validation").main()
