@@ -273,10 +273,11 @@ def draw_settings(e):
         every = sorted({key[1] for key in e["shares"] if key[0] == name})
         for (rounds, fraction), style in zip((ROUNDS[0], ROUNDS[1], ROUNDS[3]), ("-", "--", ":"), strict=True):
             recalls = [100 * e["shares"][name, s, rounds, fraction][2] for s in every]
-            label = f"{name}, {rounds} rounds of {100 * fraction:.0f}%"
+            label = f"{name}, {rounds} rounds" + (f" of {100 * fraction:.0f}%" if rounds else "")
             panels[3].plot([100 * s for s in every], recalls, "o", ls=style, ms=4, color=colour, label=label)
     panels[3].legend(frameon=False, fontsize=7)
-    panels[0].legend(frameon=False, fontsize=7)
+    panels[0].legend(frameon=False, fontsize=7, loc="upper right")
+    panels[0].set_ylim(top=0.86)
     for axes, x, y in zip(
         panels,
         ("bins", "threshold [sigma]", "sources an exposure", "anomalous exposures [%]", "tenth of the first 10%"),
