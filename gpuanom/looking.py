@@ -184,7 +184,8 @@ def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> 
     where = places(exposure.camera, ccds).values()
     if shape is None or not where:
         return BINNING
-    across, up = max(place.x + 1 for place in where) * shape[1], max(place.y + 1 for place in where) * shape[0]
+    xs, ys = [place.x for place in where], [place.y for place in where]
+    across, up = (max(xs) - min(xs) + 1) * shape[1], (max(ys) - min(ys) + 1) * shape[0]
     return int(np.clip(2.0 ** math.floor(math.log2(max(across, up) / LEAST)), 1, BINNING))
 
 

@@ -51,7 +51,13 @@ def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[
     where = places(camera, names)
     height = max((image.shape[0] for image in images.values()), default=1)
     width = max((image.shape[1] for image in images.values()), default=1)
-    corners = {name: (round(place.x * (width + GAP)), round(place.y * (height + GAP))) for name, place in where.items()}
+    # An exposure of a few CCDs is shown without the rest of the focal plane.
+    left = min((place.x for place in where.values()), default=0.0)
+    bottom = min((place.y for place in where.values()), default=0.0)
+    corners = {
+        name: (round((place.x - left) * (width + GAP)), round((place.y - bottom) * (height + GAP)))
+        for name, place in where.items()
+    }
     whole = np.full(
         (
             max((y for _, y in corners.values()), default=0) + height,

@@ -169,7 +169,7 @@ def score_against(
     ax.set(xlabel=xlabel, ylabel=ylabel)
 
 
-def true_positive_rate(ax: Axes, bins: Sequence[Any], *, title: str = "") -> None:
+def true_positive_rate(ax: Axes, bins: Sequence[Any], *, title: str = "", legend: bool = True) -> None:
     """Draw true-positive rates of the highest scores: the paper's figures 5, 7 and 9.
 
     Parameters
@@ -178,6 +178,7 @@ def true_positive_rate(ax: Axes, bins: Sequence[Any], *, title: str = "") -> Non
     bins : sequence of gpuanom.evaluate.Bin
         From the highest scores down: prominent dark, dubious light on top.
     title : str, optional
+    legend : bool, optional
     """
     middle = np.array([0.5 * (b.first + b.last) for b in bins])
     width = [b.last - b.first for b in bins]
@@ -188,8 +189,11 @@ def true_positive_rate(ax: Axes, bins: Sequence[Any], *, title: str = "") -> Non
     for b, x in zip(bins, middle, strict=True):
         if not b.labelled:
             ax.annotate("no labels", (x, 0.02), rotation=90, ha="center", fontsize="x-small", color=GREY)
-    ax.set(xlabel="highest scores (%)", ylabel="true positive rate", ylim=(0, 1), title=title)
-    ax.legend(fontsize="x-small", frameon=False)
+    ax.set(xlabel="highest scores (%)", ylabel="true positive rate", ylim=(0, 1))
+    ax.set_xlim(0, max((b.last for b in bins), default=10.0))
+    ax.set_title(title, fontsize="small")
+    if legend:
+        ax.legend(fontsize="x-small", loc="upper right")
 
 
 def _finite(values: npt.ArrayLike) -> Doubles:

@@ -18,6 +18,7 @@ from astropy.table.meta import get_header_from_yaml
 from gpuanom import ranking, tables
 from gpuanom.backend import select
 from gpuanom.errors import OutputError
+from gpuanom.naming import path_text
 from gpuanom.ranking import Dataset
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Exposure, Integers
 from gpuanom.reference import References
@@ -103,10 +104,9 @@ class ScoredNight:
         return found
 
     def identity(self) -> str:
-        """A short hash of which exposures, measured how: the same for a night that was copied or ranked again."""
-        names = sorted((row["camera"], row["exposure"]) for row in self.exposures)
-        text = json.dumps([names, self.settings.fingerprint()])
-        return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
+        """A short hash of where the night lies: the same when exposures are added to it or it is ranked again."""
+        text = path_text(self.folder.resolve())
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def key_of(row: dict[str, Any]) -> Key:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -44,6 +44,26 @@ def write_exposure(path: Path) -> None:
         image = stars + 20.0 * np.sin(y / 180.0) + rng.normal(1000.0, 30.0, (ny, nx)).astype(np.float32)
         hdus.append(fits.ImageHDU(image.clip(0, 65535).astype(np.uint16), name=name))
     fits.HDUList(hdus).writeto(path)
+
+
+class Memory:
+    """The largest memory of this process, watched from a thread; the pages of mapped files are the system's own."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._end = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.01):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            self.most = max(
+                self.most, 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
+            )
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._end.set()
 
 
 def timed(what, work):
@@ -99,6 +119,7 @@ def main() -> None:
     if not file.exists():
         timed("writing a DECam exposure", lambda: write_exposure(file))
     folder = made.night(options.folder / "night", options.exposures, ccds=CCDS, camera="DECam", files=(file,))
+    memory = Memory()
     night = timed(f"opening a night of {options.exposures} x 61 CCDs", lambda: open_night(folder))
     room = max(8_000, min(page.MOST_BYTES, int(0.75 * (page.PAGE_BYTES / options.exposures - page.DETAIL_BYTES))))
     cache = folder / page.CACHE
@@ -124,7 +145,8 @@ def main() -> None:
     troubles = timed("writing the page", lambda: page.write_report(night, output, select("cpu"), top=options.exposures))
     assert not troubles, troubles[:3]
     print(f"page of {options.exposures} exposures with pictures: {output.stat().st_size / 1e6:.1f} MB")
-    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+    print(f"memory, less that of mapped files: at most {memory.most / 1e6:.0f} MB")
+    memory.stop()
     open_in_browser(output)
     folder = made.night(options.folder / "list", options.list, ccds=("1", "2"))
     output = options.folder / "list.html"

@@ -179,7 +179,10 @@ def _draw(rates: judging.Rates, path: Path) -> None:
     for i, kind in enumerate(kinds):
         for j, (camera, band) in enumerate(datasets):
             bins = rates.get((camera, band, kind), [])
-            plots.true_positive_rate(axes[i, j], bins, title=printable(f"{camera} {band}, {kind}").replace("$", " "))
+            title = printable(f"{camera} {band}, {kind.replace('_', ' ')}").replace("$", r"\$")
+            plots.true_positive_rate(axes[i, j], bins, title=title, legend=False)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=2, frameon=False)
     save(figure, path)
 
 

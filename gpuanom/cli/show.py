@@ -182,7 +182,8 @@ def _look(night: ScoredNight, key: Key, names: list[str]) -> tuple[list[Any], li
     exposure = night.found[key]
     threads = min(4, len(os.sched_getaffinity(0)))
     binning = binning_for(exposure, names, night.settings)
-    for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=2, threads=threads):
+    each = max(2, math.ceil(6 / max(len(names), 1)))
+    for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=each, threads=threads):
         if isinstance(seen, Look) and seen.image is not None and seen.sources is not None:
             images.append((seen.name, seen.image))
             upside_down = seen.name in where and where[seen.name].upside_down

@@ -53,6 +53,7 @@ function number(value, what) {
   return Math.abs(value) >= 1000 ? value.toPrecision(4) : value.toFixed(1);
 }
 
+const many = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 const meaning = (column) => {
   const [text, unit] = NIGHT.about[column] || ["", ""];
   return unit ? `${text} [${unit}]` : text;

@@ -145,7 +145,7 @@ function ccdTable(detail) {
   const order = [...detail.ccds].sort((a, b) => (b[3] ?? -Infinity) - (a[3] ?? -Infinity));
   const form = ["", "", "", "z", "angle", "alignment", "angle"];
   const rows = order.map((row) => h("tr", null, row.map((v, c) => h("td", null, typeof v === "string" ? v : number(v, form[c])))));
-  return h("details", null, h("summary", null, `${detail.ccds.length} CCDs, by background z`), h("table", null, head, rows));
+  return h("details", null, h("summary", null, `${many(detail.ccds.length, "CCD")}, by background z`), h("table", null, head, rows));
 }
 
 function drawDetail() {
@@ -156,12 +156,12 @@ function drawDetail() {
   }
   const get = (name) => COLUMNS[name][i], status = get("status"), detail = DETAILED.has(i) ? read(`d${i}`) : null;
   const facts = [get("camera"), get("band"), get("date_obs"), get("exptime") === null ? "" : `${get("exptime")} s`,
-    `${get("n_ccd_used") ?? 0} of ${get("n_ccd") ?? 0} CCDs`, `${get("n_sources") ?? 0} sources`].filter(Boolean);
+    `${get("n_ccd_used") ?? 0} of ${many(get("n_ccd") ?? 0, "CCD")}`, many(get("n_sources") ?? 0, "source")].filter(Boolean);
   const files = NIGHT.files[i].map(([text, url]) => h("li", null, url.startsWith("file:///") ? h("a", { href: url }, text) : text));
   const left = detail ? plane(i, detail) : h("p", { class: "empty" }, get("n_ccd") ? "no picture: it is not among the first (gpuanom report --top)" : "no picture: it could not be read");
   const stamps = detail && detail.stamps ? h("div", { class: "card stamps" }, h("h3", null, "brightest unsaturated sources ",
     h("span", { class: "dim" }, `(central value ${detail.stamp_snr.map((v) => number(v, "angle")).join(", ")} sigma)`)),
-    h("img", { src: detail.stamps, alt: "stamps of the brightest sources" })) : null;
+    h("img", { src: detail.stamps, alt: "stamps of the brightest sources", css: { "max-width": `${88 * detail.stamp_snr.length}px` } })) : null;
   const scroll = $("detail").scrollTop;
   $("detail").replaceChildren(
     h("div", { class: "head" }, h("h2", null, get("exposure") || "(no id)"), h("span", { class: `status${status === "ok" ? "" : " bad"}` }, status), facts.map((f) => h("span", { class: "dim" }, f))),

@@ -6,6 +6,7 @@ const REASON_KEYS = { e: "elongated", d: "double", t: "trail", s: "stripes", r: 
 const FIELDS = ["exposure", "camera", "kind", "label", "reason", "analyst", "time"];
 const keyOf = (camera, exposure, kind) => JSON.stringify([camera, exposure, kind]);
 const mine = new Map();
+let elsewhere = []; // kept labels of exposures that this page does not have: an earlier or a larger report's
 let unsaved = 0;
 const INDEX = new Map(Array.from({ length: N }, (_, i) => [keyOf(COLUMNS.camera[i], COLUMNS.exposure[i], ""), i]));
 const OTHERS = new Map();
@@ -16,7 +17,7 @@ for (const label of NIGHT.labels) {
 
 function remember() {
   try {
-    localStorage.setItem(SHELF, JSON.stringify([...mine.values()]));
+    localStorage.setItem(SHELF, JSON.stringify([...mine.values(), ...elsewhere]));
     localStorage.setItem("gpuanom-analyst", $("analyst").value);
   } catch {
     say("this browser keeps nothing for this page: save your labels before you close it");
@@ -26,7 +27,7 @@ function remember() {
 function recall() {
   try {
     $("analyst").value = localStorage.getItem("gpuanom-analyst") || "";
-    for (const label of JSON.parse(localStorage.getItem(SHELF) || "[]")) take(label);
+    elsewhere = JSON.parse(localStorage.getItem(SHELF) || "[]").filter((label) => !take(label));
   } catch {
     /* nothing kept, or not ours */
   }

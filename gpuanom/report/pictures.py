@@ -27,7 +27,7 @@ from gpuanom.mosaic import Mosaic, level, mosaic
 from gpuanom.records import Exposure, FloatImage
 from gpuanom.settings import Settings
 
-VERSION = 2
+VERSION = 3
 """Of the pictures: kept ones of another version are made again."""
 
 LARGEST = 760
@@ -146,7 +146,8 @@ def _made(
     cells: list[tuple[str, list[list[float]]]] = []
     missing: list[str] = []
     binning = binning_for(exposure, ccds, settings)
-    for seen in look(exposure, settings, backend, binning=binning, stamps=2, threads=threads):
+    each = max(2, math.ceil(N_STAMPS / max(len(ccds), 1)))
+    for seen in look(exposure, settings, backend, binning=binning, stamps=each, threads=threads):
         if not isinstance(seen, Look) or seen.image is None or seen.sources is None:
             missing.append(getattr(seen, "reason", "nothing to see"))
             continue

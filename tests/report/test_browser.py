@@ -143,6 +143,11 @@ def test_labels_by_keyboard_are_saved_read_back_and_imported(visit, report, tmp_
     tab.reload()
     tab.wait_for_selector("html[data-ready]")
     assert tab.locator("#save").inner_text() == "Save 2 labels"  # the browser kept them
+    night = open_night(report.parent)
+    page.write_report(night, report.with_name("again.html"), select("cpu"), top=0)
+    tab.goto(report.with_name("again.html").as_uri())  # a report made anew of the same night has them too
+    tab.wait_for_selector("html[data-ready]")
+    assert tab.locator("#save").inner_text() == "Save 2 labels"
     other = visit(report)
     assert other.locator("#save").inner_text() == "Save labels"
     other.set_input_files("#load", tmp_path / "labels.csv")
