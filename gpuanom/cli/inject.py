@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +89,22 @@ def inject(images: tuple[str, ...], anomaly: str, output: Path, fwhm: float, see
             screen.line(f"failed {failure.path}: {failure.reason}")
         for skipped in found.skipped:
             screen.skip(skipped)
-        rows = []
+        rows, failed = [], len(found.failures)
         for exposure in found.exposures:
             mine = _of_exposure(wanted, exposure.exposure, seed)
-            _copy(exposure, mine, output, settings, fwhm, seed)
+            try:
+                _copy(exposure, mine, output, settings, fwhm, seed)
+            except InputError as error:
+                failed += 1
+                screen.line(f"failed {error}")
+                continue
             rows.append((exposure.exposure, exposure.band, mine))
             screen.say(f"exposure {exposure.exposure}: {mine.name} of {mine.amplitude:g}{_along(mine)}")
         if rows:
             write_whole(output / TRUTH, truth_table(rows).write, format="ascii.ecsv")
     if not rows:
         raise InputError("no image to put an anomaly into", remedy="name FITS images of the sky")
-    return 1 if found.failures else 0
+    return 1 if failed else 0
 
 
 def _along(anomaly: Anomaly) -> str:
@@ -134,28 +141,39 @@ def _key(exposure: str, *numbers: int) -> list[int]:
 
 def _copy(exposure: Exposure, anomaly: Anomaly, output: Path, settings: Settings, fwhm: float, seed: int) -> None:
     """Write the files of an exposure with the anomaly in their CCDs."""
-    for mask in exposure.masks:
-        if mask is not None:
-            try:
-                shutil.copyfile(mask, output / mask.name)
-            except OSError as error:
-                raise OutputError(f"{mask}: cannot be copied: {error.strerror or error}") from None
     places = _places(exposure, settings)
     for path in exposure.files:
         with quiet(), _opened(path) as hdus:
             for number, hdu in _ccds(hdus, exposure, settings):
                 place = places[path, number]
                 rng = np.random.default_rng(_key(exposure.exposure, seed, place.number))
-                hdu.data = _changed(hdu.data, anomaly, place, fwhm, rng)
+                try:
+                    pixels = hdu.data
+                except Exception as error:  # astropy raises many kinds on damaged data
+                    reason = f"its pixels cannot be read: {' '.join(str(error).split())[:120]}"
+                    raise InputError(reason, file=path, hdu=number) from None
+                hdu.data = _changed(pixels, anomaly, place, fwhm, rng)
             hdus[0].header["HISTORY"] = f"gpuanom inject: {anomaly.name} of {anomaly.amplitude:g}{_along(anomaly)}"
-            write_whole(output / path.name, hdus.writeto)
+            write_whole(output / path.name, partial(_write_gzip, hdus) if path.suffix == ".gz" else hdus.writeto)
+    for mask in exposure.masks:
+        if mask is not None:
+            try:
+                shutil.copyfile(mask, output / mask.name)
+            except OSError as error:
+                raise OutputError(f"{mask}: cannot be copied: {error.strerror or error}") from None
+
+
+def _write_gzip(hdus: Any, path: Path, overwrite: bool) -> None:
+    """Compressed as astropy does by a name's end, which a file being written does not have yet; without a date."""
+    with path.open("wb" if overwrite else "xb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as file:
+        hdus.writeto(file)
 
 
 def _opened(path: Path) -> Any:
     try:
         return fits.open(path)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+    except Exception as error:  # astropy raises many kinds on files that are no FITS
+        raise InputError(f"cannot be read: {' '.join(str(error).split())[:120]}", file=path) from None
 
 
 def _changed(data: Any, anomaly: Anomaly, place: Place, fwhm: float, rng: np.random.Generator) -> Any:
@@ -174,6 +192,8 @@ def _ccds(hdus: Any, exposure: Exposure, settings: Settings) -> Iterator[tuple[i
     for number, hdu in enumerate(hdus):
         if not hdu.is_image or len(hdu.shape) != 2 or is_plane(rule, hdu.header):
             continue
+        if min(hdu.shape) < settings.stamp_size:
+            continue  # nothing that is scored
         if not is_skipped(rule, ccd_name(rule, Cards(hdu.header, hdus[0].header), number)):
             yield number, hdu
 
@@ -192,7 +212,7 @@ def _places(exposure: Exposure, settings: Settings) -> dict[tuple[Path, int], Pl
                 except InputError:
                     pass
     if not shapes:
-        raise InputError("no image HDU that is a CCD", file=exposure.files[0])
+        raise InputError("no CCD of a size that is scored", file=exposure.files[0])
     if len(sections) != len(shapes):
         columns = math.ceil(math.sqrt(len(shapes)))
         height, width = (max(shape[i] for shape in shapes.values()) + CCD_GAP for i in (0, 1))

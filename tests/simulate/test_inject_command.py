@@ -99,6 +99,25 @@ def test_plain_files_of_floats_with_detsec(tmp_path, capfd):
     assert power[8] == pytest.approx(5 * 128, rel=0.05)
 
 
+def test_gzipped_and_damaged_files(night, tmp_path, capfd):
+    """One damaged file costs no other; a .gz is a gzip again, without a date."""
+    rng = np.random.default_rng(1)
+    for name in ("a.fits.gz", "b.fits"):
+        fits.PrimaryHDU(rng.normal(100, 5, (96, 96)).astype(np.float32)).writeto(tmp_path / name)
+    fits.PrimaryHDU(np.zeros((20, 20), np.float32)).writeto(tmp_path / "small.fits")
+    whole = (tmp_path / "b.fits").read_bytes()
+    (tmp_path / "b.fits").write_bytes(whole[: len(whole) // 2])
+    code, _, err = run(
+        capfd, "inject", *sorted(tmp_path.glob("*.fits*")), "--anomaly", "clouds", "-o", tmp_path / "odd"
+    )
+    assert code == 1
+    assert "b.fits" in err
+    assert "small.fits: no CCD of a size that is scored" in err
+    assert sorted(p.name for p in (tmp_path / "odd").iterdir()) == ["a.fits.gz", "truth.ecsv"]
+    assert (tmp_path / "odd" / "a.fits.gz").read_bytes()[:2] == b"\x1f\x8b"
+    assert fits.getdata(tmp_path / "odd" / "a.fits.gz").shape == (96, 96)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
