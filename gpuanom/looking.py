@@ -17,7 +17,7 @@ import numpy as np
 
 from gpuanom import sampling
 from gpuanom.backend import Backend
-from gpuanom.errors import InputError
+from gpuanom.errors import InputError, printable
 from gpuanom.fits import open_ccds
 from gpuanom.focalplane import places
 from gpuanom.measure import isophote_moments
@@ -137,7 +137,11 @@ def look(
             return ccd
         if min(ccd.image.shape) < max(settings.stamp_size, settings.patch_size):
             return CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: too small to look at")
-        return _look(exposure.exposure, ccd, settings, backend, binning, sources, stamps)
+        try:
+            return _look(exposure.exposure, ccd, settings, backend, binning, sources, stamps)
+        except Exception as error:  # the last resort: a CCD that cannot be shown must not cost the others
+            what = f"{type(error).__name__}: {printable(str(error))}"
+            return CcdFailure(ccd.name, "failed", f"CCD {ccd.name}: cannot be shown, {what}")
 
     try:
         with ThreadPoolExecutor(threads) as pool:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.visualization import ZScaleInterval
 
 from gpuanom.focalplane import places
 from gpuanom.records import FloatImage
@@ -80,6 +79,8 @@ def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[
 
 def _limits(image: FloatImage) -> tuple[float, float]:
     """What zscale shows; anything for an image of one value."""
+    from astropy.visualization import ZScaleInterval  # takes longer to import than most commands to run
+
     values = image[np.isfinite(image)]
     if not values.size:
         return 0.0, 1.0

@@ -139,6 +139,19 @@ def test_label_and_evaluate_from_the_command_line(night, folder, tmp_path, capfd
     assert code == 2
 
 
+def test_labels_of_a_night_ranked_against_a_saved_reference(folder, tmp_path, capfd):
+    gpuanom.make_references([folder]).save(tmp_path / "ref.ecsv")
+    gpuanom.score(
+        folder.parent / "in", tmp_path / "two", settings=SETTINGS, device="cpu", reference=tmp_path / "ref.ecsv"
+    )
+    (tmp_path / "ann.csv").write_text("exposure,kind,label\n1,source,normal\n")
+    assert run(capfd, "label", tmp_path / "two", tmp_path / "ann.csv")[0] == 0
+    code, _, err = run(capfd, "evaluate", tmp_path / "two")
+    assert code == 2
+    assert "--reference" in err
+    assert run(capfd, "evaluate", tmp_path / "two", "--reference", tmp_path / "ref.ecsv")[0] == 0
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_the_figure_is_drawn(night, folder, tmp_path, capfd, suffix):
     pytest.importorskip("matplotlib")

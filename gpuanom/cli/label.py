@@ -12,7 +12,8 @@ from gpuanom import labels
 from gpuanom.cli.export import night_argument
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.naming import natural_key
-from gpuanom.scored import open_night
+from gpuanom.settings import Settings
+from gpuanom.store import NAME, Store
 
 EPILOG = """\b
 Examples:
@@ -42,8 +43,8 @@ def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
     if replace and not files:
         raise GpuanomError("--replace needs files to put in the place of what is kept")
     new = [one for file in files for one in labels.read(file)]
-    known = {(row["camera"], row["exposure"]) for row in open_night(folder).exposures} if files else set()
-    ours, strangers = labels.placed(new, known)
+    with Store(folder / NAME, Settings(), read_only=True) as store:
+        ours, strangers = labels.placed(new, store.known())
     kept = labels.merged(([] if replace else labels.kept(folder)) + ours)
     if files:
         labels.write(folder / labels.NAME, kept)

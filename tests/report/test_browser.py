@@ -200,6 +200,22 @@ def test_hostile_names_are_text(visit, tmp_path):
     assert tab.locator("#save").inner_text() == "Save 9 labels"
 
 
+def test_hostile_headers_and_file_names_are_text_all_the_way(visit, tmp_path):
+    evil = "</script><img src=x onerror=window.hacked=1>"
+    for i in (1, 2, 3):
+        name = f"{i}<img src=x onerror=window.hacked=1>'\"&amp;.fits"
+        nights.write(tmp_path / "in", i, name, EXPNUM=f"{evil}{i}", band=f"{evil} b", camera="<b onclick=1>", ccds=1)
+    gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
+    page.write_report(open_night(tmp_path / "night"), tmp_path / "r.html", select("cpu"))
+    tab = visit(tmp_path / "r.html")
+    assert tab.locator("#plane img").evaluate("image => image.naturalWidth") > 100
+    assert "img src=x onerror" in tab.locator("#detail h2").inner_text()
+    for key in ("1", "j", "v", "v", "v"):
+        tab.keyboard.press(key)
+    assert tab.evaluate("window.hacked") is None
+    assert "onerror" in tab.locator(".files a").inner_text()
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_nights_of_next_to_nothing(visit, tmp_path, n):
     folder = made.night(tmp_path / "n", n)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import gpuanom
+from gpuanom import looking
 from gpuanom.backend import select
 from gpuanom.errors import OutputError
 from gpuanom.looking import Look, look, quick_look, turned_image
@@ -165,6 +166,21 @@ def test_what_was_killed_goes_on(scored, tmp_path):
         write(folder, tmp_path / "r.html", progress=stop)
     assert len(list((folder / page.CACHE).iterdir())) == 2
     assert list(tmp_path.glob("*.html")) == list(tmp_path.glob(".*.partial")) == []
+
+
+def test_a_ccd_that_cannot_be_shown_costs_no_other(scored, tmp_path, monkeypatch):
+    calls = []
+
+    def sometimes(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise MemoryError("no room")
+        return quick_look(*arguments)
+
+    monkeypatch.setattr(looking, "quick_look", sometimes)
+    (trouble,) = write(scored / "night", tmp_path / "r.html", cache=False)
+    assert "cannot be shown, MemoryError: no room" in trouble
+    assert parse(tmp_path / "r.html").blocks["night"]["pictured"] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("n", [0, 1])
