@@ -90,8 +90,8 @@ def main():
 {len(exposures)} exposures of one camera and band, {len(exposures[0])} CCD each.
 
 Each exposure in turn gets the anomaly (`gpuanom.simulate.inject`) and is ranked among the other {len(exposures) - 1} as
-they are: how many of the {len(exposures)} come first by each score (by chance: 1), and the median difference between the
-angle found (isophotal, or across the gradients) and the direction put in.
+they are: how many of the {len(exposures)} come first by each score (by chance: 1), and the median difference between
+the angle found (isophotal, or across the gradients) and the direction put in.
 
 {bench.table(header, rows)}""",
     )
