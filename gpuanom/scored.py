@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
+from scipy.special import rel_entr
 
 from gpuanom import ranking, tables
 from gpuanom.backend import select
@@ -21,9 +22,9 @@ from gpuanom.errors import OutputError
 from gpuanom.naming import path_text
 from gpuanom.ranking import Dataset
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Exposure, Integers
-from gpuanom.reference import References
+from gpuanom.reference import Reference, References
 from gpuanom.schema import explained, open_database
-from gpuanom.settings import Settings
+from gpuanom.settings import Settings, decimal
 from gpuanom.store import NAME, Store
 from gpuanom.tables import Tables
 
@@ -156,7 +157,7 @@ def open_night(
         tables=built,
         exposures=list(plain_rows(built.exposures)),
         datasets=datasets,
-        means={key: _means(dataset, saved) for key, dataset in datasets.items()},
+        means={key: _means(dataset, saved, settings) for key, dataset in datasets.items()},
         found=_found(path),
         _place={(d.camera, name): (key, i) for key, d in datasets.items() for i, name in enumerate(d.exposures)},
     )
@@ -176,16 +177,47 @@ def _ranked_how(folder: Path) -> dict[str, Any]:
         return {}  # a table of someone else's making, or none: the store says all the rest
 
 
-def _means(dataset: Dataset, saved: References | None) -> tuple[Doubles | None, ...]:
+def _means(dataset: Dataset, saved: References | None, settings: Settings) -> tuple[Doubles | None, ...]:
     """The mean histograms that a dataset is compared with, one a kind."""
-    if saved is None:
-        reference = ranking.dataset_reference(dataset)
-    else:
+    if saved is not None:
         known = saved.get(dataset.camera, dataset.band)
-        if known is None:
-            return (None,) * len(KINDS)
-        reference = known
-    return tuple(r.mean(contains=saved is None) if r.n_histograms else None for r in reference.kinds)
+        references: tuple[Reference, ...] = () if known is None else known.kinds
+    elif settings.robust_rounds:
+        references = tuple(_robust(dataset, kind, settings) for kind in KINDS)
+    else:
+        references = ranking.dataset_reference(dataset).kinds
+    if not references:
+        return (None,) * len(KINDS)
+    return tuple(r.mean(contains=saved is None) if r.n_histograms else None for r in references)
+
+
+def _robust(dataset: Dataset, kind: str, settings: Settings) -> Reference:
+    """The reference without the most anomalous exposures, as the scores' last round has it (METHOD.md 5b)."""
+    n_exposures = len(dataset.exposures)
+    histograms, owner = dataset.counts[:, KINDS.index(kind)].astype(np.int64), dataset.owner
+    if not is_background(kind):
+        pooled = np.zeros((n_exposures, histograms.shape[1]), dtype=np.int64)
+        np.add.at(pooled, owner, histograms)
+        histograms, owner = pooled, np.arange(n_exposures)
+    n = histograms.sum(axis=1)
+    histograms, owner, n = histograms[n > 0], owner[n > 0], n[n > 0]
+    n_of = np.bincount(owner, minlength=n_exposures)
+    scored = int(np.count_nonzero(n_of))
+    out = min(math.ceil(decimal(settings.robust_fraction) * scored), max(0, scored - settings.robust_minimum))
+    members = np.ones(n_exposures, dtype=bool)
+    reference = Reference.of(histograms)
+    for _ in range(settings.robust_rounds if scored > 1 else 0):
+        kl = np.empty(len(n))
+        for contains in (True, False):
+            some = members[owner] == contains
+            share = histograms[some] / n[some, None]
+            kl[some] = rel_entr(share, reference.mean(contains=contains)).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            score = np.where(n_of > 0, np.bincount(owner, kl, minlength=n_exposures) / n_of, -np.inf)
+        members = np.ones(n_exposures, dtype=bool)
+        members[np.argsort(-score, kind="stable")[:out]] = False
+        reference = Reference.of(histograms[members[owner]])
+    return reference
 
 
 def _found(path: Path) -> dict[Key, Exposure]:

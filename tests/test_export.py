@@ -38,17 +38,26 @@ def night(folder):
     return open_night(folder)
 
 
-def test_an_opened_night_is_what_was_scored(night, folder):
-    assert night.settings.measurement() == SETTINGS.measurement()
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+def test_an_opened_night_is_what_was_scored(tmp_path, rounds):
+    settings = SETTINGS.replace(robust_rounds=rounds)
+    nights.night(tmp_path / "in", exposures=9, odd=2, ccds=1)
+    theirs = gpuanom.score(tmp_path / "in", tmp_path / "night", settings=settings, device="cpu").tables.exposures
+    night = open_night(tmp_path / "night")
+    assert night.settings == settings
+    assert [row["exposure"] for row in night.exposures] == list(theirs["exposure"])
+    outside = 0
     for row in night.exposures:
-        for histogram in night.histograms((row["camera"], row["exposure"])):
-            if export.is_background(histogram.kind):
-                continue
+        for histogram in night.histograms((row["camera"], row["exposure"])):  # of one CCD: its score is its KL
             share = histogram.counts / histogram.counts.sum()
             some = share > 0
-            kl = float(np.sum(share[some] * np.log(share[some] / histogram.mean[some])))
-            assert kl == pytest.approx(row[f"{histogram.kind}_kl"], rel=1e-6)
-    assert (folder / "exposures.ecsv").read_text().count("\n") > 6
+            with np.errstate(divide="ignore"):
+                kl = float(np.sum(share[some] * np.log(share[some] / histogram.mean[some])))
+            if np.isinf(kl):  # counts where the reference has none: half a count was spread over it
+                outside += 1
+            else:
+                assert kl == pytest.approx(row[f"{histogram.kind}_kl"], rel=1e-6)
+    assert outside <= (2 if rounds else 0)
 
 
 def test_a_night_ranked_against_a_saved_reference_needs_it(folder, tmp_path):

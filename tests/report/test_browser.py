@@ -151,7 +151,7 @@ def test_labels_by_keyboard_are_saved_read_back_and_imported(visit, report, tmp_
     other = visit(report)
     assert other.locator("#save").inner_text() == "Save labels"
     other.set_input_files("#load", tmp_path / "labels.csv")
-    other.wait_for_function("document.getElementById('save').textContent === 'Save 2 labels'")
+    other.locator("#save", has_text="Save 2 labels").wait_for()
     other.select_option("#f-label", "prominent")
     assert listed(other) == [first]
 
@@ -168,7 +168,7 @@ def test_others_labels_show_when_asked(visit, report):
 def test_views_and_help_by_keyboard(visit, report):
     tab = visit(report)
     tab.keyboard.press("v")
-    tab.wait_for_function("document.querySelectorAll('#sheet img').length === 6")
+    tab.locator("#sheet img").nth(5).wait_for()
     tab.keyboard.press("ArrowRight")
     now = tab.locator('.cell[aria-selected="true"] .cap span').first.inner_text().split()[0]
     tab.keyboard.press("v")
