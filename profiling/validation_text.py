@@ -58,7 +58,7 @@ Everything below is written by `python profiling/validation.py` (fixed seeds; {e
 - {size.normals} normal exposures of {v.CCDS} CCDs of {nx} x {ny} pixels, {e["sources"]:.0f} sources an exposure, drawn by `gpuanom.simulate`: a Moffat PSF of 2.8 to
   5 pixels whose shear varies by 0.012 from exposure to exposure and over the field, skies with slopes of 2%, cosmic rays, saturation and bleeding, bad columns,
   amplifier steps; masks as DECam's. {v.POINTS} gradient points a CCD, as dense as 10,000 on 1 Mpix; {v.BINS} bins.
-- {size.odd} further exposures; into each, every anomaly of `gpuanom inject --list` is put in {len(size.strengths)} strengths, the scene being the same. They join the normal ones four at a
+- {size.odd} further exposures; into each, every anomaly of `gpuanom inject --list` is put in {len(size.strengths)} strengths, the scenes being the same, so that chance is shared by the rows of a table. They join the normal ones four at a
   time (2% of the dataset) and are ranked with them.
 - Recall: the share of anomalous exposures whose score is above all but 1% (or 5%) of the normal ones'. With {size.normals} normal exposures, 1% are {size.normals // 100}; with
   {size.odd} anomalous ones a recall is known to about {100 * 0.5 / np.sqrt(size.odd):.0f}% near one half. ROC area: the chance that an anomalous exposure scores above a normal one; 0.5 is no
@@ -263,7 +263,7 @@ def profiles(e):
     return f"""### Where the paper's default is not the best: `--profile robust`
 
 - **Threshold.** Stamps of faint sources are mostly noise: from 4 to 30 sigma source_kl's recall at 5% false alarms goes from {percent(low[0])} to {percent(high[0])}, ROC area {low[1]:.3f} to {high[1]:.3f}; isophotal angles gain a
-  little. 100 sigma is better still for source_kl ({pair(at_100["source_kl"])}) and costs alignment CCD by CCD its sources (isophote_local_z {pair(at_100["isophote_local_z"])}). This camera's sources are bright;
+  little. 100 sigma is better still for source_kl ({pair(at_100["source_kl"])}) and costs alignment CCD by CCD its sources (isophote_local_z {pair(at_100["isophote_local_z"])}; at 30 sigma {pair(e["thresholds"][30.0][1]["isophote_local_z"])}, at 4 {pair(e["thresholds"][4.0][1]["isophote_local_z"])}). This camera's sources are bright;
   where a survey has few above 30 sigma, stay lower.
 - **Reference.** See the table above: rounds that leave out 35%.
 - **Bins.** 9 to 18 do equally well within chance; more buy isophotes next to nothing and cost the background.
