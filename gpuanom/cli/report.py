@@ -60,7 +60,7 @@ def report(
         raise GpuanomError("pictures need Pillow (pip install 'gpuanom[report]')") from None
     night = open_night(folder, reference=reference)
     output = output or folder / NAME
-    threads = threads or min(4, len(os.sched_getaffinity(0)))
+    threads = threads or min(4, os.cpu_count() or 1)
     with Screen(quiet=quiet, verbose=False) as screen:
         count = screen.count("making pictures")
         troubles = write_report(night, output, select("cpu"), top=top, threads=threads, cache=cache, progress=count)

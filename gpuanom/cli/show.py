@@ -180,7 +180,7 @@ def _look(night: ScoredNight, key: Key, names: list[str]) -> tuple[list[Any], li
     missing: list[str] = []
     where = places(key[0], names)
     exposure = night.found[key]
-    threads = min(4, len(os.sched_getaffinity(0)))
+    threads = min(4, os.cpu_count() or 1)
     binning = binning_for(exposure, names, night.settings)
     each = max(2, math.ceil(6 / max(len(names), 1)))
     for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=each, threads=threads):

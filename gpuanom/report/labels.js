@@ -7,7 +7,6 @@ const FIELDS = ["exposure", "camera", "kind", "label", "reason", "analyst", "tim
 const keyOf = (camera, exposure, kind) => JSON.stringify([camera, exposure, kind]);
 const mine = new Map();
 let elsewhere = []; // kept labels of exposures that this page does not have: an earlier or a larger report's
-let unsaved = 0;
 const INDEX = new Map(Array.from({ length: N }, (_, i) => [keyOf(COLUMNS.camera[i], COLUMNS.exposure[i], ""), i]));
 const OTHERS = new Map();
 for (const label of NIGHT.labels) {
@@ -56,7 +55,6 @@ function setLabel(i, kind, change) {
     const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
     mine.set(key, { exposure, camera, kind, ...held, ...change, analyst: $("analyst").value.trim(), time });
   }
-  unsaved += 1;
   remember();
   const label = mine.get(key);
   say(label ? `${exposure}, ${kind}: ${label.label}${label.reason ? ", " + label.reason : ""}` : `${exposure}, ${kind}: no label`);
@@ -102,7 +100,6 @@ function saveLabels() {
   const name = $("analyst").value.trim().replace(/[^\w-]+/g, "_");
   h("a", { href: url, download: `labels-${name}.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
-  unsaved = 0;
   say(`${mine.size} labels saved: gpuanom label NIGHT labels-${name}.csv`);
 }
 
