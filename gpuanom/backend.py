@@ -48,6 +48,10 @@ class Backend(Protocol):
         """
         ...
 
+    def sharing(self, alone: bool) -> AbstractContextManager[None]:
+        """The device's memory for as long as a stack needs it: beside other lanes, or alone once they have done."""
+        ...
+
     def lanes(self, threads: int) -> Sequence[Backend]:
         """Backends of the same device for as many threads as should work at a time; this one may be among them."""
         ...

@@ -85,3 +85,6 @@ CCD_COLUMNS: tuple[Column, ...] = (
     Column("source_alignment", "float", "", "source orientations: 0 (isotropic) to 1 (all aligned)"),
     Column("reason", "text", "", "what is wrong, in one line"),
 )
+
+DIGITS = 7
+"""Significant digits of the tables' numbers: what differs beyond them is rounding, and may differ between backends."""

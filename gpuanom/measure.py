@@ -152,20 +152,38 @@ def measure_group(
     """
     if isinstance(group, CcdFailure):
         return [unmeasured(group, settings.bins)]
-    try:
-        # Damaged pixels may hold NaN patterns that even a cast complains of; they are bad pixels, no more.
-        with np.errstate(invalid="ignore", over="ignore"):
-            return list(_measure_stack(exposure, group, settings, backend, readers))
-    except MemoryError:
-        pass  # outside, where the error's traceback holds no arrays any more
+    done = _attempt(exposure, group, settings, backend, readers)
     ny, nx = _shape(group[0])
-    if len(group) == 1:
+    if done is None:
+        backend.too_many(len(group), ny, nx)
+        if len(group) > 1:
+            half = len(group) // 2
+            parts = (group[:half], group[half:])
+            return [m for part in parts for m in measure_group(exposure, part, settings, backend, readers)]
+        # What it lacks may be what others hold.
+        done = _attempt(exposure, group, settings, backend, readers, alone=True)
+    if done is None:
         reason = f"CCD {group[0].name}: no memory for its {nx} x {ny} pixels (free some, or use another --device)"
         return [unmeasured(CcdFailure(group[0].name, "out_of_memory", reason), settings.bins)]
-    backend.too_many(len(group), ny, nx)
-    half = len(group) // 2
-    parts = (group[:half], group[half:])
-    return [m for part in parts for m in measure_group(exposure, part, settings, backend, readers)]
+    measured, damaged = done
+    return measured + [m for item in damaged for m in _again(exposure, item, settings, backend)]
+
+
+def _attempt(
+    exposure: str,
+    group: Sequence[Ccd | CcdOnDisk],
+    settings: Settings,
+    backend: Backend,
+    readers: Readers | None,
+    alone: bool = False,
+) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]] | None:
+    """What is measured of a stack, and what the device could not decode; None where memory does not suffice."""
+    try:
+        # Damaged pixels may hold NaN patterns that even a cast complains of; they are bad pixels, no more.
+        with backend.sharing(alone), np.errstate(invalid="ignore", over="ignore"):
+            return _measure_stack(exposure, group, settings, backend, readers)
+    except MemoryError:
+        return None  # and outside, the error's traceback holds no arrays any more
 
 
 class _Reading:
@@ -217,8 +235,10 @@ class _Reading:
 
 def _measure_stack(
     exposure: str, group: Sequence[Ccd | CcdOnDisk], settings: Settings, backend: Backend, readers: Readers | None
-) -> Iterator[CcdMeasurement]:
-    """The steps, for CCDs that share a shape."""
+) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]]:
+    """The steps, for CCDs that share a shape; and the CCDs that the device could not decode."""
+    measured: list[CcdMeasurement] = []
+    again: list[Ccd | CcdOnDisk] = []
     reading = _Reading(exposure, settings, backend, readers)
     arriving = reading(group)
     first = next(arriving, None)
@@ -244,10 +264,10 @@ def _measure_stack(
         background, counted, histograms, damaged = backend.to_host((background, counted, histograms, stack.damaged))
         for i, ccd in enumerate(ccds):
             if damaged is not None and damaged[i] >= 0:
-                yield from _again(exposure, reading.items[i], settings, backend)
+                again.append(reading.items[i])
             else:
-                yield _record(i, ccd, ny * nx, background, counted, histograms, settings)
-    yield from (unmeasured(failure, settings.bins) for failure in reading.failures)
+                measured.append(_record(i, ccd, ny * nx, background, counted, histograms, settings))
+    return measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again
 
 
 def _again(exposure: str, item: Ccd | CcdOnDisk, settings: Settings, backend: Backend) -> list[CcdMeasurement]:

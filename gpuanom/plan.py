@@ -102,7 +102,7 @@ def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
     if held.fingerprint != exposure.fingerprint:
         return "its files changed"
     if held.retry:
-        return "a CCD could not be read before"
+        return "a CCD could not be read before, or memory did not suffice"
     return ""
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gpuanom import significance
 from gpuanom.backend import Backend
+from gpuanom.columns import DIGITS
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Integers
 from gpuanom.reference import DatasetReference, Reference
 from gpuanom.settings import Settings, decimal
@@ -156,7 +157,10 @@ def table_order(deviations: Doubles, ids: list[tuple[Any, ...]]) -> list[int]:
         What ties are sorted by.
     """
     largest = np.where(np.isnan(deviations), -np.inf, deviations).max(axis=1, initial=-np.inf)
-    return sorted(range(len(ids)), key=lambda i: (-largest[i], ids[i]))
+    # As printed: of two exposures each is as far from the other, and the last bit, in which backends may differ, must
+    # not decide which comes first.
+    printed = [float(f"{value:.{DIGITS}g}") for value in largest]
+    return sorted(range(len(ids)), key=lambda i: (-printed[i], ids[i]))
 
 
 def _histograms(dataset: Dataset, kind: int) -> tuple[Integers, Integers]:
@@ -320,7 +324,8 @@ def _without_highest(score: Doubles, scored: Flags, settings: Settings) -> Flags
 def _ranks(score: Doubles) -> Integers:
     """1 for the highest score, ties by exposure id (their order), 0 where there is none."""
     known = np.flatnonzero(~np.isnan(score))
-    order = known[np.argsort(-score[known], kind="stable")]
+    printed = np.array([float(f"{value:.{DIGITS}g}") for value in score[known]])
+    order = known[np.argsort(-printed, kind="stable")]
     ranks = np.zeros(score.size, dtype=np.int64)
     ranks[order] = np.arange(1, order.size + 1)
     return ranks

@@ -117,7 +117,7 @@ class Store:
             rows = self._db.execute(
                 "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
                 " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
-                " status IN ('unreadable', 'mask_unreadable')) FROM exposures"
+                " status IN ('unreadable', 'mask_unreadable', 'out_of_memory')) FROM exposures"
             ).fetchall()
         return {
             (camera, name): Known(print_, settings, tuple(json.loads(files)), bool(retry))

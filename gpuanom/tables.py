@@ -14,7 +14,7 @@ from astropy.table import MaskedColumn, Table
 
 from gpuanom import ranking, rows
 from gpuanom.backend import Backend
-from gpuanom.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column
+from gpuanom.columns import CCD_COLUMNS, DIGITS, EXPOSURE_COLUMNS, Column
 from gpuanom.errors import OutputError, ReferenceFileError
 from gpuanom.naming import natural_key
 from gpuanom.records import KINDS
@@ -26,9 +26,6 @@ from gpuanom.version import __version__
 
 FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": "parquet"}
 """The formats tables can be written in, with astropy's names for them."""
-
-DIGITS = 7
-"""Significant digits of the tables' numbers: what differs beyond them is rounding, and may differ between backends."""
 
 
 class Tables(NamedTuple):

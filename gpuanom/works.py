@@ -144,7 +144,10 @@ class Works:
             return []
         lane = self._lanes.get()
         try:
-            return measure_group(underway.exposure.exposure, group, self._settings, lane, self._readers)
+            # Cut once more, for this lane's own device and what was learnt since.
+            parts = [group] if isinstance(group, CcdFailure) else groups(group, self._settings, lane)
+            name = underway.exposure.exposure
+            return [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers)]
         finally:
             self._lanes.put(lane)
 

@@ -85,7 +85,7 @@ def test_only_the_gpu_backend_imports_cupy():
         assert not imported & {"cupy", "cupyx"} or _top(path) == "gpu"
 
 
-OTHER = {"takes_encoded", "working", "lanes", "group_size", "too_many", "to_device", "to_host"}
+OTHER = {"takes_encoded", "working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
 """Of the protocol, but no steps."""
 
 

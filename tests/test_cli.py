@@ -38,7 +38,9 @@ def test_score_prints_a_ranking_and_logs_a_line_an_exposure(small, capfd):
     assert "exposures.ecsv" in out
     for i in range(1, 5):
         assert f"exposure {i} TESTCAM r: 2 of 2 CCDs" in err
-    assert err.count("\n") == 4
+    # Where `auto` takes the CPU, and no other device was asked for, it says so and why.
+    assert err.startswith("device: ")
+    assert err.count("\n") == 5
 
 
 def test_quiet_says_nothing_when_all_is_well(small, capfd):
@@ -50,7 +52,7 @@ def test_exit_codes(small, capfd):
     code, _, err = run(capfd, "score", small / "in", "-o", small / "out", "-q", *QUICK)
     assert code == 1
     assert "bad.fits" in err
-    code, _, err = run(capfd, "score", small / "nowhere", "-o", small / "other")
+    code, _, err = run(capfd, "score", small / "nowhere", "-o", small / "other", "--device", "cpu")
     assert code == 2
     assert "nowhere" in err
     assert err.count("\n") == 1

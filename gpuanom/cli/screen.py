@@ -91,8 +91,8 @@ class Screen:
             self.line(text)
 
     def device(self, about: str) -> None:
-        """Show where the work is done: always if on a GPU, else if asked for more."""
-        if self.verbose or not about.startswith("cpu"):
+        """Show where the work is done, and why there; unless the CPU was asked for, and nothing else."""
+        if self.verbose or about != "cpu":
             self.say(f"device: {about}")
 
     def skip(self, skipped: Skipped) -> None:

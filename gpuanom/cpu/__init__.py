@@ -37,6 +37,10 @@ class CpuBackend:
         """See `gpuanom.backend.Backend.working`: nothing to do."""
         return nullcontext()
 
+    def sharing(self, alone: bool) -> AbstractContextManager[None]:
+        """See `gpuanom.backend.Backend.sharing`: what a thread lacks the system has not."""
+        return nullcontext()
+
     def lanes(self, threads: int) -> list[CpuBackend]:
         """See `gpuanom.backend.Backend.lanes`: the steps keep nothing, and one backend serves all threads."""
         return [self] * threads

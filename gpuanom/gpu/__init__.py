@@ -6,7 +6,7 @@ The only part of gpuanom that imports CuPy; `gpuanom.backend.select` imports it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -65,6 +65,10 @@ class GpuBackend:
                 f"gpu {self.device.id} fails: {printable(str(error))} (nvidia-smi and the system's log may say why;"
                 " the same command goes on where it stopped)"
             ) from error
+
+    def sharing(self, alone: bool) -> AbstractContextManager[None]:
+        """See `gpuanom.backend.Backend.sharing`."""
+        return self.plan.sharing(alone)
 
     def lanes(self, threads: int) -> list[GpuBackend]:  # noqa: ARG002 - the protocol's signature
         """See `gpuanom.backend.Backend.lanes`: two streams, whatever the threads that read for them."""

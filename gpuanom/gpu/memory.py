@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cupy
@@ -35,6 +37,8 @@ class MemoryPlan:
         self._lock = threading.Lock()
         self._most: dict[tuple[int, int], int] = {}
         self._free: int | None = None
+        self._turn = threading.Condition()
+        self._n_at_work = self._n_alone = 0
 
     def most(self, ny: int, nx: int) -> int:
         """How many CCDs of ny x nx pixels fit a lane's part of the memory that was free at first; at least 1."""
@@ -46,20 +50,45 @@ class MemoryPlan:
                 a_ccd = BYTES_A_PIXEL * ny * nx + BYTES_A_CCD
                 self._most[ny, nx] = min(max(1, int(SHARE * self._free / LANES / a_ccd)), MOST_CCDS)
                 _log.info(
-                    "memory plan: gpu %d has %.1f GiB free; a CCD of %d x %d pixels takes %.3f GiB, so up to %d of an "
-                    "exposure at a time, in each of %d lanes",
+                    "memory plan: gpu %d has %.0f MiB free; a CCD of %d x %d pixels takes %.0f MiB, so up to %d of an "
+                    "exposure at a time, in each of %d lanes%s",
                     self._device.id,
-                    self._free / 2**30,
+                    self._free / 2**20,
                     nx,
                     ny,
-                    a_ccd / 2**30,
+                    a_ccd / 2**20,
                     self._most[ny, nx],
                     LANES,
+                    "" if a_ccd * LANES <= self._free else " (one lane may have to wait for the other)",
                 )
             return self._most[ny, nx]
 
+    @contextmanager
+    def sharing(self, alone: bool) -> Iterator[None]:
+        """The device's memory, beside other lanes or alone; who wants it alone waits for all, and all wait for it."""
+        with self._turn:
+            if alone:
+                self._n_alone += 1
+                self._turn.wait_for(lambda: self._n_at_work == 0)
+            else:
+                self._turn.wait_for(lambda: self._n_alone == 0)
+            self._n_at_work += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._n_at_work -= 1
+                self._n_alone -= alone
+                self._turn.notify_all()
+
     def too_many(self, n: int, ny: int, nx: int) -> None:
         """Memory did not suffice for a stack of n CCDs: from now on at most half as many, and spare memory is freed."""
+        if n > 1:
+            self._fewer(n, ny, nx)
+        with self._device:
+            cupy.get_default_memory_pool().free_all_blocks()
+
+    def _fewer(self, n: int, ny: int, nx: int) -> None:
         with self._lock:
             self._most[ny, nx] = max(1, min(self._most.get((ny, nx), n), n // 2))
             _log.warning(
@@ -70,5 +99,3 @@ class MemoryPlan:
                 ny,
                 self._most[ny, nx],
             )
-        with self._device:
-            cupy.get_default_memory_pool().free_all_blocks()

@@ -29,7 +29,7 @@ SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources"}
 # No step of the protocol, but what reading a file does on the host: the twin is a file of gpuanom/fits.
 READING = {"rice"}
-NOT_STEPS = {"working", "lanes", "group_size", "too_many", "to_device", "to_host"}
+NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
 NO_LAUNCHERS = {"__init__", "devices", "direct", "diagnosis", "kernel", "memory", "staging"}
 
 WORDS = ("Formula", "Launch", "Bytes", "Precision", "Edges", "Twin", "Test")

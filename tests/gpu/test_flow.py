@@ -169,7 +169,7 @@ def test_the_plan_follows_the_free_memory_and_is_told(stand_in, caplog):
             a_ccd = BYTES_A_PIXEL * ny * nx + BYTES_A_CCD
             assert n == 1 or LANES * n * a_ccd <= SHARE * memory
             assert [lane.group_size(ny, nx) for lane in backend.lanes(4)] == [n, n]
-    assert "gpu 0 has 80.0 GiB free; a CCD of 2048 x 4096 pixels takes 0.078 GiB" in caplog.text
+    assert "gpu 0 has 81920 MiB free; a CCD of 2048 x 4096 pixels takes 80 MiB" in caplog.text
 
 
 # Several devices, and devices that fail
@@ -280,3 +280,146 @@ def test_a_group_of_which_nothing_can_be_read(backend):
     broken = CcdOnDisk("1", nights.SHAPE, lambda **_: CcdFailure("1", "corrupt", "file.fits[1]: broken"))
     (measured,) = measure_ccds("e", [broken], QUICK, backend)
     assert (measured.status, measured.reason) == ("corrupt", "file.fits[1]: broken")
+
+
+# What lanes share, and what they do not
+
+
+def test_a_ccd_that_fits_only_alone_waits_for_the_other_lane(stand_in):
+    """One lane holds the memory until the other has asked for it in vain: both CCDs must be measured in the end."""
+    import cupy
+
+    from gpuanom.gpu import GpuBackend
+
+    backend = GpuBackend(0)
+    backend.group_size(*nights.SHAPE)
+    lanes, failed, held = backend.lanes(1), threading.Event(), []
+    ccd = gpuanom.Ccd("1", nights.image(1))
+    expected = measure_ccds("e", [ccd], QUICK, backend)
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    stand_in.memory = 450_000  # room for one, as the next test of the same sizes knows
+
+    def hog():
+        with lanes[1].sharing(False), lanes[1].working():
+            held.append(cupy.empty(300_000, np.uint8))
+            holding.set()
+            assert failed.wait(60)
+            held.clear()
+
+    holding, thread = threading.Event(), threading.Thread(target=hog)
+    whole = backend.too_many
+    backend.too_many = lambda *a: (whole(*a), failed.set())
+    thread.start()
+    holding.wait(60)
+    got = measure_ccds("e", [ccd], QUICK, backend)
+    thread.join()
+    assert failed.is_set(), "it was not short of memory: the test tests nothing"
+    assert same(got, expected)
+
+
+def test_what_lacked_memory_is_measured_by_the_next_run(stand_in, small):
+    import cupy
+
+    cupy.get_default_memory_pool().free_all_blocks()
+    before, stand_in.memory = stand_in.memory, 60_000
+    first = gpuanom.score(small / "in", small / "out", settings=QUICK, device="0")
+    assert set(first.tables.ccds["status"]) == {"out_of_memory"}
+    stand_in.memory = before
+    assert not gpuanom.score(small / "in", small / "out", settings=QUICK, device="0").failed
+    gpuanom.score(small / "in", small / "cpu", settings=QUICK, device="cpu")
+    assert nights.tables(small / "out") == nights.tables(small / "cpu")
+
+
+def test_each_device_has_its_own_plan(stand_in, small, monkeypatch):
+    from gpuanom.gpu import GpuBackend
+    from gpuanom.gpu.memory import MemoryPlan
+
+    stand_in.devices = 2
+    monkeypatch.setattr(MemoryPlan, "most", lambda self, *_: 1 if self._device.id else 2)
+    seen = {0: set(), 1: set()}
+    both = threading.Barrier(2, timeout=60)
+
+    def prepare(self, ccds, most, whole=GpuBackend.prepare):
+        if not seen[self.device.id]:
+            seen[self.device.id].add(most)
+            both.wait()
+        seen[self.device.id].add(most)
+        return whole(self, ccds, most)
+
+    monkeypatch.setattr(GpuBackend, "prepare", prepare)
+    gpuanom.score(small / "in", settings=QUICK, device="0,1")
+    assert seen == {0: {2}, 1: {1}}
+
+
+def test_lanes_share_their_devices_plan_and_no_thread_shares_a_lane(stand_in, small, monkeypatch):
+    from gpuanom.gpu import GpuBackend
+
+    backend = GpuBackend(0)
+    lanes = backend.lanes(3)
+    assert lanes[0] is backend
+    assert len({id(lane.stream) for lane in lanes}) == len({id(lane.staging) for lane in lanes}) == len(lanes) == 2
+    assert {id(lane.plan) for lane in lanes} == {id(backend.plan)}
+    lanes[1].group_size(*nights.SHAPE)
+    lanes[1].too_many(4, *nights.SHAPE)
+    assert backend.group_size(*nights.SHAPE) == 2
+
+    inside, twice = set(), []
+
+    def background(self, *arguments, whole=GpuBackend.background):
+        if id(self) in inside:
+            twice.append(self)
+        inside.add(id(self))
+        try:
+            threading.Event().wait(0.05)
+            return whole(self, *arguments)
+        finally:
+            inside.discard(id(self))
+
+    monkeypatch.setattr(GpuBackend, "background", background)
+    gpuanom.score(small / "in", settings=QUICK, device="0")
+    assert not twice
+    assert len(gpuanom.backend.choose("0,0")[0]) == 1
+
+
+def test_a_ring_of_buffers_waits_only_when_it_has_gone_round(stand_in, monkeypatch):
+    """As many uploads as there are buffers wait for nothing; the next one waits for the first, and for no later one."""
+    import cupy
+
+    from gpuanom.gpu import staging
+
+    waited = []
+    whole = cupy.cuda.Event.synchronize
+    monkeypatch.setattr(cupy.cuda.Event, "synchronize", lambda self: (waited.append(self.done), whole(self))[1])
+    ring, stream = staging.Staging(), cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        targets = [cupy.empty(100, np.uint8) for _ in range(staging.SLOTS + 1)]
+        for target in targets[:-1]:
+            ring.upload(np.ones(100, np.uint8), target)
+        assert staging.SLOTS >= 2
+        assert all(waited)  # events that were never recorded
+        ring.upload(np.ones(100, np.uint8), targets[-1])
+    assert waited[-1] is False
+    assert [event.done for event in ring._events].count(False) == staging.SLOTS - 1 + 1
+
+
+# Which device, and why
+
+
+def test_auto_says_which_device_it_takes_and_why(small):
+    device.require_compiler()
+    found = score(small / "in", small / "a", "--device", "auto")
+    assert "device: gpu 0" in found.stderr
+    none = score(small / "in", small / "b", count=0)
+    assert "device: cpu, because no GPU can be used" in none.stderr or "device: cpu, because" in none.stderr
+    asked = score(small / "in", small / "c", "--device", "cpu")
+    assert "device:" not in asked.stderr
+
+
+def test_ties_are_broken_by_what_is_printed(tmp_path):
+    """Of two exposures in a dataset each is as far from the other: the last bit decides nothing."""
+    device.require_compiler()
+    nights.night(tmp_path / "in", exposures=8, ccds=1, bands=("r", "g", "i", "z"))
+    for name in ("cpu", "0"):
+        assert score(tmp_path / "in", tmp_path / name, "--device", name).returncode == 0
+    assert nights.tables(tmp_path / "cpu") == nights.tables(tmp_path / "0")

@@ -24,7 +24,7 @@ def orders(text: str) -> tuple[int, ...]:
 class Settings:
     """One set for the process; tests change it in place and put it back."""
 
-    orders: tuple[int, ...] = field(default_factory=lambda: orders(_read("ORDERS", "forward,7")))
+    orders: tuple[int, ...] = field(default_factory=lambda: orders(_read("ORDERS", "forward,reverse,7")))
     flavour: str = field(default_factory=lambda: _read("FLAVOUR", "fast"))
     devices: int = field(default_factory=lambda: int(_read("COUNT", "1")))
     memory: int = field(default_factory=lambda: int(_read("MEMORY", str(2 << 30))))
