@@ -34,3 +34,14 @@ def divergence(counts: Integers, reference: Doubles) -> Doubles:
             ratio *= share
             np.add.reduce(ratio, axis=0, out=result[start : start + ROWS_AT_ONCE])
     return result
+
+
+def significance(
+    counts: Integers, kl: Doubles, factor: Doubles, cosine: Doubles, sine: Doubles
+) -> tuple[Doubles, Doubles]:
+    """See `gpuanom.backend.Backend.significance`."""
+    n, degrees = counts.sum(axis=1).astype(np.float64), float(counts.shape[1] - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = (2.0 * n * kl / factor - degrees) / np.sqrt(2.0 * degrees)
+        alignment = np.minimum(np.sqrt(cosine * cosine + sine * sine) / n, 1.0)
+    return np.where((n > 0) & (factor > 1e-9), z, np.nan), np.where(n > 0, alignment, np.nan)

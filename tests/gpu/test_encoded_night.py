@@ -87,7 +87,10 @@ def test_every_kind_of_file_is_decoded_on_the_device_as_on_the_host(mixed, monke
 def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
     """The device finds the damage; the message that names file, HDU and tile is the host's."""
     path = mixed / "in" / "e2.fits"
+    with fits.open(path, mode="update") as hdus:
+        hdus["FLOAT32"].add_datasum()
     with fits.open(path, disable_image_compression=True) as hdus:
+        broken = hdus["FLOAT32"].fileinfo()["datLoc"]
         number = next(i for i, hdu in enumerate(hdus) if hdu.name == "RICE_UINT16")
         about = hdus.info(output=False)
         assert about
@@ -95,6 +98,7 @@ def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
         for key in ("DATASUM", "CHECKSUM"):
             assert key not in hdus[number].header
     data = bytearray(path.read_bytes())
+    data[broken + 1000] ^= 1  # an earlier CCD that cannot be read leaves no gap in the stack
     data[start + 400 : start + 460] = b"\xff" * 60  # fields of 5 bits beyond the largest
     path.write_bytes(data)
     cpu = gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
@@ -104,6 +108,8 @@ def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
     (note,) = ccds["reason"][(ccds["exposure"] == "2") & (ccds["ccd"] == "RICE_UINT16")]
     assert f"e2.fits[{number}]" in note
     assert "tile" in note
+    unread = ccds[(ccds["exposure"] == "2") & (ccds["status"] != "ok")]
+    assert sorted(unread["ccd"]) == ["FLOAT32", "RICE_UINT16"]
     assert nights.tables(mixed / "gpu") == nights.tables(mixed / "cpu")
     assert list(cpu.tables.ccds["status"]) == list(ccds["status"])
 
