@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
@@ -39,6 +40,16 @@ def same(a, b):
     return [(x.name, x.status, x.reason, x.counts.tolist()) for x in a] == [
         (x.name, x.status, x.reason, x.counts.tolist()) for x in b
     ]
+
+
+def leave(stand_in, n_bytes):
+    """Let the device have so much memory beside what this process's other tests still hold."""
+    import cupy
+
+    gc.collect()
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    stand_in.memory = pool.used_bytes() + n_bytes
 
 
 # One synchronisation, and nothing left behind
@@ -131,10 +142,7 @@ def test_groups_that_do_not_fit_are_halved(stand_in, caplog):
     backend = GpuBackend(0)
     assert backend.group_size(*nights.SHAPE) >= 5
     # Two of these CCDs need less, and five more: images alone are 0.12 MB each.
-    stand_in.memory = 700_000
-    import cupy
-
-    cupy.get_default_memory_pool().free_all_blocks()
+    leave(stand_in, 700_000)
     with caplog.at_level(logging.WARNING, "gpuanom"):
         got = measure_ccds("e", ccds, QUICK, backend)
     assert same(got, expected)
@@ -143,14 +151,12 @@ def test_groups_that_do_not_fit_are_halved(stand_in, caplog):
 
 
 def test_a_ccd_that_does_not_fit_alone_is_a_status(stand_in):
-    import cupy
 
     from gpuanom.gpu import GpuBackend
 
     backend = GpuBackend(0)
     backend.group_size(*nights.SHAPE)
-    stand_in.memory = 50_000
-    cupy.get_default_memory_pool().free_all_blocks()
+    leave(stand_in, 50_000)
     (measured,) = measure_ccds("e", [gpuanom.Ccd("1", nights.image(1))], QUICK, backend)
     assert measured.status == "out_of_memory"
     assert "no memory for its 192 x 160 pixels" in measured.reason
@@ -296,9 +302,7 @@ def test_a_ccd_that_fits_only_alone_waits_for_the_other_lane(stand_in):
     lanes, failed, held = backend.lanes(1), threading.Event(), []
     ccd = gpuanom.Ccd("1", nights.image(1))
     expected = measure_ccds("e", [ccd], QUICK, backend)
-    pool = cupy.get_default_memory_pool()
-    pool.free_all_blocks()
-    stand_in.memory = 450_000  # room for one, as the next test of the same sizes knows
+    leave(stand_in, 450_000)  # room for one, but not beside what the other lane holds
 
     def hog():
         with lanes[1].sharing(False), lanes[1].working():
@@ -319,10 +323,8 @@ def test_a_ccd_that_fits_only_alone_waits_for_the_other_lane(stand_in):
 
 
 def test_what_lacked_memory_is_measured_by_the_next_run(stand_in, small):
-    import cupy
-
-    cupy.get_default_memory_pool().free_all_blocks()
-    before, stand_in.memory = stand_in.memory, 60_000
+    before = stand_in.memory
+    leave(stand_in, 60_000)
     first = gpuanom.score(small / "in", small / "out", settings=QUICK, device="0")
     assert set(first.tables.ccds["status"]) == {"out_of_memory"}
     stand_in.memory = before
