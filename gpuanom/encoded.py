@@ -7,12 +7,29 @@ description; the bytes themselves it may not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 NO_BLANK = 2**62
 """Stands for "no integer means no value": beyond every integer that a file can hold."""
+
+
+N_RANDOM = 10000
+"""Random numbers of the dithers."""
+
+
+@cache
+def random_numbers() -> npt.NDArray[np.float32]:
+    """The random numbers of subtractive dithering, (`N_RANDOM`,), read-only (FITS 4.0, appendix I)."""
+    numbers, seed = np.empty(N_RANDOM, dtype=np.float32), 1
+    for i in range(N_RANDOM):
+        seed = 16807 * seed % 2147483647
+        numbers[i] = seed / 2147483647
+    assert seed == 1043618065  # the standard's own check
+    numbers.flags.writeable = False
+    return numbers
 
 
 @dataclass(frozen=True)

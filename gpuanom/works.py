@@ -1,4 +1,4 @@
-"""Exposures through threads: CCDs of a CPU one by one, so that one exposure keeps all cores busy; stacks on a GPU.
+"""Exposures through threads: CCDs of a CPU one by one, so that one exposure has work for all of them; stacks on a GPU.
 
 A lane measures: a CPU has one a thread, a GPU two, so that one exposure is uploaded while the other is measured.
 Where lanes are a GPU's, other threads read for them. Whatever goes wrong with an exposure stays with it.

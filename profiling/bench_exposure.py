@@ -74,6 +74,34 @@ for exposure in discover([sys.argv[1]], Settings()).exposures:
 print(sum(ccds))
 """
 
+# Wall seconds of decoding, and of scoring what is decoded, on one thread over those on several.
+SPEEDUP = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+import gpuanom
+from gpuanom.fits import discover, open_ccds
+from gpuanom.readahead import buffer
+from gpuanom.settings import Settings
+(exposure,) = discover([sys.argv[1]], Settings()).exposures
+ccds = [ccd.load() for ccd in islice(open_ccds(exposure, Settings()), 12)]
+tasks = {
+    "decode": lambda: [
+        lambda ccd=ccd: ccd.load(out=buffer(*ccd.shape)).name for ccd in islice(open_ccds(exposure, Settings()), 12)
+    ],
+    "score": lambda: [lambda ccd=ccd: gpuanom.measure([ccd], device="cpu") for ccd in ccds],
+}
+for make in tasks.values():
+    seconds = []
+    for threads in (1, int(sys.argv[2])):
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(lambda task: task(), make()))
+            start = time.perf_counter()
+            list(pool.map(lambda task: task(), make()))
+            seconds.append(time.perf_counter() - start)
+    print(seconds[0] / seconds[1])
+"""
+
 
 def exposure(path: Path, n_ccds: int) -> None:
     """Write an exposure as the Community Pipeline does: row tiles, RICE, subtractive dither, q = 4."""
@@ -139,8 +167,9 @@ def main() -> None:
             start_up = run(NOTHING, path)
             decode = run(DECODE, path)[1] - start_up[1]
             score = float(run(SCORE, path)[2])
-            rows.append((ours[0], ours[1], theirs[0], theirs[1], start_up[0], decode, score))
-    ours, ours_cpu, theirs, theirs_cpu, start_up, decode, score = np.median(rows, axis=0)
+            speedups = [float(s) for s in run(SPEEDUP, path, options.threads)[2].split()]
+            rows.append((ours[0], ours[1], theirs[0], theirs[1], start_up[0], decode, score, *speedups))
+    ours, ours_cpu, theirs, theirs_cpu, start_up, decode, score, faster, scored = np.median(rows, axis=0)
     against = float(np.median([r[0] / r[2] for r in rows]))
     busy = float(np.median([(r[0] - r[4]) / ((r[5] + r[6]) / options.threads) for r in rows]))
     pixels = options.ccds * scene.SHAPE[0] * scene.SHAPE[1]
@@ -167,6 +196,9 @@ def main() -> None:
                 ["scoring alone", "", f"{score:.2f}"],
             ],
         ),
+        "",
+        f"One process, {options.threads} threads against one: decoding {faster:.2f} times as fast,"
+        f" scoring {scored:.2f} times.",
         "",
         bench.table(
             ["bar", "measured", "at most", "held"],

@@ -30,7 +30,7 @@ def measured(exposures, threads, debug=lambda _text: None):
         return {exposure.exposure: result for exposure, result, _ in run.measured(exposures)}
 
 
-def test_one_exposure_keeps_two_threads_busy(exposures, monkeypatch):
+def test_one_exposure_has_work_for_two_threads(exposures, monkeypatch):
     """Each of its CCDs waits for the other one: measured one after the other, they would wait in vain."""
     both = threading.Barrier(2, timeout=60)
 

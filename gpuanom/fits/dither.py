@@ -6,29 +6,16 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from gpuanom.encoded import N_RANDOM, random_numbers
 from gpuanom.fits.native import helper, native
 
-N_RANDOM = 10000
 EXACT_ZERO = -2147483646
 """The quantised integer that stands for 0.0 in images of SUBTRACTIVE_DITHER_2."""
 
 
-def _random() -> npt.NDArray[np.float64]:
-    """The standard's table of random numbers (FITS 4.0, appendix I): float32 values, held as float64."""
-    values = np.empty(N_RANDOM, dtype=np.float32)
-    seed = 1.0
-    for i in range(N_RANDOM):
-        product = 16807.0 * seed
-        seed = product - 2147483647.0 * int(product / 2147483647.0)
-        values[i] = seed / 2147483647.0
-    assert seed == 1043618065.0  # the standard's own check
-    return values.astype(np.float64)
-
-
-RANDOM = _random()
-FIRST = (RANDOM.astype(np.float32) * np.float32(500.0)).astype(np.int64)
+RANDOM = random_numbers().astype(np.float64)
+FIRST = (random_numbers() * np.float32(500.0)).astype(np.int64)
 """Where in the table a tile's numbers begin, by the tile's own random number."""
 
 

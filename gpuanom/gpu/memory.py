@@ -15,7 +15,7 @@ LANES = 2
 SHARE = 0.85
 """Of the free memory that all lanes together may take: the pool keeps some spare, and others may want some."""
 BYTES_A_PIXEL = 8
-"""float32 and its mask, and 3 for the sources' slots: 108 bytes for each 64 pixels at the smallest stamps."""
+"""float32 and its mask, and 3 for the file's own bytes and the sources' slots (108 bytes a tile)."""
 BYTES_A_CCD = 16 * 2**20
 """Drawn points, their scratch and results: 8 MB at the default settings."""
 MOST_CCDS = 65535

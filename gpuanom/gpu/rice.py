@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any
 
 import cupy
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.encoded import Place, RiceImage
+from gpuanom.encoded import N_RANDOM, Place, RiceImage, random_numbers
 from gpuanom.gpu.kernel import Kernel
 from gpuanom.records import Array
 
 RICE = Kernel("rice", "rice")
 WARP = 32
 WARPS = 4
-RANDOM = 10000
-"""Random numbers of the dithers (FITS 4.0, appendix I)."""
 MOST_PIXELS = 2**31 - 64
 """Of an image: the kernel numbers them as int, and goes on by 32 at a time."""
 ALIGNMENT = 4
@@ -150,7 +147,7 @@ class Tiles:
             raise ValueError(f"tiles of {rows} x {columns} pixels in blocks of {image.blocksize}")
         if image.bytepix not in (1, 2, 4) or image.dither not in (0, 1, 2):
             raise ValueError(f"BYTEPIX {image.bytepix}, dither {image.dither}")
-        if image.dither and not 1 <= image.seed <= RANDOM:
+        if image.dither and not 1 <= image.seed <= N_RANDOM:
             raise ValueError(f"ZDITHER0 {image.seed}")
         n_tiles = -(-ny // rows) * -(-nx // columns)
         if any(len(a) != n_tiles for a in (image.start, image.size, image.scale, image.zero, image.blank)):
@@ -188,17 +185,6 @@ def _upload(host: npt.NDArray[Any], target: Array, _place: Place | None = None) 
     """Without pinned memory."""
     source = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
     target.reshape(-1).view(np.uint8).set(source)
-
-
-@cache
-def random_numbers() -> npt.NDArray[np.float32]:
-    """The numbers of the dithers: a Lehmer generator's, each divided by its modulus."""
-    numbers, seed = np.empty(RANDOM, dtype=np.float32), 1
-    for i in range(RANDOM):
-        seed = 16807 * seed % 2147483647
-        numbers[i] = seed / 2147483647
-    numbers.flags.writeable = False
-    return numbers
 
 
 _random: dict[int, Array] = {}

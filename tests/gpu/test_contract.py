@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gpuanom import encoded
 from gpuanom.backend import Backend
 from gpuanom.errors import SettingsError
 from gpuanom.records import Turn, Unfit
@@ -193,6 +194,10 @@ def test_turns_are_the_records():
     for turn in (Turn.QUARTER, Turn.MIRRORED):
         assert re.search(rf"\b{turn.name} = {turn.value}\b", text("histogram"))
     assert Turn.MIRRORED_QUARTER == Turn.MIRRORED | Turn.QUARTER
+
+
+def test_the_table_of_random_numbers_has_one_size():
+    assert f"RANDOM = {encoded.N_RANDOM}" in text("rice")
 
 
 def test_the_settings_keep_within_what_kernels_can_count():

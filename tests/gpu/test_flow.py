@@ -164,7 +164,7 @@ def test_a_ccd_that_does_not_fit_alone_is_a_status(stand_in):
 
 def test_the_plan_follows_the_free_memory_and_is_told(stand_in, caplog):
     from gpuanom.gpu import GpuBackend
-    from gpuanom.gpu.memory import BYTES_A_CCD, BYTES_A_PIXEL, LANES, SHARE
+    from gpuanom.gpu.memory import BYTES_A_CCD, BYTES_A_PIXEL, LANES
 
     with caplog.at_level(logging.INFO, "gpuanom"):
         for memory, ny, nx in [(80 << 30, 4096, 2048), (8 << 30, 4096, 2048), (1 << 20, 4096, 2048)]:
@@ -173,7 +173,8 @@ def test_the_plan_follows_the_free_memory_and_is_told(stand_in, caplog):
             n = backend.group_size(ny, nx)
             assert n >= 1
             a_ccd = BYTES_A_PIXEL * ny * nx + BYTES_A_CCD
-            assert n == 1 or LANES * n * a_ccd <= SHARE * memory
+            # Not all of it: what the pool keeps and other processes want must fit too.
+            assert n == 1 or LANES * n * a_ccd <= 0.9 * memory
             assert [lane.group_size(ny, nx) for lane in backend.lanes(4)] == [n, n]
     assert "gpu 0 has 81920 MiB free; a CCD of 2048 x 4096 pixels takes 80 MiB" in caplog.text
 
@@ -277,7 +278,7 @@ def test_ccds_on_disk_are_read_once_and_in_order(backend):
             for n, image in images.items()
         ],
         QUICK,
-        backend,
+        gpuanom.backend.select("cpu"),  # one CCD at a time: nothing to take for another's
     )
     assert same(got, expected)
 
@@ -366,14 +367,18 @@ def test_lanes_share_their_devices_plan_and_no_thread_shares_a_lane(stand_in, sm
     lanes[1].too_many(4, *nights.SHAPE)
     assert backend.group_size(*nights.SHAPE) == 2
 
-    inside, twice = set(), []
+    inside, twice, done = set(), [], []
 
     def background(self, *arguments, whole=GpuBackend.background):
         if id(self) in inside:
             twice.append(self)
+        slow = not inside and not done
         inside.add(id(self))
+        done.append(1)
         try:
-            threading.Event().wait(0.05)
+            if slow:
+                # Meanwhile the other thread takes one lane after the other: never this one.
+                threading.Event().wait(1.0)
             return whole(self, *arguments)
         finally:
             inside.discard(id(self))
