@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"errors", "version", "maskclasses", "naming", "columns", "ranges", "findings"},
+    {"errors", "version", "maskclasses", "naming", "columns", "ranges", "findings", "native"},
     {"labels", "focalplane", "data"},
     {"cameras", "camera_rules"},
     {"settings"},
@@ -94,7 +94,7 @@ def test_the_cpu_backend_has_a_file_a_step():
     from gpuanom.cpu import CpuBackend
 
     steps = {name for name in vars(Backend) if not name.startswith("_") and name not in OTHER}
-    files = {path.stem for path in (PACKAGE / "cpu").glob("*.py")} - {"__init__", "polynomial", "moments"}
+    files = {path.stem for path in (PACKAGE / "cpu").glob("*.py")} - {"__init__", "polynomial", "moments", "isophote"}
     # Both orientations live in cpu/orientation.py, and what a divergence is worth beside it.
     assert steps - {"gradient_orientation", "significance"} == files
     for name in steps:

@@ -1,4 +1,7 @@
-"""The NumPy backend: the twin of every step, a file each. `gpuanom.backend.Backend` says what each does."""
+"""The CPU's backend, NumPy and Numba: the twin of every step, a file each; see `gpuanom.backend.Backend`.
+
+Steps that visit pixels are native loops; their files are imported when they are first needed, since Numba is slow to.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.cpu import background, divergence, gradients, histogram, orientation, prepare, smooth, sources, stamps
+from gpuanom.cpu import background, divergence, histogram, orientation, prepare, smooth
 from gpuanom.records import (
     Background,
     Ccd,
@@ -28,7 +31,7 @@ Points = npt.NDArray[np.int32]
 
 
 class CpuBackend:
-    """Every step in NumPy, one CCD at a time."""
+    """Every step on the CPU, one CCD at a time."""
 
     name = "cpu"
     takes_encoded = False
@@ -62,10 +65,14 @@ class CpuBackend:
 
     def sources(self, stack: CcdStack, background: Background, settings: Settings) -> Sources:
         """See `gpuanom.backend.Backend.sources`."""
+        from gpuanom.cpu import sources
+
         return sources.sources(stack, background, settings)
 
     def gradients(self, stack: CcdStack, points: Points, background: Background, settings: Settings) -> Gradients:
         """See `gpuanom.backend.Backend.gradients`."""
+        from gpuanom.cpu import gradients
+
         return gradients.gradients(stack, points, background, settings)
 
     def smooth(self, stack: CcdStack, settings: Settings, binning: int = 1) -> FloatImage:
@@ -74,6 +81,8 @@ class CpuBackend:
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
         """See `gpuanom.backend.Backend.stamps`."""
+        from gpuanom.cpu import stamps
+
         return stamps.stamps(stack, background, sources, settings)
 
     def orientation(self, moments: Doubles) -> Doubles:

@@ -1,24 +1,29 @@
-"""Smoothed gradients at random points, the NumPy twin of kernels/gradients.cu (METHOD.md 4, eqs. 6 and 7).
+"""Smoothed gradients at random points, the twin of kernels/gradients.cu (METHOD.md 4, eqs. 6 and 7).
 
 Mean filter and derivative sums are one linear filter on a patch of raw pixels: Dx has weights B[v] K[u], Dy K[v] B[u],
-with K antisymmetric and B symmetric about the patch's middle. Columns (rows) are summed by B alone and mirrored sums
-then subtracted: all rows of a pure column pattern have the same sum, bit for bit, so that Dy = 0 exactly.
+with K antisymmetric and B symmetric about the patch's middle. For Dx columns are summed by B and mirrored columns then
+subtracted; for Dy mirrored rows are subtracted first: all columns (rows) of a pure row (column) pattern then differ by
+0, bit for bit.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from numba import types
 
 from gpuanom.cpu import polynomial
-from gpuanom.cpu.moments import row_items
+from gpuanom.cpu.moments import NO_MASK, _doubles, _image, _mask
 from gpuanom.gradientfilter import filter_weights
+from gpuanom.native import doubles, native, prefetch_row
 from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Gradients, Integers, Unfit
 from gpuanom.settings import Settings
 
-PATCHES_AT_ONCE = 128
-"""Patches worked on together, an even number: their pixels stay within a core's cache, and what NumPy allocates for
-itself is small enough to be used again instead of being mapped, page by page, anew."""
+AHEAD = 2
+"""How many patches before its turn a patch is asked for from memory."""
+SPOILT = np.uint8(Unfit.GRADIENTS)
 
 
 def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Background, settings: Settings) -> Gradients:
@@ -52,64 +57,80 @@ def _usable(
     across: Doubles,
 ) -> tuple[npt.NDArray[np.int32], Doubles, Doubles]:
     """The first `wanted` drawn points with usable patches: (n, 2) points, Dx and Dy."""
-    used, dxs, dys, start, missing = [drawn[:0]], [np.zeros(0)], [np.zeros(0)], 0, wanted
-    filtered = _Filter(image, bad, along, across)
+    used, sums, start, missing = [drawn[:0]], [np.zeros((2, 0))], 0, wanted
     while missing and start < len(drawn):
         some = drawn[start : start + missing]
         start += len(some)
-        dx, dy, good = filtered(some)
+        found = np.empty((2, len(some)))
+        filter_patches(image, NO_MASK if bad is None else bad, some, along, across, found)
+        good = ~np.isnan(found[0])
         used.append(some[good])
-        dxs.append(dx[good])
-        dys.append(dy[good])
+        sums.append(found[:, good])
         missing -= int(np.count_nonzero(good))
-    return np.concatenate(used), np.concatenate(dxs), np.concatenate(dys)
+    dx, dy = np.concatenate(sums, axis=1)
+    return np.concatenate(used), dx, dy
 
 
-class _Filter:
-    """The fused filter on one CCD, with its working memory."""
+@native(
+    types.void(
+        _image, _mask, types.Array(types.int32, 2, "C", readonly=True), _doubles, _doubles, types.float64[:, ::1]
+    )
+)
+def filter_patches(image: Any, bad: Any, points: Any, along: Any, across: Any, sums: Any) -> None:
+    """The fused filter at some points.
 
-    def __init__(self, image: FloatImage, bad: npt.NDArray[np.uint8] | None, along: Doubles, across: Doubles) -> None:
-        self.half, self.along, self.across = along.size, along, across
-        self.size = size = across.size
-        self.rows = row_items(image, size)
-        self.row_starts = np.arange(size) * image.shape[1]
-        self.width = image.shape[1]
-        self.flags = None if bad is None else np.lib.stride_tricks.sliding_window_view(bad, (size, size))
-        self.pixels = np.empty(size * size * PATCHES_AT_ONCE)
-
-    def __call__(self, at: npt.NDArray[np.int32]) -> tuple[Doubles, Doubles, npt.NDArray[np.bool_]]:
-        """Dx and Dy of the patches of some points, and whether each patch is usable."""
-        y, x = at[:, 0].astype(np.int64) - self.half, at[:, 1].astype(np.int64) - self.half
-        starts = y * self.width + x
-        # In the order in which they lie in memory, neighbours find each other's pixels in the cache.
-        order = np.argsort(starts)
-        # A point alone would be summed in another order than among others: it is taken twice.
-        in_order = starts[np.append(order, order[-1:]) if len(at) % 2 else order]
-        sums = np.empty((2, len(in_order)))
-        with np.errstate(invalid="ignore"):
-            for i in range(0, len(in_order), PATCHES_AT_ONCE):
-                self._sums(in_order[i : i + PATCHES_AT_ONCE], sums[:, i : i + PATCHES_AT_ONCE])
-        d = np.empty((2, len(at)))
-        d[:, order] = sums[:, : len(at)]
-        # Weights may be 0, but 0 times what is not finite is not finite either: such a pixel spoils both sums.
-        good = np.isfinite(d[0]) & np.isfinite(d[1])
-        if self.flags is not None:
-            for i in range(0, len(at), PATCHES_AT_ONCE):
-                some = slice(i, i + PATCHES_AT_ONCE)
-                good[some] &= ~((self.flags[y[some], x[some]] & Unfit.GRADIENTS) != 0).any(axis=(1, 2))
-        return d[0], d[1], good
-
-    def _sums(self, starts: Integers, sums: Doubles) -> None:
-        """Fill in Dx and Dy, (2, n), of the patches whose first pixels have the given places in the image."""
-        n, size, half = len(starts), self.size, self.half
-        # With the points along the last axis every operation runs over long rows, and each point's sum is taken in
-        # the same order whatever the batch: einsum adds one weighted row at a time.
-        pixels = self.pixels[: size * size * n].reshape(size, size, n)
-        rows = self.rows[(starts[:, None] + self.row_starts).reshape(-1)].view(np.float32)
-        pixels[...] = rows.reshape(n, size, size).transpose(1, 2, 0)
+    Parameters
+    ----------
+    image : ndarray, (ny, nx) float32
+    bad : ndarray, (ny, nx) uint8
+        `Unfit` bits, or `NO_MASK`.
+    points : ndarray, (n, 2) int32
+    along : ndarray, (half,) float64
+        K on one side of the patch's middle.
+    across : ndarray, (2 half,) float64
+        B.
+    sums : ndarray, (2, n) float64
+        Dx and Dy; NaN where the patch holds a bad pixel.
+    """
+    ny = len(image)
+    n, half, size = len(points), len(along), len(across)
+    # In the order of their rows neighbours find each other's pixels in the cache.
+    first = np.zeros(ny + 1, dtype=np.int64)
+    for i in range(n):
+        first[points[i, 0] + 1] += 1
+    for y in range(ny):
+        first[y + 1] += first[y]
+    order = np.empty(n, dtype=np.int64)
+    for i in range(n):
+        order[first[points[i, 0]]] = i
+        first[points[i, 0]] += 1
+    columns, rows = doubles(size), doubles(size)
+    for m in range(n):
+        i, after = order[m], order[min(m + AHEAD, n - 1)]
+        y0, x0 = points[i, 0] - half, points[i, 1] - half
+        for k in range(size):
+            prefetch_row(image, points[after, 0] - half + k, points[after, 1] - half, size)
         # Relative to the patch's first pixel, exactly: a constant added to the image changes no bit.
-        pixels -= pixels[0, 0].copy()
-        columns = np.einsum("ik,i->k", pixels.reshape(size, -1), self.across).reshape(size, n)
-        np.einsum("ik,i->k", columns[half:] - columns[half - 1 :: -1], self.along, out=sums[0])
-        rows_summed = np.einsum("ijk,j->ik", pixels, self.across)
-        np.einsum("ik,i->k", rows_summed[half:] - rows_summed[half - 1 :: -1], self.along, out=sums[1])
+        zero = np.float64(image[y0, x0])
+        columns[:] = 0.0
+        rows[:] = 0.0
+        for k in range(half):
+            upper, lower = image[y0 + half + k, x0 : x0 + size], image[y0 + half - 1 - k, x0 : x0 + size]
+            b, a = across[half + k], along[k]
+            for j in range(size):
+                high, low = np.float64(upper[j]) - zero, np.float64(lower[j]) - zero
+                columns[j] += b * (high + low)
+                rows[j] += a * (high - low)
+        dx = dy = 0.0
+        for k in range(half):
+            dx += along[k] * (columns[half + k] - columns[half - 1 - k])
+        for j in range(size):
+            dy += across[j] * rows[j]
+        spoilt = 0
+        if len(bad):
+            for y in range(y0, y0 + size):
+                for x in range(x0, x0 + size):
+                    spoilt |= bad[y, x] & SPOILT
+        # Weights may be 0, but 0 times what is not finite is not finite either: such a pixel spoils both sums.
+        good = spoilt == 0 and np.isfinite(dx) and np.isfinite(dy)
+        sums[0, i], sums[1, i] = (dx, dy) if good else (np.nan, np.nan)

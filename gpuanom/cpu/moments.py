@@ -1,34 +1,32 @@
-"""The stamp check and the moments of each source, the NumPy twin of kernels/moments.cu (METHOD.md 2, 3, 3b).
+"""The stamp check and the moments of each source, the twin of kernels/moments.cu (METHOD.md 2, 3, 3b).
 
-With a candidate's stamp at hand, one visit tells whether it is the brightest, how many pixels are above the count's
-threshold, its moments, and, as 64-bit row masks, which pixels may belong to its isophote; the isophotes are then grown
-for all sources together.
+One visit to a candidate's stamp tells whether it is the brightest, how many pixels are above the count's threshold, and
+its moments: column by column, so that every sum has one order and yet runs at the width of the processor's vectors.
+The stamp is then still in the cache for the isophote.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import types
 
-from gpuanom.cpu import polynomial
+from gpuanom.cpu.isophote import connected_moments
+from gpuanom.cpu.polynomial import Terms
+from gpuanom.native import doubles, helper, native, prefetch_row
 from gpuanom.records import Doubles, FloatImage, Integers, Unfit
 from gpuanom.settings import Settings
 
-STAMPS_AT_ONCE = 12
-"""Stamps worked on together: their float64 values and one scratch array stay within a core's cache."""
-
-ISOPHOTES_AT_ONCE = 100
-"""Isophotes summed together: some thousand pixels, so that every array is small enough to be used again."""
-
-RowMasks = npt.NDArray[np.uint64]
-
 UNFIT = -np.finfo(np.float64).max
-"""Stands for v where a pixel is unusable: below every threshold, and finite, so that a weight of 0 removes it."""
+"""Stands for v where a pixel is unusable: below every threshold, and finite."""
+FINITE = np.finfo(np.float32).max
+SPOILT = np.uint8(Unfit.SOURCES)
+
+NO_MASK = np.zeros((0, 0), dtype=np.uint8)
+"""In place of the bad-pixel plane of a CCD that has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +50,17 @@ def none() -> Checked:
 
 def join(parts: list[Checked]) -> Checked:
     """All parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
     return Checked(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Checked)))
 
 
 def check(
     image: FloatImage,
     bad: npt.NDArray[np.uint8] | None,
-    has_unfit: bool,
-    c: Doubles,
+    terms: Terms,
     sigma: float,
-    y: Integers,
-    x: Integers,
+    candidates: Integers,
     settings: Settings,
 ) -> Checked:
     """Sort out the candidates that are sources and sum their moments.
@@ -71,13 +69,11 @@ def check(
     ----------
     image : ndarray, (ny, nx) float32
     bad : ndarray, (ny, nx) uint8, or None
-    has_unfit : bool
-        Whether the CCD has any pixel that is bad for sources or not finite.
-    c : ndarray, (6,) float64
-        Background coefficients.
+    terms : Terms
+        Of the background's polynomial.
     sigma : float
-    y, x : ndarray, (n,) int64
-        Candidates whose stamps lie on the CCD.
+    candidates : ndarray, (n,) int64
+        y nx + x of candidates whose stamps lie on the CCD.
     settings : Settings
 
     Returns
@@ -85,211 +81,132 @@ def check(
     Checked
         In the order of the candidates.
     """
-    n, size = y.size, settings.stamp_size
-    if not n:
-        return none()
-    visited = _Visited(
-        brightest=np.zeros(n, dtype=bool),
-        value=np.zeros(n),
-        n_above=np.zeros(n, dtype=np.int64),
-        moments=np.zeros((n, 3)),
-        allowed=np.zeros((n, size), dtype=np.uint64),
+    whole, real = np.empty((4, candidates.size), dtype=np.int64), np.empty((7, candidates.size))
+    n = check_stamps(
+        image, NO_MASK if bad is None else bad, *terms, candidates, settings.stamp_size, settings.above_pixels,
+        settings.above_threshold * sigma, settings.isophote_threshold * sigma, settings.moment_fraction, whole, real,
+    )  # fmt: skip
+    y, x, n_above, n_isophote = whole[:, :n]
+    return Checked(y, x, real[0, :n], n_above, real[1:4, :n].T, real[4:, :n].T, n_isophote)
+
+
+_image = types.Array(types.float32, 2, "C", readonly=True)
+_mask = types.Array(types.uint8, 2, "C", readonly=True)
+_doubles = types.Array(types.float64, 1, "C", readonly=True)
+_keys = types.Array(types.int64, 1, "C", readonly=True)
+
+
+@helper
+def fill_row(image: Any, bad: Any, offset: Any, slope: Any, across: Any, bend: Any, y: Any, x: Any, row: Any) -> Any:
+    """Fill `row` with v of the pixels from (y, x) on; `UNFIT` where one is unusable."""
+    a, b, size = offset[y], slope[y], len(row)
+    pixels, X, bends = image[y, x : x + size], across[x : x + size], bend[x : x + size]
+    for j in range(size):
+        v = np.float64(pixels[j]) - (a + X[j] * (b + bends[j]))
+        row[j] = v if abs(pixels[j]) <= FINITE else UNFIT
+    if len(bad):
+        flags = bad[y, x : x + size]
+        for j in range(size):
+            row[j] = UNFIT if flags[j] & SPOILT else row[j]
+
+
+@helper
+def _outshone(row: Any, centre: Any, rows_before: Any) -> Any:
+    """Whether a row holds a pixel brighter than the stamp's centre, of equal ones an earlier one.
+
+    The centre's own row is 0 rows before it, later rows have negative numbers.
+    """
+    size = len(row)
+    n = 0
+    for j in range(size):
+        n += row[j] > centre
+    if rows_before >= 0:
+        for j in range(size if rows_before > 0 else size // 2):
+            n += row[j] == centre
+    return n > 0
+
+
+@helper
+def _add_row(row: Any, above: Any, least: Any, dy: Any, columns: Any) -> Any:
+    """Add a row to the columns' sums of v, v dy and v dy^2 over pixels above `least`; the number of those above."""
+    of_1, of_dy, of_dy2 = columns[0], columns[1], columns[2]
+    dy2 = dy * dy
+    n = 0
+    for j in range(len(row)):
+        n += row[j] > above
+        weight = row[j] if row[j] > least else 0.0
+        of_1[j] += weight
+        of_dy[j] += weight * dy
+        of_dy2[j] += weight * dy2
+    return n
+
+
+@native(
+    types.int64(
+        _image, _mask, _doubles, _doubles, _doubles, _doubles, _keys, types.int64, types.int64, types.float64,
+        types.float64, types.float64, types.int64[:, ::1], types.float64[:, ::1],
     )
-    v, sky = _scratch((2, min(n, STAMPS_AT_ONCE), size, size))
-    stamps = _Stamps(image, bad, has_unfit, c, size)
-    for start in range(0, n, STAMPS_AT_ONCE):
-        some = slice(start, min(start + STAMPS_AT_ONCE, n))
-        m = some.stop - start
-        stamps.fill(y[some], x[some], v[:m], sky[:m])
-        _visit(v[:m], sigma, settings, visited, some)
-    kept = visited.brightest & (visited.n_above > settings.above_pixels)
-    y, x = y[kept], x[kept]
-    isophote = _connected(visited.allowed[kept], size // 2)
-    return Checked(
-        y=y,
-        x=x,
-        value=visited.value[kept],
-        n_above=visited.n_above[kept],
-        moments=visited.moments[kept],
-        isophote_moments=_isophote_moments(image, c, y, x, isophote),
-        n_isophote=np.bitwise_count(isophote).sum(axis=1, dtype=np.int64),
-    )
+)  # fmt: skip
+def check_stamps(
+    image: Any,
+    bad: Any,
+    offset: Any,
+    slope: Any,
+    across: Any,
+    bend: Any,
+    candidates: Any,
+    size: Any,
+    above_pixels: Any,
+    above: Any,
+    isophote: Any,
+    moment_fraction: Any,
+    whole: Any,
+    real: Any,
+) -> Any:
+    """See `check`; the sources' (y, x, n_above, n_isophote) and (value, moments, isophote moments) go to whole, real.
 
-
-def _scratch(shape: tuple[int, ...]) -> Doubles:
-    """An array that begins with a cache line: no vector that a loop reads or writes then straddles two of them."""
-    n = math.prod(shape)
-    memory = np.empty(n + 7)
-    start = -(memory.ctypes.data // memory.itemsize) % 8
-    return memory[start : start + n].reshape(shape)
-
-
-def row_items(image: npt.NDArray[Any], length: int) -> npt.NDArray[np.void]:
-    """Every run of `length` pixels, those from (y, x) on at index y nx + x, as one item of so many bytes.
-
-    Whole rows of small windows are gathered from it, which is twice as quick as pixel by pixel or slice by slice.
+    Returns
+    -------
+    int
+        The number of sources.
     """
-    flat = np.ascontiguousarray(image).reshape(-1)
-    return np.ndarray((flat.size - length + 1,), f"V{length * flat.itemsize}", flat, strides=(flat.itemsize,))
-
-
-def stamp_values(
-    image: FloatImage,
-    bad: npt.NDArray[np.uint8] | None,
-    has_unfit: bool,
-    c: Doubles,
-    y: Integers,
-    x: Integers,
-    v: Doubles,
-    sky: Doubles,
-) -> None:
-    """Fill v, (n, size, size) float64, over the stamps of the given pixels; `UNFIT` where a pixel is unusable.
-
-    `sky` is scratch of the same shape: memory used again is much quicker than memory that the system must first map.
-    """
-    _Stamps(image, bad, has_unfit, c, v.shape[1]).fill(y, x, v, sky)
-
-
-class _Stamps:
-    """The stamps of one CCD."""
-
-    def __init__(
-        self, image: FloatImage, bad: npt.NDArray[np.uint8] | None, has_unfit: bool, c: Doubles, size: int
-    ) -> None:
-        ny, self._width = image.shape
-        self._rows = row_items(image, size)
-        self._row_starts = np.arange(size) * self._width
-        self._sky = polynomial.Windows(c, ny, self._width, size)
-        self._flags = None if bad is None else row_items(bad, size)
-        self._has_unfit = has_unfit
-
-    def fill(self, y: Integers, x: Integers, v: Doubles, sky: Doubles) -> None:
-        """See `stamp_values`."""
-        y, x = y - v.shape[1] // 2, x - v.shape[1] // 2
-        items = (y * self._width + x)[:, None] + self._row_starts
-        self._sky.fill(y, x, sky)
-        v[...] = self._rows[items].view(np.float32).reshape(v.shape)
-        v -= sky
-        if self._has_unfit:
-            unfit = ~np.isfinite(v)
-            if self._flags is not None:
-                unfit |= (self._flags[items].view(np.uint8).reshape(v.shape) & Unfit.SOURCES) != 0
-            v[unfit] = UNFIT
-
-
-@dataclass(frozen=True, eq=False)
-class _Visited:
-    """What the visits to the candidates' stamps tell; `allowed` are the row masks of pixels above the isophote."""
-
-    brightest: npt.NDArray[np.bool_]
-    value: Doubles
-    n_above: Integers
-    moments: Doubles
-    allowed: RowMasks
-
-
-def _visit(v: Doubles, sigma: float, settings: Settings, visited: _Visited, some: slice) -> None:
-    """Fill in what some stamps tell; v is used up."""
-    n, size, _ = v.shape
-    centre = size // 2 * (size + 1)
-    flat = v.reshape(n, -1)
-    value = flat[:, centre].copy()
-    # argmax gives the first of equal values, which is the rule for ties.
-    visited.brightest[some] = flat.argmax(axis=1) == centre
-    visited.value[some] = value
-    above = _row_masks(flat > settings.above_threshold * sigma, size)
-    visited.n_above[some] = np.bitwise_count(above).sum(axis=1, dtype=np.int64)
-    if settings.isophote_threshold != settings.above_threshold:
-        above = _row_masks(flat > settings.isophote_threshold * sigma, size)
-    over = np.empty(flat.shape, dtype=bool)
-    # One call a stamp: twice as quick as a column of thresholds, broadcast.
-    for pixels, chosen, least in zip(flat, over, (settings.moment_fraction * value).tolist(), strict=True):
-        np.greater(pixels, least, out=chosen)
-    visited.allowed[some] = above & _row_masks(over, size)
-    # Multiplying by the choice is seven times quicker than np.where.
-    flat *= over
-    visited.moments[some] = _moments(v)
-
-
-def _moments(weights: Doubles) -> Doubles:
-    """Q20, Q02, Q11 of stamps of weights, (n, size, size) to (n, 3).
-
-    One small matrix product a stamp, always of the same shape: its order of summation cannot depend on the batch.
-    """
-    powers = _powers(weights.shape[1])
-    # Each column's sums of 1, y and y^2, times the powers of x that go with them: x^2, then x y, then y^2.
-    in_x = (powers @ weights) * powers[::-1]
-    return np.asarray(np.add.reduce(in_x, axis=2)[:, [0, 2, 1]])
-
-
-@lru_cache(maxsize=8)
-def _powers(size: int) -> Doubles:
-    """1, x and x^2 over a stamp's columns, (3, size)."""
-    across = np.arange(-(size // 2), size // 2, dtype=np.float64)
-    return np.stack([np.ones_like(across), across, across**2])
-
-
-def _row_masks(chosen: npt.NDArray[np.bool_], size: int) -> RowMasks:
-    """Stamps of booleans, (n, size x size), as one 64-bit word a row, (n, size): bit i is column i."""
-    n = len(chosen)
-    if size == 64:
-        return np.packbits(chosen, bitorder="little").view("<u8").reshape(n, size)
-    packed = np.packbits(chosen.reshape(n, size, size), axis=2, bitorder="little")
-    padded = np.zeros((n, size, 8), dtype=np.uint8)
-    padded[:, :, : packed.shape[2]] = packed
-    return padded.view("<u8")[:, :, 0]
-
-
-def _connected(allowed: RowMasks, half: int) -> RowMasks:
-    """The pixels 4-connected to each stamp's centre through allowed ones.
-
-    Most isophotes are small: they are grown in the middle rows first, and in all rows only where they reach the edge.
-    """
-    reach = max(1, half // 4)
-    middle = slice(half - reach, half + reach)
-    grown = np.zeros_like(allowed)
-    grown[:, middle] = _grown(np.ascontiguousarray(allowed[:, middle]), reach, half)
-    large = np.flatnonzero(grown[:, middle.start] | grown[:, middle.stop - 1])
-    if large.size:
-        grown[large] = _grown(allowed[large], half, half)
-    return grown
-
-
-def _grown(allowed: RowMasks, row: int, column: int) -> RowMasks:
-    """The pixels 4-connected to (row, column) through allowed ones: grown until nothing changes."""
-    one = np.uint64(1)
-    grown = np.zeros_like(allowed)
-    grown[:, row] = allowed[:, row] & (one << np.uint64(column))
-    active = np.arange(len(allowed))
-    while active.size:
-        old, may = grown[active], allowed[active]
-        new = old | (old << one) | (old >> one)
-        new[:, 1:] |= old[:, :-1]
-        new[:, :-1] |= old[:, 1:]
-        new &= may
-        # A set bit climbs its run of allowed bits by the carry of one addition.
-        new |= may & ~(may + new)
-        grown[active] = new
-        active = active[(new != old).any(axis=1)]
-    return grown
-
-
-def _isophote_moments(image: FloatImage, c: Doubles, y: Integers, x: Integers, isophote: RowMasks) -> Doubles:
-    """Q20, Q02, Q11 of v over the isophotes, (n, 3); their pixels are few, so v is evaluated there anew."""
-    ny, nx = image.shape
-    n, size = isophote.shape
+    nx = image.shape[1]
     half = size // 2
-    result = np.empty((n, 3))
-    for start in range(0, n, ISOPHOTES_AT_ONCE):
-        rows = isophote[start : start + ISOPHOTES_AT_ONCE]
-        filled = np.flatnonzero(rows)
-        bits = np.unpackbits(rows.reshape(-1)[filled].view(np.uint8), bitorder="little").view(np.bool_)
-        bit = np.flatnonzero(bits)
-        row, column = filled[bit >> 6], bit & 63
-        stamp = row // size
-        dy, dx = row - stamp * size - half, column - half
-        at_y, at_x = y[start + stamp] + dy, x[start + stamp] + dx
-        v = image[at_y, at_x] - polynomial.evaluate(c, polynomial.scaled(at_y, ny), polynomial.scaled(at_x, nx))
-        for i, term in enumerate((dx * dx, dy * dy, dx * dy)):
-            result[start : start + len(rows), i] = np.bincount(stamp, v * term, minlength=len(rows))
-    return result
+    v, columns = doubles(size * size).reshape(size, size), doubles(3 * size).reshape(3, size)
+    sums = np.empty(3)
+    allowed, grown = np.empty(size, dtype=np.uint64), np.empty(size, dtype=np.uint64)
+    n = 0
+    for k in range(len(candidates)):
+        y0, x0 = candidates[k] // nx - half, candidates[k] % nx - half
+        after = candidates[min(k + 1, len(candidates) - 1)]
+        y1, x1 = after // nx - half, after % nx - half
+        fill_row(image, bad, offset, slope, across, bend, y0 + half, x0, v[half])
+        centre = v[half, half]
+        least = moment_fraction * centre
+        columns[:] = 0.0
+        outshone = False
+        n_above = 0
+        for i in range(size):
+            row = v[i]
+            prefetch_row(image, y1 + i, x1, size)
+            if len(bad):
+                prefetch_row(bad, y1 + i, x1, size)
+            fill_row(image, bad, offset, slope, across, bend, y0 + i, x0, row)
+            outshone = _outshone(row, centre, half - i)
+            if outshone:
+                break
+            n_above += _add_row(row, above, least, np.float64(i - half), columns)
+        if outshone or n_above <= above_pixels:
+            continue
+        q20 = q02 = q11 = 0.0
+        for j in range(size):
+            dx = np.float64(j - half)
+            q20 += columns[0, j] * (dx * dx)
+            q02 += columns[2, j]
+            q11 += columns[1, j] * dx
+        whole[0, n], whole[1, n], whole[2, n] = y0 + half, x0 + half, n_above
+        whole[3, n] = connected_moments(v, max(least, isophote), allowed, grown, sums)
+        real[0, n], real[1, n], real[2, n], real[3, n] = centre, q20, q02, q11
+        real[4, n], real[5, n], real[6, n] = sums[0], sums[1], sums[2]
+        n += 1
+    return n

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles
 
 
 def scaled(pixel: npt.NDArray[Any], size: int) -> Doubles:
@@ -24,28 +23,19 @@ def evaluate(c: Doubles, Y: Doubles, X: Doubles) -> Doubles:
     return np.asarray((c[0] + Y * (c[2] + c[5] * Y)) + X * ((c[1] + c[4] * Y) + c[3] * X))
 
 
-class Windows:
-    """`evaluate` over square windows of a CCD of ny x nx pixels, to the bit; what depends on y or x alone is kept."""
+class Terms(NamedTuple):
+    """What of `evaluate` depends on y or x alone: b = offset[y] + x[x] (slope[y] + bend[x]), to the bit."""
 
-    def __init__(self, c: Doubles, ny: int, nx: int, size: int) -> None:
-        Y, X = scaled(np.arange(ny), ny), scaled(np.arange(nx), nx)
-        self._offset = sliding_window_view(c[0] + Y * (c[2] + c[5] * Y), size)
-        self._slope_y = sliding_window_view(c[1] + c[4] * Y, size)
-        self._slope_x = sliding_window_view(c[3] * X, size)
-        self._x = sliding_window_view(X, size)
+    offset: Doubles
+    slope: Doubles
+    x: Doubles
+    bend: Doubles
 
-    def fill(self, y: Integers, x: Integers, out: Doubles) -> None:
-        """Fill `out`, (n, size, size), with the windows whose first pixels are given.
 
-        The outer sum (c1 + c4 Y) 1 + 1 (c3 X) comes from a matrix product, four times as quickly as from broadcasting.
-        Its products are exact and their sum is rounded once, whatever its order, with or without fused multiply-add.
-        """
-        n, size, _ = out.shape
-        rows, columns = np.ones((n, size, 2)), np.ones((n, 2, size))
-        rows[:, :, 0], columns[:, 1] = self._slope_y[y], self._slope_x[x]
-        np.matmul(rows, columns, out=out)
-        out *= self._x[x][:, None, :]
-        out += self._offset[y][:, :, None]
+def terms(c: Doubles, ny: int, nx: int) -> Terms:
+    """The terms of `evaluate` over the rows and columns of a CCD of ny x nx pixels."""
+    Y, X = scaled(np.arange(ny), ny), scaled(np.arange(nx), nx)
+    return Terms(c[0] + Y * (c[2] + c[5] * Y), c[1] + c[4] * Y, X, c[3] * X)
 
 
 def slope(c: Doubles, Y: Doubles, X: Doubles, ny: int, nx: int) -> tuple[Doubles, Doubles]:

@@ -1,4 +1,4 @@
-"""Sources of each CCD, the NumPy twin of kernels/sources.cu (METHOD.md 2).
+"""Sources of each CCD, the twin of kernels/sources.cu (METHOD.md 2).
 
 A source is the brightest pixel of its stamp, so it is the brightest of the tile of half that side in which it lies:
 one pass over the raw pixels reduces the CCD to tile maxima, the polynomial is evaluated only where a tile can hold a
@@ -7,38 +7,41 @@ source, and only what is left is checked against its stamp.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import types
 
 from gpuanom.cpu import moments, polynomial
-from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Integers, Sources, Unfit
+from gpuanom.cpu.moments import FINITE, NO_MASK, SPOILT, _doubles, _image, _mask
+from gpuanom.native import helper, native, prefetch_row
+from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Integers, Sources
 from gpuanom.settings import Settings
 
-TILES_AT_ONCE = 64
-"""Tiles copied together: 256 kB of float32 at the default tile of 32 x 32, so that they stay within a core's cache."""
+LOWEST = np.float32(-np.inf)
 
 Mask = npt.NDArray[np.uint8]
 
 
 def sources(stack: CcdStack, background: Background, settings: Settings) -> Sources:
     """See `gpuanom.backend.Backend.sources`."""
-    n_ccd = stack.shape[0]
-    n_bad, n_saturated = np.zeros(n_ccd, dtype=np.int64), np.zeros(n_ccd, dtype=np.int64)
+    n_ccd, ny, nx = stack.shape
+    tile = settings.stamp_size // 2
+    counted = np.zeros((n_ccd, 3), dtype=np.int64)
     found: list[moments.Checked] = []
     for i in range(n_ccd):
         image, bad = stack.images[i], None if stack.bad is None else stack.bad[i]
-        tiles = _tile_maxima(image, bad, float(stack.saturation[i]), settings.stamp_size // 2)
-        n_bad[i], n_saturated[i] = tiles.n_bad, tiles.n_saturated
+        maxima = np.empty((ny // tile, nx // tile), dtype=np.float32)
+        reduce_tiles(image, NO_MASK if bad is None else bad, stack.saturation[i], tile, maxima, counted[i])
         if not background.usable[i]:
             found.append(moments.none())
             continue
         c, sigma = background.coefficients[i], float(background.sigma[i])
-        spoilt = bad if tiles.n_unfit else None
-        y, x = _candidates(image, spoilt, tiles, c, settings.threshold * sigma, settings.stamp_size)
-        found.append(moments.check(image, spoilt, tiles.n_unfit > 0, c, sigma, y, x, settings))
+        terms = polynomial.terms(c, ny, nx)
+        bad = bad if counted[i, 2] else None
+        candidates = _candidates(image, bad, maxima, c, terms, settings.threshold * sigma, tile)
+        found.append(moments.check(image, bad, terms, sigma, candidates, settings))
     ccd = np.repeat(np.arange(n_ccd), [f.y.size for f in found])
     merged = moments.join(found)
     return Sources(
@@ -51,142 +54,195 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         isophote_moments=merged.isophote_moments,
         n_isophote=merged.n_isophote,
         n_sources=np.bincount(ccd, minlength=n_ccd),
-        n_bad=n_bad,
-        n_saturated=n_saturated,
+        n_bad=counted[:, 0],
+        n_saturated=counted[:, 1],
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Tiles:
-    """Raw maxima of the full tiles, (ny // tile, nx // tile) float32, and what the pass counted on its way.
-
-    `n_unfit` counts the pixels that are bad for sources or not finite, `n_bad` those bad for any step or not finite.
-    """
-
-    maxima: FloatImage
-    n_bad: int
-    n_unfit: int
-    n_saturated: int
-
-
-def _tile_maxima(image: FloatImage, bad: Mask | None, saturation: float, tile: int) -> _Tiles:
-    """One pass over the image, a row of tiles at a time, while it is in the cache."""
-    ny, nx = image.shape
-    rows, columns = ny // tile, nx // tile
-    maxima = np.full((rows, columns), -np.inf, dtype=np.float32)
-    starts = np.arange(columns) * tile
-    n_bad = n_unfit = n_saturated = 0
-    with np.errstate(invalid="ignore"):
-        for i in range(0, ny, tile):
-            block = image[i : i + tile]
-            block_bad = None if bad is None else bad[i : i + tile]
-            # The extremes carry NaN on: they are finite only if every pixel is, which is cheaper than asking each.
-            highest = np.maximum.reduce(block, axis=0)
-            top, bottom = float(np.maximum.reduce(highest)), float(np.minimum.reduce(block, axis=None))
-            finite = math.isfinite(top) and math.isfinite(bottom)
-            if not finite or (block_bad is not None and block_bad.any()):
-                spoilt = np.zeros(block.shape, dtype=bool) if finite else ~np.isfinite(block)
-                if not finite:
-                    block = np.where(spoilt, np.float32(-np.inf), block)
-                unfit = spoilt
-                if block_bad is not None:
-                    unfit, spoilt = spoilt | ((block_bad & Unfit.SOURCES) != 0), spoilt | (block_bad != 0)
-                n_unfit += int(np.count_nonzero(unfit))
-                n_bad += int(np.count_nonzero(spoilt))
-                highest = np.maximum.reduce(np.where(unfit, np.float32(-np.inf), block), axis=0)
-            if not np.isnan(saturation) and (not finite or top >= saturation):
-                n_saturated += int(np.count_nonzero(block >= saturation))
-            if i // tile < rows and columns:
-                maxima[i // tile] = np.maximum.reduceat(highest[: columns * tile], starts)
-    return _Tiles(maxima, n_bad, n_unfit, n_saturated)
-
-
 def _candidates(
-    image: FloatImage, bad: Mask | None, tiles: _Tiles, c: Doubles, limit: float, stamp_size: int
-) -> tuple[Integers, Integers]:
-    """The brightest pixel of each full tile, where it is above `limit` and its stamp lies on the CCD, in (y, x) order.
-
-    Only full tiles matter: a pixel of a cut-off tile has no full stamp.
-    """
-    half = tile = stamp_size // 2
-    ny, nx = image.shape
-    lower, upper = polynomial.tile_bounds(c, ny, nx, tile)
-    ty, tx = np.nonzero(tiles.maxima - lower > limit)
-    brightest = np.full(tiles.maxima.shape, -np.inf)
-    at_y, at_x = np.zeros(brightest.shape, dtype=np.int64), np.zeros(brightest.shape, dtype=np.int64)
-    if ty.size:
-        brightest[ty, tx], at_y[ty, tx], at_x[ty, tx] = _brightest(
-            image, bad, ty, tx, tiles.maxima[ty, tx], (upper - lower)[ty, tx], c, tile
-        )
-    outshone = _outshone(brightest, at_y, at_x, half)
-    fits = (at_y >= half) & (at_y <= ny - half) & (at_x >= half) & (at_x <= nx - half)
-    kept = (brightest > limit) & fits & ~outshone
-    y, x = at_y[kept], at_x[kept]
-    order = np.lexsort((x, y))
-    return y[order], x[order]
-
-
-def _brightest(
     image: FloatImage,
     bad: Mask | None,
-    ty: Integers,
-    tx: Integers,
     maxima: FloatImage,
-    spread: Doubles,
     c: Doubles,
+    terms: polynomial.Terms,
+    limit: float,
     tile: int,
-) -> tuple[Doubles, Integers, Integers]:
-    """v, y and x of the brightest pixel of each given tile, ties to the first in (y, x) order.
+) -> Integers:
+    """The brightest pixel of each full tile, where it is above `limit` and its stamp lies on the CCD, in (y, x) order.
 
-    A pixel can be a tile's brightest in v only if its raw value comes within the polynomial's spread of the raw
-    maximum; mostly that is one pixel a tile, and v is evaluated there alone.
+    Only full tiles matter: a pixel of a cut-off tile has no full stamp. Pixels are y nx + x.
     """
     ny, nx = image.shape
-    # One step down keeps the float32 threshold below the float64 one whichever way the conversion rounds.
-    least = np.nextafter((maxima.astype(np.float64) - spread).astype(np.float32), np.float32(-np.inf))
-    which, pixel = _at_least(image, bad, ty * tile, tx * tile, least, tile)
-    y, x = ty[which] * tile + pixel // tile, tx[which] * tile + pixel % tile
-    v = image[y, x] - polynomial.evaluate(c, polynomial.scaled(y, ny), polynomial.scaled(x, nx))
-    first = np.searchsorted(which, np.arange(ty.size))
-    best = np.maximum.reduceat(v, first)
-    winners = np.flatnonzero(v == best[which])
-    winners = winners[np.unique(which[winners], return_index=True)[1]]
-    return best, y[winners], x[winners]
+    lower, upper = polynomial.tile_bounds(c, ny, nx, tile)
+    listed = np.empty(maxima.size, dtype=np.int64)
+    plane = NO_MASK if bad is None else bad
+    n = list_candidates(image, plane, maxima, lower, upper, *terms, limit, tile, listed)
+    return np.sort(listed[:n])
 
 
-def _at_least(
-    image: FloatImage, bad: Mask | None, y0: Integers, x0: Integers, least: FloatImage, tile: int
-) -> tuple[Integers, Integers]:
-    """The usable pixels of some tiles that reach each tile's own least value: tile and pixel numbers, in that order."""
-    nx = image.shape[1]
-    rows, flags = moments.row_items(image, tile), None if bad is None else moments.row_items(bad, tile)
-    row_starts = (y0 * nx + x0)[:, None] + np.arange(tile) * nx
-    found = []
-    for start in range(0, y0.size, TILES_AT_ONCE):
-        some = row_starts[start : start + TILES_AT_ONCE]
-        pixels = rows[some].view(np.float32).reshape(len(some), -1)
-        near = pixels >= least[start : start + TILES_AT_ONCE, None]
-        near &= pixels <= np.finfo(np.float32).max
-        if flags is not None:
-            near &= (flags[some].view(np.uint8).reshape(len(some), -1) & Unfit.SOURCES) == 0
-        found.append(np.flatnonzero(near) + start * tile * tile)
-    which = np.concatenate(found)
-    return which // (tile * tile), which % (tile * tile)
+@helper
+def _column_maxima(image: Any, y0: Any, y1: Any, top: Any) -> Any:
+    """Fill `top` with the columns' maxima over some rows, four rows at a time; whether all pixels are finite.
+
+    Where they are not, the maxima are worth nothing.
+    """
+    top[:] = -np.inf
+    n_odd = 0
+    for y in range(y0, y1, 4):
+        # Past the end the last row comes again.
+        y2, y3, y4 = min(y + 1, y1 - 1), min(y + 2, y1 - 1), min(y + 3, y1 - 1)
+        odd = np.uint32(0)
+        for x in range(len(top)):
+            p, q, r, s = image[y, x], image[y2, x], image[y3, x], image[y4, x]
+            odd += np.uint32(not ((abs(p) <= FINITE) & (abs(q) <= FINITE) & (abs(r) <= FINITE) & (abs(s) <= FINITE)))
+            p = q if q > p else p
+            r = s if s > r else r
+            p = r if r > p else p
+            top[x] = p if p > top[x] else top[x]
+        n_odd += int(odd)
+    return n_odd == 0
 
 
-def _outshone(brightest: Doubles, at_y: Integers, at_x: Integers, half: int) -> npt.NDArray[np.bool_]:
-    """Whether a neighbouring tile's brightest pixel lies in the stamp and is brighter: spares many a stamp check."""
-    rows, columns = brightest.shape
-    outshone = np.zeros(brightest.shape, dtype=bool)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            if dy == dx == 0:
+@helper
+def _masked(bad: Any, y0: Any, y1: Any) -> Any:
+    """Whether any pixel of some rows is masked."""
+    found = np.uint8(0)
+    for y in range(y0, y1):
+        for x in range(bad.shape[1]):
+            found |= bad[y, x]
+    return found != 0
+
+
+@helper
+def _count(image: Any, bad: Any, saturation: Any, y0: Any, y1: Any, top: Any, counts: Any) -> None:
+    """The same pixel by pixel: unfit ones left out of `top`; those that are unfit, bad and saturated are counted."""
+    top[:] = -np.inf
+    flags = np.zeros(len(top), dtype=np.uint8)
+    for y in range(y0, y1):
+        pixels = image[y]
+        if len(bad):
+            flags = bad[y]
+        n_bad = n_saturated = n_unfit = np.uint32(0)
+        for x in range(len(top)):
+            pixel = pixels[x]
+            finite = abs(pixel) <= FINITE
+            fit = finite & (flags[x] & SPOILT == 0)
+            n_bad += np.uint32((not finite) | (flags[x] != 0))
+            n_saturated += np.uint32(finite & (pixel >= saturation))
+            n_unfit += np.uint32(not fit)
+            pixel = pixel if fit else LOWEST
+            top[x] = pixel if pixel > top[x] else top[x]
+        counts[0] += n_bad
+        counts[1] += n_saturated
+        counts[2] += n_unfit
+
+
+@native(types.void(_image, _mask, types.float32, types.int64, types.float32[:, ::1], types.int64[::1]))
+def reduce_tiles(image: Any, bad: Any, saturation: Any, tile: Any, maxima: Any, counts: Any) -> None:
+    """One pass over the image, a row of tiles at a time: raw maxima of the full tiles, and counts.
+
+    Parameters
+    ----------
+    image : ndarray, (ny, nx) float32
+    bad : ndarray, (ny, nx) uint8
+        `Unfit` bits, or `NO_MASK`.
+    saturation : float
+        NaN where unknown.
+    tile : int
+        Side of a tile, pixels.
+    maxima : ndarray, (ny // tile, nx // tile) float32
+        Out: of the pixels that are fit for sources.
+    counts : ndarray, (3,) int64
+        In and out: pixels that are masked for any step or not finite, that are saturated, that are unfit for sources.
+    """
+    ny, nx = image.shape
+    rows, columns = maxima.shape
+    top = np.empty(nx, dtype=np.float32)
+    for y0 in range(0, ny, tile):
+        y1 = min(y0 + tile, ny)
+        plain = _column_maxima(image, y0, y1, top) and not (len(bad) and _masked(bad, y0, y1))
+        if not plain or top.max() >= saturation:
+            _count(image, bad, saturation, y0, y1, top, counts)
+        if y0 // tile < rows:
+            for i in range(columns):
+                maxima[y0 // tile, i] = top[i * tile : (i + 1) * tile].max()
+
+
+@helper
+def _reached(pixels: Any, least: Any) -> Any:
+    """Whether any of some pixels is at least so bright."""
+    n = 0
+    for x in range(len(pixels)):
+        n += np.float64(pixels[x]) >= least
+    return n > 0
+
+
+@native(
+    types.int64(
+        _image, _mask, types.float32[:, ::1], types.float64[:, ::1], types.float64[:, ::1], _doubles, _doubles,
+        _doubles, _doubles, types.float64, types.int64, types.int64[::1],
+    )
+)  # fmt: skip
+def list_candidates(
+    image: Any,
+    bad: Any,
+    maxima: Any,
+    lower: Any,
+    upper: Any,
+    offset: Any,
+    slope: Any,
+    across: Any,
+    bend: Any,
+    limit: Any,
+    tile: Any,
+    listed: Any,
+) -> Any:
+    """See `_candidates`; fills `listed` in the order of the tiles and returns how many there are.
+
+    A pixel can be a tile's brightest in v only if its raw value comes within the polynomial's spread of the raw
+    maximum; mostly that is one pixel a tile, and v is evaluated there alone. A pixel that a neighbouring tile's
+    outshines is left out, which spares many a stamp check.
+    """
+    ny, nx = image.shape
+    rows, columns = maxima.shape
+    best, at = np.full((rows, columns), -np.inf), np.full((rows, columns), np.int64(-1))
+    bright = np.empty(rows * columns, dtype=np.int64)
+    n = 0
+    for i in range(rows):
+        for j in range(columns):
+            if maxima[i, j] - lower[i, j] > limit:
+                bright[n] = i * columns + j
+                n += 1
+    for k in range(n):
+        i, j = bright[k] // columns, bright[k] % columns
+        after = bright[min(k + 1, n - 1)]
+        least = maxima[i, j] - (upper[i, j] - lower[i, j])
+        for y in range(i * tile, (i + 1) * tile):
+            prefetch_row(image, y + (after // columns - i) * tile, after % columns * tile, tile)
+            if not _reached(image[y, j * tile : (j + 1) * tile], least):
                 continue
-            here = (slice(max(0, -dy), rows - max(0, dy)), slice(max(0, -dx), columns - max(0, dx)))
-            there = (slice(max(0, dy), rows + min(0, dy)), slice(max(0, dx), columns + min(0, dx)))
-            far_y, far_x = at_y[there] - at_y[here], at_x[there] - at_x[here]
-            inside = (far_y >= -half) & (far_y < half) & (far_x >= -half) & (far_x < half)
-            earlier = (far_y < 0) | ((far_y == 0) & (far_x < 0))
-            brighter = (brightest[there] > brightest[here]) | ((brightest[there] == brightest[here]) & earlier)
-            outshone[here] |= inside & brighter
-    return outshone
+            for x in range(j * tile, (j + 1) * tile):
+                pixel = image[y, x]
+                if pixel < least or not abs(pixel) <= FINITE or (len(bad) and bad[y, x] & SPOILT):
+                    continue
+                v = np.float64(pixel) - (offset[y] + across[x] * (slope[y] + bend[x]))
+                if v > best[i, j]:
+                    best[i, j], at[i, j] = v, y * nx + x
+    n = 0
+    for i in range(rows):
+        for j in range(columns):
+            y, x = at[i, j] // nx, at[i, j] % nx
+            if not best[i, j] > limit or y < tile or y > ny - tile or x < tile or x > nx - tile:
+                continue
+            outshone = False
+            for k in range(max(0, i - 1), min(rows, i + 2)):
+                for m in range(max(0, j - 1), min(columns, j + 2)):
+                    dy, dx = at[k, m] // nx - y, at[k, m] % nx - x
+                    if at[k, m] < 0 or dy < -tile or dy >= tile or dx < -tile or dx >= tile:
+                        continue
+                    earlier = at[k, m] < at[i, j]
+                    outshone |= best[k, m] > best[i, j] or (best[k, m] == best[i, j] and earlier)
+            if not outshone:
+                listed[n] = at[i, j]
+                n += 1
+    return n

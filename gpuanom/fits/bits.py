@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.fits.native import byte_at, helper, inlined, leading_zeros, put, word_at
+from gpuanom.native import byte_at, helper, inlined, leading_zeros, put, word_at
 
 U = np.uint64
 _0, _1, _3, _4, _7, _8, _57, _63, _64 = (U(n) for n in (0, 1, 3, 4, 7, 8, 57, 63, 64))

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from gpuanom.encoded import N_RANDOM, random_numbers
-from gpuanom.fits.native import helper, native
+from gpuanom.native import helper, native
 
 EXACT_ZERO = -2147483646
 """The quantised integer that stands for 0.0 in images of SUBTRACTIVE_DITHER_2."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpuanom.fits.bits import U, one_tile, two_tiles
 from gpuanom.fits.dither import put_pixels
-from gpuanom.fits.native import inlined, native
+from gpuanom.native import inlined, native
 
 
 @inlined

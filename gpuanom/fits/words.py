@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numba import types
 
-from gpuanom.fits.native import as_float32, as_float64, native, swapped16, swapped32, swapped64
+from gpuanom.native import as_float32, as_float64, native, swapped16, swapped32, swapped64
 
 
 def _readonly(kind: Any) -> Any:

@@ -1,28 +1,84 @@
-"""What the NumPy backend's short cuts promise: the same bits as the plain way, in any batch."""
+"""What the CPU backend's short cuts promise: the same bits as the plain way, in any batch."""
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
+import scipy.ndimage
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gpuanom.cpu import gradients, moments, polynomial
+from gpuanom.cpu import gradients, isophote, moments, polynomial, sources
 from gpuanom.gradientfilter import filter_weights
 from gpuanom.ranking import _pooled
+from gpuanom.records import Unfit
 
 C = np.array([1200.3, 17.1, -9.7, 3.3, -2.9, 5.1])
 
 
+def stamp_rows(image, bad, c, y, x, size):
+    """The rows of v that the native loops make of a stamp whose first pixel is given."""
+    terms, rows = polynomial.terms(c, *image.shape), np.empty((size, size))
+    _fill(image, bad, *terms, y, x, rows)
+    return rows
+
+
+@numba.njit
+def _fill(image, bad, offset, slope, across, bend, y, x, rows):
+    for i in range(len(rows)):
+        moments.fill_row(image, bad, offset, slope, across, bend, y + i, x, rows[i])
+
+
+@numba.njit
+def _isophote(v, least):
+    sums, grown = np.empty(3), np.empty(len(v), dtype=np.uint64)
+    n = isophote.connected_moments(v, least, np.empty_like(grown), grown, sums)
+    return n, sums
+
+
 @pytest.mark.parametrize("size", [8, 16, 30, 64])
-def test_windows_have_the_bits_of_evaluate(size):
+def test_stamps_have_the_bits_of_evaluate(size):
     ny, nx = 211, 173
     rng = np.random.default_rng(size)
-    y, x = rng.integers(0, ny - size + 1, 37), rng.integers(0, nx - size + 1, 37)
-    found = np.empty((37, size, size))
-    polynomial.Windows(C, ny, nx, size).fill(y, x, found)
+    image = rng.normal(1200, 35, (ny, nx)).astype(np.float32)
+    image[rng.random((ny, nx)) < 0.02] = np.nan
+    image[rng.random((ny, nx)) < 0.02] = -np.inf
+    bad = np.where(rng.random((ny, nx)) < 0.05, Unfit.SOURCES, Unfit.GRADIENTS).astype(np.uint8)
     Y, X = polynomial.scaled(np.arange(ny), ny)[:, None], polynomial.scaled(np.arange(nx), nx)[None, :]
-    whole = polynomial.evaluate(C, Y, X)
-    for i in range(37):
-        np.testing.assert_array_equal(found[i], whole[y[i] : y[i] + size, x[i] : x[i] + size])
+    unfit = ~np.isfinite(image)
+    whole = np.where(unfit, moments.UNFIT, image.astype(np.float64) - polynomial.evaluate(C, Y, X))
+    masked = np.where(bad & Unfit.SOURCES, moments.UNFIT, whole)
+    for y, x in zip(rng.integers(0, ny - size + 1, 37), rng.integers(0, nx - size + 1, 37), strict=True):
+        there = slice(y, y + size), slice(x, x + size)
+        np.testing.assert_array_equal(stamp_rows(image, moments.NO_MASK, C, y, x, size), whole[there])
+        np.testing.assert_array_equal(stamp_rows(image, bad, C, y, x, size), masked[there])
+
+
+@given(
+    size=st.sampled_from([16, 18, 30, 62, 64]),
+    share=st.floats(0.3, 0.95),
+    seed=st.integers(0, 2**32 - 1),
+    snake=st.booleans(),
+)
+def test_isophotes_are_the_components_that_ndimage_labels(size, share, seed, snake):
+    rng = np.random.default_rng(seed)
+    v = rng.random((size, size))
+    if snake:  # corridors that turn at alternate ends: the longest way through a stamp, up and down
+        v[1::2] = 0.0
+        v[1::4, -1] = v[3::4, 0] = 1.0
+        v = v.T.copy() if seed % 2 else v
+    least = 1.0 - share
+    labels, _ = scipy.ndimage.label(v > least)
+    half = size // 2
+    own = labels == labels[half, half] if labels[half, half] else np.zeros_like(labels, dtype=bool)
+    dy, dx = np.mgrid[-half : size - half, -half : size - half]
+    n, sums = _isophote(v, least)
+    assert n == np.count_nonzero(own)
+    expected = np.array([(v * own * term).sum() for term in (dx * dx, dy * dy, dx * dy)])
+    magnitude = (v * own * (dx * dx + dy * dy)).sum()
+    # 1e-12 of the sum of the terms' magnitudes, as the protocol has it.
+    np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-12 * magnitude)
 
 
 @pytest.mark.parametrize("tile", [8, 32])
@@ -44,20 +100,36 @@ def test_bounds_hold_and_are_close(tile):
 def test_a_gradient_does_not_depend_on_its_batch(n):
     rng = np.random.default_rng(n)
     image = rng.normal(1200, 35, (150, 170)).astype(np.float32)
-    at = np.stack([rng.integers(10, 140, 300), rng.integers(10, 160, 300)], axis=1).astype(np.int32)
-    filtered = gradients._Filter(image, None, *filter_weights(10, 5))
-    dx, dy, good = filtered(at)
-    assert good.all()
-    some = filtered(at[:n])
-    np.testing.assert_array_equal(some[0], dx[:n])
-    np.testing.assert_array_equal(some[1], dy[:n])
+    at = np.stack([rng.integers(10, 141, 300), rng.integers(10, 161, 300)], axis=1).astype(np.int32)
+    together, apart = np.empty((2, 300)), np.empty((2, n))
+    gradients.filter_patches(image, moments.NO_MASK, at, *filter_weights(10, 5), together)
+    gradients.filter_patches(image, moments.NO_MASK, at[:n], *filter_weights(10, 5), apart)
+    assert np.isfinite(together).all()
+    np.testing.assert_array_equal(apart, together[:, :n])
 
 
-def test_moments_do_not_depend_on_their_batch():
-    weights = np.random.default_rng(0).normal(size=(30, 64, 64))
-    together = moments._moments(weights)
-    for i in range(30):
-        np.testing.assert_array_equal(moments._moments(weights[i : i + 1])[0], together[i])
+@pytest.mark.parametrize("mask", [None, "few", "rows"])
+@pytest.mark.parametrize(("ny", "nx", "tile"), [(64, 64, 32), (97, 130, 32), (61, 47, 9), (33, 200, 31)])
+def test_tiles_are_reduced_as_numpy_does_it(ny, nx, tile, mask):
+    rng = np.random.default_rng(ny)
+    image = rng.normal(100, 5, (ny, nx)).astype(np.float32)
+    image[ny // 2, :7] = [np.nan, np.inf, -np.inf, 115, 116, np.finfo(np.float32).max, 114.5]
+    bad = np.zeros((ny, nx), dtype=np.uint8)
+    if mask == "few":
+        bad[rng.random((ny, nx)) < 0.01] = Unfit.SOURCES
+        bad[rng.random((ny, nx)) < 0.01] = Unfit.BACKGROUND
+    elif mask == "rows":
+        bad[5:20] = Unfit.SOURCES | Unfit.GRADIENTS
+    finite = np.isfinite(image)
+    fit = finite & ((bad & Unfit.SOURCES) == 0)
+    counted = [(~finite | (bad != 0)).sum(), (finite & (image >= 115)).sum(), (~fit).sum()]
+    rows, columns = ny // tile, nx // tile
+    whole = np.where(fit, image, -np.inf)[: rows * tile, : columns * tile]
+    maxima, counts = np.empty((rows, columns), dtype=np.float32), np.zeros(3, dtype=np.int64)
+    plane = moments.NO_MASK if mask is None else bad
+    sources.reduce_tiles(image, plane, np.float32(115), tile, maxima, counts)
+    np.testing.assert_array_equal(maxima, whole.reshape(rows, tile, columns, tile).max(axis=(1, 3)))
+    assert counts.tolist() == counted
 
 
 def test_exposures_without_histograms_pool_to_zeros():

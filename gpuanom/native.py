@@ -1,7 +1,7 @@
 # ruff: noqa: ARG001 (intrinsics have the arguments that Numba gives them)
 """Loops over bytes and pixels at native speed, without the interpreter's lock (Numba); import it late: it is slow.
 
-All of them trust the sizes that they are given: `gpuanom.fits.decode` and `gpuanom.fits.tiles` check them first.
+All of them trust the sizes that they are given: `gpuanom.fits.decode` and `tiles` check those that files claim.
 Nothing here contracts a product and a sum to one rounding (no fastmath).
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -49,7 +51,7 @@ class native:  # noqa: N801 (a decorator)
         try:
             compiled = numba.njit(nogil=True, cache=True)(function)
             with suppress(AttributeError):  # Numba's own business: it looks at the function's file only
-                compiled._cache._cache_file._source_stamp = _stamp()
+                compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename).parent)
             compiled.compile(self._signature)
         except Exception:  # no folder, no room, or a file that cannot be unpickled: as many types as there are causes
             compiled = numba.njit(nogil=True)(function)
@@ -58,10 +60,10 @@ class native:  # noqa: N801 (a decorator)
         return compiled
 
 
-def _stamp() -> tuple[tuple[str, int, int], ...]:
-    """What changes when one of the sources does from which functions are compiled."""
-    names = ("native", "bits", "dither", "rice", "words")
-    states = [(name, (Path(__file__).parent / f"{name}.py").stat()) for name in names]
+@cache
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """What changes when one of the sources does from which functions are compiled: their folder's, and this file."""
+    states = [(path.name, path.stat()) for path in (*sorted(folder.glob("*.py")), Path(__file__))]
     return tuple((name, state.st_mtime_ns, state.st_size) for name, state in states)
 
 
@@ -104,6 +106,37 @@ def put(typing: Any, address: Any, number: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(types.uint64, types.uint64), generate
+
+
+@intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """Ask for the cache line of an address, which need not be one's own, ahead of its use."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        line = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [line.type, i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (line.type,), kind)
+        builder.call(function, [line, *(ir.Constant(i32, n) for n in (0, 3, 1))])  # to read, to keep, as data
+        return context.get_dummy_value()
+
+    return types.none(types.uint64), generate
+
+
+@helper
+def prefetch_row(image: Any, y: Any, x: Any, width: Any) -> None:
+    """Ask for `width` pixels of a plane from (y, x) on: what jumps about in it else waits for each row anew."""
+    at = np.uint64(image.ctypes.data) + np.uint64(image.itemsize) * np.uint64(y * image.shape[1] + x)
+    for line in range(width * image.itemsize // 64 + 1):
+        prefetch(at + np.uint64(64) * np.uint64(line))
+
+
+@helper
+def doubles(n: Any) -> Any:
+    """Room for n float64 that begins with a cache line: no vector of a loop then straddles two of them."""
+    memory = np.empty(n + 7)
+    start = (np.uint64(64) - np.uint64(memory.ctypes.data) % np.uint64(64)) // np.uint64(8) % np.uint64(8)
+    return memory[start : start + np.uint64(n)]
 
 
 def _bits(result: Any, operand: Any, method: str) -> Any:
