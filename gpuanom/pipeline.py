@@ -108,7 +108,7 @@ def score(
     formats : sequence of str, optional
         Formats of the tables, of `gpuanom.tables.FORMATS`.
     threads : int, optional
-        Threads that read and decode, and on a CPU measure too; by default one a core, at most 4, or
+        Threads that read and decode, and on a CPU measure too; by default one a core, at most 8, or
         16 that read for a GPU.
     shard : (int, int), optional
         ``(3, 16)`` measures the third of sixteen shares of the exposures only, the same share whatever the other inputs

@@ -27,8 +27,8 @@ from gpuanom.records import Ccd, CcdFailure, CcdMeasurement, CcdOnDisk, Exposure
 from gpuanom.settings import Settings
 from gpuanom.store import Failure
 
-WORKERS = 4
-"""Threads of a CPU by default, on machines that have more cores: the interpreter serves one of them at a time."""
+WORKERS = 8
+"""Threads of a CPU by default, on machines that have more cores: for a tenth of its work each needs the interpreter."""
 READERS = 16
 """Threads that read for a GPU by default, on machines that have more cores: few disks are faster."""
 

@@ -59,7 +59,7 @@ class Shard(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="Threads that read and, on a CPU, measure (default: one a core; at most 4, for a GPU 16).",
+    help="Threads that read and, on a CPU, measure (default: one a core; at most 8, for a GPU 16).",
 )
 @click.option(
     "--shard",

@@ -1,4 +1,4 @@
-"""Background and noise of each CCD, the NumPy twin of kernels/background.cu (METHOD.md 1)."""
+"""Background and noise of each CCD, the twin of kernels/background.cu (METHOD.md 1)."""
 
 from __future__ import annotations
 

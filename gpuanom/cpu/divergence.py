@@ -1,4 +1,4 @@
-"""KL divergence of tables of histograms, the NumPy twin of kernels/divergence.cu (eq. 1)."""
+"""KL divergence of tables of histograms, the twin of kernels/divergence.cu (eq. 1)."""
 
 from __future__ import annotations
 

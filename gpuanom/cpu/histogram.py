@@ -1,4 +1,4 @@
-"""Orientation histograms of CCDs, the NumPy twin of kernels/histogram.cu (METHOD.md 5)."""
+"""Orientation histograms of CCDs, the twin of kernels/histogram.cu (METHOD.md 5)."""
 
 from __future__ import annotations
 

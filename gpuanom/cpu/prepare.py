@@ -1,4 +1,4 @@
-"""CCDs as a stack, the NumPy twin of kernels/prepare.cu: nothing to upload, and a single CCD is not copied."""
+"""CCDs as a stack, the twin of kernels/prepare.cu: nothing to upload, and a single CCD is not copied."""
 
 from __future__ import annotations
 

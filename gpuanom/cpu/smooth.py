@@ -1,4 +1,4 @@
-"""Mean-filtered CCDs, the NumPy twin of kernels/smooth.cu (METHOD.md 4.1)."""
+"""Mean-filtered CCDs, the twin of kernels/smooth.cu (METHOD.md 4.1)."""
 
 from __future__ import annotations
 
