@@ -68,7 +68,23 @@ def test_isophotes_are_the_components_that_ndimage_labels(size, share, seed, sna
         v[1::2] = 0.0
         v[1::4, -1] = v[3::4, 0] = 1.0
         v = v.T.copy() if seed % 2 else v
-    least = 1.0 - share
+    check_isophote(v, 1.0 - share)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_isophotes_go_round_corners(turns):
+    v = np.zeros((64, 64))
+    for start, rows, columns in ((0, slice(32, 50), 32), (1, 49, slice(32, 45)), (2, slice(3, 50), 44)):
+        v[rows, columns] = 1.0 + start
+    v[3, 44:60] = v[3:64, 59] = 2.5  # out of a U, over its rim and down again
+    # The centre is at (32, 32) of 64: turned within the odd square about it, it stays there.
+    v[1:, 1:] = np.rot90(v[1:, 1:], turns)
+    check_isophote(v, 0.5)
+
+
+def check_isophote(v, least):
+    """The isophote of a stamp's centre against scipy.ndimage."""
+    size = len(v)
     labels, _ = scipy.ndimage.label(v > least)
     half = size // 2
     own = labels == labels[half, half] if labels[half, half] else np.zeros_like(labels, dtype=bool)

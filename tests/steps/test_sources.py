@@ -314,6 +314,22 @@ def test_what_is_dropped_at_the_border_still_outshines(backend, y, x):
     assert ((50, 50) in positions(found)) != held
 
 
+@pytest.mark.parametrize(
+    ("tied", "brighter", "first"),
+    [
+        ((80, 60), (80, 40), False),
+        ((70, 60), (70, 40), False),
+        ((70, 100), (70, 120), False),
+        ((80, 100), (80, 120), True),
+        ((90, 60), (90, 40), True),
+    ],
+)
+def test_a_tie_counts_also_beside_what_outshines_its_tile(backend, tied, brighter, first):
+    """The tied pixel is no brightest of its tile: one outside the stamp is, so that only the stamp's check sees it."""
+    found = by_hand(backend, blob(80, 80, 9.0), sky.dots([(*tied, 9.0), (*brighter, 20.0)]))
+    assert ((80, 80) in positions(found)) == first
+
+
 @pytest.mark.parametrize(("ny", "nx"), [(63, 200), (200, 63), (20, 20), (40, 63)])
 def test_a_ccd_smaller_than_a_stamp_has_no_sources(backend, ny, nx):
     image = sky.night_sky(ny, nx, seed=1)
