@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Client, performance_report
+from distributed.comm import get_address_host_port
 from distributed.versions import VersionMismatchWarning, get_versions
 
 from gpuanom.errors import ClusterError, printable
@@ -37,12 +38,16 @@ class Connection:
     def __init__(self, scheduler: str | Path) -> None:
         self.address = _address(scheduler) if isinstance(scheduler, Path) else scheduler
         try:
+            get_address_host_port(self.address, strict=True)
+        except ValueError as error:
+            raise ClusterError(f"{self.address}: is no scheduler's address: {error} (tcp://host:8786)") from None
+        try:
             with warnings.catch_warnings():
                 # Compared and told by `versions`, in a line.
                 warnings.simplefilter("ignore", VersionMismatchWarning)
                 self.client = Client(self.address, timeout=CONNECTING, set_as_default=False, name="gpuanom")
-        except (OSError, ValueError, ImportError) as error:
-            why = f": {error}" if isinstance(error, ValueError | ImportError) else ""
+        except (OSError, ImportError) as error:
+            why = f": {error}" if isinstance(error, ImportError) else ""
             raise ClusterError(
                 f"no scheduler answers at {self.address}{why} (is it running, and is this its address?)"
             ) from None
