@@ -21,6 +21,8 @@ AGAIN = 2.0
 """Seconds between two looks at who is there; that one is gone is told at once."""
 RESTART = 60.0
 """Seconds in which a worker that was killed may come back, before a run ends for want of others."""
+LATE = 10.0
+"""Seconds in which more workers may join, before a run ends because all who are there are left out."""
 
 REINSTALL = "install the same gpuanom in the environment of all workers"
 SHARE = "inputs must lie on a file system that all workers share, under the same path"
@@ -220,14 +222,15 @@ class Crew:
         if self.usable():
             self._last_ready = now
             return
-        # One that was killed may be about to come back.
-        soon = self._last_ready is not None and now - self._last_ready < RESTART
         out = [m for m in self.members.values() if m.state == "out"]
+        # One that was killed may be about to come back, and others to come.
+        soon = self._last_ready is not None and now - self._last_ready < RESTART
+        soon = soon or any(now - m.since < LATE for m in out)
         if out and len(out) == len(self.members) and not soon:
             more = f"; {len(out) - 1} more are left out" if len(out) > 1 else ""
             raise ClusterError(f"no worker can be used: {out[0]}: {out[0].why}{more}")
         if now - (self._last_ready or self._began) > timeout:
             raise ClusterError(
-                f"no worker has been there for {timeout:.0f} s at the scheduler {self._connection.address} "
+                f"no worker has been there for {timeout:g} s at the scheduler {self._connection.address} "
                 "(what was measured is kept, the same command goes on; --timeout sets how long to wait)"
             )

@@ -8,7 +8,7 @@ import gpuanom
 from tests import nights
 from tests.cluster.farm import Farm
 
-QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300, simulations=200)
+QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
 
 
 class Said(gpuanom.Events):

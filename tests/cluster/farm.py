@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+HOOKS = Path(__file__).parent / "hooks.py"
 PATIENCE = 60.0
 """Seconds for what takes a few: a shared machine stalls."""
 
@@ -24,14 +26,41 @@ def until(condition, what):
     raise AssertionError(f"waited in vain for {what}")
 
 
-class Farm:
-    """Processes that end with the test."""
+class Hooks:
+    """What befalls workers that load hooks.py."""
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.folder.mkdir(parents=True)
+        self.environment = {
+            "GPUANOM_TEST_HOOKS": str(folder),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        }
+
+    def befall(self, exposure, what, always=False):
+        """Have something happen to whoever measures an exposure."""
+        (self.folder / f"{exposure}.{what}{'.always' if always else ''}").touch()
+
+    def befallen(self, exposure, what):
+        """Who it happened to, by process id, as soon as it happened to anyone."""
+        return until(lambda: self._pids(exposure, what), f"{exposure}.{what}")
+
+    def _pids(self, exposure, what):
+        return [int(path.name.rpartition("-")[2]) for path in self.folder.glob(f"{exposure}.{what}.pid-*")]
+
+    def clean(self):
+        """Nothing befalls anyone any more."""
+        for path in self.folder.iterdir():
+            path.unlink()
+
+
+class Farm(Hooks):
+    """Processes that end with the test."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder / "hooks")
+        self.place = folder
         self.file = folder / "scheduler.json"
-        self.hooks = folder / "hooks"
-        self.hooks.mkdir(parents=True)
         self.processes = []
         self.scheduler = self.start(
             *("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
@@ -40,15 +69,14 @@ class Farm:
         until(self.file.exists, "the scheduler")
 
     def start(self, *arguments, before=(), env=()):
-        log = (self.folder / f"log-{len(self.processes)}").open("wb")
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        log = (self.place / f"log-{len(self.processes)}").open("wb")
         process = subprocess.Popen(
             [*before, sys.executable, "-m", "dask", *arguments],
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": path, "GPUANOM_TEST_HOOKS": str(self.hooks), **dict(env)},
+            env={**os.environ, **self.environment, **dict(env)},
             start_new_session=True,
-            cwd=self.folder,
+            cwd=self.place,
         )
         log.close()
         self.processes.append(process)
@@ -58,35 +86,16 @@ class Farm:
         """Start a worker; the scheduler may not know it yet."""
         return self.start(
             *("worker", "--scheduler-file", str(self.file), "--nthreads", str(threads), "--no-dashboard"),
-            *("--local-directory", str(self.folder / "scratch"), "--preload", str(Path(__file__).parent / "hooks.py")),
+            *("--local-directory", str(self.place / "scratch"), "--preload", str(HOOKS)),
             *("--nanny" if nanny else "--no-nanny", "--death-timeout", "60", *options),
             before=before,
             env=env,
         )
 
-    def befall(self, exposure, what, always=False):
-        """Have something happen to whoever measures an exposure."""
-        (self.hooks / f"{exposure}.{what}{'.always' if always else ''}").touch()
-
-    def befallen(self, exposure, what):
-        """Who it happened to, by process id, as soon as it happened to anyone."""
-        pids = until(lambda: self._pids(exposure, what), f"{exposure}.{what}")
-        return pids
-
-    def _pids(self, exposure, what):
-        return [int(path.name.rpartition("-")[2]) for path in self.hooks.glob(f"{exposure}.{what}.pid-*")]
-
-    def clean(self):
-        """Nothing befalls anyone any more."""
-        for path in self.hooks.iterdir():
-            path.unlink()
-
     def close(self):
         for process in self.processes:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.wait()
 
 

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 from gpuanom import works
+from gpuanom.cluster import worker
+from gpuanom.cluster.job import Unseen
 
 MIB = 2**20
 
@@ -49,9 +51,9 @@ def device():
     raise DeviceError("device '0': it has fallen off the bus")
 
 
-def befall(exposure):
+def befall(exposure, possible=(hang, die, stop, slow, hog, memory, device)):
     folder = Path(os.environ["GPUANOM_TEST_HOOKS"])
-    for what in (hang, die, stop, slow, hog, memory, device):
+    for what in possible:
         name = f"{exposure}.{what.__name__}"
         try:
             (folder / name).unlink()
@@ -60,9 +62,33 @@ def befall(exposure):
                 continue
         (folder / f"{name}.pid-{os.getpid()}").touch()
         what()
+        return True
+    return False
+
+
+def lose():
+    """Here `befall` is asked before the exposure's files are looked at."""
+
+
+def hidden(places, whole=worker.hidden):
+    name = Path(os.fsdecode(places[0][0])).stem
+    exposure = str(int(name.rpartition("_")[2]))
+    if befall(exposure, (lose,)):
+        return Unseen(f"a file of exposure {exposure}", "it is elsewhere")
+    return whole(places)
+
+
+def versions(whole=worker.versions):
+    gpuanom = os.environ.get("GPUANOM_TEST_VERSION")
+    if gpuanom == "none":
+        raise ModuleNotFoundError("No module named 'gpuanom'", name="gpuanom")
+    numpy = os.environ.get("GPUANOM_TEST_NUMPY")
+    return {**whole(), **({"gpuanom": gpuanom} if gpuanom else {}), **({"numpy": numpy} if numpy else {})}
 
 
 def dask_setup(_worker):
+    worker.hidden, worker.versions = hidden, versions
+
     def measure_group(exposure, *arguments, whole=works.measure_group):
         befall(exposure)
         return whole(exposure, *arguments)
