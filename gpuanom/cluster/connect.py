@@ -40,7 +40,9 @@ class Connection:
         try:
             get_address_host_port(self.address, strict=True)
         except ValueError as error:
-            raise ClusterError(f"{self.address}: is no scheduler's address: {error} (tcp://host:8786)") from None
+            raise ClusterError(
+                f"{self.address}: is no scheduler's address: {error} (such as tcp://host:8786)"
+            ) from None
         try:
             with warnings.catch_warnings():
                 # Compared and told by `versions`, in a line.
@@ -77,17 +79,20 @@ class Connection:
         theirs = self.call(self.client.scheduler.versions)
         return differing(_plain(theirs), _plain(get_versions()))
 
-    @property
-    def dashboard(self) -> str:
-        """Link to Dask's dashboard; empty where there is none."""
+    def about(self) -> str:
+        """The scheduler, who works for it and where its dashboard is, in words."""
+        threads = [int(worker["nthreads"]) for worker in self.workers().values()]
+        n = len(threads)
+        who = f"{n} worker{'' if n == 1 else 's'}, {sum(threads)} exposures at a time" if n else "no worker yet"
+        link = ""
         with suppress(Exception):  # a link is not worth a run
             if "dashboard" in self.call(self.client.scheduler.identity, n_workers=0)["services"]:
-                return str(self.client.dashboard_link)
-        return ""
+                link = f", dashboard {self.client.dashboard_link}"
+        return f"scheduler {self.address}, {who}{link}"
 
     def lost(self) -> ClusterError:
         """The error that ends a run whose scheduler has gone."""
-        return ClusterError(f"the scheduler at {self.address} is gone ({RESUME})")
+        return ClusterError(f"the scheduler at {self.address} is gone, or was restarted ({RESUME})")
 
     def close(self) -> None:
         """Let go of the scheduler, whatever state it is in."""
@@ -96,7 +101,7 @@ class Connection:
 
     @contextmanager
     def report(self, path: Path | None) -> Iterator[None]:
-        """Write Dask's performance report of what is done in a ``with`` statement.
+        """Write Dask's performance report of what is done in a ``with`` statement, if that comes to its end.
 
         Raises
         ------
@@ -107,13 +112,10 @@ class Connection:
             yield
             return
         report = performance_report(filename=str(path))
-        try:
-            with self.client.as_current():
-                report.__enter__()
-            yield
-        finally:
-            if self.client.status == "running":
-                self._write(report, path)
+        with self.client.as_current():
+            report.__enter__()
+        yield
+        self._write(report, path)
 
     def _write(self, report: Any, path: Path) -> None:
         try:

@@ -206,9 +206,8 @@ class Crew:
             self._say(f"{member} is left out: {why}")
 
     def usable(self) -> list[Member]:
-        """Who may be given work, those with the least to do first."""
-        ready = [m for m in self.members.values() if m.state == "ready" and m.running]
-        return sorted(ready, key=lambda m: (len(m.sent) / m.lanes, m.address))
+        """Who may be given work."""
+        return [m for m in self.members.values() if m.state == "ready" and m.running]
 
     def require_hope(self, timeout: float) -> None:
         """Refuse to go on without workers.

@@ -68,19 +68,24 @@ class LocalCluster:
             told: dict[str, str] = json.loads(line) if line else {"error": "its process ended (-v shows why)"}
             if "error" in told:
                 raise ClusterError(f"the workers of this machine cannot be started: {printable(told['error'])}")
-        except BaseException:
-            self.__exit__()
+        except BaseException as error:
+            self.__exit__(type(error))
             raise
         self.address = told["address"]
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
         process = self._process
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.wait(ENDING)
+            process.wait(ENDING if kind is None else 1.0)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -100,15 +105,20 @@ def main(options: dict[str, Any]) -> None:
         cluster = _cluster(**options)
     except Exception as error:
         _tell(out, error=f"{type(error).__name__}: {error}")
-        os._exit(1)
+        _kill()
     watchdog.cancel()
     _tell(out, address=cluster.scheduler_address)
     gone.join()
-    closing = threading.Timer(ENDING / 2, os._exit, (0,))
+    closing = threading.Timer(ENDING / 2, _kill)
     closing.daemon = True
     closing.start()
     cluster.close()
-    os._exit(0)
+    _kill()
+
+
+def _kill() -> None:
+    """End this process and all that it started: one that was stopped by a signal would not notice."""
+    os.killpg(0, signal.SIGKILL)
 
 
 def _end_with_input() -> None:
@@ -117,14 +127,14 @@ def _end_with_input() -> None:
 
 def _give_up(out: IO[str]) -> None:
     _tell(out, error=f"they are not there after {STARTING:.0f} s")
-    os._exit(1)
+    _kill()
 
 
 def _tell(out: IO[str], **what: str) -> None:
     try:
         print(json.dumps(what), file=out, flush=True)
     except OSError:
-        os._exit(1)
+        _kill()
 
 
 def _cluster(workers: int, threads: int, devices: str) -> Any:

@@ -8,10 +8,9 @@ workers and shows them on its dashboard.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -27,6 +26,7 @@ from gpuanom.cluster.connect import Connection, quiet
 from gpuanom.cluster.crew import Crew, Member
 from gpuanom.cluster.job import Answer, Broken, Call, Job, Unseen
 from gpuanom.cluster.local import LocalCluster
+from gpuanom.cluster.placing import Attempt, Sent, send_again
 from gpuanom.cluster.where import Where, cores, local_devices, require_dask
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
@@ -40,33 +40,6 @@ TICK = 0.5
 """Seconds between two looks at what has taken too long."""
 
 Outcome = tuple[Exposure, Measurement | Failure, float]
-
-
-@dataclass(eq=False)
-class _Attempt:
-    """An exposure that is not done."""
-
-    exposure: Exposure
-    troubles: list[str] = field(default_factory=list)
-    """What came of each try that counts."""
-    avoid: set[str] = field(default_factory=set)
-    """Addresses of workers where it went wrong."""
-    blind: set[str] = field(default_factory=set)
-    """Addresses of workers that do not see its files."""
-    alone: bool = False
-    """Whether it may have killed a worker: it takes none along any more."""
-    unseen: Unseen | None = None
-
-
-@dataclass(eq=False)
-class _Sent:
-    """An exposure at a worker."""
-
-    attempt: _Attempt
-    member: Member
-    since: float
-    future: Any = None
-    given_up: bool = False
 
 
 class Cluster:
@@ -99,8 +72,8 @@ class Cluster:
         self._job, self._where, self._say, self._debug, self._verbose = job, where, say, debug, verbose
         self._run = uuid4().hex
         self._events: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
-        self._again: deque[_Attempt] = deque()
-        self._sent: set[_Sent] = set()
+        self._again: list[Attempt] = []
+        self._sent: set[Sent] = set()
         self._over_memory: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -112,13 +85,7 @@ class Cluster:
             assert scheduler is not None
             self._connection = Connection(scheduler)
             stack.callback(self._connection.close)
-            about = self._connection.workers()
-            lanes = sum(int(w["nthreads"]) for w in about.values())
-            link = self._connection.dashboard
-            self._say(
-                f"cluster: scheduler {self._connection.address}, {len(about)} workers, {lanes} exposures at a time"
-                f"{f', dashboard {link}' if link else ''}"
-            )
+            self._say(f"cluster: {self._connection.about()}")
             if differs := self._connection.differences():
                 self._say(f"cluster: other versions at the scheduler: {differs}")
             stack.enter_context(self._connection.report(self._where.report))
@@ -166,9 +133,10 @@ class Cluster:
             while following is not None or self._again or self._sent:
                 crew.look()
                 yield from self._unseen_anywhere(crew)
-                free = self._send_again(crew)
+                send = partial(self._send, crew)
+                free = send_again(self._again, crew.usable(), send)
                 while following is not None and (member := next(free, None)) is not None:
-                    self._send(crew, member, _Attempt(following))
+                    send(Attempt(following), member)
                     following = next(waiting, None)
                 if not self._sent:
                     crew.require_hope(self._where.timeout)
@@ -199,51 +167,22 @@ class Cluster:
         except Empty:
             return
 
-    def _send_again(self, crew: Crew) -> Iterator[Member]:
-        """Send what must be tried again, and give the workers that are left for new exposures, one a free lane."""
-        usable = crew.usable()
-        taken: set[Member] = {m for m in usable if any(sent.attempt.alone for sent in m.sent)}
-        for attempt in list(self._again):
-            seeing = [m for m in usable if m.address not in attempt.blind and m not in taken]
-            # Elsewhere, if there is an elsewhere.
-            fit = [m for m in seeing if m.address not in attempt.avoid] or seeing
-            if not fit:
-                continue
-            if attempt.alone and fit[0].sent:
-                taken.add(fit[0])  # it gets no more until it is idle
-                continue
-            if len(fit[0].sent) < fit[0].lanes:
-                self._again.remove(attempt)
-                self._send(crew, fit[0], attempt)
-                if attempt.alone:
-                    taken.add(fit[0])
-        return self._free([m for m in usable if m not in taken])
-
-    @staticmethod
-    def _free(members: Sequence[Member]) -> Iterator[Member]:
-        """A free lane after the other, of whoever has the least to do."""
-        while members:
-            member = min(members, key=lambda m: (len(m.sent) / m.lanes, m.address))
-            if len(member.sent) >= member.lanes:
-                return
-            yield member
-
-    def _send(self, crew: Crew, member: Member, attempt: _Attempt) -> None:
-        sent = _Sent(attempt, member, time.monotonic())
+    def _send(self, crew: Crew, attempt: Attempt, member: Member) -> None:
+        sent = Sent(attempt, member, time.monotonic())
         exposure = attempt.exposure
         call = Call(worker.measured, self._run, self._job, on_workers(exposure), places(exposure))
         self._sent.add(sent)
         member.sent.add(sent)
         sent.future = crew.submit(call, member, "gpuanom-exposure", partial(self._done, sent))
 
-    def _done(self, sent: _Sent, _future: Any) -> None:
+    def _done(self, sent: Sent, _future: Any) -> None:
         self._events.put(("done", sent))
 
     def _met(self, crew: Crew, event: tuple[Any, ...]) -> Iterator[Outcome]:
         """What follows from something that happened."""
         match event:
             case ("greeted", member, future):
-                if future.status in ("cancelled", "lost") and member.address in crew.members:
+                if future.status == "cancelled" and member.address in crew.members:
                     raise self._connection.lost()
                 crew.greeted(member, future)
             case ("memory", address):
@@ -256,7 +195,7 @@ class Cluster:
                 elif sent.given_up:
                     self._late(sent)
 
-    def _answered(self, crew: Crew, sent: _Sent) -> Iterator[Outcome]:
+    def _answered(self, crew: Crew, sent: Sent) -> Iterator[Outcome]:
         answer = self._answer(sent)
         if answer is None:
             return
@@ -267,27 +206,26 @@ class Cluster:
         result = answer.result
         if isinstance(result, Broken):
             crew.leave_out(member, result.why)
-            self._again.appendleft(attempt)
+            self._again.insert(0, attempt)
         elif isinstance(result, Unseen):
             if not attempt.blind:
                 self._say(f"{member} does not see {result.path}: {result.why}; other workers are asked")
             attempt.blind.add(member.address)
             attempt.unseen = result
-            self._again.appendleft(attempt)
-        elif short_of_memory(result) and len(attempt.troubles) + 1 < TRIES:
+            self._again.insert(0, attempt)
+        elif short_of_memory(result) and (isinstance(result, Failure) or len(attempt.troubles) + 1 < TRIES):
+            # An exposure of which other CCDs could be measured is kept as it is in the end.
             yield from self._trouble(attempt, member, "out_of_memory", "memory did not suffice", alone=True)
         else:
             yield attempt.exposure, as_given(result, attempt.exposure, self._job.settings), answer.seconds
 
-    def _answer(self, sent: _Sent) -> Answer | None:
+    def _answer(self, sent: Sent) -> Answer | None:
         """What a worker sent; None when it was lost on its way, which its worker's end explains."""
-        if sent.future.status in ("cancelled", "lost"):
+        if sent.future.status == "cancelled":
             raise self._connection.lost()
         try:
             answer: Answer = sent.future.result(timeout=10)
-        except KilledWorker:
-            return None
-        except TimeoutError:
+        except (KilledWorker, TimeoutError):
             return None
         except Exception as error:
             if self._connection.client.status != "running":
@@ -307,11 +245,11 @@ class Cluster:
             self._forget(sent)
             if sent.given_up:
                 continue
-            if expected or member.state == "hung":
-                self._again.appendleft(sent.attempt)  # it is not to blame
-            elif over_memory:
+            if over_memory:
                 text = "it was stopped for its use of memory"
                 yield from self._trouble(sent.attempt, member, "out_of_memory", text, alone=True)
+            elif expected or member.state == "hung":
+                self._again.insert(0, sent.attempt)  # it is not to blame
             else:
                 yield from self._trouble(sent.attempt, member, "worker_died", "it died", alone=True)
 
@@ -331,7 +269,7 @@ class Cluster:
             text = f"no answer within {self._where.timeout:g} s"
             yield from self._trouble(sent.attempt, member, "timed_out", text, alone=False)
 
-    def _late(self, sent: _Sent) -> None:
+    def _late(self, sent: Sent) -> None:
         """What was given up is done after all: nobody wants it, but its worker does not hang (with a nanny it ends)."""
         member = sent.member
         if member.nanny:
@@ -346,7 +284,7 @@ class Cluster:
         except Exception as error:  # it stays out, as one without a nanny does
             self._debug(f"worker {address} cannot be restarted: {error}")
 
-    def _trouble(self, attempt: _Attempt, member: Member, status: str, text: str, *, alone: bool) -> Iterator[Outcome]:
+    def _trouble(self, attempt: Attempt, member: Member, status: str, text: str, *, alone: bool) -> Iterator[Outcome]:
         """A try that counts: another one, or the exposure has failed."""
         attempt.troubles.append(f"{member}: {text}")
         attempt.avoid.add(member.address)
@@ -370,7 +308,7 @@ class Cluster:
             reason = f"no worker sees {attempt.unseen.path}: {attempt.unseen.why} (is it on a shared file system?)"
             yield attempt.exposure, self._failure(attempt.exposure, "unreadable", reason), 0.0
 
-    def _forget(self, sent: _Sent) -> None:
+    def _forget(self, sent: Sent) -> None:
         self._sent.discard(sent)
         sent.member.sent.discard(sent)
         sent.future.release()
