@@ -128,7 +128,7 @@ def score(
     workers : int, optional
         Measure in that many processes of this machine, which Dask watches over.
     timeout : float, optional
-        Seconds that an exposure may take on a worker before it is tried elsewhere, and that a run waits for a worker.
+        Seconds that an exposure may take on a worker before it is tried elsewhere.
     performance_report : str or Path, optional
         Write Dask's performance report of the workers there, as HTML.
     events : Events, optional

@@ -21,6 +21,8 @@ AGAIN = 2.0
 """Seconds between two looks at who is there; that one is gone is told at once."""
 RESTART = 60.0
 """Seconds in which a worker that was killed may come back, before a run ends for want of others."""
+WAITING = 600.0
+"""Seconds to wait for a worker where there is none."""
 LATE = 10.0
 """Seconds in which more workers may join, before a run ends because all who are there are left out."""
 
@@ -209,13 +211,13 @@ class Crew:
         """Who may be given work."""
         return [m for m in self.members.values() if m.state == "ready" and m.running]
 
-    def require_hope(self, timeout: float) -> None:
+    def require_hope(self) -> None:
         """Refuse to go on without workers.
 
         Raises
         ------
         ClusterError
-            When all are left out, or none was ready for `timeout` seconds.
+            When all are left out, or none was ready for ten minutes.
         """
         now = time.monotonic()
         if self.usable():
@@ -228,8 +230,8 @@ class Crew:
         if out and len(out) == len(self.members) and not soon:
             more = f"; {len(out) - 1} more are left out" if len(out) > 1 else ""
             raise ClusterError(f"no worker can be used: {out[0]}: {out[0].why}{more}")
-        if now - (self._last_ready or self._began) > timeout:
+        if now - (self._last_ready or self._began) > WAITING:
             raise ClusterError(
-                f"no worker has been there for {timeout:g} s at the scheduler {self._connection.address} "
-                "(what was measured is kept, the same command goes on; --timeout sets how long to wait)"
+                f"no worker has been there for {WAITING:.0f} s at the scheduler {self._connection.address} "
+                "(what was measured is kept; start workers, and the same command goes on)"
             )

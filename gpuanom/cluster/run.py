@@ -139,7 +139,7 @@ class Cluster:
                     send(Attempt(following), member)
                     following = next(waiting, None)
                 if not self._sent:
-                    crew.require_hope(self._where.timeout)
+                    crew.require_hope()
                 for event in self._next_events():
                     yield from self._met(crew, event)
                 yield from self._overdue()

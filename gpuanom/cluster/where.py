@@ -26,7 +26,7 @@ class Where:
     workers : int or None
         Processes of a cluster on this machine.
     timeout : float
-        Seconds that an exposure may take on a worker, and that a run waits for a first worker.
+        Seconds that an exposure may take on a worker.
     report : Path or None
         Where to write Dask's performance report.
     """

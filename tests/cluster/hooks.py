@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from gpuanom import works
-from gpuanom.cluster import worker
+from gpuanom.cluster import job, worker
 from gpuanom.cluster.job import Unseen
 
 MIB = 2**20
@@ -30,8 +30,8 @@ def stop():
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def slow():
-    time.sleep(0.3)
+def doze():
+    time.sleep(4)
 
 
 def hog():
@@ -51,7 +51,7 @@ def device():
     raise DeviceError("device '0': it has fallen off the bus")
 
 
-def befall(exposure, possible=(hang, die, stop, slow, hog, memory, device)):
+def befall(exposure, possible=(hang, die, stop, doze, hog, memory, device)):
     folder = Path(os.environ["GPUANOM_TEST_HOOKS"])
     for what in possible:
         name = f"{exposure}.{what.__name__}"
@@ -86,7 +86,16 @@ def versions(whole=worker.versions):
     return {**whole(), **({"gpuanom": gpuanom} if gpuanom else {}), **({"numpy": numpy} if numpy else {})}
 
 
+def choose(device, whole=job.choose):
+    """Write down what a worker was asked to use, and what it sees; then use the CPU."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    (Path(os.environ["GPUANOM_TEST_HOOKS"]) / f"chosen-{os.getpid()}").write_text(f"{device} of {seen}")
+    return whole("cpu")
+
+
 def dask_setup(_worker):
+    if "GPUANOM_TEST_CHOICES" in os.environ:
+        job.choose = choose
     worker.hidden, worker.versions = hidden, versions
 
     def measure_group(exposure, *arguments, whole=works.measure_group):

@@ -141,6 +141,18 @@ def test_a_script_needs_no_guard_and_a_report_is_written(night, undisturbed, tmp
     assert "gpuanom-exposure" in report
 
 
+def test_gpus_get_a_worker_each(night, undisturbed, tmp_path, hooks, monkeypatch):
+    """The seam to dask-cuda, by a stand-in: no GPU has run this."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "standin"))
+    monkeypatch.setenv("GPUANOM_TEST_CHOICES", "1")
+    gpuanom.score(night, tmp_path / "out", settings=QUICK, workers=2, device="2,3")
+    assert nights.tables(tmp_path / "out") == undisturbed
+    chosen = {path.read_text() for path in hooks.folder.glob("chosen-*")}
+    # One of them may have measured all of so small a night.
+    assert chosen
+    assert chosen <= {"0 of 2,3", "0 of 3,2"}
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

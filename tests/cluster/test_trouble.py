@@ -71,7 +71,9 @@ def test_what_finds_no_memory_is_tried_elsewhere(farm, score, undisturbed, tmp_p
     night, said = score(farm)
     assert sum("memory did not suffice" in line for line in said.lines) == (2 if always else 1)
     if always:
-        assert failed(night, "1")[0] == "out_of_memory"
+        status, note = failed(night, "1")
+        assert status == "out_of_memory"
+        assert note.count("memory did not suffice") == 3
     else:
         assert nights.tables(tmp_path / "out") == undisturbed
 
@@ -81,3 +83,13 @@ def test_a_device_that_fails_takes_its_worker_out(farm, score, undisturbed, tmp_
     _, said = score(farm)
     assert nights.tables(tmp_path / "out") == undisturbed
     assert any("is left out: device '0': it has fallen off the bus" in line for line in said.lines)
+
+
+def test_an_answer_that_comes_too_late_is_not_taken(own_farm, score, undisturbed, tmp_path):
+    """Without a nanny nobody can end what hangs: its worker is used again once it is through."""
+    own_farm.worker(nanny=False)
+    own_farm.befall("2", "doze")
+    _, said = score(own_farm, timeout=2)
+    assert sorted(said.measured) == [str(i) for i in range(1, 8)]
+    assert sum("no answer within 2 s" in line for line in said.lines) == 1
+    assert nights.tables(tmp_path / "out") == undisturbed
