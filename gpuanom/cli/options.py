@@ -130,8 +130,8 @@ def cluster_options(command: Command) -> Command:
             default=TIMEOUT,
             show_default=True,
             metavar="SECONDS",
-            help="How long an exposure may take on a worker before it is tried on another one; after three tries in all it is "
-            "listed as failed.",
+            help="How long an exposure may take on a worker before it is tried on another one; after three tries in "
+            "all it is listed as failed.",
         ),
         click.option(
             "--performance-report",

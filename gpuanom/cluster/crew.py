@@ -21,6 +21,8 @@ AGAIN = 2.0
 """Seconds between two looks at who is there; that one is gone is told at once."""
 RESTART = 60.0
 """Seconds in which a worker that was killed may come back, before a run ends for want of others."""
+AHEAD = 1
+"""Exposures that wait at a worker."""
 WAITING = 600.0
 """Seconds to wait for a worker where there is none."""
 LATE = 10.0
@@ -51,8 +53,8 @@ class Member:
         How often in a row it was not there when we looked.
     since : float
         When it was seen first.
-    sent : set
-        What it is at.
+    sent : list
+        What it is at, and last what waits there for a lane: while one answer travels, the next exposure is measured.
     """
 
     address: str
@@ -64,7 +66,12 @@ class Member:
     running: bool = True
     missed: int = 0
     since: float = field(default_factory=time.monotonic)
-    sent: set[Any] = field(default_factory=set)
+    sent: list[Any] = field(default_factory=list)
+
+    @property
+    def room(self) -> int:
+        """How many exposures may be with it at a time."""
+        return self.lanes + AHEAD
 
     def __str__(self) -> str:
         return f"worker {self.address}{f' ({self.host})' if self.host else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,13 +41,31 @@ class Attempt:
 
 @dataclass(eq=False)
 class Sent:
-    """An exposure at a worker, since when, and the future of its answer; nobody waits for what is given up."""
+    """An exposure at a worker.
+
+    Attributes
+    ----------
+    attempt : Attempt
+    member : Member
+    since : float or None
+        When its turn came, by the monotonic clock; None while it waits for a lane.
+    future : distributed.Future
+        Its answer.
+    given_up : bool
+        Whether nobody waits for that any more.
+    """
 
     attempt: Attempt
     member: Member
-    since: float
+    since: float | None = None
     future: Any = None
     given_up: bool = False
+
+
+def begin(member: Member) -> None:
+    """Note whose turn it is at a worker: its clock runs from now."""
+    for sent in member.sent[: member.lanes]:
+        sent.since = time.monotonic() if sent.since is None else sent.since
 
 
 Send = Callable[[Attempt, Member], None]
@@ -54,7 +73,7 @@ Send = Callable[[Attempt, Member], None]
 
 
 def send_again(again: list[Attempt], usable: Sequence[Member], send: Send) -> Iterator[Member]:
-    """Send what must be tried again, as far as workers are free; then give the free lanes that new exposures may have.
+    """Send what must be tried again, as far as workers are free; then say who has room for new exposures.
 
     Parameters
     ----------
@@ -78,16 +97,23 @@ def send_again(again: list[Attempt], usable: Sequence[Member], send: Send) -> It
         member = min(fit, key=load)
         if attempt.alone:
             closed.add(member)  # it gets nothing else, before until it is idle, then until this is done
-        if len(member.sent) < (1 if attempt.alone else member.lanes):
+        if len(member.sent) < (1 if attempt.alone else member.room):
             again.remove(attempt)
             send(attempt, member)
     return _free([m for m in usable if m not in closed])
 
 
+def to_move(usable: Sequence[Member]) -> list[Sent]:
+    """What waits at busy workers while others are idle, as much as those can take at once."""
+    idle = sum(max(0, m.lanes - len(m.sent)) for m in usable)
+    waiting = [sent for m in usable for sent in m.sent if sent.since is None]
+    return waiting[:idle]
+
+
 def _free(members: Sequence[Member]) -> Iterator[Member]:
     while members:
         member = min(members, key=load)
-        if len(member.sent) >= member.lanes:
+        if len(member.sent) >= member.room:
             return
         yield member
 

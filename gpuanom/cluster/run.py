@@ -1,8 +1,8 @@
 """A night through workers: what is sent where, what is tried again, and what is given up.
 
-Every exposure is sent to a worker that is chosen here, and never more of them than it takes at a time: so what it costs
-when a worker dies, and when an exposure has taken too long, is known exactly. Dask carries the calls, watches over the
-workers and shows them on its dashboard.
+Every exposure is sent to a worker that is chosen here, and never more of them than it takes at a time and one: so what
+it costs when a worker dies, and when an exposure has taken too long, is known exactly. Dask carries the calls, watches
+over the workers and shows them on its dashboard.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gpuanom.cluster.connect import Connection, quiet
 from gpuanom.cluster.crew import Crew, Member
 from gpuanom.cluster.job import Answer, Broken, Call, Job, Unseen
 from gpuanom.cluster.local import LocalCluster
-from gpuanom.cluster.placing import Attempt, Sent, send_again
+from gpuanom.cluster.placing import Attempt, Sent, begin, send_again, to_move
 from gpuanom.cluster.where import Where, cores, local_devices, require_dask
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
@@ -138,6 +138,8 @@ class Cluster:
                 while following is not None and (member := next(free, None)) is not None:
                     send(Attempt(following), member)
                     following = next(waiting, None)
+                if following is None and not self._again:
+                    self._take_back(to_move(crew.usable()))
                 if not self._sent:
                     crew.require_hope()
                 for event in self._next_events():
@@ -168,11 +170,12 @@ class Cluster:
             return
 
     def _send(self, crew: Crew, attempt: Attempt, member: Member) -> None:
-        sent = Sent(attempt, member, time.monotonic())
+        sent = Sent(attempt, member)
         exposure = attempt.exposure
         call = Call(worker.measured, self._run, self._job, on_workers(exposure), places(exposure))
         self._sent.add(sent)
-        member.sent.add(sent)
+        member.sent.append(sent)
+        begin(member)
         sent.future = crew.submit(call, member, "gpuanom-exposure", partial(self._done, sent))
 
     def _done(self, sent: Sent, _future: Any) -> None:
@@ -241,11 +244,14 @@ class Cluster:
         self._over_memory.discard(address)
         if member is None:
             return
+        begun = [sent for sent in member.sent if sent.since is not None]
         for sent in list(member.sent):
             self._forget(sent)
             if sent.given_up:
                 continue
-            if over_memory:
+            if sent not in begun:
+                self._again.insert(0, sent.attempt)
+            elif over_memory:
                 text = "it was stopped for its use of memory"
                 yield from self._trouble(sent.attempt, member, "out_of_memory", text, alone=True)
             elif expected or member.state == "hung":
@@ -256,18 +262,25 @@ class Cluster:
     def _overdue(self) -> Iterator[Outcome]:
         """Give up what has taken too long where it is; a worker that hangs gets no more, and is started anew."""
         limit = time.monotonic() - self._where.timeout
-        for sent in [s for s in self._sent if s.since < limit]:
+        for sent in [s for s in self._sent if s.since is not None and s.since < limit]:
             sent.given_up = True
             self._sent.discard(sent)
             member = sent.member
             if member.state == "ready":
                 member.state = "hung"
+                self._take_back([other for other in member.sent if other.since is None])
                 if member.nanny:
                     Thread(target=self._restart, args=(member.address,), daemon=True).start()
             if member.nanny:
                 sent.future.release()
             text = f"no answer within {self._where.timeout:g} s"
             yield from self._trouble(sent.attempt, member, "timed_out", text, alone=False)
+
+    def _take_back(self, waiting: Sequence[Sent]) -> None:
+        """Have what waits at a worker measured by another one."""
+        for sent in waiting:
+            self._forget(sent)
+            self._again.append(sent.attempt)
 
     def _late(self, sent: Sent) -> None:
         """What was given up is done after all: nobody wants it, but its worker does not hang (with a nanny it ends)."""
@@ -310,7 +323,8 @@ class Cluster:
 
     def _forget(self, sent: Sent) -> None:
         self._sent.discard(sent)
-        sent.member.sent.discard(sent)
+        sent.member.sent.remove(sent)
+        begin(sent.member)
         sent.future.release()
 
     def _failure(self, exposure: Exposure, status: str, reason: str) -> Failure:

@@ -73,7 +73,14 @@ def score(night, tmp_path):
 
     def run(farm, out=tmp_path / "out", **options):
         said = Said()
-        options = {"settings": QUICK, "device": "cpu", "scheduler": farm.file, "events": said, **options}
+        options = {
+            "settings": QUICK,
+            "device": "cpu",
+            "scheduler": farm.file,
+            "timeout": 60.0,
+            "events": said,
+            **options,
+        }
         return gpuanom.score(options.pop("paths", night), out, **options), said
 
     return run
