@@ -45,6 +45,7 @@ def slurm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     monkeypatch.setenv("USER", "somebody")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -64,6 +65,10 @@ def run(name, night, replaced=(), **variables):
     for there, here in (("/data/2026-11-23", str(night)), *replaced):
         assert there in text, f"{name} has no {there}"
         text = text.replace(there, here)
+    # The tests' own cache is warm; that the export is there is all that is wanted of it.
+    text, exports = re.subn(r"^export NUMBA_CACHE_DIR=\$cache/numba CUPY_CACHE_DIR=\$cache/cupy$", "", text, flags=re.M)
+    text, prologues = re.subn(r"^ *job_script_prologue=.*$", "", text, flags=re.M)
+    assert exports + prologues == 1
     Path(name).write_text(text)
     interpreter = [sys.executable, "-W", "ignore"] if name.endswith(".py") else ["bash"]
     # An absolute end, so that no mistake in a script keeps the tests from theirs.
@@ -110,11 +115,6 @@ def test_array_and_merge(night, slurm, whole):
 
 def test_shards_on_a_gpu_node(night, slurm, whole):
     run("gpu-shards.sh", night, [("--device 0", "--device cpu")], NTASKS=2, CPUS_PER_TASK=1)
-    assert nights.tables(Path("night")) == whole
-
-
-def test_workers_on_a_gpu_node(night, slurm, whole):
-    run("gpu.sh", night, [("--workers 4 --device 0,1,2,3", "--workers 1 --device cpu")], CPUS_PER_TASK=4)
     assert nights.tables(Path("night")) == whole
 
 

@@ -78,7 +78,7 @@ def test_relative_paths_are_kept_as_they_were_given(night, tmp_path, monkeypatch
     assert nights.tables(Path("out")) == nights.tables(Path("alone"))
 
 
-RUN = "-o", "out", "--workers", 2, "--threads", 1, "--device", "cpu", *POINTS
+RUN = "-o", "out", "--workers", 1, "--threads", 1, "--device", "cpu", *POINTS
 
 
 def test_a_client_that_is_killed_leaves_nobody_and_the_same_command_goes_on(night, undisturbed, tmp_path, hooks):
@@ -86,10 +86,10 @@ def test_a_client_that_is_killed_leaves_nobody_and_the_same_command_goes_on(nigh
     process = command("score", night, *RUN, cwd=tmp_path)
     hooks.befallen("4", "hang")
     for line in process.stderr:
-        if line.startswith("exposure 5"):
+        if line.startswith("exposure 3"):
             break
     workers = below(process.pid)
-    assert len(workers) >= 3
+    assert len(workers) >= 2
     process.kill()
     process.communicate()
     again = command("score", night, *RUN, cwd=tmp_path)
@@ -145,12 +145,9 @@ def test_gpus_get_a_worker_each(night, undisturbed, tmp_path, hooks, monkeypatch
     """The seam to dask-cuda, by a stand-in: no GPU has run this."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "standin"))
     monkeypatch.setenv("GPUANOM_TEST_CHOICES", "1")
-    gpuanom.score(night, tmp_path / "out", settings=QUICK, workers=2, device="2,3")
+    gpuanom.score(night, tmp_path / "out", settings=QUICK, workers=1, device="3")
     assert nights.tables(tmp_path / "out") == undisturbed
-    chosen = {path.read_text() for path in hooks.folder.glob("chosen-*")}
-    # One of them may have measured all of so small a night.
-    assert chosen
-    assert chosen <= {"0 of 2,3", "0 of 3,2"}
+    assert [path.read_text() for path in hooks.folder.glob("chosen-*")] == ["0 of 3"]
 
 
 @pytest.mark.parametrize(
