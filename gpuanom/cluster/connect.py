@@ -83,7 +83,7 @@ class Connection:
         """The scheduler, who works for it and where its dashboard is, in words."""
         threads = [int(worker["nthreads"]) for worker in self.workers().values()]
         n = len(threads)
-        who = f"{n} worker{'' if n == 1 else 's'}, {sum(threads)} exposures at a time" if n else "no worker yet"
+        who = f"{n} worker{'' if n == 1 else 's'}, exposures at a time: {sum(threads)}" if n else "no worker yet"
         link = ""
         with suppress(Exception):  # a link is not worth a run
             if "dashboard" in self.call(self.client.scheduler.identity, n_workers=0)["services"]:

@@ -110,6 +110,7 @@ class Crew:
         self._looked = -AGAIN
         self._last_ready: float | None = None
         """When a worker was ready last, if any was."""
+        self._last_left = -RESTART
         self._began = time.monotonic()
         self._warned: set[str] = set()
 
@@ -185,7 +186,7 @@ class Crew:
             self.leave_out(member, wrong)
         else:
             member.state = "ready"
-            self._debug(f"{member}: ready, {member.lanes} exposures at a time")
+            self._debug(f"{member}: ready, exposures at a time: {member.lanes}")
 
     def _wrong(self, member: Member, answer: Mapping[str, Any]) -> str:
         """Why a worker cannot be used, by its greeting; empty when it can."""
@@ -204,6 +205,11 @@ class Crew:
             self._warned.add(differs)
             self._say(f"{member}: other versions of packages, numbers may differ in their last digits: {differs}")
         return ""
+
+    def remove(self, address: str) -> Member | None:
+        """A worker has left."""
+        self._last_left = time.monotonic()
+        return self.members.pop(address, None)
 
     def leave_out(self, member: Member, why: str) -> None:
         """Give a worker nothing more to do, and say why: once for all that have the same reason."""
@@ -232,8 +238,7 @@ class Crew:
             return
         out = [m for m in self.members.values() if m.state == "out"]
         # One that was killed may be about to come back, and others to come.
-        soon = self._last_ready is not None and now - self._last_ready < RESTART
-        soon = soon or any(now - m.since < LATE for m in out)
+        soon = now - self._last_left < RESTART or any(now - m.since < LATE for m in out)
         if out and len(out) == len(self.members) and not soon:
             more = f"; {len(out) - 1} more are left out" if len(out) > 1 else ""
             raise ClusterError(f"no worker can be used: {out[0]}: {out[0].why}{more}")

@@ -239,7 +239,7 @@ class Cluster:
 
     def _left(self, crew: Crew, address: str, expected: bool) -> Iterator[Outcome]:
         """A worker is gone: what it was at is tried again elsewhere."""
-        member = crew.members.pop(address, None)
+        member = crew.remove(address)
         over_memory = address in self._over_memory
         self._over_memory.discard(address)
         if member is None:

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from gpuanom.errors import ClusterError
 from tests import nights
 from tests.cluster.farm import alive, until
 
@@ -83,6 +84,14 @@ def test_a_device_that_fails_takes_its_worker_out(farm, score, undisturbed, tmp_
     _, said = score(farm)
     assert nights.tables(tmp_path / "out") == undisturbed
     assert any("is left out: device '0': it has fallen off the bus" in line for line in said.lines)
+
+
+def test_devices_that_fail_everywhere_end_the_run(own_farm, score, monkeypatch):
+    monkeypatch.setattr("gpuanom.cluster.crew.LATE", 0.0)
+    own_farm.worker(nanny=False)
+    own_farm.befall("3", "device", always=True)
+    with pytest.raises(ClusterError, match=r"no worker can be used: worker tcp://.*: device '0': it has fallen off"):
+        score(own_farm)
 
 
 def test_an_answer_that_comes_too_late_is_not_taken(own_farm, score, undisturbed, tmp_path):
