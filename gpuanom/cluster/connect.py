@@ -45,7 +45,7 @@ class Connection:
             ) from None
         try:
             with warnings.catch_warnings():
-                # Compared and told by `versions`, in a line.
+                # Compared and told by `differences`, in a line.
                 warnings.simplefilter("ignore", VersionMismatchWarning)
                 self.client = Client(self.address, timeout=CONNECTING, set_as_default=False, name="gpuanom")
         except (OSError, ImportError) as error:
@@ -77,7 +77,7 @@ class Connection:
     def differences(self) -> str:
         """How the scheduler's versions of what it shares with clients differ from ours, in words."""
         theirs = self.call(self.client.scheduler.versions)
-        return differing(_plain(theirs), _plain(get_versions()))
+        return differing(shared(theirs), shared(get_versions()))
 
     def about(self) -> str:
         """The scheduler, who works for it and where its dashboard is, in words."""
@@ -100,33 +100,30 @@ class Connection:
             self.client.close(timeout=2)
 
     @contextmanager
-    def report(self, path: Path | None) -> Iterator[None]:
+    def report(self, path: Path | None, say: Callable[[str], None]) -> Iterator[None]:
         """Write Dask's performance report of what is done in a ``with`` statement, if that comes to its end.
 
-        Raises
-        ------
-        ClusterError
-            When it cannot be made or written.
+        What keeps it from being written is said in a line: it costs no measurement.
         """
         if path is None:
             yield
             return
         report = performance_report(filename=str(path))
-        with self.client.as_current():
-            report.__enter__()
+        begun = self._tried(path, say, report.__enter__)
         yield
-        self._write(report, path)
+        if begun:
+            self._tried(path, say, report.__exit__, None, None, None)
 
-    def _write(self, report: Any, path: Path) -> None:
+    def _tried(self, path: Path, say: Callable[[str], None], step: Callable[..., Any], *arguments: Any) -> bool:
         try:
             with self.client.as_current(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the scheduler's plots; nothing that a user could mend
-                report.__exit__(None, None, None)
+                warnings.simplefilter("ignore")  # of the scheduler's plots; nothing that a user could mend
+                step(*arguments)
         except Exception as error:
-            raise ClusterError(
-                f"{path}: no performance report: {printable(str(error))[:300]} (the scheduler needs Bokeh; the "
-                "measurements are kept)"
-            ) from None
+            text = printable(f"{type(error).__name__}: {error}")[:300]
+            say(f"{path}: no performance report: {text} (the scheduler needs Bokeh)")
+            return False
+        return True
 
 
 def differing(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
@@ -138,7 +135,8 @@ def differing(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
     )
 
 
-def _plain(versions: Mapping[str, Any]) -> dict[str, str]:
+def shared(versions: Mapping[str, Any]) -> dict[str, str]:
+    """Of what Dask tells of versions, the packages that a scheduler and its clients must understand each other by."""
     relevant = ("python", "dask", "distributed", "msgpack", "cloudpickle", "tornado")
     return {name: str(version) for name, version in versions["packages"].items() if name in relevant}
 

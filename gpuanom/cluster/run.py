@@ -88,7 +88,7 @@ class Cluster:
             self._say(f"cluster: {self._connection.about()}")
             if differs := self._connection.differences():
                 self._say(f"cluster: other versions at the scheduler: {differs}")
-            stack.enter_context(self._connection.report(self._where.report))
+            stack.enter_context(self._connection.report(self._where.report, self._say))
             self._stack = stack.pop_all()
         return self
 

@@ -87,6 +87,24 @@ def test_other_versions_of_packages_are_told(own_farm, score, undisturbed, tmp_p
     assert nights.tables(tmp_path / "out") == undisturbed
 
 
+def test_a_report_that_cannot_be_written_costs_no_measurement(farm, score, undisturbed, tmp_path):
+    (tmp_path / "report.html").mkdir()
+    _, said = score(farm, performance_report=tmp_path / "report.html")
+    assert any("report.html: no performance report: IsADirectoryError" in line for line in said.lines)
+    assert nights.tables(tmp_path / "out") == undisturbed
+
+
+def test_the_schedulers_versions_are_compared():
+    from distributed.versions import get_versions
+
+    from gpuanom.cluster.connect import differing, shared
+
+    ours = shared(get_versions())
+    assert {"python", "dask", "distributed", "msgpack", "cloudpickle", "tornado"} <= set(ours)
+    assert differing(ours, ours) == ""
+    assert differing({**ours, "msgpack": "0.1"}, ours) == f"msgpack 0.1 there, {ours['msgpack']} here"
+
+
 def test_no_worker_within_the_time_ends_the_run(own_farm, score, monkeypatch):
     monkeypatch.setattr("gpuanom.cluster.crew.WAITING", 1.0)
     with pytest.raises(ClusterError, match="no worker has been there for 1 s"):
