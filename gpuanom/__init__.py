@@ -7,7 +7,15 @@ compares what it measured, `score` does a night from FITS files to ranked tables
 from __future__ import annotations
 
 from gpuanom.api import measure, rank
-from gpuanom.errors import DeviceError, GpuanomError, InputError, OutputError, ReferenceFileError, SettingsError
+from gpuanom.errors import (
+    ClusterError,
+    DeviceError,
+    GpuanomError,
+    InputError,
+    OutputError,
+    ReferenceFileError,
+    SettingsError,
+)
 from gpuanom.nights import make_references, merge_nights
 from gpuanom.pipeline import Events, Night, score
 from gpuanom.records import Ccd, CcdMeasurement, Measurement, Turn, Unfit
@@ -19,6 +27,7 @@ from gpuanom.version import __version__
 __all__ = [
     "Ccd",
     "CcdMeasurement",
+    "ClusterError",
     "DeviceError",
     "Events",
     "GpuanomError",

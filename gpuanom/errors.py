@@ -68,6 +68,10 @@ class DeviceError(GpuanomError, RuntimeError):
     """The device asked for cannot be used; the message names the remedy."""
 
 
+class ClusterError(GpuanomError, RuntimeError):
+    """No scheduler, or no worker that can be used; the message names the remedy. What was measured is kept."""
+
+
 def printable(text: str) -> str:
     """One line without control characters: header values and file names reach terminals and tables through here."""
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

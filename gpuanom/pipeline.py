@@ -6,14 +6,16 @@ Exposures are read and measured by a few threads at a time and stored by the cal
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from gpuanom import plan, tables
-from gpuanom.backend import Backend, choose
+from gpuanom.backend import choose
+from gpuanom.cluster import TIMEOUT, Job, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, Skipped, discover
 from gpuanom.naming import exists, path_text
@@ -23,6 +25,9 @@ from gpuanom.settings import Settings, difference
 from gpuanom.store import NAME, Failure, Store
 from gpuanom.tables import Tables
 from gpuanom.works import Works
+
+if TYPE_CHECKING:
+    from gpuanom.cluster.run import Cluster
 
 Existing = Literal["resume", "overwrite", "fail"]
 
@@ -88,6 +93,10 @@ def score(
     formats: Sequence[str] = ("ecsv",),
     threads: int | None = None,
     shard: tuple[int, int] | None = None,
+    scheduler: str | Path | None = None,
+    workers: int | None = None,
+    timeout: float = TIMEOUT,
+    performance_report: str | Path | None = None,
     events: Events | None = None,
 ) -> Night:
     """Score a night of exposures, from FITS files to ranked tables.
@@ -113,6 +122,15 @@ def score(
     shard : (int, int), optional
         ``(3, 16)`` measures the third of sixteen shares of the exposures only, the same share whatever the other inputs
         are; `gpuanom.merge_nights` makes one night of all.
+    scheduler : str or Path, optional
+        Measure on the workers of a Dask scheduler: its address such as ``tcp://host:8786``, or as a Path the file that
+        it wrote. `device` and `threads` are then each worker's; the store stays with this process (docs/cluster.md).
+    workers : int, optional
+        Measure in that many processes of this machine, which Dask watches over.
+    timeout : float, optional
+        Seconds that an exposure may take on a worker before it is tried elsewhere.
+    performance_report : str or Path, optional
+        Write Dask's performance report of the workers there, as HTML.
     events : Events, optional
         What to call as the run goes on.
 
@@ -128,6 +146,8 @@ def score(
         When robust rounds are asked for together with a saved reference.
     OutputError, ReferenceFileError, DeviceError
         When the output folder, the reference or the device cannot be used.
+    ClusterError
+        When the scheduler or its workers cannot be used, or the scheduler goes away.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     settings = settings or Settings()
@@ -138,8 +158,13 @@ def score(
         raise SettingsError(f"threads is {threads!r} but must be a whole number from 1")
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         raise SettingsError(f"shard is {shard!r} but must be a share, from 1, and their number")
-    backends, about = choose(device)
-    events.device(about)
+    where = Where(scheduler, workers, timeout, None if performance_report is None else Path(performance_report))
+    if where:
+        require_dask(where)
+    # The few numbers of the tables are no work for a worker.
+    backends, about = choose("cpu" if where else device)
+    if not where:
+        events.device(about)
     tables.require_formats(formats)
     references = reference if isinstance(reference, References | None) else References.load(Path(reference))
     if references is not None and settings.robust_rounds:
@@ -164,7 +189,12 @@ def score(
             found = plan.shard(found, *shard)
             events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
         todo = plan.to_measure(store, found, settings, events.say)
-        _fill(store, todo, len(found.exposures), settings, backends, threads, events)
+        events.plan(len(todo), len(found.exposures) - len(todo))
+        if todo:
+            if where:
+                _fill(store, todo, _cluster(Job(settings, device, threads), where, events), events)
+            else:
+                _fill(store, todo, Works(settings, backends, threads, events.debug), events)
         result = tables.build(store, settings, backends[0], references)
         failures = store.failures()
     written = tables.write(result, folder, formats) if folder else []
@@ -218,20 +248,17 @@ def _store_path(folder: Path | None, existing: Existing, paths: Sequence[str | P
     return path
 
 
-def _fill(
-    store: Store,
-    todo: Sequence[Exposure],
-    n_found: int,
-    settings: Settings,
-    backends: Sequence[Backend],
-    threads: int | None,
-    events: Events,
-) -> None:
+def _cluster(job: Job, where: Where, events: Events) -> Cluster:
+    """The workers of a run; Dask is imported here, and by no run that does without."""
+    from gpuanom.cluster.run import Cluster
+
+    verbose = logging.getLogger("gpuanom").isEnabledFor(logging.INFO)
+    return Cluster(job, where, events.say, events.debug, verbose)
+
+
+def _fill(store: Store, todo: Sequence[Exposure], measurers: Works | Cluster, events: Events) -> None:
     """Measure and keep what the store does not hold yet."""
-    events.plan(len(todo), n_found - len(todo))
-    if not todo:
-        return
-    with Works(settings, backends, threads, events.debug) as works:
+    with measurers as works:
         for exposure, result, seconds in works.measured(todo):
             if isinstance(result, Failure):
                 store.add_failure(result)

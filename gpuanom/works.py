@@ -157,6 +157,8 @@ class Works:
     def _failure(self, exposure: Exposure, error: Exception) -> Failure:
         status = error.status if isinstance(error, InputError) else "failed"
         kind = "" if isinstance(error, GpuanomError) else f"{type(error).__name__}: "
+        if isinstance(error, MemoryError):
+            status, kind = "out_of_memory", "out of memory "
         return Failure(
             file=path_text(exposure.files[0]),
             camera=exposure.camera,

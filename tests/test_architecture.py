@@ -24,6 +24,7 @@ LAYERS = [
     {"rows"},
     {"tables", "nights"},
     {"plan", "works"},
+    {"cluster"},
     {"pipeline", "api"},
     {"scored", "looking", "mosaic"},
     {"export", "evaluate", "plots"},
@@ -83,6 +84,14 @@ def test_only_the_gpu_backend_imports_cupy():
             elif isinstance(node, ast.ImportFrom):
                 imported.add((node.module or "").split(".")[0])
         assert not imported & {"cupy", "cupyx"} or _top(path) == "gpu"
+
+
+def test_only_the_cluster_imports_dask():
+    for path in _modules():
+        names = ast.dump(ast.parse(path.read_text()))
+        if _top(path) != "cluster":
+            assert "'distributed" not in names, path
+            assert "'dask" not in names, path
 
 
 OTHER = {"takes_encoded", "working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from gpuanom.cluster import TIMEOUT
 from gpuanom.settings import PROFILES, Settings
 from gpuanom.tables import FORMATS
 
@@ -81,6 +83,66 @@ formats_option = click.option(
     help="Formats of the tables, with commas between: ecsv, csv, fits, parquet.",
 )
 """The option --format of commands that write tables."""
+
+
+def cluster_options(command: Command) -> Command:
+    """Give a command the options that say on which workers to measure, as arguments of `gpuanom.score`."""
+
+    @functools.wraps(command)
+    def with_one_scheduler(*arguments: Any, scheduler_file: Path | None, **options: Any) -> Any:
+        given = (
+            ("--scheduler", options["scheduler"]),
+            ("--scheduler-file", scheduler_file),
+            ("--workers", options["workers"]),
+        )
+        names = [name for name, value in given if value is not None]
+        if len(names) > 1:
+            raise click.UsageError(f"{' and '.join(names)} name different workers: give one of them")
+        for name, default in (("timeout", TIMEOUT), ("performance_report", None)):
+            if not names and options[name] != default:
+                option = name.replace("_", "-")
+                raise click.UsageError(
+                    f"--{option} is for workers: give --scheduler, --scheduler-file or --workers too"
+                )
+        options["scheduler"] = options["scheduler"] if scheduler_file is None else scheduler_file
+        return command(*arguments, **options)
+
+    decorators = [
+        click.option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Measure on the workers of a Dask scheduler, such as tcp://host:8786; --device and --threads are then "
+            "each worker's (docs/cluster.md).",
+        ),
+        click.option(
+            "--scheduler-file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The same, by the file that `dask scheduler --scheduler-file` wrote.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(1, 1024),
+            help="Measure in N processes of this machine, each with --threads; with GPUs one each: --device 0,1.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0, min_open=True),
+            default=TIMEOUT,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long an exposure may take on a worker before it is tried on another one; after three tries in "
+            "all it is listed as failed.",
+        ),
+        click.option(
+            "--performance-report",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE.html",
+            help="Write Dask's performance report of the workers.",
+        ),
+    ]
+    for decorator in reversed(decorators):
+        with_one_scheduler = decorator(with_one_scheduler)
+    return with_one_scheduler  # type: ignore[return-value]
 
 
 def chosen_settings(config: Path | None, profile: str = "paper", **flags: Any) -> Settings:

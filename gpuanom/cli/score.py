@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gpuanom import pipeline
-from gpuanom.cli.options import chosen_settings, formats_option, settings_options
+from gpuanom.cli.options import chosen_settings, cluster_options, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.cli.summary import print_summary, summary_console
 
@@ -18,6 +18,8 @@ Examples:
   gpuanom score 'c4d_*_ooi_*.fits.fz' -o night            a pattern; masks beside the images are applied
   gpuanom score @list.txt -o night --format ecsv,parquet  a list of files
   gpuanom score /data -o night --device 0,1               on two GPUs
+  gpuanom score /data -o night --workers 8                eight processes of this machine
+  gpuanom score /data -o night --scheduler tcp://n1:8786  the workers of a Dask scheduler
   gpuanom score -o night --robust-rounds 2                rank again what was measured
 
 \b
@@ -67,6 +69,7 @@ class Shard(click.ParamType):  # type: ignore[type-arg]
     metavar="K/N",
     help="Measure the K-th of N shares of the exposures only, for job arrays; `gpuanom merge` puts them together.",
 )
+@cluster_options
 @settings_options
 @click.option(
     "--verbose",
@@ -84,6 +87,10 @@ def score(
     formats: tuple[str, ...],
     threads: int | None,
     shard: tuple[int, int] | None,
+    scheduler: str | Path | None,
+    workers: int | None,
+    timeout: float,
+    performance_report: Path | None,
     verbose: bool,
     quiet: bool,
     **options: Any,
@@ -106,6 +113,10 @@ def score(
             formats=formats,
             threads=threads,
             shard=shard,
+            scheduler=scheduler,
+            workers=workers,
+            timeout=timeout,
+            performance_report=performance_report,
             events=screen.events(),
         )
     if not quiet:

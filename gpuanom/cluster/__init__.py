@@ -1,0 +1,13 @@
+"""Exposures through the workers of a Dask scheduler, in place of the threads of `gpuanom.works`.
+
+`Where` says which scheduler; `gpuanom.cluster.run.Cluster` has the shape of `gpuanom.works.Works`. Nothing here imports
+Dask before a cluster is asked for. Workers measure and answer with small records; the process that the user started
+writes the store.
+"""
+
+from __future__ import annotations
+
+from gpuanom.cluster.job import Job
+from gpuanom.cluster.where import TIMEOUT, Where, require_dask
+
+__all__ = ["TIMEOUT", "Job", "Where", "require_dask"]

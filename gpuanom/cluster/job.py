@@ -1,0 +1,114 @@
+"""What travels between the process that the user started and its workers."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gpuanom.backend import choose
+from gpuanom.records import CcdMeasurement
+from gpuanom.settings import Settings
+from gpuanom.store import Failure
+from gpuanom.version import __version__
+from gpuanom.works import Works
+
+PACKAGES = ("numpy", "numba", "scipy", "astropy", "dask", "distributed", "msgpack", "cloudpickle", "tornado")
+"""Packages whose versions are compared: those that compute, and those that talk."""
+
+Place = tuple[bytes, int]
+"""A file as the operating system names it, and its size in bytes."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to know of a run to measure any of its exposures.
+
+    Attributes
+    ----------
+    settings : Settings
+    device : str
+        As `gpuanom.backend.choose` takes it: what each worker uses.
+    threads : int or None
+        Threads of each worker; None leaves it to the worker.
+    """
+
+    settings: Settings
+    device: str
+    threads: int | None
+
+    def works(self, lanes: int, debug: Callable[[str], None]) -> Works:
+        """The threads that measure on a worker which takes `lanes` exposures at a time.
+
+        Raises
+        ------
+        DeviceError
+            When the worker has no such device.
+        """
+        backends, _ = choose(self.device)
+        # A GPU's threads read only: as many as one process would have by itself.
+        threads = self.threads or (None if backends[0].takes_encoded else lanes)
+        return Works(self.settings, backends, threads, debug)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A worker does not see a file of the exposure as the client does."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A worker's device failed: what any exposure would meet there."""
+
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a worker sends for an exposure.
+
+    Attributes
+    ----------
+    result : tuple of CcdMeasurement, Failure, Unseen or Broken
+    seconds : float
+        Of work.
+    debug : tuple of str
+        Tracebacks of unexpected errors.
+    """
+
+    result: tuple[CcdMeasurement, ...] | Failure | Unseen | Broken
+    seconds: float = 0.0
+    debug: tuple[str, ...] = ()
+
+
+class Call:
+    """A call that is made where its pickle is read: a scheduler passes bytes on, and needs no gpuanom of its own."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self._call
+
+    def pickled(self) -> bytes:
+        """The call as bytes, for ``pickle.loads``."""
+        return pickle.dumps(self, protocol=5)
+
+
+@cache
+def version() -> str:
+    """The version of this gpuanom, with a hash of its sources: two checkouts may have one version and differ."""
+    digest = hashlib.blake2b(digest_size=4)
+    root = Path(__file__).parent.parent
+    for path in sorted(root.rglob("*.py")):
+        # A wheel holds the kernels inside, a checkout beside; the GPU backend compiles what it finds.
+        if path.relative_to(root).parts[0] != "kernels":
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{__version__} (sources {digest.hexdigest()})"

@@ -1,0 +1,154 @@
+"""A cluster on this machine, in a process of its own that ends when whoever started it does.
+
+Not in the user's process: Dask's workers start as Python's ``spawn`` does, which would run the user's script again in
+each; and an interrupt at the terminal would reach them before it reaches the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import IO, Any, Self
+
+from gpuanom.errors import ClusterError, printable
+
+STARTING = 120.0
+"""Seconds in which the workers must be there."""
+ENDING = 10.0
+"""Seconds that they have to end by themselves."""
+DASHBOARD = "127.0.0.1:8787"
+"""Dask's usual port; another one where it is taken."""
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from gpuanom.cluster.local import main; main(json.loads(sys.argv[2]))"
+)
+
+
+class LocalCluster:
+    """Workers of this machine, to be used in a ``with`` statement.
+
+    Parameters
+    ----------
+    workers : int
+    threads : int
+        Threads of each: as many exposures at a time.
+    devices : str
+        ``cpu``, or the GPUs' numbers with commas between, one a worker.
+    verbose : bool
+        Whether to let Dask's own messages through.
+
+    Raises
+    ------
+    ClusterError
+        When the workers cannot be started.
+    """
+
+    def __init__(self, workers: int, threads: int, devices: str, verbose: bool) -> None:
+        self._options = {"workers": workers, "threads": threads, "devices": devices}
+        self._verbose = verbose
+        self.address = ""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, json.dumps(sys.path), json.dumps(self._options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if self._verbose else subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            assert self._process.stdout is not None
+            line = self._process.stdout.readline()
+            told: dict[str, str] = json.loads(line) if line else {"error": "its process ended (-v shows why)"}
+            if "error" in told:
+                raise ClusterError(f"the workers of this machine cannot be started: {printable(told['error'])}")
+        except BaseException as error:
+            self.__exit__(type(error))
+            raise
+        self.address = told["address"]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        process = self._process
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(ENDING if kind is None else 1.0)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def main(options: dict[str, Any]) -> None:
+    """Start the cluster, print where it is, and end it when standard input does: also if a user is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    out, sys.stdout = sys.stdout, sys.stderr
+    watchdog = threading.Timer(STARTING, _give_up, (out,))
+    watchdog.daemon = True
+    watchdog.start()
+    # The client may be gone already, or go while workers start.
+    gone = threading.Thread(target=_end_with_input, daemon=True)
+    gone.start()
+    try:
+        cluster = _cluster(**options)
+    except Exception as error:
+        _tell(out, error=f"{type(error).__name__}: {error}")
+        _kill()
+    watchdog.cancel()
+    _tell(out, address=cluster.scheduler_address)
+    gone.join()
+    closing = threading.Timer(ENDING / 2, _kill)
+    closing.daemon = True
+    closing.start()
+    cluster.close()
+    _kill()
+
+
+def _kill() -> None:
+    """End this process and all that it started: one that was stopped by a signal would not notice."""
+    os.killpg(0, signal.SIGKILL)
+
+
+def _end_with_input() -> None:
+    sys.stdin.buffer.read()
+
+
+def _give_up(out: IO[str]) -> None:
+    _tell(out, error=f"they are not there after {STARTING:.0f} s")
+    _kill()
+
+
+def _tell(out: IO[str], **what: str) -> None:
+    try:
+        print(json.dumps(what), file=out, flush=True)
+    except OSError:
+        _kill()
+
+
+def _cluster(workers: int, threads: int, devices: str) -> Any:
+    common: dict[str, Any] = {
+        "n_workers": workers,
+        "threads_per_worker": threads,
+        "host": "127.0.0.1",
+        "dashboard_address": DASHBOARD,
+    }
+    if devices == "cpu":
+        from distributed import LocalCluster as DaskCluster
+
+        return DaskCluster(processes=True, **common)
+    from dask_cuda import LocalCUDACluster
+
+    # A worker sees its own GPU as device 0. Pixels never become Dask's data: there is nothing for it to spill.
+    return LocalCUDACluster(CUDA_VISIBLE_DEVICES=devices.split(","), device_memory_limit=None, **common)

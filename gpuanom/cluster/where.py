@@ -1,0 +1,101 @@
+"""Which cluster a run was asked to use: checked before anything is started."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpuanom.backend import choose
+from gpuanom.errors import ClusterError, SettingsError
+
+TIMEOUT = 600.0
+"""Seconds that an exposure may take on a worker, by default."""
+INSTALL = "pip install 'gpuanom[cluster]'"
+
+
+@dataclass(frozen=True)
+class Where:
+    """A cluster, as a user asks for it.
+
+    Attributes
+    ----------
+    scheduler : str or Path, or None
+        The address of a scheduler, or the file that it wrote it to.
+    workers : int or None
+        Processes of a cluster on this machine.
+    timeout : float
+        Seconds that an exposure may take on a worker.
+    report : Path or None
+        Where to write Dask's performance report.
+    """
+
+    scheduler: str | Path | None = None
+    workers: int | None = None
+    timeout: float = TIMEOUT
+    report: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheduler is not None and self.workers is not None:
+            raise SettingsError("give a scheduler or a number of workers of a cluster on this machine, not both")
+        if self.workers is not None and (type(self.workers) is not int or self.workers < 1):
+            raise SettingsError(f"workers is {self.workers!r} but must be a whole number from 1")
+        if not self.timeout > 0:
+            raise SettingsError(f"timeout is {self.timeout!r} but must be a number of seconds above 0")
+        if self.report is not None and not self:
+            raise SettingsError("a performance report is a cluster's: give a scheduler or a number of workers too")
+
+    def __bool__(self) -> bool:
+        """Whether a cluster is asked for at all."""
+        return self.scheduler is not None or self.workers is not None
+
+
+def require_dask(where: Where) -> None:
+    """Refuse a cluster, or a report, whose packages are missing.
+
+    Raises
+    ------
+    ClusterError
+        The message names the remedy.
+    """
+    if importlib.util.find_spec("distributed") is None:
+        raise ClusterError(f"a cluster needs Dask, which is not installed ({INSTALL})")
+    if where.report is not None and importlib.util.find_spec("bokeh") is None:
+        raise ClusterError(f"a performance report needs Bokeh, which is not installed ({INSTALL})")
+
+
+def local_devices(workers: int, device: str) -> str:
+    """The devices of a cluster on this machine: ``cpu``, or GPUs with commas between, one a worker.
+
+    Raises
+    ------
+    ClusterError
+        When workers and GPUs do not go together.
+    DeviceError
+        When a device asked for cannot be used.
+    """
+    if device == "cpu":
+        return "cpu"
+    if device == "auto":
+        backends, _ = choose("auto")
+        if not backends[0].takes_encoded:
+            return "cpu"
+        device = "0"
+    numbers = list(dict.fromkeys(number.strip() for number in device.split(",")))
+    if len(numbers) != workers:
+        raise ClusterError(
+            f"{workers} workers cannot share device {','.join(numbers)}: one worker a GPU "
+            "(--workers 2 --device 0,1), or --device cpu"
+        )
+    if importlib.util.find_spec("dask_cuda") is None:
+        raise ClusterError(
+            "workers on GPUs need dask-cuda, which is not installed "
+            "(pip install 'gpuanom[cluster-cuda12]', or [cluster-cuda13])"
+        )
+    return ",".join(numbers)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))

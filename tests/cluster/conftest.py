@@ -1,0 +1,86 @@
+"""A small night, what an undisturbed run makes of it, and a scheduler with two workers."""
+
+from __future__ import annotations
+
+import pytest
+
+import gpuanom
+from tests import nights
+from tests.cluster.farm import Farm
+
+QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
+
+
+class Said(gpuanom.Events):
+    """Events that remember what was said and done."""
+
+    def __init__(self):
+        self.lines, self.measured = [], []
+        super().__init__(say=self.lines.append, done=lambda e, _m, _s: self.measured.append(e.exposure))
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory):
+    """A folder of seven exposures; the last one is cut off in its second CCD."""
+    folder = tmp_path_factory.mktemp("cluster") / "night"
+    nights.night(folder, exposures=6, ccds=2, bands=("g", "r"), odd=3)
+    whole = nights.write(folder, 7, band="g")
+    whole.write_bytes(whole.read_bytes()[:-30000])
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(night, tmp_path_factory):
+    """The tables of a run without a cluster."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    gpuanom.score(night, out, settings=QUICK, device="cpu", threads=1)
+    return nights.tables(out)
+
+
+@pytest.fixture(scope="session")
+def _two(tmp_path_factory):
+    farm = Farm(tmp_path_factory.mktemp("farm"))
+    try:
+        for _ in range(2):
+            farm.worker("--memory-limit", "1GiB")
+        yield farm
+    finally:
+        farm.close()
+
+
+@pytest.fixture
+def farm(_two):
+    """A scheduler with two workers that nannies watch over: what one test does to them, they have survived."""
+    yield _two
+    _two.clean()
+
+
+@pytest.fixture
+def own_farm(tmp_path):
+    """A scheduler for one test, which starts its workers."""
+    farm = Farm(tmp_path / "farm")
+    try:
+        yield farm
+    finally:
+        farm.close()
+
+
+@pytest.fixture
+def score(night, tmp_path):
+    """Score the night on a farm's workers."""
+
+    def run(farm, out=tmp_path / "out", **options):
+        said = Said()
+        options = {
+            "settings": QUICK,
+            "device": "cpu",
+            "scheduler": farm.file,
+            "timeout": 60.0,
+            "events": said,
+            **options,
+        }
+        return gpuanom.score(options.pop("paths", night), out, **options), said
+
+    return run

@@ -1,0 +1,107 @@
+"""A Dask scheduler and its workers as processes on this machine, as a user starts them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HOOKS = Path(__file__).parent / "hooks.py"
+PATIENCE = 60.0
+"""Seconds for what takes a few: a shared machine stalls."""
+
+
+def until(condition, what):
+    """Wait for a condition and return what it gave."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+class Hooks:
+    """What befalls workers that load hooks.py."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.folder.mkdir(parents=True)
+        self.environment = {
+            "GPUANOM_TEST_HOOKS": str(folder),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        }
+
+    def befall(self, exposure, what, always=False):
+        """Have something happen to whoever measures an exposure."""
+        (self.folder / f"{exposure}.{what}{'.always' if always else ''}").touch()
+
+    def befallen(self, exposure, what):
+        """Who it happened to, by process id, as soon as it happened to anyone."""
+        return until(lambda: self._pids(exposure, what), f"{exposure}.{what}")
+
+    def _pids(self, exposure, what):
+        return [int(path.name.rpartition("-")[2]) for path in self.folder.glob(f"{exposure}.{what}.pid-*")]
+
+    def clean(self):
+        """Nothing befalls anyone any more."""
+        for path in self.folder.iterdir():
+            path.unlink()
+
+
+class Farm(Hooks):
+    """Processes that end with the test."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder / "hooks")
+        self.place = folder
+        self.file = folder / "scheduler.json"
+        self.processes = []
+        self.scheduler = self.start(
+            *("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
+            *("--scheduler-file", str(self.file), "--no-show"),
+        )
+        until(self.file.exists, "the scheduler")
+
+    def start(self, *arguments, before=(), env=()):
+        log = (self.place / f"log-{len(self.processes)}").open("wb")
+        process = subprocess.Popen(
+            [*before, sys.executable, "-m", "dask", *arguments],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **self.environment, **dict(env)},
+            start_new_session=True,
+            cwd=self.place,
+        )
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def worker(self, *options, before=(), nanny=True, env=(), threads=1):
+        """Start a worker; the scheduler may not know it yet."""
+        return self.start(
+            *("worker", "--scheduler-file", str(self.file), "--nthreads", str(threads), "--no-dashboard"),
+            *("--local-directory", str(self.place / "scratch"), "--preload", str(HOOKS)),
+            *("--nanny" if nanny else "--no-nanny", "--death-timeout", "60", *options),
+            before=before,
+            env=env,
+        )
+
+    def close(self):
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def alive(pid):
+    """Whether a process runs; one that waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -1,0 +1,105 @@
+"""Loaded by the workers of the tests (``dask worker --preload``): what befalls them in the middle of an exposure.
+
+A file ``ID.WHAT`` in the folder GPUANOM_TEST_HOOKS befalls whoever measures exposure ID: once, or as long as
+``ID.WHAT.always`` is there. Who it befell leaves ``ID.WHAT.pid-N``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from gpuanom import works
+from gpuanom.cluster import job, worker
+from gpuanom.cluster.job import Unseen
+
+MIB = 2**20
+
+
+def hang():
+    time.sleep(1e6)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def doze():
+    time.sleep(4)
+
+
+def hog():
+    held = []
+    while True:  # until the nanny sees it
+        held.append(b"x" * (32 * MIB))
+        time.sleep(0.01)
+
+
+def memory():
+    raise MemoryError
+
+
+def device():
+    from gpuanom.errors import DeviceError
+
+    raise DeviceError("device '0': it has fallen off the bus")
+
+
+def befall(exposure, possible=(hang, die, stop, doze, hog, memory, device)):
+    folder = Path(os.environ["GPUANOM_TEST_HOOKS"])
+    for what in possible:
+        name = f"{exposure}.{what.__name__}"
+        try:
+            (folder / name).unlink()
+        except FileNotFoundError:
+            if not (folder / f"{name}.always").exists():
+                continue
+        (folder / f"{name}.pid-{os.getpid()}").touch()
+        what()
+        return True
+    return False
+
+
+def lose():
+    """Here `befall` is asked before the exposure's files are looked at."""
+
+
+def hidden(places, whole=worker.hidden):
+    name = Path(os.fsdecode(places[0][0])).stem
+    exposure = str(int(name.rpartition("_")[2]))
+    if befall(exposure, (lose,)):
+        return Unseen(f"a file of exposure {exposure}", "it is elsewhere")
+    return whole(places)
+
+
+def versions(whole=worker.versions):
+    gpuanom = os.environ.get("GPUANOM_TEST_VERSION")
+    if gpuanom == "none":
+        raise ModuleNotFoundError("No module named 'gpuanom'", name="gpuanom")
+    numpy = os.environ.get("GPUANOM_TEST_NUMPY")
+    return {**whole(), **({"gpuanom": gpuanom} if gpuanom else {}), **({"numpy": numpy} if numpy else {})}
+
+
+def choose(device, whole=job.choose):
+    """Write down what a worker was asked to use, and what it sees; then use the CPU."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    (Path(os.environ["GPUANOM_TEST_HOOKS"]) / f"chosen-{os.getpid()}").write_text(f"{device} of {seen}")
+    return whole("cpu")
+
+
+def dask_setup(_worker):
+    if "GPUANOM_TEST_CHOICES" in os.environ:
+        job.choose = choose
+    worker.hidden, worker.versions = hidden, versions
+
+    def measure_group(exposure, *arguments, whole=works.measure_group):
+        befall(exposure)
+        return whole(exposure, *arguments)
+
+    works.measure_group = measure_group

@@ -1,0 +1,194 @@
+"""Runs on workers of this machine, as users start them: the same tables, interrupted or not, and nobody left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpuanom
+from gpuanom.cli import main
+from gpuanom.errors import ClusterError
+from tests import nights
+from tests.cluster.conftest import QUICK
+from tests.cluster.farm import HOOKS, ROOT, Hooks, alive, until
+
+POINTS = [f"--{name}={n}" for name, n in (("points", 300), ("sigma-points", 500), ("background-points", 300))]
+
+
+@pytest.fixture
+def hooks(tmp_path, monkeypatch):
+    """What befalls the workers of this machine, by Dask's own configuration."""
+    hooks = Hooks(tmp_path / "hooks")
+    for name, value in {**hooks.environment, "DASK_DISTRIBUTED__WORKER__PRELOAD": str(HOOKS)}.items():
+        monkeypatch.setenv(name, value)
+    return hooks
+
+
+def command(*arguments, cwd, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "gpuanom", *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def below(pid):
+    """All processes that a process has started, and they."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            child = int(stat.parent.name)
+            found += [child, *below(child)]
+    return found
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 3), (4, 1)])
+def test_workers_threads_and_order_change_nothing(night, undisturbed, tmp_path, workers, threads):
+    files = sorted(night.iterdir())
+    random.Random(workers).shuffle(files)
+    options = {"settings": QUICK, "device": "cpu", "workers": workers, "threads": threads}
+    gpuanom.score(files, tmp_path / "out", **options)
+    assert nights.tables(tmp_path / "out") == undisturbed
+    gpuanom.score([night], tmp_path / "alone", settings=QUICK, device="cpu", threads=threads)
+    assert nights.tables(tmp_path / "alone") == undisturbed
+
+
+def test_relative_paths_are_kept_as_they_were_given(night, tmp_path, monkeypatch, farm):
+    """What fails, and what a CCD's reason says, names files as the user did: the tables are those of one process."""
+    (tmp_path / "here").mkdir()
+    for path in night.iterdir():
+        (tmp_path / "here" / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    gpuanom.score("here", "alone", settings=QUICK, device="cpu")
+    gpuanom.score("here", "out", settings=QUICK, device="cpu", scheduler=farm.file)
+    assert b"here/exposure_007.fits" in nights.tables(Path("out"))["ccds.ecsv"]
+    assert nights.tables(Path("out")) == nights.tables(Path("alone"))
+
+
+RUN = "-o", "out", "--workers", 1, "--threads", 1, "--device", "cpu", *POINTS
+
+
+def test_a_client_that_is_killed_leaves_nobody_and_the_same_command_goes_on(night, undisturbed, tmp_path, hooks):
+    hooks.befall("4", "hang")
+    process = command("score", night, *RUN, cwd=tmp_path)
+    hooks.befallen("4", "hang")
+    for line in process.stderr:
+        if line.startswith("exposure 3"):
+            break
+    workers = below(process.pid)
+    assert len(workers) >= 2
+    process.kill()
+    process.communicate()
+    again = command("score", night, *RUN, cwd=tmp_path)
+    said = again.communicate(timeout=120)[1]
+    assert again.returncode == 0, said
+    assert "measured already" in said
+    assert nights.tables(tmp_path / "out") == undisturbed
+    until(lambda: not any(alive(pid) for pid in workers), "the end of the workers")
+
+
+def test_an_interrupt_ends_at_once_and_leaves_nobody(night, tmp_path, hooks):
+    hooks.befall("4", "hang")
+    process = command("score", night, *RUN, cwd=tmp_path, start_new_session=True)
+    hooks.befallen("4", "hang")
+    workers = below(process.pid)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of its foreground
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert [line for line in said.splitlines() if line and not line.startswith(("exposure", "cluster"))] == [
+        "gpuanom: interrupted; what was measured is kept, the same command goes on"
+    ]
+    assert not any(alive(pid) for pid in workers)
+
+
+def test_a_script_needs_no_guard_and_a_report_is_written(night, undisturbed, tmp_path):
+    """Dask's own local cluster would run the script again in each worker."""
+    pytest.importorskip("bokeh")
+    script = tmp_path / "script.py"
+    values = {name: getattr(QUICK, name) for name in ("gradient_points", "sigma_points", "background_points")}
+    script.write_text(
+        "import sys, gpuanom\n"
+        "print('once')\n"
+        f"settings = gpuanom.Settings(**{values!r})\n"
+        "options = {'device': 'cpu', 'workers': 1, 'performance_report': 'report.html'}\n"
+        "gpuanom.score(sys.argv[1], 'out', settings=settings, **options)\n"
+    )
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script, night],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "once\n", "")
+    assert nights.tables(tmp_path / "out") == undisturbed
+    report = (tmp_path / "report.html").read_text()
+    assert "gpuanom-exposure" in report
+
+
+def test_gpus_get_a_worker_each(night, undisturbed, tmp_path, hooks, monkeypatch):
+    """The seam to dask-cuda, by a stand-in: no GPU has run this."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "standin"))
+    monkeypatch.setenv("GPUANOM_TEST_CHOICES", "1")
+    gpuanom.score(night, tmp_path / "out", settings=QUICK, workers=1, device="3")
+    assert nights.tables(tmp_path / "out") == undisturbed
+    assert [path.read_text() for path in hooks.folder.glob("chosen-*")] == ["0 of 3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--scheduler", "tcp://h:1", "--workers", "2"], "--scheduler and --workers name different workers"),
+        (["--scheduler", "tcp://h:1", "--scheduler-file", "f"], "--scheduler and --scheduler-file name"),
+        (["--timeout", "5"], "--timeout is for workers"),
+        (["--performance-report", "r.html"], "--performance-report is for workers"),
+        (["--workers", "0"], "--workers"),
+        (["--workers", "2", "--timeout", "0"], "--timeout"),
+        (["--workers", "2", "--device", "0"], "2 workers cannot share device 0: one worker a GPU"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(night, tmp_path, capfd, options, said):
+    with pytest.raises(SystemExit) as end:
+        main(["score", str(night), "-o", str(tmp_path / "out"), *options])
+    assert end.value.code == 2
+    assert said in capfd.readouterr().err
+
+
+def test_what_is_not_installed_is_named(night, tmp_path, monkeypatch):
+    missing = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in missing else name)
+    missing.append("bokeh")
+    with pytest.raises(ClusterError, match=r"report needs Bokeh, which is not installed \(pip install 'gpuanom\[cl"):
+        gpuanom.score(night, tmp_path / "out", workers=1, performance_report=tmp_path / "r.html")
+    missing.append("distributed")
+    with pytest.raises(ClusterError, match=r"needs Dask, which is not installed \(pip install 'gpuanom\[cluster\]'"):
+        gpuanom.score(night, tmp_path / "out", workers=1)
+    missing.append("dask_cuda")
+    missing.remove("distributed")
+    with pytest.raises(ClusterError, match=r"dask-cuda, which is not installed \(pip install 'gpuanom\[cluster-cuda12"):
+        gpuanom.score(night, tmp_path / "out", workers=2, device="0,1")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"workers": 0}, {"workers": 1.5}, {"workers": 1, "timeout": -1}, {"scheduler": "a", "workers": 1}]
+)
+def test_arguments_that_make_no_sense_are_refused(night, tmp_path, wrong):
+    with pytest.raises(gpuanom.SettingsError):
+        gpuanom.score(night, tmp_path / "out", **wrong)
+    with pytest.raises(gpuanom.SettingsError, match="a performance report is a cluster's"):
+        gpuanom.score(night, tmp_path / "out", performance_report="r.html")

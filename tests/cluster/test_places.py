@@ -1,0 +1,157 @@
+"""Workers that do not see the files, that are of another version, and schedulers that are not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+
+import gpuanom
+from gpuanom.errors import ClusterError
+from tests import nights
+
+NO_MOUNTS = "this user may not make a mount namespace (unshare -m)"
+
+
+@pytest.fixture
+def nobody_else(monkeypatch):
+    """No time for other workers to join."""
+    monkeypatch.setattr("gpuanom.cluster.crew.LATE", 0.0)
+
+
+@pytest.fixture
+def blind(night):
+    """What to start a worker with so that it does not see the night: an empty folder lies over it."""
+    hidden = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none "{night}" && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*hidden, "true"], capture_output=True).returncode:
+        pytest.skip(NO_MOUNTS)
+    return hidden
+
+
+def test_workers_that_see_no_files_are_named_with_the_remedy(own_farm, score, blind, night, nobody_else):
+    own_farm.worker(before=blind, nanny=False)
+    with pytest.raises(ClusterError) as error:
+        score(own_farm, timeout=60)
+    text = str(error.value)
+    assert text.startswith("no worker can be used: worker tcp://127.0.0.1:")
+    assert f"it does not see {night / 'exposure_001.fits'}: no such file or directory" in text
+    assert "inputs must lie on a file system that all workers share" in text
+
+
+def test_a_worker_that_sees_no_files_is_left_out(own_farm, score, blind, undisturbed, tmp_path):
+    own_farm.worker(before=blind, nanny=False, threads=2)
+    own_farm.worker(nanny=False)
+    _, said = score(own_farm)
+    assert nights.tables(tmp_path / "out") == undisturbed
+    left_out = [line for line in said.lines if "is left out" in line]
+    assert len(left_out) <= 1  # the night may be over before it has answered
+
+
+def test_a_file_that_one_worker_does_not_see_is_measured_by_another(farm, score, night, undisturbed, tmp_path):
+    """As when a folder is mounted on some nodes only: the files of the first exposure are everywhere."""
+    farm.befall("5", "lose")
+    _, said = score(farm)
+    assert nights.tables(tmp_path / "out") == undisturbed
+    assert any("does not see a file of exposure 5" in line for line in said.lines)
+
+
+def test_a_file_that_no_worker_sees_fails_alone(farm, score):
+    farm.befall("5", "lose", always=True)
+    night, _ = score(farm)
+    rows = night.tables.exposures
+    (row,) = rows[rows["exposure"] == "5"]
+    assert row["status"] == "unreadable"
+    assert row["note"].startswith("no worker sees a file of exposure 5: it is elsewhere")
+
+
+def test_workers_of_another_version_are_refused(own_farm, score, nobody_else):
+    own_farm.worker(nanny=False, env={"GPUANOM_TEST_VERSION": "9.9"})
+    with pytest.raises(ClusterError, match=r"gpuanom 9\.9 there, .* here \(install the same gpuanom"):
+        score(own_farm, timeout=60)
+
+
+def test_workers_without_gpuanom_are_refused(own_farm, score, nobody_else):
+    own_farm.worker(nanny=False, env={"GPUANOM_TEST_VERSION": "none"})
+    with pytest.raises(ClusterError, match="gpuanom cannot be imported there"):
+        score(own_farm, timeout=60)
+
+
+def test_other_versions_of_packages_are_told(own_farm, score, undisturbed, tmp_path):
+    own_farm.worker(nanny=False, env={"GPUANOM_TEST_NUMPY": "1.0"})
+    _, said = score(own_farm)
+    assert any("numpy 1.0 there, " in line and "last digits" in line for line in said.lines)
+    assert nights.tables(tmp_path / "out") == undisturbed
+
+
+def test_a_report_that_cannot_be_written_costs_no_measurement(farm, score, undisturbed, tmp_path):
+    (tmp_path / "report.html").mkdir()
+    _, said = score(farm, performance_report=tmp_path / "report.html")
+    assert any("report.html: no performance report: IsADirectoryError" in line for line in said.lines)
+    assert nights.tables(tmp_path / "out") == undisturbed
+
+
+def test_the_schedulers_versions_are_compared():
+    from distributed.versions import get_versions
+
+    from gpuanom.cluster.connect import differing, shared
+
+    ours = shared(get_versions())
+    assert {"python", "dask", "distributed", "msgpack", "cloudpickle", "tornado"} <= set(ours)
+    assert differing(ours, ours) == ""
+    assert differing({**ours, "msgpack": "0.1"}, ours) == f"msgpack 0.1 there, {ours['msgpack']} here"
+
+
+def test_no_worker_within_the_time_ends_the_run(own_farm, score, monkeypatch):
+    monkeypatch.setattr("gpuanom.cluster.crew.WAITING", 1.0)
+    with pytest.raises(ClusterError, match="no worker has been there for 1 s"):
+        score(own_farm)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("tcp://127.0.0.1:9", "no scheduler answers at tcp://127.0.0.1:9"),
+        ("host", "host: is no scheduler's address"),
+        ("nonsense://host:1", "is no scheduler's address"),
+    ],
+)
+def test_schedulers_that_are_not_there(night, tmp_path, monkeypatch, address, said):
+    monkeypatch.setattr("gpuanom.cluster.connect.CONNECTING", 0.5)
+    with pytest.raises(ClusterError, match=said):
+        gpuanom.score(night, tmp_path / "out", scheduler=address)
+
+
+@pytest.mark.parametrize("content", [None, "{}", "no JSON", "[]"])
+def test_files_that_tell_of_no_scheduler(night, tmp_path, monkeypatch, content):
+    monkeypatch.setattr("gpuanom.cluster.connect.FILE", 0.1)
+    file = tmp_path / "scheduler.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ClusterError, match=r"scheduler\.json: tells of no scheduler"):
+        gpuanom.score(night, tmp_path / "out", scheduler=file)
+
+
+def test_a_scheduler_that_goes_away_ends_the_run_and_the_same_command_goes_on(
+    own_farm, farm, score, undisturbed, tmp_path
+):
+    own_farm.worker(nanny=False)
+    own_farm.befall("4", "hang")
+
+    def kill():
+        own_farm.befallen("4", "hang")
+        os.killpg(own_farm.scheduler.pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(
+        ClusterError, match=r"the scheduler at .* is gone, or was restarted \(what was measured is kept"
+    ):
+        score(own_farm)
+    thread.join()
+    _, said = score(farm)
+    assert 0 < len(said.measured) < 7
+    assert nights.tables(tmp_path / "out") == undisturbed
