@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from gpuanom import plan, tables
 from gpuanom.backend import Backend, choose
@@ -20,9 +20,13 @@ from gpuanom.naming import exists, path_text
 from gpuanom.records import Exposure, Measurement
 from gpuanom.reference import References
 from gpuanom.settings import Settings, difference
+from gpuanom.stamps import StampTask
 from gpuanom.store import NAME, Failure, Store
 from gpuanom.tables import Tables
 from gpuanom.works import Works
+
+if TYPE_CHECKING:
+    from gpuanom.autoencoder.model import Model
 
 Existing = Literal["resume", "overwrite", "fail"]
 
@@ -43,6 +47,8 @@ class Events:
         Takes the number of exposures to measure and of those already measured.
     done : callable
         Takes an exposure, its measurement or the failure, and the seconds that it took.
+    stamps : callable
+        Takes the number of measured exposures whose stamps are read again for an autoencoder.
     debug : callable
         Takes text for whoever asked for more (tracebacks of unexpected errors).
     """
@@ -52,6 +58,7 @@ class Events:
     skipped: Callable[[Skipped], None] = lambda _skipped: None
     plan: Callable[[int, int], None] = lambda _new, _known: None
     done: Callable[[Exposure, Measurement | Failure, float], None] = lambda _e, _m, _s: None
+    stamps: Callable[[int], None] = lambda _n: None
     debug: Callable[[str], None] = lambda _text: None
 
 
@@ -84,6 +91,7 @@ def score(
     settings: Settings | None = None,
     device: str = "auto",
     reference: str | Path | References | None = None,
+    model: str | Path | None = None,
     existing: Existing = "resume",
     formats: Sequence[str] = ("ecsv",),
     threads: int | None = None,
@@ -103,6 +111,9 @@ def score(
         ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
     reference : str, Path or References, optional
         Saved references to compare with, instead of the night itself.
+    model : str or Path, optional
+        An autoencoder that `gpuanom train` made: adds the errors of its reconstructions (METHOD.md 7). Of exposures
+        that are measured already, only the stamps are read again.
     existing : {"resume", "overwrite", "fail"}, optional
         What to do where the output folder holds a night: go on with it, begin anew, or refuse.
     formats : sequence of str, optional
@@ -128,6 +139,8 @@ def score(
         When robust rounds are asked for together with a saved reference.
     OutputError, ReferenceFileError, DeviceError
         When the output folder, the reference or the device cannot be used.
+    GpuanomError
+        When a model is given and PyTorch is not installed.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     settings = settings or Settings()
@@ -150,11 +163,16 @@ def score(
         events.skipped(skipped)
     if not found.exposures and (paths or existing == "overwrite") and (existing == "overwrite" or not _holds(folder)):
         raise InputError(_nothing(found))
+    trained = None if model is None else _loaded(model)
     path = _store_path(folder, existing, paths)
     if not paths and path is not None:
         settings = _recorded(path, settings)
     if references is not None:
         tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
+    if trained is not None:
+        trained.require_stamps(settings, str(model))
+        if differs := trained.differs(settings):
+            events.say(f"{model}: was trained on stamps of other settings: {differs}")
     with Store(path, settings) as store:
         if existing == "overwrite":
             store.clear()
@@ -164,11 +182,16 @@ def score(
             found = plan.shard(found, *shard)
             events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
         todo = plan.to_measure(store, found, settings, events.say)
-        _fill(store, todo, len(found.exposures), settings, backends, threads, events)
+        unread: list[Failure] = []
+        if trained is None:
+            _fill(store, todo, len(found.exposures), settings, backends, threads, events)
+        else:
+            given = {(e.camera, e.exposure) for e in found.exposures} if paths else None
+            unread = _with_model(store, todo, given, trained, settings, backends, threads, events)
         result = tables.build(store, settings, backends[0], references)
-        failures = store.failures()
+        failures = [*store.failures(), *unread]
     written = tables.write(result, folder, formats) if folder else []
-    return _night(result, failures, written)
+    return _night(result, failures, written, len(unread))
 
 
 def _nothing(found: Discovery) -> str:
@@ -189,11 +212,12 @@ def _recorded(path: Path, settings: Settings) -> Settings:
     return settings.with_measurement(recorded)
 
 
-def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path]) -> Night:
+def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int) -> Night:
     failed = [(printable(f.file), f.reason) for f in failures]
     unusable = result.exposures[result.exposures["status"] == "unusable"]
     failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
-    return Night(result, tuple(failed), len(result.exposures) - len(failures), tuple(written))
+    # Those whose stamps alone could not be read are in the tables.
+    return Night(result, tuple(failed), len(result.exposures) - len(failures) + n_unread, tuple(written))
 
 
 def _holds(folder: Path | None) -> bool:
@@ -218,6 +242,15 @@ def _store_path(folder: Path | None, existing: Existing, paths: Sequence[str | P
     return path
 
 
+def _loaded(model: str | Path) -> Model:
+    """A trained autoencoder; the part of gpuanom that needs PyTorch is imported when it is asked for."""
+    from gpuanom.autoencoder import require
+    from gpuanom.autoencoder.model import load
+
+    require()
+    return load(model)
+
+
 def _fill(
     store: Store,
     todo: Sequence[Exposure],
@@ -226,15 +259,58 @@ def _fill(
     backends: Sequence[Backend],
     threads: int | None,
     events: Events,
+    stamps: StampTask | None = None,
 ) -> None:
     """Measure and keep what the store does not hold yet."""
     events.plan(len(todo), n_found - len(todo))
     if not todo:
         return
-    with Works(settings, backends, threads, events.debug) as works:
+    with Works(settings, backends, threads, events.debug, stamps) as works:
         for exposure, result, seconds in works.measured(todo):
             if isinstance(result, Failure):
                 store.add_failure(result)
             else:
                 store.add(result)
             events.done(exposure, result, seconds)
+
+
+def _with_model(
+    store: Store,
+    todo: Sequence[Exposure],
+    given: set[tuple[str, str]] | None,
+    model: Model,
+    settings: Settings,
+    backends: Sequence[Backend],
+    threads: int | None,
+    events: Events,
+) -> list[Failure]:
+    """Measure with a model what the store does not hold yet, and read the stamps of what was measured without it.
+
+    Returns
+    -------
+    list of Failure
+        Exposures whose stamps could not be read again: what was measured of them stays.
+    """
+    from gpuanom.autoencoder.scoring import Scorer
+
+    _, dropped = store.lacking(model.fingerprint)
+    if dropped:
+        events.say(f"autoencoder_mse of {dropped} exposures was another model's: dropped")
+    unread: list[Failure] = []
+    with Scorer(model) as scorer:
+        _fill(store, todo, len(given or ()), settings, backends, threads, events, scorer)
+        lacking, _ = store.lacking(model.fingerprint)
+        lacking = [e for e in lacking if given is None or (e.camera, e.exposure) in given]
+        if not lacking:
+            return unread
+        events.stamps(len(lacking))
+        with Works(settings, backends, threads, events.debug, Scorer(model, only=True)) as works:
+            for exposure, result, seconds in works.measured(lacking):
+                if not isinstance(result, Failure) and (differs := store.add_reconstruction(result)):
+                    reason = f"no autoencoder_mse: its files have changed, {differs} (give them, to score them again)"
+                    file = path_text(exposure.files[0])
+                    result = Failure(file, exposure.camera, exposure.band, exposure.exposure, "changed", reason)
+                if isinstance(result, Failure):
+                    unread.append(result)
+                events.done(exposure, result, seconds)
+    return unread

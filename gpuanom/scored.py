@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +18,7 @@ from scipy.special import rel_entr
 from gpuanom import ranking, tables
 from gpuanom.backend import select
 from gpuanom.errors import OutputError
+from gpuanom.held import held_exposures
 from gpuanom.naming import path_text
 from gpuanom.ranking import Dataset
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Exposure, Integers
@@ -223,23 +223,7 @@ def _robust(dataset: Dataset, kind: str, settings: Settings) -> Reference:
 def _found(path: Path) -> dict[Key, Exposure]:
     """The files of every measured exposure."""
     with explained(path), closing(open_database(path, read_only=True)) as db:
-        rows = db.execute(
-            "SELECT camera, exposure, band, date_obs, exptime, files, masks, fingerprint, rule FROM exposures"
-        ).fetchall()
-    return {
-        (camera, name): Exposure(
-            exposure=name,
-            camera=camera,
-            band=band,
-            date_obs=date_obs,
-            exptime=float("nan") if exptime is None else exptime,
-            files=tuple(Path(f) for f in json.loads(files)),
-            masks=tuple(None if m is None else Path(m) for m in json.loads(masks)),
-            fingerprint=fingerprint,
-            rule=rule,
-        )
-        for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
-    }
+        return held_exposures(db)
 
 
 def plain_rows(table: Table) -> Iterator[dict[str, Any]]:

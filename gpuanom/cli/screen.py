@@ -112,6 +112,12 @@ class Screen:
         if self.progress:
             self._task = self.progress.add_task("measuring exposures", total=new)
 
+    def stamps(self, n: int) -> None:
+        """Show that the stamps of measured exposures are read again."""
+        self.say(f"the stamps of {n} measured {'exposure is' if n == 1 else 'exposures are'} read again for the model")
+        if self.progress:
+            self._task = self.progress.add_task("reconstructing stamps", total=n)
+
     def done(self, exposure: Exposure, result: Measurement | Failure, seconds: float) -> None:
         """Show that an exposure is done."""
         if self.progress and self._task is not None:
@@ -136,7 +142,13 @@ class Screen:
     def events(self) -> Events:
         """The events of a run, shown here."""
         return Events(
-            device=self.device, say=self.say, skipped=self.skip, plan=self.plan, done=self.done, debug=self.debug
+            device=self.device,
+            say=self.say,
+            skipped=self.skip,
+            plan=self.plan,
+            done=self.done,
+            stamps=self.stamps,
+            debug=self.debug,
         )
 
     def count(self, what: str) -> Callable[[int, int], None]:
