@@ -104,7 +104,7 @@ def evaluate(
         }
         _print_rates(rates[how], how, len({a.analyst for a in said}))
         if table is not None:
-            _write_table(judging.rates_table(rates), table)
+            write_table(judging.rates_table(rates), table)
         if figure is not None:
             _draw(rates[how], figure)
     if anomalies:
@@ -157,7 +157,14 @@ def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) ->
         console.print(Text(f"{group}: {n} of {len(its)} in the highest {fraction:.0%}{missing}{theirs}"))
 
 
-def _write_table(table: Any, path: Path) -> None:
+def write_table(table: Any, path: Path) -> None:
+    """Write a table in the format of its file's name.
+
+    Raises
+    ------
+    OutputError
+        When the format is unknown or the file cannot be written.
+    """
     formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
     if path.suffix not in formats:
         raise OutputError(f"{path}: a table is a .csv or an .ecsv")

@@ -151,6 +151,24 @@ class Screen:
             debug=self.debug,
         )
 
+    def losses(self, epochs: int) -> Callable[[int, float, float], None]:
+        """A callable that shows how a training goes: it takes epoch, training loss and validation loss."""
+        best = (float("inf"), 0)
+        task = None
+
+        def show(epoch: int, training: float, validation: float) -> None:
+            nonlocal best, task
+            best = min(best, (validation, epoch))
+            text = f"loss {training:.3g}, validation {validation:.3g}, best {best[0]:.3g} at {best[1]}"
+            if self.progress:
+                if task is None:
+                    task = self.progress.add_task("", total=epochs)
+                self.progress.update(task, completed=epoch, description=text)
+            elif epoch in (1, epochs) or epoch % max(1, epochs // 10) == 0:
+                self.say(f"epoch {epoch} of {epochs}: {text}")
+
+        return show
+
     def count(self, what: str) -> Callable[[int, int], None]:
         """A callable that shows how many of a number of things are done."""
         if not self.progress:

@@ -1,0 +1,178 @@
+"""`gpuanom train`: an autoencoder from the stamps of measured nights, or a classifier from labels."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from astropy.table import Table
+
+from gpuanom.autoencoder import require
+from gpuanom.backend import choose
+from gpuanom.cli.evaluate import figure_class, save, write_table
+from gpuanom.cli.screen import Screen
+from gpuanom.errors import GpuanomError, OutputError
+from gpuanom.records import Exposure, Measurement
+from gpuanom.store import Failure
+
+if TYPE_CHECKING:
+    from gpuanom.autoencoder.fitting import Fit, Telling
+    from gpuanom.autoencoder.training import Trained
+
+EPILOG = """\b
+Examples:
+  gpuanom score /data/2026-11-23 -o night           measure a night; train needs its store and its files
+  gpuanom train night -o model.pt                   10,000 stamps, 500 epochs
+  gpuanom train night other-night -o model.pt --epochs 100
+  gpuanom score -o night --model model.pt           add autoencoder_mse to the night's tables
+  gpuanom train night -o classifier.pt --supervised --labels labels.csv
+
+\b
+Beside MODEL.pt are then written:
+  MODEL.losses.ecsv, MODEL.losses.png               losses of every epoch
+  MODEL.reconstructions.png                         validation stamps, from the best reconstructed to the worst
+
+\b
+Ctrl-C ends the training; the best model so far is kept. Equal seeds give equal weights on one machine, with as many
+--threads. With --supervised the nights must have been scored with a model; see docs/autoencoder.md.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("nights", nargs=-1, required=True, metavar="NIGHT...", type=click.Path(path_type=Path))
+@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.option("--stamps", type=click.IntRange(100, 1_000_000), default=10_000, show_default=True, help="How many.")
+@click.option("--epochs", type=click.IntRange(1), default=500, show_default=True, help="Passes over the stamps.")
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the exposures whose stamps are for validation.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of draw and weights.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, or a GPU's number.")
+@click.option(
+    "--threads", type=click.IntRange(1, 256), help="Threads that read, and of a CPU's training (default there: 2)."
+)
+@click.option("--supervised", is_flag=True, help="Train a classifier with labels, on nights scored with a model.")
+@click.option(
+    "--labels",
+    "files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --supervised: CSV of labels, may be repeated (default: those that each NIGHT keeps).",
+)
+@click.option("--verbose", "-v", is_flag=True, help="Tell of memory plans, show tracebacks of unexpected errors.")
+@click.option("--quiet", "-q", is_flag=True, help="Show failures only.")
+def train(
+    nights: tuple[Path, ...],
+    output: Path,
+    device: str,
+    supervised: bool,
+    files: tuple[Path, ...],
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Train an autoencoder on the source stamps of NIGHT (the paper's second method).
+
+    NIGHT is a folder that `gpuanom score` made; several are taken together. Stamps are drawn evenly over datasets and
+    exposures, and read again from the night's files.
+    """
+    if files and not supervised:
+        raise click.UsageError("--labels is for --supervised: the autoencoder itself needs none")
+    require()
+    _writable(output)
+    if supervised:
+        raise GpuanomError("not yet")
+    from gpuanom.autoencoder.fitting import fit
+    from gpuanom.autoencoder.model import save as save_model
+
+    with Screen(quiet=quiet, verbose=verbose) as screen:
+        backends, about = choose(device)
+        screen.device(about)
+        failed: list[str] = []
+        result = fit(nights, backends[:1], tell=_telling(screen, options["epochs"], failed), **options)
+        save_model(result.model, output)
+        table = _beside(output, "losses.ecsv")
+        _write_losses(result.trained, table)
+        written = [output, table]
+        try:
+            written += _draw(result, output)
+        except GpuanomError as error:
+            screen.line(f"no pictures: {error}")
+        trained = result.trained
+        done = f"interrupted after {len(trained.validation)} epochs, " if trained.interrupted else ""
+        loss = trained.validation[trained.best - 1]
+        screen.say(f"{done}kept epoch {trained.best}: validation loss {loss:.4g}, model {result.model.fingerprint}")
+        screen.say(f"written: {', '.join(str(path) for path in written)}")
+    return 1 if failed else 0
+
+
+def _writable(output: Path) -> None:
+    """Check that a file can be written, before minutes are spent on it."""
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written: {error.strerror}") from None
+
+
+def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:
+    """What the screen shows of a fit: the exposures that are read, then the losses."""
+    from gpuanom.autoencoder.fitting import Telling
+
+    reading = screen.count("reading stamps")
+    n_read, planned = itertools.count(1), [0]
+
+    def plan(n: int) -> None:
+        planned[0] = n
+        screen.say(f"stamps of {n} exposures are read")
+
+    def done(exposure: Exposure, outcome: Measurement | Failure) -> None:
+        reading(next(n_read), planned[0])
+        if isinstance(outcome, Failure):
+            failed.append(outcome.exposure)
+            about = f"exposure {exposure.exposure} {exposure.camera} {exposure.band}".rstrip()
+            screen.line(f"failed {about}: {outcome.reason}")
+
+    return Telling(say=screen.say, plan=plan, done=done, epoch=screen.losses(epochs), debug=screen.debug)
+
+
+def _beside(output: Path, name: str) -> Path:
+    """A file beside a model's, named after it."""
+    return output.with_name(f"{output.stem}.{name}")
+
+
+def _write_losses(trained: Trained, path: Path) -> None:
+    """Write the losses of every epoch."""
+    epochs = list(range(1, len(trained.validation) + 1))
+    table = Table(
+        {"epoch": epochs, "training_loss": trained.training, "validation_loss": trained.validation},
+        meta={"best_epoch": trained.best},
+    )
+    write_table(table, path)
+
+
+def _draw(result: Fit, output: Path) -> list[Path]:
+    """Draw the losses, and some validation stamps with what the model makes of them."""
+    Figure = figure_class()
+    from gpuanom import plots
+
+    trained = result.trained
+    losses, examples = _beside(output, "losses.png"), _beside(output, "reconstructions.png")
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    plots.loss_curves(figure.subplots(), trained.training, trained.validation, best=trained.best)
+    save(figure, losses)
+    n = len(result.errors)
+    figure = Figure(figsize=(1.3 * n + 0.4, 4.2), layout="constrained")
+    plots.reconstructions(figure.subplots(3, n, squeeze=False), result.stamps, result.reconstructions, result.errors)
+    figure.suptitle(
+        "validation stamps, from the best reconstructed to the worst (mean squared error)", fontsize="small"
+    )
+    save(figure, examples)
+    return [losses, examples]
