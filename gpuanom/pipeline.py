@@ -157,13 +157,13 @@ def score(
     references = reference if isinstance(reference, References | None) else References.load(Path(reference))
     if references is not None and settings.robust_rounds:
         raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
+    trained = None if model is None else _loaded(model)
     folder = None if output is None else Path(output)
     found = discover(paths, settings) if paths else Discovery((), (), ())
     for skipped in found.skipped:
         events.skipped(skipped)
     if not found.exposures and (paths or existing == "overwrite") and (existing == "overwrite" or not _holds(folder)):
         raise InputError(_nothing(found))
-    trained = None if model is None else _loaded(model)
     path = _store_path(folder, existing, paths)
     if not paths and path is not None:
         settings = _recorded(path, settings)
