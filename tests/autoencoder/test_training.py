@@ -26,7 +26,7 @@ def errors(weights, stamps):
 
 def test_loss_falls_and_the_best_epoch_is_kept(stamps):
     told = []
-    found = train(*stamps, SIZE, epochs=30, told=lambda *losses: told.append(losses))
+    found = train(*stamps, SIZE, threads=1, epochs=30, told=lambda *losses: told.append(losses))
     assert [t[0] for t in told] == list(range(1, 31))
     assert found.training == [t[1] for t in told]
     assert found.validation == [t[2] for t in told]
@@ -40,7 +40,7 @@ def test_loss_falls_and_the_best_epoch_is_kept(stamps):
 
 
 def test_double_images_reconstruct_worse(stamps):
-    found = train(*stamps, SIZE, epochs=30)
+    found = train(*stamps, SIZE, threads=1, epochs=30)
     normal = errors(found.weights, made.star_stamps(60, seed=7, size=SIZE))
     double = errors(found.weights, made.star_stamps(60, seed=8, size=SIZE, double=8.0))
     # Measured: 20 times worse; every one of them is worse than every normal one.
@@ -50,7 +50,7 @@ def test_double_images_reconstruct_worse(stamps):
 
 def test_equal_seeds_give_equal_weights_and_leave_torch_as_it_was(stamps):
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    first, again, other = (train(*stamps, SIZE, epochs=3, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (train(*stamps, SIZE, threads=2, epochs=3, seed=seed) for seed in (1, 1, 2))
     for name, value in first.weights.items():
         assert np.array_equal(value, again.weights[name])
     assert first.validation == again.validation
@@ -69,8 +69,8 @@ def interrupting(at):
 
 
 def test_an_interrupt_keeps_the_best_so_far(stamps):
-    found = train(*stamps, SIZE, epochs=1000, told=interrupting(4))
-    whole = train(*stamps, SIZE, epochs=4)
+    found = train(*stamps, SIZE, threads=1, epochs=1000, told=interrupting(4))
+    whole = train(*stamps, SIZE, threads=1, epochs=4)
     assert found.interrupted
     assert not whole.interrupted
     assert found.validation == whole.validation
@@ -84,16 +84,16 @@ def test_an_interrupt_before_the_first_epoch_is_one(stamps, monkeypatch):
 
     monkeypatch.setattr("gpuanom.autoencoder.training.validated", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(*stamps, SIZE, epochs=2)
+        train(*stamps, SIZE, threads=1, epochs=2)
 
 
 def test_the_kept_epoch_is_not_the_last_one(stamps, monkeypatch):
     losses = iter([3.0, 1.0, float("nan"), 2.0])
     monkeypatch.setattr("gpuanom.autoencoder.training.validated", lambda *_: next(losses))
-    found = train(*stamps, SIZE, epochs=4)
+    found = train(*stamps, SIZE, threads=1, epochs=4)
     assert found.best == 2
     losses = iter([3.0, 1.0])
-    second = train(*stamps, SIZE, epochs=2)
+    second = train(*stamps, SIZE, threads=1, epochs=2)
     for name, value in second.weights.items():
         assert np.array_equal(value, found.weights[name])
 
@@ -102,13 +102,13 @@ def test_losses_that_are_not_finite_are_an_error(stamps):
     spoilt = stamps[0].clone()
     spoilt[3, 5] = float("nan")
     with pytest.raises(GpuanomError, match="not finite"):
-        train(spoilt, stamps[1], SIZE, epochs=2)
+        train(spoilt, stamps[1], SIZE, threads=1, epochs=2)
 
 
 @pytest.mark.parametrize("validation", [True, False])
 def test_nothing_to_train_or_to_validate_with(stamps, validation):
     with pytest.raises(InputError, match="too few"):
-        train(stamps[0], torch.full((400,), validation), SIZE, epochs=1)
+        train(stamps[0], torch.full((400,), validation), SIZE, threads=1, epochs=1)
 
 
 def test_the_network_is_the_method_in_numpy():
