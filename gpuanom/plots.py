@@ -221,6 +221,24 @@ def loss_curves(ax: Axes, training: Sequence[float], validation: Sequence[float]
     ax.legend(fontsize="small", frameon=False)
 
 
+def roc_curves(ax: Axes, curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, float]]) -> None:
+    """Draw receiver operating characteristics.
+
+    Parameters
+    ----------
+    ax : Axes
+    curves : mapping of str to (false positive rates, true positive rates, area)
+        The first is drawn strongest.
+    """
+    ax.plot([0, 1], [0, 1], color=PALE, lw=1.0)
+    styles = ("-", "--", "-.", ":")
+    for i, (name, (false, true, area)) in enumerate(curves.items()):
+        width = 1.2 if i else 2.4
+        ax.plot(false, true, color=f"C{i}", ls=styles[i % 4], lw=width, label=f"{name} ({area:.2f})")
+    ax.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01))
+    ax.legend(fontsize="small", frameon=False, loc="lower right", title="area under the curve")
+
+
 def reconstructions(axes: Any, stamps: FloatImage, made: FloatImage, errors: Sequence[float]) -> None:
     """Draw stamps over what an autoencoder makes of them, and what it leaves.
 

@@ -87,6 +87,11 @@ class ScoredNight:
     found: dict[Key, Exposure]
     _place: dict[Key, tuple[tuple[str, str], int]]
 
+    @property
+    def reconstructed(self) -> bool:
+        """Whether the tables have the columns of an autoencoder."""
+        return "autoencoder_mse" in self.tables.exposures.colnames
+
     def histograms(self, key: Key) -> tuple[Histogram, ...]:
         """The four histograms of an exposure; none of an exposure that could not be measured."""
         if key not in self._place:
@@ -238,5 +243,5 @@ def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def is_background(kind: str) -> bool:
-    """Whether a kind of histogram is one of the background's, which are compared CCD by CCD."""
-    return KINDS.index(kind) in (BACKGROUND, FLAT_BACKGROUND)
+    """Whether a kind of score is one of the background's, which are compared CCD by CCD."""
+    return kind in (KINDS[BACKGROUND], KINDS[FLAT_BACKGROUND])

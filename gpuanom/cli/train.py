@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 from astropy.table import Table
 
+from gpuanom import labels
 from gpuanom.autoencoder import require
-from gpuanom.backend import choose
+from gpuanom.backend import choose, select
 from gpuanom.cli.evaluate import figure_class, save, write_table
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError, OutputError
@@ -33,6 +35,9 @@ Examples:
 Beside MODEL.pt are then written:
   MODEL.losses.ecsv, MODEL.losses.png               losses of every epoch
   MODEL.reconstructions.png                         validation stamps, from the best reconstructed to the worst
+
+\b
+With --supervised: MODEL.exposures.ecsv (the probability of each), MODEL.roc.ecsv and MODEL.roc.png.
 
 \b
 Ctrl-C ends the training; the best model so far is kept. Equal seeds give equal weights on one machine, with as many
@@ -87,7 +92,9 @@ def train(
     require()
     _writable(output)
     if supervised:
-        raise GpuanomError("not yet")
+        with Screen(quiet=quiet, verbose=verbose) as screen:
+            _supervised(nights, output, files, options["seed"], screen)
+        return 0
     from gpuanom.autoencoder.fitting import fit
     from gpuanom.autoencoder.model import save as save_model
 
@@ -110,6 +117,57 @@ def train(
         screen.say(f"{done}kept epoch {trained.best}: validation loss {loss:.4g}, model {result.model.fingerprint}")
         screen.say(f"written: {', '.join(str(path) for path in written)}")
     return 1 if failed else 0
+
+
+def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...], seed: int, screen: Screen) -> None:
+    """Train a classifier with labels; show its ROC beside the scores'."""
+    from gpuanom.autoencoder import classifier as its
+
+    some = its.sample(nights, select("cpu"))
+    kept = [label for night in nights for label in labels.kept(night)]
+    said = [label for file in files for label in labels.read(file)] if files else kept
+    truth, strangers = its.grades(said, some.keys)
+    if strangers:
+        screen.say(f"{len(strangers)} labels are of no exposure of these nights")
+    if not said:
+        raise GpuanomError("no labels (give --labels, or import some: gpuanom label)")
+    probability = its.cross_validated(some, truth, seed)
+    fitted = its.fit(some, truth)
+    curves = {name: its.roc(score, truth) for name, score in {"classifier": probability, **some.scores}.items()}
+    areas = {name: round(area, 6) for name, (_, _, area) in curves.items()}
+    counts = {"prominent": int((truth == 1).sum()), "normal": int((truth == 0).sum())}
+    its.save(fitted, output, {"seed": seed, "labelled": counts, "roc_area": areas})
+    written = [output, _beside(output, "exposures.ecsv"), _beside(output, "roc.ecsv")]
+    unlabelled = np.isnan(probability)
+    probability[unlabelled] = fitted.probabilities(some.features[unlabelled])
+    word = np.array(["", "normal", "prominent"])[truth + 1]
+    order = np.argsort(-probability, kind="stable")
+    columns = {
+        "camera": [key[0] for key in some.keys],
+        "band": some.bands,
+        "exposure": [key[1] for key in some.keys],
+        "label": word,
+        "probability": probability.round(6),
+        "cross_validated": ~unlabelled,
+    }
+    write_table(Table({name: np.array(values)[order] for name, values in columns.items()}), written[1])
+    ranked = sorted(areas, key=lambda name: -areas[name])
+    write_table(Table({"score": ranked, "roc_area": [areas[name] for name in ranked]}), written[2])
+    screen.say(f"labelled: {counts['prominent']} prominent, {counts['normal']} normal; {its.FOLDS} folds")
+    for name in ranked:
+        screen.say(f"ROC area {areas[name]:.3f}  {name}{' (cross-validated)' if name == 'classifier' else ''}")
+    try:
+        Figure = figure_class()
+        from gpuanom import plots
+
+        figure = Figure(figsize=(5.6, 5.0), layout="constrained")
+        best = [name for name in ranked if name != "classifier"][:5]
+        plots.roc_curves(figure.subplots(), {name: curves[name] for name in ("classifier", *best)})
+        written.append(_beside(output, "roc.png"))
+        save(figure, written[-1])
+    except GpuanomError as error:
+        screen.line(f"no picture: {error}")
+    screen.say(f"written: {', '.join(str(path) for path in written)}")
 
 
 def _writable(output: Path) -> None:

@@ -22,7 +22,7 @@ from tests.autoencoder import made
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
     folder = tmp_path_factory.mktemp("command")
-    nights.night(folder / "in", exposures=16, bands=("g", "r"))
+    nights.night(folder / "in", exposures=20, bands=("g", "r"))
     gpuanom.score(folder / "in", folder / "out", settings=made.QUICK, device="cpu")
     return folder / "out"
 
@@ -40,7 +40,7 @@ def few(output, *more):
 def test_what_it_writes_and_says(night, tmp_path, capsys):
     train(night, *few(tmp_path / "my.pt"))
     told = capsys.readouterr().err
-    assert "stamps of 16 exposures are read" in told
+    assert "stamps of 20 exposures are read" in told
     assert "epoch 4 of 4: loss 0." in told
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "my.losses.ecsv",
@@ -59,8 +59,8 @@ def test_what_it_writes_and_says(night, tmp_path, capsys):
     assert about["nights"] == [str(night)]
     assert about["stamps"] == sum(d["stamps"] for d in about["datasets"]) == 100
     assert [(d["camera"], d["band"], d["exposures"]) for d in about["datasets"]] == [
-        ("TESTCAM", "g", 8),
-        ("TESTCAM", "r", 8),
+        ("TESTCAM", "g", 10),
+        ("TESTCAM", "r", 10),
     ]
     assert 0 < about["validation_stamps"] < 50
     assert (about["seed"], about["threads"], about["interrupted"]) == (1, 1, False)
@@ -131,5 +131,5 @@ def test_a_file_that_is_gone_costs_no_other(night, tmp_path, capsys):
         (tmp_path / "away.fits").rename(path)
     assert "failed exposure 3 TESTCAM r: " in capsys.readouterr().err
     about = load(tmp_path / "my.pt").about
-    assert sum(d["exposures"] for d in about["datasets"]) == 15
+    assert sum(d["exposures"] for d in about["datasets"]) == 19
     assert sum(d["stamps"] for d in about["datasets"]) == about["stamps"]
