@@ -307,7 +307,7 @@ def _with_model(
         with Works(settings, backends, threads, events.debug, Scorer(model, only=True)) as works:
             for exposure, result, seconds in works.measured(lacking):
                 if not isinstance(result, Failure) and (differs := store.add_reconstruction(result)):
-                    reason = f"no autoencoder_mse: its files have changed, {differs} (give them, to score them again)"
+                    reason = f"no autoencoder_mse: {differs}"
                     file = path_text(exposure.files[0])
                     result = Failure(file, exposure.camera, exposure.band, exposure.exposure, "changed", reason)
                 if isinstance(result, Failure):

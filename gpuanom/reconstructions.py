@@ -98,7 +98,7 @@ class Reconstructions:
         self._db.execute("DELETE FROM autoencoder WHERE camera = ? AND exposure = ?", (camera, exposure))
 
     def differing(self, measurement: Measurement) -> str:
-        """How an exposure that was read again differs from what the store holds of it, in words; empty if it is alike.
+        """How an exposure that was read again differs from what the store holds of it, in a line; empty if it is alike.
 
         What was measured of other pixels must not meet what the stamps say of these.
         """
@@ -110,10 +110,16 @@ class Reconstructions:
         now = [(c.name, c.status, c.n_sources) for c in measurement.ccds]
         if now == held:
             return ""
+        broken = next(
+            (c.reason for c in measurement.ccds if c.reason and (c.name, c.status, c.n_sources) not in held), ""
+        )
+        if broken:
+            return broken
+        changed = "its files have changed (give them, to score them again)"
         odd = next((a for a, b in zip(now, held, strict=False) if a != b), None)
         if odd is None:
-            return f"it has {len(now)} CCDs and had {len(held)} when it was measured"
-        return f"CCD {odd[0]} has status {odd[1]} and {odd[2]} sources, and had others when it was measured"
+            return f"{changed}: it has {len(now)} CCDs and had {len(held)} when it was measured"
+        return f"{changed}: CCD {odd[0]} has {odd[2]} sources and had others when it was measured"
 
     def of_dataset(self, camera: str, band: str) -> dict[str, Reconstructed]:
         """What is held of a dataset's exposures, by exposure id."""

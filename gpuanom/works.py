@@ -148,7 +148,7 @@ class Works:
             ccds = open_ccds(exposure, self._settings)
             if self._stamps is not None:
                 use = self._stamps.of(exposure)
-                ccds = (ccd for ccd in ccds if use.wants(ccd.name))
+                ccds = (ccd for ccd in ccds if isinstance(ccd, CcdFailure) or use.wants(ccd.name))
             return _Groups(groups(ccds, self._settings, self._planner))
 
     def _measured(self, underway: _Underway, group: Sequence[Ccd | CcdOnDisk] | CcdFailure) -> list[CcdMeasurement]:

@@ -23,7 +23,7 @@ from gpuanom.autoencoder.tensors import shared, some_stamps
 from gpuanom.backend import Backend
 from gpuanom.errors import InputError, OutputError
 from gpuanom.held import held_exposures, held_sources
-from gpuanom.naming import natural_key
+from gpuanom.naming import natural_key, path_text
 from gpuanom.records import Background, CcdStack, Exposure, Integers, Reconstruction, Sources
 from gpuanom.schema import explained, open_database
 from gpuanom.settings import Settings, difference
@@ -273,10 +273,17 @@ def read_stamps(
     """
     task = _Collector(drawn)
     failed: set[Key] = set()
+    wanted = {d.candidate.key: d.chosen for d in drawn}
     with Works(settings, backends, threads, debug, task) as works:
         for exposure, result, _ in works.measured([d.candidate.exposure for d in drawn]):
+            key = (exposure.camera, exposure.exposure)
+            if not isinstance(result, Failure) and any((key, name) not in task.kept for name in wanted[key]):
+                reasons = [ccd.reason for ccd in result.ccds if ccd.reason] or [
+                    "not all of its CCDs are there any more"
+                ]
+                result = Failure(path_text(exposure.files[0]), key[0], exposure.band, key[1], "changed", reasons[0])
             if isinstance(result, Failure):
-                failed.add((exposure.camera, exposure.exposure))
+                failed.add(key)
             done(exposure, result)
     parts, flags = [], []
     for d in drawn:

@@ -17,7 +17,7 @@ from gpuanom.report.page import write_report
 from gpuanom.scored import open_night
 from tests import nights
 from tests.autoencoder import made
-from tests.report.test_page import parsed
+from tests.report.test_page import parse
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_report_has_its_columns_only_where_there_are_any(folder, tmp_path):
     pages = {}
     for name in ("out", "plain"):
         write_report(open_night(folder / name), tmp_path / f"{name}.html", select("cpu"), top=1, cache=False)
-        pages[name] = parsed(tmp_path / f"{name}.html").blocks
+        pages[name] = parse(tmp_path / f"{name}.html").blocks
     night = pages["out"]["night"]
     assert night["scores"] == [*night["kinds"], "autoencoder"]
     assert {c.name for c in AUTOENCODER_COLUMNS} <= set(night["columns"])
