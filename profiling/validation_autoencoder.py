@@ -9,7 +9,7 @@ profiling/results/validation-autoencoder.md, and the section of docs/validation.
 
 from __future__ import annotations
 
-import bench  # isort: skip  # noqa: F401  (first: it sets the numbers of threads)
+import bench  # isort: skip  (first: it sets the numbers of threads)
 
 import argparse
 import importlib
@@ -72,14 +72,17 @@ class Keeping:
     def __init__(self, rng, wanted):
         self.rng, self.wanted, self.stamps = rng, wanted, []
 
-    def wants(self, ccd):
+    def wants(self, ccd):  # noqa: ARG002 - the protocol's signature
+        """All CCDs."""
         return True
 
     def __call__(self, names, stack, background, sources, settings, backend):
+        """Keep a stack's."""
         self.stamps.append(backend.stamps(stack, background, sources, settings))
         return [None] * len(names)
 
     def drawn(self):
+        """Some of them, (n, pixels)."""
         stamps = np.concatenate(self.stamps)
         return stamps[np.sort(self.rng.permutation(len(stamps))[: self.wanted])].reshape(-1, stamps[0].size)
 
@@ -239,9 +242,10 @@ def supervised(normals, odds, size):
             **{name: held_out.scores[name] for name in ("source_kl", "source_z", "isophote_kl", "background_kl")},
             "autoencoder_mse": held_out.scores["autoencoder_mse"],
         }
-        results.append(
-            {k: (v.recall(x[answer == 0], x[answer == 1], 0.05), classifier.roc(x, answer)[2]) for k, x in columns.items()}
-        )
+        judged = {}
+        for name, x in columns.items():
+            judged[name] = v.recall(x[answer == 0], x[answer == 1], 0.05), classifier.roc(x, answer)[2]
+        results.append(judged)
     return {name: np.array([r[name] for r in results]) for name in results[0]}
 
 
