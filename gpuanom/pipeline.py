@@ -292,7 +292,10 @@ def _with_model(
         Exposures whose stamps could not be read again: what was measured of them stays.
     """
     from gpuanom.autoencoder.scoring import Scorer
+    from gpuanom.autoencoder.tensors import require_shared
 
+    for backend in backends:
+        require_shared(backend)
     _, dropped = store.lacking(model.fingerprint)
     if dropped:
         events.say(f"autoencoder_mse of {dropped} exposures was another model's: dropped")

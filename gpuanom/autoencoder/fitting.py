@@ -15,9 +15,10 @@ from torch import Tensor
 from gpuanom.autoencoder.draw import LEAST, Drawn, candidates, draw, read_stamps
 from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, stamp_settings
 from gpuanom.autoencoder.network import layers_of, reconstruct
+from gpuanom.autoencoder.tensors import require_shared
 from gpuanom.autoencoder.training import BATCH, RATE, THREADS, Told, Trained, train
 from gpuanom.backend import Backend
-from gpuanom.errors import DeviceError, InputError, SettingsError, printable
+from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.naming import path_text
 from gpuanom.records import Exposure, FloatImage, Measurement
 from gpuanom.settings import Settings
@@ -118,6 +119,8 @@ def fit(
             raise SettingsError(f"{name} is {value} but must be a whole number from {low}")
     if not 0 < validation < 1:
         raise SettingsError(f"validation is {validation} but must be between 0 and 1")
+    for backend in backends:
+        require_shared(backend)
     some, settings = candidates([Path(night) for night in nights])
     drawn = draw(some, stamps, validation, seed)
     n = sum(len(i) for d in drawn for i in d.chosen.values())
@@ -136,8 +139,6 @@ def fit(
         tell.say(f"{left_out} stamps left out: not finite, or with pixels far darker than their source is bright")
     if len(read) < LEAST:
         raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{LEAST} at least")
-    if backends[0].name != "cpu" and not read.is_cuda and torch.cuda.is_available():
-        raise DeviceError("the stamps did not stay on the GPU: PyTorch and CuPy do not share it")
     used = threads or THREADS
     trained = train(read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=used, told=tell.epoch)
     kept = [d for d in drawn if d.candidate.key not in failed]

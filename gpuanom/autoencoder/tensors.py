@@ -7,15 +7,33 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from gpuanom.backend import Backend
+from gpuanom.errors import DeviceError
 from gpuanom.records import Array, Background, CcdStack, Integers, Sources
 from gpuanom.settings import Settings
 
 _CUDA = 2  # of DLPack's device types
+
+
+def require_shared(backend: Backend) -> None:
+    """Check that PyTorch can work where a backend does, before anything is measured for it.
+
+    Raises
+    ------
+    DeviceError
+        When the backend works on a GPU and this PyTorch cannot.
+    """
+    kind, number = (int(v) for v in backend.to_device(np.zeros(1)).__dlpack_device__())
+    if kind == _CUDA and not torch.cuda.is_available():
+        raise DeviceError(
+            f"gpu {number}: this PyTorch ({torch.__version__}) cannot use it (install PyTorch's CUDA build,"
+            " or take --device cpu)"
+        )
 
 
 def some_stamps(

@@ -102,7 +102,11 @@ def train(
         backends, about = choose(device)
         screen.device(about)
         failed: list[str] = []
-        result = fit(nights, backends[:1], tell=_telling(screen, options["epochs"], failed), **options)
+        try:
+            result = fit(nights, backends[:1], tell=_telling(screen, options["epochs"], failed), **options)
+        except KeyboardInterrupt:
+            screen.line("interrupted before the first epoch was done: no model was made")
+            return 130
         save_model(result.model, output)
         table = _beside(output, "losses.ecsv")
         _write_losses(result.trained, table)

@@ -10,7 +10,9 @@ import torch
 
 import gpuanom
 from gpuanom.autoencoder.scoring import ROWS, Scorer
+from gpuanom.autoencoder.tensors import require_shared
 from gpuanom.backend import select
+from gpuanom.errors import DeviceError
 from gpuanom.measure import measure_ccds
 from gpuanom.records import Ccd
 from tests import device, sky
@@ -162,6 +164,19 @@ def test_too_little_memory_on_the_device_halves_the_stack(gpu, scorer, monkeypat
         got = measured(ccds(1, 2, 3, 4), gpu, Full(scorer.model))
         assert called == [4, 2, 1, 1, 2, 1, 1]
         assert all(c.reconstruction.n_stamps for c in got)
+
+
+def test_a_pytorch_that_cannot_use_the_gpu_is_named(monkeypatch):
+    class OnCuda:
+        def __dlpack_device__(self):
+            return 2, 3
+
+    backend = select("cpu")
+    require_shared(backend)
+    monkeypatch.setattr(type(backend), "to_device", lambda *_: OnCuda())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=r"gpu 3: this PyTorch .* cannot use it \(install PyTorch's CUDA build"):
+        require_shared(backend)
 
 
 def test_a_scorer_can_be_sent_to_another_process(scorer):
