@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -182,12 +183,14 @@ def score(
             found = plan.shard(found, *shard)
             events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
         todo = plan.to_measure(store, found, settings, events.say)
+        events.plan(len(todo), len(found.exposures) - len(todo))
+        measurers = partial(Works, settings, backends, threads, events.debug)
         unread: list[Failure] = []
-        if trained is None:
-            _fill(store, todo, len(found.exposures), settings, backends, threads, events)
-        else:
+        if trained is not None:
             given = {(e.camera, e.exposure) for e in found.exposures} if paths else None
-            unread = _with_model(store, todo, given, trained, settings, backends, threads, events)
+            unread = _with_model(store, todo, given, trained, measurers, backends, events)
+        elif todo:
+            _fill(store, todo, measurers(), events)
         result = tables.build(store, settings, backends[0], references)
         failures = [*store.failures(), *unread]
     written = tables.write(result, folder, formats) if folder else []
@@ -251,21 +254,9 @@ def _loaded(model: str | Path) -> Model:
     return load(model)
 
 
-def _fill(
-    store: Store,
-    todo: Sequence[Exposure],
-    n_found: int,
-    settings: Settings,
-    backends: Sequence[Backend],
-    threads: int | None,
-    events: Events,
-    stamps: StampTask | None = None,
-) -> None:
+def _fill(store: Store, todo: Sequence[Exposure], measurers: Works, events: Events) -> None:
     """Measure and keep what the store does not hold yet."""
-    events.plan(len(todo), n_found - len(todo))
-    if not todo:
-        return
-    with Works(settings, backends, threads, events.debug, stamps) as works:
+    with measurers as works:
         for exposure, result, seconds in works.measured(todo):
             if isinstance(result, Failure):
                 store.add_failure(result)
@@ -279,9 +270,8 @@ def _with_model(
     todo: Sequence[Exposure],
     given: set[tuple[str, str]] | None,
     model: Model,
-    settings: Settings,
+    measurers: Callable[[StampTask], Works],
     backends: Sequence[Backend],
-    threads: int | None,
     events: Events,
 ) -> list[Failure]:
     """Measure with a model what the store does not hold yet, and read the stamps of what was measured without it.
@@ -301,13 +291,14 @@ def _with_model(
         events.say(f"autoencoder_mse of {dropped} exposures was another model's: dropped")
     unread: list[Failure] = []
     with Scorer(model) as scorer:
-        _fill(store, todo, len(given or ()), settings, backends, threads, events, scorer)
+        if todo:
+            _fill(store, todo, measurers(scorer), events)
         lacking, _ = store.lacking(model.fingerprint)
         lacking = [e for e in lacking if given is None or (e.camera, e.exposure) in given]
         if not lacking:
             return unread
         events.stamps(len(lacking))
-        with Works(settings, backends, threads, events.debug, Scorer(model, only=True)) as works:
+        with measurers(Scorer(model, only=True)) as works:
             for exposure, result, seconds in works.measured(lacking):
                 if not isinstance(result, Failure) and (differs := store.add_reconstruction(result)):
                     reason = f"no autoencoder_mse: {differs}"

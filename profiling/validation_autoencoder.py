@@ -1,9 +1,11 @@
 """What an autoencoder finds beside the scores of orientations, and whether labels help (METHOD.md 7, the paper's 4.3).
 
-python profiling/validation_autoencoder.py MODEL [--train-only] [--quick] [--processes 2] [--keep FILE]
+gpuanom simulate night --exposures 60 --ccds 8 --shape 512,512
+gpuanom score night -o scored
+gpuanom train scored -o model.pt
+python profiling/validation_autoencoder.py model.pt [--quick] [--processes 2] [--keep FILE]
 
-The exposures are those of `validation.py`. MODEL is trained first if there is no such file, with `gpuanom train`'s
-defaults, on the stamps of further normal exposures that are not scored: no scored exposure has been seen. Writes
+The exposures are those of `validation.py`; the model has seen none of them. Writes
 profiling/results/validation-autoencoder.md, and the section of docs/validation.md that is made of it.
 """
 
@@ -22,16 +24,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 import validation as v
 from validation_autoencoder_page import write
 
 import gpuanom
 from gpuanom.autoencoder import classifier
-from gpuanom.autoencoder.draw import evenly
-from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, load, save, stamp_settings
+from gpuanom.autoencoder.model import load
 from gpuanom.autoencoder.scoring import Scorer
-from gpuanom.autoencoder.training import THREADS, train
 from gpuanom.backend import select
 from gpuanom.measure import measure_ccds
 from gpuanom.records import Exposure, Measurement
@@ -39,8 +38,6 @@ from gpuanom.simulate import INJECTORS, Anomaly
 from gpuanom.simulate.sky import expose
 from gpuanom.store import Store
 
-TRAINED_FROM = 100_001
-"""Numbers of the exposures whose stamps are trained on: none of `validation.py`'s."""
 BRIGHT = 30.0
 """The other height of sources, in sigma."""
 BINS = 18
@@ -48,43 +45,17 @@ BINS = 18
 
 @dataclass(frozen=True)
 class Size:
-    """How many exposures and stamps, and how long."""
+    """How many exposures, and how many pairs of nights for the classifier."""
 
     population: v.Size
-    trained_on: int
-    stamps: int
-    epochs: int
     nights: int
 
 
-FULL = Size(v.FULL, 200, 10_000, 500, 40)
-QUICK = Size(v.Size(24, 12, (1, 3), 4), 12, 600, 10, 4)
+FULL = Size(v.FULL, 40)
+QUICK = Size(v.Size(24, 12, (1, 3), 4), 4)
 
 
 # Measuring
-
-
-class Keeping:
-    """Keeps stamps of an exposure; a `gpuanom.stamps.StampUse`."""
-
-    only = True
-
-    def __init__(self, rng, wanted):
-        self.rng, self.wanted, self.stamps = rng, wanted, []
-
-    def wants(self, ccd):  # noqa: ARG002 - the protocol's signature
-        """All CCDs."""
-        return True
-
-    def __call__(self, names, stack, background, sources, settings, backend):
-        """Keep a stack's."""
-        self.stamps.append(backend.stamps(stack, background, sources, settings))
-        return [None] * len(names)
-
-    def drawn(self):
-        """Some of them, (n, pixels)."""
-        stamps = np.concatenate(self.stamps)
-        return stamps[np.sort(self.rng.permutation(len(stamps))[: self.wanted])].reshape(-1, stamps[0].size)
 
 
 def ccds_of(conditions, scenes):
@@ -96,15 +67,6 @@ def ccds_of(conditions, scenes):
         image, codes = expose(conditions, place, sky, light, rng, own, drawn=drawn)
         ccds.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), v.UNFIT[codes]))
     return ccds
-
-
-def stamps_of(task):
-    """Stamps of a normal exposure, for the training."""
-    number, wanted = task
-    conditions, _, _ = v.conditions_of(number)
-    keeping = Keeping(np.random.default_rng([v.SEED, number, 9]), wanted)
-    measure_ccds(str(number), ccds_of(conditions, v.scenes_of(conditions)), v.settings(), select("cpu"), keeping)
-    return keeping.drawn()
 
 
 _SCORERS = {}
@@ -136,25 +98,6 @@ def odd(task, model):
             its_scenes = v.scenes_of(its) if name in ("elongation", "astigmatism") else scenes
             result[name, k] = measured(its, its_scenes, model, bright=injector.kind == "source")
     return result
-
-
-def trained(path, size, processes):
-    """Train the model, as `gpuanom train` does: its seconds."""
-    numbers = range(TRAINED_FROM, TRAINED_FROM + size.trained_on)
-    shares = evenly(size.stamps, [10**6] * size.trained_on)
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        parts = list(pool.map(stamps_of, zip(numbers, shares, strict=True), chunksize=4))
-    validation = np.repeat(np.arange(size.trained_on) % 5 == 0, [len(part) for part in parts])
-    start = time.perf_counter()
-    found = train(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(validation), 64, epochs=size.epochs)
-    seconds = time.perf_counter() - start
-    about = {
-        "kind": "autoencoder", "format": FORMAT, "stamp_size": 64, "normalisation": NORMALISATION,
-        "settings": stamp_settings(v.settings().measurement()), "stamps": len(validation), "epochs": size.epochs,
-        "best_epoch": found.best, "validation_loss": found.validation[found.best - 1],
-        "training_loss": found.training[found.best - 1], "threads": THREADS, "seconds": round(seconds, 1),
-    }  # fmt: skip
-    save(Model(found.weights, about), path)
 
 
 def population(size, model, processes):
@@ -269,18 +212,11 @@ def what_moves_it(normals):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--train-only", action="store_true", help="train the model, and no more")
     parser.add_argument("--quick", action="store_true", help="a small form; writes results/..-quick.md alone")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="file that keeps what was measured")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
-    start = time.perf_counter()
-    if not options.model.exists():
-        trained(options.model, size, options.processes)
-        print(f"trained in {time.perf_counter() - start:.0f} s with the drawing of stamps")
-    if options.train_only:
-        return
     start = time.perf_counter()
     if options.keep and options.keep.exists():
         kept, normals, odds, seconds = pickle.loads(options.keep.read_bytes())

@@ -38,6 +38,7 @@ def section(e):
     """The section of docs/validation.md."""
     about, size, table, bright = e["about"], e["size"], e["table"], e["bright"]
     some = size.population
+    exposures = sum(d["exposures"] for d in about["datasets"])
     summary = []
     for title, names in (("sources", SOURCE), ("background", BACKGROUND)):
         summary.append(
@@ -57,9 +58,9 @@ def section(e):
     moved = {t: ", ".join(f"{name} {r:+.2f}" for name, r in its.items()) for t, its in e["moved"].items()}
     return f"""### The autoencoder (the paper's section 4)
 
-`python profiling/validation_autoencoder.py MODEL`: the exposures of the tables above, in which every stamp went through an autoencoder that was trained, with `gpuanom train`'s defaults
-({about["stamps"]} stamps, {about["epochs"]} epochs, the {about["best_epoch"]}th kept), on {size.trained_on} further normal exposures, none of which is scored. Recall at 5% false alarms and ROC area; {some.normals} normal exposures, {some.odd} anomalous ones
-a class and strength (one exposure is {100 / some.odd:.0f}%). Means over classes and strengths:
+`python profiling/validation_autoencoder.py MODEL`: the exposures of the tables above; every stamp went through an autoencoder that `gpuanom train` made with its defaults
+({about["stamps"]} stamps, {about["epochs"]} epochs, number {about["best_epoch"]} kept) of another night that `gpuanom simulate` made, {exposures} exposures with some anomalous ones among them, as in the paper.
+Recall at 5% false alarms and ROC area; {some.normals} normal exposures, {some.odd} anomalous ones a class and strength (one is {100 / some.odd:.0f}%). Means over classes and strengths:
 
 {bench.table(["", *AT_4], [*summary, of_bright])}
 
@@ -114,7 +115,11 @@ def write(e, quick):
         for (name, k), f in e["table"].items()
     ]
     header = ["class", "strength", *AT_4, "few_sources", *(f"{c}, 30 sigma" for c in AT_30)]
-    about = {name: value for name, value in e["about"].items() if name not in ("settings", "kind", "format")}
+    about = {
+        name: value
+        for name, value in e["about"].items()
+        if name not in ("settings", "kind", "format", "nights", "datasets")
+    }
     bench.write(
         "validation-autoencoder-quick.md" if quick else RESULT,
         f"""# What an autoencoder finds
