@@ -64,6 +64,14 @@ EXPOSURE_COLUMNS: tuple[Column, ...] = (
     Column("note", "text", "", "what should be known of this exposure"),
 )
 
+AUTOENCODER_COLUMNS: tuple[Column, ...] = (
+    Column("n_stamps", "int", "", "stamps that went through the autoencoder"),
+    Column("autoencoder_mse", "float", "", "mean squared error of the reconstructed stamps (eq. 9)"),
+    Column("autoencoder_rank", "rank", "", "rank in its dataset by autoencoder_mse, 1 is the most anomalous"),
+    Column("autoencoder_deviation", "float", "", "(ln autoencoder_mse - median) / (1.4826 MAD) over the dataset"),
+)
+"""Of exposures, before `worst_ccd`, where the night holds what an autoencoder made of its stamps."""
+
 CCD_COLUMNS: tuple[Column, ...] = (
     Column("exposure", "text", "", "exposure id"),
     Column("camera", "text", "", "camera"),
@@ -85,6 +93,17 @@ CCD_COLUMNS: tuple[Column, ...] = (
     Column("source_alignment", "float", "", "source orientations: 0 (isotropic) to 1 (all aligned)"),
     Column("reason", "text", "", "what is wrong, in one line"),
 )
+
+CCD_AUTOENCODER_COLUMNS: tuple[Column, ...] = AUTOENCODER_COLUMNS[:2]
+"""Of CCDs, before `reason`, in such a night."""
+
+
+def with_autoencoder(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns of exposures, or of CCDs, with those of an autoencoder among them."""
+    before, more = ("reason", CCD_AUTOENCODER_COLUMNS) if columns is CCD_COLUMNS else ("worst_ccd", AUTOENCODER_COLUMNS)
+    at = next(i for i, column in enumerate(columns) if column.name == before)
+    return (*columns[:at], *more, *columns[at:])
+
 
 DIGITS = 7
 """Significant digits of the tables' numbers: what differs beyond them is rounding, and may differ between backends."""

@@ -25,6 +25,10 @@ from gpuanom.settings import decimal
 FRACTION = 0.1
 BINS = 10
 SCORES = ("kl", "z", "deviation")
+JUDGED = (*KINDS, "autoencoder")
+"""The kinds of score that are held against labels; the last where the night was scored with a model."""
+_RECONSTRUCTED = {"kl": "autoencoder_mse", "deviation": "autoencoder_deviation"}
+"""An autoencoder's error stands where the others have their KL; it has no z."""
 SHIPPED = ("cfhtlens",)
 """Names of the lists of known anomalies in `gpuanom/data`."""
 
@@ -80,8 +84,8 @@ def true_positive_rates(
     ----------
     night : ScoredNight
     said : iterable of Label
-        One an exposure, kind and analyst. Labels of sources are held against both source scores, those of backgrounds
-        against both background scores.
+        One an exposure, kind and analyst. Labels of sources are held against both source scores and the autoencoder's,
+        those of backgrounds against both background scores.
     how : str, optional
         How many analysts must say so.
     score : str, optional
@@ -111,8 +115,9 @@ def _ranked(night: ScoredNight, score: str) -> dict[tuple[str, str, str], list[K
     """The scored exposures of each dataset and kind, the highest score first, ties by id."""
     found: dict[tuple[str, str, str], list[tuple[float, Any, Key]]] = {}
     for row in night.exposures:
-        for kind in KINDS:
-            value = row[f"{kind}_{score}"]
+        for kind in JUDGED:
+            column = f"{kind}_{score}" if kind in KINDS else _RECONSTRUCTED.get(score, "")
+            value = row.get(column)
             if value is not None:
                 its = found.setdefault((row["camera"], row["band"], kind), [])
                 its.append((-value, natural_key(row["exposure"]), key_of(row)))

@@ -25,11 +25,14 @@ from gpuanom.records import (
     CcdFailure,
     CcdMeasurement,
     CcdOnDisk,
+    Gradients,
     OrientationHistograms,
+    Reconstruction,
     Sources,
     Turn,
 )
 from gpuanom.settings import Settings
+from gpuanom.stamps import StampUse
 
 MOSTLY = 0.5
 """A CCD with a larger share of saturated pixels is no image of the sky."""
@@ -39,7 +42,11 @@ NO_PIXELS = np.empty((0, 0), dtype=np.float32)
 
 
 def measure_ccds(
-    exposure: str, ccds: Iterable[Ccd | CcdOnDisk | CcdFailure], settings: Settings, backend: Backend
+    exposure: str,
+    ccds: Iterable[Ccd | CcdOnDisk | CcdFailure],
+    settings: Settings,
+    backend: Backend,
+    use: StampUse | None = None,
 ) -> tuple[CcdMeasurement, ...]:
     """Measure the CCDs of one exposure.
 
@@ -51,6 +58,8 @@ def measure_ccds(
         Taken a stack at a time, and let go when measured.
     settings : Settings
     backend : Backend
+    use : StampUse, optional
+        What else is done with the stamps.
 
     Returns
     -------
@@ -59,7 +68,7 @@ def measure_ccds(
     """
     done: list[CcdMeasurement] = []
     for group in groups(ccds, settings, backend):
-        done += measure_group(exposure, group, settings, backend)
+        done += measure_group(exposure, group, settings, backend, use=use)
     return in_order(done)
 
 
@@ -132,6 +141,7 @@ def measure_group(
     settings: Settings,
     backend: Backend,
     readers: Readers | None = None,
+    use: StampUse | None = None,
 ) -> list[CcdMeasurement]:
     """Measure CCDs that share a shape; where memory does not suffice for all, one half after the other.
 
@@ -144,6 +154,8 @@ def measure_group(
     backend : Backend
     readers : Readers, optional
         Who reads the CCDs ahead; by default each is read when its turn comes.
+    use : StampUse, optional
+        What else is done with the stamps.
 
     Returns
     -------
@@ -152,21 +164,21 @@ def measure_group(
     """
     if isinstance(group, CcdFailure):
         return [unmeasured(group, settings.bins)]
-    done = _attempt(exposure, group, settings, backend, readers)
+    done = _attempt(exposure, group, settings, backend, readers, use)
     ny, nx = _shape(group[0])
     if done is None:
         backend.too_many(len(group), ny, nx)
         if len(group) > 1:
             half = len(group) // 2
             parts = (group[:half], group[half:])
-            return [m for part in parts for m in measure_group(exposure, part, settings, backend, readers)]
+            return [m for part in parts for m in measure_group(exposure, part, settings, backend, readers, use)]
         # What it lacks may be what others hold.
-        done = _attempt(exposure, group, settings, backend, readers, alone=True)
+        done = _attempt(exposure, group, settings, backend, readers, use, alone=True)
     if done is None:
         reason = f"CCD {group[0].name}: no memory for its {nx} x {ny} pixels (free some, or use another --device)"
         return [unmeasured(CcdFailure(group[0].name, "out_of_memory", reason), settings.bins)]
     measured, damaged = done
-    return measured + [m for item in damaged for m in _again(exposure, item, settings, backend)]
+    return measured + [m for item in damaged for m in _again(exposure, item, settings, backend, use)]
 
 
 def _attempt(
@@ -175,13 +187,14 @@ def _attempt(
     settings: Settings,
     backend: Backend,
     readers: Readers | None,
+    use: StampUse | None,
     alone: bool = False,
 ) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]] | None:
     """What is measured of a stack, and what the device could not decode; None where memory does not suffice."""
     try:
         # Damaged pixels may hold NaN patterns that even a cast complains of; they are bad pixels, no more.
         with backend.sharing(alone), np.errstate(invalid="ignore", over="ignore"):
-            return _measure_stack(exposure, group, settings, backend, readers)
+            return _measure_stack(exposure, group, settings, backend, readers, use)
     except MemoryError:
         return None  # and outside, the error's traceback holds no arrays any more
 
@@ -234,7 +247,12 @@ class _Reading:
 
 
 def _measure_stack(
-    exposure: str, group: Sequence[Ccd | CcdOnDisk], settings: Settings, backend: Backend, readers: Readers | None
+    exposure: str,
+    group: Sequence[Ccd | CcdOnDisk],
+    settings: Settings,
+    backend: Backend,
+    readers: Readers | None,
+    use: StampUse | None,
 ) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]]:
     """The steps, for CCDs that share a shape; and the CCDs that the device could not decode."""
     measured: list[CcdMeasurement] = []
@@ -250,32 +268,54 @@ def _measure_stack(
         turns = np.array([ccd.turn for ccd in ccds], dtype=np.int64)
         background = backend.background(stack, fit_points, sigma_points, settings)
         sources = backend.sources(stack, background, settings)
-        gradients = backend.gradients(stack, gradient_points, background, settings)
-        with backend.working():
-            isophotal = isophote_moments(sources, settings)
-        orientations = (
-            (backend.orientation(sources.moments), sources.ccd),
-            (backend.orientation(isophotal), sources.ccd),
-            (backend.gradient_orientation(gradients.dx, gradients.dy), gradients.ccd),
-            (backend.gradient_orientation(gradients.flat_dx, gradients.flat_dy), gradients.ccd),
-        )
-        histograms = [backend.histogram(theta, ccd, turns, settings.bins) for theta, ccd in orientations]
-        counted = Counted(sources.n_sources, sources.n_bad, sources.n_saturated, gradients.n_points)
+        n_gradients: Array = np.zeros(len(ccds), dtype=np.int64)
+        histograms = [_empty(len(ccds), settings.bins)] * len(KINDS)
+        if use is None or not use.only:
+            gradients = backend.gradients(stack, gradient_points, background, settings)
+            histograms, n_gradients = _histograms(sources, gradients, turns, settings, backend), gradients.n_points
+        reconstructed: Sequence[Reconstruction | None] = [None] * len(ccds)
+        if use is not None:
+            reconstructed = use([ccd.name for ccd in ccds], stack, background, sources, settings, backend)
+        counted = Counted(sources.n_sources, sources.n_bad, sources.n_saturated, n_gradients)
         background, counted, histograms, damaged = backend.to_host((background, counted, histograms, stack.damaged))
         for i, ccd in enumerate(ccds):
             if damaged is not None and damaged[i] >= 0:
                 again.append(reading.items[i])
             else:
-                measured.append(_record(i, ccd, ny * nx, background, counted, histograms, settings))
+                record = _record(i, ccd, ny * nx, background, counted, histograms, settings)
+                its = reconstructed[i] if record.status == "ok" else None
+                measured.append(record if its is None else replace(record, reconstruction=its))
     return measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again
 
 
-def _again(exposure: str, item: Ccd | CcdOnDisk, settings: Settings, backend: Backend) -> list[CcdMeasurement]:
+def _histograms(
+    sources: Sources, gradients: Gradients, turns: npt.NDArray[np.int64], settings: Settings, backend: Backend
+) -> list[OrientationHistograms]:
+    """The four histograms of a stack, in the order of `KINDS`."""
+    with backend.working():
+        isophotal = isophote_moments(sources, settings)
+    orientations = (
+        (backend.orientation(sources.moments), sources.ccd),
+        (backend.orientation(isophotal), sources.ccd),
+        (backend.gradient_orientation(gradients.dx, gradients.dy), gradients.ccd),
+        (backend.gradient_orientation(gradients.flat_dx, gradients.flat_dy), gradients.ccd),
+    )
+    return [backend.histogram(theta, ccd, turns, settings.bins) for theta, ccd in orientations]
+
+
+def _empty(n_ccd: int, bins: int) -> OrientationHistograms:
+    """Histograms of nothing, on the host."""
+    return OrientationHistograms(np.zeros((n_ccd, bins), dtype=np.int64), np.zeros(n_ccd), np.zeros(n_ccd))
+
+
+def _again(
+    exposure: str, item: Ccd | CcdOnDisk, settings: Settings, backend: Backend, use: StampUse | None
+) -> list[CcdMeasurement]:
     """A CCD that the device could not decode, once more through the host: its message is the one for the user."""
     if isinstance(item, Ccd):
         raise ValueError(f"CCD {item.name}: images as a file holds them come from files only")
     ccd = item.load()
-    return measure_group(exposure, ccd if isinstance(ccd, CcdFailure) else [ccd], settings, backend)
+    return measure_group(exposure, ccd if isinstance(ccd, CcdFailure) else [ccd], settings, backend, use=use)
 
 
 def isophote_moments(sources: Sources, settings: Settings) -> Array:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from gpuanom import plan, tables
-from gpuanom.backend import choose
-from gpuanom.cluster import TIMEOUT, Job, Where, require_dask
+from gpuanom.backend import Backend, choose
+from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, Skipped, discover
 from gpuanom.naming import exists, path_text
@@ -27,6 +27,8 @@ from gpuanom.tables import Tables
 from gpuanom.works import Works
 
 if TYPE_CHECKING:
+    from gpuanom.autoencoder.model import Model
+    from gpuanom.autoencoder.scoring import Scorer
     from gpuanom.cluster.run import Cluster
 
 Existing = Literal["resume", "overwrite", "fail"]
@@ -48,6 +50,8 @@ class Events:
         Takes the number of exposures to measure and of those already measured.
     done : callable
         Takes an exposure, its measurement or the failure, and the seconds that it took.
+    stamps : callable
+        Takes the number of measured exposures whose stamps are read again for an autoencoder.
     debug : callable
         Takes text for whoever asked for more (tracebacks of unexpected errors).
     """
@@ -57,6 +61,7 @@ class Events:
     skipped: Callable[[Skipped], None] = lambda _skipped: None
     plan: Callable[[int, int], None] = lambda _new, _known: None
     done: Callable[[Exposure, Measurement | Failure, float], None] = lambda _e, _m, _s: None
+    stamps: Callable[[int], None] = lambda _n: None
     debug: Callable[[str], None] = lambda _text: None
 
 
@@ -89,6 +94,7 @@ def score(
     settings: Settings | None = None,
     device: str = "auto",
     reference: str | Path | References | None = None,
+    model: str | Path | None = None,
     existing: Existing = "resume",
     formats: Sequence[str] = ("ecsv",),
     threads: int | None = None,
@@ -112,6 +118,9 @@ def score(
         ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
     reference : str, Path or References, optional
         Saved references to compare with, instead of the night itself.
+    model : str or Path, optional
+        An autoencoder that `gpuanom train` made: adds the errors of its reconstructions (METHOD.md 7). Of exposures
+        that are measured already, only the stamps are read again.
     existing : {"resume", "overwrite", "fail"}, optional
         What to do where the output folder holds a night: go on with it, begin anew, or refuse.
     formats : sequence of str, optional
@@ -148,6 +157,8 @@ def score(
         When the output folder, the reference or the device cannot be used.
     ClusterError
         When the scheduler or its workers cannot be used, or the scheduler goes away.
+    GpuanomError
+        When a model is given and PyTorch is not installed.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     settings = settings or Settings()
@@ -169,6 +180,7 @@ def score(
     references = reference if isinstance(reference, References | None) else References.load(Path(reference))
     if references is not None and settings.robust_rounds:
         raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
+    trained = None if model is None else _loaded(model)
     folder = None if output is None else Path(output)
     found = discover(paths, settings) if paths else Discovery((), (), ())
     for skipped in found.skipped:
@@ -180,6 +192,10 @@ def score(
         settings = _recorded(path, settings)
     if references is not None:
         tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
+    if trained is not None:
+        trained.require_stamps(settings, str(model))
+        if differs := trained.differs(settings):
+            events.say(f"{model}: was trained on stamps of other settings: {differs}")
     with Store(path, settings) as store:
         if existing == "overwrite":
             store.clear()
@@ -190,15 +206,23 @@ def score(
             events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
         todo = plan.to_measure(store, found, settings, events.say)
         events.plan(len(todo), len(found.exposures) - len(todo))
-        if todo:
-            if where:
-                _fill(store, todo, _cluster(Job(settings, device, threads), where, events), events)
-            else:
-                _fill(store, todo, Works(settings, backends, threads, events.debug), events)
+
+        def measurers(scorer: Scorer | None = None) -> Works | Cluster:
+            if not where:
+                return Works(settings, backends, threads, events.debug, scorer)
+            known = None if scorer is None or model is None else ModelFile.of(model, scorer.fingerprint, scorer.only)
+            return _cluster(Job(settings, device, threads, known), where, events)
+
+        unread: list[Failure] = []
+        if trained is not None:
+            given = {(e.camera, e.exposure) for e in found.exposures} if paths else None
+            unread = _with_model(store, todo, given, trained, measurers, backends, events)
+        elif todo:
+            _fill(store, todo, measurers(), events)
         result = tables.build(store, settings, backends[0], references)
-        failures = store.failures()
+        failures = [*store.failures(), *unread]
     written = tables.write(result, folder, formats) if folder else []
-    return _night(result, failures, written)
+    return _night(result, failures, written, len(unread))
 
 
 def _nothing(found: Discovery) -> str:
@@ -219,11 +243,12 @@ def _recorded(path: Path, settings: Settings) -> Settings:
     return settings.with_measurement(recorded)
 
 
-def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path]) -> Night:
+def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int) -> Night:
     failed = [(printable(f.file), f.reason) for f in failures]
     unusable = result.exposures[result.exposures["status"] == "unusable"]
     failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
-    return Night(result, tuple(failed), len(result.exposures) - len(failures), tuple(written))
+    # Those whose stamps alone could not be read are in the tables.
+    return Night(result, tuple(failed), len(result.exposures) - len(failures) + n_unread, tuple(written))
 
 
 def _holds(folder: Path | None) -> bool:
@@ -248,6 +273,15 @@ def _store_path(folder: Path | None, existing: Existing, paths: Sequence[str | P
     return path
 
 
+def _loaded(model: str | Path) -> Model:
+    """A trained autoencoder; the part of gpuanom that needs PyTorch is imported when it is asked for."""
+    from gpuanom.autoencoder import require
+    from gpuanom.autoencoder.model import load
+
+    require()
+    return load(model)
+
+
 def _cluster(job: Job, where: Where, events: Events) -> Cluster:
     """The workers of a run; Dask is imported here, and by no run that does without."""
     from gpuanom.cluster.run import Cluster
@@ -265,3 +299,48 @@ def _fill(store: Store, todo: Sequence[Exposure], measurers: Works | Cluster, ev
             else:
                 store.add(result)
             events.done(exposure, result, seconds)
+
+
+def _with_model(
+    store: Store,
+    todo: Sequence[Exposure],
+    given: set[tuple[str, str]] | None,
+    model: Model,
+    measurers: Callable[[Scorer], Works | Cluster],
+    backends: Sequence[Backend],
+    events: Events,
+) -> list[Failure]:
+    """Measure with a model what the store does not hold yet, and read the stamps of what was measured without it.
+
+    Returns
+    -------
+    list of Failure
+        Exposures whose stamps could not be read again: what was measured of them stays.
+    """
+    from gpuanom.autoencoder.scoring import Scorer
+    from gpuanom.autoencoder.tensors import require_shared
+
+    for backend in backends:
+        require_shared(backend)
+    _, dropped = store.lacking(model.fingerprint)
+    if dropped:
+        events.say(f"autoencoder_mse of {dropped} exposures was another model's: dropped")
+    unread: list[Failure] = []
+    with Scorer(model) as scorer:
+        if todo:
+            _fill(store, todo, measurers(scorer), events)
+        lacking, _ = store.lacking(model.fingerprint)
+        lacking = [e for e in lacking if given is None or (e.camera, e.exposure) in given]
+        if not lacking:
+            return unread
+        events.stamps(len(lacking))
+        with measurers(Scorer(model, only=True)) as works:
+            for exposure, result, seconds in works.measured(lacking):
+                if not isinstance(result, Failure) and (differs := store.add_reconstruction(result)):
+                    reason = f"no autoencoder_mse: {differs}"
+                    file = path_text(exposure.files[0])
+                    result = Failure(file, exposure.camera, exposure.band, exposure.exposure, "changed", reason)
+                if isinstance(result, Failure):
+                    unread.append(result)
+                events.done(exposure, result, seconds)
+    return unread

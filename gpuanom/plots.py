@@ -199,3 +199,60 @@ def true_positive_rate(ax: Axes, bins: Sequence[Any], *, title: str = "", legend
 def _finite(values: npt.ArrayLike) -> Doubles:
     array = np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
     return array[np.isfinite(array)]
+
+
+def loss_curves(ax: Axes, training: Sequence[float], validation: Sequence[float], *, best: int | None = None) -> None:
+    """Draw the losses of a training, an epoch a point.
+
+    Parameters
+    ----------
+    ax : Axes
+    training, validation : sequence of float
+        Mean squared errors of each epoch.
+    best : int, optional
+        The epoch that was kept, from 1; drawn as a line.
+    """
+    epochs = np.arange(1, len(training) + 1)
+    ax.plot(epochs, training, color=GREY, lw=1.2, label="training")
+    ax.plot(epochs, validation, color=BLUE, lw=1.6, label="validation")
+    if best is not None:
+        ax.axvline(best, color=ORANGE, lw=1.0, ls="--", label=f"kept: epoch {best}")
+    ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
+    ax.legend(fontsize="small", frameon=False)
+
+
+def roc_curves(ax: Axes, curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, float]]) -> None:
+    """Draw receiver operating characteristics.
+
+    Parameters
+    ----------
+    ax : Axes
+    curves : mapping of str to (false positive rates, true positive rates, area)
+        The first is drawn strongest.
+    """
+    ax.plot([0, 1], [0, 1], color=PALE, lw=1.0)
+    styles = ("-", "--", "-.", ":")
+    for i, (name, (false, true, area)) in enumerate(curves.items()):
+        width = 1.2 if i else 2.4
+        ax.plot(false, true, color=f"C{i}", ls=styles[i % 4], lw=width, label=f"{name} ({area:.2f})")
+    ax.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01))
+    ax.legend(fontsize="small", frameon=False, loc="lower right", title="area under the curve")
+
+
+def reconstructions(axes: Any, stamps: FloatImage, made: FloatImage, errors: Sequence[float]) -> None:
+    """Draw stamps over what an autoencoder makes of them, and what it leaves.
+
+    Parameters
+    ----------
+    axes : ndarray of Axes, (3, n)
+        As `Figure.subplots` gives them.
+    stamps, made : ndarray, (n, size, size)
+    errors : sequence of float
+        Their mean squared errors.
+    """
+    for i, (before, after, error) in enumerate(zip(stamps, made, errors, strict=True)):
+        stamp(axes[0, i], before, text=f"{error:.2g}")
+        stamp(axes[1, i], after)
+        stamp(axes[2, i], before - after)
+    for ax, name in zip(axes[:, 0], ("stamp", "reconstruction", "difference"), strict=True):
+        ax.text(-0.08, 0.5, name, transform=ax.transAxes, rotation=90, ha="right", va="center", fontsize="small")

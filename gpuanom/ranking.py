@@ -283,7 +283,7 @@ def _scores(
         floor=_mean_of(noise, whose, n_filled),
         z=z,
         p=p,
-        rank=_ranks(score),
+        rank=ranks_of(score),
         deviation=significance.deviation(score),
         angle=angle,
         alignment=alignment,
@@ -326,11 +326,11 @@ def _without_highest(score: Doubles, scored: Flags, settings: Settings) -> Flags
     """The members that stay in a round of the robust reference: all but the highest, at least `robust_minimum`."""
     n = int(np.count_nonzero(scored))
     out = min(math.ceil(decimal(settings.robust_fraction) * n), max(0, n - settings.robust_minimum))
-    ranks = _ranks(score)
+    ranks = ranks_of(score)
     return np.asarray(scored & ~((ranks > 0) & (ranks <= out)))
 
 
-def _ranks(score: Doubles) -> Integers:
+def ranks_of(score: Doubles) -> Integers:
     """1 for the highest score, ties by exposure id (their order), 0 where there is none."""
     known = np.flatnonzero(~np.isnan(score))
     printed = np.array([float(f"{value:.{DIGITS}g}") for value in score[known]])

@@ -299,6 +299,25 @@ class OrientationHistograms:
 
 
 @dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What an autoencoder makes of the stamps of one CCD (METHOD.md 7).
+
+    Attributes
+    ----------
+    n_stamps : int
+        Stamps counted; one that is not finite is left out.
+    error : float
+        Sum of their mean squared errors (eq. 9).
+    latent : ndarray, (2, n_latent) float64
+        Sums of their latent features, and of the features' squares.
+    """
+
+    n_stamps: int
+    error: float
+    latent: Doubles
+
+
+@dataclass(frozen=True, eq=False)
 class CcdMeasurement:
     """Everything that is kept of one CCD.
 
@@ -319,6 +338,8 @@ class CcdMeasurement:
         Sums of cos 2 theta and sin 2 theta, in focal-plane axes.
     sky_axes : tuple of 4 floats, or None
         CD matrix of the focal-plane axes (the CCD's turn undone), degrees per pixel.
+    reconstruction : Reconstruction or None
+        None where no model was given, or the CCD could not be measured.
     """
 
     name: str
@@ -339,15 +360,18 @@ class CcdMeasurement:
     cosine: Doubles
     sine: Doubles
     sky_axes: tuple[float, float, float, float] | None
+    reconstruction: Reconstruction | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """Everything that is kept of one exposure: its CCDs in order of their names.
 
-    `settings` is `gpuanom.Settings.fingerprint` of what it was measured with.
+    `settings` is `gpuanom.Settings.fingerprint` of what it was measured with, `model` the fingerprint of the
+    autoencoder that its stamps went through, empty without one.
     """
 
     exposure: Exposure
     ccds: tuple[CcdMeasurement, ...]
     settings: str
+    model: str = ""

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from gpuanom.errors import printable
-from gpuanom.ranking import Dataset, Scores
+from gpuanom.ranking import Dataset, Scores, ranks_of
+from gpuanom.reconstructions import Reconstructed
 from gpuanom.records import BACKGROUND, KINDS, SOURCE
-from gpuanom.significance import direction
+from gpuanom.significance import deviation, direction
 from gpuanom.store import Failure, Store
 
 Row = dict[str, Any]
@@ -39,6 +40,8 @@ def of_dataset(
     """
     exposures = store.exposures(dataset.camera, dataset.band)
     ccds = {**store.ccds(dataset.camera, dataset.band), **_measured_columns(dataset, scores)}
+    reconstructed = store.reconstructed(dataset.camera, dataset.band)
+    errors = _reconstructed_columns(dataset, reconstructed, ccds)
     n = len(exposures)
     sums = {name: np.bincount(dataset.owner, ccds[name], minlength=n).astype(np.int64) for name in SUMS}
     used = np.array([status == "ok" for status in ccds["status"]], dtype=bool)
@@ -62,6 +65,7 @@ def of_dataset(
         axes = next((tuple(ccds[k][j] for k in _AXES) for j in mine if ccds["cd1_1"][j] is not None), None)
         row["source_position_angle"] = position_angle(row["source_angle"], axes)
         row["isophote_position_angle"] = position_angle(row["isophote_angle"], axes)
+        row.update((name, values[i]) for name, values in errors.items())
         z = ccds["background_z"][bounds[i] : bounds[i + 1]]
         row["worst_ccd"] = "" if np.isnan(z).all() else ccds["name"][bounds[i] + int(np.nanargmax(z))]
         reasons = _few([ccds["reason"][j] for j in mine if not used[j]])
@@ -100,6 +104,37 @@ def _measured_columns(dataset: Dataset, scores: Sequence[Scores]) -> Columns:
         columns[f"{KINDS[kind]}_angle"], columns[f"{KINDS[kind]}_alignment"] = angle, alignment
     columns["background_kl"], columns["background_z"] = scores[BACKGROUND].ccd_kl, scores[BACKGROUND].ccd_z
     return columns
+
+
+def _reconstructed_columns(dataset: Dataset, reconstructed: Mapping[str, Reconstructed], ccds: Columns) -> Columns:
+    """The columns of exposures that an autoencoder gives, and beside them those of CCDs, put into `ccds`.
+
+    An exposure that has not been through it has none; one without stamps has no error.
+    """
+    n_ccd = np.bincount(dataset.owner, minlength=len(dataset.exposures)).tolist()
+    of_ccds: dict[str, list[Any]] = {"n_stamps": [], "autoencoder_mse": []}
+    n_stamps: list[int | None] = []
+    mse = np.full(len(dataset.exposures), np.nan)
+    for i, exposure in enumerate(dataset.exposures):
+        its = reconstructed.get(exposure)
+        if its is None:
+            n_stamps.append(None)
+            of_ccds["n_stamps"] += [None] * n_ccd[i]
+            of_ccds["autoencoder_mse"] += [None] * n_ccd[i]
+            continue
+        with np.errstate(invalid="ignore", divide="ignore"):
+            of_ccds["autoencoder_mse"] += (its.errors / its.n_stamps).tolist()
+        of_ccds["n_stamps"] += its.n_stamps.tolist()
+        n_stamps.append(int(its.n_stamps.sum()))
+        if n_stamps[i]:
+            mse[i] = its.errors.sum() / n_stamps[i]
+    ccds.update(of_ccds)
+    return {
+        "n_stamps": n_stamps,
+        "autoencoder_mse": mse,
+        "autoencoder_rank": ranks_of(mse),
+        "autoencoder_deviation": deviation(mse),
+    }
 
 
 def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Purpose = Literal["background", "sigma", "gradients", "simulation"]
+Purpose = Literal["background", "sigma", "gradients", "simulation", "stamps", "split"]
 
 
 def stream(seed: int, exposure: str, ccd: str, purpose: Purpose) -> np.random.Philox:

@@ -33,6 +33,13 @@ CREATE TABLE failures (
     file TEXT PRIMARY KEY, camera TEXT NOT NULL, band TEXT NOT NULL, exposure TEXT NOT NULL,
     status TEXT NOT NULL, reason TEXT NOT NULL);
 """
+_LATER = """
+CREATE TABLE IF NOT EXISTS autoencoder (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, fingerprint TEXT NOT NULL, settings TEXT NOT NULL,
+    model TEXT NOT NULL, n_stamps BLOB NOT NULL, errors BLOB NOT NULL, latent BLOB NOT NULL,
+    PRIMARY KEY (camera, exposure));
+"""
+"""What stores of this version need not have: added when one is written to, empty where it is only read."""
 
 
 def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
@@ -79,6 +86,7 @@ def _check(db: sqlite3.Connection, path: Path | None, read_only: bool) -> None:
     elif version != SCHEMA_VERSION:
         raise OutputError(f"{path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION})")
     if not read_only:
+        db.execute(_LATER)
         db.execute("COMMIT")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +18,7 @@ from scipy.special import rel_entr
 from gpuanom import ranking, tables
 from gpuanom.backend import select
 from gpuanom.errors import OutputError
+from gpuanom.held import held_exposures
 from gpuanom.naming import path_text
 from gpuanom.ranking import Dataset
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Exposure, Integers
@@ -86,6 +86,11 @@ class ScoredNight:
     means: dict[tuple[str, str], tuple[Doubles | None, ...]]
     found: dict[Key, Exposure]
     _place: dict[Key, tuple[tuple[str, str], int]]
+
+    @property
+    def reconstructed(self) -> bool:
+        """Whether the tables have the columns of an autoencoder."""
+        return "autoencoder_mse" in self.tables.exposures.colnames
 
     def histograms(self, key: Key) -> tuple[Histogram, ...]:
         """The four histograms of an exposure; none of an exposure that could not be measured."""
@@ -223,23 +228,7 @@ def _robust(dataset: Dataset, kind: str, settings: Settings) -> Reference:
 def _found(path: Path) -> dict[Key, Exposure]:
     """The files of every measured exposure."""
     with explained(path), closing(open_database(path, read_only=True)) as db:
-        rows = db.execute(
-            "SELECT camera, exposure, band, date_obs, exptime, files, masks, fingerprint, rule FROM exposures"
-        ).fetchall()
-    return {
-        (camera, name): Exposure(
-            exposure=name,
-            camera=camera,
-            band=band,
-            date_obs=date_obs,
-            exptime=float("nan") if exptime is None else exptime,
-            files=tuple(Path(f) for f in json.loads(files)),
-            masks=tuple(None if m is None else Path(m) for m in json.loads(masks)),
-            fingerprint=fingerprint,
-            rule=rule,
-        )
-        for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
-    }
+        return held_exposures(db)
 
 
 def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
@@ -254,5 +243,5 @@ def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def is_background(kind: str) -> bool:
-    """Whether a kind of histogram is one of the background's, which are compared CCD by CCD."""
-    return KINDS.index(kind) in (BACKGROUND, FLAT_BACKGROUND)
+    """Whether a kind of score is one of the background's, which are compared CCD by CCD."""
+    return kind in (KINDS[BACKGROUND], KINDS[FLAT_BACKGROUND])

@@ -20,7 +20,8 @@ import numpy as np
 from gpuanom.errors import OutputError
 from gpuanom.naming import exists, natural_key, path_text
 from gpuanom.ranking import Dataset
-from gpuanom.records import KINDS, CcdMeasurement, Measurement
+from gpuanom.reconstructions import Reconstructed, Reconstructions
+from gpuanom.records import KINDS, CcdMeasurement, Exposure, Measurement
 from gpuanom.schema import explained, open_database
 from gpuanom.settings import Settings, difference
 from gpuanom.version import __version__
@@ -85,6 +86,8 @@ class Store:
         if read_only and path is not None and not path.is_file():
             raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
         self._db = open_database(path, read_only=read_only)
+        with self._explained():
+            self._reconstructions = Reconstructions(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -187,6 +190,43 @@ class Store:
                 f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
                 [(e.camera, e.exposure, i, *_ccd_row(c)) for i, c in enumerate(measurement.ccds)],
             )
+            self._reconstructions.add(measurement)
+
+    def model(self) -> str:
+        """The fingerprint of the autoencoder behind what is held of one; empty where none is."""
+        with self._explained():
+            return next(iter(self._reconstructions.models()), "")
+
+    def lacking(self, model: str) -> tuple[list[Exposure], int]:
+        """The measured exposures whose stamps have not been through a model; what others made of them is dropped.
+
+        Returns
+        -------
+        list of Exposure, int
+            And how many exposures' values of other models were dropped.
+        """
+        with self._transaction():
+            dropped = self._reconstructions.drop_others(model)
+            return self._reconstructions.lacking(), dropped
+
+    def add_reconstruction(self, measurement: Measurement) -> str:
+        """Keep what a model made of a measured exposure's stamps, and nothing else.
+
+        Returns
+        -------
+        str
+            Why it was not kept: its files have changed since it was measured. Empty if it was.
+        """
+        with self._transaction():
+            differs = self._reconstructions.differing(measurement)
+            if not differs:
+                self._reconstructions.add(measurement)
+        return differs
+
+    def reconstructed(self, camera: str, band: str) -> dict[str, Reconstructed]:
+        """What a model made of the stamps of a dataset's exposures, by exposure id."""
+        with self._explained():
+            return self._reconstructions.of_dataset(camera, band)
 
     def copy_from(self, other: Store) -> int:
         """Add all of another store's exposures and failures, in one transaction.
@@ -199,8 +239,14 @@ class Store:
         Raises
         ------
         OutputError
-            When an exposure is held already but measured from other files.
+            When an exposure is held already but measured from other files, or both hold scores of different models.
         """
+        ours_made, theirs_made = self.model(), other.model()
+        if ours_made and theirs_made and ours_made != theirs_made:
+            raise OutputError(
+                f"{other.path}: holds autoencoder_mse of another model than an earlier input"
+                " (score one of them again with the other's: gpuanom score -o NIGHT --model MODEL)"
+            )
         known = self.known()
         added = 0
         with self._transaction() as db:
@@ -214,7 +260,7 @@ class Store:
                     )
                 if ours is None:
                     key = (camera, name)
-                    for table in ("exposures", "ccds"):
+                    for table in ("exposures", "ccds", *(("autoencoder",) if theirs_made else ())):
                         for row in other._rows(f"SELECT * FROM {table} WHERE camera = ? AND exposure = ?", key):
                             db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
                     added += 1
@@ -244,7 +290,7 @@ class Store:
     def clear(self) -> None:
         """Forget everything."""
         with self._transaction() as db:
-            for table in ("exposures", "ccds", "failures", "settings"):
+            for table in ("exposures", "ccds", "failures", "settings", "autoencoder"):
                 db.execute(f"DELETE FROM {table}")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
@@ -253,10 +299,10 @@ class Store:
             for camera, exposure in sorted(keys):
                 self._forget(db, camera, exposure)
 
-    @staticmethod
-    def _forget(db: sqlite3.Connection, camera: str, exposure: str) -> None:
+    def _forget(self, db: sqlite3.Connection, camera: str, exposure: str) -> None:
         db.execute("DELETE FROM exposures WHERE camera = ? AND exposure = ?", (camera, exposure))
         db.execute("DELETE FROM ccds WHERE camera = ? AND exposure = ?", (camera, exposure))
+        self._reconstructions.forget(camera, exposure)
 
     def datasets(self, bins: int) -> list[Dataset]:
         """The histograms of all exposures, a `Dataset` a camera and band, in order of camera, band and exposure id."""

@@ -14,7 +14,7 @@ from astropy.table import MaskedColumn, Table
 
 from gpuanom import ranking, rows
 from gpuanom.backend import Backend
-from gpuanom.columns import CCD_COLUMNS, DIGITS, EXPOSURE_COLUMNS, Column
+from gpuanom.columns import CCD_COLUMNS, DIGITS, EXPOSURE_COLUMNS, Column, with_autoencoder
 from gpuanom.errors import OutputError, ReferenceFileError
 from gpuanom.naming import natural_key
 from gpuanom.records import KINDS
@@ -49,8 +49,10 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
     Returns
     -------
     Tables
-        Most anomalous exposures first (METHOD.md 5b).
+        Most anomalous exposures first (METHOD.md 5b). With the columns of an autoencoder where the store holds any.
     """
+    model = store.model()
+    of_exposures, of_ccds = (with_autoencoder(c) if model else c for c in (EXPOSURE_COLUMNS, CCD_COLUMNS))
     exposures: list[Row] = []
     parts: list[Columns] = []
     first: dict[tuple[str, str], range] = {}
@@ -77,17 +79,17 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
     ]
     ranked = [exposures[i] for i in ranking.table_order(deviations, ids)]
     order = [j for row in ranked for j in first.get((row["camera"], row["exposure"]), ())]
-    meta = _meta(settings, references)
+    meta = _meta(settings, references, model)
     return Tables(
-        _table({c.name: [row.get(c.name) for row in ranked] for c in EXPOSURE_COLUMNS}, EXPOSURE_COLUMNS, meta),
-        _table(_ordered(parts, order), CCD_COLUMNS, meta),
+        _table({c.name: [row.get(c.name) for row in ranked] for c in of_exposures}, of_exposures, meta),
+        _table(_ordered(parts, order, of_ccds), of_ccds, meta),
     )
 
 
-def _ordered(parts: Sequence[Columns], order: Sequence[int]) -> Columns:
+def _ordered(parts: Sequence[Columns], order: Sequence[int], wanted: Sequence[Column]) -> Columns:
     """The CCDs' columns of all datasets, in the order of the exposures' table."""
     columns: Columns = {}
-    for column in CCD_COLUMNS:
+    for column in wanted:
         values = [v for part in parts for v in part[column.name]]
         columns[column.name] = [values[j] for j in order]
     return columns
@@ -141,7 +143,7 @@ def _for_fits(table: Table) -> Table:
     return table
 
 
-def _meta(settings: Settings, references: References | None) -> dict[str, Any]:
+def _meta(settings: Settings, references: References | None, model: str) -> dict[str, Any]:
     """What the tables say of how they were made."""
     return {
         "gpuanom": __version__,
@@ -149,6 +151,7 @@ def _meta(settings: Settings, references: References | None) -> dict[str, Any]:
         "settings": json.dumps(settings.measurement(), sort_keys=True),
         "robust_rounds": settings.robust_rounds,
         "reference": "saved" if references is not None else "this night",
+        **({"autoencoder": model} if model else {}),
     }
 
 

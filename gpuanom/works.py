@@ -25,6 +25,7 @@ from gpuanom.naming import path_text
 from gpuanom.readahead import Readers
 from gpuanom.records import Ccd, CcdFailure, CcdMeasurement, CcdOnDisk, Exposure, Measurement
 from gpuanom.settings import Settings
+from gpuanom.stamps import StampTask
 from gpuanom.store import Failure
 
 WORKERS = 8
@@ -57,13 +58,20 @@ class Works:
         Threads that read and decode, and on a CPU measure too; None is one a core, to a limit.
     debug : callable
         Takes the traceback of an unexpected error.
+    stamps : StampTask, optional
+        What else is done with the sources' stamps.
     """
 
     def __init__(
-        self, settings: Settings, backends: Sequence[Backend], threads: int | None, debug: Callable[[str], None]
+        self,
+        settings: Settings,
+        backends: Sequence[Backend],
+        threads: int | None,
+        debug: Callable[[str], None],
+        stamps: StampTask | None = None,
     ) -> None:
         n = threads or min(READERS if backends[0].takes_encoded else WORKERS, os.cpu_count() or 1)
-        self._settings, self._debug = settings, debug
+        self._settings, self._debug, self._stamps = settings, debug, stamps
         lanes = [lane for backend in backends for lane in backend.lanes(n)]
         self._n_lanes = len(lanes)
         self._planner = backends[0]
@@ -137,7 +145,11 @@ class Works:
     def _opened(self, exposure: Exposure) -> _Groups:
         """What of an exposure is measured together; its headers are read, its pixels not yet."""
         with ranges.named("open"):
-            return _Groups(groups(open_ccds(exposure, self._settings), self._settings, self._planner))
+            ccds = open_ccds(exposure, self._settings)
+            if self._stamps is not None:
+                use = self._stamps.of(exposure)
+                ccds = (ccd for ccd in ccds if isinstance(ccd, CcdFailure) or use.wants(ccd.name))
+            return _Groups(groups(ccds, self._settings, self._planner))
 
     def _measured(self, underway: _Underway, group: Sequence[Ccd | CcdOnDisk] | CcdFailure) -> list[CcdMeasurement]:
         if underway.failure:
@@ -147,12 +159,15 @@ class Works:
             # Cut once more, for this lane's own device and what was learnt since.
             parts = [group] if isinstance(group, CcdFailure) else groups(group, self._settings, lane)
             name = underway.exposure.exposure
-            return [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers)]
+            use = None if self._stamps is None else self._stamps.of(underway.exposure)
+            return [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]
         finally:
             self._lanes.put(lane)
 
     def _outcome(self, underway: _Underway) -> Measurement | Failure:
-        return underway.failure or Measurement(underway.exposure, in_order(underway.ccds), self._settings.fingerprint())
+        model = "" if self._stamps is None else self._stamps.fingerprint
+        settings = self._settings.fingerprint()
+        return underway.failure or Measurement(underway.exposure, in_order(underway.ccds), settings, model)
 
     def _failure(self, exposure: Exposure, error: Exception) -> Failure:
         status = error.status if isinstance(error, InputError) else "failed"

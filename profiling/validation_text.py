@@ -44,7 +44,7 @@ def pair(f):
 def page(e):
     """The whole page."""
     parts = (setup, classes, unseen, local, settings, contamination, profiles, paper)
-    return "\n\n".join((STATIC, *(part(e) for part in parts), *real(), limits()))
+    return "\n\n".join((STATIC, *(part(e) for part in parts), *autoencoder(), *real(), limits()))
 
 
 def setup(e):
@@ -292,6 +292,16 @@ five exposures this is a hint, but the same one: slight elongations by isophotes
 
 {table[1]}{table[2].rstrip()}""",
     )
+
+
+def autoencoder():
+    """The section of `validation_autoencoder.py`, where it was run."""
+    path = bench.RESULTS / "validation-autoencoder.md"
+    if not path.exists():
+        return ()
+    first, last = "<!-- validation_autoencoder.py -->", "<!-- end of validation_autoencoder.py -->"
+    text = path.read_text(encoding="utf-8").partition(first)[2].partition(last)[0]
+    return (f"{first}\n\n{text.strip()}\n\n{last}",)
 
 
 def limits():

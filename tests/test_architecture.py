@@ -17,13 +17,14 @@ LAYERS = [
     {"settings"},
     {"encoded"},
     {"records"},
-    {"sampling", "backend", "readahead", "reference", "simulate", "schema", "gradientfilter"},
-    {"cpu", "gpu", "fits", "significance"},
+    {"sampling", "backend", "readahead", "reference", "simulate", "schema", "gradientfilter", "held"},
+    {"cpu", "gpu", "fits", "significance", "stamps", "reconstructions"},
     {"measure", "ranking", "selftest"},
     {"store"},
     {"rows"},
     {"tables", "nights"},
     {"plan", "works"},
+    {"autoencoder"},
     {"cluster"},
     {"pipeline", "api"},
     {"scored", "looking", "mosaic"},
@@ -92,6 +93,17 @@ def test_only_the_cluster_imports_dask():
         if _top(path) != "cluster":
             assert "'distributed" not in names, path
             assert "'dask" not in names, path
+
+
+def test_only_the_autoencoder_imports_pytorch():
+    for path in _modules():
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").split(".")[0])
+        assert not imported & {"torch", "safetensors"} or _top(path) == "autoencoder", path
 
 
 OTHER = {"takes_encoded", "working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpuanom.columns import CCD_COLUMNS, EXPOSURE_COLUMNS
+from gpuanom.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS
 from gpuanom.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def test_settings_file_of_the_readme_is_one(tmp_path):
 
 def test_tables_are_documented():
     text = (ROOT / "docs" / "tables.md").read_text()
-    for column in (*EXPOSURE_COLUMNS, *CCD_COLUMNS):
+    for column in (*EXPOSURE_COLUMNS, *AUTOENCODER_COLUMNS, *CCD_COLUMNS):
         assert f"| `{column.name}` | {column.unit} | {column.description} |" in text
 
 

@@ -23,6 +23,7 @@ from gpuanom.cli.score import score
 from gpuanom.cli.settings import settings
 from gpuanom.cli.show import show
 from gpuanom.cli.simulate import simulate
+from gpuanom.cli.train import train
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.version import __version__
 
@@ -32,6 +33,7 @@ Examples:
   gpuanom reference night --output ref.ecsv            keep what is normal in it
   gpuanom score /data/tonight -o tonight --reference ref.ecsv
   gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
+  gpuanom train night -o model.pt                      the paper's second method; then: score -o night --model model.pt
   gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
   gpuanom doctor                                       can a GPU be used, and does it compute what the CPU does?
 
@@ -62,6 +64,7 @@ for command in (
     inject,
     settings,
     doctor,
+    train,
     completion,
 ):
     cli.add_command(command)

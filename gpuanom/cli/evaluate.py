@@ -12,11 +12,10 @@ from rich.text import Text
 
 from gpuanom import evaluate as judging
 from gpuanom import labels
-from gpuanom.cli.export import kinds_option, night_argument, reference_option
+from gpuanom.cli.export import kinds_of, night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, OutputError, printable
 from gpuanom.evaluate import Recalled
-from gpuanom.records import KINDS
 from gpuanom.scored import ScoredNight, open_night
 
 EPILOG = """\b
@@ -44,14 +43,20 @@ its field (w2p2p2 is known by its name alone):
     help="CSV of labels, may be repeated (default: those that NIGHT keeps).",
 )
 @click.option("--known", help="List of known anomalies: cfhtlens (the paper's), or a CSV file with a column exposure.")
-@click.option("--score", type=click.Choice(judging.SCORES), default="kl", show_default=True, help="What ranks them.")
+@click.option(
+    "--score",
+    type=click.Choice(judging.SCORES),
+    default="kl",
+    show_default=True,
+    help="What ranks them; of an autoencoder kl stands for autoencoder_mse.",
+)
 @click.option(
     "--by",
     "kinds",
     default="source,background",
     show_default=True,
-    callback=kinds_option,
-    help="Kinds of score that count for --known.",
+    callback=kinds_of(judging.JUDGED),
+    help="Kinds of score that count for --known: source, isophote, background, flat_background, autoencoder.",
 )
 @click.option(
     "--fraction",
@@ -104,7 +109,7 @@ def evaluate(
         }
         _print_rates(rates[how], how, len({a.analyst for a in said}))
         if table is not None:
-            _write_table(judging.rates_table(rates), table)
+            write_table(judging.rates_table(rates), table)
         if figure is not None:
             _draw(rates[how], figure)
     if anomalies:
@@ -136,7 +141,7 @@ def _print_rates(rates: judging.Rates, how: str, n_analysts: int) -> None:
 
 def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) -> None:
     console = summary_console()
-    kinds = [kind for kind in KINDS if any(kind in r.ranks for r in found)]
+    kinds = [kind for kind in judging.JUDGED if any(kind in r.ranks for r in found)]
     grid = Grid(title="known anomalies and their ranks", title_justify="left", box=None)
     for name in ("list", "exposure", "field", *kinds, "found by", "paper"):
         grid.add_column(name, justify="right" if name in kinds else "left")
@@ -157,7 +162,14 @@ def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) ->
         console.print(Text(f"{group}: {n} of {len(its)} in the highest {fraction:.0%}{missing}{theirs}"))
 
 
-def _write_table(table: Any, path: Path) -> None:
+def write_table(table: Any, path: Path) -> None:
+    """Write a table in the format of its file's name.
+
+    Raises
+    ------
+    OutputError
+        When the format is unknown or the file cannot be written.
+    """
     formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
     if path.suffix not in formats:
         raise OutputError(f"{path}: a table is a .csv or an .ecsv")
@@ -173,7 +185,7 @@ def _draw(rates: judging.Rates, path: Path) -> None:
     from gpuanom import plots
 
     datasets = list(dict.fromkeys((camera, band) for camera, band, _ in rates))
-    kinds = [kind for kind in KINDS if any(kind == k for _, _, k in rates)]
+    kinds = [kind for kind in judging.JUDGED if any(kind == k for _, _, k in rates)]
     figure = Figure(figsize=(max(4.0, 3.6 * len(datasets)), 2.8 * len(kinds)), layout="constrained")
     axes = figure.subplots(len(kinds), len(datasets), squeeze=False)
     for i, kind in enumerate(kinds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,16 @@ What chooses an exposure (give one):
 """
 
 
-def kinds_option(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    """Kinds of score with commas between."""
-    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-    if not names or set(names) - set(KINDS):
-        raise click.BadParameter(f"'{value}' is not one or more of {','.join(KINDS)}")
-    return names
+def kinds_of(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], tuple[str, ...]]:
+    """A callback that takes some of the known kinds of score, with commas between."""
+
+    def kinds(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+        if not names or set(names) - set(known):
+            raise click.BadParameter(f"'{value}' is not one or more of {','.join(known)}")
+        return names
+
+    return kinds
 
 
 night_argument = click.argument("folder", metavar="NIGHT", type=click.Path(path_type=Path))
@@ -65,7 +70,7 @@ reference_option = click.option(
     "kinds",
     default=",".join(KINDS),
     show_default=True,
-    callback=kinds_option,
+    callback=kinds_of(KINDS),
     help="Kinds of score, any of which chooses an exposure.",
 )
 @click.option("--rank", type=click.IntRange(1), help="Choose ranks 1 to N.")

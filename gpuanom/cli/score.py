@@ -21,6 +21,7 @@ Examples:
   gpuanom score /data -o night --workers 8                eight processes of this machine
   gpuanom score /data -o night --scheduler tcp://n1:8786  the workers of a Dask scheduler
   gpuanom score -o night --robust-rounds 2                rank again what was measured
+  gpuanom score -o night --model model.pt                 and what an autoencoder makes of the stamps (gpuanom train)
 
 \b
 NIGHT/ then holds:
@@ -49,6 +50,11 @@ class Shard(click.ParamType):  # type: ignore[type-arg]
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, a GPU's number, or several: 0,1.")
 @click.option(
     "--reference", type=click.Path(dir_okay=False, path_type=Path), help="Saved reference to compare the night with."
+)
+@click.option(
+    "--model",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Autoencoder that `gpuanom train` made: adds autoencoder_mse. Of a measured night only stamps are read again.",
 )
 @click.option(
     "--existing",
@@ -83,6 +89,7 @@ def score(
     output: Path,
     device: str,
     reference: Path | None,
+    model: Path | None,
     existing: pipeline.Existing,
     formats: tuple[str, ...],
     threads: int | None,
@@ -109,6 +116,7 @@ def score(
             settings=settings,
             device=device,
             reference=reference,
+            model=model,
             existing=existing,
             formats=formats,
             threads=threads,

@@ -112,6 +112,12 @@ class Screen:
         if self.progress:
             self._task = self.progress.add_task("measuring exposures", total=new)
 
+    def stamps(self, n: int) -> None:
+        """Show that the stamps of measured exposures are read again."""
+        self.say(f"the stamps of {n} measured {'exposure is' if n == 1 else 'exposures are'} read again for the model")
+        if self.progress:
+            self._task = self.progress.add_task("reconstructing stamps", total=n)
+
     def done(self, exposure: Exposure, result: Measurement | Failure, seconds: float) -> None:
         """Show that an exposure is done."""
         if self.progress and self._task is not None:
@@ -136,8 +142,32 @@ class Screen:
     def events(self) -> Events:
         """The events of a run, shown here."""
         return Events(
-            device=self.device, say=self.say, skipped=self.skip, plan=self.plan, done=self.done, debug=self.debug
+            device=self.device,
+            say=self.say,
+            skipped=self.skip,
+            plan=self.plan,
+            done=self.done,
+            stamps=self.stamps,
+            debug=self.debug,
         )
+
+    def losses(self, epochs: int) -> Callable[[int, float, float], None]:
+        """A callable that shows how a training goes: it takes epoch, training loss and validation loss."""
+        best = (float("inf"), 0)
+        task = None
+
+        def show(epoch: int, training: float, validation: float) -> None:
+            nonlocal best, task
+            best = min(best, (validation, epoch))
+            text = f"loss {training:.3g}, validation {validation:.3g}, best {best[0]:.3g} at {best[1]}"
+            if self.progress:
+                if task is None:
+                    task = self.progress.add_task("", total=epochs)
+                self.progress.update(task, completed=epoch, description=text)
+            elif epoch in (1, epochs) or epoch % max(1, epochs // 10) == 0:
+                self.say(f"epoch {epoch} of {epochs}: {text}")
+
+        return show
 
     def count(self, what: str) -> Callable[[int, int], None]:
         """A callable that shows how many of a number of things are done."""

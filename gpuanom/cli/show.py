@@ -97,6 +97,11 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
         values = [(row.get(f"{kind}_{name.lower()}"), spec) for name, spec in {**columns, "alignment": ".2f"}.items()]
         grid.add_row(NAMES[kind], *("-" if value is None else format(value, spec) for value, spec in values))
     console.print(grid)
+    if row.get("autoencoder_mse") is not None:
+        numbers = {"mse": ".4g", "rank": "d", "deviation": ".1f"}
+        told = ((name, row[f"autoencoder_{name}"], spec) for name, spec in numbers.items())
+        text = ", ".join(f"{name} {format(value, spec)}" for name, value, spec in told if value is not None)
+        console.print(Text(f"reconstruction of {row['n_stamps']} stamps: {text}"))
     for histogram in night.histograms(key_of(row)):
         console.print()
         for line in text_histogram(histogram, ascii_only=not (console.encoding or "").lower().startswith("utf")):

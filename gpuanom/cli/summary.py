@@ -27,6 +27,7 @@ _NUMBERS = {
     "alignment": ".2f",
 }
 _NAMES = ("exposure", "camera", "band")
+_RECONSTRUCTED = {"rank": "d", "mse": ".4g", "deviation": ".1f"}
 _KINDS = {"source": "source orientations", "isophote": "isophotal orientations", "background": "background gradients"}
 
 
@@ -39,6 +40,8 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
     _print_overall(night.tables.exposures, console, top)
     for kind, title in _KINDS.items():
         _print_top(night.tables.exposures, kind, title, console, top)
+    if "autoencoder_mse" in night.tables.exposures.colnames:
+        _print_reconstructed(night.tables.exposures, console, top)
     counts = {str(s): int(np.count_nonzero(night.tables.exposures["status"] == s)) for s in _statuses(night)}
     parts = ", ".join(f"{n} {status}" for status, n in counts.items())
     n = len(night.tables.exposures)
@@ -110,6 +113,25 @@ def _print_top(exposures: Table, kind: str, title: str, console: Console, top: i
             *(_number(row[f"{kind}_{name.lower()}"], _NUMBERS[name]) for name in numbers),
             str(row["status"]),
         )
+    console.print(grid)
+    console.print()
+
+
+def _print_reconstructed(exposures: Table, console: Console, top: int) -> None:
+    """Print the exposures whose stamps an autoencoder reconstructs worst."""
+    title = "reconstruction of stamps"
+    mse, deviation = _filled(exposures["autoencoder_mse"]), _filled(exposures["autoencoder_deviation"])
+    known = np.flatnonzero(~np.isnan(mse))
+    if not known.size:
+        console.print(Text(f"{title}: no scores\n"))
+        return
+    order = sorted(known, key=lambda i: (-np.nan_to_num(deviation[i], nan=-np.inf), -mse[i], i))[:top]
+    grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", (*_RECONSTRUCTED, "stamps"))
+    grid.add_column("status")
+    for i in order:
+        row = exposures[int(i)]
+        numbers = (_number(row[f"autoencoder_{name}"], spec) for name, spec in _RECONSTRUCTED.items())
+        grid.add_row(*_names(row), *numbers, _number(row["n_stamps"], "d"), str(row["status"]))
     console.print(grid)
     console.print()
 

@@ -7,7 +7,7 @@ writes the store.
 
 from __future__ import annotations
 
-from gpuanom.cluster.job import Job
+from gpuanom.cluster.job import Job, ModelFile
 from gpuanom.cluster.where import TIMEOUT, Where, require_dask
 
-__all__ = ["TIMEOUT", "Job", "Where", "require_dask"]
+__all__ = ["TIMEOUT", "Job", "ModelFile", "Where", "require_dask"]

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpuanom.cluster.job import Place
+from gpuanom.cluster.job import Job, Place
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
 from gpuanom.records import CcdMeasurement, Exposure, Measurement
-from gpuanom.settings import Settings
 from gpuanom.store import Failure
 
 
@@ -36,9 +35,7 @@ def _files(exposure: Exposure) -> Iterator[Path]:
     yield from (mask for mask in exposure.masks if mask is not None)
 
 
-def as_given(
-    result: Sequence[CcdMeasurement] | Failure, exposure: Exposure, settings: Settings
-) -> Measurement | Failure:
+def as_given(result: Sequence[CcdMeasurement] | Failure, exposure: Exposure, job: Job) -> Measurement | Failure:
     """A worker's result as the client's own process would have had it: of the exposure as the user named it."""
     names = {printable(path_text(path.absolute())): printable(path_text(path)) for path in _files(exposure)}
     names = {there: here for there, here in names.items() if there != here}
@@ -51,4 +48,5 @@ def as_given(
     if isinstance(result, Failure):
         return replace(result, file=path_text(exposure.files[0]), reason=named(result.reason))
     ccds = tuple(replace(ccd, reason=named(ccd.reason)) if ccd.reason else ccd for ccd in result)
-    return Measurement(exposure, ccds, settings.fingerprint())
+    model = "" if job.model is None else job.model.fingerprint
+    return Measurement(exposure, ccds, job.settings.fingerprint(), model)

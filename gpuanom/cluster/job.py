@@ -3,25 +3,80 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuanom.backend import choose
+from gpuanom.errors import InputError
 from gpuanom.records import CcdMeasurement
 from gpuanom.settings import Settings
 from gpuanom.store import Failure
 from gpuanom.version import __version__
 from gpuanom.works import Works
 
+if TYPE_CHECKING:
+    from gpuanom.autoencoder.scoring import Scorer
+
 PACKAGES = ("numpy", "numba", "scipy", "astropy", "dask", "distributed", "msgpack", "cloudpickle", "tornado")
 """Packages whose versions are compared: those that compute, and those that talk."""
 
 Place = tuple[bytes, int]
 """A file as the operating system names it, and its size in bytes."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A trained autoencoder, by its file: every worker reads it once.
+
+    Attributes
+    ----------
+    path : bytes
+        Absolute, as the operating system names it.
+    size : int
+        In bytes.
+    fingerprint : str
+        `gpuanom.autoencoder.model.Model.fingerprint` of what the client read.
+    only : bool
+        Whether the stamps are all that is wanted.
+    """
+
+    path: bytes
+    size: int
+    fingerprint: str
+    only: bool
+
+    @classmethod
+    def of(cls, path: str | Path, fingerprint: str, only: bool) -> ModelFile:
+        """The record of a file that was read."""
+        there = Path(path).absolute()
+        return cls(os.fsencode(there), there.stat().st_size, fingerprint, only)
+
+    @property
+    def place(self) -> Place:
+        """The file as every worker must see it."""
+        return self.path, self.size
+
+    def scorer(self) -> Scorer:
+        """The model at work.
+
+        Raises
+        ------
+        GpuanomError
+            When PyTorch is not installed here, or the file is not what the client read.
+        """
+        from gpuanom.autoencoder.model import load
+        from gpuanom.autoencoder.scoring import Scorer
+
+        path = Path(os.fsdecode(self.path))
+        model = load(path)
+        if model.fingerprint != self.fingerprint:
+            raise InputError("is another model here than where the run was started", file=path)
+        return Scorer(model, self.only)
 
 
 @dataclass(frozen=True)
@@ -35,11 +90,14 @@ class Job:
         As `gpuanom.backend.choose` takes it: what each worker uses.
     threads : int or None
         Threads of each worker; None leaves it to the worker.
+    model : ModelFile or None
+        What the stamps are put through.
     """
 
     settings: Settings
     device: str
     threads: int | None
+    model: ModelFile | None = None
 
     def works(self, lanes: int, debug: Callable[[str], None]) -> Works:
         """The threads that measure on a worker which takes `lanes` exposures at a time.
@@ -48,11 +106,20 @@ class Job:
         ------
         DeviceError
             When the worker has no such device.
+        GpuanomError
+            When it cannot use the model.
         """
         backends, _ = choose(self.device)
+        scorer = None
+        if self.model is not None:
+            scorer = self.model.scorer()
+            from gpuanom.autoencoder.tensors import require_shared
+
+            for backend in backends:
+                require_shared(backend)
         # A GPU's threads read only: as many as one process would have by itself.
         threads = self.threads or (None if backends[0].takes_encoded else lanes)
-        return Works(self.settings, backends, threads, debug)
+        return Works(self.settings, backends, threads, debug, scorer)
 
 
 @dataclass(frozen=True)
@@ -65,7 +132,7 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Broken:
-    """A worker's device failed: what any exposure would meet there."""
+    """A worker's device failed, or it cannot use the model: what any exposure would meet there."""
 
     why: str
 

@@ -123,7 +123,8 @@ class Cluster:
         ClusterError
             When the scheduler has gone, or no worker can be used.
         """
-        crew = Crew(self._connection, self._job, places(exposures[0]), self._events, self._say, self._debug)
+        seen = places(exposures[0]) + ([] if self._job.model is None else [self._job.model.place])
+        crew = Crew(self._connection, self._job, seen, self._events, self._say, self._debug)
         client = self._connection.client
         client.subscribe_topic("all", self._heard)
         client.subscribe_topic("worker-restart-memory", self._heard_of_memory)
@@ -220,7 +221,7 @@ class Cluster:
             # An exposure of which other CCDs could be measured is kept as it is in the end.
             yield from self._trouble(attempt, member, "out_of_memory", "memory did not suffice", alone=True)
         else:
-            yield attempt.exposure, as_given(result, attempt.exposure, self._job.settings), answer.seconds
+            yield attempt.exposure, as_given(result, attempt.exposure, self._job), answer.seconds
 
     def _answer(self, sent: Sent) -> Answer | None:
         """What a worker sent; None when it was lost on its way, which its worker's end explains."""

@@ -160,7 +160,7 @@ def measured(run: str, job: Job, exposure: Exposure, places: list[Place]) -> Ans
         return Answer(unseen)
     try:
         mine = _runs.enter(run, job)
-    except DeviceError as error:
+    except GpuanomError as error:
         return Answer(Broken(str(error)))
     try:
         ((_, result, seconds),) = mine.works.measured([exposure])

@@ -10,8 +10,8 @@ const $ = (id) => document.getElementById(id);
 const NIGHT = read("night");
 const COLUMNS = NIGHT.columns;
 const N = COLUMNS.exposure.length;
-const NAMES = { source: "sources", isophote: "isophotes", background: "background", flat_background: "flat backgr." };
-const SHORT = { source: "source", isophote: "isoph.", background: "backg.", flat_background: "flat" };
+const NAMES = { source: "sources", isophote: "isophotes", background: "background", flat_background: "flat backgr.", autoencoder: "autoencoder" };
+const SHORT = { source: "source", isophote: "isoph.", background: "backg.", flat_background: "flat", autoencoder: "autoenc." };
 const MEASURES = {
   deviation: "deviation: how far from the other exposures of the dataset",
   z: "z: how far above counting noise",
@@ -58,7 +58,11 @@ const meaning = (column) => {
   const [text, unit] = NIGHT.about[column] || ["", ""];
   return unit ? `${text} [${unit}]` : text;
 };
-const score = (i, kind, measure) => COLUMNS[`${kind}_${measure}`][i];
+// An autoencoder's error stands where the others have their KL; it has no z and no p.
+const SCORES = NIGHT.scores;
+document.documentElement.style.setProperty("--numbers", 1 + SCORES.length);
+const columnOf = (kind, measure) => (kind === "autoencoder" && measure === "kl" ? "autoencoder_mse" : `${kind}_${measure}`);
+const score = (i, kind, measure) => (COLUMNS[columnOf(kind, measure)] || [])[i] ?? null;
 
 /** The largest deviation of an exposure, and the kind of score that it is of. */
 function largest(i) {
@@ -70,7 +74,7 @@ function largest(i) {
   return best;
 }
 const LARGEST = Array.from({ length: N }, (_, i) => largest(i));
-const about = (kind) => (kind === "source" || kind === "isophote" ? "source" : "background");
+const about = (kind) => (kind.endsWith("background") ? "background" : "source");
 
 // Plasma: from dark blue to yellow, lighter all the way, so that it can be read with any colour vision and in grey.
 const STOPS = [[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], [240, 249, 33]];

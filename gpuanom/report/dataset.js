@@ -117,7 +117,7 @@ function drawDataset() {
     values.map((v, k) => h("option", { value: v, selected: shown[name] === v }, texts[k])));
   const log = (column) => (i) => (column[i] > 0 ? LOG(column[i]) : null);
   $("dataset").replaceChildren(
-    h("div", { class: "tools" }, chooser("kind", NIGHT.kinds, NIGHT.kinds.map((k) => NAMES[k])), chooser("measure", Object.keys(MEASURES), Object.values(MEASURES)),
+    h("div", { class: "tools" }, chooser("kind", SCORES, SCORES.map((k) => NAMES[k])), chooser("measure", Object.keys(MEASURES), Object.values(MEASURES)),
       h("span", { class: "dim" }, `the ${state.rows.length} exposures that pass the filters; a click on a point shows its exposure; larger points: labelled prominent or dubious`)),
     h("div", { class: "charts" }, distribution(),
       scatter("against time", when, { xText: "start of exposure (UT)", date: true }),

@@ -135,15 +135,15 @@ function setReason(reason) {
 function numbers(i) {
   const columns = ["kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"];
   const head = h("tr", null, h("th", null, ""), columns.map((c) => h("th", { title: meaning(`source_${c}`).replace(/^[^:]*: /, "") }, c)));
-  const rows = NIGHT.kinds.map((kind) => h("tr", null, h("th", { title: meaning(`${kind}_kl`).split(":")[0] }, NAMES[kind]),
-    columns.map((c) => h("td", { title: meaning(`${kind}_${c}`) }, number(score(i, kind, c), c)))));
+  const rows = SCORES.map((kind) => h("tr", null, h("th", { title: meaning(columnOf(kind, "kl")).split(":")[0] }, NAMES[kind]),
+    columns.map((c) => h("td", { title: meaning(columnOf(kind, c)) }, number(score(i, kind, c), c)))));
   return h("table", { class: "numbers" }, head, rows);
 }
 
 function ccdTable(detail) {
   const head = h("tr", null, NIGHT.ccd_columns.map((c) => h("th", null, c.replaceAll("_", " "))));
   const order = [...detail.ccds].sort((a, b) => (b[3] ?? -Infinity) - (a[3] ?? -Infinity));
-  const form = ["", "", "", "z", "angle", "alignment", "angle"];
+  const form = ["", "", "", "z", "angle", "alignment", "angle", "kl"];
   const rows = order.map((row) => h("tr", null, row.map((v, c) => h("td", null, typeof v === "string" ? v : number(v, form[c])))));
   return h("details", null, h("summary", null, `${many(detail.ccds.length, "CCD")}, by background z`), h("table", null, head, rows));
 }

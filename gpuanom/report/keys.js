@@ -120,7 +120,7 @@ function begin() {
   for (const id of ["search", "least"]) $(id).addEventListener("input", filterAndSort);
   $("measure").addEventListener("change", () => {
     state.measure = $("measure").value;
-    if (NIGHT.kinds.includes(state.sort)) state.down = DOWNWARDS[state.measure];
+    if (SCORES.includes(state.sort)) state.down = DOWNWARDS[state.measure];
     filterAndSort();
   });
   $("analyst").addEventListener("change", remember);

@@ -7,7 +7,7 @@ const HEAD = [
   ["exposure", "exposure", meaning("exposure"), true],
   ["band", "band", meaning("band"), true],
   ["largest", "max", "the largest deviation of its scores: the order of the table"],
-  ...NIGHT.kinds.map((kind) => [kind, SHORT[kind], null]),
+  ...SCORES.map((kind) => [kind, SHORT[kind], null]),
   ["n_sources", "n", meaning("n_sources")],
   ["status", "status", meaning("status"), true],
 ];
@@ -16,7 +16,7 @@ const sum = (label) => (label ? 1 + NIGHT.grades.indexOf(label.label) : 0);
 function sortValue(i, by) {
   if (by === "largest") return LARGEST[i][0];
   if (by === "mark") return 10 * Math.max(sum(labelOf(i, "source")), sum(labelOf(i, "background")));
-  if (NIGHT.kinds.includes(by)) return score(i, by, state.measure);
+  if (SCORES.includes(by)) return score(i, by, state.measure);
   return COLUMNS[by][i];
 }
 
@@ -40,7 +40,7 @@ function passes(i, f) {
   if (f.least !== null) {
     const down = DOWNWARDS[state.measure];
     const reach = (v) => v !== null && (down ? v >= f.least : v <= f.least);
-    if (!NIGHT.kinds.some((kind) => reach(score(i, kind, state.measure)))) return false;
+    if (!SCORES.some((kind) => reach(score(i, kind, state.measure)))) return false;
   }
   return !f.text || [COLUMNS.exposure, COLUMNS.file, COLUMNS.note, COLUMNS.camera, COLUMNS.date_obs]
     .some((column) => String(column[i]).toLowerCase().includes(f.text));
@@ -65,7 +65,7 @@ function drawHead() {
   $("list-head").replaceChildren(...HEAD.map(([name, text, title, isText]) => {
     const sorted = state.sort === name;
     const arrow = sorted ? (state.down ? " \u25be" : " \u25b4") : "";
-    const about = title === null ? `${NAMES[name]}: ${MEASURES[state.measure]}. ${meaning(`${name}_${state.measure}`)}` : title;
+    const about = title === null ? `${NAMES[name]}: ${MEASURES[state.measure]}. ${meaning(columnOf(name, state.measure))}` : title;
     return h("button", {
       type: "button", class: isText ? "text" : null, title: `${about} - click to sort`, "data-sort": name,
       "aria-sort": sorted ? (state.down ? "descending" : "ascending") : null, on: { click: () => sortBy(name) },
@@ -74,10 +74,10 @@ function drawHead() {
 }
 
 function sortBy(name) {
-  const first = NIGHT.kinds.includes(name) ? DOWNWARDS[state.measure] : !["exposure", "band", "status"].includes(name);
+  const first = SCORES.includes(name) ? DOWNWARDS[state.measure] : !["exposure", "band", "status"].includes(name);
   state.down = state.sort === name ? !state.down : first;
   state.sort = name;
-  if (NIGHT.kinds.includes(name)) state.kind = about(name);
+  if (SCORES.includes(name)) state.kind = about(name);
   filterAndSort();
   $("list-scroll").scrollTop = 0;
   drawRows();
@@ -90,14 +90,14 @@ function marks(i) {
 /** The largest of each score in the list: what a full bar behind a number stands for. */
 function spans() {
   const result = {};
-  for (const kind of NIGHT.kinds) result[kind] = state.rows.reduce((most, i) => Math.max(most, score(i, kind, state.measure) ?? 0), 1e-9);
+  for (const kind of SCORES) result[kind] = state.rows.reduce((most, i) => Math.max(most, score(i, kind, state.measure) ?? 0), 1e-9);
   return result;
 }
 let bars = null;
 
 function rowOf(place) {
   const i = state.rows[place];
-  const cells = NIGHT.kinds.map((kind) => {
+  const cells = SCORES.map((kind) => {
     const value = score(i, kind, state.measure);
     const share = DOWNWARDS[state.measure] && value !== null ? Math.sqrt(Math.max(0, value / bars[kind])) : 0;
     return h("span", { class: "bar", css: { "background-size": `${100 * share}% 100%` } }, number(value, state.measure));
@@ -165,7 +165,7 @@ function drawSheet() {
   const rows = state.rows.filter((i) => DETAILED.has(i));
   const left = state.rows.length - rows.length;
   $("sheet").replaceChildren(...rows.map((i) => {
-    const value = NIGHT.kinds.includes(state.sort) ? score(i, state.sort, state.measure) : LARGEST[i][0];
+    const value = SCORES.includes(state.sort) ? score(i, state.sort, state.measure) : LARGEST[i][0];
     const cell = h("div", {
       class: "cell", "data-i": i, role: "button", "aria-selected": i === state.now ? "true" : "false",
       on: { click: () => select(i), dblclick: () => setView("list") },

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from gpuanom import labels
 from gpuanom.backend import Backend
-from gpuanom.columns import EXPOSURE_COLUMNS
+from gpuanom.columns import EXPOSURE_COLUMNS, with_autoencoder
 from gpuanom.errors import OutputError, printable
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS
@@ -134,7 +134,7 @@ def _write(
             threads=threads,
             cache=night.folder / CACHE if cache else None,
         )
-        _block(file, f"d{i}", _detail(its, rows))
+        _block(file, f"d{i}", _detail(its, rows, night))
         if its.mosaic:
             pictured.append(i)
         if its.missing:
@@ -172,9 +172,14 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "xmlcharrefreplace").decode()
 
 
-def _detail(its: Pictures, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _ccd_columns(night: ScoredNight) -> tuple[str, ...]:
+    """What is shown of CCDs: with an autoencoder's errors where the night has any."""
+    return (*_CCD_COLUMNS, "autoencoder_mse") if night.reconstructed else _CCD_COLUMNS
+
+
+def _detail(its: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight) -> dict[str, Any]:
     """What is shown of one exposure beyond its row of the table."""
-    ccds = [[_short(row[name]) for name in _CCD_COLUMNS] for row in rows]
+    ccds = [[_short(row[name]) for name in _ccd_columns(night)] for row in rows]
     return {**asdict(its), "ccds": ccds}
 
 
@@ -183,7 +188,8 @@ def _about(
 ) -> dict[str, Any]:
     """Everything that the page knows of all exposures."""
     datasets = list(night.datasets)
-    columns = {c.name: [_short(row[c.name]) for row in night.exposures] for c in EXPOSURE_COLUMNS}
+    wanted = with_autoencoder(EXPOSURE_COLUMNS) if night.reconstructed else EXPOSURE_COLUMNS
+    columns = {c.name: [_short(row[c.name]) for row in night.exposures] for c in wanted}
     columns["sky"] = [_median([row["sky"] for row in ccds.get(key_of(e), [])]) for e in night.exposures]
     known = [(row["camera"], row["exposure"]) for row in night.exposures]
     kept, _ = labels.placed(labels.kept(night.folder), known)
@@ -193,7 +199,8 @@ def _about(
         "folder": printable(path_text(night.folder)),
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "kinds": list(KINDS),
-        "about": {c.name: [c.description, c.unit] for c in EXPOSURE_COLUMNS},
+        "scores": [*KINDS, *(["autoencoder"] if night.reconstructed else [])],
+        "about": {c.name: [c.description, c.unit] for c in wanted},
         "columns": columns,
         "files": [_links(night, key_of(row)) for row in night.exposures],
         "counts": [[h.counts.tolist() for h in night.histograms(key_of(row))] for row in night.exposures],
@@ -208,7 +215,7 @@ def _about(
         "labels": [asdict(label) for label in kept],
         "grades": list(labels.GRADES),
         "reasons": list(labels.REASONS),
-        "ccd_columns": list(_CCD_COLUMNS),
+        "ccd_columns": list(_ccd_columns(night)),
         "highest": {name: highest(ccds, name) for name in _OUTLINES},
         "settings": {
             "bins": night.settings.bins,

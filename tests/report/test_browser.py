@@ -66,6 +66,38 @@ def report(tmp_path_factory):
     return folder / "night" / "report.html"
 
 
+@pytest.fixture(scope="module")
+def report_with_model(tmp_path_factory):
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'gpuanom[autoencoder]'")
+    from gpuanom.autoencoder.model import save
+    from tests.autoencoder.made import model
+
+    folder = tmp_path_factory.mktemp("model")
+    nights.night(folder / "in", exposures=6, ccds=1, bands=("r", "g"))
+    save(model(), folder / "model.pt")
+    gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu", model=folder / "model.pt")
+    page.write_report(open_night(folder / "night"), folder / "night" / "report.html", select("cpu"))
+    return folder / "night"
+
+
+def test_errors_of_an_autoencoder_are_a_score(report_with_model, visit):
+    tab = visit(report_with_model / "report.html")
+    rows = open_night(report_with_model).exposures
+    head = tab.locator("#list-head button").all_inner_texts()
+    assert "autoenc." in head
+    tab.click('[data-sort="autoencoder"]')
+    order = sorted(rows, key=lambda row: -row["autoencoder_deviation"])
+    assert listed(tab) == [row["exposure"] for row in order]
+    # Seven columns of numbers stay on one line.
+    tops = {box.bounding_box()["y"] for box in tab.locator("#list-head button").all()}
+    assert len(tops) == 1
+    numbers = tab.locator("table.numbers tr").last.inner_text()
+    assert numbers.startswith("autoencoder")
+    tab.select_option("#measure", "kl")
+    order = sorted(rows, key=lambda row: -row["autoencoder_mse"])
+    assert listed(tab) == [row["exposure"] for row in order]
+
+
 def listed(tab):
     return [row.locator("span").nth(1).inner_text() for row in tab.locator(".row").all()]
 

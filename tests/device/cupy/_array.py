@@ -63,6 +63,16 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
             "explicitly."
         )
 
+    # DLPack: as memory of the CPU, which it is, so that PyTorch's CPU build can take it. The real one says CUDA.
+    def __dlpack_device__(self):
+        return (1, 0)
+
+    def __dlpack__(self, *, stream=None, **_):
+        if stream is not None:
+            raise ValueError("a stream for memory of the CPU")
+        get_current_stream(self._device)._catch_up()
+        return self._a.__dlpack__()
+
     def get(self, stream=None, order="C", out=None, blocking=True):
         stream = stream or get_current_stream(self._device)
         if out is not None:

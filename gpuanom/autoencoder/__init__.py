@@ -1,0 +1,32 @@
+"""The paper's second method: an autoencoder on source stamps (METHOD.md 7).
+
+draw (which stamps) -> training -> model (a file) -> scoring (errors of every stamp) -> classifier (with labels)
+
+The only part of gpuanom that imports PyTorch, and only when it is used: everything else works without.
+"""
+
+from __future__ import annotations
+
+from gpuanom.errors import GpuanomError, printable
+
+REMEDY = "pip install 'gpuanom[autoencoder]'"
+
+
+def require() -> None:
+    """Check that PyTorch and safetensors can be imported, before anything is done for them.
+
+    Raises
+    ------
+    GpuanomError
+        One line with the remedy.
+    """
+    for name, module in (("PyTorch", "torch"), ("safetensors", "safetensors.numpy")):
+        try:
+            __import__(module)
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] == module.split(".")[0]:
+                raise GpuanomError(f"the autoencoder needs {name} ({REMEDY})") from None
+            raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))} ({REMEDY})") from None
+        except (ImportError, OSError) as error:
+            # What is installed does not fit this system.
+            raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))[:300]} ({REMEDY})") from None

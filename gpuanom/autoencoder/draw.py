@@ -1,0 +1,304 @@
+"""Which stamps a model is trained on, and how they are read again (METHOD.md 7).
+
+Drawn evenly over datasets, then over the exposures of each, then at random within an exposure. What is drawn depends on
+seed, ids and numbers of sources alone: never on the order of nights, threads or devices.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpuanom import sampling
+from gpuanom.autoencoder.tensors import shared, some_stamps
+from gpuanom.backend import Backend
+from gpuanom.errors import InputError, OutputError
+from gpuanom.held import held_exposures, held_sources
+from gpuanom.naming import natural_key, path_text
+from gpuanom.records import Background, CcdStack, Exposure, Integers, Reconstruction, Sources
+from gpuanom.schema import explained, open_database
+from gpuanom.settings import Settings, difference
+from gpuanom.store import NAME, Failure, Store
+from gpuanom.works import Works
+
+LEAST = 100
+"""Fewer stamps teach nothing."""
+LARGEST = 100.0
+"""A stamp with a pixel of more than this many times its centre's value, such as an unmasked dead pixel, is left out of
+the training: its square would outweigh all others. (A stamp's centre is its brightest pixel: only dark ones can be.)"""
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A measured exposure to draw stamps from: its files, and names and numbers of sources of its CCDs."""
+
+    night: Path
+    exposure: Exposure
+    ccds: tuple[tuple[str, int], ...]
+
+    @property
+    def n_sources(self) -> int:
+        """Of all CCDs."""
+        return sum(n for _, n in self.ccds)
+
+    @property
+    def key(self) -> Key:
+        """Camera and id."""
+        return self.exposure.camera, self.exposure.exposure
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn of one exposure.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    chosen : dict of str to ndarray
+        By CCD: indices of sources in (y, x) order, ascending.
+    validation : bool
+        Whether its stamps are for validation.
+    """
+
+    candidate: Candidate
+    chosen: Mapping[str, Integers]
+    validation: bool
+
+
+def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
+    """The measured exposures of nights, and the settings that all were measured with.
+
+    Raises
+    ------
+    OutputError
+        When a folder holds no night, or settings differ. An exposure that several nights hold counts once.
+    """
+    found: dict[Key, Candidate] = {}
+    settings, origin = None, ""
+    for night in nights:
+        path = night / NAME
+        with Store(path, Settings(), read_only=True) as store:
+            recorded, _ = store.recorded_settings()
+        if settings is not None and (differs := difference(settings.measurement(), recorded)):
+            raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
+        settings, origin = Settings().with_measurement(recorded), str(night)
+        with explained(path), closing(open_database(path, read_only=True)) as db:
+            exposures, sources = held_exposures(db), held_sources(db)
+        for key, exposure in exposures.items():
+            found.setdefault(key, Candidate(night, exposure, tuple(sources.get(key, ()))))
+    assert settings is not None
+    return sorted(found.values(), key=lambda c: (c.exposure.camera, natural_key(c.exposure.exposure))), settings
+
+
+def draw(some: Sequence[Candidate], n: int, validation: float, seed: int) -> list[Drawn]:
+    """Draw stamps evenly over datasets and exposures.
+
+    Parameters
+    ----------
+    some : sequence of Candidate
+    n : int
+        How many stamps; all there are, if there are fewer.
+    validation : float
+        Share of each dataset's exposures whose stamps are for validation.
+    seed : int
+
+    Returns
+    -------
+    list of Drawn
+        In the order given, without exposures of which nothing is drawn.
+
+    Raises
+    ------
+    InputError
+        When there are under 100 sources, or all are of one exposure.
+    """
+    total = sum(c.n_sources for c in some)
+    if total < LEAST:
+        raise InputError(f"{total} sources are too few to train with", remedy=f"score more exposures; {LEAST} at least")
+    # Whoever has a smaller word gets the odd stamp first, and is for validation first.
+    words = {c.key: sampling.stream(seed, c.key[1], c.key[0], "split").random_raw(2).tolist() for c in some}
+    datasets: dict[tuple[str, str], list[Candidate]] = {}
+    for c in some:
+        if c.n_sources:
+            datasets.setdefault((c.exposure.camera, c.exposure.band), []).append(c)
+    shares = evenly(n, [sum(c.n_sources for c in datasets[name]) for name in sorted(datasets)])
+    amounts: dict[Key, int] = {}
+    held_out: set[Key] = set()
+    for name, share in zip(sorted(datasets), shares, strict=True):
+        its = sorted(datasets[name], key=lambda c: words[c.key][0])
+        amounts |= dict(zip((c.key for c in its), evenly(share, [c.n_sources for c in its]), strict=True))
+        its = sorted((c for c in its if amounts[c.key]), key=lambda c: words[c.key][1])
+        held_out |= {c.key for c in its[: min(int(validation * len(its) + 0.5), len(its) - 1)]}
+    drawn_from = [c for c in some if amounts.get(c.key)]
+    if len(drawn_from) < 2:
+        raise InputError("all sources are of one exposure", remedy="validation needs another: score more exposures")
+    if not held_out:
+        held_out = {_to_hold_out(drawn_from, words)}
+    return [Drawn(c, _chosen(c, amounts[c.key], seed), c.key in held_out) for c in drawn_from]
+
+
+def _to_hold_out(some: Sequence[Candidate], words: Mapping[Key, list[int]]) -> Key:
+    """One exposure for validation where every dataset is too small to give one: of the largest dataset."""
+    names = [(c.exposure.camera, c.exposure.band) for c in some]
+    largest = max(sorted(set(names)), key=names.count)
+    return min((c.key for c, name in zip(some, names, strict=True) if name == largest), key=lambda key: words[key][1])
+
+
+def evenly(n: int, rooms: Sequence[int]) -> list[int]:
+    """Numbers that add up to n, or to what there is room for, as even as their rooms allow; earlier ones first."""
+    shares = [0] * len(rooms)
+    left = min(n, sum(rooms))
+    while left:
+        wanting = [i for i, room in enumerate(rooms) if shares[i] < room]
+        each = max(left // len(wanting), 1)
+        for i in wanting[:left]:
+            more = min(each, rooms[i] - shares[i], left)
+            shares[i] += more
+            left -= more
+    return shares
+
+
+def _chosen(c: Candidate, n: int, seed: int) -> dict[str, Integers]:
+    """Which n sources of an exposure, by CCD."""
+    words = sampling.stream(seed, c.key[1], c.key[0], "stamps").random_raw(c.n_sources)
+    chosen = np.sort(np.argsort(words, kind="stable")[:n])
+    found: dict[str, Integers] = {}
+    first = 0
+    for name, n_sources in c.ccds:
+        its = chosen[(chosen >= first) & (chosen < first + n_sources)] - first
+        if its.size:
+            found[name] = its.astype(np.int64)
+        first += n_sources
+    return found
+
+
+class _Collector:
+    """Keeps the drawn stamps of every exposure where the backend works: a `gpuanom.stamps.StampTask`."""
+
+    fingerprint = ""
+
+    def __init__(self, drawn: Sequence[Drawn]) -> None:
+        self._drawn = {d.candidate.key: d for d in drawn}
+        self._lock = threading.Lock()
+        self.kept: dict[tuple[Key, str], Tensor] = {}
+
+    def of(self, exposure: Exposure) -> _Collecting:
+        """See `gpuanom.stamps.StampTask.of`."""
+        drawn = self._drawn[exposure.camera, exposure.exposure]
+        return _Collecting(drawn, partial(self._keep, drawn.candidate.key))
+
+    def _keep(self, key: Key, ccd: str, stamps: Tensor) -> None:
+        with self._lock:
+            self.kept[key, ccd] = stamps
+
+
+class _Collecting:
+    """The use of one exposure's stamps: a `gpuanom.stamps.StampUse`."""
+
+    only = True
+
+    def __init__(self, drawn: Drawn, keep: Callable[[str, Tensor], None]) -> None:
+        self._drawn, self._keep = drawn, keep
+
+    def wants(self, ccd: str) -> bool:
+        """See `gpuanom.stamps.StampUse.wants`: of 61 CCDs, those of which something is drawn."""
+        return ccd in self._drawn.chosen
+
+    def __call__(
+        self,
+        names: Sequence[str],
+        stack: CcdStack,
+        background: Background,
+        sources: Sources,
+        settings: Settings,
+        backend: Backend,
+    ) -> list[Reconstruction | None]:
+        """See `gpuanom.stamps.StampUse`."""
+        host = backend.to_host(sources)
+        there = dict(self._drawn.candidate.ccds)
+        for i, name in enumerate(names):
+            mine = np.flatnonzero(host.ccd == i)
+            if mine.size != there[name]:
+                raise InputError(
+                    f"CCD {name} has {mine.size} sources and had {there[name]} when it was measured",
+                    file=self._drawn.candidate.exposure.files[0],
+                    remedy="its files have changed: score them again",
+                )
+            chosen = mine[self._drawn.chosen[name]]
+            with shared(some_stamps(stack, background, host, chosen, settings, backend), backend) as stamps:
+                self._keep(name, stamps.clone())
+        return [None] * len(names)
+
+
+def read_stamps(
+    drawn: Sequence[Drawn],
+    settings: Settings,
+    backends: Sequence[Backend],
+    threads: int | None,
+    done: Callable[[Exposure, Any], None],
+    debug: Callable[[str], None],
+) -> tuple[Tensor, Tensor, int]:
+    """Read the drawn stamps again.
+
+    Parameters
+    ----------
+    drawn : sequence of Drawn
+    settings : Settings
+        That they were measured with.
+    backends : sequence of Backend
+    threads : int or None
+    done : callable
+        Takes an exposure and what became of it: a Measurement, or a Failure.
+    debug : callable
+        Takes the traceback of an unexpected error.
+
+    Returns
+    -------
+    stamps : Tensor, (n, stamp_size^2) float32
+        In the order of `drawn`, where the first backend works.
+    validation : Tensor, (n,) bool
+    left_out : int
+        Drawn stamps that are not finite or have a pixel of over 100 times their centre's value.
+    """
+    task = _Collector(drawn)
+    failed: set[Key] = set()
+    wanted = {d.candidate.key: d.chosen for d in drawn}
+    with Works(settings, backends, threads, debug, task) as works:
+        for exposure, result, _ in works.measured([d.candidate.exposure for d in drawn]):
+            key = (exposure.camera, exposure.exposure)
+            if not isinstance(result, Failure) and any((key, name) not in task.kept for name in wanted[key]):
+                reasons = [ccd.reason for ccd in result.ccds if ccd.reason] or [
+                    "not all of its CCDs are there any more"
+                ]
+                result = Failure(path_text(exposure.files[0]), key[0], exposure.band, key[1], "changed", reasons[0])
+            if isinstance(result, Failure):
+                failed.add(key)
+            done(exposure, result)
+    parts, flags = [], []
+    for d in drawn:
+        for name in d.chosen:
+            stamps = task.kept.pop((d.candidate.key, name), None)
+            if stamps is not None and d.candidate.key not in failed:
+                parts.append(stamps)
+                flags.append(torch.full((len(stamps),), d.validation))
+    if not parts:
+        raise InputError("none of the drawn stamps could be read")
+    validation = torch.cat(flags)
+    there = parts[0].device
+    everything = torch.cat([part.to(there) for part in parts])
+    # NaN compares as false.
+    fit = (everything.abs() <= LARGEST).all(dim=1)
+    if bool(fit.all()):
+        return everything, validation, 0
+    return everything[fit], validation[fit.cpu()], int((~fit).sum())

@@ -1,0 +1,197 @@
+"""A model from measured nights: stamps drawn, read again, and trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpuanom.autoencoder.draw import LEAST, Drawn, candidates, draw, read_stamps
+from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, stamp_settings
+from gpuanom.autoencoder.network import layers_of, reconstruct
+from gpuanom.autoencoder.tensors import require_shared
+from gpuanom.autoencoder.training import BATCH, RATE, THREADS, Told, Trained, train
+from gpuanom.backend import Backend
+from gpuanom.errors import InputError, SettingsError, printable
+from gpuanom.naming import path_text
+from gpuanom.records import Exposure, FloatImage, Measurement
+from gpuanom.settings import Settings
+from gpuanom.store import Failure
+from gpuanom.version import __version__
+
+N_EXAMPLES = 8
+_COMPARED = 2048
+
+
+@dataclass
+class Telling:
+    """What a fit tells while it goes on; each may be replaced.
+
+    Attributes
+    ----------
+    say : callable
+        Takes a line that a user should see.
+    plan : callable
+        Takes the number of exposures whose stamps are read.
+    done : callable
+        Takes an exposure, and its measurement or the failure.
+    epoch : callable
+        Takes epoch, training loss and validation loss.
+    debug : callable
+        Takes the traceback of an unexpected error.
+    """
+
+    say: Callable[[str], None] = lambda _line: None
+    plan: Callable[[int], None] = lambda _n: None
+    done: Callable[[Exposure, Measurement | Failure], None] = lambda _e, _m: None
+    epoch: Told = field(default=lambda _e, _t, _v: None)
+    debug: Callable[[str], None] = lambda _text: None
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A model, and what is shown of how it came about.
+
+    Attributes
+    ----------
+    model : Model
+    trained : Trained
+    stamps, reconstructions : ndarray, (m, size, size) float32
+        Validation stamps from the best reconstructed to the worst, and what the model makes of them.
+    errors : list of float
+        Their mean squared errors.
+    """
+
+    model: Model
+    trained: Trained
+    stamps: FloatImage
+    reconstructions: FloatImage
+    errors: list[float]
+
+
+def fit(
+    nights: Sequence[str | Path],
+    backends: Sequence[Backend],
+    *,
+    stamps: int = 10_000,
+    epochs: int = 500,
+    validation: float = 0.2,
+    seed: int = 1,
+    threads: int | None = None,
+    tell: Telling | None = None,
+) -> Fit:
+    """Train an autoencoder on the stamps of measured nights (METHOD.md 7).
+
+    Parameters
+    ----------
+    nights : sequence of str or Path
+        Folders that `score` made, whose files are still where they were.
+    backends : sequence of Backend
+        Where stamps are read, and, on the first of them, trained on.
+    stamps : int, optional
+    epochs : int, optional
+    validation : float, optional
+        Share of the exposures whose stamps are for validation.
+    seed : int, optional
+    threads : int, optional
+        That read, and of a CPU's training; by default as `score` has them, and 2.
+    tell : optional
+        What to call as it goes on.
+
+    Raises
+    ------
+    OutputError
+        When a folder holds no night, or nights were measured with different settings.
+    InputError
+        When there are too few stamps, or none could be read.
+    KeyboardInterrupt
+        Before the first epoch is done; later the best model so far is returned.
+    """
+    tell = tell or Telling()
+    for name, value, low in (("stamps", stamps, LEAST), ("epochs", epochs, 1), ("threads", threads or 1, 1)):
+        if value < low:
+            raise SettingsError(f"{name} is {value} but must be a whole number from {low}")
+    if not 0 < validation < 1:
+        raise SettingsError(f"validation is {validation} but must be between 0 and 1")
+    for backend in backends:
+        require_shared(backend)
+    some, settings = candidates([Path(night) for night in nights])
+    drawn = draw(some, stamps, validation, seed)
+    n = sum(len(i) for d in drawn for i in d.chosen.values())
+    if n < stamps:
+        tell.say(f"{n} stamps are all there are ({stamps} were asked for)")
+    tell.plan(len(drawn))
+    failed: set[tuple[str, str]] = set()
+
+    def done(exposure: Exposure, result: Measurement | Failure) -> None:
+        if isinstance(result, Failure):
+            failed.add((exposure.camera, exposure.exposure))
+        tell.done(exposure, result)
+
+    read, held_out, left_out = read_stamps(drawn, settings, backends, threads, done, tell.debug)
+    if left_out:
+        tell.say(f"{left_out} stamps left out: not finite, or with pixels far darker than their source is bright")
+    if len(read) < LEAST:
+        raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{LEAST} at least")
+    used = threads or THREADS
+    trained = train(read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=used, told=tell.epoch)
+    kept = [d for d in drawn if d.candidate.key not in failed]
+    about = {
+        "kind": "autoencoder",
+        "format": FORMAT,
+        "gpuanom": __version__,
+        "torch": version("torch"),
+        "stamp_size": settings.stamp_size,
+        "normalisation": NORMALISATION,
+        "settings": stamp_settings(settings.measurement()),
+        "seed": seed,
+        "threads": used,
+        "device": read.device.type,
+        "rate": RATE,
+        "batch": BATCH,
+        "stamps": len(read),
+        "validation_stamps": int(held_out.sum()),
+        "epochs": len(trained.validation),
+        "interrupted": trained.interrupted,
+        "best_epoch": trained.best,
+        "training_loss": trained.training[trained.best - 1],
+        "validation_loss": trained.validation[trained.best - 1],
+        "nights": [printable(path_text(night)) for night in nights],
+        "datasets": _datasets(kept),
+    }
+    model = Model(trained.weights, about)
+    return Fit(model, trained, *_examples(model, read[held_out.to(read.device)], settings))
+
+
+def _datasets(drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
+    """Where the stamps came from: exposures and stamps of each camera and band."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for d in drawn:
+        e = d.candidate.exposure
+        its = found.setdefault(
+            (e.camera, e.band),
+            {"camera": e.camera, "band": e.band, "exposures": 0, "validation_exposures": 0, "stamps": 0},
+        )
+        its["exposures"] += 1
+        its["validation_exposures"] += d.validation
+        its["stamps"] += sum(len(i) for i in d.chosen.values())
+    return [found[name] for name in sorted(found)]
+
+
+def _examples(model: Model, stamps: Tensor, settings: Settings) -> tuple[FloatImage, FloatImage, list[float]]:
+    """Some validation stamps, evenly from the best reconstructed to the worst, with what becomes of them."""
+    some = stamps[:_COMPARED].double()
+    with torch.inference_mode():
+        made, _ = reconstruct(layers_of(model.weights, model.stamp_size, some.device), some)
+        errors = torch.square(made - some).mean(dim=1).cpu().numpy()
+    order = np.argsort(errors, kind="stable")
+    chosen = order[np.linspace(0, order.size - 1, min(N_EXAMPLES, order.size)).round().astype(np.int64)]
+    shape = (-1, settings.stamp_size, settings.stamp_size)
+    before, after = (t.cpu().numpy()[chosen].astype(np.float32).reshape(shape) for t in (some, made))
+    return before, after, errors[chosen].tolist()

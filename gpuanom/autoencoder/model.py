@@ -1,0 +1,215 @@
+"""A trained autoencoder as a file: weights, normalisation and provenance in safetensors. Loading one runs no code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.autoencoder import require
+from gpuanom.errors import InputError, OutputError, printable
+from gpuanom.settings import Settings
+
+HIDDEN = (128, 64, 32, 32, 64, 128)
+"""Units between the first and the last layer."""
+LATENT = 2
+"""The layer, from 0, whose output is the latent features: the encoder's last."""
+N_LATENT = HIDDEN[LATENT]
+NORMALISATION = "central pixel"
+"""How stamps are scaled (METHOD.md 7)."""
+FORMAT = 1
+STAMP_SETTINGS = (
+    "seed",
+    "background_points",
+    "clip_fraction",
+    "sigma_points",
+    "minimum_points",
+    "draws",
+    "threshold",
+    "stamp_size",
+    "above_threshold",
+    "above_pixels",
+    "mask",
+    "mask_background",
+    "mask_sources",
+)
+"""The settings that decide which stamps there are, and what is in them."""
+
+MOST_BYTES = 64 * 2**20
+"""A model of 64 x 64 stamps is 4.3 MB."""
+MOST_HEADER = 2**20
+_KEY = "gpuanom"
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained autoencoder.
+
+    Attributes
+    ----------
+    weights : dict of str to ndarray, float32
+        By the names of `shapes`.
+    about : mapping
+        What a file says of it: stamp_size, normalisation, settings, seed, epochs, losses, where its stamps came from,
+        versions.
+    """
+
+    weights: Weights
+    about: Mapping[str, Any]
+
+    @property
+    def stamp_size(self) -> int:
+        """Side of the stamps that it takes."""
+        return int(self.about["stamp_size"])
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the weights and of what its stamps are: equal for models that give equal errors."""
+        digest = hashlib.blake2b(f"{self.stamp_size} {NORMALISATION}".encode(), digest_size=16)
+        for name, _ in shapes(self.stamp_size):
+            digest.update(np.ascontiguousarray(self.weights[name], dtype="<f4").tobytes())
+        return digest.hexdigest()
+
+    def differs(self, settings: Settings) -> str:
+        """How the stamps it was trained on differ from those of some settings, in words; empty if they do not."""
+        trained, ours = self.about.get("settings", {}), stamp_settings(settings.measurement())
+        odd = [n for n in STAMP_SETTINGS if n != "seed" and n in trained and trained[n] != ours[n]]
+        return ", ".join(f"{name} {trained[name]} and not {ours[name]}" for name in odd)
+
+    def require_stamps(self, settings: Settings, origin: str) -> None:
+        """Check that it takes the stamps of some settings.
+
+        Raises
+        ------
+        InputError
+            When they are of another size.
+        """
+        if self.stamp_size != settings.stamp_size:
+            raise InputError(
+                f"was trained on stamps of {self.stamp_size} x {self.stamp_size} pixels, these are of"
+                f" {settings.stamp_size} x {settings.stamp_size}",
+                file=origin,
+                remedy=f"score with stamp_size = {self.stamp_size}, or train a model on this night",
+            )
+
+
+def stamp_settings(measurement: Mapping[str, Any]) -> dict[str, Any]:
+    """Of all measurement settings, those of the stamps, as JSON holds them."""
+    some: dict[str, Any] = json.loads(json.dumps({name: measurement[name] for name in STAMP_SETTINGS}))
+    return some
+
+
+def shapes(stamp_size: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a model's weights, layer by layer: its weight, then its bias."""
+    sizes = (stamp_size**2, *HIDDEN, stamp_size**2)
+    found: list[tuple[str, tuple[int, ...]]] = []
+    for i, (a, b) in enumerate(pairwise(sizes)):
+        found += [(f"layers.{i}.weight", (b, a)), (f"layers.{i}.bias", (b,))]
+    return found
+
+
+def save(model: Model, path: Path) -> None:
+    """Write a model, complete or not at all.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    write(path, model.weights, model.about)
+
+
+def write(path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any]) -> None:
+    """Write arrays and what is said of them as safetensors, complete or not at all."""
+    require()
+    from safetensors.numpy import save as as_bytes
+
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        try:
+            partial.write_bytes(as_bytes(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def load(path: str | Path) -> Model:
+    """Read a model; nothing in the file is executed, and nothing in it is taken for granted.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, is no model, is damaged, or holds weights of other shapes or that are not finite.
+    """
+    tensors, about = read(path)
+    if about.get("kind") != "autoencoder" or about.get("format") != FORMAT:
+        raise _not_ours(path, f"it holds a {about.get('kind')!r} of format {about.get('format')!r}")
+    size, normalisation = about.get("stamp_size"), about.get("normalisation")
+    if normalisation != NORMALISATION:
+        raise InputError(
+            f"its stamps are normalised by {normalisation!r}, ours by '{NORMALISATION}'",
+            file=path,
+            remedy="train a model with this version: gpuanom train",
+        )
+    if type(size) is not int or size % 2 or not 16 <= size <= 64 or not isinstance(about.get("settings", {}), dict):
+        raise _not_ours(path, f"its stamps are of size {size!r}")
+    wanted = dict(shapes(size))
+    found = {name: array.shape for name, array in tensors.items()}
+    if found != wanted:
+        odd = next(n for n in {**wanted, **found} if found.get(n) != wanted.get(n))
+        raise _not_ours(path, f"'{odd}' has shape {found.get(odd)} and not {wanted.get(odd)}")
+    for name, array in tensors.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise _not_ours(path, f"'{name}' must hold finite float32 numbers")
+    return Model({name: tensors[name] for name in wanted}, about)
+
+
+def read(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """The arrays of a file that `write` wrote, and what it says of them.
+
+    Raises
+    ------
+    InputError
+    """
+    require()
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+    # Checked here already: a hostile header must not make the library claim memory, and names the fault for a user.
+    length = int.from_bytes(data[:8], "little")
+    if len(data) > MOST_BYTES:
+        raise _not_ours(path, f"it is larger than {MOST_BYTES >> 20} MiB")
+    if len(data) < 8 or length > min(MOST_HEADER, len(data) - 8):
+        raise _not_ours(path, "its header is longer than the file" if length <= MOST_HEADER else "no such header")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        about = json.loads(header["__metadata__"][_KEY])
+        tensors = from_bytes(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        kind = "" if isinstance(error, SafetensorError) else f"{type(error).__name__}: "
+        raise _not_ours(path, f"{kind}{printable(str(error))[:200]}") from None
+    if not isinstance(about, dict):
+        raise _not_ours(path, "it says nothing of itself")
+    return tensors, about
+
+
+def _not_ours(path: str | Path, why: str) -> InputError:
+    return InputError(
+        f"not a model of gpuanom, or damaged: {why}", file=path, remedy="models are made by gpuanom train"
+    )

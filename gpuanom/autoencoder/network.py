@@ -1,0 +1,80 @@
+"""The network: dense layers 4096-128-64-32-32-64-128-4096, ReLU between, linear output (METHOD.md 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gpuanom.autoencoder.model import HIDDEN, LATENT, Weights, shapes
+
+Layers = list[tuple[Tensor, Tensor]]
+"""Weight (out, in) and bias (out,) of each layer."""
+
+
+class Autoencoder:
+    """The network as it is trained, its first weights drawn as PyTorch draws those of linear layers.
+
+    Parameters
+    ----------
+    stamp_size : int
+        Side of a stamp; the first and the last layer have its square.
+    device : device
+    """
+
+    def __init__(self, stamp_size: int, device: torch.device) -> None:
+        self._names = [name for name, _ in shapes(stamp_size)]
+        sizes = (stamp_size**2, *HIDDEN, stamp_size**2)
+        # Drawn on the host: the same ones for every device.
+        linear = [nn.Linear(a, b).to(device) for a, b in pairwise(sizes)]
+        self.layers: Layers = [(layer.weight, layer.bias) for layer in linear]
+
+    def __call__(self, stamps: Tensor) -> Tensor:
+        """Reconstruct stamps, (n, stamp_size^2) to the same."""
+        return reconstruct(self.layers, stamps)[0]
+
+    def parameters(self) -> list[Tensor]:
+        """What is trained."""
+        return [tensor for layer in self.layers for tensor in layer]
+
+    def weights(self) -> Weights:
+        """The weights on the host, by their names in a model's file."""
+        values = (np.array(tensor.detach().cpu().numpy()) for tensor in self.parameters())
+        return dict(zip(self._names, values, strict=True))
+
+
+def reconstruct(layers: Layers, stamps: Tensor) -> tuple[Tensor, Tensor]:
+    """Stamps through the layers: their reconstructions and latent features.
+
+    Parameters
+    ----------
+    layers : list of (Tensor, Tensor)
+        Weight (out, in) and bias (out,) of each.
+    stamps : Tensor, (n, stamp_size^2)
+
+    Returns
+    -------
+    reconstructions : Tensor, (n, stamp_size^2)
+    latent : Tensor, (n, 32)
+    """
+    value, latent = stamps, stamps
+    for i, (weight, bias) in enumerate(layers):
+        value = functional.linear(value, weight, bias)
+        if i < len(layers) - 1:
+            value = functional.relu(value)
+        if i == LATENT:
+            latent = value
+    return value, latent
+
+
+def layers_of(weights: Mapping[str, npt.NDArray[np.float32]], stamp_size: int, device: torch.device) -> Layers:
+    """A model's layers as float64 on a device: errors are summed as exactly on each, and so agree."""
+    tensors: Iterator[Tensor] = (
+        torch.from_numpy(np.array(weights[name], dtype=np.float64)).to(device) for name, _ in shapes(stamp_size)
+    )
+    return list(zip(tensors, tensors, strict=True))

@@ -1,0 +1,240 @@
+"""`gpuanom train`: an autoencoder from the stamps of measured nights, or a classifier from labels."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from astropy.table import Table
+
+from gpuanom import labels
+from gpuanom.autoencoder import require
+from gpuanom.backend import choose, select
+from gpuanom.cli.evaluate import figure_class, save, write_table
+from gpuanom.cli.screen import Screen
+from gpuanom.errors import GpuanomError, OutputError
+from gpuanom.records import Exposure, Measurement
+from gpuanom.store import Failure
+
+if TYPE_CHECKING:
+    from gpuanom.autoencoder.fitting import Fit, Telling
+    from gpuanom.autoencoder.training import Trained
+
+EPILOG = """\b
+Examples:
+  gpuanom score /data/2026-11-23 -o night           measure a night; train needs its store and its files
+  gpuanom train night -o model.pt                   10,000 stamps, 500 epochs
+  gpuanom train night other-night -o model.pt --epochs 100
+  gpuanom score -o night --model model.pt           add autoencoder_mse to the night's tables
+  gpuanom train night -o classifier.pt --supervised --labels labels.csv
+
+\b
+Beside MODEL.pt are then written:
+  MODEL.losses.ecsv, MODEL.losses.png               losses of every epoch
+  MODEL.reconstructions.png                         validation stamps, from the best reconstructed to the worst
+
+\b
+With --supervised: MODEL.exposures.ecsv (the probability of each), MODEL.roc.ecsv and MODEL.roc.png.
+
+\b
+Ctrl-C ends the training; the best model so far is kept. Equal seeds give equal weights on one machine, with as many
+--threads. With --supervised the nights must have been scored with a model; see docs/autoencoder.md.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("nights", nargs=-1, required=True, metavar="NIGHT...", type=click.Path(path_type=Path))
+@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.option("--stamps", type=click.IntRange(100, 1_000_000), default=10_000, show_default=True, help="How many.")
+@click.option("--epochs", type=click.IntRange(1), default=500, show_default=True, help="Passes over the stamps.")
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the exposures whose stamps are for validation.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of draw and weights.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, or a GPU's number.")
+@click.option(
+    "--threads", type=click.IntRange(1, 256), help="Threads that read, and of a CPU's training (default there: 2)."
+)
+@click.option("--supervised", is_flag=True, help="Train a classifier with labels, on nights scored with a model.")
+@click.option(
+    "--labels",
+    "files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --supervised: CSV of labels, may be repeated (default: those that each NIGHT keeps).",
+)
+@click.option("--verbose", "-v", is_flag=True, help="Tell of memory plans, show tracebacks of unexpected errors.")
+@click.option("--quiet", "-q", is_flag=True, help="Show failures only.")
+def train(
+    nights: tuple[Path, ...],
+    output: Path,
+    device: str,
+    supervised: bool,
+    files: tuple[Path, ...],
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Train an autoencoder on the source stamps of NIGHT (the paper's second method).
+
+    NIGHT is a folder that `gpuanom score` made; several are taken together. Stamps are drawn evenly over datasets and
+    exposures, and read again from the night's files.
+    """
+    if files and not supervised:
+        raise click.UsageError("--labels is for --supervised: the autoencoder itself needs none")
+    require()
+    _writable(output)
+    if supervised:
+        with Screen(quiet=quiet, verbose=verbose) as screen:
+            _supervised(nights, output, files, options["seed"], screen)
+        return 0
+    from gpuanom.autoencoder.fitting import fit
+    from gpuanom.autoencoder.model import save as save_model
+
+    with Screen(quiet=quiet, verbose=verbose) as screen:
+        backends, about = choose(device)
+        screen.device(about)
+        failed: list[str] = []
+        try:
+            result = fit(nights, backends[:1], tell=_telling(screen, options["epochs"], failed), **options)
+        except KeyboardInterrupt:
+            screen.line("interrupted before the first epoch was done: no model was made")
+            return 130
+        save_model(result.model, output)
+        table = _beside(output, "losses.ecsv")
+        _write_losses(result.trained, table)
+        written = [output, table]
+        try:
+            written += _draw(result, output)
+        except GpuanomError as error:
+            screen.line(f"no pictures: {error}")
+        trained = result.trained
+        done = f"interrupted after {len(trained.validation)} epochs, " if trained.interrupted else ""
+        loss = trained.validation[trained.best - 1]
+        screen.say(f"{done}kept epoch {trained.best}: validation loss {loss:.4g}, model {result.model.fingerprint}")
+        screen.say(f"written: {', '.join(str(path) for path in written)}")
+    return 1 if failed else 0
+
+
+def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...], seed: int, screen: Screen) -> None:
+    """Train a classifier with labels; show its ROC beside the scores'."""
+    from gpuanom.autoencoder import classifier as its
+
+    some = its.sample(nights, select("cpu"))
+    kept = [label for night in nights for label in labels.kept(night)]
+    said = [label for file in files for label in labels.read(file)] if files else kept
+    truth, strangers = its.grades(said, some.keys)
+    if strangers:
+        screen.say(f"{len(strangers)} labels are of no exposure of these nights")
+    if not said:
+        raise GpuanomError("no labels (give --labels, or import some: gpuanom label)")
+    probability = its.cross_validated(some, truth, seed)
+    fitted = its.fit(some, truth)
+    curves = {name: its.roc(score, truth) for name, score in {"classifier": probability, **some.scores}.items()}
+    areas = {name: round(area, 6) for name, (_, _, area) in curves.items()}
+    counts = {"prominent": int((truth == 1).sum()), "normal": int((truth == 0).sum())}
+    its.save(fitted, output, {"seed": seed, "labelled": counts, "roc_area": areas})
+    written = [output, _beside(output, "exposures.ecsv"), _beside(output, "roc.ecsv")]
+    unlabelled = np.isnan(probability)
+    probability[unlabelled] = fitted.probabilities(some.features[unlabelled])
+    word = np.array(["", "normal", "prominent"])[truth + 1]
+    order = np.argsort(-probability, kind="stable")
+    columns = {
+        "camera": [key[0] for key in some.keys],
+        "band": some.bands,
+        "exposure": [key[1] for key in some.keys],
+        "label": word,
+        "probability": probability.round(6),
+        "cross_validated": ~unlabelled,
+    }
+    write_table(Table({name: np.array(values)[order] for name, values in columns.items()}), written[1])
+    ranked = sorted(areas, key=lambda name: -areas[name])
+    write_table(Table({"score": ranked, "roc_area": [areas[name] for name in ranked]}), written[2])
+    screen.say(f"labelled: {counts['prominent']} prominent, {counts['normal']} normal; {its.FOLDS} folds")
+    for name in ranked:
+        screen.say(f"ROC area {areas[name]:.3f}  {name}{' (cross-validated)' if name == 'classifier' else ''}")
+    try:
+        Figure = figure_class()
+        from gpuanom import plots
+
+        figure = Figure(figsize=(5.6, 5.0), layout="constrained")
+        best = [name for name in ranked if name != "classifier"][:5]
+        plots.roc_curves(figure.subplots(), {name: curves[name] for name in ("classifier", *best)})
+        written.append(_beside(output, "roc.png"))
+        save(figure, written[-1])
+    except GpuanomError as error:
+        screen.line(f"no picture: {error}")
+    screen.say(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _writable(output: Path) -> None:
+    """Check that a file can be written, before minutes are spent on it."""
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written: {error.strerror}") from None
+
+
+def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:
+    """What the screen shows of a fit: the exposures that are read, then the losses."""
+    from gpuanom.autoencoder.fitting import Telling
+
+    reading = screen.count("reading stamps")
+    n_read, planned = itertools.count(1), [0]
+
+    def plan(n: int) -> None:
+        planned[0] = n
+        screen.say(f"stamps of {n} exposures are read")
+
+    def done(exposure: Exposure, outcome: Measurement | Failure) -> None:
+        reading(next(n_read), planned[0])
+        if isinstance(outcome, Failure):
+            failed.append(outcome.exposure)
+            about = f"exposure {exposure.exposure} {exposure.camera} {exposure.band}".rstrip()
+            screen.line(f"failed {about}: {outcome.reason}")
+
+    return Telling(say=screen.say, plan=plan, done=done, epoch=screen.losses(epochs), debug=screen.debug)
+
+
+def _beside(output: Path, name: str) -> Path:
+    """A file beside a model's, named after it."""
+    return output.with_name(f"{output.stem}.{name}")
+
+
+def _write_losses(trained: Trained, path: Path) -> None:
+    """Write the losses of every epoch."""
+    epochs = list(range(1, len(trained.validation) + 1))
+    table = Table(
+        {"epoch": epochs, "training_loss": trained.training, "validation_loss": trained.validation},
+        meta={"best_epoch": trained.best},
+    )
+    write_table(table, path)
+
+
+def _draw(result: Fit, output: Path) -> list[Path]:
+    """Draw the losses, and some validation stamps with what the model makes of them."""
+    Figure = figure_class()
+    from gpuanom import plots
+
+    trained = result.trained
+    losses, examples = _beside(output, "losses.png"), _beside(output, "reconstructions.png")
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    plots.loss_curves(figure.subplots(), trained.training, trained.validation, best=trained.best)
+    save(figure, losses)
+    n = len(result.errors)
+    figure = Figure(figsize=(1.3 * n + 0.4, 4.2), layout="constrained")
+    plots.reconstructions(figure.subplots(3, n, squeeze=False), result.stamps, result.reconstructions, result.errors)
+    figure.suptitle(
+        "validation stamps, from the best reconstructed to the worst (mean squared error)", fontsize="small"
+    )
+    save(figure, examples)
+    return [losses, examples]

@@ -1,0 +1,47 @@
+"""The exposures that a store holds, as they were found on disk."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from gpuanom.records import Exposure
+
+
+def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
+    """Where each measured exposure's files are, by camera and id; without what is remarked on them.
+
+    Parameters
+    ----------
+    db : Connection
+        See `gpuanom.schema.open_database`.
+    """
+    rows = db.execute(
+        "SELECT camera, exposure, band, date_obs, exptime, files, masks, fingerprint, rule FROM exposures"
+    ).fetchall()
+    return {
+        (camera, name): Exposure(
+            exposure=name,
+            camera=camera,
+            band=band,
+            date_obs=date_obs,
+            exptime=float("nan") if exptime is None else exptime,
+            files=tuple(Path(f) for f in json.loads(files)),
+            masks=tuple(None if m is None else Path(m) for m in json.loads(masks)),
+            fingerprint=fingerprint,
+            rule=rule,
+        )
+        for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
+    }
+
+
+def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str, int]]]:
+    """Names of the measured CCDs of each exposure and how many sources each has, by camera and id."""
+    found: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    rows = db.execute(
+        "SELECT camera, exposure, name, n_sources FROM ccds WHERE status = 'ok' ORDER BY camera, exposure, position"
+    )
+    for camera, exposure, name, n_sources in rows:
+        found.setdefault((camera, exposure), []).append((name, n_sources))
+    return found

@@ -1,0 +1,246 @@
+"""What an autoencoder finds beside the scores of orientations, and whether labels help (METHOD.md 7, the paper's 4.3).
+
+gpuanom simulate night --exposures 60 --ccds 8 --shape 512,512
+gpuanom score night -o scored
+gpuanom train scored -o model.pt
+python profiling/validation_autoencoder.py model.pt [--quick] [--processes 2] [--keep FILE]
+
+The exposures are those of `validation.py`; the model has seen none of them. Writes
+profiling/results/validation-autoencoder.md, and the section of docs/validation.md that is made of it.
+"""
+
+from __future__ import annotations
+
+import bench  # isort: skip  (first: it sets the numbers of threads)
+
+import argparse
+import importlib
+import multiprocessing
+import pickle
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import validation as v
+from validation_autoencoder_page import write
+
+import gpuanom
+from gpuanom.autoencoder import classifier
+from gpuanom.autoencoder.model import load
+from gpuanom.autoencoder.scoring import Scorer
+from gpuanom.backend import select
+from gpuanom.measure import measure_ccds
+from gpuanom.records import Exposure, Measurement
+from gpuanom.simulate import INJECTORS, Anomaly
+from gpuanom.simulate.sky import expose
+from gpuanom.store import Store
+
+BRIGHT = 30.0
+"""The other height of sources, in sigma."""
+BINS = 18
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many exposures, and how many pairs of nights for the classifier."""
+
+    population: v.Size
+    nights: int
+
+
+FULL = Size(v.FULL, 40)
+QUICK = Size(v.Size(24, 12, (1, 3), 4), 4)
+
+
+# Measuring
+
+
+def ccds_of(conditions, scenes):
+    ccds = []
+    for place, (sky, light) in zip(v.places(), scenes, strict=True):
+        rng = np.random.default_rng([v.SEED, conditions.number, place.number, 1])
+        own = np.random.default_rng([v.SEED, 0, place.number])
+        drawn = conditions.anomaly.name in ("elongation", "astigmatism")
+        image, codes = expose(conditions, place, sky, light, rng, own, drawn=drawn)
+        ccds.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), v.UNFIT[codes]))
+    return ccds
+
+
+_SCORERS = {}
+
+
+def measured(conditions, scenes, model, bright):
+    """{threshold: CCDs} of one exposure."""
+    if model not in _SCORERS:
+        _SCORERS[model] = Scorer(load(model))
+    ccds, name = ccds_of(conditions, scenes), str(conditions.number)
+    thresholds = (4.0, BRIGHT) if bright else (4.0,)
+    return {t: measure_ccds(name, ccds, v.settings(t), select("cpu"), _SCORERS[model]) for t in thresholds}
+
+
+def normal(number, model):
+    conditions, _, _ = v.conditions_of(number)
+    return measured(conditions, v.scenes_of(conditions), model, bright=True)
+
+
+def odd(task, model):
+    """{(class, strength): {threshold: CCDs}} of one exposure with every anomaly in turn."""
+    number, strengths = task
+    conditions, direction, seed = v.conditions_of(number)
+    scenes, result = v.scenes_of(conditions), {}
+    for name, injector in INJECTORS.items():
+        for k in strengths:
+            along = direction if injector.directed else float("nan")
+            its = replace(conditions, anomaly=Anomaly(injector.kind, name, v.STRENGTHS[name][k], along, seed=seed))
+            its_scenes = v.scenes_of(its) if name in ("elongation", "astigmatism") else scenes
+            result[name, k] = measured(its, its_scenes, model, bright=injector.kind == "source")
+    return result
+
+
+def population(size, model, processes):
+    """Everything measured: (normals, odd ones)."""
+    some = size.population
+    tasks = [(some.normals + 1 + i, some.strengths) for i in range(some.odd)]
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        normals = list(pool.map(partial(normal, model=model), range(1, some.normals + 1), chunksize=4))
+        return normals, list(pool.map(partial(odd, model=model), tasks))
+
+
+# Judging
+
+
+def mse(ccds):
+    """Eq. 9 over an exposure; NaN without stamps."""
+    n = sum(c.reconstruction.n_stamps for c in ccds)
+    return sum(c.reconstruction.error for c in ccds) / n if n else float("nan")
+
+
+def _as_validation(ccds):
+    """An exposure as `validation.scores` takes it."""
+    arrays = (np.stack([getattr(c, name) for c in ccds]) for name in ("counts", "cosine", "sine"))
+    return (*arrays, sum(c.n_sources for c in ccds))
+
+
+COLUMNS = ("source_kl", "source_z", "isophote_kl", "background_kl", "few_sources")
+
+
+def compared(normals, odds, threshold):
+    """{(class, strength): {column: (recall at 1%, at 5%, ROC area)}} of what was measured at a threshold."""
+    at = [_as_validation(n[threshold]) for n in normals]
+    normal_mse = np.array([mse(n[threshold]) for n in normals])
+    table = {}
+    for key in odds[0]:
+        if threshold not in odds[0][key]:
+            continue
+        its = [o[key][threshold] for o in odds]
+        found = v.found(at, [_as_validation(ccds) for ccds in its], columns=COLUMNS)
+        odd_mse = np.array([mse(ccds) for ccds in its])
+        both = normal_mse, odd_mse
+        found["autoencoder_mse"] = (v.recall(*both, 0.01), v.recall(*both, 0.05), v.roc_area(*both))
+        table[key] = found
+    return table
+
+
+def _night(exposures):
+    """A sample, as the classifier sees it, of exposures scored together as one night."""
+    settings = v.settings().replace(bins=BINS)
+    with Store(None, settings) as store:
+        for i, ccds in enumerate(exposures):
+            about = Exposure(f"{i:05d}", "SIM", "r", "", 30.0, (), (), "", "")
+            rebinned = (replace(c, counts=c.counts.reshape(len(c.counts), BINS, -1).sum(axis=-1)) for c in ccds)
+            store.add(Measurement(about, tuple(rebinned), settings.fingerprint(), "model"))
+        some = classifier._sample(store, settings, select("cpu"))
+    order = np.argsort([int(key[1]) for key in some.keys])
+    scores = {name: values[order] for name, values in some.scores.items()}
+    return replace(some, keys=[some.keys[i] for i in order], features=some.features[order], scores=scores)
+
+
+def supervised(normals, odds, size):
+    """{column: (recall at 5%, ROC area)}, means over pairs of nights: one with labels, one held out.
+
+    Half of the normal and of the odd exposures are in each; of each odd one, a class and strength at random.
+    """
+    keys, results = list(odds[0]), []
+    for i in range(size.nights):
+        rng = np.random.default_rng([v.SEED, 8, i])
+        n, m = rng.permutation(len(normals)), rng.permutation(len(odds))
+        parts = []
+        for half in (0, 1):
+            chosen = [odds[b][keys[rng.integers(len(keys))]][4.0] for b in m[half::2]]
+            some = [normals[j][4.0] for j in n[half::2]]
+            truth = np.repeat([0, 1], [len(some), len(chosen)])
+            parts.append((_night([*some, *chosen]), truth))
+        (labelled, truth), (held_out, answer) = parts
+        probability = classifier.fit(labelled, truth).probabilities(held_out.features)
+        deviations = [held_out.scores[f"{kind}_deviation"] for kind in v.KINDS]
+        columns = {
+            "classifier": probability,
+            "largest deviation": np.fmax.reduce(deviations),
+            "largest deviation, the autoencoder's among them": np.fmax.reduce(
+                [*deviations, held_out.scores["autoencoder_deviation"]]
+            ),
+            **{name: held_out.scores[name] for name in ("source_kl", "source_z", "isophote_kl", "background_kl")},
+            "autoencoder_mse": held_out.scores["autoencoder_mse"],
+        }
+        judged = {}
+        for name, x in columns.items():
+            judged[name] = v.recall(x[answer == 0], x[answer == 1], 0.05), classifier.roc(x, answer)[2]
+        results.append(judged)
+    return {name: np.array([r[name] for r in results]) for name in results[0]}
+
+
+def what_moves_it(normals):
+    """Spearman's correlation of normal exposures' errors with what they have in common: sources, sky, noise, seeing."""
+    from scipy.stats import spearmanr
+
+    found = {}
+    for threshold in (4.0, BRIGHT):
+        its = [n[threshold] for n in normals]
+        errors = [mse(ccds) for ccds in its]
+        numbers = {
+            "sources": [sum(c.n_sources for c in ccds) for ccds in its],
+            "sky": [np.median([c.sky for c in ccds]) for ccds in its],
+            "noise": [np.median([c.sigma for c in ccds]) for ccds in its],
+        }
+        found[threshold] = {name: float(spearmanr(errors, values)[0]) for name, values in numbers.items()}
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--quick", action="store_true", help="a small form; writes results/..-quick.md alone")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="file that keeps what was measured")
+    options = parser.parse_args()
+    size = QUICK if options.quick else FULL
+    start = time.perf_counter()
+    if options.keep and options.keep.exists():
+        kept, normals, odds, seconds = pickle.loads(options.keep.read_bytes())
+        assert kept == size, "measured in another size"
+    else:
+        normals, odds = population(size, options.model, options.processes)
+        seconds = time.perf_counter() - start
+        if options.keep:
+            options.keep.write_bytes(pickle.dumps((size, normals, odds, seconds)))
+    experiments = {
+        "size": size,
+        "about": load(options.model).about,
+        "table": compared(normals, odds, 4.0),
+        "bright": compared(normals, odds, BRIGHT),
+        "supervised": supervised(normals, odds, size),
+        "moved": what_moves_it(normals),
+        "seconds": seconds,
+        "processes": options.processes,
+        "machine": bench.machine("numpy", "galsim", "torch", "gpuanom", pinned=False),
+    }
+    write(experiments, quick=options.quick)
+    print(f"measured in {seconds:.0f} s, all in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    # By its name, as worker processes and the page know it.
+    importlib.import_module("validation_autoencoder").main()

@@ -1,0 +1,135 @@
+"""`gpuanom train` from the command line: what it writes, what it says, what it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+import gpuanom
+from gpuanom.autoencoder.model import load
+from gpuanom.cli import main
+from tests import nights
+from tests.autoencoder import made
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("command")
+    nights.night(folder / "in", exposures=20, bands=("g", "r"))
+    gpuanom.score(folder / "in", folder / "out", settings=made.QUICK, device="cpu")
+    return folder / "out"
+
+
+def train(*arguments, code=0):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *map(str, arguments)])
+    assert ended.value.code == code
+
+
+def few(output, *more):
+    return ("-o", output, "--stamps", 100, "--epochs", 4, "--threads", 1, "--device", "cpu", *more)
+
+
+def test_what_it_writes_and_says(night, tmp_path, capsys):
+    train(night, *few(tmp_path / "my.pt"))
+    told = capsys.readouterr().err
+    assert "stamps of 20 exposures are read" in told
+    assert "epoch 4 of 4: loss 0." in told
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "my.losses.ecsv",
+        "my.losses.png",
+        "my.pt",
+        "my.reconstructions.png",
+    ]
+    assert (tmp_path / "my.losses.png").read_bytes().startswith(b"\x89PNG")
+    model, losses = load(tmp_path / "my.pt"), Table.read(tmp_path / "my.losses.ecsv")
+    about = model.about
+    assert list(losses["epoch"]) == [1, 2, 3, 4]
+    best = losses[about["best_epoch"] - 1]
+    assert (best["training_loss"], best["validation_loss"]) == (about["training_loss"], about["validation_loss"])
+    assert best["validation_loss"] == min(losses["validation_loss"])
+    assert about["settings"]["stamp_size"] == about["stamp_size"] == 64
+    assert about["nights"] == [str(night)]
+    assert about["stamps"] == sum(d["stamps"] for d in about["datasets"]) == 100
+    assert [(d["camera"], d["band"], d["exposures"]) for d in about["datasets"]] == [
+        ("TESTCAM", "g", 10),
+        ("TESTCAM", "r", 10),
+    ]
+    assert 0 < about["validation_stamps"] < 50
+    assert (about["seed"], about["threads"], about["interrupted"]) == (1, 1, False)
+
+
+def test_the_same_command_makes_the_same_file(night, tmp_path):
+    for name in ("one.pt", "two.pt"):
+        train(night, *few(tmp_path / name, "-q"))
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
+    train(night, *few(tmp_path / "three.pt", "-q", "--seed", 2))
+    assert load(tmp_path / "three.pt").fingerprint != load(tmp_path / "one.pt").fingerprint
+
+
+def test_what_it_made_scores_the_night(night, tmp_path):
+    train(night, *few(tmp_path / "my.pt", "-q"))
+    with pytest.raises(SystemExit) as ended:
+        main(["score", "-o", str(night), "--model", str(tmp_path / "my.pt"), "--device", "cpu", "-q"])
+    assert ended.value.code == 0
+    exposures = Table.read(night / "exposures.ecsv")
+    # Between a perfect reconstruction and none at all, which leaves a star's own mean square, about 0.01.
+    assert np.all((exposures["autoencoder_mse"] > 0) & (exposures["autoencoder_mse"] < 0.1))
+
+
+def test_fewer_stamps_than_asked_for_are_said(night, tmp_path, capsys):
+    train(night, *few(tmp_path / "my.pt", "--stamps", 5000))
+    assert "stamps are all there are (5000 were asked for)" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_the_best_so_far(night, tmp_path):
+    command = [sys.executable, "-m", "gpuanom", "train", night, *few(tmp_path / "my.pt", "--epochs", 1_000_000)]
+    process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("epoch 1 of"):
+            break
+    time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, told
+    assert "interrupted after" in told
+    assert load(tmp_path / "my.pt").about["interrupted"] is True
+
+
+def _error(capsys):
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gpuanom: ")]
+    return line
+
+
+def test_bad_input_is_one_line(night, tmp_path, capsys):
+    train(tmp_path / "none", *few(tmp_path / "my.pt"), code=2)
+    assert "there is no such store" in _error(capsys)
+    train(night, *few(tmp_path / "nowhere" / "my.pt"), code=2)
+    assert "cannot be written: No such file or directory" in _error(capsys)
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
+    gpuanom.score(tmp_path / "in", tmp_path / "small", settings=made.QUICK, device="cpu")
+    train(tmp_path / "small", *few(tmp_path / "my.pt"), code=2)
+    assert "sources are too few to train with (score more exposures; 100 at least)" in _error(capsys)
+    train(night, *few(tmp_path / "my.pt", "--labels", "labels.csv"), code=2)
+    assert "--labels is for --supervised" in capsys.readouterr().err
+    assert not (tmp_path / "my.pt").exists()
+
+
+def test_a_file_that_is_gone_costs_no_other(night, tmp_path, capsys):
+    path = night.parent / "in" / "exposure_003.fits"
+    path.rename(tmp_path / "away.fits")
+    try:
+        train(night, *few(tmp_path / "my.pt", "--stamps", 110), code=1)
+    finally:
+        (tmp_path / "away.fits").rename(path)
+    assert f"failed exposure 3 TESTCAM r: {path}: " in capsys.readouterr().err
+    about = load(tmp_path / "my.pt").about
+    assert sum(d["exposures"] for d in about["datasets"]) == 19
+    assert sum(d["stamps"] for d in about["datasets"]) == about["stamps"]
