@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpuanom.errors import OutputError, printable
+from gpuanom.errors import OutputError, StoreBusyError, printable
 
 APPLICATION_ID = 0x67706E6D  # "gpnm"
 SCHEMA_VERSION = 1
@@ -89,6 +89,7 @@ def explained(path: Path | None) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         text = str(error)
+        kind = StoreBusyError if "locked" in text else OutputError
         if "locked" in text:
             remedy = "another gpuanom run is writing to it; wait for it or choose another --output"
         elif "full" in text or "disk I/O" in text:
@@ -99,4 +100,4 @@ def explained(path: Path | None) -> Iterator[None]:
             remedy = "damaged or not ours; it was left as it is, choose another --output"
         else:
             remedy = "the store could not be used"
-        raise OutputError(f"{path}: {printable(text)} ({remedy})") from None
+        raise kind(f"{path}: {printable(text)} ({remedy})") from None

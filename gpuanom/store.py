@@ -27,6 +27,9 @@ from gpuanom.version import __version__
 
 NAME = "measurements.sqlite"
 
+RETRIED = ("unreadable", "mask_unreadable", "out_of_memory")
+"""Statuses of CCDs whose exposure the next run measures again: what stood in the way may be gone."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -117,7 +120,8 @@ class Store:
             rows = self._db.execute(
                 "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
                 " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
-                " status IN ('unreadable', 'mask_unreadable', 'out_of_memory')) FROM exposures"
+                " status IN (?, ?, ?)) FROM exposures",
+                RETRIED,
             ).fetchall()
         return {
             (camera, name): Known(print_, settings, tuple(json.loads(files)), bool(retry))

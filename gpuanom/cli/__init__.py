@@ -23,6 +23,7 @@ from gpuanom.cli.score import score
 from gpuanom.cli.settings import settings
 from gpuanom.cli.show import show
 from gpuanom.cli.simulate import simulate
+from gpuanom.cli.watch import watch
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.version import __version__
 
@@ -31,6 +32,7 @@ Examples:
   gpuanom score /data/2026-11-23 --output night        a night, from FITS files to ranked tables
   gpuanom reference night --output ref.ecsv            keep what is normal in it
   gpuanom score /data/tonight -o tonight --reference ref.ecsv
+  gpuanom watch /data/tonight -o tonight               during the night, each exposure as it comes
   gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
   gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
   gpuanom doctor                                       can a GPU be used, and does it compute what the CPU does?
@@ -51,6 +53,7 @@ def cli() -> None:
 
 for command in (
     score,
+    watch,
     reference,
     merge,
     report,
