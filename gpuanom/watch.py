@@ -234,8 +234,7 @@ class _Watch:
         if self._arrivals.look() or self._unfinished:
             todo = self._planned()
             some = self._some(todo)
-            self._measure(some)
-            self._unfinished = len(todo) > len(some)
+            self._unfinished = not self._measure(some) or len(todo) > len(some)
             if self._dirty:
                 self._rank()
         self._events.waiting(self._words())
@@ -278,8 +277,9 @@ class _Watch:
             return False
         return all(self._arrivals.is_settled(file) for file in files)
 
-    def _measure(self, todo: Sequence[Exposure]) -> None:
-        """Measure exposures and keep each; one whose files change meanwhile is left for later."""
+    def _measure(self, todo: Sequence[Exposure]) -> bool:
+        """Measure exposures and keep each; whether none is left for later, because its files change meanwhile."""
+        kept = True
         states = {_key(e): self._arrivals.states(_files(e)) for e in todo}
         start = time.perf_counter()
         for n, (exposure, result, seconds) in enumerate(self._works.measured(todo), start=1):
@@ -287,6 +287,7 @@ class _Watch:
             key = _key(exposure)
             if self._arrivals.states_now(_files(exposure)) != states[key]:
                 self._events.say(f"exposure {exposure.exposure}: its files change; measured later")
+                kept = False
                 continue
             with self._store() as store:
                 if isinstance(result, Failure):
@@ -302,7 +303,8 @@ class _Watch:
                 self._new[key] = None
             self._events.done(exposure, result, seconds)
             if self._pace.stop.is_set():
-                return
+                break
+        return kept
 
     def _rank(self) -> None:
         """Rank all exposures again, write the tables, tell of the new ones, and alert of what stands out."""

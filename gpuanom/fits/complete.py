@@ -54,8 +54,8 @@ def lacking(path: Path) -> Lack | None:
     try:
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
-            if not size:
-                return Lack("it is empty")
+            if size < 2:
+                return Lack("it is empty" if not size else "it has only begun")
             if stream.read(2) == b"\x1f\x8b":
                 return _of_gzip(stream)
             return _of_hdus(stream, size, path)
