@@ -23,7 +23,7 @@ from gpuanom.naming import path_text
 from gpuanom.ranking import Dataset
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Exposure, Integers
 from gpuanom.reference import Reference, References
-from gpuanom.schema import explained, open_database
+from gpuanom.schema import believed, open_database
 from gpuanom.settings import Settings, decimal
 from gpuanom.store import NAME, Store
 from gpuanom.tables import Tables
@@ -222,24 +222,24 @@ def _robust(dataset: Dataset, kind: str, settings: Settings) -> Reference:
 
 def _found(path: Path) -> dict[Key, Exposure]:
     """The files of every measured exposure."""
-    with explained(path), closing(open_database(path, read_only=True)) as db:
+    with believed(path), closing(open_database(path, read_only=True)) as db:
         rows = db.execute(
             "SELECT camera, exposure, band, date_obs, exptime, files, masks, fingerprint, rule FROM exposures"
         ).fetchall()
-    return {
-        (camera, name): Exposure(
-            exposure=name,
-            camera=camera,
-            band=band,
-            date_obs=date_obs,
-            exptime=float("nan") if exptime is None else exptime,
-            files=tuple(Path(f) for f in json.loads(files)),
-            masks=tuple(None if m is None else Path(m) for m in json.loads(masks)),
-            fingerprint=fingerprint,
-            rule=rule,
-        )
-        for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
-    }
+        return {
+            (camera, name): Exposure(
+                exposure=name,
+                camera=camera,
+                band=band,
+                date_obs=date_obs,
+                exptime=float("nan") if exptime is None else float(exptime),
+                files=tuple(Path(f) for f in json.loads(files)),
+                masks=tuple(None if m is None else Path(m) for m in json.loads(masks)),
+                fingerprint=fingerprint,
+                rule=rule,
+            )
+            for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
+        }
 
 
 def plain_rows(table: Table) -> Iterator[dict[str, Any]]:

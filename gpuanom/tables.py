@@ -20,6 +20,7 @@ from gpuanom.naming import natural_key
 from gpuanom.records import KINDS
 from gpuanom.reference import References
 from gpuanom.rows import Columns, Row
+from gpuanom.schema import believed
 from gpuanom.settings import Settings
 from gpuanom.store import Store
 from gpuanom.version import __version__
@@ -61,7 +62,8 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
             scores = ranking.no_scores(dataset)
         else:
             scores = ranking.score_dataset(dataset, settings, backend, saved)
-        its_rows, its_ccds = rows.of_dataset(store, dataset, scores, references is not None, saved is not None)
+        with believed(store.path):
+            its_rows, its_ccds = rows.of_dataset(store, dataset, scores, references is not None, saved is not None)
         exposures += its_rows
         parts.append(its_ccds)
         ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(its_rows) + 1))).tolist()
