@@ -96,7 +96,8 @@ SELECT type || ' ' || name FROM sqlite_master
 """
 _UNSOUND = f"""
 SELECT exposure FROM exposures
- WHERE typeof(n_ccd) != 'integer' OR n_ccd < 0 OR typeof(histograms) != 'blob' OR typeof(sums) != 'blob'
+ WHERE typeof(camera) != 'text' OR typeof(exposure) != 'text' OR typeof(band) != 'text'
+    OR typeof(n_ccd) != 'integer' OR n_ccd < 0 OR typeof(histograms) != 'blob' OR typeof(sums) != 'blob'
     OR length(sums) != n_ccd * {8 * 2 * len(KINDS)} OR (n_ccd = 0) != (length(histograms) = 0)
     OR length(histograms) % max(1, n_ccd * {4 * len(KINDS)}) != 0 LIMIT 1
 """
