@@ -255,7 +255,7 @@ def work(seed, numbers, slowest):
             try:
                 done = one(seed, k, every, reference, folder)
             except Exception as error:
-                done = "failed", [f"{type(error).__name__}: {error}"[:300]], 0.0, 0
+                done = "failed", [f"{type(error).__name__}: {error}"[-300:]], 0.0, 0
             signal.setitimer(signal.ITIMER_REAL, 0)
             print(json.dumps([k, *done]), flush=True)
 

@@ -149,7 +149,10 @@ class CompressedImage:
         self.table = table
 
     def __contains__(self, keyword: str) -> bool:
-        return self.get(keyword, _ABSENT) is not _ABSENT
+        try:
+            return self.get(keyword, _ABSENT) is not _ABSENT
+        except Exception:  # a card that cannot be parsed is there all the same
+            return True
 
     def __iter__(self) -> Iterator[str]:
         return (keyword for keyword in self.table if keyword in self)
