@@ -121,7 +121,7 @@ def main():
 `python profiling/memory_run.py`: {options.exposures} exposures of {CCDS} CCDs of {SHAPE[1]} x {SHAPE[0]} in one process
 and two threads, first through `gpuanom.score`, then all of them again through `gpuanom.watch`, which ranks them again
 and again as they come. Resident memory, time and size of the store after each exposure; the trend is fitted without the
-first {SETTLED:.0%}, and the first quarter begins after them. Their tables are {"equal to the byte" if same else "NOT equal"}.
+first {SETTLED:.0%}, and the first quarter begins after them. Their tables are {"the same" if same else "NOT the same"}.
 
 {bench.table(header, [(word, *quarters(*samples.arrays())) for word, samples in runs.items()])}
 
