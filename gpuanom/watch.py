@@ -316,21 +316,18 @@ class _Watch:
         self._building = time.perf_counter() - start
         rows = list(plain_rows(result.exposures))
         sizes = Counter((row["camera"], row["band"]) for row in rows if row["n_ccd_used"])
-        told = {}
+        notices = {key_of(row): notice(row, sizes[row["camera"], row["band"]], ranked.least) for row in rows}
+        for key in self._new:
+            if key in notices:
+                self._events.scored(notices[key])
+        self._new.clear()
         for row in rows:
             key = key_of(row)
-            about = notice(row, sizes[row["camera"], row["band"]], ranked.least)
-            if key in self._new:
-                told[key] = about
-            if about["early"] or key in ranked.alerts:
+            if notices[key]["early"] or key in ranked.alerts:
                 continue
-            if given := alert(row, about, ranked.deviation):
+            if given := alert(row, notices[key], ranked.deviation):
                 ranked.alerts.give(given, row)
                 self._events.alert(given)
-        for key in self._new:
-            if key in told:
-                self._events.scored(told[key])
-        self._new.clear()
         self._dirty = False
 
     @contextmanager
