@@ -124,6 +124,9 @@ class Arrivals:
             return False
         if not arrival.examined:
             arrival.lack = lacking(path)
+            # To open a file is what makes a network file system ask its server how it is.
+            if state_of(path) != arrival.state:
+                return False
             arrival.examined = True
         lack = arrival.lack
         return lack is None or (not lack.certain and quiet >= self._patience)

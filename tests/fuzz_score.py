@@ -32,6 +32,7 @@ import numpy as np
 from astropy.io import fits
 
 import gpuanom
+from gpuanom.fits.complete import lacking
 from tests import nights
 from tests.fits.fuzz import _mutated, _mutated_file
 
@@ -224,6 +225,7 @@ def one(seed, k, every, reference, folder):
     place.mkdir(exist_ok=True)
     for name, data in files.items():
         (place / name).write_bytes(data)
+        lacking(place / name)  # as `watch` does before
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, begun = _memory("VmRSS"), time.perf_counter()
     words = outcome(place, reference)

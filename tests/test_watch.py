@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -11,13 +13,16 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from datetime import datetime
 
+import click
 import numpy as np
 import pytest
 
 import gpuanom
 from gpuanom import alerts
 from gpuanom.arrivals import Arrivals
+from gpuanom.cli.watch import Until
 from gpuanom.fits.complete import lacking
 from gpuanom.watch import Pace, WatchEvents, watch
 from tests import nights
@@ -242,6 +247,50 @@ def test_a_file_that_changes_while_it_is_measured_is_measured_later(tmp_path, mo
     assert sorted(about["exposure"] for about in told) == ["1", "2"]
     assert "exposure 2: its files change; measured later" in said
     assert ranked(tmp_path / "out") == score_whole(tmp_path / "in", tmp_path / "whole")
+
+
+def test_on_a_terminal_lines_are_whole_and_what_is_waited_for_is_shown(tmp_path):
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "gpuanom", "watch", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    command += ["--every", "0.05", "--settle", "0.3", "--once", *FLAGS]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:  # Linux's way to say that the other end of a terminal closed
+        pass
+    assert process.wait() == 0
+    assert b"2 files are not settled yet" in shown
+    plain = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).replace(b"\r", b"\n")
+    lines = [line for line in plain.split(b"\n") if b" exposure " in line and b"TESTCAM" in line]
+    assert len(lines) == 2
+    assert all(re.match(rb"[0-9]{2}:[0-9]{2}:[0-9]{2} exposure ", line) for line in lines), lines
+
+
+@pytest.mark.parametrize("text", ["07:00", "23:59", "2026-11-24T07:00", "2026-11-24T07:00+00:00"])
+def test_times_to_end_at(text):
+    found = Until().convert(text, None, None)
+    if len(text) == 5:
+        assert 0 < found - time.time() <= 86400
+        assert time.strftime("%H:%M", time.localtime(found)) == text
+    else:
+        assert found == datetime.fromisoformat(text).timestamp()
+
+
+@pytest.mark.parametrize("text", ["soon", "25:00", "7", "2026-13-01T00:00"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(click.BadParameter, match="is no time such as 07:00"):
+        Until().convert(text, None, None)
+
+
+def test_a_watch_ends_when_it_is_told_to(tmp_path):
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
+    (tmp_path / "in" / "half.fits").write_bytes(b"SIMPLE  =")  # would be waited for
+    told, _, _ = once(tmp_path / "in", tmp_path / "out", pace=Pace(every=0.02, settle=0.0, until=time.time() + 1.5))
+    assert len(told) == 2
 
 
 def test_what_cannot_be_is_refused_at_once(tmp_path):

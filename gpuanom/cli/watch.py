@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -219,17 +220,24 @@ class _Told:
         if self._status:
             self._status.update(printable(text))
 
+    def _echo(self, text: str) -> None:
+        """Print a line; where a terminal shows what is waited for too, through what draws that."""
+        if self._status and sys.stdout.isatty():
+            self._screen.console.print(text)
+        else:
+            click.echo(text)
+
     def _scored(self, about: Mapping[str, Any]) -> None:
         if self._json:
-            click.echo(json.dumps({"event": "exposure", **about}))
+            self._echo(json.dumps({"event": "exposure", **about}))
         elif not self._screen.quiet:
-            click.echo(line(about))
+            self._echo(line(about))
 
     def _alert(self, about: Mapping[str, Any]) -> None:
         if self._json:
-            click.echo(json.dumps({"event": "alert", **about}))
+            self._echo(json.dumps({"event": "alert", **about}))
         else:
-            click.echo(f"ALERT {line(about)}")
+            self._echo(f"ALERT {line(about)}")
 
 
 def line(about: Mapping[str, Any]) -> str:
