@@ -15,6 +15,7 @@ from astropy.table import MaskedColumn, Table
 from gpuanom import ranking, rows
 from gpuanom.backend import Backend
 from gpuanom.columns import CCD_COLUMNS, DIGITS, EXPOSURE_COLUMNS, Column
+from gpuanom.ecsv import write_ecsv
 from gpuanom.errors import OutputError, ReferenceFileError
 from gpuanom.naming import natural_key
 from gpuanom.records import KINDS
@@ -121,7 +122,10 @@ def _write_one(table: Table, path: Path, suffix: str) -> None:
             table = Table(table, copy=False)
             table.meta = {}
         try:
-            table.write(partial, format=FORMATS[suffix], overwrite=True)
+            if suffix == "ecsv":
+                write_ecsv(table, partial)
+            else:
+                table.write(partial, format=FORMATS[suffix], overwrite=True)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
