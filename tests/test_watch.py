@@ -92,17 +92,18 @@ def once(folder, out, **options):
 
 
 def test_files_that_grow_or_are_renamed_are_scored_when_they_are_whole(tmp_path):
-    """The file grows slowly, with a stop at each HDU's end, where it looks whole."""
+    """The file grows slowly, and stops for longer than files need to settle: in pixels, and where an HDU ends."""
     nights.night(tmp_path / "made", exposures=3)
     nights.write(tmp_path / "made", 4, ccds=3, NEXTEND=3)
     (tmp_path / "in").mkdir()
     content = (tmp_path / "made" / "exposure_004.fits").read_bytes()
     with watched(tmp_path / "in", tmp_path / "out") as process:
         with (tmp_path / "in" / "exposure_004.fits").open("wb") as file:
-            for at in range(0, len(content), 40_000):
-                file.write(content[at : at + 40_000])
+            third = (len(content) - 2880) // 3
+            for part in (50_000, 2880 + third - 50_000, third, third):
+                file.write(content[file.tell() : file.tell() + part])
                 file.flush()
-                time.sleep(0.1)
+                time.sleep(1.0)
             for i in (1, 2):
                 shutil.copy(tmp_path / "made" / f"exposure_00{i}.fits", tmp_path / "in" / f".exposure_00{i}.part")
                 (tmp_path / "in" / f".exposure_00{i}.part").rename(tmp_path / "in" / f"exposure_00{i}.fits")
