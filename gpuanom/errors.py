@@ -60,6 +60,10 @@ class OutputError(GpuanomError, OSError):
     """The output folder or store cannot be written, is not ours, or belongs to other settings."""
 
 
+class StoreBusyError(OutputError):
+    """The store is in use by another program just now."""
+
+
 class ReferenceFileError(GpuanomError, ValueError):
     """A saved reference is unreadable, or was made with other settings; the message names the difference."""
 

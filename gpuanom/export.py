@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from gpuanom import labels
 from gpuanom.backend import Backend
-from gpuanom.errors import OutputError, SettingsError
+from gpuanom.errors import OutputError, SettingsError, printable
 from gpuanom.focalplane import ccd_number
 from gpuanom.looking import Look, look
 from gpuanom.naming import path_text
@@ -172,7 +173,8 @@ def exclude_table(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None
     table.writerow(["EXPNUM", "CCDNUM", "REASON", "ANALYST"])
     for key, ccd, reasons in _ccds(night, chosen, ccd_z):
         analysts = " ".join(dict.fromkeys(r.analyst for r in reasons))
-        table.writerow([key[1], ccd_number(key[0], ccd), "; ".join(r.text for r in reasons), analysts])
+        row = (key[1], ccd_number(key[0], ccd), "; ".join(r.text for r in reasons), analysts)
+        table.writerow([printable(str(value)) for value in row])
     return text.getvalue()
 
 
@@ -191,6 +193,7 @@ def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) ->
     lines = [f"# gpuanom {__version__}: exposures and the reasons to leave them out"]
     if ccd_z is None:
         lines += [f"{exposure} {'; '.join(r.text for r in reasons)}" for (_, exposure), reasons in chosen.items()]
+        lines = list(map(printable, lines))
         return "\n".join(lines) + "\n"
     whole: set[Key] = set()
     for key, ccd, reasons in _ccds(night, chosen, ccd_z):
@@ -200,7 +203,7 @@ def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) ->
         elif key not in whole:
             whole.add(key)
             lines.append(f"{key[1]} {text}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[tuple[Key, str, list[Reason]]]:
@@ -220,7 +223,7 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
     Raises
     ------
     OutputError
-        When a path holds a line break, which such a list cannot.
+        When a path holds a control character: such a list cannot hold a line break, and a terminal obeys others.
     """
     lines = []
     for row in night.exposures:
@@ -229,8 +232,8 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
             continue
         for file in night.found[key].files:
             path = path_text(file)
-            if "\n" in path or "\r" in path:
-                raise OutputError(f"the file {path!r} has a line break in its name, a list has a file a line")
+            if any(unicodedata.category(c) == "Cc" for c in path):
+                raise OutputError(f"the file {path!r} has a control character in its name, a list has a file a line")
             lines.append(path)
     return "".join(f"{line}\n" for line in lines)
 
@@ -289,7 +292,8 @@ _HEAD = 4
 
 def _region_lines(exposure: str, seen: Look, kind: str) -> Iterator[str]:
     yield "# Region file format: DS9 version 4.1"
-    yield f"# gpuanom {__version__}, exposure {exposure}, CCD {seen.name}: {kind} orientations; pa: east of north"
+    who = printable(f"exposure {exposure}, CCD {seen.name}")
+    yield f"# gpuanom {__version__}, {who}: {kind} orientations; pa: east of north"
     yield "# pixels of the image without overscan"
     yield "image"
     found = seen.sources

@@ -187,7 +187,7 @@ def score(
         events.skipped(skipped)
     if not found.exposures and (paths or existing == "overwrite") and (existing == "overwrite" or not _holds(folder)):
         raise InputError(_nothing(found))
-    path = _store_path(folder, existing, paths)
+    path = store_path(folder, existing, paths)
     if not paths and path is not None:
         settings = _recorded(path, settings)
     if references is not None:
@@ -255,7 +255,7 @@ def _holds(folder: Path | None) -> bool:
     return folder is not None and exists(folder / NAME)
 
 
-def _store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Path]) -> Path | None:
+def store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Path]) -> Path | None:
     """The store's file in a folder that is made if need be."""
     if folder is None:
         return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 from gpuanom.errors import OutputError, printable
-from gpuanom.fits import Discovery, discover
+from gpuanom.fits import Discovery, KnownFiles, discover
 from gpuanom.naming import exists, path_text
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
@@ -17,13 +17,20 @@ Key = tuple[str, str]
 Say = Callable[[str], None]
 
 
-def with_held_files(paths: Sequence[str | Path], found: Discovery, store: Store, settings: Settings) -> Discovery:
+def with_held_files(
+    paths: Sequence[str | Path],
+    found: Discovery,
+    store: Store,
+    settings: Settings,
+    files: KnownFiles | None = None,
+) -> Discovery:
     """What is found when files that the store holds of the same exposures, and that are still there, are added.
 
     An exposure of one file a CCD may be given in two runs: measuring only what the second one names would lose CCDs.
     """
     known = store.known()
-    given = {_place(f) for e in found.exposures for f in e.files} | {_place(s.path) for s in found.skipped}
+    given = {_place(f) for e in found.exposures for f in e.files}
+    given |= {_place(s.path) for s in found.skipped} | {_place(f.path) for f in found.failures}
     more = [
         Path(file)
         for e in found.exposures
@@ -31,7 +38,7 @@ def with_held_files(paths: Sequence[str | Path], found: Discovery, store: Store,
         for file in known[e.camera, e.exposure].files
         if _place(file) not in given and exists(Path(file))
     ]
-    return discover([*paths, *more], settings) if more else found
+    return discover([*paths, *more], settings, files) if more else found
 
 
 def shard(found: Discovery, part: int, parts: int) -> Discovery:
@@ -58,8 +65,20 @@ def shard(found: Discovery, part: int, parts: int) -> Discovery:
     return Discovery(exposures, tuple(f for f in found.failures if mine(_place(f.path))), found.skipped)
 
 
-def to_measure(store: Store, found: Discovery, settings: Settings, say: Say) -> list[Exposure]:
+def to_measure(
+    store: Store, found: Discovery, settings: Settings, say: Say, waiting: Collection[Key] = ()
+) -> list[Exposure]:
     """The exposures that must be measured; what the store holds of regrouped or mended files is forgotten.
+
+    Parameters
+    ----------
+    store : Store
+    found : Discovery
+    settings : Settings
+    say : callable
+        Takes a line on what is measured again, or dropped.
+    waiting : collection of (camera, exposure), optional
+        Exposures that are left as they are, whatever became of their files.
 
     Raises
     ------
@@ -78,7 +97,8 @@ def to_measure(store: Store, found: Discovery, settings: Settings, say: Say) -> 
         )
     todo = []
     again: dict[str, list[str]] = {}
-    for exposure in found.exposures:
+    ready = [e for e in found.exposures if (e.camera, e.exposure) not in waiting]
+    for exposure in ready:
         held = known.get((exposure.camera, exposure.exposure))
         reason = "" if held is None else _stale(held, exposure, settings)
         if reason:
@@ -88,7 +108,7 @@ def to_measure(store: Store, found: Discovery, settings: Settings, say: Say) -> 
     for reason, names in again.items():
         who = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
         say(f"{who}: measured again, {reason}")
-    store.retry({path_text(f) for e in found.exposures for f in e.files} | {path_text(s.path) for s in found.skipped})
+    store.retry({path_text(f) for e in ready for f in e.files} | {path_text(s.path) for s in found.skipped})
     for failure in found.failures:
         name = printable(path_text(failure.path.name))
         store.add_failure(Failure(path_text(failure.path), "", "", name, failure.status, failure.reason))

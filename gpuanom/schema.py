@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpuanom.errors import OutputError, printable
+from gpuanom.errors import GpuanomError, OutputError, StoreBusyError, printable
+from gpuanom.records import KINDS
 
 APPLICATION_ID = 0x67706E6D  # "gpnm"
 SCHEMA_VERSION = 1
@@ -55,6 +56,8 @@ def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
     if read_only and path is not None and not path.is_file():
         raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
     with explained(path):
+        if path is not None and path.is_symlink() and not path.exists():
+            raise OutputError(f"{path}: a link that leads nowhere; it was left as it is")
         name = ":memory:" if path is None else path.resolve().as_uri()
         if path is not None and read_only:
             # Where it may, a reader too rolls back what a killed run left half done.
@@ -69,7 +72,10 @@ def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _check(db: sqlite3.Connection, path: Path | None, read_only: bool) -> None:
-    """Make the tables of a new database; refuse one that is not ours, untouched."""
+    """Make the tables of a new database; refuse one that is not ours or makes no sense, untouched."""
+    # A file may come from anywhere: nothing that its schema says is run, and its pages are not believed.
+    db.execute("PRAGMA trusted_schema = OFF")
+    db.execute("PRAGMA cell_size_check = ON")
     if not read_only:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("BEGIN EXCLUSIVE")
@@ -85,9 +91,47 @@ def _check(db: sqlite3.Connection, path: Path | None, read_only: bool) -> None:
         raise OutputError(f"{path}: not a store of gpuanom; it was left as it is (choose another --output)")
     elif version != SCHEMA_VERSION:
         raise OutputError(f"{path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION})")
+    else:
+        _require_sound(db, path)
     if not read_only:
         db.execute(_LATER)
         db.execute("COMMIT")
+
+
+_OTHERS = """
+SELECT type || ' ' || name FROM sqlite_master
+ WHERE type IN ('trigger', 'view') OR upper(sql) LIKE 'CREATE VIRTUAL%' LIMIT 1
+"""
+_UNSOUND = f"""
+SELECT exposure FROM exposures
+ WHERE typeof(camera) != 'text' OR typeof(exposure) != 'text' OR typeof(band) != 'text'
+    OR typeof(n_ccd) != 'integer' OR n_ccd < 0 OR typeof(histograms) != 'blob' OR typeof(sums) != 'blob'
+    OR length(sums) != n_ccd * {8 * 2 * len(KINDS)} OR (n_ccd = 0) != (length(histograms) = 0)
+    OR length(histograms) % max(1, n_ccd * {4 * len(KINDS)}) != 0 LIMIT 1
+"""
+
+
+def _require_sound(db: sqlite3.Connection, path: Path | None) -> None:
+    """Refuse a store that does more than to hold tables, or whose histograms are not as long as they must be."""
+    for query, what in ((_OTHERS, "it has a"), (_UNSOUND, "what it holds makes no sense, at exposure")):
+        found = db.execute(query).fetchone()
+        if found:
+            raise OutputError(
+                f"{path}: {what} {printable(str(found[0]))} (damaged, or not as gpuanom made it; it was left as it is)"
+            )
+
+
+@contextmanager
+def believed(path: Path | None) -> Iterator[None]:
+    """Turn what goes wrong with values that a store holds into one line: someone has altered or damaged it."""
+    try:
+        with explained(path):
+            yield
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        if isinstance(error, GpuanomError):
+            raise
+        what = printable(f"{type(error).__name__}: {error}")[:160]
+        raise OutputError(f"{path}: what it holds makes no sense ({what}); it was left as it is") from None
 
 
 @contextmanager
@@ -97,6 +141,7 @@ def explained(path: Path | None) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         text = str(error)
+        kind = StoreBusyError if "locked" in text else OutputError
         if "locked" in text:
             remedy = "another gpuanom run is writing to it; wait for it or choose another --output"
         elif "full" in text or "disk I/O" in text:
@@ -107,4 +152,4 @@ def explained(path: Path | None) -> Iterator[None]:
             remedy = "damaged or not ours; it was left as it is, choose another --output"
         else:
             remedy = "the store could not be used"
-        raise OutputError(f"{path}: {printable(text)} ({remedy})") from None
+        raise kind(f"{path}: {printable(text)} ({remedy})") from None

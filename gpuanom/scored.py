@@ -23,7 +23,7 @@ from gpuanom.naming import path_text
 from gpuanom.ranking import Dataset
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Exposure, Integers
 from gpuanom.reference import Reference, References
-from gpuanom.schema import explained, open_database
+from gpuanom.schema import believed, open_database
 from gpuanom.settings import Settings, decimal
 from gpuanom.store import NAME, Store
 from gpuanom.tables import Tables
@@ -227,7 +227,7 @@ def _robust(dataset: Dataset, kind: str, settings: Settings) -> Reference:
 
 def _found(path: Path) -> dict[Key, Exposure]:
     """The files of every measured exposure."""
-    with explained(path), closing(open_database(path, read_only=True)) as db:
+    with believed(path), closing(open_database(path, read_only=True)) as db:
         return held_exposures(db)
 
 

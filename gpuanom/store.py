@@ -22,11 +22,14 @@ from gpuanom.naming import exists, natural_key, path_text
 from gpuanom.ranking import Dataset
 from gpuanom.reconstructions import Reconstructed, Reconstructions
 from gpuanom.records import KINDS, CcdMeasurement, Exposure, Measurement
-from gpuanom.schema import explained, open_database
+from gpuanom.schema import believed, explained, open_database
 from gpuanom.settings import Settings, difference
 from gpuanom.version import __version__
 
 NAME = "measurements.sqlite"
+
+RETRIED = ("unreadable", "mask_unreadable", "out_of_memory")
+"""Statuses of CCDs whose exposure the next run measures again: what stood in the way may be gone."""
 
 
 @dataclass(frozen=True)
@@ -120,20 +123,23 @@ class Store:
             rows = self._db.execute(
                 "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
                 " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
-                " status IN ('unreadable', 'mask_unreadable', 'out_of_memory')) FROM exposures"
+                " status IN (?, ?, ?)) FROM exposures",
+                RETRIED,
             ).fetchall()
-        return {
-            (camera, name): Known(print_, settings, tuple(json.loads(files)), bool(retry))
-            for camera, name, print_, settings, files, retry in rows
-        }
+        with believed(self.path):
+            return {
+                (camera, name): Known(print_, settings, _texts(files), bool(retry))
+                for camera, name, print_, settings, files, retry in rows
+            }
 
     def other_settings(self, kept: Mapping[tuple[str, str], Known]) -> str:
         """How the settings behind the given held exposures differ from this run's, in words; empty if they don't."""
         ours = self.settings.fingerprint()
         with self._explained():
             found = dict(self._db.execute("SELECT fingerprint, measurement FROM settings").fetchall())
-        others = sorted({known.settings for known in kept.values()} - {ours})
-        return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
+        with believed(self.path):
+            others = sorted({known.settings for known in kept.values()} - {ours})
+            return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
 
     def recorded_settings(self) -> tuple[Mapping[str, Any], str]:
         """The measurement settings and the version behind all exposures.
@@ -152,7 +158,10 @@ class Store:
             raise OutputError(f"{self.path}: holds no measured exposures")
         if len(rows) > 1:
             raise OutputError(f"{self.path}: holds exposures of different settings (finish the run that changed them)")
-        return json.loads(rows[0][0]), rows[0][1]
+        with believed(self.path):
+            measurement = dict(json.loads(rows[0][0]))
+            measurement["bins"] = int(measurement["bins"])
+            return measurement, str(rows[0][1])
 
     def add(self, measurement: Measurement) -> None:
         """Keep an exposure's measurements, replacing what was held of it, in one transaction."""
@@ -194,7 +203,7 @@ class Store:
 
     def model(self) -> str:
         """The fingerprint of the autoencoder behind what is held of one; empty where none is."""
-        with self._explained():
+        with believed(self.path):
             return next(iter(self._reconstructions.models()), "")
 
     def lacking(self, model: str) -> tuple[list[Exposure], int]:
@@ -205,7 +214,7 @@ class Store:
         list of Exposure, int
             And how many exposures' values of other models were dropped.
         """
-        with self._transaction():
+        with believed(self.path), self._transaction():
             dropped = self._reconstructions.drop_others(model)
             return self._reconstructions.lacking(), dropped
 
@@ -225,7 +234,7 @@ class Store:
 
     def reconstructed(self, camera: str, band: str) -> dict[str, Reconstructed]:
         """What a model made of the stamps of a dataset's exposures, by exposure id."""
-        with self._explained():
+        with believed(self.path):
             return self._reconstructions.of_dataset(camera, band)
 
     def copy_from(self, other: Store) -> int:
@@ -306,7 +315,7 @@ class Store:
 
     def datasets(self, bins: int) -> list[Dataset]:
         """The histograms of all exposures, a `Dataset` a camera and band, in order of camera, band and exposure id."""
-        with self._explained():
+        with believed(self.path):
             names = self._db.execute("SELECT DISTINCT camera, band FROM exposures ORDER BY camera, band").fetchall()
             return [self._dataset(camera, band, bins) for camera, band in names]
 
@@ -316,8 +325,12 @@ class Store:
         ).fetchall()
         rows.sort(key=lambda row: natural_key(row[0]))
         n_kinds = len(KINDS)
+        if any(len(row[2]) != 4 * n_kinds * bins * row[1] for row in rows):
+            raise ValueError(f"histograms of other than {bins} bins")
         counts = np.frombuffer(b"".join(row[2] for row in rows), dtype="<i4").reshape(-1, n_kinds, bins)
         sums = np.frombuffer(b"".join(row[3] for row in rows), dtype="<f8").reshape(-1, n_kinds, 2)
+        if counts.size and (counts.min() < 0 or not np.isfinite(sums).all()):
+            raise ValueError("counts below 0, or sums that are no numbers")
         return Dataset(
             camera=camera,
             band=band,
@@ -330,7 +343,7 @@ class Store:
 
     def exposures(self, camera: str, band: str) -> list[dict[str, Any]]:
         """The exposures of a dataset as mappings of the store's columns, in natural order of id."""
-        with self._explained():
+        with believed(self.path):
             rows = self._mappings(
                 "SELECT camera, exposure, band, date_obs, exptime, files, remarks, n_ccd FROM exposures"
                 " WHERE camera = ? AND band = ?",
@@ -340,7 +353,7 @@ class Store:
 
     def ccds(self, camera: str, band: str) -> dict[str, list[Any]]:
         """The CCDs of a dataset, a list a column, in order of exposure and position."""
-        with self._explained():
+        with believed(self.path):
             cursor = self._db.execute(
                 "SELECT ccds.* FROM ccds JOIN exposures USING (camera, exposure)"
                 " WHERE exposures.camera = ? AND exposures.band = ?",
@@ -348,7 +361,8 @@ class Store:
             )
             names = [column[0] for column in cursor.description]
             rows = cursor.fetchall()
-        keys = {name: natural_key(name) for name in {row[1] for row in rows}}
+        with believed(self.path):
+            keys = {name: natural_key(name) for name in {row[1] for row in rows}}
         rows.sort(key=lambda row: (keys[row[1]], row[2]))
         columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
         return {name: list(column) for name, column in zip(names, columns, strict=True)}
@@ -363,6 +377,14 @@ class Store:
         cursor = self._db.execute(query, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    """A list of texts, as JSON."""
+    found = json.loads(text)
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise ValueError("a list of files that is none")
+    return tuple(found)
 
 
 def _ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:

@@ -15,11 +15,13 @@ from astropy.table import MaskedColumn, Table
 from gpuanom import ranking, rows
 from gpuanom.backend import Backend
 from gpuanom.columns import CCD_COLUMNS, DIGITS, EXPOSURE_COLUMNS, Column, with_autoencoder
+from gpuanom.ecsv import write_ecsv
 from gpuanom.errors import OutputError, ReferenceFileError
 from gpuanom.naming import natural_key
 from gpuanom.records import KINDS
 from gpuanom.reference import References
 from gpuanom.rows import Columns, Row
+from gpuanom.schema import believed
 from gpuanom.settings import Settings
 from gpuanom.store import Store
 from gpuanom.version import __version__
@@ -63,7 +65,8 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
             scores = ranking.no_scores(dataset)
         else:
             scores = ranking.score_dataset(dataset, settings, backend, saved)
-        its_rows, its_ccds = rows.of_dataset(store, dataset, scores, references is not None, saved is not None)
+        with believed(store.path):
+            its_rows, its_ccds = rows.of_dataset(store, dataset, scores, references is not None, saved is not None)
         exposures += its_rows
         parts.append(its_ccds)
         ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(its_rows) + 1))).tolist()
@@ -121,7 +124,10 @@ def _write_one(table: Table, path: Path, suffix: str) -> None:
             table = Table(table, copy=False)
             table.meta = {}
         try:
-            table.write(partial, format=FORMATS[suffix], overwrite=True)
+            if suffix == "ecsv":
+                write_ecsv(table, partial)
+            else:
+                table.write(partial, format=FORMATS[suffix], overwrite=True)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -1,6 +1,8 @@
-"""Whether the memory of a long run stays flat: 300 small exposures through the pipeline, resident memory after each.
+"""Whether a long run stays as it was: 2,000 small exposures through `score`, then through `watch`, in one process.
 
-python profiling/memory_run.py [--exposures 300]
+Resident memory, time and the size of the store after each exposure.
+
+python profiling/memory_run.py [--exposures 2000]
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import bench
@@ -17,10 +20,13 @@ from matplotlib import pyplot as plt
 
 import gpuanom
 from gpuanom.simulate import simulate_night
+from gpuanom.store import NAME
+from gpuanom.watch import Pace, WatchEvents, watch
 
 DRAWN = 6  # exposures that are drawn; the others are copies of them under other numbers
-SHAPE = (1024, 1024)
+SHAPE = (256, 256)
 CCDS = 2
+SETTLED = 0.1  # of the exposures: what is imported, compiled and allocated once is there by then
 
 
 def write_night(folder, exposures):
@@ -43,68 +49,98 @@ def resident():
     return int(line.split()[1]) / 1024
 
 
+class Samples:
+    """What is noted after each exposure."""
+
+    def __init__(self, store):
+        self.store = store
+        self.before = resident()
+        self.begun = time.perf_counter()
+        self.rows = []
+
+    def note(self, *_):
+        """Note how things are, after an exposure."""
+        size = self.store.stat().st_size / 1024 if self.store.exists() else 0.0
+        self.rows.append((resident(), time.perf_counter() - self.begun, size))
+
+    def arrays(self):
+        """MiB, seconds, KiB, (n,) each."""
+        return np.array(self.rows).T
+
+
+def quarters(memory, seconds, size):
+    """What the table says of a run: first a word, then what it counts."""
+    n = len(memory)
+    early, quarter = int(SETTLED * n), n // 4
+    number = np.arange(n)
+    slope = np.polyfit(number[early:], memory[early:], 1)[0]
+    first = quarter / (seconds[early + quarter - 1] - seconds[early - 1])
+    last = quarter / (seconds[-1] - seconds[-quarter - 1])
+    line = np.polyfit(number, size, 1)
+    off = float(np.abs(size - np.polyval(line, number)).max() / size[-1])
+    return (
+        f"{memory[early]:.1f}", f"{memory[-1]:.1f}", f"{1024 * slope:+.2f}", f"{first:.1f}", f"{last:.1f}",
+        f"{line[0]:.2f}", f"{off:.1%}",
+    )  # fmt: skip
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--exposures", type=int, default=300)
+    parser.add_argument("--exposures", type=int, default=2000)
     options = parser.parse_args()
-    samples = []
+    runs = {}
     with tempfile.TemporaryDirectory() as folder:
         night = write_night(Path(folder), options.exposures)
-        start = resident()
-        events = gpuanom.Events(done=lambda *_: samples.append(resident()))
-        result = gpuanom.score([night], Path(folder) / "scored", device="cpu", threads=2, events=events)
-        end = resident()
-    assert result.n_exposures == options.exposures
-    assert not result.failed
-    memory = np.array(samples)
-    warm = len(memory) // 10
-    number = np.arange(1, len(memory) + 1)
-    slope, intercept = np.polyfit(number[warm:], memory[warm:], 1)
-    thirds = [float(np.mean(part)) for part in np.array_split(memory[warm:], 3)]
-    image = SHAPE[0] * SHAPE[1] * 4 / 2**20
-    draw(number, memory, slope, intercept, warm)
+        for word in ("score", "watch"):
+            out = Path(folder) / word
+            samples = Samples(out / NAME)
+            if word == "score":
+                events = gpuanom.Events(done=samples.note)
+                result = gpuanom.score([night], out, device="cpu", threads=2, events=events)
+                assert result.n_exposures == options.exposures
+                assert not result.failed
+            else:
+                pace = Pace(every=0.1, settle=0.0, once=True)
+                watch(night, out, device="cpu", threads=2, pace=pace, events=WatchEvents(done=samples.note))
+            assert len(samples.rows) == options.exposures
+            runs[word] = samples
+        names = ("exposures.ecsv", "ccds.ecsv")
+        same = all(len({(Path(folder) / word / name).read_bytes() for word in runs}) == 1 for name in names)
+    draw({word: samples.arrays() for word, samples in runs.items()})
+    early = int(SETTLED * options.exposures)
+    header = (
+        "command", f"MiB after {early}", "MiB at the end", "trend [KiB an exposure]", "exposures/s, first quarter",
+        "last quarter", "store [KiB an exposure]", "farthest from that line",
+    )  # fmt: skip
     bench.write(
         "memory_run.md",
-        f"""# Memory of a long run
+        f"""# A long run
 
 {bench.machine("numpy", "astropy", "gpuanom", pinned=False)}.
 
-{options.exposures} exposures of {CCDS} CCDs of {SHAPE[1]} x {SHAPE[0]} ({
-            image:.0f} MiB each as float32) through `gpuanom.score`, two
-threads, store on disk. Resident memory after each exposure, in MiB; the first tenth is left out below.
+`python profiling/memory_run.py`: {options.exposures} exposures of {CCDS} CCDs of {SHAPE[1]} x {SHAPE[0]} in one process
+and two threads, first through `gpuanom.score`, then all of them again through `gpuanom.watch`, which ranks them again
+and again as they come. Resident memory, time and size of the store after each exposure; the trend is fitted without the
+first {SETTLED:.0%}, and the first quarter begins after them. Their tables are {"the same" if same else "NOT the same"}.
 
-{
-            bench.table(
-                ("before the run", "first third", "second third", "last third", "highest", "after the tables", "trend"),
-                [
-                    (
-                        f"{start:.0f}",
-                        *(f"{t:.1f}" for t in thirds),
-                        f"{memory.max():.0f}",
-                        f"{end:.0f}",
-                        f"{1024 * slope:+.1f} KiB an exposure",
-                    )
-                ],
-            )
-        }
+{bench.table(header, [(word, *quarters(*samples.arrays())) for word, samples in runs.items()])}
 
-![Resident memory](../../docs/figures/memory.png)""",
+![Resident memory, time and size of the store](../../docs/figures/memory.png)""",
     )
 
 
-def draw(number, memory, slope, intercept, warm):
-    """Resident memory against the exposure's number."""
-    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    axes.plot(number, memory, ".", markersize=3, color="#0072B2", label="after each exposure")
-    axes.plot(
-        number[warm:],
-        intercept + slope * number[warm:],
-        color="#D55E00",
-        label=f"trend {1024 * slope:+.1f} KiB an exposure",
-    )
-    axes.set(xlabel="exposures measured", ylabel="resident memory [MiB]", ylim=(0, 1.3 * memory.max()))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+def draw(runs):
+    """Memory, time and size of the store against the exposure's number."""
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
+    for (word, arrays), color in zip(runs.items(), ("#0072B2", "#D55E00"), strict=True):
+        for ax, values in zip(axes, arrays, strict=True):
+            ax.plot(np.arange(1, len(values) + 1), values, ".", markersize=2, color=color, label=word)
+    labels = ("resident memory [MiB]", "time [s]", "size of the store [KiB]")
+    for ax, label in zip(axes, labels, strict=True):
+        ax.set(xlabel="exposures measured", ylabel=label)
+        ax.set_ylim(0, 1.2 * ax.get_ylim()[1])
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, loc="lower right", markerscale=4)
     path = Path(__file__).parent.parent / "docs" / "figures" / "memory.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

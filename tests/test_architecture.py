@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"errors", "version", "maskclasses", "naming", "columns", "ranges", "findings", "native"},
+    {"errors", "version", "maskclasses", "naming", "columns", "ranges", "findings", "native", "ecsv"},
     {"labels", "focalplane", "data"},
     {"cameras", "camera_rules"},
     {"settings"},
@@ -23,11 +23,12 @@ LAYERS = [
     {"store"},
     {"rows"},
     {"tables", "nights"},
-    {"plan", "works"},
+    {"plan", "works", "arrivals", "alerts"},
     {"autoencoder"},
     {"cluster"},
     {"pipeline", "api"},
     {"scored", "looking", "mosaic"},
+    {"watch"},
     {"export", "evaluate", "plots"},
     {"report"},
     {"cli"},

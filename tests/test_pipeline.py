@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
-import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -416,31 +413,3 @@ def test_no_input_is_an_exposure(tmp_path):
     with pytest.raises(gpuanom.InputError, match="no exposure among the inputs"):
         gpuanom.score([tmp_path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-KILLS = int(os.environ.get("GPUANOM_KILLS", "5"))
-
-
-def test_killed_at_any_moment_the_same_command_finishes_the_job(tmp_path):
-    """SIGKILL at random moments; GPUANOM_KILLS=200 for the full proof."""
-    nights.night(tmp_path / "in", exposures=12, bands=("g", "r"), ccds=1)
-    command = [sys.executable, "-m", "gpuanom", "score", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
-    command += ["--points", "500", "--threads", "2"]
-    undisturbed = [*command[:-5], str(tmp_path / "whole"), *command[-4:]]
-    start = time.monotonic()
-    subprocess.run(undisturbed, check=True, capture_output=True)
-    whole = time.monotonic() - start
-    draw = random.Random(1)
-    for _ in range(KILLS):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(whole * draw.uniform(0.3, 1.0))
-        process.kill()
-        process.wait()
-        if draw.random() < 0.2:
-            shutil.rmtree(tmp_path / "out", ignore_errors=True)
-    subprocess.run(command, check=True, capture_output=True)
-    assert nights.tables(tmp_path / "out") == nights.tables(tmp_path / "whole")
-    with sqlite3.connect(tmp_path / "out" / NAME) as db:
-        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert db.execute("SELECT count(*), count(DISTINCT exposure) FROM exposures").fetchone() == (12, 12)
-    db.close()

@@ -24,6 +24,7 @@ from gpuanom.cli.settings import settings
 from gpuanom.cli.show import show
 from gpuanom.cli.simulate import simulate
 from gpuanom.cli.train import train
+from gpuanom.cli.watch import watch
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.version import __version__
 
@@ -32,6 +33,7 @@ Examples:
   gpuanom score /data/2026-11-23 --output night        a night, from FITS files to ranked tables
   gpuanom reference night --output ref.ecsv            keep what is normal in it
   gpuanom score /data/tonight -o tonight --reference ref.ecsv
+  gpuanom watch /data/tonight -o tonight               during the night, each exposure as it comes
   gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
   gpuanom train night -o model.pt                      the paper's second method; then: score -o night --model model.pt
   gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
@@ -53,6 +55,7 @@ def cli() -> None:
 
 for command in (
     score,
+    watch,
     reference,
     merge,
     report,

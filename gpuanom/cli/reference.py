@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpuanom.errors import printable
 from gpuanom.nights import make_references, save_references
 from gpuanom.records import KINDS
 
@@ -25,4 +26,5 @@ def reference(nights: tuple[Path, ...], output: Path) -> None:
     save_references(references, output)
     for dataset in references.datasets:
         histograms = ", ".join(f"{k} {r.n_histograms}" for k, r in zip(KINDS, dataset.kinds, strict=True))
-        click.echo(f"{dataset.camera} {dataset.band}: {len(dataset.exposures)} exposures (histograms: {histograms})")
+        about = printable(f"{dataset.camera} {dataset.band}")
+        click.echo(f"{about}: {len(dataset.exposures)} exposures (histograms: {histograms})")

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from gpuanom.fits.decode import decode_raw, decode_rice
-from gpuanom.fits.discover import Discovery, FileFailure, Skipped, discover
+from gpuanom.fits.discover import Discovery, FileFailure, KnownFiles, Skipped, discover
 from gpuanom.fits.reader import open_ccds, read_ccds
 
-__all__ = ["Discovery", "FileFailure", "Skipped", "decode_raw", "decode_rice", "discover", "open_ccds", "read_ccds"]
+__all__ = [
+    "Discovery",
+    "FileFailure",
+    "KnownFiles",
+    "Skipped",
+    "decode_raw",
+    "decode_rice",
+    "discover",
+    "open_ccds",
+    "read_ccds",
+]

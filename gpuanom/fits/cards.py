@@ -149,7 +149,10 @@ class CompressedImage:
         self.table = table
 
     def __contains__(self, keyword: str) -> bool:
-        return self.get(keyword, _ABSENT) is not _ABSENT
+        try:
+            return self.get(keyword, _ABSENT) is not _ABSENT
+        except Exception:  # a card that cannot be parsed is there all the same
+            return True
 
     def __iter__(self) -> Iterator[str]:
         return (keyword for keyword in self.table if keyword in self)
@@ -195,10 +198,11 @@ class CompressedImage:
         if "ZBLANK" in self.table:
             return self.table.get("ZBLANK")
         count = self.table.get("TFIELDS")
-        columns = range(1, (count if isinstance(count, int) else 0) + 1)
+        columns = range(1, min(count if isinstance(count, int) else 0, MOST_COLUMNS) + 1)
         if any(self.table.get(f"TTYPE{n}") == "ZBLANK" for n in columns):
             return -(1 << (bitpix - 1))
         return default
 
 
 _ABSENT = object()
+MOST_COLUMNS = 999  # FITS 4.0, section 7.3.1; a damaged TFIELDS card must not be counted to

@@ -100,7 +100,31 @@ def rule_of(exposure: Exposure, settings: Settings) -> CameraRule:
     raise SettingsError(f"exposure {exposure.exposure} was found by camera rule '{exposure.rule}', which is not there")
 
 
-def discover(inputs: Sequence[str | Path], settings: Settings) -> Discovery:
+class KnownFiles:
+    """What files were found to be, kept for as long as they stay as they are: for whoever looks at a folder often."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[Any, _File | Skipped | FileFailure]] = {}
+
+    def find(self, path: Path, tried: Sequence[CameraRule]) -> _File | Skipped | FileFailure:
+        """Return what a file is; its headers are read again when it has changed, or could not be read before."""
+        try:
+            state = path.stat()
+        except (OSError, ValueError):
+            return _find(path, tried)
+        now = state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+        held, found = self._known.get(path, (None, None))
+        if held != now or found is None or isinstance(found, FileFailure):
+            found = _find(path, tried)
+            self._known[path] = now, found
+        return found
+
+    def keep(self, paths: Iterable[Path]) -> None:
+        """Forget all but some files."""
+        self._known = {path: self._known[path] for path in paths if path in self._known}
+
+
+def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles | None = None) -> Discovery:
     """Find the exposures among files, folders, globs and lists.
 
     Reads one or two headers a file and no pixels. The result does not depend on the order of the inputs, and a file
@@ -112,6 +136,8 @@ def discover(inputs: Sequence[str | Path], settings: Settings) -> Discovery:
         See `gpuanom.fits.inputs.expand`.
     settings : Settings
         Its camera rules, `mask` and `versions`.
+    known : KnownFiles, optional
+        What was found with the same settings before.
 
     Returns
     -------
@@ -120,30 +146,38 @@ def discover(inputs: Sequence[str | Path], settings: Settings) -> Discovery:
     failures: list[FileFailure] = []
     skipped: list[Skipped] = []
     files: list[_File] = []
+    tried = rules(settings)
     for path in _unique(inputs, failures):
-        try:
-            primary, extension = read_headers(path)
-        except OwnTableError as error:
-            skipped.append(Skipped(path, error.reason, error.reason))
-            continue
-        except InputError as error:
-            if weight_or_mask(path):
-                # Its image says that its mask cannot be read; it is no exposure that failed.
-                skipped.append(Skipped(path, "a weight or mask file", "a weight or mask file"))
-            else:
-                failures.append(_failure(error))
-            continue
-        about = describe(primary, extension, rules(settings), path)
-        if about.no_exposure:
-            skipped.append(Skipped(path, about.no_exposure, about.kind))
+        found = _find(path, tried) if known is None else known.find(path, tried)
+        if isinstance(found, FileFailure):
+            failures.append(found)
+        elif isinstance(found, Skipped):
+            skipped.append(found)
         else:
-            files.append(_File(path, about, _datasums(primary, extension)))
+            files.append(found)
     exposures = _exposures(_told_apart(files), settings, skipped)
     return Discovery(
         exposures=tuple(sorted(exposures, key=lambda e: (e.camera, natural_key(e.exposure)))),
         failures=tuple(sorted(failures, key=_by_path)),
         skipped=tuple(sorted(skipped, key=_by_path)),
     )
+
+
+def _find(path: Path, tried: Sequence[CameraRule]) -> _File | Skipped | FileFailure:
+    """What a file is, by its headers and name."""
+    try:
+        primary, extension = read_headers(path)
+    except OwnTableError as error:
+        return Skipped(path, error.reason, error.reason)
+    except InputError as error:
+        if weight_or_mask(path):
+            # Its image says that its mask cannot be read; it is no exposure that failed.
+            return Skipped(path, "a weight or mask file", "a weight or mask file")
+        return _failure(error)
+    about = describe(primary, extension, tried, path)
+    if about.no_exposure:
+        return Skipped(path, about.no_exposure, about.kind)
+    return _File(path, about, _datasums(primary, extension))
 
 
 def _by_path(item: FileFailure | Skipped | _File) -> Any:

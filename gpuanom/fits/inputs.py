@@ -17,6 +17,10 @@ _NO_FITS = f"FITS files end in {', '.join(SUFFIXES)}"
 _PERMISSIONS = "change its permissions"
 
 
+class NothingThereError(InputError):
+    """An input that can be looked at and names no file: there may be some later."""
+
+
 def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
     """Yield the files that inputs name, and an error for each input that names none.
 
@@ -93,9 +97,9 @@ def _matching(pattern: Path) -> Iterator[Path | InputError]:
         except PermissionError as error:
             yield InputError(f"folder cannot be read: {error.strerror}", file=plain, remedy=_PERMISSIONS)
         except OSError:
-            yield InputError("no file matches", file=pattern, remedy="check the pattern")
+            yield NothingThereError("no file matches", file=pattern, remedy="check the pattern")
         else:
-            yield InputError("no file matches", file=pattern, remedy="check the pattern")
+            yield NothingThereError("no file matches", file=pattern, remedy="check the pattern")
 
 
 def _below(folder: Path) -> Iterator[Path | InputError]:
@@ -111,7 +115,7 @@ def _below(folder: Path) -> Iterator[Path | InputError]:
         reason = f"folder cannot be read: {trouble.strerror}"
         yield InputError(reason, file=trouble.filename, remedy=_PERMISSIONS)
     if not found and not troubles:
-        yield InputError("no FITS file in this folder", file=folder, remedy=_NO_FITS)
+        yield NothingThereError("no FITS file in this folder", file=folder, remedy=_NO_FITS)
 
 
 def _listed(path: Path, depth: int) -> Iterator[Path | InputError]:
@@ -134,6 +138,6 @@ def _listed(path: Path, depth: int) -> Iterator[Path | InputError]:
     items = [os.fsdecode(line).strip() for line in text.splitlines()]  # names of files need not be UTF-8
     items = [line for line in items if line and not line.startswith("#")]
     if not items:
-        yield InputError("list names no file", file=path, remedy="one path a line")
+        yield NothingThereError("list names no file", file=path, remedy="one path a line")
     for item in items:
         yield from _expand(item, path.parent, depth + 1)

@@ -243,7 +243,7 @@ class File:
             raise self.corrupt("the file was cut off while it was open", item.number)
         try:
             wanted = int(card(unit.header, "DATASUM"))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return
         if self._sum(unit.data, unit.size) == wanted:
             return

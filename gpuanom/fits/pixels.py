@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gpuanom.encoded import NO_BLANK, Place, RawImage, RiceImage
 from gpuanom.errors import InputError
-from gpuanom.fits.cards import CompressedImage, Scanned
+from gpuanom.fits.cards import MOST_COLUMNS, CompressedImage, Scanned
 from gpuanom.fits.decode import decode_raw, decode_rice
 from gpuanom.fits.headers import Cards, card, number
 from gpuanom.fits.mapped import File, Hdu, short
@@ -154,8 +154,12 @@ def _tiles(file: File, item: Hdu, shape: tuple[int, int]) -> Tiles:
 def _unusual(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
     """The pixels of an HDU as astropy decodes them."""
     raw = file.bytes[item.unit.start : item.unit.end]
+    n_pixels = math.prod(shape) if item.compressed else 0
+    columns = card(item.unit.header, "TFIELDS")
+    if item.compressed and not (type(columns) is int and 0 < columns <= MOST_COLUMNS):  # astropy counts to it
+        raise file.corrupt("its TFIELDS card makes no sense", item.number)
     try:
-        data = through_astropy(raw, item.number == 0, what, f"{file.path}[{item.number}]")
+        data = through_astropy(raw, item.number == 0, n_pixels, what, f"{file.path}[{item.number}]")
     except Exception as error:  # decoders raise what they like: zlib.error, ValueError, struct.error, TypeError ...
         raise file.corrupt(f"its pixels cannot be read: {short(error)}", item.number) from None
     if data.shape != shape:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
+from gpuanom.fits.apart import decoded_apart
+from gpuanom.fits.decoder import decoded
 from gpuanom.fits.quiet import quiet
 
 log = logging.getLogger("gpuanom")
 
-_STUB = fits.PrimaryHDU().header.tostring().encode()
 
-
-def through_astropy(raw: bytes, primary: bool, what: str, where: str) -> npt.NDArray[Any]:
+def through_astropy(raw: bytes, primary: bool, n_pixels: int, what: str, where: str) -> npt.NDArray[Any]:
     """Return the pixels of one HDU as astropy decodes them, BSCALE and BZERO applied.
 
     Parameters
@@ -25,7 +23,9 @@ def through_astropy(raw: bytes, primary: bool, what: str, where: str) -> npt.NDA
     raw : bytes
         The HDU: header and data.
     primary : bool
-        Whether it is a primary HDU; an extension is put behind an empty one.
+        Whether it is a primary HDU.
+    n_pixels : int
+        Pixels that a compressed image claims; 0 of a plain one, for which no process of its own is needed.
     what, where : str
         Why it is unusual, and file and HDU, for the log.
 
@@ -35,13 +35,10 @@ def through_astropy(raw: bytes, primary: bool, what: str, where: str) -> npt.NDA
         Whatever astropy and its decoders raise.
     """
     log.info("%s: %s: read through astropy, which is slower", where, what)
-    raw += b"\0" * (-len(raw) % 2880)
-    with quiet(), np.errstate(all="ignore"):
-        with fits.open(io.BytesIO(raw if primary else _STUB + raw), memmap=False) as hdus:
-            data = hdus[0 if primary else 1].data
-        if not isinstance(data, np.ndarray):
-            raise ValueError("no pixels")
-        return data
+    if n_pixels:
+        return decoded_apart(raw, primary, n_pixels)
+    with quiet():
+        return decoded(raw, primary)
 
 
 def blanked(pixels: npt.NDArray[Any], blank: float) -> npt.NDArray[np.float32]:

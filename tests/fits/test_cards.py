@@ -106,6 +106,14 @@ def test_the_end_is_a_card():
     assert find_end(text, 0, len(text) - 1) == -1
 
 
+def test_a_broken_card_does_not_keep_others_from_being_listed():
+    """Found by tests.fuzz_score: a mask's MP_ cards are looked for among all."""
+    cards = ("XTENSION= 'BINTABLE'", "ZIMAGE  =                    T", "MP_BAD  = \x1b[31m", "MP_SAT  = 3")
+    header = CompressedImage(Scanned("".join(c.ljust(80) for c in (*cards, "END")).encode()))
+    assert [keyword for keyword in header if keyword.startswith("MP_")] == ["MP_BAD", "MP_SAT"]
+    assert (card(header, "MP_BAD"), card(header, "MP_SAT")) == (None, 3)
+
+
 @pytest.mark.real
 def test_every_value_of_every_real_header_is_astropys(real_data, all_fits):
     count = 0

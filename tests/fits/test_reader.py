@@ -1,5 +1,6 @@
 import gzip
 import os
+import re
 import tempfile
 import threading
 import tracemalloc
@@ -437,6 +438,15 @@ def test_a_datasum_that_was_copied_with_a_header_says_nothing(tmp_path, read):
         header = hdus[1].header.copy()
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(picture(), header)]).writeto(path, overwrite=True)
     assert "DATASUM" in fits.getheader(path, 1)
+    assert statuses(read(path)) == {}
+
+
+def test_a_datasum_that_is_no_number_is_none(write, read):
+    """Found by tests.fuzz_score."""
+    path = write("a.fits", (picture(), {"EXTNAME": "C0", "DATASUM": "x"}))
+    content = path.read_bytes()
+    card = b"DATASUM = 1E400".ljust(80)
+    path.write_bytes(re.sub(rb"DATASUM = .{70}", lambda _: card, content))
     assert statuses(read(path)) == {}
 
 

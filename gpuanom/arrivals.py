@@ -1,0 +1,160 @@
+"""Files as they arrive in a folder: which of them are there to stay, and which are still being written.
+
+A file is settled when its size and times have stayed the same for a while and it is whole by its own account
+(`gpuanom.fits.complete`). Folders are polled: no other way sees what another machine writes to a network file system.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpuanom.errors import InputError
+from gpuanom.fits.complete import Lack, lacking
+from gpuanom.fits.inputs import NothingThereError, expand
+
+State = tuple[int, int, int, int]
+"""Inode, size, and times of change of a file, in nanoseconds."""
+
+
+def state_of(path: Path) -> State | None:
+    """What tells whether a file has changed; None where it is gone."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@dataclass
+class _Arrival:
+    """A file, and since when it has been as it is."""
+
+    state: State
+    since: float
+    examined: bool = False
+    lack: Lack | None = None
+
+
+class Arrivals:
+    """The files that inputs name, looked at again and again.
+
+    Parameters
+    ----------
+    inputs : sequence of str or Path
+        See `gpuanom.fits.inputs.expand`.
+    settle : float
+        Seconds for which a file must stay as it is. By this process's own clock: that of a file server may be wrong.
+    patience : float
+        Seconds after which a file that is not whole is no longer waited for.
+    output : Path
+        A folder whose own files are no arrivals.
+    clock : callable, optional
+        Seconds.
+
+    Attributes
+    ----------
+    trouble : str
+        Why an input cannot be looked at, just now; empty otherwise.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[str | Path],
+        settle: float,
+        patience: float,
+        output: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._inputs = tuple(inputs)
+        self._settle, self._patience, self._clock = settle, patience, clock
+        self._output = output.absolute()
+        self._files: dict[Path, _Arrival] = {}
+        self._of_input: dict[int, set[Path]] = {}
+        self._settled: set[Path] = set()
+        self._given_up: set[Path] = set()
+        self.trouble = ""
+
+    def look(self) -> bool:
+        """Look at all files once; whether anything is otherwise than when looked at before."""
+        now = self._clock()
+        changed = False
+        there: dict[Path, State] = {}
+        for path in self._listed():
+            state = state_of(path)
+            if state is not None:
+                there[path] = state
+        for path, state in there.items():
+            held = self._files.get(path)
+            if held is None or held.state != state:
+                self._files[path] = _Arrival(state, now)
+                changed = True
+        for path in self._files.keys() - there.keys():
+            del self._files[path]
+            changed = True
+        settled = {path for path, arrival in self._files.items() if self._is_settled(path, arrival, now)}
+        given_up = {path for path, arrival in self._files.items() if self._is_given_up(arrival, now)}
+        changed = changed or (settled, given_up) != (self._settled, self._given_up)
+        self._settled, self._given_up = settled, given_up
+        return changed
+
+    def _listed(self) -> Iterable[Path]:
+        """The files of all inputs; of an input that cannot be looked at just now, those that it had."""
+        self.trouble = ""
+        for i, given in enumerate(self._inputs):
+            found: set[Path] = set()
+            troubled = False
+            for item in expand([given]):
+                if not isinstance(item, InputError):
+                    if item.parent.absolute() != self._output:
+                        found.add(item)
+                elif not isinstance(item, NothingThereError):
+                    troubled = True
+                    self.trouble = self.trouble or str(item)
+            if troubled:
+                found |= self._of_input.get(i, set())
+            self._of_input[i] = found
+        return sorted(set().union(*self._of_input.values()))
+
+    def _is_settled(self, path: Path, arrival: _Arrival, now: float) -> bool:
+        quiet = now - arrival.since
+        if quiet < self._settle:
+            return False
+        if not arrival.examined:
+            arrival.lack = lacking(path)
+            # To open a file is what makes a network file system ask its server how it is.
+            if state_of(path) != arrival.state:
+                return False
+            arrival.examined = True
+        lack = arrival.lack
+        return lack is None or (not lack.certain and quiet >= self._patience)
+
+    def _is_given_up(self, arrival: _Arrival, now: float) -> bool:
+        return arrival.lack is not None and arrival.lack.certain and now - arrival.since >= self._patience
+
+    def paths(self) -> list[Path]:
+        """All files but those that are given up, in order."""
+        return sorted(self._files.keys() - self._given_up)
+
+    def given_up(self) -> dict[Path, str]:
+        """The files that are no longer waited for, and what they lack."""
+        return {path: lack.reason for path in sorted(self._given_up) if (lack := self._files[path].lack)}
+
+    def waiting(self) -> dict[Path, str]:
+        """The files that are not settled yet, and what they lack where that is known."""
+        rest = self._files.keys() - self._settled - self._given_up
+        return {path: lack.reason if (lack := self._files[path].lack) else "" for path in sorted(rest)}
+
+    def is_settled(self, path: Path) -> bool:
+        """Whether a file is settled, or none of these."""
+        return path not in self._files or path in self._settled
+
+    def states(self, paths: Iterable[Path]) -> tuple[State | None, ...]:
+        """The states of some files, as they were when last looked at; of other files, as they are."""
+        return tuple(a.state if (a := self._files.get(path)) else state_of(path) for path in paths)
+
+    def states_now(self, paths: Iterable[Path]) -> tuple[State | None, ...]:
+        """The states of some files as they are."""
+        return tuple(map(state_of, paths))

@@ -1,0 +1,127 @@
+"""Whether a file is all there, by its own account: one that is still being written is not read as if it were whole.
+
+By plain reads: a mapped file that someone cuts off meanwhile would end the process.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from gpuanom.errors import InputError
+from gpuanom.fits.cards import Scanned, find_end
+from gpuanom.fits.headers import card
+from gpuanom.fits.scan import BLOCK, data_bytes
+
+_MOST_BLOCKS = 2000
+_MOST_HDUS = 10_000
+_CHUNK = 2**18
+
+
+class Lack(NamedTuple):
+    """What a file lacks.
+
+    Attributes
+    ----------
+    reason : str
+        In a few words.
+    certain : bool
+        False where a whole file may look so too: one CCD taken out of a file keeps the NEXTEND of the whole, and zeros
+        may follow the last HDU.
+    """
+
+    reason: str
+    certain: bool = True
+
+
+def lacking(path: Path) -> Lack | None:
+    """Return what a FITS file still lacks by its own structure.
+
+    Headers are read and no pixels; a gzipped file is read to its end.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Lack or None
+        None where nothing is missing, and where something is wrong that more bytes cannot mend: reading it says so.
+    """
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size < 2:
+                return Lack("it is empty" if not size else "it has only begun")
+            if stream.read(2) == b"\x1f\x8b":
+                return _of_gzip(stream)
+            return _of_hdus(stream, size, path)
+    except (OSError, ValueError):  # ValueError: a null character in its name
+        return None
+
+
+def _of_gzip(stream: BinaryIO) -> Lack | None:
+    stream.seek(0)
+    try:
+        with gzip.open(stream) as unpacked:
+            while unpacked.read(_CHUNK):
+                pass
+    except EOFError:
+        return Lack("the end of its gzip stream is missing")
+    except (OSError, zlib.error):  # damaged
+        return None
+    return None
+
+
+def _of_hdus(stream: BinaryIO, size: int, path: Path) -> Lack | None:
+    promised: object = None
+    start = index = 0
+    while start < size and index < _MOST_HDUS:
+        text = _header(stream, start, b"XTENSION" if index else b"SIMPLE  =")
+        if isinstance(text, str):
+            if text != _ZEROS:
+                return Lack(f"HDU {index}: {text}")
+            return Lack("zeros stand where an HDU may follow" if index else text, certain=not index)
+        if text is None:
+            break
+        header = Scanned(text)
+        try:
+            count = data_bytes(header, path, index)
+        except InputError:
+            return None  # damaged
+        if not index:
+            promised = card(header, "NEXTEND")
+        end = start + len(text) + count
+        if end > size:
+            return Lack(f"HDU {index}: {end - size} bytes are missing")
+        start = end + -end % BLOCK
+        if start > size:
+            return Lack(f"HDU {index}: its padding is missing")
+        index += 1
+    if type(promised) is int and index - 1 < promised:
+        return Lack(f"it has {index - 1} extensions, its NEXTEND says {promised}", certain=index != 2)
+    return None
+
+
+_ZEROS = "it is not written yet"
+
+
+def _header(stream: BinaryIO, start: int, first: bytes) -> bytes | str | None:
+    """A header's blocks; in words why there is none yet; None where something else stands there."""
+    stream.seek(start)
+    text = b""
+    for _ in range(_MOST_BLOCKS):
+        block = stream.read(BLOCK)
+        if not text and not block.startswith(first):
+            if not block.strip(b"\0"):
+                return _ZEROS
+            return "its header is cut off" if first.startswith(block) else None
+        if len(block) < BLOCK:
+            return "its header is cut off"
+        text += block
+        if find_end(text, 0, len(text)) >= 0:
+            return text
+    return None

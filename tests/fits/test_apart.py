@@ -1,0 +1,138 @@
+"""Images decoded in a process of their own: what ends it, or keeps it busy for ever, is a damaged image and no more."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from gpuanom.fits import apart, discover, read_ccds
+from gpuanom.records import Ccd, CcdFailure
+
+PIXELS = np.random.default_rng(1).integers(0, 5000, (64, 70)).astype(np.int32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """An image that only astropy reads."""
+    hdu = fits.CompImageHDU(PIXELS, name="C1", compression_type="HCOMPRESS_1")
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits")
+    return tmp_path / "a.fits"
+
+
+@pytest.fixture(autouse=True)
+def _own():
+    """Each test begins without a process, and leaves none."""
+    apart._end_all()
+    yield
+    apart._end_all()
+
+
+def load(path, settings):
+    (exposure,) = discover([path], settings).exposures
+    (item,) = read_ccds(exposure, settings)
+    return item
+
+
+def test_one_process_decodes_one_image_after_another(path, settings):
+    for _ in range(3):
+        item = load(path, settings)
+        assert isinstance(item, Ccd)
+        assert np.array_equal(item.image, PIXELS)
+        assert len(apart._idle) == 1
+    with ThreadPoolExecutor(4) as pool:
+        for item in pool.map(lambda _: load(path, settings), range(12)):
+            assert np.array_equal(item.image, PIXELS)
+    assert 1 <= len(apart._idle) <= 4
+
+
+ENDS = {
+    "import os; os.kill(os.getpid(), 11)": "its decoder was ended by signal 11",
+    "raise SystemExit(3)": "its decoder ended: 3",
+    "import sys; print('no JSON'); sys.stdout.flush(); sys.stdin.read()": "its decoder was ended by signal 9",
+    "import time; time.sleep(1000)": "its decoder did not end",
+    """import sys; sys.stdout.write('{"shape": [1000000, 1000000], "dtype": "<f8"}\\n'); sys.stdout.flush()
+sys.stdin.read()""": "its pixels are more than its header says",
+}
+
+
+@pytest.mark.parametrize("program", ENDS)
+def test_a_decoder_that_fails_is_a_damaged_image(path, settings, tmp_path, monkeypatch, program):
+    (tmp_path / "fails.py").write_text(program)
+    with monkeypatch.context() as patch:
+        patch.setattr(apart.decoder, "__file__", str(tmp_path / "fails.py"))
+        if "sleep" in program:
+            patch.setattr(apart, "SECONDS", 1.0)
+        item = load(path, settings)
+        assert isinstance(item, CcdFailure)
+        assert item.status == "corrupt"
+        assert f"{path}[1]: its pixels cannot be read: {ENDS[program]}" in item.reason
+        apart._end_all()
+    assert isinstance(load(path, settings), Ccd)
+
+
+def test_damaged_streams(path, settings):
+    """Some of these end astropy's decoder by a signal (tests.fuzz_score); which ones depends on its version."""
+    whole = path.read_bytes()
+    start = 3 * 2880
+    rng = np.random.default_rng(4)
+    seen = set()
+    for _ in range(25):
+        data = bytearray(whole)
+        for at in rng.integers(start, len(whole), 20):
+            data[at] = int(rng.integers(256))
+        path.write_bytes(data)
+        item = load(path, settings)
+        seen.add(type(item))
+        assert isinstance(item, Ccd) or item.status == "corrupt"
+    assert CcdFailure in seen or Ccd in seen
+
+
+def test_a_table_of_a_million_million_columns_is_not_counted_to(path, settings):
+    """Found by tests.fuzz_score: astropy counts to what TFIELDS says."""
+    content = path.read_bytes()
+    old = next(content[at : at + 80] for at in range(0, len(content), 80) if content[at : at + 8] == b"TFIELDS ")
+    path.write_bytes(content.replace(old, b"TFIELDS =        1000000000000".ljust(80)))
+    item = load(path, settings)
+    assert (item.status, "TFIELDS" in item.reason) == ("corrupt", True)
+    assert not apart._idle  # nobody was asked
+
+
+PROGRAM = """
+import os, sys, pathlib
+from gpuanom.fits import apart, discover, read_ccds
+from gpuanom.settings import Settings
+def load():
+    (exposure,) = discover([sys.argv[1]], Settings()).exposures
+    (item,) = read_ccds(exposure, Settings())
+    return item.image.sum()
+first = load()
+parents = apart._idle[0].pid
+child = os.fork()
+if not child:
+    os._exit(0 if load() == first and apart._idle[0].pid != parents else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert load() == first
+print(apart._idle[0].pid, flush=True)
+if sys.argv[2]:
+    os.kill(os.getpid(), int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("number", [0, signal.SIGKILL])
+def test_it_goes_with_whoever_started_it_and_is_not_shared(path, number):
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(path), str(int(number) or "")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-int(number), "")
+    process = Path("/proc") / done.stdout.strip()
+    end = time.monotonic() + 60
+    while process.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not process.exists()
