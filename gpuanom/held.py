@@ -1,12 +1,13 @@
-"""The exposures that a store holds, as they were found on disk."""
+"""The exposures that a store holds, as they were found on disk; and a CCD as a row of it."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
-from gpuanom.records import Exposure
+from gpuanom.records import CcdMeasurement, Exposure
 
 
 def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
@@ -26,7 +27,7 @@ def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
             camera=camera,
             band=band,
             date_obs=date_obs,
-            exptime=float("nan") if exptime is None else exptime,
+            exptime=float("nan") if exptime is None else float(exptime),
             files=tuple(Path(f) for f in json.loads(files)),
             masks=tuple(None if m is None else Path(m) for m in json.loads(masks)),
             fingerprint=fingerprint,
@@ -45,3 +46,25 @@ def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str
     for camera, exposure, name, n_sources in rows:
         found.setdefault((camera, exposure), []).append((name, n_sources))
     return found
+
+
+def ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
+    """The columns of the table `ccds` from `name` on (see `gpuanom.schema`)."""
+    axes = (None,) * 4 if c.sky_axes is None else tuple(float(v) for v in c.sky_axes)
+    return (
+        c.name,
+        c.status,
+        c.reason,
+        *(float(v) for v in c.coefficients),
+        c.sky,
+        c.sigma,
+        c.n_points,
+        c.n_sigma_points,
+        c.n_sources,
+        c.n_without_orientation,
+        c.n_isophote,
+        c.n_gradients,
+        c.masked_fraction,
+        c.saturated_fraction,
+        *axes,
+    )

@@ -18,10 +18,11 @@ from typing import Any, Self
 import numpy as np
 
 from gpuanom.errors import OutputError
+from gpuanom.held import ccd_row
 from gpuanom.naming import exists, natural_key, path_text
 from gpuanom.ranking import Dataset
 from gpuanom.reconstructions import Reconstructed, Reconstructions
-from gpuanom.records import KINDS, CcdMeasurement, Exposure, Measurement
+from gpuanom.records import KINDS, Exposure, Measurement
 from gpuanom.schema import believed, explained, open_database
 from gpuanom.settings import Settings, difference
 from gpuanom.version import __version__
@@ -197,7 +198,7 @@ class Store:
             )
             db.executemany(
                 f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
-                [(e.camera, e.exposure, i, *_ccd_row(c)) for i, c in enumerate(measurement.ccds)],
+                [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)],
             )
             self._reconstructions.add(measurement)
 
@@ -385,24 +386,3 @@ def _texts(text: str) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise ValueError("a list of files that is none")
     return tuple(found)
-
-
-def _ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
-    axes = (None,) * 4 if c.sky_axes is None else tuple(float(v) for v in c.sky_axes)
-    return (
-        c.name,
-        c.status,
-        c.reason,
-        *(float(v) for v in c.coefficients),
-        c.sky,
-        c.sigma,
-        c.n_points,
-        c.n_sigma_points,
-        c.n_sources,
-        c.n_without_orientation,
-        c.n_isophote,
-        c.n_gradients,
-        c.masked_fraction,
-        c.saturated_fraction,
-        *axes,
-    )
