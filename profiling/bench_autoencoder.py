@@ -78,7 +78,7 @@ def main():
     rows = [
         ["`gpuanom score NIGHT -o out`", f"{plain:.1f}"],
         [
-            f"`gpuanom train out -o model.pt --epochs {options.epochs}` (10,000 stamps, read and trained on)",
+            f"`gpuanom train out -o model.pt --epochs {options.epochs}` (10,000 stamps, or all there are)",
             f"{training:.1f}",
         ],
         ["`gpuanom score -o out --model model.pt` (the stamps of the measured night read again)", f"{again:.1f}"],
