@@ -3,7 +3,7 @@
 python profiling/bench_autoencoder.py NIGHT [--epochs 500] [--threads 2]
 
 NIGHT is a folder of FITS files, for example `gpuanom simulate night --exposures 60 --ccds 8 --shape 512,512`. All is
-run by the command line, as a user would: wall clock, with the start of Python. Writes results/autoencoder.md.
+run by the command line, as a user would: wall clock, with the start of Python. Writes results/autoencoder-cpu.md.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main():
     rows = [
         ["`gpuanom score NIGHT -o out`", f"{plain:.1f}"],
         [
-            f"`gpuanom train out -o model.pt --epochs {options.epochs}` (10,000 stamps, read and trained on)",
+            f"`gpuanom train out -o model.pt --epochs {options.epochs}` (10,000 stamps, or all there are)",
             f"{training:.1f}",
         ],
         ["`gpuanom score -o out --model model.pt` (the stamps of the measured night read again)", f"{again:.1f}"],
@@ -86,7 +86,7 @@ def main():
         ["`gpuanom score -o out` (ranked again, nothing read)", f"{ranking:.1f}"],
     ]
     bench.write(
-        "autoencoder.md",
+        "autoencoder-cpu.md",
         f"""# The autoencoder on a CPU
 
 {machine}; {options.threads} threads; wall clock, with the start of Python.

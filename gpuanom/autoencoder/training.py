@@ -86,7 +86,7 @@ def train(
     mine, held_out = stamps[(~validation).to(stamps.device)], stamps[validation.to(stamps.device)]
     if not len(mine) or not len(held_out):
         raise InputError(f"{len(mine)} stamps to train and {len(held_out)} to validate with: too few")
-    with _repeatable(seed, threads):
+    with _repeatable(seed, threads, stamps.device):
         network = Autoencoder(stamp_size, stamps.device)
         optimizer = torch.optim.Adam(network.parameters(), RATE, fused=True)
         order = torch.Generator().manual_seed(seed)
@@ -138,11 +138,11 @@ def validated(network: Autoencoder, stamps: Tensor) -> float:
 
 
 @contextmanager
-def _repeatable(seed: int, threads: int) -> Iterator[None]:
+def _repeatable(seed: int, threads: int, device: torch.device) -> Iterator[None]:
     """PyTorch so that equal seeds give equal weights; left as it was found."""
     before, was = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True)
