@@ -6,9 +6,10 @@ A file is settled when its size and times have stayed the same for a while and i
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpuanom.errors import InputError
@@ -17,6 +18,34 @@ from gpuanom.fits.inputs import NothingThereError, expand
 
 State = tuple[int, int, int, int]
 """Inode, size, and times of change of a file, in nanoseconds."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """When a watch looks, and when it ends.
+
+    Attributes
+    ----------
+    every : float
+        Seconds between two looks.
+    settle : float
+        Seconds for which a file must stay as it is.
+    patience : float
+        Seconds after which a file that is not whole is listed as incomplete; it is taken up when it changes.
+    once : bool
+        End when everything that is there is scored.
+    until : float
+        When to end, in seconds of `time.time`.
+    stop : threading.Event
+        Set it to end the watch.
+    """
+
+    every: float = 5.0
+    settle: float = 10.0
+    patience: float = 600.0
+    once: bool = False
+    until: float = float("inf")
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 def state_of(path: Path) -> State | None:

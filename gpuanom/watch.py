@@ -6,18 +6,17 @@ that a report can be made of what is there.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gpuanom import plan, tables
 from gpuanom.alerts import DEVIATION, LEAST, Alerts, Key, alert, notice
-from gpuanom.arrivals import Arrivals, State
+from gpuanom.arrivals import Arrivals, Pace, State
 from gpuanom.backend import Backend, choose
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
@@ -56,34 +55,6 @@ class WatchEvents(Events):
     scored: Callable[[Mapping[str, Any]], None] = lambda _notice: None
     alert: Callable[[Mapping[str, Any]], None] = lambda _notice: None
     waiting: Callable[[str], None] = lambda _text: None
-
-
-@dataclass(frozen=True)
-class Pace:
-    """When a watch looks, and when it ends.
-
-    Attributes
-    ----------
-    every : float
-        Seconds between two looks.
-    settle : float
-        Seconds for which a file must stay as it is.
-    patience : float
-        Seconds after which a file that is not whole is listed as incomplete; it is taken up when it changes.
-    once : bool
-        End when everything that is there is scored.
-    until : float
-        When to end, in seconds of `time.time`.
-    stop : threading.Event
-        Set it to end the watch.
-    """
-
-    every: float = 5.0
-    settle: float = 10.0
-    patience: float = 600.0
-    once: bool = False
-    until: float = float("inf")
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 def watch(
@@ -254,9 +225,9 @@ class _Watch:
             FileFailure(path, printable(f"not whole: {lack} (it is taken up when it changes)"), INCOMPLETE)
             for path, lack in arrivals.given_up().items()
         )
+        found = _without(discover(paths, settings, self._files), given_up, arrivals)
         with self._store() as store:
-            before = store.failures()
-            found = _without(discover(paths, settings, self._files), given_up, arrivals)
+            before = set(store.failures())
             found = plan.with_held_files(paths, found, store, settings, self._files)
             found = _without(found, given_up, arrivals)
             waiting = {_key(e) for e in found.exposures if not self._is_ready(e)}
@@ -265,7 +236,7 @@ class _Watch:
         for failure in after:
             if failure not in before:
                 self._events.say(f"failed {failure.file}: {failure.reason}")
-        self._dirty = self._dirty or before != after
+        self._dirty = self._dirty or before != set(after)
         self._events.plan(len(todo), len(found.exposures) - len(todo))
         return todo
 

@@ -19,9 +19,10 @@ from astropy.io import fits
 from matplotlib import pyplot as plt
 
 import gpuanom
+from gpuanom.arrivals import Pace
 from gpuanom.simulate import simulate_night
 from gpuanom.store import NAME
-from gpuanom.watch import Pace, WatchEvents, watch
+from gpuanom.watch import WatchEvents, watch
 
 DRAWN = 6  # exposures that are drawn; the others are copies of them under other numbers
 SHAPE = (256, 256)

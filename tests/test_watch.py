@@ -21,10 +21,10 @@ import pytest
 
 import gpuanom
 from gpuanom import alerts
-from gpuanom.arrivals import Arrivals
+from gpuanom.arrivals import Arrivals, Pace
 from gpuanom.cli.watch import Until
 from gpuanom.fits.complete import lacking
-from gpuanom.watch import Pace, WatchEvents, watch
+from gpuanom.watch import WatchEvents, watch
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
@@ -42,11 +42,11 @@ def until(condition, what=""):
 
 
 @contextmanager
-def watched(folder, out, *more, every=0.05, settle=0.3, wanted=0):
+def watched(folder, out, *more, every=0.05, settle=0.3, wanted=0, before=None):
     """`gpuanom watch` as a process; ended by SIGTERM, with exit code 0."""
     command = [sys.executable, "-m", "gpuanom", "watch", str(folder), "-o", str(out), "--every", str(every)]
     command += ["--settle", str(settle), *FLAGS, *more]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before)
     lines, said = [], []
 
     def read(stream, into):
@@ -157,6 +157,17 @@ def test_a_report_can_be_made_meanwhile_and_a_second_watch_not(tmp_path):
             once(tmp_path / "in", tmp_path / "out")
         process.send_signal(signal.SIGINT)
         assert process.wait(LONG) == 0
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    """As under nohup."""
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
+    ignored = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
+    with watched(tmp_path / "in", tmp_path / "out", before=ignored) as process:
+        until(lambda: len(process.lines) == 2)
+        process.send_signal(signal.SIGHUP)
+        nights.write(tmp_path / "in", 3, ccds=1)
+        until(lambda: len(process.lines) == 3)
 
 
 def test_against_a_reference(tmp_path):

@@ -18,6 +18,7 @@ import click
 
 from gpuanom import alerts
 from gpuanom import watch as watching
+from gpuanom.arrivals import Pace
 from gpuanom.cli.options import chosen_settings, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
@@ -143,7 +144,7 @@ def watch(
     """
     settings = chosen_settings(**options)
     stop = threading.Event()
-    pace = watching.Pace(every, settle, patience, once, float("inf") if until is None else until, stop)
+    pace = Pace(every, settle, patience, once, float("inf") if until is None else until, stop)
     with Screen(quiet=quiet, verbose=verbose) as screen, _ended_by_signals(stop), _Told(screen, as_json) as told:
         watching.watch(
             inputs,
@@ -173,7 +174,8 @@ def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.signal(number, end)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+                before[number] = signal.signal(number, end)
     try:
         yield
     finally:
