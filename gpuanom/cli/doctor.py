@@ -31,6 +31,8 @@ EXTRAS = {
     "direct12": ("kvikio", "reads files straight to a GPU"),
     "plots": ("matplotlib", "draws figures"),
     "report": ("pillow", "makes the pictures of reports"),
+    "autoencoder": ("torch", "trains autoencoders and scores with them"),
+    "cluster": ("distributed", "measures on the workers of a cluster"),
     "nvtx": ("nvtx", "names what a profile of a GPU shows"),
 }
 """Parts that are not always installed: their package, and what it is for. CuPy is looked at more closely."""
