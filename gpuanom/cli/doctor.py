@@ -31,6 +31,9 @@ EXTRAS = {
     "direct12": ("kvikio", "reads files straight to a GPU"),
     "plots": ("matplotlib", "draws figures"),
     "report": ("pillow", "makes the pictures of reports"),
+    "autoencoder": ("torch", "learns what stamps look like"),
+    "cluster": ("distributed", "measures in many processes and on many nodes"),
+    "cluster-cuda12": ("dask-cuda", "gives each GPU of a machine a worker"),
     "nvtx": ("nvtx", "names what a profile of a GPU shows"),
 }
 """Parts that are not always installed: their package, and what it is for. CuPy is looked at more closely."""
