@@ -77,7 +77,15 @@ def test_imports_run_one_way(path):
         assert {own, other} != {"cpu", "gpu"}
 
 
-def test_only_the_gpu_backend_imports_cupy():
+@pytest.mark.parametrize(
+    ("packages", "owner"),
+    [
+        ({"cupy", "cupyx"}, "gpu"),
+        ({"dask", "distributed", "dask_cuda"}, "cluster"),
+        ({"torch", "safetensors"}, "autoencoder"),
+    ],
+)
+def test_one_part_alone_imports_what_may_not_be_there(packages, owner):
     for path in _modules():
         imported = set()
         for node in ast.walk(ast.parse(path.read_text())):
@@ -85,26 +93,7 @@ def test_only_the_gpu_backend_imports_cupy():
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add((node.module or "").split(".")[0])
-        assert not imported & {"cupy", "cupyx"} or _top(path) == "gpu"
-
-
-def test_only_the_cluster_imports_dask():
-    for path in _modules():
-        names = ast.dump(ast.parse(path.read_text()))
-        if _top(path) != "cluster":
-            assert "'distributed" not in names, path
-            assert "'dask" not in names, path
-
-
-def test_only_the_autoencoder_imports_pytorch():
-    for path in _modules():
-        imported = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add((node.module or "").split(".")[0])
-        assert not imported & {"torch", "safetensors"} or _top(path) == "autoencoder", path
+        assert not imported & packages or _top(path) == owner, path
 
 
 OTHER = {"takes_encoded", "working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}

@@ -32,7 +32,8 @@ EXTRAS = {
     "plots": ("matplotlib", "draws figures"),
     "report": ("pillow", "makes the pictures of reports"),
     "autoencoder": ("torch", "trains autoencoders and scores with them"),
-    "cluster": ("distributed", "measures on the workers of a cluster"),
+    "cluster": ("distributed", "measures in many processes and on many nodes"),
+    "cluster-cuda12": ("dask-cuda", "gives each GPU of a machine a worker"),
     "nvtx": ("nvtx", "names what a profile of a GPU shows"),
 }
 """Parts that are not always installed: their package, and what it is for. CuPy is looked at more closely."""

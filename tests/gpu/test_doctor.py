@@ -318,7 +318,7 @@ def test_extras_are_the_projects():
     for name, (package, _) in EXTRAS.items():
         of = ("cuda12", "cuda13") if name == "nvtx" else (name,)
         assert all(any(re.match(rf"{package}\b", wanted) for wanted in project[extra]) for extra in of)
-    others = {"cuda12", "cuda13", "direct13", "cluster-cuda12", "cluster-cuda13", "test", "lint", "profiling"}
+    others = {"cuda12", "cuda13", "direct13", "cluster-cuda13", "test", "lint", "profiling"}
     assert set(project) == (set(EXTRAS) - {"nvtx"}) | others
 
 
