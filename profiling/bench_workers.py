@@ -1,11 +1,12 @@
 """A night on the workers of this machine (`score --workers`) against threads of one process, in turns.
 
-python profiling/bench_workers.py [--exposures 60] [--repeats 3]
+python profiling/bench_workers.py [--repeats 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,9 @@ CASES = {
     "1 worker, 1 thread": {"workers": 1, "threads": 1},
     "2 workers, 1 thread each": {"workers": 2, "threads": 1},
 }
+COMPARED = "one process, 2 threads", "2 workers, 1 thread each"
+SIZES = (2, 80), (16, 30)
+"""CCDs of an exposure, and exposures: small ones show what the way to a worker and back costs."""
 
 
 def run(night, out, options):
@@ -35,41 +39,46 @@ def run(night, out, options):
     return (len(times) - warm) / (times[-1] - times[warm - 1]), end - start
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--exposures", type=int, default=60)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
+def compare(ccds, exposures, repeats):
+    """The lines of one size of exposure: a table, and the ratio of what matters most."""
     with tempfile.TemporaryDirectory() as folder:
-        night = write_night(Path(folder), options.exposures)
+        night = write_night(Path(folder), exposures, ccds)
         found = {name: [] for name in CASES}
-        for _ in range(options.repeats):
+        for _ in range(repeats):
             for name, case in CASES.items():
                 found[name].append(run(night, Path(folder) / "scored", case))
-    rates = {name: float(np.median([rate for rate, _ in runs])) for name, runs in found.items()}
-    seconds = {name: float(np.median([whole for _, whole in runs])) for name, runs in found.items()}
-    ratios = [
-        b[0] / a[0] for a, b in zip(found["one process, 2 threads"], found["2 workers, 1 thread each"], strict=True)
-    ]
+    rates, seconds = ({name: np.median([r[i] for r in runs]) for name, runs in found.items()} for i in (0, 1))
+    ratios = [b[0] / a[0] for a, b in zip(*(found[name] for name in COMPARED), strict=True)]
     rows = [(name, f"{rates[name]:.2f}", f"{seconds[name]:.1f}") for name in CASES]
+    return f"""## {exposures} exposures of {ccds} CCDs
+
+{bench.table(("case", "exposures a second", "s in all"), rows)}
+
+2 workers against 2 threads: {np.median(ratios):.2f} times the rate (by run: {", ".join(f"{r:.2f}" for r in ratios)}).
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    load = [os.getloadavg()[0]]
+    pages = [compare(ccds, exposures, options.repeats) for ccds, exposures in SIZES]
+    load.append(os.getloadavg()[0])
     bench.write(
         "bench_workers.md",
         f"""# Workers of one machine against threads of one process
 
-{bench.machine("numpy", "numba", "distributed", "gpuanom", pinned=False)}; 2 cores.
+{bench.machine("numpy", "numba", "distributed", "gpuanom", pinned=False)}; {
+            os.cpu_count()
+        } cores, on which the scheduler and the client work too. Load of the machine before the first
+run {load[0]:.1f}, at the end {load[1]:.1f}: on a quiet one the first is near 0, and the ratios below mean more.
 
-{options.exposures} exposures of 2 CCDs of 1024 x 1024, from disk cache to store; all cases in turns, {
-            options.repeats
-        } times, medians. The rate leaves out the first fifth of a run, the seconds are those of the
-whole command: workers start, connect and end in them. `python profiling/bench_workers.py --exposures {
-            options.exposures
-        } --repeats {options.repeats}`
+CCDs of 1024 x 1024, from disk cache to store; all cases in turns, {options.repeats} times, medians. The rate leaves out
+the first fifth of a run; the seconds are those of the whole command: workers start, connect and end in them.
+`python profiling/bench_workers.py --repeats {options.repeats}`
 
-{bench.table(("case", "exposures a second", "s in all"), rows)}
-
-2 workers against 2 threads: {np.median(ratios):.2f} times the rate (by run: {
-            ", ".join(f"{r:.2f}" for r in ratios)
-        }).""",
+{chr(10).join(pages)}""",
     )
 
 

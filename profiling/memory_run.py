@@ -30,10 +30,10 @@ CCDS = 2
 SETTLED = 0.1  # of the exposures: what is imported, compiled and allocated once is there by then
 
 
-def write_night(folder, exposures):
+def write_night(folder, exposures, ccds=CCDS):
     """A night of many exposures, quickly: a few are drawn, and copied with a number of their own."""
     drawn = folder / "drawn"
-    simulate_night(drawn, exposures=DRAWN, ccds=CCDS, shape=SHAPE, bands=("r",), seed=1)
+    simulate_night(drawn, exposures=DRAWN, ccds=ccds, shape=SHAPE, bands=("r",), seed=1)
     night = folder / "night"
     night.mkdir()
     for i in range(exposures):
