@@ -29,6 +29,8 @@ class Attempt:
         Whether it may have killed a worker: it takes no other exposure along any more.
     unseen : Unseen or None
         Which file was not seen.
+    refused : float
+        When that was told last, by the monotonic clock.
     """
 
     exposure: Exposure
@@ -37,6 +39,7 @@ class Attempt:
     blind: set[str] = field(default_factory=set)
     alone: bool = False
     unseen: Unseen | None = None
+    refused: float = 0.0
 
 
 @dataclass(eq=False)

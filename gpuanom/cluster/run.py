@@ -23,7 +23,7 @@ from distributed import KilledWorker, fire_and_forget
 from gpuanom.cluster import worker
 from gpuanom.cluster.answers import as_given, on_workers, places
 from gpuanom.cluster.connect import Connection, quiet
-from gpuanom.cluster.crew import Crew, Member
+from gpuanom.cluster.crew import LATE, Crew, Member
 from gpuanom.cluster.job import Answer, Broken, Call, Job, Unseen
 from gpuanom.cluster.local import LocalCluster
 from gpuanom.cluster.placing import Attempt, Sent, begin, send_again, to_move
@@ -215,7 +215,7 @@ class Cluster:
             if not attempt.blind:
                 self._say(f"{member} does not see {result.path}: {result.why}; other workers are asked")
             attempt.blind.add(member.address)
-            attempt.unseen = result
+            attempt.unseen, attempt.refused = result, time.monotonic()
             self._again.insert(0, attempt)
         elif short_of_memory(result) and (isinstance(result, Failure) or len(attempt.troubles) + 1 < TRIES):
             # An exposure of which other CCDs could be measured is kept as it is in the end.
@@ -245,14 +245,12 @@ class Cluster:
         self._over_memory.discard(address)
         if member is None:
             return
-        begun = [sent for sent in member.sent if sent.since is not None]
+        # What waited there counts too: its turn may have come before the last answer reached us.
         for sent in list(member.sent):
             self._forget(sent)
             if sent.given_up:
                 continue
-            if sent not in begun:
-                self._again.insert(0, sent.attempt)
-            elif over_memory:
+            if over_memory:
                 text = "it was stopped for its use of memory"
                 yield from self._trouble(sent.attempt, member, "out_of_memory", text, alone=True)
             elif expected or member.state == "hung":
@@ -312,12 +310,12 @@ class Cluster:
         self._again.append(attempt)
 
     def _unseen_anywhere(self, crew: Crew) -> Iterator[Outcome]:
-        """Exposures whose files no worker sees, once all who are there were asked."""
-        if not any(attempt.blind for attempt in self._again) or any(m.state == "asked" for m in crew.members.values()):
-            return
-        ready = {m.address for m in crew.members.values() if m.state == "ready"}
-        for attempt in [a for a in self._again if a.unseen and ready and ready <= a.blind]:
-            assert attempt.unseen is not None
+        """Exposures whose files no worker sees, once all who are there were asked, and who may have come late."""
+        ready = {m.address for m in crew.members.values() if m.state in ("asked", "ready")}
+        limit = time.monotonic() - LATE
+        for attempt in list(self._again):
+            if attempt.unseen is None or attempt.refused > limit or not ready or not ready <= attempt.blind:
+                continue
             self._again.remove(attempt)
             reason = f"no worker sees {attempt.unseen.path}: {attempt.unseen.why} (is it on a shared file system?)"
             yield attempt.exposure, self._failure(attempt.exposure, "unreadable", reason), 0.0

@@ -34,7 +34,9 @@ def test_a_worker_killed_in_the_middle_of_an_exposure_costs_nothing(farm, score,
     thread.join()
     assert not alive(killed[0])
     assert nights.tables(tmp_path / "out") == undisturbed
-    assert any("exposure 3: worker tcp://" in line and "it died; tried again (2 of 3)" in line for line in said.lines)
+    assert any(
+        "exposure 3: worker tcp://" in line and "it died; tried again (2 of 3)" in line for line in said.lines
+    ), said.lines
     assert sorted(said.measured) == [str(i) for i in range(1, 8)]
 
 
@@ -54,7 +56,7 @@ def test_a_worker_that_is_stopped_is_started_anew(farm, score, undisturbed, tmp_
     _, said = score(farm, timeout=4)
     (pid,) = farm.befallen("4", "stop")
     assert nights.tables(tmp_path / "out") == undisturbed
-    assert any("no answer within 4 s; tried again (2 of 3)" in line for line in said.lines)
+    assert any("no answer within 4 s; tried again (2 of 3)" in line for line in said.lines), said.lines
     assert sorted(said.measured) == [str(i) for i in range(1, 8)]
     until(lambda: not alive(pid), "the end of the worker that was stopped")
 
@@ -63,14 +65,14 @@ def test_a_worker_over_its_memory_is_stopped_and_named(farm, score, undisturbed,
     farm.befall("5", "hog")
     _, said = score(farm)
     assert nights.tables(tmp_path / "out") == undisturbed
-    assert any("stopped for its use of memory; tried again (2 of 3)" in line for line in said.lines)
+    assert any("stopped for its use of memory; tried again (2 of 3)" in line for line in said.lines), said.lines
 
 
 @pytest.mark.parametrize("always", [False, True])
 def test_what_finds_no_memory_is_tried_elsewhere(farm, score, undisturbed, tmp_path, always):
     farm.befall("1", "memory", always)
     night, said = score(farm)
-    assert sum("memory did not suffice" in line for line in said.lines) == (2 if always else 1)
+    assert sum("memory did not suffice" in line for line in said.lines) == (2 if always else 1), said.lines
     if always:
         status, note = failed(night, "1")
         assert status == "out_of_memory"
@@ -83,7 +85,7 @@ def test_a_device_that_fails_takes_its_worker_out(farm, score, undisturbed, tmp_
     farm.befall("6", "device")
     _, said = score(farm)
     assert nights.tables(tmp_path / "out") == undisturbed
-    assert any("is left out: device '0': it has fallen off the bus" in line for line in said.lines)
+    assert any("is left out: device '0': it has fallen off the bus" in line for line in said.lines), said.lines
 
 
 def test_devices_that_fail_everywhere_end_the_run(own_farm, score, monkeypatch):
@@ -100,5 +102,5 @@ def test_an_answer_that_comes_too_late_is_not_taken(own_farm, score, undisturbed
     own_farm.befall("2", "doze")
     _, said = score(own_farm, timeout=2)
     assert sorted(said.measured) == [str(i) for i in range(1, 8)]
-    assert sum("no answer within 2 s" in line for line in said.lines) == 1
+    assert sum("no answer within 2 s" in line for line in said.lines) == 1, said.lines
     assert nights.tables(tmp_path / "out") == undisturbed
