@@ -12,7 +12,7 @@ from gpuanom import tables
 from gpuanom.backend import select
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
-from gpuanom.measure import measure_ccds
+from gpuanom.measuring import measure_ccds
 from gpuanom.records import Ccd, Exposure, Measurement, Unfit
 from gpuanom.reference import References
 from gpuanom.settings import Settings

@@ -20,7 +20,7 @@ from gpuanom.backend import Backend
 from gpuanom.errors import InputError, printable
 from gpuanom.fits import open_ccds
 from gpuanom.focalplane import places
-from gpuanom.measure import isophote_moments
+from gpuanom.measuring import isophote_moments
 from gpuanom.records import (
     Array,
     Ccd,

@@ -20,7 +20,7 @@ from gpuanom import ranges
 from gpuanom.backend import Backend
 from gpuanom.errors import DeviceError, GpuanomError, InputError, printable
 from gpuanom.fits import open_ccds
-from gpuanom.measure import groups, in_order, measure_group
+from gpuanom.measuring import groups, in_order, measure_group
 from gpuanom.naming import path_text
 from gpuanom.readahead import Readers
 from gpuanom.records import Ccd, CcdFailure, CcdMeasurement, CcdOnDisk, Exposure, Measurement

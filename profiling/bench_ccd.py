@@ -23,7 +23,7 @@ import straightforward
 
 import gpuanom
 from gpuanom.backend import select
-from gpuanom.measure import measure_ccds
+from gpuanom.measuring import measure_ccds
 from gpuanom.records import Ccd
 from gpuanom.settings import Settings
 

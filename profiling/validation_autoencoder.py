@@ -32,7 +32,7 @@ from gpuanom.autoencoder import classifier
 from gpuanom.autoencoder.model import load
 from gpuanom.autoencoder.scoring import Scorer
 from gpuanom.backend import select
-from gpuanom.measure import measure_ccds
+from gpuanom.measuring import measure_ccds
 from gpuanom.records import Exposure, Measurement
 from gpuanom.simulate import INJECTORS, Anomaly
 from gpuanom.simulate.sky import expose

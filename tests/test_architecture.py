@@ -19,7 +19,7 @@ LAYERS = [
     {"records"},
     {"sampling", "backend", "readahead", "reference", "simulate", "schema", "gradientfilter", "held"},
     {"cpu", "gpu", "fits", "significance", "stamps", "reconstructions"},
-    {"measure", "ranking", "selftest"},
+    {"measuring", "ranking", "selftest"},
     {"store"},
     {"rows"},
     {"tables", "nights"},
@@ -115,3 +115,11 @@ def test_the_cpu_backend_has_a_file_a_step():
 def test_files_are_short_enough_to_read_at_once():
     for path in _modules():
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_no_public_name_is_also_a_module():
+    """`import gpuanom.measure` would give a function under the name of a module."""
+    import gpuanom
+
+    modules = {_top(path) for path in _modules()}
+    assert not modules & set(gpuanom.__all__)

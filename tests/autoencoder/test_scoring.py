@@ -13,7 +13,7 @@ from gpuanom.autoencoder.scoring import ROWS, Scorer
 from gpuanom.autoencoder.tensors import require_shared
 from gpuanom.backend import select
 from gpuanom.errors import DeviceError
-from gpuanom.measure import measure_ccds
+from gpuanom.measuring import measure_ccds
 from gpuanom.records import Ccd
 from tests import device, sky
 from tests.autoencoder import made

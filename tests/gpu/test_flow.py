@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.measure import measure_ccds
+from gpuanom.measuring import measure_ccds
 from gpuanom.records import CcdFailure, CcdOnDisk
 from tests import device, nights
 
