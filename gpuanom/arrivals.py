@@ -85,8 +85,8 @@ class Arrivals:
 
     Attributes
     ----------
-    trouble : str
-        Why an input cannot be looked at, just now; empty otherwise.
+    troubles : tuple of str
+        Why inputs, or folders and links below them, cannot be looked at, just now.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Arrivals:
         self._of_input: dict[int, set[Path]] = {}
         self._settled: set[Path] = set()
         self._given_up: set[Path] = set()
-        self.trouble = ""
+        self.troubles: tuple[str, ...] = ()
 
     def look(self) -> bool:
         """Look at all files once; whether anything is otherwise than when looked at before."""
@@ -131,7 +131,7 @@ class Arrivals:
 
     def _listed(self) -> Iterable[Path]:
         """The files of all inputs; of an input that cannot be looked at just now, those that it had."""
-        self.trouble = ""
+        troubles: dict[str, None] = {}
         for i, given in enumerate(self._inputs):
             found: set[Path] = set()
             troubled = False
@@ -141,10 +141,11 @@ class Arrivals:
                         found.add(item)
                 elif not isinstance(item, NothingThereError):
                     troubled = True
-                    self.trouble = self.trouble or str(item)
+                    troubles[str(item)] = None
             if troubled:
                 found |= self._of_input.get(i, set())
             self._of_input[i] = found
+        self.troubles = tuple(troubles)
         return sorted(set().union(*self._of_input.values()))
 
     def _is_settled(self, path: Path, arrival: _Arrival, now: float) -> bool:

@@ -18,6 +18,7 @@ from gpuanom.backend import Backend, choose
 from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, Skipped, discover
+from gpuanom.fits.lists import with_streams_read
 from gpuanom.naming import exists, path_text
 from gpuanom.records import Exposure, Measurement
 from gpuanom.reference import References
@@ -160,7 +161,7 @@ def score(
     GpuanomError
         When a model is given and PyTorch is not installed.
     """
-    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    paths = with_streams_read([paths] if isinstance(paths, str | Path) else list(paths))
     settings = settings or Settings()
     events = events or Events()
     if existing not in get_args(Existing):

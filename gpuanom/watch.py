@@ -20,6 +20,7 @@ from gpuanom.arrivals import Arrivals, Pace, State
 from gpuanom.backend import Backend, choose
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
+from gpuanom.fits.lists import with_streams_read
 from gpuanom.naming import exists, path_text
 from gpuanom.pipeline import Events, store_path
 from gpuanom.records import Exposure, Measurement
@@ -96,7 +97,7 @@ def watch(
     OutputError, ReferenceFileError, DeviceError, SettingsError
         When the watch cannot begin, or the device fails. Later troubles are said, and tried again.
     """
-    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    paths = with_streams_read([paths] if isinstance(paths, str | Path) else list(paths))
     settings, pace, events = settings or Settings(), pace or Pace(), events or WatchEvents()
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads!r} but must be a whole number from 1")
@@ -170,6 +171,8 @@ class _Watch:
         self._each = 0.0
         self._building = 0.0
         self._said = ""
+        self._troubles: tuple[str, ...] = ()
+        """What could not be looked at in the round before."""
 
     def run(self) -> None:
         """Go round until told to stop."""
@@ -183,7 +186,7 @@ class _Watch:
         if self._dirty or self._new:
             self._rank()
         if pace.once and not self._arrivals.paths() and not self._arrivals.given_up():
-            raise InputError(self._arrivals.trouble or "no FITS file among the inputs")
+            raise InputError("; ".join(self._arrivals.troubles[:3]) or "no FITS file among the inputs")
 
     def _is_over(self) -> bool:
         return self._pace.once and not self._unfinished and not self._arrivals.waiting()
@@ -202,13 +205,24 @@ class _Watch:
 
     def _round(self) -> None:
         """Look, measure for a while, rank."""
-        if self._arrivals.look() or self._unfinished:
+        changed = self._arrivals.look()
+        self._say_troubles()
+        if changed or self._unfinished:
             todo = self._planned()
             some = self._some(todo)
             self._unfinished = not self._measure(some) or len(todo) > len(some)
             if self._dirty:
                 self._rank()
         self._events.waiting(self._words())
+
+    def _say_troubles(self) -> None:
+        """Name what cannot be looked at, once; where nothing else is there, a single round ends with that."""
+        troubles = self._arrivals.troubles
+        if not self._pace.once or self._arrivals.paths():
+            for trouble in troubles:
+                if trouble not in self._troubles:
+                    self._events.say(trouble)
+        self._troubles = troubles
 
     def _some(self, todo: Sequence[Exposure]) -> Sequence[Exposure]:
         """As many exposures as take some seconds; more where ranking all of them takes long."""
@@ -320,7 +334,7 @@ class _Watch:
         """What is waited for."""
         waiting = self._arrivals.waiting()
         lacks = [f"{path_text(path.name)}: {lack}" for path, lack in waiting.items() if lack]
-        parts = [self._arrivals.trouble] if self._arrivals.trouble else []
+        parts = list(self._arrivals.troubles[:1])
         if waiting:
             parts.append(f"{len(waiting)} {'file is' if len(waiting) == 1 else 'files are'} not settled yet")
         parts += lacks[:1]

@@ -375,7 +375,7 @@ def test_arrivals_settle_by_their_own_clock(tmp_path):
     clock = Clock()
     arrivals = Arrivals([tmp_path / "in"], 10.0, 100.0, tmp_path / "in" / "out", clock)
     assert not arrivals.look()
-    assert "does not exist" in arrivals.trouble
+    assert "does not exist" in arrivals.troubles[0]
     path = nights.write(tmp_path / "in", 1)
     nights.write(tmp_path / "in" / "out", 2)  # the night's own folder
     os.utime(path, (0, 0))  # a file server's clock is not ours
@@ -446,3 +446,14 @@ def test_lacking_what_the_headers_promise(tmp_path):
     assert lacking(path) is None
     path.unlink()
     assert lacking(path) is None
+
+
+def test_links_and_folders_that_cannot_be_looked_at_are_named_once_and_linked_nights_are_scored(tmp_path):
+    nights.night(tmp_path / "disk", exposures=3, ccds=1)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "night").symlink_to(tmp_path / "disk")
+    (tmp_path / "in" / "gone").symlink_to(tmp_path / "nowhere")
+    told, _, said = once(tmp_path / "in", tmp_path / "out")
+    assert len(told) == 3
+    assert said == [f"{tmp_path}/in/gone: is a link to {tmp_path}/nowhere, which does not exist, so it cannot be read "
+                    "(mend or remove the link)"]  # fmt: skip

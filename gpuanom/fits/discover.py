@@ -17,7 +17,7 @@ from gpuanom.camera_rules import BUILTIN_RULES
 from gpuanom.cameras import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits.headers import SUFFIXES, Cards, Description, clean, describe, stem, weight_or_mask
-from gpuanom.fits.inputs import expand
+from gpuanom.fits.inputs import NotFollowedError, expand
 from gpuanom.fits.scan import OwnTableError, read_headers
 from gpuanom.naming import natural_key
 from gpuanom.records import Exposure
@@ -147,7 +147,7 @@ def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles
     skipped: list[Skipped] = []
     files: list[_File] = []
     tried = rules(settings)
-    for path in _unique(inputs, failures):
+    for path in _unique(inputs, failures, skipped):
         found = _find(path, tried) if known is None else known.find(path, tried)
         if isinstance(found, FileFailure):
             failures.append(found)
@@ -184,11 +184,13 @@ def _by_path(item: FileFailure | Skipped | _File) -> Any:
     return natural_key(str(item.path))
 
 
-def _unique(inputs: Sequence[str | Path], failures: list[FileFailure]) -> list[Path]:
+def _unique(inputs: Sequence[str | Path], failures: list[FileFailure], skipped: list[Skipped]) -> list[Path]:
     """Return the files in natural order; of several names of one file (links) the first."""
     found: list[Path] = []
     for item in expand(inputs):
-        if isinstance(item, InputError):
+        if isinstance(item, NotFollowedError):
+            skipped.append(Skipped(Path(item.file or ""), item.reason, "links back to a folder above, not followed"))
+        elif isinstance(item, InputError):
             failure = _failure(item)
             if failure not in failures:
                 failures.append(failure)

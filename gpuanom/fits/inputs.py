@@ -5,20 +5,23 @@ from __future__ import annotations
 import glob
 import itertools
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from gpuanom.errors import InputError
-from gpuanom.fits.headers import SUFFIXES
+from gpuanom.fits import lists
+from gpuanom.fits.folders import PERMISSIONS, NotFollowedError, NothingThereError, below, broken_link
+
+__all__ = ["NotFollowedError", "NothingThereError", "expand"]
 
 _DEEPEST_LIST = 8
-_NO_FITS = f"FITS files end in {', '.join(SUFFIXES)}"
-_PERMISSIONS = "change its permissions"
-
-
-class NothingThereError(InputError):
-    """An input that can be looked at and names no file: there may be some later."""
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+"""The beginning of an address such as s3://bucket; a Path of it has lost one slash."""
+_EXTENDED = re.compile(r"(.+\.(?:fits|fit|fts)(?:\.\w+)?)(?:(?:\[[^\[\]]*\])+|\+\d+)", re.IGNORECASE)
+"""A file's name with CFITSIO's words on which part of it is meant: e.fits[1], e.fits[SCI,2][1:100,*], e.fits+1."""
 
 
 def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
@@ -27,8 +30,9 @@ def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
     Parameters
     ----------
     inputs : sequence of str or Path
-        Files of any name; folders, searched for FITS files with all that is below them; globs; and ``@list.txt``, a
-        file with one of these a line, relative to its own folder, with ``#`` for comments.
+        Files of any name; folders, searched for FITS files with all that is below them, linked folders too; globs; and
+        ``@list.txt``, a file with one of these a line, relative to its own folder, with ``#`` for comments. ``@-`` is a
+        list from standard input, relative to the current folder. A leading ``~`` is the home folder.
 
     Yields
     ------
@@ -36,7 +40,7 @@ def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
         A file may come more than once, in no particular order.
     """
     for item in inputs:
-        yield from _expand(str(item), Path(), 0)
+        yield from _expand(os.fspath(item), Path(), 0)
 
 
 def _expand(item: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
@@ -44,17 +48,54 @@ def _expand(item: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
     mode = _mode(path)
     # A file that is really there is taken as it is, even if its name looks like a glob or a list.
     if isinstance(mode, int):
-        yield from _below(path) if stat.S_ISDIR(mode) else [path]
+        if stat.S_ISDIR(mode):
+            yield from below(path)
+        elif stat.S_ISREG(mode) and lists.looks_like_a_list(path):
+            yield InputError(
+                "is a text file, no FITS file", file=path, remedy=f"did you mean @{item}, the files it lists?"
+            )
+        else:
+            yield path
     elif os.path.lexists(path):
-        yield path  # a link that leads nowhere: reading it says so
+        yield broken_link(path, mode) if isinstance(mode, OSError) else path
     elif item.startswith("@"):
-        yield from _listed(folder / item[1:], depth)
+        yield from _listed(item[1:], folder, depth)
+    elif (meant := _meant(item)) != item:
+        yield from _expand(meant, folder, depth)
+    elif item == "-":
+        yield InputError("names no file", file=item, remedy="@- reads a list of paths from standard input")
+    elif (address := _ADDRESS.match(item)) is not None:
+        copy = "copy the files to a disk first, and name them or their folder"
+        yield InputError(f"is an address ({address[1]}), and files on disks are read only", file=item, remedy=copy)
     elif glob.has_magic(item):
         yield from _matching(path)
     elif isinstance(mode, FileNotFoundError | NotADirectoryError):
-        yield InputError("does not exist", file=path, remedy="check the path")
+        yield InputError("does not exist", file=path, remedy=_remedy(item, path))
     else:
         yield _unreachable(path, mode)
+
+
+def _meant(item: str) -> str:
+    """A name that no file has, as a shell or a browser would read it: without quotes, file:// and ~."""
+    if len(item) > 2 and item[0] == item[-1] and item[0] in "'\"":
+        return item[1:-1]
+    if item.startswith("file://"):
+        return "/" + unquote(item.removeprefix("file://").removeprefix("localhost").lstrip("/"))
+    return os.path.expanduser(item) if item.startswith("~") else item  # noqa: PTH111 (any user's home or none)
+
+
+def _remedy(item: str, path: Path) -> str:
+    """What to do about a file that does not exist."""
+    part = _EXTENDED.fullmatch(path.name)
+    if part and path.with_name(part[1]).exists():
+        return f"whole files are measured: give {part[1]} alone"
+    if "$" in item:
+        return "variables are not replaced here: write the path out"
+    if "," in item and all(os.path.lexists(path.parent / Path(name.strip()).name) for name in item.split(",")):
+        return "separate files by blanks, and in a list by lines"
+    if path != Path(item) and os.path.lexists(item):
+        return "paths in a list count from the list's own folder, and this one is below the current folder"
+    return "check the path"
 
 
 def _mode(path: Path) -> int | Exception:
@@ -66,7 +107,7 @@ def _mode(path: Path) -> int | Exception:
 
 
 def _unreachable(path: Path, error: Exception) -> InputError:
-    remedy = _PERMISSIONS if isinstance(error, PermissionError) else "check the path"
+    remedy = PERMISSIONS if isinstance(error, PermissionError) else "check the path"
     return InputError(f"cannot be looked up: {getattr(error, 'strerror', error)}", file=path, remedy=remedy)
 
 
@@ -79,65 +120,49 @@ def _matching(pattern: Path) -> Iterator[Path | InputError]:
         mode = _mode(path)
         if not isinstance(mode, int) or not stat.S_ISDIR(mode):
             found = True
-            yield path
+            yield broken_link(path, mode) if isinstance(mode, OSError) and path.is_symlink() else path
             continue
-        for item in _below(path):
+        for item in below(path):
             if isinstance(item, InputError):
                 troubles.append(item)
             else:
                 found = True
                 yield item
     # Some of the folders may well hold none; that a folder cannot be read is always said.
-    yield from (t for t in troubles if not found or t.remedy != _NO_FITS)
-    if not found and not troubles:
-        plain = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
-        try:
-            with os.scandir(plain):
-                pass
-        except PermissionError as error:
-            yield InputError(f"folder cannot be read: {error.strerror}", file=plain, remedy=_PERMISSIONS)
-        except OSError:
-            yield NothingThereError("no file matches", file=pattern, remedy="check the pattern")
-        else:
-            yield NothingThereError("no file matches", file=pattern, remedy="check the pattern")
+    yield from (t for t in troubles if not found or not isinstance(t, NothingThereError))
+    if found or troubles:
+        return
+    part = _EXTENDED.fullmatch(pattern.name)
+    if part and pattern.with_name(part[1]).exists():
+        remedy = f"whole files are measured: give {part[1]} alone"
+        yield InputError("names a part of a file", file=pattern, remedy=remedy)
+        return
+    plain = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    try:
+        with os.scandir(plain):
+            pass
+    except PermissionError as error:
+        yield InputError(f"folder cannot be read: {error.strerror}", file=plain, remedy=PERMISSIONS)
+    except OSError:
+        yield NothingThereError("no file matches", file=pattern, remedy="check the pattern")
+    else:
+        yield NothingThereError("no file matches", file=pattern, remedy="check the pattern")
 
 
-def _below(folder: Path) -> Iterator[Path | InputError]:
-    troubles: list[OSError] = []
-    found = False
-    for root, folders, names in os.walk(folder, onerror=troubles.append, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                found = True
-                yield Path(root) / name
-    for trouble in troubles:
-        reason = f"folder cannot be read: {trouble.strerror}"
-        yield InputError(reason, file=trouble.filename, remedy=_PERMISSIONS)
-    if not found and not troubles:
-        yield NothingThereError("no FITS file in this folder", file=folder, remedy=_NO_FITS)
-
-
-def _listed(path: Path, depth: int) -> Iterator[Path | InputError]:
+def _listed(name: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
+    """Yield what the lines of a list name."""
+    stream = lists.is_stream(name)
+    path = Path(name if stream else folder / os.path.expanduser(name))  # noqa: PTH111 (any user's home or none)
     if depth >= _DEEPEST_LIST:
         yield InputError("lists within lists too deep", file=path, remedy="a list must not name itself")
         return
-    mode = _mode(path)
-    if isinstance(mode, int) and not stat.S_ISREG(mode):
-        yield InputError("list is no regular file", file=path, remedy="check the path after @")
-        return
     try:
-        text = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = f"list cannot be read: {getattr(error, 'strerror', error)}"
-        yield InputError(reason, file=path, remedy="check the path after @")
+        items = lists.read_stream(name) if stream else lists.read(path)
+    except InputError as error:
+        yield error
         return
-    if b"\0" in text:
-        yield InputError("list is not text", file=path, remedy="one path a line")
-        return
-    items = [os.fsdecode(line).strip() for line in text.splitlines()]  # names of files need not be UTF-8
-    items = [line for line in items if line and not line.startswith("#")]
     if not items:
-        yield NothingThereError("list names no file", file=path, remedy="one path a line")
+        where = "standard input" if stream else path
+        yield NothingThereError("list names no file", file=where, remedy="one path a line")
     for item in items:
-        yield from _expand(item, path.parent, depth + 1)
+        yield from _expand(item, Path() if stream else path.parent, depth + 1)
