@@ -13,6 +13,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -101,7 +102,8 @@ class Alerts:
         The night's.
     hook : str, optional
         A command with its arguments, quoted as for a shell, but run without one: nothing that a header says can become
-        a part of it. It gets the alert as JSON on standard input, and its values as GPUANOM_... in the environment.
+        a part of it. It gets the alert as a line of JSON on standard input, and its values as GPUANOM_... in the
+        environment.
     say : callable, optional
         Takes a line on what became of a hook.
 
@@ -174,7 +176,7 @@ class Alerts:
             When it cannot be kept.
         """
         if self._hook:
-            self._run(about, json.dumps({**row, **about}))
+            self._run(about, json.dumps({**row, **about}) + "\n")
         try:
             self._append(json.dumps(dict(about)) + "\n")
         except OSError as error:
@@ -216,7 +218,14 @@ class Alerts:
 
 
 def _plain(value: Any) -> str:
-    return "" if value is None else str(value).replace("\0", " ")
+    """A value as the environment holds it: what the system's encoding has no letters for is escaped."""
+    text = "" if value is None else str(value).replace("\0", " ")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def _command(hook: str) -> list[str]:

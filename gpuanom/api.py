@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from gpuanom import tables
+from gpuanom import arguments, tables
 from gpuanom.backend import select
-from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
+from gpuanom.images import as_ccds
 from gpuanom.measuring import measure_ccds
-from gpuanom.records import Ccd, Exposure, Measurement, Unfit
+from gpuanom.records import Exposure, Measurement
 from gpuanom.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store import Store
 from gpuanom.tables import Tables
 
-ALL_STEPS = int(Unfit.BACKGROUND | Unfit.SOURCES | Unfit.GRADIENTS)
-
 
 def measure(
-    ccds: Iterable[npt.ArrayLike | Ccd],
-    settings: Settings | None = None,
-    device: str = "auto",
+    ccds: Iterable[Any] | Mapping[str, Any],
+    settings: Settings | Mapping[str, Any] | None = None,
+    device: str | int = "auto",
     *,
-    exposure: str = "exposure",
+    exposure: str | int = "exposure",
     camera: str = "",
     band: str = "",
 ) -> Measurement:
@@ -35,13 +31,15 @@ def measure(
 
     Parameters
     ----------
-    ccds : iterable of array_like, (ny, nx), or Ccd
-        Images in any numeric type and byte order, in any linear unit; NaN, infinite and masked (`numpy.ma`) pixels are
-        bad. `Ccd` records carry names, masks and more; plain arrays are named 1, 2, 3 ...
-    settings : Settings, optional
-    device : str, optional
+    ccds : iterable of array_like, (ny, nx), or Ccd; or mapping of names to them
+        Images in any numeric type and byte order, in any linear unit, as they are: nothing is trimmed. NaN and infinite
+        pixels are bad, and so are those that the mask of a `numpy.ma` array, of astropy's `CCDData` and `NDData` or
+        of its `Masked` arrays marks; uncertainties and units are not used. `Ccd` records carry names, masks and more;
+        plain arrays are named 1, 2, 3 ...
+    settings : Settings or mapping of their names to values, optional
+    device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
-    exposure : str, optional
+    exposure : str or int, optional
         Id of the exposure: with the CCDs' names and the seed it decides the random points.
     camera, band : str, optional
         The dataset that it is to be compared with.
@@ -54,7 +52,10 @@ def measure(
     Raises
     ------
     InputError
-        When an array is not a 2-D image of real numbers, or two CCDs have one name.
+        When an array is not a 2-D image of real numbers, two CCDs have one name, there is none, or an argument is of
+        a wrong kind.
+    SettingsError, DeviceError
+        When the settings or the device cannot be used.
 
     Examples
     --------
@@ -64,18 +65,13 @@ def measure(
     >>> measured.ccds[0].status, round(measured.ccds[0].sigma)
     ('ok', 30)
     """
-    if isinstance(ccds, np.ndarray) and ccds.ndim == 2:
-        raise InputError("an exposure is a list of CCDs, even if it has one: measure([image])")
-    records = [checked(ccd) if isinstance(ccd, Ccd) else as_ccd(ccd, str(i)) for i, ccd in enumerate(ccds, 1)]
-    names = [ccd.name for ccd in records]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise InputError(f"two CCDs are named '{min(twice)}'")
-    settings = settings or Settings()
+    chosen = arguments.settings(settings)
+    name = arguments.text("exposure", exposure)
+    backend = select(device)
     about = Exposure(
-        exposure=exposure,
-        camera=camera,
-        band=band,
+        exposure=name,
+        camera=arguments.text("camera", camera),
+        band=arguments.text("band", band),
         date_obs="",
         exptime=float("nan"),
         files=(),
@@ -83,69 +79,26 @@ def measure(
         fingerprint="",
         rule="",
     )
-    return Measurement(about, measure_ccds(exposure, records, settings, select(device)), settings.fingerprint())
-
-
-def as_ccd(array: npt.ArrayLike, name: str) -> Ccd:
-    """An array as a CCD: float32, native byte order, C-contiguous; copied only if it is not that already.
-
-    Raises
-    ------
-    InputError
-        When it is not a 2-D image of real numbers.
-    """
-    if isinstance(array, np.ma.MaskedArray):
-        return checked(Ccd(name, array.data, np.ma.getmaskarray(array) * np.uint8(ALL_STEPS)))
-    image = np.asarray(array)
-    if image.ndim != 2:
-        raise InputError(f"CCD {name}: a CCD is a 2-D image, this array has shape {image.shape}", status="not_2d")
-    if image.dtype.kind not in "iufb":
-        raise InputError(f"CCD {name}: pixels must be real numbers, not {image.dtype}")
-    with np.errstate(over="ignore"):
-        return Ccd(name, np.ascontiguousarray(image, dtype=np.float32))
-
-
-def checked(ccd: Ccd) -> Ccd:
-    """A CCD record as the steps need it: image and mask of the right types and of one shape.
-
-    A mask of booleans marks pixels that are bad for every step.
-
-    Raises
-    ------
-    InputError
-        When the image is not a 2-D image of real numbers, or the mask is not of its shape or holds no `Unfit` bits.
-    """
-    if isinstance(ccd.image, RawImage | RiceImage):
-        raise InputError(f"CCD {ccd.name}: its image must be an array of pixels, not {type(ccd.image).__name__}")
-    image = as_ccd(ccd.image, ccd.name).image
-    if ccd.bad is None:
-        return replace(ccd, image=image)
-    bad = np.asarray(ccd.bad)
-    if bad.shape != image.shape:
-        raise InputError(f"CCD {ccd.name}: its mask has shape {bad.shape}, its image {image.shape}")
-    if bad.dtype == np.bool_:
-        bad = bad * np.uint8(ALL_STEPS)
-    if bad.dtype.kind not in "iu" or (bad.size and not 0 <= int(bad.min()) <= int(bad.max()) <= ALL_STEPS):
-        raise InputError(f"CCD {ccd.name}: a mask holds booleans, or `gpuanom.Unfit` bits from 0 to {ALL_STEPS}")
-    return replace(ccd, image=image, bad=np.ascontiguousarray(bad, dtype=np.uint8))
+    return Measurement(about, measure_ccds(name, as_ccds(ccds), chosen, backend), chosen.fingerprint())
 
 
 def rank(
-    measurements: Sequence[Measurement],
-    settings: Settings | None = None,
-    reference: References | None = None,
-    device: str = "auto",
+    measurements: Iterable[Measurement],
+    settings: Settings | Mapping[str, Any] | None = None,
+    reference: References | str | Path | None = None,
+    device: str | int = "auto",
 ) -> Tables:
     """Score and rank measured exposures against each other, or against a saved reference.
 
     Parameters
     ----------
-    measurements : sequence of Measurement
+    measurements : iterable of Measurement
         With distinct ids within a camera.
-    settings : Settings, optional
+    settings : Settings or mapping of their names to values, optional
         Those they were measured with.
-    reference : References, optional
-    device : str, optional
+    reference : References, str or Path, optional
+        Saved references, or their file.
+    device : str or int, optional
 
     Returns
     -------
@@ -155,21 +108,31 @@ def rank(
     Raises
     ------
     InputError
-        When two measurements have one camera and id, or were made with other settings.
+        When two measurements have one camera and id, were made with other settings, or are none.
     ReferenceFileError
         When the reference was made with other settings.
+    SettingsError, DeviceError
+        When the settings or the device cannot be used.
     """
-    settings = settings or Settings()
-    if reference is not None:
-        reference.require(settings.measurement(), "reference")
+    chosen, references, backend = arguments.settings(settings), arguments.references(reference), select(device)
+    if references is not None:
+        references.require(chosen.measurement(), "reference")
+    if isinstance(measurements, Measurement):
+        raise InputError("measurements are compared with each other: rank([one, another, ...])")
+    if not isinstance(measurements, Iterable):
+        raise InputError(f"measurements is {arguments.shown(measurements)} but must be a list of gpuanom.Measurement")
     seen: set[tuple[str, str]] = set()
-    with Store(None, settings) as store:
+    with Store(None, chosen) as store:
         for measurement in measurements:
+            if not isinstance(measurement, Measurement):
+                raise InputError(
+                    f"measurements holds {arguments.shown(measurement)}, which gpuanom.measure did not make"
+                )
             key = (measurement.exposure.camera, measurement.exposure.exposure)
             if key in seen:
                 raise InputError(f"two measurements are of exposure '{key[1]}' (give each its own `exposure`)")
-            if measurement.settings != settings.fingerprint():
+            if measurement.settings != chosen.fingerprint():
                 raise InputError(f"exposure {key[1]} was measured with other settings than these (give rank the same)")
             seen.add(key)
             store.add(measurement)
-        return tables.build(store, settings, select(device), reference)
+        return tables.build(store, chosen, backend, references)

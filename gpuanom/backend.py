@@ -30,6 +30,8 @@ from gpuanom.settings import Settings
 
 Record = TypeVar("Record")
 
+_DEVICES = "auto, cpu, a GPU's number such as 0, or several such as 0,1"
+
 
 class Backend(Protocol):
     """The steps from pixels to histograms and divergences."""
@@ -243,7 +245,34 @@ class Backend(Protocol):
         ...
 
 
-def select(device: str = "auto") -> Backend:
+def device_name(device: object) -> str:
+    """A device as `choose` takes it, from what people pass for it.
+
+    Parameters
+    ----------
+    device : str, int, sequence of int, or None
+        A name; a GPU's number; several numbers; None for ``auto``.
+
+    Raises
+    ------
+    DeviceError
+        When it is something else.
+    """
+    if device is None:
+        return "auto"
+    if isinstance(device, str):
+        return str(device)
+    given = list(device) if isinstance(device, list | tuple) else [device]
+    if not given or not all(_is_number(number) or isinstance(number, str) for number in given):
+        raise DeviceError(f"unknown device {repr(device)[:60]} ({_DEVICES})")
+    return ",".join(str(number) for number in given)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 0
+
+
+def select(device: str | int | Sequence[int] = "auto") -> Backend:
     """The backend for a device name, see `choose`; of several GPUs the first.
 
     Raises
@@ -254,12 +283,12 @@ def select(device: str = "auto") -> Backend:
     return choose(device)[0][0]
 
 
-def choose(device: str = "auto") -> tuple[list[Backend], str]:
+def choose(device: str | int | Sequence[int] = "auto") -> tuple[list[Backend], str]:
     """The backends for a device name, one a device, and in words what they are and why.
 
     Parameters
     ----------
-    device : str, optional
+    device : str, int or sequence of int, optional
         ``cpu``; a GPU's number such as ``0``; several, as ``0,1``; or ``auto``: GPU 0 if it can be used, else the CPU.
 
     Raises
@@ -269,6 +298,7 @@ def choose(device: str = "auto") -> tuple[list[Backend], str]:
     """
     from gpuanom.cpu import CpuBackend
 
+    device = device_name(device)
     if device == "cpu":
         return [CpuBackend()], "cpu"
     if device == "auto":
@@ -279,7 +309,7 @@ def choose(device: str = "auto") -> tuple[list[Backend], str]:
             return [CpuBackend()], f"cpu, because {error}"
     numbers = [number.strip() for number in device.split(",")]
     if not all(number.isascii() and number.isdigit() for number in numbers):
-        raise DeviceError(f"unknown device '{device}' (auto, cpu, a GPU's number such as 0, or several such as 0,1)")
+        raise DeviceError(f"unknown device '{device}' ({_DEVICES})")
     found = [_gpu(number) for number in dict.fromkeys(int(number) for number in numbers)]
     return [backend for backend, _ in found], "; ".join(about for _, about in found)
 

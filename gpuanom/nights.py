@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from gpuanom import ranking, tables
+from gpuanom import arguments, ranking, tables
 from gpuanom.backend import select
 from gpuanom.errors import OutputError, ReferenceFileError
+from gpuanom.naming import exists
 from gpuanom.reference import DatasetReference, References, merge
 from gpuanom.settings import Settings, difference
 from gpuanom.store import NAME, Store
 from gpuanom.tables import Tables
 
 
-def make_references(inputs: Sequence[str | Path]) -> References:
+def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
     """References from measured nights and saved references, merged (METHOD.md 5).
 
     Parameters
     ----------
-    inputs : sequence of str or Path
+    inputs : str, Path, or sequence of them
         Folders that `score` made, and files that `References.save` wrote.
 
     Raises
@@ -28,8 +30,7 @@ def make_references(inputs: Sequence[str | Path]) -> References:
         When an input cannot be read, or their settings differ, or an exposure is in two of them.
     """
     parts = []
-    for given in inputs:
-        path = Path(given)
+    for path in arguments.nights("inputs", inputs):
         parts.append((str(path), _night_references(path) if _is_folder(path) else References.load(path)))
     return merge(parts)
 
@@ -74,25 +75,25 @@ def save_references(references: References, path: Path) -> None:
 
 
 def merge_nights(
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    settings: Settings | None = None,
-    formats: Sequence[str] = ("ecsv",),
-    device: str = "auto",
+    settings: Settings | Mapping[str, Any] | None = None,
+    formats: str | Sequence[str] = ("ecsv",),
+    device: str | int = "auto",
 ) -> Tables:
     """Merge measured nights into a new one and rank all their exposures together.
 
     Parameters
     ----------
-    inputs : sequence of str or Path
+    inputs : str, Path, or sequence of them
         Folders that `score` made, measured with the same settings.
     output : str or Path
         Folder of the merged night; it must not hold one.
-    settings : Settings, optional
+    settings : Settings or mapping of their names to values, optional
         Those of the score; the measurement's are the nights'.
-    formats : sequence of str, optional
-    device : str, optional
+    formats : str or sequence of str, optional
+    device : str or int, optional
 
     Returns
     -------
@@ -104,15 +105,19 @@ def merge_nights(
     OutputError
         When an input holds no night, settings differ, one exposure was measured from different files, or the output
         holds a night already.
+    InputError, SettingsError, DeviceError
+        When an argument is of a wrong kind, or the device cannot be used.
     """
-    folder = Path(output)
+    nights, folder = arguments.nights("inputs", inputs), arguments.path("output", output, OutputError)
+    chosen, names = arguments.settings(settings), arguments.formats(formats)
+    tables.require_formats(names)
     path = folder / NAME
-    if path.exists():
+    if exists(path):
         raise OutputError(f"{folder}: holds a night already (choose another --output)")
     backend = select(device)
     recorded, origin = None, ""
-    for given in inputs:
-        with Store(Path(given) / NAME, Settings(), read_only=True) as store:
+    for given in nights:
+        with Store(given / NAME, Settings(), read_only=True) as store:
             if not store.known():
                 continue  # a small share of a night, or one of failures only
             theirs, _ = store.recorded_settings()
@@ -121,19 +126,19 @@ def merge_nights(
         recorded, origin = theirs, str(given)
     if recorded is None:
         raise OutputError("no input holds a measured exposure")
-    effective = (settings or Settings()).with_measurement(recorded)
+    effective = chosen.with_measurement(recorded)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
     try:
         with Store(path, effective) as merged:
-            for given in inputs:
-                with Store(Path(given) / NAME, effective, read_only=True) as store:
+            for given in nights:
+                with Store(given / NAME, effective, read_only=True) as store:
                     merged.copy_from(store)
             result = tables.build(merged, effective, backend)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    tables.write(result, folder, formats)
+    tables.write(result, folder, names)
     return result

@@ -8,13 +8,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from gpuanom import plan, tables
-from gpuanom.backend import Backend, choose
+import numpy as np
+
+from gpuanom import arguments, plan, tables
+from gpuanom.backend import Backend, choose, device_name
 from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, Skipped, discover
@@ -92,12 +94,12 @@ def score(
     paths: str | Path | Sequence[str | Path] = (),
     output: str | Path | None = None,
     *,
-    settings: Settings | None = None,
-    device: str = "auto",
+    settings: Settings | Mapping[str, Any] | None = None,
+    device: str | int | Sequence[int] = "auto",
     reference: str | Path | References | None = None,
     model: str | Path | None = None,
     existing: Existing = "resume",
-    formats: Sequence[str] = ("ecsv",),
+    formats: str | Sequence[str] = ("ecsv",),
     threads: int | None = None,
     shard: tuple[int, int] | None = None,
     scheduler: str | Path | None = None,
@@ -114,8 +116,8 @@ def score(
         Files, folders, globs and ``@lists``; none means what the output folder already holds.
     output : str or Path, optional
         Folder for the store and the tables; None keeps everything in memory.
-    settings : Settings, optional
-    device : str, optional
+    settings : Settings or mapping of their names to values, optional
+    device : str, int or sequence of int, optional
         ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
     reference : str, Path or References, optional
         Saved references to compare with, instead of the night itself.
@@ -124,7 +126,7 @@ def score(
         that are measured already, only the stamps are read again.
     existing : {"resume", "overwrite", "fail"}, optional
         What to do where the output folder holds a night: go on with it, begin anew, or refuse.
-    formats : sequence of str, optional
+    formats : str or sequence of str, optional
         Formats of the tables, of `gpuanom.tables.FORMATS`.
     threads : int, optional
         Threads that read and decode, and on a CPU measure too; by default one a core, at most 8, or
@@ -151,9 +153,9 @@ def score(
     Raises
     ------
     InputError
-        When no input is an exposure.
+        When no input is an exposure, or an argument is of a wrong kind.
     SettingsError
-        When robust rounds are asked for together with a saved reference.
+        When a setting or an argument is impossible, or robust rounds are asked for together with a saved reference.
     OutputError, ReferenceFileError, DeviceError
         When the output folder, the reference or the device cannot be used.
     ClusterError
@@ -161,28 +163,26 @@ def score(
     GpuanomError
         When a model is given and PyTorch is not installed.
     """
-    paths = with_streams_read([paths] if isinstance(paths, str | Path) else list(paths))
-    settings = settings or Settings()
-    events = events or Events()
-    if existing not in get_args(Existing):
-        raise SettingsError(f"existing is {existing!r} but must be one of {', '.join(get_args(Existing))}")
-    if threads is not None and threads < 1:
-        raise SettingsError(f"threads is {threads!r} but must be a whole number from 1")
-    if shard is not None and not 1 <= shard[0] <= shard[1]:
-        raise SettingsError(f"shard is {shard!r} but must be a share, from 1, and their number")
-    where = Where(scheduler, workers, timeout, None if performance_report is None else Path(performance_report))
+    folder = None if output is None else arguments.path("output", output, OutputError)
+    settings, events = arguments.settings(settings), arguments.of_kind("events", events, Events)
+    if not isinstance(existing, str) or existing not in get_args(Existing):
+        raise SettingsError(f"existing is {arguments.shown(existing)} but must be one of resume, overwrite, fail")
+    threads, shard, formats = arguments.count("threads", threads), arguments.share(shard), arguments.formats(formats)
+    model = None if model is None else arguments.path("model", model)
+    where = _where(scheduler, workers, timeout, performance_report)
     if where:
         require_dask(where)
+    device = device_name(device)
     # The few numbers of the tables are no work for a worker.
     backends, about = choose("cpu" if where else device)
     if not where:
         events.device(about)
     tables.require_formats(formats)
-    references = reference if isinstance(reference, References | None) else References.load(Path(reference))
+    references = arguments.references(reference)
     if references is not None and settings.robust_rounds:
         raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
     trained = None if model is None else _loaded(model)
-    folder = None if output is None else Path(output)
+    paths = with_streams_read(arguments.inputs("paths", paths))
     found = discover(paths, settings) if paths else Discovery((), (), ())
     for skipped in found.skipped:
         events.skipped(skipped)
@@ -224,6 +224,16 @@ def score(
         failures = [*store.failures(), *unread]
     written = tables.write(result, folder, formats) if folder else []
     return _night(result, failures, written, len(unread))
+
+
+def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> Where:
+    """Where the exposures are measured, its arguments checked."""
+    if scheduler is not None and not isinstance(scheduler, str):
+        scheduler = arguments.path("scheduler", scheduler)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
+        raise SettingsError(f"timeout is {arguments.shown(timeout)} but must be a number of seconds above 0")
+    report = None if performance_report is None else arguments.path("performance_report", performance_report)
+    return Where(scheduler, arguments.count("workers", workers), float(timeout), report)
 
 
 def _nothing(found: Discovery) -> str:

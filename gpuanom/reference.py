@@ -135,7 +135,7 @@ class References:
         if differs:
             raise ReferenceFileError(f"{origin}: the reference was made with other settings: {differs}")
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write as ECSV, one row a dataset and kind."""
         rows = [(d.camera, d.band, kind, r) for d in self.datasets for kind, r in zip(KINDS, d.kinds, strict=True)]
         bins = int(self.settings["bins"])
@@ -158,7 +158,7 @@ class References:
         table.write(path, format="ascii.ecsv", overwrite=True)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 
         Raises
@@ -167,7 +167,8 @@ class References:
             When the file cannot be read or is not a reference.
         """
         try:
-            table = Table.read(path, format="ascii.ecsv")
+            # A text may be a table's content for astropy; a path is a path only.
+            table = Table.read(Path(path), format="ascii.ecsv")
         except OSError as error:
             raise ReferenceFileError(f"{path}: cannot be read: {error.strerror or error}") from None
         except Exception as error:  # the ECSV reader raises many kinds on files that are not ECSV

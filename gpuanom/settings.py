@@ -17,6 +17,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from gpuanom.cameras import CameraRule
 from gpuanom.errors import SettingsError
 from gpuanom.maskclasses import MASK_CLASSES
@@ -156,6 +158,8 @@ class Settings:
         SettingsError
             On an unknown name or an impossible value.
         """
+        if not isinstance(values, Mapping):
+            raise SettingsError(f"{origin}: must be a mapping of names to values")
         known = {f.name for f in dataclasses.fields(cls)}
         for name in values:
             if name not in known:
@@ -166,7 +170,7 @@ class Settings:
             raise SettingsError(f"{origin}: {error}") from None
 
     @classmethod
-    def from_toml(cls, path: Path, profile: str = "paper") -> Self:
+    def from_toml(cls, path: str | Path, profile: str = "paper") -> Self:
         """Settings from a TOML file, as `gpuanom settings` prints it; what it does not say is the profile's.
 
         Raises
@@ -237,7 +241,7 @@ class Settings:
 
 
 def _profile(name: str) -> Mapping[str, Any]:
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise SettingsError(f"unknown profile '{name}' (one of {', '.join(PROFILES)})")
     return PROFILES[name]
 
@@ -247,7 +251,7 @@ def decimal(value: float) -> Fraction:
     return Fraction(repr(value))
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: str | Path) -> dict[str, Any]:
     """The top-level table of a TOML file.
 
     Raises
@@ -256,7 +260,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         When the file cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except TypeError:
+        raise SettingsError(f"the settings' file is {path!r} but must be a path") from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -284,10 +290,15 @@ def _from_toml(name: str, value: Any) -> Any:
 def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
     kind = type(f.default)
     allowed = f.metadata["allowed"]
+    if isinstance(value, np.generic):  # np.int64(3) is a whole number too
+        value = value.item()
     if kind is tuple and isinstance(value, list | tuple):
         value = tuple(value)
     elif kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if kind is tuple and isinstance(value, tuple):
+        member = CameraRule if f.name == "cameras" else str
+        kind = tuple if all(isinstance(item, member) for item in value) else type(None)
     if type(value) is not kind or not f.metadata["check"](value):
         raise SettingsError(f"setting '{f.name}' is {value!r} but must be {allowed}")
     return value

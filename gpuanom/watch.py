@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gpuanom import plan, tables
+import numpy as np
+
+from gpuanom import arguments, plan, tables
 from gpuanom.alerts import DEVIATION, LEAST, Alerts, Key, alert, notice
 from gpuanom.arrivals import Arrivals, Pace, State
 from gpuanom.backend import Backend, choose
@@ -62,10 +64,10 @@ def watch(
     paths: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    settings: Settings | None = None,
-    device: str = "auto",
+    settings: Settings | Mapping[str, Any] | None = None,
+    device: str | int | Sequence[int] = "auto",
     reference: str | Path | References | None = None,
-    formats: Sequence[str] = ("ecsv",),
+    formats: str | Sequence[str] = ("ecsv",),
     threads: int | None = None,
     pace: Pace | None = None,
     deviation: float = DEVIATION,
@@ -97,26 +99,31 @@ def watch(
     OutputError, ReferenceFileError, DeviceError, SettingsError
         When the watch cannot begin, or the device fails. Later troubles are said, and tried again.
     """
-    paths = with_streams_read([paths] if isinstance(paths, str | Path) else list(paths))
-    settings, pace, events = settings or Settings(), pace or Pace(), events or WatchEvents()
-    if threads is not None and threads < 1:
-        raise SettingsError(f"threads is {threads!r} but must be a whole number from 1")
+    paths, folder = arguments.inputs("paths", paths), arguments.path("output", output, OutputError)
+    settings, pace = arguments.settings(settings), arguments.of_kind("pace", pace, Pace)
+    events = arguments.of_kind("events", events, WatchEvents)
+    threads, formats = arguments.count("threads", threads), arguments.formats(formats)
+    least = arguments.count("least", least, 2) or LEAST
+    if not isinstance(deviation, int | float | np.integer | np.floating):
+        raise SettingsError(f"deviation is {arguments.shown(deviation)} but must be a number")
+    if hook is not None and not isinstance(hook, str):
+        raise SettingsError(f"hook is {arguments.shown(hook)} but must be a command with its arguments, as one text")
     backends, about = choose(device)
     events.device(about)
     tables.require_formats(formats)
-    references = reference if isinstance(reference, References | None) else References.load(Path(reference))
+    references = arguments.references(reference)
     if references is not None:
         if settings.robust_rounds:
             raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
         tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
-    folder = Path(output)
+    paths = with_streams_read(paths)
     path = store_path(folder, "resume", paths)
     if path is None:
         raise OutputError("a watch needs a folder for what it measures")
     patience = min(pace.patience, pace.settle) if pace.once else pace.patience
     arrivals = Arrivals(paths, pace.settle, patience, folder)
     with Alerts(folder, hook, events.say) as alerts, Works(settings, backends, threads, events.debug) as works:
-        ranked = _Ranked(folder, backends[0], references, formats, alerts, deviation, least)
+        ranked = _Ranked(folder, backends[0], references, formats, alerts, float(deviation), least)
         _Watch(path, settings, pace, events, arrivals, works, ranked).run()
 
 

@@ -19,6 +19,7 @@ LAYERS = [
     {"records"},
     {"sampling", "backend", "readahead", "reference", "simulate", "schema", "gradientfilter", "held"},
     {"cpu", "gpu", "fits", "significance", "stamps", "reconstructions"},
+    {"arguments", "images"},
     {"measuring", "ranking", "selftest"},
     {"store"},
     {"rows"},

@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from gpuanom.cli import streams
 from gpuanom.cli.completion import completion
 from gpuanom.cli.doctor import doctor
 from gpuanom.cli.evaluate import evaluate
@@ -75,8 +76,12 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; no error reaches the user as a traceback."""
+    streams.prepare()
     try:
         code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)
+        if unwritten := streams.finish():
+            click.echo(f"gpuanom: {unwritten}", err=True)
+            sys.exit(1)
     except GpuanomError as error:
         click.echo(f"gpuanom: {printable(str(error))}", err=True)
         sys.exit(2)
@@ -86,10 +91,6 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("gpuanom: interrupted; what was measured is kept, the same command goes on", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read our output has gone; flushing at exit must not complain about it.
-        sys.stdout = None
-        sys.exit(141)
     except MemoryError:
         click.echo("gpuanom: out of memory (fewer --threads need less)", err=True)
         sys.exit(2)

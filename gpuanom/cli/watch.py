@@ -39,8 +39,8 @@ a line ends in 'early', and none of them is alerted of; then all are judged agai
 
 \b
 The hook is run without a shell, once an exposure, also over restarts (NIGHT/alerts.jsonl keeps which); it has the
-exposure's row as JSON on standard input, and GPUANOM_EXPOSURE, GPUANOM_CAMERA, GPUANOM_BAND, GPUANOM_DEVIATION,
-GPUANOM_Z, GPUANOM_SCORE, GPUANOM_STATUS, GPUANOM_FILE and GPUANOM_NIGHT in its environment.
+exposure's row as a line of JSON on standard input, and GPUANOM_EXPOSURE, GPUANOM_CAMERA, GPUANOM_BAND,
+GPUANOM_DEVIATION, GPUANOM_Z, GPUANOM_SCORE, GPUANOM_STATUS, GPUANOM_FILE and GPUANOM_NIGHT in its environment.
 
 \b
 Files: written under another name (or one that begins with a dot) and renamed is safest. Others count as complete when

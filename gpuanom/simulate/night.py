@@ -265,6 +265,8 @@ def truth_table(exposures: Sequence[tuple[str, str, Anomaly]]) -> Table:
 
 def _check(exposures: int, ccds: int, shape: tuple[int, int], bands: Sequence[str], seed: int, headers: str) -> None:
     """Refuse impossible arguments by name."""
+    if not isinstance(shape, Sequence | np.ndarray) or isinstance(shape, str) or len(shape) != 2:
+        raise SettingsError(f"'shape' is {shape!r} but must be rows and columns, such as (512, 512)")
     for name, value, low, high in (
         ("exposures", exposures, 1, 999_999),
         ("ccds", ccds, 1, 1000),
@@ -272,12 +274,18 @@ def _check(exposures: int, ccds: int, shape: tuple[int, int], bands: Sequence[st
         ("shape[1]", shape[1], 64, 16_384),
         ("seed", seed, 0, 2**63 - 1),
     ):
-        if not low <= value <= high:
-            raise SettingsError(f"'{name}' is {value} but must be a whole number from {low} to {high}")
-    if headers not in HEADERS:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+            raise SettingsError(f"'{name}' is {value!r} but must be a whole number from {low} to {high}")
+    if not isinstance(headers, str) or headers not in HEADERS:
         raise SettingsError(f"'headers' is {headers!r} but must be one of {', '.join(HEADERS)}")
-    if isinstance(bands, str) or not bands or len(set(bands)) < len(bands) or not all(b.isascii() and b for b in bands):
-        raise SettingsError(f"'bands' is {bands!r} but must be a list of different names")
+    several = not isinstance(bands, str) and isinstance(bands, Iterable)
+    names = list(bands) if several else []
+    if (
+        not names
+        or not all(isinstance(name, str) and name.isascii() and name for name in names)
+        or len(set(names)) < len(names)
+    ):
+        raise SettingsError(f"'bands' is {bands!r} but must be a list of different names, such as ['g', 'r']")
 
 
 def _claim(output: Path, ours: set[str]) -> None:

@@ -1,0 +1,210 @@
+"""Arguments of public functions as people pass them: taken where their meaning is plain, or refused in one line.
+
+Notebooks pass numbers of NumPy for numbers, a number for a text, a text for a path, one thing for a list of one.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gpuanom.errors import GpuanomError, InputError, SettingsError
+from gpuanom.reference import References
+from gpuanom.settings import Settings
+
+Kind = TypeVar("Kind")
+
+
+def shown(value: object) -> str:
+    """A wrong argument in a message: its value where that is short, else its type."""
+    plain = value is None or isinstance(value, str | bytes | int | float | complex | list | tuple | dict | set)
+    text = repr(value) if plain else ""
+    return text if 0 < len(text) <= 60 else f"of type {type(value).__name__}"
+
+
+def whole_number(value: object) -> int | None:
+    """A whole number of Python or NumPy as an int; None where it is something else, a truth value among them."""
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except Exception:  # whatever an object's own conversion raises
+        return None
+
+
+def count(name: str, value: object, low: int = 1) -> int | None:
+    """A number of things, or None for the default.
+
+    Raises
+    ------
+    SettingsError
+        When it is no whole number from `low`.
+    """
+    number = None if value is None else whole_number(value)
+    if value is not None and (number is None or number < low):
+        raise SettingsError(f"{name} is {shown(value)} but must be a whole number from {low}")
+    return number
+
+
+def text(name: str, value: object) -> str:
+    """A name: a text or a whole number, as headers have them (EXPNUM = 845291); None is an empty one.
+
+    Raises
+    ------
+    InputError
+        When it is something else.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return str(value)
+    number = whole_number(value)
+    if number is None:
+        raise InputError(f"{name} is {shown(value)} but must be a text or a whole number")
+    return str(number)
+
+
+def path(name: str, value: object, error: type[GpuanomError] = InputError) -> Path:
+    """A path of any kind, ``~`` read as a shell does.
+
+    Raises
+    ------
+    GpuanomError
+        Of the kind `error`, when it is no path.
+    """
+    try:
+        found = Path(os.fsdecode(value))  # type: ignore[arg-type]
+        return found if found.exists() or not str(found).startswith("~") else found.expanduser()
+    except (TypeError, ValueError):
+        raise error(f"{name} is {shown(value)} but must be a path") from None
+    except (OSError, RuntimeError):  # what cannot be looked up, or a home that is not known, is said where it is used
+        return found
+
+
+def inputs(name: str, value: object) -> list[str | Path]:
+    """Inputs: a path, or several.
+
+    Raises
+    ------
+    InputError
+        When they are something else.
+    """
+    if value is None:
+        return []
+    given: Iterable[object]
+    if isinstance(value, str | bytes | os.PathLike):
+        given = [value]
+    elif isinstance(value, Mapping) or not isinstance(value, Iterable):
+        raise InputError(f"{name} is {shown(value)} but must be a path or a list of paths")
+    else:
+        given = value
+    found: list[str | Path] = []
+    for item in given:
+        if isinstance(item, bytes):
+            found.append(os.fsdecode(item))
+        elif isinstance(item, str):
+            found.append(str(item))
+        elif isinstance(item, os.PathLike):
+            found.append(path(name, item))
+        else:
+            raise InputError(f"{name} holds an item {shown(item)}, which is no path")
+    return found
+
+
+def nights(name: str, value: object) -> list[Path]:
+    """Folders of nights, and files beside them: a path, or several.
+
+    Raises
+    ------
+    InputError
+        When they are something else.
+    """
+    return [path(name, item) for item in inputs(name, value)]
+
+
+def settings(value: object) -> Settings:
+    """Settings, or a mapping of their names to values; None means the defaults.
+
+    Raises
+    ------
+    SettingsError
+        When they are something else.
+    """
+    if value is None:
+        return Settings()
+    if isinstance(value, Settings):
+        return value
+    if isinstance(value, Mapping):
+        return Settings.from_mapping(value)
+    hint = "; Settings.from_toml(path) reads a file" if isinstance(value, str | os.PathLike) else ""
+    raise SettingsError(f"settings is {shown(value)} but must be gpuanom.Settings or a dict{hint}")
+
+
+def references(value: object) -> References | None:
+    """References, or the file that they were saved to; None means none.
+
+    Raises
+    ------
+    InputError
+        When it is something else.
+    ReferenceFileError
+        When the file is no reference.
+    """
+    if value is None or isinstance(value, References):
+        return value
+    return References.load(path("reference", value))
+
+
+def formats(value: object) -> tuple[str, ...]:
+    """Formats of tables: a name, several with commas between, or a list of names.
+
+    Raises
+    ------
+    SettingsError
+        When they are something else.
+    """
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    if not isinstance(value, Iterable) or isinstance(value, Mapping | bytes):
+        raise SettingsError(f"formats is {shown(value)} but must be a list of names such as ['ecsv', 'csv']")
+    found = tuple(value)
+    if not all(isinstance(name, str) for name in found):
+        raise SettingsError(f"formats is {shown(value)} but must be a list of names such as ['ecsv', 'csv']")
+    return tuple(str(name) for name in found)
+
+
+def share(value: object) -> tuple[int, int] | None:
+    """A share of a night: which, from 1, and of how many; None means all.
+
+    Raises
+    ------
+    SettingsError
+        When it is something else.
+    """
+    if value is None:
+        return None
+    pair: list[Any] = list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else []
+    numbers = [number for item in pair if (number := whole_number(item)) is not None]
+    if len(pair) != 2 or len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
+        raise SettingsError(
+            f"shard is {shown(value)} but must be two whole numbers: the share, from 1, and their number"
+        )
+    return numbers[0], numbers[1]
+
+
+def of_kind(name: str, value: object, kind: type[Kind]) -> Kind:
+    """A record of one of our own kinds; None means a new one.
+
+    Raises
+    ------
+    SettingsError
+        When it is something else.
+    """
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise SettingsError(f"{name} is {shown(value)} but must be a {kind.__module__}.{kind.__name__}")
+    return value
