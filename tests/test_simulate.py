@@ -78,7 +78,7 @@ def test_every_ccd_is_another(night):
 def test_truth_table(night):
     folder, truth = night
     read = Table.read(folder / "truth.ecsv")
-    assert read.colnames == ["exposure", "band", "kind", "class", "amplitude", "direction", "size"]
+    assert read.colnames == ["exposure", "band", "kind", "class", "amplitude", "direction", "size", "ccds"]
     assert list(read["exposure"]) == ["1", "2", "3", "4", "5"]
     assert list(read["band"]) == ["g", "r", "g", "r", "g"]
     assert str(read["direction"].unit) == "deg"
@@ -86,6 +86,7 @@ def test_truth_table(night):
     for row in truth:
         kind = {"elongation": "source", "stripes": "background", "none": "none"}[row["class"]]
         assert row["kind"] == kind
+        assert row["ccds"] == ("none" if kind == "none" else "CCD1 CCD2")
         if kind == "none":
             assert row["amplitude"] == 0
             assert math.isnan(row["direction"])
