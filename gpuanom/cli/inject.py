@@ -204,11 +204,12 @@ def _copy(work: _Work, output: Path, settings: Settings, fwhm: float, seed: int)
     written: list[Path] = []
     try:
         for path in exposure.files:
-            with quiet(), _opened(path) as hdus:
+            # Opened twice: every CCD is read, so that a damaged one is said, but an image that was read from the file
+            # to be written would be compressed anew, which changes the pixels of one compressed with loss.
+            with quiet(), _opened(path) as hdus, _opened(path) as read:
                 for number, name, hdu in _ccds(hdus, exposure, settings):
                     place = places[path, number]
-                    # Every CCD is read, so that a damaged one is said; one that does not show it is left as it is.
-                    pixels = _pixels(hdu, path, number)
+                    pixels = _pixels(read[number], path, number)
                     if not shows(anomaly, place):
                         continue
                     rng = np.random.default_rng(key(exposure.exposure, seed, place.number))

@@ -34,14 +34,14 @@ def run(capfd, *arguments):
 def test_the_readme_s_first_command_twice(tmp_path, capfd):
     """`gpuanom simulate night && gpuanom score night --output scored`, again in the same folder."""
     night, scored = tmp_path / "night", tmp_path / "scored"
-    said = []
+    said, seen = [], []
     for _ in range(2):
         code, out, err = run(capfd, "simulate", night, "--exposures", "4", "--ccds", "1", "--shape", "96,96")
         assert code == 0
         said.append((out, err))
-        before = digests(night) if len(said) == 1 else before
+        seen.append(digests(night))
         assert run(capfd, "score", night, "--output", scored, "--device", "cpu", "--points", "200")[0] == 0
-    assert digests(night) == before
+    assert seen[0] == seen[1] == digests(night)
     assert said[0][0] == said[1][0]
     assert "kept" not in said[0][1]
     assert "holds this night already" in said[1][1]

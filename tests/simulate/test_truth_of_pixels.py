@@ -148,7 +148,7 @@ def shape_of(image, away):
     return np.array([(correlation * (x * x - y * y)).sum(), 2 * (correlation * x * y).sum()]) / total
 
 
-def places(n=CCDS, side=512):
+def places(n=CCDS, side=128):
     """A square grid of CCDs, as simulate lays them out."""
     columns = math.ceil(math.sqrt(n))
     middle = (columns * (side + 40) - 40) / 2
@@ -161,17 +161,17 @@ def places(n=CCDS, side=512):
 def test_the_ccds_that_show_it_are_reached_by_its_pattern(name, share, expected):
     """Whatever the seed: a track may run between the CCDs, an arc beside the CCD that was chosen first."""
     injector = INJECTORS[name]
-    for seed in range(30):
+    for seed in range(8):
         (anomaly,) = parse(f"{name}{'@0' if injector.directed else ''}{share}")
         its = settle(dataclasses.replace(anomaly, seed=seed), places())
         assert len(its.shown) == (expected or (1 if name == "ring" else CCDS))
         function = injector.pattern or injector.shade
         if function:
-            crests = [np.ptp(function(its, places()[c])) for c in its.shown]
-            # A crest between two pixels loses 3% of a streak; a glow may show its outskirts, a shadow its edge.
-            assert max(crests) > 0.02
+            crests = [function(its, places()[c]).max() for c in its.shown]
+            # A crest between two pixels loses 3% of a streak; of a glow 5% may be left, of a shadow half.
+            assert max(crests) > 0.04
             if expected:
-                assert min(crests) > 0.02
+                assert min(crests) > 0.04
 
 
 def test_a_pattern_that_reaches_no_ccd_is_refused(tmp_path):
