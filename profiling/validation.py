@@ -103,11 +103,10 @@ def conditions_of(number):
 def measured(conditions, scenes, thresholds):
     """{threshold: (counts (ccd, 4, FINE), cosine, sine, sources)} of one exposure."""
     ccds = []
-    for place, (sky, light) in zip(places(), scenes, strict=True):
+    for place, drawn in zip(places(), scenes, strict=True):
         rng = np.random.default_rng([SEED, conditions.number, place.number, 1])
         own = np.random.default_rng([SEED, 0, place.number])
-        drawn = conditions.anomaly.name in ("elongation", "astigmatism")
-        image, codes = expose(conditions, place, sky, light, rng, own, drawn=drawn)
+        image, codes = expose(conditions, place, drawn, rng, own)
         ccds.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), UNFIT[codes]))
     result = {}
     for threshold in thresholds:
@@ -142,7 +141,7 @@ def odd(task):
             along = direction if injector.directed else float("nan")
             anomaly = Anomaly(injector.kind, name, STRENGTHS[name][k], along, seed=seed)
             its = replace(conditions, anomaly=anomaly)
-            its_scenes = scenes_of(its) if name in ("elongation", "astigmatism") else scenes
+            its_scenes = scenes_of(its) if injector.shear else scenes
             again = injector.kind == "source" and k in AGAIN
             result[name, k] = measured(its, its_scenes, THRESHOLDS if again else THRESHOLDS[:1])
     return result, direction

@@ -62,11 +62,10 @@ QUICK = Size(v.Size(24, 12, (1, 3), 4), 4)
 
 def ccds_of(conditions, scenes):
     ccds = []
-    for place, (sky, light) in zip(v.places(), scenes, strict=True):
+    for place, drawn in zip(v.places(), scenes, strict=True):
         rng = np.random.default_rng([v.SEED, conditions.number, place.number, 1])
         own = np.random.default_rng([v.SEED, 0, place.number])
-        drawn = conditions.anomaly.name in ("elongation", "astigmatism")
-        image, codes = expose(conditions, place, sky, light, rng, own, drawn=drawn)
+        image, codes = expose(conditions, place, drawn, rng, own)
         ccds.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), v.UNFIT[codes]))
     return ccds
 
@@ -97,7 +96,7 @@ def odd(task, model):
         for k in strengths:
             along = direction if injector.directed else float("nan")
             its = replace(conditions, anomaly=Anomaly(injector.kind, name, v.STRENGTHS[name][k], along, seed=seed))
-            its_scenes = v.scenes_of(its) if name in ("elongation", "astigmatism") else scenes
+            its_scenes = v.scenes_of(its) if injector.shear else scenes
             result[name, k] = measured(its, its_scenes, model, bright=injector.kind == "source")
     return result
 

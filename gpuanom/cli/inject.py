@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from typing import Any
 import click
 import numpy as np
 from astropy.io import fits
+from astropy.table import Table
 
 from gpuanom.cli.options import chosen_settings
 from gpuanom.cli.screen import Screen
-from gpuanom.errors import InputError, OutputError
+from gpuanom.errors import InputError, OutputError, SettingsError
 from gpuanom.fits import discover
 from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers import Cards, ccd_name, is_plane, is_skipped
@@ -27,9 +27,11 @@ from gpuanom.fits.sections import parse_section
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
 from gpuanom.simulate.conditions import Anomaly, Place
-from gpuanom.simulate.injectors import INJECTORS, parse
+from gpuanom.simulate.folder import INJECTED, TRUTH, write_whole
+from gpuanom.simulate.injectors import INJECTORS, parse, shows
 from gpuanom.simulate.injectors import inject as inject_array
-from gpuanom.simulate.night import CCD_GAP, TRUTH, truth_table, write_whole
+from gpuanom.simulate.night import CCD_GAP, Row, truth_table
+from gpuanom.simulate.placing import for_exposure, key, settle
 
 EPILOG = """\b
 Examples:
@@ -47,7 +49,22 @@ Would it have been found?
 The noise of the sky is kept: what a convolution, clouds or a shadow take away is added again, as white noise.
 Convolutions (everything from elongation to donuts) act on stars that the atmosphere has widened already; shears are
 those of stars of --fwhm. Coordinates are the focal plane's by DETSEC, or the CCDs on a grid in the files' order.
+Words and seed mean what they mean to `gpuanom simulate`: the same CCDs, the same place of a ring or a streak.
+
+\b
+OUTPUT/truth.ecsv has a row an anomaly: its strength, direction and size, and the CCDs whose pixels it changed. What a
+truth.ecsv beside the images says of them is listed again: two anomalies in one exposure are two rows.
+CCDs that do not show the anomaly are copied as they are.
 """
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done to one exposure."""
+
+    exposure: Exposure
+    anomaly: Anomaly
+    places: dict[tuple[Path, int], Place]
 
 
 def _list(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -82,29 +99,77 @@ def inject(images: tuple[str, ...], anomaly: str, output: Path, fwhm: float, see
         raise click.BadParameter("every image gets the anomaly; leave the count out", param_hint="'--anomaly'")
     settings = chosen_settings(config)
     found = discover(images, settings)
-    files = [path for exposure in found.exposures for path in (*exposure.files, *exposure.masks) if path]
-    _refuse(files, output)
+    files = {path for exposure in found.exposures for path in (*exposure.files, *exposure.masks) if path}
+    _refuse(sorted(files), output)
+    interrupted = False
     with Screen(quiet=False, verbose=False) as screen:
         for failure in found.failures:
             screen.line(f"failed {failure.path}: {failure.reason}")
         for skipped in found.skipped:
             screen.skip(skipped)
-        rows, failed = [], len(found.failures)
+        rows: list[Row] = []
+        failed = len(found.failures)
+        works = []
         for exposure in found.exposures:
-            mine = _of_exposure(wanted, exposure.exposure, seed)
             try:
-                _copy(exposure, mine, output, settings, fwhm, seed)
-            except InputError as error:
+                places = _places(exposure, settings)
+                mine = settle(for_exposure(wanted, exposure.exposure, seed), list(places.values()))
+                works.append(_Work(exposure, mine, places))
+            except (InputError, SettingsError) as error:
                 failed += 1
                 screen.line(f"failed {error}")
-                continue
-            rows.append((exposure.exposure, exposure.band, mine))
-            screen.say(f"exposure {exposure.exposure}: {mine.name} of {mine.amplitude:g}{_along(mine)}")
-        if rows:
-            write_whole(output / TRUTH, truth_table(rows).write, format="ascii.ecsv")
+        bar, done, total = screen.count("injecting, CCDs"), 0, sum(len(work.places) for work in works)
+        try:
+            for work in works:
+                exposure, mine = work.exposure, work.anomaly
+                try:
+                    shown = _copy(work, output, settings, fwhm, seed)
+                except InputError as error:
+                    failed += 1
+                    screen.line(f"failed {error}")
+                else:
+                    rows += [*_known_before(exposure), (exposure.exposure, exposure.band, mine, shown)]
+                    screen.say(f"exposure {exposure.exposure}: {_about(mine)}{_on(len(shown), len(work.places))}")
+                done += len(work.places)
+                bar(done, total)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            if rows:
+                write_whole(output / TRUTH, truth_table(rows).write, format="ascii.ecsv")
+    if interrupted:
+        n = len({name for name, _, _, _ in rows})
+        click.echo(f"gpuanom: interrupted; {n} of {len(works)} exposures are in {output} (give a new folder)", err=True)
+        return 130
     if not rows:
         raise InputError("no image to put an anomaly into", remedy="name FITS images of the sky")
     return 1 if failed else 0
+
+
+def _about(anomaly: Anomaly) -> str:
+    return f"{anomaly.name} of {anomaly.amplitude:g}{_along(anomaly)}"
+
+
+def _on(shown: int, of: int) -> str:
+    return "" if shown == of else f", on {shown} of {of} CCDs"
+
+
+def _known_before(exposure: Exposure) -> list[Row]:
+    """What a truth table beside the images says is in them already."""
+    rows: list[Row] = []
+    for folder in sorted({path.parent for path in exposure.files}):
+        try:
+            table = Table.read(folder / TRUTH, format="ascii.ecsv")
+            for row in table[table["exposure"] == exposure.exposure]:
+                if row["class"] == "none":
+                    continue
+                amplitude, direction, size = (float(row[name]) for name in ("amplitude", "direction", "size"))
+                before = Anomaly(str(row["kind"]), str(row["class"]), amplitude, direction, size)
+                known = str(row["ccds"]).split() if "ccds" in table.colnames else ["unknown"]
+                rows.append((exposure.exposure, exposure.band, before, known))
+        except Exception:  # no table there, or one of another kind: it says nothing about these images
+            continue
+    return rows
 
 
 def _along(anomaly: Anomaly) -> str:
@@ -126,41 +191,65 @@ def _refuse(files: list[Path], output: Path) -> None:
             raise OutputError(f"{output / name}: exists already (give a new folder)")
 
 
-def _of_exposure(wanted: Anomaly, exposure: str, seed: int) -> Anomaly:
-    """The anomaly as one exposure has it: what was not given is drawn, for each exposure its own."""
-    rng = np.random.default_rng(_key(exposure, seed))
-    direction = 90 - rng.uniform(0, 180)
-    if INJECTORS[wanted.name].directed and math.isnan(wanted.direction):
-        wanted = replace(wanted, direction=round(direction, 1))
-    return replace(wanted, seed=int(rng.integers(2**31)))
+def _copy(work: _Work, output: Path, settings: Settings, fwhm: float, seed: int) -> list[str]:
+    """Write the files of an exposure with the anomaly in their CCDs; return the names of the CCDs that were changed.
 
-
-def _key(exposure: str, *numbers: int) -> list[int]:
-    return [int.from_bytes(hashlib.blake2b(exposure.encode(), digest_size=7).digest(), "little"), *numbers]
-
-
-def _copy(exposure: Exposure, anomaly: Anomaly, output: Path, settings: Settings, fwhm: float, seed: int) -> None:
-    """Write the files of an exposure with the anomaly in their CCDs."""
-    places = _places(exposure, settings)
-    for path in exposure.files:
-        with quiet(), _opened(path) as hdus:
-            for number, hdu in _ccds(hdus, exposure, settings):
-                place = places[path, number]
-                rng = np.random.default_rng(_key(exposure.exposure, seed, place.number))
-                try:
-                    pixels = hdu.data
-                except Exception as error:  # astropy raises many kinds on damaged data
-                    reason = f"its pixels cannot be read: {' '.join(str(error).split())[:120]}"
-                    raise InputError(reason, file=path, hdu=number) from None
-                hdu.data = _changed(pixels, anomaly, place, fwhm, rng)
-            hdus[0].header["HISTORY"] = f"gpuanom inject: {anomaly.name} of {anomaly.amplitude:g}{_along(anomaly)}"
-            write_whole(output / path.name, partial(_write_gzip, hdus) if path.suffix == ".gz" else hdus.writeto)
+    Raises
+    ------
+    InputError
+        When pixels cannot be read, or the anomaly changes none of them; the exposure is not in the folder then.
+    """
+    exposure, anomaly, places = work.exposure, work.anomaly, work.places
+    shown: list[str] = []
+    written: list[Path] = []
+    try:
+        for path in exposure.files:
+            # Opened twice: every CCD is read, so that a damaged one is said, but an image that was read from the file
+            # to be written would be compressed anew, which changes the pixels of one compressed with loss.
+            with quiet(), _opened(path) as hdus, _opened(path) as read:
+                for number, name, hdu in _ccds(hdus, exposure, settings):
+                    place = places[path, number]
+                    pixels = _pixels(read[number], path, number)
+                    if not shows(anomaly, place):
+                        continue
+                    rng = np.random.default_rng(key(exposure.exposure, seed, place.number))
+                    after = _changed(pixels, anomaly, place, fwhm, rng)
+                    if not np.array_equal(pixels, after, equal_nan=after.dtype.kind == "f"):
+                        hdu.data = after
+                        shown.append(name)
+                        _forget_sums(hdu)
+                hdus[0].header["HISTORY"] = f"{INJECTED} {_about(anomaly)}"
+                _forget_sums(hdus[0])
+                write_whole(output / path.name, partial(_write_gzip, hdus) if path.suffix == ".gz" else hdus.writeto)
+                written.append(output / path.name)
+        if not shown:
+            reason = f"{_about(anomaly)} is too faint to change a pixel"
+            raise InputError(reason, file=exposure.files[0], remedy="give a greater strength")
+    except BaseException:
+        for path in written:  # made here a moment ago
+            path.unlink(missing_ok=True)
+        raise
     for mask in exposure.masks:
         if mask is not None:
             try:
                 shutil.copyfile(mask, output / mask.name)
             except OSError as error:
                 raise OutputError(f"{mask}: cannot be copied: {error.strerror or error}") from None
+    return shown
+
+
+def _pixels(hdu: Any, path: Path, number: int) -> Any:
+    try:
+        return hdu.data
+    except Exception as error:  # astropy raises many kinds on damaged data
+        reason = f"its pixels cannot be read: {' '.join(str(error).split())[:120]}"
+        raise InputError(reason, file=path, hdu=number) from None
+
+
+def _forget_sums(hdu: Any) -> None:
+    """Remove the checksums of what an HDU held before."""
+    for name in ("CHECKSUM", "DATASUM", "ZHECKSUM", "ZDATASUM"):
+        hdu.header.remove(name, ignore_missing=True)
 
 
 def _write_gzip(hdus: Any, path: Path, overwrite: bool) -> None:
@@ -186,16 +275,17 @@ def _changed(data: Any, anomaly: Anomaly, place: Place, fwhm: float, rng: np.ran
     return pixels.astype(kind.newbyteorder("="))
 
 
-def _ccds(hdus: Any, exposure: Exposure, settings: Settings) -> Iterator[tuple[int, Any]]:
-    """The CCDs among a file's HDUs, with the HDUs' numbers."""
+def _ccds(hdus: Any, exposure: Exposure, settings: Settings) -> Iterator[tuple[int, str, Any]]:
+    """The CCDs among a file's HDUs, with the HDUs' numbers and the CCDs' names."""
     rule = rule_of(exposure, settings)
     for number, hdu in enumerate(hdus):
         if not hdu.is_image or len(hdu.shape) != 2 or is_plane(rule, hdu.header):
             continue
         if min(hdu.shape) < settings.stamp_size:
             continue  # nothing that is scored
-        if not is_skipped(rule, ccd_name(rule, Cards(hdu.header, hdus[0].header), number)):
-            yield number, hdu
+        name = ccd_name(rule, Cards(hdu.header, hdus[0].header), number)
+        if not is_skipped(rule, name):
+            yield number, name, hdu
 
 
 def _places(exposure: Exposure, settings: Settings) -> dict[tuple[Path, int], Place]:
@@ -204,7 +294,7 @@ def _places(exposure: Exposure, settings: Settings) -> dict[tuple[Path, int], Pl
     sections: list[tuple[float, float]] = []
     for path in exposure.files:
         with quiet(), _opened(path) as hdus:
-            for number, hdu in _ccds(hdus, exposure, settings):
+            for number, _, hdu in _ccds(hdus, exposure, settings):
                 shapes[path, number] = (int(hdu.shape[0]), int(hdu.shape[1]))
                 try:
                     section = parse_section(Cards(hdu.header).get("DETSEC"))

@@ -28,9 +28,12 @@ class Anomaly:
     size : float
         Period or radius in pixels; NaN is the usual one of its class.
     ccds : float
-        Share of the CCDs that show it, at least one CCD.
+        Share of the CCDs that show it, at least one CCD; NaN is the usual of its class: all CCDs, or one for a ring.
     seed : int
         Of everything else about it: where a ring lies, which CCDs show it.
+    shown : tuple of int, optional
+        Numbers of the CCDs that show it (`Place.number`), once `gpuanom.simulate.settle` has chosen them among the
+        CCDs of an exposure; without them they follow from share and seed alone.
     """
 
     kind: str = "none"
@@ -38,8 +41,9 @@ class Anomaly:
     amplitude: float = 0.0
     direction: float = math.nan
     size: float = math.nan
-    ccds: float = 1.0
+    ccds: float = math.nan
     seed: int = 0
+    shown: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ class Injector:
         Whether it has a direction.
     size : float
         Period or radius in pixels where it has one; NaN: a share of the focal plane's.
+    usual : callable
+        The usual period or radius on a focal plane, where `size` alone does not say it.
     sized : str
         What the size is, empty where there is none.
     spread : callable
@@ -53,6 +55,15 @@ class Injector:
         Share of all light that a strength of 1 takes away.
     dim : callable
         Light of the sources after it, from their light (sky subtracted) and the strength.
+    shear : callable
+        With `spread`: shear and direction in radians of the PSF at a field position. Simulated sources are drawn with
+        it (`sky.scene`); real images are convolved with `spread` instead.
+    varies : bool
+        Whether `spread` changes over a CCD.
+    single : bool
+        Whether one CCD shows it, unless a share of the CCDs is asked for.
+    reaches : callable
+        Whether a CCD gets a part of the pattern that is worth the name; without it every CCD does.
     """
 
     kind: str
@@ -67,6 +78,11 @@ class Injector:
     pattern: Pattern | None = None
     shade: Pattern | None = None
     dim: Callable[[Doubles, float], Doubles] | None = None
+    shear: Callable[[Anomaly, float, float], tuple[float, float]] | None = None
+    varies: bool = False
+    single: bool = False
+    reaches: Callable[[Anomaly, Place], bool] | None = None
+    usual: Callable[[Place], float] | None = None
 
 
 def _trails(light: Doubles, share: float) -> Doubles:
@@ -81,7 +97,7 @@ def _clouds(light: Doubles, share: float) -> Doubles:
 INJECTORS: dict[str, Injector] = {
     "elongation": Injector(
         "source", "shear added to the PSF", 0.25, 0.8, "every source elongated along one axis", True,
-        spread=optics.elongation,
+        spread=optics.elongation, shear=optics.elongation_shear,
     ),
     "guiding": Injector(
         "source", "pixels of drift", 4.0, 60, "guiding lost: every source drawn out to a line", True,
@@ -93,7 +109,7 @@ INJECTORS: dict[str, Injector] = {
     ),
     "astigmatism": Injector(
         "source", "shear at the field's edge", 0.3, 0.8, "sources elongated radially, more so away from the centre",
-        spread=optics.astigmatism,
+        spread=optics.astigmatism, shear=optics.astigmatism_shear, varies=True,
     ),
     "coma": Injector(
         "source", "pixels of length", 8.0, 60, "every source a comet", True, spread=optics.coma,
@@ -120,19 +136,20 @@ INJECTORS: dict[str, Injector] = {
     ),
     "ring": Injector(
         "background", "sky noise, at the crest", 1.0, 1000, "a reflection: a ring on one CCD",
-        size=100.0, sized="radius", pattern=patterns.ring,
+        size=patterns.RING_RADIUS, sized="radius", pattern=patterns.ring, single=True, reaches=patterns.ring_reaches,
+        usual=patterns.ring_radius,
     ),
     "arc": Injector(
         "background", "sky noise, at the crest", 1.0, 1000, "a reflection: arcs across the focal plane",
-        sized="radius", pattern=patterns.arc,
+        sized="radius", pattern=patterns.arc, reaches=patterns.arc_reaches, usual=patterns.arc_radius,
     ),
     "streak": Injector(
         "background", "sky noise, at the crest", 3.0, 10_000, "a satellite's track across the focal plane", True,
-        pattern=patterns.streak,
+        pattern=patterns.streak, reaches=patterns.streak_reaches,
     ),
     "glow": Injector(
         "background", "sky noise, at the brightest", 3.0, 1000, "scattered light of a star outside the field",
-        sized="scale", pattern=patterns.glow,
+        sized="scale", pattern=patterns.glow, reaches=patterns.glow_reaches, usual=patterns.glow_scale,
     ),
     "fringing": Injector(
         "background", "sky noise, half of peak to peak", 0.3, 1000, "fringes, bent, of each CCD's own",
@@ -140,7 +157,7 @@ INJECTORS: dict[str, Injector] = {
     ),
     "shadow": Injector(
         "background", "share of the light lost", 0.03, 1, "the shadow of dome or tree, with an edge", True,
-        shade=patterns.shadow,
+        shade=patterns.shadow, reaches=patterns.shadow_reaches,
     ),
 }  # fmt: skip
 """Every class of anomalies by name."""
@@ -187,8 +204,8 @@ def parse(text: str) -> list[Anomaly]:
     if "size" in given and not (injector.sized and 1 <= given["size"] <= 1e5):
         has = f"a {injector.sized} is from 1 to 100000 pixels" if injector.sized else f"{name} has no size"
         raise SettingsError(f"anomaly '{text}': {has}")
-    percent = given.get("ccds", 100.0)
-    if not 0 < percent <= 100:
+    percent = given.get("ccds", math.nan)
+    if "ccds" in given and not 0 < percent <= 100:
         raise SettingsError(f"anomaly '{text}': a share of the CCDs is above 0%, up to 100%")
     count = int(found["count"] or 1)
     if not 1 <= count <= 100_000:
@@ -202,9 +219,26 @@ def parse(text: str) -> list[Anomaly]:
 
 def shows(anomaly: Anomaly, place: Place) -> bool:
     """Whether a CCD is among those that show the anomaly."""
-    shown = max(1, round(anomaly.ccds * place.of))
-    order = np.random.default_rng([anomaly.seed, 1]).permutation(place.of)
-    return bool(place.number in order[:shown])
+    if anomaly.shown is not None:
+        return place.number in anomaly.shown
+    return place.number in in_order(anomaly, place.of)[: asked_for(anomaly, place.of)]
+
+
+def asked_for(anomaly: Anomaly, of: int) -> int:
+    """How many of so many CCDs should show the anomaly: its share of them, rounded, at least one."""
+    if math.isnan(anomaly.ccds):
+        return 1 if INJECTORS[anomaly.name].single else of
+    return max(1, round(anomaly.ccds * of))
+
+
+def in_order(anomaly: Anomaly, of: int) -> list[int]:
+    """The numbers of so many CCDs, in the order in which the anomaly takes them."""
+    order: list[int] = np.random.default_rng([anomaly.seed, 1]).permutation(of).tolist()
+    if INJECTORS[anomaly.name].single:
+        first = patterns.first_ccd(anomaly, of)
+        order.remove(first)
+        order.insert(0, first)
+    return order
 
 
 def complete(anomaly: Anomaly) -> Anomaly:
@@ -228,7 +262,7 @@ def act_on_scene(
     fwhm : float
         Of the PSF, in pixels.
     drawn : bool, optional
-        Whether the sources were drawn with the anomaly's shear already (elongation, astigmatism).
+        Whether the sources were drawn with the anomaly's shear already; nothing to classes without a `shear`.
 
     Returns
     -------
@@ -237,8 +271,9 @@ def act_on_scene(
     if anomaly.name == "none" or not shows(anomaly, place):
         return sky, light
     anomaly, injector = complete(anomaly), INJECTORS[anomaly.name]
-    if injector.spread and not drawn:
-        light = optics.convolved(light, optics.kernel(injector.spread(anomaly, place, fwhm)))
+    if injector.spread:
+        if not (injector.shear and drawn):
+            light = _in_parts(injector, anomaly, place, fwhm, lambda spread: optics.convolved(light, spread))
     elif injector.pattern:
         sky = sky + anomaly.amplitude * noise * injector.pattern(anomaly, place)
     elif injector.shade:
@@ -277,21 +312,44 @@ def inject(image: Doubles, anomaly: Anomaly, place: Place, *, fwhm: float, rng: 
     sky, sigma = sky_of(image)
     filled = np.where(good, image, sky)
     if injector.spread:
-        result = optics.convolved_image(filled, optics.kernel(injector.spread(anomaly, place, fwhm)), sigma, rng)
+        result = _in_parts(
+            injector, anomaly, place, fwhm, lambda spread: optics.convolved_image(filled, spread, sigma, rng)
+        )
     elif injector.pattern:
         result = filled + anomaly.amplitude * sigma * injector.pattern(anomaly, place)
     elif injector.shade:
         left = 1 - anomaly.amplitude * injector.shade(anomaly, place)
         # Shot noise of the light that is left has the variance `left`; the image's own, dimmed, has left^2.
         result = filled * left + sigma * np.sqrt(left - left**2) * rng.standard_normal(filled.shape)
-    elif anomaly.name == "trails":
-        # Of the columns' mean light, so that the noise stays what it is.
-        result = filled + anomaly.amplitude * np.maximum(filled - sky, 0).mean(axis=0)
     else:
-        kept = 1 - anomaly.amplitude
-        lost = sigma * math.sqrt(1 - kept**2)
-        result = sky + kept * (filled - sky) + lost * rng.standard_normal(filled.shape)
+        assert injector.dim is not None
+        # What is dimmed loses noise with its light.
+        lost = sigma * math.sqrt(1 - (1 - anomaly.amplitude) ** 2)
+        result = sky + injector.dim(filled - sky, anomaly.amplitude) + lost * rng.standard_normal(filled.shape)
     return np.where(good, result, image)
+
+
+def _in_parts(
+    injector: Injector, anomaly: Anomaly, place: Place, fwhm: float, convolved: Callable[[Doubles], Doubles]
+) -> Doubles:
+    """A whole CCD convolved: with one kernel, or quarter by quarter where the kernel changes over the CCD.
+
+    One kernel of the CCD's middle would leave a CCD in the middle of the field without any astigmatism.
+    """
+    assert injector.spread is not None
+    if not injector.varies:
+        return convolved(optics.kernel(injector.spread(anomaly, place, fwhm)))
+    result = np.empty(place.shape)
+    for rows in _halves(place.shape[0]):
+        for columns in _halves(place.shape[1]):
+            corner = place.corner[0] + columns.start, place.corner[1] + rows.start
+            part = replace(place, shape=(rows.stop - rows.start, columns.stop - columns.start), corner=corner)
+            result[rows, columns] = convolved(optics.kernel(injector.spread(anomaly, part, fwhm)))[rows, columns]
+    return result
+
+
+def _halves(n: int) -> tuple[slice, slice]:
+    return slice(0, n // 2), slice(n // 2, n)
 
 
 def sky_of(image: Doubles) -> tuple[Doubles, float]:

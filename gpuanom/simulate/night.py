@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,16 +18,17 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from gpuanom.errors import OutputError, SettingsError
+from gpuanom.errors import SettingsError
 from gpuanom.simulate.conditions import Anomaly, Conditions, Place
 from gpuanom.simulate.detector import SATURATION
-from gpuanom.simulate.injectors import INJECTORS, complete, parse
+from gpuanom.simulate.folder import INSTRUMENT, REQUEST, TRUTH, Request, begin, claim, write_whole
+from gpuanom.simulate.injectors import INJECTORS, complete, parse, shows
+from gpuanom.simulate.placing import settle
 from gpuanom.simulate.plan import plan_night
-from gpuanom.simulate.sky import draw
+from gpuanom.simulate.sky import Drawn, draw, without_anomaly
 from gpuanom.simulate.stamps import galsim_module
+from gpuanom.version import __version__
 
-INSTRUMENT = "GPUANOM-SIM"
-TRUTH = "truth.ecsv"
 HEADERS = ("plain", "decam")
 
 PIXEL_SCALE = 0.2  # arcsec a pixel
@@ -33,6 +36,13 @@ CCD_GAP = 40  # pixels between neighbouring CCDs
 EXPTIME = 60.0  # s
 FIRST_START = datetime(2026, 1, 1, 2, 0, 0)
 CADENCE = timedelta(seconds=90)
+
+Row = tuple[str, str, Anomaly, Sequence[str]]
+"""Id, band, anomaly and the CCDs that show it, of an exposure."""
+
+_BAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,31}")
+"""What a band may be called: names of files hold it."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,22 @@ class _Form:
         suffix = ".fits.fz" if self.compress else ".fits"
         return tuple(f"c4d_{when}_{plane}_{conditions.band}_v1{suffix}" for plane in ("ooi", "ood"))
 
+    def ccd(self, number: int) -> str:
+        """The name of a CCD, by its number from 0."""
+        return f"{'NS'[number % 2]}{number // 2 + 1}" if self.headers == "decam" else f"CCD{number + 1}"
+
+    def places(self) -> list[Place]:
+        """Where the CCDs lie: on a square grid."""
+        ny, nx = self.shape
+        columns = math.ceil(math.sqrt(self.ccds))
+        rows = math.ceil(self.ccds / columns)
+        width, height = columns * (nx + CCD_GAP) - CCD_GAP, rows * (ny + CCD_GAP) - CCD_GAP
+        corners = [
+            ((c % columns) * (nx + CCD_GAP) - width / 2, (c // columns) * (ny + CCD_GAP) - height / 2)
+            for c in range(self.ccds)
+        ]
+        return [Place((ny, nx), corner, max(width, height) / 2, c, self.ccds) for c, corner in enumerate(corners)]
+
 
 def simulate_night(
     output: Path,
@@ -66,6 +92,7 @@ def simulate_night(
     headers: str = "plain",
     compress: bool = False,
     processes: int = 1,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Table:
     """Write a night of multi-extension FITS exposures, some of them anomalous, and their truth table.
@@ -76,7 +103,8 @@ def simulate_night(
     Parameters
     ----------
     output : Path
-        Folder to write into; made when it is missing. Files of an earlier night are replaced.
+        Folder to write into; made when it is missing. A night of the same arguments that is there already is kept,
+        one that was interrupted is gone on with; any other night is left alone unless `overwrite` says otherwise.
     exposures : int, optional
         How many; their bands alternate.
     ccds : int, optional
@@ -89,21 +117,26 @@ def simulate_night(
         Equal arguments give equal bytes, whatever `processes`.
     anomalies : sequence of str, optional
         What is wrong, each for an exposure of its own unless it says for how many: `gpuanom.simulate.SYNTAX`;
-        ``all`` stands for one of each class at its usual strength.
+        ``all`` stands for one of each class at its usual strength (``all%25x2``: share of the CCDs and count of each).
     headers : str, optional
         ``plain``, or ``decam``: named and described as the DECam Community Pipeline's, with masks beside the images.
     compress : bool, optional
         RICE-compressed, without loss, as ``.fits.fz``.
     processes : int, optional
         How many draw at the same time.
+    overwrite : bool, optional
+        Whether a night that is in the folder already is replaced. Files that are no simulated night's are never
+        removed: a folder that holds any is refused.
     progress : callable, optional
         Called with (exposures written, exposures) after each exposure.
 
     Returns
     -------
     Table
-        A row an exposure: exposure, band, kind, class, amplitude, direction, size (see `gpuanom.simulate.Anomaly`);
-        also in ``truth.ecsv``.
+        A row an exposure: exposure, band, kind, class, amplitude, direction, size (see `gpuanom.simulate.Anomaly`),
+        and ccds, the names of the CCDs whose pixels differ from those of the same night without the anomaly; also in
+        ``truth.ecsv``. An exposure whose anomaly is too faint to change a pixel is listed as normal, with a warning
+        in the log.
 
     Raises
     ------
@@ -112,30 +145,63 @@ def simulate_night(
     SettingsError
         When an argument is impossible.
     OutputError
-        When the folder holds other files or cannot be written.
+        When the folder holds another night or other files, or cannot be written.
     """
     galsim_module()
     _check(exposures, ccds, shape, bands, seed, headers)
     output = Path(output)
-    night = plan_night(exposures, bands, seed, None if anomalies is None else _wanted(anomalies))
     form = _Form(ccds, (shape[0], shape[1]), seed, headers, compress)
-    _claim(output, {*(name for conditions in night for name in form.names(conditions)), TRUTH})
-    for done, _ in enumerate(_each(partial(_write_exposure, output, form), night, processes), start=1):
+    places = form.places()
+    night = [
+        replace(conditions, anomaly=settle(conditions.anomaly, places))
+        for conditions in plan_night(exposures, bands, seed, None if anomalies is None else _wanted(anomalies))
+    ]
+    request: Request = {
+        "exposures": int(exposures),
+        "ccds": int(ccds),
+        "shape": [int(n) for n in shape],
+        "bands": [str(band) for band in bands],
+        "seed": int(seed),
+        "anomalies": "default" if anomalies is None else " ".join(anomalies) or "none",
+        "headers": headers,
+        "compress": bool(compress),
+        "gpuanom": __version__,
+    }
+    names = [name for conditions in night for name in form.names(conditions)]
+    truth = claim(output, names, request, overwrite=overwrite)
+    if truth is not None:
+        return truth
+    begin(output, request)
+    rows: list[Row] = []
+    for conditions, shown in zip(night, _each(partial(_write_exposure, output, form), night, processes), strict=True):
+        number, anomaly = str(conditions.number), conditions.anomaly
+        if anomaly.name != "none" and not shown:
+            _log.warning(
+                "exposure %s: %s of %g is too faint to change a pixel; the exposure is listed as normal",
+                number,
+                anomaly.name,
+                anomaly.amplitude,
+            )
+        rows.append((number, conditions.band, anomaly if shown else Anomaly(), shown))
         if progress is not None:
-            progress(done, exposures)
-    truth = truth_table([(str(c.number), c.band, c.anomaly) for c in night])
+            progress(len(rows), exposures)
+    truth = truth_table(rows)
+    truth.meta[REQUEST] = request
     write_whole(output / TRUTH, truth.write, format="ascii.ecsv")
     return truth
 
 
-def _each(work: Callable[[Conditions], None], night: Sequence[Conditions], processes: int) -> Iterable[None]:
+Work = Callable[[Conditions], list[str]]
+
+
+def _each(work: Work, night: Sequence[Conditions], processes: int) -> Iterable[list[str]]:
     """Do the work for each exposure, here or in processes of their own."""
     if processes == 1:
         return map(work, night)
     return _in_processes(work, night, processes)
 
 
-def _in_processes(work: Callable[[Conditions], None], night: Sequence[Conditions], processes: int) -> Iterable[None]:
+def _in_processes(work: Work, night: Sequence[Conditions], processes: int) -> Iterable[list[str]]:
     # Spawned: a fork would copy the locks of threads that it does not have.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
@@ -148,29 +214,43 @@ def _in_processes(work: Callable[[Conditions], None], night: Sequence[Conditions
 def _wanted(anomalies: Sequence[str]) -> list[Anomaly]:
     if isinstance(anomalies, str):
         raise SettingsError(f"'anomalies' is {anomalies!r} but must be a list of texts")
-    names = [name for text in anomalies for name in (INJECTORS if text == "all" else [text])]
-    return [anomaly for name in names for anomaly in parse(name)]
+    words = []
+    for text in anomalies:
+        every = re.fullmatch(r"all((?:%|x\d).*)?", text.strip())
+        words += [f"{name}{every[1] or ''}" for name in INJECTORS] if every else [text]
+    return [anomaly for word in words for anomaly in parse(word)]
 
 
-def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> None:
-    """Draw and write one exposure; what is random follows from the seed and the numbers of exposure and CCD alone."""
-    ny, nx = form.shape
-    columns = math.ceil(math.sqrt(form.ccds))
-    rows = math.ceil(form.ccds / columns)
-    width, height = columns * (nx + CCD_GAP) - CCD_GAP, rows * (ny + CCD_GAP) - CCD_GAP
+def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[str]:
+    """Draw and write one exposure; what is random follows from the seed and the numbers of exposure and CCD alone.
+
+    Returns the names of the CCDs whose pixels the anomaly changed. A normal exposure that an interrupted run has
+    written already is kept: every file is whole, and would get the same bytes.
+    """
     names = form.names(conditions)
+    if conditions.anomaly.name == "none" and all((output / name).exists() for name in names):
+        return []
     planes = [fits.HDUList([_primary(conditions, form, mask=bool(i))]) for i in range(len(names))]
-    for c in range(form.ccds):
-        corner = ((c % columns) * (nx + CCD_GAP) - width / 2, (c // columns) * (ny + CCD_GAP) - height / 2)
-        place = Place((ny, nx), corner, max(width, height) / 2, c, form.ccds)
-        rng = np.random.default_rng([form.seed, conditions.number, c + 1])
-        # Exposures count from 1: 0 is what all of them share.
-        own = np.random.default_rng([form.seed, 0, c + 1])
-        image, codes = draw(conditions, place, rng, own)
+    changed = []
+    for c, place in enumerate(form.places()):
+        image, codes = _read_out(conditions, place, form)
+        # Said only when it is so: the same CCD without the anomaly is drawn beside it.
+        if conditions.anomaly.name != "none" and shows(conditions.anomaly, place):
+            normal, _ = _read_out(without_anomaly(conditions), place, form)
+            if not np.array_equal(image, normal):
+                changed.append(form.ccd(c))
         for plane, pixels in zip(planes, (image.astype(np.uint16), codes), strict=False):
-            plane.append(_hdu(pixels, c, conditions, corner, form))
+            plane.append(_hdu(pixels, c, conditions, place.corner, form))
     for name, plane in zip(names, planes, strict=True):
         write_whole(output / name, plane.writeto)
+    return changed
+
+
+def _read_out(conditions: Conditions, place: Place, form: _Form) -> Drawn:
+    rng = np.random.default_rng([form.seed, conditions.number, place.number + 1])
+    # Exposures count from 1: 0 is what all of them share.
+    own = np.random.default_rng([form.seed, 0, place.number + 1])
+    return draw(conditions, place, rng, own)
 
 
 def _primary(conditions: Conditions, form: _Form, *, mask: bool) -> fits.PrimaryHDU:
@@ -200,11 +280,8 @@ def _primary(conditions: Conditions, form: _Form, *, mask: bool) -> fits.Primary
 
 
 def _hdu(pixels: Any, c: int, conditions: Conditions, corner: tuple[float, float], form: _Form) -> Any:
-    name = f"CCD{c + 1}"
-    if form.headers == "decam":
-        name = f"{'NS'[c % 2]}{c // 2 + 1}"
     make = partial(fits.CompImageHDU, compression_type="RICE_1") if form.compress else fits.ImageHDU
-    hdu = make(pixels, name=name)
+    hdu = make(pixels, name=form.ccd(c))
     hdu.header.extend(
         [
             ("CCDNUM", c + 1, "number of the CCD"),
@@ -239,18 +316,19 @@ def _wcs(pointing: tuple[float, float], corner: tuple[float, float]) -> list[tup
     ]
 
 
-def truth_table(exposures: Sequence[tuple[str, str, Anomaly]]) -> Table:
-    """What is wrong with each exposure, from ids, bands and anomalies."""
-    anomalies = [a if a.name == "none" else complete(a) for _, _, a in exposures]
+def truth_table(rows: Sequence[Row]) -> Table:
+    """What is wrong with each exposure: a row an anomaly, or one that says that nothing is."""
+    anomalies = [a if a.name == "none" else complete(a) for _, _, a, _ in rows]
     truth = Table(
         {
-            "exposure": np.array([name for name, _, _ in exposures], dtype=np.str_),
-            "band": np.array([band for _, band, _ in exposures], dtype=np.str_),
+            "exposure": np.array([name for name, _, _, _ in rows], dtype=np.str_),
+            "band": np.array([band for _, band, _, _ in rows], dtype=np.str_),
             "kind": np.array([a.kind for a in anomalies], dtype=np.str_),
             "class": np.array([a.name for a in anomalies], dtype=np.str_),
             "amplitude": np.array([a.amplitude for a in anomalies], dtype=np.float64),
             "direction": np.array([a.direction for a in anomalies], dtype=np.float64),
             "size": np.array([a.size for a in anomalies], dtype=np.float64),
+            "ccds": np.array([" ".join(shown) or "none" for _, _, _, shown in rows], dtype=np.str_),
         }
     )
     truth["direction"].unit = "deg"
@@ -260,6 +338,7 @@ def truth_table(exposures: Sequence[tuple[str, str, Anomaly]]) -> Table:
     truth["amplitude"].description = "its strength; `gpuanom inject --list` names the unit of each class"
     truth["direction"].description = "along which it runs, from +x toward +y"
     truth["size"].description = "period or radius, where its class has one"
+    truth["ccds"].description = "the CCDs whose pixels the anomaly changed"
     return truth
 
 
@@ -280,42 +359,9 @@ def _check(exposures: int, ccds: int, shape: tuple[int, int], bands: Sequence[st
         raise SettingsError(f"'headers' is {headers!r} but must be one of {', '.join(HEADERS)}")
     several = not isinstance(bands, str) and isinstance(bands, Iterable)
     names = list(bands) if several else []
-    if (
-        not names
-        or not all(isinstance(name, str) and name.isascii() and name for name in names)
-        or len(set(names)) < len(names)
-    ):
-        raise SettingsError(f"'bands' is {bands!r} but must be a list of different names, such as ['g', 'r']")
-
-
-def _claim(output: Path, ours: set[str]) -> None:
-    """Make the folder, or see that it holds only our own names; a night without its truth table is unfinished."""
-    ours = ours | {_partial(output / name).name for name in ours}
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        others = sorted(entry.name for entry in output.iterdir() if entry.name not in ours)
-        if not others:
-            (output / TRUTH).unlink(missing_ok=True)
-    except OSError as error:
-        raise _refused(output, error) from None
-    if others:
-        raise OutputError(f"{output}: holds other files ({others[0]}); give a new folder")
-
-
-def write_whole(path: Path, write: Callable[..., object], **options: Any) -> None:
-    """Write under another name and rename, so that no half file ever has the name."""
-    partial = _partial(path)
-    try:
-        write(partial, overwrite=True, **options)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise _refused(path, error) from None
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
-
-
-def _refused(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"{path}: cannot be written: {error.strerror or error}")
+    fine = all(isinstance(name, str) and _BAND.fullmatch(name) for name in names)
+    if not names or not fine or len(set(names)) < len(names):
+        raise SettingsError(
+            f"'bands' is {bands!r} but must be a list of different names of letters, digits, '-', '_' and '+', "
+            "such as ['g', 'r']"
+        )

@@ -28,10 +28,20 @@ def elongation(anomaly: Anomaly, _place: Place, fwhm: float) -> Doubles:
 
 
 def astigmatism(anomaly: Anomaly, place: Place, fwhm: float) -> Doubles:
-    """Radial elongation that grows with the square of the distance from the field's centre; the CCD's middle counts."""
+    """Radial elongation that grows with the square of the distance from the field's centre, at a place's middle."""
     x, y = place.centre
     shear = anomaly.amplitude * (x * x + y * y) / place.extent**2
     return _gaussian_line(min(shear, 0.9), math.degrees(math.atan2(y, x)), fwhm)
+
+
+def elongation_shear(anomaly: Anomaly, _x: float, _y: float) -> tuple[float, float]:
+    """Shear of the PSF, and its direction in radians, at a field position (from -1 to 1)."""
+    return anomaly.amplitude, math.radians(anomaly.direction)
+
+
+def astigmatism_shear(anomaly: Anomaly, x: float, y: float) -> tuple[float, float]:
+    """Shear of the PSF, and its direction in radians, at a field position (from -1 to 1)."""
+    return min(anomaly.amplitude * (x * x + y * y), 0.9), math.atan2(y, x)
 
 
 def guiding(anomaly: Anomaly, _place: Place, _fwhm: float) -> Doubles:

@@ -16,6 +16,8 @@ from gpuanom.simulate.conditions import Anomaly, Place
 
 RING_EDGE = 6.0
 """Standard deviation of a ring's width, in pixels."""
+RING_RADIUS = 100.0
+"""Usual radius of a ring in pixels, where the CCD is large enough."""
 STREAK_WIDTH = 2.0
 EDGE_WIDTH = 40.0
 """Scale over which a shadow's edge fades, in pixels: what stands before the telescope is out of focus."""
@@ -27,39 +29,98 @@ def stripes(anomaly: Anomaly, place: Place) -> Doubles:
 
 
 def ring(anomaly: Anomaly, place: Place) -> Doubles:
-    """A ring of light on one CCD, about a point in its inner half."""
+    """A ring of light about a point in the inner half of the CCD."""
+    ny, nx = place.shape
+    x, y = _ring_centre(anomaly, place)
+    return _annulus(np.arange(float(nx))[None, :] - x, np.arange(float(ny))[:, None] - y, anomaly.size)
+
+
+def ring_radius(place: Place) -> float:
+    """The usual radius on CCDs of this size, in pixels."""
+    return min(RING_RADIUS, 0.4 * min(place.shape))
+
+
+def ring_reaches(anomaly: Anomaly, place: Place) -> bool:
+    """Whether the ring is small enough to lie on the CCD, in part at least."""
+    ny, nx = place.shape
+    x, y = _ring_centre(anomaly, place)
+    return anomaly.size <= math.hypot(max(x, nx - 1 - x), max(y, ny - 1 - y))
+
+
+def first_ccd(anomaly: Anomaly, of: int) -> int:
+    """The CCD, of so many, on which the ring lies when it lies on one."""
+    return int(_random(anomaly).integers(of))
+
+
+def _ring_centre(anomaly: Anomaly, place: Place) -> tuple[float, float]:
+    """(x, y) in pixels of the CCD; each CCD's own where several show a ring."""
     rng = _random(anomaly)
-    number = int(rng.integers(place.of))
+    if int(rng.integers(place.of)) != place.number:
+        rng = np.random.default_rng([anomaly.seed, place.number])
     ny, nx = place.shape
     x = rng.uniform(0.25, 0.75) * nx
-    y = rng.uniform(0.25, 0.75) * ny
-    if number != place.number:
-        return np.zeros(place.shape)
-    return _annulus(np.arange(float(nx))[None, :] - x, np.arange(float(ny))[:, None] - y, anomaly.size)
+    return x, rng.uniform(0.25, 0.75) * ny
 
 
 def arc(anomaly: Anomaly, place: Place) -> Doubles:
     """A ring of 1.2 times the focal plane's half side about a point near its edge: arcs on many CCDs."""
-    rng = _random(anomaly)
-    angle = rng.uniform(0, 2 * np.pi)
-    radius = anomaly.size if math.isfinite(anomaly.size) else 1.2 * place.extent
+    centre, radius = _arc(anomaly, place)
     x, y = place.grids()
-    return _annulus(x - place.extent * math.cos(angle), y - place.extent * math.sin(angle), radius)
+    return _annulus(x - centre[0], y - centre[1], radius)
+
+
+def arc_radius(place: Place) -> float:
+    """The usual radius, in pixels."""
+    return 1.2 * place.extent
+
+
+def arc_reaches(anomaly: Anomaly, place: Place) -> bool:
+    """Whether the arc's crest crosses the CCD."""
+    centre, radius = _arc(anomaly, place)
+    near, far = _distances(centre, place)
+    return near <= radius <= far
+
+
+def _arc(anomaly: Anomaly, place: Place) -> tuple[tuple[float, float], float]:
+    """Centre and radius, in pixels of the focal plane."""
+    radius = anomaly.size if math.isfinite(anomaly.size) else arc_radius(place)
+    return _on_the_edge(anomaly, place), radius
 
 
 def streak(anomaly: Anomaly, place: Place) -> Doubles:
     """A satellite's straight track across the focal plane, near its centre."""
-    offset = _random(anomaly).uniform(-0.4, 0.4) * place.extent
-    return np.exp(-0.5 * ((_across(anomaly, place) - offset) / STREAK_WIDTH) ** 2)
+    return np.exp(-0.5 * ((_across(anomaly, place) - _streak_offset(anomaly, place)) / STREAK_WIDTH) ** 2)
+
+
+def streak_reaches(anomaly: Anomaly, place: Place) -> bool:
+    """Whether the middle of the track crosses the CCD; it may run between two rows of CCDs."""
+    low, high = _range_across(anomaly, place)
+    return low <= _streak_offset(anomaly, place) <= high
+
+
+def _streak_offset(anomaly: Anomaly, place: Place) -> float:
+    return float(_random(anomaly).uniform(-0.4, 0.4) * place.extent)
 
 
 def glow(anomaly: Anomaly, place: Place) -> Doubles:
     """Scattered light of a bright star just outside the field: brightest at the edge, fading over half of the field."""
-    angle = _random(anomaly).uniform(0, 2 * np.pi)
+    star = _on_the_edge(anomaly, place)
     x, y = place.grids()
-    scale = anomaly.size if math.isfinite(anomaly.size) else 0.5 * place.extent
-    distance = np.hypot(x - place.extent * math.cos(angle), y - place.extent * math.sin(angle))
-    return np.exp(-distance / scale)
+    return np.exp(-np.hypot(x - star[0], y - star[1]) / _glow_scale(anomaly, place))
+
+
+def glow_scale(place: Place) -> float:
+    """The usual scale over which the light falls to 1/e, in pixels."""
+    return 0.5 * place.extent
+
+
+def glow_reaches(anomaly: Anomaly, place: Place) -> bool:
+    """Whether the CCD gets more than 5% (e^-3) of the brightest light somewhere."""
+    return _distances(_on_the_edge(anomaly, place), place)[0] <= 3 * _glow_scale(anomaly, place)
+
+
+def _glow_scale(anomaly: Anomaly, place: Place) -> float:
+    return anomaly.size if math.isfinite(anomaly.size) else glow_scale(place)
 
 
 def fringing(anomaly: Anomaly, place: Place) -> Doubles:
@@ -77,12 +138,43 @@ def fringing(anomaly: Anomaly, place: Place) -> Doubles:
 
 def shadow(anomaly: Anomaly, place: Place) -> Doubles:
     """How far a pixel lies in the shadow of a dome or a tree, 0 to 1; its edge runs along the direction."""
-    offset = _random(anomaly).uniform(-0.5, 0.5) * place.extent
-    return expit((_across(anomaly, place) - offset) / EDGE_WIDTH)
+    return expit((_across(anomaly, place) - _shadow_offset(anomaly, place)) / EDGE_WIDTH)
+
+
+def shadow_reaches(anomaly: Anomaly, place: Place) -> bool:
+    """Whether a part of the CCD lies behind the shadow's edge."""
+    return _range_across(anomaly, place)[1] > _shadow_offset(anomaly, place)
+
+
+def _shadow_offset(anomaly: Anomaly, place: Place) -> float:
+    return float(_random(anomaly).uniform(-0.5, 0.5) * place.extent)
 
 
 def _random(anomaly: Anomaly) -> np.random.Generator:
     return np.random.default_rng(anomaly.seed)
+
+
+def _on_the_edge(anomaly: Anomaly, place: Place) -> tuple[float, float]:
+    """A point at the edge of the field, in pixels of the focal plane."""
+    angle = _random(anomaly).uniform(0, 2 * np.pi)
+    return place.extent * math.cos(angle), place.extent * math.sin(angle)
+
+
+def _distances(point: tuple[float, float], place: Place) -> tuple[float, float]:
+    """The smallest and largest distance from a point of the focal plane to the CCD's pixels."""
+    near, far = [], []
+    for value, start, n in zip(point, place.corner, reversed(place.shape), strict=True):
+        ends = value - start, value - (start + n - 1)
+        near.append(0.0 if ends[0] >= 0 >= ends[1] else min(map(abs, ends)))
+        far.append(max(map(abs, ends)))
+    return math.hypot(*near), math.hypot(*far)
+
+
+def _range_across(anomaly: Anomaly, place: Place) -> tuple[float, float]:
+    """The smallest and largest `_across` of a CCD, those of two of its corners."""
+    (x, y), across = place.grids(), math.radians(anomaly.direction + 90)
+    corners = [math.cos(across) * a + math.sin(across) * b for a in (x[0, 0], x[0, -1]) for b in (y[0, 0], y[-1, 0])]
+    return float(min(corners)), float(max(corners))
 
 
 def _across(anomaly: Anomaly, place: Place) -> Doubles:

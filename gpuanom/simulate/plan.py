@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from gpuanom.errors import SettingsError
 from gpuanom.simulate.conditions import Anomaly, Conditions
-from gpuanom.simulate.injectors import INJECTORS
+from gpuanom.simulate.placing import for_exposure
 
 ELONGATION = 0.25
 STRIPES = 0.3
+ORDER = 1_000_000
+"""Of the stream that chooses anomalous exposures; the streams beside it have the numbers of CCDs."""
 BAD_COLUMNS = 3.0
 """Bad columns of 1000: some per mille of a CCD's columns are flagged in survey masks."""
 AMPLIFIER_STEP = 1e-3
@@ -42,15 +42,17 @@ def plan_night(
 ) -> list[Conditions]:
     """Conditions of every exposure; the bands alternate.
 
+    Equal seeds give equal conditions, whatever is wrong: the same night with and without an anomaly can be compared.
+
     Parameters
     ----------
     exposures : int
     bands : sequence of str
     seed : int
     wanted : sequence of Anomaly, optional
-        What is wrong with as many exposures, drawn from all of them; a missing direction is drawn where the class has
-        one. By default one exposure of each of the first two bands is elongated (two of the only band), another one
-        has stripes; at least one stays normal, and a band that has no exposure left goes without its anomaly.
+        What is wrong with as many exposures, drawn from all of them; the rest of each is drawn by `for_exposure`. By
+        default one exposure of each of the first two bands is elongated (two of the only band), another one has
+        stripes; at least one stays normal, and a band that has no exposure left goes without its anomaly.
 
     Raises
     ------
@@ -59,30 +61,33 @@ def plan_night(
     """
     rng = np.random.default_rng([seed, 0])
     band_of = [bands[i % len(bands)] for i in range(exposures)]
-    anomalies = [Anomaly()] * exposures
-    if wanted is None:
-        default = (
-            ("source", "elongation", ELONGATION, bands[0]),
-            ("source", "elongation", ELONGATION, bands[1 % len(bands)]),
-            ("background", "stripes", STRIPES, bands[int(rng.integers(len(bands)))]),
-        )
-        for kind, name, amplitude, band in default[: exposures - 1]:
-            free = [i for i in range(exposures) if band_of[i] == band and anomalies[i].kind == "none"]
-            direction = _direction(rng)
-            if free:
-                anomalies[free[int(rng.integers(len(free)))]] = Anomaly(kind, name, amplitude, direction)
-    else:
+    # The default plan is drawn even when another one is asked for: the conditions come from the same stream after it.
+    anomalies = _default_plan(band_of, bands, rng)
+    if wanted is not None:
         if len(wanted) > max(0, exposures - 1):
             raise SettingsError(
                 f"'anomalies' asks for {len(wanted)} anomalous exposures of {exposures}; at least one stays normal"
             )
-        chosen = rng.permutation(exposures)[: len(wanted)]
-        for i, anomaly in zip(chosen.tolist(), wanted, strict=True):
-            direction, its_seed = _direction(rng), int(rng.integers(2**31))
-            if not math.isnan(anomaly.direction) or not INJECTORS[anomaly.name].directed:
-                direction = anomaly.direction
-            anomalies[i] = replace(anomaly, direction=direction, seed=its_seed)
+        anomalies = [Anomaly()] * exposures
+        order = np.random.default_rng([seed, 0, ORDER]).permutation(exposures).tolist()
+        for i, anomaly in zip(order, wanted, strict=False):
+            anomalies[i] = for_exposure(anomaly, str(i + 1), seed)
     return [draw_conditions(i + 1, band_of[i], anomalies[i], rng) for i in range(exposures)]
+
+
+def _default_plan(band_of: Sequence[str], bands: Sequence[str], rng: np.random.Generator) -> list[Anomaly]:
+    anomalies = [Anomaly()] * len(band_of)
+    default = (
+        ("source", "elongation", ELONGATION, bands[0]),
+        ("source", "elongation", ELONGATION, bands[1 % len(bands)]),
+        ("background", "stripes", STRIPES, bands[int(rng.integers(len(bands)))]),
+    )
+    for kind, name, amplitude, band in default[: len(band_of) - 1]:
+        free = [i for i, its in enumerate(band_of) if its == band and anomalies[i].kind == "none"]
+        direction = _direction(rng)
+        if free:
+            anomalies[free[int(rng.integers(len(free)))]] = Anomaly(kind, name, amplitude, direction)
+    return anomalies
 
 
 def _direction(rng: np.random.Generator) -> float:

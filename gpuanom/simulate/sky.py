@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from gpuanom.records import Doubles
 from gpuanom.simulate import detector
-from gpuanom.simulate.conditions import Conditions, Place
+from gpuanom.simulate.conditions import Anomaly, Conditions, Place
 from gpuanom.simulate.detector import READ_NOISE, SATURATION, Codes
-from gpuanom.simulate.injectors import act_on_scene
+from gpuanom.simulate.injectors import INJECTORS, act_on_scene, shows
 from gpuanom.simulate.stamps import GALAXY_SHAPES, add_galaxy, add_star, draw_library, reach_of
 
 STAR_DENSITY = 130 / 512**2  # a pixel, between the limits of STAR_FLUX
@@ -21,6 +22,22 @@ GALAXY_DENSITY = 60 / 512**2
 GALAXY_FLUX = (1e4, 1e6)
 GALAXY_SLOPE = 1.0
 MARGIN = 32  # pixels around the CCD whose objects still shine onto it
+
+
+class Scene(NamedTuple):
+    """A CCD before it is read out.
+
+    Attributes
+    ----------
+    sky, light : ndarray, (ny, nx) float64
+        Expected electrons of the sky, and of the sources.
+    sheared : Anomaly
+        The anomaly whose shear the sources were drawn with; the default one if they were drawn without.
+    """
+
+    sky: Doubles
+    light: Doubles
+    sheared: Anomaly
 
 
 class Drawn(NamedTuple):
@@ -68,31 +85,33 @@ def draw(
     own : Generator, optional
         Of this CCD in every exposure: its bad columns and its amplifiers. Without one it has none.
     """
-    sky, light = scene(conditions, place, rng)
-    return expose(conditions, place, sky, light, rng, own, drawn=True)
+    return expose(conditions, place, scene(conditions, place, rng), rng, own)
 
 
-def scene(conditions: Conditions, place: Place, rng: np.random.Generator) -> tuple[Doubles, Doubles]:
-    """Expected electrons of the sky and of the sources; only what shears the PSF of the anomaly is in them.
+def scene(conditions: Conditions, place: Place, rng: np.random.Generator) -> Scene:
+    """Expected electrons of the sky and of the sources, without the anomaly unless that is a shear of the PSF.
 
-    Returns
-    -------
-    sky, light : ndarray, (ny, nx) float64
+    Only a CCD that shows such an anomaly is drawn with its shear; `expose` puts in every other one.
     """
     x, y = place.grids()
     sky = conditions.sky * (1 + conditions.slope[0] * x / place.extent + conditions.slope[1] * y / place.extent)
-    return sky, _light(conditions, place, rng)
+    anomaly = conditions.anomaly
+    if anomaly.name == "none" or not INJECTORS[anomaly.name].shear or not shows(anomaly, place):
+        conditions = without_anomaly(conditions)
+    return Scene(sky, _light(conditions, place, rng), conditions.anomaly)
+
+
+def without_anomaly(conditions: Conditions) -> Conditions:
+    """The same exposure with nothing wrong."""
+    return replace(conditions, anomaly=Anomaly())
 
 
 def expose(
     conditions: Conditions,
     place: Place,
-    sky: Doubles,
-    light: Doubles,
+    drawn: Scene,
     rng: np.random.Generator,
     own: np.random.Generator | None = None,
-    *,
-    drawn: bool = False,
 ) -> Drawn:
     """Put the anomaly into a scene and read it out.
 
@@ -100,15 +119,23 @@ def expose(
     ----------
     conditions : Conditions
     place : Place
-    sky, light : ndarray, (ny, nx) float64
-        As `scene` gives them.
+    drawn : Scene
+        Of these conditions, or of the same ones without their anomaly.
     rng, own : Generator
         See `draw`.
-    drawn : bool, optional
-        Whether the sources were drawn with the anomaly's shear.
+
+    Raises
+    ------
+    ValueError
+        When the sources were drawn with the shear of another anomaly.
     """
-    noise = sky_noise(conditions)
-    sky, light = act_on_scene(sky, light, conditions.anomaly, place, noise=noise, fwhm=conditions.fwhm, drawn=drawn)
+    anomaly = conditions.anomaly
+    sheared = drawn.sheared.name != "none"
+    if sheared and drawn.sheared != anomaly:
+        raise ValueError(f"the scene was drawn with {drawn.sheared.name} and cannot be exposed with {anomaly.name}")
+    sky, light = act_on_scene(
+        drawn.sky, drawn.light, anomaly, place, noise=sky_noise(conditions), fwhm=conditions.fwhm, drawn=sheared
+    )
     step = 0.0
     if own is not None and conditions.step:
         step = float(conditions.step * conditions.sky * own.standard_normal())

@@ -16,6 +16,7 @@ import numpy as np
 from gpuanom.errors import GpuanomError
 from gpuanom.records import Doubles, FloatImage
 from gpuanom.simulate.conditions import Conditions, Place
+from gpuanom.simulate.injectors import INJECTORS
 
 MOFFAT_BETA = 3.5
 FINER = 5
@@ -109,12 +110,11 @@ def _shear(galsim: Any, conditions: Conditions, place: Place, position: tuple[fl
     g1, g2 = np.array([1.0, x, y]) @ conditions.shear
     own = galsim.Shear(g1=float(g1), g2=float(g2))
     anomaly = conditions.anomaly
-    if anomaly.name == "elongation":
-        return galsim.Shear(g=anomaly.amplitude, beta=anomaly.direction * galsim.degrees) + own
-    if anomaly.name == "astigmatism":
-        strength = min(anomaly.amplitude * (x * x + y * y), 0.9)
-        return galsim.Shear(g=strength, beta=math.atan2(y, x) * galsim.radians) + own
-    return own
+    shear = None if anomaly.name == "none" else INJECTORS[anomaly.name].shear
+    if shear is None:
+        return own
+    strength, direction = shear(anomaly, x, y)
+    return galsim.Shear(g=strength, beta=direction * galsim.radians) + own
 
 
 def reach_of(flux: float, fwhm: float, faintest: float) -> int:

@@ -47,10 +47,9 @@ def measured(number, name="none", amplitude=0.0):
         conditions = replace(conditions, anomaly=Anomaly("", name, amplitude, direction, seed=seed))
     images = []
     for place in PLACES:
-        sky, light = scene(conditions, place, np.random.default_rng([3, number, place.number]))
+        drawn = scene(conditions, place, np.random.default_rng([3, number, place.number]))
         its = np.random.default_rng([3, number, place.number, 1])
-        drawn = name in ("elongation", "astigmatism")
-        images.append(expose(conditions, place, sky, light, its, drawn=drawn).image)
+        images.append(expose(conditions, place, drawn, its).image)
     return gpuanom.measure(images, SETTINGS, "cpu", exposure=f"{name}{number:04d}")
 
 

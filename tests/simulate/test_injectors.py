@@ -173,7 +173,9 @@ def test_a_ring_lies_on_one_ccd():
     lit = []
     for number in range(9):
         place = Place((128, 128), (128.0 * (number % 3), 128.0 * (number // 3)), 192.0, number, 9)
-        lit.append(INJECTORS["ring"].pattern(anomaly("ring", size=20.0), place).max() > 0.9)
+        its = anomaly("ring", size=20.0)
+        assert INJECTORS["ring"].pattern(its, place).max() > 0.9
+        lit.append(shows(its, place))
     assert sum(lit) == 1
 
 
