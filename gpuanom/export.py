@@ -16,6 +16,7 @@ import numpy as np
 from gpuanom import labels
 from gpuanom.backend import Backend
 from gpuanom.errors import OutputError, SettingsError, printable
+from gpuanom.files import cannot_be_written, write_text
 from gpuanom.focalplane import ccd_number
 from gpuanom.looking import Look, look
 from gpuanom.naming import path_text
@@ -279,10 +280,9 @@ def regions(
             n += len(lines) - _HEAD
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                path = folder / f"{_safe(key[1])}_{_safe(seen.name)}.reg"
-                path.write_text("\n".join(lines) + "\n", encoding="utf-8")
             except OSError as error:
-                raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+                raise cannot_be_written(folder, error) from None
+            write_text(folder / f"{_safe(key[1])}_{_safe(seen.name)}.reg", "\n".join(lines) + "\n")
         yield key, n, missing
 
 

@@ -62,15 +62,7 @@ def save_references(references: References, path: Path) -> None:
     OutputError
         When the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        try:
-            references.save(partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    references.save(path)
 
 
 def merge_nights(

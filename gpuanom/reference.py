@@ -12,6 +12,7 @@ import numpy as np
 from astropy.table import Table
 
 from gpuanom.errors import ReferenceFileError
+from gpuanom.files import whole_file
 from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.settings import difference
 from gpuanom.version import __version__
@@ -155,7 +156,8 @@ class References:
             "settings": json.dumps(self.settings, sort_keys=True),
             "exposures": json.dumps([[d.camera, d.band, dict(sorted(d.exposures.items()))] for d in self.datasets]),
         }
-        table.write(path, format="ascii.ecsv", overwrite=True)
+        with whole_file(path) as partial:
+            table.write(partial, format="ascii.ecsv", overwrite=True)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -17,6 +17,7 @@ from gpuanom.backend import Backend
 from gpuanom.columns import CCD_COLUMNS, DIGITS, EXPOSURE_COLUMNS, Column, with_autoencoder
 from gpuanom.ecsv import write_ecsv
 from gpuanom.errors import OutputError, ReferenceFileError
+from gpuanom.files import whole_file
 from gpuanom.naming import natural_key
 from gpuanom.records import KINDS
 from gpuanom.reference import References
@@ -116,26 +117,16 @@ def write(tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
 
 
 def _write_one(table: Table, path: Path, suffix: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        if suffix == "fits":
-            table = _for_fits(table)
-        elif suffix == "csv":
-            table = Table(table, copy=False)
-            table.meta = {}
-        try:
-            if suffix == "ecsv":
-                write_ecsv(table, partial)
-            else:
-                table.write(partial, format=FORMATS[suffix], overwrite=True)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error} (what was measured is kept in the store; "
-            "make room and repeat the command)"
-        ) from None
+    if suffix == "fits":
+        table = _for_fits(table)
+    elif suffix == "csv":
+        table = Table(table, copy=False)
+        table.meta = {}
+    with whole_file(path, remedy="what was measured is kept in the store") as partial:
+        if suffix == "ecsv":
+            write_ecsv(table, partial)
+        else:
+            table.write(partial, format=FORMATS[suffix], overwrite=True)
 
 
 def _for_fits(table: Table) -> Table:
