@@ -146,7 +146,7 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
     unlabelled = np.isnan(probability)
     probability[unlabelled] = fitted.probabilities(some.features[unlabelled])
     word = np.array(["", "normal", "prominent"])[truth + 1]
-    order = np.argsort(-probability, kind="stable")
+    order = np.argsort(-probability.round(6), kind="stable")  # by the digits that the table holds
     columns = {
         "camera": [key[0] for key in some.keys],
         "band": some.bands,

@@ -198,7 +198,7 @@ def _about(
         "files": [_links(night, key_of(row)) for row in night.exposures],
         "counts": [[h.counts.tolist() for h in night.histograms(key_of(row))] for row in night.exposures],
         "datasets": [list(d) for d in datasets],
-        "means": [[None if m is None else [round(float(v), 6) for v in m] for m in night.means[d]] for d in datasets],
+        "means": [[None if m is None else [round(float(v), 6) for v in m] for m in night.means(d)] for d in datasets],
         "dataset": [
             datasets.index(d) if (d := (row["camera"], row["band"])) in night.datasets else None
             for row in night.exposures
