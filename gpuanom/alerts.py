@@ -86,12 +86,11 @@ def alert(row: Mapping[str, Any], about: Mapping[str, Any], deviation: float) ->
         At least this, by a score that counting noise does not explain (`LEAST_Z`).
     """
     clear = [kind for kind in KINDS if printed(row[f"{kind}_z"] or 0.0) >= LEAST_Z]
-    found = [
-        (d, kind) for kind in clear if (d := row[f"{kind}_deviation"]) is not None and printed(d) >= printed(deviation)
-    ]
+    known = [(printed(row[f"{kind}_deviation"]), kind) for kind in clear if row[f"{kind}_deviation"] is not None]
+    found = [(d, kind) for d, kind in known if d >= printed(deviation)]
     if not found:
         return None
-    most, kind = max(found, key=lambda pair: (printed(pair[0]), pair[1]))
+    most, kind = max(found)
     return {**about, "score": kind, "deviation": most, "z": row[f"{kind}_z"]}
 
 

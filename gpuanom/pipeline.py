@@ -163,7 +163,7 @@ def score(
         When a model is given and PyTorch is not installed.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    given, settings = settings, settings or Settings()
+    wanted, settings = settings, settings or Settings()
     events = events or Events()
     if existing not in get_args(Existing):
         raise SettingsError(f"existing is {existing!r} but must be one of {', '.join(get_args(Existing))}")
@@ -191,7 +191,7 @@ def score(
         raise InputError(_nothing(found))
     path = store_path(folder, existing, paths)
     if not paths and path is not None:
-        settings, references = _recorded(path, given, references, events.say)
+        settings, references = _recorded(path, wanted, references, events.say)
     if references is not None:
         tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
     if trained is not None:

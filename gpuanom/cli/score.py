@@ -22,7 +22,7 @@ Examples:
   gpuanom score /data -o night --device 0,1               on two GPUs
   gpuanom score /data -o night --workers 8                eight processes of this machine
   gpuanom score /data -o night --scheduler tcp://n1:8786  the workers of a Dask scheduler
-  gpuanom score -o night --robust-rounds 2                rank again what was measured; what is not given stays as it was
+  gpuanom score -o night --robust-rounds 2                rank again what was measured
   gpuanom score -o night --model model.pt                 and what an autoencoder makes of the stamps (gpuanom train)
 
 \b
