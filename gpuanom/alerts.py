@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from gpuanom.digits import printed
 from gpuanom.errors import OutputError, SettingsError
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS
@@ -62,7 +63,7 @@ def notice(row: Mapping[str, Any], n: int, least: int) -> dict[str, Any]:
         its deviation and z, None where there are none; early (whether there are too few to compare with), and n.
     """
     known = [(row[f"{kind}_deviation"], kind) for kind in KINDS if row[f"{kind}_deviation"] is not None]
-    deviation, kind = max(known, default=(None, ""))
+    deviation, kind = max(known, key=lambda pair: (printed(pair[0]), pair[1]), default=(None, ""))
     return {
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         **{name: row[name] for name in ("exposure", "camera", "band", "date_obs", "file", "status")},
@@ -85,8 +86,9 @@ def alert(row: Mapping[str, Any], about: Mapping[str, Any], deviation: float) ->
     deviation : float
         At least this, by a score that counting noise does not explain (`LEAST_Z`).
     """
-    clear = [kind for kind in KINDS if (row[f"{kind}_z"] or 0.0) >= LEAST_Z]
-    found = [(d, kind) for kind in clear if (d := row[f"{kind}_deviation"]) is not None and d >= deviation]
+    clear = [kind for kind in KINDS if printed(row[f"{kind}_z"] or 0.0) >= LEAST_Z]
+    known = [(printed(row[f"{kind}_deviation"]), kind) for kind in clear if row[f"{kind}_deviation"] is not None]
+    found = [(d, kind) for d, kind in known if d >= printed(deviation)]
     if not found:
         return None
     most, kind = max(found)

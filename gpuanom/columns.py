@@ -103,7 +103,3 @@ def with_autoencoder(columns: tuple[Column, ...]) -> tuple[Column, ...]:
     before, more = ("reason", CCD_AUTOENCODER_COLUMNS) if columns is CCD_COLUMNS else ("worst_ccd", AUTOENCODER_COLUMNS)
     at = next(i for i, column in enumerate(columns) if column.name == before)
     return (*columns[:at], *more, *columns[at:])
-
-
-DIGITS = 7
-"""Significant digits of the tables' numbers: what differs beyond them is rounding, and may differ between backends."""

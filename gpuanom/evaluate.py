@@ -15,6 +15,7 @@ import numpy as np
 from astropy.table import Table
 
 from gpuanom import labels
+from gpuanom.digits import printed
 from gpuanom.errors import InputError, printable
 from gpuanom.labels import Label
 from gpuanom.naming import natural_key, path_text
@@ -120,7 +121,7 @@ def _ranked(night: ScoredNight, score: str) -> dict[tuple[str, str, str], list[K
             value = row.get(column)
             if value is not None:
                 its = found.setdefault((row["camera"], row["band"], kind), [])
-                its.append((-value, natural_key(row["exposure"]), key_of(row)))
+                its.append((-printed(value), natural_key(row["exposure"]), key_of(row)))
     return {dataset: [key for _, _, key in sorted(its)] for dataset, its in sorted(found.items())}
 
 

@@ -15,7 +15,9 @@ import numpy as np
 
 from gpuanom import labels
 from gpuanom.backend import Backend
+from gpuanom.digits import printed, printed_values
 from gpuanom.errors import OutputError, SettingsError, printable
+from gpuanom.files import cannot_be_written, write_text
 from gpuanom.focalplane import ccd_number
 from gpuanom.looking import Look, look
 from gpuanom.naming import path_text
@@ -113,8 +115,8 @@ def choose(
         reasons = []
         for kind in kinds:
             name = "p" if criterion.fdr is not None else criterion.name
-            value = row[f"{kind}_{name}"]
-            bound = getattr(criterion, name) if limit is None else limit
+            value = None if row[f"{kind}_{name}"] is None else printed(row[f"{kind}_{name}"])
+            bound = printed(getattr(criterion, name)) if limit is None else limit
             if value is None or not (value <= bound if name in ("rank", "p") else value >= bound):
                 continue
             reasons.append(Reason(kind, f"{kind} {_numbers(row, kind)}"))
@@ -132,7 +134,7 @@ def _numbers(row: Mapping[str, Any], kind: str) -> str:
 def _benjamini_hochberg(night: ScoredNight, kinds: Sequence[str], rate: float) -> float:
     """The largest p that is a discovery at this false-discovery rate; -1 where there is none."""
     p = np.sort([row[f"{kind}_p"] for row in night.exposures for kind in kinds if row[f"{kind}_p"] is not None])
-    passed = np.flatnonzero(p <= rate * np.arange(1, p.size + 1) / max(p.size, 1))
+    passed = np.flatnonzero(printed_values(p) <= printed_values(rate * np.arange(1, p.size + 1) / max(p.size, 1)))
     return float(p[passed[-1]]) if passed.size else -1.0
 
 
@@ -213,7 +215,7 @@ def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[t
         by_ccd = ccd_z is not None and all(is_background(r.kind) for r in reasons)
         for row in ccds.get(key, []):
             z = row["background_z"]
-            if not by_ccd or (z is not None and ccd_z is not None and z >= ccd_z):
+            if not by_ccd or (z is not None and ccd_z is not None and printed(z) >= printed(ccd_z)):
                 yield key, row["ccd"], reasons
 
 
@@ -279,10 +281,9 @@ def regions(
             n += len(lines) - _HEAD
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                path = folder / f"{_safe(key[1])}_{_safe(seen.name)}.reg"
-                path.write_text("\n".join(lines) + "\n", encoding="utf-8")
             except OSError as error:
-                raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+                raise cannot_be_written(folder, error) from None
+            write_text(folder / f"{_safe(key[1])}_{_safe(seen.name)}.reg", "\n".join(lines) + "\n")
         yield key, n, missing
 
 

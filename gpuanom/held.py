@@ -7,11 +7,15 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from gpuanom.located import locator
 from gpuanom.records import CcdMeasurement, Exposure
+from gpuanom.schema import has_table
 
 
 def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
     """Where each measured exposure's files are, by camera and id; without what is remarked on them.
+
+    Files are where the store says, or where they lie beside a store that was moved (see `locator`).
 
     Parameters
     ----------
@@ -21,6 +25,9 @@ def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
     rows = db.execute(
         "SELECT camera, exposure, band, date_obs, exptime, files, masks, fingerprint, rule FROM exposures"
     ).fetchall()
+    located = locator(db)
+    named = "SELECT camera, exposure, measured_as FROM named_by_file"
+    by_file = {(c, e): as_ for c, e, as_ in db.execute(named)} if has_table(db, "named_by_file") else {}
     return {
         (camera, name): Exposure(
             exposure=name,
@@ -28,10 +35,12 @@ def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
             band=band,
             date_obs=date_obs,
             exptime=float("nan") if exptime is None else float(exptime),
-            files=tuple(Path(f) for f in json.loads(files)),
-            masks=tuple(None if m is None else Path(m) for m in json.loads(masks)),
+            files=tuple(Path(located(f)) for f in json.loads(files)),
+            masks=tuple(None if m is None else Path(located(m)) for m in json.loads(masks)),
             fingerprint=fingerprint,
             rule=rule,
+            file_named=(camera, name) in by_file,
+            measured_as=by_file.get((camera, name), ""),
         )
         for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
     }

@@ -10,7 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal, get_args
 
-from gpuanom.errors import InputError, OutputError, printable
+from gpuanom.errors import InputError, printable
+from gpuanom.files import write_text
 from gpuanom.naming import natural_key
 
 NAME = "labels.csv"
@@ -122,13 +123,7 @@ def write(path: Path, labels: Iterable[Label]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     writer.writerows(astuple(label) for label in labels)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text.getvalue(), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+    write_text(path, text.getvalue())
 
 
 def kept(folder: Path) -> list[Label]:

@@ -138,7 +138,7 @@ def look(
         if min(ccd.image.shape) < max(settings.stamp_size, settings.patch_size):
             return CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: too small to look at")
         try:
-            return _look(exposure.exposure, ccd, settings, backend, binning, sources, stamps)
+            return _look(exposure.points_id, ccd, settings, backend, binning, sources, stamps)
         except Exception as error:  # the last resort: a CCD that cannot be shown must not cost the others
             what = f"{type(error).__name__}: {printable(str(error))}"
             return CcdFailure(ccd.name, "failed", f"CCD {ccd.name}: cannot be shown, {what}")

@@ -19,6 +19,21 @@ def path_text(path: str | Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def absolute(path: str | Path) -> Path:
+    """A path that leads to the same file from every folder.
+
+    The folder is not followed through links, so that a user finds the path as it was given; only where the path holds
+    ``..`` its folder is resolved, since what ``..`` means depends on links.
+    """
+    whole = Path(path).absolute()
+    if ".." not in whole.parts:
+        return whole
+    try:
+        return whole.parent.resolve() / whole.name
+    except (OSError, RuntimeError):  # a link that leads to itself
+        return whole
+
+
 def exists(path: Path) -> bool:
     """Whether a path leads to something that we may see."""
     try:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpuanom import arguments, ranking, tables
+from gpuanom import arguments, tables
 from gpuanom.backend import select
+from gpuanom.comparison import dataset_reference
 from gpuanom.errors import OutputError, ReferenceFileError
-from gpuanom.naming import exists
+from gpuanom.fits.discover import ids_by_place
+from gpuanom.fits.headers import clean, stem
+from gpuanom.naming import absolute, exists
+from gpuanom.recorded import ScoringRecord
+from gpuanom.records import Exposure
 from gpuanom.reference import DatasetReference, References, merge
 from gpuanom.settings import Settings, difference
 from gpuanom.store import NAME, Store
 from gpuanom.tables import Tables
+
+Key = tuple[str, str]
+"""Camera and exposure id: what names an exposure in a night."""
 
 
 def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
@@ -22,16 +30,20 @@ def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
     Parameters
     ----------
     inputs : str, Path, or sequence of them
-        Folders that `score` made, and files that `References.save` wrote.
+        Folders that `score` made, and files that `References.save` wrote. A night that was scored with robust rounds
+        gives its robust reference.
 
     Raises
     ------
     OutputError, ReferenceFileError
         When an input cannot be read, or their settings differ, or an exposure is in two of them.
     """
+    paths = arguments.nights("inputs", inputs)
+    nights = [path for path in paths if _is_folder(path)]
+    names = dict(zip(nights, names_apart([_held(path) for path in nights]), strict=True))
     parts = []
-    for path in arguments.nights("inputs", inputs):
-        parts.append((str(path), _night_references(path) if _is_folder(path) else References.load(path)))
+    for path in paths:
+        parts.append((str(path), _night_references(path, names[path]) if path in names else References.load(path)))
     return merge(parts)
 
 
@@ -42,14 +54,21 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _night_references(folder: Path) -> References:
+def _held(folder: Path) -> dict[Key, Exposure]:
+    with Store(folder / NAME, Settings(), read_only=True) as store:
+        return store.held()
+
+
+def _night_references(folder: Path, names: Mapping[Key, str]) -> References:
+    backend = select("cpu")
     with Store(folder / NAME, Settings(), read_only=True) as store:
         recorded, version = store.recorded_settings()
+        settings, _ = tables.as_scored_last(store)
         datasets: list[DatasetReference] = []
         for dataset in store.datasets(int(recorded["bins"])):
-            reference = ranking.dataset_reference(dataset)
+            reference = dataset_reference(dataset, settings, backend)
             if any(kind.n_histograms for kind in reference.kinds):
-                datasets.append(reference)
+                datasets.append(reference.renamed({e: names.get((dataset.camera, e), e) for e in dataset.exposures}))
     if not datasets:
         raise ReferenceFileError(f"{folder}: none of its exposures could be measured")
     return References(tuple(datasets), recorded, version)
@@ -63,15 +82,7 @@ def save_references(references: References, path: Path) -> None:
     OutputError
         When the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        try:
-            references.save(partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    references.save(path)
 
 
 def merge_nights(
@@ -81,6 +92,7 @@ def merge_nights(
     settings: Settings | Mapping[str, Any] | None = None,
     formats: str | Sequence[str] = ("ecsv",),
     device: str | int = "auto",
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Tables:
     """Merge measured nights into a new one and rank all their exposures together.
 
@@ -91,14 +103,20 @@ def merge_nights(
     output : str or Path
         Folder of the merged night; it must not hold one.
     settings : Settings or mapping of their names to values, optional
-        Those of the score; the measurement's are the nights'.
+        Those of the score; the measurement's are the nights'. By default the merged night is scored as all the nights
+        were scored last, and as the paper does where they were scored differently.
     formats : str or sequence of str, optional
     device : str or int, optional
+    say : callable, optional
+        Takes a line that a user should see: how the merged night is scored where the nights differ, and what became of
+        exposures of equal names.
 
     Returns
     -------
     Tables
-        The same, byte for byte when written, as if all had been scored in one run.
+        The same, byte for byte when written, as if all had been scored in one run, where no two exposures that only
+        their files name have one name. Such exposures get ids of their own, as in one run, from the names of their
+        folders; their random points stay those that they were measured with.
 
     Raises
     ------
@@ -116,29 +134,112 @@ def merge_nights(
         raise OutputError(f"{folder}: holds a night already (choose another --output)")
     backend = select(device)
     recorded, origin = None, ""
+    held: list[dict[Key, Exposure]] = []
+    records: dict[str, ScoringRecord] = {}
     for given in nights:
         with Store(given / NAME, Settings(), read_only=True) as store:
-            if not store.known():
+            held.append(store.held())
+            if not held[-1]:
                 continue  # a small share of a night, or one of failures only
             theirs, _ = store.recorded_settings()
+            if settings is None:
+                records[str(given)] = store.scoring_record()
         if recorded is not None and (differs := difference(recorded, theirs)):
             raise OutputError(f"{given}: was measured with other settings than {origin}: {differs}")
         recorded, origin = theirs, str(given)
     if recorded is None:
         raise OutputError("no input holds a measured exposure")
-    effective = chosen.with_measurement(recorded)
+    effective, references = _scored_alike(records, say) if settings is None else (chosen, None)
+    effective = effective.with_measurement(recorded)
+    new_ids = names_apart(held)
+    _tell_of_names(new_ids, say)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
     try:
         with Store(path, effective) as merged:
-            for given in nights:
+            for given, new in zip(nights, new_ids, strict=True):
                 with Store(given / NAME, effective, read_only=True) as store:
-                    merged.copy_from(store)
-            result = tables.build(merged, effective, backend)
+                    merged.copy_from(store, new)
+            result = tables.build(merged, effective, backend, references)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     tables.write(result, folder, names)
     return result
+
+
+def _scored_alike(
+    records: Mapping[str, ScoringRecord], say: Callable[[str], None]
+) -> tuple[Settings, References | None]:
+    """How nights were scored last if all were scored alike; as the paper does, which is said, if they were not."""
+    (first, record), *others = records.items()
+    for origin, other in others:
+        differs = difference(record.settings, other.settings)
+        if record.reference != other.reference:
+            names = [r.reference_file or "a saved reference" if r.reference else "itself" for r in (record, other)]
+            differs = "; ".join(filter(None, (differs, f"compared with {names[1]} there, with {names[0]} here")))
+        if differs:
+            say(
+                f"{origin} was scored otherwise than {first}: {differs}. The merged night is scored as the paper does"
+                " (gpuanom score -o NIGHT with other settings, or --reference, scores it again)"
+            )
+            return Settings(), None
+    settings = Settings().with_scoring(record.settings)
+    if not record.reference:
+        return settings, None
+    return settings, References.from_text(record.reference, record.reference_file or "the reference of the nights")
+
+
+def names_apart(nights: Sequence[Mapping[Key, Exposure]]) -> list[dict[Key, str]]:
+    """New ids for exposures of several nights that only their files name, where different ones have one name.
+
+    Parameters
+    ----------
+    nights : sequence of mapping of (camera, exposure) to Exposure
+
+    Returns
+    -------
+    list of dict of (camera, exposure) to str
+        Of each night the exposures that get another id, by the rule that one run follows: the name of the folder, or
+        the band, is added to the file's name.
+    """
+    found: dict[Key, dict[tuple[str, str], list[int]]] = {}
+    prints: dict[Key, set[str]] = {}
+    certain: set[Key] = set()
+    for i, night in enumerate(nights):
+        for key, exposure in night.items():
+            prints.setdefault(key, set()).add(exposure.fingerprint)
+            if exposure.file_named and exposure.files:
+                place = str(absolute(exposure.files[0]).parent), exposure.band
+                found.setdefault(key, {}).setdefault(place, []).append(i)
+            else:
+                certain.add(key)
+    names: list[dict[Key, str]] = [{} for _ in nights]
+    taken = set(prints)
+    for key, places in sorted(found.items()):
+        if key in certain or len(prints[key]) < 2 or len(places) < 2:
+            continue
+        camera, name = key
+        file = next(nights[i][key].files[0] for own in places.values() for i in own)
+        others = {other for of, other in taken if of == camera}
+        ids = ids_by_place(clean(stem(file)) or name, list(places), others)
+        for new, own in zip(ids, places.values(), strict=True):
+            taken.add((camera, new))
+            for i in own:
+                names[i][key] = new
+    return names
+
+
+def _tell_of_names(names: Sequence[Mapping[Key, str]], say: Callable[[str], None]) -> None:
+    """Say which exposures got ids of their own."""
+    new: dict[Key, list[str]] = {}
+    for own in names:
+        for key, name in own.items():
+            new.setdefault(key, []).append(name)
+    for (camera, name), ids in list(new.items())[:3]:
+        of = f" of {camera}" if camera else ""
+        say(f"exposure {name}{of} is another one in each night, named by its file: kept as {', '.join(ids)}")
+    if len(new) > 3:
+        say(f"and {len(new) - 3} more names of several exposures, told apart in the same way")

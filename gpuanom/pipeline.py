@@ -117,10 +117,12 @@ def score(
     output : str or Path, optional
         Folder for the store and the tables; None keeps everything in memory.
     settings : Settings or mapping of their names to values, optional
+        By default the paper's; without `paths` those that the night was scored with last.
     device : str, int or sequence of int, optional
         ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
     reference : str, Path or References, optional
-        Saved references to compare with, instead of the night itself.
+        Saved references to compare with, instead of the night itself. Without `paths` and `settings`, by default those
+        that the night was compared with last.
     model : str or Path, optional
         An autoencoder that `gpuanom train` made: adds the errors of its reconstructions (METHOD.md 7). Of exposures
         that are measured already, only the stamps are read again.
@@ -164,7 +166,8 @@ def score(
         When a model is given and PyTorch is not installed.
     """
     folder = None if output is None else arguments.path("output", output, OutputError)
-    settings, events = arguments.settings(settings), arguments.of_kind("events", events, Events)
+    wanted, settings = settings, arguments.settings(settings)
+    events = arguments.of_kind("events", events, Events)
     if not isinstance(existing, str) or existing not in get_args(Existing):
         raise SettingsError(f"existing is {arguments.shown(existing)} but must be one of resume, overwrite, fail")
     threads, shard, formats = arguments.count("threads", threads), arguments.share(shard), arguments.formats(formats)
@@ -190,7 +193,7 @@ def score(
         raise InputError(_nothing(found))
     path = store_path(folder, existing, paths)
     if not paths and path is not None:
-        settings = _recorded(path, settings)
+        settings, references = _recorded(path, None if wanted is None else settings, references, events.say)
     if references is not None:
         tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
     if trained is not None:
@@ -243,15 +246,47 @@ def _nothing(found: Discovery) -> str:
     return f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}"
 
 
-def _recorded(path: Path, settings: Settings) -> Settings:
-    """The settings to rank a store again with: its own measurement's, and the given ones of the score."""
-    with Store(path, settings, read_only=True) as store:
+def _recorded(
+    path: Path, settings: Settings | None, references: References | None, say: Callable[[str], None]
+) -> tuple[Settings, References | None]:
+    """How to rank a store again: with its own measurement's settings, and scored as given, or else as it was last."""
+    with Store(path, Settings(), read_only=True) as store:
         recorded, _ = store.recorded_settings()
+        if settings is None:
+            return _as_scored_last(store, references, say)
     if settings.measurement() != Settings().measurement() and (differs := difference(settings.measurement(), recorded)):
         raise OutputError(
             f"{path}: was measured with other settings: {differs} (give the inputs to measure them again)"
         )
-    return settings.with_measurement(recorded)
+    return settings.with_measurement(recorded), references
+
+
+def scored_last(folder: Path) -> Settings | None:
+    """The settings that a night was scored with last; None where the folder holds no night, or one that cannot say."""
+    try:
+        with Store(folder / NAME, Settings(), read_only=True) as store:
+            return tables.as_scored_last(store)[0]
+    except OutputError:
+        return None  # scoring it says what is wrong
+
+
+def _as_scored_last(
+    store: Store, references: References | None, say: Callable[[str], None]
+) -> tuple[Settings, References | None]:
+    """How the night was scored last, with the reference that is given, if any, in the place of the night's own."""
+    last, kept = tables.as_scored_last(store)
+    if references is not None:
+        return last.replace(robust_rounds=0), references
+    usual = Settings().scoring()
+    others = [f"{name} {value}" for name, value in last.scoring().items() if value != usual[name]]
+    if others:
+        say(f"scored as it was scored last: {', '.join(others)} (--profile paper scores it as the paper does)")
+    if kept is not None:
+        say(
+            f"compared with the saved reference that it was compared with last, {kept.origin or 'kept in the store'}"
+            " (--profile paper compares the night with itself)"
+        )
+    return last, kept
 
 
 def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int) -> Night:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpuanom.errors import OutputError, printable
 from gpuanom.fits import Discovery, KnownFiles, discover
-from gpuanom.naming import exists, path_text
+from gpuanom.naming import absolute, exists, path_text
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
 from gpuanom.store import Failure, Known, Store
@@ -145,4 +145,4 @@ def _forget_regrouped(store: Store, found: Discovery, known: dict[Key, Known], s
 
 def _place(path: str | Path) -> str:
     """A path that is the same however it was written, as the store holds it."""
-    return path_text(Path(path).absolute())
+    return path_text(absolute(path))

@@ -14,6 +14,7 @@ import numpy as np
 
 from gpuanom.held import held_exposures
 from gpuanom.records import Doubles, Exposure, Integers, Measurement
+from gpuanom.schema import has_table
 
 _VALID = (
     " JOIN exposures USING (camera, exposure) WHERE autoencoder.fingerprint = exposures.fingerprint"
@@ -50,8 +51,7 @@ class Reconstructions:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        named = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'autoencoder'"
-        self.there = bool(db.execute(named).fetchone()[0])
+        self.there = has_table(db, "autoencoder")
         """Whether the table exists: an old store that is only read has none."""
 
     def models(self) -> list[str]:

@@ -71,6 +71,10 @@ class Exposure:
         Name of the camera rule that recognised it (see `gpuanom.cameras`).
     remarks : tuple of str
         What a user should know, one line each (versions left out, duplicates ...).
+    file_named : bool
+        Whether only its files name it, not their headers: files of other folders may then have the same name.
+    measured_as : str
+        The id under which it was measured, where it got another id when nights were merged; empty otherwise.
     """
 
     exposure: str
@@ -83,6 +87,13 @@ class Exposure:
     fingerprint: str
     rule: str
     remarks: tuple[str, ...] = ()
+    file_named: bool = False
+    measured_as: str = ""
+
+    @property
+    def points_id(self) -> str:
+        """The id that decides its random points (METHOD.md 6): the one under which it was measured first."""
+        return self.measured_as or self.exposure
 
 
 @dataclass(frozen=True, eq=False)

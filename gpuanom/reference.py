@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +15,8 @@ import numpy as np
 from astropy.table import Table
 
 from gpuanom.errors import ReferenceFileError
+from gpuanom.files import write_text
+from gpuanom.naming import absolute, path_text
 from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.settings import difference
 from gpuanom.version import __version__
@@ -92,13 +97,22 @@ class DatasetReference:
     kinds : tuple of 4 Reference
         In the order of `gpuanom.records.KINDS`.
     exposures : dict of str to str
-        Ids of the exposures that the sums contain, and a hash of the histograms that each put in.
+        Ids of the exposures behind the reference, and a hash of the histograms of each.
+    left_out : tuple of 4 frozensets of str
+        Of each kind the ids of exposures that robust rounds left out of the sums (METHOD.md 5b).
     """
 
     camera: str
     band: str
     kinds: tuple[Reference, ...]
     exposures: Mapping[str, str]
+    left_out: tuple[frozenset[str], ...] = (frozenset(),) * len(KINDS)
+
+    def renamed(self, names: Mapping[str, str]) -> DatasetReference:
+        """The same references, with other ids for the exposures."""
+        exposures = {names[name]: digest for name, digest in self.exposures.items()}
+        left_out = tuple(frozenset(names[name] for name in ids) for ids in self.left_out)
+        return replace(self, exposures=exposures, left_out=left_out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +127,26 @@ class References:
         `Settings.measurement` of the measurements behind them.
     version : str
         Version of gpuanom that made them.
+    origin : str
+        The file that they were read from, by its absolute path; empty where there is none.
     """
 
     datasets: tuple[DatasetReference, ...]
     settings: Mapping[str, Any]
     version: str = __version__
+    origin: str = ""
+
+    @cached_property
+    def text(self) -> str:
+        """The references as ECSV, as `save` writes them."""
+        text = io.StringIO()
+        self._table().write(text, format="ascii.ecsv")
+        return text.getvalue()
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of `text`: equal fingerprints mean the same references."""
+        return hashlib.blake2b(self.text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
     def get(self, camera: str, band: str) -> DatasetReference | None:
         """The reference of one dataset, None when there is none."""
@@ -136,7 +165,16 @@ class References:
             raise ReferenceFileError(f"{origin}: the reference was made with other settings: {differs}")
 
     def save(self, path: str | Path) -> None:
-        """Write as ECSV, one row a dataset and kind."""
+        """Write as ECSV, one row a dataset and kind; the file is written whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            When the file cannot be written.
+        """
+        write_text(Path(path), self.text)
+
+    def _table(self) -> Table:
         rows = [(d.camera, d.band, kind, r) for d in self.datasets for kind, r in zip(KINDS, d.kinds, strict=True)]
         bins = int(self.settings["bins"])
         table = Table()
@@ -155,7 +193,10 @@ class References:
             "settings": json.dumps(self.settings, sort_keys=True),
             "exposures": json.dumps([[d.camera, d.band, dict(sorted(d.exposures.items()))] for d in self.datasets]),
         }
-        table.write(path, format="ascii.ecsv", overwrite=True)
+        if any(ids for d in self.datasets for ids in d.left_out):
+            left_out = [[d.camera, d.band, [sorted(ids) for ids in d.left_out]] for d in self.datasets]
+            table.meta["left_out"] = json.dumps(left_out)
+        return table
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -167,21 +208,42 @@ class References:
             When the file cannot be read or is not a reference.
         """
         try:
-            # A text may be a table's content for astropy; a path is a path only.
-            table = Table.read(Path(path), format="ascii.ecsv")
+            text = Path(path).read_bytes().decode("utf-8", "replace")
         except OSError as error:
             raise ReferenceFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+        return cls.from_text(text, path_text(absolute(path)), str(path))
+
+    @classmethod
+    def from_text(cls, text: str, origin: str, path: str = "") -> Self:
+        """Read `References.text`.
+
+        Parameters
+        ----------
+        text : str
+        origin : str
+            The file that the text came from, by its absolute path.
+        path : str, optional
+            What messages call the file; by default as `origin`.
+
+        Raises
+        ------
+        ReferenceFileError
+            When the text is not a reference.
+        """
+        path = path or origin
+        try:
+            table = Table.read(text.replace("\r\n", "\n").split("\n"), format="ascii.ecsv")
         except Exception as error:  # the ECSV reader raises many kinds on files that are not ECSV
             raise ReferenceFileError(f"{path}: not a reference: {' '.join(str(error).split())[:120]}") from None
         if table.meta.get("format") != FORMAT:
             raise ReferenceFileError(f"{path}: not a reference that this version of gpuanom can read")
         try:
-            return cls._from_table(table)
+            return cls._from_table(table, origin)
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise ReferenceFileError(f"{path}: a damaged reference: {' '.join(str(error).split())[:120]}") from None
 
     @classmethod
-    def _from_table(cls, table: Table) -> Self:
+    def _from_table(cls, table: Table, origin: str) -> Self:
         settings = json.loads(table.meta["settings"])
         bins = int(settings["bins"])
         members = {(camera, band): dict(ids) for camera, band, ids in json.loads(table.meta["exposures"])}
@@ -194,14 +256,21 @@ class References:
             )
             for row in table
         }
+        none = (frozenset[str](),) * len(KINDS)
+        left_out = {
+            (camera, band): tuple(frozenset(map(str, own)) for _, own in zip(KINDS, ids, strict=True))
+            for camera, band, ids in json.loads(table.meta.get("left_out", "[]"))
+        }
         for row in rows.values():
             if row.n_histograms < 0 or (row.counts < 0).any() or not np.isfinite(row.shares).all():
                 raise ValueError("negative or infinite counts")
         datasets = [
-            DatasetReference(camera, band, tuple(rows[camera, band, kind] for kind in KINDS), ids)
+            DatasetReference(
+                camera, band, tuple(rows[camera, band, kind] for kind in KINDS), ids, left_out.get((camera, band), none)
+            )
             for (camera, band), ids in sorted(members.items())
         ]
-        return cls(tuple(datasets), settings, str(table.meta["version"]))
+        return cls(tuple(datasets), settings, str(table.meta["version"]), origin)
 
 
 _DESCRIPTIONS = {
@@ -237,7 +306,9 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
                     f"({len(twice)} such; leave one of the inputs out)"
                 )
             kinds = tuple(a + b for a, b in zip(merged[key].kinds, d.kinds, strict=True))
-            merged[key] = DatasetReference(d.camera, d.band, kinds, {**merged[key].exposures, **d.exposures})
+            left_out = tuple(a | b for a, b in zip(merged[key].left_out, d.left_out, strict=True))
+            exposures = {**merged[key].exposures, **d.exposures}
+            merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, left_out)
     if settings is None:
         raise ReferenceFileError("no input holds a reference or a night")
     return References(tuple(merged[key] for key in sorted(merged)), settings)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from gpuanom.comparison import Dataset, ranks_of
+from gpuanom.digits import printed, printed_values
 from gpuanom.errors import printable
-from gpuanom.ranking import Dataset, Scores, ranks_of
+from gpuanom.ranking import Scores
 from gpuanom.reconstructions import Reconstructed
 from gpuanom.records import BACKGROUND, KINDS, SOURCE
 from gpuanom.significance import deviation, direction
@@ -67,7 +69,7 @@ def of_dataset(
         row["isophote_position_angle"] = position_angle(row["isophote_angle"], axes)
         row.update((name, values[i]) for name, values in errors.items())
         z = ccds["background_z"][bounds[i] : bounds[i + 1]]
-        row["worst_ccd"] = "" if np.isnan(z).all() else ccds["name"][bounds[i] + int(np.nanargmax(z))]
+        row["worst_ccd"] = "" if np.isnan(z).all() else ccds["name"][bounds[i] + int(np.nanargmax(printed_values(z)))]
         reasons = _few([ccds["reason"][j] for j in mine if not used[j]])
         spread = any(bool(s.spread[i]) for s in scores)
         row["status"], row["note"] = _status(row, reasons, spread, saved and not found, alone)
@@ -163,11 +165,11 @@ def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:
 
 def _within_noise(row: Mapping[str, Any]) -> bool:
     """Whether the deviation that ranks an exposure belongs to a score that counting noise alone explains."""
-    deviations = {kind: row[f"{kind}_deviation"] for kind in KINDS if not np.isnan(row[f"{kind}_deviation"])}
+    deviations = {kind: printed(row[f"{kind}_deviation"]) for kind in KINDS if not np.isnan(row[f"{kind}_deviation"])}
     if not deviations:
         return False
     largest = max(deviations, key=lambda kind: deviations[kind])
-    return bool(deviations[largest] > 2 and row[f"{largest}_z"] < 1)
+    return bool(deviations[largest] > 2 and printed(row[f"{largest}_z"]) < 1)
 
 
 def _few(reasons: Sequence[str], most: int = 3) -> list[str]:

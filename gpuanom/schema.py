@@ -39,8 +39,17 @@ CREATE TABLE IF NOT EXISTS autoencoder (
     camera TEXT NOT NULL, exposure TEXT NOT NULL, fingerprint TEXT NOT NULL, settings TEXT NOT NULL,
     model TEXT NOT NULL, n_stamps BLOB NOT NULL, errors BLOB NOT NULL, latent BLOB NOT NULL,
     PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS named_by_file (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, measured_as TEXT NOT NULL, PRIMARY KEY (camera, exposure));
 """
 """What stores of this version need not have: added when one is written to, empty where it is only read."""
+
+
+def has_table(db: sqlite3.Connection, name: str) -> bool:
+    """Whether a table exists: an old store that is only read lacks those that came later."""
+    named = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return bool(db.execute(named, (name,)).fetchone()[0])
 
 
 def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
@@ -94,7 +103,8 @@ def _check(db: sqlite3.Connection, path: Path | None, read_only: bool) -> None:
     else:
         _require_sound(db, path)
     if not read_only:
-        db.execute(_LATER)
+        for statement in _LATER.strip().split(";\n"):
+            db.execute(statement)
         db.execute("COMMIT")
 
 

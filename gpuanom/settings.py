@@ -216,6 +216,21 @@ class Settings:
         values["cameras"] = {rule.name: rule.to_mapping() for rule in self.cameras}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
+    def scoring(self) -> dict[str, Any]:
+        """The settings that change only how stored measurements are compared, as plain values."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == SCORE}
+
+    def with_scoring(self, scoring: Mapping[str, Any]) -> Self:
+        """These settings with the recorded ones of `scoring` in their place.
+
+        Raises
+        ------
+        SettingsError
+            When the record is of another version that knew other settings.
+        """
+        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
+        return type(self).from_mapping({**ours, **scoring}, origin="recorded settings")
+
     def with_measurement(self, measurement: Mapping[str, Any]) -> Self:
         """These settings with the recorded ones of `measurement` in their place.
 
@@ -226,8 +241,7 @@ class Settings:
         """
         recorded = dict(measurement)
         recorded["cameras"] = dict(recorded.get("cameras", {}))
-        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == SCORE}
-        return type(self).from_mapping({**recorded, **ours}, origin="recorded settings")
+        return type(self).from_mapping({**recorded, **self.scoring()}, origin="recorded settings")
 
     def fingerprint(self) -> str:
         """A short hash of `measurement`: equal fingerprints mean measurements that can be compared."""

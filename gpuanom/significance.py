@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import chdtrc, gammaincc, rel_entr
 
 from gpuanom import sampling
+from gpuanom.digits import printed_values
 from gpuanom.records import Doubles, Integers
 from gpuanom.reference import Reference
 
@@ -287,11 +288,16 @@ def deviation(score: Doubles) -> Doubles:
     """(ln score - median) / (1.4826 MAD) over a dataset; NaN where the score is 0 or missing, or the MAD is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithm = np.where(score > 0, np.log(score), np.nan)
-    known = logarithm[np.isfinite(logarithm)]
-    if not known.size:
+    known = np.isfinite(logarithm)
+    # Scores that are printed alike do not differ: whether there is any spread does not hang on their last bits.
+    if not known.any() or not _spread(np.log(printed_values(score[known]))) > 0:
         return np.full(score.shape, np.nan)
-    middle = np.median(known)
-    spread = 1.4826 * float(np.median(np.abs(known - middle)))
+    middle, spread = np.median(logarithm[known]), _spread(logarithm[known])
     if not spread > 0:
         return np.full(score.shape, np.nan)
     return np.asarray((logarithm - middle) / spread)
+
+
+def _spread(values: Doubles) -> float:
+    """1.4826 times the median absolute deviation from the median."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))

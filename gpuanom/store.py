@@ -17,11 +17,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from gpuanom.comparison import Dataset
+from gpuanom.copying import copy_night
 from gpuanom.errors import OutputError
-from gpuanom.held import ccd_row
-from gpuanom.naming import exists, natural_key, path_text
-from gpuanom.ranking import Dataset
+from gpuanom.held import ccd_row, held_exposures
+from gpuanom.located import absolute_text, files_json, follow_files, locator, texts_of
+from gpuanom.naming import exists, natural_key
 from gpuanom.reconstructions import Reconstructed, Reconstructions
+from gpuanom.recorded import ScoringRecord, measured_with, read_record, require_record, write_record
 from gpuanom.records import KINDS, Exposure, Measurement
 from gpuanom.schema import believed, explained, open_database
 from gpuanom.settings import Settings, difference
@@ -87,11 +90,20 @@ class Store:
     def __init__(self, path: Path | None, settings: Settings, *, read_only: bool = False) -> None:
         self.path = path
         self.settings = settings
-        if read_only and path is not None and not path.is_file():
-            raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
         self._db = open_database(path, read_only=read_only)
-        with self._explained():
-            self._reconstructions = Reconstructions(self._db)
+        self.read_only = read_only
+        try:
+            with believed(self.path):
+                self._reconstructions = Reconstructions(self._db)
+                if not read_only:
+                    with self._transaction() as db:
+                        follow_files(db)
+                        if read_record(db) is None:
+                            write_record(db, ScoringRecord(settings.scoring()))
+                self._located = locator(self._db)
+        except BaseException:
+            self._db.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +141,7 @@ class Store:
             ).fetchall()
         with believed(self.path):
             return {
-                (camera, name): Known(print_, settings, _texts(files), bool(retry))
+                (camera, name): Known(print_, settings, texts_of(files), bool(retry))
                 for camera, name, print_, settings, files, retry in rows
             }
 
@@ -150,19 +162,30 @@ class Store:
         OutputError
             When the store is empty or holds measurements of several settings.
         """
-        with self._explained():
-            rows = self._db.execute(
-                "SELECT measurement, max(version) FROM settings"
-                " WHERE fingerprint IN (SELECT settings FROM exposures) GROUP BY measurement"
-            ).fetchall()
-        if not rows:
-            raise OutputError(f"{self.path}: holds no measured exposures")
-        if len(rows) > 1:
-            raise OutputError(f"{self.path}: holds exposures of different settings (finish the run that changed them)")
+        return measured_with(self._db, self.path)
+
+    def held(self) -> dict[tuple[str, str], Exposure]:
+        """The measured exposures and where their files are, by camera and id."""
         with believed(self.path):
-            measurement = dict(json.loads(rows[0][0]))
-            measurement["bins"] = int(measurement["bins"])
-            return measurement, str(rows[0][1])
+            return held_exposures(self._db)
+
+    def scoring_record(self) -> ScoringRecord:
+        """How the night was scored last.
+
+        Raises
+        ------
+        OutputError
+            When the store does not say: it was made by an older version of gpuanom.
+        """
+        return require_record(self._db, self.path)
+
+    def record_scoring(self, record: ScoringRecord) -> None:
+        """Keep how the night is scored now."""
+        with believed(self.path):
+            if read_record(self._db) == record:
+                return
+            with self._transaction() as db:
+                write_record(db, record)
 
     def add(self, measurement: Measurement) -> None:
         """Keep an exposure's measurements, replacing what was held of it, in one transaction."""
@@ -184,8 +207,8 @@ class Store:
                     e.band,
                     e.date_obs,
                     e.exptime,
-                    json.dumps([path_text(f) for f in e.files]),
-                    json.dumps([None if m is None else path_text(m) for m in e.masks]),
+                    files_json(e.files),
+                    files_json(e.masks),
                     e.rule,
                     json.dumps(e.remarks),
                     e.fingerprint,
@@ -200,6 +223,8 @@ class Store:
                 f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
                 [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)],
             )
+            if e.file_named:
+                db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
             self._reconstructions.add(measurement)
 
     def model(self) -> str:
@@ -238,8 +263,14 @@ class Store:
         with believed(self.path):
             return self._reconstructions.of_dataset(camera, band)
 
-    def copy_from(self, other: Store) -> int:
+    def copy_from(self, other: Store, names: Mapping[tuple[str, str], str] | None = None) -> int:
         """Add all of another store's exposures and failures, in one transaction.
+
+        Parameters
+        ----------
+        other : Store
+        names : mapping of (camera, exposure) to str, optional
+            The new ids of exposures that get other ids here; what was measured of them stays as it is.
 
         Returns
         -------
@@ -257,50 +288,30 @@ class Store:
                 f"{other.path}: holds autoencoder_mse of another model than an earlier input"
                 " (score one of them again with the other's: gpuanom score -o NIGHT --model MODEL)"
             )
-        known = self.known()
-        added = 0
         with self._transaction() as db:
-            for row in other._rows("SELECT * FROM settings"):
-                db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", row)
-            for (camera, name), theirs in sorted(other.known().items()):
-                ours = known.get((camera, name))
-                if ours is not None and ours.fingerprint != theirs.fingerprint:
-                    raise OutputError(
-                        f"{other.path}: exposure {name} of {camera} is in an earlier input, of other files"
-                    )
-                if ours is None:
-                    key = (camera, name)
-                    for table in ("exposures", "ccds", *(("autoencoder",) if theirs_made else ())):
-                        for row in other._rows(f"SELECT * FROM {table} WHERE camera = ? AND exposure = ?", key):
-                            db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
-                    added += 1
-            for row in other._rows("SELECT * FROM failures"):
-                db.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
-        return added
-
-    def _rows(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._explained():
-            return self._db.execute(query, values).fetchall()
+            return copy_night(db, other._db, other.path, names or {})
 
     def add_failure(self, failure: Failure) -> None:
         """Keep that a file or exposure failed; what was measured of the exposure before is dropped."""
         with self._transaction() as db:
             self._forget(db, failure.camera, failure.exposure)
+            file = absolute_text(failure.file)
             db.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
-                (failure.file, failure.camera, failure.band, failure.exposure, failure.status, failure.reason),
+                (file, failure.camera, failure.band, failure.exposure, failure.status, failure.reason),
             )
 
     def retry(self, files: set[str]) -> None:
         """Forget the failures of files that are about to be tried again, and of files that are gone."""
         gone = {f.file for f in self.failures() if not exists(Path(f.file))}
         with self._transaction() as db:
-            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(files | gone)])
+            tried = {absolute_text(file) for file in files}
+            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(tried | gone)])
 
     def clear(self) -> None:
         """Forget everything."""
         with self._transaction() as db:
-            for table in ("exposures", "ccds", "failures", "settings", "autoencoder"):
+            for table in ("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file"):
                 db.execute(f"DELETE FROM {table}")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
@@ -312,6 +323,7 @@ class Store:
     def _forget(self, db: sqlite3.Connection, camera: str, exposure: str) -> None:
         db.execute("DELETE FROM exposures WHERE camera = ? AND exposure = ?", (camera, exposure))
         db.execute("DELETE FROM ccds WHERE camera = ? AND exposure = ?", (camera, exposure))
+        db.execute("DELETE FROM named_by_file WHERE camera = ? AND exposure = ?", (camera, exposure))
         self._reconstructions.forget(camera, exposure)
 
     def datasets(self, bins: int) -> list[Dataset]:
@@ -350,6 +362,8 @@ class Store:
                 " WHERE camera = ? AND band = ?",
                 (camera, band),
             )
+            for row in rows:
+                row["files"] = json.dumps([self._located(file) for file in texts_of(row["files"])])
         return sorted(rows, key=lambda row: natural_key(row["exposure"]))
 
     def ccds(self, camera: str, band: str) -> dict[str, list[Any]]:
@@ -378,11 +392,3 @@ class Store:
         cursor = self._db.execute(query, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def _texts(text: str) -> tuple[str, ...]:
-    """A list of texts, as JSON."""
-    found = json.loads(text)
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise ValueError("a list of files that is none")
-    return tuple(found)

@@ -14,10 +14,14 @@ from astropy.table import MaskedColumn, Table
 
 from gpuanom import ranking, rows
 from gpuanom.backend import Backend
-from gpuanom.columns import CCD_COLUMNS, DIGITS, EXPOSURE_COLUMNS, Column, with_autoencoder
+from gpuanom.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder
+from gpuanom.comparison import Dataset, KindReference, compared_with
+from gpuanom.digits import printed_values
 from gpuanom.ecsv import write_ecsv
-from gpuanom.errors import OutputError, ReferenceFileError
-from gpuanom.naming import natural_key
+from gpuanom.errors import OutputError, ReferenceFileError, printable
+from gpuanom.files import whole_file
+from gpuanom.naming import natural_key, path_text
+from gpuanom.recorded import ScoringRecord
 from gpuanom.records import KINDS
 from gpuanom.reference import References
 from gpuanom.rows import Columns, Row
@@ -28,6 +32,19 @@ from gpuanom.version import __version__
 
 FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": "parquet"}
 """The formats tables can be written in, with astropy's names for them."""
+
+Key = tuple[str, str]
+"""Camera and band: what names a dataset."""
+
+
+class Ranked(NamedTuple):
+    """The tables of a night with what they were made from."""
+
+    tables: Tables
+    datasets: dict[Key, Dataset]
+    """The histograms by camera and band."""
+    references: dict[Key, tuple[KindReference, ...]]
+    """What each dataset was compared with, once a kind; none where a saved reference does not hold the dataset."""
 
 
 class Tables(NamedTuple):
@@ -43,6 +60,7 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
     Parameters
     ----------
     store : Store
+        One that may be written to keeps how it was scored; see `as_scored_last`.
     settings : Settings
     backend : Backend
     references : References, optional
@@ -53,7 +71,33 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
     Tables
         Most anomalous exposures first (METHOD.md 5b). With the columns of an autoencoder where the store holds any.
     """
+    return ranked(store, settings, backend, references).tables
+
+
+def as_scored_last(store: Store) -> tuple[Settings, References | None]:
+    """The settings, and the saved references if any, that a night was scored with last.
+
+    Raises
+    ------
+    OutputError
+        When the store does not say, or its exposures were measured with several settings.
+    ReferenceFileError
+        When the reference that the store keeps is damaged.
+    """
+    record = store.scoring_record()
+    settings = Settings().with_scoring(record.settings)
+    if store.known():
+        settings = settings.with_measurement(store.recorded_settings()[0])
+    if not record.reference:
+        return settings, None
+    return settings, References.from_text(record.reference, record.reference_file or f"the reference in {store.path}")
+
+
+def ranked(store: Store, settings: Settings, backend: Backend, references: References | None = None) -> Ranked:
+    """Score and rank everything in a store, and tell with what each dataset was compared; see `build`."""
     model = store.model()
+    found: dict[Key, Dataset] = {}
+    compared: dict[Key, tuple[KindReference, ...]] = {}
     of_exposures, of_ccds = (with_autoencoder(c) if model else c for c in (EXPOSURE_COLUMNS, CCD_COLUMNS))
     exposures: list[Row] = []
     parts: list[Columns] = []
@@ -64,7 +108,9 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
         if references is not None and saved is None:
             scores = ranking.no_scores(dataset)
         else:
-            scores = ranking.score_dataset(dataset, settings, backend, saved)
+            kinds = compared[dataset.camera, dataset.band] = compared_with(dataset, settings, backend, saved)
+            scores = ranking.scores_by(dataset, kinds, settings, backend)
+        found[dataset.camera, dataset.band] = dataset
         with believed(store.path):
             its_rows, its_ccds = rows.of_dataset(store, dataset, scores, references is not None, saved is not None)
         exposures += its_rows
@@ -80,13 +126,23 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
     ids: list[tuple[Any, ...]] = [
         (natural_key(row["exposure"]), row["camera"], row["band"], row["file"]) for row in exposures
     ]
-    ranked = [exposures[i] for i in ranking.table_order(deviations, ids)]
-    order = [j for row in ranked for j in first.get((row["camera"], row["exposure"]), ())]
+    order_of_rows = [exposures[i] for i in ranking.table_order(deviations, ids)]
+    order = [j for row in order_of_rows for j in first.get((row["camera"], row["exposure"]), ())]
     meta = _meta(settings, references, model)
-    return Tables(
-        _table({c.name: [row.get(c.name) for row in ranked] for c in of_exposures}, of_exposures, meta),
+    if not store.read_only:
+        store.record_scoring(_record(settings, references))
+    built = Tables(
+        _table({c.name: [row.get(c.name) for row in order_of_rows] for c in of_exposures}, of_exposures, meta),
         _table(_ordered(parts, order, of_ccds), of_ccds, meta),
     )
+    return Ranked(built, found, compared)
+
+
+def _record(settings: Settings, references: References | None) -> ScoringRecord:
+    """How a night is scored, for its store."""
+    if references is None:
+        return ScoringRecord(settings.scoring())
+    return ScoringRecord(settings.scoring(), references.text, references.origin)
 
 
 def _ordered(parts: Sequence[Columns], order: Sequence[int], wanted: Sequence[Column]) -> Columns:
@@ -116,32 +172,38 @@ def write(tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
 
 
 def _write_one(table: Table, path: Path, suffix: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        if suffix == "fits":
-            table = _for_fits(table)
-        elif suffix == "csv":
-            table = Table(table, copy=False)
-            table.meta = {}
-        try:
-            if suffix == "ecsv":
-                write_ecsv(table, partial)
-            else:
-                table.write(partial, format=FORMATS[suffix], overwrite=True)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error} (what was measured is kept in the store; "
-            "make room and repeat the command)"
-        ) from None
+    if suffix == "fits":
+        table = _for_fits(table)
+    elif suffix == "csv":
+        table = Table(table, copy=False)
+        table.meta = {}
+    with whole_file(path, remedy="what was measured is kept in the store") as partial:
+        if suffix == "ecsv":
+            write_ecsv(table, partial)
+        else:
+            table.write(partial, format=FORMATS[suffix], overwrite=True)
+
+
+_FITS_KEYWORDS = {
+    "SETTINGS": "settings",
+    "SCORESET": "score_settings",
+    "REFERENC": "reference",
+    "REFFILE": "reference_file",
+    "REFHASH": "reference_hash",
+    "AUTOENC": "autoencoder",
+}
+"""What the tables say of how they were made, by the keyword that says it in FITS."""
 
 
 def _for_fits(table: Table) -> Table:
     """A copy that FITS can hold: text in ASCII, and the settings not in 80-character cards."""
     table = table.copy()
-    table.meta = {"CREATOR": f"gpuanom {__version__}"}
+    # FITS keywords have at most 8 letters; astropy continues long texts over several cards.
+    about = {"CREATOR": f"gpuanom {__version__}"}
+    for keyword, name in _FITS_KEYWORDS.items():
+        if name in table.meta:
+            about[keyword] = str(table.meta[name]).encode("ascii", "replace").decode()
+    table.meta = about
     for name in table.colnames:
         if table[name].dtype.kind == "U":
             text = [str(v).encode("ascii", "replace").decode() for v in table[name]]
@@ -155,10 +217,19 @@ def _meta(settings: Settings, references: References | None, model: str) -> dict
         "gpuanom": __version__,
         "method": "arXiv:2310.15481",
         "settings": json.dumps(settings.measurement(), sort_keys=True),
+        "score_settings": json.dumps(settings.scoring(), sort_keys=True),
         "robust_rounds": settings.robust_rounds,
-        "reference": "saved" if references is not None else "this night",
+        **_about(references),
         **({"autoencoder": model} if model else {}),
     }
+
+
+def _about(references: References | None) -> dict[str, str]:
+    """What the tables say of the reference: the night itself, or a saved one by the name and hash of its file."""
+    if references is None:
+        return {"reference": "this night"}
+    name = printable(path_text(Path(references.origin).name)) if references.origin else ""
+    return {"reference": "saved", "reference_file": name, "reference_hash": references.fingerprint}
 
 
 def _table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> Table:
@@ -178,8 +249,7 @@ def _table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> 
 def _numbers(values: Sequence[Any], kind: str) -> Any:
     """A masked array of whole numbers (0 as a rank means none) or of rounded floats."""
     if kind == "float":
-        rounded = [np.nan if v is None else float(f"{float(v):.{DIGITS}g}") for v in values]
-        data = np.array(rounded, dtype=np.float64)
+        data = printed_values([np.nan if v is None else float(v) for v in values])
         return np.ma.masked_array(data, mask=np.isnan(data))
     missing = [v is None or (kind == "rank" and v == 0) for v in values]
     whole = np.array([0 if m else int(v) for v, m in zip(values, missing, strict=True)], dtype=np.int64)

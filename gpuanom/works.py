@@ -158,7 +158,7 @@ class Works:
         try:
             # Cut once more, for this lane's own device and what was learnt since.
             parts = [group] if isinstance(group, CcdFailure) else groups(group, self._settings, lane)
-            name = underway.exposure.exposure
+            name = underway.exposure.points_id
             use = None if self._stamps is None else self._stamps.of(underway.exposure)
             return [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]
         finally:

@@ -18,7 +18,8 @@ from matplotlib import pyplot as plt
 from scipy import stats
 
 from gpuanom.backend import select
-from gpuanom.ranking import Dataset, dataset_reference, score_dataset
+from gpuanom.comparison import Dataset, dataset_reference
+from gpuanom.ranking import score_dataset
 from gpuanom.records import BACKGROUND, KINDS, SOURCE
 from gpuanom.settings import Settings
 

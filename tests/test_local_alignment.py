@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from gpuanom.backend import select
-from gpuanom.ranking import Dataset, dataset_reference, score_dataset
+from gpuanom.comparison import Dataset, dataset_reference
+from gpuanom.ranking import score_dataset
 from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE
 from gpuanom.settings import Settings
 

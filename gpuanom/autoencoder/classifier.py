@@ -128,7 +128,7 @@ def sample(nights: Sequence[Path], backend: Backend) -> Sample:
             if recorded is not None and (differs := difference(recorded, theirs)):
                 raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
             recorded, origin = theirs, str(night)
-            part = _sample(store, Settings().with_measurement(theirs), backend)
+            part = _sample(store, backend)
         if not part.model:
             raise OutputError(f"{night}: holds nothing of an autoencoder (gpuanom score -o {night} --model MODEL)")
         if parts and part.model != parts[0].model:
@@ -146,9 +146,10 @@ def sample(nights: Sequence[Path], backend: Backend) -> Sample:
     )
 
 
-def _sample(store: Store, settings: Settings, backend: Backend) -> Sample:
+def _sample(store: Store, backend: Backend) -> Sample:
     model = store.model()
-    exposures = tables.build(store, settings, backend).exposures
+    settings, references = tables.as_scored_last(store)
+    exposures = tables.build(store, settings, backend, references).exposures
     exposures = exposures[~np.ma.getmaskarray(exposures["n_sources"])]  # what failed has none, not even 0
     keys = [(str(row["camera"]), str(row["exposure"])) for row in exposures]
     bands = [str(band) for band in exposures["band"]]

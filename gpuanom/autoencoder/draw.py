@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from gpuanom.backend import Backend
 from gpuanom.errors import InputError, OutputError
 from gpuanom.held import held_exposures, held_sources
 from gpuanom.naming import natural_key, path_text
+from gpuanom.nights import names_apart
 from gpuanom.records import Background, CcdStack, Exposure, Integers, Reconstruction, Sources
 from gpuanom.schema import explained, open_database
 from gpuanom.settings import Settings, difference
@@ -86,6 +87,7 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
     """
     found: dict[Key, Candidate] = {}
     settings, origin = None, ""
+    parts: list[tuple[dict[Key, Exposure], dict[Key, list[tuple[str, int]]]]] = []
     for night in nights:
         path = night / NAME
         with Store(path, Settings(), read_only=True) as store:
@@ -94,9 +96,14 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
             raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
         settings, origin = Settings().with_measurement(recorded), str(night)
         with explained(path), closing(open_database(path, read_only=True)) as db:
-            exposures, sources = held_exposures(db), held_sources(db)
+            parts.append((held_exposures(db), held_sources(db)))
+    # Exposures of several nights may have one name, their files': they are told apart as when nights are merged.
+    apart = names_apart([exposures for exposures, _ in parts])
+    for night, (exposures, sources), names in zip(nights, parts, apart, strict=True):
         for key, exposure in exposures.items():
-            found.setdefault(key, Candidate(night, exposure, tuple(sources.get(key, ()))))
+            own = replace(exposure, exposure=names.get(key, key[1]), measured_as=exposure.points_id)
+            candidate = Candidate(night, own if key in names else exposure, tuple(sources.get(key, ())))
+            found.setdefault(candidate.key, candidate)
     assert settings is not None
     return sorted(found.values(), key=lambda c: (c.exposure.camera, natural_key(c.exposure.exposure))), settings
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.autoencoder import require
-from gpuanom.errors import InputError, OutputError, printable
+from gpuanom.errors import InputError, printable
+from gpuanom.files import whole_file
 from gpuanom.settings import Settings
 
 HIDDEN = (128, 64, 32, 32, 64, 128)
@@ -133,15 +134,8 @@ def write(path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[st
     require()
     from safetensors.numpy import save as as_bytes
 
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        try:
-            partial.write_bytes(as_bytes(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    with whole_file(path) as partial:
+        partial.write_bytes(as_bytes(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
 
 
 def load(path: str | Path) -> Model:

@@ -16,6 +16,7 @@ from gpuanom.cli.export import kinds_of, night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, OutputError, printable
 from gpuanom.evaluate import Recalled
+from gpuanom.files import require_writable, whole_file
 from gpuanom.scored import ScoredNight, open_night
 
 EPILOG = """\b
@@ -94,6 +95,10 @@ def evaluate(
     dubious (the paper's figures 5, 7 and 9); and the recall of a list of known anomalies. NIGHT is a folder that
     `gpuanom score` made.
     """
+    if figure is not None:
+        require_figure(figure)
+    if table is not None:
+        require_table(table)
     anomalies = judging.read_known(known) if known else []
     said = [label for file in files for label in labels.read(file)] if files else labels.kept(folder)
     night = open_night(folder, reference=reference)
@@ -162,6 +167,22 @@ def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) ->
         console.print(Text(f"{group}: {n} of {len(its)} in the highest {fraction:.0%}{missing}{theirs}"))
 
 
+_TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
+
+
+def require_table(path: Path) -> None:
+    """Check that a table can be written there, before anything is read for it.
+
+    Raises
+    ------
+    OutputError
+        When the format is unknown or the file cannot be written.
+    """
+    if path.suffix not in _TABLES:
+        raise OutputError(f"{path}: a table is a .csv or an .ecsv")
+    require_writable(path)
+
+
 def write_table(table: Any, path: Path) -> None:
     """Write a table in the format of its file's name.
 
@@ -170,13 +191,9 @@ def write_table(table: Any, path: Path) -> None:
     OutputError
         When the format is unknown or the file cannot be written.
     """
-    formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
-    if path.suffix not in formats:
-        raise OutputError(f"{path}: a table is a .csv or an .ecsv")
-    try:
-        table.write(path, format=formats[path.suffix], overwrite=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+    require_table(path)
+    with whole_file(path) as partial:
+        table.write(partial, format=_TABLES[path.suffix], overwrite=True)
 
 
 def _draw(rates: judging.Rates, path: Path) -> None:
@@ -213,6 +230,19 @@ def figure_class() -> Any:
     return Figure
 
 
+def require_figure(path: Path) -> None:
+    """Check that a figure can be written there, before anything is read for it.
+
+    Raises
+    ------
+    OutputError
+        When the file's name is not that of a figure, or the file cannot be written.
+    """
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise OutputError(f"{path}: a figure is a .png, .pdf or .svg")
+    require_writable(path)
+
+
 def save(figure: Any, path: Path) -> None:
     """Write a figure in the format of its file's name.
 
@@ -221,9 +251,6 @@ def save(figure: Any, path: Path) -> None:
     OutputError
         When the format is unknown or the file cannot be written.
     """
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise OutputError(f"{path}: a figure is a .png, .pdf or .svg")
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from None
+    require_figure(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=150, format=path.suffix.lower()[1:])

@@ -13,6 +13,7 @@ from gpuanom import labels
 from gpuanom.backend import select
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import OutputError
+from gpuanom.files import write_text
 from gpuanom.records import KINDS
 from gpuanom.scored import open_night
 
@@ -123,10 +124,7 @@ def export(
     if output is None:
         click.echo(text, nl=False)
     else:
-        try:
-            output.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{output}: cannot be written: {error.strerror}") from None
+        write_text(output, text)
     unmeasured = sum(not row["n_ccd_used"] for row in night.exposures)
     click.echo(
         f"{len(chosen)} of {len(night.exposures)} exposures chosen; {unmeasured} could not be measured", err=True

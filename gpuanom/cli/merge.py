@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpuanom.cli.options import formats_option
+from gpuanom.errors import printable
 from gpuanom.nights import merge_nights
 
 
@@ -18,7 +19,9 @@ def merge(nights: tuple[Path, ...], output: Path, formats: tuple[str, ...]) -> N
     """Merge measured nights into a new one, and rank all their exposures together.
 
     NIGHT is a folder that `gpuanom score` made. All must have been measured with the same settings. The tables are the
-    same as if all had been scored in one run.
+    same as if all had been scored in one run. The merged night is scored as the nights were scored last; where they
+    were scored differently, as the paper does. Exposures that only their files name, and that are called alike, are
+    told apart by their folders.
     """
-    tables = merge_nights(nights, output, formats=formats)
+    tables = merge_nights(nights, output, formats=formats, say=lambda line: click.echo(printable(line), err=True))
     click.echo(f"{len(tables.exposures)} exposures in {output}")

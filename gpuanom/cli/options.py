@@ -145,13 +145,27 @@ def cluster_options(command: Command) -> Command:
     return with_one_scheduler  # type: ignore[return-value]
 
 
-def chosen_settings(config: Path | None, profile: str = "paper", **flags: Any) -> Settings:
+def chosen_settings(
+    config: Path | None, profile: str = "paper", start: Settings | None = None, **flags: Any
+) -> Settings:
     """The settings of a profile, with those of a file and the flags that were given in their place.
+
+    Parameters
+    ----------
+    config : Path, optional
+    profile : str, optional
+    start : Settings, optional
+        Settings that take the place of the profile's and the file's.
+    **flags
+        By name of a setting; None for what was not given.
 
     Raises
     ------
     SettingsError
         On an unknown setting or an impossible value, named.
     """
-    settings = Settings.from_profile(profile) if config is None else Settings.from_toml(config, profile)
+    if start is not None:
+        settings = start
+    else:
+        settings = Settings.from_profile(profile) if config is None else Settings.from_toml(config, profile)
     return settings.replace(**{name: value for name, value in flags.items() if value is not None})

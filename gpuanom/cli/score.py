@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gpuanom import pipeline
 from gpuanom.cli.options import chosen_settings, cluster_options, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.cli.summary import print_summary, summary_console
+from gpuanom.settings import Settings
 
 EPILOG = """\b
 Examples:
@@ -42,6 +44,16 @@ class Shard(click.ParamType):  # type: ignore[type-arg]
         if not (slash and all(n.isascii() and n.isdigit() for n in (part, parts)) and 1 <= int(part) <= int(parts)):
             self.fail(f"'{value}' is not K/N with K from 1 to N, such as 3/16", param, ctx)
         return int(part), int(parts)
+
+
+def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) -> Settings | None:
+    """The settings that are asked for; without inputs, what is not given stays as the night was scored last."""
+    source = click.get_current_context().get_parameter_source("profile")
+    if inputs or options["config"] is not None or source is not ParameterSource.DEFAULT:
+        return chosen_settings(**options)
+    if all(value is None for name, value in options.items() if name != "profile"):
+        return None
+    return chosen_settings(**options, start=pipeline.scored_last(output))
 
 
 @click.command(epilog=EPILOG)
@@ -108,7 +120,7 @@ def score(
     .fits, .fits.gz and .fits.fz, of DECam, MegaCam, HSC and any other camera. Each camera and band is a dataset, and
     an exposure is compared with its dataset.
     """
-    settings = chosen_settings(**options)
+    settings = _settings(inputs, output, options)
     with Screen(quiet=quiet, verbose=verbose) as screen:
         night = pipeline.score(
             inputs,

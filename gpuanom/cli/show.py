@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gpuanom import plots
 from gpuanom.backend import select
-from gpuanom.cli.evaluate import figure_class, save
+from gpuanom.cli.evaluate import figure_class, require_figure, save
 from gpuanom.cli.export import night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import InputError, printable
@@ -59,6 +59,8 @@ def show(folder: Path, exposure: str, camera: str | None, output: Path | None, r
     the picture.
     """
     figure = figure_class() if output is not None else None
+    if output is not None:
+        require_figure(output)
     night = open_night(folder, reference=reference)
     row = _row(night, exposure, camera)
     _print(night, row, summary_console())

@@ -15,7 +15,8 @@ from gpuanom.autoencoder import require
 from gpuanom.backend import choose, select
 from gpuanom.cli.evaluate import figure_class, save, write_table
 from gpuanom.cli.screen import Screen
-from gpuanom.errors import GpuanomError, OutputError
+from gpuanom.errors import GpuanomError
+from gpuanom.files import require_writable
 from gpuanom.records import Exposure, Measurement
 from gpuanom.store import Failure
 
@@ -90,7 +91,7 @@ def train(
     if files and not supervised:
         raise click.UsageError("--labels is for --supervised: the autoencoder itself needs none")
     require()
-    _writable(output)
+    require_writable(output)
     if supervised:
         with Screen(quiet=quiet, verbose=verbose) as screen:
             _supervised(nights, output, files, options["seed"], screen)
@@ -145,7 +146,7 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
     unlabelled = np.isnan(probability)
     probability[unlabelled] = fitted.probabilities(some.features[unlabelled])
     word = np.array(["", "normal", "prominent"])[truth + 1]
-    order = np.argsort(-probability, kind="stable")
+    order = np.argsort(-probability.round(6), kind="stable")  # by the digits that the table holds
     columns = {
         "camera": [key[0] for key in some.keys],
         "band": some.bands,
@@ -172,16 +173,6 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
     except GpuanomError as error:
         screen.line(f"no picture: {error}")
     screen.say(f"written: {', '.join(str(path) for path in written)}")
-
-
-def _writable(output: Path) -> None:
-    """Check that a file can be written, before minutes are spent on it."""
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        partial.touch()
-        partial.unlink()
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written: {error.strerror}") from None
 
 
 def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:

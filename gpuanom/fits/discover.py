@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -234,15 +234,31 @@ def _told_apart(files: Sequence[_File]) -> list[_File]:
     apart = [file for file in files if file.about.named]
     for (camera, name), places in groups.items():
         others = {other for of, other in taken if of == camera}
-        new = _ids(name, list(places), others) if len(places) > 1 else [name]
+        new = ids_by_place(name, list(places), others) if len(places) > 1 else [name]
         taken |= {(camera, each) for each in new}
         for each, group in zip(new, places.values(), strict=True):
             apart += [replace(file, about=replace(file.about, exposure=each)) for file in group]
     return apart
 
 
-def _ids(name: str, places: Sequence[tuple[str, str]], taken: set[str]) -> list[str]:
-    """Return an id for each place (folder, band): the name behind as many folders, or the band, as it takes."""
+def ids_by_place(name: str, places: Sequence[tuple[str, str]], taken: Collection[str]) -> list[str]:
+    """Return an id for each place of several exposures that are named alike.
+
+    Parameters
+    ----------
+    name : str
+        The name that they share: their files'.
+    places : sequence of (str, str)
+        The folder, absolute, and the band of each.
+    taken : collection of str
+        Ids that other exposures have.
+
+    Returns
+    -------
+    list of str
+        The name behind as many folders, or with the band, as it takes; numbers where that does not suffice.
+    """
+    taken = set(taken)
     folders = [Path(folder).parts[1:] for folder, _ in places]
     deepest = max(len(parts) for parts in folders)
     attempts = [(1, False), (0, True), (1, True), *itertools.product(range(2, deepest + 1), (False, True))]
@@ -303,6 +319,7 @@ def _exposure(name: str, files: list[_File], remarks: Sequence[str], settings: S
         fingerprint=_fingerprint(files, masks),
         rule=about.rule.name,
         remarks=tuple(printable(note) for note in notes),
+        file_named=not about.named,
     )
 
 

@@ -21,7 +21,8 @@ from typing import Any, TextIO
 from gpuanom import labels
 from gpuanom.backend import Backend
 from gpuanom.columns import EXPOSURE_COLUMNS, with_autoencoder
-from gpuanom.errors import OutputError, printable
+from gpuanom.errors import printable
+from gpuanom.files import cannot_be_written, whole_file
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS
 from gpuanom.report.pictures import Pictures, pictures
@@ -85,20 +86,12 @@ def write_report(
     OutputError
         When the page cannot be written.
     """
-    partial = output.with_name(f".{output.name}.partial")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("w", encoding="ascii", newline="\n") as file:
-                troubles = _write(file, night, backend, top, threads, cache, progress)
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OutputError:
-        raise
     except OSError as error:
-        raise OutputError(f"{output}: cannot be written: {error.strerror or error}") from None
-    return troubles
+        raise cannot_be_written(output, error) from None
+    with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
+        return _write(file, night, backend, top, threads, cache, progress)
 
 
 def _write(
@@ -205,7 +198,7 @@ def _about(
         "files": [_links(night, key_of(row)) for row in night.exposures],
         "counts": [[h.counts.tolist() for h in night.histograms(key_of(row))] for row in night.exposures],
         "datasets": [list(d) for d in datasets],
-        "means": [[None if m is None else [round(float(v), 6) for v in m] for m in night.means[d]] for d in datasets],
+        "means": [[None if m is None else [round(float(v), 6) for v in m] for m in night.means(d)] for d in datasets],
         "dataset": [
             datasets.index(d) if (d := (row["camera"], row["band"])) in night.datasets else None
             for row in night.exposures

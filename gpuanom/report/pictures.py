@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.backend import Backend
-from gpuanom.errors import OutputError
+from gpuanom.files import cannot_be_written, write_text
 from gpuanom.focalplane import places
 from gpuanom.looking import Look, binning_for, look, whisker_cells
 from gpuanom.mosaic import Mosaic, level, mosaic
@@ -113,13 +113,12 @@ def pictures(
         return kept
     made = _made(exposure, ccds, settings, backend, most_bytes, threads)
     if path is not None and made.complete:
-        partial = path.with_name(f".{path.name}.partial")
+        remedy = "--no-cache keeps no pictures"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(asdict(made)))
-            partial.replace(path)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror} (--no-cache keeps no pictures)") from None
+            raise cannot_be_written(path.parent, error, remedy) from None
+        write_text(path, json.dumps(asdict(made)), remedy=remedy)
     return made
 
 
