@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from gpuanom import compiling
 from gpuanom.cli.completion import completion
 from gpuanom.cli.doctor import doctor
 from gpuanom.cli.evaluate import evaluate
@@ -75,6 +76,8 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; no error reaches the user as a traceback."""
+    # Commands with a screen of their own take this over.
+    compiling.listen(lambda line: click.echo(line, err=True))
     try:
         code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)
     except GpuanomError as error:

@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from gpuanom import evaluate as judging
-from gpuanom import labels
+from gpuanom import installing, labels
 from gpuanom.cli.export import kinds_of, night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, OutputError, printable
@@ -209,7 +209,7 @@ def figure_class() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise GpuanomError("pictures need matplotlib (pip install 'gpuanom[report]')") from None
+        raise GpuanomError(f"pictures need matplotlib ({installing.install('report')})") from None
     return Figure
 
 

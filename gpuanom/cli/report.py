@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gpuanom import installing
 from gpuanom.backend import select
 from gpuanom.cli.export import night_argument, reference_option
 from gpuanom.cli.screen import Screen
@@ -57,7 +58,7 @@ def report(
     try:
         import PIL  # noqa: F401 - said before anything is read
     except ImportError:
-        raise GpuanomError("pictures need Pillow (pip install 'gpuanom[report]')") from None
+        raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
     night = open_night(folder, reference=reference)
     output = output or folder / NAME
     threads = threads or min(4, os.cpu_count() or 1)

@@ -7,12 +7,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpuanom import installing, nvidia
 from gpuanom.backend import choose
 from gpuanom.errors import ClusterError, SettingsError
 
 TIMEOUT = 600.0
 """Seconds that an exposure may take on a worker, by default."""
-INSTALL = "pip install 'gpuanom[cluster]'"
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def require_dask(where: Where) -> None:
         The message names the remedy.
     """
     if importlib.util.find_spec("distributed") is None:
-        raise ClusterError(f"a cluster needs Dask, which is not installed ({INSTALL})")
+        raise ClusterError(f"a cluster needs Dask, which is not installed ({installing.install('cluster')})")
     if where.report is not None and importlib.util.find_spec("bokeh") is None:
-        raise ClusterError(f"a performance report needs Bokeh, which is not installed ({INSTALL})")
+        raise ClusterError(f"a performance report needs Bokeh, which is not installed ({installing.install('cluster')})")
 
 
 def local_devices(workers: int, device: str) -> str:
@@ -90,8 +90,7 @@ def local_devices(workers: int, device: str) -> str:
         )
     if importlib.util.find_spec("dask_cuda") is None:
         raise ClusterError(
-            "workers on GPUs need dask-cuda, which is not installed "
-            "(pip install 'gpuanom[cluster-cuda12]', or [cluster-cuda13])"
+            f"workers on GPUs need dask-cuda, which is not installed ({installing.install(f'cluster-{nvidia.extra()}')})"
         )
     return ",".join(numbers)
 
