@@ -31,12 +31,12 @@ from gpuanom.version import __version__
 
 EPILOG = """\b
 Examples:
-  gpuanom score /data/2026-11-23 --output night        a night, from FITS files to ranked tables
-  gpuanom reference night --output ref.ecsv            keep what is normal in it
-  gpuanom score /data/tonight -o tonight --reference ref.ecsv
-  gpuanom watch /data/tonight -o tonight               during the night, each exposure as it comes
+  gpuanom score /data/2026-11-23 --output scored       a night, from FITS files to ranked tables
+  gpuanom reference scored --output ref.ecsv           keep what is normal in it
+  gpuanom score /data/tonight -o scored --reference ref.ecsv
+  gpuanom watch /data/tonight -o scored                during the night, each exposure as it comes
   gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
-  gpuanom train night -o model.pt                      the paper's second method; then: score -o night --model model.pt
+  gpuanom train scored -o model.pt                     the paper's second method; then: score -o scored --model model.pt
   gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
   gpuanom doctor                                       can a GPU be used, and does it compute what the CPU does?
 
