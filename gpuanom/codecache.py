@@ -2,7 +2,7 @@
 
 Numba would put its files into ``__pycache__`` beside the sources. Those files outlive ``pip uninstall``, and the folder
 that they keep alive then hides a checkout of the same name from Python. So the loops have a place of their own:
-``<user's cache folder>/gpuanom/numba/<versions and processor>/``. The environment variable NUMBA_CACHE_DIR names another.
+``<user's cache folder>/gpuanom/numba/<versions and processor>/``; the variable NUMBA_CACHE_DIR names another.
 """
 
 from __future__ import annotations

@@ -70,7 +70,6 @@ class native:  # noqa: N801 (a decorator)
 
     def __call__(self, function: Any) -> Any:
         """Decorate a function."""
-
         self._function = function
 
         @wraps(function)

@@ -11,8 +11,21 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"errors", "version", "maskclasses", "naming", "columns", "ranges", "findings", "native", "ecsv",
-     "compiling", "codecache", "installing", "nvidia"},
+    {
+        "errors",
+        "version",
+        "maskclasses",
+        "naming",
+        "columns",
+        "ranges",
+        "findings",
+        "native",
+        "ecsv",
+        "compiling",
+        "codecache",
+        "installing",
+        "nvidia",
+    },
     {"labels", "focalplane", "data"},
     {"cameras", "camera_rules"},
     {"settings"},

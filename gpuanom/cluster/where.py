@@ -59,10 +59,11 @@ def require_dask(where: Where) -> None:
     ClusterError
         The message names the remedy.
     """
+    install = installing.install("cluster")
     if importlib.util.find_spec("distributed") is None:
-        raise ClusterError(f"a cluster needs Dask, which is not installed ({installing.install('cluster')})")
+        raise ClusterError(f"a cluster needs Dask, which is not installed ({install})")
     if where.report is not None and importlib.util.find_spec("bokeh") is None:
-        raise ClusterError(f"a performance report needs Bokeh, which is not installed ({installing.install('cluster')})")
+        raise ClusterError(f"a performance report needs Bokeh, which is not installed ({install})")
 
 
 def local_devices(workers: int, device: str) -> str:
@@ -89,9 +90,8 @@ def local_devices(workers: int, device: str) -> str:
             "(--workers 2 --device 0,1), or --device cpu"
         )
     if importlib.util.find_spec("dask_cuda") is None:
-        raise ClusterError(
-            f"workers on GPUs need dask-cuda, which is not installed ({installing.install(f'cluster-{nvidia.extra()}')})"
-        )
+        install = installing.install(f"cluster-{nvidia.extra()}")
+        raise ClusterError(f"workers on GPUs need dask-cuda, which is not installed ({install})")
     return ",".join(numbers)
 
 

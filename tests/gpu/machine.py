@@ -1,7 +1,7 @@
 """A machine with a GPU that tests describe: it answers in CuPy's place, whichever CuPy and card are really there.
 
-`gpuanom.gpu.cuda` is all that asks CuPy about a machine, and its functions are what is replaced. CuPy's own types cannot
-be changed, and its answers differ with its version and with the card.
+`gpuanom.gpu.cuda` is all that asks CuPy about a machine, and its functions are what is replaced. CuPy's own types
+cannot be changed, and its answers differ with its version and with the card.
 """
 
 from __future__ import annotations

@@ -208,7 +208,9 @@ def test_a_driver_without_a_gpu_is_no_reason_for_cupy(no_cupy, monkeypatch):
     assert choose("auto")[1] == "cpu (no NVIDIA GPU found)"
 
 
-@pytest.mark.parametrize(("cuda", "extra"), [(11080, "cuda12"), (12040, "cuda12"), (13000, "cuda13"), (14020, "cuda13")])
+@pytest.mark.parametrize(
+    ("cuda", "extra"), [(11080, "cuda12"), (12040, "cuda12"), (13000, "cuda13"), (14020, "cuda13")]
+)
 def test_no_cupy_beside_a_gpu(no_cupy, monkeypatch, cuda, extra):
     driver(monkeypatch, cuda=cuda, gpus=1, version="580.65.06")
     expected = f"device '0': CuPy is not installed ({installing.install(extra)})"

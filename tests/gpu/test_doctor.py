@@ -167,9 +167,9 @@ def test_with_a_card_that_does_not_answer(doctor, machine):
 
 def test_without_a_compiler(doctor, machine):
     machine.answers(compiler=RuntimeError("CuPy failed to load libnvrtc.so.12"))
-    code, out = doctor()
+    code, out = doctor("--json")
     assert code == 1
-    found = json.loads(doctor("--json")[1])["software"]
+    found = json.loads(out)["software"]
     (compiler,) = [finding for finding in found if finding["name"] == "NVRTC"]
     assert (compiler["state"], compiler["remedy"]) == ("broken", installing.install("cuda12"))
 
