@@ -60,9 +60,7 @@ def test_without_a_gpu():
     ask = "import cupy, sys; print(cupy.__path__[0]); sys.exit(cupy.is_available())"
     asked = subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True, check=False)
     if not asked.stdout:
-        pytest.skip(
-            "needs the real CuPy: pip install cupy-cuda12x (or cupy-cuda13x), or GPUANOM_CUPY_PYTHON names an interpreter"
-        )
+        pytest.skip("needs the real CuPy: pip install cupy-cuda12x (or 13x), or GPUANOM_CUPY_PYTHON names a Python")
     if asked.returncode:
         pytest.skip("there is a GPU here: pytest --require-gpu")
     said = refused(run(Path(asked.stdout.strip()).parent, "-n", "2", "tests/steps/test_smooth.py"))
