@@ -1,6 +1,6 @@
 """Where compiled loops are kept: in the user's cache folder, and never in an installation.
 
-Numba would put its files into ``__pycache__`` beside the sources. Those files outlive ``pip uninstall``, and the folder
+Numba would put its files into ``__pycache__`` beside the sources. Those files outlive the installation, and the folder
 that they keep alive then hides a checkout of the same name from Python. So the loops have a place of their own:
 ``<user's cache folder>/gpuanom/numba/<versions and processor>/``; the variable NUMBA_CACHE_DIR names another.
 """
