@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from gpuanom import compiling
+from gpuanom.cli import main
+from gpuanom.cli.screen import Screen
 
 ROOT = Path(__file__).parent.parent
 
@@ -132,3 +134,26 @@ def test_kernels_from_a_cache_are_not_said_to_be_compiled(monkeypatch):
     finally:
         compiling.listen(before)
     assert heard == ["slow"]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_command_shows_the_line_unless_quiet(monkeypatch, capsys, quiet):
+    monkeypatch.setattr(compiling, "_said", set())
+    with Screen(quiet=quiet, verbose=False):
+        compiling.begun(compiling.LOOPS)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == ("" if quiet else compiling.LOOPS + "\n")
+    assert compiling.LOOPS.startswith("compiling, once, about ten seconds")
+
+
+def test_every_command_but_doctor_listens(monkeypatch, capsys):
+    """Commands without a screen, too: `show` and `export` read pixels."""
+    heard = []
+    monkeypatch.setattr(compiling, "listen", heard.append)
+    with pytest.raises(SystemExit):
+        main(["settings"])
+    assert callable(heard[0])
+    capsys.readouterr()
+    heard[0]("compiling")
+    assert capsys.readouterr().err == "compiling\n"
