@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom import installing, nvidia
 from gpuanom.errors import DeviceError, printable
 from gpuanom.records import (
     Array,
@@ -306,7 +307,7 @@ def choose(device: str | int | Sequence[int] = "auto") -> tuple[list[Backend], s
             backend, about = _gpu(0)
             return [backend], about
         except DeviceError as error:
-            return [CpuBackend()], f"cpu, because {error}"
+            return [CpuBackend()], "cpu (no NVIDIA GPU found)" if _no_gpu() else f"cpu, because {error}"
     numbers = [number.strip() for number in device.split(",")]
     if not all(number.isascii() and number.isdigit() for number in numbers):
         raise DeviceError(f"unknown device '{device}' ({_DEVICES})")
@@ -324,6 +325,19 @@ def _gpu(number: int) -> tuple[Backend, str]:
     return GpuBackend(number), f"gpu {number}, {about}"
 
 
+def _no_gpu() -> bool:
+    """Whether there is no GPU to speak of: whoever has none need not hear what is missing to use one.
+
+    CuPy asks for the driver more thoroughly, where it is installed. A driver that finds no GPU is then worth a word:
+    somebody made this machine ready for one.
+    """
+    try:
+        from gpuanom.gpu import devices
+    except Exception:
+        return not nvidia.n_gpus()
+    return not devices.driver_cuda() and not devices.driver_version()
+
+
 def why_no_cupy(error: Exception) -> str:
     """Why the CUDA backend cannot be imported, and the remedy.
 
@@ -332,10 +346,12 @@ def why_no_cupy(error: Exception) -> str:
     error : Exception
         What the import raised: for a CuPy that does not fit Python, NumPy or the system, of any kind.
     """
-    remedy = "pip install 'gpuanom[cuda12]', or [cuda13]"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] in ("cupy", "cupyx"):
-        return f"CuPy is not installed ({remedy})"
+        if not nvidia.driver_cuda() and not nvidia.driver_version():
+            return f"{nvidia.NO_DRIVER} ({nvidia.INSTALL_DRIVER})"
+        return f"CuPy is not installed ({installing.install_cuda()})"
     text = printable(str(error))
     # CuPy wraps what went wrong in a page of advice.
     said = text.partition("Original error:")[2] or text
-    return f"CuPy cannot be loaded: {said.strip()[:300]} (uninstall all cupy packages, then {remedy})"
+    again = f"uninstall all cupy packages, then {installing.install_cuda()}"
+    return f"CuPy cannot be loaded: {said.strip()[:300]} ({again})"

@@ -8,10 +8,10 @@ Nothing here contracts a product and a sum to one rounding (no fastmath).
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
-from functools import cache, wraps
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ClassVar
 
 import numba
 import numpy as np
@@ -19,52 +19,82 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-helper = numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+from gpuanom import compiling
+from gpuanom.codecache import FunctionFiles
+
+_lock = threading.RLock()
+
+
+@contextmanager
+def _enabled() -> Iterator[None]:
+    """Compile within, even under NUMBA_DISABLE_JIT.
+
+    That variable is for people who step through loops of their own. Those here read and write addresses (`byte_at`,
+    `put`), which Python has no way to do: they would not run at all.
+    """
+    with _lock:
+        disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0
+        try:
+            yield
+        finally:
+            numba.config.DISABLE_JIT = disabled
+
+
+def _jit(**options: Any) -> Any:
+    """`numba.njit` under `_enabled`."""
+
+    def decorate(function: Any) -> Any:
+        with _enabled():
+            return numba.njit(**options)(function)
+
+    return decorate
+
+
+helper = _jit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """A function that only compiled ones call; what Python would need to call it takes as long to compile as itself."""
 
-inlined = numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+inlined = _jit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 """The same, put into its callers."""
 
 
 class native:  # noqa: N801 (a decorator)
     """Compile a function at its first call, or take it from the cache on disk; where there can be none, without."""
 
-    _lock = threading.RLock()
+    made: ClassVar[list[native]] = []
+    """All of them, as the modules that hold them are imported: so that tests can compile each one beforehand."""
 
     def __init__(self, signature: Any) -> None:
         self._signature = signature
         self._compiled: Any = None
+        self.made.append(self)
 
     def __call__(self, function: Any) -> Any:
         """Decorate a function."""
+        self._function = function
 
         @wraps(function)
         def call(*arguments: Any) -> Any:
             if self._compiled is None:
-                with self._lock:
-                    self._compiled = self._compiled or self._compile(function)
+                self.compile()
             return self._compiled(*arguments)
 
         return call
 
-    def _compile(self, function: Any) -> Any:
+    def compile(self) -> None:
+        """Compile the function, or load it, unless that is done."""
+        with _lock:
+            self._compiled = self._compiled or self._compile()
+
+    def _compile(self) -> Any:
+        compiled = _jit(nogil=True)(self._function)
         try:
-            compiled = numba.njit(nogil=True, cache=True)(function)
-            with suppress(AttributeError):  # Numba's own business: it looks at the function's file only
-                compiled._cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename).parent)
-            compiled.compile(self._signature)
-        except Exception:  # no folder, no room, or a file that cannot be unpickled: as many types as there are causes
-            compiled = numba.njit(nogil=True)(function)
+            compiled._cache = FunctionFiles(self._function)  # what Numba's own cache=True does, with our folder
+        except Exception:  # there is no folder: a RuntimeError of Numba's
+            compiling.begun(compiling.LOOPS_NOT_KEPT)
+        with _enabled():
             compiled.compile(self._signature)
         compiled.disable_compile()
         return compiled
-
-
-@cache
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What changes when one of the sources does from which functions are compiled: their folder's, and this file."""
-    states = [(path.name, path.stat()) for path in (*sorted(folder.glob("*.py")), Path(__file__))]
-    return tuple((name, state.st_mtime_ns, state.st_size) for name, state in states)
 
 
 @intrinsic

@@ -5,7 +5,7 @@
     >>> night = scored.open_night(Path("night"))
     >>> plots.orientations(plt.gca(), night.histograms(("DECam", "845291"))[0])
 
-Needs matplotlib (pip install 'gpuanom[report]'); nothing is drawn, or chosen as a backend, on import. The colours can
+Needs matplotlib (the extra `report`); nothing is drawn, or chosen as a backend, on import. The colours can
 be told apart by people with any colour vision.
 """
 

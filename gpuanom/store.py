@@ -286,7 +286,7 @@ class Store:
         if ours_made and theirs_made and ours_made != theirs_made:
             raise OutputError(
                 f"{other.path}: holds autoencoder_mse of another model than an earlier input"
-                " (score one of them again with the other's: gpuanom score -o NIGHT --model MODEL)"
+                " (score one of them again with the other's: gpuanom score -o SCORED --model MODEL)"
             )
         with self._transaction() as db:
             return copy_night(db, other._db, other.path, names or {})

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Column as TextColumn
 from astropy.table import MaskedColumn, Table
 
-from gpuanom import ranking, rows
+from gpuanom import installing, ranking, rows
 from gpuanom.backend import Backend
 from gpuanom.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder
 from gpuanom.comparison import Dataset, KindReference, compared_with
@@ -268,7 +268,7 @@ def require_formats(formats: Sequence[str]) -> None:
         if name not in FORMATS:
             raise OutputError(f"unknown format '{name}' (one of {', '.join(FORMATS)})")
     if "parquet" in formats and importlib.util.find_spec("pyarrow") is None:
-        raise OutputError("the format parquet needs pyarrow (pip install 'gpuanom[parquet]')")
+        raise OutputError(f"the format parquet needs pyarrow ({installing.install('parquet')})")
 
 
 def require_reference(references: References, settings: Settings, origin: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+import gpuanom
 from gpuanom.backend import choose, select
 from gpuanom.errors import DeviceError
 from tests import device
@@ -36,7 +40,26 @@ def pytest_addoption(parser):
     )
 
 
+def compile_loops(config):
+    """Have all loops compiled before the first test, unless these sources' are: commands say so while they compile."""
+    package = Path(gpuanom.__file__).parent
+    sources = [*package.glob("*.py"), *(package / "cpu").glob("*.py"), *(package / "fits").glob("*.py")]
+    stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
+    cache = getattr(config, "cache", None)
+    if hasattr(config, "workerinput") or cache is None or cache.get("gpuanom/loops", "") == stamp:
+        return
+    program = (
+        "import gpuanom.cpu, gpuanom.fits.dither, gpuanom.fits.rice, gpuanom.fits.words\n"
+        "from gpuanom.native import native\n"
+        "for loop in native.made: loop.compile()\n"
+    )
+    path = os.pathsep.join([str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, check=True)
+    cache.set("gpuanom/loops", stamp)
+
+
 def pytest_configure(config):
+    compile_loops(config)
     config.addinivalue_line("markers", "card: only a real GPU can show it; skipped without --require-gpu")
     if not config.getoption("--require-gpu"):
         return

@@ -6,8 +6,10 @@ import doctest
 import re
 from pathlib import Path
 
+import click
 import pytest
 
+from gpuanom.cli import cli
 from gpuanom.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS
 from gpuanom.settings import Settings
 
@@ -51,6 +53,56 @@ def test_every_status_is_documented():
     sources = "\n".join(path.read_text() for path in (ROOT / "gpuanom").rglob("*.py"))
     for status in set(re.findall(r'status="(\w+)"', sources)):
         assert f"`{status}`" in text, status
+
+
+def commands():
+    """Every `gpuanom` command in the documents and in the help texts, with the file that holds it."""
+    paths = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "gpuanom" / "cli").glob("*.py")]
+    for path in paths:
+        for line in path.read_text().splitlines():
+            for command in re.findall(r"gpuanom (?:[a-z]+) [^#`|]*", line):
+                yield path.name, command
+
+
+def test_images_are_in_night_and_scores_in_scored():
+    looked = "reference|merge|report|show|label|evaluate|export|train"
+    for name, command in commands():
+        said = f"{name}: {command}"
+        assert not re.match(rf"gpuanom ({looked}) (to|other-)?night\b", command), said
+        if not command.startswith("gpuanom simulate"):
+            assert not re.search(r"(-o|--output) (to)?night\b", command), said
+    assert len(list(commands())) > 60
+
+
+def test_a_scored_night_has_one_name_in_the_help_of_every_command():
+    takes = {"reference", "merge", "report", "show", "label", "evaluate", "export", "train"}
+    for name in takes:
+        (argument, *_) = [p for p in cli.commands[name].params if isinstance(p, click.Argument)]
+        assert argument.metavar in ("SCORED", "SCORED..."), name
+    for name, command in cli.commands.items():
+        assert "NIGHT" not in command.get_help(click.Context(command)).replace("GPUANOM_NIGHT", ""), name
+
+
+def test_the_gate_finds_both_commands():
+    text = (ROOT / "README.md").read_text()
+    for mark, ends in (("first", "score night --output scored"), ("test", ".venv/bin/pytest")):
+        (command,) = re.findall(rf"<!-- {mark} command -->\n```sh\n(.*)\n```", text)
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install")
+        assert command.endswith(ends)
+        assert f"command_of {mark}" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_pytorch_for_cpus_is_named_before_the_commands_that_need_pytorch():
+    line = "pip install torch"
+    text = (ROOT / "README.md").read_text()
+    assert -1 < text.index(f"{line}==2.13.0 --index-url") < text.index("<!-- test command -->")
+    for path in (ROOT / "README.md", ROOT / "docs" / "autoencoder.md"):
+        text = path.read_text()
+        assert (
+            -1
+            < text.index(f"{line} --index-url https://download.pytorch.org/whl/cpu")
+            < text.index("gpuanom train scored")
+        )
 
 
 def test_links_of_the_documents_lead_somewhere():

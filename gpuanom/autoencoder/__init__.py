@@ -7,9 +7,8 @@ The only part of gpuanom that imports PyTorch, and only when it is used: everyth
 
 from __future__ import annotations
 
+from gpuanom import installing
 from gpuanom.errors import GpuanomError, printable
-
-REMEDY = "pip install 'gpuanom[autoencoder]'"
 
 
 def require() -> None:
@@ -20,13 +19,14 @@ def require() -> None:
     GpuanomError
         One line with the remedy.
     """
+    remedy = installing.install_torch()
     for name, module in (("PyTorch", "torch"), ("safetensors", "safetensors.numpy")):
         try:
             __import__(module)
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] == module.split(".")[0]:
-                raise GpuanomError(f"the autoencoder needs {name} ({REMEDY})") from None
-            raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))} ({REMEDY})") from None
+                raise GpuanomError(f"the autoencoder needs {name} ({remedy})") from None
+            raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))} ({remedy})") from None
         except (ImportError, OSError) as error:
             # What is installed does not fit this system.
-            raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))[:300]} ({REMEDY})") from None
+            raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))[:300]} ({remedy})") from None

@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from gpuanom import compiling
 from gpuanom.cli import streams
 from gpuanom.cli.completion import completion
 from gpuanom.cli.doctor import doctor
@@ -31,12 +32,12 @@ from gpuanom.version import __version__
 
 EPILOG = """\b
 Examples:
-  gpuanom score /data/2026-11-23 --output night        a night, from FITS files to ranked tables
-  gpuanom reference night --output ref.ecsv            keep what is normal in it
-  gpuanom score /data/tonight -o tonight --reference ref.ecsv
-  gpuanom watch /data/tonight -o tonight               during the night, each exposure as it comes
+  gpuanom score /data/2026-11-23 --output scored       a night, from FITS files to ranked tables
+  gpuanom reference scored --output ref.ecsv           keep what is normal in it
+  gpuanom score /data/tonight -o scored --reference ref.ecsv
+  gpuanom watch /data/tonight -o scored                during the night, each exposure as it comes
   gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
-  gpuanom train night -o model.pt                      the paper's second method; then: score -o night --model model.pt
+  gpuanom train scored -o model.pt                     the paper's second method; then: score -o scored --model model.pt
   gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
   gpuanom doctor                                       can a GPU be used, and does it compute what the CPU does?
 
@@ -77,6 +78,8 @@ for command in (
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; no error reaches the user as a traceback."""
     streams.prepare()
+    # Commands with a screen of their own take this over.
+    compiling.listen(lambda line: click.echo(line, err=True))
     try:
         code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)
         if unwritten := streams.finish():

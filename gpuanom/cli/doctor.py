@@ -16,27 +16,29 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gpuanom import selftest
+from gpuanom import compiling, installing, nvidia, selftest
 from gpuanom.backend import select, why_no_cupy
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import DeviceError, printable
 from gpuanom.findings import CUPY, DRIVER, DeviceFinding, Finding, State
 from gpuanom.version import __version__
 
-REQUIRED = ("numpy", "scipy", "astropy", "numba", "click", "rich")
+REQUIRED = ("numpy", "scipy", "astropy", "numba", "platformdirs", "click", "rich")
 """What a checkout that is not installed needs; an installation knows itself."""
 EXTRAS = {
     "simulate": ("galsim", "draws simulated nights"),
     "parquet": ("pyarrow", "writes Parquet tables"),
-    "direct12": ("kvikio", "reads files straight to a GPU"),
+    "direct": ("kvikio", "reads files straight to a GPU"),
     "plots": ("matplotlib", "draws figures"),
     "report": ("pillow", "makes the pictures of reports"),
     "autoencoder": ("torch", "trains autoencoders and scores with them"),
     "cluster": ("distributed", "measures in many processes and on many nodes"),
-    "cluster-cuda12": ("dask-cuda", "gives each GPU of a machine a worker"),
+    "cluster-cuda": ("dask-cuda", "gives each GPU of a machine a worker"),
     "nvtx": ("nvtx", "names what a profile of a GPU shows"),
 }
 """Parts that are not always installed: their package, and what it is for. CuPy is looked at more closely."""
+FOR_GPUS = ("direct", "cluster-cuda", "nvtx")
+"""Of these, the ones that only a GPU needs: where there is no NVIDIA driver they are not missed."""
 
 EPILOG = """\b
 Examples:
@@ -101,6 +103,7 @@ def doctor(numbers: tuple[int, ...] | None, as_json: bool) -> int:
     waiting: AbstractContextManager[Any] = nullcontext()
     if console.is_terminal:
         waiting = console.status("compiling and testing the kernels of each GPU")
+    compiling.listen(None)  # here it is expected, and the line above says it on a terminal
     with waiting:
         report = examine(numbers)
     verdict, code = judge(report, numbers)
@@ -119,7 +122,7 @@ def examine(numbers: tuple[int, ...] | None) -> Report:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         packages={name: _version(name) or "missing" for name in _required()},
-        extras=tuple(_extra(name) for name in EXTRAS),
+        extras=_extras(),
         software=software,
         devices=devices,
     )
@@ -159,8 +162,11 @@ def _gpus(numbers: tuple[int, ...] | None) -> tuple[tuple[Finding, ...], tuple[D
         from gpuanom.gpu import devices, diagnosis
     except Exception as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
+        # Without a driver the driver is what is missing, and the line says so.
+        driver = nvidia.driver_cuda() or nvidia.driver_version()
         problem, _, remedy = why_no_cupy(error).rpartition(" (")
-        return (Finding(CUPY, "absent" if absent else "broken", problem, remedy.removesuffix(")")),), ()
+        state: State = "absent" if absent else "broken"
+        return (Finding(CUPY if driver or not absent else DRIVER, state, problem, remedy.removesuffix(")")),), ()
     software = tuple(diagnosis.software())
     try:
         n = devices.count()
@@ -203,13 +209,29 @@ def _version(package: str) -> str:
         return ""
 
 
-def _extra(name: str) -> Finding:
+def _extras() -> tuple[Finding, ...]:
+    """The optional parts; those for GPUs only where there is a driver, or where they are installed all the same."""
+    cuda = nvidia.driver_cuda()
+    return tuple(_extra(name, cuda) for name in EXTRAS if cuda or name not in FOR_GPUS or _version(EXTRAS[name][0]))
+
+
+def _extra(name: str, cuda: int) -> Finding:
     package, use = EXTRAS[name]
     version = _version(package)
+    extra = extra_of(name, cuda)
     if version:
-        return Finding(name, "ok", f"{package} {version} {use}")
-    remedy = f"pip install {package}" if package == name else f"pip install 'gpuanom[{name}]'"
-    return Finding(name, "absent", f"no {package}, which {use}", remedy)
+        return Finding(extra, "ok", f"{package} {version} {use}")
+    if name == "autoencoder":
+        remedy = installing.install_torch()
+    else:
+        remedy = installing.package(package) if package == name else installing.install(extra)
+    return Finding(extra, "absent", f"no {package}, which {use}", remedy)
+
+
+def extra_of(name: str, cuda: int) -> str:
+    """The extra that brings a part: for GPUs there is one for each CUDA, by the driver's, such as direct13."""
+    number = nvidia.extra(cuda).removeprefix("cuda")
+    return f"{name}{number}" if name in ("direct", "cluster-cuda") else name
 
 
 # On the screen

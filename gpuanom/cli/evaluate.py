@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from gpuanom import evaluate as judging
-from gpuanom import labels
+from gpuanom import installing, labels
 from gpuanom.cli.export import kinds_of, night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, OutputError, printable
@@ -21,10 +21,10 @@ from gpuanom.scored import ScoredNight, open_night
 
 EPILOG = """\b
 Examples:
-  gpuanom evaluate night                              the labels that NIGHT keeps (gpuanom label)
-  gpuanom evaluate night --labels ann.csv --labels bob.csv --figure rates.pdf --table rates.csv
-  gpuanom evaluate night --analysts all --score z     what all agree on, against another score
-  gpuanom evaluate night --known my-list.csv          recall and ranks of known anomalies (columns: exposure, kind)
+  gpuanom evaluate scored                             the labels that SCORED keeps (gpuanom label)
+  gpuanom evaluate scored --labels ann.csv --labels bob.csv --figure rates.pdf --table rates.csv
+  gpuanom evaluate scored --analysts all --score z    what all agree on, against another score
+  gpuanom evaluate scored --known my-list.csv         recall and ranks of known anomalies (columns: exposure, kind)
 
 \b
 The paper's "12 of 13", for those who have the 1171 exposures of CFHTLenS in the i band, each in a folder named after
@@ -41,7 +41,7 @@ its field (w2p2p2 is known by its name alone):
     "files",
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="CSV of labels, may be repeated (default: those that NIGHT keeps).",
+    help="CSV of labels, may be repeated (default: those that SCORED keeps).",
 )
 @click.option("--known", help="List of known anomalies: cfhtlens (the paper's), or a CSV file with a column exposure.")
 @click.option(
@@ -89,10 +89,10 @@ def evaluate(
     reference: Path | None,
     **options: Any,
 ) -> int:
-    """Hold the scores of NIGHT against what people say of its exposures.
+    """Hold the scores of SCORED against what people say of its exposures.
 
     True-positive rates of the highest scores, per camera and band, once for what is called prominent and once with the
-    dubious (the paper's figures 5, 7 and 9); and the recall of a list of known anomalies. NIGHT is a folder that
+    dubious (the paper's figures 5, 7 and 9); and the recall of a list of known anomalies. SCORED is a folder that
     `gpuanom score` made.
     """
     if figure is not None:
@@ -226,7 +226,7 @@ def figure_class() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise GpuanomError("pictures need matplotlib (pip install 'gpuanom[report]')") from None
+        raise GpuanomError(f"pictures need matplotlib ({installing.install('report')})") from None
     return Figure
 
 

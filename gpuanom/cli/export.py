@@ -26,11 +26,11 @@ Formats:
 
 \b
 Examples:
-  gpuanom export night --format exclude --fdr 0.01 -o exclude.csv
-  gpuanom export night --format bad_expid --deviation 5 --by isophote,flat_background
-  gpuanom export night --format exclude --by background --rank 10 --ccd-z 5     only the CCDs that show it
-  gpuanom export night --format list --label prominent > good.txt
-  gpuanom export night --format regions --rank 3 -o regions
+  gpuanom export scored --format exclude --fdr 0.01 -o exclude.csv
+  gpuanom export scored --format bad_expid --deviation 5 --by isophote,flat_background
+  gpuanom export scored --format exclude --by background --rank 10 --ccd-z 5    only the CCDs that show it
+  gpuanom export scored --format list --label prominent > good.txt
+  gpuanom export scored --format regions --rank 3 -o regions
 
 \b
 What chooses an exposure (give one):
@@ -54,7 +54,7 @@ def kinds_of(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter
     return kinds
 
 
-night_argument = click.argument("folder", metavar="NIGHT", type=click.Path(path_type=Path))
+night_argument = click.argument("folder", metavar="SCORED", type=click.Path(path_type=Path))
 reference_option = click.option(
     "--reference",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -100,9 +100,9 @@ def export(
     reference: Path | None,
     **criterion: Any,
 ) -> int:
-    """Write the anomalies of NIGHT as a list that surveys exchange.
+    """Write the anomalies of SCORED as a list that surveys exchange.
 
-    NIGHT is a folder that `gpuanom score` made. The list goes to standard output, or to --output.
+    SCORED is a folder that `gpuanom score` made. The list goes to standard output, or to --output.
     """
     if form == "regions" and output is None:
         raise click.UsageError("regions are a file a CCD: give their folder, --output")

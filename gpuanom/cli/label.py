@@ -17,8 +17,8 @@ from gpuanom.store import NAME, Store
 
 EPILOG = """\b
 Examples:
-  gpuanom label night ann.csv bob.csv     keep what both say, and report how well they agree
-  gpuanom label night                     what is kept
+  gpuanom label scored ann.csv bob.csv    keep what both say, and report how well they agree
+  gpuanom label scored                    what is kept
 
 \b
 Labels are made in the page that `gpuanom report` writes, or by hand, as CSV:
@@ -35,7 +35,7 @@ Camera, reason, analyst (then the file's name) and time may be left out.
 @click.argument("files", nargs=-1, metavar="[LABELS.csv]...", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Forget what was kept before.")
 def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
-    """Keep analysts' labels of the exposures of NIGHT, in NIGHT/labels.csv.
+    """Keep analysts' labels of the exposures of SCORED, in SCORED/labels.csv.
 
     Who said what is kept apart; of one analyst's labels of an exposure and kind the latest counts. Reports have them,
     `gpuanom evaluate` and `gpuanom export --label` go by them.

@@ -12,13 +12,13 @@ from gpuanom.nights import merge_nights
 
 
 @click.command()
-@click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="NIGHT...")
+@click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCORED...")
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="New folder for the merged night.")
 @formats_option
 def merge(nights: tuple[Path, ...], output: Path, formats: tuple[str, ...]) -> None:
     """Merge measured nights into a new one, and rank all their exposures together.
 
-    NIGHT is a folder that `gpuanom score` made. All must have been measured with the same settings. The tables are the
+    SCORED is a folder that `gpuanom score` made. All must have been measured with the same settings. The tables are the
     same as if all had been scored in one run. The merged night is scored as the nights were scored last; where they
     were scored differently, as the paper does. Exposures that only their files name, and that are called alike, are
     told apart by their folders.

@@ -12,14 +12,14 @@ from gpuanom.records import KINDS
 
 
 @click.command()
-@click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="NIGHT...")
+@click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCORED...")
 @click.option(
     "--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (ECSV)."
 )
 def reference(nights: tuple[Path, ...], output: Path) -> None:
     """Save the references of measured nights, for scoring other nights against them.
 
-    NIGHT is a folder that `gpuanom score` made, or a reference file: several are merged, which is adding their sums.
+    SCORED is a folder that `gpuanom score` made, or a reference file: several are merged, which is adding their sums.
     All must have been measured with the same settings, and no exposure may be in two of them.
     """
     references = make_references(nights)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gpuanom import installing
 from gpuanom.backend import select
 from gpuanom.cli.export import night_argument, reference_option
 from gpuanom.cli.screen import Screen
@@ -16,26 +17,26 @@ from gpuanom.scored import open_night
 
 EPILOG = """\b
 Examples:
-  gpuanom report night                        writes night/report.html; open it in a browser
-  gpuanom report night --top 1000 -o all.html
-  gpuanom report tonight --reference ref.ecsv
+  gpuanom report scored                       writes scored/report.html; open it in a browser
+  gpuanom report scored --top 1000 -o all.html
+  gpuanom report scored --reference ref.ecsv
 
 \b
 The page is one file without server or network: send it to whoever should look. Sort by a click, filter at the top,
 label with the keys 1 2 3 (prominent, dubious, normal) and a letter for the reason; ? shows all keys. Save the labels
 as CSV, then:
-  gpuanom label night labels-ann.csv labels-bob.csv
-  gpuanom evaluate night
+  gpuanom label scored labels-ann.csv labels-bob.csv
+  gpuanom evaluate scored
 
 \b
-Pictures are made from the files, some seconds an exposure, and kept in NIGHT/report/: a run that is interrupted goes
+Pictures are made from the files, some seconds an exposure, and kept in SCORED/report/: a run that is interrupted goes
 on where it stopped. An exposure whose files have moved is listed with everything but its picture.
 """
 
 
 @click.command(epilog=EPILOG)
 @night_argument
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help=f"Page (default: NIGHT/{NAME}).")
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help=f"Page (default: SCORED/{NAME}).")
 @click.option(
     "--top",
     default=200,
@@ -44,20 +45,20 @@ on where it stopped. An exposure whose files have moved is listed with everythin
     help="Exposures that get pictures, from the most anomalous down; the others are listed without. 1000 make 60 MB.",
 )
 @click.option("--threads", type=click.IntRange(1, 64), help="CCDs read at a time (default: one a core, at most 4).")
-@click.option("--cache/--no-cache", default=True, help="Keep pictures in NIGHT/report/ (default: yes).")
+@click.option("--cache/--no-cache", default=True, help="Keep pictures in SCORED/report/ (default: yes).")
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
 @reference_option
 def report(
     folder: Path, output: Path | None, top: int, threads: int | None, cache: bool, quiet: bool, reference: Path | None
 ) -> int:
-    """Write a page to look through the exposures of NIGHT, and to label them.
+    """Write a page to look through the exposures of SCORED, and to label them.
 
-    NIGHT is a folder that `gpuanom score` made. Exit code 1 when pictures of some exposures are missing.
+    SCORED is a folder that `gpuanom score` made. Exit code 1 when pictures of some exposures are missing.
     """
     try:
         import PIL  # noqa: F401 - said before anything is read
     except ImportError:
-        raise GpuanomError("pictures need Pillow (pip install 'gpuanom[report]')") from None
+        raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
     night = open_night(folder, reference=reference)
     output = output or folder / NAME
     threads = threads or min(4, os.cpu_count() or 1)

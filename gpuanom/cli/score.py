@@ -16,17 +16,17 @@ from gpuanom.settings import Settings
 
 EPILOG = """\b
 Examples:
-  gpuanom score /data/2026-11-23 -o night                 a folder, searched through
-  gpuanom score 'c4d_*_ooi_*.fits.fz' -o night            a pattern; masks beside the images are applied
-  gpuanom score @list.txt -o night --format ecsv,parquet  a list of files
-  gpuanom score /data -o night --device 0,1               on two GPUs
-  gpuanom score /data -o night --workers 8                eight processes of this machine
-  gpuanom score /data -o night --scheduler tcp://n1:8786  the workers of a Dask scheduler
-  gpuanom score -o night --robust-rounds 2                rank again what was measured
-  gpuanom score -o night --model model.pt                 and what an autoencoder makes of the stamps (gpuanom train)
+  gpuanom score /data/2026-11-23 -o scored                a folder, searched through
+  gpuanom score 'c4d_*_ooi_*.fits.fz' -o scored           a pattern; masks beside the images are applied
+  gpuanom score @list.txt -o scored --format ecsv,parquet  a list of files
+  gpuanom score /data -o scored --device 0,1              on two GPUs
+  gpuanom score /data -o scored --workers 8               eight processes of this machine
+  gpuanom score /data -o scored --scheduler tcp://n1:8786  the workers of a Dask scheduler
+  gpuanom score -o scored --robust-rounds 2               rank again what was measured
+  gpuanom score -o scored --model model.pt                and what an autoencoder makes of the stamps (gpuanom train)
 
 \b
-NIGHT/ then holds:
+SCORED/ then holds:
   measurements.sqlite   everything measured; the same command goes on where it stopped
   exposures.ecsv        one row an exposure, most anomalous first
   ccds.ecsv             one row a CCD

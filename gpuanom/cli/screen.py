@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gpuanom import compiling
 from gpuanom.errors import printable
 from gpuanom.fits import Skipped
 from gpuanom.naming import path_text
@@ -67,6 +68,7 @@ class Screen:
             )
         self._task: TaskID | None = None
         self._handler = _Lines(self.say)
+        self._listened: Callable[[str], None] | None = None
 
     def __enter__(self) -> Self:
         log = logging.getLogger("gpuanom")
@@ -74,9 +76,11 @@ class Screen:
         log.setLevel(logging.INFO if self.verbose else logging.WARNING)
         if self.progress:
             self.progress.start()
+        self._listened = compiling.listen(self.say)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        compiling.listen(self._listened)
         logging.getLogger("gpuanom").removeHandler(self._handler)
         if self.progress:
             self.progress.stop()

@@ -28,9 +28,9 @@ from gpuanom.scored import Histogram, Key, ScoredNight, key_of, open_night
 
 EPILOG = """\b
 Examples:
-  gpuanom show night 845291                     its scores and orientations as text
-  gpuanom show night 845291 -o 845291.png       and its focal plane, orientations and brightest sources as a picture
-  gpuanom show night 12 --camera DECam          where several cameras have such an exposure
+  gpuanom show scored 845291                    its scores and orientations as text
+  gpuanom show scored 845291 -o 845291.png      and its focal plane, orientations and brightest sources as a picture
+  gpuanom show scored 12 --camera DECam         where several cameras have such an exposure
 """
 
 NAMES = {
@@ -53,9 +53,9 @@ FULL = 0.6
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Picture: .png, .pdf or .svg.")
 @reference_option
 def show(folder: Path, exposure: str, camera: str | None, output: Path | None, reference: Path | None) -> int:
-    """Show one EXPOSURE of NIGHT: its scores, its orientations beside the reference's, its focal plane.
+    """Show one EXPOSURE of SCORED: its scores, its orientations beside the reference's, its focal plane.
 
-    NIGHT is a folder that `gpuanom score` made, EXPOSURE an id of its table. Exit code 1 when CCDs are missing from
+    SCORED is a folder that `gpuanom score` made, EXPOSURE an id of its table. Exit code 1 when CCDs are missing from
     the picture.
     """
     figure = figure_class() if output is not None else None

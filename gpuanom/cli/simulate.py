@@ -78,7 +78,7 @@ def simulate(folder: Path | None, output: Path | None, bands: str, anomalies: st
 
     Stars and galaxies under a PSF that varies over the field and between exposures; sky, noise, cosmic rays, saturation
     and bleeding, bad columns, amplifier steps. FOLDER/truth.ecsv says what is wrong with which exposure, and on which
-    CCDs. Needs GalSim, the extra 'simulate'.
+    CCDs. Needs GalSim (the extra `simulate`).
     """
     from gpuanom.simulate import simulate_night
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  gpuanom score /data/2026-11-23 -o night           measure a night; train needs its store and its files
-  gpuanom train night -o model.pt                   10,000 stamps, 500 epochs
-  gpuanom train night other-night -o model.pt --epochs 100
-  gpuanom score -o night --model model.pt           add autoencoder_mse to the night's tables
-  gpuanom train night -o classifier.pt --supervised --labels labels.csv
+  gpuanom score /data/2026-11-23 -o scored          measure a night; train needs its store and its files
+  gpuanom train scored -o model.pt                   10,000 stamps, 500 epochs
+  gpuanom train scored scored-before -o model.pt --epochs 100
+  gpuanom score -o scored --model model.pt          add autoencoder_mse to the night's tables
+  gpuanom train scored -o classifier.pt --supervised --labels labels.csv
 
 \b
 Beside MODEL.pt are then written:
@@ -47,7 +47,7 @@ Ctrl-C ends the training; the best model so far is kept. Equal seeds give equal 
 
 
 @click.command(epilog=EPILOG)
-@click.argument("nights", nargs=-1, required=True, metavar="NIGHT...", type=click.Path(path_type=Path))
+@click.argument("nights", nargs=-1, required=True, metavar="SCORED...", type=click.Path(path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @click.option("--stamps", type=click.IntRange(100, 1_000_000), default=10_000, show_default=True, help="How many.")
 @click.option("--epochs", type=click.IntRange(1), default=500, show_default=True, help="Passes over the stamps.")
@@ -69,7 +69,7 @@ Ctrl-C ends the training; the best model so far is kept. Equal seeds give equal 
     "files",
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="With --supervised: CSV of labels, may be repeated (default: those that each NIGHT keeps).",
+    help="With --supervised: CSV of labels, may be repeated (default: those that each SCORED keeps).",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Tell of memory plans, show tracebacks of unexpected errors.")
 @click.option("--quiet", "-q", is_flag=True, help="Show failures only.")
@@ -83,9 +83,9 @@ def train(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Train an autoencoder on the source stamps of NIGHT (the paper's second method).
+    """Train an autoencoder on the source stamps of SCORED (the paper's second method).
 
-    NIGHT is a folder that `gpuanom score` made; several are taken together. Stamps are drawn evenly over datasets and
+    SCORED is a folder that `gpuanom score` made; several are taken together. Stamps are drawn evenly over datasets and
     exposures, and read again from the night's files.
     """
     if files and not supervised:

@@ -26,11 +26,11 @@ from gpuanom.store import Failure
 
 EPILOG = """\b
 Examples:
-  gpuanom watch /data/tonight -o night                          until Ctrl-C (or SIGTERM, or --until 07:00)
-  gpuanom watch /data/tonight -o night --reference ref.ecsv     against what is normal, not the night so far
-  gpuanom watch /data/tonight -o night --hook 'mail -s anomaly me@example.org'
-  gpuanom watch /data/tonight -o night --json | my-dashboard    a line of JSON an exposure and alert
-  gpuanom watch /data/tonight -o night --once                   catch up with what is there, and end
+  gpuanom watch /data/tonight -o scored                         until Ctrl-C (or SIGTERM, or --until 07:00)
+  gpuanom watch /data/tonight -o scored --reference ref.ecsv    against what is normal, not the night so far
+  gpuanom watch /data/tonight -o scored --hook 'mail -s anomaly me@example.org'
+  gpuanom watch /data/tonight -o scored --json | my-dashboard   a line of JSON an exposure and alert
+  gpuanom watch /data/tonight -o scored --once                  catch up with what is there, and end
 
 \b
 A line an exposure: time, id, camera, band; deviation and z of the score that deviates most; status. Every arrival
@@ -38,7 +38,7 @@ shifts the others' scores a little, and early ones are rough: until --least expo
 a line ends in 'early', and none of them is alerted of; then all are judged again.
 
 \b
-The hook is run without a shell, once an exposure, also over restarts (NIGHT/alerts.jsonl keeps which); it has the
+The hook is run without a shell, once an exposure, also over restarts (SCORED/alerts.jsonl keeps which); it has the
 exposure's row as a line of JSON on standard input, and GPUANOM_EXPOSURE, GPUANOM_CAMERA, GPUANOM_BAND,
 GPUANOM_DEVIATION, GPUANOM_Z, GPUANOM_SCORE, GPUANOM_STATUS, GPUANOM_FILE and GPUANOM_NIGHT in its environment.
 
@@ -139,8 +139,8 @@ def watch(
     """Score exposures during the night, each as soon as its files are complete.
 
     FOLDER is what the files arrive in (or a pattern, or @list.txt); it need not exist yet. What was measured before is
-    not measured again: end and start it as you like, also in the middle of an exposure. NIGHT then holds what
-    `gpuanom score` makes of the same files, and `gpuanom report NIGHT` works meanwhile.
+    not measured again: end and start it as you like, also in the middle of an exposure. SCORED then holds what
+    `gpuanom score` makes of the same files, and `gpuanom report SCORED` works meanwhile.
     """
     settings = chosen_settings(**options)
     stop = threading.Event()

@@ -7,12 +7,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpuanom import installing, nvidia
 from gpuanom.backend import choose
 from gpuanom.errors import ClusterError, SettingsError
 
 TIMEOUT = 600.0
 """Seconds that an exposure may take on a worker, by default."""
-INSTALL = "pip install 'gpuanom[cluster]'"
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ def require_dask(where: Where) -> None:
     ClusterError
         The message names the remedy.
     """
+    install = installing.install("cluster")
     if importlib.util.find_spec("distributed") is None:
-        raise ClusterError(f"a cluster needs Dask, which is not installed ({INSTALL})")
+        raise ClusterError(f"a cluster needs Dask, which is not installed ({install})")
     if where.report is not None and importlib.util.find_spec("bokeh") is None:
-        raise ClusterError(f"a performance report needs Bokeh, which is not installed ({INSTALL})")
+        raise ClusterError(f"a performance report needs Bokeh, which is not installed ({install})")
 
 
 def local_devices(workers: int, device: str) -> str:
@@ -89,10 +90,8 @@ def local_devices(workers: int, device: str) -> str:
             "(--workers 2 --device 0,1), or --device cpu"
         )
     if importlib.util.find_spec("dask_cuda") is None:
-        raise ClusterError(
-            "workers on GPUs need dask-cuda, which is not installed "
-            "(pip install 'gpuanom[cluster-cuda12]', or [cluster-cuda13])"
-        )
+        install = installing.install(f"cluster-{nvidia.extra()}")
+        raise ClusterError(f"workers on GPUs need dask-cuda, which is not installed ({install})")
     return ",".join(numbers)
 
 

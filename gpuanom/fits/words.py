@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 
-from gpuanom.native import as_float32, as_float64, native, swapped16, swapped32, swapped64
+from gpuanom.native import as_float32, as_float64, helper, native, swapped16, swapped32, swapped64
 
 
 def _readonly(kind: Any) -> Any:
     return types.Array(kind, 1, "C", readonly=True)
 
 
-@numba.njit
+@helper
 def _same(word: Any) -> Any:
     return word
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
-import cupy
-
+from gpuanom import compiling, installing
 from gpuanom.errors import DeviceError, printable
+from gpuanom.gpu import cuda
+from gpuanom.nvidia import INSTALL_DRIVER, NEWEST_CUDA, NO_DRIVER, OLDEST_CUDA, driver_version
 
 OLDEST = 70
 """Compute capability, times ten, from which on the kernels compile: Volta."""
-OLDEST_CUDA = 12
-"""The oldest CUDA that an extra of ours brings CuPy for."""
 NO_DEVICE = 100
 """Status of the CUDA runtime where a driver finds no GPU."""
 
@@ -55,22 +53,27 @@ def check(number: int) -> str:
             f"device '{number}': no such GPU, of {n_devices} counted from 0 (nvidia-smi lists them; --device cpu)"
         )
     try:
-        capability = int(cupy.cuda.Device(number).compute_capability)
+        properties = cuda.properties(number)
     except Exception as error:
         raise DeviceError(f"device '{number}': {_said(error)}") from None
+    capability = 10 * int(properties["major"]) + int(properties["minor"])
     if capability < OLDEST:
         raise DeviceError(
             f"device '{number}': compute capability {capability / 10} is below {OLDEST / 10} (use --device cpu)"
         )
     check_compiler(capability)
     try:
-        # Makes the device's context: the first thing that needs the card itself.
-        cupy.cuda.Device(number).mem_info  # noqa: B018
-        name = cupy.cuda.runtime.getDeviceProperties(number)["name"]
+        cuda.memory(number)
     except Exception as error:
         raise DeviceError(f"device '{number}': {_said(error)}") from None
     _check_compiling(number)
-    return printable(name.decode() if isinstance(name, bytes) else str(name))
+    return device_name(properties)
+
+
+def device_name(properties: dict[str, Any]) -> str:
+    """The name of a GPU from its properties."""
+    name = properties["name"]
+    return printable(name.decode(errors="replace") if isinstance(name, bytes) else str(name))
 
 
 def count() -> int:
@@ -82,7 +85,7 @@ def count() -> int:
         None can be used; the message names the remedy.
     """
     try:
-        n_devices = int(cupy.cuda.runtime.getDeviceCount())
+        n_devices = cuda.n_devices()
     except Exception as error:  # without a driver CuPy raises one of several kinds
         raise DeviceError(f"no GPU can be used: {_why_none(error)}") from None
     if not n_devices:
@@ -93,18 +96,19 @@ def count() -> int:
 def none_there() -> bool:
     """Whether there is no driver, or one that finds no GPU; False if there is a GPU, usable or not."""
     try:
-        return not cupy.cuda.runtime.getDeviceCount()
+        return not cuda.n_devices()
     except Exception as error:
         return getattr(error, "status", None) == NO_DEVICE or (not driver_cuda() and not driver_version())
 
 
-def check_compiler(capability: int = OLDEST) -> tuple[int, int]:
+def check_compiler(capability: int | None = None) -> tuple[int, int]:
     """The version of NVRTC, which must be there, fit the driver, and know the card.
 
     Parameters
     ----------
-    capability : int
-        Compute capability, times ten.
+    capability : int, optional
+        Compute capability of the card that is meant, times ten. Without a card none matters: each version of NVRTC
+        leaves out the cards that have become too old for it, which is no fault where there is no such card.
 
     Raises
     ------
@@ -112,8 +116,8 @@ def check_compiler(capability: int = OLDEST) -> tuple[int, int]:
         It does not; the message names the remedy.
     """
     try:
-        major, minor = cupy.cuda.nvrtc.getVersion()
-        known = cupy.cuda.nvrtc.getSupportedArchs()
+        major, minor = cuda.compiler()
+        known = cuda.compiles_for()
     except Exception as error:  # several kinds, by CuPy's version
         raise DeviceError(
             f"the kernels' compiler NVRTC cannot be loaded: {printable(str(error))[:200]} ({remedy()})"
@@ -124,19 +128,19 @@ def check_compiler(capability: int = OLDEST) -> tuple[int, int]:
             f"the kernels' compiler NVRTC is of CUDA {major}.{minor}, the NVIDIA driver of CUDA {version(driver)}"
             f" ({remedy(driver // 1000)})"
         )
-    if capability < min(known):
+    if capability is not None and capability < min(known):
         raise DeviceError(
             f"NVRTC {major}.{minor} does not compile for compute capability {capability / 10} any more"
             f" ({remedy(OLDEST_CUDA)})"
         )
-    return int(major), int(minor)
+    return major, minor
 
 
 def _check_compiling(number: int) -> None:
     """Compile a kernel that does nothing: CuPy also needs CUDA's headers and a folder to keep what it compiled."""
     try:
-        with cupy.cuda.Device(number):
-            cupy.RawKernel('extern "C" __global__ void gpuanom_nothing() {}\n', "gpuanom_nothing").compile()
+        with compiling.watched(compiling.KERNELS):
+            cuda.compile_nothing(number)
     except OSError as error:
         about = f"the folder of compiled kernels cannot be used: {printable(str(error))}"
         raise DeviceError(f"{about} (set CUPY_CACHE_DIR to a folder that can be written)") from None
@@ -147,32 +151,23 @@ def _check_compiling(number: int) -> None:
 
 def remedy(major: int | None = None) -> str:
     """The commands that bring CuPy and its compiler for a major version of CUDA, by default the installed CuPy's."""
-    wanted = max(major or built_for() // 1000 or OLDEST_CUDA, OLDEST_CUDA)
-    install = f"pip install 'gpuanom[cuda{wanted}]'"
     built = built_for() // 1000
-    return install if built in (0, wanted) else f"pip uninstall cupy-cuda{built}x, then {install}"
+    wanted = min(max(major or built or OLDEST_CUDA, OLDEST_CUDA), NEWEST_CUDA)
+    install = installing.install_cuda(1000 * wanted)
+    return install if built in (0, wanted) else f"{installing.uninstall(f'cupy-cuda{built}x')}, then {install}"
 
 
 def built_for() -> int:
     """The CUDA that CuPy was built for, as 1000 x major + 10 x minor."""
-    return int(cupy.cuda.runtime.runtimeGetVersion())
+    return cuda.built_for()
 
 
 def driver_cuda() -> int:
     """The newest CUDA that the NVIDIA driver supports, as 1000 x major + 10 x minor; 0 if there is none."""
     try:
-        return int(cupy.cuda.runtime.driverGetVersion())
+        return cuda.driver_supports()
     except Exception:
         return 0
-
-
-def driver_version() -> str:
-    """The NVIDIA kernel module's own version, such as 550.54.15; empty if it cannot be told."""
-    try:
-        words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        return ""
-    return next((word for word in words if word[:1].isdigit() and "." in word), "")
 
 
 def version(number: int) -> str:
@@ -189,10 +184,7 @@ def _why_none(error: Exception) -> str:
                 f"the NVIDIA driver {loaded} runs, its libcuda.so.1 is not found (start the container with --gpus all,"
                 " or install the driver's libraries; --device cpu)"
             )
-        return (
-            "there is no NVIDIA driver (install it, start the container with --gpus all, or ask for a GPU node;"
-            " --device cpu)"
-        )
+        return f"{NO_DRIVER} ({INSTALL_DRIVER})"
     if driver // 1000 < OLDEST_CUDA:
         return f"the NVIDIA driver supports CUDA {version(driver)}, CuPy needs {version(built)} (update the driver)"
     if driver // 1000 < built // 1000:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import cupy
 
+from gpuanom import installing
 from gpuanom.errors import DeviceError, printable
 from gpuanom.findings import CACHE, COMPILER, CUPY, DRIVER, DeviceFinding, Finding, KernelFinding
-from gpuanom.gpu import devices, kernel
+from gpuanom.gpu import cuda, devices, kernel
 
 
 def software() -> list[Finding]:
@@ -31,11 +32,10 @@ def _found(name: str, look: Callable[[], Finding]) -> Finding:
 def device(number: int) -> DeviceFinding:
     """A GPU, and whether it can be used."""
     try:
-        properties = cupy.cuda.runtime.getDeviceProperties(number)
+        properties = cuda.properties(number)
     except Exception as error:
         return DeviceFinding(number, state="broken", problem=printable(str(error)))
-    name = properties["name"]
-    name = printable(name.decode(errors="replace") if isinstance(name, bytes) else str(name))
+    name = devices.device_name(properties)
     capability = f"{properties['major']}.{properties['minor']}"
     found = DeviceFinding(number, name, capability, int(properties["totalGlobalMem"]))
     try:
@@ -45,8 +45,8 @@ def device(number: int) -> DeviceFinding:
         return DeviceFinding(
             number, name, capability, found.memory, state="absent" if old else "broken", problem=str(error)
         )
-    free, total = cupy.cuda.Device(number).mem_info
-    return DeviceFinding(number, name, capability, int(total), int(free))
+    free, total = cuda.memory(number)
+    return DeviceFinding(number, name, capability, total, free)
 
 
 def kernels(number: int) -> tuple[KernelFinding, ...]:
@@ -95,9 +95,14 @@ def _cupy() -> Finding:
     packages = sorted({f"{d.name} {d.version}" for d in metadata.distributions() if _brings_cupy(d.name)})
     text = f"{cupy.__version__}, for CUDA {devices.version(devices.built_for())}"
     if len(packages) > 1:
-        remedy = f"pip uninstall {' '.join(p.split()[0] for p in packages)}, then {devices.remedy()}"
+        remedy = f"{installing.uninstall(*(p.split()[0] for p in packages))}, then {_again()}"
         return Finding(CUPY, "broken", f"{text}: several packages in one place: {', '.join(packages)}", remedy)
     return Finding(CUPY, "ok", f"{text} ({packages[0].split()[0]})" if packages else text)
+
+
+def _again() -> str:
+    """What brings one CuPy back where several were removed: that for the driver here."""
+    return installing.install_cuda(devices.driver_cuda() or devices.built_for())
 
 
 def _brings_cupy(name: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""Files straight to the device, where KvikIO is installed (GPUDirect Storage; `pip install 'gpuanom[direct12]'`).
+"""Files straight to the device, where KvikIO is installed (GPUDirect Storage; the extras `direct12` and `direct13`).
 
 Only what nobody has to look at on the host goes this way: images of plain files whose headers carry no DATASUM.
 """

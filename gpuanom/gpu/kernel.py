@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuanom import compiling
 from gpuanom.errors import DeviceError
 
 # --fmad=false: see kernels/common.cuh. -lineinfo costs nothing at run time and lets profilers name the source's lines.
@@ -233,7 +234,8 @@ def _compiled(step: str, device: int) -> Any:
         if (step, device) not in _modules:
             module = cupy.RawModule(code=source(step), options=OPTIONS)
             try:
-                module.compile()
+                with compiling.watched(compiling.KERNELS):
+                    module.compile()
             except cupy.cuda.compiler.CompileException as error:
                 raise DeviceError(compile_message(step, str(error))) from error
             _modules[step, device] = module

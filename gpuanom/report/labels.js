@@ -100,7 +100,7 @@ function saveLabels() {
   const name = $("analyst").value.trim().replace(/[^\w-]+/g, "_");
   h("a", { href: url, download: `labels-${name}.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
-  say(`${mine.size} labels saved: gpuanom label NIGHT labels-${name}.csv`);
+  say(`${mine.size} labels saved: gpuanom label SCORED labels-${name}.csv`);
 }
 
 async function loadLabels(file) {

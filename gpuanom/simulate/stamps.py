@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuanom import installing
 from gpuanom.errors import GpuanomError
 from gpuanom.records import Doubles, FloatImage
 from gpuanom.simulate.conditions import Conditions, Place
@@ -135,5 +136,5 @@ def galsim_module() -> Any:
     try:
         import galsim
     except ImportError:
-        raise GpuanomError("simulating a night needs GalSim: pip install 'gpuanom[simulate]'") from None
+        raise GpuanomError(f"simulating a night needs GalSim: {installing.install('simulate')}") from None
     return galsim

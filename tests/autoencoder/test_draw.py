@@ -156,7 +156,7 @@ def test_stamps_are_those_of_the_files_whatever_reads_them(night):
     with device.installed():
         (there, _, _), _ = read(night, drawn, settings, select("0"))
         # The backgrounds' sums run in another order: 1e-12 of a pixel, rarely one unit in the last place of float32.
-        assert torch.allclose(there, stamps, rtol=2e-7, atol=1e-9)
+        assert torch.allclose(there.cpu(), stamps, rtol=2e-7, atol=1e-9)
 
 
 def test_a_changed_file_is_named_and_costs_no_other(night, tmp_path):

@@ -110,17 +110,17 @@ def test_array_and_merge(night, slurm, whole):
     (Path("merge.sh")).write_text(SCRIPTS["merge.sh"])
     for _ in range(2):
         subprocess.run(["bash", "merge.sh"], check=True, capture_output=True)
-    assert nights.tables(Path("night")) == whole
+    assert nights.tables(Path("scored")) == whole
 
 
 def test_shards_on_a_gpu_node(night, slurm, whole):
     run("gpu-shards.sh", night, [("--device 0", "--device cpu")], NTASKS=2, CPUS_PER_TASK=1)
-    assert nights.tables(Path("night")) == whole
+    assert nights.tables(Path("scored")) == whole
 
 
 def test_dask_in_a_batch_job(night, slurm, whole):
     run("dask.sh", night, JOB_ID=17, CPUS_PER_TASK=1)
-    assert nights.tables(Path("night")) == whole
+    assert nights.tables(Path("scored")) == whole
     assert not Path("scheduler-17.json").exists()
 
 
@@ -129,4 +129,4 @@ def test_dask_jobqueue(night, slurm, whole):
     smaller = [("cores=8", "cores=1"), ("processes=8", "processes=1"), ("16GiB", "1GiB"), ("jobs=16", "jobs=1")]
     done = run("jobqueue.py", night, smaller)
     assert done.stdout.splitlines()[-1] == "7 exposures; 0 failed"
-    assert nights.tables(Path("night")) == whole
+    assert nights.tables(Path("scored")) == whole

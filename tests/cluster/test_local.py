@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import gpuanom
+from gpuanom import installing, nvidia
 from gpuanom.cli import main
 from gpuanom.errors import ClusterError
 from tests import nights
@@ -170,17 +172,18 @@ def test_options_that_make_no_sense_are_refused(night, tmp_path, capfd, options,
 
 
 def test_what_is_not_installed_is_named(night, tmp_path, monkeypatch):
-    missing = []
+    missing, hint = [], installing.install("cluster")
+    monkeypatch.setattr(nvidia, "driver_cuda", lambda: 12040)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in missing else name)
     missing.append("bokeh")
-    with pytest.raises(ClusterError, match=r"report needs Bokeh, which is not installed \(pip install 'gpuanom\[cl"):
+    with pytest.raises(ClusterError, match=re.escape(f"needs Bokeh, which is not installed ({hint})")):
         gpuanom.score(night, tmp_path / "out", workers=1, performance_report=tmp_path / "r.html")
     missing.append("distributed")
-    with pytest.raises(ClusterError, match=r"needs Dask, which is not installed \(pip install 'gpuanom\[cluster\]'"):
+    with pytest.raises(ClusterError, match=re.escape(f"needs Dask, which is not installed ({hint})")):
         gpuanom.score(night, tmp_path / "out", workers=1)
     missing.append("dask_cuda")
     missing.remove("distributed")
-    with pytest.raises(ClusterError, match=r"dask-cuda, which is not installed \(pip install 'gpuanom\[cluster-cuda12"):
+    with pytest.raises(ClusterError, match=re.escape(installing.install("cluster-cuda12"))):
         gpuanom.score(night, tmp_path / "out", workers=2, device="0,1")
 
 

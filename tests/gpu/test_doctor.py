@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpuanom import selftest
+from gpuanom import installing, selftest
 from gpuanom.backend import Backend, select
 from gpuanom.cli import main
-from gpuanom.cli.doctor import EXTRAS
+from gpuanom.cli.doctor import EXTRAS, FOR_GPUS, extra_of
 from gpuanom.findings import StepFinding
 from tests import device
+from tests.gpu.machine import CudaError, Machine, driver, raising
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,10 +42,17 @@ def doctor(capfd):
 
 @pytest.fixture
 def stand_in():
+    """CuPy: the stand-in's, or on a card the real one."""
     with device.installed():
         import cupy
 
         yield cupy
+
+
+@pytest.fixture
+def machine(stand_in, monkeypatch):
+    """A machine that the test describes; kernels are compiled and run by what is really there."""
+    return Machine(monkeypatch)
 
 
 def line(out, name):
@@ -54,26 +62,41 @@ def line(out, name):
     return found[0]
 
 
-def raising(error):
-    def fail(*_, **__):
-        raise error
-
-    return fail
-
-
 # Machines without a GPU
 
 
-def test_without_cupy(doctor, monkeypatch):
+@pytest.fixture
+def no_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
+    for name in [name for name in sys.modules if name.startswith("gpuanom.gpu")]:
+        monkeypatch.delitem(sys.modules, name)
+    if hasattr(sys.modules["gpuanom"], "gpu"):
+        monkeypatch.delattr(sys.modules["gpuanom"], "gpu")
+
+
+def test_without_a_driver_nothing_is_said_of_cupy(doctor, no_cupy, monkeypatch):
+    driver(monkeypatch)
     code, out = doctor()
     assert code == 0
-    assert line(out, "CuPy").startswith("-")
-    assert "pip install 'gpuanom[cuda12]', or [cuda13]" in line(out, "CuPy")
+    assert "cupy" not in out.lower()
+    assert "cuda1" not in out
+    assert line(out, "NVIDIA driver").startswith("-")
+    assert "there is no NVIDIA driver (install it" in line(out, "NVIDIA driver")
     assert out.splitlines()[-1] == "all is well on the CPU; no GPU will be used"
     code, out = doctor("--device", "0")
     assert code == 1
     assert out.splitlines()[-1] == "GPU 0 cannot be used: see above"
+
+
+@pytest.mark.parametrize(("cuda", "number"), [(12040, 12), (13000, 13)])
+def test_without_cupy_beside_a_driver(doctor, no_cupy, monkeypatch, cuda, number):
+    driver(monkeypatch, cuda=cuda, gpus=1, version="580.65.06")
+    code, out = doctor()
+    assert code == 0
+    assert line(out, "CuPy").startswith("-")
+    assert f"CuPy is not installed ({installing.install(f'cuda{number}')})" in " ".join(out.split())
+    if "kvikio" not in out.partition("no kvikio")[0]:
+        assert installing.install(f"direct{number}") in " ".join(out.split())
 
 
 def test_with_a_cupy_that_cannot_be_loaded(doctor, monkeypatch, tmp_path):
@@ -85,27 +108,22 @@ def test_with_a_cupy_that_cannot_be_loaded(doctor, monkeypatch, tmp_path):
     assert "libc is too old (uninstall all cupy packages, then" in line(out, "CuPy")
 
 
-def test_without_a_driver(doctor, stand_in, monkeypatch):
-    from gpuanom.gpu import devices
-
-    monkeypatch.setattr(devices, "driver_version", str)
-    runtime = stand_in.cuda.runtime
-    monkeypatch.setattr(runtime, "getDeviceCount", raising(runtime.CUDARuntimeError("cudaErrorInsufficientDriver", 35)))
-    monkeypatch.setattr(runtime, "driverGetVersion", lambda: 0)
+def test_without_a_driver(doctor, machine):
+    machine.without_driver()
     code, out = doctor()
     assert code == 0
     assert line(out, "NVIDIA driver").startswith("-")
     assert "install it" in line(out, "NVIDIA driver")
     assert doctor("--device", "0")[0] == 1
     # Nor does a compiler matter that is not there.
-    monkeypatch.setattr(stand_in.cuda.nvrtc, "getVersion", raising(RuntimeError("libnvrtc.so.12")))
+    machine.answers(compiler=RuntimeError("libnvrtc.so.12"))
     code, out = doctor()
     assert code == 0
     assert line(out, "NVRTC").startswith("✗")
 
 
-def test_with_a_driver_that_finds_no_gpu(doctor, stand_in, monkeypatch):
-    monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceCount", lambda: 0)
+def test_with_a_driver_that_finds_no_gpu(doctor, machine):
+    machine.answers(n_devices=0)
     code, out = doctor()
     assert code == 0
     assert "CUDA 12.9: the NVIDIA driver finds no GPU" in line(out, "NVIDIA driver")
@@ -114,11 +132,9 @@ def test_with_a_driver_that_finds_no_gpu(doctor, stand_in, monkeypatch):
 # Machines with a GPU that does not work
 
 
-def test_with_a_driver_for_an_older_cuda(doctor, stand_in, monkeypatch):
-    runtime = stand_in.cuda.runtime
-    monkeypatch.setattr(runtime, "getDeviceCount", raising(runtime.CUDARuntimeError("cudaErrorInsufficientDriver", 35)))
-    monkeypatch.setattr(runtime, "driverGetVersion", lambda: 12020)
-    monkeypatch.setattr(runtime, "runtimeGetVersion", lambda: 13000)
+def test_with_a_driver_for_an_older_cuda(doctor, machine):
+    machine.answers(n_devices=CudaError("cudaErrorInsufficientDriver: driver version", 35))
+    machine.answers(driver_supports=12020, built_for=13000)
     code, out = doctor()
     assert code == 1
     assert line(out, "NVIDIA driver").startswith("✗")
@@ -126,37 +142,46 @@ def test_with_a_driver_for_an_older_cuda(doctor, stand_in, monkeypatch):
     assert out.splitlines()[-1].startswith("something is there and does not work")
 
 
-def test_with_a_broken_driver(doctor, stand_in, monkeypatch):
-    runtime = stand_in.cuda.runtime
-    monkeypatch.setattr(runtime, "getDeviceCount", raising(runtime.CUDARuntimeError("cudaErrorUnknown: unknown", 999)))
+def test_with_a_broken_driver(doctor, machine):
+    machine.answers(n_devices=CudaError("cudaErrorUnknown: unknown", 999))
     code, out = doctor()
     assert code == 1
     assert "cudaErrorUnknown: unknown" in line(out, "NVIDIA driver")
 
 
-def test_with_an_old_card(doctor, stand_in, monkeypatch):
-    old = {**stand_in.cuda.runtime.getDeviceProperties(0), "major": 6, "minor": 1}
-    monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceProperties", lambda _: old)
+def test_with_an_old_card(doctor, machine):
+    machine.has_card(major=6, minor=1)
     code, out = doctor()
     assert code == 0
-    assert "compute capability 6.1 is below 7.0 (use --device cpu)" in out
+    assert "compute capability 6.1 is below 7.0 (use --device cpu)" in " ".join(out.split())
     assert "kernels on GPU" not in out
     assert doctor("--device", "0")[0] == 1
 
 
-def test_with_a_card_that_does_not_answer(doctor, stand_in, monkeypatch):
-    error = stand_in.cuda.runtime.CUDARuntimeError("cudaErrorDevicesUnavailable: busy", 46)
-    monkeypatch.setattr(stand_in.cuda.Device, "mem_info", property(raising(error)))
+def test_with_a_card_that_does_not_answer(doctor, machine):
+    machine.answers(memory=CudaError("cudaErrorDevicesUnavailable: busy", 46))
     code, out = doctor()
     assert code == 1
     assert "reserved for another process" in " ".join(out.split())
 
 
-def test_without_a_compiler(doctor, stand_in, monkeypatch):
-    monkeypatch.setattr(stand_in.cuda.nvrtc, "getVersion", raising(RuntimeError("CuPy failed to load libnvrtc.so.12")))
-    code, out = doctor()
+def test_without_a_compiler(doctor, machine):
+    machine.answers(compiler=RuntimeError("CuPy failed to load libnvrtc.so.12"))
+    code, out = doctor("--json")
     assert code == 1
-    assert "pip install 'gpuanom[cuda12]'" in line(out, "NVRTC  ")
+    found = json.loads(out)["software"]
+    (compiler,) = [finding for finding in found if finding["name"] == "NVRTC"]
+    assert (compiler["state"], compiler["remedy"]) == ("broken", installing.install("cuda12"))
+
+
+def test_with_a_compiler_that_leaves_out_cards_which_are_not_there(doctor, machine):
+    """Seen on an H200 with CUDA 13: exit code 1, and advice to uninstall the right CuPy."""
+    machine.of_cuda_13()
+    code, out = doctor()
+    assert (code, out.splitlines()[-1]) == (0, "all is well: gpuanom score --device 0 runs on GPU 0")
+    assert "✗" not in out
+    assert "uninstall" not in out
+    assert line(out, "NVRTC").split() == ["✓", "NVRTC", "13.0"]
 
 
 @pytest.mark.parametrize("where", ["file/below", "read-only"])
@@ -228,7 +253,7 @@ def test_a_kernel_that_computes_something_else(doctor, stand_in, monkeypatch):
 def test_a_device_that_fails_in_the_middle(doctor, stand_in, monkeypatch):
     from gpuanom.gpu import gradients
 
-    error = stand_in.cuda.runtime.CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access", 700)
+    error = CudaError("cudaErrorIllegalAddress: an illegal memory access", 700)
     monkeypatch.setattr(gradients, "gradients", raising(error))
     code, out = doctor()
     assert code == 1
@@ -238,8 +263,8 @@ def test_a_device_that_fails_in_the_middle(doctor, stand_in, monkeypatch):
     assert [step["difference"] for step in card["steps"] if not step["passed"]] == [None]
 
 
-def test_what_nobody_foresaw_is_a_line(doctor, stand_in, monkeypatch):
-    monkeypatch.setattr(stand_in.cuda.runtime, "runtimeGetVersion", raising(RuntimeError("something odd")))
+def test_what_nobody_foresaw_is_a_line(doctor, machine):
+    machine.answers(built_for=RuntimeError("something odd"))
     code, out = doctor()
     assert code == 1
     assert line(out, "something odd").startswith("✗  CuPy")
@@ -266,7 +291,7 @@ def test_json(doctor, stand_in):
     found = json.loads(out)
     assert (code, found["exit_code"]) == (0, 0)
     (card,) = found["devices"]
-    assert card["name"] == "CUDA on a CPU (test device)"
+    assert device.is_off() or card["name"] == "CUDA on a CPU (test device)"
     assert card["memory"] >= card["free"] > 0
     assert {step["step"] for step in card["steps"]} == set(selftest._STEPS)
     assert all(step["passed"] and step["difference"] <= step["allowed"] for step in card["steps"])
@@ -315,11 +340,13 @@ def test_no_output_of_a_pipe_that_closed():
 
 def test_extras_are_the_projects():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {"cuda12", "cuda13", "test", "lint", "profiling"}
     for name, (package, _) in EXTRAS.items():
-        of = ("cuda12", "cuda13") if name == "nvtx" else (name,)
+        of = {"cuda12", "cuda13"} if name == "nvtx" else {extra_of(name, 1000 * cuda) for cuda in (12, 13)}
         assert all(any(re.match(rf"{package}\b", wanted) for wanted in project[extra]) for extra in of)
-    others = {"cuda12", "cuda13", "direct13", "cluster-cuda13", "test", "lint", "profiling"}
-    assert set(project) == (set(EXTRAS) - {"nvtx"}) | others
+        named |= of
+    assert set(project) == named
+    assert set(FOR_GPUS) < set(EXTRAS)
 
 
 # The self-test itself

@@ -121,7 +121,9 @@ def test_with_kvikio_plain_files_are_read_straight_to_the_device(mixed, monkeypa
         hdus["FLOAT32"].add_datasum()
     gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
     with device.installed():
-        import kvikio
+        kvikio = pytest.importorskip("kvikio", reason="needs KvikIO: the extra direct12 or direct13")
+        if not hasattr(kvikio, "opened"):
+            pytest.skip("counts what the stand-in for KvikIO opened; the real one is installed")
 
         from gpuanom.gpu import direct
 

@@ -32,7 +32,7 @@ def facts():
     done = subprocess.run([PYTHON, "-I", "-c", FACTS], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     if isinstance(found, str):
-        pytest.skip(f"needs the real CuPy: pip install cupy-cuda12x, or GPUANOM_CUPY_PYTHON ({found})")
+        pytest.skip(f"needs the real CuPy: pip install cupy-cuda12x (or 13x), or GPUANOM_CUPY_PYTHON ({found})")
     driver, built, *version = found
     if driver:
         pytest.skip("there is an NVIDIA driver")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gpuanom import nvidia
 from tests import device
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,8 @@ def test_without_cupy(tmp_path, workers):
     if has_cupy():
         pytest.skip("CuPy is installed beside these tests")
     said = refused(run(tmp_path, "-n", workers, "tests/steps/test_smooth.py"))
-    assert said.startswith("ERROR: --require-gpu: device '0': CuPy is not installed (pip install 'gpuanom[cuda12]'")
+    expected = "CuPy is not installed (" if nvidia.driver_cuda() else "there is no NVIDIA driver (install it"
+    assert said.startswith(f"ERROR: --require-gpu: device '0': {expected}")
 
 
 def test_without_a_gpu():
@@ -58,7 +60,7 @@ def test_without_a_gpu():
     ask = "import cupy, sys; print(cupy.__path__[0]); sys.exit(cupy.is_available())"
     asked = subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True, check=False)
     if not asked.stdout:
-        pytest.skip("needs the real CuPy: pip install cupy-cuda12x, or GPUANOM_CUPY_PYTHON names an interpreter")
+        pytest.skip("needs the real CuPy: pip install cupy-cuda12x (or 13x), or GPUANOM_CUPY_PYTHON names a Python")
     if asked.returncode:
         pytest.skip("there is a GPU here: pytest --require-gpu")
     said = refused(run(Path(asked.stdout.strip()).parent, "-n", "2", "tests/steps/test_smooth.py"))

@@ -1,0 +1,159 @@
+"""Compiled loops: kept in the user's cache folder and nowhere else, said once, and compiled whatever Numba is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gpuanom import compiling
+from gpuanom.cli import main
+from gpuanom.cli.screen import Screen
+
+ROOT = Path(__file__).parent.parent
+
+# One of the loops, which adds big-endian words; the lines for the user go to standard output.
+PROGRAM = """
+import numpy as np
+from gpuanom import compiling
+compiling.listen(print)
+from gpuanom.fits.words import total
+assert total(np.array([1, 2], ">u4").view(np.uint32)) == 3
+"""
+
+
+def run(*, program=PROGRAM, **environment):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "XDG_CACHE")) and k != "HOME"}
+    given = {name: str(value) for name, value in environment.items()}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={**kept, "PYTHONPATH": str(ROOT), **given},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def kept(folder):
+    return [path for path in Path(folder).rglob("*") if path.suffix in (".nbi", ".nbc")]
+
+
+def beside_the_sources():
+    return list((ROOT / "gpuanom").rglob("*.nb?"))
+
+
+def test_loops_are_kept_in_the_users_cache_folder_and_said_once(tmp_path):
+    """Beside the sources they would outlive an uninstallation, and hide a checkout of the same name."""
+    before = beside_the_sources()
+    assert run(HOME=tmp_path) == [compiling.LOOPS]
+    assert kept(tmp_path / ".cache" / "gpuanom" / "numba")
+    assert run(HOME=tmp_path) == []
+    assert run(HOME=tmp_path / "other", XDG_CACHE_HOME=tmp_path / ".cache") == []
+    assert beside_the_sources() == before
+
+
+def test_a_folder_that_numba_was_given_goes_first(tmp_path):
+    run(HOME=tmp_path / "home", NUMBA_CACHE_DIR=tmp_path / "given")
+    assert kept(tmp_path / "given")
+    assert not kept(tmp_path / "home")
+
+
+@pytest.mark.parametrize("where", ["no folder", "relative"])
+def test_without_a_folder_loops_are_compiled_anew_and_it_is_said_in_a_line(tmp_path, where):
+    (tmp_path / "file").write_text("")
+    settings, program = {"NUMBA_CACHE_DIR": tmp_path / "file" / "below"}, PROGRAM
+    if where == "relative":  # no HOME, and nobody in the password database
+        program = "import platformdirs\nplatformdirs.user_cache_dir = lambda *_, **__: '~/.cache/gpuanom'\n" + PROGRAM
+        settings = {}
+    assert run(HOME=tmp_path, program=program, **settings) == [compiling.LOOPS_NOT_KEPT]
+    assert not (ROOT / "~").exists()
+
+
+def test_damaged_files_of_the_cache_are_compiled_and_written_again(tmp_path):
+    run(HOME=tmp_path)
+    files = kept(tmp_path)
+    for path in files:
+        path.write_bytes(b"no pickle")
+    assert run(HOME=tmp_path) == [compiling.LOOPS]
+    assert run(HOME=tmp_path) == []
+
+
+def test_a_changed_source_is_compiled_again(tmp_path):
+    changed = PROGRAM.replace("import numpy", "from gpuanom import codecache\ncodecache._digest = str\nimport numpy")
+    run(HOME=tmp_path)
+    assert run(HOME=tmp_path, program=changed) == [compiling.LOOPS]
+
+
+def test_several_first_runs_at_once(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    several = [subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment) for _ in range(3)]
+    assert [one.wait(300) for one in several] == [0, 0, 0]
+
+
+def test_numbas_switch_does_not_stop_the_loops(tmp_path):
+    """Without compiling, every exposure failed: addresses cannot be read in Python."""
+    assert run(HOME=tmp_path, NUMBA_DISABLE_JIT=1) == [compiling.LOOPS]
+    program = PROGRAM + "import numba\nassert numba.config.DISABLE_JIT\n"
+    assert run(HOME=tmp_path, NUMBA_DISABLE_JIT=1, program=program) == []
+
+
+def test_a_line_is_shown_once_and_only_to_a_listener(monkeypatch):
+    monkeypatch.setattr(compiling, "_said", set())
+    heard = []
+    before = compiling.listen(None)
+    try:
+        compiling.begun("compiling")
+        assert compiling.listen(heard.append) is None
+        compiling.begun("compiling")
+        compiling.begun("compiling")
+        assert heard == ["compiling"]
+    finally:
+        compiling.listen(before)
+
+
+def test_kernels_from_a_cache_are_not_said_to_be_compiled(monkeypatch):
+    monkeypatch.setattr(compiling, "_said", set())
+    monkeypatch.setattr(compiling, "PATIENCE", 0.05)
+    heard = []
+    before = compiling.listen(heard.append)
+    try:
+        with compiling.watched("quick"):
+            pass
+        with compiling.watched("slow"):
+            for _ in range(100):
+                if heard:
+                    break
+                time.sleep(0.05)
+    finally:
+        compiling.listen(before)
+    assert heard == ["slow"]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_command_shows_the_line_unless_quiet(monkeypatch, capsys, quiet):
+    monkeypatch.setattr(compiling, "_said", set())
+    with Screen(quiet=quiet, verbose=False):
+        compiling.begun(compiling.LOOPS)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == ("" if quiet else compiling.LOOPS + "\n")
+    assert compiling.LOOPS.startswith("compiling, once, about ten seconds")
+
+
+def test_every_command_but_doctor_listens(monkeypatch, capsys):
+    """Commands without a screen, too: `show` and `export` read pixels."""
+    heard = []
+    monkeypatch.setattr(compiling, "listen", heard.append)
+    with pytest.raises(SystemExit):
+        main(["settings"])
+    assert callable(heard[0])
+    capsys.readouterr()
+    heard[0]("compiling")
+    assert capsys.readouterr().err == "compiling\n"
