@@ -2,7 +2,7 @@
 
     >>> import matplotlib.pyplot as plt
     >>> from gpuanom import plots, scored
-    >>> night = scored.open_night(Path("night"))
+    >>> night = scored.open_night(Path("scored"))
     >>> plots.orientations(plt.gca(), night.histograms(("DECam", "845291"))[0])
 
 Needs matplotlib (the extra `report`); nothing is drawn, or chosen as a backend, on import. The colours can
