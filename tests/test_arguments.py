@@ -274,6 +274,10 @@ def test_any_argument_of_a_wrong_kind_is_one_line(name, night, tmp_path, monkeyp
         for wrong in WRONG:
             if argument == "pace" and wrong is None:
                 continue  # a watch without an end
+            if (argument == "workers" and wrong is WRONG[0]) or (
+                argument == "scheduler" and isinstance(wrong, str | Path)
+            ):
+                continue  # right: a cluster would be started, or a scheduler waited for
             try:
                 function(**{**right, argument: wrong})
             except gpuanom.GpuanomError as error:
