@@ -119,7 +119,7 @@ def rank(
         references.require(chosen.measurement(), "reference")
     if isinstance(measurements, Measurement):
         raise InputError("measurements are compared with each other: rank([one, another, ...])")
-    if not isinstance(measurements, Iterable):
+    if not arguments.is_several(measurements):
         raise InputError(f"measurements is {arguments.shown(measurements)} but must be a list of gpuanom.Measurement")
     seen: set[tuple[str, str]] = set()
     with Store(None, chosen) as store:

@@ -35,6 +35,11 @@ def whole_number(value: object) -> int | None:
         return None
 
 
+def is_several(value: object) -> bool:
+    """Whether something can be gone through; an array without dimensions says so of itself, and cannot."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0 and not isinstance(value, type)
+
+
 def count(name: str, value: object, low: int = 1) -> int | None:
     """A number of things, or None for the default.
 
@@ -77,6 +82,8 @@ def path(name: str, value: object, error: type[GpuanomError] = InputError) -> Pa
     """
     try:
         found = Path(os.fsdecode(value))  # type: ignore[arg-type]
+        if "\0" in str(found):
+            raise ValueError
         return found if found.exists() or not str(found).startswith("~") else found.expanduser()
     except (TypeError, ValueError):
         raise error(f"{name} is {shown(value)} but must be a path") from None
@@ -97,10 +104,10 @@ def inputs(name: str, value: object) -> list[str | Path]:
     given: Iterable[object]
     if isinstance(value, str | bytes | os.PathLike):
         given = [value]
-    elif isinstance(value, Mapping) or not isinstance(value, Iterable):
+    elif isinstance(value, Mapping) or not is_several(value):
         raise InputError(f"{name} is {shown(value)} but must be a path or a list of paths")
     else:
-        given = value
+        given = value  # type: ignore[assignment]
     found: list[str | Path] = []
     for item in given:
         if isinstance(item, bytes):
@@ -108,7 +115,7 @@ def inputs(name: str, value: object) -> list[str | Path]:
         elif isinstance(item, str):
             found.append(str(item))
         elif isinstance(item, os.PathLike):
-            found.append(path(name, item))
+            found.append(Path(os.fsdecode(item)))
         else:
             raise InputError(f"{name} holds an item {shown(item)}, which is no path")
     return found
@@ -168,7 +175,7 @@ def formats(value: object) -> tuple[str, ...]:
     """
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
-    if not isinstance(value, Iterable) or isinstance(value, Mapping | bytes):
+    if not isinstance(value, Iterable) or not is_several(value) or isinstance(value, Mapping | bytes):
         raise SettingsError(f"formats is {shown(value)} but must be a list of names such as ['ecsv', 'csv']")
     found = tuple(value)
     if not all(isinstance(name, str) for name in found):
@@ -186,7 +193,8 @@ def share(value: object) -> tuple[int, int] | None:
     """
     if value is None:
         return None
-    pair: list[Any] = list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else []
+    several = isinstance(value, Iterable) and is_several(value) and not isinstance(value, str | bytes)
+    pair: list[Any] = list(value) if several else []  # type: ignore[call-overload]
     numbers = [number for item in pair if (number := whole_number(item)) is not None]
     if len(pair) != 2 or len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
         raise SettingsError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.arguments import shown, text, whole_number
+from gpuanom.arguments import is_several, shown, text, whole_number
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError, printable
 from gpuanom.records import Ccd, Turn, Unfit
@@ -33,7 +33,7 @@ def as_ccds(ccds: Iterable[Any] | Mapping[str, Any]) -> list[Ccd]:
         raise InputError(f"ccds is {shown(ccds)} but must be a list of arrays (gpuanom.score measures files)")
     if isinstance(ccds, Ccd) or _is_ccddata(ccds) or (isinstance(ccds, np.ndarray) and ccds.ndim == 2):
         raise InputError("an exposure is a list of CCDs, even if it has one: measure([image])")
-    if not isinstance(ccds, Iterable) or (isinstance(ccds, np.ndarray) and ccds.ndim == 0):
+    if not is_several(ccds):
         raise InputError(f"ccds is {shown(ccds)} but must be a list of arrays")
     if isinstance(ccds, Mapping):
         given = [(text("the name of a CCD", name), ccd) for name, ccd in ccds.items()]

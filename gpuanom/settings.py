@@ -281,6 +281,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
+    except ValueError as error:  # a null character in the path
+        raise SettingsError(f"{str(path)!r}: cannot be read: {error}") from None
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

@@ -14,14 +14,25 @@ from typing import Any, TextIO
 
 
 class _Lasting(io.FileIO):
-    """A descriptor that is written to; what is written after its reader has gone is dropped."""
+    """A descriptor that is written to; what cannot be written is dropped.
+
+    Attributes
+    ----------
+    trouble : str
+        Why something was dropped; empty where nothing was, or where only the reader of a pipe has gone.
+    """
+
+    trouble = ""
 
     def write(self, data: Any, /) -> int:
         """Write bytes."""
         try:
             return super().write(data) or 0
         except BrokenPipeError:
-            return len(memoryview(data).cast("B"))
+            pass
+        except OSError as error:
+            self.trouble = str(error.strerror)
+        return len(memoryview(data).cast("B"))
 
 
 def prepare() -> None:
@@ -63,12 +74,10 @@ def finish() -> str:
     Returns
     -------
     str
-        Why it cannot be written; empty where it is. What is left is then dropped.
+        Why it cannot be written; empty where it is.
     """
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        sys.stdout = io.StringIO()
-        return f"standard output cannot be written: {error.strerror or error}"
-    return ""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    trouble = raw.trouble if isinstance(raw, _Lasting) else ""
+    return f"standard output cannot be written: {trouble}" if trouble else ""
