@@ -1,0 +1,84 @@
+"""Scores are compared by the digits that are printed, wherever they order, rank or choose exposures."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gpuanom import alerts, evaluate, export
+from gpuanom.comparison import ranks_of
+from gpuanom.digits import DIGITS, printed, printed_values
+from gpuanom.ranking import table_order
+from gpuanom.records import KINDS
+from gpuanom.rows import _within_noise
+from gpuanom.significance import deviation
+
+LAST_BIT = np.nextafter(2.0, 3.0)
+"""A number that is printed as 2."""
+
+
+def test_a_number_is_rounded_as_the_tables_print_it():
+    assert DIGITS == 7
+    assert printed(0.123456749) == 0.1234567
+    assert printed(LAST_BIT) == 2.0
+    assert math.isnan(printed(math.nan))
+    assert printed_values([[LAST_BIT, math.inf]]).tolist() == [[2.0, math.inf]]
+
+
+def test_ranks_and_order_of_tables_do_not_hang_on_the_last_bit():
+    assert ranks_of(np.array([2.0, LAST_BIT, 3.0])).tolist() == [2, 3, 1]
+    assert table_order(np.array([[2.0], [LAST_BIT]]), [("a",), ("b",)]) == [0, 1]
+
+
+def test_equal_scores_but_for_rounding_have_no_deviation():
+    """Their median deviation is a rounding error, and dividing by it gives any number at all."""
+    scores = np.array([2.0, LAST_BIT, 2.0, np.nextafter(2.0, 1.0), 2.5])
+    assert np.isnan(deviation(scores)).all()
+    assert np.isfinite(deviation(np.array([2.0, 2.1, 2.2, 2.5]))).all()
+
+
+def row(name, **values):
+    about = {"camera": "C", "exposure": name, "band": "r", "date_obs": "", "file": "", "status": "ok", "n_ccd_used": 1}
+    scores = {f"{kind}_{what}": None for kind in KINDS for what in ("kl", "z", "p", "rank", "deviation")}
+    return {**about, **scores, **values}
+
+
+@pytest.mark.parametrize(
+    ("criterion", "value", "bound"),
+    [
+        ("z", np.nextafter(2.0, 1.0), 2.0),
+        ("deviation", np.nextafter(5.0, 1.0), 5.0),
+        ("p", np.nextafter(0.01, 1.0), 0.01),
+        ("z", 2.123457, 2.12345674),  # the bound has more digits than the table
+    ],
+)
+def test_export_chooses_by_printed_digits(criterion, value, bound):
+    night = SimpleNamespace(exposures=[row("1", **{f"source_{criterion}": value})])
+    assert export.choose(night, export.Criterion(**{criterion: bound}), ("source",))
+
+
+def test_a_false_discovery_rate_is_met_by_what_equals_it():
+    """0.3 x 1 / 3 is a little less than 0.1 in floating point."""
+    assert 0.3 * 1 / 3 < 0.1
+    night = SimpleNamespace(exposures=[row(str(i), source_p=p) for i, p in enumerate((0.1, 0.9, 0.95))])
+    assert list(export.choose(night, export.Criterion(fdr=0.3), ("source",))) == [("C", "0")]
+
+
+def test_alerts_are_given_by_printed_digits():
+    given = row("1", source_deviation=np.nextafter(5.0, 1.0), source_z=np.nextafter(alerts.LEAST_Z, 1.0))
+    assert alerts.alert(given, {}, 5.0) is not None
+
+
+def test_evaluation_ranks_ties_by_id():
+    rows = [row("10", source_kl=LAST_BIT), row("9", source_kl=2.0)]
+    order = evaluate._ranked(SimpleNamespace(exposures=rows), "kl")["C", "r", "source"]
+    assert order == [("C", "9"), ("C", "10")]
+
+
+def test_notes_on_noise_go_by_printed_digits():
+    values = {f"{kind}_{what}": math.nan for kind in KINDS for what in ("deviation", "z")}
+    assert not _within_noise({**values, "source_deviation": LAST_BIT, "source_z": 0.5})
+    assert not _within_noise({**values, "source_deviation": 3.0, "source_z": np.nextafter(1.0, 0.0)})

@@ -1,0 +1,192 @@
+"""Nights measured from relative paths are opened from every folder, moved with their images, and merged."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+import gpuanom
+from gpuanom.autoencoder import draw
+from gpuanom.backend import select
+from gpuanom.cli import main
+from gpuanom.errors import OutputError
+from gpuanom.looking import look
+from gpuanom.nights import names_apart
+from gpuanom.records import Exposure
+from gpuanom.scored import open_night
+from tests import nights
+
+QUICK = {"background_points": 200, "sigma_points": 300, "gradient_points": 500, "simulations": 200}
+SETTINGS = gpuanom.Settings(**QUICK)
+
+
+def by_file(folder, n, seed):
+    """A folder of exposures that only their files name: img0.fits, img1.fits ..."""
+    for i in range(n):
+        path = nights.write(folder, seed + i, name=f"img{i}.fits", ccds=1)
+        with fits.open(path, mode="update") as hdus:
+            del hdus[0].header["EXPNUM"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """Two nights of equal file names, each measured from its own folder by relative paths."""
+    base = tmp_path_factory.mktemp("base")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(base)
+        for n, seed in (("n1", 50), ("n2", 60)):
+            by_file(base / n, 2, seed)
+            gpuanom.score(n, f"o_{n}", settings=SETTINGS, device="cpu")
+    return base
+
+
+@pytest.fixture
+def moved(base, tmp_path):
+    """All of it moved to another place."""
+    shutil.copytree(base, tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    # The copy names the files of the original, which are still there: as if they had been moved too.
+    for n in ("n1", "n2"):
+        (base / n).rename(base / f"{n}.away")
+    yield tmp_path / "after"
+    for n in ("n1", "n2"):
+        (base / f"{n}.away").rename(base / n)
+
+
+def run(capfd, *words):
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    out, err = capfd.readouterr()
+    assert "Traceback" not in err
+    return ended.value.code, out, err
+
+
+def test_reports_and_lists_from_another_folder(base, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert run(capfd, "report", base / "o_n1", "--no-cache", "-o", tmp_path / "r.html")[0] == 0
+    assert "data:image" in (tmp_path / "r.html").read_text()
+    code, out, _ = run(capfd, "export", base / "o_n1", "--format", "list", "--rank", "1", "--by", "background")
+    assert code == 0
+    assert [Path(line).parent for line in out.splitlines()] == [base / "n1"]
+    assert run(capfd, "show", base / "o_n1", "img0", "-o", tmp_path / "p.png")[0] == 0
+    assert run(capfd, "export", base / "o_n1", "--format", "regions", "--rank", "1", "-o", tmp_path / "regions")[0] == 0
+    found, _ = draw.candidates([base / "o_n1"])
+    assert all(file.is_file() for candidate in found for file in candidate.exposure.files)
+
+
+def test_the_tables_name_files_that_can_be_found(base):
+    assert sorted(Table.read(base / "o_n1" / "exposures.ecsv")["file"]) == [
+        str(base / "n1" / f"img{i}.fits") for i in range(2)
+    ]
+
+
+def test_scoring_again_from_another_folder_measures_nothing_again(base, tmp_path, monkeypatch):
+    shutil.copytree(base / "o_n1", tmp_path / "o_n1")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    events = gpuanom.Events(plan=lambda new, known: planned.append((new, known)))
+    planned = []
+    gpuanom.score(base / "n1", tmp_path / "o_n1", settings=SETTINGS, device="cpu", events=events)
+    assert planned == [(0, 2)]
+
+
+def test_failures_of_relative_paths_are_not_forgotten_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    nights.write(tmp_path / "in", 1, ccds=1)
+    (tmp_path / "in" / "bad.fits").write_text("no FITS")
+    monkeypatch.chdir(tmp_path)
+    assert len(gpuanom.score("in", "night", settings=SETTINGS, device="cpu").failed) == 1
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    night = gpuanom.score("../in/exposure_001.fits", "../night", settings=SETTINGS, device="cpu")
+    assert [Path(name).name for name, _ in night.failed] == ["bad.fits"]
+
+
+def test_a_night_that_moved_with_its_images_still_opens(moved):
+    """Files are looked for beside the store where their paths lead nowhere; the next run writes the new paths down."""
+    found = open_night(moved / "o_n1").found
+    assert {file for e in found.values() for file in e.files} == {moved / "n1" / f"img{i}.fits" for i in range(2)}
+    gpuanom.score([], moved / "o_n1", device="cpu")
+    (moved / "o_n1").rename(moved / "deeper")
+    found = open_night(moved / "deeper").found
+    assert all(file.is_file() for e in found.values() for file in e.files)
+    gpuanom.merge_nights([moved / "deeper", moved / "o_n2"], moved / "both", device="cpu")
+    assert all(file.is_file() for e in open_night(moved / "both").found.values() for file in e.files)
+
+
+def test_nights_of_equal_file_names_merge(base, tmp_path, capfd):
+    code, out, err = run(capfd, "merge", base / "o_n1", base / "o_n2", "-o", tmp_path / "both")
+    assert code == 0
+    assert out.startswith("4 exposures")
+    assert "n1-img0, n2-img0" in err
+    merged = Table.read(tmp_path / "both" / "exposures.ecsv")
+    with_one_run = gpuanom.score([base / "n1", base / "n2"], settings=SETTINGS, device="cpu").tables.exposures
+    assert sorted(merged["exposure"]) == sorted(with_one_run["exposure"])
+    for n in ("n1", "n2"):
+        alone = {row["exposure"]: row for row in Table.read(base / f"o_{n}" / "exposures.ecsv")}
+        for row in merged:
+            if row["exposure"].startswith(n):
+                was = alone[row["exposure"].removeprefix(f"{n}-")]
+                assert [row[c] for c in ("file", "n_sources", "n_gradients", "background_angle")] == [
+                    was[c] for c in ("file", "n_sources", "n_gradients", "background_angle")
+                ]
+    planned = []
+    events = gpuanom.Events(plan=lambda new, known: planned.append((new, known)))
+    gpuanom.score([base / "n1", base / "n2"], tmp_path / "both", settings=SETTINGS, device="cpu", events=events)
+    assert planned == [(0, 4)]
+
+
+def test_an_exposure_of_another_id_keeps_its_points(base, tmp_path):
+    """Its sources are found again as when it was measured, whatever it is called now; also after a second merging."""
+    gpuanom.merge_nights([base / "o_n1", base / "o_n2"], tmp_path / "both", device="cpu")
+    gpuanom.merge_nights([tmp_path / "both"], tmp_path / "again", device="cpu")
+    alone, again = open_night(base / "o_n1"), open_night(tmp_path / "again")
+    exposure = again.found["TESTCAM", "n1-img0"]
+    assert (exposure.exposure, exposure.points_id) == ("n1-img0", "img0")
+    (before,) = look(alone.found["TESTCAM", "img0"], SETTINGS, select("cpu"))
+    (after,) = look(exposure, SETTINGS, select("cpu"))
+    assert before.sources.snr.tolist() == after.sources.snr.tolist()
+
+
+def test_references_and_training_keep_exposures_of_equal_names_apart(base):
+    (dataset,) = gpuanom.make_references([base / "o_n1", base / "o_n2"]).datasets
+    assert sorted(dataset.exposures) == ["n1-img0", "n1-img1", "n2-img0", "n2-img1"]
+    found, _ = draw.candidates([base / "o_n1", base / "o_n2"])
+    assert [c.exposure.exposure for c in found] == ["n1-img0", "n1-img1", "n2-img0", "n2-img1"]
+    assert [c.exposure.points_id for c in found] == ["img0", "img1", "img0", "img1"]
+
+
+def test_exposures_that_their_headers_name_are_one_exposure(tmp_path):
+    """Two of one number are not told apart: which one is right, the user must say."""
+    for n in ("a", "b"):
+        nights.write(tmp_path / n, 7, ccds=1)
+        gpuanom.score(tmp_path / n, tmp_path / f"o_{n}", settings=SETTINGS, device="cpu")
+    with pytest.raises(OutputError, match="exposure 7 of TESTCAM is in an earlier input, of other files"):
+        gpuanom.merge_nights([tmp_path / "o_a", tmp_path / "o_b"], tmp_path / "both", device="cpu")
+    assert not (tmp_path / "both" / "measurements.sqlite").exists()
+
+
+def exposure(name, file, fingerprint, *, band="r", file_named=True):
+    return Exposure(name, "C", band, "", 1.0, (Path(file),), (None,), fingerprint, "any", (), file_named)
+
+
+@pytest.mark.parametrize(
+    ("files", "ids"),
+    [
+        (("/a/n1/img.fits", "/a/n2/img.fits"), ("n1-img", "n2-img")),
+        (("/a/x/img.fits", "/b/x/img.fits"), ("a-x-img", "b-x-img")),
+        (("/a/x/img.fits", "/a/x/img.fits"), ()),  # one file, changed between the two nights: merging refuses it
+    ],
+)
+def test_ids_follow_the_rule_of_one_run(files, ids):
+    held = [{("C", "img"): exposure("img", file, str(i))} for i, file in enumerate(files)]
+    assert [name for own in names_apart(held) for name in own.values()] == list(ids)
+
+
+def test_the_same_exposure_in_two_nights_keeps_its_name():
+    same = {("C", "img"): exposure("img", "/a/n1/img.fits", "1")}
+    assert names_apart([same, same]) == [{}, {}]
