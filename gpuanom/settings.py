@@ -29,6 +29,8 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 
 MEASUREMENT = "measurement"
 SCORE = "score"
+READING = "reading"
+"""The stage of settings that decide which files are believed: a sound file's measurements do not depend on them."""
 
 
 def _setting(
@@ -118,6 +120,10 @@ class Settings:
     mask_gradients: tuple[str, ...] = _setting(
         ("bad", "no_value"), "mask classes that are bad for gradients", "6", **_classes()
     )
+    checksum: bool = _setting(
+        True, "refuse images whose data do not add up to their DATASUM", "-", check=_any, allowed="true or false",
+        stage=READING,
+    )  # fmt: skip
     versions: str = _setting(
         "newest",
         "several processing versions of one exposure: the newest taken, or all kept apart",
@@ -222,7 +228,7 @@ class Settings:
         """
         recorded = dict(measurement)
         recorded["cameras"] = dict(recorded.get("cameras", {}))
-        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == SCORE}
+        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] != MEASUREMENT}
         return type(self).from_mapping({**recorded, **ours}, origin="recorded settings")
 
     def fingerprint(self) -> str:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
     {"errors", "version", "maskclasses", "naming", "columns", "ranges", "findings", "native", "ecsv"},
-    {"labels", "focalplane", "data"},
+    {"labels", "focalplane", "data", "system"},
     {"cameras", "camera_rules"},
     {"settings"},
     {"encoded"},

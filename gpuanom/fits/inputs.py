@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import SUFFIXES
+from gpuanom.fits.packed import ARCHIVES
 
 _DEEPEST_LIST = 8
 _NO_FITS = f"FITS files end in {', '.join(SUFFIXES)}"
@@ -108,7 +109,8 @@ def _below(folder: Path) -> Iterator[Path | InputError]:
     for root, folders, names in os.walk(folder, onerror=troubles.append, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            # Packed files that are not unpacked here are listed too, so that what they are is said.
+            if name.lower().endswith(SUFFIXES + ARCHIVES) and not name.startswith("."):
                 found = True
                 yield Path(root) / name
     for trouble in troubles:
