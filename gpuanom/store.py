@@ -18,6 +18,9 @@ from typing import Any, Self
 import numpy as np
 
 from gpuanom.errors import OutputError
+from gpuanom.fits.headers import SUFFIXES
+from gpuanom.fits.mapped import NO_CHECKSUM
+from gpuanom.fits.packed import ARCHIVES
 from gpuanom.held import ccd_row
 from gpuanom.naming import exists, natural_key, path_text
 from gpuanom.ranking import Dataset
@@ -124,8 +127,8 @@ class Store:
             rows = self._db.execute(
                 "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
                 " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
-                " status IN (?, ?, ?)) FROM exposures",
-                RETRIED,
+                " (status IN (?, ?, ?) OR (? AND status = 'corrupt' AND instr(reason, ?)))) FROM exposures",
+                (*RETRIED, not self.settings.checksum, NO_CHECKSUM),
             ).fetchall()
         with believed(self.path):
             return {
@@ -292,8 +295,11 @@ class Store:
             )
 
     def retry(self, files: set[str]) -> None:
-        """Forget the failures of files that are about to be tried again, and of files that are gone."""
-        gone = {f.file for f in self.failures() if not exists(Path(f.file))}
+        """Forget the failures of what is no trouble any more.
+
+        Those are files that are about to be tried again, files that are gone, and folders and lists that can be read.
+        """
+        gone = {f.file for f in self.failures() if not exists(Path(f.file)) or (not f.camera and _is_mended(f.file))}
         with self._transaction() as db:
             db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(files | gone)])
 
@@ -378,6 +384,21 @@ class Store:
         cursor = self._db.execute(query, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _is_mended(place: str) -> bool:
+    """Whether a folder, or a list of files, can be read."""
+    path = Path(place)
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)
+            return True
+        if path.name.lower().endswith(SUFFIXES + ARCHIVES):
+            return False  # an image: discovery says whether it can be read
+        with path.open("rb"):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _texts(text: str) -> tuple[str, ...]:

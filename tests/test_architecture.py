@@ -23,7 +23,7 @@ LAYERS = [
     {"store"},
     {"rows"},
     {"tables", "nights"},
-    {"plan", "works", "arrivals", "alerts"},
+    {"plan", "works", "arrivals", "alerts", "leftout"},
     {"autoencoder"},
     {"cluster"},
     {"pipeline", "api"},
