@@ -253,7 +253,7 @@ class _Masks:
                 f"its mask cannot be read: {error.reason}",
                 file=error.file,
                 hdu=error.hdu,
-                remedy=_NO_MASK,
+                remedy=f"{error.remedy}; {_NO_MASK}" if error.remedy else _NO_MASK,
                 status="mask_unreadable",
             ) from None
         try:
