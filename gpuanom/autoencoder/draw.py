@@ -92,7 +92,7 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
             recorded, _ = store.recorded_settings()
         if settings is not None and (differs := difference(settings.measurement(), recorded)):
             raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
-        settings, origin = Settings().with_measurement(recorded), str(night)
+        settings, origin = Settings(checksum=False).with_measurement(recorded), str(night)
         with explained(path), closing(open_database(path, read_only=True)) as db:
             exposures, sources = held_exposures(db), held_sources(db)
         for key, exposure in exposures.items():

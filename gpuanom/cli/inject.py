@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
+import lzma
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -154,7 +156,8 @@ def _copy(exposure: Exposure, anomaly: Anomaly, output: Path, settings: Settings
                     raise InputError(reason, file=path, hdu=number) from None
                 hdu.data = _changed(pixels, anomaly, place, fwhm, rng)
             hdus[0].header["HISTORY"] = f"gpuanom inject: {anomaly.name} of {anomaly.amplitude:g}{_along(anomaly)}"
-            write_whole(output / path.name, partial(_write_gzip, hdus) if path.suffix == ".gz" else hdus.writeto)
+            is_packed = path.suffix.lower() in _PACKERS
+            write_whole(output / path.name, partial(_write_packed, hdus, path.suffix) if is_packed else hdus.writeto)
     for mask in exposure.masks:
         if mask is not None:
             try:
@@ -163,9 +166,16 @@ def _copy(exposure: Exposure, anomaly: Anomaly, output: Path, settings: Settings
                 raise OutputError(f"{mask}: cannot be copied: {error.strerror or error}") from None
 
 
-def _write_gzip(hdus: Any, path: Path, overwrite: bool) -> None:
-    """Compressed as astropy does by a name's end, which a file being written does not have yet; without a date."""
-    with path.open("wb" if overwrite else "xb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as file:
+_PACKERS: dict[str, Callable[[Any], Any]] = {
+    ".gz": lambda raw: gzip.GzipFile("", "wb", mtime=0, fileobj=raw),
+    ".bz2": lambda raw: bz2.BZ2File(raw, "wb"),
+    ".xz": lambda raw: lzma.LZMAFile(raw, "wb"),  # noqa: SIM115 (whoever calls it closes it)
+}
+
+
+def _write_packed(hdus: Any, suffix: str, path: Path, overwrite: bool) -> None:
+    """Packed by the end of the final name, which a file being written does not have yet; without a date."""
+    with path.open("wb" if overwrite else "xb") as raw, _PACKERS[suffix.lower()](raw) as file:
         hdus.writeto(file)
 
 

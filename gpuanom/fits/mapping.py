@@ -100,10 +100,10 @@ class Mapping:
             self.kept = found
             _kept.pop(self, None)
             _kept[self] = None
-            excess = len(_kept) - most_kept()
-            for oldest in list(_kept)[: max(0, excess)]:
-                oldest.kept = None
-                del _kept[oldest]
+            if (excess := len(_kept) - most_kept()) > 0:
+                for oldest in list(_kept)[:excess]:
+                    oldest.kept = None
+                    del _kept[oldest]
         return found
 
     def _opened(self) -> mmap.mmap:
