@@ -36,6 +36,10 @@ RETRIED = ("unreadable", "mask_unreadable", "out_of_memory")
 """Statuses of CCDs whose exposure the next run measures again: what stood in the way may be gone."""
 
 
+_OLD_REFUSAL = "[Errno "
+"""In reasons of versions until 0.1, which took what the system refused for damage."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """A file or exposure that could not be measured at all.
@@ -127,8 +131,9 @@ class Store:
             rows = self._db.execute(
                 "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
                 " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
-                " (status IN (?, ?, ?) OR (? AND status = 'corrupt' AND instr(reason, ?)))) FROM exposures",
-                (*RETRIED, not self.settings.checksum, NO_CHECKSUM),
+                " (status IN (?, ?, ?) OR (status = 'corrupt' AND (instr(reason, ?) OR (? AND instr(reason, ?))))))"
+                " FROM exposures",
+                (*RETRIED, _OLD_REFUSAL, not self.settings.checksum, NO_CHECKSUM),
             ).fetchall()
         with believed(self.path):
             return {

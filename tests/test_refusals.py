@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -304,3 +305,16 @@ def test_the_limit_of_open_files_is_raised_by_the_command_too(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == str(hard)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+
+
+def test_refusals_that_an_earlier_version_kept_as_damage_are_tried_again(tmp_path):
+    """It wrote: cannot be opened: [Errno 24] Too many open files."""
+    nights.night(tmp_path / "in", exposures=2)
+    whole = score(tmp_path).tables
+    with sqlite3.connect(tmp_path / "out" / NAME) as db:
+        reason = "a.fits: cannot be opened: [Errno 24] Too many open files: 'a.fits' (fetch it again)"
+        db.execute("UPDATE ccds SET status = 'corrupt', reason = ? WHERE exposure = '2' AND position = 1", (reason,))
+    db.close()
+    again = score(tmp_path)
+    assert again.left_out == ()
+    assert again.tables.ccds.pformat() == whole.ccds.pformat()
