@@ -146,7 +146,8 @@ def look(
     try:
         with ThreadPoolExecutor(threads) as pool:
             waiting: deque[Future[Look | CcdFailure]] = deque()
-            for item in open_ccds(exposure, settings):
+            # Whether an image is believed was decided when it was scored.
+            for item in open_ccds(exposure, settings.replace(checksum=False)):
                 waiting.append(pool.submit(one, item))
                 if len(waiting) >= threads:
                     yield waiting.popleft().result()

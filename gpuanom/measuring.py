@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gpuanom import ranges, sampling
 from gpuanom.backend import Backend
-from gpuanom.errors import printable
+from gpuanom.errors import InputError, printable
 from gpuanom.naming import natural_key
 from gpuanom.readahead import Readers, buffer
 from gpuanom.records import (
@@ -197,6 +197,10 @@ def _attempt(
             return _measure_stack(exposure, group, settings, backend, readers, use)
     except MemoryError:
         return None  # and outside, the error's traceback holds no arrays any more
+    except InputError as error:
+        # CCDs that the backend cannot take, all of one shape: the exposure's others are measured all the same.
+        refused = [CcdFailure(item.name, error.status, f"CCD {item.name}: {error}") for item in group]
+        return [unmeasured(failure, settings.bins) for failure in refused], []
 
 
 class _Reading:

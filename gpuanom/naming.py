@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -35,8 +36,14 @@ def absolute(path: str | Path) -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Whether a path leads to something that we may see."""
+    """Whether a path leads to something; what the system refuses to look up for a moment counts as there."""
     try:
-        return path.exists()
-    except OSError:
+        path.stat()
+    except ValueError:  # a null character
         return False
+    except OSError as error:
+        return error.errno in _FOR_A_MOMENT
+    return True
+
+
+_FOR_A_MOMENT = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM))

@@ -21,6 +21,7 @@ from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, Skipped, discover
 from gpuanom.fits.lists import with_streams_read
+from gpuanom.leftout import LeftOut, left_out
 from gpuanom.naming import exists, path_text
 from gpuanom.records import Exposure, Measurement
 from gpuanom.reference import References
@@ -82,12 +83,15 @@ class Night:
         Exposures in the tables, failed ones left out.
     written : tuple of Path
         The tables' files.
+    left_out : tuple of LeftOut
+        The CCDs without a measurement, by status; those that were lost first.
     """
 
     tables: Tables
     failed: tuple[tuple[str, str], ...]
     n_exposures: int
     written: tuple[Path, ...] = field(default=())
+    left_out: tuple[LeftOut, ...] = field(default=())
 
 
 def score(
@@ -187,8 +191,16 @@ def score(
     trained = None if model is None else _loaded(model)
     paths = with_streams_read(arguments.inputs("paths", paths))
     found = discover(paths, settings) if paths else Discovery((), (), ())
+    masks = _masks(found)
     for skipped in found.skipped:
-        events.skipped(skipped)
+        if skipped.path.absolute() not in masks:
+            events.skipped(skipped)
+    if masks:
+        events.say("1 mask applied" if len(masks) == 1 else f"{len(masks)} masks applied")
+    for suffix, program in (("bz2", "bunzip2"), ("xz", "unxz")):
+        if n := sum(file.suffix.lower() == f".{suffix}" for exposure in found.exposures for file in exposure.files):
+            what = f"1 {suffix} file is" if n == 1 else f"{n} {suffix} files are"
+            events.say(f"{what} unpacked while being read, which takes long ({program} unpacks for good)")
     if not found.exposures and (paths or existing == "overwrite") and (existing == "overwrite" or not _holds(folder)):
         raise InputError(_nothing(found))
     path = store_path(folder, existing, paths)
@@ -239,10 +251,16 @@ def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) 
     return Where(scheduler, arguments.count("workers", workers), float(timeout), report)
 
 
+def _masks(found: Discovery) -> set[Path]:
+    """The mask files that belong to the exposures found: files that are used, and not left out."""
+    return {mask.absolute() for exposure in found.exposures for mask in exposure.masks if mask is not None}
+
+
 def _nothing(found: Discovery) -> str:
     """Why there is nothing to score, in a line."""
-    reasons = "; ".join(f"{printable(path_text(f.path))}: {f.reason}" for f in found.failures[:3])
-    more = f" and {len(found.failures) - 3} more" if len(found.failures) > 3 else ""
+    why = found.failures or found.skipped
+    reasons = "; ".join(f"{printable(path_text(f.path))}: {f.reason}" for f in why[:3])
+    more = f" and {len(why) - 3} more" if len(why) > 3 else ""
     return f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}"
 
 
@@ -294,7 +312,8 @@ def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path],
     unusable = result.exposures[result.exposures["status"] == "unusable"]
     failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
     # Those whose stamps alone could not be read are in the tables.
-    return Night(result, tuple(failed), len(result.exposures) - len(failures) + n_unread, tuple(written))
+    n_exposures = len(result.exposures) - len(failures) + n_unread
+    return Night(result, tuple(failed), n_exposures, tuple(written), left_out(result))
 
 
 def _holds(folder: Path | None) -> bool:

@@ -155,9 +155,9 @@ def explained(path: Path | None) -> Iterator[None]:
         if "locked" in text:
             remedy = "another gpuanom run is writing to it; wait for it or choose another --output"
         elif "full" in text or "disk I/O" in text:
-            remedy = "the disk is full or a limit was reached; what was measured is kept, the same command goes on"
+            remedy = "the disk is full or fails; what was measured is kept, the same command goes on"
         elif "readonly" in text or "unable to open" in text:
-            remedy = "check that the folder exists and may be written to"
+            remedy = "check that the folder exists and may be written to, and that not too many files are open"
         elif "not a database" in text or "malformed" in text:
             remedy = "damaged or not ours; it was left as it is, choose another --output"
         else:

@@ -31,6 +31,8 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 
 MEASUREMENT = "measurement"
 SCORE = "score"
+READING = "reading"
+"""The stage of settings that decide which files are believed: a sound file's measurements do not depend on them."""
 
 
 def _setting(
@@ -120,6 +122,10 @@ class Settings:
     mask_gradients: tuple[str, ...] = _setting(
         ("bad", "no_value"), "mask classes that are bad for gradients", "6", **_classes()
     )
+    checksum: bool = _setting(
+        True, "refuse images whose data do not add up to their DATASUM", "-", check=_any, allowed="true or false",
+        stage=READING,
+    )  # fmt: skip
     versions: str = _setting(
         "newest",
         "several processing versions of one exposure: the newest taken, or all kept apart",
@@ -241,7 +247,8 @@ class Settings:
         """
         recorded = dict(measurement)
         recorded["cameras"] = dict(recorded.get("cameras", {}))
-        return type(self).from_mapping({**recorded, **self.scoring()}, origin="recorded settings")
+        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] != MEASUREMENT}
+        return type(self).from_mapping({**recorded, **ours}, origin="recorded settings")
 
     def fingerprint(self) -> str:
         """A short hash of `measurement`: equal fingerprints mean measurements that can be compared."""

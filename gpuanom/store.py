@@ -20,6 +20,9 @@ import numpy as np
 from gpuanom.comparison import Dataset
 from gpuanom.copying import copy_night
 from gpuanom.errors import OutputError
+from gpuanom.fits.headers import SUFFIXES
+from gpuanom.fits.mapped import NO_CHECKSUM
+from gpuanom.fits.packed import ARCHIVES
 from gpuanom.held import ccd_row, held_exposures
 from gpuanom.located import absolute_text, files_json, follow_files, locator, texts_of
 from gpuanom.naming import exists, natural_key
@@ -34,6 +37,10 @@ NAME = "measurements.sqlite"
 
 RETRIED = ("unreadable", "mask_unreadable", "out_of_memory")
 """Statuses of CCDs whose exposure the next run measures again: what stood in the way may be gone."""
+
+
+_OLD_REFUSAL = "[Errno "
+"""In reasons of versions until 0.1, which took what the system refused for damage."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +143,9 @@ class Store:
             rows = self._db.execute(
                 "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
                 " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
-                " status IN (?, ?, ?)) FROM exposures",
-                RETRIED,
+                " (status IN (?, ?, ?) OR (status = 'corrupt' AND (instr(reason, ?) OR (? AND instr(reason, ?))))))"
+                " FROM exposures",
+                (*RETRIED, _OLD_REFUSAL, not self.settings.checksum, NO_CHECKSUM),
             ).fetchall()
         with believed(self.path):
             return {
@@ -302,8 +310,11 @@ class Store:
             )
 
     def retry(self, files: set[str]) -> None:
-        """Forget the failures of files that are about to be tried again, and of files that are gone."""
-        gone = {f.file for f in self.failures() if not exists(Path(f.file))}
+        """Forget the failures of what is no trouble any more.
+
+        Those are files that are about to be tried again, files that are gone, and folders and lists that can be read.
+        """
+        gone = {f.file for f in self.failures() if not exists(Path(f.file)) or (not f.camera and _is_mended(f.file))}
         with self._transaction() as db:
             tried = {absolute_text(file) for file in files}
             db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(tried | gone)])
@@ -392,3 +403,18 @@ class Store:
         cursor = self._db.execute(query, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _is_mended(place: str) -> bool:
+    """Whether a folder, or a list of files, can be read."""
+    path = Path(place)
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)
+            return True
+        if path.name.lower().endswith(SUFFIXES + ARCHIVES):
+            return False  # an image: discovery says whether it can be read
+        with path.open("rb"):
+            return True
+    except (OSError, ValueError):
+        return False

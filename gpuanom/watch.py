@@ -23,6 +23,7 @@ from gpuanom.backend import Backend, choose
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
 from gpuanom.fits.lists import with_streams_read
+from gpuanom.leftout import LeftOut, left_out
 from gpuanom.naming import exists, path_text
 from gpuanom.pipeline import Events, store_path
 from gpuanom.records import Exposure, Measurement
@@ -37,6 +38,8 @@ INCOMPLETE = "incomplete"
 
 _SHARE = 10.0
 """Ranking all exposures again may take a tenth of the time."""
+_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
+"""Seconds until what the system refused to read is tried again, twice as many each time."""
 _LONGEST = 20.0
 """Seconds of measuring between two looks at the folder, when there is much to catch up with."""
 
@@ -53,11 +56,14 @@ class WatchEvents(Events):
         Takes the same of an exposure that stands out.
     waiting : callable
         Takes in words what is waited for, each round.
+    left_out : callable
+        Takes, at the end, the CCDs of the night without a measurement: a `gpuanom.leftout.LeftOut` a status.
     """
 
     scored: Callable[[Mapping[str, Any]], None] = lambda _notice: None
     alert: Callable[[Mapping[str, Any]], None] = lambda _notice: None
     waiting: Callable[[str], None] = lambda _text: None
+    left_out: Callable[[Sequence[LeftOut]], None] = lambda _groups: None
 
 
 def watch(
@@ -169,6 +175,9 @@ class _Watch:
         self._files = KnownFiles()
         self._tried: dict[Key, tuple[State | None, ...]] = {}
         """Exposures that failed, wholly or in part, with the states of their files then."""
+        self._due: dict[Key, tuple[float, float]] = {}
+        """What the system refused to read, exposures and ("", path) of files: when to try again, after what pause."""
+        self._left_out: tuple[LeftOut, ...] = ()
         self._new: dict[Key, None] = {}
         """Measured, not ranked yet."""
         self._dirty = True
@@ -194,6 +203,7 @@ class _Watch:
             self._rank()
         if pace.once and not self._arrivals.paths() and not self._arrivals.given_up():
             raise InputError("; ".join(self._arrivals.troubles[:3]) or "no FITS file among the inputs")
+        self._events.left_out(self._left_out)
 
     def _is_over(self) -> bool:
         return self._pace.once and not self._unfinished and not self._arrivals.waiting()
@@ -212,12 +222,17 @@ class _Watch:
 
     def _round(self) -> None:
         """Look, measure for a while, rank."""
+        now = time.monotonic()
+        due = {key: value for key, value in self._due.items() if value[0] <= now}
         changed = self._arrivals.look()
         self._say_troubles()
-        if changed or self._unfinished:
+        if changed or self._unfinished or due:
             todo = self._planned()
             some = self._some(todo)
             self._unfinished = not self._measure(some) or len(todo) > len(some)
+            for key, value in due.items():
+                if self._due.get(key) == value:  # its turn has not come, or it is gone
+                    self._refused(key)
             if self._dirty:
                 self._rank()
         self._events.waiting(self._words())
@@ -230,6 +245,12 @@ class _Watch:
                 if trouble not in self._troubles:
                     self._events.say(trouble)
         self._troubles = troubles
+
+    def _refused(self, key: Key) -> None:
+        """Note that the system refused something, which is tried again later."""
+        _, before = self._due.get(key, (0.0, _PAUSE / 2))
+        pause = min(2 * before, _LONGEST_PAUSE)
+        self._due[key] = time.monotonic() + pause, pause
 
     def _some(self, todo: Sequence[Exposure]) -> Sequence[Exposure]:
         """As many exposures as take some seconds; more where ranking all of them takes long."""
@@ -254,6 +275,11 @@ class _Watch:
             waiting = {_key(e) for e in found.exposures if not self._is_ready(e)}
             todo = plan.to_measure(store, found, settings, self._events.say, waiting)
             after = store.failures()
+        refused = {("", path_text(f.path)) for f in found.failures if f.status in RETRIED}
+        for place in [place for place in self._due if not place[0] and place not in refused]:
+            del self._due[place]
+        for place in refused - self._due.keys():
+            self._refused(place)
         for failure in after:
             if failure not in before:
                 self._events.say(f"failed {failure.file}: {failure.reason}")
@@ -265,7 +291,8 @@ class _Watch:
         """Whether all files of an exposure are there to stay, and not the same that failed before."""
         files = _files(exposure)
         key = _key(exposure)
-        if key in self._tried and self._tried[key] == self._arrivals.states(files):
+        is_due = key in self._due and self._due[key][0] <= time.monotonic()
+        if key in self._tried and self._tried[key] == self._arrivals.states(files) and not is_due:
             return False
         return all(self._arrivals.is_settled(file) for file in files)
 
@@ -287,10 +314,16 @@ class _Watch:
                 else:
                     store.add(result)
             self._dirty = True
-            if isinstance(result, Failure) or any(c.status in RETRIED for c in result.ccds):
+            statuses = [result.status] if isinstance(result, Failure) else [c.status for c in result.ccds]
+            refused = any(status in RETRIED for status in statuses)
+            if isinstance(result, Failure) or refused:
                 self._tried[key] = states[key]
             else:
                 self._tried.pop(key, None)
+            if refused:
+                self._refused(key)
+            else:
+                self._due.pop(key, None)
             if isinstance(result, Measurement):
                 self._new[key] = None
             self._events.done(exposure, result, seconds)
@@ -305,6 +338,7 @@ class _Watch:
         with self._store() as store:
             result = tables.build(store, self._settings, ranked.backend, ranked.references)
         tables.write(result, ranked.folder, ranked.formats)
+        self._left_out = left_out(result)
         self._building = time.perf_counter() - start
         rows = list(plain_rows(result.exposures))
         sizes = Counter((row["camera"], row["band"]) for row in rows if row["n_ccd_used"])

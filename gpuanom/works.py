@@ -27,6 +27,7 @@ from gpuanom.records import Ccd, CcdFailure, CcdMeasurement, CcdOnDisk, Exposure
 from gpuanom.settings import Settings
 from gpuanom.stamps import StampTask
 from gpuanom.store import Failure
+from gpuanom.system import raise_open_files
 
 WORKERS = 8
 """Threads of a CPU by default, on machines that have more cores: for a tenth of its work each needs the interpreter."""
@@ -70,6 +71,7 @@ class Works:
         debug: Callable[[str], None],
         stamps: StampTask | None = None,
     ) -> None:
+        raise_open_files()
         n = threads or min(READERS if backends[0].takes_encoded else WORKERS, os.cpu_count() or 1)
         self._settings, self._debug, self._stamps = settings, debug, stamps
         lanes = [lane for backend in backends for lane in backend.lanes(n)]

@@ -94,7 +94,7 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
             recorded, _ = store.recorded_settings()
         if settings is not None and (differs := difference(settings.measurement(), recorded)):
             raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
-        settings, origin = Settings().with_measurement(recorded), str(night)
+        settings, origin = Settings(checksum=False).with_measurement(recorded), str(night)
         with explained(path), closing(open_database(path, read_only=True)) as db:
             parts.append((held_exposures(db), held_sources(db)))
     # Exposures of several nights may have one name, their files': they are told apart as when nights are merged.

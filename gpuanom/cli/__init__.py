@@ -1,6 +1,6 @@
 """The command line: thin commands over the Python API.
 
-Exit codes: 0 done, 1 some exposures failed (each is named), 2 nothing could be done.
+Exit codes: 0 done, 1 some exposures failed or CCDs were lost (each is named), 2 nothing could be done.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from gpuanom.cli.simulate import simulate
 from gpuanom.cli.train import train
 from gpuanom.cli.watch import watch
 from gpuanom.errors import GpuanomError, printable
+from gpuanom.system import raise_open_files
 from gpuanom.version import __version__
 
 EPILOG = """\b
@@ -42,7 +43,7 @@ Examples:
   gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
   gpuanom doctor                                       can a GPU be used, and does it compute what the CPU does?
 
-Exit codes: 0 done; 1 some exposures failed, each named; 2 nothing could be done.
+Exit codes: 0 done; 1 some exposures failed or CCDs were lost, each named; 2 nothing could be done.
 """
 
 
@@ -94,6 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     streams.prepare()
     # Commands with a screen of their own take this over.
     compiling.listen(lambda line: click.echo(line, err=True))
+    raise_open_files()
     try:
         code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)
         if unwritten := streams.finish():

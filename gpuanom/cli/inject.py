@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -220,7 +222,9 @@ def _copy(work: _Work, output: Path, settings: Settings, fwhm: float, seed: int)
                         _forget_sums(hdu)
                 hdus[0].header["HISTORY"] = f"{INJECTED} {_about(anomaly)}"
                 _forget_sums(hdus[0])
-                write_whole(output / path.name, partial(_write_gzip, hdus) if path.suffix == ".gz" else hdus.writeto)
+                is_packed = path.suffix.lower() in _PACKERS
+                write = partial(_write_packed, hdus, path.suffix) if is_packed else hdus.writeto
+                write_whole(output / path.name, write)
                 written.append(output / path.name)
         if not shown:
             reason = f"{_about(anomaly)} is too faint to change a pixel"
@@ -252,9 +256,16 @@ def _forget_sums(hdu: Any) -> None:
         hdu.header.remove(name, ignore_missing=True)
 
 
-def _write_gzip(hdus: Any, path: Path, overwrite: bool) -> None:
-    """Compressed as astropy does by a name's end, which a file being written does not have yet; without a date."""
-    with path.open("wb" if overwrite else "xb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as file:
+_PACKERS: dict[str, Callable[[Any], Any]] = {
+    ".gz": lambda raw: gzip.GzipFile("", "wb", mtime=0, fileobj=raw),
+    ".bz2": lambda raw: bz2.BZ2File(raw, "wb"),
+    ".xz": lambda raw: lzma.LZMAFile(raw, "wb"),  # noqa: SIM115 (whoever calls it closes it)
+}
+
+
+def _write_packed(hdus: Any, suffix: str, path: Path, overwrite: bool) -> None:
+    """Packed by the end of the final name, which a file being written does not have yet; without a date."""
+    with path.open("wb" if overwrite else "xb") as raw, _PACKERS[suffix.lower()](raw) as file:
         hdus.writeto(file)
 
 

@@ -54,6 +54,15 @@ def settings_options(command: Command) -> Command:
     )
     decorators.append(
         click.option(
+            "--checksum/--no-checksum",
+            "checksum",
+            default=None,
+            help="Refuse images whose data do not add up to their DATASUM (default), or read them as they are; what "
+            "was refused before is then tried again.",
+        )
+    )
+    decorators.append(
+        click.option(
             "--versions",
             type=click.Choice(["newest", "apart"]),
             default=None,

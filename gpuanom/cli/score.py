@@ -30,6 +30,15 @@ SCORED/ then holds:
   measurements.sqlite   everything measured; the same command goes on where it stopped
   exposures.ecsv        one row an exposure, most anomalous first
   ccds.ecsv             one row a CCD
+
+\b
+At the end the CCDs without a measurement are said once, with their number and reason. Exit codes:
+  0  done; CCDs that are constant, saturated or have too few usable pixels may be left out
+  1  exposures failed, or CCDs were lost: unreadable, corrupt, their mask unreadable or of another
+     shape, a second one of a name, out of memory, too large
+  2  nothing could be done
+What the system refused to read just now (too many open files, a file server that does not answer)
+is tried again by the next run.
 """
 
 
@@ -117,8 +126,8 @@ def score(
     """Score a night of exposures: FITS files in, ranked tables out.
 
     INPUT is a FITS file, a folder, a pattern, or @list.txt (a path a line). Multi-extension files and one-CCD files,
-    .fits, .fits.gz and .fits.fz, of DECam, MegaCam, HSC and any other camera. Each camera and band is a dataset, and
-    an exposure is compared with its dataset.
+    .fits, .fits.fz, .fits.gz, .fits.bz2 and .fits.xz (the last three are unpacked to TMPDIR), of DECam, MegaCam, HSC
+    and any other camera. Each camera and band is a dataset, and an exposure is compared with its dataset.
     """
     settings = _settings(inputs, output, options)
     with Screen(quiet=quiet, verbose=verbose) as screen:
@@ -143,6 +152,7 @@ def score(
         print_summary(night, summary_console())
     for name, reason in night.failed:
         screen.line(f"failed {name}: {reason}")
-    if not night.failed:
+    lost = screen.left_out(night.left_out)
+    if not night.failed and not lost:
         return 0
     return 1 if any(night.tables.exposures["n_ccd_used"] > 0) else 2

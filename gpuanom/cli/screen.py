@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +22,7 @@ from rich.progress import (
 from gpuanom import compiling
 from gpuanom.errors import printable
 from gpuanom.fits import Skipped
+from gpuanom.leftout import LeftOut
 from gpuanom.naming import path_text
 from gpuanom.pipeline import Events
 from gpuanom.records import Exposure, Measurement
@@ -137,6 +138,13 @@ class Screen:
         if not self.progress and not self.quiet:
             sources = sum(c.n_sources for c in result.ccds)
             self.line(f"{about}: {used} of {len(result.ccds)} CCDs, {sources} sources, {seconds:.2f} s")
+
+    def left_out(self, groups: Sequence[LeftOut]) -> bool:
+        """Show the CCDs without a measurement, a line a status; whether any of them was lost."""
+        for group in groups:
+            if group.lost or not self.quiet:
+                self.line(str(group))
+        return any(group.lost for group in groups)
 
     def debug(self, text: str) -> None:
         """Show the traceback of an unexpected error, if asked for."""

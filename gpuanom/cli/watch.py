@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from gpuanom.arrivals import Pace
 from gpuanom.cli.options import chosen_settings, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
+from gpuanom.leftout import LeftOut
 from gpuanom.store import Failure
 
 EPILOG = """\b
@@ -46,7 +47,12 @@ GPUANOM_DEVIATION, GPUANOM_Z, GPUANOM_SCORE, GPUANOM_STATUS, GPUANOM_FILE and GP
 Files: written under another name (or one that begins with a dot) and renamed is safest. Others count as complete when
 they have not changed for --settle seconds and hold all that their headers announce; one that lacks something for
 --patience seconds is listed as incomplete, unscored, and taken up when it changes. An exposure of a file a CCD is
-measured again when another file of it comes.
+measured again when another file of it comes. What the system refuses to read (a file server that does not answer) is
+tried again after a minute, and then less and less often.
+
+\b
+At the end the CCDs without a measurement are said once, with their number and reason. Exit code 1: some were lost
+(unreadable, corrupt, a mask that does not fit, a second one of a name, out of memory).
 """
 
 
@@ -160,7 +166,7 @@ def watch(
             hook=hook,
             events=told.events(),
         )
-    return 0
+    return int(told.lost)
 
 
 @contextmanager
@@ -188,6 +194,8 @@ class _Told:
 
     def __init__(self, screen: Screen, as_json: bool) -> None:
         self._screen, self._json = screen, as_json
+        self.lost = False
+        """Whether CCDs were lost; known at the end."""
         shown = screen.console.is_terminal and not screen.quiet
         self._status = screen.console.status("waiting for exposures") if shown else None
 
@@ -210,7 +218,11 @@ class _Told:
             scored=self._scored,
             alert=self._alert,
             waiting=self._waiting,
+            left_out=self._left_out,
         )
+
+    def _left_out(self, groups: Sequence[LeftOut]) -> None:
+        self.lost = self._screen.left_out(groups)
 
     def _done(self, exposure: Any, result: Any, seconds: float) -> None:
         if isinstance(result, Failure):

@@ -7,9 +7,11 @@ the same time; it goes with ours.
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,11 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.fits import decoder
+from gpuanom.system import patiently
 
 SECONDS, SECONDS_A_PIXEL = 8.0, 2e-6
 """What a decoder may take: astropy's take a tenth of that on a slow machine."""
 _MEMORY, _MEMORY_A_PIXEL = 2**31, 64
 """Bytes of address space: the interpreter and its libraries, and what decoders make of a pixel."""
+_CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
+"""Signals by which damaged images end a decoder; others come from the system, or from somebody."""
 
 _idle: list[subprocess.Popen[bytes]] = []
 _lock = threading.Lock()
@@ -48,8 +53,12 @@ def decoded_apart(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
     ValueError
         The image cannot be decoded; says why.
     OSError
-        No process can be started.
+        The system refuses to start a process, has ended it, or left it no time: nothing is known of the image.
     """
+    return patiently(lambda: _attempted(raw, primary, n_pixels))
+
+
+def _attempted(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
     process = _taken()
     ended = threading.Event()
 
@@ -57,21 +66,38 @@ def decoded_apart(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
         ended.set()
         process.kill()
 
-    watchdog = threading.Timer(SECONDS + SECONDS_A_PIXEL * n_pixels, end)
+    watchdog = threading.Timer(_seconds(n_pixels), end)
     watchdog.daemon = True
     watchdog.start()
     try:
         answer = _asked(process, raw, primary, n_pixels)
     except BaseException as error:
+        watchdog.cancel()
+        with suppress(subprocess.TimeoutExpired):  # it may have ended by itself, and then how it ended tells why
+            process.wait(0.5 if isinstance(error, OSError | ValueError) else 0)
         process.kill()
         code = process.wait()
         _close(process)
         if not isinstance(error, OSError | ValueError):
             raise
-        why = "did not end" if ended.is_set() else f"was ended by signal {-code}" if code < 0 else f"ended: {code}"
-        raise ValueError(f"its decoder {why}") from None
+        if ended.is_set():
+            # A number that is not tried again at once: another attempt would take as long.
+            raise OSError(errno.EINVAL, f"its decoder did not end within {_seconds(n_pixels):.0f} s") from None
+        if -code in _CRASHES:
+            raise ValueError(f"its decoder was ended by signal {-code}") from None
+        why = (
+            f"was ended by signal {-code}, which the system sends when memory runs out"
+            if code < 0
+            else f"ended: {code}"
+        )
+        raise OSError(errno.EAGAIN, f"its decoder {why}") from None
     finally:
         watchdog.cancel()
+    if isinstance(answer, OSError):
+        process.kill()
+        process.wait()
+        _close(process)
+        raise answer
     with _lock:
         _idle.append(process)
     if isinstance(answer, str):
@@ -79,8 +105,20 @@ def decoded_apart(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
     return answer
 
 
-def _asked(process: subprocess.Popen[bytes], raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any] | str:
-    """The pixels, or why there are none; an OSError or ValueError where the process has ended."""
+def _seconds(n_pixels: int) -> float:
+    return SECONDS + SECONDS_A_PIXEL * n_pixels
+
+
+def _asked(
+    process: subprocess.Popen[bytes], raw: bytes, primary: bool, n_pixels: int
+) -> npt.NDArray[Any] | str | OSError:
+    """The pixels, or why there are none: a text where it is the image's fault, an OSError where it is the system's.
+
+    Raises
+    ------
+    OSError, ValueError
+        The process has ended.
+    """
     requests, answers = process.stdin, process.stdout
     assert requests is not None
     assert answers is not None
@@ -89,7 +127,8 @@ def _asked(process: subprocess.Popen[bytes], raw: bytes, primary: bool, n_pixels
     requests.flush()
     about = json.loads(answers.readline())
     if "error" in about:
-        return str(about["error"])
+        number = about.get("errno")
+        return str(about["error"]) if number is None else OSError(int(number), str(about["error"]))
     if math.prod(about["shape"]) > n_pixels:
         return "its pixels are more than its header says"
     data = np.empty(about["shape"], dtype=about["dtype"])

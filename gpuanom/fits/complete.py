@@ -5,13 +5,12 @@ By plain reads: a mapped file that someone cuts off meanwhile would end the proc
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gpuanom.errors import InputError
+from gpuanom.fits import packed
 from gpuanom.fits.cards import Scanned, find_end
 from gpuanom.fits.headers import card
 from gpuanom.fits.scan import BLOCK, data_bytes
@@ -40,7 +39,7 @@ class Lack(NamedTuple):
 def lacking(path: Path) -> Lack | None:
     """Return what a FITS file still lacks by its own structure.
 
-    Headers are read and no pixels; a gzipped file is read to its end.
+    Headers are read and no pixels; a packed file is read to its end.
 
     Parameters
     ----------
@@ -49,30 +48,31 @@ def lacking(path: Path) -> Lack | None:
     Returns
     -------
     Lack or None
-        None where nothing is missing, and where something is wrong that more bytes cannot mend: reading it says so.
+        None where nothing is missing, and where something is wrong that more bytes cannot mend, or that the system
+        refuses: reading it says so.
     """
     try:
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             if size < 2:
                 return Lack("it is empty" if not size else "it has only begun")
-            if stream.read(2) == b"\x1f\x8b":
-                return _of_gzip(stream)
-            return _of_hdus(stream, size, path)
+            how = packed.packing(stream.read(packed.HEAD))
+            return _of_packed(stream, how) if how else _of_hdus(stream, size, path)
     except (OSError, ValueError):  # ValueError: a null character in its name
         return None
 
 
-def _of_gzip(stream: BinaryIO) -> Lack | None:
+def _of_packed(stream: BinaryIO, how: str) -> Lack | None:
     stream.seek(0)
     try:
-        with gzip.open(stream) as unpacked:
-            while unpacked.read(_CHUNK):
+        with packed.unpacked(stream, how) as content:
+            while content.read(_CHUNK):
                 pass
     except EOFError:
-        return Lack("the end of its gzip stream is missing")
-    except (OSError, zlib.error):  # damaged
-        return None
+        return Lack(f"the end of its {how} stream is missing")
+    except Exception as error:
+        if not packed.shows_damage(error):
+            raise
     return None
 
 

@@ -1,11 +1,13 @@
 """A process that decodes images through astropy, for `gpuanom.fits.apart`; run as a file, it imports nothing of ours.
 
 On standard input: 24 bytes (length, whether it is a primary HDU, most bytes of memory), then so many bytes of an HDU.
-On standard output: a line of JSON ({"shape", "dtype"} or {"error"}), then the pixels' bytes.
+On standard output: a line of JSON ({"shape", "dtype"} or {"error", "errno"}), then the pixels' bytes; with an errno
+the system is what refused, and nothing is said of the image.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import resource
@@ -53,13 +55,17 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     while len(head := requests.read(HEAD.size)) == HEAD.size:
         length, primary, memory = HEAD.unpack(head)
         raw = requests.read(length)
-        resource.setrlimit(resource.RLIMIT_AS, (memory if hard == resource.RLIM_INFINITY else min(memory, hard), hard))
+        is_short = hard not in (resource.RLIM_INFINITY, -1) and hard < memory
+        resource.setrlimit(resource.RLIMIT_AS, (hard if is_short else memory, hard))
         try:
             data = np.ascontiguousarray(decoded(raw, bool(primary)))
             about, pixels = {"shape": data.shape, "dtype": data.dtype.str}, data.tobytes()
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            about, pixels = {"error": lines[0][:160]}, b""
+            number = error.errno if isinstance(error, OSError) else None
+            if isinstance(error, MemoryError) and is_short:  # else no image of its size takes so much
+                number, lines = errno.ENOMEM, ["no memory to decode it"]
+            about, pixels = {"error": lines[0][:160], "errno": number}, b""
         answers.write(json.dumps(about).encode() + b"\n" + pixels)
         answers.flush()
 

@@ -18,10 +18,12 @@ from gpuanom.cameras import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits.headers import SUFFIXES, Cards, Description, clean, describe, stem, weight_or_mask
 from gpuanom.fits.inputs import NotFollowedError, expand
+from gpuanom.fits.packed import PackedError
 from gpuanom.fits.scan import OwnTableError, read_headers
 from gpuanom.naming import natural_key
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
+from gpuanom.system import may_be_file
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,11 @@ def _find(path: Path, tried: Sequence[CameraRule]) -> _File | Skipped | FileFail
         primary, extension = read_headers(path)
     except OwnTableError as error:
         return Skipped(path, error.reason, error.reason)
+    except PackedError as error:
+        if not error.archive:
+            return _failure(error)
+        reason = f"an archive, which is not looked into ({error.remedy})"
+        return Skipped(path, reason, reason)
     except InputError as error:
         if weight_or_mask(path):
             # Its image says that its mask cannot be read; it is no exposure that failed.
@@ -326,7 +333,7 @@ def _exposure(name: str, files: list[_File], remarks: Sequence[str], settings: S
 def mask_sibling(path: Path, rule: CameraRule) -> Path | None:
     """Return the mask file of an image file, by its name in the same folder; None when there is none.
 
-    The mask may be packed in another way (.fits, .fits.fz, .fits.gz) than the image.
+    The mask may be packed in another way (.fits, .fits.fz, .fits.gz, .fits.bz2, .fits.xz) than the image.
     """
     if not rule.mask_file:
         return None
@@ -338,7 +345,9 @@ def mask_sibling(path: Path, rule: CameraRule) -> Path | None:
     base = token.sub(lambda _: mask, name)
     own = path.name[len(name) :]
     candidates = (path.with_name(base + ending) for ending in (own, *SUFFIXES))
-    return next((p for p in candidates if os.path.isfile(p)), None)  # noqa: PTH113 (Path.is_file raises for long names)
+    # A file that the system refuses to look up is taken as there: reading it says so, and the image is not scored
+    # without its mask in silence.
+    return next((p for p in candidates if may_be_file(p)), None)
 
 
 def _fingerprint(files: Sequence[_File], masks: Sequence[Path | None]) -> str:

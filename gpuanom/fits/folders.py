@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import SUFFIXES
+from gpuanom.fits.packed import ARCHIVES
 
 PERMISSIONS = "change its permissions"
 NO_FITS = f"FITS files end in {', '.join(SUFFIXES)}"
@@ -29,8 +30,11 @@ class NotFollowedError(InputError):
 
 
 def is_fits_name(name: str) -> bool:
-    """Whether a file is taken from a folder, by its name."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    """Whether a file is taken from a folder, by its name.
+
+    Packed files that are not unpacked here are taken too, so that a line says what they are.
+    """
+    return name.lower().endswith(SUFFIXES + ARCHIVES) and not name.startswith(".")
 
 
 def below(folder: Path) -> Iterator[Path | InputError]:

@@ -20,7 +20,9 @@ from gpuanom.errors import printable
 from gpuanom.fits.quiet import quiet
 from gpuanom.records import Turn
 
-SUFFIXES: tuple[str, ...] = tuple(kind + packed for kind in (".fits", ".fit", ".fts") for packed in ("", ".fz", ".gz"))
+SUFFIXES: tuple[str, ...] = tuple(
+    kind + packed for kind in (".fits", ".fit", ".fts") for packed in ("", ".fz", ".gz", ".bz2", ".xz")
+)
 """Endings of FITS files, in lower case."""
 
 _LONGEST_ID = 80

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import mmap
-import tempfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +14,14 @@ import numpy as np
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import CompressedImage, Scanned, find_end
 from gpuanom.fits.headers import Cards, card, number
+from gpuanom.fits.mapping import DamagedError, Mapping, bring
 from gpuanom.fits.scan import BLOCK, data_bytes
+from gpuanom.system import patiently, refused
 
-_MOST_PIXELS = 2**31
-_MOST_UNPACKED = 2**36  # no exposure comes near, and a gzip file that unpacks without end must not fill the disk
+_MOST_PIXELS = 2**31 - 1  # pixels are counted in 32 bits
 _CHUNK = 2**18  # a multiple of 4, and small enough for the processor's cache
 _MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
+_HEADER_STEP = 40 * BLOCK  # the search for END begins anew with each step: few headers are longer than one
 _MOST_HDUS = 10_000
 # Packed tiles reach a few hundred (RICE), a thousand (GZIP) or more (a constant image in one HCOMPRESS tile); beneath
 # this size a claim costs little memory and is believed.
@@ -30,6 +29,8 @@ _TILE_RATIO = 2000
 _HARMLESS = 2**29
 
 _AGAIN = "fetch it again"
+NO_CHECKSUM = "--no-checksum"
+"""The option that reads images whose data do not add up to their DATASUM; reasons that name it are tried again then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,74 +66,67 @@ class Hdu:
 class File:
     """A FITS file mapped to memory. Nothing is to be closed: the file is let go with the last view of its bytes.
 
-    A gzipped file is unpacked to the folder for temporary files and checked to its end before anything is read.
+    A file that is packed as a whole (gzip, bzip2, xz) is unpacked to the folder for temporary files and checked to its
+    end before anything is read.
+
+    Parameters
+    ----------
+    path : Path
+    checksum : bool, optional
+        Whether images must add up to their DATASUM.
 
     Attributes
     ----------
     path : Path
-    bytes : mmap
-        The file, unpacked.
     size : int
-        Its bytes.
+        Its bytes, unpacked.
     plain : bool
-        Whether the file on disk is what is mapped; not so if it is gzipped.
+        Whether the file on disk is what is mapped; not so if it is packed.
 
     Raises
     ------
     InputError
-        When the file cannot be opened as FITS.
+        When the file cannot be opened as FITS: status ``corrupt`` where its bytes show why, ``unreadable`` where the
+        system refuses to open it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, checksum: bool = True) -> None:
         self.path = path
-        self.plain = True
+        self.checksum = checksum
         self._listed: tuple[Hdu | InputError, ...] | None = None
         try:
-            with path.open("rb") as stream:
-                if stream.read(2) != b"\x1f\x8b":
-                    self._map(stream)
-                else:
-                    # The mapping outlives the name, so that nothing is left behind whatever happens to the process.
-                    self.plain = False
-                    with tempfile.NamedTemporaryFile(prefix="gpuanom-", suffix=".fits") as unpacked:
-                        self._unpack(unpacked)
-                        self._map(unpacked)
-        except InputError:
-            raise
-        except PermissionError:
-            raise InputError("no permission to read it", file=path, remedy="change its permissions") from None
-        except FileNotFoundError:
-            raise InputError("does not exist any more", file=path, remedy="restore it") from None
-        except (OSError, ValueError) as error:  # ValueError: nothing to map
-            raise self.corrupt(f"cannot be opened: {short(error)}") from None
+            self._mapping = Mapping(path)
+        except DamagedError as error:
+            raise self.corrupt(short(error)) from None
+        self.plain, self.size = self._mapping.plain, self._mapping.size
+        self._bring(0, BLOCK)
         if self.bytes[:9] != b"SIMPLE  =":
             raise self.corrupt("cannot be opened: not a FITS file")
 
-    def _map(self, stream: Any) -> None:
-        self.bytes = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        self.size = len(self.bytes)
+    @property
+    def bytes(self) -> mmap:
+        """The file, unpacked and mapped to memory.
 
-    def _unpack(self, target: Any) -> None:
-        """Unpack a gzip file; reading to the end is what checks its CRC and its size."""
-        count = 0
-        with gzip.open(self.path) as stream:
-            while True:
-                try:
-                    chunk = stream.read(_CHUNK)
-                except (OSError, EOFError, zlib.error) as error:
-                    raise self.corrupt(f"broken gzip file: {short(error)}") from None
-                count += len(chunk)
-                if count > _MOST_UNPACKED:
-                    raise self.corrupt(f"it unpacks to more than {_MOST_UNPACKED} bytes")
-                try:
-                    target.write(chunk)
-                    if not chunk:
-                        target.flush()
-                        return
-                except OSError as error:
-                    message = f"cannot be unpacked to {tempfile.gettempdir()}: {error.strerror}"
-                    remedy = "make room there, or set TMPDIR to a folder with room"
-                    raise InputError(message, file=self.path, remedy=remedy) from None
+        Raises
+        ------
+        InputError
+            When it was let go meanwhile and cannot be opened again.
+        """
+        try:
+            return self._mapping.view()
+        except DamagedError as error:
+            raise self.corrupt(short(error)) from None
+
+    def _bring(self, start: int, stop: int, hdu: int | None = None) -> None:
+        """Have the system read some bytes; what it cannot read is said of the file, or of one of its HDUs."""
+        view = self.bytes
+        try:
+            patiently(lambda: bring(view, start, stop))
+        except OSError as error:
+            if view.size() < min(stop, self.size):
+                raise self.corrupt("the file was cut off while it was open", hdu) from None
+            trouble = refused(error, self.path)
+            raise InputError(trouble.reason, file=self.path, hdu=hdu, remedy=trouble.remedy) from None
 
     def hdus(self) -> tuple[Hdu | InputError, ...]:
         """Return the image HDUs that have pixels, and an error for what cannot be read as an HDU.
@@ -148,10 +142,15 @@ class File:
         primary: Scanned | None = None
         last: Unit | None = None
         index = start = 0
+        view = self.bytes
         while start < self.size and index < _MOST_HDUS:
-            if index and self.bytes[start : start + 8] != b"XTENSION":
+            try:
+                end = self._header_end(view, start)
+            except InputError as error:
+                yield InputError(error.reason, file=self.path, hdu=index, remedy=error.remedy, status=error.status)
+                return
+            if end is None:
                 break  # FITS allows special records after the last HDU
-            end = find_end(self.bytes, start, min(start + _MOST_HEADER, self.size))
             data = end + (start - end) % BLOCK
             if end < 0 or data > self.size:
                 if last is None:
@@ -159,7 +158,7 @@ class File:
                     return
                 break
             try:
-                header = Scanned(self.bytes[start:end])
+                header = Scanned(view[start:end])
                 last = Unit(start, data, data_bytes(header, self.path, index), header)
                 if primary is None:
                     primary = header
@@ -175,6 +174,20 @@ class File:
         trouble = self._ending(index, last) or self._too_few(index, primary)
         if trouble:
             yield trouble
+
+    def _header_end(self, view: mmap, start: int) -> int | None:
+        """Where the header that begins at a byte ends; -1 where it does not end, None where no HDU begins there."""
+        most = min(start + _MOST_HEADER, self.size)
+        stop = start
+        while stop < most:
+            stop = min(stop + _HEADER_STEP, most)
+            self._bring(start, stop)
+            if start and view[start : start + 8] != b"XTENSION":
+                return None
+            end = find_end(view, start, stop)
+            if end >= 0:
+                return end
+        return -1
 
     def _image_header(self, header: Scanned, index: int) -> Scanned | CompressedImage | None:
         """The header of the image that an HDU holds; None where it holds none."""
@@ -219,49 +232,75 @@ class File:
         """Compare a header's claim with the file's size before anything is allocated."""
         pixels = math.prod(shape)
         bits = number(card(item.header, "BITPIX"))
-        if not math.isfinite(bits):
+        if not math.isfinite(bits) or not int(bits):
             raise self.corrupt("its BITPIX card makes no sense", item.number)
         claimed = pixels * abs(int(bits)) // 8
         size = " x ".join(str(n) for n in reversed(shape))
-        if pixels > _MOST_PIXELS:
-            raise self.corrupt(f"its header claims {size} pixels", item.number)
         if item.compressed and claimed > max(_HARMLESS, _TILE_RATIO * self.size):
             raise self.corrupt(f"its header claims {size} pixels in a file of {self.size} bytes", item.number)
         if item.unit.end > self.size:
             missing = item.unit.end - self.size
             raise self.corrupt(f"cut off: {missing} bytes of its pixels are missing", item.number)
+        if pixels > _MOST_PIXELS:
+            raise InputError(
+                f"an image of {size} pixels is too large",
+                file=self.path,
+                hdu=item.number,
+                remedy=f"images of up to {_MOST_PIXELS} pixels can be measured: cut it into parts",
+                status="too_large",
+            )
 
-    def check(self, item: Hdu) -> None:
-        """Hold an HDU's data against its DATASUM (FITS standard 4.0, appendix J).
+    def check(self, item: Hdu, *, bring: bool = True) -> None:
+        """Hold an HDU's data against its DATASUM (FITS standard 4.0, appendix J), unless that is not wanted.
 
         Programs that cut or change an image and copy its header leave a DATASUM that was never that of these data.
         The CHECKSUM tells them from damage: header and DATASUM agree with it as long as the header is as it was when
-        the sums were taken.
+        the sums were taken. A sum whose card is blank, or holds no whole number of 32 bits, is not defined.
+
+        Parameters
+        ----------
+        item : Hdu
+        bring : bool, optional
+            Whether the data will be read on the host, and the system is to fetch them now.
+
+        Raises
+        ------
+        InputError
+            Status ``corrupt``: cut off, or other data than those of the sum. Status ``unreadable``: the system cannot
+            read them.
         """
         unit = item.unit
-        if self.bytes.size() < unit.end:  # mapped pages that the file has lost would end the process
-            raise self.corrupt("the file was cut off while it was open", item.number)
         try:
-            wanted = int(card(unit.header, "DATASUM"))
-        except (TypeError, ValueError, OverflowError):
+            size = patiently(self.bytes.size)
+        except OSError as error:
+            raise refused(error, self.path) from None
+        if size < unit.end:  # mapped pages that the file has lost would end the process
+            raise self.corrupt("the file was cut off while it was open", item.number)
+        wanted = _sum_card(card(unit.header, "DATASUM")) if self.checksum else None
+        if bring or wanted is not None:
+            self._bring(unit.start, unit.end, item.number)
+        if wanted is None or _same_sum(self._sum(unit.data, unit.size), wanted):
             return
-        if self._sum(unit.data, unit.size) == wanted:
-            return
-        if "CHECKSUM" in unit.header:
+        if card(unit.header, "CHECKSUM"):  # a blank one says that the sum is not defined
             whole = self._sum(unit.start, unit.data - unit.start) + wanted
-            if _carried(whole) not in (0, 2**32 - 1):
+            if not _same_sum(_carried(whole), 0):
                 return
-        raise self.corrupt("damaged: its data do not add up to its DATASUM", item.number)
+        raise InputError(
+            "damaged: its data do not add up to its DATASUM",
+            file=self.path,
+            hdu=item.number,
+            remedy=f"{_AGAIN}; if a program changed the pixels on purpose: {NO_CHECKSUM} reads them as they are",
+            status="corrupt",
+        )
 
     def _sum(self, start: int, size: int) -> int:
         """Ones' complement sum of big-endian 32-bit words."""
         from gpuanom.fits import words
 
         whole = size // 4
-        rest = self.bytes[start + 4 * whole : start + size].ljust(4, b"\0")
-        return _carried(
-            int(words.total(np.frombuffer(self.bytes, np.uint32, whole, start))) + int.from_bytes(rest, "big")
-        )
+        view = self.bytes
+        rest = view[start + 4 * whole : start + size].ljust(4, b"\0")
+        return _carried(int(words.total(np.frombuffer(view, np.uint32, whole, start))) + int.from_bytes(rest, "big"))
 
     def _ending(self, count: int, last: Unit | None) -> InputError | None:
         """What is wrong with the end of a file of so many HDUs: something is cut off or broken, or nothing."""
@@ -272,8 +311,13 @@ class File:
         end = last.end + -last.end % BLOCK
         if end > self.size:
             return self.corrupt("cut off in the padding behind its last HDU; what follows is lost", count)
+        view = self.bytes
         for at in range(end, self.size, _CHUNK):
-            rest = self.bytes[at : at + _CHUNK]
+            try:
+                self._bring(at, at + _CHUNK)
+            except InputError as error:
+                return error
+            rest = view[at : at + _CHUNK]
             if rest.startswith(b"XTENSION"):
                 return self.corrupt("its header is cut off or makes no sense; what follows is lost", count)
             if rest.strip(b"\0 "):
@@ -299,6 +343,22 @@ class File:
 
 def _is_count(value: Any, most: int = 2**62) -> bool:
     return type(value) is int and 0 <= value <= most
+
+
+def _sum_card(value: Any) -> int | None:
+    """The sum that a DATASUM card holds; None where it is not defined (FITS standard 4.0, section 4.4.2.7)."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    text = str(value).strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        return None
+    total = int(text)
+    return total if total < 2**32 else None
+
+
+def _same_sum(first: int, second: int) -> bool:
+    """Whether two ones' complement sums of 32 bits are equal; all bits set is another way to write 0."""
+    return first % (2**32 - 1) == second % (2**32 - 1)
 
 
 def _carried(total: int) -> int:

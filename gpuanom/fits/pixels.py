@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 import math
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +23,7 @@ from gpuanom.fits.tiles import RICE, Tiles, UnusualError
 from gpuanom.fits.unusual import blanked, through_astropy
 from gpuanom.naming import path_text
 from gpuanom.records import FloatImage
+from gpuanom.system import is_refusal, refused
 
 Image = TypeVar("Image", RawImage, RiceImage)
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -51,7 +55,8 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
             return decode_rice(tiles.rice(), out)
         return tiles.decode_gzip(np.empty(shape, np.float32) if out is None else out)
     except UnusualError as error:
-        image = blanked(_unusual(file, item, shape, str(error)), blank_value(item.header))
+        blank = blank_value(item.header) - (_UNSIGNED_PLIO if _is_unsigned_plio(item) else 0)
+        image = blanked(_unusual(file, item, shape, str(error)), blank)
     except InputError as error:
         raise _located(file, error, item) from None
     if out is None:
@@ -69,7 +74,8 @@ def as_stored(file: File, item: Hdu) -> RawImage | RiceImage | None:
         As `pixels`, but for what the tiles hold.
     """
     shape = file.image_shape(item)
-    file.check(item)
+    file.check(item, bring=not _goes_direct(file, item))
+    view = file.bytes  # held, so that addresses are those of one mapping
     try:
         if item.compressed:
             tiles = _tiles(file, item, shape)
@@ -80,6 +86,19 @@ def as_stored(file: File, item: Hdu) -> RawImage | RiceImage | None:
         return None
     except InputError as error:
         raise _located(file, error, item) from None
+    finally:
+        del view
+
+
+@cache
+def _reads_direct() -> bool:
+    """Whether KvikIO may read files for a GPU, past the host."""
+    return importlib.util.find_spec("kvikio") is not None
+
+
+def _goes_direct(file: File, item: Hdu) -> bool:
+    """Whether an image's bytes may reach a GPU without the host's having looked at them."""
+    return _reads_direct() and file.plain and card(item.unit.header, "DATASUM") is None
 
 
 def _placed(file: File, item: Hdu, image: Image) -> Image:
@@ -160,11 +179,34 @@ def _unusual(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.ND
         raise file.corrupt("its TFIELDS card makes no sense", item.number)
     try:
         data = through_astropy(raw, item.number == 0, n_pixels, what, f"{file.path}[{item.number}]")
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise what they like: zlib.error, ValueError, struct.error, TypeError ...
+        if is_refusal(error):
+            known = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+            remedy = refused(error, file.path).remedy if known else "the next run tries again; fewer --threads may help"
+            message = f"its pixels cannot be decoded: {error.strerror}"
+            raise InputError(message, file=file.path, hdu=item.number, remedy=remedy) from None
         raise file.corrupt(f"its pixels cannot be read: {short(error)}", item.number) from None
     if data.shape != shape:
         raise file.corrupt("its pixels are not what its header says", item.number)
-    return data
+    if not _is_unsigned_plio(item):
+        return data
+    # Modulo 2^16, as astropy added it, where the numbers are unsigned.
+    offset = data.dtype.type(_UNSIGNED_PLIO)
+    shifted: npt.NDArray[Any] = data ^ offset if data.dtype.kind == "u" else data - offset
+    return shifted
+
+
+_UNSIGNED_PLIO = 2**15
+"""PLIO holds no negative numbers, so CFITSIO adds this to unsigned 16-bit images; astropy does not take it off."""
+
+
+def _is_unsigned_plio(item: Hdu) -> bool:
+    """Whether an image is one of unsigned 16-bit integers, compressed by PLIO_1 as CFITSIO does it."""
+    header = item.unit.header
+    is_plio = item.compressed and card(header, "ZCMPTYPE") == "PLIO_1"
+    return is_plio and card(header, "ZBITPIX") == 16 and card(header, "BZERO") == _UNSIGNED_PLIO
 
 
 def _located(file: File, error: InputError, item: Hdu) -> InputError:

@@ -71,7 +71,7 @@ def open_ccds(exposure: Exposure, settings: Settings) -> Iterator[CcdOnDisk | Cc
     names: dict[str, int] = {}
     for path, mask in zip(exposure.files, exposure.masks, strict=True):
         try:
-            file = File(path)
+            file = File(path, settings.checksum)
             yield from _ccds(file, _Masks(mask, file, rule, settings), rule, names)
         except InputError as error:
             yield _failure(_unique(f"({path.name})", names), error)
@@ -201,7 +201,7 @@ class _Masks:
             raise self._trouble
         if self._file is None:
             try:
-                self._file = File(path)
+                self._file = File(path, self._settings.checksum)
             except InputError as error:
                 self._trouble = error
                 raise
@@ -253,7 +253,7 @@ class _Masks:
                 f"its mask cannot be read: {error.reason}",
                 file=error.file,
                 hdu=error.hdu,
-                remedy=_NO_MASK,
+                remedy=f"{error.remedy}; {_NO_MASK}" if error.remedy else _NO_MASK,
                 status="mask_unreadable",
             ) from None
         try:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import stat
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 
 from astropy.io import fits
 
 from gpuanom.errors import InputError
+from gpuanom.fits import packed
 from gpuanom.fits.headers import card
 from gpuanom.fits.quiet import quiet
+from gpuanom.system import patiently, refused
 
 BLOCK = 2880
 """FITS files are written in blocks of so many bytes."""
@@ -31,7 +31,7 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
     Parameters
     ----------
     path : Path
-        A FITS file, plain or gzipped as a whole.
+        A FITS file, plain or packed as a whole by gzip, bzip2 or xz.
 
     Returns
     -------
@@ -42,29 +42,37 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
     Raises
     ------
     InputError
-        Status ``unreadable`` (permissions, empty, not FITS), ``corrupt`` (a header is cut off or makes no sense) or
-        ``no_image``, as an `OwnTableError` where gpuanom wrote the file.
+        Status ``unreadable`` (refused by the system, empty, not FITS, packed in another way), ``corrupt`` (a header is
+        cut off or makes no sense) or ``no_image``, as an `OwnTableError` where gpuanom wrote the file.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-            raise InputError("no regular file", file=path, remedy="leave it out of the input")
-        with path.open("rb") as plain:
-            zipped = plain.read(2) == b"\x1f\x8b"
-            plain.seek(0)
-            if not zipped:
-                return _two_headers(plain, path)
-            with gzip.open(plain) as stream:
-                return _two_headers(stream, path)  # type: ignore[arg-type]
-    except PermissionError:
-        raise InputError("no permission to read it", file=path, remedy="change its permissions") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"broken gzip file: {error}", file=path, remedy="fetch it again", status="corrupt") from None
+        return patiently(lambda: _read(path))
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", file=path, remedy="check the path") from None
+        raise refused(error, path) from None
     except ValueError as error:  # a null character in its name
         raise InputError(f"cannot be read: {error}", file=path, remedy="check the path") from None
+
+
+def _read(path: Path) -> tuple[fits.Header, fits.Header | None]:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+        raise InputError("no regular file", file=path, remedy="leave it out of the input")
+    with path.open("rb") as plain:
+        head = plain.read(packed.HEAD)
+        plain.seek(0)
+        packed.refuse_foreign(path, head)
+        how = packed.packing(head)
+        if not how:
+            return _two_headers(plain, path)
+        try:
+            with packed.unpacked(plain, how) as stream:
+                return _two_headers(stream, path)
+        except Exception as error:
+            if not packed.shows_damage(error):
+                raise
+            message = f"broken {how} file: {error or type(error).__name__}"
+            raise InputError(message, file=path, remedy="fetch it again", status="corrupt") from None
 
 
 def _two_headers(stream: BinaryIO, path: Path) -> tuple[fits.Header, fits.Header | None]:

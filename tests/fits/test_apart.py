@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from gpuanom import system
 from gpuanom.fits import apart, discover, read_ccds
 from gpuanom.records import Ccd, CcdFailure
 
@@ -54,28 +56,54 @@ def test_one_process_decodes_one_image_after_another(path, settings):
 
 
 ENDS = {
-    "import os; os.kill(os.getpid(), 11)": "its decoder was ended by signal 11",
-    "raise SystemExit(3)": "its decoder ended: 3",
-    "import sys; print('no JSON'); sys.stdout.flush(); sys.stdin.read()": "its decoder was ended by signal 9",
-    "import time; time.sleep(1000)": "its decoder did not end",
+    "import os; os.kill(os.getpid(), 11)": ("corrupt", "cannot be read: its decoder was ended by signal 11"),
     """import sys; sys.stdout.write('{"shape": [1000000, 1000000], "dtype": "<f8"}\\n'); sys.stdout.flush()
-sys.stdin.read()""": "its pixels are more than its header says",
-}
+sys.stdin.read()""": ("corrupt", "cannot be read: its pixels are more than its header says"),
+    # What follows says nothing about the image: somebody or something else ended the decoder, or the machine is slow.
+    "import os; os.kill(os.getpid(), 9)": ("unreadable", "cannot be decoded: its decoder was ended by signal 9"),
+    "raise SystemExit(3)": ("unreadable", "cannot be decoded: its decoder ended: 3"),
+    "import time; time.sleep(1000)": ("unreadable", "cannot be decoded: its decoder did not end within 1 s"),
+    "print('no JSON', flush=True); input()": ("unreadable", "cannot be decoded: its decoder ended: 0"),
+    """import sys; print('{"error": "no memory", "errno": 12}', flush=True); sys.stdin.read()""": (
+        "unreadable", "cannot be decoded: no memory (free some memory",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("program", ENDS)
-def test_a_decoder_that_fails_is_a_damaged_image(path, settings, tmp_path, monkeypatch, program):
+def test_only_what_the_bytes_show_is_damage_when_a_decoder_fails(path, settings, tmp_path, monkeypatch, program):
     (tmp_path / "fails.py").write_text(program)
+    status, reason = ENDS[program]
     with monkeypatch.context() as patch:
         patch.setattr(apart.decoder, "__file__", str(tmp_path / "fails.py"))
+        patch.setattr(system, "PAUSES", (0.01, 0.01))
         if "sleep" in program:
             patch.setattr(apart, "SECONDS", 1.0)
         item = load(path, settings)
         assert isinstance(item, CcdFailure)
-        assert item.status == "corrupt"
-        assert f"{path}[1]: its pixels cannot be read: {ENDS[program]}" in item.reason
+        assert item.status == status
+        assert f"{path}[1]: its pixels {reason}" in item.reason
         apart._end_all()
     assert isinstance(load(path, settings), Ccd)
+
+
+def test_a_decoder_that_cannot_be_started_is_tried_again(path, settings, monkeypatch):
+    """Too many open files, or processes: for a moment, and then for good."""
+    started = subprocess.Popen
+    refusals = iter([OSError(errno.EMFILE, "Too many open files"), OSError(errno.EAGAIN, "Try again")])
+
+    def popen(*arguments, **options):
+        for refusal in refusals:
+            raise refusal
+        return started(*arguments, **options)
+
+    monkeypatch.setattr(system, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(apart.subprocess, "Popen", popen)
+    assert isinstance(load(path, settings), Ccd)
+    apart._end_all()
+    refusals = iter([OSError(errno.EMFILE, "Too many open files")] * 9)
+    item = load(path, settings)
+    assert (item.status, "Too many open files (raise the limit: ulimit -n" in item.reason) == ("unreadable", True)
 
 
 def test_damaged_streams(path, settings):
@@ -107,6 +135,7 @@ def test_a_table_of_a_million_million_columns_is_not_counted_to(path, settings):
 
 PROGRAM = """
 import os, sys, pathlib
+from gpuanom import system
 from gpuanom.fits import apart, discover, read_ccds
 from gpuanom.settings import Settings
 def load():

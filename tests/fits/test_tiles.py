@@ -15,7 +15,7 @@ from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits import decode_raw, decode_rice, discover, open_ccds
 from gpuanom.fits.mapped import File
-from gpuanom.fits.pixels import as_stored, pixels
+from gpuanom.fits.pixels import as_stored, numbers, pixels
 from gpuanom.records import Ccd, CcdOnDisk
 from tests.fits import compressed
 
@@ -137,6 +137,49 @@ def test_what_is_unusual_goes_through_astropy_and_is_said(tmp_path, caplog, code
     assert code in caplog.text
     assert f"{path}[1]" in caplog.text
     assert as_stored(file, item) is None
+
+
+UNUSUAL = [
+    (code, dtype)
+    for code in ("PLIO_1", "HCOMPRESS_1")
+    for dtype in ("u1", "i1", "i2", "u2", "i4", "u4", "f4")
+    if code != "PLIO_1" or dtype not in ("u4", "f4")  # CFITSIO writes none
+]
+
+
+@pytest.mark.parametrize(("code", "dtype"), UNUSUAL)
+def test_what_goes_through_astropy_is_what_cfitsio_reads(tmp_path, code, dtype):
+    """CFITSIO adds 32768 to unsigned 16-bit images before PLIO, which astropy does not take off again."""
+    import fitsio
+
+    kind = np.dtype(dtype)
+    image = np.zeros((60, 70), kind)
+    image[3:9], image[20], image[30, 5] = (40000, 7, 65535) if dtype == "u2" else (100, 9, 1)
+    if kind.kind == "f":
+        image += np.random.default_rng(0).normal(0, 1, image.shape).astype(kind)
+    path = tmp_path / "a.fits"
+    with fitsio.FITS(str(path), "rw") as file:
+        file.write(image, compress=code.removesuffix("_1"), tile_dims=(20, 35), qlevel=16)
+    file, item = first_image(path)
+    wanted = fitsio.read(str(path), ext=1)
+    np.testing.assert_array_equal(pixels(file, item), wanted.astype(np.float32))
+    if kind.kind != "f":
+        np.testing.assert_array_equal(wanted, image)
+        values = numbers(file, item)
+        np.testing.assert_array_equal(values, wanted)
+        assert values.dtype.kind == kind.kind
+
+
+def test_blank_pixels_of_an_unsigned_plio_image(tmp_path):
+    """BLANK is a stored number, as CFITSIO compares it: that of the value, for PLIO holds the values themselves."""
+    import fitsio
+
+    image = np.zeros((60, 70), np.uint16)
+    image[3:9], image[20] = 40000, 7
+    path = tmp_path / "a.fits"
+    with fitsio.FITS(str(path), "rw") as file:
+        file.write(image, compress="PLIO", header={"BLANK": 7})
+    np.testing.assert_array_equal(np.isnan(pixels(*first_image(path))), image == 7)
 
 
 def test_usual_images_do_not_need_astropy(tmp_path, caplog):

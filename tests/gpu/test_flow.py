@@ -294,6 +294,22 @@ def test_a_group_of_which_nothing_can_be_read(backend):
     assert (measured.status, measured.reason) == ("corrupt", "file.fits[1]: broken")
 
 
+def test_a_ccd_too_large_for_the_device_costs_nothing_but_itself(stand_in, monkeypatch):
+    """It ended the whole run; its pixels can't be counted in 32 bits (here: are more than a limit that is lowered)."""
+    from gpuanom.gpu import sources
+
+    ny, nx = nights.SHAPE
+    monkeypatch.setattr(sources, "MOST_PIXELS", ny * nx)
+    ccds = [gpuanom.Ccd("1", nights.image(1)), gpuanom.Ccd("2", nights.image(2, shape=(ny + 1, nx)))]
+    ccds += [gpuanom.Ccd("3", nights.image(3))]
+    measured = measure_ccds("e", ccds, QUICK, gpuanom.backend.select("0"))
+    assert [m.status for m in measured] == ["ok", "too_large", "ok"]
+    assert "--device cpu" in measured[1].reason
+    assert "CCD 2" in measured[1].reason
+    expected = measure_ccds("e", [ccds[0], ccds[2]], QUICK, gpuanom.backend.select("cpu"))
+    assert same([measured[0], measured[2]], expected)
+
+
 # What lanes share, and what they do not
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -116,6 +119,18 @@ def test_gzipped_and_damaged_files(night, tmp_path, capfd):
     assert sorted(p.name for p in (tmp_path / "odd").iterdir()) == ["a.fits.gz", "truth.ecsv"]
     assert (tmp_path / "odd" / "a.fits.gz").read_bytes()[:2] == b"\x1f\x8b"
     assert fits.getdata(tmp_path / "odd" / "a.fits.gz").shape == (96, 96)
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("bz2", b"BZh"), ("xz", b"\xfd7zXZ")])
+def test_other_packed_files_are_packed_again(tmp_path, capfd, suffix, magic):
+    plain = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.random.default_rng(1).normal(100, 5, (96, 96)).astype(np.float32)).writeto(plain)
+    packed = tmp_path / f"a.fits.{suffix}"
+    packed.write_bytes({"bz2": bz2, "xz": lzma}[suffix].compress(plain.read_bytes()))
+    code, _, _ = run(capfd, "inject", packed, "--anomaly", "clouds", "-o", tmp_path / "odd")
+    assert code == 0
+    assert (tmp_path / "odd" / packed.name).read_bytes().startswith(magic)
+    assert fits.getdata(tmp_path / "odd" / packed.name).shape == (96, 96)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,213 @@
+"""The bytes of a file, mapped to memory while they are wanted, and let go before too many files are open."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import mmap
+import os
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from gpuanom.errors import InputError
+from gpuanom.fits import packed
+from gpuanom.system import open_files, patiently, refused
+
+_CHUNK = 2**18
+_MOST_UNPACKED = 2**36  # no exposure comes near, and a packed file that unpacks without end must not fill the disk
+_MOST_KEPT = 2**14  # Linux lets a process have 65,530 mappings
+_POPULATE_READ = 22  # MADV_POPULATE_READ of Linux 5.14
+_PAGE = mmap.PAGESIZE
+
+_lock = threading.Lock()
+_kept: weakref.WeakKeyDictionary[Mapping, None] = weakref.WeakKeyDictionary()
+"""The files that are kept mapped, the one that was used last at the end."""
+
+_libc: Any = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_can_populate = _libc is not None
+
+
+class DamagedError(Exception):
+    """What is wrong with a file's bytes, in words."""
+
+
+def most_kept() -> int:
+    """How many files are kept mapped at most: each takes one of the process's open files."""
+    return min(_MOST_KEPT, max(8, (open_files() - 64) // 2))
+
+
+def let_go() -> None:
+    """Let all files go that nobody reads from just now; each is mapped again when it is wanted."""
+    with _lock:
+        for mapping in list(_kept):
+            mapping.kept = None
+        _kept.clear()
+
+
+class Mapping:
+    """The bytes of a file, those that it holds where it is packed as a whole.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    plain : bool
+        Whether the file on disk is what is mapped; not so where it is packed.
+    kept : mmap or None
+        The mapping, as long as it is kept for the next reader.
+
+    Raises
+    ------
+    InputError
+        When the system refuses to open the file; when it is packed in a way that is not read.
+    DamagedError
+        When the bytes cannot be unpacked, or there are none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plain = True
+        self.kept: mmap.mmap | None = None
+        self._last: weakref.ref[mmap.mmap] | None = None
+        self._state: tuple[int, ...] | None = None
+        self._own = threading.Lock()
+        self.size = len(self.view())
+
+    def view(self) -> mmap.mmap:
+        """Return the mapped bytes; whoever holds them, or an array made of them, keeps the file open.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be opened again, or was changed since it was first opened.
+        """
+        with self._own:
+            found = self.kept or (self._last() if self._last else None)
+            if found is None:
+                found = self._opened()
+                self._last = weakref.ref(found)
+        with _lock:
+            self.kept = found
+            _kept.pop(self, None)
+            _kept[self] = None
+            if (excess := len(_kept) - most_kept()) > 0:
+                for oldest in list(_kept)[:excess]:
+                    oldest.kept = None
+                    del _kept[oldest]
+        return found
+
+    def _opened(self) -> mmap.mmap:
+        try:
+            return patiently(self._attempt, let_go)
+        except OSError as error:
+            raise refused(error, self.path, "cannot be opened") from None
+        except ValueError as error:  # there is nothing to map, or a null character is in the name
+            if isinstance(error, InputError):
+                raise
+            raise DamagedError(f"cannot be opened: {error}") from None
+
+    def _attempt(self) -> mmap.mmap:
+        with self.path.open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+            if self._state not in (None, state):
+                remedy = "the next run reads it again"
+                raise InputError("was changed while it was being read", file=self.path, remedy=remedy)
+            head = stream.read(packed.HEAD)
+            stream.seek(0)
+            packed.refuse_foreign(self.path, head)
+            how = packed.packing(head)
+            self.plain = not how
+            if self.plain:
+                mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            else:
+                with _temporary(self.path) as target:
+                    self._unpack(stream, how, target)
+                    # The mapping outlives the name, so that nothing is left behind whatever happens to the process.
+                    mapped = mmap.mmap(target.fileno(), 0, access=mmap.ACCESS_READ)
+            self._state = state
+            return mapped
+
+    def _unpack(self, stream: BinaryIO, how: str, target: Any) -> None:
+        """Unpack to the end, which is what checks the sums that packed files carry."""
+        count = 0
+        with packed.unpacked(stream, how) as content:
+            while True:
+                try:
+                    chunk = content.read(_CHUNK)
+                except Exception as error:
+                    if not packed.shows_damage(error):
+                        raise
+                    raise DamagedError(f"broken {how} file: {error or type(error).__name__}") from None
+                count += len(chunk)
+                if count > _MOST_UNPACKED:
+                    raise DamagedError(f"it unpacks to more than {_MOST_UNPACKED} bytes")
+                try:
+                    target.write(chunk)
+                    if not chunk:
+                        target.flush()
+                        return
+                except OSError as error:
+                    raise _no_room(error, self.path) from None
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Any]:
+    """A file to unpack to, whose name is gone at the end."""
+    try:
+        target = tempfile.NamedTemporaryFile(prefix="gpuanom-", suffix=".fits")  # noqa: SIM115
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise _no_room(error, path) from None
+    with target:
+        yield target
+
+
+def _no_room(error: OSError, path: Path) -> InputError:
+    try:
+        folder = tempfile.gettempdir()
+    except OSError:
+        folder = "a folder for temporary files"
+    remedy = "make room there, or set TMPDIR to a folder with room"
+    return InputError(f"cannot be unpacked to {folder}: {error.strerror or error}", file=path, remedy=remedy)
+
+
+def bring(view: mmap.mmap, start: int, stop: int) -> None:
+    """Have the system read a part of a mapped file, so that what it cannot read is an error here.
+
+    Without this a page that the disk or the network fails to deliver ends the process by a signal.
+
+    Parameters
+    ----------
+    view : mmap
+    start, stop : int
+        Bytes; only what the mapping has is looked at.
+
+    Raises
+    ------
+    OSError
+        EIO: the system cannot read these bytes.
+    """
+    global _can_populate
+    begin, end = start - start % _PAGE, min(stop, len(view))
+    if not _can_populate or end <= begin:
+        return
+    address = np.frombuffer(view, np.uint8).__array_interface__["data"][0] + begin
+    if _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(end - begin), _POPULATE_READ) == 0:
+        return
+    number = ctypes.get_errno()
+    if number in (errno.EFAULT, errno.EIO, getattr(errno, "EHWPOISON", 133)):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    if number in (errno.EINVAL, errno.ENOSYS):
+        _can_populate = False  # an older system: such a page ends the process there

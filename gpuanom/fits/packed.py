@@ -1,0 +1,121 @@
+"""Files that are packed as a whole: those that are unpacked here (gzip, bzip2, xz), and how to unpack the others."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from gpuanom.errors import InputError
+from gpuanom.system import is_refusal
+
+HEAD = 6
+"""The first bytes of a file that tell how it is packed."""
+
+_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+
+
+class PackedError(InputError):
+    """A file that is packed in a way that is not read here; the message says how to unpack it.
+
+    Attributes
+    ----------
+    archive : bool
+        Whether it may hold anything, and is not by its name one packed FITS file.
+    """
+
+    archive: bool = False
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A way of packing that is not read here.
+
+    Attributes
+    ----------
+    name : str
+        Of the program, for messages.
+    magic : bytes
+        With which such files begin; empty where only the name tells.
+    suffixes : tuple of str
+        Endings of their names, in lower case.
+    command : str
+        What unpacks a file.
+    """
+
+    name: str
+    magic: bytes
+    suffixes: tuple[str, ...]
+    command: str
+
+
+_FOREIGN = (
+    Foreign("compress", b"\x1f\x9d", (".z",), "uncompress"),
+    Foreign("pack", b"\x1f\x1e", (), "gunzip -c"),
+    Foreign("zstd", b"\x28\xb5\x2f\xfd", (".zst",), "unzstd"),
+    Foreign("lz4", b"\x04\x22\x4d\x18", (".lz4",), "unlz4"),
+    Foreign("lzip", b"LZIP", (".lz",), "lzip -d"),
+    Foreign("lzma", b"]\x00\x00", (".lzma",), "unlzma"),
+    Foreign("zip", b"PK\x03\x04", (".zip",), "unzip"),
+    Foreign("7z", b"7z\xbc\xaf\x27\x1c", (".7z",), "7z x"),
+    Foreign("rar", b"Rar!", (".rar",), "unrar x"),
+    Foreign("tar", b"", (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz"), "tar xf"),
+)
+
+ARCHIVES: tuple[str, ...] = (
+    *(f"{fits}{suffix}" for fits in (".fits", ".fit", ".fts", ".fz") for way in _FOREIGN for suffix in way.suffixes),
+    *next(way.suffixes for way in _FOREIGN if way.name == "tar"),
+    ".zip",
+    ".7z",
+)
+"""Endings of files in a folder that may hold FITS files, but are not unpacked here; in lower case."""
+
+
+def packing(head: bytes) -> str:
+    """Return how a file is packed by its first `HEAD` bytes: ``gzip``, ``bzip2``, ``xz``, or '' where it is not."""
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
+
+
+def refuse_foreign(path: Path, head: bytes) -> None:
+    """Raise an error that says how to unpack a file, where it is packed in a way that is not read here.
+
+    Raises
+    ------
+    PackedError
+        Status ``unreadable``.
+    """
+    name = path.name.lower()
+    for way in _FOREIGN:
+        is_tar = not way.magic and name.endswith(way.suffixes) and not head.startswith(b"SIMPLE")
+        if is_tar or (way.magic and head.startswith(way.magic)):
+            remedy = f"unpack it: {way.command} {path.name}"
+            error = PackedError(f"packed by {way.name}, which is not read", file=path, remedy=remedy)
+            error.archive = is_tar or not any(f"{kind}." in name for kind in (".fits", ".fit", ".fts", ".fz"))
+            raise error
+
+
+def unpacked(stream: BinaryIO, how: str) -> BinaryIO:
+    """Open what a packed file holds.
+
+    Parameters
+    ----------
+    stream : binary file
+        At its begin.
+    how : str
+        As `packing` returns it.
+    """
+    openers: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+    return cast(BinaryIO, openers[how](stream))
+
+
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+
+
+def shows_damage(error: BaseException) -> bool:
+    """Whether an error that unpacking raised is one of the packed bytes, and not the system's refusal to read them."""
+    return isinstance(error, DAMAGE) or (isinstance(error, OSError) and not is_refusal(error))
