@@ -335,7 +335,7 @@ def _no_gpu() -> bool:
         from gpuanom.gpu import devices
     except Exception:
         return not nvidia.n_gpus()
-    return not devices.driver_cuda() and not nvidia.driver_version()
+    return not devices.driver_cuda() and not devices.driver_version()
 
 
 def why_no_cupy(error: Exception) -> str:

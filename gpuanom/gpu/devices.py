@@ -8,7 +8,8 @@ from typing import Any
 from gpuanom import compiling, installing
 from gpuanom.errors import DeviceError, printable
 from gpuanom.gpu import cuda
-from gpuanom.nvidia import INSTALL_DRIVER, NEWEST_CUDA, NO_DRIVER, OLDEST_CUDA, driver_version
+from gpuanom.nvidia import INSTALL_DRIVER, NEWEST_CUDA, NO_DRIVER, OLDEST_CUDA
+from gpuanom.nvidia import driver_version as driver_version
 
 OLDEST = 70
 """Compute capability, times ten, from which on the kernels compile: Volta."""

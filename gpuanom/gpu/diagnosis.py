@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cupy
 
-from gpuanom import installing, nvidia
+from gpuanom import installing
 from gpuanom.errors import DeviceError, printable
 from gpuanom.findings import CACHE, COMPILER, CUPY, DRIVER, DeviceFinding, Finding, KernelFinding
 from gpuanom.gpu import cuda, devices, kernel
@@ -112,7 +112,7 @@ def _brings_cupy(name: str | None) -> bool:
 def _driver() -> Finding:
     supported = devices.driver_cuda()
     text = ", ".join(
-        part for part in (nvidia.driver_version(), supported and f"CUDA {devices.version(supported)}") if part
+        part for part in (devices.driver_version(), supported and f"CUDA {devices.version(supported)}") if part
     )
     try:
         n = devices.count()
