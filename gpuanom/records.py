@@ -71,6 +71,9 @@ class Exposure:
         Name of the camera rule that recognised it (see `gpuanom.cameras`).
     remarks : tuple of str
         What a user should know, one line each (versions left out, duplicates ...).
+    labels : tuple of str, or None
+        For each file what tells its CCDs from those of the other files, empty where the CCDs' own names do. None:
+        not known, so that the files' headers are asked again.
     """
 
     exposure: str
@@ -83,6 +86,7 @@ class Exposure:
     fingerprint: str
     rule: str
     remarks: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
