@@ -18,6 +18,7 @@ from gpuanom.backend import Backend, choose
 from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, Skipped, discover
+from gpuanom.fits.explain import decisions, untold_bands
 from gpuanom.naming import exists, path_text
 from gpuanom.records import Exposure, Measurement
 from gpuanom.reference import References
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from gpuanom.autoencoder.model import Model
     from gpuanom.autoencoder.scoring import Scorer
     from gpuanom.cluster.run import Cluster
+
+_log = logging.getLogger("gpuanom")
 
 Existing = Literal["resume", "overwrite", "fail"]
 
@@ -185,6 +188,10 @@ def score(
     found = discover(paths, settings) if paths else Discovery((), (), ())
     for skipped in found.skipped:
         events.skipped(skipped)
+    for line in decisions(found):
+        _log.info("%s", line)
+    if untold := untold_bands(found):
+        events.say(untold)
     if not found.exposures and (paths or existing == "overwrite") and (existing == "overwrite" or not _holds(folder)):
         raise InputError(_nothing(found))
     path = store_path(folder, existing, paths)

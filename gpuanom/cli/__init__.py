@@ -13,6 +13,7 @@ import click
 from gpuanom.cli.completion import completion
 from gpuanom.cli.doctor import doctor
 from gpuanom.cli.evaluate import evaluate
+from gpuanom.cli.explain import explain
 from gpuanom.cli.export import export
 from gpuanom.cli.inject import inject
 from gpuanom.cli.label import label
@@ -34,6 +35,7 @@ Examples:
   gpuanom reference night --output ref.ecsv            keep what is normal in it
   gpuanom score /data/tonight -o tonight --reference ref.ecsv
   gpuanom watch /data/tonight -o tonight               during the night, each exposure as it comes
+  gpuanom explain exp17.fits                           how a file is read: exposure, band, CCDs, masks, and why
   gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
   gpuanom train night -o model.pt                      the paper's second method; then: score -o night --model model.pt
   gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
@@ -65,6 +67,7 @@ for command in (
     export,
     simulate,
     inject,
+    explain,
     settings,
     doctor,
     train,

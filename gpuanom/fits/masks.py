@@ -72,6 +72,17 @@ PLANES: Mapping[str, str] = {
 NOT_BAD: frozenset[str] = frozenset(("DETECTED", "DETECTED_NEGATIVE", "NOT_DEBLENDED", "FAKE", "INEXACT_PSF"))
 """LSST planes that say something of a pixel, but nothing against it."""
 
+DECODINGS: Mapping[str, str] = {
+    "decam-cp": "bits of DECam's pipeline before PLVER 3.5.0, as its codes from then on",
+    "cp-codes": "codes of the Community Pipeline",
+    "desdm": "bits of the Dark Energy Survey",
+    "mp-cards": "bits that the plane's MP_ cards name",
+    "bits": "bits that the rule's mask_values name",
+    "codes": "codes that the rule's mask_values name",
+    "own": "bits that its MP_ cards name, or as flags: a pixel that is not 0 is bad",
+}
+"""`gpuanom.cameras.MASKS` in words, for `gpuanom explain`."""
+
 _FIRST_CODES = (3, 5, 0)
 _HIGHEST_CODE = 15  # the codes end at 8; a plane with a value from 16 on cannot hold codes
 

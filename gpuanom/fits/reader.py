@@ -22,7 +22,7 @@ from gpuanom.fits.discover import labels_of, rule_of
 from gpuanom.fits.headers import saturation, sky_axes, turn
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.maskplanes import OwnPlanes, planes_by_name
-from gpuanom.fits.masks import NoMeaningError, decode
+from gpuanom.fits.masks import DECODINGS, NoMeaningError, decode
 from gpuanom.fits.pixels import as_stored, numbers, pixels
 from gpuanom.fits.sections import Section, data_sections, trim, trimmed_shape
 from gpuanom.records import Ccd, CcdFailure, CcdOnDisk, Exposure, FloatImage
@@ -72,19 +72,56 @@ def open_ccds(exposure: Exposure, settings: Settings) -> Iterator[CcdOnDisk | Cc
     CcdOnDisk or CcdFailure
         Names are unique; a second CCD of one name is a failure of status ``duplicate`` named ``NAME (2)``.
     """
+    yield from (item for _, item in open_by_file(exposure, settings))
+
+
+def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path, CcdOnDisk | CcdFailure]]:
+    """List the same CCDs as `open_ccds`, each behind the file that holds it."""
     rule = rule_of(exposure, settings)
     names: dict[str, int] = {}
     copies = Copies()
     for path, mask, label in zip(exposure.files, exposure.masks, labels_of(exposure, settings), strict=True):
         try:
             file = File(path)
-            yield from _ccds(file, _Masks(mask, file, rule, settings), rule, names, copies, label)
+            for item in _ccds(file, _Masks(mask, file, rule, settings), rule, names, copies, label):
+                yield path, item
         except InputError as error:
-            yield _failure(_unique(f"({path.name})", names), error)
+            yield path, _failure(_unique(f"({path.name})", names), error)
     if not names:
         # One of a camera's guide or focus sensors alone in its file is no trouble; an exposure of nothing else is.
         alone = InputError("only guide or focus sensors", file=exposure.files[0], status="no_image")
-        yield _failure(f"({exposure.files[0].name})", alone)
+        yield exposure.files[0], _failure(f"({exposure.files[0].name})", alone)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a CCD's pixels and its mask come from.
+
+    Attributes
+    ----------
+    hdu : int
+    full, shape : tuple of 2 ints
+        (ny, nx) of the image in the file, and without what is cut off.
+    sections : tuple of Section
+        What is kept of the image; empty: all.
+    mask : str
+        Which plane is its mask and how the plane is decoded, or why there is none.
+    """
+
+    hdu: int
+    full: tuple[int, int]
+    shape: tuple[int, int]
+    sections: tuple[Section, ...]
+    mask: str
+
+
+def origin_of(ccd: CcdOnDisk) -> Origin:
+    """Return where a CCD that `open_ccds` listed comes from; a mask is only decoded where its values decide."""
+    load = ccd.load
+    if not isinstance(load, _Loader):
+        raise TypeError("a CCD that was not listed by open_ccds")
+    mask = load.masks.in_words(load)
+    return Origin(load.item.number, load.full, load.shape, load.sections, mask)
 
 
 def _ccds(
@@ -225,9 +262,35 @@ class _Masks:
                 return self._of_file(self._path, name)
             if not self._rule.mask_hdu:
                 return None
+            first = self._own is None
             self._own = self._own or OwnPlanes(self._image_file, self._rule)
             own = self._own.of(item)
+            if first and own is not None and self._rule.mask == "own":
+                _log.info("%s: the mask plane of the same file is applied", self._image_file.path)
             return None if own is None else (self._image_file, own)
+
+    def in_words(self, load: _Loader) -> str:
+        """Which plane is the mask of a CCD and how the plane is decoded, or why there is none."""
+        rule = self._rule
+        if not self._settings.mask:
+            return "none: masks are off"
+        if rule.mask == "none" or (self._path is None and not rule.mask_hdu):
+            why = "no mask file beside the image" if rule.mask_file else f"rule '{rule.name}' knows none"
+            return f"none: {why}"
+        try:
+            found = self._plane(load.item, load.in_file)
+            if found is None:
+                return "none: no MASK plane in the file that belongs to it"
+            file, plane = found
+            if rule.mask == "own":
+                values = _like_image(numbers(file, plane), load.sections, rule, load.full, load.shape)
+                decode(values, plane.header, plane.cards, rule, self._settings)
+        except NoMeaningError as error:
+            return f"not applied: {error.reason}; {error.remedy}"
+        except InputError as error:
+            return f"cannot be applied: {error}"
+        place = "" if file is self._image_file else f" of {file.path.name}"
+        return f"HDU {plane.number}{place}, decoded as {DECODINGS[rule.mask]}"
 
     def bad(
         self,
