@@ -29,7 +29,7 @@ _OPEN = re.compile(
     r"(?:no[ _-]?filter|no|none|null|nil|clear[0-9]*[a-z]?|open[0-9]*|empty[0-9]*|free|air|blank|hole|out|unfiltered|"
     r"not ?used|nofilt|-+)"
 )
-_UNKNOWN = re.compile(r"_*(?:unknown|undefined|undef|n/?a|nan|notset|not set|invalid|\?+)_*|#+.*|")
+_UNKNOWN = re.compile(r"_*(?:unknown|undefined|undef|n[/_]?a|nan|notset|not set|invalid|\?+)_*|#+.*|")
 _SEPARATORS = re.compile(r"[,;|+&]")
 _NUMBER = re.compile(r"[0-9]+(?:\.0*)?")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.errors import InputError
-from gpuanom.fits.headers import card
+from gpuanom.fits.ccds import detector_cards
+from gpuanom.fits.headers import Cards, card
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.pixels import numbers
 
@@ -27,21 +28,24 @@ class Copies:
 
     def holds(self, file: File, item: Hdu) -> bool:
         """Return whether a CCD of the same header cards and the same pixels was seen before; remember this one."""
-        key = _cards(item)
-        seen = self._seen.setdefault(key, [])
+        held = self._seen.setdefault(_cards(item), [])
+        seen = [entry for entry in held if entry[0] != file.path]  # HDUs of one file are never copies of each other
         for at, (path, number, digest) in enumerate(seen):
             if digest is None:
                 seen[at] = path, number, _digest_of(path, number)
+                held[held.index((path, number, digest))] = seen[at]
         own = _digest(file, item) if seen else None
         if own is not None and any(own == digest for _, _, digest in seen):
             return True
-        seen.append((file.path, item.number, own))
+        held.append((file.path, item.number, own))
         return False
 
 
 def _cards(item: Hdu) -> tuple[tuple[str, str], ...]:
     keywords = {keyword for keyword in item.header if keyword and keyword not in _BOOKKEEPING}
-    return tuple((keyword, repr(card(item.header, keyword))) for keyword in sorted(keywords))
+    own = tuple((keyword, repr(card(item.header, keyword))) for keyword in sorted(keywords))
+    own += (("EXTNAME", str(Cards(item.header).get("EXTNAME"))),)
+    return own + tuple(detector_cards(item.cards).items())  # the primary header may say which CCD the file holds
 
 
 def _digest_of(path: Path, number: int) -> bytes | None:

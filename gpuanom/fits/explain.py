@@ -84,25 +84,25 @@ class Account:
         """Return the account as a paragraph."""
         lines = [self.file]
         if self.outcome != "scored":
-            return "\n".join([*lines, f"  {self.outcome:9} {self.reason}"])
+            return "\n".join([*lines, f"  {self.outcome}: {self.reason}"])
         seconds = "unknown" if self.exptime is None else f"{self.exptime:g} s"
         lines += [
-            f"  exposure  {self.exposure} (told by: {self.exposure_told_by})",
-            f"  camera    {self.camera}, by rule '{self.rule}' ({self.rule_told_by})",
-            f"  band      {self.band or 'none'} ({self.band_told_by})",
-            f"  start     {self.date_obs or 'unknown'}, exposure time {seconds}",
+            f"  exposure: {self.exposure} (told by: {self.exposure_told_by})",
+            f"  camera: {self.camera}, by rule '{self.rule}' ({self.rule_told_by})",
+            f"  band: {self.band or 'none'} ({self.band_told_by})",
+            f"  start: {self.date_obs or 'unknown'}, exposure time {seconds}",
         ]
-        lines += [f"  version   {self.version}"] if self.version else []
-        lines += [f"  mask file {self.mask_file}"] if self.mask_file else []
-        lines.append(f"  CCDs      {sum(not ccd.problem for ccd in self.ccds)}")
+        lines += [f"  version: {self.version}"] if self.version else []
+        lines += [f"  mask file: {self.mask_file}"] if self.mask_file else []
+        lines.append(f"  CCDs: {sum(not ccd.problem for ccd in self.ccds)}")
         for ccd in self.ccds:
             if ccd.problem or ccd.size is None:
                 lines.append(f"    {ccd.name}: {ccd.problem}")
             else:
                 lines.append(f"    {ccd.name}: HDU {ccd.hdu}, {ccd.size[0]} x {ccd.size[1]} pixels, {ccd.trim}")
                 lines.append(f"      mask: {ccd.mask}")
-        lines += [f"  no CCD    {text}" for text in self.not_ccds]
-        lines += [f"  remark    {text}" for text in self.remarks]
+        lines += [f"  no CCD: {text}" for text in self.not_ccds]
+        lines += [f"  remark: {text}" for text in self.remarks]
         return "\n".join(lines)
 
 

@@ -21,7 +21,9 @@ from gpuanom.fits.planes import plane_reason, side_file
 
 _NAME_VERSION = re.compile(r"(?<=_)(?:v|ls|a|d)[0-9]{1,6}(?=[._-]|$)", re.IGNORECASE)
 _TIMES = ("UTC-OBS", "UT", "TIME-OBS", "UTSTART")
-_NO_ID = re.compile(r"[+-]?0+(?:\.0*)?|-[0-9.]+|_*(?:none|null|nan|n/?a|unknown|undefined|undef|tbd|notset|-+)_*", re.I)
+_NO_ID = re.compile(
+    r"[+-]?0+(?:\.0*)?|-[0-9.]+|_*(?:none|null|nan|n[/_]?a|unknown|undefined|undef|tbd|notset|-+)_*", re.I
+)
 _OTHER_IDS = ("OBSID", "OBS-ID", "OBS_ID", "EXPOSURE_ID", "FRAMEID", "ARCFILE", "ORIGFILE")
 # A file of one CCD of several names its exposure by these, where the camera's own keywords are not there.
 _SHARED_IDS = ("OBSID", "OBS-ID", "OBS_ID")
