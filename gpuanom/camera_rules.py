@@ -22,32 +22,51 @@ def _ends(*words: str) -> tuple[str, ...]:
 
 
 _CALIBRATIONS = (
-    *_words("zero", "arc", "test", "engtest", "pointing"),
+    *_words("zero", "arc", "test", "engtest", "pointing", "comp", "lamp", "wave", "dome", "indome", "twilight"),
+    *_words("calib", "calibration", "acq", "acquisition", "cwfs", "ccob", "overscan", "projector"),
     *_starts("bias", "dark", "flat", "focus", "comparison"),
     *_ends("bias", "dark", "flat", "focus"),
 )
-_NOT_SKY: Exclusions = tuple(
-    (keyword, _CALIBRATIONS) for keyword in ("OBSTYPE", "IMAGETYP", "EXPTYPE", "DATA-TYP", "OBS-TYPE")
+_ONLY_CALIBRATIONS = ("bias", "dark", "flat", "zero", "arc", "focus", "domeflat", "skyflat", "calib", "calibration")
+_NOT_SKY: Exclusions = (
+    *(
+        (keyword, _CALIBRATIONS)
+        for keyword in (
+            *("OBSTYPE", "IMAGETYP", "EXPTYPE", "DATA-TYP", "OBS-TYPE", "OBS_TYPE", "IMGTYPE", "IMAGETYPE", "FLAVOR"),
+            *("ESO DPR TYPE", "DPR TYPE", "DPRTYPE", "FRAMETYP", "FRMTYPE", "VIMTYPE", "CCDTYPE", "EXP_TYPE"),
+        )
+    ),
+    *((keyword, ("calib*", "test", "technical", "acq*")) for keyword in ("ESO DPR CATG", "DPR CATG", "DPRCATG")),
+    # SBIG and MaxIm write numbers: 1 a light frame, 2 bias, 3 dark, 4 flat.
+    ("PICTTYPE", ("2", "3", "4", *_CALIBRATIONS)),
+    # Words that other observatories use for other things: only the bare word counts.
+    *((keyword, _ONLY_CALIBRATIONS) for keyword in ("OBSMODE", "FRAME")),
 )
 _STACKS: Exclusions = (
     ("PROCTYPE", _starts("stack", "coadd", "resampled")),
     ("PRODTYPE", _starts("stack", "coadd")),
     ("OBSTYPE", _starts("stack", "coadd")),
 )
+# HDU names. Of kinds of planes first, then those that single programs write.
 _PLANES = (
-    *_ends("mask", "err", "var", "weight"),
-    *_starts("mask", "var", "weight", "dq", "sigma"),
-    *_words("msk", "wgt", "wtmap", "error"),
-    "*flag*",
-    "*expmap*",
+    *_ends("mask", "err", "var", "weight", "uncert", "rms", "flag"),
+    *_words("msk", "mskimg", "wgt", "wht", "wt", "wtmap", "weightmap", "error", "variance", "varmap", "uncertainty"),
+    *_words("unc", "flagmap", "flg", "bpm", "badpix", "badpixmap", "quality", "qual", "dq", "sigma", "sigmap"),
+    *_words("stddev", "ivar", "invvar", "exptimemap", "coverage", "conf", "confmap", "confidence", "ctx", "con", "bkg"),
+    *_words("background", "psf", "psfimage", "psfex", "segm", "segmentation", "segmap"),
+    *_starts("mask", "weight", "dq", "kernel"),
+    # HST's exposure maps, and its distortion tables that are images; kbmod's stamps.
+    *("samp", "time", "wcsdvarr", "d2imarr", "npolext", "wcscorr", "stamp", "stamps", "stamp_*"),
+    *("exp", "*expmap*", "skymodel*", "sky_model*"),
 )
 _DECAM_SENSORS = ("FS[0-9]*", "FN[0-9]*")
 _CP_FILES = ("ooi", "ood")
 
 BUILTIN_RULES: tuple[CameraRule, ...] = (
     CameraRule(
+        # Raw LSST files say EXTTYPE = 'IMAGE' too; these cards belong to the calibrated exposure and its archive.
         name="LSST calexp",
-        match=(("EXTTYPE", "IMAGE"),),
+        match=(("EXTTYPE", "IMAGE"), ("AR_HDU|FLUXMAG0|EXPINFO_V", "*")),
         level="calexp",
         # EXPID counts exposure and CCD together here, so it must not group.
         exposure=("EXPNUM", "VISIT", "EXP-ID", "OBSID"),
@@ -168,7 +187,10 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         exposure=("ARCFILE", "DATE-OBS"),
         band=("ESO INS FILT1 NAME", "FILTER"),
         ccd=("EXTNAME", "ESO DET CHIP ID"),
-        not_sky=(("ESO DPR TYPE", _CALIBRATIONS + _starts("std", "dome")), *_NOT_SKY),
+        not_sky=(
+            ("ESO DPR TYPE", _CALIBRATIONS + _starts("std", "dome")),
+            *(entry for entry in _NOT_SKY if entry[0] != "ESO DPR TYPE"),
+        ),
         stacks=_STACKS,
         not_ccds=_PLANES,
     ),
@@ -182,6 +204,34 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         not_ccds=_PLANES,
         trim=("DATASEC",),
     ),
-    CameraRule(name=ANY, ccd=("EXTNAME", "CCDNUM", "DET-ID"), not_sky=_NOT_SKY, stacks=_STACKS, not_ccds=_PLANES),
+    CameraRule(
+        # A file a quadrant, with a mask file. Bits of the mask: section 4.1 of the survey's data explanation.
+        name="ZTF",
+        match=(("INSTRUME", "ZTF/MOSAIC*"),),
+        camera="ZTF",
+        exposure=("EXPID",),
+        band=("FILTER",),
+        date=("SHUTOPEN", "DATE-OBS"),
+        ccd=("CCDID+QID", "CCD_ID+EXTNAME", "RCID", "EXTNAME"),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        not_ccds=_PLANES,
+        mask="bits",
+        mask_file=("sciimg", "mskimg"),
+        mask_values=(
+            *(("1", "streak"), ("2", "star"), ("4", "low_weight"), ("8", "bad"), ("16", "bad"), ("32", "other")),
+            *(("64", "other"), ("128", "cosmic_ray"), ("256", "saturated"), ("512", "bad"), ("1024", "no_value")),
+            *(("2048", "star"), ("4096", "other"), ("8192", "other"), ("16384", "other")),
+        ),
+    ),
+    CameraRule(
+        name=ANY,
+        ccd=("EXTNAME", "CCDNUM", "DET-ID"),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        not_ccds=_PLANES,
+        mask="own",
+        mask_hdu="MASK|BPM",
+    ),
 )
 """The built-in rules, in the order in which they are tried; the last one fits every file."""

@@ -21,7 +21,7 @@ Patterns = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
 Exclusions = tuple[tuple[str, Patterns], ...]
 
-MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "bits", "codes")
+MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "bits", "codes", "own")
 """How a quality plane is decoded: see `gpuanom.fits.masks`."""
 
 TURNS: tuple[str, ...] = ("none", "wcs")
@@ -48,17 +48,20 @@ class CameraRule:
     name : str
         The rule's name, as tables and messages show it.
     match : tuple of (keyword, pattern)
-        All must hold for the rule to apply; empty: any file.
+        All must hold for the rule to apply; of keywords joined by ``|`` one is enough. Empty: any file.
     camera : str
         Name of the camera; empty: INSTRUME's.
     level : str
         Appended to the camera's name with a hyphen, so that raw and processed images never share a dataset.
     exposure, date, exptime, ccd : tuple of str
-        Keywords of exposure id (else the file's stem), start, seconds and CCD name (else the HDU's number).
+        Keywords of exposure id (else the file's stem), start, seconds and CCD name (else the HDU's number). A CCD's
+        name may have several parts: ``"CCDID+QID"``.
     saturation : tuple of str
         Keywords of the saturation level; of ``"A+B"`` (the amplifiers of one CCD) the lowest counts.
     band : tuple of str
-        Keywords of the filter; ``"FILTER:word"`` takes its first word, ``"FILTER:letter"`` its first letter.
+        Keywords of the filter; ``"FILTER:word"`` takes its first word, ``"FILTER:letter"`` what stands in that before
+        a point: the letter of ``i.MP9702``, and all of ``gri`` and ``Ha``. Other cameras' keywords are tried behind
+        these (`gpuanom.fits.bands`).
     not_sky, stacks : tuple of (keyword, patterns)
         Files with such a value are calibrations, focus or test frames, or stacks, and are no exposures.
     skip_ccds : tuple of str
@@ -77,7 +80,7 @@ class CameraRule:
     mask_file : tuple of 2 str, or empty
         What in the image's file name becomes what in its mask's.
     mask_hdu : str
-        EXTNAME or EXTTYPE of the quality plane in the image's own file.
+        EXTNAME or EXTTYPE of the quality plane in the image's own file; several are joined by ``|``.
     mask_values : tuple of (value or plane, class)
         For the decodings ``bits`` and ``codes``: which value means which mask class.
     turn : str

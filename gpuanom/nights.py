@@ -10,7 +10,7 @@ from gpuanom import arguments, tables
 from gpuanom.backend import select
 from gpuanom.comparison import dataset_reference
 from gpuanom.errors import OutputError, ReferenceFileError
-from gpuanom.fits.discover import ids_by_place
+from gpuanom.fits.grouping import ids_by_place
 from gpuanom.fits.headers import clean, stem
 from gpuanom.naming import absolute, exists
 from gpuanom.recorded import ScoringRecord

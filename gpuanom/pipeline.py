@@ -20,6 +20,7 @@ from gpuanom.backend import Backend, choose, device_name
 from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, Skipped, discover
+from gpuanom.fits.explain import decisions, untold_bands
 from gpuanom.fits.lists import with_streams_read
 from gpuanom.leftout import LeftOut, left_out
 from gpuanom.naming import exists, path_text
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from gpuanom.autoencoder.model import Model
     from gpuanom.autoencoder.scoring import Scorer
     from gpuanom.cluster.run import Cluster
+
+_log = logging.getLogger("gpuanom")
 
 Existing = Literal["resume", "overwrite", "fail"]
 
@@ -201,6 +204,10 @@ def score(
         if n := sum(file.suffix.lower() == f".{suffix}" for exposure in found.exposures for file in exposure.files):
             what = f"1 {suffix} file is" if n == 1 else f"{n} {suffix} files are"
             events.say(f"{what} unpacked while being read, which takes long ({program} unpacks for good)")
+    for line in decisions(found):
+        _log.info("%s", line)
+    if untold := untold_bands(found):
+        events.say(untold)
     if not found.exposures and (paths or existing == "overwrite") and (existing == "overwrite" or not _holds(folder)):
         raise InputError(_nothing(found))
     path = store_path(folder, existing, paths)

@@ -75,6 +75,9 @@ class Exposure:
         Whether only its files name it, not their headers: files of other folders may then have the same name.
     measured_as : str
         The id under which it was measured, where it got another id when nights were merged; empty otherwise.
+    labels : tuple of str, or None
+        For each file what tells its CCDs from those of the other files, empty where the CCDs' own names do. None:
+        not known, so that the files' headers are asked again.
     """
 
     exposure: str
@@ -89,6 +92,7 @@ class Exposure:
     remarks: tuple[str, ...] = ()
     file_named: bool = False
     measured_as: str = ""
+    labels: tuple[str, ...] | None = None
 
     @property
     def points_id(self) -> str:

@@ -16,6 +16,7 @@ from gpuanom.cli import streams
 from gpuanom.cli.completion import completion
 from gpuanom.cli.doctor import doctor
 from gpuanom.cli.evaluate import evaluate
+from gpuanom.cli.explain import explain
 from gpuanom.cli.export import export
 from gpuanom.cli.inject import inject
 from gpuanom.cli.label import label
@@ -38,6 +39,7 @@ Examples:
   gpuanom reference scored --output ref.ecsv           keep what is normal in it
   gpuanom score /data/tonight -o scored --reference ref.ecsv
   gpuanom watch /data/tonight -o scored                during the night, each exposure as it comes
+  gpuanom explain exp17.fits                           how a file is read: exposure, band, CCDs, masks, and why
   gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
   gpuanom train scored -o model.pt                     the paper's second method; then: score -o scored --model model.pt
   gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
@@ -82,6 +84,7 @@ for command in (
     export,
     simulate,
     inject,
+    explain,
     settings,
     doctor,
     train,

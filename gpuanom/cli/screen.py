@@ -28,6 +28,9 @@ from gpuanom.pipeline import Events
 from gpuanom.records import Exposure, Measurement
 from gpuanom.store import Failure
 
+_MOST_LINES = 8
+"""So many CCDs of one exposure and one status are named each; more are counted."""
+
 
 class _Lines(logging.Handler):
     """What the package logs, as lines of the screen."""
@@ -39,6 +42,21 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record."""
         self._say(record.getMessage())
+
+
+def _troubles(result: Measurement, *, all_of_them: bool) -> list[str]:
+    """Why CCDs of an exposure were not measured: of many with one status a file of stamps may hold, the first only."""
+    by_status: dict[str, list[str]] = {}
+    for ccd in result.ccds:
+        if ccd.status != "ok":
+            by_status.setdefault(ccd.status, []).append(ccd.reason)
+    lines = []
+    for status, reasons in by_status.items():
+        if all_of_them or len(reasons) <= _MOST_LINES:
+            lines += reasons
+        else:
+            lines.append(f"{reasons[0]}, and {len(reasons) - 1} more CCDs are {status} (-v names each)")
+    return lines
 
 
 class Screen:
@@ -132,9 +150,9 @@ class Screen:
             self.line(f"failed {about}: {result.reason}")
             return
         used = sum(c.status == "ok" for c in result.ccds)
-        for ccd in result.ccds:
-            if ccd.status != "ok" and (used or self.verbose) and not self.quiet:
-                self.line(f"{about}: {ccd.reason}")
+        if (used or self.verbose) and not self.quiet:
+            for line in _troubles(result, all_of_them=self.verbose):
+                self.line(f"{about}: {line}")
         if not self.progress and not self.quiet:
             sources = sum(c.n_sources for c in result.ccds)
             self.line(f"{about}: {used} of {len(result.ccds)} CCDs, {sources} sources, {seconds:.2f} s")

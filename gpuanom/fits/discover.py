@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-import os
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,20 @@ from astropy.io import fits
 from gpuanom.camera_rules import BUILTIN_RULES
 from gpuanom.cameras import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
-from gpuanom.fits.headers import SUFFIXES, Cards, Description, clean, describe, stem, weight_or_mask
+from gpuanom.fits.grouping import Found, by_path, labels, told_apart
+from gpuanom.fits.headers import SUFFIXES, Cards, stem
+from gpuanom.fits.identity import Description, describe
 from gpuanom.fits.inputs import NotFollowedError, expand
 from gpuanom.fits.packed import PackedError
+from gpuanom.fits.planes import side_file
 from gpuanom.fits.scan import OwnTableError, read_headers
 from gpuanom.naming import natural_key
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
 from gpuanom.system import may_be_file
+
+NO_BAND = "no card of its header names a band"
+"""Remark on an exposure that is ranked with all others of its camera whose band cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,24 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What was found: exposures by (camera, id), failures and skipped files by path."""
+    """What was found.
+
+    Attributes
+    ----------
+    exposures : tuple of Exposure
+        By camera and id.
+    failures : tuple of FileFailure
+        By path.
+    skipped : tuple of Skipped
+        By path.
+    told : mapping of Path to Description
+        How it was told what each image file of the exposures is.
+    """
 
     exposures: tuple[Exposure, ...]
     failures: tuple[FileFailure, ...]
     skipped: tuple[Skipped, ...]
-
-
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    about: Description
-    datasums: str
+    told: Mapping[Path, Description] = field(default_factory=dict)
 
 
 def rules(settings: Settings) -> tuple[CameraRule, ...]:
@@ -102,13 +112,26 @@ def rule_of(exposure: Exposure, settings: Settings) -> CameraRule:
     raise SettingsError(f"exposure {exposure.exposure} was found by camera rule '{exposure.rule}', which is not there")
 
 
+def labels_of(exposure: Exposure, settings: Settings) -> tuple[str, ...]:
+    """Return what tells the CCDs of an exposure's files apart (`Exposure.labels`), from their headers if need be."""
+    if exposure.labels is not None:
+        return exposure.labels
+    if len(exposure.files) == 1:
+        return ("",)
+    tried = rule_of(exposure, settings), BUILTIN_RULES[-1]
+    found = [_find(path, tried) for path in exposure.files]
+    told = [file for file in found if isinstance(file, Found)]
+    by_file = dict(zip((file.path for file in told), labels(told), strict=True))
+    return tuple(by_file.get(path, "") for path in exposure.files)
+
+
 class KnownFiles:
     """What files were found to be, kept for as long as they stay as they are: for whoever looks at a folder often."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[Any, _File | Skipped | FileFailure]] = {}
+        self._known: dict[Path, tuple[Any, Found | Skipped | FileFailure]] = {}
 
-    def find(self, path: Path, tried: Sequence[CameraRule]) -> _File | Skipped | FileFailure:
+    def find(self, path: Path, tried: Sequence[CameraRule]) -> Found | Skipped | FileFailure:
         """Return what a file is; its headers are read again when it has changed, or could not be read before."""
         try:
             state = path.stat()
@@ -147,7 +170,7 @@ def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles
     """
     failures: list[FileFailure] = []
     skipped: list[Skipped] = []
-    files: list[_File] = []
+    files: list[Found] = []
     tried = rules(settings)
     for path in _unique(inputs, failures, skipped):
         found = _find(path, tried) if known is None else known.find(path, tried)
@@ -157,15 +180,17 @@ def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles
             skipped.append(found)
         else:
             files.append(found)
-    exposures = _exposures(_told_apart(files), settings, skipped)
+    apart = told_apart(files)
+    exposures = _exposures(apart, settings, skipped)
     return Discovery(
         exposures=tuple(sorted(exposures, key=lambda e: (e.camera, natural_key(e.exposure)))),
-        failures=tuple(sorted(failures, key=_by_path)),
-        skipped=tuple(sorted(skipped, key=_by_path)),
+        failures=tuple(sorted(failures, key=by_path)),
+        skipped=tuple(sorted(skipped, key=by_path)),
+        told={file.path: file.about for file in apart},
     )
 
 
-def _find(path: Path, tried: Sequence[CameraRule]) -> _File | Skipped | FileFailure:
+def _find(path: Path, tried: Sequence[CameraRule]) -> Found | Skipped | FileFailure:
     """What a file is, by its headers and name."""
     try:
         primary, extension = read_headers(path)
@@ -177,18 +202,14 @@ def _find(path: Path, tried: Sequence[CameraRule]) -> _File | Skipped | FileFail
         reason = f"an archive, which is not looked into ({error.remedy})"
         return Skipped(path, reason, reason)
     except InputError as error:
-        if weight_or_mask(path):
+        if reason := side_file(path):
             # Its image says that its mask cannot be read; it is no exposure that failed.
-            return Skipped(path, "a weight or mask file", "a weight or mask file")
+            return Skipped(path, f"a weight or mask file: {reason}", "a weight or mask file")
         return _failure(error)
     about = describe(primary, extension, tried, path)
     if about.no_exposure:
         return Skipped(path, about.no_exposure, about.kind)
-    return _File(path, about, _datasums(primary, extension))
-
-
-def _by_path(item: FileFailure | Skipped | _File) -> Any:
-    return natural_key(str(item.path))
+    return Found(path, about, _datasums(primary, extension))
 
 
 def _unique(inputs: Sequence[str | Path], failures: list[FileFailure], skipped: list[Skipped]) -> list[Path]:
@@ -222,66 +243,8 @@ def _datasums(*headers: fits.Header | None) -> str:
     return " ".join(str(Cards(header).get("DATASUM")) for header in headers)
 
 
-def _told_apart(files: Sequence[_File]) -> list[_File]:
-    """Give exposures that only their files name ids of their own where bands or folders differ.
-
-    ``g/img1.fits`` and ``r/img1.fits`` become ``g-img1`` and ``r-img1``. Files of one folder, name and band (packed
-    in two ways) stay one exposure.
-    """
-    groups: dict[tuple[str, str], dict[tuple[str, str], list[_File]]] = {}
-    taken: set[tuple[str, str]] = set()
-    for file in sorted(files, key=_by_path):
-        key = file.about.camera, file.about.exposure
-        if file.about.named:
-            taken.add(key)
-        else:
-            place = os.path.abspath(file.path.parent), file.about.band  # noqa: PTH100 (links are not followed)
-            groups.setdefault(key, {}).setdefault(place, []).append(file)
-    taken |= {key for key, places in groups.items() if len(places) == 1}
-    apart = [file for file in files if file.about.named]
-    for (camera, name), places in groups.items():
-        others = {other for of, other in taken if of == camera}
-        new = ids_by_place(name, list(places), others) if len(places) > 1 else [name]
-        taken |= {(camera, each) for each in new}
-        for each, group in zip(new, places.values(), strict=True):
-            apart += [replace(file, about=replace(file.about, exposure=each)) for file in group]
-    return apart
-
-
-def ids_by_place(name: str, places: Sequence[tuple[str, str]], taken: Collection[str]) -> list[str]:
-    """Return an id for each place of several exposures that are named alike.
-
-    Parameters
-    ----------
-    name : str
-        The name that they share: their files'.
-    places : sequence of (str, str)
-        The folder, absolute, and the band of each.
-    taken : collection of str
-        Ids that other exposures have.
-
-    Returns
-    -------
-    list of str
-        The name behind as many folders, or with the band, as it takes; numbers where that does not suffice.
-    """
-    taken = set(taken)
-    folders = [Path(folder).parts[1:] for folder, _ in places]
-    deepest = max(len(parts) for parts in folders)
-    attempts = [(1, False), (0, True), (1, True), *itertools.product(range(2, deepest + 1), (False, True))]
-    for depth, with_band in attempts:
-        ids = []
-        for parts, (_, band) in zip(folders, places, strict=True):
-            words = [*parts[max(0, len(parts) - depth) :], name, band if with_band else ""]
-            ids.append(clean("-".join(word for word in words if word)))
-        if len(set(ids)) == len(ids) and not taken & set(ids):
-            return ids
-    numbered = (f"{name}-{n}" for n in itertools.count(1))
-    return list(itertools.islice((each for each in numbered if each not in taken), len(places)))
-
-
-def _exposures(files: Iterable[_File], settings: Settings, skipped: list[Skipped]) -> list[Exposure]:
-    groups: dict[tuple[str, str], dict[Any, list[_File]]] = {}
+def _exposures(files: Iterable[Found], settings: Settings, skipped: list[Skipped]) -> list[Exposure]:
+    groups: dict[tuple[str, str], dict[Any, list[Found]]] = {}
     for file in files:
         versions = groups.setdefault((file.about.camera, file.about.exposure), {})
         versions.setdefault((file.about.version, file.about.version_label), []).append(file)
@@ -302,23 +265,27 @@ def _exposures(files: Iterable[_File], settings: Settings, skipped: list[Skipped
     return exposures
 
 
-def _exposure(name: str, files: list[_File], remarks: Sequence[str], settings: Settings) -> Exposure:
-    files = sorted(files, key=_by_path)
+def _exposure(name: str, files: list[Found], remarks: Sequence[str], settings: Settings) -> Exposure:
+    files = sorted(files, key=by_path)
     about = files[0].about
     notes = list(remarks)
     masks: list[Path | None] = []
     for file in files:
         mask = mask_sibling(file.path, file.about.rule) if settings.mask else None
         masks.append(mask)
-        if settings.mask and mask is None and file.about.rule.mask_file:
-            notes.append(f"no mask file found for {file.path.name}")
-    bands = sorted({file.about.band for file in files})
+    bare = [file.path.name for file, mask in zip(files, masks, strict=True) if not mask and file.about.rule.mask_file]
+    if settings.mask:
+        notes += [f"no mask file found for {name}" for name in bare[: 3 if len(bare) > 4 else 4]]
+        notes += [f"no mask file found for {len(bare) - 3} more of its files"] if len(bare) > 4 else []
+    bands = sorted({file.about.band.name for file in files})
     if len(bands) > 1:
-        notes.append(f"its files name several bands ({', '.join(bands)}); {about.band or 'none'} is taken")
+        notes.append(f"its files name several bands ({', '.join(bands)}); {about.band.name or 'none'} is taken")
+    elif not about.band.known:
+        notes.append(NO_BAND)
     return Exposure(
         exposure=name,
         camera=about.camera,
-        band=about.band,
+        band=about.band.name,
         date_obs=about.date_obs,
         exptime=about.exptime,
         files=tuple(file.path for file in files),
@@ -327,6 +294,7 @@ def _exposure(name: str, files: list[_File], remarks: Sequence[str], settings: S
         rule=about.rule.name,
         remarks=tuple(printable(note) for note in notes),
         file_named=not about.named,
+        labels=labels(files),
     )
 
 
@@ -350,7 +318,7 @@ def mask_sibling(path: Path, rule: CameraRule) -> Path | None:
     return next((p for p in candidates if may_be_file(p)), None)
 
 
-def _fingerprint(files: Sequence[_File], masks: Sequence[Path | None]) -> str:
+def _fingerprint(files: Sequence[Found], masks: Sequence[Path | None]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for file in files:
         digest.update(f"{_state(file.path)} {file.datasums}\n".encode("utf-8", "surrogateescape"))

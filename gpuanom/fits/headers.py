@@ -1,4 +1,4 @@
-"""What headers say, by the camera's rule: ids, band, CCD names, saturation and axes.
+"""Cards of headers, and what they say by the camera's rule of saturation and axes.
 
 Header values come from anywhere: every text that becomes an id goes through `clean`.
 """
@@ -6,10 +6,10 @@ Header values come from anywhere: every text that becomes an id goes through `cl
 from __future__ import annotations
 
 import fnmatch
+import functools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,11 @@ SUFFIXES: tuple[str, ...] = tuple(
 )
 """Endings of FITS files, in lower case."""
 
-_LONGEST_ID = 80
-_NO_NAMES = ("COMPRESSED_IMAGE", "PRIMARY", "IMAGE", "SCI")
-_NAME_VERSION = re.compile(r"(?<=_)(?:v|ls|a|d)[0-9]{1,6}(?=[._-]|$)", re.IGNORECASE)
-_WEIGHT_NAME = re.compile(r"(?<![a-z0-9])oo[dwx](?![a-z0-9])")
-_WEIGHT_PRODUCTS = ("wtmap", "dqmask", "expmap", "coverage")
-_TIMES = ("UTC-OBS", "UT", "TIME-OBS", "UTSTART")
-_UNSAFE = re.compile(r'[/\\:*?"<>|]')
+LONGEST_ID = 80
+"""Characters of the longest id."""
 
-Version = tuple[tuple[int, ...], str, tuple[int, ...], str]
-"""A processing version that sorts by age: PLVER's numbers and letters, then those of the token in the file's name."""
+_NO_NAMES = ("COMPRESSED_IMAGE", "PRIMARY", "IMAGE", "SCI")
+_UNSAFE = re.compile(r'[/\\:*?"<>|]')
 
 
 class Cards:
@@ -54,17 +49,12 @@ class Cards:
         return None
 
     def first(self, keywords: Sequence[str]) -> Any:
-        """Return the first value of several keywords; ``KEY:word`` and ``KEY:letter`` take a part of it."""
-        for entry in keywords:
-            keyword, _, part = entry.partition(":")
-            value = self.get(keyword)
-            if value is None:
-                continue
-            words = str(value).split()
-            if part == "word":
-                return words[0]
-            return words[0][0] if part == "letter" else value
-        return None
+        """Return the first value of several keywords."""
+        return next((value for value in map(self.get, keywords) if value is not None), None)
+
+    def told_by(self, keywords: Sequence[str]) -> str:
+        """Return the keyword whose value `first` returns; empty where none is there."""
+        return next((keyword for keyword in keywords if self.get(keyword) is not None), "")
 
 
 def card(header: fits.Header, keyword: str) -> Any:
@@ -82,7 +72,7 @@ def card(header: fits.Header, keyword: str) -> Any:
 def clean(value: Any) -> str:
     """Make an id of a header value: one line, printable, no path separators, at most 80 characters; '' of None."""
     text = "" if value is None else _UNSAFE.sub("_", printable(str(value)))
-    return " ".join(text.split()).lstrip(". ")[:_LONGEST_ID].strip()
+    return " ".join(text.split()).lstrip(". ")[:LONGEST_ID].strip()
 
 
 def number(value: Any) -> float:
@@ -103,115 +93,16 @@ def stem(path: Path) -> str:
     return path.name[: len(path.name) - len(ending)]
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a file is, as its headers and name tell.
-
-    Attributes
-    ----------
-    rule : CameraRule
-        The first one that fits.
-    camera, exposure, band, date_obs : str
-        See `gpuanom.records.Exposure`; `exposure` is without version.
-    exptime : float
-        Seconds; NaN when unknown.
-    version : tuple
-        Processing version, sortable by age.
-    version_label : str
-        The same as a text; empty where the rule knows no versions.
-    no_exposure : str
-        Why the file is no sky exposure; empty when it is one.
-    kind : str
-        The same in short, without what differs from file to file.
-    named : bool
-        Whether the headers name the exposure; else `exposure` is the file's stem.
-    """
-
-    rule: CameraRule
-    camera: str
-    exposure: str
-    band: str
-    date_obs: str
-    exptime: float
-    version: Version
-    version_label: str
-    no_exposure: str
-    kind: str
-    named: bool
-
-
-def find_rule(cards: Cards, rules: Sequence[CameraRule]) -> CameraRule:
-    """Return the first rule whose `match` holds; the last of the built-in rules always does."""
-    return next(r for r in rules if all(_matches(cards.get(k), (pattern,)) for k, pattern in r.match))
-
-
-def describe(
-    primary: fits.Header, extension: fits.Header | None, rules: Sequence[CameraRule], path: Path
-) -> Description:
-    """Tell what a file is from its first headers and its name.
-
-    Parameters
-    ----------
-    primary, extension : Header
-        As `gpuanom.fits.scan.read_headers` returns them.
-    rules : sequence of CameraRule
-        Tried in order.
-    path : Path
-        For the id of last resort and for versions in the name.
-    """
-    cards = Cards(extension, primary)
-    rule = find_rule(cards, rules)
-    camera = clean(rule.camera or cards.get("INSTRUME") or "") or "unknown"
-    version, label = _version(rule, cards, path)
-    no_exposure, kind = _no_exposure(rule, cards, path)
-    # Some cameras' id is the name under which the file was first written.
-    own_id = clean(stem(Path(clean(cards.first(rule.exposure)))))
-    return Description(
-        rule=rule,
-        camera=f"{camera}-{rule.level}" if rule.level else camera,
-        exposure=own_id or clean(stem(path)) or "unnamed",
-        band=clean(cards.first(rule.band)),
-        date_obs=_date(rule, cards),
-        exptime=number(cards.first(rule.exptime)),
-        version=version,
-        version_label=label,
-        no_exposure=no_exposure,
-        kind=kind,
-        named=bool(own_id),
-    )
-
-
-def weight_or_mask(path: Path) -> bool:
-    """Whether a file's name says that it is a weight or mask file of the Community Pipeline (``oow``, ``ood``)."""
-    return bool(_WEIGHT_NAME.search(path.name.lower()))
-
-
-def _matches(value: Any, patterns: Sequence[str]) -> bool:
+def matches(value: Any, patterns: Sequence[str]) -> bool:
+    """Whether a header value is there and fits one of some shell patterns, case ignored."""
     text = "" if value is None else str(value).lower()
-    return bool(text) and any(fnmatch.fnmatchcase(text, pattern.lower()) for pattern in patterns)
+    return bool(text) and bool(patterns) and _one_of(tuple(patterns)).fullmatch(text) is not None
 
 
-def _no_exposure(rule: CameraRule, cards: Cards, path: Path) -> tuple[str, str]:
-    """Why a file is no sky exposure, in full and in short; empty when it is one."""
-    if weight_or_mask(path) or _matches(cards.get("PRODTYPE"), _WEIGHT_PRODUCTS):
-        return "a weight or mask file", "a weight or mask file"
-    for what, exclusions in (("not a sky exposure", rule.not_sky), ("a stack", rule.stacks)):
-        for keyword, patterns in exclusions:
-            if _matches(cards.get(keyword), patterns):
-                value = clean(cards.get(keyword))
-                return f"{what}: {keyword} is '{value}'", f"{what} ({value.lower()})"
-    return "", ""
-
-
-def _date(rule: CameraRule, cards: Cards) -> str:
-    date = cards.first(rule.date)
-    if not isinstance(date, str):
-        return ""
-    time = cards.first(_TIMES)
-    if "T" not in date and isinstance(time, str) and re.fullmatch(r"[0-9]{1,2}:[0-9]{2}:[0-9.]+", time):
-        hour, _, rest = time.partition(":")
-        date = f"{date}T{hour.zfill(2)}:{rest}"
-    return printable(date)[:_LONGEST_ID]
+@functools.lru_cache(maxsize=256)
+def _one_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Return one expression for many patterns: a rule has hundreds, and they are asked for each HDU."""
+    return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
 
 
 def plver(value: Any) -> tuple[tuple[int, ...], str]:
@@ -220,43 +111,6 @@ def plver(value: Any) -> tuple[tuple[int, ...], str]:
     if not found:
         return (), ""
     return tuple(int(n) for n in found[1].split(".")), found[2].lower()
-
-
-def _version(rule: CameraRule, cards: Cards, path: Path) -> tuple[Version, str]:
-    numbers: tuple[int, ...] = ()
-    letters = token = ""
-    labels = []
-    for entry in rule.version:
-        if entry == "name":
-            found = _NAME_VERSION.findall(stem(path))
-            token = found[-1].lower() if found else ""
-            labels.append(token)
-        elif not labels and cards.get(entry) is not None:
-            numbers, letters = plver(cards.get(entry))
-            labels.append(clean(cards.get(entry)))
-    digits = tuple(int(n) for n in re.findall("[0-9]+", token))
-    return (numbers, letters, digits, token), "-".join(label for label in labels if label)
-
-
-def ccd_name(rule: CameraRule, cards: Cards, hdu: int) -> str:
-    """Return a CCD's name within its exposure: the rule's keyword, else the HDU's number."""
-    return clean(cards.first(rule.ccd)) or str(hdu)
-
-
-def is_skipped(rule: CameraRule, name: str) -> bool:
-    """Whether a CCD is a guide or focus sensor."""
-    return _matches(name, rule.skip_ccds)
-
-
-def is_plane(rule: CameraRule, header: fits.Header) -> bool:
-    """Whether an image HDU is a mask, a weight or another plane that is no CCD."""
-    names = [card(header, keyword) for keyword in ("EXTNAME", "EXTTYPE")]
-    return any(_matches(name, rule.not_ccds) or is_named(name, rule.mask_hdu) for name in names)
-
-
-def is_named(value: Any, name: str) -> bool:
-    """Whether a header value is a name, case ignored; nothing is named ''."""
-    return bool(name) and str(value).upper() == name.upper()
 
 
 def saturation(rule: CameraRule, cards: Cards) -> float:
@@ -305,7 +159,7 @@ def turn(rule: CameraRule, name: str, matrix: tuple[float, float, float, float] 
     By ``wcs`` focal-plane axes are those of a CCD with CD1_2 > 0, CD2_1 < 0 and no diagonal terms; the CCD's matrix
     is taken as the nearest multiple of quarter turns and reflections.
     """
-    if _matches(name, rule.quarter_ccds):
+    if matches(name, rule.quarter_ccds):
         return Turn.QUARTER
     if rule.turn != "wcs" or matrix is None:
         return Turn.NONE

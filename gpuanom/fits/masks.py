@@ -1,7 +1,9 @@
 """From quality planes to the bits of `records.Unfit`: which pixels are bad for which step (METHOD.md 6).
 
 Decodings: ``cp-codes`` and ``decam-cp`` are the DECam Community Pipeline's (bits until PLVER 3.5.0, exclusive codes
-from there on), ``desdm`` the Dark Energy Survey's bits, ``mp-cards`` the bit numbers that LSST planes carry as cards.
+from there on), ``desdm`` the Dark Energy Survey's bits, ``mp-cards`` the bit numbers that LSST planes carry as cards,
+``own`` those cards where the plane has some, and otherwise a plane of flags, as astropy's CCDData writes its mask: a
+pixel is bad where the plane is not 0.
 """
 
 from __future__ import annotations
@@ -70,6 +72,17 @@ PLANES: Mapping[str, str] = {
 NOT_BAD: frozenset[str] = frozenset(("DETECTED", "DETECTED_NEGATIVE", "NOT_DEBLENDED", "FAKE", "INEXACT_PSF"))
 """LSST planes that say something of a pixel, but nothing against it."""
 
+DECODINGS: Mapping[str, str] = {
+    "decam-cp": "bits of DECam's pipeline before PLVER 3.5.0, as its codes from then on",
+    "cp-codes": "codes of the Community Pipeline",
+    "desdm": "bits of the Dark Energy Survey",
+    "mp-cards": "bits that the plane's MP_ cards name",
+    "bits": "bits that the rule's mask_values name",
+    "codes": "codes that the rule's mask_values name",
+    "own": "bits that its MP_ cards name, or as flags: a pixel that is not 0 is bad",
+}
+"""`gpuanom.cameras.MASKS` in words, for `gpuanom explain`."""
+
 _FIRST_CODES = (3, 5, 0)
 _HIGHEST_CODE = 15  # the codes end at 8; a plane with a value from 16 on cannot hold codes
 
@@ -112,6 +125,8 @@ def decode(
     plane = plane.astype(plane.dtype.newbyteorder("="), copy=False)
     if rule.mask == "mp-cards":
         return _from_bits(plane, _planes(header), settings)
+    if rule.mask == "own":
+        return _from_own(plane, header, settings)
     table = {int(value): mask_class for value, mask_class in rule.mask_values}
     if rule.mask == "bits":
         return _from_bits(plane, table, settings)
@@ -122,6 +137,28 @@ def decode(
     if _holds_bits(plane, rule, cards):
         return _from_bits(plane, CP_BITS, settings)
     return _from_codes(plane, CP_CODES, settings)
+
+
+class NoMeaningError(InputError):
+    """A plane that may be a mask and does not say what its values mean."""
+
+
+def _from_own(plane: npt.NDArray[Any], header: fits.Header, settings: Settings) -> npt.NDArray[np.uint8] | None:
+    """Translate a plane of LSST's kind by its cards, a plane of one value beside 0 as flags."""
+    if planes := _planes(header):
+        return _from_bits(plane, planes, settings)
+    flagged = plane != 0
+    values = plane[flagged]
+    if values.size == 0:
+        return None
+    if not bool((values == values[0]).all()):
+        raise NoMeaningError("its mask holds several values and no card says what they mean", remedy=MEANING)
+    bad: npt.NDArray[np.uint8] = flagged.astype(np.uint8) * np.uint8(_unfit("bad", settings))
+    return bad
+
+
+MEANING = "a camera rule with 'mask_values' tells (docs/files.md)"
+"""Remedy for a mask whose values are not known."""
 
 
 def _holds_bits(plane: npt.NDArray[Any], rule: CameraRule, cards: Cards) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,16 +15,20 @@ import numpy.typing as npt
 from gpuanom.cameras import CameraRule
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
+from gpuanom.fits.ccds import list_hdus
+from gpuanom.fits.copies import Copies
 from gpuanom.fits.decode import workspace
-from gpuanom.fits.discover import rule_of
-from gpuanom.fits.headers import card, ccd_name, is_named, is_plane, is_skipped, saturation, sky_axes, turn
+from gpuanom.fits.discover import labels_of, rule_of
+from gpuanom.fits.headers import saturation, sky_axes, turn
 from gpuanom.fits.mapped import File, Hdu
-from gpuanom.fits.masks import decode
+from gpuanom.fits.maskplanes import OwnPlanes, planes_by_name
+from gpuanom.fits.masks import DECODINGS, NoMeaningError, decode
 from gpuanom.fits.pixels import as_stored, numbers, pixels
 from gpuanom.fits.sections import Section, data_sections, trim, trimmed_shape
 from gpuanom.records import Ccd, CcdFailure, CcdOnDisk, Exposure, FloatImage
 from gpuanom.settings import Settings
 
+_log = logging.getLogger("gpuanom")
 _NO_MASK = "--no-mask scores it without"
 
 
@@ -67,47 +72,86 @@ def open_ccds(exposure: Exposure, settings: Settings) -> Iterator[CcdOnDisk | Cc
     CcdOnDisk or CcdFailure
         Names are unique; a second CCD of one name is a failure of status ``duplicate`` named ``NAME (2)``.
     """
+    yield from (item for _, item in open_by_file(exposure, settings))
+
+
+def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path, CcdOnDisk | CcdFailure]]:
+    """List the same CCDs as `open_ccds`, each behind the file that holds it."""
     rule = rule_of(exposure, settings)
     names: dict[str, int] = {}
-    for path, mask in zip(exposure.files, exposure.masks, strict=True):
+    copies = Copies()
+    for path, mask, label in zip(exposure.files, exposure.masks, labels_of(exposure, settings), strict=True):
         try:
             file = File(path, settings.checksum)
-            yield from _ccds(file, _Masks(mask, file, rule, settings), rule, names)
+            for item in _ccds(file, _Masks(mask, file, rule, settings), rule, names, copies, label):
+                yield path, item
         except InputError as error:
-            yield _failure(_unique(f"({path.name})", names), error)
+            yield path, _failure(_unique(f"({path.name})", names), error)
     if not names:
         # One of a camera's guide or focus sensors alone in its file is no trouble; an exposure of nothing else is.
         alone = InputError("only guide or focus sensors", file=exposure.files[0], status="no_image")
-        yield _failure(f"({exposure.files[0].name})", alone)
+        yield exposure.files[0], _failure(f"({exposure.files[0].name})", alone)
 
 
-def _ccds(file: File, masks: _Masks, rule: CameraRule, names: dict[str, int]) -> Iterator[CcdOnDisk | CcdFailure]:
+@dataclass(frozen=True)
+class Origin:
+    """Where a CCD's pixels and its mask come from.
+
+    Attributes
+    ----------
+    hdu : int
+    full, shape : tuple of 2 ints
+        (ny, nx) of the image in the file, and without what is cut off.
+    sections : tuple of Section
+        What is kept of the image; empty: all.
+    mask : str
+        Which plane is its mask and how the plane is decoded, or why there is none.
+    """
+
+    hdu: int
+    full: tuple[int, int]
+    shape: tuple[int, int]
+    sections: tuple[Section, ...]
+    mask: str
+
+
+def origin_of(ccd: CcdOnDisk) -> Origin:
+    """Return where a CCD that `open_ccds` listed comes from; a mask is only decoded where its values decide."""
+    load = ccd.load
+    if not isinstance(load, _Loader):
+        raise TypeError("a CCD that was not listed by open_ccds")
+    mask = load.masks.in_words(load)
+    return Origin(load.item.number, load.full, load.shape, load.sections, mask)
+
+
+def _ccds(
+    file: File, masks: _Masks, rule: CameraRule, names: dict[str, int], copies: Copies, label: str
+) -> Iterator[CcdOnDisk | CcdFailure]:
     empty = True
     skipped = 0
     failed: set[int] = set()
-    for item in file.hdus():
-        if isinstance(item, InputError):
+    for listed in list_hdus(file, rule, label):
+        if isinstance(listed, InputError):
             empty = False
-            if item.hdu in failed:
+            if listed.hdu in failed:
                 continue  # a CCD that is cut off was said already
-            yield _failure(_unique(f"({file.path.name}[{item.hdu}])", names), item)
+            yield _failure(_unique(f"({file.path.name}[{listed.hdu}])", names), listed)
             continue
-        if is_plane(rule, item.header):
+        if listed.no_ccd:
+            skipped += listed.sensor
             continue
-        name = ccd_name(rule, item.cards, item.number)
-        if is_skipped(rule, name):
-            skipped += 1
-            continue
+        item, name = listed.hdu, listed.name
         empty = False
         unique = _unique(name, names)
         try:
-            if unique != name:
+            if unique != name or (label and copies.holds(file, item)):
                 remedy = "the first one is used; leave one out of the input"
                 raise InputError(f"a second CCD '{name}' of one exposure", remedy=remedy, status="duplicate")
             sections = data_sections(rule, item.cards)
             full = file.image_shape(item)
             shape = trimmed_shape(full, sections, rule.full_size)
-            yield CcdOnDisk(name, shape, _Loader(name, file, item, masks, rule, sections, full, shape))
+            loader = _Loader(name, file, item, masks, rule, sections, full, shape, listed.in_file)
+            yield CcdOnDisk(name, shape, loader)
         except InputError as error:
             failed.add(item.number)
             yield _failure(unique, _located(error, file.path, item.number))
@@ -144,6 +188,7 @@ class _Loader:
     sections: tuple[Section, ...]
     full: tuple[int, int]
     shape: tuple[int, int]
+    in_file: str
 
     def __call__(self, *, encoded: bool = False, out: FloatImage | None = None) -> Ccd | CcdFailure:
         """Read and check the pixels and the mask of a CCD; see `records.Load`."""
@@ -159,7 +204,7 @@ class _Loader:
         return Ccd(
             name=self.name,
             image=image,
-            bad=self.masks.bad(self.item, self.name, self.sections, self.full, self.shape),
+            bad=self.masks.bad(self.item, self.in_file, self.sections, self.full, self.shape),
             saturation=saturation(self.rule, cards),
             turn=turn(self.rule, self.name, matrix),
             sky_axes=matrix,
@@ -192,7 +237,7 @@ class _Masks:
         self._lock = threading.Lock()
         self._file: File | None = None
         self._planes: dict[str, Hdu] = {}
-        self._own: _OwnPlanes | None = None
+        self._own: OwnPlanes | None = None
         self._trouble: InputError | None = None
 
     def _of_file(self, path: Path, name: str) -> tuple[File, Hdu]:
@@ -205,11 +250,7 @@ class _Masks:
             except InputError as error:
                 self._trouble = error
                 raise
-            for item in self._file.hdus():
-                if isinstance(item, InputError):
-                    self._trouble = item
-                else:
-                    self._planes.setdefault(ccd_name(self._rule, item.cards, item.number), item)
+            self._planes, self._trouble = planes_by_name(self._file, self._image_file, self._rule)
         if name not in self._planes:
             raise self._trouble or InputError(f"it has no plane for CCD {name}", file=path)
         return self._file, self._planes[name]
@@ -221,8 +262,35 @@ class _Masks:
                 return self._of_file(self._path, name)
             if not self._rule.mask_hdu:
                 return None
-            self._own = self._own or _OwnPlanes(self._image_file, self._rule)
-            return self._image_file, self._own.of(item)
+            first = self._own is None
+            self._own = self._own or OwnPlanes(self._image_file, self._rule)
+            own = self._own.of(item)
+            if first and own is not None and self._rule.mask == "own":
+                _log.info("%s: the mask plane of the same file is applied", self._image_file.path)
+            return None if own is None else (self._image_file, own)
+
+    def in_words(self, load: _Loader) -> str:
+        """Which plane is the mask of a CCD and how the plane is decoded, or why there is none."""
+        rule = self._rule
+        if not self._settings.mask:
+            return "none: masks are off"
+        if rule.mask == "none" or (self._path is None and not rule.mask_hdu):
+            why = "no mask file beside the image" if rule.mask_file else f"rule '{rule.name}' knows none"
+            return f"none: {why}"
+        try:
+            found = self._plane(load.item, load.in_file)
+            if found is None:
+                return "none: no MASK plane in the file that belongs to it"
+            file, plane = found
+            if rule.mask == "own":
+                values = _like_image(numbers(file, plane), load.sections, rule, load.full, load.shape)
+                decode(values, plane.header, plane.cards, rule, self._settings)
+        except NoMeaningError as error:
+            return f"not applied: {error.reason}; {error.remedy}"
+        except InputError as error:
+            return f"cannot be applied: {error}"
+        place = "" if file is self._image_file else f" of {file.path.name}"
+        return f"HDU {plane.number}{place}, decoded as {DECODINGS[rule.mask]}"
 
     def bad(
         self,
@@ -259,6 +327,9 @@ class _Masks:
         try:
             values = _like_image(values, sections, rule, full, trimmed)
             return decode(values, plane.header, plane.cards, rule, settings)
+        except NoMeaningError as error:
+            _log.info("%s: not applied: %s", f"{file.path}[{plane.number}]", error)
+            return None
         except InputError as error:
             raise _located(error, file.path, plane.number) from None
 
@@ -278,56 +349,3 @@ def _like_image(
     ny, nx = values.shape
     message = f"its mask has {nx} x {ny} pixels, its image {full[1]} x {full[0]}"
     raise InputError(message, remedy=_NO_MASK, status="mask_mismatch")
-
-
-class _OwnPlanes:
-    """The quality planes among an image file's own HDUs, and which CCD each belongs to."""
-
-    def __init__(self, file: File, rule: CameraRule) -> None:
-        self._name = rule.mask_hdu
-        self._ccds: list[Hdu] = []
-        self._planes: list[Hdu] = []
-        self._trouble: InputError | None = None
-        for item in file.hdus():
-            if isinstance(item, InputError):
-                self._trouble = item
-            elif any(is_named(card(item.header, key), rule.mask_hdu) for key in ("EXTNAME", "EXTTYPE")):
-                self._planes.append(item)
-            elif not is_plane(rule, item.header):
-                self._ccds.append(item)
-
-    def of(self, ccd: Hdu) -> Hdu:
-        """Return the plane of a CCD: the only one of the only CCD, else by EXTVER, else the one that follows it.
-
-        Raises
-        ------
-        InputError
-            There is none, or it cannot be told which one.
-        """
-        if not self._planes:
-            raise self._trouble or InputError(f"its file has no {self._name} HDU")  # the plane may be what is broken
-        if len(self._ccds) == len(self._planes) == 1:
-            return self._planes[0]
-        found = self._by_version(ccd)
-        if found is None:
-            found = self._following(ccd)
-        if len(found) != 1:
-            count = len(self._planes)
-            raise InputError(f"which of the file's {count} {self._name} HDUs belongs to it cannot be told")
-        return found[0]
-
-    def _by_version(self, ccd: Hdu) -> list[Hdu] | None:
-        """Planes of the CCD's EXTVER; None where EXTVERs do not tell CCDs, or planes, apart or are of two countings."""
-        ccds, planes = ([card(item.header, "EXTVER") for item in items] for items in (self._ccds, self._planes))
-        apart = all(None not in versions and len(set(versions)) == len(versions) for versions in (ccds, planes))
-        if not apart or not set(ccds) & set(planes):
-            return None
-        wanted = card(ccd.header, "EXTVER")
-        return [plane for plane, version in zip(self._planes, planes, strict=True) if version == wanted]
-
-    def _following(self, ccd: Hdu) -> list[Hdu]:
-        """Planes between the CCD and the next one; none where planes come first, for then they precede their CCDs."""
-        if self._planes[0].number < self._ccds[0].number:
-            return []
-        end = min((other.number for other in self._ccds if other.number > ccd.number), default=None)
-        return [p for p in self._planes if p.number > ccd.number and (end is None or p.number < end)]

@@ -142,7 +142,7 @@ def test_lsst_planes_of_the_same_file(write, read):
     planes[1, 2] = 1 << 4
     path = write(
         "calexp.fits",
-        (picture(), {"EXTTYPE": "IMAGE"}),
+        (picture(), {"EXTTYPE": "IMAGE", "AR_HDU": 5}),
         (planes, {"EXTTYPE": "MASK", "MP_BAD": 4}),
         (picture(), {"EXTTYPE": "VARIANCE"}),
         INSTRUME="HSC",
@@ -200,7 +200,7 @@ def test_every_ccd_has_its_own_plane_of_the_same_file(write, read, order, flags)
 
 
 def test_a_calexp_without_its_plane_is_said(write, read):
-    path = write("calexp.fits", (picture(), {"EXTTYPE": "IMAGE"}), (picture(), {"EXTTYPE": "VARIANCE"}))
+    path = write("calexp.fits", (picture(), {"EXTTYPE": "IMAGE", "AR_HDU": 5}), (picture(), {"EXTTYPE": "VARIANCE"}))
     (item,) = read(path).values()
     assert (item.status, "no MASK HDU" in item.reason) == ("mask_unreadable", True)
     (item,) = read(path, settings=Settings(mask=False)).values()

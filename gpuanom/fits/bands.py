@@ -1,0 +1,110 @@
+"""The band of an exposure: which card tells it, and what of the card's value."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from gpuanom.cameras import CameraRule
+from gpuanom.fits.headers import Cards, clean
+
+BAND_CARDS: tuple[str, ...] = (
+    *("FILTER", "BAND", "FILTNAME", "FILTNAM", "FILTERNM", "FLTRNAM", "FILTBAND", "WFFBAND"),
+    *("INSFLNAM", "ESO INS FILT NAME", "FILTER01", "FILTERID", "FILTID", "FILT_ID", "IRAFFILT", "PHYSFILT"),
+)
+"""Keywords of the filter, in the order in which they are tried after those of the camera's rule."""
+
+WHEELS: tuple[tuple[str, ...], ...] = (
+    tuple(f"FILTER{n}" for n in range(1, 7)),
+    tuple(f"FILTER{letter}" for letter in "ABCD"),
+    tuple(f"FILTER{n:02d}" for n in range(1, 7)),
+    tuple(f"FILT{n}" for n in range(1, 7)),
+    tuple(f"FILTNAM{n}" for n in range(1, 5)),
+    tuple(f"FWNAME{n}" for n in range(1, 5)),
+    tuple(f"ESO INS FILT{n} NAME" for n in range(1, 7)),
+)
+"""Filter wheels in one beam, tried last: of these the ones that are not open count."""
+
+_OPEN = re.compile(
+    r"(?:no[ _-]?filter|no|none|null|nil|clear[0-9]*[a-z]?|open[0-9]*|empty[0-9]*|free|air|blank|hole|out|unfiltered|"
+    r"not ?used|nofilt|-+)"
+)
+_UNKNOWN = re.compile(r"_*(?:unknown|undefined|undef|n[/_]?a|nan|notset|not set|invalid|\?+)_*|#+.*|")
+_SEPARATORS = re.compile(r"[,;|+&]")
+_NUMBER = re.compile(r"[0-9]+(?:\.0*)?")
+
+
+class Band(NamedTuple):
+    """A band and how it was told.
+
+    Attributes
+    ----------
+    name : str
+        As tables show it; empty where no card names one.
+    told_by : str
+        The keywords, joined by ``+``; empty where no card names a band.
+    known : bool
+        Whether the name is a band. ``UNKNOWN`` and the like stay the name of the dataset, but tell no band.
+    """
+
+    name: str
+    told_by: str
+    known: bool
+
+
+def band_of(rule: CameraRule, cards: Cards) -> Band:
+    """Tell the band by the rule's keywords, then by other cameras' keywords, then by filter wheels.
+
+    A value such as ``NO_FILTER`` or ``CLEAR`` is the band only where no other card names a filter; a bare number (a
+    wheel's position) only where no other card has a name for it.
+    """
+    kept: list[Band] = []
+    of_rule = [entry.partition(":")[0] for entry in rule.band]
+    for entry in (*rule.band, *(keyword for keyword in BAND_CARDS if keyword not in of_rule)):
+        keyword = entry.partition(":")[0]
+        value = cards.get(keyword)
+        name = _filters(_part(entry, value))
+        if not name:
+            continue
+        band = Band(name, keyword, not _UNKNOWN.fullmatch(name.lower()))
+        if band.known and not _OPEN.fullmatch(name.lower()) and not _NUMBER.fullmatch(name):
+            return band
+        kept.append(band)
+    return _by_wheels(cards) or min(kept, key=lambda band: not band.known, default=Band("", "", False))
+
+
+def _part(entry: str, value: Any) -> Any:
+    return None if value is None else part_of(value, entry.partition(":")[2])
+
+
+def part_of(value: Any, part: str) -> Any:
+    """Return the part of a card's value that a rule asks for.
+
+    Of ``i.MP9702`` the part ``letter`` is ``i``, of ``gri.MP9605`` it is ``gri`` and of ``Ha.MP7605`` ``Ha``: a band of
+    its own is never cut down to a letter that is another band's name.
+    """
+    words = str(value).split()
+    if part == "word":
+        return words[0]
+    return words[0].partition(".")[0] or words[0] if part == "letter" else value
+
+
+def _filters(value: Any) -> str:
+    """A value as a band's name; of a list such as ``CLEAR, r`` only what is not open."""
+    name = clean(value)
+    parts = [part.strip(" '\"()[]{}") for part in _SEPARATORS.split(name)]
+    real = [part for part in parts if part and not _OPEN.fullmatch(part.lower())]
+    return "+".join(real) if real and len(real) < len([part for part in parts if part]) else name
+
+
+def _by_wheels(cards: Cards) -> Band | None:
+    for wheels in WHEELS:
+        found: dict[str, str] = {}
+        for keyword in wheels:
+            name = _filters(cards.get(keyword))
+            usable = not any(pattern.fullmatch(name.lower()) for pattern in (_OPEN, _UNKNOWN, _NUMBER))
+            if usable and name not in found:
+                found[name] = keyword
+        if found:
+            return Band(clean("+".join(found)), "+".join(found.values()), True)
+    return None

@@ -1,0 +1,212 @@
+"""What gpuanom makes of files, and why: the decisions of `discover` and `open_ccds` in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gpuanom.errors import InputError, printable
+from gpuanom.fits.ccds import Listed, list_hdus
+from gpuanom.fits.discover import Discovery, discover, labels_of, rule_of
+from gpuanom.fits.headers import card, clean
+from gpuanom.fits.mapped import File
+from gpuanom.fits.reader import open_by_file, origin_of
+from gpuanom.fits.sections import Section
+from gpuanom.naming import natural_key, path_text
+from gpuanom.records import CcdFailure, CcdOnDisk, Exposure
+from gpuanom.settings import Settings
+
+
+@dataclass(frozen=True)
+class CcdAccount:
+    """A CCD of a file: its name, HDU, size in pixels (nx, ny), what is cut off, and its mask; or what is wrong."""
+
+    name: str
+    hdu: int | None
+    size: tuple[int, int] | None
+    trim: str
+    mask: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """What gpuanom makes of one file.
+
+    Attributes
+    ----------
+    file : str
+    outcome : str
+        ``scored``, ``skipped`` or ``failed``.
+    reason : str
+        Why the file is skipped or failed; empty where it is scored.
+    exposure, camera, band, date_obs, version : str
+        As the tables show them.
+    exptime : float or None
+        Seconds.
+    exposure_told_by, band_told_by, rule, rule_told_by : str
+        The camera rule, and the cards that decided.
+    mask_file : str
+        Empty where there is none.
+    ccds : tuple of CcdAccount
+    not_ccds : tuple of str
+        Image HDUs that are no CCDs, and why.
+    remarks : tuple of str
+        What the column ``note`` says of the exposure.
+    """
+
+    file: str
+    outcome: str
+    reason: str = ""
+    exposure: str = ""
+    exposure_told_by: str = ""
+    camera: str = ""
+    rule: str = ""
+    rule_told_by: str = ""
+    band: str = ""
+    band_told_by: str = ""
+    date_obs: str = ""
+    exptime: float | None = None
+    version: str = ""
+    mask_file: str = ""
+    ccds: tuple[CcdAccount, ...] = ()
+    not_ccds: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the account as plain values, for JSON."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """Return the account as a paragraph."""
+        lines = [self.file]
+        if self.outcome != "scored":
+            return "\n".join([*lines, f"  {self.outcome}: {self.reason}"])
+        seconds = "unknown" if self.exptime is None else f"{self.exptime:g} s"
+        lines += [
+            f"  exposure: {self.exposure} (told by: {self.exposure_told_by})",
+            f"  camera: {self.camera}, by rule '{self.rule}' ({self.rule_told_by})",
+            f"  band: {self.band or 'none'} ({self.band_told_by})",
+            f"  start: {self.date_obs or 'unknown'}, exposure time {seconds}",
+        ]
+        lines += [f"  version: {self.version}"] if self.version else []
+        lines += [f"  mask file: {self.mask_file}"] if self.mask_file else []
+        lines.append(f"  CCDs: {sum(not ccd.problem for ccd in self.ccds)}")
+        for ccd in self.ccds:
+            if ccd.problem or ccd.size is None:
+                lines.append(f"    {ccd.name}: {ccd.problem}")
+            else:
+                lines.append(f"    {ccd.name}: HDU {ccd.hdu}, {ccd.size[0]} x {ccd.size[1]} pixels, {ccd.trim}")
+                lines.append(f"      mask: {ccd.mask}")
+        lines += [f"  no CCD: {text}" for text in self.not_ccds]
+        lines += [f"  remark: {text}" for text in self.remarks]
+        return "\n".join(lines)
+
+
+def explain(inputs: Sequence[str | Path], settings: Settings) -> list[Account]:
+    """Tell what `gpuanom score` makes of files, with the code that score uses.
+
+    Parameters
+    ----------
+    inputs : sequence of str or Path
+        See `gpuanom.fits.inputs.expand`.
+    settings : Settings
+        Camera rules, `mask` and `versions`.
+
+    Returns
+    -------
+    list of Account
+        One a file, in natural order. Nothing is raised for what a file holds.
+    """
+    found = discover(inputs, settings)
+    accounts = [Account(path_text(s.path), "skipped", s.reason) for s in found.skipped]
+    accounts += [Account(path_text(f.path), "failed", f"{f.status}: {f.reason}") for f in found.failures]
+    for exposure in found.exposures:
+        accounts += _accounts(exposure, found, settings)
+    return sorted(accounts, key=lambda account: natural_key(account.file))
+
+
+def _accounts(exposure: Exposure, found: Discovery, settings: Settings) -> list[Account]:
+    ccds: dict[Path, list[CcdAccount]] = {path: [] for path in exposure.files}
+    for path, item in open_by_file(exposure, settings):
+        ccds[path].append(_ccd(item))
+    labels = dict(zip(exposure.files, labels_of(exposure, settings), strict=True))
+    accounts = []
+    for path, mask in zip(exposure.files, exposure.masks, strict=True):
+        about = found.told[path]
+        accounts.append(
+            Account(
+                file=path_text(path),
+                outcome="scored",
+                exposure=exposure.exposure,
+                exposure_told_by=about.told_by,
+                camera=exposure.camera,
+                rule=exposure.rule,
+                rule_told_by=about.rule_reason,
+                band=exposure.band,
+                band_told_by=about.band.told_by or "no card names one",
+                date_obs=exposure.date_obs,
+                exptime=about.exptime if about.exptime == about.exptime else None,
+                version=about.version_label,
+                mask_file="" if mask is None else path_text(mask),
+                ccds=tuple(ccds[path]),
+                not_ccds=tuple(_not_ccds(path, exposure, settings, labels[path])),
+                remarks=exposure.remarks,
+            )
+        )
+    return accounts
+
+
+def _ccd(item: CcdOnDisk | CcdFailure) -> CcdAccount:
+    if isinstance(item, CcdFailure):
+        return CcdAccount(item.name, None, None, "", "", f"{item.status}: {item.reason}")
+    origin = origin_of(item)
+    (ny, nx), full = origin.shape, origin.full
+    kept = ", ".join(_section(section) for section in origin.sections)
+    trim = "whole" if origin.shape == full else f"cut from {full[1]} x {full[0]} to {kept}"
+    return CcdAccount(item.name, origin.hdu, (nx, ny), trim, origin.mask, "")
+
+
+def _section(section: Section) -> str:
+    return f"[{section.x0 + 1}:{section.x1},{section.y0 + 1}:{section.y1}]"
+
+
+def _not_ccds(path: Path, exposure: Exposure, settings: Settings, label: str) -> list[str]:
+    try:
+        listed = list_hdus(File(path), rule_of(exposure, settings), label)
+    except InputError:
+        return []  # said of its CCDs already
+    lines = []
+    for item in listed:
+        if isinstance(item, Listed) and item.no_ccd:
+            name = clean(card(item.hdu.header, "EXTNAME")) or "without a name"
+            lines.append(printable(f"HDU {item.hdu.number} ({name}): {item.no_ccd}"))
+    return lines
+
+
+def decisions(found: Discovery) -> list[str]:
+    """Return which rules and cards decided what the files are, a line for each way, with its number of files."""
+    told = found.told.values()
+    rules = Counter(f"camera rule '{about.rule.name}': {about.rule_reason}" for about in told)
+    ids = Counter(f"exposure told by {about.told_by.partition(' is ')[0]}" for about in told)
+    bands = Counter(f"band {a.band.name or 'none'} told by {a.band.told_by or 'no card'}" for a in told)
+    return [
+        f"{n} {'file' if n == 1 else 'files'}: {text}"
+        for counted in (rules, ids, bands)
+        for text, n in sorted(counted.items())
+    ]
+
+
+def untold_bands(found: Discovery) -> str:
+    """Return a line on the exposures whose band cannot be told; empty where there are none."""
+    untold = [e for e in found.exposures if not found.told[e.files[0]].band.known]
+    if not untold:
+        return ""
+    who = f"{len(untold)} {'exposure' if len(untold) == 1 else 'exposures'}"
+    return (
+        f"{who}: no card of the headers names a band (such as {path_text(untold[0].files[0].name)}); exposures of one "
+        "camera without a band are ranked together (name the keyword of the filter in a camera rule: docs/files.md)"
+    )

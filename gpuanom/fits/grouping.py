@@ -1,0 +1,272 @@
+"""Which files are one exposure, by ids, dates, folders and bands, and what tells the CCDs of several files apart."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gpuanom.fits.ccds import DETECTOR_CARDS, PLACES, is_generic
+from gpuanom.fits.headers import clean, stem
+from gpuanom.fits.identity import Description
+from gpuanom.naming import natural_key
+
+Key = TypeVar("Key", bound=Hashable)
+
+_AT_ONCE = 2.0  # seconds between the first and the last CCD of an exposure that cameras' clocks may differ by
+_UNKNOWN_EXPTIME = 30.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file with an image of the sky, and what its headers say.
+
+    Attributes
+    ----------
+    path : Path
+    about : Description
+    datasums : str
+        DATASUM cards, for the fingerprint.
+    """
+
+    path: Path
+    about: Description
+    datasums: str
+
+
+def by_path(item: Any) -> Any:
+    """Return the key by which what was found is sorted."""
+    return natural_key(str(item.path))
+
+
+def told_apart(files: Sequence[Found]) -> list[Found]:
+    """Give the files of different exposures different ids.
+
+    The id of the headers counts, unless it is shared by files that cannot be one exposure; ids that only the files'
+    names give are made to differ by bands and folders.
+    """
+    named = [file for file in files if file.about.named]
+    named = _by_detector_counts(named)
+    apart: list[Found] = []
+    for group in _grouped(named, lambda file: (file.about.camera, file.about.exposure)).values():
+        apart += _by_dates(group)
+    apart = [_without_an_id(file) if lost else file for file, lost in _ambiguous(apart)]
+    named = [file for file in apart if file.about.named]
+    unnamed = [file for file in (*files, *apart) if not file.about.named]
+    return _by_place([*named, *unnamed])
+
+
+def _grouped(files: Iterable[Found], key: Callable[[Found], Key]) -> dict[Key, list[Found]]:
+    groups: dict[Key, list[Found]] = {}
+    for file in sorted(files, key=by_path):
+        groups.setdefault(key(file), []).append(file)
+    return groups
+
+
+def _renamed(file: Found, exposure: str, told_by: str) -> Found:
+    return replace(file, about=replace(file.about, exposure=exposure, told_by=told_by))
+
+
+def _without_an_id(file: Found) -> Found:
+    about = replace(file.about, exposure=clean(stem(file.path)) or "unnamed", told_by="the file's name", named=False)
+    return replace(file, about=about)
+
+
+def _by_detector_counts(files: Sequence[Found]) -> list[Found]:
+    """Join the CCDs of an exposure where each has an id of its own, which ends in the CCD's number.
+
+    Some pipelines make EXPID of exposure and CCD: 41203710 is CCD 10 of exposure 412037. Files of one camera that
+    start at the same instant, have different CCD numbers, and ids that are one number followed by these, are joined.
+    """
+    joined = []
+    for (_, date), group in _grouped(files, lambda file: (file.about.camera, file.about.date_obs)).items():
+        parts = [_exposure_and_ccd(file.about) for file in group]
+        ids = {file.about.exposure for file in group}
+        one = len({part[0] for part in parts if part}) == 1 and all(parts)
+        if "T" in date and len(group) > 1 and one and len(ids) == len(group):
+            exposure = parts[0][0] if parts[0] else ""
+            joined += [_renamed(f, exposure, f"{f.about.told_by}, which ends in the CCD's number") for f in group]
+        else:
+            joined += group
+    return joined
+
+
+def _exposure_and_ccd(about: Description) -> tuple[str, str] | None:
+    """The two parts of an id such as 41203710; None where it does not end in the CCD's number."""
+    ccd = about.detector.get("CCDNUM") or about.detector.get("CCDID") or about.detector.get("DET-ID") or about.ccd
+    for width in (3, 2):
+        number = ccd.zfill(width)
+        if ccd.isdigit() and about.exposure.isdigit() and about.exposure.endswith(number):
+            exposure = about.exposure[: -len(number)]
+            if exposure.strip("0"):
+                return exposure, number
+    return None
+
+
+def _by_dates(files: Sequence[Found]) -> list[Found]:
+    """Split files of one id that cannot have been taken at once: the number starts again each night, or counts runs.
+
+    Each part is named by what else the headers call it, where that differs, else by the id and the start.
+    """
+    starts = [seconds(file.about.date_obs) if "T" in file.about.date_obs else None for file in files]
+    if all(start is None for start in starts):  # days alone tell nights apart, if nothing else
+        starts = [seconds(file.about.date_obs) for file in files]
+    dated = sorted(zip(starts, files, strict=True), key=lambda item: item[0] or 0.0)
+    parts: list[list[Found]] = []
+    last = None
+    for start, file in dated:
+        if start is None:
+            continue
+        exptime = file.about.exptime
+        gap = max(_AT_ONCE, 0.5 * exptime) if math.isfinite(exptime) else _UNKNOWN_EXPTIME
+        if last is None or start - last > gap:
+            parts.append([])
+            last = start
+        parts[-1].append(file)
+    if not parts:
+        parts = list(_grouped(files, lambda file: dict(file.about.other_ids).get("OBSID", "")).values())
+    if len(parts) < 2:
+        return list(files)
+    held = {file.path for part in parts for file in part}
+    undated = [file for file in files if file.path not in held]
+    ids = [[dict(file.about.other_ids) for file in part] for part in parts]
+    keywords = [keyword for keyword, _ in parts[0][0].about.other_ids]
+    for keyword in keywords:
+        values = [{each.get(keyword, "") for each in part} for part in ids]
+        plain = [next(iter(value)) for value in values if len(value) == 1]
+        if len(plain) == len(parts) == len(set(plain)) and all(plain):
+            named = [[_renamed(f, value, f"{keyword} is '{value}'") for f in part]
+                     for value, part in zip(plain, parts, strict=True)]  # fmt: skip
+            return [*itertools.chain.from_iterable(named), *undated]
+    apart = []
+    for part in parts:
+        first = part[0].about
+        told_by = f"{first.told_by}, which other exposures have too, and the start, {first.date_obs}"
+        apart += [_renamed(f, clean(f"{first.exposure}-{first.date_obs}"), told_by) for f in part]
+    return [*apart, *undated]
+
+
+def seconds(date: str) -> float | None:
+    """Return a date of ISO 8601 as seconds; None where it is none."""
+    text = re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", date.strip().rstrip("Z"))
+    try:
+        return (datetime.fromisoformat(text).replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()
+    except ValueError:
+        return None
+
+
+def _ambiguous(files: Sequence[Found]) -> list[tuple[Found, bool]]:
+    """Pair each file with whether its id, told by a keyword that may mean something else, names no single exposure.
+
+    OBSID is an exposure's id at some observatories and an observing block's at others: files of one OBSID, without
+    dates that agree, must at least have different CCDs.
+    """
+    marked = []
+    for group in _grouped(files, lambda file: (file.about.camera, file.about.exposure)).values():
+        loose = all(file.about.told_by.partition(" ")[0] in ("OBSID", "OBS-ID", "OBS_ID") for file in group)
+        of_rule = any(file.about.told_by.partition(" ")[0] in file.about.rule.exposure for file in group)
+        dated = all(seconds(file.about.date_obs) is not None and "T" in file.about.date_obs for file in group)
+        ccds = {(file.about.ccd, *sorted(file.about.detector.items())) for file in group}
+        lost = loose and not of_rule and len(group) > 1 and not dated and len(ccds) < len(group)
+        marked += [(file, lost) for file in group]
+    return marked
+
+
+def labels(files: Sequence[Found]) -> tuple[str, ...]:
+    """Tell the CCDs of an exposure's files apart where their own names do not.
+
+    Parameters
+    ----------
+    files : sequence of Found
+        Of one exposure.
+
+    Returns
+    -------
+    tuple of str
+        A label for each file, empty where the names that its headers give its CCDs are enough. The values of a card
+        that differs (`gpuanom.fits.ccds.DETECTOR_CARDS`) label files; where there is none, files whose CCDs have no
+        names of their own are labelled by the files' names.
+    """
+    chosen = dict.fromkeys(range(len(files)), "")
+    groups: dict[str, list[int]] = {}
+    for at, file in enumerate(files):
+        groups.setdefault(file.about.ccd, []).append(at)
+    for name, members in groups.items():
+        if len(members) < 2:
+            continue
+        best = ""
+        values: list[str] = []
+        for keyword in DETECTOR_CARDS:
+            found = [files[at].about.detector.get(keyword, "") for at in members]
+            if all(found) and len(set(found)) > max(1, len(set(values))):
+                best, values = keyword, found
+        stems = [clean(stem(files[at].path)) for at in members]
+        if best and best not in PLACES:
+            chosen.update(zip(members, values, strict=True))
+        elif (best or is_generic(name)) and len(set(stems)) > 1:
+            chosen.update(zip(members, stems, strict=True))
+    return tuple(chosen[at] for at in range(len(files)))
+
+
+def _by_place(files: Sequence[Found]) -> list[Found]:
+    """Give exposures that only their files name ids of their own where bands or folders differ.
+
+    ``g/img1.fits`` and ``r/img1.fits`` become ``g-img1`` and ``r-img1``. Files of one folder, name and band (packed
+    in two ways) stay one exposure.
+    """
+    groups: dict[tuple[str, str], dict[tuple[str, str], list[Found]]] = {}
+    taken: set[tuple[str, str]] = set()
+    for file in sorted(files, key=by_path):
+        key = file.about.camera, file.about.exposure
+        if file.about.named:
+            taken.add(key)
+        else:
+            place = os.path.abspath(file.path.parent), file.about.band.name  # noqa: PTH100 (links are not followed)
+            groups.setdefault(key, {}).setdefault(place, []).append(file)
+    taken |= {key for key, places in groups.items() if len(places) == 1}
+    apart = [file for file in files if file.about.named]
+    for (camera, name), places in groups.items():
+        others = {other for of, other in taken if of == camera}
+        new = ids_by_place(name, list(places), others) if len(places) > 1 else [name]
+        taken |= {(camera, each) for each in new}
+        for each, group in zip(new, places.values(), strict=True):
+            apart += [replace(file, about=replace(file.about, exposure=each)) for file in group]
+    return apart
+
+
+def ids_by_place(name: str, places: Sequence[tuple[str, str]], taken: Collection[str]) -> list[str]:
+    """Return an id for each place of several exposures that are named alike.
+
+    Parameters
+    ----------
+    name : str
+        The name that they share: their files'.
+    places : sequence of (str, str)
+        The folder, absolute, and the band of each.
+    taken : collection of str
+        Ids that other exposures have.
+
+    Returns
+    -------
+    list of str
+        The name behind as many folders, or with the band, as it takes; numbers where that does not suffice.
+    """
+    taken = set(taken)
+    folders = [Path(folder).parts[1:] for folder, _ in places]
+    deepest = max(len(parts) for parts in folders)
+    attempts = [(1, False), (0, True), (1, True), *itertools.product(range(2, deepest + 1), (False, True))]
+    for depth, with_band in attempts:
+        ids = []
+        for parts, (_, band) in zip(folders, places, strict=True):
+            words = [*parts[max(0, len(parts) - depth) :], name, band if with_band else ""]
+            ids.append(clean("-".join(word for word in words if word)))
+        if len(set(ids)) == len(ids) and not taken & set(ids):
+            return ids
+    numbered = (f"{name}-{n}" for n in itertools.count(1))
+    return list(itertools.islice((each for each in numbered if each not in taken), len(places)))

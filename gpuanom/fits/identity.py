@@ -1,0 +1,213 @@
+"""What a file is, told by its first headers and its name: exposure, band, date, version, and whether it shows the sky.
+
+Every decision carries its reason, which ``score -v`` and ``gpuanom explain`` print.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from astropy.io import fits
+
+from gpuanom.cameras import CameraRule
+from gpuanom.errors import printable
+from gpuanom.fits.bands import Band, band_of
+from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
+from gpuanom.fits.headers import LONGEST_ID, Cards, clean, matches, number, plver, stem
+from gpuanom.fits.planes import plane_reason, side_file
+
+_NAME_VERSION = re.compile(r"(?<=_)(?:v|ls|a|d)[0-9]{1,6}(?=[._-]|$)", re.IGNORECASE)
+_TIMES = ("UTC-OBS", "UT", "TIME-OBS", "UTSTART")
+_NO_ID = re.compile(
+    r"[+-]?0+(?:\.0*)?|-[0-9.]+|_*(?:none|null|nan|n[/_]?a|unknown|undefined|undef|tbd|notset|-+)_*", re.I
+)
+_OTHER_IDS = ("OBSID", "OBS-ID", "OBS_ID", "EXPOSURE_ID", "FRAMEID", "ARCFILE", "ORIGFILE")
+# A file of one CCD of several names its exposure by these, where the camera's own keywords are not there.
+_SHARED_IDS = ("OBSID", "OBS-ID", "OBS_ID")
+
+_KINDS = r"(?:bias|dark|zero|(?:dome|sky|twilight|twi|d|s|t)?[ _-]?flat(?:[ _-]?field)?)"
+_CALIBRATION_OBJECT = re.compile(rf"(?:(?:master|super)[ _-]?)?{_KINDS}s?(?:[ _-]?(?:frame|image|exposure))?", re.I)
+# After the word only numbers, exposure times, filters and words of calibration may follow: 'dark_cloud' is a target.
+_CALIBRATION_NAME = re.compile(
+    rf"(?:(?:master|super)[ _-]?)?{_KINDS}s?[0-9]*(?:[ ._-]+(?:[0-9.]+s?(?:ec)?|t[0-9.]+s?|[ugrizyUBVRIJHK]|"
+    r"master|super|combined|median|mean|bin[0-9x]+|[0-9]+x[0-9]+|frame|ccd[0-9]+))*",
+    re.I,
+)
+
+Version = tuple[tuple[int, ...], str, tuple[int, ...], str]
+"""A processing version that sorts by age: PLVER's numbers and letters, then those of the token in the file's name."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file is, as its headers and name tell.
+
+    Attributes
+    ----------
+    rule : CameraRule
+        The first one that fits.
+    rule_reason : str
+        The cards by which it fits.
+    camera, exposure, date_obs : str
+        See `gpuanom.records.Exposure`; `exposure` is without version.
+    told_by : str
+        Where `exposure` comes from: a card and its value, or the file's name.
+    band : Band
+        The band, and the card that tells it.
+    exptime : float
+        Seconds; NaN when unknown.
+    version : tuple
+        Processing version, sortable by age.
+    version_label : str
+        The same as a text; empty where the rule knows no versions.
+    no_exposure : str
+        Why the file is no sky exposure; empty when it is one.
+    kind : str
+        The same in short, without what differs from file to file.
+    named : bool
+        Whether the headers name the exposure; else `exposure` is the file's stem.
+    other_ids : tuple of (keyword, id)
+        What else the headers call the exposure, for where its id turns out to be shared by several exposures.
+    ccd : str
+        Name of the file's first CCD, empty where its headers give it none.
+    detector : mapping of str to str
+        Values of the cards that tell a camera's CCDs apart (`gpuanom.fits.ccds.DETECTOR_CARDS`).
+    """
+
+    rule: CameraRule
+    rule_reason: str
+    camera: str
+    exposure: str
+    told_by: str
+    band: Band
+    date_obs: str
+    exptime: float
+    version: Version
+    version_label: str
+    no_exposure: str
+    kind: str
+    named: bool
+    other_ids: tuple[tuple[str, str], ...]
+    ccd: str
+    detector: Mapping[str, str]
+
+
+def find_rule(cards: Cards, rules: Sequence[CameraRule]) -> CameraRule:
+    """Return the first rule whose `match` holds; the last of the built-in rules always does."""
+    return next(r for r in rules if all(_matched_by(cards, entry) for entry in r.match))
+
+
+def _matched_by(cards: Cards, entry: tuple[str, str]) -> str:
+    """The keyword of a rule's entry ``KEYWORD|KEYWORD: pattern`` that holds; empty where none does."""
+    keywords, pattern = entry
+    return next((k for k in keywords.split("|") if matches(cards.get(k), (pattern,))), "")
+
+
+def describe(
+    primary: fits.Header, extension: fits.Header | None, rules: Sequence[CameraRule], path: Path
+) -> Description:
+    """Tell what a file is from its first headers and its name.
+
+    Parameters
+    ----------
+    primary, extension : Header
+        As `gpuanom.fits.scan.read_headers` returns them.
+    rules : sequence of CameraRule
+        Tried in order.
+    path : Path
+        For the id of last resort, for versions in the name, and for what its name says of a file.
+    """
+    cards = Cards(extension, primary)
+    rule = find_rule(cards, rules)
+    matched = [_matched_by(cards, entry) for entry in rule.match]
+    camera = clean(rule.camera or cards.get("INSTRUME") or "") or "unknown"
+    version, label = _version(rule, cards, path)
+    no_exposure, kind = _no_exposure(rule, cards, path, extension is None, primary)
+    date = _date(rule, cards)
+    ids = _ids(rule, cards, date)
+    keyword, exposure = ids[0] if ids else ("", clean(stem(path)) or "unnamed")
+    return Description(
+        rule=rule,
+        rule_reason=", ".join(f"{k} is '{clean(cards.get(k))}'" for k in matched) or "no other rule fits",
+        camera=f"{camera}-{rule.level}" if rule.level else camera,
+        exposure=exposure,
+        told_by=f"{keyword} is '{clean(cards.get(keyword))}'" if keyword else "the file's name",
+        band=band_of(rule, cards),
+        date_obs=date,
+        exptime=number(cards.first(rule.exptime)),
+        version=version,
+        version_label=label,
+        no_exposure=no_exposure,
+        kind=kind,
+        named=bool(ids),
+        other_ids=ids[1:],
+        ccd=named_ccd(rule, cards),
+        detector=detector_cards(cards),
+    )
+
+
+def _ids(rule: CameraRule, cards: Cards, date: str) -> tuple[tuple[str, str], ...]:
+    """What the headers call the exposure, by keyword, the best id first; empty: the file's name must do.
+
+    An id of 0, -1 or 'none' is none. Then, and where a file of one CCD of several has none of the camera's keywords,
+    other keywords stand in.
+    """
+    # Some cameras' id is the name under which the file was first written.
+    of_rule = [(k, clean(stem(Path(clean(cards.get(k)))))) for k in rule.exposure if cards.get(k) is not None]
+    good = [(k, value) for k, value in of_rule if value and not _NO_ID.fullmatch(value)]
+    stand_ins = _OTHER_IDS if of_rule else _SHARED_IDS if is_one_of_several(cards) else ()
+    others = [(k, clean(stem(Path(clean(cards.get(k)))))) for k in stand_ins if k not in rule.exposure]
+    others = [(k, value) for k, value in others if value and not _NO_ID.fullmatch(value)]
+    if of_rule and "T" in date:
+        others.append((cards.told_by(rule.date), clean(date)))
+    return (*good, *others)
+
+
+def _no_exposure(rule: CameraRule, cards: Cards, path: Path, alone: bool, primary: fits.Header) -> tuple[str, str]:
+    """Why a file is no sky exposure, in full and in short; empty when it is one."""
+    reason = side_file(path, cards) or (plane_reason(rule, primary) if alone else "")
+    if reason:
+        return f"a weight or mask file: {reason}", "a weight or mask file"
+    for what, exclusions in (("not a sky exposure", rule.not_sky), ("a stack", rule.stacks)):
+        for keyword, patterns in exclusions:
+            if matches(cards.get(keyword), patterns):
+                value = clean(cards.get(keyword))
+                return f"{what}: {keyword} is '{value}'", f"{what} ({value.lower()})"
+    if any(cards.get(keyword) is not None for keyword, _ in rule.not_sky):
+        return "", ""  # the header says what it is: neither a target's name nor the file's says otherwise
+    target = clean(cards.get("OBJECT"))
+    if rule.not_sky and _CALIBRATION_OBJECT.fullmatch(target):
+        return f"not a sky exposure: OBJECT is '{target}'", f"not a sky exposure ({target.lower()})"
+    if rule.not_sky and not target and _CALIBRATION_NAME.fullmatch(stem(path)):
+        return "not a sky exposure: the file's name is that of a calibration", "not a sky exposure (by its name)"
+    return "", ""
+
+
+def _date(rule: CameraRule, cards: Cards) -> str:
+    date = cards.first(rule.date)
+    if not isinstance(date, str):
+        return ""
+    time = cards.first(_TIMES)
+    if "T" not in date and isinstance(time, str) and re.fullmatch(r"[0-9]{1,2}:[0-9]{2}:[0-9.]+", time):
+        hour, _, rest = time.partition(":")
+        date = f"{date}T{hour.zfill(2)}:{rest}"
+    return printable(date)[:LONGEST_ID]
+
+
+def _version(rule: CameraRule, cards: Cards, path: Path) -> tuple[Version, str]:
+    numbers: tuple[int, ...] = ()
+    letters = token = ""
+    labels = []
+    for entry in rule.version:
+        if entry == "name":
+            found = _NAME_VERSION.findall(stem(path))
+            token = found[-1].lower() if found else ""
+            labels.append(token)
+        elif not labels and cards.get(entry) is not None:
+            numbers, letters = plver(cards.get(entry))
+            labels.append(clean(cards.get(entry)))
+    digits = tuple(int(n) for n in re.findall("[0-9]+", token))
+    return (numbers, letters, digits, token), "-".join(label for label in labels if label)
