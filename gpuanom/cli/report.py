@@ -18,7 +18,6 @@ EPILOG = """\b
 Examples:
   gpuanom report night                        writes night/report.html; open it in a browser
   gpuanom report night --top 1000 -o all.html
-  gpuanom report tonight --reference ref.ecsv
 
 \b
 The page is one file without server or network: send it to whoever should look. Sort by a click, filter at the top,
