@@ -157,7 +157,7 @@ def test_a_saved_reference_is_kept_with_the_night(scored, night, tmp_path, capfd
     gpuanom.score([], night, settings=plain, device="cpu")
     gpuanom.make_references([night]).save(tmp_path / "other.ecsv")
     code, _, err = run(capfd, "show", night, "1", "--reference", tmp_path / "other.ecsv")
-    assert code == 1
+    assert code == 2
     assert "was scored last against no saved reference" in err
 
 
@@ -176,7 +176,7 @@ def test_a_store_that_does_not_say_how_it_was_scored_is_refused_in_one_line(nigh
     db.close()
     for words in (("show", night, "1"), ("report", night), ("export", night, "--format", "list", "--rank", "1")):
         code, _, err = run(capfd, *words)
-        assert code == 1
+        assert code == 2
         assert "older gpuanom" in err
         assert err.count("\n") == 1
     with pytest.raises(OutputError, match="gpuanom score -o"):

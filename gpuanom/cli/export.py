@@ -58,7 +58,7 @@ night_argument = click.argument("folder", metavar="SCORED", type=click.Path(path
 reference_option = click.option(
     "--reference",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The saved reference, if the night was ranked against one.",
+    help="The saved reference that the night was scored against; the night keeps it, so that it need not be given.",
 )
 
 

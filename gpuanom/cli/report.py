@@ -19,7 +19,6 @@ EPILOG = """\b
 Examples:
   gpuanom report scored                       writes scored/report.html; open it in a browser
   gpuanom report scored --top 1000 -o all.html
-  gpuanom report scored --reference ref.ecsv
 
 \b
 The page is one file without server or network: send it to whoever should look. Sort by a click, filter at the top,

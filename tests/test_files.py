@@ -1,0 +1,176 @@
+"""Every command writes its files whole or not at all, says in one line what is wrong, and leaves no temporary file."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import gpuanom
+from gpuanom.cli import main
+from gpuanom.errors import OutputError
+from gpuanom.files import require_writable, whole_file, write_text
+from tests import nights
+
+PACKAGE = Path(gpuanom.__file__).parent
+SETTINGS = gpuanom.Settings(background_points=200, sigma_points=300, gradient_points=500, simulations=200)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    nights.night(folder / "in", exposures=3, ccds=1)
+    gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu")
+    (folder / "labels.csv").write_text(
+        "exposure,kind,label\n" + "".join(f"{i},source,{'prominent' if i == 2 else 'normal'}\n" for i in (1, 2, 3))
+    )
+    return folder
+
+
+@pytest.fixture
+def night(scored, tmp_path):
+    shutil.copytree(scored / "night", tmp_path / "night")
+    return tmp_path / "night"
+
+
+def commands(scored, night, output):
+    """Every command that writes a file, by the name of the file."""
+    labels = scored / "labels.csv"
+    found = {
+        "exposures.ecsv": ("score", "-o", night, "-q"),
+        "exposures.csv": ("score", "-o", night, "-q", "--format", "csv"),
+        "exposures.fits": ("score", "-o", night, "-q", "--format", "fits"),
+        "report.html": ("report", night, "--top", "0", "-q"),
+        "labels.csv": ("label", night, labels),
+        "list.txt": ("export", night, "--format", "list", "--rank", "1", "-o", output / "list.txt"),
+        "exclude.csv": ("export", night, "--format", "exclude", "--rank", "1", "-o", output / "exclude.csv"),
+        "bad.txt": ("export", night, "--format", "bad_expid", "--rank", "1", "-o", output / "bad.txt"),
+        "1_CCD1.reg": ("export", night, "--format", "regions", "--rank", "3", "-o", output),
+        "rates.csv": ("evaluate", night, "--labels", labels, "--table", output / "rates.csv"),
+        "rates.png": ("evaluate", night, "--labels", labels, "--figure", output / "rates.png"),
+        "ref.ecsv": ("reference", night, "-o", output / "ref.ecsv"),
+        "1.png": ("show", night, "1", "-o", output / "1.png"),
+    }
+    if importlib.util.find_spec("pyarrow"):
+        found["exposures.parquet"] = ("score", "-o", night, "-q", "--format", "parquet")
+    return found
+
+
+NAMES = tuple(commands(Path("s"), Path("n"), Path("o")))
+
+
+def place(name, night, output):
+    """Where a command writes the file of this name."""
+    return (night if name.startswith(("exposures.", "report", "labels")) else output) / name
+
+
+def run(capfd, *words):
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    out, err = capfd.readouterr()
+    assert "Traceback" not in err
+    assert "unexpected" not in err
+    return ended.value.code, out, err
+
+
+def temporary(*folders):
+    return [path for folder in folders for path in folder.rglob("*.partial")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_of_the_files_name(scored, night, tmp_path, capfd, name):
+    path = place(name, night, tmp_path / "out")
+    if path.is_file():
+        path.unlink()
+    path.mkdir(parents=True)
+    code, _, err = run(capfd, *commands(scored, night, tmp_path / "out")[name])
+    assert code != 0
+    assert name in err
+    assert path.is_dir()
+    assert not temporary(night, tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_disk_that_is_full(scored, night, tmp_path, capfd, monkeypatch, name):
+    """What was there before is left, and nothing half written; the line says what helps."""
+    (tmp_path / "out").mkdir()
+    path = place(name, night, tmp_path / "out")
+    before = "exposure,kind,label\n" if name == "labels.csv" else "before"
+    path.write_text(before)
+
+    def full(_self, _target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", full)
+    code, _, err = run(capfd, *commands(scored, night, tmp_path / "out")[name])
+    assert code == 2
+    assert f"{name}: cannot be written: No space left on device (make room on the disk" in err
+    assert path.read_text() == before
+    assert not temporary(night, tmp_path)
+
+
+def _half(path, error):
+    with whole_file(path) as partial:
+        partial.write_text("half")
+        raise error
+
+
+def test_a_failure_of_any_kind_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    for error in (ValueError("no"), KeyboardInterrupt(), OutputError("a line of its own")):
+        with pytest.raises(type(error)):
+            _half(path, error)
+        assert path.read_text() == "before"
+        assert not temporary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(28, "make room"), (13, "may write to"), (30, "may write to"), (2, "make the folder")]
+)
+def test_errors_name_file_and_remedy(tmp_path, number, remedy):
+    with pytest.raises(OutputError, match=rf"a\.txt: cannot be written: .*{remedy}"), whole_file(tmp_path / "a.txt"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_paths_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    for path, word in ((tmp_path / "none" / "a", "make the folder"), (tmp_path / "file" / "a", "not a folder")):
+        for write in (lambda p: write_text(p, "x"), require_writable):
+            with pytest.raises(OutputError, match=word):
+                write(path)
+    with pytest.raises(OutputError, match="a folder has that name"):
+        require_writable(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="may write to"):
+        write_text(tmp_path / "a", "x")
+
+
+def test_what_is_no_regular_file_is_written_to_and_not_replaced(tmp_path):
+    write_text(Path(os.devnull), "x")
+    assert Path(os.devnull).is_char_device()
+    with pytest.raises(OutputError, match="make room"):
+        write_text(Path("/dev/full"), "x")
+    (tmp_path / "real").write_text("before")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_text(tmp_path / "link", "after")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "after"
+
+
+def test_nothing_else_in_the_package_renames_files_into_place():
+    """One helper does it; `simulate` has its own for FITS files."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "files.py" and "simulate" not in path.parts:
+            text = path.read_text()
+            assert ".partial" not in text, path
+            assert not re.search(r"\.write_(text|bytes)\((?!partial)", text) or "partial.write" in text, path
