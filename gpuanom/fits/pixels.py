@@ -39,7 +39,7 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
     Raises
     ------
     InputError
-        Status ``not_2d``, or ``corrupt``: cut off, undecodable, or of a size that the file cannot hold.
+        Status ``cube`` or ``not_2d``, or ``corrupt``: cut off, undecodable, or of a size that the file cannot hold.
     """
     shape = file.image_shape(item)
     file.check(item)
@@ -162,6 +162,7 @@ def _unusual(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.ND
         data = through_astropy(raw, item.number == 0, n_pixels, what, f"{file.path}[{item.number}]")
     except Exception as error:  # decoders raise what they like: zlib.error, ValueError, struct.error, TypeError ...
         raise file.corrupt(f"its pixels cannot be read: {short(error)}", item.number) from None
+    data = data.reshape(data.shape[-2:]) if math.prod(data.shape[:-2]) == 1 else data  # axes of length one
     if data.shape != shape:
         raise file.corrupt("its pixels are not what its header says", item.number)
     return data
