@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuanom.cameras import ANY, SUBARU_CHANNELS, CameraRule, Exclusions
+from gpuanom.cameras import AMPLIFIERS, ANY, ESO_OUTPUT, SUBARU_CHANNELS, CameraRule, Exclusions
 
 
 def _words(*words: str) -> tuple[str, ...]:
@@ -171,6 +171,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         not_sky=(("ESO DPR TYPE", _CALIBRATIONS + _starts("std", "dome")), *_NOT_SKY),
         stacks=_STACKS,
         not_ccds=_PLANES,
+        trim=(ESO_OUTPUT,),
     ),
     CameraRule(
         # Every amplifier of a multi-amplifier LCO file is measured as a CCD of its own.
@@ -182,6 +183,14 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         not_ccds=_PLANES,
         trim=("DATASEC",),
     ),
-    CameraRule(name=ANY, ccd=("EXTNAME", "CCDNUM", "DET-ID"), not_sky=_NOT_SKY, stacks=_STACKS, not_ccds=_PLANES),
+    CameraRule(
+        name=ANY,
+        ccd=("EXTNAME", "CCDNUM", "DET-ID"),
+        not_sky=_NOT_SKY,
+        stacks=_STACKS,
+        not_ccds=_PLANES,
+        trim=(AMPLIFIERS, "TRIMSEC", "DATASEC", ESO_OUTPUT),
+        turn="mosaic",
+    ),
 )
 """The built-in rules, in the order in which they are tried; the last one fits every file."""

@@ -42,6 +42,8 @@ class Dataset:
         Histograms in the order of `KINDS`; all zero for a CCD without measurements.
     cosine, sine : ndarray, (n_ccd, 4) float64
         Sums of cos 2 theta and sin 2 theta.
+    sizes : ndarray, (n_exposures, 2) int64, optional
+        (ny, nx) of each exposure's typical CCD, 0 where unknown; decides what is compared (`gpuanom.comparable`).
     """
 
     camera: str
@@ -51,6 +53,7 @@ class Dataset:
     counts: Integers
     cosine: Doubles
     sine: Doubles
+    sizes: Integers | None = None
 
 
 @dataclass(frozen=True, eq=False)

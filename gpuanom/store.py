@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpuanom.errors import OutputError
-from gpuanom.held import ccd_row
+from gpuanom.held import ccd_row, remarks_on, typical_size
 from gpuanom.naming import exists, natural_key, path_text
 from gpuanom.ranking import Dataset
 from gpuanom.reconstructions import Reconstructed, Reconstructions
@@ -177,7 +177,7 @@ class Store:
                 (self.settings.fingerprint(), json.dumps(self.settings.measurement(), sort_keys=True), __version__),
             )
             db.execute(
-                "INSERT INTO exposures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO exposures VALUES ({', '.join('?' * 17)})",
                 (
                     e.camera,
                     e.exposure,
@@ -187,10 +187,11 @@ class Store:
                     json.dumps([path_text(f) for f in e.files]),
                     json.dumps([None if m is None else path_text(m) for m in e.masks]),
                     e.rule,
-                    json.dumps(e.remarks),
+                    json.dumps(remarks_on(measurement)),
                     e.fingerprint,
                     self.settings.fingerprint(),
                     __version__,
+                    *typical_size(measurement),
                     len(measurement.ccds),
                     counts.tobytes(),
                     sums.tobytes(),
@@ -322,7 +323,8 @@ class Store:
 
     def _dataset(self, camera: str, band: str, bins: int) -> Dataset:
         rows = self._db.execute(
-            "SELECT exposure, n_ccd, histograms, sums FROM exposures WHERE camera = ? AND band = ?", (camera, band)
+            "SELECT exposure, n_ccd, histograms, sums, ny, nx FROM exposures WHERE camera = ? AND band = ?",
+            (camera, band),
         ).fetchall()
         rows.sort(key=lambda row: natural_key(row[0]))
         n_kinds = len(KINDS)
@@ -340,6 +342,7 @@ class Store:
             counts=counts,
             cosine=np.ascontiguousarray(sums[:, :, 0]),
             sine=np.ascontiguousarray(sums[:, :, 1]),
+            sizes=np.array([row[4:6] for row in rows], dtype=np.int64).reshape(-1, 2),
         )
 
     def exposures(self, camera: str, band: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from astropy.io import fits
 
 from gpuanom.cameras import CameraRule
 from gpuanom.errors import printable
+from gpuanom.fits.binning import binning_label
 from gpuanom.fits.quiet import quiet
 from gpuanom.records import Turn
 
@@ -166,7 +167,8 @@ def describe(
     own_id = clean(stem(Path(clean(cards.first(rule.exposure)))))
     return Description(
         rule=rule,
-        camera=f"{camera}-{rule.level}" if rule.level else camera,
+        # Binned images are a dataset of their own, as raw ones are beside processed ones.
+        camera="-".join(part for part in (camera, rule.level, binning_label(cards)) if part),
         exposure=own_id or clean(stem(path)) or "unnamed",
         band=clean(cards.first(rule.band)),
         date_obs=_date(rule, cards),
@@ -284,7 +286,8 @@ def sky_axes(cards: Cards) -> tuple[float, float, float, float] | None:
             a, b, c, d = (_or(cards.get(f"PC{n}"), one) for n, one in zip(names, (1.0, 0.0, 0.0, 1.0), strict=True))
             matrix = [dx * a, dx * b, dy * c, dy * d]
         else:
-            angle = math.radians(_or(cards.get("CROTA2"), 0.0))
+            turned = cards.get("CROTA2")
+            angle = math.radians(_or(cards.get("CROTA1") if turned is None else turned, 0.0))
             matrix = [dx * math.cos(angle), -dy * math.sin(angle), dx * math.sin(angle), dy * math.cos(angle)]
     if kinds[0] in ("DEC-", "GLAT", "ELAT"):
         matrix = matrix[2:] + matrix[:2]  # the first world axis is the latitude: put the longitude first

@@ -14,13 +14,16 @@ import numpy.typing as npt
 from gpuanom.cameras import CameraRule
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
+from gpuanom.fits.axes import CcdAxes, Mosaic
 from gpuanom.fits.decode import workspace
 from gpuanom.fits.discover import rule_of
-from gpuanom.fits.headers import card, ccd_name, is_named, is_plane, is_skipped, saturation, sky_axes, turn
+from gpuanom.fits.headers import Cards, card, ccd_name, is_named, is_plane, is_skipped, saturation
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.masks import decode
 from gpuanom.fits.pixels import as_stored, numbers, pixels
-from gpuanom.fits.sections import Section, data_sections, trim, trimmed_shape
+from gpuanom.fits.scan import read_headers
+from gpuanom.fits.sections import Section, trim, trimmed_shape
+from gpuanom.fits.trims import data_sections
 from gpuanom.records import Ccd, CcdFailure, CcdOnDisk, Exposure, FloatImage
 from gpuanom.settings import Settings
 
@@ -69,10 +72,14 @@ def open_ccds(exposure: Exposure, settings: Settings) -> Iterator[CcdOnDisk | Cc
     """
     rule = rule_of(exposure, settings)
     names: dict[str, int] = {}
+    several = len(exposure.files) > 1
+    mosaic = Mosaic.of(rule, _first_ccds(exposure, rule)) if several and rule.turn == "mosaic" else Mosaic(rule)
     for path, mask in zip(exposure.files, exposure.masks, strict=True):
         try:
             file = File(path)
-            yield from _ccds(file, _Masks(mask, file, rule, settings), rule, names)
+            if not several:
+                mosaic = Mosaic.of(rule, _own_ccds(file, rule))
+            yield from _ccds(file, _Masks(mask, file, rule, settings), mosaic, names)
         except InputError as error:
             yield _failure(_unique(f"({path.name})", names), error)
     if not names:
@@ -81,7 +88,31 @@ def open_ccds(exposure: Exposure, settings: Settings) -> Iterator[CcdOnDisk | Cc
         yield _failure(f"({exposure.files[0].name})", alone)
 
 
-def _ccds(file: File, masks: _Masks, rule: CameraRule, names: dict[str, int]) -> Iterator[CcdOnDisk | CcdFailure]:
+def _own_ccds(file: File, rule: CameraRule) -> Iterator[tuple[str, Cards]]:
+    """The names and headers of a file's CCDs, to choose common axes from."""
+    for item in file.hdus():
+        if isinstance(item, Hdu) and not is_plane(rule, item.header):
+            name = ccd_name(rule, item.cards, item.number)
+            if not is_skipped(rule, name):
+                yield name, item.cards
+
+
+def _first_ccds(exposure: Exposure, rule: CameraRule) -> Iterator[tuple[str, Cards]]:
+    """The name and header of the first CCD of each of an exposure's files; no file is kept open."""
+    for path in exposure.files:
+        try:
+            primary, extension = read_headers(path)
+        except InputError:
+            continue  # reading the file's CCDs says what is wrong with it
+        if not is_plane(rule, primary if extension is None else extension):
+            cards = Cards(extension, primary)
+            name = ccd_name(rule, cards, int(extension is not None))
+            if not is_skipped(rule, name):
+                yield name, cards
+
+
+def _ccds(file: File, masks: _Masks, mosaic: Mosaic, names: dict[str, int]) -> Iterator[CcdOnDisk | CcdFailure]:
+    rule = mosaic.rule
     empty = True
     skipped = 0
     failed: set[int] = set()
@@ -104,10 +135,13 @@ def _ccds(file: File, masks: _Masks, rule: CameraRule, names: dict[str, int]) ->
             if unique != name:
                 remedy = "the first one is used; leave one out of the input"
                 raise InputError(f"a second CCD '{name}' of one exposure", remedy=remedy, status="duplicate")
-            sections = data_sections(rule, item.cards)
             full = file.image_shape(item)
-            shape = trimmed_shape(full, sections, rule.full_size)
-            yield CcdOnDisk(name, shape, _Loader(name, file, item, masks, rule, sections, full, shape))
+            sky = data_sections(rule, item.cards, full)
+            axes = mosaic.axes(name, item.cards)
+            shape = trimmed_shape(full, sky.sections, rule.full_size)
+            remark = "; ".join(r for r in (sky.remark, axes.remark) if r)
+            load = _Loader(name, file, item, masks, rule, sky.sections, full, shape, axes, remark)
+            yield CcdOnDisk(name, shape, load, (sky.why, axes.why))
         except InputError as error:
             failed.add(item.number)
             yield _failure(unique, _located(error, file.path, item.number))
@@ -144,6 +178,8 @@ class _Loader:
     sections: tuple[Section, ...]
     full: tuple[int, int]
     shape: tuple[int, int]
+    axes: CcdAxes
+    remark: str
 
     def __call__(self, *, encoded: bool = False, out: FloatImage | None = None) -> Ccd | CcdFailure:
         """Read and check the pixels and the mask of a CCD; see `records.Load`."""
@@ -154,15 +190,14 @@ class _Loader:
 
     def _read(self, encoded: bool, out: FloatImage | None) -> Ccd:
         image = (self._encoded() if encoded else None) or self._image(out)
-        cards = self.item.cards
-        matrix = sky_axes(cards)
         return Ccd(
             name=self.name,
             image=image,
             bad=self.masks.bad(self.item, self.name, self.sections, self.full, self.shape),
-            saturation=saturation(self.rule, cards),
-            turn=turn(self.rule, self.name, matrix),
-            sky_axes=matrix,
+            saturation=saturation(self.rule, self.item.cards),
+            turn=self.axes.turn,
+            sky_axes=self.axes.sky_axes,
+            remark=self.remark,
         )
 
     def _image(self, out: FloatImage | None) -> FloatImage:

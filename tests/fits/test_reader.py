@@ -242,7 +242,7 @@ def _as(rule):
 
 def test_a_section_that_makes_no_sense(write, read):
     path = write(
-        "a.fits", (picture(), {"EXTNAME": "S1", "DATASEC": "[1:90,1:70]"}), (picture(), {"EXTNAME": "S2"}),
+        "a.fits", (picture(), {"EXTNAME": "S1", "DATASEC": "[1:90,1:60]"}), (picture(), {"EXTNAME": "S2"}),
         INSTRUME="DECam", PROCTYPE="RAW", EXPNUM=1,
     )  # fmt: skip
     items = read(
