@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom import significance
+from gpuanom import comparable, significance
 from gpuanom.backend import Backend
 from gpuanom.columns import DIGITS
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Integers
@@ -113,6 +113,19 @@ def score_dataset(
         In the order of `KINDS`. A dataset of one exposure has no scores: there is nothing to compare it with.
     """
     contained = np.ones(len(dataset.exposures), dtype=bool)
+    found = comparable.split(dataset.sizes, len(dataset.exposures))
+    if reference is None and not found.whole:
+
+        def of_one_size(some: Dataset) -> tuple[Scores, ...]:
+            return score_dataset(replace(some, sizes=None), settings, backend)
+
+        return comparable.scored_apart(dataset, found, of_one_size, no_scores(dataset))
+    if reference is not None and (unlike := comparable.unlike(dataset, reference.size)).size:
+        alike = np.setdiff1d(np.arange(len(dataset.exposures)), unlike)
+        found = comparable.Split((alike,) if alike.size else (), unlike)
+        return comparable.scored_apart(
+            dataset, found, lambda some: score_dataset(some, settings, backend, reference), no_scores(dataset)
+        )
     if reference is not None:
         digests = _digests(dataset)
         contained = np.array([reference.exposures.get(e) == digests[e] for e in dataset.exposures], dtype=bool)
@@ -131,12 +144,14 @@ def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
 
 
 def dataset_reference(dataset: Dataset) -> DatasetReference:
-    """The references of a dataset, all its exposures counted."""
+    """The references of a dataset, all its exposures of the usual size counted."""
+    size = comparable.usual_size(dataset)
+    dataset = comparable.usual(dataset)
     kinds = []
     for kind in range(len(KINDS)):
         histograms, _ = _histograms(dataset, kind)
         kinds.append(Reference.of(histograms))
-    return DatasetReference(dataset.camera, dataset.band, tuple(kinds), _digests(dataset))
+    return DatasetReference(dataset.camera, dataset.band, tuple(kinds), _digests(dataset), size)
 
 
 def _digests(dataset: Dataset) -> dict[str, str]:

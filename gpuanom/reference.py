@@ -93,12 +93,15 @@ class DatasetReference:
         In the order of `gpuanom.records.KINDS`.
     exposures : dict of str to str
         Ids of the exposures that the sums contain, and a hash of the histograms that each put in.
+    size : tuple of 2 ints
+        (ny, nx) of their CCDs, which decides what may be compared with them; (0, 0) where unknown or different.
     """
 
     camera: str
     band: str
     kinds: tuple[Reference, ...]
     exposures: Mapping[str, str]
+    size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +157,7 @@ class References:
             "version": self.version,
             "settings": json.dumps(self.settings, sort_keys=True),
             "exposures": json.dumps([[d.camera, d.band, dict(sorted(d.exposures.items()))] for d in self.datasets]),
+            "sizes": json.dumps([[d.camera, d.band, *d.size] for d in self.datasets]),
         }
         table.write(path, format="ascii.ecsv", overwrite=True)
 
@@ -196,8 +200,13 @@ class References:
         for row in rows.values():
             if row.n_histograms < 0 or (row.counts < 0).any() or not np.isfinite(row.shares).all():
                 raise ValueError("negative or infinite counts")
+        sizes = {
+            (camera, band): (int(ny), int(nx)) for camera, band, ny, nx in json.loads(table.meta.get("sizes", "[]"))
+        }
         datasets = [
-            DatasetReference(camera, band, tuple(rows[camera, band, kind] for kind in KINDS), ids)
+            DatasetReference(
+                camera, band, tuple(rows[camera, band, kind] for kind in KINDS), ids, sizes.get((camera, band), (0, 0))
+            )
             for (camera, band), ids in sorted(members.items())
         ]
         return cls(tuple(datasets), settings, str(table.meta["version"]))
@@ -235,8 +244,16 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
                     f"{origin}: exposure {min(twice)} of {d.camera} {d.band} is in an earlier input too "
                     f"({len(twice)} such; leave one of the inputs out)"
                 )
+            size = merged[key].size
+            if all(size) and all(d.size) and not 0.8 <= size[0] * size[1] / (d.size[0] * d.size[1]) <= 1.25:
+                raise ReferenceFileError(
+                    f"{origin}: {d.camera} {d.band} has CCDs of {d.size[1]} x {d.size[0]} pixels, an earlier input of "
+                    f"{size[1]} x {size[0]} (they are not compared with each other: make a reference of each)"
+                )
             kinds = tuple(a + b for a, b in zip(merged[key].kinds, d.kinds, strict=True))
-            merged[key] = DatasetReference(d.camera, d.band, kinds, {**merged[key].exposures, **d.exposures})
+            merged[key] = DatasetReference(
+                d.camera, d.band, kinds, {**merged[key].exposures, **d.exposures}, size if all(size) else d.size
+            )
     if settings is None:
         raise ReferenceFileError("no input holds a reference or a night")
     return References(tuple(merged[key] for key in sorted(merged)), settings)

@@ -15,7 +15,7 @@ from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
 from scipy.special import rel_entr
 
-from gpuanom import ranking, tables
+from gpuanom import comparable, ranking, tables
 from gpuanom.backend import select
 from gpuanom.errors import OutputError
 from gpuanom.held import held_exposures
@@ -183,7 +183,8 @@ def _ranked_how(folder: Path) -> dict[str, Any]:
 
 
 def _means(dataset: Dataset, saved: References | None, settings: Settings) -> tuple[Doubles | None, ...]:
-    """The mean histograms that a dataset is compared with, one a kind."""
+    """The mean histograms that a dataset is compared with, one a kind: those of its exposures of the usual size."""
+    dataset = comparable.usual(dataset)
     if saved is not None:
         known = saved.get(dataset.camera, dataset.band)
         references: tuple[Reference, ...] = () if known is None else known.kinds

@@ -66,7 +66,10 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
         else:
             scores = ranking.score_dataset(dataset, settings, backend, saved)
         with believed(store.path):
-            its_rows, its_ccds = rows.of_dataset(store, dataset, scores, references is not None, saved is not None)
+            size = (0, 0) if saved is None else saved.size
+            its_rows, its_ccds = rows.of_dataset(
+                store, dataset, scores, references is not None, saved is not None, size
+            )
         exposures += its_rows
         parts.append(its_ccds)
         ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(its_rows) + 1))).tolist()

@@ -19,7 +19,7 @@ LAYERS = [
     {"records"},
     {"sampling", "backend", "readahead", "reference", "simulate", "schema", "gradientfilter", "held"},
     {"cpu", "gpu", "fits", "significance", "stamps", "reconstructions"},
-    {"measure", "ranking", "selftest"},
+    {"measure", "ranking", "comparable", "selftest"},
     {"store"},
     {"rows"},
     {"tables", "nights"},

@@ -18,11 +18,8 @@ from gpuanom.fits.headers import Cards
 from gpuanom.fits.sections import Section, bad_section, parse_section, trimmed_shape
 
 _LETTERS = "ABCDEFGHIJKLMNOP"
-_AMPLIFIERS = (
-    tuple(_LETTERS),
-    tuple(str(n) for n in range(1, 17)),
-    tuple(f"{row}{column}" for row in range(1, 5) for column in range(1, 5)),
-)
+_NUMBERS = (*range(1, 17), *(10 * row + column for row in range(2, 5) for column in range(1, 5)))
+_AMPLIFIERS = (tuple(_LETTERS), tuple(str(n) for n in _NUMBERS))
 """Endings of the cards of a CCD's amplifiers: DATASECA, DATASEC1, and DSEC11 of the row and column."""
 _OF_AMPLIFIERS = ("TRIMSEC", "TSEC", "DATASEC", "DSEC")
 _BIAS = ("BIASSEC", "OVRSCAN", "OVERSCAN", "OVERSEC", "OVSCSEC", "PRESCAN", "BIASSEC2")
