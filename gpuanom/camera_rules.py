@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuanom.cameras import ANY, SUBARU_CHANNELS, CameraRule, Exclusions
+from gpuanom.cameras import AMPLIFIERS, ANY, ESO_OUTPUT, SUBARU_CHANNELS, CameraRule, Exclusions
 
 
 def _words(*words: str) -> tuple[str, ...]:
@@ -193,6 +193,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         ),
         stacks=_STACKS,
         not_ccds=_PLANES,
+        trim=(ESO_OUTPUT,),
     ),
     CameraRule(
         # Every amplifier of a multi-amplifier LCO file is measured as a CCD of its own.
@@ -232,6 +233,8 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         not_ccds=_PLANES,
         mask="own",
         mask_hdu="MASK|BPM",
+        trim=(AMPLIFIERS, "TRIMSEC", "DATASEC", ESO_OUTPUT),
+        turn="mosaic",
     ),
 )
 """The built-in rules, in the order in which they are tried; the last one fits every file."""

@@ -24,11 +24,18 @@ Exclusions = tuple[tuple[str, Patterns], ...]
 MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "bits", "codes", "own")
 """How a quality plane is decoded: see `gpuanom.fits.masks`."""
 
-TURNS: tuple[str, ...] = ("none", "wcs")
-"""How a CCD's axes are turned to the focal plane's: not at all, or as its CD matrix says (`gpuanom.fits.headers`)."""
+TURNS: tuple[str, ...] = ("none", "wcs", "mosaic")
+"""How a CCD's axes are turned to the focal plane's: not at all, as its CD matrix says (`gpuanom.fits.headers`), or as
+its CD matrix differs from that of the exposure's first CCD (`gpuanom.fits.axes`)."""
 
 SUBARU_CHANNELS = "subaru-channels"
 """A way to trim: four channels whose effective columns and rows are the cards T_EFMNij and T_EFMXij."""
+
+AMPLIFIERS = "amplifiers"
+"""A way to trim: the sections of a CCD's amplifiers, DATASECA, DSEC1, TSEC11 and such, as many as there are."""
+
+ESO_OUTPUT = "eso-output"
+"""A way to trim: the valid pixels of a detector's only output, ESO DET OUT1 NX, PRSCX, OVSCX and the same of Y."""
 
 ANY = "any"
 """Name of the rule that fits every FITS image."""
@@ -70,7 +77,8 @@ class CameraRule:
         Patterns of EXTNAME or EXTTYPE of image HDUs that are no CCDs (masks, weights ...).
     trim : tuple of str
         Ways to find the data section, the first one whose cards are there counts: a keyword; keywords of amplifiers
-        joined by ``+``; or ``"subaru-channels"``. Empty: the image is taken whole.
+        joined by ``+``; or ``"amplifiers"``, ``"subaru-channels"`` or ``"eso-output"``. Empty: the image is taken
+        whole.
     full_size : tuple of 2 ints, or empty
         nx, ny of the untrimmed CCD: an image smaller in both that does not hold its section is a cut-out, taken whole.
     version : tuple of str
@@ -200,7 +208,7 @@ def _keywords(value: Any) -> str:
         if part not in ("", "word", "letter") or entry.endswith(":"):
             return f"has {entry!r}: only ':word' and ':letter' may follow a keyword"
         for keyword in plain.split("+"):
-            if keyword not in ("name", SUBARU_CHANNELS) and not _KEYWORD.fullmatch(keyword):
+            if keyword not in ("name", SUBARU_CHANNELS, AMPLIFIERS, ESO_OUTPUT) and not _KEYWORD.fullmatch(keyword):
                 return f"has {keyword!r}, which is no header keyword"
     return ""
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom import comparable
 from gpuanom.backend import Backend, select
 from gpuanom.digits import printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Integers
@@ -41,6 +42,8 @@ class Dataset:
         Histograms in the order of `KINDS`; all zero for a CCD without measurements.
     cosine, sine : ndarray, (n_ccd, 4) float64
         Sums of cos 2 theta and sin 2 theta.
+    sizes : ndarray, (n_exposures, 2) int64, optional
+        (ny, nx) of each exposure's typical CCD, 0 where unknown; decides what is compared (`gpuanom.comparable`).
     """
 
     camera: str
@@ -50,6 +53,7 @@ class Dataset:
     counts: Integers
     cosine: Doubles
     sine: Doubles
+    sizes: Integers | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +87,62 @@ class KindReference:
         return self.reference.mean(contains=bool(2 * np.count_nonzero(self.contained) >= self.contained.size))
 
 
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Exposures of a dataset that are compared with each other, and with what.
+
+    Attributes
+    ----------
+    members : ndarray, (n,) int64
+        Indices of the exposures in the dataset, ascending.
+    dataset : Dataset
+        These exposures alone.
+    kinds : tuple of 4 KindReference
+        In the order of `KINDS`; they count exposures as `dataset` does.
+    """
+
+    members: Integers
+    dataset: Dataset
+    kinds: tuple[KindReference, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What the exposures of a dataset are compared with.
+
+    Attributes
+    ----------
+    groups : tuple of Group
+        The exposures whose CCDs are of one size, those of the usual size first: as a rule one group with all exposures.
+    n_exposures : int
+        Exposures of the dataset. An exposure in no group is compared with nothing.
+    """
+
+    groups: tuple[Group, ...]
+    n_exposures: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all exposures are compared with each other."""
+        return len(self.groups) == 1 and self.groups[0].members.size == self.n_exposures
+
+    def means(self, exposure: int) -> tuple[Doubles | None, ...]:
+        """The mean histogram of each kind, (N,), that an exposure, by its index, is compared with; None without one."""
+        for group in self.groups:
+            at = int(np.searchsorted(group.members, exposure))
+            if at < group.members.size and group.members[at] == exposure:
+                return tuple(kind.mean(at) for kind in group.kinds)
+        return (None,) * len(KINDS)
+
+    @property
+    def typical_means(self) -> tuple[Doubles | None, ...]:
+        """The mean histograms that most exposures of the dataset are compared with, once a kind; None without any."""
+        return tuple(kind.typical_mean for kind in self.groups[0].kinds) if self.groups else (None,) * len(KINDS)
+
+
 def compared_with(
     dataset: Dataset, settings: Settings, backend: Backend, saved: DatasetReference | None = None
-) -> tuple[KindReference, ...]:
+) -> Comparison:
     """Make the references of a dataset, those of the robust rounds included.
 
     Parameters
@@ -100,18 +157,26 @@ def compared_with(
 
     Returns
     -------
-    tuple of 4 KindReference
-        In the order of `KINDS`.
+    Comparison
+        Exposures whose CCDs are of different sizes are compared apart (`gpuanom.comparable`).
     """
-    if saved is not None:
-        return _saved(dataset, saved)
-    return tuple(_own(dataset, kind, settings, backend) for kind in range(len(KINDS)))
+    n_exposures = len(dataset.exposures)
+    found = comparable.split(dataset.sizes, n_exposures) if saved is None else comparable.like(dataset, saved.size)
+    groups = []
+    for members in found.groups:
+        some = dataset if found.whole else comparable.part(dataset, members)
+        if saved is None:
+            kinds = tuple(_own(some, kind, settings, backend) for kind in range(len(KINDS)))
+        else:
+            kinds = _saved(some, saved)
+        groups.append(Group(members, some, kinds))
+    return Comparison(tuple(groups), n_exposures)
 
 
 def dataset_reference(
     dataset: Dataset, settings: Settings | None = None, backend: Backend | None = None
 ) -> DatasetReference:
-    """The references of a dataset, for saving.
+    """The references of a dataset, for saving: those of its exposures of the usual size.
 
     Parameters
     ----------
@@ -121,13 +186,21 @@ def dataset_reference(
     backend : Backend, optional
         By default the CPU's.
     """
-    kinds = compared_with(dataset, settings or Settings(), backend or select("cpu"))
+    size = comparable.usual_size(dataset)
+    usual = compared_with(dataset, settings or Settings(), backend or select("cpu")).groups[0]
     left_out = tuple(
-        frozenset(dataset.exposures[i] for i in np.flatnonzero(_scored(dataset, kind) & ~compared.contained))
-        for kind, compared in enumerate(kinds)
+        frozenset(
+            usual.dataset.exposures[i] for i in np.flatnonzero(_scored(usual.dataset, kind) & ~compared.contained)
+        )
+        for kind, compared in enumerate(usual.kinds)
     )
-    references = tuple(compared.reference for compared in kinds)
-    return DatasetReference(dataset.camera, dataset.band, references, _digests(dataset), left_out)
+    references = tuple(compared.reference for compared in usual.kinds)
+    return DatasetReference(dataset.camera, dataset.band, references, _digests(usual.dataset), left_out, size)
+
+
+def _names(dataset: Dataset, chosen: Flags) -> frozenset[str]:
+    """The ids of some exposures."""
+    return frozenset(dataset.exposures[i] for i in np.flatnonzero(chosen))
 
 
 def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers]:

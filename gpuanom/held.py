@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.located import locator
-from gpuanom.records import CcdMeasurement, Exposure
+from gpuanom.records import CcdMeasurement, Exposure, Measurement
 from gpuanom.schema import has_table
 
 
@@ -55,6 +55,32 @@ def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str
     for camera, exposure, name, n_sources in rows:
         found.setdefault((camera, exposure), []).append((name, n_sources))
     return found
+
+
+def typical_size(measurement: Measurement) -> tuple[int, int]:
+    """(ny, nx) of the measured CCD of middle size; (0, 0) where no CCD could be measured."""
+    sizes = sorted((c.shape for c in measurement.ccds if c.shape != (0, 0)), key=lambda s: (s[0] * s[1], s))
+    return sizes[len(sizes) // 2] if sizes else (0, 0)
+
+
+def remarks_on(measurement: Measurement) -> list[str]:
+    """What a user should know of an exposure: of how it was found, and once of how several CCDs were read alike."""
+    of_ccds: dict[str, list[str]] = {}
+    for c in measurement.ccds:
+        if c.remark:
+            of_ccds.setdefault(c.remark, []).append(c.name)
+    lines = [
+        f"CCD {names[0]}: {remark}" if len(names) == 1 else f"{len(names)} CCDs ({names[0]} ...): {remark}"
+        for remark, names in of_ccds.items()
+    ]
+    if len(lines) > MOST_REMARKS:
+        n_more = sum(len(names) for names in list(of_ccds.values())[MOST_REMARKS:])
+        lines = [*lines[:MOST_REMARKS], f"and {n_more} more CCDs of whose sections or axes something is uncertain"]
+    return [*measurement.exposure.remarks, *lines]
+
+
+MOST_REMARKS = 2
+"""Different remarks on CCDs that a note holds in full: headers of amplifiers differ in their numbers."""
 
 
 def ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:

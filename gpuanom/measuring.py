@@ -287,6 +287,7 @@ def _measure_stack(
                 again.append(reading.items[i])
             else:
                 record = _record(i, ccd, ny * nx, background, counted, histograms, settings)
+                record = replace(record, shape=(int(ny), int(nx)), remark=printable(ccd.remark))
                 its = reconstructed[i] if record.status == "ok" else None
                 measured.append(record if its is None else replace(record, reconstruction=its))
     return measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again

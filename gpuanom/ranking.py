@@ -6,17 +6,18 @@ exposure's score is the mean KL of its histograms, and its X the sum of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpuanom import significance
+from gpuanom import comparable, significance
 from gpuanom.backend import Backend
 from gpuanom.comparison import (
+    Comparison,
     Dataset,
     Flags,
+    Group,
     KindReference,
     compared_with,
     divergences,
@@ -91,21 +92,25 @@ def score_dataset(
     return scores_by(dataset, compared_with(dataset, settings, backend, reference), settings, backend)
 
 
-def scores_by(
-    dataset: Dataset, references: Sequence[KindReference], settings: Settings, backend: Backend
-) -> tuple[Scores, ...]:
+def scores_by(dataset: Dataset, compared: Comparison, settings: Settings, backend: Backend) -> tuple[Scores, ...]:
     """Score every exposure of a dataset by references that are made already, once a kind.
 
     Parameters
     ----------
     dataset : Dataset
-    references : sequence of 4 KindReference
+    compared : Comparison
         See `gpuanom.comparison.compared_with`.
     settings : Settings
     backend : Backend
         Where the divergences are computed.
     """
-    return tuple(_score_kind(dataset, kind, settings, backend, references[kind]) for kind in range(len(KINDS)))
+    parts = [(group.members, _scores_of(group, settings, backend)) for group in compared.groups]
+    return parts[0][1] if compared.whole else comparable.joined(dataset, parts, no_scores(dataset))
+
+
+def _scores_of(group: Group, settings: Settings, backend: Backend) -> tuple[Scores, ...]:
+    """The scores of exposures that are compared with each other."""
+    return tuple(_score_kind(group.dataset, kind, settings, backend, group.kinds[kind]) for kind in range(len(KINDS)))
 
 
 def no_scores(dataset: Dataset) -> tuple[Scores, ...]:

@@ -119,6 +119,8 @@ class Ccd:
         From CCD axes to focal-plane axes.
     sky_axes : tuple of 4 floats, or None
         CD1_1, CD1_2, CD2_1, CD2_2 of the CCD's own pixel axes, degrees per pixel; None without a WCS.
+    remark : str
+        What the exposure's note should say of how it was read; empty where nothing is uncertain.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Ccd:
     saturation: float = float("nan")
     turn: Turn = Turn.NONE
     sky_axes: tuple[float, float, float, float] | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,11 +184,14 @@ class CcdOnDisk:
         (ny, nx) of the image as it will be loaded, without overscan.
     load : callable
         See `Load`. It holds what it needs of the file open until it is let go.
+    why : tuple of str
+        What decided how it is trimmed and turned, a line each, for `gpuanom explain`.
     """
 
     name: str
     shape: tuple[int, int]
     load: Load
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,6 +361,10 @@ class CcdMeasurement:
         CD matrix of the focal-plane axes (the CCD's turn undone), degrees per pixel.
     reconstruction : Reconstruction or None
         None where no model was given, or the CCD could not be measured.
+    shape : tuple of int
+        (ny, nx) of the image that was measured; (0, 0) where there was none.
+    remark : str
+        What the exposure's note should say of how it was read.
     """
 
     name: str
@@ -376,6 +386,8 @@ class CcdMeasurement:
     sine: Doubles
     sky_axes: tuple[float, float, float, float] | None
     reconstruction: Reconstruction | None = None
+    shape: tuple[int, int] = (0, 0)
+    remark: str = ""
 
 
 @dataclass(frozen=True, eq=False)

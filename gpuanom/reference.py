@@ -100,6 +100,8 @@ class DatasetReference:
         Ids of the exposures behind the reference, and a hash of the histograms of each.
     left_out : tuple of 4 frozensets of str
         Of each kind the ids of exposures that robust rounds left out of the sums (METHOD.md 5b).
+    size : tuple of 2 ints
+        (ny, nx) of their CCDs, which decides what may be compared with them; (0, 0) where unknown or different.
     """
 
     camera: str
@@ -107,6 +109,7 @@ class DatasetReference:
     kinds: tuple[Reference, ...]
     exposures: Mapping[str, str]
     left_out: tuple[frozenset[str], ...] = (frozenset(),) * len(KINDS)
+    size: tuple[int, int] = (0, 0)
 
     def renamed(self, names: Mapping[str, str]) -> DatasetReference:
         """The same references, with other ids for the exposures."""
@@ -192,6 +195,7 @@ class References:
             "version": self.version,
             "settings": json.dumps(self.settings, sort_keys=True),
             "exposures": json.dumps([[d.camera, d.band, dict(sorted(d.exposures.items()))] for d in self.datasets]),
+            "sizes": json.dumps([[d.camera, d.band, *d.size] for d in self.datasets]),
         }
         if any(ids for d in self.datasets for ids in d.left_out):
             left_out = [[d.camera, d.band, [sorted(ids) for ids in d.left_out]] for d in self.datasets]
@@ -264,9 +268,17 @@ class References:
         for row in rows.values():
             if row.n_histograms < 0 or (row.counts < 0).any() or not np.isfinite(row.shares).all():
                 raise ValueError("negative or infinite counts")
+        sizes = {
+            (camera, band): (int(ny), int(nx)) for camera, band, ny, nx in json.loads(table.meta.get("sizes", "[]"))
+        }
         datasets = [
             DatasetReference(
-                camera, band, tuple(rows[camera, band, kind] for kind in KINDS), ids, left_out.get((camera, band), none)
+                camera,
+                band,
+                tuple(rows[camera, band, kind] for kind in KINDS),
+                ids,
+                left_out.get((camera, band), none),
+                sizes.get((camera, band), (0, 0)),
             )
             for (camera, band), ids in sorted(members.items())
         ]
@@ -305,10 +317,17 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
                     f"{origin}: exposure {min(twice)} of {d.camera} {d.band} is in an earlier input too "
                     f"({len(twice)} such; leave one of the inputs out)"
                 )
+            size = merged[key].size
+            if all(size) and all(d.size) and not 0.8 <= size[0] * size[1] / (d.size[0] * d.size[1]) <= 1.25:
+                raise ReferenceFileError(
+                    f"{origin}: {d.camera} {d.band} has CCDs of {d.size[1]} x {d.size[0]} pixels, an earlier input of "
+                    f"{size[1]} x {size[0]} (they are not compared with each other: make a reference of each)"
+                )
             kinds = tuple(a + b for a, b in zip(merged[key].kinds, d.kinds, strict=True))
             left_out = tuple(a | b for a, b in zip(merged[key].left_out, d.left_out, strict=True))
             exposures = {**merged[key].exposures, **d.exposures}
-            merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, left_out)
+            size = size if all(size) else d.size
+            merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, left_out, size)
     if settings is None:
         raise ReferenceFileError("no input holds a reference or a night")
     return References(tuple(merged[key] for key in sorted(merged)), settings)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuanom import comparable
 from gpuanom.comparison import Dataset, ranks_of
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import printable
@@ -28,7 +29,12 @@ SUMS = ("n_sources", "n_without_orientation", "n_isophote", "n_gradients")
 
 
 def of_dataset(
-    store: Store, dataset: Dataset, scores: Sequence[Scores], saved: bool, found: bool
+    store: Store,
+    dataset: Dataset,
+    scores: Sequence[Scores],
+    saved: bool,
+    found: bool,
+    size: tuple[int, int] = (0, 0),
 ) -> tuple[list[Row], Columns]:
     """The rows of a dataset's exposures, and the columns of their CCDs in the dataset's order.
 
@@ -39,6 +45,8 @@ def of_dataset(
     scores : sequence of 4 Scores
     saved, found : bool
         Whether saved references are used, and whether they hold this dataset.
+    size : tuple of 2 ints, optional
+        (ny, nx) of the CCDs behind the saved reference; (0, 0) where unknown.
     """
     exposures = store.exposures(dataset.camera, dataset.band)
     ccds = {**store.ccds(dataset.camera, dataset.band), **_measured_columns(dataset, scores)}
@@ -50,6 +58,7 @@ def of_dataset(
     n_used = np.bincount(dataset.owner, used, minlength=n).astype(np.int64)
     bounds = np.searchsorted(dataset.owner, np.arange(n + 1)).tolist()
     alone = not any((s.rank > 0).any() for s in scores)
+    of_size = comparable.notes(dataset, size if saved else None)
     rows = []
     for i, exposure in enumerate(exposures):
         mine = range(bounds[i], bounds[i + 1])
@@ -72,7 +81,7 @@ def of_dataset(
         row["worst_ccd"] = "" if np.isnan(z).all() else ccds["name"][bounds[i] + int(np.nanargmax(printed_values(z)))]
         reasons = _few([ccds["reason"][j] for j in mine if not used[j]])
         spread = any(bool(s.spread[i]) for s in scores)
-        row["status"], row["note"] = _status(row, reasons, spread, saved and not found, alone)
+        row["status"], row["note"] = _status(row, reasons, spread, saved and not found, alone, of_size[i])
         rows.append(row)
     ccds["ccd"] = ccds["name"]
     return rows, ccds
@@ -180,7 +189,12 @@ def _few(reasons: Sequence[str], most: int = 3) -> list[str]:
 
 
 def _status(
-    row: Mapping[str, Any], reasons: Sequence[str], spread: bool, no_reference: bool, alone: bool
+    row: Mapping[str, Any],
+    reasons: Sequence[str],
+    spread: bool,
+    no_reference: bool,
+    alone: bool,
+    of_size: tuple[str, str],
 ) -> tuple[str, str]:
     """One word on an exposure, the gravest that holds, and all that should be known in words."""
     notes = list(reasons)
@@ -188,6 +202,8 @@ def _status(
     if not row["n_ccd_used"]:
         word = "unusable"
         notes.append("no CCD could be measured")
+    elif of_size[0]:
+        word = of_size[0]
     elif no_reference:
         word = "no_reference"
         notes.append(f"the reference holds nothing of {row['camera']} {row['band']}".rstrip())
@@ -202,6 +218,8 @@ def _status(
         notes.append("too few exposures with sources: no source score" if row["n_sources"] else "no sources found")
     if word in ("ok", "partial") and _within_noise(row):
         notes.append("its largest deviation is within counting noise (z below 1): too few counts to tell")
+    if of_size[1] and row["n_ccd_used"]:
+        notes.append(of_size[1])
     if spread:
         notes.append("a reference bin was empty: half a count was spread over the bins")
     return word, "; ".join([*notes, *json.loads(row["remarks"])])

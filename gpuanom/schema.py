@@ -12,7 +12,7 @@ from gpuanom.errors import GpuanomError, OutputError, StoreBusyError, printable
 from gpuanom.records import KINDS
 
 APPLICATION_ID = 0x67706E6D  # "gpnm"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE settings (fingerprint TEXT PRIMARY KEY, measurement TEXT NOT NULL, version TEXT NOT NULL);
@@ -20,7 +20,7 @@ CREATE TABLE exposures (
     camera TEXT NOT NULL, exposure TEXT NOT NULL, band TEXT NOT NULL, date_obs TEXT NOT NULL, exptime REAL,
     files TEXT NOT NULL, masks TEXT NOT NULL, rule TEXT NOT NULL, remarks TEXT NOT NULL,
     fingerprint TEXT NOT NULL, settings TEXT NOT NULL REFERENCES settings (fingerprint), version TEXT NOT NULL,
-    n_ccd INTEGER NOT NULL, histograms BLOB NOT NULL, sums BLOB NOT NULL,
+    ny INTEGER NOT NULL, nx INTEGER NOT NULL, n_ccd INTEGER NOT NULL, histograms BLOB NOT NULL, sums BLOB NOT NULL,
     PRIMARY KEY (camera, exposure));
 CREATE TABLE ccds (
     camera TEXT NOT NULL, exposure TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,
@@ -99,7 +99,10 @@ def _check(db: sqlite3.Connection, path: Path | None, read_only: bool) -> None:
     elif owner != APPLICATION_ID:
         raise OutputError(f"{path}: not a store of gpuanom; it was left as it is (choose another --output)")
     elif version != SCHEMA_VERSION:
-        raise OutputError(f"{path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION})")
+        raise OutputError(
+            f"{path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION}); it was left as it is"
+            " (score the images again into another --output)"
+        )
     else:
         _require_sound(db, path)
     if not read_only:
@@ -115,6 +118,7 @@ SELECT type || ' ' || name FROM sqlite_master
 _UNSOUND = f"""
 SELECT exposure FROM exposures
  WHERE typeof(camera) != 'text' OR typeof(exposure) != 'text' OR typeof(band) != 'text'
+    OR typeof(ny) != 'integer' OR ny < 0 OR typeof(nx) != 'integer' OR nx < 0
     OR typeof(n_ccd) != 'integer' OR n_ccd < 0 OR typeof(histograms) != 'blob' OR typeof(sums) != 'blob'
     OR length(sums) != n_ccd * {8 * 2 * len(KINDS)} OR (n_ccd = 0) != (length(histograms) = 0)
     OR length(histograms) % max(1, n_ccd * {4 * len(KINDS)}) != 0 LIMIT 1

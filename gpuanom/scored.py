@@ -14,7 +14,7 @@ from astropy.table import Table
 
 from gpuanom import tables
 from gpuanom.backend import select
-from gpuanom.comparison import Dataset, KindReference
+from gpuanom.comparison import Comparison, Dataset
 from gpuanom.errors import OutputError
 from gpuanom.naming import path_text
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Exposure, Integers
@@ -68,7 +68,7 @@ class ScoredNight:
     datasets : dict
         Stored histograms by camera and band.
     references : dict
-        By camera and band, what the dataset was compared with, once a kind; none where a saved reference does not hold
+        By camera and band, what the dataset was compared with; none where a saved reference does not hold
         the dataset.
     found : dict of Key to Exposure
         Where each measured exposure's files are.
@@ -79,7 +79,7 @@ class ScoredNight:
     tables: Tables
     exposures: list[dict[str, Any]]
     datasets: dict[tuple[str, str], Dataset]
-    references: dict[tuple[str, str], tuple[KindReference, ...]]
+    references: dict[tuple[str, str], Comparison]
     found: dict[Key, Exposure]
     _place: dict[Key, tuple[tuple[str, str], int]]
 
@@ -97,13 +97,13 @@ class ScoredNight:
         first, last = np.searchsorted(its.owner, (i, i + 1))
         counts = its.counts[first:last].sum(axis=0, dtype=np.int64)
         compared = self.references.get(dataset)
-        means = (None,) * len(KINDS) if compared is None else tuple(kind.mean(i) for kind in compared)
+        means = (None,) * len(KINDS) if compared is None else compared.means(i)
         return tuple(Histogram(kind, counts[k], means[k]) for k, kind in enumerate(KINDS))
 
     def means(self, dataset: tuple[str, str]) -> tuple[Doubles | None, ...]:
         """The mean histograms that most exposures of a dataset are compared with, once a kind; None without any."""
         compared = self.references.get(dataset)
-        return (None,) * len(KINDS) if compared is None else tuple(kind.typical_mean for kind in compared)
+        return (None,) * len(KINDS) if compared is None else compared.typical_means
 
     def ccds(self) -> dict[Key, list[dict[str, Any]]]:
         """The rows of the table of CCDs as plain values, by exposure."""

@@ -23,7 +23,7 @@ from gpuanom.errors import OutputError
 from gpuanom.fits.headers import SUFFIXES
 from gpuanom.fits.mapped import NO_CHECKSUM
 from gpuanom.fits.packed import ARCHIVES
-from gpuanom.held import ccd_row, held_exposures
+from gpuanom.held import ccd_row, held_exposures, remarks_on, typical_size
 from gpuanom.located import absolute_text, files_json, follow_files, locator, texts_of
 from gpuanom.naming import exists, natural_key
 from gpuanom.reconstructions import Reconstructed, Reconstructions
@@ -208,7 +208,7 @@ class Store:
                 (self.settings.fingerprint(), json.dumps(self.settings.measurement(), sort_keys=True), __version__),
             )
             db.execute(
-                "INSERT INTO exposures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO exposures VALUES ({', '.join('?' * 17)})",
                 (
                     e.camera,
                     e.exposure,
@@ -218,10 +218,11 @@ class Store:
                     files_json(e.files),
                     files_json(e.masks),
                     e.rule,
-                    json.dumps(e.remarks),
+                    json.dumps(remarks_on(measurement)),
                     e.fingerprint,
                     self.settings.fingerprint(),
                     __version__,
+                    *typical_size(measurement),
                     len(measurement.ccds),
                     counts.tobytes(),
                     sums.tobytes(),
@@ -345,7 +346,8 @@ class Store:
 
     def _dataset(self, camera: str, band: str, bins: int) -> Dataset:
         rows = self._db.execute(
-            "SELECT exposure, n_ccd, histograms, sums FROM exposures WHERE camera = ? AND band = ?", (camera, band)
+            "SELECT exposure, n_ccd, histograms, sums, ny, nx FROM exposures WHERE camera = ? AND band = ?",
+            (camera, band),
         ).fetchall()
         rows.sort(key=lambda row: natural_key(row[0]))
         n_kinds = len(KINDS)
@@ -363,6 +365,7 @@ class Store:
             counts=counts,
             cosine=np.ascontiguousarray(sums[:, :, 0]),
             sine=np.ascontiguousarray(sums[:, :, 1]),
+            sizes=np.array([row[4:6] for row in rows], dtype=np.int64).reshape(-1, 2),
         )
 
     def exposures(self, camera: str, band: str) -> list[dict[str, Any]]:

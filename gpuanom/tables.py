@@ -15,7 +15,7 @@ from astropy.table import MaskedColumn, Table
 from gpuanom import installing, ranking, rows
 from gpuanom.backend import Backend
 from gpuanom.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder
-from gpuanom.comparison import Dataset, KindReference, compared_with
+from gpuanom.comparison import Comparison, Dataset, compared_with
 from gpuanom.digits import printed_values
 from gpuanom.ecsv import write_ecsv
 from gpuanom.errors import OutputError, ReferenceFileError, printable
@@ -43,8 +43,8 @@ class Ranked(NamedTuple):
     tables: Tables
     datasets: dict[Key, Dataset]
     """The histograms by camera and band."""
-    references: dict[Key, tuple[KindReference, ...]]
-    """What each dataset was compared with, once a kind; none where a saved reference does not hold the dataset."""
+    references: dict[Key, Comparison]
+    """What each dataset was compared with; none where a saved reference does not hold the dataset."""
 
 
 class Tables(NamedTuple):
@@ -97,7 +97,7 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     """Score and rank everything in a store, and tell with what each dataset was compared; see `build`."""
     model = store.model()
     found: dict[Key, Dataset] = {}
-    compared: dict[Key, tuple[KindReference, ...]] = {}
+    compared: dict[Key, Comparison] = {}
     of_exposures, of_ccds = (with_autoencoder(c) if model else c for c in (EXPOSURE_COLUMNS, CCD_COLUMNS))
     exposures: list[Row] = []
     parts: list[Columns] = []
@@ -112,7 +112,10 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
             scores = ranking.scores_by(dataset, kinds, settings, backend)
         found[dataset.camera, dataset.band] = dataset
         with believed(store.path):
-            its_rows, its_ccds = rows.of_dataset(store, dataset, scores, references is not None, saved is not None)
+            size = (0, 0) if saved is None else saved.size
+            its_rows, its_ccds = rows.of_dataset(
+                store, dataset, scores, references is not None, saved is not None, size
+            )
         exposures += its_rows
         parts.append(its_ccds)
         ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(its_rows) + 1))).tolist()

@@ -38,7 +38,7 @@ LAYERS = [
     {"copying"},
     {"cpu", "gpu", "fits", "significance", "stamps", "reconstructions"},
     {"arguments", "images"},
-    {"measuring", "ranking", "selftest"},
+    {"measuring", "ranking", "comparable", "selftest"},
     {"store"},
     {"rows"},
     {"tables", "nights"},

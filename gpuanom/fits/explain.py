@@ -22,7 +22,10 @@ from gpuanom.settings import Settings
 
 @dataclass(frozen=True)
 class CcdAccount:
-    """A CCD of a file: its name, HDU, size in pixels (nx, ny), what is cut off, and its mask; or what is wrong."""
+    """A CCD of a file: its name, HDU, size in pixels (nx, ny), what is cut off, and its mask; or what is wrong.
+
+    `why` says what decided how the CCD is trimmed and turned.
+    """
 
     name: str
     hdu: int | None
@@ -30,6 +33,7 @@ class CcdAccount:
     trim: str
     mask: str
     problem: str
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class Account:
                 lines.append(f"    {ccd.name}: {ccd.problem}")
             else:
                 lines.append(f"    {ccd.name}: HDU {ccd.hdu}, {ccd.size[0]} x {ccd.size[1]} pixels, {ccd.trim}")
+                lines += [f"      {text}" for text in ccd.why]
                 lines.append(f"      mask: {ccd.mask}")
         lines += [f"  no CCD: {text}" for text in self.not_ccds]
         lines += [f"  remark: {text}" for text in self.remarks]
@@ -167,7 +172,7 @@ def _ccd(item: CcdOnDisk | CcdFailure) -> CcdAccount:
     (ny, nx), full = origin.shape, origin.full
     kept = ", ".join(_section(section) for section in origin.sections)
     trim = "whole" if origin.shape == full else f"cut from {full[1]} x {full[0]} to {kept}"
-    return CcdAccount(item.name, origin.hdu, (nx, ny), trim, origin.mask, "")
+    return CcdAccount(item.name, origin.hdu, (nx, ny), trim, origin.mask, "", tuple(text for text in item.why if text))
 
 
 def _section(section: Section) -> str:

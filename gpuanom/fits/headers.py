@@ -140,7 +140,8 @@ def sky_axes(cards: Cards) -> tuple[float, float, float, float] | None:
             a, b, c, d = (_or(cards.get(f"PC{n}"), one) for n, one in zip(names, (1.0, 0.0, 0.0, 1.0), strict=True))
             matrix = [dx * a, dx * b, dy * c, dy * d]
         else:
-            angle = math.radians(_or(cards.get("CROTA2"), 0.0))
+            turned = cards.get("CROTA2")
+            angle = math.radians(_or(cards.get("CROTA1") if turned is None else turned, 0.0))
             matrix = [dx * math.cos(angle), -dy * math.sin(angle), dx * math.sin(angle), dy * math.cos(angle)]
     if kinds[0] in ("DEC-", "GLAT", "ELAT"):
         matrix = matrix[2:] + matrix[:2]  # the first world axis is the latitude: put the longitude first

@@ -15,6 +15,7 @@ from astropy.io import fits
 from gpuanom.cameras import CameraRule
 from gpuanom.errors import printable
 from gpuanom.fits.bands import Band, band_of
+from gpuanom.fits.binning import binning_label
 from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
 from gpuanom.fits.headers import LONGEST_ID, Cards, clean, matches, number, plver, stem
 from gpuanom.fits.planes import plane_reason, side_file
@@ -132,7 +133,8 @@ def describe(
     return Description(
         rule=rule,
         rule_reason=", ".join(f"{k} is '{clean(cards.get(k))}'" for k in matched) or "no other rule fits",
-        camera=f"{camera}-{rule.level}" if rule.level else camera,
+        # Binned images are a dataset of their own, as raw ones are beside processed ones.
+        camera="-".join(part for part in (camera, rule.level, binning_label(cards)) if part),
         exposure=exposure,
         told_by=f"{keyword} is '{clean(cards.get(keyword))}'" if keyword else "the file's name",
         band=band_of(rule, cards),

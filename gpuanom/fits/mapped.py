@@ -211,12 +211,25 @@ class File:
     def image_shape(self, item: Hdu) -> tuple[int, int]:
         """Return the shape (ny, nx) of an HDU's image, after all that can be checked without reading pixels.
 
+        Axes of length one behind the first two (NAXIS3 = 1) say nothing about the pixels and are left out.
+
         Raises
         ------
         InputError
-            Status ``not_2d``, or ``corrupt``: cut off, or of a size that the file cannot hold.
+            Status ``cube`` (more than one slice), ``not_2d`` (one axis), or ``corrupt``: cut off, or of a size that
+            the file cannot hold.
         """
         shape = self.shape(item.header, item.number)
+        n_slices = math.prod(shape[:-2])
+        if n_slices > 1:
+            raise InputError(
+                f"a cube of {n_slices} slices ({' x '.join(str(n) for n in reversed(shape))} pixels), not one image",
+                file=self.path,
+                hdu=item.number,
+                remedy="write each slice, or their sum, to a 2-D image of its own and score those",
+                status="cube",
+            )
+        shape = shape[-2:]
         if len(shape) != 2:
             raise InputError(
                 f"an image of {len(shape)} dimensions",

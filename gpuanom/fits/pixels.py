@@ -43,7 +43,7 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
     Raises
     ------
     InputError
-        Status ``not_2d``, or ``corrupt``: cut off, undecodable, or of a size that the file cannot hold.
+        Status ``cube`` or ``not_2d``, or ``corrupt``: cut off, undecodable, or of a size that the file cannot hold.
     """
     shape = file.image_shape(item)
     file.check(item)
@@ -188,6 +188,7 @@ def _unusual(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.ND
             message = f"its pixels cannot be decoded: {error.strerror}"
             raise InputError(message, file=file.path, hdu=item.number, remedy=remedy) from None
         raise file.corrupt(f"its pixels cannot be read: {short(error)}", item.number) from None
+    data = data.reshape(data.shape[-2:]) if math.prod(data.shape[:-2]) == 1 else data  # axes of length one
     if data.shape != shape:
         raise file.corrupt("its pixels are not what its header says", item.number)
     if not _is_unsigned_plio(item):

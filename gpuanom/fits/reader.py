@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,20 @@ import numpy.typing as npt
 from gpuanom.cameras import CameraRule
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds import list_hdus
+from gpuanom.fits.axes import CcdAxes, Mosaic
+from gpuanom.fits.ccds import ccd_name, is_skipped, list_hdus
 from gpuanom.fits.copies import Copies
 from gpuanom.fits.decode import workspace
 from gpuanom.fits.discover import labels_of, rule_of
-from gpuanom.fits.headers import saturation, sky_axes, turn
+from gpuanom.fits.headers import Cards, saturation
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.maskplanes import OwnPlanes, planes_by_name
 from gpuanom.fits.masks import DECODINGS, NoMeaningError, decode
 from gpuanom.fits.pixels import as_stored, numbers, pixels
-from gpuanom.fits.sections import Section, data_sections, trim, trimmed_shape
+from gpuanom.fits.planes import is_plane
+from gpuanom.fits.scan import read_headers
+from gpuanom.fits.sections import Section, trim, trimmed_shape
+from gpuanom.fits.trims import data_sections
 from gpuanom.records import Ccd, CcdFailure, CcdOnDisk, Exposure, FloatImage
 from gpuanom.settings import Settings
 
@@ -80,10 +84,15 @@ def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path,
     rule = rule_of(exposure, settings)
     names: dict[str, int] = {}
     copies = Copies()
-    for path, mask, label in zip(exposure.files, exposure.masks, labels_of(exposure, settings), strict=True):
+    several = len(exposure.files) > 1
+    labels = labels_of(exposure, settings)
+    mosaic = Mosaic.of(rule, _first_ccds(exposure, rule, labels)) if several and rule.turn == "mosaic" else Mosaic(rule)
+    for path, mask, label in zip(exposure.files, exposure.masks, labels, strict=True):
         try:
             file = File(path, settings.checksum)
-            for item in _ccds(file, _Masks(mask, file, rule, settings), rule, names, copies, label):
+            if not several:
+                mosaic = Mosaic.of(rule, _own_ccds(file, rule, label))
+            for item in _ccds(file, _Masks(mask, file, rule, settings), mosaic, names, copies, label):
                 yield path, item
         except InputError as error:
             yield path, _failure(_unique(f"({path.name})", names), error)
@@ -124,9 +133,31 @@ def origin_of(ccd: CcdOnDisk) -> Origin:
     return Origin(load.item.number, load.full, load.shape, load.sections, mask)
 
 
+def _own_ccds(file: File, rule: CameraRule, label: str) -> Iterator[tuple[str, Cards]]:
+    """The names and headers of a file's CCDs, to choose common axes from."""
+    for listed in list_hdus(file, rule, label):
+        if not isinstance(listed, InputError) and not listed.no_ccd:
+            yield listed.name, listed.hdu.cards
+
+
+def _first_ccds(exposure: Exposure, rule: CameraRule, labels: Sequence[str]) -> Iterator[tuple[str, Cards]]:
+    """The name and header of the first CCD of each of an exposure's files; no file is kept open."""
+    for path, label in zip(exposure.files, labels, strict=True):
+        try:
+            primary, extension = read_headers(path)
+        except InputError:
+            continue  # reading the file's CCDs says what is wrong with it
+        if not is_plane(rule, primary if extension is None else extension):
+            cards = Cards(extension, primary)
+            name = ccd_name(rule, cards, int(extension is not None))
+            if not is_skipped(rule, name):
+                yield f"{label}-{name}" if label else name, cards
+
+
 def _ccds(
-    file: File, masks: _Masks, rule: CameraRule, names: dict[str, int], copies: Copies, label: str
+    file: File, masks: _Masks, mosaic: Mosaic, names: dict[str, int], copies: Copies, label: str
 ) -> Iterator[CcdOnDisk | CcdFailure]:
+    rule = mosaic.rule
     empty = True
     skipped = 0
     failed: set[int] = set()
@@ -147,11 +178,13 @@ def _ccds(
             if unique != name or (label and copies.holds(file, item)):
                 remedy = "the first one is used; leave one out of the input"
                 raise InputError(f"a second CCD '{name}' of one exposure", remedy=remedy, status="duplicate")
-            sections = data_sections(rule, item.cards)
             full = file.image_shape(item)
-            shape = trimmed_shape(full, sections, rule.full_size)
-            loader = _Loader(name, file, item, masks, rule, sections, full, shape, listed.in_file)
-            yield CcdOnDisk(name, shape, loader)
+            sky = data_sections(rule, item.cards, full)
+            axes = mosaic.axes(name, item.cards)
+            shape = trimmed_shape(full, sky.sections, rule.full_size)
+            remark = "; ".join(r for r in (sky.remark, axes.remark) if r)
+            load = _Loader(name, file, item, masks, rule, sky.sections, full, shape, listed.in_file, axes, remark)
+            yield CcdOnDisk(name, shape, load, (sky.why, axes.why))
         except InputError as error:
             failed.add(item.number)
             yield _failure(unique, _located(error, file.path, item.number))
@@ -189,6 +222,8 @@ class _Loader:
     full: tuple[int, int]
     shape: tuple[int, int]
     in_file: str
+    axes: CcdAxes
+    remark: str
 
     def __call__(self, *, encoded: bool = False, out: FloatImage | None = None) -> Ccd | CcdFailure:
         """Read and check the pixels and the mask of a CCD; see `records.Load`."""
@@ -199,15 +234,14 @@ class _Loader:
 
     def _read(self, encoded: bool, out: FloatImage | None) -> Ccd:
         image = (self._encoded() if encoded else None) or self._image(out)
-        cards = self.item.cards
-        matrix = sky_axes(cards)
         return Ccd(
             name=self.name,
             image=image,
             bad=self.masks.bad(self.item, self.in_file, self.sections, self.full, self.shape),
-            saturation=saturation(self.rule, cards),
-            turn=turn(self.rule, self.name, matrix),
-            sky_axes=matrix,
+            saturation=saturation(self.rule, self.item.cards),
+            turn=self.axes.turn,
+            sky_axes=self.axes.sky_axes,
+            remark=self.remark,
         )
 
     def _image(self, out: FloatImage | None) -> FloatImage:

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.cameras import SUBARU_CHANNELS, CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.headers import Cards
 
-_SECTION = re.compile(r"\[\s*([0-9]{1,9})\s*:\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*:\s*([0-9]{1,9})\s*\]")
+_RANGE = r"\s*([0-9]{1,9})\s*:\s*([0-9]{1,9})\s*"
+_SECTION = re.compile(rf"\[{_RANGE},{_RANGE}(?:,\s*1\s*:\s*1\s*)?\]")
 _REMEDY = "correct the header, or give the camera a rule with another 'trim'"
 
 
@@ -35,6 +34,11 @@ class Section:
         """Of the image's rows and columns."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
+    @property
+    def text(self) -> str:
+        """As headers write it."""
+        return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
+
     def fits_in(self, ny: int, nx: int) -> bool:
         """Whether an image of ny x nx pixels holds it."""
         return self.y1 <= ny and self.x1 <= nx
@@ -50,43 +54,13 @@ def parse_section(text: Any) -> Section:
     """
     found = _SECTION.fullmatch(text.strip()) if isinstance(text, str) else None
     if not found:
-        raise _bad(f"'{text}' is no section [x1:x2,y1:y2]")
+        raise bad_section(f"'{text}' is no section [x1:x2,y1:y2]")
     x1, x2, y1, y2 = (int(n) for n in found.groups())
     if x1 < 1 or y1 < 1:
-        raise _bad(f"section '{text}' starts below 1")
+        raise bad_section(f"section '{text}' starts below 1")
     if x2 < x1 or y2 < y1:
-        raise _bad(f"section '{text}' is reversed")
+        raise bad_section(f"section '{text}' is reversed")
     return Section(y1 - 1, x1 - 1, y2, x2)
-
-
-def data_sections(rule: CameraRule, cards: Cards) -> tuple[Section, ...]:
-    """Return where an image's sky is, amplifier by amplifier; empty: everywhere.
-
-    Raises
-    ------
-    InputError
-        Status ``bad_section``: the cards are there and make no sense.
-    """
-    for way in rule.trim:
-        if way == SUBARU_CHANNELS:
-            sections = _subaru_channels(cards)
-        else:
-            texts = [cards.get(keyword) for keyword in way.split("+")]
-            sections = () if any(t is None for t in texts) else tuple(parse_section(t) for t in texts)
-        if sections:
-            return sections
-    return ()
-
-
-def _subaru_channels(cards: Cards) -> tuple[Section, ...]:
-    """Effective columns and rows of channels 1 to 4: the cards T_EFMNij and T_EFMXij, j = 1 for x and 2 for y."""
-    if cards.get("T_EFMN11") is None:
-        return ()
-    sections = []
-    for channel in "1234":
-        ends = [cards.get(f"T_EF{end}{channel}{axis}") for axis in "12" for end in ("MN", "MX")]
-        sections.append(parse_section("[{}:{},{}:{}]".format(*ends)))
-    return tuple(sections)
 
 
 def trim(pixels: npt.NDArray[Any], sections: tuple[Section, ...], full_size: tuple[int, ...] = ()) -> npt.NDArray[Any]:
@@ -134,14 +108,14 @@ def _rows(shape: tuple[int, int], sections: tuple[Section, ...], full_size: tupl
     if not all(section.fits_in(ny, nx) for section in sections):
         if full_size and nx < full_size[0] and ny < full_size[1]:
             return []
-        raise _bad(f"a data section leaves the image of {nx} x {ny} pixels")
+        raise bad_section(f"a data section leaves the image of {nx} x {ny} pixels")
     ordered = sorted(sections)
     _refuse_overlap(ordered)
     rows: dict[tuple[int, int], list[Section]] = {}
     for s in ordered:
         rows.setdefault((s.y0, s.y1), []).append(s)
     if len({sum(s.x1 - s.x0 for s in row) for row in rows.values()}) > 1:
-        raise _bad("the data sections of the amplifiers do not make up a rectangle")
+        raise bad_section("the data sections of the amplifiers do not make up a rectangle")
     return list(rows.values())
 
 
@@ -150,8 +124,9 @@ def _refuse_overlap(sections: list[Section]) -> None:
     for at, a in enumerate(sections):
         for b in sections[at + 1 :]:
             if a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1:
-                raise _bad("the data sections of the amplifiers overlap")
+                raise bad_section("the data sections of the amplifiers overlap")
 
 
-def _bad(message: str) -> InputError:
+def bad_section(message: str) -> InputError:
+    """An error of status ``bad_section``, with the remedy."""
     return InputError(message, remedy=_REMEDY, status="bad_section")

@@ -11,7 +11,8 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.cameras import CameraRule
-from gpuanom.fits import discover, read_ccds
+from gpuanom.encoded import RawImage, RiceImage
+from gpuanom.fits import decode_raw, decode_rice, discover, open_ccds, read_ccds
 from gpuanom.records import Ccd, CcdFailure, Turn, Unfit
 from gpuanom.settings import Settings
 
@@ -241,7 +242,7 @@ def _as(rule):
 
 def test_a_section_that_makes_no_sense(write, read):
     path = write(
-        "a.fits", (picture(), {"EXTNAME": "S1", "DATASEC": "[1:90,1:70]"}), (picture(), {"EXTNAME": "S2"}),
+        "a.fits", (picture(), {"EXTNAME": "S1", "DATASEC": "[1:90,1:60]"}), (picture(), {"EXTNAME": "S2"}),
         INSTRUME="DECam", PROCTYPE="RAW", EXPNUM=1,
     )  # fmt: skip
     items = read(
@@ -275,12 +276,52 @@ def test_an_empty_extension_is_no_ccd(write, read):
     assert list(read(write("a.fits", (None, {"EXTNAME": "X"}), (picture(), {"EXTNAME": "Y"})))) == ["Y"]
 
 
-@pytest.mark.parametrize("shape", [(50,), (2, 30, 40), (1, 30, 40)])
-def test_other_dimensions_than_two(write, read, shape):
+@pytest.mark.parametrize(
+    ("shape", "status"), [((50,), "not_2d"), ((2, 30, 40), "cube"), ((3, 1, 30, 40), "cube"), ((40, 1, 30), "cube")]
+)
+def test_other_dimensions_than_two(write, read, shape, status):
     path = write("a.fits", (np.zeros(shape, np.float32), {"EXTNAME": "X"}), (picture(), {"EXTNAME": "Y"}))
     items = read(path)
-    assert statuses(items) == {"X": "not_2d"}
+    assert statuses(items) == {"X": status}
+    assert "2-D image" in items["X"].reason
     assert isinstance(items["Y"], Ccd)
+
+
+CODES = ("", "RICE_1", "GZIP_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1")
+# PLIO holds integers only.
+FORMS = [(code, dtype) for code in CODES for dtype in (np.int16, np.float32) if (code, dtype) != ("PLIO_1", np.float32)]
+
+
+@pytest.mark.parametrize("axes", [(1,), (1, 1)], ids=["NAXIS3", "NAXIS4"])
+@pytest.mark.parametrize(("code", "dtype"), FORMS)
+def test_axes_of_length_one_are_left_out(tmp_path, settings, code, dtype, axes):
+    """The same pixels as without them, plain and packed, decoded here and as a GPU is sent them."""
+    image = np.random.default_rng(3).integers(0, 900, (30, 40)).astype(dtype)
+    deep = image.reshape(*axes, *image.shape)
+    if not code:
+        hdu, wanted = fits.ImageHDU(deep), image.astype(np.float32)
+    else:
+        tile = (30, 40) if code == "HCOMPRESS_1" else (1, 40)
+        wanted = _read_back(fits.CompImageHDU(image, compression_type=code, tile_shape=tile), tmp_path)
+        hdu = fits.CompImageHDU(deep, compression_type=code, tile_shape=(*axes, *tile))
+    hdu.name = "X"
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits")
+    (exposure,) = discover([tmp_path / "a.fits"], settings).exposures
+    (item,) = open_ccds(exposure, settings)
+    assert item.shape == (30, 40)
+    np.testing.assert_array_equal(item.load().image, wanted)
+    stored = item.load(encoded=True).image
+    if isinstance(stored, RawImage):
+        np.testing.assert_array_equal(decode_raw(stored), wanted)
+    elif isinstance(stored, RiceImage):
+        np.testing.assert_array_equal(decode_rice(stored), wanted)
+
+
+def _read_back(hdu, tmp_path):
+    """What an image without further axes gives, as written by the same program."""
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "b.fits")
+    with fits.open(tmp_path / "b.fits") as hdus:
+        return hdus[1].data.astype(np.float32)
 
 
 def test_one_pixel_is_read(write, read):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gpuanom.cameras import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import Cards
-from gpuanom.fits.sections import Section, data_sections, parse_section, trim
+from gpuanom.fits.sections import Section, parse_section, trim
+from gpuanom.fits.trims import data_sections
 
 ENDS = st.tuples(st.integers(1, 10**6), st.integers(0, 10**6)).map(lambda t: (t[0], t[0] + t[1]))
 
@@ -91,18 +92,19 @@ def test_a_cut_out_is_taken_whole_but_a_whole_ccd_is_not():
 
 def test_ways_to_trim_in_order():
     rule = CameraRule(name="r", trim=("DSECA+DSECB", "DATASEC", "subaru-channels"))
-    both = fits.Header({"DSECA": "[5:8,1:9]", "DSECB": "[9:12,1:9]", "DATASEC": "[1:2,1:2]"})
-    assert data_sections(rule, Cards(both)) == (Section(0, 4, 9, 8), Section(0, 8, 9, 12))
-    assert data_sections(rule, Cards(fits.Header({"DSECA": "[5:8,1:9]", "DATASEC": "[1:2,1:2]"}))) == (
-        Section(0, 0, 2, 2),
-    )
-    assert data_sections(rule, Cards(fits.Header())) == ()
+    both = fits.Header({"DSECA": "[5:8,1:9]", "DSECB": "[9:12,1:9]", "DATASEC": "[2:12,1:9]"})
+    found = data_sections(rule, Cards(both), (9, 14))
+    assert found.sections == (Section(0, 4, 9, 8), Section(0, 8, 9, 12))
+    assert found.why == "trimmed to DSECA [5:8,1:9] and DSECB [9:12,1:9]"
+    one = fits.Header({"DSECA": "[5:8,1:9]", "DATASEC": "[2:12,1:9]"})
+    assert data_sections(rule, Cards(one), (9, 14)).sections == (Section(0, 1, 9, 12),)
+    assert data_sections(rule, Cards(fits.Header()), (9, 14)).sections == ()
 
 
 @pytest.mark.real
 def test_real_hsc_channels(real_header):
     header = real_header("fitsheader-hsc")
-    sections = data_sections(CameraRule(name="r", trim=("subaru-channels",)), Cards(header))
+    sections = data_sections(CameraRule(name="r", trim=("subaru-channels",)), Cards(header), (4241, 2144)).sections
     pixels = np.zeros((4241, 2144), np.uint8)
     for section in sections:
         pixels[section.y0 : section.y1, section.x0 : section.x1] += 1
@@ -113,7 +115,8 @@ def test_real_hsc_channels(real_header):
 @pytest.mark.real
 def test_real_decam_amplifiers(real_header):
     header = real_header("fitsheader-decam")
-    sections = data_sections(CameraRule(name="r", trim=("DATASECA+DATASECB",)), Cards(header))
+    rule = CameraRule(name="r", trim=("DATASECA+DATASECB",))
+    sections = data_sections(rule, Cards(header), (4146, 2160)).sections
     pixels = np.tile(np.arange(2160), (4146, 1))
     joined = trim(pixels, sections)
     assert joined.shape == (4096, 2048)

@@ -1,0 +1,145 @@
+"""How the CCDs of an exposure lie in common axes, as their world coordinates tell (METHOD.md "As built").
+
+Orientations of several CCDs are only comparable along common axes. Where a camera's rule names no focal-plane axes,
+the axes of one CCD of the exposure stand for them: the one whose name comes first in natural order among those with a
+celestial WCS. Only differences between CCDs count then, so that an instrument rotator, which turns all CCDs alike,
+changes nothing, and the same CCDs are turned in every exposure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gpuanom.cameras import CameraRule
+from gpuanom.fits.headers import Cards, number, sky_axes, turn
+from gpuanom.naming import natural_key
+from gpuanom.records import Turn
+
+Matrix = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class CcdAxes:
+    """How one CCD's axes lie.
+
+    Attributes
+    ----------
+    turn : Turn
+        From CCD axes to the exposure's common axes.
+    sky_axes : tuple of 4 floats, or None
+        CD1_1, CD1_2, CD2_1, CD2_2 of the CCD's own pixel axes, degrees per pixel; None without a WCS.
+    why : str
+        What decided the turn, for `gpuanom explain`.
+    remark : str
+        What the exposure's note should say; empty where nothing is uncertain.
+    """
+
+    turn: Turn
+    sky_axes: Matrix | None
+    why: str
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """The common axes of an exposure's CCDs.
+
+    Attributes
+    ----------
+    rule : CameraRule
+    first : str
+        Name of the CCD whose axes stand for the focal plane's; empty where none has a WCS or the rule decides.
+    cards : Cards or None
+        Its header.
+    turned : bool
+        Whether any of the CCDs that are known lies otherwise than that one.
+    """
+
+    rule: CameraRule
+    first: str = ""
+    cards: Cards | None = None
+    turned: bool = False
+
+    @classmethod
+    def of(cls, rule: CameraRule, ccds: Iterable[tuple[str, Cards]]) -> Mosaic:
+        """Choose the axes of an exposure from the names and headers of its CCDs, in any order."""
+        if rule.turn != "mosaic":
+            return cls(rule)
+        known = sorted(((n, c) for n, c in ccds if sky_axes(c) is not None), key=lambda ccd: natural_key(ccd[0]))
+        if not known:
+            return cls(rule)
+        mosaic = cls(rule, *known[0])
+        return cls(rule, *known[0], turned=any(mosaic.axes(name, cards).turn for name, cards in known[1:]))
+
+    def axes(self, name: str, cards: Cards) -> CcdAxes:
+        """Return how a CCD lies."""
+        matrix = sky_axes(cards)
+        if self.rule.turn != "mosaic":
+            found = turn(self.rule, name, matrix)
+            return CcdAxes(found, matrix, f"camera rule '{self.rule.name}': {_WORDS[found]}")
+        if self.cards is None:
+            return CcdAxes(Turn.NONE, matrix, "no CCD has a celestial WCS: angles are along the CCD's own axes")
+        if matrix is None:
+            remark = f"no celestial WCS says how it lies beside CCD {self.first}: taken as it is" if self.turned else ""
+            return CcdAxes(Turn.NONE, None, remark or "no celestial WCS: taken as it is", remark)
+        if name == self.first:
+            return CcdAxes(Turn.NONE, matrix, "its axes stand for the focal plane's (first CCD with a celestial WCS)")
+        found = _relative(self.cards, cards)
+        return CcdAxes(found, matrix, f"{_WORDS[found]}, by its WCS beside CCD {self.first}'s")
+
+
+_WORDS = {
+    Turn.NONE: "not turned (or by a half turn, which leaves orientations as they are)",
+    Turn.QUARTER: "turned by a quarter",
+    Turn.MIRRORED: "mirrored",
+    Turn.MIRRORED_QUARTER: "mirrored and turned by a quarter",
+}
+
+
+def _relative(first: Cards, cards: Cards) -> Turn:
+    """The turn from a CCD's axes to another's, both with a WCS: the nearest multiple of a quarter turn."""
+    reference, matrix = sky_axes(first), sky_axes(cards)
+    assert reference is not None
+    assert matrix is not None
+    c11, c12, c21, c22 = _carried(matrix, cards, first)
+    r11, r12, r21, r22 = reference
+    sign = 1.0 if r11 * r22 - r12 * r21 > 0 else -1.0  # of the determinant, whose size does not matter here
+    # Axes of the first CCD from axes of this one: the inverse of the first one's matrix times this one's.
+    m11, m12 = sign * (r22 * c11 - r12 * c21), sign * (r22 * c12 - r12 * c22)
+    m21, m22 = sign * (r11 * c21 - r21 * c11), sign * (r11 * c22 - r21 * c12)
+    quarter = abs(m12) + abs(m21) > abs(m11) + abs(m22)
+    mirrored = m11 * m22 - m12 * m21 < 0
+    return Turn(int(quarter) + 2 * int(mirrored))
+
+
+def _carried(matrix: Matrix, cards: Cards, first: Cards) -> Matrix:
+    """A CCD's matrix in the tangent plane of another's reference point.
+
+    Headers give each CCD a reference point of its own or all the same one. East and north turn along a parallel by the
+    difference of longitude times the sine of the latitude: near a pole that is no small angle.
+    """
+    here, there = _point(cards), _point(first)
+    if here is None or there is None:
+        return matrix
+    along = (here[0] - there[0] + 180.0) % 360.0 - 180.0
+    angle = math.radians(along) * math.sin(math.radians((here[1] + there[1]) / 2))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    c11, c12, c21, c22 = matrix
+    return (
+        cosine * c11 - sine * c21,
+        cosine * c12 - sine * c22,
+        sine * c11 + cosine * c21,
+        sine * c12 + cosine * c22,
+    )
+
+
+def _point(cards: Cards) -> tuple[float, float] | None:
+    """Longitude and latitude of the reference point, degrees."""
+    values = [number(cards.get(f"CRVAL{axis}")) for axis in (1, 2)]
+    if not all(math.isfinite(value) for value in values):
+        return None
+    if str(cards.get("CTYPE1") or "")[:4] in ("DEC-", "GLAT", "ELAT"):
+        values.reverse()
+    return values[0], values[1]

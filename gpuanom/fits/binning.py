@@ -1,0 +1,72 @@
+"""How many pixels of the detector went into one of the image, as the many cards for binning say it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Protocol
+
+_PAIRS = ("CCDSUM", "BINNING", "CCDBIN", "DETBIN")
+"""Cards of both axes: '2 2', '2x2', '2,2', or a single number."""
+_AXES = (
+    ("XBINNING", "YBINNING"),
+    ("CCDBIN1", "CCDBIN2"),
+    ("CCDXBIN", "CCDYBIN"),
+    ("CCDBINX", "CCDBINY"),
+    ("BIN-FCT1", "BIN-FCT2"),
+    ("BINX", "BINY"),
+    ("XBIN", "YBIN"),
+    ("DETBIN1", "DETBIN2"),
+    ("DETBINX", "DETBINY"),
+    ("HBIN", "VBIN"),
+    ("HBINNING", "VBINNING"),
+    ("COLBIN", "ROWBIN"),
+    ("BINAXIS1", "BINAXIS2"),
+    ("BINNING1", "BINNING2"),
+    ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
+)
+_NUMBERS = re.compile(r"[\[(]?\s*([0-9]{1,3})(?:\.0*)?\s*(?:[xX*,: ]\s*([0-9]{1,3})(?:\.0*)?\s*)?[\])]?")
+_MOST = 64
+
+
+class _Header(Protocol):
+    def get(self, keyword: str) -> Any:
+        """Return a card's value, None where there is none."""
+        ...
+
+
+def binning(cards: _Header) -> tuple[int, int]:
+    """Return how many detector pixels make one of the image along x and y; (1, 1) where no card says otherwise.
+
+    Of several cards the first that says anything above 1 counts: a card that was left at 1 is more common than one
+    that speaks of binning without it. Numbers that cannot be a binning count as absent.
+    """
+    for keyword in _PAIRS:
+        found = _pair(cards.get(keyword))
+        if found and found != (1, 1):
+            return found
+    for along_x, along_y in _AXES:
+        if along_x.startswith("ESO ") and not str(cards.get("ORIGIN") or "").upper().startswith("ESO"):
+            continue  # looking for these cards costs the time of parsing the whole header
+        x, y = (_pair(cards.get(keyword)) for keyword in (along_x, along_y))
+        found = (x or y or (1, 1))[0], (y or x or (1, 1))[0]
+        if found != (1, 1):
+            return found
+    return 1, 1
+
+
+def binning_label(cards: _Header) -> str:
+    """Return what is appended to a camera's name: ``bin2x2``; empty without binning."""
+    x, y = binning(cards)
+    return "" if (x, y) == (1, 1) else f"bin{x}x{y}"
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    """Two whole numbers of a card's value, the second like the first where there is one only."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    found = _NUMBERS.fullmatch(str(value).strip())
+    if not found:
+        return None
+    x = int(found[1])
+    y = int(found[2]) if found[2] else x
+    return (x, y) if 1 <= x <= _MOST and 1 <= y <= _MOST else None
