@@ -12,7 +12,7 @@ import pytest
 import gpuanom
 from gpuanom import export, labels
 from gpuanom.backend import select
-from gpuanom.errors import OutputError, SettingsError
+from gpuanom.errors import SettingsError
 from gpuanom.export import Criterion
 from gpuanom.focalplane import DECAM_NUMBERS, ccd_number, places
 from gpuanom.labels import Label
@@ -60,13 +60,12 @@ def test_an_opened_night_is_what_was_scored(tmp_path, rounds):
     assert outside <= (2 if rounds else 0)
 
 
-def test_a_night_ranked_against_a_saved_reference_needs_it(folder, tmp_path):
+def test_a_night_ranked_against_a_saved_reference_keeps_it(folder, tmp_path):
     gpuanom.make_references([folder]).save(tmp_path / "ref.ecsv")
     gpuanom.score(
         folder.parent / "in", tmp_path / "two", settings=SETTINGS, device="cpu", reference=tmp_path / "ref.ecsv"
     )
-    with pytest.raises(OutputError, match="--reference"):
-        open_night(tmp_path / "two")
+    assert len(open_night(tmp_path / "two").exposures) == 7
     assert len(open_night(tmp_path / "two", reference=tmp_path / "ref.ecsv").exposures) == 7
 
 
