@@ -8,6 +8,7 @@ the order in which they came does not matter. Binned exposures are a dataset of 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,24 @@ def usual(dataset: Dataset) -> Dataset:
     return dataset if found.whole else part(dataset, found.groups[0])
 
 
+def parts_of(dataset: Dataset, saved: tuple[int, int] | None) -> Split | None:
+    """How a dataset is to be scored in parts; None where all of it is compared with each other, or with a reference.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    saved : tuple of 2 ints, or None
+        (ny, nx) of the CCDs behind a saved reference; None without one.
+    """
+    n = len(dataset.exposures)
+    if saved is None:
+        found = split(dataset.sizes, n)
+        return None if found.whole else found
+    others = unlike(dataset, saved)
+    alike = np.setdiff1d(np.arange(n), others)
+    return Split((alike,) if alike.size else (), others) if others.size else None
+
+
 def scored_apart(
     dataset: Dataset, found: Split, score: Callable[[Dataset], tuple[Scores, ...]], none: tuple[Scores, ...]
 ) -> tuple[Scores, ...]:
@@ -124,11 +143,14 @@ def scored_apart(
     dataset : Dataset
     found : Split
     score : callable
-        Scores a dataset's exposures against each other.
+        Scores the exposures of a part, whose sizes are not looked at any more.
     none : tuple of Scores
         Of all exposures, with nothing but counts and directions: what those that are compared with nothing keep.
     """
-    parts = [(*_chosen(dataset, members), score(part(dataset, members))) for members in found.groups]
+    parts = [
+        (*_chosen(dataset, members), score(dataclasses.replace(part(dataset, members), sizes=None)))
+        for members in found.groups
+    ]
     return tuple(_joined(whole, [(m, r, s[k]) for m, r, s in parts]) for k, whole in enumerate(none))
 
 
@@ -209,3 +231,13 @@ def unlike(dataset: Dataset, saved: tuple[int, int]) -> Integers:
 
 def _text(size: Sequence[int] | Integers) -> str:
     return f"{int(size[1])} x {int(size[0])} pixels"
+
+
+def digests(dataset: Dataset) -> dict[str, str]:
+    """A short hash of each exposure's histograms: a reference contains what it was made from, not what has its name."""
+    ends = np.searchsorted(dataset.owner, np.arange(len(dataset.exposures) + 1))
+    counts = dataset.counts.astype("<i8")
+    return {
+        exposure: hashlib.blake2b(counts[ends[i] : ends[i + 1]].tobytes(), digest_size=8).hexdigest()
+        for i, exposure in enumerate(dataset.exposures)
+    }

@@ -6,9 +6,8 @@ exposure's score is the mean KL of its histograms, and its X the sum of theirs.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -113,21 +112,12 @@ def score_dataset(
         In the order of `KINDS`. A dataset of one exposure has no scores: there is nothing to compare it with.
     """
     contained = np.ones(len(dataset.exposures), dtype=bool)
-    found = comparable.split(dataset.sizes, len(dataset.exposures))
-    if reference is None and not found.whole:
-
-        def of_one_size(some: Dataset) -> tuple[Scores, ...]:
-            return score_dataset(replace(some, sizes=None), settings, backend)
-
-        return comparable.scored_apart(dataset, found, of_one_size, no_scores(dataset))
-    if reference is not None and (unlike := comparable.unlike(dataset, reference.size)).size:
-        alike = np.setdiff1d(np.arange(len(dataset.exposures)), unlike)
-        found = comparable.Split((alike,) if alike.size else (), unlike)
-        return comparable.scored_apart(
-            dataset, found, lambda some: score_dataset(some, settings, backend, reference), no_scores(dataset)
-        )
+    parts = comparable.parts_of(dataset, None if reference is None else reference.size)
+    if parts is not None:
+        score = lambda some: score_dataset(some, settings, backend, reference)  # noqa: E731 (shorter than a def)
+        return comparable.scored_apart(dataset, parts, score, no_scores(dataset))
     if reference is not None:
-        digests = _digests(dataset)
+        digests = comparable.digests(dataset)
         contained = np.array([reference.exposures.get(e) == digests[e] for e in dataset.exposures], dtype=bool)
         if len(reference.exposures) == 1 and contained.all():
             return no_scores(dataset)
@@ -145,23 +135,12 @@ def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
 
 def dataset_reference(dataset: Dataset) -> DatasetReference:
     """The references of a dataset, all its exposures of the usual size counted."""
-    size = comparable.usual_size(dataset)
-    dataset = comparable.usual(dataset)
+    size, dataset = comparable.usual_size(dataset), comparable.usual(dataset)
     kinds = []
     for kind in range(len(KINDS)):
         histograms, _ = _histograms(dataset, kind)
         kinds.append(Reference.of(histograms))
-    return DatasetReference(dataset.camera, dataset.band, tuple(kinds), _digests(dataset), size)
-
-
-def _digests(dataset: Dataset) -> dict[str, str]:
-    """A short hash of each exposure's histograms: a reference contains what it was made from, not what has its name."""
-    ends = np.searchsorted(dataset.owner, np.arange(len(dataset.exposures) + 1))
-    counts = dataset.counts.astype("<i8")
-    return {
-        exposure: hashlib.blake2b(counts[ends[i] : ends[i + 1]].tobytes(), digest_size=8).hexdigest()
-        for i, exposure in enumerate(dataset.exposures)
-    }
+    return DatasetReference(dataset.camera, dataset.band, tuple(kinds), comparable.digests(dataset), size)
 
 
 def table_order(deviations: Doubles, ids: list[tuple[Any, ...]]) -> list[int]:
