@@ -1,7 +1,6 @@
-// Raw FITS bytes to pixels, and quality codes to bad-pixel bits, so that what is uploaded is what the file holds
-// (METHOD.md 6).
+// Raw FITS bytes to pixels, so that what is uploaded is what the file holds (METHOD.md 6).
 //
-// Formula    float32(float64(raw) * BSCALE + BZERO); NaN where an integer is BLANK; bits = table[code].
+// Formula    float32(float64(raw) * BSCALE + BZERO); NaN where an integer is BLANK.
 // Twin       gpuanom/cpu/prepare.py (the pixels as gpuanom.fits.decode_raw has converted them). Test:
 //            tests/steps/test_raw.py. Parity: exact.
 // Precision  Product and sum in float64, no FMA (common.cuh), rounded once to float32, subnormal results too. float32 input
@@ -44,15 +43,4 @@ prepare_pixels(const unsigned char* raw, int bitpix, double bscale, double bzero
         number = (int)swapped(((const unsigned*)raw)[at]);
     }
     pixels[at] = number == blank ? __uint_as_float(0x7fc00000u) : narrow((double)number * bscale + bzero);
-}
-
-// codes   in and out, (n,): quality codes, replaced by Unfit bits
-// table   (256,): the bits of each code
-//
-// Launch   grid (blocks), block (256), a pixel a thread; the table is read through the cache.
-// Bytes    1 a pixel read, 1 written.
-extern "C" __global__ void __launch_bounds__(256)
-prepare_mask(unsigned char* codes, const unsigned char* table, long long n) {
-    const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at < n) codes[at] = table[codes[at]];
 }

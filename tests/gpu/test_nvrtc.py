@@ -52,7 +52,6 @@ LIMITS = {
     "moments_check": Limit(256, 128, 35292),
     "orientation_gradients": Limit(256, 32),
     "orientation_moments": Limit(256, 40),
-    "prepare_mask": Limit(256, 16),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),
     "smooth": Limit(256, 40),
