@@ -211,26 +211,6 @@ class Backend(Protocol):
         """
         ...
 
-    def significance(self, counts: Array, kl: Array, factor: Array, cosine: Array, sine: Array) -> tuple[Array, Array]:
-        """What divergences are worth: z above counting noise, and alignment (METHOD.md 5b).
-
-        Parameters
-        ----------
-        counts : Array, (n, bins) int64
-        kl : Array, (n,) float64
-            Their divergences.
-        factor : Array, (n,) float64
-            f of each, see `gpuanom.significance.noise_factor`; where it is 0 there is no z.
-        cosine, sine : Array, (n,) float64
-            Sums of cos 2 theta and sin 2 theta.
-
-        Returns
-        -------
-        z, alignment : Array, (n,) float64
-            NaN where a histogram is empty. Parity: exact for equal divergences.
-        """
-        ...
-
     def to_device(self, array: npt.NDArray[Any]) -> Array:
         """A host array of whole numbers or float64 where the backend works. Parity: exact."""
         ...

@@ -210,7 +210,7 @@ def _score_kind(
     if reference.n_histograms == 0:
         return _no_scores(dataset, kind, n, owner)
     kl, spread = _divergences(histograms, n, filled, members[owner], reference, backend)
-    return _scores(dataset, kind, settings, reference, histograms, n, owner, members[owner], kl, spread, backend)
+    return _scores(dataset, kind, settings, reference, histograms, n, owner, members[owner], kl, spread)
 
 
 def _divergences(
@@ -232,15 +232,6 @@ def _divergence(backend: Backend, histograms: Integers, mean: Doubles) -> Double
     return np.asarray(backend.to_host(kl))
 
 
-def _z_scores(
-    backend: Backend, histograms: Integers, kl: Doubles, f: Doubles, cosine: Doubles, sine: Doubles
-) -> Doubles:
-    """z of each histogram, computed where the backend works."""
-    there = (backend.to_device(np.asarray(a)) for a in (histograms, kl, np.asarray(f, dtype=np.float64), cosine, sine))
-    z, _ = backend.significance(*there)
-    return np.asarray(backend.to_host(z))
-
-
 def _scores(
     dataset: Dataset,
     kind: int,
@@ -252,7 +243,6 @@ def _scores(
     contained: Flags,
     kl: Doubles,
     spread: Flags,
-    backend: Backend,
 ) -> Scores:
     """Everything that follows from the divergences."""
     bins = histograms.shape[1]
@@ -274,7 +264,8 @@ def _scores(
     _simulate_sparse(p, exposure_x, n[some], whose, contained[some], settings, reference, bins)
     ccd_kl, ccd_z = np.zeros(0), np.zeros(0)
     if kind in (BACKGROUND, FLAT_BACKGROUND):
-        ccd_kl, ccd_z = kl, _z_scores(backend, histograms, kl, f, dataset.cosine[:, kind], dataset.sine[:, kind])
+        ccd_kl, ccd_z = kl, np.full(len(n), np.nan)
+        ccd_z[some] = significance.z_score(x, bins - 1)
     counted = _sums(n, owner, n_exposures)
     angle, alignment = _directions(dataset, kind, counted)
     return Scores(

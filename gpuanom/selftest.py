@@ -256,21 +256,6 @@ def _divergence(sky: _Sky) -> Results:
     yield "KL", 1e-14, "of its terms", _largest(found, sky.twin.divergence(counts, reference), scale)
 
 
-def _significance(sky: _Sky) -> Results:
-    histograms = sky.twin.histogram(sky.angles, sky.gradients.ccd, sky.turns, SETTINGS.bins)
-    n = len(histograms.counts)
-    inputs = (
-        histograms.counts,
-        np.linspace(0.01, 0.3, n),
-        np.linspace(0.8, 1.2, n),
-        histograms.cosine,
-        histograms.sine,
-    )
-    found = sky.backend.significance(*(sky.backend.to_device(np.asarray(a)) for a in inputs))
-    expected = sky.twin.significance(*inputs)
-    yield "z, alignment", 0.0, "", _exact(*((sky.home(a), b) for a, b in zip(found, expected, strict=True)))
-
-
 def _named(found: Any, expected: Any, names: tuple[str, ...]) -> list[tuple[Any, Any]]:
     return [(getattr(found, name), getattr(expected, name)) for name in names]
 
@@ -286,5 +271,4 @@ _STEPS: dict[str, Callable[[_Sky], Results]] = {
     "gradient_orientation": _gradient_orientation,
     "histogram": _histogram,
     "divergence": _divergence,
-    "significance": _significance,
 }

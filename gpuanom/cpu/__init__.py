@@ -103,12 +103,6 @@ class CpuBackend:
         """See `gpuanom.backend.Backend.divergence`."""
         return divergence.divergence(counts, reference)
 
-    def significance(
-        self, counts: Integers, kl: Doubles, factor: Doubles, cosine: Doubles, sine: Doubles
-    ) -> tuple[Doubles, Doubles]:
-        """See `gpuanom.backend.Backend.significance`."""
-        return divergence.significance(counts, kl, factor, cosine, sine)
-
     def to_device(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """See `gpuanom.backend.Backend.to_device`; it is there already."""
         return array

@@ -142,11 +142,6 @@ class GpuBackend:
         with self.working("divergence"):
             return divergence.divergence(counts, reference)
 
-    def significance(self, counts: Array, kl: Array, factor: Array, cosine: Array, sine: Array) -> tuple[Array, Array]:
-        """See `gpuanom.backend.Backend.significance`."""
-        with self.working("divergence"):
-            return divergence.significance(counts, kl, factor, cosine, sine)
-
     def to_host(self, record: Record) -> Record:
         """See `gpuanom.backend.Backend.to_host`; slots without a source or a gradient are left out here."""
         with self.working("copy home"):

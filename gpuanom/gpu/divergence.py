@@ -13,7 +13,6 @@ WARPS = 8
 """Histograms of a block, the kernel's own number: a warp each, 256 threads."""
 
 _DIVERGENCE = Kernel("divergence", "divergence")
-_SIGNIFICANCE = Kernel("divergence", "divergence_significance")
 
 
 def divergence(counts: Array, reference: Array) -> Array:
@@ -22,12 +21,3 @@ def divergence(counts: Array, reference: Array) -> Array:
     result = cupy.empty(n, np.float64)
     _DIVERGENCE((-(-n // WARPS),), (WARPS * WARP,), counts, reference, result, n, bins)
     return result
-
-
-def significance(counts: Array, kl: Array, factor: Array, cosine: Array, sine: Array) -> tuple[Array, Array]:
-    """See `gpuanom.backend.Backend.significance`."""
-    n, bins = counts.shape
-    z, alignment = cupy.empty(n, np.float64), cupy.empty(n, np.float64)
-    grid = (-(-n // WARPS),)
-    _SIGNIFICANCE(grid, (WARPS * WARP,), counts, kl, factor, cosine, sine, z, alignment, n, bins)
-    return z, alignment

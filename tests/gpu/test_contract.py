@@ -26,7 +26,7 @@ KERNELS, GPU, CPU, FITS, STEPS = (
 FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 
 # A second method of the protocol that shares the file of the first, and a file that is a part of the step `sources`.
-SHARES_A_FILE = {"gradient_orientation": "orientation", "significance": "divergence"}
+SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources"}
 # No step of the protocol, but what reading a file does on the host: the twin is a file of gpuanom/fits.
 READING = {"rice"}

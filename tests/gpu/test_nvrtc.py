@@ -44,7 +44,6 @@ class Limit:
 LIMITS = {
     "background_fit": Limit(512, 128, 2096),  # a block a CCD: occupancy is not what it waits for
     "divergence": Limit(256, 56),
-    "divergence_significance": Limit(256, 48),
     "gradients_first": Limit(256, 80, 256),  # 24 warps, each with 10 requests on their way
     "gradients_rest": Limit(512, 120, 64),  # a block a CCD
     "histogram_count": Limit(256, 48),
