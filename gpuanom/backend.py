@@ -134,23 +134,6 @@ class Backend(Protocol):
         """
         ...
 
-    def smooth(self, stack: CcdStack, settings: Settings, binning: int = 1) -> Array:
-        """The mean-filtered CCDs, NaN where the window leaves the CCD (METHOD.md 4.1), binned for quick looks.
-
-        Parameters
-        ----------
-        stack : CcdStack
-        settings : Settings
-        binning : int, optional
-            Side of the cells that are averaged, pixels; pixels that are not finite do not count.
-
-        Returns
-        -------
-        Array, (n_ccd, ceil(ny / binning), ceil(nx / binning)) float32
-            Parity: rounded, to one unit in the last place of float32.
-        """
-        ...
-
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """Background-subtracted stamps over their central values, bad pixels 0 (METHOD.md 7).
 

@@ -210,13 +210,6 @@ def _gradients(sky: _Sky) -> Results:
     yield "gradients", 1e-12, "of the sky", max(_largest(*pair, sky.level) for pair in pairs)
 
 
-def _smooth(sky: _Sky) -> Results:
-    for name, binning in (("pixels", 1), ("quick look", 8)):
-        found = sky.home(sky.backend.smooth(sky.there()[0], SETTINGS, binning))
-        expected = sky.twin.smooth(sky.stack, SETTINGS, binning)
-        yield name, 1.0, "ulp", _units(found, expected)
-
-
 def _stamps(sky: _Sky) -> Results:
     stack, background = sky.there()
     sources = sky.backend.sources(stack, background, SETTINGS)
@@ -265,7 +258,6 @@ _STEPS: dict[str, Callable[[_Sky], Results]] = {
     "background": _background,
     "sources": _sources,
     "gradients": _gradients,
-    "smooth": _smooth,
     "stamps": _stamps,
     "orientation": _orientation,
     "gradient_orientation": _gradient_orientation,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.cpu import background, divergence, histogram, orientation, prepare, smooth
+from gpuanom.cpu import background, divergence, histogram, orientation, prepare
 from gpuanom.records import (
     Background,
     Ccd,
@@ -74,10 +74,6 @@ class CpuBackend:
         from gpuanom.cpu import gradients
 
         return gradients.gradients(stack, points, background, settings)
-
-    def smooth(self, stack: CcdStack, settings: Settings, binning: int = 1) -> FloatImage:
-        """See `gpuanom.backend.Backend.smooth`."""
-        return smooth.smooth(stack, settings, binning)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
         """See `gpuanom.backend.Backend.stamps`."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gpuanom import ranges
 from gpuanom.errors import DeviceError, printable
-from gpuanom.gpu import background, divergence, gradients, histogram, orientation, prepare, smooth, sources, stamps
+from gpuanom.gpu import background, divergence, gradients, histogram, orientation, prepare, sources, stamps
 from gpuanom.gpu.memory import LANES, MemoryPlan
 from gpuanom.gpu.staging import Staging
 from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Sources
@@ -109,11 +109,6 @@ class GpuBackend:
         """See `gpuanom.backend.Backend.gradients`."""
         with self.working("gradients"):
             return gradients.gradients(stack, points, background, settings)
-
-    def smooth(self, stack: CcdStack, settings: Settings, binning: int = 1) -> Array:
-        """See `gpuanom.backend.Backend.smooth`."""
-        with self.working("smooth"):
-            return smooth.smooth(stack, settings, binning)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """See `gpuanom.backend.Backend.stamps`."""

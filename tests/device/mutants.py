@@ -238,7 +238,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, metavar="N", help="so many of all mutants, chosen by a seed")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=lambda text: text.split(","), help="these alone, such as smooth,histogram")
+    parser.add_argument("--steps", type=lambda text: text.split(","), help="these alone, such as sources,histogram")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants at a time")
     parser.add_argument("--launches", type=Path, metavar="FOLDER", help="launches that sanitize.py has kept")
     chosen, tests = parser.parse_known_args(arguments)

@@ -53,8 +53,6 @@ LIMITS = {
     "orientation_moments": Limit(256, 40),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),
-    "smooth": Limit(256, 40),
-    "smooth_bin": Limit(256, 48),
     "sources_list": Limit(1024, 48, 128),
     "sources_tiles": Limit(256, 88, 25180),  # 64 on sm_80 and sm_90
     "stamps_cut": Limit(256, 64, 1024),
