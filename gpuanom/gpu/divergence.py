@@ -19,5 +19,6 @@ def divergence(counts: Array, reference: Array) -> Array:
     """See `gpuanom.backend.Backend.divergence`."""
     n, bins = counts.shape
     result = cupy.empty(n, np.float64)
-    _DIVERGENCE((-(-n // WARPS),), (WARPS * WARP,), counts, reference, result, n, bins)
+    # A warp takes a histogram.
+    _DIVERGENCE((-(-n // WARPS),), (WARPS * WARP,), counts, reference, n, bins, result)
     return result

@@ -80,7 +80,7 @@ def pixels(raw: Array, image: RawImage, out: Array) -> None:
         raise ValueError(f"{raw.size} bytes are not {ny} x {nx} pixels of {abs(image.bitpix)} bits")
     if raw.data.ptr % 4:
         raise ValueError("the bytes do not begin at a multiple of 4")
-    # A pixel a thread: nothing is shared, and neighbours read neighbouring words.
+    # A thread takes a pixel: neighbouring threads read neighbouring words.
     PIXELS(
         (-(-out.size // THREADS),), (THREADS,), raw, image.bitpix, image.bscale, image.bzero, image.blank, out.size, out
     )
