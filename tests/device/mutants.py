@@ -43,7 +43,7 @@ TOGETHER = {"moments": ("moments", "sources"), "sources": ("sources", "moments")
 
 NOTHING_LEFT = "one round more, in which no thread has anything to do"
 EQUIVALENT = {
-    "common.cuh: if (!(magnitude <= 1.1754943508222875e-38)) return (float)value;           // 2^-126": (
+    "common.cuh: if (!(magnitude <= 1.1754943508222875e-38)) return (float)value;               // 2^-126": (
         "2^-126 itself has the same bits when it is put together as a subnormal number"
     ),
     "rice.cu: for (int done = 0; done <= most; done += WARP) {": "once more, no tile has pixels left",
@@ -55,7 +55,7 @@ EQUIVALENT = {
     "background.cu: for (int start = 0; start <= n; start += THREADS) {": NOTHING_LEFT,
     "background.cu: for (int sweep = 0; sweep <= 30; sweep++) {": "a well-spread draw needs some six",
     "background.cu: for (int p = 0; p <= 6; p++) {": "of the rotations: p = 6 has no q above it",
-    "background.cu: const double t = (theta <= 0.0 ? -1.0 : 1.0) / (fabs(theta) + sqrt(theta * theta + 1.0));": (
+    "background.cu: (theta <= 0.0 ? -1.0 : 1.0) / (fabs(theta) + sqrt(theta * theta + 1.0));": (
         "at theta = 0 both turns of 45 degrees make the term zero"
     ),
     "background.cu: for (int j = 0; j <= order; j++) power[at + j] = power[last + j] * X;": (
