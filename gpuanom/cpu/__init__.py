@@ -41,7 +41,7 @@ class CpuBackend:
         return nullcontext()
 
     def sharing(self, alone: bool) -> AbstractContextManager[None]:
-        """See `gpuanom.backend.Backend.sharing`: what a thread lacks the system has not."""
+        """See `gpuanom.backend.Backend.sharing`: all threads share the system's memory already."""
         return nullcontext()
 
     def lanes(self, threads: int) -> list[CpuBackend]:

@@ -105,6 +105,18 @@ def test_protocol_twin_and_launcher_have_one_signature(name):
     assert callable(getattr(Backend, name))
 
 
+@pytest.mark.parametrize("name", sorted(protocol()))
+def test_the_protocol_describes_every_step(name):
+    """Parameters, results, parity and source of each step; every argument is named, with its type behind a colon."""
+    said = ast.get_docstring(protocol()[name])
+    for heading in ("Parameters\n----------\n", "Returns\n-------\n", "Parity"):
+        assert heading in said, heading
+    assert "METHOD.md" in said.splitlines()[0]
+    named = {word for line in re.findall(r"^(\w+(?:, \w+)*) : ", said, re.MULTILINE) for word in line.split(", ")}
+    assert named == set(arguments(protocol()[name]))
+    assert re.search(r"Parity[^.]*\b(exact|rounded, [\d])", said), "neither exact nor rounded to a tolerance"
+
+
 # Comments
 
 
