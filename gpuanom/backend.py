@@ -35,7 +35,10 @@ _DEVICES = "auto, cpu, a GPU's number such as 0, or several such as 0,1"
 
 
 class Backend(Protocol):
-    """The steps from pixels to histograms and divergences."""
+    """The steps from pixels to histograms and divergences.
+
+    On a GPU every step raises `gpuanom.errors.DeviceError` when a kernel does not compile or the device fails.
+    """
 
     name: str
     takes_encoded: bool
@@ -68,19 +71,28 @@ class Backend(Protocol):
         ...
 
     def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
-        """Bring CCDs that share a shape to the device.
+        """Bring CCDs that share a shape to where the backend works (METHOD.md 6).
 
         Parameters
         ----------
         ccds : iterable of Ccd
-            At least one; taken one at a time, and each may be let go when the next one is asked for.
+            At least one, all of one shape, (ny, nx); pixels in the image unit. They are taken one
+            at a time, and each may be let go when the next one is asked for.
         most : int
-            How many they are at most.
+            The number of CCDs is at most this.
 
         Returns
         -------
         CcdStack
-            Parity: exact.
+            (n_ccd, ny, nx). Parity: exact.
+
+        Raises
+        ------
+        ValueError
+            When there are no CCDs, or when a compressed image describes something that its format
+            does not have (GPU).
+        TypeError
+            When an image is still encoded and the backend does not decode, see `takes_encoded`.
         """
         ...
 
@@ -91,101 +103,147 @@ class Backend(Protocol):
         sigma_points: npt.NDArray[np.int32],
         settings: Settings,
     ) -> Background:
-        """Fit the second-order background and the noise of each CCD (METHOD.md 1).
+        """Fit the second-order background and measure the noise of each CCD (METHOD.md 1).
 
         Parameters
         ----------
         stack : CcdStack
+            (n_ccd, ny, nx), image unit.
         fit_points, sigma_points : host ndarray, (n_ccd, n_draws, 2) int32
-            Drawn (y, x), in draw order; the first usable ones up to `background_points` and `sigma_points` count.
+            Drawn (y, x) in pixels, in draw order. The first usable points count, up to
+            `background_points` and `sigma_points` of the settings.
         settings : Settings
 
         Returns
         -------
         Background
-            Parity: rounded, 1e-12 of the median pixel: the order of float64 sums differs.
+            (n_ccd, 6) coefficients and (n_ccd,) sigma, image unit; NaN where a CCD is not usable.
+            Parity: counts and `usable` exact, the rest rounded, 1e-12 of the median pixel, since
+            the order of the float64 sums differs.
         """
         ...
 
     def sources(self, stack: CcdStack, background: Background, settings: Settings) -> Sources:
-        """Find the sources and sum their moments (METHOD.md 2, 3, 3b).
+        """Find the sources of each CCD and sum their moments (METHOD.md 2, 3 and 3b).
 
-        Parity, for equal `background`: positions and counts exact; moments rounded, 1e-12 of the sum of their terms'
-        magnitudes: the order of float64 sums differs.
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        background : Background
+            Of the same CCDs, image unit. A CCD that is not usable has no sources.
+        settings : Settings
+
+        Returns
+        -------
+        Sources
+            Positions in pixels, values in the image unit, moments (n, 3) in image unit x pixel^2.
+            Where the backend works they may hold slots without a source, whose y is -1 and whose
+            moments are NaN, until `to_host` leaves those out; on the host sources are in (ccd, y,
+            x) order. Parity, for an equal `background`: positions, values and counts exact;
+            moments rounded, 1e-12 of the sum of their terms' magnitudes, since the order of the
+            float64 sums differs.
+
+        Raises
+        ------
+        DeviceError
+            When a CCD has more pixels than the CUDA kernels can number (GPU).
         """
         ...
 
     def gradients(
         self, stack: CcdStack, points: npt.NDArray[np.int32], background: Background, settings: Settings
     ) -> Gradients:
-        """Take the smoothed gradients at the drawn points (METHOD.md 4, eqs. 6 and 7).
+        """Take the gradients of the smoothed sky at the drawn points (METHOD.md 4, eqs. 6 and 7).
 
         Parameters
         ----------
         stack : CcdStack
+            (n_ccd, ny, nx), image unit.
         points : host ndarray, (n_ccd, n_draws, 2) int32
-            Drawn (y, x) of the interior, in draw order; the first usable ones up to `gradient_points` count.
+            Drawn (y, x) in pixels, in draw order, whose patches lie on the CCD. The first usable
+            points count, up to `gradient_points` of the settings.
         background : Background
-            Its polynomial's own gradient is taken off for the flat_ variant; unusable CCDs are skipped.
+            The slope of its polynomial is subtracted for the variants flat_dx and flat_dy. CCDs
+            that are not usable have no gradients.
         settings : Settings
 
         Returns
         -------
         Gradients
-            Parity: rounded, 1e-12 of the patch's largest magnitude; a pure column (row) pattern gives dy (dx) = 0
-            exactly on both.
-        """
-        ...
-
-    def smooth(self, stack: CcdStack, settings: Settings, binning: int = 1) -> Array:
-        """The mean-filtered CCDs, NaN where the window leaves the CCD (METHOD.md 4.1), binned for quick looks.
-
-        Parameters
-        ----------
-        stack : CcdStack
-        settings : Settings
-        binning : int, optional
-            Side of the cells that are averaged, pixels; pixels that are not finite do not count.
-
-        Returns
-        -------
-        Array, (n_ccd, ceil(ny / binning), ceil(nx / binning)) float32
-            Parity: rounded, to one unit in the last place of float32.
+            In the image unit. Where the backend works they may hold slots without a gradient,
+            which are NaN, until `to_host` leaves those out; on the host they are in (ccd, draw)
+            order. Parity: rounded, 1e-12 of the patch's largest magnitude, since the order of the
+            float64 sums differs; a pattern of columns (rows) alone gives dy (dx) = 0 exactly on
+            both.
         """
         ...
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
-        """Background-subtracted stamps over their central values, bad pixels 0 (METHOD.md 7).
+        """Cut background-subtracted stamps of the sources, over their central values (METHOD.md 7).
+
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        background : Background
+            Of the same CCDs, image unit.
+        sources : Sources
+            Of the same CCDs, as `sources` returned them.
+        settings : Settings
+            `stamp_size` is the side of a stamp in pixels.
 
         Returns
         -------
         Array, (n, stamp_size, stamp_size) float32
-            Parity: exact for equal `background`.
+            Without unit, 1 at the centre; 0 where a pixel is unusable. A stamp for each source, in
+            (ccd, y, x) order. Parity: exact for an equal `background`.
         """
         ...
 
     def orientation(self, moments: Array) -> Array:
-        """Orientations of moments (Q20, Q02, Q11), (n, 3) to (n,) radians in (-pi/2, pi/2] (eqs. 4 and 5).
+        """Orientations of sources from their moments (METHOD.md 3, eqs. 4 and 5).
 
-        NaN where there is none. Parity: rounded, 4 units in the last place: atan2 differs between libraries.
+        Parameters
+        ----------
+        moments : Array, (n, 3) float64
+            Q20, Q02 and Q11, image unit x pixel^2.
+
+        Returns
+        -------
+        Array, (n,) float64
+            Radians in (-pi/2, pi/2]; NaN where a source has no long axis. Parity: rounded, 4 units
+            in the last place: atan2 differs between libraries.
         """
         ...
 
     def gradient_orientation(self, dx: Array, dy: Array) -> Array:
-        """Orientations of gradients, (n,) radians in (-pi/2, pi/2], NaN where both are 0 (eq. 8)."""
+        """Orientations of gradients (METHOD.md 4, eq. 8).
+
+        Parameters
+        ----------
+        dx, dy : Array, (n,) float64
+            Gradients along x and y, in one unit.
+
+        Returns
+        -------
+        Array, (n,) float64
+            Radians in (-pi/2, pi/2]; NaN where dx and dy are both 0 or one of them is NaN. Parity:
+            rounded, 4 units in the last place: atan differs between libraries.
+        """
         ...
 
     def histogram(
         self, orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins: int
     ) -> OrientationHistograms:
-        """Count orientations into one histogram a CCD, turned to focal-plane axes (METHOD.md 5).
+        """Count orientations into one histogram for each CCD, in focal-plane axes (METHOD.md 5 and 5b).
 
         Parameters
         ----------
         orientation : Array, (n,) float64
             Radians; NaN entries are left out.
         ccd : Array, (n,) int64
-            Index of each orientation's CCD.
+            Index of the CCD of each orientation.
         turns : host ndarray, (n_ccd,) int64
             `Turn` of each CCD.
         bins : int
@@ -194,54 +252,63 @@ class Backend(Protocol):
         Returns
         -------
         OrientationHistograms
-            Parity: counts exact for equal orientations; sums rounded, 1e-12 of n.
+            (n_ccd, bins) counts, and (n_ccd,) sums of cos 2 theta and sin 2 theta. Parity: counts
+            exact for equal orientations; sums rounded, 1e-12 of n, since the GPU adds them as
+            whole multiples of 2^-42.
         """
         ...
 
     def divergence(self, counts: Array, reference: Array) -> Array:
-        """KL divergence of histograms from their reference, natural logarithm (eq. 1).
+        """Kullback-Leibler divergence of histograms from their reference (METHOD.md 5, eq. 1).
 
         Parameters
         ----------
         counts : Array, (n, bins) int64
+            Number of orientations in each bin.
         reference : Array, (bins,) float64
-            Normalised; no bin empty in which a histogram has counts.
+            Shares that add up to 1; no bin is empty in which a histogram has counts.
 
         Returns
         -------
         Array, (n,) float64
-            NaN where a histogram is empty. Parity: rounded, 1e-14.
-        """
-        ...
-
-    def significance(self, counts: Array, kl: Array, factor: Array, cosine: Array, sine: Array) -> tuple[Array, Array]:
-        """What divergences are worth: z above counting noise, and alignment (METHOD.md 5b).
-
-        Parameters
-        ----------
-        counts : Array, (n, bins) int64
-        kl : Array, (n,) float64
-            Their divergences.
-        factor : Array, (n,) float64
-            f of each, see `gpuanom.significance.noise_factor`; where it is 0 there is no z.
-        cosine, sine : Array, (n,) float64
-            Sums of cos 2 theta and sin 2 theta.
-
-        Returns
-        -------
-        z, alignment : Array, (n,) float64
-            NaN where a histogram is empty. Parity: exact for equal divergences.
+            Natural logarithm; NaN where a histogram is empty. Parity: rounded, 1e-14: the
+            logarithms of two libraries differ in the last place.
         """
         ...
 
     def to_device(self, array: npt.NDArray[Any]) -> Array:
-        """A host array of whole numbers or float64 where the backend works. Parity: exact."""
+        """Bring a host array of whole numbers or float64 to where the backend works.
+
+        Parameters
+        ----------
+        array : host ndarray
+            Of any shape.
+
+        Returns
+        -------
+        Array
+            Of the same shape; whole numbers as int64 on a GPU. Parity: exact.
+        """
         ...
 
     def to_host(self, record: Record) -> Record:
-        """A record, or a tuple or list of records and arrays, with NumPy arrays in place of the device's.
+        """Bring records home, with NumPy arrays in place of the device's.
 
-        The one copy home, and the one synchronisation: whoever wants several records asks for them together.
+        This is the one copy home and the one synchronisation of a stack: ask for several records together.
+
+        Parameters
+        ----------
+        record : record, array, or tuple or list of them
+
+        Returns
+        -------
+        record, array, tuple or list
+            Of the same kind; sources and gradients without their empty slots. Parity: exact.
+
+        Raises
+        ------
+        DeviceError
+            When the device failed in this or an earlier step.
         """
         ...
 

@@ -195,7 +195,7 @@ def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> 
 
 
 def quick_look(image: FloatImage, size: int, binning: int) -> FloatImage:
-    """A CCD smoothed by the mean filter and binned, both at once: what `Backend.smooth` gives, in a 30th of its time.
+    """A CCD smoothed by the mean filter and binned, both at once.
 
     A mean of means is one mean with other weights, so only the binned pixels are computed. Pixels that are not finite
     or lie outside count as missing, and the mean is of the others.

@@ -145,16 +145,7 @@ def _score_kind(dataset: Dataset, kind: int, settings: Settings, backend: Backen
         return _no_scores(dataset, kind, n, owner)
     reference, contained = compared.reference, compared.contained[owner]
     kl, spread = divergences(histograms, n, n > 0, contained, reference, backend)
-    return _scores(dataset, kind, settings, reference, histograms, n, owner, contained, kl, spread, backend)
-
-
-def _z_scores(
-    backend: Backend, histograms: Integers, kl: Doubles, f: Doubles, cosine: Doubles, sine: Doubles
-) -> Doubles:
-    """z of each histogram, computed where the backend works."""
-    there = (backend.to_device(np.asarray(a)) for a in (histograms, kl, np.asarray(f, dtype=np.float64), cosine, sine))
-    z, _ = backend.significance(*there)
-    return np.asarray(backend.to_host(z))
+    return _scores(dataset, kind, settings, reference, histograms, n, owner, contained, kl, spread)
 
 
 def _scores(
@@ -168,7 +159,6 @@ def _scores(
     contained: Flags,
     kl: Doubles,
     spread: Flags,
-    backend: Backend,
 ) -> Scores:
     """Everything that follows from the divergences."""
     bins = histograms.shape[1]
@@ -190,7 +180,8 @@ def _scores(
     _simulate_sparse(p, exposure_x, n[some], whose, contained[some], settings, reference, bins)
     ccd_kl, ccd_z = np.zeros(0), np.zeros(0)
     if kind in (BACKGROUND, FLAT_BACKGROUND):
-        ccd_kl, ccd_z = kl, _z_scores(backend, histograms, kl, f, dataset.cosine[:, kind], dataset.sine[:, kind])
+        ccd_kl, ccd_z = kl, np.full(len(n), np.nan)
+        ccd_z[some] = significance.z_score(x, bins - 1)
     counted = sums_of(n, owner, n_exposures)
     angle, alignment = _directions(dataset, kind, counted)
     return Scores(

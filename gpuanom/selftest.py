@@ -210,13 +210,6 @@ def _gradients(sky: _Sky) -> Results:
     yield "gradients", 1e-12, "of the sky", max(_largest(*pair, sky.level) for pair in pairs)
 
 
-def _smooth(sky: _Sky) -> Results:
-    for name, binning in (("pixels", 1), ("quick look", 8)):
-        found = sky.home(sky.backend.smooth(sky.there()[0], SETTINGS, binning))
-        expected = sky.twin.smooth(sky.stack, SETTINGS, binning)
-        yield name, 1.0, "ulp", _units(found, expected)
-
-
 def _stamps(sky: _Sky) -> Results:
     stack, background = sky.there()
     sources = sky.backend.sources(stack, background, SETTINGS)
@@ -256,21 +249,6 @@ def _divergence(sky: _Sky) -> Results:
     yield "KL", 1e-14, "of its terms", _largest(found, sky.twin.divergence(counts, reference), scale)
 
 
-def _significance(sky: _Sky) -> Results:
-    histograms = sky.twin.histogram(sky.angles, sky.gradients.ccd, sky.turns, SETTINGS.bins)
-    n = len(histograms.counts)
-    inputs = (
-        histograms.counts,
-        np.linspace(0.01, 0.3, n),
-        np.linspace(0.8, 1.2, n),
-        histograms.cosine,
-        histograms.sine,
-    )
-    found = sky.backend.significance(*(sky.backend.to_device(np.asarray(a)) for a in inputs))
-    expected = sky.twin.significance(*inputs)
-    yield "z, alignment", 0.0, "", _exact(*((sky.home(a), b) for a, b in zip(found, expected, strict=True)))
-
-
 def _named(found: Any, expected: Any, names: tuple[str, ...]) -> list[tuple[Any, Any]]:
     return [(getattr(found, name), getattr(expected, name)) for name in names]
 
@@ -280,11 +258,9 @@ _STEPS: dict[str, Callable[[_Sky], Results]] = {
     "background": _background,
     "sources": _sources,
     "gradients": _gradients,
-    "smooth": _smooth,
     "stamps": _stamps,
     "orientation": _orientation,
     "gradient_orientation": _gradient_orientation,
     "histogram": _histogram,
     "divergence": _divergence,
-    "significance": _significance,
 }

@@ -1,22 +1,34 @@
-// divergence: KL divergence of a table of histograms from one reference (METHOD.md 5, eq. 1), and what it is worth (5b).
+// Computes the Kullback-Leibler divergence of histograms from a reference (METHOD.md 5, eq. 1).
 //
-// Formula    KL = sum_j P_j ln(P_j / Pbar_j), P_j = counts_j / n; terms with P_j = 0 are 0.
-//            z = (X - k) / sqrt(2 k), X = 2 n KL / f, k = bins - 1; alignment = min(sqrt(C^2 + S^2) / n, 1).
-// Kernels    divergence, divergence_significance
-// Arguments  counts (n, bins) int64; reference (bins) float64, normalised; result and kl (n) float64, natural logarithm;
-//            factor (n) float64, f; cosine, sine (n) float64, C and S, sums of cos and sin of 2 theta; z, alignment (n)
-//            float64; n, bins: counts.
-// Launch     a warp a histogram, 8 warps a block: its counts lie together, so a warp reads them in one request.
-// Bytes      8 bins + 8 a histogram, and 8 bins + 48 for its significance; the reference stays in the cache. No pixels.
-// Precision  float64, no FMA; within a lane in bin order, then a tree over the warp: one fixed order, whatever the table.
-// Edges      NaN for an empty histogram, and z where f is 0 (below 1e-9): the only histogram of its reference. Counts in a bin that is empty in the reference give infinity.
-// Twin       gpuanom/cpu/divergence.py        Test  tests/steps/test_divergence.py
+// Formula    KL = sum_j P_j ln(P_j / Pbar_j), where P_j = counts_j / n is the share of bin j and
+//            Pbar_j the share in the reference. A bin without counts adds nothing.
+// Precision  float64, no FMA, nothing for -ftz. A lane adds its bins in order, and the lanes are
+//            added in pairs: one fixed order, however many histograms there are.
+// Edges      NaN for a histogram without counts. Counts in a bin that is empty in the reference
+//            give infinity.
+// Parity     Rounded, 1e-14: the logarithms of two libraries differ in the last place.
+// Twin       gpuanom/cpu/divergence.py
+// Test       tests/steps/test_divergence.py
 #include "common.cuh"
 
 constexpr int WARPS = 8;
+constexpr int THREADS = WARPS * WARP;
 
-extern "C" __global__ void __launch_bounds__(WARPS* WARP)
-    divergence(const long long* counts, const double* reference, double* result, long long n, int bins) {
+// The divergence of each row of a table of histograms.
+//
+// Arguments
+//   counts       (n, bins) int64, number of orientations
+//   reference    (bins,) float64, shares: they add up to 1
+//   n            int64, number of histograms
+//   bins         int32, number of bins
+//   result       out, (n,) float64, nats (natural logarithm)
+//
+// Launch     grid (ceil(n / 8)), block (256). A warp takes a histogram, whose counts lie side by
+//            side, so it reads them in one request; 8 warps a block fill any card.
+// Bytes      8 bins + 8 for each histogram. The reference stays in the cache.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    divergence(const long long* counts, const double* reference, long long n, int bins,
+               double* result) {
     const int lane = threadIdx.x % WARP;
     const long long row = (long long)blockIdx.x * WARPS + threadIdx.x / WARP;
     if (row >= n) return;
@@ -31,21 +43,4 @@ extern "C" __global__ void __launch_bounds__(WARPS* WARP)
     }
     sum = warp_sum(sum);
     if (lane == 0) result[row] = total > 0 ? sum : nan("");
-}
-
-extern "C" __global__ void __launch_bounds__(WARPS* WARP)
-    divergence_significance(const long long* counts, const double* kl, const double* factor, const double* cosine,
-                            const double* sine, double* z, double* alignment, long long n, int bins) {
-    const int lane = threadIdx.x % WARP;
-    const long long row = (long long)blockIdx.x * WARPS + threadIdx.x / WARP;
-    if (row >= n) return;
-    long long total = 0;
-    for (int bin = lane; bin < bins; bin += WARP) total += counts[row * bins + bin];
-    total = warp_sum(total);
-    if (lane != 0) return;
-    const double degrees = (double)(bins - 1), f = factor[row];
-    const double x = 2.0 * (double)total * kl[row] / f;
-    z[row] = total > 0 && f > 1e-9 ? (x - degrees) / sqrt(2.0 * degrees) : nan("");
-    const double strength = sqrt(cosine[row] * cosine[row] + sine[row] * sine[row]) / (double)total;
-    alignment[row] = total > 0 ? min(strength, 1.0) : nan("");
 }

@@ -1,23 +1,20 @@
-// histogram: orientation histograms of all CCDs of a stack, in focal-plane axes (METHOD.md 5, 5b).
+// Counts the orientations of each CCD into bins, in focal-plane axes (METHOD.md 5 and 5b).
 //
-// Formula    theta turned by its CCD's Turn (mirrored, then a quarter turn, back into (-pi/2, pi/2]);
-//            bin = ceil(bins (theta / pi + 1/2)) - 1; sums of cos 2 theta and sin 2 theta.
-// Kernels    histogram_count   counts, and the sums in fixed point, all CCDs in one launch
-//            histogram_finish  the sums as float64
-// Arguments  orientation (n) radians, NaN is left out; ccd (n) index of each one's CCD, in any order; turns (n_ccd)
-//            gpuanom.records.Turn; counts (n_ccd, bins) and sums (n_ccd, 2) int64, zero on entry, sums in 2^-42;
-//            cosine, sine (n_ccd) float64; n, n_ccd, bins: counts.
-// Launch     count: 256 threads a block for 2048 orientations: with 61 x 10 000 of them, 298 blocks. A block counts the
-//            CCD of its first orientation in shared memory and registers, and adds once; those of other CCDs, few where
-//            CCDs come one after the other, go to memory one by one: right in any order, quick in the usual one.
-//            Shared: bins counters. finish: a thread a CCD.
-// Bytes      16 an orientation; a block adds bins + 16 numbers. No pixels.
-// Precision  float64, no FMA: the bin of equal angles is the twin's. The sums are whole numbers of 2^-42, so that they
-//            do not depend on the order of additions, on the blocks, or on what else is in the stack, and nothing but
-//            integers is added atomically; each term is off by at most 2^-43 = 1.1e-13 beside the cosine's own error.
-// Edges      An empty CCD has zeros. Beyond 2^21 orientations of one CCD a sum could overflow: its sums are NaN (the
-//            settings allow 10^6). A ccd outside 0 ... n_ccd - 1 is left out.
-// Twin       gpuanom/cpu/histogram.py        Test  tests/steps/test_histogram.py
+// Formula    An angle theta is first turned as its CCD is (mirrored, then by a quarter turn, and
+//            brought back into (-pi/2, pi/2]). Its bin is ceil(bins (theta / pi + 1/2)) - 1. The
+//            sums of cos 2 theta and sin 2 theta are taken beside the counts.
+// Precision  float64, no FMA, nothing for -ftz: equal angles are in equal bins on both backends.
+//            The sums are whole multiples of 2^-42, so they do not depend on the order of
+//            additions, on the blocks, or on what else is in the stack: nothing but integers is
+//            added atomically. A term is off by at most 2^-43 = 1.1e-13, beside the error of the
+//            cosine.
+// Edges      A CCD without orientations has zeros. NaN, and a ccd outside 0 ... n_ccd - 1, are
+//            left out. Beyond 2^21 orientations of a CCD a sum could overflow, and its sums are
+//            NaN; the settings allow 10^6.
+// Parity     Counts are exact for equal orientations. Sums are rounded, 1e-12 of n, since the
+//            CPU adds float64 numbers.
+// Twin       gpuanom/cpu/histogram.py
+// Test       tests/steps/test_histogram.py
 #include "common.cuh"
 
 constexpr int THREADS = 256;
@@ -36,12 +33,32 @@ __device__ double turned(double theta, long long turn) {
     return theta;
 }
 
-// CUDA has the addition for unsigned numbers alone; of two's complement it is the same one.
-__device__ void add(long long* to, long long value) { atomicAdd((unsigned long long*)to, (unsigned long long)value); }
+// CUDA adds unsigned numbers only; for two's complement the bits of the sum are the same.
+__device__ void add(long long* to, long long value) {
+    atomicAdd((unsigned long long*)to, (unsigned long long)value);
+}
 
+// The counts and the sums, the latter in units of 2^-42, of all CCDs.
+//
+// Arguments
+//   orientation    (n,) float64, radians; NaN is left out
+//   ccd            (n,) int64, index of the CCD of each orientation, in any order
+//   turns          (n_ccd,) int64, values of gpuanom.records.Turn
+//   n              int64, number of orientations
+//   n_ccd          int32, number of CCDs
+//   bins           int32, number of bins
+//   counts         in and out, (n_ccd, bins) int64, number of orientations: zero at first
+//   sums           in and out, (n_ccd, 2) int64, in 2^-42: of cosine and sine, zero at first
+//
+// Launch     grid (ceil(n / 2048)), block (256). A block counts 2048 orientations: enough that
+//            clearing and adding its counters costs little, and few enough that 61 CCDs of 10 000
+//            make 298 blocks. The CCD of its first orientation is counted in shared memory (4
+//            bytes a bin) and added once. Orientations of other CCDs are added to global memory
+//            one by one, which is right in any order and fast where CCDs come one after the other.
+// Bytes      16 an orientation; a block adds bins + 16 numbers.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    histogram_count(const double* orientation, const long long* ccd, const long long* turns, long long* counts,
-                    long long* sums, long long n, int n_ccd, int bins) {
+    histogram_count(const double* orientation, const long long* ccd, const long long* turns,
+                    long long n, int n_ccd, int bins, long long* counts, long long* sums) {
     extern __shared__ int tally[];
     for (int bin = threadIdx.x; bin < bins; bin += THREADS) tally[bin] = 0;
     __syncthreads();
@@ -52,9 +69,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         const long long owner = ccd[i];
         if (!is_finite(orientation[i]) || owner < 0 || owner >= n_ccd) continue;
         const double half_turns = turned(orientation[i], turns[owner]) / PI;
-        // The clip only catches angles within rounding of -pi/2.
+        // min and max only matter for angles that equal -pi/2 but for rounding.
         const int bin = min(max((int)ceil((double)bins * (half_turns + 0.5)) - 1, 0), bins - 1);
-        // Not sincos: for angles far beyond ours that keeps a second way, which spills registers.
+        // Not sincos: it has a second branch for huge angles, which spills registers.
         double s, c;
         sincospi(2.0 * half_turns, &s, &c);
         if (owner == own) {
@@ -79,8 +96,22 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     }
 }
 
+// The sums as float64 numbers.
+//
+// Arguments
+//   counts    (n_ccd, bins) int64, number of orientations
+//   sums      (n_ccd, 2) int64, in 2^-42: of cosine and sine
+//   n_ccd     int32, number of CCDs
+//   bins      int32, number of bins
+//   cosine    out, (n_ccd,) float64, no unit: sum of cos 2 theta
+//   sine      out, (n_ccd,) float64, no unit: sum of sin 2 theta
+//
+// Launch     grid (ceil(n_ccd / 256)), block (256). A thread takes a CCD: there are a hundred, and
+//            the launch itself costs more than its work.
+// Bytes      8 bins + 32 a CCD.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    histogram_finish(const long long* counts, const long long* sums, double* cosine, double* sine, int n_ccd, int bins) {
+    histogram_finish(const long long* counts, const long long* sums, int n_ccd, int bins,
+                     double* cosine, double* sine) {
     const int ccd = blockIdx.x * THREADS + threadIdx.x;
     if (ccd >= n_ccd) return;
     long long total = 0;

@@ -1,22 +1,28 @@
-// The stamp check of each candidate and, the stamp at hand, both sets of moments of those that are sources (METHOD.md 2, 3
-// and 3b).
+// Decides which candidates are sources and sums their moments (METHOD.md 2, 3 and 3b).
 //
-// Formula    brightest: no usable pixel of the stamp has a larger v, nor an equal one earlier in (y, x) order;
-//            Q_ij = sum v x^i y^j over v > I0 = moment_fraction * v_centre, (x, y) from the centre, i + j = 2;
-//            the same over the pixels 4-connected to the centre through v > max(I0, isophote_threshold * sigma).
-// Twin       gpuanom/cpu/moments.py. Test: tests/steps/test_moments.py. Parity: counts exact; moments rounded, 1e-12 of
-//            the sum of their terms' magnitudes: the order of the float64 sums differs.
-// Precision  v, comparisons and sums in float64, v in the twin's order of operations, no FMA (common.cuh). Sums run in an
-//            order fixed by the launch geometry: the same bits in every run and for every batch.
-// Edges      The stamps lie on the CCD (sources_list sees to it). Unusable pixels are below every threshold.
+// Formula    A candidate is a source if it is the brightest usable pixel of its stamp (no other
+//            has a larger v = I - b, nor an equal one earlier in (y, x) order) and if more than
+//            above_pixels pixels of the stamp lie above above_threshold sigma. Q_ij = sum v x^i
+//            y^j, i + j = 2, over the pixels with v > I0 = moment_fraction v_centre, (x, y)
+//            counted from the centre. The isophote's moments are the same sum over the pixels that
+//            are 4-connected to the centre through v > max(I0, isophote_threshold sigma).
+// Precision  v, comparisons and sums in float64, no FMA; v has the CPU's order of operations, so
+//            its bits too, and widen() keeps what -ftz would make 0. Sums run in an order that the
+//            launch fixes: the same bits in every run and for every stack.
+// Edges      Stamps lie on the CCD, which sources_list has made sure of. Unusable pixels are below
+//            every threshold.
+// Parity     Counts are exact. Moments are rounded, 1e-12 of the sum of their terms' magnitudes,
+//            since the order of the float64 sums differs.
+// Twin       gpuanom/cpu/moments.py
+// Test       tests/steps/test_moments.py
 #include "common.cuh"
 
 constexpr int WARPS = 8, MAX_STAMP = 64;
 
 typedef unsigned long long RowMask;  // bit i is column i of a stamp's row
 
-// The pixels 4-connected to (row, column) through allowed ones, by the first warp: a lane keeps rows 2 lane and
-// 2 lane + 1, and growth goes on until no row changes.
+// Finds the pixels that are 4-connected to (row, column) through allowed pixels. The first warp
+// calls: a lane keeps rows 2 lane and 2 lane + 1, and the region grows until no row changes.
 __device__ __forceinline__ void grow(RowMask* rows, int row, int column) {
     const int lane = threadIdx.x;
     const RowMask may[2] = {rows[2 * lane], rows[2 * lane + 1]};
@@ -24,15 +30,17 @@ __device__ __forceinline__ void grow(RowMask* rows, int row, int column) {
     for (int k = 0; k < 2; k++) grown[k] = 2 * lane + k == row ? may[k] & (1ull << column) : 0ull;
     bool changed = true;
     while (__ballot_sync(WHOLE_WARP, changed) != 0u) {
-        RowMask above = __shfl_up_sync(WHOLE_WARP, grown[1], 1), below = __shfl_down_sync(WHOLE_WARP, grown[0], 1);
+        RowMask above = __shfl_up_sync(WHOLE_WARP, grown[1], 1),
+                below = __shfl_down_sync(WHOLE_WARP, grown[0], 1);
         if (lane == 0) above = 0ull;
         if (lane == WARP - 1) below = 0ull;
         changed = false;
         for (int k = 0; k < 2; k++) {
             const RowMask old = grown[k];
-            RowMask now = old | old << 1 | old >> 1 | (k == 0 ? above | grown[1] : grown[0] | below);
+            RowMask now =
+                old | old << 1 | old >> 1 | (k == 0 ? above | grown[1] : grown[0] | below);
             now &= may[k];
-            // A set bit climbs its run of allowed bits by the carry of one addition.
+            // The carry of one addition sets the whole run of allowed bits above a set bit.
             now |= may[k] & ~(may[k] + now);
             grown[k] = now;
             changed = changed || now != old;
@@ -41,9 +49,10 @@ __device__ __forceinline__ void grow(RowMask* rows, int row, int column) {
     rows[2 * lane] = grown[0], rows[2 * lane + 1] = grown[1];
 }
 
-// The second moments of v over the chosen pixels of the stamp: sums[0 ... 2] are Q20, Q02, Q11, for every thread.
-__device__ __forceinline__ void second_moments(const double (*v)[MAX_STAMP], const RowMask* chosen, int size,
-                                               double* scratch, double* sums) {
+// The second moments of v over the chosen pixels of the stamp. Every thread gets Q20, Q02 and Q11
+// in sums[0 ... 2].
+__device__ __forceinline__ void second_moments(const double (*v)[MAX_STAMP], const RowMask* chosen,
+                                               int size, double* scratch, double* sums) {
     const int half = size / 2;
     double own[3] = {0.0, 0.0, 0.0};
     for (int row = threadIdx.y; row < size; row += WARPS) {
@@ -67,35 +76,56 @@ __device__ __forceinline__ void second_moments(const double (*v)[MAX_STAMP], con
     }
 }
 
-// images                  (n_ccd, ny, nx), image unit; bad: the same, Unfit bits, or null
-// coefficients, sigma     (n_ccd, 6) and (n_ccd,), image unit
-// listed, n_listed        (n_ccd, n_slots) and (n_ccd,): candidates y * nx + x, from sources_list
-// n_slots                 slots of a CCD
-// size                    side of a stamp, pixels, even, at most 64
-// above_threshold, isophote_threshold   sigma; above_pixels: a source has more pixels than this above the first
-// moment_fraction         I0 as a share of v_centre
-// y, x, value, n_above, moments (3 each), isophote_moments (3 each), n_isophote
-//                         out, (n_ccd, n_slots): slot i is written where candidate i is a source, and left as it is
-//                         elsewhere; pixels, image unit, and image unit x pixel^2
-// n_sources               in and out, (n_ccd,): the CCD's sources are added
+// The check of each candidate's stamp and, while the stamp is at hand, both sets of moments.
 //
-// Launch   grid (blocks, n_ccd), block (32, 8). A block takes every blocks-th candidate of its CCD: how many there are is
-//          known on the device alone. The stamp's v are computed once, as the pixels come in, and stay in shared memory (32
-//          KiB) from the check to the last sum: in registers they would halve the number of blocks at work. Row masks come
-//          from ballots; the isophote is grown by one warp, its 64 rows in registers, without barriers.
-// Bytes    4 a pixel of a stamp, once, and 1 of its mask; in whole sectors (see whole_sectors); 96 a source written.
+// Arguments
+//   images                (n_ccd, ny, nx) float32, image unit
+//   bad                   (n_ccd, ny, nx) uint8, bits of Unfit; null where nothing is masked
+//   coefficients          (n_ccd, 6) float64, image unit: the background c0 ... c5
+//   sigma                 (n_ccd,) float64, image unit
+//   listed                (n_ccd, n_slots) int32, y nx + x of the candidates of sources_list
+//   n_listed              (n_ccd,) int32, number of candidates of each CCD
+//   n_slots               int32, number of slots of a CCD
+//   ny                    int32, pixels: rows of a CCD
+//   nx                    int32, pixels: columns of a CCD
+//   size                  int32, pixels: side of a stamp, even, at most 64
+//   above_threshold       float64, sigma
+//   above_pixels          int32, number of pixels: a source has more above the threshold
+//   moment_fraction       float64, no unit: I0 as a share of v_centre
+//   isophote_threshold    float64, sigma
+//   y                     in and out, (n_ccd, n_slots) int64, pixels: row of the source
+//   x                     in and out, (n_ccd, n_slots) int64, pixels: column of the source
+//   value                 in and out, (n_ccd, n_slots) float64, image unit: v_centre
+//   n_above               in and out, (n_ccd, n_slots) int64, number of pixels above
+//   moments               in and out, (n_ccd, n_slots, 3) float64, image unit x pixel^2
+//   isophote_moments      in and out, (n_ccd, n_slots, 3) float64, image unit x pixel^2
+//   n_isophote            in and out, (n_ccd, n_slots) int64, number of pixels of the isophote
+//   n_sources             in and out, (n_ccd,) uint64, number of sources: this CCD's are added
+//
+// Slot i is written if candidate i is a source, and left as it is otherwise. Moments are in the
+// order Q20, Q02, Q11.
+//
+// Launch     grid (blocks, n_ccd), block (32, 8). A block takes every blocks-th candidate of its
+//            CCD, since only the device knows how many there are. The v of a stamp are computed
+//            once, as the pixels come in, and stay in shared memory (32 KiB) from the check to the
+//            last sum: in registers they would halve the number of blocks at work. One warp grows
+//            the isophote, with the 64 rows in its registers, so no barrier is needed.
+// Bytes      4 for each pixel of a stamp, once, and 1 for its mask, in whole sectors; 96 written
+//            for each source.
 extern "C" __global__ void __launch_bounds__(256)
-moments_check(const float* images, const unsigned char* OPTIONAL bad, const double* coefficients, const double* sigma,
-              const int* listed, const int* n_listed, int n_slots, int ny, int nx, int size, double above_threshold,
-              int above_pixels, double moment_fraction, double isophote_threshold, long long* y, long long* x,
-              double* value, long long* n_above, double* moments, double* isophote_moments, long long* n_isophote,
-              unsigned long long* n_sources) {
+    moments_check(const float* images, OPTIONAL const unsigned char* bad,
+                  const double* coefficients, const double* sigma, const int* listed,
+                  const int* n_listed, int n_slots, int ny, int nx, int size,
+                  double above_threshold, int above_pixels, double moment_fraction,
+                  double isophote_threshold, long long* y, long long* x, double* value,
+                  long long* n_above, double* moments, double* isophote_moments,
+                  long long* n_isophote, unsigned long long* n_sources) {
     __shared__ double v[MAX_STAMP][MAX_STAMP], X[MAX_STAMP], Y[MAX_STAMP], scratch[2][3 * WARPS];
     __shared__ RowMask over[MAX_STAMP], isophote[MAX_STAMP];
     __shared__ double c[6], noise;
     __shared__ int n_candidates, counts[WARPS];
     const int lane = threadIdx.x, warp = threadIdx.y, ccd = blockIdx.y, half = size / 2;
-    // Read once a block, and not by each warp.
+    // Read once by the block, not by each warp.
     if (warp == 0 && lane < 6) c[lane] = coefficients[6 * ccd + lane];
     if (warp == 1 && lane == 0) noise = sigma[ccd], n_candidates = n_listed[ccd];
     __syncthreads();
@@ -104,7 +134,7 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
     for (int candidate = blockIdx.x; candidate < n_candidates; candidate += gridDim.x) {
         const long long slot = (long long)ccd * n_slots + candidate;
         const int cy = listed[slot] / nx, cx = listed[slot] % nx;
-        // Divisions are dear: one for each row and column, not for each pixel.
+        // Divisions are slow: one for each row and column, not one for each pixel.
         const int i = (warp * WARP + lane) % MAX_STAMP;
         if (warp < 2) X[i] = scaled(cx - half + i, nx);
         if (warp >= 6) Y[i] = scaled(cy - half + i, ny);
@@ -112,13 +142,15 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
         int n = 0;
         for (int row = warp; row < size; row += WARPS) {
             const int at_y = cy - half + row, x0 = cx - half;
-            const long long first = ((long long)ccd * ny + at_y) * nx + x0, last = first + size - 1;
+            const long long first = ((long long)ccd * ny + at_y) * nx + x0,
+                            last = first + size - 1;
             for (long long base = whole_sectors(first); base <= last; base += WARP) {
                 const long long e = base + lane, at = within(e, first, last);
                 const float seen = images[at];
                 const bool good = is_usable(seen, bad, at, UNFIT_SOURCES);
                 const int own = e == at, column = (int)(at - first);
-                const double height = good ? widen(seen) - polynomial(c, Y[row], X[column]) : UNFIT;
+                const double height =
+                    good ? widen(seen) - polynomial(c, Y[row], X[column]) : UNFIT;
                 n += own & (height > above);
                 if (own) v[row][column] = height;
             }
@@ -134,13 +166,14 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
                 const bool before = row < half || (row == half && column < half);
                 outshone = outshone || seen > centre || (seen == centre && before);
                 in_moments |= (RowMask)__ballot_sync(WHOLE_WARP, seen > least) << (k * WARP);
-                in_isophote |= (RowMask)__ballot_sync(WHOLE_WARP, seen > least && seen > lowest) << (k * WARP);
+                in_isophote |= (RowMask)__ballot_sync(WHOLE_WARP, seen > least && seen > lowest)
+                               << (k * WARP);
             }
             if (lane == 0) over[row] = in_moments, isophote[row] = in_isophote;
         }
         n = warp_sum(n);
         if (lane == 0) counts[warp] = n;
-        // Also the barrier after which masks and counts are complete.
+        // This is also the barrier after which masks and counts are complete.
         if (__syncthreads_or(outshone)) continue;
         n = 0;
         for (int i = 0; i < WARPS; i++) n += counts[i];
@@ -150,11 +183,13 @@ moments_check(const float* images, const unsigned char* OPTIONAL bad, const doub
         // The barrier in the first call also makes the grown rows visible.
         second_moments(v, over, size, scratch[0], sums);
         second_moments(v, isophote, size, scratch[1], isophote_sums);
-        // Nobody may fill v with the next stamp before all have done with this one; the barrier in the second call says so.
+        // No thread may fill v with the next stamp before all threads have done with this one; the
+        // barrier in the second call sees to that.
         if (warp == 0 && lane == 0) {
             int n_connected = 0;
             for (int row = 0; row < size; row++) n_connected += __popcll(isophote[row]);
-            y[slot] = cy, x[slot] = cx, value[slot] = centre, n_above[slot] = n, n_isophote[slot] = n_connected;
+            y[slot] = cy, x[slot] = cx, value[slot] = centre, n_above[slot] = n,
+            n_isophote[slot] = n_connected;
             for (int j = 0; j < 3; j++) {
                 moments[3 * slot + j] = sums[j], isophote_moments[3 * slot + j] = isophote_sums[j];
             }

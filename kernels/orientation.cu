@@ -1,27 +1,38 @@
-// orientation: angles of moments (METHOD.md 3, eqs. 4 and 5) and of gradients (METHOD.md 4, eq. 8).
+// Turns moments and gradients into orientations (METHOD.md 3, eqs. 4 and 5; METHOD.md 4, eq. 8).
 //
-// Formula    moments: theta = atan2(e2, e1) / 2, e1 = (Q20 - Q02) / (Q20 + Q02), e2 = 2 Q11 / (Q20 + Q02);
-//            gradients: theta = atan(Dy / Dx). -pi/2 is counted as +pi/2.
-// Kernels    orientation_moments, orientation_gradients
-// Arguments  moments (n, 3) Q20, Q02, Q11, image unit x pixel^2; dx, dy (n), one unit; theta (n) radians in
-//            (-pi/2, pi/2] or NaN; n: how many. All float64.
-// Launch     a thread an angle, 256 threads a block: independent and short; 256 fills every card.
-// Bytes      moments read 24 and write 8 an angle, gradients 16 and 8; no pixels.
-// Precision  float64, no FMA in our own terms; CUDA's atan and atan2 are within 2 units in the last place, hence the
-//            clamp to (-pi/2, pi/2].
-// Edges      NaN where e1 or e2 is not finite or both are 0 (so for Q20 + Q02 = 0), and where Dx = Dy = 0; empty slots
-//            of gradients (NaN) stay NaN. Dx = 0 alone gives pi/2.
-// Twin       gpuanom/cpu/orientation.py        Test  tests/steps/test_orientation.py
+// Formula    Of moments: theta = atan2(e2, e1) / 2, where e1 = (Q20 - Q02) / (Q20 + Q02) and
+//            e2 = 2 Q11 / (Q20 + Q02). Of gradients: theta = atan(Dy / Dx). -pi/2 is counted as
+//            +pi/2.
+// Precision  float64, no FMA, nothing for -ftz. CUDA's atan and atan2 are right within 2 units in
+//            the last place, so the result is clamped to (-pi/2, pi/2].
+// Edges      NaN where e1 or e2 is not finite or both are 0 (so also for Q20 + Q02 = 0), and where
+//            Dx and Dy are both 0. Dx = 0 alone gives pi/2. Slots without a source or a gradient
+//            hold NaN, and keep it.
+// Parity     Rounded, 4 units in the last place: atan and atan2 differ between libraries.
+// Twin       gpuanom/cpu/orientation.py
+// Test       tests/steps/test_orientation.py
 #include "common.cuh"
 
 constexpr int THREADS = 256;
 constexpr double HALF_PI = 1.5707963267948966;
 
-// -pi/2 counted as +pi/2; NaN stays NaN.
-__device__ double upper(double theta) { return theta <= -HALF_PI || theta > HALF_PI ? HALF_PI : theta; }
+// Counts -pi/2 as +pi/2; NaN stays NaN.
+__device__ double upper(double theta) {
+    return theta <= -HALF_PI || theta > HALF_PI ? HALF_PI : theta;
+}
 
+// The orientation of the long axis of each source.
+//
+// Arguments
+//   moments    (n, 3) float64, image unit x pixel^2: Q20, Q02, Q11
+//   n          int64, number of sources
+//   theta      out, (n,) float64, radians
+//
+// Launch     grid (ceil(n / 256)), block (256). A thread takes an angle: angles are independent
+//            and short, and blocks of 256 fill any card.
+// Bytes      24 read and 8 written for each angle.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    orientation_moments(const double* moments, double* theta, long long n) {
+    orientation_moments(const double* moments, long long n, double* theta) {
     const long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= n) return;
     const double q20 = moments[3 * i], q02 = moments[3 * i + 1], q11 = moments[3 * i + 2];
@@ -30,8 +41,19 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     theta[i] = none ? nan("") : upper(0.5 * atan2(e2, e1));
 }
 
+// The orientation of each gradient.
+//
+// Arguments
+//   dx       (n,) float64, image unit, or any unit that dy shares
+//   dy       (n,) float64, image unit, or any unit that dx shares
+//   n        int64, number of gradients
+//   theta    out, (n,) float64, radians
+//
+// Launch     grid (ceil(n / 256)), block (256). A thread takes an angle, as in
+//            orientation_moments.
+// Bytes      16 read and 8 written for each angle.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    orientation_gradients(const double* dx, const double* dy, double* theta, long long n) {
+    orientation_gradients(const double* dx, const double* dy, long long n, double* theta) {
     const long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= n) return;
     theta[i] = dx[i] == 0.0 && dy[i] == 0.0 ? nan("") : upper(atan(dy[i] / dx[i]));

@@ -1,34 +1,42 @@
-// RICE_1-compressed tiles to pixels: all tiles of all CCDs in one launch, straight into the stack, so that what is uploaded
-// is what the file holds (METHOD.md 6; FITS 4.0, section 10).
+// Decodes RICE_1-compressed tiles to pixels (METHOD.md 6; FITS 4.0, section 10), straight into the
+// stack, so that what is uploaded is what the file holds.
 //
-// Formula    The code: `last` is the tile's first number. For each block of BLOCKSIZE pixels a field fs + 1 is read; then
-//            fs = -1: no differences; fs the largest: v is 8 BYTEPIX bits; else v = z << fs | fs bits, after z zeros and a
-//            one. The difference is v / 2, or -(v + 1) / 2 for odd v, and the number q = last += difference, modulo
-//            2^(8 BYTEPIX). v itself is kept modulo 2^32.
-//            The pixel: float32(float64(q) * scale + zero); with dither float32((float64(q) - r + 0.5) * scale + zero),
-//            r the random number whose turn it is; dither 2 has q = -2147483646 for exactly 0. NaN where q is the blank.
-// Twin       gpuanom/fits/rice.py, the host's decoder. Test: tests/steps/test_rice.py.
-//            Parity: exact.
-// Precision  Integers, then float64: product, then sum, no FMA (common.cuh), rounded once to float32, subnormal results too.
-//            The only float32 product is 500 times a random number, where the dither begins: the format's own.
-// Edges      Tiles at the far edges are cut off. A damaged tile becomes NaN and its number is told: its code runs past its
-//            last byte, or a field is larger than there are. What lies behind a tile's last code is ignored. No byte
-//            outside a tile is read, and each loop ends with the tile's pixels or bits.
-// Order      No result depends on the order of threads or blocks: the only atomic takes a minimum of integers.
+// Formula    `last` begins as the tile's first number. For each block of BLOCKSIZE pixels a field
+//            fs + 1 is read. If fs = -1 there are no differences. If fs is the largest, v is the
+//            next 8 BYTEPIX bits. Otherwise v = z << fs | (fs bits), after z zeros and a one. The
+//            difference is v / 2, or -(v + 1) / 2 for odd v, and the pixel's number is q = last +=
+//            difference, modulo 2^(8 BYTEPIX); v itself is kept modulo 2^32. The pixel is
+//            float32(float64(q) scale + zero). With dither it is float32((float64(q) - r + 0.5)
+//            scale + zero), where r is the next random number; with dither 2, q = -2147483646
+//            stands for exactly 0. The pixel is NaN where q is the blank.
+// Precision  Integers, then a product and a sum in float64, no FMA, rounded once to float32 by
+//            narrow(), which keeps the subnormal results that -ftz would make 0. The one product
+//            in float32 is 500 times a random number, where a dither begins, as the format says.
+// Edges      Tiles at the far edges of the image are cut off. A tile is damaged if its code runs
+//            past its last byte, or if a field is larger than there are; its pixels are NaN, and
+//            its number is reported. Bytes behind a tile's last code are ignored. No byte outside
+//            a tile is read, and every loop ends with the tile's pixels or bits. No result depends
+//            on the order of threads or blocks: the only atomic takes a minimum of integers.
+// Parity     Exact.
+// Twin       gpuanom/fits/rice.py, the host's decoder
+// Test       tests/steps/test_rice.py
 #include "common.cuh"
 
 constexpr int WARPS = 4, RANDOM = 10000, WANTED = 7;
 constexpr long long MOST_BYTES = 1LL << 32;  // of a tile: its words are counted as int
 
-__device__ __forceinline__ unsigned big_endian(unsigned word) { return __byte_perm(word, 0u, 0x0123u); }
+__device__ __forceinline__ unsigned big_endian(unsigned word) {
+    return __byte_perm(word, 0u, 0x0123u);
+}
 
-// A tile's bits from its first to its last, then zeros. 32 of them are at hand at any time: two words, of which `shift` bits
-// are used up, and a funnel shift. Words are aligned in memory; those that lie wholly in the tile are read as words, the
-// first and the last byte by byte.
+// Reads the bits of a tile from the first to the last, then zeros. The next 32 bits are always at
+// hand: they come by a funnel shift from two words, of which `shift` bits are used up. Words are
+// aligned in memory. Words that lie wholly in the tile are read as words, the first and the last
+// byte by byte.
 struct Bits {
     const unsigned char* bytes;  // of the word that holds the tile's first byte
     long long end;               // of the tile, as bytes from there
-    int words, next, shift;      // words before `end` that are whole; the next one to read; 0 to 31
+    int words, next, shift;  // words before `end` that are whole; the next one to read; 0 to 31
     unsigned high, low;
 
     __device__ __forceinline__ unsigned in_part(int word, int first) const {
@@ -45,10 +53,13 @@ struct Bits {
     }
     __device__ __forceinline__ void open(const unsigned char* tile, long long size) {
         const int before = (int)((unsigned long long)tile & 3ull);
-        bytes = tile - before, end = before + size, words = (int)(end / 4), next = 1, shift = 8 * before;
+        bytes = tile - before, end = before + size, words = (int)(end / 4), next = 1,
+        shift = 8 * before;
         high = in_part(0, before), low = take();
     }
-    __device__ __forceinline__ unsigned window() const { return __funnelshift_l(low, high, shift); }
+    __device__ __forceinline__ unsigned window() const {
+        return __funnelshift_l(low, high, shift);
+    }
     // At most 32 bits.
     __device__ __forceinline__ void skip(int bits) {
         shift += bits;
@@ -59,12 +70,13 @@ struct Bits {
         skip(bits);
         return value;
     }
-    // Whether more bits were used than there are.
+    // Whether more bits were used than the tile has.
     __device__ __forceinline__ bool overrun() const { return 32LL * (next - 2) + shift > 8 * end; }
 };
 
-// z zeros, a one and fs bits that are longer than a window: as z << fs | bits. A cosmic ray in a quiet block has thousands of
-// zeros; in a damaged tile they end with its bytes.
+// Reads a code of z zeros, a one and fs bits that is longer than 32 bits, and returns z << fs |
+// bits. A cosmic ray in a quiet block has thousands of zeros; in a damaged tile the zeros end with
+// the tile's bytes.
 __device__ __forceinline__ unsigned read_long(Bits& bits, int fs) {
     unsigned zeros = 0u, window = bits.window();
     while (window == 0u && !bits.overrun()) {
@@ -78,37 +90,54 @@ __device__ __forceinline__ unsigned read_long(Bits& bits, int fs) {
     return zeros << fs | (fs > 0 ? bits.read(fs) : 0u);
 }
 
-// Where a tile's dither begins: 500 times its random number.
-__device__ __forceinline__ int dither_start(const float* random, int turn) { return (int)(random[turn] * 500.0f); }
+// The place in the table of random numbers where a tile's dither begins: 500 times its random
+// number.
+__device__ __forceinline__ int dither_start(const float* random, int turn) {
+    return (int)(random[turn] * 500.0f);
+}
 
-// data         (n_bytes,): the codes of all tiles, wherever they lie; pixels that the host has decoded, at multiples of 4
-// start, size  (n_tiles,): bytes of each tile within data, an image's tiles one after the other in FITS order; size below
-//              0: -size bytes of the tile's float32 pixels as they are, image unit
-// scale, zero  (n_tiles,), image unit: ZSCALE and ZZERO, or BSCALE and BZERO of integers
-// blank        (n_tiles,): the number that stands for no value; beyond int32 where there is none
-// wanted       (n_images, 7) of each image: its place in the stack, rows and columns of a whole tile, BYTEPIX (1, 2 or 4),
-//              BLOCKSIZE (1 or more), dither (0, 1 or 2), ZDITHER0 (1 to 10000)
-// first        (n_images + 1,): the number of each image's first tile, and that of all tiles
-// random       (10000,) numbers between 0 and 1, FITS 4.0 appendix I
-// ny, nx       pixels of a CCD; ny nx below 2^31
-// images       out, (n_ccd, ny, nx), image unit; CCDs that are not wanted stay as they are
-// damaged      in and out, (n_ccd,): the smallest number of a CCD's damaged tiles, taken as unsigned: -1 for none
+// All tiles of all CCDs of a stack.
 //
-// Launch   grid (ceil(most tiles of an image / 128), n_images), block (32, 4): a thread a tile, since a code must be read
-//          from its beginning: 61 CCDs of 4094 rows are 249,734 threads. A warp decodes the next 32 numbers of its 32
-//          tiles into shared memory (rows of 33 words: no two lanes share a bank), then writes tile after tile, a lane
-//          a pixel: 128 bytes at once, and 32 neighbouring random numbers.
-// Bytes    The codes read, once (0.6 a pixel for quantised floats at q = 4); 40 a tile; 4 a pixel written. Random numbers
-//          and what belongs to a tile, 28 bytes every 32 pixels, come from the cache.
+// Arguments
+//   data       (n_bytes,) uint8, codes of all tiles, and pixels decoded by the host, which begin
+//              at multiples of 4
+//   start      (n_tiles,) int64, bytes: where each tile begins in data, in FITS order
+//   size       (n_tiles,) int64, bytes of each tile's code; below 0 for a tile decoded by the
+//              host, which is -size bytes of float32 pixels in the image unit
+//   scale      (n_tiles,) float64, image unit: ZSCALE, or BSCALE of integers
+//   zero       (n_tiles,) float64, image unit: ZZERO, or BZERO of integers
+//   blank      (n_tiles,) int64, the number for "no value"; beyond int32 where there is none
+//   wanted     (n_images, 7) int32, of each image: its place in the stack, rows and columns of a
+//              whole tile in pixels, BYTEPIX (1, 2 or 4), BLOCKSIZE (1 or more), dither (0, 1 or
+//              2), ZDITHER0 (1 to 10000)
+//   first      (n_images + 1,) int64, number of each image's first tile, and of all tiles
+//   random     (10000,) float32, no unit: numbers between 0 and 1, FITS 4.0 appendix I
+//   ny         int32, pixels: rows of a CCD
+//   nx         int32, pixels: columns of a CCD; ny nx is below 2^31
+//   images     in and out, (n_ccd, ny, nx) float32, image unit: CCDs not wanted stay as they are
+//   damaged    in and out, (n_ccd,) int32, smallest number of a CCD's damaged tiles, taken as
+//              unsigned, so that -1 stands for none
+//
+// Launch     grid (ceil(most tiles of an image / 128), n_images), block (32, 4). A thread takes a
+//            tile, since a code must be read from its beginning: 61 CCDs of 4094 rows are 249,734
+//            threads. A warp decodes the next 32 numbers of each of its 32 tiles into shared
+//            memory (rows of 33 words, so that no two lanes use one bank). Then it writes tile
+//            after tile, a lane a pixel: 128 bytes at once, with 32 neighbouring random numbers.
+// Bytes      The codes are read once (0.6 a pixel for quantised floats at q = 4), 40 a tile, and 4
+//            a pixel are written. The random numbers, and 28 bytes of the tile for every 32
+//            pixels, come from the cache.
 extern "C" __global__ void __launch_bounds__(128, 8)
-rice(const unsigned char* data, const long long* start, const long long* size, const double* scale, const double* zero,
-     const long long* blank, const int* wanted, const long long* first, const float* random, int ny, int nx,
-     float* images, int* damaged) {
+    rice(const unsigned char* data, const long long* start, const long long* size,
+         const double* scale, const double* zero, const long long* blank, const int* wanted,
+         const long long* first, const float* random, int ny, int nx, float* images,
+         int* damaged) {
     __shared__ unsigned staged[WARPS][WARP][WARP + 1];
-    __shared__ int origins[WARPS][WARP], widths[WARPS][WARP], counts[WARPS][WARP], dithers[WARPS][WARP], turns[WARPS][WARP];
+    __shared__ int origins[WARPS][WARP], widths[WARPS][WARP], counts[WARPS][WARP],
+        dithers[WARPS][WARP], turns[WARPS][WARP];
     const int lane = threadIdx.x, warp = threadIdx.y;
     const int* own = wanted + WANTED * blockIdx.y;
-    const int ccd = own[0], rows = min(own[1], ny), columns = min(own[2], nx), bytepix = own[3], blocksize = own[4];
+    const int ccd = own[0], rows = min(own[1], ny), columns = min(own[2], nx), bytepix = own[3],
+              blocksize = own[4];
     const int dither = own[5];
     const int literal = 8 * bytepix, field = bytepix == 4 ? 5 : bytepix == 2 ? 4 : 3;
     const int largest = bytepix == 4 ? 25 : bytepix == 2 ? 14 : 6;
@@ -117,14 +146,16 @@ rice(const unsigned char* data, const long long* start, const long long* size, c
     const int tile0 = (blockIdx.x * WARPS + warp) * WARP, tile = tile0 + lane;
     if (tile0 >= n_tiles) return;
 
-    // Tile `lane` of the warp, told to all lanes: its first pixel, width, pixels, the random number of its next pixel (-1
-    // where none is decoded), and the one whose turn it was to say where those begin.
+    // Each lane writes what all lanes need to know of its tile: the first pixel, the width, the
+    // number of pixels, the place of the next pixel's random number (-1 for a tile that the host
+    // has decoded), and the place of the random number that said where those begin.
     Bits bits;
     unsigned last = 0u;
     bool broken = false;
     counts[warp][lane] = dithers[warp][lane] = turns[warp][lane] = 0;
     if (tile < n_tiles) {
-        const int y = tile / across * rows, x = tile % across * columns, width = min(columns, nx - x);
+        const int y = tile / across * rows, x = tile % across * columns,
+                  width = min(columns, nx - x);
         origins[warp][lane] = y * nx + x, widths[warp][lane] = width;
         counts[warp][lane] = min(rows, ny - y) * width;
         const long long n_bytes = size[from + tile];
@@ -151,7 +182,7 @@ rice(const unsigned char* data, const long long* start, const long long* size, c
             if (in_block == 0) {
                 fs = (int)bits.read(field) - 1;
                 in_block = blocksize;
-                // Looked at once a block: what lies behind the end are zeros.
+                // Checked once for each block, because only zeros are read behind the end.
                 broken = fs > largest || bits.overrun();
                 if (broken) break;
             }
@@ -169,7 +200,7 @@ rice(const unsigned char* data, const long long* start, const long long* size, c
                     const unsigned window = bits.window();
                     const int zeros = __clz((int)window), length = zeros + 1 + fs;
                     if (length <= 32) {
-                        // The one stands at bit fs: taken off together with the count's own one.
+                        // The one stands at bit fs of the window and is subtracted with zeros - 1.
                         v = (window >> (32 - length)) + ((unsigned)(zeros - 1) << fs);
                         bits.skip(length);
                     } else {
@@ -187,18 +218,22 @@ rice(const unsigned char* data, const long long* start, const long long* size, c
             if (at >= counts[warp][row]) continue;
             const long long number = from + tile0 + row;
             const int width = widths[warp][row];
-            float* const pixel = image + origins[warp][row] + (rows == 1 ? at : at / width * nx + at % width);
+            float* const pixel =
+                image + origins[warp][row] + (rows == 1 ? at : at / width * nx + at % width);
             int now = dithers[warp][row];
             if (now < 0) {
                 *pixel = ((const float*)(data + start[number]))[at];
                 continue;
             }
             const unsigned word = staged[warp][row][lane];
-            const int q = bytepix == 4 ? (int)word : bytepix == 2 ? (int)(short)word : (int)(word & 0xffu);
+            const int q = bytepix == 4   ? (int)word
+                          : bytepix == 2 ? (int)(short)word
+                                         : (int)(word & 0xffu);
             double value = (double)q;
             if (dither != 0) {
                 now += lane;
-                if (now >= RANDOM) now += dither_start(random, (turns[warp][row] + 1) % RANDOM) - RANDOM;
+                if (now >= RANDOM)
+                    now += dither_start(random, (turns[warp][row] + 1) % RANDOM) - RANDOM;
                 value = value - (double)random[now] + 0.5;
             }
             float found = narrow(value * scale[number] + zero[number]);
@@ -207,7 +242,7 @@ rice(const unsigned char* data, const long long* start, const long long* size, c
             *pixel = found;
         }
         __syncwarp();
-        // The tile's own lane goes on to its next random number.
+        // The lane of the tile goes on to the next random number.
         if (dither != 0 && dithers[warp][lane] >= 0) {
             int next = dithers[warp][lane] + WARP;
             if (next >= RANDOM) {
@@ -218,13 +253,14 @@ rice(const unsigned char* data, const long long* start, const long long* size, c
         }
     }
 
-    // What is damaged may have become pixels before that was seen.
+    // Pixels of a damaged tile may have been written before the damage was seen.
     unsigned left = __ballot_sync(WHOLE_WARP, broken);
     if (broken) atomicMin((unsigned*)damaged + ccd, (unsigned)tile);
     for (; left != 0u; left &= left - 1u) {
         const int row = __ffs((int)left) - 1, width = widths[warp][row];
         for (int at = lane; at < counts[warp][row]; at += WARP) {
-            image[origins[warp][row] + at / width * nx + at % width] = __uint_as_float(0x7fc00000u);
+            image[origins[warp][row] + at / width * nx + at % width] =
+                __uint_as_float(0x7fc00000u);
         }
     }
 }

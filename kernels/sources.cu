@@ -1,66 +1,90 @@
-// Candidates for sources: the brightest pixel of each tile, and the tiles whose pixel no neighbour outshines (METHOD.md 2).
+// Finds the candidates for sources (METHOD.md 2).
 //
-// Formula    v = float64(I) - b(x, y); a source is the brightest usable pixel of its stamp, so it is the brightest of the
-//            tile of half the stamp's side in which it lies; of equal v the first in (y, x) order is the brightest.
-// Twin       gpuanom/cpu/sources.py. Test: tests/steps/test_sources.py. Parity: exact.
-// Precision  v and every comparison of v in float64, in the twin's order of operations, no FMA (common.cuh). A pixel is
-//            first compared as float32 (bits, exact) with the lowest value that could reach the threshold anywhere in its
-//            tile; v is evaluated for the few that pass.
-// Edges      Tiles cut off by the CCD's edge only count bad and saturated pixels: no stamp centred there fits. Unusable
-//            pixels (NaN, infinite, masked) are never candidates. CCDs without a background have no candidates.
-// Order      No result depends on the order of threads or blocks: the only atomics add integers.
+// Formula    v = float64(I) - b(x, y), b being the background. A source is the brightest usable
+//            pixel of its stamp, so it is also the brightest of the tile in which it lies, whose
+//            side is half a stamp's. Of equal v the first in (y, x) order counts as the brightest.
+// Precision  v and every comparison of v in float64, in the CPU's order of operations, no FMA. A
+//            pixel is first compared as float32, by its bits, which -ftz cannot change, with the
+//            lowest value that could reach the threshold anywhere in its tile. v is computed for
+//            the few pixels that pass.
+// Edges      In tiles that the edge of the CCD cuts off, only bad and saturated pixels are
+//            counted: no stamp centred there fits on the CCD. Unusable pixels (NaN, infinite,
+//            masked) are never candidates. A CCD without a background has no candidates. No result
+//            depends on the order of threads or blocks: the only atomics add integers.
+// Parity     Exact for an equal background.
+// Twin       gpuanom/cpu/sources.py
+// Test       tests/steps/test_sources.py
 #include "common.cuh"
 
-constexpr int TILES_A_BLOCK = 24, ROWS_AT_ONCE = 8, MAX_TILE = 32, TILES_A_WARP = TILES_A_BLOCK / ROWS_AT_ONCE;
+constexpr int TILES_A_BLOCK = 24, ROWS_AT_ONCE = 8, MAX_TILE = 32,
+              TILES_A_WARP = TILES_A_BLOCK / ROWS_AT_ONCE;
 
-// The lowest sort_key that a pixel of the tile at (y0, x0) must exceed for v > limit. A quadratic departs from the plane
-// through a tile's corners by at most |c3| hx^2 + |c5| hy^2, h being half the tile's side in scaled units; rounding is
-// covered by 1e-12 of the coefficients' sum. The float32 is taken one step down, below every rounding of the sum.
-__device__ __forceinline__ int least_key(const double* c, double limit, int y0, int x0, int tile, int ny, int nx) {
+// The lowest sort_key that a pixel of the tile at (y0, x0) must exceed for v > limit. Within a
+// tile the background departs from the plane through the corners by at most |c3| hx^2 + |c5| hy^2,
+// where h is half the tile's side in scaled units. 1e-12 of the sum of the coefficients covers
+// rounding, and the float32 number is then lowered by one step, below every rounding of the sum.
+__device__ __forceinline__ int least_key(const double* c, double limit, int y0, int x0, int tile,
+                                         int ny, int nx) {
     const int lane = threadIdx.x;
-    const double hy = (double)(tile - 1) / (double)(ny - 1), hx = (double)(tile - 1) / (double)(nx - 1);
-    double corner = polynomial(c, scaled(y0 + (lane & 1) * (tile - 1), ny), scaled(x0 + (lane >> 1 & 1) * (tile - 1), nx));
-    for (int step = 1; step <= 2; step *= 2) corner = fmin(corner, __shfl_xor_sync(WHOLE_WARP, corner, step));
+    const double hy = (double)(tile - 1) / (double)(ny - 1),
+                 hx = (double)(tile - 1) / (double)(nx - 1);
+    double corner = polynomial(c, scaled(y0 + (lane & 1) * (tile - 1), ny),
+                               scaled(x0 + (lane >> 1 & 1) * (tile - 1), nx));
+    for (int step = 1; step <= 2; step *= 2)
+        corner = fmin(corner, __shfl_xor_sync(WHOLE_WARP, corner, step));
     double size = 0.0;
     for (int i = 0; i < 6; i++) size += fabs(c[i]);
     const double slack = fabs(c[3]) * hx * hx + fabs(c[5]) * hy * hy + 1e-12 * size;
     return max(sort_key(narrow(corner - slack + limit)) - 1, sort_key(MINUS_INFINITY));
 }
 
-// One pass over the pixels: the brightest pixel of each full tile where it is above the threshold, and the counts.
+// The brightest pixel of each whole tile, if it is above the threshold, and the counts of bad and
+// saturated pixels, in one pass over the pixels.
 //
-// images         (n_ccd, ny, nx), image unit
-// bad            (n_ccd, ny, nx) Unfit bits, or null
-// saturation     (n_ccd,), image unit; NaN where unknown
-// coefficients   (n_ccd, 6), image unit; sigma (n_ccd,), image unit; usable (n_ccd,)
-// threshold      height of a source, sigma
-// tile           side of a tile, pixels, 2 to 32
-// value, pixel   out, (n_ccd, ny / tile, nx / tile): v in the image unit, and y * nx + x; UNFIT and -1 where no pixel is
-//                above the threshold
-// n_bad, n_saturated   in and out, (n_ccd,): added to
+// Arguments
+//   images          (n_ccd, ny, nx) float32, image unit
+//   bad             (n_ccd, ny, nx) uint8, bits of Unfit; null where nothing is masked
+//   saturation      (n_ccd,) float32, image unit; NaN where unknown
+//   coefficients    (n_ccd, 6) float64, image unit: the background c0 ... c5
+//   sigma           (n_ccd,) float64, image unit
+//   usable          (n_ccd,) bool, whether the CCD has a background
+//   threshold       float64, sigma: least height of a source
+//   tile            int32, pixels: side of a tile, 2 to 32
+//   ny              int32, pixels: rows of a CCD
+//   nx              int32, pixels: columns of a CCD
+//   value           out, (n_ccd, ny / tile, nx / tile) float64, image unit: v, or UNFIT where no
+//                   pixel is above the threshold
+//   pixel           out, (n_ccd, ny / tile, nx / tile) int32, y nx + x, or -1 where there is none
+//   n_bad           in and out, (n_ccd,) int64, number of pixels: this CCD's are added
+//   n_saturated     in and out, (n_ccd,) int64, number of pixels: this CCD's are added
 //
-// Launch   grid (ceil(ceil(nx / tile) / 24), ceil(ny / tile), n_ccd), block (32, 8). A block takes 24 tiles side by side,
-//          8 rows at a time through shared memory (24 KiB): a warp reads one row of 768 pixels in whole sectors, so that
-//          the pixels of misaligned rows are requested 1% too often instead of 25%; then lane i of a warp has column i of
-//          three tiles; more would cost registers. One warp writes the results, side by side.
-// Bytes    4 a pixel read, once, and 1 of its mask; 12 a tile written.
+// Launch     grid (ceil(ceil(nx / tile) / 24), ceil(ny / tile), n_ccd), block (32, 8). A block
+//            takes 24 tiles side by side, 8 rows at a time through shared memory (24 KiB). So a
+//            warp reads one row of 768 pixels in whole sectors, and only 1% of what is read where
+//            rows are misaligned is read twice, instead of 25%. Then lane i of a warp has column i
+//            of three tiles; more tiles would cost registers. One warp writes the results, side by
+//            side.
+// Bytes      4 read for each pixel, once, and 1 of its mask; 12 written for each tile.
 extern "C" __global__ void __launch_bounds__(256)
-sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const float* saturation,
-              const double* coefficients, const double* sigma, const bool* usable, double threshold, int tile, int ny,
-              int nx, double* value, int* pixel, long long* n_bad, long long* n_saturated) {
+    sources_tiles(const float* images, OPTIONAL const unsigned char* bad, const float* saturation,
+                  const double* coefficients, const double* sigma, const bool* usable,
+                  double threshold, int tile, int ny, int nx, double* value, int* pixel,
+                  long long* n_bad, long long* n_saturated) {
     __shared__ float staged[ROWS_AT_ONCE][TILES_A_BLOCK * MAX_TILE];
     __shared__ double c[6], limit, brightest[TILES_A_BLOCK];
     __shared__ int full, counts[2][ROWS_AT_ONCE], place[TILES_A_BLOCK], least[TILES_A_BLOCK];
     const int lane = threadIdx.x, warp = threadIdx.y, ccd = blockIdx.z;
     const int x0 = blockIdx.x * TILES_A_BLOCK * tile, y0 = blockIdx.y * tile;
     const int width = min(TILES_A_BLOCK * tile, nx - x0), height = min(tile, ny - y0);
-    // Read once a block: each of a warp's own requests would be a sector more.
+    // Read once by the block: if each warp asked, each would move a sector more.
     if (warp == 0 && lane < 6) c[lane] = coefficients[6 * ccd + lane];
     if (warp == 1 && lane == 0) {
         limit = usable[ccd] ? threshold * sigma[ccd] : nan("");
         const float level = saturation[ccd];
-        // -0 equals +0, and of NaN everything is false.
-        full = level != level ? 0x7fffffff : (__float_as_uint(level) << 1) == 0u ? -1 : sort_key(level);
+        // -0 equals +0, and every comparison with NaN is false.
+        full = level != level                        ? 0x7fffffff
+               : (__float_as_uint(level) << 1) == 0u ? -1
+                                                     : sort_key(level);
     }
     __syncthreads();
 
@@ -76,7 +100,8 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
     int spoilt = 0, saturated = 0;
     for (int row0 = 0; row0 < height; row0 += ROWS_AT_ONCE) {
         if (row0 + warp < height) {
-            // The walk of common.cuh in ints, counted from the first pixel: they take half the registers.
+            // The walk described in common.cuh, but counted from the first pixel with ints, which
+            // take half the registers.
             const long long first = ((long long)ccd * ny + y0 + row0 + warp) * nx + x0;
             const float* pixels = images + first;
             const unsigned char* plane = bad == nullptr ? nullptr : bad + first;
@@ -87,7 +112,9 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
                 const int own = column == at, finite = is_finite(seen);
                 spoilt += own & (!finite | (bits != 0u));
                 saturated += own & finite & (sort_key(seen) >= full);
-                if (own) staged[warp][column] = finite && (bits & UNFIT_SOURCES) == 0u ? seen : MINUS_INFINITY;
+                if (own)
+                    staged[warp][column] =
+                        finite && (bits & UNFIT_SOURCES) == 0u ? seen : MINUS_INFINITY;
             }
         }
         __syncthreads();
@@ -99,7 +126,7 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
                 if (sort_key(seen) <= key) continue;
                 const int y = y0 + row0 + row, x = x0 + column;
                 const double v = widen(seen) - polynomial(c, scaled(y, ny), scaled(x, nx));
-                // Rows come in order: of equal v the first stays.
+                // Rows come in order, so of equal v the first stays.
                 if (v > best[k]) best[k] = v, best_pixel[k] = y * nx + x;
             }
         }
@@ -124,8 +151,10 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
     if (warp == 0 && lane < 2) {
         int sum = 0;
         for (int i = 0; i < ROWS_AT_ONCE; i++) sum += counts[lane][i];
-        // In two's complement a sum is the same, signed or not.
-        if (sum > 0) atomicAdd((unsigned long long*)(lane == 0 ? n_bad : n_saturated) + ccd, (unsigned long long)sum);
+        // In two's complement the bits of a sum are the same, signed or not.
+        if (sum > 0)
+            atomicAdd((unsigned long long*)(lane == 0 ? n_bad : n_saturated) + ccd,
+                      (unsigned long long)sum);
     }
     const int columns = nx / tile, column = blockIdx.x * TILES_A_BLOCK + lane;
     if (warp == 1 && lane < TILES_A_BLOCK && column < columns && (int)blockIdx.y < ny / tile) {
@@ -135,10 +164,11 @@ sources_tiles(const float* images, const unsigned char* OPTIONAL bad, const floa
     }
 }
 
-// Whether the brightest pixel of one of the eight tiles around tile (row, column) lies in the stamp of `own` and is
-// brighter. Spares most stamp checks that would fail.
-__device__ bool outshone(const double* value, const int* pixel, int row, int column, int rows, int columns, int half,
-                         int nx) {
+// Whether the brightest pixel of one of the eight tiles around tile (row, column) lies in the
+// stamp of this tile's brightest pixel and is brighter. Most stamps that would fail the check in
+// moments_check are left out here, which is cheaper.
+__device__ bool outshone(const double* value, const int* pixel, int row, int column, int rows,
+                         int columns, int half, int nx) {
     const int own = row * columns + column, y = pixel[own] / nx, x = pixel[own] % nx;
     for (int i = max(0, row - 1); i <= min(rows - 1, row + 1); i++) {
         for (int j = max(0, column - 1); j <= min(columns - 1, column + 1); j++) {
@@ -146,25 +176,35 @@ __device__ bool outshone(const double* value, const int* pixel, int row, int col
             if (other == own || pixel[other] < 0) continue;
             const int dy = pixel[other] / nx - y, dx = pixel[other] % nx - x;
             if (dy < -half || dy >= half || dx < -half || dx >= half) continue;
-            if (value[other] > value[own] || (value[other] == value[own] && pixel[other] < pixel[own])) return true;
+            if (value[other] > value[own] ||
+                (value[other] == value[own] && pixel[other] < pixel[own]))
+                return true;
         }
     }
     return false;
 }
 
-// The candidates whose stamps lie on the CCD and that no neighbour outshines, in the tiles' order.
+// The list of candidates, in the order of the tiles: pixels whose stamp lies on the CCD, and that
+// no brighter pixel of a neighbouring tile outshines within that stamp.
 //
-// value, pixel   (n_ccd, rows, columns) as sources_tiles leaves them
-// rows, columns  full tiles of a CCD; half: half a stamp's side, pixels
-// listed         out, (n_ccd, rows * columns): pixels y * nx + x; the first n_listed[ccd] count
-// n_listed       out, (n_ccd,)
+// Arguments
+//   value       (n_ccd, rows, columns) float64, image unit: as sources_tiles leaves it
+//   pixel       (n_ccd, rows, columns) int32, y nx + x: as sources_tiles leaves it
+//   rows        int32, number of whole tiles along y
+//   columns     int32, number of whole tiles along x
+//   half        int32, pixels: half a stamp's side
+//   ny          int32, pixels: rows of a CCD
+//   nx          int32, pixels: columns of a CCD
+//   listed      out, (n_ccd, rows columns) int32, y nx + x: the first n_listed[ccd] count
+//   n_listed    out, (n_ccd,) int32, number of candidates
 //
-// Launch   grid (n_ccd), block (1024): a block a CCD, so that the list's order needs no second pass; the tiles are a
-//          thousandth of the pixels.
-// Bytes    12 a tile read, those of candidates' neighbours again from the cache; 4 a candidate written.
+// Launch     grid (n_ccd), block (1024). A block takes a CCD, so the order of the list needs no
+//            second pass; there is one tile for a thousand pixels.
+// Bytes      12 read for each tile, and those of a candidate's neighbours again, from the cache; 4
+//            written for each candidate.
 extern "C" __global__ void __launch_bounds__(1024)
-sources_list(const double* value, const int* pixel, int rows, int columns, int half, int ny, int nx, int* listed,
-             int* n_listed) {
+    sources_list(const double* value, const int* pixel, int rows, int columns, int half, int ny,
+                 int nx, int* listed, int* n_listed) {
     __shared__ int scratch[WARP];
     const long long first = (long long)blockIdx.x * rows * columns;
     value += first, pixel += first, listed += first;
@@ -174,8 +214,9 @@ sources_list(const double* value, const int* pixel, int rows, int columns, int h
         bool chosen = false;
         if (tile < rows * columns && pixel[tile] >= 0) {
             const int y = pixel[tile] / nx, x = pixel[tile] % nx;
-            chosen = y >= half && y <= ny - half && x >= half && x <= nx - half &&
-                     !outshone(value, pixel, tile / columns, tile % columns, rows, columns, half, nx);
+            chosen =
+                y >= half && y <= ny - half && x >= half && x <= nx - half &&
+                !outshone(value, pixel, tile / columns, tile % columns, rows, columns, half, nx);
         }
         int total;
         const int rank = block_rank(chosen, scratch, &total);

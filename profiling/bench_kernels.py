@@ -79,7 +79,6 @@ def exposure(gpu: Backend, some: list[Ccd], settings: Settings) -> int:
     for dx, dy in ((gradients.dx, gradients.dy), (gradients.flat_dx, gradients.flat_dy)):
         counted = gpu.histogram(gpu.gradient_orientation(dx, dy), gradients.ccd, turns, settings.bins)
     gpu.divergence(counted.counts, gpu.to_device(np.full(settings.bins, 1 / settings.bins)))
-    gpu.smooth(stack, settings, binning=8)
     gpu.stamps(stack, background, sources, settings)
     return len(gpu.to_host(sources).y)
 

@@ -254,6 +254,17 @@ def smooth(image, *, smooth_size=10):
     return smoothed
 
 
+def binned(smoothed, binning):
+    """Means of what is finite in cells of binning x binning pixels; those at the far edges are cut off."""
+    ny, nx = smoothed.shape
+    cells = []
+    for y in range(0, ny, binning):
+        for x in range(0, nx, binning):
+            cell = [float(v) for v in smoothed[y : y + binning, x : x + binning].ravel() if np.isfinite(v)]
+            cells.append(sum(cell) / len(cell) if cell else math.nan)
+    return np.reshape(cells, (-(-ny // binning), -(-nx // binning)))
+
+
 def gradient(smoothed, y, x, *, reach=5):
     """Section 4.2, eqs. 6 and 7: (Dx, Dy) of the smoothed image at a point."""
     dx, dy = [], []

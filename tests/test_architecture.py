@@ -36,7 +36,8 @@ LAYERS = [
     {"recorded", "located"},
     {"held"},
     {"copying"},
-    {"cpu", "gpu", "fits", "significance", "stamps", "reconstructions"},
+    {"cpu", "gpu", "fits", "stamps", "reconstructions"},
+    {"significance"},  # the backends take no part in the scoring
     {"arguments", "images"},
     {"measuring", "ranking", "comparable", "selftest"},
     {"store"},
@@ -125,8 +126,8 @@ def test_the_cpu_backend_has_a_file_a_step():
 
     steps = {name for name in vars(Backend) if not name.startswith("_") and name not in OTHER}
     files = {path.stem for path in (PACKAGE / "cpu").glob("*.py")} - {"__init__", "polynomial", "moments", "isophote"}
-    # Both orientations live in cpu/orientation.py, and what a divergence is worth beside it.
-    assert steps - {"gradient_orientation", "significance"} == files
+    # Both orientations live in cpu/orientation.py.
+    assert steps - {"gradient_orientation"} == files
     for name in steps:
         assert callable(getattr(CpuBackend, name))
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.cpu import background, divergence, histogram, orientation, prepare, smooth
+from gpuanom.cpu import background, divergence, histogram, orientation, prepare
 from gpuanom.records import (
     Background,
     Ccd,
@@ -41,7 +41,7 @@ class CpuBackend:
         return nullcontext()
 
     def sharing(self, alone: bool) -> AbstractContextManager[None]:
-        """See `gpuanom.backend.Backend.sharing`: what a thread lacks the system has not."""
+        """See `gpuanom.backend.Backend.sharing`: all threads share the system's memory already."""
         return nullcontext()
 
     def lanes(self, threads: int) -> list[CpuBackend]:
@@ -75,10 +75,6 @@ class CpuBackend:
 
         return gradients.gradients(stack, points, background, settings)
 
-    def smooth(self, stack: CcdStack, settings: Settings, binning: int = 1) -> FloatImage:
-        """See `gpuanom.backend.Backend.smooth`."""
-        return smooth.smooth(stack, settings, binning)
-
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
         """See `gpuanom.backend.Backend.stamps`."""
         from gpuanom.cpu import stamps
@@ -102,12 +98,6 @@ class CpuBackend:
     def divergence(self, counts: Integers, reference: Doubles) -> Doubles:
         """See `gpuanom.backend.Backend.divergence`."""
         return divergence.divergence(counts, reference)
-
-    def significance(
-        self, counts: Integers, kl: Doubles, factor: Doubles, cosine: Doubles, sine: Doubles
-    ) -> tuple[Doubles, Doubles]:
-        """See `gpuanom.backend.Backend.significance`."""
-        return divergence.significance(counts, kl, factor, cosine, sine)
 
     def to_device(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """See `gpuanom.backend.Backend.to_device`; it is there already."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
-from gpuanom.significance import statistic, z_score
 
 ROWS_AT_ONCE = 1 << 10
 """Histograms worked on together: two tables of 150 kB at 18 bins, which stay within a core's cache."""
@@ -35,14 +34,3 @@ def divergence(counts: Integers, reference: Doubles) -> Doubles:
             ratio *= share
             np.add.reduce(ratio, axis=0, out=result[start : start + ROWS_AT_ONCE])
     return result
-
-
-def significance(
-    counts: Integers, kl: Doubles, factor: Doubles, cosine: Doubles, sine: Doubles
-) -> tuple[Doubles, Doubles]:
-    """See `gpuanom.backend.Backend.significance`."""
-    n, degrees = counts.sum(axis=1), counts.shape[1] - 1
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = z_score(statistic(n, kl, factor), degrees)
-        alignment = np.minimum(np.sqrt(cosine * cosine + sine * sine) / n, 1.0)
-    return np.where((n > 0) & (factor > 1e-9), z, np.nan), np.where(n > 0, alignment, np.nan)

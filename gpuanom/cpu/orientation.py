@@ -1,4 +1,4 @@
-"""Orientations of moments and gradients, the twin of kernels/common.cuh's (eqs. 4, 5, 8)."""
+"""Orientations of moments and gradients, the twin of kernels/orientation.cu (eqs. 4, 5, 8)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gpuanom import ranges
 from gpuanom.errors import DeviceError, printable
-from gpuanom.gpu import background, divergence, gradients, histogram, orientation, prepare, smooth, sources, stamps
+from gpuanom.gpu import background, divergence, gradients, histogram, orientation, prepare, sources, stamps
 from gpuanom.gpu.memory import LANES, MemoryPlan
 from gpuanom.gpu.staging import Staging
 from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Sources
@@ -110,11 +110,6 @@ class GpuBackend:
         with self.working("gradients"):
             return gradients.gradients(stack, points, background, settings)
 
-    def smooth(self, stack: CcdStack, settings: Settings, binning: int = 1) -> Array:
-        """See `gpuanom.backend.Backend.smooth`."""
-        with self.working("smooth"):
-            return smooth.smooth(stack, settings, binning)
-
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """See `gpuanom.backend.Backend.stamps`."""
         with self.working("stamps"):
@@ -141,11 +136,6 @@ class GpuBackend:
         """See `gpuanom.backend.Backend.divergence`."""
         with self.working("divergence"):
             return divergence.divergence(counts, reference)
-
-    def significance(self, counts: Array, kl: Array, factor: Array, cosine: Array, sine: Array) -> tuple[Array, Array]:
-        """See `gpuanom.backend.Backend.significance`."""
-        with self.working("divergence"):
-            return divergence.significance(counts, kl, factor, cosine, sine)
 
     def to_host(self, record: Record) -> Record:
         """See `gpuanom.backend.Backend.to_host`; slots without a source or a gradient are left out here."""

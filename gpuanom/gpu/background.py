@@ -30,7 +30,7 @@ def background(
         n_sigma_points=cupy.empty(n_ccd, np.int64),
         usable=cupy.empty(n_ccd, np.bool_),
     )
-    # A block a CCD: every step of the fit waits for the one before, and none has work for more than a block.
+    # A block takes a CCD: every step of the fit waits for the one before, and none has work for more than a block.
     FIT(
         (n_ccd,),
         (THREADS,),

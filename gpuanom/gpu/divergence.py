@@ -13,21 +13,12 @@ WARPS = 8
 """Histograms of a block, the kernel's own number: a warp each, 256 threads."""
 
 _DIVERGENCE = Kernel("divergence", "divergence")
-_SIGNIFICANCE = Kernel("divergence", "divergence_significance")
 
 
 def divergence(counts: Array, reference: Array) -> Array:
     """See `gpuanom.backend.Backend.divergence`."""
     n, bins = counts.shape
     result = cupy.empty(n, np.float64)
-    _DIVERGENCE((-(-n // WARPS),), (WARPS * WARP,), counts, reference, result, n, bins)
+    # A warp takes a histogram.
+    _DIVERGENCE((-(-n // WARPS),), (WARPS * WARP,), counts, reference, n, bins, result)
     return result
-
-
-def significance(counts: Array, kl: Array, factor: Array, cosine: Array, sine: Array) -> tuple[Array, Array]:
-    """See `gpuanom.backend.Backend.significance`."""
-    n, bins = counts.shape
-    z, alignment = cupy.empty(n, np.float64), cupy.empty(n, np.float64)
-    grid = (-(-n // WARPS),)
-    _SIGNIFICANCE(grid, (WARPS * WARP,), counts, kl, factor, cosine, sine, z, alignment, n, bins)
-    return z, alignment

@@ -40,18 +40,18 @@ def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Backgr
     dx, dy, flat_dx, flat_dy = results = tuple(cupy.empty(n_ccd * slots, np.float64) for _ in range(4))
     inputs = (stack.images, stack.bad, drawn, weights, background.coefficients, background.usable)
     numbers = (ny, nx, n_draws, slots, half, gain)
-    # A warp a point; CCDs along y, so that the blocks of one CCD run together and share the cache.
+    # A warp takes a point. CCDs lie along y, so that the blocks of a CCD run together and share the cache.
     blocks = (-(-slots // FIRST_WARPS), n_ccd)
-    _FIRST(blocks, (FIRST_WARPS * WARP,), *inputs, *results, *numbers, shared=_shared(half, FIRST_WARPS))
-    # A block a CCD: it counts in order, which blocks cannot do among themselves.
+    _FIRST(blocks, (FIRST_WARPS * WARP,), *inputs, *numbers, *results, shared=_shared(half, FIRST_WARPS))
+    # A block takes a CCD: only the threads of one block can count in order among themselves.
     _REST(
         (n_ccd,),
         (REST_WARPS * WARP,),
         *inputs,
+        *numbers,
+        *results,
         owner,
         n_points,
-        *results,
-        *numbers,
         shared=_shared(half, REST_WARPS),
     )
     return Gradients(owner, dx, dy, flat_dx, flat_dy, n_points)

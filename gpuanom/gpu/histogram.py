@@ -25,8 +25,8 @@ def histogram(orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins
     cosine, sine = cupy.empty(n_ccd, np.float64), cupy.empty(n_ccd, np.float64)
     turns_there = cupy.asarray(turns)
     grid = (-(-n // SHARE),)
-    # Shared: an int counter a bin.
-    _COUNT(grid, (THREADS,), orientation, ccd, turns_there, counts, sums, n, n_ccd, bins, shared=4 * bins)
-    # A thread a CCD.
-    _FINISH((-(-n_ccd // THREADS),), (THREADS,), counts, sums, cosine, sine, n_ccd, bins)
+    # A block takes 2048 orientations; in shared memory an int counter for each bin.
+    _COUNT(grid, (THREADS,), orientation, ccd, turns_there, n, n_ccd, bins, counts, sums, shared=4 * bins)
+    # A thread takes a CCD.
+    _FINISH((-(-n_ccd // THREADS),), (THREADS,), counts, sums, n_ccd, bins, cosine, sine)
     return OrientationHistograms(counts, cosine, sine)

@@ -60,7 +60,7 @@ def check(
         n_bad=n_bad,
         n_saturated=n_saturated,
     )
-    # 8 warps a block share the rows of a stamp.
+    # The 8 warps of a block share the rows of a stamp.
     CHECK(
         (min(n_slots, BLOCKS_A_CCD), n_ccd),
         (32, 8),

@@ -19,7 +19,8 @@ def orientation(moments: Array) -> Array:
     """See `gpuanom.backend.Backend.orientation`."""
     n = moments.shape[0]
     theta = cupy.empty(n, np.float64)
-    _MOMENTS((-(-n // THREADS),), (THREADS,), moments, theta, n)
+    # A thread takes an angle.
+    _MOMENTS((-(-n // THREADS),), (THREADS,), moments, n, theta)
     return theta
 
 
@@ -27,5 +28,6 @@ def gradient_orientation(dx: Array, dy: Array) -> Array:
     """See `gpuanom.backend.Backend.gradient_orientation`."""
     n = dx.shape[0]
     theta = cupy.empty(n, np.float64)
-    _GRADIENTS((-(-n // THREADS),), (THREADS,), dx, dy, theta, n)
+    # A thread takes an angle.
+    _GRADIENTS((-(-n // THREADS),), (THREADS,), dx, dy, n, theta)
     return theta

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import cupy
 import numpy as np
-import numpy.typing as npt
 
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.gpu import rice
@@ -15,7 +14,6 @@ from gpuanom.gpu.staging import Staging
 from gpuanom.records import Array, Ccd, CcdStack
 
 PIXELS = Kernel("prepare", "prepare_pixels")
-MASK = Kernel("prepare", "prepare_mask")
 THREADS = 256
 
 
@@ -82,15 +80,7 @@ def pixels(raw: Array, image: RawImage, out: Array) -> None:
         raise ValueError(f"{raw.size} bytes are not {ny} x {nx} pixels of {abs(image.bitpix)} bits")
     if raw.data.ptr % 4:
         raise ValueError("the bytes do not begin at a multiple of 4")
-    # A pixel a thread: nothing is shared, and neighbours read neighbouring words.
+    # A thread takes a pixel: neighbouring threads read neighbouring words.
     PIXELS(
         (-(-out.size // THREADS),), (THREADS,), raw, image.bitpix, image.bscale, image.bzero, image.blank, out.size, out
     )
-
-
-def mask(codes: Array, table: npt.NDArray[np.uint8]) -> None:
-    """Replace quality codes, uint8 on the device, by the `Unfit` bits that a table of 256 has for them."""
-    if table.shape != (256,):
-        raise ValueError("the table must have 256 entries")
-    # A pixel a thread; the table stays in the cache.
-    MASK((-(-codes.size // THREADS),), (THREADS,), codes, cupy.asarray(table), codes.size)

@@ -115,7 +115,7 @@ class Tiles:
         wanted = self._on_device(np.array(self._wanted, dtype=np.int32))
         first = self._on_device(np.array(self._first, dtype=np.int64))
         most = int(np.diff(self._first).max())
-        # A tile a thread, 32 to a warp; an image's tiles are never in one block with another's.
+        # A thread takes a tile. The tiles of two images are never in one block.
         RICE(
             (-(-most // (WARPS * WARP)), len(self._wanted)),
             (WARP, WARPS),

@@ -24,7 +24,7 @@ def stamps(stack: CcdStack, background: Background, sources: Sources, settings: 
     there = there[np.lexsort((x[there], y[there], ccd[there]))].astype(np.int32)
     size = settings.stamp_size
     result = cupy.empty((there.size, size, size), np.float32)
-    # A block a stamp; a warp takes every eighth row.
+    # A block takes a stamp, and a warp every eighth row of it.
     CUT(
         (there.size,),
         (32, 8),

@@ -43,7 +43,7 @@ TOGETHER = {"moments": ("moments", "sources"), "sources": ("sources", "moments")
 
 NOTHING_LEFT = "one round more, in which no thread has anything to do"
 EQUIVALENT = {
-    "common.cuh: if (!(magnitude <= 1.1754943508222875e-38)) return (float)value;           // 2^-126": (
+    "common.cuh: if (!(magnitude <= 1.1754943508222875e-38)) return (float)value;               // 2^-126": (
         "2^-126 itself has the same bits when it is put together as a subnormal number"
     ),
     "rice.cu: for (int done = 0; done <= most; done += WARP) {": "once more, no tile has pixels left",
@@ -55,7 +55,7 @@ EQUIVALENT = {
     "background.cu: for (int start = 0; start <= n; start += THREADS) {": NOTHING_LEFT,
     "background.cu: for (int sweep = 0; sweep <= 30; sweep++) {": "a well-spread draw needs some six",
     "background.cu: for (int p = 0; p <= 6; p++) {": "of the rotations: p = 6 has no q above it",
-    "background.cu: const double t = (theta <= 0.0 ? -1.0 : 1.0) / (fabs(theta) + sqrt(theta * theta + 1.0));": (
+    "background.cu: (theta <= 0.0 ? -1.0 : 1.0) / (fabs(theta) + sqrt(theta * theta + 1.0));": (
         "at theta = 0 both turns of 45 degrees make the term zero"
     ),
     "background.cu: for (int j = 0; j <= order; j++) power[at + j] = power[last + j] * X;": (
@@ -238,7 +238,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, metavar="N", help="so many of all mutants, chosen by a seed")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=lambda text: text.split(","), help="these alone, such as smooth,histogram")
+    parser.add_argument("--steps", type=lambda text: text.split(","), help="these alone, such as sources,histogram")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants at a time")
     parser.add_argument("--launches", type=Path, metavar="FOLDER", help="launches that sanitize.py has kept")
     chosen, tests = parser.parse_known_args(arguments)

@@ -36,7 +36,6 @@ def test_every_kernel_of_an_exposure_is_timed():
         from gpuanom.gpu import kernel
     files = {"prepare", "rice"}  # at work on what comes from files
     names = {name for step in kernel.steps() if step not in files for name in kernel.signatures(step)}
-    names -= {"divergence_significance"}  # of a ranking, after all exposures
     assert names <= set(rows)
     for name in ("background_fit", "sources_tiles", "moments_check", "gradients_first"):
         assert re.fullmatch(r"\| \w+ \| 1 \|( [\d.]+ \|){5}", rows[name])

@@ -13,7 +13,7 @@ import pytest
 from gpuanom.measuring import measure_ccds
 from gpuanom.records import Ccd
 from gpuanom.settings import Settings
-from tests import device, sky
+from tests import device, naive, sky
 
 QUICK = Settings(sigma_points=2000, gradient_points=600)
 
@@ -68,7 +68,6 @@ def every_step(gpu, stack, settings):
             gradients,
             histograms,
             gpu.divergence(histograms[1].counts, reference),
-            gpu.smooth(stack, settings),
             gpu.stamps(stack, background, sources, settings),
         )
     )
@@ -109,9 +108,10 @@ def test_the_cards_own_order_of_blocks_changes_nothing(gpu):
     stack, settings = gpu.prepare(ccds(4, 1022, 1025), 4), Settings()
     expected = bits(every_step(gpu, stack, settings))
     other = gpu.lanes(2)[1]
+    points = [drawn(4, 2 * n, 1022, 1025, 0, n) for n in (settings.background_points, settings.sigma_points)]
     for _ in range(5):
         with other.working():
-            busy = [other.smooth(stack, settings) for _ in range(20)]
+            busy = [other.background(stack, *points, settings) for _ in range(20)]
         assert bits(every_step(gpu, stack, settings)) == expected
         other.to_host(busy)
 
@@ -130,21 +130,24 @@ def test_measurements_have_the_same_bits_however_many_ccds_share_a_launch(gpu, m
 
 
 @pytest.mark.parametrize("size", [2, 10, 30])
-def test_smooth_is_the_librarys_uniform_filter(gpu, size):
+def test_gradients_are_those_of_the_librarys_uniform_filter(gpu, size):
+    """The mean filter of the library, then eqs. 6 and 7 a point at a time, give what the one filter of ours gives."""
     import cupy
     from cupyx.scipy import ndimage
 
-    pictures = clean(2, 150, 171)
+    pictures, settings = clean(2, 150, 171), QUICK.replace(smooth_size=size)
     stack = gpu.prepare([Ccd(str(i), p) for i, p in enumerate(pictures)], 2)
-    smoothed = gpu.to_host(gpu.smooth(stack, Settings(smooth_size=size)))
-    for picture, found in zip(pictures, smoothed, strict=True):
-        expected = cupy.asnumpy(ndimage.uniform_filter(cupy.asarray(picture.astype(float)), size=size))
-        there = ~np.isnan(found)
-        # The windows that lie on the CCD: from row half to ny - half; the library mirrors the others.
-        assert np.count_nonzero(there) == (150 - size + 1) * (171 - size + 1)
-        # Rounded once to float32; the library's running sums carry 1e-16 of the largest pixel from each to the next.
-        tolerance = np.spacing(np.abs(expected[there]).astype(np.float32)) + 1e-13 * np.abs(picture).max()
-        assert np.all(np.abs(found[there] - expected[there]) <= tolerance)
+    background = gpu.background(stack, drawn(2, 2000, 150, 171, 0, 1), drawn(2, 4000, 150, 171, 0, 2), settings)
+    points = drawn(2, 200, 150, 171, settings.patch_size // 2, 3)
+    found = gpu.to_host(gpu.gradients(stack, points, background, settings))
+    for i, picture in enumerate(pictures):
+        smoothed = cupy.asnumpy(ndimage.uniform_filter(cupy.asarray(picture.astype(float)), size=size))
+        expected = np.array([naive.gradient(smoothed, y, x) for y, x in points[i]])
+        own = found.ccd == i
+        # The library's running sums carry 1e-16 of the largest pixel from each mean to the next, and a gradient adds
+        # up 110 differences of such means.
+        for name, wanted in (("dx", expected[:, 0]), ("dy", expected[:, 1])):
+            assert np.abs(getattr(found, name)[own] - wanted).max() <= 1e-11 * np.abs(picture).max()
 
 
 @pytest.mark.parametrize("stamp_size", [16, 64])

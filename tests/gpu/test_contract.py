@@ -14,6 +14,7 @@ from gpuanom.errors import SettingsError
 from gpuanom.records import Turn, Unfit
 from gpuanom.settings import Settings
 from tests import device
+from tests.gpu import heads
 
 ROOT = Path(__file__).parents[2]
 KERNELS, GPU, CPU, FITS, STEPS = (
@@ -26,15 +27,12 @@ KERNELS, GPU, CPU, FITS, STEPS = (
 FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 
 # A second method of the protocol that shares the file of the first, and a file that is a part of the step `sources`.
-SHARES_A_FILE = {"gradient_orientation": "orientation", "significance": "divergence"}
+SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources"}
 # No step of the protocol, but what reading a file does on the host: the twin is a file of gpuanom/fits.
 READING = {"rice"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
 NO_LAUNCHERS = {"__init__", "devices", "direct", "diagnosis", "kernel", "memory", "staging"}
-
-WORDS = ("Formula", "Launch", "Bytes", "Precision", "Edges", "Twin", "Test")
-"""What a kernel's comments must say, beside every argument."""
 
 
 def loader():
@@ -107,19 +105,94 @@ def test_protocol_twin_and_launcher_have_one_signature(name):
     assert callable(getattr(Backend, name))
 
 
+@pytest.mark.parametrize("name", sorted(protocol()))
+def test_the_protocol_describes_every_step(name):
+    """Parameters, results, parity and source of each step; every argument is named, with its type behind a colon."""
+    said = ast.get_docstring(protocol()[name])
+    for heading in ("Parameters\n----------\n", "Returns\n-------\n", "Parity"):
+        assert heading in said, heading
+    assert "METHOD.md" in said.splitlines()[0]
+    named = {word for line in re.findall(r"^(\w+(?:, \w+)*) : ", said, re.MULTILINE) for word in line.split(", ")}
+    assert named == set(arguments(protocol()[name]))
+    assert re.search(r"Parity[^.]*\b(exact|rounded, [\d])", said), "neither exact nor rounded to a tolerance"
+
+
 # Comments
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_comments_say_all_there_is_to_know(file):
-    said = comments(file)
-    missing = [word for word in WORDS if not re.search(rf"\b{word}\b", said)]
-    assert not missing
-    assert "METHOD.md" in said
-    assert re.search(r"no FMA|No FMA", said)
-    for name in loader().signatures(file):
-        for argument in loader().signatures(file)[name]:
-            assert re.search(rf"\b{argument.name}\b", said), f"{name}: nothing is said of {argument.name}"
+def test_comments_follow_the_template(file):
+    assert heads.faults(text(file), loader().signatures(file)) == []
+
+
+DAMAGE = [
+    ("background", "// Formula    Of", "// Formula    " + 90 * "O" + " Of", "line 3 is wider than 99"),
+    ("background", "(METHOD.md 1)", "(of the paper)", "the first sentence names no section of METHOD.md"),
+    ("stamps", "// Edges      ", "// Borders    ", "the file has the headings Formula, Precision, Borders, Parity"),
+    ("stamps", "// Precision  ", "//            ", "the file has the headings Formula, Edges"),
+    ("divergence", "no FMA", "no surprise", "Precision says nothing of FMA"),
+    ("divergence", "nothing for -ftz", "nothing else", "Precision says nothing of -ftz"),
+    ("divergence", "Rounded, 1e-14:", "Rounded, perhaps,", "Parity is neither exact nor rounded to a tolerance"),
+    ("prepare", "Exact.", "Fine.", "Parity is neither exact nor rounded to a tolerance"),
+    ("prepare", "do nothing.", "do nothing", "Edges is no whole sentence"),
+    ("prepare", "// Bytes  ", "// Octets ", "prepare_pixels: the kernel has the headings Arguments, Launch, Octets"),
+    ("prepare", "grid (ceil(n_pixels / 256)), block (256)", "as many as pixels", "Launch does not begin with grid"),
+    ("divergence", "// The divergence of each row of a table of histograms.\n", "", "no sentence says what the kernel"),
+    ("divergence", "8 bins + 8 for", "some for", "Bytes gives no number"),
+    ("divergence", "//   n            int64, number of histograms\n", "", "the rows of Arguments are not"),
+    (
+        "divergence",
+        "//   n            int64, number of histograms\n",
+        2 * "//   n            int64, number\n",
+        "the rows of",
+    ),
+    ("divergence", "(n, bins) int64, number", "int64, number", "counts: an array, and no number, has a shape"),
+    ("divergence", "bins         int32, number", "bins         (1,) int32, number", "bins: an array, and no number"),
+    (
+        "divergence",
+        "(bins,) float64, shares",
+        "(bins,) float32, shares",
+        "reference: is said to be float32 and is float64",
+    ),
+    ("divergence", "out, (n,) float64", "(n,) float64", "result: out, in and out, or scratch is what the kernel may"),
+    ("divergence", "float64, nats (natural logarithm)", "float64", "result: 'out, (n,) float64' is not [out,] (shape)"),
+    ("stamps", "; null where nothing is masked", "", "bad: null is for what is OPTIONAL"),
+    ("stamps", "long long* x,", "long long* y2,", "the rows of Arguments are not the arguments"),
+    (
+        "stamps",
+        "nx, int size, float* stamps",
+        "nx, float* stamps, int size",
+        "the signature has not first what",
+    ),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "fault"), DAMAGE)
+def test_a_damaged_comment_is_noticed(file, old, new, fault, monkeypatch):
+    """Each rule of the template can fail."""
+    damaged = text(file).replace(old, new, 1)
+    assert damaged != text(file)
+    kernel = loader()
+    monkeypatch.setattr(kernel, "_text", lambda _name: damaged)
+    found = heads.faults(damaged, kernel.signatures.__wrapped__(file))
+    assert any(fault in said for said in found), found
+
+
+def test_a_launch_wants_its_reason():
+    damaged = re.sub(r"(block \(256\)\.)[^\n]*\n(?://  [^\n]*\n)*", r"\1\n", text("divergence"), count=1)
+    found = heads.faults(damaged, loader().signatures("divergence"))
+    assert found == ["divergence: Launch gives no reason for its geometry"]
+
+
+@pytest.mark.parametrize("file", sorted(set(FILES) - READING - set(PARTS)))
+def test_parity_is_the_protocols(file):
+    """The tolerances that a kernel's head gives are those that the protocol gives for its step."""
+    tolerance = re.compile(r"\b1e-\d+|\b\d+ units")
+    for name in protocol():
+        if SHARES_A_FILE.get(name, name) == file:
+            promised = ast.get_docstring(protocol()[name])
+            assert "Parity" in promised, name
+            assert set(tolerance.findall(heads.parity(text(file)))) <= set(tolerance.findall(promised)), name
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -127,21 +200,10 @@ def test_comments_name_files_that_are_there_and_are_named_by_them(file):
     said = comments(file)
     folder = "fits" if file in READING else "cpu"
     assert re.search(rf"\bTwin\s+gpuanom/{folder}/{file}\.py\b", said)
-    test = re.search(r"\bTest:?\s+(tests/[\w/]+\.py)\b", said)
+    test = re.search(r"\bTest\s+(tests/[\w/]+\.py)$", said, re.MULTILINE)
     assert test, "no test is named"
     assert (ROOT / test[1]).is_file(), test[1]
     assert f"kernels/{file}.cu" in ast.get_docstring(tree(GPU, file))
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_sizes_are_said_for_arrays(file):
-    """Each array's comment has a shape in brackets somewhere near its name."""
-    said = comments(file)
-    for signature in loader().signatures(file).values():
-        for argument in signature:
-            if argument.array:
-                near = re.search(rf"\b{argument.name}\b[^()]*\(\w[^)]*\)|\b{argument.name}:? the same", said)
-                assert near, f"no shape of {argument.name}"
 
 
 # C signatures and launchers

@@ -220,15 +220,15 @@ def test_a_kernel_that_does_not_compile(doctor, stand_in, monkeypatch):
     compiled = kernel._compiled
 
     def failing(step, number):
-        if step == "smooth":
-            raise DeviceError("kernels/smooth.cu, line 7: identifier is undefined: oops")
+        if step == "stamps":
+            raise DeviceError("kernels/stamps.cu, line 7: identifier is undefined: oops")
         return compiled(step, number)
 
     monkeypatch.setattr(kernel, "_compiled", failing)
     code, out = doctor()
     assert code == 1
     rows = [row for row in out.splitlines() if "line 7: identifier is undefined" in row]
-    assert len(rows) == len(kernel.signatures("smooth")) + 1  # its kernels, and its self-test
+    assert len(rows) == len(kernel.signatures("stamps")) + 1  # its kernels, and its self-test
     assert all(row.startswith("✗") for row in rows)
     assert out.splitlines()[-1].startswith("something is there and does not work")
 
@@ -396,7 +396,6 @@ def larger(name, by):
         ("sources", lambda s: replace(s, isophote_moments=s.isophote_moments * np.nan), "isophote moments"),
         ("gradients", larger("flat_dy", 1e-8), "gradients"),
         ("gradients", larger("n_points", -1), "points"),
-        ("smooth", lambda a: np.nextafter(np.nextafter(a, np.float32(np.inf)), np.float32(np.inf)), "pixels"),
         ("stamps", lambda a: a[:-1], "pixels"),
         ("orientation", lambda a: a + 1e-12, "angles"),
         ("gradient_orientation", np.abs, "angles"),
@@ -410,7 +409,7 @@ def test_a_wrong_result_is_noticed(step, change, what):
     failed = [(f.step, f.what) for f in found if not f.passed]
     assert failed[0] == (step, what)
     # All need the stack, and stamps are cut where the backend's own sources are.
-    assert step == "prepare" or set(failed[1:]) <= {("stamps", "pixels"), ("smooth", "quick look")}
+    assert step == "prepare" or set(failed[1:]) <= {("stamps", "pixels")}
 
 
 def test_not_a_number_is_no_agreement():

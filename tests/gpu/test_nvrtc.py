@@ -44,7 +44,6 @@ class Limit:
 LIMITS = {
     "background_fit": Limit(512, 128, 2096),  # a block a CCD: occupancy is not what it waits for
     "divergence": Limit(256, 56),
-    "divergence_significance": Limit(256, 48),
     "gradients_first": Limit(256, 80, 256),  # 24 warps, each with 10 requests on their way
     "gradients_rest": Limit(512, 120, 64),  # a block a CCD
     "histogram_count": Limit(256, 48),
@@ -52,11 +51,8 @@ LIMITS = {
     "moments_check": Limit(256, 128, 35292),
     "orientation_gradients": Limit(256, 32),
     "orientation_moments": Limit(256, 40),
-    "prepare_mask": Limit(256, 16),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),
-    "smooth": Limit(256, 40),
-    "smooth_bin": Limit(256, 48),
     "sources_list": Limit(1024, 48, 128),
     "sources_tiles": Limit(256, 88, 25180),  # 64 on sm_80 and sm_90
     "stamps_cut": Limit(256, 64, 1024),

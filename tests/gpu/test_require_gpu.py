@@ -49,7 +49,7 @@ def no_card():
 def test_without_cupy(tmp_path, workers):
     if has_cupy():
         pytest.skip("CuPy is installed beside these tests")
-    said = refused(run(tmp_path, "-n", workers, "tests/steps/test_smooth.py"))
+    said = refused(run(tmp_path, "-n", workers, "tests/steps/test_histogram.py"))
     expected = "CuPy is not installed (" if nvidia.driver_cuda() else "there is no NVIDIA driver (install it"
     assert said.startswith(f"ERROR: --require-gpu: device '0': {expected}")
 
@@ -63,12 +63,12 @@ def test_without_a_gpu():
         pytest.skip("needs the real CuPy: pip install cupy-cuda12x (or 13x), or GPUANOM_CUPY_PYTHON names a Python")
     if asked.returncode:
         pytest.skip("there is a GPU here: pytest --require-gpu")
-    said = refused(run(Path(asked.stdout.strip()).parent, "-n", "2", "tests/steps/test_smooth.py"))
+    said = refused(run(Path(asked.stdout.strip()).parent, "-n", "2", "tests/steps/test_histogram.py"))
     assert re.match("ERROR: --require-gpu: .*(driver|GPU)", said), said
 
 
 def test_the_test_device_is_no_gpu():
-    said = refused(run(ROOT / "tests" / "device", "-n", "0", "tests/steps/test_smooth.py"))
+    said = refused(run(ROOT / "tests" / "device", "-n", "0", "tests/steps/test_histogram.py"))
     assert said == f"ERROR: --require-gpu: CuPy is the test device's: {ROOT / 'tests' / 'device'} is on the path"
 
 
@@ -85,14 +85,14 @@ def test_with_a_gpu_the_same_tests_run_on_it(tmp_path):
         f"    assert sys.modules['cupy'].__file__.startswith({str(tmp_path)!r})\n"
         "    assert str(device.HERE) not in sys.path\n"
     )
-    tests = ["tests/steps/test_smooth.py", "tests/gpu/test_card.py", "tests/device/test_mistakes.py"]
+    tests = ["tests/steps/test_histogram.py", "tests/gpu/test_card.py", "tests/device/test_mistakes.py"]
     # The same bits again and again, on large images, are for a card, which is faster.
-    chosen = "test_one_pixel or librarys or after_a_mistake"
+    chosen = "right_closed or librarys or after_a_mistake"
     done = run(tmp_path, "-p", "no_stand_in", "-n", "1", "-v", *tests, "-k", chosen)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "--require-gpu: the tests run on gpu 0" in done.stdout
-    assert re.search(r"PASSED tests/steps/test_smooth.py::test_one_pixel\w+\[gpu\]", done.stdout)
-    assert re.search(r"PASSED tests/gpu/test_card.py::test_smooth_is", done.stdout)
+    assert re.search(r"PASSED tests/steps/test_histogram.py::test_bins_are_right\w+\[gpu\]", done.stdout)
+    assert re.search(r"PASSED tests/gpu/test_card.py::test_gradients_are", done.stdout)
     assert device.ABOUT_IT in done.stdout
 
 

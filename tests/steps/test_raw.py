@@ -1,4 +1,4 @@
-"""Raw FITS bytes to pixels on the device, and quality codes to bits: the launchers beside the step `prepare`."""
+"""Raw FITS bytes to pixels on the device: the launcher beside the step `prepare`."""
 
 from __future__ import annotations
 
@@ -126,16 +126,3 @@ def test_what_the_device_does_not_convert_is_refused(launcher):
         launcher.pixels(raw, image, cupy.empty((4, 3), np.float32))
     with pytest.raises(ValueError, match="multiple of 4"):
         launcher.pixels(cupy.asarray(np.zeros(25, np.uint8))[1:], image, out)
-
-
-@pytest.mark.parametrize("n", [1, 255, 256, 257, 1000])
-def test_codes_become_bits(launcher, n):
-    import cupy
-
-    rng = np.random.default_rng(n)
-    codes, table = rng.integers(0, 256, n, np.uint8), rng.integers(0, 8, 256, np.uint8)
-    on_device = cupy.asarray(codes)
-    launcher.mask(on_device, table)
-    np.testing.assert_array_equal(on_device.get(), table[codes])
-    with pytest.raises(ValueError, match="256 entries"):
-        launcher.mask(on_device, table[:255])
