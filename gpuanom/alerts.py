@@ -24,7 +24,7 @@ from typing import Any, Self
 from gpuanom.digits import printed
 from gpuanom.errors import OutputError, SettingsError
 from gpuanom.naming import path_text
-from gpuanom.records import KINDS
+from gpuanom.records import KINDS, ExposureKey
 
 NAME = "alerts.jsonl"
 """The file in a night's folder that keeps which exposures were alerted."""
@@ -40,8 +40,6 @@ LEAST_Z = 3.0
 
 HOOK_SECONDS = 60.0
 """A hook that takes longer is ended."""
-
-Key = tuple[str, str]
 
 
 def notice(row: Mapping[str, Any], n: int, least: int) -> dict[str, Any]:
@@ -121,7 +119,7 @@ class Alerts:
         self._path = folder / NAME
         self._folder, self._say = folder, say
         self._hook = _command(hook) if hook is not None else []
-        self._keys: set[Key] = set()
+        self._keys: set[ExposureKey] = set()
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
         except OSError as error:
@@ -158,7 +156,7 @@ class Alerts:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         os.close(self._file)
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: ExposureKey) -> bool:
         """Whether an exposure was alerted, by camera and id."""
         return key in self._keys
 

@@ -12,7 +12,7 @@ from gpuanom.errors import InputError
 from gpuanom.images import as_ccds
 from gpuanom.measuring import measure_ccds
 from gpuanom.records import Exposure, Measurement
-from gpuanom.reference import References
+from gpuanom.reference import References, given_references
 from gpuanom.settings import Settings
 from gpuanom.store import Store
 from gpuanom.tables import Tables
@@ -114,7 +114,7 @@ def rank(
     SettingsError, DeviceError
         When the settings or the device cannot be used.
     """
-    chosen, references, backend = arguments.settings(settings), arguments.references(reference), select(device)
+    chosen, references, backend = arguments.settings(settings), given_references(reference), select(device)
     if references is not None:
         references.require(chosen.measurement(), "reference")
     if isinstance(measurements, Measurement):

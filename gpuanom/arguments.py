@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gpuanom.errors import GpuanomError, InputError, SettingsError
-from gpuanom.reference import References
 from gpuanom.settings import Settings
 
 Kind = TypeVar("Kind")
@@ -148,21 +147,6 @@ def settings(value: object) -> Settings:
         return Settings.from_mapping(value)
     hint = "; Settings.from_toml(path) reads a file" if isinstance(value, str | os.PathLike) else ""
     raise SettingsError(f"settings is {shown(value)} but must be gpuanom.Settings or a dict{hint}")
-
-
-def references(value: object) -> References | None:
-    """References, or the file that they were saved to; None means none.
-
-    Raises
-    ------
-    InputError
-        When it is something else.
-    ReferenceFileError
-        When the file is no reference.
-    """
-    if value is None or isinstance(value, References):
-        return value
-    return References.load(path("reference", value))
 
 
 def formats(value: object) -> tuple[str, ...]:

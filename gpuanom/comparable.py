@@ -18,8 +18,8 @@ import numpy as np
 from gpuanom.records import Integers
 
 if TYPE_CHECKING:
-    from gpuanom.comparison import Dataset
     from gpuanom.ranking import Scores
+    from gpuanom.records import Dataset
 
 LIKE = 1.25
 """Sorted by area, neighbours within this ratio belong together, as cut-outs that differ by few pixels do."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gpuanom import comparable
 from gpuanom.backend import Backend, select
 from gpuanom.digits import printed_values
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.reference import DatasetReference, Reference
 from gpuanom.settings import Settings, decimal
 
@@ -25,35 +25,6 @@ EXPOSURES_AT_ONCE = 256
 """Exposures pooled together: some MB of their CCDs' histograms, so that a survey's need little memory."""
 
 Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """The stored histograms of the exposures of one camera and band.
-
-    Attributes
-    ----------
-    camera, band : str
-    exposures : tuple of str
-        Ids, sorted.
-    owner : ndarray, (n_ccd,) int64
-        Index of each CCD's exposure, ascending.
-    counts : ndarray, (n_ccd, 4, N) int
-        Histograms in the order of `KINDS`; all zero for a CCD without measurements.
-    cosine, sine : ndarray, (n_ccd, 4) float64
-        Sums of cos 2 theta and sin 2 theta.
-    sizes : ndarray, (n_exposures, 2) int64, optional
-        (ny, nx) of each exposure's typical CCD, 0 where unknown; decides what is compared (`gpuanom.comparable`).
-    """
-
-    camera: str
-    band: str
-    exposures: tuple[str, ...]
-    owner: Integers
-    counts: Integers
-    cosine: Doubles
-    sine: Doubles
-    sizes: Integers | None = None
 
 
 @dataclass(frozen=True, eq=False)

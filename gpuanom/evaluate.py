@@ -19,8 +19,8 @@ from gpuanom.digits import printed
 from gpuanom.errors import InputError, printable
 from gpuanom.labels import Label
 from gpuanom.naming import natural_key, path_text
-from gpuanom.records import KINDS
-from gpuanom.scored import Key, ScoredNight, is_background, key_of
+from gpuanom.records import KINDS, ExposureKey
+from gpuanom.scored import ScoredNight, is_background, key_of
 from gpuanom.settings import decimal
 
 FRACTION = 0.1
@@ -112,9 +112,9 @@ def true_positive_rates(
     return rates
 
 
-def _ranked(night: ScoredNight, score: str) -> dict[tuple[str, str, str], list[Key]]:
+def _ranked(night: ScoredNight, score: str) -> dict[tuple[str, str, str], list[ExposureKey]]:
     """The scored exposures of each dataset and kind, the highest score first, ties by id."""
-    found: dict[tuple[str, str, str], list[tuple[float, Any, Key]]] = {}
+    found: dict[tuple[str, str, str], list[tuple[float, Any, ExposureKey]]] = {}
     for row in night.exposures:
         for kind in JUDGED:
             column = f"{kind}_{score}" if kind in KINDS else _RECONSTRUCTED.get(score, "")
@@ -219,7 +219,7 @@ class Recalled:
     Attributes
     ----------
     known : Known
-    key : Key or None
+    key : ExposureKey or None
         The exposure; None where the night has no such one.
     ranks : dict of str to (int, int)
         By kind of score: its rank and the number of scored exposures of its dataset.
@@ -228,7 +228,7 @@ class Recalled:
     """
 
     known: Known
-    key: Key | None
+    key: ExposureKey | None
     ranks: dict[str, tuple[int, int]]
     by: tuple[str, ...]
 
@@ -258,7 +258,7 @@ def recall(
     list of Recalled
         One an exposure: a field has as many as the night holds of it, and one without a key for each that is missing.
     """
-    place: dict[Key, dict[str, tuple[int, int]]] = {}
+    place: dict[ExposureKey, dict[str, tuple[int, int]]] = {}
     for (_, _, kind), order in _ranked(night, score).items():
         for i, key in enumerate(order, start=1):
             place.setdefault(key, {})[kind] = (i, len(order))
@@ -278,7 +278,7 @@ def recall(
     return result
 
 
-def _matching(night: ScoredNight, anomaly: Known) -> Iterable[Key]:
+def _matching(night: ScoredNight, anomaly: Known) -> Iterable[ExposureKey]:
     """The measured exposures that a line of a list stands for, in order of id."""
     # Ids of the night may carry a version or a letter behind the number: 859948p, 859948_v2.
     pattern = re.compile(rf"0*{re.escape(anomaly.exposure)}(?!\d)", re.IGNORECASE) if anomaly.exposure else None

@@ -21,9 +21,9 @@ from gpuanom.files import cannot_be_written, write_text
 from gpuanom.focalplane import ccd_number
 from gpuanom.looking import Look, look
 from gpuanom.naming import path_text
-from gpuanom.records import KINDS
+from gpuanom.records import KINDS, ExposureKey
 from gpuanom.rows import position_angle
-from gpuanom.scored import Key, ScoredNight, is_background, key_of
+from gpuanom.scored import ScoredNight, is_background, key_of
 from gpuanom.version import __version__
 
 FORMATS = ("exclude", "bad_expid", "list", "regions")
@@ -40,7 +40,7 @@ class Reason:
     analyst: str = ANALYST
 
 
-Chosen = dict[Key, list[Reason]]
+Chosen = dict[ExposureKey, list[Reason]]
 """The exposures that were chosen, in the table's order, and why."""
 
 
@@ -197,7 +197,7 @@ def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) ->
         lines += [f"{exposure} {'; '.join(r.text for r in reasons)}" for (_, exposure), reasons in chosen.items()]
         lines = list(map(printable, lines))
         return "\n".join(lines) + "\n"
-    whole: set[Key] = set()
+    whole: set[ExposureKey] = set()
     for key, ccd, reasons in _ccds(night, chosen, ccd_z):
         text = "; ".join(r.text for r in reasons)
         if all(is_background(r.kind) for r in reasons):
@@ -208,7 +208,7 @@ def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) ->
     return "\n".join(map(printable, lines)) + "\n"
 
 
-def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[tuple[Key, str, list[Reason]]]:
+def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[tuple[ExposureKey, str, list[Reason]]]:
     """The CCDs of the chosen exposures, those alone that matter where that can be told."""
     ccds = night.ccds()
     for key, reasons in chosen.items():
@@ -242,7 +242,7 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
 
 def regions(
     night: ScoredNight, chosen: Chosen, folder: Path, backend: Backend, kind: str = "isophote"
-) -> Iterator[tuple[Key, int, list[str]]]:
+) -> Iterator[tuple[ExposureKey, int, list[str]]]:
     """Write the sources of the chosen exposures as DS9 regions, a file a CCD: EXPOSURE_CCD.reg.
 
     The files' pixels are read again, one CCD at a time.
@@ -260,7 +260,7 @@ def regions(
 
     Yields
     ------
-    tuple of Key, int, list of str
+    tuple of ExposureKey, int, list of str
         An exposure, its number of sources written, and why CCDs of it are missing.
 
     Raises

@@ -10,18 +10,14 @@ from gpuanom import arguments, tables
 from gpuanom.backend import select
 from gpuanom.comparison import dataset_reference
 from gpuanom.errors import OutputError, ReferenceFileError
-from gpuanom.fits.grouping import ids_by_place
-from gpuanom.fits.headers import clean, stem
-from gpuanom.naming import absolute, exists
+from gpuanom.fits.grouping import names_apart
+from gpuanom.naming import exists
 from gpuanom.recorded import ScoringRecord
-from gpuanom.records import Exposure
+from gpuanom.records import Exposure, ExposureKey
 from gpuanom.reference import DatasetReference, References, merge
 from gpuanom.settings import Settings, difference
 from gpuanom.store import NAME, Store
 from gpuanom.tables import Tables
-
-Key = tuple[str, str]
-"""Camera and exposure id: what names an exposure in a night."""
 
 
 def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
@@ -54,12 +50,12 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _held(folder: Path) -> dict[Key, Exposure]:
+def _held(folder: Path) -> dict[ExposureKey, Exposure]:
     with Store(folder / NAME, Settings(), read_only=True) as store:
         return store.held()
 
 
-def _night_references(folder: Path, names: Mapping[Key, str]) -> References:
+def _night_references(folder: Path, names: Mapping[ExposureKey, str]) -> References:
     backend = select("cpu")
     with Store(folder / NAME, Settings(), read_only=True) as store:
         recorded, version = store.recorded_settings()
@@ -134,7 +130,7 @@ def merge_nights(
         raise OutputError(f"{folder}: holds a night already (choose another --output)")
     backend = select(device)
     recorded, origin = None, ""
-    held: list[dict[Key, Exposure]] = []
+    held: list[dict[ExposureKey, Exposure]] = []
     records: dict[str, ScoringRecord] = {}
     for given in nights:
         with Store(given / NAME, Settings(), read_only=True) as store:
@@ -192,49 +188,9 @@ def _scored_alike(
     return settings, References.from_text(record.reference, record.reference_file or "the reference of the nights")
 
 
-def names_apart(nights: Sequence[Mapping[Key, Exposure]]) -> list[dict[Key, str]]:
-    """New ids for exposures of several nights that only their files name, where different ones have one name.
-
-    Parameters
-    ----------
-    nights : sequence of mapping of (camera, exposure) to Exposure
-
-    Returns
-    -------
-    list of dict of (camera, exposure) to str
-        Of each night the exposures that get another id, by the rule that one run follows: the name of the folder, or
-        the band, is added to the file's name.
-    """
-    found: dict[Key, dict[tuple[str, str], list[int]]] = {}
-    prints: dict[Key, set[str]] = {}
-    certain: set[Key] = set()
-    for i, night in enumerate(nights):
-        for key, exposure in night.items():
-            prints.setdefault(key, set()).add(exposure.fingerprint)
-            if exposure.file_named and exposure.files:
-                place = str(absolute(exposure.files[0]).parent), exposure.band
-                found.setdefault(key, {}).setdefault(place, []).append(i)
-            else:
-                certain.add(key)
-    names: list[dict[Key, str]] = [{} for _ in nights]
-    taken = set(prints)
-    for key, places in sorted(found.items()):
-        if key in certain or len(prints[key]) < 2 or len(places) < 2:
-            continue
-        camera, name = key
-        file = next(nights[i][key].files[0] for own in places.values() for i in own)
-        others = {other for of, other in taken if of == camera}
-        ids = ids_by_place(clean(stem(file)) or name, list(places), others)
-        for new, own in zip(ids, places.values(), strict=True):
-            taken.add((camera, new))
-            for i in own:
-                names[i][key] = new
-    return names
-
-
-def _tell_of_names(names: Sequence[Mapping[Key, str]], say: Callable[[str], None]) -> None:
+def _tell_of_names(names: Sequence[Mapping[ExposureKey, str]], say: Callable[[str], None]) -> None:
     """Say which exposures got ids of their own."""
-    new: dict[Key, list[str]] = {}
+    new: dict[ExposureKey, list[str]] = {}
     for own in names:
         for key, name in own.items():
             new.setdefault(key, []).append(name)

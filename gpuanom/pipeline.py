@@ -24,10 +24,10 @@ from gpuanom.fits.explain import decisions, untold_bands
 from gpuanom.fits.lists import with_streams_read
 from gpuanom.leftout import LeftOut, left_out
 from gpuanom.naming import exists, path_text
-from gpuanom.records import Exposure, Measurement
-from gpuanom.reference import References
+from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.reference import References, given_references
 from gpuanom.settings import Settings, difference
-from gpuanom.store import NAME, Failure, Store
+from gpuanom.store import NAME, Store
 from gpuanom.tables import Tables
 from gpuanom.works import Works
 
@@ -188,7 +188,7 @@ def score(
     if not where:
         events.device(about)
     tables.require_formats(formats)
-    references = arguments.references(reference)
+    references = given_references(reference)
     if references is not None and settings.robust_rounds:
         raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
     trained = None if model is None else _loaded(model)

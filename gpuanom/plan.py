@@ -8,12 +8,13 @@ from pathlib import Path
 
 from gpuanom.errors import OutputError, printable
 from gpuanom.fits import Discovery, KnownFiles, discover
+from gpuanom.fits.headers import SUFFIXES
+from gpuanom.fits.packed import ARCHIVES
 from gpuanom.naming import absolute, exists, path_text
-from gpuanom.records import Exposure
+from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
-from gpuanom.store import Failure, Known, Store
+from gpuanom.store import Known, Store
 
-Key = tuple[str, str]
 Say = Callable[[str], None]
 
 
@@ -66,7 +67,7 @@ def shard(found: Discovery, part: int, parts: int) -> Discovery:
 
 
 def to_measure(
-    store: Store, found: Discovery, settings: Settings, say: Say, waiting: Collection[Key] = ()
+    store: Store, found: Discovery, settings: Settings, say: Say, waiting: Collection[ExposureKey] = ()
 ) -> list[Exposure]:
     """The exposures that must be measured; what the store holds of regrouped or mended files is forgotten.
 
@@ -108,7 +109,7 @@ def to_measure(
     for reason, names in again.items():
         who = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
         say(f"{who}: measured again, {reason}")
-    store.retry({path_text(f) for e in ready for f in e.files} | {path_text(s.path) for s in found.skipped})
+    store.retry({path_text(f) for e in ready for f in e.files} | {path_text(s.path) for s in found.skipped}, _is_mended)
     for failure in found.failures:
         name = printable(path_text(failure.path.name))
         store.add_failure(Failure(path_text(failure.path), "", "", name, failure.status, failure.reason))
@@ -126,9 +127,9 @@ def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
     return ""
 
 
-def _forget_regrouped(store: Store, found: Discovery, known: dict[Key, Known], say: Say) -> None:
+def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, Known], say: Say) -> None:
     """Drop held exposures whose files now belong to others or fail: other `versions`, a new rule, an edited header."""
-    owner: dict[str, Key | None] = {_place(f): (e.camera, e.exposure) for e in found.exposures for f in e.files}
+    owner: dict[str, ExposureKey | None] = {_place(f): (e.camera, e.exposure) for e in found.exposures for f in e.files}
     owner.update({_place(s.path): None for s in found.skipped})
     owner.update({_place(f.path): None for f in found.failures})
     gone = {
@@ -146,3 +147,18 @@ def _forget_regrouped(store: Store, found: Discovery, known: dict[Key, Known], s
 def _place(path: str | Path) -> str:
     """A path that is the same however it was written, as the store holds it."""
     return path_text(absolute(path))
+
+
+def _is_mended(place: str) -> bool:
+    """Whether a folder, or a list of files, can be read."""
+    path = Path(place)
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)
+            return True
+        if path.name.lower().endswith(SUFFIXES + ARCHIVES):
+            return False  # an image: discovery says whether it can be read
+        with path.open("rb"):
+            return True
+    except (OSError, ValueError):
+        return False

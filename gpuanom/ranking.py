@@ -15,7 +15,6 @@ from gpuanom import comparable, significance
 from gpuanom.backend import Backend
 from gpuanom.comparison import (
     Comparison,
-    Dataset,
     Flags,
     Group,
     KindReference,
@@ -28,7 +27,7 @@ from gpuanom.comparison import (
     sums_of,
 )
 from gpuanom.digits import printed_values
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.reference import DatasetReference, Reference
 from gpuanom.settings import Settings
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from astropy.table import Table
 
+from gpuanom import arguments
 from gpuanom.errors import ReferenceFileError
 from gpuanom.files import write_text
 from gpuanom.naming import absolute, path_text
@@ -331,3 +332,18 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
     if settings is None:
         raise ReferenceFileError("no input holds a reference or a night")
     return References(tuple(merged[key] for key in sorted(merged)), settings)
+
+
+def given_references(value: object) -> References | None:
+    """References, or the file that they were saved to; None means none.
+
+    Raises
+    ------
+    InputError
+        When it is something else.
+    ReferenceFileError
+        When the file is no reference.
+    """
+    if value is None or isinstance(value, References):
+        return value
+    return References.load(arguments.path("reference", value))

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from gpuanom import comparable
-from gpuanom.comparison import Dataset, ranks_of
+from gpuanom.comparison import ranks_of
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import printable
 from gpuanom.ranking import Scores
 from gpuanom.reconstructions import Reconstructed
-from gpuanom.records import BACKGROUND, KINDS, SOURCE
+from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset, Failure
 from gpuanom.significance import deviation, direction
-from gpuanom.store import Failure, Store
+from gpuanom.store import Store
 
 Row = dict[str, Any]
 Columns = dict[str, Any]

@@ -14,17 +14,14 @@ from astropy.table import Table
 
 from gpuanom import tables
 from gpuanom.backend import select
-from gpuanom.comparison import Comparison, Dataset
+from gpuanom.comparison import Comparison
 from gpuanom.errors import OutputError
 from gpuanom.naming import path_text
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Doubles, Exposure, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
 from gpuanom.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store import NAME, Store
 from gpuanom.tables import Tables
-
-Key = tuple[str, str]
-"""Camera and exposure id: what names an exposure in a night."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +67,7 @@ class ScoredNight:
     references : dict
         By camera and band, what the dataset was compared with; none where a saved reference does not hold
         the dataset.
-    found : dict of Key to Exposure
+    found : dict of ExposureKey to Exposure
         Where each measured exposure's files are.
     """
 
@@ -80,15 +77,15 @@ class ScoredNight:
     exposures: list[dict[str, Any]]
     datasets: dict[tuple[str, str], Dataset]
     references: dict[tuple[str, str], Comparison]
-    found: dict[Key, Exposure]
-    _place: dict[Key, tuple[tuple[str, str], int]]
+    found: dict[ExposureKey, Exposure]
+    _place: dict[ExposureKey, tuple[tuple[str, str], int]]
 
     @property
     def reconstructed(self) -> bool:
         """Whether the tables have the columns of an autoencoder."""
         return "autoencoder_mse" in self.tables.exposures.colnames
 
-    def histograms(self, key: Key) -> tuple[Histogram, ...]:
+    def histograms(self, key: ExposureKey) -> tuple[Histogram, ...]:
         """The four histograms of an exposure; none of an exposure that could not be measured."""
         if key not in self._place:
             return ()
@@ -105,9 +102,9 @@ class ScoredNight:
         compared = self.references.get(dataset)
         return (None,) * len(KINDS) if compared is None else compared.typical_means
 
-    def ccds(self) -> dict[Key, list[dict[str, Any]]]:
+    def ccds(self) -> dict[ExposureKey, list[dict[str, Any]]]:
         """The rows of the table of CCDs as plain values, by exposure."""
-        found: dict[Key, list[dict[str, Any]]] = {}
+        found: dict[ExposureKey, list[dict[str, Any]]] = {}
         for row in plain_rows(self.tables.ccds):
             found.setdefault((row["camera"], row["exposure"]), []).append(row)
         return found
@@ -118,7 +115,7 @@ class ScoredNight:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def key_of(row: dict[str, Any]) -> Key:
+def key_of(row: dict[str, Any]) -> ExposureKey:
     """What names the exposure of a table's row."""
     return row["camera"], row["exposure"]
 

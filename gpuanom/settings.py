@@ -29,6 +29,9 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 }
 """Named settings: the paper's, and what docs/validation.md found to be better."""
 
+NO_CHECKSUM = "--no-checksum"
+"""The option that reads images whose DATASUM does not fit, for messages."""
+
 MEASUREMENT = "measurement"
 SCORE = "score"
 READING = "reading"

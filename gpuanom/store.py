@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +17,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpuanom.comparison import Dataset
 from gpuanom.copying import copy_night
 from gpuanom.errors import OutputError
-from gpuanom.fits.headers import SUFFIXES
-from gpuanom.fits.mapped import NO_CHECKSUM
-from gpuanom.fits.packed import ARCHIVES
 from gpuanom.held import ccd_row, held_exposures, remarks_on, typical_size
 from gpuanom.located import absolute_text, files_json, follow_files, locator, texts_of
 from gpuanom.naming import exists, natural_key
 from gpuanom.reconstructions import Reconstructed, Reconstructions
 from gpuanom.recorded import ScoringRecord, measured_with, read_record, require_record, write_record
-from gpuanom.records import KINDS, Exposure, Measurement
+from gpuanom.records import KINDS, Dataset, Exposure, Failure, Measurement
 from gpuanom.schema import believed, explained, open_database
-from gpuanom.settings import Settings, difference
+from gpuanom.settings import NO_CHECKSUM, Settings, difference
 from gpuanom.version import __version__
 
 NAME = "measurements.sqlite"
@@ -41,28 +37,6 @@ RETRIED = ("unreadable", "mask_unreadable", "out_of_memory")
 
 _OLD_REFUSAL = "[Errno "
 """In reasons of versions until 0.1, which took what the system refused for damage."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file or exposure that could not be measured at all.
-
-    Attributes
-    ----------
-    file : str
-        The file at fault, or the exposure's first file.
-    camera, band, exposure : str
-        As far as they could be told.
-    status, reason : str
-        One word and one line.
-    """
-
-    file: str
-    camera: str
-    band: str
-    exposure: str
-    status: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -310,12 +284,19 @@ class Store:
                 (file, failure.camera, failure.band, failure.exposure, failure.status, failure.reason),
             )
 
-    def retry(self, files: set[str]) -> None:
+    def retry(self, files: set[str], is_mended: Callable[[str], bool]) -> None:
         """Forget the failures of what is no trouble any more.
 
         Those are files that are about to be tried again, files that are gone, and folders and lists that can be read.
+
+        Parameters
+        ----------
+        files : set of str
+            The files that are about to be tried again.
+        is_mended : callable
+            Tells whether a folder, or a list of files, can be read.
         """
-        gone = {f.file for f in self.failures() if not exists(Path(f.file)) or (not f.camera and _is_mended(f.file))}
+        gone = {f.file for f in self.failures() if not exists(Path(f.file)) or (not f.camera and is_mended(f.file))}
         with self._transaction() as db:
             tried = {absolute_text(file) for file in files}
             db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(tried | gone)])
@@ -406,18 +387,3 @@ class Store:
         cursor = self._db.execute(query, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def _is_mended(place: str) -> bool:
-    """Whether a folder, or a list of files, can be read."""
-    path = Path(place)
-    try:
-        if path.is_dir():
-            next(path.iterdir(), None)
-            return True
-        if path.name.lower().endswith(SUFFIXES + ARCHIVES):
-            return False  # an image: discovery says whether it can be read
-        with path.open("rb"):
-            return True
-    except (OSError, ValueError):
-        return False

@@ -15,14 +15,14 @@ from astropy.table import MaskedColumn, Table
 from gpuanom import installing, ranking, rows
 from gpuanom.backend import Backend
 from gpuanom.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder
-from gpuanom.comparison import Comparison, Dataset, compared_with
+from gpuanom.comparison import Comparison, compared_with
 from gpuanom.digits import printed_values
 from gpuanom.ecsv import write_ecsv
 from gpuanom.errors import OutputError, ReferenceFileError, printable
 from gpuanom.files import whole_file
 from gpuanom.naming import natural_key, path_text
 from gpuanom.recorded import ScoringRecord
-from gpuanom.records import KINDS
+from gpuanom.records import KINDS, Dataset, DatasetKey
 from gpuanom.reference import References
 from gpuanom.rows import Columns, Row
 from gpuanom.schema import believed
@@ -33,17 +33,14 @@ from gpuanom.version import __version__
 FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": "parquet"}
 """The formats tables can be written in, with astropy's names for them."""
 
-Key = tuple[str, str]
-"""Camera and band: what names a dataset."""
-
 
 class Ranked(NamedTuple):
     """The tables of a night with what they were made from."""
 
     tables: Tables
-    datasets: dict[Key, Dataset]
+    datasets: dict[DatasetKey, Dataset]
     """The histograms by camera and band."""
-    references: dict[Key, Comparison]
+    references: dict[DatasetKey, Comparison]
     """What each dataset was compared with; none where a saved reference does not hold the dataset."""
 
 
@@ -96,8 +93,8 @@ def as_scored_last(store: Store) -> tuple[Settings, References | None]:
 def ranked(store: Store, settings: Settings, backend: Backend, references: References | None = None) -> Ranked:
     """Score and rank everything in a store, and tell with what each dataset was compared; see `build`."""
     model = store.model()
-    found: dict[Key, Dataset] = {}
-    compared: dict[Key, Comparison] = {}
+    found: dict[DatasetKey, Dataset] = {}
+    compared: dict[DatasetKey, Comparison] = {}
     of_exposures, of_ccds = (with_autoencoder(c) if model else c for c in (EXPOSURE_COLUMNS, CCD_COLUMNS))
     exposures: list[Row] = []
     parts: list[Columns] = []

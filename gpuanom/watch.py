@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpuanom import arguments, plan, tables
-from gpuanom.alerts import DEVIATION, LEAST, Alerts, Key, alert, notice
+from gpuanom.alerts import DEVIATION, LEAST, Alerts, alert, notice
 from gpuanom.arrivals import Arrivals, Pace, State
 from gpuanom.backend import Backend, choose
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
@@ -26,11 +26,11 @@ from gpuanom.fits.lists import with_streams_read
 from gpuanom.leftout import LeftOut, left_out
 from gpuanom.naming import exists, path_text
 from gpuanom.pipeline import Events, store_path
-from gpuanom.records import Exposure, Measurement
-from gpuanom.reference import References
+from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
+from gpuanom.reference import References, given_references
 from gpuanom.scored import key_of, plain_rows
 from gpuanom.settings import Settings
-from gpuanom.store import RETRIED, Failure, Store
+from gpuanom.store import RETRIED, Store
 from gpuanom.works import Works
 
 INCOMPLETE = "incomplete"
@@ -117,7 +117,7 @@ def watch(
     backends, about = choose(device)
     events.device(about)
     tables.require_formats(formats)
-    references = arguments.references(reference)
+    references = given_references(reference)
     if references is not None:
         if settings.robust_rounds:
             raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
@@ -133,7 +133,7 @@ def watch(
         _Watch(path, settings, pace, events, arrivals, works, ranked).run()
 
 
-def _key(exposure: Exposure) -> Key:
+def _key(exposure: Exposure) -> ExposureKey:
     return exposure.camera, exposure.exposure
 
 
@@ -173,12 +173,12 @@ class _Watch:
         self._path, self._settings, self._pace, self._events = path, settings, pace, events
         self._arrivals, self._works, self._ranked = arrivals, works, ranked
         self._files = KnownFiles()
-        self._tried: dict[Key, tuple[State | None, ...]] = {}
+        self._tried: dict[ExposureKey, tuple[State | None, ...]] = {}
         """Exposures that failed, wholly or in part, with the states of their files then."""
-        self._due: dict[Key, tuple[float, float]] = {}
+        self._due: dict[ExposureKey, tuple[float, float]] = {}
         """What the system refused to read, exposures and ("", path) of files: when to try again, after what pause."""
         self._left_out: tuple[LeftOut, ...] = ()
-        self._new: dict[Key, None] = {}
+        self._new: dict[ExposureKey, None] = {}
         """Measured, not ranked yet."""
         self._dirty = True
         """Whether the tables may be otherwise than the store."""
@@ -246,7 +246,7 @@ class _Watch:
                     self._events.say(trouble)
         self._troubles = troubles
 
-    def _refused(self, key: Key) -> None:
+    def _refused(self, key: ExposureKey) -> None:
         """Note that the system refused something, which is tried again later."""
         _, before = self._due.get(key, (0.0, _PAUSE / 2))
         pause = min(2 * before, _LONGEST_PAUSE)

@@ -23,10 +23,9 @@ from gpuanom.fits import open_ccds
 from gpuanom.measuring import groups, in_order, measure_group
 from gpuanom.naming import path_text
 from gpuanom.readahead import Readers
-from gpuanom.records import Ccd, CcdFailure, CcdMeasurement, CcdOnDisk, Exposure, Measurement
+from gpuanom.records import Ccd, CcdFailure, CcdMeasurement, CcdOnDisk, Exposure, Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.stamps import StampTask
-from gpuanom.store import Failure
 from gpuanom.system import raise_open_files
 
 WORKERS = 8

@@ -19,8 +19,8 @@ import numpy as np
 
 from gpuanom import tables
 from gpuanom.backend import select
-from gpuanom.ranking import Dataset, score_dataset
-from gpuanom.records import KINDS, CcdMeasurement, Exposure, Measurement
+from gpuanom.ranking import score_dataset
+from gpuanom.records import KINDS, CcdMeasurement, Dataset, Exposure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.store import NAME, Store
 

@@ -18,9 +18,9 @@ from matplotlib import pyplot as plt
 from scipy import stats
 
 from gpuanom.backend import select
-from gpuanom.comparison import Dataset, dataset_reference
+from gpuanom.comparison import dataset_reference
 from gpuanom.ranking import score_dataset
-from gpuanom.records import BACKGROUND, KINDS, SOURCE
+from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset
 from gpuanom.settings import Settings
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "calibration.png"

@@ -24,8 +24,8 @@ import numpy as np
 
 import gpuanom
 from gpuanom.backend import select
-from gpuanom.ranking import Dataset, score_dataset
-from gpuanom.records import KINDS
+from gpuanom.ranking import score_dataset
+from gpuanom.records import KINDS, Dataset
 from gpuanom.settings import Settings
 from gpuanom.simulate import INJECTORS, Anomaly, Place
 from gpuanom.simulate.plan import draw_conditions

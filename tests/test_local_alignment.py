@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from gpuanom.backend import select
-from gpuanom.comparison import Dataset, dataset_reference
+from gpuanom.comparison import dataset_reference
 from gpuanom.ranking import score_dataset
-from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE
+from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE, Dataset
 from gpuanom.settings import Settings
 
 BACKEND = select("cpu")  # only the divergence is computed there, which this does not use

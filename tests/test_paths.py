@@ -14,8 +14,8 @@ from gpuanom.autoencoder import draw
 from gpuanom.backend import select
 from gpuanom.cli import main
 from gpuanom.errors import OutputError
+from gpuanom.fits.grouping import names_apart
 from gpuanom.looking import look
-from gpuanom.nights import names_apart
 from gpuanom.records import Exposure
 from gpuanom.scored import open_night
 from tests import nights

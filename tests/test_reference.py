@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.comparison import Dataset, dataset_reference
+from gpuanom.comparison import dataset_reference
 from gpuanom.errors import ReferenceFileError
 from gpuanom.ranking import score_dataset
-from gpuanom.records import BACKGROUND, KINDS, SOURCE
+from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset
 from gpuanom.reference import DatasetReference, Reference, References, merge
 from gpuanom.settings import Settings
 

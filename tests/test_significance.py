@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gpuanom import significance
-from gpuanom.ranking import Dataset, score_dataset
-from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE
+from gpuanom.ranking import score_dataset
+from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE, Dataset
 from gpuanom.reference import DatasetReference, Reference
 from gpuanom.settings import Settings
 

@@ -11,7 +11,7 @@ import gpuanom
 from gpuanom import works
 from gpuanom.cpu import CpuBackend
 from gpuanom.readahead import Readers, buffer
-from gpuanom.store import Failure
+from gpuanom.records import Failure
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)

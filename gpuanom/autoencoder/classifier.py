@@ -21,7 +21,7 @@ from gpuanom.backend import Backend
 from gpuanom.errors import InputError, OutputError
 from gpuanom.labels import Label
 from gpuanom.reconstructions import Reconstructed
-from gpuanom.records import KINDS, Doubles
+from gpuanom.records import KINDS, Doubles, ExposureKey
 from gpuanom.settings import Settings, difference
 from gpuanom.store import NAME, Store
 from gpuanom.version import __version__
@@ -54,7 +54,6 @@ FEATURES = (
     "log_n_sources",
 )
 
-Key = tuple[str, str]
 Flags = npt.NDArray[np.bool_]
 
 
@@ -75,7 +74,7 @@ class Sample:
         Fingerprint of the autoencoder behind the latent features.
     """
 
-    keys: list[Key]
+    keys: list[ExposureKey]
     bands: list[str]
     features: Doubles
     scores: dict[str, Doubles]
@@ -192,7 +191,7 @@ def _median(values: Doubles) -> Doubles:
     return middle
 
 
-def grades(said: Iterable[Label], keys: Sequence[Key]) -> tuple[npt.NDArray[np.int64], list[Label]]:
+def grades(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[npt.NDArray[np.int64], list[Label]]:
     """What people say of exposures: 1 prominent of either kind, 0 normal, -1 dubious or nothing.
 
     Returns
@@ -202,7 +201,7 @@ def grades(said: Iterable[Label], keys: Sequence[Key]) -> tuple[npt.NDArray[np.i
         Labels of none of the exposures.
     """
     ours, strangers = labels.placed(labels.merged(said), keys)
-    by_key: dict[Key, set[str]] = {}
+    by_key: dict[ExposureKey, set[str]] = {}
     for (camera, exposure, _), grade in labels.consensus(ours).items():
         by_key.setdefault((camera, exposure), set()).add(grade)
     values = [by_key.get(key, set()) for key in keys]

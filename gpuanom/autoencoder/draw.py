@@ -22,13 +22,13 @@ from gpuanom import sampling
 from gpuanom.autoencoder.tensors import shared, some_stamps
 from gpuanom.backend import Backend
 from gpuanom.errors import InputError, OutputError
+from gpuanom.fits.grouping import names_apart
 from gpuanom.held import held_exposures, held_sources
 from gpuanom.naming import natural_key, path_text
-from gpuanom.nights import names_apart
-from gpuanom.records import Background, CcdStack, Exposure, Integers, Reconstruction, Sources
+from gpuanom.records import Background, CcdStack, Exposure, ExposureKey, Failure, Integers, Reconstruction, Sources
 from gpuanom.schema import explained, open_database
 from gpuanom.settings import Settings, difference
-from gpuanom.store import NAME, Failure, Store
+from gpuanom.store import NAME, Store
 from gpuanom.works import Works
 
 LEAST = 100
@@ -36,8 +36,6 @@ LEAST = 100
 LARGEST = 100.0
 """A stamp with a pixel of more than this many times its centre's value, such as an unmasked dead pixel, is left out of
 the training: its square would outweigh all others. (A stamp's centre is its brightest pixel: only dark ones can be.)"""
-
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Candidate:
         return sum(n for _, n in self.ccds)
 
     @property
-    def key(self) -> Key:
+    def key(self) -> ExposureKey:
         """Camera and id."""
         return self.exposure.camera, self.exposure.exposure
 
@@ -85,9 +83,9 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
     OutputError
         When a folder holds no night, or settings differ. An exposure that several nights hold counts once.
     """
-    found: dict[Key, Candidate] = {}
+    found: dict[ExposureKey, Candidate] = {}
     settings, origin = None, ""
-    parts: list[tuple[dict[Key, Exposure], dict[Key, list[tuple[str, int]]]]] = []
+    parts: list[tuple[dict[ExposureKey, Exposure], dict[ExposureKey, list[tuple[str, int]]]]] = []
     for night in nights:
         path = night / NAME
         with Store(path, Settings(), read_only=True) as store:
@@ -140,8 +138,8 @@ def draw(some: Sequence[Candidate], n: int, validation: float, seed: int) -> lis
         if c.n_sources:
             datasets.setdefault((c.exposure.camera, c.exposure.band), []).append(c)
     shares = evenly(n, [sum(c.n_sources for c in datasets[name]) for name in sorted(datasets)])
-    amounts: dict[Key, int] = {}
-    held_out: set[Key] = set()
+    amounts: dict[ExposureKey, int] = {}
+    held_out: set[ExposureKey] = set()
     for name, share in zip(sorted(datasets), shares, strict=True):
         its = sorted(datasets[name], key=lambda c: words[c.key][0])
         amounts |= dict(zip((c.key for c in its), evenly(share, [c.n_sources for c in its]), strict=True))
@@ -155,7 +153,7 @@ def draw(some: Sequence[Candidate], n: int, validation: float, seed: int) -> lis
     return [Drawn(c, _chosen(c, amounts[c.key], seed), c.key in held_out) for c in drawn_from]
 
 
-def _to_hold_out(some: Sequence[Candidate], words: Mapping[Key, list[int]]) -> Key:
+def _to_hold_out(some: Sequence[Candidate], words: Mapping[ExposureKey, list[int]]) -> ExposureKey:
     """One exposure for validation where every dataset is too small to give one: of the largest dataset."""
     names = [(c.exposure.camera, c.exposure.band) for c in some]
     largest = max(sorted(set(names)), key=names.count)
@@ -198,14 +196,14 @@ class _Collector:
     def __init__(self, drawn: Sequence[Drawn]) -> None:
         self._drawn = {d.candidate.key: d for d in drawn}
         self._lock = threading.Lock()
-        self.kept: dict[tuple[Key, str], Tensor] = {}
+        self.kept: dict[tuple[ExposureKey, str], Tensor] = {}
 
     def of(self, exposure: Exposure) -> _Collecting:
         """See `gpuanom.stamps.StampTask.of`."""
         drawn = self._drawn[exposure.camera, exposure.exposure]
         return _Collecting(drawn, partial(self._keep, drawn.candidate.key))
 
-    def _keep(self, key: Key, ccd: str, stamps: Tensor) -> None:
+    def _keep(self, key: ExposureKey, ccd: str, stamps: Tensor) -> None:
         with self._lock:
             self.kept[key, ccd] = stamps
 
@@ -279,7 +277,7 @@ def read_stamps(
         Drawn stamps that are not finite or have a pixel of over 100 times their centre's value.
     """
     task = _Collector(drawn)
-    failed: set[Key] = set()
+    failed: set[ExposureKey] = set()
     wanted = {d.candidate.key: d.chosen for d in drawn}
     with Works(settings, backends, threads, debug, task) as works:
         for exposure, result, _ in works.measured([d.candidate.exposure for d in drawn]):

@@ -20,9 +20,8 @@ from gpuanom.autoencoder.training import BATCH, RATE, THREADS, Told, Trained, tr
 from gpuanom.backend import Backend
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.naming import path_text
-from gpuanom.records import Exposure, FloatImage, Measurement
+from gpuanom.records import Exposure, Failure, FloatImage, Measurement
 from gpuanom.settings import Settings
-from gpuanom.store import Failure
 from gpuanom.version import __version__
 
 N_EXAMPLES = 8

@@ -25,8 +25,7 @@ from gpuanom.fits import Skipped
 from gpuanom.leftout import LeftOut
 from gpuanom.naming import path_text
 from gpuanom.pipeline import Events
-from gpuanom.records import Exposure, Measurement
-from gpuanom.store import Failure
+from gpuanom.records import Exposure, Failure, Measurement
 
 _MOST_LINES = 8
 """So many CCDs of one exposure and one status are named each; more are counted."""

@@ -22,9 +22,9 @@ from gpuanom.errors import InputError, printable
 from gpuanom.focalplane import places
 from gpuanom.looking import Look, binning_for, look, whisker_cells
 from gpuanom.mosaic import level, mosaic
-from gpuanom.records import KINDS
+from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.page import highest
-from gpuanom.scored import Histogram, Key, ScoredNight, key_of, open_night
+from gpuanom.scored import Histogram, ScoredNight, key_of, open_night
 
 EPILOG = """\b
 Examples:
@@ -177,7 +177,7 @@ def _draw(night: ScoredNight, row: dict[str, Any], figure_type: Any, output: Pat
     return missing
 
 
-def _look(night: ScoredNight, key: Key, names: list[str]) -> tuple[list[Any], list[Any], list[Any], list[str]]:
+def _look(night: ScoredNight, key: ExposureKey, names: list[str]) -> tuple[list[Any], list[Any], list[Any], list[str]]:
     """The CCDs' pictures, the stamps of the brightest sources, the whiskers, and why CCDs are missing."""
     if key not in night.found:
         return [], [], [], ["it could not be measured: there is nothing to see"]

@@ -17,8 +17,7 @@ from gpuanom.cli.evaluate import figure_class, save, write_table
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
 from gpuanom.files import require_writable
-from gpuanom.records import Exposure, Measurement
-from gpuanom.store import Failure
+from gpuanom.records import Exposure, Failure, Measurement
 
 if TYPE_CHECKING:
     from gpuanom.autoencoder.fitting import Fit, Telling

@@ -23,7 +23,7 @@ from gpuanom.cli.options import chosen_settings, formats_option, settings_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
 from gpuanom.leftout import LeftOut
-from gpuanom.store import Failure
+from gpuanom.records import Failure
 
 EPILOG = """\b
 Examples:

@@ -9,8 +9,7 @@ from pathlib import Path
 from gpuanom.cluster.job import Job, Place
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
-from gpuanom.records import CcdMeasurement, Exposure, Measurement
-from gpuanom.store import Failure
+from gpuanom.records import CcdMeasurement, Exposure, Failure, Measurement
 
 
 def on_workers(exposure: Exposure) -> Exposure:

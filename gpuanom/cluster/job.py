@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpuanom.backend import choose
 from gpuanom.errors import InputError
-from gpuanom.records import CcdMeasurement
+from gpuanom.records import CcdMeasurement, Failure
 from gpuanom.settings import Settings
-from gpuanom.store import Failure
 from gpuanom.version import __version__
 from gpuanom.works import Works
 

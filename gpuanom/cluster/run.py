@@ -30,8 +30,7 @@ from gpuanom.cluster.placing import Attempt, Sent, begin, send_again, to_move
 from gpuanom.cluster.where import Where, cores, local_devices, require_dask
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
-from gpuanom.records import Exposure, Measurement
-from gpuanom.store import Failure
+from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.works import WORKERS
 
 TRIES = 3

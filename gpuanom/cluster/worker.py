@@ -16,9 +16,8 @@ from typing import Any
 
 from gpuanom.cluster.job import PACKAGES, Answer, Broken, Job, Place, Unseen, version
 from gpuanom.errors import DeviceError, GpuanomError, printable
-from gpuanom.records import Exposure
+from gpuanom.records import Exposure, Failure
 from gpuanom.settings import Settings
-from gpuanom.store import Failure
 from gpuanom.works import Works
 
 

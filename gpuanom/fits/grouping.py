@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from gpuanom.fits.ccds import DETECTOR_CARDS, PLACES, is_generic
 from gpuanom.fits.headers import clean, stem
 from gpuanom.fits.identity import Description
-from gpuanom.naming import natural_key
+from gpuanom.naming import absolute, natural_key
+from gpuanom.records import Exposure, ExposureKey
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -270,3 +271,43 @@ def ids_by_place(name: str, places: Sequence[tuple[str, str]], taken: Collection
             return ids
     numbered = (f"{name}-{n}" for n in itertools.count(1))
     return list(itertools.islice((each for each in numbered if each not in taken), len(places)))
+
+
+def names_apart(nights: Sequence[Mapping[ExposureKey, Exposure]]) -> list[dict[ExposureKey, str]]:
+    """New ids for exposures of several nights that only their files name, where different ones have one name.
+
+    Parameters
+    ----------
+    nights : sequence of mapping of (camera, exposure) to Exposure
+
+    Returns
+    -------
+    list of dict of (camera, exposure) to str
+        Of each night the exposures that get another id, by the rule that one run follows: the name of the folder, or
+        the band, is added to the file's name.
+    """
+    found: dict[ExposureKey, dict[tuple[str, str], list[int]]] = {}
+    prints: dict[ExposureKey, set[str]] = {}
+    certain: set[ExposureKey] = set()
+    for i, night in enumerate(nights):
+        for key, exposure in night.items():
+            prints.setdefault(key, set()).add(exposure.fingerprint)
+            if exposure.file_named and exposure.files:
+                place = str(absolute(exposure.files[0]).parent), exposure.band
+                found.setdefault(key, {}).setdefault(place, []).append(i)
+            else:
+                certain.add(key)
+    names: list[dict[ExposureKey, str]] = [{} for _ in nights]
+    taken = set(prints)
+    for key, places in sorted(found.items()):
+        if key in certain or len(prints[key]) < 2 or len(places) < 2:
+            continue
+        camera, name = key
+        file = next(nights[i][key].files[0] for own in places.values() for i in own)
+        others = {other for of, other in taken if of == camera}
+        ids = ids_by_place(clean(stem(file)) or name, list(places), others)
+        for new, own in zip(ids, places.values(), strict=True):
+            taken.add((camera, new))
+            for i in own:
+                names[i][key] = new
+    return names

@@ -16,6 +16,7 @@ from gpuanom.fits.cards import CompressedImage, Scanned, find_end
 from gpuanom.fits.headers import Cards, card, number
 from gpuanom.fits.mapping import DamagedError, Mapping, bring
 from gpuanom.fits.scan import BLOCK, data_bytes
+from gpuanom.settings import NO_CHECKSUM
 from gpuanom.system import patiently, refused
 
 _MOST_PIXELS = 2**31 - 1  # pixels are counted in 32 bits
@@ -29,7 +30,6 @@ _TILE_RATIO = 2000
 _HARMLESS = 2**29
 
 _AGAIN = "fetch it again"
-NO_CHECKSUM = "--no-checksum"
 """The option that reads images whose data do not add up to their DATASUM; reasons that name it are tried again then."""
 
 

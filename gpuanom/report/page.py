@@ -24,9 +24,9 @@ from gpuanom.columns import EXPOSURE_COLUMNS, with_autoencoder
 from gpuanom.errors import printable
 from gpuanom.files import cannot_be_written, whole_file
 from gpuanom.naming import path_text
-from gpuanom.records import KINDS
+from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.pictures import Pictures, pictures
-from gpuanom.scored import Key, ScoredNight, key_of
+from gpuanom.scored import ScoredNight, key_of
 from gpuanom.version import __version__
 
 NAME = "report.html"
@@ -177,7 +177,7 @@ def _detail(its: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight) -
 
 
 def _about(
-    night: ScoredNight, shown: Sequence[int], pictured: Sequence[int], ccds: dict[Key, list[dict[str, Any]]]
+    night: ScoredNight, shown: Sequence[int], pictured: Sequence[int], ccds: dict[ExposureKey, list[dict[str, Any]]]
 ) -> dict[str, Any]:
     """Everything that the page knows of all exposures."""
     datasets = list(night.datasets)
@@ -218,7 +218,7 @@ def _about(
     }
 
 
-def _links(night: ScoredNight, key: Key) -> list[list[str]]:
+def _links(night: ScoredNight, key: ExposureKey) -> list[list[str]]:
     """The files of an exposure: what to show, and where it leads."""
     if key not in night.found:
         return []
@@ -229,7 +229,7 @@ _OUTLINES = {"background_z": 10.0, "source_alignment": 0.2}
 """What CCDs are outlined by, and how far its colours reach at least."""
 
 
-def highest(ccds: dict[Key, list[dict[str, Any]]], name: str) -> float:
+def highest(ccds: dict[ExposureKey, list[dict[str, Any]]], name: str) -> float:
     """Where the colours of a score of CCDs end: the 98th of a hundred in this night, two digits.
 
     Parameters

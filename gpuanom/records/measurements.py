@@ -1,0 +1,144 @@
+"""What is kept of an exposure: the numbers of its CCDs, why it failed, and the histograms of a whole dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpuanom.records.exposures import Exposure
+from gpuanom.records.kinds import Doubles, Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What an autoencoder makes of the stamps of one CCD (METHOD.md 7).
+
+    Attributes
+    ----------
+    n_stamps : int
+        Stamps counted; one that is not finite is left out.
+    error : float
+        Sum of their mean squared errors (eq. 9).
+    latent : ndarray, (2, n_latent) float64
+        Sums of their latent features, and of the features' squares.
+    """
+
+    n_stamps: int
+    error: float
+    latent: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class CcdMeasurement:
+    """Everything that is kept of one CCD.
+
+    Attributes
+    ----------
+    name, status, reason : str
+        Id; ``ok`` or what is wrong in one word; and in one line.
+    coefficients : ndarray, (6,) float64
+    sky, sigma : float
+        Polynomial at the CCD's centre and noise, image unit.
+    n_points, n_sigma_points, n_sources, n_without_orientation, n_isophote, n_gradients : int
+        Counts; `n_gradients` is the number of usable gradient points.
+    masked_fraction, saturated_fraction : float
+        Shares of the CCD's pixels; NaN for `saturated_fraction` where no level is known.
+    counts : ndarray, (4, bins) int64
+        Histograms in the order of `KINDS`, in focal-plane axes.
+    cosine, sine : ndarray, (4,) float64
+        Sums of cos 2 theta and sin 2 theta, in focal-plane axes.
+    sky_axes : tuple of 4 floats, or None
+        CD matrix of the focal-plane axes (the CCD's turn undone), degrees per pixel.
+    reconstruction : Reconstruction or None
+        None where no model was given, or the CCD could not be measured.
+    shape : tuple of int
+        (ny, nx) of the image that was measured; (0, 0) where there was none.
+    remark : str
+        What the exposure's note should say of how it was read.
+    """
+
+    name: str
+    status: str
+    reason: str
+    coefficients: Doubles
+    sky: float
+    sigma: float
+    n_points: int
+    n_sigma_points: int
+    n_sources: int
+    n_without_orientation: int
+    n_isophote: int
+    n_gradients: int
+    masked_fraction: float
+    saturated_fraction: float
+    counts: Integers
+    cosine: Doubles
+    sine: Doubles
+    sky_axes: tuple[float, float, float, float] | None
+    reconstruction: Reconstruction | None = None
+    shape: tuple[int, int] = (0, 0)
+    remark: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Everything that is kept of one exposure: its CCDs in order of their names.
+
+    `settings` is `gpuanom.Settings.fingerprint` of what it was measured with, `model` the fingerprint of the
+    autoencoder that its stamps went through, empty without one.
+    """
+
+    exposure: Exposure
+    ccds: tuple[CcdMeasurement, ...]
+    settings: str
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file or exposure that could not be measured at all.
+
+    Attributes
+    ----------
+    file : str
+        The file at fault, or the exposure's first file.
+    camera, band, exposure : str
+        As far as they could be told.
+    status, reason : str
+        One word and one line.
+    """
+
+    file: str
+    camera: str
+    band: str
+    exposure: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The stored histograms of the exposures of one camera and band.
+
+    Attributes
+    ----------
+    camera, band : str
+    exposures : tuple of str
+        Ids, sorted.
+    owner : ndarray, (n_ccd,) int64
+        Index of each CCD's exposure, ascending.
+    counts : ndarray, (n_ccd, 4, N) int
+        Histograms in the order of `KINDS`; all zero for a CCD without measurements.
+    cosine, sine : ndarray, (n_ccd, 4) float64
+        Sums of cos 2 theta and sin 2 theta.
+    sizes : ndarray, (n_exposures, 2) int64, optional
+        (ny, nx) of each exposure's typical CCD, 0 where unknown; decides what is compared (`gpuanom.comparable`).
+    """
+
+    camera: str
+    band: str
+    exposures: tuple[str, ...]
+    owner: Integers
+    counts: Integers
+    cosine: Doubles
+    sine: Doubles
+    sizes: Integers | None = None

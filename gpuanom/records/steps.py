@@ -1,0 +1,132 @@
+"""What the steps of a backend take and return, for a stack of CCDs; the arrays lie where the backend works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpuanom.records.kinds import Array
+
+
+@dataclass(frozen=True, eq=False)
+class CcdStack:
+    """CCDs of one exposure that share a shape, where the backend works.
+
+    Attributes
+    ----------
+    images : Array, (n_ccd, ny, nx) float32
+    bad : Array, (n_ccd, ny, nx) uint8, or None
+        `Unfit` bits; None when no CCD of the stack has a mask.
+    saturation : Array, (n_ccd,) float32
+        NaN where unknown.
+    damaged : Array, (n_ccd,) int32, or None
+        The first tile of each CCD that could not be decoded, -1 where there is none; its pixels are NaN. None where
+        nothing was decoded by the backend.
+    """
+
+    images: Array
+    bad: Array | None
+    saturation: Array
+    damaged: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_ccd, ny, nx)."""
+        n_ccd, ny, nx = self.images.shape
+        return n_ccd, ny, nx
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """The fitted sky of each CCD of a stack (METHOD.md 1).
+
+    Attributes
+    ----------
+    coefficients : Array, (n_ccd, 6) float64
+        Of 1, X, Y, X^2, XY, Y^2 in the image's unit; NaN where the CCD is unusable.
+    sigma : Array, (n_ccd,) float64
+        Noise in the image's unit; NaN where the CCD is unusable.
+    n_points, n_sigma_points : Array, (n_ccd,) int64
+        Usable points behind the fit (before clipping) and behind sigma.
+    usable : Array, (n_ccd,) bool
+        Whether the CCD can be measured further.
+    """
+
+    coefficients: Array
+    sigma: Array
+    n_points: Array
+    n_sigma_points: Array
+    usable: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """The sources of a stack in (ccd, y, x) order, with both sets of moments (METHOD.md 2, 3, 3b).
+
+    Attributes
+    ----------
+    ccd, y, x : Array, (n,) int64
+        Index of the CCD in the stack and central pixel, 0-based.
+    value : Array, (n,) float64
+        v of the central pixel, background-subtracted, in the image's unit.
+    n_above : Array, (n,) int64
+        Usable pixels of the stamp above `above_threshold` sigma.
+    moments, isophote_moments : Array, (n, 3) float64
+        Q20, Q02, Q11 in image unit x pixel^2.
+    n_isophote : Array, (n,) int64
+        Connected pixels behind `isophote_moments`, the centre among them.
+    n_sources, n_bad, n_saturated : Array, (n_ccd,) int64
+        Sources of each CCD, and its pixels that are masked (any step) or not finite, and that reach its saturation
+        level.
+    """
+
+    ccd: Array
+    y: Array
+    x: Array
+    value: Array
+    n_above: Array
+    moments: Array
+    isophote_moments: Array
+    n_isophote: Array
+    n_sources: Array
+    n_bad: Array
+    n_saturated: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Smoothed gradients of a stack at its usable points, in (ccd, draw) order (METHOD.md 4).
+
+    Attributes
+    ----------
+    ccd : Array, (n,) int64
+        Index of the CCD in the stack.
+    dx, dy : Array, (n,) float64
+        Eqs. 6 and 7, in the image's unit.
+    flat_dx, flat_dy : Array, (n,) float64
+        The same with the fitted polynomial's own gradient taken off.
+    n_points : Array, (n_ccd,) int64
+        Usable points of each CCD.
+    """
+
+    ccd: Array
+    dx: Array
+    dy: Array
+    flat_dx: Array
+    flat_dy: Array
+    n_points: Array
+
+
+@dataclass(frozen=True, eq=False)
+class OrientationHistograms:
+    """Histograms of orientations, one a CCD of a stack, and the sums behind alignment (METHOD.md 5, 5b).
+
+    Attributes
+    ----------
+    counts : Array, (n_ccd, bins) int64
+    cosine, sine : Array, (n_ccd,) float64
+        Sums of cos 2 theta and sin 2 theta.
+    """
+
+    counts: Array
+    cosine: Array
+    sine: Array
