@@ -16,12 +16,12 @@ from gpuanom.errors import (
     ReferenceFileError,
     SettingsError,
 )
-from gpuanom.nights import make_references, merge_nights
-from gpuanom.pipeline import Events, Night, score
+from gpuanom.nights.merge import make_references, merge_nights
+from gpuanom.nights.score import Events, Night, score
 from gpuanom.records import Ccd, CcdMeasurement, Measurement, Turn, Unfit
-from gpuanom.reference import References
+from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings
-from gpuanom.tables import Tables
+from gpuanom.tables.build import Tables
 from gpuanom.version import __version__
 
 __all__ = [

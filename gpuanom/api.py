@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gpuanom import arguments, tables
-from gpuanom.backend import select
+from gpuanom import arguments
+from gpuanom.backends.protocol import select
 from gpuanom.errors import InputError
-from gpuanom.images import as_ccds
-from gpuanom.measuring import measure_ccds
+from gpuanom.measuring.exposure import measure_ccds
+from gpuanom.measuring.images import as_ccds
 from gpuanom.records import Exposure, Measurement
-from gpuanom.reference import References, given_references
+from gpuanom.scoring.reference import References, given_references
 from gpuanom.settings import Settings
-from gpuanom.store import Store
-from gpuanom.tables import Tables
+from gpuanom.store.store import Store
+from gpuanom.tables import build as tables
+from gpuanom.tables.build import Tables
 
 
 def measure(

@@ -1,7 +1,8 @@
 """One line for the user while code is compiled, which only the first run on a machine does.
 
-The loops (`gpuanom.native`) and the kernels (`gpuanom.gpu.kernel`) say here that they are being compiled; the command
-line listens and shows the line. Without a listener, as in Python programs and worker processes, nothing is said.
+The loops (`gpuanom.native`) and the kernels (`gpuanom.backends.gpu.kernel`) say here that they are being compiled;
+the command line listens and shows the line. Without a listener, as in Python programs and worker processes, nothing
+is said.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.maskclasses import MASK_CLASSES
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
-from gpuanom.maskclasses import MASK_CLASSES
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "paper": {},

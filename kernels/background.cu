@@ -14,7 +14,7 @@
 //            points do not determine the fit, or if sigma is at most 2^-22 of the median |I|.
 // Parity     Counts and usable are exact. The rest is rounded, 1e-12 of the median pixel, since
 //            the order of the float64 sums differs.
-// Twin       gpuanom/cpu/background.py
+// Twin       gpuanom/backends/cpu/background.py
 // Test       tests/steps/test_background.py
 #include "common.cuh"
 

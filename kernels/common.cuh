@@ -1,4 +1,4 @@
-// What all kernels share. gpuanom/gpu/kernel.py puts this file in place of its #include, because
+// What all kernels share. gpuanom/backends/gpu/kernel.py puts this file in place of its #include, because
 // CuPy finds compiled kernels again by the source that it is given, and would not notice a change
 // in an included file.
 //

@@ -7,7 +7,7 @@
 // Edges      NaN for a histogram without counts. Counts in a bin that is empty in the reference
 //            give infinity.
 // Parity     Rounded, 1e-14: the logarithms of two libraries differ in the last place.
-// Twin       gpuanom/cpu/divergence.py
+// Twin       gpuanom/backends/cpu/divergence.py
 // Test       tests/steps/test_divergence.py
 #include "common.cuh"
 

@@ -18,7 +18,7 @@
 //            even smooth_size and any reach will do, up to h = 64.
 // Parity     Rounded, 1e-12 of the largest magnitude in the patch, since the order of the float64
 //            sums differs. A pattern of columns (rows) alone gives dy (dx) = 0 exactly on both.
-// Twin       gpuanom/cpu/gradients.py
+// Twin       gpuanom/backends/cpu/gradients.py
 // Test       tests/steps/test_gradients.py
 #include "common.cuh"
 

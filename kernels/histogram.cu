@@ -13,7 +13,7 @@
 //            NaN; the settings allow 10^6.
 // Parity     Counts are exact for equal orientations. Sums are rounded, 1e-12 of n, since the
 //            CPU adds float64 numbers.
-// Twin       gpuanom/cpu/histogram.py
+// Twin       gpuanom/backends/cpu/histogram.py
 // Test       tests/steps/test_histogram.py
 #include "common.cuh"
 

@@ -13,7 +13,7 @@
 //            every threshold.
 // Parity     Counts are exact. Moments are rounded, 1e-12 of the sum of their terms' magnitudes,
 //            since the order of the float64 sums differs.
-// Twin       gpuanom/cpu/moments.py
+// Twin       gpuanom/backends/cpu/moments.py
 // Test       tests/steps/test_moments.py
 #include "common.cuh"
 

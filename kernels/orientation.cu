@@ -9,7 +9,7 @@
 //            Dx and Dy are both 0. Dx = 0 alone gives pi/2. Slots without a source or a gradient
 //            hold NaN, and keep it.
 // Parity     Rounded, 4 units in the last place: atan and atan2 differ between libraries.
-// Twin       gpuanom/cpu/orientation.py
+// Twin       gpuanom/backends/cpu/orientation.py
 // Test       tests/steps/test_orientation.py
 #include "common.cuh"
 

@@ -12,7 +12,7 @@
 //            masked) are never candidates. A CCD without a background has no candidates. No result
 //            depends on the order of threads or blocks: the only atomics add integers.
 // Parity     Exact for an equal background.
-// Twin       gpuanom/cpu/sources.py
+// Twin       gpuanom/backends/cpu/sources.py
 // Test       tests/steps/test_sources.py
 #include "common.cuh"
 

@@ -6,7 +6,7 @@
 //            results that -ftz would make 0.
 // Edges      Stamps lie on the CCD, because the sources were chosen so.
 // Parity     Exact for an equal background.
-// Twin       gpuanom/cpu/stamps.py
+// Twin       gpuanom/backends/cpu/stamps.py
 // Test       tests/steps/test_stamps.py
 #include "common.cuh"
 

@@ -22,8 +22,8 @@ import sep
 import straightforward
 
 import gpuanom
-from gpuanom.backend import select
-from gpuanom.measuring import measure_ccds
+from gpuanom.backends.protocol import select
+from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Ccd
 from gpuanom.settings import Settings
 

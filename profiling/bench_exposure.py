@@ -44,7 +44,7 @@ assert not night.failed, night.failed
 DECODE = """
 import sys
 from gpuanom.fits import discover, open_ccds
-from gpuanom.readahead import buffer
+from gpuanom.measuring.readahead import buffer
 from gpuanom.records import Ccd
 from gpuanom.settings import Settings
 for exposure in discover([sys.argv[1]], Settings()).exposures:
@@ -81,7 +81,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 import gpuanom
 from gpuanom.fits import discover, open_ccds
-from gpuanom.readahead import buffer
+from gpuanom.measuring.readahead import buffer
 from gpuanom.settings import Settings
 (exposure,) = discover([sys.argv[1]], Settings()).exposures
 ccds = [ccd.load() for ccd in islice(open_ccds(exposure, Settings()), 12)]

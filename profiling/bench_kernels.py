@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import roofline
 
-from gpuanom import sampling, selftest
-from gpuanom.backend import Backend, select
+from gpuanom import sampling
+from gpuanom.backends.protocol import Backend, select
+from gpuanom.doctor import selftest
 from gpuanom.errors import GpuanomError
 from gpuanom.records import Ccd
 from gpuanom.settings import Settings
@@ -85,7 +86,7 @@ def exposure(gpu: Backend, some: list[Ccd], settings: Settings) -> int:
 
 def noted(gpu: Backend, some: list[Ccd], settings: Settings) -> tuple[int, list[tuple]]:
     """The sources of an exposure, and every launch of a kernel on the way: kernel, grid, block, arguments, shared."""
-    from gpuanom.gpu.kernel import Kernel
+    from gpuanom.backends.gpu.kernel import Kernel
 
     launches: list[tuple] = []
     launch = Kernel.__call__
@@ -167,7 +168,8 @@ def machine(number: int) -> tuple[str, str, bool]:
     """The card's name; card, driver and versions in a line; and whether it is the test device."""
     import cupy
 
-    from gpuanom.gpu import devices, diagnosis
+    from gpuanom.backends.gpu import devices
+    from gpuanom.doctor import diagnosis
 
     card = diagnosis.device(number)
     driver = ", ".join(

@@ -20,10 +20,10 @@ from astropy.io import fits
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from gpuanom.backend import select
-from gpuanom.focalplane import DECAM_NUMBERS
+from gpuanom.backends.protocol import select
+from gpuanom.cameras.focalplane import DECAM_NUMBERS
 from gpuanom.report import page, pictures
-from gpuanom.scored import key_of, open_night
+from gpuanom.review.opened import key_of, open_night
 from tests import sky
 from tests.report import made
 

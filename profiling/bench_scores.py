@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gpuanom import tables
-from gpuanom.backend import select
-from gpuanom.ranking import score_dataset
+from gpuanom.backends.protocol import select
 from gpuanom.records import KINDS, CcdMeasurement, Dataset, Exposure, Measurement
+from gpuanom.scoring.ranking import score_dataset
 from gpuanom.settings import Settings
-from gpuanom.store import NAME, Store
+from gpuanom.store.store import NAME, Store
+from gpuanom.tables import build as tables
 
 EXPOSURES = {"g": 3919, "r": 5712, "z": 7481}
 CCDS = 61
@@ -140,8 +140,10 @@ def main():
 
 {bench.machine("numpy", "scipy", "gpuanom")}.
 
-`gpuanom.ranking.score_dataset`: KL, floor, z, p, deviation, rank, angle and alignment of all four kinds, background KL
-and z of every CCD; {settings.bins} bins, normal exposures of about 3,000 sources. {options.repeats} repeats.
+`gpuanom.scoring.ranking.score_dataset`: KL, floor, z, p, deviation, rank, angle and alignment of all four kinds,
+background KL and z of every CCD; {settings.bins} bins, normal exposures of about 3,000 sources. {
+            options.repeats
+        } repeats.
 None of them is sparse; an exposure of about {CCDS} sources, whose source and isophote p are simulated, takes
 {1e3 * each:.0f} ms more ({SPARSE} such among {SMALL}).
 

@@ -17,10 +17,10 @@ import numpy as np
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from gpuanom.backend import select
-from gpuanom.comparison import dataset_reference
-from gpuanom.ranking import score_dataset
+from gpuanom.backends.protocol import select
 from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset
+from gpuanom.scoring.comparison import dataset_reference
+from gpuanom.scoring.ranking import score_dataset
 from gpuanom.settings import Settings
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "calibration.png"

@@ -198,7 +198,7 @@ def counted_by_device(case: Case) -> tuple[Case, dict[str, int]]:
     from cpudevice import counting
 
     from gpuanom import sampling
-    from gpuanom.gpu import GpuBackend
+    from gpuanom.backends.gpu import GpuBackend
     from gpuanom.records import Ccd
     from gpuanom.settings import Settings
 

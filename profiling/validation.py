@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 import gpuanom
-from gpuanom.backend import select
-from gpuanom.ranking import score_dataset
+from gpuanom.backends.protocol import select
 from gpuanom.records import KINDS, Dataset
+from gpuanom.scoring.ranking import score_dataset
 from gpuanom.settings import Settings
 from gpuanom.simulate import INJECTORS, Anomaly, Place
 from gpuanom.simulate.plan import draw_conditions

@@ -31,12 +31,12 @@ import gpuanom
 from gpuanom.autoencoder import classifier
 from gpuanom.autoencoder.model import load
 from gpuanom.autoencoder.scoring import Scorer
-from gpuanom.backend import select
-from gpuanom.measuring import measure_ccds
+from gpuanom.backends.protocol import select
+from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Exposure, Measurement
 from gpuanom.simulate import INJECTORS, Anomaly
 from gpuanom.simulate.sky import expose
-from gpuanom.store import Store
+from gpuanom.store.store import Store
 
 BRIGHT = 30.0
 """The other height of sources, in sigma."""

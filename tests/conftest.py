@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import gpuanom
-from gpuanom.backend import choose, select
+from gpuanom.backends.protocol import choose, select
 from gpuanom.errors import DeviceError
 from tests import device
 
@@ -49,7 +49,7 @@ def compile_loops(config):
     if hasattr(config, "workerinput") or cache is None or cache.get("gpuanom/loops", "") == stamp:
         return
     program = (
-        "import gpuanom.cpu, gpuanom.fits.dither, gpuanom.fits.rice, gpuanom.fits.words\n"
+        "import gpuanom.backends.cpu, gpuanom.fits.dither, gpuanom.fits.rice, gpuanom.fits.byteorder\n"
         "from gpuanom.native import native\n"
         "for loop in native.made: loop.compile()\n"
     )

@@ -33,9 +33,9 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from gpuanom.alerts import NAME as ALERTS
 from gpuanom.cli import main as gpuanom
-from gpuanom.store import NAME
+from gpuanom.nights.alerts import NAME as ALERTS
+from gpuanom.store.store import NAME
 from tests import nights
 
 EXPOSURES = 12

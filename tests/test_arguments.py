@@ -15,7 +15,7 @@ from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from astropy.utils.masked import Masked
 
 import gpuanom
-from gpuanom.watch import watch
+from gpuanom.nights.watch import watch
 from tests import nights
 
 QUICK = {"gradient_points": 300, "sigma_points": 500, "background_points": 300, "simulations": 200}
@@ -175,7 +175,7 @@ def test_numbers_are_names_as_headers_have_them():
 
 
 def test_devices_are_named_by_numbers_too(monkeypatch):
-    from gpuanom import backend
+    from gpuanom.backends import protocol as backend
 
     asked = []
     monkeypatch.setattr(backend, "_gpu", lambda number: (asked.append(number), str(number)))
@@ -233,7 +233,7 @@ WRONG = (5, -1, 1.5, True, "nonsense", b"\xff", "4", None, (), [], {}, [1, 2, 3]
 def _right(night, tmp_path):
     """Every public function with arguments that are right."""
     exposure = gpuanom.measure([IMAGE], QUICK, device="cpu")
-    pace = gpuanom.watch.Pace(once=True, settle=0.0, every=0.02)
+    pace = gpuanom.nights.watch.Pace(once=True, settle=0.0, every=0.02)
     scored = {"paths": night / "in", "output": None, "settings": QUICK, "device": "cpu"}
     return {
         "measure": (gpuanom.measure, {"ccds": [IMAGE], "settings": QUICK, "device": "cpu"}),

@@ -21,7 +21,7 @@ PROGRAM = """
 import numpy as np
 from gpuanom import compiling
 compiling.listen(print)
-from gpuanom.fits.words import total
+from gpuanom.fits.byteorder import total
 assert total(np.array([1, 2], ">u4").view(np.uint32)) == 3
 """
 

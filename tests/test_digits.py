@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gpuanom import alerts, evaluate, export
-from gpuanom.comparison import ranks_of
 from gpuanom.digits import DIGITS, printed, printed_values
-from gpuanom.ranking import table_order
+from gpuanom.nights import alerts
 from gpuanom.records import KINDS
-from gpuanom.rows import _within_noise
-from gpuanom.significance import deviation
+from gpuanom.review import evaluate, export
+from gpuanom.scoring.comparison import ranks_of
+from gpuanom.scoring.ranking import table_order
+from gpuanom.scoring.significance import deviation
+from gpuanom.tables.rows import _within_noise
 
 LAST_BIT = np.nextafter(2.0, 3.0)
 """A number that is printed as 2."""

@@ -7,11 +7,11 @@ import math
 import pytest
 
 import gpuanom
-from gpuanom import evaluate, labels
 from gpuanom.errors import InputError
-from gpuanom.evaluate import Known
-from gpuanom.labels import Label
-from gpuanom.scored import open_night
+from gpuanom.review import evaluate, labels
+from gpuanom.review.evaluate import Known
+from gpuanom.review.labels import Label
+from gpuanom.review.opened import open_night
 from tests import nights
 from tests.test_cli import run
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom import export, labels
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
+from gpuanom.cameras.focalplane import DECAM_NUMBERS, ccd_number, places
 from gpuanom.errors import SettingsError
-from gpuanom.export import Criterion
-from gpuanom.focalplane import DECAM_NUMBERS, ccd_number, places
-from gpuanom.labels import Label
 from gpuanom.records import KINDS
-from gpuanom.scored import open_night
+from gpuanom.review import export, labels
+from gpuanom.review.export import Criterion
+from gpuanom.review.labels import Label
+from gpuanom.review.opened import open_night
 from tests import nights
 from tests.test_cli import QUICK, run
 

@@ -16,9 +16,9 @@ from html.parser import HTMLParser
 import pytest
 
 import gpuanom
-from gpuanom.alerts import NAME as ALERTS
 from gpuanom.cli import main
-from gpuanom.store import NAME
+from gpuanom.nights.alerts import NAME as ALERTS
+from gpuanom.store.store import NAME
 from tests import nights
 
 SETTINGS = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
@@ -164,7 +164,7 @@ def test_a_hook_gets_values_and_no_shell_does(scene, tmp_path, capfd, monkeypatc
         "with open('heard', 'a') as file:\n"
         "    file.write(json.dumps(row) + '\\n')\n"
     )
-    monkeypatch.setattr("gpuanom.alerts.LEAST_Z", -100.0)
+    monkeypatch.setattr("gpuanom.nights.alerts.LEAST_Z", -100.0)
     command = f"{sys.executable} {hook} '$(touch pwned)' ';touch pwned'"
     flags = [*WATCH, *FLAGS, "--alert", "-100", "--least", "2", "--hook", command]
     code, _, err = run(capfd, "watch", scene / "in", "-o", tmp_path / "out", *flags)

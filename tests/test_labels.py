@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from gpuanom import labels
 from gpuanom.errors import InputError
-from gpuanom.labels import Label
+from gpuanom.review import labels
+from gpuanom.review.labels import Label
 
 
 def label(exposure="1", grade="prominent", analyst="ann", kind="source", time="2026-01-01T00:00:00Z", camera="C"):

@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 import gpuanom
-from gpuanom.leftout import NOT_LOST, LeftOut, left_out
+from gpuanom.tables.left_out import NOT_LOST, LeftOut, left_out
 from tests import nights
 from tests.test_cli import run
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpuanom.backend import select
-from gpuanom.comparison import dataset_reference
-from gpuanom.ranking import score_dataset
+from gpuanom.backends.protocol import select
 from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE, Dataset
+from gpuanom.scoring.comparison import dataset_reference
+from gpuanom.scoring.ranking import score_dataset
 from gpuanom.settings import Settings
 
 BACKEND = select("cpu")  # only the divergence is computed there, which this does not use

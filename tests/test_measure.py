@@ -12,7 +12,7 @@ from tests import nights, sky
 
 
 def test_counts_and_statuses(backend):
-    from gpuanom.measuring import measure_ccds
+    from gpuanom.measuring.exposure import measure_ccds
 
     image = nights.image(3)
     ccds = [
@@ -135,7 +135,7 @@ def test_rank_refuses_what_cannot_be_compared():
 
 
 def test_focal_plane_axes_undo_the_turn():
-    from gpuanom.measuring import focal_plane_axes
+    from gpuanom.measuring.exposure import focal_plane_axes
 
     north_up = (-1e-4, 0.0, 0.0, 1e-4)
     assert focal_plane_axes(north_up, Turn.NONE) == north_up

@@ -11,13 +11,13 @@ from astropy.table import Table
 
 import gpuanom
 from gpuanom.autoencoder import draw
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.cli import main
 from gpuanom.errors import OutputError
 from gpuanom.fits.grouping import names_apart
-from gpuanom.looking import look
 from gpuanom.records import Exposure
-from gpuanom.scored import open_night
+from gpuanom.review.opened import open_night
+from gpuanom.review.quicklook import look
 from tests import nights
 
 QUICK = {"background_points": 200, "sigma_points": 300, "gradient_points": 500, "simulations": 200}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.store import NAME
+from gpuanom.store.store import NAME
 from tests import nights
 
 QUICK_VALUES = {"gradient_points": 500, "sigma_points": 1000, "simulations": 200}

@@ -8,10 +8,10 @@ import pytest
 matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure  # noqa: E402
 
-from gpuanom import plots  # noqa: E402
-from gpuanom.evaluate import Bin  # noqa: E402
-from gpuanom.mosaic import GAP, mosaic  # noqa: E402
-from gpuanom.scored import Histogram  # noqa: E402
+from gpuanom.review import plots  # noqa: E402
+from gpuanom.review.evaluate import Bin  # noqa: E402
+from gpuanom.review.mosaic import GAP, mosaic  # noqa: E402
+from gpuanom.review.opened import Histogram  # noqa: E402
 
 
 @pytest.fixture

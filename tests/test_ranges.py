@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpuanom import ranges
+from gpuanom import nvtx as ranges
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import click
 import pytest
 
 from gpuanom.cli import cli
-from gpuanom.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS
 from gpuanom.settings import Settings
+from gpuanom.tables.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.comparison import dataset_reference
 from gpuanom.errors import ReferenceFileError
-from gpuanom.ranking import score_dataset
 from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset
-from gpuanom.reference import DatasetReference, Reference, References, merge
+from gpuanom.scoring.comparison import dataset_reference
+from gpuanom.scoring.ranking import score_dataset
+from gpuanom.scoring.reference import DatasetReference, Reference, References, merge
 from gpuanom.settings import Settings
 
 BINS = 18

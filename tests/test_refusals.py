@@ -18,8 +18,8 @@ from gpuanom.errors import InputError
 from gpuanom.fits import mapping
 from gpuanom.fits.complete import lacking
 from gpuanom.naming import exists
-from gpuanom.store import NAME, Store
-from gpuanom.watch import WatchEvents, watch
+from gpuanom.nights.watch import WatchEvents, watch
+from gpuanom.store.store import NAME, Store
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300, simulations=200)
@@ -110,7 +110,7 @@ def test_a_header_that_cannot_be_read_when_files_are_looked_for(tmp_path, refuse
 
 
 def test_a_mask_that_cannot_be_looked_up_is_not_taken_as_missing(tmp_path, refuse):
-    from gpuanom.camera_rules import BUILTIN_RULES
+    from gpuanom.cameras.builtin import BUILTIN_RULES
     from gpuanom.fits.discover import mask_sibling
 
     rule = next(rule for rule in BUILTIN_RULES if rule.mask_file)
@@ -134,7 +134,7 @@ def test_a_folder_that_could_not_be_read_is_forgotten_once_it_can(tmp_path):
     nights.night(tmp_path / "in", exposures=1)
     (tmp_path / "in" / "list").write_text("exposure_001.fits\n")
     failures = [
-        gpuanom.store.Failure(str(place), "", "", place.name, "unreadable", "folder cannot be read")
+        gpuanom.store.store.Failure(str(place), "", "", place.name, "unreadable", "folder cannot be read")
         for place in (tmp_path / "in", tmp_path / "in" / "list")
     ]
     score(tmp_path)
@@ -237,8 +237,8 @@ def test_a_watch_tries_again_what_was_refused(tmp_path, refuse, monkeypatch):
     """No file changes: only time passes."""
     import threading
 
-    from gpuanom import watch as watching
-    from gpuanom.arrivals import Pace
+    from gpuanom.nights import watch as watching
+    from gpuanom.nights.arrivals import Pace
 
     monkeypatch.setattr(watching, "_PAUSE", 0.3)
     nights.write(tmp_path / "in", 1)

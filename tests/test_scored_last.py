@@ -11,13 +11,14 @@ import pytest
 from astropy.table import Table
 
 import gpuanom
-from gpuanom import comparison, tables
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.cli import main
 from gpuanom.errors import OutputError
-from gpuanom.scored import open_night
+from gpuanom.review.opened import open_night
+from gpuanom.scoring import comparison
 from gpuanom.settings import PROFILES
-from gpuanom.store import NAME, Store
+from gpuanom.store.store import NAME, Store
+from gpuanom.tables import build as tables
 from tests import nights
 
 ROBUST = {"robust_rounds": 2, "robust_fraction": 0.35, "robust_minimum": 2, "sparse_counts": 4, "simulations": 300}

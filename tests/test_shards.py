@@ -7,7 +7,7 @@ import pytest
 import gpuanom
 from gpuanom.cli import main
 from gpuanom.fits import discover
-from gpuanom.plan import shard
+from gpuanom.nights.plan import shard
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gpuanom import significance
-from gpuanom.ranking import score_dataset
 from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE, Dataset
-from gpuanom.reference import DatasetReference, Reference
+from gpuanom.scoring import significance
+from gpuanom.scoring.ranking import score_dataset
+from gpuanom.scoring.reference import DatasetReference, Reference
 from gpuanom.settings import Settings
 
 BINS = 18

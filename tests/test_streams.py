@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import gpuanom
-from gpuanom import alerts
 from gpuanom.cli import cli
+from gpuanom.nights import alerts
 from tests import nights
 
 ROOT = Path(__file__).parent.parent
@@ -215,7 +215,7 @@ def test_a_hook_that_does_not_read_is_no_failure(tmp_path):
 
 def test_a_hook_is_run_for_names_that_the_system_cannot_encode(tmp_path):
     code = (
-        "import gpuanom.alerts as a, pathlib, tests.test_streams as t\n"
+        "import gpuanom.nights.alerts as a, pathlib, tests.test_streams as t\n"
         "said = []\n"
         "row = t._row(band='\\u591c')\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"

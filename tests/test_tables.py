@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.rows import position_angle
+from gpuanom.tables.rows import position_angle
 from tests import nights, sky
 
 QUICK = gpuanom.Settings(gradient_points=500, sigma_points=1000, simulations=200)

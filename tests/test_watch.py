@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom import alerts
-from gpuanom.arrivals import Arrivals, Pace
 from gpuanom.cli.watch import Until
 from gpuanom.fits.complete import lacking
-from gpuanom.watch import WatchEvents, watch
+from gpuanom.nights import alerts
+from gpuanom.nights.arrivals import Arrivals, Pace
+from gpuanom.nights.watch import WatchEvents, watch
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
@@ -244,7 +244,7 @@ def test_a_folder_that_comes_goes_and_comes_back(tmp_path):
 def test_a_file_that_changes_while_it_is_measured_is_measured_later(tmp_path, monkeypatch):
     nights.night(tmp_path / "in", exposures=2, ccds=1)
     second = tmp_path / "in" / "exposure_002.fits"
-    real, seen = gpuanom.works.Works.measured, []
+    real, seen = gpuanom.measuring.threads.Works.measured, []
 
     def measured(self, exposures):
         for exposure, result, seconds in real(self, exposures):
@@ -254,7 +254,7 @@ def test_a_file_that_changes_while_it_is_measured_is_measured_later(tmp_path, mo
                 nights.write(tmp_path / "in", 2, ccds=2)
             yield exposure, result, seconds
 
-    monkeypatch.setattr(gpuanom.works.Works, "measured", measured)
+    monkeypatch.setattr(gpuanom.measuring.threads.Works, "measured", measured)
     told, _, said = once(tmp_path / "in", tmp_path / "out")
     assert sorted(about["exposure"] for about in told) == ["1", "2"]
     assert "exposure 2: its files change; measured later" in said

@@ -8,9 +8,9 @@ import time
 import pytest
 
 import gpuanom
-from gpuanom import works
-from gpuanom.cpu import CpuBackend
-from gpuanom.readahead import Readers, buffer
+from gpuanom.backends.cpu import CpuBackend
+from gpuanom.measuring import threads as works
+from gpuanom.measuring.readahead import Readers, buffer
 from gpuanom.records import Failure
 from tests import nights
 

@@ -15,15 +15,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from gpuanom import labels, sampling, tables
+from gpuanom import sampling
 from gpuanom.autoencoder.model import FORMAT, N_LATENT, read, write
-from gpuanom.backend import Backend
+from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError
-from gpuanom.labels import Label
-from gpuanom.reconstructions import Reconstructed
 from gpuanom.records import KINDS, Doubles, ExposureKey
+from gpuanom.review import labels
+from gpuanom.review.labels import Label
 from gpuanom.settings import Settings, difference
-from gpuanom.store import NAME, Store
+from gpuanom.store.reconstructions import Reconstructed
+from gpuanom.store.store import NAME, Store
+from gpuanom.tables import build as tables
 from gpuanom.version import __version__
 
 FOLDS = 5

@@ -20,16 +20,16 @@ from torch import Tensor
 
 from gpuanom import sampling
 from gpuanom.autoencoder.tensors import shared, some_stamps
-from gpuanom.backend import Backend
+from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError
 from gpuanom.fits.grouping import names_apart
-from gpuanom.held import held_exposures, held_sources
+from gpuanom.measuring.threads import Works
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import Background, CcdStack, Exposure, ExposureKey, Failure, Integers, Reconstruction, Sources
-from gpuanom.schema import explained, open_database
 from gpuanom.settings import Settings, difference
-from gpuanom.store import NAME, Store
-from gpuanom.works import Works
+from gpuanom.store.exposures import held_exposures, held_sources
+from gpuanom.store.schema import explained, open_database
+from gpuanom.store.store import NAME, Store
 
 LEAST = 100
 """Fewer stamps teach nothing."""
@@ -189,7 +189,7 @@ def _chosen(c: Candidate, n: int, seed: int) -> dict[str, Integers]:
 
 
 class _Collector:
-    """Keeps the drawn stamps of every exposure where the backend works: a `gpuanom.stamps.StampTask`."""
+    """Keeps the drawn stamps of every exposure where the backend works: a `gpuanom.measuring.stamp_hook.StampTask`."""
 
     fingerprint = ""
 
@@ -199,7 +199,7 @@ class _Collector:
         self.kept: dict[tuple[ExposureKey, str], Tensor] = {}
 
     def of(self, exposure: Exposure) -> _Collecting:
-        """See `gpuanom.stamps.StampTask.of`."""
+        """See `gpuanom.measuring.stamp_hook.StampTask.of`."""
         drawn = self._drawn[exposure.camera, exposure.exposure]
         return _Collecting(drawn, partial(self._keep, drawn.candidate.key))
 
@@ -209,7 +209,7 @@ class _Collector:
 
 
 class _Collecting:
-    """The use of one exposure's stamps: a `gpuanom.stamps.StampUse`."""
+    """The use of one exposure's stamps: a `gpuanom.measuring.stamp_hook.StampUse`."""
 
     only = True
 
@@ -217,7 +217,7 @@ class _Collecting:
         self._drawn, self._keep = drawn, keep
 
     def wants(self, ccd: str) -> bool:
-        """See `gpuanom.stamps.StampUse.wants`: of 61 CCDs, those of which something is drawn."""
+        """See `gpuanom.measuring.stamp_hook.StampUse.wants`: of 61 CCDs, those of which something is drawn."""
         return ccd in self._drawn.chosen
 
     def __call__(
@@ -229,7 +229,7 @@ class _Collecting:
         settings: Settings,
         backend: Backend,
     ) -> list[Reconstruction | None]:
-        """See `gpuanom.stamps.StampUse`."""
+        """See `gpuanom.measuring.stamp_hook.StampUse`."""
         host = backend.to_host(sources)
         there = dict(self._drawn.candidate.ccds)
         for i, name in enumerate(names):

@@ -17,7 +17,7 @@ from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, stamp_settin
 from gpuanom.autoencoder.network import layers_of, reconstruct
 from gpuanom.autoencoder.tensors import require_shared
 from gpuanom.autoencoder.training import BATCH, RATE, THREADS, Told, Trained, train
-from gpuanom.backend import Backend
+from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.naming import path_text
 from gpuanom.records import Exposure, Failure, FloatImage, Measurement

@@ -16,7 +16,7 @@ import torch
 from gpuanom.autoencoder.model import N_LATENT, Model
 from gpuanom.autoencoder.network import Layers, layers_of, reconstruct
 from gpuanom.autoencoder.tensors import shared, some_stamps
-from gpuanom.backend import Backend
+from gpuanom.backends.protocol import Backend
 from gpuanom.records import Array, Background, CcdStack, Doubles, Exposure, Reconstruction, Sources
 from gpuanom.settings import Settings
 
@@ -25,7 +25,7 @@ ROWS = {"cpu": 64, "gpu": 1024}
 
 
 class Scorer:
-    """A model at work on a run's stamps: a `gpuanom.stamps.StampTask`, and the use of every exposure's stamps.
+    """A model at work on a run's stamps: a `stamp_hook.StampTask`, and the use of every exposure's stamps.
 
     Use as a context manager where others use PyTorch in this process: it leaves the number of threads as it was.
 
@@ -57,11 +57,11 @@ class Scorer:
         torch.set_num_threads(self._threads)
 
     def of(self, exposure: Exposure) -> Scorer:  # noqa: ARG002 - the protocol's signature
-        """See `gpuanom.stamps.StampTask.of`: every exposure's are used alike."""
+        """See `gpuanom.measuring.stamp_hook.StampTask.of`: every exposure's are used alike."""
         return self
 
     def wants(self, ccd: str) -> bool:  # noqa: ARG002 - the protocol's signature
-        """See `gpuanom.stamps.StampUse.wants`: all."""
+        """See `gpuanom.measuring.stamp_hook.StampUse.wants`: all."""
         return True
 
     def __call__(
@@ -73,7 +73,7 @@ class Scorer:
         settings: Settings,
         backend: Backend,
     ) -> list[Reconstruction]:
-        """See `gpuanom.stamps.StampUse`: what the model makes of each CCD's stamps."""
+        """See `gpuanom.measuring.stamp_hook.StampUse`: what the model makes of each CCD's stamps."""
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)  # those who measure are threads already, and more would sum in another order
         host = backend.to_host(sources)

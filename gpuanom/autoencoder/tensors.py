@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from gpuanom.backend import Backend
+from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError
 from gpuanom.records import Array, Background, CcdStack, Integers, Sources
 from gpuanom.settings import Settings

@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gpuanom import compiling, installing, nvidia, selftest
-from gpuanom.backend import select, why_no_cupy
+from gpuanom import compiling, installing, nvidia
+from gpuanom.backends.protocol import select, why_no_cupy
 from gpuanom.cli.summary import summary_console
+from gpuanom.doctor import selftest
+from gpuanom.doctor.findings import CUPY, DRIVER, DeviceFinding, Finding, State
 from gpuanom.errors import DeviceError, printable
-from gpuanom.findings import CUPY, DRIVER, DeviceFinding, Finding, State
 from gpuanom.version import __version__
 
 REQUIRED = ("numpy", "scipy", "astropy", "numba", "platformdirs", "click", "rich")
@@ -159,7 +160,8 @@ def _plain(report: Report, verdict: str, code: int) -> dict[str, Any]:
 
 def _gpus(numbers: tuple[int, ...] | None) -> tuple[tuple[Finding, ...], tuple[DeviceFinding, ...]]:
     try:
-        from gpuanom.gpu import devices, diagnosis
+        from gpuanom.backends.gpu import devices
+        from gpuanom.doctor import diagnosis
     except Exception as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
         # Without a driver the driver is what is missing, and the line says so.
@@ -178,7 +180,7 @@ def _gpus(numbers: tuple[int, ...] | None) -> tuple[tuple[Finding, ...], tuple[D
 
 def _device(number: int, n: int) -> DeviceFinding:
     """A GPU with its kernels and its self-test."""
-    from gpuanom.gpu import diagnosis
+    from gpuanom.doctor import diagnosis
 
     if number >= n:
         return DeviceFinding(number, state="broken", problem=f"no such GPU, of {n} counted from 0")

@@ -10,14 +10,15 @@ import click
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gpuanom import evaluate as judging
-from gpuanom import installing, labels
+from gpuanom import installing
 from gpuanom.cli.export import kinds_of, night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, OutputError, printable
-from gpuanom.evaluate import Recalled
 from gpuanom.files import require_writable, whole_file
-from gpuanom.scored import ScoredNight, open_night
+from gpuanom.review import evaluate as judging
+from gpuanom.review import labels
+from gpuanom.review.evaluate import Recalled
+from gpuanom.review.opened import ScoredNight, open_night
 
 EPILOG = """\b
 Examples:
@@ -199,7 +200,7 @@ def write_table(table: Any, path: Path) -> None:
 def _draw(rates: judging.Rates, path: Path) -> None:
     """A figure with a row a kind of score and a column a dataset."""
     Figure = figure_class()
-    from gpuanom import plots
+    from gpuanom.review import plots
 
     datasets = list(dict.fromkeys((camera, band) for camera, band, _ in rates))
     kinds = [kind for kind in judging.JUDGED if any(kind == k for _, _, k in rates)]

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from gpuanom import export as lists
-from gpuanom import labels
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import OutputError
 from gpuanom.files import write_text
 from gpuanom.records import KINDS
-from gpuanom.scored import open_night
+from gpuanom.review import export as lists
+from gpuanom.review import labels
+from gpuanom.review.opened import open_night
 
 EPILOG = """\b
 Formats:

@@ -22,11 +22,11 @@ from gpuanom.cli.options import chosen_settings
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import InputError, OutputError, SettingsError
 from gpuanom.fits import discover
+from gpuanom.fits.astropy_warnings import quiet
 from gpuanom.fits.ccds import ccd_name, is_skipped
 from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers import Cards
 from gpuanom.fits.planes import is_plane
-from gpuanom.fits.quiet import quiet
 from gpuanom.fits.sections import parse_section
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from gpuanom import labels
 from gpuanom.cli.export import night_argument
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.naming import natural_key
+from gpuanom.review import labels
 from gpuanom.settings import Settings
-from gpuanom.store import NAME, Store
+from gpuanom.store.store import NAME, Store
 
 EPILOG = """\b
 Examples:

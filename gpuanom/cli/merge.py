@@ -9,8 +9,8 @@ import click
 from gpuanom.cli.options import formats_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
-from gpuanom.leftout import left_out
-from gpuanom.nights import merge_nights
+from gpuanom.nights.merge import merge_nights
+from gpuanom.tables.left_out import left_out
 
 
 @click.command()

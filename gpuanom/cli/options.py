@@ -11,7 +11,7 @@ import click
 
 from gpuanom.cluster import TIMEOUT
 from gpuanom.settings import PROFILES, Settings
-from gpuanom.tables import FORMATS
+from gpuanom.tables.build import FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

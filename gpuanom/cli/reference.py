@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpuanom.errors import printable
-from gpuanom.nights import make_references, save_references
+from gpuanom.nights.merge import make_references, save_references
 from gpuanom.records import KINDS
 
 

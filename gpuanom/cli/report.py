@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from gpuanom import installing
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.cli.export import night_argument, reference_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
 from gpuanom.report.page import NAME, write_report
-from gpuanom.scored import open_night
+from gpuanom.review.opened import open_night
 
 EPILOG = """\b
 Examples:

@@ -8,10 +8,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from gpuanom import pipeline
 from gpuanom.cli.options import chosen_settings, cluster_options, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.cli.summary import print_summary, summary_console
+from gpuanom.nights import score as pipeline
 from gpuanom.settings import Settings
 
 EPILOG = """\b

@@ -22,10 +22,10 @@ from rich.progress import (
 from gpuanom import compiling
 from gpuanom.errors import printable
 from gpuanom.fits import Skipped
-from gpuanom.leftout import LeftOut
 from gpuanom.naming import path_text
-from gpuanom.pipeline import Events
+from gpuanom.nights.score import Events
 from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.tables.left_out import LeftOut
 
 _MOST_LINES = 8
 """So many CCDs of one exposure and one status are named each; more are counted."""

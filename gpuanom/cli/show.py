@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gpuanom import plots
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
+from gpuanom.cameras.focalplane import places
 from gpuanom.cli.evaluate import figure_class, require_figure, save
 from gpuanom.cli.export import night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import InputError, printable
-from gpuanom.focalplane import places
-from gpuanom.looking import Look, binning_for, look, whisker_cells
-from gpuanom.mosaic import level, mosaic
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.page import highest
-from gpuanom.scored import Histogram, ScoredNight, key_of, open_night
+from gpuanom.review import plots
+from gpuanom.review.mosaic import level, mosaic
+from gpuanom.review.opened import Histogram, ScoredNight, key_of, open_night
+from gpuanom.review.quicklook import Look, binning_for, look, whisker_cells
 
 EPILOG = """\b
 Examples:

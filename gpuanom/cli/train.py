@@ -10,14 +10,14 @@ import click
 import numpy as np
 from astropy.table import Table
 
-from gpuanom import labels
 from gpuanom.autoencoder import require
-from gpuanom.backend import choose, select
+from gpuanom.backends.protocol import choose, select
 from gpuanom.cli.evaluate import figure_class, save, write_table
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
 from gpuanom.files import require_writable
 from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.review import labels
 
 if TYPE_CHECKING:
     from gpuanom.autoencoder.fitting import Fit, Telling
@@ -162,7 +162,7 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
         screen.say(f"ROC area {areas[name]:.3f}  {name}{' (cross-validated)' if name == 'classifier' else ''}")
     try:
         Figure = figure_class()
-        from gpuanom import plots
+        from gpuanom.review import plots
 
         figure = Figure(figsize=(5.6, 5.0), layout="constrained")
         best = [name for name in ranked if name != "classifier"][:5]
@@ -213,7 +213,7 @@ def _write_losses(trained: Trained, path: Path) -> None:
 def _draw(result: Fit, output: Path) -> list[Path]:
     """Draw the losses, and some validation stamps with what the model makes of them."""
     Figure = figure_class()
-    from gpuanom import plots
+    from gpuanom.review import plots
 
     trained = result.trained
     losses, examples = _beside(output, "losses.png"), _beside(output, "reconstructions.png")

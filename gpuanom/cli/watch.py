@@ -16,14 +16,14 @@ from typing import Any
 
 import click
 
-from gpuanom import alerts
-from gpuanom import watch as watching
-from gpuanom.arrivals import Pace
 from gpuanom.cli.options import chosen_settings, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
-from gpuanom.leftout import LeftOut
+from gpuanom.nights import alerts
+from gpuanom.nights import watch as watching
+from gpuanom.nights.arrivals import Pace
 from gpuanom.records import Failure
+from gpuanom.tables.left_out import LeftOut
 
 EPILOG = """\b
 Examples:

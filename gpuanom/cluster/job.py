@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuanom.backend import choose
+from gpuanom.backends.protocol import choose
 from gpuanom.errors import InputError
+from gpuanom.measuring.threads import Works
 from gpuanom.records import CcdMeasurement, Failure
 from gpuanom.settings import Settings
 from gpuanom.version import __version__
-from gpuanom.works import Works
 
 if TYPE_CHECKING:
     from gpuanom.autoencoder.scoring import Scorer
@@ -86,7 +86,7 @@ class Job:
     ----------
     settings : Settings
     device : str
-        As `gpuanom.backend.choose` takes it: what each worker uses.
+        As `gpuanom.backends.protocol.choose` takes it: what each worker uses.
     threads : int or None
         Threads of each worker; None leaves it to the worker.
     model : ModelFile or None

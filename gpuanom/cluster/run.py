@@ -23,15 +23,15 @@ from distributed import KilledWorker, fire_and_forget
 from gpuanom.cluster import worker
 from gpuanom.cluster.answers import as_given, on_workers, places
 from gpuanom.cluster.connect import Connection, quiet
-from gpuanom.cluster.crew import LATE, Crew, Member
 from gpuanom.cluster.job import Answer, Broken, Call, Job, Unseen
 from gpuanom.cluster.local import LocalCluster
-from gpuanom.cluster.placing import Attempt, Sent, begin, send_again, to_move
+from gpuanom.cluster.queue import Attempt, Sent, begin, send_again, to_move
 from gpuanom.cluster.where import Where, cores, local_devices, require_dask
+from gpuanom.cluster.workers import LATE, Crew, Member
 from gpuanom.errors import printable
+from gpuanom.measuring.threads import WORKERS
 from gpuanom.naming import path_text
 from gpuanom.records import Exposure, Failure, Measurement
-from gpuanom.works import WORKERS
 
 TRIES = 3
 """How often an exposure is tried in all."""
@@ -42,7 +42,7 @@ Outcome = tuple[Exposure, Measurement | Failure, float]
 
 
 class Cluster:
-    """The workers of a run, to be used in a ``with`` statement like `gpuanom.works.Works`.
+    """The workers of a run, to be used in a ``with`` statement like `gpuanom.measuring.threads.Works`.
 
     Parameters
     ----------

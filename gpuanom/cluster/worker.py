@@ -16,9 +16,9 @@ from typing import Any
 
 from gpuanom.cluster.job import PACKAGES, Answer, Broken, Job, Place, Unseen, version
 from gpuanom.errors import DeviceError, GpuanomError, printable
+from gpuanom.measuring.threads import Works
 from gpuanom.records import Exposure, Failure
 from gpuanom.settings import Settings
-from gpuanom.works import Works
 
 
 def versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.headers import Cards, number, sky_axes, turn
 from gpuanom.naming import natural_key
 from gpuanom.records import Turn

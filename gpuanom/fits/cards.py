@@ -14,7 +14,7 @@ from typing import Any
 from astropy.io import fits
 from astropy.io.fits.column import KEYWORD_NAMES
 
-from gpuanom.fits.quiet import quiet
+from gpuanom.fits.astropy_warnings import quiet
 
 _WIDTH = 80
 _END = b"END".ljust(_WIDTH)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import Cards, card, clean, matches
 from gpuanom.fits.mapped import File, Hdu

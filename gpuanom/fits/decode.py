@@ -30,7 +30,7 @@ def decode_raw(image: RawImage, out: FloatImage | None = None) -> FloatImage:
     ndarray, (ny, nx) float32
         float32 images with bscale 1 and bzero 0 keep their bits.
     """
-    from gpuanom.fits import words
+    from gpuanom.fits import byteorder as words
 
     out = np.empty(image.shape, dtype=np.float32) if out is None else out
     flat = _flat(out, image.shape)

@@ -1,4 +1,4 @@
-"""A process that decodes images through astropy, for `gpuanom.fits.apart`; run as a file, it imports nothing of ours.
+"""A process that decodes images through astropy, for `fits.isolated`; run as a file, it imports nothing of ours.
 
 On standard input: 24 bytes (length, whether it is a primary HDU, most bytes of memory), then so many bytes of an HDU.
 On standard output: a line of JSON ({"shape", "dtype"} or {"error", "errno"}), then the pixels' bytes; with an errno

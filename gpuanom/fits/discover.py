@@ -11,8 +11,8 @@ from typing import Any
 
 from astropy.io import fits
 
-from gpuanom.camera_rules import BUILTIN_RULES
-from gpuanom.cameras import ANY, CameraRule
+from gpuanom.cameras.builtin import BUILTIN_RULES
+from gpuanom.cameras.rules import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits.grouping import Found, by_path, labels, told_apart
 from gpuanom.fits.headers import SUFFIXES, Cards, stem

@@ -15,9 +15,9 @@ from typing import Any
 
 from astropy.io import fits
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import printable
-from gpuanom.fits.quiet import quiet
+from gpuanom.fits.astropy_warnings import quiet
 from gpuanom.records import Turn
 
 SUFFIXES: tuple[str, ...] = tuple(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import printable
 from gpuanom.fits.bands import Band, band_of
 from gpuanom.fits.binning import binning_label

@@ -308,7 +308,7 @@ class File:
 
     def _sum(self, start: int, size: int) -> int:
         """Ones' complement sum of big-endian 32-bit words."""
-        from gpuanom.fits import words
+        from gpuanom.fits import byteorder as words
 
         whole = size // 4
         view = self.bytes

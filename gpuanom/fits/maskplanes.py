@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.ccds import Listed, is_generic, list_hdus, named_ccd, names_in_file
 from gpuanom.fits.headers import card

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import Cards, number, plver
 from gpuanom.records import Unfit
@@ -81,7 +81,7 @@ DECODINGS: Mapping[str, str] = {
     "codes": "codes that the rule's mask_values name",
     "own": "bits that its MP_ cards name, or as flags: a pixel that is not 0 is bad",
 }
-"""`gpuanom.cameras.MASKS` in words, for `gpuanom explain`."""
+"""`gpuanom.cameras.rules.MASKS` in words, for `gpuanom explain`."""
 
 _FIRST_CODES = (3, 5, 0)
 _HIGHEST_CODE = 15  # the codes end at 8; a plane with a value from 16 on cannot hold codes
@@ -230,7 +230,7 @@ def _from_codes(plane: npt.NDArray[Any], table: Mapping[int, str], settings: Set
 
 def _translated(plane: npt.NDArray[Any], table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
     """The entry of each value in a table, the last one for values beyond it; None when all are 0."""
-    from gpuanom.fits.words import TRANSLATE
+    from gpuanom.fits.byteorder import TRANSLATE
 
     codes = np.ascontiguousarray(plane).reshape(-1).view(f"u{plane.dtype.itemsize}")
     bad = np.empty(plane.shape, dtype=np.uint8)

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from gpuanom.encoded import NO_BLANK, Place, RawImage, RiceImage
 from gpuanom.errors import InputError
+from gpuanom.fits.astropy_fallback import blanked, through_astropy
 from gpuanom.fits.cards import MOST_COLUMNS, CompressedImage, Scanned
 from gpuanom.fits.decode import decode_raw, decode_rice
 from gpuanom.fits.headers import Cards, card, number
 from gpuanom.fits.mapped import File, Hdu, short
 from gpuanom.fits.table import read_table
 from gpuanom.fits.tiles import RICE, Tiles, UnusualError
-from gpuanom.fits.unusual import blanked, through_astropy
 from gpuanom.naming import path_text
 from gpuanom.records import FloatImage
 from gpuanom.system import is_refusal, refused

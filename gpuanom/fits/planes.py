@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.headers import SUFFIXES, Cards, card, clean, matches, stem
 
 NAMES: tuple[str, ...] = ("EXTNAME", "EXTTYPE", "DES_EXT", "HDUCLAS1")

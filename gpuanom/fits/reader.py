@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.axes import CcdAxes, Mosaic

@@ -10,8 +10,8 @@ from astropy.io import fits
 
 from gpuanom.errors import InputError
 from gpuanom.fits import packed
+from gpuanom.fits.astropy_warnings import quiet
 from gpuanom.fits.headers import card
-from gpuanom.fits.quiet import quiet
 from gpuanom.system import patiently, refused
 
 BLOCK = 2880

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpuanom.cameras import AMPLIFIERS, ANY, ESO_OUTPUT, SUBARU_CHANNELS, CameraRule
+from gpuanom.cameras.rules import AMPLIFIERS, ANY, ESO_OUTPUT, SUBARU_CHANNELS, CameraRule
 from gpuanom.errors import InputError, printable
 from gpuanom.fits.binning import binning
 from gpuanom.fits.headers import Cards

@@ -62,7 +62,7 @@ class Exposure:
     fingerprint : str
         Hash of size, modification time and DATASUM cards of all files: changes when a file does.
     rule : str
-        Name of the camera rule that recognised it (see `gpuanom.cameras`).
+        Name of the camera rule that recognised it (see `gpuanom.cameras.rules`).
     remarks : tuple of str
         What a user should know, one line each (versions left out, duplicates ...).
     file_named : bool

@@ -131,7 +131,7 @@ class Dataset:
     cosine, sine : ndarray, (n_ccd, 4) float64
         Sums of cos 2 theta and sin 2 theta.
     sizes : ndarray, (n_exposures, 2) int64, optional
-        (ny, nx) of each exposure's typical CCD, 0 where unknown; decides what is compared (`gpuanom.comparable`).
+        (ny, nx) of each exposure's typical CCD, 0 where unknown; decides what is compared (`scoring.comparable`).
     """
 
     camera: str

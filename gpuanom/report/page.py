@@ -18,15 +18,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TextIO
 
-from gpuanom import labels
-from gpuanom.backend import Backend
-from gpuanom.columns import EXPOSURE_COLUMNS, with_autoencoder
+from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.files import cannot_be_written, whole_file
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.pictures import Pictures, pictures
-from gpuanom.scored import ScoredNight, key_of
+from gpuanom.review import labels
+from gpuanom.review.opened import ScoredNight, key_of
+from gpuanom.tables.columns import EXPOSURE_COLUMNS, with_autoencoder
 from gpuanom.version import __version__
 
 NAME = "report.html"

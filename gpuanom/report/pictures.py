@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.backend import Backend
+from gpuanom.backends.protocol import Backend
+from gpuanom.cameras.focalplane import places
 from gpuanom.files import cannot_be_written, write_text
-from gpuanom.focalplane import places
-from gpuanom.looking import Look, binning_for, look, whisker_cells
-from gpuanom.mosaic import Mosaic, level, mosaic
 from gpuanom.records import Exposure, FloatImage
+from gpuanom.review.mosaic import Mosaic, level, mosaic
+from gpuanom.review.quicklook import Look, binning_for, look, whisker_cells
 from gpuanom.settings import Settings
 
 VERSION = 3

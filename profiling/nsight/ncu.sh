@@ -27,7 +27,7 @@ gpuanom doctor --device "$device" > "$out/doctor.txt"
 
 # CuPy has kernels too, for fills and copies: left out.
 ours=$(python -c '
-from gpuanom.gpu import kernel
+from gpuanom.backends.gpu import kernel
 print("|".join(name for step in kernel.steps() for name in kernel.signatures(step)))')
 kernel=${1:-^($ours)\$}
 

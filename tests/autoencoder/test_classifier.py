@@ -16,7 +16,7 @@ from gpuanom.autoencoder.classifier import FEATURES, Sample
 from gpuanom.autoencoder.model import read, save
 from gpuanom.cli import main
 from gpuanom.errors import InputError, OutputError
-from gpuanom.labels import Label
+from gpuanom.review.labels import Label
 from tests import nights
 from tests.autoencoder import made
 

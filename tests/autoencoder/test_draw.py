@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import gpuanom
 from gpuanom.autoencoder.draw import Candidate, candidates, draw, evenly, read_stamps
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.errors import InputError, OutputError
 from gpuanom.records import Exposure
 from tests import device, nights
@@ -170,7 +170,7 @@ def test_a_changed_file_is_named_and_costs_no_other(night, tmp_path):
         (stamps, _, _), outcomes = read(night, drawn, settings, select("cpu"))
     finally:
         path.write_bytes(before)
-    failed = [o for o in outcomes if isinstance(o, gpuanom.store.Failure)]
+    failed = [o for o in outcomes if isinstance(o, gpuanom.store.store.Failure)]
     assert len(failed) == 1
     assert str(path) in failed[0].reason
     assert "score them again" in failed[0].reason

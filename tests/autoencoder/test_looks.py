@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom import evaluate
 from gpuanom.autoencoder.model import save
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.cli import main
-from gpuanom.columns import AUTOENCODER_COLUMNS
-from gpuanom.evaluate import Known
-from gpuanom.labels import Label
 from gpuanom.report.page import write_report
-from gpuanom.scored import open_night
+from gpuanom.review import evaluate
+from gpuanom.review.evaluate import Known
+from gpuanom.review.labels import Label
+from gpuanom.review.opened import open_night
+from gpuanom.tables.columns import AUTOENCODER_COLUMNS
 from tests import nights
 from tests.autoencoder import made
 from tests.report.test_page import parse

@@ -10,13 +10,13 @@ import pytest
 
 import gpuanom
 from gpuanom.autoencoder.model import load, save
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.cli import main
-from gpuanom.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS, with_autoencoder
 from gpuanom.errors import InputError, OutputError
-from gpuanom.nights import merge_nights
-from gpuanom.scored import open_night
-from gpuanom.store import NAME
+from gpuanom.nights.merge import merge_nights
+from gpuanom.review.opened import open_night
+from gpuanom.store.store import NAME
+from gpuanom.tables.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS, with_autoencoder
 from tests import device, nights
 from tests.autoencoder import made
 

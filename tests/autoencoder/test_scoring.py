@@ -11,9 +11,9 @@ import torch
 import gpuanom
 from gpuanom.autoencoder.scoring import ROWS, Scorer
 from gpuanom.autoencoder.tensors import require_shared
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.errors import DeviceError
-from gpuanom.measuring import measure_ccds
+from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Ccd
 from tests import device, sky
 from tests.autoencoder import made

@@ -11,9 +11,9 @@ import signal
 import time
 from pathlib import Path
 
-from gpuanom import works
 from gpuanom.cluster import job, worker
 from gpuanom.cluster.job import Unseen
+from gpuanom.measuring import threads as works
 
 MIB = 2**20
 

@@ -89,7 +89,9 @@ def uninstall() -> None:
             _put_away[name] = sys.modules.pop(name)
     if _put_away:
         # What was imported over the stand-in goes with it: the device "auto" must be the CPU again.
-        for name in [name for name in sys.modules if name == "gpuanom.gpu" or name.startswith("gpuanom.gpu.")]:
+        for name in [
+            name for name in sys.modules if name == "gpuanom.backends.gpu" or name.startswith("gpuanom.backends.gpu.")
+        ]:
             _put_away[name] = sys.modules.pop(name)
 
 

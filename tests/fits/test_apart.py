@@ -15,7 +15,8 @@ import pytest
 from astropy.io import fits
 
 from gpuanom import system
-from gpuanom.fits import apart, discover, read_ccds
+from gpuanom.fits import discover, read_ccds
+from gpuanom.fits import isolated as apart
 from gpuanom.records import Ccd, CcdFailure
 
 PIXELS = np.random.default_rng(1).integers(0, 5000, (64, 70)).astype(np.int32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits import discover, open_ccds
 from gpuanom.fits.axes import Mosaic
 from gpuanom.fits.headers import Cards

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from gpuanom.camera_rules import BUILTIN_RULES
+from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.fits.bands import BAND_CARDS, WHEELS, band_of
 from gpuanom.fits.headers import Cards
 from gpuanom.fits.identity import describe

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from gpuanom.camera_rules import BUILTIN_RULES
+from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.fits.identity import describe
 
 KEYWORDS = [keyword for keyword, _ in BUILTIN_RULES[-1].not_sky]

@@ -2,8 +2,8 @@ import tomllib
 
 import pytest
 
-from gpuanom.camera_rules import BUILTIN_RULES
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.builtin import BUILTIN_RULES
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
 from gpuanom.settings import Settings
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
 from gpuanom.fits import discover, read_ccds
 from gpuanom.fits.discover import rule_of

@@ -7,8 +7,8 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.camera_rules import BUILTIN_RULES
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.builtin import BUILTIN_RULES
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.ccds import ccd_name, is_skipped
 from gpuanom.fits.headers import Cards, clean, number, plver, saturation, sky_axes, stem, turn
 from gpuanom.fits.identity import describe

@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
 
-from gpuanom.camera_rules import BUILTIN_RULES
+from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.fits import discover
 from gpuanom.fits.planes import is_plane
 from gpuanom.settings import Settings

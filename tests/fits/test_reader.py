@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.fits import decode_raw, decode_rice, discover, open_ccds, read_ccds
 from gpuanom.records import Ccd, CcdFailure, Turn, Unfit

@@ -6,7 +6,7 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import Cards
 from gpuanom.fits.sections import Section, parse_section, trim

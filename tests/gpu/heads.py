@@ -79,7 +79,7 @@ def faults(text, signatures):
     text : str
         A .cu file.
     signatures : dict of str to tuple of Argument
-        Its kernels, as `gpuanom.gpu.kernel.signatures` gives them.
+        Its kernels, as `gpuanom.backends.gpu.kernel.signatures` gives them.
     """
     found = [f"line {n} is wider than {WIDTH}" for n, line in enumerate(text.splitlines(), 1) if len(line) > WIDTH]
     sentence, said = sections(head(text))

@@ -1,7 +1,7 @@
 """A machine with a GPU that tests describe: it answers in CuPy's place, whichever CuPy and card are really there.
 
-`gpuanom.gpu.cuda` is all that asks CuPy about a machine, and its functions are what is replaced. CuPy's own types
-cannot be changed, and its answers differ with its version and with the card.
+`gpuanom.backends.gpu.cuda` is all that asks CuPy about a machine, and its functions are what is replaced. CuPy's own
+types cannot be changed, and its answers differ with its version and with the card.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Machine:
     """By default one card of compute capability 8.0 under CUDA 12.9, and a CuPy for it. All works."""
 
     def __init__(self, monkeypatch):
-        from gpuanom.gpu import cuda, devices
+        from gpuanom.backends.gpu import cuda, devices
 
         self._cuda, self._devices, self._patch = cuda, devices, monkeypatch
         self.card = {"name": b"A card of the tests", "major": 8, "minor": 0, "totalGlobalMem": 2**34}

@@ -33,7 +33,7 @@ def test_every_kernel_of_an_exposure_is_timed():
     assert sorted((PROFILING / "results").iterdir()) == results
     rows = {row.split("|")[1].strip(): row for row in done.stdout.splitlines() if row.startswith("| ")}
     with device.installed():
-        from gpuanom.gpu import kernel
+        from gpuanom.backends.gpu import kernel
     files = {"prepare", "rice"}  # at work on what comes from files
     names = {name for step in kernel.steps() if step not in files for name in kernel.signatures(step)}
     assert names <= set(rows)

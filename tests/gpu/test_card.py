@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gpuanom.measuring import measure_ccds
+from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Ccd
 from gpuanom.settings import Settings
 from tests import device, naive, sky

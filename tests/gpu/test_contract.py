@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpuanom import encoded
-from gpuanom.backend import Backend
+from gpuanom.backends.protocol import Backend
 from gpuanom.errors import SettingsError
 from gpuanom.records import Turn, Unfit
 from gpuanom.settings import Settings
@@ -19,8 +19,8 @@ from tests.gpu import heads
 ROOT = Path(__file__).parents[2]
 KERNELS, GPU, CPU, FITS, STEPS = (
     ROOT / "kernels",
-    ROOT / "gpuanom" / "gpu",
-    ROOT / "gpuanom" / "cpu",
+    ROOT / "gpuanom" / "backends" / "gpu",
+    ROOT / "gpuanom" / "backends" / "cpu",
     ROOT / "gpuanom" / "fits",
     ROOT / "tests" / "steps",
 )
@@ -36,10 +36,10 @@ NO_LAUNCHERS = {"__init__", "devices", "direct", "diagnosis", "kernel", "memory"
 
 
 def loader():
-    """gpuanom.gpu.kernel, over whichever CuPy this process has: it is only asked for sources and signatures."""
+    """The GPU's `kernel` module, over whichever CuPy this process has: it is asked for sources and signatures."""
     # Put away again at once: elsewhere the device "auto" must be the CPU.
     with device.installed():
-        from gpuanom.gpu import kernel
+        from gpuanom.backends.gpu import kernel
     return kernel
 
 
@@ -74,7 +74,7 @@ def launched(file):
 
 def protocol():
     """The methods of the protocol that are steps, by name, as they are written."""
-    module = ast.parse((ROOT / "gpuanom" / "backend.py").read_text())
+    module = ast.parse((ROOT / "gpuanom" / "backends" / "protocol.py").read_text())
     backend = next(n for n in module.body if isinstance(n, ast.ClassDef) and n.name == "Backend")
     return {n.name: n for n in backend.body if isinstance(n, ast.FunctionDef) and n.name not in NOT_STEPS}
 
@@ -101,7 +101,7 @@ def test_protocol_twin_and_launcher_have_one_signature(name):
         own = arguments(function)
         assert own[: len(wanted)] == wanted
         assert len(own) - len(wanted) <= len(function.args.defaults)
-        assert f"`gpuanom.backend.Backend.{name}`" in ast.get_docstring(function)
+        assert f"`gpuanom.backends.protocol.Backend.{name}`" in ast.get_docstring(function)
     assert callable(getattr(Backend, name))
 
 
@@ -274,6 +274,6 @@ def test_the_largest_filter_fits_shared_memory():
     largest = Settings(smooth_size=64, gradient_reach=32)
     half = largest.patch_size // 2
     with device.installed():
-        from gpuanom.gpu import gradients
+        from gpuanom.backends.gpu import gradients
     assert half == 64
     assert gradients._shared(half, gradients.REST_WARPS) <= loader().MAX_SHARED

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpuanom import installing
-from gpuanom.backend import choose, select, why_no_cupy
+from gpuanom.backends.protocol import choose, select, why_no_cupy
 from gpuanom.errors import DeviceError
 from tests import device
 from tests.gpu.machine import CudaError, Machine, driver
@@ -149,7 +149,7 @@ def test_a_compiler_that_has_forgotten_the_card(machine):
 
 def test_what_a_compiler_has_forgotten_matters_only_where_there_is_such_a_card(machine):
     """Seen on an H200 with CUDA 13: advice to uninstall the right CuPy."""
-    from gpuanom.gpu import devices
+    from gpuanom.backends.gpu import devices
 
     machine.of_cuda_13()
     assert choose("auto")[1] == "gpu 0, NVIDIA H200"
@@ -190,7 +190,7 @@ def test_no_such_gpu(machine):
 @pytest.fixture
 def no_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    for name in [name for name in sys.modules if name.startswith("gpuanom.gpu")]:
+    for name in [name for name in sys.modules if name.startswith("gpuanom.backends.gpu")]:
         monkeypatch.delitem(sys.modules, name)
     if hasattr(sys.modules["gpuanom"], "gpu"):
         monkeypatch.delattr(sys.modules["gpuanom"], "gpu")
@@ -224,7 +224,7 @@ def test_a_cupy_that_cannot_be_loaded(tmp_path):
     (tmp_path / "cupy.py").write_text("raise ImportError('''\n=====\nadvice\n\nOriginal error:\n  it is broken''')")
     code = (
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
-        "from gpuanom.backend import select\n"
+        "from gpuanom.backends.protocol import select\n"
         "try: select('0')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )

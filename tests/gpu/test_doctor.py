@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpuanom import installing, selftest
-from gpuanom.backend import Backend, select
+from gpuanom import installing
+from gpuanom.backends.protocol import Backend, select
 from gpuanom.cli import main
 from gpuanom.cli.doctor import EXTRAS, FOR_GPUS, extra_of
-from gpuanom.findings import StepFinding
+from gpuanom.doctor import selftest
+from gpuanom.doctor.findings import StepFinding
 from tests import device
 from tests.gpu.machine import CudaError, Machine, driver, raising
 
@@ -68,7 +69,7 @@ def line(out, name):
 @pytest.fixture
 def no_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    for name in [name for name in sys.modules if name.startswith("gpuanom.gpu")]:
+    for name in [name for name in sys.modules if name.startswith("gpuanom.backends.gpu")]:
         monkeypatch.delitem(sys.modules, name)
     if hasattr(sys.modules["gpuanom"], "gpu"):
         monkeypatch.delattr(sys.modules["gpuanom"], "gpu")
@@ -186,7 +187,7 @@ def test_with_a_compiler_that_leaves_out_cards_which_are_not_there(doctor, machi
 
 @pytest.mark.parametrize("where", ["file/below", "read-only"])
 def test_with_a_cache_that_cannot_be_written(doctor, stand_in, monkeypatch, tmp_path, where):
-    from gpuanom.gpu import diagnosis
+    from gpuanom.doctor import diagnosis
 
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / where))
@@ -199,7 +200,7 @@ def test_with_a_cache_that_cannot_be_written(doctor, stand_in, monkeypatch, tmp_
 
 
 def test_the_cache_is_where_cupy_has_it(stand_in, monkeypatch, tmp_path):
-    from gpuanom.gpu import diagnosis
+    from gpuanom.doctor import diagnosis
 
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
     assert diagnosis.cache_folder().text == f"{tmp_path}, writable"
@@ -214,8 +215,8 @@ def test_the_cache_is_where_cupy_has_it(stand_in, monkeypatch, tmp_path):
 
 
 def test_a_kernel_that_does_not_compile(doctor, stand_in, monkeypatch):
+    from gpuanom.backends.gpu import kernel
     from gpuanom.errors import DeviceError
-    from gpuanom.gpu import kernel
 
     compiled = kernel._compiled
 
@@ -235,7 +236,7 @@ def test_a_kernel_that_does_not_compile(doctor, stand_in, monkeypatch):
 
 def test_a_kernel_that_computes_something_else(doctor, stand_in, monkeypatch):
     """One sign in the source: the step fails, alone, and so does the command."""
-    from gpuanom.gpu import kernel
+    from gpuanom.backends.gpu import kernel
 
     source = kernel.source
     wrong = source("divergence").replace("log(", "-log(")
@@ -251,7 +252,7 @@ def test_a_kernel_that_computes_something_else(doctor, stand_in, monkeypatch):
 
 
 def test_a_device_that_fails_in_the_middle(doctor, stand_in, monkeypatch):
-    from gpuanom.gpu import gradients
+    from gpuanom.backends.gpu import gradients
 
     error = CudaError("cudaErrorIllegalAddress: an illegal memory access", 700)
     monkeypatch.setattr(gradients, "gradients", raising(error))
@@ -274,7 +275,7 @@ def test_what_nobody_foresaw_is_a_line(doctor, machine):
 
 
 def test_on_a_gpu_that_works(doctor, stand_in):
-    from gpuanom.gpu import kernel
+    from gpuanom.backends.gpu import kernel
 
     code, out = doctor()
     assert code == 0

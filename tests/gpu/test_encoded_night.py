@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 import gpuanom
-from gpuanom.cameras import CameraRule
+from gpuanom.cameras.rules import CameraRule
 from tests import device, nights
 
 RULE = CameraRule(name="test", match=(("INSTRUME", "TESTCAM"),), trim=("DATASEC",))
@@ -72,7 +72,7 @@ def test_every_kind_of_file_is_decoded_on_the_device_as_on_the_host(mixed, monke
     cpu = gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
     assert not cpu.failed
     with device.installed():
-        from gpuanom.gpu import prepare, rice
+        from gpuanom.backends.gpu import prepare, rice
 
         decoded = []
         monkeypatch.setattr(prepare, "pixels", lambda *a, whole=prepare.pixels: (decoded.append("raw"), whole(*a))[1])
@@ -125,7 +125,7 @@ def test_with_kvikio_plain_files_are_read_straight_to_the_device(mixed, monkeypa
         if not hasattr(kvikio, "opened"):
             pytest.skip("counts what the stand-in for KvikIO opened; the real one is installed")
 
-        from gpuanom.gpu import direct
+        from gpuanom.backends.gpu import direct
 
         monkeypatch.setattr(direct, "LEAST", 1)
         kvikio.opened.clear()

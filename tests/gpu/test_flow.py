@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.measuring import measure_ccds
+from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import CcdFailure, CcdOnDisk
 from tests import device, nights
 
@@ -58,7 +58,7 @@ def leave(stand_in, n_bytes):
 def test_a_stack_waits_for_the_device_once(stand_in, monkeypatch):
     import cupy
 
-    from gpuanom.gpu import GpuBackend
+    from gpuanom.backends.gpu import GpuBackend
 
     backend = GpuBackend(0)
     ccds = [gpuanom.Ccd(str(i), nights.image(i)) for i in range(3)]
@@ -88,8 +88,8 @@ def test_memory_does_not_grow_over_exposures(stand_in):
     import cupy
     from cpudevice import pinned_memory
 
-    from gpuanom.gpu import GpuBackend
-    from gpuanom.gpu.staging import SLOT_BYTES, SLOTS
+    from gpuanom.backends.gpu import GpuBackend
+    from gpuanom.backends.gpu.staging import SLOT_BYTES, SLOTS
 
     backend = GpuBackend(0)
     ccds = [gpuanom.Ccd(str(i), nights.image(i)) for i in range(2)]
@@ -113,7 +113,7 @@ def test_staging_brings_every_byte_and_no_other(gpu, monkeypatch, n_bytes):
     """More parts than there are buffers, so that each is filled again; the source is changed at once."""
     import cupy
 
-    from gpuanom.gpu import staging
+    from gpuanom.backends.gpu import staging
 
     monkeypatch.setattr(staging, "SLOT_BYTES", 1000)
     host = np.random.default_rng(n_bytes).integers(0, 256, n_bytes + 1, dtype=np.uint8)[1:]  # not aligned
@@ -130,7 +130,7 @@ def test_staging_brings_every_byte_and_no_other(gpu, monkeypatch, n_bytes):
 def test_staging_refuses_arrays_of_other_sizes(gpu):
     import cupy
 
-    from gpuanom.gpu.staging import Staging
+    from gpuanom.backends.gpu.staging import Staging
 
     with pytest.raises(ValueError, match="10 bytes for an array of 12"):
         Staging().upload(np.zeros(10, np.uint8), cupy.empty(3, np.float32))
@@ -140,7 +140,7 @@ def test_staging_refuses_arrays_of_other_sizes(gpu):
 
 
 def test_groups_that_do_not_fit_are_halved(stand_in, caplog):
-    from gpuanom.gpu import GpuBackend
+    from gpuanom.backends.gpu import GpuBackend
 
     ccds = [gpuanom.Ccd(str(i), nights.image(i)) for i in range(5)]
     expected = measure_ccds("e", ccds, QUICK, GpuBackend(0))
@@ -157,7 +157,7 @@ def test_groups_that_do_not_fit_are_halved(stand_in, caplog):
 
 def test_a_ccd_that_does_not_fit_alone_is_a_status(stand_in):
 
-    from gpuanom.gpu import GpuBackend
+    from gpuanom.backends.gpu import GpuBackend
 
     backend = GpuBackend(0)
     backend.group_size(*nights.SHAPE)
@@ -168,8 +168,8 @@ def test_a_ccd_that_does_not_fit_alone_is_a_status(stand_in):
 
 
 def test_the_plan_follows_the_free_memory_and_is_told(stand_in, caplog):
-    from gpuanom.gpu import GpuBackend
-    from gpuanom.gpu.memory import BYTES_A_CCD, BYTES_A_PIXEL, LANES
+    from gpuanom.backends.gpu import GpuBackend
+    from gpuanom.backends.gpu.memory import BYTES_A_CCD, BYTES_A_PIXEL, LANES
 
     with caplog.at_level(logging.INFO, "gpuanom"):
         for memory, ny, nx in [(80 << 30, 4096, 2048), (8 << 30, 4096, 2048), (1 << 20, 4096, 2048)]:
@@ -207,7 +207,7 @@ def test_two_devices_share_a_night_and_change_nothing(small):
 
 def test_every_device_is_given_work(stand_in, small, monkeypatch):
     """The first to ask waits until the other has come: with one device only, it would wait in vain."""
-    from gpuanom.gpu import GpuBackend
+    from gpuanom.backends.gpu import GpuBackend
 
     stand_in.devices = 2
     both, seen = threading.Barrier(2, timeout=60), set()
@@ -225,16 +225,16 @@ def test_every_device_is_given_work(stand_in, small, monkeypatch):
 
 def test_a_device_that_is_not_there_is_named(stand_in):
     with pytest.raises(gpuanom.DeviceError, match="device '1': no such GPU"):
-        gpuanom.backend.choose("0,1")
+        gpuanom.backends.protocol.choose("0,1")
     with pytest.raises(gpuanom.DeviceError, match="unknown device '0,x'"):
-        gpuanom.backend.choose("0,x")
+        gpuanom.backends.protocol.choose("0,x")
 
 
 def test_a_device_that_fails_ends_the_run_and_loses_nothing(stand_in, small, monkeypatch):
     """After an illegal access a device refuses all that follows: no exposure may be blamed for it."""
     import cupy
 
-    from gpuanom.gpu import sources
+    from gpuanom.backends.gpu import sources
 
     calls = []
 
@@ -283,7 +283,7 @@ def test_ccds_on_disk_are_read_once_and_in_order(backend):
             for n, image in images.items()
         ],
         QUICK,
-        gpuanom.backend.select("cpu"),  # one CCD at a time: nothing to take for another's
+        gpuanom.backends.protocol.select("cpu"),  # one CCD at a time: nothing to take for another's
     )
     assert same(got, expected)
 
@@ -296,17 +296,17 @@ def test_a_group_of_which_nothing_can_be_read(backend):
 
 def test_a_ccd_too_large_for_the_device_costs_nothing_but_itself(stand_in, monkeypatch):
     """It ended the whole run; its pixels can't be counted in 32 bits (here: are more than a limit that is lowered)."""
-    from gpuanom.gpu import sources
+    from gpuanom.backends.gpu import sources
 
     ny, nx = nights.SHAPE
     monkeypatch.setattr(sources, "MOST_PIXELS", ny * nx)
     ccds = [gpuanom.Ccd("1", nights.image(1)), gpuanom.Ccd("2", nights.image(2, shape=(ny + 1, nx)))]
     ccds += [gpuanom.Ccd("3", nights.image(3))]
-    measured = measure_ccds("e", ccds, QUICK, gpuanom.backend.select("0"))
+    measured = measure_ccds("e", ccds, QUICK, gpuanom.backends.protocol.select("0"))
     assert [m.status for m in measured] == ["ok", "too_large", "ok"]
     assert "--device cpu" in measured[1].reason
     assert "CCD 2" in measured[1].reason
-    expected = measure_ccds("e", [ccds[0], ccds[2]], QUICK, gpuanom.backend.select("cpu"))
+    expected = measure_ccds("e", [ccds[0], ccds[2]], QUICK, gpuanom.backends.protocol.select("cpu"))
     assert same([measured[0], measured[2]], expected)
 
 
@@ -317,7 +317,7 @@ def test_a_ccd_that_fits_only_alone_waits_for_the_other_lane(stand_in):
     """One lane holds the memory until the other has asked for it in vain: both CCDs must be measured in the end."""
     import cupy
 
-    from gpuanom.gpu import GpuBackend
+    from gpuanom.backends.gpu import GpuBackend
 
     backend = GpuBackend(0)
     backend.group_size(*nights.SHAPE)
@@ -356,8 +356,8 @@ def test_what_lacked_memory_is_measured_by_the_next_run(stand_in, small):
 
 
 def test_each_device_has_its_own_plan(stand_in, small, monkeypatch):
-    from gpuanom.gpu import GpuBackend
-    from gpuanom.gpu.memory import MemoryPlan
+    from gpuanom.backends.gpu import GpuBackend
+    from gpuanom.backends.gpu.memory import MemoryPlan
 
     stand_in.devices = 2
     monkeypatch.setattr(MemoryPlan, "most", lambda self, *_: 1 if self._device.id else 2)
@@ -377,7 +377,7 @@ def test_each_device_has_its_own_plan(stand_in, small, monkeypatch):
 
 
 def test_lanes_share_their_devices_plan_and_no_thread_shares_a_lane(stand_in, small, monkeypatch):
-    from gpuanom.gpu import GpuBackend
+    from gpuanom.backends.gpu import GpuBackend
 
     backend = GpuBackend(0)
     lanes = backend.lanes(3)
@@ -407,14 +407,14 @@ def test_lanes_share_their_devices_plan_and_no_thread_shares_a_lane(stand_in, sm
     monkeypatch.setattr(GpuBackend, "background", background)
     gpuanom.score(small / "in", settings=QUICK, device="0")
     assert not twice
-    assert len(gpuanom.backend.choose("0,0")[0]) == 1
+    assert len(gpuanom.backends.protocol.choose("0,0")[0]) == 1
 
 
 def test_a_ring_of_buffers_waits_only_when_it_has_gone_round(stand_in, monkeypatch):
     """As many uploads as there are buffers wait for nothing; the next one waits for the first, and for no later one."""
     import cupy
 
-    from gpuanom.gpu import staging
+    from gpuanom.backends.gpu import staging
 
     waited = []
     whole = cupy.cuda.Event.synchronize

@@ -11,7 +11,7 @@ from tests import device
 @pytest.fixture
 def kernel():
     with device.installed():
-        from gpuanom.gpu.kernel import Kernel
+        from gpuanom.backends.gpu.kernel import Kernel
 
         yield Kernel("orientation", "orientation_gradients")
 

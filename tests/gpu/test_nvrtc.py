@@ -84,10 +84,10 @@ print(json.dumps({"version": version, "logs": logs, "sizes": sizes}))
 
 
 def loader():
-    """gpuanom.gpu.kernel, over whichever CuPy this process has: it is only asked for sources."""
+    """gpuanom.backends.gpu.kernel, over whichever CuPy this process has: it is only asked for sources."""
     # Put away again at once: elsewhere the device "auto" must be the CPU.
     with device.installed():
-        from gpuanom.gpu import kernel
+        from gpuanom.backends.gpu import kernel
     return kernel
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpuanom.records import KINDS, CcdMeasurement, Exposure, Measurement
 from gpuanom.settings import Settings
-from gpuanom.store import NAME, Store
+from gpuanom.store.store import NAME, Store
 
 HOSTILE = (
     "</script><script>window.hacked=1</script>",

@@ -8,10 +8,10 @@ import shutil
 import pytest
 
 import gpuanom
-from gpuanom import labels
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.report import page
-from gpuanom.scored import open_night
+from gpuanom.review import labels
+from gpuanom.review.opened import open_night
 from tests import nights
 from tests.report import made
 

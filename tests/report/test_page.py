@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom import looking
-from gpuanom.backend import select
+from gpuanom.backends.protocol import select
 from gpuanom.errors import OutputError
-from gpuanom.looking import Look, look, quick_look, turned_image
 from gpuanom.records import Turn
 from gpuanom.report import page, pictures
-from gpuanom.scored import open_night
+from gpuanom.review import quicklook as looking
+from gpuanom.review.opened import open_night
+from gpuanom.review.quicklook import Look, look, quick_look, turned_image
 from gpuanom.settings import Settings
 from tests import naive, nights
 from tests.report import made
@@ -249,7 +249,7 @@ def test_quick_looks_are_binned_means_of_the_smoothed_image():
 
 @pytest.mark.parametrize("turn", list(Turn))
 def test_pictures_turn_as_orientations_do(turn):
-    from gpuanom.cpu.histogram import turned
+    from gpuanom.backends.cpu.histogram import turned
 
     y, x = np.mgrid[-20:21, -20:21]
     theta = np.radians(25.0)

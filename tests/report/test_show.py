@@ -9,7 +9,7 @@ import pytest
 
 import gpuanom
 from gpuanom.cli.show import text_histogram
-from gpuanom.scored import Histogram
+from gpuanom.review.opened import Histogram
 from tests import nights
 from tests.report import made
 from tests.test_cli import run

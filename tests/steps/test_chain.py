@@ -10,7 +10,7 @@ import pytest
 import sky
 
 from gpuanom import sampling
-from gpuanom.measuring import measure_ccds
+from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Ccd, Turn, Unfit
 from steps.harness import DEFAULT, REAL, real_crop, unfit
 

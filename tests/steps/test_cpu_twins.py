@@ -9,10 +9,10 @@ import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.cpu import gradients, isophote, moments, polynomial, sources
-from gpuanom.gradientfilter import filter_weights
-from gpuanom.ranking import _pooled
+from gpuanom.backends.cpu import gradients, isophote, moments, polynomial, sources
+from gpuanom.backends.gradient_filter import filter_weights
 from gpuanom.records import Unfit
+from gpuanom.scoring.ranking import _pooled
 
 C = np.array([1200.3, 17.1, -9.7, 3.3, -2.9, 5.1])
 

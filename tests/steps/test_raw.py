@@ -13,7 +13,7 @@ from tests import device
 @pytest.fixture(params=["gpu"])
 def launcher(request):
     with device.installed():
-        from gpuanom.gpu import prepare
+        from gpuanom.backends.gpu import prepare
 
         yield prepare
 
@@ -94,7 +94,7 @@ def test_one_buffer_serves_the_ccds_of_a_stack(launcher):
     """Each CCD's bytes into the same slot, while those of the last may still wait; others stay as they are."""
     import cupy
 
-    from gpuanom.gpu.staging import Staging
+    from gpuanom.backends.gpu.staging import Staging
 
     shape, staging = (13, 21), Staging()
     sorts = [(16, {"bzero": 32768.0}), (32, {"blank": 0}), (-32, {}), (16, {"bscale": 0.5})]

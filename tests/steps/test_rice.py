@@ -20,7 +20,7 @@ from tests import device, tiles
 def rice(request):
     """The launcher, on the test device or on the real card."""
     with device.installed():
-        from gpuanom.gpu import rice
+        from gpuanom.backends.gpu import rice
 
         yield rice
 
@@ -241,7 +241,7 @@ def test_ccds_of_a_stack_need_have_nothing_in_common(rice, tmp_path):
 
 
 def test_through_pinned_memory(rice, tmp_path):
-    from gpuanom.gpu.staging import Staging
+    from gpuanom.backends.gpu.staging import Staging
 
     images, expected = stack_of_all_sorts(tmp_path)
     # Bytes as a mapped file gives them: at odd addresses, and read-only.
@@ -497,7 +497,7 @@ def test_places_are_taken_once_and_in_the_stack(rice):
 
 if __name__ == "__main__":
     with device.installed():
-        from gpuanom.gpu import rice as launcher
+        from gpuanom.backends.gpu import rice as launcher
 
         total = sum(check_mutants(launcher, 1000 + seed, 100) for seed in range(int(sys.argv[1])))
     sys.stdout.write(f"{100 * int(sys.argv[1])} mutated tiles, {total} damaged; all as the slow decoder has them\n")

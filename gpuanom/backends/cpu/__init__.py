@@ -1,0 +1,108 @@
+"""The CPU's backend, NumPy and Numba: the twin of every step, a file each; see `gpuanom.backends.protocol.Backend`.
+
+Steps that visit pixels are native loops; their files are imported when they are first needed, since Numba is slow to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.backends.cpu import background, divergence, histogram, orientation, prepare
+from gpuanom.records import (
+    Background,
+    Ccd,
+    CcdStack,
+    Doubles,
+    FloatImage,
+    Gradients,
+    Integers,
+    OrientationHistograms,
+    Sources,
+)
+from gpuanom.settings import Settings
+
+Record = TypeVar("Record")
+Points = npt.NDArray[np.int32]
+
+
+class CpuBackend:
+    """Every step on the CPU, one CCD at a time."""
+
+    name = "cpu"
+    takes_encoded = False
+
+    def working(self) -> AbstractContextManager[None]:
+        """See `gpuanom.backends.protocol.Backend.working`: nothing to do."""
+        return nullcontext()
+
+    def sharing(self, alone: bool) -> AbstractContextManager[None]:
+        """See `gpuanom.backends.protocol.Backend.sharing`: all threads share the system's memory already."""
+        return nullcontext()
+
+    def lanes(self, threads: int) -> list[CpuBackend]:
+        """See `gpuanom.backends.protocol.Backend.lanes`: the steps keep nothing, and one backend serves all threads."""
+        return [self] * threads
+
+    def too_many(self, n: int, ny: int, nx: int) -> None:
+        """See `gpuanom.backends.protocol.Backend.too_many`: one CCD cannot be made fewer."""
+
+    def group_size(self, ny: int, nx: int) -> int:
+        """One: a CCD at a time stays closest to the cache and needs the least memory."""
+        return 1
+
+    def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
+        """See `gpuanom.backends.protocol.Backend.prepare`."""
+        return prepare.prepare(ccds, most)
+
+    def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
+        """See `gpuanom.backends.protocol.Backend.background`."""
+        return background.background(stack, fit_points, sigma_points, settings)
+
+    def sources(self, stack: CcdStack, background: Background, settings: Settings) -> Sources:
+        """See `gpuanom.backends.protocol.Backend.sources`."""
+        from gpuanom.backends.cpu import sources
+
+        return sources.sources(stack, background, settings)
+
+    def gradients(self, stack: CcdStack, points: Points, background: Background, settings: Settings) -> Gradients:
+        """See `gpuanom.backends.protocol.Backend.gradients`."""
+        from gpuanom.backends.cpu import gradients
+
+        return gradients.gradients(stack, points, background, settings)
+
+    def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
+        """See `gpuanom.backends.protocol.Backend.stamps`."""
+        from gpuanom.backends.cpu import stamps
+
+        return stamps.stamps(stack, background, sources, settings)
+
+    def orientation(self, moments: Doubles) -> Doubles:
+        """See `gpuanom.backends.protocol.Backend.orientation`."""
+        return orientation.orientation(moments)
+
+    def gradient_orientation(self, dx: Doubles, dy: Doubles) -> Doubles:
+        """See `gpuanom.backends.protocol.Backend.gradient_orientation`."""
+        return orientation.gradient_orientation(dx, dy)
+
+    def histogram(
+        self, orientation: Doubles, ccd: Integers, turns: npt.NDArray[np.int64], bins: int
+    ) -> OrientationHistograms:
+        """See `gpuanom.backends.protocol.Backend.histogram`."""
+        return histogram.histogram(orientation, ccd, turns, bins)
+
+    def divergence(self, counts: Integers, reference: Doubles) -> Doubles:
+        """See `gpuanom.backends.protocol.Backend.divergence`."""
+        return divergence.divergence(counts, reference)
+
+    def to_device(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """See `gpuanom.backends.protocol.Backend.to_device`; it is there already."""
+        return array
+
+    def to_host(self, record: Record) -> Record:
+        """See `gpuanom.backends.protocol.Backend.to_host`; the arrays are there already."""
+        return record

@@ -1,0 +1,169 @@
+"""The CUDA backend: a launcher for every step, a file each. `gpuanom.backends.protocol.Backend` says what each does.
+
+The only part of gpuanom that imports CuPy; `gpuanom.backends.protocol.select` imports it only when a GPU is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import cupy
+import cupyx
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom import nvtx as ranges
+from gpuanom.backends.gpu import background, divergence, gradients, histogram, orientation, prepare, sources, stamps
+from gpuanom.backends.gpu.memory import LANES, MemoryPlan
+from gpuanom.backends.gpu.staging import Staging
+from gpuanom.errors import DeviceError, printable
+from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Sources
+from gpuanom.settings import Settings
+
+Record = TypeVar("Record")
+Points = npt.NDArray[np.int32]
+
+
+class GpuBackend:
+    """Every step in CUDA, on all CCDs of a stack in one launch each, in a stream of its own.
+
+    Parameters
+    ----------
+    device : int
+        Its number, as CUDA counts.
+    plan : MemoryPlan, optional
+        Shared by the lanes of one device.
+
+    Notes
+    -----
+    Used by one thread at a time. Nothing waits for the device but `to_host`, and a staging buffer that is still full.
+    """
+
+    name = "gpu"
+    takes_encoded = True
+
+    def __init__(self, device: int = 0, plan: MemoryPlan | None = None) -> None:
+        self.device = cupy.cuda.Device(device)
+        self.plan = plan or MemoryPlan(self.device)
+        with self.device:
+            # Not the default stream's: that one would have the lanes wait for each other.
+            self.stream = cupy.cuda.Stream(non_blocking=True)
+            self.staging = Staging()
+
+    @contextmanager
+    def working(self, step: str = "between steps") -> Iterator[None]:
+        """Choose the device and the lane's stream, in a range of that name in profiles; see `Backend.working`."""
+        try:
+            with self.device, self.stream, ranges.named(step):
+                yield
+        except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
+            # After most of its errors a device refuses everything else: what comes next would fail for nothing.
+            raise DeviceError(
+                f"gpu {self.device.id} fails: {printable(str(error))} (nvidia-smi and the system's log may say why;"
+                " the same command goes on where it stopped)"
+            ) from error
+
+    def sharing(self, alone: bool) -> AbstractContextManager[None]:
+        """See `gpuanom.backends.protocol.Backend.sharing`."""
+        return self.plan.sharing(alone)
+
+    def lanes(self, threads: int) -> list[GpuBackend]:  # noqa: ARG002 - the protocol's signature
+        """See `gpuanom.backends.protocol.Backend.lanes`: two streams, whatever the threads that read for them."""
+        return [self, *(GpuBackend(self.device.id, self.plan) for _ in range(LANES - 1))]
+
+    def group_size(self, ny: int, nx: int) -> int:
+        """How many CCDs of ny x nx pixels fit this lane's part of the device's memory; at least 1."""
+        return self.plan.most(ny, nx)
+
+    def too_many(self, n: int, ny: int, nx: int) -> None:
+        """See `gpuanom.backends.protocol.Backend.too_many`."""
+        with self.working():
+            self.stream.synchronize()  # what is still under way holds memory
+        self.plan.too_many(n, ny, nx)
+
+    def to_device(self, array: npt.NDArray[Any]) -> Array:
+        """See `gpuanom.backends.protocol.Backend.to_device`; whole numbers become int64, as the kernels take them."""
+        kind = np.int64 if array.dtype.kind == "i" else array.dtype
+        with self.working():
+            return cupy.asarray(np.ascontiguousarray(array, dtype=kind))
+
+    def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
+        """See `gpuanom.backends.protocol.Backend.prepare`."""
+        with self.working("prepare"):
+            return prepare.prepare(ccds, most, self.staging)
+
+    def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
+        """See `gpuanom.backends.protocol.Backend.background`."""
+        with self.working("background"):
+            return background.background(stack, fit_points, sigma_points, settings)
+
+    def sources(self, stack: CcdStack, background: Background, settings: Settings) -> Sources:
+        """See `gpuanom.backends.protocol.Backend.sources`."""
+        with self.working("sources"):
+            return sources.sources(stack, background, settings)
+
+    def gradients(self, stack: CcdStack, points: Points, background: Background, settings: Settings) -> Gradients:
+        """See `gpuanom.backends.protocol.Backend.gradients`."""
+        with self.working("gradients"):
+            return gradients.gradients(stack, points, background, settings)
+
+    def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
+        """See `gpuanom.backends.protocol.Backend.stamps`."""
+        with self.working("stamps"):
+            return stamps.stamps(stack, background, sources, settings)
+
+    def orientation(self, moments: Array) -> Array:
+        """See `gpuanom.backends.protocol.Backend.orientation`."""
+        with self.working("orientation"):
+            return orientation.orientation(moments)
+
+    def gradient_orientation(self, dx: Array, dy: Array) -> Array:
+        """See `gpuanom.backends.protocol.Backend.gradient_orientation`."""
+        with self.working("orientation"):
+            return orientation.gradient_orientation(dx, dy)
+
+    def histogram(
+        self, orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins: int
+    ) -> OrientationHistograms:
+        """See `gpuanom.backends.protocol.Backend.histogram`."""
+        with self.working("histogram"):
+            return histogram.histogram(orientation, ccd, turns, bins)
+
+    def divergence(self, counts: Array, reference: Array) -> Array:
+        """See `gpuanom.backends.protocol.Backend.divergence`."""
+        with self.working("divergence"):
+            return divergence.divergence(counts, reference)
+
+    def to_host(self, record: Record) -> Record:
+        """See `gpuanom.backends.protocol.Backend.to_host`; slots without a source or a gradient are left out here."""
+        with self.working("copy home"):
+            there = _copied(record)
+            self.stream.synchronize()
+        return _filled(there)  # type: ignore[no-any-return]
+
+
+def _copied(record: Any) -> Any:
+    """Host copies that are complete once the stream is synchronised; what is on the host already stays."""
+    if isinstance(record, tuple | list):
+        return type(record)(_copied(part) for part in record)
+    if is_dataclass(record) and not isinstance(record, type):
+        return replace(record, **{f.name: _copied(getattr(record, f.name)) for f in fields(record)})
+    if not isinstance(record, cupy.ndarray):
+        return record
+    if not record.size:
+        return np.empty(record.shape, record.dtype)
+    # Pinned: into other memory the copy would wait for the device, once for each array.
+    host = cupyx.empty_pinned(record.shape, record.dtype)
+    record.get(out=host, blocking=False)
+    return host
+
+
+def _filled(record: Any) -> Any:
+    if isinstance(record, tuple | list):
+        return type(record)(_filled(part) for part in record)
+    if isinstance(record, Sources):
+        return sources.filled(record)
+    return gradients.filled(record) if isinstance(record, Gradients) else record

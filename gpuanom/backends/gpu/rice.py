@@ -1,0 +1,201 @@
+"""RICE-compressed images to pixels, straight into the stack: launcher of kernels/rice.cu (METHOD.md 6)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import cupy
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.backends.gpu.kernel import Kernel
+from gpuanom.encoded import N_RANDOM, Place, RiceImage, random_numbers
+from gpuanom.records import Array
+
+RICE = Kernel("rice", "rice")
+WARP = 32
+WARPS = 4
+MOST_PIXELS = 2**31 - 64
+"""Of an image: the kernel numbers them as int, and goes on by 32 at a time."""
+ALIGNMENT = 4
+"""Of every image's bytes, and of tiles decoded by the host: those are read as words."""
+
+Upload = Callable[..., None]
+"""Copies a host array, of any type and alignment, to a device array of as many bytes: `Staging.upload`."""
+
+
+def decode(images: Iterable[tuple[int, RiceImage]], stack: Array, upload: Upload | None = None) -> Array:
+    """Decode compressed images into their places in a stack: one launch for all.
+
+    Parameters
+    ----------
+    images : iterable of (int, RiceImage)
+        Place in the stack, each at most once, and image; each is on its way before the next one is asked for.
+    stack : device array, (n_ccd, ny, nx) float32
+        Written where an image is given, else left alone.
+    upload : callable, optional
+        See `Upload`; `Staging.upload` sends bytes through pinned memory.
+
+    Returns
+    -------
+    device array, (n_ccd,) int32
+        The first damaged tile of each CCD, whose pixels, like those of other damaged ones, are NaN; -1 for none.
+
+    Raises
+    ------
+    ValueError
+        When an image has another shape than the stack, or describes what the format does not know.
+    """
+    tiles = Tiles(upload)
+    for place, image in images:
+        tiles.add(place, image)
+    return tiles.decode(stack)
+
+
+class Tiles:
+    """The compressed images of a stack on their way to the device.
+
+    Parameters
+    ----------
+    upload : callable, optional
+        See `Upload`.
+    n_bytes : int
+        Room that is made for them at first; there will be more where they need it.
+    """
+
+    def __init__(self, upload: Upload | None = None, n_bytes: int = 0) -> None:
+        self._upload = upload or _upload
+        self._data = cupy.empty(n_bytes, np.uint8) if n_bytes else None
+        self._used = 0
+        self._shape: tuple[int, int] | None = None
+        self._wanted: list[tuple[int, ...]] = []
+        self._first = [0]
+        self._whole: list[npt.NDArray[np.int64]] = []  # start, size, blank
+        self._real: list[npt.NDArray[np.float64]] = []  # scale, zero
+
+    def add(self, place: int, image: RiceImage) -> None:
+        """Send an image's bytes to the device.
+
+        Parameters
+        ----------
+        place : int
+            Of its CCD in the stack.
+        image : RiceImage
+            May be let go as soon as this returns.
+        """
+        self._check(place, image)
+        start, size = image.start.copy(), image.size.copy()
+        start += self._send(image.data, image.place)
+        if image.decoded:
+            pixels = [np.asarray(tile, dtype=np.float32).reshape(-1) for _, tile in image.decoded]
+            numbers = [number for number, _ in image.decoded]
+            size[numbers] = [-tile.nbytes for tile in pixels]
+            start[numbers] = np.cumsum(size[numbers]) * -1 + size[numbers] + self._send(np.concatenate(pixels))
+        self._shape = image.shape
+        self._whole.append(np.stack([start, size, image.blank]))
+        self._real.append(np.stack([image.scale, image.zero]))
+        self._first.append(self._first[-1] + len(start))
+        self._wanted.append((place, *image.tile, image.bytepix, image.blocksize, image.dither, image.seed))
+
+    def decode(self, stack: Array) -> Array:
+        """Decode what was sent; see `decode` for argument and result."""
+        n_ccd, ny, nx = stack.shape
+        damaged = cupy.full(n_ccd, -1, np.int32)
+        if not self._wanted:
+            return damaged
+        if self._shape != (ny, nx):
+            raise ValueError(f"images of {self._shape} for a stack of {(ny, nx)}")
+        if max(place for place, *_ in self._wanted) >= n_ccd:
+            raise ValueError(f"an image for a place beyond the stack's {n_ccd} CCDs")
+        # One copy for all integers of the tiles, one for their real numbers, one for the images'.
+        start, size, blank = self._on_device(np.concatenate(self._whole, axis=1))
+        scale, zero = self._on_device(np.concatenate(self._real, axis=1))
+        wanted = self._on_device(np.array(self._wanted, dtype=np.int32))
+        first = self._on_device(np.array(self._first, dtype=np.int64))
+        most = int(np.diff(self._first).max())
+        # A thread takes a tile. The tiles of two images are never in one block.
+        RICE(
+            (-(-most // (WARPS * WARP)), len(self._wanted)),
+            (WARP, WARPS),
+            self._data,
+            start,
+            size,
+            scale,
+            zero,
+            blank,
+            wanted,
+            first,
+            _random_on_device(),
+            ny,
+            nx,
+            stack,
+            damaged,
+        )
+        return damaged
+
+    def _check(self, place: int, image: RiceImage) -> None:
+        """Refuse what would make the kernel read or write where it must not."""
+        ny, nx = image.shape
+        rows, columns = image.tile
+        if self._shape not in (None, image.shape) or not 0 < ny * nx <= MOST_PIXELS:
+            raise ValueError(f"an image of {ny} x {nx} among some of {self._shape}")
+        if place < 0 or any(place == other for other, *_ in self._wanted):
+            raise ValueError(f"place {place} is none, or taken")
+        if not (0 < rows < 2**31 and 0 < columns < 2**31 and 0 < image.blocksize < 2**31):
+            raise ValueError(f"tiles of {rows} x {columns} pixels in blocks of {image.blocksize}")
+        if image.bytepix not in (1, 2, 4) or image.dither not in (0, 1, 2):
+            raise ValueError(f"BYTEPIX {image.bytepix}, dither {image.dither}")
+        if image.dither and not 1 <= image.seed <= N_RANDOM:
+            raise ValueError(f"ZDITHER0 {image.seed}")
+        n_tiles = -(-ny // rows) * -(-nx // columns)
+        if any(len(a) != n_tiles for a in (image.start, image.size, image.scale, image.zero, image.blank)):
+            raise ValueError(f"numbers for other than {n_tiles} tiles")
+        if ((image.start < 0) | (image.size < 0) | (image.start > image.data.size - image.size)).any():
+            raise ValueError("a tile lies outside the data")
+        for number, tile in image.decoded:
+            y, x = number // -(-nx // columns) * rows, number % -(-nx // columns) * columns
+            if not 0 <= number < n_tiles or tile.shape != (min(rows, ny - y), min(columns, nx - x)):
+                raise ValueError(f"pixels of shape {tile.shape} for tile {number}")
+
+    def _send(self, host: npt.NDArray[Any], place: Place | None = None) -> int:
+        """Upload an array behind those that were; the byte where it begins."""
+        begin = -(-self._used // ALIGNMENT) * ALIGNMENT
+        end = begin + host.nbytes
+        if self._data is None:
+            self._data = cupy.empty(max(end, 1), np.uint8)
+        elif end > self._data.size:
+            # Twice as much, so that what has arrived is moved a few times at most, at the speed of the device's memory.
+            larger = cupy.empty(max(end, 2 * self._data.size), np.uint8)
+            larger[: self._used] = self._data[: self._used]
+            self._data = larger
+        if host.nbytes:
+            self._upload(host, self._data[begin:end], place)
+        self._used = end
+        return begin
+
+    def _on_device(self, host: npt.NDArray[Any]) -> Array:
+        target = cupy.empty(host.shape, host.dtype)
+        self._upload(host, target)
+        return target
+
+
+def _upload(host: npt.NDArray[Any], target: Array, _place: Place | None = None) -> None:
+    """Without pinned memory."""
+    source = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
+    target.reshape(-1).view(np.uint8).set(source)
+
+
+_random: dict[int, Array] = {}
+_lock = threading.Lock()
+
+
+def _random_on_device() -> Array:
+    """The same on the current device, for all of its streams: waited for when it is sent, once a process."""
+    device = cupy.cuda.Device().id
+    with _lock:
+        if device not in _random:
+            _random[device] = cupy.asarray(random_numbers())
+            cupy.cuda.get_current_stream().synchronize()
+        return _random[device]

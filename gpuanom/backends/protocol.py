@@ -1,0 +1,424 @@
+"""The one description of every step that runs on a device, and the choice of a backend.
+
+A backend is `gpuanom.backends.cpu` (NumPy) or `gpuanom.backends.gpu` (CUDA). Both provide the same steps under the
+same names; this protocol holds their one docstring. Arrays that a step takes and returns live where the backend
+works, except where "host" is said. Every step works on a `CcdStack`: CCDs of one exposure that share a shape.
+
+Parity between backends: *exact* means equal bits; *rounded* means within a tolerance, whose reason is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom import installing, nvidia
+from gpuanom.errors import DeviceError, printable
+from gpuanom.records import (
+    Array,
+    Background,
+    Ccd,
+    CcdStack,
+    Gradients,
+    OrientationHistograms,
+    Sources,
+)
+from gpuanom.settings import Settings
+
+Record = TypeVar("Record")
+
+_DEVICES = "auto, cpu, a GPU's number such as 0, or several such as 0,1"
+
+
+class Backend(Protocol):
+    """The steps from pixels to histograms and divergences.
+
+    On a GPU every step raises `gpuanom.errors.DeviceError` when a kernel does not compile or the device fails.
+    """
+
+    name: str
+    takes_encoded: bool
+    """Whether `prepare` takes images as the file holds them (`gpuanom.encoded`)."""
+
+    def working(self) -> AbstractContextManager[None]:
+        """Where array operations between the steps are done; the steps themselves see to it.
+
+        Raises
+        ------
+        DeviceError
+            On leaving, when the device failed.
+        """
+        ...
+
+    def sharing(self, alone: bool) -> AbstractContextManager[None]:
+        """The device's memory for as long as a stack needs it: beside other lanes, or alone once they have done."""
+        ...
+
+    def lanes(self, threads: int) -> Sequence[Backend]:
+        """Backends of the same device for as many threads as should work at a time; this one may be among them."""
+        ...
+
+    def group_size(self, ny: int, nx: int) -> int:
+        """How many CCDs of ny x nx pixels a stack may hold in the memory at hand; at least 1."""
+        ...
+
+    def too_many(self, n: int, ny: int, nx: int) -> None:
+        """Learn that memory did not suffice for a stack of n CCDs: `group_size` gives less from now on."""
+        ...
+
+    def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
+        """Bring CCDs that share a shape to where the backend works (METHOD.md 6).
+
+        Parameters
+        ----------
+        ccds : iterable of Ccd
+            At least one, all of one shape, (ny, nx); pixels in the image unit. They are taken one
+            at a time, and each may be let go when the next one is asked for.
+        most : int
+            The number of CCDs is at most this.
+
+        Returns
+        -------
+        CcdStack
+            (n_ccd, ny, nx). Parity: exact.
+
+        Raises
+        ------
+        ValueError
+            When there are no CCDs, or when a compressed image describes something that its format
+            does not have (GPU).
+        TypeError
+            When an image is still encoded and the backend does not decode, see `takes_encoded`.
+        """
+        ...
+
+    def background(
+        self,
+        stack: CcdStack,
+        fit_points: npt.NDArray[np.int32],
+        sigma_points: npt.NDArray[np.int32],
+        settings: Settings,
+    ) -> Background:
+        """Fit the second-order background and measure the noise of each CCD (METHOD.md 1).
+
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        fit_points, sigma_points : host ndarray, (n_ccd, n_draws, 2) int32
+            Drawn (y, x) in pixels, in draw order. The first usable points count, up to
+            `background_points` and `sigma_points` of the settings.
+        settings : Settings
+
+        Returns
+        -------
+        Background
+            (n_ccd, 6) coefficients and (n_ccd,) sigma, image unit; NaN where a CCD is not usable.
+            Parity: counts and `usable` exact, the rest rounded, 1e-12 of the median pixel, since
+            the order of the float64 sums differs.
+        """
+        ...
+
+    def sources(self, stack: CcdStack, background: Background, settings: Settings) -> Sources:
+        """Find the sources of each CCD and sum their moments (METHOD.md 2, 3 and 3b).
+
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        background : Background
+            Of the same CCDs, image unit. A CCD that is not usable has no sources.
+        settings : Settings
+
+        Returns
+        -------
+        Sources
+            Positions in pixels, values in the image unit, moments (n, 3) in image unit x pixel^2.
+            Where the backend works they may hold slots without a source, whose y is -1 and whose
+            moments are NaN, until `to_host` leaves those out; on the host sources are in (ccd, y,
+            x) order. Parity, for an equal `background`: positions, values and counts exact;
+            moments rounded, 1e-12 of the sum of their terms' magnitudes, since the order of the
+            float64 sums differs.
+
+        Raises
+        ------
+        DeviceError
+            When a CCD has more pixels than the CUDA kernels can number (GPU).
+        """
+        ...
+
+    def gradients(
+        self, stack: CcdStack, points: npt.NDArray[np.int32], background: Background, settings: Settings
+    ) -> Gradients:
+        """Take the gradients of the smoothed sky at the drawn points (METHOD.md 4, eqs. 6 and 7).
+
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        points : host ndarray, (n_ccd, n_draws, 2) int32
+            Drawn (y, x) in pixels, in draw order, whose patches lie on the CCD. The first usable
+            points count, up to `gradient_points` of the settings.
+        background : Background
+            The slope of its polynomial is subtracted for the variants flat_dx and flat_dy. CCDs
+            that are not usable have no gradients.
+        settings : Settings
+
+        Returns
+        -------
+        Gradients
+            In the image unit. Where the backend works they may hold slots without a gradient,
+            which are NaN, until `to_host` leaves those out; on the host they are in (ccd, draw)
+            order. Parity: rounded, 1e-12 of the patch's largest magnitude, since the order of the
+            float64 sums differs; a pattern of columns (rows) alone gives dy (dx) = 0 exactly on
+            both.
+        """
+        ...
+
+    def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
+        """Cut background-subtracted stamps of the sources, over their central values (METHOD.md 7).
+
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        background : Background
+            Of the same CCDs, image unit.
+        sources : Sources
+            Of the same CCDs, as `sources` returned them.
+        settings : Settings
+            `stamp_size` is the side of a stamp in pixels.
+
+        Returns
+        -------
+        Array, (n, stamp_size, stamp_size) float32
+            Without unit, 1 at the centre; 0 where a pixel is unusable. A stamp for each source, in
+            (ccd, y, x) order. Parity: exact for an equal `background`.
+        """
+        ...
+
+    def orientation(self, moments: Array) -> Array:
+        """Orientations of sources from their moments (METHOD.md 3, eqs. 4 and 5).
+
+        Parameters
+        ----------
+        moments : Array, (n, 3) float64
+            Q20, Q02 and Q11, image unit x pixel^2.
+
+        Returns
+        -------
+        Array, (n,) float64
+            Radians in (-pi/2, pi/2]; NaN where a source has no long axis. Parity: rounded, 4 units
+            in the last place: atan2 differs between libraries.
+        """
+        ...
+
+    def gradient_orientation(self, dx: Array, dy: Array) -> Array:
+        """Orientations of gradients (METHOD.md 4, eq. 8).
+
+        Parameters
+        ----------
+        dx, dy : Array, (n,) float64
+            Gradients along x and y, in one unit.
+
+        Returns
+        -------
+        Array, (n,) float64
+            Radians in (-pi/2, pi/2]; NaN where dx and dy are both 0 or one of them is NaN. Parity:
+            rounded, 4 units in the last place: atan differs between libraries.
+        """
+        ...
+
+    def histogram(
+        self, orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins: int
+    ) -> OrientationHistograms:
+        """Count orientations into one histogram for each CCD, in focal-plane axes (METHOD.md 5 and 5b).
+
+        Parameters
+        ----------
+        orientation : Array, (n,) float64
+            Radians; NaN entries are left out.
+        ccd : Array, (n,) int64
+            Index of the CCD of each orientation.
+        turns : host ndarray, (n_ccd,) int64
+            `Turn` of each CCD.
+        bins : int
+            Number of bins over (-pi/2, pi/2], right-closed.
+
+        Returns
+        -------
+        OrientationHistograms
+            (n_ccd, bins) counts, and (n_ccd,) sums of cos 2 theta and sin 2 theta. Parity: counts
+            exact for equal orientations; sums rounded, 1e-12 of n, since the GPU adds them as
+            whole multiples of 2^-42.
+        """
+        ...
+
+    def divergence(self, counts: Array, reference: Array) -> Array:
+        """Kullback-Leibler divergence of histograms from their reference (METHOD.md 5, eq. 1).
+
+        Parameters
+        ----------
+        counts : Array, (n, bins) int64
+            Number of orientations in each bin.
+        reference : Array, (bins,) float64
+            Shares that add up to 1; no bin is empty in which a histogram has counts.
+
+        Returns
+        -------
+        Array, (n,) float64
+            Natural logarithm; NaN where a histogram is empty. Parity: rounded, 1e-14: the
+            logarithms of two libraries differ in the last place.
+        """
+        ...
+
+    def to_device(self, array: npt.NDArray[Any]) -> Array:
+        """Bring a host array of whole numbers or float64 to where the backend works.
+
+        Parameters
+        ----------
+        array : host ndarray
+            Of any shape.
+
+        Returns
+        -------
+        Array
+            Of the same shape; whole numbers as int64 on a GPU. Parity: exact.
+        """
+        ...
+
+    def to_host(self, record: Record) -> Record:
+        """Bring records home, with NumPy arrays in place of the device's.
+
+        This is the one copy home and the one synchronisation of a stack: ask for several records together.
+
+        Parameters
+        ----------
+        record : record, array, or tuple or list of them
+
+        Returns
+        -------
+        record, array, tuple or list
+            Of the same kind; sources and gradients without their empty slots. Parity: exact.
+
+        Raises
+        ------
+        DeviceError
+            When the device failed in this or an earlier step.
+        """
+        ...
+
+
+def device_name(device: object) -> str:
+    """A device as `choose` takes it, from what people pass for it.
+
+    Parameters
+    ----------
+    device : str, int, sequence of int, or None
+        A name; a GPU's number; several numbers; None for ``auto``.
+
+    Raises
+    ------
+    DeviceError
+        When it is something else.
+    """
+    if device is None:
+        return "auto"
+    if isinstance(device, str):
+        return str(device)
+    given = list(device) if isinstance(device, list | tuple) else [device]
+    if not given or not all(_is_number(number) or isinstance(number, str) for number in given):
+        raise DeviceError(f"unknown device {repr(device)[:60]} ({_DEVICES})")
+    return ",".join(str(number) for number in given)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 0
+
+
+def select(device: str | int | Sequence[int] = "auto") -> Backend:
+    """The backend for a device name, see `choose`; of several GPUs the first.
+
+    Raises
+    ------
+    DeviceError
+        When the device cannot be used; the message names the remedy.
+    """
+    return choose(device)[0][0]
+
+
+def choose(device: str | int | Sequence[int] = "auto") -> tuple[list[Backend], str]:
+    """The backends for a device name, one a device, and in words what they are and why.
+
+    Parameters
+    ----------
+    device : str, int or sequence of int, optional
+        ``cpu``; a GPU's number such as ``0``; several, as ``0,1``; or ``auto``: GPU 0 if it can be used, else the CPU.
+
+    Raises
+    ------
+    DeviceError
+        When a device asked for cannot be used; the message names the remedy.
+    """
+    from gpuanom.backends.cpu import CpuBackend
+
+    device = device_name(device)
+    if device == "cpu":
+        return [CpuBackend()], "cpu"
+    if device == "auto":
+        try:
+            backend, about = _gpu(0)
+            return [backend], about
+        except DeviceError as error:
+            return [CpuBackend()], "cpu (no NVIDIA GPU found)" if _no_gpu() else f"cpu, because {error}"
+    numbers = [number.strip() for number in device.split(",")]
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        raise DeviceError(f"unknown device '{device}' ({_DEVICES})")
+    found = [_gpu(number) for number in dict.fromkeys(int(number) for number in numbers)]
+    return [backend for backend, _ in found], "; ".join(about for _, about in found)
+
+
+def _gpu(number: int) -> tuple[Backend, str]:
+    try:
+        from gpuanom.backends.gpu import GpuBackend
+        from gpuanom.backends.gpu.devices import check
+    except Exception as error:
+        raise DeviceError(f"device '{number}': {why_no_cupy(error)}") from None
+    about = check(number)
+    return GpuBackend(number), f"gpu {number}, {about}"
+
+
+def _no_gpu() -> bool:
+    """Whether there is no GPU to speak of: whoever has none need not hear what is missing to use one.
+
+    CuPy asks for the driver more thoroughly, where it is installed. A driver that finds no GPU is then worth a word:
+    somebody made this machine ready for one.
+    """
+    try:
+        from gpuanom.backends.gpu import devices
+    except Exception:
+        return not nvidia.n_gpus()
+    return not devices.driver_cuda() and not devices.driver_version()
+
+
+def why_no_cupy(error: Exception) -> str:
+    """Why the CUDA backend cannot be imported, and the remedy.
+
+    Parameters
+    ----------
+    error : Exception
+        What the import raised: for a CuPy that does not fit Python, NumPy or the system, of any kind.
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] in ("cupy", "cupyx"):
+        if not nvidia.driver_cuda() and not nvidia.driver_version():
+            return f"{nvidia.NO_DRIVER} ({nvidia.INSTALL_DRIVER})"
+        return f"CuPy is not installed ({installing.install_cuda()})"
+    text = printable(str(error))
+    # CuPy wraps what went wrong in a page of advice.
+    said = text.partition("Original error:")[2] or text
+    again = f"uninstall all cupy packages, then {installing.install_cuda()}"
+    return f"CuPy cannot be loaded: {said.strip()[:300]} ({again})"

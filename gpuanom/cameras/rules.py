@@ -1,0 +1,279 @@
+"""The table of camera rules: what a camera's headers mean, as data rather than code.
+
+A rule is a row of keywords and patterns; `gpuanom.fits` applies it. Rules of the user's settings file (tables
+``[cameras.NAME]``) are tried before the built-in ones and replace those of the same name; the last built-in rule fits
+every FITS image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gpuanom.cameras.maskclasses import MASK_CLASSES
+from gpuanom.errors import SettingsError
+
+Patterns = tuple[str, ...]
+Pairs = tuple[tuple[str, str], ...]
+Exclusions = tuple[tuple[str, Patterns], ...]
+
+MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "bits", "codes", "own")
+"""How a quality plane is decoded: see `gpuanom.fits.masks`."""
+
+TURNS: tuple[str, ...] = ("none", "wcs", "mosaic")
+"""How a CCD's axes are turned to the focal plane's: not at all, as its CD matrix says (`gpuanom.fits.headers`), or as
+its CD matrix differs from that of the exposure's first CCD (`gpuanom.fits.axes`)."""
+
+SUBARU_CHANNELS = "subaru-channels"
+"""A way to trim: four channels whose effective columns and rows are the cards T_EFMNij and T_EFMXij."""
+
+AMPLIFIERS = "amplifiers"
+"""A way to trim: the sections of a CCD's amplifiers, DATASECA, DSEC1, TSEC11 and such, as many as there are."""
+
+ESO_OUTPUT = "eso-output"
+"""A way to trim: the valid pixels of a detector's only output, ESO DET OUT1 NX, PRSCX, OVSCX and the same of Y."""
+
+ANY = "any"
+"""Name of the rule that fits every FITS image."""
+
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}( [A-Z0-9 _-]+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraRule:
+    """What the headers of one kind of file mean.
+
+    Keywords are looked up in the header of the CCD's HDU first and in the primary header next. A pattern is a shell
+    glob; case is ignored. Of several keywords the first that is there, and not empty, counts.
+
+    Attributes
+    ----------
+    name : str
+        The rule's name, as tables and messages show it.
+    match : tuple of (keyword, pattern)
+        All must hold for the rule to apply; of keywords joined by ``|`` one is enough. Empty: any file.
+    camera : str
+        Name of the camera; empty: INSTRUME's.
+    level : str
+        Appended to the camera's name with a hyphen, so that raw and processed images never share a dataset.
+    exposure, date, exptime, ccd : tuple of str
+        Keywords of exposure id (else the file's stem), start, seconds and CCD name (else the HDU's number). A CCD's
+        name may have several parts: ``"CCDID+QID"``.
+    saturation : tuple of str
+        Keywords of the saturation level; of ``"A+B"`` (the amplifiers of one CCD) the lowest counts.
+    band : tuple of str
+        Keywords of the filter; ``"FILTER:word"`` takes its first word, ``"FILTER:letter"`` what stands in that before
+        a point: the letter of ``i.MP9702``, and all of ``gri`` and ``Ha``. Other cameras' keywords are tried behind
+        these (`gpuanom.fits.bands`).
+    not_sky, stacks : tuple of (keyword, patterns)
+        Files with such a value are calibrations, focus or test frames, or stacks, and are no exposures.
+    skip_ccds : tuple of str
+        Patterns of CCD names that are guide or focus sensors.
+    not_ccds : tuple of str
+        Patterns of EXTNAME or EXTTYPE of image HDUs that are no CCDs (masks, weights ...).
+    trim : tuple of str
+        Ways to find the data section, the first one whose cards are there counts: a keyword; keywords of amplifiers
+        joined by ``+``; or ``"amplifiers"``, ``"subaru-channels"`` or ``"eso-output"``. Empty: the image is taken
+        whole.
+    full_size : tuple of 2 ints, or empty
+        nx, ny of the untrimmed CCD: an image smaller in both that does not hold its section is a cut-out, taken whole.
+    version : tuple of str
+        Keywords of the processing version; ``"name"`` is a v1, ls9 ... in the file's name.
+    mask : str
+        How the quality plane is decoded, one of `MASKS`.
+    mask_file : tuple of 2 str, or empty
+        What in the image's file name becomes what in its mask's.
+    mask_hdu : str
+        EXTNAME or EXTTYPE of the quality plane in the image's own file; several are joined by ``|``.
+    mask_values : tuple of (value or plane, class)
+        For the decodings ``bits`` and ``codes``: which value means which mask class.
+    turn : str
+        One of `TURNS`.
+    quarter_ccds : tuple of str
+        Patterns of CCD names that are mounted a quarter turn from the others, whatever the headers say.
+    """
+
+    name: str
+    match: Pairs = ()
+    camera: str = ""
+    level: str = ""
+    exposure: Patterns = ("EXPNUM", "EXPID", "EXP-ID")
+    band: Patterns = ("FILTER",)
+    date: Patterns = ("DATE-OBS",)
+    exptime: Patterns = ("EXPTIME",)
+    ccd: Patterns = ("EXTNAME",)
+    saturation: Patterns = ("SATURATE",)
+    not_sky: Exclusions = ()
+    stacks: Exclusions = ()
+    skip_ccds: Patterns = ()
+    not_ccds: Patterns = ()
+    trim: Patterns = ()
+    full_size: tuple[int, ...] = ()
+    version: Patterns = ()
+    mask: str = "none"
+    mask_file: Patterns = ()
+    mask_hdu: str = ""
+    mask_values: Pairs = ()
+    turn: str = "none"
+    quarter_ccds: Patterns = ()
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            problem = _CHECKS[f.name](getattr(self, f.name))
+            if problem:
+                raise SettingsError(f"camera rule '{self.name}': '{f.name}' {problem}")
+        if self.name == ANY and self.match:
+            raise SettingsError(f"camera rule '{ANY}': it is the one for every file and takes no 'match'")
+        if self.mask != "none" and not (self.mask_file or self.mask_hdu):
+            raise SettingsError(f"camera rule '{self.name}': 'mask' needs 'mask_file' or 'mask_hdu' to find the plane")
+        if (self.mask in ("bits", "codes")) != bool(self.mask_values):
+            raise SettingsError(f"camera rule '{self.name}': 'mask_values' go with the masks 'bits' and 'codes', only")
+        for number in (int(value) for value, _ in self.mask_values):
+            if (self.mask == "codes" and number > 254) or (self.mask == "bits" and number & (number - 1)):
+                allowed = "a code from 1 to 254" if self.mask == "codes" else "a power of 2"
+                raise SettingsError(f"camera rule '{self.name}': 'mask_values' has {number}, which is not {allowed}")
+
+    @classmethod
+    def from_mapping(cls, name: str, mapping: Any) -> Self:
+        """Read a rule from a table ``[cameras.NAME]`` of the settings file.
+
+        Raises
+        ------
+        SettingsError
+            On an unknown key or an impossible value; the message names it.
+        """
+        if not isinstance(mapping, Mapping):
+            raise SettingsError(f"camera rule '{name}' must be a table [cameras.{name}]")
+        known = {f.name for f in dataclasses.fields(cls)} - {"name"}
+        for key in mapping:
+            if key not in known:
+                raise SettingsError(f"camera rule '{name}': unknown key '{key}' (known: {', '.join(sorted(known))})")
+        return cls(name=name, **{key: _frozen(value) for key, value in mapping.items()})
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the keys that differ from their defaults, as plain values that `from_mapping` reads back."""
+        return {
+            f.name: _plain(f.name, getattr(self, f.name))
+            for f in dataclasses.fields(self)
+            if f.name != "name" and getattr(self, f.name) != f.default
+        }
+
+    def to_toml(self) -> list[str]:
+        """Write the lines ``key = value`` of the rule's TOML table."""
+        return [f"{key} = {_toml(value)}" for key, value in self.to_mapping().items()]
+
+
+_TABLES = ("match", "not_sky", "stacks", "mask_values")
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple((key, _frozen(v)) for key, v in value.items())
+    if isinstance(value, list):
+        return tuple(_frozen(v) for v in value)
+    return value
+
+
+def _plain(key: str, value: Any) -> Any:
+    if key in _TABLES:
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in value}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
+
+
+def _texts(value: Any) -> str:
+    fine = isinstance(value, tuple) and all(isinstance(v, str) and v for v in value)
+    return "" if fine else f"is {value!r} but must be a list of texts"
+
+
+def _text(value: Any) -> str:
+    return "" if isinstance(value, str) else f"is {value!r} but must be a text"
+
+
+def _keywords(value: Any) -> str:
+    """Header keywords, with what a list of them may hold beside: ``KEY:word``, ``KEY+KEY``, ``name``."""
+    if _texts(value):
+        return _texts(value)
+    for entry in value:
+        plain, _, part = entry.partition(":")
+        if part not in ("", "word", "letter") or entry.endswith(":"):
+            return f"has {entry!r}: only ':word' and ':letter' may follow a keyword"
+        for keyword in plain.split("+"):
+            if keyword not in ("name", SUBARU_CHANNELS, AMPLIFIERS, ESO_OUTPUT) and not _KEYWORD.fullmatch(keyword):
+                return f"has {keyword!r}, which is no header keyword"
+    return ""
+
+
+def _pairs(value: Any) -> str:
+    fine = isinstance(value, tuple) and all(isinstance(v, tuple) and len(v) == 2 for v in value)
+    if not fine or not all(isinstance(k, str) and isinstance(v, str) for k, v in value):
+        return f"is {value!r} but must be a table of keywords and texts"
+    return ""
+
+
+def _exclusions(value: Any) -> str:
+    if not isinstance(value, tuple) or not all(isinstance(v, tuple) and len(v) == 2 for v in value):
+        return f"is {value!r} but must be a table of keywords and lists of texts"
+    return next((_texts(patterns) for _, patterns in value if _texts(patterns)), "")
+
+
+def _one_of(allowed: tuple[str, ...]) -> Callable[[Any], str]:
+    return lambda value: "" if value in allowed else f"is {value!r} but must be one of {', '.join(allowed)}"
+
+
+def _size(value: Any) -> str:
+    fine = isinstance(value, tuple) and len(value) in (0, 2) and all(type(v) is int and v > 0 for v in value)
+    return "" if fine else f"is {value!r} but must be two whole numbers above 0, nx and ny"
+
+
+def _two(value: Any) -> str:
+    return _texts(value) or ("" if len(value) in (0, 2) else f"is {list(value)!r} but must be two texts, from and to")
+
+
+def _classes(value: Any) -> str:
+    if _pairs(value):
+        return _pairs(value)
+    for number, mask_class in value:
+        if not number.isascii() or not number.isdigit():
+            return f"has {number!r}, which is no whole number"
+        if int(number) >= 2**31 or int(number) == 0:
+            return f"has {number!r}, which is not from 1 to 2147483647"
+        if mask_class not in MASK_CLASSES:
+            return f"has {mask_class!r}, which is no mask class ({', '.join(MASK_CLASSES)})"
+    return ""
+
+
+_CHECKS: dict[str, Callable[[Any], str]] = {
+    "name": lambda value: "" if isinstance(value, str) and value else "must be a text",
+    "match": _pairs,
+    "camera": _text,
+    "level": _text,
+    "exposure": _keywords,
+    "band": _keywords,
+    "date": _keywords,
+    "exptime": _keywords,
+    "ccd": _keywords,
+    "saturation": _keywords,
+    "not_sky": _exclusions,
+    "stacks": _exclusions,
+    "skip_ccds": _texts,
+    "not_ccds": _texts,
+    "trim": _keywords,
+    "full_size": _size,
+    "version": _keywords,
+    "mask": _one_of(MASKS),
+    "mask_file": _two,
+    "mask_hdu": _text,
+    "mask_values": _classes,
+    "turn": _one_of(TURNS),
+    "quarter_ccds": _texts,
+}

@@ -1,0 +1,266 @@
+"""Every step of a backend on a small made-up sky, held against the CPU's with the parity that the step declares."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+
+from gpuanom import sampling
+from gpuanom.backends.protocol import Backend
+from gpuanom.doctor.findings import StepFinding
+from gpuanom.errors import printable
+from gpuanom.fits import discover, open_ccds
+from gpuanom.fits.astropy_warnings import quiet
+from gpuanom.records import Background, Ccd, CcdOnDisk, CcdStack, Doubles, FloatImage, Gradients, Sources, Turn, Unfit
+from gpuanom.settings import Settings
+
+SHAPE = (301, 389)
+"""No multiple of a tile or a warp, so that ragged edges are tested too."""
+SETTINGS = Settings(background_points=300, sigma_points=600, gradient_points=400)
+
+# Results of a step: name, allowed difference, unit, and the difference found.
+Results = Iterator[tuple[str, float, str, float]]
+
+
+def check(backend: Backend, twin: Backend) -> tuple[StepFinding, ...]:
+    """Compare every step of two backends.
+
+    Parameters
+    ----------
+    backend : Backend
+        The one in question.
+    twin : Backend
+        The one that is trusted, whose arrays are NumPy's: the CPU.
+
+    Returns
+    -------
+    tuple of StepFinding
+        In the order of the steps. Nothing is raised: what fails is a finding. Beside the pixels, and the sources of
+        `stamps`, each step is given what the twin made of the steps before it, so that a wrong step fails alone.
+    """
+    sky = _Sky(backend, twin)
+    found: list[StepFinding] = []
+    for step, results in _STEPS.items():
+        try:
+            found += [StepFinding(step, *result) for result in results(sky)]
+        except Exception as error:  # of the compiler, the device, or a mistake of ours: all are findings
+            text = f"{type(error).__name__}: {printable(str(error))}"
+            found.append(StepFinding(step, "", 0.0, "", float("inf"), text))
+    return tuple(found)
+
+
+class _Sky:
+    """Three CCDs, one masked, one with NaN, one without noise; the twin's results, and its inputs on the device."""
+
+    def __init__(self, backend: Backend, twin: Backend) -> None:
+        self.backend, self.twin = backend, twin
+        self.ccds = [_ccd(0), _ccd(1), Ccd("2", np.full(SHAPE, 7.0, np.float32))]
+        n = len(self.ccds)
+        self.stack = twin.prepare(self.ccds, n)
+        self.fit, self.noise = self.drawn("background", 600), self.drawn("sigma", 1200)
+        self.points = self.drawn("gradients", 800, SETTINGS.patch_size // 2)
+        self.turns = np.array([Turn.NONE, Turn.MIRRORED_QUARTER, Turn.QUARTER], np.int64)
+        self.background: Background = twin.background(self.stack, self.fit, self.noise, SETTINGS)
+        self.sources: Sources = twin.sources(self.stack, self.background, SETTINGS)
+        self.gradients: Gradients = twin.gradients(self.stack, self.points, self.background, SETTINGS)
+        self.angles: Doubles = twin.gradient_orientation(self.gradients.dx, self.gradients.dy)
+        self.level = float(np.median(np.abs(self.ccds[0].image)))  # type: ignore[arg-type]
+
+    def drawn(self, purpose: sampling.Purpose, n: int, margin: int = 0) -> npt.NDArray[np.int32]:
+        return np.stack([sampling.points(1, "test", c.name, purpose, n, *SHAPE, margin) for c in self.ccds])
+
+    def there(self) -> tuple[CcdStack, Background]:
+        """The CCDs and the twin's background, where the backend works."""
+        fields = vars(self.background).items()
+        background = Background(**{name: self.backend.to_device(array) for name, array in fields})
+        return self.backend.prepare(self.ccds, len(self.ccds)), background
+
+    def home(self, array: Any) -> npt.NDArray[Any]:
+        """An array that the backend made, on the host."""
+        return self.backend.to_host((array,))[0]  # type: ignore[no-any-return]
+
+
+def _ccd(number: int) -> Ccd:
+    ny, nx = SHAPE
+    rng = np.random.default_rng(number)
+    y, x = np.mgrid[:ny, :nx].astype(float)
+    image = 1000.0 + 0.2 * x - 0.3 * y + rng.normal(0.0, 8.0, SHAPE)
+    for _ in range(12):
+        at_y, at_x, height, angle = rng.uniform(20, ny - 20), rng.uniform(20, nx - 20), rng.uniform(200, 2000), 1.0
+        along, across = _turned(y - at_y, x - at_x, angle + number)
+        image += height * np.exp(-((along / 3.0) ** 2) - (across / 2.0) ** 2)
+    bad = None
+    if number == 0:
+        bad = np.zeros(SHAPE, np.uint8)
+        bad[30:50, 60:64] = Unfit.BACKGROUND | Unfit.SOURCES | Unfit.GRADIENTS
+    else:
+        image[70:72, 90:140] = np.nan
+    return Ccd(str(number), np.ascontiguousarray(image, np.float32), bad, saturation=2500.0)
+
+
+def _turned(y: Doubles, x: Doubles, angle: float) -> tuple[Doubles, Doubles]:
+    return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+
+
+# Differences
+
+
+def _exact(*pairs: tuple[Any, Any]) -> float:
+    """0 if all pairs have equal values, else the largest difference of one."""
+    return max(_largest(actual, expected, 1.0) for actual, expected in pairs)
+
+
+def _largest(actual: Any, expected: Any, scale: Any) -> float:
+    """The largest difference of two arrays in units of a scale; infinite if shapes or missing values differ."""
+    if actual is None or expected is None:
+        return 0.0 if actual is expected else float("inf")
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    if actual.shape != expected.shape:
+        return float("inf")
+    wide = np.float64 if "f" in actual.dtype.kind + expected.dtype.kind else np.int64
+    actual, expected = actual.astype(wide), expected.astype(wide)
+    if not np.array_equal(np.isfinite(actual), np.isfinite(expected)):
+        return float("inf")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = np.where((actual == expected) | ~np.isfinite(actual), 0.0, np.abs(actual - expected) / scale)
+    return float(off.max(initial=0.0))
+
+
+def _units(actual: Any, expected: Any) -> float:
+    """The largest difference in units in the last place."""
+    return _largest(actual, expected, np.spacing(np.abs(expected)))
+
+
+# The steps
+
+
+def _prepare(sky: _Sky) -> Results:
+    found = sky.backend.to_host(sky.there()[0])
+    pairs = ((found.images, sky.stack.images), (found.bad, sky.stack.bad), (found.saturation, sky.stack.saturation))
+    yield "pixels, masks", 0.0, "", _exact(*pairs)
+    if not sky.backend.takes_encoded:
+        return
+    with tempfile.TemporaryDirectory(prefix="gpuanom-") as folder:
+        path = Path(folder) / "test.fits"
+        _write(path, np.nan_to_num(np.asarray(sky.ccds[1].image), nan=500.0))
+        (exposure,) = discover([path], SETTINGS).exposures
+        on_disk = [ccd for ccd in open_ccds(exposure, SETTINGS) if isinstance(ccd, CcdOnDisk)]
+        decoded, stored = ([ccd.load(encoded=encoded) for ccd in on_disk] for encoded in (False, True))
+    expected = np.stack([np.asarray(ccd.image) for ccd in decoded if isinstance(ccd, Ccd)])
+    there = sky.backend.prepare((ccd for ccd in stored if isinstance(ccd, Ccd)), len(stored))
+    images, damaged = sky.backend.to_host((there.images, there.damaged))
+    nothing = np.full(len(stored), -1)
+    yield "files' own bytes, decoded", 0.0, "", _exact((images, expected), (damaged, nothing))
+
+
+def _write(path: Path, image: FloatImage) -> None:
+    """A file with an image of every form that a GPU decodes."""
+    whole = np.round(image)
+    rice: dict[str, Any] = {"compression_type": "RICE_1"}
+    hdus = [
+        fits.ImageHDU(image),
+        fits.ImageHDU(whole.astype(np.int16)),
+        fits.ImageHDU(whole.astype(np.int32)),
+        fits.CompImageHDU(whole.astype(np.int16), **rice),
+        fits.CompImageHDU(whole.astype(np.int32), **rice),
+        fits.CompImageHDU(image, quantize_method=1, dither_seed=1, **rice),
+        fits.CompImageHDU(image, quantize_method=2, dither_seed=10000, tile_shape=(50, 100), **rice),
+    ]
+    for number, hdu in enumerate(hdus, 1):
+        hdu.header["EXTNAME"] = f"N{number}"
+    with quiet():
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+
+
+def _background(sky: _Sky) -> Results:
+    stack, _ = sky.there()
+    found = sky.backend.to_host(sky.backend.background(stack, sky.fit, sky.noise, SETTINGS))
+    expected = sky.background
+    names = ("n_points", "n_sigma_points", "usable")
+    yield "points, CCDs", 0.0, "", _exact(*_named(found, expected, names))
+    yield "polynomial", 1e-12, "of the sky", _largest(found.coefficients, expected.coefficients, sky.level)
+    # A difference of pixels and polynomial, so with the polynomial's error, three times over.
+    yield "sigma", 4e-12, "of the sky", _largest(found.sigma, expected.sigma, sky.level)
+
+
+def _sources(sky: _Sky) -> Results:
+    found = sky.backend.to_host(sky.backend.sources(*sky.there(), SETTINGS))
+    expected = sky.sources
+    names = ("ccd", "y", "x", "value", "n_above", "n_isophote", "n_sources", "n_bad", "n_saturated")
+    yield "positions, counts", 0.0, "", _exact(*_named(found, expected, names))
+    for name in ("moments", "isophote_moments"):
+        sums = getattr(expected, name)
+        # Every term is positive but for Q11's, and |xy| is at most half of x^2 + y^2.
+        scale = np.stack([sums[:, 0], sums[:, 1], (sums[:, 0] + sums[:, 1]) / 2], axis=1)
+        yield name.replace("_", " "), 1e-12, "of their terms", _largest(getattr(found, name), sums, scale)
+
+
+def _gradients(sky: _Sky) -> Results:
+    stack, background = sky.there()
+    found = sky.backend.to_host(sky.backend.gradients(stack, sky.points, background, SETTINGS))
+    expected = sky.gradients
+    yield "points", 0.0, "", _exact(*_named(found, expected, ("ccd", "n_points")))
+    pairs = _named(found, expected, ("dx", "dy", "flat_dx", "flat_dy"))
+    yield "gradients", 1e-12, "of the sky", max(_largest(*pair, sky.level) for pair in pairs)
+
+
+def _stamps(sky: _Sky) -> Results:
+    stack, background = sky.there()
+    sources = sky.backend.sources(stack, background, SETTINGS)
+    found = sky.home(sky.backend.stamps(stack, background, sources, SETTINGS))
+    yield "pixels", 0.0, "", _exact((found, sky.twin.stamps(sky.stack, sky.background, sky.sources, SETTINGS)))
+
+
+def _orientation(sky: _Sky) -> Results:
+    moments = np.concatenate([sky.sources.moments, sky.sources.isophote_moments])
+    found = sky.home(sky.backend.orientation(sky.backend.to_device(moments)))
+    yield "angles", 4.0, "ulp", _units(found, sky.twin.orientation(moments))
+
+
+def _gradient_orientation(sky: _Sky) -> Results:
+    here = sky.backend.to_device
+    found = sky.home(sky.backend.gradient_orientation(here(sky.gradients.dx), here(sky.gradients.dy)))
+    yield "angles", 4.0, "ulp", _units(found, sky.angles)
+
+
+def _histogram(sky: _Sky) -> Results:
+    ccd, bins = sky.gradients.ccd, SETTINGS.bins
+    here = sky.backend.to_device
+    found = sky.backend.to_host(sky.backend.histogram(here(sky.angles), here(ccd), sky.turns, bins))
+    expected = sky.twin.histogram(sky.angles, ccd, sky.turns, bins)
+    yield "counts", 0.0, "", _exact((found.counts, expected.counts))
+    n = max(1, len(sky.angles))
+    pairs = _named(found, expected, ("cosine", "sine"))
+    yield "sums", 1e-12, "of their number", max(_largest(*pair, n) for pair in pairs)
+
+
+def _divergence(sky: _Sky) -> Results:
+    counts = sky.twin.histogram(sky.angles, sky.gradients.ccd, sky.turns, SETTINGS.bins).counts
+    reference = (counts.sum(axis=0) + 1.0) / (counts.sum() + SETTINGS.bins)
+    here = sky.backend.to_device
+    found = sky.home(sky.backend.divergence(here(counts), here(reference)))
+    scale = max(1.0, float(np.abs(np.log(reference)).max()))
+    yield "KL", 1e-14, "of its terms", _largest(found, sky.twin.divergence(counts, reference), scale)
+
+
+def _named(found: Any, expected: Any, names: tuple[str, ...]) -> list[tuple[Any, Any]]:
+    return [(getattr(found, name), getattr(expected, name)) for name in names]
+
+
+_STEPS: dict[str, Callable[[_Sky], Results]] = {
+    "prepare": _prepare,
+    "background": _background,
+    "sources": _sources,
+    "gradients": _gradients,
+    "stamps": _stamps,
+    "orientation": _orientation,
+    "gradient_orientation": _gradient_orientation,
+    "histogram": _histogram,
+    "divergence": _divergence,
+}

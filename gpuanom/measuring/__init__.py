@@ -1,0 +1,1 @@
+"""From the CCDs of an exposure to its measurement."""

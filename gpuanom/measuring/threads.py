@@ -1,0 +1,189 @@
+"""Exposures through threads: CCDs of a CPU one by one, so that one exposure has work for all of them; stacks on a GPU.
+
+A lane measures: a CPU has one a thread, a GPU two, so that one exposure is uploaded while the other is measured.
+Where lanes are a GPU's, other threads read for them. Whatever goes wrong with an exposure stays with it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+from gpuanom import nvtx as ranges
+from gpuanom.backends.protocol import Backend
+from gpuanom.errors import DeviceError, GpuanomError, InputError, printable
+from gpuanom.fits import open_ccds
+from gpuanom.measuring.exposure import groups, in_order, measure_group
+from gpuanom.measuring.readahead import Readers
+from gpuanom.measuring.stamp_hook import StampTask
+from gpuanom.naming import path_text
+from gpuanom.records import Ccd, CcdFailure, CcdMeasurement, CcdOnDisk, Exposure, Failure, Measurement
+from gpuanom.settings import Settings
+from gpuanom.system import raise_open_files
+
+WORKERS = 8
+"""Threads of a CPU by default, on machines that have more cores: for a tenth of its work each needs the interpreter."""
+READERS = 16
+"""Threads that read for a GPU by default, on machines that have more cores: few disks are faster."""
+
+
+@dataclass
+class _Underway:
+    """An exposure between its files and its measurement."""
+
+    exposure: Exposure
+    parts: int = 1
+    """Tasks that are not done: the opening, then one a group."""
+    ccds: list[CcdMeasurement] = field(default_factory=list)
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+
+class Works:
+    """The threads of a run, to be used in a ``with`` statement.
+
+    Parameters
+    ----------
+    settings : Settings
+    backends : sequence of Backend
+        One a device.
+    threads : int or None
+        Threads that read and decode, and on a CPU measure too; None is one a core, to a limit.
+    debug : callable
+        Takes the traceback of an unexpected error.
+    stamps : StampTask, optional
+        What else is done with the sources' stamps.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        backends: Sequence[Backend],
+        threads: int | None,
+        debug: Callable[[str], None],
+        stamps: StampTask | None = None,
+    ) -> None:
+        raise_open_files()
+        n = threads or min(READERS if backends[0].takes_encoded else WORKERS, os.cpu_count() or 1)
+        self._settings, self._debug, self._stamps = settings, debug, stamps
+        lanes = [lane for backend in backends for lane in backend.lanes(n)]
+        self._n_lanes = len(lanes)
+        self._planner = backends[0]
+        self._lanes: SimpleQueue[Backend] = SimpleQueue()
+        for lane in lanes:
+            self._lanes.put(lane)
+        self._pool = ThreadPoolExecutor(self._n_lanes, thread_name_prefix="gpuanom")
+        self._readers = Readers(n) if backends[0].takes_encoded else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        if self._readers:
+            self._readers.close()
+
+    def measured(self, exposures: Sequence[Exposure]) -> Iterator[tuple[Exposure, Measurement | Failure, float]]:
+        """Measure exposures; a bounded number is under way, so that memory does not grow.
+
+        Yields
+        ------
+        Exposure, Measurement or Failure, float
+            Each as soon as it is done, with the seconds of work that it took.
+
+        Raises
+        ------
+        DeviceError
+            When the device fails.
+        """
+        waiting = iter(exposures)
+        running: dict[Future[tuple[Any, float]], _Underway] = {}
+        n_underway = 0
+        while True:
+            while n_underway <= self._n_lanes and (exposure := next(waiting, None)) is not None:
+                running[self._pool.submit(self._timed, self._opened, exposure)] = _Underway(exposure)
+                n_underway += 1
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                underway = running.pop(future)
+                result, seconds = future.result()
+                underway.seconds += seconds
+                underway.parts -= 1
+                if isinstance(result, Exception):
+                    underway.failure = underway.failure or self._failure(underway.exposure, result)
+                elif isinstance(result, _Groups):
+                    for group in result:
+                        underway.parts += 1
+                        running[self._pool.submit(self._timed, self._measured, underway, group)] = underway
+                else:
+                    underway.ccds += result
+                del result, future
+                if not underway.parts:
+                    n_underway -= 1
+                    yield underway.exposure, self._outcome(underway), underway.seconds
+
+    def _timed(self, task: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+        """A task's result, or what went wrong with its exposure, and its seconds; a device that fails ends the run."""
+        start = time.perf_counter()
+        try:
+            result = task(*arguments)
+        except DeviceError:
+            raise
+        except Exception as error:  # one exposure's unforeseen trouble must not cost the others
+            if not isinstance(error, GpuanomError):
+                self._debug(traceback.format_exc())
+            result = error.with_traceback(None)
+        return result, time.perf_counter() - start
+
+    def _opened(self, exposure: Exposure) -> _Groups:
+        """What of an exposure is measured together; its headers are read, its pixels not yet."""
+        with ranges.named("open"):
+            ccds = open_ccds(exposure, self._settings)
+            if self._stamps is not None:
+                use = self._stamps.of(exposure)
+                ccds = (ccd for ccd in ccds if isinstance(ccd, CcdFailure) or use.wants(ccd.name))
+            return _Groups(groups(ccds, self._settings, self._planner))
+
+    def _measured(self, underway: _Underway, group: Sequence[Ccd | CcdOnDisk] | CcdFailure) -> list[CcdMeasurement]:
+        if underway.failure:
+            return []
+        lane = self._lanes.get()
+        try:
+            # Cut once more, for this lane's own device and what was learnt since.
+            parts = [group] if isinstance(group, CcdFailure) else groups(group, self._settings, lane)
+            name = underway.exposure.points_id
+            use = None if self._stamps is None else self._stamps.of(underway.exposure)
+            return [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]
+        finally:
+            self._lanes.put(lane)
+
+    def _outcome(self, underway: _Underway) -> Measurement | Failure:
+        model = "" if self._stamps is None else self._stamps.fingerprint
+        settings = self._settings.fingerprint()
+        return underway.failure or Measurement(underway.exposure, in_order(underway.ccds), settings, model)
+
+    def _failure(self, exposure: Exposure, error: Exception) -> Failure:
+        status = error.status if isinstance(error, InputError) else "failed"
+        kind = "" if isinstance(error, GpuanomError) else f"{type(error).__name__}: "
+        if isinstance(error, MemoryError):
+            status, kind = "out_of_memory", "out of memory "
+        return Failure(
+            file=path_text(exposure.files[0]),
+            camera=exposure.camera,
+            band=exposure.band,
+            exposure=exposure.exposure,
+            status=status,
+            reason=printable(f"{kind}{error}"),
+        )
+
+
+class _Groups(list[list[Ccd | CcdOnDisk] | CcdFailure]):
+    """The groups of an exposure."""

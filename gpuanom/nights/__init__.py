@@ -1,0 +1,1 @@
+"""Whole nights: scored at once, merged, or watched while they grow."""

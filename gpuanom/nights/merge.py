@@ -1,0 +1,202 @@
+"""What is done with measured nights: references made from them, and nights merged into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gpuanom import arguments
+from gpuanom.backends.protocol import select
+from gpuanom.errors import OutputError, ReferenceFileError
+from gpuanom.fits.grouping import names_apart
+from gpuanom.naming import exists
+from gpuanom.records import Exposure, ExposureKey
+from gpuanom.scoring.comparison import dataset_reference
+from gpuanom.scoring.reference import DatasetReference, References, merge
+from gpuanom.settings import Settings, difference
+from gpuanom.store.recorded import ScoringRecord
+from gpuanom.store.store import NAME, Store
+from gpuanom.tables import build as tables
+from gpuanom.tables.build import Tables
+
+
+def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
+    """References from measured nights and saved references, merged (METHOD.md 5).
+
+    Parameters
+    ----------
+    inputs : str, Path, or sequence of them
+        Folders that `score` made, and files that `References.save` wrote. A night that was scored with robust rounds
+        gives its robust reference.
+
+    Raises
+    ------
+    OutputError, ReferenceFileError
+        When an input cannot be read, or their settings differ, or an exposure is in two of them.
+    """
+    paths = arguments.nights("inputs", inputs)
+    nights = [path for path in paths if _is_folder(path)]
+    names = dict(zip(nights, names_apart([_held(path) for path in nights]), strict=True))
+    parts = []
+    for path in paths:
+        parts.append((str(path), _night_references(path, names[path]) if path in names else References.load(path)))
+    return merge(parts)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _held(folder: Path) -> dict[ExposureKey, Exposure]:
+    with Store(folder / NAME, Settings(), read_only=True) as store:
+        return store.held()
+
+
+def _night_references(folder: Path, names: Mapping[ExposureKey, str]) -> References:
+    backend = select("cpu")
+    with Store(folder / NAME, Settings(), read_only=True) as store:
+        recorded, version = store.recorded_settings()
+        settings, _ = tables.as_scored_last(store)
+        datasets: list[DatasetReference] = []
+        for dataset in store.datasets(int(recorded["bins"])):
+            reference = dataset_reference(dataset, settings, backend)
+            if any(kind.n_histograms for kind in reference.kinds):
+                datasets.append(reference.renamed({e: names.get((dataset.camera, e), e) for e in dataset.exposures}))
+    if not datasets:
+        raise ReferenceFileError(f"{folder}: none of its exposures could be measured")
+    return References(tuple(datasets), recorded, version)
+
+
+def save_references(references: References, path: Path) -> None:
+    """Write references, complete or not at all.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    references.save(path)
+
+
+def merge_nights(
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    settings: Settings | Mapping[str, Any] | None = None,
+    formats: str | Sequence[str] = ("ecsv",),
+    device: str | int = "auto",
+    say: Callable[[str], None] = lambda _line: None,
+) -> Tables:
+    """Merge measured nights into a new one and rank all their exposures together.
+
+    Parameters
+    ----------
+    inputs : str, Path, or sequence of them
+        Folders that `score` made, measured with the same settings.
+    output : str or Path
+        Folder of the merged night; it must not hold one.
+    settings : Settings or mapping of their names to values, optional
+        Those of the score; the measurement's are the nights'. By default the merged night is scored as all the nights
+        were scored last, and as the paper does where they were scored differently.
+    formats : str or sequence of str, optional
+    device : str or int, optional
+    say : callable, optional
+        Takes a line that a user should see: how the merged night is scored where the nights differ, and what became of
+        exposures of equal names.
+
+    Returns
+    -------
+    Tables
+        The same, byte for byte when written, as if all had been scored in one run, where no two exposures that only
+        their files name have one name. Such exposures get ids of their own, as in one run, from the names of their
+        folders; their random points stay those that they were measured with.
+
+    Raises
+    ------
+    OutputError
+        When an input holds no night, settings differ, one exposure was measured from different files, or the output
+        holds a night already.
+    InputError, SettingsError, DeviceError
+        When an argument is of a wrong kind, or the device cannot be used.
+    """
+    nights, folder = arguments.nights("inputs", inputs), arguments.path("output", output, OutputError)
+    chosen, names = arguments.settings(settings), arguments.formats(formats)
+    tables.require_formats(names)
+    path = folder / NAME
+    if exists(path):
+        raise OutputError(f"{folder}: holds a night already (choose another --output)")
+    backend = select(device)
+    recorded, origin = None, ""
+    held: list[dict[ExposureKey, Exposure]] = []
+    records: dict[str, ScoringRecord] = {}
+    for given in nights:
+        with Store(given / NAME, Settings(), read_only=True) as store:
+            held.append(store.held())
+            if not held[-1]:
+                continue  # a small share of a night, or one of failures only
+            theirs, _ = store.recorded_settings()
+            if settings is None:
+                records[str(given)] = store.scoring_record()
+        if recorded is not None and (differs := difference(recorded, theirs)):
+            raise OutputError(f"{given}: was measured with other settings than {origin}: {differs}")
+        recorded, origin = theirs, str(given)
+    if recorded is None:
+        raise OutputError("no input holds a measured exposure")
+    effective, references = _scored_alike(records, say) if settings is None else (chosen, None)
+    effective = effective.with_measurement(recorded)
+    new_ids = names_apart(held)
+    _tell_of_names(new_ids, say)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
+    try:
+        with Store(path, effective) as merged:
+            for given, new in zip(nights, new_ids, strict=True):
+                with Store(given / NAME, effective, read_only=True) as store:
+                    merged.copy_from(store, new)
+            result = tables.build(merged, effective, backend, references)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    tables.write(result, folder, names)
+    return result
+
+
+def _scored_alike(
+    records: Mapping[str, ScoringRecord], say: Callable[[str], None]
+) -> tuple[Settings, References | None]:
+    """How nights were scored last if all were scored alike; as the paper does, which is said, if they were not."""
+    (first, record), *others = records.items()
+    for origin, other in others:
+        differs = difference(record.settings, other.settings)
+        if record.reference != other.reference:
+            names = [r.reference_file or "a saved reference" if r.reference else "itself" for r in (record, other)]
+            differs = "; ".join(filter(None, (differs, f"compared with {names[1]} there, with {names[0]} here")))
+        if differs:
+            say(
+                f"{origin} was scored otherwise than {first}: {differs}. The merged night is scored as the paper does"
+                " (gpuanom score -o NIGHT with other settings, or --reference, scores it again)"
+            )
+            return Settings(), None
+    settings = Settings().with_scoring(record.settings)
+    if not record.reference:
+        return settings, None
+    return settings, References.from_text(record.reference, record.reference_file or "the reference of the nights")
+
+
+def _tell_of_names(names: Sequence[Mapping[ExposureKey, str]], say: Callable[[str], None]) -> None:
+    """Say which exposures got ids of their own."""
+    new: dict[ExposureKey, list[str]] = {}
+    for own in names:
+        for key, name in own.items():
+            new.setdefault(key, []).append(name)
+    for (camera, name), ids in list(new.items())[:3]:
+        of = f" of {camera}" if camera else ""
+        say(f"exposure {name}{of} is another one in each night, named by its file: kept as {', '.join(ids)}")
+    if len(new) > 3:
+        say(f"and {len(new) - 3} more names of several exposures, told apart in the same way")

@@ -1,0 +1,420 @@
+"""A night through the pipeline: find exposures, measure the new ones, keep each in the store, rank all of them.
+
+Exposures are read and measured by a few threads at a time and stored by the caller's; nothing depends on their order.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from gpuanom import arguments
+from gpuanom.backends.protocol import Backend, choose, device_name
+from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
+from gpuanom.errors import InputError, OutputError, SettingsError, printable
+from gpuanom.fits import Discovery, Skipped, discover
+from gpuanom.fits.explain import decisions, untold_bands
+from gpuanom.fits.lists import with_streams_read
+from gpuanom.measuring.threads import Works
+from gpuanom.naming import exists, path_text
+from gpuanom.nights import plan
+from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.scoring.reference import References, given_references
+from gpuanom.settings import Settings, difference
+from gpuanom.store.store import NAME, Store
+from gpuanom.tables import build as tables
+from gpuanom.tables.build import Tables
+from gpuanom.tables.left_out import LeftOut, left_out
+
+if TYPE_CHECKING:
+    from gpuanom.autoencoder.model import Model
+    from gpuanom.autoencoder.scoring import Scorer
+    from gpuanom.cluster.run import Cluster
+
+_log = logging.getLogger("gpuanom")
+
+Existing = Literal["resume", "overwrite", "fail"]
+
+
+@dataclass
+class Events:
+    """What a run tells while it goes on; each may be replaced.
+
+    Attributes
+    ----------
+    device : callable
+        Takes words on the device that is used, and why.
+    say : callable
+        Takes a line that a user should see.
+    skipped : callable
+        Takes a `gpuanom.fits.Skipped`: a file that is left out by rule.
+    plan : callable
+        Takes the number of exposures to measure and of those already measured.
+    done : callable
+        Takes an exposure, its measurement or the failure, and the seconds that it took.
+    stamps : callable
+        Takes the number of measured exposures whose stamps are read again for an autoencoder.
+    debug : callable
+        Takes text for whoever asked for more (tracebacks of unexpected errors).
+    """
+
+    device: Callable[[str], None] = lambda _about: None
+    say: Callable[[str], None] = lambda _line: None
+    skipped: Callable[[Skipped], None] = lambda _skipped: None
+    plan: Callable[[int, int], None] = lambda _new, _known: None
+    done: Callable[[Exposure, Measurement | Failure, float], None] = lambda _e, _m, _s: None
+    stamps: Callable[[int], None] = lambda _n: None
+    debug: Callable[[str], None] = lambda _text: None
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a run leaves.
+
+    Attributes
+    ----------
+    tables : Tables
+        Most anomalous exposures first.
+    failed : tuple of (str, str)
+        Exposures and files that could not be measured, with the reason of each.
+    n_exposures : int
+        Exposures in the tables, failed ones left out.
+    written : tuple of Path
+        The tables' files.
+    left_out : tuple of LeftOut
+        The CCDs without a measurement, by status; those that were lost first.
+    """
+
+    tables: Tables
+    failed: tuple[tuple[str, str], ...]
+    n_exposures: int
+    written: tuple[Path, ...] = field(default=())
+    left_out: tuple[LeftOut, ...] = field(default=())
+
+
+def score(
+    paths: str | Path | Sequence[str | Path] = (),
+    output: str | Path | None = None,
+    *,
+    settings: Settings | Mapping[str, Any] | None = None,
+    device: str | int | Sequence[int] = "auto",
+    reference: str | Path | References | None = None,
+    model: str | Path | None = None,
+    existing: Existing = "resume",
+    formats: str | Sequence[str] = ("ecsv",),
+    threads: int | None = None,
+    shard: tuple[int, int] | None = None,
+    scheduler: str | Path | None = None,
+    workers: int | None = None,
+    timeout: float = TIMEOUT,
+    performance_report: str | Path | None = None,
+    events: Events | None = None,
+) -> Night:
+    """Score a night of exposures, from FITS files to ranked tables.
+
+    Parameters
+    ----------
+    paths : str, Path, or sequence of them
+        Files, folders, globs and ``@lists``; none means what the output folder already holds.
+    output : str or Path, optional
+        Folder for the store and the tables; None keeps everything in memory.
+    settings : Settings or mapping of their names to values, optional
+        By default the paper's; without `paths` those that the night was scored with last.
+    device : str, int or sequence of int, optional
+        ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
+    reference : str, Path or References, optional
+        Saved references to compare with, instead of the night itself. Without `paths` and `settings`, by default those
+        that the night was compared with last.
+    model : str or Path, optional
+        An autoencoder that `gpuanom train` made: adds the errors of its reconstructions (METHOD.md 7). Of exposures
+        that are measured already, only the stamps are read again.
+    existing : {"resume", "overwrite", "fail"}, optional
+        What to do where the output folder holds a night: go on with it, begin anew, or refuse.
+    formats : str or sequence of str, optional
+        Formats of the tables, of `gpuanom.tables.build.FORMATS`.
+    threads : int, optional
+        Threads that read and decode, and on a CPU measure too; by default one a core, at most 8, or
+        16 that read for a GPU.
+    shard : (int, int), optional
+        ``(3, 16)`` measures the third of sixteen shares of the exposures only, the same share whatever the other inputs
+        are; `gpuanom.merge_nights` makes one night of all.
+    scheduler : str or Path, optional
+        Measure on the workers of a Dask scheduler: its address such as ``tcp://host:8786``, or as a Path the file that
+        it wrote. `device` and `threads` are then each worker's; the store stays with this process (docs/cluster.md).
+    workers : int, optional
+        Measure in that many processes of this machine, which Dask watches over.
+    timeout : float, optional
+        Seconds that an exposure may take on a worker before it is tried elsewhere.
+    performance_report : str or Path, optional
+        Write Dask's performance report of the workers there, as HTML.
+    events : Events, optional
+        What to call as the run goes on.
+
+    Returns
+    -------
+    Night
+
+    Raises
+    ------
+    InputError
+        When no input is an exposure, or an argument is of a wrong kind.
+    SettingsError
+        When a setting or an argument is impossible, or robust rounds are asked for together with a saved reference.
+    OutputError, ReferenceFileError, DeviceError
+        When the output folder, the reference or the device cannot be used.
+    ClusterError
+        When the scheduler or its workers cannot be used, or the scheduler goes away.
+    GpuanomError
+        When a model is given and PyTorch is not installed.
+    """
+    folder = None if output is None else arguments.path("output", output, OutputError)
+    wanted, settings = settings, arguments.settings(settings)
+    events = arguments.of_kind("events", events, Events)
+    if not isinstance(existing, str) or existing not in get_args(Existing):
+        raise SettingsError(f"existing is {arguments.shown(existing)} but must be one of resume, overwrite, fail")
+    threads, shard, formats = arguments.count("threads", threads), arguments.share(shard), arguments.formats(formats)
+    model = None if model is None else arguments.path("model", model)
+    where = _where(scheduler, workers, timeout, performance_report)
+    if where:
+        require_dask(where)
+    device = device_name(device)
+    # The few numbers of the tables are no work for a worker.
+    backends, about = choose("cpu" if where else device)
+    if not where:
+        events.device(about)
+    tables.require_formats(formats)
+    references = given_references(reference)
+    if references is not None and settings.robust_rounds:
+        raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
+    trained = None if model is None else _loaded(model)
+    paths = with_streams_read(arguments.inputs("paths", paths))
+    found = discover(paths, settings) if paths else Discovery((), (), ())
+    masks = _masks(found)
+    for skipped in found.skipped:
+        if skipped.path.absolute() not in masks:
+            events.skipped(skipped)
+    if masks:
+        events.say("1 mask applied" if len(masks) == 1 else f"{len(masks)} masks applied")
+    for suffix, program in (("bz2", "bunzip2"), ("xz", "unxz")):
+        if n := sum(file.suffix.lower() == f".{suffix}" for exposure in found.exposures for file in exposure.files):
+            what = f"1 {suffix} file is" if n == 1 else f"{n} {suffix} files are"
+            events.say(f"{what} unpacked while being read, which takes long ({program} unpacks for good)")
+    for line in decisions(found):
+        _log.info("%s", line)
+    if untold := untold_bands(found):
+        events.say(untold)
+    if not found.exposures and (paths or existing == "overwrite") and (existing == "overwrite" or not _holds(folder)):
+        raise InputError(_nothing(found))
+    path = store_path(folder, existing, paths)
+    if not paths and path is not None:
+        settings, references = _recorded(path, None if wanted is None else settings, references, events.say)
+    if references is not None:
+        tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
+    if trained is not None:
+        trained.require_stamps(settings, str(model))
+        if differs := trained.differs(settings):
+            events.say(f"{model}: was trained on stamps of other settings: {differs}")
+    with Store(path, settings) as store:
+        if existing == "overwrite":
+            store.clear()
+        found = plan.with_held_files(paths, found, store, settings)
+        if shard is not None:
+            n_found = len(found.exposures)
+            found = plan.shard(found, *shard)
+            events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
+        todo = plan.to_measure(store, found, settings, events.say)
+        events.plan(len(todo), len(found.exposures) - len(todo))
+
+        def measurers(scorer: Scorer | None = None) -> Works | Cluster:
+            if not where:
+                return Works(settings, backends, threads, events.debug, scorer)
+            known = None if scorer is None or model is None else ModelFile.of(model, scorer.fingerprint, scorer.only)
+            return _cluster(Job(settings, device, threads, known), where, events)
+
+        unread: list[Failure] = []
+        if trained is not None:
+            given = {(e.camera, e.exposure) for e in found.exposures} if paths else None
+            unread = _with_model(store, todo, given, trained, measurers, backends, events)
+        elif todo:
+            _fill(store, todo, measurers(), events)
+        result = tables.build(store, settings, backends[0], references)
+        failures = [*store.failures(), *unread]
+    written = tables.write(result, folder, formats) if folder else []
+    return _night(result, failures, written, len(unread))
+
+
+def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> Where:
+    """Where the exposures are measured, its arguments checked."""
+    if scheduler is not None and not isinstance(scheduler, str):
+        scheduler = arguments.path("scheduler", scheduler)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
+        raise SettingsError(f"timeout is {arguments.shown(timeout)} but must be a number of seconds above 0")
+    report = None if performance_report is None else arguments.path("performance_report", performance_report)
+    return Where(scheduler, arguments.count("workers", workers), float(timeout), report)
+
+
+def _masks(found: Discovery) -> set[Path]:
+    """The mask files that belong to the exposures found: files that are used, and not left out."""
+    return {mask.absolute() for exposure in found.exposures for mask in exposure.masks if mask is not None}
+
+
+def _nothing(found: Discovery) -> str:
+    """Why there is nothing to score, in a line."""
+    why = found.failures or found.skipped
+    reasons = "; ".join(f"{printable(path_text(f.path))}: {f.reason}" for f in why[:3])
+    more = f" and {len(why) - 3} more" if len(why) > 3 else ""
+    return f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}"
+
+
+def _recorded(
+    path: Path, settings: Settings | None, references: References | None, say: Callable[[str], None]
+) -> tuple[Settings, References | None]:
+    """How to rank a store again: with its own measurement's settings, and scored as given, or else as it was last."""
+    with Store(path, Settings(), read_only=True) as store:
+        recorded, _ = store.recorded_settings()
+        if settings is None:
+            return _as_scored_last(store, references, say)
+    if settings.measurement() != Settings().measurement() and (differs := difference(settings.measurement(), recorded)):
+        raise OutputError(
+            f"{path}: was measured with other settings: {differs} (give the inputs to measure them again)"
+        )
+    return settings.with_measurement(recorded), references
+
+
+def scored_last(folder: Path) -> Settings | None:
+    """The settings that a night was scored with last; None where the folder holds no night, or one that cannot say."""
+    try:
+        with Store(folder / NAME, Settings(), read_only=True) as store:
+            return tables.as_scored_last(store)[0]
+    except OutputError:
+        return None  # scoring it says what is wrong
+
+
+def _as_scored_last(
+    store: Store, references: References | None, say: Callable[[str], None]
+) -> tuple[Settings, References | None]:
+    """How the night was scored last, with the reference that is given, if any, in the place of the night's own."""
+    last, kept = tables.as_scored_last(store)
+    if references is not None:
+        return last.replace(robust_rounds=0), references
+    usual = Settings().scoring()
+    others = [f"{name} {value}" for name, value in last.scoring().items() if value != usual[name]]
+    if others:
+        say(f"scored as it was scored last: {', '.join(others)} (--profile paper scores it as the paper does)")
+    if kept is not None:
+        say(
+            f"compared with the saved reference that it was compared with last, {kept.origin or 'kept in the store'}"
+            " (--profile paper compares the night with itself)"
+        )
+    return last, kept
+
+
+def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int) -> Night:
+    failed = [(printable(f.file), f.reason) for f in failures]
+    unusable = result.exposures[result.exposures["status"] == "unusable"]
+    failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
+    # Those whose stamps alone could not be read are in the tables.
+    n_exposures = len(result.exposures) - len(failures) + n_unread
+    return Night(result, tuple(failed), n_exposures, tuple(written), left_out(result))
+
+
+def _holds(folder: Path | None) -> bool:
+    return folder is not None and exists(folder / NAME)
+
+
+def store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Path]) -> Path | None:
+    """The store's file in a folder that is made if need be."""
+    if folder is None:
+        return None
+    path = folder / NAME
+    if exists(path) and existing == "fail":
+        raise OutputError(f"{folder}: holds a night already (--existing resume goes on with it, overwrite begins anew)")
+    if not exists(path) and not paths:
+        raise OutputError(f"{folder}: holds no night, and no input was given")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
+    return path
+
+
+def _loaded(model: str | Path) -> Model:
+    """A trained autoencoder; the part of gpuanom that needs PyTorch is imported when it is asked for."""
+    from gpuanom.autoencoder import require
+    from gpuanom.autoencoder.model import load
+
+    require()
+    return load(model)
+
+
+def _cluster(job: Job, where: Where, events: Events) -> Cluster:
+    """The workers of a run; Dask is imported here, and by no run that does without."""
+    from gpuanom.cluster.run import Cluster
+
+    verbose = logging.getLogger("gpuanom").isEnabledFor(logging.INFO)
+    return Cluster(job, where, events.say, events.debug, verbose)
+
+
+def _fill(store: Store, todo: Sequence[Exposure], measurers: Works | Cluster, events: Events) -> None:
+    """Measure and keep what the store does not hold yet."""
+    with measurers as works:
+        for exposure, result, seconds in works.measured(todo):
+            if isinstance(result, Failure):
+                store.add_failure(result)
+            else:
+                store.add(result)
+            events.done(exposure, result, seconds)
+
+
+def _with_model(
+    store: Store,
+    todo: Sequence[Exposure],
+    given: set[tuple[str, str]] | None,
+    model: Model,
+    measurers: Callable[[Scorer], Works | Cluster],
+    backends: Sequence[Backend],
+    events: Events,
+) -> list[Failure]:
+    """Measure with a model what the store does not hold yet, and read the stamps of what was measured without it.
+
+    Returns
+    -------
+    list of Failure
+        Exposures whose stamps could not be read again: what was measured of them stays.
+    """
+    from gpuanom.autoencoder.scoring import Scorer
+    from gpuanom.autoencoder.tensors import require_shared
+
+    for backend in backends:
+        require_shared(backend)
+    _, dropped = store.lacking(model.fingerprint)
+    if dropped:
+        events.say(f"autoencoder_mse of {dropped} exposures was another model's: dropped")
+    unread: list[Failure] = []
+    with Scorer(model) as scorer:
+        if todo:
+            _fill(store, todo, measurers(scorer), events)
+        lacking, _ = store.lacking(model.fingerprint)
+        lacking = [e for e in lacking if given is None or (e.camera, e.exposure) in given]
+        if not lacking:
+            return unread
+        events.stamps(len(lacking))
+        with measurers(Scorer(model, only=True)) as works:
+            for exposure, result, seconds in works.measured(lacking):
+                if not isinstance(result, Failure) and (differs := store.add_reconstruction(result)):
+                    reason = f"no autoencoder_mse: {differs}"
+                    file = path_text(exposure.files[0])
+                    result = Failure(file, exposure.camera, exposure.band, exposure.exposure, "changed", reason)
+                if isinstance(result, Failure):
+                    unread.append(result)
+                events.done(exposure, result, seconds)
+    return unread

@@ -1,0 +1,384 @@
+"""A night as it comes: each exposure is scored once its files are complete, and alerted of when it stands out.
+
+A round looks at the files, measures what is new, and ranks all exposures again; between rounds the store is closed, so
+that a report can be made of what is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpuanom import arguments
+from gpuanom.backends.protocol import Backend, choose
+from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
+from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
+from gpuanom.fits.lists import with_streams_read
+from gpuanom.measuring.threads import Works
+from gpuanom.naming import exists, path_text
+from gpuanom.nights import plan
+from gpuanom.nights.alerts import DEVIATION, LEAST, Alerts, alert, notice
+from gpuanom.nights.arrivals import Arrivals, Pace, State
+from gpuanom.nights.score import Events, store_path
+from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
+from gpuanom.review.opened import key_of, plain_rows
+from gpuanom.scoring.reference import References, given_references
+from gpuanom.settings import Settings
+from gpuanom.store.store import RETRIED, Store
+from gpuanom.tables import build as tables
+from gpuanom.tables.left_out import LeftOut, left_out
+
+INCOMPLETE = "incomplete"
+"""The status of a file that is not whole and has not changed for long."""
+
+_SHARE = 10.0
+"""Ranking all exposures again may take a tenth of the time."""
+_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
+"""Seconds until what the system refused to read is tried again, twice as many each time."""
+_LONGEST = 20.0
+"""Seconds of measuring between two looks at the folder, when there is much to catch up with."""
+
+
+@dataclass
+class WatchEvents(Events):
+    """What a watch tells while it goes on, beside what a run does (`done`, `say` ...).
+
+    Attributes
+    ----------
+    scored : callable
+        Takes what there is to say of an exposure that was measured, once it is ranked; see `notice`.
+    alert : callable
+        Takes the same of an exposure that stands out.
+    waiting : callable
+        Takes in words what is waited for, each round.
+    left_out : callable
+        Takes, at the end, the CCDs of the night without a measurement: a `gpuanom.tables.left_out.LeftOut` a status.
+    """
+
+    scored: Callable[[Mapping[str, Any]], None] = lambda _notice: None
+    alert: Callable[[Mapping[str, Any]], None] = lambda _notice: None
+    waiting: Callable[[str], None] = lambda _text: None
+    left_out: Callable[[Sequence[LeftOut]], None] = lambda _groups: None
+
+
+def watch(
+    paths: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    settings: Settings | Mapping[str, Any] | None = None,
+    device: str | int | Sequence[int] = "auto",
+    reference: str | Path | References | None = None,
+    formats: str | Sequence[str] = ("ecsv",),
+    threads: int | None = None,
+    pace: Pace | None = None,
+    deviation: float = DEVIATION,
+    least: int = LEAST,
+    hook: str | None = None,
+    events: WatchEvents | None = None,
+) -> None:
+    """Score exposures as their files arrive, until told to stop.
+
+    Parameters
+    ----------
+    paths : str, Path, or sequence of them
+        Folders, globs, lists and files; they need not exist yet.
+    output : str or Path
+        Folder for the store, the tables and alerts.jsonl; what is measured already is not measured again.
+    settings, device, reference, formats, threads
+        As for `gpuanom.score`.
+    pace : Pace, optional
+    deviation : float, optional
+        Alert of an exposure when one of its deviations is at least this.
+    least : int, optional
+        Exposures of a camera and band before any of them is alerted of.
+    hook : str, optional
+        A command to run at each alert, see `gpuanom.nights.alerts.Alerts`.
+    events : WatchEvents, optional
+
+    Raises
+    ------
+    OutputError, ReferenceFileError, DeviceError, SettingsError
+        When the watch cannot begin, or the device fails. Later troubles are said, and tried again.
+    """
+    paths, folder = arguments.inputs("paths", paths), arguments.path("output", output, OutputError)
+    settings, pace = arguments.settings(settings), arguments.of_kind("pace", pace, Pace)
+    events = arguments.of_kind("events", events, WatchEvents)
+    threads, formats = arguments.count("threads", threads), arguments.formats(formats)
+    least = arguments.count("least", least, 2) or LEAST
+    if not isinstance(deviation, int | float | np.integer | np.floating):
+        raise SettingsError(f"deviation is {arguments.shown(deviation)} but must be a number")
+    if hook is not None and not isinstance(hook, str):
+        raise SettingsError(f"hook is {arguments.shown(hook)} but must be a command with its arguments, as one text")
+    backends, about = choose(device)
+    events.device(about)
+    tables.require_formats(formats)
+    references = given_references(reference)
+    if references is not None:
+        if settings.robust_rounds:
+            raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
+        tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
+    paths = with_streams_read(paths)
+    path = store_path(folder, "resume", paths)
+    if path is None:
+        raise OutputError("a watch needs a folder for what it measures")
+    patience = min(pace.patience, pace.settle) if pace.once else pace.patience
+    arrivals = Arrivals(paths, pace.settle, patience, folder)
+    with Alerts(folder, hook, events.say) as alerts, Works(settings, backends, threads, events.debug) as works:
+        ranked = _Ranked(folder, backends[0], references, formats, alerts, float(deviation), least)
+        _Watch(path, settings, pace, events, arrivals, works, ranked).run()
+
+
+def _key(exposure: Exposure) -> ExposureKey:
+    return exposure.camera, exposure.exposure
+
+
+def _files(exposure: Exposure) -> list[Path]:
+    """The files of an exposure, and those of its masks."""
+    return [*exposure.files, *(mask for mask in exposure.masks if mask is not None)]
+
+
+def _without(found: Discovery, given_up: tuple[FileFailure, ...], arrivals: Arrivals) -> Discovery:
+    """What is found, without the exposures and failures of files that are not whole or not settled."""
+    lost = {failure.path for failure in given_up}
+    failures = [f for f in found.failures if f.path not in lost and arrivals.is_settled(f.path) and exists(f.path)]
+    exposures = tuple(e for e in found.exposures if not lost & set(e.files))
+    return replace(found, exposures=exposures, failures=(*failures, *given_up))
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """How the night is ranked, and what is alerted of."""
+
+    folder: Path
+    backend: Backend
+    references: References | None
+    formats: Sequence[str]
+    alerts: Alerts
+    deviation: float
+    least: int
+
+
+class _Watch:
+    """A watch that goes on."""
+
+    def __init__(
+        self, path: Path, settings: Settings, pace: Pace, events: WatchEvents, arrivals: Arrivals, works: Works,
+        ranked: _Ranked,
+    ) -> None:  # fmt: skip
+        self._path, self._settings, self._pace, self._events = path, settings, pace, events
+        self._arrivals, self._works, self._ranked = arrivals, works, ranked
+        self._files = KnownFiles()
+        self._tried: dict[ExposureKey, tuple[State | None, ...]] = {}
+        """Exposures that failed, wholly or in part, with the states of their files then."""
+        self._due: dict[ExposureKey, tuple[float, float]] = {}
+        """What the system refused to read, exposures and ("", path) of files: when to try again, after what pause."""
+        self._left_out: tuple[LeftOut, ...] = ()
+        self._new: dict[ExposureKey, None] = {}
+        """Measured, not ranked yet."""
+        self._dirty = True
+        """Whether the tables may be otherwise than the store."""
+        self._unfinished = True
+        """Whether something is left to do that no change of a file will tell."""
+        self._each = 0.0
+        self._building = 0.0
+        self._said = ""
+        self._troubles: tuple[str, ...] = ()
+        """What could not be looked at in the round before."""
+
+    def run(self) -> None:
+        """Go round until told to stop."""
+        pace = self._pace
+        self._round()  # what is wrong at the beginning ends the watch
+        while not (pace.stop.is_set() or time.time() >= pace.until or self._is_over()):
+            if not self._unfinished:
+                pace.stop.wait(max(0.0, min(pace.every, pace.until - time.time())))
+            if not pace.stop.is_set():
+                self._tolerant(self._round)
+        if self._dirty or self._new:
+            self._rank()
+        if pace.once and not self._arrivals.paths() and not self._arrivals.given_up():
+            raise InputError("; ".join(self._arrivals.troubles[:3]) or "no FITS file among the inputs")
+        self._events.left_out(self._left_out)
+
+    def _is_over(self) -> bool:
+        return self._pace.once and not self._unfinished and not self._arrivals.waiting()
+
+    def _tolerant(self, task: Callable[[], None]) -> None:
+        """Do something that may fail for a while: a full disk, a store in use."""
+        try:
+            task()
+            self._said = ""
+        except OutputError as error:
+            self._unfinished = self._dirty = True
+            if str(error) != self._said:
+                self._said = str(error)
+                self._events.say(f"{error}; tried again")
+            self._pace.stop.wait(self._pace.every)
+
+    def _round(self) -> None:
+        """Look, measure for a while, rank."""
+        now = time.monotonic()
+        due = {key: value for key, value in self._due.items() if value[0] <= now}
+        changed = self._arrivals.look()
+        self._say_troubles()
+        if changed or self._unfinished or due:
+            todo = self._planned()
+            some = self._some(todo)
+            self._unfinished = not self._measure(some) or len(todo) > len(some)
+            for key, value in due.items():
+                if self._due.get(key) == value:  # its turn has not come, or it is gone
+                    self._refused(key)
+            if self._dirty:
+                self._rank()
+        self._events.waiting(self._words())
+
+    def _say_troubles(self) -> None:
+        """Name what cannot be looked at, once; where nothing else is there, a single round ends with that."""
+        troubles = self._arrivals.troubles
+        if not self._pace.once or self._arrivals.paths():
+            for trouble in troubles:
+                if trouble not in self._troubles:
+                    self._events.say(trouble)
+        self._troubles = troubles
+
+    def _refused(self, key: ExposureKey) -> None:
+        """Note that the system refused something, which is tried again later."""
+        _, before = self._due.get(key, (0.0, _PAUSE / 2))
+        pause = min(2 * before, _LONGEST_PAUSE)
+        self._due[key] = time.monotonic() + pause, pause
+
+    def _some(self, todo: Sequence[Exposure]) -> Sequence[Exposure]:
+        """As many exposures as take some seconds; more where ranking all of them takes long."""
+        if not self._each:
+            return todo[:4]
+        return todo[: max(4, int(max(_LONGEST, _SHARE * self._building) / self._each))]
+
+    def _planned(self) -> list[Exposure]:
+        """The exposures that are to be measured now."""
+        arrivals, settings = self._arrivals, self._settings
+        paths = arrivals.paths()
+        self._files.keep(paths)
+        given_up = tuple(
+            FileFailure(path, printable(f"not whole: {lack} (it is taken up when it changes)"), INCOMPLETE)
+            for path, lack in arrivals.given_up().items()
+        )
+        found = _without(discover(paths, settings, self._files), given_up, arrivals)
+        with self._store() as store:
+            before = set(store.failures())
+            found = plan.with_held_files(paths, found, store, settings, self._files)
+            found = _without(found, given_up, arrivals)
+            waiting = {_key(e) for e in found.exposures if not self._is_ready(e)}
+            todo = plan.to_measure(store, found, settings, self._events.say, waiting)
+            after = store.failures()
+        refused = {("", path_text(f.path)) for f in found.failures if f.status in RETRIED}
+        for place in [place for place in self._due if not place[0] and place not in refused]:
+            del self._due[place]
+        for place in refused - self._due.keys():
+            self._refused(place)
+        for failure in after:
+            if failure not in before:
+                self._events.say(f"failed {failure.file}: {failure.reason}")
+        self._dirty = self._dirty or before != set(after)
+        self._events.plan(len(todo), len(found.exposures) - len(todo))
+        return todo
+
+    def _is_ready(self, exposure: Exposure) -> bool:
+        """Whether all files of an exposure are there to stay, and not the same that failed before."""
+        files = _files(exposure)
+        key = _key(exposure)
+        is_due = key in self._due and self._due[key][0] <= time.monotonic()
+        if key in self._tried and self._tried[key] == self._arrivals.states(files) and not is_due:
+            return False
+        return all(self._arrivals.is_settled(file) for file in files)
+
+    def _measure(self, todo: Sequence[Exposure]) -> bool:
+        """Measure exposures and keep each; whether none is left for later, because its files change meanwhile."""
+        kept = True
+        states = {_key(e): self._arrivals.states(_files(e)) for e in todo}
+        start = time.perf_counter()
+        for n, (exposure, result, seconds) in enumerate(self._works.measured(todo), start=1):
+            self._each = (time.perf_counter() - start) / n
+            key = _key(exposure)
+            if self._arrivals.states_now(_files(exposure)) != states[key]:
+                self._events.say(f"exposure {exposure.exposure}: its files change; measured later")
+                kept = False
+                continue
+            with self._store() as store:
+                if isinstance(result, Failure):
+                    store.add_failure(result)
+                else:
+                    store.add(result)
+            self._dirty = True
+            statuses = [result.status] if isinstance(result, Failure) else [c.status for c in result.ccds]
+            refused = any(status in RETRIED for status in statuses)
+            if isinstance(result, Failure) or refused:
+                self._tried[key] = states[key]
+            else:
+                self._tried.pop(key, None)
+            if refused:
+                self._refused(key)
+            else:
+                self._due.pop(key, None)
+            if isinstance(result, Measurement):
+                self._new[key] = None
+            self._events.done(exposure, result, seconds)
+            if self._pace.stop.is_set():
+                break
+        return kept
+
+    def _rank(self) -> None:
+        """Rank all exposures again, write the tables, tell of the new ones, and alert of what stands out."""
+        start = time.perf_counter()
+        ranked = self._ranked
+        with self._store() as store:
+            result = tables.build(store, self._settings, ranked.backend, ranked.references)
+        tables.write(result, ranked.folder, ranked.formats)
+        self._left_out = left_out(result)
+        self._building = time.perf_counter() - start
+        rows = list(plain_rows(result.exposures))
+        sizes = Counter((row["camera"], row["band"]) for row in rows if row["n_ccd_used"])
+        notices = {key_of(row): notice(row, sizes[row["camera"], row["band"]], ranked.least) for row in rows}
+        for key in self._new:
+            if key in notices:
+                self._events.scored(notices[key])
+        self._new.clear()
+        for row in rows:
+            key = key_of(row)
+            if notices[key]["early"] or key in ranked.alerts:
+                continue
+            if given := alert(row, notices[key], ranked.deviation):
+                ranked.alerts.give(given, row)
+                self._events.alert(given)
+        self._dirty = False
+
+    @contextmanager
+    def _store(self) -> Iterator[Store]:
+        """The store, for a moment; while another program uses it, it is waited for."""
+        while True:
+            try:
+                store = Store(self._path, self._settings)
+                break
+            except StoreBusyError as error:
+                if self._pace.stop.is_set():
+                    raise
+                self._events.waiting(str(error))
+                self._pace.stop.wait(min(1.0, self._pace.every))
+        with store:
+            yield store
+
+    def _words(self) -> str:
+        """What is waited for."""
+        waiting = self._arrivals.waiting()
+        lacks = [f"{path_text(path.name)}: {lack}" for path, lack in waiting.items() if lack]
+        parts = list(self._arrivals.troubles[:1])
+        if waiting:
+            parts.append(f"{len(waiting)} {'file is' if len(waiting) == 1 else 'files are'} not settled yet")
+        parts += lacks[:1]
+        return "; ".join(["waiting for exposures", *parts])

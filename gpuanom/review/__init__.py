@@ -1,0 +1,1 @@
+"""What people do with a scored night: look, label, evaluate, export."""

@@ -1,0 +1,291 @@
+"""How good the scores are: true-positive rates of the highest ones, recall of known anomalies (METHOD.md 8)."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from gpuanom.digits import printed
+from gpuanom.errors import InputError, printable
+from gpuanom.naming import natural_key, path_text
+from gpuanom.records import KINDS, ExposureKey
+from gpuanom.review import labels
+from gpuanom.review.labels import Label
+from gpuanom.review.opened import ScoredNight, is_background, key_of
+from gpuanom.settings import decimal
+
+FRACTION = 0.1
+BINS = 10
+SCORES = ("kl", "z", "deviation")
+JUDGED = (*KINDS, "autoencoder")
+"""The kinds of score that are held against labels; the last where the night was scored with a model."""
+_RECONSTRUCTED = {"kl": "autoencoder_mse", "deviation": "autoencoder_deviation"}
+"""An autoencoder's error stands where the others have their KL; it has no z."""
+SHIPPED = ("cfhtlens",)
+"""Names of the lists of known anomalies in `gpuanom/data`."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Some of the highest scores of a dataset, and what people say of them.
+
+    Attributes
+    ----------
+    first, last : float
+        From which to which rank, in percent of the dataset's scored exposures.
+    n : int
+        Exposures in it.
+    labelled, prominent, dubious : int
+        How many of them have a label, and which.
+    """
+
+    first: float
+    last: float
+    n: int
+    labelled: int
+    prominent: int
+    dubious: int
+
+    @property
+    def prominent_rate(self) -> float:
+        """Share of the labelled that are prominent; NaN where nothing is labelled."""
+        return self.prominent / self.labelled if self.labelled else math.nan
+
+    @property
+    def dubious_rate(self) -> float:
+        """Share of the labelled that are prominent or dubious; NaN where nothing is labelled."""
+        return (self.prominent + self.dubious) / self.labelled if self.labelled else math.nan
+
+
+Rates = dict[tuple[str, str, str], list[Bin]]
+"""By camera, band and kind of score: the bins from the highest scores down."""
+
+
+def true_positive_rates(
+    night: ScoredNight,
+    said: Iterable[Label],
+    *,
+    how: labels.Consensus = "majority",
+    score: str = "kl",
+    fraction: float = FRACTION,
+    bins: int = BINS,
+) -> Rates:
+    """True-positive rates of the highest scores of each dataset and kind: the paper's figures 5, 7 and 9.
+
+    Parameters
+    ----------
+    night : ScoredNight
+    said : iterable of Label
+        One an exposure, kind and analyst. Labels of sources are held against both source scores and the autoencoder's,
+        those of backgrounds against both background scores.
+    how : str, optional
+        How many analysts must say so.
+    score : str, optional
+        Of `SCORES`.
+    fraction : float, optional
+        Of each dataset's scored exposures, rounded up.
+    bins : int, optional
+    """
+    agreed = labels.consensus(said, how)
+    rates: Rates = {}
+    for (camera, band, kind), order in _ranked(night, score).items():
+        top = order[: math.ceil(decimal(fraction) * len(order))]
+        about = "background" if is_background(kind) else "source"
+        grades = [agreed.get((*key, about)) for key in top]
+        its, done = [], 0
+        for part in np.array_split(np.arange(len(top)), bins):
+            mine = [grades[i] for i in part]
+            first, last = (100.0 * k / len(order) for k in (done, done + len(mine)))
+            labelled = len(mine) - mine.count(None)
+            its.append(Bin(first, last, len(mine), labelled, mine.count("prominent"), mine.count("dubious")))
+            done += len(mine)
+        rates[camera, band, kind] = [b for b in its if b.n]
+    return rates
+
+
+def _ranked(night: ScoredNight, score: str) -> dict[tuple[str, str, str], list[ExposureKey]]:
+    """The scored exposures of each dataset and kind, the highest score first, ties by id."""
+    found: dict[tuple[str, str, str], list[tuple[float, Any, ExposureKey]]] = {}
+    for row in night.exposures:
+        for kind in JUDGED:
+            column = f"{kind}_{score}" if kind in KINDS else _RECONSTRUCTED.get(score, "")
+            value = row.get(column)
+            if value is not None:
+                its = found.setdefault((row["camera"], row["band"], kind), [])
+                its.append((-printed(value), natural_key(row["exposure"]), key_of(row)))
+    return {dataset: [key for _, _, key in sorted(its)] for dataset, its in sorted(found.items())}
+
+
+def rates_table(rates: Mapping[str, Rates]) -> Table:
+    """True-positive rates as a table, a row a bin.
+
+    Parameters
+    ----------
+    rates : mapping of str to Rates
+        By how many analysts must agree.
+    """
+    rows = [
+        (camera, band, kind, how, b.first, b.last, b.n, b.labelled, b.prominent, b.dubious)
+        + (b.prominent_rate, b.dubious_rate)
+        for how, some in rates.items()
+        for (camera, band, kind), its in some.items()
+        for b in its
+    ]
+    names = ("camera", "band", "score", "analysts", "first_percent", "last_percent", "n", "labelled", "prominent")
+    kinds = ("U64", "U64", "U16", "U8", float, float, int, int, int, int, float, float)
+    return Table(rows=rows or None, names=(*names, "dubious", "prominent_rate", "with_dubious_rate"), dtype=kinds)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A known anomaly, or all of a field's.
+
+    Attributes
+    ----------
+    exposure : str
+        Empty for all `n` exposures of the field, which are told by the field's name in their files' paths.
+    field : str
+    n : int
+    kind : str
+        ``source`` or ``background``; empty when either will do.
+    group : str
+        The list that it is on.
+    paper : str
+        What the paper says of it: found or missed, or nothing.
+    """
+
+    exposure: str
+    field: str
+    n: int
+    kind: str
+    group: str
+    paper: str
+
+
+def read_known(name: str | Path) -> list[Known]:
+    """A list of known anomalies.
+
+    Parameters
+    ----------
+    name : str or Path
+        Of a list that ships with the package (`SHIPPED`), or of a CSV file with a column exposure, and maybe field, n,
+        kind and list; lines that begin with # are comments.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read or makes no sense.
+    """
+    if str(name) in SHIPPED:
+        text = resources.files("gpuanom.data").joinpath(f"{name}.csv").read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(name).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            shipped = ", ".join(SHIPPED)
+            raise InputError(f"cannot be read: {error.strerror}", file=name, remedy=f"shipped: {shipped}") from None
+        except UnicodeDecodeError:
+            raise InputError("not a CSV file in UTF-8", file=name) from None
+    lines = csv.DictReader(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    if "exposure" not in (lines.fieldnames or ()):
+        raise InputError("its first line must name the columns; exposure is missing", file=name)
+    return [_known(row, name) for row in lines]
+
+
+def _known(row: Mapping[str, str | None], name: str | Path) -> Known:
+    values = {key: printable(row.get(key) or "") for key in ("exposure", "field", "n", "kind", "list", "paper")}
+    number = values["n"] or "1"
+    if not (values["exposure"] or values["field"]) or not (number.isascii() and number.isdigit()):
+        raise InputError(f"a line makes no sense: {values}", file=name)
+    if values["kind"] not in ("", *labels.LABEL_KINDS):
+        raise InputError(f"kind '{values['kind']}' is none of {', '.join(labels.LABEL_KINDS)}", file=name)
+    group = values["list"] or "known"
+    return Known(values["exposure"], values["field"], int(number), values["kind"], group, values["paper"])
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What the scores say of a known anomaly.
+
+    Attributes
+    ----------
+    known : Known
+    key : ExposureKey or None
+        The exposure; None where the night has no such one.
+    ranks : dict of str to (int, int)
+        By kind of score: its rank and the number of scored exposures of its dataset.
+    by : tuple of str
+        The kinds of score by which it is found.
+    """
+
+    known: Known
+    key: ExposureKey | None
+    ranks: dict[str, tuple[int, int]]
+    by: tuple[str, ...]
+
+
+def recall(
+    night: ScoredNight,
+    known: Iterable[Known],
+    *,
+    score: str = "kl",
+    fraction: float = FRACTION,
+    kinds: Sequence[str] = ("source", "background"),
+) -> list[Recalled]:
+    """Which known anomalies are among the highest scores.
+
+    Parameters
+    ----------
+    night : ScoredNight
+    known : iterable of Known
+    score : str, optional
+    fraction : float, optional
+        An anomaly is found when a score of a kind that fits it is in this part of its dataset, rounded up.
+    kinds : sequence of str, optional
+        The kinds of score to go by, by default the paper's.
+
+    Returns
+    -------
+    list of Recalled
+        One an exposure: a field has as many as the night holds of it, and one without a key for each that is missing.
+    """
+    place: dict[ExposureKey, dict[str, tuple[int, int]]] = {}
+    for (_, _, kind), order in _ranked(night, score).items():
+        for i, key in enumerate(order, start=1):
+            place.setdefault(key, {})[kind] = (i, len(order))
+    result = []
+    for anomaly in known:
+        matching = [*_matching(night, anomaly)][: anomaly.n]
+        for which in [*matching, *[None] * (anomaly.n - len(matching))]:
+            ranks = place.get(which, {}) if which else {}
+            by = tuple(
+                kind
+                for kind in kinds
+                if kind in ranks
+                and ranks[kind][0] <= math.ceil(decimal(fraction) * ranks[kind][1])
+                and anomaly.kind in ("", "background" if is_background(kind) else "source")
+            )
+            result.append(Recalled(anomaly, which, ranks, by))
+    return result
+
+
+def _matching(night: ScoredNight, anomaly: Known) -> Iterable[ExposureKey]:
+    """The measured exposures that a line of a list stands for, in order of id."""
+    # Ids of the night may carry a version or a letter behind the number: 859948p, 859948_v2.
+    pattern = re.compile(rf"0*{re.escape(anomaly.exposure)}(?!\d)", re.IGNORECASE) if anomaly.exposure else None
+    word = re.compile(rf"(?<![a-z0-9]){re.escape(anomaly.field)}(?![a-z0-9])", re.IGNORECASE)
+    for key in sorted(night.found, key=lambda k: (natural_key(k[1]), k[0])):
+        if pattern is not None:
+            if pattern.match(key[1]):
+                yield key
+        elif any(word.search(path_text(file)) for file in night.found[key].files):
+            yield key

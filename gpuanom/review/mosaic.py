@@ -1,0 +1,117 @@
+"""A picture of an exposure's whole focal plane, from quick looks at its CCDs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpuanom.cameras.focalplane import places
+from gpuanom.records import FloatImage
+
+GAP = 2
+"""Pixels between neighbouring CCDs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """A picture of a focal plane.
+
+    Attributes
+    ----------
+    image : ndarray, (ny, nx) float32
+        Origin at the lower left; NaN where there is no CCD or no pixel.
+    boxes : dict of str to (x, y, width, height)
+        Where each CCD lies, in its pixels.
+    limits : tuple of 2 floats
+        Darkest and brightest level to show (zscale).
+    """
+
+    image: FloatImage
+    boxes: dict[str, tuple[int, int, int, int]]
+    limits: tuple[float, float]
+
+
+def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[str] = ()) -> Mosaic:
+    """Put quick looks of CCDs together.
+
+    Parameters
+    ----------
+    camera : str
+        Its CCDs' places, see `gpuanom.cameras.focalplane`.
+    looks : sequence of (str, ndarray)
+        Names and images, in focal-plane axes.
+    ccds : iterable of str, optional
+        All CCDs of the exposure in the order of the table: those without an image keep their place empty.
+    """
+    images = dict(looks)
+    names = [*dict.fromkeys([*ccds, *images])]
+    where = places(camera, names)
+    height = max((image.shape[0] for image in images.values()), default=1)
+    width = max((image.shape[1] for image in images.values()), default=1)
+    # An exposure of a few CCDs is shown without the rest of the focal plane.
+    left = min((place.x for place in where.values()), default=0.0)
+    bottom = min((place.y for place in where.values()), default=0.0)
+    corners = {
+        name: (round((place.x - left) * (width + GAP)), round((place.y - bottom) * (height + GAP)))
+        for name, place in where.items()
+    }
+    whole = np.full(
+        (
+            max((y for _, y in corners.values()), default=0) + height,
+            max((x for x, _ in corners.values()), default=0) + width,
+        ),
+        np.nan,
+        dtype=np.float32,
+    )
+    boxes = {}
+    for name, (x, y) in corners.items():
+        image = images.get(name)
+        if image is not None:
+            rows, columns = image.shape
+            whole[y : y + rows, x : x + columns] = image[::-1, ::-1] if where[name].upside_down else image
+            boxes[name] = (x, y, columns, rows)
+        else:
+            boxes[name] = (x, y, width, height)
+    return Mosaic(whole, boxes, _limits(whole))
+
+
+def _limits(image: FloatImage) -> tuple[float, float]:
+    """What zscale shows; anything for an image of one value."""
+    from astropy.visualization import ZScaleInterval  # takes longer to import than most commands to run
+
+    values = image[np.isfinite(image)]
+    if not values.size:
+        return 0.0, 1.0
+    low, high = ZScaleInterval().get_limits(values)
+    if not (np.isfinite(low) and np.isfinite(high) and high > low):
+        low, high = float(values.min()), float(values.max())
+    return float(low), float(high if high > low else low + 1.0)
+
+
+def level(looks: Sequence[tuple[str, FloatImage]]) -> tuple[list[tuple[str, FloatImage]], bool]:
+    """Bring CCDs to one level where their levels differ by more than what is to be seen in them, as in raw images.
+
+    Returns
+    -------
+    tuple of list and bool
+        The quick looks, each less its median if they differ so; and whether they do.
+    """
+    about = [_level(image) for _, image in looks]
+    if len(about) < 2:
+        return list(looks), False
+    middle, spread = np.array(about).T
+    low, high = np.percentile(middle, (10.0, 90.0))
+    if not high - low > 3.0 * np.median(spread):
+        return list(looks), False
+    return [(name, image - np.float32(m)) for (name, image), m in zip(looks, middle, strict=True)], True
+
+
+def _level(image: FloatImage) -> tuple[float, float]:
+    """The median of a quick look, and from its 5th to its 95th of a hundred pixels."""
+    known = image[np.isfinite(image)]
+    if not known.size:
+        return 0.0, 0.0
+    low, middle, high = np.percentile(known, (5.0, 50.0, 95.0))
+    return float(middle), float(high - low)

@@ -1,0 +1,184 @@
+"""A night as it was scored, opened again for those who look at it: tables, histograms, references, files."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from gpuanom.backends.protocol import select
+from gpuanom.errors import OutputError
+from gpuanom.naming import path_text
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
+from gpuanom.scoring.comparison import Comparison
+from gpuanom.scoring.reference import References
+from gpuanom.settings import Settings
+from gpuanom.store.store import NAME, Store
+from gpuanom.tables import build as tables
+from gpuanom.tables.build import Tables
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """One exposure's orientations of one kind beside those of its dataset.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    counts : ndarray, (N,) int64
+        All CCDs together.
+    mean : ndarray, (N,) float64, or None
+        Of the reference, normalised; None where there is nothing to compare with.
+    """
+
+    kind: str
+    counts: Integers
+    mean: Doubles | None
+
+    def noise(self, widths: float = 2.0) -> Doubles:
+        """Half the width of the band in which counting noise alone leaves a histogram of as many orientations, (N,)."""
+        n = max(int(self.counts.sum()), 1)
+        mean = np.full(self.counts.size, 1.0 / self.counts.size) if self.mean is None else self.mean
+        return np.asarray(widths * np.sqrt(mean * (1.0 - mean) / n))
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredNight:
+    """A night opened again.
+
+    Attributes
+    ----------
+    folder : Path
+    settings : Settings
+        What it was measured with, and scored with last.
+    tables : Tables
+        As `gpuanom score` wrote them.
+    exposures : list of dict
+        The rows of the table of exposures as plain values, None for what does not exist.
+    datasets : dict
+        Stored histograms by camera and band.
+    references : dict
+        By camera and band, what the dataset was compared with; none where a saved reference does not hold
+        the dataset.
+    found : dict of ExposureKey to Exposure
+        Where each measured exposure's files are.
+    """
+
+    folder: Path
+    settings: Settings
+    tables: Tables
+    exposures: list[dict[str, Any]]
+    datasets: dict[tuple[str, str], Dataset]
+    references: dict[tuple[str, str], Comparison]
+    found: dict[ExposureKey, Exposure]
+    _place: dict[ExposureKey, tuple[tuple[str, str], int]]
+
+    @property
+    def reconstructed(self) -> bool:
+        """Whether the tables have the columns of an autoencoder."""
+        return "autoencoder_mse" in self.tables.exposures.colnames
+
+    def histograms(self, key: ExposureKey) -> tuple[Histogram, ...]:
+        """The four histograms of an exposure; none of an exposure that could not be measured."""
+        if key not in self._place:
+            return ()
+        dataset, i = self._place[key]
+        its = self.datasets[dataset]
+        first, last = np.searchsorted(its.owner, (i, i + 1))
+        counts = its.counts[first:last].sum(axis=0, dtype=np.int64)
+        compared = self.references.get(dataset)
+        means = (None,) * len(KINDS) if compared is None else compared.means(i)
+        return tuple(Histogram(kind, counts[k], means[k]) for k, kind in enumerate(KINDS))
+
+    def means(self, dataset: tuple[str, str]) -> tuple[Doubles | None, ...]:
+        """The mean histograms that most exposures of a dataset are compared with, once a kind; None without any."""
+        compared = self.references.get(dataset)
+        return (None,) * len(KINDS) if compared is None else compared.typical_means
+
+    def ccds(self) -> dict[ExposureKey, list[dict[str, Any]]]:
+        """The rows of the table of CCDs as plain values, by exposure."""
+        found: dict[ExposureKey, list[dict[str, Any]]] = {}
+        for row in plain_rows(self.tables.ccds):
+            found.setdefault((row["camera"], row["exposure"]), []).append(row)
+        return found
+
+    def identity(self) -> str:
+        """A short hash of where the night lies: the same when exposures are added to it or it is ranked again."""
+        text = path_text(self.folder.resolve())
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def key_of(row: dict[str, Any]) -> ExposureKey:
+    """What names the exposure of a table's row."""
+    return row["camera"], row["exposure"]
+
+
+def open_night(folder: Path, *, reference: Path | None = None, device: str = "cpu") -> ScoredNight:
+    """Open a night that `gpuanom score` made, as it was scored last.
+
+    Parameters
+    ----------
+    folder : Path
+    reference : Path, optional
+        The saved reference that the night was scored against. The night keeps it, so that it need not be given; when
+        it is given, it must be the same.
+    device : str, optional
+
+    Raises
+    ------
+    OutputError
+        When the folder holds no night, or the night was not scored against the reference that is given.
+    ReferenceFileError
+        When the reference cannot be read.
+    """
+    with Store(folder / NAME, Settings(), read_only=True) as store:
+        settings, saved = tables.as_scored_last(store)
+        if reference is not None:
+            _require_same(folder, reference, saved)
+        ranked = tables.ranked(store, settings, select(device), saved)
+        found = store.held()
+    datasets = ranked.datasets
+    return ScoredNight(
+        folder=folder,
+        settings=settings,
+        tables=ranked.tables,
+        exposures=list(plain_rows(ranked.tables.exposures)),
+        datasets=datasets,
+        references=ranked.references,
+        found=found,
+        _place={(d.camera, name): (key, i) for key, d in datasets.items() for i, name in enumerate(d.exposures)},
+    )
+
+
+def _require_same(folder: Path, reference: Path, saved: References | None) -> None:
+    """Refuse a reference that the night was not scored against: what is shown would not be what was scored."""
+    if saved is not None and References.load(reference).fingerprint == saved.fingerprint:
+        return
+    other = "no saved reference" if saved is None else f"another one ({saved.origin or 'not from a file'})"
+    raise OutputError(
+        f"{folder}: was scored last against {other}"
+        f" (gpuanom score -o {folder} --reference {reference} scores it against this one)"
+    )
+
+
+def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table as mappings of plain values: None for what is masked or not finite."""
+    names = table.colnames
+    columns = [table[name].tolist() for name in names]
+    for values in zip(*columns, strict=True):
+        yield {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in zip(names, values, strict=True)
+        }
+
+
+def is_background(kind: str) -> bool:
+    """Whether a kind of score is one of the background's, which are compared CCD by CCD."""
+    return kind in (KINDS[BACKGROUND], KINDS[FLAT_BACKGROUND])

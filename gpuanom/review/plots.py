@@ -1,0 +1,258 @@
+"""Plots of scored nights, as functions that take an Axes: for notebooks, `gpuanom show` and `gpuanom evaluate`.
+
+    >>> import matplotlib.pyplot as plt
+    >>> from gpuanom import plots, scored
+    >>> night = scored.open_night(Path("scored"))
+    >>> plots.orientations(plt.gca(), night.histograms(("DECam", "845291"))[0])
+
+Needs matplotlib (the extra `report`); nothing is drawn, or chosen as a backend, on import. The colours can
+be told apart by people with any colour vision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.records import Doubles, FloatImage
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gpuanom.review.mosaic import Mosaic
+    from gpuanom.review.opened import Histogram
+
+BLUE, ORANGE, GREY, INK, PALE = "#0072b2", "#d55e00", "#767676", "#222222", "#9ecae1"
+"""Of Okabe and Ito's palette: what is measured, what is odd, what is normal."""
+
+SCORE_COLOURS = "plasma"
+"""The colour map of scores, dark for normal, lighter all the way: for any colour vision, and seen on grey."""
+
+
+def orientations(ax: Axes, histogram: Histogram, *, angle: float | None = None) -> None:
+    """Draw an exposure's orientations, the reference, and the band in which counting noise alone would leave them.
+
+    Parameters
+    ----------
+    ax : Axes
+    histogram : Histogram
+        See `gpuanom.review.opened.ScoredNight.histograms`.
+    angle : float, optional
+        Preferred direction in degrees, drawn as a line.
+    """
+    n = int(histogram.counts.sum())
+    edges = np.linspace(-90.0, 90.0, histogram.counts.size + 1)
+    share = histogram.counts / max(n, 1)
+    if histogram.mean is not None:
+        noise = histogram.noise()
+        low, high = np.maximum(histogram.mean - noise, 0.0), histogram.mean + noise
+        ax.stairs(high, edges, baseline=low, fill=True, color=PALE, alpha=0.6, label="reference, 2 sigma of counts")
+        ax.stairs(histogram.mean, edges, baseline=None, color=GREY, lw=1.0)
+    ax.stairs(share, edges, baseline=None, color=BLUE, lw=1.8, label=f"this exposure (n = {n})")
+    if angle is not None and np.isfinite(angle):
+        ax.axvline(angle, color=ORANGE, lw=1.2, ls="--", label=f"preferred: {angle:.0f} deg")
+    ax.set(xlim=(-90, 90), xlabel="orientation (deg)", ylabel="share")
+    ax.set_ylim(bottom=0)
+    ax.set_xticks(range(-90, 91, 30))
+    ax.legend(fontsize="x-small", frameon=False)
+
+
+def focal_plane(ax: Axes, mosaic: Mosaic, scores: Mapping[str, float] | None = None, *, highest: float = 10.0) -> None:
+    """Draw a mosaic of an exposure's CCDs, each outlined in the colour of its score.
+
+    Parameters
+    ----------
+    ax : Axes
+    mosaic : Mosaic
+        See `gpuanom.review.mosaic.Mosaic`.
+    scores : mapping of str to float, optional
+        A score a CCD, for the outlines.
+    highest : float, optional
+        The score that has the last colour; those above have it too.
+    """
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    low, high = mosaic.limits
+    ax.imshow(mosaic.image, origin="lower", cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    colours = colormaps[SCORE_COLOURS]
+    for name, (x, y, width, height) in mosaic.boxes.items():
+        score = (scores or {}).get(name)
+        known = score is not None and np.isfinite(score)
+        colour = colours(float(np.clip((score or 0.0) / highest, 0.0, 1.0))) if known else GREY
+        corner = (x - 0.5, y - 0.5)
+        ax.add_patch(Rectangle(corner, width, height, fill=False, ec=colour, lw=1.6, ls="-" if known else ":"))
+    ax.set_axis_off()
+    ax.set_aspect("equal")
+
+
+def whiskers(
+    ax: Axes,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    angle: npt.ArrayLike,
+    length: npt.ArrayLike,
+    *,
+    scale: float = 1.0,
+    color: str = ORANGE,
+) -> None:
+    """Draw headless sticks: where, along which axis, how long.
+
+    Parameters
+    ----------
+    ax : Axes
+    x, y : array_like, (n,)
+        Centres.
+    angle : array_like, (n,)
+        Degrees from +x toward +y; those that are not finite are left out.
+    length : array_like, (n,)
+        For example the alignment or the ellipticity.
+    scale : float, optional
+        Length on the axes of a stick of length 1.
+    color : str, optional
+    """
+    from matplotlib.collections import LineCollection
+
+    x, y, angle, length = (np.asarray(v, dtype=np.float64) for v in (x, y, angle, length))
+    known = np.isfinite(x) & np.isfinite(y) & np.isfinite(angle) & np.isfinite(length)
+    half = 0.5 * scale * length[known]
+    dx, dy = half * np.cos(np.radians(angle[known])), half * np.sin(np.radians(angle[known]))
+    ends = np.stack([x[known] - dx, y[known] - dy, x[known] + dx, y[known] + dy], axis=1).reshape(-1, 2, 2)
+    ax.add_collection(LineCollection(list(ends), colors=color, linewidths=1.6, capstyle="round"))
+    ax.autoscale_view()
+
+
+def stamp(ax: Axes, image: FloatImage, *, text: str = "") -> None:
+    """Draw the stamp of a source, over its central value: from -0.05 to 0.5, so that faint parts show."""
+    ax.imshow(image, origin="lower", cmap="gray_r", vmin=-0.05, vmax=0.5, interpolation="nearest")
+    ax.set_axis_off()
+    if text:
+        ax.set_title(text, fontsize="x-small", pad=2)
+
+
+def score_distribution(
+    ax: Axes, scores: Mapping[str, npt.ArrayLike], *, xlabel: str = "deviation", threshold: float | None = None
+) -> None:
+    """Draw the distributions of a score, a line a band.
+
+    Parameters
+    ----------
+    ax : Axes
+    scores : mapping of str to array_like
+        By band; values that are not finite are left out.
+    xlabel : str, optional
+    threshold : float, optional
+        Drawn as a line.
+    """
+    known = {name: _finite(values) for name, values in scores.items()}
+    everything = np.concatenate([*known.values(), np.zeros(0)])
+    if everything.size:
+        edges = np.histogram_bin_edges(everything, bins=min(60, 10 + everything.size // 10))
+        styles = ("-", "--", "-.", ":")
+        for i, (name, values) in enumerate(known.items()):
+            counts, _ = np.histogram(values, edges)
+            ax.stairs(counts, edges, label=f"{name} ({values.size})", ls=styles[i % 4], lw=1.4, color=f"C{i}")
+        ax.legend(fontsize="x-small", frameon=False)
+    if threshold is not None:
+        ax.axvline(threshold, color=ORANGE, lw=1.0, ls="--")
+    ax.set(xlabel=xlabel, ylabel="exposures")
+
+
+def score_against(
+    ax: Axes, score: npt.ArrayLike, other: npt.ArrayLike, *, xlabel: str = "", ylabel: str = "deviation"
+) -> None:
+    """Draw a score against something else of each exposure: time, sky, number of sources."""
+    ax.scatter(np.asarray(other), np.asarray(score), s=8, color=BLUE, alpha=0.6, linewidths=0)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+
+
+def true_positive_rate(ax: Axes, bins: Sequence[Any], *, title: str = "", legend: bool = True) -> None:
+    """Draw true-positive rates of the highest scores: the paper's figures 5, 7 and 9.
+
+    Parameters
+    ----------
+    ax : Axes
+    bins : sequence of gpuanom.review.evaluate.Bin
+        From the highest scores down: prominent dark, dubious light on top.
+    title : str, optional
+    legend : bool, optional
+    """
+    middle = np.array([0.5 * (b.first + b.last) for b in bins])
+    width = [b.last - b.first for b in bins]
+    prominent = np.nan_to_num([b.prominent_rate for b in bins])
+    dubious = np.nan_to_num([b.dubious_rate for b in bins]) - prominent
+    ax.bar(middle, prominent, width, color="#08519c", edgecolor="white", label="prominent")
+    ax.bar(middle, dubious, width, bottom=prominent, color=PALE, edgecolor="white", label="dubious")
+    for b, x in zip(bins, middle, strict=True):
+        if not b.labelled:
+            ax.annotate("no labels", (x, 0.02), rotation=90, ha="center", fontsize="x-small", color=GREY)
+    ax.set(xlabel="highest scores (%)", ylabel="true positive rate", ylim=(0, 1))
+    ax.set_xlim(0, max((b.last for b in bins), default=10.0))
+    ax.set_title(title, fontsize="small")
+    if legend:
+        ax.legend(fontsize="x-small", loc="upper right")
+
+
+def _finite(values: npt.ArrayLike) -> Doubles:
+    array = np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
+    return array[np.isfinite(array)]
+
+
+def loss_curves(ax: Axes, training: Sequence[float], validation: Sequence[float], *, best: int | None = None) -> None:
+    """Draw the losses of a training, an epoch a point.
+
+    Parameters
+    ----------
+    ax : Axes
+    training, validation : sequence of float
+        Mean squared errors of each epoch.
+    best : int, optional
+        The epoch that was kept, from 1; drawn as a line.
+    """
+    epochs = np.arange(1, len(training) + 1)
+    ax.plot(epochs, training, color=GREY, lw=1.2, label="training")
+    ax.plot(epochs, validation, color=BLUE, lw=1.6, label="validation")
+    if best is not None:
+        ax.axvline(best, color=ORANGE, lw=1.0, ls="--", label=f"kept: epoch {best}")
+    ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
+    ax.legend(fontsize="small", frameon=False)
+
+
+def roc_curves(ax: Axes, curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, float]]) -> None:
+    """Draw receiver operating characteristics.
+
+    Parameters
+    ----------
+    ax : Axes
+    curves : mapping of str to (false positive rates, true positive rates, area)
+        The first is drawn strongest.
+    """
+    ax.plot([0, 1], [0, 1], color=PALE, lw=1.0)
+    styles = ("-", "--", "-.", ":")
+    for i, (name, (false, true, area)) in enumerate(curves.items()):
+        width = 1.2 if i else 2.4
+        ax.plot(false, true, color=f"C{i}", ls=styles[i % 4], lw=width, label=f"{name} ({area:.2f})")
+    ax.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01))
+    ax.legend(fontsize="small", frameon=False, loc="lower right", title="area under the curve")
+
+
+def reconstructions(axes: Any, stamps: FloatImage, made: FloatImage, errors: Sequence[float]) -> None:
+    """Draw stamps over what an autoencoder makes of them, and what it leaves.
+
+    Parameters
+    ----------
+    axes : ndarray of Axes, (3, n)
+        As `Figure.subplots` gives them.
+    stamps, made : ndarray, (n, size, size)
+    errors : sequence of float
+        Their mean squared errors.
+    """
+    for i, (before, after, error) in enumerate(zip(stamps, made, errors, strict=True)):
+        stamp(axes[0, i], before, text=f"{error:.2g}")
+        stamp(axes[1, i], after)
+        stamp(axes[2, i], before - after)
+    for ax, name in zip(axes[:, 0], ("stamp", "reconstruction", "difference"), strict=True):
+        ax.text(-0.08, 0.5, name, transform=ax.transAxes, rotation=90, ha="right", va="center", fontsize="small")

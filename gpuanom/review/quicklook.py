@@ -1,0 +1,356 @@
+"""The CCDs of one exposure looked at again, one at a time: smoothed quick looks, sources, stamps.
+
+What the store keeps are counts; whoever wants to see pixels goes back to the files through here. Sources are found
+with the same random points as when the exposure was scored, so they are the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpuanom import sampling
+from gpuanom.backends.protocol import Backend
+from gpuanom.cameras.focalplane import places
+from gpuanom.errors import InputError, printable
+from gpuanom.fits import open_ccds
+from gpuanom.measuring.exposure import isophote_moments
+from gpuanom.records import (
+    Array,
+    Ccd,
+    CcdFailure,
+    CcdOnDisk,
+    CcdStack,
+    Doubles,
+    Exposure,
+    FloatImage,
+    Integers,
+    Sources,
+    Turn,
+)
+from gpuanom.settings import Settings
+
+BINNING = 16
+"""Side of the cells of a quick look, pixels."""
+
+CELL = 1024
+"""Side of a cell of a whisker map, pixels."""
+
+LEAST = 360
+"""A focal plane whose picture has fewer pixels across than this is binned less."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeenSources:
+    """The sources of one CCD in (y, x) order, and stamps of the brightest.
+
+    Attributes
+    ----------
+    y, x : ndarray, (n,) int64
+        Central pixels, 0-based, in the CCD's own axes.
+    snr : ndarray, (n,) float64
+        Central value above the background, over the CCD's noise.
+    source_angle, isophote_angle : ndarray, (n,) float64
+        Degrees in the CCD's own axes, in (-90, 90]; NaN where there is none.
+    ellipticity : ndarray, (n,) float64
+        Of the isophotal moments, 0 (round) to 1; NaN where there is none.
+    stamps : ndarray, (m, size, size) float32
+        Over their central values, in focal-plane axes.
+    stamp_snr : ndarray, (m,) float64
+    """
+
+    y: Integers
+    x: Integers
+    snr: Doubles
+    source_angle: Doubles
+    isophote_angle: Doubles
+    ellipticity: Doubles
+    stamps: FloatImage
+    stamp_snr: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What is to be seen of one CCD.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of 2 ints
+        (ny, nx) of the image without overscan.
+    ccd : Ccd
+        What it says of itself, without pixels.
+    image : ndarray, (rows, columns) float32, or None
+        Smoothed by the method's mean filter and binned, in focal-plane axes; NaN where there is nothing.
+    sources : SeenSources or None
+    """
+
+    name: str
+    shape: tuple[int, int]
+    ccd: Ccd
+    image: FloatImage | None
+    sources: SeenSources | None
+
+
+def look(
+    exposure: Exposure,
+    settings: Settings,
+    backend: Backend,
+    *,
+    binning: int = BINNING,
+    sources: bool = True,
+    stamps: int = 0,
+    threads: int = 1,
+) -> Iterator[Look | CcdFailure]:
+    """Look at the CCDs of an exposure, in the order of its files; at most `threads` of them are in memory.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    settings : Settings
+        Those that it was measured with.
+    backend : Backend
+        That of the CPU when there are several threads.
+    binning : int, optional
+        Side of the cells of the quick look, pixels; 0 for none.
+    sources : bool, optional
+        Whether to find the sources.
+    stamps : int, optional
+        How many of each CCD's brightest unsaturated sources to cut out.
+    threads : int, optional
+
+    Yields
+    ------
+    Look or CcdFailure
+        Nothing is raised for what a file holds, or when it is gone.
+    """
+
+    def one(item: CcdOnDisk | CcdFailure) -> Look | CcdFailure:
+        ccd = item if isinstance(item, CcdFailure) else item.load()
+        if isinstance(ccd, CcdFailure):
+            return ccd
+        if min(ccd.image.shape) < max(settings.stamp_size, settings.patch_size):
+            return CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: too small to look at")
+        try:
+            return _look(exposure.points_id, ccd, settings, backend, binning, sources, stamps)
+        except Exception as error:  # the last resort: a CCD that cannot be shown must not cost the others
+            what = f"{type(error).__name__}: {printable(str(error))}"
+            return CcdFailure(ccd.name, "failed", f"CCD {ccd.name}: cannot be shown, {what}")
+
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            waiting: deque[Future[Look | CcdFailure]] = deque()
+            # Whether an image is believed was decided when it was scored.
+            for item in open_ccds(exposure, settings.replace(checksum=False)):
+                waiting.append(pool.submit(one, item))
+                if len(waiting) >= threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+    except (InputError, OSError) as error:
+        yield CcdFailure("", "unreadable", str(error))
+
+
+def _look(
+    exposure: str, ccd: Ccd, settings: Settings, backend: Backend, binning: int, sources: bool, stamps: int
+) -> Look:
+    image, seen = None, None
+    with np.errstate(invalid="ignore", over="ignore"):
+        if binning:
+            image = turned_image(quick_look(np.asarray(ccd.image), settings.smooth_size, binning), ccd.turn)
+        if sources:
+            with backend.working():
+                stack = backend.prepare([ccd], 1)
+                seen = _sources(exposure, ccd, stack, settings, backend, stamps)
+    about = replace(ccd, image=np.empty((0, 0), dtype=np.float32), bad=None)
+    return Look(ccd.name, (int(ccd.image.shape[0]), int(ccd.image.shape[1])), about, image, seen)
+
+
+def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> int:
+    """The binning of an exposure's quick looks: 16, or less for a focal plane that would be a few pixels.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    ccds : sequence of str
+        Names of its CCDs.
+    settings : Settings
+    """
+    try:
+        shape = next((item.shape for item in open_ccds(exposure, settings) if isinstance(item, CcdOnDisk)), None)
+    except (InputError, OSError):
+        shape = None
+    where = places(exposure.camera, ccds).values()
+    if shape is None or not where:
+        return BINNING
+    xs, ys = [place.x for place in where], [place.y for place in where]
+    across, up = (max(xs) - min(xs) + 1) * shape[1], (max(ys) - min(ys) + 1) * shape[0]
+    return int(np.clip(2.0 ** math.floor(math.log2(max(across, up) / LEAST)), 1, BINNING))
+
+
+def quick_look(image: FloatImage, size: int, binning: int) -> FloatImage:
+    """A CCD smoothed by the mean filter and binned, both at once.
+
+    A mean of means is one mean with other weights, so only the binned pixels are computed. Pixels that are not finite
+    or lie outside count as missing, and the mean is of the others.
+
+    Parameters
+    ----------
+    image : ndarray, (ny, nx) float32
+    size : int
+        Side of the mean filter.
+    binning : int
+        Side of the cells.
+
+    Returns
+    -------
+    ndarray, (ceil(ny / binning), ceil(nx / binning)) float32
+        NaN where nothing is finite.
+    """
+    there = np.isfinite(image)
+    if there.all():
+        ones = [np.ones((1, n), dtype=np.float32) for n in image.shape]
+        weights = _binned_rows(ones[0].T, size, binning), _binned_rows(ones[1].T, size, binning).T
+        total = _binned_rows(_binned_rows(image, size, binning).T, size, binning).T
+        return np.asarray(total / (weights[0] * weights[1]), dtype=np.float32)
+    filled = np.where(there, image, np.float32(0.0))
+    total, n = (
+        _binned_rows(_binned_rows(plane, size, binning).T, size, binning).T
+        for plane in (filled, there.astype(np.float32))
+    )
+    return np.divide(total, n, out=np.full(n.shape, np.nan, dtype=np.float32), where=n > 0)
+
+
+def _binned_rows(image: FloatImage, size: int, binning: int) -> FloatImage:
+    """Sums over rows with the weights of both means, (ceil(ny / binning), nx)."""
+    ny, nx = image.shape
+    weights = np.convolve(np.full(size, 1.0 / size), np.full(binning, 1.0 / binning)).astype(np.float32)
+    rows = -(-ny // binning)
+    before = size // 2
+    padded = np.zeros((before + rows * binning + size, nx), dtype=np.float32)
+    padded[before : before + ny] = image
+    total = np.zeros((rows, nx), dtype=np.float32)
+    for k, weight in enumerate(weights):
+        total += weight * padded[k : k + rows * binning : binning]
+    return total
+
+
+def _sources(
+    exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, backend: Backend, n_stamps: int
+) -> SeenSources:
+    _, ny, nx = stack.shape
+    wanted: tuple[tuple[sampling.Purpose, int], ...] = (
+        ("background", settings.background_points),
+        ("sigma", settings.sigma_points),
+    )
+    fit, sigma = (
+        sampling.points(settings.seed, exposure, ccd.name, purpose, n * settings.draws, ny, nx)[None]
+        for purpose, n in wanted
+    )
+    background = backend.background(stack, fit, sigma, settings)
+    found = backend.sources(stack, background, settings)
+    moments = isophote_moments(found, settings)
+    angles = backend.orientation(found.moments), backend.orientation(moments)
+    host: Any = backend.to_host(
+        (found.y, found.x, found.value, moments, *angles, background.sigma, found.ccd, stack.images)
+    )
+    y, x, value, moments, source, isophote, noise, _, images = host
+    # A saturated core tells nothing of a source's shape.
+    bright = np.argsort(-np.where(images[0][y, x] >= ccd.saturation, -np.inf, value), kind="stable")
+    bright = bright[np.isfinite(value[bright])][:n_stamps]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size = moments[:, 0] + moments[:, 1]
+        ellipticity = np.hypot(moments[:, 0] - moments[:, 1], 2.0 * moments[:, 2]) / size
+        snr = value / noise[0]
+    return SeenSources(
+        y=y,
+        x=x,
+        snr=snr,
+        source_angle=np.degrees(source),
+        isophote_angle=np.degrees(isophote),
+        ellipticity=ellipticity,
+        stamps=_stamps(stack, background, found, bright, ccd.turn, settings, backend),
+        stamp_snr=snr[bright],
+    )
+
+
+def _stamps(
+    stack: CcdStack,
+    background: Any,
+    found: Sources,
+    chosen: Integers,
+    turn: Turn,
+    settings: Settings,
+    backend: Backend,
+) -> FloatImage:
+    """The stamps of some sources, in focal-plane axes."""
+    if not chosen.size:
+        return np.zeros((0, settings.stamp_size, settings.stamp_size), dtype=np.float32)
+    indices: Array = backend.to_device(chosen)
+    names = ("ccd", "y", "x", "value", "n_above", "moments", "isophote_moments", "n_isophote")
+    some = replace(found, **{name: getattr(found, name)[indices] for name in names})
+    stamps = backend.to_host(backend.stamps(stack, background, some, settings))
+    return np.stack([turned_image(stamp, turn) for stamp in stamps])
+
+
+def turned_image(image: FloatImage, turn: Turn) -> FloatImage:
+    """An image in CCD axes brought to focal-plane axes, as `Turn` turns orientations."""
+    if turn & Turn.MIRRORED:
+        image = image[::-1]
+    if turn & Turn.QUARTER:
+        image = image.T[:, ::-1]
+    return image
+
+
+def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
+    """The isophotal orientations of the cells of a CCD, for a whisker map.
+
+    Parameters
+    ----------
+    seen : Look
+        With sources.
+    upside_down : bool, optional
+        Whether its picture is shown turned by half a turn (see `gpuanom.cameras.focalplane.Place`).
+
+    Returns
+    -------
+    list of list of float
+        Of each cell with 3 sources or more: x and y of its centre from 0 to 1 of the CCD's picture, angle in degrees,
+        alignment, number of sources.
+    """
+    found = seen.sources
+    if found is None:
+        return []
+    theta = np.radians(found.isophote_angle)
+    u, v = found.x.astype(np.float64), found.y.astype(np.float64)
+    ny, nx = seen.shape
+    u, v = (u + 0.5) / nx, (v + 0.5) / ny
+    if seen.ccd.turn & Turn.MIRRORED:
+        theta, v = -theta, 1.0 - v
+    if seen.ccd.turn & Turn.QUARTER:
+        theta, u, v, ny, nx = theta + np.pi / 2, 1.0 - v, u, nx, ny
+    if upside_down:
+        u, v = 1.0 - u, 1.0 - v
+    columns, rows = max(1, round(nx / CELL)), max(1, round(ny / CELL))
+    if columns * rows == 1:
+        columns = rows = 2
+    known = np.isfinite(theta)
+    while columns * rows > 1 and np.count_nonzero(known) < 5 * columns * rows:
+        columns, rows = max(1, columns // 2), max(1, rows // 2)  # too few sources for so many cells
+    cell = (v[known] * rows).astype(np.int64).clip(0, rows - 1) * columns
+    cell += (u[known] * columns).astype(np.int64).clip(0, columns - 1)
+    n = np.bincount(cell, minlength=rows * columns)
+    cosine = np.bincount(cell, np.cos(2 * theta[known]), minlength=rows * columns)
+    sine = np.bincount(cell, np.sin(2 * theta[known]), minlength=rows * columns)
+    whiskers = []
+    for i in np.flatnonzero(n >= 3):
+        angle = math.degrees(0.5 * math.atan2(sine[i], cosine[i]))
+        place = [(i % columns + 0.5) / columns, (i // columns + 0.5) / rows]
+        whiskers.append([*place, angle, math.hypot(sine[i], cosine[i]) / n[i], float(n[i])])
+    return whiskers

@@ -1,0 +1,218 @@
+"""Which exposures of a dataset are compared with each other: those whose CCDs are of about one size.
+
+A read-out window among full frames has fewer stars and another part of the sky's slope: beside full frames it would
+rank first with nothing wrong with it. Exposures are told apart by what was measured, the area of their CCDs, so that
+the order in which they came does not matter. Binned exposures are a dataset of their own already (`gpuanom.fits`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpuanom.records import Integers
+
+if TYPE_CHECKING:
+    from gpuanom.records import Dataset
+    from gpuanom.scoring.ranking import Scores
+
+LIKE = 1.25
+"""Sorted by area, neighbours within this ratio belong together, as cut-outs that differ by few pixels do."""
+
+ENOUGH = 5
+"""So many exposures of one size are compared with each other in any case; in small datasets half of all are enough."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The exposures of a dataset by what they are compared with.
+
+    Attributes
+    ----------
+    groups : tuple of ndarray of int64
+        Indices of the exposures that are compared with each other, ascending; the largest group first.
+    apart : ndarray of int64
+        Indices of those of another size, too few to be compared.
+    mixed : bool
+        Whether the sizes differ so much from exposure to exposure that all are compared all the same.
+    """
+
+    groups: tuple[Integers, ...]
+    apart: Integers
+    mixed: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether all exposures are compared with each other."""
+        return len(self.groups) == 1 and not self.apart.size
+
+
+def split(sizes: Integers | None, n_exposures: int) -> Split:
+    """Tell the exposures of a dataset apart by the size of their CCDs.
+
+    Parameters
+    ----------
+    sizes : ndarray, (n_exposures, 2) int64, or None
+        (ny, nx) of each exposure's typical CCD; 0 where no CCD could be measured, which counts as the usual size.
+    n_exposures : int
+
+    Returns
+    -------
+    Split
+        A function of each exposure's own size and of how many there are of each, not of their order.
+    """
+    everything = Split((np.arange(n_exposures),), np.zeros(0, dtype=np.int64))
+    if sizes is None:
+        return everything
+    area = sizes[:, 0] * sizes[:, 1]
+    known = np.unique(area[area > 0])
+    if known.size < 2:
+        return everything
+    # The first area of each run of areas that follow each other closely.
+    starts = np.concatenate([known[:1], known[1:][known[1:] > LIKE * known[:-1]]])
+    if starts.size == 1:
+        return everything
+    of = np.searchsorted(starts, area, side="right") - 1
+    counts = np.bincount(of[area > 0], minlength=starts.size)
+    n_known = int(counts.sum())
+    least = max(2, min(ENOUGH, math.ceil(n_known / 2)))
+    order = sorted(range(starts.size), key=lambda k: (-counts[k], -starts[k]))
+    enough = [k for k in order if counts[k] >= least]
+    if not enough:
+        return Split(everything.groups, everything.apart, mixed=True)
+    of[area == 0] = enough[0]
+    groups = tuple(np.flatnonzero(of == k) for k in enough)
+    return Split(groups, np.flatnonzero(~np.isin(of, enough)))
+
+
+def part(dataset: Dataset, members: Integers) -> Dataset:
+    """The dataset of some of its exposures alone."""
+    chosen, rows = _chosen(dataset, members)
+    return dataclasses.replace(
+        dataset,
+        exposures=tuple(dataset.exposures[i] for i in members),
+        owner=np.searchsorted(members, dataset.owner[rows]),
+        counts=dataset.counts[rows],
+        cosine=dataset.cosine[rows],
+        sine=dataset.sine[rows],
+        sizes=None if dataset.sizes is None else dataset.sizes[chosen],
+    )
+
+
+def _chosen(dataset: Dataset, members: Integers) -> tuple[Integers, Integers]:
+    """The exposures of a part, and the rows of their CCDs."""
+    return members, np.flatnonzero(np.isin(dataset.owner, members))
+
+
+def joined(
+    dataset: Dataset, parts: Sequence[tuple[Integers, tuple[Scores, ...]]], none: tuple[Scores, ...]
+) -> tuple[Scores, ...]:
+    """Put the scores of groups of a dataset's exposures together.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    parts : sequence of (indices of exposures, scores once a kind)
+    none : tuple of Scores
+        Of all exposures, with nothing but counts and directions: what those that are compared with nothing keep.
+    """
+    rows = [(*_chosen(dataset, members), scores) for members, scores in parts]
+    return tuple(_joined(whole, [(m, r, s[k]) for m, r, s in rows]) for k, whole in enumerate(none))
+
+
+def _joined(whole: Scores, parts: Sequence[tuple[Integers, Integers, Scores]]) -> Scores:
+    """Put the scores of parts into those of all exposures."""
+    values = {}
+    for field in dataclasses.fields(whole):
+        if field.name == "local":
+            continue
+        merged = np.array(getattr(whole, field.name))
+        for members, rows, its in parts:
+            value = getattr(its, field.name)
+            if field.name not in ("ccd_kl", "ccd_z"):
+                merged[members] = value
+            elif value.size:
+                merged[rows] = value
+        values[field.name] = merged
+    local = [np.array(column) for column in whole.local]
+    for members, _, its in parts:
+        for column, value in zip(local, its.local, strict=True):
+            column[members] = value
+    return dataclasses.replace(whole, **values, local=type(whole.local)(*local))
+
+
+def notes(dataset: Dataset, saved: tuple[int, int] | None = None) -> list[tuple[str, str]]:
+    """The status and the note that the size of its CCDs gives each exposure; empty where all are alike.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    saved : tuple of 2 ints, optional
+        (ny, nx) of the CCDs that a saved reference was made from.
+    """
+    n = len(dataset.exposures)
+    result = [("", "")] * n
+    sizes = dataset.sizes
+    if sizes is None:
+        return result
+    if saved is not None:
+        for i in unlike(dataset, saved):
+            result[i] = ("other_size", f"its CCDs have {_text(sizes[i])}, the reference's {_text(saved)}: {_REMEDY}")
+        return result
+    found = split(sizes, n)
+    if found.mixed:
+        note = "the CCDs of its dataset differ in size from exposure to exposure: all are compared all the same"
+        return [("", note)] * n
+    if found.whole:
+        return result
+    typical = _text(usual_size(dataset))
+    for i in found.apart:
+        result[i] = ("other_size", f"its CCDs have {_text(sizes[i])}, most of its dataset {typical}: {_REMEDY}")
+    for members in found.groups[1:]:
+        for i in members:
+            note = f"{_text(sizes[i])}: compared with the {len(members)} exposures of about that size only"
+            result[i] = ("", f"its CCDs have {note}")
+    return result
+
+
+_REMEDY = "a read-out window or a cut-out is not compared (score exposures of one size together)"
+
+
+def usual_size(dataset: Dataset) -> tuple[int, int]:
+    """(ny, nx) of the CCDs that the dataset's reference is made from; (0, 0) where sizes are unknown or differ."""
+    found = split(dataset.sizes, len(dataset.exposures))
+    if dataset.sizes is None or found.mixed:
+        return 0, 0
+    known = sorted((int(y) * int(x), int(y), int(x)) for y, x in dataset.sizes[found.groups[0]] if y and x)
+    return known[len(known) // 2][1:] if known else (0, 0)
+
+
+def like(dataset: Dataset, saved: tuple[int, int]) -> Split:
+    """The exposures of a dataset that can be compared with a saved reference, and those of another size.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    saved : tuple of 2 ints
+        (ny, nx) of the CCDs behind the reference; (0, 0) where unknown: then all can be compared.
+    """
+    other = unlike(dataset, saved)
+    alike = np.setdiff1d(np.arange(len(dataset.exposures)), other)
+    return Split((alike,) if alike.size else (), other)
+
+
+def unlike(dataset: Dataset, saved: tuple[int, int]) -> Integers:
+    """Indices of the exposures whose CCDs are of another size than those behind a saved reference."""
+    if dataset.sizes is None or not all(saved):
+        return np.zeros(0, dtype=np.int64)
+    area, wanted = dataset.sizes[:, 0] * dataset.sizes[:, 1], saved[0] * saved[1]
+    return np.flatnonzero((area > 0) & ((area > LIKE * wanted) | (wanted > LIKE * area)))
+
+
+def _text(size: Sequence[int] | Integers) -> str:
+    return f"{int(size[1])} x {int(size[0])} pixels"

@@ -1,0 +1,270 @@
+"""Scores and ranks of the exposures of one dataset, from stored histograms (METHOD.md 5 and 5b).
+
+Source and isophote histograms are one an exposure, background histograms one a CCD. Both go the same way: an
+exposure's score is the mean KL of its histograms, and its X the sum of theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpuanom.backends.protocol import Backend
+from gpuanom.digits import printed_values
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
+from gpuanom.scoring import comparable, significance
+from gpuanom.scoring.comparison import (
+    Comparison,
+    Flags,
+    Group,
+    KindReference,
+    compared_with,
+    divergences,
+    histograms_of,
+    mean_of,
+    mean_of_filled,
+    ranks_of,
+    sums_of,
+)
+from gpuanom.scoring.reference import DatasetReference, Reference
+from gpuanom.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores of one kind; arrays of (n_exposures,) but for those of CCDs, NaN where there is none.
+
+    Attributes
+    ----------
+    n : ndarray of int64
+        Orientations counted.
+    kl, floor, z, p, deviation : ndarray of float64
+    rank : ndarray of int64
+        1 is the most anomalous; 0 where there is no score.
+    angle : ndarray of float64
+        Degrees in (-90, 90].
+    alignment : ndarray of float64
+    ccd_kl, ccd_z : ndarray, (n_ccd,) float64
+        Of each CCD's own histogram; empty for kinds with one histogram an exposure.
+    spread : ndarray of bool
+        Whether half a count was spread over the reference's bins, one of them being empty (METHOD.md 5).
+    local : LocalAlignment
+        Of sources and isophotes; NaN for backgrounds, whose histograms are each CCD's own.
+    """
+
+    n: Integers
+    kl: Doubles
+    floor: Doubles
+    z: Doubles
+    p: Doubles
+    rank: Integers
+    deviation: Doubles
+    angle: Doubles
+    alignment: Doubles
+    ccd_kl: Doubles
+    ccd_z: Doubles
+    spread: Flags
+    local: significance.LocalAlignment
+
+
+def score_dataset(
+    dataset: Dataset, settings: Settings, backend: Backend, reference: DatasetReference | None = None
+) -> tuple[Scores, ...]:
+    """Score every exposure of a dataset, once a kind.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    settings : Settings
+    backend : Backend
+        Where the divergences are computed.
+    reference : DatasetReference, optional
+        A saved reference; without one the dataset is its own, by `robust_rounds`.
+
+    Returns
+    -------
+    tuple of 4 Scores
+        In the order of `KINDS`. A dataset of one exposure has no scores: there is nothing to compare it with.
+    """
+    return scores_by(dataset, compared_with(dataset, settings, backend, reference), settings, backend)
+
+
+def scores_by(dataset: Dataset, compared: Comparison, settings: Settings, backend: Backend) -> tuple[Scores, ...]:
+    """Score every exposure of a dataset by references that are made already, once a kind.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    compared : Comparison
+        See `gpuanom.scoring.comparison.compared_with`.
+    settings : Settings
+    backend : Backend
+        Where the divergences are computed.
+    """
+    parts = [(group.members, _scores_of(group, settings, backend)) for group in compared.groups]
+    return parts[0][1] if compared.whole else comparable.joined(dataset, parts, no_scores(dataset))
+
+
+def _scores_of(group: Group, settings: Settings, backend: Backend) -> tuple[Scores, ...]:
+    """The scores of exposures that are compared with each other."""
+    return tuple(_score_kind(group.dataset, kind, settings, backend, group.kinds[kind]) for kind in range(len(KINDS)))
+
+
+def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
+    """Counts and directions alone, once a kind: for a dataset that there is nothing to compare with."""
+    result = []
+    for kind in range(len(KINDS)):
+        histograms, owner = histograms_of(dataset, kind)
+        result.append(_no_scores(dataset, kind, histograms.sum(axis=1), owner))
+    return tuple(result)
+
+
+def table_order(deviations: Doubles, ids: list[tuple[Any, ...]]) -> list[int]:
+    """The tables' order: by the largest of an exposure's deviations, downwards, then by id.
+
+    Parameters
+    ----------
+    deviations : ndarray, (n, n_kinds) float64
+        NaN where there is none; exposures without any come last.
+    ids : list
+        What ties are sorted by.
+    """
+    largest = np.where(np.isnan(deviations), -np.inf, deviations).max(axis=1, initial=-np.inf)
+    # Of two exposures each is as far from the other: the last bit must not decide which comes first.
+    compared = printed_values(largest).tolist()
+    return sorted(range(len(ids)), key=lambda i: (-compared[i], ids[i]))
+
+
+def _score_kind(dataset: Dataset, kind: int, settings: Settings, backend: Backend, compared: KindReference) -> Scores:
+    histograms, owner = histograms_of(dataset, kind)
+    n = histograms.sum(axis=1)
+    if not compared.comparable:
+        return _no_scores(dataset, kind, n, owner)
+    reference, contained = compared.reference, compared.contained[owner]
+    kl, spread = divergences(histograms, n, n > 0, contained, reference, backend)
+    return _scores(dataset, kind, settings, reference, histograms, n, owner, contained, kl, spread)
+
+
+def _scores(
+    dataset: Dataset,
+    kind: int,
+    settings: Settings,
+    reference: Reference,
+    histograms: Integers,
+    n: Integers,
+    owner: Integers,
+    contained: Flags,
+    kl: Doubles,
+    spread: Flags,
+) -> Scores:
+    """Everything that follows from the divergences."""
+    bins = histograms.shape[1]
+    n_exposures = len(dataset.exposures)
+    f = significance.noise_factor(n, reference.n_histograms, reference.inverse_counts, contained)
+    # f is 0 for the only histogram of its reference, which cannot differ from it.
+    filled = (n > 0) & (f > 1e-9)
+    some, whose = np.flatnonzero(filled), owner[filled]
+    n_filled = sums_of(np.ones(whose.size), whose, n_exposures)
+    x = significance.statistic(n[some], kl[some], f[some])
+    noise = significance.floor(n[some], f[some], bins)
+    exposure_x = sums_of(x, whose, n_exposures)
+    degrees = n_filled * (bins - 1)
+    score = mean_of_filled(kl, filled, owner, n_filled)
+    known = n_filled > 0
+    z, p = np.full(n_exposures, np.nan), np.full(n_exposures, np.nan)
+    z[known] = significance.z_score(exposure_x[known], degrees[known])
+    p[known] = significance.p_value(exposure_x[known], degrees[known])
+    _simulate_sparse(p, exposure_x, n[some], whose, contained[some], settings, reference, bins)
+    ccd_kl, ccd_z = np.zeros(0), np.zeros(0)
+    if kind in (BACKGROUND, FLAT_BACKGROUND):
+        ccd_kl, ccd_z = kl, np.full(len(n), np.nan)
+        ccd_z[some] = significance.z_score(x, bins - 1)
+    counted = sums_of(n, owner, n_exposures)
+    angle, alignment = _directions(dataset, kind, counted)
+    return Scores(
+        n=counted.astype(np.int64),
+        kl=score,
+        floor=mean_of(noise, whose, n_filled),
+        z=z,
+        p=p,
+        rank=ranks_of(score),
+        deviation=significance.deviation(score),
+        angle=angle,
+        alignment=alignment,
+        ccd_kl=ccd_kl,
+        ccd_z=ccd_z,
+        spread=sums_of(spread, owner, n_exposures) > 0,
+        local=_local(dataset, kind, contained, reference),
+    )
+
+
+def _simulate_sparse(
+    p: Doubles,
+    x: Doubles,
+    n: Integers,
+    owner: Integers,
+    contained: Flags,
+    settings: Settings,
+    reference: Reference,
+    bins: int,
+) -> None:
+    """Replace p by a simulated one for exposures with a histogram too sparse for chi-squared."""
+    sparse = n < settings.sparse_counts * bins
+    cache: dict[object, Doubles] = {}
+    for i in np.unique(owner[sparse]):
+        first, last = np.searchsorted(owner, (i, i + 1))
+        own_n, own_sparse = n[first:last], sparse[first:last]
+        p[i] = significance.simulated_p_value(
+            float(x[i]),
+            own_n[own_sparse].tolist(),
+            int(np.count_nonzero(~own_sparse)),
+            reference,
+            contained=bool(contained[first]),
+            seed=settings.seed,
+            simulations=settings.simulations,
+            cache=cache,
+        )
+
+
+def _directions(dataset: Dataset, kind: int, n: Doubles) -> tuple[Doubles, Doubles]:
+    """Preferred direction of each exposure, all its n orientations pooled."""
+    n_exposures = len(dataset.exposures)
+    cosine = sums_of(dataset.cosine[:, kind], dataset.owner, n_exposures)
+    sine = sums_of(dataset.sine[:, kind], dataset.owner, n_exposures)
+    return significance.direction(cosine, sine, n)
+
+
+def _local(dataset: Dataset, kind: int, contained: Flags, reference: Reference) -> significance.LocalAlignment:
+    """Alignment of the CCDs of each exposure; a kind with one histogram an exposure has `contained` of each."""
+    if kind in (BACKGROUND, FLAT_BACKGROUND):
+        none = np.full(len(dataset.exposures), np.nan)
+        return significance.LocalAlignment(none, none, none, none)
+    n = dataset.counts[:, kind].sum(axis=1, dtype=np.int64)
+    cosine, sine = dataset.cosine[:, kind], dataset.sine[:, kind]
+    return significance.local_alignment(cosine, sine, n, dataset.owner, contained, reference)
+
+
+def _no_scores(dataset: Dataset, kind: int, n: Integers, owner: Integers) -> Scores:
+    """Counts and directions, and no score: there is nothing to compare with."""
+    n_exposures = len(dataset.exposures)
+    none = np.full(n_exposures, np.nan)
+    per_ccd = np.full(len(n), np.nan) if kind in (BACKGROUND, FLAT_BACKGROUND) else np.zeros(0)
+    counted = sums_of(n, owner, n_exposures)
+    angle, alignment = _directions(dataset, kind, counted)
+    return Scores(
+        n=counted.astype(np.int64),
+        kl=none,
+        floor=none,
+        z=none,
+        p=none,
+        rank=np.zeros(n_exposures, dtype=np.int64),
+        deviation=none,
+        angle=angle,
+        alignment=alignment,
+        ccd_kl=per_ccd,
+        ccd_z=per_ccd,
+        spread=np.zeros(n_exposures, dtype=bool),
+        local=significance.LocalAlignment(none, none, none, none),
+    )

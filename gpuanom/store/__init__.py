@@ -1,0 +1,1 @@
+"""The measurements of a night, kept in one SQLite file."""

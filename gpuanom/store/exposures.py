@@ -1,0 +1,105 @@
+"""The exposures that a store holds, as they were found on disk; and a CCD as a row of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from gpuanom.records import CcdMeasurement, Exposure, Measurement
+from gpuanom.store.located import locator
+from gpuanom.store.schema import has_table
+
+
+def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
+    """Where each measured exposure's files are, by camera and id; without what is remarked on them.
+
+    Files are where the store says, or where they lie beside a store that was moved (see `locator`).
+
+    Parameters
+    ----------
+    db : Connection
+        See `gpuanom.store.schema.open_database`.
+    """
+    rows = db.execute(
+        "SELECT camera, exposure, band, date_obs, exptime, files, masks, fingerprint, rule FROM exposures"
+    ).fetchall()
+    located = locator(db)
+    named = "SELECT camera, exposure, measured_as FROM named_by_file"
+    by_file = {(c, e): as_ for c, e, as_ in db.execute(named)} if has_table(db, "named_by_file") else {}
+    return {
+        (camera, name): Exposure(
+            exposure=name,
+            camera=camera,
+            band=band,
+            date_obs=date_obs,
+            exptime=float("nan") if exptime is None else float(exptime),
+            files=tuple(Path(located(f)) for f in json.loads(files)),
+            masks=tuple(None if m is None else Path(located(m)) for m in json.loads(masks)),
+            fingerprint=fingerprint,
+            rule=rule,
+            file_named=(camera, name) in by_file,
+            measured_as=by_file.get((camera, name), ""),
+        )
+        for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
+    }
+
+
+def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str, int]]]:
+    """Names of the measured CCDs of each exposure and how many sources each has, by camera and id."""
+    found: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    rows = db.execute(
+        "SELECT camera, exposure, name, n_sources FROM ccds WHERE status = 'ok' ORDER BY camera, exposure, position"
+    )
+    for camera, exposure, name, n_sources in rows:
+        found.setdefault((camera, exposure), []).append((name, n_sources))
+    return found
+
+
+def typical_size(measurement: Measurement) -> tuple[int, int]:
+    """(ny, nx) of the measured CCD of middle size; (0, 0) where no CCD could be measured."""
+    sizes = sorted((c.shape for c in measurement.ccds if c.shape != (0, 0)), key=lambda s: (s[0] * s[1], s))
+    return sizes[len(sizes) // 2] if sizes else (0, 0)
+
+
+def remarks_on(measurement: Measurement) -> list[str]:
+    """What a user should know of an exposure: of how it was found, and once of how several CCDs were read alike."""
+    of_ccds: dict[str, list[str]] = {}
+    for c in measurement.ccds:
+        if c.remark:
+            of_ccds.setdefault(c.remark, []).append(c.name)
+    lines = [
+        f"CCD {names[0]}: {remark}" if len(names) == 1 else f"{len(names)} CCDs ({names[0]} ...): {remark}"
+        for remark, names in of_ccds.items()
+    ]
+    if len(lines) > MOST_REMARKS:
+        n_more = sum(len(names) for names in list(of_ccds.values())[MOST_REMARKS:])
+        lines = [*lines[:MOST_REMARKS], f"and {n_more} more CCDs of whose sections or axes something is uncertain"]
+    return [*measurement.exposure.remarks, *lines]
+
+
+MOST_REMARKS = 2
+"""Different remarks on CCDs that a note holds in full: headers of amplifiers differ in their numbers."""
+
+
+def ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
+    """The columns of the table `ccds` from `name` on (see `gpuanom.store.schema`)."""
+    axes = (None,) * 4 if c.sky_axes is None else tuple(float(v) for v in c.sky_axes)
+    return (
+        c.name,
+        c.status,
+        c.reason,
+        *(float(v) for v in c.coefficients),
+        c.sky,
+        c.sigma,
+        c.n_points,
+        c.n_sigma_points,
+        c.n_sources,
+        c.n_without_orientation,
+        c.n_isophote,
+        c.n_gradients,
+        c.masked_fraction,
+        c.saturated_fraction,
+        *axes,
+    )

@@ -1,0 +1,389 @@
+"""The store of a night: measurements.sqlite, one transaction an exposure, so that a killed run loses nothing.
+
+Histograms are kept as one blob an exposure (n_ccd x 4 x N little-endian int32, kinds in the order of
+`gpuanom.records.KINDS`), with their sums of cos and sin of twice the orientation (n_ccd x 4 x 2 float64); the other
+numbers of a CCD are columns of the table `ccds`. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from gpuanom.errors import OutputError
+from gpuanom.naming import exists, natural_key
+from gpuanom.records import KINDS, Dataset, Exposure, Failure, Measurement
+from gpuanom.settings import NO_CHECKSUM, Settings, difference
+from gpuanom.store.copying import copy_night
+from gpuanom.store.exposures import ccd_row, held_exposures, remarks_on, typical_size
+from gpuanom.store.located import absolute_text, files_json, follow_files, locator, texts_of
+from gpuanom.store.reconstructions import Reconstructed, Reconstructions
+from gpuanom.store.recorded import ScoringRecord, measured_with, read_record, require_record, write_record
+from gpuanom.store.schema import believed, explained, open_database
+from gpuanom.version import __version__
+
+NAME = "measurements.sqlite"
+
+RETRIED = ("unreadable", "mask_unreadable", "out_of_memory")
+"""Statuses of CCDs whose exposure the next run measures again: what stood in the way may be gone."""
+
+
+_OLD_REFUSAL = "[Errno "
+"""In reasons of versions until 0.1, which took what the system refused for damage."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the store already holds of an exposure: enough to tell whether it must be measured again."""
+
+    fingerprint: str
+    settings: str
+    files: tuple[str, ...]
+    retry: bool
+    """Whether a CCD of it could not be read: what stood in the way may be gone."""
+
+
+class Store:
+    """The measurements of a night. Use as a context manager.
+
+    Parameters
+    ----------
+    path : Path or None
+        The database file, made if missing; None keeps everything in memory.
+    settings : Settings
+        The measurement settings of what will be added.
+    read_only : bool, optional
+        Refuse to make or change anything.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be opened, is not ours, is damaged, or is in use by another run.
+    """
+
+    def __init__(self, path: Path | None, settings: Settings, *, read_only: bool = False) -> None:
+        self.path = path
+        self.settings = settings
+        self._db = open_database(path, read_only=read_only)
+        self.read_only = read_only
+        try:
+            with believed(self.path):
+                self._reconstructions = Reconstructions(self._db)
+                if not read_only:
+                    with self._transaction() as db:
+                        follow_files(db)
+                        if read_record(db) is None:
+                            write_record(db, ScoringRecord(settings.scoring()))
+                self._located = locator(self._db)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self.path)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def known(self) -> dict[tuple[str, str], Known]:
+        """What is held, by camera and exposure id."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
+                " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
+                " (status IN (?, ?, ?) OR (status = 'corrupt' AND (instr(reason, ?) OR (? AND instr(reason, ?))))))"
+                " FROM exposures",
+                (*RETRIED, _OLD_REFUSAL, not self.settings.checksum, NO_CHECKSUM),
+            ).fetchall()
+        with believed(self.path):
+            return {
+                (camera, name): Known(print_, settings, texts_of(files), bool(retry))
+                for camera, name, print_, settings, files, retry in rows
+            }
+
+    def other_settings(self, kept: Mapping[tuple[str, str], Known]) -> str:
+        """How the settings behind the given held exposures differ from this run's, in words; empty if they don't."""
+        ours = self.settings.fingerprint()
+        with self._explained():
+            found = dict(self._db.execute("SELECT fingerprint, measurement FROM settings").fetchall())
+        with believed(self.path):
+            others = sorted({known.settings for known in kept.values()} - {ours})
+            return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
+
+    def recorded_settings(self) -> tuple[Mapping[str, Any], str]:
+        """The measurement settings and the version behind all exposures.
+
+        Raises
+        ------
+        OutputError
+            When the store is empty or holds measurements of several settings.
+        """
+        return measured_with(self._db, self.path)
+
+    def held(self) -> dict[tuple[str, str], Exposure]:
+        """The measured exposures and where their files are, by camera and id."""
+        with believed(self.path):
+            return held_exposures(self._db)
+
+    def scoring_record(self) -> ScoringRecord:
+        """How the night was scored last.
+
+        Raises
+        ------
+        OutputError
+            When the store does not say: it was made by an older version of gpuanom.
+        """
+        return require_record(self._db, self.path)
+
+    def record_scoring(self, record: ScoringRecord) -> None:
+        """Keep how the night is scored now."""
+        with believed(self.path):
+            if read_record(self._db) == record:
+                return
+            with self._transaction() as db:
+                write_record(db, record)
+
+    def add(self, measurement: Measurement) -> None:
+        """Keep an exposure's measurements, replacing what was held of it, in one transaction."""
+        e = measurement.exposure
+        counts = np.array([c.counts for c in measurement.ccds], dtype="<i4")
+        sums = np.array([np.stack([c.cosine, c.sine], axis=1) for c in measurement.ccds], dtype="<f8")
+        with self._transaction() as db:
+            self._forget(db, e.camera, e.exposure)
+            db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", (e.camera, e.exposure))
+            db.execute(
+                "INSERT OR REPLACE INTO settings VALUES (?, ?, ?)",
+                (self.settings.fingerprint(), json.dumps(self.settings.measurement(), sort_keys=True), __version__),
+            )
+            db.execute(
+                f"INSERT INTO exposures VALUES ({', '.join('?' * 17)})",
+                (
+                    e.camera,
+                    e.exposure,
+                    e.band,
+                    e.date_obs,
+                    e.exptime,
+                    files_json(e.files),
+                    files_json(e.masks),
+                    e.rule,
+                    json.dumps(remarks_on(measurement)),
+                    e.fingerprint,
+                    self.settings.fingerprint(),
+                    __version__,
+                    *typical_size(measurement),
+                    len(measurement.ccds),
+                    counts.tobytes(),
+                    sums.tobytes(),
+                ),
+            )
+            db.executemany(
+                f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
+                [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)],
+            )
+            if e.file_named:
+                db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
+            self._reconstructions.add(measurement)
+
+    def model(self) -> str:
+        """The fingerprint of the autoencoder behind what is held of one; empty where none is."""
+        with believed(self.path):
+            return next(iter(self._reconstructions.models()), "")
+
+    def lacking(self, model: str) -> tuple[list[Exposure], int]:
+        """The measured exposures whose stamps have not been through a model; what others made of them is dropped.
+
+        Returns
+        -------
+        list of Exposure, int
+            And how many exposures' values of other models were dropped.
+        """
+        with believed(self.path), self._transaction():
+            dropped = self._reconstructions.drop_others(model)
+            return self._reconstructions.lacking(), dropped
+
+    def add_reconstruction(self, measurement: Measurement) -> str:
+        """Keep what a model made of a measured exposure's stamps, and nothing else.
+
+        Returns
+        -------
+        str
+            Why it was not kept: its files have changed since it was measured. Empty if it was.
+        """
+        with self._transaction():
+            differs = self._reconstructions.differing(measurement)
+            if not differs:
+                self._reconstructions.add(measurement)
+        return differs
+
+    def reconstructed(self, camera: str, band: str) -> dict[str, Reconstructed]:
+        """What a model made of the stamps of a dataset's exposures, by exposure id."""
+        with believed(self.path):
+            return self._reconstructions.of_dataset(camera, band)
+
+    def copy_from(self, other: Store, names: Mapping[tuple[str, str], str] | None = None) -> int:
+        """Add all of another store's exposures and failures, in one transaction.
+
+        Parameters
+        ----------
+        other : Store
+        names : mapping of (camera, exposure) to str, optional
+            The new ids of exposures that get other ids here; what was measured of them stays as it is.
+
+        Returns
+        -------
+        int
+            Exposures added; those that are held already, measured from the same files, are left out.
+
+        Raises
+        ------
+        OutputError
+            When an exposure is held already but measured from other files, or both hold scores of different models.
+        """
+        ours_made, theirs_made = self.model(), other.model()
+        if ours_made and theirs_made and ours_made != theirs_made:
+            raise OutputError(
+                f"{other.path}: holds autoencoder_mse of another model than an earlier input"
+                " (score one of them again with the other's: gpuanom score -o SCORED --model MODEL)"
+            )
+        with self._transaction() as db:
+            return copy_night(db, other._db, other.path, names or {})
+
+    def add_failure(self, failure: Failure) -> None:
+        """Keep that a file or exposure failed; what was measured of the exposure before is dropped."""
+        with self._transaction() as db:
+            self._forget(db, failure.camera, failure.exposure)
+            file = absolute_text(failure.file)
+            db.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
+                (file, failure.camera, failure.band, failure.exposure, failure.status, failure.reason),
+            )
+
+    def retry(self, files: set[str], is_mended: Callable[[str], bool]) -> None:
+        """Forget the failures of what is no trouble any more.
+
+        Those are files that are about to be tried again, files that are gone, and folders and lists that can be read.
+
+        Parameters
+        ----------
+        files : set of str
+            The files that are about to be tried again.
+        is_mended : callable
+            Tells whether a folder, or a list of files, can be read.
+        """
+        gone = {f.file for f in self.failures() if not exists(Path(f.file)) or (not f.camera and is_mended(f.file))}
+        with self._transaction() as db:
+            tried = {absolute_text(file) for file in files}
+            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(tried | gone)])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._transaction() as db:
+            for table in ("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file"):
+                db.execute(f"DELETE FROM {table}")
+
+    def remove(self, keys: set[tuple[str, str]]) -> None:
+        """Forget some exposures, by camera and id."""
+        with self._transaction() as db:
+            for camera, exposure in sorted(keys):
+                self._forget(db, camera, exposure)
+
+    def _forget(self, db: sqlite3.Connection, camera: str, exposure: str) -> None:
+        db.execute("DELETE FROM exposures WHERE camera = ? AND exposure = ?", (camera, exposure))
+        db.execute("DELETE FROM ccds WHERE camera = ? AND exposure = ?", (camera, exposure))
+        db.execute("DELETE FROM named_by_file WHERE camera = ? AND exposure = ?", (camera, exposure))
+        self._reconstructions.forget(camera, exposure)
+
+    def datasets(self, bins: int) -> list[Dataset]:
+        """The histograms of all exposures, a `Dataset` a camera and band, in order of camera, band and exposure id."""
+        with believed(self.path):
+            names = self._db.execute("SELECT DISTINCT camera, band FROM exposures ORDER BY camera, band").fetchall()
+            return [self._dataset(camera, band, bins) for camera, band in names]
+
+    def _dataset(self, camera: str, band: str, bins: int) -> Dataset:
+        rows = self._db.execute(
+            "SELECT exposure, n_ccd, histograms, sums, ny, nx FROM exposures WHERE camera = ? AND band = ?",
+            (camera, band),
+        ).fetchall()
+        rows.sort(key=lambda row: natural_key(row[0]))
+        n_kinds = len(KINDS)
+        if any(len(row[2]) != 4 * n_kinds * bins * row[1] for row in rows):
+            raise ValueError(f"histograms of other than {bins} bins")
+        counts = np.frombuffer(b"".join(row[2] for row in rows), dtype="<i4").reshape(-1, n_kinds, bins)
+        sums = np.frombuffer(b"".join(row[3] for row in rows), dtype="<f8").reshape(-1, n_kinds, 2)
+        if counts.size and (counts.min() < 0 or not np.isfinite(sums).all()):
+            raise ValueError("counts below 0, or sums that are no numbers")
+        return Dataset(
+            camera=camera,
+            band=band,
+            exposures=tuple(row[0] for row in rows),
+            owner=np.repeat(np.arange(len(rows)), [row[1] for row in rows]),
+            counts=counts,
+            cosine=np.ascontiguousarray(sums[:, :, 0]),
+            sine=np.ascontiguousarray(sums[:, :, 1]),
+            sizes=np.array([row[4:6] for row in rows], dtype=np.int64).reshape(-1, 2),
+        )
+
+    def exposures(self, camera: str, band: str) -> list[dict[str, Any]]:
+        """The exposures of a dataset as mappings of the store's columns, in natural order of id."""
+        with believed(self.path):
+            rows = self._mappings(
+                "SELECT camera, exposure, band, date_obs, exptime, files, remarks, n_ccd FROM exposures"
+                " WHERE camera = ? AND band = ?",
+                (camera, band),
+            )
+            for row in rows:
+                row["files"] = json.dumps([self._located(file) for file in texts_of(row["files"])])
+        return sorted(rows, key=lambda row: natural_key(row["exposure"]))
+
+    def ccds(self, camera: str, band: str) -> dict[str, list[Any]]:
+        """The CCDs of a dataset, a list a column, in order of exposure and position."""
+        with believed(self.path):
+            cursor = self._db.execute(
+                "SELECT ccds.* FROM ccds JOIN exposures USING (camera, exposure)"
+                " WHERE exposures.camera = ? AND exposures.band = ?",
+                (camera, band),
+            )
+            names = [column[0] for column in cursor.description]
+            rows = cursor.fetchall()
+        with believed(self.path):
+            keys = {name: natural_key(name) for name in {row[1] for row in rows}}
+        rows.sort(key=lambda row: (keys[row[1]], row[2]))
+        columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+        return {name: list(column) for name, column in zip(names, columns, strict=True)}
+
+    def failures(self) -> list[Failure]:
+        """The files and exposures that failed, by file."""
+        with self._explained():
+            rows = self._db.execute("SELECT * FROM failures ORDER BY file").fetchall()
+        return [Failure(*row) for row in rows]
+
+    def _mappings(self, query: str, values: tuple[str, ...]) -> list[dict[str, Any]]:
+        cursor = self._db.execute(query, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]

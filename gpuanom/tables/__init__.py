@@ -1,0 +1,1 @@
+"""The tables of a night: one row an exposure, one row a CCD."""

@@ -1,0 +1,286 @@
+"""The tables of a night: exposures and CCDs with their scores, as astropy Tables with units and descriptions."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.table import Column as TextColumn
+from astropy.table import MaskedColumn, Table
+
+from gpuanom import installing
+from gpuanom.backends.protocol import Backend
+from gpuanom.digits import printed_values
+from gpuanom.errors import OutputError, ReferenceFileError, printable
+from gpuanom.files import whole_file
+from gpuanom.naming import natural_key, path_text
+from gpuanom.records import KINDS, Dataset, DatasetKey
+from gpuanom.scoring import ranking
+from gpuanom.scoring.comparison import Comparison, compared_with
+from gpuanom.scoring.reference import References
+from gpuanom.settings import Settings
+from gpuanom.store.recorded import ScoringRecord
+from gpuanom.store.schema import believed
+from gpuanom.store.store import Store
+from gpuanom.tables import rows
+from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder
+from gpuanom.tables.ecsv import write_ecsv
+from gpuanom.tables.rows import Columns, Row
+from gpuanom.version import __version__
+
+FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": "parquet"}
+"""The formats tables can be written in, with astropy's names for them."""
+
+
+class Ranked(NamedTuple):
+    """The tables of a night with what they were made from."""
+
+    tables: Tables
+    datasets: dict[DatasetKey, Dataset]
+    """The histograms by camera and band."""
+    references: dict[DatasetKey, Comparison]
+    """What each dataset was compared with; none where a saved reference does not hold the dataset."""
+
+
+class Tables(NamedTuple):
+    """The ranked tables of a night; the columns are described in `gpuanom.tables.columns`."""
+
+    exposures: Table
+    ccds: Table
+
+
+def build(store: Store, settings: Settings, backend: Backend, references: References | None = None) -> Tables:
+    """Score and rank everything in a store.
+
+    Parameters
+    ----------
+    store : Store
+        One that may be written to keeps how it was scored; see `as_scored_last`.
+    settings : Settings
+    backend : Backend
+    references : References, optional
+        Saved references; without them each dataset is its own.
+
+    Returns
+    -------
+    Tables
+        Most anomalous exposures first (METHOD.md 5b). With the columns of an autoencoder where the store holds any.
+    """
+    return ranked(store, settings, backend, references).tables
+
+
+def as_scored_last(store: Store) -> tuple[Settings, References | None]:
+    """The settings, and the saved references if any, that a night was scored with last.
+
+    Raises
+    ------
+    OutputError
+        When the store does not say, or its exposures were measured with several settings.
+    ReferenceFileError
+        When the reference that the store keeps is damaged.
+    """
+    record = store.scoring_record()
+    settings = Settings().with_scoring(record.settings)
+    if store.known():
+        settings = settings.with_measurement(store.recorded_settings()[0])
+    if not record.reference:
+        return settings, None
+    return settings, References.from_text(record.reference, record.reference_file or f"the reference in {store.path}")
+
+
+def ranked(store: Store, settings: Settings, backend: Backend, references: References | None = None) -> Ranked:
+    """Score and rank everything in a store, and tell with what each dataset was compared; see `build`."""
+    model = store.model()
+    found: dict[DatasetKey, Dataset] = {}
+    compared: dict[DatasetKey, Comparison] = {}
+    of_exposures, of_ccds = (with_autoencoder(c) if model else c for c in (EXPOSURE_COLUMNS, CCD_COLUMNS))
+    exposures: list[Row] = []
+    parts: list[Columns] = []
+    first: dict[tuple[str, str], range] = {}
+    n_ccds = 0
+    for dataset in store.datasets(settings.bins):
+        saved = None if references is None else references.get(dataset.camera, dataset.band)
+        if references is not None and saved is None:
+            scores = ranking.no_scores(dataset)
+        else:
+            kinds = compared[dataset.camera, dataset.band] = compared_with(dataset, settings, backend, saved)
+            scores = ranking.scores_by(dataset, kinds, settings, backend)
+        found[dataset.camera, dataset.band] = dataset
+        with believed(store.path):
+            size = (0, 0) if saved is None else saved.size
+            its_rows, its_ccds = rows.of_dataset(
+                store, dataset, scores, references is not None, saved is not None, size
+            )
+        exposures += its_rows
+        parts.append(its_ccds)
+        ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(its_rows) + 1))).tolist()
+        for i, row in enumerate(its_rows):
+            first[row["camera"], row["exposure"]] = range(ends[i], ends[i + 1])
+        n_ccds = ends[-1]
+    exposures += [rows.of_failure(f) for f in store.failures()]
+    deviations = np.array(
+        [[row.get(f"{kind}_deviation", np.nan) for kind in KINDS] for row in exposures], dtype=np.float64
+    ).reshape(len(exposures), len(KINDS))
+    ids: list[tuple[Any, ...]] = [
+        (natural_key(row["exposure"]), row["camera"], row["band"], row["file"]) for row in exposures
+    ]
+    order_of_rows = [exposures[i] for i in ranking.table_order(deviations, ids)]
+    order = [j for row in order_of_rows for j in first.get((row["camera"], row["exposure"]), ())]
+    meta = _meta(settings, references, model)
+    if not store.read_only:
+        store.record_scoring(_record(settings, references))
+    built = Tables(
+        _table({c.name: [row.get(c.name) for row in order_of_rows] for c in of_exposures}, of_exposures, meta),
+        _table(_ordered(parts, order, of_ccds), of_ccds, meta),
+    )
+    return Ranked(built, found, compared)
+
+
+def _record(settings: Settings, references: References | None) -> ScoringRecord:
+    """How a night is scored, for its store."""
+    if references is None:
+        return ScoringRecord(settings.scoring())
+    return ScoringRecord(settings.scoring(), references.text, references.origin)
+
+
+def _ordered(parts: Sequence[Columns], order: Sequence[int], wanted: Sequence[Column]) -> Columns:
+    """The CCDs' columns of all datasets, in the order of the exposures' table."""
+    columns: Columns = {}
+    for column in wanted:
+        values = [v for part in parts for v in part[column.name]]
+        columns[column.name] = [values[j] for j in order]
+    return columns
+
+
+def write(tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write both tables in each format, each file complete or not at all.
+
+    Raises
+    ------
+    OutputError
+        When a file cannot be written.
+    """
+    written = []
+    for table, name in zip(tables, ("exposures", "ccds"), strict=True):
+        for suffix in formats:
+            path = folder / f"{name}.{suffix}"
+            _write_one(table, path, suffix)
+            written.append(path)
+    return written
+
+
+def _write_one(table: Table, path: Path, suffix: str) -> None:
+    if suffix == "fits":
+        table = _for_fits(table)
+    elif suffix == "csv":
+        table = Table(table, copy=False)
+        table.meta = {}
+    with whole_file(path, remedy="what was measured is kept in the store") as partial:
+        if suffix == "ecsv":
+            write_ecsv(table, partial)
+        else:
+            table.write(partial, format=FORMATS[suffix], overwrite=True)
+
+
+_FITS_KEYWORDS = {
+    "SETTINGS": "settings",
+    "SCORESET": "score_settings",
+    "REFERENC": "reference",
+    "REFFILE": "reference_file",
+    "REFHASH": "reference_hash",
+    "AUTOENC": "autoencoder",
+}
+"""What the tables say of how they were made, by the keyword that says it in FITS."""
+
+
+def _for_fits(table: Table) -> Table:
+    """A copy that FITS can hold: text in ASCII, and the settings not in 80-character cards."""
+    table = table.copy()
+    # FITS keywords have at most 8 letters; astropy continues long texts over several cards.
+    about = {"CREATOR": f"gpuanom {__version__}"}
+    for keyword, name in _FITS_KEYWORDS.items():
+        if name in table.meta:
+            about[keyword] = str(table.meta[name]).encode("ascii", "replace").decode()
+    table.meta = about
+    for name in table.colnames:
+        if table[name].dtype.kind == "U":
+            text = [str(v).encode("ascii", "replace").decode() for v in table[name]]
+            table.replace_column(name, MaskedColumn(text, name=name, description=table[name].description))
+    return table
+
+
+def _meta(settings: Settings, references: References | None, model: str) -> dict[str, Any]:
+    """What the tables say of how they were made."""
+    return {
+        "gpuanom": __version__,
+        "method": "arXiv:2310.15481",
+        "settings": json.dumps(settings.measurement(), sort_keys=True),
+        "score_settings": json.dumps(settings.scoring(), sort_keys=True),
+        "robust_rounds": settings.robust_rounds,
+        **_about(references),
+        **({"autoencoder": model} if model else {}),
+    }
+
+
+def _about(references: References | None) -> dict[str, str]:
+    """What the tables say of the reference: the night itself, or a saved one by the name and hash of its file."""
+    if references is None:
+        return {"reference": "this night"}
+    name = printable(path_text(Path(references.origin).name)) if references.origin else ""
+    return {"reference": "saved", "reference_file": name, "reference_hash": references.fingerprint}
+
+
+def _table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> Table:
+    """Columns as a Table: missing numbers masked, numbers rounded to `DIGITS` significant digits."""
+    table = Table(masked=False)
+    for column in columns:
+        about = {"name": column.name, "unit": column.unit or None, "description": column.description}
+        if column.kind == "text":
+            text = ["" if v is None else str(v) for v in values[column.name]]
+            table.add_column(TextColumn(np.array(text, dtype=np.str_), **about))
+        else:
+            table.add_column(MaskedColumn(_numbers(values[column.name], column.kind), **about))
+    table.meta = meta
+    return table
+
+
+def _numbers(values: Sequence[Any], kind: str) -> Any:
+    """A masked array of whole numbers (0 as a rank means none) or of rounded floats."""
+    if kind == "float":
+        data = printed_values([np.nan if v is None else float(v) for v in values])
+        return np.ma.masked_array(data, mask=np.isnan(data))
+    missing = [v is None or (kind == "rank" and v == 0) for v in values]
+    whole = np.array([0 if m else int(v) for v, m in zip(values, missing, strict=True)], dtype=np.int64)
+    return np.ma.masked_array(whole, mask=missing)
+
+
+def require_formats(formats: Sequence[str]) -> None:
+    """Check that tables can be written in these formats, before anything is measured for them.
+
+    Raises
+    ------
+    OutputError
+        When a format is unknown, or what it needs is not installed.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise OutputError(f"unknown format '{name}' (one of {', '.join(FORMATS)})")
+    if "parquet" in formats and importlib.util.find_spec("pyarrow") is None:
+        raise OutputError(f"the format parquet needs pyarrow ({installing.install('parquet')})")
+
+
+def require_reference(references: References, settings: Settings, origin: str) -> None:
+    """Check that a saved reference fits these settings.
+
+    Raises
+    ------
+    ReferenceFileError
+        When a setting differs, named in the message.
+    """
+    references.require(settings.measurement(), origin)
+    if not references.datasets:
+        raise ReferenceFileError(f"{origin}: holds no dataset")

@@ -1,0 +1,71 @@
+"""The CCDs of a night that carry no measurement: how many, why, and whether something was lost with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpuanom.tables.build import Tables
+
+NOT_LOST = frozenset(("constant", "saturated", "too_few_pixels", "too_small", "not_2d", "no_image"))
+"""Statuses of CCDs that were read and hold nothing to measure, as dead CCDs do in every night of DECam."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The CCDs of a night that one status keeps from being measured.
+
+    Attributes
+    ----------
+    status : str
+        As in the table of CCDs.
+    n_ccds, n_exposures : int
+        How many CCDs, of how many exposures.
+    reason : str
+        Of the first of them.
+    n_reasons : int
+        How many different reasons there are.
+    """
+
+    status: str
+    n_ccds: int
+    n_exposures: int
+    reason: str
+    n_reasons: int = 1
+
+    @property
+    def lost(self) -> bool:
+        """Whether these CCDs hold something that was not measured: the exit code is then 1."""
+        return self.status not in NOT_LOST
+
+    def __str__(self) -> str:
+        ccds = "1 CCD" if self.n_ccds == 1 else f"{self.n_ccds} CCDs"
+        exposures = "1 exposure" if self.n_exposures == 1 else f"{self.n_exposures} exposures"
+        more = "; the table of CCDs has the others' reasons" if self.n_reasons > 1 else ""
+        return f"{'lost' if self.lost else 'left out'} {ccds} of {exposures}, {self.status}: {self.reason}{more}"
+
+
+def left_out(tables: Tables) -> tuple[LeftOut, ...]:
+    """Return the CCDs without a measurement, those that were lost first, then the most frequent status first.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of the whole night, so that CCDs of earlier runs are among them.
+    """
+    ccds = tables.ccds
+    statuses = [str(status) for status in ccds["status"]]
+    found: dict[str, list[int]] = {}
+    for i, status in enumerate(statuses):
+        if status != "ok":
+            found.setdefault(status, []).append(i)
+    groups = [
+        LeftOut(
+            status=status,
+            n_ccds=len(rows),
+            n_exposures=len({(str(ccds["camera"][i]), str(ccds["exposure"][i])) for i in rows}),
+            reason=str(ccds["reason"][rows[0]]),
+            n_reasons=len({str(ccds["reason"][i]) for i in rows}),
+        )
+        for status, rows in found.items()
+    ]
+    return tuple(sorted(groups, key=lambda group: (not group.lost, -group.n_ccds, group.status)))

@@ -1,0 +1,225 @@
+"""The rows of the exposures' table and the columns of the CCDs', for one dataset at a time.
+
+CCDs come as columns, not rows: a survey has a million of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpuanom.digits import printed, printed_values
+from gpuanom.errors import printable
+from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset, Failure
+from gpuanom.scoring import comparable
+from gpuanom.scoring.comparison import ranks_of
+from gpuanom.scoring.ranking import Scores
+from gpuanom.scoring.significance import deviation, direction
+from gpuanom.store.reconstructions import Reconstructed
+from gpuanom.store.store import Store
+
+Row = dict[str, Any]
+Columns = dict[str, Any]
+
+SUMS = ("n_sources", "n_without_orientation", "n_isophote", "n_gradients")
+"""Columns of CCDs that an exposure has the sums of."""
+
+
+def of_dataset(
+    store: Store,
+    dataset: Dataset,
+    scores: Sequence[Scores],
+    saved: bool,
+    found: bool,
+    size: tuple[int, int] = (0, 0),
+) -> tuple[list[Row], Columns]:
+    """The rows of a dataset's exposures, and the columns of their CCDs in the dataset's order.
+
+    Parameters
+    ----------
+    store : Store
+    dataset : Dataset
+    scores : sequence of 4 Scores
+    saved, found : bool
+        Whether saved references are used, and whether they hold this dataset.
+    size : tuple of 2 ints, optional
+        (ny, nx) of the CCDs behind the saved reference; (0, 0) where unknown.
+    """
+    exposures = store.exposures(dataset.camera, dataset.band)
+    ccds = {**store.ccds(dataset.camera, dataset.band), **_measured_columns(dataset, scores)}
+    reconstructed = store.reconstructed(dataset.camera, dataset.band)
+    errors = _reconstructed_columns(dataset, reconstructed, ccds)
+    n = len(exposures)
+    sums = {name: np.bincount(dataset.owner, ccds[name], minlength=n).astype(np.int64) for name in SUMS}
+    used = np.array([status == "ok" for status in ccds["status"]], dtype=bool)
+    n_used = np.bincount(dataset.owner, used, minlength=n).astype(np.int64)
+    bounds = np.searchsorted(dataset.owner, np.arange(n + 1)).tolist()
+    alone = not any((s.rank > 0).any() for s in scores)
+    of_size = comparable.notes(dataset, size if saved else None)
+    rows = []
+    for i, exposure in enumerate(exposures):
+        mine = range(bounds[i], bounds[i + 1])
+        row: Row = dict(exposure)
+        files = json.loads(exposure["files"])
+        row["file"] = printable(files[0]) if files else ""
+        row["n_ccd_used"] = int(n_used[i])
+        for name in SUMS:
+            row[name] = int(sums[name][i])
+        for kind, s in zip(KINDS, scores, strict=True):
+            for name in ("kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"):
+                row[f"{kind}_{name}"] = getattr(s, name)[i]
+            for name in s.local._fields:
+                row[f"{kind}_local_{name}"] = getattr(s.local, name)[i]
+        axes = next((tuple(ccds[k][j] for k in _AXES) for j in mine if ccds["cd1_1"][j] is not None), None)
+        row["source_position_angle"] = position_angle(row["source_angle"], axes)
+        row["isophote_position_angle"] = position_angle(row["isophote_angle"], axes)
+        row.update((name, values[i]) for name, values in errors.items())
+        z = ccds["background_z"][bounds[i] : bounds[i + 1]]
+        row["worst_ccd"] = "" if np.isnan(z).all() else ccds["name"][bounds[i] + int(np.nanargmax(printed_values(z)))]
+        reasons = _few([ccds["reason"][j] for j in mine if not used[j]])
+        spread = any(bool(s.spread[i]) for s in scores)
+        row["status"], row["note"] = _status(row, reasons, spread, saved and not found, alone, of_size[i])
+        rows.append(row)
+    ccds["ccd"] = ccds["name"]
+    return rows, ccds
+
+
+_AXES = ("cd1_1", "cd1_2", "cd2_1", "cd2_2")
+
+
+def of_failure(failure: Failure) -> Row:
+    """The row of something that failed: what is known of it, and no numbers."""
+    return {
+        "exposure": failure.exposure,
+        "camera": failure.camera,
+        "band": failure.band,
+        "date_obs": "",
+        "file": printable(failure.file),
+        "worst_ccd": "",
+        "status": failure.status,
+        "note": failure.reason,
+        "n_ccd": 0,
+        "n_ccd_used": 0,
+    }
+
+
+def _measured_columns(dataset: Dataset, scores: Sequence[Scores]) -> Columns:
+    """The columns of all CCDs of a dataset that follow from their histograms."""
+    columns: Columns = {}
+    for kind in (BACKGROUND, SOURCE):
+        n = dataset.counts[:, kind].sum(axis=1)
+        angle, alignment = direction(dataset.cosine[:, kind], dataset.sine[:, kind], n)
+        columns[f"{KINDS[kind]}_angle"], columns[f"{KINDS[kind]}_alignment"] = angle, alignment
+    columns["background_kl"], columns["background_z"] = scores[BACKGROUND].ccd_kl, scores[BACKGROUND].ccd_z
+    return columns
+
+
+def _reconstructed_columns(dataset: Dataset, reconstructed: Mapping[str, Reconstructed], ccds: Columns) -> Columns:
+    """The columns of exposures that an autoencoder gives, and beside them those of CCDs, put into `ccds`.
+
+    An exposure that has not been through it has none; one without stamps has no error.
+    """
+    n_ccd = np.bincount(dataset.owner, minlength=len(dataset.exposures)).tolist()
+    of_ccds: dict[str, list[Any]] = {"n_stamps": [], "autoencoder_mse": []}
+    n_stamps: list[int | None] = []
+    mse = np.full(len(dataset.exposures), np.nan)
+    for i, exposure in enumerate(dataset.exposures):
+        its = reconstructed.get(exposure)
+        if its is None:
+            n_stamps.append(None)
+            of_ccds["n_stamps"] += [None] * n_ccd[i]
+            of_ccds["autoencoder_mse"] += [None] * n_ccd[i]
+            continue
+        with np.errstate(invalid="ignore", divide="ignore"):
+            of_ccds["autoencoder_mse"] += (its.errors / its.n_stamps).tolist()
+        of_ccds["n_stamps"] += its.n_stamps.tolist()
+        n_stamps.append(int(its.n_stamps.sum()))
+        if n_stamps[i]:
+            mse[i] = its.errors.sum() / n_stamps[i]
+    ccds.update(of_ccds)
+    return {
+        "n_stamps": n_stamps,
+        "autoencoder_mse": mse,
+        "autoencoder_rank": ranks_of(mse),
+        "autoencoder_deviation": deviation(mse),
+    }
+
+
+def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:
+    """An angle of the focal plane as a position angle on the sky.
+
+    Parameters
+    ----------
+    angle : float
+        Degrees from the focal plane's x axis toward its y axis.
+    sky_axes : sequence of 4 floats, or None
+        CD1_1, CD1_2, CD2_1, CD2_2 of the focal-plane axes. An exposure's first CCD that has a WCS counts for all: the
+        orientation of the axes changes little over a field.
+
+    Returns
+    -------
+    float
+        Degrees east of north in (-90, 90], NaN without a WCS.
+    """
+    if sky_axes is None or np.isnan(angle):
+        return float("nan")
+    dx, dy = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    east, north = sky_axes[0] * dx + sky_axes[1] * dy, sky_axes[2] * dx + sky_axes[3] * dy
+    degrees = float(np.degrees(np.arctan2(east, north)))
+    return 90.0 - (90.0 - degrees) % 180.0
+
+
+def _within_noise(row: Mapping[str, Any]) -> bool:
+    """Whether the deviation that ranks an exposure belongs to a score that counting noise alone explains."""
+    deviations = {kind: printed(row[f"{kind}_deviation"]) for kind in KINDS if not np.isnan(row[f"{kind}_deviation"])}
+    if not deviations:
+        return False
+    largest = max(deviations, key=lambda kind: deviations[kind])
+    return bool(deviations[largest] > 2 and printed(row[f"{largest}_z"]) < 1)
+
+
+def _few(reasons: Sequence[str], most: int = 3) -> list[str]:
+    """The first of many reasons, and how many more there are: an exposure may have 61 CCDs with one trouble."""
+    different = list(dict.fromkeys(reasons))
+    more = len(reasons) - min(most, len(different))
+    return different[:most] + ([f"and {more} more CCDs (see the table of CCDs)"] if more else [])
+
+
+def _status(
+    row: Mapping[str, Any],
+    reasons: Sequence[str],
+    spread: bool,
+    no_reference: bool,
+    alone: bool,
+    of_size: tuple[str, str],
+) -> tuple[str, str]:
+    """One word on an exposure, the gravest that holds, and all that should be known in words."""
+    notes = list(reasons)
+    word = "partial" if notes else "ok"
+    if not row["n_ccd_used"]:
+        word = "unusable"
+        notes.append("no CCD could be measured")
+    elif of_size[0]:
+        word = of_size[0]
+    elif no_reference:
+        word = "no_reference"
+        notes.append(f"the reference holds nothing of {row['camera']} {row['band']}".rstrip())
+    elif alone:
+        word = "alone"
+        notes.append("alone in its dataset: nothing to compare with (score more exposures, or give --reference)")
+    elif not row["background_rank"]:
+        word = "no_gradients"
+        notes.append("too few usable gradient points in the dataset: no background score")
+    elif not row["source_rank"]:
+        word = "no_sources"
+        notes.append("too few exposures with sources: no source score" if row["n_sources"] else "no sources found")
+    if word in ("ok", "partial") and _within_noise(row):
+        notes.append("its largest deviation is within counting noise (z below 1): too few counts to tell")
+    if of_size[1] and row["n_ccd_used"]:
+        notes.append(of_size[1])
+    if spread:
+        notes.append("a reference bin was empty: half a count was spread over the bins")
+    return word, "; ".join([*notes, *json.loads(row["remarks"])])
