@@ -16,8 +16,9 @@ from gpuanom.errors import (
     ReferenceFileError,
     SettingsError,
 )
+from gpuanom.nights.events import Events, Night
 from gpuanom.nights.merge import make_references, merge_nights
-from gpuanom.nights.score import Events, Night, score
+from gpuanom.nights.score import score
 from gpuanom.records import Ccd, CcdMeasurement, Measurement, Turn, Unfit
 from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom import arguments
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.errors import InputError
 from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.measuring.images import as_ccds

@@ -33,7 +33,7 @@ def random_numbers() -> npt.NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class Place:
+class BytesOnDisk:
     """Where bytes lie on disk.
 
     Attributes
@@ -63,7 +63,7 @@ class RawImage:
         Pixel = stored number x bscale + bzero, image unit.
     blank : int
         The stored integer without value; `NO_BLANK` where there is none.
-    place : Place, optional
+    place : BytesOnDisk, optional
         Where `data` lies, if it may be read from there unseen.
     """
 
@@ -73,7 +73,7 @@ class RawImage:
     bscale: float = 1.0
     bzero: float = 0.0
     blank: int = NO_BLANK
-    place: Place | None = None
+    place: BytesOnDisk | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class RiceImage:
         The integer without value in each tile; `NO_BLANK` where there is none.
     decoded : tuple of (int, ndarray)
         Tiles that are not Rice-coded (constant rows and such): number and (rows, columns) float32 pixels.
-    place : Place, optional
+    place : BytesOnDisk, optional
         Where `data` lies, if it may be read from there unseen.
     """
 
@@ -122,4 +122,4 @@ class RiceImage:
     zero: npt.NDArray[np.float64]
     blank: npt.NDArray[np.int64]
     decoded: tuple[tuple[int, npt.NDArray[np.float32]], ...] = ()
-    place: Place | None = None
+    place: BytesOnDisk | None = None

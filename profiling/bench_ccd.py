@@ -22,7 +22,7 @@ import sep
 import straightforward
 
 import gpuanom
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Ccd
 from gpuanom.settings import Settings

@@ -23,7 +23,8 @@ import numpy as np
 import roofline
 
 from gpuanom import sampling
-from gpuanom.backends.protocol import Backend, select
+from gpuanom.backends.choice import select
+from gpuanom.backends.protocol import Backend
 from gpuanom.doctor import selftest
 from gpuanom.errors import GpuanomError
 from gpuanom.records import Ccd

@@ -20,7 +20,7 @@ from astropy.io import fits
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.cameras.focalplane import DECAM_NUMBERS
 from gpuanom.report import page, pictures
 from gpuanom.review.opened import key_of, open_night

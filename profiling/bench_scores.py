@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.records import KINDS, CcdMeasurement, Dataset, Exposure, Measurement
 from gpuanom.scoring.ranking import score_dataset
 from gpuanom.settings import Settings

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset
 from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.ranking import score_dataset

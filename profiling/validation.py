@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 import gpuanom
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.records import KINDS, Dataset
 from gpuanom.scoring.ranking import score_dataset
 from gpuanom.settings import Settings
-from gpuanom.simulate import INJECTORS, Anomaly, Place
+from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace
 from gpuanom.simulate.plan import draw_conditions
 from gpuanom.simulate.sky import expose, scene
 
@@ -85,7 +85,7 @@ def places():
     ny, nx = SHAPE
     side = 3 * (nx + GAP) - GAP
     return [
-        Place(SHAPE, ((c % 3) * (nx + GAP) - side / 2, (c // 3) * (ny + GAP) - side / 2), side / 2, c, CCDS)
+        CcdPlace(SHAPE, ((c % 3) * (nx + GAP) - side / 2, (c // 3) * (ny + GAP) - side / 2), side / 2, c, CCDS)
         for c in range(CCDS)
     ]
 

@@ -31,7 +31,7 @@ import gpuanom
 from gpuanom.autoencoder import classifier
 from gpuanom.autoencoder.model import load
 from gpuanom.autoencoder.scoring import Scorer
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Exposure, Measurement
 from gpuanom.simulate import INJECTORS, Anomaly

@@ -20,7 +20,7 @@ import gpuanom
 from gpuanom.fits import discover
 from gpuanom.fits.reader import read_ccds
 from gpuanom.settings import Settings
-from gpuanom.simulate import INJECTORS, Anomaly, Place, inject
+from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, inject
 
 SEED = 5
 FWHM = 4.0
@@ -47,7 +47,7 @@ def spoiled(ccds, anomaly, number):
     result = []
     for i, ccd in enumerate(ccds):
         ny, nx = ccd.image.shape
-        place = Place((ny, nx), (-nx / 2, -ny / 2), max(nx, ny) / 2, i, len(ccds))
+        place = CcdPlace((ny, nx), (-nx / 2, -ny / 2), max(nx, ny) / 2, i, len(ccds))
         rng = np.random.default_rng([SEED, number, i])
         image = inject(ccd.image.astype(np.float64), anomaly, place, fwhm=FWHM, rng=rng)
         result.append(replace(ccd, image=image.astype(np.float32)))

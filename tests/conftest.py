@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import gpuanom
-from gpuanom.backends.protocol import choose, select
+from gpuanom.backends.choice import choose, select
 from gpuanom.errors import DeviceError
 from tests import device
 

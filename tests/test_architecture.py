@@ -1,4 +1,4 @@
-"""Imports run one way, and one word names a step."""
+"""Imports run one way, and one word names a step (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -9,61 +9,38 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gpuanom"
 
-# A module may import from its own layer and from those above it in this list.
-LAYERS = [
-    {
-        "errors",
-        "version",
-        "maskclasses",
-        "naming",
-        "columns",
-        "ranges",
-        "findings",
-        "native",
-        "ecsv",
-        "files",
-        "compiling",
-        "codecache",
-        "installing",
-        "nvidia",
-    },
-    {"labels", "focalplane", "data", "digits", "system"},
-    {"cameras", "camera_rules"},
+# A package may import from its own row and from the rows above it; two packages of one row never import each other.
+# The single files of the first row are what every part shares, and may use each other.
+SHARED = {
+    *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "system"),
+    *("compiling", "codecache", "installing", "nvidia", "data"),
+}
+ROWS = [
+    SHARED,
+    {"cameras"},
     {"settings"},
-    {"encoded"},
     {"records"},
-    {"sampling", "backend", "readahead", "reference", "comparison", "simulate", "schema", "gradientfilter"},
-    {"recorded", "located"},
-    {"held"},
-    {"copying"},
-    {"cpu", "gpu", "fits", "stamps", "reconstructions"},
-    {"significance"},  # the backends take no part in the scoring
-    {"arguments", "images"},
-    {"measuring", "ranking", "comparable", "selftest"},
-    {"store"},
-    {"rows"},
-    {"tables", "nights"},
-    {"plan", "works", "arrivals", "alerts", "leftout"},
-    {"autoencoder"},
+    {"arguments"},
+    {"store", "fits"},
+    {"backends"},
+    {"measuring", "scoring"},
+    {"tables"},
+    {"review", "doctor"},
+    {"autoencoder", "report", "simulate"},
     {"cluster"},
-    {"pipeline", "api"},
-    {"scored", "looking", "mosaic"},
-    {"watch"},
-    {"export", "evaluate", "plots"},
-    {"report"},
+    {"nights"},
+    {"api"},
     {"cli"},
     {"__init__", "__main__"},
 ]
-# Chosen at run time: select() imports a backend only when it is asked for, so that CuPy is never needed for the other.
-LAZY = {("backend", "cpu"), ("backend", "gpu")}
 
 
 def _modules():
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def _layer(name):
-    return next((i for i, names in enumerate(LAYERS) if name in names), None)
+def _row(name):
+    return next((i for i, names in enumerate(ROWS) if name in names), None)
 
 
 def _top(path):
@@ -71,36 +48,57 @@ def _top(path):
 
 
 def _imports(path):
+    """The modules of gpuanom that a file imports, as dotted names without the package."""
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = (
-                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "gpuanom" else [node.module]
-            )
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         for name in names:
-            parts = name.split(".")
-            if parts[0] == "gpuanom" and len(parts) > 1:
-                yield parts[1]
+            package, _, rest = name.partition(".")
+            if package == "gpuanom" and rest:
+                yield rest
+
+
+def test_every_part_of_the_package_has_a_row():
+    assert {_top(path) for path in _modules()} - {"kernels"} == set().union(*ROWS)
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_run_one_way(path):
     own = _top(path)
-    assert _layer(own) is not None, f"{own} has no layer"
-    for other in _imports(path):
-        if (own, other) in LAZY:
+    for module in _imports(path):
+        other = module.split(".")[0]
+        if other == "kernels" or other == own:
             continue
-        assert _layer(other) is not None, f"{own} imports {other}, which has no layer"
-        assert _layer(other) <= _layer(own), f"{own} imports {other}, which lies below it"
-        assert {own, other} != {"cpu", "gpu"}
+        assert _row(other) is not None, f"{own} imports {module}, which has no row"
+        if own in SHARED and other in SHARED:
+            continue
+        assert _row(other) < _row(own), f"{own} imports {module}, which does not lie above it"
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_what_must_not_meet_does_not(path):
+    name = str(path.relative_to(PACKAGE))
+    modules = set(_imports(path))
+    for own, other in (("backends/cpu", "backends.gpu"), ("backends/gpu", "backends.cpu")):
+        if name.startswith(own):
+            assert not any(module.startswith(other) for module in modules), f"{name} imports {other}"
+    if name.startswith("cli/") and name not in ("cli/__init__.py",):
+        commands = {f"cli.{p.stem}" for p in (PACKAGE / "cli").glob("*.py")} - SHARED_BY_COMMANDS
+        mine = f"cli.{path.stem}"
+        others = {m for m in modules if ".".join(m.split(".")[:2]) in commands - {mine}}
+        assert not others, f"a command imports another command: {others}"
+
+
+SHARED_BY_COMMANDS = {"cli.__init__", "cli.figures", "cli.options", "cli.screen", "cli.streams", "cli.summary"}
 
 
 @pytest.mark.parametrize(
     ("packages", "owner"),
     [
-        ({"cupy", "cupyx"}, "gpu"),
+        ({"cupy", "cupyx", "kvikio"}, "backends/gpu"),
         ({"dask", "distributed", "dask_cuda"}, "cluster"),
         ({"torch", "safetensors"}, "autoencoder"),
     ],
@@ -113,7 +111,8 @@ def test_one_part_alone_imports_what_may_not_be_there(packages, owner):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add((node.module or "").split(".")[0])
-        assert not imported & packages or _top(path) == owner, path
+        name = str(path.relative_to(PACKAGE))
+        assert not imported & packages or name.startswith(f"{owner}/"), path
 
 
 OTHER = {"takes_encoded", "working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
@@ -121,11 +120,12 @@ OTHER = {"takes_encoded", "working", "sharing", "lanes", "group_size", "too_many
 
 
 def test_the_cpu_backend_has_a_file_a_step():
-    from gpuanom.backend import Backend
-    from gpuanom.cpu import CpuBackend
+    from gpuanom.backends.cpu import CpuBackend
+    from gpuanom.backends.protocol import Backend
 
     steps = {name for name in vars(Backend) if not name.startswith("_") and name not in OTHER}
-    files = {path.stem for path in (PACKAGE / "cpu").glob("*.py")} - {"__init__", "polynomial", "moments", "isophote"}
+    folder = PACKAGE / "backends" / "cpu"
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "polynomial", "moments", "isophote"}
     # Both orientations live in cpu/orientation.py.
     assert steps - {"gradient_orientation"} == files
     for name in steps:

@@ -175,7 +175,7 @@ def test_numbers_are_names_as_headers_have_them():
 
 
 def test_devices_are_named_by_numbers_too(monkeypatch):
-    from gpuanom.backends import protocol as backend
+    from gpuanom.backends import choice as backend
 
     asked = []
     monkeypatch.setattr(backend, "_gpu", lambda number: (asked.append(number), str(number)))

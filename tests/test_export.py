@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.cameras.focalplane import DECAM_NUMBERS, ccd_number, places
 from gpuanom.errors import SettingsError
 from gpuanom.records import KINDS

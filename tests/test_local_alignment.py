@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE, Dataset
 from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.ranking import score_dataset

@@ -135,7 +135,7 @@ def test_rank_refuses_what_cannot_be_compared():
 
 
 def test_focal_plane_axes_undo_the_turn():
-    from gpuanom.measuring.exposure import focal_plane_axes
+    from gpuanom.measuring.ccd_record import focal_plane_axes
 
     north_up = (-1e-4, 0.0, 0.0, 1e-4)
     assert focal_plane_axes(north_up, Turn.NONE) == north_up

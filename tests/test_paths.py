@@ -11,7 +11,7 @@ from astropy.table import Table
 
 import gpuanom
 from gpuanom.autoencoder import draw
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.cli import main
 from gpuanom.errors import OutputError
 from gpuanom.fits.grouping import names_apart

@@ -11,7 +11,7 @@ import pytest
 from astropy.table import Table
 
 import gpuanom
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.cli import main
 from gpuanom.errors import OutputError
 from gpuanom.review.opened import open_night

@@ -29,7 +29,7 @@ from gpuanom.tables import build as tables
 from gpuanom.version import __version__
 
 FOLDS = 5
-LEAST = 5
+MIN_LABELS = 5
 """Fewer anomalous or normal exposures than this cannot be cross-validated."""
 PENALTY = 0.1
 """Half of it times the squared weights of standardised features is added to the mean loss: there are more features than
@@ -230,10 +230,10 @@ def fit(some: Sample, truth: npt.NDArray[np.int64]) -> Classifier:
 
 def _enough(truth: npt.NDArray[np.int64]) -> None:
     n = [int(np.count_nonzero(truth == value)) for value in (1, 0)]
-    if min(n) < LEAST:
+    if min(n) < MIN_LABELS:
         raise InputError(
             f"{n[0]} prominent and {n[1]} normal exposures are labelled: too few to train with",
-            remedy=f"label at least {LEAST} of each: gpuanom report, gpuanom label",
+            remedy=f"label at least {MIN_LABELS} of each: gpuanom report, gpuanom label",
         )
 
 

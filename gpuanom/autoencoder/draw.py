@@ -31,7 +31,7 @@ from gpuanom.store.exposures import held_exposures, held_sources
 from gpuanom.store.schema import explained, open_database
 from gpuanom.store.store import NAME, Store
 
-LEAST = 100
+MIN_STAMPS = 100
 """Fewer stamps teach nothing."""
 LARGEST = 100.0
 """A stamp with a pixel of more than this many times its centre's value, such as an unmasked dead pixel, is left out of
@@ -129,8 +129,10 @@ def draw(some: Sequence[Candidate], n: int, validation: float, seed: int) -> lis
         When there are under 100 sources, or all are of one exposure.
     """
     total = sum(c.n_sources for c in some)
-    if total < LEAST:
-        raise InputError(f"{total} sources are too few to train with", remedy=f"score more exposures; {LEAST} at least")
+    if total < MIN_STAMPS:
+        raise InputError(
+            f"{total} sources are too few to train with", remedy=f"score more exposures; {MIN_STAMPS} at least"
+        )
     # Whoever has a smaller word gets the odd stamp first, and is for validation first.
     words = {c.key: sampling.stream(seed, c.key[1], c.key[0], "split").random_raw(2).tolist() for c in some}
     datasets: dict[tuple[str, str], list[Candidate]] = {}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpuanom.autoencoder.draw import LEAST, Drawn, candidates, draw, read_stamps
+from gpuanom.autoencoder.draw import MIN_STAMPS, Drawn, candidates, draw, read_stamps
 from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, stamp_settings
 from gpuanom.autoencoder.network import layers_of, reconstruct
 from gpuanom.autoencoder.tensors import require_shared
@@ -113,7 +113,7 @@ def fit(
         Before the first epoch is done; later the best model so far is returned.
     """
     tell = tell or Telling()
-    for name, value, low in (("stamps", stamps, LEAST), ("epochs", epochs, 1), ("threads", threads or 1, 1)):
+    for name, value, low in (("stamps", stamps, MIN_STAMPS), ("epochs", epochs, 1), ("threads", threads or 1, 1)):
         if value < low:
             raise SettingsError(f"{name} is {value} but must be a whole number from {low}")
     if not 0 < validation < 1:
@@ -136,8 +136,8 @@ def fit(
     read, held_out, left_out = read_stamps(drawn, settings, backends, threads, done, tell.debug)
     if left_out:
         tell.say(f"{left_out} stamps left out: not finite, or with pixels far darker than their source is bright")
-    if len(read) < LEAST:
-        raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{LEAST} at least")
+    if len(read) < MIN_STAMPS:
+        raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{MIN_STAMPS} at least")
     used = threads or THREADS
     trained = train(read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=used, told=tell.epoch)
     kept = [d for d in drawn if d.candidate.key not in failed]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where a CCD lies: its lower left corner in CCD widths and heights, and whether it is turned by half a turn."""
 
     x: float
@@ -26,7 +26,7 @@ _DECAM_COLUMNS = (
 """From -x to +x: the half, the first number and how many, which are stacked along y and centred."""
 
 _DECAM = {
-    f"{half}{first + i}": Place(float(x), i + (7 - n) / 2)
+    f"{half}{first + i}": Position(float(x), i + (7 - n) / 2)
     for x, (half, first, n) in enumerate(_DECAM_COLUMNS)
     for i in range(n)
 }
@@ -35,12 +35,12 @@ DECAM_NUMBERS = {name: number for number, name in enumerate(_DECAM, 1)}
 
 # Four rows of nine, the upper two mounted upside down. Where the four CCDs of the newer mosaic's ears lie is not known
 # from a real header: they stand in the grid.
-_MEGACAM = {f"ccd{9 * row + x:02d}": Place(float(x), float(3 - row), row < 2) for row in range(4) for x in range(9)}
+_MEGACAM = {f"ccd{9 * row + x:02d}": Position(float(x), float(3 - row), row < 2) for row in range(4) for x in range(9)}
 
 _LAYOUTS = {"decam": _DECAM, "megacam": _MEGACAM}
 
 
-def places(camera: str, ccds: Sequence[str]) -> dict[str, Place]:
+def places(camera: str, ccds: Sequence[str]) -> dict[str, Position]:
     """A place for each CCD of an exposure.
 
     Parameters
@@ -60,11 +60,11 @@ def places(camera: str, ccds: Sequence[str]) -> dict[str, Place]:
     if found:
         columns = max(1, math.ceil(len(others) / 4))
     for i, ccd in enumerate(others):
-        found[ccd] = Place(left + i % columns, float(i // columns))
+        found[ccd] = Position(left + i % columns, float(i // columns))
     return found
 
 
-def _known(layout: dict[str, Place], ccd: str) -> Place | None:
+def _known(layout: dict[str, Position], ccd: str) -> Position | None:
     if ccd in layout:
         return layout[ccd]
     if layout is _DECAM and re.fullmatch(r"\d{1,2}", ccd):  # DESDM's files name CCDs by CCDNUM

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpuanom import compiling, installing, nvidia
-from gpuanom.backends.protocol import select, why_no_cupy
+from gpuanom.backends.choice import select, why_no_cupy
 from gpuanom.cli.summary import summary_console
 from gpuanom.doctor import selftest
 from gpuanom.doctor.findings import CUPY, DRIVER, DeviceFinding, Finding, State

@@ -10,11 +10,10 @@ import click
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gpuanom import installing
-from gpuanom.cli.export import kinds_of, night_argument, reference_option
+from gpuanom.cli.figures import figure_class, require_figure, require_table, save, write_table
+from gpuanom.cli.options import kinds_of, night_argument, reference_option
 from gpuanom.cli.summary import summary_console
-from gpuanom.errors import GpuanomError, OutputError, printable
-from gpuanom.files import require_writable, whole_file
+from gpuanom.errors import GpuanomError, printable
 from gpuanom.review import evaluate as judging
 from gpuanom.review import labels
 from gpuanom.review.evaluate import Recalled
@@ -168,35 +167,6 @@ def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) ->
         console.print(Text(f"{group}: {n} of {len(its)} in the highest {fraction:.0%}{missing}{theirs}"))
 
 
-_TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
-
-
-def require_table(path: Path) -> None:
-    """Check that a table can be written there, before anything is read for it.
-
-    Raises
-    ------
-    OutputError
-        When the format is unknown or the file cannot be written.
-    """
-    if path.suffix not in _TABLES:
-        raise OutputError(f"{path}: a table is a .csv or an .ecsv")
-    require_writable(path)
-
-
-def write_table(table: Any, path: Path) -> None:
-    """Write a table in the format of its file's name.
-
-    Raises
-    ------
-    OutputError
-        When the format is unknown or the file cannot be written.
-    """
-    require_table(path)
-    with whole_file(path) as partial:
-        table.write(partial, format=_TABLES[path.suffix], overwrite=True)
-
-
 def _draw(rates: judging.Rates, path: Path) -> None:
     """A figure with a row a kind of score and a column a dataset."""
     Figure = figure_class()
@@ -214,44 +184,3 @@ def _draw(rates: judging.Rates, path: Path) -> None:
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2, frameon=False)
     save(figure, path)
-
-
-def figure_class() -> Any:
-    """Matplotlib's Figure.
-
-    Raises
-    ------
-    GpuanomError
-        When matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise GpuanomError(f"pictures need matplotlib ({installing.install('report')})") from None
-    return Figure
-
-
-def require_figure(path: Path) -> None:
-    """Check that a figure can be written there, before anything is read for it.
-
-    Raises
-    ------
-    OutputError
-        When the file's name is not that of a figure, or the file cannot be written.
-    """
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise OutputError(f"{path}: a figure is a .png, .pdf or .svg")
-    require_writable(path)
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write a figure in the format of its file's name.
-
-    Raises
-    ------
-    OutputError
-        When the format is unknown or the file cannot be written.
-    """
-    require_figure(path)
-    with whole_file(path) as partial:
-        figure.savefig(partial, dpi=150, format=path.suffix.lower()[1:])

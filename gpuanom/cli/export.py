@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
+from gpuanom.cli.options import kinds_of, night_argument, reference_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import OutputError
 from gpuanom.files import write_text
@@ -40,26 +40,6 @@ What chooses an exposure (give one):
   --fdr Q        p by Benjamini-Hochberg, over all exposures and kinds
   --label WORD   what people said (`gpuanom label`): prominent, or dubious and graver
 """
-
-
-def kinds_of(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], tuple[str, ...]]:
-    """A callback that takes some of the known kinds of score, with commas between."""
-
-    def kinds(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-        if not names or set(names) - set(known):
-            raise click.BadParameter(f"'{value}' is not one or more of {','.join(known)}")
-        return names
-
-    return kinds
-
-
-night_argument = click.argument("folder", metavar="SCORED", type=click.Path(path_type=Path))
-reference_option = click.option(
-    "--reference",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The saved reference that the night was scored against; the night keeps it, so that it need not be given.",
-)
 
 
 @click.command(epilog=EPILOG)

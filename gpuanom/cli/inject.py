@@ -30,7 +30,7 @@ from gpuanom.fits.planes import is_plane
 from gpuanom.fits.sections import parse_section
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
-from gpuanom.simulate.conditions import Anomaly, Place
+from gpuanom.simulate.conditions import Anomaly, CcdPlace
 from gpuanom.simulate.folder import INJECTED, TRUTH, write_whole
 from gpuanom.simulate.injectors import INJECTORS, parse, shows
 from gpuanom.simulate.injectors import inject as inject_array
@@ -68,7 +68,7 @@ class _Work:
 
     exposure: Exposure
     anomaly: Anomaly
-    places: dict[tuple[Path, int], Place]
+    places: dict[tuple[Path, int], CcdPlace]
 
 
 def _list(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -278,7 +278,7 @@ def _opened(path: Path) -> Any:
         raise InputError(f"cannot be read: {' '.join(str(error).split())[:120]}", file=path) from None
 
 
-def _changed(data: Any, anomaly: Anomaly, place: Place, fwhm: float, rng: np.random.Generator) -> Any:
+def _changed(data: Any, anomaly: Anomaly, place: CcdPlace, fwhm: float, rng: np.random.Generator) -> Any:
     """The pixels with the anomaly, of their own type."""
     kind = data.dtype
     pixels = inject_array(data.astype(np.float64), anomaly, place, fwhm=fwhm, rng=rng)
@@ -301,7 +301,7 @@ def _ccds(hdus: Any, exposure: Exposure, settings: Settings) -> Iterator[tuple[i
             yield number, name, hdu
 
 
-def _places(exposure: Exposure, settings: Settings) -> dict[tuple[Path, int], Place]:
+def _places(exposure: Exposure, settings: Settings) -> dict[tuple[Path, int], CcdPlace]:
     """Where the CCDs of an exposure lie: as DETSEC says if all have it, else on a square grid."""
     shapes: dict[tuple[Path, int], tuple[int, int]] = {}
     sections: list[tuple[float, float]] = []
@@ -326,6 +326,6 @@ def _places(exposure: Exposure, settings: Settings) -> dict[tuple[Path, int], Pl
     middle = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
     extent = max(b - a for a, b in zip(low, high, strict=True)) / 2
     return {
-        key: Place(shape, (x - middle[0], y - middle[1]), extent, i, len(shapes))
+        key: CcdPlace(shape, (x - middle[0], y - middle[1]), extent, i, len(shapes))
         for i, ((key, shape), (x, y)) in enumerate(zip(shapes.items(), sections, strict=True))
     }

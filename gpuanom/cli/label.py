@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gpuanom.cli.export import night_argument
+from gpuanom.cli.options import night_argument
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.naming import natural_key
 from gpuanom.review import labels

@@ -178,3 +178,23 @@ def chosen_settings(
     else:
         settings = Settings.from_profile(profile) if config is None else Settings.from_toml(config, profile)
     return settings.replace(**{name: value for name, value in flags.items() if value is not None})
+
+
+def kinds_of(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], tuple[str, ...]]:
+    """A callback that takes some of the known kinds of score, with commas between."""
+
+    def kinds(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+        if not names or set(names) - set(known):
+            raise click.BadParameter(f"'{value}' is not one or more of {','.join(known)}")
+        return names
+
+    return kinds
+
+
+night_argument = click.argument("folder", metavar="SCORED", type=click.Path(path_type=Path))
+reference_option = click.option(
+    "--reference",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The saved reference that the night was scored against; the night keeps it, so that it need not be given.",
+)

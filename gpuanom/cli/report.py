@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from gpuanom import installing
-from gpuanom.backends.protocol import select
-from gpuanom.cli.export import night_argument, reference_option
+from gpuanom.backends.choice import select
+from gpuanom.cli.options import night_argument, reference_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
 from gpuanom.report.page import NAME, write_report

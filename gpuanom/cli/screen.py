@@ -23,7 +23,7 @@ from gpuanom import compiling
 from gpuanom.errors import printable
 from gpuanom.fits import Skipped
 from gpuanom.naming import path_text
-from gpuanom.nights.score import Events
+from gpuanom.nights.events import Events
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.tables.left_out import LeftOut
 

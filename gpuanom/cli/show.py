@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.cameras.focalplane import places
-from gpuanom.cli.evaluate import figure_class, require_figure, save
-from gpuanom.cli.export import night_argument, reference_option
+from gpuanom.cli.figures import figure_class, require_figure, save
+from gpuanom.cli.options import night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import InputError, printable
 from gpuanom.records import KINDS, ExposureKey

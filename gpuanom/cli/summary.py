@@ -9,7 +9,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from gpuanom.errors import printable
-from gpuanom.nights.score import Night
+from gpuanom.nights.events import Night
 from gpuanom.records import KINDS
 
 _REMEDIES = {

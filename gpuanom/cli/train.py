@@ -11,8 +11,8 @@ import numpy as np
 from astropy.table import Table
 
 from gpuanom.autoencoder import require
-from gpuanom.backends.protocol import choose, select
-from gpuanom.cli.evaluate import figure_class, save, write_table
+from gpuanom.backends.choice import choose, select
+from gpuanom.cli.figures import figure_class, save, write_table
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
 from gpuanom.files import require_writable

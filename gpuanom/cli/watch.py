@@ -108,7 +108,7 @@ class Until(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--least",
-    default=alerts.LEAST,
+    default=alerts.MIN_EXPOSURES,
     show_default=True,
     type=click.IntRange(2),
     help="Exposures of a camera and band before any of them is alerted of.",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpuanom.cluster.job import Job, Place
+from gpuanom.cluster.job import Job, SizedFile
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
 from gpuanom.records import CcdMeasurement, Exposure, Failure, Measurement
@@ -18,7 +18,7 @@ def on_workers(exposure: Exposure) -> Exposure:
     return replace(exposure, files=tuple(file.absolute() for file in exposure.files), masks=masks)
 
 
-def places(exposure: Exposure) -> list[Place]:
+def places(exposure: Exposure) -> list[SizedFile]:
     """The exposure's files, by absolute path and size; those that are gone here too are nobody's blame."""
     found = []
     for path in _files(exposure):

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuanom.backends.protocol import choose
+from gpuanom.backends.choice import choose
 from gpuanom.errors import InputError
 from gpuanom.measuring.threads import Works
 from gpuanom.records import CcdMeasurement, Failure
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PACKAGES = ("numpy", "numba", "scipy", "astropy", "dask", "distributed", "msgpack", "cloudpickle", "tornado")
 """Packages whose versions are compared: those that compute, and those that talk."""
 
-Place = tuple[bytes, int]
+SizedFile = tuple[bytes, int]
 """A file as the operating system names it, and its size in bytes."""
 
 
@@ -56,7 +56,7 @@ class ModelFile:
         return cls(os.fsencode(there), there.stat().st_size, fingerprint, only)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> SizedFile:
         """The file as every worker must see it."""
         return self.path, self.size
 
@@ -86,7 +86,7 @@ class Job:
     ----------
     settings : Settings
     device : str
-        As `gpuanom.backends.protocol.choose` takes it: what each worker uses.
+        As `gpuanom.backends.choice.choose` takes it: what each worker uses.
     threads : int or None
         Threads of each worker; None leaves it to the worker.
     model : ModelFile or None

@@ -22,12 +22,12 @@ from distributed import KilledWorker, fire_and_forget
 
 from gpuanom.cluster import worker
 from gpuanom.cluster.answers import as_given, on_workers, places
+from gpuanom.cluster.assignment import Attempt, Sent, begin, send_again, to_move
 from gpuanom.cluster.connect import Connection, quiet
 from gpuanom.cluster.job import Answer, Broken, Call, Job, Unseen
 from gpuanom.cluster.local import LocalCluster
-from gpuanom.cluster.queue import Attempt, Sent, begin, send_again, to_move
+from gpuanom.cluster.roster import LATE, Crew, Member
 from gpuanom.cluster.where import Where, cores, local_devices, require_dask
-from gpuanom.cluster.workers import LATE, Crew, Member
 from gpuanom.errors import printable
 from gpuanom.measuring.threads import WORKERS
 from gpuanom.naming import path_text

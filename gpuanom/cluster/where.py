@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpuanom import installing, nvidia
-from gpuanom.backends.protocol import choose
+from gpuanom.backends.choice import choose
 from gpuanom.errors import ClusterError, SettingsError
 
 TIMEOUT = 600.0

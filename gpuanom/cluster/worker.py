@@ -14,7 +14,7 @@ from importlib.metadata import version as package_version
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from gpuanom.cluster.job import PACKAGES, Answer, Broken, Job, Place, Unseen, version
+from gpuanom.cluster.job import PACKAGES, Answer, Broken, Job, SizedFile, Unseen, version
 from gpuanom.errors import DeviceError, GpuanomError, printable
 from gpuanom.measuring.threads import Works
 from gpuanom.records import Exposure, Failure
@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def greeting(measurement: dict[str, Any], places: list[Place]) -> dict[str, Any]:
+def greeting(measurement: dict[str, Any], places: list[SizedFile]) -> dict[str, Any]:
     """Who the worker is, in plain values: nothing of gpuanom's own travels before versions are compared.
 
     Parameters
@@ -55,7 +55,7 @@ def greeting(measurement: dict[str, Any], places: list[Place]) -> dict[str, Any]
     }
 
 
-def hidden(places: list[Place]) -> Unseen | None:
+def hidden(places: list[SizedFile]) -> Unseen | None:
     """The first of some files that is not here as it is for the client; None when all are."""
     for name, size in places:
         path = printable(name.decode("utf-8", "backslashreplace"))
@@ -141,7 +141,7 @@ def _lanes() -> int:
     return int(get_worker().state.nthreads)
 
 
-def measured(run: str, job: Job, exposure: Exposure, places: list[Place]) -> Answer:
+def measured(run: str, job: Job, exposure: Exposure, places: list[SizedFile]) -> Answer:
     """Measure an exposure.
 
     Parameters

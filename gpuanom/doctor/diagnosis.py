@@ -8,8 +8,6 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-import cupy
-
 from gpuanom import installing
 from gpuanom.backends.gpu import cuda, devices, kernel
 from gpuanom.doctor.findings import CACHE, COMPILER, CUPY, DRIVER, DeviceFinding, Finding, KernelFinding
@@ -51,7 +49,7 @@ def device(number: int) -> DeviceFinding:
 
 def kernels(number: int) -> tuple[KernelFinding, ...]:
     """Every kernel, compiled for a GPU."""
-    with cupy.cuda.Device(number):
+    with cuda.chosen(number):
         return tuple(_kernel(step, name) for step in kernel.steps() for name in kernel.signatures(step))
 
 
@@ -93,7 +91,7 @@ def cache_folder() -> Finding:
 
 def _cupy() -> Finding:
     packages = sorted({f"{d.name} {d.version}" for d in metadata.distributions() if _brings_cupy(d.name)})
-    text = f"{cupy.__version__}, for CUDA {devices.version(devices.built_for())}"
+    text = f"{cuda.cupy_version()}, for CUDA {devices.version(devices.built_for())}"
     if len(packages) > 1:
         remedy = f"{installing.uninstall(*(p.split()[0] for p in packages))}, then {_again()}"
         return Finding(CUPY, "broken", f"{text}: several packages in one place: {', '.join(packages)}", remedy)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.encoded import NO_BLANK, Place, RawImage, RiceImage
+from gpuanom.encoded import NO_BLANK, BytesOnDisk, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.astropy_fallback import blanked, through_astropy
 from gpuanom.fits.cards import MOST_COLUMNS, CompressedImage, Scanned
@@ -106,7 +106,7 @@ def _placed(file: File, item: Hdu, image: Image) -> Image:
     if not file.plain or card(item.unit.header, "DATASUM") is not None:
         return image
     begin, own = (a.__array_interface__["data"][0] for a in (np.frombuffer(file.bytes, np.uint8), image.data))
-    return replace(image, place=Place(path_text(file.path), own - begin))
+    return replace(image, place=BytesOnDisk(path_text(file.path), own - begin))
 
 
 def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:

@@ -6,7 +6,7 @@ CCDs -> stack -> background -> sources -> orientations -> histograms, and gradie
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -16,13 +16,13 @@ from gpuanom import nvtx as ranges
 from gpuanom import sampling
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, printable
+from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
 from gpuanom.measuring.readahead import Readers, buffer
 from gpuanom.measuring.stamp_hook import StampUse
 from gpuanom.naming import natural_key
 from gpuanom.records import (
     KINDS,
     Array,
-    Background,
     Ccd,
     CcdFailure,
     CcdMeasurement,
@@ -31,12 +31,8 @@ from gpuanom.records import (
     OrientationHistograms,
     Reconstruction,
     Sources,
-    Turn,
 )
 from gpuanom.settings import Settings
-
-MOSTLY = 0.5
-"""A CCD with a larger share of saturated pixels is no image of the sky."""
 
 Points = npt.NDArray[np.int32]
 NO_PIXELS = np.empty((0, 0), dtype=np.float32)
@@ -76,31 +72,6 @@ def measure_ccds(
 def in_order(done: Iterable[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
     """Measurements in natural order of their CCDs' names."""
     return tuple(sorted(done, key=lambda m: natural_key(m.name)))
-
-
-def unmeasured(failure: CcdFailure, bins: int) -> CcdMeasurement:
-    """The record of a CCD without measurements: its status, and no counts."""
-    nan = float("nan")
-    return CcdMeasurement(
-        name=printable(failure.name),
-        status=failure.status,
-        reason=printable(failure.reason),
-        coefficients=np.full(6, nan),
-        sky=nan,
-        sigma=nan,
-        n_points=0,
-        n_sigma_points=0,
-        n_sources=0,
-        n_without_orientation=0,
-        n_isophote=0,
-        n_gradients=0,
-        masked_fraction=nan,
-        saturated_fraction=nan,
-        counts=np.zeros((len(KINDS), bins), dtype=np.int64),
-        cosine=np.zeros(len(KINDS)),
-        sine=np.zeros(len(KINDS)),
-        sky_axes=None,
-    )
 
 
 def groups(
@@ -287,7 +258,7 @@ def _measure_stack(
             if damaged is not None and damaged[i] >= 0:
                 again.append(reading.items[i])
             else:
-                record = _record(i, ccd, ny * nx, background, counted, histograms, settings)
+                record = ccd_record(i, ccd, ny * nx, background, counted, histograms, settings)
                 record = replace(record, shape=(int(ny), int(nx)), remark=printable(ccd.remark))
                 its = reconstructed[i] if record.status == "ok" else None
                 measured.append(record if its is None else replace(record, reconstruction=its))
@@ -329,74 +300,3 @@ def isophote_moments(sources: Sources, settings: Settings) -> Array:
     masked = sources.isophote_moments.copy()
     masked[sources.n_isophote < settings.isophote_pixels] = float("nan")
     return masked
-
-
-@dataclass(frozen=True, eq=False)
-class Counted:
-    """What is counted of each CCD of a stack: all that is wanted of its sources and gradients, (n_ccd,) int64 each."""
-
-    n_sources: Array
-    n_bad: Array
-    n_saturated: Array
-    n_gradients: Array
-
-
-def _record(
-    i: int,
-    ccd: Ccd,
-    n_pixels: int,
-    background: Background,
-    counted: Counted,
-    histograms: Sequence[OrientationHistograms],
-    settings: Settings,
-) -> CcdMeasurement:
-    """What is kept of the stack's CCD i."""
-    saturated = float(counted.n_saturated[i]) / n_pixels
-    if saturated > MOSTLY:
-        reason = f"CCD {ccd.name}: {saturated:.0%} of its pixels are saturated"
-        return unmeasured(CcdFailure(ccd.name, "saturated", reason), settings.bins)
-    status, reason = _status(i, ccd.name, background, settings)
-    c = background.coefficients[i].copy()
-    n_sources = int(counted.n_sources[i])
-    return CcdMeasurement(
-        name=printable(ccd.name),
-        status=status,
-        reason=reason,
-        coefficients=c,
-        # X = Y = 0 at the CCD's centre.
-        sky=float(c[0]),
-        sigma=float(background.sigma[i]),
-        n_points=int(background.n_points[i]),
-        n_sigma_points=int(background.n_sigma_points[i]),
-        n_sources=n_sources,
-        n_without_orientation=n_sources - int(histograms[0].counts[i].sum()),
-        n_isophote=int(histograms[1].counts[i].sum()),
-        n_gradients=int(counted.n_gradients[i]),
-        masked_fraction=float(counted.n_bad[i]) / n_pixels,
-        saturated_fraction=float("nan") if np.isnan(ccd.saturation) else saturated,
-        counts=np.stack([h.counts[i] for h in histograms]),
-        cosine=np.array([h.cosine[i] for h in histograms]),
-        sine=np.array([h.sine[i] for h in histograms]),
-        sky_axes=None if ccd.sky_axes is None else focal_plane_axes(ccd.sky_axes, ccd.turn),
-    )
-
-
-def _status(i: int, name: str, background: Background, settings: Settings) -> tuple[str, str]:
-    """One word and one line on what keeps a CCD from being measured."""
-    if background.usable[i]:
-        return "ok", ""
-    usable = int(min(background.n_points[i], background.n_sigma_points[i]))
-    if usable < settings.minimum_points:
-        return "too_few_pixels", f"CCD {name}: only {usable} of the drawn points fell on usable pixels"
-    return "constant", f"CCD {name}: no noise to measure by; the image is constant up to rounding"
-
-
-def focal_plane_axes(sky_axes: tuple[float, float, float, float], turn: Turn) -> tuple[float, float, float, float]:
-    """The CD matrix of the focal plane's axes, from a CCD's own and its turn: each column is one axis on the sky."""
-    along_x, along_y = (sky_axes[0], sky_axes[2]), (sky_axes[1], sky_axes[3])
-    if turn & Turn.MIRRORED:
-        along_y = (-along_y[0], -along_y[1])
-    if turn & Turn.QUARTER:
-        # The CCD's x axis is the focal plane's y axis, and its y axis points along -x.
-        along_x, along_y = (-along_y[0], -along_y[1]), along_x
-    return along_x[0], along_y[0], along_x[1], along_y[1]

@@ -32,7 +32,7 @@ NAME = "alerts.jsonl"
 DEVIATION = 5.0
 """An exposure that deviates by more is alerted of, by default."""
 
-LEAST = 10
+MIN_EXPOSURES = 10
 """Exposures of a camera and band before any of them is alerted of: the scatter of fewer is no measure."""
 
 LEAST_Z = 3.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom import arguments
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError, ReferenceFileError
 from gpuanom.fits.grouping import names_apart
 from gpuanom.naming import exists

@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 
 from gpuanom import arguments
-from gpuanom.backends.protocol import Backend, choose
+from gpuanom.backends.choice import choose
+from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
 from gpuanom.fits.lists import with_streams_read
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
-from gpuanom.nights.alerts import DEVIATION, LEAST, Alerts, alert, notice
+from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts, alert, notice
 from gpuanom.nights.arrivals import Arrivals, Pace, State
-from gpuanom.nights.score import Events, store_path
+from gpuanom.nights.events import Events
+from gpuanom.nights.score import store_path
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.review.opened import key_of, plain_rows
 from gpuanom.scoring.reference import References, given_references
@@ -79,7 +81,7 @@ def watch(
     threads: int | None = None,
     pace: Pace | None = None,
     deviation: float = DEVIATION,
-    least: int = LEAST,
+    least: int = MIN_EXPOSURES,
     hook: str | None = None,
     events: WatchEvents | None = None,
 ) -> None:
@@ -111,7 +113,7 @@ def watch(
     settings, pace = arguments.settings(settings), arguments.of_kind("pace", pace, Pace)
     events = arguments.of_kind("events", events, WatchEvents)
     threads, formats = arguments.count("threads", threads), arguments.formats(formats)
-    least = arguments.count("least", least, 2) or LEAST
+    least = arguments.count("least", least, 2) or MIN_EXPOSURES
     if not isinstance(deviation, int | float | np.integer | np.floating):
         raise SettingsError(f"deviation is {arguments.shown(deviation)} but must be a number")
     if hook is not None and not isinstance(hook, str):

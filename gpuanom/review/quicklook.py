@@ -42,7 +42,7 @@ BINNING = 16
 CELL = 1024
 """Side of a cell of a whisker map, pixels."""
 
-LEAST = 360
+SMALLEST_PICTURE = 360
 """A focal plane whose picture has fewer pixels across than this is binned less."""
 
 
@@ -191,7 +191,7 @@ def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> 
         return BINNING
     xs, ys = [place.x for place in where], [place.y for place in where]
     across, up = (max(xs) - min(xs) + 1) * shape[1], (max(ys) - min(ys) + 1) * shape[0]
-    return int(np.clip(2.0 ** math.floor(math.log2(max(across, up) / LEAST)), 1, BINNING))
+    return int(np.clip(2.0 ** math.floor(math.log2(max(across, up) / SMALLEST_PICTURE)), 1, BINNING))
 
 
 def quick_look(image: FloatImage, size: int, binning: int) -> FloatImage:
@@ -316,7 +316,7 @@ def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
     seen : Look
         With sources.
     upside_down : bool, optional
-        Whether its picture is shown turned by half a turn (see `gpuanom.cameras.focalplane.Place`).
+        Whether its picture is shown turned by half a turn (see `gpuanom.cameras.focalplane.Position`).
 
     Returns
     -------

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.backends.protocol import Backend, select
+from gpuanom.backends.choice import select
+from gpuanom.backends.protocol import Backend
 from gpuanom.digits import printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.scoring import comparable

@@ -6,7 +6,7 @@ lists the anomalies; `optics` and `patterns` say what each does, `placing` which
 from the seed, each CCD from a stream of its own, so that equal arguments give equal bytes.
 """
 
-from gpuanom.simulate.conditions import Anomaly, Conditions, Place
+from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.injectors import INJECTORS, SYNTAX, inject, parse
 from gpuanom.simulate.night import simulate_night
 from gpuanom.simulate.placing import settle
@@ -16,8 +16,8 @@ __all__ = [
     "INJECTORS",
     "SYNTAX",
     "Anomaly",
+    "CcdPlace",
     "Conditions",
-    "Place",
     "draw_ccd",
     "inject",
     "parse",

@@ -32,7 +32,7 @@ class Anomaly:
     seed : int
         Of everything else about it: where a ring lies, which CCDs show it.
     shown : tuple of int, optional
-        Numbers of the CCDs that show it (`Place.number`), once `gpuanom.simulate.settle` has chosen them among the
+        Numbers of the CCDs that show it (`CcdPlace.number`), once `gpuanom.simulate.settle` has chosen them among the
         CCDs of an exposure; without them they follow from share and seed alone.
     """
 
@@ -47,7 +47,7 @@ class Anomaly:
 
 
 @dataclass(frozen=True)
-class Place:
+class CcdPlace:
     """Where a CCD lies in the focal plane.
 
     Attributes

@@ -16,13 +16,13 @@ from scipy import ndimage
 from gpuanom.errors import SettingsError
 from gpuanom.records import Doubles
 from gpuanom.simulate import optics, patterns
-from gpuanom.simulate.conditions import Anomaly, Place
+from gpuanom.simulate.conditions import Anomaly, CcdPlace
 
 BOX = 64
 """Side of the boxes whose medians are a real image's sky, in pixels."""
 
-Spread = Callable[[Anomaly, Place, float], Doubles]
-Pattern = Callable[[Anomaly, Place], Doubles]
+Spread = Callable[[Anomaly, CcdPlace, float], Doubles]
+Pattern = Callable[[Anomaly, CcdPlace], Doubles]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Injector:
     shear: Callable[[Anomaly, float, float], tuple[float, float]] | None = None
     varies: bool = False
     single: bool = False
-    reaches: Callable[[Anomaly, Place], bool] | None = None
-    usual: Callable[[Place], float] | None = None
+    reaches: Callable[[Anomaly, CcdPlace], bool] | None = None
+    usual: Callable[[CcdPlace], float] | None = None
 
 
 def _trails(light: Doubles, share: float) -> Doubles:
@@ -217,7 +217,7 @@ def parse(text: str) -> list[Anomaly]:
     return [Anomaly(injector.kind, name, amplitude, direction, size, percent / 100)] * count
 
 
-def shows(anomaly: Anomaly, place: Place) -> bool:
+def shows(anomaly: Anomaly, place: CcdPlace) -> bool:
     """Whether a CCD is among those that show the anomaly."""
     if anomaly.shown is not None:
         return place.number in anomaly.shown
@@ -247,7 +247,7 @@ def complete(anomaly: Anomaly) -> Anomaly:
 
 
 def act_on_scene(
-    sky: Doubles, light: Doubles, anomaly: Anomaly, place: Place, *, noise: float, fwhm: float, drawn: bool = False
+    sky: Doubles, light: Doubles, anomaly: Anomaly, place: CcdPlace, *, noise: float, fwhm: float, drawn: bool = False
 ) -> tuple[Doubles, Doubles]:
     """Put an anomaly into a scene that has no noise yet.
 
@@ -256,7 +256,7 @@ def act_on_scene(
     sky, light : ndarray, (ny, nx) float64
         Expected electrons of the sky, and of the sources.
     anomaly : Anomaly
-    place : Place
+    place : CcdPlace
     noise : float
         Noise of a pixel of the sky, in electrons: the unit of patterns.
     fwhm : float
@@ -284,7 +284,7 @@ def act_on_scene(
     return sky, light
 
 
-def inject(image: Doubles, anomaly: Anomaly, place: Place, *, fwhm: float, rng: np.random.Generator) -> Doubles:
+def inject(image: Doubles, anomaly: Anomaly, place: CcdPlace, *, fwhm: float, rng: np.random.Generator) -> Doubles:
     """Put an anomaly into an image that has noise; the noise of its sky is kept.
 
     Convolutions and clouds take noise away; what is missing is added as white noise (see `optics.convolved_image`). A
@@ -296,7 +296,7 @@ def inject(image: Doubles, anomaly: Anomaly, place: Place, *, fwhm: float, rng: 
     image : ndarray, (ny, nx) floating
         In any linear unit; pixels that are not finite stay as they are.
     anomaly : Anomaly
-    place : Place
+    place : CcdPlace
     fwhm : float
         Of the image's stars, in pixels: what a shear acts on.
     rng : Generator
@@ -330,7 +330,7 @@ def inject(image: Doubles, anomaly: Anomaly, place: Place, *, fwhm: float, rng: 
 
 
 def _in_parts(
-    injector: Injector, anomaly: Anomaly, place: Place, fwhm: float, convolved: Callable[[Doubles], Doubles]
+    injector: Injector, anomaly: Anomaly, place: CcdPlace, fwhm: float, convolved: Callable[[Doubles], Doubles]
 ) -> Doubles:
     """A whole CCD convolved: with one kernel, or quarter by quarter where the kernel changes over the CCD.
 

@@ -19,7 +19,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from gpuanom.errors import SettingsError
-from gpuanom.simulate.conditions import Anomaly, Conditions, Place
+from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import SATURATION
 from gpuanom.simulate.folder import INSTRUMENT, REQUEST, TRUTH, Request, begin, claim, write_whole
 from gpuanom.simulate.injectors import INJECTORS, complete, parse, shows
@@ -67,7 +67,7 @@ class _Form:
         """The name of a CCD, by its number from 0."""
         return f"{'NS'[number % 2]}{number // 2 + 1}" if self.headers == "decam" else f"CCD{number + 1}"
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[CcdPlace]:
         """Where the CCDs lie: on a square grid."""
         ny, nx = self.shape
         columns = math.ceil(math.sqrt(self.ccds))
@@ -77,7 +77,7 @@ class _Form:
             ((c % columns) * (nx + CCD_GAP) - width / 2, (c // columns) * (ny + CCD_GAP) - height / 2)
             for c in range(self.ccds)
         ]
-        return [Place((ny, nx), corner, max(width, height) / 2, c, self.ccds) for c, corner in enumerate(corners)]
+        return [CcdPlace((ny, nx), corner, max(width, height) / 2, c, self.ccds) for c, corner in enumerate(corners)]
 
 
 def simulate_night(
@@ -246,7 +246,7 @@ def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[s
     return changed
 
 
-def _read_out(conditions: Conditions, place: Place, form: _Form) -> Drawn:
+def _read_out(conditions: Conditions, place: CcdPlace, form: _Form) -> Drawn:
     rng = np.random.default_rng([form.seed, conditions.number, place.number + 1])
     # Exposures count from 1: 0 is what all of them share.
     own = np.random.default_rng([form.seed, 0, place.number + 1])

@@ -13,7 +13,7 @@ from scipy import fft
 from scipy.special import ndtri
 
 from gpuanom.records import Doubles
-from gpuanom.simulate.conditions import Anomaly, Place
+from gpuanom.simulate.conditions import Anomaly, CcdPlace
 
 SAMPLES = 64
 """Points along a line, or across a disc."""
@@ -22,12 +22,12 @@ MOFFAT_WIDTH = 2.355
 """FWHM of a Gaussian in standard deviations: stars are taken as Gaussians where a shear becomes a kernel."""
 
 
-def elongation(anomaly: Anomaly, _place: Place, fwhm: float) -> Doubles:
+def elongation(anomaly: Anomaly, _place: CcdPlace, fwhm: float) -> Doubles:
     """A Gaussian line that gives round stars of this FWHM the axis ratio (1 - shear) / (1 + shear)."""
     return _gaussian_line(anomaly.amplitude, anomaly.direction, fwhm)
 
 
-def astigmatism(anomaly: Anomaly, place: Place, fwhm: float) -> Doubles:
+def astigmatism(anomaly: Anomaly, place: CcdPlace, fwhm: float) -> Doubles:
     """Radial elongation that grows with the square of the distance from the field's centre, at a place's middle."""
     x, y = place.centre
     shear = anomaly.amplitude * (x * x + y * y) / place.extent**2
@@ -44,19 +44,19 @@ def astigmatism_shear(anomaly: Anomaly, x: float, y: float) -> tuple[float, floa
     return min(anomaly.amplitude * (x * x + y * y), 0.9), math.atan2(y, x)
 
 
-def guiding(anomaly: Anomaly, _place: Place, _fwhm: float) -> Doubles:
+def guiding(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
     """A drift at constant speed: a line of this length."""
     t = np.linspace(-0.5, 0.5, SAMPLES) * anomaly.amplitude
     return _turned(t, np.zeros_like(t), anomaly.direction)
 
 
-def focus(anomaly: Anomaly, _place: Place, _fwhm: float) -> Doubles:
+def focus(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
     """Near an astigmatic focus: an even ellipse of this length, half as wide."""
     u, v = _disc()
     return _turned(u * anomaly.amplitude / 2, v * anomaly.amplitude / 4, anomaly.direction)
 
 
-def coma(anomaly: Anomaly, _place: Place, _fwhm: float) -> Doubles:
+def coma(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
     """Third-order coma of a tilted mirror, the same all over the field: a comet of this length."""
     rho, phi = np.meshgrid(np.sqrt((np.arange(12) + 0.5) / 12), 2 * np.pi * np.arange(24) / 24)
     scale = anomaly.amplitude / 3  # the rim's circle reaches from 1 to 3
@@ -64,13 +64,13 @@ def coma(anomaly: Anomaly, _place: Place, _fwhm: float) -> Doubles:
     return _turned(u.ravel(), v.ravel(), anomaly.direction)
 
 
-def double(anomaly: Anomaly, _place: Place, _fwhm: float) -> Doubles:
+def double(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
     """The telescope jumped: two images of 60 and 40% of the light, so far apart."""
     t = np.array([0.0, anomaly.amplitude])
     return _turned(t, np.zeros(2), anomaly.direction, np.array([0.6, 0.4]))
 
 
-def multiple(anomaly: Anomaly, _place: Place, _fwhm: float) -> Doubles:
+def multiple(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
     """The telescope jumped thrice: four images on a zigzag, so far apart along its axis."""
     return _turned(
         anomaly.amplitude * np.arange(4.0),
@@ -80,7 +80,7 @@ def multiple(anomaly: Anomaly, _place: Place, _fwhm: float) -> Doubles:
     )
 
 
-def donut(anomaly: Anomaly, _place: Place, _fwhm: float) -> Doubles:
+def donut(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
     """Far out of focus: an even ring of this outer diameter, its hole (the secondary mirror) 0.4 of it."""
     u, v = _disc()
     lit = np.hypot(u, v) > 0.4

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import expit
 
 from gpuanom.records import Doubles
-from gpuanom.simulate.conditions import Anomaly, Place
+from gpuanom.simulate.conditions import Anomaly, CcdPlace
 
 RING_EDGE = 6.0
 """Standard deviation of a ring's width, in pixels."""
@@ -23,24 +23,24 @@ EDGE_WIDTH = 40.0
 """Scale over which a shadow's edge fades, in pixels: what stands before the telescope is out of focus."""
 
 
-def stripes(anomaly: Anomaly, place: Place) -> Doubles:
+def stripes(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """A sine wave whose crests run along the direction."""
     return np.sin(2 * np.pi / anomaly.size * _across(anomaly, place))
 
 
-def ring(anomaly: Anomaly, place: Place) -> Doubles:
+def ring(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """A ring of light about a point in the inner half of the CCD."""
     ny, nx = place.shape
     x, y = _ring_centre(anomaly, place)
     return _annulus(np.arange(float(nx))[None, :] - x, np.arange(float(ny))[:, None] - y, anomaly.size)
 
 
-def ring_radius(place: Place) -> float:
+def ring_radius(place: CcdPlace) -> float:
     """The usual radius on CCDs of this size, in pixels."""
     return min(RING_RADIUS, 0.4 * min(place.shape))
 
 
-def ring_reaches(anomaly: Anomaly, place: Place) -> bool:
+def ring_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
     """Whether the ring is small enough to lie on the CCD, in part at least."""
     ny, nx = place.shape
     x, y = _ring_centre(anomaly, place)
@@ -52,7 +52,7 @@ def first_ccd(anomaly: Anomaly, of: int) -> int:
     return int(_random(anomaly).integers(of))
 
 
-def _ring_centre(anomaly: Anomaly, place: Place) -> tuple[float, float]:
+def _ring_centre(anomaly: Anomaly, place: CcdPlace) -> tuple[float, float]:
     """(x, y) in pixels of the CCD; each CCD's own where several show a ring."""
     rng = _random(anomaly)
     if int(rng.integers(place.of)) != place.number:
@@ -62,68 +62,68 @@ def _ring_centre(anomaly: Anomaly, place: Place) -> tuple[float, float]:
     return x, rng.uniform(0.25, 0.75) * ny
 
 
-def arc(anomaly: Anomaly, place: Place) -> Doubles:
+def arc(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """A ring of 1.2 times the focal plane's half side about a point near its edge: arcs on many CCDs."""
     centre, radius = _arc(anomaly, place)
     x, y = place.grids()
     return _annulus(x - centre[0], y - centre[1], radius)
 
 
-def arc_radius(place: Place) -> float:
+def arc_radius(place: CcdPlace) -> float:
     """The usual radius, in pixels."""
     return 1.2 * place.extent
 
 
-def arc_reaches(anomaly: Anomaly, place: Place) -> bool:
+def arc_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
     """Whether the arc's crest crosses the CCD."""
     centre, radius = _arc(anomaly, place)
     near, far = _distances(centre, place)
     return near <= radius <= far
 
 
-def _arc(anomaly: Anomaly, place: Place) -> tuple[tuple[float, float], float]:
+def _arc(anomaly: Anomaly, place: CcdPlace) -> tuple[tuple[float, float], float]:
     """Centre and radius, in pixels of the focal plane."""
     radius = anomaly.size if math.isfinite(anomaly.size) else arc_radius(place)
     return _on_the_edge(anomaly, place), radius
 
 
-def streak(anomaly: Anomaly, place: Place) -> Doubles:
+def streak(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """A satellite's straight track across the focal plane, near its centre."""
     return np.exp(-0.5 * ((_across(anomaly, place) - _streak_offset(anomaly, place)) / STREAK_WIDTH) ** 2)
 
 
-def streak_reaches(anomaly: Anomaly, place: Place) -> bool:
+def streak_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
     """Whether the middle of the track crosses the CCD; it may run between two rows of CCDs."""
     low, high = _range_across(anomaly, place)
     return low <= _streak_offset(anomaly, place) <= high
 
 
-def _streak_offset(anomaly: Anomaly, place: Place) -> float:
+def _streak_offset(anomaly: Anomaly, place: CcdPlace) -> float:
     return float(_random(anomaly).uniform(-0.4, 0.4) * place.extent)
 
 
-def glow(anomaly: Anomaly, place: Place) -> Doubles:
+def glow(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """Scattered light of a bright star just outside the field: brightest at the edge, fading over half of the field."""
     star = _on_the_edge(anomaly, place)
     x, y = place.grids()
     return np.exp(-np.hypot(x - star[0], y - star[1]) / _glow_scale(anomaly, place))
 
 
-def glow_scale(place: Place) -> float:
+def glow_scale(place: CcdPlace) -> float:
     """The usual scale over which the light falls to 1/e, in pixels."""
     return 0.5 * place.extent
 
 
-def glow_reaches(anomaly: Anomaly, place: Place) -> bool:
+def glow_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
     """Whether the CCD gets more than 5% (e^-3) of the brightest light somewhere."""
     return _distances(_on_the_edge(anomaly, place), place)[0] <= 3 * _glow_scale(anomaly, place)
 
 
-def _glow_scale(anomaly: Anomaly, place: Place) -> float:
+def _glow_scale(anomaly: Anomaly, place: CcdPlace) -> float:
     return anomaly.size if math.isfinite(anomaly.size) else glow_scale(place)
 
 
-def fringing(anomaly: Anomaly, place: Place) -> Doubles:
+def fringing(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """Interference in a CCD of uneven thickness: bent fringes of a period that varies, other ones on each CCD."""
     rng = np.random.default_rng([anomaly.seed, place.number])
     ny, nx = place.shape
@@ -136,17 +136,17 @@ def fringing(anomaly: Anomaly, place: Place) -> Doubles:
     return np.sin(phase)
 
 
-def shadow(anomaly: Anomaly, place: Place) -> Doubles:
+def shadow(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """How far a pixel lies in the shadow of a dome or a tree, 0 to 1; its edge runs along the direction."""
     return expit((_across(anomaly, place) - _shadow_offset(anomaly, place)) / EDGE_WIDTH)
 
 
-def shadow_reaches(anomaly: Anomaly, place: Place) -> bool:
+def shadow_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
     """Whether a part of the CCD lies behind the shadow's edge."""
     return _range_across(anomaly, place)[1] > _shadow_offset(anomaly, place)
 
 
-def _shadow_offset(anomaly: Anomaly, place: Place) -> float:
+def _shadow_offset(anomaly: Anomaly, place: CcdPlace) -> float:
     return float(_random(anomaly).uniform(-0.5, 0.5) * place.extent)
 
 
@@ -154,13 +154,13 @@ def _random(anomaly: Anomaly) -> np.random.Generator:
     return np.random.default_rng(anomaly.seed)
 
 
-def _on_the_edge(anomaly: Anomaly, place: Place) -> tuple[float, float]:
+def _on_the_edge(anomaly: Anomaly, place: CcdPlace) -> tuple[float, float]:
     """A point at the edge of the field, in pixels of the focal plane."""
     angle = _random(anomaly).uniform(0, 2 * np.pi)
     return place.extent * math.cos(angle), place.extent * math.sin(angle)
 
 
-def _distances(point: tuple[float, float], place: Place) -> tuple[float, float]:
+def _distances(point: tuple[float, float], place: CcdPlace) -> tuple[float, float]:
     """The smallest and largest distance from a point of the focal plane to the CCD's pixels."""
     near, far = [], []
     for value, start, n in zip(point, place.corner, reversed(place.shape), strict=True):
@@ -170,14 +170,14 @@ def _distances(point: tuple[float, float], place: Place) -> tuple[float, float]:
     return math.hypot(*near), math.hypot(*far)
 
 
-def _range_across(anomaly: Anomaly, place: Place) -> tuple[float, float]:
+def _range_across(anomaly: Anomaly, place: CcdPlace) -> tuple[float, float]:
     """The smallest and largest `_across` of a CCD, those of two of its corners."""
     (x, y), across = place.grids(), math.radians(anomaly.direction + 90)
     corners = [math.cos(across) * a + math.sin(across) * b for a in (x[0, 0], x[0, -1]) for b in (y[0, 0], y[-1, 0])]
     return float(min(corners)), float(max(corners))
 
 
-def _across(anomaly: Anomaly, place: Place) -> Doubles:
+def _across(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """Distance from the focal plane's centre across the direction, in pixels."""
     x, y = place.grids()
     across = math.radians(anomaly.direction + 90)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from gpuanom.errors import SettingsError
-from gpuanom.simulate.conditions import Anomaly, Place
+from gpuanom.simulate.conditions import Anomaly, CcdPlace
 from gpuanom.simulate.injectors import INJECTORS, asked_for, complete, in_order
 
 TRIES = 64
@@ -48,7 +48,7 @@ def key(exposure: str, *numbers: int) -> list[int]:
     return [int.from_bytes(hashlib.blake2b(exposure.encode(), digest_size=7).digest(), "little"), *numbers]
 
 
-def settle(anomaly: Anomaly, places: Sequence[Place]) -> Anomaly:
+def settle(anomaly: Anomaly, places: Sequence[CcdPlace]) -> Anomaly:
     """Choose the CCDs of an exposure that show the anomaly, among those that its pattern reaches.
 
     A satellite's track may run between two rows of CCDs, and a share of the CCDs may be chosen that an arc does not
@@ -57,7 +57,7 @@ def settle(anomaly: Anomaly, places: Sequence[Place]) -> Anomaly:
     Parameters
     ----------
     anomaly : Anomaly
-    places : sequence of Place
+    places : sequence of CcdPlace
         Of all CCDs of the exposure.
 
     Returns

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpuanom.records import Doubles
 from gpuanom.simulate import detector
-from gpuanom.simulate.conditions import Anomaly, Conditions, Place
+from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import READ_NOISE, SATURATION, Codes
 from gpuanom.simulate.injectors import INJECTORS, act_on_scene, shows
 from gpuanom.simulate.stamps import GALAXY_SHAPES, add_galaxy, add_star, draw_library, reach_of
@@ -68,18 +68,18 @@ def draw_ccd(
     ndarray, (ny, nx) float64
         Whole numbers from 0 to `SATURATION`.
     """
-    return draw(conditions, Place(shape, corner, extent), rng).image
+    return draw(conditions, CcdPlace(shape, corner, extent), rng).image
 
 
 def draw(
-    conditions: Conditions, place: Place, rng: np.random.Generator, own: np.random.Generator | None = None
+    conditions: Conditions, place: CcdPlace, rng: np.random.Generator, own: np.random.Generator | None = None
 ) -> Drawn:
     """Draw one CCD.
 
     Parameters
     ----------
     conditions : Conditions
-    place : Place
+    place : CcdPlace
     rng : Generator
         Of this CCD in this exposure.
     own : Generator, optional
@@ -88,7 +88,7 @@ def draw(
     return expose(conditions, place, scene(conditions, place, rng), rng, own)
 
 
-def scene(conditions: Conditions, place: Place, rng: np.random.Generator) -> Scene:
+def scene(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> Scene:
     """Expected electrons of the sky and of the sources, without the anomaly unless that is a shear of the PSF.
 
     Only a CCD that shows such an anomaly is drawn with its shear; `expose` puts in every other one.
@@ -108,7 +108,7 @@ def without_anomaly(conditions: Conditions) -> Conditions:
 
 def expose(
     conditions: Conditions,
-    place: Place,
+    place: CcdPlace,
     drawn: Scene,
     rng: np.random.Generator,
     own: np.random.Generator | None = None,
@@ -118,7 +118,7 @@ def expose(
     Parameters
     ----------
     conditions : Conditions
-    place : Place
+    place : CcdPlace
     drawn : Scene
         Of these conditions, or of the same ones without their anomaly.
     rng, own : Generator
@@ -150,7 +150,7 @@ def sky_noise(conditions: Conditions) -> float:
     return math.sqrt(conditions.sky + READ_NOISE**2)
 
 
-def _light(conditions: Conditions, place: Place, rng: np.random.Generator) -> Doubles:
+def _light(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> Doubles:
     """The light of stars and galaxies."""
     ny, nx = place.shape
     library = draw_library(conditions, place, rng)

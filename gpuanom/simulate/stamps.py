@@ -16,7 +16,7 @@ import numpy as np
 from gpuanom import installing
 from gpuanom.errors import GpuanomError
 from gpuanom.records import Doubles, FloatImage
-from gpuanom.simulate.conditions import Conditions, Place
+from gpuanom.simulate.conditions import CcdPlace, Conditions
 from gpuanom.simulate.injectors import INJECTORS
 
 MOFFAT_BETA = 3.5
@@ -46,7 +46,7 @@ class Library:
     galaxies: FloatImage
 
 
-def draw_library(conditions: Conditions, place: Place, rng: np.random.Generator) -> Library:
+def draw_library(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> Library:
     """Draw the stamps of a CCD.
 
     The Moffat is the effective PSF, the pixel's own width included: nothing is convolved with a pixel again.
@@ -105,7 +105,7 @@ def _add(light: Doubles, stamp: FloatImage, y: int, x: int, flux: float, reach: 
         light[top:bottom, left:right] += flux * stamp[top + oy : bottom + oy, left + ox : right + ox]
 
 
-def _shear(galsim: Any, conditions: Conditions, place: Place, position: tuple[float, float]) -> Any:
+def _shear(galsim: Any, conditions: Conditions, place: CcdPlace, position: tuple[float, float]) -> Any:
     """The shear of the PSF at a place in the focal plane, that of the anomaly on top."""
     x, y = (p / place.extent for p in position)
     g1, g2 = np.array([1.0, x, y]) @ conditions.shear

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import gpuanom
 from gpuanom.autoencoder.draw import Candidate, candidates, draw, evenly, read_stamps
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.errors import InputError, OutputError
 from gpuanom.records import Exposure
 from tests import device, nights

@@ -7,7 +7,7 @@ import pytest
 
 import gpuanom
 from gpuanom.autoencoder.model import save
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.cli import main
 from gpuanom.report.page import write_report
 from gpuanom.review import evaluate

@@ -10,7 +10,7 @@ import pytest
 
 import gpuanom
 from gpuanom.autoencoder.model import load, save
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.cli import main
 from gpuanom.errors import InputError, OutputError
 from gpuanom.nights.merge import merge_nights

@@ -11,7 +11,7 @@ import torch
 import gpuanom
 from gpuanom.autoencoder.scoring import ROWS, Scorer
 from gpuanom.autoencoder.tensors import require_shared
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.errors import DeviceError
 from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Ccd

@@ -20,7 +20,7 @@ NO_MOUNTS = "this user may not make a mount namespace (unshare -m)"
 @pytest.fixture
 def nobody_else(monkeypatch):
     """No time for other workers to join."""
-    monkeypatch.setattr("gpuanom.cluster.workers.LATE", 0.0)
+    monkeypatch.setattr("gpuanom.cluster.roster.LATE", 0.0)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_the_schedulers_versions_are_compared():
 
 
 def test_no_worker_within_the_time_ends_the_run(own_farm, score, monkeypatch):
-    monkeypatch.setattr("gpuanom.cluster.workers.WAITING", 1.0)
+    monkeypatch.setattr("gpuanom.cluster.roster.WAITING", 1.0)
     with pytest.raises(ClusterError, match="no worker has been there for 1 s"):
         score(own_farm)
 

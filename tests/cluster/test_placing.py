@@ -8,8 +8,8 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.cluster.queue import Attempt, Sent, begin, send_again, to_move
-from gpuanom.cluster.workers import Member
+from gpuanom.cluster.assignment import Attempt, Sent, begin, send_again, to_move
+from gpuanom.cluster.roster import Member
 from gpuanom.records import Exposure
 
 EXPOSURE = Exposure("1", "C", "r", "", 1.0, (), (), "", "")

@@ -89,7 +89,7 @@ def test_a_device_that_fails_takes_its_worker_out(farm, score, undisturbed, tmp_
 
 
 def test_devices_that_fail_everywhere_end_the_run(own_farm, score, monkeypatch):
-    monkeypatch.setattr("gpuanom.cluster.workers.LATE", 0.0)
+    monkeypatch.setattr("gpuanom.cluster.roster.LATE", 0.0)
     own_farm.worker(nanny=False)
     own_farm.befall("3", "device", always=True)
     with pytest.raises(ClusterError, match=r"no worker can be used: worker tcp://.*: device '0': it has fallen off"):

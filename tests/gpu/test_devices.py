@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpuanom import installing
-from gpuanom.backends.protocol import choose, select, why_no_cupy
+from gpuanom.backends.choice import choose, select, why_no_cupy
 from gpuanom.errors import DeviceError
 from tests import device
 from tests.gpu.machine import CudaError, Machine, driver

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from gpuanom import installing
-from gpuanom.backends.protocol import Backend, select
+from gpuanom.backends.choice import select
+from gpuanom.backends.protocol import Backend
 from gpuanom.cli import main
 from gpuanom.cli.doctor import EXTRAS, FOR_GPUS, extra_of
 from gpuanom.doctor import selftest

@@ -76,7 +76,9 @@ def test_every_kind_of_file_is_decoded_on_the_device_as_on_the_host(mixed, monke
 
         decoded = []
         monkeypatch.setattr(prepare, "pixels", lambda *a, whole=prepare.pixels: (decoded.append("raw"), whole(*a))[1])
-        monkeypatch.setattr(rice.Tiles, "add", lambda *a, whole=rice.Tiles.add: (decoded.append("rice"), whole(*a))[1])
+        monkeypatch.setattr(
+            rice.TileUpload, "add", lambda *a, whole=rice.TileUpload.add: (decoded.append("rice"), whole(*a))[1]
+        )
         gpu = gpuanom.score(mixed / "in", mixed / "gpu", settings=QUICK, device="0")
     assert not gpu.failed
     # float32, uint16 and int32 as they are; three RICE images; float64, GZIP and overscan come from the host.
@@ -127,7 +129,7 @@ def test_with_kvikio_plain_files_are_read_straight_to_the_device(mixed, monkeypa
 
         from gpuanom.backends.gpu import direct
 
-        monkeypatch.setattr(direct, "LEAST", 1)
+        monkeypatch.setattr(direct, "MIN_BYTES", 1)
         kvikio.opened.clear()
         gpuanom.score(mixed / "in", mixed / "direct", settings=QUICK, device="0")
         assert len(kvikio.opened) == 3 * 6 - 1

@@ -225,9 +225,9 @@ def test_every_device_is_given_work(stand_in, small, monkeypatch):
 
 def test_a_device_that_is_not_there_is_named(stand_in):
     with pytest.raises(gpuanom.DeviceError, match="device '1': no such GPU"):
-        gpuanom.backends.protocol.choose("0,1")
+        gpuanom.backends.choice.choose("0,1")
     with pytest.raises(gpuanom.DeviceError, match="unknown device '0,x'"):
-        gpuanom.backends.protocol.choose("0,x")
+        gpuanom.backends.choice.choose("0,x")
 
 
 def test_a_device_that_fails_ends_the_run_and_loses_nothing(stand_in, small, monkeypatch):
@@ -283,7 +283,7 @@ def test_ccds_on_disk_are_read_once_and_in_order(backend):
             for n, image in images.items()
         ],
         QUICK,
-        gpuanom.backends.protocol.select("cpu"),  # one CCD at a time: nothing to take for another's
+        gpuanom.backends.choice.select("cpu"),  # one CCD at a time: nothing to take for another's
     )
     assert same(got, expected)
 
@@ -302,11 +302,11 @@ def test_a_ccd_too_large_for_the_device_costs_nothing_but_itself(stand_in, monke
     monkeypatch.setattr(sources, "MOST_PIXELS", ny * nx)
     ccds = [gpuanom.Ccd("1", nights.image(1)), gpuanom.Ccd("2", nights.image(2, shape=(ny + 1, nx)))]
     ccds += [gpuanom.Ccd("3", nights.image(3))]
-    measured = measure_ccds("e", ccds, QUICK, gpuanom.backends.protocol.select("0"))
+    measured = measure_ccds("e", ccds, QUICK, gpuanom.backends.choice.select("0"))
     assert [m.status for m in measured] == ["ok", "too_large", "ok"]
     assert "--device cpu" in measured[1].reason
     assert "CCD 2" in measured[1].reason
-    expected = measure_ccds("e", [ccds[0], ccds[2]], QUICK, gpuanom.backends.protocol.select("cpu"))
+    expected = measure_ccds("e", [ccds[0], ccds[2]], QUICK, gpuanom.backends.choice.select("cpu"))
     assert same([measured[0], measured[2]], expected)
 
 
@@ -407,7 +407,7 @@ def test_lanes_share_their_devices_plan_and_no_thread_shares_a_lane(stand_in, sm
     monkeypatch.setattr(GpuBackend, "background", background)
     gpuanom.score(small / "in", settings=QUICK, device="0")
     assert not twice
-    assert len(gpuanom.backends.protocol.choose("0,0")[0]) == 1
+    assert len(gpuanom.backends.choice.choose("0,0")[0]) == 1
 
 
 def test_a_ring_of_buffers_waits_only_when_it_has_gone_round(stand_in, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.backends.protocol import choose, select
+from gpuanom.backends.choice import choose, select
 from gpuanom.records import Turn
 from tests import device, nights
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 import gpuanom
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.report import page
 from gpuanom.review import labels
 from gpuanom.review.opened import open_night

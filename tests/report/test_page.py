@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.backends.protocol import select
+from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError
 from gpuanom.records import Turn
 from gpuanom.report import page, pictures

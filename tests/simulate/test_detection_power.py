@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("galsim")
 
 import gpuanom
-from gpuanom.simulate import Anomaly, Place
+from gpuanom.simulate import Anomaly, CcdPlace
 from gpuanom.simulate.plan import draw_conditions
 from gpuanom.simulate.sky import expose, scene
 
@@ -24,7 +24,7 @@ SHAPE, GAP, CCDS = (384, 384), 40, 4
 SETTINGS = gpuanom.Settings(gradient_points=1500, sparse_counts=0)
 SIDE = 2 * SHAPE[0] + GAP
 PLACES = [
-    Place(SHAPE, ((c % 2) * (SHAPE[1] + GAP) - SIDE / 2, (c // 2) * (SHAPE[0] + GAP) - SIDE / 2), SIDE / 2, c, CCDS)
+    CcdPlace(SHAPE, ((c % 2) * (SHAPE[1] + GAP) - SIDE / 2, (c // 2) * (SHAPE[0] + GAP) - SIDE / 2), SIDE / 2, c, CCDS)
     for c in range(CCDS)
 ]
 CLASSES = {

@@ -12,7 +12,7 @@ pytest.importorskip("galsim")
 
 import gpuanom
 from gpuanom.errors import SettingsError
-from gpuanom.simulate import INJECTORS, Conditions, Place, simulate_night
+from gpuanom.simulate import INJECTORS, CcdPlace, Conditions, simulate_night
 from gpuanom.simulate.detector import BAD_COLUMN, BLEED, COSMIC_RAY, SATURATED, SATURATION, observed, spoil_columns
 from gpuanom.simulate.stamps import FINER, GALAXY_SHAPES, add_star, draw_library
 
@@ -25,7 +25,7 @@ def digests(folder):
 
 def library():
     conditions = Conditions(1, "g", 3.8, np.zeros((3, 2)), 1000.0, np.zeros(2), (10.0, -5.0))
-    return draw_library(conditions, Place((256, 256), (-128.0, -128.0), 128.0), np.random.default_rng(1))
+    return draw_library(conditions, CcdPlace((256, 256), (-128.0, -128.0), 128.0), np.random.default_rng(1))
 
 
 def test_a_star_lies_where_it_was_put():

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from gpuanom.errors import SettingsError
-from gpuanom.simulate import INJECTORS, Anomaly, Place, inject, parse
+from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, inject, parse
 from gpuanom.simulate.injectors import act_on_scene, complete, shows, sky_of
 from gpuanom.simulate.optics import convolved, convolved_image, kernel
 
-PLACE = Place((128, 192), (-96.0, -64.0), 96.0)
+PLACE = CcdPlace((128, 192), (-96.0, -64.0), 96.0)
 SPREADING = [name for name, i in INJECTORS.items() if i.spread]
 
 
@@ -82,7 +82,7 @@ def test_kernels_keep_light_and_place(name):
 
 def test_astigmatism_is_radial_and_grows_outward():
     def shape(corner):
-        spread = kernel(INJECTORS["astigmatism"].spread(anomaly("astigmatism"), Place((64, 64), corner, 500.0), 4.0))
+        spread = kernel(INJECTORS["astigmatism"].spread(anomaly("astigmatism"), CcdPlace((64, 64), corner, 500.0), 4.0))
         reach = spread.shape[0] // 2
         y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
         return 0.5 * math.atan2(2 * (spread * x * y).sum(), (spread * (x * x - y * y)).sum()), (spread * x * x).sum()
@@ -130,7 +130,7 @@ def test_convolved_noise_is_white_and_as_strong_as_before(name):
 @pytest.mark.parametrize(("name", "amplitude"), [("clouds", 0.7), ("shadow", 0.5), ("stripes", 1e-3), ("trails", 0.1)])
 def test_the_noise_of_the_sky_is_kept(name, amplitude):
     image = np.random.default_rng(1).normal(400, 20, (512, 512))
-    result = inject(image, anomaly(name, amplitude), Place((512, 512), (-256, -256), 256.0), fwhm=4.0,
+    result = inject(image, anomaly(name, amplitude), CcdPlace((512, 512), (-256, -256), 256.0), fwhm=4.0,
                     rng=np.random.default_rng(2))  # fmt: skip
     local = (result[1:] - result[:-1]) / math.sqrt(2)
     if name == "shadow":  # dark on one side: shot noise goes with the root of the light
@@ -151,8 +151,8 @@ def test_clouds_dim_the_sources_and_not_the_sky():
 
 
 def test_patterns_run_on_from_ccd_to_ccd():
-    whole = Place((128, 256), (-128.0, -64.0), 128.0)
-    right = Place((128, 128), (0.0, -64.0), 128.0)
+    whole = CcdPlace((128, 256), (-128.0, -64.0), 128.0)
+    right = CcdPlace((128, 128), (0.0, -64.0), 128.0)
     for name in ("stripes", "arc", "streak", "glow", "shadow"):
         injector, its = INJECTORS[name], complete(anomaly(name))
         pattern = injector.pattern or injector.shade
@@ -161,7 +161,7 @@ def test_patterns_run_on_from_ccd_to_ccd():
 
 def test_additions_are_in_units_of_the_noise():
     image = frozen(np.random.default_rng(1).normal(400, 20, (256, 256)))
-    place = Place((256, 256), (-128.0, -128.0), 128.0)
+    place = CcdPlace((256, 256), (-128.0, -128.0), 128.0)
     its = complete(anomaly("stripes", 0.5))
     added = inject(image, its, place, fwhm=4.0, rng=np.random.default_rng(1)) - image
     _, sigma = sky_of(image)
@@ -172,7 +172,7 @@ def test_additions_are_in_units_of_the_noise():
 def test_a_ring_lies_on_one_ccd():
     lit = []
     for number in range(9):
-        place = Place((128, 128), (128.0 * (number % 3), 128.0 * (number // 3)), 192.0, number, 9)
+        place = CcdPlace((128, 128), (128.0 * (number % 3), 128.0 * (number // 3)), 192.0, number, 9)
         its = anomaly("ring", size=20.0)
         assert INJECTORS["ring"].pattern(its, place).max() > 0.9
         lit.append(shows(its, place))
@@ -182,7 +182,7 @@ def test_a_ring_lies_on_one_ccd():
 @pytest.mark.parametrize(("share", "expected"), [(1.0, 8), (0.25, 2), (0.01, 1)])
 def test_a_share_of_the_ccds(share, expected):
     its = anomaly("stripes", ccds=share)
-    places = [Place((64, 64), (0.0, 0.0), 64.0, number, 8) for number in range(8)]
+    places = [CcdPlace((64, 64), (0.0, 0.0), 64.0, number, 8) for number in range(8)]
     assert sum(shows(its, place) for place in places) == expected
     sky, light = frozen(np.full((64, 64), 100.0)), frozen(np.zeros((64, 64)))
     for place in places:
@@ -197,11 +197,11 @@ def test_pixels_without_a_value_stay_without():
     image.setflags(write=False)
     for name in INJECTORS:
         after = inject(
-            image, anomaly(name), Place((128, 128), (-64, -64), 64.0), fwhm=4.0, rng=np.random.default_rng(1)
+            image, anomaly(name), CcdPlace((128, 128), (-64, -64), 64.0), fwhm=4.0, rng=np.random.default_rng(1)
         )
         assert np.array_equal(np.isfinite(after), np.isfinite(image))
     empty = frozen(np.full((70, 70), np.nan))
-    after = inject(empty, anomaly("guiding"), Place((70, 70), (0, 0), 35.0), fwhm=4.0, rng=np.random.default_rng(1))
+    after = inject(empty, anomaly("guiding"), CcdPlace((70, 70), (0, 0), 35.0), fwhm=4.0, rng=np.random.default_rng(1))
     assert np.isnan(after).all()
 
 

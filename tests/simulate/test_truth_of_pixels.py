@@ -20,7 +20,7 @@ pytest.importorskip("galsim")
 
 from gpuanom.cli import main
 from gpuanom.errors import SettingsError
-from gpuanom.simulate import INJECTORS, Place, parse, settle, simulate_night
+from gpuanom.simulate import INJECTORS, CcdPlace, parse, settle, simulate_night
 
 CCDS, SIDE = 4, 160
 STRENGTHS = {"elongation": 0.25, "astigmatism": 0.6, "trails": 0.3, "shadow": 0.3, "ring": 20}
@@ -152,7 +152,7 @@ def places(n=CCDS, side=128):
     columns = math.ceil(math.sqrt(n))
     middle = (columns * (side + 40) - 40) / 2
     corners = [((c % columns) * (side + 40) - middle, (c // columns) * (side + 40) - middle) for c in range(n)]
-    return [Place((side, side), corner, middle, c, n) for c, corner in enumerate(corners)]
+    return [CcdPlace((side, side), corner, middle, c, n) for c, corner in enumerate(corners)]
 
 
 @pytest.mark.parametrize("name", INJECTORS)

@@ -314,7 +314,7 @@ def test_two_streams_decode_side_by_side(rice, tmp_path):
 
 def test_room_is_made_once_where_the_bytes_are_told(rice, tmp_path):
     images, expected = stack_of_all_sorts(tmp_path)
-    sent = rice.Tiles(n_bytes=sum(image.data.size + 4096 for image in images))
+    sent = rice.TileUpload(n_bytes=sum(image.data.size + 4096 for image in images))
     room = sent._data
     for place, image in enumerate(images[:2]):
         sent.add(place, image)

@@ -1,6 +1,6 @@
 """The CUDA backend: a launcher for every step, a file each. `gpuanom.backends.protocol.Backend` says what each does.
 
-The only part of gpuanom that imports CuPy; `gpuanom.backends.protocol.select` imports it only when a GPU is asked for.
+The only part of gpuanom that imports CuPy; `gpuanom.backends.choice.select` imports it only when a GPU is asked for.
 """
 
 from __future__ import annotations

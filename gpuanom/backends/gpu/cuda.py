@@ -6,9 +6,21 @@ changed. What CuPy raises goes through, an error of the CUDA runtime with its nu
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import cupy
+
+
+def cupy_version() -> str:
+    """The version of CuPy."""
+    return str(cupy.__version__)
+
+
+def chosen(number: int) -> AbstractContextManager[Any]:
+    """Make a GPU the current one, for as long as the context lasts."""
+    device: AbstractContextManager[Any] = cupy.cuda.Device(number)
+    return device
 
 
 def n_devices() -> int:

@@ -11,10 +11,10 @@ from typing import Any
 
 import cupy
 
-from gpuanom.encoded import Place
+from gpuanom.encoded import BytesOnDisk
 from gpuanom.records import Array
 
-LEAST = 2**20
+MIN_BYTES = 2**20
 """Bytes from which on it is worth a request of its own."""
 
 _log = logging.getLogger("gpuanom")
@@ -33,12 +33,12 @@ def _files() -> Any:
     return CuFile
 
 
-def read(place: Place | None, target: Array) -> bool:
+def read(place: BytesOnDisk | None, target: Array) -> bool:
     """Read bytes of a file into device memory, and wait for them.
 
     Parameters
     ----------
-    place : Place or None
+    place : BytesOnDisk or None
         Where they begin.
     target : device array
         C-contiguous; as many bytes are read as it has.
@@ -48,7 +48,7 @@ def read(place: Place | None, target: Array) -> bool:
     bool
         Whether it was done; if not, nothing is lost: they must be brought by way of the host.
     """
-    if place is None or target.nbytes < LEAST or _files() is None:
+    if place is None or target.nbytes < MIN_BYTES or _files() is None:
         return False
     # KvikIO knows nothing of the stream, in which a kernel may still use this memory.
     cupy.cuda.get_current_stream().synchronize()

@@ -22,7 +22,7 @@ def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> C
     staging = staging or Staging()
     images = bad = raw = None
     saturation: list[float] = []
-    compressed: rice.Tiles | None = None
+    compressed: rice.TileUpload | None = None
     for i, ccd in enumerate(ccds):
         image = ccd.image
         if images is None:
@@ -30,7 +30,7 @@ def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> C
         if isinstance(image, RiceImage):
             if compressed is None:
                 # Room for all at once, as CCDs of one exposure compress much alike.
-                compressed = rice.Tiles(staging.upload, int(1.1 * most * image.data.nbytes))
+                compressed = rice.TileUpload(staging.upload, int(1.1 * most * image.data.nbytes))
             compressed.add(i, image)
         elif isinstance(image, RawImage):
             if raw is None:

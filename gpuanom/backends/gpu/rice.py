@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.backends.gpu.kernel import Kernel
-from gpuanom.encoded import N_RANDOM, Place, RiceImage, random_numbers
+from gpuanom.encoded import N_RANDOM, BytesOnDisk, RiceImage, random_numbers
 from gpuanom.records import Array
 
 RICE = Kernel("rice", "rice")
@@ -32,7 +32,7 @@ def decode(images: Iterable[tuple[int, RiceImage]], stack: Array, upload: Upload
     Parameters
     ----------
     images : iterable of (int, RiceImage)
-        Place in the stack, each at most once, and image; each is on its way before the next one is asked for.
+        BytesOnDisk in the stack, each at most once, and image; each is on its way before the next one is asked for.
     stack : device array, (n_ccd, ny, nx) float32
         Written where an image is given, else left alone.
     upload : callable, optional
@@ -48,13 +48,13 @@ def decode(images: Iterable[tuple[int, RiceImage]], stack: Array, upload: Upload
     ValueError
         When an image has another shape than the stack, or describes what the format does not know.
     """
-    tiles = Tiles(upload)
+    tiles = TileUpload(upload)
     for place, image in images:
         tiles.add(place, image)
     return tiles.decode(stack)
 
 
-class Tiles:
+class TileUpload:
     """The compressed images of a stack on their way to the device.
 
     Parameters
@@ -159,7 +159,7 @@ class Tiles:
             if not 0 <= number < n_tiles or tile.shape != (min(rows, ny - y), min(columns, nx - x)):
                 raise ValueError(f"pixels of shape {tile.shape} for tile {number}")
 
-    def _send(self, host: npt.NDArray[Any], place: Place | None = None) -> int:
+    def _send(self, host: npt.NDArray[Any], place: BytesOnDisk | None = None) -> int:
         """Upload an array behind those that were; the byte where it begins."""
         begin = -(-self._used // ALIGNMENT) * ALIGNMENT
         end = begin + host.nbytes
@@ -181,7 +181,7 @@ class Tiles:
         return target
 
 
-def _upload(host: npt.NDArray[Any], target: Array, _place: Place | None = None) -> None:
+def _upload(host: npt.NDArray[Any], target: Array, _place: BytesOnDisk | None = None) -> None:
     """Without pinned memory."""
     source = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
     target.reshape(-1).view(np.uint8).set(source)

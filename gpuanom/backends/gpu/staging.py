@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
 from gpuanom.backends.gpu import direct
-from gpuanom.encoded import Place
+from gpuanom.encoded import BytesOnDisk
 from gpuanom.records import Array
 
 SLOTS = 4
@@ -31,7 +31,7 @@ class Staging:
         self._events: list[Any] = []
         self._next = 0
 
-    def upload(self, host: npt.NDArray[Any], target: Array, place: Place | None = None) -> None:
+    def upload(self, host: npt.NDArray[Any], target: Array, place: BytesOnDisk | None = None) -> None:
         """Copy an array to the device; it may be changed or let go as soon as this returns.
 
         Parameters
@@ -40,7 +40,7 @@ class Staging:
             Any shape and type; need not be aligned.
         target : device array
             C-contiguous, of as many bytes.
-        place : Place, optional
+        place : BytesOnDisk, optional
             Where the same bytes lie on disk: with KvikIO they come from there.
 
         Raises

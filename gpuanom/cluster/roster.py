@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from gpuanom.cluster import worker
 from gpuanom.cluster.connect import Connection, differing
-from gpuanom.cluster.job import Call, Job, Place
+from gpuanom.cluster.job import Call, Job, SizedFile
 from gpuanom.errors import ClusterError, printable
 
 GREETING = 60.0
@@ -97,7 +97,7 @@ class Crew:
         self,
         connection: Connection,
         job: Job,
-        places: list[Place],
+        places: list[SizedFile],
         events: SimpleQueue[tuple[Any, ...]],
         say: Callable[[str], None],
         debug: Callable[[str], None],

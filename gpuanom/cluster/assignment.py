@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpuanom.cluster.job import Unseen
-from gpuanom.cluster.workers import Member
+from gpuanom.cluster.roster import Member
 from gpuanom.records import Exposure
 
 

@@ -1,0 +1,79 @@
+"""Figures and tables that several commands write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gpuanom import installing
+from gpuanom.errors import GpuanomError, OutputError
+from gpuanom.files import require_writable, whole_file
+
+_TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
+
+
+def require_table(path: Path) -> None:
+    """Check that a table can be written there, before anything is read for it.
+
+    Raises
+    ------
+    OutputError
+        When the format is unknown or the file cannot be written.
+    """
+    if path.suffix not in _TABLES:
+        raise OutputError(f"{path}: a table is a .csv or an .ecsv")
+    require_writable(path)
+
+
+def write_table(table: Any, path: Path) -> None:
+    """Write a table in the format of its file's name.
+
+    Raises
+    ------
+    OutputError
+        When the format is unknown or the file cannot be written.
+    """
+    require_table(path)
+    with whole_file(path) as partial:
+        table.write(partial, format=_TABLES[path.suffix], overwrite=True)
+
+
+def figure_class() -> Any:
+    """Matplotlib's Figure.
+
+    Raises
+    ------
+    GpuanomError
+        When matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise GpuanomError(f"pictures need matplotlib ({installing.install('report')})") from None
+    return Figure
+
+
+def require_figure(path: Path) -> None:
+    """Check that a figure can be written there, before anything is read for it.
+
+    Raises
+    ------
+    OutputError
+        When the file's name is not that of a figure, or the file cannot be written.
+    """
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise OutputError(f"{path}: a figure is a .png, .pdf or .svg")
+    require_writable(path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure in the format of its file's name.
+
+    Raises
+    ------
+    OutputError
+        When the format is unknown or the file cannot be written.
+    """
+    require_figure(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=150, format=path.suffix.lower()[1:])

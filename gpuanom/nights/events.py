@@ -1,0 +1,68 @@
+"""What a run over a night tells while it goes on, and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gpuanom.fits import Skipped
+from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.tables.build import Tables
+from gpuanom.tables.left_out import LeftOut
+
+
+@dataclass
+class Events:
+    """What a run tells while it goes on; each may be replaced.
+
+    Attributes
+    ----------
+    device : callable
+        Takes words on the device that is used, and why.
+    say : callable
+        Takes a line that a user should see.
+    skipped : callable
+        Takes a `gpuanom.fits.Skipped`: a file that is left out by rule.
+    plan : callable
+        Takes the number of exposures to measure and of those already measured.
+    done : callable
+        Takes an exposure, its measurement or the failure, and the seconds that it took.
+    stamps : callable
+        Takes the number of measured exposures whose stamps are read again for an autoencoder.
+    debug : callable
+        Takes text for whoever asked for more (tracebacks of unexpected errors).
+    """
+
+    device: Callable[[str], None] = lambda _about: None
+    say: Callable[[str], None] = lambda _line: None
+    skipped: Callable[[Skipped], None] = lambda _skipped: None
+    plan: Callable[[int, int], None] = lambda _new, _known: None
+    done: Callable[[Exposure, Measurement | Failure, float], None] = lambda _e, _m, _s: None
+    stamps: Callable[[int], None] = lambda _n: None
+    debug: Callable[[str], None] = lambda _text: None
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a run leaves.
+
+    Attributes
+    ----------
+    tables : Tables
+        Most anomalous exposures first.
+    failed : tuple of (str, str)
+        Exposures and files that could not be measured, with the reason of each.
+    n_exposures : int
+        Exposures in the tables, failed ones left out.
+    written : tuple of Path
+        The tables' files.
+    left_out : tuple of LeftOut
+        The CCDs without a measurement, by status; those that were lost first.
+    """
+
+    tables: Tables
+    failed: tuple[tuple[str, str], ...]
+    n_exposures: int
+    written: tuple[Path, ...] = field(default=())
+    left_out: tuple[LeftOut, ...] = field(default=())
