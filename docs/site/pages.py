@@ -1,0 +1,35 @@
+"""A hook of the documentation site: pages that lie outside docs/ join the site, and links between them are kept.
+
+The measurements in profiling/ and the files that a visitor expects at the top of a repository stay where
+they are; the site shows them too.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "profiling/README.md", "profiling/log.md")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages outside docs/, under the paths that they have in the repository."""
+    results = sorted((ROOT / "profiling" / "results").iterdir())
+    for path in [*(ROOT / page for page in PAGES), *results]:
+        if path.exists():
+            name = str(path.relative_to(ROOT))
+            files.append(File.generated(config, name, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Point links from docs/ to the top of the repository, and back, at the site's own pages."""
+    if page.file.src_uri.startswith("profiling/"):
+        return re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", markdown)
+    if page.file.src_uri in PAGES:
+        return markdown.replace("](docs/", "](")
+    return markdown.replace("](../", "](")
