@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import pytest
 
 import gpuanom
 from gpuanom.backends.cpu import CpuBackend
 from gpuanom.measuring import threads as works
-from gpuanom.measuring.readahead import Readers, buffer
+from gpuanom.measuring.readahead import Readers
 from gpuanom.records import Failure
+from gpuanom.workspace import workspace
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
@@ -113,12 +115,16 @@ def test_readers_hand_errors_on_and_stop():
     assert got == [0, 1, 2]
 
 
-def test_a_thread_keeps_its_buffer_and_no_other_has_it():
-    own = buffer(10, 20)
-    assert buffer(10, 20) is own
-    assert buffer(20, 10).shape == (20, 10)
-    others = []
-    thread = threading.Thread(target=lambda: others.append(buffer(20, 10)))
+def test_a_thread_keeps_its_memory_and_no_other_thread_or_purpose_has_it():
+    def image(ny, nx):
+        return workspace("a test's image", (ny, nx), np.float32)
+
+    first = image(10, 20)
+    assert image(10, 20) is first
+    assert not np.shares_memory(workspace("a test's mask", (10, 20), np.float32), first)
+    assert image(20, 10).shape == (20, 10)
+    of_other_thread = []
+    thread = threading.Thread(target=lambda: of_other_thread.append(image(20, 10)))
     thread.start()
     thread.join()
-    assert others[0] is not buffer(20, 10)
+    assert not np.shares_memory(of_other_thread[0], image(20, 10))

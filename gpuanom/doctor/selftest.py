@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from gpuanom import sampling
 from gpuanom.backends.protocol import Backend
 from gpuanom.doctor.findings import StepFinding
 from gpuanom.errors import printable
 from gpuanom.fits import discover, open_ccds
 from gpuanom.fits.astropy_warnings import quiet
+from gpuanom.measuring.points import Step, draw_points
 from gpuanom.records import Background, Ccd, CcdOnDisk, CcdStack, Doubles, FloatImage, Gradients, Sources, Turn, Unfit
 from gpuanom.settings import Settings
 
 SHAPE = (301, 389)
 """No multiple of a tile or a warp, so that ragged edges are tested too."""
-SETTINGS = Settings(background_points=300, sigma_points=600, gradient_points=400)
+SETTINGS = Settings(background_points=300, sigma_points=600, gradient_points=400, draws=2)
 
 # Results of a step: name, allowed difference, unit, and the difference found.
 Results = Iterator[tuple[str, float, str, float]]
@@ -63,8 +63,7 @@ class _Sky:
         self.ccds = [_ccd(0), _ccd(1), Ccd("2", np.full(SHAPE, 7.0, np.float32))]
         n = len(self.ccds)
         self.stack = twin.prepare(self.ccds, n)
-        self.fit, self.noise = self.drawn("background", 600), self.drawn("sigma", 1200)
-        self.points = self.drawn("gradients", 800, SETTINGS.patch_size // 2)
+        self.fit, self.noise, self.points = self.drawn("background"), self.drawn("sigma"), self.drawn("gradients")
         self.turns = np.array([Turn.NONE, Turn.MIRRORED_QUARTER, Turn.QUARTER], np.int64)
         self.background: Background = twin.background(self.stack, self.fit, self.noise, SETTINGS)
         self.sources: Sources = twin.sources(self.stack, self.background, SETTINGS)
@@ -72,8 +71,9 @@ class _Sky:
         self.angles: Doubles = twin.gradient_orientation(self.gradients.dx, self.gradients.dy)
         self.level = float(np.median(np.abs(self.ccds[0].image)))  # type: ignore[arg-type]
 
-    def drawn(self, purpose: sampling.Purpose, n: int, margin: int = 0) -> npt.NDArray[np.int32]:
-        return np.stack([sampling.points(1, "test", c.name, purpose, n, *SHAPE, margin) for c in self.ccds])
+    def drawn(self, step: Step) -> npt.NDArray[np.int32]:
+        """The points of every CCD for one step, (n_ccd, n_draws, 2)."""
+        return np.stack([draw_points("test", ccd.name, step, *SHAPE, SETTINGS) for ccd in self.ccds])
 
     def there(self) -> tuple[CcdStack, Background]:
         """The CCDs and the twin's background, where the backend works."""

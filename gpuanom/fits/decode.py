@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,7 @@ import numpy.typing as npt
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.records import FloatImage
-
-_own = threading.local()
+from gpuanom.workspace import workspace
 
 
 def decode_raw(image: RawImage, out: FloatImage | None = None) -> FloatImage:
@@ -79,7 +77,7 @@ def decode_rice(image: RiceImage, out: FloatImage | None = None) -> FloatImage:
     damaged = rice.decode_tiles(
         image.data, image.start, image.size, 0, len(image.start), ny, nx, rows, columns, image.bytepix,
         image.blocksize, image.dither, image.seed, image.scale, image.zero, image.blank, dither.RANDOM, dither.FIRST,
-        scratch(rows * columns * min(2, len(image.start))), _flat(out, image.shape),
+        workspace("rice tiles", (rows * columns * min(2, len(image.start)),), np.int32), _flat(out, image.shape),
     )  # fmt: skip
     if damaged >= 0:
         raise damaged_tile(damaged, len(image.start))
@@ -98,22 +96,6 @@ def place(tile: int, shape: tuple[int, int], size: tuple[int, int]) -> tuple[sli
     across = -(-shape[1] // size[1])
     y, x = tile // across * size[0], tile % across * size[1]
     return slice(y, min(y + size[0], shape[0])), slice(x, min(x + size[1], shape[1]))
-
-
-def scratch(n: int) -> npt.NDArray[np.int32]:
-    """Room for n integers, the calling thread's own."""
-    held: npt.NDArray[np.int32] | None = getattr(_own, "scratch", None)
-    if held is None or len(held) < n:
-        held = _own.scratch = np.empty(max(n, 4096), dtype=np.int32)
-    return held
-
-
-def workspace(shape: tuple[int, int]) -> FloatImage:
-    """Memory for an image, the calling thread's own: what it holds is lost at the next call."""
-    held: FloatImage | None = getattr(_own, "image", None)
-    if held is None or held.shape != shape:
-        held = _own.image = np.empty(shape, dtype=np.float32)
-    return held
 
 
 def _flat(out: FloatImage, shape: tuple[int, int]) -> npt.NDArray[np.float32]:

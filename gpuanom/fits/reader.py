@@ -18,7 +18,6 @@ from gpuanom.errors import InputError
 from gpuanom.fits.axes import CcdAxes, Mosaic
 from gpuanom.fits.ccds import ccd_name, is_skipped, list_hdus
 from gpuanom.fits.copies import Copies
-from gpuanom.fits.decode import workspace
 from gpuanom.fits.discover import labels_of, rule_of
 from gpuanom.fits.headers import Cards, saturation
 from gpuanom.fits.mapped import File, Hdu
@@ -31,6 +30,7 @@ from gpuanom.fits.sections import Section, trim, trimmed_shape
 from gpuanom.fits.trims import data_sections
 from gpuanom.records import Ccd, CcdFailure, CcdOnDisk, Exposure, FloatImage
 from gpuanom.settings import Settings
+from gpuanom.workspace import workspace
 
 _log = logging.getLogger("gpuanom")
 _NO_MASK = "--no-mask scores it without"
@@ -249,7 +249,8 @@ class _Loader:
         if not self.sections:
             return pixels(self.file, self.item, out)
         # Overscan is decoded with the rest, into memory that the thread keeps for the next CCD.
-        trimmed = trim(pixels(self.file, self.item, workspace(self.full)), self.sections, self.rule.full_size)
+        untrimmed = pixels(self.file, self.item, workspace("untrimmed image", self.full, np.float32))
+        trimmed = trim(untrimmed, self.sections, self.rule.full_size)
         if out is None:
             return np.array(trimmed)
         out[...] = trimmed

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.encoded import RawImage, RiceImage
-from gpuanom.fits.decode import damaged_tile, decode_raw, place, scratch
+from gpuanom.fits.decode import damaged_tile, decode_raw, place
 from gpuanom.records import FloatImage, Integers
+from gpuanom.workspace import workspace
 
 RICE = ("RICE_1", "RICE_ONE")
 GZIP = ("GZIP_1", "GZIP_2")
@@ -127,8 +128,8 @@ class Tiles:
         (ny, nx), (rows, columns) = self.shape, self.tile
         out = np.empty(self.shape, dtype=np.int32)
         damaged = rice.decode_integers(
-            self.heap, *self.places, ny, nx, rows, columns, self.bytepix, self.blocksize, scratch(rows * columns),
-            out.reshape(-1),
+            self.heap, *self.places, ny, nx, rows, columns, self.bytepix, self.blocksize,
+            workspace("mask tile", (rows * columns,), np.int32), out.reshape(-1),
         )  # fmt: skip
         if damaged >= 0:
             raise damaged_tile(damaged, len(self.blank))

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
-from gpuanom import sampling
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, printable
 from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
-from gpuanom.measuring.readahead import Readers, buffer
+from gpuanom.measuring.points import draw_points
+from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampUse
 from gpuanom.naming import natural_key
 from gpuanom.records import (
@@ -33,6 +33,7 @@ from gpuanom.records import (
     Sources,
 )
 from gpuanom.settings import Settings
+from gpuanom.workspace import workspace
 
 Points = npt.NDArray[np.int32]
 NO_PIXELS = np.empty((0, 0), dtype=np.float32)
@@ -208,18 +209,15 @@ class _Reading:
             ccd = item
         else:
             with ranges.named("read"):
-                ccd = item.load(encoded=True) if self.backend.takes_encoded else item.load(out=buffer(ny, nx))
-        some = self.settings
-        wanted: tuple[tuple[sampling.Purpose, int, int], ...] = (
-            ("background", some.background_points, 0),
-            ("sigma", some.sigma_points, 0),
-            ("gradients", some.gradient_points, some.patch_size // 2),
+                if self.backend.takes_encoded:
+                    ccd = item.load(encoded=True)
+                else:
+                    ccd = item.load(out=workspace("image", (ny, nx), np.float32))
+        return ccd, (
+            draw_points(self.exposure, item.name, "background", ny, nx, self.settings),
+            draw_points(self.exposure, item.name, "sigma", ny, nx, self.settings),
+            draw_points(self.exposure, item.name, "gradients", ny, nx, self.settings),
         )
-        fit, sigma, gradients = (
-            sampling.points(some.seed, self.exposure, item.name, purpose, n * some.draws, ny, nx, margin)
-            for purpose, n, margin in wanted
-        )
-        return ccd, (fit, sigma, gradients)
 
 
 def _measure_stack(

@@ -1,32 +1,14 @@
-"""Who reads CCDs while others are being measured, and the memory that they are read into."""
+"""Threads that read CCDs ahead of the one that is being measured."""
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-import numpy as np
-
-from gpuanom.records import FloatImage
-
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-_own = threading.local()
-
-
-def buffer(ny: int, nx: int) -> FloatImage:
-    """Memory for one CCD's pixels, the calling thread's own: the same again at the next call for this shape.
-
-    Fresh memory costs more than what is read into it: the system clears it page by page.
-    """
-    held: FloatImage | None = getattr(_own, "buffer", None)
-    if held is None or held.shape != (ny, nx):
-        held = _own.buffer = np.empty((ny, nx), dtype=np.float32)
-    return held
 
 
 class Readers:

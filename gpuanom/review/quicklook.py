@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom import sampling
 from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import places
 from gpuanom.errors import InputError, printable
 from gpuanom.fits import open_ccds
 from gpuanom.measuring.exposure import isophote_moments
+from gpuanom.measuring.points import draw_points
 from gpuanom.records import (
     Array,
     Ccd,
@@ -245,15 +245,9 @@ def _sources(
     exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, backend: Backend, n_stamps: int
 ) -> SeenSources:
     _, ny, nx = stack.shape
-    wanted: tuple[tuple[sampling.Purpose, int], ...] = (
-        ("background", settings.background_points),
-        ("sigma", settings.sigma_points),
-    )
-    fit, sigma = (
-        sampling.points(settings.seed, exposure, ccd.name, purpose, n * settings.draws, ny, nx)[None]
-        for purpose, n in wanted
-    )
-    background = backend.background(stack, fit, sigma, settings)
+    fit_points = draw_points(exposure, ccd.name, "background", ny, nx, settings)[None]
+    sigma_points = draw_points(exposure, ccd.name, "sigma", ny, nx, settings)[None]
+    background = backend.background(stack, fit_points, sigma_points, settings)
     found = backend.sources(stack, background, settings)
     moments = isophote_moments(found, settings)
     angles = backend.orientation(found.moments), backend.orientation(moments)
