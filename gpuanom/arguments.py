@@ -1,6 +1,6 @@
-"""Arguments of public functions as people pass them: taken where their meaning is plain, or refused in one line.
+"""Checks of the arguments of public functions: converted where their meaning is clear, otherwise refused in one line.
 
-Notebooks pass numbers of NumPy for numbers, a number for a text, a text for a path, one thing for a list of one.
+In notebooks people pass NumPy numbers for numbers, a number for a text, a text for a path, or one item for a list.
 """
 
 from __future__ import annotations
@@ -18,34 +18,47 @@ Kind = TypeVar("Kind")
 
 
 def shown(value: object) -> str:
-    """A wrong argument in a message: its value where that is short, else its type."""
+    """Return a wrong argument as messages show it: its value where that is short, else its type."""
     plain = value is None or isinstance(value, str | bytes | int | float | complex | list | tuple | dict | set)
     text = repr(value) if plain else ""
     return text if 0 < len(text) <= 60 else f"of type {type(value).__name__}"
 
 
 def whole_number(value: object) -> int | None:
-    """A whole number of Python or NumPy as an int; None where it is something else, a truth value among them."""
+    """Return a whole number of Python or NumPy as an int; None for anything else, also for True and False."""
     if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
-    except Exception:  # whatever an object's own conversion raises
+    except Exception:  # an object's own conversion may raise anything
         return None
 
 
 def is_several(value: object) -> bool:
-    """Whether something can be gone through; an array without dimensions says so of itself, and cannot."""
+    """Whether an object can be iterated over; arrays without dimensions claim so, but cannot."""
     return isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0 and not isinstance(value, type)
 
 
 def count(name: str, value: object, low: int = 1) -> int | None:
-    """A number of things, or None for the default.
+    """Return an argument that counts something, such as threads.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error message.
+    value : object
+        The argument as it was passed; None for the default.
+    low : int, optional
+        The smallest number that is allowed.
+
+    Returns
+    -------
+    int or None
 
     Raises
     ------
     SettingsError
-        When it is no whole number from `low`.
+        When the value is no whole number, or is below `low`.
     """
     number = None if value is None else whole_number(value)
     if value is not None and (number is None or number < low):
@@ -54,12 +67,23 @@ def count(name: str, value: object, low: int = 1) -> int | None:
 
 
 def text(name: str, value: object) -> str:
-    """A name: a text or a whole number, as headers have them (EXPNUM = 845291); None is an empty one.
+    """Return an argument that names something: a text, or a whole number as in headers (EXPNUM = 845291).
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error message.
+    value : object
+        The argument as it was passed; None for an empty text.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     InputError
-        When it is something else.
+        When the value is neither a text nor a whole number.
     """
     if value is None:
         return ""
@@ -72,12 +96,25 @@ def text(name: str, value: object) -> str:
 
 
 def path(name: str, value: object, error: type[GpuanomError] = InputError) -> Path:
-    """A path of any kind, ``~`` read as a shell does.
+    """Return an argument that is a path; a leading ``~`` is the home folder.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error message.
+    value : object
+        The argument as it was passed: a text, bytes or a path.
+    error : type, optional
+        The exception to raise.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     GpuanomError
-        Of the kind `error`, when it is no path.
+        Of the type `error`, when the value is no path.
     """
     try:
         found = Path(os.fsdecode(value))  # type: ignore[arg-type]
@@ -86,17 +123,28 @@ def path(name: str, value: object, error: type[GpuanomError] = InputError) -> Pa
         return found if found.exists() or not str(found).startswith("~") else found.expanduser()
     except (TypeError, ValueError):
         raise error(f"{name} is {shown(value)} but must be a path") from None
-    except (OSError, RuntimeError):  # what cannot be looked up, or a home that is not known, is said where it is used
+    except (OSError, RuntimeError):  # a path that cannot be looked up is reported where it is used
         return found
 
 
 def inputs(name: str, value: object) -> list[str | Path]:
-    """Inputs: a path, or several.
+    """Return the inputs of a function as a list.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error message.
+    value : object
+        The argument as it was passed: a path, or several; None for no input.
+
+    Returns
+    -------
+    list of str or Path
 
     Raises
     ------
     InputError
-        When they are something else.
+        When the value is neither a path nor a list of paths.
     """
     if value is None:
         return []
@@ -121,23 +169,34 @@ def inputs(name: str, value: object) -> list[str | Path]:
 
 
 def nights(name: str, value: object) -> list[Path]:
-    """Folders of nights, and files beside them: a path, or several.
+    """Return folders of nights, or files, as a list.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error message.
+    value : object
+        The argument as it was passed: a path, or several; None for no path.
+
+    Returns
+    -------
+    list of Path
 
     Raises
     ------
     InputError
-        When they are something else.
+        When the value is neither a path nor a list of paths.
     """
     return [path(name, item) for item in inputs(name, value)]
 
 
 def settings(value: object) -> Settings:
-    """Settings, or a mapping of their names to values; None means the defaults.
+    """Return the settings that an argument gives: `Settings`, or a mapping of names to values; None for the defaults.
 
     Raises
     ------
     SettingsError
-        When they are something else.
+        When the value is something else, or has an unknown or impossible setting.
     """
     if value is None:
         return Settings()
@@ -150,12 +209,12 @@ def settings(value: object) -> Settings:
 
 
 def formats(value: object) -> tuple[str, ...]:
-    """Formats of tables: a name, several with commas between, or a list of names.
+    """Return the names of table formats from a name, several names separated by commas, or a list of names.
 
     Raises
     ------
     SettingsError
-        When they are something else.
+        When the value is something else. Whether the names are known is not checked here.
     """
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
@@ -168,12 +227,12 @@ def formats(value: object) -> tuple[str, ...]:
 
 
 def share(value: object) -> tuple[int, int] | None:
-    """A share of a night: which, from 1, and of how many; None means all.
+    """Return which part of a night to take, such as (2, 5) for the second of five parts; None for the whole night.
 
     Raises
     ------
     SettingsError
-        When it is something else.
+        When the value is not two whole numbers, the first from 1 to the second.
     """
     if value is None:
         return None
@@ -182,18 +241,32 @@ def share(value: object) -> tuple[int, int] | None:
     numbers = [number for item in pair if (number := whole_number(item)) is not None]
     if len(pair) != 2 or len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
         raise SettingsError(
-            f"shard is {shown(value)} but must be two whole numbers: the share, from 1, and their number"
+            f"shard is {shown(value)} but must be two whole numbers: the share, from 1, and the number of shares"
         )
     return numbers[0], numbers[1]
 
 
 def of_kind(name: str, value: object, kind: type[Kind]) -> Kind:
-    """A record of one of our own kinds; None means a new one.
+    """Return an argument that must be an object of one type.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error message.
+    value : object
+        The argument as it was passed; None for a new object.
+    kind : type
+        The type, which can be called without arguments.
+
+    Returns
+    -------
+    object
+        Of the type `kind`.
 
     Raises
     ------
     SettingsError
-        When it is something else.
+        When the value is of another type.
     """
     if value is None:
         return kind()

@@ -1,8 +1,8 @@
-"""Where compiled loops are kept: in the user's cache folder, and never in an installation.
+"""Where compiled loops are kept: in the user's cache folder, never in an installation.
 
-Numba would put its files into ``__pycache__`` beside the sources. Those files outlive the installation, and the folder
-that they keep alive then hides a checkout of the same name from Python. So the loops have a place of their own:
-``<user's cache folder>/gpuanom/numba/<versions and processor>/``; the variable NUMBA_CACHE_DIR names another.
+Numba would write its files into ``__pycache__`` beside the sources. Those files stay when the package is uninstalled,
+and their folder then hides a checkout of the same name from Python. So the compiled loops are written to
+``<user's cache folder>/gpuanom/numba/<versions and processor>/``, or below NUMBA_CACHE_DIR where that variable is set.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gpuanom import compiling
 
 
 def folder() -> Path | None:
-    """The folder of all compiled loops that this Python on this processor can use; None where there can be none.
+    """Return the folder of the compiled loops that this Python on this processor can use.
 
     Returns
     -------
     Path or None
-        Without a home folder there is no cache folder either. The folder need not exist, nor be writable.
+        The folder need not exist, nor be writable. None without a home folder, and so without a cache folder.
     """
     base = Path(numba.config.CACHE_DIR) if numba.config.CACHE_DIR else _users()
     return base / _versions() if base else None
@@ -44,10 +44,10 @@ def _users() -> Path | None:
 
 @cache
 def _versions() -> str:
-    """What compiled code depends on beside its sources: nothing is shared between two of these.
+    """Return the name of a folder for the versions and the processor that compiled code depends on.
 
-    Machines of several kinds may share a home folder. Numba numbers its files without a lock, so two processors'
-    code for one function could otherwise change places when both are written at the same time.
+    Machines of several kinds may share a home folder. Numba numbers its files without a lock: in one folder, the code
+    of two processors could be exchanged when both are written at the same time.
     """
     processor = llvm.get_host_cpu_name()
     features = hashlib.sha256(llvm.get_host_cpu_features().flatten().encode()).hexdigest()[:8]
@@ -57,9 +57,9 @@ def _versions() -> str:
 
 @cache
 def _digest(sources: Path) -> str:
-    """The contents of all sources from which a folder's functions are compiled: its own, and `native`.
+    """Return a hash of all sources from which a folder's functions are compiled: the folder's files and `native`.
 
-    A loop has other functions compiled into it, from other files; Numba itself looks at the loop's own file only.
+    A loop contains compiled functions from other files, while Numba itself looks only at the file of the loop.
     """
     total = hashlib.sha256()
     for path in (*sorted(sources.glob("*.py")), Path(__file__).with_name("native.py")):
@@ -68,63 +68,75 @@ def _digest(sources: Path) -> str:
     return total.hexdigest()
 
 
-class _Place:
-    """Where one function is kept, as Numba asks for it (its "locator")."""
+class _FunctionFolder:
+    """The folder in which one compiled function is kept (a "locator" in Numba's words)."""
 
     def __init__(self, function: Any, file: str, base: Path) -> None:
         self._sources = Path(file).resolve().parent
         self._line = function.__code__.co_firstlineno
-        # Two installations keep their loops apart: else each would throw away what the other compiled.
+        # Each installation has its own folder: otherwise one would throw away what the other has compiled.
         which = hashlib.sha256(os.fsencode(self._sources)).hexdigest()[:16]
         self._path = base / f"{self._sources.name}-{which}"
 
     @classmethod
-    def from_function(cls, function: Any, file: str) -> _Place | None:
-        """The place of a function; None where nothing can be kept."""
+    def from_function(cls, function: Any, file: str) -> _FunctionFolder | None:
+        """Return the folder of a function; None where nothing can be kept."""
         base = folder()
         if base is None:
             return None
-        place = cls(function, file, base)
+        found = cls(function, file, base)
         try:
-            place.ensure_cache_path()
+            found.ensure_cache_path()
         except OSError:
-            # What somebody else put there can still be used.
-            return place if place._path.is_dir() else None
-        return place
+            # A folder that cannot be written may hold code that another user compiled.
+            return found if found._path.is_dir() else None
+        return found
 
     def ensure_cache_path(self) -> None:
-        """Make the folder; an OSError where it cannot be written."""
+        """Make the folder; raise an OSError where it cannot be written to."""
         self._path.mkdir(parents=True, exist_ok=True)
-        # Permissions alone do not tell: disks are full or read-only.
+        # The permissions alone do not show that a disk is full or read-only.
         tempfile.TemporaryFile(dir=self._path).close()
 
     def get_cache_path(self) -> str:
-        """The folder of this function's files."""
+        """Return the folder of this function's files."""
         return str(self._path)
 
     def get_source_stamp(self) -> str:
-        """What changes when a source does."""
+        """Return a text that changes whenever a source does."""
         return _digest(self._sources)
 
     def get_disambiguator(self) -> str:
-        """What tells functions of one name apart."""
+        """Return a text that distinguishes functions of the same name."""
         return str(self._line)
 
 
 class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = [_Place]  # noqa: RUF012 (Numba's own)
+    _locator_classes = [_FunctionFolder]  # noqa: RUF012 (Numba's own)
 
 
 class FunctionFiles(FunctionCache):  # type: ignore[misc]
-    """The kept code of one function. Damaged files count as missing, and a full disk only means compiling again."""
+    """The compiled code of one function on disk. Damaged files count as missing; a full disk means compiling again."""
 
     _impl_class = _Implementation
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled function, or None; then it is about to be compiled, and that is said."""
+        """Load the compiled function; report that it is being compiled where there is none.
+
+        Parameters
+        ----------
+        sig : Numba signature
+        target_context : Numba context
+            As Numba gives them.
+
+        Returns
+        -------
+        Numba compile result, or None
+            None where Numba has to compile the function.
+        """
         try:
             found = super().load_overload(sig, target_context)
-        except Exception:  # a damaged file raises whatever its bytes make of unpickling
+        except Exception:  # unpickling a damaged file may raise anything
             found = None
             with suppress(OSError):
                 self.flush()
@@ -133,7 +145,14 @@ class FunctionFiles(FunctionCache):  # type: ignore[misc]
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled function, where that is possible."""
+        """Write a compiled function to disk, where that is possible.
+
+        Parameters
+        ----------
+        sig : Numba signature
+        data : Numba compile result
+            As Numba gives them.
+        """
         with suppress(OSError):
             super().save_overload(sig, data)
 

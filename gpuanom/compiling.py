@@ -1,8 +1,8 @@
-"""One line for the user while code is compiled, which only the first run on a machine does.
+"""A line that tells the user that code is being compiled, as happens in the first run on a machine.
 
-The loops (`gpuanom.native`) and the kernels (`gpuanom.backends.gpu.kernel`) say here that they are being compiled;
-the command line listens and shows the line. Without a listener, as in Python programs and worker processes, nothing
-is said.
+The loops (`gpuanom.native`) and the kernels (`gpuanom.backends.gpu.kernel`) report here that they are being compiled.
+The command line sets a listener, which shows the line. Python programs and worker processes have no listener, so no
+line is shown.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LOOPS = "compiling, once, about ten seconds: the loops for this processor"
+"""Shown where the compiled loops are kept for the next run."""
 LOOPS_NOT_KEPT = "compiling, about ten seconds: the loops for this processor; no folder can keep them for the next run"
+"""Shown where each run has to compile the loops."""
 KERNELS = "compiling, once, about ten seconds: the kernels for this GPU"
+"""Shown where the CUDA kernels are compiled."""
 
 PATIENCE = 0.5
-"""Seconds after which a kernel counts as being compiled: from CuPy's cache it comes within milliseconds."""
+"""Seconds after which a kernel counts as being compiled: loading a kernel from CuPy's cache takes milliseconds."""
 
 _lock = threading.Lock()
 _listener: Callable[[str], None] | None = None
@@ -24,7 +27,13 @@ _said: set[str] = set()
 
 
 def listen(listener: Callable[[str], None] | None) -> Callable[[str], None] | None:
-    """Give the lines of this process to a callable from now on, or to nobody (None); returns the listener before."""
+    """Set the function that receives the lines of this process; None shows no lines.
+
+    Returns
+    -------
+    callable or None
+        The listener that was set before.
+    """
     global _listener
     with _lock:
         before, _listener = _listener, listener
@@ -32,12 +41,12 @@ def listen(listener: Callable[[str], None] | None) -> Callable[[str], None] | No
 
 
 def begun(line: str) -> None:
-    """Show one of the lines above, once in the life of a process.
+    """Show a line, at most once in the life of a process.
 
     Parameters
     ----------
     line : str
-        Shown only if somebody listens; a line that nobody heard can still be shown later.
+        `LOOPS`, `LOOPS_NOT_KEPT` or `KERNELS`. Without a listener the line is not shown, and does not count as shown.
     """
     with _lock:
         listener = _listener
@@ -49,11 +58,12 @@ def begun(line: str) -> None:
 
 @contextmanager
 def watched(line: str) -> Iterator[None]:
-    """Show a line if what is done within takes longer than `PATIENCE`: the way to tell compiling from a cache.
+    """Show a line if the block takes longer than `PATIENCE`, which tells compiling from loading from a cache.
 
     Parameters
     ----------
     line : str
+        As `begun` takes it.
     """
     timer = threading.Timer(PATIENCE, begun, (line,))
     timer.daemon = True

@@ -1,7 +1,7 @@
-"""The digits that tables print: scores are compared by these digits and by nothing else.
+"""The digits that tables print: scores are compared by these digits alone.
 
-What differs beyond the printed digits is rounding, and may differ between backends. So whatever orders, ranks or
-selects exposures by a score compares the values as `printed` gives them.
+Beyond the printed digits, values differ between backends by rounding. Code that orders, ranks or selects exposures by
+a score therefore compares the values that `printed` returns.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 DIGITS = 7
-"""Significant digits of the tables' numbers."""
+"""Number of significant digits in the tables."""
 
 
 def printed(value: float) -> float:
-    """A number as the tables print it, rounded to `DIGITS` significant digits; NaN stays NaN."""
+    """Return a number as the tables print it, rounded to `DIGITS` significant digits; NaN stays NaN."""
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else float(value)
 
 
 def printed_values(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Numbers as the tables print them.
+    """Return an array of numbers as the tables print them.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Images as a file holds them, checked but not decoded: what a GPU is sent instead of pixels.
+"""Images as a file holds them, checked but not decoded, as they are sent to a GPU in place of pixels.
 
-Every offset, size and number in them was checked against the file when they were made, so that a decoder may trust the
-description; the bytes themselves it may not.
+Every offset, size and number in these records was checked against the file when the record was made. A decoder may
+therefore trust the description of the bytes, but not the bytes themselves, which may be damaged.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 NO_BLANK = 2**62
-"""Stands for "no integer means no value": beyond every integer that a file can hold."""
-
+"""Stands for an image without a blank value: no stored integer can be this large."""
 
 N_RANDOM = 10000
-"""Random numbers of the dithers."""
+"""Number of random numbers in the table of the dithering methods."""
 
 
 @cache
 def random_numbers() -> npt.NDArray[np.float32]:
-    """The random numbers of subtractive dithering, (`N_RANDOM`,), read-only (FITS 4.0, appendix I)."""
+    """Return the random numbers of subtractive dithering, (`N_RANDOM`,) float32, read-only (FITS 4.0, appendix I)."""
     numbers, seed = np.empty(N_RANDOM, dtype=np.float32), 1
     for i in range(N_RANDOM):
         seed = 16807 * seed % 2147483647
         numbers[i] = seed / 2147483647
-    assert seed == 1043618065  # the standard's own check
+    assert seed == 1043618065  # the check that the standard gives
     numbers.flags.writeable = False
     return numbers
 
@@ -39,8 +38,9 @@ class BytesOnDisk:
     Attributes
     ----------
     path : str
+        The file.
     offset : int
-        Of the first one, in bytes.
+        The first byte, counted from the beginning of the file.
     """
 
     path: str
@@ -54,17 +54,17 @@ class RawImage:
     Attributes
     ----------
     data : ndarray, (n,) uint8
-        n = ny nx |bitpix| / 8 bytes, as a view into the file; may be unaligned.
+        The n = ny nx |bitpix| / 8 bytes of the numbers: a view into the file, which may be unaligned.
     shape : tuple of int
         (ny, nx).
     bitpix : int
         16, 32 (two's complement) or -32 (float32).
     bscale, bzero : float
-        Pixel = stored number x bscale + bzero, image unit.
+        Pixel = stored number x bscale + bzero, in the image's unit.
     blank : int
-        The stored integer without value; `NO_BLANK` where there is none.
+        The stored integer that means "no value"; `NO_BLANK` where there is none.
     place : BytesOnDisk, optional
-        Where `data` lies, if it may be read from there unseen.
+        Where `data` lies on disk, if a GPU may read the bytes without a check by the host.
     """
 
     data: npt.NDArray[np.uint8]
@@ -80,32 +80,32 @@ class RawImage:
 class RiceImage:
     """A RICE_1-compressed image: where its tiles lie and how their integers become pixels (FITS 4.0, section 10).
 
-    Tiles are numbered in FITS order, the first axis fastest; those at the far edges are cut off.
+    Tiles are numbered in FITS order, the first axis fastest; tiles at the upper edges of the image may be smaller.
 
     Attributes
     ----------
     data : ndarray, (n_bytes,) uint8
-        The table's heap, as a view into the file; may be unaligned.
+        The heap of the table: a view into the file, which may be unaligned.
     shape, tile : tuple of int
         (ny, nx) of the image and of a whole tile.
     start, size : ndarray, (n_tiles,) int64
-        Bytes of each tile within `data`; size 0 for tiles that are in `decoded`.
+        First byte of each tile within `data`, and its number of bytes; size 0 for tiles that are in `decoded`.
     bytepix, blocksize : int
         BYTEPIX (1, 2 or 4) and BLOCKSIZE of the Rice code.
     quantised : bool
-        Whether the integers are quantised floats; else they are the image's own integers.
+        Whether the integers are quantised floats; otherwise they are the pixels of an integer image.
     dither : int
         0 (none), 1 or 2 for SUBTRACTIVE_DITHER_1 and _2; 0 for integer images.
     seed : int
         ZDITHER0, 1 to 10000.
     scale, zero : ndarray, (n_tiles,) float64
-        ZSCALE and ZZERO of quantised floats, BSCALE and BZERO of integers.
+        ZSCALE and ZZERO of quantised floats, BSCALE and BZERO of integer images.
     blank : ndarray, (n_tiles,) int64
-        The integer without value in each tile; `NO_BLANK` where there is none.
+        The integer that means "no value" in each tile; `NO_BLANK` where there is none.
     decoded : tuple of (int, ndarray)
-        Tiles that are not Rice-coded (constant rows and such): number and (rows, columns) float32 pixels.
+        Tiles that are not Rice-coded, such as constant rows: number of the tile, and (rows, columns) float32 pixels.
     place : BytesOnDisk, optional
-        Where `data` lies, if it may be read from there unseen.
+        Where `data` lies on disk, if a GPU may read the bytes without a check by the host.
     """
 
     data: npt.NDArray[np.uint8]

@@ -13,16 +13,18 @@ class GpuanomError(Exception):
 
 
 class SettingsError(GpuanomError, ValueError):
-    """An unknown setting, or one with an impossible value; the message names it."""
+    """An unknown setting, or a setting with an impossible value; the message names the setting."""
 
 
 class InputError(GpuanomError, ValueError):
     """A file, HDU or array that cannot be measured.
 
+    The text of the exception is ``FILE[HDU]: message (remedy)``, without the parts that are not given.
+
     Parameters
     ----------
     message : str
-        What is wrong.
+        What is wrong, without file, HDU and remedy.
     file : path-like, optional
         The file at fault.
     hdu : int or str, optional
@@ -30,7 +32,14 @@ class InputError(GpuanomError, ValueError):
     remedy : str, optional
         What the user can do about it.
     status : str, optional
-        The word that the tables' ``status`` column gets (see docs/tables.md).
+        The word for the tables' column ``status`` (see docs/tables.md).
+
+    Attributes
+    ----------
+    reason : str
+        The message on one line, without file, HDU and remedy.
+    file, hdu, remedy, status
+        The parameters, as they were given.
     """
 
     def __init__(
@@ -57,25 +66,31 @@ class InputError(GpuanomError, ValueError):
 
 
 class OutputError(GpuanomError, OSError):
-    """The output folder or store cannot be written, is not ours, or belongs to other settings."""
+    """The output folder or store cannot be written, was not made by gpuanom, or holds other settings."""
 
 
 class StoreBusyError(OutputError):
-    """The store is in use by another program just now."""
+    """Another program is using the store at this moment."""
 
 
 class ReferenceFileError(GpuanomError, ValueError):
-    """A saved reference is unreadable, or was made with other settings; the message names the difference."""
+    """A saved reference is unreadable, or was made with other settings, which the message names."""
 
 
 class DeviceError(GpuanomError, RuntimeError):
-    """The device asked for cannot be used; the message names the remedy."""
+    """The device that was asked for cannot be used; the message names the remedy."""
 
 
 class ClusterError(GpuanomError, RuntimeError):
-    """No scheduler, or no worker that can be used; the message names the remedy. What was measured is kept."""
+    """No scheduler or no usable worker was found; the message names the remedy.
+
+    Measurements that were stored before are kept.
+    """
 
 
 def printable(text: str) -> str:
-    """One line without control characters: header values and file names reach terminals and tables through here."""
+    """Return a text as one line without control characters.
+
+    Header values and file names pass through this function before they reach a terminal or a table.
+    """
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

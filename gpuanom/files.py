@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what stands in the way in words that help."""
+"""Writing files whole or not at all, and the errors that say why a file cannot be written and what helps."""
 
 from __future__ import annotations
 
@@ -20,23 +20,28 @@ _REMEDIES = {
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that you may write to",
     errno.EISDIR: "a folder has that name; choose another name",
-    errno.ENOENT: "its folder does not exist; make the folder first",
-    errno.ENOTDIR: "a part of its path is a file, not a folder; choose another path",
+    errno.ENOENT: "the folder does not exist; make it first",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
 
 def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputError:
-    """The error that tells why a file or folder could not be written, and what helps.
+    """Return the error that says why a file or folder could not be written, and what helps.
 
     Parameters
     ----------
     path : Path
         The file or folder that the user asked for.
     error : OSError
-        What the system said.
+        The error that the system raised.
     remedy : str, optional
-        What else the user should know, after the remedy for this error.
+        What else the user should know: it follows the remedy for this error.
+
+    Returns
+    -------
+    OutputError
+        To be raised by the caller.
     """
     what = error.strerror or " ".join(str(error).split()) or type(error).__name__
     advice = "; ".join(text for text in (_REMEDIES.get(error.errno or 0, ""), remedy) if text)
@@ -47,22 +52,22 @@ def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputErr
 def whole_file(path: Path, *, remedy: str = "") -> Iterator[Path]:
     """Write a file whole or not at all.
 
-    The block writes the file whose path it is given, which lies beside `path`. It gets the name `path` when the block
-    ends, and is removed when anything goes wrong: a file that was there before is then left as it was. What is no
-    regular file (``/dev/stdout``, a named pipe) is written to directly, and of a link the file that it leads to is
-    replaced, not the link.
+    The block writes to a temporary file beside `path`. When the block ends, the temporary file is renamed to `path`;
+    when an error occurs, the temporary file is removed, and a file that existed before is left as it was. Where `path`
+    is a link, the file that the link leads to is replaced, not the link. Where `path` is no regular file
+    (``/dev/stdout``, a named pipe), the block writes to `path` itself.
 
     Parameters
     ----------
     path : Path
         The file to write.
     remedy : str, optional
-        What else the error's message should say, behind the remedy for the error itself.
+        What else an error message should say, after the remedy for the error itself.
 
     Yields
     ------
     Path
-        Where to write.
+        The file to which the block writes.
 
     Raises
     ------
@@ -79,7 +84,7 @@ def whole_file(path: Path, *, remedy: str = "") -> Iterator[Path]:
             yield partial
             partial.replace(target)
         finally:
-            # A folder of the temporary file's name is not ours to remove.
+            # A folder that happens to have the temporary file's name is not removed.
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
     except OutputError:
@@ -89,11 +94,11 @@ def whole_file(path: Path, *, remedy: str = "") -> Iterator[Path]:
 
 
 def _target(path: Path) -> Path | None:
-    """The file to replace; None for what is no regular file and can only be written to."""
+    """Return the file to replace; None where the path is no regular file and can only be written to."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        # Also a link that leads nowhere: the file that it names is made.
+        # The same for a link that leads nowhere: the file that the link names is made.
         return path.resolve() if path.is_symlink() else path
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -103,7 +108,16 @@ def _target(path: Path) -> Path | None:
 
 
 def write_text(path: Path, text: str, *, remedy: str = "") -> None:
-    """Write a text file in UTF-8, whole or not at all; line ends stay as they are.
+    """Write a text file in UTF-8, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    text : str
+        The file's content; line ends are written as they are.
+    remedy : str, optional
+        What else an error message should say, after the remedy for the error itself.
 
     Raises
     ------
@@ -115,7 +129,7 @@ def write_text(path: Path, text: str, *, remedy: str = "") -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Check that a file can be written, before minutes are spent on what it will hold.
+    """Check that a file can be written, before minutes are spent on computing its content.
 
     Raises
     ------

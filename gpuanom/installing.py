@@ -1,7 +1,7 @@
-"""The one place that says how a missing part is installed: with a command that works on this machine.
+"""The commands that install a missing part, as they work on this machine.
 
-The package may have come from an index, from a clone, or from a file, and ``pip install 'gpuanom[...]'`` works only for
-the first. What pip noted at the installation (direct_url.json, PEP 610) tells which.
+gpuanom may have been installed from an index, from a clone or from a file, and ``pip install 'gpuanom[...]'`` works
+only for the first. The file direct_url.json that pip writes at the installation (PEP 610) tells which it was.
 """
 
 from __future__ import annotations
@@ -17,55 +17,55 @@ from urllib.parse import unquote, urlsplit
 from gpuanom import nvidia
 
 CPU_TORCH = "install torch --index-url https://download.pytorch.org/whl/cpu"
-"""What brings PyTorch without gigabytes of CUDA: its builds for CPUs have an index of their own."""
+"""The arguments of pip that install PyTorch for CPUs, without gigabytes of CUDA, from PyTorch's own index."""
 
 
 def install(*extras: str) -> str:
-    """The command that installs gpuanom with extras, in the way that it is installed already.
+    """Return the command that installs gpuanom with extras, from where it was installed before.
 
     Parameters
     ----------
     *extras : str
-        Such as ``report``.
+        Names of extras, such as ``report``.
 
     Returns
     -------
     str
-        For example ``pip install 'gpuanom[report]'`` if it came from an index, and
-        ``pip install -e '/home/ann/gpuanom[report]'`` if it is a clone.
+        For example ``pip install 'gpuanom[report]'`` for an installation from an index, and
+        ``pip install -e '/home/ann/gpuanom[report]'`` for a clone.
     """
     return f"{_pip()} install {_wanted(','.join(extras))}"
 
 
 def install_cuda(driver: int | None = None) -> str:
-    """The command that installs gpuanom with CuPy for the NVIDIA driver here.
+    """Return the command that installs gpuanom with CuPy for the NVIDIA driver of this machine.
 
     Parameters
     ----------
     driver : int, optional
-        The driver's CUDA, as 1000 x major + 10 x minor, if it is known.
+        The newest CUDA that the driver supports, as 1000 x major + 10 x minor. By default the driver is asked.
     """
     return install(nvidia.extra(driver))
 
 
 def install_torch() -> str:
-    """The commands that install gpuanom with PyTorch; where there is no GPU, with PyTorch's build for CPUs."""
+    """Return the commands that install gpuanom with PyTorch: without an NVIDIA driver, PyTorch's build for CPUs."""
     whole = install("autoencoder")
     return whole if nvidia.driver_cuda() else f"{_pip()} {CPU_TORCH}, then {whole}"
 
 
 def package(name: str) -> str:
-    """The command that installs a package which is no extra of ours."""
+    """Return the command that installs a package that is no extra of gpuanom."""
     return f"{_pip()} install {shlex.quote(name)}"
 
 
 def uninstall(*names: str) -> str:
-    """The command that removes packages."""
+    """Return the command that removes packages."""
     return f"{_pip()} uninstall {' '.join(names)}"
 
 
 def _pip() -> str:
-    """`pip` if that word finds this Python's pip, as in an environment that is activated; else in full."""
+    """Return ``pip`` where the shell finds this Python's pip, as in an active environment; else the full command."""
     found = shutil.which("pip")
     if found and Path(found).parent.resolve() == Path(sys.executable).parent.resolve():
         return "pip"
@@ -73,7 +73,7 @@ def _pip() -> str:
 
 
 def _wanted(extras: str) -> str:
-    """What to hand to ``pip install``, options included."""
+    """Return the arguments of ``pip install``."""
     clone = Path(__file__).resolve().parents[1]
     if (clone / "pyproject.toml").is_file():  # installed with -e, or run without any installation
         return f"-e {shlex.quote(f'{clone}[{extras}]')}"
@@ -83,7 +83,7 @@ def _wanted(extras: str) -> str:
     url = str(origin.get("url", ""))
     if url.startswith("file:"):
         path = Path(unquote(urlsplit(url).path))
-        # A clone may have been deleted after the installation.
+        # The clone may have been deleted after the installation.
         return shlex.quote(f"{path}[{extras}]") if path.exists() else f"'.[{extras}]' in a clone of gpuanom"
     vcs = origin.get("vcs_info")
     name = f"{vcs.get('vcs', 'git')}+{url}@{vcs.get('commit_id', 'HEAD')}" if isinstance(vcs, dict) else url
@@ -91,7 +91,7 @@ def _wanted(extras: str) -> str:
 
 
 def _origin() -> dict[str, object]:
-    """What pip noted about where the package came from; empty for an index."""
+    """Return pip's record of where the package was installed from; empty for an index."""
     try:
         found = json.loads(metadata.distribution("gpuanom").read_text("direct_url.json") or "{}")
     except (metadata.PackageNotFoundError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The order of ids, and paths as text: what names things in stores and tables."""
+"""The order of the ids of exposures and CCDs, and paths as the text of stores and tables."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ _NUMBER = re.compile(r"(\d+)")
 
 
 def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """Sort key of an exposure's or CCD's id: CCD2 comes before CCD10, and distinct ids never tie."""
+    """Return the sort key of an exposure's or CCD's id: CCD2 comes before CCD10, and distinct ids never tie."""
     parts = _NUMBER.split(name)
     return tuple((1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts)), name
 
 
 def path_text(path: str | Path) -> str:
-    """A path as text that any encoding can hold: bytes that are no UTF-8 are shown escaped."""
+    """Return a path as text that can be written in UTF-8: other bytes of the path are escaped."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def absolute(path: str | Path) -> Path:
-    """A path that leads to the same file from every folder.
+    """Return the absolute form of a path, which leads to the same file from every folder.
 
-    The folder is not followed through links, so that a user finds the path as it was given; only where the path holds
-    ``..`` its folder is resolved, since what ``..`` means depends on links.
+    Links are kept, so that users find the path as they gave it. Only the folder of a path with ``..`` is resolved,
+    because the meaning of ``..`` depends on links.
     """
     whole = Path(path).absolute()
     if ".." not in whole.parts:
@@ -36,14 +36,14 @@ def absolute(path: str | Path) -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Whether a path leads to something; what the system refuses to look up for a moment counts as there."""
+    """Whether a path leads to a file or folder; a path that cannot be looked up at this moment counts as existing."""
     try:
         path.stat()
-    except ValueError:  # a null character
+    except ValueError:  # the path holds a null character
         return False
     except OSError as error:
-        return error.errno in _FOR_A_MOMENT
+        return error.errno in _TEMPORARY_REFUSALS
     return True
 
 
-_FOR_A_MOMENT = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+_TEMPORARY_REFUSALS = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM))

@@ -1,8 +1,9 @@
 # ruff: noqa: ARG001 (intrinsics have the arguments that Numba gives them)
-"""Loops over bytes and pixels at native speed, without the interpreter's lock (Numba); import it late: it is slow.
+"""How loops over bytes and pixels are compiled by Numba, and the machine instructions that the loops use.
 
-All of them trust the sizes that they are given: `gpuanom.fits.decode` and `tiles` check those that files claim.
-Nothing here contracts a product and a sum to one rounding (no fastmath).
+Compiled loops run without the interpreter's lock. They trust the sizes that they are given: `gpuanom.fits.decode` and
+`gpuanom.fits.tiles` check the sizes that files claim. No product and sum are contracted to one rounding (no fastmath).
+Importing Numba takes long, so import this module inside the functions that need it.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _lock = threading.RLock()
 
 @contextmanager
 def _enabled() -> Iterator[None]:
-    """Compile within, even under NUMBA_DISABLE_JIT.
+    """Compile inside the block, even where the variable NUMBA_DISABLE_JIT is set.
 
-    That variable is for people who step through loops of their own. Those here read and write addresses (`byte_at`,
-    `put`), which Python has no way to do: they would not run at all.
+    People set that variable to step through their own loops. The loops of gpuanom read and write addresses (`byte_at`,
+    `put`), which plain Python cannot do.
     """
     with _lock:
         disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0
@@ -51,17 +52,23 @@ def _jit(**options: Any) -> Any:
 
 
 helper = _jit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""A function that only compiled ones call; what Python would need to call it takes as long to compile as itself."""
+"""Decorator of functions that only compiled functions call: without an entry for Python they compile twice as fast."""
 
 inlined = _jit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
-"""The same, put into its callers."""
+"""The same as `helper`, for functions whose code is copied into their callers."""
 
 
 class native:  # noqa: N801 (a decorator)
-    """Compile a function at its first call, or take it from the cache on disk; where there can be none, without."""
+    """Decorator that compiles a function at its first call, or loads the compiled function from the cache on disk.
+
+    Parameters
+    ----------
+    signature : Numba signature
+        Types of the arguments and of the result.
+    """
 
     made: ClassVar[list[native]] = []
-    """All of them, as the modules that hold them are imported: so that tests can compile each one beforehand."""
+    """Every decorated function of the modules imported so far, so that tests can compile them beforehand."""
 
     def __init__(self, signature: Any) -> None:
         self._signature = signature
@@ -69,7 +76,7 @@ class native:  # noqa: N801 (a decorator)
         self.made.append(self)
 
     def __call__(self, function: Any) -> Any:
-        """Decorate a function."""
+        """Return the function that compiles `function` at its first call."""
         self._function = function
 
         @wraps(function)
@@ -81,7 +88,7 @@ class native:  # noqa: N801 (a decorator)
         return call
 
     def compile(self) -> None:
-        """Compile the function, or load it, unless that is done."""
+        """Compile or load the function, unless this was done before."""
         with _lock:
             self._compiled = self._compiled or self._compile()
 
@@ -89,7 +96,7 @@ class native:  # noqa: N801 (a decorator)
         compiled = _jit(nogil=True)(self._function)
         try:
             compiled._cache = FunctionFiles(self._function)  # what Numba's own cache=True does, with our folder
-        except Exception:  # there is no folder: a RuntimeError of Numba's
+        except Exception:  # Numba raises a RuntimeError where there is no folder for the cache
             compiling.begun(compiling.LOOPS_NOT_KEPT)
         with _enabled():
             compiled.compile(self._signature)
@@ -99,7 +106,19 @@ class native:  # noqa: N801 (a decorator)
 
 @intrinsic
 def leading_zeros(typing: Any, value: Any) -> Any:
-    """Number of 0 bits before the first 1 of a uint64; 64 for 0."""
+    """Count the 0 bits before the first 1 of a uint64.
+
+    Parameters
+    ----------
+    typing : Numba context
+        Given by Numba, not by the caller; the same holds for the other intrinsics here.
+    value : uint64
+
+    Returns
+    -------
+    uint64
+        0 to 64; 64 where the value is 0.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctlz(arguments[0], context.get_constant(types.boolean, False))
@@ -108,7 +127,7 @@ def leading_zeros(typing: Any, value: Any) -> Any:
 
 
 def _load(result: Any, swap: bool) -> Any:
-    """An intrinsic that loads an unsigned number from an address: an array in its place would be counted as used."""
+    """Make an intrinsic that loads an unsigned number from an address, without the reference counting of arrays."""
 
     @intrinsic
     def load(typing: Any, address: Any) -> Any:
@@ -123,12 +142,22 @@ def _load(result: Any, swap: bool) -> Any:
 
 
 word_at = _load(types.uint64, swap=True)
+"""The big-endian uint64 at an address."""
 byte_at = _load(types.uint8, swap=False)
+"""The byte at an address."""
 
 
 @intrinsic
 def put(typing: Any, address: Any, number: Any) -> Any:
-    """Store the low 32 bits of a uint64 at an address that is a multiple of 4."""
+    """Store the low 32 bits of a number.
+
+    Parameters
+    ----------
+    typing : Numba context
+    address : uint64
+        Where to store them: a multiple of 4.
+    number : uint64
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = context.get_value_type(types.uint32)
@@ -140,7 +169,14 @@ def put(typing: Any, address: Any, number: Any) -> Any:
 
 @intrinsic
 def prefetch(typing: Any, address: Any) -> Any:
-    """Ask for the cache line of an address, which need not be one's own, ahead of its use."""
+    """Ask the processor to fetch the cache line of an address before it is used.
+
+    Parameters
+    ----------
+    typing : Numba context
+    address : uint64
+        Any address: memory that does not exist is not touched.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         line = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
@@ -155,7 +191,16 @@ def prefetch(typing: Any, address: Any) -> Any:
 
 @helper
 def prefetch_row(image: Any, y: Any, x: Any, width: Any) -> None:
-    """Ask for `width` pixels of a plane from (y, x) on: what jumps about in it else waits for each row anew."""
+    """Ask the processor to fetch pixels of one row, so that loops that jump between rows need not wait for each.
+
+    Parameters
+    ----------
+    image : ndarray, (ny, nx), C-contiguous
+    y, x : int
+        The first pixel.
+    width : int
+        Number of pixels.
+    """
     at = np.uint64(image.ctypes.data) + np.uint64(image.itemsize) * np.uint64(y * image.shape[1] + x)
     for line in range(width * image.itemsize // 64 + 1):
         prefetch(at + np.uint64(64) * np.uint64(line))
@@ -163,14 +208,14 @@ def prefetch_row(image: Any, y: Any, x: Any, width: Any) -> None:
 
 @helper
 def doubles(n: Any) -> Any:
-    """Room for n float64 that begins with a cache line: no vector of a loop then straddles two of them."""
+    """Return memory for n float64 that begins at a cache line, so that no vector of a loop straddles two lines."""
     memory = np.empty(n + 7)
     start = (np.uint64(64) - np.uint64(memory.ctypes.data) % np.uint64(64)) // np.uint64(8) % np.uint64(8)
     return memory[start : start + np.uint64(n)]
 
 
 def _bits(result: Any, operand: Any, method: str) -> Any:
-    """An intrinsic of one operand: a method of LLVM's builder, of the result's type where that is another."""
+    """Make an intrinsic of one operand from a method of LLVM's builder; the result may have another type."""
 
     @intrinsic
     def apply(typing: Any, value: Any) -> Any:

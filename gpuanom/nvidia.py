@@ -1,4 +1,4 @@
-"""What the NVIDIA driver says of this machine, without CuPy: to say nothing of CuPy where there is no card."""
+"""What the NVIDIA driver says about this machine, asked without CuPy, which need not be installed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 OLDEST_CUDA, NEWEST_CUDA = 12, 13
-"""The versions of CUDA that extras of ours bring CuPy for."""
+"""The versions of CUDA for which gpuanom's extras install CuPy."""
 
 NO_DRIVER = "there is no NVIDIA driver"
 INSTALL_DRIVER = "install it, start the container with --gpus all, or ask for a GPU node; --device cpu"
 
 
 def driver_version() -> str:
-    """The NVIDIA kernel module's own version, such as 550.54.15; empty if it cannot be told."""
+    """Return the version of the NVIDIA kernel module, such as 550.54.15; empty where it cannot be read."""
     try:
         words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace").split()
     except OSError:
@@ -23,7 +23,7 @@ def driver_version() -> str:
 
 
 def driver_cuda() -> int:
-    """The newest CUDA that the driver supports, as 1000 x major + 10 x minor; 0 without a driver."""
+    """Return the newest CUDA that the driver supports, as 1000 x major + 10 x minor; 0 without a driver."""
     found = ctypes.c_int(0)
     library = _library()
     if library is None or library.cuDriverGetVersion(ctypes.byref(found)) != 0:
@@ -32,10 +32,9 @@ def driver_cuda() -> int:
 
 
 def n_gpus() -> int:
-    """How many GPUs the driver lets this process use; 0 without a driver, and with one that does not work.
+    """Return how many GPUs the driver lets this process use; 0 without a driver, or with a driver that does not work.
 
-    Unlike CuPy's count this needs CuPy no more than a machine without a card does. It starts the driver in this
-    process, so ask only where CuPy is missing.
+    This starts the driver in the process, so call it only where CuPy, which counts GPUs too, is missing.
     """
     found = ctypes.c_int(0)
     library = _library()
@@ -45,12 +44,12 @@ def n_gpus() -> int:
 
 
 def extra(driver: int | None = None) -> str:
-    """The extra that brings CuPy for the driver here: cuda12, or cuda13.
+    """Return the extra that installs CuPy for the driver of this machine: cuda12 or cuda13.
 
     Parameters
     ----------
     driver : int, optional
-        As `driver_cuda` gives it, which is asked by default. Without a driver the extra is cuda12, which the most
+        As `driver_cuda` returns it, which is called by default. Without a driver the extra is cuda12, which most
         drivers can use.
     """
     major = (driver_cuda() if driver is None else driver) // 1000
@@ -58,7 +57,7 @@ def extra(driver: int | None = None) -> str:
 
 
 def _library() -> Any:
-    """The driver's own library; None where there is none, or one that lacks what every version has."""
+    """Return the driver's library; None where there is none, or where the library lacks the functions used here."""
     try:
         library = ctypes.CDLL("libcuda.so.1")
         _ = library.cuInit, library.cuDriverGetVersion, library.cuDeviceGetCount

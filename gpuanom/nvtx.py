@@ -1,6 +1,6 @@
-"""Named ranges for Nsight Systems and Nsight Compute (NVTX), nothing where the nvtx package is absent.
+"""Named ranges for the profilers Nsight Systems and Nsight Compute (NVTX); no effect without the nvtx package.
 
-``with ranges.named("upload"):`` around what a profile should show. Ranges of one thread nest.
+``with nvtx.named("upload"):`` surrounds the code that a profile should show by name. Ranges of one thread nest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ DOMAIN = "gpuanom"
 
 
 class _Range:
-    """A range of one name; holds nothing of its own, so that threads may share it."""
+    """A range of one name, without any state, so that threads may share it."""
 
     def __init__(self, domain: Any, name: str) -> None:
         self._push, self._pop = domain.push_range, domain.pop_range
@@ -29,20 +29,20 @@ class _Range:
 
 @cache
 def named(name: str) -> AbstractContextManager[None]:
-    """A range around a block, as profilers show it.
+    """Return the range of a name, to be entered by ``with``.
 
     Parameters
     ----------
     name : str
-        One of a few: each is kept for good.
+        What profilers show. Each name is kept until the process ends, so use few.
 
     Returns
     -------
     context manager
-        The same for the same name; may be entered by several threads, and again inside itself.
+        The same object for the same name. Several threads may be inside, and a thread may enter it again.
     """
     try:
         domain = importlib.import_module("nvtx").get_domain(DOMAIN)
-    except Exception:  # absent, or not able to work here: no reason to fail
+    except Exception:  # without nvtx, or where it does not work, there are no ranges
         return nullcontext()
     return _Range(domain, name)

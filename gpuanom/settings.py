@@ -27,15 +27,15 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "robust": {"threshold": 30.0, "robust_rounds": 4, "robust_fraction": 0.35},
 }
-"""Named settings: the paper's, and what docs/validation.md found to be better."""
+"""Settings by name: those of the paper, and those that docs/validation.md found to be better."""
 
 NO_CHECKSUM = "--no-checksum"
-"""The option that reads images whose DATASUM does not fit, for messages."""
+"""The option that reads an image although its data do not agree with its DATASUM; messages name it."""
 
 MEASUREMENT = "measurement"
 SCORE = "score"
 READING = "reading"
-"""The stage of settings that decide which files are believed: a sound file's measurements do not depend on them."""
+"""The stage of settings that decide which files are read: the measurements of a sound file do not depend on them."""
 
 
 def _setting(
@@ -48,7 +48,7 @@ def _setting(
     stage: str = MEASUREMENT,
     unit: str = "",
 ) -> Any:
-    """A dataclass field with what `gpuanom settings`, the checks and the docs need to know of it."""
+    """Return a dataclass field with the text, section, check and unit that `gpuanom settings` and `_checked` use."""
     return field(
         default=default,
         metadata={"help": help, "place": place, "check": check, "allowed": allowed, "stage": stage, "unit": unit},
@@ -84,7 +84,10 @@ def _classes() -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The numbers of the method (METHOD.md); the defaults are the paper's, or ours where the paper is silent.
+    """The numbers of the method (METHOD.md).
+
+    The defaults are the paper's numbers, and gpuanom's choice where the paper is silent. `gpuanom settings` prints
+    every setting with its meaning, unit and section of METHOD.md.
 
     Raises
     ------
@@ -93,65 +96,87 @@ class Settings:
     """
 
     seed: int = _setting(1, "seed of the random points", "6", **_count(0, 2**63 - 1))
-    background_points: int = _setting(1000, "points of the background fit, per CCD", "1.1", **_count(100, 1_000_000))
-    clip_fraction: float = _setting(0.1, "share of the points clipped at each end", "1.2", **_fraction(0.0, 0.45))
-    sigma_points: int = _setting(10_000, "points behind sigma, per CCD", "1.4", **_count(100, 1_000_000))
-    minimum_points: int = _setting(100, "a CCD with fewer usable points is unusable", "1.4", **_count(10, 1_000_000))
-    draws: int = _setting(4, "points are drawn at most this many times the wanted number", "6", **_count(1, 16))
-    threshold: float = _setting(4.0, "height of a source", "2", unit="sigma", **_positive())
-    stamp_size: int = _setting(64, "side of a source's stamp", "2", unit="pixel", **_even(16, 64))
-    above_threshold: float = _setting(
-        2.0, "height above which a stamp's pixels are counted", "2", unit="sigma", **_positive()
+    background_points: int = _setting(
+        1000, "number of points for the background fit, per CCD", "1.1", **_count(100, 1_000_000)
     )
-    above_pixels: int = _setting(6, "more pixels than this must be above it", "2", unit="pixel", **_count(0, 4096))
-    moment_fraction: float = _setting(0.02, "I0 as a share of the central pixel", "3", **_fraction(0.0, 1.0))
-    isophote_threshold: float = _setting(2.0, "lowest isophote", "3b", unit="sigma", **_positive())
+    clip_fraction: float = _setting(
+        0.1, "fraction of the points that is clipped at each end", "1.2", **_fraction(0.0, 0.45)
+    )
+    sigma_points: int = _setting(10_000, "number of points for sigma, per CCD", "1.4", **_count(100, 1_000_000))
+    minimum_points: int = _setting(
+        100, "a CCD with fewer usable points than this is not measured", "1.4", **_count(10, 1_000_000)
+    )
+    draws: int = _setting(4, "at most this many times the wanted number of points is drawn", "6", **_count(1, 16))
+    threshold: float = _setting(
+        4.0, "lowest central value of a source above the background", "2", unit="sigma", **_positive()
+    )
+    stamp_size: int = _setting(64, "side of the square stamp around a source", "2", unit="pixel", **_even(16, 64))
+    above_threshold: float = _setting(
+        2.0, "pixels of a stamp above this value are counted", "2", unit="sigma", **_positive()
+    )
+    above_pixels: int = _setting(
+        6, "a source needs more than this number of pixels above above_threshold", "2", unit="pixel", **_count(0, 4096)
+    )
+    moment_fraction: float = _setting(0.02, "I0 as a fraction of the central pixel's value", "3", **_fraction(0.0, 1.0))
+    isophote_threshold: float = _setting(2.0, "lowest level of an isophote", "3b", unit="sigma", **_positive())
     isophote_pixels: int = _setting(
-        5, "fewer connected pixels have no isophotal orientation", "3b", unit="pixel", **_count(1, 4096)
+        5, "an isophote with fewer connected pixels has no orientation", "3b", unit="pixel", **_count(1, 4096)
     )
     gradient_points: int = _setting(
-        10_000, "points where the gradient is taken, per CCD", "4.2", **_count(100, 1_000_000)
+        10_000, "number of points at which gradients are measured, per CCD", "4.2", **_count(100, 1_000_000)
     )
-    smooth_size: int = _setting(10, "side of the mean filter", "4.1", unit="pixel", **_even(2, 64))
-    gradient_reach: int = _setting(5, "largest distance of the derivative sums", "4.2", unit="pixel", **_count(1, 32))
-    bins: int = _setting(18, "bins of an orientation histogram over 180 degrees", "5", **_count(2, 360))
+    smooth_size: int = _setting(10, "side of the square mean filter", "4.1", unit="pixel", **_even(2, 64))
+    gradient_reach: int = _setting(
+        5, "largest distance in the sums of the derivative", "4.2", unit="pixel", **_count(1, 32)
+    )
+    bins: int = _setting(18, "number of bins of an orientation histogram over 180 degrees", "5", **_count(2, 360))
     mask: bool = _setting(True, "use quality planes", "6", check=_any, allowed="true or false")
     mask_background: tuple[str, ...] = _setting(
-        ("all",), "mask classes that are bad for background and sigma", "6", **_classes()
+        ("all",), "mask classes left out of the background fit and of sigma", "6", **_classes()
     )
     mask_sources: tuple[str, ...] = _setting(
-        ("bad", "no_value", "cosmic_ray"), "mask classes that are bad for sources and moments", "6", **_classes()
+        ("bad", "no_value", "cosmic_ray"), "mask classes left out of sources and their moments", "6", **_classes()
     )
     mask_gradients: tuple[str, ...] = _setting(
-        ("bad", "no_value"), "mask classes that are bad for gradients", "6", **_classes()
+        ("bad", "no_value"), "mask classes left out of gradients", "6", **_classes()
     )
     checksum: bool = _setting(
-        True, "refuse images whose data do not add up to their DATASUM", "-", check=_any, allowed="true or false",
+        True, "refuse images whose data do not agree with their DATASUM", "-", check=_any, allowed="true or false",
         stage=READING,
     )  # fmt: skip
     versions: str = _setting(
         "newest",
-        "several processing versions of one exposure: the newest taken, or all kept apart",
+        "of several processing versions of one exposure: score the newest only, or each apart",
         "-",
         check=lambda v: v in ("newest", "apart"),
         allowed='"newest" or "apart"',
         stage=SCORE,
     )
     robust_rounds: int = _setting(
-        0, "rounds of the robust reference; 0 is the paper's", "5b", stage=SCORE, **_count(0, 100)
+        0,
+        "rounds of the robust reference; 0 is the paper's reference of all exposures",
+        "5b",
+        stage=SCORE,
+        **_count(0, 100),
     )
     robust_fraction: float = _setting(
-        0.1, "share of exposures that a round leaves out", "5b", stage=SCORE, **_fraction(0.0, 0.9)
+        0.1, "fraction of the exposures that each round leaves out", "5b", stage=SCORE, **_fraction(0.0, 0.9)
     )
-    robust_minimum: int = _setting(3, "at least so many exposures stay", "5b", stage=SCORE, **_count(1, 1000))
+    robust_minimum: int = _setting(
+        3, "at least this many exposures stay in the reference", "5b", stage=SCORE, **_count(1, 1000)
+    )
     sparse_counts: int = _setting(
-        10, "below this many counts a bin, p comes from simulation", "5b", stage=SCORE, **_count(0, 1000)
+        10,
+        "with fewer counts per bin than this, p comes from simulated histograms",
+        "5b",
+        stage=SCORE,
+        **_count(0, 1000),
     )
     simulations: int = _setting(
-        10_000, "simulated histograms behind such a p", "5b", stage=SCORE, **_count(100, 10_000_000)
+        10_000, "number of simulated histograms for such a p", "5b", stage=SCORE, **_count(100, 10_000_000)
     )
     cameras: tuple[CameraRule, ...] = _setting(
-        (), "camera rules beside the built-in ones, tables [cameras.NAME]", "-", check=_any, allowed="tables"
+        (), "camera rules beside the built-in rules, as tables [cameras.NAME]", "-", check=_any, allowed="tables"
     )
 
     def __post_init__(self) -> None:
@@ -160,12 +185,23 @@ class Settings:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, origin: str = "settings") -> Self:
-        """Settings from a mapping of names to values, unknown names refused.
+        """Make settings from a mapping of names to values.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            Values by the names of the settings. Settings that are not named keep their defaults.
+        origin : str, optional
+            Where the values come from, such as the path of a file: error messages begin with it.
+
+        Returns
+        -------
+        Settings
 
         Raises
         ------
         SettingsError
-            On an unknown name or an impossible value.
+            When a name is unknown or a value is impossible.
         """
         if not isinstance(values, Mapping):
             raise SettingsError(f"{origin}: must be a mapping of names to values")
@@ -180,7 +216,18 @@ class Settings:
 
     @classmethod
     def from_toml(cls, path: str | Path, profile: str = "paper") -> Self:
-        """Settings from a TOML file, as `gpuanom settings` prints it; what it does not say is the profile's.
+        """Read settings from a TOML file, such as `gpuanom settings` prints.
+
+        Parameters
+        ----------
+        path : str or Path
+            The TOML file.
+        profile : str, optional
+            One of `PROFILES`: it gives the settings that the file does not.
+
+        Returns
+        -------
+        Settings
 
         Raises
         ------
@@ -192,7 +239,7 @@ class Settings:
 
     @classmethod
     def from_profile(cls, profile: str) -> Self:
-        """The settings of one of `PROFILES`.
+        """Return the settings of one of `PROFILES`.
 
         Raises
         ------
@@ -202,11 +249,17 @@ class Settings:
         return cls(**_profile(profile))
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some settings changed, checked like any other."""
+        """Return a copy with the given settings changed.
+
+        Raises
+        ------
+        SettingsError
+            When a value has the wrong type or is impossible.
+        """
         return dataclasses.replace(self, **changes)
 
     def to_toml(self) -> str:
-        """The settings as TOML, each with its meaning, unit and place in METHOD.md; `from_toml` reads it back."""
+        """Return the settings as TOML, each with its meaning, unit and section of METHOD.md; `from_toml` reads it."""
         lines = ["# gpuanom settings; the section numbers are those of docs/METHOD.md"]
         for f in dataclasses.fields(self):
             if f.name == "cameras":
@@ -220,41 +273,51 @@ class Settings:
         return "\n".join(lines) + "\n"
 
     def measurement(self) -> dict[str, Any]:
-        """The settings that change what is measured from the pixels, as plain values."""
+        """Return the settings that change what is measured from the pixels, as plain values by name."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
         values["cameras"] = {rule.name: rule.to_mapping() for rule in self.cameras}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def scoring(self) -> dict[str, Any]:
-        """The settings that change only how stored measurements are compared, as plain values."""
+        """Return the settings that change only how stored measurements are compared, as plain values by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == SCORE}
 
     def with_scoring(self, scoring: Mapping[str, Any]) -> Self:
-        """These settings with the recorded ones of `scoring` in their place.
+        """Return a copy whose score settings are those of a record.
+
+        Parameters
+        ----------
+        scoring : mapping of str to object
+            As `scoring` returned them.
 
         Raises
         ------
         SettingsError
-            When the record is of another version that knew other settings.
+            When another version of gpuanom, with other settings, wrote the record.
         """
-        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
-        return type(self).from_mapping({**ours, **scoring}, origin="recorded settings")
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
+        return type(self).from_mapping({**kept, **scoring}, origin="recorded settings")
 
     def with_measurement(self, measurement: Mapping[str, Any]) -> Self:
-        """These settings with the recorded ones of `measurement` in their place.
+        """Return a copy whose measurement settings are those of a record.
+
+        Parameters
+        ----------
+        measurement : mapping of str to object
+            As `measurement` returned them.
 
         Raises
         ------
         SettingsError
-            When the record is of another version that knew other settings.
+            When another version of gpuanom, with other settings, wrote the record.
         """
         recorded = dict(measurement)
         recorded["cameras"] = dict(recorded.get("cameras", {}))
-        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] != MEASUREMENT}
-        return type(self).from_mapping({**recorded, **ours}, origin="recorded settings")
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] != MEASUREMENT}
+        return type(self).from_mapping({**recorded, **kept}, origin="recorded settings")
 
     def fingerprint(self) -> str:
-        """A short hash of `measurement`: equal fingerprints mean measurements that can be compared."""
+        """Return a short hash of `measurement`: measurements of equal fingerprints can be compared."""
         text = json.dumps(self.measurement(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -271,12 +334,12 @@ def _profile(name: str) -> Mapping[str, Any]:
 
 
 def decimal(value: float) -> Fraction:
-    """A setting as the decimal number that it was written as: 0.1 of 70 is 7, not 7.000000000000001."""
+    """Return a setting as exactly the decimal number that was written: 0.1 of 70 is 7, not 7.000000000000001."""
     return Fraction(repr(value))
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The top-level table of a TOML file.
+    """Return the top-level table of a TOML file.
 
     Raises
     ------
@@ -291,15 +354,29 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
-    except ValueError as error:  # a null character in the path
+    except ValueError as error:  # the path holds a null character
         raise SettingsError(f"{str(path)!r}: cannot be read: {error}") from None
 
 
-def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """What differs between two `Settings.measurement` mappings, in words; empty when nothing does."""
-    names = sorted(set(ours) | set(theirs))
+def difference(present: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Say in which settings two records differ.
+
+    Parameters
+    ----------
+    present, other : mapping of str to object
+        As `Settings.measurement` returns them. The text calls the values of `present` "here" and those of `other`
+        "there".
+
+    Returns
+    -------
+    str
+        Such as ``bins 36 there, 18 here``; empty when nothing differs.
+    """
+    names = sorted(set(present) | set(other))
     return ", ".join(
-        f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n)
+        f"{name} {other.get(name)!r} there, {present.get(name)!r} here"
+        for name in names
+        if present.get(name) != other.get(name)
     )
 
 

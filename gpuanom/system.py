@@ -1,7 +1,7 @@
-"""What the operating system grants: how many files may be open, and what to do when it refuses to read one.
+"""The limits of the operating system: the number of open files, and refusals to read a file.
 
-A refusal says nothing about the file's content. It is tried again a few times, and then reported with the system's
-own reason; only what the bytes themselves show is called damaged.
+When the system refuses to read a file, nothing is known about the file's content. Reading is tried again a few times;
+then the file is reported with the system's own reason. A file is called damaged only where its bytes show the damage.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from gpuanom.errors import InputError
 Result = TypeVar("Result")
 
 PAUSES = (0.05, 0.25, 1.0)
-"""Seconds between the attempts to do what the system has refused."""
+"""Seconds to wait before each further attempt."""
 _MOST_WAITING = 60.0
-"""Seconds that refusals without a success in between may cost: a server that is gone must not cost a second a file."""
+"""Seconds to wait in all without a success: a file server that is down must not cost a second for every file."""
 
-_NOT_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP))
-_FINAL = _NOT_THERE | {
+_MISSING = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP))
+_FINAL = _MISSING | {
     errno.EACCES,
     errno.EPERM,
     errno.EISDIR,
@@ -38,19 +38,17 @@ _FINAL = _NOT_THERE | {
     errno.EDQUOT,
     errno.EROFS,
 }
-"""Refusals that waiting for a second does not change."""
+"""Refusals that stay the same after waiting a second."""
 
-_NETWORK = (
-    "the network file system does not answer properly just now: check it and repeat the command, which tries again"
-)
+_NETWORK = "the network file system does not answer: check the connection and repeat the command, which tries again"
 _REMEDIES = {
     errno.EMFILE: "raise the limit: ulimit -n 4096; or use fewer --threads; the next run tries again",
     errno.ENFILE: "the whole machine has too many files open: end other programs; the next run tries again",
     errno.ENOMEM: "free some memory, or use fewer --threads; the next run tries again",
-    errno.EIO: "the disk or the network failed to read it: check the system's log; the next run tries again",
+    errno.EIO: "the disk or the network failed: check the system's log; the next run tries again",
     errno.EACCES: "change its permissions",
     errno.EPERM: "change its permissions",
-    errno.ENOENT: "restore it",
+    errno.ENOENT: "restore the file",
     errno.ENOSPC: "make room there, or set TMPDIR to a folder with room",
     errno.EDQUOT: "make room there, or set TMPDIR to a folder with room",
 }
@@ -77,7 +75,7 @@ _left = _MOST_WAITING
 
 
 def raise_open_files() -> None:
-    """Raise this process's limit of open files to the most that the system grants it."""
+    """Raise this process's limit of open files to the highest number that the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(ValueError, OSError):  # some systems grant less than they say
@@ -85,30 +83,35 @@ def raise_open_files() -> None:
 
 
 def open_files() -> int:
-    """How many files this process may have open."""
+    """Return how many files this process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**20 if soft == resource.RLIM_INFINITY else soft
 
 
 def is_refusal(error: BaseException) -> TypeGuard[OSError]:
-    """Whether the system refused something; an `OSError` without a number comes from a decoder that met damage."""
+    """Whether the system refused something; an `OSError` without errno comes from a decoder that found damage."""
     return isinstance(error, OSError) and error.errno is not None
 
 
 def patiently(task: Callable[[], Result], before_again: Callable[[], object] = lambda: None) -> Result:
-    """Do what the system may refuse for a moment, a few times with growing pauses.
+    """Call a function that the system may refuse temporarily, with growing pauses until it succeeds.
 
     Parameters
     ----------
     task : callable
-        May be called several times.
+        Called up to four times, once more than there are `PAUSES`.
     before_again : callable, optional
-        Called before each further attempt, for instance to let files go.
+        Called before each further attempt, for instance to close files.
+
+    Returns
+    -------
+    object
+        What `task` returns.
 
     Raises
     ------
     OSError
-        The last refusal; at once where waiting does not change it, such as a missing permission.
+        The last refusal. A refusal that waiting does not change, such as a missing permission, is raised at once.
     """
     global _left
     for pause in PAUSES:
@@ -132,12 +135,21 @@ def patiently(task: Callable[[], Result], before_again: Callable[[], object] = l
 
 
 def refused(error: OSError, path: str | os.PathLike[str], what: str = "cannot be read") -> InputError:
-    """Return what is said of a file that the system refuses to open or to read: its reason, and the remedy.
+    """Return the error for a file that the system refuses to open or to read.
+
+    Parameters
+    ----------
+    error : OSError
+        The system's refusal.
+    path : path-like
+        The file.
+    what : str, optional
+        What could not be done, for the message.
 
     Returns
     -------
     InputError
-        Status ``unreadable``: the next run tries again.
+        With the system's reason and the remedy. Its status is ``unreadable``: the next run tries again.
     """
     number = error.errno
     reason = os.strerror(number) if number is not None else str(error)
@@ -151,13 +163,13 @@ def refused(error: OSError, path: str | os.PathLike[str], what: str = "cannot be
 
 
 def may_be_file(path: Path) -> bool:
-    """Whether a regular file is there; one that the system refuses to look up counts as there.
+    """Whether a path leads to a regular file; a path that the system refuses to look up counts as one.
 
-    Where that is so, opening the file says why the system refuses; nothing is left out in silence.
+    Opening such a file then reports the system's reason, so that no file is left out in silence.
     """
     try:
         return stat.S_ISREG(patiently(path.stat).st_mode)
-    except ValueError:  # a null character in its name
+    except ValueError:  # the path holds a null character
         return False
     except OSError as error:
-        return error.errno not in _NOT_THERE
+        return error.errno not in _MISSING

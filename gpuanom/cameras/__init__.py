@@ -1,1 +1,1 @@
-"""What is known of cameras: the rules that read their headers, and where their CCDs lie."""
+"""What gpuanom knows about cameras: the rules that read their headers, and where their CCDs lie."""

@@ -1,4 +1,7 @@
-"""The built-in camera rules: a row a kind of file, tried in this order, after those of the user's settings file."""
+"""The built-in camera rules, one for each kind of file.
+
+They are tried in this order, after the rules of the user's settings file.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,18 @@ from gpuanom.cameras.rules import AMPLIFIERS, ANY, ESO_OUTPUT, SUBARU_CHANNELS, 
 
 
 def _words(*words: str) -> tuple[str, ...]:
-    """Patterns of texts that hold one of the words, whole or in the plural: 'arc' is in 'ARC 2', not in 'research'."""
+    """Patterns of texts that contain one of the words or its plural: 'arc' is in 'ARC 2', not in 'research'."""
     forms = [form for word in words for form in (word, f"{word}s")]
     return tuple(p for w in forms for p in (w, f"{w}[!a-z]*", f"*[!a-z]{w}", f"*[!a-z]{w}[!a-z]*"))
 
 
 def _starts(*words: str) -> tuple[str, ...]:
-    """Patterns of texts in which a word starts so: 'focus' is in 'FOCUSING'."""
+    """Patterns of texts that contain a word with one of these beginnings: 'focus' is in 'FOCUSING'."""
     return tuple(p for w in words for p in (f"{w}*", f"*[!a-z]{w}*"))
 
 
 def _ends(*words: str) -> tuple[str, ...]:
-    """Patterns of texts in which a word ends so: 'flat' is in 'skyflat' and in 'DOMEFLAT,2'."""
+    """Patterns of texts that contain a word with one of these endings: 'flat' is in 'skyflat' and in 'DOMEFLAT,2'."""
     return tuple(p for w in words for p in (f"*{w}", f"*{w}s", f"*{w}[!a-z]*", f"*{w}s[!a-z]*"))
 
 
@@ -37,9 +40,9 @@ _NOT_SKY: Exclusions = (
         )
     ),
     *((keyword, ("calib*", "test", "technical", "acq*")) for keyword in ("ESO DPR CATG", "DPR CATG", "DPRCATG")),
-    # SBIG and MaxIm write numbers: 1 a light frame, 2 bias, 3 dark, 4 flat.
+    # SBIG and MaxIm write numbers: 1 is a light frame, 2 a bias, 3 a dark and 4 a flat.
     ("PICTTYPE", ("2", "3", "4", *_CALIBRATIONS)),
-    # Words that other observatories use for other things: only the bare word counts.
+    # Other observatories use these keywords for something else, so the value must be one of the words alone.
     *((keyword, _ONLY_CALIBRATIONS) for keyword in ("OBSMODE", "FRAME")),
 )
 _STACKS: Exclusions = (
@@ -47,7 +50,7 @@ _STACKS: Exclusions = (
     ("PRODTYPE", _starts("stack", "coadd")),
     ("OBSTYPE", _starts("stack", "coadd")),
 )
-# HDU names. Of kinds of planes first, then those that single programs write.
+# Names of HDUs: first those for kinds of planes, then those that only one program writes.
 _PLANES = (
     *_ends("mask", "err", "var", "weight", "uncert", "rms", "flag"),
     *_words("msk", "mskimg", "wgt", "wht", "wt", "wtmap", "weightmap", "error", "variance", "varmap", "uncertainty"),
@@ -55,7 +58,7 @@ _PLANES = (
     *_words("stddev", "ivar", "invvar", "exptimemap", "coverage", "conf", "confmap", "confidence", "ctx", "con", "bkg"),
     *_words("background", "psf", "psfimage", "psfex", "segm", "segmentation", "segmap"),
     *_starts("mask", "weight", "dq", "kernel"),
-    # HST's exposure maps, and its distortion tables that are images; kbmod's stamps.
+    # The exposure maps of HST and its distortion tables, which are stored as images; the stamps of kbmod.
     *("samp", "time", "wcsdvarr", "d2imarr", "npolext", "wcscorr", "stamp", "stamps", "stamp_*"),
     *("exp", "*expmap*", "skymodel*", "sky_model*"),
 )
@@ -64,11 +67,11 @@ _CP_FILES = ("ooi", "ood")
 
 BUILTIN_RULES: tuple[CameraRule, ...] = (
     CameraRule(
-        # Raw LSST files say EXTTYPE = 'IMAGE' too; these cards belong to the calibrated exposure and its archive.
+        # Raw LSST files have EXTTYPE = 'IMAGE' too; only calibrated exposures have one of the other cards.
         name="LSST calexp",
         match=(("EXTTYPE", "IMAGE"), ("AR_HDU|FLUXMAG0|EXPINFO_V", "*")),
         level="calexp",
-        # EXPID counts exposure and CCD together here, so it must not group.
+        # EXPID numbers exposure and CCD together here, so it is no exposure id.
         exposure=("EXPNUM", "VISIT", "EXP-ID", "OBSID"),
         band=("FILTER",),
         date=("DATE-OBS", "DATE-AVG"),
@@ -111,7 +114,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         full_size=(2160, 4146),
     ),
     CameraRule(
-        # Mosaic3, 90Prime and other cameras of the same pipeline; their planes have held codes from the start.
+        # Mosaic3, 90Prime and other cameras of the same pipeline, whose quality planes have always held codes.
         name="Community Pipeline InstCal",
         match=(("PROCTYPE", "InstCal"), ("INSTRUME", "*")),
         exposure=("EXPNUM", "OBSID"),
@@ -125,7 +128,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         mask_file=_CP_FILES,
     ),
     CameraRule(
-        # After the InstCal rules: those files carry DES_EXT too.
+        # Tried after the InstCal rules, because InstCal files have DES_EXT too.
         name="DESDM",
         match=(("DES_EXT", "IMAGE"),),
         camera="DECam",
@@ -164,12 +167,12 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         skip_ccds=tuple(str(n) for n in range(104, 112)),
         not_ccds=_PLANES,
         trim=(SUBARU_CHANNELS,),
-        # The CD matrix turns with the instrument's rotator, so these four are named: they lie a quarter turn from the
-        # others, which differ among themselves by half turns only.
+        # The CD matrix turns with the instrument rotator, so it does not show how a CCD is mounted. These four CCDs are
+        # mounted a quarter turn from the others, which differ from each other by half turns only.
         quarter_ccds=("100", "101", "102", "103"),
     ),
     CameraRule(
-        # Not turned: no CCD of it is known to lie a quarter turn from the others.
+        # No CCD of this camera is known to be mounted a quarter turn from the others.
         name="Suprime-Cam",
         match=(("INSTRUME", "SuprimeCam"),),
         exposure=("EXP-ID",),
@@ -196,7 +199,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         trim=(ESO_OUTPUT,),
     ),
     CameraRule(
-        # Every amplifier of a multi-amplifier LCO file is measured as a CCD of its own.
+        # In LCO files with an HDU for each amplifier, each amplifier is measured as a CCD.
         name="LCO",
         match=(("ORIGIN", "LCOGT"),),
         exposure=("ORIGNAME",),
@@ -206,7 +209,7 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         trim=("DATASEC",),
     ),
     CameraRule(
-        # A file a quadrant, with a mask file. Bits of the mask: section 4.1 of the survey's data explanation.
+        # One file for each quadrant, with a mask file. Bits of the mask: ZTF's data explanation, section 4.1.
         name="ZTF",
         match=(("INSTRUME", "ZTF/MOSAIC*"),),
         camera="ZTF",
@@ -237,4 +240,4 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         turn="mosaic",
     ),
 )
-"""The built-in rules, in the order in which they are tried; the last one fits every file."""
+"""The built-in rules, in the order in which they are tried; the last rule fits every file."""

@@ -1,4 +1,4 @@
-"""The classes of bad pixels that quality planes of all cameras are translated to (METHOD.md 6)."""
+"""The classes of bad pixels, to which the quality planes of all cameras are translated (METHOD.md 6)."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ MASK_CLASSES: tuple[str, ...] = (
     "edge",
     "other",
 )
-"""Names of the classes, as the settings `mask_background`, `mask_sources` and `mask_gradients` take them."""
+"""Names of the classes, as they are written in `mask_background`, `mask_sources` and `mask_gradients`."""

@@ -1,8 +1,8 @@
 """The table of camera rules: what a camera's headers mean, as data rather than code.
 
-A rule is a row of keywords and patterns; `gpuanom.fits` applies it. Rules of the user's settings file (tables
-``[cameras.NAME]``) are tried before the built-in ones and replace those of the same name; the last built-in rule fits
-every FITS image.
+A rule holds keywords and patterns; `gpuanom.fits` applies it. The rules of the user's settings file (tables
+``[cameras.NAME]``) are tried before the built-in rules and replace built-in rules of the same name. The last built-in
+rule fits every FITS image.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "
 """How a quality plane is decoded: see `gpuanom.fits.masks`."""
 
 TURNS: tuple[str, ...] = ("none", "wcs", "mosaic")
-"""How a CCD's axes are turned to the focal plane's: not at all, as its CD matrix says (`gpuanom.fits.headers`), or as
-its CD matrix differs from that of the exposure's first CCD (`gpuanom.fits.axes`)."""
+"""How the axes of a CCD are turned to those of the focal plane: not at all, by the CCD's CD matrix
+(`gpuanom.fits.headers`), or by the difference from the CD matrix of the exposure's first CCD (`gpuanom.fits.axes`)."""
 
 SUBARU_CHANNELS = "subaru-channels"
-"""A way to trim: four channels whose effective columns and rows are the cards T_EFMNij and T_EFMXij."""
+"""A way to trim: to the effective columns and rows of four channels, from the cards T_EFMNij and T_EFMXij."""
 
 AMPLIFIERS = "amplifiers"
-"""A way to trim: the sections of a CCD's amplifiers, DATASECA, DSEC1, TSEC11 and such, as many as there are."""
+"""A way to trim: to the data sections of a CCD's amplifiers, from all cards such as DATASECA, DSEC1 or TSEC11."""
 
 ESO_OUTPUT = "eso-output"
-"""A way to trim: the valid pixels of a detector's only output, ESO DET OUT1 NX, PRSCX, OVSCX and the same of Y."""
+"""A way to trim: to the valid pixels of a detector with one output, from ESO DET OUT1 NX, PRSCX, OVSCX (and Y)."""
 
 ANY = "any"
 """Name of the rule that fits every FITS image."""
@@ -47,54 +47,59 @@ _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}( [A-Z0-9 _-]+)?")
 class CameraRule:
     """What the headers of one kind of file mean.
 
-    Keywords are looked up in the header of the CCD's HDU first and in the primary header next. A pattern is a shell
-    glob; case is ignored. Of several keywords the first that is there, and not empty, counts.
+    A keyword is looked up in the header of the CCD's HDU first, and then in the primary header. A pattern is a shell
+    glob; case is ignored. Of several keywords, the first that the headers have, with a value that is not empty, counts.
 
     Attributes
     ----------
     name : str
         The rule's name, as tables and messages show it.
     match : tuple of (keyword, pattern)
-        All must hold for the rule to apply; of keywords joined by ``|`` one is enough. Empty: any file.
+        All must match for the rule to apply; of keywords joined by ``|`` one is enough. Empty: the rule fits any file.
     camera : str
-        Name of the camera; empty: INSTRUME's.
+        Name of the camera. Empty: the value of INSTRUME.
     level : str
-        Appended to the camera's name with a hyphen, so that raw and processed images never share a dataset.
-    exposure, date, exptime, ccd : tuple of str
-        Keywords of exposure id (else the file's stem), start, seconds and CCD name (else the HDU's number). A CCD's
-        name may have several parts: ``"CCDID+QID"``.
+        Appended to the name of the camera with a hyphen, so that raw and processed images never share a dataset.
+    exposure : tuple of str
+        Keywords of the exposure id; without any, the id is the name of the file.
+    date, exptime : tuple of str
+        Keywords of the start and of the exposure time in seconds.
+    ccd : tuple of str
+        Keywords of the CCD's name, which may be joined from several: ``"CCDID+QID"``; without any, the name is the
+        number of the HDU.
     saturation : tuple of str
-        Keywords of the saturation level; of ``"A+B"`` (the amplifiers of one CCD) the lowest counts.
+        Keywords of the saturation level; of ``"A+B"`` (two amplifiers of one CCD) the lower level counts.
     band : tuple of str
-        Keywords of the filter; ``"FILTER:word"`` takes its first word, ``"FILTER:letter"`` what stands in that before
-        a point: the letter of ``i.MP9702``, and all of ``gri`` and ``Ha``. Other cameras' keywords are tried behind
-        these (`gpuanom.fits.bands`).
+        Keywords of the filter. ``"FILTER:word"`` takes the first word of the value. ``"FILTER:letter"`` takes the part
+        of the first word before a point: ``i`` of ``i.MP9702``, and all of ``gri`` and ``Ha``. The keywords of other
+        cameras are tried after these (`gpuanom.fits.bands`).
     not_sky, stacks : tuple of (keyword, patterns)
-        Files with such a value are calibrations, focus or test frames, or stacks, and are no exposures.
+        Files with such a value are no exposures of the sky (calibrations, focus or test frames), or stacks.
     skip_ccds : tuple of str
-        Patterns of CCD names that are guide or focus sensors.
+        Patterns of the names of guide and focus sensors.
     not_ccds : tuple of str
-        Patterns of EXTNAME or EXTTYPE of image HDUs that are no CCDs (masks, weights ...).
+        Patterns of EXTNAME or EXTTYPE of image HDUs that are no CCDs, such as masks and weights.
     trim : tuple of str
-        Ways to find the data section, the first one whose cards are there counts: a keyword; keywords of amplifiers
-        joined by ``+``; or ``"amplifiers"``, ``"subaru-channels"`` or ``"eso-output"``. Empty: the image is taken
-        whole.
+        Ways to find the data section, of which the first whose cards the headers have counts: a keyword; keywords of
+        amplifiers joined by ``+``; or ``"amplifiers"``, ``"subaru-channels"`` or ``"eso-output"``. Empty: the image is
+        taken whole.
     full_size : tuple of 2 ints, or empty
-        nx, ny of the untrimmed CCD: an image smaller in both that does not hold its section is a cut-out, taken whole.
+        nx, ny of the untrimmed CCD. An image that is smaller along both axes and does not contain its data section is
+        a cut-out, which is taken whole.
     version : tuple of str
-        Keywords of the processing version; ``"name"`` is a v1, ls9 ... in the file's name.
+        Keywords of the processing version; ``"name"`` stands for a part such as v1 or ls9 in the name of the file.
     mask : str
         How the quality plane is decoded, one of `MASKS`.
     mask_file : tuple of 2 str, or empty
-        What in the image's file name becomes what in its mask's.
+        A part of the image file's name, and the text in its place in the mask file's name.
     mask_hdu : str
-        EXTNAME or EXTTYPE of the quality plane in the image's own file; several are joined by ``|``.
+        EXTNAME or EXTTYPE of the quality plane in the file of the image; several are joined by ``|``.
     mask_values : tuple of (value or plane, class)
-        For the decodings ``bits`` and ``codes``: which value means which mask class.
+        For the decodings ``bits`` and ``codes``: the mask class of each value.
     turn : str
-        One of `TURNS`.
+        How the axes of a CCD are turned to those of the focal plane, one of `TURNS`.
     quarter_ccds : tuple of str
-        Patterns of CCD names that are mounted a quarter turn from the others, whatever the headers say.
+        Patterns of the names of CCDs that are mounted a quarter turn from the others, whatever the headers say.
     """
 
     name: str
@@ -127,11 +132,11 @@ class CameraRule:
             if problem:
                 raise SettingsError(f"camera rule '{self.name}': '{f.name}' {problem}")
         if self.name == ANY and self.match:
-            raise SettingsError(f"camera rule '{ANY}': it is the one for every file and takes no 'match'")
+            raise SettingsError(f"camera rule '{ANY}': this rule fits every file, so it takes no 'match'")
         if self.mask != "none" and not (self.mask_file or self.mask_hdu):
             raise SettingsError(f"camera rule '{self.name}': 'mask' needs 'mask_file' or 'mask_hdu' to find the plane")
         if (self.mask in ("bits", "codes")) != bool(self.mask_values):
-            raise SettingsError(f"camera rule '{self.name}': 'mask_values' go with the masks 'bits' and 'codes', only")
+            raise SettingsError(f"camera rule '{self.name}': 'mask_values' belong to the masks 'bits' and 'codes' only")
         for number in (int(value) for value, _ in self.mask_values):
             if (self.mask == "codes" and number > 254) or (self.mask == "bits" and number & (number - 1)):
                 allowed = "a code from 1 to 254" if self.mask == "codes" else "a power of 2"
@@ -139,12 +144,23 @@ class CameraRule:
 
     @classmethod
     def from_mapping(cls, name: str, mapping: Any) -> Self:
-        """Read a rule from a table ``[cameras.NAME]`` of the settings file.
+        """Make a rule from a table ``[cameras.NAME]`` of the settings file.
+
+        Parameters
+        ----------
+        name : str
+            Name of the rule.
+        mapping : mapping of str to object
+            The table's keys, which are attributes of the rule, and their values.
+
+        Returns
+        -------
+        CameraRule
 
         Raises
         ------
         SettingsError
-            On an unknown key or an impossible value; the message names it.
+            When a key is unknown or a value is impossible; the message names the key.
         """
         if not isinstance(mapping, Mapping):
             raise SettingsError(f"camera rule '{name}' must be a table [cameras.{name}]")
@@ -155,7 +171,7 @@ class CameraRule:
         return cls(name=name, **{key: _frozen(value) for key, value in mapping.items()})
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the keys that differ from their defaults, as plain values that `from_mapping` reads back."""
+        """Return the attributes that differ from their defaults, as plain values that `from_mapping` reads."""
         return {
             f.name: _plain(f.name, getattr(self, f.name))
             for f in dataclasses.fields(self)
@@ -163,7 +179,7 @@ class CameraRule:
         }
 
     def to_toml(self) -> list[str]:
-        """Write the lines ``key = value`` of the rule's TOML table."""
+        """Return the lines ``key = value`` of the rule's TOML table."""
         return [f"{key} = {_toml(value)}" for key, value in self.to_mapping().items()]
 
 
@@ -200,7 +216,7 @@ def _text(value: Any) -> str:
 
 
 def _keywords(value: Any) -> str:
-    """Header keywords, with what a list of them may hold beside: ``KEY:word``, ``KEY+KEY``, ``name``."""
+    """Check a list of header keywords, which may hold ``KEY:word``, ``KEY+KEY`` and ``name`` too."""
     if _texts(value):
         return _texts(value)
     for entry in value:
@@ -236,7 +252,9 @@ def _size(value: Any) -> str:
 
 
 def _two(value: Any) -> str:
-    return _texts(value) or ("" if len(value) in (0, 2) else f"is {list(value)!r} but must be two texts, from and to")
+    return _texts(value) or (
+        "" if len(value) in (0, 2) else f"is {list(value)!r} but must be two texts: the image's and the mask's"
+    )
 
 
 def _classes(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""The frozen records that travel between the steps, from files to tables.
+"""The frozen records that are passed between the steps, from files to tables.
 
-Array fields may live on the host (NumPy) or on a device (CuPy): `Array` stands for either.
+The arrays of a record are on the host (NumPy) or on a device (CuPy): `Array` stands for either.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Exposures and their CCDs, as files hold them or as they lie in memory."""
+"""Exposures and their CCDs, in files and in memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.records.kinds import FloatImage
 
 ExposureKey: TypeAlias = tuple[str, str]
-"""Camera and exposure id: what names an exposure in a night."""
+"""Camera and exposure id, which together name an exposure in a night."""
 
 DatasetKey: TypeAlias = tuple[str, str]
-"""Camera and band: what names a dataset, the exposures that are compared with each other."""
+"""Camera and band, which together name a dataset: the exposures that are compared with each other."""
 
 
 class Unfit(IntFlag):
-    """Bits of a CCD's bad-pixel plane: the steps for which a pixel is bad by its mask (METHOD.md 6)."""
+    """Bits of the bad-pixel plane of a CCD: the steps for which the mask says that a pixel is bad (METHOD.md 6)."""
 
     BACKGROUND = 1
     SOURCES = 2
@@ -29,10 +29,10 @@ class Unfit(IntFlag):
 
 
 class Turn(IntEnum):
-    """How CCD axes lie in the focal plane's, as it changes an orientation theta (METHOD.md 3).
+    """How the axes of a CCD are turned against those of the focal plane (METHOD.md 3).
 
-    The value is ``quarter + 2 * mirrored``: first theta becomes -theta if mirrored, then pi/2 is added if quarter.
-    Half turns leave an orientation as it is.
+    The value is ``quarter + 2 * mirrored``. An orientation theta along the axes of the CCD becomes -theta if mirrored,
+    and then pi/2 is added if turned by a quarter. Half turns leave orientations as they are.
     """
 
     NONE = 0
@@ -43,35 +43,35 @@ class Turn(IntEnum):
 
 @dataclass(frozen=True)
 class Exposure:
-    """One shutter opening as found on disk: what it is and where its CCDs are.
+    """An exposure as it was found on disk: what the headers say, and the files of its CCDs.
 
     Attributes
     ----------
     exposure : str
-        Its id, with the processing version appended where versions are kept apart.
+        The exposure id, with the processing version appended where versions are scored apart.
     camera, band : str
         Together they name the dataset.
     date_obs : str
-        Start of the exposure, ISO 8601, empty when the header has none.
+        Start of the exposure, ISO 8601; empty when the header has none.
     exptime : float
-        Exposure time in seconds, NaN when the header has none.
+        Exposure time in seconds; NaN when the header has none.
     files : tuple of Path
         The image files, sorted.
     masks : tuple of Path or None
-        The mask file of each image file, None where there is none or masks are off.
+        The mask file of each image file; None where there is none or masks are not used.
     fingerprint : str
-        Hash of size, modification time and DATASUM cards of all files: changes when a file does.
+        Hash of size, modification time and DATASUM cards of all files, which changes when a file changes.
     rule : str
-        Name of the camera rule that recognised it (see `gpuanom.cameras.rules`).
+        Name of the camera rule that recognised the files (see `gpuanom.cameras.rules`).
     remarks : tuple of str
-        What a user should know, one line each (versions left out, duplicates ...).
+        Lines that a user should know, for instance about processing versions that were left out.
     file_named : bool
-        Whether only its files name it, not their headers: files of other folders may then have the same name.
+        Whether the id is the name of the file, because no header gives one: files in other folders may have the same.
     measured_as : str
-        The id under which it was measured, where it got another id when nights were merged; empty otherwise.
+        The id under which the exposure was measured, where it got another id when nights were merged; empty otherwise.
     labels : tuple of str, or None
-        For each file what tells its CCDs from those of the other files, empty where the CCDs' own names do. None:
-        not known, so that the files' headers are asked again.
+        For each file a text that distinguishes its CCDs from those of the other files; empty where the names of the
+        CCDs do so. None: not known, so the headers are read again.
     """
 
     exposure: str
@@ -90,7 +90,7 @@ class Exposure:
 
     @property
     def points_id(self) -> str:
-        """The id that decides its random points (METHOD.md 6): the one under which it was measured first."""
+        """The id that decides the random points (METHOD.md 6): the one under which the exposure was first measured."""
         return self.measured_as or self.exposure
 
 
@@ -101,20 +101,20 @@ class Ccd:
     Attributes
     ----------
     name : str
-        Its id within the exposure (EXTNAME or number).
+        Name of the CCD within the exposure (EXTNAME or number).
     image : ndarray, (ny, nx) float32, C-contiguous, or RawImage or RiceImage
-        Pixel values, any linear unit. NaN and infinite pixels are bad. Images as the file holds them come from
-        `CcdOnDisk.load` when a backend decodes them itself, and from nowhere else.
+        Pixel values in any linear unit. NaN and infinite pixels are bad. Only `CcdOnDisk.load` gives a `RawImage` or
+        `RiceImage`, for a backend that decodes images itself.
     bad : ndarray, (ny, nx) uint8, or None
         `Unfit` bits from the quality plane; None when no pixel is masked. `gpuanom.measure` takes booleans too.
     saturation : float
-        Pixels at or above it count as saturated; NaN when unknown.
+        Pixels at or above this level, in the image's unit, count as saturated; NaN when unknown.
     turn : Turn
-        From CCD axes to focal-plane axes.
+        From the axes of the CCD to those of the focal plane.
     sky_axes : tuple of 4 floats, or None
-        CD1_1, CD1_2, CD2_1, CD2_2 of the CCD's own pixel axes, degrees per pixel; None without a WCS.
+        CD1_1, CD1_2, CD2_1, CD2_2 along the pixel axes of the CCD, degrees per pixel; None without a WCS.
     remark : str
-        What the exposure's note should say of how it was read; empty where nothing is uncertain.
+        What the column ``note`` of the exposure should say about reading this CCD; empty where nothing is uncertain.
     """
 
     name: str
@@ -133,11 +133,11 @@ class CcdFailure:
     Attributes
     ----------
     name : str
-        Its id within the exposure, as far as it could be told.
+        Name of the CCD within the exposure, as far as it is known.
     status : str
-        One word for the tables (docs/tables.md).
+        A word for the tables (docs/tables.md).
     reason : str
-        One line naming file, HDU and remedy.
+        A line that names file, HDU and remedy.
     """
 
     name: str
@@ -146,7 +146,7 @@ class CcdFailure:
 
 
 class Load(Protocol):
-    """Reads the pixels of one CCD; may be called from any thread, and more than once."""
+    """A function that reads the pixels of one CCD; it may be called from any thread, and more than once."""
 
     def __call__(self, *, encoded: bool = False, out: FloatImage | None = None) -> Ccd | CcdFailure:
         """Read and check the pixels and the mask of a CCD.
@@ -154,32 +154,32 @@ class Load(Protocol):
         Parameters
         ----------
         encoded : bool, optional
-            Leave the image as the file holds it where that is a form which a GPU decodes.
+            Leave the image as the file holds it, where a GPU can decode that form.
         out : ndarray, (ny, nx) float32, optional
-            Memory to decode into, whatever it holds; the image that is returned may lie in it.
+            Memory to decode into, which is overwritten; the image that is returned may lie there.
 
         Returns
         -------
         Ccd or CcdFailure
-            Nothing is raised for what a file holds.
+            A file that is damaged or cannot be read gives a `CcdFailure`, never an exception.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class CcdOnDisk:
-    """A CCD that was found in a file, its pixels not read yet.
+    """A CCD that was found in a file, whose pixels have not been read.
 
     Attributes
     ----------
     name : str
-        Its id within the exposure.
+        Name of the CCD within the exposure.
     shape : tuple of int
         (ny, nx) of the image as it will be loaded, without overscan.
     load : callable
-        See `Load`. It holds what it needs of the file open until it is let go.
+        See `Load`. The file stays open for as long as this function exists.
     why : tuple of str
-        What decided how it is trimmed and turned, a line each, for `gpuanom explain`.
+        Two lines for `gpuanom explain`: what decided how the CCD is trimmed, and how it is turned.
     """
 
     name: str

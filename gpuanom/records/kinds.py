@@ -1,4 +1,4 @@
-"""The kinds of histograms, and the types of arrays."""
+"""The four kinds of histograms, and the types of arrays."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 KINDS: tuple[str, ...] = ("source", "isophote", "background", "flat_background")
-"""The four histograms, in the order in which every array of histograms holds them; the tables' column prefixes."""
+"""The four histograms in the order of every array of histograms; also the prefixes of the tables' columns."""
 
 SOURCE, ISOPHOTE, BACKGROUND, FLAT_BACKGROUND = range(4)
+"""Indices of the histograms in arrays of histograms."""

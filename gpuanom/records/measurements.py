@@ -1,4 +1,4 @@
-"""What is kept of an exposure: the numbers of its CCDs, why it failed, and the histograms of a whole dataset."""
+"""What the store keeps of exposures: the measurements of their CCDs, failures, and the histograms of a dataset."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from gpuanom.records.kinds import Doubles, Integers
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What an autoencoder makes of the stamps of one CCD (METHOD.md 7).
+    """How well an autoencoder reconstructs the stamps of one CCD (METHOD.md 7).
 
     Attributes
     ----------
     n_stamps : int
-        Stamps counted; one that is not finite is left out.
+        Number of stamps; stamps that are not finite are left out.
     error : float
-        Sum of their mean squared errors (eq. 9).
+        Sum of the stamps' mean squared errors (eq. 9).
     latent : ndarray, (2, n_latent) float64
-        Sums of their latent features, and of the features' squares.
+        Sums over the stamps of the latent features, and of their squares.
     """
 
     n_stamps: int
@@ -29,31 +29,33 @@ class Reconstruction:
 
 @dataclass(frozen=True, eq=False)
 class CcdMeasurement:
-    """Everything that is kept of one CCD.
+    """The measurement of one CCD.
 
     Attributes
     ----------
     name, status, reason : str
-        Id; ``ok`` or what is wrong in one word; and in one line.
+        Name of the CCD; ``ok`` or what is wrong, in a word; and what is wrong in a line.
     coefficients : ndarray, (6,) float64
+        Of the background's polynomial, see `Background`.
     sky, sigma : float
-        Polynomial at the CCD's centre and noise, image unit.
+        Value of the polynomial at the centre of the CCD, and noise, in the image's unit.
     n_points, n_sigma_points, n_sources, n_without_orientation, n_isophote, n_gradients : int
-        Counts; `n_gradients` is the number of usable gradient points.
+        Numbers of usable points of the fit, of sigma and of gradients, and of sources: all, without an orientation,
+        and with an isophotal orientation.
     masked_fraction, saturated_fraction : float
-        Shares of the CCD's pixels; NaN for `saturated_fraction` where no level is known.
+        Fractions of the CCD's pixels; `saturated_fraction` is NaN where no saturation level is known.
     counts : ndarray, (4, bins) int64
         Histograms in the order of `KINDS`, in focal-plane axes.
     cosine, sine : ndarray, (4,) float64
         Sums of cos 2 theta and sin 2 theta, in focal-plane axes.
     sky_axes : tuple of 4 floats, or None
-        CD matrix of the focal-plane axes (the CCD's turn undone), degrees per pixel.
+        CD matrix along the axes of the focal plane (the CCD's turn undone), degrees per pixel; None without a WCS.
     reconstruction : Reconstruction or None
-        None where no model was given, or the CCD could not be measured.
+        None without an autoencoder, or where the CCD could not be measured.
     shape : tuple of int
         (ny, nx) of the image that was measured; (0, 0) where there was none.
     remark : str
-        What the exposure's note should say of how it was read.
+        What the column ``note`` of the exposure should say about reading this CCD.
     """
 
     name: str
@@ -81,10 +83,17 @@ class CcdMeasurement:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """Everything that is kept of one exposure: its CCDs in order of their names.
+    """The measurement of one exposure.
 
-    `settings` is `gpuanom.Settings.fingerprint` of what it was measured with, `model` the fingerprint of the
-    autoencoder that its stamps went through, empty without one.
+    Attributes
+    ----------
+    exposure : Exposure
+    ccds : tuple of CcdMeasurement
+        In the order of the CCDs' names.
+    settings : str
+        `gpuanom.Settings.fingerprint` of the settings with which the exposure was measured.
+    model : str
+        Fingerprint of the autoencoder that reconstructed the stamps; empty without one.
     """
 
     exposure: Exposure
@@ -102,9 +111,9 @@ class Failure:
     file : str
         The file at fault, or the exposure's first file.
     camera, band, exposure : str
-        As far as they could be told.
+        As far as they are known.
     status, reason : str
-        One word and one line.
+        What is wrong, in a word and in a line.
     """
 
     file: str
@@ -123,15 +132,16 @@ class Dataset:
     ----------
     camera, band : str
     exposures : tuple of str
-        Ids, sorted.
+        Ids of the exposures, sorted.
     owner : ndarray, (n_ccd,) int64
-        Index of each CCD's exposure, ascending.
+        Index of the exposure of each CCD, ascending.
     counts : ndarray, (n_ccd, 4, N) int
         Histograms in the order of `KINDS`; all zero for a CCD without measurements.
     cosine, sine : ndarray, (n_ccd, 4) float64
         Sums of cos 2 theta and sin 2 theta.
     sizes : ndarray, (n_exposures, 2) int64, optional
-        (ny, nx) of each exposure's typical CCD, 0 where unknown; decides what is compared (`scoring.comparable`).
+        (ny, nx) of a typical CCD of each exposure, 0 where unknown. Exposures of different sizes are not compared
+        (`gpuanom.scoring`).
     """
 
     camera: str

@@ -1,4 +1,4 @@
-"""What the steps of a backend take and return, for a stack of CCDs; the arrays lie where the backend works."""
+"""The records that the steps of a backend take and return, for a stack of CCDs, with arrays on the backend's device."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from gpuanom.records.kinds import Array
 
 @dataclass(frozen=True, eq=False)
 class CcdStack:
-    """CCDs of one exposure that share a shape, where the backend works.
+    """CCDs of one exposure that share a shape, on the backend's device.
 
     Attributes
     ----------
     images : Array, (n_ccd, ny, nx) float32
+        Pixel values, in the image's unit.
     bad : Array, (n_ccd, ny, nx) uint8, or None
         `Unfit` bits; None when no CCD of the stack has a mask.
     saturation : Array, (n_ccd,) float32
-        NaN where unknown.
+        Saturation level of each CCD, in the image's unit; NaN where unknown.
     damaged : Array, (n_ccd,) int32, or None
-        The first tile of each CCD that could not be decoded, -1 where there is none; its pixels are NaN. None where
-        nothing was decoded by the backend.
+        Number of the first tile of each CCD that could not be decoded, whose pixels are NaN; -1 where every tile is
+        sound. None where the backend decoded nothing.
     """
 
     images: Array
@@ -42,13 +43,13 @@ class Background:
     Attributes
     ----------
     coefficients : Array, (n_ccd, 6) float64
-        Of 1, X, Y, X^2, XY, Y^2 in the image's unit; NaN where the CCD is unusable.
+        Coefficients of 1, X, Y, X^2, XY, Y^2 in the image's unit; NaN where the CCD is unusable.
     sigma : Array, (n_ccd,) float64
         Noise in the image's unit; NaN where the CCD is unusable.
     n_points, n_sigma_points : Array, (n_ccd,) int64
-        Usable points behind the fit (before clipping) and behind sigma.
+        Numbers of usable points for the fit (before clipping) and for sigma.
     usable : Array, (n_ccd,) bool
-        Whether the CCD can be measured further.
+        Whether the further steps can measure the CCD.
     """
 
     coefficients: Array
@@ -67,16 +68,16 @@ class Sources:
     ccd, y, x : Array, (n,) int64
         Index of the CCD in the stack and central pixel, 0-based.
     value : Array, (n,) float64
-        v of the central pixel, background-subtracted, in the image's unit.
+        Value of the central pixel, background-subtracted, in the image's unit (v in METHOD.md).
     n_above : Array, (n,) int64
-        Usable pixels of the stamp above `above_threshold` sigma.
+        Number of usable pixels of the stamp above `above_threshold` sigma.
     moments, isophote_moments : Array, (n, 3) float64
         Q20, Q02, Q11 in image unit x pixel^2.
     n_isophote : Array, (n,) int64
-        Connected pixels behind `isophote_moments`, the centre among them.
+        Number of connected pixels that give `isophote_moments`, the central pixel included.
     n_sources, n_bad, n_saturated : Array, (n_ccd,) int64
-        Sources of each CCD, and its pixels that are masked (any step) or not finite, and that reach its saturation
-        level.
+        For each CCD, the numbers of sources, of pixels that are masked (for any step) or not finite, and of pixels at
+        or above the saturation level.
     """
 
     ccd: Array
@@ -103,9 +104,9 @@ class Gradients:
     dx, dy : Array, (n,) float64
         Eqs. 6 and 7, in the image's unit.
     flat_dx, flat_dy : Array, (n,) float64
-        The same with the fitted polynomial's own gradient taken off.
+        The same minus the gradient of the fitted polynomial.
     n_points : Array, (n_ccd,) int64
-        Usable points of each CCD.
+        Number of usable points of each CCD.
     """
 
     ccd: Array
@@ -118,11 +119,12 @@ class Gradients:
 
 @dataclass(frozen=True, eq=False)
 class OrientationHistograms:
-    """Histograms of orientations, one a CCD of a stack, and the sums behind alignment (METHOD.md 5, 5b).
+    """The histogram of orientations of each CCD of a stack, and the sums that give the alignment (METHOD.md 5, 5b).
 
     Attributes
     ----------
     counts : Array, (n_ccd, bins) int64
+        Number of orientations in each bin.
     cosine, sine : Array, (n_ccd,) float64
         Sums of cos 2 theta and sin 2 theta.
     """
