@@ -1,1 +1,1 @@
-"""Where a stack of CCDs is measured: one protocol, and a CPU and a GPU that follow it."""
+"""The backends that measure a stack of CCDs: one protocol, with a CPU backend and a CUDA backend that follow it."""

@@ -1,4 +1,4 @@
-"""The choice of a backend by the name of a device, and why a GPU cannot be used."""
+"""The choice of a backend by the name of a device, and the reasons why a GPU cannot be used."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ _DEVICES = "auto, cpu, a GPU's number such as 0, or several such as 0,1"
 
 
 def device_name(device: object) -> str:
-    """A device as `choose` takes it, from what people pass for it.
+    """Return the name of a device, as `choose` takes it.
 
     Parameters
     ----------
     device : str, int, sequence of int, or None
-        A name; a GPU's number; several numbers; None for ``auto``.
+        A name; the number of a GPU; several numbers; None for ``auto``.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     DeviceError
-        When it is something else.
+        When the device is something else.
     """
     if device is None:
         return "auto"
@@ -41,7 +45,7 @@ def _is_number(value: object) -> bool:
 
 
 def select(device: str | int | Sequence[int] = "auto") -> Backend:
-    """The backend for a device name, see `choose`; of several GPUs the first.
+    """Return the backend for a device name, see `choose`; for several GPUs that of the first.
 
     Raises
     ------
@@ -52,17 +56,25 @@ def select(device: str | int | Sequence[int] = "auto") -> Backend:
 
 
 def choose(device: str | int | Sequence[int] = "auto") -> tuple[list[Backend], str]:
-    """The backends for a device name, one a device, and in words what they are and why.
+    """Choose the backends for a device name.
 
     Parameters
     ----------
     device : str, int or sequence of int, optional
-        ``cpu``; a GPU's number such as ``0``; several, as ``0,1``; or ``auto``: GPU 0 if it can be used, else the CPU.
+        ``cpu``; the number of a GPU such as ``0``; several, as ``0,1``; or ``auto``: GPU 0 if it can be used, otherwise
+        the CPU.
+
+    Returns
+    -------
+    backends : list of Backend
+        One for each device.
+    about : str
+        The devices in words; where ``auto`` chose the CPU, also why.
 
     Raises
     ------
     DeviceError
-        When a device asked for cannot be used; the message names the remedy.
+        When a device that was asked for cannot be used; the message names the remedy.
     """
     from gpuanom.backends.cpu import CpuBackend
 
@@ -93,10 +105,10 @@ def _gpu(number: int) -> tuple[Backend, str]:
 
 
 def _no_gpu() -> bool:
-    """Whether there is no GPU to speak of: whoever has none need not hear what is missing to use one.
+    """Whether this machine has no GPU, so that the user need not be told what is missing to use one.
 
-    CuPy asks for the driver more thoroughly, where it is installed. A driver that finds no GPU is then worth a word:
-    somebody made this machine ready for one.
+    Where CuPy is installed, only a machine without an NVIDIA driver counts as one without a GPU: a driver that finds
+    no GPU, on a machine that was prepared for one, is reported.
     """
     try:
         from gpuanom.backends.gpu import devices
@@ -106,19 +118,19 @@ def _no_gpu() -> bool:
 
 
 def why_no_cupy(error: Exception) -> str:
-    """Why the CUDA backend cannot be imported, and the remedy.
+    """Return why the CUDA backend cannot be imported, with the remedy.
 
     Parameters
     ----------
     error : Exception
-        What the import raised: for a CuPy that does not fit Python, NumPy or the system, of any kind.
+        What the import raised. A CuPy that does not fit Python, NumPy or the system may raise anything.
     """
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] in ("cupy", "cupyx"):
         if not nvidia.driver_cuda() and not nvidia.driver_version():
             return f"{nvidia.NO_DRIVER} ({nvidia.INSTALL_DRIVER})"
         return f"CuPy is not installed ({installing.install_cuda()})"
     text = printable(str(error))
-    # CuPy wraps what went wrong in a page of advice.
-    said = text.partition("Original error:")[2] or text
+    # CuPy puts the original error into a page of advice.
+    original = text.partition("Original error:")[2] or text
     again = f"uninstall all cupy packages, then {installing.install_cuda()}"
-    return f"CuPy cannot be loaded: {said.strip()[:300]} ({again})"
+    return f"CuPy cannot be loaded: {original.strip()[:300]} ({again})"

@@ -1,4 +1,4 @@
-"""The weights of the fused filter of mean and derivative, for both backends (METHOD.md 4)."""
+"""The weights of the filter that takes mean and derivative in one step, for both backends (METHOD.md 4)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from gpuanom.records import Doubles
 
 @lru_cache(maxsize=8)
 def filter_weights(smooth_size: int, reach: int) -> tuple[Doubles, Doubles]:
-    """The fused filter's weights over half a patch and over a whole one (METHOD.md 4).
+    """Return the filter's weights along and across the direction of the derivative (METHOD.md 4).
+
+    Parameters
+    ----------
+    smooth_size : int
+        Side of the mean filter in pixels, even.
+    reach : int
+        Largest distance in the sums of the derivative, in pixels.
 
     Returns
     -------
     along : ndarray, (half,) float64
-        K at offsets 0 ... half - 1, for a pixel minus its mirror image.
+        K at the offsets 0 ... half - 1, half = smooth_size / 2 + reach: the weight of a pixel minus its mirror image.
     across : ndarray, (2 half,) float64
-        B at offsets -half ... half - 1.
+        B at the offsets -half ... half - 1.
     """
     half = smooth_size // 2 + reach
     box = range(-(smooth_size // 2), smooth_size // 2)

@@ -59,11 +59,30 @@ class Backend(Protocol):
         ...
 
     def group_size(self, ny: int, nx: int) -> int:
-        """How many CCDs of ny x nx pixels a stack may hold in the memory at hand; at least 1."""
+        """Return how many CCDs a stack may hold in the memory at hand.
+
+        Parameters
+        ----------
+        ny, nx : int
+            Shape of the CCDs in pixels.
+
+        Returns
+        -------
+        int
+            At least 1.
+        """
         ...
 
     def too_many(self, n: int, ny: int, nx: int) -> None:
-        """Learn that memory did not suffice for a stack of n CCDs: `group_size` gives less from now on."""
+        """Learn that the memory did not suffice for a stack, so that `group_size` returns less from now on.
+
+        Parameters
+        ----------
+        n : int
+            Number of CCDs of the stack.
+        ny, nx : int
+            Shape of the CCDs in pixels.
+        """
         ...
 
     def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:

@@ -22,7 +22,7 @@ from gpuanom.cli.options import chosen_settings
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import InputError, OutputError, SettingsError
 from gpuanom.fits import discover
-from gpuanom.fits.astropy_warnings import quiet
+from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.ccds import ccd_name, is_skipped
 from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers import Cards
@@ -210,7 +210,7 @@ def _copy(work: _Work, output: Path, settings: Settings, fwhm: float, seed: int)
         for path in exposure.files:
             # Opened twice: every CCD is read, so that a damaged one is said, but an image that was read from the file
             # to be written would be compressed anew, which changes the pixels of one compressed with loss.
-            with quiet(), _opened(path) as hdus, _opened(path) as read:
+            with ignore_astropy_warnings(), _opened(path) as hdus, _opened(path) as read:
                 for number, name, hdu in _ccds(hdus, exposure, settings):
                     place = places[path, number]
                     pixels = _pixels(read[number], path, number)
@@ -306,7 +306,7 @@ def _places(exposure: Exposure, settings: Settings) -> dict[tuple[Path, int], Cc
     shapes: dict[tuple[Path, int], tuple[int, int]] = {}
     sections: list[tuple[float, float]] = []
     for path in exposure.files:
-        with quiet(), _opened(path) as hdus:
+        with ignore_astropy_warnings(), _opened(path) as hdus:
             for number, _, hdu in _ccds(hdus, exposure, settings):
                 shapes[path, number] = (int(hdu.shape[0]), int(hdu.shape[1]))
                 try:

@@ -1,4 +1,4 @@
-"""What `gpuanom doctor` says of CuPy, the driver, the compiler, the GPUs and the kernels on them."""
+"""The checks of `gpuanom doctor`: CuPy, the driver, the compiler, the GPUs, and the kernels on each GPU."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from gpuanom.errors import DeviceError, printable
 
 
 def software() -> list[Finding]:
-    """CuPy, the driver, the compiler, and the folder of compiled kernels."""
-    looks = {CUPY: _cupy, DRIVER: _driver, COMPILER: _compiler, CACHE: cache_folder}
-    return [_found(name, look) for name, look in looks.items()]
+    """Check CuPy, the driver, the compiler, and the folder of compiled kernels."""
+    checks = {CUPY: _cupy, DRIVER: _driver, COMPILER: _compiler, CACHE: cache_folder}
+    return [_checked(name, check) for name, check in checks.items()]
 
 
-def _found(name: str, look: Callable[[], Finding]) -> Finding:
+def _checked(name: str, check: Callable[[], Finding]) -> Finding:
     try:
-        return look()
-    except Exception as error:  # the last resort: here all that fails is a finding
+        return check()
+    except Exception as error:  # a check that fails must not end the others
         return Finding(name, "broken", f"{type(error).__name__}: {printable(str(error))}", "please report this")
 
 
 def device(number: int) -> DeviceFinding:
-    """A GPU, and whether it can be used."""
+    """Check whether a GPU can be used."""
     try:
         properties = cuda.properties(number)
     except Exception as error:
@@ -48,7 +48,7 @@ def device(number: int) -> DeviceFinding:
 
 
 def kernels(number: int) -> tuple[KernelFinding, ...]:
-    """Every kernel, compiled for a GPU."""
+    """Compile every kernel for a GPU."""
     with cuda.chosen(number):
         return tuple(_kernel(step, name) for step in kernel.steps() for name in kernel.signatures(step))
 
@@ -65,28 +65,28 @@ def _kernel(step: str, name: str) -> KernelFinding:
             shared=int(compiled.shared_size_bytes),
             threads=int(compiled.max_threads_per_block),
         )
-    except Exception as error:  # of the compiler, the cache folder, the driver
+    except Exception as error:  # from the compiler, the cache folder or the driver
         return KernelFinding(name, file, error=printable(str(error)))
 
 
 def cache_folder() -> Finding:
-    """The folder where CuPy keeps compiled kernels, and whether it can: without it CuPy compiles nothing."""
-    # CuPy's rule, here because 14 has no public name for it; Path.home() may raise.
+    """Check whether the folder of CuPy's compiled kernels can be written to: otherwise CuPy compiles nothing."""
+    # The folder is chosen as CuPy does: CuPy 14 has no public function for that. Path.home() may raise an error.
     folder = Path(os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache"))  # noqa: PTH111
     about = printable(str(folder))
     if os.environ.get("CUPY_CACHE_IN_MEMORY", "0") not in ("", "0"):
         return Finding(CACHE, "ok", "in memory (CUPY_CACHE_IN_MEMORY): compiled again by every run")
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
     try:
-        # Permissions alone don't tell: disks are full or read-only.
-        with tempfile.TemporaryFile(dir=there) as file:
+        # The permissions alone do not show that a disk is full or read-only.
+        with tempfile.TemporaryFile(dir=existing) as file:
             file.write(b"gpuanom")
     except OSError as error:
         remedy = "set CUPY_CACHE_DIR to a folder that can be written"
         return Finding(CACHE, "broken", f"{about} cannot be written: {printable(error.strerror or str(error))}", remedy)
-    return Finding(CACHE, "ok", f"{about}, {'writable' if there == folder else 'will be made'}")
+    return Finding(CACHE, "ok", f"{about}, {'writable' if existing == folder else 'will be made'}")
 
 
 def _cupy() -> Finding:
@@ -94,12 +94,14 @@ def _cupy() -> Finding:
     text = f"{cuda.cupy_version()}, for CUDA {devices.version(devices.built_for())}"
     if len(packages) > 1:
         remedy = f"{installing.uninstall(*(p.split()[0] for p in packages))}, then {_again()}"
-        return Finding(CUPY, "broken", f"{text}: several packages in one place: {', '.join(packages)}", remedy)
+        return Finding(
+            CUPY, "broken", f"{text}: several packages are installed together: {', '.join(packages)}", remedy
+        )
     return Finding(CUPY, "ok", f"{text} ({packages[0].split()[0]})" if packages else text)
 
 
 def _again() -> str:
-    """What brings one CuPy back where several were removed: that for the driver here."""
+    """Return the command that installs CuPy for the driver of this machine, after several packages were removed."""
     return installing.install_cuda(devices.driver_cuda() or devices.built_for())
 
 

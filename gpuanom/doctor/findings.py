@@ -1,4 +1,4 @@
-"""What `gpuanom doctor` found: records without behaviour, which it prints or turns into JSON."""
+"""The results of `gpuanom doctor`, as records that the command prints or turns into JSON."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 CUPY, DRIVER, COMPILER, CACHE = "CuPy", "NVIDIA driver", "NVRTC", "kernel cache"
-"""Names of what a GPU needs."""
+"""Names of the software that a GPU needs."""
 
 State = Literal["ok", "absent", "broken"]
-"""It works; it is not there, which may be as it should; it is there and does not work."""
+"""``ok``: present and working; ``absent``: missing, which may be intended; ``broken``: present but not working."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for.
+    """The state of one part of the software that a GPU needs.
 
     Attributes
     ----------
     name : str
+        Name of the part, such as `DRIVER`.
     state : str
         See `State`.
     text : str
         What was found, in one line.
     remedy : str
-        What to do if it should be otherwise; empty if nothing.
+        What helps; empty if nothing is wrong.
     """
 
     name: str
@@ -40,15 +41,15 @@ class KernelFinding:
     Attributes
     ----------
     name, file : str
-        The kernel, and its source in kernels/.
+        Name of the kernel, and name of its source in kernels/.
     registers, local : int
-        Of each thread: registers, and bytes of local memory, which are arrays and spills.
+        Registers of each thread, and bytes of local memory of each thread (arrays and spilled registers).
     shared : int
-        Static shared memory of a block, bytes.
+        Static shared memory of a block, in bytes.
     threads : int
-        The most of a block.
+        Largest number of threads of a block.
     error : str
-        Why it cannot be had; empty if it can.
+        Why the kernel cannot be compiled or loaded; empty if it can.
     """
 
     name: str
@@ -62,19 +63,20 @@ class KernelFinding:
 
 @dataclass(frozen=True)
 class StepFinding:
-    """One result of a step, held against the CPU's.
+    """One result of a step, compared with that of the CPU.
 
     Attributes
     ----------
     step, what : str
-        The step, as the Backend protocol names it, and which of its results.
+        Name of the step in the Backend protocol, and name of the result.
     allowed : float
-        The declared parity, in `unit`; 0 means equal.
+        The largest difference that the protocol allows, in `unit`; 0 means equal.
     unit : str
+        Unit of `allowed` and `difference`.
     difference : float
-        The largest one found, in `unit`; infinite where shapes or missing values differ.
+        The largest difference found, in `unit`; infinite where shapes or missing values differ.
     error : str
-        Why it could not be compared; empty if it could.
+        Why the results could not be compared; empty if they could.
     """
 
     step: str
@@ -86,7 +88,7 @@ class StepFinding:
 
     @property
     def passed(self) -> bool:
-        """Whether the backends agree as they should."""
+        """Whether the two backends agree within the allowed difference."""
         return not self.error and self.difference <= self.allowed
 
 
@@ -97,15 +99,15 @@ class DeviceFinding:
     Attributes
     ----------
     number : int
-        As CUDA counts.
+        The number that CUDA gives the GPU.
     name, capability : str
-        Its name and compute capability; empty if they cannot be had.
+        Name and compute capability of the GPU; empty if they cannot be read.
     memory, free : int
-        Bytes.
+        The whole and the free memory, in bytes.
     state : str
-        See `State`; "absent" is a card that is too old.
+        See `State`; ``absent`` is a GPU that is too old.
     problem : str
-        Why it cannot be used, with the remedy; empty if it can.
+        Why the GPU cannot be used, with the remedy; empty if it can.
     kernels : tuple of KernelFinding
     steps : tuple of StepFinding
     """
@@ -122,6 +124,6 @@ class DeviceFinding:
 
     @property
     def works(self) -> bool:
-        """Whether it can be used, every kernel compiles, and every step agrees with the CPU's."""
+        """Whether the GPU can be used, every kernel compiles, and every step agrees with the CPU."""
         compiled = all(not kernel.error for kernel in self.kernels)
         return self.state == "ok" and compiled and all(step.passed for step in self.steps)

@@ -1,4 +1,4 @@
-"""Every step of a backend on a small made-up sky, held against the CPU's with the parity that the step declares."""
+"""Every step of a backend on a small artificial sky, compared with the CPU within the parity that the step declares."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.doctor.findings import StepFinding
 from gpuanom.errors import printable
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.astropy_warnings import quiet
+from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.measuring.points import Step, draw_points
 from gpuanom.records import Background, Ccd, CcdOnDisk, CcdStack, Doubles, FloatImage, Gradients, Sources, Turn, Unfit
 from gpuanom.settings import Settings
 
 SHAPE = (301, 389)
-"""No multiple of a tile or a warp, so that ragged edges are tested too."""
+"""Shape of the CCDs: no multiple of a tile or a warp, so that the kernels' edges are tested too."""
 SETTINGS = Settings(background_points=300, sigma_points=600, gradient_points=400, draws=2)
 
 # Results of a step: name, allowed difference, unit, and the difference found.
@@ -34,29 +34,30 @@ def check(backend: Backend, twin: Backend) -> tuple[StepFinding, ...]:
     Parameters
     ----------
     backend : Backend
-        The one in question.
+        The backend to be tested.
     twin : Backend
-        The one that is trusted, whose arrays are NumPy's: the CPU.
+        The backend that is trusted, with NumPy arrays: the CPU.
 
     Returns
     -------
     tuple of StepFinding
-        In the order of the steps. Nothing is raised: what fails is a finding. Beside the pixels, and the sources of
-        `stamps`, each step is given what the twin made of the steps before it, so that a wrong step fails alone.
+        In the order of the steps. An error in a step becomes a finding, never an exception. Each step takes the
+        twin's results of the steps before, so that a wrong step fails alone; only the pixels, and the sources of
+        `stamps`, come from the tested backend.
     """
     sky = _Sky(backend, twin)
     found: list[StepFinding] = []
     for step, results in _STEPS.items():
         try:
             found += [StepFinding(step, *result) for result in results(sky)]
-        except Exception as error:  # of the compiler, the device, or a mistake of ours: all are findings
+        except Exception as error:  # from the compiler, the device or gpuanom itself
             text = f"{type(error).__name__}: {printable(str(error))}"
             found.append(StepFinding(step, "", 0.0, "", float("inf"), text))
     return tuple(found)
 
 
 class _Sky:
-    """Three CCDs, one masked, one with NaN, one without noise; the twin's results, and its inputs on the device."""
+    """Three CCDs (one masked, one with NaN, one without noise), the points, and the twin's results of each step."""
 
     def __init__(self, backend: Backend, twin: Backend) -> None:
         self.backend, self.twin = backend, twin
@@ -75,14 +76,14 @@ class _Sky:
         """The points of every CCD for one step, (n_ccd, n_draws, 2)."""
         return np.stack([draw_points("test", ccd.name, step, *SHAPE, SETTINGS) for ccd in self.ccds])
 
-    def there(self) -> tuple[CcdStack, Background]:
-        """The CCDs and the twin's background, where the backend works."""
+    def on_device(self) -> tuple[CcdStack, Background]:
+        """Return the CCDs and the twin's background on the tested backend's device."""
         fields = vars(self.background).items()
         background = Background(**{name: self.backend.to_device(array) for name, array in fields})
         return self.backend.prepare(self.ccds, len(self.ccds)), background
 
-    def home(self, array: Any) -> npt.NDArray[Any]:
-        """An array that the backend made, on the host."""
+    def on_host(self, array: Any) -> npt.NDArray[Any]:
+        """Return an array of the tested backend on the host."""
         return self.backend.to_host((array,))[0]  # type: ignore[no-any-return]
 
 
@@ -92,8 +93,8 @@ def _ccd(number: int) -> Ccd:
     y, x = np.mgrid[:ny, :nx].astype(float)
     image = 1000.0 + 0.2 * x - 0.3 * y + rng.normal(0.0, 8.0, SHAPE)
     for _ in range(12):
-        at_y, at_x, height, angle = rng.uniform(20, ny - 20), rng.uniform(20, nx - 20), rng.uniform(200, 2000), 1.0
-        along, across = _turned(y - at_y, x - at_x, angle + number)
+        y0, x0, height, angle = rng.uniform(20, ny - 20), rng.uniform(20, nx - 20), rng.uniform(200, 2000), 1.0
+        along, across = _turned(y - y0, x - x0, angle + number)
         image += height * np.exp(-((along / 3.0) ** 2) - (across / 2.0) ** 2)
     bad = None
     if number == 0:
@@ -112,12 +113,12 @@ def _turned(y: Doubles, x: Doubles, angle: float) -> tuple[Doubles, Doubles]:
 
 
 def _exact(*pairs: tuple[Any, Any]) -> float:
-    """0 if all pairs have equal values, else the largest difference of one."""
+    """Return the largest difference within several pairs of arrays; 0 where each pair has equal values."""
     return max(_largest(actual, expected, 1.0) for actual, expected in pairs)
 
 
 def _largest(actual: Any, expected: Any, scale: Any) -> float:
-    """The largest difference of two arrays in units of a scale; infinite if shapes or missing values differ."""
+    """Return the largest difference of two arrays in units of a scale; infinite if shapes or missing values differ."""
     if actual is None or expected is None:
         return 0.0 if actual is expected else float("inf")
     actual, expected = np.asarray(actual), np.asarray(expected)
@@ -133,7 +134,7 @@ def _largest(actual: Any, expected: Any, scale: Any) -> float:
 
 
 def _units(actual: Any, expected: Any) -> float:
-    """The largest difference in units in the last place."""
+    """Return the largest difference in units in the last place."""
     return _largest(actual, expected, np.spacing(np.abs(expected)))
 
 
@@ -141,7 +142,7 @@ def _units(actual: Any, expected: Any) -> float:
 
 
 def _prepare(sky: _Sky) -> Results:
-    found = sky.backend.to_host(sky.there()[0])
+    found = sky.backend.to_host(sky.on_device()[0])
     pairs = ((found.images, sky.stack.images), (found.bad, sky.stack.bad), (found.saturation, sky.stack.saturation))
     yield "pixels, masks", 0.0, "", _exact(*pairs)
     if not sky.backend.takes_encoded:
@@ -153,14 +154,14 @@ def _prepare(sky: _Sky) -> Results:
         on_disk = [ccd for ccd in open_ccds(exposure, SETTINGS) if isinstance(ccd, CcdOnDisk)]
         decoded, stored = ([ccd.load(encoded=encoded) for ccd in on_disk] for encoded in (False, True))
     expected = np.stack([np.asarray(ccd.image) for ccd in decoded if isinstance(ccd, Ccd)])
-    there = sky.backend.prepare((ccd for ccd in stored if isinstance(ccd, Ccd)), len(stored))
-    images, damaged = sky.backend.to_host((there.images, there.damaged))
-    nothing = np.full(len(stored), -1)
-    yield "files' own bytes, decoded", 0.0, "", _exact((images, expected), (damaged, nothing))
+    stack = sky.backend.prepare((ccd for ccd in stored if isinstance(ccd, Ccd)), len(stored))
+    images, damaged = sky.backend.to_host((stack.images, stack.damaged))
+    none_damaged = np.full(len(stored), -1)
+    yield "files' own bytes, decoded", 0.0, "", _exact((images, expected), (damaged, none_damaged))
 
 
 def _write(path: Path, image: FloatImage) -> None:
-    """A file with an image of every form that a GPU decodes."""
+    """Write a file with an image of every form that a GPU decodes."""
     whole = np.round(image)
     rice: dict[str, Any] = {"compression_type": "RICE_1"}
     hdus = [
@@ -174,35 +175,35 @@ def _write(path: Path, image: FloatImage) -> None:
     ]
     for number, hdu in enumerate(hdus, 1):
         hdu.header["EXTNAME"] = f"N{number}"
-    with quiet():
+    with ignore_astropy_warnings():
         fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
 
 
 def _background(sky: _Sky) -> Results:
-    stack, _ = sky.there()
+    stack, _ = sky.on_device()
     found = sky.backend.to_host(sky.backend.background(stack, sky.fit, sky.noise, SETTINGS))
     expected = sky.background
     names = ("n_points", "n_sigma_points", "usable")
     yield "points, CCDs", 0.0, "", _exact(*_named(found, expected, names))
     yield "polynomial", 1e-12, "of the sky", _largest(found.coefficients, expected.coefficients, sky.level)
-    # A difference of pixels and polynomial, so with the polynomial's error, three times over.
+    # Sigma comes from differences of pixels and polynomial, so three errors of the polynomial are added to its own.
     yield "sigma", 4e-12, "of the sky", _largest(found.sigma, expected.sigma, sky.level)
 
 
 def _sources(sky: _Sky) -> Results:
-    found = sky.backend.to_host(sky.backend.sources(*sky.there(), SETTINGS))
+    found = sky.backend.to_host(sky.backend.sources(*sky.on_device(), SETTINGS))
     expected = sky.sources
     names = ("ccd", "y", "x", "value", "n_above", "n_isophote", "n_sources", "n_bad", "n_saturated")
     yield "positions, counts", 0.0, "", _exact(*_named(found, expected, names))
     for name in ("moments", "isophote_moments"):
         sums = getattr(expected, name)
-        # Every term is positive but for Q11's, and |xy| is at most half of x^2 + y^2.
+        # All terms of Q20 and Q02 are positive; those of Q11 may not be, but |xy| is at most half of x^2 + y^2.
         scale = np.stack([sums[:, 0], sums[:, 1], (sums[:, 0] + sums[:, 1]) / 2], axis=1)
         yield name.replace("_", " "), 1e-12, "of their terms", _largest(getattr(found, name), sums, scale)
 
 
 def _gradients(sky: _Sky) -> Results:
-    stack, background = sky.there()
+    stack, background = sky.on_device()
     found = sky.backend.to_host(sky.backend.gradients(stack, sky.points, background, SETTINGS))
     expected = sky.gradients
     yield "points", 0.0, "", _exact(*_named(found, expected, ("ccd", "n_points")))
@@ -211,28 +212,28 @@ def _gradients(sky: _Sky) -> Results:
 
 
 def _stamps(sky: _Sky) -> Results:
-    stack, background = sky.there()
+    stack, background = sky.on_device()
     sources = sky.backend.sources(stack, background, SETTINGS)
-    found = sky.home(sky.backend.stamps(stack, background, sources, SETTINGS))
+    found = sky.on_host(sky.backend.stamps(stack, background, sources, SETTINGS))
     yield "pixels", 0.0, "", _exact((found, sky.twin.stamps(sky.stack, sky.background, sky.sources, SETTINGS)))
 
 
 def _orientation(sky: _Sky) -> Results:
     moments = np.concatenate([sky.sources.moments, sky.sources.isophote_moments])
-    found = sky.home(sky.backend.orientation(sky.backend.to_device(moments)))
+    found = sky.on_host(sky.backend.orientation(sky.backend.to_device(moments)))
     yield "angles", 4.0, "ulp", _units(found, sky.twin.orientation(moments))
 
 
 def _gradient_orientation(sky: _Sky) -> Results:
-    here = sky.backend.to_device
-    found = sky.home(sky.backend.gradient_orientation(here(sky.gradients.dx), here(sky.gradients.dy)))
+    to_device = sky.backend.to_device
+    found = sky.on_host(sky.backend.gradient_orientation(to_device(sky.gradients.dx), to_device(sky.gradients.dy)))
     yield "angles", 4.0, "ulp", _units(found, sky.angles)
 
 
 def _histogram(sky: _Sky) -> Results:
     ccd, bins = sky.gradients.ccd, SETTINGS.bins
-    here = sky.backend.to_device
-    found = sky.backend.to_host(sky.backend.histogram(here(sky.angles), here(ccd), sky.turns, bins))
+    to_device = sky.backend.to_device
+    found = sky.backend.to_host(sky.backend.histogram(to_device(sky.angles), to_device(ccd), sky.turns, bins))
     expected = sky.twin.histogram(sky.angles, ccd, sky.turns, bins)
     yield "counts", 0.0, "", _exact((found.counts, expected.counts))
     n = max(1, len(sky.angles))
@@ -243,8 +244,8 @@ def _histogram(sky: _Sky) -> Results:
 def _divergence(sky: _Sky) -> Results:
     counts = sky.twin.histogram(sky.angles, sky.gradients.ccd, sky.turns, SETTINGS.bins).counts
     reference = (counts.sum(axis=0) + 1.0) / (counts.sum() + SETTINGS.bins)
-    here = sky.backend.to_device
-    found = sky.home(sky.backend.divergence(here(counts), here(reference)))
+    to_device = sky.backend.to_device
+    found = sky.on_host(sky.backend.divergence(to_device(counts), to_device(reference)))
     scale = max(1.0, float(np.abs(np.log(reference)).max()))
     yield "KL", 1e-14, "of its terms", _largest(found, sky.twin.divergence(counts, reference), scale)
 

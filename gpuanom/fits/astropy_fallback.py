@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.fits.astropy_warnings import quiet
+from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.decoder import decoded
-from gpuanom.fits.isolated import decoded_apart
+from gpuanom.fits.isolated import decode_isolated
 
 log = logging.getLogger("gpuanom")
 
@@ -36,8 +36,8 @@ def through_astropy(raw: bytes, primary: bool, n_pixels: int, what: str, where: 
     """
     log.info("%s: %s: read through astropy, which is slower", where, what)
     if n_pixels:
-        return decoded_apart(raw, primary, n_pixels)
-    with quiet():
+        return decode_isolated(raw, primary, n_pixels)
+    with ignore_astropy_warnings():
         return decoded(raw, primary)
 
 

@@ -15,7 +15,7 @@ _saved: warnings.catch_warnings[None] | None = None
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def ignore_astropy_warnings() -> Iterator[None]:
     """Ignore astropy's warnings inside the block, in any number of threads.
 
     `warnings.catch_warnings` alone saves and restores the filters of the whole process, so two threads that overlap

@@ -14,7 +14,7 @@ from typing import Any
 from astropy.io import fits
 from astropy.io.fits.column import KEYWORD_NAMES
 
-from gpuanom.fits.astropy_warnings import quiet
+from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 
 _WIDTH = 80
 _END = b"END".ljust(_WIDTH)
@@ -65,7 +65,7 @@ class Scanned:
     @cached_property
     def astropy(self) -> fits.Header:
         """The same header as astropy parses it."""
-        with quiet():
+        with ignore_astropy_warnings():
             return fits.Header.fromstring(self._text.encode("ascii"))
 
     def __contains__(self, keyword: str) -> bool:

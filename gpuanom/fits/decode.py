@@ -28,7 +28,7 @@ def decode_raw(image: RawImage, out: FloatImage | None = None) -> FloatImage:
     ndarray, (ny, nx) float32
         float32 images with bscale 1 and bzero 0 keep their bits.
     """
-    from gpuanom.fits import byteorder as words
+    from gpuanom.fits import byteorder
 
     out = np.empty(image.shape, dtype=np.float32) if out is None else out
     flat = _flat(out, image.shape)
@@ -41,11 +41,13 @@ def decode_raw(image: RawImage, out: FloatImage | None = None) -> FloatImage:
         raise ValueError(f"{len(numbers)} numbers for {len(flat)} pixels")
     scale, zero = float(image.bscale), float(image.bzero)
     if image.bitpix == -32 and scale == 1.0 and zero == 0.0:
-        words.swap_32(numbers, flat.view(np.uint32))
+        byteorder.swap_32(numbers, flat.view(np.uint32))
     elif image.bitpix < 0:
-        {-32: words.from_single, -64: words.from_double}[image.bitpix](numbers, scale, zero, flat)
+        {-32: byteorder.from_single, -64: byteorder.from_double}[image.bitpix](numbers, scale, zero, flat)
     else:
-        convert = {8: words.from_8, 16: words.from_16, 32: words.from_32, 64: words.from_64}[image.bitpix]
+        convert = {8: byteorder.from_8, 16: byteorder.from_16, 32: byteorder.from_32, 64: byteorder.from_64}[
+            image.bitpix
+        ]
         convert(numbers, scale, zero, image.blank, flat)
     return out
 

@@ -17,7 +17,7 @@ from astropy.io import fits
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import printable
-from gpuanom.fits.astropy_warnings import quiet
+from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.records import Turn
 
 SUFFIXES: tuple[str, ...] = tuple(
@@ -59,7 +59,7 @@ class Cards:
 
 def card(header: fits.Header, keyword: str) -> Any:
     """Return the value of a card, texts without outer blanks; None where it is absent or cannot be parsed."""
-    with quiet():
+    with ignore_astropy_warnings():
         try:
             value = header.get(keyword)
         except Exception:  # a damaged card: VerifyError, ValueError, KeyError, and whatever its parser trips over

@@ -36,7 +36,7 @@ _idle: list[subprocess.Popen[bytes]] = []
 _lock = threading.Lock()
 
 
-def decoded_apart(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
+def decode_isolated(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
     """Return the pixels of one HDU as astropy decodes them, BSCALE and BZERO applied.
 
     Parameters

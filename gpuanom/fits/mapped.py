@@ -308,12 +308,14 @@ class File:
 
     def _sum(self, start: int, size: int) -> int:
         """Ones' complement sum of big-endian 32-bit words."""
-        from gpuanom.fits import byteorder as words
+        from gpuanom.fits import byteorder
 
         whole = size // 4
         view = self.bytes
         rest = view[start + 4 * whole : start + size].ljust(4, b"\0")
-        return _carried(int(words.total(np.frombuffer(view, np.uint32, whole, start))) + int.from_bytes(rest, "big"))
+        return _carried(
+            int(byteorder.total(np.frombuffer(view, np.uint32, whole, start))) + int.from_bytes(rest, "big")
+        )
 
     def _ending(self, count: int, last: Unit | None) -> InputError | None:
         """What is wrong with the end of a file of so many HDUs: something is cut off or broken, or nothing."""

@@ -20,7 +20,7 @@ from gpuanom.fits.decode import decode_raw, decode_rice
 from gpuanom.fits.headers import Cards, card, number
 from gpuanom.fits.mapped import File, Hdu, short
 from gpuanom.fits.table import read_table
-from gpuanom.fits.tiles import RICE, Tiles, UnusualError
+from gpuanom.fits.tiles import RICE, AstropyOnlyError, Tiles
 from gpuanom.naming import path_text
 from gpuanom.records import FloatImage
 from gpuanom.system import is_refusal, refused
@@ -54,9 +54,9 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
         if tiles.code in RICE:
             return decode_rice(tiles.rice(), out)
         return tiles.decode_gzip(np.empty(shape, np.float32) if out is None else out)
-    except UnusualError as error:
+    except AstropyOnlyError as error:
         blank = blank_value(item.header) - (_UNSIGNED_PLIO if _is_unsigned_plio(item) else 0)
-        image = blanked(_unusual(file, item, shape, str(error)), blank)
+        image = blanked(_by_astropy(file, item, shape, str(error)), blank)
     except InputError as error:
         raise _located(file, error, item) from None
     if out is None:
@@ -82,7 +82,7 @@ def as_stored(file: File, item: Hdu) -> RawImage | RiceImage | None:
             return _placed(file, item, tiles.rice()) if tiles.code in RICE else None
         raw = _raw(file, item, shape)
         return _placed(file, item, raw) if raw.bitpix in (16, 32, -32) else None
-    except UnusualError:
+    except AstropyOnlyError:
         return None
     except InputError as error:
         raise _located(file, error, item) from None
@@ -121,8 +121,8 @@ def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:
     file.check(item)
     try:
         return _numbers(file, item, shape)
-    except UnusualError as error:
-        return _unusual(file, item, shape, str(error))
+    except AstropyOnlyError as error:
+        return _by_astropy(file, item, shape, str(error))
     except InputError as error:
         raise _located(file, error, item) from None
 
@@ -131,10 +131,10 @@ def _numbers(file: File, item: Hdu, shape: tuple[int, int]) -> npt.NDArray[Any]:
     header = item.header
     bitpix, zero = card(header, "BITPIX"), card(header, "BZERO") or 0
     if card(header, "BLANK") is not None or card(header, "BSCALE") not in (None, 1):
-        raise UnusualError("a plane with BSCALE or BLANK")
+        raise AstropyOnlyError("a plane with BSCALE or BLANK")
     unsigned = bitpix in (16, 32) and zero == 2 ** (bitpix - 1)
     if zero and not unsigned:
-        raise UnusualError("a plane with BZERO")
+        raise AstropyOnlyError("a plane with BZERO")
     if not item.compressed:
         raw = _raw(file, item, shape)
         stored: npt.NDArray[Any] = raw.data.view(_TYPES[raw.bitpix]).reshape(shape)
@@ -155,7 +155,7 @@ def _raw(file: File, item: Hdu, shape: tuple[int, int]) -> RawImage:
         raise file.corrupt("its BITPIX card makes no sense", item.number)
     scale, zero = _factor(header, "BSCALE", 1.0), _factor(header, "BZERO", 0.0)
     if bitpix == 64 and (scale, zero) != (1.0, 0.0):
-        raise UnusualError("64-bit integers with BSCALE or BZERO")
+        raise AstropyOnlyError("64-bit integers with BSCALE or BZERO")
     size = math.prod(shape) * abs(bitpix) // 8
     if size > item.unit.size:
         raise file.corrupt("its pixels are not what its header says", item.number)
@@ -170,7 +170,7 @@ def _tiles(file: File, item: Hdu, shape: tuple[int, int]) -> Tiles:
     return read_table(item.unit.header, shape, data)
 
 
-def _unusual(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
+def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
     """The pixels of an HDU as astropy decodes them."""
     raw = file.bytes[item.unit.start : item.unit.end]
     n_pixels = math.prod(shape) if item.compressed else 0

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from gpuanom.errors import InputError
 from gpuanom.fits import packed
-from gpuanom.fits.astropy_warnings import quiet
+from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.headers import card
 from gpuanom.system import patiently, refused
 
@@ -127,7 +127,7 @@ def _ends(block: bytes) -> bool:
 
 def parse_header(text: bytes, path: Path, number: int) -> fits.Header:
     """Return the header of an HDU from its bytes; an `InputError` of status ``corrupt`` where they make no sense."""
-    with quiet():
+    with ignore_astropy_warnings():
         try:
             return fits.Header.fromstring(text)
         except Exception as error:  # whatever astropy trips over in a damaged header

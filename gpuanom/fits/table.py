@@ -18,7 +18,7 @@ from gpuanom.errors import InputError
 from gpuanom.fits.cards import Scanned
 from gpuanom.fits.decode import damaged_tile
 from gpuanom.fits.headers import card
-from gpuanom.fits.tiles import GZIP, RICE, Places, Tiles, UnusualError
+from gpuanom.fits.tiles import GZIP, RICE, AstropyOnlyError, Places, Tiles
 from gpuanom.records import Integers
 
 _DITHERS = {"NO_DITHER": 0, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
@@ -53,16 +53,16 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
 
     Raises
     ------
-    UnusualError
+    AstropyOnlyError
         The image is of a form that only astropy reads.
     InputError
         Status ``corrupt``: the table contradicts itself.
     """
     code = str(card(header, "ZCMPTYPE"))
     if code not in RICE + GZIP:
-        raise UnusualError(f"compressed by {code}")
+        raise AstropyOnlyError(f"compressed by {code}")
     if card(header, "ZMASKCMP") is not None:
-        raise UnusualError("a compressed mask of its blank pixels")
+        raise AstropyOnlyError("a compressed mask of its blank pixels")
     bitpix = card(header, "ZBITPIX")
     if bitpix not in (8, 16, 32, 64, -32, -64):
         raise _wrong("its ZBITPIX card makes no sense")
@@ -72,11 +72,11 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
     bscale, bzero = (_real(header, key, default) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
     quantised = bitpix < 0 and (table.has("ZSCALE") or "ZSCALE" in header)
     if bitpix < 0 and (bscale, bzero) != (1.0, 0.0):
-        raise UnusualError("a compressed float image with BSCALE or BZERO")
+        raise AstropyOnlyError("a compressed float image with BSCALE or BZERO")
     if bitpix == 64 and bzero:
-        raise UnusualError("64-bit integers with BZERO")
+        raise AstropyOnlyError("64-bit integers with BZERO")
     if bitpix < 0 and not quantised and code in RICE:
-        raise UnusualError("floats in a code for integers")
+        raise AstropyOnlyError("floats in a code for integers")
     dither, seed = _dither(header) if quantised else (0, 1)
     bytepix, blocksize = _rice_settings(header) if code in RICE else (4, 32)
     if quantised:
@@ -133,7 +133,7 @@ def _tile_shape(header: Scanned, shape: tuple[int, int]) -> tuple[int, int]:
 def _dither(header: Scanned) -> tuple[int, int]:
     how = str(card(header, "ZQUANTIZ") or "NO_DITHER")
     if how not in _DITHERS:
-        raise UnusualError(f"quantised by {how}")
+        raise AstropyOnlyError(f"quantised by {how}")
     seed = _whole(header, "ZDITHER0", 1 if how == "NO_DITHER" else 0)
     if _DITHERS[how] and not 1 <= seed <= 10000:
         raise _wrong(f"its ZDITHER0 is {seed}, not 1 to 10000")
@@ -150,7 +150,7 @@ def _rice_settings(header: Scanned) -> tuple[int, int]:
         if name in settings:
             settings[name] = _whole(header, f"ZVAL{i}", settings[name])
     if settings["BYTEPIX"] not in (1, 2, 4):
-        raise UnusualError(f"Rice code of {settings['BYTEPIX']} bytes a pixel")
+        raise AstropyOnlyError(f"Rice code of {settings['BYTEPIX']} bytes a pixel")
     if not 1 <= settings["BLOCKSIZE"] <= 2**30:
         raise _wrong("its BLOCKSIZE makes no sense")
     return settings["BYTEPIX"], settings["BLOCKSIZE"]
@@ -194,7 +194,7 @@ class _Table:
             return np.full(self._n, default)
         column = self._columns[name]
         if column.repeat != 1 or column.kind not in _NUMBERS:
-            raise UnusualError(f"a column {name} of an unusual form")
+            raise AstropyOnlyError(f"a column {name} of an unusual form")
         return self._fields(column, _NUMBERS[column.kind])[:, 0]
 
     def places(self, name: str) -> Places:
@@ -203,9 +203,9 @@ class _Table:
             raise _wrong(f"its table has no column {name}")
         column = self._columns[name]
         if column.kind not in "PQ" or column.repeat != 1 or column.element not in "BIJED":
-            raise UnusualError(f"a column {name} of an unusual form")
+            raise AstropyOnlyError(f"a column {name} of an unusual form")
         if column.element != "B" and name != "UNCOMPRESSED_DATA":
-            raise UnusualError(f"a column {name} that does not hold bytes")
+            raise AstropyOnlyError(f"a column {name} that does not hold bytes")
         fields = self._fields(column, ">i4" if column.kind == "P" else ">i8").astype(np.int64)
         count, start = fields[:, 0], fields[:, 1]
         room = len(self.heap)
@@ -231,7 +231,7 @@ def _columns(header: Scanned, width: int) -> dict[str, _Column]:
         kind = found[2]
         name = str(card(header, f"TTYPE{i}")).upper()
         if name == "NULL_PIXEL_MASK":
-            raise UnusualError("a compressed mask of its blank pixels")
+            raise AstropyOnlyError("a compressed mask of its blank pixels")
         columns.setdefault(name, _Column(offset, repeat, kind, found[3]))
         offset += -(-repeat // 8) if kind == "X" else repeat * _BYTES[kind]
     if offset > width:

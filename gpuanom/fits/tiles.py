@@ -21,7 +21,7 @@ RICE = ("RICE_1", "RICE_ONE")
 GZIP = ("GZIP_1", "GZIP_2")
 
 
-class UnusualError(Exception):
+class AstropyOnlyError(Exception):
     """A form of image that is not decoded here, and what is unusual about it."""
 
 
@@ -118,13 +118,13 @@ class Tiles:
         ------
         InputError
             A tile is damaged; the message names it.
-        UnusualError
+        AstropyOnlyError
             It is another image.
         """
         from gpuanom.fits import rice
 
         if self.code not in RICE or self.bitpix < 0 or not self.places[1].all():
-            raise UnusualError(f"a plane of {self.code} and BITPIX {self.bitpix}")
+            raise AstropyOnlyError(f"a plane of {self.code} and BITPIX {self.bitpix}")
         (ny, nx), (rows, columns) = self.shape, self.tile
         out = np.empty(self.shape, dtype=np.int32)
         damaged = rice.decode_integers(

@@ -15,8 +15,7 @@ import pytest
 from astropy.io import fits
 
 from gpuanom import system
-from gpuanom.fits import discover, read_ccds
-from gpuanom.fits import isolated as apart
+from gpuanom.fits import discover, isolated, read_ccds
 from gpuanom.records import Ccd, CcdFailure
 
 PIXELS = np.random.default_rng(1).integers(0, 5000, (64, 70)).astype(np.int32)
@@ -33,9 +32,9 @@ def path(tmp_path):
 @pytest.fixture(autouse=True)
 def _own():
     """Each test begins without a process, and leaves none."""
-    apart._end_all()
+    isolated._end_all()
     yield
-    apart._end_all()
+    isolated._end_all()
 
 
 def load(path, settings):
@@ -49,11 +48,11 @@ def test_one_process_decodes_one_image_after_another(path, settings):
         item = load(path, settings)
         assert isinstance(item, Ccd)
         assert np.array_equal(item.image, PIXELS)
-        assert len(apart._idle) == 1
+        assert len(isolated._idle) == 1
     with ThreadPoolExecutor(4) as pool:
         for item in pool.map(lambda _: load(path, settings), range(12)):
             assert np.array_equal(item.image, PIXELS)
-    assert 1 <= len(apart._idle) <= 4
+    assert 1 <= len(isolated._idle) <= 4
 
 
 ENDS = {
@@ -76,15 +75,15 @@ def test_only_what_the_bytes_show_is_damage_when_a_decoder_fails(path, settings,
     (tmp_path / "fails.py").write_text(program)
     status, reason = ENDS[program]
     with monkeypatch.context() as patch:
-        patch.setattr(apart.decoder, "__file__", str(tmp_path / "fails.py"))
+        patch.setattr(isolated.decoder, "__file__", str(tmp_path / "fails.py"))
         patch.setattr(system, "PAUSES", (0.01, 0.01))
         if "sleep" in program:
-            patch.setattr(apart, "SECONDS", 1.0)
+            patch.setattr(isolated, "SECONDS", 1.0)
         item = load(path, settings)
         assert isinstance(item, CcdFailure)
         assert item.status == status
         assert f"{path}[1]: its pixels {reason}" in item.reason
-        apart._end_all()
+        isolated._end_all()
     assert isinstance(load(path, settings), Ccd)
 
 
@@ -99,9 +98,9 @@ def test_a_decoder_that_cannot_be_started_is_tried_again(path, settings, monkeyp
         return started(*arguments, **options)
 
     monkeypatch.setattr(system, "PAUSES", (0.01, 0.01))
-    monkeypatch.setattr(apart.subprocess, "Popen", popen)
+    monkeypatch.setattr(isolated.subprocess, "Popen", popen)
     assert isinstance(load(path, settings), Ccd)
-    apart._end_all()
+    isolated._end_all()
     refusals = iter([OSError(errno.EMFILE, "Too many open files")] * 9)
     item = load(path, settings)
     assert (item.status, "Too many open files (raise the limit: ulimit -n" in item.reason) == ("unreadable", True)
@@ -131,26 +130,26 @@ def test_a_table_of_a_million_million_columns_is_not_counted_to(path, settings):
     path.write_bytes(content.replace(old, b"TFIELDS =        1000000000000".ljust(80)))
     item = load(path, settings)
     assert (item.status, "TFIELDS" in item.reason) == ("corrupt", True)
-    assert not apart._idle  # nobody was asked
+    assert not isolated._idle  # nobody was asked
 
 
 PROGRAM = """
 import os, sys, pathlib
 from gpuanom import system
-from gpuanom.fits import apart, discover, read_ccds
+from gpuanom.fits import discover, isolated, read_ccds
 from gpuanom.settings import Settings
 def load():
     (exposure,) = discover([sys.argv[1]], Settings()).exposures
     (item,) = read_ccds(exposure, Settings())
     return item.image.sum()
 first = load()
-parents = apart._idle[0].pid
+parents = isolated._idle[0].pid
 child = os.fork()
 if not child:
-    os._exit(0 if load() == first and apart._idle[0].pid != parents else 1)
+    os._exit(0 if load() == first and isolated._idle[0].pid != parents else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert load() == first
-print(apart._idle[0].pid, flush=True)
+print(isolated._idle[0].pid, flush=True)
 if sys.argv[2]:
     os.kill(os.getpid(), int(sys.argv[2]))
 """
