@@ -1,4 +1,4 @@
-"""From FITS files to exposures (`discover`) and their CCDs (`open_ccds` lists them, `read_ccds` reads them all)."""
+"""Reading FITS files: `discover` finds exposures, `open_ccds` lists their CCDs, `read_ccds` reads all of them."""
 
 from __future__ import annotations
 

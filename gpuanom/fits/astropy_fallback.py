@@ -1,4 +1,4 @@
-"""Pixels through astropy, for the few forms of image that are not decoded here; it says so to the log."""
+"""Reading pixels through astropy, for the few forms of image that gpuanom does not decode itself."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ log = logging.getLogger("gpuanom")
 
 
 def through_astropy(raw: bytes, primary: bool, n_pixels: int, what: str, where: str) -> npt.NDArray[Any]:
-    """Return the pixels of one HDU as astropy decodes them, BSCALE and BZERO applied.
+    """Read the pixels of one HDU through astropy, with BSCALE and BZERO applied, and log that this was done.
 
     Parameters
     ----------
     raw : bytes
-        The HDU: header and data.
+        The bytes of the HDU: header and data.
     primary : bool
-        Whether it is a primary HDU.
+        Whether this is a primary HDU.
     n_pixels : int
-        Pixels that a compressed image claims; 0 of a plain one, for which no process of its own is needed.
+        Number of pixels that the header of a compressed image claims. 0 for an uncompressed image, which is read
+        without a separate process.
     what, where : str
-        Why it is unusual, and file and HDU, for the log.
+        Why only astropy can read the image, and its file and HDU, for the log.
+
+    Returns
+    -------
+    ndarray, (..., ny, nx)
+        Of the type that astropy gives the pixels.
 
     Raises
     ------
@@ -42,18 +48,20 @@ def through_astropy(raw: bytes, primary: bool, n_pixels: int, what: str, where: 
 
 
 def blanked(pixels: npt.NDArray[Any], blank: float) -> npt.NDArray[np.float32]:
-    """Copy pixels to native float32, C-contiguous, blank pixels of integers to NaN.
+    """Copy pixels to float32; the blank pixels of integer images become NaN.
 
     Parameters
     ----------
     pixels : ndarray, (ny, nx)
-        Any numbers, any byte order. float64 beyond float32's range becomes infinite, which the steps count as bad.
+        Numbers of any type and byte order. Numbers beyond the range of float32 become infinite, which the steps count
+        as bad.
     blank : float
-        Physical value of the pixels without value in an integer image; NaN where there is none.
+        BLANK of an integer image, with BSCALE and BZERO applied; NaN where there is none.
 
     Returns
     -------
     ndarray, (ny, nx) float32
+        C-contiguous, in the machine's byte order.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         image = np.array(pixels, dtype=np.float32, order="C")

@@ -1,4 +1,7 @@
-"""Silence for astropy's warnings while our own code reads: what matters of them becomes a status and a reason."""
+"""Astropy's warnings are ignored while gpuanom reads files.
+
+A fault of a file that matters becomes the status and the reason of a CCD.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ _saved: warnings.catch_warnings[None] | None = None
 
 @contextmanager
 def ignore_astropy_warnings() -> Iterator[None]:
-    """Ignore astropy's warnings inside the block, in any number of threads.
+    """Ignore astropy's warnings inside the block, which any number of threads may enter.
 
-    `warnings.catch_warnings` alone saves and restores the filters of the whole process, so two threads that overlap
-    leave the wrong ones behind. Here the first thread to come in saves them and the last to go out restores them.
-    Never hold it across a ``yield``: the caller's own warnings would be lost.
+    `warnings.catch_warnings` saves and restores the warning filters of the whole process, so two threads at a time
+    would leave the wrong filters behind. Here the first thread to enter saves the filters, and the last to leave
+    restores them. Do not use the block around a ``yield``: astropy's warnings to the caller would be lost.
     """
     global _inside, _saved
     with _lock:

@@ -1,8 +1,8 @@
-"""How the CCDs of an exposure lie in common axes, as their world coordinates tell (METHOD.md "As built").
+"""How the CCDs of an exposure lie along common axes, by their world coordinates (METHOD.md, "As built").
 
-Orientations of several CCDs are only comparable along common axes. Where a camera's rule names no focal-plane axes,
-the axes of one CCD of the exposure stand for them: the one whose name comes first in natural order among those with a
-celestial WCS. Only differences between CCDs count then, so that an instrument rotator, which turns all CCDs alike,
+The orientations of several CCDs can be compared only along common axes. Where the camera rule does not say how the
+CCDs lie in the focal plane, the axes of one CCD are the common axes: of the CCDs with a celestial WCS, the first by
+name in natural order. Only the differences between CCDs count then. An instrument rotator, which turns all CCDs alike,
 changes nothing, and the same CCDs are turned in every exposure.
 """
 
@@ -22,18 +22,18 @@ Matrix = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class CcdAxes:
-    """How one CCD's axes lie.
+    """How the axes of one CCD lie.
 
     Attributes
     ----------
     turn : Turn
-        From CCD axes to the exposure's common axes.
+        From the axes of the CCD to the common axes of the exposure.
     sky_axes : tuple of 4 floats, or None
-        CD1_1, CD1_2, CD2_1, CD2_2 of the CCD's own pixel axes, degrees per pixel; None without a WCS.
+        CD1_1, CD1_2, CD2_1, CD2_2 along the pixel axes of the CCD, degrees per pixel; None without a WCS.
     why : str
         What decided the turn, for `gpuanom explain`.
     remark : str
-        What the exposure's note should say; empty where nothing is uncertain.
+        What the column ``note`` of the exposure should say; empty where nothing is uncertain.
     """
 
     turn: Turn
@@ -49,12 +49,13 @@ class Mosaic:
     Attributes
     ----------
     rule : CameraRule
+        The rule of the camera.
     first : str
-        Name of the CCD whose axes stand for the focal plane's; empty where none has a WCS or the rule decides.
+        Name of the CCD whose axes are the common axes; empty where no CCD has a WCS, or where the rule decides.
     cards : Cards or None
-        Its header.
+        The header of that CCD.
     turned : bool
-        Whether any of the CCDs that are known lies otherwise than that one.
+        Whether any other CCD with a WCS is turned or mirrored against that CCD.
     """
 
     rule: CameraRule
@@ -64,7 +65,19 @@ class Mosaic:
 
     @classmethod
     def of(cls, rule: CameraRule, ccds: Iterable[tuple[str, Cards]]) -> Mosaic:
-        """Choose the axes of an exposure from the names and headers of its CCDs, in any order."""
+        """Choose the common axes of an exposure.
+
+        Parameters
+        ----------
+        rule : CameraRule
+            The rule of the camera.
+        ccds : iterable of (str, Cards)
+            Names and headers of the exposure's CCDs, in any order.
+
+        Returns
+        -------
+        Mosaic
+        """
         if rule.turn != "mosaic":
             return cls(rule)
         known = sorted(((n, c) for n, c in ccds if sky_axes(c) is not None), key=lambda ccd: natural_key(ccd[0]))
@@ -74,7 +87,19 @@ class Mosaic:
         return cls(rule, *known[0], turned=any(mosaic.axes(name, cards).turn for name, cards in known[1:]))
 
     def axes(self, name: str, cards: Cards) -> CcdAxes:
-        """Return how a CCD lies."""
+        """Return how the axes of a CCD lie.
+
+        Parameters
+        ----------
+        name : str
+            Name of the CCD.
+        cards : Cards
+            Header of the CCD.
+
+        Returns
+        -------
+        CcdAxes
+        """
         matrix = sky_axes(cards)
         if self.rule.turn != "mosaic":
             found = turn(self.rule, name, matrix)
@@ -99,14 +124,14 @@ _WORDS = {
 
 
 def _relative(first: Cards, cards: Cards) -> Turn:
-    """The turn from a CCD's axes to another's, both with a WCS: the nearest multiple of a quarter turn."""
+    """Return the turn, to the nearest quarter, from a CCD's axes to those of the first CCD; both have a WCS."""
     reference, matrix = sky_axes(first), sky_axes(cards)
     assert reference is not None
     assert matrix is not None
     c11, c12, c21, c22 = _carried(matrix, cards, first)
     r11, r12, r21, r22 = reference
-    sign = 1.0 if r11 * r22 - r12 * r21 > 0 else -1.0  # of the determinant, whose size does not matter here
-    # Axes of the first CCD from axes of this one: the inverse of the first one's matrix times this one's.
+    sign = 1.0 if r11 * r22 - r12 * r21 > 0 else -1.0  # only the sign of the determinant matters here
+    # The inverse of the first CCD's matrix times this CCD's matrix leads from this CCD's axes to the first CCD's.
     m11, m12 = sign * (r22 * c11 - r12 * c21), sign * (r22 * c12 - r12 * c22)
     m21, m22 = sign * (r11 * c21 - r21 * c11), sign * (r11 * c22 - r21 * c12)
     quarter = abs(m12) + abs(m21) > abs(m11) + abs(m22)
@@ -115,16 +140,16 @@ def _relative(first: Cards, cards: Cards) -> Turn:
 
 
 def _carried(matrix: Matrix, cards: Cards, first: Cards) -> Matrix:
-    """A CCD's matrix in the tangent plane of another's reference point.
+    """Return a CCD's matrix in the tangent plane at the reference point of the first CCD.
 
-    Headers give each CCD a reference point of its own or all the same one. East and north turn along a parallel by the
-    difference of longitude times the sine of the latitude: near a pole that is no small angle.
+    Headers give each CCD a reference point of its own, or the same to all. Along a parallel, the directions of east and
+    north turn by the difference in longitude times the sine of the latitude, which is not small near a pole.
     """
-    here, there = _point(cards), _point(first)
-    if here is None or there is None:
+    point, first_point = _reference_point(cards), _reference_point(first)
+    if point is None or first_point is None:
         return matrix
-    along = (here[0] - there[0] + 180.0) % 360.0 - 180.0
-    angle = math.radians(along) * math.sin(math.radians((here[1] + there[1]) / 2))
+    along = (point[0] - first_point[0] + 180.0) % 360.0 - 180.0
+    angle = math.radians(along) * math.sin(math.radians((point[1] + first_point[1]) / 2))
     cosine, sine = math.cos(angle), math.sin(angle)
     c11, c12, c21, c22 = matrix
     return (
@@ -135,8 +160,8 @@ def _carried(matrix: Matrix, cards: Cards, first: Cards) -> Matrix:
     )
 
 
-def _point(cards: Cards) -> tuple[float, float] | None:
-    """Longitude and latitude of the reference point, degrees."""
+def _reference_point(cards: Cards) -> tuple[float, float] | None:
+    """Return longitude and latitude of a CCD's reference point in degrees; None where the header has none."""
     values = [number(cards.get(f"CRVAL{axis}")) for axis in (1, 2)]
     if not all(math.isfinite(value) for value in values):
         return None

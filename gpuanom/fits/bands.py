@@ -1,4 +1,4 @@
-"""The band of an exposure: which card tells it, and what of the card's value."""
+"""The band of an exposure: which card names the filter, and which part of the card's value is the band."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHEELS: tuple[tuple[str, ...], ...] = (
     tuple(f"FWNAME{n}" for n in range(1, 5)),
     tuple(f"ESO INS FILT{n} NAME" for n in range(1, 7)),
 )
-"""Filter wheels in one beam, tried last: of these the ones that are not open count."""
+"""Filter wheels in one beam, tried last: the wheels that are not open count."""
 
 _OPEN = re.compile(
     r"(?:no[ _-]?filter|no|none|null|nil|clear[0-9]*[a-z]?|open[0-9]*|empty[0-9]*|free|air|blank|hole|out|unfiltered|"
@@ -35,16 +35,16 @@ _NUMBER = re.compile(r"[0-9]+(?:\.0*)?")
 
 
 class Band(NamedTuple):
-    """A band and how it was told.
+    """A band, and the cards that name it.
 
     Attributes
     ----------
     name : str
-        As tables show it; empty where no card names one.
+        The band as tables show it; empty where no card names a band.
     told_by : str
-        The keywords, joined by ``+``; empty where no card names a band.
+        The keywords of these cards, joined by ``+``; empty where no card names a band.
     known : bool
-        Whether the name is a band. ``UNKNOWN`` and the like stay the name of the dataset, but tell no band.
+        Whether the name is a band. A value such as ``UNKNOWN`` names the dataset, but is no band.
     """
 
     name: str
@@ -53,10 +53,21 @@ class Band(NamedTuple):
 
 
 def band_of(rule: CameraRule, cards: Cards) -> Band:
-    """Tell the band by the rule's keywords, then by other cameras' keywords, then by filter wheels.
+    """Find the band by the keywords of the rule, then by those of other cameras, then by filter wheels.
 
-    A value such as ``NO_FILTER`` or ``CLEAR`` is the band only where no other card names a filter; a bare number (a
-    wheel's position) only where no other card has a name for it.
+    A value such as ``NO_FILTER`` or ``CLEAR`` is the band only where no other card names a filter. A bare number, which
+    is the position of a wheel, is the band only where no other card has a name.
+
+    Parameters
+    ----------
+    rule : CameraRule
+        The camera's rule, which names keywords of the filter.
+    cards : Cards
+        The headers.
+
+    Returns
+    -------
+    Band
     """
     kept: list[Band] = []
     of_rule = [entry.partition(":")[0] for entry in rule.band]
@@ -80,8 +91,18 @@ def _part(entry: str, value: Any) -> Any:
 def part_of(value: Any, part: str) -> Any:
     """Return the part of a card's value that a rule asks for.
 
-    Of ``i.MP9702`` the part ``letter`` is ``i``, of ``gri.MP9605`` it is ``gri`` and of ``Ha.MP7605`` ``Ha``: a band of
-    its own is never cut down to a letter that is another band's name.
+    Parameters
+    ----------
+    value : object
+        The card's value.
+    part : str
+        ``word``: the first word. ``letter``: the part of the first word before a point, which is ``i`` for
+        ``i.MP9702``, but ``gri`` for ``gri.MP9605`` and ``Ha`` for ``Ha.MP7605``, because their first letters are the
+        names of other bands. Empty: the value itself.
+
+    Returns
+    -------
+    object
     """
     words = str(value).split()
     if part == "word":
@@ -90,7 +111,7 @@ def part_of(value: Any, part: str) -> Any:
 
 
 def _filters(value: Any) -> str:
-    """A value as a band's name; of a list such as ``CLEAR, r`` only what is not open."""
+    """Return a value as the name of a band; of a list such as ``CLEAR, r`` only the filters that are not open."""
     name = clean(value)
     parts = [part.strip(" '\"()[]{}") for part in _SEPARATORS.split(name)]
     real = [part for part in parts if part and not _OPEN.fullmatch(part.lower())]

@@ -1,4 +1,4 @@
-"""How many pixels of the detector went into one of the image, as the many cards for binning say it."""
+"""The binning of an image, from the many cards by which cameras tell it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any, Protocol
 
 _PAIRS = ("CCDSUM", "BINNING", "CCDBIN", "DETBIN")
-"""Cards of both axes: '2 2', '2x2', '2,2', or a single number."""
+"""Cards with the binning along both axes: '2 2', '2x2', '2,2', or one number."""
 _AXES = (
     ("XBINNING", "YBINNING"),
     ("CCDBIN1", "CCDBIN2"),
@@ -35,10 +35,10 @@ class _Header(Protocol):
 
 
 def binning(cards: _Header) -> tuple[int, int]:
-    """Return how many detector pixels make one of the image along x and y; (1, 1) where no card says otherwise.
+    """Return how many detector pixels make one image pixel along x and y; (1, 1) where no card says otherwise.
 
-    Of several cards the first that says anything above 1 counts: a card that was left at 1 is more common than one
-    that speaks of binning without it. Numbers that cannot be a binning count as absent.
+    Of several cards the first with a number above 1 counts: cards that were left at 1 in binned images are more common
+    than cards that claim a binning wrongly. Numbers that cannot be a binning count as absent.
     """
     for keyword in _PAIRS:
         found = _pair(cards.get(keyword))
@@ -46,7 +46,7 @@ def binning(cards: _Header) -> tuple[int, int]:
             return found
     for along_x, along_y in _AXES:
         if along_x.startswith("ESO ") and not str(cards.get("ORIGIN") or "").upper().startswith("ESO"):
-            continue  # looking for these cards costs the time of parsing the whole header
+            continue  # looking for these cards would mean parsing the whole header
         x, y = (_pair(cards.get(keyword)) for keyword in (along_x, along_y))
         found = (x or y or (1, 1))[0], (y or x or (1, 1))[0]
         if found != (1, 1):
@@ -55,13 +55,13 @@ def binning(cards: _Header) -> tuple[int, int]:
 
 
 def binning_label(cards: _Header) -> str:
-    """Return what is appended to a camera's name: ``bin2x2``; empty without binning."""
+    """Return the text that is appended to the name of the camera, such as ``bin2x2``; empty without binning."""
     x, y = binning(cards)
     return "" if (x, y) == (1, 1) else f"bin{x}x{y}"
 
 
 def _pair(value: Any) -> tuple[int, int] | None:
-    """Two whole numbers of a card's value, the second like the first where there is one only."""
+    """Return the two whole numbers of a card's value; a single number counts for both axes."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     found = _NUMBERS.fullmatch(str(value).strip())

@@ -1,12 +1,17 @@
 """The bits of RICE_1 tiles to integers (FITS 4.0, section 10.4.1; Rice, Yeh & Miller 1993).
 
-A tile is a string of bits: blocks of `blocksize` differences, each block with a field FS that says how many low bits
-of every difference are stored as they are; what is above them is a count of 0 bits, ended by a 1.
+A tile is a string of bits: blocks of `blocksize` differences between neighbouring pixels. Each block begins with a
+field FS, the number of low bits of every difference that are stored as they are. The bits above them are stored as a
+number of 0 bits that is ended by a 1.
 
-Where the time goes, and what is done about it: the next difference starts where this one ends, so that each waits for
-the count of zeros of the one before. A window of 64 bits is loaded once for a group of 2, 4 or 8 differences, which
-are taken from it without asking whether it holds that many; where it did not, which is rare, the group is taken once
-more, one by one. And two tiles are decoded side by side, so that one's loads and zeros fill the other's waiting.
+Decoding is slow because each difference begins where the one before ends, so the processor waits for the count of its
+zeros. Two things help. A window of 64 bits is loaded once for a group of 2, 4 or 8 differences, which are decoded
+without asking whether the window holds them all; in the rare case that it does not, the group is decoded again, one
+difference at a time. And two tiles are decoded side by side, so that the processor works on one while the other waits.
+
+Every name here is a uint64: `data` is the address of the bytes, `p` a bit counted from `data`, `stop` the bit behind
+the tile, `limit` the number of bytes at `data`, `fs` the field FS, `last` the last pixel so far, and `out` and `behind`
+the addresses of the next integer and of the end of a block.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ _WORD = U(0xFFFFFFFF)
 
 @helper
 def _last_bytes(data: Any, at: Any, limit: Any) -> Any:
-    """The 8 bytes from `at` on, with zeros behind the last one."""
+    """Return the 8 bytes from byte `at` on as one number, with zeros for bytes from `limit` on."""
     word = _0
     k = _0
     while k < _8:
@@ -37,7 +42,7 @@ def _last_bytes(data: Any, at: Any, limit: Any) -> Any:
 
 @inlined
 def _window(data: Any, p: Any, limit: Any) -> Any:
-    """At least 57 bits from bit `p` on, at the top of a word; zeros behind the last byte, that before `limit`."""
+    """Return at least 57 bits from bit `p` on, at the top of a 64-bit word; zeros for bytes from `limit` on."""
     at = p >> _3
     if at + _8 <= limit:
         return word_at(data + at) << (p & _7)
@@ -46,13 +51,13 @@ def _window(data: Any, p: Any, limit: Any) -> Any:
 
 @inlined
 def _difference(v: Any) -> Any:
-    """0, 1, 2, 3, 4 ... stand for 0, -1, 1, -2, 2 ..."""
+    """Return the difference that a code stands for: 0, 1, 2, 3, 4 ... are 0, -1, 1, -2, 2 ..."""
     return (v >> _1) ^ (_0 - (v & _1))
 
 
 @helper
 def _slowly(data: Any, p: Any, stop: Any, limit: Any, fs: Any) -> Any:
-    """One difference, however long: the bit behind it, and it. Behind the tile's end: any bit beyond `stop`, and 0."""
+    """Decode one difference of any length; return the bit behind it (beyond `stop`: damaged), and the difference."""
     z = _0
     while True:
         word = _window(data, p, limit)
@@ -71,7 +76,7 @@ def _slowly(data: Any, p: Any, stop: Any, limit: Any, fs: Any) -> Any:
 
 @helper
 def _one_by_one(data: Any, p: Any, stop: Any, limit: Any, fs: Any, last: Any, out: Any, behind: Any) -> Any:
-    """Differences added up and put at the addresses from `out` to `behind`."""
+    """Decode the integers from `out` to `behind`, one difference at a time."""
     while out < behind:
         p, d = _slowly(data, p, stop, limit, fs)
         last += d
@@ -82,16 +87,16 @@ def _one_by_one(data: Any, p: Any, stop: Any, limit: Any, fs: Any, last: Any, ou
 
 @inlined
 def _next(word: Any, fs: Any, step: Any) -> Any:
-    """The window behind its first difference, the zeros of that, and the difference; step = fs + 1."""
+    """Return the window behind its first difference, the number of zeros, and the difference; step = fs + 1."""
     n = leading_zeros(word)
-    word <<= n & _63  # a window that is used up is 0; its 64 zeros are found by who adds them up
-    # The 1 that ends the zeros stands above the low bits: what it is worth is taken off the zeros.
+    word <<= n & _63  # a window that is used up is 0: its 64 zeros make the caller's sum of used bits too large
+    # The 1 that ends the zeros stands above the low bits: n - 1 takes off its value, 2^fs.
     v = (word >> (_63 - fs)) + ((n - _1) << fs)
     return word << (step & _63), n, _difference(v)
 
 
 def _group(size: int) -> Any:
-    """Make the function that takes `size` differences of one tile from one window."""
+    """Make the function that decodes `size` differences of one tile from one window."""
     count = U(size)
 
     @inlined
@@ -111,7 +116,7 @@ def _group(size: int) -> Any:
 
 
 def _pair(size: int) -> Any:
-    """Make the function that takes `size` differences of each of two tiles."""
+    """Make the function that decodes `size` differences of each of two tiles."""
     count = U(size)
 
     @inlined
@@ -150,7 +155,7 @@ _pair8, _pair6, _pair4, _pair2 = _pair(8), _pair(6), _pair(4), _pair(2)
 
 @helper
 def _coded(data: Any, p: Any, stop: Any, limit: Any, fs: Any, last: Any, out: Any, behind: Any) -> Any:
-    """A block of differences in zeros and low bits, added up and put at the addresses from `out` to `behind`."""
+    """Decode a block of differences that are stored as zeros and low bits."""
     if fs <= U(11):
         while out + U(16) <= behind:
             p, last = _take4(data, p, stop, limit, fs, last, out)
@@ -166,7 +171,7 @@ def _coded_pair(
     data: Any, limit: Any, p: Any, stop: Any, fs: Any, last: Any, out: Any, behind: Any, p2: Any, stop2: Any,
     fs2: Any, last2: Any, out2: Any,
 ) -> Any:  # fmt: skip
-    """The same for a block of each of two tiles, of one length: neither waits for the other's zeros."""
+    """Decode a block of each of two tiles, both of the same length and stored as zeros and low bits."""
     most = max(fs, fs2)
     if most <= _3:
         while out + U(32) <= behind:
@@ -196,7 +201,7 @@ def _coded_pair(
 def _block(
     data: Any, p: Any, stop: Any, limit: Any, field: Any, fs_most: Any, bits: Any, last: Any, out: Any, behind: Any
 ) -> Any:
-    """A block of any kind, behind its field; a bit beyond `stop` where it is damaged."""
+    """Decode a block of any kind behind its field FS; return a bit beyond `stop` where the block is damaged."""
     if p > stop or field > fs_most + _1:
         return stop + _1, last
     fs = field - _1
@@ -219,7 +224,7 @@ def _block(
 
 @inlined
 def _form(bytepix: Any) -> Any:
-    """Bits of the field FS, its largest value, and bits of a difference that is stored as it is."""
+    """Return the number of bits of the field FS, the largest FS, and the number of bits of an uncoded difference."""
     if bytepix == _1:
         return U(3), U(6), _8
     if bytepix == U(2):
@@ -237,9 +242,25 @@ def _first_number(data: Any, at: Any, bytepix: Any) -> Any:
 
 @helper
 def one_tile(data: Any, at: Any, end: Any, limit: Any, n: Any, bytepix: Any, blocksize: Any, out: Any) -> Any:
-    """Decode a tile into n integers modulo 2^32; whether it is sound. All numbers are uint64.
+    """Decode a tile into integers modulo 2^32 (FITS 4.0, section 10.4.1).
 
-    `data` is the address of `limit` bytes, of which at to end - 1 are the tile's; `out` is that of room for n integers.
+    Parameters
+    ----------
+    data, limit : uint64
+        Address and number of the bytes that hold all tiles.
+    at, end : uint64
+        The tile's first byte, and the byte behind its last, counted from `data`.
+    n : uint64
+        Number of integers of the tile.
+    bytepix, blocksize : uint64
+        BYTEPIX (1, 2 or 4) and BLOCKSIZE.
+    out : uint64
+        Address of memory for n int32.
+
+    Returns
+    -------
+    bool
+        Whether the tile is sound. The integers of a damaged tile are meaningless.
     """
     if at > end or end > limit or end - at < bytepix:
         return False
@@ -263,7 +284,22 @@ def two_tiles(
     data: Any, at: Any, end: Any, at2: Any, end2: Any, limit: Any, n: Any, bytepix: Any, blocksize: Any, out: Any,
     out2: Any,
 ) -> Any:  # fmt: skip
-    """Decode two tiles of n integers side by side; whether both are sound."""
+    """Decode two tiles of the same number of integers side by side.
+
+    Parameters
+    ----------
+    data, limit, n, bytepix, blocksize : uint64
+        As for `one_tile`.
+    at, end, out : uint64
+        The first tile, as for `one_tile`.
+    at2, end2, out2 : uint64
+        The second tile.
+
+    Returns
+    -------
+    bool
+        Whether both tiles are sound; otherwise decode each alone.
+    """
     if at > end or end > limit or end - at < bytepix or at2 > end2 or end2 > limit or end2 - at2 < bytepix:
         return False
     fs_bits, fs_most, bits = _form(bytepix)

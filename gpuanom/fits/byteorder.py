@@ -1,4 +1,4 @@
-"""Big-endian numbers to float32 pixels, and sums of words, at native speed."""
+"""Compiled loops that turn the big-endian numbers of a file into float32 pixels, add them up, or translate codes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def _same(word: Any) -> Any:
 
 
 def _integers(word: Any, number: Any, swapped: Any) -> Any:
-    """Make the function for two's complement integers of one width (unsigned for 8 bits)."""
+    """Make the function that converts integers of one width: unsigned for 8 bits, otherwise two's complement."""
 
     @native(types.void(_readonly(word), types.float64, types.float64, types.int64, types.float32[::1]))
-    def convert(words: Any, scale: Any, zero: Any, blank: Any, out: Any) -> None:
+    def convert(numbers: Any, scale: Any, zero: Any, blank: Any, out: Any) -> None:
         nan = np.float32(np.nan)
         for i in range(len(out)):
-            stored = number(swapped(words[i]))
+            stored = number(swapped(numbers[i]))
             value = np.float32(np.float64(stored) * scale + zero)
             out[i] = nan if stored == blank else value
 
@@ -39,58 +39,98 @@ from_32 = _integers(types.uint32, np.int32, swapped32)
 
 
 @native(types.void(_readonly(types.uint64), types.float64, types.float64, types.int64, types.float32[::1]))
-def from_64(words: Any, scale: Any, zero: Any, blank: Any, out: Any) -> None:
-    """64-bit integers; without scaling they are rounded once."""
+def from_64(numbers: Any, scale: Any, zero: Any, blank: Any, out: Any) -> None:
+    """Convert 64-bit integers; without scaling they are rounded once.
+
+    Parameters
+    ----------
+    numbers : ndarray, (n,) uint64
+        The stored numbers, big-endian.
+    scale, zero : float
+        BSCALE and BZERO.
+    blank : int
+        The stored integer that means "no value".
+    out : ndarray, (n,) float32
+        Written to.
+    """
     nan = np.float32(np.nan)
     plain = scale == 1.0 and zero == 0.0
     for i in range(len(out)):
-        stored = np.int64(swapped64(words[i]))
+        stored = np.int64(swapped64(numbers[i]))
         value = np.float32(stored) if plain else np.float32(np.float64(stored) * scale + zero)
         out[i] = nan if stored == blank else value
 
 
 @native(types.void(_readonly(types.uint32), types.uint32[::1]))
-def swap_32(words: Any, out: Any) -> None:
-    """The same bits in the machine's order."""
+def swap_32(numbers: Any, out: Any) -> None:
+    """Copy 32-bit numbers to the machine's byte order.
+
+    Parameters
+    ----------
+    numbers : ndarray, (n,) uint32
+        Big-endian.
+    out : ndarray, (n,) uint32
+        Written to.
+    """
     for i in range(len(out)):
-        out[i] = swapped32(words[i])
+        out[i] = swapped32(numbers[i])
 
 
 @native(types.void(_readonly(types.uint32), types.float64, types.float64, types.float32[::1]))
-def from_single(words: Any, scale: Any, zero: Any, out: Any) -> None:
-    """float32 with a scale and a zero; NaN and infinities stay what they are."""
+def from_single(numbers: Any, scale: Any, zero: Any, out: Any) -> None:
+    """Scale float32 numbers; NaN and infinities stay as they are.
+
+    Parameters
+    ----------
+    numbers : ndarray, (n,) uint32
+        The stored numbers, big-endian.
+    scale, zero : float
+        BSCALE and BZERO.
+    out : ndarray, (n,) float32
+        Written to.
+    """
     for i in range(len(out)):
-        stored = as_float32(swapped32(words[i]))
+        stored = as_float32(swapped32(numbers[i]))
         out[i] = np.float32(np.float64(stored) * scale + zero) if np.isfinite(stored) else stored
 
 
 @native(types.void(_readonly(types.uint64), types.float64, types.float64, types.float32[::1]))
-def from_double(words: Any, scale: Any, zero: Any, out: Any) -> None:
-    """float64, rounded to float32 after scaling; what is beyond its range becomes infinite."""
-    plain = scale == 1.0 and zero == 0.0  # -0.0 stays what it is
+def from_double(numbers: Any, scale: Any, zero: Any, out: Any) -> None:
+    """Scale float64 numbers and round them to float32; numbers beyond its range become infinite.
+
+    Parameters
+    ----------
+    numbers : ndarray, (n,) uint64
+        The stored numbers, big-endian.
+    scale, zero : float
+        BSCALE and BZERO.
+    out : ndarray, (n,) float32
+        Written to.
+    """
+    plain = scale == 1.0 and zero == 0.0  # so that -0.0 stays -0.0
     for i in range(len(out)):
-        stored = as_float64(swapped64(words[i]))
+        stored = as_float64(swapped64(numbers[i]))
         out[i] = np.float32(stored if plain else stored * scale + zero)
 
 
 @native(types.uint64(_readonly(types.uint32)))
-def total(words: Any) -> Any:
-    """Sum of up to 2^32 big-endian words."""
+def total(numbers: Any) -> Any:
+    """Return the sum of up to 2^32 big-endian 32-bit numbers, for DATASUM."""
     result = np.uint64(0)
-    for i in range(len(words)):
-        result += np.uint64(swapped32(words[i]))
+    for i in range(len(numbers)):
+        result += np.uint64(swapped32(numbers[i]))
     return result
 
 
 def _translation(word: Any) -> Any:
-    """Make the function for codes of one width."""
+    """Make the function that translates codes of one width."""
 
     @native(types.boolean(_readonly(word), _readonly(types.uint8), types.uint8[::1]))
     def translate(codes: Any, table: Any, out: Any) -> Any:
         found = types.uint8(0)
         last = len(table) - 1
         for i in range(len(out)):
-            # Not mixed with a signed number: Numba would compare those of 64 bits as floats.
+            # Both sides are unsigned: Numba would compare a signed and an unsigned 64-bit number as floats.
             code = np.uint64(codes[i])
             bits = table[np.int64(code) if code < np.uint64(last) else last]
             found |= bits
@@ -106,4 +146,8 @@ TRANSLATE = {
     4: _translation(types.uint32),
     8: _translation(types.uint64),
 }
-"""By bytes of a code: its entry in a table, the last one for codes beyond it; whether any entry was not 0."""
+"""Functions (codes, table, out), by the number of bytes of a code.
+
+Each writes the table's entry for each code to `out`, or the table's last entry for codes beyond the table, and returns
+whether any entry was not 0.
+"""

@@ -1,7 +1,7 @@
-"""Headers read as fast as they are scanned: a card's value is parsed when it is asked for.
+"""Headers that are scanned for keywords only: the value of a card is parsed when it is asked for.
 
-What is not a plain card of the FITS standard (HIERARCH, CONTINUE, record-valued, lower-case or broken cards) is left
-to astropy, so that every value is astropy's.
+Cards other than the plain cards of the FITS standard (HIERARCH, CONTINUE, record-valued, lower-case or broken cards)
+are parsed by astropy, so that every value is the one that astropy gives.
 """
 
 from __future__ import annotations
@@ -29,7 +29,22 @@ _UNVALUED = ("COMMENT ", "HISTORY ", "        ", "HIERARCH", "CONTINUE", "END   
 
 
 def find_end(data: Any, start: int, stop: int) -> int:
-    """Return where the header that starts at a byte ends, END card included; -1 where there is no END before `stop`."""
+    """Find the end of a header.
+
+    Parameters
+    ----------
+    data : bytes or mmap
+        The bytes of a file.
+    start : int
+        The first byte of the header.
+    stop : int
+        The byte at which the search ends.
+
+    Returns
+    -------
+    int
+        The byte behind the END card; -1 where there is no END card before `stop`.
+    """
     at = start
     while True:
         found: int = data.find(_END, at, stop)
@@ -41,12 +56,12 @@ def find_end(data: Any, start: int, stop: int) -> int:
 
 
 class Scanned:
-    """A header as it is stored; `get`, ``in`` and iteration are those of `astropy.io.fits.Header`.
+    """A header as it is stored; `get`, ``in`` and iteration do the same as for `astropy.io.fits.Header`.
 
     Parameters
     ----------
     text : bytes
-        Cards of 80 bytes, END and padding included or not.
+        Cards of 80 bytes each, with or without the END card and the padding.
     """
 
     def __init__(self, text: bytes) -> None:
@@ -59,7 +74,7 @@ class Scanned:
                 if name == "END     ":
                     break
         self._places = places
-        # One search through all names; a name that starts with blanks is only looked for behind it.
+        # One search in all names at a time: only a name that begins with blanks is looked for one by one.
         self._odd = bool(_NOT_NAMES.search("".join(places))) or any(n[0] == " " and n.strip() for n in places)
 
     @cached_property
@@ -77,12 +92,23 @@ class Scanned:
         return iter(self.astropy)
 
     def get(self, keyword: str, default: Any = None) -> Any:
-        """Return a card's value, `default` where there is no such card.
+        """Return the value of a card.
+
+        Parameters
+        ----------
+        keyword : str
+        default : object, optional
+            Returned where the header has no such card.
+
+        Returns
+        -------
+        object
+            As astropy parses the value.
 
         Raises
         ------
         astropy.io.fits.VerifyError, ValueError
-            The card cannot be parsed.
+            When the card cannot be parsed.
         """
         if not self._is_plain(keyword):
             return self.astropy.get(keyword, default)
@@ -137,12 +163,12 @@ _AXIS = re.compile("NAXIS[1-9][0-9]*")
 
 
 class CompressedImage:
-    """The header of a tile-compressed image, as the table that holds it tells (FITS 4.0, section 10.1).
+    """The header of a tile-compressed image, from the header of the table that holds it (FITS 4.0, section 10.1).
 
     Parameters
     ----------
     table : Scanned
-        The table's own header.
+        The header of the table.
     """
 
     def __init__(self, table: Scanned) -> None:
@@ -151,7 +177,7 @@ class CompressedImage:
     def __contains__(self, keyword: str) -> bool:
         try:
             return self.get(keyword, _ABSENT) is not _ABSENT
-        except Exception:  # a card that cannot be parsed is there all the same
+        except Exception:  # the header does have a card that cannot be parsed
             return True
 
     def __iter__(self) -> Iterator[str]:
@@ -164,14 +190,31 @@ class CompressedImage:
         return value
 
     def get(self, keyword: str, default: Any = None) -> Any:
-        """Return a card's value as the uncompressed image has it, `default` where there is no such card."""
+        """Return the value of a card of the uncompressed image.
+
+        Parameters
+        ----------
+        keyword : str
+        default : object, optional
+            Returned where the image would have no such card.
+
+        Returns
+        -------
+        object
+            As astropy parses the value.
+
+        Raises
+        ------
+        astropy.io.fits.VerifyError, ValueError
+            When the card cannot be parsed.
+        """
         table = self.table
         if keyword in _MOVED:
             return self._moved(keyword, default)
         if _AXIS.fullmatch(keyword):
             count = table.get("ZNAXIS")
-            there = isinstance(count, int) and int(keyword[5:]) <= count
-            return table.get("Z" + keyword, default) if there else default
+            exists = isinstance(count, int) and int(keyword[5:]) <= count
+            return table.get("Z" + keyword, default) if exists else default
         if keyword == "XTENSION":
             return default if "ZSIMPLE" in table else "IMAGE"
         if keyword in ("BSCALE", "BZERO"):
@@ -191,7 +234,7 @@ class CompressedImage:
         return self.table.get(_MOVED[keyword], default)
 
     def _blank(self, default: Any) -> Any:
-        """An integer image's blank, wherever it is said; astropy's guess where only tiles say it."""
+        """Return BLANK of an integer image; where only the tiles have blank values, the number that astropy assumes."""
         bitpix = self.table.get("ZBITPIX")
         if not isinstance(bitpix, int) or bitpix <= 0:
             return default
@@ -205,4 +248,5 @@ class CompressedImage:
 
 
 _ABSENT = object()
-MOST_COLUMNS = 999  # FITS 4.0, section 7.3.1; a damaged TFIELDS card must not be counted to
+MOST_COLUMNS = 999
+"""Most columns of a table (FITS 4.0, section 7.3.1): a damaged TFIELDS card may claim billions."""

@@ -1,4 +1,4 @@
-"""The CCDs among a file's HDUs, and what each is called."""
+"""The CCDs among the HDUs of a file, and their names."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ DETECTOR_CARDS: tuple[str, ...] = (
     *("IMAGEID", "CCDNAME", "CHIPNAME", "DETNAM", "DETNAME", "DETPOS", "CCD", "CHIP", "CAMCOL", "AMPNAME", "DETECTOR"),
     *("DETSERNO", "DETSEC", "CCDSEC"),
 )
-"""Cards that tell a camera's CCDs apart where their files give them one name, in the order in which they are tried;
-of ``A+B`` both must be there."""
+"""Cards that distinguish the CCDs of a camera whose files give all CCDs the same name, in the order in which they are
+tried; for ``A+B`` the header must have both."""
 
 PLACES = ("DETSEC", "CCDSEC")
-"""Those of them that say where a CCD lies, and are no name."""
+"""The cards among `DETECTOR_CARDS` that say where a CCD lies, and do not name it."""
 
 _GENERIC = frozenset(("CHIP", "CCD", "IM", "IMG", "DATA", "AMP", "EXT", "FRAME", "DETECTOR", "EXTENSION", "SCIENCE"))
 
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """What one HDU of a file is.
+    """An HDU of a file, and what kind of image it is.
 
     Attributes
     ----------
     hdu : Hdu
     name : str
-        Of the CCD within its exposure.
+        Name of the CCD within the exposure.
     no_ccd : str
-        Why the HDU is no CCD that is measured; empty for a CCD.
+        Why the HDU is not measured as a CCD; empty for a CCD.
     sensor : bool
-        Whether it is a guide or focus sensor.
+        Whether the HDU is a guide or focus sensor.
     in_file : str
-        Name of the CCD within its file, by which its mask is found.
+        Name of the CCD within the file, by which its mask is found.
     """
 
     hdu: Hdu
@@ -54,7 +54,20 @@ class Listed:
 
 
 def named_ccd(rule: CameraRule, cards: Cards) -> str:
-    """Return the name that headers give a CCD by the rule's keywords; empty where they give none."""
+    """Return the name that the headers give a CCD.
+
+    Parameters
+    ----------
+    rule : CameraRule
+        Its `ccd` lists the keywords of the name.
+    cards : Cards
+        The headers of the CCD.
+
+    Returns
+    -------
+    str
+        Empty where the headers have none of these keywords.
+    """
     for entry in rule.ccd:
         parts = [clean(cards.get(keyword)) for keyword in entry.split("+")]
         if all(parts):
@@ -63,27 +76,53 @@ def named_ccd(rule: CameraRule, cards: Cards) -> str:
 
 
 def ccd_name(rule: CameraRule, cards: Cards, hdu: int) -> str:
-    """Return a CCD's name within its file: by the rule's keywords, else the HDU's number."""
+    """Return the name of a CCD within its file.
+
+    Parameters
+    ----------
+    rule : CameraRule
+        Its `ccd` lists the keywords of the name.
+    cards : Cards
+        The headers of the CCD.
+    hdu : int
+        The number of the HDU, which is the name where the headers give none.
+
+    Returns
+    -------
+    str
+    """
     return named_ccd(rule, cards) or str(hdu)
 
 
 def is_generic(name: str) -> bool:
-    """Whether a name says that something is a CCD, not which: ``CHIP``; of no name at all this holds too."""
+    """Whether a name, such as ``CHIP``, does not say which CCD it is; also for an empty name."""
     return not name or name.upper() in _GENERIC
 
 
 def is_skipped(rule: CameraRule, name: str) -> bool:
-    """Whether a CCD is a guide or focus sensor."""
+    """Whether a CCD is a guide or focus sensor.
+
+    Parameters
+    ----------
+    rule : CameraRule
+        Its `skip_ccds` lists the names of such sensors.
+    name : str
+        Name of the CCD.
+
+    Returns
+    -------
+    bool
+    """
     return matches(name, rule.skip_ccds)
 
 
 def is_one_of_several(cards: Cards) -> bool:
-    """Whether a header numbers its CCD among those of a camera."""
+    """Whether a header has the number of a CCD within its camera."""
     return any(all(cards.get(keyword) is not None for keyword in entry.split("+")) for entry in _NUMBERED)
 
 
 def detector_cards(cards: Cards) -> Mapping[str, str]:
-    """Return the values of `DETECTOR_CARDS` that are there."""
+    """Return the values of those of `DETECTOR_CARDS` that the headers have, by keyword."""
     found = {}
     for entry in DETECTOR_CARDS:
         parts = [clean(cards.get(keyword)) for keyword in entry.split("+")]
@@ -93,20 +132,22 @@ def detector_cards(cards: Cards) -> Mapping[str, str]:
 
 
 def list_hdus(file: File, rule: CameraRule, label: str = "") -> list[Listed | InputError]:
-    """List what a file's image HDUs are: CCDs, planes beside them, guide sensors, and what cannot be read.
+    """List the image HDUs of a file: CCDs, quality and other planes, guide sensors, and HDUs that cannot be read.
 
     Parameters
     ----------
     file : File
     rule : CameraRule
+        The rule of the camera.
     label : str, optional
-        What tells this file's CCDs from those of the exposure's other files, where their names do not.
+        A text that distinguishes the CCDs of this file from those of the exposure's other files, where the names of
+        the CCDs do not.
 
     Returns
     -------
     list of Listed or InputError
-        In the file's order. Several HDUs of one EXTNAME are told apart by EXTVER (FITS 4.0, section 4.4.2.6), or else
-        by their numbers.
+        In the order of the file. Several HDUs of the same EXTNAME are distinguished by EXTVER (FITS 4.0, section
+        4.4.2.6), or else by their numbers.
     """
     listed: list[Listed | InputError] = []
     for item in file.hdus():
@@ -134,7 +175,20 @@ def list_hdus(file: File, rule: CameraRule, label: str = "") -> list[Listed | In
 
 
 def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:
-    """Return names of the CCDs of a file, or of their planes, by HDU number; no two are alike."""
+    """Name the CCDs of a file, or their quality planes.
+
+    Parameters
+    ----------
+    hdus : sequence of Hdu
+        The HDUs of the CCDs, or of the planes.
+    rule : CameraRule
+        Its `ccd` lists the keywords of the name.
+
+    Returns
+    -------
+    dict of int to str
+        Names by number of the HDU; no two are equal.
+    """
     versions: dict[str, list[object]] = {}
     for item in hdus:
         versions.setdefault(ccd_name(rule, item.cards, item.number), []).append(_version(item))
@@ -151,6 +205,6 @@ def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:
 
 
 def _version(item: Hdu) -> object:
-    """EXTVER of an HDU; 1 where the header has none (FITS 4.0, section 4.4.2.6)."""
+    """Return EXTVER of an HDU; 1 where the header has none (FITS 4.0, section 4.4.2.6)."""
     version = card(item.header, "EXTVER")
     return 1 if version is None else version

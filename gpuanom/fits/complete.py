@@ -1,6 +1,6 @@
-"""Whether a file is all there, by its own account: one that is still being written is not read as if it were whole.
+"""Whether a file is complete by its own headers: a file that is still being written must not be read as if complete.
 
-By plain reads: a mapped file that someone cuts off meanwhile would end the process.
+The file is read, not mapped to memory: a mapped file that another program cuts off would end this process.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _CHUNK = 2**18
 
 
 class Lack(NamedTuple):
-    """What a file lacks.
+    """What is missing from a file.
 
     Attributes
     ----------
     reason : str
-        In a few words.
+        What is missing, in a few words.
     certain : bool
-        False where a whole file may look so too: one CCD taken out of a file keeps the NEXTEND of the whole, and zeros
-        may follow the last HDU.
+        False where the file may be complete: a CCD that was copied out of a file keeps the NEXTEND of the original, and
+        zeros may follow the last HDU.
     """
 
     reason: str
@@ -37,9 +37,9 @@ class Lack(NamedTuple):
 
 
 def lacking(path: Path) -> Lack | None:
-    """Return what a FITS file still lacks by its own structure.
+    """Return what is missing from a FITS file.
 
-    Headers are read and no pixels; a packed file is read to its end.
+    Only headers are read, no pixels; a packed file is read to its end.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def lacking(path: Path) -> Lack | None:
     Returns
     -------
     Lack or None
-        None where nothing is missing, and where something is wrong that more bytes cannot mend, or that the system
-        refuses: reading it says so.
+        None where nothing is missing. Also None where the file is damaged so that more bytes cannot mend it, or where
+        the system refuses to read it: reading the file later reports this.
     """
     try:
         with path.open("rb") as stream:
@@ -58,7 +58,7 @@ def lacking(path: Path) -> Lack | None:
                 return Lack("it is empty" if not size else "it has only begun")
             how = packed.packing(stream.read(packed.HEAD))
             return _of_packed(stream, how) if how else _of_hdus(stream, size, path)
-    except (OSError, ValueError):  # ValueError: a null character in its name
+    except (OSError, ValueError):  # ValueError: the path holds a null character
         return None
 
 
@@ -110,7 +110,7 @@ _ZEROS = "it is not written yet"
 
 
 def _header(stream: BinaryIO, start: int, first: bytes) -> bytes | str | None:
-    """A header's blocks; in words why there is none yet; None where something else stands there."""
+    """Return the blocks of a header; in words why the header is not complete; or None where there is no header."""
     stream.seek(start)
     text = b""
     for _ in range(_MOST_BLOCKS):

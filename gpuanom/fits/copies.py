@@ -1,4 +1,4 @@
-"""Whether a CCD was given twice: under another file's name, or packed in another way."""
+"""Whether a CCD was given twice: in a copy of the file under another name, or packed in another way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpuanom.fits.headers import Cards, card
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.pixels import numbers
 
-# What packing, unpacking and copying a file change in its headers.
+# Cards that change when a file is packed, unpacked or copied.
 _BOOKKEEPING_WORDS = (
     "SIMPLE XTENSION BITPIX BSCALE BZERO BLANK EXTEND PCOUNT GCOUNT CHECKSUM DATASUM DATE EXTNAME EXTVER FILENAME "
     "COMMENT HISTORY INHERIT LONGSTRN FZALGOR FZTILE FZQVALUE FZQMETHD FZDTHRSD TFIELDS"
@@ -21,31 +21,43 @@ _BOOKKEEPING = frozenset(_BOOKKEEPING_WORDS.split())
 
 
 class Copies:
-    """The CCDs of an exposure seen so far, by what their headers say and, where that agrees, by their pixels."""
+    """The CCDs of an exposure seen so far, compared by their headers and, where these agree, by their pixels."""
 
     def __init__(self) -> None:
         self._seen: dict[Any, list[tuple[Path, int, bytes | None]]] = {}
 
     def holds(self, file: File, item: Hdu) -> bool:
-        """Return whether a CCD of the same header cards and the same pixels was seen before; remember this one."""
-        held = self._seen.setdefault(_cards(item), [])
-        seen = [entry for entry in held if entry[0] != file.path]  # HDUs of one file are never copies of each other
-        for at, (path, number, digest) in enumerate(seen):
+        """Return whether a CCD with the same header cards and pixels was seen before, and remember this CCD.
+
+        Parameters
+        ----------
+        file : File
+            The file of the CCD.
+        item : Hdu
+            The HDU of the CCD.
+
+        Returns
+        -------
+        bool
+        """
+        known = self._seen.setdefault(_cards(item), [])
+        in_other_files = [entry for entry in known if entry[0] != file.path]  # HDUs of one file are never copies
+        for at, (path, number, digest) in enumerate(in_other_files):
             if digest is None:
-                seen[at] = path, number, _digest_of(path, number)
-                held[held.index((path, number, digest))] = seen[at]
-        own = _digest(file, item) if seen else None
-        if own is not None and any(own == digest for _, _, digest in seen):
+                in_other_files[at] = path, number, _digest_of(path, number)
+                known[known.index((path, number, digest))] = in_other_files[at]
+        pixels = _digest(file, item) if in_other_files else None
+        if pixels is not None and any(pixels == digest for _, _, digest in in_other_files):
             return True
-        held.append((file.path, item.number, own))
+        known.append((file.path, item.number, pixels))
         return False
 
 
 def _cards(item: Hdu) -> tuple[tuple[str, str], ...]:
     keywords = {keyword for keyword in item.header if keyword and keyword not in _BOOKKEEPING}
-    own = tuple((keyword, repr(card(item.header, keyword))) for keyword in sorted(keywords))
-    own += (("EXTNAME", str(Cards(item.header).get("EXTNAME"))),)
-    return own + tuple(detector_cards(item.cards).items())  # the primary header may say which CCD the file holds
+    cards = tuple((keyword, repr(card(item.header, keyword))) for keyword in sorted(keywords))
+    cards += (("EXTNAME", str(Cards(item.header).get("EXTNAME"))),)
+    return cards + tuple(detector_cards(item.cards).items())  # the primary header may say which CCD the file holds
 
 
 def _digest_of(path: Path, number: int) -> bytes | None:
@@ -58,7 +70,7 @@ def _digest_of(path: Path, number: int) -> bytes | None:
 
 
 def _digest(file: File, item: Hdu) -> bytes | None:
-    """A hash of a CCD's pixels; None where they cannot be read, which is said when the CCD is measured."""
+    """Return a hash of a CCD's pixels; None where they cannot be read, which is reported when the CCD is measured."""
     try:
         values = numbers(file, item)
     except InputError:

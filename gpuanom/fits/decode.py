@@ -1,4 +1,4 @@
-"""Images as a file holds them (`gpuanom.encoded`) to float32 pixels: the truth for whatever decodes them elsewhere."""
+"""Images as a file holds them (`gpuanom.encoded`) decoded to float32 pixels: the reference for GPU decoders."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gpuanom.workspace import workspace
 
 
 def decode_raw(image: RawImage, out: FloatImage | None = None) -> FloatImage:
-    """Convert an uncompressed image: float32(float64(stored) bscale + bzero), blank integers to NaN.
+    """Convert an uncompressed image: float32(float64(stored) x bscale + bzero); blank integers become NaN.
 
     Parameters
     ----------
     image : RawImage
-        `bitpix` may also be 8, 64 and -64, which the GPU does not take.
+        `bitpix` may also be 8, 64 or -64, which GPU backends do not decode.
     out : ndarray, (ny, nx) float32, C-contiguous, optional
         Memory to write to.
 
@@ -27,6 +27,11 @@ def decode_raw(image: RawImage, out: FloatImage | None = None) -> FloatImage:
     -------
     ndarray, (ny, nx) float32
         float32 images with bscale 1 and bzero 0 keep their bits.
+
+    Raises
+    ------
+    ValueError
+        When the number of bytes is not that of the shape, or when `out` is not such an array.
     """
     from gpuanom.fits import byteorder
 
@@ -55,7 +60,8 @@ def decode_raw(image: RawImage, out: FloatImage | None = None) -> FloatImage:
 def decode_rice(image: RiceImage, out: FloatImage | None = None) -> FloatImage:
     """Decode and dequantise a RICE_1-compressed image (FITS 4.0, sections 10.2 and 10.4.1).
 
-    Equal to the bit to astropy and cfitsio: float64 products and sums, each rounded, and float32 at the end.
+    The pixels have the same bits as those of astropy and CFITSIO: products and sums are float64, each rounded, and the
+    result is rounded to float32.
 
     Parameters
     ----------
@@ -70,7 +76,9 @@ def decode_rice(image: RiceImage, out: FloatImage | None = None) -> FloatImage:
     Raises
     ------
     InputError
-        Status ``corrupt``: a tile is damaged; the message names it. `out` is then filled in part.
+        Status ``corrupt``: a tile is damaged, which the message names. `out` is then filled in part.
+    ValueError
+        When `out` is not such an array.
     """
     from gpuanom.fits import dither, rice
 
@@ -89,12 +97,40 @@ def decode_rice(image: RiceImage, out: FloatImage | None = None) -> FloatImage:
 
 
 def damaged_tile(tile: int, n: int, what: str = "is damaged") -> InputError:
-    """What is said of a tile, by its number, from 0."""
+    """Return the error for a tile that is damaged.
+
+    Parameters
+    ----------
+    tile, n : int
+        Number of the tile, from 0, and number of the image's tiles.
+    what : str, optional
+        What is wrong with the tile.
+
+    Returns
+    -------
+    InputError
+        Status ``corrupt``, without file and HDU.
+    """
     return InputError(f"tile {tile} of {n} {what}", remedy="fetch it again", status="corrupt")
 
 
 def place(tile: int, shape: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
-    """Return the rows and columns of a tile of (rows, columns) `size` in an image."""
+    """Return the rows and columns of the image that a tile covers.
+
+    Parameters
+    ----------
+    tile : int
+        Number of the tile, from 0, the first axis fastest.
+    shape : tuple of int
+        (ny, nx) of the image.
+    size : tuple of int
+        (rows, columns) of a whole tile.
+
+    Returns
+    -------
+    tuple of 2 slices
+        Rows and columns.
+    """
     across = -(-shape[1] // size[1])
     y, x = tile // across * size[0], tile % across * size[1]
     return slice(y, min(y + size[0], shape[0])), slice(x, min(x + size[1], shape[1]))

@@ -1,8 +1,9 @@
-"""A process that decodes images through astropy, for `fits.isolated`; run as a file, it imports nothing of ours.
+"""The program of the processes in which `gpuanom.fits.isolated` decodes images through astropy.
 
-On standard input: 24 bytes (length, whether it is a primary HDU, most bytes of memory), then so many bytes of an HDU.
-On standard output: a line of JSON ({"shape", "dtype"} or {"error", "errno"}), then the pixels' bytes; with an errno
-the system is what refused, and nothing is said of the image.
+The program is run as a file, so that it imports nothing of gpuanom. It reads requests from standard input: 24 bytes
+(number of bytes of the HDU, whether it is a primary HDU, most bytes of memory), followed by the bytes of the HDU. It
+writes answers to standard output: a line of JSON, ``{"shape", "dtype"}`` or ``{"error", "errno"}``, followed by the
+bytes of the pixels. Where errno is not null, the system refused something, and the image itself may be sound.
 """
 
 from __future__ import annotations
@@ -30,9 +31,14 @@ def decoded(raw: bytes, primary: bool) -> npt.NDArray[np.generic]:
     Parameters
     ----------
     raw : bytes
-        The HDU: header and data.
+        The bytes of the HDU: header and data.
     primary : bool
-        Whether it is a primary HDU; an extension is put behind an empty one.
+        Whether this is a primary HDU; an extension is put behind an empty primary HDU.
+
+    Returns
+    -------
+    ndarray
+        Of the type that astropy gives the pixels.
 
     Raises
     ------
@@ -49,7 +55,13 @@ def decoded(raw: bytes, primary: bool) -> npt.NDArray[np.generic]:
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Decode one HDU after another, until there are no more."""
+    """Decode one HDU after another, until the requests end.
+
+    Parameters
+    ----------
+    requests, answers : binary files
+        As described above.
+    """
     warnings.simplefilter("ignore")
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     while len(head := requests.read(HEAD.size)) == HEAD.size:
@@ -63,7 +75,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             number = error.errno if isinstance(error, OSError) else None
-            if isinstance(error, MemoryError) and is_short:  # else no image of its size takes so much
+            if (
+                isinstance(error, MemoryError) and is_short
+            ):  # with all the memory that was asked for, the image must be damaged
                 number, lines = errno.ENOMEM, ["no memory to decode it"]
             about, pixels = {"error": lines[0][:160], "errno": number}, b""
         answers.write(json.dumps(about).encode() + b"\n" + pixels)

@@ -1,4 +1,4 @@
-"""From paths to exposures: which files belong together, which masks are theirs, and what is left out and why."""
+"""From paths to exposures: which files and masks belong together, which files are left out, and why."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gpuanom.settings import Settings
 from gpuanom.system import may_be_file
 
 NO_BAND = "no card of its header names a band"
-"""Remark on an exposure that is ranked with all others of its camera whose band cannot be told."""
+"""Remark on an exposure without a known band, which is ranked with the others of its camera without one."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class FileFailure:
     path : Path
         The file, folder, pattern or list.
     reason : str
-        One line with the remedy.
+        What is wrong, in one line with the remedy.
     status : str
         ``unreadable``, ``corrupt`` or ``no_image``.
     """
@@ -51,17 +51,17 @@ class FileFailure:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A readable file that is left out by rule, and why.
+    """A readable file that is left out on purpose, and why.
 
     Attributes
     ----------
     path : Path
         The file.
     reason : str
-        One line.
+        Why the file is left out, in one line.
     kind : str
-        The reason without what differs from file to file, for counting: ``a weight or mask file``, ``not a sky
-        exposure (bias)``, ``a stack (...)``, ``an older version``, ``a table that gpuanom wrote``.
+        The reason in a form that is the same for many files, so that files can be counted: ``a weight or mask file``,
+        ``not a sky exposure (bias)``, ``a stack (...)``, ``an older version``, ``a table that gpuanom wrote``.
     """
 
     path: Path
@@ -71,18 +71,18 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What was found.
+    """The exposures and other files that were found.
 
     Attributes
     ----------
     exposures : tuple of Exposure
-        By camera and id.
+        Sorted by camera and id.
     failures : tuple of FileFailure
-        By path.
+        Sorted by path.
     skipped : tuple of Skipped
-        By path.
+        Sorted by path.
     told : mapping of Path to Description
-        How it was told what each image file of the exposures is.
+        What each image file of the exposures is, and the cards that decided.
     """
 
     exposures: tuple[Exposure, ...]
@@ -92,28 +92,58 @@ class Discovery:
 
 
 def rules(settings: Settings) -> tuple[CameraRule, ...]:
-    """Return the camera rules in the order in which they are tried: the user's first, for every file last."""
-    own = {rule.name for rule in settings.cameras}
-    chosen = [*settings.cameras, *(rule for rule in BUILTIN_RULES if rule.name not in own)]
+    """Return the camera rules in the order in which they are tried: the user's first, the rule for every file last."""
+    replaced = {rule.name for rule in settings.cameras}
+    chosen = [*settings.cameras, *(rule for rule in BUILTIN_RULES if rule.name not in replaced)]
     return tuple(sorted(chosen, key=lambda rule: rule.name == ANY))
 
 
 def rule_of(exposure: Exposure, settings: Settings) -> CameraRule:
-    """Return the rule that recognised an exposure.
+    """Return the camera rule that recognised an exposure.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    settings : Settings
+        Its camera rules are searched, and the built-in rules.
+
+    Returns
+    -------
+    CameraRule
 
     Raises
     ------
     SettingsError
-        When the settings have no such rule: the exposure was found with others.
+        When there is no such rule, because the exposure was found with other settings.
     """
     for rule in rules(settings):
         if rule.name == exposure.rule:
             return rule
-    raise SettingsError(f"exposure {exposure.exposure} was found by camera rule '{exposure.rule}', which is not there")
+    raise SettingsError(
+        f"exposure {exposure.exposure} was found by camera rule '{exposure.rule}', which the settings do not have"
+    )
 
 
 def labels_of(exposure: Exposure, settings: Settings) -> tuple[str, ...]:
-    """Return what tells the CCDs of an exposure's files apart (`Exposure.labels`), from their headers if need be."""
+    """Return the labels that distinguish the CCDs of an exposure's files (`Exposure.labels`).
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Where its labels are not known, the headers of its files are read.
+    settings : Settings
+        Its camera rules.
+
+    Returns
+    -------
+    tuple of str
+        One for each file; empty where the names of the CCDs are enough.
+
+    Raises
+    ------
+    SettingsError
+        As `rule_of`, where the headers are read.
+    """
     if exposure.labels is not None:
         return exposure.labels
     if len(exposure.files) == 1:
@@ -126,13 +156,25 @@ def labels_of(exposure: Exposure, settings: Settings) -> tuple[str, ...]:
 
 
 class KnownFiles:
-    """What files were found to be, kept for as long as they stay as they are: for whoever looks at a folder often."""
+    """What files were found to be, remembered for as long as the files do not change, for folders that are watched."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[Any, Found | Skipped | FileFailure]] = {}
 
     def find(self, path: Path, tried: Sequence[CameraRule]) -> Found | Skipped | FileFailure:
-        """Return what a file is; its headers are read again when it has changed, or could not be read before."""
+        """Return what a file is. Its headers are read when the file is new, has changed or could not be read before.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        tried : sequence of CameraRule
+            The camera rules, in the order in which they are tried.
+
+        Returns
+        -------
+        Found, Skipped or FileFailure
+        """
         try:
             state = path.stat()
         except (OSError, ValueError):
@@ -145,28 +187,29 @@ class KnownFiles:
         return found
 
     def keep(self, paths: Iterable[Path]) -> None:
-        """Forget all but some files."""
+        """Forget all files but the given ones."""
         self._known = {path: self._known[path] for path in paths if path in self._known}
 
 
 def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles | None = None) -> Discovery:
     """Find the exposures among files, folders, globs and lists.
 
-    Reads one or two headers a file and no pixels. The result does not depend on the order of the inputs, and a file
-    named twice counts once.
+    One or two headers of each file are read, and no pixels. The result does not depend on the order of the inputs. A
+    file that is named twice counts once.
 
     Parameters
     ----------
     inputs : sequence of str or Path
         See `gpuanom.fits.inputs.expand`.
     settings : Settings
-        Its camera rules, `mask` and `versions`.
+        Its camera rules, `mask` and `versions` are used.
     known : KnownFiles, optional
-        What was found with the same settings before.
+        The files that were found before, with the same settings.
 
     Returns
     -------
     Discovery
+        A file that cannot be used is among its failures; no error is raised for it.
     """
     failures: list[FileFailure] = []
     skipped: list[Skipped] = []
@@ -191,7 +234,7 @@ def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles
 
 
 def _find(path: Path, tried: Sequence[CameraRule]) -> Found | Skipped | FileFailure:
-    """What a file is, by its headers and name."""
+    """Return what a file is, by its headers and name."""
     try:
         primary, extension = read_headers(path)
     except OwnTableError as error:
@@ -199,11 +242,11 @@ def _find(path: Path, tried: Sequence[CameraRule]) -> Found | Skipped | FileFail
     except PackedError as error:
         if not error.archive:
             return _failure(error)
-        reason = f"an archive, which is not looked into ({error.remedy})"
+        reason = f"an archive, which is not opened ({error.remedy})"
         return Skipped(path, reason, reason)
     except InputError as error:
         if reason := side_file(path):
-            # Its image says that its mask cannot be read; it is no exposure that failed.
+            # This is no exposure: that the mask cannot be read is reported with the image.
             return Skipped(path, f"a weight or mask file: {reason}", "a weight or mask file")
         return _failure(error)
     about = describe(primary, extension, tried, path)
@@ -213,7 +256,7 @@ def _find(path: Path, tried: Sequence[CameraRule]) -> Found | Skipped | FileFail
 
 
 def _unique(inputs: Sequence[str | Path], failures: list[FileFailure], skipped: list[Skipped]) -> list[Path]:
-    """Return the files in natural order; of several names of one file (links) the first."""
+    """Return the files in natural order, each once: of several paths to one file (links) the first."""
     found: list[Path] = []
     for item in expand(inputs):
         if isinstance(item, NotFollowedError):
@@ -228,7 +271,7 @@ def _unique(inputs: Sequence[str | Path], failures: list[FileFailure], skipped: 
     for path in sorted(set(found), key=lambda p: natural_key(str(p))):
         try:
             unique.setdefault(path.resolve(), path)
-        except (OSError, RuntimeError):  # a link that leads to itself: reading it says so
+        except (OSError, RuntimeError):  # a link that leads to itself: reading the file reports that
             unique.setdefault(path, path)
     return list(unique.values())
 
@@ -239,7 +282,7 @@ def _failure(error: InputError) -> FileFailure:
 
 
 def _datasums(*headers: fits.Header | None) -> str:
-    """Join the DATASUM cards of the headers at hand, for the fingerprint."""
+    """Join the DATASUM cards of the headers that were read, for the fingerprint."""
     return " ".join(str(Cards(header).get("DATASUM")) for header in headers)
 
 
@@ -299,9 +342,20 @@ def _exposure(name: str, files: list[Found], remarks: Sequence[str], settings: S
 
 
 def mask_sibling(path: Path, rule: CameraRule) -> Path | None:
-    """Return the mask file of an image file, by its name in the same folder; None when there is none.
+    """Return the mask file of an image file, which has a similar name and is in the same folder.
 
-    The mask may be packed in another way (.fits, .fits.fz, .fits.gz, .fits.bz2, .fits.xz) than the image.
+    Parameters
+    ----------
+    path : Path
+        The image file.
+    rule : CameraRule
+        Its `mask_file` gives the part of the name that differs.
+
+    Returns
+    -------
+    Path or None
+        None where there is no such file. The mask file may be packed in another way than the image (.fits, .fits.fz,
+        .fits.gz, .fits.bz2, .fits.xz).
     """
     if not rule.mask_file:
         return None
@@ -311,10 +365,10 @@ def mask_sibling(path: Path, rule: CameraRule) -> Path | None:
     if not token.search(name):
         return None
     base = token.sub(lambda _: mask, name)
-    own = path.name[len(name) :]
-    candidates = (path.with_name(base + ending) for ending in (own, *SUFFIXES))
-    # A file that the system refuses to look up is taken as there: reading it says so, and the image is not scored
-    # without its mask in silence.
+    ending_of_image = path.name[len(name) :]
+    candidates = (path.with_name(base + ending) for ending in (ending_of_image, *SUFFIXES))
+    # A file that the system refuses to look up is returned too: reading the mask reports the refusal, and the image is
+    # not scored without its mask in silence.
     return next((p for p in candidates if may_be_file(p)), None)
 
 

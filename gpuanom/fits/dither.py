@@ -1,4 +1,4 @@
-"""Integers to pixels: scaled, with the random numbers of subtractive dithering taken off (FITS 4.0, section 10.2)."""
+"""Integers to pixels: scaled, minus the random numbers of subtractive dithering (FITS 4.0, section 10.2)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from gpuanom.encoded import N_RANDOM, random_numbers
 from gpuanom.native import helper, native
 
 EXACT_ZERO = -2147483646
-"""The quantised integer that stands for 0.0 in images of SUBTRACTIVE_DITHER_2."""
-
+"""The quantised integer that means exactly 0.0 in images of SUBTRACTIVE_DITHER_2."""
 
 RANDOM = random_numbers().astype(np.float64)
+"""The table of random numbers, (`N_RANDOM`,) float64."""
 FIRST = (random_numbers() * np.float32(500.0)).astype(np.int64)
-"""Where in the table a tile's numbers begin, by the tile's own random number."""
+"""Index in the table at which the numbers of a tile begin, by the index of the tile's own random number."""
 
 
 @helper
 def _scaled(q: Any, scale: Any, zero: Any, blanked: Any, blank: Any, out: Any) -> Any:
-    """Integers times a scale plus a zero, float64, rounded once, to a run of float32 pixels."""
+    """Write integers x scale + zero, computed in float64 and rounded to float32."""
     nan = np.float32(np.nan)
     for j in range(len(out)):
         value = np.float32(np.float64(q[j]) * scale + zero)
@@ -30,7 +30,7 @@ def _scaled(q: Any, scale: Any, zero: Any, blanked: Any, blank: Any, out: Any) -
 
 @helper
 def _shifted(q: Any, zero: Any, blanked: Any, blank: Any, out: Any) -> Any:
-    """The same with scale 1 and a whole zero, all below 2^24: integers and float32 are exact."""
+    """The same for scale 1 and a whole zero, all below 2^24, where integers and float32 are both exact."""
     nan = np.float32(np.nan)
     for j in range(len(out)):
         value = np.float32(np.int32(q[j] + zero))
@@ -39,7 +39,7 @@ def _shifted(q: Any, zero: Any, blanked: Any, blank: Any, out: Any) -> Any:
 
 @helper
 def _dithered(q: Any, random: Any, scale: Any, zero: Any, blanked: Any, blank: Any, zeros: Any, out: Any) -> Any:
-    """The same with random numbers taken off the integers first; exact zeros where `zeros` (SUBTRACTIVE_DITHER_2)."""
+    """The same minus random numbers; with `zeros` (SUBTRACTIVE_DITHER_2) some integers mean exactly 0."""
     nan = np.float32(np.nan)
     for j in range(len(out)):
         value = np.float32((np.float64(q[j]) - random[j] + 0.5) * scale + zero)
@@ -65,9 +65,34 @@ def put_pixels(
     at: Any,
     nx: Any,
 ) -> Any:
-    """The integers of a tile of rows x columns to its pixels, the first at out[at], in an image of rows of nx.
+    """Write the pixels of a tile into an image (FITS 4.0, section 10.2).
 
-    `narrow` says that the integers have no more than 16 bits.
+    Parameters
+    ----------
+    q : ndarray, (rows x columns,) int32
+        The integers of the tile, row by row.
+    narrow : bool
+        Whether the integers have no more than 16 bits.
+    tile : int
+        Number of the tile, from 0.
+    rows, columns : int
+        Shape of the tile.
+    dither : int
+        0, 1 or 2: no dithering, SUBTRACTIVE_DITHER_1 or _2.
+    seed : int
+        ZDITHER0.
+    scale, zero : float
+        ZSCALE and ZZERO, or BSCALE and BZERO.
+    blank : int
+        The integer that means "no value"; no int32 where there is none.
+    random, first : ndarray
+        `RANDOM` and `FIRST`.
+    out : ndarray, (ny nx,) float32
+        The image, written to.
+    at : int
+        Index in `out` of the tile's first pixel.
+    nx : int
+        Number of pixels of a row of the image.
     """
     blanked = (blank >= -2147483648) & (blank <= 2147483647)
     blank32 = np.int32(blank) if blanked else np.int32(0)
@@ -123,5 +148,31 @@ def pixels_of(
     at: Any,
     nx: Any,
 ) -> None:
-    """The integers of a tile, from whatever code, to its pixels in an image; the first is out[at]."""
+    """Write the pixels of a tile into an image (FITS 4.0, section 10.2), for codes other than Rice.
+
+    Parameters
+    ----------
+    q : ndarray, (rows x columns,) int32
+        The integers of the tile, row by row.
+    tile : int
+        Number of the tile, from 0.
+    rows, columns : int
+        Shape of the tile.
+    dither : int
+        0, 1 or 2: no dithering, SUBTRACTIVE_DITHER_1 or _2.
+    seed : int
+        ZDITHER0.
+    scale, zero : float
+        ZSCALE and ZZERO, or BSCALE and BZERO.
+    blank : int
+        The integer that means "no value"; no int32 where there is none.
+    random, first : ndarray
+        `RANDOM` and `FIRST`.
+    out : ndarray, (ny nx,) float32
+        The image, written to.
+    at : int
+        Index in `out` of the tile's first pixel.
+    nx : int
+        Number of pixels of a row of the image.
+    """
     put_pixels(q, False, tile, rows, columns, dither, seed, scale, zero, blank, random, first, out, at, nx)

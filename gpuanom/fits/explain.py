@@ -1,4 +1,4 @@
-"""What gpuanom makes of files, and why: the decisions of `discover` and `open_ccds` in words."""
+"""How gpuanom reads files, and why: the decisions of `discover` and `open_ccds` in words."""
 
 from __future__ import annotations
 
@@ -22,9 +22,21 @@ from gpuanom.settings import Settings
 
 @dataclass(frozen=True)
 class CcdAccount:
-    """A CCD of a file: its name, HDU, size in pixels (nx, ny), what is cut off, and its mask; or what is wrong.
+    """How one CCD of a file is read.
 
-    `why` says what decided how the CCD is trimmed and turned.
+    Attributes
+    ----------
+    name : str
+    hdu : int or None
+        Number of the HDU; None where the CCD cannot be read.
+    size : tuple of 2 ints, or None
+        (nx, ny) in pixels, without what is cut off; None where the CCD cannot be read.
+    trim, mask : str
+        What is cut off, and which mask is applied.
+    problem : str
+        Why the CCD cannot be read; empty if it can.
+    why : tuple of str
+        What decided how the CCD is trimmed and turned.
     """
 
     name: str
@@ -38,7 +50,7 @@ class CcdAccount:
 
 @dataclass(frozen=True)
 class Account:
-    """What gpuanom makes of one file.
+    """How gpuanom reads one file.
 
     Attributes
     ----------
@@ -50,11 +62,13 @@ class Account:
     exposure, camera, band, date_obs, version : str
         As the tables show them.
     exptime : float or None
-        Seconds.
-    exposure_told_by, band_told_by, rule, rule_told_by : str
-        The camera rule, and the cards that decided.
+        Exposure time in seconds; None where it is unknown.
+    rule : str
+        Name of the camera rule.
+    exposure_told_by, band_told_by, rule_told_by : str
+        The cards that decided the exposure id, the band and the rule.
     mask_file : str
-        Empty where there is none.
+        The mask file; empty where there is none.
     ccds : tuple of CcdAccount
     not_ccds : tuple of str
         Image HDUs that are no CCDs, and why.
@@ -85,7 +99,7 @@ class Account:
         return asdict(self)
 
     def to_text(self) -> str:
-        """Return the account as a paragraph."""
+        """Return the account as lines of text."""
         lines = [self.file]
         if self.outcome != "scored":
             return "\n".join([*lines, f"  {self.outcome}: {self.reason}"])
@@ -112,19 +126,19 @@ class Account:
 
 
 def explain(inputs: Sequence[str | Path], settings: Settings) -> list[Account]:
-    """Tell what `gpuanom score` makes of files, with the code that score uses.
+    """Say how `gpuanom score` reads files; this uses the code of score.
 
     Parameters
     ----------
     inputs : sequence of str or Path
         See `gpuanom.fits.inputs.expand`.
     settings : Settings
-        Camera rules, `mask` and `versions`.
+        Its camera rules, `mask` and `versions` are used.
 
     Returns
     -------
     list of Account
-        One a file, in natural order. Nothing is raised for what a file holds.
+        One for each file, in natural order. A file that cannot be read has an account too; no error is raised.
     """
     found = discover(inputs, settings)
     accounts = [Account(path_text(s.path), "skipped", s.reason) for s in found.skipped]
@@ -183,7 +197,7 @@ def _not_ccds(path: Path, exposure: Exposure, settings: Settings, label: str) ->
     try:
         listed = list_hdus(File(path), rule_of(exposure, settings), label)
     except InputError:
-        return []  # said of its CCDs already
+        return []  # the accounts of the CCDs say why the file cannot be read
     lines = []
     for item in listed:
         if isinstance(item, Listed) and item.no_ccd:
@@ -193,7 +207,7 @@ def _not_ccds(path: Path, exposure: Exposure, settings: Settings, label: str) ->
 
 
 def decisions(found: Discovery) -> list[str]:
-    """Return which rules and cards decided what the files are, a line for each way, with its number of files."""
+    """Return lines that say which rules and cards decided what the files are, each with its number of files."""
     told = found.told.values()
     rules = Counter(f"camera rule '{about.rule.name}': {about.rule_reason}" for about in told)
     ids = Counter(f"exposure told by {about.told_by.partition(' is ')[0]}" for about in told)
@@ -206,12 +220,12 @@ def decisions(found: Discovery) -> list[str]:
 
 
 def untold_bands(found: Discovery) -> str:
-    """Return a line on the exposures whose band cannot be told; empty where there are none."""
+    """Return a line about the exposures without a known band; empty where there are none."""
     untold = [e for e in found.exposures if not found.told[e.files[0]].band.known]
     if not untold:
         return ""
-    who = f"{len(untold)} {'exposure' if len(untold) == 1 else 'exposures'}"
+    exposures = f"{len(untold)} {'exposure' if len(untold) == 1 else 'exposures'}"
     return (
-        f"{who}: no card of the headers names a band (such as {path_text(untold[0].files[0].name)}); exposures of one "
+        f"{exposures}: no card of the headers names a band (such as {path_text(untold[0].files[0].name)}); exposures of one "
         "camera without a band are ranked together (name the keyword of the filter in a camera rule: docs/files.md)"
     )

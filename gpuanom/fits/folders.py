@@ -1,4 +1,4 @@
-"""The FITS files below a folder, linked folders among them."""
+"""The FITS files in a folder and in all folders below it, linked folders included."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from gpuanom.fits.packed import ARCHIVES
 PERMISSIONS = "change its permissions"
 NO_FITS = f"FITS files end in {', '.join(SUFFIXES)}"
 _ORDINARY = re.compile(r"\.[A-Za-z]{1,5}$")
-"""The ending of a name that no folder of a night has: README.txt."""
+"""The ending of a file's name such as README.txt, which no folder of exposures has."""
 
 Identity = tuple[int, int]
 """Device and inode of a folder: two paths with one identity lead to the same folder."""
 
 
 class NothingThereError(InputError):
-    """An input that can be looked at and names no file: there may be some later."""
+    """An input that can be read and names no file now; files may come later."""
 
 
 class NotFollowedError(InputError):
-    """A link to a folder that holds the folder that is searched: what is beside that folder was not asked for."""
+    """A link to a folder above the searched folder, which is not followed: its other folders were not asked for."""
 
 
 def is_fits_name(name: str) -> bool:
-    """Whether a file is taken from a folder, by its name.
+    """Whether a file in a folder is an input, by its name.
 
-    Packed files that are not unpacked here are taken too, so that a line says what they are.
+    Packed files that gpuanom cannot unpack are inputs too, so that the user is told how to unpack them.
     """
     return name.lower().endswith(SUFFIXES + ARCHIVES) and not name.startswith(".")
 
 
 def below(folder: Path) -> Iterator[Path | InputError]:
-    """Yield the FITS files in a folder and all folders below it, links to folders included.
+    """Yield the FITS files in a folder and in all folders below it, links to folders included.
 
-    Every folder is searched once, whatever links lead to it, under its own path where it has one below `folder`.
+    Every folder is searched once, however many links lead to it, and under a path without links where there is one.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def below(folder: Path) -> Iterator[Path | InputError]:
     Yields
     ------
     Path or InputError
-        An error for each folder that cannot be read, each link that leads nowhere, and each link that is not followed
-        because it leads back to a folder above.
+        An error for each folder that cannot be read, for each link that leads nowhere, and for each link to a folder
+        above, which is not followed. A `NothingThereError` where there is no FITS file.
     """
     searched: set[Identity] = set()
     found = troubled = False
-    # Links wait until all that is below the folder without them is searched.
+    # Links are followed only after all folders that are reached without links.
     waiting: deque[tuple[Path, frozenset[Identity]]] = deque([(folder, frozenset())])
     while waiting:
         start, above = waiting.popleft()
@@ -90,14 +90,14 @@ def below(folder: Path) -> Iterator[Path | InputError]:
 
 
 class _Folder:
-    """A folder within another one."""
+    """A folder within another folder."""
 
     def __init__(self, path: Path, linked: bool) -> None:
         self.path, self.linked = path, linked
 
 
 def _inside(folder: Path) -> Iterator[Path | _Folder | InputError]:
-    """Yield the files and folders directly in a folder, folders in an order that makes the first the last."""
+    """Yield the files and folders directly in a folder, in reverse order of names."""
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
@@ -120,13 +120,26 @@ def _inside(folder: Path) -> Iterator[Path | _Folder | InputError]:
             elif is_fits_name(entry.name):
                 yield path
         except OSError as error:
-            # What a name such as README.txt leads to was no folder and no FITS file.
+            # A broken link with a name such as README.txt led neither to a folder nor to a FITS file.
             if is_fits_name(entry.name) or not _ORDINARY.search(entry.name):
                 yield broken_link(path, error)
 
 
 def broken_link(path: Path, error: OSError) -> InputError:
-    """Say what is wrong with a link whose target cannot be looked at."""
+    """Return the error for a link whose target cannot be looked up.
+
+    Parameters
+    ----------
+    path : Path
+        The link.
+    error : OSError
+        What the system raised.
+
+    Returns
+    -------
+    InputError
+        With the remedy.
+    """
     try:
         target = os.readlink(path)  # noqa: PTH115 (the text of the link, as it stands)
     except OSError:
@@ -142,11 +155,11 @@ def _identity(folder: Path) -> Identity | None:
     try:
         state = folder.stat()
     except OSError:
-        return None  # listing the folder says why
+        return None  # listing the folder reports the error
     return state.st_dev, state.st_ino
 
 
 def _above(folder: Path) -> frozenset[Identity]:
-    """The identities of the folders that hold a folder, where it really lies."""
+    """Return the identities of all folders above a folder, after resolving links."""
     parents = Path(os.path.realpath(folder)).parents
     return frozenset(identity for parent in parents if (identity := _identity(parent)) is not None)
