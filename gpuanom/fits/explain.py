@@ -225,7 +225,8 @@ def untold_bands(found: Discovery) -> str:
     if not untold:
         return ""
     exposures = f"{len(untold)} {'exposure' if len(untold) == 1 else 'exposures'}"
+    first = path_text(untold[0].files[0].name)
     return (
-        f"{exposures}: no card of the headers names a band (such as {path_text(untold[0].files[0].name)}); exposures of one "
-        "camera without a band are ranked together (name the keyword of the filter in a camera rule: docs/files.md)"
+        f"{exposures}: no card of the headers names a band (such as {first}); exposures of one camera without a "
+        "band are ranked together (name the keyword of the filter in a camera rule: docs/files.md)"
     )

@@ -1,4 +1,7 @@
-"""Which files are one exposure, by ids, dates, folders and bands, and what tells the CCDs of several files apart."""
+"""Which files are one exposure, by ids, dates, folders and bands.
+
+Also labels for the CCDs of an exposure in several files, where the names of the CCDs do not distinguish them.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ from gpuanom.records import Exposure, ExposureKey
 
 Key = TypeVar("Key", bound=Hashable)
 
-_AT_ONCE = 2.0  # seconds between the first and the last CCD of an exposure that cameras' clocks may differ by
-_UNKNOWN_EXPTIME = 30.0
+_AT_ONCE = 2.0  # seconds by which the start may differ between the CCDs of an exposure
+_UNKNOWN_EXPTIME = 30.0  # the same where the exposure time is unknown
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Found:
     path : Path
     about : Description
     datasums : str
-        DATASUM cards, for the fingerprint.
+        The values of the DATASUM cards, for the exposure's fingerprint.
     """
 
     path: Path
@@ -42,15 +45,15 @@ class Found:
 
 
 def by_path(item: Any) -> Any:
-    """Return the key by which what was found is sorted."""
+    """Return the sort key of a found file, failure or skipped file: its path in natural order."""
     return natural_key(str(item.path))
 
 
 def told_apart(files: Sequence[Found]) -> list[Found]:
-    """Give the files of different exposures different ids.
+    """Return the files with ids that differ where the exposures differ.
 
-    The id of the headers counts, unless it is shared by files that cannot be one exposure; ids that only the files'
-    names give are made to differ by bands and folders.
+    The id in the headers counts, unless files that cannot be one exposure share it. Where only the name of the file
+    gives the id, the names of folders or the bands are added where exposures would share an id.
     """
     named = [file for file in files if file.about.named]
     named = _by_detector_counts(named)
@@ -80,10 +83,11 @@ def _without_an_id(file: Found) -> Found:
 
 
 def _by_detector_counts(files: Sequence[Found]) -> list[Found]:
-    """Join the CCDs of an exposure where each has an id of its own, which ends in the CCD's number.
+    """Join the CCDs of an exposure where each CCD has another id, which ends in the number of the CCD.
 
-    Some pipelines make EXPID of exposure and CCD: 41203710 is CCD 10 of exposure 412037. Files of one camera that
-    start at the same instant, have different CCD numbers, and ids that are one number followed by these, are joined.
+    Some pipelines build EXPID from exposure and CCD: 41203710 is CCD 10 of exposure 412037. Files of one camera are
+    joined where the starts are equal, the numbers of the CCDs differ, and each id is the same number followed by the
+    number of the CCD.
     """
     joined = []
     for (_, date), group in _grouped(files, lambda file: (file.about.camera, file.about.date_obs)).items():
@@ -99,7 +103,7 @@ def _by_detector_counts(files: Sequence[Found]) -> list[Found]:
 
 
 def _exposure_and_ccd(about: Description) -> tuple[str, str] | None:
-    """The two parts of an id such as 41203710; None where it does not end in the CCD's number."""
+    """Return the two parts of an id such as 41203710; None where it does not end in the number of the CCD."""
     ccd = about.detector.get("CCDNUM") or about.detector.get("CCDID") or about.detector.get("DET-ID") or about.ccd
     for width in (3, 2):
         number = ccd.zfill(width)
@@ -111,12 +115,12 @@ def _exposure_and_ccd(about: Description) -> tuple[str, str] | None:
 
 
 def _by_dates(files: Sequence[Found]) -> list[Found]:
-    """Split files of one id that cannot have been taken at once: the number starts again each night, or counts runs.
+    """Split files of one id that were not taken at the same time: ids may start again each night, or number a run.
 
-    Each part is named by what else the headers call it, where that differs, else by the id and the start.
+    Each part is named by another keyword of the headers where its values differ, otherwise by the id and the start.
     """
     starts = [seconds(file.about.date_obs) if "T" in file.about.date_obs else None for file in files]
-    if all(start is None for start in starts):  # days alone tell nights apart, if nothing else
+    if all(start is None for start in starts):  # dates without a time at least distinguish nights
         starts = [seconds(file.about.date_obs) for file in files]
     dated = sorted(zip(starts, files, strict=True), key=lambda item: item[0] or 0.0)
     parts: list[list[Found]] = []
@@ -134,8 +138,8 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
         parts = list(_grouped(files, lambda file: dict(file.about.other_ids).get("OBSID", "")).values())
     if len(parts) < 2:
         return list(files)
-    held = {file.path for part in parts for file in part}
-    undated = [file for file in files if file.path not in held]
+    dated_paths = {file.path for part in parts for file in part}
+    undated = [file for file in files if file.path not in dated_paths]
     ids = [[dict(file.about.other_ids) for file in part] for part in parts]
     keywords = [keyword for keyword, _ in parts[0][0].about.other_ids]
     for keyword in keywords:
@@ -154,7 +158,7 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
 
 
 def seconds(date: str) -> float | None:
-    """Return a date of ISO 8601 as seconds; None where it is none."""
+    """Return an ISO 8601 date in seconds since 1970; None where the text is no date."""
     text = re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", date.strip().rstrip("Z"))
     try:
         return (datetime.fromisoformat(text).replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()
@@ -163,10 +167,10 @@ def seconds(date: str) -> float | None:
 
 
 def _ambiguous(files: Sequence[Found]) -> list[tuple[Found, bool]]:
-    """Pair each file with whether its id, told by a keyword that may mean something else, names no single exposure.
+    """Pair each file with whether its id is no exposure id, because the keyword may mean something else.
 
-    OBSID is an exposure's id at some observatories and an observing block's at others: files of one OBSID, without
-    dates that agree, must at least have different CCDs.
+    OBSID is the id of an exposure at some observatories, and of an observing block at others. Files that share an OBSID
+    and have no times are one exposure only if their CCDs differ.
     """
     marked = []
     for group in _grouped(files, lambda file: (file.about.camera, file.about.exposure)).values():
@@ -180,19 +184,19 @@ def _ambiguous(files: Sequence[Found]) -> list[tuple[Found, bool]]:
 
 
 def labels(files: Sequence[Found]) -> tuple[str, ...]:
-    """Tell the CCDs of an exposure's files apart where their own names do not.
+    """Return labels that distinguish the CCDs of an exposure's files where the names of the CCDs do not.
 
     Parameters
     ----------
     files : sequence of Found
-        Of one exposure.
+        The files of one exposure.
 
     Returns
     -------
     tuple of str
-        A label for each file, empty where the names that its headers give its CCDs are enough. The values of a card
-        that differs (`gpuanom.fits.ccds.DETECTOR_CARDS`) label files; where there is none, files whose CCDs have no
-        names of their own are labelled by the files' names.
+        A label for each file; empty where the names of the CCDs in the headers are enough. The labels are the values
+        of a card that differs between the files (`gpuanom.fits.ccds.DETECTOR_CARDS`). Without such a card, the labels
+        are the names of the files, where the CCDs have no names.
     """
     chosen = dict.fromkeys(range(len(files)), "")
     groups: dict[str, list[int]] = {}
@@ -216,10 +220,10 @@ def labels(files: Sequence[Found]) -> tuple[str, ...]:
 
 
 def _by_place(files: Sequence[Found]) -> list[Found]:
-    """Give exposures that only their files name ids of their own where bands or folders differ.
+    """Return the files with different ids for files of the same name in different folders or bands.
 
-    ``g/img1.fits`` and ``r/img1.fits`` become ``g-img1`` and ``r-img1``. Files of one folder, name and band (packed
-    in two ways) stay one exposure.
+    Only files without an id in their headers are renamed: ``g/img1.fits`` and ``r/img1.fits`` become ``g-img1`` and
+    ``r-img1``. Files of the same folder, name and band, packed in two ways, stay one exposure.
     """
     groups: dict[tuple[str, str], dict[tuple[str, str], list[Found]]] = {}
     taken: set[tuple[str, str]] = set()
@@ -233,30 +237,31 @@ def _by_place(files: Sequence[Found]) -> list[Found]:
     taken |= {key for key, places in groups.items() if len(places) == 1}
     apart = [file for file in files if file.about.named]
     for (camera, name), places in groups.items():
-        others = {other for of, other in taken if of == camera}
-        new = ids_by_place(name, list(places), others) if len(places) > 1 else [name]
-        taken |= {(camera, each) for each in new}
-        for each, group in zip(new, places.values(), strict=True):
-            apart += [replace(file, about=replace(file.about, exposure=each)) for file in group]
+        taken_ids = {taken_id for taken_camera, taken_id in taken if taken_camera == camera}
+        ids = ids_by_place(name, list(places), taken_ids) if len(places) > 1 else [name]
+        taken |= {(camera, exposure) for exposure in ids}
+        for exposure, group in zip(ids, places.values(), strict=True):
+            apart += [replace(file, about=replace(file.about, exposure=exposure)) for file in group]
     return apart
 
 
 def ids_by_place(name: str, places: Sequence[tuple[str, str]], taken: Collection[str]) -> list[str]:
-    """Return an id for each place of several exposures that are named alike.
+    """Return different ids for exposures whose files have the same name.
 
     Parameters
     ----------
     name : str
-        The name that they share: their files'.
+        The name of the files.
     places : sequence of (str, str)
-        The folder, absolute, and the band of each.
+        For each exposure the absolute path of the folder, and the band.
     taken : collection of str
-        Ids that other exposures have.
+        Ids of other exposures, which must not be used.
 
     Returns
     -------
     list of str
-        The name behind as many folders, or with the band, as it takes; numbers where that does not suffice.
+        For each exposure the name with as many names of folders before it as are needed, or with the band after it;
+        numbered names where that is not enough.
     """
     taken = set(taken)
     folders = [Path(folder).parts[1:] for folder, _ in places]
@@ -270,21 +275,22 @@ def ids_by_place(name: str, places: Sequence[tuple[str, str]], taken: Collection
         if len(set(ids)) == len(ids) and not taken & set(ids):
             return ids
     numbered = (f"{name}-{n}" for n in itertools.count(1))
-    return list(itertools.islice((each for each in numbered if each not in taken), len(places)))
+    return list(itertools.islice((new_id for new_id in numbered if new_id not in taken), len(places)))
 
 
 def names_apart(nights: Sequence[Mapping[ExposureKey, Exposure]]) -> list[dict[ExposureKey, str]]:
-    """New ids for exposures of several nights that only their files name, where different ones have one name.
+    """Return new ids for different exposures of several nights that have the same id, where only files' names give it.
 
     Parameters
     ----------
     nights : sequence of mapping of (camera, exposure) to Exposure
+        The exposures of each night.
 
     Returns
     -------
     list of dict of (camera, exposure) to str
-        Of each night the exposures that get another id, by the rule that one run follows: the name of the folder, or
-        the band, is added to the file's name.
+        For each night the exposures that get a new id, made as within one night: the name of the folder, or the band,
+        is added to the name of the file.
     """
     found: dict[ExposureKey, dict[tuple[str, str], list[int]]] = {}
     prints: dict[ExposureKey, set[str]] = {}
@@ -303,11 +309,11 @@ def names_apart(nights: Sequence[Mapping[ExposureKey, Exposure]]) -> list[dict[E
         if key in certain or len(prints[key]) < 2 or len(places) < 2:
             continue
         camera, name = key
-        file = next(nights[i][key].files[0] for own in places.values() for i in own)
-        others = {other for of, other in taken if of == camera}
-        ids = ids_by_place(clean(stem(file)) or name, list(places), others)
-        for new, own in zip(ids, places.values(), strict=True):
-            taken.add((camera, new))
-            for i in own:
-                names[i][key] = new
+        file = next(nights[i][key].files[0] for members in places.values() for i in members)
+        taken_ids = {taken_id for taken_camera, taken_id in taken if taken_camera == camera}
+        ids = ids_by_place(clean(stem(file)) or name, list(places), taken_ids)
+        for new_id, members in zip(ids, places.values(), strict=True):
+            taken.add((camera, new_id))
+            for i in members:
+                names[i][key] = new_id
     return names

@@ -1,6 +1,6 @@
-"""Cards of headers, and what they say by the camera's rule of saturation and axes.
+"""The values of header cards, and the saturation level and axes that they give by the camera's rule.
 
-Header values come from anywhere: every text that becomes an id goes through `clean`.
+Headers may hold anything, so every text that becomes an id passes through `clean`.
 """
 
 from __future__ import annotations
@@ -23,23 +23,29 @@ from gpuanom.records import Turn
 SUFFIXES: tuple[str, ...] = tuple(
     kind + packed for kind in (".fits", ".fit", ".fts") for packed in ("", ".fz", ".gz", ".bz2", ".xz")
 )
-"""Endings of FITS files, in lower case."""
+"""Endings of the names of FITS files, in lower case."""
 
 LONGEST_ID = 80
-"""Characters of the longest id."""
+"""Largest number of characters of an id."""
 
 _NO_NAMES = ("COMPRESSED_IMAGE", "PRIMARY", "IMAGE", "SCI")
 _UNSAFE = re.compile(r'[/\\:*?"<>|]')
 
 
 class Cards:
-    """The header of an HDU with the primary header behind it; a card that cannot be parsed counts as absent."""
+    """Several headers, of which the first with a card counts; a card that cannot be parsed counts as absent.
+
+    Parameters
+    ----------
+    *headers : Header or None
+        Usually the header of an HDU and the primary header.
+    """
 
     def __init__(self, *headers: fits.Header | None) -> None:
         self._headers = tuple(h for h in headers if h is not None)
 
     def get(self, keyword: str) -> Any:
-        """Return the first value of a keyword that is there and not blank, None otherwise."""
+        """Return the value of a keyword in the first header where it is not blank; None without any."""
         for header in self._headers:
             value = card(header, keyword)
             if keyword == "EXTNAME" and str(value).upper() in _NO_NAMES:
@@ -49,20 +55,31 @@ class Cards:
         return None
 
     def first(self, keywords: Sequence[str]) -> Any:
-        """Return the first value of several keywords."""
+        """Return the value of the first of several keywords that the headers have; None without any."""
         return next((value for value in map(self.get, keywords) if value is not None), None)
 
     def told_by(self, keywords: Sequence[str]) -> str:
-        """Return the keyword whose value `first` returns; empty where none is there."""
+        """Return the keyword whose value `first` returns; empty where the headers have none of them."""
         return next((keyword for keyword in keywords if self.get(keyword) is not None), "")
 
 
 def card(header: fits.Header, keyword: str) -> Any:
-    """Return the value of a card, texts without outer blanks; None where it is absent or cannot be parsed."""
+    """Return the value of a card.
+
+    Parameters
+    ----------
+    header : Header
+    keyword : str
+
+    Returns
+    -------
+    object
+        Texts without leading and trailing blanks. None where the card is absent, has no value or cannot be parsed.
+    """
     with ignore_astropy_warnings():
         try:
             value = header.get(keyword)
-        except Exception:  # a damaged card: VerifyError, ValueError, KeyError, and whatever its parser trips over
+        except Exception:  # parsing a damaged card may raise anything
             return None
     if isinstance(value, fits.card.Undefined):
         return None
@@ -70,13 +87,13 @@ def card(header: fits.Header, keyword: str) -> Any:
 
 
 def clean(value: Any) -> str:
-    """Make an id of a header value: one line, printable, no path separators, at most 80 characters; '' of None."""
+    """Make an id from a header value: printable, without path separators, at most 80 characters; empty for None."""
     text = "" if value is None else _UNSAFE.sub("_", printable(str(value)))
     return " ".join(text.split()).lstrip(". ")[:LONGEST_ID].strip()
 
 
 def number(value: Any) -> float:
-    """Return a header value as a finite float, NaN where it is none."""
+    """Return a header value as a finite float; NaN where the value is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return math.nan
     try:
@@ -94,14 +111,25 @@ def stem(path: Path) -> str:
 
 
 def matches(value: Any, patterns: Sequence[str]) -> bool:
-    """Whether a header value is there and fits one of some shell patterns, case ignored."""
+    """Whether a header value fits one of several shell patterns; case is ignored.
+
+    Parameters
+    ----------
+    value : object
+        The value; None, for a card that is absent, fits no pattern.
+    patterns : sequence of str
+
+    Returns
+    -------
+    bool
+    """
     text = "" if value is None else str(value).lower()
     return bool(text) and bool(patterns) and _one_of(tuple(patterns)).fullmatch(text) is not None
 
 
 @functools.lru_cache(maxsize=256)
 def _one_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """Return one expression for many patterns: a rule has hundreds, and they are asked for each HDU."""
+    """Return one regular expression for many patterns: a rule has hundreds, which are tried on each HDU."""
     return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
 
 
@@ -114,7 +142,20 @@ def plver(value: Any) -> tuple[tuple[int, ...], str]:
 
 
 def saturation(rule: CameraRule, cards: Cards) -> float:
-    """Return the level at which pixels saturate, in the image's unit; NaN when unknown."""
+    """Return the level at which pixels saturate.
+
+    Parameters
+    ----------
+    rule : CameraRule
+        Its `saturation` lists the keywords.
+    cards : Cards
+        The headers of the CCD.
+
+    Returns
+    -------
+    float
+        In the image's unit; NaN when unknown.
+    """
     for entry in rule.saturation:
         levels = [number(cards.get(keyword)) for keyword in entry.split("+")]
         known = [level for level in levels if level > 0]
@@ -126,7 +167,7 @@ def saturation(rule: CameraRule, cards: Cards) -> float:
 def sky_axes(cards: Cards) -> tuple[float, float, float, float] | None:
     """Return CD1_1, CD1_2, CD2_1, CD2_2 in degrees per pixel; None without a celestial WCS.
 
-    From the CD matrix, else PC times CDELT, else CDELT turned by CROTA2 (FITS WCS paper II, section 6).
+    The matrix is that of the CD cards, else PC times CDELT, else CDELT turned by CROTA2 (FITS WCS paper II, section 6).
     """
     kinds = [str(cards.get(f"CTYPE{axis}") or "")[:4] for axis in (1, 2)]
     if sorted(kinds) not in (["DEC-", "RA--"], ["GLAT", "GLON"], ["ELAT", "ELON"]):
@@ -155,10 +196,22 @@ def _or(value: Any, default: float) -> float:
 
 
 def turn(rule: CameraRule, name: str, matrix: tuple[float, float, float, float] | None) -> Turn:
-    """Return how a CCD's axes lie in the focal plane's.
+    """Return how the axes of a CCD are turned to those of the focal plane, by the camera's rule alone.
 
-    By ``wcs`` focal-plane axes are those of a CCD with CD1_2 > 0, CD2_1 < 0 and no diagonal terms; the CCD's matrix
-    is taken as the nearest multiple of quarter turns and reflections.
+    Parameters
+    ----------
+    rule : CameraRule
+        Its `quarter_ccds` and `turn`. For the turn ``wcs``, the axes of the focal plane are those of a CCD with
+        CD1_2 > 0, CD2_1 < 0 and no diagonal terms.
+    name : str
+        Name of the CCD.
+    matrix : tuple of 4 floats, or None
+        CD1_1, CD1_2, CD2_1, CD2_2 of the CCD, degrees per pixel.
+
+    Returns
+    -------
+    Turn
+        For ``wcs``, the nearest combination of quarter turns and reflections.
     """
     if matches(name, rule.quarter_ccds):
         return Turn.QUARTER

@@ -1,4 +1,4 @@
-"""What a file is, told by its first headers and its name: exposure, band, date, version, and whether it shows the sky.
+"""What a file is, by its first headers and its name: exposure, band, date, version, and whether it shows the sky.
 
 Every decision carries its reason, which ``score -v`` and ``gpuanom explain`` print.
 """
@@ -26,12 +26,12 @@ _NO_ID = re.compile(
     r"[+-]?0+(?:\.0*)?|-[0-9.]+|_*(?:none|null|nan|n[/_]?a|unknown|undefined|undef|tbd|notset|-+)_*", re.I
 )
 _OTHER_IDS = ("OBSID", "OBS-ID", "OBS_ID", "EXPOSURE_ID", "FRAMEID", "ARCFILE", "ORIGFILE")
-# A file of one CCD of several names its exposure by these, where the camera's own keywords are not there.
+# Ids in a file of one CCD of several, where the header has none of the keywords of the camera's rule.
 _SHARED_IDS = ("OBSID", "OBS-ID", "OBS_ID")
 
 _KINDS = r"(?:bias|dark|zero|(?:dome|sky|twilight|twi|d|s|t)?[ _-]?flat(?:[ _-]?field)?)"
 _CALIBRATION_OBJECT = re.compile(rf"(?:(?:master|super)[ _-]?)?{_KINDS}s?(?:[ _-]?(?:frame|image|exposure))?", re.I)
-# After the word only numbers, exposure times, filters and words of calibration may follow: 'dark_cloud' is a target.
+# Only numbers, exposure times, filters and words of calibration may follow the word: 'dark_cloud' is a target.
 _CALIBRATION_NAME = re.compile(
     rf"(?:(?:master|super)[ _-]?)?{_KINDS}s?[0-9]*(?:[ ._-]+(?:[0-9.]+s?(?:ec)?|t[0-9.]+s?|[ugrizyUBVRIJHK]|"
     r"master|super|combined|median|mean|bin[0-9x]+|[0-9]+x[0-9]+|frame|ccd[0-9]+))*",
@@ -39,43 +39,43 @@ _CALIBRATION_NAME = re.compile(
 )
 
 Version = tuple[tuple[int, ...], str, tuple[int, ...], str]
-"""A processing version that sorts by age: PLVER's numbers and letters, then those of the token in the file's name."""
+"""A processing version, sortable by age: numbers and letters of PLVER, then of the version in the file's name."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a file is, as its headers and name tell.
+    """What a file is, by its headers and name.
 
     Attributes
     ----------
     rule : CameraRule
-        The first one that fits.
+        The first rule that fits.
     rule_reason : str
-        The cards by which it fits.
+        The cards by which the rule fits.
     camera, exposure, date_obs : str
-        See `gpuanom.records.Exposure`; `exposure` is without version.
+        See `gpuanom.records.Exposure`; `exposure` is without the version.
     told_by : str
-        Where `exposure` comes from: a card and its value, or the file's name.
+        Where `exposure` comes from: a card and its value, or the name of the file.
     band : Band
-        The band, and the card that tells it.
+        The band, and the card that names it.
     exptime : float
-        Seconds; NaN when unknown.
+        Exposure time in seconds; NaN when unknown.
     version : tuple
         Processing version, sortable by age.
     version_label : str
-        The same as a text; empty where the rule knows no versions.
+        The same as a text; empty where the rule names no keywords of versions.
     no_exposure : str
-        Why the file is no sky exposure; empty when it is one.
+        Why the file is no exposure of the sky; empty for an exposure.
     kind : str
-        The same in short, without what differs from file to file.
+        The same in short, in a form that is the same for many files.
     named : bool
-        Whether the headers name the exposure; else `exposure` is the file's stem.
+        Whether the headers have an exposure id; otherwise `exposure` is the name of the file.
     other_ids : tuple of (keyword, id)
-        What else the headers call the exposure, for where its id turns out to be shared by several exposures.
+        Other ids in the headers, for use where several exposures share the id.
     ccd : str
-        Name of the file's first CCD, empty where its headers give it none.
+        Name of the first CCD of the file; empty where the headers give none.
     detector : mapping of str to str
-        Values of the cards that tell a camera's CCDs apart (`gpuanom.fits.ccds.DETECTOR_CARDS`).
+        Values of the cards that distinguish the CCDs of a camera (`gpuanom.fits.ccds.DETECTOR_CARDS`).
     """
 
     rule: CameraRule
@@ -97,12 +97,24 @@ class Description:
 
 
 def find_rule(cards: Cards, rules: Sequence[CameraRule]) -> CameraRule:
-    """Return the first rule whose `match` holds; the last of the built-in rules always does."""
+    """Return the first rule that fits a file.
+
+    Parameters
+    ----------
+    cards : Cards
+        The headers of the file.
+    rules : sequence of CameraRule
+        The last rule must fit every file.
+
+    Returns
+    -------
+    CameraRule
+    """
     return next(r for r in rules if all(_matched_by(cards, entry) for entry in r.match))
 
 
 def _matched_by(cards: Cards, entry: tuple[str, str]) -> str:
-    """The keyword of a rule's entry ``KEYWORD|KEYWORD: pattern`` that holds; empty where none does."""
+    """Return the keyword of an entry ``KEYWORD|KEYWORD: pattern`` whose value fits; empty where none does."""
     keywords, pattern = entry
     return next((k for k in keywords.split("|") if matches(cards.get(k), (pattern,))), "")
 
@@ -110,16 +122,21 @@ def _matched_by(cards: Cards, entry: tuple[str, str]) -> str:
 def describe(
     primary: fits.Header, extension: fits.Header | None, rules: Sequence[CameraRule], path: Path
 ) -> Description:
-    """Tell what a file is from its first headers and its name.
+    """Find out what a file is from its first headers and its name.
 
     Parameters
     ----------
     primary, extension : Header
         As `gpuanom.fits.scan.read_headers` returns them.
     rules : sequence of CameraRule
-        Tried in order.
+        The camera rules, in the order in which they are tried.
     path : Path
-        For the id of last resort, for versions in the name, and for what its name says of a file.
+        The name of the file is the id where the headers have none. It may also name a version, or show that the file
+        is a mask, a weight map or a calibration.
+
+    Returns
+    -------
+    Description
     """
     cards = Cards(extension, primary)
     rule = find_rule(cards, rules)
@@ -133,7 +150,7 @@ def describe(
     return Description(
         rule=rule,
         rule_reason=", ".join(f"{k} is '{clean(cards.get(k))}'" for k in matched) or "no other rule fits",
-        # Binned images are a dataset of their own, as raw ones are beside processed ones.
+        # Binned images are a separate dataset, as raw images are.
         camera="-".join(part for part in (camera, rule.level, binning_label(cards)) if part),
         exposure=exposure,
         told_by=f"{keyword} is '{clean(cards.get(keyword))}'" if keyword else "the file's name",
@@ -152,16 +169,16 @@ def describe(
 
 
 def _ids(rule: CameraRule, cards: Cards, date: str) -> tuple[tuple[str, str], ...]:
-    """What the headers call the exposure, by keyword, the best id first; empty: the file's name must do.
+    """Return the exposure ids in the headers with their keywords, the best first; empty where the headers have none.
 
-    An id of 0, -1 or 'none' is none. Then, and where a file of one CCD of several has none of the camera's keywords,
-    other keywords stand in.
+    Values such as 0, -1 or 'none' are no ids. In this case, and in a file of one CCD of several that has none of the
+    keywords of the camera's rule, other keywords are used.
     """
-    # Some cameras' id is the name under which the file was first written.
+    # For some cameras the id is the name under which the file was first written.
     of_rule = [(k, clean(stem(Path(clean(cards.get(k)))))) for k in rule.exposure if cards.get(k) is not None]
     good = [(k, value) for k, value in of_rule if value and not _NO_ID.fullmatch(value)]
-    stand_ins = _OTHER_IDS if of_rule else _SHARED_IDS if is_one_of_several(cards) else ()
-    others = [(k, clean(stem(Path(clean(cards.get(k)))))) for k in stand_ins if k not in rule.exposure]
+    keywords = _OTHER_IDS if of_rule else _SHARED_IDS if is_one_of_several(cards) else ()
+    others = [(k, clean(stem(Path(clean(cards.get(k)))))) for k in keywords if k not in rule.exposure]
     others = [(k, value) for k, value in others if value and not _NO_ID.fullmatch(value)]
     if of_rule and "T" in date:
         others.append((cards.told_by(rule.date), clean(date)))
@@ -169,7 +186,7 @@ def _ids(rule: CameraRule, cards: Cards, date: str) -> tuple[tuple[str, str], ..
 
 
 def _no_exposure(rule: CameraRule, cards: Cards, path: Path, alone: bool, primary: fits.Header) -> tuple[str, str]:
-    """Why a file is no sky exposure, in full and in short; empty when it is one."""
+    """Return why a file is no exposure of the sky, in full and in short; empty for an exposure."""
     reason = side_file(path, cards) or (plane_reason(rule, primary) if alone else "")
     if reason:
         return f"a weight or mask file: {reason}", "a weight or mask file"
@@ -179,7 +196,7 @@ def _no_exposure(rule: CameraRule, cards: Cards, path: Path, alone: bool, primar
                 value = clean(cards.get(keyword))
                 return f"{what}: {keyword} is '{value}'", f"{what} ({value.lower()})"
     if any(cards.get(keyword) is not None for keyword, _ in rule.not_sky):
-        return "", ""  # the header says what it is: neither a target's name nor the file's says otherwise
+        return "", ""  # the header says what kind of exposure this is, so names of targets and files do not count
     target = clean(cards.get("OBJECT"))
     if rule.not_sky and _CALIBRATION_OBJECT.fullmatch(target):
         return f"not a sky exposure: OBJECT is '{target}'", f"not a sky exposure ({target.lower()})"

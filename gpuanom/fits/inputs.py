@@ -1,4 +1,4 @@
-"""From what a user names (files, folders, globs, lists) to FITS files on disk."""
+"""From the inputs that a user names (files, folders, globs, lists) to FITS files on disk."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["NotFollowedError", "NothingThereError", "expand"]
 
 _DEEPEST_LIST = 8
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
-"""The beginning of an address such as s3://bucket; a Path of it has lost one slash."""
+"""The beginning of an address such as s3://bucket, which has one slash less after conversion to a Path."""
 _EXTENDED = re.compile(r"(.+\.(?:fits|fit|fts)(?:\.\w+)?)(?:(?:\[[^\[\]]*\])+|\+\d+)", re.IGNORECASE)
-"""A file's name with CFITSIO's words on which part of it is meant: e.fits[1], e.fits[SCI,2][1:100,*], e.fits+1."""
+"""A file's name in CFITSIO's extended syntax, for a part of the file: e.fits[1], e.fits[SCI,2][1:100,*], e.fits+1."""
 
 
 def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
@@ -30,14 +30,15 @@ def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
     Parameters
     ----------
     inputs : sequence of str or Path
-        Files of any name; folders, searched for FITS files with all that is below them, linked folders too; globs; and
-        ``@list.txt``, a file with one of these a line, relative to its own folder, with ``#`` for comments. ``@-`` is a
-        list from standard input, relative to the current folder. A leading ``~`` is the home folder.
+        Files of any name; folders, in which FITS files are searched at any depth, also in linked folders; globs; and
+        lists. ``@list.txt`` is a file with an input on each line, relative to the folder of the list, and comments
+        after ``#``. ``@-`` is a list from standard input, relative to the current folder. A leading ``~`` is the home
+        folder.
 
     Yields
     ------
     Path or InputError
-        A file may come more than once, in no particular order.
+        In no particular order. A file may be yielded more than once.
     """
     for item in inputs:
         yield from _expand(os.fspath(item), Path(), 0)
@@ -46,7 +47,7 @@ def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
 def _expand(item: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
     path = folder / item
     mode = _mode(path)
-    # A file that is really there is taken as it is, even if its name looks like a glob or a list.
+    # A file that exists is taken as it is, even if its name looks like a glob or a list.
     if isinstance(mode, int):
         if stat.S_ISDIR(mode):
             yield from below(path)
@@ -66,7 +67,7 @@ def _expand(item: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
         yield InputError("names no file", file=item, remedy="@- reads a list of paths from standard input")
     elif (address := _ADDRESS.match(item)) is not None:
         copy = "copy the files to a disk first, and name them or their folder"
-        yield InputError(f"is an address ({address[1]}), and files on disks are read only", file=item, remedy=copy)
+        yield InputError(f"is an address ({address[1]}), and only files on a disk can be read", file=item, remedy=copy)
     elif glob.has_magic(item):
         yield from _matching(path)
     elif isinstance(mode, FileNotFoundError | NotADirectoryError):
@@ -76,7 +77,7 @@ def _expand(item: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
 
 
 def _meant(item: str) -> str:
-    """A name that no file has, as a shell or a browser would read it: without quotes, file:// and ~."""
+    """Return the path that an input probably means where no file has its name: without quotes, file:// and ~."""
     if len(item) > 2 and item[0] == item[-1] and item[0] in "'\"":
         return item[1:-1]
     if item.startswith("file://"):
@@ -85,24 +86,24 @@ def _meant(item: str) -> str:
 
 
 def _remedy(item: str, path: Path) -> str:
-    """What to do about a file that does not exist."""
+    """Return the remedy for a file that does not exist."""
     part = _EXTENDED.fullmatch(path.name)
     if part and path.with_name(part[1]).exists():
         return f"whole files are measured: give {part[1]} alone"
     if "$" in item:
-        return "variables are not replaced here: write the path out"
+        return "variables such as $HOME are not replaced here: write the whole path"
     if "," in item and all(os.path.lexists(path.parent / Path(name.strip()).name) for name in item.split(",")):
-        return "separate files by blanks, and in a list by lines"
+        return "separate files by blanks; in a list, write one file on each line"
     if path != Path(item) and os.path.lexists(item):
-        return "paths in a list count from the list's own folder, and this one is below the current folder"
+        return "paths in a list are relative to the list's folder, but this file is below the current folder"
     return "check the path"
 
 
 def _mode(path: Path) -> int | Exception:
-    """Return what kind of file a path leads to (`stat.st_mode`), or why that cannot be told."""
+    """Return what kind of file a path leads to (`stat.st_mode`), or the error of looking it up."""
     try:
         return path.stat().st_mode
-    except (OSError, ValueError) as error:  # ValueError: a null character
+    except (OSError, ValueError) as error:  # ValueError: the path holds a null character
         return error
 
 
@@ -112,7 +113,7 @@ def _unreachable(path: Path, error: Exception) -> InputError:
 
 
 def _matching(pattern: Path) -> Iterator[Path | InputError]:
-    """Yield the files that match, and those below the folders that match."""
+    """Yield the files that match a pattern, and the FITS files below the folders that match."""
     found = False
     troubles: list[InputError] = []
     for name in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207 (absolute patterns)
@@ -128,7 +129,7 @@ def _matching(pattern: Path) -> Iterator[Path | InputError]:
             else:
                 found = True
                 yield item
-    # Some of the folders may well hold none; that a folder cannot be read is always said.
+    # That a folder holds no FITS file matters only if no other does; that a folder cannot be read always matters.
     yield from (t for t in troubles if not found or not isinstance(t, NothingThereError))
     if found or troubles:
         return
@@ -150,11 +151,11 @@ def _matching(pattern: Path) -> Iterator[Path | InputError]:
 
 
 def _listed(name: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
-    """Yield what the lines of a list name."""
+    """Yield the files that the lines of a list name."""
     stream = lists.is_stream(name)
     path = Path(name if stream else folder / os.path.expanduser(name))  # noqa: PTH111 (any user's home or none)
     if depth >= _DEEPEST_LIST:
-        yield InputError("lists within lists too deep", file=path, remedy="a list must not name itself")
+        yield InputError("lists name other lists too many times", file=path, remedy="a list must not name itself")
         return
     try:
         items = lists.read_stream(name) if stream else lists.read(path)

@@ -1,7 +1,7 @@
-"""Images decoded in a process of their own: the C decoders behind astropy do not survive every damaged image.
+"""Images that are decoded in a separate process, because a damaged image may crash the C decoders behind astropy.
 
-HCOMPRESS, PLIO and odd Rice images come here. A process is kept for the next image, and one a thread that wants one at
-the same time; it goes with ours.
+HCOMPRESS, PLIO and unusual Rice images are decoded here. Each thread that decodes has a process of its own at that
+time. Processes are kept for the next images, and end when this process ends.
 """
 
 from __future__ import annotations
@@ -26,34 +26,39 @@ from gpuanom.fits import decoder
 from gpuanom.system import patiently
 
 SECONDS, SECONDS_A_PIXEL = 8.0, 2e-6
-"""What a decoder may take: astropy's take a tenth of that on a slow machine."""
+"""Time limits of a decoder, in all and for each pixel: astropy takes a tenth of that on a slow machine."""
 _MEMORY, _MEMORY_A_PIXEL = 2**31, 64
-"""Bytes of address space: the interpreter and its libraries, and what decoders make of a pixel."""
+"""Bytes of address space that a decoder may use: for the interpreter and its libraries, and for each pixel."""
 _CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
-"""Signals by which damaged images end a decoder; others come from the system, or from somebody."""
+"""Signals by which damaged images end a decoder; other signals come from the system or from a person."""
 
 _idle: list[subprocess.Popen[bytes]] = []
 _lock = threading.Lock()
 
 
 def decode_isolated(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
-    """Return the pixels of one HDU as astropy decodes them, BSCALE and BZERO applied.
+    """Decode the pixels of one HDU by astropy in a separate process, with BSCALE and BZERO applied.
 
     Parameters
     ----------
     raw : bytes
-        The HDU: header and data.
+        The bytes of the HDU: header and data.
     primary : bool
-        Whether it is a primary HDU.
+        Whether this is a primary HDU.
     n_pixels : int
-        How many its header claims; time and memory are measured out by it.
+        The number of pixels that the header claims, which decides the limits of time and memory.
+
+    Returns
+    -------
+    ndarray
+        Of the type that astropy gives the pixels.
 
     Raises
     ------
     ValueError
-        The image cannot be decoded; says why.
+        When the image cannot be decoded; the message says why.
     OSError
-        The system refuses to start a process, has ended it, or left it no time: nothing is known of the image.
+        When the system refuses to start a process or ends it, or the time is up. The image itself may be sound.
     """
     return patiently(lambda: _attempted(raw, primary, n_pixels))
 
@@ -73,7 +78,7 @@ def _attempted(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
         answer = _asked(process, raw, primary, n_pixels)
     except BaseException as error:
         watchdog.cancel()
-        with suppress(subprocess.TimeoutExpired):  # it may have ended by itself, and then how it ended tells why
+        with suppress(subprocess.TimeoutExpired):  # if it ended by itself, its exit status tells why
             process.wait(0.5 if isinstance(error, OSError | ValueError) else 0)
         process.kill()
         code = process.wait()
@@ -81,7 +86,7 @@ def _attempted(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
         if not isinstance(error, OSError | ValueError):
             raise
         if ended.is_set():
-            # A number that is not tried again at once: another attempt would take as long.
+            # `patiently` does not try again after EINVAL: another attempt would take as long.
             raise OSError(errno.EINVAL, f"its decoder did not end within {_seconds(n_pixels):.0f} s") from None
         if -code in _CRASHES:
             raise ValueError(f"its decoder was ended by signal {-code}") from None
@@ -112,12 +117,12 @@ def _seconds(n_pixels: int) -> float:
 def _asked(
     process: subprocess.Popen[bytes], raw: bytes, primary: bool, n_pixels: int
 ) -> npt.NDArray[Any] | str | OSError:
-    """The pixels, or why there are none: a text where it is the image's fault, an OSError where it is the system's.
+    """Return the pixels, a text where the image cannot be decoded, or an OSError where the system refused something.
 
     Raises
     ------
     OSError, ValueError
-        The process has ended.
+        When the process has ended.
     """
     requests, answers = process.stdin, process.stdout
     assert requests is not None
@@ -138,27 +143,27 @@ def _asked(
 
 
 def _taken() -> subprocess.Popen[bytes]:
-    """A process that waits for an image; a new one where all others are at work."""
+    """Return a process that waits for an image; a new process where none waits."""
     with _lock:
         while _idle:
             process = _idle.pop()
             if process.poll() is None:
                 return process
             _close(process)
-    # -P: the folder of the file that is run is no place to import from.
+    # -P: Python must not import modules from the folder of the program.
     command = [sys.executable, "-P", "-W", "ignore", str(Path(decoder.__file__))]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdin, process.stdout):
-        with suppress(OSError):  # what was not written yet has no reader
+        with suppress(OSError):  # the reader of what was not yet written has ended
             if stream is not None:
                 stream.close()
 
 
 def _end_all() -> None:
-    """End the processes that wait."""
+    """End the processes that wait for an image."""
     with _lock:
         for process in _idle:
             process.kill()
@@ -168,7 +173,7 @@ def _end_all() -> None:
 
 
 def _forked() -> None:
-    """What is our parent's is not ours."""
+    """Forget the processes after a fork: they belong to the parent process."""
     global _lock
     _lock = threading.Lock()
     for process in _idle:

@@ -1,4 +1,4 @@
-"""Lists of inputs: text files, or standard input, with a path a line."""
+"""Lists of inputs: text files, or standard input, with a path on each line."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _TEXT_ENDINGS = (*_LIST_ENDINGS, "", ".cat", ".dat", ".csv", ".in", ".ascii", ".
 
 
 def is_stream(name: str) -> bool:
-    """Whether what follows the @ is a stream, which can be read only once: ``-``, ``/dev/stdin``, ``/dev/fd/63``."""
+    """Whether a list is a stream, which can be read only once: ``-``, ``/dev/stdin``, ``/dev/fd/63``."""
     return _STREAM.fullmatch(name) is not None
 
 
 def lines(text: bytes) -> list[str] | None:
-    """The paths in the text of a list: without blank lines, comments, a byte-order mark and line ends of any system.
+    """Return the paths in the text of a list, without blank lines, comments, line ends and a byte-order mark.
 
     Parameters
     ----------
     text : bytes
-        As it stands in the file; names of files need not be UTF-8.
+        The content of the file; the names of files need not be UTF-8.
 
     Returns
     -------
     list of str, or None
-        None where it is not text.
+        None where the content is no text.
     """
     if text.startswith(codecs.BOM_UTF8):
         text = text.removeprefix(codecs.BOM_UTF8)
@@ -51,18 +51,18 @@ def lines(text: bytes) -> list[str] | None:
 
 
 def read(path: Path) -> list[str]:
-    """The paths in a list that is a file.
+    """Return the paths in a list that is a file.
 
     Raises
     ------
     InputError
-        When it cannot be read or is no text; the message names the remedy.
+        When the list cannot be read or is no text; the message names the remedy.
     """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise InputError("list is a folder", file=path, remedy="name a folder without @")
-        if not stat.S_ISREG(mode):  # a pipe would be waited for
+        if not stat.S_ISREG(mode):  # reading a pipe might wait for ever
             raise InputError("list is no regular file", file=path, remedy="check the path after @")
         text = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -78,12 +78,12 @@ def read(path: Path) -> list[str]:
 
 
 def read_stream(name: str) -> list[str]:
-    """The paths in a list that comes through a stream.
+    """Return the paths in a list that is a stream.
 
     Raises
     ------
     InputError
-        When it cannot be read or is no text.
+        When the stream cannot be read or is no text; the message names the remedy.
     """
     where = "standard input" if name in _STANDARD_INPUT else name
     try:
@@ -95,7 +95,7 @@ def read_stream(name: str) -> list[str]:
             text = sys.stdin.buffer.read()
     except (OSError, ValueError) as error:
         reason = f"list cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise InputError(reason, file=where, remedy="check what is written to it") from None
+        raise InputError(reason, file=where, remedy="check the program that writes the list") from None
     found = lines(text)
     if found is None:
         raise InputError("list is not text", file=where, remedy="one path a line")
@@ -103,26 +103,35 @@ def read_stream(name: str) -> list[str]:
 
 
 def with_streams_read(inputs: Sequence[str | Path]) -> list[str | Path]:
-    """Inputs with the lists that come through streams replaced by what they name: such a list can be read only once.
+    """Return inputs in which each list from a stream, which can be read only once, is replaced by its paths.
 
     Parameters
     ----------
     inputs : sequence of str or Path
         See `gpuanom.fits.inputs.expand`.
+
+    Returns
+    -------
+    list of str or Path
+
+    Raises
+    ------
+    InputError
+        As `read_stream`.
     """
-    out: list[str | Path] = []
-    for given in inputs:
-        name = str(given)
+    replaced: list[str | Path] = []
+    for item in inputs:
+        name = str(item)
         if name.startswith("@") and is_stream(name[1:]) and not os.path.lexists(name):
-            # An empty stream stays: the next reading finds nothing either, and says so.
-            out += read_stream(name[1:]) or [given]
+            # An empty stream stays in the list: expanding the inputs finds no path in it, and reports that.
+            replaced += read_stream(name[1:]) or [item]
         else:
-            out.append(given)
-    return out
+            replaced.append(item)
+    return replaced
 
 
 def looks_like_a_list(path: Path) -> bool:
-    """Whether a regular file that was named as an image is a list of images."""
+    """Whether a regular file that was given as an image is really a list of images."""
     suffix = path.suffix.lower()
     if path.name.lower().endswith(SUFFIXES) or suffix not in _TEXT_ENDINGS:
         return False

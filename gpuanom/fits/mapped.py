@@ -1,4 +1,4 @@
-"""A FITS file mapped to memory: its image HDUs, and whether they are whole; every failure is an `InputError`."""
+"""A FITS file mapped to memory, its image HDUs, and checks of their data; every failure is an `InputError`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import CompressedImage, Scanned, find_end
+from gpuanom.fits.checksum import carried, same_sum, sum_card
 from gpuanom.fits.headers import Cards, card, number
 from gpuanom.fits.mapping import DamagedError, Mapping, bring
 from gpuanom.fits.scan import BLOCK, data_bytes
@@ -22,20 +23,20 @@ from gpuanom.system import patiently, refused
 _MOST_PIXELS = 2**31 - 1  # pixels are counted in 32 bits
 _CHUNK = 2**18  # a multiple of 4, and small enough for the processor's cache
 _MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
-_HEADER_STEP = 40 * BLOCK  # the search for END begins anew with each step: few headers are longer than one
+_HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step; few headers need a second one
 _MOST_HDUS = 10_000
-# Packed tiles reach a few hundred (RICE), a thousand (GZIP) or more (a constant image in one HCOMPRESS tile); beneath
-# this size a claim costs little memory and is believed.
+# Largest ratio of claimed to stored bytes: RICE tiles reach a few hundred, GZIP a thousand, and a constant image in one
+# HCOMPRESS tile more. A claim below `_HARMLESS` bytes takes little memory and is not questioned.
 _TILE_RATIO = 2000
 _HARMLESS = 2**29
 
 _AGAIN = "fetch it again"
-"""The option that reads images whose data do not add up to their DATASUM; reasons that name it are tried again then."""
+"""Remedy for a damaged file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """Where an HDU lies in the file, in bytes, and its header as it is stored (a compressed image's: its table's)."""
+    """First bytes of an HDU and of its data, number of bytes of the data, and the header as it is stored."""
 
     start: int
     data: int
@@ -44,13 +45,13 @@ class Unit:
 
     @property
     def end(self) -> int:
-        """End of the data, without padding."""
+        """The byte behind the data, without padding."""
         return self.data + self.size
 
 
 @dataclass(frozen=True, eq=False)
 class Hdu:
-    """An image HDU with pixels: number, image header, the same with the primary header behind it, and its place."""
+    """An image HDU with pixels: number, header of the image, both headers together, and where the HDU lies."""
 
     number: int
     header: Scanned | CompressedImage
@@ -59,12 +60,12 @@ class Hdu:
 
     @property
     def compressed(self) -> bool:
-        """Whether its image is held by a table."""
+        """Whether the image is tile-compressed, in a table."""
         return isinstance(self.header, CompressedImage)
 
 
 class File:
-    """A FITS file mapped to memory. Nothing is to be closed: the file is let go with the last view of its bytes.
+    """A FITS file mapped to memory. It need not be closed: it is closed when no view of its bytes is left.
 
     A file that is packed as a whole (gzip, bzip2, xz) is unpacked to the folder for temporary files and checked to its
     end before anything is read.
@@ -73,15 +74,15 @@ class File:
     ----------
     path : Path
     checksum : bool, optional
-        Whether images must add up to their DATASUM.
+        Whether the data of images must agree with their DATASUM.
 
     Attributes
     ----------
     path : Path
     size : int
-        Its bytes, unpacked.
+        Number of bytes of the unpacked file.
     plain : bool
-        Whether the file on disk is what is mapped; not so if it is packed.
+        Whether the file on disk is mapped; False for a packed file, whose unpacked copy is mapped.
 
     Raises
     ------
@@ -110,7 +111,7 @@ class File:
         Raises
         ------
         InputError
-            When it was let go meanwhile and cannot be opened again.
+            When the file was closed and cannot be opened again.
         """
         try:
             return self._mapping.view()
@@ -118,7 +119,7 @@ class File:
             raise self.corrupt(short(error)) from None
 
     def _bring(self, start: int, stop: int, hdu: int | None = None) -> None:
-        """Have the system read some bytes; what it cannot read is said of the file, or of one of its HDUs."""
+        """Have the system read a part of the file; raise an `InputError` that names file and HDU where it cannot."""
         view = self.bytes
         try:
             patiently(lambda: bring(view, start, stop))
@@ -131,8 +132,8 @@ class File:
     def hdus(self) -> tuple[Hdu | InputError, ...]:
         """Return the image HDUs that have pixels, and an error for what cannot be read as an HDU.
 
-        The last error, if any, is what is wrong with the file's end: the number of the HDU that is cut off, or of the
-        one that should follow.
+        The last error, if any, says what is wrong with the end of the file. It has the number of the HDU that is cut
+        off, or of the HDU that should follow.
         """
         if self._listed is None:
             self._listed = tuple(self._scan())
@@ -167,7 +168,7 @@ class File:
                     yield Hdu(index, image, Cards(image, primary), last)
             except InputError as error:
                 yield error
-                if last is None or last.start != start:  # where the next one starts cannot be told
+                if last is None or last.start != start:  # the start of the next HDU is unknown
                     return
             start = last.end + -last.end % BLOCK
             index += 1
@@ -176,7 +177,7 @@ class File:
             yield trouble
 
     def _header_end(self, view: mmap, start: int) -> int | None:
-        """Where the header that begins at a byte ends; -1 where it does not end, None where no HDU begins there."""
+        """Return the end of the header at `start`; -1 where it has no end, None where no HDU begins at `start`."""
         most = min(start + _MOST_HEADER, self.size)
         stop = start
         while stop < most:
@@ -190,7 +191,7 @@ class File:
         return -1
 
     def _image_header(self, header: Scanned, index: int) -> Scanned | CompressedImage | None:
-        """The header of the image that an HDU holds; None where it holds none."""
+        """Return the header of the image in an HDU; None where the HDU has no image."""
         if not index:
             return header if card(header, "SIMPLE") is True else None
         kind = card(header, "XTENSION")
@@ -201,7 +202,19 @@ class File:
         return header if kind == "IMAGE" else None
 
     def shape(self, header: Scanned | CompressedImage, hdu: int) -> tuple[int, ...]:
-        """Return the shape (..., ny, nx) that a header claims; empty where there are no pixels."""
+        """Return the shape (..., ny, nx) that the header of an HDU claims; empty where there are no pixels.
+
+        Parameters
+        ----------
+        header : Scanned or CompressedImage
+        hdu : int
+            Number of the HDU, for the error.
+
+        Raises
+        ------
+        InputError
+            Status ``corrupt``: the NAXIS cards make no sense.
+        """
         count = card(header, "NAXIS")
         sizes = [card(header, f"NAXIS{axis}") for axis in range(1, count + 1)] if _is_count(count, 999) else [None]
         if not all(_is_count(size) for size in sizes):
@@ -209,9 +222,9 @@ class File:
         return tuple(int(size) for size in reversed(sizes) if size is not None) if all(sizes) else ()
 
     def image_shape(self, item: Hdu) -> tuple[int, int]:
-        """Return the shape (ny, nx) of an HDU's image, after all that can be checked without reading pixels.
+        """Return the shape (ny, nx) of an HDU's image, after every check that needs no pixels.
 
-        Axes of length one behind the first two (NAXIS3 = 1) say nothing about the pixels and are left out.
+        Further axes of length one (NAXIS3 = 1) are left out.
 
         Raises
         ------
@@ -264,39 +277,39 @@ class File:
             )
 
     def check(self, item: Hdu, *, bring: bool = True) -> None:
-        """Hold an HDU's data against its DATASUM (FITS standard 4.0, appendix J), unless that is not wanted.
+        """Compare an HDU's data with its DATASUM (FITS standard 4.0, appendix J), unless `checksum` is False.
 
-        Programs that cut or change an image and copy its header leave a DATASUM that was never that of these data.
-        The CHECKSUM tells them from damage: header and DATASUM agree with it as long as the header is as it was when
-        the sums were taken. A sum whose card is blank, or holds no whole number of 32 bits, is not defined.
+        A program that changes an image and copies its header leaves a DATASUM that does not fit. This is no damage, and
+        the CHECKSUM shows it: header and DATASUM agree with the CHECKSUM only if the header was not changed since both
+        sums were written. A sum whose card is blank, or is no whole number of 32 bits, is not defined.
 
         Parameters
         ----------
         item : Hdu
         bring : bool, optional
-            Whether the data will be read on the host, and the system is to fetch them now.
+            Whether the data will be read on the host, so that the system should read them now.
 
         Raises
         ------
         InputError
-            Status ``corrupt``: cut off, or other data than those of the sum. Status ``unreadable``: the system cannot
-            read them.
+            Status ``corrupt``: the data are cut off, or do not agree with the sum. Status ``unreadable``: the system
+            cannot read them.
         """
         unit = item.unit
         try:
             size = patiently(self.bytes.size)
         except OSError as error:
             raise refused(error, self.path) from None
-        if size < unit.end:  # mapped pages that the file has lost would end the process
+        if size < unit.end:  # reading mapped pages beyond the end of the file would end the process
             raise self.corrupt("the file was cut off while it was open", item.number)
-        wanted = _sum_card(card(unit.header, "DATASUM")) if self.checksum else None
+        wanted = sum_card(card(unit.header, "DATASUM")) if self.checksum else None
         if bring or wanted is not None:
             self._bring(unit.start, unit.end, item.number)
-        if wanted is None or _same_sum(self._sum(unit.data, unit.size), wanted):
+        if wanted is None or same_sum(self._sum(unit.data, unit.size), wanted):
             return
-        if card(unit.header, "CHECKSUM"):  # a blank one says that the sum is not defined
+        if card(unit.header, "CHECKSUM"):  # a blank card means that the sum is not defined
             whole = self._sum(unit.start, unit.data - unit.start) + wanted
-            if not _same_sum(_carried(whole), 0):
+            if not same_sum(carried(whole), 0):
                 return
         raise InputError(
             "damaged: its data do not add up to its DATASUM",
@@ -307,18 +320,16 @@ class File:
         )
 
     def _sum(self, start: int, size: int) -> int:
-        """Ones' complement sum of big-endian 32-bit words."""
+        """Return the ones' complement sum of a part of the file, as big-endian 32-bit words."""
         from gpuanom.fits import byteorder
 
         whole = size // 4
         view = self.bytes
         rest = view[start + 4 * whole : start + size].ljust(4, b"\0")
-        return _carried(
-            int(byteorder.total(np.frombuffer(view, np.uint32, whole, start))) + int.from_bytes(rest, "big")
-        )
+        return carried(int(byteorder.total(np.frombuffer(view, np.uint32, whole, start))) + int.from_bytes(rest, "big"))
 
     def _ending(self, count: int, last: Unit | None) -> InputError | None:
-        """What is wrong with the end of a file of so many HDUs: something is cut off or broken, or nothing."""
+        """Return what is wrong with the end of a file of `count` HDUs; None where nothing is cut off or damaged."""
         if last is None:
             return None
         if last.end > self.size:
@@ -342,9 +353,9 @@ class File:
         return None
 
     def _too_few(self, count: int, primary: Scanned | None) -> InputError | None:
-        """Whether extensions are missing that the primary header's NEXTEND promises.
+        """Return an error where the file has fewer extensions than the primary header's NEXTEND says.
 
-        A single CCD that someone took out of a file keeps the NEXTEND of the whole: one extension says nothing.
+        A file with one extension is taken as complete: a CCD that was copied out of a file keeps its NEXTEND.
         """
         promised = None if primary is None else card(primary, "NEXTEND")
         if type(promised) is not int or count - 1 >= promised or count == 2:
@@ -352,7 +363,20 @@ class File:
         return self.corrupt(f"cut off: it has {count - 1} extensions, its NEXTEND says {promised}", count)
 
     def corrupt(self, message: str, hdu: int | None = None) -> InputError:
-        """An error of status ``corrupt`` in this file."""
+        """Return the error for damage in this file.
+
+        Parameters
+        ----------
+        message : str
+            What is wrong.
+        hdu : int, optional
+            Number of the HDU.
+
+        Returns
+        -------
+        InputError
+            Status ``corrupt``.
+        """
         return InputError(message, file=self.path, hdu=hdu, remedy=_AGAIN, status="corrupt")
 
 
@@ -360,29 +384,6 @@ def _is_count(value: Any, most: int = 2**62) -> bool:
     return type(value) is int and 0 <= value <= most
 
 
-def _sum_card(value: Any) -> int | None:
-    """The sum that a DATASUM card holds; None where it is not defined (FITS standard 4.0, section 4.4.2.7)."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    text = str(value).strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 20):
-        return None
-    total = int(text)
-    return total if total < 2**32 else None
-
-
-def _same_sum(first: int, second: int) -> bool:
-    """Whether two ones' complement sums of 32 bits are equal; all bits set is another way to write 0."""
-    return first % (2**32 - 1) == second % (2**32 - 1)
-
-
-def _carried(total: int) -> int:
-    """Add what is above 32 bits to what is below, until nothing is above."""
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
 def short(error: Exception) -> str:
-    """Return an exception's first line: some of astropy's fill a page."""
+    """Return the first line of an exception's text: some of astropy's texts fill a page."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,4 +1,4 @@
-"""The bytes of a file, mapped to memory while they are wanted, and let go before too many files are open."""
+"""The bytes of a file, mapped to memory while they are used, and closed before too many files are open."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from gpuanom.fits import packed
 from gpuanom.system import open_files, patiently, refused
 
 _CHUNK = 2**18
-_MOST_UNPACKED = 2**36  # no exposure comes near, and a packed file that unpacks without end must not fill the disk
+_MOST_UNPACKED = 2**36  # far above any exposure: a packed file that unpacks without end must not fill the disk
 _MOST_KEPT = 2**14  # Linux lets a process have 65,530 mappings
 _POPULATE_READ = 22  # MADV_POPULATE_READ of Linux 5.14
 _PAGE = mmap.PAGESIZE
 
 _lock = threading.Lock()
 _kept: weakref.WeakKeyDictionary[Mapping, None] = weakref.WeakKeyDictionary()
-"""The files that are kept mapped, the one that was used last at the end."""
+"""The files that are kept mapped, in the order of their last use."""
 
 _libc: Any = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _can_populate = _libc is not None
 
 
 class DamagedError(Exception):
-    """What is wrong with a file's bytes, in words."""
+    """Damage in the bytes of a file; the message says what is wrong."""
 
 
 def most_kept() -> int:
-    """How many files are kept mapped at most: each takes one of the process's open files."""
+    """Return how many files are kept mapped at most: each counts as an open file of the process."""
     return min(_MOST_KEPT, max(8, (open_files() - 64) // 2))
 
 
 def let_go() -> None:
-    """Let all files go that nobody reads from just now; each is mapped again when it is wanted."""
+    """Close all files that are not being read at this moment; each is mapped again when it is needed."""
     with _lock:
         for mapping in list(_kept):
             mapping.kept = None
@@ -53,7 +53,7 @@ def let_go() -> None:
 
 
 class Mapping:
-    """The bytes of a file, those that it holds where it is packed as a whole.
+    """The bytes of a file; for a file that is packed as a whole, the unpacked bytes.
 
     Parameters
     ----------
@@ -62,16 +62,16 @@ class Mapping:
     Attributes
     ----------
     plain : bool
-        Whether the file on disk is what is mapped; not so where it is packed.
+        Whether the file on disk is mapped; False for a packed file, whose unpacked copy is mapped.
     kept : mmap or None
-        The mapping, as long as it is kept for the next reader.
+        The mapping, for as long as it is kept for the next reader.
 
     Raises
     ------
     InputError
-        When the system refuses to open the file; when it is packed in a way that is not read.
+        When the system refuses to open the file, or gpuanom cannot unpack it.
     DamagedError
-        When the bytes cannot be unpacked, or there are none.
+        When the file is empty, or its bytes cannot be unpacked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,12 +84,12 @@ class Mapping:
         self.size = len(self.view())
 
     def view(self) -> mmap.mmap:
-        """Return the mapped bytes; whoever holds them, or an array made of them, keeps the file open.
+        """Return the mapped bytes. The file stays open while they, or an array made of them, exist.
 
         Raises
         ------
         InputError
-            When the file cannot be opened again, or was changed since it was first opened.
+            When the file cannot be opened again, or has changed since it was first opened.
         """
         with self._own:
             found = self.kept or (self._last() if self._last else None)
@@ -111,7 +111,7 @@ class Mapping:
             return patiently(self._attempt, let_go)
         except OSError as error:
             raise refused(error, self.path, "cannot be opened") from None
-        except ValueError as error:  # there is nothing to map, or a null character is in the name
+        except ValueError as error:  # the file is empty, or the path holds a null character
             if isinstance(error, InputError):
                 raise
             raise DamagedError(f"cannot be opened: {error}") from None
@@ -133,13 +133,13 @@ class Mapping:
             else:
                 with _temporary(self.path) as target:
                     self._unpack(stream, how, target)
-                    # The mapping outlives the name, so that nothing is left behind whatever happens to the process.
+                    # The name is removed at once, so that no file is left behind however this process ends.
                     mapped = mmap.mmap(target.fileno(), 0, access=mmap.ACCESS_READ)
             self._state = state
             return mapped
 
     def _unpack(self, stream: BinaryIO, how: str, target: Any) -> None:
-        """Unpack to the end, which is what checks the sums that packed files carry."""
+        """Unpack to the end of the file, where the checksums of packed files are compared."""
         count = 0
         with packed.unpacked(stream, how) as content:
             while True:
@@ -163,7 +163,7 @@ class Mapping:
 
 @contextlib.contextmanager
 def _temporary(path: Path) -> Iterator[Any]:
-    """A file to unpack to, whose name is gone at the end."""
+    """Yield a temporary file to unpack to, whose name is removed at the end."""
     try:
         target = tempfile.NamedTemporaryFile(prefix="gpuanom-", suffix=".fits")  # noqa: SIM115
     except OSError as error:
@@ -184,15 +184,15 @@ def _no_room(error: OSError, path: Path) -> InputError:
 
 
 def bring(view: mmap.mmap, start: int, stop: int) -> None:
-    """Have the system read a part of a mapped file, so that what it cannot read is an error here.
+    """Have the system read a part of a mapped file, so that a failure of the disk or network becomes an error.
 
-    Without this a page that the disk or the network fails to deliver ends the process by a signal.
+    Without this, using a page that cannot be read ends the process by a signal.
 
     Parameters
     ----------
     view : mmap
     start, stop : int
-        Bytes; only what the mapping has is looked at.
+        First byte, and the byte behind the last; bytes beyond the mapping are ignored.
 
     Raises
     ------
@@ -210,4 +210,4 @@ def bring(view: mmap.mmap, start: int, stop: int) -> None:
     if number in (errno.EFAULT, errno.EIO, getattr(errno, "EHWPOISON", 133)):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     if number in (errno.EINVAL, errno.ENOSYS):
-        _can_populate = False  # an older system: such a page ends the process there
+        _can_populate = False  # an older system, where a page that cannot be read ends the process

@@ -108,7 +108,7 @@ def test_a_path_that_counts_from_elsewhere_than_its_list_is_told(here):
     (here / "lists").mkdir()
     (here / "lists" / "list.txt").write_text("a.fits\n")
     (error,) = expand(["@lists/list.txt"])
-    assert "paths in a list count from the list's own folder" in str(error)
+    assert "paths in a list are relative to the list's folder" in str(error)
 
 
 def test_a_list_within_a_stream_and_an_empty_one(here, monkeypatch):

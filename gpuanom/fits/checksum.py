@@ -1,0 +1,38 @@
+"""Checksums of FITS files: ones' complement sums of 32-bit words (FITS standard 4.0, appendix J)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def sum_card(value: Any) -> int | None:
+    """Return the sum in a DATASUM card; None where it is not defined (FITS standard 4.0, section 4.4.2.7)."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    text = str(value).strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        return None
+    total = int(text)
+    return total if total < 2**32 else None
+
+
+def same_sum(first: int, second: int) -> bool:
+    """Whether two ones' complement sums of 32 bits are equal.
+
+    Parameters
+    ----------
+    first, second : int
+        A sum with all bits set equals 0.
+
+    Returns
+    -------
+    bool
+    """
+    return first % (2**32 - 1) == second % (2**32 - 1)
+
+
+def carried(total: int) -> int:
+    """Add the bits above the 32nd to those below, until none is left above."""
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
