@@ -1,4 +1,4 @@
-"""Which quality plane belongs to which CCD: in a mask file by names, among an image file's own HDUs by place."""
+"""Which quality plane belongs to which CCD: in a mask file by name, in the file of the image by EXTVER or order."""
 
 from __future__ import annotations
 
@@ -10,13 +10,26 @@ from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.planes import is_named, is_plane
 
 MASK_NAMES = ("EXTNAME", "EXTTYPE")
-"""Cards that name the quality plane among a file's HDUs (`CameraRule.mask_hdu`)."""
+"""Cards that name a quality plane in the file of the image (`CameraRule.mask_hdu`)."""
 
 
 def planes_by_name(file: File, image_file: File, rule: CameraRule) -> tuple[dict[str, Hdu], InputError | None]:
-    """Return the planes of a mask file by the names of their CCDs, and what could not be read of the file.
+    """Return the quality planes of a mask file by the names of their CCDs.
 
-    The only plane of a mask file that does not say whose it is belongs to the only CCD of the image file.
+    Parameters
+    ----------
+    file, image_file : File
+        The mask file and the image file.
+    rule : CameraRule
+        Its `ccd` lists the keywords of the names.
+
+    Returns
+    -------
+    planes : dict of str to Hdu
+        By name of the CCD within the image file. A single plane without a name belongs to the single CCD of the image
+        file.
+    trouble : InputError or None
+        What could not be read of the mask file.
     """
     planes = [item for item in file.hdus() if not isinstance(item, InputError)]
     troubles = [item for item in file.hdus() if isinstance(item, InputError)]
@@ -30,7 +43,15 @@ def planes_by_name(file: File, image_file: File, rule: CameraRule) -> tuple[dict
 
 
 class OwnPlanes:
-    """The quality planes among an image file's own HDUs, and which CCD each belongs to."""
+    """The quality planes in the file of the image, and the CCD to which each belongs.
+
+    Parameters
+    ----------
+    file : File
+        The file of the image.
+    rule : CameraRule
+        Its `mask_hdu` names the planes.
+    """
 
     def __init__(self, file: File, rule: CameraRule) -> None:
         self._name = rule.mask_hdu
@@ -47,19 +68,27 @@ class OwnPlanes:
                 self._ccds.append(item)
 
     def of(self, ccd: Hdu) -> Hdu | None:
-        """Return the plane of a CCD: the only one of the only CCD, else by EXTVER, else the one that follows it.
+        """Return the plane of a CCD.
 
-        None where the rule does not ask for a plane and there is none, or it cannot be told which one.
+        This is the single plane in a file of a single CCD, otherwise the plane of the same EXTVER, otherwise the plane
+        that follows the CCD.
+
+        Returns
+        -------
+        Hdu or None
+            None where there is no such plane and the rule does not demand one.
 
         Raises
         ------
         InputError
-            There is none, or it cannot be told which one.
+            When the rule demands a plane, and there is none or it cannot be decided which plane belongs to the CCD.
         """
         if not self._planes:
             if self._optional:
                 return None
-            raise self._trouble or InputError(f"its file has no {self._name} HDU")  # the plane may be what is broken
+            raise self._trouble or InputError(
+                f"its file has no {self._name} HDU"
+            )  # the unreadable HDU may be the plane
         if len(self._ccds) == len(self._planes) == 1:
             return self._planes[0]
         found = self._by_version(ccd)
@@ -73,16 +102,16 @@ class OwnPlanes:
         return found[0]
 
     def _by_version(self, ccd: Hdu) -> list[Hdu] | None:
-        """Planes of the CCD's EXTVER; None where EXTVERs do not tell CCDs, or planes, apart or are of two countings."""
+        """Return the planes of the CCD's EXTVER; None where EXTVER does not pair CCDs with planes."""
         ccds, planes = ([card(item.header, "EXTVER") for item in items] for items in (self._ccds, self._planes))
-        apart = all(None not in versions and len(set(versions)) == len(versions) for versions in (ccds, planes))
-        if not apart or not set(ccds) & set(planes):
+        distinct = all(None not in versions and len(set(versions)) == len(versions) for versions in (ccds, planes))
+        if not distinct or not set(ccds) & set(planes):
             return None
         wanted = card(ccd.header, "EXTVER")
         return [plane for plane, version in zip(self._planes, planes, strict=True) if version == wanted]
 
     def _following(self, ccd: Hdu) -> list[Hdu]:
-        """Planes between the CCD and the next one; none where planes come first, for then they precede their CCDs."""
+        """Return the planes between the CCD and the next CCD; none where planes precede their CCDs."""
         if self._planes[0].number < self._ccds[0].number:
             return []
         end = min((other.number for other in self._ccds if other.number > ccd.number), default=None)

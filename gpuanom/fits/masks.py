@@ -1,9 +1,9 @@
 """From quality planes to the bits of `records.Unfit`: which pixels are bad for which step (METHOD.md 6).
 
-Decodings: ``cp-codes`` and ``decam-cp`` are the DECam Community Pipeline's (bits until PLVER 3.5.0, exclusive codes
-from there on), ``desdm`` the Dark Energy Survey's bits, ``mp-cards`` the bit numbers that LSST planes carry as cards,
-``own`` those cards where the plane has some, and otherwise a plane of flags, as astropy's CCDData writes its mask: a
-pixel is bad where the plane is not 0.
+The decodings: ``decam-cp`` and ``cp-codes`` are those of the DECam Community Pipeline (bits before PLVER 3.5.0,
+exclusive codes from then on). ``desdm`` is for the bits of the Dark Energy Survey. ``mp-cards`` is for LSST planes,
+whose cards give the bit numbers. ``own`` uses these cards where the plane has them, and otherwise takes the plane as
+flags, as astropy's CCDData writes a mask: a pixel is bad where the plane is not 0.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ PLANES: Mapping[str, str] = {
     "BRIGHT_OBJECT": "star",
     "STREAK": "streak",
 }
-"""LSST planes by class; a plane in neither this table nor `NOT_BAD` is ``other``."""
+"""Classes of LSST planes by name; a plane that is neither in this table nor in `NOT_BAD` is ``other``."""
 
 NOT_BAD: frozenset[str] = frozenset(("DETECTED", "DETECTED_NEGATIVE", "NOT_DEBLENDED", "FAKE", "INEXACT_PSF"))
-"""LSST planes that say something of a pixel, but nothing against it."""
+"""LSST planes that describe pixels which are not bad."""
 
 DECODINGS: Mapping[str, str] = {
     "decam-cp": "bits of DECam's pipeline before PLVER 3.5.0, as its codes from then on",
@@ -84,36 +84,37 @@ DECODINGS: Mapping[str, str] = {
 """`gpuanom.cameras.rules.MASKS` in words, for `gpuanom explain`."""
 
 _FIRST_CODES = (3, 5, 0)
-_HIGHEST_CODE = 15  # the codes end at 8; a plane with a value from 16 on cannot hold codes
+_HIGHEST_CODE = 15  # the codes end at 8: a plane with a value of 16 or more cannot hold codes
 
 
 def decode(
     plane: npt.NDArray[Any], header: fits.Header, cards: Cards, rule: CameraRule, settings: Settings
 ) -> npt.NDArray[np.uint8] | None:
-    """Translate a quality plane.
+    """Translate a quality plane to the steps for which each pixel is bad (METHOD.md 6).
 
     Parameters
     ----------
     plane : ndarray, (ny, nx)
         Whole numbers of any width and byte order.
     header : Header
-        Of the plane's HDU (its MP_ cards).
+        Header of the plane's HDU, for MP_ cards.
     cards : Cards
-        The same with its file's primary header (PLVER).
+        This header and the primary header, for PLVER.
     rule : CameraRule
-        How the plane is decoded.
+        Its `mask` says how the plane is decoded.
     settings : Settings
-        Which classes are bad for which step.
+        The mask classes that are bad for each step.
 
     Returns
     -------
     ndarray, (ny, nx) uint8, or None
-        `Unfit` bits; None when no pixel has any.
+        `Unfit` bits; None when no pixel is bad.
 
     Raises
     ------
     InputError
-        Status ``mask_unreadable``: the values are not whole numbers.
+        Status ``mask_unreadable``: the values are not whole numbers. A `NoMeaningError` where the rule's mask is
+        ``own`` and the plane does not say what its values mean.
     """
     if plane.dtype.kind == "f":
         # float -> int64 -> float is exact for whole numbers below 2^53, far above any mask bit.
@@ -140,11 +141,11 @@ def decode(
 
 
 class NoMeaningError(InputError):
-    """A plane that may be a mask and does not say what its values mean."""
+    """A plane that may be a mask, but does not say what its values mean."""
 
 
 def _from_own(plane: npt.NDArray[Any], header: fits.Header, settings: Settings) -> npt.NDArray[np.uint8] | None:
-    """Translate a plane of LSST's kind by its cards, a plane of one value beside 0 as flags."""
+    """Translate a plane with MP_ cards by these, and a plane with a single value besides 0 as flags."""
     if planes := _planes(header):
         return _from_bits(plane, planes, settings)
     flagged = plane != 0
@@ -157,15 +158,15 @@ def _from_own(plane: npt.NDArray[Any], header: fits.Header, settings: Settings) 
     return bad
 
 
-MEANING = "a camera rule with 'mask_values' tells (docs/files.md)"
-"""Remedy for a mask whose values are not known."""
+MEANING = "write a camera rule with 'mask_values' (docs/files.md)"
+"""Remedy for a mask whose values have no known meaning."""
 
 
 def _holds_bits(plane: npt.NDArray[Any], rule: CameraRule, cards: Cards) -> bool:
-    """Whether a Community Pipeline plane holds bits.
+    """Whether a plane of the Community Pipeline holds bits and not codes.
 
-    By PLVER; a plane without one is taken as recent. Values too high for a code are bits whatever PLVER says: planes
-    of PLVER V3.5.3 with 2 and 64 exist beside planes of the same exposure with 3 and 4.
+    PLVER decides; a plane without PLVER is taken as recent. Values that are too high for a code are bits whatever PLVER
+    says: for PLVER V3.5.3 there are planes with the values 2 and 64, and others of the same exposure with 3 and 4.
     """
     version, _ = plver(cards.get("PLVER"))
     old = rule.mask == "decam-cp" and bool(version) and version < _FIRST_CODES
@@ -173,7 +174,7 @@ def _holds_bits(plane: npt.NDArray[Any], rule: CameraRule, cards: Cards) -> bool
 
 
 def _planes(header: fits.Header) -> dict[int, str]:
-    """Bit value to class, from the cards MP_<PLANE> = bit number; planes that are not bad map to ''."""
+    """Return the class of each bit from the cards MP_<PLANE> = bit number; an empty class means not bad."""
     table: dict[int, str] = {}
     cards = Cards(header)
     for keyword in header:
@@ -186,7 +187,7 @@ def _planes(header: fits.Header) -> dict[int, str]:
 
 
 def _unfit(mask_class: str, settings: Settings) -> int:
-    """Return the steps for which a class of pixels is bad."""
+    """Return the `Unfit` bits of the steps for which a class of pixels is bad."""
     bits = 0
     for step, chosen in (
         (Unfit.BACKGROUND, settings.mask_background),
@@ -224,12 +225,12 @@ def _from_codes(plane: npt.NDArray[Any], table: Mapping[int, str], settings: Set
     for code, mask_class in table.items():
         if code < 255:
             lookup[code] = _unfit(mask_class, settings)
-    # Codes out of the table, negative ones among them, are taken as 255, which is 'other'.
+    # Codes beyond the table, also negative codes, count as 255, which is 'other'.
     return _translated(plane, lookup)
 
 
 def _translated(plane: npt.NDArray[Any], table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
-    """The entry of each value in a table, the last one for values beyond it; None when all are 0."""
+    """Return the table's entry for each value, or its last entry for values beyond it; None when all are 0."""
     from gpuanom.fits.byteorder import TRANSLATE
 
     codes = np.ascontiguousarray(plane).reshape(-1).view(f"u{plane.dtype.itemsize}")

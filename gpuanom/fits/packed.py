@@ -1,4 +1,4 @@
-"""Files that are packed as a whole: those that are unpacked here (gzip, bzip2, xz), and how to unpack the others."""
+"""Files that are packed as a whole: gpuanom unpacks gzip, bzip2 and xz, and tells how to unpack other formats."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gpuanom.errors import InputError
 from gpuanom.system import is_refusal
 
 HEAD = 6
-"""The first bytes of a file that tell how it is packed."""
+"""Number of bytes at the beginning of a file that show how the file is packed."""
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 
 
 class PackedError(InputError):
-    """A file that is packed in a way that is not read here; the message says how to unpack it.
+    """A file that is packed in a format which gpuanom cannot unpack; the message says how to unpack it.
 
     Attributes
     ----------
     archive : bool
-        Whether it may hold anything, and is not by its name one packed FITS file.
+        Whether the file may hold anything: its name is not that of one packed FITS file.
     """
 
     archive: bool = False
@@ -34,18 +34,18 @@ class PackedError(InputError):
 
 @dataclass(frozen=True)
 class Foreign:
-    """A way of packing that is not read here.
+    """A format of packed files that gpuanom cannot unpack.
 
     Attributes
     ----------
     name : str
-        Of the program, for messages.
+        Name of the program that packs such files, for messages.
     magic : bytes
-        With which such files begin; empty where only the name tells.
+        The first bytes of such files; empty where only the name of the file shows the format.
     suffixes : tuple of str
-        Endings of their names, in lower case.
+        Endings of the names of such files, in lower case.
     command : str
-        What unpacks a file.
+        The command that unpacks such a file.
     """
 
     name: str
@@ -73,7 +73,7 @@ ARCHIVES: tuple[str, ...] = (
     ".zip",
     ".7z",
 )
-"""Endings of files in a folder that may hold FITS files, but are not unpacked here; in lower case."""
+"""Endings of packed files that may hold FITS files, but that gpuanom cannot unpack; in lower case."""
 
 
 def packing(head: bytes) -> str:
@@ -82,40 +82,51 @@ def packing(head: bytes) -> str:
 
 
 def refuse_foreign(path: Path, head: bytes) -> None:
-    """Raise an error that says how to unpack a file, where it is packed in a way that is not read here.
+    """Check that a file is not packed in a format which gpuanom cannot unpack.
+
+    Parameters
+    ----------
+    path : Path
+    head : bytes
+        The first `HEAD` bytes of the file.
 
     Raises
     ------
     PackedError
-        Status ``unreadable``.
+        Status ``unreadable``: the message says how to unpack the file.
     """
     name = path.name.lower()
     for way in _FOREIGN:
         is_tar = not way.magic and name.endswith(way.suffixes) and not head.startswith(b"SIMPLE")
         if is_tar or (way.magic and head.startswith(way.magic)):
             remedy = f"unpack it: {way.command} {path.name}"
-            error = PackedError(f"packed by {way.name}, which is not read", file=path, remedy=remedy)
+            error = PackedError(f"packed by {way.name}, which gpuanom cannot unpack", file=path, remedy=remedy)
             error.archive = is_tar or not any(f"{kind}." in name for kind in (".fits", ".fit", ".fts", ".fz"))
             raise error
 
 
 def unpacked(stream: BinaryIO, how: str) -> BinaryIO:
-    """Open what a packed file holds.
+    """Open a packed file for reading its unpacked bytes.
 
     Parameters
     ----------
     stream : binary file
-        At its begin.
+        The packed file, at its beginning.
     how : str
         As `packing` returns it.
+
+    Returns
+    -------
+    binary file
     """
     openers: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
     return cast(BinaryIO, openers[how](stream))
 
 
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+"""Errors that damaged bytes raise."""
 
 
 def shows_damage(error: BaseException) -> bool:
-    """Whether an error that unpacking raised is one of the packed bytes, and not the system's refusal to read them."""
+    """Whether an error of unpacking comes from damaged bytes, and not from the system, which could not read them."""
     return isinstance(error, DAMAGE) or (isinstance(error, OSError) and not is_refusal(error))

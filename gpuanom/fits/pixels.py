@@ -1,4 +1,4 @@
-"""The pixels of an image HDU: as float32, as the file holds them, or as the numbers of a quality plane."""
+"""The pixels of an image HDU: as float32, as the file holds them, or as the whole numbers of a quality plane."""
 
 from __future__ import annotations
 
@@ -30,20 +30,26 @@ _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
 def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
-    """Return the pixels of an HDU as (ny, nx) float32, blank ones NaN.
+    """Return the pixels of an HDU as float32; blank pixels become NaN.
 
     Parameters
     ----------
     file : File
     item : Hdu
-        One of the file's.
+        An image HDU of the file.
     out : ndarray, (ny, nx) float32, C-contiguous, optional
-        Memory to decode into, whatever it holds.
+        Memory to decode into, which is overwritten.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float32
+        In the image's unit, BSCALE and BZERO applied.
 
     Raises
     ------
     InputError
-        Status ``cube`` or ``not_2d``, or ``corrupt``: cut off, undecodable, or of a size that the file cannot hold.
+        Status ``cube``, ``not_2d`` or ``too_large``; or ``corrupt``: cut off, not decodable, or of a size that the file
+        cannot hold; or ``unreadable``: the system refuses to read the file.
     """
     shape = file.image_shape(item)
     file.check(item)
@@ -66,16 +72,27 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
 
 
 def as_stored(file: File, item: Hdu) -> RawImage | RiceImage | None:
-    """Return an image as the file holds it, in a form that a GPU decodes; None where it is in another.
+    """Return an image as the file holds it, for a GPU to decode.
+
+    Parameters
+    ----------
+    file : File
+    item : Hdu
+        An image HDU of the file.
+
+    Returns
+    -------
+    RawImage, RiceImage or None
+        None where GPU backends do not decode this form of image.
 
     Raises
     ------
     InputError
-        As `pixels`, but for what the tiles hold.
+        As `pixels`, except for damage within the tiles.
     """
     shape = file.image_shape(item)
     file.check(item, bring=not _goes_direct(file, item))
-    view = file.bytes  # held, so that addresses are those of one mapping
+    view = file.bytes  # the file stays mapped at the same address for as long as this name exists
     try:
         if item.compressed:
             tiles = _tiles(file, item, shape)
@@ -92,25 +109,37 @@ def as_stored(file: File, item: Hdu) -> RawImage | RiceImage | None:
 
 @cache
 def _reads_direct() -> bool:
-    """Whether KvikIO may read files for a GPU, past the host."""
+    """Whether KvikIO is installed, by which a GPU reads files without the host."""
     return importlib.util.find_spec("kvikio") is not None
 
 
 def _goes_direct(file: File, item: Hdu) -> bool:
-    """Whether an image's bytes may reach a GPU without the host's having looked at them."""
+    """Whether a GPU may read an image's bytes without a check by the host."""
     return _reads_direct() and file.plain and card(item.unit.header, "DATASUM") is None
 
 
 def _placed(file: File, item: Hdu, image: Image) -> Image:
-    """The image, with its place in the file where no sum makes the host look at its bytes anyway."""
+    """Add the place in the file to an image, unless the host reads the bytes anyway, for DATASUM."""
     if not file.plain or card(item.unit.header, "DATASUM") is not None:
         return image
-    begin, own = (a.__array_interface__["data"][0] for a in (np.frombuffer(file.bytes, np.uint8), image.data))
-    return replace(image, place=BytesOnDisk(path_text(file.path), own - begin))
+    arrays = np.frombuffer(file.bytes, np.uint8), image.data
+    of_file, of_image = (array.__array_interface__["data"][0] for array in arrays)
+    return replace(image, place=BytesOnDisk(path_text(file.path), of_image - of_file))
 
 
 def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:
-    """Return the (ny, nx) numbers of an HDU in the type that astropy gives them, for planes of bits or codes.
+    """Return the numbers of a quality plane, bits or codes.
+
+    Parameters
+    ----------
+    file : File
+    item : Hdu
+        An image HDU of the file.
+
+    Returns
+    -------
+    ndarray, (ny, nx)
+        Of the type that astropy gives the numbers.
 
     Raises
     ------
@@ -140,7 +169,7 @@ def _numbers(file: File, item: Hdu, shape: tuple[int, int]) -> npt.NDArray[Any]:
         stored: npt.NDArray[Any] = raw.data.view(_TYPES[raw.bitpix]).reshape(shape)
     else:
         stored = _tiles(file, item, shape).integers()
-    if unsigned:  # adding half of the range turns the highest bit over
+    if unsigned:  # adding half of the range inverts the highest bit
         kind = f"u{bitpix // 8}"
         turned: npt.NDArray[Any] = stored.astype(f"=i{bitpix // 8}").view(kind) ^ np.array(2 ** (bitpix - 1), kind)
         return turned
@@ -148,7 +177,7 @@ def _numbers(file: File, item: Hdu, shape: tuple[int, int]) -> npt.NDArray[Any]:
 
 
 def _raw(file: File, item: Hdu, shape: tuple[int, int]) -> RawImage:
-    """An uncompressed image as it lies in the file."""
+    """Return an uncompressed image as the file holds it."""
     header = item.header
     bitpix = card(header, "BITPIX")
     if bitpix not in _TYPES or type(bitpix) is not int:
@@ -171,17 +200,19 @@ def _tiles(file: File, item: Hdu, shape: tuple[int, int]) -> Tiles:
 
 
 def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
-    """The pixels of an HDU as astropy decodes them."""
+    """Return the pixels of an HDU as astropy decodes them."""
     raw = file.bytes[item.unit.start : item.unit.end]
     n_pixels = math.prod(shape) if item.compressed else 0
     columns = card(item.unit.header, "TFIELDS")
-    if item.compressed and not (type(columns) is int and 0 < columns <= MOST_COLUMNS):  # astropy counts to it
+    if item.compressed and not (
+        type(columns) is int and 0 < columns <= MOST_COLUMNS
+    ):  # astropy loops over so many columns
         raise file.corrupt("its TFIELDS card makes no sense", item.number)
     try:
         data = through_astropy(raw, item.number == 0, n_pixels, what, f"{file.path}[{item.number}]")
     except MemoryError:
         raise
-    except Exception as error:  # decoders raise what they like: zlib.error, ValueError, struct.error, TypeError ...
+    except Exception as error:  # decoders may raise anything: zlib.error, ValueError, struct.error, TypeError ...
         if is_refusal(error):
             known = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
             remedy = refused(error, file.path).remedy if known else "the next run tries again; fewer --threads may help"
@@ -193,32 +224,32 @@ def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt
         raise file.corrupt("its pixels are not what its header says", item.number)
     if not _is_unsigned_plio(item):
         return data
-    # Modulo 2^16, as astropy added it, where the numbers are unsigned.
+    # Unsigned numbers: modulo 2^16, as astropy added BZERO.
     offset = data.dtype.type(_UNSIGNED_PLIO)
     shifted: npt.NDArray[Any] = data ^ offset if data.dtype.kind == "u" else data - offset
     return shifted
 
 
 _UNSIGNED_PLIO = 2**15
-"""PLIO holds no negative numbers, so CFITSIO adds this to unsigned 16-bit images; astropy does not take it off."""
+"""CFITSIO adds this number to unsigned 16-bit images before PLIO compression; astropy does not subtract it."""
 
 
 def _is_unsigned_plio(item: Hdu) -> bool:
-    """Whether an image is one of unsigned 16-bit integers, compressed by PLIO_1 as CFITSIO does it."""
+    """Whether an image has unsigned 16-bit integers that CFITSIO compressed by PLIO_1."""
     header = item.unit.header
     is_plio = item.compressed and card(header, "ZCMPTYPE") == "PLIO_1"
     return is_plio and card(header, "ZBITPIX") == 16 and card(header, "BZERO") == _UNSIGNED_PLIO
 
 
 def _located(file: File, error: InputError, item: Hdu) -> InputError:
-    """An error of a decoder, which knows of no file."""
+    """Return the error of a decoder with the file and HDU, which the decoder does not know."""
     if error.file is not None:
         return error
     return file.corrupt(f"its pixels cannot be read: {error.reason}", item.number)
 
 
 def blank_value(header: Scanned | CompressedImage) -> float:
-    """Return the physical value of BLANK; NaN when there is none."""
+    """Return BLANK with BSCALE and BZERO applied; NaN where there is none."""
     cards = Cards(header)
     scale, zero = cards.get("BSCALE"), cards.get("BZERO")
     blank = number(cards.get("BLANK"))
@@ -226,6 +257,6 @@ def blank_value(header: Scanned | CompressedImage) -> float:
 
 
 def _factor(header: Scanned | CompressedImage, keyword: str, default: float) -> float:
-    """BSCALE or BZERO; a card that is no number counts as absent, as in astropy."""
+    """Return BSCALE or BZERO; a card that is no number counts as absent, as in astropy."""
     value = number(card(header, keyword))
     return default if math.isnan(value) else value

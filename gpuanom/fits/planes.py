@@ -1,6 +1,6 @@
-"""Which images are sky and which are planes beside it: told by headers, and by the names of files.
+"""Which images show the sky, and which are masks, weights or other planes, by headers and names of files.
 
-A name that no rule knows is a CCD: losing a CCD is worse than listing one plane too many.
+An HDU with an unknown name is taken as a CCD: losing a CCD is worse than measuring one plane too many.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _PLANE_CLASSES = (
 )
 _UNCERTAINTIES = ("*uncertainty", "variance", "inversevariance", "stddev")
 _QUANTITY = r"(?:adu|dn|electrons?|e-|counts?|ct|photons?|ph|[nmu]?jy|nanomagg(?:y|ies)|nmgy)"
-# The square of what a CCD counts, or of its inverse: 'electron**2', 'adu2', '(adu/s)^2', '1/nanomaggy^2'. An area in
-# the denominator ('MJy/pix^2', 'counts/arcsec2') is no square of the counts.
+# The square of the unit of a CCD image, or its inverse: 'electron**2', 'adu2', '(adu/s)^2', '1/nanomaggy^2'. An area in
+# the denominator ('MJy/pix^2', 'counts/arcsec2') is not such a square.
 _SQUARED_UNIT = re.compile(rf"(?:1 ?/ ?)?\(?{_QUANTITY}(?: ?/ ?s(?:ec)?)?\)? ?(?:\*\*|\^)? ?\(?-?2(?![0-9.])")
 
 _COMMUNITY_PIPELINE = re.compile(r"(?<![a-z0-9])oo[dwx](?![a-z0-9])")
@@ -46,7 +46,19 @@ _IMAGE_WORDS = ("", "sci", "sciimg", "img", "image", "int", "data", "intensity")
 
 
 def is_named(value: Any, names: str) -> bool:
-    """Whether a header value is a name, or one of several joined by ``|``; case is ignored, nothing is named ''."""
+    """Whether a header value is one of several names; case is ignored.
+
+    Parameters
+    ----------
+    value : object
+        The header value.
+    names : str
+        A name, or several joined by ``|``. No value equals an empty text.
+
+    Returns
+    -------
+    bool
+    """
     return bool(names) and str(value).upper() in names.upper().split("|")
 
 
@@ -56,9 +68,9 @@ def plane_reason(rule: CameraRule, header: Any) -> str:
     Parameters
     ----------
     rule : CameraRule
-        Its `not_ccds` and `mask_hdu` name planes; the other signs hold for every camera.
+        Its `not_ccds` and `mask_hdu` name planes; the other criteria are the same for every camera.
     header : Header
-        Of the HDU alone, without the primary header behind it.
+        Header of the HDU alone, without the primary header.
 
     Returns
     -------
@@ -86,7 +98,18 @@ def plane_reason(rule: CameraRule, header: Any) -> str:
 
 
 def is_plane(rule: CameraRule, header: Any) -> bool:
-    """Whether an image HDU is a mask, a weight or another plane that is no CCD."""
+    """Whether an image HDU is a mask, a weight or another plane that is no CCD.
+
+    Parameters
+    ----------
+    rule : CameraRule
+    header : Header
+        As for `plane_reason`.
+
+    Returns
+    -------
+    bool
+    """
     return bool(plane_reason(rule, header))
 
 
@@ -95,21 +118,21 @@ def _says(keyword: str, value: Any) -> str:
 
 
 def side_file(path: Path, cards: Cards | None = None) -> str:
-    """Tell why a file is no image of the sky but a weight, mask or similar map that lies beside one.
+    """Tell why a file is a weight map, a mask or another map that belongs to an image of the sky.
 
     Parameters
     ----------
     path : Path
-        Names such as ``oow`` and ``ood`` (Community Pipeline), ``x.weight``, ``x_bpm``, ``x_mskimg`` and ``x_conf``
-        are enough. Words that an image's own name may end in too (``x_err``, ``x_exp``, ``x_sky``) count only where
-        the image that they belong to lies in the same folder.
+        Names with ``oow`` or ``ood`` (Community Pipeline), and names such as ``x.weight``, ``x_bpm``, ``x_mskimg`` and
+        ``x_conf`` are enough. Names that an image may have too (``x_err``, ``x_exp``, ``x_sky``) count only where
+        the image ``x`` lies in the same folder.
     cards : Cards, optional
-        Of its first image, for the kind of product.
+        Headers of the first image, whose kind of product is looked at.
 
     Returns
     -------
     str
-        Empty where nothing says so.
+        Empty where nothing shows that the file is such a map.
     """
     name = path.name.lower()
     if found := _COMMUNITY_PIPELINE.search(name):
@@ -138,7 +161,7 @@ _SIDE_PRODUCTS = tuple((keyword, _MAPS) for keyword in ("PRODTYPE", "OBSTYPE", "
 
 
 def _images_beside(path: Path, base: str) -> Iterator[Path]:
-    """The files of a folder that a map belongs to, by name: the map's name without its last part, or with another."""
+    """Yield the images to which a map may belong: files with the map's name, without its last part or with another."""
     endings = (path.name[len(stem(path)) :], *SUFFIXES)
     for word in _IMAGE_WORDS:
         name = f"{base}{word}" if word else base[:-1]

@@ -1,4 +1,4 @@
-"""The CCDs of an exposure, read when they are wanted; what is wrong with a file comes as records, not exceptions."""
+"""The CCDs of an exposure, read when they are needed; faults of files become records, not exceptions."""
 
 from __future__ import annotations
 
@@ -37,50 +37,60 @@ _NO_MASK = "--no-mask scores it without"
 
 
 def read_ccds(exposure: Exposure, settings: Settings) -> Iterator[Ccd | CcdFailure]:
-    """Stream the CCDs of an exposure in the order of its files and HDUs.
+    """Yield the CCDs of an exposure in the order of the files and HDUs.
 
-    One CCD's pixels are held at a time. Nothing is raised for what a file holds: a CCD that cannot be read comes as a
-    `CcdFailure`, and the others come all the same.
+    The pixels of one CCD are in memory at a time. A CCD that cannot be read is a `CcdFailure`, and the other CCDs
+    follow; no error is raised for the content of a file.
 
     Parameters
     ----------
     exposure : Exposure
         As `gpuanom.fits.discover` found it.
     settings : Settings
-        Camera rules, and which mask classes are bad for which step.
+        Its camera rules, and the mask classes that are bad for each step.
 
     Yields
     ------
     Ccd or CcdFailure
-        Names are unique; a second CCD of one name is a failure of status ``duplicate`` named ``NAME (2)``.
+        Names are unique: a second CCD of the same name is a failure of status ``duplicate``, named ``NAME (2)``.
     """
     for item in open_ccds(exposure, settings):
         yield item if isinstance(item, CcdFailure) else item.load()
 
 
 def open_ccds(exposure: Exposure, settings: Settings) -> Iterator[CcdOnDisk | CcdFailure]:
-    """List the CCDs of an exposure in the order of its files and HDUs; headers are read, pixels are not.
+    """List the CCDs of an exposure in the order of the files and HDUs; only headers are read.
 
-    A file stays mapped for as long as one of its CCDs is held; nothing is to be closed. Nothing is raised for what a
-    file holds, neither here nor by `CcdOnDisk.load`.
+    A file stays mapped to memory while one of its CCDs exists, and need not be closed. No error is raised for the
+    content of a file, neither here nor by `CcdOnDisk.load`.
 
     Parameters
     ----------
     exposure : Exposure
         As `gpuanom.fits.discover` found it.
     settings : Settings
-        Camera rules, and which mask classes are bad for which step.
+        Its camera rules, and the mask classes that are bad for each step.
 
     Yields
     ------
     CcdOnDisk or CcdFailure
-        Names are unique; a second CCD of one name is a failure of status ``duplicate`` named ``NAME (2)``.
+        Names are unique: a second CCD of the same name is a failure of status ``duplicate``, named ``NAME (2)``.
     """
     yield from (item for _, item in open_by_file(exposure, settings))
 
 
 def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path, CcdOnDisk | CcdFailure]]:
-    """List the same CCDs as `open_ccds`, each behind the file that holds it."""
+    """List the CCDs of an exposure as `open_ccds` does, each with its file.
+
+    Parameters
+    ----------
+    exposure, settings
+        As for `open_ccds`.
+
+    Yields
+    ------
+    tuple of (Path, CcdOnDisk or CcdFailure)
+    """
     rule = rule_of(exposure, settings)
     names: dict[str, int] = {}
     copies = Copies()
@@ -97,7 +107,7 @@ def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path,
         except InputError as error:
             yield path, _failure(_unique(f"({path.name})", names), error)
     if not names:
-        # One of a camera's guide or focus sensors alone in its file is no trouble; an exposure of nothing else is.
+        # A file of guide or focus sensors alone is no fault, unless the exposure has no other file.
         alone = InputError("only guide or focus sensors", file=exposure.files[0], status="no_image")
         yield exposure.files[0], _failure(f"({exposure.files[0].name})", alone)
 
@@ -109,12 +119,13 @@ class Origin:
     Attributes
     ----------
     hdu : int
+        Number of the HDU.
     full, shape : tuple of 2 ints
-        (ny, nx) of the image in the file, and without what is cut off.
+        (ny, nx) of the image in the file, and of the trimmed image.
     sections : tuple of Section
-        What is kept of the image; empty: all.
+        The parts of the image that are kept; empty: the whole image.
     mask : str
-        Which plane is its mask and how the plane is decoded, or why there is none.
+        Which plane is the mask and how it is decoded, or why there is no mask.
     """
 
     hdu: int
@@ -125,7 +136,7 @@ class Origin:
 
 
 def origin_of(ccd: CcdOnDisk) -> Origin:
-    """Return where a CCD that `open_ccds` listed comes from; a mask is only decoded where its values decide."""
+    """Return the origin of a CCD that `open_ccds` listed; its mask is read only where the pixel values matter."""
     load = ccd.load
     if not isinstance(load, _Loader):
         raise TypeError("a CCD that was not listed by open_ccds")
@@ -134,19 +145,19 @@ def origin_of(ccd: CcdOnDisk) -> Origin:
 
 
 def _own_ccds(file: File, rule: CameraRule, label: str) -> Iterator[tuple[str, Cards]]:
-    """The names and headers of a file's CCDs, to choose common axes from."""
+    """Yield the names and headers of a file's CCDs, from which common axes are chosen."""
     for listed in list_hdus(file, rule, label):
         if not isinstance(listed, InputError) and not listed.no_ccd:
             yield listed.name, listed.hdu.cards
 
 
 def _first_ccds(exposure: Exposure, rule: CameraRule, labels: Sequence[str]) -> Iterator[tuple[str, Cards]]:
-    """The name and header of the first CCD of each of an exposure's files; no file is kept open."""
+    """Yield the name and header of the first CCD of each of an exposure's files, without keeping files open."""
     for path, label in zip(exposure.files, labels, strict=True):
         try:
             primary, extension = read_headers(path)
         except InputError:
-            continue  # reading the file's CCDs says what is wrong with it
+            continue  # the error is reported when the CCDs of the file are listed
         if not is_plane(rule, primary if extension is None else extension):
             cards = Cards(extension, primary)
             name = ccd_name(rule, cards, int(extension is not None))
@@ -165,7 +176,7 @@ def _ccds(
         if isinstance(listed, InputError):
             empty = False
             if listed.hdu in failed:
-                continue  # a CCD that is cut off was said already
+                continue  # the CCD that is cut off was reported before
             yield _failure(_unique(f"({file.path.name}[{listed.hdu}])", names), listed)
             continue
         if listed.no_ccd:
@@ -203,7 +214,7 @@ def _failure(name: str, error: InputError) -> CcdFailure:
 
 
 def _located(error: InputError, path: Path, hdu: int) -> InputError:
-    """The same error with file and HDU, where it was raised without."""
+    """Return an error with file and HDU, where it was raised without them."""
     if error.file is not None:
         return error
     return InputError(error.reason, file=path, hdu=hdu, remedy=error.remedy, status=error.status)
@@ -211,7 +222,7 @@ def _located(error: InputError, path: Path, hdu: int) -> InputError:
 
 @dataclass(frozen=True, eq=False)
 class _Loader:
-    """`records.Load` of one CCD: holds its file, and no pixels."""
+    """The function `records.Load` of one CCD, which keeps the file open but holds no pixels."""
 
     name: str
     file: File
@@ -245,10 +256,10 @@ class _Loader:
         )
 
     def _image(self, out: FloatImage | None) -> FloatImage:
-        """The pixels without overscan, in `out` where there is one."""
+        """Return the pixels without overscan, in `out` if given."""
         if not self.sections:
             return pixels(self.file, self.item, out)
-        # Overscan is decoded with the rest, into memory that the thread keeps for the next CCD.
+        # The untrimmed image is decoded into memory that the thread uses for every CCD.
         untrimmed = pixels(self.file, self.item, workspace("untrimmed image", self.full, np.float32))
         trimmed = trim(untrimmed, self.sections, self.rule.full_size)
         if out is None:
@@ -257,12 +268,12 @@ class _Loader:
         return out
 
     def _encoded(self) -> RawImage | RiceImage | None:
-        """The image as the file holds it, where nothing is to be cut off and a GPU can decode it."""
+        """Return the image as the file holds it; None where it must be trimmed or a GPU cannot decode it."""
         return as_stored(self.file, self.item) if self.shape == self.full else None
 
 
 class _Masks:
-    """Where the quality planes of one image file's CCDs come from: its mask file, or its own HDUs."""
+    """The quality planes of the CCDs of one image file, from the mask file or from the image file itself."""
 
     def __init__(self, path: Path | None, image_file: File, rule: CameraRule, settings: Settings) -> None:
         self._path = path
@@ -272,11 +283,11 @@ class _Masks:
         self._lock = threading.Lock()
         self._file: File | None = None
         self._planes: dict[str, Hdu] = {}
-        self._own: OwnPlanes | None = None
+        self._planes_of_image: OwnPlanes | None = None
         self._trouble: InputError | None = None
 
     def _of_file(self, path: Path, name: str) -> tuple[File, Hdu]:
-        """Return the plane of a CCD in the mask file, whose HDUs are listed once."""
+        """Return the plane of a CCD in the mask file; the HDUs of the file are listed only once."""
         if self._trouble is not None and self._file is None:
             raise self._trouble
         if self._file is None:
@@ -291,26 +302,26 @@ class _Masks:
         return self._file, self._planes[name]
 
     def _plane(self, item: Hdu, name: str) -> tuple[File, Hdu] | None:
-        """The plane of a CCD and its file; None where it has none."""
+        """Return the plane of a CCD and the file of the plane; None where the CCD has none."""
         with self._lock:
             if self._path is not None:
                 return self._of_file(self._path, name)
             if not self._rule.mask_hdu:
                 return None
-            first = self._own is None
-            self._own = self._own or OwnPlanes(self._image_file, self._rule)
-            own = self._own.of(item)
-            if first and own is not None and self._rule.mask == "own":
+            first = self._planes_of_image is None
+            self._planes_of_image = self._planes_of_image or OwnPlanes(self._image_file, self._rule)
+            plane = self._planes_of_image.of(item)
+            if first and plane is not None and self._rule.mask == "own":
                 _log.info("%s: the mask plane of the same file is applied", self._image_file.path)
-            return None if own is None else (self._image_file, own)
+            return None if plane is None else (self._image_file, plane)
 
     def in_words(self, load: _Loader) -> str:
-        """Which plane is the mask of a CCD and how the plane is decoded, or why there is none."""
+        """Say which plane is the mask of a CCD and how it is decoded, or why there is no mask."""
         rule = self._rule
         if not self._settings.mask:
             return "none: masks are off"
         if rule.mask == "none" or (self._path is None and not rule.mask_hdu):
-            why = "no mask file beside the image" if rule.mask_file else f"rule '{rule.name}' knows none"
+            why = "no mask file beside the image" if rule.mask_file else f"rule '{rule.name}' names no mask"
             return f"none: {why}"
         try:
             found = self._plane(load.item, load.in_file)
@@ -335,12 +346,12 @@ class _Masks:
         full: tuple[int, ...],
         trimmed: tuple[int, ...],
     ) -> npt.NDArray[np.uint8] | None:
-        """Return the `Unfit` bits of a CCD, trimmed like its image; None when it has no plane or nothing is flagged.
+        """Return the `Unfit` bits of a CCD, trimmed like the image; None without a plane or bad pixels.
 
         Raises
         ------
         InputError
-            Status ``mask_unreadable`` or ``mask_mismatch``: a CCD is never scored without a mask that it has.
+            Status ``mask_unreadable`` or ``mask_mismatch``: a CCD that has a mask is never scored without it.
         """
         rule, settings = self._rule, self._settings
         if not settings.mask or rule.mask == "none":
@@ -376,7 +387,7 @@ def _like_image(
     full: tuple[int, ...],
     trimmed: tuple[int, ...],
 ) -> npt.NDArray[Any]:
-    """Trim a plane like its image; one that is trimmed already is taken as it is."""
+    """Trim a plane like its image; a plane that was trimmed before is returned as it is."""
     if values.shape == full:
         return trim(values, sections, rule.full_size)
     if values.shape == trimmed:

@@ -1,4 +1,4 @@
-"""RICE_1-compressed images to pixels and to integers, at native speed; called by `gpuanom.fits.decode` and `tiles`."""
+"""Compiled loops that decode RICE_1-compressed images, for `gpuanom.fits.decode` and `gpuanom.fits.tiles`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpuanom.native import inlined, native
 
 @inlined
 def _narrow(numbers: Any, n: Any, bytepix: Any) -> Any:
-    """Wrap integers to what BYTEPIX bytes hold: unsigned for 1, two's complement for 2."""
+    """Wrap integers to the range of BYTEPIX bytes: unsigned for 1, two's complement for 2."""
     if bytepix == 1:
         for i in range(n):
             numbers[i] = numbers[i] & 0xFF
@@ -59,24 +59,34 @@ def decode_tiles(
     scratch: Any,
     out: Any,
 ) -> Any:
-    """Decode the tiles begin to end - 1 into an image; see `gpuanom.encoded.RiceImage` for the fields.
+    """Decode several tiles into the pixels of an image (FITS 4.0, sections 10.2 and 10.4.1).
 
     Parameters
     ----------
+    data, start, size, bytepix, blocksize, dither, seed, scale, zero, blank
+        See `gpuanom.encoded.RiceImage`.
+    begin, end : int
+        Numbers of the first tile, and of the tile behind the last.
+    ny, nx : int
+        Shape of the image in pixels.
+    tile_rows, tile_columns : int
+        Shape of a whole tile in pixels.
     random, first : ndarray
         `gpuanom.fits.dither.RANDOM` and `FIRST`.
-    scratch : ndarray, (2 x pixels of a whole tile,) int32
+    scratch : ndarray, (n,) int32
+        Memory for the integers of two whole tiles, or of one where the image has only one.
     out : ndarray, (ny nx,) float32
+        The image, written to.
 
     Returns
     -------
     int
-        The first tile that is damaged, -1 when none is; those behind it are not decoded.
+        Number of the first damaged tile, behind which no tile is decoded; -1 when every tile is sound.
     """
     across = (nx + tile_columns - 1) // tile_columns
     n_whole = tile_rows * tile_columns
     address, limit, into = U(data.ctypes.data), U(len(data)), U(scratch.ctypes.data)
-    ahead = -1  # the tile that was decoded beside the one before it
+    ahead = -1  # the tile that was decoded side by side with the tile before
     for t in range(begin, end):
         if size[t] == 0:
             continue
@@ -125,7 +135,24 @@ def decode_integers(
     scratch: Any,
     out: Any,
 ) -> Any:
-    """Decode all tiles into an image's own integers, out (ny nx,) int32; see `decode_tiles`."""
+    """Decode all tiles of an integer image into its integers, without BSCALE and BZERO (FITS 4.0, section 10.4.1).
+
+    Parameters
+    ----------
+    data, start, size, bytepix, blocksize
+        See `gpuanom.encoded.RiceImage`.
+    ny, nx, tile_rows, tile_columns : int
+        As for `decode_tiles`.
+    scratch : ndarray, (n,) int32
+        Memory for the integers of a whole tile.
+    out : ndarray, (ny nx,) int32
+        The image, written to.
+
+    Returns
+    -------
+    int
+        Number of the first damaged tile; -1 when every tile is sound.
+    """
     across = (nx + tile_columns - 1) // tile_columns
     for t in range(len(start)):
         y, x = t // across * tile_rows, t % across * tile_columns

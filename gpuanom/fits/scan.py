@@ -1,4 +1,4 @@
-"""The few headers of a file that tell what it is, read without its pixels."""
+"""The few headers that show what a file is, read without the pixels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gpuanom.fits.headers import card
 from gpuanom.system import patiently, refused
 
 BLOCK = 2880
-"""FITS files are written in blocks of so many bytes."""
+"""Number of bytes of a block, of which FITS files consist (FITS 4.0, section 3.1)."""
 
-_MOST_BLOCKS = 2000  # 72,000 cards: no real header comes near, and a file that never ends is not read to its end.
+_MOST_BLOCKS = 2000  # 72,000 cards, far more than any real header has: a damaged file is not read to its end
 _MOST_HDUS = 1000
 
 
 class OwnTableError(InputError):
-    """A FITS table that gpuanom wrote, which is no input."""
+    """A FITS table that gpuanom wrote, which is no image."""
 
 
 def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
@@ -37,13 +37,14 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
     -------
     primary : Header
     extension : Header or None
-        None where the primary HDU itself holds the first image. A tile-compressed image's header is that of its table.
+        None where the primary HDU holds the first image. For a tile-compressed image, the header of its table.
 
     Raises
     ------
     InputError
-        Status ``unreadable`` (refused by the system, empty, not FITS, packed in another way), ``corrupt`` (a header is
-        cut off or makes no sense) or ``no_image``, as an `OwnTableError` where gpuanom wrote the file.
+        Status ``unreadable`` (the system refuses to read the file; the file is empty, no FITS file or packed in another
+        format), ``corrupt`` (a header is cut off or makes no sense) or ``no_image``. An `OwnTableError` for a table
+        that gpuanom wrote.
     """
     try:
         return patiently(lambda: _read(path))
@@ -51,12 +52,12 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
         raise
     except OSError as error:
         raise refused(error, path) from None
-    except ValueError as error:  # a null character in its name
+    except ValueError as error:  # the path holds a null character
         raise InputError(f"cannot be read: {error}", file=path, remedy="check the path") from None
 
 
 def _read(path: Path) -> tuple[fits.Header, fits.Header | None]:
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+    if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe might wait for ever
         raise InputError("no regular file", file=path, remedy="leave it out of the input")
     with path.open("rb") as plain:
         head = plain.read(packed.HEAD)
@@ -82,22 +83,22 @@ def _two_headers(stream: BinaryIO, path: Path) -> tuple[fits.Header, fits.Header
     if _is_image(primary, path, 0):
         return primary, None
     header = primary
-    own = _is_own(primary)
+    by_gpuanom = _by_gpuanom(primary)
     for number in range(1, _MOST_HDUS):
         stream.seek(_padded(data_bytes(header, path, number - 1)), 1)
         following = _next_header(stream, path, number)
         if following is None:
             break
         header = following
-        own = own or _is_own(header)
+        by_gpuanom = by_gpuanom or _by_gpuanom(header)
         if _is_image(header, path, number):
             return primary, header
-    if own:
+    if by_gpuanom:
         raise OwnTableError("a table that gpuanom wrote", file=path, status="no_image")
     raise InputError("no image HDU", file=path, remedy="only FITS images can be scored", status="no_image")
 
 
-def _is_own(header: fits.Header) -> bool:
+def _by_gpuanom(header: fits.Header) -> bool:
     return str(card(header, "CREATOR")).startswith("gpuanom")
 
 
@@ -121,16 +122,34 @@ def _next_header(stream: BinaryIO, path: Path, number: int) -> fits.Header | Non
 
 
 def _ends(block: bytes) -> bool:
-    """Whether one of the block's 80-character cards is END."""
+    """Whether a block holds the END card."""
     return any(block[at : at + 80].rstrip() == b"END" for at in range(0, len(block), 80))
 
 
 def parse_header(text: bytes, path: Path, number: int) -> fits.Header:
-    """Return the header of an HDU from its bytes; an `InputError` of status ``corrupt`` where they make no sense."""
+    """Parse the header of an HDU.
+
+    Parameters
+    ----------
+    text : bytes
+        The header as the file holds it.
+    path : Path
+    number : int
+        File and number of the HDU, for the error.
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    InputError
+        Status ``corrupt``: the header makes no sense.
+    """
     with ignore_astropy_warnings():
         try:
             return fits.Header.fromstring(text)
-        except Exception as error:  # whatever astropy trips over in a damaged header
+        except Exception as error:  # parsing a damaged header may raise anything
             message = f"its header makes no sense: {error}"
             raise InputError(message, file=path, hdu=number, remedy="fetch it again", status="corrupt") from None
 
@@ -144,7 +163,27 @@ def _card(header: fits.Header, keyword: str, path: Path, number: int, default: i
 
 
 def axes(header: fits.Header, path: Path, number: int, prefix: str = "") -> tuple[int, ...]:
-    """Return NAXIS1, NAXIS2 ... of a header (ZNAXIS1 ... with the prefix ``Z``)."""
+    """Return NAXIS1, NAXIS2 ... of a header.
+
+    Parameters
+    ----------
+    header : Header
+    path : Path
+    number : int
+        File and number of the HDU, for the error.
+    prefix : str, optional
+        ``Z`` for ZNAXIS1, ZNAXIS2 ... of a tile-compressed image.
+
+    Returns
+    -------
+    tuple of int
+        Empty where NAXIS is 0.
+
+    Raises
+    ------
+    InputError
+        Status ``corrupt``: a card is no whole number from 0.
+    """
     count = _card(header, f"{prefix}NAXIS", path, number, 0)
     if count > 999:
         raise InputError(f"{count} axes", file=path, hdu=number, remedy="fetch it again", status="corrupt")
@@ -152,7 +191,24 @@ def axes(header: fits.Header, path: Path, number: int, prefix: str = "") -> tupl
 
 
 def data_bytes(header: fits.Header, path: Path, number: int) -> int:
-    """Return the bytes of an HDU's data unit, unpadded, as the header claims them."""
+    """Return the number of bytes of an HDU's data, without padding, by its header (FITS 4.0, section 4.4.1).
+
+    Parameters
+    ----------
+    header : Header
+    path : Path
+    number : int
+        File and number of the HDU, for the error.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        Status ``corrupt``: a card is no whole number from 0.
+    """
     pixels = 1
     sizes = axes(header, path, number)
     for size in sizes:

@@ -1,7 +1,7 @@
-"""Data sections such as ``[57:2104,51:4146]``: the sky of a raw image, without its overscan.
+"""Data sections such as ``[57:2104,51:4146]``: the part of a raw image that shows the sky, without overscan.
 
-Source: the IRAF mosaic conventions (1-based, both ends included, first axis x); amplifiers of one CCD are joined in the
-order in which they lie in the image.
+Source: the IRAF mosaic conventions (pixels from 1, both ends included, first axis x). The amplifiers of a CCD are
+joined in the order in which they lie in the image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REMEDY = "correct the header, or give the camera a rule with another 'trim'"
 
 @dataclass(frozen=True, order=True)
 class Section:
-    """A rectangle of pixels, 0-based, upper ends excluded; it sorts by rows first."""
+    """A rectangle of pixels, from 0, upper ends excluded; sections are sorted by rows first."""
 
     y0: int
     x0: int
@@ -31,16 +31,26 @@ class Section:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Of the image's rows and columns."""
+        """The section as slices of rows and columns of the image."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     @property
     def text(self) -> str:
-        """As headers write it."""
+        """The section as headers write it."""
         return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
 
     def fits_in(self, ny: int, nx: int) -> bool:
-        """Whether an image of ny x nx pixels holds it."""
+        """Whether the section lies within an image.
+
+        Parameters
+        ----------
+        ny, nx : int
+            Shape of the image in pixels.
+
+        Returns
+        -------
+        bool
+        """
         return self.y1 <= ny and self.x1 <= nx
 
 
@@ -50,7 +60,7 @@ def parse_section(text: Any) -> Section:
     Raises
     ------
     InputError
-        Status ``bad_section``: not of this form, from below 1, or empty or reversed.
+        Status ``bad_section``: the text has another form, begins below 1, or has its ends exchanged.
     """
     found = _SECTION.fullmatch(text.strip()) if isinstance(text, str) else None
     if not found:
@@ -70,20 +80,20 @@ def trim(pixels: npt.NDArray[Any], sections: tuple[Section, ...], full_size: tup
     ----------
     pixels : ndarray, (ny, nx)
     sections : tuple of Section
-        Of one CCD, in any order; empty: the image is returned as it is.
+        The data sections of one CCD, in any order. Without any, the image is returned as it is.
     full_size : tuple of 2 ints, or empty
-        nx, ny of the untrimmed CCD: an image smaller in both that does not hold its sections is a cut-out, whose
-        header still describes the whole CCD; it is returned as it is.
+        nx, ny of the untrimmed CCD. An image that is smaller along both axes and does not contain its sections is a
+        cut-out, whose header still describes the whole CCD; it is returned as it is.
 
     Returns
     -------
     ndarray, (ny', nx')
-        A view where there is one section.
+        A view of `pixels` where there is one section.
 
     Raises
     ------
     InputError
-        Status ``bad_section``: a section leaves the image, or the sections do not make up a rectangle.
+        Status ``bad_section``: a section reaches beyond the image, or the sections do not make up a rectangle.
     """
     ny, nx = pixels.shape
     rows = _rows((ny, nx), sections, full_size)
@@ -95,7 +105,25 @@ def trim(pixels: npt.NDArray[Any], sections: tuple[Section, ...], full_size: tup
 
 
 def trimmed_shape(shape: tuple[int, int], sections: tuple[Section, ...], full_size: tuple[int, ...]) -> tuple[int, int]:
-    """Return the (ny', nx') that `trim` makes of an image of (ny, nx); the same errors, without pixels."""
+    """Return the shape that `trim` gives an image, without its pixels.
+
+    Parameters
+    ----------
+    shape : tuple of 2 ints
+        (ny, nx) of the image.
+    sections, full_size
+        As for `trim`.
+
+    Returns
+    -------
+    tuple of 2 ints
+        (ny', nx').
+
+    Raises
+    ------
+    InputError
+        As `trim`.
+    """
     rows = _rows(shape, sections, full_size)
     if not rows:
         return shape
@@ -103,7 +131,7 @@ def trimmed_shape(shape: tuple[int, int], sections: tuple[Section, ...], full_si
 
 
 def _rows(shape: tuple[int, int], sections: tuple[Section, ...], full_size: tuple[int, ...]) -> list[list[Section]]:
-    """Sections as they lie in the image, row by row of the CCD; none where the image is to be taken as it is."""
+    """Return the sections by rows of the image; none where the image is to be taken as it is."""
     ny, nx = shape
     if not all(section.fits_in(ny, nx) for section in sections):
         if full_size and nx < full_size[0] and ny < full_size[1]:
@@ -120,7 +148,7 @@ def _rows(shape: tuple[int, int], sections: tuple[Section, ...], full_size: tupl
 
 
 def _refuse_overlap(sections: list[Section]) -> None:
-    """Amplifiers that share a pixel would put it into the CCD twice."""
+    """Check that no two sections overlap: a shared pixel would be in the CCD twice."""
     for at, a in enumerate(sections):
         for b in sections[at + 1 :]:
             if a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1:
@@ -128,5 +156,5 @@ def _refuse_overlap(sections: list[Section]) -> None:
 
 
 def bad_section(message: str) -> InputError:
-    """An error of status ``bad_section``, with the remedy."""
+    """Return the error of status ``bad_section``, with the remedy."""
     return InputError(message, remedy=_REMEDY, status="bad_section")

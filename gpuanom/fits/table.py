@@ -1,4 +1,4 @@
-"""The binary table that holds a tile-compressed image: what it says of every tile, checked.
+"""The binary table that holds a tile-compressed image: where and how every tile is stored, checked.
 
 Source: FITS standard 4.0, section 10.
 """
@@ -36,16 +36,16 @@ class _Column:
 
 
 def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uint8]) -> Tiles:
-    """Read the table of a compressed image.
+    """Read the table of a tile-compressed image (FITS 4.0, section 10.1).
 
     Parameters
     ----------
     header : Scanned
-        Of the table.
+        Header of the table.
     shape : tuple of int
         (ny, nx) of the image.
     data : ndarray, (n_bytes,) uint8
-        The HDU's data: rows, gap and heap.
+        The data of the HDU: rows, gap and heap.
 
     Returns
     -------
@@ -54,9 +54,9 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
     Raises
     ------
     AstropyOnlyError
-        The image is of a form that only astropy reads.
+        When the image has a form that only astropy reads.
     InputError
-        Status ``corrupt``: the table contradicts itself.
+        Status ``corrupt``: the table contradicts itself, or a tile lies outside of the data.
     """
     code = str(card(header, "ZCMPTYPE"))
     if code not in RICE + GZIP:
@@ -141,7 +141,7 @@ def _dither(header: Scanned) -> tuple[int, int]:
 
 
 def _rice_settings(header: Scanned) -> tuple[int, int]:
-    """BYTEPIX and BLOCKSIZE."""
+    """Return BYTEPIX and BLOCKSIZE."""
     settings = {"BYTEPIX": 4, "BLOCKSIZE": 32}
     for i in range(1, 100):
         name = card(header, f"ZNAME{i}")
@@ -157,7 +157,7 @@ def _rice_settings(header: Scanned) -> tuple[int, int]:
 
 
 def _blanks(header: Scanned, table: _Table) -> Integers:
-    """The integer without value: by tile, else of the whole image."""
+    """Return the integer that means "no value" in each tile: from a column, else from the header."""
     keyword = next((key for key in ("ZBLANK", "BLANK") if card(header, key) is not None), None)
     blank = NO_BLANK if keyword is None else _whole(header, keyword, NO_BLANK)
     if not -(2**63) <= blank < 2**63:
@@ -166,7 +166,7 @@ def _blanks(header: Scanned, table: _Table) -> Integers:
 
 
 class _Table:
-    """The rows of a binary table, one a tile, and its heap."""
+    """The rows of a binary table, one for each tile, and the heap of the table."""
 
     def __init__(self, header: Scanned, data: npt.NDArray[np.uint8], n: int) -> None:
         width, rows = _whole(header, "NAXIS1", -1), _whole(header, "NAXIS2", -1)
@@ -181,7 +181,7 @@ class _Table:
         self._columns = _columns(header, width)
 
     def has(self, name: str) -> bool:
-        """Whether there is a column of the name."""
+        """Whether the table has a column."""
         return name in self._columns
 
     def _fields(self, column: _Column, dtype: str) -> npt.NDArray[Any]:
@@ -189,7 +189,7 @@ class _Table:
         return np.ascontiguousarray(self._rows[:, column.offset : end]).view(dtype)
 
     def numbers(self, name: str, default: float) -> npt.NDArray[Any]:
-        """A column of numbers, one a tile, or the default for all."""
+        """Return a column of numbers, one for each tile; the default for all tiles where there is no such column."""
         if not self.has(name):
             return np.full(self._n, default)
         column = self._columns[name]
@@ -198,7 +198,7 @@ class _Table:
         return self._fields(column, _NUMBERS[column.kind])[:, 0]
 
     def places(self, name: str) -> Places:
-        """Where the heap holds each tile of a column of descriptors."""
+        """Return where a column of descriptors says that the tiles lie in the heap."""
         if not self.has(name):
             raise _wrong(f"its table has no column {name}")
         column = self._columns[name]
@@ -210,7 +210,7 @@ class _Table:
         count, start = fields[:, 0], fields[:, 1]
         room = len(self.heap)
         element = _BYTES[column.element]
-        # Compared one by one, so that nothing overflows.
+        # Each number is compared alone, so that no sum overflows.
         wrong = (count < 0) | (count > room // element)
         size = np.where(wrong, 0, count) * element
         wrong |= (start < 0) | (start > room - size)

@@ -1,4 +1,4 @@
-"""Tile-compressed images in memory, and the tiles of theirs that are not Rice-coded.
+"""Tile-compressed images in memory, and the decoding of tiles that are not Rice-coded.
 
 Source: FITS standard 4.0, section 10.
 """
@@ -19,34 +19,35 @@ from gpuanom.workspace import workspace
 
 RICE = ("RICE_1", "RICE_ONE")
 GZIP = ("GZIP_1", "GZIP_2")
+"""Values of ZCMPTYPE for the codes that gpuanom decodes."""
 
 
 class AstropyOnlyError(Exception):
-    """A form of image that is not decoded here, and what is unusual about it."""
+    """A form of image that gpuanom leaves to astropy; the message says which form."""
 
 
 Places = tuple[Integers, Integers]
-"""First byte within the heap and number of bytes of each tile."""
+"""First byte of each tile within the heap, and number of bytes of each tile."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tiles:
-    """A compressed image: every number in it has been checked against the file, except for what tiles hold.
+    """A compressed image. Every number was checked against the file, except for the content of the tiles.
 
     Attributes
     ----------
     code : str
-        ZCMPTYPE: of `RICE` or `GZIP`.
+        ZCMPTYPE, one of `RICE` or `GZIP`.
     heap : ndarray, (n_bytes,) uint8
-        A view into the file.
+        The heap of the table: a view into the file.
     shape, tile : tuple of int
-        (ny, nx) of the image and of a whole tile, which is no larger.
+        (ny, nx) of the image and of a whole tile, which is no larger than the image.
     bitpix : int
         ZBITPIX.
     places : Places
-        Of each tile's COMPRESSED_DATA.
+        Where COMPRESSED_DATA of each tile lies.
     gzipped, uncompressed : Places or None
-        Of GZIP_COMPRESSED_DATA and UNCOMPRESSED_DATA: tiles without COMPRESSED_DATA.
+        Where GZIP_COMPRESSED_DATA and UNCOMPRESSED_DATA lie, for tiles without COMPRESSED_DATA.
     bytepix, blocksize, quantised, dither, seed, scale, zero, blank
         See `gpuanom.encoded.RiceImage`.
     """
@@ -69,15 +70,15 @@ class Tiles:
     blank: Integers
 
     def rice(self) -> RiceImage:
-        """Return a Rice-coded image for a decoder, its other tiles decoded.
+        """Return a Rice-coded image for a decoder; tiles that are not Rice-coded are decoded.
 
         Raises
         ------
         InputError
-            One of those is damaged; the message names it.
+            When one of these tiles is damaged; the message names it.
         """
         start, size = self.places
-        others = tuple((int(t), self.fallback(int(t))) for t in np.flatnonzero(size == 0))
+        decoded = tuple((int(t), self.fallback(int(t))) for t in np.flatnonzero(size == 0))
         return RiceImage(
             data=self.heap,
             shape=self.shape,
@@ -92,16 +93,16 @@ class Tiles:
             scale=self.scale,
             zero=self.zero,
             blank=self.blank,
-            decoded=others,
+            decoded=decoded,
         )
 
     def decode_gzip(self, out: FloatImage) -> FloatImage:
-        """Decode a gzipped image to float32 pixels.
+        """Decode an image of GZIP_1 or GZIP_2 to float32 pixels, in `out` (ny, nx), which is returned.
 
         Raises
         ------
         InputError
-            A tile is damaged; the message names it.
+            When a tile is damaged; the message names it.
         """
         size = self.places[1]
         for t in range(len(size)):
@@ -112,14 +113,14 @@ class Tiles:
         return out
 
     def integers(self) -> npt.NDArray[np.int32]:
-        """Return a Rice-coded integer image's own integers, (ny, nx) int32, without BZERO.
+        """Return the integers of a Rice-coded integer image, (ny, nx) int32, without BSCALE and BZERO.
 
         Raises
         ------
         InputError
-            A tile is damaged; the message names it.
+            When a tile is damaged; the message names it.
         AstropyOnlyError
-            It is another image.
+            When the image is of another kind.
         """
         from gpuanom.fits import rice
 
@@ -136,7 +137,13 @@ class Tiles:
         return out
 
     def fallback(self, t: int) -> FloatImage:
-        """Return the (rows, columns) pixels of a tile that the image's own code could not shorten."""
+        """Return the (rows, columns) pixels of a tile without COMPRESSED_DATA, which is stored as gzip or uncompressed.
+
+        Raises
+        ------
+        InputError
+            When the tile is damaged; the message names it.
+        """
         shape = self._size(t)
         n, width = math.prod(shape), abs(self.bitpix) // 8
         if self.gzipped is not None and self.gzipped[1][t]:
@@ -156,7 +163,7 @@ class Tiles:
         return y.stop - y.start, x.stop - x.start
 
     def _inflated(self, places: Places, t: int, most: int) -> bytes:
-        """A tile's gzip stream, unpacked to no more bytes than it can have."""
+        """Unpack a tile's gzip stream; it is damaged where it has more than `most` bytes."""
         start, size = int(places[0][t]), int(places[1][t])
         stream = zlib.decompressobj(47)  # gzip or zlib
         try:

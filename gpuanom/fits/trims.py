@@ -1,8 +1,8 @@
-"""Where the sky of an image is: which section cards are believed, and why.
+"""Which part of an image shows the sky: which section cards are applied, and why.
 
-Cards such as DATASEC speak of the image that the camera wrote. Programs that trim or join images often leave them as
-they were, so a section is applied only where the image still has the size that the cards speak of; otherwise the image
-is taken whole, and where overscan may be left in it the exposure's note says so.
+Cards such as DATASEC describe the image that the camera wrote. Programs that trim or join images often leave these
+cards unchanged, so a section is applied only where the image still has the size that the cards describe. Otherwise the
+image is taken whole, and the column ``note`` of the exposure says where overscan may be left in the image.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from gpuanom.fits.sections import Section, bad_section, parse_section, trimmed_s
 _LETTERS = "ABCDEFGHIJKLMNOP"
 _NUMBERS = (*range(1, 17), *(10 * row + column for row in range(2, 5) for column in range(1, 5)))
 _AMPLIFIERS = (tuple(_LETTERS), tuple(str(n) for n in _NUMBERS))
-"""Endings of the cards of a CCD's amplifiers: DATASECA, DATASEC1, and DSEC11 of the row and column."""
+"""Endings of the cards of a CCD's amplifiers: DATASECA, DATASEC1, and DSEC11 with row and column."""
 _OF_AMPLIFIERS = ("TRIMSEC", "TSEC", "DATASEC", "DSEC")
 _BIAS = ("BIASSEC", "OVRSCAN", "OVERSCAN", "OVERSEC", "OVSCSEC", "PRESCAN", "BIASSEC2")
 _BIAS_OF_AMPLIFIERS = ("BIASSEC", "BSEC")
 _MOSTLY = 0.75
-"""Data and overscan must reach so far along both axes of an image that their cards describe: a raw image is full."""
+"""Fraction of both axes that data and overscan together must reach: cards that reach less describe another image."""
 
 
 @dataclass(frozen=True)
 class DataSections:
-    """Where an image's sky is.
+    """The parts of an image that show the sky.
 
     Attributes
     ----------
     sections : tuple of Section
-        Amplifier by amplifier; empty: everywhere.
+        One for each amplifier; empty: the whole image.
     why : str
-        What decided, in a line for `gpuanom explain`.
+        The cards that decided, in a line for `gpuanom explain`.
     remark : str
-        What the exposure's note should say; empty where nothing is uncertain.
+        What the column ``note`` of the exposure should say; empty where nothing is uncertain.
     """
 
     sections: tuple[Section, ...] = ()
@@ -49,14 +49,14 @@ class DataSections:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """What one way to trim says."""
+    """The sections that one way to trim gives, and the cards that they are from."""
 
     label: str
     sections: tuple[Section, ...]
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """(ny, nx) of what is left by it; None where the sections make up no rectangle."""
+        """(ny, nx) of the trimmed image; None where the sections do not make up a rectangle."""
         ends = max(s.y1 for s in self.sections), max(s.x1 for s in self.sections)
         try:
             return trimmed_shape(ends, self.sections, ())
@@ -70,25 +70,30 @@ class _Candidate:
         return self.fits(shape) and self.size == shape
 
     def overlaps(self, others: Iterable[Section]) -> bool:
-        return any(_overlap(mine, other) for other in others for mine in self.sections)
+        return any(_overlap(section, other) for other in others for section in self.sections)
 
 
 def data_sections(rule: CameraRule, cards: Cards, shape: tuple[int, int]) -> DataSections:
-    """Return where an image's sky is.
+    """Return the parts of an image that show the sky.
 
     Parameters
     ----------
     rule : CameraRule
-        Its `trim` names the cards, its `full_size` the untrimmed CCD.
+        Its `trim` names the cards, its `full_size` is the size of the untrimmed CCD.
     cards : Cards
-        Of the image.
+        Headers of the image.
     shape : tuple of 2 ints
         (ny, nx) of the image as the file holds it.
+
+    Returns
+    -------
+    DataSections
 
     Raises
     ------
     InputError
-        Status ``bad_section``: the camera's own rule names the cards, and they make no sense for the image.
+        Status ``bad_section``: the cards make no sense for the image, and the rule of this camera names them. By the
+        rule for any camera, such cards are ignored.
     """
     if not rule.trim:
         return DataSections(why=f"camera rule '{rule.name}' takes images whole")
@@ -121,7 +126,7 @@ def data_sections(rule: CameraRule, cards: Cards, shape: tuple[int, int]) -> Dat
 
 
 def _candidates(rule: CameraRule, cards: Cards, shape: tuple[int, int], unreadable: list[str]) -> Iterable[_Candidate]:
-    """What each way to trim says, where its cards are there; what cannot be read is added to a list."""
+    """Yield the sections of each way to trim whose cards the headers have; add what cannot be read to `unreadable`."""
     for way in rule.trim:
         try:
             if way == SUBARU_CHANNELS:
@@ -156,7 +161,7 @@ def _of_keywords(keywords: Sequence[str], cards: Cards, shape: tuple[int, int]) 
 
 
 def _amplifiers(cards: Cards) -> _Candidate:
-    """The sections of a CCD's amplifiers, by whatever names and numbers its cards have."""
+    """Return the sections of a CCD's amplifiers, whatever the names and numbers of their cards."""
     for stem in _OF_AMPLIFIERS:
         for endings in _AMPLIFIERS:
             keys = [stem + ending for ending in endings if len(stem + ending) <= 8]
@@ -172,7 +177,7 @@ def _amplifiers(cards: Cards) -> _Candidate:
 
 
 def _subaru_channels(cards: Cards) -> tuple[Section, ...]:
-    """Effective columns and rows of channels 1 to 4: the cards T_EFMNij and T_EFMXij, j = 1 for x and 2 for y."""
+    """Return the effective regions of channels 1 to 4, from T_EFMNij and T_EFMXij, j = 1 for x and 2 for y."""
     if cards.get("T_EFMN11") is None:
         return ()
     sections = []
@@ -183,14 +188,14 @@ def _subaru_channels(cards: Cards) -> tuple[Section, ...]:
 
 
 def _eso_output(cards: Cards, shape: tuple[int, int]) -> _Candidate:
-    """The valid pixels of the only output of a detector of ESO, without its prescan and overscan."""
+    """Return the valid pixels of an ESO detector with one output, without prescan and overscan."""
     if not str(cards.get("ORIGIN") or "").upper().startswith("ESO") or cards.get("ESO DET OUT2 NX") is not None:
         return _Candidate("", ())
     ends = []
     for axis, length in zip("XY", reversed(shape), strict=True):
         n, before, after = (_count(cards.get(f"ESO DET OUT1 {key}{axis}")) for key in ("N", "PRSC", "OVSC"))
         if n < 1 or n + before + after != length:
-            return _Candidate("", ())  # no such cards, or the image is trimmed already
+            return _Candidate("", ())  # there are no such cards, or the image was trimmed before
         ends += [before + 1, before + n]
     text = "[{}:{},{}:{}]".format(*ends)
     return _Candidate(f"{text}, the valid pixels of ESO DET OUT1", (parse_section(text),))
@@ -201,7 +206,7 @@ def _count(value: Any) -> int:
 
 
 def _bias(cards: Cards) -> list[Section]:
-    """Where the header says that overscan is; what cannot be read says nothing."""
+    """Return the overscan regions in the header; cards that cannot be read are ignored."""
     keys = [*_BIAS, *(stem + end for stem in _BIAS_OF_AMPLIFIERS for ends in _AMPLIFIERS for end in ends)]
     found = []
     for key in dict.fromkeys(keys):
@@ -215,7 +220,7 @@ def _bias(cards: Cards) -> list[Section]:
 
 
 def _without_cards(inside: Sequence[Section], unreadable: Sequence[str]) -> DataSections:
-    """The image whole: no card says where its sky is."""
+    """Take the image whole, because no card says where the sky is."""
     problems = list(unreadable)
     if inside:
         problems.append(
@@ -235,7 +240,7 @@ def _untouched(
     shape: tuple[int, int],
     inside: Sequence[Section],
 ) -> str:
-    """Why nothing is to be cut off, for certain; empty where it is not certain."""
+    """Return why the image certainly has no overscan; empty where this is not certain."""
     bx, by = binning(cards)
     for c in candidates:
         if not c.fits(shape) and c.size is not None:
@@ -252,7 +257,7 @@ def _untouched(
 
 
 def _says_trimmed(value: Any) -> bool:
-    """Whether a card that programs write when they trim says that they did."""
+    """Whether a card that programs write when they trim an image says that it was trimmed."""
     if isinstance(value, bool | int):
         return bool(value)
     text = str(value or "").strip().lower()
@@ -262,7 +267,7 @@ def _says_trimmed(value: Any) -> bool:
 
 
 def _section_size(text: Any, bins: tuple[int, int]) -> tuple[int, int] | None:
-    """(ny, nx) of a section such as CCDSIZE, in the image's pixels."""
+    """Return (ny, nx) of a section such as CCDSIZE, in binned pixels; None where it is no section."""
     try:
         s = parse_section(text)
     except InputError:
@@ -271,7 +276,7 @@ def _section_size(text: Any, bins: tuple[int, int]) -> tuple[int, int] | None:
 
 
 def _scaled_sections(sections: Iterable[Section], bins: tuple[int, int]) -> tuple[Section, ...]:
-    """Sections in binned pixels, from unbinned ones; pixels that hold anything else are left out."""
+    """Convert sections from unbinned to binned pixels; binned pixels that lie partly outside are left out."""
     bx, by = bins
     scaled = (Section(-(-s.y0 // by), -(-s.x0 // bx), s.y1 // by, s.x1 // bx) for s in sections)
     return tuple(s for s in scaled if s.x1 > s.x0 and s.y1 > s.y0)
@@ -283,11 +288,11 @@ def _scaled(candidate: _Candidate, bins: tuple[int, int]) -> _Candidate:
 
 
 def _misfit(rule: CameraRule, candidate: _Candidate, shape: tuple[int, int]) -> DataSections:
-    """No section lies within the image."""
+    """Take the image whole, or raise an error, because no section lies within it."""
     ny, nx = shape
     size = candidate.size
     if size is None:
-        trimmed_shape(shape, candidate.sections, ())  # says what is wrong
+        trimmed_shape(shape, candidate.sections, ())  # raises an error that says what is wrong
         raise bad_section("its data sections do not make up a rectangle")
     if rule.name != ANY and (nx > size[1] or ny > size[0]):
         raise bad_section(f"a data section leaves the image of {nx} x {ny} pixels")
@@ -295,7 +300,7 @@ def _misfit(rule: CameraRule, candidate: _Candidate, shape: tuple[int, int]) -> 
 
 
 def _describes(candidate: _Candidate, inside: Sequence[Section], shape: tuple[int, int]) -> bool:
-    """Whether data and overscan reach far enough to be those of this image, and not of a smaller one."""
+    """Whether data and overscan cover enough of the image to describe it, and not a smaller image."""
     known = [*candidate.sections, *inside]
     reaches = max(s.x1 for s in known) >= _MOSTLY * shape[1] and max(s.y1 for s in known) >= _MOSTLY * shape[0]
     area = sum((s.x1 - s.x0) * (s.y1 - s.y0) for s in known)
@@ -303,7 +308,7 @@ def _describes(candidate: _Candidate, inside: Sequence[Section], shape: tuple[in
 
 
 def _doubts(chosen: _Candidate, usable: Sequence[_Candidate], inside: Sequence[Section]) -> str:
-    """Where the cards contradict each other, in words."""
+    """Say where the cards contradict each other; empty where they do not."""
     if chosen.overlaps(inside):
         return f"{chosen.label} and the overscan of BIASSEC overlap: overscan may be scored"
     others = [c for c in usable if c is not chosen and not c.overlaps(inside)]
