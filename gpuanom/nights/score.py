@@ -5,29 +5,27 @@ Exposures are read and measured by a few threads at a time and stored by the cal
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from gpuanom import arguments
-from gpuanom.backends.choice import choose, device_name
+from gpuanom.backends.choice import device_name
 from gpuanom.backends.protocol import Backend
 from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, discover
 from gpuanom.fits.explain import decisions, untold_bands
-from gpuanom.fits.lists import with_streams_read
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
+from gpuanom.nights.preparation import Existing, prepare, store_path
 from gpuanom.records import Exposure, Failure
-from gpuanom.scoring.reference import References, given_references
+from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from gpuanom.cluster.run import Cluster
 
 _log = logging.getLogger("gpuanom")
-
-Existing = Literal["resume", "overwrite", "fail"]
 
 
 def score(
@@ -119,27 +115,29 @@ def score(
     GpuanomError
         When a model is given and PyTorch is not installed.
     """
-    folder = None if output is None else arguments.path("output", output, OutputError)
-    wanted, settings = settings, arguments.settings(settings)
     events = arguments.of_kind("events", events, Events)
     if not isinstance(existing, str) or existing not in get_args(Existing):
         raise SettingsError(f"existing is {arguments.shown(existing)} but must be one of resume, overwrite, fail")
-    threads, shard, formats = arguments.count("threads", threads), arguments.share(shard), arguments.formats(formats)
+    shard = arguments.share(shard)
     model = None if model is None else arguments.path("model", model)
     where = _where(scheduler, workers, timeout, performance_report)
     if where:
         require_dask(where)
     device = device_name(device)
-    # The few numbers of the tables are no work for a worker.
-    backends, about = choose("cpu" if where else device)
-    if not where:
-        events.device(about)
-    tables.require_formats(formats)
-    references = given_references(reference)
-    if references is not None and settings.robust_rounds:
-        raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
+    run = prepare(
+        paths,
+        output,
+        settings=settings,
+        # The workers measure: the few numbers of the tables are no work for them.
+        device="cpu" if where else device,
+        reference=reference,
+        formats=formats,
+        threads=threads,
+        say_device=events.device if not where else lambda _about: None,
+    )
+    paths, folder, backends, references = run.paths, run.folder, run.backends, run.references
+    wanted, settings = settings, run.settings
     trained = None if model is None else _loaded(model)
-    paths = with_streams_read(arguments.inputs("paths", paths))
     found = discover(paths, settings) if paths else Discovery((), (), ())
     masks = _masks(found)
     for skipped in found.skipped:
@@ -161,7 +159,7 @@ def score(
     if not paths and path is not None:
         settings, references = _recorded(path, None if wanted is None else settings, references, events.say)
     if references is not None:
-        tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
+        tables.require_reference(references, settings, run.reference_name)
     if trained is not None:
         trained.require_stamps(settings, str(model))
         if differs := trained.differs(settings):
@@ -179,9 +177,9 @@ def score(
 
         def measurers(scorer: Scorer | None = None) -> Works | Cluster:
             if not where:
-                return Works(settings, backends, threads, events.debug, scorer)
+                return Works(settings, backends, run.threads, events.debug, scorer)
             known = None if scorer is None or model is None else ModelFile.of(model, scorer.fingerprint, scorer.only)
-            return _cluster(Job(settings, device, threads, known), where, events)
+            return _cluster(Job(settings, device, run.threads, known), where, events)
 
         unread: list[Failure] = []
         if trained is not None:
@@ -191,7 +189,7 @@ def score(
             _fill(store, todo, measurers(), events)
         result = tables.build(store, settings, backends[0], references)
         failures = [*store.failures(), *unread]
-    written = tables.write(result, folder, formats) if folder else []
+    written = tables.write(result, folder, run.formats) if folder else []
     return _night(result, failures, written, len(unread))
 
 
@@ -272,24 +270,6 @@ def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path],
 
 def _holds(folder: Path | None) -> bool:
     return folder is not None and exists(folder / NAME)
-
-
-def store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Path]) -> Path | None:
-    """The store's file in a folder that is made if need be."""
-    if folder is None:
-        return None
-    path = folder / NAME
-    if exists(path) and existing == "fail":
-        raise OutputError(f"{folder}: holds a night already (--existing resume goes on with it, overwrite begins anew)")
-    if not exists(path) and not paths:
-        raise OutputError(f"{folder}: holds no night, and no input was given")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
-    return path
 
 
 def _loaded(model: str | Path) -> Model:

@@ -17,21 +17,19 @@ from typing import Any
 import numpy as np
 
 from gpuanom import arguments
-from gpuanom.backends.choice import choose
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
-from gpuanom.fits.lists import with_streams_read
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts, alert, notice
 from gpuanom.nights.arrivals import Arrivals, Pace, State
 from gpuanom.nights.events import Events
-from gpuanom.nights.score import store_path
+from gpuanom.nights.preparation import prepare, store_path
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.review.opened import key_of, plain_rows
-from gpuanom.scoring.reference import References, given_references
+from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.store import RETRIED, Store
 from gpuanom.tables import build as tables
@@ -109,32 +107,34 @@ def watch(
     OutputError, ReferenceFileError, DeviceError, SettingsError
         When the watch cannot begin, or the device fails. Later troubles are said, and tried again.
     """
-    paths, folder = arguments.inputs("paths", paths), arguments.path("output", output, OutputError)
-    settings, pace = arguments.settings(settings), arguments.of_kind("pace", pace, Pace)
+    pace = arguments.of_kind("pace", pace, Pace)
     events = arguments.of_kind("events", events, WatchEvents)
-    threads, formats = arguments.count("threads", threads), arguments.formats(formats)
     least = arguments.count("least", least, 2) or MIN_EXPOSURES
     if not isinstance(deviation, int | float | np.integer | np.floating):
         raise SettingsError(f"deviation is {arguments.shown(deviation)} but must be a number")
     if hook is not None and not isinstance(hook, str):
         raise SettingsError(f"hook is {arguments.shown(hook)} but must be a command with its arguments, as one text")
-    backends, about = choose(device)
-    events.device(about)
-    tables.require_formats(formats)
-    references = given_references(reference)
-    if references is not None:
-        if settings.robust_rounds:
-            raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
-        tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
-    paths = with_streams_read(paths)
-    path = store_path(folder, "resume", paths)
-    if path is None:
+    run = prepare(
+        paths,
+        output,
+        settings=settings,
+        device=device,
+        reference=reference,
+        formats=formats,
+        threads=threads,
+        say_device=events.device,
+    )
+    if run.references is not None:
+        tables.require_reference(run.references, run.settings, run.reference_name)
+    path = store_path(run.folder, "resume", run.paths)
+    if path is None or run.folder is None:
         raise OutputError("a watch needs a folder for what it measures")
+    folder, backends = run.folder, run.backends
     patience = min(pace.patience, pace.settle) if pace.once else pace.patience
-    arrivals = Arrivals(paths, pace.settle, patience, folder)
-    with Alerts(folder, hook, events.say) as alerts, Works(settings, backends, threads, events.debug) as works:
-        ranked = _Ranked(folder, backends[0], references, formats, alerts, float(deviation), least)
-        _Watch(path, settings, pace, events, arrivals, works, ranked).run()
+    arrivals = Arrivals(run.paths, pace.settle, patience, folder)
+    with Alerts(folder, hook, events.say) as alerts, Works(run.settings, backends, run.threads, events.debug) as works:
+        ranked = _Ranked(folder, backends[0], run.references, run.formats, alerts, float(deviation), least)
+        _Watch(path, run.settings, pace, events, arrivals, works, ranked).run()
 
 
 def _key(exposure: Exposure) -> ExposureKey:
