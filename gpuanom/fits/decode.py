@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import threading
 
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.buffers import ThreadBuffer
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.records import FloatImage
 
-_own = threading.local()
+_integers = ThreadBuffer(np.int32)
+_images = ThreadBuffer(np.float32)
 
 
 def decode_raw(image: RawImage, out: FloatImage | None = None) -> FloatImage:
@@ -101,19 +102,13 @@ def place(tile: int, shape: tuple[int, int], size: tuple[int, int]) -> tuple[sli
 
 
 def scratch(n: int) -> npt.NDArray[np.int32]:
-    """Room for n integers, the calling thread's own."""
-    held: npt.NDArray[np.int32] | None = getattr(_own, "scratch", None)
-    if held is None or len(held) < n:
-        held = _own.scratch = np.empty(max(n, 4096), dtype=np.int32)
-    return held
+    """Memory for at least n integers, the calling thread's own: a later call returns the same memory."""
+    return _integers.at_least(n)
 
 
 def workspace(shape: tuple[int, int]) -> FloatImage:
-    """Memory for an image, the calling thread's own: what it holds is lost at the next call."""
-    held: FloatImage | None = getattr(_own, "image", None)
-    if held is None or held.shape != shape:
-        held = _own.image = np.empty(shape, dtype=np.float32)
-    return held
+    """Memory for an image, the calling thread's own: a later call returns the same memory."""
+    return _images.of_shape(shape)
 
 
 def _flat(out: FloatImage, shape: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -10,13 +10,12 @@ from dataclasses import replace
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
-from gpuanom import sampling
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, printable
 from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
+from gpuanom.measuring.points import Points, Step, draw_points
 from gpuanom.measuring.readahead import Readers, buffer
 from gpuanom.measuring.stamp_hook import StampUse
 from gpuanom.naming import natural_key
@@ -28,13 +27,13 @@ from gpuanom.records import (
     CcdMeasurement,
     CcdOnDisk,
     Gradients,
+    Integers,
     OrientationHistograms,
     Reconstruction,
     Sources,
 )
 from gpuanom.settings import Settings
 
-Points = npt.NDArray[np.int32]
 NO_PIXELS = np.empty((0, 0), dtype=np.float32)
 
 
@@ -209,16 +208,8 @@ class _Reading:
         else:
             with ranges.named("read"):
                 ccd = item.load(encoded=True) if self.backend.takes_encoded else item.load(out=buffer(ny, nx))
-        some = self.settings
-        wanted: tuple[tuple[sampling.Purpose, int, int], ...] = (
-            ("background", some.background_points, 0),
-            ("sigma", some.sigma_points, 0),
-            ("gradients", some.gradient_points, some.patch_size // 2),
-        )
-        fit, sigma, gradients = (
-            sampling.points(some.seed, self.exposure, item.name, purpose, n * some.draws, ny, nx, margin)
-            for purpose, n, margin in wanted
-        )
+        steps: tuple[Step, ...] = ("background", "sigma", "gradients")
+        fit, sigma, gradients = (draw_points(step, self.exposure, item.name, (ny, nx), self.settings) for step in steps)
         return ccd, (fit, sigma, gradients)
 
 
@@ -266,7 +257,7 @@ def _measure_stack(
 
 
 def _histograms(
-    sources: Sources, gradients: Gradients, turns: npt.NDArray[np.int64], settings: Settings, backend: Backend
+    sources: Sources, gradients: Gradients, turns: Integers, settings: Settings, backend: Backend
 ) -> list[OrientationHistograms]:
     """The four histograms of a stack, in the order of `KINDS`."""
     with backend.working():

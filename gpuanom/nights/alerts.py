@@ -5,6 +5,7 @@ A line is written once the command has ended, so that a kill between the two rep
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -23,6 +24,7 @@ from typing import Any, Self
 
 from gpuanom.digits import printed
 from gpuanom.errors import OutputError, SettingsError
+from gpuanom.files import cannot_be_written
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 
@@ -180,14 +182,14 @@ class Alerts:
         try:
             self._append(json.dumps(dict(about)) + "\n")
         except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from None
+            raise cannot_be_written(self._path, error) from None
         self._keys.add((str(about["camera"]), str(about["exposure"])))
 
     def _append(self, text: str) -> None:
         data = ("\n" * self._torn + text).encode()
         self._torn = True
         if os.write(self._file, data) != len(data):
-            raise OSError(28, os.strerror(28))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._file)
         self._torn = False
 

@@ -9,6 +9,7 @@ from typing import Any
 from gpuanom import arguments
 from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError, ReferenceFileError
+from gpuanom.files import make_folder
 from gpuanom.fits.grouping import names_apart
 from gpuanom.naming import exists
 from gpuanom.records import Exposure, ExposureKey
@@ -69,17 +70,6 @@ def _night_references(folder: Path, names: Mapping[ExposureKey, str]) -> Referen
     if not datasets:
         raise ReferenceFileError(f"{folder}: none of its exposures could be measured")
     return References(tuple(datasets), recorded, version)
-
-
-def save_references(references: References, path: Path) -> None:
-    """Write references, complete or not at all.
-
-    Raises
-    ------
-    OutputError
-        When the file cannot be written.
-    """
-    references.save(path)
 
 
 def merge_nights(
@@ -150,10 +140,7 @@ def merge_nights(
     effective = effective.with_measurement(recorded)
     new_ids = names_apart(held)
     _tell_of_names(new_ids, say)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
+    make_folder(folder)
     try:
         with Store(path, effective) as merged:
             for given, new in zip(nights, new_ids, strict=True):

@@ -13,6 +13,7 @@ from gpuanom import arguments
 from gpuanom.backends.choice import choose
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import OutputError, SettingsError
+from gpuanom.files import cannot_be_written, make_folder
 from gpuanom.fits.lists import with_streams_read
 from gpuanom.naming import exists
 from gpuanom.scoring.reference import References, given_references
@@ -132,10 +133,7 @@ def store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Pa
         raise OutputError(f"{folder}: holds a night already (--existing resume goes on with it, overwrite begins anew)")
     if not exists(path) and not paths:
         raise OutputError(f"{folder}: holds no night, and no input was given")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
+    make_folder(folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise cannot_be_written(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     return path

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
-from gpuanom.files import cannot_be_written, whole_file
+from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.pictures import Pictures, pictures
@@ -86,10 +86,7 @@ def write_report(
     OutputError
         When the page cannot be written.
     """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_be_written(output, error) from None
+    make_folder(output.parent)
     with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
         return _write(file, night, backend, top, threads, cache, progress)
 

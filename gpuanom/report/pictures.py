@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import places
-from gpuanom.files import cannot_be_written, write_text
+from gpuanom.files import make_folder, write_text
 from gpuanom.records import Exposure, FloatImage
 from gpuanom.review.mosaic import Mosaic, level, mosaic
 from gpuanom.review.quicklook import Look, binning_for, look, whisker_cells
@@ -114,10 +114,7 @@ def pictures(
     made = _made(exposure, ccds, settings, backend, most_bytes, threads)
     if path is not None and made.complete:
         remedy = "--no-cache keeps no pictures"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_be_written(path.parent, error, remedy) from None
+        make_folder(path.parent, remedy=remedy)
         write_text(path, json.dumps(asdict(made)), remedy=remedy)
     return made
 

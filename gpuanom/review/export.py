@@ -17,7 +17,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import ccd_number
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import OutputError, SettingsError, printable
-from gpuanom.files import cannot_be_written, write_text
+from gpuanom.files import make_folder, write_text
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import labels
@@ -279,10 +279,7 @@ def regions(
                 continue
             lines = list(_region_lines(key[1], seen, kind))
             n += len(lines) - _HEAD
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise cannot_be_written(folder, error) from None
+            make_folder(folder)
             write_text(folder / f"{_safe(key[1])}_{_safe(seen.name)}.reg", "\n".join(lines) + "\n")
         yield key, n, missing
 

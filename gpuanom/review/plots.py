@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gpuanom.review.mosaic import Mosaic
     from gpuanom.review.opened import Histogram
 
-BLUE, ORANGE, GREY, INK, PALE = "#0072b2", "#d55e00", "#767676", "#222222", "#9ecae1"
+BLUE, ORANGE, GREY, PALE = "#0072b2", "#d55e00", "#767676", "#9ecae1"
 """Of Okabe and Ito's palette: what is measured, what is odd, what is normal."""
 
 SCORE_COLOURS = "plasma"

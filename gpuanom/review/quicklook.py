@@ -7,20 +7,19 @@ with the same random points as when the exposure was scored, so they are the sam
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from gpuanom import sampling
 from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import places
 from gpuanom.errors import InputError, printable
 from gpuanom.fits import open_ccds
 from gpuanom.measuring.exposure import isophote_moments
+from gpuanom.measuring.points import Step, draw_points
+from gpuanom.measuring.readahead import Readers
 from gpuanom.records import (
     Array,
     Ccd,
@@ -144,15 +143,9 @@ def look(
             return CcdFailure(ccd.name, "failed", f"CCD {ccd.name}: cannot be shown, {what}")
 
     try:
-        with ThreadPoolExecutor(threads) as pool:
-            waiting: deque[Future[Look | CcdFailure]] = deque()
-            # Whether an image is believed was decided when it was scored.
-            for item in open_ccds(exposure, settings.replace(checksum=False)):
-                waiting.append(pool.submit(one, item))
-                if len(waiting) >= threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        with Readers(threads, ahead=threads) as readers:
+            # The checksums were compared when the exposure was scored.
+            yield from readers.ahead(one, open_ccds(exposure, settings.replace(checksum=False)))
     except (InputError, OSError) as error:
         yield CcdFailure("", "unreadable", str(error))
 
@@ -245,14 +238,8 @@ def _sources(
     exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, backend: Backend, n_stamps: int
 ) -> SeenSources:
     _, ny, nx = stack.shape
-    wanted: tuple[tuple[sampling.Purpose, int], ...] = (
-        ("background", settings.background_points),
-        ("sigma", settings.sigma_points),
-    )
-    fit, sigma = (
-        sampling.points(settings.seed, exposure, ccd.name, purpose, n * settings.draws, ny, nx)[None]
-        for purpose, n in wanted
-    )
+    steps: tuple[Step, ...] = ("background", "sigma")
+    fit, sigma = (draw_points(step, exposure, ccd.name, (ny, nx), settings)[None] for step in steps)
     background = backend.background(stack, fit, sigma, settings)
     found = backend.sources(stack, background, settings)
     moments = isophote_moments(found, settings)

@@ -213,7 +213,7 @@ class References:
             When the file cannot be read or is not a reference.
         """
         try:
-            text = Path(path).read_bytes().decode("utf-8", "replace")
+            text = arguments.path("path", path, ReferenceFileError).read_bytes().decode("utf-8", "replace")
         except OSError as error:
             raise ReferenceFileError(f"{path}: cannot be read: {error.strerror or error}") from None
         return cls.from_text(text, path_text(absolute(path)), str(path))
