@@ -25,7 +25,7 @@ def buffer(ny: int, nx: int) -> FloatImage:
 
 
 class Readers:
-    """A few threads that read ahead of their caller. Use as a context manager, or call `close`.
+    """A few threads that read ahead of their caller. Use as a context manager, or call `close` at the end.
 
     Parameters
     ----------
