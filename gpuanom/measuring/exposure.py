@@ -266,8 +266,8 @@ def _measure_stack(
             else:
                 record = ccd_record(i, ccd, ny * nx, background, counted, histograms, settings)
                 record = replace(record, shape=(int(ny), int(nx)), remark=printable(ccd.remark))
-                its = reconstructed[i] if record.status == "ok" else None
-                measured.append(record if its is None else replace(record, reconstruction=its))
+                result = reconstructed[i] if record.status == "ok" else None
+                measured.append(record if result is None else replace(record, reconstruction=result))
     return measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again
 
 
