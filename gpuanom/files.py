@@ -79,7 +79,7 @@ def whole_file(path: Path, *, remedy: str = "") -> Iterator[Path]:
         if target is None:
             yield path
             return
-        partial = target.with_name(f".{target.name}.partial")
+        partial = partial_path(target)
         try:
             yield partial
             partial.replace(target)
@@ -91,6 +91,11 @@ def whole_file(path: Path, *, remedy: str = "") -> Iterator[Path]:
         raise
     except OSError as error:
         raise cannot_be_written(path, error, remedy) from None
+
+
+def partial_path(path: Path) -> Path:
+    """The file beside `path` that is written first, and renamed when it is whole."""
+    return path.with_name(f".{path.name}.partial")
 
 
 def _target(path: Path) -> Path | None:
@@ -105,6 +110,26 @@ def _target(path: Path) -> Path | None:
     if not stat.S_ISREG(mode):
         return None
     return path.resolve() if path.is_symlink() else path
+
+
+def make_folder(folder: Path, *, remedy: str = "") -> None:
+    """Make a folder, with those that it lies in, where it is missing.
+
+    Parameters
+    ----------
+    folder : Path
+    remedy : str, optional
+        What else the error's message should say, behind the remedy for the error itself.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be made; the message names the folder and the remedy.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_be_written(folder, error, remedy) from None
 
 
 def write_text(path: Path, text: str, *, remedy: str = "") -> None:
@@ -139,7 +164,7 @@ def require_writable(path: Path) -> None:
     try:
         target = _target(path)
         if target is not None:
-            partial = target.with_name(f".{target.name}.partial")
+            partial = partial_path(target)
             partial.touch()
             partial.unlink()
     except OSError as error:

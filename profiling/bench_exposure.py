@@ -43,13 +43,14 @@ assert not night.failed, night.failed
 """
 DECODE = """
 import sys
+import numpy as np
 from gpuanom.fits import discover, open_ccds
-from gpuanom.measuring.readahead import buffer
+from gpuanom.workspace import workspace
 from gpuanom.records import Ccd
 from gpuanom.settings import Settings
 for exposure in discover([sys.argv[1]], Settings()).exposures:
     for ccd in open_ccds(exposure, Settings()):
-        assert isinstance(ccd.load(out=buffer(*ccd.shape)), Ccd)
+        assert isinstance(ccd.load(out=workspace("image", ccd.shape, np.float32)), Ccd)
 """
 NOTHING = """
 import sys
@@ -79,15 +80,16 @@ SPEEDUP = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+import numpy as np
 import gpuanom
 from gpuanom.fits import discover, open_ccds
-from gpuanom.measuring.readahead import buffer
+from gpuanom.workspace import workspace
 from gpuanom.settings import Settings
 (exposure,) = discover([sys.argv[1]], Settings()).exposures
 ccds = [ccd.load() for ccd in islice(open_ccds(exposure, Settings()), 12)]
 tasks = {
     "decode": lambda: [
-        lambda ccd=ccd: ccd.load(out=buffer(*ccd.shape)).name for ccd in islice(open_ccds(exposure, Settings()), 12)
+        lambda ccd=ccd: ccd.load(out=workspace("image", ccd.shape, np.float32)).name for ccd in islice(open_ccds(exposure, Settings()), 12)
     ],
     "score": lambda: [lambda ccd=ccd: gpuanom.measure([ccd], device="cpu") for ccd in ccds],
 }

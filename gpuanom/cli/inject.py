@@ -9,7 +9,6 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from astropy.table import Table
 from gpuanom.cli.options import chosen_settings
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import InputError, OutputError, SettingsError
+from gpuanom.files import make_folder, whole_file
 from gpuanom.fits import discover
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.ccds import ccd_name, is_skipped
@@ -31,7 +31,7 @@ from gpuanom.fits.sections import parse_section
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
 from gpuanom.simulate.conditions import Anomaly, CcdPlace
-from gpuanom.simulate.folder import INJECTED, TRUTH, write_whole
+from gpuanom.simulate.folder import INJECTED, TRUTH
 from gpuanom.simulate.injectors import INJECTORS, parse, shows
 from gpuanom.simulate.injectors import inject as inject_array
 from gpuanom.simulate.night import CCD_GAP, Row, truth_table
@@ -140,7 +140,8 @@ def inject(images: tuple[str, ...], anomaly: str, output: Path, fwhm: float, see
             interrupted = True
         finally:
             if rows:
-                write_whole(output / TRUTH, truth_table(rows).write, format="ascii.ecsv")
+                with whole_file(output / TRUTH) as partial:
+                    truth_table(rows).write(partial, format="ascii.ecsv", overwrite=True)
     if interrupted:
         n = len({name for name, _, _, _ in rows})
         click.echo(f"gpuanom: interrupted; {n} of {len(works)} exposures are in {output} (give a new folder)", err=True)
@@ -186,10 +187,7 @@ def _refuse(files: list[Path], output: Path) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise OutputError(f"{output / twice[0]}: two of the images have this name (inject them into two folders)")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be made: {error.strerror or error}") from None
+    make_folder(output)
     for name in (*names, TRUTH):
         if (output / name).exists():
             raise OutputError(f"{output / name}: exists already (give a new folder)")
@@ -224,9 +222,8 @@ def _copy(work: _Work, output: Path, settings: Settings, fwhm: float, seed: int)
                         _forget_sums(hdu)
                 hdus[0].header["HISTORY"] = f"{INJECTED} {_about(anomaly)}"
                 _forget_sums(hdus[0])
-                is_packed = path.suffix.lower() in _PACKERS
-                write = partial(_write_packed, hdus, path.suffix) if is_packed else hdus.writeto
-                write_whole(output / path.name, write)
+                with whole_file(output / path.name) as partial:
+                    _write(hdus, partial, path.suffix.lower())
                 written.append(output / path.name)
         if not shown:
             reason = f"{_about(anomaly)} is too faint to change a pixel"
@@ -265,9 +262,12 @@ _PACKERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _write_packed(hdus: Any, suffix: str, path: Path, overwrite: bool) -> None:
-    """Packed by the end of the final name, which a file being written does not have yet; without a date."""
-    with path.open("wb" if overwrite else "xb") as raw, _PACKERS[suffix.lower()](raw) as file:
+def _write(hdus: Any, path: Path, suffix: str) -> None:
+    """Write a FITS file, packed as the end of its final name says; a packed file holds no date."""
+    if suffix not in _PACKERS:
+        hdus.writeto(path, overwrite=True)
+        return
+    with path.open("wb") as raw, _PACKERS[suffix](raw) as file:
         hdus.writeto(file)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpuanom.errors import printable
-from gpuanom.nights.merge import make_references, save_references
+from gpuanom.nights.merge import make_references
 from gpuanom.records import KINDS
 
 
@@ -23,7 +23,7 @@ def reference(nights: tuple[Path, ...], output: Path) -> None:
     All must have been measured with the same settings, and no exposure may be in two of them.
     """
     references = make_references(nights)
-    save_references(references, output)
+    references.save(output)
     for dataset in references.datasets:
         histograms = ", ".join(f"{k} {r.n_histograms}" for k, r in zip(KINDS, dataset.kinds, strict=True))
         about = printable(f"{dataset.camera} {dataset.band}")

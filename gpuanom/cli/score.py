@@ -12,6 +12,7 @@ from gpuanom.cli.options import chosen_settings, cluster_options, formats_option
 from gpuanom.cli.screen import Screen
 from gpuanom.cli.summary import print_summary, summary_console
 from gpuanom.nights import score as pipeline
+from gpuanom.nights.preparation import Existing
 from gpuanom.settings import Settings
 
 EPILOG = """\b
@@ -111,7 +112,7 @@ def score(
     device: str,
     reference: Path | None,
     model: Path | None,
-    existing: pipeline.Existing,
+    existing: Existing,
     formats: tuple[str, ...],
     threads: int | None,
     shard: tuple[int, int] | None,

@@ -1,4 +1,4 @@
-"""What is kept of a CCD that went through the steps, or that could not."""
+"""The record of a CCD that went through the steps, or of one that could not be measured."""
 
 from __future__ import annotations
 
@@ -21,11 +21,22 @@ from gpuanom.records import (
 from gpuanom.settings import Settings
 
 MOSTLY = 0.5
-"""A CCD with a larger share of saturated pixels is no image of the sky."""
+"""A CCD with a larger fraction of saturated pixels is not an image of the sky."""
 
 
 def unmeasured(failure: CcdFailure, bins: int) -> CcdMeasurement:
-    """The record of a CCD without measurements: its status, and no counts."""
+    """Make the record of a CCD that could not be measured: status and reason, and no counts.
+
+    Parameters
+    ----------
+    failure : CcdFailure
+    bins : int
+        N, bins of the histograms.
+
+    Returns
+    -------
+    CcdMeasurement
+    """
     nan = float("nan")
     return CcdMeasurement(
         name=printable(failure.name),
@@ -51,7 +62,7 @@ def unmeasured(failure: CcdFailure, bins: int) -> CcdMeasurement:
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """What is counted of each CCD of a stack: all that is wanted of its sources and gradients, (n_ccd,) int64 each."""
+    """Numbers of sources, bad pixels, saturated pixels and gradient points of each CCD of a stack, (n_ccd,) int64."""
 
     n_sources: Array
     n_bad: Array
@@ -68,21 +79,41 @@ def ccd_record(
     histograms: Sequence[OrientationHistograms],
     settings: Settings,
 ) -> CcdMeasurement:
-    """What is kept of the stack's CCD i."""
+    """Make the record of one CCD of a stack.
+
+    Parameters
+    ----------
+    i : int
+        Index of the CCD in the stack.
+    ccd : Ccd
+        The CCD; its pixels are not used.
+    n_pixels : int
+    background : Background
+        Of the stack, on the host.
+    counted : Counted
+        Of the stack, on the host.
+    histograms : sequence of 4 OrientationHistograms
+        In the order of `gpuanom.records.KINDS`, of the stack, on the host.
+    settings : Settings
+
+    Returns
+    -------
+    CcdMeasurement
+    """
     saturated = float(counted.n_saturated[i]) / n_pixels
     if saturated > MOSTLY:
         reason = f"CCD {ccd.name}: {saturated:.0%} of its pixels are saturated"
         return unmeasured(CcdFailure(ccd.name, "saturated", reason), settings.bins)
     status, reason = _status(i, ccd.name, background, settings)
-    c = background.coefficients[i].copy()
+    coefficients = background.coefficients[i].copy()
     n_sources = int(counted.n_sources[i])
     return CcdMeasurement(
         name=printable(ccd.name),
         status=status,
         reason=reason,
-        coefficients=c,
-        # X = Y = 0 at the CCD's centre.
-        sky=float(c[0]),
+        coefficients=coefficients,
+        # The sky at the CCD's centre, where X = Y = 0.
+        sky=float(coefficients[0]),
         sigma=float(background.sigma[i]),
         n_points=int(background.n_points[i]),
         n_sigma_points=int(background.n_sigma_points[i]),
@@ -100,7 +131,7 @@ def ccd_record(
 
 
 def _status(i: int, name: str, background: Background, settings: Settings) -> tuple[str, str]:
-    """One word and one line on what keeps a CCD from being measured."""
+    """The status of a CCD, and in a line why it could not be measured."""
     if background.usable[i]:
         return "ok", ""
     usable = int(min(background.n_points[i], background.n_sigma_points[i]))
@@ -110,7 +141,21 @@ def _status(i: int, name: str, background: Background, settings: Settings) -> tu
 
 
 def focal_plane_axes(sky_axes: tuple[float, float, float, float], turn: Turn) -> tuple[float, float, float, float]:
-    """The CD matrix of the focal plane's axes, from a CCD's own and its turn: each column is one axis on the sky."""
+    """Return the CD matrix of the focal plane's axes.
+
+    Parameters
+    ----------
+    sky_axes : tuple of 4 floats
+        CD1_1, CD1_2, CD2_1, CD2_2 of the CCD's axes, in degrees a pixel.
+    turn : Turn
+        How the CCD is turned in the focal plane.
+
+    Returns
+    -------
+    tuple of 4 floats
+        CD1_1, CD1_2, CD2_1, CD2_2 of the focal plane's axes.
+    """
+    # Each column of a CD matrix is one axis on the sky.
     along_x, along_y = (sky_axes[0], sky_axes[2]), (sky_axes[1], sky_axes[3])
     if turn & Turn.MIRRORED:
         along_y = (-along_y[0], -along_y[1])

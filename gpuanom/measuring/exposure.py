@@ -10,13 +10,12 @@ from dataclasses import replace
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, printable
 from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
-from gpuanom.measuring.points import draw_points
+from gpuanom.measuring.points import Points, draw_points
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampUse
 from gpuanom.naming import natural_key
@@ -28,6 +27,7 @@ from gpuanom.records import (
     CcdMeasurement,
     CcdOnDisk,
     Gradients,
+    Integers,
     OrientationHistograms,
     Reconstruction,
     Sources,
@@ -35,7 +35,6 @@ from gpuanom.records import (
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
-Points = npt.NDArray[np.int32]
 NO_PIXELS = np.empty((0, 0), dtype=np.float32)
 
 
@@ -53,11 +52,11 @@ def measure_ccds(
     exposure : str
         Id of the exposure; with each CCD's name it decides the random points.
     ccds : iterable of Ccd, CcdOnDisk or CcdFailure
-        Taken a stack at a time, and let go when measured.
+        They are read one stack at a time, and each stack is freed when it has been measured.
     settings : Settings
     backend : Backend
     use : StampUse, optional
-        What else is done with the stamps.
+        What is done with the sources' stamps besides the steps.
 
     Returns
     -------
@@ -71,14 +70,28 @@ def measure_ccds(
 
 
 def in_order(done: Iterable[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
-    """Measurements in natural order of their CCDs' names."""
+    """Sort measurements in natural order of their CCDs' names."""
     return tuple(sorted(done, key=lambda m: natural_key(m.name)))
 
 
 def groups(
     ccds: Iterable[Ccd | CcdOnDisk | CcdFailure], settings: Settings, backend: Backend
 ) -> Iterator[list[Ccd | CcdOnDisk] | CcdFailure]:
-    """Runs of CCDs that share a shape and fit the device together; failures, and CCDs too small to measure, alone."""
+    """Group CCDs that follow each other, share a shape and fit the device together.
+
+    Parameters
+    ----------
+    ccds : iterable of Ccd, CcdOnDisk or CcdFailure
+    settings : Settings
+        Of these, the sizes of stamps and patches: smaller CCDs cannot be measured.
+    backend : Backend
+        Tells how many CCDs of a shape fit the device.
+
+    Yields
+    ------
+    list of Ccd or CcdOnDisk, or CcdFailure
+        Failures, and CCDs too small to measure, come alone.
+    """
     smallest = max(settings.stamp_size, settings.patch_size)
     group: list[Ccd | CcdOnDisk] = []
     for ccd in ccds:
@@ -116,19 +129,20 @@ def measure_group(
     readers: Readers | None = None,
     use: StampUse | None = None,
 ) -> list[CcdMeasurement]:
-    """Measure CCDs that share a shape; where memory does not suffice for all, one half after the other.
+    """Measure CCDs that share a shape; where memory does not suffice for all of them, one half after the other.
 
     Parameters
     ----------
     exposure : str
+        Id of the exposure.
     group : sequence of Ccd or CcdOnDisk, or CcdFailure
-        One of those that `groups` gives.
+        A group from `groups`.
     settings : Settings
     backend : Backend
     readers : Readers, optional
-        Who reads the CCDs ahead; by default each is read when its turn comes.
+        Threads that read the CCDs ahead; by default each CCD is read when its turn comes.
     use : StampUse, optional
-        What else is done with the stamps.
+        What is done with the sources' stamps besides the steps.
 
     Returns
     -------
@@ -145,7 +159,7 @@ def measure_group(
             half = len(group) // 2
             parts = (group[:half], group[half:])
             return [m for part in parts for m in measure_group(exposure, part, settings, backend, readers, use)]
-        # What it lacks may be what others hold.
+        # The memory that is missing may be in use by other lanes: measure once more while they wait.
         done = _attempt(exposure, group, settings, backend, readers, use, alone=True)
     if done is None:
         reason = f"CCD {group[0].name}: no memory for its {nx} x {ny} pixels (free some, or use another --device)"
@@ -163,33 +177,33 @@ def _attempt(
     use: StampUse | None,
     alone: bool = False,
 ) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]] | None:
-    """What is measured of a stack, and what the device could not decode; None where memory does not suffice."""
+    """The measurements of a stack, and the CCDs that the device could not decode; None without enough memory."""
     try:
-        # Damaged pixels may hold NaN patterns that even a cast complains of; they are bad pixels, no more.
+        # Damaged pixels may hold NaN patterns of which even a cast warns; they are merely bad pixels.
         with backend.sharing(alone), np.errstate(invalid="ignore", over="ignore"):
             return _measure_stack(exposure, group, settings, backend, readers, use)
     except MemoryError:
-        return None  # and outside, the error's traceback holds no arrays any more
+        return None  # outside of this block the error's traceback keeps no arrays alive any more
     except InputError as error:
-        # CCDs that the backend cannot take, all of one shape: the exposure's others are measured all the same.
+        # The backend cannot take CCDs of this shape; the other CCDs of the exposure are measured all the same.
         refused = [CcdFailure(item.name, error.status, f"CCD {item.name}: {error}") for item in group]
         return [unmeasured(failure, settings.bins) for failure in refused], []
 
 
 class _Reading:
-    """The CCDs of a group as they come from disk, each with its random points; what cannot be read is set aside."""
+    """The CCDs of a group as they come from disk, with their random points; failures are collected in `failures`."""
 
     def __init__(self, exposure: str, settings: Settings, backend: Backend, readers: Readers | None) -> None:
         self.exposure, self.settings, self.backend, self.readers = exposure, settings, backend, readers
         self.failures: list[CcdFailure] = []
         self.items: list[Ccd | CcdOnDisk] = []
-        """Those whose CCDs were handed on."""
+        """The items whose CCDs could be read."""
         self.ccds: list[Ccd] = []
-        """What they say of themselves; the pixels are let go."""
+        """The CCDs of these items without their pixels."""
         self.draws: list[tuple[Points, Points, Points]] = []
 
     def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd]:
-        """The CCDs that can be read, in order."""
+        """Yield the CCDs that can be read, in order."""
         several = self.readers is not None and len(group) > 1
         read = self.readers.ahead(self._read, group) if self.readers and several else map(self._read, group)
         for item, (ccd, draws) in zip(group, read, strict=True):
@@ -228,7 +242,7 @@ def _measure_stack(
     readers: Readers | None,
     use: StampUse | None,
 ) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]]:
-    """The steps, for CCDs that share a shape; and the CCDs that the device could not decode."""
+    """Measure CCDs that share a shape; return the measurements, and the CCDs that the device could not decode."""
     measured: list[CcdMeasurement] = []
     again: list[Ccd | CcdOnDisk] = []
     reading = _Reading(exposure, settings, backend, readers)
@@ -258,13 +272,13 @@ def _measure_stack(
             else:
                 record = ccd_record(i, ccd, ny * nx, background, counted, histograms, settings)
                 record = replace(record, shape=(int(ny), int(nx)), remark=printable(ccd.remark))
-                its = reconstructed[i] if record.status == "ok" else None
-                measured.append(record if its is None else replace(record, reconstruction=its))
+                result = reconstructed[i] if record.status == "ok" else None
+                measured.append(record if result is None else replace(record, reconstruction=result))
     return measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again
 
 
 def _histograms(
-    sources: Sources, gradients: Gradients, turns: npt.NDArray[np.int64], settings: Settings, backend: Backend
+    sources: Sources, gradients: Gradients, turns: Integers, settings: Settings, backend: Backend
 ) -> list[OrientationHistograms]:
     """The four histograms of a stack, in the order of `KINDS`."""
     with backend.working():
@@ -279,14 +293,14 @@ def _histograms(
 
 
 def _empty(n_ccd: int, bins: int) -> OrientationHistograms:
-    """Histograms of nothing, on the host."""
+    """Histograms without any counts, on the host."""
     return OrientationHistograms(np.zeros((n_ccd, bins), dtype=np.int64), np.zeros(n_ccd), np.zeros(n_ccd))
 
 
 def _again(
     exposure: str, item: Ccd | CcdOnDisk, settings: Settings, backend: Backend, use: StampUse | None
 ) -> list[CcdMeasurement]:
-    """A CCD that the device could not decode, once more through the host: its message is the one for the user."""
+    """Measure a CCD that the device could not decode once more, decoded on the host, whose message names the damage."""
     if isinstance(item, Ccd):
         raise ValueError(f"CCD {item.name}: images as a file holds them come from files only")
     ccd = item.load()
@@ -294,7 +308,19 @@ def _again(
 
 
 def isophote_moments(sources: Sources, settings: Settings) -> Array:
-    """Isophotal moments, NaN where too few pixels are connected for an orientation (METHOD.md 3b)."""
+    """Return the isophotal moments of the sources that have an isophotal orientation (METHOD.md 3b).
+
+    Parameters
+    ----------
+    sources : Sources
+    settings : Settings
+        Of these, `isophote_pixels`: a source needs so many connected pixels.
+
+    Returns
+    -------
+    ndarray, (n_source, 3) float32
+        NaN where too few pixels are connected.
+    """
     masked = sources.isophote_moments.copy()
     masked[sources.n_isophote < settings.isophote_pixels] = float("nan")
     return masked

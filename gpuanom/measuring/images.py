@@ -1,4 +1,4 @@
-"""Images in memory as people hold them, brought to what the steps need."""
+"""Images in memory, of any kind that people hold them in, converted to the CCDs that the steps need."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ ALL_STEPS = int(Unfit.BACKGROUND | Unfit.SOURCES | Unfit.GRADIENTS)
 
 
 def as_ccds(ccds: Iterable[Any] | Mapping[str, Any]) -> list[Ccd]:
-    """The CCDs of an exposure, each checked.
+    """Convert the images of an exposure to CCDs, and check each.
 
     Parameters
     ----------
     ccds : iterable of array_like or Ccd, or mapping of names to them
+        Images without a name are called 1, 2, ... in their order.
+
+    Returns
+    -------
+    list of Ccd
 
     Raises
     ------
     InputError
-        When an image cannot be used, two have one name, or there is none.
+        When an image cannot be used, two images have the same name, or there is no image.
     """
     if isinstance(ccds, str | bytes | os.PathLike):
         raise InputError(f"ccds is {shown(ccds)} but must be a list of arrays (gpuanom.score measures files)")
@@ -50,7 +55,7 @@ def as_ccds(ccds: Iterable[Any] | Mapping[str, Any]) -> list[Ccd]:
 
 
 def as_ccd(given: Any, name: str) -> Ccd:
-    """An image as a CCD: float32, native byte order, C-contiguous; copied only if it is not that already.
+    """Convert an image to a CCD: float32, native byte order, C-contiguous; copied only if it is not that already.
 
     Parameters
     ----------
@@ -58,24 +63,28 @@ def as_ccd(given: Any, name: str) -> Ccd:
         With a mask, where it is a `numpy.ma` array, an `astropy.nddata.NDData` or a `Ccd`: booleans mark pixels that
         are bad for every step.
     name : str
-        Of a CCD that has none.
+        Name of the CCD, unless it is a `Ccd` and has one.
+
+    Returns
+    -------
+    Ccd
 
     Raises
     ------
     InputError
-        When it is not a 2-D image of real numbers, or its mask is not of its shape or holds no `Unfit` bits.
+        When the image is not 2-D or not of real numbers, or the mask differs in shape or does not hold `Unfit` bits.
     """
     if not isinstance(given, Ccd):
-        pixels, mask = _apart(given, name)
+        pixels, mask = _pixels_and_mask(given, name)
         return Ccd(name, _image(pixels, name), mask)
     name = text("the name of a CCD", given.name)
     if isinstance(given.image, RawImage | RiceImage):
         raise InputError(f"CCD {name}: its image must be an array of pixels, not {type(given.image).__name__}")
-    pixels, masked = _apart(given.image, name)
+    pixels, masked = _pixels_and_mask(given.image, name)
     image = _image(pixels, name)
     bad = masked if given.bad is None else _bits(given.bad, image.shape, name)
     if given.bad is not None and masked is not None:
-        bad = np.maximum(bad, masked)  # a masked pixel has all bits
+        bad = np.maximum(bad, masked)  # a pixel that is masked has all bits
     try:
         saturation = float("nan") if given.saturation is None else float(given.saturation)
         axes = None if given.sky_axes is None else tuple(np.asarray(given.sky_axes, dtype=np.float64).ravel().tolist())
@@ -93,7 +102,7 @@ def _image(pixels: Any, name: str) -> Any:
     """Pixels as the steps need them."""
     image = _array(pixels, name, "image")
     if image.ndim != 2:
-        raise InputError(f"CCD {name}: a CCD is a 2-D image, {_what(pixels, image)}", status="not_2d")
+        raise InputError(f"CCD {name}: a CCD is a 2-D image, {_wrong_image(pixels, image)}", status="not_2d")
     if image.dtype.kind not in "iuf":
         hint = " (is it a mask?)" if image.dtype.kind == "b" else ""
         raise InputError(f"CCD {name}: pixels must be real numbers, not {image.dtype}{hint}")
@@ -101,8 +110,8 @@ def _image(pixels: Any, name: str) -> Any:
         return np.ascontiguousarray(image, dtype=np.float32)
 
 
-def _what(pixels: Any, image: np.ndarray[Any, Any]) -> str:
-    """What something is that is no 2-D image."""
+def _wrong_image(pixels: Any, image: np.ndarray[Any, Any]) -> str:
+    """In words, what was given instead of a 2-D image."""
     if hasattr(pixels, "header") and hasattr(type(pixels), "data"):
         return "this is an HDU of a file: give its pixels, hdu.data (gpuanom.score reads files, with masks and trims)"
     if image.dtype.kind not in "biufc":
@@ -111,7 +120,7 @@ def _what(pixels: Any, image: np.ndarray[Any, Any]) -> str:
 
 
 def _array(values: Any, name: str, role: str) -> np.ndarray[Any, Any]:
-    """Anything array-like as an array of plain numbers; a `Quantity` without its unit."""
+    """Convert anything array-like to an array of plain numbers; a `Quantity` loses its unit."""
     if hasattr(values, "header") and hasattr(type(values), "data"):
         return np.empty((), dtype=object)  # an HDU would be listed byte by byte
     try:
@@ -123,8 +132,8 @@ def _array(values: Any, name: str, role: str) -> np.ndarray[Any, Any]:
         ) from None
 
 
-def _apart(given: Any, name: str) -> tuple[Any, Any]:
-    """Pixels, and the mask that comes with them as `Unfit` bits, None where there is none."""
+def _pixels_and_mask(given: Any, name: str) -> tuple[Any, Any]:
+    """Separate pixels from the mask that comes with them; the mask as `Unfit` bits, or None."""
     if isinstance(given, np.ma.MaskedArray):
         mask = np.ma.getmask(given)
         return given.data, None if mask is np.ma.nomask else _bits(mask, given.shape, name)
@@ -135,12 +144,12 @@ def _apart(given: Any, name: str) -> tuple[Any, Any]:
     pixels, mask = given.data, given.mask
     if mask is None or mask is np.ma.nomask:
         return pixels, None
-    # As in numpy.ma, whatever is not zero is masked.
+    # As in numpy.ma, every value other than zero masks its pixel.
     return pixels, _bits(_array(mask, name, "mask") != 0, np.shape(pixels), name)
 
 
 def _is_ccddata(given: Any) -> bool:
-    """Whether an image is one of astropy's NDData; imported only where there may be one."""
+    """Whether an image is an astropy NDData; astropy.nddata is imported only where it may be one."""
     if not all(hasattr(given, name) for name in ("uncertainty", "meta", "mask")):
         return False
     from astropy.nddata import NDData
@@ -149,7 +158,7 @@ def _is_ccddata(given: Any) -> bool:
 
 
 def _bits(mask: Any, shape: tuple[int, ...], name: str) -> Any:
-    """A mask of booleans or of `Unfit` bits as `Unfit` bits."""
+    """Convert a mask of booleans or of `Unfit` bits to `Unfit` bits."""
     bad = _array(mask, name, "mask")
     if bad.ndim == 0:
         bad = np.broadcast_to(bad, shape)

@@ -10,11 +10,14 @@ import numpy.typing as npt
 from gpuanom import sampling
 from gpuanom.settings import Settings
 
+Points = npt.NDArray[np.int32]
+"""(y, x) of random points, (n, 2)."""
+
 Step = Literal["background", "sigma", "gradients"]
 """The steps that measure a CCD at random points."""
 
 
-def draw_points(exposure: str, ccd: str, step: Step, ny: int, nx: int, settings: Settings) -> npt.NDArray[np.int32]:
+def draw_points(exposure: str, ccd: str, step: Step, ny: int, nx: int, settings: Settings) -> Points:
     """Draw the random points of a CCD for one step (METHOD.md 6).
 
     Parameters

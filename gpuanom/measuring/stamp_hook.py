@@ -1,4 +1,4 @@
-"""What may be done with the stamps of sources while they are measured: a seam; no step knows of autoencoders."""
+"""A hook for the stamps of sources while an exposure is measured, so that no step needs to know of autoencoders."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from gpuanom.settings import Settings
 
 
 class StampUse(Protocol):
-    """What is done with the stamps of an exposure's sources, beside the steps; called from any thread.
+    """A use of the stamps of an exposure's sources besides the steps; called from any thread.
 
     Attributes
     ----------
     only : bool
-        Whether the stamps are all that is wanted: the gradients are not taken, and histograms are left empty.
+        Whether nothing but the stamps is wanted: gradients are not measured, and histograms are left empty.
     """
 
     @property
     def only(self) -> bool:
-        """See above."""
+        """Whether nothing but the stamps is wanted."""
         ...
 
     def wants(self, ccd: str) -> bool:
-        """Whether a CCD need be read at all, by its name."""
+        """Whether the CCD of this name must be read."""
         ...
 
     def __call__(
@@ -37,21 +37,37 @@ class StampUse(Protocol):
         settings: Settings,
         backend: Backend,
     ) -> Sequence[Reconstruction | None]:
-        """Use the stamps of a stack, whose CCDs have these names; what is returned goes into their measurements."""
+        """Use the stamps of a stack.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Names of the stack's CCDs.
+        stack : CcdStack
+        background : Background
+        sources : Sources
+        settings : Settings
+        backend : Backend
+
+        Returns
+        -------
+        sequence of Reconstruction or None
+            One for each CCD; it becomes a part of the CCD's measurement.
+        """
         ...
 
 
 class StampTask(Protocol):
-    """What is done with the stamps of a run's exposures.
+    """A use of the stamps of all exposures of a run.
 
     Attributes
     ----------
     fingerprint : str
-        Of the model that they go through; empty without one.
+        Fingerprint of the model that reconstructs the stamps; empty without a model.
     """
 
     fingerprint: str
 
     def of(self, exposure: Exposure) -> StampUse:
-        """What is done with one exposure's; called from any thread, and as often as it has CCDs."""
+        """Return the use of one exposure's stamps; called from any thread, once for each group of CCDs."""
         ...

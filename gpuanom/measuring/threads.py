@@ -1,7 +1,7 @@
-"""Exposures through threads: CCDs of a CPU one by one, so that one exposure has work for all of them; stacks on a GPU.
+"""The threads that measure exposures: CCD by CCD on a CPU, so that one exposure employs all threads; stacks on a GPU.
 
-A lane measures: a CPU has one a thread, a GPU two, so that one exposure is uploaded while the other is measured.
-Where lanes are a GPU's, other threads read for them. Whatever goes wrong with an exposure stays with it.
+A lane is what measures: a CPU has one for each thread, a GPU has two, so that one exposure is uploaded while the other
+one is measured. Other threads read for the lanes of a GPU. Trouble with one exposure does not affect the others.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from gpuanom.settings import Settings
 from gpuanom.system import raise_open_files
 
 WORKERS = 8
-"""Threads of a CPU by default, on machines that have more cores: for a tenth of its work each needs the interpreter."""
+"""Most threads of a CPU by default: each needs the interpreter for a tenth of its time, so more would not help."""
 READERS = 16
-"""Threads that read for a GPU by default, on machines that have more cores: few disks are faster."""
+"""Most threads that read for a GPU by default: few disks are faster."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class _Underway:
 
     exposure: Exposure
     parts: int = 1
-    """Tasks that are not done: the opening, then one a group."""
+    """Number of tasks that are not done: opening the files, then one for each group."""
     ccds: list[CcdMeasurement] = field(default_factory=list)
     failure: Failure | None = None
     seconds: float = 0.0
@@ -53,13 +53,13 @@ class Works:
     ----------
     settings : Settings
     backends : sequence of Backend
-        One a device.
+        One for each device.
     threads : int or None
-        Threads that read and decode, and on a CPU measure too; None is one a core, to a limit.
+        Threads that read and decode, and on a CPU measure too; None means one for each core, up to a limit.
     debug : callable
         Takes the traceback of an unexpected error.
     stamps : StampTask, optional
-        What else is done with the sources' stamps.
+        What is done with the sources' stamps besides the steps.
     """
 
     def __init__(
@@ -91,12 +91,16 @@ class Works:
             self._readers.close()
 
     def measured(self, exposures: Sequence[Exposure]) -> Iterator[tuple[Exposure, Measurement | Failure, float]]:
-        """Measure exposures; a bounded number is under way, so that memory does not grow.
+        """Measure exposures; a bounded number is under way at a time, so that memory does not grow.
+
+        Parameters
+        ----------
+        exposures : sequence of Exposure
 
         Yields
         ------
         Exposure, Measurement or Failure, float
-            Each as soon as it is done, with the seconds of work that it took.
+            Each exposure as soon as it is done, with the seconds of work that it took.
 
         Raises
         ------
@@ -131,20 +135,20 @@ class Works:
                     yield underway.exposure, self._outcome(underway), underway.seconds
 
     def _timed(self, task: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-        """A task's result, or what went wrong with its exposure, and its seconds; a device that fails ends the run."""
+        """A task's result, or the error of its exposure, and its seconds; a device that fails ends the run."""
         start = time.perf_counter()
         try:
             result = task(*arguments)
         except DeviceError:
             raise
-        except Exception as error:  # one exposure's unforeseen trouble must not cost the others
+        except Exception as error:  # an unforeseen error in one exposure must not cost the others
             if not isinstance(error, GpuanomError):
                 self._debug(traceback.format_exc())
             result = error.with_traceback(None)
         return result, time.perf_counter() - start
 
     def _opened(self, exposure: Exposure) -> _Groups:
-        """What of an exposure is measured together; its headers are read, its pixels not yet."""
+        """The groups of CCDs of an exposure that are measured together; only headers have been read."""
         with ranges.named("open"):
             ccds = open_ccds(exposure, self._settings)
             if self._stamps is not None:
@@ -157,7 +161,7 @@ class Works:
             return []
         lane = self._lanes.get()
         try:
-            # Cut once more, for this lane's own device and what was learnt since.
+            # Grouped once more for this lane's device, which may have less memory than was known before.
             parts = [group] if isinstance(group, CcdFailure) else groups(group, self._settings, lane)
             name = underway.exposure.points_id
             use = None if self._stamps is None else self._stamps.of(underway.exposure)

@@ -1,10 +1,11 @@
-"""Alerts of a watched night: a line in alerts.jsonl each, and a command that is told of it.
+"""Alerts of a watched night: each is a line in alerts.jsonl, and can start a command.
 
-A line is written once the command has ended, so that a kill between the two repeats an alert and none is lost.
+The line is written when the command has ended: a watch that is killed in between repeats the alert and loses none.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -23,42 +24,44 @@ from typing import Any, Self
 
 from gpuanom.digits import printed
 from gpuanom.errors import OutputError, SettingsError
+from gpuanom.files import cannot_be_written
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 
 NAME = "alerts.jsonl"
-"""The file in a night's folder that keeps which exposures were alerted."""
+"""The file in a night's folder that keeps the alerts."""
 
 DEVIATION = 5.0
-"""An exposure that deviates by more is alerted of, by default."""
+"""An exposure with at least this deviation gives an alert, by default."""
 
 MIN_EXPOSURES = 10
-"""Exposures of a camera and band before any of them is alerted of: the scatter of fewer is no measure."""
+"""Number of exposures of a camera and band before the first alert: fewer do not tell the usual scatter."""
 
 LEAST_Z = 3.0
-"""A score that is nearer to its noise floor is never alerted of."""
+"""A score with a lower z, near its noise floor, never gives an alert."""
 
 HOOK_SECONDS = 60.0
-"""A hook that takes longer is ended."""
+"""A command that takes longer is ended, seconds."""
 
 
 def notice(row: Mapping[str, Any], n: int, least: int) -> dict[str, Any]:
-    """What is said of an exposure on one line.
+    """Make the notice of an exposure, the content of one line of output.
 
     Parameters
     ----------
     row : mapping
-        Its row of the table of exposures, as plain values.
+        The row of the table of exposures, as plain values.
     n : int
-        Exposures measured of its camera and band.
+        Number of measured exposures of the same camera and band.
     least : int
-        How many there must be before any of them is alerted of.
+        Number of exposures that there must be before the first alert.
 
     Returns
     -------
     dict
-        time (ISO 8601, now, UTC), exposure, camera, band, date_obs, file, status; score (which kind deviates most),
-        its deviation and z, None where there are none; early (whether there are too few to compare with), and n.
+        time (now, ISO 8601, UTC), exposure, camera, band, date_obs, file, status; score (the kind that deviates most),
+        deviation and z of this score, None where there are none; early (whether
+        there are fewer than `least` exposures), and n.
     """
     known = [(row[f"{kind}_deviation"], kind) for kind in KINDS if row[f"{kind}_deviation"] is not None]
     deviation, kind = max(known, key=lambda pair: (printed(pair[0]), pair[1]), default=(None, ""))
@@ -74,15 +77,21 @@ def notice(row: Mapping[str, Any], n: int, least: int) -> dict[str, Any]:
 
 
 def alert(row: Mapping[str, Any], about: Mapping[str, Any], deviation: float) -> dict[str, Any] | None:
-    """The notice of an exposure by the score for which it stands out; None where there is none.
+    """Make the alert of an exposure from the score by which it stands out; None where it does not stand out.
 
     Parameters
     ----------
     row : mapping
+        The row of the table of exposures, as plain values.
     about : mapping
-        Its `notice`.
+        The `notice` of the exposure.
     deviation : float
-        At least this, by a score that counting noise does not explain (`LEAST_Z`).
+        An exposure stands out from this deviation on, by a score that counting noise does not explain (`LEAST_Z`).
+
+    Returns
+    -------
+    dict or None
+        The notice with score, deviation and z of the most deviating of these scores.
     """
     clear = [kind for kind in KINDS if printed(row[f"{kind}_z"] or 0.0) >= LEAST_Z]
     known = [(printed(row[f"{kind}_deviation"]), kind) for kind in clear if row[f"{kind}_deviation"] is not None]
@@ -94,25 +103,25 @@ def alert(row: Mapping[str, Any], about: Mapping[str, Any], deviation: float) ->
 
 
 class Alerts:
-    """Who was alerted of what in a night. Use as a context manager: it keeps a second `gpuanom watch` away.
+    """The alerts of a night. Use as a context manager: it locks the night against a second `gpuanom watch`.
 
     Parameters
     ----------
     folder : Path
-        The night's.
+        The folder of the night.
     hook : str, optional
-        A command with its arguments, quoted as for a shell, but run without one: nothing that a header says can become
-        a part of it. It gets the alert as a line of JSON on standard input, and its values as GPUANOM_... in the
-        environment.
+        A command with its arguments, quoted as for a shell, but run without a shell: no text from a header can become
+        a part of it. It gets the alert as a line of JSON on standard input, and the values of the alert as GPUANOM_...
+        in the environment.
     say : callable, optional
-        Takes a line on what became of a hook.
+        Takes a line where the command fails.
 
     Raises
     ------
     SettingsError
-        When the hook is no command that can be run.
+        When the command cannot be run.
     OutputError
-        When the file cannot be used, or another watch is at this night.
+        When the file cannot be used, or another watch uses this night.
     """
 
     def __init__(self, folder: Path, hook: str | None = None, say: Callable[[str], None] = lambda _line: None) -> None:
@@ -131,7 +140,7 @@ class Alerts:
             raise
 
     def _take(self) -> None:
-        if not stat.S_ISREG(os.fstat(self._file).st_mode):  # a pipe would be read for ever
+        if not stat.S_ISREG(os.fstat(self._file).st_mode):  # reading a pipe would never end
             raise OutputError(f"{self._path}: no regular file; it was left as it is")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,7 +154,7 @@ class Alerts:
             raise OutputError(f"{self._path}: cannot be read: {error.strerror}") from None
         self._torn = bool(text) and not text.endswith(b"\n")
         for line in text.split(b"\n"):
-            # A line that a kill or a full disk has cut off is no alert: it will be given again.
+            # A line that is cut off, by a kill or a full disk, does not count: the alert will be given again.
             with suppress(ValueError, KeyError, TypeError):
                 values = json.loads(line)
                 self._keys.add((str(values["camera"]), str(values["exposure"])))
@@ -157,59 +166,59 @@ class Alerts:
         os.close(self._file)
 
     def __contains__(self, key: ExposureKey) -> bool:
-        """Whether an exposure was alerted, by camera and id."""
+        """Whether there was an alert of the exposure of this camera and id."""
         return key in self._keys
 
     def give(self, about: Mapping[str, Any], row: Mapping[str, Any]) -> None:
-        """Alert of an exposure: run the hook, and keep that it was done.
+        """Give an alert of an exposure: run the hook, and keep the alert.
 
         Parameters
         ----------
         about : mapping
-            Plain values in short, among them camera and exposure: what is kept, and what the environment gets.
+            The alert, see `alert`: it is kept, and its values are put into the environment of the hook.
         row : mapping
-            The exposure's row of the table; the hook's standard input has all of it.
+            The exposure's row of the table; the hook gets it on standard input together with the alert.
 
         Raises
         ------
         OutputError
-            When it cannot be kept.
+            When the alert cannot be kept.
         """
         if self._hook:
             self._run(about, json.dumps({**row, **about}) + "\n")
         try:
             self._append(json.dumps(dict(about)) + "\n")
         except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from None
+            raise cannot_be_written(self._path, error) from None
         self._keys.add((str(about["camera"]), str(about["exposure"])))
 
     def _append(self, text: str) -> None:
         data = ("\n" * self._torn + text).encode()
         self._torn = True
         if os.write(self._file, data) != len(data):
-            raise OSError(28, os.strerror(28))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._file)
         self._torn = False
 
     def _run(self, values: Mapping[str, Any], text: str) -> None:
-        """Run the hook to its end; what goes wrong is said, and costs nothing else."""
-        about = {f"GPUANOM_{name.upper()}": _plain(value) for name, value in values.items()}
-        environment = {**os.environ, **about, "GPUANOM_NIGHT": path_text(self._folder.absolute())}
-        who = f"hook for exposure {values['exposure']}"
+        """Run the hook to its end; trouble is told by `say` and has no other effect."""
+        variables = {f"GPUANOM_{key.upper()}": _plain(value) for key, value in values.items()}
+        environment = {**os.environ, **variables, "GPUANOM_NIGHT": path_text(self._folder.absolute())}
+        name = f"hook for exposure {values['exposure']}"
         try:
             process = subprocess.Popen(
                 self._hook, stdin=subprocess.PIPE, stdout=2, env=environment, start_new_session=True
             )
         except (OSError, ValueError) as error:
-            self._say(f"{who}: cannot be run: {error}")
+            self._say(f"{name}: cannot be run: {error}")
             return
         try:
             process.communicate(text.encode(), timeout=HOOK_SECONDS)
         except subprocess.TimeoutExpired:
-            self._say(f"{who}: ended, it took more than {HOOK_SECONDS:.0f} s")
+            self._say(f"{name}: ended, it took more than {HOOK_SECONDS:.0f} s")
         else:
             if process.returncode:
-                self._say(f"{who}: ended with exit code {process.returncode}")
+                self._say(f"{name}: ended with exit code {process.returncode}")
         finally:
             if process.poll() is None:
                 with suppress(ProcessLookupError):
@@ -218,7 +227,7 @@ class Alerts:
 
 
 def _plain(value: Any) -> str:
-    """A value as the environment holds it: what the system's encoding has no letters for is escaped."""
+    """A value as a text for the environment; letters that the system's encoding lacks are escaped."""
     text = "" if value is None else str(value).replace("\0", " ")
     try:
         os.fsencode(text)

@@ -1,7 +1,8 @@
-"""Files as they arrive in a folder: which of them are there to stay, and which are still being written.
+"""Files as they arrive in a folder: which of them are settled, and which are still being written.
 
-A file is settled when its size and times have stayed the same for a while and it is whole by its own account
-(`gpuanom.fits.complete`). Folders are polled: no other way sees what another machine writes to a network file system.
+A file is settled when its size and times have stayed the same for a while and its headers say that it is complete
+(`gpuanom.fits.complete`). Folders are polled: nothing else tells of files that another machine writes to a network file
+system.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gpuanom.fits.complete import Lack, lacking
 from gpuanom.fits.inputs import NothingThereError, expand
 
 State = tuple[int, int, int, int]
-"""Inode, size, and times of change of a file, in nanoseconds."""
+"""Inode and size of a file, and the times of its last changes in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,15 @@ class Pace:
     every : float
         Seconds between two looks.
     settle : float
-        Seconds for which a file must stay as it is.
+        Seconds for which a file must stay unchanged.
     patience : float
-        Seconds after which a file that is not whole is listed as incomplete; it is taken up when it changes.
+        Seconds after which an unfinished file is listed as incomplete; it is taken up again when it changes.
     once : bool
-        End when everything that is there is scored.
+        Whether to end when all files have been scored.
     until : float
         When to end, in seconds of `time.time`.
     stop : threading.Event
-        Set it to end the watch.
+        Ends the watch when it is set.
     """
 
     every: float = 5.0
@@ -49,7 +50,7 @@ class Pace:
 
 
 def state_of(path: Path) -> State | None:
-    """What tells whether a file has changed; None where it is gone."""
+    """Return the state of a file, which differs when the file has changed; None where the file is gone."""
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -59,7 +60,7 @@ def state_of(path: Path) -> State | None:
 
 @dataclass
 class _Arrival:
-    """A file, and since when it has been as it is."""
+    """A file, and since when it has been unchanged."""
 
     state: State
     since: float
@@ -68,25 +69,25 @@ class _Arrival:
 
 
 class Arrivals:
-    """The files that inputs name, looked at again and again.
+    """The files that the inputs name, looked at again and again.
 
     Parameters
     ----------
     inputs : sequence of str or Path
         See `gpuanom.fits.inputs.expand`.
     settle : float
-        Seconds for which a file must stay as it is. By this process's own clock: that of a file server may be wrong.
+        Seconds for which a file must stay unchanged, by the clock of this process: a file server's may be wrong.
     patience : float
-        Seconds after which a file that is not whole is no longer waited for.
+        Seconds after which an unfinished file is no longer waited for.
     output : Path
-        A folder whose own files are no arrivals.
+        The output folder, whose files are not inputs.
     clock : callable, optional
-        Seconds.
+        Returns the time in seconds.
 
     Attributes
     ----------
     troubles : tuple of str
-        Why inputs, or folders and links below them, cannot be looked at, just now.
+        Why inputs, or folders and links below them, could not be read at the last look.
     """
 
     def __init__(
@@ -107,20 +108,20 @@ class Arrivals:
         self.troubles: tuple[str, ...] = ()
 
     def look(self) -> bool:
-        """Look at all files once; whether anything is otherwise than when looked at before."""
+        """Look at all files once; return whether anything has changed since the last look."""
         now = self._clock()
         changed = False
-        there: dict[Path, State] = {}
+        states: dict[Path, State] = {}
         for path in self._listed():
             state = state_of(path)
             if state is not None:
-                there[path] = state
-        for path, state in there.items():
+                states[path] = state
+        for path, state in states.items():
             held = self._files.get(path)
             if held is None or held.state != state:
                 self._files[path] = _Arrival(state, now)
                 changed = True
-        for path in self._files.keys() - there.keys():
+        for path in self._files.keys() - states.keys():
             del self._files[path]
             changed = True
         settled = {path for path, arrival in self._files.items() if self._is_settled(path, arrival, now)}
@@ -130,7 +131,7 @@ class Arrivals:
         return changed
 
     def _listed(self) -> Iterable[Path]:
-        """The files of all inputs; of an input that cannot be looked at just now, those that it had."""
+        """The files of all inputs; an input that cannot be read just now keeps the files of the last look."""
         troubles: dict[str, None] = {}
         for i, given in enumerate(self._inputs):
             found: set[Path] = set()
@@ -154,7 +155,7 @@ class Arrivals:
             return False
         if not arrival.examined:
             arrival.lack = lacking(path)
-            # To open a file is what makes a network file system ask its server how it is.
+            # `lacking` opened the file, which makes a network file system ask its server for the present state.
             if state_of(path) != arrival.state:
                 return False
             arrival.examined = True
@@ -165,26 +166,26 @@ class Arrivals:
         return arrival.lack is not None and arrival.lack.certain and now - arrival.since >= self._patience
 
     def paths(self) -> list[Path]:
-        """All files but those that are given up, in order."""
+        """Return all files but those that are given up, in order."""
         return sorted(self._files.keys() - self._given_up)
 
     def given_up(self) -> dict[Path, str]:
-        """The files that are no longer waited for, and what they lack."""
+        """Return the files that are no longer waited for, and what is missing in them."""
         return {path: lack.reason for path in sorted(self._given_up) if (lack := self._files[path].lack)}
 
     def waiting(self) -> dict[Path, str]:
-        """The files that are not settled yet, and what they lack where that is known."""
+        """Return the files that are not settled yet, and what is missing in them where that is known."""
         rest = self._files.keys() - self._settled - self._given_up
         return {path: lack.reason if (lack := self._files[path].lack) else "" for path in sorted(rest)}
 
     def is_settled(self, path: Path) -> bool:
-        """Whether a file is settled, or none of these."""
+        """Whether a file is settled; a file that is not among the inputs counts as settled."""
         return path not in self._files or path in self._settled
 
     def states(self, paths: Iterable[Path]) -> tuple[State | None, ...]:
-        """The states of some files, as they were when last looked at; of other files, as they are."""
+        """Return the states of files at the last look; for files that are not among the inputs, the present states."""
         return tuple(a.state if (a := self._files.get(path)) else state_of(path) for path in paths)
 
     def states_now(self, paths: Iterable[Path]) -> tuple[State | None, ...]:
-        """The states of some files as they are."""
+        """Return the present states of files."""
         return tuple(map(state_of, paths))

@@ -1,4 +1,4 @@
-"""What a run over a night tells while it goes on, and what it leaves."""
+"""The events of a run over a night, and its result."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from gpuanom.tables.left_out import LeftOut
 
 @dataclass
 class Events:
-    """What a run tells while it goes on; each may be replaced.
+    """Functions that a run calls while it goes on; each may be replaced.
 
     Attributes
     ----------
     device : callable
-        Takes words on the device that is used, and why.
+        Takes in words the device that is used, and why.
     say : callable
         Takes a line that a user should see.
     skipped : callable
         Takes a `gpuanom.fits.Skipped`: a file that is left out by rule.
     plan : callable
-        Takes the number of exposures to measure and of those already measured.
+        Takes the number of exposures to measure, and of exposures that are measured already.
     done : callable
-        Takes an exposure, its measurement or the failure, and the seconds that it took.
+        Takes an exposure, its measurement or failure, and the seconds of work that it took.
     stamps : callable
         Takes the number of measured exposures whose stamps are read again for an autoencoder.
     debug : callable
-        Takes text for whoever asked for more (tracebacks of unexpected errors).
+        Takes text for debugging: tracebacks of unexpected errors.
     """
 
     device: Callable[[str], None] = lambda _about: None
@@ -45,20 +45,20 @@ class Events:
 
 @dataclass(frozen=True)
 class Night:
-    """What a run leaves.
+    """The result of a run over a night.
 
     Attributes
     ----------
     tables : Tables
-        Most anomalous exposures first.
+        The most anomalous exposures first.
     failed : tuple of (str, str)
         Exposures and files that could not be measured, with the reason of each.
     n_exposures : int
-        Exposures in the tables, failed ones left out.
+        Number of exposures in the tables, without those that failed.
     written : tuple of Path
-        The tables' files.
+        The files of the tables.
     left_out : tuple of LeftOut
-        The CCDs without a measurement, by status; those that were lost first.
+        The CCDs without a measurement, by status; CCDs whose data were lost come first.
     """
 
     tables: Tables

@@ -1,4 +1,4 @@
-"""What is done with measured nights: references made from them, and nights merged into one."""
+"""References made from measured nights, and nights merged into one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from gpuanom import arguments
 from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError, ReferenceFileError
+from gpuanom.files import make_folder
 from gpuanom.fits.grouping import names_apart
 from gpuanom.naming import exists
 from gpuanom.records import Exposure, ExposureKey
@@ -22,7 +23,7 @@ from gpuanom.tables.build import Tables
 
 
 def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
-    """References from measured nights and saved references, merged (METHOD.md 5).
+    """Make references from measured nights and saved references, merged (METHOD.md 5).
 
     Parameters
     ----------
@@ -30,10 +31,14 @@ def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
         Folders that `score` made, and files that `References.save` wrote. A night that was scored with robust rounds
         gives its robust reference.
 
+    Returns
+    -------
+    merged : References
+
     Raises
     ------
     OutputError, ReferenceFileError
-        When an input cannot be read, or their settings differ, or an exposure is in two of them.
+        When an input cannot be read, the settings of the inputs differ, or two inputs hold the same exposure.
     """
     paths = arguments.nights("inputs", inputs)
     nights = [path for path in paths if _is_folder(path)]
@@ -71,17 +76,6 @@ def _night_references(folder: Path, names: Mapping[ExposureKey, str]) -> Referen
     return References(tuple(datasets), recorded, version)
 
 
-def save_references(references: References, path: Path) -> None:
-    """Write references, complete or not at all.
-
-    Raises
-    ------
-    OutputError
-        When the file cannot be written.
-    """
-    references.save(path)
-
-
 def merge_nights(
     inputs: str | Path | Sequence[str | Path],
     output: str | Path,
@@ -98,22 +92,24 @@ def merge_nights(
     inputs : str, Path, or sequence of them
         Folders that `score` made, measured with the same settings.
     output : str or Path
-        Folder of the merged night; it must not hold one.
+        Folder of the merged night; it must not hold a night.
     settings : Settings or mapping of their names to values, optional
-        Those of the score; the measurement's are the nights'. By default the merged night is scored as all the nights
-        were scored last, and as the paper does where they were scored differently.
+        The settings of the scores; those of the measurement are the nights'. By default the merged night is scored as
+        the nights were scored last, or as the paper does where they were scored differently.
     formats : str or sequence of str, optional
+        As for `gpuanom.score`.
     device : str or int, optional
+        Where the divergences are computed, as for `gpuanom.score`.
     say : callable, optional
-        Takes a line that a user should see: how the merged night is scored where the nights differ, and what became of
-        exposures of equal names.
+        Takes a line that a user should see: how the merged night is scored where the nights differ, and the new ids of
+        exposures with equal names.
 
     Returns
     -------
     Tables
-        The same, byte for byte when written, as if all had been scored in one run, where no two exposures that only
-        their files name have one name. Such exposures get ids of their own, as in one run, from the names of their
-        folders; their random points stay those that they were measured with.
+        The same, byte for byte when written, as those of a single run over all files. An exception are exposures that
+        are named after their files and have the same name: they get new ids from the names of their folders, as in a
+        single run, but keep the random points that they were measured with.
 
     Raises
     ------
@@ -137,23 +133,20 @@ def merge_nights(
         with Store(given / NAME, Settings(), read_only=True) as store:
             held.append(store.held())
             if not held[-1]:
-                continue  # a small share of a night, or one of failures only
-            theirs, _ = store.recorded_settings()
+                continue  # a small share of a night, or a night of failures only
+            of_night, _ = store.recorded_settings()
             if settings is None:
                 records[str(given)] = store.scoring_record()
-        if recorded is not None and (differs := difference(recorded, theirs)):
+        if recorded is not None and (differs := difference(recorded, of_night)):
             raise OutputError(f"{given}: was measured with other settings than {origin}: {differs}")
-        recorded, origin = theirs, str(given)
+        recorded, origin = of_night, str(given)
     if recorded is None:
         raise OutputError("no input holds a measured exposure")
     effective, references = _scored_alike(records, say) if settings is None else (chosen, None)
     effective = effective.with_measurement(recorded)
     new_ids = names_apart(held)
     _tell_of_names(new_ids, say)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
+    make_folder(folder)
     try:
         with Store(path, effective) as merged:
             for given, new in zip(nights, new_ids, strict=True):
@@ -170,7 +163,7 @@ def merge_nights(
 def _scored_alike(
     records: Mapping[str, ScoringRecord], say: Callable[[str], None]
 ) -> tuple[Settings, References | None]:
-    """How nights were scored last if all were scored alike; as the paper does, which is said, if they were not."""
+    """How the nights were scored last; where they were scored differently, the paper's settings and a line on it."""
     (first, record), *others = records.items()
     for origin, other in others:
         differs = difference(record.settings, other.settings)
@@ -190,13 +183,13 @@ def _scored_alike(
 
 
 def _tell_of_names(names: Sequence[Mapping[ExposureKey, str]], say: Callable[[str], None]) -> None:
-    """Say which exposures got ids of their own."""
+    """Say which exposures got new ids."""
     new: dict[ExposureKey, list[str]] = {}
-    for own in names:
-        for key, name in own.items():
+    for of_night in names:
+        for key, name in of_night.items():
             new.setdefault(key, []).append(name)
     for (camera, name), ids in list(new.items())[:3]:
-        of = f" of {camera}" if camera else ""
-        say(f"exposure {name}{of} is another one in each night, named by its file: kept as {', '.join(ids)}")
+        camera_part = f" of {camera}" if camera else ""
+        say(f"exposure {name}{camera_part} is another one in each night, named by its file: kept as {', '.join(ids)}")
     if len(new) > 3:
         say(f"and {len(new) - 3} more names of several exposures, told apart in the same way")

@@ -1,4 +1,4 @@
-"""What a run has to measure: the exposures found, against what the store holds already."""
+"""The exposures that a run has to measure: those found that the store does not hold yet."""
 
 from __future__ import annotations
 
@@ -25,9 +25,26 @@ def with_held_files(
     settings: Settings,
     files: KnownFiles | None = None,
 ) -> Discovery:
-    """What is found when files that the store holds of the same exposures, and that are still there, are added.
+    """Discover again with the files that the store holds of the same exposures, as far as they still exist.
 
-    An exposure of one file a CCD may be given in two runs: measuring only what the second one names would lose CCDs.
+    An exposure with a file for each CCD may be given in two runs: to measure only the files of the second run would
+    lose CCDs.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        The inputs.
+    found : Discovery
+        What was discovered from the inputs alone.
+    store : Store
+    settings : Settings
+    files : KnownFiles, optional
+        Headers that were read before.
+
+    Returns
+    -------
+    Discovery
+        `found` where no file is missing.
     """
     known = store.known()
     given = {_place(f) for e in found.exposures for f in e.files}
@@ -43,33 +60,34 @@ def with_held_files(
 
 
 def shard(found: Discovery, part: int, parts: int) -> Discovery:
-    """One of several shares of what was found, for jobs that know nothing of each other.
+    """Return one of several shares of the exposures found, for jobs that run independently of each other.
 
     Parameters
     ----------
     found : Discovery
     part, parts : int
-        The share, from 1, and how many there are.
+        The share, counted from 1, and the number of shares.
 
     Returns
     -------
     Discovery
-        Exposures whose id has this share's turn: the same whatever else was found. Files that failed go by their path.
+        The exposures whose hashed ids fall into this share, whatever else was found. Files that failed are shared out
+        by their paths.
     """
 
-    def mine(name: str) -> bool:
+    def is_in_share(name: str) -> bool:
         return (
             int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()) % parts == part - 1
         )
 
-    exposures = tuple(e for e in found.exposures if mine(f"{e.camera} {e.exposure}"))
-    return Discovery(exposures, tuple(f for f in found.failures if mine(_place(f.path))), found.skipped)
+    exposures = tuple(e for e in found.exposures if is_in_share(f"{e.camera} {e.exposure}"))
+    return Discovery(exposures, tuple(f for f in found.failures if is_in_share(_place(f.path))), found.skipped)
 
 
 def to_measure(
     store: Store, found: Discovery, settings: Settings, say: Say, waiting: Collection[ExposureKey] = ()
 ) -> list[Exposure]:
-    """The exposures that must be measured; what the store holds of regrouped or mended files is forgotten.
+    """Return the exposures that must be measured; the store forgets exposures and failures that no longer hold.
 
     Parameters
     ----------
@@ -77,9 +95,13 @@ def to_measure(
     found : Discovery
     settings : Settings
     say : callable
-        Takes a line on what is measured again, or dropped.
+        Takes a line on exposures that are measured again, or dropped.
     waiting : collection of (camera, exposure), optional
-        Exposures that are left as they are, whatever became of their files.
+        Exposures that are left as they are, even if their files have changed.
+
+    Returns
+    -------
+    list of Exposure
 
     Raises
     ------
@@ -107,8 +129,8 @@ def to_measure(
         if held is None or reason:
             todo.append(exposure)
     for reason, names in again.items():
-        who = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
-        say(f"{who}: measured again, {reason}")
+        names_text = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
+        say(f"{names_text}: measured again, {reason}")
     store.retry({path_text(f) for e in ready for f in e.files} | {path_text(s.path) for s in found.skipped}, _is_mended)
     for failure in found.failures:
         name = printable(path_text(failure.path.name))
@@ -117,7 +139,7 @@ def to_measure(
 
 
 def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
-    """Why an exposure that the store holds must be measured again; empty if it need not be."""
+    """Why an exposure that the store holds must be measured again; empty if it must not."""
     if held.settings != settings.fingerprint():
         return "the settings changed"
     if held.fingerprint != exposure.fingerprint:
@@ -128,7 +150,7 @@ def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
 
 
 def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, Known], say: Say) -> None:
-    """Drop held exposures whose files now belong to others or fail: other `versions`, a new rule, an edited header."""
+    """Drop exposures whose files now fail or belong to other exposures: other `versions`, a new rule, a new header."""
     owner: dict[str, ExposureKey | None] = {_place(f): (e.camera, e.exposure) for e in found.exposures for f in e.files}
     owner.update({_place(s.path): None for s in found.skipped})
     owner.update({_place(f.path): None for f in found.failures})
@@ -145,7 +167,7 @@ def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, K
 
 
 def _place(path: str | Path) -> str:
-    """A path that is the same however it was written, as the store holds it."""
+    """The absolute path of a file as a text, as the store holds it."""
     return path_text(absolute(path))
 
 

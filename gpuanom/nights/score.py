@@ -1,33 +1,32 @@
-"""A night through the pipeline: find exposures, measure the new ones, keep each in the store, rank all of them.
+"""The scoring of a night: find exposures, measure the new ones, keep each in the store, rank all of them.
 
-Exposures are read and measured by a few threads at a time and stored by the caller's; nothing depends on their order.
+Exposures are read and measured by a few threads at a time, and stored by the calling thread; nothing depends on the
+order in which they are done.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from gpuanom import arguments
-from gpuanom.backends.choice import choose, device_name
+from gpuanom.backends.choice import device_name
 from gpuanom.backends.protocol import Backend
 from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, discover
 from gpuanom.fits.explain import decisions, untold_bands
-from gpuanom.fits.lists import with_streams_read
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
+from gpuanom.nights.preparation import Existing, prepare, store_path
 from gpuanom.records import Exposure, Failure
-from gpuanom.scoring.reference import References, given_references
+from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from gpuanom.cluster.run import Cluster
 
 _log = logging.getLogger("gpuanom")
-
-Existing = Literal["resume", "overwrite", "fail"]
 
 
 def score(
@@ -67,32 +64,33 @@ def score(
     Parameters
     ----------
     paths : str, Path, or sequence of them
-        Files, folders, globs and ``@lists``; none means what the output folder already holds.
+        Files, folders, globs and ``@lists``; without any, the exposures that the output folder holds already.
     output : str or Path, optional
-        Folder for the store and the tables; None keeps everything in memory.
+        Folder for the store and the tables; None keeps both in memory.
     settings : Settings or mapping of their names to values, optional
         By default the paper's; without `paths` those that the night was scored with last.
     device : str, int or sequence of int, optional
         ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
     reference : str, Path or References, optional
-        Saved references to compare with, instead of the night itself. Without `paths` and `settings`, by default those
-        that the night was compared with last.
+        Saved references to compare with, instead of the night itself. Without `paths` and `settings`, by default the
+        references that the night was compared with last.
     model : str or Path, optional
-        An autoencoder that `gpuanom train` made: adds the errors of its reconstructions (METHOD.md 7). Of exposures
-        that are measured already, only the stamps are read again.
+        An autoencoder that `gpuanom train` made: the errors of its reconstructions are added (METHOD.md 7). For
+        exposures that are measured already, only the stamps are read again.
     existing : {"resume", "overwrite", "fail"}, optional
-        What to do where the output folder holds a night: go on with it, begin anew, or refuse.
+        What to do where the output folder holds a night: go on with that night, begin anew, or refuse.
     formats : str or sequence of str, optional
         Formats of the tables, of `gpuanom.tables.build.FORMATS`.
     threads : int, optional
-        Threads that read and decode, and on a CPU measure too; by default one a core, at most 8, or
-        16 that read for a GPU.
+        Threads that read and decode, and on a CPU measure too; by default one for each core, at most 8, or 16 that
+        read for a GPU.
     shard : (int, int), optional
-        ``(3, 16)`` measures the third of sixteen shares of the exposures only, the same share whatever the other inputs
-        are; `gpuanom.merge_nights` makes one night of all.
+        ``(3, 16)`` measures only the third of sixteen shares of the exposures; the share of an exposure does not depend
+        on the other inputs. `gpuanom.merge_nights` makes one night of all shares.
     scheduler : str or Path, optional
         Measure on the workers of a Dask scheduler: its address such as ``tcp://host:8786``, or as a Path the file that
-        it wrote. `device` and `threads` are then each worker's; the store stays with this process (docs/cluster.md).
+        the scheduler wrote. `device` and `threads` are then those of each worker; the store stays with this process
+        (docs/cluster.md).
     workers : int, optional
         Measure in that many processes of this machine, which Dask watches over.
     timeout : float, optional
@@ -100,7 +98,7 @@ def score(
     performance_report : str or Path, optional
         Write Dask's performance report of the workers there, as HTML.
     events : Events, optional
-        What to call as the run goes on.
+        Functions to call as the run goes on.
 
     Returns
     -------
@@ -119,27 +117,29 @@ def score(
     GpuanomError
         When a model is given and PyTorch is not installed.
     """
-    folder = None if output is None else arguments.path("output", output, OutputError)
-    wanted, settings = settings, arguments.settings(settings)
     events = arguments.of_kind("events", events, Events)
     if not isinstance(existing, str) or existing not in get_args(Existing):
         raise SettingsError(f"existing is {arguments.shown(existing)} but must be one of resume, overwrite, fail")
-    threads, shard, formats = arguments.count("threads", threads), arguments.share(shard), arguments.formats(formats)
+    shard = arguments.share(shard)
     model = None if model is None else arguments.path("model", model)
     where = _where(scheduler, workers, timeout, performance_report)
     if where:
         require_dask(where)
     device = device_name(device)
-    # The few numbers of the tables are no work for a worker.
-    backends, about = choose("cpu" if where else device)
-    if not where:
-        events.device(about)
-    tables.require_formats(formats)
-    references = given_references(reference)
-    if references is not None and settings.robust_rounds:
-        raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
+    run = prepare(
+        paths,
+        output,
+        settings=settings,
+        # The workers measure: the few numbers of the tables are no work for them.
+        device="cpu" if where else device,
+        reference=reference,
+        formats=formats,
+        threads=threads,
+        say_device=events.device if not where else lambda _about: None,
+    )
+    paths, folder, backends, references = run.paths, run.folder, run.backends, run.references
+    wanted, settings = settings, run.settings
     trained = None if model is None else _loaded(model)
-    paths = with_streams_read(arguments.inputs("paths", paths))
     found = discover(paths, settings) if paths else Discovery((), (), ())
     masks = _masks(found)
     for skipped in found.skipped:
@@ -149,8 +149,8 @@ def score(
         events.say("1 mask applied" if len(masks) == 1 else f"{len(masks)} masks applied")
     for suffix, program in (("bz2", "bunzip2"), ("xz", "unxz")):
         if n := sum(file.suffix.lower() == f".{suffix}" for exposure in found.exposures for file in exposure.files):
-            what = f"1 {suffix} file is" if n == 1 else f"{n} {suffix} files are"
-            events.say(f"{what} unpacked while being read, which takes long ({program} unpacks for good)")
+            files = f"1 {suffix} file is" if n == 1 else f"{n} {suffix} files are"
+            events.say(f"{files} unpacked while being read, which takes long ({program} unpacks for good)")
     for line in decisions(found):
         _log.info("%s", line)
     if untold := untold_bands(found):
@@ -161,7 +161,7 @@ def score(
     if not paths and path is not None:
         settings, references = _recorded(path, None if wanted is None else settings, references, events.say)
     if references is not None:
-        tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
+        tables.require_reference(references, settings, run.reference_name)
     if trained is not None:
         trained.require_stamps(settings, str(model))
         if differs := trained.differs(settings):
@@ -179,9 +179,9 @@ def score(
 
         def measurers(scorer: Scorer | None = None) -> Works | Cluster:
             if not where:
-                return Works(settings, backends, threads, events.debug, scorer)
+                return Works(settings, backends, run.threads, events.debug, scorer)
             known = None if scorer is None or model is None else ModelFile.of(model, scorer.fingerprint, scorer.only)
-            return _cluster(Job(settings, device, threads, known), where, events)
+            return _cluster(Job(settings, device, run.threads, known), where, events)
 
         unread: list[Failure] = []
         if trained is not None:
@@ -191,12 +191,12 @@ def score(
             _fill(store, todo, measurers(), events)
         result = tables.build(store, settings, backends[0], references)
         failures = [*store.failures(), *unread]
-    written = tables.write(result, folder, formats) if folder else []
+    written = tables.write(result, folder, run.formats) if folder else []
     return _night(result, failures, written, len(unread))
 
 
 def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> Where:
-    """Where the exposures are measured, its arguments checked."""
+    """Where the exposures are measured; the arguments are checked."""
     if scheduler is not None and not isinstance(scheduler, str):
         scheduler = arguments.path("scheduler", scheduler)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
@@ -206,12 +206,12 @@ def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) 
 
 
 def _masks(found: Discovery) -> set[Path]:
-    """The mask files that belong to the exposures found: files that are used, and not left out."""
+    """The mask files of the exposures found: they are used, although discovery lists them as skipped."""
     return {mask.absolute() for exposure in found.exposures for mask in exposure.masks if mask is not None}
 
 
 def _nothing(found: Discovery) -> str:
-    """Why there is nothing to score, in a line."""
+    """In a line, why there is nothing to score."""
     why = found.failures or found.skipped
     reasons = "; ".join(f"{printable(path_text(f.path))}: {f.reason}" for f in why[:3])
     more = f" and {len(why) - 3} more" if len(why) > 3 else ""
@@ -221,7 +221,7 @@ def _nothing(found: Discovery) -> str:
 def _recorded(
     path: Path, settings: Settings | None, references: References | None, say: Callable[[str], None]
 ) -> tuple[Settings, References | None]:
-    """How to rank a store again: with its own measurement's settings, and scored as given, or else as it was last."""
+    """Settings and references for a store without new inputs: as given, or else as it was scored last."""
     with Store(path, Settings(), read_only=True) as store:
         recorded, _ = store.recorded_settings()
         if settings is None:
@@ -234,18 +234,18 @@ def _recorded(
 
 
 def scored_last(folder: Path) -> Settings | None:
-    """The settings that a night was scored with last; None where the folder holds no night, or one that cannot say."""
+    """Return the settings that a night was scored with last; None where the folder does not hold a night that tells."""
     try:
         with Store(folder / NAME, Settings(), read_only=True) as store:
             return tables.as_scored_last(store)[0]
     except OutputError:
-        return None  # scoring it says what is wrong
+        return None  # scoring the night will say what is wrong
 
 
 def _as_scored_last(
     store: Store, references: References | None, say: Callable[[str], None]
 ) -> tuple[Settings, References | None]:
-    """How the night was scored last, with the reference that is given, if any, in the place of the night's own."""
+    """How the night was scored last, but compared with the given references if there are any."""
     last, kept = tables.as_scored_last(store)
     if references is not None:
         return last.replace(robust_rounds=0), references
@@ -265,7 +265,7 @@ def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path],
     failed = [(printable(f.file), f.reason) for f in failures]
     unusable = result.exposures[result.exposures["status"] == "unusable"]
     failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
-    # Those whose stamps alone could not be read are in the tables.
+    # Exposures of which only the stamps could not be read are in the tables.
     n_exposures = len(result.exposures) - len(failures) + n_unread
     return Night(result, tuple(failed), n_exposures, tuple(written), left_out(result))
 
@@ -274,26 +274,8 @@ def _holds(folder: Path | None) -> bool:
     return folder is not None and exists(folder / NAME)
 
 
-def store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Path]) -> Path | None:
-    """The store's file in a folder that is made if need be."""
-    if folder is None:
-        return None
-    path = folder / NAME
-    if exists(path) and existing == "fail":
-        raise OutputError(f"{folder}: holds a night already (--existing resume goes on with it, overwrite begins anew)")
-    if not exists(path) and not paths:
-        raise OutputError(f"{folder}: holds no night, and no input was given")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be used for output: {error.strerror}") from None
-    return path
-
-
 def _loaded(model: str | Path) -> Model:
-    """A trained autoencoder; the part of gpuanom that needs PyTorch is imported when it is asked for."""
+    """Load a trained autoencoder; the part of gpuanom that needs PyTorch is imported only here."""
     from gpuanom.autoencoder import require
     from gpuanom.autoencoder.model import load
 
@@ -302,7 +284,7 @@ def _loaded(model: str | Path) -> Model:
 
 
 def _cluster(job: Job, where: Where, events: Events) -> Cluster:
-    """The workers of a run; Dask is imported here, and by no run that does without."""
+    """The workers of a run; Dask is imported only here."""
     from gpuanom.cluster.run import Cluster
 
     verbose = logging.getLogger("gpuanom").isEnabledFor(logging.INFO)
@@ -310,7 +292,7 @@ def _cluster(job: Job, where: Where, events: Events) -> Cluster:
 
 
 def _fill(store: Store, todo: Sequence[Exposure], measurers: Works | Cluster, events: Events) -> None:
-    """Measure and keep what the store does not hold yet."""
+    """Measure the exposures that the store does not hold yet, and keep them."""
     with measurers as works:
         for exposure, result, seconds in works.measured(todo):
             if isinstance(result, Failure):
@@ -329,12 +311,12 @@ def _with_model(
     backends: Sequence[Backend],
     events: Events,
 ) -> list[Failure]:
-    """Measure with a model what the store does not hold yet, and read the stamps of what was measured without it.
+    """Measure new exposures with a model, and read the stamps of exposures that were measured without the model.
 
     Returns
     -------
     list of Failure
-        Exposures whose stamps could not be read again: what was measured of them stays.
+        Exposures whose stamps could not be read again; their measurements stay.
     """
     from gpuanom.autoencoder.scoring import Scorer
     from gpuanom.autoencoder.tensors import require_shared

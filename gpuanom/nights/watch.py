@@ -1,7 +1,7 @@
-"""A night as it comes: each exposure is scored once its files are complete, and alerted of when it stands out.
+"""The watch of a night: each exposure is scored when its files are complete, and gives an alert when it stands out.
 
-A round looks at the files, measures what is new, and ranks all exposures again; between rounds the store is closed, so
-that a report can be made of what is there.
+A round looks at the files, measures new exposures, and ranks all exposures again. Between rounds the store is closed,
+so that a report can be made meanwhile.
 """
 
 from __future__ import annotations
@@ -17,51 +17,50 @@ from typing import Any
 import numpy as np
 
 from gpuanom import arguments
-from gpuanom.backends.choice import choose
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
-from gpuanom.fits.lists import with_streams_read
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts, alert, notice
 from gpuanom.nights.arrivals import Arrivals, Pace, State
 from gpuanom.nights.events import Events
-from gpuanom.nights.score import store_path
+from gpuanom.nights.preparation import prepare, store_path
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.review.opened import key_of, plain_rows
-from gpuanom.scoring.reference import References, given_references
+from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.store import RETRIED, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables.left_out import LeftOut, left_out
 
 INCOMPLETE = "incomplete"
-"""The status of a file that is not whole and has not changed for long."""
+"""The status of a file that is unfinished and has not changed for long."""
 
 _SHARE = 10.0
-"""Ranking all exposures again may take a tenth of the time."""
+"""Measuring takes at least so many times as long as ranking all exposures again."""
 _PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
-"""Seconds until what the system refused to read is tried again, twice as many each time."""
+"""Seconds until a file that the system refused to read is tried again: the first pause, doubled up to the longest."""
 _LONGEST = 20.0
-"""Seconds of measuring between two looks at the folder, when there is much to catch up with."""
+"""Seconds of measuring between two looks at the folder, when many exposures wait."""
 
 
 @dataclass
 class WatchEvents(Events):
-    """What a watch tells while it goes on, beside what a run does (`done`, `say` ...).
+    """Functions that a watch calls while it goes on, besides those of a run (`done`, `say` ...).
 
     Attributes
     ----------
     scored : callable
-        Takes what there is to say of an exposure that was measured, once it is ranked; see `notice`.
+        Takes the notice of a new exposure once it is ranked; see `gpuanom.nights.alerts.notice`.
     alert : callable
-        Takes the same of an exposure that stands out.
+        Takes the alert of an exposure that stands out; see `gpuanom.nights.alerts.alert`.
     waiting : callable
-        Takes in words what is waited for, each round.
+        Takes in words what is waited for; called in each round.
     left_out : callable
-        Takes, at the end, the CCDs of the night without a measurement: a `gpuanom.tables.left_out.LeftOut` a status.
+        Takes, at the end, the CCDs of the night without a measurement: a `gpuanom.tables.left_out.LeftOut` for each
+        status.
     """
 
     scored: Callable[[Mapping[str, Any]], None] = lambda _notice: None
@@ -92,49 +91,53 @@ def watch(
     paths : str, Path, or sequence of them
         Folders, globs, lists and files; they need not exist yet.
     output : str or Path
-        Folder for the store, the tables and alerts.jsonl; what is measured already is not measured again.
+        Folder for the store, the tables and alerts.jsonl; exposures that it holds already are not measured again.
     settings, device, reference, formats, threads
         As for `gpuanom.score`.
     pace : Pace, optional
+        When to look, and when to end.
     deviation : float, optional
-        Alert of an exposure when one of its deviations is at least this.
+        An exposure with at least this deviation gives an alert.
     least : int, optional
-        Exposures of a camera and band before any of them is alerted of.
+        Number of exposures of a camera and band before the first alert.
     hook : str, optional
         A command to run at each alert, see `gpuanom.nights.alerts.Alerts`.
     events : WatchEvents, optional
+        Functions to call as the watch goes on.
 
     Raises
     ------
     OutputError, ReferenceFileError, DeviceError, SettingsError
-        When the watch cannot begin, or the device fails. Later troubles are said, and tried again.
+        When the watch cannot begin, or the device fails. Later troubles are told by `events.say`, and tried again.
     """
-    paths, folder = arguments.inputs("paths", paths), arguments.path("output", output, OutputError)
-    settings, pace = arguments.settings(settings), arguments.of_kind("pace", pace, Pace)
+    pace = arguments.of_kind("pace", pace, Pace)
     events = arguments.of_kind("events", events, WatchEvents)
-    threads, formats = arguments.count("threads", threads), arguments.formats(formats)
     least = arguments.count("least", least, 2) or MIN_EXPOSURES
     if not isinstance(deviation, int | float | np.integer | np.floating):
         raise SettingsError(f"deviation is {arguments.shown(deviation)} but must be a number")
     if hook is not None and not isinstance(hook, str):
         raise SettingsError(f"hook is {arguments.shown(hook)} but must be a command with its arguments, as one text")
-    backends, about = choose(device)
-    events.device(about)
-    tables.require_formats(formats)
-    references = given_references(reference)
-    if references is not None:
-        if settings.robust_rounds:
-            raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
-        tables.require_reference(references, settings, "the reference" if reference is references else str(reference))
-    paths = with_streams_read(paths)
-    path = store_path(folder, "resume", paths)
-    if path is None:
+    run = prepare(
+        paths,
+        output,
+        settings=settings,
+        device=device,
+        reference=reference,
+        formats=formats,
+        threads=threads,
+        say_device=events.device,
+    )
+    if run.references is not None:
+        tables.require_reference(run.references, run.settings, run.reference_name)
+    path = store_path(run.folder, "resume", run.paths)
+    if path is None or run.folder is None:
         raise OutputError("a watch needs a folder for what it measures")
+    folder, backends = run.folder, run.backends
     patience = min(pace.patience, pace.settle) if pace.once else pace.patience
-    arrivals = Arrivals(paths, pace.settle, patience, folder)
-    with Alerts(folder, hook, events.say) as alerts, Works(settings, backends, threads, events.debug) as works:
-        ranked = _Ranked(folder, backends[0], references, formats, alerts, float(deviation), least)
-        _Watch(path, settings, pace, events, arrivals, works, ranked).run()
+    arrivals = Arrivals(run.paths, pace.settle, patience, folder)
+    with Alerts(folder, hook, events.say) as alerts, Works(run.settings, backends, run.threads, events.debug) as works:
+        ranked = _Ranked(folder, backends[0], run.references, run.formats, alerts, float(deviation), least)
+        _Watch(path, run.settings, pace, events, arrivals, works, ranked).run()
 
 
 def _key(exposure: Exposure) -> ExposureKey:
@@ -147,7 +150,7 @@ def _files(exposure: Exposure) -> list[Path]:
 
 
 def _without(found: Discovery, given_up: tuple[FileFailure, ...], arrivals: Arrivals) -> Discovery:
-    """What is found, without the exposures and failures of files that are not whole or not settled."""
+    """The discovery without exposures and failures of files that are unfinished or not settled."""
     lost = {failure.path for failure in given_up}
     failures = [f for f in found.failures if f.path not in lost and arrivals.is_settled(f.path) and exists(f.path)]
     exposures = tuple(e for e in found.exposures if not lost & set(e.files))
@@ -156,7 +159,7 @@ def _without(found: Discovery, given_up: tuple[FileFailure, ...], arrivals: Arri
 
 @dataclass(frozen=True)
 class _Ranked:
-    """How the night is ranked, and what is alerted of."""
+    """How the night is ranked, and which exposures give alerts."""
 
     folder: Path
     backend: Backend
@@ -168,7 +171,7 @@ class _Ranked:
 
 
 class _Watch:
-    """A watch that goes on."""
+    """A running watch."""
 
     def __init__(
         self, path: Path, settings: Settings, pace: Pace, events: WatchEvents, arrivals: Arrivals, works: Works,
@@ -178,26 +181,29 @@ class _Watch:
         self._arrivals, self._works, self._ranked = arrivals, works, ranked
         self._files = KnownFiles()
         self._tried: dict[ExposureKey, tuple[State | None, ...]] = {}
-        """Exposures that failed, wholly or in part, with the states of their files then."""
+        """Exposures that failed, wholly or in part, with the states of their files at that time."""
         self._due: dict[ExposureKey, tuple[float, float]] = {}
-        """What the system refused to read, exposures and ("", path) of files: when to try again, after what pause."""
+        """Exposures, and files as ("", path), that could not be read: the time of the next try, and the pause."""
         self._left_out: tuple[LeftOut, ...] = ()
         self._new: dict[ExposureKey, None] = {}
-        """Measured, not ranked yet."""
+        """Exposures that are measured and not ranked yet."""
         self._dirty = True
-        """Whether the tables may be otherwise than the store."""
+        """Whether the tables may differ from the store."""
         self._unfinished = True
-        """Whether something is left to do that no change of a file will tell."""
+        """Whether something is left to do even if no file changes."""
         self._each = 0.0
+        """Seconds that an exposure took to measure."""
         self._building = 0.0
+        """Seconds that ranking all exposures took."""
         self._said = ""
+        """The last trouble that was told."""
         self._troubles: tuple[str, ...] = ()
-        """What could not be looked at in the round before."""
+        """What could not be read in the round before."""
 
     def run(self) -> None:
-        """Go round until told to stop."""
+        """Run rounds until told to stop."""
         pace = self._pace
-        self._round()  # what is wrong at the beginning ends the watch
+        self._round()  # an error in the first round ends the watch
         while not (pace.stop.is_set() or time.time() >= pace.until or self._is_over()):
             if not self._unfinished:
                 pace.stop.wait(max(0.0, min(pace.every, pace.until - time.time())))
@@ -213,7 +219,7 @@ class _Watch:
         return self._pace.once and not self._unfinished and not self._arrivals.waiting()
 
     def _tolerant(self, task: Callable[[], None]) -> None:
-        """Do something that may fail for a while: a full disk, a store in use."""
+        """Do a task that may fail for a while, over a full disk or a store in use, and be tried again."""
         try:
             task()
             self._said = ""
@@ -232,17 +238,17 @@ class _Watch:
         self._say_troubles()
         if changed or self._unfinished or due:
             todo = self._planned()
-            some = self._some(todo)
-            self._unfinished = not self._measure(some) or len(todo) > len(some)
+            batch = self._batch(todo)
+            self._unfinished = not self._measure(batch) or len(todo) > len(batch)
             for key, value in due.items():
-                if self._due.get(key) == value:  # its turn has not come, or it is gone
+                if self._due.get(key) == value:  # it was not tried in this round, or is gone
                     self._refused(key)
             if self._dirty:
                 self._rank()
         self._events.waiting(self._words())
 
     def _say_troubles(self) -> None:
-        """Name what cannot be looked at, once; where nothing else is there, a single round ends with that."""
+        """Tell once what cannot be read; a single round without any file ends with that as its error."""
         troubles = self._arrivals.troubles
         if not self._pace.once or self._arrivals.paths():
             for trouble in troubles:
@@ -251,13 +257,13 @@ class _Watch:
         self._troubles = troubles
 
     def _refused(self, key: ExposureKey) -> None:
-        """Note that the system refused something, which is tried again later."""
+        """Note that the system refused to read an exposure or file, which is tried again later."""
         _, before = self._due.get(key, (0.0, _PAUSE / 2))
         pause = min(2 * before, _LONGEST_PAUSE)
         self._due[key] = time.monotonic() + pause, pause
 
-    def _some(self, todo: Sequence[Exposure]) -> Sequence[Exposure]:
-        """As many exposures as take some seconds; more where ranking all of them takes long."""
+    def _batch(self, todo: Sequence[Exposure]) -> Sequence[Exposure]:
+        """As many exposures as take some seconds to measure; more where ranking takes long."""
         if not self._each:
             return todo[:4]
         return todo[: max(4, int(max(_LONGEST, _SHARE * self._building) / self._each))]
@@ -292,7 +298,7 @@ class _Watch:
         return todo
 
     def _is_ready(self, exposure: Exposure) -> bool:
-        """Whether all files of an exposure are there to stay, and not the same that failed before."""
+        """Whether all files of an exposure are settled, and differ from those that failed before."""
         files = _files(exposure)
         key = _key(exposure)
         is_due = key in self._due and self._due[key][0] <= time.monotonic()
@@ -301,7 +307,7 @@ class _Watch:
         return all(self._arrivals.is_settled(file) for file in files)
 
     def _measure(self, todo: Sequence[Exposure]) -> bool:
-        """Measure exposures and keep each; whether none is left for later, because its files change meanwhile."""
+        """Measure exposures and keep each; return whether all were kept: one whose files change meanwhile is not."""
         kept = True
         states = {_key(e): self._arrivals.states(_files(e)) for e in todo}
         start = time.perf_counter()
@@ -336,7 +342,7 @@ class _Watch:
         return kept
 
     def _rank(self) -> None:
-        """Rank all exposures again, write the tables, tell of the new ones, and alert of what stands out."""
+        """Rank all exposures again, write the tables, tell of new exposures, and give alerts."""
         start = time.perf_counter()
         ranked = self._ranked
         with self._store() as store:
@@ -362,7 +368,7 @@ class _Watch:
 
     @contextmanager
     def _store(self) -> Iterator[Store]:
-        """The store, for a moment; while another program uses it, it is waited for."""
+        """The store, opened for a moment; waits while another program uses it."""
         while True:
             try:
                 store = Store(self._path, self._settings)
@@ -376,7 +382,7 @@ class _Watch:
             yield store
 
     def _words(self) -> str:
-        """What is waited for."""
+        """In words, what is waited for."""
         waiting = self._arrivals.waiting()
         lacks = [f"{path_text(path.name)}: {lack}" for path, lack in waiting.items() if lack]
         parts = list(self._arrivals.troubles[:1])

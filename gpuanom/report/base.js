@@ -1,6 +1,6 @@
 "use strict";
-// What the page knows, and the few tools that all of it is built with. Text only ever becomes text: nothing here, or
-// after it, makes markup from a string.
+// The data of the page, and the helpers that every other part uses. A string is only ever shown as text: no part of the
+// script makes markup from a string.
 
 const read = (id) => {
   const block = document.getElementById(id);
@@ -13,11 +13,11 @@ const N = COLUMNS.exposure.length;
 const NAMES = { source: "sources", isophote: "isophotes", background: "background", flat_background: "flat backgr.", autoencoder: "autoencoder" };
 const SHORT = { source: "source", isophote: "isoph.", background: "backg.", flat_background: "flat", autoencoder: "autoenc." };
 const MEASURES = {
-  deviation: "deviation: how far from the other exposures of the dataset",
-  z: "z: how far above counting noise",
-  kl: "KL: the paper's score",
+  deviation: "deviation from the other exposures of the dataset",
+  z: "z: excess over counting noise, in standard deviations",
+  kl: "KL divergence: the paper's score",
   rank: "rank by KL, 1 is the most anomalous",
-  p: "p: probability by counting noise alone",
+  p: "p: probability that counting noise alone gives such a score",
 };
 const DOWNWARDS = { deviation: true, z: true, kl: true, rank: false, p: false };
 const DETAILED = new Set(NIGHT.detailed), PICTURED = new Set(NIGHT.pictured);
@@ -58,13 +58,13 @@ const meaning = (column) => {
   const [text, unit] = NIGHT.about[column] || ["", ""];
   return unit ? `${text} [${unit}]` : text;
 };
-// An autoencoder's error stands where the others have their KL; it has no z and no p.
+// An autoencoder's error takes the place of the KL of the other scores; it has no z and no p.
 const SCORES = NIGHT.scores;
 document.documentElement.style.setProperty("--numbers", 1 + SCORES.length);
 const columnOf = (kind, measure) => (kind === "autoencoder" && measure === "kl" ? "autoencoder_mse" : `${kind}_${measure}`);
 const score = (i, kind, measure) => (COLUMNS[columnOf(kind, measure)] || [])[i] ?? null;
 
-/** The largest deviation of an exposure, and the kind of score that it is of. */
+/** The largest deviation of an exposure, and the kind of its score. */
 function largest(i) {
   let best = [null, null];
   for (const kind of NIGHT.kinds) {
@@ -76,7 +76,7 @@ function largest(i) {
 const LARGEST = Array.from({ length: N }, (_, i) => largest(i));
 const about = (kind) => (kind.endsWith("background") ? "background" : "source");
 
-// Plasma: from dark blue to yellow, lighter all the way, so that it can be read with any colour vision and in grey.
+// Plasma, from dark blue to light yellow: it can be read with any colour vision, and in grey.
 const STOPS = [[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], [240, 249, 33]];
 function colour(share) {
   const x = Math.max(0, Math.min(1, share)) * (STOPS.length - 1), i = Math.min(STOPS.length - 2, Math.floor(x));

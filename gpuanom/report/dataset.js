@@ -1,4 +1,4 @@
-// The dataset: distributions of a score, and the score against time, sky and number of sources; a point is an exposure.
+// The dataset: distributions of a score, and the score against time, sky and number of sources, a point for each exposure.
 
 const DASHES = ["", "6 3", "2 2", "8 3 2 3", "1 3"];
 const HUES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
@@ -12,7 +12,7 @@ function ticks(low, high, n) {
   return found;
 }
 
-/** Whole minutes, hours or days between two times. */
+/** Ticks at whole minutes, hours or days between two times. */
 function timeTicks(low, high) {
   const minute = 60e3, hour = 60 * minute, day = 24 * hour;
   const step = [minute, 2 * minute, 5 * minute, 10 * minute, 30 * minute, hour, 2 * hour, 3 * hour, 6 * hour, 12 * hour, day, 2 * day, 5 * day,
@@ -25,7 +25,7 @@ function timeTicks(low, high) {
   });
 }
 
-/** Round numbers on a logarithmic axis. */
+/** Ticks at round numbers on a logarithmic axis. */
 function logTicks(low, high) {
   const found = [];
   for (let power = Math.floor(low); power <= high; power++) {
@@ -62,7 +62,7 @@ function frame(xs, ys, { xText, yText, xLog, date }) {
   return { chart, x, y, x0, x1 };
 }
 
-// KL and p span decades.
+// KL and p extend over decades, so they are shown as logarithms.
 const scaled = (v) => (v === null ? null : shown.measure === "kl" || shown.measure === "p" ? (v > 0 ? LOG(v) : null) : v);
 const scoreText = () => (shown.measure === "kl" || shown.measure === "p" ? `log10 ${shown.measure}` : shown.measure);
 
@@ -80,7 +80,7 @@ function scatter(title, values, options) {
       on: { click: () => { state.now = i; setView("list"); } },
     }, svg("title", null, `${COLUMNS.exposure[i]} ${COLUMNS.band[i]}: ${shown.measure} ${number(score(i, shown.kind, shown.measure), shown.measure)}`)));
   }
-  return h("div", { class: "card" }, h("h3", null, title), chart, points.length ? null : h("p", { class: "dim" }, "nothing known"));
+  return h("div", { class: "card" }, h("h3", null, title), chart, points.length ? null : h("p", { class: "dim" }, "no values"));
 }
 
 function distribution() {
@@ -118,9 +118,9 @@ function drawDataset() {
   const log = (column) => (i) => (column[i] > 0 ? LOG(column[i]) : null);
   $("dataset").replaceChildren(
     h("div", { class: "tools" }, chooser("kind", SCORES, SCORES.map((k) => NAMES[k])), chooser("measure", Object.keys(MEASURES), Object.values(MEASURES)),
-      h("span", { class: "dim" }, `the ${state.rows.length} exposures that pass the filters; a click on a point shows its exposure; larger points: labelled prominent or dubious`)),
+      h("span", { class: "dim" }, `the ${state.rows.length} exposures that pass the filters; a click on a point shows the exposure; larger points are labelled prominent or dubious`)),
     h("div", { class: "charts" }, distribution(),
       scatter("against time", when, { xText: "start of exposure (UT)", date: true }),
-      scatter("against the sky (median of its CCDs)", log(COLUMNS.sky), { xText: "sky, image unit, logarithmic", xLog: true }),
+      scatter("against the sky (median over the CCDs)", log(COLUMNS.sky), { xText: "sky, image unit, logarithmic", xLog: true }),
       scatter("against the number of sources", log(COLUMNS.n_sources), { xText: "sources, logarithmic", xLog: true })));
 }

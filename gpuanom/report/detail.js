@@ -1,4 +1,4 @@
-// One exposure: its focal plane, orientations against the reference, brightest sources, numbers, files.
+// One exposure: focal plane, orientations beside the reference, brightest sources, numbers, files.
 
 const steps = (values, x, y) => values.map((v, b) => `${b ? "L" : "M"}${x(b)},${y(v)}L${x(b + 1)},${y(v)}`).join("");
 
@@ -83,8 +83,8 @@ function plane(i, detail) {
   const inner = h("div", { class: "inner" }, detail.mosaic ? h("img", { src: detail.mosaic, alt: "focal plane" }) : null, drawing);
   const box = h("div", { class: `plane${width < 500 ? " small" : ""}`, id: "plane", title: "click: large (key z)", on: { click: enlarge } }, inner);
   inner.style.setProperty("aspect-ratio", `${width} / ${height}`);
-  const missing = detail.missing.length ? h("p", { class: "note" }, `${detail.mosaic ? "not all of it" : "no picture"}: ${detail.missing.join("; ")}`) : null;
-  const levelled = detail.levelled ? h("span", { title: "its CCDs' levels differ by more than what is to be seen in them" }, "each CCD less its median") : null;
+  const missing = detail.missing.length ? h("p", { class: "note" }, `${detail.mosaic ? "not complete" : "no picture"}: ${detail.missing.join("; ")}`) : null;
+  const levelled = detail.levelled ? h("span", { title: "the levels of the CCDs differ by more than their contrast" }, "the median of each CCD is subtracted") : null;
   return [box, missing, tools(column, top, levelled)];
 }
 
@@ -115,7 +115,7 @@ function labelBar(i) {
   }, h("kbd", null, key), ` ${reason}`));
   const others = othersOf(i, state.kind);
   const said = state.others ? others.map((o) => `${o.analyst}: ${o.label}${o.reason ? ", " + o.reason : ""}`).join("; ") || "nobody" : `${others.length} hidden`;
-  const show = h("button", { type: "button", "aria-pressed": String(state.others), title: "what others said; hidden so that it does not lead you (key a)",
+  const show = h("button", { type: "button", "aria-pressed": String(state.others), title: "labels of other analysts; hidden so that they do not influence you (key a)",
     on: { click: () => { state.others = !state.others; drawDetail(); } } }, h("kbd", null, "a"), " others");
   return h("div", { class: "labels" }, kinds, h("span", { class: "gap" }), grades, h("span", { class: "gap" }), reasons,
     others.length ? [h("span", { class: "gap" }), show, h("span", { class: "dim" }, said)] : null);
@@ -158,7 +158,7 @@ function drawDetail() {
   const facts = [get("camera"), get("band"), get("date_obs"), get("exptime") === null ? "" : `${get("exptime")} s`,
     `${get("n_ccd_used") ?? 0} of ${many(get("n_ccd") ?? 0, "CCD")}`, many(get("n_sources") ?? 0, "source")].filter(Boolean);
   const files = NIGHT.files[i].map(([text, url]) => h("li", null, url.startsWith("file:///") ? h("a", { href: url }, text) : text));
-  const left = detail ? plane(i, detail) : h("p", { class: "empty" }, get("n_ccd") ? "no picture: it is not among the first (gpuanom report --top)" : "no picture: it could not be read");
+  const left = detail ? plane(i, detail) : h("p", { class: "empty" }, get("n_ccd") ? "no picture: the exposure is not among the first (gpuanom report --top)" : "no picture: the exposure could not be read");
   const stamps = detail && detail.stamps ? h("div", { class: "card stamps" }, h("h3", null, "brightest unsaturated sources ",
     h("span", { class: "dim" }, `(central value ${detail.stamp_snr.map((v) => number(v, "angle")).join(", ")} sigma)`)),
     h("img", { src: detail.stamps, alt: "stamps of the brightest sources", css: { "max-width": `${88 * detail.stamp_snr.length}px` } })) : null;

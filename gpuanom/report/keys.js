@@ -1,4 +1,4 @@
-// Views, keys, and the beginning.
+// Views, keys, and the start of the page.
 
 function setView(view) {
   state.view = view;
@@ -10,7 +10,7 @@ function setView(view) {
   showCurrent(true);
 }
 
-/** Draw what the view shows; `all` when more than the selection changed. */
+/** Draw the current view; `all` when more than the selection has changed. */
 function showCurrent(all) {
   if (state.view === "list") {
     const place = state.rows.indexOf(state.now);
@@ -28,33 +28,33 @@ function showCurrent(all) {
 }
 
 function refreshLabels() {
-  $("save").textContent = mine.size ? `Save ${mine.size} labels` : "Save labels";
+  $("save").textContent = given.size ? `Save ${given.size} labels` : "Save labels";
   showCurrent(true);
 }
 
 const HELP = [
   ["j k, arrows", "next and previous exposure"],
   ["PageUp PageDown, Home End", "ten further, first, last"],
-  ["1 2 3", "prominent, dubious, normal; the same again takes it back"],
-  ["0", "no label"],
-  ["x", "label the sources, or the background"],
+  ["1 2 3", "prominent, dubious, normal; the same key again removes the label"],
+  ["0", "remove the label"],
+  ["x", "label the sources or the background"],
   [Object.keys(REASON_KEYS).join(" "), `reason: ${Object.values(REASON_KEYS).join(", ")}`],
   ["n", "next exposure without a label of this kind"],
-  ["+", "go on after each label, or stay"],
+  ["+", "go to the next exposure after each label, or stay"],
   ["w", "save your labels as CSV"],
   ["/", "search"],
-  ["v", "exposures, contact sheet, dataset"],
-  ["z", "large picture"],
-  ["i m", "CCD scores and whiskers on and off"],
-  ["a", "what others said"],
-  ["?", "this"],
+  ["v", "next view: exposures, contact sheet, dataset"],
+  ["z", "enlarge the picture"],
+  ["i m", "show or hide CCD scores, whiskers"],
+  ["a", "show or hide labels of other analysts"],
+  ["?", "this help"],
 ];
 
 function showHelp() {
-  const numbers = NIGHT.settings.reference === "saved" ? "a saved reference" : "the mean of its dataset";
-  const words = `Each exposure is compared with ${numbers}. `
-    + "deviation says how far it is from the other exposures, z and p how far from what counting noise alone gives; real exposures differ by more than counting noise. "
-    + "The picture is smoothed and binned, its levels are zscale's; where CCDs differ by more than what is to be seen in them, each is less its median. Stripes run perpendicular to the background's preferred direction. "
+  const reference = NIGHT.settings.reference === "saved" ? "a saved reference" : "the mean of the dataset";
+  const words = `Each exposure is compared with ${reference}. `
+    + "The deviation tells how far an exposure is from the other exposures; z and p tell how far it is from counting noise alone, and real exposures always differ by more than counting noise. "
+    + "The picture is smoothed and binned, with the levels of zscale; where the levels of CCDs differ by more than their contrast, the median of each CCD is subtracted. Stripes run perpendicular to the background's preferred direction. "
     + "Labels stay in this browser until you save them.";
   $("help").replaceChildren(h("h2", null, "Keys"), h("table", null, HELP.map(([keys, text]) => h("tr", null, h("td", null, h("kbd", null, keys)), h("td", null, text)))),
     h("p", null, words), h("p", { class: "dim" }, `gpuanom ${NIGHT.version}, made ${NIGHT.made} from ${NIGHT.folder}`),
@@ -132,7 +132,7 @@ function begin() {
   for (const button of document.querySelectorAll("nav button")) button.addEventListener("click", () => setView(button.dataset.view));
   filterAndSort();
   setView("list");
-  $("save").textContent = mine.size ? `Save ${mine.size} labels` : "Save labels";
+  $("save").textContent = given.size ? `Save ${given.size} labels` : "Save labels";
   document.documentElement.dataset.ready = "yes";
 }
 begin();

@@ -1,12 +1,12 @@
-// Labels: kept in the browser as they are given, saved as CSV for `gpuanom label`, read back from there.
+// Labels: the browser keeps them as they are given; they are saved as CSV for `gpuanom label`, and read back from CSV.
 
 const SHELF = `gpuanom-labels-${NIGHT.identity}`;
 const MARKS = { prominent: "\u25a0", dubious: "\u25e7", normal: "\u25a1" };
 const REASON_KEYS = { e: "elongated", d: "double", t: "trail", s: "stripes", r: "rings", g: "ghost", f: "focus", c: "clouds", o: "other" };
 const FIELDS = ["exposure", "camera", "kind", "label", "reason", "analyst", "time"];
 const keyOf = (camera, exposure, kind) => JSON.stringify([camera, exposure, kind]);
-const mine = new Map();
-let elsewhere = []; // kept labels of exposures that this page does not have: an earlier or a larger report's
+const given = new Map();
+let elsewhere = []; // labels of exposures that this page does not list, kept from an earlier or larger report
 const INDEX = new Map(Array.from({ length: N }, (_, i) => [keyOf(COLUMNS.camera[i], COLUMNS.exposure[i], ""), i]));
 const OTHERS = new Map();
 for (const label of NIGHT.labels) {
@@ -16,10 +16,10 @@ for (const label of NIGHT.labels) {
 
 function remember() {
   try {
-    localStorage.setItem(SHELF, JSON.stringify([...mine.values(), ...elsewhere]));
+    localStorage.setItem(SHELF, JSON.stringify([...given.values(), ...elsewhere]));
     localStorage.setItem("gpuanom-analyst", $("analyst").value);
   } catch {
-    say("this browser keeps nothing for this page: save your labels before you close it");
+    say("this browser does not keep your labels: save them before you close the page");
   }
 }
 
@@ -28,35 +28,35 @@ function recall() {
     $("analyst").value = localStorage.getItem("gpuanom-analyst") || "";
     elsewhere = JSON.parse(localStorage.getItem(SHELF) || "[]").filter((label) => !take(label));
   } catch {
-    /* nothing kept, or not ours */
+    /* no labels are kept, or others than this page's */
   }
 }
 
-/** Keep a label if it makes sense for this night and none of later time is held; whether it was kept. */
+/** Keep a label if it is valid for this night and no later one is held; return whether it was kept. */
 function take(label) {
   const { camera, exposure, kind } = label;
-  const sense = INDEX.has(keyOf(camera, exposure, "")) && ["source", "background"].includes(kind)
+  const valid = INDEX.has(keyOf(camera, exposure, "")) && ["source", "background"].includes(kind)
     && NIGHT.grades.includes(label.label) && (!label.reason || NIGHT.reasons.includes(label.reason));
-  const key = keyOf(camera, exposure, kind), held = mine.get(key);
-  if (!sense || (held && held.time > label.time)) return false;
-  mine.set(key, Object.fromEntries(FIELDS.map((name) => [name, String(label[name] || "")])));
+  const key = keyOf(camera, exposure, kind), held = given.get(key);
+  if (!valid || (held && held.time > label.time)) return false;
+  given.set(key, Object.fromEntries(FIELDS.map((name) => [name, String(label[name] || "")])));
   return true;
 }
 
-const labelOf = (i, kind) => mine.get(keyOf(COLUMNS.camera[i], COLUMNS.exposure[i], kind));
+const labelOf = (i, kind) => given.get(keyOf(COLUMNS.camera[i], COLUMNS.exposure[i], kind));
 const othersOf = (i, kind) => OTHERS.get(keyOf(COLUMNS.camera[i], COLUMNS.exposure[i], kind)) || [];
 
 function setLabel(i, kind, change) {
   if (i < 0 || COLUMNS.exposure[i] === "") return;
   const [camera, exposure] = [COLUMNS.camera[i], COLUMNS.exposure[i]], key = keyOf(camera, exposure, kind);
-  if (change === null) mine.delete(key);
+  if (change === null) given.delete(key);
   else {
-    const held = mine.get(key) || { label: "prominent", reason: "" };
+    const held = given.get(key) || { label: "prominent", reason: "" };
     const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
-    mine.set(key, { exposure, camera, kind, ...held, ...change, analyst: $("analyst").value.trim(), time });
+    given.set(key, { exposure, camera, kind, ...held, ...change, analyst: $("analyst").value.trim(), time });
   }
   remember();
-  const label = mine.get(key);
+  const label = given.get(key);
   say(label ? `${exposure}, ${kind}: ${label.label}${label.reason ? ", " + label.reason : ""}` : `${exposure}, ${kind}: no label`);
   refreshLabels();
 }
@@ -65,7 +65,7 @@ const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')
 
 function toCsv() {
   const analyst = $("analyst").value.trim();
-  const lines = [...mine.values()].map((label) =>
+  const lines = [...given.values()].map((label) =>
     FIELDS.map((name) => quoted(name === "analyst" ? label.analyst || analyst : label[name])).join(","));
   return [FIELDS.join(","), ...lines, ""].join("\n");
 }
@@ -85,22 +85,22 @@ function fromCsv(text) {
     else if (c === "\n") rows.push([""]);
     else if (c !== "\r") row[row.length - 1] += c;
   }
-  const [names, ...others] = rows;
-  return others.filter((row) => row.length === names.length)
+  const [names, ...lines] = rows;
+  return lines.filter((row) => row.length === names.length)
     .map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])));
 }
 
 function saveLabels() {
   if (!$("analyst").value.trim()) {
     $("analyst").focus();
-    say("who are you? Fill in the analyst, then save");
+    say("enter your name as the analyst, then save");
     return;
   }
   const url = URL.createObjectURL(new Blob([toCsv()], { type: "text/csv" }));
   const name = $("analyst").value.trim().replace(/[^\w-]+/g, "_");
   h("a", { href: url, download: `labels-${name}.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
-  say(`${mine.size} labels saved: gpuanom label SCORED labels-${name}.csv`);
+  say(`${given.size} labels saved: gpuanom label SCORED labels-${name}.csv`);
 }
 
 async function loadLabels(file) {
@@ -114,5 +114,5 @@ async function loadLabels(file) {
   const n = labels.filter(take).length;
   remember();
   refreshLabels();
-  say(`${n} of ${labels.length} labels read; the others are older than yours, or of no exposure here`);
+  say(`${n} of ${labels.length} labels read; all others are older than yours, or their exposures are not on this page`);
 }

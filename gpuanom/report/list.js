@@ -1,12 +1,12 @@
-// The list: filtered, sorted, and only as many rows in the page as can be seen, so that a survey's list is as quick
-// as a night's.
+// The list: filtered and sorted. Only visible rows are in the page, so that the list of a survey is as fast as that of
+// a night.
 
 const ROW = 25;
 const HEAD = [
   ["mark", "", "your labels: sources, then background (prominent \u25a0, dubious \u25e7, normal \u25a1)"],
   ["exposure", "exposure", meaning("exposure"), true],
   ["band", "band", meaning("band"), true],
-  ["largest", "max", "the largest deviation of its scores: the order of the table"],
+  ["largest", "max", "the largest deviation among the scores of the exposure: the order of the table"],
   ...SCORES.map((kind) => [kind, SHORT[kind], null]),
   ["n_sources", "n", meaning("n_sources")],
   ["status", "status", meaning("status"), true],
@@ -24,7 +24,7 @@ const natural = new Intl.Collator("en", { numeric: true });
 function compare(a, b) {
   const x = sortValue(a, state.sort), y = sortValue(b, state.sort);
   const xNone = x === null || x === "", yNone = y === null || y === "";
-  if (xNone || yNone) return xNone - yNone || a - b; // what does not exist comes last, whichever way
+  if (xNone || yNone) return xNone - yNone || a - b; // missing values come last in both directions
   const order = typeof x === "string" ? natural.compare(x, y) : x - y;
   return (state.down ? -order : order) || a - b;
 }
@@ -34,8 +34,8 @@ function passes(i, f) {
   if (f.status && f.status !== COLUMNS.status[i]) return false;
   if (f.picture && !PICTURED.has(i)) return false;
   if (f.label) {
-    const its = ["source", "background"].map((kind) => labelOf(i, kind)).filter(Boolean);
-    if (f.label === "none" ? its.length : f.label === "any" ? !its.length : !its.some((label) => label.label === f.label)) return false;
+    const labels = ["source", "background"].map((kind) => labelOf(i, kind)).filter(Boolean);
+    if (f.label === "none" ? labels.length : f.label === "any" ? !labels.length : !labels.some((label) => label.label === f.label)) return false;
   }
   if (f.least !== null) {
     const down = DOWNWARDS[state.measure];
@@ -87,7 +87,7 @@ function marks(i) {
   return ["source", "background"].map((kind) => (labelOf(i, kind) ? MARKS[labelOf(i, kind).label] : "\u00b7")).join("");
 }
 
-/** The largest of each score in the list: what a full bar behind a number stands for. */
+/** The largest value of each score in the list, which has a full bar behind it. */
 function spans() {
   const result = {};
   for (const kind of SCORES) result[kind] = state.rows.reduce((most, i) => Math.max(most, score(i, kind, state.measure) ?? 0), 1e-9);
@@ -110,7 +110,7 @@ function rowOf(place) {
     h("span", { class: "mark" }, marks(i)),
     h("span", { class: "text", title: COLUMNS.exposure[i] }, COLUMNS.exposure[i] || "(no id)"),
     h("span", { class: "text", title: COLUMNS.camera[i] }, COLUMNS.band[i]),
-    h("span", { title: kind ? `of its ${NAMES[kind]}` : null }, number(value, "deviation")),
+    h("span", { title: kind ? `the largest deviation: ${NAMES[kind]}` : null }, number(value, "deviation")),
     cells,
     h("span", null, number(COLUMNS.n_sources[i])),
     h("span", { class: "text", title: COLUMNS.note[i] || null }, COLUMNS.status[i]));
@@ -146,11 +146,11 @@ function nextUnlabelled() {
   const place = state.rows.indexOf(state.now);
   const order = [...state.rows.slice(place + 1), ...state.rows.slice(0, place + 1)];
   const found = order.find((i) => !labelOf(i, state.kind));
-  if (found === undefined) say(`all ${state.rows.length} have a label of their ${state.kind}`);
+  if (found === undefined) say(`all ${state.rows.length} have a label for ${state.kind}`);
   else select(found);
 }
 
-// The contact sheet: the pictures of the listed exposures, fetched from the page when they come into view.
+// The contact sheet: pictures of the listed exposures, which are read from the page's data when they come into view.
 let watcher = null;
 function drawSheet() {
   if (watcher) watcher.disconnect();

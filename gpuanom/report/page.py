@@ -1,7 +1,7 @@
 """The report's page: one HTML file with everything in it, written piece by piece.
 
-Whatever comes from headers, file names or labels travels as JSON in data blocks and becomes text by `textContent`
-alone; the page's own policy forbids any script but its own, and any network. So no header can be more than text.
+Texts from headers, file names and labels are kept as JSON in data blocks, and the page shows them by `textContent`
+alone. The page's security policy forbids all other scripts and all network access. So a header can never run a script.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
-from gpuanom.files import cannot_be_written, whole_file
+from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.pictures import Pictures, pictures
@@ -31,16 +31,16 @@ from gpuanom.version import __version__
 
 NAME = "report.html"
 CACHE = "report"
-"""The folder in a night's folder that keeps pictures."""
+"""The folder in a night's folder where pictures are kept."""
 
 PAGE_BYTES = 52_000_000
-"""How large a page's pictures and details may be together, so that the whole stays under 60 MB."""
+"""Most bytes of a page's pictures and details together, so that the whole page stays under 60 MB."""
 
 MOST_BYTES = 110_000
-"""How large the pictures of one exposure may be, if there are few."""
+"""Most bytes of the pictures of one exposure, if there are few exposures."""
 
 DETAIL_BYTES = 20_000
-"""What the boxes, whiskers and rows of an exposure of 61 CCDs take, 18 kB, rounded up."""
+"""Bytes of the boxes, whiskers and rows of an exposure of 61 CCDs, 18 kB, rounded up."""
 
 _SCRIPTS = ("base.js", "labels.js", "list.js", "detail.js", "dataset.js", "keys.js")
 """The page's script, in the order in which one part needs another."""
@@ -58,21 +58,21 @@ def write_report(
     cache: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Write the page of a night.
+    """Write the report of a night as one HTML page.
 
     Parameters
     ----------
     night : ScoredNight
     output : Path
-        The file.
+        The HTML file.
     backend : Backend
-        The CPU's; it makes the pictures.
+        The CPU's, which makes the pictures.
     top : int, optional
-        How many exposures, from the top of the table, get pictures; the others are listed without.
+        Number of exposures from the top of the table that get pictures; the others are listed without.
     threads : int, optional
-        CCDs that are read at a time.
+        Number of CCDs that are read at a time.
     cache : bool, optional
-        Keep pictures in the night's folder, and use those kept.
+        Whether to keep pictures in the night's folder, and to use kept ones.
     progress : callable, optional
         Called with (exposures done, exposures) after each exposure.
 
@@ -86,10 +86,7 @@ def write_report(
     OutputError
         When the page cannot be written.
     """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_be_written(output, error) from None
+    make_folder(output.parent)
     with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
         return _write(file, night, backend, top, threads, cache, progress)
 
@@ -118,7 +115,7 @@ def _write(
     for done, i in enumerate(shown, start=1):
         key = key_of(night.exposures[i])
         rows = ccds.get(key, [])
-        its = pictures(
+        shown_pictures = pictures(
             night.found[key],
             [row["ccd"] for row in rows],
             night.settings,
@@ -127,11 +124,11 @@ def _write(
             threads=threads,
             cache=night.folder / CACHE if cache else None,
         )
-        _block(file, f"d{i}", _detail(its, rows, night))
-        if its.mosaic:
+        _block(file, f"d{i}", _detail(shown_pictures, rows, night))
+        if shown_pictures.mosaic:
             pictured.append(i)
-        if its.missing:
-            troubles.append(f"exposure {key[1]}: {its.missing[0]}")
+        if shown_pictures.missing:
+            troubles.append(f"exposure {key[1]}: {shown_pictures.missing[0]}")
         if progress is not None:
             progress(done, len(shown))
     _block(file, "night", _about(night, shown, pictured, ccds))
@@ -140,12 +137,12 @@ def _write(
 
 
 def _part(name: str) -> str:
-    """A part of the page, as it is shipped; it is ASCII, so that its hash is that of what a browser reads."""
+    """A part of the page, as it is shipped; in ASCII, so that the browser computes the same hash of it."""
     return resources.files("gpuanom.report").joinpath(name).read_text(encoding="ascii")
 
 
 def _policy(style: str, script: str) -> str:
-    """The page's own rule of what it may do: show data, run this very script, and nothing else."""
+    """The page's security policy: it may show data and run this very script, and nothing else."""
     hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
     return (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
@@ -154,7 +151,7 @@ def _policy(style: str, script: str) -> str:
 
 
 def _block(file: TextIO, name: str, value: Any) -> None:
-    """A block of data: JSON in which nothing can end the block or be taken for markup."""
+    """Write a block of data: JSON in which nothing can end the block or be taken for markup."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for mark in "<>&":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
@@ -166,20 +163,20 @@ def _ascii(text: str) -> str:
 
 
 def _ccd_columns(night: ScoredNight) -> tuple[str, ...]:
-    """What is shown of CCDs: with an autoencoder's errors where the night has any."""
+    """The columns that are shown of CCDs, with an autoencoder's errors where the night has them."""
     return (*_CCD_COLUMNS, "autoencoder_mse") if night.reconstructed else _CCD_COLUMNS
 
 
-def _detail(its: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight) -> dict[str, Any]:
-    """What is shown of one exposure beyond its row of the table."""
+def _detail(shown: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight) -> dict[str, Any]:
+    """The data of one exposure beyond its row of the table."""
     ccds = [[_short(row[name]) for name in _ccd_columns(night)] for row in rows]
-    return {**asdict(its), "ccds": ccds}
+    return {**asdict(shown), "ccds": ccds}
 
 
 def _about(
     night: ScoredNight, shown: Sequence[int], pictured: Sequence[int], ccds: dict[ExposureKey, list[dict[str, Any]]]
 ) -> dict[str, Any]:
-    """Everything that the page knows of all exposures."""
+    """The data of all exposures."""
     datasets = list(night.datasets)
     wanted = with_autoencoder(EXPOSURE_COLUMNS) if night.reconstructed else EXPOSURE_COLUMNS
     columns = {c.name: [_short(row[c.name]) for row in night.exposures] for c in wanted}
@@ -219,18 +216,18 @@ def _about(
 
 
 def _links(night: ScoredNight, key: ExposureKey) -> list[list[str]]:
-    """The files of an exposure: what to show, and where it leads."""
+    """The files of an exposure: the text to show and the link."""
     if key not in night.found:
         return []
     return [[printable(path_text(f)), f.absolute().as_uri()] for f in night.found[key].files[:80]]
 
 
 _OUTLINES = {"background_z": 10.0, "source_alignment": 0.2}
-"""What CCDs are outlined by, and how far its colours reach at least."""
+"""The scores that outline CCDs, and the least score at which their colours end."""
 
 
 def highest(ccds: dict[ExposureKey, list[dict[str, Any]]], name: str) -> float:
-    """Where the colours of a score of CCDs end: the 98th of a hundred in this night, two digits.
+    """Return the score at which the colours of CCDs end: the 98th percentile of the night, with two digits.
 
     Parameters
     ----------
@@ -238,6 +235,10 @@ def highest(ccds: dict[ExposureKey, list[dict[str, Any]]], name: str) -> float:
         The rows of the table of CCDs, by exposure.
     name : str
         background_z or source_alignment.
+
+    Returns
+    -------
+    float
     """
     least = _OUTLINES[name]
     values = sorted(row[name] for rows in ccds.values() for row in rows if row[name] is not None)

@@ -1,7 +1,7 @@
 """The pictures of an exposure for the report: its focal plane, its brightest sources, its whisker map.
 
-Made from the files one exposure at a time, and kept in the night's folder: a report that was interrupted goes on
-where it stopped, and one of a night whose files have moved since still has its pictures.
+They are made from the files, one exposure at a time, and kept in the night's folder: a report that was interrupted goes
+on where it stopped, and a night whose files have been moved still has its pictures.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import numpy.typing as npt
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import places
-from gpuanom.files import cannot_be_written, write_text
+from gpuanom.files import make_folder, write_text
 from gpuanom.records import Exposure, FloatImage
 from gpuanom.review.mosaic import Mosaic, level, mosaic
 from gpuanom.review.quicklook import Look, binning_for, look, whisker_cells
 from gpuanom.settings import Settings
 
 VERSION = 3
-"""Of the pictures: kept ones of another version are made again."""
+"""Version of the pictures: kept pictures of another version are made again."""
 
 LARGEST = 760
 """Longest side of a focal plane's picture, pixels."""
@@ -39,26 +39,26 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is shown of an exposure; pictures are data URLs, empty where there is none.
+    """The pictures of an exposure as data URLs, empty where there is none, and what is drawn on them.
 
     Attributes
     ----------
     mosaic : str
         The focal plane, smoothed and binned, zscale.
     size : tuple of 2 ints
-        Width and height of the mosaic before it was made smaller; what `boxes` and `whiskers` are in.
+        Width and height of the mosaic before it was made smaller, in pixels; `boxes` and `whiskers` refer to it.
     boxes : dict of str to list of int
         x, y, width, height of each CCD, origin at the lower left.
     stamps : str
         The brightest sources side by side.
     stamp_snr : list of float
-        Their central values over the noise.
+        Central values of these sources, divided by the noise.
     whiskers : list of list of float
-        x, y, angle in degrees, alignment and number of sources of each cell: isophotal orientations.
+        The isophotal orientations of each cell: x, y, angle in degrees, alignment and number of sources.
     missing : list of str
-        Why CCDs are not in the picture.
+        Why CCDs are missing in the mosaic.
     levelled : bool
-        Whether each CCD is shown less its median.
+        Whether the median of each CCD was subtracted.
     """
 
     mosaic: str
@@ -72,7 +72,7 @@ class Pictures:
 
     @property
     def complete(self) -> bool:
-        """Whether it need not be tried again."""
+        """Whether no CCD is missing, so that the pictures need not be made again."""
         return bool(self.mosaic) and not self.missing
 
 
@@ -86,22 +86,27 @@ def pictures(
     threads: int = 1,
     cache: Path | None = None,
 ) -> Pictures:
-    """The pictures of an exposure, kept ones if there are.
+    """Make the pictures of an exposure, or read those that are kept.
 
     Parameters
     ----------
     exposure : Exposure
     ccds : sequence of str
-        Names of its CCDs in the table's order.
+        Names of the CCDs in the order of the table.
     settings : Settings
-        Those that it was measured with.
+        The settings that the exposure was measured with.
     backend : Backend
         The CPU's.
     most_bytes : int
-        How large all its pictures may be.
+        Most bytes of all pictures together.
     threads : int, optional
+        Number of CCDs that are read at a time.
     cache : Path, optional
-        Folder to keep pictures in.
+        Folder to keep pictures in; by default none are kept.
+
+    Returns
+    -------
+    Pictures
 
     Raises
     ------
@@ -114,17 +119,14 @@ def pictures(
     made = _made(exposure, ccds, settings, backend, most_bytes, threads)
     if path is not None and made.complete:
         remedy = "--no-cache keeps no pictures"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_be_written(path.parent, error, remedy) from None
+        make_folder(path.parent, remedy=remedy)
         write_text(path, json.dumps(asdict(made)), remedy=remedy)
     return made
 
 
 def _digest(exposure: Exposure, settings: Settings, most_bytes: int) -> str:
-    about = [VERSION, exposure.camera, exposure.exposure, exposure.fingerprint, settings.fingerprint(), most_bytes]
-    return hashlib.blake2b(json.dumps(about).encode(), digest_size=12).hexdigest()
+    values = [VERSION, exposure.camera, exposure.exposure, exposure.fingerprint, settings.fingerprint(), most_bytes]
+    return hashlib.blake2b(json.dumps(values).encode(), digest_size=12).hexdigest()
 
 
 def _kept(path: Path) -> Pictures | None:
@@ -166,14 +168,14 @@ def _made(
         boxes={name: list(box) for name, box in plane.boxes.items()},
         stamps=_data_url(strip_bytes),
         stamp_snr=snr,
-        whiskers=[whisker for name, its in cells for whisker in _whiskers(plane.boxes[name], its)],
+        whiskers=[whisker for name, of_ccd in cells for whisker in _whiskers(plane.boxes[name], of_ccd)],
         missing=list(dict.fromkeys(missing))[:5],
         levelled=levelled,
     )
 
 
 def _whiskers(box: tuple[int, int, int, int], cells: list[list[float]]) -> list[list[float]]:
-    """Whiskers of a CCD in the mosaic's pixels, short enough to be many."""
+    """Whiskers of a CCD in the mosaic's pixels, rounded to keep the page small."""
     x, y, width, height = box
     return [
         [round(x + u * width), round(y + v * height), round(angle), round(alignment, 2), int(n)]
@@ -182,7 +184,7 @@ def _whiskers(box: tuple[int, int, int, int], cells: list[list[float]]) -> list[
 
 
 def _grey(plane: Mosaic) -> Bytes:
-    """A mosaic as grey levels, top row first; what is not there is dark."""
+    """A mosaic as grey levels, top row first; missing pixels are dark."""
     low, high = plane.limits
     with np.errstate(invalid="ignore"):
         levels = np.clip((plane.image - low) / (high - low), 0.0, 1.0) * 255.0
@@ -203,7 +205,7 @@ def _strip(stamps: Sequence[tuple[float, FloatImage]]) -> Bytes:
 
 
 def _encoded(levels: Bytes, qualities: Sequence[int], most_bytes: int) -> bytes:
-    """A picture as a file in memory: as good as fits, then smaller."""
+    """A picture as a file in memory, in the best quality that fits, or else in a smaller size."""
     from PIL import Image, features
 
     form: dict[str, Any] = {"format": "WEBP", "method": 4} if features.check("webp") else {"format": "JPEG"}

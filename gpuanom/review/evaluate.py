@@ -1,4 +1,4 @@
-"""How good the scores are: true-positive rates of the highest ones, recall of known anomalies (METHOD.md 8)."""
+"""How good the scores are: true-positive rates of the highest scores, recall of known anomalies (METHOD.md 8)."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ FRACTION = 0.1
 BINS = 10
 SCORES = ("kl", "z", "deviation")
 JUDGED = (*KINDS, "autoencoder")
-"""The kinds of score that are held against labels; the last where the night was scored with a model."""
+"""The kinds of score that are compared with labels; the last only where the night was scored with a model."""
 _RECONSTRUCTED = {"kl": "autoencoder_mse", "deviation": "autoencoder_deviation"}
-"""An autoencoder's error stands where the others have their KL; it has no z."""
+"""An autoencoder's error takes the place of the KL of the other kinds; it has no z."""
 SHIPPED = ("cfhtlens",)
 """Names of the lists of known anomalies in `gpuanom/data`."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Some of the highest scores of a dataset, and what people say of them.
+    """A range of ranks among the highest scores of a dataset, with the labels of its exposures.
 
     Attributes
     ----------
     first, last : float
-        From which to which rank, in percent of the dataset's scored exposures.
+        The first and the last rank, in percent of the dataset's scored exposures.
     n : int
-        Exposures in it.
+        Number of exposures.
     labelled, prominent, dubious : int
-        How many of them have a label, and which.
+        Number of exposures with a label, with the label prominent, and with the label dubious.
     """
 
     first: float
@@ -57,58 +57,65 @@ class Bin:
 
     @property
     def prominent_rate(self) -> float:
-        """Share of the labelled that are prominent; NaN where nothing is labelled."""
+        """Fraction of the labelled exposures that are prominent; NaN where nothing is labelled."""
         return self.prominent / self.labelled if self.labelled else math.nan
 
     @property
     def dubious_rate(self) -> float:
-        """Share of the labelled that are prominent or dubious; NaN where nothing is labelled."""
+        """Fraction of the labelled exposures that are prominent or dubious; NaN where nothing is labelled."""
         return (self.prominent + self.dubious) / self.labelled if self.labelled else math.nan
 
 
 Rates = dict[tuple[str, str, str], list[Bin]]
-"""By camera, band and kind of score: the bins from the highest scores down."""
+"""The bins, from the highest scores down, by camera, band and kind of score."""
 
 
 def true_positive_rates(
     night: ScoredNight,
-    said: Iterable[Label],
+    labelled: Iterable[Label],
     *,
     how: labels.Consensus = "majority",
     score: str = "kl",
     fraction: float = FRACTION,
     bins: int = BINS,
 ) -> Rates:
-    """True-positive rates of the highest scores of each dataset and kind: the paper's figures 5, 7 and 9.
+    """Compute true-positive rates of the highest scores of each dataset and kind: the paper's figures 5, 7 and 9.
 
     Parameters
     ----------
     night : ScoredNight
-    said : iterable of Label
-        One an exposure, kind and analyst. Labels of sources are held against both source scores and the autoencoder's,
-        those of backgrounds against both background scores.
+    labelled : iterable of Label
+        One for each exposure, kind and analyst. Labels of sources are compared with both source scores and with the
+        autoencoder's, labels of backgrounds with both background scores.
     how : str, optional
-        How many analysts must say so.
+        How many analysts must agree, see `gpuanom.review.labels.consensus`.
     score : str, optional
-        Of `SCORES`.
+        One of `SCORES`.
     fraction : float, optional
-        Of each dataset's scored exposures, rounded up.
+        Fraction of each dataset's scored exposures that counts as the highest, rounded up.
     bins : int, optional
+        Number of bins of these highest scores.
+
+    Returns
+    -------
+    dict of (camera, band, kind) to list of Bin
+        From the highest scores down.
     """
-    agreed = labels.consensus(said, how)
+    agreed = labels.consensus(labelled, how)
     rates: Rates = {}
     for (camera, band, kind), order in _ranked(night, score).items():
         top = order[: math.ceil(decimal(fraction) * len(order))]
-        about = "background" if is_background(kind) else "source"
-        grades = [agreed.get((*key, about)) for key in top]
-        its, done = [], 0
+        label_kind = "background" if is_background(kind) else "source"
+        grades = [agreed.get((*key, label_kind)) for key in top]
+        ranges, done = [], 0
         for part in np.array_split(np.arange(len(top)), bins):
-            mine = [grades[i] for i in part]
-            first, last = (100.0 * k / len(order) for k in (done, done + len(mine)))
-            labelled = len(mine) - mine.count(None)
-            its.append(Bin(first, last, len(mine), labelled, mine.count("prominent"), mine.count("dubious")))
-            done += len(mine)
-        rates[camera, band, kind] = [b for b in its if b.n]
+            marks = [grades[i] for i in part]
+            first, last = (100.0 * k / len(order) for k in (done, done + len(marks)))
+            n_labelled = len(marks) - marks.count(None)
+            prominent, dubious = marks.count("prominent"), marks.count("dubious")
+            ranges.append(Bin(first, last, len(marks), n_labelled, prominent, dubious))
+            done += len(marks)
+        rates[camera, band, kind] = [b for b in ranges if b.n]
     return rates
 
 
@@ -120,25 +127,29 @@ def _ranked(night: ScoredNight, score: str) -> dict[tuple[str, str, str], list[E
             column = f"{kind}_{score}" if kind in KINDS else _RECONSTRUCTED.get(score, "")
             value = row.get(column)
             if value is not None:
-                its = found.setdefault((row["camera"], row["band"], kind), [])
-                its.append((-printed(value), natural_key(row["exposure"]), key_of(row)))
-    return {dataset: [key for _, _, key in sorted(its)] for dataset, its in sorted(found.items())}
+                values = found.setdefault((row["camera"], row["band"], kind), [])
+                values.append((-printed(value), natural_key(row["exposure"]), key_of(row)))
+    return {dataset: [key for _, _, key in sorted(values)] for dataset, values in sorted(found.items())}
 
 
 def rates_table(rates: Mapping[str, Rates]) -> Table:
-    """True-positive rates as a table, a row a bin.
+    """Make a table of true-positive rates, with a row for each bin.
 
     Parameters
     ----------
     rates : mapping of str to Rates
-        By how many analysts must agree.
+        Rates by how many analysts must agree.
+
+    Returns
+    -------
+    Table
     """
     rows = [
         (camera, band, kind, how, b.first, b.last, b.n, b.labelled, b.prominent, b.dubious)
         + (b.prominent_rate, b.dubious_rate)
-        for how, some in rates.items()
-        for (camera, band, kind), its in some.items()
-        for b in its
+        for how, of_datasets in rates.items()
+        for (camera, band, kind), ranges in of_datasets.items()
+        for b in ranges
     ]
     names = ("camera", "band", "score", "analysts", "first_percent", "last_percent", "n", "labelled", "prominent")
     kinds = ("U64", "U64", "U16", "U8", float, float, int, int, int, int, float, float)
@@ -147,18 +158,20 @@ def rates_table(rates: Mapping[str, Rates]) -> Table:
 
 @dataclass(frozen=True)
 class Known:
-    """A known anomaly, or all of a field's.
+    """A known anomaly: an exposure, or all exposures of a field.
 
     Attributes
     ----------
     exposure : str
-        Empty for all `n` exposures of the field, which are told by the field's name in their files' paths.
+        Id of the exposure; empty for all exposures of the field.
     field : str
+        Name of the field; its exposures are found by this name in the paths of their files.
     n : int
+        Number of exposures of the field.
     kind : str
         ``source`` or ``background``; empty when either will do.
     group : str
-        The list that it is on.
+        Name of the list that the anomaly is on.
     paper : str
         What the paper says of it: found or missed, or nothing.
     """
@@ -172,13 +185,17 @@ class Known:
 
 
 def read_known(name: str | Path) -> list[Known]:
-    """A list of known anomalies.
+    """Read a list of known anomalies.
 
     Parameters
     ----------
     name : str or Path
-        Of a list that ships with the package (`SHIPPED`), or of a CSV file with a column exposure, and maybe field, n,
-        kind and list; lines that begin with # are comments.
+        Name of a list that ships with the package (`SHIPPED`), or a CSV file with a column exposure, and optionally
+        field, n, kind, list and paper; lines that begin with # are comments.
+
+    Returns
+    -------
+    list of Known
 
     Raises
     ------
@@ -214,17 +231,17 @@ def _known(row: Mapping[str, str | None], name: str | Path) -> Known:
 
 @dataclass(frozen=True)
 class Recalled:
-    """What the scores say of a known anomaly.
+    """A known anomaly, and where the scores rank it.
 
     Attributes
     ----------
     known : Known
     key : ExposureKey or None
-        The exposure; None where the night has no such one.
+        The exposure; None where the night does not hold it.
     ranks : dict of str to (int, int)
-        By kind of score: its rank and the number of scored exposures of its dataset.
+        The rank, and the number of scored exposures of the dataset, by kind of score.
     by : tuple of str
-        The kinds of score by which it is found.
+        The kinds of score by which the anomaly is found.
     """
 
     known: Known
@@ -241,32 +258,35 @@ def recall(
     fraction: float = FRACTION,
     kinds: Sequence[str] = ("source", "background"),
 ) -> list[Recalled]:
-    """Which known anomalies are among the highest scores.
+    """Find which known anomalies are among the highest scores.
 
     Parameters
     ----------
     night : ScoredNight
     known : iterable of Known
     score : str, optional
+        One of `SCORES`.
     fraction : float, optional
-        An anomaly is found when a score of a kind that fits it is in this part of its dataset, rounded up.
+        An anomaly is found when a score of a kind that fits it is in this highest fraction of its dataset, rounded up.
     kinds : sequence of str, optional
-        The kinds of score to go by, by default the paper's.
+        The kinds of score to use, by default the paper's.
 
     Returns
     -------
     list of Recalled
-        One an exposure: a field has as many as the night holds of it, and one without a key for each that is missing.
+        One for each exposure. A field gives one for each of its exposures in the night, and one without a key for each
+        exposure that is missing.
     """
-    place: dict[ExposureKey, dict[str, tuple[int, int]]] = {}
+    places: dict[ExposureKey, dict[str, tuple[int, int]]] = {}
     for (_, _, kind), order in _ranked(night, score).items():
-        for i, key in enumerate(order, start=1):
-            place.setdefault(key, {})[kind] = (i, len(order))
+        for i, ranked in enumerate(order, start=1):
+            places.setdefault(ranked, {})[kind] = (i, len(order))
     result = []
     for anomaly in known:
         matching = [*_matching(night, anomaly)][: anomaly.n]
-        for which in [*matching, *[None] * (anomaly.n - len(matching))]:
-            ranks = place.get(which, {}) if which else {}
+        key: ExposureKey | None
+        for key in [*matching, *[None] * (anomaly.n - len(matching))]:
+            ranks = places.get(key, {}) if key else {}
             by = tuple(
                 kind
                 for kind in kinds
@@ -274,7 +294,7 @@ def recall(
                 and ranks[kind][0] <= math.ceil(decimal(fraction) * ranks[kind][1])
                 and anomaly.kind in ("", "background" if is_background(kind) else "source")
             )
-            result.append(Recalled(anomaly, which, ranks, by))
+            result.append(Recalled(anomaly, key, ranks, by))
     return result
 
 

@@ -1,4 +1,4 @@
-"""A night's anomalies as lists that surveys exchange: exclude tables, bad_expid files, good files, DS9 regions."""
+"""A night's anomalies in formats that surveys exchange: exclude tables, bad_expid files, good files, DS9 regions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import ccd_number
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import OutputError, SettingsError, printable
-from gpuanom.files import cannot_be_written, write_text
+from gpuanom.files import make_folder, write_text
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import labels
@@ -28,12 +28,12 @@ from gpuanom.version import __version__
 
 FORMATS = ("exclude", "bad_expid", "list", "regions")
 ANALYST = "gpuanom"
-"""Who is named in exclude tables where no person said it."""
+"""The analyst named in exclude tables where no person labelled the exposure."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an exposure was chosen: by which kind of score or label, in words, and by whom."""
+    """Why an exposure was chosen: the kind of score or label, a text, and the analyst."""
 
     kind: str
     text: str
@@ -41,27 +41,27 @@ class Reason:
 
 
 Chosen = dict[ExposureKey, list[Reason]]
-"""The exposures that were chosen, in the table's order, and why."""
+"""The chosen exposures in the order of the table, with the reasons of each."""
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """What makes an exposure an anomaly; exactly one of the fields is given.
+    """The criterion that makes an exposure an anomaly; exactly one of the fields is given.
 
     Attributes
     ----------
     rank : int, optional
-        Its rank in its dataset is at most this.
+        The rank in the dataset is at most this.
     z : float, optional
-        Its z is at least this.
+        z is at least this.
     p : float, optional
-        Its p is at most this.
+        p is at most this.
     deviation : float, optional
-        Its deviation is at least this.
+        The deviation is at least this.
     fdr : float, optional
-        It is found at this false-discovery rate, over all exposures and kinds together (Benjamini-Hochberg).
+        The p is a discovery at this false-discovery rate, over all exposures and kinds together (Benjamini-Hochberg).
     label : str, optional
-        It is labelled so, or more gravely.
+        The label is this one or a graver one.
     """
 
     rank: int | None = None
@@ -73,12 +73,12 @@ class Criterion:
 
     @property
     def name(self) -> str:
-        """The field that is given.
+        """The name of the field that is given.
 
         Raises
         ------
         SettingsError
-            When it is none, or several.
+            When no field is given, or several are.
         """
         given = [name for name, value in vars(self).items() if value is not None]
         if len(given) != 1:
@@ -93,19 +93,23 @@ def choose(
     said: Sequence[labels.Label] = (),
     how: labels.Consensus = "majority",
 ) -> Chosen:
-    """The exposures that a criterion chooses.
+    """Choose the exposures that meet a criterion.
 
     Parameters
     ----------
     night : ScoredNight
     criterion : Criterion
     kinds : sequence of str, optional
-        The kinds of score to go by; an exposure is chosen when one of them says so. For labels, of source and
-        background.
+        The kinds of score to use, for labels source and background; an exposure is chosen when one kind meets the
+        criterion.
     said : sequence of Label, optional
-        Where the criterion is a label.
+        The labels, where the criterion is a label.
     how : str, optional
-        What becomes one label of several analysts', see `gpuanom.review.labels.consensus`.
+        How the labels of several analysts are combined, see `gpuanom.review.labels.consensus`.
+
+    Returns
+    -------
+    dict of ExposureKey to list of Reason
     """
     if criterion.name == "label":
         return _labelled(night, str(criterion.label), kinds, said, how)
@@ -126,13 +130,13 @@ def choose(
 
 
 def _numbers(row: Mapping[str, Any], kind: str) -> str:
-    """What is said of a score in a list, one word each."""
+    """The rank, z and p of a score as words of a list."""
     parts = ((name, row[f"{kind}_{name}"], spec) for name, spec in (("rank", "d"), ("z", ".1f"), ("p", ".1g")))
     return " ".join(f"{name}={value:{spec}}" for name, value, spec in parts if value is not None)
 
 
 def _benjamini_hochberg(night: ScoredNight, kinds: Sequence[str], rate: float) -> float:
-    """The largest p that is a discovery at this false-discovery rate; -1 where there is none."""
+    """The largest p that is a discovery at this false-discovery rate; -1 where nothing is."""
     p = np.sort([row[f"{kind}_p"] for row in night.exposures for kind in kinds if row[f"{kind}_p"] is not None])
     passed = np.flatnonzero(printed_values(p) <= printed_values(rate * np.arange(1, p.size + 1) / max(p.size, 1)))
     return float(p[passed[-1]]) if passed.size else -1.0
@@ -151,16 +155,16 @@ def _labelled(
             grade = agreed.get((camera, exposure, kind))
             if grade is None or labels.GRADES.index(grade) < labels.GRADES.index(least):
                 continue
-            its = [a for a in said if (a.camera, a.exposure, a.kind) == (camera, exposure, kind)]
-            its = [a for a in its if labels.GRADES.index(a.label) >= labels.GRADES.index(least)]
-            words = sorted({a.reason for a in its if a.reason})
-            who = " ".join(sorted({a.analyst for a in its}))
-            chosen.setdefault(key, []).append(Reason(kind, " ".join([kind, *(words or [grade])]), who))
+            given = [a for a in said if (a.camera, a.exposure, a.kind) == (camera, exposure, kind)]
+            given = [a for a in given if labels.GRADES.index(a.label) >= labels.GRADES.index(least)]
+            words = sorted({a.reason for a in given if a.reason})
+            analysts = " ".join(sorted({a.analyst for a in given}))
+            chosen.setdefault(key, []).append(Reason(kind, " ".join([kind, *(words or [grade])]), analysts))
     return chosen
 
 
 def exclude_table(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) -> str:
-    """Exposures and CCDs to leave out, as DES and DELVE keep them: EXPNUM, CCDNUM, REASON, ANALYST, as CSV.
+    """List exposures and CCDs to exclude as DES and DELVE do: CSV with EXPNUM, CCDNUM, REASON and ANALYST.
 
     Parameters
     ----------
@@ -168,7 +172,11 @@ def exclude_table(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None
     chosen : dict
         See `choose`.
     ccd_z : float, optional
-        Of an exposure that was chosen for its background alone, list only CCDs whose own z is at least this.
+        Of an exposure that was chosen for its background alone, list only CCDs with at least this background_z.
+
+    Returns
+    -------
+    str
     """
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
@@ -181,7 +189,7 @@ def exclude_table(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None
 
 
 def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) -> str:
-    """Exposures and CCDs to leave out, as the Legacy Surveys keep them: a line EXPNUM[-CCDNAME] and the reason.
+    """List exposures and CCDs to exclude as the Legacy Surveys do: lines of EXPNUM[-CCDNAME] and the reason.
 
     Parameters
     ----------
@@ -191,6 +199,10 @@ def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) ->
     ccd_z : float, optional
         Name the CCDs, as in `exclude_table`, where an exposure was chosen for its background alone; without it
         exposures are listed whole.
+
+    Returns
+    -------
+    str
     """
     lines = [f"# gpuanom {__version__}: exposures and the reasons to leave them out"]
     if ccd_z is None:
@@ -209,7 +221,7 @@ def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) ->
 
 
 def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[tuple[ExposureKey, str, list[Reason]]]:
-    """The CCDs of the chosen exposures, those alone that matter where that can be told."""
+    """The CCDs of the chosen exposures; for backgrounds, only CCDs with at least this background_z if it is given."""
     ccds = night.ccds()
     for key, reasons in chosen.items():
         by_ccd = ccd_z is not None and all(is_background(r.kind) for r in reasons)
@@ -220,12 +232,22 @@ def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[t
 
 
 def good_files(night: ScoredNight, chosen: Chosen) -> str:
-    """The files of all exposures that were measured and not chosen, a path a line: for the next program.
+    """List the files of all exposures that were measured and not chosen, one path on each line.
+
+    Parameters
+    ----------
+    night : ScoredNight
+    chosen : dict
+        See `choose`.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     OutputError
-        When a path holds a control character: such a list cannot hold a line break, and a terminal obeys others.
+        When a path holds a control character, such as a line break, which the list cannot hold.
     """
     lines = []
     for row in night.exposures:
@@ -235,7 +257,9 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
         for file in night.found[key].files:
             path = path_text(file)
             if any(unicodedata.category(c) == "Cc" for c in path):
-                raise OutputError(f"the file {path!r} has a control character in its name, a list has a file a line")
+                raise OutputError(
+                    f"the file {path!r} has a control character in its name, which a list of files cannot hold"
+                )
             lines.append(path)
     return "".join(f"{line}\n" for line in lines)
 
@@ -243,9 +267,9 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
 def regions(
     night: ScoredNight, chosen: Chosen, folder: Path, backend: Backend, kind: str = "isophote"
 ) -> Iterator[tuple[ExposureKey, int, list[str]]]:
-    """Write the sources of the chosen exposures as DS9 regions, a file a CCD: EXPOSURE_CCD.reg.
+    """Write the sources of the chosen exposures as DS9 regions, a file EXPOSURE_CCD.reg for each CCD.
 
-    The files' pixels are read again, one CCD at a time.
+    The pixels are read again from the files, one CCD at a time.
 
     Parameters
     ----------
@@ -253,15 +277,15 @@ def regions(
     chosen : dict
         See `choose`.
     folder : Path
-        Made when it is missing.
+        The folder of the files; it is made when it is missing.
     backend : Backend
     kind : str, optional
-        Whose angles: source or isophote.
+        The orientations to show: source or isophote.
 
     Yields
     ------
     tuple of ExposureKey, int, list of str
-        An exposure, its number of sources written, and why CCDs of it are missing.
+        The exposure, the number of its sources, and why CCDs are missing.
 
     Raises
     ------
@@ -279,22 +303,19 @@ def regions(
                 continue
             lines = list(_region_lines(key[1], seen, kind))
             n += len(lines) - _HEAD
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise cannot_be_written(folder, error) from None
+            make_folder(folder)
             write_text(folder / f"{_safe(key[1])}_{_safe(seen.name)}.reg", "\n".join(lines) + "\n")
         yield key, n, missing
 
 
 _HEAD = 4
-"""Lines of a region file before the first region."""
+"""Number of lines of a region file before the first region."""
 
 
 def _region_lines(exposure: str, seen: Look, kind: str) -> Iterator[str]:
     yield "# Region file format: DS9 version 4.1"
-    who = printable(f"exposure {exposure}, CCD {seen.name}")
-    yield f"# gpuanom {__version__}, {who}: {kind} orientations; pa: east of north"
+    name = printable(f"exposure {exposure}, CCD {seen.name}")
+    yield f"# gpuanom {__version__}, {name}: {kind} orientations; pa: east of north"
     yield "# pixels of the image without overscan"
     yield "image"
     found = seen.sources
@@ -312,5 +333,5 @@ def _region_lines(exposure: str, seen: Look, kind: str) -> Iterator[str]:
 
 
 def _safe(name: str) -> str:
-    """A name that is a file's name on every system."""
+    """The name with every character replaced that a file name may not hold on some system."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name) or "_"

@@ -1,4 +1,4 @@
-"""What people say of exposures: labels from CSV files, several analysts' side by side, and how well they agree."""
+"""Labels that people give to exposures: CSV files, the consensus of several analysts, and how well they agree."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gpuanom.files import write_text
 from gpuanom.naming import natural_key
 
 NAME = "labels.csv"
-"""The file in a night's folder that keeps who said what."""
+"""The file in a night's folder that keeps all labels with their analysts."""
 
 GRADES: tuple[str, ...] = ("normal", "dubious", "prominent")
-"""What an exposure can be called, from harmless to grave (METHOD.md 8)."""
+"""The grades of an exposure, from harmless to grave (METHOD.md 8)."""
 
 REASONS: tuple[str, ...] = (
     "elongated",
@@ -39,18 +39,18 @@ CONSENSUS: tuple[str, ...] = get_args(Consensus)
 
 @dataclass(frozen=True)
 class Label:
-    """What one analyst says of one exposure.
+    """The label that one analyst gives to one exposure.
 
     Attributes
     ----------
     exposure, camera : str
-        An empty camera stands for the only camera that has such an exposure.
+        An empty camera stands for the only camera of the night with an exposure of this id.
     kind : str
-        Of `LABEL_KINDS`: is it about the sources or about the background?
+        One of `LABEL_KINDS`: whether the label is about the sources or the background.
     label : str
-        Of `GRADES`.
+        One of `GRADES`.
     reason : str
-        Of `REASONS`, or empty.
+        One of `REASONS`, or empty.
     analyst : str
     time : str
         ISO 8601, UTC; the latest of an analyst's labels counts.
@@ -70,18 +70,22 @@ _REQUIRED = ("exposure", "kind", "label")
 
 
 def read(path: Path) -> list[Label]:
-    """The labels of a CSV file, as the report's page saves it.
+    """Read the labels of a CSV file, as the report's page saves them.
 
     Parameters
     ----------
     path : Path
-        With a header line that names at least exposure, kind and label. Without a column analyst the file's name is
-        taken for the analyst's.
+        The first line names the columns, at least exposure, kind and label. Without a column analyst the file's name
+        is taken for the analyst's name.
+
+    Returns
+    -------
+    list of Label
 
     Raises
     ------
     InputError
-        When it cannot be read, or a line makes no sense; the message names it.
+        When the file cannot be read, or a line holds an unknown value; the message names the line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -112,7 +116,12 @@ def _label(row: Mapping[str, str | None], path: Path, line: int) -> Label:
 
 
 def write(path: Path, labels: Iterable[Label]) -> None:
-    """Write labels as CSV, complete or not at all.
+    """Write labels as CSV, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    labels : iterable of Label
 
     Raises
     ------
@@ -127,13 +136,13 @@ def write(path: Path, labels: Iterable[Label]) -> None:
 
 
 def kept(folder: Path) -> list[Label]:
-    """The labels that a night's folder keeps; none before the first `gpuanom label`."""
+    """Return the labels that a night's folder keeps; there are none before the first `gpuanom label`."""
     path = folder / NAME
     return read(path) if path.exists() else []
 
 
 def merged(labels: Iterable[Label]) -> list[Label]:
-    """One label an exposure, kind and analyst, the latest; of equally late ones the last. In order of exposure."""
+    """Keep the latest label of each exposure, kind and analyst, of equally late ones the last; in order of exposure."""
     latest: dict[tuple[str, str, str, str], Label] = {}
     for label in labels:
         key = (label.camera, label.exposure, label.kind, label.analyst)
@@ -143,44 +152,44 @@ def merged(labels: Iterable[Label]) -> list[Label]:
 
 
 def placed(labels: Iterable[Label], exposures: Iterable[tuple[str, str]]) -> tuple[list[Label], list[Label]]:
-    """Labels with their camera filled in where it is left out, and those of no exposure of the night.
+    """Fill in missing cameras of labels, and separate labels that belong to no exposure of the night.
 
     Parameters
     ----------
     labels : iterable of Label
     exposures : iterable of (camera, exposure)
-        Those of the night.
+        The exposures of the night.
 
     Returns
     -------
-    tuple of two lists of Label
-        Of this night, and of none of its exposures (or, without a camera, of several).
+    found, strangers : list of Label
+        Labels of exposures of the night, and labels of no exposure, or without a camera of several exposures.
     """
     cameras: dict[str, list[str]] = {}
     for camera, exposure in exposures:
         cameras.setdefault(exposure, []).append(camera)
-    ours, strangers = [], []
+    found, strangers = [], []
     for label in labels:
-        its = cameras.get(label.exposure, [])
-        if label.camera in its:
-            ours.append(label)
-        elif not label.camera and len(its) == 1:
-            ours.append(Label(label.exposure, its[0], *astuple(label)[2:]))
+        candidates = cameras.get(label.exposure, [])
+        if label.camera in candidates:
+            found.append(label)
+        elif not label.camera and len(candidates) == 1:
+            found.append(Label(label.exposure, candidates[0], *astuple(label)[2:]))
         else:
             strangers.append(label)
-    return ours, strangers
+    return found, strangers
 
 
 def consensus(labels: Iterable[Label], how: Consensus = "majority") -> dict[tuple[str, str, str], str]:
-    """One grade an exposure and kind, from all who labelled it.
+    """Combine the labels of all analysts into one grade for each exposure and kind.
 
     Parameters
     ----------
     labels : iterable of Label
-        At most one an exposure, kind and analyst (`merged`).
+        At most one for each exposure, kind and analyst (see `merged`).
     how : str, optional
-        An exposure is prominent when any, the majority (more than half) or all of those who labelled it call it so;
-        else dubious when so many call it dubious or prominent; else normal.
+        An exposure is prominent when any, the majority (more than half) or all of its analysts call it prominent; else
+        it is dubious when as many call it dubious or prominent; else it is normal.
 
     Returns
     -------
@@ -204,11 +213,13 @@ class Agreement:
     Attributes
     ----------
     first, second : str
+        The analysts.
     n : int
+        Number of exposures and kinds that both labelled.
     same : float
-        Share on which they say the same.
+        Fraction on which both give the same grade.
     kappa : float
-        Cohen's kappa: 1 is full agreement, 0 what chance gives; NaN where chance alone gives full agreement.
+        Cohen's kappa: 1 is full agreement, 0 the agreement by chance; NaN where chance alone gives full agreement.
     """
 
     first: str
@@ -219,17 +230,17 @@ class Agreement:
 
 
 def agreement(labels: Iterable[Label]) -> list[Agreement]:
-    """How well each two analysts agree who labelled something in common, in order of their names."""
-    said: dict[str, dict[tuple[str, str, str], str]] = {}
+    """Compare each pair of analysts with labels in common, in order of their names."""
+    grades: dict[str, dict[tuple[str, str, str], str]] = {}
     for label in labels:
-        said.setdefault(label.analyst, {})[label.camera, label.exposure, label.kind] = label.label
+        grades.setdefault(label.analyst, {})[label.camera, label.exposure, label.kind] = label.label
     found = []
-    for first, second in combinations(sorted(said), 2):
-        common = sorted(said[first].keys() & said[second].keys())
+    for first, second in combinations(sorted(grades), 2):
+        common = sorted(grades[first].keys() & grades[second].keys())
         if not common:
             continue
         n = len(common)
-        pairs = [(said[first][key], said[second][key]) for key in common]
+        pairs = [(grades[first][key], grades[second][key]) for key in common]
         same = sum(a == b for a, b in pairs) / n
         chance = sum(
             (sum(a == grade for a, _ in pairs) / n) * (sum(b == grade for _, b in pairs) / n) for grade in GRADES

@@ -1,4 +1,4 @@
-"""A picture of an exposure's whole focal plane, from quick looks at its CCDs."""
+"""A picture of an exposure's whole focal plane, made from quick looks at the CCDs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Mosaic:
     image : ndarray, (ny, nx) float32
         Origin at the lower left; NaN where there is no CCD or no pixel.
     boxes : dict of str to (x, y, width, height)
-        Where each CCD lies, in its pixels.
+        Where each CCD lies in the picture, in pixels.
     limits : tuple of 2 floats
         Darkest and brightest level to show (zscale).
     """
@@ -34,16 +34,20 @@ class Mosaic:
 
 
 def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[str] = ()) -> Mosaic:
-    """Put quick looks of CCDs together.
+    """Put the quick looks of an exposure's CCDs together.
 
     Parameters
     ----------
     camera : str
-        Its CCDs' places, see `gpuanom.cameras.focalplane`.
+        Tells the places of the CCDs, see `gpuanom.cameras.focalplane`.
     looks : sequence of (str, ndarray)
-        Names and images, in focal-plane axes.
+        Names of CCDs and their images, in focal-plane axes.
     ccds : iterable of str, optional
-        All CCDs of the exposure in the order of the table: those without an image keep their place empty.
+        All CCDs of the exposure in the order of the table: the place of a CCD without an image stays empty.
+
+    Returns
+    -------
+    Mosaic
     """
     images = dict(looks)
     names = [*dict.fromkeys([*ccds, *images])]
@@ -78,7 +82,7 @@ def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[
 
 
 def _limits(image: FloatImage) -> tuple[float, float]:
-    """What zscale shows; anything for an image of one value."""
+    """The limits of zscale; any limits for an image of a single value."""
     from astropy.visualization import ZScaleInterval  # takes longer to import than most commands to run
 
     values = image[np.isfinite(image)]
@@ -91,17 +95,24 @@ def _limits(image: FloatImage) -> tuple[float, float]:
 
 
 def level(looks: Sequence[tuple[str, FloatImage]]) -> tuple[list[tuple[str, FloatImage]], bool]:
-    """Bring CCDs to one level where their levels differ by more than what is to be seen in them, as in raw images.
+    """Bring CCDs to one level where their levels differ by more than their contrast, as in raw images.
+
+    Parameters
+    ----------
+    looks : sequence of (str, ndarray)
+        Names of CCDs and their images.
 
     Returns
     -------
-    tuple of list and bool
-        The quick looks, each less its median if they differ so; and whether they do.
+    looks : list of (str, ndarray)
+        The images, less their medians where the levels differ so much.
+    levelled : bool
+        Whether the levels differ so much.
     """
-    about = [_level(image) for _, image in looks]
-    if len(about) < 2:
+    levels = [_level(image) for _, image in looks]
+    if len(levels) < 2:
         return list(looks), False
-    middle, spread = np.array(about).T
+    middle, spread = np.array(levels).T
     low, high = np.percentile(middle, (10.0, 90.0))
     if not high - low > 3.0 * np.median(spread):
         return list(looks), False
@@ -109,7 +120,7 @@ def level(looks: Sequence[tuple[str, FloatImage]]) -> tuple[list[tuple[str, Floa
 
 
 def _level(image: FloatImage) -> tuple[float, float]:
-    """The median of a quick look, and from its 5th to its 95th of a hundred pixels."""
+    """The median of a quick look, and the difference between its 95th and 5th percentile."""
     known = image[np.isfinite(image)]
     if not known.size:
         return 0.0, 0.0

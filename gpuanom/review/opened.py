@@ -1,4 +1,4 @@
-"""A night as it was scored, opened again for those who look at it: tables, histograms, references, files."""
+"""A scored night, opened again to be looked at: tables, histograms, references, files."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from gpuanom.tables.build import Tables
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """One exposure's orientations of one kind beside those of its dataset.
+    """The histogram of an exposure's orientations of one kind, and the one that it is compared with.
 
     Attributes
     ----------
     kind : str
         One of `KINDS`.
     counts : ndarray, (N,) int64
-        All CCDs together.
+        Counts of all CCDs together.
     mean : ndarray, (N,) float64, or None
-        Of the reference, normalised; None where there is nothing to compare with.
+        The mean normalised histogram of the reference; None where there is nothing to compare with.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class Histogram:
     mean: Doubles | None
 
     def noise(self, widths: float = 2.0) -> Doubles:
-        """Half the width of the band in which counting noise alone leaves a histogram of as many orientations, (N,)."""
+        """Return `widths` standard deviations of counting noise in each bin, for as many orientations, (N,)."""
         n = max(int(self.counts.sum()), 1)
         mean = np.full(self.counts.size, 1.0 / self.counts.size) if self.mean is None else self.mean
         return np.asarray(widths * np.sqrt(mean * (1.0 - mean) / n))
@@ -51,24 +51,23 @@ class Histogram:
 
 @dataclass(frozen=True, eq=False)
 class ScoredNight:
-    """A night opened again.
+    """A scored night, opened again.
 
     Attributes
     ----------
     folder : Path
     settings : Settings
-        What it was measured with, and scored with last.
+        The settings that the night was measured with, and scored with last.
     tables : Tables
         As `gpuanom score` wrote them.
     exposures : list of dict
         The rows of the table of exposures as plain values, None for what does not exist.
     datasets : dict
-        Stored histograms by camera and band.
+        Histograms by camera and band.
     references : dict
-        By camera and band, what the dataset was compared with; none where a saved reference does not hold
-        the dataset.
+        What each dataset was compared with, by camera and band; without datasets that a saved reference does not hold.
     found : dict of ExposureKey to Exposure
-        Where each measured exposure's files are.
+        The measured exposures, with the paths of their files.
     """
 
     folder: Path
@@ -86,37 +85,37 @@ class ScoredNight:
         return "autoencoder_mse" in self.tables.exposures.colnames
 
     def histograms(self, key: ExposureKey) -> tuple[Histogram, ...]:
-        """The four histograms of an exposure; none of an exposure that could not be measured."""
+        """Return the four histograms of an exposure; an empty tuple for one that could not be measured."""
         if key not in self._place:
             return ()
         dataset, i = self._place[key]
-        its = self.datasets[dataset]
-        first, last = np.searchsorted(its.owner, (i, i + 1))
-        counts = its.counts[first:last].sum(axis=0, dtype=np.int64)
+        stored = self.datasets[dataset]
+        first, last = np.searchsorted(stored.owner, (i, i + 1))
+        counts = stored.counts[first:last].sum(axis=0, dtype=np.int64)
         compared = self.references.get(dataset)
         means = (None,) * len(KINDS) if compared is None else compared.means(i)
         return tuple(Histogram(kind, counts[k], means[k]) for k, kind in enumerate(KINDS))
 
     def means(self, dataset: tuple[str, str]) -> tuple[Doubles | None, ...]:
-        """The mean histograms that most exposures of a dataset are compared with, once a kind; None without any."""
+        """Return the mean histograms that most exposures of a dataset are compared with, for each kind, or None."""
         compared = self.references.get(dataset)
         return (None,) * len(KINDS) if compared is None else compared.typical_means
 
     def ccds(self) -> dict[ExposureKey, list[dict[str, Any]]]:
-        """The rows of the table of CCDs as plain values, by exposure."""
+        """Return the rows of the table of CCDs as plain values, by exposure."""
         found: dict[ExposureKey, list[dict[str, Any]]] = {}
         for row in plain_rows(self.tables.ccds):
             found.setdefault((row["camera"], row["exposure"]), []).append(row)
         return found
 
     def identity(self) -> str:
-        """A short hash of where the night lies: the same when exposures are added to it or it is ranked again."""
+        """Return a short hash of the night's folder, which stays the same when exposures are added."""
         text = path_text(self.folder.resolve())
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def key_of(row: dict[str, Any]) -> ExposureKey:
-    """What names the exposure of a table's row."""
+    """Return the key of the exposure in a row of a table."""
     return row["camera"], row["exposure"]
 
 
@@ -126,10 +125,16 @@ def open_night(folder: Path, *, reference: Path | None = None, device: str = "cp
     Parameters
     ----------
     folder : Path
+        The output folder of `gpuanom score`.
     reference : Path, optional
-        The saved reference that the night was scored against. The night keeps it, so that it need not be given; when
-        it is given, it must be the same.
+        The saved reference that the night was scored against. The night keeps the reference, so that it need not be
+        given; a reference that is given must be the same.
     device : str, optional
+        See `gpuanom.score`.
+
+    Returns
+    -------
+    ScoredNight
 
     Raises
     ------
@@ -158,10 +163,10 @@ def open_night(folder: Path, *, reference: Path | None = None, device: str = "cp
 
 
 def _require_same(folder: Path, reference: Path, saved: References | None) -> None:
-    """Refuse a reference that the night was not scored against: what is shown would not be what was scored."""
+    """Refuse a reference that the night was not scored against: its scores would differ from those of the tables."""
     if saved is not None and References.load(reference).fingerprint == saved.fingerprint:
         return
-    other = "no saved reference" if saved is None else f"another one ({saved.origin or 'not from a file'})"
+    other = "no saved reference" if saved is None else f"another reference ({saved.origin or 'not from a file'})"
     raise OutputError(
         f"{folder}: was scored last against {other}"
         f" (gpuanom score -o {folder} --reference {reference} scores it against this one)"
@@ -169,7 +174,7 @@ def _require_same(folder: Path, reference: Path, saved: References | None) -> No
 
 
 def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
-    """The rows of a table as mappings of plain values: None for what is masked or not finite."""
+    """Yield the rows of a table as mappings of plain values, None for values that are masked or not finite."""
     names = table.colnames
     columns = [table[name].tolist() for name in names]
     for values in zip(*columns, strict=True):
@@ -180,5 +185,5 @@ def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def is_background(kind: str) -> bool:
-    """Whether a kind of score is one of the background's, which are compared CCD by CCD."""
+    """Whether a kind of score is about the background, which is compared for each CCD."""
     return kind in (KINDS[BACKGROUND], KINDS[FLAT_BACKGROUND])

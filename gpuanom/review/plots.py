@@ -1,12 +1,12 @@
 """Plots of scored nights, as functions that take an Axes: for notebooks, `gpuanom show` and `gpuanom evaluate`.
 
     >>> import matplotlib.pyplot as plt
-    >>> from gpuanom import plots, scored
-    >>> night = scored.open_night(Path("scored"))
+    >>> from gpuanom import open_night, plots
+    >>> night = open_night("scored")
     >>> plots.orientations(plt.gca(), night.histograms(("DECam", "845291"))[0])
 
-Needs matplotlib (the extra `report`); nothing is drawn, or chosen as a backend, on import. The colours can
-be told apart by people with any colour vision.
+They need matplotlib (the extra `report`); importing this module neither draws nor chooses a backend of matplotlib. The
+colours can be told apart with any colour vision.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from gpuanom.review.mosaic import Mosaic
     from gpuanom.review.opened import Histogram
 
-BLUE, ORANGE, GREY, INK, PALE = "#0072b2", "#d55e00", "#767676", "#222222", "#9ecae1"
-"""Of Okabe and Ito's palette: what is measured, what is odd, what is normal."""
+BLUE, ORANGE, GREY, PALE = "#0072b2", "#d55e00", "#767676", "#9ecae1"
+"""Colours of Okabe and Ito's palette: blue for what is measured, orange for anomalies, grey and pale for references."""
 
 SCORE_COLOURS = "plasma"
-"""The colour map of scores, dark for normal, lighter all the way: for any colour vision, and seen on grey."""
+"""The colour map of scores, from dark for normal to light: for any colour vision, and visible on grey."""
 
 
 def orientations(ax: Axes, histogram: Histogram, *, angle: float | None = None) -> None:
-    """Draw an exposure's orientations, the reference, and the band in which counting noise alone would leave them.
+    """Draw an exposure's orientations, the reference, and two standard deviations of counting noise about it.
 
     Parameters
     ----------
@@ -69,9 +69,9 @@ def focal_plane(ax: Axes, mosaic: Mosaic, scores: Mapping[str, float] | None = N
     mosaic : Mosaic
         See `gpuanom.review.mosaic.Mosaic`.
     scores : mapping of str to float, optional
-        A score a CCD, for the outlines.
+        The score of each CCD, for the outlines.
     highest : float, optional
-        The score that has the last colour; those above have it too.
+        The score that gets the last colour, as do all higher scores.
     """
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
@@ -99,7 +99,7 @@ def whiskers(
     scale: float = 1.0,
     color: str = ORANGE,
 ) -> None:
-    """Draw headless sticks: where, along which axis, how long.
+    """Draw headless sticks along axes, one at each position.
 
     Parameters
     ----------
@@ -107,12 +107,13 @@ def whiskers(
     x, y : array_like, (n,)
         Centres.
     angle : array_like, (n,)
-        Degrees from +x toward +y; those that are not finite are left out.
+        Degrees from +x toward +y; sticks with values that are not finite are left out.
     length : array_like, (n,)
         For example the alignment or the ellipticity.
     scale : float, optional
         Length on the axes of a stick of length 1.
     color : str, optional
+        Colour of the sticks.
     """
     from matplotlib.collections import LineCollection
 
@@ -126,7 +127,16 @@ def whiskers(
 
 
 def stamp(ax: Axes, image: FloatImage, *, text: str = "") -> None:
-    """Draw the stamp of a source, over its central value: from -0.05 to 0.5, so that faint parts show."""
+    """Draw the stamp of a source, from -0.05 to 0.5 of the central value, so that faint parts show.
+
+    Parameters
+    ----------
+    ax : Axes
+    image : ndarray, (size, size) float32
+        The stamp divided by its central value.
+    text : str, optional
+        Title.
+    """
     ax.imshow(image, origin="lower", cmap="gray_r", vmin=-0.05, vmax=0.5, interpolation="nearest")
     ax.set_axis_off()
     if text:
@@ -136,16 +146,16 @@ def stamp(ax: Axes, image: FloatImage, *, text: str = "") -> None:
 def score_distribution(
     ax: Axes, scores: Mapping[str, npt.ArrayLike], *, xlabel: str = "deviation", threshold: float | None = None
 ) -> None:
-    """Draw the distributions of a score, a line a band.
+    """Draw the distributions of a score, one line for each band.
 
     Parameters
     ----------
     ax : Axes
     scores : mapping of str to array_like
-        By band; values that are not finite are left out.
+        Scores by band; values that are not finite are left out.
     xlabel : str, optional
     threshold : float, optional
-        Drawn as a line.
+        A score that is marked by a line.
     """
     known = {name: _finite(values) for name, values in scores.items()}
     everything = np.concatenate([*known.values(), np.zeros(0)])
@@ -164,7 +174,15 @@ def score_distribution(
 def score_against(
     ax: Axes, score: npt.ArrayLike, other: npt.ArrayLike, *, xlabel: str = "", ylabel: str = "deviation"
 ) -> None:
-    """Draw a score against something else of each exposure: time, sky, number of sources."""
+    """Draw a score against another quantity of each exposure, such as time, sky or number of sources.
+
+    Parameters
+    ----------
+    ax : Axes
+    score, other : array_like, (n,)
+        The score and the other quantity, one value for each exposure.
+    xlabel, ylabel : str, optional
+    """
     ax.scatter(np.asarray(other), np.asarray(score), s=8, color=BLUE, alpha=0.6, linewidths=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
 
@@ -176,9 +194,10 @@ def true_positive_rate(ax: Axes, bins: Sequence[Any], *, title: str = "", legend
     ----------
     ax : Axes
     bins : sequence of gpuanom.review.evaluate.Bin
-        From the highest scores down: prominent dark, dubious light on top.
+        From the highest scores down. Prominent exposures are drawn dark, dubious ones light on top.
     title : str, optional
     legend : bool, optional
+        Whether to draw a legend.
     """
     middle = np.array([0.5 * (b.first + b.last) for b in bins])
     width = [b.last - b.first for b in bins]
@@ -202,7 +221,7 @@ def _finite(values: npt.ArrayLike) -> Doubles:
 
 
 def loss_curves(ax: Axes, training: Sequence[float], validation: Sequence[float], *, best: int | None = None) -> None:
-    """Draw the losses of a training, an epoch a point.
+    """Draw the losses of a training, one point for each epoch.
 
     Parameters
     ----------
@@ -210,7 +229,7 @@ def loss_curves(ax: Axes, training: Sequence[float], validation: Sequence[float]
     training, validation : sequence of float
         Mean squared errors of each epoch.
     best : int, optional
-        The epoch that was kept, from 1; drawn as a line.
+        The epoch that was kept, counted from 1; marked by a line.
     """
     epochs = np.arange(1, len(training) + 1)
     ax.plot(epochs, training, color=GREY, lw=1.2, label="training")
@@ -228,7 +247,7 @@ def roc_curves(ax: Axes, curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike
     ----------
     ax : Axes
     curves : mapping of str to (false positive rates, true positive rates, area)
-        The first is drawn strongest.
+        By name; the first curve is drawn strongest.
     """
     ax.plot([0, 1], [0, 1], color=PALE, lw=1.0)
     styles = ("-", "--", "-.", ":")
@@ -240,15 +259,16 @@ def roc_curves(ax: Axes, curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike
 
 
 def reconstructions(axes: Any, stamps: FloatImage, made: FloatImage, errors: Sequence[float]) -> None:
-    """Draw stamps over what an autoencoder makes of them, and what it leaves.
+    """Draw stamps, their reconstructions by an autoencoder, and the differences, in three rows.
 
     Parameters
     ----------
     axes : ndarray of Axes, (3, n)
         As `Figure.subplots` gives them.
     stamps, made : ndarray, (n, size, size)
+        Stamps and their reconstructions.
     errors : sequence of float
-        Their mean squared errors.
+        Mean squared errors of the reconstructions.
     """
     for i, (before, after, error) in enumerate(zip(stamps, made, errors, strict=True)):
         stamp(axes[0, i], before, text=f"{error:.2g}")

@@ -1,15 +1,13 @@
-"""The CCDs of one exposure looked at again, one at a time: smoothed quick looks, sources, stamps.
+"""Quick looks at the CCDs of one exposure: smoothed images, sources and stamps.
 
-What the store keeps are counts; whoever wants to see pixels goes back to the files through here. Sources are found
-with the same random points as when the exposure was scored, so they are the same ones.
+The store keeps counts and no pixels, so the pixels are read again from the files here, one CCD at a time. Sources are
+found with the same random points as when the exposure was scored, so they are the same sources.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +19,7 @@ from gpuanom.errors import InputError, printable
 from gpuanom.fits import open_ccds
 from gpuanom.measuring.exposure import isophote_moments
 from gpuanom.measuring.points import draw_points
+from gpuanom.measuring.readahead import Readers
 from gpuanom.records import (
     Array,
     Ccd,
@@ -43,26 +42,27 @@ CELL = 1024
 """Side of a cell of a whisker map, pixels."""
 
 SMALLEST_PICTURE = 360
-"""A focal plane whose picture has fewer pixels across than this is binned less."""
+"""A focal plane is binned less where its picture would be smaller than this, pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class SeenSources:
-    """The sources of one CCD in (y, x) order, and stamps of the brightest.
+    """The sources of one CCD in order of y and x, and stamps of the brightest.
 
     Attributes
     ----------
     y, x : ndarray, (n,) int64
         Central pixels, 0-based, in the CCD's own axes.
     snr : ndarray, (n,) float64
-        Central value above the background, over the CCD's noise.
+        Central value above the background, divided by the CCD's noise.
     source_angle, isophote_angle : ndarray, (n,) float64
         Degrees in the CCD's own axes, in (-90, 90]; NaN where there is none.
     ellipticity : ndarray, (n,) float64
-        Of the isophotal moments, 0 (round) to 1; NaN where there is none.
+        Ellipticity of the isophotal moments, 0 (round) to 1; NaN where there is none.
     stamps : ndarray, (m, size, size) float32
-        Over their central values, in focal-plane axes.
+        Stamps divided by their central values, in focal-plane axes.
     stamp_snr : ndarray, (m,) float64
+        `snr` of the sources of the stamps.
     """
 
     y: Integers
@@ -77,7 +77,7 @@ class SeenSources:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What is to be seen of one CCD.
+    """A quick look at one CCD.
 
     Attributes
     ----------
@@ -85,9 +85,9 @@ class Look:
     shape : tuple of 2 ints
         (ny, nx) of the image without overscan.
     ccd : Ccd
-        What it says of itself, without pixels.
+        The CCD without its pixels.
     image : ndarray, (rows, columns) float32, or None
-        Smoothed by the method's mean filter and binned, in focal-plane axes; NaN where there is nothing.
+        The image, smoothed by the method's mean filter and binned, in focal-plane axes; NaN where no pixel is finite.
     sources : SeenSources or None
     """
 
@@ -114,21 +114,22 @@ def look(
     ----------
     exposure : Exposure
     settings : Settings
-        Those that it was measured with.
+        The settings that the exposure was measured with.
     backend : Backend
-        That of the CPU when there are several threads.
+        The CPU's, if there are several threads.
     binning : int, optional
-        Side of the cells of the quick look, pixels; 0 for none.
+        Side of the cells of the quick look, pixels; 0 for no image.
     sources : bool, optional
         Whether to find the sources.
     stamps : int, optional
-        How many of each CCD's brightest unsaturated sources to cut out.
+        Number of each CCD's brightest unsaturated sources to cut out.
     threads : int, optional
+        Number of CCDs that are read at a time.
 
     Yields
     ------
     Look or CcdFailure
-        Nothing is raised for what a file holds, or when it is gone.
+        A failure where a CCD or a file cannot be read; nothing is raised for that.
     """
 
     def one(item: CcdOnDisk | CcdFailure) -> Look | CcdFailure:
@@ -139,20 +140,14 @@ def look(
             return CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: too small to look at")
         try:
             return _look(exposure.points_id, ccd, settings, backend, binning, sources, stamps)
-        except Exception as error:  # the last resort: a CCD that cannot be shown must not cost the others
-            what = f"{type(error).__name__}: {printable(str(error))}"
-            return CcdFailure(ccd.name, "failed", f"CCD {ccd.name}: cannot be shown, {what}")
+        except Exception as error:  # a CCD that cannot be shown must not cost the others
+            cause = f"{type(error).__name__}: {printable(str(error))}"
+            return CcdFailure(ccd.name, "failed", f"CCD {ccd.name}: cannot be shown, {cause}")
 
     try:
-        with ThreadPoolExecutor(threads) as pool:
-            waiting: deque[Future[Look | CcdFailure]] = deque()
-            # Whether an image is believed was decided when it was scored.
-            for item in open_ccds(exposure, settings.replace(checksum=False)):
-                waiting.append(pool.submit(one, item))
-                if len(waiting) >= threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        with Readers(threads, ahead=threads) as readers:
+            # The checksums were compared when the exposure was scored.
+            yield from readers.ahead(one, open_ccds(exposure, settings.replace(checksum=False)))
     except (InputError, OSError) as error:
         yield CcdFailure("", "unreadable", str(error))
 
@@ -168,19 +163,24 @@ def _look(
             with backend.working():
                 stack = backend.prepare([ccd], 1)
                 seen = _sources(exposure, ccd, stack, settings, backend, stamps)
-    about = replace(ccd, image=np.empty((0, 0), dtype=np.float32), bad=None)
-    return Look(ccd.name, (int(ccd.image.shape[0]), int(ccd.image.shape[1])), about, image, seen)
+    without_pixels = replace(ccd, image=np.empty((0, 0), dtype=np.float32), bad=None)
+    return Look(ccd.name, (int(ccd.image.shape[0]), int(ccd.image.shape[1])), without_pixels, image, seen)
 
 
 def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> int:
-    """The binning of an exposure's quick looks: 16, or less for a focal plane that would be a few pixels.
+    """Choose the binning of an exposure's quick looks: 16, or less for a small focal plane.
 
     Parameters
     ----------
     exposure : Exposure
     ccds : sequence of str
-        Names of its CCDs.
+        Names of the CCDs.
     settings : Settings
+
+    Returns
+    -------
+    int
+        Side of the cells, pixels.
     """
     try:
         shape = next((item.shape for item in open_ccds(exposure, settings) if isinstance(item, CcdOnDisk)), None)
@@ -195,10 +195,10 @@ def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> 
 
 
 def quick_look(image: FloatImage, size: int, binning: int) -> FloatImage:
-    """A CCD smoothed by the mean filter and binned, both at once.
+    """Smooth a CCD by the mean filter and bin it, both at once.
 
-    A mean of means is one mean with other weights, so only the binned pixels are computed. Pixels that are not finite
-    or lie outside count as missing, and the mean is of the others.
+    A mean of means is a single weighted mean, so only the binned pixels are computed. Pixels that are not finite or lie
+    outside of the image are left out of the mean.
 
     Parameters
     ----------
@@ -211,18 +211,18 @@ def quick_look(image: FloatImage, size: int, binning: int) -> FloatImage:
     Returns
     -------
     ndarray, (ceil(ny / binning), ceil(nx / binning)) float32
-        NaN where nothing is finite.
+        NaN where no pixel is finite.
     """
-    there = np.isfinite(image)
-    if there.all():
+    finite = np.isfinite(image)
+    if finite.all():
         ones = [np.ones((1, n), dtype=np.float32) for n in image.shape]
         weights = _binned_rows(ones[0].T, size, binning), _binned_rows(ones[1].T, size, binning).T
         total = _binned_rows(_binned_rows(image, size, binning).T, size, binning).T
         return np.asarray(total / (weights[0] * weights[1]), dtype=np.float32)
-    filled = np.where(there, image, np.float32(0.0))
+    filled = np.where(finite, image, np.float32(0.0))
     total, n = (
         _binned_rows(_binned_rows(plane, size, binning).T, size, binning).T
-        for plane in (filled, there.astype(np.float32))
+        for plane in (filled, finite.astype(np.float32))
     )
     return np.divide(total, n, out=np.full(n.shape, np.nan, dtype=np.float32), where=n > 0)
 
@@ -255,7 +255,7 @@ def _sources(
         (found.y, found.x, found.value, moments, *angles, background.sigma, found.ccd, stack.images)
     )
     y, x, value, moments, source, isophote, noise, _, images = host
-    # A saturated core tells nothing of a source's shape.
+    # The shape of a source with a saturated core is lost.
     bright = np.argsort(-np.where(images[0][y, x] >= ccd.saturation, -np.inf, value), kind="stable")
     bright = bright[np.isfinite(value[bright])][:n_stamps]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -283,18 +283,30 @@ def _stamps(
     settings: Settings,
     backend: Backend,
 ) -> FloatImage:
-    """The stamps of some sources, in focal-plane axes."""
+    """The stamps of the chosen sources, in focal-plane axes."""
     if not chosen.size:
         return np.zeros((0, settings.stamp_size, settings.stamp_size), dtype=np.float32)
     indices: Array = backend.to_device(chosen)
     names = ("ccd", "y", "x", "value", "n_above", "moments", "isophote_moments", "n_isophote")
-    some = replace(found, **{name: getattr(found, name)[indices] for name in names})
-    stamps = backend.to_host(backend.stamps(stack, background, some, settings))
+    selected = replace(found, **{name: getattr(found, name)[indices] for name in names})
+    stamps = backend.to_host(backend.stamps(stack, background, selected, settings))
     return np.stack([turned_image(stamp, turn) for stamp in stamps])
 
 
 def turned_image(image: FloatImage, turn: Turn) -> FloatImage:
-    """An image in CCD axes brought to focal-plane axes, as `Turn` turns orientations."""
+    """Turn an image from CCD axes to focal-plane axes.
+
+    Parameters
+    ----------
+    image : ndarray, (ny, nx)
+    turn : Turn
+        How the CCD is turned in the focal plane.
+
+    Returns
+    -------
+    ndarray
+        (ny, nx), or (nx, ny) for a quarter turn.
+    """
     if turn & Turn.MIRRORED:
         image = image[::-1]
     if turn & Turn.QUARTER:
@@ -303,20 +315,20 @@ def turned_image(image: FloatImage, turn: Turn) -> FloatImage:
 
 
 def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
-    """The isophotal orientations of the cells of a CCD, for a whisker map.
+    """Average the isophotal orientations in cells of a CCD, for a whisker map.
 
     Parameters
     ----------
     seen : Look
-        With sources.
+        A look with sources.
     upside_down : bool, optional
-        Whether its picture is shown turned by half a turn (see `gpuanom.cameras.focalplane.Position`).
+        Whether the picture of the CCD is shown turned by half a turn (see `gpuanom.cameras.focalplane.Position`).
 
     Returns
     -------
     list of list of float
-        Of each cell with 3 sources or more: x and y of its centre from 0 to 1 of the CCD's picture, angle in degrees,
-        alignment, number of sources.
+        For each cell with 3 sources or more: x and y of the cell's centre, from 0 to 1 over the CCD's picture, angle in
+        degrees, alignment, number of sources.
     """
     found = seen.sources
     if found is None:

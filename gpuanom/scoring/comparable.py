@@ -1,8 +1,8 @@
-"""Which exposures of a dataset are compared with each other: those whose CCDs are of about one size.
+"""Which exposures of a dataset are compared with each other: those whose CCDs have about the same size.
 
-A read-out window among full frames has fewer stars and another part of the sky's slope: beside full frames it would
-rank first with nothing wrong with it. Exposures are told apart by what was measured, the area of their CCDs, so that
-the order in which they came does not matter. Binned exposures are a dataset of their own already (`gpuanom.fits`).
+A read-out window among full frames has fewer stars and shows another part of the sky's slope: compared with full frames
+it would rank first although nothing is wrong with it. Exposures are separated by the measured area of their CCDs, so
+that the order in which they came does not matter. Binned exposures form a separate dataset anyway (`gpuanom.fits`).
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from gpuanom.scoring.ranking import Scores
 
 LIKE = 1.25
-"""Sorted by area, neighbours within this ratio belong together, as cut-outs that differ by few pixels do."""
+"""Areas that follow each other within this ratio, when sorted, count as one size: cut-outs differ by a few pixels."""
 
 ENOUGH = 5
-"""So many exposures of one size are compared with each other in any case; in small datasets half of all are enough."""
+"""So many exposures of one size are always compared with each other; in small datasets half of all are enough."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The exposures of a dataset by what they are compared with.
+    """The exposures of a dataset, grouped by the size of their CCDs.
 
     Attributes
     ----------
     groups : tuple of ndarray of int64
         Indices of the exposures that are compared with each other, ascending; the largest group first.
     apart : ndarray of int64
-        Indices of those of another size, too few to be compared.
+        Indices of the exposures whose size is too rare to be compared.
     mixed : bool
-        Whether the sizes differ so much from exposure to exposure that all are compared all the same.
+        Whether no size is frequent enough; all exposures are then compared with each other, whatever their size.
     """
 
     groups: tuple[Integers, ...]
@@ -53,18 +53,19 @@ class Split:
 
 
 def split(sizes: Integers | None, n_exposures: int) -> Split:
-    """Tell the exposures of a dataset apart by the size of their CCDs.
+    """Group the exposures of a dataset by the size of their CCDs.
 
     Parameters
     ----------
     sizes : ndarray, (n_exposures, 2) int64, or None
-        (ny, nx) of each exposure's typical CCD; 0 where no CCD could be measured, which counts as the usual size.
+        (ny, nx) of each exposure's typical CCD; 0 where no CCD could be measured: such an exposure counts as of the
+        usual size.
     n_exposures : int
 
     Returns
     -------
     Split
-        A function of each exposure's own size and of how many there are of each, not of their order.
+        It depends on the sizes and on how many exposures have each size, not on the order of the exposures.
     """
     everything = Split((np.arange(n_exposures),), np.zeros(0, dtype=np.int64))
     if sizes is None:
@@ -77,21 +78,32 @@ def split(sizes: Integers | None, n_exposures: int) -> Split:
     starts = np.concatenate([known[:1], known[1:][known[1:] > LIKE * known[:-1]]])
     if starts.size == 1:
         return everything
-    of = np.searchsorted(starts, area, side="right") - 1
-    counts = np.bincount(of[area > 0], minlength=starts.size)
+    size_of = np.searchsorted(starts, area, side="right") - 1
+    counts = np.bincount(size_of[area > 0], minlength=starts.size)
     n_known = int(counts.sum())
     least = max(2, min(ENOUGH, math.ceil(n_known / 2)))
     order = sorted(range(starts.size), key=lambda k: (-counts[k], -starts[k]))
     enough = [k for k in order if counts[k] >= least]
     if not enough:
         return Split(everything.groups, everything.apart, mixed=True)
-    of[area == 0] = enough[0]
-    groups = tuple(np.flatnonzero(of == k) for k in enough)
-    return Split(groups, np.flatnonzero(~np.isin(of, enough)))
+    size_of[area == 0] = enough[0]
+    groups = tuple(np.flatnonzero(size_of == k) for k in enough)
+    return Split(groups, np.flatnonzero(~np.isin(size_of, enough)))
 
 
 def part(dataset: Dataset, members: Integers) -> Dataset:
-    """The dataset of some of its exposures alone."""
+    """Return a dataset of a part of the exposures.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    members : ndarray, (n,) int64
+        Indices of the exposures, ascending.
+
+    Returns
+    -------
+    Dataset
+    """
     chosen, rows = _chosen(dataset, members)
     return dataclasses.replace(
         dataset,
@@ -117,9 +129,15 @@ def joined(
     Parameters
     ----------
     dataset : Dataset
-    parts : sequence of (indices of exposures, scores once a kind)
+    parts : sequence of (ndarray of int64, tuple of Scores)
+        Indices of the exposures of each group, and their scores of each kind.
     none : tuple of Scores
-        Of all exposures, with nothing but counts and directions: what those that are compared with nothing keep.
+        Counts and directions of all exposures without scores: exposures that are compared with nothing keep them.
+
+    Returns
+    -------
+    tuple of Scores
+        Scores of all exposures, for each kind.
     """
     rows = [(*_chosen(dataset, members), scores) for members, scores in parts]
     return tuple(_joined(whole, [(m, r, s[k]) for m, r, s in rows]) for k, whole in enumerate(none))
@@ -132,28 +150,33 @@ def _joined(whole: Scores, parts: Sequence[tuple[Integers, Integers, Scores]]) -
         if field.name == "local":
             continue
         merged = np.array(getattr(whole, field.name))
-        for members, rows, its in parts:
-            value = getattr(its, field.name)
+        for members, rows, scores in parts:
+            value = getattr(scores, field.name)
             if field.name not in ("ccd_kl", "ccd_z"):
                 merged[members] = value
             elif value.size:
                 merged[rows] = value
         values[field.name] = merged
     local = [np.array(column) for column in whole.local]
-    for members, _, its in parts:
-        for column, value in zip(local, its.local, strict=True):
+    for members, _, scores in parts:
+        for column, value in zip(local, scores.local, strict=True):
             column[members] = value
     return dataclasses.replace(whole, **values, local=type(whole.local)(*local))
 
 
 def notes(dataset: Dataset, saved: tuple[int, int] | None = None) -> list[tuple[str, str]]:
-    """The status and the note that the size of its CCDs gives each exposure; empty where all are alike.
+    """Return the status and the note that each exposure gets from the size of its CCDs; empty where all sizes agree.
 
     Parameters
     ----------
     dataset : Dataset
     saved : tuple of 2 ints, optional
         (ny, nx) of the CCDs that a saved reference was made from.
+
+    Returns
+    -------
+    list of (str, str)
+        One for each exposure.
     """
     n = len(dataset.exposures)
     result = [("", "")] * n
@@ -184,7 +207,7 @@ _REMEDY = "a read-out window or a cut-out is not compared (score exposures of on
 
 
 def usual_size(dataset: Dataset) -> tuple[int, int]:
-    """(ny, nx) of the CCDs that the dataset's reference is made from; (0, 0) where sizes are unknown or differ."""
+    """Return (ny, nx) of the CCDs behind the dataset's reference; (0, 0) where sizes are unknown or mixed."""
     found = split(dataset.sizes, len(dataset.exposures))
     if dataset.sizes is None or found.mixed:
         return 0, 0
@@ -193,13 +216,17 @@ def usual_size(dataset: Dataset) -> tuple[int, int]:
 
 
 def like(dataset: Dataset, saved: tuple[int, int]) -> Split:
-    """The exposures of a dataset that can be compared with a saved reference, and those of another size.
+    """Separate the exposures that can be compared with a saved reference from those of another size.
 
     Parameters
     ----------
     dataset : Dataset
     saved : tuple of 2 ints
         (ny, nx) of the CCDs behind the reference; (0, 0) where unknown: then all can be compared.
+
+    Returns
+    -------
+    Split
     """
     other = unlike(dataset, saved)
     alike = np.setdiff1d(np.arange(len(dataset.exposures)), other)
@@ -207,7 +234,19 @@ def like(dataset: Dataset, saved: tuple[int, int]) -> Split:
 
 
 def unlike(dataset: Dataset, saved: tuple[int, int]) -> Integers:
-    """Indices of the exposures whose CCDs are of another size than those behind a saved reference."""
+    """Return the exposures whose CCDs differ in size from those behind a saved reference.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    saved : tuple of 2 ints
+        (ny, nx) of the CCDs behind the reference; (0, 0) where unknown.
+
+    Returns
+    -------
+    ndarray, (n,) int64
+        Indices of the exposures, ascending.
+    """
     if dataset.sizes is None or not all(saved):
         return np.zeros(0, dtype=np.int64)
     area, wanted = dataset.sizes[:, 0] * dataset.sizes[:, 1], saved[0] * saved[1]

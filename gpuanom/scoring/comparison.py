@@ -1,7 +1,7 @@
 """What the exposures of a dataset are compared with: the dataset's own references, or saved ones (METHOD.md 5, 5b).
 
-Source and isophote histograms are one an exposure, background histograms one a CCD. `compared_with` is the only place
-where references of a dataset are made; scores, reports and saved references all take them from there.
+An exposure has one source and one isophote histogram, and a background histogram for each CCD. References of a dataset
+are made in `compared_with` and nowhere else; scores, reports and saved references all come from there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gpuanom.scoring.reference import DatasetReference, Reference
 from gpuanom.settings import Settings, decimal
 
 EXPOSURES_AT_ONCE = 256
-"""Exposures pooled together: some MB of their CCDs' histograms, so that a survey's need little memory."""
+"""Exposures whose histograms are summed at a time: a few MB, so that a whole survey needs little memory."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -46,7 +46,7 @@ class KindReference:
     comparable: bool
 
     def mean(self, exposure: int) -> Doubles | None:
-        """The mean histogram that an exposure, by its index, is compared with, (N,); None where there is none."""
+        """Return the mean histogram, (N,), that the exposure of this index is compared with; None without one."""
         if not self.comparable:
             return None
         return self.reference.mean(contains=bool(self.contained[exposure]))
@@ -61,16 +61,16 @@ class KindReference:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Exposures of a dataset that are compared with each other, and with what.
+    """Exposures of a dataset that are compared with each other, and their references.
 
     Attributes
     ----------
     members : ndarray, (n,) int64
         Indices of the exposures in the dataset, ascending.
     dataset : Dataset
-        These exposures alone.
+        The dataset of these exposures alone.
     kinds : tuple of 4 KindReference
-        In the order of `KINDS`; they count exposures as `dataset` does.
+        In the order of `KINDS`; their indices of exposures are those of `dataset`.
     """
 
     members: Integers
@@ -85,7 +85,7 @@ class Comparison:
     Attributes
     ----------
     groups : tuple of Group
-        The exposures whose CCDs are of one size, those of the usual size first: as a rule one group with all exposures.
+        Exposures whose CCDs have one size, the usual size first; mostly one group with all exposures.
     n_exposures : int
         Exposures of the dataset. An exposure in no group is compared with nothing.
     """
@@ -99,16 +99,16 @@ class Comparison:
         return len(self.groups) == 1 and self.groups[0].members.size == self.n_exposures
 
     def means(self, exposure: int) -> tuple[Doubles | None, ...]:
-        """The mean histogram of each kind, (N,), that an exposure, by its index, is compared with; None without one."""
+        """Return the mean histograms, (N,) for each kind, that the exposure of this index is compared with, or None."""
         for group in self.groups:
-            at = int(np.searchsorted(group.members, exposure))
-            if at < group.members.size and group.members[at] == exposure:
-                return tuple(kind.mean(at) for kind in group.kinds)
+            place = int(np.searchsorted(group.members, exposure))
+            if place < group.members.size and group.members[place] == exposure:
+                return tuple(kind.mean(place) for kind in group.kinds)
         return (None,) * len(KINDS)
 
     @property
     def typical_means(self) -> tuple[Doubles | None, ...]:
-        """The mean histograms that most exposures of the dataset are compared with, once a kind; None without any."""
+        """The mean histograms that most exposures of the dataset are compared with, for each kind, or None."""
         return tuple(kind.typical_mean for kind in self.groups[0].kinds) if self.groups else (None,) * len(KINDS)
 
 
@@ -125,30 +125,30 @@ def compared_with(
     backend : Backend
         Where the divergences of the robust rounds are computed.
     saved : DatasetReference, optional
-        A saved reference; without one the dataset is its own.
+        A saved reference; without one the dataset is compared with itself.
 
     Returns
     -------
     Comparison
-        Exposures whose CCDs are of different sizes are compared apart (`gpuanom.scoring.comparable`).
+        Exposures whose CCDs differ in size are not compared with each other (`gpuanom.scoring.comparable`).
     """
     n_exposures = len(dataset.exposures)
     found = comparable.split(dataset.sizes, n_exposures) if saved is None else comparable.like(dataset, saved.size)
     groups = []
     for members in found.groups:
-        some = dataset if found.whole else comparable.part(dataset, members)
+        compared = dataset if found.whole else comparable.part(dataset, members)
         if saved is None:
-            kinds = tuple(_own(some, kind, settings, backend) for kind in range(len(KINDS)))
+            kinds = tuple(_from_dataset(compared, kind, settings, backend) for kind in range(len(KINDS)))
         else:
-            kinds = _saved(some, saved)
-        groups.append(Group(members, some, kinds))
+            kinds = _from_saved(compared, saved)
+        groups.append(Group(members, compared, kinds))
     return Comparison(tuple(groups), n_exposures)
 
 
 def dataset_reference(
     dataset: Dataset, settings: Settings | None = None, backend: Backend | None = None
 ) -> DatasetReference:
-    """The references of a dataset, for saving: those of its exposures of the usual size.
+    """Make the references of a dataset for saving, from its exposures of the usual size.
 
     Parameters
     ----------
@@ -157,6 +157,10 @@ def dataset_reference(
         By default the paper's: all exposures count.
     backend : Backend, optional
         By default the CPU's.
+
+    Returns
+    -------
+    DatasetReference
     """
     size = comparable.usual_size(dataset)
     usual = compared_with(dataset, settings or Settings(), backend or select("cpu")).groups[0]
@@ -170,13 +174,22 @@ def dataset_reference(
     return DatasetReference(dataset.camera, dataset.band, references, _digests(usual.dataset), left_out, size)
 
 
-def _names(dataset: Dataset, chosen: Flags) -> frozenset[str]:
-    """The ids of some exposures."""
-    return frozenset(dataset.exposures[i] for i in np.flatnonzero(chosen))
-
-
 def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers]:
-    """The histograms of a kind, (m, N) int64, and the index of the exposure that each belongs to, (m,) int64."""
+    """Return the histograms of one kind.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    kind : int
+        Index into `KINDS`.
+
+    Returns
+    -------
+    histograms : ndarray, (m, N) int64
+        One for each CCD for backgrounds, else one for each exposure.
+    owner : ndarray, (m,) int64
+        Index of the exposure that each histogram belongs to, ascending.
+    """
     counts = dataset.counts[:, kind]
     if kind in (BACKGROUND, FLAT_BACKGROUND):
         return counts, dataset.owner
@@ -187,7 +200,28 @@ def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers]:
 def divergences(
     histograms: Integers, n: Integers, filled: Flags, contained: Flags, reference: Reference, backend: Backend
 ) -> tuple[Doubles, Flags]:
-    """KL of each histogram, NaN where it is empty, and whether its reference had half a count spread over it."""
+    """Compute the KL divergence of each histogram from its reference (METHOD.md 5, eq. 1).
+
+    Parameters
+    ----------
+    histograms : ndarray, (m, N) int64
+    n : ndarray, (m,) int64
+        Counts of each histogram.
+    filled : ndarray, (m,) bool
+        Whether the histogram has any counts.
+    contained : ndarray, (m,) bool
+        Whether the reference was made with the histogram.
+    reference : Reference
+    backend : Backend
+        Where the divergences are computed.
+
+    Returns
+    -------
+    kl : ndarray, (m,) float64
+        NaN where the histogram is empty.
+    spread : ndarray, (m,) bool
+        Whether half a count was spread over the reference's bins, because a bin was empty.
+    """
     spread = ~contained & filled & reference.has_empty_bin
     if not spread.any():
         return _divergence(backend, histograms, reference.mean(contains=True)), spread
@@ -198,7 +232,7 @@ def divergences(
 
 
 def ranks_of(score: Doubles) -> Integers:
-    """1 for the highest score, ties by exposure id (their order), 0 where there is none."""
+    """Return ranks from 1 for the highest score, 0 where there is none; equal scores in the order of the exposures."""
     known = np.flatnonzero(~np.isnan(score))
     order = known[np.argsort(-printed_values(score[known]), kind="stable")]
     ranks = np.zeros(score.size, dtype=np.int64)
@@ -207,23 +241,66 @@ def ranks_of(score: Doubles) -> Integers:
 
 
 def mean_of_filled(values: Doubles, filled: Flags, owner: Integers, n_filled: Doubles) -> Doubles:
-    """The mean over each exposure's filled histograms, NaN where it has none."""
+    """Return the mean over each exposure's histograms that are not empty.
+
+    Parameters
+    ----------
+    values : ndarray, (m,) float64
+        One for each histogram.
+    filled : ndarray, (m,) bool
+        Whether the histogram has any counts.
+    owner : ndarray, (m,) int64
+        Index of the exposure that each histogram belongs to.
+    n_filled : ndarray, (n_exposures,) float64
+        Number of histograms of each exposure that are not empty.
+
+    Returns
+    -------
+    ndarray, (n_exposures,) float64
+        NaN where all histograms of the exposure are empty.
+    """
     return mean_of(values[filled], owner[filled], n_filled)
 
 
 def mean_of(values: Doubles, owner: Integers, n: Doubles) -> Doubles:
-    """The mean of each exposure's n values, NaN where n is 0."""
+    """Return the mean of each exposure's values.
+
+    Parameters
+    ----------
+    values : ndarray, (m,) float64
+    owner : ndarray, (m,) int64
+        Index of the exposure that each value belongs to.
+    n : ndarray, (n_exposures,) float64
+        Number of values of each exposure.
+
+    Returns
+    -------
+    ndarray, (n_exposures,) float64
+        NaN where n is 0.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(n > 0, sums_of(values, owner, n.size) / n, np.nan))
 
 
 def sums_of(values: npt.NDArray[Any], owner: Integers, n_exposures: int) -> Doubles:
-    """The sum over each exposure's values."""
+    """Return the sum of each exposure's values.
+
+    Parameters
+    ----------
+    values : ndarray, (m,)
+    owner : ndarray, (m,) int64
+        Index of the exposure that each value belongs to.
+    n_exposures : int
+
+    Returns
+    -------
+    ndarray, (n_exposures,) float64
+    """
     return np.bincount(owner, values, minlength=n_exposures).astype(np.float64)
 
 
-def _own(dataset: Dataset, kind: int, settings: Settings, backend: Backend) -> KindReference:
-    """The reference that a dataset is for itself, after the robust rounds."""
+def _from_dataset(dataset: Dataset, kind: int, settings: Settings, backend: Backend) -> KindReference:
+    """The reference that is made from the dataset itself, after the robust rounds."""
     histograms, owner = histograms_of(dataset, kind)
     n_exposures = len(dataset.exposures)
     n = histograms.sum(axis=1)
@@ -241,8 +318,8 @@ def _own(dataset: Dataset, kind: int, settings: Settings, backend: Backend) -> K
     return KindReference(reference, members, comparable=reference.n_histograms > 0)
 
 
-def _saved(dataset: Dataset, saved: DatasetReference) -> tuple[KindReference, ...]:
-    """What a saved reference is to the exposures of a dataset."""
+def _from_saved(dataset: Dataset, saved: DatasetReference) -> tuple[KindReference, ...]:
+    """A saved reference of each kind, and which exposures of the dataset it was made from."""
     digests = _digests(dataset)
     held = np.array([saved.exposures.get(e) == digests[e] for e in dataset.exposures], dtype=bool)
     alone = len(saved.exposures) == 1 and bool(held.all())
@@ -261,7 +338,7 @@ def _scored(dataset: Dataset, kind: int) -> Flags:
 
 
 def _without_highest(score: Doubles, scored: Flags, settings: Settings) -> Flags:
-    """The members that stay in a round of the robust reference: all but the highest, at least `robust_minimum`."""
+    """Which exposures stay in the robust reference: all but those of the highest scores, at least `robust_minimum`."""
     n = int(np.count_nonzero(scored))
     out = min(math.ceil(decimal(settings.robust_fraction) * n), max(0, n - settings.robust_minimum))
     ranks = ranks_of(score)
@@ -269,7 +346,7 @@ def _without_highest(score: Doubles, scored: Flags, settings: Settings) -> Flags
 
 
 def _digests(dataset: Dataset) -> dict[str, str]:
-    """A short hash of each exposure's histograms: a reference contains what it was made from, not what has its name."""
+    """A hash of each exposure's histograms, which tells whether a reference was made from just these histograms."""
     ends = np.searchsorted(dataset.owner, np.arange(len(dataset.exposures) + 1))
     counts = dataset.counts.astype("<i8")
     return {
@@ -287,12 +364,12 @@ def _pooled(counts: Integers, owner: Integers, n_exposures: int) -> Integers:
         # reduceat gives an empty stretch the row that follows it, so exposures without histograms are left out.
         filled = np.flatnonzero(bounds[:-1] < bounds[1:])
         if filled.size:
-            some = counts[bounds[0] : bounds[-1]].astype(np.int64)
-            pooled[first + filled] = np.add.reduceat(some, bounds[filled] - bounds[0], axis=0)
+            block = counts[bounds[0] : bounds[-1]].astype(np.int64)
+            pooled[first + filled] = np.add.reduceat(block, bounds[filled] - bounds[0], axis=0)
     return pooled
 
 
 def _divergence(backend: Backend, histograms: Integers, mean: Doubles) -> Doubles:
-    """KL of each histogram, computed where the backend works."""
+    """KL of each histogram, computed by the backend."""
     kl = backend.divergence(backend.to_device(histograms), backend.to_device(mean))
     return np.asarray(backend.to_host(kl))

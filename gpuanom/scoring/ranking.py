@@ -1,7 +1,7 @@
 """Scores and ranks of the exposures of one dataset, from stored histograms (METHOD.md 5 and 5b).
 
-Source and isophote histograms are one an exposure, background histograms one a CCD. Both go the same way: an
-exposure's score is the mean KL of its histograms, and its X the sum of theirs.
+An exposure has one source and one isophote histogram, and a background histogram for each CCD. All of them are scored
+in the same way: an exposure's score is the mean KL of its histograms, and its X is the sum of their X.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from gpuanom.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The scores of one kind; arrays of (n_exposures,) but for those of CCDs, NaN where there is none.
+    """The scores of one kind; arrays of (n_exposures,) except those of CCDs, NaN where there is no score.
 
     Attributes
     ----------
     n : ndarray of int64
-        Orientations counted.
+        Number of orientations.
     kl, floor, z, p, deviation : ndarray of float64
     rank : ndarray of int64
         1 is the most anomalous; 0 where there is no score.
@@ -47,11 +47,11 @@ class Scores:
         Degrees in (-90, 90].
     alignment : ndarray of float64
     ccd_kl, ccd_z : ndarray, (n_ccd,) float64
-        Of each CCD's own histogram; empty for kinds with one histogram an exposure.
+        Scores of each CCD's histogram; empty for kinds with one histogram for each exposure.
     spread : ndarray of bool
-        Whether half a count was spread over the reference's bins, one of them being empty (METHOD.md 5).
+        Whether half a count was spread over the reference's bins, because a bin was empty (METHOD.md 5).
     local : LocalAlignment
-        Of sources and isophotes; NaN for backgrounds, whose histograms are each CCD's own.
+        Alignment of sources and isophotes within single CCDs; NaN for backgrounds, which are scored for each CCD.
     """
 
     n: Integers
@@ -72,7 +72,7 @@ class Scores:
 def score_dataset(
     dataset: Dataset, settings: Settings, backend: Backend, reference: DatasetReference | None = None
 ) -> tuple[Scores, ...]:
-    """Score every exposure of a dataset, once a kind.
+    """Score every exposure of a dataset, for each kind of histogram.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def score_dataset(
     backend : Backend
         Where the divergences are computed.
     reference : DatasetReference, optional
-        A saved reference; without one the dataset is its own, by `robust_rounds`.
+        A saved reference; without one the dataset is compared with itself, after `robust_rounds`.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def score_dataset(
 
 
 def scores_by(dataset: Dataset, compared: Comparison, settings: Settings, backend: Backend) -> tuple[Scores, ...]:
-    """Score every exposure of a dataset by references that are made already, once a kind.
+    """Score every exposure of a dataset by references that exist already, for each kind of histogram.
 
     Parameters
     ----------
@@ -102,6 +102,11 @@ def scores_by(dataset: Dataset, compared: Comparison, settings: Settings, backen
     settings : Settings
     backend : Backend
         Where the divergences are computed.
+
+    Returns
+    -------
+    tuple of 4 Scores
+        In the order of `KINDS`.
     """
     parts = [(group.members, _scores_of(group, settings, backend)) for group in compared.groups]
     return parts[0][1] if compared.whole else comparable.joined(dataset, parts, no_scores(dataset))
@@ -113,7 +118,7 @@ def _scores_of(group: Group, settings: Settings, backend: Backend) -> tuple[Scor
 
 
 def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
-    """Counts and directions alone, once a kind: for a dataset that there is nothing to compare with."""
+    """Return counts and directions alone, for each kind: the scores of a dataset without anything to compare with."""
     result = []
     for kind in range(len(KINDS)):
         histograms, owner = histograms_of(dataset, kind)
@@ -122,17 +127,22 @@ def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
 
 
 def table_order(deviations: Doubles, ids: list[tuple[Any, ...]]) -> list[int]:
-    """The tables' order: by the largest of an exposure's deviations, downwards, then by id.
+    """Return the order of the tables: the largest deviation of each exposure downwards, then the id.
 
     Parameters
     ----------
     deviations : ndarray, (n, n_kinds) float64
-        NaN where there is none; exposures without any come last.
+        NaN where there is no deviation; exposures without any come last.
     ids : list
-        What ties are sorted by.
+        What exposures of equal deviation are sorted by.
+
+    Returns
+    -------
+    list of int
+        Indices of the exposures.
     """
     largest = np.where(np.isnan(deviations), -np.inf, deviations).max(axis=1, initial=-np.inf)
-    # Of two exposures each is as far from the other: the last bit must not decide which comes first.
+    # Two exposures of a dataset deviate equally from each other: the last bit must not decide which comes first.
     compared = printed_values(largest).tolist()
     return sorted(range(len(ids)), key=lambda i: (-compared[i], ids[i]))
 
@@ -165,28 +175,28 @@ def _scores(
     f = significance.noise_factor(n, reference.n_histograms, reference.inverse_counts, contained)
     # f is 0 for the only histogram of its reference, which cannot differ from it.
     filled = (n > 0) & (f > 1e-9)
-    some, whose = np.flatnonzero(filled), owner[filled]
-    n_filled = sums_of(np.ones(whose.size), whose, n_exposures)
-    x = significance.statistic(n[some], kl[some], f[some])
-    noise = significance.floor(n[some], f[some], bins)
-    exposure_x = sums_of(x, whose, n_exposures)
+    chosen, exposure = np.flatnonzero(filled), owner[filled]
+    n_filled = sums_of(np.ones(exposure.size), exposure, n_exposures)
+    x = significance.statistic(n[chosen], kl[chosen], f[chosen])
+    noise = significance.floor(n[chosen], f[chosen], bins)
+    exposure_x = sums_of(x, exposure, n_exposures)
     degrees = n_filled * (bins - 1)
     score = mean_of_filled(kl, filled, owner, n_filled)
     known = n_filled > 0
     z, p = np.full(n_exposures, np.nan), np.full(n_exposures, np.nan)
     z[known] = significance.z_score(exposure_x[known], degrees[known])
     p[known] = significance.p_value(exposure_x[known], degrees[known])
-    _simulate_sparse(p, exposure_x, n[some], whose, contained[some], settings, reference, bins)
+    _simulate_sparse(p, exposure_x, n[chosen], exposure, contained[chosen], settings, reference, bins)
     ccd_kl, ccd_z = np.zeros(0), np.zeros(0)
     if kind in (BACKGROUND, FLAT_BACKGROUND):
         ccd_kl, ccd_z = kl, np.full(len(n), np.nan)
-        ccd_z[some] = significance.z_score(x, bins - 1)
+        ccd_z[chosen] = significance.z_score(x, bins - 1)
     counted = sums_of(n, owner, n_exposures)
     angle, alignment = _directions(dataset, kind, counted)
     return Scores(
         n=counted.astype(np.int64),
         kl=score,
-        floor=mean_of(noise, whose, n_filled),
+        floor=mean_of(noise, exposure, n_filled),
         z=z,
         p=p,
         rank=ranks_of(score),
@@ -215,11 +225,11 @@ def _simulate_sparse(
     cache: dict[object, Doubles] = {}
     for i in np.unique(owner[sparse]):
         first, last = np.searchsorted(owner, (i, i + 1))
-        own_n, own_sparse = n[first:last], sparse[first:last]
+        counts, is_sparse = n[first:last], sparse[first:last]
         p[i] = significance.simulated_p_value(
             float(x[i]),
-            own_n[own_sparse].tolist(),
-            int(np.count_nonzero(~own_sparse)),
+            counts[is_sparse].tolist(),
+            int(np.count_nonzero(~is_sparse)),
             reference,
             contained=bool(contained[first]),
             seed=settings.seed,
@@ -229,7 +239,7 @@ def _simulate_sparse(
 
 
 def _directions(dataset: Dataset, kind: int, n: Doubles) -> tuple[Doubles, Doubles]:
-    """Preferred direction of each exposure, all its n orientations pooled."""
+    """Preferred direction and alignment of each exposure, from all of its n orientations."""
     n_exposures = len(dataset.exposures)
     cosine = sums_of(dataset.cosine[:, kind], dataset.owner, n_exposures)
     sine = sums_of(dataset.sine[:, kind], dataset.owner, n_exposures)
@@ -237,7 +247,7 @@ def _directions(dataset: Dataset, kind: int, n: Doubles) -> tuple[Doubles, Doubl
 
 
 def _local(dataset: Dataset, kind: int, contained: Flags, reference: Reference) -> significance.LocalAlignment:
-    """Alignment of the CCDs of each exposure; a kind with one histogram an exposure has `contained` of each."""
+    """Alignment within the CCDs of each exposure, (n_exposures,); NaN for background kinds."""
     if kind in (BACKGROUND, FLAT_BACKGROUND):
         none = np.full(len(dataset.exposures), np.nan)
         return significance.LocalAlignment(none, none, none, none)
@@ -247,7 +257,7 @@ def _local(dataset: Dataset, kind: int, contained: Flags, reference: Reference) 
 
 
 def _no_scores(dataset: Dataset, kind: int, n: Integers, owner: Integers) -> Scores:
-    """Counts and directions, and no score: there is nothing to compare with."""
+    """Counts and directions without a score, where there is nothing to compare with."""
     n_exposures = len(dataset.exposures)
     none = np.full(n_exposures, np.nan)
     per_ccd = np.full(len(n), np.nan) if kind in (BACKGROUND, FLAT_BACKGROUND) else np.zeros(0)

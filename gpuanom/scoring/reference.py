@@ -1,4 +1,4 @@
-"""References: the mean normalised histograms to compare with; made, merged, saved and read (METHOD.md 5)."""
+"""References, the mean normalised histograms that exposures are compared with: merged, saved and read (METHOD.md 5)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Reference:
 
     @classmethod
     def of(cls, counts: Integers) -> Self:
-        """The reference of histograms (m, N) int64; empty ones are left out, sums run in their order."""
+        """Return the reference of histograms, (m, N) int64; empty histograms are left out, sums run in their order."""
         n = counts.sum(axis=1)
         kept = counts[n > 0] if not (n > 0).all() else counts
         total = n[n > 0]
@@ -73,7 +73,7 @@ class Reference:
         return bool((self.counts == 0).any())
 
     def mean(self, *, contains: bool) -> Doubles:
-        """Pbar, (N,) float64.
+        """Return the mean normalised histogram Pbar, (N,) float64.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class DatasetReference:
     left_out : tuple of 4 frozensets of str
         Of each kind the ids of exposures that robust rounds left out of the sums (METHOD.md 5b).
     size : tuple of 2 ints
-        (ny, nx) of their CCDs, which decides what may be compared with them; (0, 0) where unknown or different.
+        (ny, nx) of the CCDs; only exposures of about this size are compared. (0, 0) where unknown or mixed.
     """
 
     camera: str
@@ -113,7 +113,7 @@ class DatasetReference:
     size: tuple[int, int] = (0, 0)
 
     def renamed(self, names: Mapping[str, str]) -> DatasetReference:
-        """The same references, with other ids for the exposures."""
+        """Return the same references with other ids for the exposures."""
         exposures = {names[name]: digest for name, digest in self.exposures.items()}
         left_out = tuple(frozenset(names[name] for name in ids) for ids in self.left_out)
         return replace(self, exposures=exposures, left_out=left_out)
@@ -128,11 +128,11 @@ class References:
     datasets : tuple of DatasetReference
         Sorted by camera and band.
     settings : mapping
-        `Settings.measurement` of the measurements behind them.
+        `Settings.measurement` of the measurements behind the references.
     version : str
-        Version of gpuanom that made them.
+        Version of gpuanom that made the references.
     origin : str
-        The file that they were read from, by its absolute path; empty where there is none.
+        Absolute path of the file that the references were read from; empty where there is none.
     """
 
     datasets: tuple[DatasetReference, ...]
@@ -153,11 +153,28 @@ class References:
         return hashlib.blake2b(self.text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
     def get(self, camera: str, band: str) -> DatasetReference | None:
-        """The reference of one dataset, None when there is none."""
+        """Return the reference of one dataset.
+
+        Parameters
+        ----------
+        camera, band : str
+
+        Returns
+        -------
+        DatasetReference or None
+            None when the references do not hold the dataset.
+        """
         return next((d for d in self.datasets if (d.camera, d.band) == (camera, band)), None)
 
     def require(self, settings: Mapping[str, Any], origin: str) -> None:
         """Check that measurements with these settings can be compared with these references.
+
+        Parameters
+        ----------
+        settings : mapping
+            `Settings.measurement` of the measurements to compare.
+        origin : str
+            What messages call the references.
 
         Raises
         ------
@@ -169,7 +186,7 @@ class References:
             raise ReferenceFileError(f"{origin}: the reference was made with other settings: {differs}")
 
     def save(self, path: str | Path) -> None:
-        """Write as ECSV, one row a dataset and kind; the file is written whole or not at all.
+        """Write as ECSV, one row for each dataset and kind; the file is written whole or not at all.
 
         Raises
         ------
@@ -213,7 +230,7 @@ class References:
             When the file cannot be read or is not a reference.
         """
         try:
-            text = Path(path).read_bytes().decode("utf-8", "replace")
+            text = arguments.path("path", path, ReferenceFileError).read_bytes().decode("utf-8", "replace")
         except OSError as error:
             raise ReferenceFileError(f"{path}: cannot be read: {error.strerror or error}") from None
         return cls.from_text(text, path_text(absolute(path)), str(path))
@@ -228,7 +245,7 @@ class References:
         origin : str
             The file that the text came from, by its absolute path.
         path : str, optional
-            What messages call the file; by default as `origin`.
+            What messages call the file; by default `origin`.
 
         Raises
         ------
@@ -263,7 +280,7 @@ class References:
         }
         none = (frozenset[str](),) * len(KINDS)
         left_out = {
-            (camera, band): tuple(frozenset(map(str, own)) for _, own in zip(KINDS, ids, strict=True))
+            (camera, band): tuple(frozenset(map(str, names)) for _, names in zip(KINDS, ids, strict=True))
             for camera, band, ids in json.loads(table.meta.get("left_out", "[]"))
         }
         for row in rows.values():
@@ -295,7 +312,16 @@ _DESCRIPTIONS = {
 
 
 def merge(parts: Iterable[tuple[str, References]]) -> References:
-    """One set of references from several, each with the name it goes by in messages.
+    """Merge several references into one.
+
+    Parameters
+    ----------
+    parts : iterable of (str, References)
+        What messages call each, and the references.
+
+    Returns
+    -------
+    merged : References
 
     Raises
     ------
@@ -335,7 +361,7 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
 
 
 def given_references(value: object) -> References | None:
-    """References, or the file that they were saved to; None means none.
+    """Return references that are given as such or as the file that they were saved to; None means none.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a KL divergence is worth: noise floor, z, p, preferred direction (METHOD.md 5b), of small arrays."""
+"""How significant a KL divergence is: noise floor, z, p, and the preferred direction (METHOD.md 5b)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gpuanom.records import Doubles, Integers
 from gpuanom.scoring.reference import Reference
 
 LARGE_REFERENCE = 100
-"""From so many histograms on a reference's own noise no longer matters to a sparse histogram."""
+"""A reference of at least so many histograms is taken as exact when a sparse histogram is simulated."""
 
 
 def noise_factor(
     n: Integers, n_histograms: int, inverse_counts: float, contained: np.typing.NDArray[np.bool_]
 ) -> Doubles:
-    """f: how much the reference's own noise changes the expected KL.
+    """Return f, the factor by which the reference's own noise changes the expected KL (METHOD.md 5b).
 
     Parameters
     ----------
@@ -42,22 +42,75 @@ def noise_factor(
 
 
 def floor(n: Integers, f: Doubles, bins: int) -> Doubles:
-    """The KL that counting noise alone gives: f (N - 1) / (2 n)."""
+    """Return the KL that counting noise alone gives, f (N - 1) / (2 n) (METHOD.md 5b).
+
+    Parameters
+    ----------
+    n : ndarray, (m,) int64
+        Counts of each histogram, above 0.
+    f : ndarray, (m,) float64
+        See `noise_factor`.
+    bins : int
+        N.
+
+    Returns
+    -------
+    ndarray, (m,) float64
+    """
     return np.asarray(f * (bins - 1) / (2.0 * n))
 
 
 def statistic(n: Integers, kl: Doubles, f: Doubles) -> Doubles:
-    """X = 2 n KL / f, about chi-squared with N - 1 degrees when nothing is wrong."""
+    """Return X = 2 n KL / f, which follows chi-squared with about N - 1 degrees of freedom when nothing is wrong.
+
+    Parameters
+    ----------
+    n : ndarray, (m,) int64
+        Counts of each histogram, above 0.
+    kl : ndarray, (m,) float64
+        KL divergence of each histogram from its reference.
+    f : ndarray, (m,) float64
+        See `noise_factor`.
+
+    Returns
+    -------
+    ndarray, (m,) float64
+    """
     return np.asarray(2.0 * n * kl / f)
 
 
 def z_score(x: Doubles, degrees: Doubles | int) -> Doubles:
-    """z = (X - k) / sqrt(2 k) for k degrees."""
+    """Return z = (X - k) / sqrt(2 k), the excess of X in standard deviations of chi-squared.
+
+    Parameters
+    ----------
+    x : ndarray, (m,) float64
+        See `statistic`.
+    degrees : ndarray, (m,) float64, or int
+        k, the degrees of freedom.
+
+    Returns
+    -------
+    ndarray, (m,) float64
+    """
     return np.asarray((x - degrees) / np.sqrt(2.0 * np.asarray(degrees)))
 
 
 def p_value(x: Doubles, degrees: Doubles | int) -> Doubles:
-    """Tail probability of chi-squared with k degrees."""
+    """Return the tail probability of chi-squared.
+
+    Parameters
+    ----------
+    x : ndarray, (m,) float64
+        See `statistic`.
+    degrees : ndarray, (m,) float64, or int
+        The degrees of freedom.
+
+    Returns
+    -------
+    ndarray, (m,) float64
+        From 0 to 1.
+    """
     return np.asarray(chdtrc(degrees, np.maximum(x, 0.0)))
 
 
@@ -81,14 +134,17 @@ def simulated_p_value(
     sparse : sequence of int
         Counts of the histograms too sparse for chi-squared; these are simulated.
     dense : int
-        Histograms beside them, whose share of X is drawn from chi-squared.
+        Number of the exposure's other histograms, whose part of X is drawn from chi-squared.
     reference : Reference
     contained : bool
         Whether the reference contains the histograms.
-    seed, simulations : int
+    seed : int
+        Seed of the simulated histograms (`Settings.seed`).
+    simulations : int
+        Number of simulated histograms.
     cache : dict
-        Null distributions already simulated against this reference: they depend on the counts alone, so exposures
-        with equal counts share one, whatever their order.
+        Null distributions that were already simulated against this reference; new ones are added. They depend on the
+        counts alone, so exposures with equal counts share a distribution, in whatever order they come.
 
     Returns
     -------
@@ -106,7 +162,7 @@ def simulated_p_value(
             null += draw.chisquare(dense * (reference.shares.size - 1), size=simulations)
         cache[key] = np.sort(null)
     null = cache[key]
-    # Ties must count as "at or above" whatever the last bit of x.
+    # A simulated value equal to x but for its last bit counts as "at or above".
     at_or_above = null.size - int(np.searchsorted(null, x * (1.0 - 1e-12), side="left"))
     return (1.0 + at_or_above) / (1.0 + simulations)
 
@@ -114,35 +170,36 @@ def simulated_p_value(
 def _simulated_statistic(
     n: int, reference: Reference, contained: bool, simulations: int, draw: np.random.RandomState
 ) -> Doubles:
-    """X of simulated histograms of n counts, each against a reference that is drawn with it.
+    """X of simulated histograms of n counts, each compared with a reference that is simulated together with it.
 
     Where the reference contains the histogram, its pooled counts are dealt out anew between the histogram and the
-    others: that needs no guess at the true distribution, of which few sparse histograms know too little. Otherwise
-    both are drawn from the mean with half a count in each bin. The others count as histograms of equal size. A large
-    reference is taken as the truth, which costs a seventh.
+    other histograms: the true distribution need not be guessed, and a few sparse histograms say too little about it.
+    Otherwise the histogram and the reference are both drawn from the mean with half a count in each bin. All other
+    histograms of the reference are taken to be of equal size. A large reference is taken as exact, which takes a
+    seventh of the time.
     """
     others = reference.n_histograms - contained
     bins = reference.shares.size
     if reference.n_histograms >= LARGE_REFERENCE:
         truth = reference.mean(contains=contained)
-        own = draw.multinomial(n, truth / truth.sum(), size=simulations)
-        return np.asarray(2.0 * n * rel_entr(own / n, truth).sum(axis=1))
+        drawn = draw.multinomial(n, truth / truth.sum(), size=simulations)
+        return np.asarray(2.0 * n * rel_entr(drawn / n, truth).sum(axis=1))
     if contained:
-        own = _dealt(reference.counts, n, simulations, draw)
-        rest = reference.counts - own
+        drawn = _dealt(reference.counts, n, simulations, draw)
+        rest = reference.counts - drawn
         shares = rest * (others / max(1, int(reference.counts.sum()) - n))
-        mean = (shares + own / n) / reference.n_histograms
+        mean = (shares + drawn / n) / reference.n_histograms
     else:
         per_other = others / reference.inverse_counts
         truth = reference.shares + 0.5 * others / reference.counts.sum()
         truth = truth / truth.sum()
-        own = draw.multinomial(n, truth, size=simulations)
+        drawn = draw.multinomial(n, truth, size=simulations)
         rest = draw.multinomial(round(others * per_other), truth, size=simulations)
         # The half count of METHOD.md 5, where a simulated reference has an empty bin.
         spread = np.where((rest == 0).any(axis=1), 0.5 / per_other, 0.0)[:, None]
         mean = (rest / per_other + spread) / (others + spread * bins)
     f = noise_factor(np.array([n]), reference.n_histograms, reference.inverse_counts, np.array([contained]))
-    return np.asarray(2.0 * n * rel_entr(own / n, mean).sum(axis=1) / f)
+    return np.asarray(2.0 * n * rel_entr(drawn / n, mean).sum(axis=1) / f)
 
 
 def _dealt(pool: Integers, n: int, simulations: int, draw: np.random.RandomState) -> Integers:
@@ -153,8 +210,8 @@ def _dealt(pool: Integers, n: int, simulations: int, draw: np.random.RandomState
     for j, available in enumerate(pool.tolist()):
         beyond -= available
         if available and beyond:
-            some = missing > 0
-            dealt[some, j] = draw.hypergeometric(available, beyond, missing[some])
+            unfilled = missing > 0
+            dealt[unfilled, j] = draw.hypergeometric(available, beyond, missing[unfilled])
         elif available:
             dealt[:, j] = missing
         missing -= dealt[:, j]
@@ -162,13 +219,20 @@ def _dealt(pool: Integers, n: int, simulations: int, draw: np.random.RandomState
 
 
 def direction(cosine: Doubles, sine: Doubles, n: Doubles | Integers) -> tuple[Doubles, Doubles]:
-    """Preferred direction of orientations from their sums of cos 2 theta and sin 2 theta.
+    """Return the preferred direction of orientations and how strongly they are aligned (METHOD.md 5b).
+
+    Parameters
+    ----------
+    cosine, sine : ndarray, (m,) float64
+        Sums of cos 2 theta and of sin 2 theta over the orientations theta.
+    n : ndarray, (m,)
+        Number of orientations in each sum.
 
     Returns
     -------
-    angle : ndarray
+    angle : ndarray, (m,) float64
         Degrees in (-90, 90], NaN where n is 0 or the orientations cancel.
-    alignment : ndarray
+    alignment : ndarray, (m,) float64
         R, 0 (isotropic) to 1 (all aligned), NaN where n is 0.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -179,16 +243,18 @@ def direction(cosine: Doubles, sine: Doubles, n: Doubles | Integers) -> tuple[Do
 
 
 class LocalAlignment(NamedTuple):
-    """How aligned the orientations of each CCD are, whatever their directions; arrays of (n_exposures,) float64.
+    """How aligned the orientations within single CCDs are, in whatever direction; arrays of (n_exposures,) float64.
 
     Attributes
     ----------
     alignment : ndarray
-        Of a typical CCD, 0 to 1: the root of the mean square R over CCDs by their counts, its noise taken off.
+        Alignment of a typical CCD, 0 to 1: the root mean square of R over the CCDs, weighted by their counts and
+        corrected for counting noise.
     z, p : ndarray
-        Above what the reference's orientations give by counting noise alone, and the probability of that.
+        Excess over what counting noise gives for the reference's orientations, in standard deviations, and the
+        probability of such an excess.
     deviation : ndarray
-        From the dataset's exposures, as of a KL.
+        Deviation from the dataset's exposures, see `deviation`.
     """
 
     alignment: Doubles
@@ -205,25 +271,26 @@ def local_alignment(
     contained: np.typing.NDArray[np.bool_],
     reference: Reference,
 ) -> LocalAlignment:
-    """Alignment CCD by CCD: what a pattern that cancels over the focal plane leaves (METHOD.md 5b, Rayleigh's test).
+    """Measure the alignment within single CCDs, also of patterns that cancel over the focal plane (METHOD.md 5b).
 
-    Each CCD's sum of exp(2 i theta) is compared with what so many orientations of the reference would give; the sum
-    over CCDs of its square, in units of its covariance, has 2 degrees a CCD. Mean and covariance come from the
-    reference's histogram, orientations being spread evenly within a bin. For few counts the square is narrower than
-    chi-squared, so p is the tail of the gamma distribution of its mean and variance.
+    This is Rayleigh's test for each CCD. The CCD's sum of exp(2 i theta) is compared with the sum that as many
+    orientations of the reference would give. The squared difference in units of its covariance, summed over the CCDs,
+    has 2 degrees of freedom for each CCD. Mean and covariance come from the reference's histogram, with orientations
+    spread evenly within each bin. For few counts the distribution is narrower than chi-squared, so p is the tail of
+    the gamma distribution that has the same mean and variance.
 
     Parameters
     ----------
     cosine, sine : ndarray, (n_ccd,) float64
         Sums of cos 2 theta and sin 2 theta.
     n : ndarray, (n_ccd,) int64
-        Orientations of each CCD; those without any are left out.
+        Number of orientations of each CCD; CCDs without any are left out.
     owner : ndarray, (n_ccd,) int64
         Index of each CCD's exposure, ascending.
     contained : ndarray, (n_exposures,) bool
         Whether the reference contains the exposure.
     reference : Reference
-        Of histograms, one an exposure.
+        A reference of histograms of whole exposures.
 
     Returns
     -------
@@ -234,36 +301,36 @@ def local_alignment(
     none = np.full(m, np.nan)
     mean, inverse, square = _harmonics(reference)
     of_exposure = np.bincount(owner, n, minlength=m)
-    some = n > 0
-    whose, k = owner[some], n[some].astype(np.float64)
-    n_ccds = np.bincount(whose, minlength=m).astype(np.float64)
+    filled = n > 0
+    exposure, k = owner[filled], n[filled].astype(np.float64)
+    n_ccds = np.bincount(exposure, minlength=m).astype(np.float64)
     known = n_ccds > 0
     if inverse is None:
         return LocalAlignment(none, none, none, none)
-    off = np.stack((cosine[some] - k * mean[0], sine[some] - k * mean[1]))
-    own = 2.0 * contained[whose] * k / (of_exposure[whose] * reference.n_histograms)
-    f = 1.0 - own + k * reference.inverse_counts / reference.n_histograms**2
-    kept = f > 1e-9  # 0 for the only CCD of the reference's only exposure, which cannot differ from it
+    off = np.stack((cosine[filled] - k * mean[0], sine[filled] - k * mean[1]))
+    in_reference = 2.0 * contained[exposure] * k / (of_exposure[exposure] * reference.n_histograms)
+    f = 1.0 - in_reference + k * reference.inverse_counts / reference.n_histograms**2
+    kept = f > 1e-9  # f is 0 for the only CCD of the reference's only exposure: the CCD cannot differ from it
     x = np.where(kept, np.einsum("ij,ik,kj->j", off, inverse, off) / (k * np.where(kept, f, 1.0)), 2.0)
-    total = np.bincount(whose, x, minlength=m)
-    variance = np.bincount(whose, np.maximum(4.0 + (square - 8.0) / k, 1e-9), minlength=m)
+    total = np.bincount(exposure, x, minlength=m)
+    variance = np.bincount(exposure, np.maximum(4.0 + (square - 8.0) / k, 1e-9), minlength=m)
     degrees = 2.0 * n_ccds
     z, p, score, alignment = none.copy(), none.copy(), none.copy(), none.copy()
     z[known] = (total - degrees)[known] / np.sqrt(variance[known])
     shape, scale = degrees[known] ** 2 / variance[known], variance[known] / degrees[known]
     p[known] = gammaincc(shape, total[known] / scale)
     score[known] = total[known] / degrees[known]
-    # R^2 of n orientations is 1/n for nothing: (sum of n R^2 - CCDs) / (n - CCDs) is that of the distribution.
-    power = np.bincount(whose, (cosine[some] ** 2 + sine[some] ** 2) / k, minlength=m)
+    # Without any alignment R^2 of n orientations is 1/n on average: (sum of n R^2 - CCDs) / (n - CCDs) corrects that.
+    power = np.bincount(exposure, (cosine[filled] ** 2 + sine[filled] ** 2) / k, minlength=m)
     several = of_exposure > n_ccds
     alignment[several] = np.sqrt(np.clip((power - n_ccds)[several] / (of_exposure - n_ccds)[several], 0.0, 1.0))
     return LocalAlignment(alignment, z, p, deviation(score))
 
 
 def _harmonics(reference: Reference) -> tuple[Doubles, Doubles | None, float]:
-    """Harmonics of the reference's orientations.
+    """The distribution of (cos 2 theta, sin 2 theta) over the reference's orientations theta.
 
-    Of (cos 2 theta, sin 2 theta): mean, inverse covariance (None where it has none), and the mean square of the squared
+    Returns its mean, its inverse covariance (None where the covariance is singular), and the mean square of the squared
     distance from the mean in units of that covariance.
     """
     share = reference.shares / reference.n_histograms
@@ -285,11 +352,11 @@ def _harmonics(reference: Reference) -> tuple[Doubles, Doubles | None, float]:
 
 
 def deviation(score: Doubles) -> Doubles:
-    """(ln score - median) / (1.4826 MAD) over a dataset; NaN where the score is 0 or missing, or the MAD is 0."""
+    """Return (ln score - median) / (1.4826 MAD) of a dataset; NaN where the score is 0 or missing, or the MAD is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithm = np.where(score > 0, np.log(score), np.nan)
     known = np.isfinite(logarithm)
-    # Scores that are printed alike do not differ: whether there is any spread does not hang on their last bits.
+    # Scores that are printed alike count as equal: whether there is any spread must not depend on their last bits.
     if not known.any() or not _spread(np.log(printed_values(score[known]))) > 0:
         return np.full(score.shape, np.nan)
     middle, spread = np.median(logarithm[known]), _spread(logarithm[known])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from gpuanom.errors import OutputError
+from gpuanom.files import cannot_be_written, partial_path
 from gpuanom.version import __version__
 
 TRUTH = "truth.ecsv"
@@ -58,7 +59,7 @@ def claim(output: Path, names: Sequence[str], request: Request, *, overwrite: bo
         output.mkdir(parents=True, exist_ok=True)
         there = sorted(entry.name for entry in output.iterdir())
     except OSError as error:
-        raise refused(output, error) from None
+        raise cannot_be_written(output, error) from None
     others = [name for name in there if not _is_own(output / name)]
     if not there:
         return None
@@ -84,43 +85,23 @@ def claim(output: Path, names: Sequence[str], request: Request, *, overwrite: bo
         for name in sorted(there, key=lambda name: (TRUTH not in name, name)):
             (output / name).unlink(missing_ok=True)
     except OSError as error:
-        raise refused(output, error) from None
+        raise cannot_be_written(output, error) from None
     return None
 
 
 def begin(output: Path, request: Request) -> None:
     """Note in the folder which night is being drawn, so that an interrupted night can be gone on with."""
-    path = _partial(output / TRUTH)
+    path = partial_path(output / TRUTH)
     try:
         Table({"exposure": ["not finished"]}, meta={REQUEST: request}).write(path, format="ascii.ecsv", overwrite=True)
         (output / TRUTH).unlink(missing_ok=True)
     except OSError as error:
-        raise refused(path, error) from None
-
-
-def write_whole(path: Path, write: Callable[..., object], **options: Any) -> None:
-    """Write under another name and rename, so that no half file ever has the name."""
-    partial = _partial(path)
-    try:
-        write(partial, overwrite=True, **options)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise refused(path, error) from None
-
-
-def refused(path: Path, error: OSError) -> OutputError:
-    """The error of a path that cannot be written."""
-    return OutputError(f"{path}: cannot be written: {error.strerror or error}")
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+        raise cannot_be_written(path, error) from None
 
 
 def _recorded(output: Path) -> tuple[Request | None, Table | None]:
     """The request that a night in the folder was drawn for, and its truth table if the night was finished."""
-    for path in (output / TRUTH, _partial(output / TRUTH)):
+    for path in (output / TRUTH, partial_path(output / TRUTH)):
         try:
             table = Table.read(path, format="ascii.ecsv")
         except Exception:  # astropy raises many kinds on what is no ECSV; such a file says nothing about a night

@@ -19,9 +19,10 @@ from astropy.io import fits
 from astropy.table import Table
 
 from gpuanom.errors import SettingsError
+from gpuanom.files import whole_file
 from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import SATURATION
-from gpuanom.simulate.folder import INSTRUMENT, REQUEST, TRUTH, Request, begin, claim, write_whole
+from gpuanom.simulate.folder import INSTRUMENT, REQUEST, TRUTH, Request, begin, claim
 from gpuanom.simulate.injectors import INJECTORS, complete, parse, shows
 from gpuanom.simulate.placing import settle
 from gpuanom.simulate.plan import plan_night
@@ -187,7 +188,8 @@ def simulate_night(
             progress(len(rows), exposures)
     truth = truth_table(rows)
     truth.meta[REQUEST] = request
-    write_whole(output / TRUTH, truth.write, format="ascii.ecsv")
+    with whole_file(output / TRUTH) as path:
+        truth.write(path, format="ascii.ecsv", overwrite=True)
     return truth
 
 
@@ -242,7 +244,8 @@ def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[s
         for plane, pixels in zip(planes, (image.astype(np.uint16), codes), strict=False):
             plane.append(_hdu(pixels, c, conditions, place.corner, form))
     for name, plane in zip(names, planes, strict=True):
-        write_whole(output / name, plane.writeto)
+        with whole_file(output / name) as path:
+            plane.writeto(path, overwrite=True)
     return changed
 
 

@@ -1,4 +1,4 @@
-"""The exposures of one store copied into another: how nights become one."""
+"""Copying of the exposures of one store into another, to merge nights."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def copy_night(
     Parameters
     ----------
     db, other : Connection
-        Where to, and where from.
+        The database to copy into, and the database to copy from.
     path : Path or None
         The file of `other`, for messages.
     names : mapping of (camera, exposure) to str
-        The new ids of exposures that get other ids; what was measured of them stays as it is.
+        New ids of exposures that get other ids; their measurements stay as they are.
 
     Returns
     -------
     int
-        Exposures added; those that are held already, measured from the same files, are left out.
+        Number of exposures added; exposures that are held already, measured from the same files, are left out.
 
     Raises
     ------
@@ -49,16 +49,16 @@ def copy_night(
     known = {(c, e): print_ for c, e, print_ in db.execute("SELECT camera, exposure, fingerprint FROM exposures")}
     added = 0
     with believed(path):
-        theirs, located = held_exposures(other), locator(other)
-    for (camera, name), exposure in sorted(theirs.items()):
+        exposures, located = held_exposures(other), locator(other)
+    for (camera, name), exposure in sorted(exposures.items()):
         new = names.get((camera, name), name)
-        ours = known.get((camera, new))
-        if ours is not None and ours != exposure.fingerprint:
+        held = known.get((camera, new))
+        if held is not None and held != exposure.fingerprint:
             raise OutputError(
                 f"{path}: exposure {name} of {camera} is in an earlier input, of other files"
                 " (leave one of the inputs out, or measure all files in one run)"
             )
-        if ours is None:
+        if held is None:
             for table in tables:
                 query = f"SELECT * FROM {table} WHERE camera = ? AND exposure = ?"
                 for _, _, *values in read(query, (camera, name)):
@@ -71,7 +71,7 @@ def copy_night(
 
 
 def _copy_names(db: sqlite3.Connection, exposure: Exposure, new: str) -> None:
-    """Note where the files of a copied exposure are, and what it was called when it was measured."""
+    """Note where the files of a copied exposure are, and its id when it was measured."""
     key = (exposure.camera, new)
     db.execute(
         "UPDATE exposures SET files = ?, masks = ? WHERE camera = ? AND exposure = ?",

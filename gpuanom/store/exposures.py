@@ -1,4 +1,4 @@
-"""The exposures that a store holds, as they were found on disk; and a CCD as a row of it."""
+"""The exposures that a store holds, as they were found on disk, and the row that it holds of a CCD."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gpuanom.store.schema import has_table
 
 
 def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
-    """Where each measured exposure's files are, by camera and id; without what is remarked on them.
+    """Return the measured exposures by camera and id, without their remarks.
 
-    Files are where the store says, or where they lie beside a store that was moved (see `locator`).
+    Their files are where the store says, or beside the store where it was moved together with them (see `locator`).
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
 
 
 def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str, int]]]:
-    """Names of the measured CCDs of each exposure and how many sources each has, by camera and id."""
+    """Return the names of the measured CCDs of each exposure and their numbers of sources, by camera and id."""
     found: dict[tuple[str, str], list[tuple[str, int]]] = {}
     rows = db.execute(
         "SELECT camera, exposure, name, n_sources FROM ccds WHERE status = 'ok' ORDER BY camera, exposure, position"
@@ -58,13 +58,13 @@ def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str
 
 
 def typical_size(measurement: Measurement) -> tuple[int, int]:
-    """(ny, nx) of the measured CCD of middle size; (0, 0) where no CCD could be measured."""
+    """Return (ny, nx) of the measured CCD of median area; (0, 0) where no CCD could be measured."""
     sizes = sorted((c.shape for c in measurement.ccds if c.shape != (0, 0)), key=lambda s: (s[0] * s[1], s))
     return sizes[len(sizes) // 2] if sizes else (0, 0)
 
 
 def remarks_on(measurement: Measurement) -> list[str]:
-    """What a user should know of an exposure: of how it was found, and once of how several CCDs were read alike."""
+    """Return the remarks on an exposure and its CCDs; a remark that several CCDs share is given once."""
     of_ccds: dict[str, list[str]] = {}
     for c in measurement.ccds:
         if c.remark:
@@ -80,11 +80,11 @@ def remarks_on(measurement: Measurement) -> list[str]:
 
 
 MOST_REMARKS = 2
-"""Different remarks on CCDs that a note holds in full: headers of amplifiers differ in their numbers."""
+"""At most so many different remarks on CCDs are given: each amplifier's header may give rise to one."""
 
 
 def ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
-    """The columns of the table `ccds` from `name` on (see `gpuanom.store.schema`)."""
+    """Return the columns of the table `ccds` from `name` on (see `gpuanom.store.schema`)."""
     axes = (None,) * 4 if c.sky_axes is None else tuple(float(v) for v in c.sky_axes)
     return (
         c.name,

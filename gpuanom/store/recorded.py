@@ -1,6 +1,7 @@
 """The settings that a store records: what its exposures were measured with, and how the night was scored last.
 
-Whatever opens a night again (report, show, evaluate, export, reference, merge, train) scores it as it was scored last.
+Every command that opens a night again (report, show, evaluate, export, reference, merge, train) scores it as it was
+scored last.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class ScoringRecord:
     settings : mapping
         `Settings.scoring` of the settings that the scores were made with.
     reference : str
-        The saved reference that the night was compared with, as `References.to_text` gives it; empty where the night
-        was compared with itself. Kept whole, so that the file may move or change.
+        The saved reference that the night was compared with, as `References.text`; empty where the night was
+        compared with itself. The text is kept whole, so that the file may be moved or changed.
     reference_file : str
         The file that the reference came from, for messages; empty where it came from no file.
     """
@@ -37,31 +38,37 @@ class ScoringRecord:
 
 
 def read_record(db: sqlite3.Connection) -> ScoringRecord | None:
-    """How the night was scored last; None where the store does not say, having been made by an older gpuanom.
+    """Return how the night was scored last; None where the store was made by an older gpuanom, which did not keep it.
 
     Raises
     ------
     ValueError
-        When what the store says is damaged.
+        When the record is damaged.
     """
     if not has_table(db, "about"):
         return None
-    about = dict(db.execute("SELECT name, value FROM about").fetchall())
-    if "score_settings" not in about:
+    values = dict(db.execute("SELECT name, value FROM about").fetchall())
+    if "score_settings" not in values:
         return None
-    settings = json.loads(about["score_settings"])
+    settings = json.loads(values["score_settings"])
     if not isinstance(settings, dict):
-        raise ValueError("settings of the scores that are none")
-    return ScoringRecord(settings, about.get("reference", ""), about.get("reference_file", ""))
+        raise ValueError("the settings of the scores are not a mapping")
+    return ScoringRecord(settings, values.get("reference", ""), values.get("reference_file", ""))
 
 
 def require_record(db: sqlite3.Connection, path: Path | None) -> ScoringRecord:
-    """How the night was scored last.
+    """Return how the night was scored last.
+
+    Parameters
+    ----------
+    db : Connection
+    path : Path or None
+        The file of the store, for messages.
 
     Raises
     ------
     OutputError
-        When the store does not say, or what it says makes no sense.
+        When the store does not hold it, or the record is damaged.
     """
     with believed(path):
         found = read_record(db)
@@ -74,7 +81,13 @@ def require_record(db: sqlite3.Connection, path: Path | None) -> ScoringRecord:
 
 
 def measured_with(db: sqlite3.Connection, path: Path | None) -> tuple[Mapping[str, Any], str]:
-    """The measurement settings and the version behind all exposures of a store.
+    """Return the measurement settings and the version of gpuanom behind all exposures of a store.
+
+    Parameters
+    ----------
+    db : Connection
+    path : Path or None
+        The file of the store, for messages.
 
     Raises
     ------
@@ -97,7 +110,13 @@ def measured_with(db: sqlite3.Connection, path: Path | None) -> tuple[Mapping[st
 
 
 def write_record(db: sqlite3.Connection, record: ScoringRecord) -> None:
-    """Keep how the night is scored; the caller holds the transaction."""
+    """Keep how the night is scored; the caller holds the transaction.
+
+    Parameters
+    ----------
+    db : Connection
+    record : ScoringRecord
+    """
     values = {
         "score_settings": json.dumps(dict(record.settings), sort_keys=True),
         "reference": record.reference,

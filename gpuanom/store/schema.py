@@ -1,4 +1,4 @@
-"""The store's database: its tables, how it is opened, and SQLite's errors in words that help."""
+"""The store's database: its tables, how it is opened, and what SQLite's errors mean to a user."""
 
 from __future__ import annotations
 
@@ -43,24 +43,41 @@ CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS named_by_file (
     camera TEXT NOT NULL, exposure TEXT NOT NULL, measured_as TEXT NOT NULL, PRIMARY KEY (camera, exposure));
 """
-"""What stores of this version need not have: added when one is written to, empty where it is only read."""
+"""Tables that came later: they are added to a store that is written to; a store that is only read may lack them."""
 
 
 def has_table(db: sqlite3.Connection, name: str) -> bool:
-    """Whether a table exists: an old store that is only read lacks those that came later."""
+    """Whether a table exists: an old store that is only read may lack tables that came later.
+
+    Parameters
+    ----------
+    db : Connection
+    name : str
+        Name of the table.
+    """
     named = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
     return bool(db.execute(named, (name,)).fetchone()[0])
 
 
 def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
-    """Open the database, made if missing; None keeps it in memory.
+    """Open the database.
 
-    A writer keeps the database to itself as long as it is open: two runs on one night would undo each other's tables.
+    A writer locks the database as long as it is open: two runs on one night would overwrite each other's tables.
+
+    Parameters
+    ----------
+    path : Path or None
+        Made if it is missing and may be written to; None keeps the database in memory.
+    read_only : bool
+
+    Returns
+    -------
+    Connection
 
     Raises
     ------
     OutputError
-        When the file cannot be opened, is not ours, is damaged, or is in use by another run.
+        When the file cannot be opened, is not a store of gpuanom, is damaged, or is in use by another run.
     """
     if read_only and path is not None and not path.is_file():
         raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
@@ -69,7 +86,7 @@ def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
             raise OutputError(f"{path}: a link that leads nowhere; it was left as it is")
         name = ":memory:" if path is None else path.resolve().as_uri()
         if path is not None and read_only:
-            # Where it may, a reader too rolls back what a killed run left half done.
+            # Where the file may be written to, a reader too rolls back the transaction of a killed run.
             name += "?mode=rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "?mode=ro"
         db = sqlite3.connect(name, uri=True, isolation_level=None, timeout=2.0)
         try:
@@ -81,8 +98,8 @@ def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _check(db: sqlite3.Connection, path: Path | None, read_only: bool) -> None:
-    """Make the tables of a new database; refuse one that is not ours or makes no sense, untouched."""
-    # A file may come from anywhere: nothing that its schema says is run, and its pages are not believed.
+    """Make the tables of a new database; refuse one that is damaged or not made by gpuanom, and leave it as it is."""
+    # The file may come from a stranger: functions in its schema are not run, and the sizes in its pages are checked.
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA cell_size_check = ON")
     if not read_only:
@@ -126,26 +143,27 @@ SELECT exposure FROM exposures
 
 
 def _require_sound(db: sqlite3.Connection, path: Path | None) -> None:
-    """Refuse a store that does more than to hold tables, or whose histograms are not as long as they must be."""
-    for query, what in ((_OTHERS, "it has a"), (_UNSOUND, "what it holds makes no sense, at exposure")):
+    """Refuse a store that holds triggers, views or virtual tables, or histograms of a wrong length."""
+    for query, trouble in ((_OTHERS, "it has a"), (_UNSOUND, "it holds damaged values, at exposure")):
         found = db.execute(query).fetchone()
         if found:
             raise OutputError(
-                f"{path}: {what} {printable(str(found[0]))} (damaged, or not as gpuanom made it; it was left as it is)"
+                f"{path}: {trouble} {printable(str(found[0]))}"
+                " (damaged, or not as gpuanom made it; it was left as it is)"
             )
 
 
 @contextmanager
 def believed(path: Path | None) -> Iterator[None]:
-    """Turn what goes wrong with values that a store holds into one line: someone has altered or damaged it."""
+    """Turn errors over values that a store holds into one line: the store was altered or damaged."""
     try:
         with explained(path):
             yield
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, GpuanomError):
             raise
-        what = printable(f"{type(error).__name__}: {error}")[:160]
-        raise OutputError(f"{path}: what it holds makes no sense ({what}); it was left as it is") from None
+        cause = printable(f"{type(error).__name__}: {error}")[:160]
+        raise OutputError(f"{path}: it holds damaged values ({cause}); it was left as it is") from None
 
 
 @contextmanager

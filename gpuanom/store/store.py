@@ -1,6 +1,6 @@
-"""The store of a night: measurements.sqlite, one transaction an exposure, so that a killed run loses nothing.
+"""The store of a night, measurements.sqlite: one transaction for each exposure, so that a killed run loses nothing.
 
-Histograms are kept as one blob an exposure (n_ccd x 4 x N little-endian int32, kinds in the order of
+Histograms are kept as one blob for each exposure (n_ccd x 4 x N little-endian int32, kinds in the order of
 `gpuanom.records.KINDS`), with their sums of cos and sin of twice the orientation (n_ccd x 4 x 2 float64); the other
 numbers of a CCD are columns of the table `ccds`. Standard library only.
 """
@@ -19,9 +19,10 @@ import numpy as np
 
 from gpuanom.errors import OutputError
 from gpuanom.naming import exists, natural_key
-from gpuanom.records import KINDS, Dataset, Exposure, Failure, Measurement
+from gpuanom.records import Dataset, Exposure, Failure, Measurement
 from gpuanom.settings import NO_CHECKSUM, Settings, difference
 from gpuanom.store.copying import copy_night
+from gpuanom.store.datasets import read_dataset
 from gpuanom.store.exposures import ccd_row, held_exposures, remarks_on, typical_size
 from gpuanom.store.located import absolute_text, files_json, follow_files, locator, texts_of
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
@@ -32,22 +33,21 @@ from gpuanom.version import __version__
 NAME = "measurements.sqlite"
 
 RETRIED = ("unreadable", "mask_unreadable", "out_of_memory")
-"""Statuses of CCDs whose exposure the next run measures again: what stood in the way may be gone."""
-
+"""Statuses of CCDs whose exposure the next run measures again: the obstacle may be gone."""
 
 _OLD_REFUSAL = "[Errno "
-"""In reasons of versions until 0.1, which took what the system refused for damage."""
+"""In the reasons of version 0.1, which took errors of the system for damage."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the store already holds of an exposure: enough to tell whether it must be measured again."""
+    """What tells whether an exposure that the store holds must be measured again."""
 
     fingerprint: str
     settings: str
     files: tuple[str, ...]
     retry: bool
-    """Whether a CCD of it could not be read: what stood in the way may be gone."""
+    """Whether one of its CCDs could not be read, for a reason that may be gone."""
 
 
 class Store:
@@ -60,12 +60,12 @@ class Store:
     settings : Settings
         The measurement settings of what will be added.
     read_only : bool, optional
-        Refuse to make or change anything.
+        Change nothing, and do not make the file.
 
     Raises
     ------
     OutputError
-        When the file cannot be opened, is not ours, is damaged, or is in use by another run.
+        When the file cannot be opened, is not a store of gpuanom, is damaged, or is in use by another run.
     """
 
     def __init__(self, path: Path | None, settings: Settings, *, read_only: bool = False) -> None:
@@ -112,7 +112,7 @@ class Store:
                 raise
 
     def known(self) -> dict[tuple[str, str], Known]:
-        """What is held, by camera and exposure id."""
+        """Return what the store knows of each exposure, by camera and id."""
         with self._explained():
             rows = self._db.execute(
                 "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
@@ -128,16 +128,16 @@ class Store:
             }
 
     def other_settings(self, kept: Mapping[tuple[str, str], Known]) -> str:
-        """How the settings behind the given held exposures differ from this run's, in words; empty if they don't."""
-        ours = self.settings.fingerprint()
+        """Say how the settings of the given exposures differ from those of this run; empty if they do not differ."""
+        current = self.settings.fingerprint()
         with self._explained():
             found = dict(self._db.execute("SELECT fingerprint, measurement FROM settings").fetchall())
         with believed(self.path):
-            others = sorted({known.settings for known in kept.values()} - {ours})
+            others = sorted({known.settings for known in kept.values()} - {current})
             return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
 
     def recorded_settings(self) -> tuple[Mapping[str, Any], str]:
-        """The measurement settings and the version behind all exposures.
+        """Return the measurement settings and the version of gpuanom behind all exposures.
 
         Raises
         ------
@@ -147,17 +147,17 @@ class Store:
         return measured_with(self._db, self.path)
 
     def held(self) -> dict[tuple[str, str], Exposure]:
-        """The measured exposures and where their files are, by camera and id."""
+        """Return the measured exposures with the paths of their files, by camera and id."""
         with believed(self.path):
             return held_exposures(self._db)
 
     def scoring_record(self) -> ScoringRecord:
-        """How the night was scored last.
+        """Return how the night was scored last.
 
         Raises
         ------
         OutputError
-            When the store does not say: it was made by an older version of gpuanom.
+            When the store was made by an older version of gpuanom, which did not keep it.
         """
         return require_record(self._db, self.path)
 
@@ -170,7 +170,7 @@ class Store:
                 write_record(db, record)
 
     def add(self, measurement: Measurement) -> None:
-        """Keep an exposure's measurements, replacing what was held of it, in one transaction."""
+        """Keep an exposure's measurements in place of earlier ones, in one transaction."""
         e = measurement.exposure
         counts = np.array([c.counts for c in measurement.ccds], dtype="<i4")
         sums = np.array([np.stack([c.cosine, c.sine], axis=1) for c in measurement.ccds], dtype="<f8")
@@ -211,29 +211,30 @@ class Store:
             self._reconstructions.add(measurement)
 
     def model(self) -> str:
-        """The fingerprint of the autoencoder behind what is held of one; empty where none is."""
+        """Return the fingerprint of the autoencoder that the night was scored with; empty without one."""
         with believed(self.path):
             return next(iter(self._reconstructions.models()), "")
 
     def lacking(self, model: str) -> tuple[list[Exposure], int]:
-        """The measured exposures whose stamps have not been through a model; what others made of them is dropped.
+        """Return the measured exposures without results of a model; results of other models are dropped.
 
         Returns
         -------
-        list of Exposure, int
-            And how many exposures' values of other models were dropped.
+        exposures : list of Exposure
+        dropped : int
+            Number of exposures whose results of other models were dropped.
         """
         with believed(self.path), self._transaction():
             dropped = self._reconstructions.drop_others(model)
             return self._reconstructions.lacking(), dropped
 
     def add_reconstruction(self, measurement: Measurement) -> str:
-        """Keep what a model made of a measured exposure's stamps, and nothing else.
+        """Keep the results of a model for an exposure that is measured already, and nothing else.
 
         Returns
         -------
         str
-            Why it was not kept: its files have changed since it was measured. Empty if it was.
+            Why they were not kept: the files have changed since the exposure was measured. Empty if they were kept.
         """
         with self._transaction():
             differs = self._reconstructions.differing(measurement)
@@ -242,7 +243,12 @@ class Store:
         return differs
 
     def reconstructed(self, camera: str, band: str) -> dict[str, Reconstructed]:
-        """What a model made of the stamps of a dataset's exposures, by exposure id."""
+        """Return the results of a model for the exposures of a dataset, by exposure id.
+
+        Parameters
+        ----------
+        camera, band : str
+        """
         with believed(self.path):
             return self._reconstructions.of_dataset(camera, band)
 
@@ -253,20 +259,20 @@ class Store:
         ----------
         other : Store
         names : mapping of (camera, exposure) to str, optional
-            The new ids of exposures that get other ids here; what was measured of them stays as it is.
+            New ids of exposures that get other ids here; their measurements stay as they are.
 
         Returns
         -------
         int
-            Exposures added; those that are held already, measured from the same files, are left out.
+            Number of exposures added; exposures that are held already, measured from the same files, are left out.
 
         Raises
         ------
         OutputError
             When an exposure is held already but measured from other files, or both hold scores of different models.
         """
-        ours_made, theirs_made = self.model(), other.model()
-        if ours_made and theirs_made and ours_made != theirs_made:
+        model, other_model = self.model(), other.model()
+        if model and other_model and model != other_model:
             raise OutputError(
                 f"{other.path}: holds autoencoder_mse of another model than an earlier input"
                 " (score one of them again with the other's: gpuanom score -o SCORED --model MODEL)"
@@ -275,7 +281,7 @@ class Store:
             return copy_night(db, other._db, other.path, names or {})
 
     def add_failure(self, failure: Failure) -> None:
-        """Keep that a file or exposure failed; what was measured of the exposure before is dropped."""
+        """Keep that a file or exposure failed; earlier measurements of the exposure are dropped."""
         with self._transaction() as db:
             self._forget(db, failure.camera, failure.exposure)
             file = absolute_text(failure.file)
@@ -285,14 +291,15 @@ class Store:
             )
 
     def retry(self, files: set[str], is_mended: Callable[[str], bool]) -> None:
-        """Forget the failures of what is no trouble any more.
+        """Forget failures that no longer hold.
 
-        Those are files that are about to be tried again, files that are gone, and folders and lists that can be read.
+        These are failures of files that are tried again now, of files that are gone, and of folders and lists that can
+        be read by now.
 
         Parameters
         ----------
         files : set of str
-            The files that are about to be tried again.
+            The files that are tried again now.
         is_mended : callable
             Tells whether a folder, or a list of files, can be read.
         """
@@ -308,7 +315,7 @@ class Store:
                 db.execute(f"DELETE FROM {table}")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
-        """Forget some exposures, by camera and id."""
+        """Forget the exposures of these cameras and ids."""
         with self._transaction() as db:
             for camera, exposure in sorted(keys):
                 self._forget(db, camera, exposure)
@@ -320,37 +327,18 @@ class Store:
         self._reconstructions.forget(camera, exposure)
 
     def datasets(self, bins: int) -> list[Dataset]:
-        """The histograms of all exposures, a `Dataset` a camera and band, in order of camera, band and exposure id."""
+        """Return the histograms of all exposures, a `Dataset` for each camera and band, in order of camera and band."""
         with believed(self.path):
             names = self._db.execute("SELECT DISTINCT camera, band FROM exposures ORDER BY camera, band").fetchall()
-            return [self._dataset(camera, band, bins) for camera, band in names]
-
-    def _dataset(self, camera: str, band: str, bins: int) -> Dataset:
-        rows = self._db.execute(
-            "SELECT exposure, n_ccd, histograms, sums, ny, nx FROM exposures WHERE camera = ? AND band = ?",
-            (camera, band),
-        ).fetchall()
-        rows.sort(key=lambda row: natural_key(row[0]))
-        n_kinds = len(KINDS)
-        if any(len(row[2]) != 4 * n_kinds * bins * row[1] for row in rows):
-            raise ValueError(f"histograms of other than {bins} bins")
-        counts = np.frombuffer(b"".join(row[2] for row in rows), dtype="<i4").reshape(-1, n_kinds, bins)
-        sums = np.frombuffer(b"".join(row[3] for row in rows), dtype="<f8").reshape(-1, n_kinds, 2)
-        if counts.size and (counts.min() < 0 or not np.isfinite(sums).all()):
-            raise ValueError("counts below 0, or sums that are no numbers")
-        return Dataset(
-            camera=camera,
-            band=band,
-            exposures=tuple(row[0] for row in rows),
-            owner=np.repeat(np.arange(len(rows)), [row[1] for row in rows]),
-            counts=counts,
-            cosine=np.ascontiguousarray(sums[:, :, 0]),
-            sine=np.ascontiguousarray(sums[:, :, 1]),
-            sizes=np.array([row[4:6] for row in rows], dtype=np.int64).reshape(-1, 2),
-        )
+            return [read_dataset(self._db, camera, band, bins) for camera, band in names]
 
     def exposures(self, camera: str, band: str) -> list[dict[str, Any]]:
-        """The exposures of a dataset as mappings of the store's columns, in natural order of id."""
+        """Return the exposures of a dataset as mappings of the store's columns, in natural order of id.
+
+        Parameters
+        ----------
+        camera, band : str
+        """
         with believed(self.path):
             rows = self._mappings(
                 "SELECT camera, exposure, band, date_obs, exptime, files, remarks, n_ccd FROM exposures"
@@ -362,7 +350,12 @@ class Store:
         return sorted(rows, key=lambda row: natural_key(row["exposure"]))
 
     def ccds(self, camera: str, band: str) -> dict[str, list[Any]]:
-        """The CCDs of a dataset, a list a column, in order of exposure and position."""
+        """Return the CCDs of a dataset as lists, one for each column, in order of exposure and position.
+
+        Parameters
+        ----------
+        camera, band : str
+        """
         with believed(self.path):
             cursor = self._db.execute(
                 "SELECT ccds.* FROM ccds JOIN exposures USING (camera, exposure)"
@@ -378,7 +371,7 @@ class Store:
         return {name: list(column) for name, column in zip(names, columns, strict=True)}
 
     def failures(self) -> list[Failure]:
-        """The files and exposures that failed, by file."""
+        """Return the files and exposures that failed, in order of the files."""
         with self._explained():
             rows = self._db.execute("SELECT * FROM failures ORDER BY file").fetchall()
         return [Failure(*row) for row in rows]

@@ -1,1 +1,1 @@
-"""The tables of a night: one row an exposure, one row a CCD."""
+"""The tables of a night: one row for each exposure, one row for each CCD."""

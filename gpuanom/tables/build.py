@@ -33,17 +33,17 @@ from gpuanom.tables.rows import Columns, Row
 from gpuanom.version import __version__
 
 FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": "parquet"}
-"""The formats tables can be written in, with astropy's names for them."""
+"""The formats in which tables can be written, with astropy's names for them."""
 
 
 class Ranked(NamedTuple):
-    """The tables of a night with what they were made from."""
+    """The tables of a night, with the histograms and references that they were made from."""
 
     tables: Tables
     datasets: dict[DatasetKey, Dataset]
     """The histograms by camera and band."""
     references: dict[DatasetKey, Comparison]
-    """What each dataset was compared with; none where a saved reference does not hold the dataset."""
+    """What each dataset was compared with; a dataset that the saved reference does not hold is missing."""
 
 
 class Tables(NamedTuple):
@@ -59,27 +59,28 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
     Parameters
     ----------
     store : Store
-        One that may be written to keeps how it was scored; see `as_scored_last`.
+        A store that may be written to keeps how it was scored; see `as_scored_last`.
     settings : Settings
     backend : Backend
     references : References, optional
-        Saved references; without them each dataset is its own.
+        Saved references; without them each dataset is compared with itself.
 
     Returns
     -------
     Tables
-        Most anomalous exposures first (METHOD.md 5b). With the columns of an autoencoder where the store holds any.
+        The most anomalous exposures first (METHOD.md 5b). With the columns of an autoencoder where the store holds its
+        results.
     """
     return ranked(store, settings, backend, references).tables
 
 
 def as_scored_last(store: Store) -> tuple[Settings, References | None]:
-    """The settings, and the saved references if any, that a night was scored with last.
+    """Return the settings and the saved references, if any, that a night was scored with last.
 
     Raises
     ------
     OutputError
-        When the store does not say, or its exposures were measured with several settings.
+        When the store was made by an older version, or its exposures were measured with several settings.
     ReferenceFileError
         When the reference that the store keeps is damaged.
     """
@@ -93,7 +94,17 @@ def as_scored_last(store: Store) -> tuple[Settings, References | None]:
 
 
 def ranked(store: Store, settings: Settings, backend: Backend, references: References | None = None) -> Ranked:
-    """Score and rank everything in a store, and tell with what each dataset was compared; see `build`."""
+    """Score and rank everything in a store, and keep what each dataset was compared with.
+
+    Parameters
+    ----------
+    store, settings, backend, references
+        As for `build`.
+
+    Returns
+    -------
+    Ranked
+    """
     model = store.model()
     found: dict[DatasetKey, Dataset] = {}
     compared: dict[DatasetKey, Comparison] = {}
@@ -112,13 +123,13 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
         found[dataset.camera, dataset.band] = dataset
         with believed(store.path):
             size = (0, 0) if saved is None else saved.size
-            its_rows, its_ccds = rows.of_dataset(
+            dataset_rows, dataset_ccds = rows.of_dataset(
                 store, dataset, scores, references is not None, saved is not None, size
             )
-        exposures += its_rows
-        parts.append(its_ccds)
-        ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(its_rows) + 1))).tolist()
-        for i, row in enumerate(its_rows):
+        exposures += dataset_rows
+        parts.append(dataset_ccds)
+        ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(dataset_rows) + 1))).tolist()
+        for i, row in enumerate(dataset_rows):
             first[row["camera"], row["exposure"]] = range(ends[i], ends[i + 1])
         n_ccds = ends[-1]
     exposures += [rows.of_failure(f) for f in store.failures()]
@@ -157,7 +168,20 @@ def _ordered(parts: Sequence[Columns], order: Sequence[int], wanted: Sequence[Co
 
 
 def write(tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write both tables in each format, each file complete or not at all.
+    """Write both tables in each format, each file whole or not at all.
+
+    Parameters
+    ----------
+    tables : Tables
+    folder : Path
+        Must exist.
+    formats : sequence of str
+        Of `FORMATS`.
+
+    Returns
+    -------
+    list of Path
+        The files, `exposures` before `ccds`.
 
     Raises
     ------
@@ -194,18 +218,18 @@ _FITS_KEYWORDS = {
     "REFHASH": "reference_hash",
     "AUTOENC": "autoencoder",
 }
-"""What the tables say of how they were made, by the keyword that says it in FITS."""
+"""The FITS keywords of the tables' meta data, with the names that the meta data have elsewhere."""
 
 
 def _for_fits(table: Table) -> Table:
-    """A copy that FITS can hold: text in ASCII, and the settings not in 80-character cards."""
+    """A copy that FITS can hold: texts in ASCII, and meta data under keywords of 8 letters."""
     table = table.copy()
-    # FITS keywords have at most 8 letters; astropy continues long texts over several cards.
-    about = {"CREATOR": f"gpuanom {__version__}"}
+    # Astropy continues long texts over several cards.
+    meta = {"CREATOR": f"gpuanom {__version__}"}
     for keyword, name in _FITS_KEYWORDS.items():
         if name in table.meta:
-            about[keyword] = str(table.meta[name]).encode("ascii", "replace").decode()
-    table.meta = about
+            meta[keyword] = str(table.meta[name]).encode("ascii", "replace").decode()
+    table.meta = meta
     for name in table.colnames:
         if table[name].dtype.kind == "U":
             text = [str(v).encode("ascii", "replace").decode() for v in table[name]]
@@ -214,20 +238,20 @@ def _for_fits(table: Table) -> Table:
 
 
 def _meta(settings: Settings, references: References | None, model: str) -> dict[str, Any]:
-    """What the tables say of how they were made."""
+    """The meta data of the tables: how they were made."""
     return {
         "gpuanom": __version__,
         "method": "arXiv:2310.15481",
         "settings": json.dumps(settings.measurement(), sort_keys=True),
         "score_settings": json.dumps(settings.scoring(), sort_keys=True),
         "robust_rounds": settings.robust_rounds,
-        **_about(references),
+        **_reference_meta(references),
         **({"autoencoder": model} if model else {}),
     }
 
 
-def _about(references: References | None) -> dict[str, str]:
-    """What the tables say of the reference: the night itself, or a saved one by the name and hash of its file."""
+def _reference_meta(references: References | None) -> dict[str, str]:
+    """The meta data about the reference: the night itself, or a saved reference by the name and hash of its file."""
     if references is None:
         return {"reference": "this night"}
     name = printable(path_text(Path(references.origin).name)) if references.origin else ""
@@ -238,18 +262,18 @@ def _table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> 
     """Columns as a Table: missing numbers masked, numbers rounded to `DIGITS` significant digits."""
     table = Table(masked=False)
     for column in columns:
-        about = {"name": column.name, "unit": column.unit or None, "description": column.description}
+        options = {"name": column.name, "unit": column.unit or None, "description": column.description}
         if column.kind == "text":
             text = ["" if v is None else str(v) for v in values[column.name]]
-            table.add_column(TextColumn(np.array(text, dtype=np.str_), **about))
+            table.add_column(TextColumn(np.array(text, dtype=np.str_), **options))
         else:
-            table.add_column(MaskedColumn(_numbers(values[column.name], column.kind), **about))
+            table.add_column(MaskedColumn(_numbers(values[column.name], column.kind), **options))
     table.meta = meta
     return table
 
 
 def _numbers(values: Sequence[Any], kind: str) -> Any:
-    """A masked array of whole numbers (0 as a rank means none) or of rounded floats."""
+    """A masked array of whole numbers (the rank 0 means none) or of rounded floats."""
     if kind == "float":
         data = printed_values([np.nan if v is None else float(v) for v in values])
         return np.ma.masked_array(data, mask=np.isnan(data))
@@ -276,10 +300,17 @@ def require_formats(formats: Sequence[str]) -> None:
 def require_reference(references: References, settings: Settings, origin: str) -> None:
     """Check that a saved reference fits these settings.
 
+    Parameters
+    ----------
+    references : References
+    settings : Settings
+    origin : str
+        What messages call the references.
+
     Raises
     ------
     ReferenceFileError
-        When a setting differs, named in the message.
+        When a setting differs, which the message names, or the references hold no dataset.
     """
     references.require(settings.measurement(), origin)
     if not references.datasets:

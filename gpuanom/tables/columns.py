@@ -1,7 +1,8 @@
-"""The columns of the tables: name, kind, unit and meaning. docs/tables.md is written from here."""
+"""The columns of the tables: name, kind, unit and meaning. A test compares docs/tables.md with these lists."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -14,92 +15,98 @@ class Column(NamedTuple):
     description: str
 
 
-def _score_columns(kind: str, what: str) -> list[Column]:
-    return [
-        Column(f"{kind}_kl", "float", "", f"{what}: KL divergence from the reference (eq. 1), the paper's score"),
-        Column(f"{kind}_floor", "float", "", f"{what}: the KL that counting noise alone gives"),
-        Column(f"{kind}_z", "float", "", f"{what}: KL above its noise, in standard deviations of counting noise"),
-        Column(f"{kind}_p", "float", "", f"{what}: probability of such a KL by counting noise alone"),
-        Column(f"{kind}_rank", "rank", "", f"{what}: rank in its dataset by KL, 1 is the most anomalous"),
-        Column(f"{kind}_deviation", "float", "", f"{what}: (ln KL - median) / (1.4826 MAD) over the dataset"),
-        Column(f"{kind}_angle", "float", "deg", f"{what}: preferred direction from the focal plane's +x toward +y"),
-        Column(f"{kind}_alignment", "float", "", f"{what}: 0 (isotropic) to 1 (all aligned)"),
-    ]
+_SCORE = (
+    ("kl", "float", "", "KL divergence from the reference (eq. 1), the paper's score"),
+    ("floor", "float", "", "KL divergence that counting noise alone gives"),
+    ("z", "float", "", "KL divergence above that floor, in standard deviations of counting noise"),
+    ("p", "float", "", "probability that counting noise alone gives so high a KL divergence"),
+    ("rank", "rank", "", "rank by KL divergence in the dataset, 1 is the most anomalous"),
+    ("deviation", "float", "", "(ln KL - median) / (1.4826 MAD) over the dataset"),
+    ("angle", "float", "deg", "preferred direction from the focal plane's +x toward +y"),
+    ("alignment", "float", "", "alignment, from 0 (isotropic) to 1 (all parallel)"),
+)
+_LOCAL = (
+    ("local_alignment", "float", "", "alignment within a typical CCD, corrected for counting noise"),
+    ("local_z", "float", "", "alignment within single CCDs above counting noise, in standard deviations"),
+    ("local_p", "float", "", "probability that counting noise alone aligns single CCDs so much"),
+    ("local_deviation", "float", "", "(ln of the alignment statistic - median) / (1.4826 MAD) over the dataset"),
+)
 
 
-def _local_columns(kind: str, what: str) -> list[Column]:
-    return [
-        Column(
-            f"{kind}_local_alignment", "float", "", f"{what}: alignment of a typical CCD on its own, less its noise"
-        ),
-        Column(f"{kind}_local_z", "float", "", f"{what}: alignment CCD by CCD above counting noise"),
-        Column(f"{kind}_local_p", "float", "", f"{what}: probability of such alignments by counting noise alone"),
-        Column(f"{kind}_local_deviation", "float", "", f"{what}: how far local alignment is from the dataset's"),
-    ]
+def _columns_of(kind: str, quantity: str, columns: Sequence[tuple[str, str, str, str]]) -> list[Column]:
+    """The columns of one kind of score, each described as those of a quantity."""
+    return [Column(f"{kind}_{name}", type_, unit, f"{quantity}: {text}") for name, type_, unit, text in columns]
 
 
 EXPOSURE_COLUMNS: tuple[Column, ...] = (
-    Column("exposure", "text", "", "exposure id"),
+    Column("exposure", "text", "", "id of the exposure"),
     Column("camera", "text", "", "camera; with the band it names the dataset"),
     Column("band", "text", "", "band"),
     Column("date_obs", "text", "", "start of the exposure"),
     Column("exptime", "float", "s", "exposure time"),
     Column("file", "text", "", "image file (the first one of several)"),
-    Column("n_ccd", "int", "", "CCDs found"),
-    Column("n_ccd_used", "int", "", "CCDs measured"),
-    Column("n_sources", "int", "", "sources"),
-    Column("n_without_orientation", "int", "", "sources without an orientation"),
-    *_score_columns("source", "source orientations"),
-    *_local_columns("source", "source orientations"),
+    Column("n_ccd", "int", "", "number of CCDs found"),
+    Column("n_ccd_used", "int", "", "number of CCDs measured"),
+    Column("n_sources", "int", "", "number of sources found"),
+    Column("n_without_orientation", "int", "", "number of sources without an orientation"),
+    *_columns_of("source", "source orientations", _SCORE),
+    *_columns_of("source", "source orientations", _LOCAL),
     Column("source_position_angle", "float", "deg", "source_angle on the sky, east of north"),
-    Column("n_isophote", "int", "", "sources with an isophotal orientation"),
-    *_score_columns("isophote", "isophotal orientations"),
-    *_local_columns("isophote", "isophotal orientations"),
+    Column("n_isophote", "int", "", "number of sources with an isophotal orientation"),
+    *_columns_of("isophote", "isophotal orientations", _SCORE),
+    *_columns_of("isophote", "isophotal orientations", _LOCAL),
     Column("isophote_position_angle", "float", "deg", "isophote_angle on the sky, east of north"),
-    Column("n_gradients", "int", "", "usable gradient points"),
-    *_score_columns("background", "background gradients"),
-    *_score_columns("flat_background", "background gradients less the fitted slope"),
+    Column("n_gradients", "int", "", "number of usable gradient points"),
+    *_columns_of("background", "background gradients", _SCORE),
+    *_columns_of("flat_background", "background gradients without the fitted slope", _SCORE),
     Column("worst_ccd", "text", "", "CCD with the highest background_z"),
-    Column("status", "text", "", "ok, or what is wrong in one word"),
-    Column("note", "text", "", "what should be known of this exposure"),
+    Column("status", "text", "", "ok, or in one word what is wrong"),
+    Column("note", "text", "", "remarks on the exposure and reasons why CCDs are missing"),
 )
 
 AUTOENCODER_COLUMNS: tuple[Column, ...] = (
-    Column("n_stamps", "int", "", "stamps that went through the autoencoder"),
+    Column("n_stamps", "int", "", "number of stamps that the autoencoder reconstructed"),
     Column("autoencoder_mse", "float", "", "mean squared error of the reconstructed stamps (eq. 9)"),
-    Column("autoencoder_rank", "rank", "", "rank in its dataset by autoencoder_mse, 1 is the most anomalous"),
+    Column("autoencoder_rank", "rank", "", "rank by autoencoder_mse in the dataset, 1 is the most anomalous"),
     Column("autoencoder_deviation", "float", "", "(ln autoencoder_mse - median) / (1.4826 MAD) over the dataset"),
 )
-"""Of exposures, before `worst_ccd`, where the night holds what an autoencoder made of its stamps."""
+"""Columns of exposures, before `worst_ccd`, in a night that was scored with an autoencoder."""
 
 CCD_COLUMNS: tuple[Column, ...] = (
-    Column("exposure", "text", "", "exposure id"),
+    Column("exposure", "text", "", "id of the exposure"),
     Column("camera", "text", "", "camera"),
-    Column("ccd", "text", "", "CCD id"),
-    Column("status", "text", "", "ok, or what is wrong in one word"),
+    Column("ccd", "text", "", "id of the CCD"),
+    Column("status", "text", "", "ok, or in one word what is wrong"),
     Column("sky", "float", "", "fitted background at the CCD's centre, in the image's unit"),
     Column("sigma", "float", "", "noise, in the image's unit"),
-    Column("n_sources", "int", "", "sources"),
-    Column("n_without_orientation", "int", "", "sources without an orientation"),
-    Column("n_isophote", "int", "", "sources with an isophotal orientation"),
-    Column("masked_fraction", "float", "", "share of pixels that are masked or not finite"),
-    Column("saturated_fraction", "float", "", "share of pixels at or above the saturation level"),
-    Column("n_gradients", "int", "", "usable gradient points"),
+    Column("n_sources", "int", "", "number of sources found"),
+    Column("n_without_orientation", "int", "", "number of sources without an orientation"),
+    Column("n_isophote", "int", "", "number of sources with an isophotal orientation"),
+    Column("masked_fraction", "float", "", "fraction of the pixels that are masked or not finite"),
+    Column("saturated_fraction", "float", "", "fraction of the pixels at or above the saturation level"),
+    Column("n_gradients", "int", "", "number of usable gradient points"),
     Column("background_kl", "float", "", "background gradients: KL divergence from the reference (eq. 1)"),
-    Column("background_z", "float", "", "background gradients: KL above its noise"),
+    Column(
+        "background_z",
+        "float",
+        "",
+        "background gradients: KL divergence above its floor, in standard deviations of counting noise",
+    ),
     Column("background_angle", "float", "deg", "background gradients: preferred direction"),
-    Column("background_alignment", "float", "", "background gradients: 0 (isotropic) to 1 (all aligned)"),
+    Column(
+        "background_alignment", "float", "", "background gradients: alignment, from 0 (isotropic) to 1 (all parallel)"
+    ),
     Column("source_angle", "float", "deg", "source orientations: preferred direction"),
-    Column("source_alignment", "float", "", "source orientations: 0 (isotropic) to 1 (all aligned)"),
+    Column("source_alignment", "float", "", "source orientations: alignment, 0 (isotropic) to 1 (all parallel)"),
     Column("reason", "text", "", "what is wrong, in one line"),
 )
 
 CCD_AUTOENCODER_COLUMNS: tuple[Column, ...] = AUTOENCODER_COLUMNS[:2]
-"""Of CCDs, before `reason`, in such a night."""
+"""Columns of CCDs, before `reason`, in a night that was scored with an autoencoder."""
 
 
 def with_autoencoder(columns: tuple[Column, ...]) -> tuple[Column, ...]:
     """The columns of exposures, or of CCDs, with those of an autoencoder among them."""
     before, more = ("reason", CCD_AUTOENCODER_COLUMNS) if columns is CCD_COLUMNS else ("worst_ccd", AUTOENCODER_COLUMNS)
-    at = next(i for i, column in enumerate(columns) if column.name == before)
-    return (*columns[:at], *more, *columns[at:])
+    place = next(i for i, column in enumerate(columns) if column.name == before)
+    return (*columns[:place], *more, *columns[place:])

@@ -1,4 +1,4 @@
-"""Tables as ECSV, byte for byte as astropy writes them, many times faster: a night of DECam has 60,000 rows of CCDs."""
+"""Tables as ECSV, byte for byte as astropy writes them but faster: a night of DECam has 60,000 rows of CCDs."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 from astropy.table import Table
 
 ROWS = 50_000
-"""Rows turned to text at a time."""
+"""Number of rows that are converted to text at a time."""
 
 _QUOTED = re.compile(r'[ "\r\n]')
 
 
 def write_ecsv(table: Table, path: Path) -> None:
-    """Write a table of numbers and texts, its header by astropy.
+    """Write a table of numbers and texts; astropy writes the header.
 
     Parameters
     ----------
     table : Table
-        Columns of one dimension of whole numbers, float64 or text; masked values are left empty.
+        One-dimensional columns of whole numbers, float64 or text; masked values are left empty.
     path : Path
-        Written over.
+        The file; an existing one is overwritten.
 
     Raises
     ------
     OSError
-        When it cannot be written.
+        When the file cannot be written.
     """
     header = io.StringIO()
     table[:0].write(header, format="ascii.ecsv")

@@ -1,4 +1,4 @@
-"""The CCDs of a night that carry no measurement: how many, why, and whether something was lost with them."""
+"""The CCDs of a night without a measurement: how many, why, and whether data were lost with them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from gpuanom.tables.build import Tables
 
 NOT_LOST = frozenset(("constant", "saturated", "too_few_pixels", "too_small", "not_2d", "no_image"))
-"""Statuses of CCDs that were read and hold nothing to measure, as dead CCDs do in every night of DECam."""
+"""Statuses of CCDs that were read and hold nothing to measure, such as DECam's dead CCDs in every night."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """The CCDs of a night that one status keeps from being measured.
+    """The CCDs of a night that were not measured and share a status.
 
     Attributes
     ----------
     status : str
-        As in the table of CCDs.
+        The status in the table of CCDs.
     n_ccds, n_exposures : int
-        How many CCDs, of how many exposures.
+        Number of CCDs, and of the exposures that they belong to.
     reason : str
-        Of the first of them.
+        The reason of the first CCD.
     n_reasons : int
-        How many different reasons there are.
+        Number of different reasons.
     """
 
     status: str
@@ -34,7 +34,7 @@ class LeftOut:
 
     @property
     def lost(self) -> bool:
-        """Whether these CCDs hold something that was not measured: the exit code is then 1."""
+        """Whether these CCDs hold data that could not be measured: the exit code is then 1."""
         return self.status not in NOT_LOST
 
     def __str__(self) -> str:
@@ -50,7 +50,11 @@ def left_out(tables: Tables) -> tuple[LeftOut, ...]:
     Parameters
     ----------
     tables : Tables
-        Of the whole night, so that CCDs of earlier runs are among them.
+        The tables of the whole night, with CCDs of earlier runs.
+
+    Returns
+    -------
+    tuple of LeftOut
     """
     ccds = tables.ccds
     statuses = [str(status) for status in ccds["status"]]

@@ -1,6 +1,6 @@
-"""The rows of the exposures' table and the columns of the CCDs', for one dataset at a time.
+"""The rows of the table of exposures and the columns of the table of CCDs, for one dataset at a time.
 
-CCDs come as columns, not rows: a survey has a million of them.
+CCDs are given as columns and not as rows: a survey has a million of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 Columns = dict[str, Any]
 
 SUMS = ("n_sources", "n_without_orientation", "n_isophote", "n_gradients")
-"""Columns of CCDs that an exposure has the sums of."""
+"""Columns of CCDs whose sums are columns of exposures."""
 
 
 def of_dataset(
@@ -36,7 +36,7 @@ def of_dataset(
     found: bool,
     size: tuple[int, int] = (0, 0),
 ) -> tuple[list[Row], Columns]:
-    """The rows of a dataset's exposures, and the columns of their CCDs in the dataset's order.
+    """Make the rows of a dataset's exposures, and the columns of their CCDs, both in the dataset's order.
 
     Parameters
     ----------
@@ -47,6 +47,13 @@ def of_dataset(
         Whether saved references are used, and whether they hold this dataset.
     size : tuple of 2 ints, optional
         (ny, nx) of the CCDs behind the saved reference; (0, 0) where unknown.
+
+    Returns
+    -------
+    exposures : list of dict
+        A row for each exposure: values by column.
+    ccds : dict
+        A list or array for each column.
     """
     exposures = store.exposures(dataset.camera, dataset.band)
     ccds = {**store.ccds(dataset.camera, dataset.band), **_measured_columns(dataset, scores)}
@@ -61,7 +68,7 @@ def of_dataset(
     of_size = comparable.notes(dataset, size if saved else None)
     rows = []
     for i, exposure in enumerate(exposures):
-        mine = range(bounds[i], bounds[i + 1])
+        ccds_of_it = range(bounds[i], bounds[i + 1])
         row: Row = dict(exposure)
         files = json.loads(exposure["files"])
         row["file"] = printable(files[0]) if files else ""
@@ -73,13 +80,13 @@ def of_dataset(
                 row[f"{kind}_{name}"] = getattr(s, name)[i]
             for name in s.local._fields:
                 row[f"{kind}_local_{name}"] = getattr(s.local, name)[i]
-        axes = next((tuple(ccds[k][j] for k in _AXES) for j in mine if ccds["cd1_1"][j] is not None), None)
+        axes = next((tuple(ccds[k][j] for k in _AXES) for j in ccds_of_it if ccds["cd1_1"][j] is not None), None)
         row["source_position_angle"] = position_angle(row["source_angle"], axes)
         row["isophote_position_angle"] = position_angle(row["isophote_angle"], axes)
         row.update((name, values[i]) for name, values in errors.items())
         z = ccds["background_z"][bounds[i] : bounds[i + 1]]
         row["worst_ccd"] = "" if np.isnan(z).all() else ccds["name"][bounds[i] + int(np.nanargmax(printed_values(z)))]
-        reasons = _few([ccds["reason"][j] for j in mine if not used[j]])
+        reasons = _few([ccds["reason"][j] for j in ccds_of_it if not used[j]])
         spread = any(bool(s.spread[i]) for s in scores)
         row["status"], row["note"] = _status(row, reasons, spread, saved and not found, alone, of_size[i])
         rows.append(row)
@@ -91,7 +98,7 @@ _AXES = ("cd1_1", "cd1_2", "cd2_1", "cd2_2")
 
 
 def of_failure(failure: Failure) -> Row:
-    """The row of something that failed: what is known of it, and no numbers."""
+    """Make the row of a file or exposure that failed, without scores."""
     return {
         "exposure": failure.exposure,
         "camera": failure.camera,
@@ -107,7 +114,7 @@ def of_failure(failure: Failure) -> Row:
 
 
 def _measured_columns(dataset: Dataset, scores: Sequence[Scores]) -> Columns:
-    """The columns of all CCDs of a dataset that follow from their histograms."""
+    """The columns of CCDs that follow from their histograms."""
     columns: Columns = {}
     for kind in (BACKGROUND, SOURCE):
         n = dataset.counts[:, kind].sum(axis=1)
@@ -118,27 +125,27 @@ def _measured_columns(dataset: Dataset, scores: Sequence[Scores]) -> Columns:
 
 
 def _reconstructed_columns(dataset: Dataset, reconstructed: Mapping[str, Reconstructed], ccds: Columns) -> Columns:
-    """The columns of exposures that an autoencoder gives, and beside them those of CCDs, put into `ccds`.
+    """The columns of exposures that an autoencoder gives; its columns of CCDs are added to `ccds`.
 
-    An exposure that has not been through it has none; one without stamps has no error.
+    An exposure without results of the autoencoder has no values; an exposure without stamps has no error.
     """
     n_ccd = np.bincount(dataset.owner, minlength=len(dataset.exposures)).tolist()
     of_ccds: dict[str, list[Any]] = {"n_stamps": [], "autoencoder_mse": []}
     n_stamps: list[int | None] = []
     mse = np.full(len(dataset.exposures), np.nan)
     for i, exposure in enumerate(dataset.exposures):
-        its = reconstructed.get(exposure)
-        if its is None:
+        result = reconstructed.get(exposure)
+        if result is None:
             n_stamps.append(None)
             of_ccds["n_stamps"] += [None] * n_ccd[i]
             of_ccds["autoencoder_mse"] += [None] * n_ccd[i]
             continue
         with np.errstate(invalid="ignore", divide="ignore"):
-            of_ccds["autoencoder_mse"] += (its.errors / its.n_stamps).tolist()
-        of_ccds["n_stamps"] += its.n_stamps.tolist()
-        n_stamps.append(int(its.n_stamps.sum()))
+            of_ccds["autoencoder_mse"] += (result.errors / result.n_stamps).tolist()
+        of_ccds["n_stamps"] += result.n_stamps.tolist()
+        n_stamps.append(int(result.n_stamps.sum()))
         if n_stamps[i]:
-            mse[i] = its.errors.sum() / n_stamps[i]
+            mse[i] = result.errors.sum() / n_stamps[i]
     ccds.update(of_ccds)
     return {
         "n_stamps": n_stamps,
@@ -149,15 +156,15 @@ def _reconstructed_columns(dataset: Dataset, reconstructed: Mapping[str, Reconst
 
 
 def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:
-    """An angle of the focal plane as a position angle on the sky.
+    """Convert an angle in the focal plane to a position angle on the sky.
 
     Parameters
     ----------
     angle : float
         Degrees from the focal plane's x axis toward its y axis.
     sky_axes : sequence of 4 floats, or None
-        CD1_1, CD1_2, CD2_1, CD2_2 of the focal-plane axes. An exposure's first CCD that has a WCS counts for all: the
-        orientation of the axes changes little over a field.
+        CD1_1, CD1_2, CD2_1, CD2_2 of the focal-plane axes. Those of the first CCD with a WCS are used for the whole
+        exposure: the orientation of the axes changes little over a field.
 
     Returns
     -------
@@ -173,7 +180,7 @@ def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:
 
 
 def _within_noise(row: Mapping[str, Any]) -> bool:
-    """Whether the deviation that ranks an exposure belongs to a score that counting noise alone explains."""
+    """Whether counting noise alone explains the score whose deviation ranks an exposure."""
     deviations = {kind: printed(row[f"{kind}_deviation"]) for kind in KINDS if not np.isnan(row[f"{kind}_deviation"])}
     if not deviations:
         return False
@@ -182,7 +189,7 @@ def _within_noise(row: Mapping[str, Any]) -> bool:
 
 
 def _few(reasons: Sequence[str], most: int = 3) -> list[str]:
-    """The first of many reasons, and how many more there are: an exposure may have 61 CCDs with one trouble."""
+    """The first of many reasons, and how many more CCDs there are: 61 CCDs of an exposure may share one reason."""
     different = list(dict.fromkeys(reasons))
     more = len(reasons) - min(most, len(different))
     return different[:most] + ([f"and {more} more CCDs (see the table of CCDs)"] if more else [])
@@ -196,7 +203,7 @@ def _status(
     alone: bool,
     of_size: tuple[str, str],
 ) -> tuple[str, str]:
-    """One word on an exposure, the gravest that holds, and all that should be known in words."""
+    """The status of an exposure, the gravest that applies, and the note with everything that a user should know."""
     notes = list(reasons)
     word = "partial" if notes else "ok"
     if not row["n_ccd_used"]:
