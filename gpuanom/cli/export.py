@@ -11,7 +11,7 @@ from gpuanom.backends.choice import select
 from gpuanom.cli.options import kinds_of, night_argument, reference_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import OutputError
-from gpuanom.files import write_text
+from gpuanom.files import require_no_fits, write_text
 from gpuanom.records import KINDS
 from gpuanom.review import export as lists
 from gpuanom.review import labels
@@ -88,6 +88,8 @@ def export(
         raise click.UsageError("regions are a file a CCD: give their folder, --output")
     chooses = lists.Criterion(**criterion)
     _ = chooses.name  # that one is given is said before anything is read
+    if output is not None and form != "regions":
+        require_no_fits(output)
     night = open_night(folder, reference=reference)
     said, _ = labels.placed(labels.kept(folder), night.found)
     if chooses.label and not said:

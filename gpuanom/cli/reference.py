@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpuanom.errors import printable
+from gpuanom.files import require_writable
 from gpuanom.nights.merge import make_references, save_references
 from gpuanom.records import KINDS
 
@@ -22,6 +23,7 @@ def reference(nights: tuple[Path, ...], output: Path) -> None:
     SCORED is a folder that `gpuanom score` made, or a reference file: several are merged, which is adding their sums.
     All must have been measured with the same settings, and no exposure may be in two of them.
     """
+    require_writable(output)
     references = make_references(nights)
     save_references(references, output)
     for dataset in references.datasets:

@@ -12,6 +12,7 @@ from gpuanom.backends.choice import select
 from gpuanom.cli.options import night_argument, reference_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
+from gpuanom.files import require_no_fits
 from gpuanom.report.page import NAME, write_report
 from gpuanom.review.opened import open_night
 
@@ -60,6 +61,7 @@ def report(
         raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
     night = open_night(folder, reference=reference)
     output = output or folder / NAME
+    require_no_fits(output)  # said before pictures are made
     threads = threads or min(4, os.cpu_count() or 1)
     with Screen(quiet=quiet, verbose=False) as screen:
         count = screen.count("making pictures")

@@ -10,6 +10,7 @@ from pathlib import Path
 from gpuanom import installing, nvidia
 from gpuanom.backends.choice import choose
 from gpuanom.errors import ClusterError, SettingsError
+from gpuanom.files import require_no_fits
 
 TIMEOUT = 600.0
 """Seconds that an exposure may take on a worker, by default."""
@@ -64,6 +65,8 @@ def require_dask(where: Where) -> None:
         raise ClusterError(f"a cluster needs Dask, which is not installed ({install})")
     if where.report is not None and importlib.util.find_spec("bokeh") is None:
         raise ClusterError(f"a performance report needs Bokeh, which is not installed ({install})")
+    if where.report is not None:
+        require_no_fits(where.report)
 
 
 def local_devices(workers: int, device: str) -> str:
