@@ -175,7 +175,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     said = [line for line in err.splitlines() if not line.startswith("exposure ")]
-    assert said == ["gpuanom: interrupted; what was measured is kept, the same command goes on"]
+    assert said == ["gpuanom: interrupted; what was measured is kept, and the same command continues from there"]
     again = run(arguments, tmp_path)
     assert again.returncode == 0
     assert b"measured already" in again.stderr

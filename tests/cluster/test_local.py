@@ -111,7 +111,7 @@ def test_an_interrupt_ends_at_once_and_leaves_nobody(night, tmp_path, hooks):
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert [line for line in said.splitlines() if line and not line.startswith(("exposure", "cluster"))] == [
-        "gpuanom: interrupted; what was measured is kept, the same command goes on"
+        "gpuanom: interrupted; what was measured is kept, and the same command continues from there"
     ]
     assert not any(alive(pid) for pid in workers)
 
