@@ -8,10 +8,10 @@ import gzip
 import lzma
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from gpuanom.errors import OutputError, printable
 from gpuanom.naming import path_text
@@ -31,7 +31,7 @@ _REMEDIES = {
 
 _FITS_START = b"SIMPLE  ="
 """The first bytes of every FITS file, also of the .fz files that fpack writes."""
-_PACKED: dict[bytes, Callable[[Any], IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How files that a program packed whole are opened, by their first bytes."""
 
 

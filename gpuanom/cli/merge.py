@@ -24,7 +24,7 @@ Examples:
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="New folder for the merged night.")
 @formats_option
 def merge(nights: tuple[Path, ...], output: Path, formats: tuple[str, ...]) -> int:
-    """Merge measured nights into a new one, and rank all exposures together.
+    """Merge measured nights into one, and rank them together.
 
     SCORED is a folder that `gpuanom score` made; all must have been measured with the same settings. No image is read
     again, and the tables are those of one run over all files. The merged night is scored as the nights were scored

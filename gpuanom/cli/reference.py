@@ -25,7 +25,7 @@ Examples:
     "--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (ECSV)."
 )
 def reference(nights: tuple[Path, ...], output: Path) -> None:
-    """Save a reference of measured nights, to compare other nights with.
+    """Save measured nights as a reference for other nights.
 
     The reference holds, for each camera and band, the mean distribution of orientations over all exposures. SCORED is a
     folder that `gpuanom score` made, or a reference file; several are combined into one reference. All must have been

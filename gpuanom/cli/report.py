@@ -57,7 +57,7 @@ interrupt the same command continues where it stopped. An exposure whose files h
 def report(
     folder: Path, output: Path | None, top: int, threads: int | None, cache: bool, quiet: bool, reference: Path | None
 ) -> int:
-    """Write a page of pictures, to look through a night and label it.
+    """Write a page of pictures to look through and label.
 
     SCORED is a folder that `gpuanom score` made. The exit code is 1 when pictures of some exposures are missing.
     """

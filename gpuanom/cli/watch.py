@@ -155,7 +155,9 @@ def watch(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Score exposures during the night, each as soon as its files are complete.
+    """Score a night while its exposures arrive.
+
+    Each exposure is measured as soon as its files are complete, and ranked with all others so far.
 
     FOLDER is where the files arrive (or a pattern, or @list.txt); it need not exist yet. The folder SCORED (--output)
     holds the same tables that `gpuanom score` would make of the same files; `gpuanom report SCORED` works meanwhile.
