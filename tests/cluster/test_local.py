@@ -193,5 +193,5 @@ def test_what_is_not_installed_is_named(night, tmp_path, monkeypatch):
 def test_arguments_that_make_no_sense_are_refused(night, tmp_path, wrong):
     with pytest.raises(gpuanom.SettingsError):
         gpuanom.score(night, tmp_path / "out", **wrong)
-    with pytest.raises(gpuanom.SettingsError, match="a performance report is a cluster's"):
+    with pytest.raises(gpuanom.SettingsError, match="a performance report is about workers"):
         gpuanom.score(night, tmp_path / "out", performance_report="r.html")
