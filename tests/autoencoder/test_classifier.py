@@ -189,7 +189,7 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
     assert error() == "gpuanom: no labels (give --labels, or import them: gpuanom label)"
     gpuanom.score(folder / "in", tmp_path / "plain", settings=made.QUICK, device="cpu")
     supervised(tmp_path / "plain", "-o", tmp_path / "c.pt", "--labels", folder / "labels.csv", code=2)
-    assert "holds nothing of an autoencoder (gpuanom score -o" in error()
+    assert "was scored without an autoencoder (gpuanom score -o" in error()
     supervised(folder / "out", folder / "out", "-o", tmp_path / "c.pt", "--labels", folder / "labels.csv", code=2)
     assert "is in two of the nights" in error()
     (tmp_path / "few.csv").write_text("exposure,kind,label\n1,source,prominent\n2,source,normal\n")
