@@ -47,7 +47,7 @@ def night(tmp_path_factory):
     (base / "in" / "bad \u591c.fits").write_text("no FITS")
     gpuanom.score(base / "in", base / "out \u591c", settings={"gradient_points": 300, "sigma_points": 500,
                   "background_points": 300}, device="cpu")  # fmt: skip
-    text = "exposure,camera,kind,label,analyst\n2,TESTCAM,source,prominent,\u591c\n3,TESTCAM,source,none,\u591c\n"
+    text = "exposure,camera,kind,label,analyst\n2,TESTCAM,source,prominent,\u591c\n3,TESTCAM,source,normal,\u591c\n"
     (base / "labels.csv").write_text(text, encoding="utf-8")
     (base / "list \u591c.txt").write_text("in/gone \u591c.fits\nin/a.fits\n", encoding="utf-8")
     return base
