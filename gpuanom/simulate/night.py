@@ -249,8 +249,8 @@ def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[s
 def _read_out(conditions: Conditions, place: CcdPlace, form: _Form) -> Drawn:
     rng = np.random.default_rng([form.seed, conditions.number, place.number + 1])
     # Exposures count from 1: 0 is what all of them share.
-    own = np.random.default_rng([form.seed, 0, place.number + 1])
-    return draw(conditions, place, rng, own)
+    ccd_rng = np.random.default_rng([form.seed, 0, place.number + 1])
+    return draw(conditions, place, rng, ccd_rng)
 
 
 def _primary(conditions: Conditions, form: _Form, *, mask: bool) -> fits.PrimaryHDU:
