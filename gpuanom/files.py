@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
+import lzma
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from gpuanom.errors import OutputError, printable
 from gpuanom.naming import path_text
@@ -24,6 +28,11 @@ _REMEDIES = {
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+
+_FITS_START = b"SIMPLE  ="
+"""The first bytes of every FITS file, also of the .fz files that fpack writes."""
+_PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+"""How files that a program packed whole are opened, by their first bytes."""
 
 
 def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputError:
@@ -48,14 +57,49 @@ def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputErr
     return OutputError(printable(f"{path_text(path)}: cannot be written: {what}{f' ({advice})' if advice else ''}"))
 
 
+def require_no_fits(path: Path) -> None:
+    """Refuse to replace a FITS file by a file of another kind: somebody's image has the name of the output.
+
+    Parameters
+    ----------
+    path : Path
+        The file that will be written. Its content decides, whatever its name is, also inside a gzip, bzip2 or xz file.
+
+    Raises
+    ------
+    OutputError
+        When the file is there and holds FITS.
+    """
+    if _target(path) is not None and _holds_fits(path):
+        raise OutputError(
+            printable(f"{path_text(path)}: is a FITS file and is not replaced (choose another name for the output)")
+        )
+
+
+def _holds_fits(path: Path) -> bool:
+    """Whether a regular file begins as FITS does; one that is missing or damaged does not."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_FITS_START))
+            for magic, unpacked in _PACKED.items():
+                if start.startswith(magic):
+                    file.seek(0)
+                    start = unpacked(file).read(len(_FITS_START))
+                    break
+    except (OSError, EOFError, lzma.LZMAError):
+        return False  # what keeps the file from being written is said when it is written
+    return start == _FITS_START
+
+
 @contextmanager
-def whole_file(path: Path, *, remedy: str = "") -> Iterator[Path]:
+def whole_file(path: Path, *, remedy: str = "", fits: bool = False) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     The block writes to a temporary file beside `path`. When the block ends, the temporary file is renamed to `path`;
     when an error occurs, the temporary file is removed, and a file that existed before is left as it was. Where `path`
     is a link, the file that the link leads to is replaced, not the link. Where `path` is no regular file
-    (``/dev/stdout``, a named pipe), the block writes to `path` itself.
+    (``/dev/stdout``, a named pipe), the block writes to `path` itself. A FITS
+    file is replaced by nothing but a FITS file.
 
     Parameters
     ----------
@@ -63,6 +107,8 @@ def whole_file(path: Path, *, remedy: str = "") -> Iterator[Path]:
         The file to write.
     remedy : str, optional
         What else an error message should say, after the remedy for the error itself.
+    fits : bool, optional
+        Whether a FITS file is written.
 
     Yields
     ------
@@ -72,9 +118,11 @@ def whole_file(path: Path, *, remedy: str = "") -> Iterator[Path]:
     Raises
     ------
     OutputError
-        When the file cannot be written; the message names the file and the remedy.
+        When the file cannot be written, or would replace a FITS file; the message names the file and the remedy.
     """
     try:
+        if not fits:
+            require_no_fits(path)
         target = _target(path)
         if target is None:
             yield path
@@ -154,14 +202,15 @@ def write_text(path: Path, text: str, *, remedy: str = "") -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Check that a file can be written, before minutes are spent on computing its content.
+    """Check that a file that is no FITS file can be written, before minutes are spent on computing its content.
 
     Raises
     ------
     OutputError
-        When the file cannot be written; see `whole_file`.
+        When the file cannot be written, or would replace a FITS file; see `whole_file`.
     """
     try:
+        require_no_fits(path)
         target = _target(path)
         if target is not None:
             partial = partial_path(target)

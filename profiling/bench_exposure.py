@@ -89,7 +89,8 @@ from gpuanom.settings import Settings
 ccds = [ccd.load() for ccd in islice(open_ccds(exposure, Settings()), 12)]
 tasks = {
     "decode": lambda: [
-        lambda ccd=ccd: ccd.load(out=workspace("image", ccd.shape, np.float32)).name for ccd in islice(open_ccds(exposure, Settings()), 12)
+        lambda ccd=ccd: ccd.load(out=workspace("image", ccd.shape, np.float32)).name
+        for ccd in islice(open_ccds(exposure, Settings()), 12)
     ],
     "score": lambda: [lambda ccd=ccd: gpuanom.measure([ccd], device="cpu") for ccd in ccds],
 }

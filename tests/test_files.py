@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import importlib.util
+import lzma
 import os
 import re
 import shutil
@@ -112,6 +115,64 @@ def test_a_disk_that_is_full(scored, night, tmp_path, capfd, monkeypatch, name):
     assert f"{name}: cannot be written: No space left on device (make room on the disk" in err
     assert path.read_text() == before
     assert not temporary(night, tmp_path)
+
+
+PACKERS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(".fits")])
+def test_no_command_replaces_a_fits_image(scored, night, tmp_path, capfd, name):
+    """A slip of the hand (`-o exp17.fits`) costs no image, whatever the image is called."""
+    (tmp_path / "out").mkdir()
+    path = place(name, night, tmp_path / "out")
+    shutil.copy(next((scored / "in").glob("*.fits")), path)
+    before = path.read_bytes()
+    code, _, err = run(capfd, *commands(scored, night, tmp_path / "out")[name])
+    assert code == 2
+    # The labels that were kept before are read first, and an image holds none.
+    expected = "labels.csv" if name == "labels.csv" else f"{name}: is a FITS file and is not replaced (choose another"
+    assert expected in err
+    assert path.read_bytes() == before
+    assert not temporary(night, tmp_path)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_a_fits_file_is_known_by_its_content(scored, tmp_path, packer):
+    path = tmp_path / "exposure"
+    path.write_bytes(PACKERS[packer](next((scored / "in").glob("*.fits")).read_bytes()))
+    before = path.read_bytes()
+    (tmp_path / "link").symlink_to(path)
+    for output in (path, tmp_path / "link"):
+        for write in (lambda p: write_text(p, "x"), require_writable):
+            with pytest.raises(OutputError, match="is a FITS file and is not replaced"):
+                write(output)
+    assert path.read_bytes() == before
+    for other in (b"SIMPLE text", before[: len(before) // 2][:4], b""):
+        path.write_bytes(other)
+        write_text(path, "after")
+        assert path.read_text() == "after"
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs PyTorch")
+@pytest.mark.parametrize("supervised", [(), ("--supervised",)])
+def test_train_replaces_no_fits_image(scored, night, capfd, supervised):
+    path = scored / "in" / "exposure_001.fits"
+    before = path.read_bytes()
+    code, _, err = run(capfd, "train", night, "-o", path, *supervised)
+    assert code == 2
+    assert "exposure_001.fits: is a FITS file and is not replaced" in err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("bokeh"), reason="needs Bokeh")
+def test_a_performance_report_replaces_no_fits_image(scored, tmp_path, capfd):
+    path = scored / "in" / "exposure_001.fits"
+    before = path.read_bytes()
+    words = ("--workers", "1", "--performance-report", path, "--device", "cpu")
+    code, _, err = run(capfd, "score", scored / "in", "-o", tmp_path / "out", *words)
+    assert code == 2
+    assert "exposure_001.fits: is a FITS file and is not replaced" in err
+    assert path.read_bytes() == before
 
 
 def _half(path, error):

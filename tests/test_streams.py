@@ -47,7 +47,7 @@ def night(tmp_path_factory):
     (base / "in" / "bad \u591c.fits").write_text("no FITS")
     gpuanom.score(base / "in", base / "out \u591c", settings={"gradient_points": 300, "sigma_points": 500,
                   "background_points": 300}, device="cpu")  # fmt: skip
-    text = "exposure,camera,kind,label,analyst\n2,TESTCAM,source,prominent,\u591c\n3,TESTCAM,source,none,\u591c\n"
+    text = "exposure,camera,kind,label,analyst\n2,TESTCAM,source,prominent,\u591c\n3,TESTCAM,source,normal,\u591c\n"
     (base / "labels.csv").write_text(text, encoding="utf-8")
     (base / "list \u591c.txt").write_text("in/gone \u591c.fits\nin/a.fits\n", encoding="utf-8")
     return base
@@ -175,7 +175,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     said = [line for line in err.splitlines() if not line.startswith("exposure ")]
-    assert said == ["gpuanom: interrupted; what was measured is kept, the same command goes on"]
+    assert said == ["gpuanom: interrupted; what was measured is kept, and the same command continues from there"]
     again = run(arguments, tmp_path)
     assert again.returncode == 0
     assert b"measured already" in again.stderr

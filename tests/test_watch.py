@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pty
 import re
@@ -18,6 +19,7 @@ from datetime import datetime
 import click
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import gpuanom
 from gpuanom.cli.watch import Until
@@ -457,3 +459,28 @@ def test_links_and_folders_that_cannot_be_looked_at_are_named_once_and_linked_ni
     assert len(told) == 3
     assert said == [f"{tmp_path}/in/gone: is a link to {tmp_path}/nowhere, which does not exist, so it cannot be read "
                     "(mend or remove the link)"]  # fmt: skip
+
+
+def test_decisions_and_exposures_without_a_band_are_told_as_score_tells_them(tmp_path, caplog):
+    """Each file's camera rule and band once, with -v; and, once a camera, that headers name no band."""
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
+    lines = ("camera rule 'any'", "exposure told by EXPNUM", "band r told by FILTER")
+    with caplog.at_level(logging.INFO, "gpuanom"):
+        gpuanom.score(tmp_path / "in", tmp_path / "score", settings=QUICK, device="cpu")
+        scored = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        _, _, said = once(tmp_path / "in", tmp_path / "out")
+    watched = [record.getMessage() for record in caplog.records]
+    assert watched == scored
+    for line in lines:
+        assert sum(line in text for text in watched) == 1, watched
+    assert not [text for text in said if "names a band" in text]
+    for number in (3, 4):
+        path = nights.write(tmp_path / "in", number, ccds=1)
+        with fits.open(path, mode="update") as hdus:
+            del hdus[0].header["FILTER"]
+    said = once(tmp_path / "in", tmp_path / "out")[2]
+    assert [text for text in said if text.startswith("2 exposures: no card of the headers names a band")] == [
+        text for text in said if "names a band" in text
+    ]
+    assert len([text for text in said if "names a band" in text]) == 1

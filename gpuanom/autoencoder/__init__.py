@@ -2,7 +2,7 @@
 
 draw (which stamps) -> training -> model (a file) -> scoring (errors of every stamp) -> classifier (with labels)
 
-The only part of gpuanom that imports PyTorch, and only when it is used: everything else works without.
+Only this part of gpuanom imports PyTorch, and only when it is used: everything else works without PyTorch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def require() -> None:
     Raises
     ------
     GpuanomError
-        One line with the remedy.
+        When one of them is missing or does not work; the message names the remedy.
     """
     remedy = installing.install_torch()
     for name, module in (("PyTorch", "torch"), ("safetensors", "safetensors.numpy")):
@@ -28,5 +28,5 @@ def require() -> None:
                 raise GpuanomError(f"the autoencoder needs {name} ({remedy})") from None
             raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))} ({remedy})") from None
         except (ImportError, OSError) as error:
-            # What is installed does not fit this system.
+            # The installed package does not fit this system.
             raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))[:300]} ({remedy})") from None

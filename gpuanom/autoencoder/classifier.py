@@ -1,7 +1,8 @@
-"""Exposures that people labelled, used to tell anomalous from normal ones (the closing idea of the paper's section 5).
+"""A classifier that learns from labelled exposures which are anomalous (the last idea of section 5 of the paper).
 
-Logistic regression on an exposure's latent features (mean and scatter over its stamps) and on what the tables say of
-it, cross-validated by exposure: what is printed of a labelled exposure comes from a fit that had not seen it.
+It is a logistic regression on the latent features of an exposure (mean and scatter over its stamps) and on columns of
+the tables. It is cross-validated by exposure: the probability printed for a labelled exposure comes from a fit that did
+not use its label.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from gpuanom.version import __version__
 
 FOLDS = 5
 MIN_LABELS = 5
-"""Fewer anomalous or normal exposures than this cannot be cross-validated."""
+"""The smallest number of anomalous, and of normal, exposures that can be cross-validated."""
 PENALTY = 0.1
-"""Half of it times the squared weights of standardised features is added to the mean loss: there are more features than
-some labels can bear."""
+"""Half of this times the sum of the squared weights (of standardised features) is added to the mean loss, because there
+are often more features than labels."""
 
 SCORES = (
     *(f"{kind}_{what}" for kind in KINDS for what in ("kl", "z", "deviation")),
@@ -41,7 +42,7 @@ SCORES = (
     "autoencoder_mse",
     "autoencoder_deviation",
 )
-"""Columns whose ROC is drawn beside the classifier's."""
+"""Columns of the tables whose ROC is drawn beside that of the classifier."""
 _LOCAL = ("source_local", "isophote_local")
 _SIGNED = (
     *(f"{kind}_deviation" for kind in (*KINDS, *_LOCAL, "autoencoder")),
@@ -61,7 +62,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The exposures of some nights, as a classifier sees them.
+    """The exposures of nights with their features.
 
     Attributes
     ----------
@@ -69,11 +70,11 @@ class Sample:
         Camera and id.
     bands : list of str
     features : ndarray, (n, n_features) float64
-        In the order of `FEATURES`; NaN where there is none.
+        In the order of `FEATURES`; NaN where a feature is missing.
     scores : dict of str to ndarray, (n,) float64
         The columns of `SCORES`.
     model : str
-        Fingerprint of the autoencoder behind the latent features.
+        Fingerprint of the autoencoder that made the latent features.
     """
 
     keys: list[ExposureKey]
@@ -90,11 +91,11 @@ class Classifier:
     Attributes
     ----------
     middle, scale : ndarray, (n_features,) float64
-        Each feature is standardised by them; missing ones are then 0.
+        Each feature is standardised with them; missing features are then 0.
     weights : ndarray, (n_features,) float64
     bias : float
     model : str
-        Fingerprint of the autoencoder that its latent features come from.
+        Fingerprint of the autoencoder that made the latent features.
     """
 
     middle: Doubles
@@ -104,34 +105,51 @@ class Classifier:
     model: str
 
     def probabilities(self, features: Doubles) -> Doubles:
-        """The probability that each of some exposures is anomalous, (n,), as far as it goes by its labels."""
+        """The probability of each exposure to be anomalous, judged by the labels.
+
+        Parameters
+        ----------
+        features : ndarray, (n, n_features) float64
+            In the order of `FEATURES`.
+
+        Returns
+        -------
+        ndarray, (n,) float64
+        """
         return np.asarray(special.expit(_standard(features, self.middle, self.scale) @ self.weights + self.bias))
 
 
 def sample(nights: Sequence[Path], backend: Backend) -> Sample:
-    """The exposures of nights that were scored with one model.
+    """The exposures of nights that were scored with the same model.
 
     Parameters
     ----------
     nights : sequence of Path
+        Folders that `gpuanom.score` made.
     backend : Backend
+        Where tables are computed.
+
+    Returns
+    -------
+    Sample
 
     Raises
     ------
     OutputError
-        When a folder holds no night, or none that was scored with a model, or models or settings differ.
+        When a folder holds no night, or one that was not scored with a model; when models or settings differ; or when
+        two nights hold the same exposure.
     """
     parts: list[Sample] = []
     recorded, origin = None, ""
     for night in nights:
         with Store(night / NAME, Settings(), read_only=True) as store:
-            theirs, _ = store.recorded_settings()
-            if recorded is not None and (differs := difference(recorded, theirs)):
+            night_settings, _ = store.recorded_settings()
+            if recorded is not None and (differs := difference(recorded, night_settings)):
                 raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
-            recorded, origin = theirs, str(night)
+            recorded, origin = night_settings, str(night)
             part = _sample(store, backend)
         if not part.model:
-            raise OutputError(f"{night}: holds nothing of an autoencoder (gpuanom score -o {night} --model MODEL)")
+            raise OutputError(f"{night}: was scored without an autoencoder (gpuanom score -o {night} --model MODEL)")
         if parts and part.model != parts[0].model:
             raise OutputError(f"{night}: was scored with another model than {nights[0]} (score one of them again)")
         parts.append(part)
@@ -151,7 +169,9 @@ def _sample(store: Store, backend: Backend) -> Sample:
     model = store.model()
     settings, references = tables.as_scored_last(store)
     exposures = tables.build(store, settings, backend, references).exposures
-    exposures = exposures[~np.ma.getmaskarray(exposures["n_sources"])]  # what failed has none, not even 0
+    exposures = exposures[
+        ~np.ma.getmaskarray(exposures["n_sources"])
+    ]  # exposures that failed have no number of sources, not even 0
     keys = [(str(row["camera"]), str(row["exposure"])) for row in exposures]
     bands = [str(band) for band in exposures["band"]]
     if not model:
@@ -163,21 +183,21 @@ def _sample(store: Store, backend: Backend) -> Sample:
     signed = np.arcsinh(np.stack([columns[name] for name in _SIGNED], axis=1))
     shares = np.stack([columns[name] for name in _SHARES], axis=1)
     sources = np.log1p(columns["n_sources"])[:, None]
-    # Bands differ in seeing and depth: what is compared is how an exposure differs from its dataset's typical one.
+    # Bands differ in seeing and depth: features are differences from the median of the dataset.
     for name in held:
-        mine = np.array([d == name for d in datasets])
+        members = np.array([d == name for d in datasets])
         for part in (latent, shares, sources):
-            part[mine] -= _median(part[mine])
+            part[members] -= _median(part[members])
     features = np.concatenate([latent, signed, shares, sources], axis=1)
     return Sample(keys, bands, features, {name: columns[name] for name in SCORES}, model)
 
 
-def _latent(its: Reconstructed | None) -> Doubles:
+def _latent(measured: Reconstructed | None) -> Doubles:
     """Mean and scatter of an exposure's latent features, (2 n_latent,); NaN where there are no stamps."""
-    n = 0 if its is None else int(its.n_stamps.sum())
-    if its is None or not n:
+    n = 0 if measured is None else int(measured.n_stamps.sum())
+    if measured is None or not n:
         return np.full(2 * N_LATENT, np.nan)
-    mean, squares = its.latent.sum(axis=0) / n
+    mean, squares = measured.latent.sum(axis=0) / n
     return np.concatenate([mean, np.sqrt(np.maximum(squares - mean**2, 0.0))])
 
 
@@ -186,7 +206,7 @@ def _plain(column: Any) -> Doubles:
 
 
 def _median(values: Doubles) -> Doubles:
-    """The median of each column's finite values; 0 where there is none."""
+    """The median of the finite values of each column; 0 where a column has none."""
     known = np.isfinite(values).any(axis=0)
     middle = np.zeros(values.shape[1])
     middle[known] = np.nanmedian(np.where(np.isfinite(values[:, known]), values[:, known], np.nan), axis=0)
@@ -194,38 +214,50 @@ def _median(values: Doubles) -> Doubles:
 
 
 def grades(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[npt.NDArray[np.int64], list[Label]]:
-    """What people say of exposures: 1 prominent of either kind, 0 normal, -1 dubious or nothing.
+    """Turn labels into the truth that a classifier learns.
+
+    Parameters
+    ----------
+    said : iterable of Label
+        Labels of all analysts.
+    keys : sequence of (str, str)
+        Camera and id of the exposures.
 
     Returns
     -------
-    ndarray, (n,) int64
-    list of Label
-        Labels of none of the exposures.
+    truth : ndarray, (n,) int64
+        1 for exposures that are labelled prominent in either kind, 0 for normal ones, -1 for dubious and unlabelled.
+    strangers : list of Label
+        Labels that belong to none of the exposures.
     """
-    ours, strangers = labels.placed(labels.merged(said), keys)
+    matched, strangers = labels.placed(labels.merged(said), keys)
     by_key: dict[ExposureKey, set[str]] = {}
-    for (camera, exposure, _), grade in labels.consensus(ours).items():
+    for (camera, exposure, _), grade in labels.consensus(matched).items():
         by_key.setdefault((camera, exposure), set()).add(grade)
     values = [by_key.get(key, set()) for key in keys]
     return np.array([1 if "prominent" in v else 0 if v == {"normal"} else -1 for v in values]), strangers
 
 
-def fit(some: Sample, truth: npt.NDArray[np.int64]) -> Classifier:
+def fit(exposures: Sample, truth: npt.NDArray[np.int64]) -> Classifier:
     """Fit a classifier to the labelled exposures of a sample.
 
     Parameters
     ----------
-    some : Sample
+    exposures : Sample
     truth : ndarray, (n,) int64
         See `grades`.
+
+    Returns
+    -------
+    Classifier
 
     Raises
     ------
     InputError
-        When fewer than 5 are anomalous, or normal.
+        When fewer than `MIN_LABELS` exposures are anomalous, or normal.
     """
     _enough(truth)
-    return _fit(some.features, truth, some.model)
+    return _fit(exposures.features, truth, exposures.model)
 
 
 def _enough(truth: npt.NDArray[np.int64]) -> None:
@@ -244,7 +276,7 @@ def _fit(features: Doubles, truth: npt.NDArray[np.int64], model: str) -> Classif
     spread = np.nan_to_num(np.nanstd(np.where(np.isfinite(x), x, middle), axis=0))
     scale = np.where(spread > 0, spread, 1.0)
     x = _standard(x, middle, scale)
-    # As if there were as many anomalous as normal ones.
+    # Anomalous and normal exposures get the same total weight, however many there are.
     weight = np.where(y > 0, 0.5 / y.sum(), 0.5 / (1 - y).sum())
 
     def loss(w: Doubles) -> tuple[float, Doubles]:
@@ -258,31 +290,55 @@ def _fit(features: Doubles, truth: npt.NDArray[np.int64], model: str) -> Classif
 
 
 def _standard(features: Doubles, middle: Doubles, scale: Doubles) -> Doubles:
-    """Standardised features: 0 where there is none, and none so large that it decides alone."""
+    """Standardise features; missing ones become 0, and values are limited to 10 so that none decides alone."""
     return np.asarray(np.nan_to_num(np.clip((features - middle) / scale, -10.0, 10.0), nan=0.0))
 
 
-def cross_validated(some: Sample, truth: npt.NDArray[np.int64], seed: int = 1) -> Doubles:
-    """The probability of each labelled exposure from a fit to the others' folds, (n,); NaN for those without a label.
+def cross_validated(exposures: Sample, truth: npt.NDArray[np.int64], seed: int = 1) -> Doubles:
+    """The probability of each labelled exposure, from a fit to the folds that do not hold it.
 
-    Folds hold equal shares of anomalous and normal exposures; which exposure is in which depends on its id alone.
+    All folds hold the same share of anomalous exposures. The fold of an exposure depends on its id and the seed.
+
+    Parameters
+    ----------
+    exposures : Sample
+    truth : ndarray, (n,) int64
+        See `grades`.
+    seed : int, optional
+
+    Returns
+    -------
+    ndarray, (n,) float64
+        NaN for exposures without a label.
+
+    Raises
+    ------
+    InputError
+        When fewer than `MIN_LABELS` exposures are anomalous, or normal.
     """
     _enough(truth)
-    words = np.array([int(sampling.stream(seed, key[1], key[0], "split").random_raw()) for key in some.keys])
+    words = np.array([int(sampling.stream(seed, key[1], key[0], "split").random_raw()) for key in exposures.keys])
     fold = np.full(truth.size, -1)
     for value in (0, 1):
-        mine = np.flatnonzero(truth == value)
-        fold[mine[np.argsort(words[mine], kind="stable")]] = np.arange(mine.size) % FOLDS
+        members = np.flatnonzero(truth == value)
+        fold[members[np.argsort(words[members], kind="stable")]] = np.arange(members.size) % FOLDS
     found = np.full(truth.size, np.nan)
     for k in range(FOLDS):
         held_out = fold == k
-        fitted = _fit(some.features, np.where(held_out, -1, truth), some.model)
-        found[held_out] = fitted.probabilities(some.features[held_out])
+        fitted = _fit(exposures.features, np.where(held_out, -1, truth), exposures.model)
+        found[held_out] = fitted.probabilities(exposures.features[held_out])
     return found
 
 
 def roc(score: Doubles, truth: npt.NDArray[np.int64]) -> tuple[Doubles, Doubles, float]:
-    """The receiver operating characteristic of a score over labelled exposures; no score is the lowest.
+    """The receiver operating characteristic of a score over labelled exposures.
+
+    Parameters
+    ----------
+    score : ndarray, (n,) float64
+        A missing score (NaN) counts as the lowest.
+    truth : ndarray, (n,) int64
+        See `grades`.
 
     Returns
     -------
@@ -301,15 +357,23 @@ def roc(score: Doubles, truth: npt.NDArray[np.int64]) -> tuple[Doubles, Doubles,
 
 
 def save(classifier: Classifier, path: Path, about: Mapping[str, Any]) -> None:
-    """Write a classifier with what should be known of it, complete or not at all.
+    """Write a classifier, whole or not at all.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    path : Path
+    about : mapping
+        Metadata that the file also holds, as values for JSON.
 
     Raises
     ------
     OutputError
+        When the file cannot be written.
     """
     names = ("middle", "scale", "weights")
     tensors = {name: np.ascontiguousarray(getattr(classifier, name), dtype=np.float64) for name in names}
-    told = {
+    metadata = {
         "kind": "classifier",
         "format": FORMAT,
         "gpuanom": __version__,
@@ -317,16 +381,16 @@ def save(classifier: Classifier, path: Path, about: Mapping[str, Any]) -> None:
         "model": classifier.model,
         **about,
     }
-    write(path, {**tensors, "bias": np.array([classifier.bias])}, told)
+    write(path, {**tensors, "bias": np.array([classifier.bias])}, metadata)
 
 
 def load(path: str | Path) -> Classifier:
-    """Read a classifier; nothing in the file is executed.
+    """Read a classifier; no code in the file is run.
 
     Raises
     ------
     InputError
-        When it cannot be read, or is none.
+        When the file cannot be read, or holds no classifier.
     """
     tensors, about = read(path)
     n = len(FEATURES)

@@ -1,7 +1,8 @@
 """Which stamps a model is trained on, and how they are read again (METHOD.md 7).
 
-Drawn evenly over datasets, then over the exposures of each, then at random within an exposure. What is drawn depends on
-seed, ids and numbers of sources alone: never on the order of nights, threads or devices.
+Stamps are drawn evenly over datasets, then evenly over the exposures of each, then at random within an exposure. The
+choice depends on the seed, the ids of the exposures and their numbers of sources, and on nothing else: not on the order
+of nights, on threads or devices.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from gpuanom import sampling
-from gpuanom.autoencoder.tensors import shared, some_stamps
+from gpuanom.autoencoder.tensors import shared, stamps_of
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError
 from gpuanom.fits.grouping import names_apart
@@ -32,15 +33,25 @@ from gpuanom.store.schema import explained, open_database
 from gpuanom.store.store import NAME, Store
 
 MIN_STAMPS = 100
-"""Fewer stamps teach nothing."""
+"""The smallest number of stamps to train with: fewer teach nothing."""
 LARGEST = 100.0
-"""A stamp with a pixel of more than this many times its centre's value, such as an unmasked dead pixel, is left out of
-the training: its square would outweigh all others. (A stamp's centre is its brightest pixel: only dark ones can be.)"""
+"""Stamps with a pixel whose absolute value is larger than this many times the central pixel are not trained on, because
+the square of that pixel would outweigh all others. (The central pixel is the brightest one, so that only pixels far
+below the sky, such as unmasked dead pixels, are meant.)"""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A measured exposure to draw stamps from: its files, and names and numbers of sources of its CCDs."""
+    """A measured exposure to draw stamps from.
+
+    Attributes
+    ----------
+    night : Path
+        The folder of the scored night.
+    exposure : Exposure
+    ccds : tuple of (str, int)
+        Name and number of sources of each CCD.
+    """
 
     night: Path
     exposure: Exposure
@@ -48,7 +59,7 @@ class Candidate:
 
     @property
     def n_sources(self) -> int:
-        """Of all CCDs."""
+        """Number of sources on all CCDs."""
         return sum(n for _, n in self.ccds)
 
     @property
@@ -59,13 +70,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn of one exposure.
+    """The sources that are drawn from one exposure.
 
     Attributes
     ----------
     candidate : Candidate
     chosen : dict of str to ndarray
-        By CCD: indices of sources in (y, x) order, ascending.
+        Indices of sources by the name of the CCD, ascending; sources are ordered by (y, x).
     validation : bool
         Whether its stamps are for validation.
     """
@@ -78,10 +89,12 @@ class Drawn:
 def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
     """The measured exposures of nights, and the settings that all were measured with.
 
+    An exposure that several nights hold counts once.
+
     Raises
     ------
     OutputError
-        When a folder holds no night, or settings differ. An exposure that several nights hold counts once.
+        When a folder holds no night, or nights were measured with different settings.
     """
     found: dict[ExposureKey, Candidate] = {}
     settings, origin = None, ""
@@ -95,59 +108,61 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
         settings, origin = Settings(checksum=False).with_measurement(recorded), str(night)
         with explained(path), closing(open_database(path, read_only=True)) as db:
             parts.append((held_exposures(db), held_sources(db)))
-    # Exposures of several nights may have one name, their files': they are told apart as when nights are merged.
+    # Exposures that are named after their files may share a name in several nights: they then get the names that
+    # `gpuanom merge` would give them.
     apart = names_apart([exposures for exposures, _ in parts])
     for night, (exposures, sources), names in zip(nights, parts, apart, strict=True):
         for key, exposure in exposures.items():
-            own = replace(exposure, exposure=names.get(key, key[1]), measured_as=exposure.points_id)
-            candidate = Candidate(night, own if key in names else exposure, tuple(sources.get(key, ())))
+            named = replace(exposure, exposure=names.get(key, key[1]), measured_as=exposure.points_id)
+            candidate = Candidate(night, named if key in names else exposure, tuple(sources.get(key, ())))
             found.setdefault(candidate.key, candidate)
     assert settings is not None
     return sorted(found.values(), key=lambda c: (c.exposure.camera, natural_key(c.exposure.exposure))), settings
 
 
-def draw(some: Sequence[Candidate], n: int, validation: float, seed: int) -> list[Drawn]:
+def draw(exposures: Sequence[Candidate], n: int, validation: float, seed: int) -> list[Drawn]:
     """Draw stamps evenly over datasets and exposures.
 
     Parameters
     ----------
-    some : sequence of Candidate
+    exposures : sequence of Candidate
     n : int
-        How many stamps; all there are, if there are fewer.
+        Number of stamps; if there are fewer sources, all of them are drawn.
     validation : float
-        Share of each dataset's exposures whose stamps are for validation.
+        Share of the exposures of each dataset whose stamps validate the model and do not train it.
     seed : int
+        Seed of the choice.
 
     Returns
     -------
     list of Drawn
-        In the order given, without exposures of which nothing is drawn.
+        In the order given, without exposures of which no stamp is drawn.
 
     Raises
     ------
     InputError
-        When there are under 100 sources, or all are of one exposure.
+        When there are fewer than `MIN_STAMPS` sources, or all are of one exposure.
     """
-    total = sum(c.n_sources for c in some)
+    total = sum(c.n_sources for c in exposures)
     if total < MIN_STAMPS:
         raise InputError(
             f"{total} sources are too few to train with", remedy=f"score more exposures; {MIN_STAMPS} at least"
         )
-    # Whoever has a smaller word gets the odd stamp first, and is for validation first.
-    words = {c.key: sampling.stream(seed, c.key[1], c.key[0], "split").random_raw(2).tolist() for c in some}
+    # Two random words for each exposure: by the first, exposures get the odd stamps; by the second, validation.
+    words = {c.key: sampling.stream(seed, c.key[1], c.key[0], "split").random_raw(2).tolist() for c in exposures}
     datasets: dict[tuple[str, str], list[Candidate]] = {}
-    for c in some:
+    for c in exposures:
         if c.n_sources:
             datasets.setdefault((c.exposure.camera, c.exposure.band), []).append(c)
     shares = evenly(n, [sum(c.n_sources for c in datasets[name]) for name in sorted(datasets)])
     amounts: dict[ExposureKey, int] = {}
     held_out: set[ExposureKey] = set()
     for name, share in zip(sorted(datasets), shares, strict=True):
-        its = sorted(datasets[name], key=lambda c: words[c.key][0])
-        amounts |= dict(zip((c.key for c in its), evenly(share, [c.n_sources for c in its]), strict=True))
-        its = sorted((c for c in its if amounts[c.key]), key=lambda c: words[c.key][1])
-        held_out |= {c.key for c in its[: min(int(validation * len(its) + 0.5), len(its) - 1)]}
-    drawn_from = [c for c in some if amounts.get(c.key)]
+        members = sorted(datasets[name], key=lambda c: words[c.key][0])
+        amounts |= dict(zip((c.key for c in members), evenly(share, [c.n_sources for c in members]), strict=True))
+        members = sorted((c for c in members if amounts[c.key]), key=lambda c: words[c.key][1])
+        held_out |= {c.key for c in members[: min(int(validation * len(members) + 0.5), len(members) - 1)]}
+    drawn_from = [c for c in exposures if amounts.get(c.key)]
     if len(drawn_from) < 2:
         raise InputError("all sources are of one exposure", remedy="validation needs another: score more exposures")
     if not held_out:
@@ -155,15 +170,30 @@ def draw(some: Sequence[Candidate], n: int, validation: float, seed: int) -> lis
     return [Drawn(c, _chosen(c, amounts[c.key], seed), c.key in held_out) for c in drawn_from]
 
 
-def _to_hold_out(some: Sequence[Candidate], words: Mapping[ExposureKey, list[int]]) -> ExposureKey:
-    """One exposure for validation where every dataset is too small to give one: of the largest dataset."""
-    names = [(c.exposure.camera, c.exposure.band) for c in some]
+def _to_hold_out(exposures: Sequence[Candidate], words: Mapping[ExposureKey, list[int]]) -> ExposureKey:
+    """An exposure of the largest dataset, for validation where every dataset is too small to give one."""
+    names = [(c.exposure.camera, c.exposure.band) for c in exposures]
     largest = max(sorted(set(names)), key=names.count)
-    return min((c.key for c, name in zip(some, names, strict=True) if name == largest), key=lambda key: words[key][1])
+    members = [c.key for c, name in zip(exposures, names, strict=True) if name == largest]
+    return min(members, key=lambda key: words[key][1])
 
 
 def evenly(n: int, rooms: Sequence[int]) -> list[int]:
-    """Numbers that add up to n, or to what there is room for, as even as their rooms allow; earlier ones first."""
+    """Share a number as evenly as limits allow.
+
+    Parameters
+    ----------
+    n : int
+        The number to share.
+    rooms : sequence of int
+        The largest value of each share.
+
+    Returns
+    -------
+    list of int
+        Shares that add up to n, or to the sum of the limits if that is less. Where n cannot be shared evenly, earlier
+        shares are larger by one.
+    """
     shares = [0] * len(rooms)
     left = min(n, sum(rooms))
     while left:
@@ -177,21 +207,21 @@ def evenly(n: int, rooms: Sequence[int]) -> list[int]:
 
 
 def _chosen(c: Candidate, n: int, seed: int) -> dict[str, Integers]:
-    """Which n sources of an exposure, by CCD."""
+    """Choose n sources of an exposure at random: their indices by CCD."""
     words = sampling.stream(seed, c.key[1], c.key[0], "stamps").random_raw(c.n_sources)
     chosen = np.sort(np.argsort(words, kind="stable")[:n])
     found: dict[str, Integers] = {}
     first = 0
     for name, n_sources in c.ccds:
-        its = chosen[(chosen >= first) & (chosen < first + n_sources)] - first
-        if its.size:
-            found[name] = its.astype(np.int64)
+        indices = chosen[(chosen >= first) & (chosen < first + n_sources)] - first
+        if indices.size:
+            found[name] = indices.astype(np.int64)
         first += n_sources
     return found
 
 
 class _Collector:
-    """Keeps the drawn stamps of every exposure where the backend works: a `gpuanom.measuring.stamp_hook.StampTask`."""
+    """Keeps the drawn stamps on the backend's device: a `gpuanom.measuring.stamp_hook.StampTask`."""
 
     fingerprint = ""
 
@@ -211,7 +241,7 @@ class _Collector:
 
 
 class _Collecting:
-    """The use of one exposure's stamps: a `gpuanom.measuring.stamp_hook.StampUse`."""
+    """Keeps the drawn stamps of one exposure: a `gpuanom.measuring.stamp_hook.StampUse`."""
 
     only = True
 
@@ -219,7 +249,7 @@ class _Collecting:
         self._drawn, self._keep = drawn, keep
 
     def wants(self, ccd: str) -> bool:
-        """See `gpuanom.measuring.stamp_hook.StampUse.wants`: of 61 CCDs, those of which something is drawn."""
+        """Whether stamps of a CCD are drawn: only such CCDs of an exposure are read."""
         return ccd in self._drawn.chosen
 
     def __call__(
@@ -233,17 +263,17 @@ class _Collecting:
     ) -> list[Reconstruction | None]:
         """See `gpuanom.measuring.stamp_hook.StampUse`."""
         host = backend.to_host(sources)
-        there = dict(self._drawn.candidate.ccds)
+        counts = dict(self._drawn.candidate.ccds)
         for i, name in enumerate(names):
-            mine = np.flatnonzero(host.ccd == i)
-            if mine.size != there[name]:
+            indices = np.flatnonzero(host.ccd == i)
+            if indices.size != counts[name]:
                 raise InputError(
-                    f"CCD {name} has {mine.size} sources and had {there[name]} when it was measured",
+                    f"CCD {name} has {indices.size} sources and had {counts[name]} when it was measured",
                     file=self._drawn.candidate.exposure.files[0],
                     remedy="its files have changed: score them again",
                 )
-            chosen = mine[self._drawn.chosen[name]]
-            with shared(some_stamps(stack, background, host, chosen, settings, backend), backend) as stamps:
+            chosen = indices[self._drawn.chosen[name]]
+            with shared(stamps_of(stack, background, host, chosen, settings, backend), backend) as stamps:
                 self._keep(name, stamps.clone())
         return [None] * len(names)
 
@@ -262,21 +292,29 @@ def read_stamps(
     ----------
     drawn : sequence of Drawn
     settings : Settings
-        That they were measured with.
+        The settings that the exposures were measured with.
     backends : sequence of Backend
+        Where stamps are read.
     threads : int or None
+        Threads that read; None for the usual number.
     done : callable
-        Takes an exposure and what became of it: a Measurement, or a Failure.
+        Takes an exposure and its Measurement or Failure.
     debug : callable
         Takes the traceback of an unexpected error.
 
     Returns
     -------
     stamps : Tensor, (n, stamp_size^2) float32
-        In the order of `drawn`, where the first backend works.
+        In the order of `drawn`, on the device of the first backend.
     validation : Tensor, (n,) bool
+        Which stamps are for validation.
     left_out : int
-        Drawn stamps that are not finite or have a pixel of over 100 times their centre's value.
+        Number of drawn stamps that are not finite, or have a pixel beyond `LARGEST`.
+
+    Raises
+    ------
+    InputError
+        When no stamp could be read.
     """
     task = _Collector(drawn)
     failed: set[ExposureKey] = set()
@@ -286,7 +324,7 @@ def read_stamps(
             key = (exposure.camera, exposure.exposure)
             if not isinstance(result, Failure) and any((key, name) not in task.kept for name in wanted[key]):
                 reasons = [ccd.reason for ccd in result.ccds if ccd.reason] or [
-                    "not all of its CCDs are there any more"
+                    "CCDs that were measured are missing now"
                 ]
                 result = Failure(path_text(exposure.files[0]), key[0], exposure.band, key[1], "changed", reasons[0])
             if isinstance(result, Failure):
@@ -302,8 +340,8 @@ def read_stamps(
     if not parts:
         raise InputError("none of the drawn stamps could be read")
     validation = torch.cat(flags)
-    there = parts[0].device
-    everything = torch.cat([part.to(there) for part in parts])
+    device = parts[0].device
+    everything = torch.cat([part.to(device) for part in parts])
     # NaN compares as false.
     fit = (everything.abs() <= LARGEST).all(dim=1)
     if bool(fit.all()):

@@ -1,4 +1,4 @@
-"""A model from measured nights: stamps drawn, read again, and trained on."""
+"""Fit a model to measured nights: draw stamps, read them again, and train with them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COMPARED = 2048
 
 @dataclass
 class Telling:
-    """What a fit tells while it goes on; each may be replaced.
+    """Callbacks that a fit calls on its way; each may be replaced.
 
     Attributes
     ----------
@@ -55,16 +55,17 @@ class Telling:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A model, and what is shown of how it came about.
+    """A fitted model, its losses, and examples of its reconstructions.
 
     Attributes
     ----------
     model : Model
     trained : Trained
+        Losses of every epoch.
     stamps, reconstructions : ndarray, (m, size, size) float32
-        Validation stamps from the best reconstructed to the worst, and what the model makes of them.
+        Validation stamps from the best reconstructed to the worst, and their reconstructions.
     errors : list of float
-        Their mean squared errors.
+        The mean squared errors of these reconstructions.
     """
 
     model: Model
@@ -90,27 +91,36 @@ def fit(
     Parameters
     ----------
     nights : sequence of str or Path
-        Folders that `score` made, whose files are still where they were.
+        Folders that `gpuanom.score` made, and whose FITS files are still in their places.
     backends : sequence of Backend
-        Where stamps are read, and, on the first of them, trained on.
+        Where stamps are read; the first one's device trains the model.
     stamps : int, optional
+        Number of stamps.
     epochs : int, optional
+        Passes over all stamps.
     validation : float, optional
-        Share of the exposures whose stamps are for validation.
+        Share of the exposures whose stamps validate the model and do not train it.
     seed : int, optional
+        Seed of the choice of stamps and of the first weights.
     threads : int, optional
-        That read, and of a CPU's training; by default as `score` has them, and 2.
-    tell : optional
-        What to call as it goes on.
+        Threads that read stamps and, on a CPU, train; by default as many as `gpuanom.score` has, and 2 that train.
+    tell : Telling, optional
+        Callbacks.
+
+    Returns
+    -------
+    Fit
 
     Raises
     ------
     OutputError
         When a folder holds no night, or nights were measured with different settings.
     InputError
-        When there are too few stamps, or none could be read.
+        When there are too few stamps, or none can be read.
+    SettingsError
+        When an argument is impossible.
     KeyboardInterrupt
-        Before the first epoch is done; later the best model so far is returned.
+        When it comes before the first epoch is done; later the best model so far is returned.
     """
     tell = tell or Telling()
     for name, value, low in (("stamps", stamps, MIN_STAMPS), ("epochs", epochs, 1), ("threads", threads or 1, 1)):
@@ -120,8 +130,8 @@ def fit(
         raise SettingsError(f"validation is {validation} but must be between 0 and 1")
     for backend in backends:
         require_shared(backend)
-    some, settings = candidates([Path(night) for night in nights])
-    drawn = draw(some, stamps, validation, seed)
+    exposures, settings = candidates([Path(night) for night in nights])
+    drawn = draw(exposures, stamps, validation, seed)
     n = sum(len(i) for d in drawn for i in d.chosen.values())
     if n < stamps:
         tell.say(f"{n} stamps are all there are ({stamps} were asked for)")
@@ -135,7 +145,7 @@ def fit(
 
     read, held_out, left_out = read_stamps(drawn, settings, backends, threads, done, tell.debug)
     if left_out:
-        tell.say(f"{left_out} stamps left out: not finite, or with pixels far darker than their source is bright")
+        tell.say(f"{left_out} stamps left out: not finite, or with pixels much darker than their source is bright")
     if len(read) < MIN_STAMPS:
         raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{MIN_STAMPS} at least")
     used = threads or THREADS
@@ -169,28 +179,28 @@ def fit(
 
 
 def _datasets(drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
-    """Where the stamps came from: exposures and stamps of each camera and band."""
+    """The numbers of exposures and stamps of each camera and band that the model was trained on."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for d in drawn:
         e = d.candidate.exposure
-        its = found.setdefault(
+        entry = found.setdefault(
             (e.camera, e.band),
             {"camera": e.camera, "band": e.band, "exposures": 0, "validation_exposures": 0, "stamps": 0},
         )
-        its["exposures"] += 1
-        its["validation_exposures"] += d.validation
-        its["stamps"] += sum(len(i) for i in d.chosen.values())
+        entry["exposures"] += 1
+        entry["validation_exposures"] += d.validation
+        entry["stamps"] += sum(len(i) for i in d.chosen.values())
     return [found[name] for name in sorted(found)]
 
 
 def _examples(model: Model, stamps: Tensor, settings: Settings) -> tuple[FloatImage, FloatImage, list[float]]:
-    """Some validation stamps, evenly from the best reconstructed to the worst, with what becomes of them."""
-    some = stamps[:_COMPARED].double()
+    """Examples of validation stamps, evenly from the best reconstructed to the worst, and their reconstructions."""
+    compared = stamps[:_COMPARED].double()
     with torch.inference_mode():
-        made, _ = reconstruct(layers_of(model.weights, model.stamp_size, some.device), some)
-        errors = torch.square(made - some).mean(dim=1).cpu().numpy()
+        made, _ = reconstruct(layers_of(model.weights, model.stamp_size, compared.device), compared)
+        errors = torch.square(made - compared).mean(dim=1).cpu().numpy()
     order = np.argsort(errors, kind="stable")
     chosen = order[np.linspace(0, order.size - 1, min(N_EXAMPLES, order.size)).round().astype(np.int64)]
     shape = (-1, settings.stamp_size, settings.stamp_size)
-    before, after = (t.cpu().numpy()[chosen].astype(np.float32).reshape(shape) for t in (some, made))
+    before, after = (t.cpu().numpy()[chosen].astype(np.float32).reshape(shape) for t in (compared, made))
     return before, after, errors[chosen].tolist()

@@ -1,4 +1,4 @@
-"""A trained autoencoder as a file: weights, normalisation and provenance in safetensors. Loading one runs no code."""
+"""A trained autoencoder as a safetensors file: weights, normalisation, provenance. Loading it runs no code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gpuanom.settings import Settings
 HIDDEN = (128, 64, 32, 32, 64, 128)
 """Units between the first and the last layer."""
 LATENT = 2
-"""The layer, from 0, whose output is the latent features: the encoder's last."""
+"""The layer, from 0, whose output is the latent features: the last layer of the encoder."""
 N_LATENT = HIDDEN[LATENT]
 NORMALISATION = "central pixel"
 """How stamps are scaled (METHOD.md 7)."""
@@ -41,10 +41,10 @@ STAMP_SETTINGS = (
     "mask_background",
     "mask_sources",
 )
-"""The settings that decide which stamps there are, and what is in them."""
+"""The settings that decide which sources have stamps, and what their pixels are."""
 
 MOST_BYTES = 64 * 2**20
-"""A model of 64 x 64 stamps is 4.3 MB."""
+"""The largest file that is read; a model of 64 x 64 stamps takes 4.3 MB."""
 MOST_HEADER = 2**20
 _KEY = "gpuanom"
 
@@ -58,9 +58,9 @@ class Model:
     Attributes
     ----------
     weights : dict of str to ndarray, float32
-        By the names of `shapes`.
+        Weights and biases, by the names of `shapes`.
     about : mapping
-        What a file says of it: stamp_size, normalisation, settings, seed, epochs, losses, where its stamps came from,
+        How the model was made: stamp_size, normalisation, settings, seed, epochs, losses, origin of the stamps,
         versions.
     """
 
@@ -69,30 +69,36 @@ class Model:
 
     @property
     def stamp_size(self) -> int:
-        """Side of the stamps that it takes."""
+        """Side of the model's stamps, in pixels."""
         return int(self.about["stamp_size"])
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights and of what its stamps are: equal for models that give equal errors."""
+        """A hash of weights, stamp size and normalisation: equal for models that give equal errors."""
         digest = hashlib.blake2b(f"{self.stamp_size} {NORMALISATION}".encode(), digest_size=16)
         for name, _ in shapes(self.stamp_size):
             digest.update(np.ascontiguousarray(self.weights[name], dtype="<f4").tobytes())
         return digest.hexdigest()
 
     def differs(self, settings: Settings) -> str:
-        """How the stamps it was trained on differ from those of some settings, in words; empty if they do not."""
-        trained, ours = self.about.get("settings", {}), stamp_settings(settings.measurement())
-        odd = [n for n in STAMP_SETTINGS if n != "seed" and n in trained and trained[n] != ours[n]]
-        return ", ".join(f"{name} {trained[name]} and not {ours[name]}" for name in odd)
+        """How the settings of the training stamps differ from given settings, in words; empty if they do not."""
+        trained, wanted_settings = self.about.get("settings", {}), stamp_settings(settings.measurement())
+        odd = [n for n in STAMP_SETTINGS if n != "seed" and n in trained and trained[n] != wanted_settings[n]]
+        return ", ".join(f"{name} {trained[name]} and not {wanted_settings[name]}" for name in odd)
 
     def require_stamps(self, settings: Settings, origin: str) -> None:
-        """Check that it takes the stamps of some settings.
+        """Check that the model can reconstruct the stamps of given settings.
+
+        Parameters
+        ----------
+        settings : Settings
+        origin : str
+            The model's file, for the message.
 
         Raises
         ------
         InputError
-            When they are of another size.
+            When the stamps have another size.
         """
         if self.stamp_size != settings.stamp_size:
             raise InputError(
@@ -104,9 +110,9 @@ class Model:
 
 
 def stamp_settings(measurement: Mapping[str, Any]) -> dict[str, Any]:
-    """Of all measurement settings, those of the stamps, as JSON holds them."""
-    some: dict[str, Any] = json.loads(json.dumps({name: measurement[name] for name in STAMP_SETTINGS}))
-    return some
+    """The settings of the stamps, among all settings of the measurement, as values for JSON."""
+    chosen: dict[str, Any] = json.loads(json.dumps({name: measurement[name] for name in STAMP_SETTINGS}))
+    return chosen
 
 
 def shapes(stamp_size: int) -> list[tuple[str, tuple[int, ...]]]:
@@ -119,7 +125,12 @@ def shapes(stamp_size: int) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def save(model: Model, path: Path) -> None:
-    """Write a model, complete or not at all.
+    """Write a model, whole or not at all.
+
+    Parameters
+    ----------
+    model : Model
+    path : Path
 
     Raises
     ------
@@ -130,7 +141,20 @@ def save(model: Model, path: Path) -> None:
 
 
 def write(path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any]) -> None:
-    """Write arrays and what is said of them as safetensors, complete or not at all."""
+    """Write arrays and metadata as safetensors, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    tensors : mapping of str to ndarray
+    about : mapping
+        Metadata, as values for JSON.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
     require()
     from safetensors.numpy import save as as_bytes
 
@@ -139,12 +163,12 @@ def write(path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[st
 
 
 def load(path: str | Path) -> Model:
-    """Read a model; nothing in the file is executed, and nothing in it is taken for granted.
+    """Read a model; no code in the file is run, and everything in the file is checked.
 
     Raises
     ------
     InputError
-        When it cannot be read, is no model, is damaged, or holds weights of other shapes or that are not finite.
+        When the file cannot be read, is no model, is damaged, or holds weights of wrong shapes or that are not finite.
     """
     tensors, about = read(path)
     if about.get("kind") != "autoencoder" or about.get("format") != FORMAT:
@@ -170,11 +194,12 @@ def load(path: str | Path) -> Model:
 
 
 def read(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """The arrays of a file that `write` wrote, and what it says of them.
+    """Read the arrays and the metadata of a file that `write` wrote.
 
     Raises
     ------
     InputError
+        When the file cannot be read, or is none that `write` wrote.
     """
     require()
     from safetensors import SafetensorError
@@ -185,7 +210,7 @@ def read(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
-    # Checked here already: a hostile header must not make the library claim memory, and names the fault for a user.
+    # Checked before the library reads it: a hostile header must not make it allocate memory, and users get the reason.
     length = int.from_bytes(data[:8], "little")
     if len(data) > MOST_BYTES:
         raise _not_ours(path, f"it is larger than {MOST_BYTES >> 20} MiB")

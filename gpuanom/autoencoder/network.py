@@ -23,14 +23,15 @@ class Autoencoder:
     Parameters
     ----------
     stamp_size : int
-        Side of a stamp; the first and the last layer have its square.
-    device : device
+        Side of a stamp in pixels; the first and the last layer have stamp_size^2 units.
+    device : torch.device
+        Where the network is trained.
     """
 
     def __init__(self, stamp_size: int, device: torch.device) -> None:
         self._names = [name for name, _ in shapes(stamp_size)]
         sizes = (stamp_size**2, *HIDDEN, stamp_size**2)
-        # Drawn on the host: the same ones for every device.
+        # The first weights are drawn on the host, so that they are the same for every device.
         linear = [nn.Linear(a, b).to(device) for a, b in pairwise(sizes)]
         self.layers: Layers = [(layer.weight, layer.bias) for layer in linear]
 
@@ -39,7 +40,7 @@ class Autoencoder:
         return reconstruct(self.layers, stamps)[0]
 
     def parameters(self) -> list[Tensor]:
-        """What is trained."""
+        """Weights and biases, layer by layer."""
         return [tensor for layer in self.layers for tensor in layer]
 
     def weights(self) -> Weights:
@@ -49,12 +50,12 @@ class Autoencoder:
 
 
 def reconstruct(layers: Layers, stamps: Tensor) -> tuple[Tensor, Tensor]:
-    """Stamps through the layers: their reconstructions and latent features.
+    """Pass stamps through the layers (METHOD.md 7).
 
     Parameters
     ----------
     layers : list of (Tensor, Tensor)
-        Weight (out, in) and bias (out,) of each.
+        Weight (out, in) and bias (out,) of each layer.
     stamps : Tensor, (n, stamp_size^2)
 
     Returns
@@ -73,7 +74,21 @@ def reconstruct(layers: Layers, stamps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def layers_of(weights: Mapping[str, npt.NDArray[np.float32]], stamp_size: int, device: torch.device) -> Layers:
-    """A model's layers as float64 on a device: errors are summed as exactly on each, and so agree."""
+    """Copy a model's layers to a device as float64, so that all devices compute the same errors.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray, float32
+        By the names of `gpuanom.autoencoder.model.shapes`.
+    stamp_size : int
+        Side of a stamp in pixels.
+    device : torch.device
+
+    Returns
+    -------
+    list of (Tensor, Tensor)
+        Weight (out, in) and bias (out,) of each layer.
+    """
     tensors: Iterator[Tensor] = (
         torch.from_numpy(np.array(weights[name], dtype=np.float64)).to(device) for name, _ in shapes(stamp_size)
     )

@@ -1,7 +1,8 @@
 """How well a trained autoencoder reconstructs the stamps of every source (METHOD.md 7, eq. 9).
 
-The errors of a stamp depend on nothing but the stamp and the model: float64 throughout, one thread, and batches of one
-shape, filled with zeros, of one CCD's sources in order; products of other shapes may sum in another order.
+The error of a stamp depends on the stamp and the model alone, to the last digit. To that end all is float64, one thread
+computes, and stamps pass in batches of one shape (padded with zeros) that hold the sources of one CCD in order: matrix
+products of another shape may sum in another order.
 """
 
 from __future__ import annotations
@@ -15,29 +16,30 @@ import torch
 
 from gpuanom.autoencoder.model import N_LATENT, Model
 from gpuanom.autoencoder.network import Layers, layers_of, reconstruct
-from gpuanom.autoencoder.tensors import shared, some_stamps
+from gpuanom.autoencoder.tensors import shared, stamps_of
 from gpuanom.backends.protocol import Backend
 from gpuanom.records import Array, Background, CcdStack, Doubles, Exposure, Reconstruction, Sources
 from gpuanom.settings import Settings
 
 ROWS = {"cpu": 64, "gpu": 1024}
-"""Stamps of a batch: few on a CPU, where a CCD has some hundred; many where a launch costs more than they do."""
+"""Stamps in a batch: few on a CPU, since a CCD has some hundred; many on a GPU, where a launch takes longest."""
 
 
 class Scorer:
-    """A model at work on a run's stamps: a `stamp_hook.StampTask`, and the use of every exposure's stamps.
+    """Reconstructs the stamps of a run: a `StampTask` and `StampUse` of `gpuanom.measuring.stamp_hook`.
 
-    Use as a context manager where others use PyTorch in this process: it leaves the number of threads as it was.
+    Use it as a context manager where other code in this process uses PyTorch: the number of PyTorch's threads is then
+    restored at the end.
 
     Parameters
     ----------
     model : Model
     only : bool, optional
-        Whether the stamps are all that is wanted, of exposures that are measured already.
+        Whether only the stamps are wanted, of exposures that are measured already.
 
     Notes
     -----
-    Loads its weights to each device once. May be pickled.
+    The weights are copied to each device once. A scorer can be pickled.
     """
 
     def __init__(self, model: Model, only: bool = False) -> None:
@@ -57,11 +59,11 @@ class Scorer:
         torch.set_num_threads(self._threads)
 
     def of(self, exposure: Exposure) -> Scorer:  # noqa: ARG002 - the protocol's signature
-        """See `gpuanom.measuring.stamp_hook.StampTask.of`: every exposure's are used alike."""
+        """See `gpuanom.measuring.stamp_hook.StampTask.of`: all exposures are treated alike."""
         return self
 
     def wants(self, ccd: str) -> bool:  # noqa: ARG002 - the protocol's signature
-        """See `gpuanom.measuring.stamp_hook.StampUse.wants`: all."""
+        """See `gpuanom.measuring.stamp_hook.StampUse.wants`: the stamps of every CCD are wanted."""
         return True
 
     def __call__(
@@ -73,21 +75,21 @@ class Scorer:
         settings: Settings,
         backend: Backend,
     ) -> list[Reconstruction]:
-        """See `gpuanom.measuring.stamp_hook.StampUse`: what the model makes of each CCD's stamps."""
+        """See `gpuanom.measuring.stamp_hook.StampUse`: the errors and latent features of each CCD."""
         if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)  # those who measure are threads already, and more would sum in another order
+            torch.set_num_threads(1)  # CCDs are measured in threads already, and more would sum in another order
         host = backend.to_host(sources)
         rows = ROWS.get(backend.name, ROWS["gpu"])
         result = []
         for i in range(len(names)):
-            mine = np.flatnonzero(host.ccd == i)
+            indices = np.flatnonzero(host.ccd == i)
             errors, latent = [np.zeros(0)], [np.zeros((0, N_LATENT))]
-            for first in range(0, mine.size, rows):
-                some = some_stamps(stack, background, host, mine[first : first + rows], settings, backend)
-                its_errors, its_latent = self.errors(some, backend, rows)
-                finite = np.isfinite(its_errors)
-                errors.append(its_errors[finite])
-                latent.append(its_latent[finite])
+            for first in range(0, indices.size, rows):
+                stamps = stamps_of(stack, background, host, indices[first : first + rows], settings, backend)
+                batch_errors, batch_latent = self.errors(stamps, backend, rows)
+                finite = np.isfinite(batch_errors)
+                errors.append(batch_errors[finite])
+                latent.append(batch_latent[finite])
             features = np.concatenate(latent)
             sums = np.stack([features.sum(axis=0), np.square(features).sum(axis=0)])
             counted = np.concatenate(errors)
@@ -95,21 +97,21 @@ class Scorer:
         return result
 
     def errors(self, stamps: Array, backend: Backend, rows: int) -> tuple[Doubles, Doubles]:
-        """Mean squared error and latent features of at most `rows` stamps, on the host.
+        """Mean squared errors and latent features of at most `rows` stamps (METHOD.md 7, eq. 9).
 
         Parameters
         ----------
         stamps : Array, (n, stamp_size, stamp_size) float32
-            Where the backend works.
+            On the backend's device.
         backend : Backend
         rows : int
-            Of the batch that they are made.
+            Stamps of a full batch; the missing ones are zeros.
 
         Returns
         -------
-        ndarray, (n,) float64
-            NaN for stamps that are not finite.
-        ndarray, (n, 32) float64
+        errors : ndarray, (n,) float64
+            On the host; NaN for stamps that are not finite.
+        latent : ndarray, (n, 32) float64
         """
         with shared(stamps, backend) as found, torch.inference_mode():
             n, width = found.shape
@@ -118,8 +120,8 @@ class Scorer:
             reconstructed, latent = reconstruct(self._on(found.device), batch)
             errors = torch.square(reconstructed - batch).mean(dim=1)
             both = torch.cat([errors[:, None], latent], dim=1)[:n].cpu().numpy()
-        errors_there = np.where(np.isfinite(both).all(axis=1), both[:, 0], np.nan)
-        return errors_there, both[:, 1:]
+        finite_errors = np.where(np.isfinite(both).all(axis=1), both[:, 0], np.nan)
+        return finite_errors, both[:, 1:]
 
     def _on(self, device: torch.device) -> Layers:
         with self._lock:

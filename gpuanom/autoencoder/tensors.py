@@ -1,4 +1,4 @@
-"""Stamps of a backend as PyTorch's tensors: where they lie, never through the host."""
+"""A backend's stamps as PyTorch tensors, on the device where they lie: nothing is copied to the host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CUDA = 2  # of DLPack's device types
 
 
 def require_shared(backend: Backend) -> None:
-    """Check that PyTorch can work where a backend does, before anything is measured for it.
+    """Check that PyTorch can use the device of a backend, before anything is measured for it.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def require_shared(backend: Backend) -> None:
         )
 
 
-def some_stamps(
+def stamps_of(
     stack: CcdStack,
     background: Background,
     sources: Sources,
@@ -44,31 +44,48 @@ def some_stamps(
     settings: Settings,
     backend: Backend,
 ) -> Array:
-    """The stamps of some sources where the backend works.
+    """The stamps of chosen sources, on the backend's device.
 
     Parameters
     ----------
-    stack, background
-        Where the backend works.
+    stack : CcdStack
+        CCDs, on the backend's device.
+    background : Background
+        Their backgrounds, on the backend's device.
     sources : Sources
         On the host.
     chosen : ndarray, (n,) int64
         Indices of sources, ascending.
+    settings : Settings
+        ``stamp_size`` in pixels.
+    backend : Backend
 
     Returns
     -------
     Array, (n, stamp_size, stamp_size) float32
     """
     names = ("ccd", "y", "x", "value")
-    some = replace(sources, **{name: backend.to_device(getattr(sources, name)[chosen]) for name in names})
-    return backend.stamps(stack, background, some, settings)
+    picked = replace(sources, **{name: backend.to_device(getattr(sources, name)[chosen]) for name in names})
+    return backend.stamps(stack, background, picked, settings)
 
 
 @contextmanager
 def shared(stamps: Array, backend: Backend) -> Iterator[Tensor]:
-    """Stamps as a tensor over the same memory, (n, stamp_size^2) float32; inside, PyTorch works in the lane's stream.
+    """Give stamps to PyTorch without copying them.
 
-    There its work follows the backend's, and memory that either lets go is not taken by the other too early.
+    Inside the ``with`` block PyTorch works in the backend's own CUDA stream: its work follows the backend's, and memory
+    that one of them frees is not used by the other too early.
+
+    Parameters
+    ----------
+    stamps : Array, (n, stamp_size, stamp_size) float32
+        On the backend's device.
+    backend : Backend
+
+    Yields
+    ------
+    Tensor, (n, stamp_size^2) float32
+        Shares the memory of the stamps.
     """
     kind, number = (int(v) for v in stamps.__dlpack_device__())
     with _errors(), backend.working():
@@ -84,7 +101,7 @@ def shared(stamps: Array, backend: Backend) -> Iterator[Tensor]:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """A device without enough memory as everywhere in gpuanom: whoever measures then takes fewer CCDs at a time."""
+    """Turn PyTorch's lack of memory into a MemoryError, on which gpuanom measures fewer CCDs at the same time."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:

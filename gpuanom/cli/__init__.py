@@ -34,23 +34,37 @@ from gpuanom.system import raise_open_files
 from gpuanom.version import __version__
 
 EPILOG = """\b
-Examples:
-  gpuanom score /data/2026-11-23 --output scored       a night, from FITS files to ranked tables
-  gpuanom reference scored --output ref.ecsv           keep what is normal in it
-  gpuanom score /data/tonight -o scored --reference ref.ecsv
-  gpuanom watch /data/tonight -o scored                during the night, each exposure as it comes
-  gpuanom explain exp17.fits                           how a file is read: exposure, band, CCDs, masks, and why
-  gpuanom settings --threshold 10 > my.toml            then: score --config my.toml
-  gpuanom train scored -o model.pt                     the paper's second method; then: score -o scored --model model.pt
-  gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would stripes so faint be found?
-  gpuanom doctor                                       can a GPU be used, and does it compute what the CPU does?
+A night, from FITS files to the pictures of its worst exposures:
+  gpuanom score /data/2026-11-23 -o scored     measure and rank all exposures; writes scored/exposures.ecsv
+  gpuanom report scored                        write scored/report.html: look through the night, and label it
+  gpuanom show scored 845291 -o 845291.png     draw one exposure
 
-Exit codes: 0 done; 1 some exposures failed or CCDs were lost, each named; 2 nothing could be done.
+\b
+Other nights, and nights that are still being taken:
+  gpuanom reference scored -o ref.ecsv                           save the typical orientations of a night
+  gpuanom score /data/2026-11-24 -o next --reference ref.ecsv    compare another night with them
+  gpuanom watch /data/tonight -o tonight                         score each exposure as it arrives
+
+\b
+Questions:
+  gpuanom explain exp17.fits                               how is this file read: exposure, band, CCDs, masks?
+  gpuanom settings --threshold 10 > my.toml                which settings are there? Then: score --config my.toml
+  gpuanom simulate night                                   how does a night with known anomalies score?
+  gpuanom inject exp17.fits --anomaly stripes:0.1 -o odd   would such faint stripes be found?
+  gpuanom doctor                                           can a GPU be used, and does it compute what the CPU does?
+
+\b
+Every command explains itself: gpuanom score --help.
+Exit codes: 0 done; 1 some exposures failed or CCDs were lost, and each is named; 2 nothing could be done.
 """
 
 
 class _Commands(click.Group):
-    """Commands that end without a word of click's own when they are interrupted."""
+    """The commands, listed in the order in which they are needed, and ended by an interrupt without click's words."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature of click
+        """The names of the commands, the usual ones first."""
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -68,26 +82,27 @@ def cli() -> None:
     """Score whole nights of wide-field CCD exposures for anomalies.
 
     The Entropy Method of Alonso, Zhang & Li (arXiv:2310.15481): an exposure is anomalous when the orientations of its
-    sources, or of its background's gradients, are spread otherwise than in the dataset.
+    sources, or of the gradients of its background, are distributed differently from those of the other exposures of
+    the same camera and band.
     """
 
 
 for command in (
     score,
+    report,
+    show,
     watch,
     reference,
     merge,
-    report,
-    show,
+    explain,
+    settings,
     label,
     evaluate,
     export,
+    train,
     simulate,
     inject,
-    explain,
-    settings,
     doctor,
-    train,
     completion,
 ):
     cli.add_command(command)
@@ -96,7 +111,7 @@ for command in (
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; no error reaches the user as a traceback."""
     streams.prepare()
-    # Commands with a screen of their own take this over.
+    # Commands that show progress send these lines to their own screen instead.
     compiling.listen(lambda line: click.echo(line, err=True))
     raise_open_files()
     try:
@@ -111,13 +126,15 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("gpuanom: interrupted; what was measured is kept, the same command goes on", err=True)
+        click.echo(
+            "gpuanom: interrupted; what was measured is kept, and the same command continues from there", err=True
+        )
         sys.exit(130)
     except MemoryError:
-        click.echo("gpuanom: out of memory (fewer --threads need less)", err=True)
+        click.echo("gpuanom: out of memory (fewer --threads need less of it)", err=True)
         sys.exit(2)
     except Exception as error:
-        # The last resort: what nobody foresaw is still one line, and the traceback is there for a report.
+        # The last resort: an error that nobody foresaw is still told in one line; a bug report can have the traceback.
         if "GPUANOM_TRACEBACK" in os.environ:
             raise
         kind = type(error).__name__

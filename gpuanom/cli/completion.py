@@ -6,6 +6,9 @@ import click
 from click.shell_completion import get_completion_class
 
 EPILOG = """\b
+Put one line into the shell's own settings file:
+
+\b
 bash:  eval "$(gpuanom completion bash)"     in ~/.bashrc
 zsh:   eval "$(gpuanom completion zsh)"      in ~/.zshrc
 fish:  gpuanom completion fish | source      in ~/.config/fish/config.fish
@@ -16,7 +19,10 @@ fish:  gpuanom completion fish | source      in ~/.config/fish/config.fish
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that completes commands and options with the tab key."""
+    """Print the script for tab completion in your shell.
+
+    The shell then completes commands, options and file names of gpuanom with the tab key.
+    """
     kind = get_completion_class(shell)
     if kind is None:
         raise click.ClickException(f"no completion for {shell}")

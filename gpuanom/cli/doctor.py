@@ -25,7 +25,7 @@ from gpuanom.errors import DeviceError, printable
 from gpuanom.version import __version__
 
 REQUIRED = ("numpy", "scipy", "astropy", "numba", "platformdirs", "click", "rich")
-"""What a checkout that is not installed needs; an installation knows itself."""
+"""The packages that gpuanom needs; used where it runs from a checkout and is not installed."""
 EXTRAS = {
     "simulate": ("galsim", "draws simulated nights"),
     "parquet": ("pyarrow", "writes Parquet tables"),
@@ -37,31 +37,30 @@ EXTRAS = {
     "cluster-cuda": ("dask-cuda", "gives each GPU of a machine a worker"),
     "nvtx": ("nvtx", "names what a profile of a GPU shows"),
 }
-"""Parts that are not always installed: their package, and what it is for. CuPy is looked at more closely."""
+"""Optional parts: the package of each, and its use. CuPy is examined more closely, see `gpuanom.doctor.diagnosis`."""
 FOR_GPUS = ("direct", "cluster-cuda", "nvtx")
-"""Of these, the ones that only a GPU needs: where there is no NVIDIA driver they are not missed."""
+"""The optional parts that only a GPU needs: without an NVIDIA driver they are not listed as absent."""
 
 EPILOG = """\b
 Examples:
-  gpuanom doctor                 what is here, and every GPU tested
-  gpuanom doctor --device 0      GPU 0 alone; exit code 1 if it cannot be used
+  gpuanom doctor                 list what is installed, and test every GPU
+  gpuanom doctor --device 0      test GPU 0 alone; exit code 1 if it cannot be used
   gpuanom doctor --json          the same for a program
 
 \b
-A cross is something that is there and does not work; a dash, something that is
-not there. In the self-test each step runs on the GPU and on the CPU; "allowed"
-is the difference that the step's definition permits, "none" being equal values,
-"ulp" units in the last place. Local memory holds arrays and spilled registers.
+A tick marks a part that works, a dash one that is not installed, and a cross one that is installed and does not work.
+The self-test runs each step of the method on the GPU and on the CPU, and prints the largest difference: "allowed" is
+the difference that the definition of the step permits, where "none" means equal values and "ulp" units in the last
+place. The local memory of a kernel holds arrays, and registers that did not fit.
 
 \b
-Exit codes: 0 all that is there works, and what was asked for is there; 1 not so;
-2 wrong usage.
+Exit codes: 0 all installed parts work, and the GPUs that were asked for can be used; 1 not so; 2 wrong usage.
 """
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found: versions, extras, what a GPU needs, and each GPU."""
+    """All findings: versions, optional parts, the software that a GPU needs, and each GPU."""
 
     gpuanom: str
     python: str
@@ -73,14 +72,14 @@ class Report:
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """GPUs by number; None for all there are."""
+    """The numbers of the GPUs to test; None for all GPUs."""
     if value is None or value == "auto":
         return None
     if value == "cpu":
         return ()
     parts = [part.strip() for part in value.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise click.BadParameter(f"'{value}' is no GPU's number, such as 0, nor several such as 0,1")
+        raise click.BadParameter(f"'{value}' is no GPU's number such as 0, nor several such as 0,1")
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
@@ -91,20 +90,21 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, value: str | 
     default=None,
     callback=_numbers,
     metavar="NUMBERS",
-    help="GPUs to test, by number with commas between, or cpu for none (default: all there are).",
+    help="Numbers of the GPUs to test, with commas between, or cpu for none (default: all GPUs).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(numbers: tuple[int, ...] | None, as_json: bool) -> int:
-    """Say what is installed, whether a GPU can be used, and what to do if not.
+    """Tell whether a GPU can be used, and what is missing if not.
 
-    Looks for the NVIDIA driver, CuPy, the compiler NVRTC and the cache of compiled kernels; compiles every kernel for
-    each GPU, and runs every step of the method on it against the CPU. Needs no GPU, and nothing else of yours.
+    Lists the installed parts; looks for the NVIDIA driver, CuPy, the compiler NVRTC and the cache of compiled kernels;
+    compiles every kernel for each GPU, and compares every step of the method on the GPU with the CPU. Works without a
+    GPU, too, and needs no data.
     """
     console = Console(stderr=True)
     waiting: AbstractContextManager[Any] = nullcontext()
     if console.is_terminal:
         waiting = console.status("compiling and testing the kernels of each GPU")
-    compiling.listen(None)  # here it is expected, and the line above says it on a terminal
+    compiling.listen(None)  # no lines about compiling: the status line above says it already
     with waiting:
         report = examine(numbers)
     verdict, code = judge(report, numbers)
@@ -116,7 +116,17 @@ def doctor(numbers: tuple[int, ...] | None, as_json: bool) -> int:
 
 
 def examine(numbers: tuple[int, ...] | None) -> Report:
-    """Look at everything, and at the GPUs of these numbers, or all there are."""
+    """Look for all parts, and test GPUs.
+
+    Parameters
+    ----------
+    numbers : tuple of int or None
+        Numbers of the GPUs to test; None for all of them.
+
+    Returns
+    -------
+    Report
+    """
     software, devices = ((), ()) if numbers == () else _gpus(numbers)
     return Report(
         gpuanom=__version__,
@@ -130,17 +140,33 @@ def examine(numbers: tuple[int, ...] | None) -> Report:
 
 
 def judge(report: Report, numbers: tuple[int, ...] | None) -> tuple[str, int]:
-    """The one line that it comes down to, and the exit code."""
+    """Sum up a report.
+
+    Parameters
+    ----------
+    report : Report
+    numbers : tuple of int or None
+        Numbers of the GPUs that were asked for; None for all of them.
+
+    Returns
+    -------
+    verdict : str
+        One line for the user.
+    code : int
+        The exit code: 1 when a GPU that was asked for, or any installed part, does not work.
+    """
     working = [device.number for device in report.devices if device.works]
     missing = [str(number) for number in numbers or () if number not in working]
-    # Where there is no GPU, a compiler that does not work is as it may be.
-    there = bool(report.devices) or any(f.state == "broken" and f.name in (CUPY, DRIVER) for f in report.software)
+    # Without a GPU, nobody needs the compiler to work.
+    gpu_expected = bool(report.devices) or any(
+        f.state == "broken" and f.name in (CUPY, DRIVER) for f in report.software
+    )
     broken = any(f.state == "broken" for f in report.software)
     broken = broken or any(not d.works and d.state != "absent" for d in report.devices)
     if missing:
         return f"GPU {', '.join(missing)} cannot be used: see above", 1
-    if there and broken:
-        return "something is there and does not work: see above (--device cpu works without it)", 1
+    if gpu_expected and broken:
+        return "an installed part does not work: see above (--device cpu works without it)", 1
     if working:
         names = ",".join(str(number) for number in working)
         return f"all is well: gpuanom score --device {names} runs on {'GPUs' if len(working) > 1 else 'GPU'} {names}", 0
@@ -148,7 +174,7 @@ def judge(report: Report, numbers: tuple[int, ...] | None) -> tuple[str, int]:
 
 
 def _plain(report: Report, verdict: str, code: int) -> dict[str, Any]:
-    """A report as JSON has it, with what its records conclude; an infinite difference becomes null."""
+    """A report as plain values for JSON, with verdicts; an infinite difference becomes null."""
     plain = {**asdict(report), "verdict": verdict, "exit_code": code}
     for device, about in zip(report.devices, plain["devices"], strict=True):
         about["works"] = device.works
@@ -172,14 +198,14 @@ def _gpus(numbers: tuple[int, ...] | None) -> tuple[tuple[Finding, ...], tuple[D
     software = tuple(diagnosis.software())
     try:
         n = devices.count()
-    except DeviceError:  # said by the line of the driver
+    except DeviceError:  # the finding about the driver says why
         return software, ()
     asked = range(n) if numbers is None else numbers
     return software, tuple(_device(number, n) for number in asked)
 
 
 def _device(number: int, n: int) -> DeviceFinding:
-    """A GPU with its kernels and its self-test."""
+    """The finding about a GPU, with its kernels and its self-test."""
     from gpuanom.doctor import diagnosis
 
     if number >= n:
@@ -190,17 +216,17 @@ def _device(number: int, n: int) -> DeviceFinding:
     try:
         steps = selftest.check(select(str(number)), select("cpu"))
         return replace(found, kernels=diagnosis.kernels(number), steps=steps)
-    except Exception as error:  # the last resort: here all that fails is a finding
+    except Exception as error:  # whatever fails here is a finding, too
         return replace(found, state="broken", problem=f"{type(error).__name__}: {printable(str(error))}")
 
 
 def _required() -> tuple[str, ...]:
-    """The packages that gpuanom cannot do without."""
+    """The names of the packages that gpuanom needs."""
     try:
         wanted = metadata.requires("gpuanom") or []
     except metadata.PackageNotFoundError:
         return REQUIRED
-    return tuple(re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in wanted if "extra" not in one.partition(";")[2])
+    return tuple(re.split(r"[^\w.-]", name, maxsplit=1)[0] for name in wanted if "extra" not in name.partition(";")[2])
 
 
 def _version(package: str) -> str:
@@ -212,7 +238,7 @@ def _version(package: str) -> str:
 
 
 def _extras() -> tuple[Finding, ...]:
-    """The optional parts; those for GPUs only where there is a driver, or where they are installed all the same."""
+    """The optional parts; those for GPUs only where there is a driver, or where they are installed."""
     cuda = nvidia.driver_cuda()
     return tuple(_extra(name, cuda) for name in EXTRAS if cuda or name not in FOR_GPUS or _version(EXTRAS[name][0]))
 
@@ -231,7 +257,19 @@ def _extra(name: str, cuda: int) -> Finding:
 
 
 def extra_of(name: str, cuda: int) -> str:
-    """The extra that brings a part: for GPUs there is one for each CUDA, by the driver's, such as direct13."""
+    """The name of the extra that installs a part, such as direct13.
+
+    Parameters
+    ----------
+    name : str
+        Name of the part, a key of `EXTRAS`.
+    cuda : int
+        CUDA version of the driver; parts for GPUs have an extra for each.
+
+    Returns
+    -------
+    str
+    """
     number = nvidia.extra(cuda).removeprefix("cuda")
     return f"{name}{number}" if name in ("direct", "cluster-cuda") else name
 
@@ -242,7 +280,15 @@ _SIGNS: dict[State, tuple[str, str]] = {"ok": ("✓", "ok"), "absent": ("-", "-"
 
 
 def show(report: Report, verdict: str, console: Console) -> None:
-    """Print a report."""
+    """Print a report.
+
+    Parameters
+    ----------
+    report : Report
+    verdict : str
+        The last line.
+    console : Console
+    """
     console.print(Text(f"gpuanom {report.gpuanom}, Python {report.python}, {report.system}"))
     console.print(Text(", ".join(f"{name} {version}" for name, version in report.packages.items())))
     _show_findings("optional parts", report.extras, console)

@@ -1,4 +1,4 @@
-"""`gpuanom evaluate`: scores against what people say, and against lists of known anomalies."""
+"""`gpuanom evaluate`: how well scores find the anomalies that people labelled, or that a list names."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from gpuanom.review.opened import ScoredNight, open_night
 
 EPILOG = """\b
 Examples:
-  gpuanom evaluate scored                             the labels that SCORED keeps (gpuanom label)
+  gpuanom evaluate scored                             with the labels kept in SCORED (gpuanom label)
   gpuanom evaluate scored --labels ann.csv --labels bob.csv --figure rates.pdf --table rates.csv
-  gpuanom evaluate scored --analysts all --score z    what all agree on, against another score
-  gpuanom evaluate scored --known my-list.csv         recall and ranks of known anomalies (columns: exposure, kind)
+  gpuanom evaluate scored --analysts all --score z    labels on which all analysts agree; exposures ranked by z
+  gpuanom evaluate scored --known my-list.csv         ranks of known anomalies (columns: exposure, kind)
 
 \b
-The paper's "12 of 13", for those who have the 1171 exposures of CFHTLenS in the i band, each in a folder named after
-its field (w2p2p2 is known by its name alone):
+The "12 of 13" of the paper, if you have the 1171 exposures of CFHTLenS in the i band, each in a folder with the name of
+its field (the field w2p2p2 is recognised by this name alone):
   gpuanom score CFHTLENS/ -o cfhtlens
   gpuanom evaluate cfhtlens --known cfhtlens
 """
@@ -41,7 +41,7 @@ its field (w2p2p2 is known by its name alone):
     "files",
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="CSV of labels, may be repeated (default: those that SCORED keeps).",
+    help="CSV file of labels; may be repeated (default: the labels kept in SCORED).",
 )
 @click.option("--known", help="List of known anomalies: cfhtlens (the paper's), or a CSV file with a column exposure.")
 @click.option(
@@ -49,7 +49,7 @@ its field (w2p2p2 is known by its name alone):
     type=click.Choice(judging.SCORES),
     default="kl",
     show_default=True,
-    help="What ranks them; of an autoencoder kl stands for autoencoder_mse.",
+    help="The column that ranks the exposures; for the autoencoder, kl means autoencoder_mse.",
 )
 @click.option(
     "--by",
@@ -57,23 +57,24 @@ its field (w2p2p2 is known by its name alone):
     default="source,background",
     show_default=True,
     callback=kinds_of(judging.JUDGED),
-    help="Kinds of score that count for --known: source, isophote, background, flat_background, autoencoder.",
+    help="With --known: the kinds of score of which one must find an anomaly: source, isophote, background, "
+    "flat_background, autoencoder.",
 )
 @click.option(
     "--fraction",
     type=click.FloatRange(0, 1, min_open=True),
     default=judging.FRACTION,
     show_default=True,
-    help="The part of each dataset that is looked at, from the highest scores down.",
+    help="Which fraction of each dataset counts as found: the exposures with the highest scores.",
 )
-@click.option("--bins", type=click.IntRange(1), default=judging.BINS, show_default=True, help="Bins of that part.")
+@click.option("--bins", type=click.IntRange(1), default=judging.BINS, show_default=True, help="Bins of that fraction.")
 @click.option(
     "--analysts",
     "how",
     type=click.Choice(labels.CONSENSUS),
     default="majority",
     show_default=True,
-    help="How many analysts must say so, in figure and summary; the table has all three.",
+    help="How many of the analysts must agree, in the figure and the summary; the table has all three choices.",
 )
 @click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Figure to write: .png, .pdf or .svg.")
 @click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Table to write: .csv or .ecsv.")
@@ -89,11 +90,11 @@ def evaluate(
     reference: Path | None,
     **options: Any,
 ) -> int:
-    """Hold the scores of SCORED against what people say of its exposures.
+    """Compare the scores of a night with people's labels.
 
-    True-positive rates of the highest scores, per camera and band, once for what is called prominent and once with the
-    dubious (the paper's figures 5, 7 and 9); and the recall of a list of known anomalies. SCORED is a folder that
-    `gpuanom score` made.
+    SCORED is a folder that `gpuanom score` made. Prints, for each camera and band, which share of the exposures with
+    the highest scores people call prominent, and prominent or dubious (figures 5, 7 and 9 of the paper); with --known,
+    the ranks of known anomalies, and how many of them are among the highest scores.
     """
     if figure is not None:
         require_figure(figure)
@@ -104,13 +105,13 @@ def evaluate(
     night = open_night(folder, reference=reference)
     said, strangers = labels.placed(labels.merged(said), night.found)
     if not said and not anomalies:
-        raise GpuanomError(f"{folder}: no labels (give --labels or --known, or import some: gpuanom label)")
+        raise GpuanomError(f"{folder}: no labels (give --labels or --known, or import them: gpuanom label)")
     if strangers:
-        click.echo(f"{len(strangers)} labels are of no exposure of this night", err=True)
+        click.echo(f"{len(strangers)} labels belong to no exposure of this night", err=True)
     if said:
         every: tuple[labels.Consensus, ...] = ("any", "majority", "all")
         rates: dict[str, judging.Rates] = {
-            one: judging.true_positive_rates(night, said, how=one, **options) for one in every
+            consensus: judging.true_positive_rates(night, said, how=consensus, **options) for consensus in every
         }
         _print_rates(rates[how], how, len({a.analyst for a in said}))
         if table is not None:
@@ -118,8 +119,8 @@ def evaluate(
         if figure is not None:
             _draw(rates[how], figure)
     if anomalies:
-        few = {name: options[name] for name in ("score", "fraction")}
-        _print_recall(night, judging.recall(night, anomalies, kinds=kinds, **few), options["fraction"])
+        found = judging.recall(night, anomalies, kinds=kinds, score=options["score"], fraction=options["fraction"])
+        _print_recall(night, found, options["fraction"])
     return 0
 
 
@@ -158,17 +159,17 @@ def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) ->
         grid.add_row(*(Text(printable(text)) for text in texts))
     console.print(grid)
     for group in dict.fromkeys(r.known.group for r in found):
-        its = [r for r in found if r.known.group == group]
-        absent = sum(r.key is None for r in its)
+        members = [r for r in found if r.known.group == group]
+        absent = sum(r.key is None for r in members)
         missing = f"; {absent} are not in {night.folder}" if absent else ""
-        paper = [r for r in its if r.known.paper]
-        theirs = f"; the paper finds {sum(r.known.paper == 'found' for r in paper)}" if paper else ""
-        n = sum(bool(r.by) for r in its)
-        console.print(Text(f"{group}: {n} of {len(its)} in the highest {fraction:.0%}{missing}{theirs}"))
+        paper = [r for r in members if r.known.paper]
+        published = f"; the paper finds {sum(r.known.paper == 'found' for r in paper)}" if paper else ""
+        n = sum(bool(r.by) for r in members)
+        console.print(Text(f"{group}: {n} of {len(members)} in the highest {fraction:.0%}{missing}{published}"))
 
 
 def _draw(rates: judging.Rates, path: Path) -> None:
-    """A figure with a row a kind of score and a column a dataset."""
+    """Draw a figure with a row for each kind of score and a column for each dataset."""
     Figure = figure_class()
     from gpuanom.review import plots
 

@@ -1,4 +1,4 @@
-"""`gpuanom explain`: what gpuanom makes of files, and why."""
+"""`gpuanom explain`: how gpuanom reads files, and why so."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from gpuanom.fits.explain import explain as accounts_of
 
 EPILOG = """\b
 Examples:
-  gpuanom explain exp17.fits                 its exposure, band, CCDs, planes and masks, and why
-  gpuanom explain /data/2026-11-23           a paragraph a file
-  gpuanom explain exp17.fits --json          the same for a program
-  gpuanom explain exp17.fits --config my.toml   with a camera rule of your own
+  gpuanom explain exp17.fits                    its exposure, band, CCDs and masks, and the header cards behind them
+  gpuanom explain /data/2026-11-23              a paragraph for each file of a folder
+  gpuanom explain exp17.fits --json             the same for a program
+  gpuanom explain exp17.fits --config my.toml   with a camera rule of your own (docs/files.md)
 
 \b
-Exit codes: 0 every file is understood (skipped files too); 1 a file or a CCD
-cannot be used; 2 wrong usage.
+Exit codes: 0 every file is understood, or is left out by a rule; 1 a file or a CCD cannot be used; 2 wrong usage.
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
-@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file: rules of cameras.")
-@click.option("--mask/--no-mask", "mask", default=None, help="Apply quality planes (default: yes).")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list with one object a file.")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file with camera rules.")
+@click.option("--mask/--no-mask", "mask", default=None, help="Apply masks and quality planes (default: yes).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list with an object for each file.")
 def explain(inputs: tuple[str, ...], config: Path | None, mask: bool | None, as_json: bool) -> int:
-    """Tell what gpuanom makes of files, and why.
+    """Tell how gpuanom reads files, and why so.
 
-    FILE is what `gpuanom score` takes: files, folders, patterns, @lists. For each file: its exposure, camera rule and
-    band with the header cards that decided, its CCDs with what is cut off and which mask is applied, the HDUs that are
-    no CCDs, and why a file is left out. Give all files of an exposure together: what tells its CCDs apart may depend
-    on them.
+    FILE is a FITS file, a folder, a pattern or @list.txt, as for `gpuanom score`. Printed for each file: its exposure,
+    camera rule and band, with the header cards that decide them; its CCDs, what is trimmed from them and which mask is
+    applied; the HDUs that are no CCDs; and why a file is left out. Give all files of an exposure together, because the
+    names of its CCDs may depend on all of them.
     """
     accounts = accounts_of(inputs, chosen_settings(config, mask=mask))
     if as_json:

@@ -1,4 +1,4 @@
-"""`gpuanom export`: a night's anomalies as lists that other programs and surveys read."""
+"""`gpuanom export`: the anomalies of a night as lists that surveys and other programs read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gpuanom.backends.choice import select
 from gpuanom.cli.options import kinds_of, night_argument, reference_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import OutputError
-from gpuanom.files import write_text
+from gpuanom.files import require_no_fits, write_text
 from gpuanom.records import KINDS
 from gpuanom.review import export as lists
 from gpuanom.review import labels
@@ -19,56 +19,63 @@ from gpuanom.review.opened import open_night
 
 EPILOG = """\b
 Formats:
-  exclude    EXPNUM,CCDNUM,REASON,ANALYST, a row a CCD: the exclude tables of DES and DELVE
-  bad_expid  EXPNUM[-CCDNAME] reason, a line an exposure: the bad_expid files of the Legacy Surveys
-  list       the files of the exposures that were NOT chosen, for the next program: gpuanom score @good.txt
-  regions    DS9 regions of the chosen exposures' sources, a file a CCD, into the folder --output
+  exclude    a row for each bad CCD, EXPNUM,CCDNUM,REASON,ANALYST: the exclude tables of DES and DELVE
+  bad_expid  a line for each bad exposure, EXPNUM[-CCDNAME] reason: the bad_expid files of the Legacy Surveys
+  list       the files of the GOOD exposures (those not chosen), for the next program: gpuanom score @good.txt
+  regions    the sources of the bad exposures as DS9 regions, a file for each CCD, in the folder --output
 
 \b
 Examples:
   gpuanom export scored --format exclude --fdr 0.01 -o exclude.csv
   gpuanom export scored --format bad_expid --deviation 5 --by isophote,flat_background
-  gpuanom export scored --format exclude --by background --rank 10 --ccd-z 5    only the CCDs that show it
+  gpuanom export scored --format exclude --by background --rank 10 --ccd-z 5    only CCDs that show it themselves
   gpuanom export scored --format list --label prominent > good.txt
   gpuanom export scored --format regions --rank 3 -o regions
 
 \b
-What chooses an exposure (give one):
-  --rank N       the N highest scores of each dataset
-  --deviation D  how far from the other exposures: the safest on real data
-  --z Z, --p P   how far above counting noise: real exposures differ by more than that
-  --fdr Q        p by Benjamini-Hochberg, over all exposures and kinds
-  --label WORD   what people said (`gpuanom label`): prominent, or dubious and graver
+Which exposures are chosen as bad (give one criterion):
+  --deviation D  those that differ at least so much from their dataset: the safest criterion on real data
+  --rank N       the N highest scores of each camera and band
+  --label WORD   those that people labelled so, or worse (`gpuanom label`): prominent, or dubious
+  --fdr Q        those that counting noise does not explain, at a false-discovery rate of Q (Benjamini-Hochberg)
+  --z Z, --p P   those that counting noise explains badly; on real data many good exposures, too
 """
 
 
 @click.command(epilog=EPILOG)
 @night_argument
-@click.option("--format", "form", required=True, type=click.Choice(lists.FORMATS), help="What to write.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="File, or folder of regions (default: print).")
+@click.option(
+    "--format", "form", required=True, type=click.Choice(lists.FORMATS), help="Format of the list, see below."
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="File to write; for regions, a folder (default: print the list).",
+)
 @click.option(
     "--by",
     "kinds",
     default=",".join(KINDS),
     show_default=True,
     callback=kinds_of(KINDS),
-    help="Kinds of score, any of which chooses an exposure.",
+    help="Kinds of score; one of them is enough to choose an exposure.",
 )
-@click.option("--rank", type=click.IntRange(1), help="Choose ranks 1 to N.")
-@click.option("--z", type=float, help="Choose z at or above this.")
-@click.option("--p", type=click.FloatRange(0, 1), help="Choose p at or below this.")
-@click.option("--deviation", type=float, help="Choose deviations at or above this.")
-@click.option("--fdr", type=click.FloatRange(0, 1), help="Choose at this false-discovery rate.")
-@click.option("--label", type=click.Choice(["prominent", "dubious"]), help="Choose what is labelled so, or graver.")
+@click.option("--deviation", type=float, help="Choose exposures with a deviation at or above this.")
+@click.option("--rank", type=click.IntRange(1), help="Choose exposures of ranks 1 to this.")
+@click.option("--label", type=click.Choice(["prominent", "dubious"]), help="Choose exposures labelled so, or worse.")
+@click.option("--fdr", type=click.FloatRange(0, 1), help="Choose exposures at this false-discovery rate.")
+@click.option("--z", type=float, help="Choose exposures with a z at or above this.")
+@click.option("--p", type=click.FloatRange(0, 1), help="Choose exposures with a p at or below this.")
 @click.option(
     "--analysts",
     "how",
     type=click.Choice(labels.CONSENSUS),
     default="majority",
     show_default=True,
-    help="With --label: how many of those who labelled it must say so.",
+    help="With --label: how many of the analysts who labelled an exposure must agree.",
 )
-@click.option("--ccd-z", type=float, help="Of background anomalies, only CCDs whose own z is at or above this.")
+@click.option("--ccd-z", type=float, help="Of background anomalies, list only CCDs with a z at or above this.")
 @reference_option
 def export(
     folder: Path,
@@ -80,19 +87,21 @@ def export(
     reference: Path | None,
     **criterion: Any,
 ) -> int:
-    """Write the anomalies of SCORED as a list that surveys exchange.
+    """Write a list of bad (or good) exposures, as surveys use it.
 
-    SCORED is a folder that `gpuanom score` made. The list goes to standard output, or to --output.
+    SCORED is a folder that `gpuanom score` made. The list is printed, or written to --output.
     """
     if form == "regions" and output is None:
-        raise click.UsageError("regions are a file a CCD: give their folder, --output")
-    chooses = lists.Criterion(**criterion)
-    _ = chooses.name  # that one is given is said before anything is read
+        raise click.UsageError("regions are written into a folder, a file for each CCD: give it by --output")
+    chosen_by = lists.Criterion(**criterion)
+    _ = chosen_by.name  # refuses none or several criteria before anything is read
+    if output is not None and form != "regions":
+        require_no_fits(output)
     night = open_night(folder, reference=reference)
     said, _ = labels.placed(labels.kept(folder), night.found)
-    if chooses.label and not said:
-        raise OutputError(f"{folder}: holds no labels (import some: gpuanom label {folder} labels.csv)")
-    chosen = lists.choose(night, chooses, kinds, said, how)
+    if chosen_by.label and not said:
+        raise OutputError(f"{folder}: holds no labels (import them: gpuanom label {folder} labels.csv)")
+    chosen = lists.choose(night, chosen_by, kinds, said, how)
     if form == "regions" and output is not None:
         return _regions(night, chosen, output, "source" if "isophote" not in kinds else "isophote")
     if form == "exclude":
@@ -113,7 +122,7 @@ def export(
 
 
 def _regions(night: Any, chosen: lists.Chosen, output: Path, kind: str) -> int:
-    """Write region files; 1 when an exposure has none."""
+    """Write region files, and return the exit code: 1 when sources of an exposure are missing."""
     failed = False
     with Screen(quiet=False, verbose=False) as screen:
         count = screen.count("finding sources")

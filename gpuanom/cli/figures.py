@@ -26,7 +26,13 @@ def require_table(path: Path) -> None:
 
 
 def write_table(table: Any, path: Path) -> None:
-    """Write a table in the format of its file's name.
+    """Write a table in the format that the name of the file tells.
+
+    Parameters
+    ----------
+    table : Table
+    path : Path
+        Ends in .csv or .ecsv.
 
     Raises
     ------
@@ -67,7 +73,13 @@ def require_figure(path: Path) -> None:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure in the format of its file's name.
+    """Write a figure in the format that the name of the file tells.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : Path
+        Ends in .png, .pdf or .svg.
 
     Raises
     ------

@@ -39,32 +39,33 @@ from gpuanom.simulate.placing import for_exposure, key, settle
 
 EPILOG = """\b
 Examples:
-  gpuanom inject --list                                           every anomaly, its strength and what it is
-  gpuanom inject night/exp17.fits --anomaly stripes:0.1 -o odd    stripes of a tenth of the noise, any direction
+  gpuanom inject --list                                           all anomalies, their usual strength and its unit
+  gpuanom inject night/exp17.fits --anomaly stripes:0.1 -o odd    stripes of a tenth of the noise, random direction
   gpuanom inject night/*.fits --anomaly guiding:3@45 -o odd       3 pixels of drift along 45 degrees
-  gpuanom inject night/exp17.fits --anomaly ring:0.5/80 -o odd    a ring of 80 pixels on one CCD
+  gpuanom inject night/exp17.fits --anomaly ring:0.5/80 -o odd    a ring with a radius of 80 pixels on one CCD
 
 \b
-Would it have been found?
+Would the anomaly have been found?
   gpuanom score night -o scored
-  gpuanom reference scored --output ref.ecsv
+  gpuanom reference scored -o ref.ecsv
   gpuanom score odd -o found --reference ref.ecsv
 
-The noise of the sky is kept: what a convolution, clouds or a shadow take away is added again, as white noise.
-Convolutions (everything from elongation to donuts) act on stars that the atmosphere has widened already; shears are
-those of stars of --fwhm. Coordinates are the focal plane's by DETSEC, or the CCDs on a grid in the files' order.
-Words and seed mean what they mean to `gpuanom simulate`: the same CCDs, the same place of a ring or a streak.
+The noise of the sky keeps its strength: where a convolution, clouds or a shadow take noise away, white noise is added.
+The anomalies from elongation to donuts are convolutions, and act on stars that the atmosphere has blurred already; the
+strength of a shear is the one that stars of --fwhm get. The place of a CCD in the focal plane follows from DETSEC, or
+else the CCDs lie on a grid in the order of the files. The same --anomaly and --seed choose the same CCDs, and the same
+place of a ring or streak, as in `gpuanom simulate`.
 
 \b
-OUTPUT/truth.ecsv has a row an anomaly: its strength, direction and size, and the CCDs whose pixels it changed. What a
-truth.ecsv beside the images says of them is listed again: two anomalies in one exposure are two rows.
-CCDs that do not show the anomaly are copied as they are.
+OUTPUT/truth.ecsv has a row for each anomaly: strength, direction and size, and the CCDs whose pixels were changed. The
+rows of a truth.ecsv beside the images are kept, so that two anomalies in one exposure are two rows.
+CCDs that do not show the anomaly are copied without any change.
 """
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What is done to one exposure."""
+    """An exposure, the anomaly that it gets, and the places of its CCDs."""
 
     exposure: Exposure
     anomaly: Anomaly
@@ -76,7 +77,7 @@ def _list(context: click.Context, _parameter: click.Parameter, value: bool) -> N
         return
     for name, injector in INJECTORS.items():
         click.echo(f"{name:<12} {injector.default:<5g} [{injector.unit}]")
-        also = [word for word, there in (("direction", injector.directed), (injector.sized, injector.sized)) if there]
+        also = [word for word, has in (("direction", injector.directed), (injector.sized, injector.sized)) if has]
         click.echo(f"{'':12} {injector.help}{' (' + ', '.join(also) + ')' if also else ''}; {injector.kind}")
     context.exit()
 
@@ -87,16 +88,18 @@ def _list(context: click.Context, _parameter: click.Parameter, value: bool) -> N
 @click.option(
     "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
 )
-@click.option("--fwhm", default=4.0, show_default=True, type=click.FloatRange(1, 50), help="Of the stars, in pixels.")
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of what is random about it.")
-@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file: rules of cameras.")
+@click.option(
+    "--fwhm", default=4.0, show_default=True, type=click.FloatRange(1, 50), help="FWHM of the stars, in pixels."
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of the random choices.")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file with camera rules.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="List the anomalies.")
 def inject(images: tuple[str, ...], anomaly: str, output: Path, fwhm: float, seed: int, config: Path | None) -> int:
-    """Put an anomaly into copies of images.
+    """Put an anomaly into copies of real images.
 
-    IMAGE is what `gpuanom score` takes: files, folders, patterns, @lists. Each file is copied to the folder OUTPUT
-    under its own name, its mask beside it, every CCD of an exposure showing its part of one pattern; OUTPUT/truth.ecsv
-    says what was put in. Nothing is overwritten.
+    IMAGE is a FITS file, a folder, a pattern or @list.txt, as for `gpuanom score`. Each file is copied into the folder
+    OUTPUT under the same name, with its mask, and the anomaly is put into the copy; a pattern runs across all CCDs of
+    an exposure. OUTPUT/truth.ecsv lists what was put in. Nothing is overwritten.
     """
     (wanted, *more) = parse(anomaly)
     if more:
@@ -117,23 +120,24 @@ def inject(images: tuple[str, ...], anomaly: str, output: Path, fwhm: float, see
         for exposure in found.exposures:
             try:
                 places = _places(exposure, settings)
-                mine = settle(for_exposure(wanted, exposure.exposure, seed), list(places.values()))
-                works.append(_Work(exposure, mine, places))
+                settled = settle(for_exposure(wanted, exposure.exposure, seed), list(places.values()))
+                works.append(_Work(exposure, settled, places))
             except (InputError, SettingsError) as error:
                 failed += 1
                 screen.line(f"failed {error}")
         bar, done, total = screen.count("injecting, CCDs"), 0, sum(len(work.places) for work in works)
         try:
             for work in works:
-                exposure, mine = work.exposure, work.anomaly
+                exposure = work.exposure
                 try:
                     shown = _copy(work, output, settings, fwhm, seed)
                 except InputError as error:
                     failed += 1
                     screen.line(f"failed {error}")
                 else:
-                    rows += [*_known_before(exposure), (exposure.exposure, exposure.band, mine, shown)]
-                    screen.say(f"exposure {exposure.exposure}: {_about(mine)}{_on(len(shown), len(work.places))}")
+                    rows += [*_known_before(exposure), (exposure.exposure, exposure.band, work.anomaly, shown)]
+                    on = _on(len(shown), len(work.places))
+                    screen.say(f"exposure {exposure.exposure}: {_about(work.anomaly)}{on}")
                 done += len(work.places)
                 bar(done, total)
         except KeyboardInterrupt:
@@ -222,7 +226,7 @@ def _copy(work: _Work, output: Path, settings: Settings, fwhm: float, seed: int)
                         _forget_sums(hdu)
                 hdus[0].header["HISTORY"] = f"{INJECTED} {_about(anomaly)}"
                 _forget_sums(hdus[0])
-                with whole_file(output / path.name) as partial:
+                with whole_file(output / path.name, fits=True) as partial:
                     _write(hdus, partial, path.suffix.lower())
                 written.append(output / path.name)
         if not shown:

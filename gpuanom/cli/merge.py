@@ -1,4 +1,4 @@
-"""`gpuanom merge`: nights that were measured apart, ranked together."""
+"""`gpuanom merge`: nights that were measured separately, ranked together."""
 
 from __future__ import annotations
 
@@ -12,19 +12,26 @@ from gpuanom.errors import printable
 from gpuanom.nights.merge import merge_nights
 from gpuanom.tables.left_out import left_out
 
+EPILOG = """\b
+Examples:
+  gpuanom merge monday tuesday -o both         two nights, each compared with both
+  gpuanom merge shards/* -o scored             the shares that `gpuanom score --shard K/N` measured
+"""
 
-@click.command()
+
+@click.command(epilog=EPILOG)
 @click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCORED...")
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="New folder for the merged night.")
 @formats_option
 def merge(nights: tuple[Path, ...], output: Path, formats: tuple[str, ...]) -> int:
-    """Merge measured nights into a new one, and rank all their exposures together.
+    """Merge measured nights into one, and rank them together.
 
-    SCORED is a folder that `gpuanom score` made. All must have been measured with the same settings. The tables are the
-    same as if all had been scored in one run. The merged night is scored as the nights were scored last; where they
-    were scored differently, as the paper does. Exposures that only their files name, and that are called alike, are
-    told apart by their folders. The CCDs without a measurement are said; where some were lost, the
-    exit code is 1.
+    SCORED is a folder that `gpuanom score` made; all must have been measured with the same settings. No image is read
+    again, and the tables are those of one run over all files. The merged night is scored as the nights were scored
+    last, or, where they were scored differently, as in the paper. Where exposures of several nights are known by the
+    names of their files only, and share a name, the names of their folders are added.
+
+    At the end, the CCDs without a measurement are counted once, by reason; if CCDs were lost the exit code is 1.
     """
     tables = merge_nights(nights, output, formats=formats, say=lambda line: click.echo(printable(line), err=True))
     click.echo(f"{len(tables.exposures)} exposures in {output}")

@@ -27,20 +27,20 @@ _SCORE_FLAGS: dict[str, tuple[str, type]] = {"robust_rounds": ("--robust-rounds"
 
 
 def settings_options(command: Command) -> Command:
-    """Give a command --config and a flag for each of the usual settings."""
+    """Give a command the option --config, and an option for each of the usual settings."""
     decorators = [
         click.option(
             "--config",
             type=click.Path(dir_okay=False, path_type=Path),
-            help="Settings file (TOML), as `gpuanom settings` prints it.",
+            help="Settings file (TOML), such as `gpuanom settings` prints.",
         ),
         click.option(
             "--profile",
             type=click.Choice(list(PROFILES)),
             default="paper",
             show_default=True,
-            help="Named settings: the paper's, or those that docs/validation.md found to be better (brighter "
-            "sources, a robust reference). A settings file and other options go before it.",
+            help="Start from the settings of the paper, or from those that docs/validation.md found to be better "
+            "(brighter sources, a robust reference). A settings file and other options override them.",
         ),
     ]
     fields = Settings.__dataclass_fields__
@@ -50,15 +50,15 @@ def settings_options(command: Command) -> Command:
         text = f"{about['help'][0].upper()}{about['help'][1:]}{unit} (default {fields[name].default})."
         decorators.append(click.option(flag, name, type=kind, default=None, help=text))
     decorators.append(
-        click.option("--mask/--no-mask", "mask", default=None, help="Apply quality planes (default: yes).")
+        click.option("--mask/--no-mask", "mask", default=None, help="Apply masks and quality planes (default: yes).")
     )
     decorators.append(
         click.option(
             "--checksum/--no-checksum",
             "checksum",
             default=None,
-            help="Refuse images whose data do not add up to their DATASUM (default), or read them as they are; what "
-            "was refused before is then tried again.",
+            help="Refuse images whose data do not agree with their DATASUM (default), or read them all the same; "
+            "images that were refused before are then tried again.",
         )
     )
     decorators.append(
@@ -66,7 +66,7 @@ def settings_options(command: Command) -> Command:
             "--versions",
             type=click.Choice(["newest", "apart"]),
             default=None,
-            help="Several processing versions of one exposure: take the newest (default), or keep them apart.",
+            help="Where an exposure has several processing versions: use the newest (default), or score each.",
         )
     )
     for decorator in reversed(decorators):
@@ -95,7 +95,7 @@ formats_option = click.option(
 
 
 def cluster_options(command: Command) -> Command:
-    """Give a command the options that say on which workers to measure, as arguments of `gpuanom.score`."""
+    """Give a command the options that choose the workers, which it gets as the arguments of `gpuanom.score`."""
 
     @functools.wraps(command)
     def with_one_scheduler(*arguments: Any, scheduler_file: Path | None, **options: Any) -> Any:
@@ -120,18 +120,19 @@ def cluster_options(command: Command) -> Command:
         click.option(
             "--scheduler",
             metavar="ADDRESS",
-            help="Measure on the workers of a Dask scheduler, such as tcp://host:8786; --device and --threads are then "
-            "each worker's (docs/cluster.md).",
+            help="Measure on the workers of this Dask scheduler, such as tcp://host:8786; --device and --threads then "
+            "hold for each worker (docs/cluster.md).",
         ),
         click.option(
             "--scheduler-file",
             type=click.Path(dir_okay=False, path_type=Path),
-            help="The same, by the file that `dask scheduler --scheduler-file` wrote.",
+            help="The same, with the file that `dask scheduler --scheduler-file` wrote in place of the address.",
         ),
         click.option(
             "--workers",
             type=click.IntRange(1, 1024),
-            help="Measure in N processes of this machine, each with --threads; with GPUs one each: --device 0,1.",
+            help="Measure in so many processes of this machine, each with --threads; on GPUs one process a GPU "
+            "(--workers 2 --device 0,1).",
         ),
         click.option(
             "--timeout",
@@ -139,14 +140,14 @@ def cluster_options(command: Command) -> Command:
             default=TIMEOUT,
             show_default=True,
             metavar="SECONDS",
-            help="How long an exposure may take on a worker before it is tried on another one; after three tries in "
-            "all it is listed as failed.",
+            help="How long an exposure may take on a worker before another worker tries; after three tries the "
+            "exposure has failed.",
         ),
         click.option(
             "--performance-report",
             type=click.Path(dir_okay=False, path_type=Path),
             metavar="FILE.html",
-            help="Write Dask's performance report of the workers.",
+            help="Write Dask's report of how the workers spent their time.",
         ),
     ]
     for decorator in reversed(decorators):
@@ -157,16 +158,22 @@ def cluster_options(command: Command) -> Command:
 def chosen_settings(
     config: Path | None, profile: str = "paper", start: Settings | None = None, **flags: Any
 ) -> Settings:
-    """The settings of a profile, with those of a file and the flags that were given in their place.
+    """The settings of a profile, overridden by a settings file, and both by options of the command line.
 
     Parameters
     ----------
     config : Path, optional
+        A settings file (TOML).
     profile : str, optional
+        One of `gpuanom.settings.PROFILES`.
     start : Settings, optional
-        Settings that take the place of the profile's and the file's.
+        Settings to start from instead of the profile and the file.
     **flags
-        By name of a setting; None for what was not given.
+        The options that were given, by the name of the setting; None for an option that was not given.
+
+    Returns
+    -------
+    Settings
 
     Raises
     ------
@@ -181,7 +188,7 @@ def chosen_settings(
 
 
 def kinds_of(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], tuple[str, ...]]:
-    """A callback that takes some of the known kinds of score, with commas between."""
+    """A callback for an option whose value is one or more of the known kinds of score, with commas between."""
 
     def kinds(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
@@ -196,5 +203,5 @@ night_argument = click.argument("folder", metavar="SCORED", type=click.Path(path
 reference_option = click.option(
     "--reference",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The saved reference that the night was scored against; the night keeps it, so that it need not be given.",
+    help="The saved reference that SCORED was compared with; needed only if SCORED does not hold it already.",
 )

@@ -1,4 +1,4 @@
-"""`gpuanom reference`: what is normal, saved from measured nights."""
+"""`gpuanom reference`: the normal exposures of measured nights, saved to compare other nights with."""
 
 from __future__ import annotations
 
@@ -7,21 +7,31 @@ from pathlib import Path
 import click
 
 from gpuanom.errors import printable
+from gpuanom.files import require_writable
 from gpuanom.nights.merge import make_references
 from gpuanom.records import KINDS
 
+EPILOG = """\b
+Examples:
+  gpuanom reference scored -o ref.ecsv                        the reference of one night
+  gpuanom reference monday tuesday -o ref.ecsv                the reference of two nights together
+  gpuanom score /data/tonight -o tonight --reference ref.ecsv   use it
+"""
 
-@click.command()
+
+@click.command(epilog=EPILOG)
 @click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCORED...")
 @click.option(
     "--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (ECSV)."
 )
 def reference(nights: tuple[Path, ...], output: Path) -> None:
-    """Save the references of measured nights, for scoring other nights against them.
+    """Save measured nights as a reference for other nights.
 
-    SCORED is a folder that `gpuanom score` made, or a reference file: several are merged, which is adding their sums.
-    All must have been measured with the same settings, and no exposure may be in two of them.
+    The reference holds, for each camera and band, the mean distribution of orientations over all exposures. SCORED is a
+    folder that `gpuanom score` made, or a reference file; several are combined into one reference. All must have been
+    measured with the same settings, and no exposure may be in two of them.
     """
+    require_writable(output)
     references = make_references(nights)
     references.save(output)
     for dataset in references.datasets:

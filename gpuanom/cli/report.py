@@ -1,4 +1,4 @@
-"""`gpuanom report`: the page to look through a night with, and to label it."""
+"""`gpuanom report`: a page with pictures, to look through a night and to label its exposures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gpuanom.backends.choice import select
 from gpuanom.cli.options import night_argument, reference_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
+from gpuanom.files import require_no_fits
 from gpuanom.report.page import NAME, write_report
 from gpuanom.review.opened import open_night
 
@@ -21,38 +22,44 @@ Examples:
   gpuanom report scored --top 1000 -o all.html
 
 \b
-The page is one file without server or network: send it to whoever should look. Sort by a click, filter at the top,
-label with the keys 1 2 3 (prominent, dubious, normal) and a letter for the reason; ? shows all keys. Save the labels
-as CSV, then:
+The page is one file that needs no server and no network: send it to everybody who should look. A click on a column
+sorts, the fields at the top filter, the keys 1 2 3 label an exposure (prominent, dubious, normal) and a letter gives
+the reason; ? shows all keys. Save the labels as CSV, then:
   gpuanom label scored labels-ann.csv labels-bob.csv
   gpuanom evaluate scored
 
 \b
-Pictures are made from the files, some seconds an exposure, and kept in SCORED/report/: a run that is interrupted goes
-on where it stopped. An exposure whose files have moved is listed with everything but its picture.
+Pictures are made from the image files, which takes some seconds an exposure, and are kept in SCORED/report/: after an
+interrupt the same command continues where it stopped. An exposure whose files have moved is listed without a picture.
 """
 
 
 @click.command(epilog=EPILOG)
 @night_argument
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help=f"Page (default: SCORED/{NAME}).")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help=f"File to write (default: SCORED/{NAME})."
+)
 @click.option(
     "--top",
     default=200,
     show_default=True,
     type=click.IntRange(0),
-    help="Exposures that get pictures, from the most anomalous down; the others are listed without. 1000 make 60 MB.",
+    help="Draw so many of the most anomalous exposures; the others are listed without a picture. 1000 make 60 MB.",
 )
-@click.option("--threads", type=click.IntRange(1, 64), help="CCDs read at a time (default: one a core, at most 4).")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    help="CCDs that are read at the same time (default: one a core, at most 4).",
+)
 @click.option("--cache/--no-cache", default=True, help="Keep pictures in SCORED/report/ (default: yes).")
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
 @reference_option
 def report(
     folder: Path, output: Path | None, top: int, threads: int | None, cache: bool, quiet: bool, reference: Path | None
 ) -> int:
-    """Write a page to look through the exposures of SCORED, and to label them.
+    """Write a page of pictures to look through and label.
 
-    SCORED is a folder that `gpuanom score` made. Exit code 1 when pictures of some exposures are missing.
+    SCORED is a folder that `gpuanom score` made. The exit code is 1 when pictures of some exposures are missing.
     """
     try:
         import PIL  # noqa: F401 - said before anything is read
@@ -60,6 +67,7 @@ def report(
         raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
     night = open_night(folder, reference=reference)
     output = output or folder / NAME
+    require_no_fits(output)  # said before pictures are made
     threads = threads or min(4, os.cpu_count() or 1)
     with Screen(quiet=quiet, verbose=False) as screen:
         count = screen.count("making pictures")

@@ -17,39 +17,40 @@ from gpuanom.settings import Settings
 
 EPILOG = """\b
 Examples:
-  gpuanom score /data/2026-11-23 -o scored                a folder, searched through
-  gpuanom score 'c4d_*_ooi_*.fits.fz' -o scored           a pattern; masks beside the images are applied
-  gpuanom score @list.txt -o scored --format ecsv,parquet  a list of files
-  gpuanom score /data -o scored --device 0,1              on two GPUs
-  gpuanom score /data -o scored --workers 8               eight processes of this machine
-  gpuanom score /data -o scored --scheduler tcp://n1:8786  the workers of a Dask scheduler
-  gpuanom score -o scored --robust-rounds 2               rank again what was measured
-  gpuanom score -o scored --model model.pt                and what an autoencoder makes of the stamps (gpuanom train)
+  gpuanom score /data/2026-11-23 -o scored                  all FITS files in a folder and its subfolders
+  gpuanom score 'c4d_*_ooi_*.fits.fz' -o scored             a pattern; masks beside the images are applied
+  gpuanom score @list.txt -o scored --format ecsv,parquet   the files named in a list, a path a line
+  gpuanom score /data -o scored --device 0,1                on two GPUs
+  gpuanom score /data -o scored --workers 8                 in eight processes of this machine
+  gpuanom score /data -o scored --scheduler tcp://n1:8786   on the workers of a Dask scheduler
+  gpuanom score -o scored --robust-rounds 2                 rank again what was measured, without reading files
+  gpuanom score -o scored --model model.pt                  add the autoencoder's score (see gpuanom train)
 
 \b
-SCORED/ then holds:
-  measurements.sqlite   everything measured; the same command goes on where it stopped
+The folder SCORED (--output) then holds:
   exposures.ecsv        one row an exposure, most anomalous first
   ccds.ecsv             one row a CCD
+  measurements.sqlite   all measurements: the same command continues where it stopped
+docs/tables.md explains every column. Next: gpuanom report SCORED
 
 \b
-At the end the CCDs without a measurement are said once, with their number and reason. Exit codes:
+At the end, the CCDs without a measurement are counted once, by reason. Exit codes:
   0  done; CCDs that are constant, saturated or have too few usable pixels may be left out
-  1  exposures failed, or CCDs were lost: unreadable, corrupt, their mask unreadable or of another
-     shape, a second one of a name, out of memory, too large
+  1  exposures failed, or CCDs were lost: the CCD or its mask is unreadable or corrupt, the mask
+     has another shape, two CCDs have one name, a CCD is too large, or memory did not suffice
   2  nothing could be done
-What the system refused to read just now (too many open files, a file server that does not answer)
-is tried again by the next run.
+A file that the system could not read just now (too many open files, a file server that does not
+answer) is tried again by the next run.
 """
 
 
 class Shard(click.ParamType):  # type: ignore[type-arg]
-    """K/N as two numbers."""
+    """A share of the exposures, K/N, as two numbers."""
 
     name = "shard"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """The two numbers, the first from 1 to the second."""
+        """The numbers K and N, with K from 1 to N."""
         part, slash, parts = str(value).partition("/")
         if not (slash and all(n.isascii() and n.isdigit() for n in (part, parts)) and 1 <= int(part) <= int(parts)):
             self.fail(f"'{value}' is not K/N with K from 1 to N, such as 3/16", param, ctx)
@@ -57,7 +58,7 @@ class Shard(click.ParamType):  # type: ignore[type-arg]
 
 
 def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) -> Settings | None:
-    """The settings that are asked for; without inputs, what is not given stays as the night was scored last."""
+    """The settings that are asked for; without inputs, settings that are not given stay as they were last."""
     source = click.get_current_context().get_parameter_source("profile")
     if inputs or options["config"] is not None or source is not ParameterSource.DEFAULT:
         return chosen_settings(**options)
@@ -68,44 +69,49 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
 
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for store and tables.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, a GPU's number, or several: 0,1.")
 @click.option(
-    "--reference", type=click.Path(dir_okay=False, path_type=Path), help="Saved reference to compare the night with."
+    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to write: measurements and tables."
 )
 @click.option(
-    "--model",
+    "--reference",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Autoencoder that `gpuanom train` made: adds autoencoder_mse. Of a measured night only stamps are read again.",
+    help="Compare with this saved reference (gpuanom reference), not with the night itself.",
 )
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, the number of a GPU, or several: 0,1.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    help="Threads that read files and, on a CPU, measure (default: one a core, at most 8; 16 for a GPU).",
+)
+@formats_option
 @click.option(
     "--existing",
     type=click.Choice(["resume", "overwrite", "fail"]),
     default="resume",
     show_default=True,
-    help="If the folder holds a night: go on with it, drop it and begin anew, or refuse.",
-)
-@formats_option
-@click.option(
-    "--threads",
-    type=click.IntRange(1, 256),
-    help="Threads that read and, on a CPU, measure (default: one a core; at most 8, for a GPU 16).",
+    help="If the folder holds a night already: continue it, delete it and begin anew, or refuse.",
 )
 @click.option(
-    "--shard",
-    type=Shard(),
-    metavar="K/N",
-    help="Measure the K-th of N shares of the exposures only, for job arrays; `gpuanom merge` puts them together.",
+    "--model",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Autoencoder from `gpuanom train`: adds the columns autoencoder_*. For exposures that are measured already, "
+    "only the stamps of their sources are read again.",
 )
-@cluster_options
-@settings_options
 @click.option(
     "--verbose",
     "-v",
     is_flag=True,
-    help="Name every skipped file, tell of memory plans, show tracebacks of unexpected errors.",
+    help="Name every skipped file, how files are read and memory is planned, and show tracebacks.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Show failures only, and no summary.")
+@settings_options
+@click.option(
+    "--shard",
+    type=Shard(),
+    metavar="K/N",
+    help="Measure only the K-th of N shares of the exposures (for job arrays); `gpuanom merge` joins the shares.",
+)
+@cluster_options
 def score(
     inputs: tuple[str, ...],
     output: Path,
@@ -126,9 +132,11 @@ def score(
 ) -> int:
     """Score a night of exposures: FITS files in, ranked tables out.
 
-    INPUT is a FITS file, a folder, a pattern, or @list.txt (a path a line). Multi-extension files and one-CCD files,
-    .fits, .fits.fz, .fits.gz, .fits.bz2 and .fits.xz (the last three are unpacked to TMPDIR), of DECam, MegaCam, HSC
-    and any other camera. Each camera and band is a dataset, and an exposure is compared with its dataset.
+    INPUT is a FITS file, a folder, a pattern, or @list.txt (a list with a path a line). A file may hold all CCDs of an
+    exposure or one; it may be packed (.fits.fz, .fits.gz, .fits.bz2, .fits.xz; the last three are unpacked into
+    TMPDIR). DECam, MegaCam and HSC are known by name, other cameras by the usual header cards (`gpuanom explain`).
+
+    The exposures of one camera and band are a dataset, and every exposure is compared with the rest of its dataset.
     """
     settings = _settings(inputs, output, options)
     with Screen(quiet=quiet, verbose=verbose) as screen:

@@ -1,4 +1,4 @@
-"""What a run shows on standard error: a progress bar on a terminal, a log line an exposure otherwise."""
+"""Progress on standard error: a bar on a terminal, elsewhere a line for each exposure."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.tables.left_out import LeftOut
 
 _MOST_LINES = 8
-"""So many CCDs of one exposure and one status are named each; more are counted."""
+"""Up to so many CCDs of one exposure and one status are named; more are counted."""
 
 
 class _Lines(logging.Handler):
-    """What the package logs, as lines of the screen."""
+    """Shows log messages of the package as lines of the screen."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Lines(logging.Handler):
 
 
 def _troubles(result: Measurement, *, all_of_them: bool) -> list[str]:
-    """Why CCDs of an exposure were not measured: of many with one status a file of stamps may hold, the first only."""
+    """Why CCDs of an exposure were not measured; of many CCDs with one status, the reason of the first only."""
     by_status: dict[str, list[str]] = {}
     for ccd in result.ccds:
         if ccd.status != "ok":
@@ -64,9 +64,9 @@ class Screen:
     Parameters
     ----------
     quiet : bool
-        Only failures are shown.
+        Show failures only.
     verbose : bool
-        Skipped files one by one, memory plans, ways of reading, and tracebacks of unexpected errors.
+        Show also each skipped file, how files are read and memory is planned, and tracebacks of unexpected errors.
     """
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
@@ -113,19 +113,19 @@ class Screen:
             self.line(text)
 
     def device(self, about: str) -> None:
-        """Show where the work is done, and why there; unless the CPU was asked for, and nothing else."""
+        """Show the device that is used, and why; not if the CPU was asked for."""
         if self.verbose or about != "cpu":
             self.say(f"device: {about}")
 
     def skip(self, skipped: Skipped) -> None:
-        """Count a skipped file, to be shown with others of its kind, or show it if asked for more."""
+        """Count a skipped file, to be shown with others of its kind; with --verbose, show it."""
         if self.verbose:
             self.say(f"skipped {path_text(skipped.path)}: {skipped.reason}")
         else:
             self._skipped[skipped.kind] += 1
 
     def plan(self, new: int, known: int) -> None:
-        """Show how much there is to do."""
+        """Show how many exposures are to be measured, and how many are measured already."""
         for reason, n in sorted(self._skipped.items()):
             if not self.quiet:
                 self.line(f"skipped {n} {'file' if n == 1 else 'files'}: {reason}")
@@ -157,19 +157,19 @@ class Screen:
             self.line(f"{about}: {used} of {len(result.ccds)} CCDs, {sources} sources, {seconds:.2f} s")
 
     def left_out(self, groups: Sequence[LeftOut]) -> bool:
-        """Show the CCDs without a measurement, a line a status; whether any of them was lost."""
+        """Show the CCDs without a measurement, a line for each status; return whether any of them was lost."""
         for group in groups:
             if group.lost or not self.quiet:
                 self.line(str(group))
         return any(group.lost for group in groups)
 
     def debug(self, text: str) -> None:
-        """Show the traceback of an unexpected error, if asked for."""
+        """Show the traceback of an unexpected error, with --verbose only."""
         if self.verbose:
             self.console.print(text)
 
     def events(self) -> Events:
-        """The events of a run, shown here."""
+        """The callbacks that show a run on this screen."""
         return Events(
             device=self.device,
             say=self.say,
@@ -181,7 +181,7 @@ class Screen:
         )
 
     def losses(self, epochs: int) -> Callable[[int, float, float], None]:
-        """A callable that shows how a training goes: it takes epoch, training loss and validation loss."""
+        """Return a callable that shows the progress of a training, from epoch, training loss and validation loss."""
         best = (float("inf"), 0)
         task = None
 
@@ -199,7 +199,7 @@ class Screen:
         return show
 
     def count(self, what: str) -> Callable[[int, int], None]:
-        """A callable that shows how many of a number of things are done."""
+        """Return a callable that shows progress, from the numbers of things that are done and of all things."""
         if not self.progress:
             return lambda _done, _total: None
         progress = self.progress

@@ -1,4 +1,4 @@
-"""`gpuanom settings`: the effective settings as TOML."""
+"""`gpuanom settings`: all settings and their meaning, as TOML."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ import click
 
 from gpuanom.cli.options import chosen_settings, settings_options
 
+EPILOG = """\b
+Examples:
+  gpuanom settings                             all settings of the paper, with their meaning
+  gpuanom settings --threshold 10 > my.toml    a settings file; then: gpuanom score /data -o scored --config my.toml
+  gpuanom settings --config my.toml            check a settings file, and see all that it leaves at its default
+"""
 
-@click.command()
+
+@click.command(epilog=EPILOG)
 @settings_options
 def settings(**options: Any) -> None:
-    """Print the effective settings as TOML, each with its meaning.
+    """Print all settings, each with its meaning.
 
-    The output is a settings file: change it and give it to `score --config`.
+    The output is a settings file in TOML, with the options given here already in it. Change it as you like and use it:
+    `gpuanom score --config FILE`.
     """
     click.echo(chosen_settings(**options).to_toml(), nl=False)

@@ -28,16 +28,16 @@ from gpuanom.review.quicklook import Look, binning_for, look, whisker_cells
 
 EPILOG = """\b
 Examples:
-  gpuanom show scored 845291                    its scores and orientations as text
-  gpuanom show scored 845291 -o 845291.png      and its focal plane, orientations and brightest sources as a picture
-  gpuanom show scored 12 --camera DECam         where several cameras have such an exposure
+  gpuanom show scored 845291                    print its scores and the distributions of its orientations
+  gpuanom show scored 845291 -o 845291.png      also draw its focal plane, orientations and brightest sources
+  gpuanom show scored 12 --camera DECam         where several cameras have an exposure 12
 """
 
 NAMES = {
     "source": "source orientations",
     "isophote": "isophotal orientations",
     "background": "background gradients",
-    "flat_background": "the same, less the slope",
+    "flat_background": "flat background gradients",
 }
 WIDTH = 40
 """Characters of a bar."""
@@ -49,14 +49,16 @@ FULL = 0.6
 @click.command(epilog=EPILOG)
 @night_argument
 @click.argument("exposure")
-@click.option("--camera", help="Its camera, where several have an exposure of this id.")
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Picture: .png, .pdf or .svg.")
+@click.option("--camera", help="Camera of the exposure, where several cameras have one of this id.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Picture to write: .png, .pdf or .svg."
+)
 @reference_option
 def show(folder: Path, exposure: str, camera: str | None, output: Path | None, reference: Path | None) -> int:
-    """Show one EXPOSURE of SCORED: its scores, its orientations beside the reference's, its focal plane.
+    """Show one exposure: scores, orientations, and its focal plane.
 
-    SCORED is a folder that `gpuanom score` made, EXPOSURE an id of its table. Exit code 1 when CCDs are missing from
-    the picture.
+    SCORED is a folder that `gpuanom score` made, and EXPOSURE an id in its table exposures.ecsv. The histograms of
+    orientations are shown beside those of the reference. The exit code is 1 when CCDs are missing from the picture.
     """
     figure = figure_class() if output is not None else None
     if output is not None:
@@ -78,7 +80,7 @@ def _row(night: ScoredNight, exposure: str, camera: str | None) -> dict[str, Any
     found = [row for row in night.exposures if row["exposure"] == exposure and camera in (None, row["camera"])]
     if not found:
         known = [row["exposure"] for row in night.exposures if row["exposure"]][:5]
-        raise InputError(f"no exposure '{exposure}' in {night.folder} (it has {', '.join(known) or 'none'} ...)")
+        raise InputError(f"no exposure '{exposure}' in {night.folder} (which holds {', '.join(known) or 'none'} ...)")
     if len(found) > 1:
         cameras = ", ".join(row["camera"] for row in found)
         raise InputError(f"several exposures '{exposure}': give --camera, one of {cameras}")
@@ -111,13 +113,20 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
 
 
 def text_histogram(histogram: Histogram, *, ascii_only: bool = False) -> list[str]:
-    """An orientation histogram as lines of text: a bar a bin, the reference as a mark, what exceeds its noise starred.
+    """Draw an orientation histogram as lines of text.
+
+    Each bin is a bar; a mark shows the reference, and a star the bins that differ from it by more than their noise.
 
     Parameters
     ----------
     histogram : Histogram
     ascii_only : bool, optional
         For terminals that know no other characters.
+
+    Returns
+    -------
+    list of str
+        A title, a line for each bin, and the key of the marks.
     """
     n = int(histogram.counts.sum())
     lines = [f"{NAMES[histogram.kind]}, n = {n}"]
@@ -139,12 +148,12 @@ def text_histogram(histogram: Histogram, *, ascii_only: bool = False) -> list[st
         low, high = -90 + 180 * b / bins, -90 + 180 * (b + 1) / bins
         lines.append(f"{low:4.0f} to {high:3.0f} deg {''.join(cells)} {100 * share[b]:5.1f}% {beyond}".rstrip())
     if mean is not None:
-        lines.append(f"{mark} the reference; * more than 2 sigma of counting noise from it")
+        lines.append(f"{mark} the reference; * a bin that differs from it by more than 2 sigma of counting noise")
     return lines
 
 
 def _draw(night: ScoredNight, row: dict[str, Any], figure_type: Any, output: Path) -> list[str]:
-    """Draw the exposure; why CCDs are missing."""
+    """Draw the exposure, and return the reasons why CCDs are missing."""
     key = key_of(row)
     ccds = night.ccds().get(key, [])
     names = [ccd["ccd"] for ccd in ccds]
@@ -180,7 +189,7 @@ def _draw(night: ScoredNight, row: dict[str, Any], figure_type: Any, output: Pat
 def _look(night: ScoredNight, key: ExposureKey, names: list[str]) -> tuple[list[Any], list[Any], list[Any], list[str]]:
     """The CCDs' pictures, the stamps of the brightest sources, the whiskers, and why CCDs are missing."""
     if key not in night.found:
-        return [], [], [], ["it could not be measured: there is nothing to see"]
+        return [], [], [], ["the exposure could not be measured: there is nothing to draw"]
     images: list[tuple[str, Any]] = []
     stamps: list[tuple[float, Any]] = []
     whiskers: list[tuple[str, list[list[float]]]] = []
@@ -189,8 +198,8 @@ def _look(night: ScoredNight, key: ExposureKey, names: list[str]) -> tuple[list[
     exposure = night.found[key]
     threads = min(4, os.cpu_count() or 1)
     binning = binning_for(exposure, names, night.settings)
-    each = max(2, math.ceil(6 / max(len(names), 1)))
-    for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=each, threads=threads):
+    n_stamps = max(2, math.ceil(6 / max(len(names), 1)))
+    for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=n_stamps, threads=threads):
         if isinstance(seen, Look) and seen.image is not None and seen.sources is not None:
             images.append((seen.name, seen.image))
             upside_down = seen.name in where and where[seen.name].upside_down

@@ -14,27 +14,27 @@ from gpuanom.cli.screen import Screen
 
 EPILOG = """\b
 Examples:
-  gpuanom simulate night                                      16 small exposures, 3 of them anomalous
-  gpuanom simulate -o night --exposures 200 --ccds 8 --shape 1024,1024 --anomalies all
-  gpuanom simulate night --anomalies stripes:0.1@30x2,donuts  two striped exposures, one out of focus
-  gpuanom simulate night --anomalies ring:0.5/80,stripes:1%25 a ring of 80 pixels; stripes on a quarter of the CCDs
-  gpuanom simulate night --headers decam --compress           as DECam's pipeline writes them, masks beside them
-  gpuanom simulate night --anomalies all%50                   one exposure of each class, on half of the CCDs
-  gpuanom inject --list                                       every anomaly, its strength and what it is
+  gpuanom simulate night                                       16 small exposures, 3 of them anomalous
+  gpuanom simulate night --exposures 200 --ccds 8 --shape 1024,1024 --anomalies all
+  gpuanom simulate night --anomalies stripes:0.1@30x2,donuts   two exposures with stripes, one out of focus
+  gpuanom simulate night --anomalies ring:0.5/80,stripes:1%25  a ring of 80 pixels; stripes on a quarter of the CCDs
+  gpuanom simulate night --anomalies all%50                    each anomaly once, on half of the CCDs
+  gpuanom simulate night --headers decam --compress            as the DECam pipeline writes them, with masks
+  gpuanom inject --list                                        all anomalies, and the unit of their strength
 
 \b
---anomalies: NAME[:STRENGTH][@DIRECTION][/SIZE][%CCDS][xCOUNT], several with commas between.
-  STRENGTH in the unit of its class, DIRECTION in degrees from +x toward +y (drawn if not given), SIZE in pixels,
-  CCDS in percent of the CCDs (at least one CCD; not given: all of them, or one for a ring), COUNT in exposures.
+--anomalies takes NAME[:STRENGTH][@DIRECTION][/SIZE][%CCDS][xCOUNT], several with commas between.
+  STRENGTH in the unit of the anomaly, DIRECTION in degrees from +x toward +y (random if not given), SIZE in pixels,
+  CCDS in percent of the CCDs (at least one CCD; if not given all CCDs, or one for a ring), COUNT in exposures.
 
 \b
-Equal seeds give the same night, whatever is wrong with it: draw it again with --anomalies none to compare.
-The same command again keeps the night that is there (exit code 0); one that was interrupted is gone on with; a
-different night in FOLDER is left alone (exit code 2) unless --overwrite is given; other files are never removed.
+A seed gives the same night whatever anomalies are in it: draw it again with --anomalies none to compare.
+The same command given again keeps a finished night (exit code 0) and finishes an interrupted one. A different night in
+FOLDER is left alone (exit code 2) unless --overwrite is given. Other files are never removed.
 """
 
 SAID_EVERY = 30.0
-"""Seconds between two lines that say how far a long night is, where there is no terminal for a bar."""
+"""Seconds between two lines about the progress of a long night, where no terminal shows a bar."""
 
 
 def _shape(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, int]:
@@ -53,12 +53,12 @@ def _words(text: str) -> list[str]:
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--output", "-o", type=click.Path(file_okay=False, path_type=Path), help="The same as FOLDER.")
 @click.option("--exposures", default=16, show_default=True, type=click.IntRange(1, 100_000), help="Exposures to write.")
-@click.option("--ccds", default=4, show_default=True, type=click.IntRange(1, 200), help="CCDs an exposure.")
+@click.option("--ccds", default=4, show_default=True, type=click.IntRange(1, 200), help="CCDs of an exposure.")
 @click.option("--shape", default="512,512", show_default=True, callback=_shape, help="Rows and columns of a CCD.")
-@click.option("--bands", default="g,r", show_default=True, help="Bands, taken in turn.")
+@click.option("--bands", default="g,r", show_default=True, help="Bands of the exposures, in turn.")
 @click.option(
     "--anomalies",
-    help="What is wrong, see below; all: one exposure of each class; none (default: two elongated, one with stripes).",
+    help="Anomalies to draw, see below; all: each one once; none (default: two elongated exposures, one with stripes).",
 )
 @click.option(
     "--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed: equal seeds give equal files."
@@ -68,17 +68,25 @@ def _words(text: str) -> list[str]:
     default="plain",
     show_default=True,
     type=click.Choice(["plain", "decam"]),
-    help="Plain, or as the DECam Community Pipeline's, with masks of bad columns, saturation, bleeds, cosmic rays.",
+    help="Plain headers, or those of the DECam Community Pipeline, with masks of bad columns, saturation, bleeding and "
+    "cosmic rays.",
 )
-@click.option("--compress", is_flag=True, help="RICE-compressed, without loss: .fits.fz.")
-@click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256), help="How many draw at a time.")
+@click.option("--compress", is_flag=True, help="Compress the files without loss (RICE): .fits.fz.")
+@click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Processes that draw at the same time.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a simulated night that is in FOLDER already.")
 def simulate(folder: Path | None, output: Path | None, bands: str, anomalies: str | None, **options: Any) -> None:
-    """Write a simulated night into the new folder FOLDER.
+    """Write a simulated night with known anomalies.
 
-    Stars and galaxies under a PSF that varies over the field and between exposures; sky, noise, cosmic rays, saturation
-    and bleeding, bad columns, amplifier steps. FOLDER/truth.ecsv says what is wrong with which exposure, and on which
-    CCDs. Needs GalSim (the extra `simulate`).
+    The exposures are written into the new folder FOLDER. They show stars and galaxies under a PSF that varies over the
+    field and between exposures, with sky, noise, cosmic rays, saturation, bleeding, bad columns and steps between
+    amplifiers. FOLDER/truth.ecsv lists which exposures are anomalous, how, and on which CCDs. Needs GalSim (the extra
+    `simulate`).
     """
     from gpuanom.simulate import simulate_night
 
@@ -102,14 +110,14 @@ def simulate(folder: Path | None, output: Path | None, bands: str, anomalies: st
 
 
 def _progress(screen: Screen) -> Callable[[int, int], None]:
-    """A bar on a terminal; elsewhere a line now and then."""
-    bar, said = screen.count("simulating"), time.monotonic()
+    """Show progress: a bar on a terminal, elsewhere a line every `SAID_EVERY` seconds."""
+    bar, last_line = screen.count("simulating"), time.monotonic()
 
     def show(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal last_line
         bar(done, total)
-        if not screen.progress and done < total and time.monotonic() - said >= SAID_EVERY:
-            said = time.monotonic()
+        if not screen.progress and done < total and time.monotonic() - last_line >= SAID_EVERY:
+            last_line = time.monotonic()
             screen.say(f"{done} of {total} exposures drawn")
 
     return show

@@ -1,7 +1,7 @@
-"""Standard output and standard error as any terminal, log or pipe can take them.
+"""Standard output and standard error that no terminal, log or pipe can make fail.
 
-What is printed must never cost what was measured: a name that the encoding of a terminal does not hold is shown
-escaped, and when the reader of a pipe has gone (`gpuanom score ... | head`) the work goes on to its end.
+Printing must never cost a measurement: a character that the encoding of a terminal lacks is shown escaped, and when
+the reader of a pipe has gone (`gpuanom score ... | head`) the work goes on to its end.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any, TextIO
 
 
 class _Lasting(io.FileIO):
-    """A descriptor that is written to; what cannot be written is dropped.
+    """A file descriptor to write to; text that cannot be written is dropped.
 
     Attributes
     ----------
     trouble : str
-        Why something was dropped; empty where nothing was, or where only the reader of a pipe has gone.
+        Why text was dropped; empty where none was, or where only the reader of a pipe has gone.
     """
 
     trouble = ""
 
     def write(self, data: Any, /) -> int:
-        """Write bytes."""
+        """Write bytes, or drop them."""
         try:
             return super().write(data) or 0
         except BrokenPipeError:
@@ -36,9 +36,9 @@ class _Lasting(io.FileIO):
 
 
 def prepare() -> None:
-    """Make standard output and standard error last; to be called once, before anything is printed."""
+    """Make standard output and standard error safe; to be called once, before anything is printed."""
     for descriptor in (0, 1, 2):
-        # A closed one would be given to the next file that is opened, and messages would be written into that file.
+        # The next file that is opened would get the number of a closed descriptor, and messages would go into it.
         try:
             os.fstat(descriptor)
         except OSError:
@@ -50,7 +50,7 @@ def prepare() -> None:
 def _lasting(stream: TextIO, descriptor: int) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    # Tests and notebooks put streams of their own in place: of those only the errors are changed.
+    # Tests and notebooks replace the streams by others, of which only the handling of errors is changed.
     with suppress(io.UnsupportedOperation):
         stream.reconfigure(errors="backslashreplace")
     raw = getattr(stream.buffer, "raw", stream.buffer)
@@ -69,12 +69,12 @@ def _lasting(stream: TextIO, descriptor: int) -> TextIO:
 
 
 def finish() -> str:
-    """Write out what is left of standard output.
+    """Write out the rest of standard output.
 
     Returns
     -------
     str
-        Why it cannot be written; empty where it is.
+        Why standard output could not be written; empty where it was.
     """
     if sys.stdout is not None:
         sys.stdout.flush()

@@ -13,8 +13,8 @@ from gpuanom.nights.events import Night
 from gpuanom.records import KINDS
 
 _REMEDIES = {
-    "alone": "nothing of its camera and band to compare with; score more exposures together, or give --reference",
-    "no_reference": "the reference holds nothing of its camera and band",
+    "alone": "no other exposure of its camera and band to compare with; score more together, or give --reference",
+    "no_reference": "the reference holds no exposure of its camera and band",
 }
 _NUMBERS = {
     "rank": "d",
@@ -32,10 +32,19 @@ _KINDS = {"source": "source orientations", "isophote": "isophotal orientations",
 
 
 def print_summary(night: Night, console: Console, top: int = 10) -> None:
-    """Print the most anomalous exposures of all, then by source, isophote and background score.
+    """Print the most anomalous exposures by any score, then by source, isophote and background score.
 
-    Within each, exposures of all datasets are ordered by their deviation: KL values of different datasets cannot be
-    compared. Where a dataset is too small for one, by z.
+    In each list, the exposures of all datasets are ordered by their deviation, because KL values of different datasets
+    cannot be compared. Exposures of a dataset that is too small for deviations follow, ordered by z.
+
+    Parameters
+    ----------
+    night : Night
+        A scored night.
+    console : Console
+        Where to print; below 100 columns some columns are left out.
+    top : int, optional
+        Exposures in each list.
     """
     _print_overall(night.tables.exposures, console, top)
     for kind, title in _KINDS.items():
@@ -60,14 +69,14 @@ def _print_overall(exposures: Table, console: Console, top: int) -> None:
     if not known.size:
         return
     grid = _grid(f"all scores: the {min(top, known.size)} most anomalous of {known.size}", ("deviation", "z"))
-    grid.add_column("of its")
+    grid.add_column("by score")
     grid.add_column("status")
     for i in known[:top]:
         largest = int(np.nanargmax(deviations[i]))
         row = exposures[int(i)]
-        what = f"{KINDS[largest]} score".replace("_", " ")
+        kind = KINDS[largest].replace("_", " ")
         z = _number(row[f"{KINDS[largest]}_z"], ".1f")
-        grid.add_row(*_names(row), f"{deviations[i, largest]:.1f}", z, what, str(row["status"]))
+        grid.add_row(*_names(row), f"{deviations[i, largest]:.1f}", z, kind, str(row["status"]))
     console.print(grid)
     console.print()
 
@@ -84,7 +93,7 @@ def _grid(title: str, numbers: tuple[str, ...]) -> Grid:
 
 
 def _names(row: Row) -> list[Text]:
-    """What names an exposure, fit for a terminal."""
+    """Id, camera and band of an exposure, fit for a terminal."""
     return [Text(printable(str(row[name]))) for name in _NAMES]
 
 
@@ -101,7 +110,7 @@ def _print_top(exposures: Table, kind: str, title: str, console: Console, top: i
         console.print(Text(f"{title}: no scores\n"))
         return
     order = sorted(known, key=lambda i: (-np.nan_to_num(deviation[i], nan=-np.inf), -z[i], i))[:top]
-    # A terminal of 80 columns has no room for all; what is in the table anyway is left out there.
+    # A terminal of 80 columns has no room for all numbers; those left out are in the written table.
     wide = console.width >= 100
     numbers = tuple(name for name in _NUMBERS if wide or name in ("z", "p", "deviation", "angle", "alignment"))
     grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", numbers)
@@ -147,7 +156,7 @@ def _number(value: object, spec: str) -> str:
 
 
 def summary_console() -> Console:
-    """Where the summary goes: standard output, never narrower than its columns."""
+    """A console on standard output; where that is no terminal, 140 columns wide."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, emoji=False, width=140)

@@ -1,4 +1,4 @@
-"""`gpuanom train`: an autoencoder from the stamps of measured nights, or a classifier from labels."""
+"""`gpuanom train`: an autoencoder for the stamps of measured nights, or a classifier from labels."""
 
 from __future__ import annotations
 
@@ -25,52 +25,62 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  gpuanom score /data/2026-11-23 -o scored          measure a night; train needs its store and its files
-  gpuanom train scored -o model.pt                   10,000 stamps, 500 epochs
-  gpuanom train scored scored-before -o model.pt --epochs 100
-  gpuanom score -o scored --model model.pt          add autoencoder_mse to the night's tables
+  gpuanom score /data/2026-11-23 -o scored                       first measure a night; keep its FITS files
+  gpuanom train scored -o model.pt                               then train with 10,000 stamps, 500 epochs
+  gpuanom score -o scored --model model.pt                       then add autoencoder_mse to the night's tables
+  gpuanom train monday tuesday -o model.pt --epochs 100          stamps of two nights
   gpuanom train scored -o classifier.pt --supervised --labels labels.csv
 
 \b
-Beside MODEL.pt are then written:
-  MODEL.losses.ecsv, MODEL.losses.png               losses of every epoch
-  MODEL.reconstructions.png                         validation stamps, from the best reconstructed to the worst
+Written beside model.pt:
+  model.losses.ecsv, model.losses.png    the losses of every epoch
+  model.reconstructions.png              validation stamps, from the best reconstructed to the worst
+With --supervised, beside classifier.pt:
+  classifier.exposures.ecsv              the probability of each exposure to be anomalous
+  classifier.roc.ecsv, classifier.roc.png   how well the classifier and the scores tell anomalous from normal ones
 
 \b
-With --supervised: MODEL.exposures.ecsv (the probability of each), MODEL.roc.ecsv and MODEL.roc.png.
-
-\b
-Ctrl-C ends the training; the best model so far is kept. Equal seeds give equal weights on one machine, with as many
---threads. With --supervised the nights must have been scored with a model; see docs/autoencoder.md.
+Ctrl-C ends the training and keeps the best model so far. On one machine, equal --seed and --threads give equal weights.
+For --supervised the nights must have been scored with --model first; see docs/autoencoder.md.
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("nights", nargs=-1, required=True, metavar="SCORED...", type=click.Path(path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
-@click.option("--stamps", type=click.IntRange(100, 1_000_000), default=10_000, show_default=True, help="How many.")
-@click.option("--epochs", type=click.IntRange(1), default=500, show_default=True, help="Passes over the stamps.")
+@click.option(
+    "--stamps", type=click.IntRange(100, 1_000_000), default=10_000, show_default=True, help="Number of stamps."
+)
+@click.option("--epochs", type=click.IntRange(1), default=500, show_default=True, help="Passes over all stamps.")
 @click.option(
     "--validation",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share of the exposures whose stamps are for validation.",
+    help="Share of the exposures whose stamps validate the model and do not train it.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of draw and weights.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, or a GPU's number.")
 @click.option(
-    "--threads", type=click.IntRange(1, 256), help="Threads that read, and of a CPU's training (default there: 2)."
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=1,
+    show_default=True,
+    help="Seed of the choice of stamps and of the first weights.",
 )
-@click.option("--supervised", is_flag=True, help="Train a classifier with labels, on nights scored with a model.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, or the number of a GPU.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    help="Threads that read and, on a CPU, train (default for training: 2).",
+)
+@click.option("--supervised", is_flag=True, help="Train a classifier of exposures with labels instead.")
 @click.option(
     "--labels",
     "files",
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="With --supervised: CSV of labels, may be repeated (default: those that each SCORED keeps).",
+    help="With --supervised: CSV file of labels; may be repeated (default: the labels kept in each SCORED).",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Tell of memory plans, show tracebacks of unexpected errors.")
+@click.option("--verbose", "-v", is_flag=True, help="Show how memory is planned, and tracebacks.")
 @click.option("--quiet", "-q", is_flag=True, help="Show failures only.")
 def train(
     nights: tuple[Path, ...],
@@ -82,13 +92,14 @@ def train(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Train an autoencoder on the source stamps of SCORED (the paper's second method).
+    """Train the autoencoder, the second method of the paper.
 
-    SCORED is a folder that `gpuanom score` made; several are taken together. Stamps are drawn evenly over datasets and
-    exposures, and read again from the night's files.
+    SCORED is a folder that `gpuanom score` made; the nights of several are used together. The autoencoder learns to
+    reconstruct stamps, small images of single sources; sources that it reconstructs badly are unusual. The stamps are
+    chosen evenly from all cameras, bands and exposures, and read again from the FITS files of the nights.
     """
     if files and not supervised:
-        raise click.UsageError("--labels is for --supervised: the autoencoder itself needs none")
+        raise click.UsageError("--labels is for --supervised: the autoencoder itself needs no labels")
     require()
     require_writable(output)
     if supervised:
@@ -125,31 +136,32 @@ def train(
 
 def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...], seed: int, screen: Screen) -> None:
     """Train a classifier with labels; show its ROC beside the scores'."""
-    from gpuanom.autoencoder import classifier as its
+    from gpuanom.autoencoder import classifier
 
-    some = its.sample(nights, select("cpu"))
+    sample = classifier.sample(nights, select("cpu"))
     kept = [label for night in nights for label in labels.kept(night)]
     said = [label for file in files for label in labels.read(file)] if files else kept
-    truth, strangers = its.grades(said, some.keys)
+    truth, strangers = classifier.grades(said, sample.keys)
     if strangers:
-        screen.say(f"{len(strangers)} labels are of no exposure of these nights")
+        screen.say(f"{len(strangers)} labels belong to no exposure of these nights")
     if not said:
-        raise GpuanomError("no labels (give --labels, or import some: gpuanom label)")
-    probability = its.cross_validated(some, truth, seed)
-    fitted = its.fit(some, truth)
-    curves = {name: its.roc(score, truth) for name, score in {"classifier": probability, **some.scores}.items()}
+        raise GpuanomError("no labels (give --labels, or import them: gpuanom label)")
+    probability = classifier.cross_validated(sample, truth, seed)
+    fitted = classifier.fit(sample, truth)
+    scores = {"classifier": probability, **sample.scores}
+    curves = {name: classifier.roc(score, truth) for name, score in scores.items()}
     areas = {name: round(area, 6) for name, (_, _, area) in curves.items()}
     counts = {"prominent": int((truth == 1).sum()), "normal": int((truth == 0).sum())}
-    its.save(fitted, output, {"seed": seed, "labelled": counts, "roc_area": areas})
+    classifier.save(fitted, output, {"seed": seed, "labelled": counts, "roc_area": areas})
     written = [output, _beside(output, "exposures.ecsv"), _beside(output, "roc.ecsv")]
     unlabelled = np.isnan(probability)
-    probability[unlabelled] = fitted.probabilities(some.features[unlabelled])
+    probability[unlabelled] = fitted.probabilities(sample.features[unlabelled])
     word = np.array(["", "normal", "prominent"])[truth + 1]
     order = np.argsort(-probability.round(6), kind="stable")  # by the digits that the table holds
     columns = {
-        "camera": [key[0] for key in some.keys],
-        "band": some.bands,
-        "exposure": [key[1] for key in some.keys],
+        "camera": [key[0] for key in sample.keys],
+        "band": sample.bands,
+        "exposure": [key[1] for key in sample.keys],
         "label": word,
         "probability": probability.round(6),
         "cross_validated": ~unlabelled,
@@ -157,7 +169,7 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
     write_table(Table({name: np.array(values)[order] for name, values in columns.items()}), written[1])
     ranked = sorted(areas, key=lambda name: -areas[name])
     write_table(Table({"score": ranked, "roc_area": [areas[name] for name in ranked]}), written[2])
-    screen.say(f"labelled: {counts['prominent']} prominent, {counts['normal']} normal; {its.FOLDS} folds")
+    screen.say(f"labelled: {counts['prominent']} prominent, {counts['normal']} normal; {classifier.FOLDS} folds")
     for name in ranked:
         screen.say(f"ROC area {areas[name]:.3f}  {name}{' (cross-validated)' if name == 'classifier' else ''}")
     try:
@@ -175,7 +187,7 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
 
 
 def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:
-    """What the screen shows of a fit: the exposures that are read, then the losses."""
+    """The callbacks that show a fit on the screen: the exposures that are read, then the losses."""
     from gpuanom.autoencoder.fitting import Telling
 
     reading = screen.count("reading stamps")
@@ -183,7 +195,7 @@ def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:
 
     def plan(n: int) -> None:
         planned[0] = n
-        screen.say(f"stamps of {n} exposures are read")
+        screen.say(f"reading stamps of {n} exposures")
 
     def done(exposure: Exposure, outcome: Measurement | Failure) -> None:
         reading(next(n_read), planned[0])
@@ -196,7 +208,7 @@ def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:
 
 
 def _beside(output: Path, name: str) -> Path:
-    """A file beside a model's, named after it."""
+    """The path of a file beside the model's file, named after it."""
     return output.with_name(f"{output.stem}.{name}")
 
 
@@ -211,7 +223,7 @@ def _write_losses(trained: Trained, path: Path) -> None:
 
 
 def _draw(result: Fit, output: Path) -> list[Path]:
-    """Draw the losses, and some validation stamps with what the model makes of them."""
+    """Draw the losses, and validation stamps with their reconstructions."""
     Figure = figure_class()
     from gpuanom.review import plots
 

@@ -1,4 +1,4 @@
-"""`gpuanom watch`: a night scored as it comes."""
+"""`gpuanom watch`: a night scored while it is taken."""
 
 from __future__ import annotations
 
@@ -28,31 +28,34 @@ from gpuanom.tables.left_out import LeftOut
 EPILOG = """\b
 Examples:
   gpuanom watch /data/tonight -o scored                         until Ctrl-C (or SIGTERM, or --until 07:00)
-  gpuanom watch /data/tonight -o scored --reference ref.ecsv    against what is normal, not the night so far
+  gpuanom watch /data/tonight -o scored --reference ref.ecsv    compare with a saved reference, not with this night
   gpuanom watch /data/tonight -o scored --hook 'mail -s anomaly me@example.org'
-  gpuanom watch /data/tonight -o scored --json | my-dashboard   a line of JSON an exposure and alert
-  gpuanom watch /data/tonight -o scored --once                  catch up with what is there, and end
+  gpuanom watch /data/tonight -o scored --json | my-dashboard   a line of JSON for each exposure and each alert
+  gpuanom watch /data/tonight -o scored --once                  score all files that are there, and end
 
 \b
-A line an exposure: time, id, camera, band; deviation and z of the score that deviates most; status. Every arrival
-shifts the others' scores a little, and early ones are rough: until --least exposures of its camera and band are there
-a line ends in 'early', and none of them is alerted of; then all are judged again.
+Output: a line for each exposure, with time, id, camera and band; deviation and z of the score that deviates most; and
+the status. Each new exposure shifts the scores of the others a little, and the first scores of a night are rough:
+until a camera and band have --least exposures, their lines end in 'early' and raise no alert. Then all exposures so
+far are judged again.
 
 \b
-The hook is run without a shell, once an exposure, also over restarts (SCORED/alerts.jsonl keeps which); it has the
-exposure's row as a line of JSON on standard input, and GPUANOM_EXPOSURE, GPUANOM_CAMERA, GPUANOM_BAND,
-GPUANOM_DEVIATION, GPUANOM_Z, GPUANOM_SCORE, GPUANOM_STATUS, GPUANOM_FILE and GPUANOM_NIGHT in its environment.
+Hook: the command is run once for each alert, without a shell; a restart does not repeat it, because
+SCORED/alerts.jsonl lists the alerts that were given. The command gets the exposure's row as a line of JSON on standard
+input, and in its environment GPUANOM_EXPOSURE, GPUANOM_CAMERA, GPUANOM_BAND, GPUANOM_DEVIATION, GPUANOM_Z,
+GPUANOM_SCORE, GPUANOM_STATUS, GPUANOM_FILE and GPUANOM_NIGHT.
 
 \b
-Files: written under another name (or one that begins with a dot) and renamed is safest. Others count as complete when
-they have not changed for --settle seconds and hold all that their headers announce; one that lacks something for
---patience seconds is listed as incomplete, unscored, and taken up when it changes. An exposure of a file a CCD is
-measured again when another file of it comes. What the system refuses to read (a file server that does not answer) is
-tried again after a minute, and then less and less often.
+Complete files: it is safest to write a file under another name (one that begins with a dot, say) and to rename it when
+it is complete. Any other file counts as complete when it has not changed for --settle seconds and holds all data that
+its headers announce. A file that stays incomplete for --patience seconds is listed as incomplete, without scores, and
+is scored once it is complete. An exposure with a file for each CCD is measured again when another of its files comes.
+A file that the system cannot read (a file server that does not answer) is tried again after a minute, then less and
+less often.
 
 \b
-At the end the CCDs without a measurement are said once, with their number and reason. Exit code 1: some were lost
-(unreadable, corrupt, a mask that does not fit, a second one of a name, out of memory).
+At the end, the CCDs without a measurement are counted once, by reason. Exit code 1: CCDs were lost (unreadable,
+corrupt, a mask that does not fit, two CCDs of one name, out of memory).
 """
 
 
@@ -62,7 +65,7 @@ class Until(click.ParamType):  # type: ignore[type-arg]
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The next time of day, local, or the moment."""
+        """The next moment with this local time of day, or the moment of a date and time."""
         if isinstance(value, float):
             return value
         now = datetime.now().astimezone()
@@ -78,25 +81,35 @@ class Until(click.ParamType):  # type: ignore[type-arg]
 
 @click.command(epilog=EPILOG)
 @click.argument("inputs", nargs=-1, required=True, metavar="FOLDER...")
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for store and tables.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, a GPU's number, or several: 0,1.")
 @click.option(
-    "--reference", type=click.Path(dir_okay=False, path_type=Path), help="Saved reference to compare the night with."
+    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to write: measurements and tables."
 )
-@click.option("--every", default=5.0, show_default=True, type=click.FloatRange(0.02), help="Seconds between looks.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, the number of a GPU, or several: 0,1.")
+@click.option(
+    "--reference",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Compare with this saved reference (gpuanom reference), not with the night so far.",
+)
+@click.option(
+    "--every",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0.02),
+    help="Seconds between two looks for new files.",
+)
 @click.option(
     "--settle",
     default=10.0,
     show_default=True,
     type=click.FloatRange(0),
-    help="Seconds for which a file must not change; 0 where files are renamed into place.",
+    help="A file is complete when it has not changed for so many seconds; 0 where files are renamed when complete.",
 )
 @click.option(
     "--patience",
     default=600.0,
     show_default=True,
     type=click.FloatRange(0),
-    help="Seconds after which a file that is not whole, and does not change, is listed as incomplete.",
+    help="Seconds after which a file that lacks data, and does not change, is listed as incomplete.",
 )
 @click.option(
     "--alert",
@@ -104,23 +117,23 @@ class Until(click.ParamType):  # type: ignore[type-arg]
     default=alerts.DEVIATION,
     show_default=True,
     type=float,
-    help=f"Alert of deviations from here on, by a score whose z is at least {alerts.LEAST_Z:g}.",
+    help=f"Alert when a score deviates at least so much and its z is at least {alerts.LEAST_Z:g}.",
 )
 @click.option(
     "--least",
     default=alerts.MIN_EXPOSURES,
     show_default=True,
     type=click.IntRange(2),
-    help="Exposures of a camera and band before any of them is alerted of.",
+    help="Give no alert before so many exposures of a camera and band are scored.",
 )
-@click.option("--hook", metavar="COMMAND", help="Run this at each alert, without a shell; at most a minute.")
-@click.option("--json", "as_json", is_flag=True, help="Lines of JSON on standard output, for exposures and alerts.")
-@click.option("--once", is_flag=True, help="End when all that is there is scored; what is not whole is listed.")
+@click.option("--hook", metavar="COMMAND", help="Run this command at each alert; it may take a minute.")
+@click.option("--json", "as_json", is_flag=True, help="Print exposures and alerts as lines of JSON.")
+@click.option("--once", is_flag=True, help="End when all files that are there are scored; incomplete ones are listed.")
 @click.option("--until", type=Until(), default=None, help="End at this time: 07:00, or 2026-11-24T07:00.")
 @formats_option
-@click.option("--threads", type=click.IntRange(1, 256), help="Threads, as for `gpuanom score`.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads that read files and, on a CPU, measure.")
 @settings_options
-@click.option("--verbose", "-v", is_flag=True, help="Show memory plans, ways of reading, and tracebacks.")
+@click.option("--verbose", "-v", is_flag=True, help="Show how files are read and memory is planned, and tracebacks.")
 @click.option("--quiet", "-q", is_flag=True, help="Show alerts and failures only.")
 def watch(
     inputs: tuple[str, ...],
@@ -142,16 +155,19 @@ def watch(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Score exposures during the night, each as soon as its files are complete.
+    """Score a night while its exposures arrive.
 
-    FOLDER is what the files arrive in (or a pattern, or @list.txt); it need not exist yet. What was measured before is
-    not measured again: end and start it as you like, also in the middle of an exposure. SCORED then holds what
-    `gpuanom score` makes of the same files, and `gpuanom report SCORED` works meanwhile.
+    Each exposure is measured as soon as its files are complete, and ranked with all others so far.
+
+    FOLDER is where the files arrive (or a pattern, or @list.txt); it need not exist yet. The folder SCORED (--output)
+    holds the same tables that `gpuanom score` would make of the same files; `gpuanom report SCORED` works meanwhile.
+
+    The watch may be ended and started again at any time, also in the middle of an exposure: nothing is measured twice.
     """
     settings = chosen_settings(**options)
     stop = threading.Event()
     pace = Pace(every, settle, patience, once, float("inf") if until is None else until, stop)
-    with Screen(quiet=quiet, verbose=verbose) as screen, _ended_by_signals(stop), _Told(screen, as_json) as told:
+    with Screen(quiet=quiet, verbose=verbose) as screen, _ended_by_signals(stop), _Output(screen, as_json) as shown:
         watching.watch(
             inputs,
             output,
@@ -164,14 +180,14 @@ def watch(
             deviation=deviation,
             least=least,
             hook=hook,
-            events=told.events(),
+            events=shown.events(),
         )
-    return int(told.lost)
+    return int(shown.lost)
 
 
 @contextmanager
 def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end the watch in order; a second one ends it at once."""
+    """Let SIGINT, SIGTERM and SIGHUP end the watch in good order; a second signal ends it at once."""
     before: dict[signal.Signals, Any] = {}
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -189,8 +205,8 @@ def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class _Told:
-    """What a watch tells, on standard output; on a terminal, what it waits for is the last line."""
+class _Output:
+    """The lines of a watch on standard output; on a terminal, the last line says what the watch waits for."""
 
     def __init__(self, screen: Screen, as_json: bool) -> None:
         self._screen, self._json = screen, as_json
@@ -199,7 +215,7 @@ class _Told:
         shown = screen.console.is_terminal and not screen.quiet
         self._status = screen.console.status("waiting for exposures") if shown else None
 
-    def __enter__(self) -> _Told:
+    def __enter__(self) -> _Output:
         (self._status or nullcontext()).__enter__()
         return self
 
@@ -208,7 +224,7 @@ class _Told:
             self._status.stop()
 
     def events(self) -> watching.WatchEvents:
-        """The events of a watch, told here."""
+        """The callbacks that print the lines."""
         screen = self._screen
         return watching.WatchEvents(
             device=screen.device,
@@ -235,7 +251,7 @@ class _Told:
             self._status.update(printable(text))
 
     def _echo(self, text: str) -> None:
-        """Print a line; where a terminal shows what is waited for too, through what draws that."""
+        """Print a line; on a terminal above the line that says what the watch waits for."""
         if self._status and sys.stdout.isatty():
             self._screen.console.print(text)
         else:
@@ -256,9 +272,9 @@ class _Told:
 
 def line(about: Mapping[str, Any]) -> str:
     """An exposure on one line of a terminal."""
-    who = " ".join(str(about[name]) for name in ("exposure", "camera", "band") if about[name])
+    exposure = " ".join(str(about[name]) for name in ("exposure", "camera", "band") if about[name])
     scores = "no scores yet"
     if about["deviation"] is not None:
         scores = f"deviation {about['deviation']:z.1f}, z {about['z']:z.1f} by {about['score']}".replace("_", " ")
     early = f", early ({about['n']} so far)" if about["early"] else ""
-    return printable(f"{time.strftime('%H:%M:%S')} exposure {who}: {scores}, {about['status']}{early}")
+    return printable(f"{time.strftime('%H:%M:%S')} exposure {exposure}: {scores}, {about['status']}{early}")

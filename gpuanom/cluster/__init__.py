@@ -1,8 +1,8 @@
-"""Exposures through the workers of a Dask scheduler, in place of the threads of `gpuanom.measuring.threads`.
+"""Exposures measured by the workers of a Dask scheduler, in place of the threads of `gpuanom.measuring.threads`.
 
-`Where` says which scheduler; `gpuanom.cluster.run.Cluster` has the shape of `gpuanom.measuring.threads.Works`.
-Nothing here imports Dask before a cluster is asked for. Workers measure and answer with small records; the process
-that the user started writes the store.
+`Where` says which scheduler is used, and `gpuanom.cluster.run.Cluster` is used as `gpuanom.measuring.threads.Works`
+is. Dask is imported only when a cluster is asked for. Workers measure, and answer with small records; the process that
+the user started writes the store.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Paths there and back: workers get absolute ones, and what they say of a file names it as the user did."""
+"""Paths of files: workers get absolute ones, and their answers then name each file as the user did."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gpuanom.records import CcdMeasurement, Exposure, Failure, Measurement
 
 
 def on_workers(exposure: Exposure) -> Exposure:
-    """The exposure with paths that do not depend on the folder in which a process was started."""
+    """The exposure with absolute paths, which mean the same in every process."""
     masks = tuple(None if mask is None else mask.absolute() for mask in exposure.masks)
     return replace(exposure, files=tuple(file.absolute() for file in exposure.files), masks=masks)
 
 
-def places(exposure: Exposure) -> list[SizedFile]:
-    """The exposure's files, by absolute path and size; those that are gone here too are nobody's blame."""
+def sized_files(exposure: Exposure) -> list[SizedFile]:
+    """The exposure's files and masks, by absolute path and size in bytes, without files that are gone here, too."""
     found = []
     for path in _files(exposure):
         try:
@@ -35,13 +35,28 @@ def _files(exposure: Exposure) -> Iterator[Path]:
 
 
 def as_given(result: Sequence[CcdMeasurement] | Failure, exposure: Exposure, job: Job) -> Measurement | Failure:
-    """A worker's result as the client's own process would have had it: of the exposure as the user named it."""
+    """Turn a worker's result into what this process would have measured itself.
+
+    Parameters
+    ----------
+    result : sequence of CcdMeasurement, or Failure
+        As the worker sent it, with absolute paths in its reasons.
+    exposure : Exposure
+        With the paths that the user gave.
+    job : Job
+        What the worker was to do.
+
+    Returns
+    -------
+    Measurement or Failure
+        Its reasons name files as the user did.
+    """
     names = {printable(path_text(path.absolute())): printable(path_text(path)) for path in _files(exposure)}
-    names = {there: here for there, here in names.items() if there != here}
+    names = {absolute: given for absolute, given in names.items() if absolute != given}
 
     def named(reason: str) -> str:
-        for there, here in names.items():
-            reason = reason.replace(there, here)
+        for absolute, given in names.items():
+            reason = reason.replace(absolute, given)
         return reason
 
     if isinstance(result, Failure):

@@ -1,4 +1,7 @@
-"""Which worker gets which exposure: what is tried again first, alone where it may have killed a worker."""
+"""Which worker gets which exposure.
+
+Exposures that must be tried again come first; one that may have killed a worker is then measured alone there.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,24 @@ from gpuanom.records import Exposure
 
 @dataclass(eq=False)
 class Attempt:
-    """An exposure that is not done.
+    """An exposure that is not measured yet, with what came of the tries so far.
 
     Attributes
     ----------
     exposure : Exposure
     troubles : list of str
-        What came of each try that counts.
+        Why each try failed.
     avoid : set of str
-        Addresses of workers where it went wrong.
+        Addresses of the workers where a try failed.
     blind : set of str
-        Addresses of workers that do not see its files.
+        Addresses of the workers that do not see the exposure's files.
     alone : bool
-        Whether it may have killed a worker: it takes no other exposure along any more.
+        Whether the exposure may have killed a worker: it is then measured while the worker has no other exposure, so
+        that no other is lost with it.
     unseen : Unseen or None
-        Which file was not seen.
+        The file that a worker did not see.
     refused : float
-        When that was told last, by the monotonic clock.
+        When a worker last told that it does not see a file, in seconds of the monotonic clock.
     """
 
     exposure: Exposure
@@ -43,19 +47,20 @@ class Attempt:
 
 
 @dataclass(eq=False)
-class Sent:
-    """An exposure at a worker.
+class Assignment:
+    """An exposure that was sent to a worker.
 
     Attributes
     ----------
     attempt : Attempt
     member : Member
+        The worker.
     since : float or None
-        When its turn came, by the monotonic clock; None while it waits for a lane.
+        When the worker could begin, in seconds of the monotonic clock; None while the exposure waits for a lane.
     future : distributed.Future
-        Its answer.
+        The worker's answer.
     given_up : bool
-        Whether nobody waits for that any more.
+        Whether the answer came too late, and is not waited for any more.
     """
 
     attempt: Attempt
@@ -66,61 +71,63 @@ class Sent:
 
 
 def begin(member: Member) -> None:
-    """Note whose turn it is at a worker: its clock runs from now."""
-    for sent in member.sent[: member.lanes]:
-        sent.since = time.monotonic() if sent.since is None else sent.since
+    """Start the clocks of the exposures that a worker can measure now: as many as it has lanes."""
+    for assignment in member.assignments[: member.lanes]:
+        assignment.since = time.monotonic() if assignment.since is None else assignment.since
 
 
 Send = Callable[[Attempt, Member], None]
-"""Sends an exposure to a worker, whose `sent` it joins."""
+"""Sends an exposure to a worker, and adds it to the worker's `assignments`."""
 
 
 def send_again(again: list[Attempt], usable: Sequence[Member], send: Send) -> Iterator[Member]:
-    """Send what must be tried again, as far as workers are free; then say who has room for new exposures.
+    """Send the exposures that must be tried again to free workers, then yield workers with room for new exposures.
 
     Parameters
     ----------
     again : list of Attempt
-        In order; what is sent is taken out.
+        Exposures to try again, in order; those that are sent are removed.
     usable : sequence of Member
+        Workers that may get exposures.
     send : callable
+        Sends an exposure to a worker.
 
     Yields
     ------
     Member
-        Who takes the next new exposure, if the last one was sent.
+        The worker for the next new exposure. The caller sends that exposure before it asks for the next worker.
     """
-    closed = {m for m in usable if any(sent.attempt.alone for sent in m.sent)}
+    closed = {m for m in usable if any(assignment.attempt.alone for assignment in m.assignments)}
     for attempt in list(again):
         seeing = [m for m in usable if m.address not in attempt.blind and m not in closed]
-        # Elsewhere, if there is an elsewhere.
+        # A worker where no try failed is better, if there is one.
         fit = [m for m in seeing if m.address not in attempt.avoid] or seeing
         if not fit:
             continue
         member = min(fit, key=load)
         if attempt.alone:
-            closed.add(member)  # it gets nothing else, before until it is idle, then until this is done
-        if len(member.sent) < (1 if attempt.alone else member.room):
+            closed.add(member)  # no other exposure, neither before the worker is idle nor until this one is done
+        if len(member.assignments) < (1 if attempt.alone else member.room):
             again.remove(attempt)
             send(attempt, member)
     return _free([m for m in usable if m not in closed])
 
 
-def to_move(usable: Sequence[Member]) -> list[Sent]:
-    """What waits at busy workers while others are idle, as much as those can take at once."""
-    idle = sum(max(0, m.lanes - len(m.sent)) for m in usable)
-    waiting = [sent for m in usable for sent in m.sent if sent.since is None]
+def to_move(usable: Sequence[Member]) -> list[Assignment]:
+    """Exposures that wait at busy workers and that idle workers could begin at once."""
+    idle = sum(max(0, m.lanes - len(m.assignments)) for m in usable)
+    waiting = [assignment for m in usable for assignment in m.assignments if assignment.since is None]
     return waiting[:idle]
 
 
 def _free(members: Sequence[Member]) -> Iterator[Member]:
     while members:
         member = min(members, key=load)
-        if len(member.sent) >= member.room:
+        if len(member.assignments) >= member.room:
             return
         yield member
 
 
 def load(member: Member) -> tuple[float, str]:
-    """Sort key of workers: how busy they are."""
-    return len(member.sent) / member.lanes, member.address
+    """Sort key of workers: how busy they are, then their address."""
+    return len(member.assignments) / member.lanes, member.address

@@ -1,4 +1,4 @@
-"""The connection to a scheduler: found, opened, kept quiet, and lost with one line."""
+"""The connection to a scheduler: to find and open it, to silence Dask's own messages, and to tell when it is lost."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from gpuanom.errors import ClusterError, printable
 CONNECTING = 15.0
 """Seconds in which a scheduler must answer."""
 CALL = 30.0
-"""Seconds in which a scheduler that did answer must answer again."""
+"""Seconds in which a scheduler must answer every later question."""
 FILE = 30.0
-"""Seconds to wait for a scheduler's file."""
-RESUME = "what was measured is kept; start a scheduler and workers, and the same command goes on"
+"""Seconds to wait for the file that a scheduler writes its address to."""
+RESUME = "what was measured is kept; start a scheduler and workers and give the same command to continue"
 
 
 class Connection:
@@ -32,7 +32,12 @@ class Connection:
     Parameters
     ----------
     scheduler : str or Path
-        Address, or the file that the scheduler wrote it to.
+        Its address, or the file that the scheduler wrote its address to.
+
+    Raises
+    ------
+    ClusterError
+        When the address is none, or no scheduler answers there.
     """
 
     def __init__(self, scheduler: str | Path) -> None:
@@ -45,7 +50,7 @@ class Connection:
             ) from None
         try:
             with warnings.catch_warnings():
-                # Compared and told by `differences`, in a line.
+                # `differences` compares the versions, and says so in one line.
                 warnings.simplefilter("ignore", VersionMismatchWarning)
                 self.client = Client(self.address, timeout=CONNECTING, set_as_default=False, name="gpuanom")
         except (OSError, ImportError) as error:
@@ -55,12 +60,24 @@ class Connection:
             ) from None
 
     def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        """Ask the scheduler something, in bounded time.
+        """Call a function of Dask's client, for at most `CALL` seconds.
+
+        Parameters
+        ----------
+        function : callable
+            A coroutine function of the client.
+        **arguments
+            Of the function.
+
+        Returns
+        -------
+        Any
+            What the function returns.
 
         Raises
         ------
         ClusterError
-            When it is gone.
+            When the scheduler is gone.
         """
         if self.client.status != "running":
             raise self.lost()
@@ -75,35 +92,42 @@ class Connection:
         return found
 
     def differences(self) -> str:
-        """How the scheduler's versions of what it shares with clients differ from ours, in words."""
-        theirs = self.call(self.client.scheduler.versions)
-        return differing(shared(theirs), shared(get_versions()))
+        """How the scheduler's versions of the packages that both sides need differ from ours, in words."""
+        versions = self.call(self.client.scheduler.versions)
+        return differing(shared(versions), shared(get_versions()))
 
     def about(self) -> str:
-        """The scheduler, who works for it and where its dashboard is, in words."""
+        """The scheduler, the number of its workers and the address of its dashboard, in words."""
         threads = [int(worker["nthreads"]) for worker in self.workers().values()]
         n = len(threads)
-        who = f"{n} worker{'' if n == 1 else 's'}, exposures at a time: {sum(threads)}" if n else "no worker yet"
+        workers = f"{n} worker{'' if n == 1 else 's'}, exposures at a time: {sum(threads)}" if n else "no worker yet"
         link = ""
-        with suppress(Exception):  # a link is not worth a run
+        with suppress(Exception):  # a missing link must not end a run
             if "dashboard" in self.call(self.client.scheduler.identity, n_workers=0)["services"]:
                 link = f", dashboard {self.client.dashboard_link}"
-        return f"scheduler {self.address}, {who}{link}"
+        return f"scheduler {self.address}, {workers}{link}"
 
     def lost(self) -> ClusterError:
         """The error that ends a run whose scheduler has gone."""
         return ClusterError(f"the scheduler at {self.address} is gone, or was restarted ({RESUME})")
 
     def close(self) -> None:
-        """Let go of the scheduler, whatever state it is in."""
+        """Close the connection, in whatever state the scheduler is."""
         with suppress(Exception):
             self.client.close(timeout=2)
 
     @contextmanager
     def report(self, path: Path | None, say: Callable[[str], None]) -> Iterator[None]:
-        """Write Dask's performance report of what is done in a ``with`` statement, if that comes to its end.
+        """Write Dask's performance report of the work in a ``with`` block, if the block comes to its end.
 
-        What keeps it from being written is said in a line: it costs no measurement.
+        A report that cannot be written costs no measurement: the reason is said in one line.
+
+        Parameters
+        ----------
+        path : Path or None
+            Where to write; None writes no report.
+        say : callable
+            Takes a line for the user.
         """
         if path is None:
             yield
@@ -117,7 +141,7 @@ class Connection:
     def _tried(self, path: Path, say: Callable[[str], None], step: Callable[..., Any], *arguments: Any) -> bool:
         try:
             with self.client.as_current(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the scheduler's plots; nothing that a user could mend
+                warnings.simplefilter("ignore")  # about the scheduler's plots: no user could do anything about them
                 step(*arguments)
         except Exception as error:
             text = printable(f"{type(error).__name__}: {error}")[:300]
@@ -126,23 +150,34 @@ class Connection:
         return True
 
 
-def differing(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
-    """What differs between two mappings of names to versions, in words; empty when nothing does."""
+def differing(remote: Mapping[str, str], local: Mapping[str, str]) -> str:
+    """Describe the packages whose versions differ.
+
+    Parameters
+    ----------
+    remote, local : mapping of str to str
+        Versions by the name of the package, at the scheduler or worker, and here.
+
+    Returns
+    -------
+    str
+        Such as ``numpy 2.1 there, 2.0 here``; empty when no version differs.
+    """
     return ", ".join(
-        f"{name} {theirs[name]} there, {ours[name]} here"
-        for name in ours
-        if name in theirs and theirs[name] != ours[name]
+        f"{name} {remote[name]} there, {local[name]} here"
+        for name in local
+        if name in remote and remote[name] != local[name]
     )
 
 
 def shared(versions: Mapping[str, Any]) -> dict[str, str]:
-    """Of what Dask tells of versions, the packages that a scheduler and its clients must understand each other by."""
+    """The versions of the packages by which a scheduler and its clients communicate, from all that Dask reports."""
     relevant = ("python", "dask", "distributed", "msgpack", "cloudpickle", "tornado")
     return {name: str(version) for name, version in versions["packages"].items() if name in relevant}
 
 
 def _address(path: Path) -> str:
-    """The address in a scheduler's file, which may be written a little later than a run begins."""
+    """Read the address in a scheduler's file, which may appear a little later than the run begins."""
     until = time.monotonic() + FILE
     while True:
         try:
@@ -156,13 +191,13 @@ def _address(path: Path) -> str:
 
 @contextmanager
 def quiet(debug: Callable[[str], None]) -> Iterator[None]:
-    """Dask's messages as debug text: a worker that dies is told by ours, in a line."""
+    """Turn Dask's log messages into debug text; gpuanom itself says in one line that a worker died."""
     handler = _Debug(debug)
     names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "tornado")]
     kept = []
     for log in (logging.getLogger(name) for name in {*names, "distributed", "tornado", "asyncio"}):
         kept.append((log, log.handlers[:], log.propagate))
-        # Children hand theirs on to the top, unless they have handlers of their own.
+        # Loggers without handlers pass their messages on to the logger above them.
         log.handlers[:] = [handler] if log.handlers or "." not in log.name else []
         log.propagate = "." in log.name and not log.handlers
     try:

@@ -35,13 +35,13 @@ class ModelFile:
     Attributes
     ----------
     path : bytes
-        Absolute, as the operating system names it.
+        Absolute path, as the operating system names it.
     size : int
         In bytes.
     fingerprint : str
         `gpuanom.autoencoder.model.Model.fingerprint` of what the client read.
     only : bool
-        Whether the stamps are all that is wanted.
+        Whether only the stamps are wanted, of exposures that are measured already.
     """
 
     path: bytes
@@ -51,22 +51,34 @@ class ModelFile:
 
     @classmethod
     def of(cls, path: str | Path, fingerprint: str, only: bool) -> ModelFile:
-        """The record of a file that was read."""
-        there = Path(path).absolute()
-        return cls(os.fsencode(there), there.stat().st_size, fingerprint, only)
+        """Describe the file of a model that was read.
+
+        Parameters
+        ----------
+        path : str or Path
+        fingerprint : str
+        only : bool
+            See the attributes.
+
+        Returns
+        -------
+        ModelFile
+        """
+        absolute = Path(path).absolute()
+        return cls(os.fsencode(absolute), absolute.stat().st_size, fingerprint, only)
 
     @property
-    def place(self) -> SizedFile:
+    def sized_file(self) -> SizedFile:
         """The file as every worker must see it."""
         return self.path, self.size
 
     def scorer(self) -> Scorer:
-        """The model at work.
+        """Read the model, ready to reconstruct stamps.
 
         Raises
         ------
         GpuanomError
-            When PyTorch is not installed here, or the file is not what the client read.
+            When PyTorch is not installed on the worker, or the file holds another model than the client read.
         """
         from gpuanom.autoencoder.model import load
         from gpuanom.autoencoder.scoring import Scorer
@@ -86,11 +98,11 @@ class Job:
     ----------
     settings : Settings
     device : str
-        As `gpuanom.backends.choice.choose` takes it: what each worker uses.
+        The device of each worker, as `gpuanom.backends.choice.choose` takes it.
     threads : int or None
         Threads of each worker; None leaves it to the worker.
     model : ModelFile or None
-        What the stamps are put through.
+        The autoencoder that reconstructs the stamps.
     """
 
     settings: Settings
@@ -99,14 +111,25 @@ class Job:
     model: ModelFile | None = None
 
     def works(self, lanes: int, debug: Callable[[str], None]) -> Works:
-        """The threads that measure on a worker which takes `lanes` exposures at a time.
+        """Start the threads that measure on a worker.
+
+        Parameters
+        ----------
+        lanes : int
+            Exposures that the worker measures at the same time.
+        debug : callable
+            Takes tracebacks of unexpected errors.
+
+        Returns
+        -------
+        Works
 
         Raises
         ------
         DeviceError
             When the worker has no such device.
         GpuanomError
-            When it cannot use the model.
+            When the worker cannot use the model.
         """
         backends, _ = choose(self.device)
         scorer = None
@@ -116,7 +139,7 @@ class Job:
 
             for backend in backends:
                 require_shared(backend)
-        # A GPU's threads read only: as many as one process would have by itself.
+        # The threads of a GPU only read: as many as a process without a cluster has.
         threads = self.threads or (None if backends[0].takes_encoded else lanes)
         return Works(self.settings, backends, threads, debug, scorer)
 
@@ -131,20 +154,20 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Broken:
-    """A worker's device failed, or it cannot use the model: what any exposure would meet there."""
+    """A worker's device failed, or cannot use the model: every exposure would fail on this worker."""
 
     why: str
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a worker sends for an exposure.
+    """A worker's answer about an exposure.
 
     Attributes
     ----------
     result : tuple of CcdMeasurement, Failure, Unseen or Broken
     seconds : float
-        Of work.
+        Seconds that the worker needed.
     debug : tuple of str
         Tracebacks of unexpected errors.
     """
@@ -155,7 +178,10 @@ class Answer:
 
 
 class Call:
-    """A call that is made where its pickle is read: a scheduler passes bytes on, and needs no gpuanom of its own."""
+    """A function call that happens where its pickle is read.
+
+    The scheduler only passes the bytes on, and so needs no gpuanom.
+    """
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._call = function, arguments
@@ -170,11 +196,11 @@ class Call:
 
 @cache
 def version() -> str:
-    """The version of this gpuanom, with a hash of its sources: two checkouts may have one version and differ."""
+    """The version of gpuanom with a hash of its sources, because two checkouts of one version may differ."""
     digest = hashlib.blake2b(digest_size=4)
     root = Path(__file__).parent.parent
     for path in sorted(root.rglob("*.py")):
-        # A wheel holds the kernels inside, a checkout beside; the GPU backend compiles what it finds.
+        # The kernels lie inside the package in a wheel, and beside it in a checkout: they are left out of the hash.
         if path.relative_to(root).parts[0] != "kernels":
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return f"{__version__} (sources {digest.hexdigest()})"

@@ -1,7 +1,8 @@
-"""A cluster on this machine, in a process of its own that ends when whoever started it does.
+"""A cluster on this machine, in a separate process that ends with the process that started it.
 
-Not in the user's process: Dask's workers start as Python's ``spawn`` does, which would run the user's script again in
-each; and an interrupt at the terminal would reach them before it reaches the store.
+The cluster does not run in the user's process for two reasons: Dask starts workers by Python's ``spawn``, which would
+run the user's script again in each worker; and an interrupt at the terminal would end the workers before the store is
+closed.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import IO, Any, Self
 from gpuanom.errors import ClusterError, printable
 
 STARTING = 120.0
-"""Seconds in which the workers must be there."""
+"""Seconds in which the workers must have started."""
 ENDING = 10.0
-"""Seconds that they have to end by themselves."""
+"""Seconds in which the workers may end by themselves, before they are killed."""
 DASHBOARD = "127.0.0.1:8787"
-"""Dask's usual port; another one where it is taken."""
+"""Dask's usual port; Dask takes another one where it is in use."""
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from gpuanom.cluster.local import main; main(json.loads(sys.argv[2]))"
@@ -36,12 +37,13 @@ class LocalCluster:
     Parameters
     ----------
     workers : int
+        Number of workers.
     threads : int
-        Threads of each: as many exposures at a time.
+        Threads of each worker: it measures as many exposures at the same time.
     devices : str
-        ``cpu``, or the GPUs' numbers with commas between, one a worker.
+        ``cpu``, or the numbers of GPUs with commas between, a GPU for each worker.
     verbose : bool
-        Whether to let Dask's own messages through.
+        Whether to show Dask's own messages.
 
     Raises
     ------
@@ -65,13 +67,13 @@ class LocalCluster:
         try:
             assert self._process.stdout is not None
             line = self._process.stdout.readline()
-            told: dict[str, str] = json.loads(line) if line else {"error": "its process ended (-v shows why)"}
-            if "error" in told:
-                raise ClusterError(f"the workers of this machine cannot be started: {printable(told['error'])}")
+            reply: dict[str, str] = json.loads(line) if line else {"error": "their process ended (-v shows why)"}
+            if "error" in reply:
+                raise ClusterError(f"the workers of this machine cannot be started: {printable(reply['error'])}")
         except BaseException as error:
             self.__exit__(type(error))
             raise
-        self.address = told["address"]
+        self.address = reply["address"]
         return self
 
     def __exit__(
@@ -92,15 +94,21 @@ class LocalCluster:
 
 
 def main(options: dict[str, Any]) -> None:
-    """Start the cluster, print where it is, and end it when standard input does: also if a user is killed."""
+    """Start the cluster, print its address, and end it when standard input ends, also because the user's process died.
+
+    Parameters
+    ----------
+    options : dict
+        The arguments of `_cluster`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     out, sys.stdout = sys.stdout, sys.stderr
     watchdog = threading.Timer(STARTING, _give_up, (out,))
     watchdog.daemon = True
     watchdog.start()
-    # The client may be gone already, or go while workers start.
-    gone = threading.Thread(target=_end_with_input, daemon=True)
-    gone.start()
+    # The user's process may have ended already, or may end while workers start.
+    client = threading.Thread(target=_wait_for_end_of_input, daemon=True)
+    client.start()
     try:
         cluster = _cluster(**options)
     except Exception as error:
@@ -108,7 +116,7 @@ def main(options: dict[str, Any]) -> None:
         _kill()
     watchdog.cancel()
     _tell(out, address=cluster.scheduler_address)
-    gone.join()
+    client.join()
     closing = threading.Timer(ENDING / 2, _kill)
     closing.daemon = True
     closing.start()
@@ -117,16 +125,16 @@ def main(options: dict[str, Any]) -> None:
 
 
 def _kill() -> None:
-    """End this process and all that it started: one that was stopped by a signal would not notice."""
+    """Kill this process and all that it started; a process that a signal has stopped ends by nothing less."""
     os.killpg(0, signal.SIGKILL)
 
 
-def _end_with_input() -> None:
+def _wait_for_end_of_input() -> None:
     sys.stdin.buffer.read()
 
 
 def _give_up(out: IO[str]) -> None:
-    _tell(out, error=f"they are not there after {STARTING:.0f} s")
+    _tell(out, error=f"they have not started after {STARTING:.0f} s")
     _kill()
 
 
@@ -150,5 +158,5 @@ def _cluster(workers: int, threads: int, devices: str) -> Any:
         return DaskCluster(processes=True, **common)
     from dask_cuda import LocalCUDACluster
 
-    # A worker sees its own GPU as device 0. Pixels never become Dask's data: there is nothing for it to spill.
+    # Each worker sees its GPU as device 0. Pixels never become Dask's data, so that Dask has nothing to spill.
     return LocalCUDACluster(CUDA_VISIBLE_DEVICES=devices.split(","), device_memory_limit=None, **common)

@@ -1,4 +1,4 @@
-"""The workers of a run as the client knows them: who is there, who may be given work, and who is left out and why."""
+"""The roster of a run: its workers, which of them may be given exposures, and why others are left out."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from gpuanom.errors import ClusterError, printable
 GREETING = 60.0
 """Seconds in which a new worker must answer: it imports gpuanom first."""
 AGAIN = 2.0
-"""Seconds between two looks at who is there; that one is gone is told at once."""
+"""Seconds between two looks for new workers. (The scheduler reports at once when a worker leaves.)"""
 RESTART = 60.0
-"""Seconds in which a worker that was killed may come back, before a run ends for want of others."""
+"""Seconds for which a run without workers waits for a killed worker to come back."""
 AHEAD = 1
-"""Exposures that wait at a worker."""
+"""Exposures that wait at a worker, beside those that it measures."""
 WAITING = 600.0
-"""Seconds to wait for a worker where there is none."""
+"""Seconds for which a run waits for the first worker."""
 LATE = 10.0
-"""Seconds in which more workers may join, before a run ends because all who are there are left out."""
+"""Seconds for which a run waits for more workers when all that are there are left out."""
 
 REINSTALL = "install the same gpuanom in the environment of all workers"
 SHARE = "inputs must lie on a file system that all workers share, under the same path"
@@ -34,27 +34,29 @@ SHARE = "inputs must lie on a file system that all workers share, under the same
 
 @dataclass(eq=False)
 class Member:
-    """A worker.
+    """A worker on the roster.
 
     Attributes
     ----------
     address, host : str
+        Address in Dask, and name of the machine.
     lanes : int
-        Exposures that it takes at a time.
+        Exposures that the worker measures at the same time.
     nanny : bool
-        Whether a process watches over it that can start it again.
+        Whether a process of Dask watches over the worker and can start it again.
     state : str
-        ``asked`` (has not answered yet), ``ready``, ``hung`` or ``out``.
+        ``asked`` (has not answered the greeting yet), ``ready``, ``hung`` or ``out`` (left out).
     why : str
-        Why it is left out.
+        Why the worker is left out.
     running : bool
-        Whether the scheduler lets it begin tasks; it does not while it is short of memory, or about to leave.
+        Whether the scheduler lets the worker begin tasks; not while it is short of memory, or about to leave.
     missed : int
-        How often in a row it was not there when we looked.
+        How often in a row the scheduler did not list the worker.
     since : float
-        When it was seen first.
-    sent : list
-        What it is at, and last what waits there for a lane: while one answer travels, the next exposure is measured.
+        When the worker was seen first, in seconds of the monotonic clock.
+    assignments : list of Assignment
+        The exposures that were sent to the worker: those that it measures, then those that wait for a lane, so that
+        the worker can begin the next exposure while the last answer travels.
     """
 
     address: str
@@ -66,56 +68,58 @@ class Member:
     running: bool = True
     missed: int = 0
     since: float = field(default_factory=time.monotonic)
-    sent: list[Any] = field(default_factory=list)
+    assignments: list[Any] = field(default_factory=list)
 
     @property
     def room(self) -> int:
-        """How many exposures may be with it at a time."""
+        """How many exposures may be with the worker at the same time."""
         return self.lanes + AHEAD
 
     def __str__(self) -> str:
         return f"worker {self.address}{f' ({self.host})' if self.host else ''}"
 
 
-class Crew:
-    """Who is there.
+class Roster:
+    """The workers of a run.
 
     Parameters
     ----------
     connection : Connection
+        To the scheduler.
     job : Job
-    places : list of (bytes, int)
-        Files that every worker must see.
+        What the workers are to do.
+    files : list of (bytes, int)
+        Files that every worker must see: path and size in bytes.
     events : SimpleQueue
-        Gets ``("greeted", Member, Future)``, ``("left", address, whether that was to be expected)`` and ``("memory",
-        address)``.
+        Gets ``("greeted", Member, Future)`` when a new worker has answered, and ``("left", address, False)`` when the
+        scheduler does not list a worker any more.
     say, debug : callable
-        Take a line for the user, and text for whoever asked for more.
+        Take a line for the user, and text that only ``--verbose`` shows.
     """
 
     def __init__(
         self,
         connection: Connection,
         job: Job,
-        places: list[SizedFile],
+        files: list[SizedFile],
         events: SimpleQueue[tuple[Any, ...]],
         say: Callable[[str], None],
         debug: Callable[[str], None],
     ) -> None:
         self._connection, self._events, self._say, self._debug = connection, events, say, debug
         self._measurement, self._fingerprint = job.settings.measurement(), job.settings.fingerprint()
-        self._places = places
-        self._ours = worker.versions()
+        self._required_files = files
+        self._client_versions = worker.versions()
         self.members: dict[str, Member] = {}
         self._looked = -AGAIN
         self._last_ready: float | None = None
-        """When a worker was ready last, if any was."""
+        """When a worker was last ready; None before the first one."""
         self._last_left = -RESTART
         self._began = time.monotonic()
         self._warned: set[str] = set()
 
     def look(self) -> None:
-        """See who is there, if that was not seen just now; whoever is new is greeted.
+        """Ask the scheduler for its workers, unless that was done just now, and greet new ones.
 
         Raises
         ------
@@ -125,15 +129,15 @@ class Crew:
         now = time.monotonic()
         if now - self._looked < AGAIN:
             return
-        there = self._connection.workers()
+        listed = self._connection.workers()
         self._looked = time.monotonic()
-        for address, about in there.items():
+        for address, about in listed.items():
             if address not in self.members:
                 self._greet(address, about)
             self.members[address].running = about["status"] == "running"
             self.members[address].missed = 0
-        for address in self.members.keys() - there.keys():
-            # The scheduler says so itself, and at once; but for one that left while we subscribed to that.
+        for address in self.members.keys() - listed.keys():
+            # The scheduler reports a worker that leaves, except one that left before we subscribed to these reports.
             self.members[address].missed += 1
             if self.members[address].missed > 1:
                 self._events.put(("left", address, False))
@@ -144,14 +148,24 @@ class Crew:
     def _greet(self, address: str, about: Mapping[str, Any]) -> None:
         member = self.members[address] = Member(address, int(about["nthreads"]), about["nanny"] is not None)
         self.submit(
-            Call(worker.greeting, self._measurement, self._places),
+            Call(worker.greeting, self._measurement, self._required_files),
             member,
             "gpuanom-greeting",
             lambda future: self._events.put(("greeted", member, future)),
         )
 
     def submit(self, call: Call, member: Member, name: str, done: Callable[[Any], None]) -> Any:
-        """Have a worker, and no other, make a call.
+        """Let one worker, and no other, make a call.
+
+        Parameters
+        ----------
+        call : Call
+        member : Member
+            The worker.
+        name : str
+            Name of the task on Dask's dashboard.
+        done : callable
+            Takes the future when the call has ended; runs in a thread of Dask.
 
         Returns
         -------
@@ -169,7 +183,14 @@ class Crew:
         return future
 
     def greeted(self, member: Member, future: Any) -> None:
-        """Look at a worker's answer: it is ready, or left out."""
+        """Read a worker's answer to the greeting: the worker is then ready, or left out.
+
+        Parameters
+        ----------
+        member : Member
+        future : distributed.Future
+            Holds what `gpuanom.cluster.worker.greeting` returned.
+        """
         if member.state != "asked":
             return
         try:
@@ -179,7 +200,7 @@ class Crew:
             other = "" if name == "gpuanom" else f" of this version (no {name})"
             wrong = f"gpuanom{other} cannot be imported there ({REINSTALL})"
         except Exception as error:
-            wrong = f"it cannot be asked: {printable(f'{type(error).__name__}: {error}')[:300]}"
+            wrong = f"it cannot answer: {printable(f'{type(error).__name__}: {error}')[:300]}"
         finally:
             future.release()
         if wrong:
@@ -189,30 +210,37 @@ class Crew:
             self._debug(f"{member}: ready, exposures at a time: {member.lanes}")
 
     def _wrong(self, member: Member, answer: Mapping[str, Any]) -> str:
-        """Why a worker cannot be used, by its greeting; empty when it can."""
+        """Why a worker cannot be used, by its answer to the greeting; empty when it can."""
         member.host = answer["host"]
-        theirs = answer["versions"]
+        versions = answer["versions"]
         for name in ("gpuanom", "python"):
-            if theirs[name] != self._ours[name]:
-                return f"{name} {theirs[name]} there, {self._ours[name]} here ({REINSTALL})"
+            if versions[name] != self._client_versions[name]:
+                return f"{name} {versions[name]} there, {self._client_versions[name]} here ({REINSTALL})"
         if answer["settings"] != self._fingerprint:
             return f"it understands the settings otherwise ({REINSTALL})"
         if answer["unseen"] is not None:
             path, why = answer["unseen"]
             return f"it does not see {path}: {why} ({SHARE})"
-        differs = differing(theirs, self._ours)
+        differs = differing(versions, self._client_versions)
         if differs and differs not in self._warned:
             self._warned.add(differs)
             self._say(f"{member}: other versions of packages, numbers may differ in their last digits: {differs}")
         return ""
 
     def remove(self, address: str) -> Member | None:
-        """A worker has left."""
+        """Remove a worker that has left; None if it is not on the roster."""
         self._last_left = time.monotonic()
         return self.members.pop(address, None)
 
     def leave_out(self, member: Member, why: str) -> None:
-        """Give a worker nothing more to do, and say why: once for all that have the same reason."""
+        """Give a worker no more exposures, and say why, once for all workers with the same reason.
+
+        Parameters
+        ----------
+        member : Member
+        why : str
+            The reason, in words that can follow a colon.
+        """
         member.state, member.why = "out", why
         if why in self._warned:
             self._debug(f"{member} is left out: {why}")
@@ -221,23 +249,23 @@ class Crew:
             self._say(f"{member} is left out: {why}")
 
     def usable(self) -> list[Member]:
-        """Who may be given work."""
+        """The workers that may be given exposures."""
         return [m for m in self.members.values() if m.state == "ready" and m.running]
 
-    def require_hope(self) -> None:
-        """Refuse to go on without workers.
+    def require_workers(self) -> None:
+        """End a run that has no workers, and no prospect of any.
 
         Raises
         ------
         ClusterError
-            When all are left out, or none was ready for ten minutes.
+            When all workers are left out, or none was ready for ten minutes.
         """
         now = time.monotonic()
         if self.usable():
             self._last_ready = now
             return
         out = [m for m in self.members.values() if m.state == "out"]
-        # One that was killed may be about to come back, and others to come.
+        # A killed worker may be about to come back, and other workers may be on their way.
         soon = now - self._last_left < RESTART or any(now - m.since < LATE for m in out)
         if out and len(out) == len(self.members) and not soon:
             more = f"; {len(out) - 1} more are left out" if len(out) > 1 else ""
@@ -245,5 +273,5 @@ class Crew:
         if now - (self._last_ready or self._began) > WAITING:
             raise ClusterError(
                 f"no worker has been there for {WAITING:.0f} s at the scheduler {self._connection.address} "
-                "(what was measured is kept; start workers, and the same command goes on)"
+                "(what was measured is kept; start workers and give the same command to continue)"
             )

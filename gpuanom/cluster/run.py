@@ -1,8 +1,8 @@
-"""A night through workers: what is sent where, what is tried again, and what is given up.
+"""A night measured by workers: which worker gets which exposure, what is tried again, and what is given up.
 
-Every exposure is sent to a worker that is chosen here, and never more of them than it takes at a time and one: so what
-it costs when a worker dies, and when an exposure has taken too long, is known exactly. Dask carries the calls, watches
-over the workers and shows them on its dashboard.
+Each exposure is sent to a worker that is chosen here, and a worker gets no more exposures than it can measure at the
+same time and one that waits. So it is known exactly which exposures are lost when a worker dies, and when one has
+taken too long. Dask carries the calls, watches over the workers and shows them on its dashboard.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from uuid import uuid4
 from distributed import KilledWorker, fire_and_forget
 
 from gpuanom.cluster import worker
-from gpuanom.cluster.answers import as_given, on_workers, places
-from gpuanom.cluster.assignment import Attempt, Sent, begin, send_again, to_move
+from gpuanom.cluster.answers import as_given, on_workers, sized_files
+from gpuanom.cluster.assignment import Assignment, Attempt, begin, send_again, to_move
 from gpuanom.cluster.connect import Connection, quiet
 from gpuanom.cluster.job import Answer, Broken, Call, Job, Unseen
 from gpuanom.cluster.local import LocalCluster
-from gpuanom.cluster.roster import LATE, Crew, Member
+from gpuanom.cluster.roster import LATE, Member, Roster
 from gpuanom.cluster.where import Where, cores, local_devices, require_dask
 from gpuanom.errors import printable
 from gpuanom.measuring.threads import WORKERS
@@ -34,9 +34,9 @@ from gpuanom.naming import path_text
 from gpuanom.records import Exposure, Failure, Measurement
 
 TRIES = 3
-"""How often an exposure is tried in all."""
+"""How often an exposure is tried before it has failed."""
 TICK = 0.5
-"""Seconds between two looks at what has taken too long."""
+"""Seconds between two looks for exposures that have taken too long."""
 
 Outcome = tuple[Exposure, Measurement | Failure, float]
 
@@ -47,16 +47,18 @@ class Cluster:
     Parameters
     ----------
     job : Job
+        What the workers are to do.
     where : Where
+        The scheduler, or the number of workers on this machine.
     say, debug : callable
-        Take a line for the user, and text for whoever asked for more.
+        Take a line for the user, and text that only ``--verbose`` shows.
     verbose : bool, optional
-        Let the messages of this machine's workers through.
+        Whether workers of this machine show Dask's messages.
 
     Raises
     ------
     ClusterError
-        When the scheduler cannot be reached or the workers not be started.
+        When the scheduler cannot be reached, or the workers cannot be started.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Cluster:
         self._run = uuid4().hex
         self._events: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._again: list[Attempt] = []
-        self._sent: set[Sent] = set()
+        self._assignments: set[Assignment] = set()
         self._over_memory: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -95,9 +97,9 @@ class Cluster:
         devices = local_devices(workers, self._job.device)
         threads = self._job.threads or min(WORKERS, max(1, cores() // workers))
         if devices != "cpu":
-            # One more exposure than a GPU has lanes, so that none of them waits for a file to be opened.
+            # One more exposure than a GPU has lanes, so that no lane waits for a file to be opened.
             threads = 3
-        # Each worker sees its own GPU alone, as device 0.
+        # Each worker sees one GPU only, as device 0.
         self._job = replace(self._job, device="cpu" if devices == "cpu" else "0")
         return LocalCluster(workers, threads, devices, self._verbose)
 
@@ -110,58 +112,62 @@ class Cluster:
         self._stack.__exit__(kind, error, traceback)
 
     def measured(self, exposures: Sequence[Exposure]) -> Iterator[Outcome]:
-        """Measure exposures; as many are under way as the workers take at a time.
+        """Measure exposures, on all workers at the same time.
+
+        Parameters
+        ----------
+        exposures : sequence of Exposure
 
         Yields
         ------
         Exposure, Measurement or Failure, float
-            Each as soon as it is done, with the seconds of work that it took.
+            Each exposure as soon as it is done, with the seconds that the worker needed.
 
         Raises
         ------
         ClusterError
             When the scheduler has gone, or no worker can be used.
         """
-        seen = places(exposures[0]) + ([] if self._job.model is None else [self._job.model.place])
-        crew = Crew(self._connection, self._job, seen, self._events, self._say, self._debug)
+        files = sized_files(exposures[0]) + ([] if self._job.model is None else [self._job.model.sized_file])
+        roster = Roster(self._connection, self._job, files, self._events, self._say, self._debug)
         client = self._connection.client
-        client.subscribe_topic("all", self._heard)
-        client.subscribe_topic("worker-restart-memory", self._heard_of_memory)
+        client.subscribe_topic("all", self._scheduler_event)
+        client.subscribe_topic("worker-restart-memory", self._memory_event)
         waiting = iter(exposures)
         following = next(waiting, None)
         try:
-            while following is not None or self._again or self._sent:
-                crew.look()
-                yield from self._unseen_anywhere(crew)
-                send = partial(self._send, crew)
-                free = send_again(self._again, crew.usable(), send)
+            while following is not None or self._again or self._assignments:
+                roster.look()
+                yield from self._unseen_anywhere(roster)
+                send = partial(self._send, roster)
+                free = send_again(self._again, roster.usable(), send)
                 while following is not None and (member := next(free, None)) is not None:
                     send(Attempt(following), member)
                     following = next(waiting, None)
                 if following is None and not self._again:
-                    self._take_back(to_move(crew.usable()))
-                if not self._sent:
-                    crew.require_hope()
+                    self._take_back(to_move(roster.usable()))
+                if not self._assignments:
+                    roster.require_workers()
                 for event in self._next_events():
-                    yield from self._met(crew, event)
+                    yield from self._handle(roster, event)
                 yield from self._overdue()
-            self._goodbye(crew)
+            self._goodbye(roster)
         finally:
-            for member in crew.members.values():
-                for sent in member.sent:
-                    sent.future.release()
+            for member in roster.members.values():
+                for assignment in member.assignments:
+                    assignment.future.release()
 
-    def _heard(self, event: tuple[float, Any]) -> None:
-        """Told by the scheduler, in Dask's own thread."""
-        what = event[1]
-        if isinstance(what, dict) and what.get("action") == "remove-worker":
-            self._events.put(("left", what["worker"], bool(what.get("expected"))))
+    def _scheduler_event(self, event: tuple[float, Any]) -> None:
+        """Note that a worker has left, as the scheduler reports in a thread of Dask."""
+        report = event[1]
+        if isinstance(report, dict) and report.get("action") == "remove-worker":
+            self._events.put(("left", report["worker"], bool(report.get("expected"))))
 
-    def _heard_of_memory(self, event: tuple[float, Any]) -> None:
+    def _memory_event(self, event: tuple[float, Any]) -> None:
         self._events.put(("memory", event[1]["worker"]))
 
     def _next_events(self) -> Iterator[tuple[Any, ...]]:
-        """What has happened, waiting a little for the first."""
+        """All events so far; waits up to `TICK` seconds for the first."""
         try:
             yield self._events.get(timeout=TICK)
             while True:
@@ -169,46 +175,46 @@ class Cluster:
         except Empty:
             return
 
-    def _send(self, crew: Crew, attempt: Attempt, member: Member) -> None:
-        sent = Sent(attempt, member)
+    def _send(self, roster: Roster, attempt: Attempt, member: Member) -> None:
+        assignment = Assignment(attempt, member)
         exposure = attempt.exposure
-        call = Call(worker.measured, self._run, self._job, on_workers(exposure), places(exposure))
-        self._sent.add(sent)
-        member.sent.append(sent)
+        call = Call(worker.measured, self._run, self._job, on_workers(exposure), sized_files(exposure))
+        self._assignments.add(assignment)
+        member.assignments.append(assignment)
         begin(member)
-        sent.future = crew.submit(call, member, "gpuanom-exposure", partial(self._done, sent))
+        assignment.future = roster.submit(call, member, "gpuanom-exposure", partial(self._done, assignment))
 
-    def _done(self, sent: Sent, _future: Any) -> None:
-        self._events.put(("done", sent))
+    def _done(self, assignment: Assignment, _future: Any) -> None:
+        self._events.put(("done", assignment))
 
-    def _met(self, crew: Crew, event: tuple[Any, ...]) -> Iterator[Outcome]:
-        """What follows from something that happened."""
+    def _handle(self, roster: Roster, event: tuple[Any, ...]) -> Iterator[Outcome]:
+        """Act on an event, and yield the exposures that are done with it."""
         match event:
             case ("greeted", member, future):
-                if future.status == "cancelled" and member.address in crew.members:
+                if future.status == "cancelled" and member.address in roster.members:
                     raise self._connection.lost()
-                crew.greeted(member, future)
+                roster.greeted(member, future)
             case ("memory", address):
                 self._over_memory.add(address)
             case ("left", address, expected):
-                yield from self._left(crew, address, expected)
-            case ("done", sent):
-                if sent in self._sent:
-                    yield from self._answered(crew, sent)
-                elif sent.given_up:
-                    self._late(sent)
+                yield from self._worker_left(roster, address, expected)
+            case ("done", assignment):
+                if assignment in self._assignments:
+                    yield from self._answered(roster, assignment)
+                elif assignment.given_up:
+                    self._late(assignment)
 
-    def _answered(self, crew: Crew, sent: Sent) -> Iterator[Outcome]:
-        answer = self._answer(sent)
+    def _answered(self, roster: Roster, assignment: Assignment) -> Iterator[Outcome]:
+        answer = self._answer(assignment)
         if answer is None:
             return
-        attempt, member = sent.attempt, sent.member
-        self._forget(sent)
+        attempt, member = assignment.attempt, assignment.member
+        self._forget(assignment)
         for text in answer.debug:
             self._debug(text)
         result = answer.result
         if isinstance(result, Broken):
-            crew.leave_out(member, result.why)
+            roster.leave_out(member, result.why)
             self._again.insert(0, attempt)
         elif isinstance(result, Unseen):
             if not attempt.blind:
@@ -217,86 +223,86 @@ class Cluster:
             attempt.unseen, attempt.refused = result, time.monotonic()
             self._again.insert(0, attempt)
         elif short_of_memory(result) and (isinstance(result, Failure) or len(attempt.troubles) + 1 < TRIES):
-            # An exposure of which other CCDs could be measured is kept as it is in the end.
+            # After the last try, an exposure of which some CCDs could be measured is kept with these CCDs.
             yield from self._trouble(attempt, member, "out_of_memory", "memory did not suffice", alone=True)
         else:
             yield attempt.exposure, as_given(result, attempt.exposure, self._job), answer.seconds
 
-    def _answer(self, sent: Sent) -> Answer | None:
-        """What a worker sent; None when it was lost on its way, which its worker's end explains."""
-        if sent.future.status == "cancelled":
+    def _answer(self, assignment: Assignment) -> Answer | None:
+        """A worker's answer; None when it was lost because the worker ended, which another event tells."""
+        if assignment.future.status == "cancelled":
             raise self._connection.lost()
         try:
-            answer: Answer = sent.future.result(timeout=10)
+            answer: Answer = assignment.future.result(timeout=10)
         except (KilledWorker, TimeoutError):
             return None
         except Exception as error:
             if self._connection.client.status != "running":
                 raise self._connection.lost() from None
             text = printable(f"{type(error).__name__}: {error}")
-            return Answer(self._failure(sent.attempt.exposure, "failed", text))
+            return Answer(self._failure(assignment.attempt.exposure, "failed", text))
         return answer
 
-    def _left(self, crew: Crew, address: str, expected: bool) -> Iterator[Outcome]:
-        """A worker is gone: what it was at is tried again elsewhere."""
-        member = crew.remove(address)
+    def _worker_left(self, roster: Roster, address: str, expected: bool) -> Iterator[Outcome]:
+        """Try the exposures of a worker that has left on other workers."""
+        member = roster.remove(address)
         over_memory = address in self._over_memory
         self._over_memory.discard(address)
         if member is None:
             return
-        # What waited there counts too: its turn may have come before the last answer reached us.
-        for sent in list(member.sent):
-            self._forget(sent)
-            if sent.given_up:
+        # Exposures that waited count, too: the worker may have begun them before its last answer reached us.
+        for assignment in list(member.assignments):
+            self._forget(assignment)
+            if assignment.given_up:
                 continue
             if over_memory:
                 text = "it was stopped for its use of memory"
-                yield from self._trouble(sent.attempt, member, "out_of_memory", text, alone=True)
+                yield from self._trouble(assignment.attempt, member, "out_of_memory", text, alone=True)
             elif expected or member.state == "hung":
-                self._again.insert(0, sent.attempt)  # it is not to blame
+                self._again.insert(0, assignment.attempt)  # the exposure is not to blame
             else:
-                yield from self._trouble(sent.attempt, member, "worker_died", "it died", alone=True)
+                yield from self._trouble(assignment.attempt, member, "worker_died", "it died", alone=True)
 
     def _overdue(self) -> Iterator[Outcome]:
-        """Give up what has taken too long where it is; a worker that hangs gets no more, and is started anew."""
+        """Give up exposures that have taken too long; their workers get no more, and are restarted where possible."""
         limit = time.monotonic() - self._where.timeout
-        for sent in [s for s in self._sent if s.since is not None and s.since < limit]:
-            sent.given_up = True
-            self._sent.discard(sent)
-            member = sent.member
+        for assignment in [s for s in self._assignments if s.since is not None and s.since < limit]:
+            assignment.given_up = True
+            self._assignments.discard(assignment)
+            member = assignment.member
             if member.state == "ready":
                 member.state = "hung"
-                self._take_back([other for other in member.sent if other.since is None])
+                self._take_back([other for other in member.assignments if other.since is None])
                 if member.nanny:
                     Thread(target=self._restart, args=(member.address,), daemon=True).start()
             if member.nanny:
-                sent.future.release()
+                assignment.future.release()
             text = f"no answer within {self._where.timeout:g} s"
-            yield from self._trouble(sent.attempt, member, "timed_out", text, alone=False)
+            yield from self._trouble(assignment.attempt, member, "timed_out", text, alone=False)
 
-    def _take_back(self, waiting: Sequence[Sent]) -> None:
-        """Have what waits at a worker measured by another one."""
-        for sent in waiting:
-            self._forget(sent)
-            self._again.append(sent.attempt)
+    def _take_back(self, waiting: Sequence[Assignment]) -> None:
+        """Take back exposures that wait at a worker, for other workers."""
+        for assignment in waiting:
+            self._forget(assignment)
+            self._again.append(assignment.attempt)
 
-    def _late(self, sent: Sent) -> None:
-        """What was given up is done after all: nobody wants it, but its worker does not hang (with a nanny it ends)."""
-        member = sent.member
+    def _late(self, assignment: Assignment) -> None:
+        """Use a worker again that did answer, too late; one with a nanny is being restarted already."""
+        member = assignment.member
         if member.nanny:
             return
-        self._forget(sent)
-        if member.state == "hung" and not any(other.given_up for other in member.sent):
+        self._forget(assignment)
+        if member.state == "hung" and not any(other.given_up for other in member.assignments):
             member.state = "ready"
 
     def _restart(self, address: str) -> None:
         try:
             self._connection.client.restart_workers([address], timeout=60, raise_for_error=False)
-        except Exception as error:  # it stays out, as one without a nanny does
+        except Exception as error:  # the worker stays out, like one without a nanny
             self._debug(f"worker {address} cannot be restarted: {error}")
 
     def _trouble(self, attempt: Attempt, member: Member, status: str, text: str, *, alone: bool) -> Iterator[Outcome]:
-        """A try that counts: another one, or the exposure has failed."""
+        """Note a failed try: the exposure is tried again, or has failed."""
         attempt.troubles.append(f"{member}: {text}")
         attempt.avoid.add(member.address)
         attempt.alone = attempt.alone or alone
@@ -308,9 +314,9 @@ class Cluster:
         self._say(f"exposure {exposure.exposure}: {attempt.troubles[-1]}; tried again ({n + 1} of {TRIES})")
         self._again.append(attempt)
 
-    def _unseen_anywhere(self, crew: Crew) -> Iterator[Outcome]:
-        """Exposures whose files no worker sees, once all who are there were asked, and who may have come late."""
-        ready = {m.address for m in crew.members.values() if m.state in ("asked", "ready")}
+    def _unseen_anywhere(self, roster: Roster) -> Iterator[Outcome]:
+        """Give up exposures whose files no worker sees, once all workers were asked and no more have come."""
+        ready = {m.address for m in roster.members.values() if m.state in ("asked", "ready")}
         limit = time.monotonic() - LATE
         for attempt in list(self._again):
             if attempt.unseen is None or attempt.refused > limit or not ready or not ready <= attempt.blind:
@@ -319,20 +325,22 @@ class Cluster:
             reason = f"no worker sees {attempt.unseen.path}: {attempt.unseen.why} (is it on a shared file system?)"
             yield attempt.exposure, self._failure(attempt.exposure, "unreadable", reason), 0.0
 
-    def _forget(self, sent: Sent) -> None:
-        self._sent.discard(sent)
-        sent.member.sent.remove(sent)
-        begin(sent.member)
-        sent.future.release()
+    def _forget(self, assignment: Assignment) -> None:
+        self._assignments.discard(assignment)
+        assignment.member.assignments.remove(assignment)
+        begin(assignment.member)
+        assignment.future.release()
 
     def _failure(self, exposure: Exposure, status: str, reason: str) -> Failure:
         file = path_text(exposure.files[0])
         return Failure(file, exposure.camera, exposure.band, exposure.exposure, status, printable(reason))
 
-    def _goodbye(self, crew: Crew) -> None:
-        """Let workers that stay let go of what they hold for this run; nobody waits for it."""
-        for member in crew.usable():
-            fire_and_forget(crew.submit(Call(worker.ended, self._run), member, "gpuanom-goodbye", lambda _future: None))
+    def _goodbye(self, roster: Roster) -> None:
+        """Let the workers free what they hold for this run, without waiting for them."""
+        for member in roster.usable():
+            fire_and_forget(
+                roster.submit(Call(worker.ended, self._run), member, "gpuanom-goodbye", lambda _future: None)
+            )
 
 
 def short_of_memory(result: Failure | tuple[Any, ...]) -> bool:

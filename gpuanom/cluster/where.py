@@ -1,4 +1,4 @@
-"""Which cluster a run was asked to use: checked before anything is started."""
+"""Which cluster the user asked for: checked before anything is started."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from gpuanom import installing, nvidia
 from gpuanom.backends.choice import choose
 from gpuanom.errors import ClusterError, SettingsError
+from gpuanom.files import require_no_fits
 
 TIMEOUT = 600.0
 """Seconds that an exposure may take on a worker, by default."""
@@ -22,9 +23,9 @@ class Where:
     Attributes
     ----------
     scheduler : str or Path, or None
-        The address of a scheduler, or the file that it wrote it to.
+        The address of a scheduler, or the file that the scheduler wrote its address to.
     workers : int or None
-        Processes of a cluster on this machine.
+        Number of worker processes on this machine.
     timeout : float
         Seconds that an exposure may take on a worker.
     report : Path or None
@@ -38,13 +39,13 @@ class Where:
 
     def __post_init__(self) -> None:
         if self.scheduler is not None and self.workers is not None:
-            raise SettingsError("give a scheduler or a number of workers of a cluster on this machine, not both")
+            raise SettingsError("give a scheduler or a number of workers on this machine, not both")
         if self.workers is not None and (type(self.workers) is not int or self.workers < 1):
             raise SettingsError(f"workers is {self.workers!r} but must be a whole number from 1")
         if not self.timeout > 0:
             raise SettingsError(f"timeout is {self.timeout!r} but must be a number of seconds above 0")
         if self.report is not None and not self:
-            raise SettingsError("a performance report is a cluster's: give a scheduler or a number of workers too")
+            raise SettingsError("a performance report is about workers: give a scheduler or a number of workers, too")
 
     def __bool__(self) -> bool:
         """Whether a cluster is asked for at all."""
@@ -57,24 +58,40 @@ def require_dask(where: Where) -> None:
     Raises
     ------
     ClusterError
-        The message names the remedy.
+        When Dask or Bokeh is missing; the message names the remedy.
+    OutputError
+        When the report would replace a FITS file.
     """
     install = installing.install("cluster")
     if importlib.util.find_spec("distributed") is None:
         raise ClusterError(f"a cluster needs Dask, which is not installed ({install})")
     if where.report is not None and importlib.util.find_spec("bokeh") is None:
         raise ClusterError(f"a performance report needs Bokeh, which is not installed ({install})")
+    if where.report is not None:
+        require_no_fits(where.report)
 
 
 def local_devices(workers: int, device: str) -> str:
-    """The devices of a cluster on this machine: ``cpu``, or GPUs with commas between, one a worker.
+    """Choose the devices of the workers on this machine.
+
+    Parameters
+    ----------
+    workers : int
+        Number of workers.
+    device : str
+        As the user gave it: ``auto``, ``cpu``, or numbers of GPUs with commas between.
+
+    Returns
+    -------
+    str
+        ``cpu``, or the numbers of GPUs with commas between, a GPU for each worker.
 
     Raises
     ------
     ClusterError
-        When workers and GPUs do not go together.
+        When the numbers of workers and GPUs differ, or dask-cuda is missing.
     DeviceError
-        When a device asked for cannot be used.
+        When a device that was asked for cannot be used.
     """
     if device == "cpu":
         return "cpu"
@@ -96,5 +113,5 @@ def local_devices(workers: int, device: str) -> str:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""What runs on a worker: its greeting, and exposures through its threads, which it keeps from one to the next."""
+"""What runs on a worker: the answer to the greeting, and the threads that measure exposures, kept for a whole run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gpuanom.settings import Settings
 
 
 def versions() -> dict[str, str]:
-    """The versions of what must, or should, be the same everywhere."""
+    """The versions of gpuanom and Python, which must be the same everywhere, and of packages that should be."""
     found = {"gpuanom": version(), "python": ".".join(platform.python_version_tuple()[:2])}
     for package in PACKAGES:
         try:
@@ -32,21 +32,27 @@ def versions() -> dict[str, str]:
     return found
 
 
-def greeting(measurement: dict[str, Any], places: list[SizedFile]) -> dict[str, Any]:
-    """Who the worker is, in plain values: nothing of gpuanom's own travels before versions are compared.
+def greeting(measurement: dict[str, Any], files: list[SizedFile]) -> dict[str, Any]:
+    """Describe the worker in plain values: before versions are compared, no class of gpuanom is sent.
 
     Parameters
     ----------
     measurement : dict
         The run's `Settings.measurement`.
-    places : list of (bytes, int)
-        Files that it must see.
+    files : list of (bytes, int)
+        Files that the worker must see: path and size in bytes.
+
+    Returns
+    -------
+    dict
+        ``host``; ``versions``; ``settings``, the fingerprint of the settings as this worker understands them; and
+        ``unseen``, path and reason of a file that the worker does not see, or None.
     """
     try:
         fingerprint = Settings().with_measurement(measurement).fingerprint()
     except GpuanomError as error:
         fingerprint = str(error)
-    unseen = hidden(places)
+    unseen = first_unseen(files)
     return {
         "host": socket.gethostname(),
         "versions": versions(),
@@ -55,28 +61,28 @@ def greeting(measurement: dict[str, Any], places: list[SizedFile]) -> dict[str, 
     }
 
 
-def hidden(places: list[SizedFile]) -> Unseen | None:
-    """The first of some files that is not here as it is for the client; None when all are."""
-    for name, size in places:
+def first_unseen(files: list[SizedFile]) -> Unseen | None:
+    """The first file that is missing on the worker, or has another size than for the client; None if there is none."""
+    for name, size in files:
         path = printable(name.decode("utf-8", "backslashreplace"))
         try:
-            here = os.stat(name).st_size  # noqa: PTH116 (bytes)
+            found = os.stat(name).st_size  # noqa: PTH116 (bytes)
         except OSError as error:
             return Unseen(path, (error.strerror or str(error)).lower())
-        if here != size:
-            return Unseen(path, f"{here} bytes there, {size} here")
+        if found != size:
+            return Unseen(path, f"{found} bytes there, {size} here")
     return None
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
 MMAP_THRESHOLD = 32 * 2**20
-"""Bytes: what glibc's own threshold grows to, where none is set."""
+"""Bytes up to which glibc raises its own threshold, where none is set."""
 
 
 @dataclass
 class _Run:
-    """The threads of a run, and how many exposures are in them."""
+    """The threads of a run, and the number of exposures that they measure now."""
 
     works: Works
     debug: SimpleQueue[str] = field(default_factory=SimpleQueue)
@@ -84,17 +90,17 @@ class _Run:
 
 
 class _Runs:
-    """The runs that this process works for: usually one."""
+    """The runs for which this worker measures: usually one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
 
     def enter(self, name: str, job: Job) -> _Run:
-        """The run's threads, started at its first exposure here."""
+        """The run's threads, started with the run's first exposure on this worker."""
         with self._lock:
             if name not in self._runs:
-                # Clients that were killed say no goodbye: what they left makes room for the next.
+                # A client that was killed did not end its run: free what that run still holds.
                 self._close([other for other, run in self._runs.items() if not run.users])
                 keep_memory()
                 debug: SimpleQueue[str] = SimpleQueue()
@@ -104,12 +110,12 @@ class _Runs:
             return run
 
     def leave(self, run: _Run) -> None:
-        """An exposure is done."""
+        """Note that an exposure is done."""
         with self._lock:
             run.users -= 1
 
     def end(self, name: str) -> None:
-        """The run is over: let its threads and its device's memory go, unless an exposure is still in them."""
+        """End a run: free its threads and the memory of its device, unless they still measure an exposure."""
         with self._lock:
             if name in self._runs and not self._runs[name].users:
                 self._close([name])
@@ -123,10 +129,11 @@ _runs = _Runs()
 
 
 def keep_memory() -> None:
-    """Let this process use again what it frees, as the C library does by itself.
+    """Let this process reuse the memory that it frees, as the C library does by default.
 
-    Dask starts workers with a MALLOC_TRIM_THRESHOLD_ that gives memory back at once, for data that come and go. Every
-    array of a CCD's size is then cleared page by page: twice the time (profiling/results/bench_workers.md).
+    Dask starts workers with a MALLOC_TRIM_THRESHOLD_ that returns freed memory to the system at once. The system would
+    then clear the memory of every new CCD page by page, which takes twice the time
+    (profiling/results/bench_workers.md).
     """
     if "MALLOC_TRIM_THRESHOLD_" in os.environ:
         with suppress(OSError, AttributeError):  # a C library that is not glibc
@@ -141,7 +148,7 @@ def _lanes() -> int:
     return int(get_worker().state.nthreads)
 
 
-def measured(run: str, job: Job, exposure: Exposure, places: list[SizedFile]) -> Answer:
+def measured(run: str, job: Job, exposure: Exposure, files: list[SizedFile]) -> Answer:
     """Measure an exposure.
 
     Parameters
@@ -149,33 +156,38 @@ def measured(run: str, job: Job, exposure: Exposure, places: list[SizedFile]) ->
     run : str
         Name of the run: exposures of one run share threads.
     job : Job
+        What to measure, and how.
     exposure : Exposure
-        Its paths absolute.
-    places : list of (bytes, int)
-        Its files as the client sees them.
+        With absolute paths.
+    files : list of (bytes, int)
+        The exposure's files as the client sees them: path and size in bytes.
+
+    Returns
+    -------
+    Answer
     """
-    unseen = hidden(places)
+    unseen = first_unseen(files)
     if unseen is not None:
         return Answer(unseen)
     try:
-        mine = _runs.enter(run, job)
+        running = _runs.enter(run, job)
     except GpuanomError as error:
         return Answer(Broken(str(error)))
     try:
-        ((_, result, seconds),) = mine.works.measured([exposure])
+        ((_, result, seconds),) = running.works.measured([exposure])
     except DeviceError as error:
-        return Answer(Broken(str(error)), debug=_said(mine))
+        return Answer(Broken(str(error)), debug=_debug_texts(running))
     finally:
-        _runs.leave(mine)
-    return Answer(result if isinstance(result, Failure) else result.ccds, seconds, _said(mine))
+        _runs.leave(running)
+    return Answer(result if isinstance(result, Failure) else result.ccds, seconds, _debug_texts(running))
 
 
 def ended(run: str) -> None:
-    """The run is over."""
+    """End a run on this worker."""
     _runs.end(run)
 
 
-def _said(run: _Run) -> tuple[str, ...]:
+def _debug_texts(run: _Run) -> tuple[str, ...]:
     texts = []
     while True:
         try:

@@ -6,6 +6,7 @@ so that a report can be made meanwhile.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from gpuanom import arguments
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
+from gpuanom.fits.explain import decisions, untold_bands
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
@@ -34,6 +36,8 @@ from gpuanom.settings import Settings
 from gpuanom.store.store import RETRIED, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables.left_out import LeftOut, left_out
+
+_log = logging.getLogger("gpuanom")
 
 INCOMPLETE = "incomplete"
 """The status of a file that is unfinished and has not changed for long."""
@@ -180,6 +184,10 @@ class _Watch:
         self._path, self._settings, self._pace, self._events = path, settings, pace, events
         self._arrivals, self._works, self._ranked = arrivals, works, ranked
         self._files = KnownFiles()
+        self._decided: set[Path] = set()
+        """Files of which it was said which rules and cards decided what they are."""
+        self._bandless: set[str] = set()
+        """Cameras of which it was said that their headers name no band."""
         self._tried: dict[ExposureKey, tuple[State | None, ...]] = {}
         """Exposures that failed, wholly or in part, with the states of their files at that time."""
         self._due: dict[ExposureKey, tuple[float, float]] = {}
@@ -278,6 +286,7 @@ class _Watch:
             for path, lack in arrivals.given_up().items()
         )
         found = _without(discover(paths, settings, self._files), given_up, arrivals)
+        self._say_decisions(found)
         with self._store() as store:
             before = set(store.failures())
             found = plan.with_held_files(paths, found, store, settings, self._files)
@@ -296,6 +305,17 @@ class _Watch:
         self._dirty = self._dirty or before != set(after)
         self._events.plan(len(todo), len(found.exposures) - len(todo))
         return todo
+
+    def _say_decisions(self, found: Discovery) -> None:
+        """Say what `gpuanom score` says of the files that have come, each once."""
+        new = {p: about for p, about in found.told.items() if p not in self._decided and self._arrivals.is_settled(p)}
+        self._decided.update(new)
+        for line in decisions(replace(found, told=new)):
+            _log.info("%s", line)
+        exposures = [e for e in found.exposures if e.camera not in self._bandless and self._is_ready(e)]
+        if untold := untold_bands(replace(found, exposures=tuple(exposures))):
+            self._bandless.update(e.camera for e in exposures if not found.told[e.files[0]].band.known)
+            self._events.say(untold)
 
     def _is_ready(self, exposure: Exposure) -> bool:
         """Whether all files of an exposure are settled, and differ from those that failed before."""

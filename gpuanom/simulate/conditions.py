@@ -17,23 +17,24 @@ class Anomaly:
     Attributes
     ----------
     kind : str
-        Which score should see it: ``source``, ``background`` or ``none``.
+        The score that should find the anomaly: ``source``, ``background`` or ``none``.
     name : str
-        Its class, one of `gpuanom.simulate.INJECTORS`, or ``none``.
+        The class of the anomaly, one of `gpuanom.simulate.INJECTORS`, or ``none``.
     amplitude : float
-        Its strength, in the unit of its class.
+        The strength, in the unit of the class.
     direction : float
         The long axis, or the axis along which stripes, streaks and edges run: degrees in (-90, 90], from +x toward
         +y; NaN for classes without one.
     size : float
-        Period or radius in pixels; NaN is the usual one of its class.
+        Period or radius in pixels; NaN means the usual one of the class.
     ccds : float
-        Share of the CCDs that show it, at least one CCD; NaN is the usual of its class: all CCDs, or one for a ring.
+        Share of the CCDs that show the anomaly, at least one CCD; NaN means the usual share of the class: all CCDs, or
+        one for a ring.
     seed : int
-        Of everything else about it: where a ring lies, which CCDs show it.
+        Seed of all other choices: where a ring lies, which CCDs show the anomaly.
     shown : tuple of int, optional
-        Numbers of the CCDs that show it (`CcdPlace.number`), once `gpuanom.simulate.settle` has chosen them among the
-        CCDs of an exposure; without them they follow from share and seed alone.
+        Numbers of the CCDs that show the anomaly (`CcdPlace.number`), once `gpuanom.simulate.settle` has chosen them
+        among the CCDs of an exposure; before that they follow from share and seed.
     """
 
     kind: str = "none"
@@ -55,11 +56,11 @@ class CcdPlace:
     shape : tuple of 2 ints
         Rows and columns.
     corner : tuple of 2 floats
-        (x, y) of its first pixel, in pixels from the focal plane's centre.
+        (x, y) of the CCD's first pixel, in pixels from the focal plane's centre.
     extent : float
         Half of the focal plane's longer side, in pixels.
     number, of : int
-        Which CCD it is, from 0, and how many there are.
+        The number of the CCD, from 0, and the number of all CCDs.
     """
 
     shape: tuple[int, int]
@@ -91,7 +92,7 @@ class Conditions:
         The exposure's number, from 1.
     band : str
     fwhm : float
-        Of the PSF, in pixels.
+        FWHM of the PSF, in pixels.
     shear : ndarray, (3, 2) float64
         Shear (g1, g2) of the PSF at the field's centre, and its change along x and y.
     sky : float
@@ -101,10 +102,10 @@ class Conditions:
     pointing : tuple of 2 floats
         Right ascension and declination of the field's centre, degrees.
     density : float
-        Stars and galaxies a pixel, relative to the usual.
+        Number of stars and galaxies in a pixel, relative to the usual one.
     anomaly : Anomaly
     bad_columns : float
-        Dead and hot columns of 1000; the same in all exposures of a CCD.
+        Dead and hot columns among 1000 columns; the same in all exposures of a CCD.
     step : float
         Scatter of the step between a CCD's two amplifiers, relative to the sky.
     bleeding : bool

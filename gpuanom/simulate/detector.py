@@ -1,4 +1,4 @@
-"""What a detector does to a scene: noise, cosmic rays, saturation and bleeding, bad columns, amplifiers."""
+"""The effects of a detector: noise, cosmic rays, saturation and bleeding, bad columns, steps between amplifiers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Codes = npt.NDArray[np.uint8]
 def observed(
     expected: Doubles, rng: np.random.Generator, *, bleeding: bool, amplifier_step: float
 ) -> tuple[Doubles, Codes]:
-    """An image of a scene, in electrons, and the codes of what spoils it.
+    """Read out a scene: an image in electrons, and mask codes of the spoiled pixels.
 
     Parameters
     ----------
@@ -52,9 +52,20 @@ def observed(
 
 
 def spoil_columns(image: Doubles, codes: Codes, per_thousand: float, rng: np.random.Generator) -> None:
-    """Bad columns, from a pixel to the far edge: dead ones hold nothing, hot ones a charge of their own.
+    """Put bad columns into an image, in place: dead columns hold no electrons, hot columns a charge that is added.
 
-    The generator belongs to the CCD: its columns are bad in every exposure.
+    Each begins at a random pixel and runs to the last row.
+
+    Parameters
+    ----------
+    image : ndarray, (ny, nx) float64
+        In electrons.
+    codes : ndarray, (ny, nx) uint8
+        Mask codes of the image.
+    per_thousand : float
+        Bad columns among 1000 columns.
+    rng : Generator
+        The random numbers of the CCD, so that the same columns are bad in every exposure.
     """
     ny, nx = image.shape
     for _ in range(rng.poisson(per_thousand * nx / 1000)):

@@ -1,4 +1,4 @@
-"""The folder of a simulated night: what may be written into it, and what in it is left alone."""
+"""The folder of a simulated night: which files may be written or replaced there, and which are left alone."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 def claim(output: Path, names: Sequence[str], request: Request, *, overwrite: bool) -> Table | None:
     """Make the folder ready for a night.
 
-    A night of the same request is kept, and an unfinished one is gone on with. A different night is replaced only when
-    that is asked for, and only if every file in the folder is a simulated night's own.
+    A finished night of the same request is kept, and an unfinished one is continued. A different night is replaced only
+    with `overwrite`, and only if all files in the folder belong to simulated nights.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def claim(output: Path, names: Sequence[str], request: Request, *, overwrite: bo
     names : sequence of str
         The night's image files.
     request : dict
-        What the night follows from, as it is kept in the truth table's metadata.
+        The arguments that the night follows from, as the metadata of the truth table keep them.
     overwrite : bool
         Whether a night that is there already is replaced.
 
@@ -57,11 +57,11 @@ def claim(output: Path, names: Sequence[str], request: Request, *, overwrite: bo
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        there = sorted(entry.name for entry in output.iterdir())
+        names_there = sorted(entry.name for entry in output.iterdir())
     except OSError as error:
         raise cannot_be_written(output, error) from None
-    others = [name for name in there if not _is_own(output / name)]
-    if not there:
+    others = [name for name in names_there if not _is_own(output / name)]
+    if not names_there:
         return None
     before, finished = _recorded(output)
     if before is not None and not overwrite and _same(before, request):
@@ -81,8 +81,8 @@ def claim(output: Path, names: Sequence[str], request: Request, *, overwrite: bo
             "give a new folder, or --overwrite to replace that night"
         )
     try:
-        # The truth table first: what is left of a night that is half removed is not taken for a night.
-        for name in sorted(there, key=lambda name: (TRUTH not in name, name)):
+        # The truth table first: without it, a night that is removed in part is not taken for a night.
+        for name in sorted(names_there, key=lambda name: (TRUTH not in name, name)):
             (output / name).unlink(missing_ok=True)
     except OSError as error:
         raise cannot_be_written(output, error) from None
@@ -90,7 +90,19 @@ def claim(output: Path, names: Sequence[str], request: Request, *, overwrite: bo
 
 
 def begin(output: Path, request: Request) -> None:
-    """Note in the folder which night is being drawn, so that an interrupted night can be gone on with."""
+    """Note in the folder which night is being drawn, so that it can be continued after an interrupt.
+
+    Parameters
+    ----------
+    output : Path
+    request : dict
+        See `claim`.
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be written.
+    """
     path = partial_path(output / TRUTH)
     try:
         Table({"exposure": ["not finished"]}, meta={REQUEST: request}).write(path, format="ascii.ecsv", overwrite=True)
@@ -121,13 +133,13 @@ def _difference(before: Request | None, request: Request) -> str:
         return "nothing in it says how it was made"
     for name, value in request.items():
         if before.get(name) != value:
-            its = before.get(name)
-            return f"unfinished, drawn by gpuanom {its}" if name == "gpuanom" else f"its {name}: {its}, not {value}"
+            old = before.get(name)
+            return f"unfinished, drawn by gpuanom {old}" if name == "gpuanom" else f"its {name}: {old}, not {value}"
     return "of the same request"
 
 
 def _is_own(path: Path) -> bool:
-    """Whether a file was written by this module's commands: by its name, and by what it says of itself."""
+    """Whether a file belongs to a simulated night, by its name and its content."""
     if not _OURS.fullmatch(path.name) or path.is_symlink() or not path.is_file():
         return False
     if path.name.endswith(".partial"):

@@ -244,7 +244,7 @@ def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[s
         for plane, pixels in zip(planes, (image.astype(np.uint16), codes), strict=False):
             plane.append(_hdu(pixels, c, conditions, place.corner, form))
     for name, plane in zip(names, planes, strict=True):
-        with whole_file(output / name) as path:
+        with whole_file(output / name, fits=True) as path:
             plane.writeto(path, overwrite=True)
     return changed
 
@@ -252,8 +252,8 @@ def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[s
 def _read_out(conditions: Conditions, place: CcdPlace, form: _Form) -> Drawn:
     rng = np.random.default_rng([form.seed, conditions.number, place.number + 1])
     # Exposures count from 1: 0 is what all of them share.
-    own = np.random.default_rng([form.seed, 0, place.number + 1])
-    return draw(conditions, place, rng, own)
+    ccd_rng = np.random.default_rng([form.seed, 0, place.number + 1])
+    return draw(conditions, place, rng, ccd_rng)
 
 
 def _primary(conditions: Conditions, form: _Form, *, mask: bool) -> fits.PrimaryHDU:

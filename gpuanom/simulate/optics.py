@@ -23,41 +23,135 @@ MOFFAT_WIDTH = 2.355
 
 
 def elongation(anomaly: Anomaly, _place: CcdPlace, fwhm: float) -> Doubles:
-    """A Gaussian line that gives round stars of this FWHM the axis ratio (1 - shear) / (1 + shear)."""
+    """A Gaussian line that gives round stars of this FWHM the axis ratio (1 - shear) / (1 + shear).
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    _place : CcdPlace
+        Not used: the same on all CCDs.
+    fwhm : float
+        FWHM of the stars, in pixels.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
     return _gaussian_line(anomaly.amplitude, anomaly.direction, fwhm)
 
 
 def astigmatism(anomaly: Anomaly, place: CcdPlace, fwhm: float) -> Doubles:
-    """Radial elongation that grows with the square of the distance from the field's centre, at a place's middle."""
+    """Radial elongation that grows with the square of the distance from the field's centre, at a place's middle.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+    fwhm : float
+        FWHM of the stars, in pixels.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
     x, y = place.centre
     shear = anomaly.amplitude * (x * x + y * y) / place.extent**2
     return _gaussian_line(min(shear, 0.9), math.degrees(math.atan2(y, x)), fwhm)
 
 
 def elongation_shear(anomaly: Anomaly, _x: float, _y: float) -> tuple[float, float]:
-    """Shear of the PSF, and its direction in radians, at a field position (from -1 to 1)."""
+    """Shear of the PSF, and its direction in radians, at a field position (from -1 to 1).
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    _x, _y : float
+        Not used: the same all over the field.
+
+    Returns
+    -------
+    shear, direction : float
+        Direction in radians.
+    """
     return anomaly.amplitude, math.radians(anomaly.direction)
 
 
 def astigmatism_shear(anomaly: Anomaly, x: float, y: float) -> tuple[float, float]:
-    """Shear of the PSF, and its direction in radians, at a field position (from -1 to 1)."""
+    """Shear of the PSF, and its direction in radians, at a field position (from -1 to 1).
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    x, y : float
+        Position in the field, from -1 to 1 over the longer side of the focal plane.
+
+    Returns
+    -------
+    shear, direction : float
+        Direction in radians.
+    """
     return min(anomaly.amplitude * (x * x + y * y), 0.9), math.atan2(y, x)
 
 
 def guiding(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """A drift at constant speed: a line of this length."""
+    """A drift at constant speed: a line of this length.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    _place : CcdPlace
+        Not used: the same on all CCDs.
+    _fwhm : float
+        Not used: the same for all stars.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
     t = np.linspace(-0.5, 0.5, SAMPLES) * anomaly.amplitude
     return _turned(t, np.zeros_like(t), anomaly.direction)
 
 
 def focus(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """Near an astigmatic focus: an even ellipse of this length, half as wide."""
+    """Near an astigmatic focus: an even ellipse of this length, half as wide.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    _place : CcdPlace
+        Not used: the same on all CCDs.
+    _fwhm : float
+        Not used: the same for all stars.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
     u, v = _disc()
     return _turned(u * anomaly.amplitude / 2, v * anomaly.amplitude / 4, anomaly.direction)
 
 
 def coma(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """Third-order coma of a tilted mirror, the same all over the field: a comet of this length."""
+    """Third-order coma of a tilted mirror, the same all over the field: a comet of this length.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    _place : CcdPlace
+        Not used: the same on all CCDs.
+    _fwhm : float
+        Not used: the same for all stars.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
     rho, phi = np.meshgrid(np.sqrt((np.arange(12) + 0.5) / 12), 2 * np.pi * np.arange(24) / 24)
     scale = anomaly.amplitude / 3  # the rim's circle reaches from 1 to 3
     u, v = scale * rho**2 * (2 + np.cos(2 * phi)), scale * rho**2 * np.sin(2 * phi)
@@ -65,13 +159,41 @@ def coma(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
 
 
 def double(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """The telescope jumped: two images of 60 and 40% of the light, so far apart."""
+    """The telescope jumped: two images of 60 and 40% of the light, so far apart.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    _place : CcdPlace
+        Not used: the same on all CCDs.
+    _fwhm : float
+        Not used: the same for all stars.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
     t = np.array([0.0, anomaly.amplitude])
     return _turned(t, np.zeros(2), anomaly.direction, np.array([0.6, 0.4]))
 
 
 def multiple(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """The telescope jumped thrice: four images on a zigzag, so far apart along its axis."""
+    """The telescope jumped thrice: four images on a zigzag, so far apart along its axis.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    _place : CcdPlace
+        Not used: the same on all CCDs.
+    _fwhm : float
+        Not used: the same for all stars.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
     return _turned(
         anomaly.amplitude * np.arange(4.0),
         anomaly.amplitude * np.array([0.0, 0.5, -0.3, 0.2]),
@@ -81,7 +203,21 @@ def multiple(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
 
 
 def donut(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """Far out of focus: an even ring of this outer diameter, its hole (the secondary mirror) 0.4 of it."""
+    """Far out of focus: an even ring of this outer diameter, its hole (the secondary mirror) 0.4 of it.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    _place : CcdPlace
+        Not used: the same on all CCDs.
+    _fwhm : float
+        Not used: the same for all stars.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
     u, v = _disc()
     lit = np.hypot(u, v) > 0.4
     return _turned(u[lit] * anomaly.amplitude / 2, v[lit] * anomaly.amplitude / 2, 0.0)

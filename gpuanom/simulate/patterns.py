@@ -24,12 +24,36 @@ EDGE_WIDTH = 40.0
 
 
 def stripes(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """A sine wave whose crests run along the direction."""
+    """A sine wave whose crests run along the direction.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float64
+        In units of the anomaly's strength.
+    """
     return np.sin(2 * np.pi / anomaly.size * _across(anomaly, place))
 
 
 def ring(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """A ring of light about a point in the inner half of the CCD."""
+    """A ring of light about a point in the inner half of the CCD.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float64
+        In units of the anomaly's strength.
+    """
     ny, nx = place.shape
     x, y = _ring_centre(anomaly, place)
     return _annulus(np.arange(float(nx))[None, :] - x, np.arange(float(ny))[:, None] - y, anomaly.size)
@@ -41,14 +65,36 @@ def ring_radius(place: CcdPlace) -> float:
 
 
 def ring_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether the ring is small enough to lie on the CCD, in part at least."""
+    """Whether the ring is small enough to lie on the CCD, in part at least.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    bool
+    """
     ny, nx = place.shape
     x, y = _ring_centre(anomaly, place)
     return anomaly.size <= math.hypot(max(x, nx - 1 - x), max(y, ny - 1 - y))
 
 
 def first_ccd(anomaly: Anomaly, of: int) -> int:
-    """The CCD, of so many, on which the ring lies when it lies on one."""
+    """The CCD, of so many, on which the ring lies when it lies on one.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    of : int
+        Number of CCDs.
+
+    Returns
+    -------
+    int
+    """
     return int(_random(anomaly).integers(of))
 
 
@@ -63,7 +109,19 @@ def _ring_centre(anomaly: Anomaly, place: CcdPlace) -> tuple[float, float]:
 
 
 def arc(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """A ring of 1.2 times the focal plane's half side about a point near its edge: arcs on many CCDs."""
+    """A ring of 1.2 times the focal plane's half side about a point near its edge: arcs on many CCDs.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float64
+        In units of the anomaly's strength.
+    """
     centre, radius = _arc(anomaly, place)
     x, y = place.grids()
     return _annulus(x - centre[0], y - centre[1], radius)
@@ -75,7 +133,18 @@ def arc_radius(place: CcdPlace) -> float:
 
 
 def arc_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether the arc's crest crosses the CCD."""
+    """Whether the arc's crest crosses the CCD.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    bool
+    """
     centre, radius = _arc(anomaly, place)
     near, far = _distances(centre, place)
     return near <= radius <= far
@@ -88,12 +157,35 @@ def _arc(anomaly: Anomaly, place: CcdPlace) -> tuple[tuple[float, float], float]
 
 
 def streak(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """A satellite's straight track across the focal plane, near its centre."""
+    """A satellite's straight track across the focal plane, near its centre.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float64
+        In units of the anomaly's strength.
+    """
     return np.exp(-0.5 * ((_across(anomaly, place) - _streak_offset(anomaly, place)) / STREAK_WIDTH) ** 2)
 
 
 def streak_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether the middle of the track crosses the CCD; it may run between two rows of CCDs."""
+    """Whether the middle of the track crosses the CCD; it may run between two rows of CCDs.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    bool
+    """
     low, high = _range_across(anomaly, place)
     return low <= _streak_offset(anomaly, place) <= high
 
@@ -103,7 +195,19 @@ def _streak_offset(anomaly: Anomaly, place: CcdPlace) -> float:
 
 
 def glow(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """Scattered light of a bright star just outside the field: brightest at the edge, fading over half of the field."""
+    """Scattered light of a bright star just outside the field: brightest at the edge, fading over half of the field.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float64
+        In units of the anomaly's strength.
+    """
     star = _on_the_edge(anomaly, place)
     x, y = place.grids()
     return np.exp(-np.hypot(x - star[0], y - star[1]) / _glow_scale(anomaly, place))
@@ -115,7 +219,18 @@ def glow_scale(place: CcdPlace) -> float:
 
 
 def glow_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether the CCD gets more than 5% (e^-3) of the brightest light somewhere."""
+    """Whether the CCD gets more than 5% (e^-3) of the brightest light somewhere.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    bool
+    """
     return _distances(_on_the_edge(anomaly, place), place)[0] <= 3 * _glow_scale(anomaly, place)
 
 
@@ -124,7 +239,19 @@ def _glow_scale(anomaly: Anomaly, place: CcdPlace) -> float:
 
 
 def fringing(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """Interference in a CCD of uneven thickness: bent fringes of a period that varies, other ones on each CCD."""
+    """Interference in a CCD of uneven thickness: bent fringes of a period that varies, other ones on each CCD.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float64
+        In units of the anomaly's strength.
+    """
     rng = np.random.default_rng([anomaly.seed, place.number])
     ny, nx = place.shape
     x, y = np.arange(nx)[None, :] / anomaly.size, np.arange(ny)[:, None] / anomaly.size
@@ -137,12 +264,35 @@ def fringing(anomaly: Anomaly, place: CcdPlace) -> Doubles:
 
 
 def shadow(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """How far a pixel lies in the shadow of a dome or a tree, 0 to 1; its edge runs along the direction."""
+    """How far a pixel lies in the shadow of a dome or a tree, 0 to 1; its edge runs along the direction.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float64
+        Share of the shadow's strength, 0 to 1.
+    """
     return expit((_across(anomaly, place) - _shadow_offset(anomaly, place)) / EDGE_WIDTH)
 
 
 def shadow_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether a part of the CCD lies behind the shadow's edge."""
+    """Whether a part of the CCD lies behind the shadow's edge.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    bool
+    """
     return _range_across(anomaly, place)[1] > _shadow_offset(anomaly, place)
 
 

@@ -1,6 +1,6 @@
-"""An anomaly as one exposure has it: its direction, where a pattern lies, and which CCDs show it.
+"""The random choices about an anomaly in one exposure: its direction, its position, and the CCDs that show it.
 
-`gpuanom simulate` and `gpuanom inject` share these choices, so that the same words and seed mean the same anomaly.
+`gpuanom simulate` and `gpuanom inject` share these choices, so that the same words and seed give the same anomaly.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from gpuanom.simulate.conditions import Anomaly, CcdPlace
 from gpuanom.simulate.injectors import INJECTORS, asked_for, complete, in_order
 
 TRIES = 64
-"""Positions of a pattern that are tried until it reaches the CCDs that were asked for."""
+"""How many positions of a pattern are tried until the pattern reaches the CCDs that were asked for."""
 
 
 def for_exposure(wanted: Anomaly, exposure: str, seed: int) -> Anomaly:
-    """The anomaly of one exposure: what was not asked for is drawn, for each exposure its own.
+    """Draw the direction of an anomaly, if it was not given, and the seed of the other choices, for one exposure.
 
     Parameters
     ----------
@@ -30,6 +30,7 @@ def for_exposure(wanted: Anomaly, exposure: str, seed: int) -> Anomaly:
     exposure : str
         The exposure's id.
     seed : int
+        Seed of the night.
 
     Returns
     -------
@@ -44,21 +45,34 @@ def for_exposure(wanted: Anomaly, exposure: str, seed: int) -> Anomaly:
 
 
 def key(exposure: str, *numbers: int) -> list[int]:
-    """The seed of a random stream that belongs to an exposure."""
+    """The seed of a random stream of an exposure.
+
+    Parameters
+    ----------
+    exposure : str
+        The exposure's id.
+    *numbers : int
+        What else tells the stream from others, such as the night's seed and a CCD's number.
+
+    Returns
+    -------
+    list of int
+        A seed for `numpy.random.default_rng`.
+    """
     return [int.from_bytes(hashlib.blake2b(exposure.encode(), digest_size=7).digest(), "little"), *numbers]
 
 
 def settle(anomaly: Anomaly, places: Sequence[CcdPlace]) -> Anomaly:
     """Choose the CCDs of an exposure that show the anomaly, among those that its pattern reaches.
 
-    A satellite's track may run between two rows of CCDs, and a share of the CCDs may be chosen that an arc does not
-    cross: other positions are tried then, so that the anomaly is in the pixels.
+    A satellite's track may run between two rows of CCDs, or an arc may miss the CCDs that were chosen. Then other
+    positions are tried, so that the anomaly is really in the pixels.
 
     Parameters
     ----------
     anomaly : Anomaly
     places : sequence of CcdPlace
-        Of all CCDs of the exposure.
+        Places of all CCDs of the exposure.
 
     Returns
     -------
@@ -77,17 +91,18 @@ def settle(anomaly: Anomaly, places: Sequence[CcdPlace]) -> Anomaly:
     if math.isnan(anomaly.size) and injector.usual:
         anomaly = replace(anomaly, size=injector.usual(places[0]))
     anomaly = complete(anomaly)
-    asked = asked_for(anomaly, len(places))
+    n_asked = asked_for(anomaly, len(places))
     everywhere = math.isnan(anomaly.ccds) and not injector.single
     best: Anomaly | None = None
     most = 0
     for attempt in range(TRIES):
-        its = replace(anomaly, seed=anomaly.seed + attempt)
-        order = in_order(its, len(places))
-        reached = [c for c in order if injector.reaches is None or injector.reaches(its, places[c])]
+        candidate = replace(anomaly, seed=anomaly.seed + attempt)
+        order = in_order(candidate, len(places))
+        reached = [c for c in order if injector.reaches is None or injector.reaches(candidate, places[c])]
         if len(reached) > most:
-            most, best = len(reached), replace(its, shown=tuple(sorted(order if everywhere else reached[:asked])))
-        if most >= (1 if everywhere else asked):
+            shown = tuple(sorted(order if everywhere else reached[:n_asked]))
+            most, best = len(reached), replace(candidate, shown=shown)
+        if most >= (1 if everywhere else n_asked):
             break
     if best is None:
         size = f" with a {injector.sized} of {anomaly.size:g} pixels" if injector.sized else ""

@@ -1,4 +1,4 @@
-"""Which exposure of a simulated night is taken how, and which are anomalous."""
+"""The plan of a simulated night: the conditions of each exposure, and which exposures are anomalous."""
 
 from __future__ import annotations
 
@@ -13,15 +13,28 @@ from gpuanom.simulate.placing import for_exposure
 ELONGATION = 0.25
 STRIPES = 0.3
 ORDER = 1_000_000
-"""Of the stream that chooses anomalous exposures; the streams beside it have the numbers of CCDs."""
+"""Number of the random stream that chooses anomalous exposures; smaller numbers are the streams of the CCDs."""
 BAD_COLUMNS = 3.0
-"""Bad columns of 1000: some per mille of a CCD's columns are flagged in survey masks."""
+"""Bad columns among 1000: masks of surveys flag a few per mille of a CCD's columns."""
 AMPLIFIER_STEP = 1e-3
-"""Scatter of the step between a CCD's two amplifiers, of the sky: what a flat field leaves."""
+"""Scatter of the step between a CCD's two amplifiers, relative to the sky: such steps remain after flat-fielding."""
 
 
 def draw_conditions(number: int, band: str, anomaly: Anomaly, rng: np.random.Generator) -> Conditions:
-    """Ordinary conditions, different for every exposure."""
+    """Draw ordinary conditions for an exposure.
+
+    Parameters
+    ----------
+    number : int
+        Number of the exposure, from 1.
+    band : str
+    anomaly : Anomaly
+    rng : Generator
+
+    Returns
+    -------
+    Conditions
+    """
     return Conditions(
         number=number,
         band=band,
@@ -40,19 +53,27 @@ def draw_conditions(number: int, band: str, anomaly: Anomaly, rng: np.random.Gen
 def plan_night(
     exposures: int, bands: Sequence[str], seed: int, wanted: Sequence[Anomaly] | None = None
 ) -> list[Conditions]:
-    """Conditions of every exposure; the bands alternate.
+    """Plan the conditions of every exposure; the bands alternate.
 
-    Equal seeds give equal conditions, whatever is wrong: the same night with and without an anomaly can be compared.
+    Equal seeds give equal conditions whatever the anomalies are, so that the same night with and without an anomaly
+    can be compared.
 
     Parameters
     ----------
     exposures : int
+        Number of exposures.
     bands : sequence of str
     seed : int
+        Seed of the night.
     wanted : sequence of Anomaly, optional
-        What is wrong with as many exposures, drawn from all of them; the rest of each is drawn by `for_exposure`. By
-        default one exposure of each of the first two bands is elongated (two of the only band), another one has
-        stripes; at least one stays normal, and a band that has no exposure left goes without its anomaly.
+        Anomalies, each for one exposure chosen at random; `for_exposure` draws what an anomaly leaves open. By default
+        one exposure of each of the first two bands is elongated (two if there is one band), and another one has
+        stripes. At least one exposure stays normal, and an anomaly whose band has no exposure left is dropped.
+
+    Returns
+    -------
+    list of Conditions
+        One for each exposure.
 
     Raises
     ------
@@ -83,7 +104,7 @@ def _default_plan(band_of: Sequence[str], bands: Sequence[str], rng: np.random.G
         ("background", "stripes", STRIPES, bands[int(rng.integers(len(bands)))]),
     )
     for kind, name, amplitude, band in default[: len(band_of) - 1]:
-        free = [i for i, its in enumerate(band_of) if its == band and anomalies[i].kind == "none"]
+        free = [i for i, exposure_band in enumerate(band_of) if exposure_band == band and anomalies[i].kind == "none"]
         direction = _direction(rng)
         if free:
             anomalies[free[int(rng.integers(len(free)))]] = Anomaly(kind, name, amplitude, direction)

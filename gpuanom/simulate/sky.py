@@ -1,4 +1,4 @@
-"""Drawing of one CCD: sky, stars and galaxies under a Moffat PSF, anomalies, and what the detector makes of them."""
+"""Draw one CCD: sky, stars and galaxies under a Moffat PSF, anomalies, and the effects of the detector."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Scene(NamedTuple):
     sky, light : ndarray, (ny, nx) float64
         Expected electrons of the sky, and of the sources.
     sheared : Anomaly
-        The anomaly whose shear the sources were drawn with; the default one if they were drawn without.
+        The anomaly whose shear the sources were drawn with; the default one if they were drawn without any.
     """
 
     sky: Doubles
@@ -58,10 +58,11 @@ def draw_ccd(
     shape : tuple of 2 ints
         Rows and columns.
     corner : tuple of 2 floats
-        (x, y) of the first pixel in the focal plane, in pixels from its centre.
+        (x, y) of the first pixel in the focal plane, in pixels from the centre of the focal plane.
     extent : float
         Half of the focal plane's longer side, in pixels.
     rng : Generator
+        Random numbers of this CCD in this exposure.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def draw_ccd(
 
 
 def draw(
-    conditions: Conditions, place: CcdPlace, rng: np.random.Generator, own: np.random.Generator | None = None
+    conditions: Conditions, place: CcdPlace, rng: np.random.Generator, ccd_rng: np.random.Generator | None = None
 ) -> Drawn:
     """Draw one CCD.
 
@@ -81,17 +82,33 @@ def draw(
     conditions : Conditions
     place : CcdPlace
     rng : Generator
-        Of this CCD in this exposure.
-    own : Generator, optional
-        Of this CCD in every exposure: its bad columns and its amplifiers. Without one it has none.
+        Random numbers of this CCD in this exposure.
+    ccd_rng : Generator, optional
+        Random numbers of this CCD that are the same in every exposure: its bad columns and the step between its
+        amplifiers. Without them the CCD has neither.
+
+    Returns
+    -------
+    Drawn
     """
-    return expose(conditions, place, scene(conditions, place, rng), rng, own)
+    return expose(conditions, place, scene(conditions, place, rng), rng, ccd_rng)
 
 
 def scene(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> Scene:
-    """Expected electrons of the sky and of the sources, without the anomaly unless that is a shear of the PSF.
+    """Expected electrons of the sky and of the sources.
 
-    Only a CCD that shows such an anomaly is drawn with its shear; `expose` puts in every other one.
+    An anomaly that shears the PSF is drawn here, on the CCDs that show it; `expose` puts in every other anomaly.
+
+    Parameters
+    ----------
+    conditions : Conditions
+    place : CcdPlace
+    rng : Generator
+        Random numbers of this CCD in this exposure.
+
+    Returns
+    -------
+    Scene
     """
     x, y = place.grids()
     sky = conditions.sky * (1 + conditions.slope[0] * x / place.extent + conditions.slope[1] * y / place.extent)
@@ -102,7 +119,7 @@ def scene(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> 
 
 
 def without_anomaly(conditions: Conditions) -> Conditions:
-    """The same exposure with nothing wrong."""
+    """The same exposure without an anomaly."""
     return replace(conditions, anomaly=Anomaly())
 
 
@@ -111,7 +128,7 @@ def expose(
     place: CcdPlace,
     drawn: Scene,
     rng: np.random.Generator,
-    own: np.random.Generator | None = None,
+    ccd_rng: np.random.Generator | None = None,
 ) -> Drawn:
     """Put the anomaly into a scene and read it out.
 
@@ -120,9 +137,13 @@ def expose(
     conditions : Conditions
     place : CcdPlace
     drawn : Scene
-        Of these conditions, or of the same ones without their anomaly.
-    rng, own : Generator
+        The scene of these conditions, or of the same ones without their anomaly.
+    rng, ccd_rng : Generator
         See `draw`.
+
+    Returns
+    -------
+    Drawn
 
     Raises
     ------
@@ -137,16 +158,16 @@ def expose(
         drawn.sky, drawn.light, anomaly, place, noise=sky_noise(conditions), fwhm=conditions.fwhm, drawn=sheared
     )
     step = 0.0
-    if own is not None and conditions.step:
-        step = float(conditions.step * conditions.sky * own.standard_normal())
+    if ccd_rng is not None and conditions.step:
+        step = float(conditions.step * conditions.sky * ccd_rng.standard_normal())
     image, codes = detector.observed(sky + light, rng, bleeding=conditions.bleeding, amplifier_step=step)
-    if own is not None:
-        detector.spoil_columns(image, codes, conditions.bad_columns, own)
+    if ccd_rng is not None:
+        detector.spoil_columns(image, codes, conditions.bad_columns, ccd_rng)
     return Drawn(np.clip(np.rint(image), 0, SATURATION), codes)
 
 
 def sky_noise(conditions: Conditions) -> float:
-    """Noise of a pixel of the sky at the field's centre, in electrons: the unit of patterns."""
+    """The noise of a pixel of sky at the field's centre, in electrons: the unit of patterns."""
     return math.sqrt(conditions.sky + READ_NOISE**2)
 
 

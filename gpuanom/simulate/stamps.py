@@ -109,13 +109,13 @@ def _shear(galsim: Any, conditions: Conditions, place: CcdPlace, position: tuple
     """The shear of the PSF at a place in the focal plane, that of the anomaly on top."""
     x, y = (p / place.extent for p in position)
     g1, g2 = np.array([1.0, x, y]) @ conditions.shear
-    own = galsim.Shear(g1=float(g1), g2=float(g2))
+    psf_shear = galsim.Shear(g1=float(g1), g2=float(g2))
     anomaly = conditions.anomaly
     shear = None if anomaly.name == "none" else INJECTORS[anomaly.name].shear
     if shear is None:
-        return own
+        return psf_shear
     strength, direction = shear(anomaly, x, y)
-    return galsim.Shear(g=strength, beta=direction * galsim.radians) + own
+    return galsim.Shear(g=strength, beta=direction * galsim.radians) + psf_shear
 
 
 def reach_of(flux: float, fwhm: float, faintest: float) -> int:

@@ -203,7 +203,7 @@ def _write_one(table: Table, path: Path, suffix: str) -> None:
     elif suffix == "csv":
         table = Table(table, copy=False)
         table.meta = {}
-    with whole_file(path, remedy="what was measured is kept in the store") as partial:
+    with whole_file(path, remedy="what was measured is kept in the store", fits=suffix == "fits") as partial:
         if suffix == "ecsv":
             write_ecsv(table, partial)
         else:

@@ -152,7 +152,7 @@ def test_from_the_command_line(folder, tmp_path, capsys):
     supervised(folder / "out", "-o", tmp_path / "c.pt", "--labels", folder / "labels.csv")
     told = capsys.readouterr().err
     assert "labelled: 6 prominent, 11 normal; 5 folds" in told
-    assert "1 labels are of no exposure of these nights" in told
+    assert "1 labels belong to no exposure of these nights" in told
     assert "classifier (cross-validated)" in told
     table = Table.read(tmp_path / "c.exposures.ecsv")
     assert len(table) == 19
@@ -186,10 +186,10 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
         return line
 
     supervised(folder / "out", "-o", tmp_path / "c.pt", code=2)
-    assert error() == "gpuanom: no labels (give --labels, or import some: gpuanom label)"
+    assert error() == "gpuanom: no labels (give --labels, or import them: gpuanom label)"
     gpuanom.score(folder / "in", tmp_path / "plain", settings=made.QUICK, device="cpu")
     supervised(tmp_path / "plain", "-o", tmp_path / "c.pt", "--labels", folder / "labels.csv", code=2)
-    assert "holds nothing of an autoencoder (gpuanom score -o" in error()
+    assert "was scored without an autoencoder (gpuanom score -o" in error()
     supervised(folder / "out", folder / "out", "-o", tmp_path / "c.pt", "--labels", folder / "labels.csv", code=2)
     assert "is in two of the nights" in error()
     (tmp_path / "few.csv").write_text("exposure,kind,label\n1,source,prominent\n2,source,normal\n")

@@ -40,7 +40,7 @@ def few(output, *more):
 def test_what_it_writes_and_says(night, tmp_path, capsys):
     train(night, *few(tmp_path / "my.pt"))
     told = capsys.readouterr().err
-    assert "stamps of 20 exposures are read" in told
+    assert "reading stamps of 20 exposures" in told
     assert "epoch 4 of 4: loss 0." in told
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "my.losses.ecsv",

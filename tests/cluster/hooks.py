@@ -70,7 +70,7 @@ def lose():
     """Here `befall` is asked before the exposure's files are looked at."""
 
 
-def hidden(places, whole=worker.hidden):
+def hidden(places, whole=worker.first_unseen):
     name = Path(os.fsdecode(places[0][0])).stem
     exposure = str(int(name.rpartition("_")[2]))
     if befall(exposure, (lose,)):
@@ -96,7 +96,7 @@ def choose(device, whole=job.choose):
 def dask_setup(_worker):
     if "GPUANOM_TEST_CHOICES" in os.environ:
         job.choose = choose
-    worker.hidden, worker.versions = hidden, versions
+    worker.first_unseen, worker.versions = hidden, versions
 
     def measure_group(exposure, *arguments, whole=works.measure_group):
         befall(exposure)

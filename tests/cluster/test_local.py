@@ -111,7 +111,7 @@ def test_an_interrupt_ends_at_once_and_leaves_nobody(night, tmp_path, hooks):
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert [line for line in said.splitlines() if line and not line.startswith(("exposure", "cluster"))] == [
-        "gpuanom: interrupted; what was measured is kept, the same command goes on"
+        "gpuanom: interrupted; what was measured is kept, and the same command continues from there"
     ]
     assert not any(alive(pid) for pid in workers)
 
@@ -193,5 +193,5 @@ def test_what_is_not_installed_is_named(night, tmp_path, monkeypatch):
 def test_arguments_that_make_no_sense_are_refused(night, tmp_path, wrong):
     with pytest.raises(gpuanom.SettingsError):
         gpuanom.score(night, tmp_path / "out", **wrong)
-    with pytest.raises(gpuanom.SettingsError, match="a performance report is a cluster's"):
+    with pytest.raises(gpuanom.SettingsError, match="a performance report is about workers"):
         gpuanom.score(night, tmp_path / "out", performance_report="r.html")

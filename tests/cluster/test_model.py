@@ -42,6 +42,6 @@ def test_a_model_that_changes_under_way_is_refused(model, tmp_path):
 
 
 def test_a_model_that_no_worker_sees_ends_the_run(night, model, tmp_path, farm, monkeypatch):
-    monkeypatch.setattr(ModelFile, "place", property(lambda self: (self.path + b".gone", self.size)))
+    monkeypatch.setattr(ModelFile, "sized_file", property(lambda self: (self.path + b".gone", self.size)))
     with pytest.raises(ClusterError, match=r"model\.pt\.gone"):
         gpuanom.score(night, tmp_path / "out", settings=QUICK, device="cpu", model=model, scheduler=farm.file)

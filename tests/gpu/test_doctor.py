@@ -141,7 +141,7 @@ def test_with_a_driver_for_an_older_cuda(doctor, machine):
     assert code == 1
     assert line(out, "NVIDIA driver").startswith("✗")
     assert "CuPy is built for CUDA 13.0" in line(out, "NVIDIA driver")
-    assert out.splitlines()[-1].startswith("something is there and does not work")
+    assert out.splitlines()[-1].startswith("an installed part does not work")
 
 
 def test_with_a_broken_driver(doctor, machine):
@@ -232,7 +232,7 @@ def test_a_kernel_that_does_not_compile(doctor, stand_in, monkeypatch):
     rows = [row for row in out.splitlines() if "line 7: identifier is undefined" in row]
     assert len(rows) == len(kernel.signatures("stamps")) + 1  # its kernels, and its self-test
     assert all(row.startswith("✗") for row in rows)
-    assert out.splitlines()[-1].startswith("something is there and does not work")
+    assert out.splitlines()[-1].startswith("an installed part does not work")
 
 
 def test_a_kernel_that_computes_something_else(doctor, stand_in, monkeypatch):
