@@ -52,10 +52,11 @@ def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputErr
 def whole_file(path: Path, *, remedy: str = "") -> Iterator[Path]:
     """Write a file whole or not at all.
 
-    The block writes to a temporary file beside `path`. When the block ends, the temporary file is renamed to `path`;
-    when an error occurs, the temporary file is removed, and a file that existed before is left as it was. Where `path`
-    is a link, the file that the link leads to is replaced, not the link. Where `path` is no regular file
-    (``/dev/stdout``, a named pipe), the block writes to `path` itself.
+    The block writes to a temporary file beside `path`. When the block ends, the temporary file is
+    renamed to `path`; when an error occurs, the temporary file is removed, and a file that existed
+    before is left as it was. Where `path` is a link, the file that the link leads to is replaced,
+    not the link. Where `path` is no regular file (``/dev/stdout``, a named pipe), the block writes
+    to `path` itself.
 
     Parameters
     ----------
