@@ -1,6 +1,7 @@
 """Checks of the arguments of public functions: converted where their meaning is clear, otherwise refused in one line.
 
-In notebooks people pass NumPy numbers for numbers, a number for a text, a text for a path, or one item for a list.
+In notebooks people pass NumPy numbers for numbers, a number for a text, a text for a path, or one
+item for a list.
 """
 
 from __future__ import annotations

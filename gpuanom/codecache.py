@@ -1,8 +1,9 @@
 """Where compiled loops are kept: in the user's cache folder, never in an installation.
 
-Numba would write its files into ``__pycache__`` beside the sources. Those files stay when the package is uninstalled,
-and their folder then hides a checkout of the same name from Python. So the compiled loops are written to
-``<user's cache folder>/gpuanom/numba/<versions and processor>/``, or below NUMBA_CACHE_DIR where that variable is set.
+Numba would write its files into ``__pycache__`` beside the sources. Those files stay when the
+package is uninstalled, and their folder then hides a checkout of the same name from Python. So the
+compiled loops are written to ``<user's cache folder>/gpuanom/numba/<versions and processor>/``, or
+below NUMBA_CACHE_DIR where that variable is set.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def folder() -> Path | None:
     Returns
     -------
     Path or None
-        The folder need not exist, nor be writable. None without a home folder, and so without a cache folder.
+        The folder need not exist, nor be writable. None without a home folder, and so without a
+        cache folder.
     """
     base = Path(numba.config.CACHE_DIR) if numba.config.CACHE_DIR else _users()
     return base / _versions() if base else None
@@ -46,8 +48,9 @@ def _users() -> Path | None:
 def _versions() -> str:
     """Return the name of a folder for the versions and the processor that compiled code depends on.
 
-    Machines of several kinds may share a home folder. Numba numbers its files without a lock: in one folder, the code
-    of two processors could be exchanged when both are written at the same time.
+    Machines of several kinds may share a home folder. Numba numbers its files without a lock: in
+    one folder, the code of two processors could be exchanged when both are written at the same
+    time.
     """
     processor = llvm.get_host_cpu_name()
     features = hashlib.sha256(llvm.get_host_cpu_features().flatten().encode()).hexdigest()[:8]
@@ -59,7 +62,8 @@ def _versions() -> str:
 def _digest(sources: Path) -> str:
     """Return a hash of all sources from which a folder's functions are compiled: the folder's files and `native`.
 
-    A loop contains compiled functions from other files, while Numba itself looks only at the file of the loop.
+    A loop contains compiled functions from other files, while Numba itself looks only at the file
+    of the loop.
     """
     total = hashlib.sha256()
     for path in (*sorted(sources.glob("*.py")), Path(__file__).with_name("native.py")):
@@ -74,7 +78,8 @@ class _FunctionFolder:
     def __init__(self, function: Any, file: str, base: Path) -> None:
         self._sources = Path(file).resolve().parent
         self._line = function.__code__.co_firstlineno
-        # Each installation has its own folder: otherwise one would throw away what the other has compiled.
+        # Each installation has its own folder: otherwise one would throw away what the other has
+        # compiled.
         which = hashlib.sha256(os.fsencode(self._sources)).hexdigest()[:16]
         self._path = base / f"{self._sources.name}-{which}"
 

@@ -1,8 +1,8 @@
 """A line that tells the user that code is being compiled, as happens in the first run on a machine.
 
-The loops (`gpuanom.native`) and the kernels (`gpuanom.backends.gpu.kernel`) report here that they are being compiled.
-The command line sets a listener, which shows the line. Python programs and worker processes have no listener, so no
-line is shown.
+The loops (`gpuanom.native`) and the kernels (`gpuanom.backends.gpu.kernel`) report here that they
+are being compiled. The command line sets a listener, which shows the line. Python programs and
+worker processes have no listener, so no line is shown.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def begun(line: str) -> None:
     Parameters
     ----------
     line : str
-        `LOOPS`, `LOOPS_NOT_KEPT` or `KERNELS`. Without a listener the line is not shown, and does not count as shown.
+        `LOOPS`, `LOOPS_NOT_KEPT` or `KERNELS`. Without a listener the line is not shown, and does
+        not count as shown.
     """
     with _lock:
         listener = _listener

@@ -1,7 +1,7 @@
 """The digits that tables print: scores are compared by these digits alone.
 
-Beyond the printed digits, values differ between backends by rounding. Code that orders, ranks or selects exposures by
-a score therefore compares the values that `printed` returns.
+Beyond the printed digits, values differ between backends by rounding. Code that orders, ranks or
+selects exposures by a score therefore compares the values that `printed` returns.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Images as a file holds them, checked but not decoded, as they are sent to a GPU in place of pixels.
 
-Every offset, size and number in these records was checked against the file when the record was made. A decoder may
-therefore trust the description of the bytes, but not the bytes themselves, which may be damaged.
+Every offset, size and number in these records was checked against the file when the record was
+made. A decoder may therefore trust the description of the bytes, but not the bytes themselves,
+which may be damaged.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class RawImage:
     Attributes
     ----------
     data : ndarray, (n,) uint8
-        The n = ny nx |bitpix| / 8 bytes of the numbers: a view into the file, which may be unaligned.
+        The n = ny nx |bitpix| / 8 bytes of the numbers: a view into the file, which may be
+        unaligned.
     shape : tuple of int
         (ny, nx).
     bitpix : int
@@ -80,7 +82,8 @@ class RawImage:
 class RiceImage:
     """A RICE_1-compressed image: where its tiles lie and how their integers become pixels (FITS 4.0, section 10).
 
-    Tiles are numbered in FITS order, the first axis fastest; tiles at the upper edges of the image may be smaller.
+    Tiles are numbered in FITS order, the first axis fastest; tiles at the upper edges of the image
+    may be smaller.
 
     Attributes
     ----------
@@ -89,11 +92,13 @@ class RiceImage:
     shape, tile : tuple of int
         (ny, nx) of the image and of a whole tile.
     start, size : ndarray, (n_tiles,) int64
-        First byte of each tile within `data`, and its number of bytes; size 0 for tiles that are in `decoded`.
+        First byte of each tile within `data`, and its number of bytes; size 0 for tiles that are
+        in `decoded`.
     bytepix, blocksize : int
         BYTEPIX (1, 2 or 4) and BLOCKSIZE of the Rice code.
     quantised : bool
-        Whether the integers are quantised floats; otherwise they are the pixels of an integer image.
+        Whether the integers are quantised floats; otherwise they are the pixels of an integer
+        image.
     dither : int
         0 (none), 1 or 2 for SUBTRACTIVE_DITHER_1 and _2; 0 for integer images.
     seed : int
@@ -103,7 +108,8 @@ class RiceImage:
     blank : ndarray, (n_tiles,) int64
         The integer that means "no value" in each tile; `NO_BLANK` where there is none.
     decoded : tuple of (int, ndarray)
-        Tiles that are not Rice-coded, such as constant rows: number of the tile, and (rows, columns) float32 pixels.
+        Tiles that are not Rice-coded, such as constant rows: number of the tile, and (rows,
+        columns) float32 pixels.
     place : BytesOnDisk, optional
         Where `data` lies on disk, if a GPU may read the bytes without a check by the host.
     """

@@ -1,6 +1,7 @@
 """The exceptions of gpuanom, and when each is raised.
 
-Every message is one line that a user can act on: what is wrong, where (file and HDU), and the remedy.
+Every message is one line that a user can act on: what is wrong, where (file and HDU), and the
+remedy.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ class SettingsError(GpuanomError, ValueError):
 class InputError(GpuanomError, ValueError):
     """A file, HDU or array that cannot be measured.
 
-    The text of the exception is ``FILE[HDU]: message (remedy)``, without the parts that are not given.
+    The text of the exception is ``FILE[HDU]: message (remedy)``, without the parts that are not
+    given.
 
     Parameters
     ----------
@@ -91,6 +93,7 @@ class ClusterError(GpuanomError, RuntimeError):
 def printable(text: str) -> str:
     """Return a text as one line without control characters.
 
-    Header values and file names pass through this function before they reach a terminal or a table.
+    Header values and file names pass through this function before they reach a terminal or a
+    table.
     """
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

@@ -95,11 +95,11 @@ def _holds_fits(path: Path) -> bool:
 def whole_file(path: Path, *, remedy: str = "", fits: bool = False) -> Iterator[Path]:
     """Write a file whole or not at all.
 
-    The block writes to a temporary file beside `path`. When the block ends, the temporary file is renamed to `path`;
-    when an error occurs, the temporary file is removed, and a file that existed before is left as it was. Where `path`
-    is a link, the file that the link leads to is replaced, not the link. Where `path` is no regular file
-    (``/dev/stdout``, a named pipe), the block writes to `path` itself. A FITS
-    file is replaced by nothing but a FITS file.
+    The block writes to a temporary file beside `path`. When the block ends, the temporary file is
+    renamed to `path`; when an error occurs, the temporary file is removed, and a file that existed
+    before is left as it was. Where `path` is a link, the file that the link leads to is replaced,
+    not the link. Where `path` is no regular file (``/dev/stdout``, a named pipe), the block writes
+    to `path` itself. A FITS file is replaced by nothing but a FITS file.
 
     Parameters
     ----------

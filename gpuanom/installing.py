@@ -1,7 +1,8 @@
 """The commands that install a missing part, as they work on this machine.
 
-gpuanom may have been installed from an index, from a clone or from a file, and ``pip install 'gpuanom[...]'`` works
-only for the first. The file direct_url.json that pip writes at the installation (PEP 610) tells which it was.
+gpuanom may have been installed from an index, from a clone or from a file, and ``pip install
+'gpuanom[...]'`` works only for the first. The file direct_url.json that pip writes at the
+installation (PEP 610) tells which it was.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def install_cuda(driver: int | None = None) -> str:
     Parameters
     ----------
     driver : int, optional
-        The newest CUDA that the driver supports, as 1000 x major + 10 x minor. By default the driver is asked.
+        The newest CUDA that the driver supports, as 1000 x major + 10 x minor. By default the
+        driver is asked.
     """
     return install(nvidia.extra(driver))
 

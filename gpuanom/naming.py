@@ -23,8 +23,8 @@ def path_text(path: str | Path) -> str:
 def absolute(path: str | Path) -> Path:
     """Return the absolute form of a path, which leads to the same file from every folder.
 
-    Links are kept, so that users find the path as they gave it. Only the folder of a path with ``..`` is resolved,
-    because the meaning of ``..`` depends on links.
+    Links are kept, so that users find the path as they gave it. Only the folder of a path with
+    ``..`` is resolved, because the meaning of ``..`` depends on links.
     """
     whole = Path(path).absolute()
     if ".." not in whole.parts:

@@ -1,9 +1,10 @@
 # ruff: noqa: ARG001 (intrinsics have the arguments that Numba gives them)
 """How loops over bytes and pixels are compiled by Numba, and the machine instructions that the loops use.
 
-Compiled loops run without the interpreter's lock. They trust the sizes that they are given: `gpuanom.fits.decode` and
-`gpuanom.fits.tiles` check the sizes that files claim. No product and sum are contracted to one rounding (no fastmath).
-Importing Numba takes long, so import this module inside the functions that need it.
+Compiled loops run without the interpreter's lock. They trust the sizes that they are given:
+`gpuanom.fits.decode` and `gpuanom.fits.tiles` check the sizes that files claim. No product and sum
+are contracted to one rounding (no fastmath). Importing Numba takes long, so import this module
+inside the functions that need it.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _lock = threading.RLock()
 def _enabled() -> Iterator[None]:
     """Compile inside the block, even where the variable NUMBA_DISABLE_JIT is set.
 
-    People set that variable to step through their own loops. The loops of gpuanom read and write addresses (`byte_at`,
-    `put`), which plain Python cannot do.
+    People set that variable to step through their own loops. The loops of gpuanom read and write
+    addresses (`byte_at`, `put`), which plain Python cannot do.
     """
     with _lock:
         disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0

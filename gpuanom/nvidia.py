@@ -34,7 +34,8 @@ def driver_cuda() -> int:
 def n_gpus() -> int:
     """Return how many GPUs the driver lets this process use; 0 without a driver, or with a driver that does not work.
 
-    This starts the driver in the process, so call it only where CuPy, which counts GPUs too, is missing.
+    This starts the driver in the process, so call it only where CuPy, which counts GPUs too, is
+    missing.
     """
     found = ctypes.c_int(0)
     library = _library()
@@ -49,8 +50,8 @@ def extra(driver: int | None = None) -> str:
     Parameters
     ----------
     driver : int, optional
-        As `driver_cuda` returns it, which is called by default. Without a driver the extra is cuda12, which most
-        drivers can use.
+        As `driver_cuda` returns it, which is called by default. Without a driver the extra is
+        cuda12, which most drivers can use.
     """
     major = (driver_cuda() if driver is None else driver) // 1000
     return f"cuda{min(max(major, OLDEST_CUDA), NEWEST_CUDA)}"

@@ -1,6 +1,7 @@
 """Named ranges for the profilers Nsight Systems and Nsight Compute (NVTX); no effect without the nvtx package.
 
-``with nvtx.named("upload"):`` surrounds the code that a profile should show by name. Ranges of one thread nest.
+``with nvtx.named("upload"):`` surrounds the code that a profile should show by name. Ranges of one
+thread nest.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def named(name: str) -> AbstractContextManager[None]:
     Returns
     -------
     context manager
-        The same object for the same name. Several threads may be inside, and a thread may enter it again.
+        The same object for the same name. Several threads may be inside, and a thread may enter it
+        again.
     """
     try:
         domain = importlib.import_module("nvtx").get_domain(DOMAIN)

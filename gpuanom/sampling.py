@@ -1,7 +1,7 @@
 """The random points: drawn once, on the host, and the same on every machine (METHOD.md 6).
 
-A point depends only on the seed, the exposure's id, the CCD's id and the purpose that it is drawn for, never on order,
-batch or device.
+A point depends only on the seed, the exposure's id, the CCD's id and the purpose that it is drawn
+for, never on order, batch or device.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ def stream(seed: int, exposure: str, ccd: str, purpose: Purpose) -> np.random.Ph
     Returns
     -------
     numpy.random.Philox
-        Philox4x64, counter-based, keyed by BLAKE2b-128 of the four arguments. Each argument is preceded by its length
-        in the hashed message, so that different arguments never share a key.
+        Philox4x64, counter-based, keyed by BLAKE2b-128 of the four arguments. Each argument is
+        preceded by its length in the hashed message, so that different arguments never share a
+        key.
     """
     texts = [text.encode() for text in (str(seed), exposure, ccd, purpose)]
     message = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
@@ -59,14 +60,14 @@ def points(
     ny, nx : int
         Shape of the CCD in pixels.
     margin : int, optional
-        Half the side of an even-sized patch, in pixels: points keep to ``margin ... size - margin``, where the patch
-        lies on the CCD. 0 means all pixels.
+        Half the side of an even-sized patch, in pixels: points keep to ``margin ... size -
+        margin``, where the patch lies on the CCD. 0 means all pixels.
 
     Returns
     -------
     ndarray, (n, 2) int32
-        (y, x), 0-based, in draw order. Each point takes one raw 64-bit word: the upper half gives y and the lower
-        half x, each by multiply and shift.
+        (y, x), 0-based, in draw order. Each point takes one raw 64-bit word: the upper half gives
+        y and the lower half x, each by multiply and shift.
     """
     words = stream(seed, exposure, ccd, purpose).random_raw(n)
     span = 1 - 2 * margin if margin else 0

@@ -1,7 +1,8 @@
 """The limits of the operating system: the number of open files, and refusals to read a file.
 
-When the system refuses to read a file, nothing is known about the file's content. Reading is tried again a few times;
-then the file is reported with the system's own reason. A file is called damaged only where its bytes show the damage.
+When the system refuses to read a file, nothing is known about the file's content. Reading is tried
+again a few times; then the file is reported with the system's own reason. A file is called damaged
+only where its bytes show the damage.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ def patiently(task: Callable[[], Result], before_again: Callable[[], object] = l
     Raises
     ------
     OSError
-        The last refusal. A refusal that waiting does not change, such as a missing permission, is raised at once.
+        The last refusal. A refusal that waiting does not change, such as a missing permission, is
+        raised at once.
     """
     global _left
     for pause in PAUSES:
@@ -149,7 +151,8 @@ def refused(error: OSError, path: str | os.PathLike[str], what: str = "cannot be
     Returns
     -------
     InputError
-        With the system's reason and the remedy. Its status is ``unreadable``: the next run tries again.
+        With the system's reason and the remedy. Its status is ``unreadable``: the next run tries
+        again.
     """
     number = error.errno
     reason = os.strerror(number) if number is not None else str(error)

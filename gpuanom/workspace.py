@@ -31,8 +31,9 @@ def workspace(purpose: str, shape: tuple[int, ...], dtype: type[Number]) -> npt.
     Returns
     -------
     ndarray of `shape` and `dtype`
-        C-contiguous, filled with anything. The same array as at the last call with this purpose and shape, so that
-        what it held then is overwritten; a new array where the shape has changed.
+        C-contiguous, filled with anything. The same array as at the last call with this purpose
+        and shape, so that what it held then is overwritten; a new array where the shape has
+        changed.
     """
     held: npt.NDArray[Any] | None = getattr(_memory, purpose, None)
     if held is None or held.shape != shape:

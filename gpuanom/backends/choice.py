@@ -61,8 +61,8 @@ def choose(device: str | int | Sequence[int] = "auto") -> tuple[list[Backend], s
     Parameters
     ----------
     device : str, int or sequence of int, optional
-        ``cpu``; the number of a GPU such as ``0``; several, as ``0,1``; or ``auto``: GPU 0 if it can be used, otherwise
-        the CPU.
+        ``cpu``; the number of a GPU such as ``0``; several, as ``0,1``; or ``auto``: GPU 0 if it
+        can be used, otherwise the CPU.
 
     Returns
     -------
@@ -107,8 +107,8 @@ def _gpu(number: int) -> tuple[Backend, str]:
 def _no_gpu() -> bool:
     """Whether this machine has no GPU, so that the user need not be told what is missing to use one.
 
-    Where CuPy is installed, only a machine without an NVIDIA driver counts as one without a GPU: a driver that finds
-    no GPU, on a machine that was prepared for one, is reported.
+    Where CuPy is installed, only a machine without an NVIDIA driver counts as one without a GPU: a
+    driver that finds no GPU, on a machine that was prepared for one, is reported.
     """
     try:
         from gpuanom.backends.gpu import devices
@@ -123,7 +123,8 @@ def why_no_cupy(error: Exception) -> str:
     Parameters
     ----------
     error : Exception
-        What the import raised. A CuPy that does not fit Python, NumPy or the system may raise anything.
+        What the import raised. A CuPy that does not fit Python, NumPy or the system may raise
+        anything.
     """
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] in ("cupy", "cupyx"):
         if not nvidia.driver_cuda() and not nvidia.driver_version():

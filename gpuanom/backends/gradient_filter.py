@@ -23,7 +23,8 @@ def filter_weights(smooth_size: int, reach: int) -> tuple[Doubles, Doubles]:
     Returns
     -------
     along : ndarray, (half,) float64
-        K at the offsets 0 ... half - 1, half = smooth_size / 2 + reach: the weight of a pixel minus its mirror image.
+        K at the offsets 0 ... half - 1, half = smooth_size / 2 + reach: the weight of a pixel
+        minus its mirror image.
     across : ndarray, (2 half,) float64
         B at the offsets -half ... half - 1.
     """

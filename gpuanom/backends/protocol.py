@@ -1,10 +1,12 @@
 """The one description of every step that runs on a device.
 
-A backend is `gpuanom.backends.cpu` (NumPy) or `gpuanom.backends.gpu` (CUDA). Both provide the same steps under the
-same names; this protocol holds their one docstring. Arrays that a step takes and returns live where the backend
-works, except where "host" is said. Every step works on a `CcdStack`: CCDs of one exposure that share a shape.
+A backend is `gpuanom.backends.cpu` (NumPy) or `gpuanom.backends.gpu` (CUDA). Both provide the same
+steps under the same names; this protocol holds their one docstring. Arrays that a step takes and
+returns live where the backend works, except where "host" is said. Every step works on a
+`CcdStack`: CCDs of one exposure that share a shape.
 
-Parity between backends: *exact* means equal bits; *rounded* means within a tolerance, whose reason is given.
+Parity between backends: *exact* means equal bits; *rounded* means within a tolerance, whose reason
+is given.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ Record = TypeVar("Record")
 class Backend(Protocol):
     """The steps from pixels to histograms and divergences.
 
-    On a GPU every step raises `gpuanom.errors.DeviceError` when a kernel does not compile or the device fails.
+    On a GPU every step raises `gpuanom.errors.DeviceError` when a kernel does not compile or the
+    device fails.
     """
 
     name: str
@@ -309,7 +312,8 @@ class Backend(Protocol):
     def to_host(self, record: Record) -> Record:
         """Bring records home, with NumPy arrays in place of the device's.
 
-        This is the one copy home and the one synchronisation of a stack: ask for several records together.
+        This is the one copy home and the one synchronisation of a stack: ask for several records
+        together.
 
         Parameters
         ----------

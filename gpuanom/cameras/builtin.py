@@ -42,7 +42,8 @@ _NOT_SKY: Exclusions = (
     *((keyword, ("calib*", "test", "technical", "acq*")) for keyword in ("ESO DPR CATG", "DPR CATG", "DPRCATG")),
     # SBIG and MaxIm write numbers: 1 is a light frame, 2 a bias, 3 a dark and 4 a flat.
     ("PICTTYPE", ("2", "3", "4", *_CALIBRATIONS)),
-    # Other observatories use these keywords for something else, so the value must be one of the words alone.
+    # Other observatories use these keywords for something else, so the value must be one of the
+    # words alone.
     *((keyword, _ONLY_CALIBRATIONS) for keyword in ("OBSMODE", "FRAME")),
 )
 _STACKS: Exclusions = (
@@ -58,7 +59,8 @@ _PLANES = (
     *_words("stddev", "ivar", "invvar", "exptimemap", "coverage", "conf", "confmap", "confidence", "ctx", "con", "bkg"),
     *_words("background", "psf", "psfimage", "psfex", "segm", "segmentation", "segmap"),
     *_starts("mask", "weight", "dq", "kernel"),
-    # The exposure maps of HST and its distortion tables, which are stored as images; the stamps of kbmod.
+    # The exposure maps of HST and its distortion tables, which are stored as images; the stamps of
+    # kbmod.
     *("samp", "time", "wcsdvarr", "d2imarr", "npolext", "wcscorr", "stamp", "stamps", "stamp_*"),
     *("exp", "*expmap*", "skymodel*", "sky_model*"),
 )
@@ -67,7 +69,8 @@ _CP_FILES = ("ooi", "ood")
 
 BUILTIN_RULES: tuple[CameraRule, ...] = (
     CameraRule(
-        # Raw LSST files have EXTTYPE = 'IMAGE' too; only calibrated exposures have one of the other cards.
+        # Raw LSST files have EXTTYPE = 'IMAGE' too; only calibrated exposures have one of the
+        # other cards.
         name="LSST calexp",
         match=(("EXTTYPE", "IMAGE"), ("AR_HDU|FLUXMAG0|EXPINFO_V", "*")),
         level="calexp",
@@ -114,7 +117,8 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         full_size=(2160, 4146),
     ),
     CameraRule(
-        # Mosaic3, 90Prime and other cameras of the same pipeline, whose quality planes have always held codes.
+        # Mosaic3, 90Prime and other cameras of the same pipeline, whose quality planes have always
+        # held codes.
         name="Community Pipeline InstCal",
         match=(("PROCTYPE", "InstCal"), ("INSTRUME", "*")),
         exposure=("EXPNUM", "OBSID"),
@@ -167,8 +171,9 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         skip_ccds=tuple(str(n) for n in range(104, 112)),
         not_ccds=_PLANES,
         trim=(SUBARU_CHANNELS,),
-        # The CD matrix turns with the instrument rotator, so it does not show how a CCD is mounted. These four CCDs are
-        # mounted a quarter turn from the others, which differ from each other by half turns only.
+        # The CD matrix turns with the instrument rotator, so it does not show how a CCD is
+        # mounted. These four CCDs are mounted a quarter turn from the others, which differ from
+        # each other by half turns only.
         quarter_ccds=("100", "101", "102", "103"),
     ),
     CameraRule(
@@ -209,7 +214,8 @@ BUILTIN_RULES: tuple[CameraRule, ...] = (
         trim=("DATASEC",),
     ),
     CameraRule(
-        # One file for each quadrant, with a mask file. Bits of the mask: ZTF's data explanation, section 4.1.
+        # One file for each quadrant, with a mask file. Bits of the mask: ZTF's data explanation,
+        # section 4.1.
         name="ZTF",
         match=(("INSTRUME", "ZTF/MOSAIC*"),),
         camera="ZTF",

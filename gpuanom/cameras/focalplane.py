@@ -1,6 +1,7 @@
 """Where the CCDs of a camera lie in the focal plane, in units of a CCD: +x is to the right and +y up, like pixels.
 
-The positions are from the DETSEC cards of real headers. CCDs of unknown position are put into a grid beside the others.
+The positions are from the DETSEC cards of real headers. CCDs of unknown position are put into a
+grid beside the others.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ _DECAM = {
 DECAM_NUMBERS = {name: number for number, name in enumerate(_DECAM, 1)}
 """CCDNUM of each of DECam's CCDs, by the name in the focal plane (EXTNAME, DETPOS)."""
 
-# Four rows of nine CCDs, the upper two rows mounted upside down. No real header at hand shows where the four CCDs in
-# the ears of the newer mosaic lie, so they are put into the grid.
+# Four rows of nine CCDs, the upper two rows mounted upside down. No real header at hand shows
+# where the four CCDs in the ears of the newer mosaic lie, so they are put into the grid.
 _MEGACAM = {f"ccd{9 * row + x:02d}": Position(float(x), float(3 - row), row < 2) for row in range(4) for x in range(9)}
 
 _LAYOUTS = {"decam": _DECAM, "megacam": _MEGACAM}
@@ -54,8 +55,8 @@ def places(camera: str, ccds: Sequence[str]) -> dict[str, Position]:
     Parameters
     ----------
     camera : str
-        Name of the camera. The positions of DECam and MegaCam are known; the CCDs of other cameras are put into a grid,
-        row by row from the lower left.
+        Name of the camera. The positions of DECam and MegaCam are known; the CCDs of other cameras
+        are put into a grid, row by row from the lower left.
     ccds : sequence of str
         Names of the CCDs, in the order in which a grid is filled.
 
@@ -100,7 +101,8 @@ def ccd_number(camera: str, ccd: str) -> str:
     Returns
     -------
     str
-        CCDNUM for DECam; otherwise the number at the end of the name, or the name itself where there is none.
+        CCDNUM for DECam; otherwise the number at the end of the name, or the name itself where
+        there is none.
     """
     if camera.lower() == "decam" and ccd in DECAM_NUMBERS:
         return str(DECAM_NUMBERS[ccd])

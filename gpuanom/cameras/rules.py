@@ -1,8 +1,8 @@
 """The table of camera rules: what a camera's headers mean, as data rather than code.
 
-A rule holds keywords and patterns; `gpuanom.fits` applies it. The rules of the user's settings file (tables
-``[cameras.NAME]``) are tried before the built-in rules and replace built-in rules of the same name. The last built-in
-rule fits every FITS image.
+A rule holds keywords and patterns; `gpuanom.fits` applies it. The rules of the user's settings
+file (tables ``[cameras.NAME]``) are tried before the built-in rules and replace built-in rules of
+the same name. The last built-in rule fits every FITS image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "
 
 TURNS: tuple[str, ...] = ("none", "wcs", "mosaic")
 """How the axes of a CCD are turned to those of the focal plane: not at all, by the CCD's CD matrix
-(`gpuanom.fits.headers`), or by the difference from the CD matrix of the exposure's first CCD (`gpuanom.fits.axes`)."""
+(`gpuanom.fits.headers`), or by the difference from the CD matrix of the exposure's first CCD
+(`gpuanom.fits.axes`)."""
 
 SUBARU_CHANNELS = "subaru-channels"
 """A way to trim: to the effective columns and rows of four channels, from the cards T_EFMNij and T_EFMXij."""
@@ -47,59 +48,68 @@ _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}( [A-Z0-9 _-]+)?")
 class CameraRule:
     """What the headers of one kind of file mean.
 
-    A keyword is looked up in the header of the CCD's HDU first, and then in the primary header. A pattern is a shell
-    glob; case is ignored. Of several keywords, the first that the headers have, with a value that is not empty, counts.
+    A keyword is looked up in the header of the CCD's HDU first, and then in the primary header. A
+    pattern is a shell glob; case is ignored. Of several keywords, the first that the headers have,
+    with a value that is not empty, counts.
 
     Attributes
     ----------
     name : str
         The rule's name, as tables and messages show it.
     match : tuple of (keyword, pattern)
-        All must match for the rule to apply; of keywords joined by ``|`` one is enough. Empty: the rule fits any file.
+        All must match for the rule to apply; of keywords joined by ``|`` one is enough. Empty: the
+        rule fits any file.
     camera : str
         Name of the camera. Empty: the value of INSTRUME.
     level : str
-        Appended to the name of the camera with a hyphen, so that raw and processed images never share a dataset.
+        Appended to the name of the camera with a hyphen, so that raw and processed images never
+        share a dataset.
     exposure : tuple of str
         Keywords of the exposure id; without any, the id is the name of the file.
     date, exptime : tuple of str
         Keywords of the start and of the exposure time in seconds.
     ccd : tuple of str
-        Keywords of the CCD's name, which may be joined from several: ``"CCDID+QID"``; without any, the name is the
-        number of the HDU.
+        Keywords of the CCD's name, which may be joined from several: ``"CCDID+QID"``; without any,
+        the name is the number of the HDU.
     saturation : tuple of str
-        Keywords of the saturation level; of ``"A+B"`` (two amplifiers of one CCD) the lower level counts.
+        Keywords of the saturation level; of ``"A+B"`` (two amplifiers of one CCD) the lower level
+        counts.
     band : tuple of str
-        Keywords of the filter. ``"FILTER:word"`` takes the first word of the value. ``"FILTER:letter"`` takes the part
-        of the first word before a point: ``i`` of ``i.MP9702``, and all of ``gri`` and ``Ha``. The keywords of other
-        cameras are tried after these (`gpuanom.fits.bands`).
+        Keywords of the filter. ``"FILTER:word"`` takes the first word of the value.
+        ``"FILTER:letter"`` takes the part of the first word before a point: ``i`` of ``i.MP9702``,
+        and all of ``gri`` and ``Ha``. The keywords of other cameras are tried after these
+        (`gpuanom.fits.bands`).
     not_sky, stacks : tuple of (keyword, patterns)
-        Files with such a value are no exposures of the sky (calibrations, focus or test frames), or stacks.
+        Files with such a value are no exposures of the sky (calibrations, focus or test frames),
+        or stacks.
     skip_ccds : tuple of str
         Patterns of the names of guide and focus sensors.
     not_ccds : tuple of str
         Patterns of EXTNAME or EXTTYPE of image HDUs that are no CCDs, such as masks and weights.
     trim : tuple of str
-        Ways to find the data section, of which the first whose cards the headers have counts: a keyword; keywords of
-        amplifiers joined by ``+``; or ``"amplifiers"``, ``"subaru-channels"`` or ``"eso-output"``. Empty: the image is
-        taken whole.
+        Ways to find the data section, of which the first whose cards the headers have counts: a
+        keyword; keywords of amplifiers joined by ``+``; or ``"amplifiers"``, ``"subaru-channels"``
+        or ``"eso-output"``. Empty: the image is taken whole.
     full_size : tuple of 2 ints, or empty
-        nx, ny of the untrimmed CCD. An image that is smaller along both axes and does not contain its data section is
-        a cut-out, which is taken whole.
+        nx, ny of the untrimmed CCD. An image that is smaller along both axes and does not contain
+        its data section is a cut-out, which is taken whole.
     version : tuple of str
-        Keywords of the processing version; ``"name"`` stands for a part such as v1 or ls9 in the name of the file.
+        Keywords of the processing version; ``"name"`` stands for a part such as v1 or ls9 in the
+        name of the file.
     mask : str
         How the quality plane is decoded, one of `MASKS`.
     mask_file : tuple of 2 str, or empty
         A part of the image file's name, and the text in its place in the mask file's name.
     mask_hdu : str
-        EXTNAME or EXTTYPE of the quality plane in the file of the image; several are joined by ``|``.
+        EXTNAME or EXTTYPE of the quality plane in the file of the image; several are joined by
+        ``|``.
     mask_values : tuple of (value or plane, class)
         For the decodings ``bits`` and ``codes``: the mask class of each value.
     turn : str
         How the axes of a CCD are turned to those of the focal plane, one of `TURNS`.
     quarter_ccds : tuple of str
-        Patterns of the names of CCDs that are mounted a quarter turn from the others, whatever the headers say.
+        Patterns of the names of CCDs that are mounted a quarter turn from the others, whatever the
+        headers say.
     """
 
     name: str

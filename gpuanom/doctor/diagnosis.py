@@ -71,7 +71,8 @@ def _kernel(step: str, name: str) -> KernelFinding:
 
 def cache_folder() -> Finding:
     """Check whether the folder of CuPy's compiled kernels can be written to: otherwise CuPy compiles nothing."""
-    # The folder is chosen as CuPy does: CuPy 14 has no public function for that. Path.home() may raise an error.
+    # The folder is chosen as CuPy does: CuPy 14 has no public function for that. Path.home() may
+    # raise an error.
     folder = Path(os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache"))  # noqa: PTH111
     about = printable(str(folder))
     if os.environ.get("CUPY_CACHE_IN_MEMORY", "0") not in ("", "0"):

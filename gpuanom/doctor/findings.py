@@ -43,7 +43,8 @@ class KernelFinding:
     name, file : str
         Name of the kernel, and name of its source in kernels/.
     registers, local : int
-        Registers of each thread, and bytes of local memory of each thread (arrays and spilled registers).
+        Registers of each thread, and bytes of local memory of each thread (arrays and spilled
+        registers).
     shared : int
         Static shared memory of a block, in bytes.
     threads : int

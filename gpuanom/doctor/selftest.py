@@ -41,9 +41,9 @@ def check(backend: Backend, twin: Backend) -> tuple[StepFinding, ...]:
     Returns
     -------
     tuple of StepFinding
-        In the order of the steps. An error in a step becomes a finding, never an exception. Each step takes the
-        twin's results of the steps before, so that a wrong step fails alone; only the pixels, and the sources of
-        `stamps`, come from the tested backend.
+        In the order of the steps. An error in a step becomes a finding, never an exception. Each
+        step takes the twin's results of the steps before, so that a wrong step fails alone; only
+        the pixels, and the sources of `stamps`, come from the tested backend.
     """
     sky = _Sky(backend, twin)
     found: list[StepFinding] = []
@@ -186,7 +186,8 @@ def _background(sky: _Sky) -> Results:
     names = ("n_points", "n_sigma_points", "usable")
     yield "points, CCDs", 0.0, "", _exact(*_named(found, expected, names))
     yield "polynomial", 1e-12, "of the sky", _largest(found.coefficients, expected.coefficients, sky.level)
-    # Sigma comes from differences of pixels and polynomial, so three errors of the polynomial are added to its own.
+    # Sigma comes from differences of pixels and polynomial, so three errors of the polynomial are
+    # added to its own.
     yield "sigma", 4e-12, "of the sky", _largest(found.sigma, expected.sigma, sky.level)
 
 
@@ -197,7 +198,8 @@ def _sources(sky: _Sky) -> Results:
     yield "positions, counts", 0.0, "", _exact(*_named(found, expected, names))
     for name in ("moments", "isophote_moments"):
         sums = getattr(expected, name)
-        # All terms of Q20 and Q02 are positive; those of Q11 may not be, but |xy| is at most half of x^2 + y^2.
+        # All terms of Q20 and Q02 are positive; those of Q11 may not be, but |xy| is at most half
+        # of x^2 + y^2.
         scale = np.stack([sums[:, 0], sums[:, 1], (sums[:, 0] + sums[:, 1]) / 2], axis=1)
         yield name.replace("_", " "), 1e-12, "of their terms", _largest(getattr(found, name), sums, scale)
 

@@ -25,8 +25,8 @@ def through_astropy(raw: bytes, primary: bool, n_pixels: int, what: str, where: 
     primary : bool
         Whether this is a primary HDU.
     n_pixels : int
-        Number of pixels that the header of a compressed image claims. 0 for an uncompressed image, which is read
-        without a separate process.
+        Number of pixels that the header of a compressed image claims. 0 for an uncompressed image,
+        which is read without a separate process.
     what, where : str
         Why only astropy can read the image, and its file and HDU, for the log.
 
@@ -53,8 +53,8 @@ def blanked(pixels: npt.NDArray[Any], blank: float) -> npt.NDArray[np.float32]:
     Parameters
     ----------
     pixels : ndarray, (ny, nx)
-        Numbers of any type and byte order. Numbers beyond the range of float32 become infinite, which the steps count
-        as bad.
+        Numbers of any type and byte order. Numbers beyond the range of float32 become infinite,
+        which the steps count as bad.
     blank : float
         BLANK of an integer image, with BSCALE and BZERO applied; NaN where there is none.
 

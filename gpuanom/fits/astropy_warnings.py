@@ -21,9 +21,10 @@ _saved: warnings.catch_warnings[None] | None = None
 def ignore_astropy_warnings() -> Iterator[None]:
     """Ignore astropy's warnings inside the block, which any number of threads may enter.
 
-    `warnings.catch_warnings` saves and restores the warning filters of the whole process, so two threads at a time
-    would leave the wrong filters behind. Here the first thread to enter saves the filters, and the last to leave
-    restores them. Do not use the block around a ``yield``: astropy's warnings to the caller would be lost.
+    `warnings.catch_warnings` saves and restores the warning filters of the whole process, so two
+    threads at a time would leave the wrong filters behind. Here the first thread to enter saves
+    the filters, and the last to leave restores them. Do not use the block around a ``yield``:
+    astropy's warnings to the caller would be lost.
     """
     global _inside, _saved
     with _lock:

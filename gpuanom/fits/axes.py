@@ -1,9 +1,10 @@
 """How the CCDs of an exposure lie along common axes, by their world coordinates (METHOD.md, "As built").
 
-The orientations of several CCDs can be compared only along common axes. Where the camera rule does not say how the
-CCDs lie in the focal plane, the axes of one CCD are the common axes: of the CCDs with a celestial WCS, the first by
-name in natural order. Only the differences between CCDs count then. An instrument rotator, which turns all CCDs alike,
-changes nothing, and the same CCDs are turned in every exposure.
+The orientations of several CCDs can be compared only along common axes. Where the camera rule does
+not say how the CCDs lie in the focal plane, the axes of one CCD are the common axes: of the CCDs
+with a celestial WCS, the first by name in natural order. Only the differences between CCDs count
+then. An instrument rotator, which turns all CCDs alike, changes nothing, and the same CCDs are
+turned in every exposure.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class CcdAxes:
     turn : Turn
         From the axes of the CCD to the common axes of the exposure.
     sky_axes : tuple of 4 floats, or None
-        CD1_1, CD1_2, CD2_1, CD2_2 along the pixel axes of the CCD, degrees per pixel; None without a WCS.
+        CD1_1, CD1_2, CD2_1, CD2_2 along the pixel axes of the CCD, degrees per pixel; None without
+        a WCS.
     why : str
         What decided the turn, for `gpuanom explain`.
     remark : str
@@ -51,7 +53,8 @@ class Mosaic:
     rule : CameraRule
         The rule of the camera.
     first : str
-        Name of the CCD whose axes are the common axes; empty where no CCD has a WCS, or where the rule decides.
+        Name of the CCD whose axes are the common axes; empty where no CCD has a WCS, or where the
+        rule decides.
     cards : Cards or None
         The header of that CCD.
     turned : bool
@@ -131,7 +134,8 @@ def _relative(first: Cards, cards: Cards) -> Turn:
     c11, c12, c21, c22 = _carried(matrix, cards, first)
     r11, r12, r21, r22 = reference
     sign = 1.0 if r11 * r22 - r12 * r21 > 0 else -1.0  # only the sign of the determinant matters here
-    # The inverse of the first CCD's matrix times this CCD's matrix leads from this CCD's axes to the first CCD's.
+    # The inverse of the first CCD's matrix times this CCD's matrix leads from this CCD's axes to
+    # the first CCD's.
     m11, m12 = sign * (r22 * c11 - r12 * c21), sign * (r22 * c12 - r12 * c22)
     m21, m22 = sign * (r11 * c21 - r21 * c11), sign * (r11 * c22 - r21 * c12)
     quarter = abs(m12) + abs(m21) > abs(m11) + abs(m22)
@@ -142,8 +146,9 @@ def _relative(first: Cards, cards: Cards) -> Turn:
 def _carried(matrix: Matrix, cards: Cards, first: Cards) -> Matrix:
     """Return a CCD's matrix in the tangent plane at the reference point of the first CCD.
 
-    Headers give each CCD a reference point of its own, or the same to all. Along a parallel, the directions of east and
-    north turn by the difference in longitude times the sine of the latitude, which is not small near a pole.
+    Headers give each CCD a reference point of its own, or the same to all. Along a parallel, the
+    directions of east and north turn by the difference in longitude times the sine of the
+    latitude, which is not small near a pole.
     """
     point, first_point = _reference_point(cards), _reference_point(first)
     if point is None or first_point is None:

@@ -55,8 +55,9 @@ class Band(NamedTuple):
 def band_of(rule: CameraRule, cards: Cards) -> Band:
     """Find the band by the keywords of the rule, then by those of other cameras, then by filter wheels.
 
-    A value such as ``NO_FILTER`` or ``CLEAR`` is the band only where no other card names a filter. A bare number, which
-    is the position of a wheel, is the band only where no other card has a name.
+    A value such as ``NO_FILTER`` or ``CLEAR`` is the band only where no other card names a filter.
+    A bare number, which is the position of a wheel, is the band only where no other card has a
+    name.
 
     Parameters
     ----------
@@ -96,9 +97,9 @@ def part_of(value: Any, part: str) -> Any:
     value : object
         The card's value.
     part : str
-        ``word``: the first word. ``letter``: the part of the first word before a point, which is ``i`` for
-        ``i.MP9702``, but ``gri`` for ``gri.MP9605`` and ``Ha`` for ``Ha.MP7605``, because their first letters are the
-        names of other bands. Empty: the value itself.
+        ``word``: the first word. ``letter``: the part of the first word before a point, which is
+        ``i`` for ``i.MP9702``, but ``gri`` for ``gri.MP9605`` and ``Ha`` for ``Ha.MP7605``,
+        because their first letters are the names of other bands. Empty: the value itself.
 
     Returns
     -------

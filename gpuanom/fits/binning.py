@@ -37,8 +37,9 @@ class _Header(Protocol):
 def binning(cards: _Header) -> tuple[int, int]:
     """Return how many detector pixels make one image pixel along x and y; (1, 1) where no card says otherwise.
 
-    Of several cards the first with a number above 1 counts: cards that were left at 1 in binned images are more common
-    than cards that claim a binning wrongly. Numbers that cannot be a binning count as absent.
+    Of several cards the first with a number above 1 counts: cards that were left at 1 in binned
+    images are more common than cards that claim a binning wrongly. Numbers that cannot be a
+    binning count as absent.
     """
     for keyword in _PAIRS:
         found = _pair(cards.get(keyword))

@@ -1,17 +1,19 @@
 """The bits of RICE_1 tiles to integers (FITS 4.0, section 10.4.1; Rice, Yeh & Miller 1993).
 
-A tile is a string of bits: blocks of `blocksize` differences between neighbouring pixels. Each block begins with a
-field FS, the number of low bits of every difference that are stored as they are. The bits above them are stored as a
-number of 0 bits that is ended by a 1.
+A tile is a string of bits: blocks of `blocksize` differences between neighbouring pixels. Each
+block begins with a field FS, the number of low bits of every difference that are stored as they
+are. The bits above them are stored as a number of 0 bits that is ended by a 1.
 
-Decoding is slow because each difference begins where the one before ends, so the processor waits for the count of its
-zeros. Two things help. A window of 64 bits is loaded once for a group of 2, 4 or 8 differences, which are decoded
-without asking whether the window holds them all; in the rare case that it does not, the group is decoded again, one
-difference at a time. And two tiles are decoded side by side, so that the processor works on one while the other waits.
+Decoding is slow because each difference begins where the one before ends, so the processor waits
+for the count of its zeros. Two things help. A window of 64 bits is loaded once for a group of 2, 4
+or 8 differences, which are decoded without asking whether the window holds them all; in the rare
+case that it does not, the group is decoded again, one difference at a time. And two tiles are
+decoded side by side, so that the processor works on one while the other waits.
 
-Every name here is a uint64: `data` is the address of the bytes, `p` a bit counted from `data`, `stop` the bit behind
-the tile, `limit` the number of bytes at `data`, `fs` the field FS, `last` the last pixel so far, and `out` and `behind`
-the addresses of the next integer and of the end of a block.
+Every name here is a uint64: `data` is the address of the bytes, `p` a bit counted from `data`,
+`stop` the bit behind the tile, `limit` the number of bytes at `data`, `fs` the field FS, `last`
+the last pixel so far, and `out` and `behind` the addresses of the next integer and of the end of a
+block.
 """
 
 from __future__ import annotations

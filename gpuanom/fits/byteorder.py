@@ -130,7 +130,8 @@ def _translation(word: Any) -> Any:
         found = types.uint8(0)
         last = len(table) - 1
         for i in range(len(out)):
-            # Both sides are unsigned: Numba would compare a signed and an unsigned 64-bit number as floats.
+            # Both sides are unsigned: Numba would compare a signed and an unsigned 64-bit number
+            # as floats.
             code = np.uint64(codes[i])
             bits = table[np.int64(code) if code < np.uint64(last) else last]
             found |= bits
@@ -148,6 +149,6 @@ TRANSLATE = {
 }
 """Functions (codes, table, out), by the number of bytes of a code.
 
-Each writes the table's entry for each code to `out`, or the table's last entry for codes beyond the table, and returns
-whether any entry was not 0.
+Each writes the table's entry for each code to `out`, or the table's last entry for codes beyond
+the table, and returns whether any entry was not 0.
 """

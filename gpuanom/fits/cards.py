@@ -1,7 +1,8 @@
 """Headers that are scanned for keywords only: the value of a card is parsed when it is asked for.
 
-Cards other than the plain cards of the FITS standard (HIERARCH, CONTINUE, record-valued, lower-case or broken cards)
-are parsed by astropy, so that every value is the one that astropy gives.
+Cards other than the plain cards of the FITS standard (HIERARCH, CONTINUE, record-valued,
+lower-case or broken cards) are parsed by astropy, so that every value is the one that astropy
+gives.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Scanned:
                 if name == "END     ":
                     break
         self._places = places
-        # One search in all names at a time: only a name that begins with blanks is looked for one by one.
+        # One search in all names at a time: only a name that begins with blanks is looked for one
+        # by one.
         self._odd = bool(_NOT_NAMES.search("".join(places))) or any(n[0] == " " and n.strip() for n in places)
 
     @cached_property

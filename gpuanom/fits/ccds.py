@@ -140,14 +140,14 @@ def list_hdus(file: File, rule: CameraRule, label: str = "") -> list[Listed | In
     rule : CameraRule
         The rule of the camera.
     label : str, optional
-        A text that distinguishes the CCDs of this file from those of the exposure's other files, where the names of
-        the CCDs do not.
+        A text that distinguishes the CCDs of this file from those of the exposure's other files,
+        where the names of the CCDs do not.
 
     Returns
     -------
     list of Listed or InputError
-        In the order of the file. Several HDUs of the same EXTNAME are distinguished by EXTVER (FITS 4.0, section
-        4.4.2.6), or else by their numbers.
+        In the order of the file. Several HDUs of the same EXTNAME are distinguished by EXTVER
+        (FITS 4.0, section 4.4.2.6), or else by their numbers.
     """
     listed: list[Listed | InputError] = []
     for item in file.hdus():

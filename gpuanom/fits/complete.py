@@ -1,6 +1,7 @@
 """Whether a file is complete by its own headers: a file that is still being written must not be read as if complete.
 
-The file is read, not mapped to memory: a mapped file that another program cuts off would end this process.
+The file is read, not mapped to memory: a mapped file that another program cuts off would end this
+process.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Lack(NamedTuple):
     reason : str
         What is missing, in a few words.
     certain : bool
-        False where the file may be complete: a CCD that was copied out of a file keeps the NEXTEND of the original, and
-        zeros may follow the last HDU.
+        False where the file may be complete: a CCD that was copied out of a file keeps the NEXTEND
+        of the original, and zeros may follow the last HDU.
     """
 
     reason: str
@@ -48,8 +49,9 @@ def lacking(path: Path) -> Lack | None:
     Returns
     -------
     Lack or None
-        None where nothing is missing. Also None where the file is damaged so that more bytes cannot mend it, or where
-        the system refuses to read it: reading the file later reports this.
+        None where nothing is missing. Also None where the file is damaged so that more bytes
+        cannot mend it, or where the system refuses to read it: reading the file later reports
+        this.
     """
     try:
         with path.open("rb") as stream:

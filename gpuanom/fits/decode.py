@@ -60,8 +60,8 @@ def decode_raw(image: RawImage, out: FloatImage | None = None) -> FloatImage:
 def decode_rice(image: RiceImage, out: FloatImage | None = None) -> FloatImage:
     """Decode and dequantise a RICE_1-compressed image (FITS 4.0, sections 10.2 and 10.4.1).
 
-    The pixels have the same bits as those of astropy and CFITSIO: products and sums are float64, each rounded, and the
-    result is rounded to float32.
+    The pixels have the same bits as those of astropy and CFITSIO: products and sums are float64,
+    each rounded, and the result is rounded to float32.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ def decode_rice(image: RiceImage, out: FloatImage | None = None) -> FloatImage:
     Raises
     ------
     InputError
-        Status ``corrupt``: a tile is damaged, which the message names. `out` is then filled in part.
+        Status ``corrupt``: a tile is damaged, which the message names. `out` is then filled in
+        part.
     ValueError
         When `out` is not such an array.
     """

@@ -1,9 +1,10 @@
 """The program of the processes in which `gpuanom.fits.isolated` decodes images through astropy.
 
-The program is run as a file, so that it imports nothing of gpuanom. It reads requests from standard input: 24 bytes
-(number of bytes of the HDU, whether it is a primary HDU, most bytes of memory), followed by the bytes of the HDU. It
-writes answers to standard output: a line of JSON, ``{"shape", "dtype"}`` or ``{"error", "errno"}``, followed by the
-bytes of the pixels. Where errno is not null, the system refused something, and the image itself may be sound.
+The program is run as a file, so that it imports nothing of gpuanom. It reads requests from
+standard input: 24 bytes (number of bytes of the HDU, whether it is a primary HDU, most bytes of
+memory), followed by the bytes of the HDU. It writes answers to standard output: a line of JSON,
+``{"shape", "dtype"}`` or ``{"error", "errno"}``, followed by the bytes of the pixels. Where errno
+is not null, the system refused something, and the image itself may be sound.
 """
 
 from __future__ import annotations

@@ -60,8 +60,9 @@ class Skipped:
     reason : str
         Why the file is left out, in one line.
     kind : str
-        The reason in a form that is the same for many files, so that files can be counted: ``a weight or mask file``,
-        ``not a sky exposure (bias)``, ``a stack (...)``, ``an older version``, ``a table that gpuanom wrote``.
+        The reason in a form that is the same for many files, so that files can be counted: ``a
+        weight or mask file``, ``not a sky exposure (bias)``, ``a stack (...)``, ``an older
+        version``, ``a table that gpuanom wrote``.
     """
 
     path: Path
@@ -194,8 +195,8 @@ class KnownFiles:
 def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles | None = None) -> Discovery:
     """Find the exposures among files, folders, globs and lists.
 
-    One or two headers of each file are read, and no pixels. The result does not depend on the order of the inputs. A
-    file that is named twice counts once.
+    One or two headers of each file are read, and no pixels. The result does not depend on the
+    order of the inputs. A file that is named twice counts once.
 
     Parameters
     ----------
@@ -354,8 +355,8 @@ def mask_sibling(path: Path, rule: CameraRule) -> Path | None:
     Returns
     -------
     Path or None
-        None where there is no such file. The mask file may be packed in another way than the image (.fits, .fits.fz,
-        .fits.gz, .fits.bz2, .fits.xz).
+        None where there is no such file. The mask file may be packed in another way than the image
+        (.fits, .fits.fz, .fits.gz, .fits.bz2, .fits.xz).
     """
     if not rule.mask_file:
         return None
@@ -367,8 +368,8 @@ def mask_sibling(path: Path, rule: CameraRule) -> Path | None:
     base = token.sub(lambda _: mask, name)
     ending_of_image = path.name[len(name) :]
     candidates = (path.with_name(base + ending) for ending in (ending_of_image, *SUFFIXES))
-    # A file that the system refuses to look up is returned too: reading the mask reports the refusal, and the image is
-    # not scored without its mask in silence.
+    # A file that the system refuses to look up is returned too: reading the mask reports the
+    # refusal, and the image is not scored without its mask in silence.
     return next((p for p in candidates if may_be_file(p)), None)
 
 

@@ -138,7 +138,8 @@ def explain(inputs: Sequence[str | Path], settings: Settings) -> list[Account]:
     Returns
     -------
     list of Account
-        One for each file, in natural order. A file that cannot be read has an account too; no error is raised.
+        One for each file, in natural order. A file that cannot be read has an account too; no
+        error is raised.
     """
     found = discover(inputs, settings)
     accounts = [Account(path_text(s.path), "skipped", s.reason) for s in found.skipped]

@@ -32,7 +32,8 @@ class NotFollowedError(InputError):
 def is_fits_name(name: str) -> bool:
     """Whether a file in a folder is an input, by its name.
 
-    Packed files that gpuanom cannot unpack are inputs too, so that the user is told how to unpack them.
+    Packed files that gpuanom cannot unpack are inputs too, so that the user is told how to unpack
+    them.
     """
     return name.lower().endswith(SUFFIXES + ARCHIVES) and not name.startswith(".")
 
@@ -40,7 +41,8 @@ def is_fits_name(name: str) -> bool:
 def below(folder: Path) -> Iterator[Path | InputError]:
     """Yield the FITS files in a folder and in all folders below it, links to folders included.
 
-    Every folder is searched once, however many links lead to it, and under a path without links where there is one.
+    Every folder is searched once, however many links lead to it, and under a path without links
+    where there is one.
 
     Parameters
     ----------
@@ -50,8 +52,9 @@ def below(folder: Path) -> Iterator[Path | InputError]:
     Yields
     ------
     Path or InputError
-        An error for each folder that cannot be read, for each link that leads nowhere, and for each link to a folder
-        above, which is not followed. A `NothingThereError` where there is no FITS file.
+        An error for each folder that cannot be read, for each link that leads nowhere, and for
+        each link to a folder above, which is not followed. A `NothingThereError` where there is no
+        FITS file.
     """
     searched: set[Identity] = set()
     found = troubled = False
@@ -120,7 +123,8 @@ def _inside(folder: Path) -> Iterator[Path | _Folder | InputError]:
             elif is_fits_name(entry.name):
                 yield path
         except OSError as error:
-            # A broken link with a name such as README.txt led neither to a folder nor to a FITS file.
+            # A broken link with a name such as README.txt led neither to a folder nor to a FITS
+            # file.
             if is_fits_name(entry.name) or not _ORDINARY.search(entry.name):
                 yield broken_link(path, error)
 

@@ -1,6 +1,7 @@
 """Which files are one exposure, by ids, dates, folders and bands.
 
-Also labels for the CCDs of an exposure in several files, where the names of the CCDs do not distinguish them.
+Also labels for the CCDs of an exposure in several files, where the names of the CCDs do not
+distinguish them.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ def by_path(item: Any) -> Any:
 def told_apart(files: Sequence[Found]) -> list[Found]:
     """Return the files with ids that differ where the exposures differ.
 
-    The id in the headers counts, unless files that cannot be one exposure share it. Where only the name of the file
-    gives the id, the names of folders or the bands are added where exposures would share an id.
+    The id in the headers counts, unless files that cannot be one exposure share it. Where only the
+    name of the file gives the id, the names of folders or the bands are added where exposures
+    would share an id.
     """
     named = [file for file in files if file.about.named]
     named = _by_detector_counts(named)
@@ -85,9 +87,9 @@ def _without_an_id(file: Found) -> Found:
 def _by_detector_counts(files: Sequence[Found]) -> list[Found]:
     """Join the CCDs of an exposure where each CCD has another id, which ends in the number of the CCD.
 
-    Some pipelines build EXPID from exposure and CCD: 41203710 is CCD 10 of exposure 412037. Files of one camera are
-    joined where the starts are equal, the numbers of the CCDs differ, and each id is the same number followed by the
-    number of the CCD.
+    Some pipelines build EXPID from exposure and CCD: 41203710 is CCD 10 of exposure 412037. Files
+    of one camera are joined where the starts are equal, the numbers of the CCDs differ, and each
+    id is the same number followed by the number of the CCD.
     """
     joined = []
     for (_, date), group in _grouped(files, lambda file: (file.about.camera, file.about.date_obs)).items():
@@ -117,7 +119,8 @@ def _exposure_and_ccd(about: Description) -> tuple[str, str] | None:
 def _by_dates(files: Sequence[Found]) -> list[Found]:
     """Split files of one id that were not taken at the same time: ids may start again each night, or number a run.
 
-    Each part is named by another keyword of the headers where its values differ, otherwise by the id and the start.
+    Each part is named by another keyword of the headers where its values differ, otherwise by the
+    id and the start.
     """
     starts = [seconds(file.about.date_obs) if "T" in file.about.date_obs else None for file in files]
     if all(start is None for start in starts):  # dates without a time at least distinguish nights
@@ -169,8 +172,8 @@ def seconds(date: str) -> float | None:
 def _ambiguous(files: Sequence[Found]) -> list[tuple[Found, bool]]:
     """Pair each file with whether its id is no exposure id, because the keyword may mean something else.
 
-    OBSID is the id of an exposure at some observatories, and of an observing block at others. Files that share an OBSID
-    and have no times are one exposure only if their CCDs differ.
+    OBSID is the id of an exposure at some observatories, and of an observing block at others.
+    Files that share an OBSID and have no times are one exposure only if their CCDs differ.
     """
     marked = []
     for group in _grouped(files, lambda file: (file.about.camera, file.about.exposure)).values():
@@ -194,9 +197,10 @@ def labels(files: Sequence[Found]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        A label for each file; empty where the names of the CCDs in the headers are enough. The labels are the values
-        of a card that differs between the files (`gpuanom.fits.ccds.DETECTOR_CARDS`). Without such a card, the labels
-        are the names of the files, where the CCDs have no names.
+        A label for each file; empty where the names of the CCDs in the headers are enough. The
+        labels are the values of a card that differs between the files
+        (`gpuanom.fits.ccds.DETECTOR_CARDS`). Without such a card, the labels are the names of the
+        files, where the CCDs have no names.
     """
     chosen = dict.fromkeys(range(len(files)), "")
     groups: dict[str, list[int]] = {}
@@ -222,8 +226,9 @@ def labels(files: Sequence[Found]) -> tuple[str, ...]:
 def _by_place(files: Sequence[Found]) -> list[Found]:
     """Return the files with different ids for files of the same name in different folders or bands.
 
-    Only files without an id in their headers are renamed: ``g/img1.fits`` and ``r/img1.fits`` become ``g-img1`` and
-    ``r-img1``. Files of the same folder, name and band, packed in two ways, stay one exposure.
+    Only files without an id in their headers are renamed: ``g/img1.fits`` and ``r/img1.fits``
+    become ``g-img1`` and ``r-img1``. Files of the same folder, name and band, packed in two ways,
+    stay one exposure.
     """
     groups: dict[tuple[str, str], dict[tuple[str, str], list[Found]]] = {}
     taken: set[tuple[str, str]] = set()
@@ -260,8 +265,8 @@ def ids_by_place(name: str, places: Sequence[tuple[str, str]], taken: Collection
     Returns
     -------
     list of str
-        For each exposure the name with as many names of folders before it as are needed, or with the band after it;
-        numbered names where that is not enough.
+        For each exposure the name with as many names of folders before it as are needed, or with
+        the band after it; numbered names where that is not enough.
     """
     taken = set(taken)
     folders = [Path(folder).parts[1:] for folder, _ in places]
@@ -289,8 +294,8 @@ def names_apart(nights: Sequence[Mapping[ExposureKey, Exposure]]) -> list[dict[E
     Returns
     -------
     list of dict of (camera, exposure) to str
-        For each night the exposures that get a new id, made as within one night: the name of the folder, or the band,
-        is added to the name of the file.
+        For each night the exposures that get a new id, made as within one night: the name of the
+        folder, or the band, is added to the name of the file.
     """
     found: dict[ExposureKey, dict[tuple[str, str], list[int]]] = {}
     prints: dict[ExposureKey, set[str]] = {}

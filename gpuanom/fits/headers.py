@@ -74,7 +74,8 @@ def card(header: fits.Header, keyword: str) -> Any:
     Returns
     -------
     object
-        Texts without leading and trailing blanks. None where the card is absent, has no value or cannot be parsed.
+        Texts without leading and trailing blanks. None where the card is absent, has no value or
+        cannot be parsed.
     """
     with ignore_astropy_warnings():
         try:
@@ -167,7 +168,8 @@ def saturation(rule: CameraRule, cards: Cards) -> float:
 def sky_axes(cards: Cards) -> tuple[float, float, float, float] | None:
     """Return CD1_1, CD1_2, CD2_1, CD2_2 in degrees per pixel; None without a celestial WCS.
 
-    The matrix is that of the CD cards, else PC times CDELT, else CDELT turned by CROTA2 (FITS WCS paper II, section 6).
+    The matrix is that of the CD cards, else PC times CDELT, else CDELT turned by CROTA2 (FITS WCS
+    paper II, section 6).
     """
     kinds = [str(cards.get(f"CTYPE{axis}") or "")[:4] for axis in (1, 2)]
     if sorted(kinds) not in (["DEC-", "RA--"], ["GLAT", "GLON"], ["ELAT", "ELON"]):
@@ -201,8 +203,8 @@ def turn(rule: CameraRule, name: str, matrix: tuple[float, float, float, float] 
     Parameters
     ----------
     rule : CameraRule
-        Its `quarter_ccds` and `turn`. For the turn ``wcs``, the axes of the focal plane are those of a CCD with
-        CD1_2 > 0, CD2_1 < 0 and no diagonal terms.
+        Its `quarter_ccds` and `turn`. For the turn ``wcs``, the axes of the focal plane are those
+        of a CCD with CD1_2 > 0, CD2_1 < 0 and no diagonal terms.
     name : str
         Name of the CCD.
     matrix : tuple of 4 floats, or None

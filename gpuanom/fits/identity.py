@@ -26,12 +26,14 @@ _NO_ID = re.compile(
     r"[+-]?0+(?:\.0*)?|-[0-9.]+|_*(?:none|null|nan|n[/_]?a|unknown|undefined|undef|tbd|notset|-+)_*", re.I
 )
 _OTHER_IDS = ("OBSID", "OBS-ID", "OBS_ID", "EXPOSURE_ID", "FRAMEID", "ARCFILE", "ORIGFILE")
-# Ids in a file of one CCD of several, where the header has none of the keywords of the camera's rule.
+# Ids in a file of one CCD of several, where the header has none of the keywords of the camera's
+# rule.
 _SHARED_IDS = ("OBSID", "OBS-ID", "OBS_ID")
 
 _KINDS = r"(?:bias|dark|zero|(?:dome|sky|twilight|twi|d|s|t)?[ _-]?flat(?:[ _-]?field)?)"
 _CALIBRATION_OBJECT = re.compile(rf"(?:(?:master|super)[ _-]?)?{_KINDS}s?(?:[ _-]?(?:frame|image|exposure))?", re.I)
-# Only numbers, exposure times, filters and words of calibration may follow the word: 'dark_cloud' is a target.
+# Only numbers, exposure times, filters and words of calibration may follow the word: 'dark_cloud'
+# is a target.
 _CALIBRATION_NAME = re.compile(
     rf"(?:(?:master|super)[ _-]?)?{_KINDS}s?[0-9]*(?:[ ._-]+(?:[0-9.]+s?(?:ec)?|t[0-9.]+s?|[ugrizyUBVRIJHK]|"
     r"master|super|combined|median|mean|bin[0-9x]+|[0-9]+x[0-9]+|frame|ccd[0-9]+))*",
@@ -75,7 +77,8 @@ class Description:
     ccd : str
         Name of the first CCD of the file; empty where the headers give none.
     detector : mapping of str to str
-        Values of the cards that distinguish the CCDs of a camera (`gpuanom.fits.ccds.DETECTOR_CARDS`).
+        Values of the cards that distinguish the CCDs of a camera
+        (`gpuanom.fits.ccds.DETECTOR_CARDS`).
     """
 
     rule: CameraRule
@@ -131,8 +134,8 @@ def describe(
     rules : sequence of CameraRule
         The camera rules, in the order in which they are tried.
     path : Path
-        The name of the file is the id where the headers have none. It may also name a version, or show that the file
-        is a mask, a weight map or a calibration.
+        The name of the file is the id where the headers have none. It may also name a version, or
+        show that the file is a mask, a weight map or a calibration.
 
     Returns
     -------
@@ -171,8 +174,8 @@ def describe(
 def _ids(rule: CameraRule, cards: Cards, date: str) -> tuple[tuple[str, str], ...]:
     """Return the exposure ids in the headers with their keywords, the best first; empty where the headers have none.
 
-    Values such as 0, -1 or 'none' are no ids. In this case, and in a file of one CCD of several that has none of the
-    keywords of the camera's rule, other keywords are used.
+    Values such as 0, -1 or 'none' are no ids. In this case, and in a file of one CCD of several
+    that has none of the keywords of the camera's rule, other keywords are used.
     """
     # For some cameras the id is the name under which the file was first written.
     of_rule = [(k, clean(stem(Path(clean(cards.get(k)))))) for k in rule.exposure if cards.get(k) is not None]

@@ -30,10 +30,10 @@ def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
     Parameters
     ----------
     inputs : sequence of str or Path
-        Files of any name; folders, in which FITS files are searched at any depth, also in linked folders; globs; and
-        lists. ``@list.txt`` is a file with an input on each line, relative to the folder of the list, and comments
-        after ``#``. ``@-`` is a list from standard input, relative to the current folder. A leading ``~`` is the home
-        folder.
+        Files of any name; folders, in which FITS files are searched at any depth, also in linked
+        folders; globs; and lists. ``@list.txt`` is a file with an input on each line, relative to
+        the folder of the list, and comments after ``#``. ``@-`` is a list from standard input,
+        relative to the current folder. A leading ``~`` is the home folder.
 
     Yields
     ------
@@ -129,7 +129,8 @@ def _matching(pattern: Path) -> Iterator[Path | InputError]:
             else:
                 found = True
                 yield item
-    # That a folder holds no FITS file matters only if no other does; that a folder cannot be read always matters.
+    # That a folder holds no FITS file matters only if no other does; that a folder cannot be read
+    # always matters.
     yield from (t for t in troubles if not found or not isinstance(t, NothingThereError))
     if found or troubles:
         return

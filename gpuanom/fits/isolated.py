@@ -1,7 +1,7 @@
 """Images that are decoded in a separate process, because a damaged image may crash the C decoders behind astropy.
 
-HCOMPRESS, PLIO and unusual Rice images are decoded here. Each thread that decodes has a process of its own at that
-time. Processes are kept for the next images, and end when this process ends.
+HCOMPRESS, PLIO and unusual Rice images are decoded here. Each thread that decodes has a process of
+its own at that time. Processes are kept for the next images, and end when this process ends.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def decode_isolated(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any
     ValueError
         When the image cannot be decoded; the message says why.
     OSError
-        When the system refuses to start a process or ends it, or the time is up. The image itself may be sound.
+        When the system refuses to start a process or ends it, or the time is up. The image itself
+        may be sound.
     """
     return patiently(lambda: _attempted(raw, primary, n_pixels))
 

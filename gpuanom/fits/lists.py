@@ -123,7 +123,8 @@ def with_streams_read(inputs: Sequence[str | Path]) -> list[str | Path]:
     for item in inputs:
         name = str(item)
         if name.startswith("@") and is_stream(name[1:]) and not os.path.lexists(name):
-            # An empty stream stays in the list: expanding the inputs finds no path in it, and reports that.
+            # An empty stream stays in the list: expanding the inputs finds no path in it, and
+            # reports that.
             replaced += read_stream(name[1:]) or [item]
         else:
             replaced.append(item)

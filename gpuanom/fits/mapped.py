@@ -25,8 +25,9 @@ _CHUNK = 2**18  # a multiple of 4, and small enough for the processor's cache
 _MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
 _HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step; few headers need a second one
 _MOST_HDUS = 10_000
-# Largest ratio of claimed to stored bytes: RICE tiles reach a few hundred, GZIP a thousand, and a constant image in one
-# HCOMPRESS tile more. A claim below `_HARMLESS` bytes takes little memory and is not questioned.
+# Largest ratio of claimed to stored bytes: RICE tiles reach a few hundred, GZIP a thousand, and a
+# constant image in one HCOMPRESS tile more. A claim below `_HARMLESS` bytes takes little memory
+# and is not questioned.
 _TILE_RATIO = 2000
 _HARMLESS = 2**29
 
@@ -67,8 +68,8 @@ class Hdu:
 class File:
     """A FITS file mapped to memory. It need not be closed: it is closed when no view of its bytes is left.
 
-    A file that is packed as a whole (gzip, bzip2, xz) is unpacked to the folder for temporary files and checked to its
-    end before anything is read.
+    A file that is packed as a whole (gzip, bzip2, xz) is unpacked to the folder for temporary
+    files and checked to its end before anything is read.
 
     Parameters
     ----------
@@ -87,8 +88,8 @@ class File:
     Raises
     ------
     InputError
-        When the file cannot be opened as FITS: status ``corrupt`` where its bytes show why, ``unreadable`` where the
-        system refuses to open it.
+        When the file cannot be opened as FITS: status ``corrupt`` where its bytes show why,
+        ``unreadable`` where the system refuses to open it.
     """
 
     def __init__(self, path: Path, checksum: bool = True) -> None:
@@ -132,8 +133,8 @@ class File:
     def hdus(self) -> tuple[Hdu | InputError, ...]:
         """Return the image HDUs that have pixels, and an error for what cannot be read as an HDU.
 
-        The last error, if any, says what is wrong with the end of the file. It has the number of the HDU that is cut
-        off, or of the HDU that should follow.
+        The last error, if any, says what is wrong with the end of the file. It has the number of
+        the HDU that is cut off, or of the HDU that should follow.
         """
         if self._listed is None:
             self._listed = tuple(self._scan())
@@ -229,8 +230,8 @@ class File:
         Raises
         ------
         InputError
-            Status ``cube`` (more than one slice), ``not_2d`` (one axis), or ``corrupt``: cut off, or of a size that
-            the file cannot hold.
+            Status ``cube`` (more than one slice), ``not_2d`` (one axis), or ``corrupt``: cut off,
+            or of a size that the file cannot hold.
         """
         shape = self.shape(item.header, item.number)
         n_slices = math.prod(shape[:-2])
@@ -279,9 +280,10 @@ class File:
     def check(self, item: Hdu, *, bring: bool = True) -> None:
         """Compare an HDU's data with its DATASUM (FITS standard 4.0, appendix J), unless `checksum` is False.
 
-        A program that changes an image and copies its header leaves a DATASUM that does not fit. This is no damage, and
-        the CHECKSUM shows it: header and DATASUM agree with the CHECKSUM only if the header was not changed since both
-        sums were written. A sum whose card is blank, or is no whole number of 32 bits, is not defined.
+        A program that changes an image and copies its header leaves a DATASUM that does not fit.
+        This is no damage, and the CHECKSUM shows it: header and DATASUM agree with the CHECKSUM
+        only if the header was not changed since both sums were written. A sum whose card is blank,
+        or is no whole number of 32 bits, is not defined.
 
         Parameters
         ----------
@@ -292,8 +294,8 @@ class File:
         Raises
         ------
         InputError
-            Status ``corrupt``: the data are cut off, or do not agree with the sum. Status ``unreadable``: the system
-            cannot read them.
+            Status ``corrupt``: the data are cut off, or do not agree with the sum. Status
+            ``unreadable``: the system cannot read them.
         """
         unit = item.unit
         try:
@@ -355,7 +357,8 @@ class File:
     def _too_few(self, count: int, primary: Scanned | None) -> InputError | None:
         """Return an error where the file has fewer extensions than the primary header's NEXTEND says.
 
-        A file with one extension is taken as complete: a CCD that was copied out of a file keeps its NEXTEND.
+        A file with one extension is taken as complete: a CCD that was copied out of a file keeps
+        its NEXTEND.
         """
         promised = None if primary is None else card(primary, "NEXTEND")
         if type(promised) is not int or count - 1 >= promised or count == 2:

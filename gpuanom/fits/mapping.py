@@ -133,7 +133,8 @@ class Mapping:
             else:
                 with _temporary(self.path) as target:
                     self._unpack(stream, how, target)
-                    # The name is removed at once, so that no file is left behind however this process ends.
+                    # The name is removed at once, so that no file is left behind however this
+                    # process ends.
                     mapped = mmap.mmap(target.fileno(), 0, access=mmap.ACCESS_READ)
             self._state = state
             return mapped

@@ -26,8 +26,8 @@ def planes_by_name(file: File, image_file: File, rule: CameraRule) -> tuple[dict
     Returns
     -------
     planes : dict of str to Hdu
-        By name of the CCD within the image file. A single plane without a name belongs to the single CCD of the image
-        file.
+        By name of the CCD within the image file. A single plane without a name belongs to the
+        single CCD of the image file.
     trouble : InputError or None
         What could not be read of the mask file.
     """
@@ -70,8 +70,8 @@ class OwnPlanes:
     def of(self, ccd: Hdu) -> Hdu | None:
         """Return the plane of a CCD.
 
-        This is the single plane in a file of a single CCD, otherwise the plane of the same EXTVER, otherwise the plane
-        that follows the CCD.
+        This is the single plane in a file of a single CCD, otherwise the plane of the same EXTVER,
+        otherwise the plane that follows the CCD.
 
         Returns
         -------
@@ -81,7 +81,8 @@ class OwnPlanes:
         Raises
         ------
         InputError
-            When the rule demands a plane, and there is none or it cannot be decided which plane belongs to the CCD.
+            When the rule demands a plane, and there is none or it cannot be decided which plane
+            belongs to the CCD.
         """
         if not self._planes:
             if self._optional:

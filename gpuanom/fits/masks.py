@@ -1,9 +1,10 @@
 """From quality planes to the bits of `records.Unfit`: which pixels are bad for which step (METHOD.md 6).
 
-The decodings: ``decam-cp`` and ``cp-codes`` are those of the DECam Community Pipeline (bits before PLVER 3.5.0,
-exclusive codes from then on). ``desdm`` is for the bits of the Dark Energy Survey. ``mp-cards`` is for LSST planes,
-whose cards give the bit numbers. ``own`` uses these cards where the plane has them, and otherwise takes the plane as
-flags, as astropy's CCDData writes a mask: a pixel is bad where the plane is not 0.
+The decodings: ``decam-cp`` and ``cp-codes`` are those of the DECam Community Pipeline (bits before
+PLVER 3.5.0, exclusive codes from then on). ``desdm`` is for the bits of the Dark Energy Survey.
+``mp-cards`` is for LSST planes, whose cards give the bit numbers. ``own`` uses these cards where
+the plane has them, and otherwise takes the plane as flags, as astropy's CCDData writes a mask: a
+pixel is bad where the plane is not 0.
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ def decode(
     Raises
     ------
     InputError
-        Status ``mask_unreadable``: the values are not whole numbers. A `NoMeaningError` where the rule's mask is
-        ``own`` and the plane does not say what its values mean.
+        Status ``mask_unreadable``: the values are not whole numbers. A `NoMeaningError` where the
+        rule's mask is ``own`` and the plane does not say what its values mean.
     """
     if plane.dtype.kind == "f":
         # float -> int64 -> float is exact for whole numbers below 2^53, far above any mask bit.
@@ -165,8 +166,9 @@ MEANING = "write a camera rule with 'mask_values' (docs/files.md)"
 def _holds_bits(plane: npt.NDArray[Any], rule: CameraRule, cards: Cards) -> bool:
     """Whether a plane of the Community Pipeline holds bits and not codes.
 
-    PLVER decides; a plane without PLVER is taken as recent. Values that are too high for a code are bits whatever PLVER
-    says: for PLVER V3.5.3 there are planes with the values 2 and 64, and others of the same exposure with 3 and 4.
+    PLVER decides; a plane without PLVER is taken as recent. Values that are too high for a code
+    are bits whatever PLVER says: for PLVER V3.5.3 there are planes with the values 2 and 64, and
+    others of the same exposure with 3 and 4.
     """
     version, _ = plver(cards.get("PLVER"))
     old = rule.mask == "decam-cp" and bool(version) and version < _FIRST_CODES

@@ -48,8 +48,8 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
     Raises
     ------
     InputError
-        Status ``cube``, ``not_2d`` or ``too_large``; or ``corrupt``: cut off, not decodable, or of a size that the file
-        cannot hold; or ``unreadable``: the system refuses to read the file.
+        Status ``cube``, ``not_2d`` or ``too_large``; or ``corrupt``: cut off, not decodable, or of
+        a size that the file cannot hold; or ``unreadable``: the system refuses to read the file.
     """
     shape = file.image_shape(item)
     file.check(item)

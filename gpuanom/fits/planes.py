@@ -1,6 +1,7 @@
 """Which images show the sky, and which are masks, weights or other planes, by headers and names of files.
 
-An HDU with an unknown name is taken as a CCD: losing a CCD is worse than measuring one plane too many.
+An HDU with an unknown name is taken as a CCD: losing a CCD is worse than measuring one plane too
+many.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _PLANE_CLASSES = (
 )
 _UNCERTAINTIES = ("*uncertainty", "variance", "inversevariance", "stddev")
 _QUANTITY = r"(?:adu|dn|electrons?|e-|counts?|ct|photons?|ph|[nmu]?jy|nanomagg(?:y|ies)|nmgy)"
-# The square of the unit of a CCD image, or its inverse: 'electron**2', 'adu2', '(adu/s)^2', '1/nanomaggy^2'. An area in
-# the denominator ('MJy/pix^2', 'counts/arcsec2') is not such a square.
+# The square of the unit of a CCD image, or its inverse: 'electron**2', 'adu2', '(adu/s)^2',
+# '1/nanomaggy^2'. An area in the denominator ('MJy/pix^2', 'counts/arcsec2') is not such a square.
 _SQUARED_UNIT = re.compile(rf"(?:1 ?/ ?)?\(?{_QUANTITY}(?: ?/ ?s(?:ec)?)?\)? ?(?:\*\*|\^)? ?\(?-?2(?![0-9.])")
 
 _COMMUNITY_PIPELINE = re.compile(r"(?<![a-z0-9])oo[dwx](?![a-z0-9])")
@@ -68,7 +69,8 @@ def plane_reason(rule: CameraRule, header: Any) -> str:
     Parameters
     ----------
     rule : CameraRule
-        Its `not_ccds` and `mask_hdu` name planes; the other criteria are the same for every camera.
+        Its `not_ccds` and `mask_hdu` name planes; the other criteria are the same for every
+        camera.
     header : Header
         Header of the HDU alone, without the primary header.
 
@@ -123,9 +125,9 @@ def side_file(path: Path, cards: Cards | None = None) -> str:
     Parameters
     ----------
     path : Path
-        Names with ``oow`` or ``ood`` (Community Pipeline), and names such as ``x.weight``, ``x_bpm``, ``x_mskimg`` and
-        ``x_conf`` are enough. Names that an image may have too (``x_err``, ``x_exp``, ``x_sky``) count only where
-        the image ``x`` lies in the same folder.
+        Names with ``oow`` or ``ood`` (Community Pipeline), and names such as ``x.weight``,
+        ``x_bpm``, ``x_mskimg`` and ``x_conf`` are enough. Names that an image may have too
+        (``x_err``, ``x_exp``, ``x_sky``) count only where the image ``x`` lies in the same folder.
     cards : Cards, optional
         Headers of the first image, whose kind of product is looked at.
 

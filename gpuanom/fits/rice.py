@@ -81,7 +81,8 @@ def decode_tiles(
     Returns
     -------
     int
-        Number of the first damaged tile, behind which no tile is decoded; -1 when every tile is sound.
+        Number of the first damaged tile, behind which no tile is decoded; -1 when every tile is
+        sound.
     """
     across = (nx + tile_columns - 1) // tile_columns
     n_whole = tile_rows * tile_columns

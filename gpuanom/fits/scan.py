@@ -37,14 +37,15 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
     -------
     primary : Header
     extension : Header or None
-        None where the primary HDU holds the first image. For a tile-compressed image, the header of its table.
+        None where the primary HDU holds the first image. For a tile-compressed image, the header
+        of its table.
 
     Raises
     ------
     InputError
-        Status ``unreadable`` (the system refuses to read the file; the file is empty, no FITS file or packed in another
-        format), ``corrupt`` (a header is cut off or makes no sense) or ``no_image``. An `OwnTableError` for a table
-        that gpuanom wrote.
+        Status ``unreadable`` (the system refuses to read the file; the file is empty, no FITS file
+        or packed in another format), ``corrupt`` (a header is cut off or makes no sense) or
+        ``no_image``. An `OwnTableError` for a table that gpuanom wrote.
     """
     try:
         return patiently(lambda: _read(path))

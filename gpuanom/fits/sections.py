@@ -1,7 +1,7 @@
 """Data sections such as ``[57:2104,51:4146]``: the part of a raw image that shows the sky, without overscan.
 
-Source: the IRAF mosaic conventions (pixels from 1, both ends included, first axis x). The amplifiers of a CCD are
-joined in the order in which they lie in the image.
+Source: the IRAF mosaic conventions (pixels from 1, both ends included, first axis x). The
+amplifiers of a CCD are joined in the order in which they lie in the image.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def parse_section(text: Any) -> Section:
     Raises
     ------
     InputError
-        Status ``bad_section``: the text has another form, begins below 1, or has its ends exchanged.
+        Status ``bad_section``: the text has another form, begins below 1, or has its ends
+        exchanged.
     """
     found = _SECTION.fullmatch(text.strip()) if isinstance(text, str) else None
     if not found:
@@ -82,8 +83,9 @@ def trim(pixels: npt.NDArray[Any], sections: tuple[Section, ...], full_size: tup
     sections : tuple of Section
         The data sections of one CCD, in any order. Without any, the image is returned as it is.
     full_size : tuple of 2 ints, or empty
-        nx, ny of the untrimmed CCD. An image that is smaller along both axes and does not contain its sections is a
-        cut-out, whose header still describes the whole CCD; it is returned as it is.
+        nx, ny of the untrimmed CCD. An image that is smaller along both axes and does not contain
+        its sections is a cut-out, whose header still describes the whole CCD; it is returned as it
+        is.
 
     Returns
     -------
@@ -93,7 +95,8 @@ def trim(pixels: npt.NDArray[Any], sections: tuple[Section, ...], full_size: tup
     Raises
     ------
     InputError
-        Status ``bad_section``: a section reaches beyond the image, or the sections do not make up a rectangle.
+        Status ``bad_section``: a section reaches beyond the image, or the sections do not make up
+        a rectangle.
     """
     ny, nx = pixels.shape
     rows = _rows((ny, nx), sections, full_size)

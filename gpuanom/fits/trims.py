@@ -1,8 +1,9 @@
 """Which part of an image shows the sky: which section cards are applied, and why.
 
-Cards such as DATASEC describe the image that the camera wrote. Programs that trim or join images often leave these
-cards unchanged, so a section is applied only where the image still has the size that the cards describe. Otherwise the
-image is taken whole, and the column ``note`` of the exposure says where overscan may be left in the image.
+Cards such as DATASEC describe the image that the camera wrote. Programs that trim or join images
+often leave these cards unchanged, so a section is applied only where the image still has the size
+that the cards describe. Otherwise the image is taken whole, and the column ``note`` of the
+exposure says where overscan may be left in the image.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ def data_sections(rule: CameraRule, cards: Cards, shape: tuple[int, int]) -> Dat
     Raises
     ------
     InputError
-        Status ``bad_section``: the cards make no sense for the image, and the rule of this camera names them. By the
-        rule for any camera, such cards are ignored.
+        Status ``bad_section``: the cards make no sense for the image, and the rule of this camera
+        names them. By the rule for any camera, such cards are ignored.
     """
     if not rule.trim:
         return DataSections(why=f"camera rule '{rule.name}' takes images whole")

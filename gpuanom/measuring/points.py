@@ -31,8 +31,8 @@ def draw_points(exposure: str, ccd: str, step: Step, ny: int, nx: int, settings:
     ny, nx : int
         Shape of the CCD in pixels.
     settings : Settings
-        `draws` times as many points are drawn as the step wants, since some fall on unusable pixels. Points for
-        gradients keep so far from the edges that their patches lie on the CCD.
+        `draws` times as many points are drawn as the step wants, since some fall on unusable
+        pixels. Points for gradients keep so far from the edges that their patches lie on the CCD.
 
     Returns
     -------

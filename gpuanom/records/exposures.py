@@ -31,8 +31,9 @@ class Unfit(IntFlag):
 class Turn(IntEnum):
     """How the axes of a CCD are turned against those of the focal plane (METHOD.md 3).
 
-    The value is ``quarter + 2 * mirrored``. An orientation theta along the axes of the CCD becomes -theta if mirrored,
-    and then pi/2 is added if turned by a quarter. Half turns leave orientations as they are.
+    The value is ``quarter + 2 * mirrored``. An orientation theta along the axes of the CCD becomes
+    -theta if mirrored, and then pi/2 is added if turned by a quarter. Half turns leave
+    orientations as they are.
     """
 
     NONE = 0
@@ -60,18 +61,21 @@ class Exposure:
     masks : tuple of Path or None
         The mask file of each image file; None where there is none or masks are not used.
     fingerprint : str
-        Hash of size, modification time and DATASUM cards of all files, which changes when a file changes.
+        Hash of size, modification time and DATASUM cards of all files, which changes when a file
+        changes.
     rule : str
         Name of the camera rule that recognised the files (see `gpuanom.cameras.rules`).
     remarks : tuple of str
         Lines that a user should know, for instance about processing versions that were left out.
     file_named : bool
-        Whether the id is the name of the file, because no header gives one: files in other folders may have the same.
+        Whether the id is the name of the file, because no header gives one: files in other folders
+        may have the same.
     measured_as : str
-        The id under which the exposure was measured, where it got another id when nights were merged; empty otherwise.
+        The id under which the exposure was measured, where it got another id when nights were
+        merged; empty otherwise.
     labels : tuple of str, or None
-        For each file a text that distinguishes its CCDs from those of the other files; empty where the names of the
-        CCDs do so. None: not known, so the headers are read again.
+        For each file a text that distinguishes its CCDs from those of the other files; empty where
+        the names of the CCDs do so. None: not known, so the headers are read again.
     """
 
     exposure: str
@@ -103,18 +107,21 @@ class Ccd:
     name : str
         Name of the CCD within the exposure (EXTNAME or number).
     image : ndarray, (ny, nx) float32, C-contiguous, or RawImage or RiceImage
-        Pixel values in any linear unit. NaN and infinite pixels are bad. Only `CcdOnDisk.load` gives a `RawImage` or
-        `RiceImage`, for a backend that decodes images itself.
+        Pixel values in any linear unit. NaN and infinite pixels are bad. Only `CcdOnDisk.load`
+        gives a `RawImage` or `RiceImage`, for a backend that decodes images itself.
     bad : ndarray, (ny, nx) uint8, or None
-        `Unfit` bits from the quality plane; None when no pixel is masked. `gpuanom.measure` takes booleans too.
+        `Unfit` bits from the quality plane; None when no pixel is masked. `gpuanom.measure` takes
+        booleans too.
     saturation : float
         Pixels at or above this level, in the image's unit, count as saturated; NaN when unknown.
     turn : Turn
         From the axes of the CCD to those of the focal plane.
     sky_axes : tuple of 4 floats, or None
-        CD1_1, CD1_2, CD2_1, CD2_2 along the pixel axes of the CCD, degrees per pixel; None without a WCS.
+        CD1_1, CD1_2, CD2_1, CD2_2 along the pixel axes of the CCD, degrees per pixel; None without
+        a WCS.
     remark : str
-        What the column ``note`` of the exposure should say about reading this CCD; empty where nothing is uncertain.
+        What the column ``note`` of the exposure should say about reading this CCD; empty where
+        nothing is uncertain.
     """
 
     name: str

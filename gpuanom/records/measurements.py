@@ -40,16 +40,18 @@ class CcdMeasurement:
     sky, sigma : float
         Value of the polynomial at the centre of the CCD, and noise, in the image's unit.
     n_points, n_sigma_points, n_sources, n_without_orientation, n_isophote, n_gradients : int
-        Numbers of usable points of the fit, of sigma and of gradients, and of sources: all, without an orientation,
-        and with an isophotal orientation.
+        Numbers of usable points of the fit, of sigma and of gradients, and of sources: all,
+        without an orientation, and with an isophotal orientation.
     masked_fraction, saturated_fraction : float
-        Fractions of the CCD's pixels; `saturated_fraction` is NaN where no saturation level is known.
+        Fractions of the CCD's pixels; `saturated_fraction` is NaN where no saturation level is
+        known.
     counts : ndarray, (4, bins) int64
         Histograms in the order of `KINDS`, in focal-plane axes.
     cosine, sine : ndarray, (4,) float64
         Sums of cos 2 theta and sin 2 theta, in focal-plane axes.
     sky_axes : tuple of 4 floats, or None
-        CD matrix along the axes of the focal plane (the CCD's turn undone), degrees per pixel; None without a WCS.
+        CD matrix along the axes of the focal plane (the CCD's turn undone), degrees per pixel;
+        None without a WCS.
     reconstruction : Reconstruction or None
         None without an autoencoder, or where the CCD could not be measured.
     shape : tuple of int
@@ -140,8 +142,8 @@ class Dataset:
     cosine, sine : ndarray, (n_ccd, 4) float64
         Sums of cos 2 theta and sin 2 theta.
     sizes : ndarray, (n_exposures, 2) int64, optional
-        (ny, nx) of a typical CCD of each exposure, 0 where unknown. Exposures of different sizes are not compared
-        (`gpuanom.scoring`).
+        (ny, nx) of a typical CCD of each exposure, 0 where unknown. Exposures of different sizes
+        are not compared (`gpuanom.scoring`).
     """
 
     camera: str

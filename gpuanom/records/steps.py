@@ -20,8 +20,8 @@ class CcdStack:
     saturation : Array, (n_ccd,) float32
         Saturation level of each CCD, in the image's unit; NaN where unknown.
     damaged : Array, (n_ccd,) int32, or None
-        Number of the first tile of each CCD that could not be decoded, whose pixels are NaN; -1 where every tile is
-        sound. None where the backend decoded nothing.
+        Number of the first tile of each CCD that could not be decoded, whose pixels are NaN; -1
+        where every tile is sound. None where the backend decoded nothing.
     """
 
     images: Array
@@ -76,8 +76,8 @@ class Sources:
     n_isophote : Array, (n,) int64
         Number of connected pixels that give `isophote_moments`, the central pixel included.
     n_sources, n_bad, n_saturated : Array, (n_ccd,) int64
-        For each CCD, the numbers of sources, of pixels that are masked (for any step) or not finite, and of pixels at
-        or above the saturation level.
+        For each CCD, the numbers of sources, of pixels that are masked (for any step) or not
+        finite, and of pixels at or above the saturation level.
     """
 
     ccd: Array
