@@ -1,6 +1,6 @@
 """The anomalies that can be put into exposures: names, strengths, and how each changes an image.
 
-The same injectors act on a scene before its noise is drawn (`act_on_scene`) and on a real image (`inject`).
+The same injectors act on a simulated scene that has no noise yet (`act_on_scene`) and on a real image (`inject`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from gpuanom.errors import SettingsError
 from gpuanom.records import Doubles
 from gpuanom.simulate import optics, patterns
 from gpuanom.simulate.conditions import Anomaly, CcdPlace
-
-BOX = 64
-"""Side of the boxes whose medians are a real image's sky, in pixels."""
+from gpuanom.simulate.real_sky import sky_of
 
 Spread = Callable[[Anomaly, CcdPlace, float], Doubles]
 Pattern = Callable[[Anomaly, CcdPlace], Doubles]
@@ -27,26 +24,26 @@ Pattern = Callable[[Anomaly, CcdPlace], Doubles]
 
 @dataclass(frozen=True)
 class Injector:
-    """One class of anomalies; of `spread`, `pattern`, `shade` and `dim` it has one.
+    """A class of anomalies; each has one of `spread`, `pattern`, `shade` and `dim`.
 
     Attributes
     ----------
     kind : str
-        Which score should see it, ``source`` or ``background``.
+        The score that should find the anomaly, ``source`` or ``background``.
     unit : str
-        Of its strength.
+        Unit of the strength.
     default, highest : float
-        Usual and highest strength; all are above 0.
+        Usual and highest strength; strengths are above 0.
     help : str
-        What it is, in one line.
+        The anomaly in one line.
     directed : bool
-        Whether it has a direction.
+        Whether the anomaly has a direction.
     size : float
-        Period or radius in pixels where it has one; NaN: a share of the focal plane's.
+        Usual period or radius in pixels; NaN where there is none, or where it depends on the focal plane (`usual`).
     usual : callable
         The usual period or radius on a focal plane, where `size` alone does not say it.
     sized : str
-        What the size is, empty where there is none.
+        What the size means, such as ``period``; empty where the anomaly has no size.
     spread : callable
         Points that a point of light becomes (`optics`), from anomaly, place and FWHM.
     pattern : callable
@@ -54,7 +51,7 @@ class Injector:
     shade : callable
         Share of all light that a strength of 1 takes away.
     dim : callable
-        Light of the sources after it, from their light (sky subtracted) and the strength.
+        The light of the sources with the anomaly, from their light without (sky subtracted) and the strength.
     shear : callable
         With `spread`: shear and direction in radians of the PSF at a field position. Simulated sources are drawn with
         it (`sky.scene`); real images are convolved with `spread` instead.
@@ -63,7 +60,7 @@ class Injector:
     single : bool
         Whether one CCD shows it, unless a share of the CCDs is asked for.
     reaches : callable
-        Whether a CCD gets a part of the pattern that is worth the name; without it every CCD does.
+        Whether the pattern is visible on a CCD; without this function it is visible on every CCD.
     """
 
     kind: str
@@ -86,7 +83,7 @@ class Injector:
 
 
 def _trails(light: Doubles, share: float) -> Doubles:
-    """Read out with an open shutter: a share of each column's light is spread evenly along it."""
+    """Read out with an open shutter: a share of the light of each column is spread evenly over the column."""
     return np.asarray((1 - share) * light + share * light.mean(axis=0))
 
 
@@ -218,21 +215,54 @@ def parse(text: str) -> list[Anomaly]:
 
 
 def shows(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether a CCD is among those that show the anomaly."""
+    """Whether a CCD is among those that show the anomaly.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    bool
+    """
     if anomaly.shown is not None:
         return place.number in anomaly.shown
     return place.number in in_order(anomaly, place.of)[: asked_for(anomaly, place.of)]
 
 
 def asked_for(anomaly: Anomaly, of: int) -> int:
-    """How many of so many CCDs should show the anomaly: its share of them, rounded, at least one."""
+    """How many CCDs should show the anomaly: its share of all CCDs, rounded, at least one.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    of : int
+        Number of CCDs.
+
+    Returns
+    -------
+    int
+    """
     if math.isnan(anomaly.ccds):
         return 1 if INJECTORS[anomaly.name].single else of
     return max(1, round(anomaly.ccds * of))
 
 
 def in_order(anomaly: Anomaly, of: int) -> list[int]:
-    """The numbers of so many CCDs, in the order in which the anomaly takes them."""
+    """The numbers of all CCDs, in the random order in which CCDs are chosen to show the anomaly.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    of : int
+        Number of CCDs.
+
+    Returns
+    -------
+    list of int
+    """
     order: list[int] = np.random.default_rng([anomaly.seed, 1]).permutation(of).tolist()
     if INJECTORS[anomaly.name].single:
         first = patterns.first_ccd(anomaly, of)
@@ -260,13 +290,14 @@ def act_on_scene(
     noise : float
         Noise of a pixel of the sky, in electrons: the unit of patterns.
     fwhm : float
-        Of the PSF, in pixels.
+        FWHM of the PSF, in pixels.
     drawn : bool, optional
-        Whether the sources were drawn with the anomaly's shear already; nothing to classes without a `shear`.
+        Whether the sources were drawn with the anomaly's shear already; no matter for classes without a `shear`.
 
     Returns
     -------
     sky, light : ndarray, (ny, nx) float64
+        Expected electrons with the anomaly.
     """
     if anomaly.name == "none" or not shows(anomaly, place):
         return sky, light
@@ -287,9 +318,9 @@ def act_on_scene(
 def inject(image: Doubles, anomaly: Anomaly, place: CcdPlace, *, fwhm: float, rng: np.random.Generator) -> Doubles:
     """Put an anomaly into an image that has noise; the noise of its sky is kept.
 
-    Convolutions and clouds take noise away; what is missing is added as white noise (see `optics.convolved_image`). A
-    shadow takes light and its shot noise: the sky is taken as all of the noise. Patterns bring no noise of their own,
-    which is right while they are faint beside the sky.
+    Convolutions and clouds reduce the noise, and white noise is added in its place (see `optics.convolved_image`). A
+    shadow reduces the light and its shot noise, where all noise is taken to be shot noise of the sky. Patterns add no
+    noise, which is right while they are faint compared with the sky.
 
     Parameters
     ----------
@@ -297,9 +328,11 @@ def inject(image: Doubles, anomaly: Anomaly, place: CcdPlace, *, fwhm: float, rn
         In any linear unit; pixels that are not finite stay as they are.
     anomaly : Anomaly
     place : CcdPlace
+        Where the CCD lies.
     fwhm : float
-        Of the image's stars, in pixels: what a shear acts on.
+        FWHM of the image's stars, in pixels; a shear depends on it.
     rng : Generator
+        Random numbers for the noise.
 
     Returns
     -------
@@ -350,30 +383,3 @@ def _in_parts(
 
 def _halves(n: int) -> tuple[slice, slice]:
     return slice(0, n // 2), slice(n // 2, n)
-
-
-def sky_of(image: Doubles) -> tuple[Doubles, float]:
-    """The sky of a real image, from medians of boxes, and the noise about it.
-
-    Returns
-    -------
-    sky : ndarray, (ny, nx) float64
-    sigma : float
-        1.4826 times the median of absolute differences.
-    """
-    ny, nx = image.shape
-    rows, columns = max(1, ny // BOX), max(1, nx // BOX)
-    finite = np.where(np.isfinite(image), image, np.nan)
-    if not np.isfinite(finite).any():
-        return np.zeros((ny, nx)), 0.0
-    whole = float(np.nanmedian(finite))
-    medians = np.empty((rows, columns))
-    for i, band in enumerate(np.array_split(finite, rows)):
-        for j, box in enumerate(np.array_split(band, columns, axis=1)):
-            known = box[np.isfinite(box)]
-            medians[i, j] = np.median(known) if known.size else whole
-    y, x = np.meshgrid(
-        (np.arange(ny) + 0.5) * rows / ny - 0.5, (np.arange(nx) + 0.5) * columns / nx - 0.5, indexing="ij"
-    )
-    sky = ndimage.map_coordinates(medians, (y, x), order=1, mode="nearest")
-    return sky, 1.4826 * float(np.nanmedian(np.abs(finite - sky)))

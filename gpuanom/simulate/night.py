@@ -1,4 +1,4 @@
-"""Writing of a simulated night: multi-extension FITS files and the table of what is wrong in them."""
+"""Write a simulated night: multi-extension FITS files, and the table of their anomalies."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ def simulate_night(
     Parameters
     ----------
     output : Path
-        Folder to write into; made when it is missing. A night of the same arguments that is there already is kept,
-        one that was interrupted is gone on with; any other night is left alone unless `overwrite` says otherwise.
+        Folder to write into; made when it is missing. If the folder holds a night of the same arguments already, a
+        finished night is kept and an interrupted one is continued. Any other night is refused without `overwrite`.
     exposures : int, optional
-        How many; their bands alternate.
+        Number of exposures; their bands alternate.
     ccds : int, optional
         CCDs of each exposure, on a square grid.
     shape : tuple of 2 ints, optional
@@ -117,17 +117,17 @@ def simulate_night(
     seed : int, optional
         Equal arguments give equal bytes, whatever `processes`.
     anomalies : sequence of str, optional
-        What is wrong, each for an exposure of its own unless it says for how many: `gpuanom.simulate.SYNTAX`;
-        ``all`` stands for one of each class at its usual strength (``all%25x2``: share of the CCDs and count of each).
+        Anomalies in the form of `gpuanom.simulate.SYNTAX`, each for one exposure unless it has a count; ``all`` stands
+        for one of each class at its usual strength (``all%25x2``: on 25% of the CCDs, two exposures of each class).
     headers : str, optional
-        ``plain``, or ``decam``: named and described as the DECam Community Pipeline's, with masks beside the images.
+        ``plain``, or ``decam``: names and headers like those of the DECam Community Pipeline, with masks.
     compress : bool, optional
-        RICE-compressed, without loss, as ``.fits.fz``.
+        Whether files are compressed without loss (RICE), as ``.fits.fz``.
     processes : int, optional
-        How many draw at the same time.
+        Processes that draw at the same time.
     overwrite : bool, optional
-        Whether a night that is in the folder already is replaced. Files that are no simulated night's are never
-        removed: a folder that holds any is refused.
+        Whether a night that is in the folder already is replaced. Files of other kinds are never removed: a folder
+        that holds any is refused.
     progress : callable, optional
         Called with (exposures written, exposures) after each exposure.
 
@@ -197,14 +197,14 @@ Work = Callable[[Conditions], list[str]]
 
 
 def _each(work: Work, night: Sequence[Conditions], processes: int) -> Iterable[list[str]]:
-    """Do the work for each exposure, here or in processes of their own."""
+    """Do the work for each exposure, in this process or in several others."""
     if processes == 1:
         return map(work, night)
     return _in_processes(work, night, processes)
 
 
 def _in_processes(work: Work, night: Sequence[Conditions], processes: int) -> Iterable[list[str]]:
-    # Spawned: a fork would copy the locks of threads that it does not have.
+    # Spawned, because a forked process would have the locks of threads that were not copied with them.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
             yield from pool.map(work, night)
@@ -224,7 +224,7 @@ def _wanted(anomalies: Sequence[str]) -> list[Anomaly]:
 
 
 def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[str]:
-    """Draw and write one exposure; what is random follows from the seed and the numbers of exposure and CCD alone.
+    """Draw and write one exposure; random numbers follow from the seed and the numbers of exposure and CCD alone.
 
     Returns the names of the CCDs whose pixels the anomaly changed. A normal exposure that an interrupted run has
     written already is kept: every file is whole, and would get the same bytes.
@@ -236,7 +236,7 @@ def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[s
     changed = []
     for c, place in enumerate(form.places()):
         image, codes = _read_out(conditions, place, form)
-        # Said only when it is so: the same CCD without the anomaly is drawn beside it.
+        # A CCD is listed only if the anomaly changed it: the same CCD is drawn without the anomaly, too.
         if conditions.anomaly.name != "none" and shows(conditions.anomaly, place):
             normal, _ = _read_out(without_anomaly(conditions), place, form)
             if not np.array_equal(image, normal):
@@ -251,7 +251,7 @@ def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[s
 
 def _read_out(conditions: Conditions, place: CcdPlace, form: _Form) -> Drawn:
     rng = np.random.default_rng([form.seed, conditions.number, place.number + 1])
-    # Exposures count from 1: 0 is what all of them share.
+    # Exposures count from 1: the number 0 belongs to the properties that a CCD has in all exposures.
     ccd_rng = np.random.default_rng([form.seed, 0, place.number + 1])
     return draw(conditions, place, rng, ccd_rng)
 
@@ -320,7 +320,7 @@ def _wcs(pointing: tuple[float, float], corner: tuple[float, float]) -> list[tup
 
 
 def truth_table(rows: Sequence[Row]) -> Table:
-    """What is wrong with each exposure: a row an anomaly, or one that says that nothing is."""
+    """The truth table: a row for each anomaly, and a row for each normal exposure."""
     anomalies = [a if a.name == "none" else complete(a) for _, _, a, _ in rows]
     truth = Table(
         {

@@ -1,8 +1,8 @@
-"""A library of drawn stamps: GalSim draws each shape once a CCD, and sources are copies of them.
+"""A library of drawn stamps: GalSim draws each shape once for a CCD, and sources are copies of these stamps.
 
-A star's stamp is drawn at points `FINER` times closer than pixels, so that every `FINER`-th point is the star at one of
-its positions within a pixel. It is drawn for each cell of a coarse grid over the CCD, since the PSF changes over the
-field. Galaxies are drawn at pixels, each shape at one position within a pixel.
+The stamp of a star is drawn on a grid that is `FINER` times finer than the pixels: every `FINER`-th point then gives
+the star at one position within a pixel. One stamp is drawn for each cell of a coarse grid over the CCD, because the PSF
+changes over the field. Galaxies are drawn on the grid of pixels, each shape at one position within a pixel.
 """
 
 from __future__ import annotations
@@ -49,7 +49,20 @@ class Library:
 def draw_library(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> Library:
     """Draw the stamps of a CCD.
 
-    The Moffat is the effective PSF, the pixel's own width included: nothing is convolved with a pixel again.
+    The Moffat profile is the effective PSF, which includes the width of a pixel: stamps are not convolved with a pixel.
+
+    Parameters
+    ----------
+    conditions : Conditions
+        With the PSF of the exposure.
+    place : CcdPlace
+        Where the CCD lies.
+    rng : Generator
+        Random numbers for the shapes of galaxies.
+
+    Returns
+    -------
+    Library
     """
     galsim = galsim_module()
     accuracy = galsim.GSParams(folding_threshold=2e-2, maxk_threshold=1e-2, kvalue_accuracy=1e-3)
@@ -82,7 +95,20 @@ def draw_library(conditions: Conditions, place: CcdPlace, rng: np.random.Generat
 
 
 def add_star(light: Doubles, library: Library, y: float, x: float, flux: float, reach: int) -> None:
-    """Add a star to an image, at a position in steps of 1 / FINER pixels."""
+    """Add a star to an image, in place, at the nearest position in steps of 1 / FINER pixels.
+
+    Parameters
+    ----------
+    light : ndarray, (ny, nx) float64
+        In electrons.
+    library : Library
+    y, x : float
+        Position in pixels; it may lie outside of the image.
+    flux : float
+        In electrons.
+    reach : int
+        Pixels from the centre to which the star is drawn, see `reach_of`.
+    """
     ny, nx = light.shape
     fine_y, fine_x = (round(v * FINER) + FINER // 2 for v in (y, x))
     i, j = (min(max(int(v * CELLS / n), 0), CELLS - 1) for v, n in ((y, ny), (x, nx)))
@@ -91,7 +117,20 @@ def add_star(light: Doubles, library: Library, y: float, x: float, flux: float, 
 
 
 def add_galaxy(light: Doubles, library: Library, y: float, x: float, flux: float, shape: int) -> None:
-    """Add one of the library's galaxies to an image, at the nearest pixel."""
+    """Add a galaxy of the library to an image, in place, at the nearest pixel.
+
+    Parameters
+    ----------
+    light : ndarray, (ny, nx) float64
+        In electrons.
+    library : Library
+    y, x : float
+        Position in pixels; it may lie outside of the image.
+    flux : float
+        In electrons.
+    shape : int
+        Index of the galaxy in the library.
+    """
     _add(light, library.galaxies[shape], round(y), round(x), flux, GALAXY_REACH)
 
 
@@ -106,7 +145,7 @@ def _add(light: Doubles, stamp: FloatImage, y: int, x: int, flux: float, reach: 
 
 
 def _shear(galsim: Any, conditions: Conditions, place: CcdPlace, position: tuple[float, float]) -> Any:
-    """The shear of the PSF at a place in the focal plane, that of the anomaly on top."""
+    """The shear of the PSF at a position in the focal plane, with that of the anomaly added."""
     x, y = (p / place.extent for p in position)
     g1, g2 = np.array([1.0, x, y]) @ conditions.shear
     psf_shear = galsim.Shear(g1=float(g1), g2=float(g2))
@@ -119,7 +158,22 @@ def _shear(galsim: Any, conditions: Conditions, place: CcdPlace, position: tuple
 
 
 def reach_of(flux: float, fwhm: float, faintest: float) -> int:
-    """How far a star is drawn: to where its profile falls to `faintest`, with room for elongation."""
+    """How far from its centre a star must be drawn: to where its profile falls to `faintest`, with room for elongation.
+
+    Parameters
+    ----------
+    flux : float
+        In electrons.
+    fwhm : float
+        FWHM of the PSF, in pixels.
+    faintest : float
+        In electrons a pixel.
+
+    Returns
+    -------
+    int
+        In pixels.
+    """
     scale = fwhm / (2 * math.sqrt(2 ** (1 / MOFFAT_BETA) - 1))
     peak = flux * (MOFFAT_BETA - 1) / (math.pi * scale**2)
     return math.ceil(1.3 * scale * math.sqrt(max((peak / faintest) ** (1 / MOFFAT_BETA) - 1, 1)))

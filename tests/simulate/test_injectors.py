@@ -9,8 +9,9 @@ import pytest
 
 from gpuanom.errors import SettingsError
 from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, inject, parse
-from gpuanom.simulate.injectors import act_on_scene, complete, shows, sky_of
+from gpuanom.simulate.injectors import act_on_scene, complete, shows
 from gpuanom.simulate.optics import convolved, convolved_image, kernel
+from gpuanom.simulate.real_sky import sky_of
 
 PLACE = CcdPlace((128, 192), (-96.0, -64.0), 96.0)
 SPREADING = [name for name, i in INJECTORS.items() if i.spread]
