@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gpuanom import display
 from gpuanom.cameras.maskclasses import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
@@ -157,6 +158,23 @@ class Settings:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+
+    def _changed(self) -> list[dataclasses.Field[Any]]:
+        """Return the settings that differ from their defaults."""
+        return [f for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+
+    def _shown(self, name: str) -> str:
+        """Return a value as text; camera rules by their names."""
+        value = getattr(self, name)
+        return repr(tuple(rule.name for rule in value) if name == "cameras" else value)
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{f.name}={self._shown(f.name)}' for f in self._changed())})"
+
+    def _repr_html_(self) -> str:
+        rows = [(f.name, self._shown(f.name), repr(f.default), f.metadata["help"]) for f in self._changed()]
+        facts = (f"{display.counted(len(rows), 'setting')} other than the default" if rows else "the defaults",)
+        return display.html_table("Settings", facts, ("setting", "value", "default", "meaning"), rows, len(rows))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, origin: str = "settings") -> Self:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpuanom import display
 from gpuanom.records.exposures import Exposure
 from gpuanom.records.kinds import Doubles, Integers
+
+_CCD_HEAD = ("CCD", "status", "sky", "sigma", "n_sources", "n_gradients", "reason")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,19 +81,60 @@ class CcdMeasurement:
     shape: tuple[int, int] = (0, 0)
     remark: str = ""
 
+    def _row(self) -> tuple[object, ...]:
+        """Return what a notebook shows of a CCD, in the order of `_CCD_HEAD`."""
+        return self.name, self.status, self.sky, self.sigma, self.n_sources, self.n_gradients, self.reason
+
+    def __repr__(self) -> str:
+        if self.status != "ok":
+            return display.one_line("CcdMeasurement", (self.status, self.reason), self.name)
+        facts = (
+            f"sky {display.text(self.sky)}",
+            f"sigma {display.text(self.sigma)}",
+            display.counted(self.n_sources, "source"),
+            display.counted(self.n_gradients, "gradient"),
+        )
+        return display.one_line("CcdMeasurement", facts, self.name)
+
+    def _repr_html_(self) -> str:
+        return display.html_table("CcdMeasurement", (), _CCD_HEAD, [self._row()])
+
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """Everything that is kept of one exposure: its CCDs in order of their names.
+    """Everything that is kept of one exposure.
 
-    `settings` is `gpuanom.Settings.fingerprint` of what it was measured with, `model` the fingerprint of the
-    autoencoder that its stamps went through, empty without one.
+    Attributes
+    ----------
+    exposure : Exposure
+        Id, camera, band, date and exposure time.
+    ccds : tuple of CcdMeasurement
+        In natural order of their names.
+    settings : str
+        `gpuanom.Settings.fingerprint` of the settings that the exposure was measured with.
+    model : str
+        Fingerprint of the autoencoder that the stamps went through, empty without one.
     """
 
     exposure: Exposure
     ccds: tuple[CcdMeasurement, ...]
     settings: str
     model: str = ""
+
+    def _facts(self) -> tuple[str, ...]:
+        used = [ccd for ccd in self.ccds if ccd.status == "ok"]
+        return (
+            f"{self.exposure.camera} {self.exposure.band}".strip(),
+            f"{len(used)} of {display.counted(len(self.ccds), 'CCD')} measured",
+            display.counted(sum(ccd.n_sources for ccd in used), "source"),
+        )
+
+    def __repr__(self) -> str:
+        return display.one_line("Measurement", self._facts(), self.exposure.exposure)
+
+    def _repr_html_(self) -> str:
+        rows = [ccd._row() for ccd in self.ccds]
+        return display.html_table(f"Measurement {self.exposure.exposure}", self._facts(), _CCD_HEAD, rows)
 
 
 @dataclass(frozen=True)

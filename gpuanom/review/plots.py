@@ -1,8 +1,8 @@
 """Plots of scored nights, as functions that take an Axes: for notebooks, `gpuanom show` and `gpuanom evaluate`.
 
     >>> import matplotlib.pyplot as plt
-    >>> from gpuanom import plots, scored
-    >>> night = scored.open_night(Path("scored"))
+    >>> from gpuanom import open_night, plots
+    >>> night = open_night("scored")
     >>> plots.orientations(plt.gca(), night.histograms(("DECam", "845291"))[0])
 
 Needs matplotlib (the extra `report`); nothing is drawn, or chosen as a backend, on import. The colours can

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from astropy.table import Table
 
-from gpuanom import arguments
+from gpuanom import arguments, display
 from gpuanom.errors import ReferenceFileError
 from gpuanom.files import write_text
 from gpuanom.naming import absolute, path_text
@@ -139,6 +139,16 @@ class References:
     settings: Mapping[str, Any]
     version: str = __version__
     origin: str = ""
+
+    def __repr__(self) -> str:
+        named = [f"{d.camera} {d.band}: {display.counted(len(d.exposures), 'exposure')}" for d in self.datasets[:3]]
+        more = f"and {display.counted(len(self.datasets) - 3, 'more dataset')}" if len(self.datasets) > 3 else ""
+        return display.one_line("References", (*(name.strip() for name in named), more, "" if named else "no dataset"))
+
+    def _repr_html_(self) -> str:
+        head = ("camera", "band", "exposures", *(f"histograms of {kind}" for kind in KINDS))
+        rows = [(d.camera, d.band, len(d.exposures), *(kind.n_histograms for kind in d.kinds)) for d in self.datasets]
+        return display.html_table("References", (f"from {self.origin}" if self.origin else "",), head, rows)
 
     @cached_property
     def text(self) -> str:
