@@ -44,6 +44,7 @@ def measure(
         of its `Masked` arrays marks; uncertainties and units are not used. `Ccd` records carry names, masks and more;
         plain arrays are named 1, 2, 3 ...
     settings : Settings or mapping of their names to values, optional
+        By default the paper's.
     device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
     exposure : str or int, optional
@@ -181,6 +182,7 @@ def rank(
     reference : References, str or Path, optional
         Saved references, or their file.
     device : str or int, optional
+        ``auto``, ``cpu`` or a GPU's number.
 
     Returns
     -------

@@ -10,19 +10,17 @@ import dataclasses
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from gpuanom import display
 from gpuanom.cameras.maskclasses import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
+from gpuanom.setting_fields import checked, from_toml_value, read_toml, toml_value, with_attributes
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -32,6 +30,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 
 NO_CHECKSUM = "--no-checksum"
 """The option that reads images whose DATASUM does not fit, for messages."""
+
 
 MEASUREMENT = "measurement"
 SCORE = "score"
@@ -157,7 +156,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+            object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
 
     def _changed(self) -> list[dataclasses.Field[Any]]:
         """Return the settings that differ from their defaults."""
@@ -180,6 +179,18 @@ class Settings:
     def from_mapping(cls, values: Mapping[str, Any], *, origin: str = "settings") -> Self:
         """Settings from a mapping of names to values, unknown names refused.
 
+        Parameters
+        ----------
+        values : mapping
+            Names of settings to their values.
+        origin : str, optional
+            What messages call the mapping.
+
+        Returns
+        -------
+        Settings
+            What the mapping does not name has its default.
+
         Raises
         ------
         SettingsError
@@ -192,13 +203,25 @@ class Settings:
             if name not in known:
                 raise SettingsError(f"{origin}: unknown setting '{name}' (`gpuanom settings` lists them)")
         try:
-            return cls(**{name: _from_toml(name, value) for name, value in values.items()})
+            return cls(**{name: from_toml_value(name, value) for name, value in values.items()})
         except SettingsError as error:
             raise SettingsError(f"{origin}: {error}") from None
 
     @classmethod
     def from_toml(cls, path: str | Path, profile: str = "paper") -> Self:
         """Settings from a TOML file, as `gpuanom settings` prints it; what it does not say is the profile's.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        profile : str, optional
+            One of `PROFILES`.
+
+        Returns
+        -------
+        Settings
+            Those of the file.
 
         Raises
         ------
@@ -212,6 +235,16 @@ class Settings:
     def from_profile(cls, profile: str) -> Self:
         """The settings of one of `PROFILES`.
 
+        Parameters
+        ----------
+        profile : str
+            Its name.
+
+        Returns
+        -------
+        Settings
+            Those of the profile.
+
         Raises
         ------
         SettingsError
@@ -220,11 +253,33 @@ class Settings:
         return cls(**_profile(profile))
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some settings changed, checked like any other."""
+        """A copy with other values of some settings.
+
+        Parameters
+        ----------
+        **changes : int, float, bool, str or tuple
+            New values by the names of their settings.
+
+        Returns
+        -------
+        Settings
+            The changed copy.
+
+        Raises
+        ------
+        SettingsError
+            When a value is impossible.
+        """
         return dataclasses.replace(self, **changes)
 
     def to_toml(self) -> str:
-        """The settings as TOML, each with its meaning, unit and place in METHOD.md; `from_toml` reads it back."""
+        """The settings as TOML, each with its meaning, unit and place in METHOD.md; `from_toml` reads it back.
+
+        Returns
+        -------
+        str
+            Lines that `from_toml` reads.
+        """
         lines = ["# gpuanom settings; the section numbers are those of docs/METHOD.md"]
         for f in dataclasses.fields(self):
             if f.name == "cameras":
@@ -232,23 +287,45 @@ class Settings:
             about = f.metadata
             place = "" if about["place"] == "-" else f", section {about['place']}"
             unit = f" [{about['unit']}]" if about["unit"] else ""
-            lines.append(f"{f.name} = {_toml_value(getattr(self, f.name))}  # {about['help']}{unit}{place}")
+            lines.append(f"{f.name} = {toml_value(getattr(self, f.name))}  # {about['help']}{unit}{place}")
         for rule in self.cameras:
             lines += ["", f"[cameras.{json.dumps(rule.name)}]", *rule.to_toml()]
         return "\n".join(lines) + "\n"
 
     def measurement(self) -> dict[str, Any]:
-        """The settings that change what is measured from the pixels, as plain values."""
+        """The settings that change what is measured from the pixels, as plain values.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
         values["cameras"] = {rule.name: rule.to_mapping() for rule in self.cameras}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def scoring(self) -> dict[str, Any]:
-        """The settings that change only how stored measurements are compared, as plain values."""
+        """The settings that change only how stored measurements are compared, as plain values.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == SCORE}
 
     def with_scoring(self, scoring: Mapping[str, Any]) -> Self:
         """These settings with the recorded ones of `scoring` in their place.
+
+        Parameters
+        ----------
+        scoring : mapping
+            What `scoring` of other settings gave.
+
+        Returns
+        -------
+        Settings
+            The changed copy.
 
         Raises
         ------
@@ -261,6 +338,16 @@ class Settings:
     def with_measurement(self, measurement: Mapping[str, Any]) -> Self:
         """These settings with the recorded ones of `measurement` in their place.
 
+        Parameters
+        ----------
+        measurement : mapping
+            What `measurement` of other settings gave.
+
+        Returns
+        -------
+        Settings
+            The changed copy.
+
         Raises
         ------
         SettingsError
@@ -272,7 +359,13 @@ class Settings:
         return type(self).from_mapping({**recorded, **ours}, origin="recorded settings")
 
     def fingerprint(self) -> str:
-        """A short hash of `measurement`: equal fingerprints mean measurements that can be compared."""
+        """A short hash of `measurement`: equal fingerprints mean measurements that can be compared.
+
+        Returns
+        -------
+        str
+            16 hexadecimal digits.
+        """
         text = json.dumps(self.measurement(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -280,6 +373,9 @@ class Settings:
     def patch_size(self) -> int:
         """Side of the raw patch that the fused gradient filter reads, in pixels (METHOD.md 4)."""
         return self.smooth_size + 2 * self.gradient_reach
+
+
+Settings.__doc__ = with_attributes(Settings.__doc__, dataclasses.fields(Settings))
 
 
 def _profile(name: str) -> Mapping[str, Any]:
@@ -293,62 +389,9 @@ def decimal(value: float) -> Fraction:
     return Fraction(repr(value))
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """The top-level table of a TOML file.
-
-    Raises
-    ------
-    SettingsError
-        When the file cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except TypeError:
-        raise SettingsError(f"the settings' file is {path!r} but must be a path") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from None
-    except ValueError as error:  # a null character in the path
-        raise SettingsError(f"{str(path)!r}: cannot be read: {error}") from None
-
-
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """What differs between two `Settings.measurement` mappings, in words; empty when nothing does."""
     names = sorted(set(ours) | set(theirs))
     return ", ".join(
         f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n)
     )
-
-
-def _from_toml(name: str, value: Any) -> Any:
-    if name == "cameras":
-        if isinstance(value, tuple):
-            return value
-        if not isinstance(value, Mapping):
-            raise SettingsError("setting 'cameras' must be tables [cameras.NAME]")
-        return tuple(CameraRule.from_mapping(camera, rule) for camera, rule in sorted(value.items()))
-    return value
-
-
-def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
-    kind = type(f.default)
-    allowed = f.metadata["allowed"]
-    if isinstance(value, np.generic):  # np.int64(3) is a whole number too
-        value = value.item()
-    if kind is tuple and isinstance(value, list | tuple):
-        value = tuple(value)
-    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if kind is tuple and isinstance(value, tuple):
-        member = CameraRule if f.name == "cameras" else str
-        kind = tuple if all(isinstance(item, member) for item in value) else type(None)
-    if type(value) is not kind or not f.metadata["check"](value):
-        raise SettingsError(f"setting '{f.name}' is {value!r} but must be {allowed}")
-    return value
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(json.dumps(v) for v in value) + "]"
-    return json.dumps(value)

@@ -18,6 +18,7 @@ SHARED = {
 ROWS = [
     SHARED,
     {"cameras"},
+    {"setting_fields"},
     {"settings"},
     {"records"},
     {"arguments"},

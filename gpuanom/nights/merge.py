@@ -22,13 +22,18 @@ from gpuanom.tables.build import Tables
 
 
 def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
-    """References from measured nights and saved references, merged (METHOD.md 5).
+    """Make references of measured nights and saved references, merged (METHOD.md 5).
 
     Parameters
     ----------
     inputs : str, Path, or sequence of them
         Folders that `score` made, and files that `References.save` wrote. A night that was scored with robust rounds
         gives its robust reference.
+
+    Returns
+    -------
+    gpuanom.References
+        Of all the exposures of the inputs.
 
     Raises
     ------
@@ -103,7 +108,9 @@ def merge_nights(
         Those of the score; the measurement's are the nights'. By default the merged night is scored as all the nights
         were scored last, and as the paper does where they were scored differently.
     formats : str or sequence of str, optional
+        Formats of the tables, of `gpuanom.tables.build.FORMATS`.
     device : str or int, optional
+        ``auto``, ``cpu`` or a GPU's number.
     say : callable, optional
         Takes a line that a user should see: how the merged night is scored where the nights differ, and what became of
         exposures of equal names.

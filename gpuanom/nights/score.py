@@ -110,6 +110,7 @@ def score(
     Returns
     -------
     Night
+        The ranked tables, the exposures that failed, and the files written.
 
     Raises
     ------

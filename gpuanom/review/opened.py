@@ -95,7 +95,18 @@ class ScoredNight:
         return "autoencoder_mse" in self.tables.exposures.colnames
 
     def histograms(self, key: ExposureKey) -> tuple[Histogram, ...]:
-        """The four histograms of an exposure; none of an exposure that could not be measured."""
+        """The four histograms of an exposure; none of an exposure that could not be measured.
+
+        Parameters
+        ----------
+        key : tuple of (str, str)
+            Camera and id of the exposure.
+
+        Returns
+        -------
+        tuple of Histogram
+            In the order of `KINDS`; empty for an exposure that could not be measured.
+        """
         if key not in self._place:
             return ()
         dataset, i = self._place[key]
@@ -107,19 +118,43 @@ class ScoredNight:
         return tuple(Histogram(kind, counts[k], means[k]) for k, kind in enumerate(KINDS))
 
     def means(self, dataset: tuple[str, str]) -> tuple[Doubles | None, ...]:
-        """The mean histograms that most exposures of a dataset are compared with, once a kind; None without any."""
+        """The mean histograms that most exposures of a dataset are compared with, once a kind; None without any.
+
+        Parameters
+        ----------
+        dataset : tuple of (str, str)
+            Camera and band.
+
+        Returns
+        -------
+        tuple of 4 ndarrays, (N,) float64, or None
+            Shares that add up to 1, in the order of `KINDS`; None where there is nothing to compare
+            with.
+        """
         compared = self.references.get(dataset)
         return (None,) * len(KINDS) if compared is None else compared.typical_means
 
     def ccds(self) -> dict[ExposureKey, list[dict[str, Any]]]:
-        """The rows of the table of CCDs as plain values, by exposure."""
+        """The rows of the table of CCDs as plain values, by exposure.
+
+        Returns
+        -------
+        dict
+            Lists of rows by camera and exposure id; None in place of what is masked or not finite.
+        """
         found: dict[ExposureKey, list[dict[str, Any]]] = {}
         for row in plain_rows(self.tables.ccds):
             found.setdefault((row["camera"], row["exposure"]), []).append(row)
         return found
 
     def identity(self) -> str:
-        """A short hash of where the night lies: the same when exposures are added to it or it is ranked again."""
+        """A short hash of where the night lies: the same when exposures are added to it or it is ranked again.
+
+        Returns
+        -------
+        str
+            16 hexadecimal digits.
+        """
         text = path_text(self.folder.resolve())
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -37,7 +37,8 @@ def orientations(ax: Axes, histogram: Histogram, *, angle: float | None = None) 
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     histogram : Histogram
         See `gpuanom.review.opened.ScoredNight.histograms`.
     angle : float, optional
@@ -65,7 +66,8 @@ def focal_plane(ax: Axes, mosaic: Mosaic, scores: Mapping[str, float] | None = N
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     mosaic : Mosaic
         See `gpuanom.review.mosaic.Mosaic`.
     scores : mapping of str to float, optional
@@ -103,7 +105,8 @@ def whiskers(
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     x, y : array_like, (n,)
         Centres.
     angle : array_like, (n,)
@@ -113,6 +116,7 @@ def whiskers(
     scale : float, optional
         Length on the axes of a stick of length 1.
     color : str, optional
+        A colour of matplotlib.
     """
     from matplotlib.collections import LineCollection
 
@@ -126,7 +130,17 @@ def whiskers(
 
 
 def stamp(ax: Axes, image: FloatImage, *, text: str = "") -> None:
-    """Draw the stamp of a source, over its central value: from -0.05 to 0.5, so that faint parts show."""
+    """Draw the stamp of a source, over its central value: from -0.05 to 0.5, so that faint parts show.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    image : ndarray, (size, size) float32
+        The stamp, without unit, 1 at the centre (METHOD.md 7).
+    text : str, optional
+        Title of the stamp.
+    """
     ax.imshow(image, origin="lower", cmap="gray_r", vmin=-0.05, vmax=0.5, interpolation="nearest")
     ax.set_axis_off()
     if text:
@@ -140,10 +154,12 @@ def score_distribution(
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     scores : mapping of str to array_like
         By band; values that are not finite are left out.
     xlabel : str, optional
+        Name of the score.
     threshold : float, optional
         Drawn as a line.
     """
@@ -164,7 +180,17 @@ def score_distribution(
 def score_against(
     ax: Axes, score: npt.ArrayLike, other: npt.ArrayLike, *, xlabel: str = "", ylabel: str = "deviation"
 ) -> None:
-    """Draw a score against something else of each exposure: time, sky, number of sources."""
+    """Draw a score against something else of each exposure: time, sky, number of sources.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    score, other : array_like, (n,)
+        Of each exposure the score, and what it is drawn against.
+    xlabel, ylabel : str, optional
+        Names of `other` and of the score.
+    """
     ax.scatter(np.asarray(other), np.asarray(score), s=8, color=BLUE, alpha=0.6, linewidths=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
 
@@ -174,11 +200,14 @@ def true_positive_rate(ax: Axes, bins: Sequence[Any], *, title: str = "", legend
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     bins : sequence of gpuanom.review.evaluate.Bin
         From the highest scores down: prominent dark, dubious light on top.
     title : str, optional
+        Title of the axes.
     legend : bool, optional
+        Whether the colours are explained.
     """
     middle = np.array([0.5 * (b.first + b.last) for b in bins])
     width = [b.last - b.first for b in bins]
@@ -206,7 +235,8 @@ def loss_curves(ax: Axes, training: Sequence[float], validation: Sequence[float]
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     training, validation : sequence of float
         Mean squared errors of each epoch.
     best : int, optional
@@ -226,8 +256,10 @@ def roc_curves(ax: Axes, curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike
 
     Parameters
     ----------
-    ax : Axes
-    curves : mapping of str to (false positive rates, true positive rates, area)
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    curves : mapping of str to tuple
+        False positive rates, true positive rates and the area under the curve.
         The first is drawn strongest.
     """
     ax.plot([0, 1], [0, 1], color=PALE, lw=1.0)
@@ -246,7 +278,8 @@ def reconstructions(axes: Any, stamps: FloatImage, made: FloatImage, errors: Seq
     ----------
     axes : ndarray of Axes, (3, n)
         As `Figure.subplots` gives them.
-    stamps, made : ndarray, (n, size, size)
+    stamps, made : ndarray, (n, size, size) float32
+        Over their central values, without unit (METHOD.md 7).
     errors : sequence of float
         Their mean squared errors.
     """

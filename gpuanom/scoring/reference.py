@@ -163,11 +163,29 @@ class References:
         return hashlib.blake2b(self.text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
     def get(self, camera: str, band: str) -> DatasetReference | None:
-        """The reference of one dataset, None when there is none."""
+        """The reference of one dataset, None when there is none.
+
+        Parameters
+        ----------
+        camera, band : str
+            Names of the dataset.
+
+        Returns
+        -------
+        DatasetReference or None
+            None where there is none.
+        """
         return next((d for d in self.datasets if (d.camera, d.band) == (camera, band)), None)
 
     def require(self, settings: Mapping[str, Any], origin: str) -> None:
         """Check that measurements with these settings can be compared with these references.
+
+        Parameters
+        ----------
+        settings : mapping
+            `Settings.measurement` of the measurements.
+        origin : str
+            What the message calls the references.
 
         Raises
         ------
@@ -180,6 +198,11 @@ class References:
 
     def save(self, path: str | Path) -> None:
         """Write as ECSV, one row a dataset and kind; the file is written whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to write.
 
         Raises
         ------
@@ -217,6 +240,16 @@ class References:
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 
+        Parameters
+        ----------
+        path : str or Path
+            A file that `save` wrote.
+
+        Returns
+        -------
+        gpuanom.References
+            Those of the file.
+
         Raises
         ------
         ReferenceFileError
@@ -235,10 +268,16 @@ class References:
         Parameters
         ----------
         text : str
+            What `text` of other references gives.
         origin : str
             The file that the text came from, by its absolute path.
         path : str, optional
             What messages call the file; by default as `origin`.
+
+        Returns
+        -------
+        gpuanom.References
+            Those of the text.
 
         Raises
         ------
