@@ -39,6 +39,7 @@ class CcdMeasurement:
     name, status, reason : str
         Id; ``ok`` or what is wrong in one word; and in one line.
     coefficients : ndarray, (6,) float64
+        Of the fitted background: of 1, X, Y, X^2, XY and Y^2, image unit (METHOD.md 1).
     sky, sigma : float
         Polynomial at the CCD's centre and noise, image unit.
     n_points, n_sigma_points, n_sources, n_without_orientation, n_isophote, n_gradients : int

@@ -58,6 +58,7 @@ class ScoredNight:
     Attributes
     ----------
     folder : Path
+        Where the night lies.
     settings : Settings
         What it was measured with, and scored with last.
     tables : Tables
