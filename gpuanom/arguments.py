@@ -6,8 +6,11 @@ item for a list.
 
 from __future__ import annotations
 
+import datetime
+import math
 import operator
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,6 +97,78 @@ def text(name: str, value: object) -> str:
     if number is None:
         raise InputError(f"{name} is {shown(value)} but must be a text or a whole number")
     return str(number)
+
+
+def start(name: str, value: object) -> str:
+    """The start of an exposure as headers have it, ISO 8601 in UTC; None and an empty text mean unknown.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the argument.
+    value : str, astropy Time, datetime, datetime64 or None
+        A text is kept as it is; a datetime without time zone is in UTC.
+
+    Raises
+    ------
+    InputError
+        When it is something else, or a text that is no date.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ""
+    from astropy.time import Time
+
+    wrong = f"{name} is {shown(value)} but must be a date such as '2026-11-23T04:05:06', or an astropy Time"
+    if isinstance(value, bool | int | float):  # astropy would ask for a format
+        raise InputError(wrong)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a year that astropy calls dubious is still a date
+            given = Time(value.removesuffix("Z") if isinstance(value, str) else value, scale=_scale_of(value))
+            if not given.isscalar or given.masked:
+                raise ValueError
+            return str(value) if isinstance(value, str) else str(given.utc.isot)
+    except Exception:  # whatever the object's own conversion raises
+        raise InputError(wrong) from None
+
+
+def _scale_of(value: object) -> str | None:
+    """The time scale that astropy is to take a date for; an astropy Time has its own."""
+    return None if hasattr(value, "scale") else "utc"
+
+
+def seconds(name: str, value: object) -> float:
+    """A time in seconds; None and NaN mean unknown.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the argument.
+    value : float, Quantity, TimeDelta, timedelta or None
+        A number is in seconds.
+
+    Raises
+    ------
+    InputError
+        When it is something else, infinite or negative.
+    """
+    if value is None:
+        return math.nan
+    wrong = f"{name} is {shown(value)} but must be a number of seconds, or an astropy Quantity of time"
+    try:
+        if isinstance(value, datetime.timedelta):
+            number = value.total_seconds()
+        elif hasattr(value, "to_value"):  # astropy's Quantity and TimeDelta
+            number = float(value.to_value("s"))
+        elif isinstance(value, bool | str | bytes) or type(value).__name__ in ("bool", "bool_"):
+            raise TypeError
+        else:
+            number = float(value)  # type: ignore[arg-type]
+    except Exception:  # whatever the object's own conversion raises
+        raise InputError(wrong) from None
+    if number < 0 or math.isinf(number):
+        raise InputError(wrong)
+    return number
 
 
 def path(name: str, value: object, error: type[GpuanomError] = InputError) -> Path:

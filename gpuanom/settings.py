@@ -10,18 +10,17 @@ import dataclasses
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
+from gpuanom import display
 from gpuanom.cameras.maskclasses import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
+from gpuanom.setting_fields import checked, from_toml_value, read_toml, toml_value, with_attributes
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -32,10 +31,11 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 NO_CHECKSUM = "--no-checksum"
 """The option that reads an image although its data do not agree with its DATASUM; messages name it."""
 
+
 MEASUREMENT = "measurement"
 SCORE = "score"
 READING = "reading"
-"""The stage of settings that decide which files are read: the measurements of a sound file do not depend on them."""
+"""The stage of settings that decide which files are believed: a sound file's measurements do not depend on them."""
 
 
 def _setting(
@@ -48,7 +48,7 @@ def _setting(
     stage: str = MEASUREMENT,
     unit: str = "",
 ) -> Any:
-    """Return a dataclass field with the text, section, check and unit that `gpuanom settings` and `_checked` use."""
+    """A dataclass field with what `gpuanom settings`, the checks and the docs need to know of it."""
     return field(
         default=default,
         metadata={"help": help, "place": place, "check": check, "allowed": allowed, "stage": stage, "unit": unit},
@@ -84,10 +84,7 @@ def _classes() -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The numbers of the method (METHOD.md).
-
-    The defaults are the paper's numbers, and gpuanom's choice where the paper is silent. `gpuanom settings` prints
-    every setting with its meaning, unit and section of METHOD.md.
+    """The numbers of the method (METHOD.md); the defaults are the paper's, or ours where the paper is silent.
 
     Raises
     ------
@@ -135,10 +132,10 @@ class Settings:
         ("all",), "mask classes left out of the background fit and of sigma", "6", **_classes()
     )
     mask_sources: tuple[str, ...] = _setting(
-        ("bad", "no_value", "cosmic_ray"), "mask classes left out of sources and their moments", "6", **_classes()
+        ("bad", "no_value", "cosmic_ray"), "mask classes that are bad for sources and moments", "6", **_classes()
     )
     mask_gradients: tuple[str, ...] = _setting(
-        ("bad", "no_value"), "mask classes left out of gradients", "6", **_classes()
+        ("bad", "no_value"), "mask classes that are bad for gradients", "6", **_classes()
     )
     checksum: bool = _setting(
         True, "refuse images whose data do not agree with their DATASUM", "-", check=_any, allowed="true or false",
@@ -181,27 +178,45 @@ class Settings:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+            object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
+
+    def _changed(self) -> list[dataclasses.Field[Any]]:
+        """Return the settings that differ from their defaults."""
+        return [f for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+
+    def _shown(self, name: str) -> str:
+        """Return a value as text; camera rules by their names."""
+        value = getattr(self, name)
+        return repr(tuple(rule.name for rule in value) if name == "cameras" else value)
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{f.name}={self._shown(f.name)}' for f in self._changed())})"
+
+    def _repr_html_(self) -> str:
+        rows = [(f.name, self._shown(f.name), repr(f.default), f.metadata["help"]) for f in self._changed()]
+        facts = (f"{display.counted(len(rows), 'setting')} other than the default" if rows else "the defaults",)
+        return display.html_table("Settings", facts, ("setting", "value", "default", "meaning"), rows, len(rows))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, origin: str = "settings") -> Self:
-        """Make settings from a mapping of names to values.
+        """Settings from a mapping of names to values, unknown names refused.
 
         Parameters
         ----------
-        values : mapping of str to object
-            Values by the names of the settings. Settings that are not named keep their defaults.
+        values : mapping
+            Names of settings to their values.
         origin : str, optional
-            Where the values come from, such as the path of a file: error messages begin with it.
+            What messages call the mapping.
 
         Returns
         -------
         Settings
+            What the mapping does not name has its default.
 
         Raises
         ------
         SettingsError
-            When a name is unknown or a value is impossible.
+            On an unknown name or an impossible value.
         """
         if not isinstance(values, Mapping):
             raise SettingsError(f"{origin}: must be a mapping of names to values")
@@ -210,24 +225,25 @@ class Settings:
             if name not in known:
                 raise SettingsError(f"{origin}: unknown setting '{name}' (`gpuanom settings` lists them)")
         try:
-            return cls(**{name: _from_toml(name, value) for name, value in values.items()})
+            return cls(**{name: from_toml_value(name, value) for name, value in values.items()})
         except SettingsError as error:
             raise SettingsError(f"{origin}: {error}") from None
 
     @classmethod
     def from_toml(cls, path: str | Path, profile: str = "paper") -> Self:
-        """Read settings from a TOML file, such as `gpuanom settings` prints.
+        """Settings from a TOML file, as `gpuanom settings` prints it; what it does not say is the profile's.
 
         Parameters
         ----------
         path : str or Path
-            The TOML file.
+            The file.
         profile : str, optional
-            One of `PROFILES`: it gives the settings that the file does not.
+            One of `PROFILES`.
 
         Returns
         -------
         Settings
+            Those of the file.
 
         Raises
         ------
@@ -239,7 +255,17 @@ class Settings:
 
     @classmethod
     def from_profile(cls, profile: str) -> Self:
-        """Return the settings of one of `PROFILES`.
+        """The settings of one of `PROFILES`.
+
+        Parameters
+        ----------
+        profile : str
+            Its name.
+
+        Returns
+        -------
+        Settings
+            Those of the profile.
 
         Raises
         ------
@@ -249,17 +275,33 @@ class Settings:
         return cls(**_profile(profile))
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with the given settings changed.
+        """A copy with other values of some settings.
+
+        Parameters
+        ----------
+        **changes : int, float, bool, str or tuple
+            New values by the names of their settings.
+
+        Returns
+        -------
+        Settings
+            The changed copy.
 
         Raises
         ------
         SettingsError
-            When a value has the wrong type or is impossible.
+            When a value is impossible.
         """
         return dataclasses.replace(self, **changes)
 
     def to_toml(self) -> str:
-        """Return the settings as TOML, each with its meaning, unit and section of METHOD.md; `from_toml` reads it."""
+        """The settings as TOML, each with its meaning, unit and place in METHOD.md; `from_toml` reads it back.
+
+        Returns
+        -------
+        str
+            Lines that `from_toml` reads.
+        """
         lines = ["# gpuanom settings; the section numbers are those of docs/METHOD.md"]
         for f in dataclasses.fields(self):
             if f.name == "cameras":
@@ -267,57 +309,85 @@ class Settings:
             about = f.metadata
             place = "" if about["place"] == "-" else f", section {about['place']}"
             unit = f" [{about['unit']}]" if about["unit"] else ""
-            lines.append(f"{f.name} = {_toml_value(getattr(self, f.name))}  # {about['help']}{unit}{place}")
+            lines.append(f"{f.name} = {toml_value(getattr(self, f.name))}  # {about['help']}{unit}{place}")
         for rule in self.cameras:
             lines += ["", f"[cameras.{json.dumps(rule.name)}]", *rule.to_toml()]
         return "\n".join(lines) + "\n"
 
     def measurement(self) -> dict[str, Any]:
-        """Return the settings that change what is measured from the pixels, as plain values by name."""
+        """The settings that change what is measured from the pixels, as plain values.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
         values["cameras"] = {rule.name: rule.to_mapping() for rule in self.cameras}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def scoring(self) -> dict[str, Any]:
-        """Return the settings that change only how stored measurements are compared, as plain values by name."""
+        """The settings that change only how stored measurements are compared, as plain values.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == SCORE}
 
     def with_scoring(self, scoring: Mapping[str, Any]) -> Self:
-        """Return a copy whose score settings are those of a record.
+        """These settings with the recorded ones of `scoring` in their place.
 
         Parameters
         ----------
-        scoring : mapping of str to object
-            As `scoring` returned them.
+        scoring : mapping
+            What `scoring` of other settings gave.
+
+        Returns
+        -------
+        Settings
+            The changed copy.
 
         Raises
         ------
         SettingsError
-            When another version of gpuanom, with other settings, wrote the record.
+            When the record is of another version that knew other settings.
         """
-        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
-        return type(self).from_mapping({**kept, **scoring}, origin="recorded settings")
+        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
+        return type(self).from_mapping({**ours, **scoring}, origin="recorded settings")
 
     def with_measurement(self, measurement: Mapping[str, Any]) -> Self:
-        """Return a copy whose measurement settings are those of a record.
+        """These settings with the recorded ones of `measurement` in their place.
 
         Parameters
         ----------
-        measurement : mapping of str to object
-            As `measurement` returned them.
+        measurement : mapping
+            What `measurement` of other settings gave.
+
+        Returns
+        -------
+        Settings
+            The changed copy.
 
         Raises
         ------
         SettingsError
-            When another version of gpuanom, with other settings, wrote the record.
+            When the record is of another version that knew other settings.
         """
         recorded = dict(measurement)
         recorded["cameras"] = dict(recorded.get("cameras", {}))
-        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] != MEASUREMENT}
-        return type(self).from_mapping({**recorded, **kept}, origin="recorded settings")
+        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] != MEASUREMENT}
+        return type(self).from_mapping({**recorded, **ours}, origin="recorded settings")
 
     def fingerprint(self) -> str:
-        """Return a short hash of `measurement`: measurements of equal fingerprints can be compared."""
+        """A short hash of `measurement`: equal fingerprints mean measurements that can be compared.
+
+        Returns
+        -------
+        str
+            16 hexadecimal digits.
+        """
         text = json.dumps(self.measurement(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -327,6 +397,9 @@ class Settings:
         return self.smooth_size + 2 * self.gradient_reach
 
 
+Settings.__doc__ = with_attributes(Settings.__doc__, dataclasses.fields(Settings))
+
+
 def _profile(name: str) -> Mapping[str, Any]:
     if not isinstance(name, str) or name not in PROFILES:
         raise SettingsError(f"unknown profile '{name}' (one of {', '.join(PROFILES)})")
@@ -334,80 +407,13 @@ def _profile(name: str) -> Mapping[str, Any]:
 
 
 def decimal(value: float) -> Fraction:
-    """Return a setting as exactly the decimal number that was written: 0.1 of 70 is 7, not 7.000000000000001."""
+    """A setting as the decimal number that it was written as: 0.1 of 70 is 7, not 7.000000000000001."""
     return Fraction(repr(value))
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Return the top-level table of a TOML file.
-
-    Raises
-    ------
-    SettingsError
-        When the file cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except TypeError:
-        raise SettingsError(f"the settings' file is {path!r} but must be a path") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from None
-    except ValueError as error:  # the path holds a null character
-        raise SettingsError(f"{str(path)!r}: cannot be read: {error}") from None
-
-
-def difference(present: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Say in which settings two records differ.
-
-    Parameters
-    ----------
-    present, other : mapping of str to object
-        As `Settings.measurement` returns them. The text calls the values of `present` "here" and those of `other`
-        "there".
-
-    Returns
-    -------
-    str
-        Such as ``bins 36 there, 18 here``; empty when nothing differs.
-    """
-    names = sorted(set(present) | set(other))
+def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """What differs between two `Settings.measurement` mappings, in words; empty when nothing does."""
+    names = sorted(set(ours) | set(theirs))
     return ", ".join(
-        f"{name} {other.get(name)!r} there, {present.get(name)!r} here"
-        for name in names
-        if present.get(name) != other.get(name)
+        f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n)
     )
-
-
-def _from_toml(name: str, value: Any) -> Any:
-    if name == "cameras":
-        if isinstance(value, tuple):
-            return value
-        if not isinstance(value, Mapping):
-            raise SettingsError("setting 'cameras' must be tables [cameras.NAME]")
-        return tuple(CameraRule.from_mapping(camera, rule) for camera, rule in sorted(value.items()))
-    return value
-
-
-def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
-    kind = type(f.default)
-    allowed = f.metadata["allowed"]
-    if isinstance(value, np.generic):  # np.int64(3) is a whole number too
-        value = value.item()
-    if kind is tuple and isinstance(value, list | tuple):
-        value = tuple(value)
-    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if kind is tuple and isinstance(value, tuple):
-        member = CameraRule if f.name == "cameras" else str
-        kind = tuple if all(isinstance(item, member) for item in value) else type(None)
-    if type(value) is not kind or not f.metadata["check"](value):
-        raise SettingsError(f"setting '{f.name}' is {value!r} but must be {allowed}")
-    return value
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(json.dumps(v) for v in value) + "]"
-    return json.dumps(value)

@@ -13,11 +13,12 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # The single files of the first row are what every part shares, and may use each other.
 SHARED = {
     *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "system"),
-    *("compiling", "codecache", "installing", "nvidia", "data", "workspace"),
+    *("compiling", "codecache", "installing", "nvidia", "data", "workspace", "display"),
 }
 ROWS = [
     SHARED,
     {"cameras"},
+    {"setting_fields"},
     {"settings"},
     {"records"},
     {"arguments"},

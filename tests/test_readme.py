@@ -11,7 +11,7 @@ import pytest
 
 from gpuanom.cli import cli
 from gpuanom.settings import Settings
-from gpuanom.tables.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS
+from gpuanom.tables.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS, SOURCE_COLUMNS
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,7 +44,7 @@ def test_settings_file_of_the_readme_is_one(tmp_path):
 
 def test_tables_are_documented():
     text = (ROOT / "docs" / "tables.md").read_text()
-    for column in (*EXPOSURE_COLUMNS, *AUTOENCODER_COLUMNS, *CCD_COLUMNS):
+    for column in (*EXPOSURE_COLUMNS, *AUTOENCODER_COLUMNS, *CCD_COLUMNS, *SOURCE_COLUMNS):
         assert f"| `{column.name}` | {column.unit} | {column.description} |" in text
 
 

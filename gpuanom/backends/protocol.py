@@ -46,6 +46,11 @@ class Backend(Protocol):
     def working(self) -> AbstractContextManager[None]:
         """Where array operations between the steps are done; the steps themselves see to it.
 
+        Returns
+        -------
+        context manager
+            Array operations inside it are done on the device.
+
         Raises
         ------
         DeviceError
@@ -54,37 +59,59 @@ class Backend(Protocol):
         ...
 
     def sharing(self, alone: bool) -> AbstractContextManager[None]:
-        """The device's memory for as long as a stack needs it: beside other lanes, or alone once they have done."""
+        """The device's memory for as long as a stack needs it: beside other lanes, or alone once they have done.
+
+        Parameters
+        ----------
+        alone : bool
+            Whether no other lane may use the device in the meantime.
+
+        Returns
+        -------
+        context manager
+            Holds the memory until it is left.
+        """
         ...
 
     def lanes(self, threads: int) -> Sequence[Backend]:
-        """Backends of the same device for as many threads as should work at a time; this one may be among them."""
+        """Give backends of the same device, one for each thread that should work at a time.
+
+        Parameters
+        ----------
+        threads : int
+            The largest number of threads.
+
+        Returns
+        -------
+        sequence of Backend
+            At least one; this backend may be among them.
+        """
         ...
 
     def group_size(self, ny: int, nx: int) -> int:
-        """Return how many CCDs a stack may hold in the memory at hand.
+        """How many CCDs of ny x nx pixels a stack may hold in the memory at hand; at least 1.
 
         Parameters
         ----------
         ny, nx : int
-            Shape of the CCDs in pixels.
+            Rows and columns of a CCD.
 
         Returns
         -------
         int
-            At least 1.
+            The number of CCDs.
         """
         ...
 
     def too_many(self, n: int, ny: int, nx: int) -> None:
-        """Learn that the memory did not suffice for a stack, so that `group_size` returns less from now on.
+        """Learn that memory did not suffice for a stack of n CCDs: `group_size` gives less from now on.
 
         Parameters
         ----------
         n : int
-            Number of CCDs of the stack.
+            The number of CCDs of the stack.
         ny, nx : int
-            Shape of the CCDs in pixels.
+            Rows and columns of a CCD.
         """
         ...
 
@@ -131,6 +158,7 @@ class Backend(Protocol):
             Drawn (y, x) in pixels, in draw order. The first usable points count, up to
             `background_points` and `sigma_points` of the settings.
         settings : Settings
+            What the CCDs are measured with.
 
         Returns
         -------
@@ -151,6 +179,7 @@ class Backend(Protocol):
         background : Background
             Of the same CCDs, image unit. A CCD that is not usable has no sources.
         settings : Settings
+            What the CCDs are measured with.
 
         Returns
         -------
@@ -185,6 +214,7 @@ class Backend(Protocol):
             The slope of its polynomial is subtracted for the variants flat_dx and flat_dy. CCDs
             that are not usable have no gradients.
         settings : Settings
+            What the CCDs are measured with.
 
         Returns
         -------
@@ -220,7 +250,7 @@ class Backend(Protocol):
         ...
 
     def orientation(self, moments: Array) -> Array:
-        """Orientations of sources from their moments (METHOD.md 3, eqs. 4 and 5).
+        """Find the orientations of sources from their moments (METHOD.md 3, eqs. 4 and 5).
 
         Parameters
         ----------
@@ -236,7 +266,7 @@ class Backend(Protocol):
         ...
 
     def gradient_orientation(self, dx: Array, dy: Array) -> Array:
-        """Orientations of gradients (METHOD.md 4, eq. 8).
+        """Find the orientations of gradients (METHOD.md 4, eq. 8).
 
         Parameters
         ----------
@@ -318,6 +348,7 @@ class Backend(Protocol):
         Parameters
         ----------
         record : record, array, or tuple or list of them
+            Arrays where the backend works.
 
         Returns
         -------

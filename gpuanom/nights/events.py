@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpuanom import display
 from gpuanom.fits import Skipped
 from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.tables import shown
 from gpuanom.tables.build import Tables
 from gpuanom.tables.left_out import LeftOut
 
@@ -66,3 +68,18 @@ class Night:
     n_exposures: int
     written: tuple[Path, ...] = field(default=())
     left_out: tuple[LeftOut, ...] = field(default=())
+
+    def _facts(self) -> list[str]:
+        n_left_out = sum(group.n_ccds for group in self.left_out)
+        return [
+            *shown.facts(*self.tables),
+            f"{len(self.failed)} failed" if self.failed else "",
+            f"{display.counted(n_left_out, 'CCD')} without a measurement" if n_left_out else "",
+        ]
+
+    def __repr__(self) -> str:
+        return display.one_line("Night", self._facts())
+
+    def _repr_html_(self) -> str:
+        rows = shown.first_rows(self.tables.exposures)
+        return display.html_table("Night", self._facts(), shown.FIRST_READ, rows, len(self.tables.exposures))

@@ -23,7 +23,7 @@ from gpuanom.tables.build import Tables
 
 
 def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
-    """Make references from measured nights and saved references, merged (METHOD.md 5).
+    """Make references of measured nights and saved references, merged (METHOD.md 5).
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
 
     Returns
     -------
-    merged : References
+    gpuanom.References
+        Of all the exposures of the inputs.
 
     Raises
     ------
@@ -97,9 +98,9 @@ def merge_nights(
         The settings of the scores; those of the measurement are the nights'. By default the merged night is scored as
         the nights were scored last, or as the paper does where they were scored differently.
     formats : str or sequence of str, optional
-        As for `gpuanom.score`.
+        Formats of the tables, of `gpuanom.tables.build.FORMATS`.
     device : str or int, optional
-        Where the divergences are computed, as for `gpuanom.score`.
+        ``auto``, ``cpu`` or a GPU's number.
     say : callable, optional
         Takes a line that a user should see: how the merged night is scored where the nights differ, and the new ids of
         exposures with equal names.

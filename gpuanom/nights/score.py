@@ -25,6 +25,7 @@ from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
 from gpuanom.nights.preparation import Existing, prepare, store_path
+from gpuanom.nights.progress import with_bar
 from gpuanom.records import Exposure, Failure
 from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings, difference
@@ -58,6 +59,7 @@ def score(
     timeout: float = TIMEOUT,
     performance_report: str | Path | None = None,
     events: Events | None = None,
+    progress: bool = False,
 ) -> Night:
     """Score a night of exposures, from FITS files to ranked tables.
 
@@ -98,11 +100,15 @@ def score(
     performance_report : str or Path, optional
         Write Dask's performance report of the workers there, as HTML.
     events : Events, optional
-        Functions to call as the run goes on.
+        What to call as the run goes on.
+    progress : bool, optional
+        Show a bar of progress, in a notebook or on standard error if that is a terminal. By default, and where there
+        is neither, nothing is shown.
 
     Returns
     -------
     Night
+        The ranked tables, the exposures that failed, and the files written.
 
     Raises
     ------
@@ -166,7 +172,7 @@ def score(
         trained.require_stamps(settings, str(model))
         if differs := trained.differs(settings):
             events.say(f"{model}: was trained on stamps of other settings: {differs}")
-    with Store(path, settings) as store:
+    with with_bar(events, bool(progress)) as events, Store(path, settings) as store:
         if existing == "overwrite":
             store.clear()
         found = plan.with_held_files(paths, found, store, settings)

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom import display
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.records.kinds import FloatImage
 
@@ -92,6 +93,12 @@ class Exposure:
     measured_as: str = ""
     labels: tuple[str, ...] | None = None
 
+    def __repr__(self) -> str:
+        time = "" if self.exptime != self.exptime else f"{display.text(self.exptime)} s"
+        files = display.counted(len(self.files), "file") if self.files else ""
+        dataset = f"{self.camera} {self.band}".strip()
+        return display.one_line("Exposure", (dataset, self.date_obs, time, files), self.exposure)
+
     @property
     def points_id(self) -> str:
         """The id that decides the random points (METHOD.md 6): the one under which the exposure was first measured."""
@@ -131,6 +138,11 @@ class Ccd:
     turn: Turn = Turn.NONE
     sky_axes: tuple[float, float, float, float] | None = None
     remark: str = ""
+
+    def __repr__(self) -> str:
+        shape: tuple[int, ...] = getattr(self.image, "shape", ())
+        size = f"{shape[1]} x {shape[0]} pixels" if len(shape) == 2 else f"of type {type(self.image).__name__}"
+        return display.one_line("Ccd", (size, "" if self.bad is None else "with a mask"), str(self.name))
 
 
 @dataclass(frozen=True)

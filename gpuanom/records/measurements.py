@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpuanom import display
 from gpuanom.records.exposures import Exposure
 from gpuanom.records.kinds import Doubles, Integers
+
+_CCD_HEAD = ("CCD", "status", "sky", "sigma", "n_sources", "n_gradients", "reason")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class CcdMeasurement:
     name, status, reason : str
         Name of the CCD; ``ok`` or what is wrong, in a word; and what is wrong in a line.
     coefficients : ndarray, (6,) float64
-        Of the background's polynomial, see `Background`.
+        Of the fitted background: of 1, X, Y, X^2, XY and Y^2, image unit (METHOD.md 1).
     sky, sigma : float
         Value of the polynomial at the centre of the CCD, and noise, in the image's unit.
     n_points, n_sigma_points, n_sources, n_without_orientation, n_isophote, n_gradients : int
@@ -82,26 +85,60 @@ class CcdMeasurement:
     shape: tuple[int, int] = (0, 0)
     remark: str = ""
 
+    def _row(self) -> tuple[object, ...]:
+        """Return what a notebook shows of a CCD, in the order of `_CCD_HEAD`."""
+        return self.name, self.status, self.sky, self.sigma, self.n_sources, self.n_gradients, self.reason
+
+    def __repr__(self) -> str:
+        if self.status != "ok":
+            return display.one_line("CcdMeasurement", (self.status, self.reason), self.name)
+        facts = (
+            f"sky {display.text(self.sky)}",
+            f"sigma {display.text(self.sigma)}",
+            display.counted(self.n_sources, "source"),
+            display.counted(self.n_gradients, "gradient"),
+        )
+        return display.one_line("CcdMeasurement", facts, self.name)
+
+    def _repr_html_(self) -> str:
+        return display.html_table("CcdMeasurement", (), _CCD_HEAD, [self._row()])
+
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """The measurement of one exposure.
+    """Everything that is kept of one exposure.
 
     Attributes
     ----------
     exposure : Exposure
+        Id, camera, band, date and exposure time.
     ccds : tuple of CcdMeasurement
-        In the order of the CCDs' names.
+        In natural order of their names.
     settings : str
-        `gpuanom.Settings.fingerprint` of the settings with which the exposure was measured.
+        `gpuanom.Settings.fingerprint` of the settings that the exposure was measured with.
     model : str
-        Fingerprint of the autoencoder that reconstructed the stamps; empty without one.
+        Fingerprint of the autoencoder that the stamps went through, empty without one.
     """
 
     exposure: Exposure
     ccds: tuple[CcdMeasurement, ...]
     settings: str
     model: str = ""
+
+    def _facts(self) -> tuple[str, ...]:
+        used = [ccd for ccd in self.ccds if ccd.status == "ok"]
+        return (
+            f"{self.exposure.camera} {self.exposure.band}".strip(),
+            f"{len(used)} of {display.counted(len(self.ccds), 'CCD')} measured",
+            display.counted(sum(ccd.n_sources for ccd in used), "source"),
+        )
+
+    def __repr__(self) -> str:
+        return display.one_line("Measurement", self._facts(), self.exposure.exposure)
+
+    def _repr_html_(self) -> str:
+        rows = [ccd._row() for ccd in self.ccds]
+        return display.html_table(f"Measurement {self.exposure.exposure}", self._facts(), _CCD_HEAD, rows)
 
 
 @dataclass(frozen=True)

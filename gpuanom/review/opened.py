@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from gpuanom import arguments, display
 from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError
 from gpuanom.naming import path_text
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
 from gpuanom.scoring.comparison import Comparison
-from gpuanom.scoring.reference import References
+from gpuanom.scoring.reference import References, given_references
 from gpuanom.settings import Settings
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
+from gpuanom.tables import shown
 from gpuanom.tables.build import Tables
 
 
@@ -56,6 +58,7 @@ class ScoredNight:
     Attributes
     ----------
     folder : Path
+        Where the night lies.
     settings : Settings
         The settings that the night was measured with, and scored with last.
     tables : Tables
@@ -79,13 +82,31 @@ class ScoredNight:
     found: dict[ExposureKey, Exposure]
     _place: dict[ExposureKey, tuple[tuple[str, str], int]]
 
+    def __repr__(self) -> str:
+        return display.one_line("ScoredNight", shown.facts(*self.tables), path_text(self.folder))
+
+    def _repr_html_(self) -> str:
+        rows, title = shown.first_rows(self.tables.exposures), f"ScoredNight {path_text(self.folder)}"
+        return display.html_table(title, shown.facts(*self.tables), shown.FIRST_READ, rows, len(self.exposures))
+
     @property
     def reconstructed(self) -> bool:
         """Whether the tables have the columns of an autoencoder."""
         return "autoencoder_mse" in self.tables.exposures.colnames
 
     def histograms(self, key: ExposureKey) -> tuple[Histogram, ...]:
-        """Return the four histograms of an exposure; an empty tuple for one that could not be measured."""
+        """The four histograms of an exposure; none of an exposure that could not be measured.
+
+        Parameters
+        ----------
+        key : tuple of (str, str)
+            Camera and id of the exposure.
+
+        Returns
+        -------
+        tuple of Histogram
+            In the order of `KINDS`; empty for an exposure that could not be measured.
+        """
         if key not in self._place:
             return ()
         dataset, i = self._place[key]
@@ -97,19 +118,43 @@ class ScoredNight:
         return tuple(Histogram(kind, counts[k], means[k]) for k, kind in enumerate(KINDS))
 
     def means(self, dataset: tuple[str, str]) -> tuple[Doubles | None, ...]:
-        """Return the mean histograms that most exposures of a dataset are compared with, for each kind, or None."""
+        """The mean histograms that most exposures of a dataset are compared with, once a kind; None without any.
+
+        Parameters
+        ----------
+        dataset : tuple of (str, str)
+            Camera and band.
+
+        Returns
+        -------
+        tuple of 4 ndarrays, (N,) float64, or None
+            Shares that add up to 1, in the order of `KINDS`; None where there is nothing to compare
+            with.
+        """
         compared = self.references.get(dataset)
         return (None,) * len(KINDS) if compared is None else compared.typical_means
 
     def ccds(self) -> dict[ExposureKey, list[dict[str, Any]]]:
-        """Return the rows of the table of CCDs as plain values, by exposure."""
+        """The rows of the table of CCDs as plain values, by exposure.
+
+        Returns
+        -------
+        dict
+            Lists of rows by camera and exposure id; None in place of what is masked or not finite.
+        """
         found: dict[ExposureKey, list[dict[str, Any]]] = {}
         for row in plain_rows(self.tables.ccds):
             found.setdefault((row["camera"], row["exposure"]), []).append(row)
         return found
 
     def identity(self) -> str:
-        """Return a short hash of the night's folder, which stays the same when exposures are added."""
+        """A short hash of where the night lies: the same when exposures are added to it or it is ranked again.
+
+        Returns
+        -------
+        str
+            16 hexadecimal digits.
+        """
         text = path_text(self.folder.resolve())
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -119,34 +164,44 @@ def key_of(row: dict[str, Any]) -> ExposureKey:
     return row["camera"], row["exposure"]
 
 
-def open_night(folder: Path, *, reference: Path | None = None, device: str = "cpu") -> ScoredNight:
-    """Open a night that `gpuanom score` made, as it was scored last.
+def open_night(
+    folder: str | Path, *, reference: str | Path | References | None = None, device: str | int = "cpu"
+) -> ScoredNight:
+    """Open a night that `gpuanom.score` made, as it was scored last.
 
     Parameters
     ----------
-    folder : Path
-        The output folder of `gpuanom score`.
-    reference : Path, optional
-        The saved reference that the night was scored against. The night keeps the reference, so that it need not be
-        given; a reference that is given must be the same.
-    device : str, optional
-        See `gpuanom.score`.
+    folder : str or Path
+        The output folder of `gpuanom.score`.
+    reference : str, Path or References, optional
+        The saved reference that the night was scored against. The night keeps it, so that it need not be given; when
+        it is given, it must be the same.
+    device : str or int, optional
+        ``auto``, ``cpu`` or a GPU's number.
 
     Returns
     -------
     ScoredNight
+        The night's tables, histograms and references.
 
     Raises
     ------
+    InputError
+        When an argument is of a wrong kind.
     OutputError
         When the folder holds no night, or the night was not scored against the reference that is given.
     ReferenceFileError
         When the reference cannot be read.
+    DeviceError
+        When the device cannot be used.
     """
+    folder = arguments.path("folder", folder)
+    given = given_references(reference)
     with Store(folder / NAME, Settings(), read_only=True) as store:
         settings, saved = tables.as_scored_last(store)
-        if reference is not None:
-            _require_same(folder, reference, saved)
+        if given is not None:
+            named = given.origin if isinstance(reference, References) else str(reference)
+            _require_same(folder, given, saved, named or "FILE")
         ranked = tables.ranked(store, settings, select(device), saved)
         found = store.held()
     datasets = ranked.datasets
@@ -162,14 +217,14 @@ def open_night(folder: Path, *, reference: Path | None = None, device: str = "cp
     )
 
 
-def _require_same(folder: Path, reference: Path, saved: References | None) -> None:
-    """Refuse a reference that the night was not scored against: its scores would differ from those of the tables."""
-    if saved is not None and References.load(reference).fingerprint == saved.fingerprint:
+def _require_same(folder: Path, given: References, saved: References | None, named: str) -> None:
+    """Refuse a reference that the night was not scored against: what is shown would not be what was scored."""
+    if saved is not None and given.fingerprint == saved.fingerprint:
         return
     other = "no saved reference" if saved is None else f"another reference ({saved.origin or 'not from a file'})"
     raise OutputError(
         f"{folder}: was scored last against {other}"
-        f" (gpuanom score -o {folder} --reference {reference} scores it against this one)"
+        f" (gpuanom score -o {folder} --reference {named} scores it against this one)"
     )
 
 

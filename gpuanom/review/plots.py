@@ -37,7 +37,8 @@ def orientations(ax: Axes, histogram: Histogram, *, angle: float | None = None) 
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     histogram : Histogram
         See `gpuanom.review.opened.ScoredNight.histograms`.
     angle : float, optional
@@ -65,7 +66,8 @@ def focal_plane(ax: Axes, mosaic: Mosaic, scores: Mapping[str, float] | None = N
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     mosaic : Mosaic
         See `gpuanom.review.mosaic.Mosaic`.
     scores : mapping of str to float, optional
@@ -103,7 +105,8 @@ def whiskers(
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     x, y : array_like, (n,)
         Centres.
     angle : array_like, (n,)
@@ -113,7 +116,7 @@ def whiskers(
     scale : float, optional
         Length on the axes of a stick of length 1.
     color : str, optional
-        Colour of the sticks.
+        A colour of matplotlib.
     """
     from matplotlib.collections import LineCollection
 
@@ -127,15 +130,16 @@ def whiskers(
 
 
 def stamp(ax: Axes, image: FloatImage, *, text: str = "") -> None:
-    """Draw the stamp of a source, from -0.05 to 0.5 of the central value, so that faint parts show.
+    """Draw the stamp of a source, over its central value: from -0.05 to 0.5, so that faint parts show.
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     image : ndarray, (size, size) float32
-        The stamp divided by its central value.
+        The stamp, without unit, 1 at the centre (METHOD.md 7).
     text : str, optional
-        Title.
+        Title of the stamp.
     """
     ax.imshow(image, origin="lower", cmap="gray_r", vmin=-0.05, vmax=0.5, interpolation="nearest")
     ax.set_axis_off()
@@ -150,10 +154,12 @@ def score_distribution(
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     scores : mapping of str to array_like
         Scores by band; values that are not finite are left out.
     xlabel : str, optional
+        Name of the score.
     threshold : float, optional
         A score that is marked by a line.
     """
@@ -174,14 +180,16 @@ def score_distribution(
 def score_against(
     ax: Axes, score: npt.ArrayLike, other: npt.ArrayLike, *, xlabel: str = "", ylabel: str = "deviation"
 ) -> None:
-    """Draw a score against another quantity of each exposure, such as time, sky or number of sources.
+    """Draw a score against something else of each exposure: time, sky, number of sources.
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     score, other : array_like, (n,)
-        The score and the other quantity, one value for each exposure.
+        Of each exposure the score, and what it is drawn against.
     xlabel, ylabel : str, optional
+        Names of `other` and of the score.
     """
     ax.scatter(np.asarray(other), np.asarray(score), s=8, color=BLUE, alpha=0.6, linewidths=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -192,12 +200,14 @@ def true_positive_rate(ax: Axes, bins: Sequence[Any], *, title: str = "", legend
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     bins : sequence of gpuanom.review.evaluate.Bin
         From the highest scores down. Prominent exposures are drawn dark, dubious ones light on top.
     title : str, optional
+        Title of the axes.
     legend : bool, optional
-        Whether to draw a legend.
+        Whether the colours are explained.
     """
     middle = np.array([0.5 * (b.first + b.last) for b in bins])
     width = [b.last - b.first for b in bins]
@@ -225,7 +235,8 @@ def loss_curves(ax: Axes, training: Sequence[float], validation: Sequence[float]
 
     Parameters
     ----------
-    ax : Axes
+    ax : matplotlib.axes.Axes
+        Where to draw.
     training, validation : sequence of float
         Mean squared errors of each epoch.
     best : int, optional
@@ -245,9 +256,11 @@ def roc_curves(ax: Axes, curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike
 
     Parameters
     ----------
-    ax : Axes
-    curves : mapping of str to (false positive rates, true positive rates, area)
-        By name; the first curve is drawn strongest.
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    curves : mapping of str to tuple
+        False positive rates, true positive rates and the area under the curve.
+        The first is drawn strongest.
     """
     ax.plot([0, 1], [0, 1], color=PALE, lw=1.0)
     styles = ("-", "--", "-.", ":")
@@ -265,8 +278,8 @@ def reconstructions(axes: Any, stamps: FloatImage, made: FloatImage, errors: Seq
     ----------
     axes : ndarray of Axes, (3, n)
         As `Figure.subplots` gives them.
-    stamps, made : ndarray, (n, size, size)
-        Stamps and their reconstructions.
+    stamps, made : ndarray, (n, size, size) float32
+        Over their central values, without unit (METHOD.md 7).
     errors : sequence of float
         Mean squared errors of the reconstructions.
     """

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from astropy.table import Table
 
-from gpuanom import arguments
+from gpuanom import arguments, display
 from gpuanom.errors import ReferenceFileError
 from gpuanom.files import write_text
 from gpuanom.naming import absolute, path_text
@@ -140,6 +140,16 @@ class References:
     version: str = __version__
     origin: str = ""
 
+    def __repr__(self) -> str:
+        named = [f"{d.camera} {d.band}: {display.counted(len(d.exposures), 'exposure')}" for d in self.datasets[:3]]
+        more = f"and {display.counted(len(self.datasets) - 3, 'more dataset')}" if len(self.datasets) > 3 else ""
+        return display.one_line("References", (*(name.strip() for name in named), more, "" if named else "no dataset"))
+
+    def _repr_html_(self) -> str:
+        head = ("camera", "band", "exposures", *(f"histograms of {kind}" for kind in KINDS))
+        rows = [(d.camera, d.band, len(d.exposures), *(kind.n_histograms for kind in d.kinds)) for d in self.datasets]
+        return display.html_table("References", (f"from {self.origin}" if self.origin else "",), head, rows)
+
     @cached_property
     def text(self) -> str:
         """The references as ECSV, as `save` writes them."""
@@ -153,16 +163,17 @@ class References:
         return hashlib.blake2b(self.text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
     def get(self, camera: str, band: str) -> DatasetReference | None:
-        """Return the reference of one dataset.
+        """The reference of one dataset, None when there is none.
 
         Parameters
         ----------
         camera, band : str
+            Names of the dataset.
 
         Returns
         -------
         DatasetReference or None
-            None when the references do not hold the dataset.
+            None where there is none.
         """
         return next((d for d in self.datasets if (d.camera, d.band) == (camera, band)), None)
 
@@ -172,9 +183,9 @@ class References:
         Parameters
         ----------
         settings : mapping
-            `Settings.measurement` of the measurements to compare.
+            `Settings.measurement` of the measurements.
         origin : str
-            What messages call the references.
+            What the message calls the references.
 
         Raises
         ------
@@ -187,6 +198,11 @@ class References:
 
     def save(self, path: str | Path) -> None:
         """Write as ECSV, one row for each dataset and kind; the file is written whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to write.
 
         Raises
         ------
@@ -224,6 +240,16 @@ class References:
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 
+        Parameters
+        ----------
+        path : str or Path
+            A file that `save` wrote.
+
+        Returns
+        -------
+        gpuanom.References
+            Those of the file.
+
         Raises
         ------
         ReferenceFileError
@@ -242,10 +268,16 @@ class References:
         Parameters
         ----------
         text : str
+            What `text` of other references gives.
         origin : str
             The file that the text came from, by its absolute path.
         path : str, optional
             What messages call the file; by default `origin`.
+
+        Returns
+        -------
+        gpuanom.References
+            Those of the text.
 
         Raises
         ------

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Column as TextColumn
 from astropy.table import MaskedColumn, Table
 
-from gpuanom import installing
+from gpuanom import display, installing
 from gpuanom.backends.protocol import Backend
 from gpuanom.digits import printed_values
 from gpuanom.errors import OutputError, ReferenceFileError, printable
@@ -26,7 +26,7 @@ from gpuanom.settings import Settings
 from gpuanom.store.recorded import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
-from gpuanom.tables import rows
+from gpuanom.tables import rows, shown
 from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder
 from gpuanom.tables.ecsv import write_ecsv
 from gpuanom.tables.rows import Columns, Row
@@ -47,10 +47,25 @@ class Ranked(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """The ranked tables of a night; the columns are described in `gpuanom.tables.columns`."""
+    """The ranked tables of a night; docs/tables.md describes the columns.
+
+    Attributes
+    ----------
+    exposures : astropy.table.Table
+        One row an exposure, most anomalous first.
+    ccds : astropy.table.Table
+        One row a CCD, in the order of their exposures.
+    """
 
     exposures: Table
     ccds: Table
+
+    def __repr__(self) -> str:
+        return display.one_line("Tables", shown.facts(*self))
+
+    def _repr_html_(self) -> str:
+        rows = shown.first_rows(self.exposures)
+        return display.html_table("Tables", shown.facts(*self), shown.FIRST_READ, rows, len(self.exposures))
 
 
 def build(store: Store, settings: Settings, backend: Backend, references: References | None = None) -> Tables:
@@ -145,8 +160,8 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     if not store.read_only:
         store.record_scoring(_record(settings, references))
     built = Tables(
-        _table({c.name: [row.get(c.name) for row in order_of_rows] for c in of_exposures}, of_exposures, meta),
-        _table(_ordered(parts, order, of_ccds), of_ccds, meta),
+        as_table({c.name: [row.get(c.name) for row in order_of_rows] for c in of_exposures}, of_exposures, meta),
+        as_table(_ordered(parts, order, of_ccds), of_ccds, meta),
     )
     return Ranked(built, found, compared)
 
@@ -258,8 +273,18 @@ def _reference_meta(references: References | None) -> dict[str, str]:
     return {"reference": "saved", "reference_file": name, "reference_hash": references.fingerprint}
 
 
-def _table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> Table:
-    """Columns as a Table: missing numbers masked, numbers rounded to `DIGITS` significant digits."""
+def as_table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> Table:
+    """Make a Table of columns: missing numbers masked, numbers rounded to `DIGITS` significant digits.
+
+    Parameters
+    ----------
+    values : mapping of str to list
+        The values of each column, None or NaN where a number is missing.
+    columns : sequence of Column
+        Names, kinds, units and descriptions, in the order of the table.
+    meta : dict
+        What the table says of how it was made.
+    """
     table = Table(masked=False)
     for column in columns:
         options = {"name": column.name, "unit": column.unit or None, "description": column.description}

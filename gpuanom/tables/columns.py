@@ -38,6 +38,18 @@ def _columns_of(kind: str, quantity: str, columns: Sequence[tuple[str, str, str,
     return [Column(f"{kind}_{name}", type_, unit, f"{quantity}: {text}") for name, type_, unit, text in columns]
 
 
+SOURCE_COLUMNS: tuple[Column, ...] = (
+    Column("x", "int", "pixel", "column of the central pixel, counted from 0 (FITS counts from 1)"),
+    Column("y", "int", "pixel", "row of the central pixel, counted from 0 (FITS counts from 1)"),
+    Column("value", "float", "", "central pixel above the fitted background, in the image's unit"),
+    Column("snr", "float", "", "value divided by the CCD's noise sigma"),
+    Column("n_above", "int", "pixel", "usable pixels of the stamp above the setting above_threshold"),
+    Column("orientation", "float", "deg", "of the stamp's moments, from +x toward +y of the CCD, (-90, 90]"),
+    Column("isophote_orientation", "float", "deg", "of the isophotal moments, from +x toward +y of the CCD, (-90, 90]"),
+    Column("n_isophote", "int", "pixel", "connected pixels inside the isophote, the central pixel among them"),
+)
+"""The columns of `gpuanom.sources`: one row a source (METHOD.md 2, 3 and 3b)."""
+
 EXPOSURE_COLUMNS: tuple[Column, ...] = (
     Column("exposure", "text", "", "id of the exposure"),
     Column("camera", "text", "", "camera; with the band it names the dataset"),

@@ -1,0 +1,63 @@
+"""A bar of progress for scripts and notebooks that score a night; the commands have a screen of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gpuanom.nights.events import Events
+from gpuanom.records import Exposure, Failure, Measurement
+
+WITHOUT_WIDGETS = "a bar of progress in a notebook needs ipywidgets (pip install ipywidgets)"
+
+
+@contextmanager
+def with_bar(events: Events, progress: bool) -> Iterator[Events]:
+    """Show a bar of progress while a night is measured.
+
+    Parameters
+    ----------
+    events : Events
+        What else is called as the run goes on.
+    progress : bool
+        Whether a bar is wanted. A bar is drawn on standard error if standard error is a terminal, or in the notebook;
+        elsewhere, as in a log file, nothing is written.
+
+    Yields
+    ------
+    Events
+        What to call as the run goes on: those given, and the bar.
+    """
+    if not progress:
+        yield events
+        return
+    console = Console(stderr=True)
+    if console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+        console.print(WITHOUT_WIDGETS, markup=False)
+        yield events
+        return
+    if not (console.is_terminal or console.is_jupyter):
+        yield events
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+
+        def plan(new: int, known: int) -> None:
+            events.plan(new, known)
+            bar.add_task("measuring exposures", total=new)
+
+        def stamps(n: int) -> None:
+            events.stamps(n)
+            bar.add_task("reconstructing stamps", total=n)
+
+        def done(exposure: Exposure, result: Measurement | Failure, seconds: float) -> None:
+            events.done(exposure, result, seconds)
+            if bar.task_ids:
+                bar.advance(bar.task_ids[-1])
+
+        yield replace(events, plan=plan, stamps=stamps, done=done)

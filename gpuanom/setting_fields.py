@@ -1,0 +1,87 @@
+"""The fields of `gpuanom.Settings`: values read from TOML, checked, and written; and the docstring that lists them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpuanom.cameras.rules import CameraRule
+from gpuanom.errors import SettingsError
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The top-level table of a TOML file.
+
+    Raises
+    ------
+    SettingsError
+        When the file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except TypeError:
+        raise SettingsError(f"the settings' file is {path!r} but must be a path") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+    except ValueError as error:  # a null character in the path
+        raise SettingsError(f"{str(path)!r}: cannot be read: {error}") from None
+
+
+def with_attributes(text: str | None, fields: Iterable[dataclasses.Field[Any]]) -> str | None:
+    """Return the docstring of `Settings` with a section that describes each setting; None where there is none (-OO)."""
+    if text is None:
+        return None
+    lines = ["", "", "Attributes", "----------"]
+    for f in fields:
+        about = f.metadata
+        unit = f", in {about['unit']}" if about["unit"] else ""
+        place = "" if about["place"] == "-" else f" (METHOD.md {about['place']})"
+        meaning = about["help"][0].upper() + about["help"][1:]
+        lines += [f"{f.name} : {f.type}", f"    {meaning}{unit}{place}: {about['allowed']}."]
+    before, raises, after = inspect.cleandoc(text).partition("\n\nRaises\n")
+    return before + "\n".join(lines) + raises + after + "\n"
+
+
+def from_toml_value(name: str, value: Any) -> Any:
+    """Return the value of a setting from what a TOML file holds: tables of camera rules become records."""
+    if name == "cameras":
+        if isinstance(value, tuple):
+            return value
+        if not isinstance(value, Mapping):
+            raise SettingsError("setting 'cameras' must be tables [cameras.NAME]")
+        return tuple(CameraRule.from_mapping(camera, rule) for camera, rule in sorted(value.items()))
+    return value
+
+
+def checked(f: dataclasses.Field[Any], value: Any) -> Any:
+    """Return the value of a setting in its own type, or refuse it in one line that names the setting."""
+    kind = type(f.default)
+    allowed = f.metadata["allowed"]
+    if isinstance(value, np.generic):  # np.int64(3) is a whole number too
+        value = value.item()
+    if kind is tuple and isinstance(value, list | tuple):
+        value = tuple(value)
+    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is tuple and isinstance(value, tuple):
+        member = CameraRule if f.name == "cameras" else str
+        kind = tuple if all(isinstance(item, member) for item in value) else type(None)
+    if type(value) is not kind or not f.metadata["check"](value):
+        raise SettingsError(f"setting '{f.name}' is {value!r} but must be {allowed}")
+    return value
+
+
+def toml_value(value: Any) -> str:
+    """Return a value as TOML writes it."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(json.dumps(v) for v in value) + "]"
+    return json.dumps(value)
