@@ -7,12 +7,11 @@ import bench
 import numpy as np
 import validation as v
 import validation_page as p
+from validation_conclusions import conclusions
 
 from gpuanom.settings import PROFILES
 
-STATIC = """# Validation
-
-## p-values
+STATIC = """## p-values
 
 Simulated normal exposures: histograms drawn from one distribution, for datasets of 3, 8, 30 and 300 exposures, for sparse exposures, against a saved
 reference, and for backgrounds of several CCDs. If nothing is wrong, p is uniform and z has mean 0 and deviation 1. Made by
@@ -44,7 +43,21 @@ def pair(f):
 def page(e):
     """The whole page."""
     parts = (setup, classes, unseen, local, settings, contamination, profiles, paper)
-    return "\n\n".join((STATIC, *(part(e) for part in parts), *autoencoder(), *real(), limits()))
+    first = ("# Validation", in_short(e), STATIC)
+    return "\n\n".join((*first, *(part(e) for part in parts), *autoencoder(), *real(), limits()))
+
+
+def in_short(e):
+    """The conclusions, from the numbers of the other sections."""
+    recalls = {
+        "few": e["shares"]["elongation", 0.02, 0, 0.1][2],
+        "third": e["shares"]["elongation", 0.33, 0, 0.1][2],
+        "third_robust": e["shares"]["elongation", 0.33, 4, 0.35][2],
+        "faint": e["thresholds"][4.0][1]["source_kl"][0],
+        "bright": e["thresholds"][30.0][1]["source_kl"][0],
+    }
+    _, alarms = e["profiles"]["paper"]
+    return conclusions(e["table"], v.STRENGTHS, recalls, alarms["isophote_z"], "".join(autoencoder()))
 
 
 def setup(e):
