@@ -1,4 +1,4 @@
-"""The first section of docs/validation.md: what is found and what is not, told by the numbers of the rest of the page."""
+"""The first section of docs/validation.md: what is found and what is not, by the numbers of the page."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ less there than on a real sky, so these are the weakest anomalies that the metho
 - **p is calibrated for counting noise alone.** Even normal exposures differ by more: {100 * false_alarms:.1f}% of
   them have an `isophote_z` above 3. So go by `_deviation` on real data.
 - **A few anomalous exposures do not spoil the reference.** With 2% of a dataset elongated along one
-  direction, {share["few"]} of them are found; with a third, {share["third"]}, and {share["third_robust"]} with `--profile robust`.
+  direction, {share["few"]} of them are found; with a third, {share["third"]}, and {share["third_robust"]}
+  with `--profile robust`.
 - **Brighter sources serve the paper's source score better**: its mean recall goes from {share["faint"]} with
   sources from 4 sigma to {share["bright"]} with sources from 30 sigma.
 - **Real images have been tried little**: five exposures of one detector, with the same tendency."""

@@ -125,8 +125,7 @@ def test_conclusions_of_the_validation_follow_from_its_results():
         strengths.setdefault(name, []).append(float(strength))
         found = [tuple(map(float, cell.split())) for cell in cells]
         table[name, len(strengths[name]) - 1] = {
-            column: (at_1 / 100, at_5 / 100, area)
-            for column, (at_1, at_5, area) in zip(header[2:], found, strict=True)
+            column: (at_1 / 100, at_5 / 100, area) for column, (at_1, at_5, area) in zip(header[2:], found, strict=True)
         }
     assert len(table) == 68
     assert conclusions.found_from(table, strengths) in (ROOT / "docs" / "validation.md").read_text()
