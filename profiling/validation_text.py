@@ -13,18 +13,22 @@ from gpuanom.settings import PROFILES
 
 STATIC = """## p-values
 
-Simulated normal exposures: histograms drawn from one distribution, for datasets of 3, 8, 30 and 300 exposures, for sparse exposures, against a saved
-reference, and for backgrounds of several CCDs. If nothing is wrong, p is uniform and z has mean 0 and deviation 1. Made by
-`python profiling/calibration.py` (fixed seeds); the figures behind it are in [profiling/results/calibration.md](../profiling/results/calibration.md), and
-`tests/test_significance.py` holds the same on other draws. `tests/test_local_alignment.py` does so for alignment CCD by CCD.
+The p-values were tried on simulated normal exposures, whose histograms are drawn from one
+distribution: datasets of 3, 8, 30 and 300 exposures, sparse exposures, a saved reference, and
+backgrounds of several CCDs. If nothing is wrong, p is uniform, and z has mean 0 and deviation 1.
+`python profiling/calibration.py` makes the figure (fixed seeds); its numbers are in
+[profiling/results/calibration.md](../profiling/results/calibration.md). `tests/test_significance.py` holds
+the same on other draws, and `tests/test_local_alignment.py` does so for alignment CCD by CCD.
 
 ![Distributions of p on simulated normal exposures](figures/calibration.png)
 
 ## The steps
 
-`tests/naive.py` is the method in plain float64 loops, written from docs/METHOD.md alone. Every step is held against it: source positions and counts exactly,
-sums within tolerances that carry their reason, on simulated scenes, on Hypothesis' random ones, and on crops of real images. Analytic truths beside that:
-ellipses of known angle, the gradient of a plane, stripes of known direction, quarter turns, added constants, pure row and column patterns."""
+`tests/naive.py` is the method in plain float64 loops, written from docs/METHOD.md alone. Every step
+is compared with it: source positions and counts exactly, sums within tolerances that carry their
+reason. The images are simulated scenes, random ones from Hypothesis, and crops of real images. Some
+answers are also known from theory: ellipses of known angle, the gradient of a plane, stripes of known
+direction, quarter turns, added constants, pure patterns of rows and of columns."""
 
 
 def percent(x):
@@ -68,16 +72,21 @@ def setup(e):
 Everything below is written by `python profiling/validation.py` (fixed seeds; {e["seconds"]:.0f} s of measuring with {e["processes"]} process(es) on a shared machine;
 `--quick` is a small form). {e["machine"]}.
 
-- {size.normals} normal exposures of {v.CCDS} CCDs of {nx} x {ny} pixels, {e["sources"]:.0f} sources an exposure, drawn by `gpuanom.simulate`: a Moffat PSF of 2.8 to
-  5 pixels whose shear varies by 0.012 from exposure to exposure and over the field, skies with slopes of 2%, cosmic rays, saturation and bleeding, bad columns,
-  amplifier steps; masks as DECam's. {v.POINTS} gradient points a CCD, as dense as 10,000 on 1 Mpix; {v.BINS} bins.
-- {size.odd} further exposures; into each, every anomaly of `gpuanom inject --list` is put in {len(size.strengths)} strengths, the scenes being the same, so that chance is shared by the rows of a table. They join the normal ones four at a
-  time (2% of the dataset) and are ranked with them.
-- Recall: the share of anomalous exposures whose score is above all but 1% (or 5%) of the normal ones'. With {size.normals} normal exposures, 1% are {size.normals // 100}; with
-  {size.odd} anomalous ones a recall is known to about {100 * 0.5 / np.sqrt(size.odd):.0f}% near one half. ROC area: the chance that an anomalous exposure scores above a normal one; 0.5 is no
-  knowledge, below 0.5 means that the anomaly makes exposures look *more* normal.
-- A simulated sky is simpler than a real one: normal exposures differ less here, so recalls are what the method can do at best. `gpuanom inject` measures it on
-  your own images."""
+- **Normal exposures**: {size.normals}, of {v.CCDS} CCDs of {nx} x {ny} pixels and {e["sources"]:.0f} sources each, drawn by
+  `gpuanom.simulate`. The PSF is a Moffat function of 2.8 to 5 pixels, whose shear varies by 0.012 from
+  exposure to exposure and over the field; skies have slopes of 2%; there are cosmic rays, saturation
+  and bleeding, bad columns and amplifier steps, with masks as DECam's. {v.POINTS} gradient points a CCD are
+  as dense as 10,000 on 1 Mpix; {v.BINS} bins.
+- **Anomalous exposures**: {size.odd} further ones. Every anomaly of `gpuanom inject --list` is put into each of
+  them in {len(size.strengths)} strengths. The scenes are the same, so that chance is shared by the rows of a table. They
+  join the normal ones four at a time (2% of the dataset) and are ranked with them.
+- **Recall**: the share of the anomalous exposures whose score is above all but 1% (or 5%) of the normal
+  ones'. With {size.normals} normal exposures, 1% are {size.normals // 100}; with {size.odd} anomalous ones a recall near one half is known
+  to about {100 * 0.5 / np.sqrt(size.odd):.0f}%.
+- **ROC area**: the chance that an anomalous exposure scores above a normal one. 0.5 is no knowledge; below
+  0.5 the anomaly makes exposures look *more* normal.
+- A simulated sky is simpler than a real one, and normal exposures differ less here: recalls are what the
+  method can reach at best. `gpuanom inject` measures the same on your own images."""
 
 
 def classes(e):
@@ -179,14 +188,16 @@ def local(e):
     verdict = "more" if better else "not more" if abs(more - order) <= 0.02 else "less"
     return f"""### Alignment CCD by CCD
 
-The worst of the blind spots is one that costs little to mend: sources elongated radially (astigmatism, a tilted focal plane) are plain on every CCD and cancel in the
-exposure's one histogram. `source_local_*` and `isophote_local_*` compare each CCD's own sums of cos and sin of twice the orientation, which the store has held from
-the start, with what the reference would give, and add the squares (docs/tables.md). Recall at 1%, at 5%, ROC area, on astigmatism by shear at the field's edge:
+Sources that are elongated radially (astigmatism, a tilted focal plane) are plain on every CCD, and
+cancel in the exposure's one histogram. `source_local_*` and `isophote_local_*` compare the sums of cos
+and sin of twice the orientation of each CCD with what the reference would give, and add the squares
+([tables.md](tables.md)). Recall at 1%, at 5%, and ROC area, on astigmatism by shear at the field's edge:
 
 {bench.table(("shear", "source_kl", "isophote_kl", "isophote_alignment", "background_kl", "isophote_local_z"), rows)}
 
-It does not change the tables' order. If the local deviations joined those the tables are ordered by, recall at 5% over all classes and strengths would be {percent(more)} instead of
-{percent(order)}: {verdict} (a shift of 2% is within chance)."""
+These columns do not change the order of the tables. If the local deviations joined those by which the
+tables are ordered, the recall at 5% over all classes and strengths would be {percent(more)} instead of {percent(order)}:
+{verdict} (a shift of 2% is within chance)."""
 
 
 def settings(e):
@@ -320,5 +331,7 @@ def autoencoder():
 def limits():
     return """### What this does not say
 
-Recalls are those of one simulated camera with few, small CCDs; of real skies, with nebulae, satellites and bright stars, they are lower. More CCDs and sources make weaker anomalies visible; anomalies
-on a few of sixty CCDs are diluted more. Strengths are compared within a class, not between classes. A benchmark in `tests/simulate/test_detection_power.py` fails when a change loses recall."""
+Recalls are those of one simulated camera with few, small CCDs. On real skies, with nebulae, satellites and
+bright stars, they are lower. More CCDs and sources make weaker anomalies visible; an anomaly on a few of
+sixty CCDs is diluted more. Strengths can be compared within a class, not between classes. A benchmark in
+`tests/simulate/test_detection_power.py` fails when a change loses recall."""
