@@ -113,11 +113,14 @@ Each cell: recall at 1% and at 5% false alarms in percent, ROC area. Every class
 
 Strengths: {units}.
 
-- The isophotal angles see what happens to every source at strengths {min(earlier):.1f} to {max(earlier):.0f} times lower than the paper's stamps (recall of 50% at 5% false alarms: {", ".join(sooner)}); those see separate images further apart than an isophote
-  reaches (double images of 20 pixels), and trails.
-- One straight pattern is seen best by its alignment (stripes of {v.STRENGTHS["stripes"][1]:g}: {percent(stripes["background_alignment"][1])} at 5% false alarms against {percent(stripes["background_kl"][1])} by background_kl), a bent one by its KL (fringing
-  of {v.STRENGTHS["fringing"][1]:g}: {percent(fringing["background_alignment"][1])} against {percent(fringing["background_kl"][1])}).
-- source_z is source_kl less what few counts explain: the same here, where counts are alike, except where light is lost (donuts, clouds)."""
+- The isophotal angles show what happens to every source at strengths {min(earlier):.1f} to {max(earlier):.0f} times lower than the
+  orientations of whole stamps do (recall of 50% at 5% false alarms: {", ".join(sooner)}). Whole stamps show
+  separate images that are further apart than an isophote reaches (double images of 20 pixels), and trails.
+- One straight pattern is seen best by its alignment (stripes of {v.STRENGTHS["stripes"][1]:g}: {percent(stripes["background_alignment"][1])} at 5% false alarms,
+  against {percent(stripes["background_kl"][1])} by background_kl), a bent one by its KL (fringing of {v.STRENGTHS["fringing"][1]:g}: {percent(fringing["background_alignment"][1])} by its
+  alignment, against {percent(fringing["background_kl"][1])}).
+- source_z is source_kl without what few counts explain. The two find the same here, where counts are
+  alike, except where light is lost (donuts, clouds)."""
 
 
 def _seen_from(e, name, columns):
@@ -166,14 +169,19 @@ def unseen(e):
 
 Not seen by the paper's two scores at any strength tried: {", ".join(blind) or "none"}. Not seen by any score: {", ".join(still) or "none"}.
 
-- **A single ring** lies on one CCD of {v.CCDS} and its gradients point all ways: even at {v.STRENGTHS["ring"][max(e["size"].strengths)]:g} times the noise background_kl finds {percent(ring["background_kl"][1])} at 5% false alarms. Orientations
-  without places cannot tell a ring from chance; places are not stored.
-- **Donuts** are round. Their orientations say nothing (source_z recall {", ".join(percent(d["source_z"][1]) for d in donuts)} by strength); blurred stars make isophotal angles *more* random than usual (ROC area of isophote_kl {min(d["isophote_kl"][2] for d in donuts):.2f}
-  at the lowest). Large ones are found by what they do to the background's gradients (background_kl: {", ".join(percent(d["background_kl"][1]) for d in donuts)}), which has less starlight in it.
-- **Clouds** leave few sources. The table's own `n_sources` finds them (recall at 5% by share of light lost: {clouds}); source_z, which knows that few counts make a
-  high KL for nothing, does not, and should not: {", ".join(percent(e["table"]["clouds", k]["source_z"][1]) for k in sorted(few))}.
-- **A smooth glow** changes gradients on a scale that skies have anyway: {", ".join(percent(e["table"]["glow", k]["background_kl"][1]) for k in sorted(e["size"].strengths))} by background_kl.
-- **A faint streak** touches few of the points: see the table."""
+- **A single ring** lies on one CCD of {v.CCDS}, and its gradients point all ways: even at {v.STRENGTHS["ring"][max(e["size"].strengths)]:g} times the noise
+  background_kl finds {percent(ring["background_kl"][1])} at 5% false alarms. Orientations without their places cannot tell a ring
+  from chance, and the places are not stored.
+- **Donuts** are round, and their orientations say nothing (recall of source_z by strength: {", ".join(percent(d["source_z"][1]) for d in donuts)}).
+  Blurred stars make isophotal angles *more* random than usual (ROC area of isophote_kl {min(d["isophote_kl"][2] for d in donuts):.2f} at the
+  lowest). Large donuts are found by their effect on the gradients of the background, which has less
+  starlight in it (background_kl: {", ".join(percent(d["background_kl"][1]) for d in donuts)}).
+- **Clouds** leave few sources. The column `n_sources` finds them (recall at 5% by share of light lost:
+  {clouds}). source_z, which allows for the high KL of few counts, does not find them, and
+  should not: {", ".join(percent(e["table"]["clouds", k]["source_z"][1]) for k in sorted(few))}.
+- **A smooth glow** changes gradients on a scale on which skies have gradients anyway: {", ".join(percent(e["table"]["glow", k]["background_kl"][1]) for k in sorted(e["size"].strengths))}
+  by background_kl.
+- **A faint streak** touches few of the points, as the table shows."""
 
 
 def local(e):
@@ -238,8 +246,10 @@ def contamination(e):
     strengths = [v.STRENGTHS[name][1] for name in ("elongation", "stripes")]
     return f"""### Anomalous exposures in the reference
 
-All of a dataset's anomalies run along one direction, the worst case. Cells: recall at 5% false alarms, and how many times higher the normal exposures' median score is than in a
-clean dataset; by rounds of the robust reference, and the share of exposures that a round leaves out. Elongation of {strengths[0]:g} by isophote_kl, stripes of {strengths[1]:g} by background_kl.
+In these datasets all anomalies run along one direction, which is the worst case. Cells: recall at 5%
+false alarms, and the median score of the normal exposures over that of a clean dataset; by the rounds of
+the robust reference, and the share of exposures that each round leaves out. Elongation of {strengths[0]:g} by
+isophote_kl, stripes of {strengths[1]:g} by background_kl.
 
 {bench.table(("class", "anomalous", *names), rows)}
 
