@@ -7,25 +7,28 @@ import bench
 import numpy as np
 import validation as v
 import validation_page as p
+from validation_conclusions import conclusions
 
 from gpuanom.settings import PROFILES
 
-STATIC = """# Validation
+STATIC = """## p-values
 
-## p-values
-
-Simulated normal exposures: histograms drawn from one distribution, for datasets of 3, 8, 30 and 300 exposures, for sparse exposures, against a saved
-reference, and for backgrounds of several CCDs. If nothing is wrong, p is uniform and z has mean 0 and deviation 1. Made by
-`python profiling/calibration.py` (fixed seeds); the figures behind it are in [profiling/results/calibration.md](../profiling/results/calibration.md), and
-`tests/test_significance.py` holds the same on other draws. `tests/test_local_alignment.py` does so for alignment CCD by CCD.
+The p-values were tried on simulated normal exposures, whose histograms are drawn from one
+distribution: datasets of 3, 8, 30 and 300 exposures, sparse exposures, a saved reference, and
+backgrounds of several CCDs. If nothing is wrong, p is uniform, and z has mean 0 and deviation 1.
+`python profiling/calibration.py` makes the figure (fixed seeds); its numbers are in
+[profiling/results/calibration.md](../profiling/results/calibration.md). `tests/test_significance.py` holds
+the same on other draws, and `tests/test_local_alignment.py` does so for alignment CCD by CCD.
 
 ![Distributions of p on simulated normal exposures](figures/calibration.png)
 
 ## The steps
 
-`tests/naive.py` is the method in plain float64 loops, written from docs/METHOD.md alone. Every step is held against it: source positions and counts exactly,
-sums within tolerances that carry their reason, on simulated scenes, on Hypothesis' random ones, and on crops of real images. Analytic truths beside that:
-ellipses of known angle, the gradient of a plane, stripes of known direction, quarter turns, added constants, pure row and column patterns."""
+`tests/naive.py` is the method in plain float64 loops, written from docs/METHOD.md alone. Every step
+is compared with it: source positions and counts exactly, sums within tolerances that carry their
+reason. The images are simulated scenes, random ones from Hypothesis, and crops of real images. Some
+answers are also known from theory: ellipses of known angle, the gradient of a plane, stripes of known
+direction, quarter turns, added constants, pure patterns of rows and of columns."""
 
 
 def percent(x):
@@ -44,7 +47,21 @@ def pair(f):
 def page(e):
     """The whole page."""
     parts = (setup, classes, unseen, local, settings, contamination, profiles, paper)
-    return "\n\n".join((STATIC, *(part(e) for part in parts), *autoencoder(), *real(), limits()))
+    first = ("# Validation", in_short(e), STATIC)
+    return "\n\n".join((*first, *(part(e) for part in parts), *autoencoder(), *real(), limits()))
+
+
+def in_short(e):
+    """The conclusions, from the numbers of the other sections."""
+    recalls = {
+        "few": e["shares"]["elongation", 0.02, 0, 0.1][2],
+        "third": e["shares"]["elongation", 0.33, 0, 0.1][2],
+        "third_robust": e["shares"]["elongation", 0.33, 4, 0.35][2],
+        "faint": e["thresholds"][4.0][1]["source_kl"][0],
+        "bright": e["thresholds"][30.0][1]["source_kl"][0],
+    }
+    _, alarms = e["profiles"]["paper"]
+    return conclusions(e["table"], v.STRENGTHS, recalls, alarms["isophote_z"], "".join(autoencoder()))
 
 
 def setup(e):
@@ -55,16 +72,21 @@ def setup(e):
 Everything below is written by `python profiling/validation.py` (fixed seeds; {e["seconds"]:.0f} s of measuring with {e["processes"]} process(es) on a shared machine;
 `--quick` is a small form). {e["machine"]}.
 
-- {size.normals} normal exposures of {v.CCDS} CCDs of {nx} x {ny} pixels, {e["sources"]:.0f} sources an exposure, drawn by `gpuanom.simulate`: a Moffat PSF of 2.8 to
-  5 pixels whose shear varies by 0.012 from exposure to exposure and over the field, skies with slopes of 2%, cosmic rays, saturation and bleeding, bad columns,
-  amplifier steps; masks as DECam's. {v.POINTS} gradient points a CCD, as dense as 10,000 on 1 Mpix; {v.BINS} bins.
-- {size.odd} further exposures; into each, every anomaly of `gpuanom inject --list` is put in {len(size.strengths)} strengths, the scenes being the same, so that chance is shared by the rows of a table. They join the normal ones four at a
-  time (2% of the dataset) and are ranked with them.
-- Recall: the share of anomalous exposures whose score is above all but 1% (or 5%) of the normal ones'. With {size.normals} normal exposures, 1% are {size.normals // 100}; with
-  {size.odd} anomalous ones a recall is known to about {100 * 0.5 / np.sqrt(size.odd):.0f}% near one half. ROC area: the chance that an anomalous exposure scores above a normal one; 0.5 is no
-  knowledge, below 0.5 means that the anomaly makes exposures look *more* normal.
-- A simulated sky is simpler than a real one: normal exposures differ less here, so recalls are what the method can do at best. `gpuanom inject` measures it on
-  your own images."""
+- **Normal exposures**: {size.normals}, of {v.CCDS} CCDs of {nx} x {ny} pixels and {e["sources"]:.0f} sources each, drawn by
+  `gpuanom.simulate`. The PSF is a Moffat function of 2.8 to 5 pixels, whose shear varies by 0.012 from
+  exposure to exposure and over the field; skies have slopes of 2%; there are cosmic rays, saturation
+  and bleeding, bad columns and amplifier steps, with masks as DECam's. {v.POINTS} gradient points a CCD are
+  as dense as 10,000 on 1 Mpix; {v.BINS} bins.
+- **Anomalous exposures**: {size.odd} further ones. Every anomaly of `gpuanom inject --list` is put into each of
+  them in {len(size.strengths)} strengths. The scenes are the same, so that chance is shared by the rows of a table. They
+  join the normal ones four at a time (2% of the dataset) and are ranked with them.
+- **Recall**: the share of the anomalous exposures whose score is above all but 1% (or 5%) of the normal
+  ones'. With {size.normals} normal exposures, 1% are {size.normals // 100}; with {size.odd} anomalous ones a recall near one half is known
+  to about {100 * 0.5 / np.sqrt(size.odd):.0f}%.
+- **ROC area**: the chance that an anomalous exposure scores above a normal one. 0.5 is no knowledge; below
+  0.5 the anomaly makes exposures look *more* normal.
+- A simulated sky is simpler than a real one, and normal exposures differ less here: recalls are what the
+  method can reach at best. `gpuanom inject` measures the same on your own images."""
 
 
 def classes(e):
@@ -91,11 +113,14 @@ Each cell: recall at 1% and at 5% false alarms in percent, ROC area. Every class
 
 Strengths: {units}.
 
-- The isophotal angles see what happens to every source at strengths {min(earlier):.1f} to {max(earlier):.0f} times lower than the paper's stamps (recall of 50% at 5% false alarms: {", ".join(sooner)}); those see separate images further apart than an isophote
-  reaches (double images of 20 pixels), and trails.
-- One straight pattern is seen best by its alignment (stripes of {v.STRENGTHS["stripes"][1]:g}: {percent(stripes["background_alignment"][1])} at 5% false alarms against {percent(stripes["background_kl"][1])} by background_kl), a bent one by its KL (fringing
-  of {v.STRENGTHS["fringing"][1]:g}: {percent(fringing["background_alignment"][1])} against {percent(fringing["background_kl"][1])}).
-- source_z is source_kl less what few counts explain: the same here, where counts are alike, except where light is lost (donuts, clouds)."""
+- The isophotal angles show what happens to every source at strengths {min(earlier):.1f} to {max(earlier):.0f} times lower than the
+  orientations of whole stamps do (recall of 50% at 5% false alarms: {", ".join(sooner)}). Whole stamps show
+  separate images that are further apart than an isophote reaches (double images of 20 pixels), and trails.
+- One straight pattern is seen best by its alignment (stripes of {v.STRENGTHS["stripes"][1]:g}: {percent(stripes["background_alignment"][1])} at 5% false alarms,
+  against {percent(stripes["background_kl"][1])} by background_kl), a bent one by its KL (fringing of {v.STRENGTHS["fringing"][1]:g}: {percent(fringing["background_alignment"][1])} by its
+  alignment, against {percent(fringing["background_kl"][1])}).
+- source_z is source_kl without what few counts explain. The two find the same here, where counts are
+  alike, except where light is lost (donuts, clouds)."""
 
 
 def _seen_from(e, name, columns):
@@ -144,14 +169,19 @@ def unseen(e):
 
 Not seen by the paper's two scores at any strength tried: {", ".join(blind) or "none"}. Not seen by any score: {", ".join(still) or "none"}.
 
-- **A single ring** lies on one CCD of {v.CCDS} and its gradients point all ways: even at {v.STRENGTHS["ring"][max(e["size"].strengths)]:g} times the noise background_kl finds {percent(ring["background_kl"][1])} at 5% false alarms. Orientations
-  without places cannot tell a ring from chance; places are not stored.
-- **Donuts** are round. Their orientations say nothing (source_z recall {", ".join(percent(d["source_z"][1]) for d in donuts)} by strength); blurred stars make isophotal angles *more* random than usual (ROC area of isophote_kl {min(d["isophote_kl"][2] for d in donuts):.2f}
-  at the lowest). Large ones are found by what they do to the background's gradients (background_kl: {", ".join(percent(d["background_kl"][1]) for d in donuts)}), which has less starlight in it.
-- **Clouds** leave few sources. The table's own `n_sources` finds them (recall at 5% by share of light lost: {clouds}); source_z, which knows that few counts make a
-  high KL for nothing, does not, and should not: {", ".join(percent(e["table"]["clouds", k]["source_z"][1]) for k in sorted(few))}.
-- **A smooth glow** changes gradients on a scale that skies have anyway: {", ".join(percent(e["table"]["glow", k]["background_kl"][1]) for k in sorted(e["size"].strengths))} by background_kl.
-- **A faint streak** touches few of the points: see the table."""
+- **A single ring** lies on one CCD of {v.CCDS}, and its gradients point all ways: even at {v.STRENGTHS["ring"][max(e["size"].strengths)]:g} times the noise
+  background_kl finds {percent(ring["background_kl"][1])} at 5% false alarms. Orientations without their places cannot tell a ring
+  from chance, and the places are not stored.
+- **Donuts** are round, and their orientations say nothing (recall of source_z by strength: {", ".join(percent(d["source_z"][1]) for d in donuts)}).
+  Blurred stars make isophotal angles *more* random than usual (ROC area of isophote_kl {min(d["isophote_kl"][2] for d in donuts):.2f} at the
+  lowest). Large donuts are found by their effect on the gradients of the background, which has less
+  starlight in it (background_kl: {", ".join(percent(d["background_kl"][1]) for d in donuts)}).
+- **Clouds** leave few sources. The column `n_sources` finds them (recall at 5% by share of light lost:
+  {clouds}). source_z, which allows for the high KL of few counts, does not find them, and
+  should not: {", ".join(percent(e["table"]["clouds", k]["source_z"][1]) for k in sorted(few))}.
+- **A smooth glow** changes gradients on a scale on which skies have gradients anyway: {", ".join(percent(e["table"]["glow", k]["background_kl"][1]) for k in sorted(e["size"].strengths))}
+  by background_kl.
+- **A faint streak** touches few of the points, as the table shows."""
 
 
 def local(e):
@@ -166,14 +196,16 @@ def local(e):
     verdict = "more" if better else "not more" if abs(more - order) <= 0.02 else "less"
     return f"""### Alignment CCD by CCD
 
-The worst of the blind spots is one that costs little to mend: sources elongated radially (astigmatism, a tilted focal plane) are plain on every CCD and cancel in the
-exposure's one histogram. `source_local_*` and `isophote_local_*` compare each CCD's own sums of cos and sin of twice the orientation, which the store has held from
-the start, with what the reference would give, and add the squares (docs/tables.md). Recall at 1%, at 5%, ROC area, on astigmatism by shear at the field's edge:
+Sources that are elongated radially (astigmatism, a tilted focal plane) are plain on every CCD, and
+cancel in the exposure's one histogram. `source_local_*` and `isophote_local_*` compare the sums of cos
+and sin of twice the orientation of each CCD with what the reference would give, and add the squares
+([tables.md](tables.md)). Recall at 1%, at 5%, and ROC area, on astigmatism by shear at the field's edge:
 
 {bench.table(("shear", "source_kl", "isophote_kl", "isophote_alignment", "background_kl", "isophote_local_z"), rows)}
 
-It does not change the tables' order. If the local deviations joined those the tables are ordered by, recall at 5% over all classes and strengths would be {percent(more)} instead of
-{percent(order)}: {verdict} (a shift of 2% is within chance)."""
+These columns do not change the order of the tables. If the local deviations joined those by which the
+tables are ordered, the recall at 5% over all classes and strengths would be {percent(more)} instead of {percent(order)}:
+{verdict} (a shift of 2% is within chance)."""
 
 
 def settings(e):
@@ -214,8 +246,10 @@ def contamination(e):
     strengths = [v.STRENGTHS[name][1] for name in ("elongation", "stripes")]
     return f"""### Anomalous exposures in the reference
 
-All of a dataset's anomalies run along one direction, the worst case. Cells: recall at 5% false alarms, and how many times higher the normal exposures' median score is than in a
-clean dataset; by rounds of the robust reference, and the share of exposures that a round leaves out. Elongation of {strengths[0]:g} by isophote_kl, stripes of {strengths[1]:g} by background_kl.
+In these datasets all anomalies run along one direction, which is the worst case. Cells: recall at 5%
+false alarms, and the median score of the normal exposures over that of a clean dataset; by the rounds of
+the robust reference, and the share of exposures that each round leaves out. Elongation of {strengths[0]:g} by
+isophote_kl, stripes of {strengths[1]:g} by background_kl.
 
 {bench.table(("class", "anomalous", *names), rows)}
 
@@ -307,5 +341,7 @@ def autoencoder():
 def limits():
     return """### What this does not say
 
-Recalls are those of one simulated camera with few, small CCDs; of real skies, with nebulae, satellites and bright stars, they are lower. More CCDs and sources make weaker anomalies visible; anomalies
-on a few of sixty CCDs are diluted more. Strengths are compared within a class, not between classes. A benchmark in `tests/simulate/test_detection_power.py` fails when a change loses recall."""
+Recalls are those of one simulated camera with few, small CCDs. On real skies, with nebulae, satellites and
+bright stars, they are lower. More CCDs and sources make weaker anomalies visible; an anomaly on a few of
+sixty CCDs is diluted more. Strengths can be compared within a class, not between classes. A benchmark in
+`tests/simulate/test_detection_power.py` fails when a change loses recall."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,16 @@ def test_documents_name_what_works_in_a_clone_wherever_they_name_an_index():
         for line in path.read_text().splitlines():
             if "pip install 'gpuanom[" in line:
                 assert "pip install '.[" in line, (path.name, line)
+
+
+def test_an_installation_has_every_folder_and_every_file_of_the_package():
+    """A folder that pyproject.toml forgets is there in a checkout, and missing from an installation."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {p.parent for p in (ROOT / "gpuanom").rglob("*.py")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert names | {"gpuanom.kernels"} == set(tool["packages"])
+    others = [p for p in (ROOT / "gpuanom").rglob("*.*") if p.is_file() and p.suffix not in (".py", ".pyc")]
+    assert others
+    for path in others:
+        folder = ".".join(path.parent.relative_to(ROOT).parts)
+        assert any(path.match(pattern) for pattern in tool["package-data"].get(folder, [])), path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import re
 from pathlib import Path
 
@@ -110,3 +111,21 @@ def test_links_of_the_documents_lead_somewhere():
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_conclusions_of_the_validation_follow_from_its_results():
+    """The table at the top of docs/validation.md, made again from the results that are kept beside the scripts."""
+    spec = importlib.util.spec_from_file_location("conclusions", ROOT / "profiling" / "validation_conclusions.py")
+    conclusions = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conclusions)
+    lines = (ROOT / "profiling" / "results" / "validation.md").read_text().splitlines()
+    header, _, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    table, strengths = {}, {}
+    for name, strength, *cells in rows:
+        strengths.setdefault(name, []).append(float(strength))
+        found = [tuple(map(float, cell.split())) for cell in cells]
+        table[name, len(strengths[name]) - 1] = {
+            column: (at_1 / 100, at_5 / 100, area) for column, (at_1, at_5, area) in zip(header[2:], found, strict=True)
+        }
+    assert len(table) == 68
+    assert conclusions.found_from(table, strengths) in (ROOT / "docs" / "validation.md").read_text()
