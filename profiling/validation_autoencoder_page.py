@@ -171,7 +171,7 @@ The model: {", ".join(f"{name} {value}" for name, value in about.items())}.
 {bench.table(header, rows)}
 
 {MARKS[0]}
-{text}
+{text.replace("](../profiling/results/", "](")}
 {MARKS[1]}""",
     )
     if not quick:

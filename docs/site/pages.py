@@ -6,14 +6,25 @@ they are; the site shows them too.
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+_ipython = tempfile.TemporaryDirectory()
 ROOT = Path(__file__).parents[2]
 PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "profiling/README.md", "profiling/log.md")
+
+
+def on_startup(**_: Any) -> None:
+    """Run the tutorial with no IPython settings but these: the kernel warns of every start of its own otherwise."""
+    profile = Path(_ipython.name) / "profile_default"
+    profile.mkdir(exist_ok=True)
+    (profile / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 40\n")
+    os.environ["IPYTHONDIR"] = _ipython.name
 
 
 def on_files(files: Files, config: Any) -> Files:
