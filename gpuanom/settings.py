@@ -249,13 +249,7 @@ class Settings:
         return cls(**_profile(profile))
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with the given settings changed.
-
-        Raises
-        ------
-        SettingsError
-            When a value has the wrong type or is impossible.
-        """
+        """Return a copy with the given settings changed; each value is checked (`SettingsError`)."""
         return dataclasses.replace(self, **changes)
 
     def to_toml(self) -> str:
@@ -283,12 +277,7 @@ class Settings:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == SCORE}
 
     def with_scoring(self, scoring: Mapping[str, Any]) -> Self:
-        """Return a copy whose score settings are those of a record.
-
-        Parameters
-        ----------
-        scoring : mapping of str to object
-            As `scoring` returned them.
+        """Return a copy whose score settings are those that `scoring` returned before.
 
         Raises
         ------
@@ -299,12 +288,7 @@ class Settings:
         return type(self).from_mapping({**kept, **scoring}, origin="recorded settings")
 
     def with_measurement(self, measurement: Mapping[str, Any]) -> Self:
-        """Return a copy whose measurement settings are those of a record.
-
-        Parameters
-        ----------
-        measurement : mapping of str to object
-            As `measurement` returned them.
+        """Return a copy whose measurement settings are those that `measurement` returned before.
 
         Raises
         ------
