@@ -7,6 +7,7 @@ import inspect
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,16 @@ def toml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(json.dumps(v) for v in value) + "]"
     return json.dumps(value)
+
+
+def decimal(value: float) -> Fraction:
+    """A setting as the decimal number that it was written as: 0.1 of 70 is 7, not 7.000000000000001."""
+    return Fraction(repr(value))
+
+
+def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """What differs between two `Settings.measurement` mappings, in words; empty when nothing does."""
+    names = sorted(set(ours) | set(theirs))
+    return ", ".join(
+        f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n)
+    )

@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +20,8 @@ from gpuanom.cameras.maskclasses import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
 from gpuanom.setting_fields import checked, from_toml_value, read_toml, toml_value, with_attributes
+from gpuanom.setting_fields import decimal as decimal
+from gpuanom.setting_fields import difference as difference
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -404,16 +405,3 @@ def _profile(name: str) -> Mapping[str, Any]:
     if not isinstance(name, str) or name not in PROFILES:
         raise SettingsError(f"unknown profile '{name}' (one of {', '.join(PROFILES)})")
     return PROFILES[name]
-
-
-def decimal(value: float) -> Fraction:
-    """A setting as the decimal number that it was written as: 0.1 of 70 is 7, not 7.000000000000001."""
-    return Fraction(repr(value))
-
-
-def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """What differs between two `Settings.measurement` mappings, in words; empty when nothing does."""
-    names = sorted(set(ours) | set(theirs))
-    return ", ".join(
-        f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n)
-    )
