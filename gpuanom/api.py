@@ -15,7 +15,8 @@ from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.measuring.images import as_ccd, as_ccds
 from gpuanom.measuring.source_list import SourceList
 from gpuanom.records import Exposure, Measurement
-from gpuanom.scoring.reference import References, given_references
+from gpuanom.scoring.reference import References
+from gpuanom.scoring.saved import given_references
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store
 from gpuanom.tables import build as tables

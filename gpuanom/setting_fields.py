@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuanom.cameras.maskclasses import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
 
@@ -99,3 +101,36 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n)
     )
+
+
+def any_value(_value: object) -> bool:
+    """Whether a value is allowed: every value is."""
+    return True
+
+
+def count(low: int, high: int) -> dict[str, Any]:
+    """What a whole number within bounds must be."""
+    return {"check": lambda v: low <= v <= high, "allowed": f"a whole number from {low} to {high}"}
+
+
+def fraction(low: float, high: float) -> dict[str, Any]:
+    """What a number within bounds, the upper one excluded, must be."""
+    return {"check": lambda v: low <= v < high, "allowed": f"a number from {low} to below {high}"}
+
+
+def positive() -> dict[str, Any]:
+    """What a positive number must be."""
+    return {"check": lambda v: math.isfinite(v) and v > 0, "allowed": "a number above 0"}
+
+
+def even(low: int, high: int) -> dict[str, Any]:
+    """What an even number within bounds must be."""
+    return {"check": lambda v: low <= v <= high and v % 2 == 0, "allowed": f"an even number from {low} to {high}"}
+
+
+def mask_classes() -> dict[str, Any]:
+    """What a list of mask classes must be."""
+    return {
+        "check": lambda v: v == ("all",) or all(c in MASK_CLASSES for c in v),
+        "allowed": f'a list of mask classes ({", ".join(MASK_CLASSES)}) or ["all"]',
+    }

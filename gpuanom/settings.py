@@ -9,17 +9,27 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from gpuanom import display
-from gpuanom.cameras.maskclasses import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
-from gpuanom.setting_fields import checked, from_toml_value, read_toml, toml_value, with_attributes
+from gpuanom.setting_fields import (
+    any_value,
+    checked,
+    count,
+    even,
+    fraction,
+    from_toml_value,
+    mask_classes,
+    positive,
+    read_toml,
+    toml_value,
+    with_attributes,
+)
 from gpuanom.setting_fields import decimal as decimal
 from gpuanom.setting_fields import difference as difference
 
@@ -56,33 +66,6 @@ def _setting(
     )
 
 
-def _any(_value: object) -> bool:
-    return True
-
-
-def _count(low: int, high: int) -> dict[str, Any]:
-    return {"check": lambda v: low <= v <= high, "allowed": f"a whole number from {low} to {high}"}
-
-
-def _fraction(low: float, high: float) -> dict[str, Any]:
-    return {"check": lambda v: low <= v < high, "allowed": f"a number from {low} to below {high}"}
-
-
-def _positive() -> dict[str, Any]:
-    return {"check": lambda v: math.isfinite(v) and v > 0, "allowed": "a number above 0"}
-
-
-def _even(low: int, high: int) -> dict[str, Any]:
-    return {"check": lambda v: low <= v <= high and v % 2 == 0, "allowed": f"an even number from {low} to {high}"}
-
-
-def _classes() -> dict[str, Any]:
-    return {
-        "check": lambda v: v == ("all",) or all(c in MASK_CLASSES for c in v),
-        "allowed": f'a list of mask classes ({", ".join(MASK_CLASSES)}) or ["all"]',
-    }
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The numbers of the method (METHOD.md); the defaults are the paper's, or ours where the paper is silent.
@@ -93,53 +76,53 @@ class Settings:
         When a value has the wrong type or is impossible; the message names the setting.
     """
 
-    seed: int = _setting(1, "seed of the random points", "6", **_count(0, 2**63 - 1))
+    seed: int = _setting(1, "seed of the random points", "6", **count(0, 2**63 - 1))
     background_points: int = _setting(
-        1000, "number of points for the background fit, per CCD", "1.1", **_count(100, 1_000_000)
+        1000, "number of points for the background fit, per CCD", "1.1", **count(100, 1_000_000)
     )
     clip_fraction: float = _setting(
-        0.1, "fraction of the points that is clipped at each end", "1.2", **_fraction(0.0, 0.45)
+        0.1, "fraction of the points that is clipped at each end", "1.2", **fraction(0.0, 0.45)
     )
-    sigma_points: int = _setting(10_000, "number of points for sigma, per CCD", "1.4", **_count(100, 1_000_000))
+    sigma_points: int = _setting(10_000, "number of points for sigma, per CCD", "1.4", **count(100, 1_000_000))
     minimum_points: int = _setting(
-        100, "a CCD with fewer usable points than this is not measured", "1.4", **_count(10, 1_000_000)
+        100, "a CCD with fewer usable points than this is not measured", "1.4", **count(10, 1_000_000)
     )
-    draws: int = _setting(4, "at most this many times the wanted number of points is drawn", "6", **_count(1, 16))
+    draws: int = _setting(4, "at most this many times the wanted number of points is drawn", "6", **count(1, 16))
     threshold: float = _setting(
-        4.0, "lowest central value of a source above the background", "2", unit="sigma", **_positive()
+        4.0, "lowest central value of a source above the background", "2", unit="sigma", **positive()
     )
-    stamp_size: int = _setting(64, "side of the square stamp around a source", "2", unit="pixel", **_even(16, 64))
+    stamp_size: int = _setting(64, "side of the square stamp around a source", "2", unit="pixel", **even(16, 64))
     above_threshold: float = _setting(
-        2.0, "pixels of a stamp above this value are counted", "2", unit="sigma", **_positive()
+        2.0, "pixels of a stamp above this value are counted", "2", unit="sigma", **positive()
     )
     above_pixels: int = _setting(
-        6, "a source needs more than this number of pixels above above_threshold", "2", unit="pixel", **_count(0, 4096)
+        6, "a source needs more than this number of pixels above above_threshold", "2", unit="pixel", **count(0, 4096)
     )
-    moment_fraction: float = _setting(0.02, "I0 as a fraction of the central pixel's value", "3", **_fraction(0.0, 1.0))
-    isophote_threshold: float = _setting(2.0, "lowest level of an isophote", "3b", unit="sigma", **_positive())
+    moment_fraction: float = _setting(0.02, "I0 as a fraction of the central pixel's value", "3", **fraction(0.0, 1.0))
+    isophote_threshold: float = _setting(2.0, "lowest level of an isophote", "3b", unit="sigma", **positive())
     isophote_pixels: int = _setting(
-        5, "an isophote with fewer connected pixels has no orientation", "3b", unit="pixel", **_count(1, 4096)
+        5, "an isophote with fewer connected pixels has no orientation", "3b", unit="pixel", **count(1, 4096)
     )
     gradient_points: int = _setting(
-        10_000, "number of points at which gradients are measured, per CCD", "4.2", **_count(100, 1_000_000)
+        10_000, "number of points at which gradients are measured, per CCD", "4.2", **count(100, 1_000_000)
     )
-    smooth_size: int = _setting(10, "side of the square mean filter", "4.1", unit="pixel", **_even(2, 64))
+    smooth_size: int = _setting(10, "side of the square mean filter", "4.1", unit="pixel", **even(2, 64))
     gradient_reach: int = _setting(
-        5, "largest distance in the sums of the derivative", "4.2", unit="pixel", **_count(1, 32)
+        5, "largest distance in the sums of the derivative", "4.2", unit="pixel", **count(1, 32)
     )
-    bins: int = _setting(18, "number of bins of an orientation histogram over 180 degrees", "5", **_count(2, 360))
-    mask: bool = _setting(True, "use quality planes", "6", check=_any, allowed="true or false")
+    bins: int = _setting(18, "number of bins of an orientation histogram over 180 degrees", "5", **count(2, 360))
+    mask: bool = _setting(True, "use quality planes", "6", check=any_value, allowed="true or false")
     mask_background: tuple[str, ...] = _setting(
-        ("all",), "mask classes left out of the background fit and of sigma", "6", **_classes()
+        ("all",), "mask classes left out of the background fit and of sigma", "6", **mask_classes()
     )
     mask_sources: tuple[str, ...] = _setting(
-        ("bad", "no_value", "cosmic_ray"), "mask classes that are bad for sources and moments", "6", **_classes()
+        ("bad", "no_value", "cosmic_ray"), "mask classes that are bad for sources and moments", "6", **mask_classes()
     )
     mask_gradients: tuple[str, ...] = _setting(
-        ("bad", "no_value"), "mask classes that are bad for gradients", "6", **_classes()
+        ("bad", "no_value"), "mask classes that are bad for gradients", "6", **mask_classes()
     )
     checksum: bool = _setting(
-        True, "refuse images whose data do not agree with their DATASUM", "-", check=_any, allowed="true or false",
+        True, "refuse images whose data do not agree with their DATASUM", "-", check=any_value, allowed="true or false",
         stage=READING,
     )  # fmt: skip
     versions: str = _setting(
@@ -155,26 +138,26 @@ class Settings:
         "rounds of the robust reference; 0 is the paper's reference of all exposures",
         "5b",
         stage=SCORE,
-        **_count(0, 100),
+        **count(0, 100),
     )
     robust_fraction: float = _setting(
-        0.1, "fraction of the exposures that each round leaves out", "5b", stage=SCORE, **_fraction(0.0, 0.9)
+        0.1, "fraction of the exposures that each round leaves out", "5b", stage=SCORE, **fraction(0.0, 0.9)
     )
     robust_minimum: int = _setting(
-        3, "at least this many exposures stay in the reference", "5b", stage=SCORE, **_count(1, 1000)
+        3, "at least this many exposures stay in the reference", "5b", stage=SCORE, **count(1, 1000)
     )
     sparse_counts: int = _setting(
         10,
         "with fewer counts per bin than this, p comes from simulated histograms",
         "5b",
         stage=SCORE,
-        **_count(0, 1000),
+        **count(0, 1000),
     )
     simulations: int = _setting(
-        10_000, "number of simulated histograms for such a p", "5b", stage=SCORE, **_count(100, 10_000_000)
+        10_000, "number of simulated histograms for such a p", "5b", stage=SCORE, **count(100, 10_000_000)
     )
     cameras: tuple[CameraRule, ...] = _setting(
-        (), "camera rules beside the built-in rules, as tables [cameras.NAME]", "-", check=_any, allowed="tables"
+        (), "camera rules beside the built-in rules, as tables [cameras.NAME]", "-", check=any_value, allowed="tables"
     )
 
     def __post_init__(self) -> None:

@@ -20,7 +20,8 @@ from matplotlib import pyplot as plt
 
 import gpuanom
 from gpuanom.nights.arrivals import Pace
-from gpuanom.nights.watch import WatchEvents, watch
+from gpuanom.nights.events import WatchEvents
+from gpuanom.nights.watch import watch
 from gpuanom.simulate import simulate_night
 from gpuanom.store.store import NAME
 

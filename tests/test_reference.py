@@ -14,7 +14,8 @@ from gpuanom.errors import ReferenceFileError
 from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset
 from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.ranking import score_dataset
-from gpuanom.scoring.reference import DatasetReference, Reference, References, merge
+from gpuanom.scoring.reference import DatasetReference, Reference, References
+from gpuanom.scoring.saved import merge
 from gpuanom.settings import Settings
 
 BINS = 18

@@ -18,7 +18,8 @@ from gpuanom.errors import InputError
 from gpuanom.fits import mapping
 from gpuanom.fits.complete import lacking
 from gpuanom.naming import exists
-from gpuanom.nights.watch import WatchEvents, watch
+from gpuanom.nights.events import WatchEvents
+from gpuanom.nights.watch import watch
 from gpuanom.store.store import NAME, Store
 from tests import nights
 

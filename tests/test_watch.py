@@ -26,7 +26,8 @@ from gpuanom.cli.watch import Until
 from gpuanom.fits.complete import lacking
 from gpuanom.nights import alerts
 from gpuanom.nights.arrivals import Arrivals, Pace
-from gpuanom.nights.watch import WatchEvents, watch
+from gpuanom.nights.events import WatchEvents
+from gpuanom.nights.watch import watch
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)

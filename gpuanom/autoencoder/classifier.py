@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from gpuanom import sampling
 from gpuanom.autoencoder.model import FORMAT, N_LATENT, read, write
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError
@@ -256,11 +255,12 @@ def fit(exposures: Sample, truth: npt.NDArray[np.int64]) -> Classifier:
     InputError
         When fewer than `MIN_LABELS` exposures are anomalous, or normal.
     """
-    _enough(truth)
-    return _fit(exposures.features, truth, exposures.model)
+    require_enough(truth)
+    return fit_network(exposures.features, truth, exposures.model)
 
 
-def _enough(truth: npt.NDArray[np.int64]) -> None:
+def require_enough(truth: npt.NDArray[np.int64]) -> None:
+    """Refuse to train with fewer than `MIN_LABELS` anomalous or normal exposures."""
     n = [int(np.count_nonzero(truth == value)) for value in (1, 0)]
     if min(n) < MIN_LABELS:
         raise InputError(
@@ -269,7 +269,17 @@ def _enough(truth: npt.NDArray[np.int64]) -> None:
         )
 
 
-def _fit(features: Doubles, truth: npt.NDArray[np.int64], model: str) -> Classifier:
+def fit_network(features: Doubles, truth: npt.NDArray[np.int64], model: str) -> Classifier:
+    """Fit a classifier to the exposures whose truth is known.
+
+    Parameters
+    ----------
+    features : ndarray, (n, n_features) float64
+    truth : ndarray, (n,) int64
+        1 for an anomalous exposure, 0 for a normal one, -1 where that is not known.
+    model : str
+        Fingerprint of the autoencoder behind the features.
+    """
     known = truth >= 0
     x, y = features[known], truth[known].astype(np.float64)
     middle = _median(x)
@@ -292,68 +302,6 @@ def _fit(features: Doubles, truth: npt.NDArray[np.int64], model: str) -> Classif
 def _standard(features: Doubles, middle: Doubles, scale: Doubles) -> Doubles:
     """Standardise features; missing ones become 0, and values are limited to 10 so that none decides alone."""
     return np.asarray(np.nan_to_num(np.clip((features - middle) / scale, -10.0, 10.0), nan=0.0))
-
-
-def cross_validated(exposures: Sample, truth: npt.NDArray[np.int64], seed: int = 1) -> Doubles:
-    """The probability of each labelled exposure, from a fit to the folds that do not hold it.
-
-    All folds hold the same share of anomalous exposures. The fold of an exposure depends on its id and the seed.
-
-    Parameters
-    ----------
-    exposures : Sample
-    truth : ndarray, (n,) int64
-        See `grades`.
-    seed : int, optional
-
-    Returns
-    -------
-    ndarray, (n,) float64
-        NaN for exposures without a label.
-
-    Raises
-    ------
-    InputError
-        When fewer than `MIN_LABELS` exposures are anomalous, or normal.
-    """
-    _enough(truth)
-    words = np.array([int(sampling.stream(seed, key[1], key[0], "split").random_raw()) for key in exposures.keys])
-    fold = np.full(truth.size, -1)
-    for value in (0, 1):
-        members = np.flatnonzero(truth == value)
-        fold[members[np.argsort(words[members], kind="stable")]] = np.arange(members.size) % FOLDS
-    found = np.full(truth.size, np.nan)
-    for k in range(FOLDS):
-        held_out = fold == k
-        fitted = _fit(exposures.features, np.where(held_out, -1, truth), exposures.model)
-        found[held_out] = fitted.probabilities(exposures.features[held_out])
-    return found
-
-
-def roc(score: Doubles, truth: npt.NDArray[np.int64]) -> tuple[Doubles, Doubles, float]:
-    """The receiver operating characteristic of a score over labelled exposures.
-
-    Parameters
-    ----------
-    score : ndarray, (n,) float64
-        A missing score (NaN) counts as the lowest.
-    truth : ndarray, (n,) int64
-        See `grades`.
-
-    Returns
-    -------
-    false, true : ndarray
-        Rates of false and true positives, from (0, 0) to (1, 1).
-    area : float
-        Probability that an anomalous exposure scores higher than a normal one, ties counted half.
-    """
-    known = truth >= 0
-    value, y = np.nan_to_num(score[known], nan=-np.inf, posinf=np.inf, neginf=-np.inf), truth[known]
-    order = np.argsort(-value, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(value[order]) != 0), order.size - 1)
-    true = np.append(0.0, np.cumsum(y[order])[ends] / max(y.sum(), 1))
-    false = np.append(0.0, np.cumsum(1 - y[order])[ends] / max((1 - y).sum(), 1))
-    return false, true, float(np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2))
 
 
 def save(classifier: Classifier, path: Path, about: Mapping[str, Any]) -> None:

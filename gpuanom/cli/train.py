@@ -37,7 +37,7 @@ Written beside model.pt:
   model.reconstructions.png              validation stamps, from the best reconstructed to the worst
 With --supervised, beside classifier.pt:
   classifier.exposures.ecsv              the probability of each exposure to be anomalous
-  classifier.roc.ecsv, classifier.roc.png   how well the classifier and the scores tell anomalous from normal ones
+  validation.roc.ecsv, validation.roc.png   how well the classifier and the scores tell anomalous from normal ones
 
 \b
 Ctrl-C ends the training and keeps the best model so far. On one machine, equal --seed and --threads give equal weights.
@@ -136,7 +136,7 @@ def train(
 
 def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...], seed: int, screen: Screen) -> None:
     """Train a classifier with labels; show its ROC beside the scores'."""
-    from gpuanom.autoencoder import classifier
+    from gpuanom.autoencoder import classifier, validation
 
     sample = classifier.sample(nights, select("cpu"))
     kept = [label for night in nights for label in labels.kept(night)]
@@ -146,10 +146,10 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
         screen.say(f"{len(strangers)} labels belong to no exposure of these nights")
     if not said:
         raise GpuanomError("no labels (give --labels, or import them: gpuanom label)")
-    probability = classifier.cross_validated(sample, truth, seed)
+    probability = validation.cross_validated(sample, truth, seed)
     fitted = classifier.fit(sample, truth)
     scores = {"classifier": probability, **sample.scores}
-    curves = {name: classifier.roc(score, truth) for name, score in scores.items()}
+    curves = {name: validation.roc(score, truth) for name, score in scores.items()}
     areas = {name: round(area, 6) for name, (_, _, area) in curves.items()}
     counts = {"prominent": int((truth == 1).sum()), "normal": int((truth == 0).sum())}
     classifier.save(fitted, output, {"seed": seed, "labelled": counts, "roc_area": areas})

@@ -22,6 +22,7 @@ from gpuanom.errors import printable
 from gpuanom.nights import alerts
 from gpuanom.nights import watch as watching
 from gpuanom.nights.arrivals import Pace
+from gpuanom.nights.events import WatchEvents
 from gpuanom.records import Failure
 from gpuanom.tables.left_out import LeftOut
 
@@ -223,10 +224,10 @@ class _Output:
         if self._status:
             self._status.stop()
 
-    def events(self) -> watching.WatchEvents:
+    def events(self) -> WatchEvents:
         """The callbacks that print the lines."""
         screen = self._screen
-        return watching.WatchEvents(
+        return WatchEvents(
             device=screen.device,
             say=screen.line,
             done=self._done,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gpuanom import display
 from gpuanom.fits import Skipped
@@ -83,3 +84,26 @@ class Night:
     def _repr_html_(self) -> str:
         rows = shown.first_rows(self.tables.exposures)
         return display.html_table("Night", self._facts(), shown.FIRST_READ, rows, len(self.tables.exposures))
+
+
+@dataclass
+class WatchEvents(Events):
+    """Functions that a watch calls while it goes on, besides those of a run (`done`, `say` ...).
+
+    Attributes
+    ----------
+    scored : callable
+        Takes the notice of a new exposure once it is ranked; see `gpuanom.nights.alerts.notice`.
+    alert : callable
+        Takes the alert of an exposure that stands out; see `gpuanom.nights.alerts.alert`.
+    waiting : callable
+        Takes in words what is waited for; called in each round.
+    left_out : callable
+        Takes, at the end, the CCDs of the night without a measurement: a `gpuanom.tables.left_out.LeftOut` for each
+        status.
+    """
+
+    scored: Callable[[Mapping[str, Any]], None] = lambda _notice: None
+    alert: Callable[[Mapping[str, Any]], None] = lambda _notice: None
+    waiting: Callable[[str], None] = lambda _text: None
+    left_out: Callable[[Sequence[LeftOut]], None] = lambda _groups: None

@@ -14,7 +14,8 @@ from gpuanom.fits.grouping import names_apart
 from gpuanom.naming import exists
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.scoring.comparison import dataset_reference
-from gpuanom.scoring.reference import DatasetReference, References, merge
+from gpuanom.scoring.reference import DatasetReference, References
+from gpuanom.scoring.saved import merge
 from gpuanom.settings import Settings, difference
 from gpuanom.store.recorded import ScoringRecord
 from gpuanom.store.store import NAME, Store

@@ -16,7 +16,8 @@ from gpuanom.errors import OutputError, SettingsError
 from gpuanom.files import cannot_be_written, make_folder
 from gpuanom.fits.lists import with_streams_read
 from gpuanom.naming import exists
-from gpuanom.scoring.reference import References, given_references
+from gpuanom.scoring.reference import References
+from gpuanom.scoring.saved import given_references
 from gpuanom.settings import Settings
 from gpuanom.store.store import NAME
 from gpuanom.tables import build as tables

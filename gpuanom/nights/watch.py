@@ -27,7 +27,7 @@ from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts, alert, notice
 from gpuanom.nights.arrivals import Arrivals, Pace, State
-from gpuanom.nights.events import Events
+from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.preparation import prepare, store_path
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.review.opened import key_of, plain_rows
@@ -48,29 +48,6 @@ _PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
 """Seconds until a file that the system refused to read is tried again: the first pause, doubled up to the longest."""
 _LONGEST = 20.0
 """Seconds of measuring between two looks at the folder, when many exposures wait."""
-
-
-@dataclass
-class WatchEvents(Events):
-    """Functions that a watch calls while it goes on, besides those of a run (`done`, `say` ...).
-
-    Attributes
-    ----------
-    scored : callable
-        Takes the notice of a new exposure once it is ranked; see `gpuanom.nights.alerts.notice`.
-    alert : callable
-        Takes the alert of an exposure that stands out; see `gpuanom.nights.alerts.alert`.
-    waiting : callable
-        Takes in words what is waited for; called in each round.
-    left_out : callable
-        Takes, at the end, the CCDs of the night without a measurement: a `gpuanom.tables.left_out.LeftOut` for each
-        status.
-    """
-
-    scored: Callable[[Mapping[str, Any]], None] = lambda _notice: None
-    alert: Callable[[Mapping[str, Any]], None] = lambda _notice: None
-    waiting: Callable[[str], None] = lambda _text: None
-    left_out: Callable[[Sequence[LeftOut]], None] = lambda _groups: None
 
 
 def watch(

@@ -18,7 +18,8 @@ from gpuanom.errors import OutputError
 from gpuanom.naming import path_text
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
 from gpuanom.scoring.comparison import Comparison
-from gpuanom.scoring.reference import References, given_references
+from gpuanom.scoring.reference import References
+from gpuanom.scoring.saved import given_references
 from gpuanom.settings import Settings
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables

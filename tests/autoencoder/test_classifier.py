@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuanom
-from gpuanom.autoencoder import classifier
+from gpuanom.autoencoder import classifier, validation
 from gpuanom.autoencoder.classifier import FEATURES, Sample
 from gpuanom.autoencoder.model import read, save
 from gpuanom.cli import main
@@ -35,26 +35,26 @@ def sample(n=120, *, shift=2.0, odd=30, seed=0):
 
 def test_it_learns_and_does_not_see_what_it_is_asked():
     some, truth = sample()
-    probability = classifier.cross_validated(some, truth)
+    probability = validation.cross_validated(some, truth)
     # Two of 81 features are shifted by 2. Measured for three seeds: 0.76 to 0.92, the rest being noise that it fits.
-    assert classifier.roc(probability, truth)[2] > 0.7
+    assert validation.roc(probability, truth)[2] > 0.7
     # Of pure noise it knows nothing: were a fold fitted with its own labels, 81 features would give an area near 1.
     noise, truth = sample(shift=0.0)
-    assert 0.3 < classifier.roc(classifier.cross_validated(noise, truth), truth)[2] < 0.7
+    assert 0.3 < validation.roc(validation.cross_validated(noise, truth), truth)[2] < 0.7
     fitted = classifier.fit(noise, truth)
-    assert classifier.roc(fitted.probabilities(noise.features), truth)[2] > 0.9
+    assert validation.roc(fitted.probabilities(noise.features), truth)[2] > 0.9
 
 
 def test_probabilities_of_new_exposures():
     fitted = classifier.fit(*sample())
     new, truth = sample(seed=1)
-    assert classifier.roc(fitted.probabilities(new.features), truth)[2] > 0.8  # measured for three seeds: 0.90 to 0.93
+    assert validation.roc(fitted.probabilities(new.features), truth)[2] > 0.8  # measured for three seeds: 0.90 to 0.93
 
 
 def test_unlabelled_exposures_are_not_used():
     some, truth = sample()
     truth[::7] = -1
-    probability = classifier.cross_validated(some, truth)
+    probability = validation.cross_validated(some, truth)
     assert np.array_equal(np.isnan(probability), truth == -1)
     spoilt = Sample(some.keys, some.bands, some.features.copy(), {}, "m")
     spoilt.features[truth == -1] = 1e6
@@ -64,8 +64,8 @@ def test_unlabelled_exposures_are_not_used():
 def test_the_order_of_exposures_does_not_matter():
     some, truth = sample()
     turned = Sample(some.keys[::-1], some.bands, some.features[::-1], {}, "m")
-    a = classifier.cross_validated(some, truth)
-    b = classifier.cross_validated(turned, truth[::-1])[::-1]
+    a = validation.cross_validated(some, truth)
+    b = validation.cross_validated(turned, truth[::-1])[::-1]
     # Where the optimiser stops depends on the order of sums.
     np.testing.assert_allclose(a, b, atol=1e-3)
 
@@ -74,7 +74,7 @@ def test_the_order_of_exposures_does_not_matter():
 def test_roc_area_is_the_share_of_pairs_in_order(pairs):
     score, truth = np.array([float(s) for s, _ in pairs]), np.array([int(t) for _, t in pairs])
     odd, normal = score[truth == 1], score[truth == 0]
-    false, true, area = classifier.roc(score, truth)
+    false, true, area = validation.roc(score, truth)
     assert np.all(np.diff(false) >= 0)
     assert np.all(np.diff(true) >= 0)
     if odd.size and normal.size:
@@ -85,7 +85,7 @@ def test_roc_area_is_the_share_of_pairs_in_order(pairs):
 
 def test_no_score_is_the_lowest():
     truth = np.array([1, 1, 0, 0, -1])
-    assert classifier.roc(np.array([np.nan, 3.0, 1.0, 2.0, 9.0]), truth)[2] == 0.5
+    assert validation.roc(np.array([np.nan, 3.0, 1.0, 2.0, 9.0]), truth)[2] == 0.5
 
 
 @pytest.mark.parametrize(("odd", "normal"), [(4, 50), (50, 4), (0, 0)])
@@ -93,7 +93,7 @@ def test_too_few_labels(odd, normal):
     some, _ = sample()
     truth = np.full(120, -1)
     truth[:odd], truth[odd : odd + normal] = 1, 0
-    for what in (classifier.fit, classifier.cross_validated):
+    for what in (classifier.fit, validation.cross_validated):
         with pytest.raises(InputError, match=f"{odd} prominent and {normal} normal exposures are labelled: too few"):
             what(some, truth)
 

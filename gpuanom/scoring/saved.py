@@ -1,0 +1,74 @@
+"""Saved references as users give them: by a file, or several of them joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gpuanom import arguments
+from gpuanom.errors import ReferenceFileError
+from gpuanom.scoring.reference import DatasetReference, References
+
+
+def merge(parts: Iterable[tuple[str, References]]) -> References:
+    """Merge several references into one.
+
+    Parameters
+    ----------
+    parts : iterable of (str, References)
+        What messages call each, and the references.
+
+    Returns
+    -------
+    merged : References
+
+    Raises
+    ------
+    ReferenceFileError
+        When their settings differ, or one exposure is in two of them (it would count twice).
+    """
+    merged: dict[tuple[str, str], DatasetReference] = {}
+    settings: Mapping[str, Any] | None = None
+    for origin, part in parts:
+        settings = part.settings if settings is None else settings
+        part.require(settings, origin)
+        for d in part.datasets:
+            key = (d.camera, d.band)
+            if key not in merged:
+                merged[key] = d
+                continue
+            twice = merged[key].exposures.keys() & d.exposures.keys()
+            if twice:
+                raise ReferenceFileError(
+                    f"{origin}: exposure {min(twice)} of {d.camera} {d.band} is in an earlier input too "
+                    f"({len(twice)} such; leave one of the inputs out)"
+                )
+            size = merged[key].size
+            if all(size) and all(d.size) and not 0.8 <= size[0] * size[1] / (d.size[0] * d.size[1]) <= 1.25:
+                raise ReferenceFileError(
+                    f"{origin}: {d.camera} {d.band} has CCDs of {d.size[1]} x {d.size[0]} pixels, an earlier input of "
+                    f"{size[1]} x {size[0]} (they are not compared with each other: make a reference of each)"
+                )
+            kinds = tuple(a + b for a, b in zip(merged[key].kinds, d.kinds, strict=True))
+            left_out = tuple(a | b for a, b in zip(merged[key].left_out, d.left_out, strict=True))
+            exposures = {**merged[key].exposures, **d.exposures}
+            size = size if all(size) else d.size
+            merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, left_out, size)
+    if settings is None:
+        raise ReferenceFileError("no input holds a reference or a night")
+    return References(tuple(merged[key] for key in sorted(merged)), settings)
+
+
+def given_references(value: object) -> References | None:
+    """Return references that are given as such or as the file that they were saved to; None means none.
+
+    Raises
+    ------
+    InputError
+        When it is something else.
+    ReferenceFileError
+        When the file is no reference.
+    """
+    if value is None or isinstance(value, References):
+        return value
+    return References.load(arguments.path("reference", value))
