@@ -211,6 +211,10 @@ class File:
         hdu : int
             Number of the HDU, for the error.
 
+        Returns
+        -------
+        tuple of int
+
         Raises
         ------
         InputError
