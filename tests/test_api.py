@@ -156,7 +156,7 @@ def test_exposure_times_reach_the_tables(time, expected):
         {"exptime": 3 * u.m},
         {"exptime": [1, 2] * u.s},
     ],
-    ids=str,
+    ids=lambda wrong: f"{next(iter(wrong))}-{type(next(iter(wrong.values()))).__name__}",
 )
 def test_wrong_dates_and_times_are_refused_in_a_line(wrong):
     with pytest.raises(gpuanom.InputError, match=next(iter(wrong))) as caught:
