@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -25,8 +26,8 @@ def _change(path, *, constant=(), saturated=(), nan=(), duplicate=False, cut=0):
             hdus[n].data[:] = 65000
         for n in nan:
             hdus[n].data[:] = np.nan
-        if duplicate:
-            hdus.append(hdus[1].copy())
+    if duplicate:  # the same exposure given twice
+        shutil.copy(path, path.with_name(f"copy-of-{path.name}"))
     if cut:
         path.write_bytes(path.read_bytes()[:-cut])
 
@@ -70,7 +71,8 @@ def test_a_lost_ccd_is_exit_code_1_also_when_nothing_new_is_measured(tmp_path, c
         code, _, err = run(capfd, command, tmp_path / "in", "-o", tmp_path / "out", *QUICK, *more, *quiet)
         assert code == 1
         (line,) = _told(err)
-        assert line.startswith(f"lost 1 CCD of 1 exposure, {status}: ")
+        lost = "2 CCDs" if status == "duplicate" else "1 CCD"  # both CCDs of the file that was given twice
+        assert line.startswith(f"lost {lost} of 1 exposure, {status}: ")
         assert paths[0].name in line
 
 
