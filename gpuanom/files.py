@@ -70,7 +70,11 @@ def require_no_fits(path: Path) -> None:
     OutputError
         When the file is there and holds FITS.
     """
-    if _target(path) is not None and _holds_fits(path):
+    try:
+        regular = _target(path) is not None
+    except OSError:
+        return  # what keeps the file from being written is said when it is written
+    if regular and _holds_fits(path):
         raise OutputError(
             printable(f"{path_text(path)}: is a FITS file and is not replaced (choose another name for the output)")
         )
@@ -209,8 +213,8 @@ def require_writable(path: Path) -> None:
     OutputError
         When the file cannot be written, or would replace a FITS file; see `whole_file`.
     """
+    require_no_fits(path)
     try:
-        require_no_fits(path)
         target = _target(path)
         if target is not None:
             partial = partial_path(target)

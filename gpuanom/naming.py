@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from pathlib import Path
 
@@ -18,6 +19,19 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
 def path_text(path: str | Path) -> str:
     """Return a path as text that can be written in UTF-8: other bytes of the path are escaped."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def as_named_here(path: str) -> str:
+    """Return a recorded path in the form that leads to the file in this process.
+
+    In a locale without UTF-8, Python names a file with other letters by escaped bytes. A store that was
+    written in another locale holds the letters themselves, which no system call takes then.
+    """
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return os.fsdecode(path.encode("utf-8", "surrogateescape"))
+    return path
 
 
 def absolute(path: str | Path) -> Path:

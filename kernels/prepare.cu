@@ -7,7 +7,8 @@
 //            0 keep their bits.
 // Edges      Any number of pixels will do; threads beyond the last pixel do nothing.
 // Parity     Exact.
-// Twin       gpuanom/backends/cpu/prepare.py, which takes pixels as gpuanom.fits.decode_raw converts them
+// Twin       gpuanom/backends/cpu/prepare.py, which takes pixels as gpuanom.fits.decode_raw
+//            converts them
 // Test       tests/steps/test_raw.py
 #include "common.cuh"
 

@@ -135,7 +135,7 @@ def test_a_folder_that_could_not_be_read_is_forgotten_once_it_can(tmp_path):
     nights.night(tmp_path / "in", exposures=1)
     (tmp_path / "in" / "list").write_text("exposure_001.fits\n")
     failures = [
-        gpuanom.store.store.Failure(str(place), "", "", place.name, "unreadable", "folder cannot be read")
+        gpuanom.records.Failure(str(place), "", "", place.name, "unreadable", "folder cannot be read")
         for place in (tmp_path / "in", tmp_path / "in" / "list")
     ]
     score(tmp_path)

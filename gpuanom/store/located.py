@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from gpuanom.naming import absolute, exists, path_text
+from gpuanom.naming import absolute, as_named_here, exists, path_text
 from gpuanom.store.schema import has_table
 
 
@@ -21,9 +21,10 @@ def locator(db: sqlite3.Connection) -> Callable[[str], str]:
     """Return a function that takes a path as the store names it, and returns where the file is now."""
     recorded, folder = _recorded_folder(db), _folder(db)
     if not recorded or not folder or recorded == folder:
-        return lambda file: file
+        return as_named_here
 
     def located(file: str) -> str:
+        file = as_named_here(file)
         if exists(Path(file)):
             return file
         moved = os.path.normpath(os.path.join(folder, os.path.relpath(file, recorded)))  # noqa: PTH118 (it may begin with ..)

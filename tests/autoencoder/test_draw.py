@@ -170,7 +170,7 @@ def test_a_changed_file_is_named_and_costs_no_other(night, tmp_path):
         (stamps, _, _), outcomes = read(night, drawn, settings, select("cpu"))
     finally:
         path.write_bytes(before)
-    failed = [o for o in outcomes if isinstance(o, gpuanom.store.store.Failure)]
+    failed = [o for o in outcomes if isinstance(o, gpuanom.records.Failure)]
     assert len(failed) == 1
     assert str(path) in failed[0].reason
     assert "score them again" in failed[0].reason

@@ -32,7 +32,7 @@ PARTS = {"moments": "sources"}
 # No step of the protocol, but what reading a file does on the host: the twin is a file of gpuanom/fits.
 READING = {"rice"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
-NO_LAUNCHERS = {"__init__", "devices", "direct", "diagnosis", "kernel", "memory", "staging"}
+NO_LAUNCHERS = {"__init__", "cuda", "devices", "direct", "kernel", "memory", "staging"}
 
 
 def loader():
@@ -198,7 +198,7 @@ def test_parity_is_the_protocols(file):
 @pytest.mark.parametrize("file", FILES)
 def test_comments_name_files_that_are_there_and_are_named_by_them(file):
     said = comments(file)
-    folder = "fits" if file in READING else "cpu"
+    folder = "fits" if file in READING else "backends/cpu"
     assert re.search(rf"\bTwin\s+gpuanom/{folder}/{file}\.py\b", said)
     test = re.search(r"\bTest\s+(tests/[\w/]+\.py)$", said, re.MULTILINE)
     assert test, "no test is named"

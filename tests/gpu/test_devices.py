@@ -224,7 +224,7 @@ def test_a_cupy_that_cannot_be_loaded(tmp_path):
     (tmp_path / "cupy.py").write_text("raise ImportError('''\n=====\nadvice\n\nOriginal error:\n  it is broken''')")
     code = (
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
-        "from gpuanom.backends.protocol import select\n"
+        "from gpuanom.backends.choice import select\n"
         "try: select('0')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )

@@ -342,7 +342,7 @@ def test_no_output_of_a_pipe_that_closed():
 
 def test_extras_are_the_projects():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = {"cuda12", "cuda13", "test", "lint", "profiling"}
+    named = {"cuda12", "cuda13", "test", "lint", "docs", "profiling"}
     for name, (package, _) in EXTRAS.items():
         of = {"cuda12", "cuda13"} if name == "nvtx" else {extra_of(name, 1000 * cuda) for cuda in (12, 13)}
         assert all(any(re.match(rf"{package}\b", wanted) for wanted in project[extra]) for extra in of)

@@ -27,13 +27,14 @@ GRID, BLOCK = (1,), (256,)
 
 def test_a_good_launch(kernel):
     dx, dy, theta = arrays()
-    kernel(GRID, BLOCK, dx, dy, theta, 4)
+    kernel(GRID, BLOCK, dx, dy, 4, theta)
     assert np.isnan(theta.get()).all()
 
 
 def test_an_empty_grid_launches_nothing(kernel, monkeypatch):
     monkeypatch.setattr(type(kernel), "function", lambda _self: pytest.fail("launched"))
-    kernel((0,), BLOCK, *arrays(), 0)
+    dx, dy, theta = arrays()
+    kernel((0,), BLOCK, dx, dy, 0, theta)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +51,9 @@ def test_an_empty_grid_launches_nothing(kernel, monkeypatch):
     ],
 )
 def test_arguments_are_held_against_the_signature(kernel, change, kind, message):
+    dx, dy, *others = change(arrays())
     with pytest.raises(kind, match=message):
-        kernel(GRID, BLOCK, *change(arrays()))
+        kernel(GRID, BLOCK, dx, dy, *others[::-1])  # the number stands before the array that is written
 
 
 @pytest.mark.parametrize(
@@ -69,8 +71,9 @@ def test_arguments_are_held_against_the_signature(kernel, change, kind, message)
     ],
 )
 def test_geometry_is_held_against_the_limits(kernel, grid, block, shared):
+    dx, dy, theta = arrays()
     with pytest.raises(ValueError, match="kernel orientation_gradients"):
-        kernel(grid, block, *arrays(), 4, shared=shared)
+        kernel(grid, block, dx, dy, 4, theta, shared=shared)
 
 
 def test_arrays_of_another_device_are_refused(kernel):
@@ -79,8 +82,8 @@ def test_arrays_of_another_device_are_refused(kernel):
 
     before, settings.devices = settings.devices, 2
     try:
-        own = arrays()
+        dx, dy, theta = arrays()
         with cupy.cuda.Device(1), pytest.raises(ValueError, match="is on device 0, the launch on device 1"):
-            kernel(GRID, BLOCK, *own, 4)
+            kernel(GRID, BLOCK, dx, dy, 4, theta)
     finally:
         settings.devices = before

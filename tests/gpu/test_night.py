@@ -81,7 +81,7 @@ def test_without_cupy_auto_is_the_cpu_and_a_number_names_the_remedy():
         "import sys; sys.modules['cupy'] = None\n"
         "from gpuanom import nvidia\n"
         "nvidia.driver_cuda, nvidia.n_gpus = lambda: 12040, lambda: 1\n"
-        "from gpuanom.backends.protocol import choose, select\n"
+        "from gpuanom.backends.choice import choose, select\n"
         "print(choose('auto')[0][0].name, '|', choose('auto')[1])\n"
         "try: select('0')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
