@@ -192,7 +192,7 @@ def test_a_failure_of_any_kind_leaves_the_file_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "remedy"), [(28, "make room"), (13, "may write to"), (30, "may write to"), (2, "make the folder")]
+    ("number", "remedy"), [(28, "make room"), (13, "may write to"), (30, "may write to"), (2, "make it first")]
 )
 def test_errors_name_file_and_remedy(tmp_path, number, remedy):
     with pytest.raises(OutputError, match=rf"a\.txt: cannot be written: .*{remedy}"), whole_file(tmp_path / "a.txt"):
@@ -201,7 +201,7 @@ def test_errors_name_file_and_remedy(tmp_path, number, remedy):
 
 def test_paths_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    for path, word in ((tmp_path / "none" / "a", "make the folder"), (tmp_path / "file" / "a", "not a folder")):
+    for path, word in ((tmp_path / "none" / "a", "make it first"), (tmp_path / "file" / "a", "not a folder")):
         for write in (lambda p: write_text(p, "x"), require_writable):
             with pytest.raises(OutputError, match=word):
                 write(path)

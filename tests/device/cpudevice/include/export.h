@@ -62,7 +62,8 @@ int describe(char* text, size_t room) {
 
 template <class... A>
 const char* signature(void (*)(A...)) {
-  static char text[16 * (sizeof...(A) + 1)];
+  // Of the thread: kernels of one signature share this function, and two threads may ask at once.
+  static thread_local char text[16 * (sizeof...(A) + 1)];
   [[maybe_unused]] size_t used = 0;
   ((used += describe<A>(text + used, sizeof text - used)), ...);
   return text;
