@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gpuanom.errors import GpuanomError, InputError, SettingsError
 from gpuanom.settings import Settings
 
@@ -320,6 +322,30 @@ def share(value: object) -> tuple[int, int] | None:
             f"shard is {shown(value)} but must be two whole numbers: the share, from 1, and the number of shares"
         )
     return numbers[0], numbers[1]
+
+
+def switch(name: str, value: object) -> bool:
+    """Take an argument that is true or false.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls the argument.
+    value : object
+        Should be a bool, also NumPy's.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    SettingsError
+        When the argument is neither.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise SettingsError(f"{name} is {shown(value)} but must be True or False")
+    return bool(value)
 
 
 def of_kind(name: str, value: object, kind: type[Kind]) -> Kind:

@@ -237,6 +237,8 @@ def _right(night, tmp_path):
     scored = {"paths": night / "in", "output": None, "settings": QUICK, "device": "cpu"}
     return {
         "measure": (gpuanom.measure, {"ccds": [IMAGE], "settings": QUICK, "device": "cpu"}),
+        "sources": (gpuanom.sources, {"ccd": IMAGE, "settings": QUICK, "device": "cpu"}),
+        "open_night": (gpuanom.open_night, {"folder": night / "out"}),
         "rank": (gpuanom.rank, {"measurements": [exposure], "settings": QUICK, "device": "cpu"}),
         "score": (gpuanom.score, scored),
         "make_references": (gpuanom.make_references, {"inputs": [night / "out"]}),
@@ -250,9 +252,22 @@ def _right(night, tmp_path):
     }
 
 
-FUNCTIONS = ("measure", "rank", "score", "make_references", "merge_nights", "Settings", "Settings.from_mapping",
-             "Settings.from_toml", "Settings.from_profile", "References.load", "watch")  # fmt: skip
-RECORDS = {"Ccd", "CcdMeasurement", "Measurement", "Night", "Tables", "Turn", "Unfit", "Events", "References"}
+FUNCTIONS = ("measure", "sources", "open_night", "rank", "score", "make_references", "merge_nights", "Settings",
+             "Settings.from_mapping", "Settings.from_toml", "Settings.from_profile", "References.load",
+             "watch")  # fmt: skip
+RECORDS = {
+    "Ccd",
+    "CcdMeasurement",
+    "Exposure",
+    "Measurement",
+    "Night",
+    "ScoredNight",
+    "Tables",
+    "Turn",
+    "Unfit",
+    "Events",
+    "References",
+}
 """What public functions return, and what is checked where it is taken."""
 
 

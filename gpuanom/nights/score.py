@@ -132,6 +132,7 @@ def score(
     if where:
         require_dask(where)
     device = device_name(device)
+    has_bar = arguments.switch("progress", progress)
     run = prepare(
         paths,
         output,
@@ -172,7 +173,7 @@ def score(
         trained.require_stamps(settings, str(model))
         if differs := trained.differs(settings):
             events.say(f"{model}: was trained on stamps of other settings: {differs}")
-    with with_bar(events, bool(progress)) as events, Store(path, settings) as store:
+    with with_bar(events, has_bar) as events, Store(path, settings) as store:
         if existing == "overwrite":
             store.clear()
         found = plan.with_held_files(paths, found, store, settings)
