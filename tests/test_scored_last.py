@@ -139,8 +139,8 @@ def test_the_reports_reference_is_the_scores_own(scored):
         for dataset in store.datasets(SETTINGS.bins):
             for i, name in enumerate(dataset.exposures):
                 made = comparison.compared_with(dataset, SETTINGS, select("cpu"))
-                for kind, histogram in zip(made, night.histograms((dataset.camera, name)), strict=True):
-                    np.testing.assert_array_equal(kind.mean(i), histogram.mean)
+                for mean, histogram in zip(made.means(i), night.histograms((dataset.camera, name)), strict=True):
+                    np.testing.assert_array_equal(mean, histogram.mean)
 
 
 def test_a_saved_reference_is_kept_with_the_night(scored, night, tmp_path, capfd):

@@ -42,8 +42,8 @@ A night, from FITS files to the pictures of its worst exposures:
 \b
 Other nights, and nights that are still being taken:
   gpuanom reference scored -o ref.ecsv                           save the typical orientations of a night
-  gpuanom score /data/2026-11-24 -o next --reference ref.ecsv    compare another night with them
-  gpuanom watch /data/tonight -o tonight                         score each exposure as it arrives
+  gpuanom score /data/2026-11-24 -o scored-next --reference ref.ecsv   compare another night with them
+  gpuanom watch /data/tonight -o scored-tonight                  score each exposure as it arrives
 
 \b
 Questions:

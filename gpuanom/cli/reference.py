@@ -15,7 +15,7 @@ EPILOG = """\b
 Examples:
   gpuanom reference scored -o ref.ecsv                        the reference of one night
   gpuanom reference monday tuesday -o ref.ecsv                the reference of two nights together
-  gpuanom score /data/tonight -o tonight --reference ref.ecsv   use it
+  gpuanom score /data/tonight -o scored-tonight --reference ref.ecsv   use it
 """
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gpuanom.nights.events import Events
 from gpuanom.records import Exposure, Failure, Measurement
 
-WITHOUT_WIDGETS = "a bar of progress in a notebook needs ipywidgets (pip install ipywidgets)"
+WITHOUT_WIDGETS = "a bar of progress in a notebook needs ipywidgets (install that package beside gpuanom)"
 
 
 @contextmanager
