@@ -31,7 +31,7 @@ def stop():
 
 
 def doze():
-    time.sleep(4)
+    time.sleep(9)
 
 
 def hog():

@@ -100,7 +100,8 @@ def test_an_answer_that_comes_too_late_is_not_taken(own_farm, score, undisturbed
     """Without a nanny nobody can end what hangs: its worker is used again once it is through."""
     own_farm.worker(nanny=False)
     own_farm.befall("2", "doze")
-    _, said = score(own_farm, timeout=2)
+    # A busy machine takes seconds for an ordinary exposure, of which the first one imports what measures.
+    _, said = score(own_farm, timeout=6)
     assert sorted(said.measured) == [str(i) for i in range(1, 8)]
-    assert sum("no answer within 2 s" in line for line in said.lines) == 1, said.lines
+    assert sum("no answer within 6 s" in line for line in said.lines) == 1, said.lines
     assert nights.tables(tmp_path / "out") == undisturbed
