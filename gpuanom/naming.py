@@ -17,8 +17,14 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
 
 
 def path_text(path: str | Path) -> str:
-    """Return a path as text that can be written in UTF-8: other bytes of the path are escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a path as text that can be written in UTF-8, the same text in every locale.
+
+    Bytes of the path that are not UTF-8 are escaped.
+    """
+    try:
+        return os.fsencode(as_named_here(str(path))).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # letters that no file can have
+        return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def as_named_here(path: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.cameras.maskclasses import MASK_CLASSES
+from gpuanom.cameras.bad_pixels import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
 

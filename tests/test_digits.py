@@ -12,7 +12,7 @@ from gpuanom.digits import DIGITS, printed, printed_values
 from gpuanom.nights import alerts
 from gpuanom.records import KINDS
 from gpuanom.review import evaluate, export
-from gpuanom.scoring.comparison import ranks_of
+from gpuanom.scoring.divergences import ranks_of
 from gpuanom.scoring.ranking import table_order
 from gpuanom.scoring.significance import deviation
 from gpuanom.tables.rows import _within_noise

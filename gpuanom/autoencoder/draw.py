@@ -28,7 +28,7 @@ from gpuanom.measuring.threads import Works
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import Background, CcdStack, Exposure, ExposureKey, Failure, Integers, Reconstruction, Sources
 from gpuanom.settings import Settings, difference
-from gpuanom.store.exposures import held_exposures, held_sources
+from gpuanom.store.exposure_rows import held_exposures, held_sources
 from gpuanom.store.schema import explained, open_database
 from gpuanom.store.store import NAME, Store
 

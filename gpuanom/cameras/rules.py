@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gpuanom.cameras.maskclasses import MASK_CLASSES
+from gpuanom.cameras.bad_pixels import MASK_CLASSES
 from gpuanom.errors import SettingsError
 
 Patterns = tuple[str, ...]
@@ -22,7 +22,7 @@ Pairs = tuple[tuple[str, str], ...]
 Exclusions = tuple[tuple[str, Patterns], ...]
 
 MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "bits", "codes", "own")
-"""How a quality plane is decoded: see `gpuanom.fits.masks`."""
+"""How a quality plane is decoded: see `gpuanom.fits.mask_bits`."""
 
 TURNS: tuple[str, ...] = ("none", "wcs", "mosaic")
 """How the axes of a CCD are turned to those of the focal plane: not at all, by the CCD's CD matrix

@@ -26,7 +26,7 @@ from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.ccds import ccd_name, is_skipped
 from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers import Cards
-from gpuanom.fits.planes import is_plane
+from gpuanom.fits.plane_kinds import is_plane
 from gpuanom.fits.sections import parse_section
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings

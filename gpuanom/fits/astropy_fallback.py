@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
-from gpuanom.fits.decoder import decoded
 from gpuanom.fits.isolated import decode_isolated
+from gpuanom.fits.isolated_program import decoded
 
 log = logging.getLogger("gpuanom")
 

@@ -9,7 +9,7 @@ from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import Cards, card, clean, matches
 from gpuanom.fits.mapped import File, Hdu
-from gpuanom.fits.planes import plane_reason
+from gpuanom.fits.plane_kinds import plane_reason
 
 _NUMBERED = (
     *("CCDNUM", "CCDID+QID", "RCID", "CCDID", "CHIPID", "RAFTBAY+CCDSLOT", "RAFTNAME+SENSNAME", "DET-ID", "DETID"),

@@ -19,7 +19,7 @@ from gpuanom.fits.headers import SUFFIXES, Cards, stem
 from gpuanom.fits.identity import Description, describe
 from gpuanom.fits.inputs import NotFollowedError, expand
 from gpuanom.fits.packed import PackedError
-from gpuanom.fits.planes import side_file
+from gpuanom.fits.plane_kinds import side_file
 from gpuanom.fits.scan import OwnTableError, read_headers
 from gpuanom.naming import natural_key
 from gpuanom.records import Exposure

@@ -18,7 +18,7 @@ from gpuanom.fits.bands import Band, band_of
 from gpuanom.fits.binning import binning_label
 from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
 from gpuanom.fits.headers import LONGEST_ID, Cards, clean, matches, number, plver, stem
-from gpuanom.fits.planes import plane_reason, side_file
+from gpuanom.fits.plane_kinds import plane_reason, side_file
 
 _NAME_VERSION = re.compile(r"(?<=_)(?:v|ls|a|d)[0-9]{1,6}(?=[._-]|$)", re.IGNORECASE)
 _TIMES = ("UTC-OBS", "UT", "TIME-OBS", "UTSTART")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.fits import decoder
+from gpuanom.fits import isolated_program
 from gpuanom.system import patiently
 
 SECONDS, SECONDS_A_PIXEL = 8.0, 2e-6
@@ -128,7 +128,7 @@ def _asked(
     requests, answers = process.stdin, process.stdout
     assert requests is not None
     assert answers is not None
-    requests.write(decoder.HEAD.pack(len(raw), primary, _MEMORY + _MEMORY_A_PIXEL * n_pixels))
+    requests.write(isolated_program.HEAD.pack(len(raw), primary, _MEMORY + _MEMORY_A_PIXEL * n_pixels))
     requests.write(raw)
     requests.flush()
     about = json.loads(answers.readline())
@@ -152,7 +152,7 @@ def _taken() -> subprocess.Popen[bytes]:
                 return process
             _close(process)
     # -P: Python must not import modules from the folder of the program.
-    command = [sys.executable, "-P", "-W", "ignore", str(Path(decoder.__file__))]
+    command = [sys.executable, "-P", "-W", "ignore", str(Path(isolated_program.__file__))]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 

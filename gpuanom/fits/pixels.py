@@ -19,7 +19,7 @@ from gpuanom.fits.cards import MOST_COLUMNS, CompressedImage, Scanned
 from gpuanom.fits.decode import decode_raw, decode_rice
 from gpuanom.fits.headers import Cards, card, number
 from gpuanom.fits.mapped import File, Hdu, short
-from gpuanom.fits.table import read_table
+from gpuanom.fits.tile_table import read_table
 from gpuanom.fits.tiles import RICE, AstropyOnlyError, Tiles
 from gpuanom.naming import path_text
 from gpuanom.records import FloatImage

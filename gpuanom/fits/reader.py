@@ -21,10 +21,10 @@ from gpuanom.fits.copies import Copies
 from gpuanom.fits.discover import labels_of, rule_of
 from gpuanom.fits.headers import Cards, saturation
 from gpuanom.fits.mapped import File, Hdu
-from gpuanom.fits.maskplanes import OwnPlanes, planes_by_name
-from gpuanom.fits.masks import DECODINGS, NoMeaningError, decode
+from gpuanom.fits.mask_bits import DECODINGS, NoMeaningError, decode
+from gpuanom.fits.mask_planes import OwnPlanes, planes_by_name
 from gpuanom.fits.pixels import as_stored, numbers, pixels
-from gpuanom.fits.planes import is_plane
+from gpuanom.fits.plane_kinds import is_plane
 from gpuanom.fits.scan import read_headers
 from gpuanom.fits.sections import Section, trim, trimmed_shape
 from gpuanom.fits.trims import data_sections

@@ -17,7 +17,7 @@ from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.reference import DatasetReference, References
 from gpuanom.scoring.saved import merge
 from gpuanom.settings import Settings, difference
-from gpuanom.store.recorded import ScoringRecord
+from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables.build import Tables

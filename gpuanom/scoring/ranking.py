@@ -15,20 +15,10 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.digits import printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.scoring import comparable, significance
-from gpuanom.scoring.comparison import (
-    Comparison,
-    Flags,
-    Group,
-    KindReference,
-    compared_with,
-    divergences,
-    histograms_of,
-    mean_of,
-    mean_of_filled,
-    ranks_of,
-    sums_of,
-)
+from gpuanom.scoring.comparison import Comparison, Group, compared_with
+from gpuanom.scoring.divergences import Flags, divergences, histograms_of, mean_of, mean_of_filled, ranks_of, sums_of
 from gpuanom.scoring.reference import DatasetReference, Reference
+from gpuanom.scoring.robust_reference import KindReference
 from gpuanom.settings import Settings
 
 

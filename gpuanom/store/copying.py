@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.errors import OutputError
+from gpuanom.naming import path_text
 from gpuanom.records import Exposure
-from gpuanom.store.exposures import held_exposures
+from gpuanom.store.exposure_rows import held_exposures
 from gpuanom.store.located import files_json, locator
 from gpuanom.store.schema import believed, explained, has_table
 
@@ -66,7 +67,9 @@ def copy_night(
             _copy_names(db, exposure, new)
             added += 1
     for file, *values in read("SELECT * FROM failures"):
-        db.execute(f"INSERT OR REPLACE INTO failures VALUES (?{', ?' * len(values)})", (located(file), *values))
+        db.execute(
+            f"INSERT OR REPLACE INTO failures VALUES (?{', ?' * len(values)})", (path_text(located(file)), *values)
+        )
     return added
 
 

@@ -43,7 +43,7 @@ def follow_files(db: sqlite3.Connection) -> None:
         where = "WHERE camera = ? AND exposure = ?"
         db.execute(f"UPDATE exposures SET files = ?, masks = ? {where}", (*moved, camera, exposure))
     for (file,) in db.execute("SELECT file FROM failures").fetchall():
-        db.execute("UPDATE OR REPLACE failures SET file = ? WHERE file = ?", (located(file), file))
+        db.execute("UPDATE OR REPLACE failures SET file = ? WHERE file = ?", (path_text(located(file)), file))
     db.execute("INSERT OR REPLACE INTO about VALUES ('folder', ?)", (json.dumps(folder),))
 
 

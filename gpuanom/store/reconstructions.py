@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpuanom.records import Doubles, Exposure, Integers, Measurement
-from gpuanom.store.exposures import held_exposures
+from gpuanom.store.exposure_rows import held_exposures
 from gpuanom.store.schema import has_table
 
 _VALID = (

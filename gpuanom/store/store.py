@@ -18,15 +18,15 @@ from typing import Any, Self
 import numpy as np
 
 from gpuanom.errors import OutputError
-from gpuanom.naming import exists, natural_key
+from gpuanom.naming import as_named_here, exists, natural_key
 from gpuanom.records import Dataset, Exposure, Failure, Measurement
 from gpuanom.settings import NO_CHECKSUM, Settings, difference
 from gpuanom.store.copying import copy_night
 from gpuanom.store.datasets import read_dataset
-from gpuanom.store.exposures import ccd_row, held_exposures, remarks_on, typical_size
+from gpuanom.store.exposure_rows import ccd_row, held_exposures, remarks_on, typical_size
 from gpuanom.store.located import absolute_text, files_json, follow_files, locator, texts_of
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
-from gpuanom.store.recorded import ScoringRecord, measured_with, read_record, require_record, write_record
+from gpuanom.store.recorded_settings import ScoringRecord, measured_with, read_record, require_record, write_record
 from gpuanom.store.schema import believed, explained, open_database
 from gpuanom.version import __version__
 
@@ -303,7 +303,11 @@ class Store:
         is_mended : callable
             Tells whether a folder, or a list of files, can be read.
         """
-        gone = {f.file for f in self.failures() if not exists(Path(f.file)) or (not f.camera and is_mended(f.file))}
+        gone = {
+            failure.file
+            for failure in self.failures()
+            if not exists(Path(as_named_here(failure.file))) or (not failure.camera and is_mended(failure.file))
+        }
         with self._transaction() as db:
             tried = {absolute_text(file) for file in files}
             db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(tried | gone)])

@@ -23,7 +23,7 @@ from gpuanom.scoring import ranking
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings
-from gpuanom.store.recorded import ScoringRecord
+from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
 from gpuanom.tables import rows, shown

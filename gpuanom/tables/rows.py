@@ -15,7 +15,7 @@ from gpuanom.digits import printed, printed_values
 from gpuanom.errors import printable
 from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset, Failure
 from gpuanom.scoring import comparable
-from gpuanom.scoring.comparison import ranks_of
+from gpuanom.scoring.divergences import ranks_of
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.significance import deviation, direction
 from gpuanom.store.reconstructions import Reconstructed

@@ -12,7 +12,7 @@ from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.ccds import ccd_name, is_skipped
 from gpuanom.fits.headers import Cards, clean, number, plver, saturation, sky_axes, stem, turn
 from gpuanom.fits.identity import describe
-from gpuanom.fits.planes import side_file
+from gpuanom.fits.plane_kinds import side_file
 from gpuanom.records import Turn
 
 NAN = math.nan

@@ -75,7 +75,7 @@ def test_only_what_the_bytes_show_is_damage_when_a_decoder_fails(path, settings,
     (tmp_path / "fails.py").write_text(program)
     status, reason = ENDS[program]
     with monkeypatch.context() as patch:
-        patch.setattr(isolated.decoder, "__file__", str(tmp_path / "fails.py"))
+        patch.setattr(isolated.isolated_program, "__file__", str(tmp_path / "fails.py"))
         patch.setattr(system, "PAUSES", (0.01, 0.01))
         if "sleep" in program:
             patch.setattr(isolated, "SECONDS", 1.0)

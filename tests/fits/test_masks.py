@@ -5,7 +5,7 @@ from astropy.io import fits
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import Cards
-from gpuanom.fits.masks import decode
+from gpuanom.fits.mask_bits import decode
 from gpuanom.records import Unfit
 from gpuanom.settings import Settings
 

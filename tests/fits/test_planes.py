@@ -7,7 +7,7 @@ from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, Variance
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.fits import discover
-from gpuanom.fits.planes import is_plane
+from gpuanom.fits.plane_kinds import is_plane
 from gpuanom.settings import Settings
 
 ANY = BUILTIN_RULES[-1]

@@ -127,9 +127,9 @@ def test_with_kvikio_plain_files_are_read_straight_to_the_device(mixed, monkeypa
         if not hasattr(kvikio, "opened"):
             pytest.skip("counts what the stand-in for KvikIO opened; the real one is installed")
 
-        from gpuanom.backends.gpu import direct
+        from gpuanom.backends.gpu import gpudirect
 
-        monkeypatch.setattr(direct, "MIN_BYTES", 1)
+        monkeypatch.setattr(gpudirect, "MIN_BYTES", 1)
         kvikio.opened.clear()
         gpuanom.score(mixed / "in", mixed / "direct", settings=QUICK, device="0")
         assert len(kvikio.opened) == 3 * 6 - 1

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
-from gpuanom.backends.gpu import direct
+from gpuanom.backends.gpu import gpudirect
 from gpuanom.encoded import BytesOnDisk
 from gpuanom.records import Array
 
@@ -53,7 +53,7 @@ class Staging:
         if not host.nbytes:
             return
         with ranges.named("upload"):
-            if not direct.read(place, target):
+            if not gpudirect.read(place, target):
                 self._upload(host, target)
 
     def _upload(self, host: npt.NDArray[Any], target: Array) -> None:

@@ -7,7 +7,7 @@ from gpuanom.errors import InputError
 from gpuanom.fits.ccds import Listed, is_generic, list_hdus, named_ccd, names_in_file
 from gpuanom.fits.headers import card
 from gpuanom.fits.mapped import File, Hdu
-from gpuanom.fits.planes import is_named, is_plane
+from gpuanom.fits.plane_kinds import is_named, is_plane
 
 MASK_NAMES = ("EXTNAME", "EXTTYPE")
 """Cards that name a quality plane in the file of the image (`CameraRule.mask_hdu`)."""
