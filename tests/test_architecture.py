@@ -24,6 +24,7 @@ ROWS = [
     {"arguments"},
     {"store", "fits"},
     {"backends"},
+    {"statistics"},
     {"measuring", "scoring"},
     {"tables"},
     {"review", "doctor"},
