@@ -38,6 +38,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="run the CUDA backend on a real card, with the real CuPy, in place of the test device; fail without one",
     )
+    parser.addoption(
+        "--proofs",
+        action="store_true",
+        help="run the slow proofs too, of which the usual run takes a part: more cases of the same tests",
+    )
 
 
 def compile_loops(config):
@@ -61,6 +66,9 @@ def compile_loops(config):
 def pytest_configure(config):
     compile_loops(config)
     config.addinivalue_line("markers", "card: only a real GPU can show it; skipped without --require-gpu")
+    config.addinivalue_line(
+        "markers", "proof(**parameters): a slow case more, left out without --proofs; where those parameters are given"
+    )
     if not config.getoption("--require-gpu"):
         return
     # In each worker too, which is a process of its own.
@@ -75,7 +83,20 @@ def pytest_report_header(config):
     return f"--require-gpu: the tests run on {config.gpu}" if device.is_off() else None
 
 
-def pytest_collection_modifyitems(items):
+def is_proof(item):
+    """Whether a test is marked as a proof, for the parameters that it is called with."""
+    called_with = item.callspec.params if hasattr(item, "callspec") else {}
+    return any(
+        all(called_with.get(name) == value for name, value in mark.kwargs.items())
+        for mark in item.iter_markers("proof")
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--proofs"):
+        proofs = [item for item in items if is_proof(item)]
+        config.hook.pytest_deselected(items=proofs)
+        items[:] = [item for item in items if not is_proof(item)]
     if not device.is_off():
         for item in items:
             if item.get_closest_marker("card"):

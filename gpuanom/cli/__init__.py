@@ -5,30 +5,16 @@ Exit codes: 0 done, 1 some exposures failed or CCDs were lost (each is named), 2
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import click
 
 from gpuanom import compiling
 from gpuanom.cli import streams
-from gpuanom.cli.completion import completion
-from gpuanom.cli.doctor import doctor
-from gpuanom.cli.evaluate import evaluate
-from gpuanom.cli.explain import explain
-from gpuanom.cli.export import export
-from gpuanom.cli.inject import inject
-from gpuanom.cli.label import label
-from gpuanom.cli.merge import merge
-from gpuanom.cli.reference import reference
-from gpuanom.cli.report import report
-from gpuanom.cli.score import score
-from gpuanom.cli.settings import settings
-from gpuanom.cli.show import show
-from gpuanom.cli.simulate import simulate
-from gpuanom.cli.train import train
-from gpuanom.cli.watch import watch
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.system import raise_open_files
 from gpuanom.version import __version__
@@ -59,6 +45,42 @@ Exit codes: 0 done; 1 some exposures failed or CCDs were lost, and each is named
 """
 
 
+_NAMES = (
+    *("score", "report", "show", "watch", "reference", "merge", "explain", "settings", "label", "evaluate", "export"),
+    *("train", "simulate", "inject", "doctor", "completion"),
+)
+"""The commands, the usual ones first. Each is the function of that name in the module of that name."""
+
+
+class _CommandsByName(MutableMapping[str, click.Command]):
+    """The commands, each imported when it is asked for, because all of them together take a second to import."""
+
+    def __init__(self) -> None:
+        self._imported: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in _NAMES:
+            raise KeyError(name)
+        if name not in self._imported:
+            self._imported[name] = getattr(importlib.import_module(f"gpuanom.cli.{name}"), name)
+        return self._imported[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        raise TypeError("the commands are listed in _NAMES")
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("the commands are listed in _NAMES")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _NAMES
+
+
 class _Commands(click.Group):
     """The commands, listed in the order in which they are needed, and ended by an interrupt without click's words."""
 
@@ -75,7 +97,10 @@ class _Commands(click.Group):
 
 
 @click.group(
-    cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
+    cls=_Commands,
+    commands=_CommandsByName(),
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.version_option(__version__, prog_name="gpuanom")
 def cli() -> None:
@@ -85,27 +110,6 @@ def cli() -> None:
     sources, or of the gradients of its background, are distributed differently from those of the other exposures of
     the same camera and band.
     """
-
-
-for command in (
-    score,
-    report,
-    show,
-    watch,
-    reference,
-    merge,
-    explain,
-    settings,
-    label,
-    evaluate,
-    export,
-    train,
-    simulate,
-    inject,
-    doctor,
-    completion,
-):
-    cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -127,7 +127,7 @@ def test_a_list_within_a_stream_and_an_empty_one(here, monkeypatch):
         assert "list names no file" in str(error)
 
 
-@pytest.mark.parametrize("command", ["score", "watch"])
+@pytest.mark.parametrize("command", ["score", pytest.param("watch", marks=pytest.mark.proof)])
 @pytest.mark.parametrize("how", ["ls *.fits | {} @-", "ls *.fits | {} @/dev/stdin", "{} @<(ls *.fits)", "{} @- <l.txt"])
 def test_a_list_comes_through_a_pipe(tmp_path, command, how):
     nights.night(tmp_path, exposures=2, ccds=1)
