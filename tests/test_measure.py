@@ -41,12 +41,13 @@ def test_counts_and_statuses(backend):
 
 def test_every_kind_of_array_is_the_same_image(backend):
     plain = np.round(nights.image(4)).astype(np.int64)
-    expected = gpuanom.measure([plain]).ccds[0]
+    few = {"gradient_points": 300, "sigma_points": 500, "background_points": 300}
+    expected = gpuanom.measure([plain], few).ccds[0]
     assert expected.n_sources > 0
     for kind in (">i4", "<i8", "uint16", "float32", ">f4", "float64", ">f8"):
-        for array in (plain.astype(kind), np.asfortranarray(plain.astype(kind)), plain.astype(kind)[::1]):
+        for array in (plain.astype(kind), np.asfortranarray(plain.astype(kind)), plain.astype(kind)[::-1][::-1]):
             array.setflags(write=False)
-            got = gpuanom.measure([array]).ccds[0]
+            got = gpuanom.measure([array], few).ccds[0]
             assert np.array_equal(got.counts, expected.counts)
             assert got.sigma == expected.sigma
 
