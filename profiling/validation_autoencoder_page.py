@@ -21,12 +21,12 @@ AT_30 = ("source_kl", "isophote_kl", "autoencoder_mse")
 
 
 def cell(found):
-    """Recall at 1% and at 5% false alarms in percent, ROC area."""
+    """Recall at 1% and at 5% false alarms in percent, and ROC area, as a cell of a table."""
     return f"{100 * found[0]:.0f} {100 * found[1]:.0f} {found[2]:.2f}"
 
 
 def pair(found):
-    """Recall at 5% and ROC area."""
+    """Recall at 5% false alarms and ROC area, as a cell of a table."""
     return f"{100 * found[1]:.0f}% {found[2]:.2f}"
 
 

@@ -12,7 +12,7 @@ HEADER = "| anomaly | found from | by | the paper's scores find it from |\n|---|
 
 
 def first_found(table, strengths, name, columns):
-    """The weakest strength at which a column finds half of the exposures at 5% false alarms, and the best column there."""
+    """The weakest strength at which a column finds half of the exposures, and the best column at that strength."""
     for k in sorted(k for n, k in table if n == name):
         row = table[name, k]
         # Areas are compared as the results print them, so that the page can be checked against the printed results.
