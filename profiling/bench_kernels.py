@@ -131,8 +131,8 @@ def copy_rate(gpu: Backend, n_bytes: int, repeats: int) -> float:
     from cupyx.profiler import benchmark
 
     with gpu.working():
-        here, there = cupy.zeros(n_bytes, np.uint8), cupy.zeros(n_bytes, np.uint8)
-        result = benchmark(cupy.copyto, (there, here), n_repeat=repeats, n_warmup=10)
+        source, target = cupy.zeros(n_bytes, np.uint8), cupy.zeros(n_bytes, np.uint8)
+        result = benchmark(cupy.copyto, (target, source), n_repeat=repeats, n_warmup=10)
     return 2 * n_bytes / float(np.median(result.gpu_times))
 
 

@@ -149,10 +149,10 @@ def outcome(variants: list[Mutant], expected: dict[str, str], folder: Path) -> s
 
 def noticed_by(mutant: Mutant, expected: str, folder: Path) -> str:
     """The first check that notices a mutant."""
-    with tempfile.TemporaryDirectory(dir=folder) as own:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         files = []
         for path in mutant.launches:
-            file = Path(own) / path.name
+            file = Path(scratch) / path.name
             file.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "code": mutant.code}))
             files.append(str(file))
         arguments = ["-m", "tests.device.recording", *files]
@@ -166,7 +166,7 @@ def noticed_by(mutant: Mutant, expected: str, folder: Path) -> str:
             line, env = command(flavour, arguments, **settings)
             if _run(line, env) != expected:
                 return flavour
-        swap = Path(own) / "swap"
+        swap = Path(scratch) / "swap"
         swap.write_bytes(pickle.dumps((mutant.original, mutant.code)))
         tests = sorted({f"tests/steps/test_{name}.py" for step in mutant.steps for name in TOGETHER.get(step, (step,))})
         line, env = command(

@@ -35,15 +35,15 @@ def cards(matrix, form="CD", **others):
     """A header with a matrix from pixels to the sky, written in one of the forms."""
     names = ("1_1", "1_2", "2_1", "2_2")
     if form == "CD":
-        own = {f"CD{n}": float(v) for n, v in zip(names, matrix.ravel(), strict=True)}
+        matrix_cards = {f"CD{n}": float(v) for n, v in zip(names, matrix.ravel(), strict=True)}
     elif form == "PC":
-        own = {f"PC{n}": float(v) / 9e-5 for n, v in zip(names, matrix.ravel(), strict=True)}
-        own |= {"CDELT1": 9e-5, "CDELT2": 9e-5}
+        matrix_cards = {f"PC{n}": float(v) / 9e-5 for n, v in zip(names, matrix.ravel(), strict=True)}
+        matrix_cards |= {"CDELT1": 9e-5, "CDELT2": 9e-5}
     else:  # a rotation of a mirrored or unmirrored frame
         sign = 1.0 if np.linalg.det(matrix) > 0 else -1.0
         angle = math.degrees(math.atan2(matrix[1, 0] * sign, matrix[0, 0] * sign))
-        own = {"CDELT1": 9e-5 * sign, "CDELT2": 9e-5, form: angle}
-    return Cards(fits.Header(BASE | own | others))
+        matrix_cards = {"CDELT1": 9e-5 * sign, "CDELT2": 9e-5, form: angle}
+    return Cards(fits.Header(BASE | matrix_cards | others))
 
 
 def turns(*ccds):
@@ -115,8 +115,8 @@ def test_other_rules_do_not_look_beside():
 
 
 def _header(matrix, **others):
-    own = {f"CD{i}_{j}": float(matrix[i - 1, j - 1]) for i in (1, 2) for j in (1, 2)}
-    return fits.Header(BASE | own | others)
+    matrix_cards = {f"CD{i}_{j}": float(matrix[i - 1, j - 1]) for i in (1, 2) for j in (1, 2)}
+    return fits.Header(BASE | matrix_cards | others)
 
 
 def test_in_one_file_and_in_a_file_for_each_ccd(tmp_path, settings):

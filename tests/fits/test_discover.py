@@ -269,8 +269,8 @@ def test_the_fingerprint_follows_datasum(write, one):
 
 def test_a_users_rule_comes_first_and_replaces_its_namesake(write, one):
     path = write("a.fits", data=SMALL, INSTRUME="DECam", PROCTYPE="RAW", EXPNUM=5, SHOT="s-7")
-    own = CameraRule(name="mine", match=(("INSTRUME", "decam"),), exposure=("SHOT",), camera="Mine")
-    exposure = one(path, settings=Settings(cameras=(own,)))
+    rule = CameraRule(name="mine", match=(("INSTRUME", "decam"),), exposure=("SHOT",), camera="Mine")
+    exposure = one(path, settings=Settings(cameras=(rule,)))
     assert (exposure.exposure, exposure.camera, exposure.rule) == ("s-7", "Mine", "mine")
     namesake = CameraRule(name="DECam raw", match=(("INSTRUME", "nothing"),))
     assert one(path, settings=Settings(cameras=(namesake,))).rule == "any"

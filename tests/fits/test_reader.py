@@ -214,9 +214,9 @@ def test_a_mask_that_is_trimmed_already_lies_as_it_is(write, read):
     raw[4:74, 10:90] = picture()
     plane = np.zeros((70, 80), np.int32)
     plane[0, 0] = plane[0, 7] = plane[3, 0] = plane[69, 5] = plane[20, 79] = 1
-    own = CameraRule.from_mapping(OWN.name, OWN.to_mapping() | {"trim": ["DATASEC"]})
+    camera = CameraRule.from_mapping(OWN.name, OWN.to_mapping() | {"trim": ["DATASEC"]})
     path = write("a.fits", (raw, {"EXTNAME": "C1", "DATASEC": "[11:90,5:74]"}), (plane, {"EXTNAME": "DQ"}), SHOT="x")
-    ccd = read(path, settings=Settings(cameras=(own,)))["C1"]
+    ccd = read(path, settings=Settings(cameras=(camera,)))["C1"]
     np.testing.assert_array_equal(ccd.image, picture())
     np.testing.assert_array_equal(ccd.bad != 0, plane != 0)
 
@@ -227,10 +227,12 @@ def test_trimmed_and_joined_with_its_mask(write, read):
     raw[5:, 10:30], raw[5:, 35:55] = wanted[:, :20], wanted[:, 20:]
     plane = np.zeros(raw.shape, np.int32)
     plane[5, 35] = 1
-    own = CameraRule(name="mine", trim=("DATASECA+DATASECB",), mask="bits", mask_hdu="DQ", mask_values=(("1", "bad"),))
+    camera = CameraRule(
+        name="mine", trim=("DATASECA+DATASECB",), mask="bits", mask_hdu="DQ", mask_values=(("1", "bad"),)
+    )
     cards = {"DATASECA": "[36:55,6:65]", "DATASECB": "[11:30,6:65]"}
     path = write("a.fits", (raw, {"EXTNAME": "c1"} | cards), (plane, {"EXTNAME": "DQ"}))
-    ccd = read(path, settings=Settings(cameras=(CameraRule(name="first", match=(("NO", "x"),)), *_as(own))))["c1"]
+    ccd = read(path, settings=Settings(cameras=(CameraRule(name="first", match=(("NO", "x"),)), *_as(camera))))["c1"]
     np.testing.assert_array_equal(ccd.image, wanted)
     assert np.argwhere(ccd.bad).tolist() == [[0, 20]]
 

@@ -143,11 +143,11 @@ def test_gradients_are_those_of_the_librarys_uniform_filter(gpu, size):
     for i, picture in enumerate(pictures):
         smoothed = cupy.asnumpy(ndimage.uniform_filter(cupy.asarray(picture.astype(float)), size=size))
         expected = np.array([naive.gradient(smoothed, y, x) for y, x in points[i]])
-        own = found.ccd == i
+        mine = found.ccd == i
         # The library's running sums carry 1e-16 of the largest pixel from each mean to the next, and a gradient adds
         # up 110 differences of such means.
         for name, wanted in (("dx", expected[:, 0]), ("dy", expected[:, 1])):
-            assert np.abs(getattr(found, name)[own] - wanted).max() <= 1e-11 * np.abs(picture).max()
+            assert np.abs(getattr(found, name)[mine] - wanted).max() <= 1e-11 * np.abs(picture).max()
 
 
 @pytest.mark.parametrize("stamp_size", [16, 64])
@@ -171,7 +171,7 @@ def test_sources_are_where_the_librarys_maximum_filter_finds_peaks(gpu, stamp_si
         peaks = brightest & (cupy.asnumpy(v) > settings.threshold * about.sigma[i]) & (pixels > settings.above_pixels)
         inside = np.s_[half : 331 - half, half : 352 - half]
         expected = np.argwhere(peaks[inside]) + half
-        own = found.ccd == i
+        mine = found.ccd == i
         assert len(expected) > 5
-        assert np.array_equal(np.stack([found.y[own], found.x[own]], 1), expected)
-        assert found.n_above[own].tolist() == pixels[expected[:, 0], expected[:, 1]].tolist()
+        assert np.array_equal(np.stack([found.y[mine], found.x[mine]], 1), expected)
+        assert found.n_above[mine].tolist() == pixels[expected[:, 0], expected[:, 1]].tolist()

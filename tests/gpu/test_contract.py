@@ -98,9 +98,9 @@ def test_protocol_twin_and_launcher_have_one_signature(name):
     for folder in (CPU, GPU):
         function = functions(folder, file)[name]
         # A launcher may take more than the protocol, if it need not be given.
-        own = arguments(function)
-        assert own[: len(wanted)] == wanted
-        assert len(own) - len(wanted) <= len(function.args.defaults)
+        taken = arguments(function)
+        assert taken[: len(wanted)] == wanted
+        assert len(taken) - len(wanted) <= len(function.args.defaults)
         assert f"`gpuanom.backends.protocol.Backend.{name}`" in ast.get_docstring(function)
     assert callable(getattr(Backend, name))
 
@@ -211,11 +211,11 @@ def test_comments_name_files_that_are_there_and_are_named_by_them(file):
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_kernel_is_launched_by_its_launcher(file):
-    own = {(file, name) for name in loader().signatures(file)}
-    assert set(launched(file)) == own
+    kernels = {(file, name) for name in loader().signatures(file)}
+    assert set(launched(file)) == kernels
     # A kernel's name begins with its file's.
-    assert all(name == file or name.startswith(f"{file}_") for _, name in own)
-    assert text(file).count("__global__") == len(own), "a kernel whose signature the loader does not find"
+    assert all(name == file or name.startswith(f"{file}_") for _, name in kernels)
+    assert text(file).count("__global__") == len(kernels), "a kernel whose signature the loader does not find"
 
 
 @pytest.mark.parametrize("file", FILES)

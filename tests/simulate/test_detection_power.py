@@ -48,8 +48,8 @@ def measured(number, name="none", amplitude=0.0):
     images = []
     for place in PLACES:
         drawn = scene(conditions, place, np.random.default_rng([3, number, place.number]))
-        its = np.random.default_rng([3, number, place.number, 1])
-        images.append(expose(conditions, place, drawn, its).image)
+        detector_rng = np.random.default_rng([3, number, place.number, 1])
+        images.append(expose(conditions, place, drawn, detector_rng).image)
     return gpuanom.measure(images, SETTINGS, "cpu", exposure=f"{name}{number:04d}")
 
 

@@ -74,10 +74,10 @@ def test_bad_columns_belong_to_the_ccd():
     codes = []
     for exposure in (1, 2):
         image = np.random.default_rng(exposure).normal(1000, 30, (64, 2000))
-        its = np.zeros(image.shape, np.uint8)
-        spoil_columns(image, its, 3.0, np.random.default_rng(7))
-        codes.append(its)
-        assert np.all(np.ptp(image[-1:, its[-1] == BAD_COLUMN], axis=0) == 0)
+        plane = np.zeros(image.shape, np.uint8)
+        spoil_columns(image, plane, 3.0, np.random.default_rng(7))
+        codes.append(plane)
+        assert np.all(np.ptp(image[-1:, plane[-1] == BAD_COLUMN], axis=0) == 0)
     assert np.array_equal(*codes)
     assert 1 <= np.count_nonzero(codes[0][-1]) <= 15
 

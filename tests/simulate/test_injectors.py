@@ -100,8 +100,8 @@ def test_astigmatism_is_radial_and_grows_outward():
 def test_a_shear_gives_round_stars_its_axis_ratio(shear):
     y, x = np.mgrid[-40:41, -40:41]
     star = np.exp(-0.5 * (x**2 + y**2) / (4 / 2.355) ** 2)
-    its = anomaly("elongation", shear, direction=0.0)
-    spread = convolved(star, kernel(INJECTORS["elongation"].spread(its, PLACE, 4.0)))
+    added_anomaly = anomaly("elongation", shear, direction=0.0)
+    spread = convolved(star, kernel(INJECTORS["elongation"].spread(added_anomaly, PLACE, 4.0)))
     ratio = math.sqrt((spread * y * y).sum() / (spread * x * x).sum())
     # 64 quantiles of the Gaussian line lack the outermost tails: 2% of its variance.
     assert ratio == pytest.approx((1 - shear) / (1 + shear), rel=0.03)
@@ -155,40 +155,40 @@ def test_patterns_run_on_from_ccd_to_ccd():
     whole = CcdPlace((128, 256), (-128.0, -64.0), 128.0)
     right = CcdPlace((128, 128), (0.0, -64.0), 128.0)
     for name in ("stripes", "arc", "streak", "glow", "shadow"):
-        injector, its = INJECTORS[name], complete(anomaly(name))
+        injector, added_anomaly = INJECTORS[name], complete(anomaly(name))
         pattern = injector.pattern or injector.shade
-        np.testing.assert_allclose(pattern(its, whole)[:, 128:], pattern(its, right), atol=1e-12)
+        np.testing.assert_allclose(pattern(added_anomaly, whole)[:, 128:], pattern(added_anomaly, right), atol=1e-12)
 
 
 def test_additions_are_in_units_of_the_noise():
     image = frozen(np.random.default_rng(1).normal(400, 20, (256, 256)))
     place = CcdPlace((256, 256), (-128.0, -128.0), 128.0)
-    its = complete(anomaly("stripes", 0.5))
-    added = inject(image, its, place, fwhm=4.0, rng=np.random.default_rng(1)) - image
+    added_anomaly = complete(anomaly("stripes", 0.5))
+    added = inject(image, added_anomaly, place, fwhm=4.0, rng=np.random.default_rng(1)) - image
     _, sigma = sky_of(image)
     assert sigma == pytest.approx(20, rel=0.02)
-    np.testing.assert_allclose(added, 0.5 * sigma * INJECTORS["stripes"].pattern(its, place), atol=1e-9)
+    np.testing.assert_allclose(added, 0.5 * sigma * INJECTORS["stripes"].pattern(added_anomaly, place), atol=1e-9)
 
 
 def test_a_ring_lies_on_one_ccd():
     lit = []
     for number in range(9):
         place = CcdPlace((128, 128), (128.0 * (number % 3), 128.0 * (number // 3)), 192.0, number, 9)
-        its = anomaly("ring", size=20.0)
-        assert INJECTORS["ring"].pattern(its, place).max() > 0.9
-        lit.append(shows(its, place))
+        added_anomaly = anomaly("ring", size=20.0)
+        assert INJECTORS["ring"].pattern(added_anomaly, place).max() > 0.9
+        lit.append(shows(added_anomaly, place))
     assert sum(lit) == 1
 
 
 @pytest.mark.parametrize(("share", "expected"), [(1.0, 8), (0.25, 2), (0.01, 1)])
 def test_a_share_of_the_ccds(share, expected):
-    its = anomaly("stripes", ccds=share)
+    added_anomaly = anomaly("stripes", ccds=share)
     places = [CcdPlace((64, 64), (0.0, 0.0), 64.0, number, 8) for number in range(8)]
-    assert sum(shows(its, place) for place in places) == expected
+    assert sum(shows(added_anomaly, place) for place in places) == expected
     sky, light = frozen(np.full((64, 64), 100.0)), frozen(np.zeros((64, 64)))
     for place in places:
-        after, _ = act_on_scene(sky, light, its, place, noise=10.0, fwhm=4.0)
-        assert np.array_equal(after, sky) != shows(its, place)
+        after, _ = act_on_scene(sky, light, added_anomaly, place, noise=10.0, fwhm=4.0)
+        assert np.array_equal(after, sky) != shows(added_anomaly, place)
 
 
 def test_pixels_without_a_value_stay_without():

@@ -85,10 +85,10 @@ def test_the_ccds_of_the_truth_table_are_those_that_changed(nights, name):
     assert row["amplitude"] == wanted.amplitude
     assert row["kind"] == INJECTORS[name].kind
     assert np.array_equal(row["direction"], wanted.direction, equal_nan=True)
-    its = Table.read(output / "truth.ecsv")
-    assert len(its) == 1
+    table = Table.read(output / "truth.ecsv")
+    assert len(table) == 1
     for column in ("exposure", "band", "class", "amplitude", "direction", "size", "ccds"):
-        assert str(its[0][column]) == str(row[column])
+        assert str(table[0][column]) == str(row[column])
 
 
 @pytest.mark.parametrize("name", INJECTORS)
@@ -162,11 +162,11 @@ def test_the_ccds_that_show_it_are_reached_by_its_pattern(name, share, expected)
     injector = INJECTORS[name]
     for seed in range(8):
         (anomaly,) = parse(f"{name}{'@0' if injector.directed else ''}{share}")
-        its = settle(dataclasses.replace(anomaly, seed=seed), places())
-        assert len(its.shown) == (expected or (1 if name == "ring" else CCDS))
+        settled = settle(dataclasses.replace(anomaly, seed=seed), places())
+        assert len(settled.shown) == (expected or (1 if name == "ring" else CCDS))
         function = injector.pattern or injector.shade
         if function:
-            crests = [function(its, places()[c]).max() for c in its.shown]
+            crests = [function(settled, places()[c]).max() for c in settled.shown]
             # A crest between two pixels loses 3% of a streak; of a glow 5% may be left, of a shadow half.
             assert max(crests) > 0.04
             if expected:
