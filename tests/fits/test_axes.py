@@ -1,4 +1,4 @@
-"""CCDs of a mosaic without a rule lie in common axes, as their world coordinates tell."""
+"""The CCDs of a mosaic without a camera rule are brought to common axes by their world coordinates."""
 
 import math
 
@@ -81,10 +81,10 @@ def test_small_differences_turn_nothing():
 
 @pytest.mark.parametrize("declination", [85.0, 89.9, -89.9])
 def test_near_a_pole_north_is_another_direction_for_each_ccd(declination):
-    """Reference points of their own, on both sides of the pole: the CCDs lie alike all the same."""
+    """Each CCD has its own reference point, on either side of the pole; even so the CCDs are found to lie alike."""
     side = math.copysign(1.0, declination)
     for step in (40.0, 90.0, 170.0):
-        # Along the parallel, east and north turn by the difference of longitude (times nearly 1 here).
+        # Along the parallel, east and north turn by the difference in longitude (times nearly 1 here).
         turned = rotation(-step * math.sin(math.radians(declination))) @ UP
         first, second = cards(UP, CRVAL2=declination), cards(turned, CRVAL1=10.0 + step, CRVAL2=declination)
         assert turns(("1", first), ("2", second)) == [Turn.NONE, Turn.NONE], side
@@ -120,7 +120,7 @@ def _header(matrix, **others):
 
 
 def test_in_one_file_and_in_a_file_for_each_ccd(tmp_path, settings):
-    """The same turns either way, whichever file comes first."""
+    """The turns are the same in both cases, whichever file comes first."""
     image = np.ones((70, 80), np.float32)
     mounts = {"B": UP @ QUARTER, "A": UP, "C": UP @ MIRROR}
     hdus = [fits.ImageHDU(image, _header(m), name=name) for name, m in mounts.items()]
