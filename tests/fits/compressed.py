@@ -91,7 +91,7 @@ FORMS = {1: (3, 6, 8), 2: (4, 14, 16), 4: (5, 25, 32)}
 
 
 def encode_rice(numbers, bytepix, blocksize):
-    """A Rice-coded tile straight from the definition (FITS 4.0, section 10.4.1), with codes of nearly the least length."""
+    """A Rice-coded tile from the definition (FITS 4.0, section 10.4.1), with codes of nearly the least length."""
     fs_bits, fs_most, width = FORMS[bytepix]
     numbers = [int(n) for n in numbers]
     bits = f"{numbers[0] % (1 << width):0{width}b}"

@@ -297,9 +297,7 @@ FORMS = [(code, dtype) for code in CODES for dtype in (np.int16, np.float32) if 
 @pytest.mark.parametrize("axes", [(1,), (1, 1)], ids=["NAXIS3", "NAXIS4"])
 @pytest.mark.parametrize(("code", "dtype"), FORMS)
 def test_axes_of_length_one_are_left_out(tmp_path, settings, code, dtype, axes):
-    """The pixels are those of an image without these axes: plain and compressed, decoded here and in the form sent to a
-    GPU.
-    """
+    """The pixels are those of an image without these axes: plain and compressed, decoded here and as sent to a GPU."""
     image = np.random.default_rng(3).integers(0, 900, (30, 40)).astype(dtype)
     deep = image.reshape(*axes, *image.shape)
     if not code:
@@ -510,9 +508,7 @@ def test_a_damaged_mask_is_unreadable(instcal, read):
 @pytest.mark.parametrize("kind", ["plain", "RICE_1", "GZIP_2"])
 @pytest.mark.parametrize("beyond", [*range(-3, 8), 80, 2879])
 def test_a_file_cut_off_near_an_hdus_end(tmp_path, read, kind, beyond):
-    """The cut lies anywhere from the padding to the beginning of a header; exactly at the boundary only NEXTEND shows
-    it.
-    """
+    """The cut lies between the padding and the first bytes of a header; at the boundary only NEXTEND shows the cut."""
     path = tmp_path / "a.fits"
     data = [np.random.default_rng(n).integers(0, 1000, (80, 83)).astype(np.int32) for n in range(3)]
     made = [fits.ImageHDU(d) if kind == "plain" else fits.CompImageHDU(d, compression_type=kind) for d in data]
@@ -706,7 +702,7 @@ def test_many_threads_read_at_once(tmp_path, write, settings):
 
 @pytest.mark.real
 def test_every_real_file_reads_as_astropy_reads_it(real_data, all_fits):
-    """Each file is read alone, so that no version of an exposure is left out; pixels are compared with plain getdata."""
+    """Each file is read alone, so that no version of an exposure is left out; pixels are compared with getdata."""
     settings = Settings()
     ccds = 0
     for path in all_fits(real_data):
