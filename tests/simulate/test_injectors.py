@@ -1,4 +1,4 @@
-"""The anomalies, one by one: pure, what they say, and honest about noise."""
+"""The anomalies, one by one: each changes only what it describes, by the stated amount, and keeps the noise right."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def test_every_anomaly_is_a_pure_function_that_changes_something(name):
 
 @pytest.mark.parametrize("name", INJECTORS)
 def test_no_anomaly_no_change(name):
-    """The weakest strength changes next to nothing: every strength starts from 0."""
+    """The weakest strength changes next to nothing, since every strength starts from 0."""
     sky, light = frozen(np.full(PLACE.shape, 900.0)), stars()
     weak = anomaly(name, 1e-9)
     sky2, light2 = act_on_scene(sky, light, weak, PLACE, noise=30.0, fwhm=4.0)
-    # A kernel of no size at all is still a pixel exactly; the FFT's rounding is 1e-12 of the brightest.
+    # A kernel without extent is exactly one pixel; the rounding of the FFT is 1e-12 of the brightest pixel.
     np.testing.assert_allclose(sky2 + light2, sky + light, atol=0.1)
 
 
@@ -71,13 +71,13 @@ def test_kernels_keep_light_and_place(name):
     reach = spread.shape[0] // 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     assert spread.min() >= 0
-    # Sums of some thousand terms of float64.
+    # Sums of a few thousand terms of float64.
     assert spread.sum() == pytest.approx(1, abs=1e-12)
     assert (spread * x).sum() == pytest.approx(0, abs=1e-10)
     assert (spread * y).sum() == pytest.approx(0, abs=1e-10)
     if INJECTORS[name].directed:
         angle = 0.5 * math.atan2(2 * (spread * x * y).sum(), (spread * (x * x - y * y)).sum())
-        # The zigzag of `multiple` leans by some degrees; dealing points to pixels rounds by less.
+        # The zigzag of `multiple` deviates by a few degrees; the distribution of points over pixels rounds by less.
         assert abs(math.degrees(angle) - 30) < (12 if name == "multiple" else 2)
 
 
@@ -103,7 +103,7 @@ def test_a_shear_gives_round_stars_its_axis_ratio(shear):
     added_anomaly = anomaly("elongation", shear, direction=0.0)
     spread = convolved(star, kernel(INJECTORS["elongation"].spread(added_anomaly, PLACE, 4.0)))
     ratio = math.sqrt((spread * y * y).sum() / (spread * x * x).sum())
-    # 64 quantiles of the Gaussian line lack the outermost tails: 2% of its variance.
+    # 64 quantiles of the Gaussian line lack the outermost tails, which hold 2% of its variance.
     assert ratio == pytest.approx((1 - shear) / (1 + shear), rel=0.03)
 
 
@@ -122,8 +122,8 @@ def test_convolved_noise_is_white_and_as_strong_as_before(name):
     for dy, dx in ((0, 1), (1, 0), (1, 1), (0, 4), (4, 2)):
         assert abs(correlation(result, dy, dx)) < 0.01
     if name == "astigmatism":
-        return  # next to nothing at the field's centre
-    # Without that the noise would be correlated along the kernel: the test can see it.
+        return  # next to nothing at the centre of the field
+    # Without the new noise, the noise would be correlated along the kernel: the test can see the difference.
     bare = convolved(image - 500, spread)[40:-40, 40:-40]
     assert max(correlation(bare, 0, 1), correlation(bare, 1, 0), bare.std() < 18) > 0.01
 
@@ -134,7 +134,7 @@ def test_the_noise_of_the_sky_is_kept(name, amplitude):
     result = inject(image, anomaly(name, amplitude), CcdPlace((512, 512), (-256, -256), 256.0), fwhm=4.0,
                     rng=np.random.default_rng(2))  # fmt: skip
     local = (result[1:] - result[:-1]) / math.sqrt(2)
-    if name == "shadow":  # dark on one side: shot noise goes with the root of the light
+    if name == "shadow":  # dark on one side, since shot noise goes with the square root of the light
         left = result.mean(axis=1).min() / 400
         assert math.sqrt(left) * 20 - 1 < local.std() < 20
         dark = np.sort(local.std(axis=1))[:20].mean()
