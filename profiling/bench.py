@@ -1,6 +1,6 @@
-"""What the benchmarks share: one pinned core, interleaved repeats, and a note of where they ran.
+"""What the benchmarks share: pinning to one core, interleaved repeats, and the description of the machine.
 
-Import it before NumPy: the numbers of threads are read when NumPy loads its libraries.
+Import this module before NumPy: NumPy's libraries read the number of threads when they are loaded.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def pin() -> int:
-    """Keep to one of the cores allowed, the last: the first one serves most interrupts."""
+    """Keep this process on the last of the cores that it may use: the first core serves most interrupts."""
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     return core
 
 
 def interleaved(calls, repeats, warm_up=2):
-    """CPU seconds of every call, (calls, repeats): all calls once a round, so that a slow minute slows all of them.
+    """CPU seconds of every call, (calls, repeats): each round runs all calls, so that a slow minute slows all of them.
 
-    On an idle core CPU time is the wall clock's; beside other jobs it leaves out the time in which those ran.
+    On an idle core the CPU time equals the wall-clock time; beside other jobs it leaves out the time in which those
+    jobs ran.
     """
     import numpy as np
 
@@ -43,7 +44,7 @@ def interleaved(calls, repeats, warm_up=2):
 
 
 def machine(*packages, pinned=True):
-    """CPU model, Python and package versions, and the date, in one line."""
+    """CPU model, Python version, package versions and date, in one line."""
     from importlib.metadata import PackageNotFoundError, version
 
     cpu = platform.processor() or platform.machine()
@@ -63,13 +64,13 @@ def machine(*packages, pinned=True):
 
 
 def table(header, rows):
-    """A Markdown table."""
+    """The rows as a Markdown table."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join([*lines, *("| " + " | ".join(str(c) for c in row) + " |" for row in rows)])
 
 
 def write(name, text):
-    """Print a result page and keep it under results/."""
+    """Print a page of results and keep it under results/."""
     print(text)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / name).write_text(text + "\n", encoding="utf-8")

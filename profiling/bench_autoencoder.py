@@ -1,14 +1,15 @@
-"""The autoencoder on a CPU: training, scoring a night with a model, and reading the stamps of a measured one again.
+"""The autoencoder on a CPU: training, scoring a night with a model, and reading the stamps of a measured night again.
 
 python profiling/bench_autoencoder.py NIGHT [--epochs 500] [--threads 2]
 
-NIGHT is a folder of FITS files, for example `gpuanom simulate night --exposures 60 --ccds 8 --shape 512,512`. All is
-run by the command line, as a user would: wall clock, with the start of Python. Writes results/autoencoder-cpu.md.
+NIGHT is a folder of FITS files, for example `gpuanom simulate night --exposures 60 --ccds 8 --shape 512,512`. Every
+command is run from the command line, as by a user; times are wall-clock times and include the start of Python. Writes
+results/autoencoder-cpu.md.
 """
 
 from __future__ import annotations
 
-import bench  # isort: skip  (first: it sets the numbers of threads)
+import bench  # isort: skip  (first, since this import sets the number of threads)
 
 import argparse
 import os
@@ -23,7 +24,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 
 
 def timed(*arguments):
-    """Seconds of a command of gpuanom, on the wall's clock."""
+    """Wall-clock seconds of a gpuanom command."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "gpuanom", *map(str, arguments)]
     subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
@@ -31,7 +32,7 @@ def timed(*arguments):
 
 
 def per_stamp(rows=64, batches=200):
-    """Microseconds of a stamp through the network, float64 and float32, one thread."""
+    """Microseconds for which one stamp occupies one thread in the network, in float64 and in float32."""
     import numpy as np
     import torch
 
@@ -44,12 +45,12 @@ def per_stamp(rows=64, batches=200):
     doubles = layers_of(weights, 64, torch.device("cpu"))
     stamps = torch.from_numpy(rng.normal(0, 1, (rows, 4096)))
     found = []
-    for layers, some in ((doubles, stamps), ([(w.float(), b.float()) for w, b in doubles], stamps.float())):
+    for layers, inputs in ((doubles, stamps), ([(w.float(), b.float()) for w, b in doubles], stamps.float())):
 
-        def run(layers=layers, some=some):
+        def run(layers=layers, inputs=inputs):
             with torch.inference_mode():
                 for _ in range(batches):
-                    torch.square(reconstruct(layers, some)[0] - some).mean(dim=1)
+                    torch.square(reconstruct(layers, inputs)[0] - inputs).mean(dim=1)
 
         found.append(run)
     seconds = np.median(bench.interleaved(found, 5), axis=1)
@@ -62,14 +63,14 @@ def main():
     parser.add_argument("--epochs", type=int, default=500)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    some = ("--device", "cpu", "--threads", options.threads, "-q")
+    shared_options = ("--device", "cpu", "--threads", options.threads, "-q")
     with tempfile.TemporaryDirectory() as folder:
         out, model = Path(folder) / "out", Path(folder) / "model.pt"
-        plain = timed("score", options.night, "-o", out, *some)
-        training = timed("train", out, "-o", model, "--epochs", options.epochs, *some)
-        again = timed("score", "-o", out, "--model", model, *some)
-        whole = timed("score", options.night, "-o", Path(folder) / "whole", "--model", model, *some)
-        ranking = timed("score", "-o", out, *some)
+        plain = timed("score", options.night, "-o", out, *shared_options)
+        training = timed("train", out, "-o", model, "--epochs", options.epochs, *shared_options)
+        again = timed("score", "-o", out, "--model", model, *shared_options)
+        whole = timed("score", options.night, "-o", Path(folder) / "whole", "--model", model, *shared_options)
+        ranking = timed("score", "-o", out, *shared_options)
         with sqlite3.connect(out / "measurements.sqlite") as db:
             n_ccd, n_sources = db.execute("SELECT count(*), sum(n_sources) FROM ccds").fetchone()
         db.close()

@@ -1,11 +1,11 @@
-"""One CCD in memory, one core: the whole measurement against SEP and against the straightforward version.
+"""One CCD in memory on one core: the whole measurement against SEP and against the straightforward version.
 
 python profiling/bench_ccd.py [--repeats 15]
 """
 
 from __future__ import annotations
 
-import bench  # isort: skip  (first: it sets the numbers of threads)
+import bench  # isort: skip  (first, since this import sets the number of threads)
 
 import argparse
 import subprocess
@@ -37,13 +37,13 @@ def measure(image):
 
 
 def sep_measure(image):
-    """As SEP's own documentation does it, with the subtraction between its two steps timed too."""
+    """SEP as SEP's documentation uses it; the subtraction between SEP's two steps is timed too."""
     background = sep.Background(image)
     return sep.extract(image - background, 4.0, err=background.globalrms)
 
 
 class Timed:
-    """A backend whose steps add their seconds to `seconds`."""
+    """A backend whose steps add the seconds that they take to `seconds`."""
 
     def __init__(self, backend):
         self._backend = backend
@@ -64,7 +64,7 @@ class Timed:
 
 
 def breakdown(image, repeats):
-    """Median milliseconds of each step of the measurement, and of what lies between them."""
+    """Median milliseconds of each step of the measurement, and of the work between the steps."""
     settings, ccd = Settings(), [Ccd("1", image)]
     steps = defaultdict(list)
     for _ in range(repeats):
@@ -79,22 +79,23 @@ def breakdown(image, repeats):
 
 
 def resident(key):
-    """VmRSS or VmHWM of this process, bytes."""
+    """VmRSS or VmHWM of this process, in bytes."""
     line = next(ln for ln in Path("/proc/self/status").read_text().splitlines() if ln.startswith(key))
     return int(line.split()[1]) * 1024
 
 
 def extra_memory(how):
-    """Peak memory of one measurement beyond what was there before, in images: resident or allocated by Python."""
+    """Peak memory that one measurement adds, in sizes of the image: resident memory, and memory allocated by Python."""
     image = scene.ccd()
-    measure(scene.ccd((256, 256), 1.0))  # what is imported and cached once is not the measurement's
+    # A first, small measurement: imports and caches that are made once do not count as memory of the measurement.
+    measure(scene.ccd((256, 256), 1.0))
     if how == "allocated":
         tracemalloc.start()
         before, _ = tracemalloc.get_traced_memory()
         measure(image)
         peak = tracemalloc.get_traced_memory()[1]
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
         before = resident("VmRSS")
         measure(image)
         peak = resident("VmHWM")

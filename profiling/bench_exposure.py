@@ -5,7 +5,7 @@ python profiling/bench_exposure.py [--ccds 61] [--repeats 3] [--threads 2]
 
 from __future__ import annotations
 
-import bench  # isort: skip  (first: it sets the numbers of threads)
+import bench  # isort: skip  (first, since this import sets the number of threads)
 
 import argparse
 import os
@@ -22,7 +22,9 @@ from astropy.io import fits
 
 BARS = {"against": 0.4, "busy": 1.25}
 DISTINCT = 4
-"""Scenes that are drawn; the others are these, flipped and with noise of their own, so that none compresses alike."""
+"""Number of scenes that are drawn. The other CCDs are flipped copies of these scenes, each with new noise, so that no
+two of them compress alike.
+"""
 
 THEIRS = """
 import sys, time
@@ -75,7 +77,7 @@ for exposure in discover([sys.argv[1]], Settings()).exposures:
 print(sum(ccds))
 """
 
-# Wall seconds of decoding, and of scoring what is decoded, on one thread over those on several.
+# Wall-clock seconds of decoding, and of scoring the decoded CCDs, on one thread divided by those on several threads.
 SPEEDUP = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
@@ -107,7 +109,7 @@ for make in tasks.values():
 
 
 def exposure(path: Path, n_ccds: int) -> None:
-    """Write an exposure as the Community Pipeline does: row tiles, RICE, subtractive dither, q = 4."""
+    """Write an exposure in the format of the Community Pipeline: tiles of one row, RICE, subtractive dither, q = 4."""
     rng = np.random.default_rng(1)
     scenes = [scene.ccd(seed=seed) for seed in range(DISTINCT)]
     primary = fits.PrimaryHDU()
@@ -130,12 +132,12 @@ def exposure(path: Path, n_ccds: int) -> None:
 
 
 def run(code: str, *arguments: object) -> tuple[float, float, str]:
-    """Wall seconds, CPU seconds and output of a Python process."""
+    """Wall-clock seconds, CPU seconds and output of a Python process."""
     return together([(code, arguments)])
 
 
 def together(jobs: list[tuple[str, tuple[object, ...]]]) -> tuple[float, float, str]:
-    """The same of several processes at a time."""
+    """Wall-clock seconds, CPU seconds and outputs of several processes that run at the same time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     running = [
@@ -163,7 +165,7 @@ def main() -> None:
         path = Path(folder) / "exposure.fits.fz"
         exposure(path, options.ccds)
         size = path.stat().st_size
-        run(OURS, path, options.threads)  # kernels compiled and kept, the file in memory
+        run(OURS, path, options.threads)  # compiles the loops, and brings the file into memory
         for _ in range(options.repeats):
             ours = run(OURS, path, options.threads)
             theirs = together([(THEIRS, (path, part, options.threads)) for part in range(options.threads)])

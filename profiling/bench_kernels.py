@@ -1,14 +1,14 @@
-"""Each CUDA kernel on one exposure: its time, the bytes it asks for a second, and their share of the card's copy rate.
+"""Each CUDA kernel on one exposure: its time, the bytes a second that it requests, and their share of the copy rate.
 
     python profiling/bench_kernels.py                 a DECam exposure, 61 CCDs of 2046 x 4094
     python profiling/bench_kernels.py --ccds 8        fewer of them
 
-Every step is first held against the CPU's. Then an exposure goes through all steps once, the launches are noted, and
-each is repeated alone: 10 times to warm up, then --repeats times, timed by CUDA events and by the host's clock
-(cupyx.profiler.benchmark); beside a kernel of microseconds the device's time is the launch's own. The bytes are those
-that profiling/roofline.py counts: requested 32-byte sectors, as if there were no cache, so a share may exceed 1. The
-result is kept under results/, unless the device is the test device. Nothing is read from files here: decoding is not
-among the kernels timed.
+First every step is compared with the step of the CPU. Then an exposure goes through all steps once, and the launches
+are noted. Each launch is repeated alone, 10 times to warm up and then --repeats times, and is timed by CUDA events and
+by the clock of the host (cupyx.profiler.benchmark). For a kernel of microseconds the time on the device is mostly the
+time of the launch itself. The bytes are counted by profiling/roofline.py: requested 32-byte sectors, as if there were
+no cache, so that a share may exceed 1. The result is kept under results/, unless the device is the test device. No file
+is read here: the kernels that decode files are not among the timed kernels.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from gpuanom.version import __version__
 
 RESULTS = Path(__file__).parent / "results"
 DENSITY = 800 / (2046 * 4094)
-"""Stars a pixel: about 800 on a DECam CCD."""
+"""Stars in a pixel: about 800 on a DECam CCD."""
 NO_GPU = 2
-"""Exit code where there is none."""
+"""Exit code on a machine without a GPU."""
 
 
 @dataclass(frozen=True)
 class Time:
-    """One kernel's launches for an exposure: how many, and seconds of all of them, medians over repeats."""
+    """The launches of one kernel for one exposure: their number, and their total seconds, medians over the repeats."""
 
     launches: int
     device: float
@@ -48,7 +48,7 @@ class Time:
 
 
 def ccds(n: int, ny: int, nx: int) -> list[Ccd]:
-    """An exposure in memory; every fourth CCD has the same pixels, which costs the card as much as others."""
+    """An exposure in memory. Every fourth CCD has the same pixels, which takes the card no less time."""
     rng = np.random.default_rng(1)
     gy, gx = np.mgrid[-8:9, -8:9]
     images = []
@@ -61,21 +61,21 @@ def ccds(n: int, ny: int, nx: int) -> list[Ccd]:
     return [Ccd(str(i + 1), images[i % len(images)], saturation=60000.0) for i in range(n)]
 
 
-def exposure(gpu: Backend, some: list[Ccd], settings: Settings) -> int:
-    """An exposure through all steps; its number of sources."""
-    ny, nx = some[0].image.shape
+def exposure(gpu: Backend, exposure_ccds: list[Ccd], settings: Settings) -> int:
+    """Pass an exposure through all steps; the number of sources in it."""
+    ny, nx = exposure_ccds[0].image.shape
 
     def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> np.ndarray:
         n = wanted * settings.draws
-        return np.stack([sampling.points(1, "e", ccd.name, purpose, n, ny, nx, margin) for ccd in some])
+        return np.stack([sampling.points(1, "e", ccd.name, purpose, n, ny, nx, margin) for ccd in exposure_ccds])
 
-    stack = gpu.prepare(some, len(some))
+    stack = gpu.prepare(exposure_ccds, len(exposure_ccds))
     fit, noise = drawn("background", settings.background_points), drawn("sigma", settings.sigma_points)
     background = gpu.background(stack, fit, noise, settings)
     sources = gpu.sources(stack, background, settings)
     points = drawn("gradients", settings.gradient_points, settings.patch_size // 2)
     gradients = gpu.gradients(stack, points, background, settings)
-    turns = np.zeros(len(some), np.int64)
+    turns = np.zeros(len(exposure_ccds), np.int64)
     for moments in (sources.moments, sources.isophote_moments):
         counted = gpu.histogram(gpu.orientation(moments), sources.ccd, turns, settings.bins)
     for dx, dy in ((gradients.dx, gradients.dy), (gradients.flat_dx, gradients.flat_dy)):
@@ -85,8 +85,8 @@ def exposure(gpu: Backend, some: list[Ccd], settings: Settings) -> int:
     return len(gpu.to_host(sources).y)
 
 
-def noted(gpu: Backend, some: list[Ccd], settings: Settings) -> tuple[int, list[tuple]]:
-    """The sources of an exposure, and every launch of a kernel on the way: kernel, grid, block, arguments, shared."""
+def noted(gpu: Backend, exposure_ccds: list[Ccd], settings: Settings) -> tuple[int, list[tuple]]:
+    """The number of sources of an exposure, and all kernel launches: kernel, grid, block, arguments, shared memory."""
     from gpuanom.backends.gpu.kernel import Kernel
 
     launches: list[tuple] = []
@@ -98,14 +98,14 @@ def noted(gpu: Backend, some: list[Ccd], settings: Settings) -> tuple[int, list[
 
     Kernel.__call__ = note  # type: ignore[method-assign]
     try:
-        n_sources = exposure(gpu, some, settings)
+        n_sources = exposure(gpu, exposure_ccds, settings)
     finally:
         Kernel.__call__ = launch  # type: ignore[method-assign]
     return n_sources, launches
 
 
 def timed(gpu: Backend, launches: list[tuple], repeats: int) -> dict[str, Time]:
-    """Each kernel's time, in the order in which they first ran."""
+    """The time of each kernel, in the order in which the kernels first ran."""
     from cupyx.profiler import benchmark
 
     found: dict[str, Time] = {}
@@ -126,18 +126,18 @@ def timed(gpu: Backend, launches: list[tuple], repeats: int) -> dict[str, Time]:
 
 
 def copy_rate(gpu: Backend, n_bytes: int, repeats: int) -> float:
-    """Bytes a second, read and written, of a copy within the card's memory."""
+    """Bytes a second, read and written, of a copy within the memory of the card."""
     import cupy
     from cupyx.profiler import benchmark
 
     with gpu.working():
-        here, there = cupy.zeros(n_bytes, np.uint8), cupy.zeros(n_bytes, np.uint8)
-        result = benchmark(cupy.copyto, (there, here), n_repeat=repeats, n_warmup=10)
+        source, target = cupy.zeros(n_bytes, np.uint8), cupy.zeros(n_bytes, np.uint8)
+        result = benchmark(cupy.copyto, (target, source), n_repeat=repeats, n_warmup=10)
     return 2 * n_bytes / float(np.median(result.gpu_times))
 
 
 def report(case: roofline.Case, times: dict[str, Time], rate: float, about: str) -> str:
-    """The page: what ran where, and a row a kernel."""
+    """The page of results: on what machine the kernels ran, and a row for each kernel."""
     costs = roofline.costs(case)
     lines = [
         "# CUDA kernels on one exposure",
@@ -166,7 +166,7 @@ def report(case: roofline.Case, times: dict[str, Time], rate: float, about: str)
 
 
 def machine(number: int) -> tuple[str, str, bool]:
-    """The card's name; card, driver and versions in a line; and whether it is the test device."""
+    """The name of the card; card, driver and versions in one line; and whether this is the test device."""
     import cupy
 
     from gpuanom.backends.gpu import devices
@@ -218,10 +218,10 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.once:
         from cupyx.profiler import profile
 
-        some = ccds(n, ny, nx)
-        exposure(gpu, some, settings)  # compiles, and fills the memory pool
+        exposure_ccds = ccds(n, ny, nx)
+        exposure(gpu, exposure_ccds, settings)  # compiles the kernels, and fills the memory pool
         with profile():
-            exposure(gpu, some, settings)
+            exposure(gpu, exposure_ccds, settings)
         return 0
     n_sources, launches = noted(gpu, ccds(n, ny, nx), settings)
     case = roofline.Case(

@@ -1,11 +1,11 @@
-"""Reading pixels: astropy, the fitsio wheel and this reader, one core and two threads, in one run.
+"""Reading pixels with astropy, with the fitsio wheel and with gpuanom, on one core and on two threads, in one run.
 
 python profiling/bench_read.py [--repeats 7]
 """
 
 from __future__ import annotations
 
-import bench  # isort: skip  (first: it sets the numbers of threads)
+import bench  # isort: skip  (first, since this import sets the number of threads)
 
 import argparse
 import os
@@ -32,7 +32,7 @@ KINDS = ("RICE f32 dither 1", "RICE u16", "GZIP_2 f32", "uncompressed f32")
 
 
 def make(folder):
-    """One file of a few CCDs of each kind: noise of a DECam CCD's depth, 4.9 and 7.7 bits a pixel when compressed."""
+    """Write one file of a few CCDs for each kind, noisy as DECam CCDs are: 4.9 and 7.7 bits a pixel when compressed."""
     rng = np.random.default_rng(0)
     sky = [rng.normal(1000, 10, SHAPE).astype(np.float32) for _ in range(N_CCD)]
     raw = [rng.normal(2000, 30, SHAPE).round().astype(np.uint16) for _ in range(N_CCD)]
@@ -63,14 +63,14 @@ def by_fitsio(path, n):
 
 
 def opened(path):
-    """CCDs of a file, their headers read, by gpuanom."""
+    """The CCDs of a file as gpuanom opens them, with headers read and pixels not."""
     settings = Settings()
     (exposure,) = discover([path], settings).exposures
     return list(open_ccds(exposure, settings))
 
 
 def calls_of(path, buffers):
-    """By reader, a function of (CCD, thread) that reads one CCD."""
+    """For each reader, a function of (CCD, thread) that reads one CCD."""
     items = opened(path)
     return {
         "astropy": lambda n, _: by_astropy(path, n),
@@ -80,7 +80,7 @@ def calls_of(path, buffers):
 
 
 def check(paths, buffers):
-    """All readers give the same bits."""
+    """Check that all readers give the same bits."""
     for path in paths.values():
         calls = calls_of(path, buffers)
         for n in range(N_CCD):
@@ -90,7 +90,7 @@ def check(paths, buffers):
 
 
 def on_one_core(paths, buffers, repeats):
-    """Median CPU seconds of one CCD by (kind, reader), and of a copy of as many bytes."""
+    """Median CPU seconds to read one CCD by (kind, reader), and to copy the same number of bytes."""
     keys, calls = [], []
     for kind, path in paths.items():
         for name, call in calls_of(path, buffers).items():
@@ -104,9 +104,9 @@ def on_one_core(paths, buffers, repeats):
 
 
 def on_threads(call, threads):
-    """Wall seconds of all CCDs of a file, by so many threads."""
+    """Wall-clock seconds to read all CCDs of a file with this number of threads."""
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda thread: call(0, thread), range(threads)))  # starts them
+        list(pool.map(lambda thread: call(0, thread), range(threads)))  # starts the threads
         begun = time.perf_counter()
         shares = [range(t, N_CCD, threads) for t in range(threads)]
         list(pool.map(lambda t: [call(n, t) for n in shares[t]], range(threads)))
@@ -114,7 +114,10 @@ def on_threads(call, threads):
 
 
 def speed_up(paths, buffers, repeats):
-    """By (kind, reader): wall time on one thread over that on two; the best of each, for others use the machine."""
+    """Wall time on one thread over wall time on two, by (kind, reader).
+
+    The best time of each is used, since other programs use the machine.
+    """
     result = {}
     for kind, path in paths.items():
         for name, call in calls_of(path, buffers).items():
@@ -127,7 +130,7 @@ def speed_up(paths, buffers, repeats):
 
 
 def control():
-    """The speed-up of two processes that only count: what the machine, and whoever else uses it, left us to gain."""
+    """The speed-up of two processes that only count: what this machine, beside its other users, allows at all."""
     program = "for _ in range(10_000_000): pass"
     seconds = []
     for processes in (1, 2):
@@ -140,7 +143,7 @@ def control():
 
 
 def headers(folder):
-    """Milliseconds of CPU to list 61 CCDs by their headers: this reader and astropy."""
+    """CPU milliseconds to list 61 CCDs from their headers, with gpuanom and with astropy."""
     path = folder / "headers.fits"
     cards = fits.Header({f"KEY{n}": n * 1.5 for n in range(120)})
     small = np.zeros((64, 64), np.int16)
@@ -178,12 +181,12 @@ def main():
     megapixels = SHAPE[0] * SHAPE[1] / 1e6
     rows = []
     for kind in KINDS:
-        own = seconds[kind, "gpuanom"]
+        this_reader = seconds[kind, "gpuanom"]
         rows.append(
             [
                 kind,
                 *(f"{megapixels / seconds[kind, name]:.0f}" for name in READERS),
-                *(f"{seconds[kind, name] / own:.1f}" for name in ("astropy", "fitsio")),
+                *(f"{seconds[kind, name] / this_reader:.1f}" for name in ("astropy", "fitsio")),
                 *(f"{threads[kind, name]:.2f}" for name in READERS),
             ]
         )

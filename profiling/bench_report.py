@@ -1,8 +1,9 @@
-"""How long a report takes, how large it is, how fast it opens: DECam nights made without pixels, one real-sized file.
+"""How long a report takes to write, how large it is, and how fast it opens, for nights of a survey's size.
 
     python profiling/bench_report.py FOLDER [--exposures 1000] [--list 5000]
 
-FOLDER must be empty and have room for 1 GB. Needs playwright and chromium for the times in a browser.
+FOLDER must be empty and have room for 1 GB. One file of real size is written; the other exposures are rows of a store,
+without pixels. The times in a browser need playwright and chromium.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ CCDS = [name for name in DECAM_NUMBERS if name != "N30"]
 
 
 def write_exposure(path: Path) -> None:
-    """Sixty-one CCDs of 4094 x 2046 pixels, stars on a noisy slope, each its own noise."""
+    """Write 61 CCDs of 4094 x 2046 pixels: stars on a noisy slope, each CCD with noise of its own."""
     rng = np.random.default_rng(1)
     ny, nx = 4094, 2046
     small = np.asarray(sky.make(1024, 1023, sky.stars(60, seed=1, margin=32), noise=0.0, seed=1))
@@ -47,7 +48,7 @@ def write_exposure(path: Path) -> None:
 
 
 class Memory:
-    """The largest memory of this process, watched from a thread; the pages of mapped files are the system's own."""
+    """The largest memory of this process, observed by a thread; pages of mapped files do not count."""
 
     def __init__(self) -> None:
         self.most = 0
@@ -62,7 +63,7 @@ class Memory:
             )
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop observing the memory."""
         self._end.set()
 
 
@@ -139,7 +140,7 @@ def main() -> None:
     print(f"its mosaic {len(first.mosaic) / 1e3:.0f} kB, stamps {len(first.stamps) / 1e3:.0f} kB,"
           f" {len(first.whiskers)} whiskers {len(json.dumps(first.whiskers)) / 1e3:.0f} kB")  # fmt: skip
     (kept,) = cache.iterdir()
-    for key in keys[1:]:  # the other exposures' pictures are as large: they are copies
+    for key in keys[1:]:  # the pictures of the other exposures are copies, and so are as large
         shutil.copy(kept, cache / f"{pictures._digest(night.found[key], night.settings, room)}.json")
     output = options.folder / "report.html"
     troubles = timed("writing the page", lambda: page.write_report(night, output, select("cpu"), top=options.exposures))

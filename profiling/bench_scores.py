@@ -1,11 +1,11 @@
-"""KL, z, p and ranks of a survey from stored counts: 17,112 exposures of 61 CCDs in three bands, as DECaLS DR3.
+"""KL, z, p and ranks of a survey from stored counts: 17,112 exposures of 61 CCDs in three bands, as in DECaLS DR3.
 
 python profiling/bench_scores.py [--repeats 5]
 """
 
 from __future__ import annotations
 
-import bench  # isort: skip  (first: it sets the numbers of threads)
+import bench  # isort: skip  (first, since this import sets the number of threads)
 
 import argparse
 import resource
@@ -26,20 +26,20 @@ from gpuanom.tables import build as tables
 
 EXPOSURES = {"g": 3919, "r": 5712, "z": 7481}
 CCDS = 61
-BAR = 2.0  # seconds, of scoring alone
-WHOLE_BAR = 5.0  # seconds, reading included
-SMALL, SPARSE = 200, 10  # exposures, and sparse ones among them, of the dataset that shows what these cost
+BAR = 2.0  # seconds for scoring alone
+WHOLE_BAR = 5.0  # seconds for reading and scoring
+SMALL, SPARSE = 200, 10  # exposures of a dataset that shows the cost of sparse exposures, and its sparse exposures
 
 
 def dataset(band, n_exposures, bins, rng, sparse=0):
-    """Histograms of normal exposures: about 50 sources and 10,000 gradients a CCD; sparse ones with 1 source a CCD."""
+    """Histograms of normal exposures: about 50 sources and 10,000 gradients a CCD; 1 source in sparse exposures."""
     n_ccd = n_exposures * CCDS
     owner = np.repeat(np.arange(n_exposures), CCDS)
     density = rng.lognormal(np.log(50), 0.7, n_exposures)
     density[:sparse] = 1.0
     sources = rng.poisson(density[owner])
     counts = np.empty((n_ccd, len(KINDS), bins), dtype=np.int32)
-    # Poisson counts of every bin: a multinomial of a Poisson total.
+    # Each bin has Poisson counts, which is the same as a multinomial distribution of a Poisson total.
     for kind, n in enumerate((sources, 0.8 * sources, 10_000.0, 10_000.0)):
         counts[:, kind] = rng.poisson(np.broadcast_to(np.asarray(n) / bins, n_ccd)[:, None], (n_ccd, bins))
     theta = np.pi * ((np.arange(bins) + 0.5) / bins - 0.5)
@@ -57,7 +57,7 @@ def dataset(band, n_exposures, bins, rng, sparse=0):
 def fill(store, data, settings):
     """Put the exposures of a dataset into a store."""
     nan = float("nan")
-    store._db.execute("PRAGMA synchronous = OFF")  # a made survey may be lost
+    store._db.execute("PRAGMA synchronous = OFF")  # this survey can be made again, if it is lost
     for i in range(len(data.exposures)):
         ccds = tuple(
             CcdMeasurement(

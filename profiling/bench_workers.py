@@ -1,4 +1,4 @@
-"""A night on the workers of this machine (`score --workers`) against threads of one process, in turns.
+"""A night on the workers of this machine (`score --workers`) against threads of one process, in alternation.
 
 python profiling/bench_workers.py [--repeats 3]
 """
@@ -25,11 +25,11 @@ CASES = {
 }
 COMPARED = "one process, 2 threads", "2 workers, 1 thread each"
 SIZES = (2, 80), (16, 30)
-"""CCDs of an exposure, and exposures: small ones show what the way to a worker and back costs."""
+"""CCDs of an exposure, and number of exposures. Small exposures show the cost of sending work to a worker and back."""
 
 
 def run(night, out, options):
-    """Exposures a second once all are at work, and seconds from the command to its end."""
+    """Exposures a second once all workers are busy, and seconds from the command to its end."""
     times = []
     start = time.perf_counter()
     events = gpuanom.Events(done=lambda *_: times.append(time.perf_counter()))
@@ -40,7 +40,7 @@ def run(night, out, options):
 
 
 def compare(ccds, exposures, repeats):
-    """The lines of one size of exposure: a table, and the ratio of what matters most."""
+    """The lines on exposures of one size: a table, and the ratio of the two rates."""
     with tempfile.TemporaryDirectory() as folder:
         night = write_night(Path(folder), exposures, ccds)
         found = {name: [] for name in CASES}

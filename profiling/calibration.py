@@ -2,8 +2,8 @@
 
 python profiling/calibration.py [--datasets 2000]
 
-Exposures of one dataset share a reference, so their p-values are not independent, as the KS test wants them: of every
-simulated dataset one exposure alone is taken.
+Exposures of one dataset share a reference, so that their p-values are not independent, as the KS test requires. So only
+one exposure is taken of every simulated dataset.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Case:
     n_exposures : int
         In the dataset, or in the saved reference.
     counts : int
-        Orientations of the exposure that is looked at (of each of its CCDs), and of the others unless said.
+        Orientations of the tested exposure (of each of its CCDs), and of the other exposures unless `others` is given.
     others : int
-        Orientations of the others; 0 means the same.
+        Orientations of each other exposure; 0 means as many as `counts`.
     ccds : int
-        0: a source histogram, one an exposure; else a background histogram for so many CCDs.
+        0 for one source histogram an exposure; otherwise the number of CCDs, each with a background histogram.
     saved : bool
         The exposure meets a saved reference that does not contain it.
     """
@@ -68,7 +68,7 @@ CASES = (
 
 
 def normal_dataset(case, bins, rng):
-    """Exposures from one not quite flat distribution of orientations; the first is the one to look at, unless saved."""
+    """Exposures of one not quite flat distribution of orientations; the first one is tested, unless `saved`."""
     middle = np.pi * ((np.arange(bins) + 0.5) / bins - 0.5)
     share = (1 + 0.3 * np.cos(2 * (middle - rng.uniform(0, np.pi)))) / bins
     ccds = max(case.ccds, 1)
@@ -103,7 +103,7 @@ def scores(case, n_datasets, settings, backend):
 
 
 def draw(results, n_datasets):
-    """The empirical distribution of p in every case, with the band in which 95% of uniform samples stay."""
+    """Draw the empirical distribution of p in every case, with the band that holds 95% of uniform samples."""
     band = stats.kstwo.ppf(0.95, n_datasets)
     grid = np.array([0.0, 1.0])
     figure, panels = plt.subplots(2, 5, figsize=(13, 5.6), sharex=True, sharey=True, layout="constrained")

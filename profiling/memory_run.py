@@ -1,6 +1,6 @@
-"""Whether a long run stays as it was: 2,000 small exposures through `score`, then through `watch`, in one process.
+"""Whether a long run stays fast and small: 2,000 small exposures through `score`, then through `watch`, in one process.
 
-Resident memory, time and the size of the store after each exposure.
+Resident memory, time and the size of the store are noted after each exposure.
 
 python profiling/memory_run.py [--exposures 2000]
 """
@@ -25,14 +25,14 @@ from gpuanom.nights.watch import watch
 from gpuanom.simulate import simulate_night
 from gpuanom.store.store import NAME
 
-DRAWN = 6  # exposures that are drawn; the others are copies of them under other numbers
+DRAWN = 6  # number of exposures that are drawn; the other exposures are copies of these under other numbers
 SHAPE = (256, 256)
 CCDS = 2
-SETTLED = 0.1  # of the exposures: what is imported, compiled and allocated once is there by then
+SETTLED = 0.1  # share of the exposures after which all imports, compiling and lasting allocations are done
 
 
 def write_night(folder, exposures, ccds=CCDS):
-    """A night of many exposures, quickly: a few are drawn, and copied with a number of their own."""
+    """Write a night of many exposures quickly: a few are drawn, and copies of them get numbers of their own."""
     drawn = folder / "drawn"
     simulate_night(drawn, exposures=DRAWN, ccds=ccds, shape=SHAPE, bands=("r",), seed=1)
     night = folder / "night"
@@ -46,13 +46,13 @@ def write_night(folder, exposures, ccds=CCDS):
 
 
 def resident():
-    """Resident memory of this process, MiB."""
+    """Resident memory of this process, in MiB."""
     line = next(ln for ln in Path("/proc/self/status").read_text().splitlines() if ln.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 
 
 class Samples:
-    """What is noted after each exposure."""
+    """The figures that are noted after each exposure."""
 
     def __init__(self, store):
         self.store = store
@@ -61,17 +61,17 @@ class Samples:
         self.rows = []
 
     def note(self, *_):
-        """Note how things are, after an exposure."""
+        """Note memory, time and size of the store after an exposure."""
         size = self.store.stat().st_size / 1024 if self.store.exists() else 0.0
         self.rows.append((resident(), time.perf_counter() - self.begun, size))
 
     def arrays(self):
-        """MiB, seconds, KiB, (n,) each."""
+        """Memory in MiB, time in seconds and size in KiB, each of shape (n,)."""
         return np.array(self.rows).T
 
 
 def quarters(memory, seconds, size):
-    """What the table says of a run: first a word, then what it counts."""
+    """The rows of the table on one run: a heading, then the figures of each quarter."""
     n = len(memory)
     early, quarter = int(SETTLED * n), n // 4
     number = np.arange(n)
@@ -133,7 +133,7 @@ Their tables are {"the same" if same else "NOT the same"}.
 
 
 def draw(runs):
-    """Memory, time and size of the store against the exposure's number."""
+    """Draw memory, time and size of the store against the number of the exposure."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
     for (word, arrays), color in zip(runs.items(), ("#0072B2", "#D55E00"), strict=True):
         for ax, values in zip(axes, arrays, strict=True):

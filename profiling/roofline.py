@@ -3,12 +3,13 @@
     python profiling/roofline.py            the table of a DECam exposure, 61 CCDs of 2046 x 4094
     python profiling/roofline.py --check    the same counts for a small CCD, beside those of the test device
 
-A warp's request for memory counts each 32-byte sector once; requests of one kernel for the same sector count again, as
-if there were no cache. `pixels` are sectors of the images, `other` all else: points, weights, keys, slots, results.
-The bar of 2.1 stacks is for the sectors of the images that all scoring kernels together request, without a mask: of
-these a perfect cache in each kernel would leave 1.82 (1, and 1 - exp(-s) of the two random kinds that request s). What
-else is requested stands beside it, with a limit of its own. Most of it is small enough to stay in the L2 cache.
-Floating point is float64 without FMA; atan, sincos and log are taken as 40 operations each.
+A warp's request for memory counts each 32-byte sector once. Requests of one kernel for the same sector count again, as
+if there were no cache. `pixels` are the sectors of the images; `other` are the sectors of points, weights, keys, slots
+and results. The limit of 2.1 stacks is for the sectors of the images that all scoring kernels together request, without
+a mask. With a perfect cache in each kernel 1.82 stacks would remain: 1, and 1 - exp(-s) for each of the two random
+kinds that request s. All other requests stand beside these, with a limit of their own; most of that memory is small
+enough to stay in the L2 cache. Floating point is float64 without FMA; atan, sincos and log are counted as 40 operations
+each.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ import numpy as np
 
 SECTOR = 32
 
-# Memory bandwidth and float64 rate of NVIDIA's data sheets "A100 Tensor Core GPU" (SXM with 40 and with 80 GB, nvidia-
-# a100-datasheet-nvidia-us-2188504) and "H100 Tensor Core GPU" (SXM, nvidia-h100-datasheet-2430615); the rate counts an
-# FMA as two operations, and there are none here.
+# Memory bandwidth and float64 rate of NVIDIA's data sheets "A100 Tensor Core GPU" (SXM with 40 and with 80 GB,
+# nvidia-a100-datasheet-nvidia-us-2188504) and "H100 Tensor Core GPU" (SXM, nvidia-h100-datasheet-2430615). The rates of
+# the data sheets count an FMA as two operations; these kernels use no FMA.
 CARDS = {"A100-40": (1555e9, 9.7e12 / 2), "A100-80": (2039e9, 9.7e12 / 2), "H100": (3350e9, 34e12 / 2)}
 BAR, OTHER_BAR = 2.1, 0.25
 TOLERANCE = 1.4
-"""Between the table and the counters of the test device, whose compiler merges and repeats some loads."""
+"""Largest ratio allowed between table and test device, whose compiler merges some loads and repeats others."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """An exposure: numbers a CCD, but for the CCDs themselves."""
+    """An exposure. All numbers are those of one CCD, except the number of CCDs."""
 
     n_ccd: int = 61
     ny: int = 2046
@@ -46,18 +47,21 @@ class Case:
 
     @property
     def pixels(self) -> int:
-        """Of all CCDs together."""
+        """Pixels of all CCDs together."""
         return self.n_ccd * self.ny * self.nx
 
     @property
     def slots(self) -> int:
-        """Slots for sources: a tile each."""
+        """Slots for sources: one for each tile."""
         return (self.ny // 32) * (self.nx // 32)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one kernel and exposure: sectors requested of the stack and of all else, bytes used, operations."""
+    """The cost of one kernel for one exposure.
+
+    Sectors requested of the stack and of other arrays, bytes used, and operations.
+    """
 
     pixels: float
     other: float
@@ -67,13 +71,13 @@ class Cost:
 
 
 def spanned(n_bytes: int, item: int) -> float:
-    """Sectors of a run of bytes that begins at any multiple of an item, on average."""
+    """Average number of sectors of a run of bytes that begins at any multiple of an item."""
     starts = np.arange(0, SECTOR, item)
     return float(np.mean((starts + n_bytes - 1) // SECTOR - starts // SECTOR + 1))
 
 
 def pass_sectors(case: Case, width: int) -> int:
-    """Sectors of one pass over the stack in runs of `width` pixels of a row, where the rows really begin."""
+    """Sectors of one pass over the stack in runs of `width` pixels of a row, with rows at their true addresses."""
     first = np.arange(case.n_ccd * case.ny, dtype=np.int64) * case.nx * 4
     total = 0
     for left in range(0, case.nx, width):
@@ -83,12 +87,13 @@ def pass_sectors(case: Case, width: int) -> int:
 
 
 def costs(case: Case) -> dict[str, Cost]:
-    """Each kernel's cost for an exposure, in the order in which they run."""
+    """The cost of each kernel for an exposure, in the order in which the kernels run."""
     n, drawn = case.n_ccd, case.fit + case.sigma
     slots, stamps, points, angles = n * case.slots, n * case.candidates, n * case.points, n * case.points
     table: dict[str, Cost] = {}
-    # Each pixel is read once; the selections by rank run over the keys until one is left, some 5 passes for each of 3
-    # ranks of the fit and of 3 medians: the number is the test device's, whose sky is as smooth as most.
+    # Each pixel is read once. The selections by rank read the keys until one key is left, in about 5 passes for each of
+    # the 3 ranks of the fit and of the 3 medians. The number of passes is that of the test device, whose sky is as
+    # smooth as most.
     passes = 23
     table["background_fit"] = Cost(
         n * drawn,
@@ -97,25 +102,27 @@ def costs(case: Case) -> dict[str, Cost]:
         n * drawn * 16,
         n * 60 * drawn,
     )
-    # Read in runs of 24 tiles; coefficients and levels come once a block, and its results go out together.
+    # The tiles are read in runs of 24. Coefficients and levels are read once for each block, and the results of a block
+    # are written together.
     blocks = n * -(-case.ny // 32) * -(-case.nx // 768)
     table["sources_tiles"] = Cost(pass_sectors(case, 768), blocks * 16, 4 * case.pixels, 12 * slots, 160 * slots)
-    # Each candidate looks at the tiles around it.
+    # Each candidate looks at the tiles around its own tile.
     table["sources_list"] = Cost(0, slots * 12 / SECTOR + 9 * stamps, 12 * slots + 108 * stamps, 4 * stamps, 9 * stamps)
-    # Beside the stamp: its place and results, and what each of 256 blocks a CCD reads before the first.
+    # Beside the stamp: its position and results, and the values that each of the 256 blocks of a CCD reads before its
+    # first stamp.
     rows = 64 * spanned(256, 4)
     table["moments_check"] = Cost(
         stamps * rows, 12 * stamps + n * 256 * 30, stamps * 4 * 4096, 88 * stamps, 4096 * 20 * stamps
     )
-    # cupy.full of the slots, 7 float64 and 4 int64 each, and their CCDs.
+    # cupy.full fills the slots, 7 float64 and 4 int64 arrays, and the CCDs of the slots.
     table["(fills of slots)"] = Cost(0, slots * 96 / SECTOR, 0, 96 * slots, 0)
-    # Beside the patch: places, coefficients, weights and results of 8 points together.
+    # Beside the patch: positions, coefficients, weights and results of 8 points together.
     patch = 20 * spanned(80, 4)
     table["gradients_first"] = Cost(
         points * patch, points / 8 * (2 + 6 + 9 + 1 + 8), points * (1600 + 8), 32 * points, 1750 * points
     )
     table["gradients_rest"] = Cost(0, points * 16 / SECTOR, 8 * points, 8 * points, 0)
-    # Both moments: a warp's three loads, 24 bytes apart, share no request (g++ makes two of them).
+    # Both moments: the three loads of a warp lie 24 bytes apart and share no request (g++ compiles two of the three).
     table["orientation_moments"] = Cost(0, 2 * slots * 80 / SECTOR, 48 * slots, 16 * slots, 2 * 50 * slots)
     table["orientation_gradients"] = Cost(0, 2 * angles * 24 / SECTOR, 32 * angles, 16 * angles, 2 * 45 * angles)
     counted = 2 * slots + 2 * angles
@@ -124,15 +131,16 @@ def costs(case: Case) -> dict[str, Cost]:
 
 
 def reading(case: Case, bits: float = 4.93) -> dict[str, Cost]:
-    """What makes a stack of a file's bytes, one or the other: in no bar, since it is the file that decides.
+    """The kernels that make a stack from the bytes of a file; the form of the file decides which of the two is used.
 
+    Neither counts for a limit, since the user's files decide.
     `bits` a pixel are those of a DECam InstCal CCD, compressed at q = 4 in tiles of a row.
     """
     tiles, steps = case.n_ccd * case.ny, case.n_ccd * case.ny * -(-case.nx // 32)
     words = tiles * case.nx * bits / 32
     table: dict[str, Cost] = {}
-    # A lane asks for a word of its own tile: 8 requests a sector, of which the cache answers 7. Every 32 pixels, their
-    # random numbers, and scale, zero and blank of their tile.
+    # Each lane of a warp asks for a word of its own tile: of 8 requests for a sector the cache answers 7. Every 32
+    # pixels need their random numbers, and scale, zero and blank of their tile.
     table["rice"] = Cost(
         pass_sectors(case, 32),
         words + steps * (spanned(128, 4) + 3) + 6 * tiles,
@@ -140,13 +148,13 @@ def reading(case: Case, bits: float = 4.93) -> dict[str, Cost]:
         4 * case.pixels,
         4 * case.pixels,
     )
-    # float32 as it is.
+    # float32 pixels, which are only copied
     table["prepare_pixels"] = Cost(pass_sectors(case, case.nx), case.pixels / 8, 4 * case.pixels, 4 * case.pixels, 0)
     return table
 
 
 def report(case: Case) -> str:
-    """The table."""
+    """The table, as text."""
     table, stack = costs(case), case.pixels * 4
     lines = [
         f"{case.n_ccd} CCDs of {case.ny} x {case.nx}, {stack / 1e9:.2f} GB; {case.candidates} candidate stamps and "
@@ -190,7 +198,7 @@ def _row(name: str, row: np.ndarray) -> str:
 
 
 def counted_by_device(case: Case) -> tuple[Case, dict[str, int]]:
-    """The same kernels on the test device, on one small CCD: sectors requested, and the case with its candidates."""
+    """The same kernels on the test device, for one small CCD: requested sectors, and the case with its candidates."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     import device
 
@@ -228,7 +236,7 @@ def counted_by_device(case: Case) -> tuple[Case, dict[str, int]]:
     found: dict[str, int] = {}
     for record in records:
         found[record.kernel] = found.get(record.kernel, 0) + record.sectors_requested
-    # Nearly every candidate of so smooth a sky is a source.
+    # The sky is so smooth that nearly every candidate is a source.
     n_sources = len(gpu.to_host(sources).y)
     return Case(**{**case.__dict__, "candidates": n_sources}), found
 

@@ -1,4 +1,4 @@
-"""What the benchmarks run on: one CCD, seeded and in memory."""
+"""The CCD on which the benchmarks run: seeded and in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHAPE = (4094, 2046)
 """Rows and columns of a DECam CCD after trimming."""
 
 DENSITY = 0.14
-"""Of stars and galaxies, relative to the simulated night's: about 800 sources on a CCD of `SHAPE`."""
+"""Density of stars and galaxies, relative to that of a simulated night: about 800 sources on a CCD of `SHAPE`."""
 
 
 def ccd(shape: tuple[int, int] = SHAPE, density: float = DENSITY, seed: int = 1) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The whole method on one CCD the way one would write it first: SciPy filters over the full image.
+"""The whole method on one CCD as one would write it at first: SciPy filters over the full image.
 
-Correct, and the yardstick of `bench_ccd.py`. It takes the package's random points, so that its histograms can be held
-against the package's. No masks: every pixel is usable.
+This version is correct, and `bench_ccd.py` measures the package against it. It uses the package's random points, so
+that its histograms can be compared with the package's. There are no masks: every pixel is usable.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def subtract_background(image, seed, exposure, ccd):
 
 
 def find_sources(flat, sigma):
-    """(y, x) of pixels that are brightest in their 64 x 64 stamp, above 4 sigma, with more than 6 above 2 sigma."""
-    # An even window reaches from y - 32 to y + 31: scipy's own convention.
+    """(y, x) of pixels above 4 sigma that are the brightest of their 64 x 64 stamp, with more than 6 above 2 sigma."""
+    # A window of even size reaches from y - 32 to y + 31, which is also SciPy's convention.
     brightest = (flat == ndimage.maximum_filter(flat, size=64, mode="constant", cval=np.inf)) & (flat > 4 * sigma)
     found = []
     for y, x in zip(*np.nonzero(brightest), strict=True):
@@ -46,7 +46,7 @@ def find_sources(flat, sigma):
 
 
 def orient(stamp, chosen):
-    """Orientation of the chosen pixels' light about the stamp's centre."""
+    """Orientation of the light of the chosen pixels about the centre of the stamp."""
     dy, dx = np.mgrid[-32:32, -32:32]
     light = np.where(chosen, stamp, 0.0)
     q20, q02, q11 = (light * dx * dx).sum(), (light * dy * dy).sum(), (light * dx * dy).sum()
@@ -57,15 +57,15 @@ def orient(stamp, chosen):
 
 
 def source_orientations(flat, sigma, found):
-    """Orientations over the stamps and over the sources' own pixels."""
+    """Orientations from the whole stamps, and from the isophotes of the sources."""
     over_stamp, over_isophote = [], []
     for y, x in found:
         stamp = flat[y - 32 : y + 32, x - 32 : x + 32]
         floor = 0.02 * stamp[32, 32]
         over_stamp.append(orient(stamp, stamp > floor))
         labels, _ = ndimage.label(stamp > max(floor, 2 * sigma))
-        own = labels == labels[32, 32]
-        over_isophote.append(orient(stamp, own) if np.count_nonzero(own) >= 5 else np.nan)
+        isophote = labels == labels[32, 32]
+        over_isophote.append(orient(stamp, isophote) if np.count_nonzero(isophote) >= 5 else np.nan)
     return np.array(over_stamp), np.array(over_isophote)
 
 
@@ -80,12 +80,12 @@ def gradient_images(image):
 
 
 def gradient_orientations(image, coefficients, seed, exposure, ccd):
-    """Orientations of the gradients, as they are and with the polynomial's own taken off."""
+    """Orientations of the gradients, with and without the gradient of the polynomial."""
     dx, dy = gradient_images(image)
     y, x = sampling.points(seed, exposure, ccd, "gradients", 10_000, *image.shape, 10).T
     dx, dy = dx[y, x], dy[y, x]
-    # Second order at most: the sums over the smoothed polynomial are 55 times its slope, half a pixel to the lower left
-    # (a mean of 10 pixels from -5 to 4 is centred on -1/2).
+    # The polynomial is of second order, so that the sums over the smoothed polynomial are 55 times its slope half a
+    # pixel to the lower left of the point (a mean of 10 pixels from -5 to 4 is centred on -1/2).
     ny, nx = image.shape
     X, Y = 2 * (x - 0.5) / (nx - 1) - 1, 2 * (y - 0.5) / (ny - 1) - 1
     _, c1, c2, c3, c4, c5 = coefficients
@@ -106,7 +106,7 @@ def histogram(theta, bins=18):
 
 
 def measure(image, seed=1, exposure="memory", ccd="1"):
-    """The four histograms in the package's order, and the sources' (y, x)."""
+    """The four histograms in the package's order, and (y, x) of the sources."""
     flat, coefficients, sigma = subtract_background(image, seed, exposure, ccd)
     found = find_sources(flat, sigma)
     over_stamp, over_isophote = source_orientations(flat, sigma, found)

@@ -9,7 +9,7 @@ change only the ranking rank the stored histograms again. --keep stores what was
 
 from __future__ import annotations
 
-import bench  # isort: skip  # noqa: F401  (first: it sets the numbers of threads)
+import bench  # isort: skip  # noqa: F401  (first, since this import sets the number of threads)
 
 import argparse
 import importlib
@@ -33,8 +33,8 @@ from gpuanom.simulate.sky import expose, scene
 
 SEED = 20_231
 CCDS, SHAPE, GAP = 8, (512, 512), 40
-POINTS = 2500  # 10,000 a CCD of 1 Mpix: patches overlap as little
-FINE = 72  # bins measured; 36, 18, 12 and 9 are sums of them
+POINTS = 2500  # the density of 10,000 points on a CCD of 1 Mpix, so that patches overlap as little
+FINE = 72  # bins in which orientations are counted; histograms of 36, 18, 12 and 9 bins are sums of these
 BINS = 18
 THRESHOLDS = (4.0, 10.0, 30.0, 100.0)
 STRENGTHS = {
@@ -60,13 +60,13 @@ AGAIN = (1, 2)  # strengths of the source classes that are measured at every thr
 SCORES = tuple(f"{kind}_{what}" for kind in KINDS for what in ("kl", "z", "alignment"))
 LOCAL = ("source_local_z", "isophote_local_z")
 COLUMNS = (*SCORES, *LOCAL, "few_sources", "table_order", "table_order_and_local")
-UNFIT = np.zeros(256, dtype=np.uint8)  # as the default settings take a DECam mask
+UNFIT = np.zeros(256, dtype=np.uint8)  # the mask classes that the default settings use of a DECam mask
 UNFIT[[1, 3, 4, 5]] = (7, 1, 1, 3)
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many exposures, and how much is tried."""
+    """The number of exposures, and how much is tried."""
 
     normals: int
     odd: int
@@ -105,8 +105,8 @@ def measured(conditions, scenes, thresholds):
     ccds = []
     for place, drawn in zip(places(), scenes, strict=True):
         rng = np.random.default_rng([SEED, conditions.number, place.number, 1])
-        own = np.random.default_rng([SEED, 0, place.number])
-        image, codes = expose(conditions, place, drawn, rng, own)
+        detector_rng = np.random.default_rng([SEED, 0, place.number])
+        image, codes = expose(conditions, place, drawn, rng, detector_rng)
         ccds.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), UNFIT[codes]))
     result = {}
     for threshold in thresholds:
@@ -131,7 +131,7 @@ def normal(number):
 
 
 def odd(task):
-    """{(class, strength): {threshold: ...}} of one exposure with every anomaly in turn, and its direction."""
+    """{(class, strength): {threshold: ...}} of one exposure with every anomaly in turn, and their direction."""
     number, strengths = task
     conditions, direction, seed = conditions_of(number)
     scenes = scenes_of(conditions)
@@ -140,15 +140,15 @@ def odd(task):
         for k in strengths:
             along = direction if injector.directed else float("nan")
             anomaly = Anomaly(injector.kind, name, STRENGTHS[name][k], along, seed=seed)
-            its = replace(conditions, anomaly=anomaly)
-            its_scenes = scenes_of(its) if injector.shear else scenes
+            changed = replace(conditions, anomaly=anomaly)
+            changed_scenes = scenes_of(changed) if injector.shear else scenes
             again = injector.kind == "source" and k in AGAIN
-            result[name, k] = measured(its, its_scenes, THRESHOLDS if again else THRESHOLDS[:1])
+            result[name, k] = measured(changed, changed_scenes, THRESHOLDS if again else THRESHOLDS[:1])
     return result, direction
 
 
 def population(size, processes):
-    """Everything measured: (normals, odd ones)."""
+    """All measurements: (normal exposures, anomalous exposures)."""
     numbers = range(1, size.normals + 1)
     tasks = [(size.normals + 1 + i, size.strengths) for i in range(size.odd)]
     if processes == 1:
@@ -170,9 +170,9 @@ def scores(exposures, *, bins=BINS, rounds=0, fraction=0.1, ccds=CCDS):
     cosine, sine = (np.concatenate([e[i][:ccds] for e in exposures]) for i in (1, 2))
     owner = np.repeat(np.arange(len(exposures)), ccds)
     ids = tuple(f"{i:06d}" for i in range(len(exposures)))
-    some = settings().replace(bins=bins, robust_rounds=rounds, robust_fraction=fraction)
+    options = settings().replace(bins=bins, robust_rounds=rounds, robust_fraction=fraction)
     columns, deviations, local = {}, [], []
-    ranked = score_dataset(Dataset("", "", ids, owner, counts, cosine, sine), some, BACKEND)
+    ranked = score_dataset(Dataset("", "", ids, owner, counts, cosine, sine), options, BACKEND)
     for kind, s in zip(KINDS, ranked, strict=True):
         columns |= {f"{kind}_{what}": getattr(s, what) for what in ("kl", "z", "alignment", "rank")}
         columns[f"{kind}_local_z"] = s.local.z
@@ -185,7 +185,7 @@ def scores(exposures, *, bins=BINS, rounds=0, fraction=0.1, ccds=CCDS):
 
 
 def recall(normal_values, odd_values, share):
-    """Share of the odd above all but `share` of the normal ones; what has no score is not found."""
+    """Share of anomalous scores above all but `share` of the normal scores; without a score none is found."""
     high = np.sort(np.nan_to_num(normal_values, nan=-np.inf))[::-1][int(share * len(normal_values))]
     return float(np.mean(np.nan_to_num(odd_values, nan=-np.inf) > high))
 
@@ -198,7 +198,7 @@ def roc_area(normal_values, odd_values):
 
 
 def found(normals, odds, at_once=4, columns=COLUMNS, **options):
-    """{column: (recall at 1%, at 5%, ROC area)}: the odd ones join the normal ones a few at a time."""
+    """{column: (recall at 1%, at 5%, ROC area)}; the anomalous exposures join the normal exposures a few at a time."""
     n = len(normals)
     parts = [odds[i : i + at_once] for i in range(0, len(odds), at_once)]
     ranked = [(len(part), scores([*normals, *part], **options)) for part in parts]
@@ -214,19 +214,19 @@ def found(normals, odds, at_once=4, columns=COLUMNS, **options):
 
 
 def turned(exposure, direction):
-    """A measured exposure with its histograms turned by -direction: as if its anomaly ran along 0 degrees."""
+    """A measured exposure with its histograms turned by -direction, as if its anomaly ran along 0 degrees."""
     bins = round(direction / 180 * FINE)
     return (np.roll(exposure[0], -bins, axis=-1), *exposure[1:])
 
 
 def mixed_nights(normals, odds, keys, size, **options):
-    """Random nights, a tenth of their exposures anomalous: (columns, which are anomalous) of each."""
+    """Random nights with a tenth of the exposures anomalous: columns, and which exposures are anomalous."""
     for i in range(size.mixes):
         rng = np.random.default_rng([SEED, 7, i])
         chosen = [odds[b][0][keys[rng.integers(len(keys))]][4.0] for b in range(len(odds))]
         n = min(len(normals), 9 * len(odds))
-        some = [normals[j][4.0] for j in rng.permutation(len(normals))[:n]]
-        yield scores([*some, *chosen], **options), np.arange(n + len(odds)) >= n
+        drawn = [normals[j][4.0] for j in rng.permutation(len(normals))[:n]]
+        yield scores([*drawn, *chosen], **options), np.arange(n + len(odds)) >= n
 
 
 def main():
@@ -252,5 +252,5 @@ def main():
 
 
 if __name__ == "__main__":
-    # By its name, as worker processes and the page know it.
+    # Imported by its name, as the worker processes and the page import this module.
     importlib.import_module("validation").main()

@@ -1,4 +1,4 @@
-"""What an autoencoder finds beside the scores of orientations, and whether labels help (METHOD.md 7, the paper's 4.3).
+"""What an autoencoder finds beyond the scores of orientations, and whether labels help (METHOD.md 7, the paper's 4.3).
 
 gpuanom simulate night --exposures 60 --ccds 8 --shape 512,512
 gpuanom score night -o scored
@@ -6,12 +6,12 @@ gpuanom train scored -o model.pt
 python profiling/validation_autoencoder.py model.pt [--quick] [--processes 2] [--keep FILE]
 
 The exposures are those of `validation.py`; the model has seen none of them. Writes
-profiling/results/validation-autoencoder.md, and the section of docs/validation.md that is made of it.
+profiling/results/validation-autoencoder.md, and copies its section to docs/validation.md.
 """
 
 from __future__ import annotations
 
-import bench  # isort: skip  (first: it sets the numbers of threads)
+import bench  # isort: skip  (first, since this import sets the number of threads)
 
 import argparse
 import importlib
@@ -39,15 +39,15 @@ from gpuanom.simulate.sky import expose
 from gpuanom.store.store import Store
 
 BRIGHT = 30.0
-"""The other height of sources, in sigma."""
+"""The second threshold of sources, in sigma."""
 BINS = 18
 MORE = 4
-"""Times as many anomalous exposures with labels, in a second trial of the classifier."""
+"""In a second trial of the classifier, the number of labelled anomalous exposures is larger by this factor."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many exposures, and how many pairs of nights for the classifier."""
+    """The number of exposures, and of pairs of nights for the classifier."""
 
     population: v.Size
     nights: int
@@ -64,8 +64,8 @@ def ccds_of(conditions, scenes):
     ccds = []
     for place, drawn in zip(v.places(), scenes, strict=True):
         rng = np.random.default_rng([v.SEED, conditions.number, place.number, 1])
-        own = np.random.default_rng([v.SEED, 0, place.number])
-        image, codes = expose(conditions, place, drawn, rng, own)
+        detector_rng = np.random.default_rng([v.SEED, 0, place.number])
+        image, codes = expose(conditions, place, drawn, rng, detector_rng)
         ccds.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), v.UNFIT[codes]))
     return ccds
 
@@ -95,18 +95,18 @@ def odd(task, model):
     for name, injector in INJECTORS.items():
         for k in strengths:
             along = direction if injector.directed else float("nan")
-            its = replace(conditions, anomaly=Anomaly(injector.kind, name, v.STRENGTHS[name][k], along, seed=seed))
-            its_scenes = v.scenes_of(its) if injector.shear else scenes
-            result[name, k] = measured(its, its_scenes, model, bright=injector.kind == "source")
+            changed = replace(conditions, anomaly=Anomaly(injector.kind, name, v.STRENGTHS[name][k], along, seed=seed))
+            changed_scenes = v.scenes_of(changed) if injector.shear else scenes
+            result[name, k] = measured(changed, changed_scenes, model, bright=injector.kind == "source")
     return result
 
 
 def population(size, model, processes):
-    """Everything measured: (normals, odd ones)."""
-    some = size.population
-    tasks = [(some.normals + 1 + i, some.strengths) for i in range(some.odd)]
+    """All measurements: (normal exposures, anomalous exposures)."""
+    counts = size.population
+    tasks = [(counts.normals + 1 + i, counts.strengths) for i in range(counts.odd)]
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        normals = list(pool.map(partial(normal, model=model), range(1, some.normals + 1), chunksize=4))
+        normals = list(pool.map(partial(normal, model=model), range(1, counts.normals + 1), chunksize=4))
         return normals, list(pool.map(partial(odd, model=model), tasks))
 
 
@@ -120,7 +120,7 @@ def mse(ccds):
 
 
 def _as_validation(ccds):
-    """An exposure as `validation.scores` takes it."""
+    """An exposure in the form that `validation.scores` takes."""
     arrays = (np.stack([getattr(c, name) for c in ccds]) for name in ("counts", "cosine", "sine"))
     return (*arrays, sum(c.n_sources for c in ccds))
 
@@ -129,16 +129,16 @@ COLUMNS = ("source_kl", "source_z", "isophote_kl", "background_kl", "few_sources
 
 
 def compared(normals, odds, threshold):
-    """{(class, strength): {column: (recall at 1%, at 5%, ROC area)}} of what was measured at a threshold."""
+    """{(class, strength): {column: (recall at 1%, at 5%, ROC area)}} of the measurements at one threshold."""
     at = [_as_validation(n[threshold]) for n in normals]
     normal_mse = np.array([mse(n[threshold]) for n in normals])
     table = {}
     for key in odds[0]:
         if threshold not in odds[0][key]:
             continue
-        its = [o[key][threshold] for o in odds]
-        found = v.found(at, [_as_validation(ccds) for ccds in its], columns=COLUMNS)
-        odd_mse = np.array([mse(ccds) for ccds in its])
+        anomalous = [o[key][threshold] for o in odds]
+        found = v.found(at, [_as_validation(ccds) for ccds in anomalous], columns=COLUMNS)
+        odd_mse = np.array([mse(ccds) for ccds in anomalous])
         both = normal_mse, odd_mse
         found["autoencoder_mse"] = (v.recall(*both, 0.01), v.recall(*both, 0.05), v.roc_area(*both))
         table[key] = found
@@ -146,24 +146,24 @@ def compared(normals, odds, threshold):
 
 
 def _night(exposures):
-    """A sample, as the classifier sees it, of exposures scored together as one night."""
+    """The classifier's sample of exposures that are scored together as one night."""
     settings = v.settings().replace(bins=BINS)
     with Store(None, settings) as store:
         for i, ccds in enumerate(exposures):
             about = Exposure(f"{i:05d}", "SIM", "r", "", 30.0, (), (), "", "")
             rebinned = (replace(c, counts=c.counts.reshape(len(c.counts), BINS, -1).sum(axis=-1)) for c in ccds)
             store.add(Measurement(about, tuple(rebinned), settings.fingerprint(), "model"))
-        some = classifier._sample(store, settings, select("cpu"))
-    order = np.argsort([int(key[1]) for key in some.keys])
-    scores = {name: values[order] for name, values in some.scores.items()}
-    return replace(some, keys=[some.keys[i] for i in order], features=some.features[order], scores=scores)
+        sample = classifier._sample(store, settings, select("cpu"))
+    order = np.argsort([int(key[1]) for key in sample.keys])
+    scores = {name: values[order] for name, values in sample.scores.items()}
+    return replace(sample, keys=[sample.keys[i] for i in order], features=sample.features[order], scores=scores)
 
 
 def supervised(normals, odds, size, times=1):
-    """{column: (n, 2)} recall at 5% and ROC area of pairs of nights: one with labels, one held out.
+    """{column: (n, 2)}: recall at 5% and ROC area over pairs of nights, one labelled, one held out.
 
-    Half of the normal and of the odd exposures are in each; of each odd one, a class and strength at random, and in the
-    night with labels several, `times`.
+    Each night has half of the normal and half of the anomalous exposures. Each anomalous exposure gets a class and a
+    strength at random; in the labelled night each is used `times` times, with different anomalies.
     """
     keys, results = list(odds[0]), []
     for i in range(size.nights):
@@ -173,9 +173,9 @@ def supervised(normals, odds, size, times=1):
         for half in (0, 1):
             which = np.repeat(m[half::2], 1 if half else times)
             chosen = [odds[b][keys[rng.integers(len(keys))]][4.0] for b in which]
-            some = [normals[j][4.0] for j in n[half::2]]
-            truth = np.repeat([0, 1], [len(some), len(chosen)])
-            parts.append((_night([*some, *chosen]), truth))
+            normal_half = [normals[j][4.0] for j in n[half::2]]
+            truth = np.repeat([0, 1], [len(normal_half), len(chosen)])
+            parts.append((_night([*normal_half, *chosen]), truth))
         (labelled, truth), (held_out, answer) = parts
         probability = classifier.fit(labelled, truth).probabilities(held_out.features)
         deviations = [held_out.scores[f"{kind}_deviation"] for kind in v.KINDS]
@@ -196,17 +196,17 @@ def supervised(normals, odds, size, times=1):
 
 
 def what_moves_it(normals):
-    """Spearman's correlation of normal exposures' errors with what they have in common: sources, sky, noise, seeing."""
+    """Spearman's correlation of the errors of normal exposures with the number of sources, the sky and the noise."""
     from scipy.stats import spearmanr
 
     found = {}
     for threshold in (4.0, BRIGHT):
-        its = [n[threshold] for n in normals]
-        errors = [mse(ccds) for ccds in its]
+        exposures = [n[threshold] for n in normals]
+        errors = [mse(ccds) for ccds in exposures]
         numbers = {
-            "sources": [sum(c.n_sources for c in ccds) for ccds in its],
-            "sky": [np.median([c.sky for c in ccds]) for ccds in its],
-            "noise": [np.median([c.sigma for c in ccds]) for ccds in its],
+            "sources": [sum(c.n_sources for c in ccds) for ccds in exposures],
+            "sky": [np.median([c.sky for c in ccds]) for ccds in exposures],
+            "noise": [np.median([c.sigma for c in ccds]) for ccds in exposures],
         }
         found[threshold] = {name: float(spearmanr(errors, values)[0]) for name, values in numbers.items()}
     return found
@@ -247,5 +247,5 @@ def main():
 
 
 if __name__ == "__main__":
-    # By its name, as worker processes and the page know it.
+    # Imported by its name, as the worker processes and the page import this module.
     importlib.import_module("validation_autoencoder").main()

@@ -21,12 +21,12 @@ AT_30 = ("source_kl", "isophote_kl", "autoencoder_mse")
 
 
 def cell(found):
-    """Recall at 1% and at 5% false alarms in percent, ROC area."""
+    """Recall at 1% and at 5% false alarms in percent, and ROC area, as a cell of a table."""
     return f"{100 * found[0]:.0f} {100 * found[1]:.0f} {found[2]:.2f}"
 
 
 def pair(found):
-    """Recall at 5% and ROC area."""
+    """Recall at 5% false alarms and ROC area, as a cell of a table."""
     return f"{100 * found[1]:.0f}% {found[2]:.2f}"
 
 
@@ -37,7 +37,7 @@ def mean(table, names, column):
 def section(e):
     """The section of docs/validation.md."""
     about, size, table, bright = e["about"], e["size"], e["table"], e["bright"]
-    some = size.population
+    population = size.population
     exposures = sum(d["exposures"] for d in about["datasets"])
     summary = []
     for title, names in (("sources", SOURCE), ("background", BACKGROUND)):
@@ -51,28 +51,30 @@ def section(e):
         if name in SOURCE
     ]
     header = ["class", "strength", *AT_4, *(f"{c}, 30 sigma" for c in AT_30)]
-    labels = some.odd // 2
+    labels = population.odd // 2
     judged = [
         [name, f"{100 * x[:, 0].mean():.0f}% {x[:, 1].mean():.3f}", f"{x[:, 1].std() / np.sqrt(len(x)):.3f}"]
         for name, x in sorted(both(e).items(), key=lambda item: -item[1][:, 1].mean())
     ]
-    moved = {t: ", ".join(f"{name} {r:+.2f}" for name, r in its.items()) for t, its in e["moved"].items()}
+    moved = {
+        t: ", ".join(f"{name} {r:+.2f}" for name, r in correlations.items()) for t, correlations in e["moved"].items()
+    }
     return f"""### The autoencoder (the paper's section 4)
 
-`python profiling/validation_autoencoder.py MODEL`: the exposures of the tables above; every stamp went through an autoencoder that `gpuanom train` made with its defaults
-({about["stamps"]} stamps, {about["epochs"]} epochs, number {about["best_epoch"]} kept) of another night that `gpuanom simulate` made, {exposures} exposures with some anomalous ones among them, as in the paper.
-Recall at 5% false alarms and ROC area; {some.normals} normal exposures, {some.odd} anomalous ones a class and strength (one is {100 / some.odd:.0f}%). Means over classes and strengths:
+`python profiling/validation_autoencoder.py MODEL` passes the stamps of all exposures of the tables above through an autoencoder. `gpuanom train` made that autoencoder with its default settings
+({about["stamps"]} stamps, {about["epochs"]} epochs, of which epoch {about["best_epoch"]} was kept) from another night by `gpuanom simulate`: {exposures} exposures, some of them anomalous, as in the paper.
+The tables give the recall at 5% false alarms and the ROC area, for {population.normals} normal exposures and {population.odd} anomalous exposures of each class and strength (one exposure is {100 / population.odd:.0f}%). Means over classes and strengths:
 
 {bench.table(["", *AT_4], [*summary, of_bright])}
 
-By class and strength, anomalies of the sources; everything else in [profiling/results/{RESULT}](../profiling/results/{RESULT}):
+By class and strength, for the anomalies of the sources; all other classes are in [profiling/results/{RESULT}](../profiling/results/{RESULT}):
 
 {bench.table(header, rows)}
 
 {findings(e, moved)}
 
-With labels (`gpuanom train --supervised`): nights of half of the normal exposures and {labels} anomalous ones, each of a random class and strength of any kind, are labelled by the truth; the classifier is fitted to them and
-judged on the other half, {size.nights} times; and once more with {e["times"] * labels} anomalous ones to learn from. Recall at 5% false alarms, ROC area, and the error of the mean area:
+With labels (`gpuanom train --supervised`): a night of half of the normal exposures and {labels} anomalous exposures, each of a random class and strength of any kind, is labelled by the truth; the classifier is fitted to that night and
+judged on a night of the other half. This is done {size.nights} times, and then again with {e["times"] * labels} anomalous exposures to learn from. The table gives the recall at 5% false alarms, the ROC area, and the error of the mean area:
 
 {bench.table(["score", "held out", "error"], judged)}
 
@@ -81,11 +83,11 @@ judged on the other half, {size.nights} times; and once more with {e["times"] * 
 
 def both(e):
     """All scores, and the classifier with few and with more labels."""
-    some = dict(e["supervised"])
+    scores = dict(e["supervised"])
     few = e["size"].population.odd // 2
-    some[f"classifier, {few} anomalies labelled"] = some.pop("classifier")
-    some[f"classifier, {e['times'] * few} anomalies labelled"] = e["more_labels"]["classifier"]
-    return some
+    scores[f"classifier, {few} anomalies labelled"] = scores.pop("classifier")
+    scores[f"classifier, {e['times'] * few} anomalies labelled"] = e["more_labels"]["classifier"]
+    return scores
 
 
 def seen_first(e):
@@ -93,9 +95,9 @@ def seen_first(e):
     found = []
     for name in SOURCE:
         for k in sorted(k for n, k in e["table"] if n == name):
-            its = e["table"][name, k]
-            others = max(its[c][1] for c in (*AT_4, "few_sources") if c != "autoencoder_mse")
-            if its["autoencoder_mse"][1] >= 0.5 > others:
+            found_by = e["table"][name, k]
+            others = max(found_by[c][1] for c in (*AT_4, "few_sources") if c != "autoencoder_mse")
+            if found_by["autoencoder_mse"][1] >= 0.5 > others:
                 found.append(f"{name} of {v.STRENGTHS[name][k]:g}")
     return ", ".join(found) or "none"
 
@@ -104,8 +106,8 @@ def findings(e, moved):
     """What the numbers say, from the numbers."""
     table, bright = e["table"], e["bright"]
 
-    def wins(its, column):
-        pairs = [(f["autoencoder_mse"][2], f[column][2]) for (name, _), f in its.items() if name in SOURCE]
+    def wins(results, column):
+        pairs = [(f["autoencoder_mse"][2], f[column][2]) for (name, _), f in results.items() if name in SOURCE]
         return f"larger in {sum(a > b for a, b in pairs)} and smaller in {sum(a < b for a, b in pairs)}"
 
     n = sum(name in SOURCE for name, _ in table)
@@ -118,11 +120,11 @@ def findings(e, moved):
         if (name, k) in bright
     )
     return f"""- Of {n} classes and strengths of source anomalies the ROC area of autoencoder_mse is {wins(table, "source_kl")} than source_kl's, {wins(table, "source_z")} than source_z's, {wins(table, "isophote_kl")} than isophote_kl's.
-- Found in half of the cases or more (5% false alarms) by the autoencoder and by none of the others here, nor by few sources: {seen_first(e)}. It needs no direction: round donuts, which orientations cannot see, are what it sees best.
-- Slight elongations of every source are isophote_kl's: an error does not tell a star that is a little long from one that is a little wide.
-- With sources from 30 sigma instead of 4 the mean ROC area of source_kl goes from {changed["source_kl"]}, that of autoencoder_mse from {changed["autoencoder_mse"]}. What bends bright stars gains (recall of {gained}), clouds and trails are lost.
-  Most of an error is the noise of faint sources and their neighbours, and what dims every source raises it: under clouds autoencoder_mse speaks of light lost, not of shapes. Rank correlation of normal exposures' errors with what they
-  have in common: from 4 sigma {moved[4.0]}; from 30 sigma {moved[30.0]}."""
+- Found in half of the exposures or more (5% false alarms) by the autoencoder, but neither by another score of this table nor by the number of sources: {seen_first(e)}. The autoencoder needs no direction: it is best at round donuts, which orientations cannot show.
+- Slight elongations of every source are found better by isophote_kl: the error of a reconstruction does not tell a slightly elongated star from a slightly wider star.
+- With sources from 30 sigma instead of 4 the mean ROC area of source_kl goes from {changed["source_kl"]}, that of autoencoder_mse from {changed["autoencoder_mse"]}. Anomalies that distort bright stars are then found more often (recall of {gained}); clouds and trails are no longer found.
+  Most of an error comes from the noise of faint sources and from their neighbours, and whatever dims every source raises the error: under clouds autoencoder_mse shows the loss of light, not shapes. The errors of normal exposures have these rank
+  correlations with the exposures' own properties: from 4 sigma {moved[4.0]}; from 30 sigma {moved[30.0]}."""
 
 
 def labelled(e):
@@ -147,7 +149,7 @@ def labelled(e):
 def write(e, quick):
     """Write the result, and docs/validation.md's section."""
     text = section(e)
-    some = e["size"].population
+    population = e["size"].population
     rows = [
         [name, f"{v.STRENGTHS[name][k]:g}", *(cell(f[c]) for c in (*AT_4, "few_sources"))]
         + [cell(e["bright"][name, k][c]) if (name, k) in e["bright"] else "" for c in AT_30]
@@ -165,7 +167,7 @@ def write(e, quick):
 
 {e["machine"]}; measured in {e["seconds"]:.0f} s by {e["processes"]} process(es), wall clock, beside other jobs.
 
-{some.normals} normal exposures, {some.odd} anomalous ones a class and strength. Recall at 1% and at 5% false alarms in percent, ROC area.
+{population.normals} normal exposures, {population.odd} anomalous ones a class and strength. Recall at 1% and at 5% false alarms in percent, ROC area.
 The model: {", ".join(f"{name} {value}" for name, value in about.items())}.
 
 {bench.table(header, rows)}

@@ -7,15 +7,15 @@ import re
 from gpuanom.simulate import INJECTORS
 
 NOT_SCORES = ("few_sources", "table_order", "table_order_and_local")
-"""Columns of the results that are no score of the method."""
+"""Columns of the results that are not scores of the method."""
 HEADER = "| anomaly | found from | by | the paper's scores find it from |\n|---|---|---|---|"
 
 
 def first_found(table, strengths, name, columns):
-    """The weakest strength of which a column finds half at 5% false alarms, and the best column there."""
+    """The weakest strength at which a column finds half of the exposures, and the best column at that strength."""
     for k in sorted(k for n, k in table if n == name):
         row = table[name, k]
-        # By the digits that the results print, so that the page can be checked against them.
+        # Areas are compared as the results print them, so that the page can be checked against the printed results.
         best = max(columns, key=lambda c: (row[c][1], round(row[c][2], 2)))
         if row[best][1] >= 0.5:
             return strengths[name][k], best
@@ -38,18 +38,18 @@ def found_from(table, strengths):
 
 
 def conclusions(table, strengths, recalls, false_alarms, autoencoder):
-    """The section.
+    """The section of conclusions, as Markdown.
 
     Parameters
     ----------
     table : dict of (str, int) to dict of str to tuple of float
-        By class and number of the strength, then by column: recall at 1%, recall at 5%, ROC area.
+        By class and index of the strength, then by column: recall at 1%, recall at 5%, ROC area.
     strengths : dict of str to tuple of float
         The strengths tried of each class.
     recalls : dict of str to float
-        Recall at 5% false alarms of elongated exposures along one direction: `few` of 2% of a dataset, `third` of
-        a third of it, `third_robust` the same with the robust profile; and the mean recall of source_kl with
-        sources from 4 sigma, `faint`, and from 30 sigma, `bright`.
+        Recall at 5% false alarms of exposures that are elongated along one direction: `few` where they are 2% of a
+        dataset, `third` where they are a third of it, `third_robust` the same with the robust profile; and the mean
+        recall of source_kl with sources from 4 sigma, `faint`, and from 30 sigma, `bright`.
     false_alarms : float
         The share of the normal exposures whose isophote_z is above 3.
     autoencoder : str
@@ -58,7 +58,7 @@ def conclusions(table, strengths, recalls, false_alarms, autoencoder):
     share = {name: f"{100 * value:.0f}%" for name, value in recalls.items()}
     scores = [c for c in next(iter(table.values())) if c not in NOT_SCORES]
     lost = [name for name in INJECTORS if first_found(table, strengths, name, scores)[0] is None]
-    alone = re.search(r"nor by few sources: (.*?)\. It needs", autoencoder)
+    alone = re.search(r"nor by the number of sources: (.*?)\. The autoencoder needs", autoencoder)
     more = ""
     if alone and alone.group(1) != "none":
         more = f"""

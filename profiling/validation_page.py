@@ -1,4 +1,4 @@
-"""The page of `validation.py`: its experiments on what was measured, tables, figures and text."""
+"""The page of `validation.py`: experiments on the measured exposures, tables, figures and text."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 SOURCE = tuple(n for n, i in INJECTORS.items() if i.kind == "source")
 BACKGROUND = tuple(n for n, i in INJECTORS.items() if i.kind == "background")
 ALONG_ONE_AXIS = tuple(n for n in SOURCE if INJECTORS[n].directed) + ("trails",)
-"""Source classes that orientations pooled over the field can show."""
+"""Source classes that show in orientations pooled over the field."""
 BINS = (9, 12, 18, 36, 72)
 ROUNDS = ((0, 0.1), (2, 0.1), (4, 0.1), (4, 0.35))
-"""Robust rounds, and the share of exposures that each leaves out."""
+"""Number of robust rounds, and the share of exposures that each round leaves out."""
 SOURCE_COLUMNS = ("source_kl", "source_z", "source_alignment", "isophote_kl", "isophote_z", "isophote_local_z")
 BACKGROUND_COLUMNS = (
     "background_kl", "background_z", "background_alignment", "flat_background_kl", "flat_background_z",
@@ -36,7 +36,7 @@ COLOURS = {
 
 
 def write(size, normals, odds, seconds, processes, quick):
-    """Do the experiments and write everything."""
+    """Do the experiments and write all pages and figures."""
     at_4 = [n[4.0] for n in normals]
     table = {key: v.found(at_4, [o[0][key][4.0] for o in odds]) for key in odds[0][0]}
     experiments = {
@@ -63,7 +63,7 @@ def write(size, normals, odds, seconds, processes, quick):
 
 
 def mean_over(table, names, column, what):
-    """The mean over classes and their strengths; what: 0 recall at 1%, 1 at 5%, 2 ROC area."""
+    """The mean over classes and their strengths of recall at 1% (`what` 0), recall at 5% (1) or ROC area (2)."""
     return float(np.mean([f[column][what] for (name, _), f in table.items() if name in names]))
 
 
@@ -72,24 +72,26 @@ def _of(odds, names, strengths=None):
 
 
 def _means(at_4, odds, columns, **options):
-    """{column: (recall at 5%, ROC area)} over the classes that a column is for."""
+    """{column: (recall at 5%, ROC area)} over the classes to which a column responds."""
     result = {}
-    for names, some in ((ALONG_ONE_AXIS, columns[0]), (BACKGROUND, columns[1])):
-        if some:
-            table = {k: v.found(at_4, [o[0][k][4.0] for o in odds], columns=some, **options) for k in _of(odds, names)}
-            for column in some:
+    for names, wanted in ((ALONG_ONE_AXIS, columns[0]), (BACKGROUND, columns[1])):
+        if wanted:
+            table = {
+                k: v.found(at_4, [o[0][k][4.0] for o in odds], columns=wanted, **options) for k in _of(odds, names)
+            }
+            for column in wanted:
                 result[column] = tuple(mean_over(table, names, column, what) for what in (1, 2))
     return result
 
 
 def bins(at_4, odds):
-    """How recall moves with the number of bins."""
+    """How recall depends on the number of bins."""
     columns = (("source_kl", "isophote_kl"), ("background_kl", "flat_background_kl"))
     return {n: _means(at_4, odds, columns, bins=n) for n in BINS}
 
 
 def counts(at_4, odds):
-    """How recall moves with sources an exposure: some of the CCDs alone."""
+    """How recall depends on the number of sources in an exposure, from some of the CCDs alone."""
     columns = (("source_kl", "source_z", "isophote_kl", "isophote_local_z"), ())
     total = float(np.mean([n[0][:, 0].sum() for n in at_4]))
     found = {}
@@ -101,7 +103,7 @@ def counts(at_4, odds):
 
 
 def thresholds(normals, odds):
-    """How recall moves with the height of a source, over the strengths that were measured so."""
+    """How recall depends on the threshold of a source, over the strengths that were measured at every threshold."""
     keys = _of(odds, ALONG_ONE_AXIS, v.AGAIN)
     columns = ("source_kl", "source_z", "isophote_kl", "isophote_z", "isophote_local_z")
     result = {}
@@ -113,9 +115,9 @@ def thresholds(normals, odds):
 
 
 def shares(at_4, odds):
-    """Recall at 5% and the normal exposures' median score, by share of anomalous exposures and robust rounds.
+    """Recall at 5% and median score of normal exposures, by share of anomalous exposures and number of robust rounds.
 
-    All anomalies of a dataset run along one direction, the worst case: they move the reference the same way.
+    All anomalies of a dataset run along one direction, which is the worst case: all move the reference the same way.
     """
     result = {}
     for name, column in (("elongation", "isophote_kl"), ("stripes", "background_kl")):
@@ -129,8 +131,8 @@ def shares(at_4, odds):
                 each = []
                 for i in range(8):
                     rng = np.random.default_rng([v.SEED, i])
-                    some = [at_4[j] for j in rng.permutation(len(at_4))[:n_normal]]
-                    mixed = [*some, *(odd[j] for j in rng.permutation(len(odd))[:n_odd])]
+                    drawn = [at_4[j] for j in rng.permutation(len(at_4))[:n_normal]]
+                    mixed = [*drawn, *(odd[j] for j in rng.permutation(len(odd))[:n_odd])]
                     s = v.scores(mixed, rounds=rounds, fraction=fraction)[column]
                     each.append((v.recall(s[:n_normal], s[n_normal:], 0.05), np.median(s[:n_normal]) / clean))
                 result[name, share, rounds, fraction] = (n_odd, n_normal, *np.mean(each, axis=0).tolist())
@@ -138,37 +140,39 @@ def shares(at_4, odds):
 
 
 def profiles(normals, odds):
-    """The paper's settings and the profile `robust`: {profile: {column: means}}, and false alarms by z."""
+    """The paper's settings and the profile `robust`: {profile: {column: means}}, and the false alarms by z."""
     result = {}
     for name, t, options in (
         ("paper", 4.0, {}),
         ("robust", PROFILES["robust"]["threshold"],
          {"rounds": PROFILES["robust"]["robust_rounds"], "fraction": PROFILES["robust"]["robust_fraction"]}),
     ):  # fmt: skip
-        its = [n[t] for n in normals]
+        measured = [n[t] for n in normals]
         columns = (
             ("source_kl", "source_z", "isophote_kl", "isophote_local_z"),
             ("background_kl", "flat_background_kl"),
         )
         means = {}
-        for names, some in ((ALONG_ONE_AXIS, columns[0]), (BACKGROUND, columns[1])):
+        for names, wanted in ((ALONG_ONE_AXIS, columns[0]), (BACKGROUND, columns[1])):
             keys = _of(odds, names, v.AGAIN)
-            # Backgrounds know no threshold: they were measured at the first one.
-            own = t if names is ALONG_ONE_AXIS else 4.0
+            # No threshold enters the background scores: they were measured with the first threshold only.
+            threshold = t if names is ALONG_ONE_AXIS else 4.0
             table = {
-                k: v.found([n[own] for n in normals], [o[0][k][own] for o in odds], columns=some, **options)
+                k: v.found(
+                    [n[threshold] for n in normals], [o[0][k][threshold] for o in odds], columns=wanted, **options
+                )
                 for k in keys
             }
-            for column in some:
+            for column in wanted:
                 means[column] = tuple(mean_over(table, names, column, what) for what in (0, 1, 2))
-        s = v.scores(its, **options)
+        s = v.scores(measured, **options)
         alarms = {c: float(np.mean(s[c] > 3)) for c in ("source_z", "isophote_z", "background_z")}
         result[name] = (means, alarms)
     return result
 
 
 def rankings(normals, odds):
-    """Spearman's correlation of rankings at two thresholds, and what their first tenths have in common."""
+    """Spearman's correlation of rankings at two thresholds, and the share that their first tenths have in common."""
     keys = _of(odds, ALONG_ONE_AXIS, v.AGAIN)
     result = {}
     for pair in ((4.0, 10.0), (10.0, 30.0), (30.0, 100.0)):
@@ -203,12 +207,12 @@ def falls(normals, odds, size):
 
 
 def cell(f):
-    """Recall at 1% and at 5% in percent, and the ROC area."""
+    """Recall at 1% and at 5% in percent, and the ROC area, as a cell of a table."""
     return f"{100 * f[0]:.0f} {100 * f[1]:.0f} {f[2]:.2f}"
 
 
 def class_rows(table, names, columns):
-    """Rows of a table: class, strength, a cell a column."""
+    """The rows of a table: class, strength, and a cell for each column."""
     return [
         (name, f"{v.STRENGTHS[name][k]:g}", *(cell(found[c]) for c in columns))
         for (name, k), found in table.items()
@@ -217,7 +221,7 @@ def class_rows(table, names, columns):
 
 
 def everything(e):
-    """The page of results: every class by every column."""
+    """The page of results: every class and every column."""
     size = e["size"]
     header = ("class", "strength", *v.COLUMNS)
     return f"""# What is found
@@ -231,18 +235,18 @@ in percent, and the area under the ROC curve. What it means: [docs/validation.md
 
 
 def draw_classes(table):
-    """Recall at 5% false alarms against strength, a panel a class."""
+    """Draw recall at 5% false alarms against strength, a panel for each class."""
     figure, panels = plt.subplots(3, 6, figsize=(14, 7), sharey=True, layout="constrained")
     for axes, name in zip(panels.flat, INJECTORS, strict=False):
-        its = sorted(k for n, k in table if n == name)
+        tried = sorted(k for n, k in table if n == name)
         for column, colour in COLOURS.items():
-            recalls = [100 * table[name, k][column][1] for k in its]
-            axes.plot([v.STRENGTHS[name][k] for k in its], recalls, "o-", ms=4, lw=1.4, color=colour, label=column)
+            recalls = [100 * table[name, k][column][1] for k in tried]
+            axes.plot([v.STRENGTHS[name][k] for k in tried], recalls, "o-", ms=4, lw=1.4, color=colour, label=column)
         axes.axhline(5, color="0.6", lw=0.8, ls=":")
         axes.set_xscale("linear" if name == "clouds" else "log")
         axes.set_xticks(
-            [v.STRENGTHS[name][k] for k in its],
-            ["" if v.STRENGTHS[name][k] == 0.97 else f"{v.STRENGTHS[name][k]:g}" for k in its],
+            [v.STRENGTHS[name][k] for k in tried],
+            ["" if v.STRENGTHS[name][k] == 0.97 else f"{v.STRENGTHS[name][k]:g}" for k in tried],
         )
         axes.minorticks_off()
         axes.set_title(name, fontsize=10)
@@ -258,7 +262,7 @@ def draw_classes(table):
 
 
 def draw_settings(e):
-    """How the ROC area moves with bins, threshold and sources, recall with contamination, truth with rank."""
+    """Draw ROC areas by bins, threshold and sources, recall by contamination, and true anomalies by rank."""
     figure, panels = plt.subplots(1, 5, figsize=(15, 3.3), layout="constrained")
     for column in ("source_kl", "isophote_kl", "background_kl", "flat_background_kl"):
         panels[0].plot(BINS, [e["bins"][n][column][1] for n in BINS], "o-", color=COLOURS[column], label=column)

@@ -1,14 +1,14 @@
-"""What is found in real images: each of a folder's exposures in turn gets every anomaly and is ranked among the others.
+"""What is found in real images: each exposure of a folder in turn gets every anomaly and is ranked among the others.
 
 python profiling/validation_real.py FOLDER
 
-Writes profiling/results/validation-real.md. FOLDER holds a few exposures of one camera and band, VIRCAM's five in the
-project's own run.
+Writes profiling/results/validation-real.md. FOLDER holds a few exposures of one camera and band; for the results in
+docs/validation.md these were five exposures of VIRCAM.
 """
 
 from __future__ import annotations
 
-import bench  # isort: skip  (first: it sets the numbers of threads)
+import bench  # isort: skip  (first, since this import sets the number of threads)
 
 import argparse
 from dataclasses import replace
@@ -43,7 +43,7 @@ COLUMNS = ("source_kl", "isophote_kl", "isophote_local_z", "background_kl", "fla
 
 
 def spoiled(ccds, anomaly, number):
-    """The CCDs of an exposure with the anomaly; each alone on its focal plane, as the exposures have one."""
+    """The CCDs of an exposure with the anomaly. Each CCD is alone on its focal plane, as in these exposures."""
     result = []
     for i, ccd in enumerate(ccds):
         ny, nx = ccd.image.shape
@@ -76,7 +76,7 @@ def main():
                 for column in COLUMNS:
                     first[column] += bool(table[column][mine][0] >= np.max(table[column]))
                 kind = "isophote" if injector.kind == "source" else "background"
-                # Stripes run across the gradients.
+                # Stripes run perpendicular to the gradients.
                 found = float(table[f"{kind}_angle"][mine][0]) + (90 if kind == "background" else 0)
                 off.append(abs((found - direction + 90) % 180 - 90))
             angle = f"{np.median(off):.0f}" if injector.directed else ""

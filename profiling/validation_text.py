@@ -1,5 +1,5 @@
 # ruff: noqa: E501  (lines of a page, as long as the other pages')
-"""The words of docs/validation.md around the numbers of `validation.py`; what is said of a number follows from it."""
+"""The text of docs/validation.md around the numbers of `validation.py`; each verdict is computed from its number."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cell(f):
 
 
 def pair(f):
-    """Recall at 5% and ROC area."""
+    """Recall at 5% false alarms and ROC area, as a cell of a table."""
     return f"{100 * f[0]:.0f}% {f[1]:.3f}"
 
 
@@ -52,7 +52,7 @@ def page(e):
 
 
 def in_short(e):
-    """The conclusions, from the numbers of the other sections."""
+    """The section of conclusions, computed from the numbers of the other sections."""
     recalls = {
         "few": e["shares"]["elongation", 0.02, 0, 0.1][2],
         "third": e["shares"]["elongation", 0.33, 0, 0.1][2],
@@ -69,24 +69,24 @@ def setup(e):
     ny, nx = v.SHAPE
     return f"""## What is found
 
-Everything below is written by `python profiling/validation.py` (fixed seeds; {e["seconds"]:.0f} s of measuring with {e["processes"]} process(es) on a shared machine;
-`--quick` is a small form). {e["machine"]}.
+Everything below is written by `python profiling/validation.py` (fixed seeds; the measurements took {e["seconds"]:.0f} s with {e["processes"]} process(es) on a shared machine;
+`--quick` runs a smaller version). {e["machine"]}.
 
 - **Normal exposures**: {size.normals}, of {v.CCDS} CCDs of {nx} x {ny} pixels and {e["sources"]:.0f} sources each, drawn by
   `gpuanom.simulate`. The PSF is a Moffat function of 2.8 to 5 pixels, whose shear varies by 0.012 from
   exposure to exposure and over the field; skies have slopes of 2%; there are cosmic rays, saturation
-  and bleeding, bad columns and amplifier steps, with masks as DECam's. {v.POINTS} gradient points a CCD are
-  as dense as 10,000 on 1 Mpix; {v.BINS} bins.
-- **Anomalous exposures**: {size.odd} further ones. Every anomaly of `gpuanom inject --list` is put into each of
-  them in {len(size.strengths)} strengths. The scenes are the same, so that chance is shared by the rows of a table. They
-  join the normal ones four at a time (2% of the dataset) and are ranked with them.
-- **Recall**: the share of the anomalous exposures whose score is above all but 1% (or 5%) of the normal
-  ones'. With {size.normals} normal exposures, 1% are {size.normals // 100}; with {size.odd} anomalous ones a recall near one half is known
+  and bleeding, bad columns and amplifier steps, with masks like those of DECam. {v.POINTS} gradient points a CCD are
+  as dense as 10,000 on 1 Mpix; histograms have {v.BINS} bins.
+- **Anomalous exposures**: {size.odd} further exposures. Every anomaly of `gpuanom inject --list` is put into each of
+  them in {len(size.strengths)} strengths. All rows of a table use the same scenes, so that chance affects all rows alike. Four
+  anomalous exposures at a time (2% of the dataset) join the normal exposures and are ranked with them.
+- **Recall**: the share of the anomalous exposures whose score is above the scores of all but 1% (or 5%) of the normal
+  exposures. Of {size.normals} normal exposures, 1% are {size.normals // 100}; with {size.odd} anomalous exposures a recall near one half is known
   to about {100 * 0.5 / np.sqrt(size.odd):.0f}%.
-- **ROC area**: the chance that an anomalous exposure scores above a normal one. 0.5 is no knowledge; below
+- **ROC area**: the chance that an anomalous exposure scores above a normal one. At 0.5 the score says nothing; below
   0.5 the anomaly makes exposures look *more* normal.
-- A simulated sky is simpler than a real one, and normal exposures differ less here: recalls are what the
-  method can reach at best. `gpuanom inject` measures the same on your own images."""
+- A simulated sky is simpler than a real one, and normal exposures differ less here: the recalls are the best that the
+  method can reach. `gpuanom inject` measures the same on your own images."""
 
 
 def classes(e):
@@ -103,7 +103,7 @@ def classes(e):
     units = "; ".join(f"{n}: {i.unit}" for n, i in p.INJECTORS.items())
     return f"""### By class and strength
 
-Each cell: recall at 1% and at 5% false alarms in percent, ROC area. Every class by every column: [profiling/results/validation.md](../profiling/results/validation.md).
+Each cell gives the recall at 1% and at 5% false alarms in percent, and the ROC area. All classes and all columns are in [profiling/results/validation.md](../profiling/results/validation.md).
 
 ![Recall by class and strength](figures/validation-classes.png)
 
@@ -116,17 +116,17 @@ Strengths: {units}.
 - The isophotal angles show what happens to every source at strengths {min(earlier):.1f} to {max(earlier):.0f} times lower than the
   orientations of whole stamps do (recall of 50% at 5% false alarms: {", ".join(sooner)}). Whole stamps show
   separate images that are further apart than an isophote reaches (double images of 20 pixels), and trails.
-- One straight pattern is seen best by its alignment (stripes of {v.STRENGTHS["stripes"][1]:g}: {percent(stripes["background_alignment"][1])} at 5% false alarms,
-  against {percent(stripes["background_kl"][1])} by background_kl), a bent one by its KL (fringing of {v.STRENGTHS["fringing"][1]:g}: {percent(fringing["background_alignment"][1])} by its
+- A single straight pattern is found best by its alignment (stripes of {v.STRENGTHS["stripes"][1]:g}: {percent(stripes["background_alignment"][1])} at 5% false alarms,
+  against {percent(stripes["background_kl"][1])} by background_kl), a bent pattern by its KL (fringing of {v.STRENGTHS["fringing"][1]:g}: {percent(fringing["background_alignment"][1])} by its
   alignment, against {percent(fringing["background_kl"][1])}).
-- source_z is source_kl without what few counts explain. The two find the same here, where counts are
-  alike, except where light is lost (donuts, clouds)."""
+- source_z is source_kl less the part that small counts explain. Both find the same anomalies here, where
+  counts are alike, except where light is lost (donuts, clouds)."""
 
 
 def _seen_from(e, name, columns):
-    """The weakest strength tried that one of the columns finds half of at 5% false alarms; 0 when none does."""
-    its = sorted(k for n, k in e["table"] if n == name)
-    found = [k for k in its if max(e["table"][name, k][c][1] for c in columns) >= 0.5]
+    """The weakest strength at which one of the columns finds half of the exposures at 5% false alarms; 0 without one."""
+    tried = sorted(k for n, k in e["table"] if n == name)
+    found = [k for k in tried if max(e["table"][name, k][c][1] for c in columns) >= 0.5]
     return v.STRENGTHS[name][found[0]] if found else 0
 
 
@@ -135,14 +135,14 @@ def _best(e, name, k, columns):
 
 
 def unseen(e):
-    """The classes that no score of the paper sees, and from which strength the others are seen."""
+    """The classes that no score of the paper finds, and the strengths from which the other classes are found."""
     literal = ("source_kl", "background_kl")
     every = tuple(c for c in v.COLUMNS if c not in ("few_sources", "table_order", "table_order_and_local"))
     rows = []
     for name in p.INJECTORS:
-        its = sorted(k for n, k in e["table"] if n == name)
+        tried = sorted(k for n, k in e["table"] if n == name)
         seen = [f"{s:g}" if (s := _seen_from(e, name, columns)) else "not at all" for columns in (literal, every)]
-        top = its[-1]
+        top = tried[-1]
         best = _best(e, name, top, every)
         rows.append((name, f"{v.STRENGTHS[name][top]:g}", *seen, best if seen[1] != "not at all" else ""))
     blind = [r[0] for r in rows if r[2] == "not at all"]
@@ -163,16 +163,16 @@ def unseen(e):
     donuts = [e["table"]["donuts", k] for k in sorted(e["size"].strengths)]
     return f"""### What is not seen
 
-"Sees it from": the weakest strength tried with a recall of at least 50% at 5% false alarms.
+"Sees it from" gives the weakest strength tried with a recall of at least 50% at 5% false alarms.
 
 {table}
 
 Not seen by the paper's two scores at any strength tried: {", ".join(blind) or "none"}. Not seen by any score: {", ".join(still) or "none"}.
 
 - **A single ring** lies on one CCD of {v.CCDS}, and its gradients point all ways: even at {v.STRENGTHS["ring"][max(e["size"].strengths)]:g} times the noise
-  background_kl finds {percent(ring["background_kl"][1])} at 5% false alarms. Orientations without their places cannot tell a ring
-  from chance, and the places are not stored.
-- **Donuts** are round, and their orientations say nothing (recall of source_z by strength: {", ".join(percent(d["source_z"][1]) for d in donuts)}).
+  background_kl finds {percent(ring["background_kl"][1])} at 5% false alarms. Orientations without their positions cannot tell a ring
+  from chance, and the positions are not stored.
+- **Donuts** are round, so that their orientations say nothing (recall of source_z by strength: {", ".join(percent(d["source_z"][1]) for d in donuts)}).
   Blurred stars make isophotal angles *more* random than usual (ROC area of isophote_kl {min(d["isophote_kl"][2] for d in donuts):.2f} at the
   lowest). Large donuts are found by their effect on the gradients of the background, which has less
   starlight in it (background_kl: {", ".join(percent(d["background_kl"][1]) for d in donuts)}).
@@ -185,7 +185,7 @@ Not seen by the paper's two scores at any strength tried: {", ".join(blind) or "
 
 
 def local(e):
-    """What alignment CCD by CCD adds."""
+    """What the alignment CCD by CCD finds in addition."""
     rows = []
     for (name, k), f in e["table"].items():
         if name == "astigmatism":
@@ -196,10 +196,10 @@ def local(e):
     verdict = "more" if better else "not more" if abs(more - order) <= 0.02 else "less"
     return f"""### Alignment CCD by CCD
 
-Sources that are elongated radially (astigmatism, a tilted focal plane) are plain on every CCD, and
-cancel in the exposure's one histogram. `source_local_*` and `isophote_local_*` compare the sums of cos
-and sin of twice the orientation of each CCD with what the reference would give, and add the squares
-([tables.md](tables.md)). Recall at 1%, at 5%, and ROC area, on astigmatism by shear at the field's edge:
+Sources that are elongated radially (astigmatism, a tilted focal plane) show clearly on each CCD, but
+cancel in the histogram of the whole exposure. `source_local_*` and `isophote_local_*` compare the sums of cos
+and sin of twice the orientation of each CCD with the sums expected from the reference, and add the squares
+([tables.md](tables.md)). Recall at 1% and at 5% false alarms and ROC area for astigmatism, by the shear at the field's edge:
 
 {bench.table(("shear", "source_kl", "isophote_kl", "isophote_alignment", "background_kl", "isophote_local_z"), rows)}
 
@@ -217,21 +217,21 @@ def settings(e):
     heights = [(f"{t:g}", f"{s:.0f}", *(pair(f[c]) for c in columns)) for t, (s, f) in e["thresholds"].items()]
     columns = ("source_kl", "source_z", "isophote_kl", "isophote_local_z")
     counts = [(n, *(pair(f[c]) for c in columns)) for n, f in sorted(e["counts"].items())]
-    return f"""### How settings move it
+    return f"""### How the settings change recall and ROC area
 
-![How recall and ROC area move](figures/validation-settings.png)
+![How recall and ROC area change with the settings](figures/validation-settings.png)
 
-Cells: recall at 5% false alarms and ROC area, means over classes and strengths (source columns: the classes with one axis; background columns: those of the background).
+Each cell gives the recall at 5% false alarms and the ROC area, both means over classes and strengths (source columns: the classes with one axis; background columns: the classes of the background).
 
 Bins:
 
 {bench.table(("bins", "source_kl", "isophote_kl", "background_kl", "flat_background_kl"), bins)}
 
-Height of a source (the two middle strengths):
+Threshold of a source in sigma (means over the two middle strengths):
 
 {bench.table(("threshold", "sources", "source_kl", "source_z", "isophote_kl", "isophote_z", "isophote_local_z"), heights)}
 
-Sources an exposure (1, 2, 4 and 8 of its CCDs):
+Number of sources in an exposure (1, 2, 4 and 8 of its CCDs):
 
 {bench.table(("sources", *columns), counts)}"""
 
@@ -246,14 +246,15 @@ def contamination(e):
     strengths = [v.STRENGTHS[name][1] for name in ("elongation", "stripes")]
     return f"""### Anomalous exposures in the reference
 
-In these datasets all anomalies run along one direction, which is the worst case. Cells: recall at 5%
-false alarms, and the median score of the normal exposures over that of a clean dataset; by the rounds of
-the robust reference, and the share of exposures that each round leaves out. Elongation of {strengths[0]:g} by
+In these datasets all anomalies run along one direction, which is the worst case. Each cell gives the
+recall at 5% false alarms, and the median score of the normal exposures divided by their median score in a
+dataset without anomalies. The columns differ in the number of rounds of the robust reference and in the
+share of exposures that each round leaves out. Elongation of {strengths[0]:g} by
 isophote_kl, stripes of {strengths[1]:g} by background_kl.
 
 {bench.table(("class", "anomalous", *names), rows)}
 
-A round leaves out what ranks highest, starting from all: leaving out 10% cannot help much where a third is anomalous, leaving out 35% can, and costs nothing where all is well."""
+A round leaves out the exposures that rank highest, starting from all exposures. Leaving out 10% cannot help much where a third of the exposures is anomalous; leaving out 35% can, and costs nothing where no exposure is anomalous."""
 
 
 def paper(e):
@@ -273,16 +274,16 @@ def paper(e):
         verdicts.append(np.corrcoef(np.arange(10), shares)[0, 1] < -0.7)
     return f"""### The paper's findings, one by one
 
-**10 and 30 sigma give similar rankings.** {"Holds" if r > 0.8 else "Holds in part"}: Spearman's correlation of source_kl's rankings is {r:.2f}, and {percent(common)} of the first tenth is common; mean ROC areas are {areas[0]:.3f} and {areas[1]:.3f}. The
-order of normal exposures is chance and is part of the correlation; by isophotal angles it is higher. Nights of {e["size"].normals} normal and {e["size"].odd} anomalous exposures:
+**10 and 30 sigma give similar rankings.** {"Holds" if r > 0.8 else "Holds in part"}: Spearman's correlation of source_kl's rankings is {r:.2f}, and the first tenths of the two rankings have {percent(common)} of their exposures in common; the mean ROC areas are {areas[0]:.3f} and {areas[1]:.3f}. The
+order of normal exposures is a matter of chance, and the correlation includes these exposures; with isophotal angles the correlation is higher. Nights of {e["size"].normals} normal and {e["size"].odd} anomalous exposures:
 
 {bench.table(("thresholds", "ranking by", "Spearman", "of the first tenth in common"), ranking)}
 
 **Few anomalies leave the reference safe.** {"Holds" if safe else "Does not hold"}: with 2% of a dataset anomalous along one direction (the table above), all or nearly all are found and the normal exposures' median score changes by a factor of {few["elongation"][3]:.2f} (elongation) and {few["stripes"][3]:.2f} (stripes).
-With {percent(share)} in one direction, elongation of {v.STRENGTHS["elongation"][1]:g} is found in {percent(e["shares"]["elongation", 0.2, 0, 0.1][2])}, with a third in {percent(e["shares"]["elongation", 0.33, 0, 0.1][2])}; the rounds of the robust profile find {percent(e["shares"]["elongation", 0.33, 4, 0.35][2])} there.
+Where {percent(share)} of a dataset are elongated by {v.STRENGTHS["elongation"][1]:g} along one direction, {percent(e["shares"]["elongation", 0.2, 0, 0.1][2])} of the elongated exposures are found; where a third is, {percent(e["shares"]["elongation", 0.33, 0, 0.1][2])}, and {percent(e["shares"]["elongation", 0.33, 4, 0.35][2])} with the rounds of the robust profile.
 
-**The share of true anomalies falls with rank.** {"Holds for every score" if all(verdicts) else "Does not hold for every score"}: random nights, a tenth of their exposures anomalous (any class and strength of the kind); percent of true anomalies in each tenth of
-the first 10%:
+**The share of true anomalies falls with rank.** {"Holds for every score" if all(verdicts) else "Does not hold for every score"}: in random nights a tenth of the exposures is anomalous (any class and strength of the kind). The table gives the percentage of true anomalies in each tenth of
+the highest 10% of the ranking:
 
 {bench.table(("score", *(str(i) for i in range(1, 11))), falls)}"""
 
@@ -296,23 +297,23 @@ def profiles(e):
     wrong = "; ".join(f"{c} {100 * paper_alarms[c]:.1f}% and {100 * alarms[c]:.1f}%" for c in alarms)
     return f"""### Where the paper's default is not the best: `--profile robust`
 
-- **Threshold.** Stamps of faint sources are mostly noise: from 4 to 30 sigma source_kl's recall at 5% false alarms goes from {percent(low[0])} to {percent(high[0])}, ROC area {low[1]:.3f} to {high[1]:.3f}; isophotal angles gain a
-  little. 100 sigma is better still for source_kl ({pair(at_100["source_kl"])}) and costs alignment CCD by CCD its sources (isophote_local_z {pair(at_100["isophote_local_z"])}; at 30 sigma {pair(e["thresholds"][30.0][1]["isophote_local_z"])}, at 4 {pair(e["thresholds"][4.0][1]["isophote_local_z"])}). This camera's sources are bright;
-  where a survey has few above 30 sigma, stay lower.
-- **Reference.** See the table above: rounds that leave out 35%.
-- **Bins.** 9 to 18 do equally well within chance; more buy isophotes next to nothing and cost the background.
+- **Threshold.** Stamps of faint sources are mostly noise: from 4 to 30 sigma source_kl's recall at 5% false alarms goes from {percent(low[0])} to {percent(high[0])}, its ROC area from {low[1]:.3f} to {high[1]:.3f}; isophotal angles gain a
+  little. 100 sigma is better still for source_kl ({pair(at_100["source_kl"])}), but leaves too few sources for the alignment CCD by CCD (isophote_local_z {pair(at_100["isophote_local_z"])}; at 30 sigma {pair(e["thresholds"][30.0][1]["isophote_local_z"])}, at 4 sigma {pair(e["thresholds"][4.0][1]["isophote_local_z"])}). The sources of this simulated camera are bright;
+  for a survey with few sources above 30 sigma, choose a lower threshold.
+- **Reference.** The table above speaks for rounds that leave out 35%.
+- **Bins.** 9 to 18 bins do equally well within chance; more bins gain next to nothing for the isophotal scores and lose recall for the background scores.
 
-`--profile robust` is {robust}; `paper` stays the default, being what the paper computes. Means over the two middle strengths, anomalies 2% of the dataset (recall at 1%, at 5%,
+`--profile robust` is {robust}; `paper` stays the default, since it computes what the paper describes. Means over the two middle strengths, with 2% of the dataset anomalous (recall at 1% and at 5% false alarms,
 ROC area):
 
 {bench.table(("score", "paper", "robust"), rows)}
 
-A price: exposures that a round leaves out are compared with a reference that lacks what is like them, so their z and p are somewhat too strong. Normal exposures with z above 3, paper
-and robust: {wrong}. (By isophotes most normal exposures differ from each other far beyond counting noise: their PSFs differ. Hence `_deviation`.)"""
+The robust profile has a price: exposures that a round leaves out are compared with a reference made without exposures like them, so their z and p are somewhat too strong. Normal exposures with z above 3, with the profile paper
+and with the profile robust: {wrong}. (By their isophotes most normal exposures differ from each other far beyond counting noise, because their PSFs differ. This is why the columns `_deviation` exist.)"""
 
 
 def real():
-    """The table of `validation_real.py`, where it was run."""
+    """The section with the table of `validation_real.py`, when that script has been run."""
     path = bench.RESULTS / "validation-real.md"
     if not path.exists():
         return ()
@@ -320,16 +321,16 @@ def real():
     return (
         f"""### In real images
 
-`python profiling/validation_real.py FOLDER` puts the same anomalies into real exposures. Five of VISTA's VIRCAM, one detector each (the public test images of ProPane): each in turn gets the
-anomaly and is ranked among the other four as they are. How many of the five come first by each score (by chance: 1), and by how many degrees the direction found is off, in the median. With
-five exposures this is a hint, but the same one: slight elongations by isophotes at the right angle, separate images and stripes by the paper's scores, no ring.
+`python profiling/validation_real.py FOLDER` puts the same anomalies into real exposures. The images are five exposures of one detector of VISTA's VIRCAM (the public test images of ProPane). Each exposure in turn gets the
+anomaly and is ranked among the other four, which are left as they are. The table gives how many of the five exposures come first by each score (by chance: 1), and the median error of the direction found, in degrees. Five
+exposures give no more than a hint, which agrees with the simulations: slight elongations are found by isophotal scores, at the right angle, separate images and stripes by the paper's scores, and rings by none.
 
 {table[1]}{table[2].rstrip()}""",
     )
 
 
 def autoencoder():
-    """The section of `validation_autoencoder.py`, where it was run."""
+    """The section of `validation_autoencoder.py`, when that script has been run."""
     path = bench.RESULTS / "validation-autoencoder.md"
     if not path.exists():
         return ()
@@ -342,6 +343,6 @@ def limits():
     return """### What this does not say
 
 Recalls are those of one simulated camera with few, small CCDs. On real skies, with nebulae, satellites and
-bright stars, they are lower. More CCDs and sources make weaker anomalies visible; an anomaly on a few of
-sixty CCDs is diluted more. Strengths can be compared within a class, not between classes. A benchmark in
+bright stars, recalls are lower. More CCDs and sources make weaker anomalies visible; an anomaly on a few of
+sixty CCDs is diluted more than here. Strengths can be compared within a class, not between classes. A benchmark in
 `tests/simulate/test_detection_power.py` fails when a change loses recall."""

@@ -1,4 +1,4 @@
-"""What every test can ask for: a backend, the real images, a steady Hypothesis."""
+"""Fixtures for every test: a backend, the real images, and Hypothesis with fixed examples."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests import device
 
 NEEDS_A_CARD = "needs a real GPU: pytest --require-gpu"
 
-# Derandomised: the same examples everywhere, so that a failure is never a matter of luck. No deadline: a shared
-# machine stalls. Few examples: each is a whole image.
+# Derandomised: every machine tries the same examples, so that no failure is a matter of luck. There is no deadline,
+# since a shared machine stalls. There are few examples, since each is a whole image.
 CHECKS = [
     HealthCheck.too_slow,
-    HealthCheck.function_scoped_fixture,  # a backend holds nothing that one example could leave to the next
+    HealthCheck.function_scoped_fixture,  # a backend keeps nothing from one example that could change the next
 ]
 settings.register_profile("gpuanom", deadline=None, derandomize=True, max_examples=25, suppress_health_check=CHECKS)
 # GPUANOM_HYPOTHESIS=search looks for new failures by hand, for as long as that takes ...
 settings.register_profile("search", deadline=None, max_examples=1000, suppress_health_check=CHECKS, print_blob=True)
-# ... and a few are enough for the sanitizers, which look at other things than results.
+# ... and the sanitizers need only a few examples, since they do not look at results.
 settings.register_profile("few", parent=settings.get_profile("gpuanom"), max_examples=3)
 settings.load_profile(os.environ.get("GPUANOM_HYPOTHESIS", "gpuanom"))
 
@@ -46,7 +46,9 @@ def pytest_addoption(parser):
 
 
 def compile_loops(config):
-    """Have all loops compiled before the first test, unless these sources' are: commands say so while they compile."""
+    """Compile all loops before the first test, unless these sources are compiled already: commands report their
+    compiling.
+    """
     package = Path(gpuanom.__file__).parent
     sources = [*package.glob("*.py"), *(package / "cpu").glob("*.py"), *(package / "fits").glob("*.py")]
     stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
@@ -71,7 +73,7 @@ def pytest_configure(config):
     )
     if not config.getoption("--require-gpu"):
         return
-    # In each worker too, which is a process of its own.
+    # This runs in each worker of pytest-xdist too, since each worker is a process.
     try:
         _, config.gpu = choose("0")
         device.switch_off()
@@ -105,7 +107,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(params=["cpu", "gpu"])
 def backend(request):
-    """Each backend in turn: the tests of a step are the same for both. CUDA on the test device, or on the real card."""
+    """Each backend in turn, since both share the tests of a step. CUDA runs on the test device, or on a real card."""
     if request.param == "cpu":
         yield select("cpu")
     else:
@@ -115,7 +117,7 @@ def backend(request):
 
 @pytest.fixture
 def gpu():
-    """The CUDA backend, on the test device or on the real card."""
+    """The CUDA backend, on the test device or on a real card."""
     with device.installed():
         yield select("0")
 

@@ -298,13 +298,13 @@ def prove(kills, seed=0, show=lambda _text: None):
             if night is None:
                 n_nights += 1
                 # The real command runs as this user; nights of others are not its own.
-                own = draw.random() < SHARES[-1] / sum(SHARES)
+                real = draw.random() < SHARES[-1] / sum(SHARES)
                 night = Night(scene, scene.base / f"night-{n_nights}")
-            how = "command" if own else draw.choices(HOW[:-1], SHARES[:-1])[0]
+            how = "command" if real else draw.choices(HOW[:-1], SHARES[:-1])[0]
             how = "time" if how == "write" and not KILLER else how
             word = draw.choice(("score", "watch"))
             if seen["ended early"] >= kills:
-                how = "nothing, as this user" if own else "nothing"
+                how = "nothing, as this user" if real else "nothing"
             code = one_end(scene, night, how, word, draw)
             if code:
                 seen["ended early"] += 1

@@ -164,8 +164,8 @@ def damaged(seed, k, every):
         return dict(every[k].files), every[k]
     rng = np.random.default_rng([seed, k])
     big = rng.random() < 0.02
-    some = [base for base in every if base.kind.startswith("big") == big]
-    base = some[int(rng.integers(len(some)))]
+    alike = [base for base in every if base.kind.startswith("big") == big]
+    base = alike[int(rng.integers(len(alike)))]
     files = dict(base.files)
     name = str(rng.choice(sorted(files)))
     data = files[name]

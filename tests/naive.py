@@ -427,8 +427,8 @@ def exposure_scores(exposures, members):
     scores = []
     for i, ccds in enumerate(exposures):
         mean, _ = mean_histogram(M, S, C, contained=i in members)
-        own = [kl(h, mean) for h in ccds if sum(h) > 0]
-        scores.append(math.fsum(own) / len(own) if own else None)
+        divergences = [kl(h, mean) for h in ccds if sum(h) > 0]
+        scores.append(math.fsum(divergences) / len(divergences) if divergences else None)
     return scores
 
 

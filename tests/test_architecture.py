@@ -69,23 +69,23 @@ def test_every_part_of_the_package_has_a_row():
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_run_one_way(path):
-    own = _top(path)
+    package = _top(path)
     for module in _imports(path):
         other = module.split(".")[0]
-        if other == "kernels" or other == own:
+        if other == "kernels" or other == package:
             continue
-        assert _row(other) is not None, f"{own} imports {module}, which has no row"
-        if own in SHARED and other in SHARED:
+        assert _row(other) is not None, f"{package} imports {module}, which has no row"
+        if package in SHARED and other in SHARED:
             continue
-        assert _row(other) < _row(own), f"{own} imports {module}, which does not lie above it"
+        assert _row(other) < _row(package), f"{package} imports {module}, which does not lie above it"
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_what_must_not_meet_does_not(path):
     name = str(path.relative_to(PACKAGE))
     modules = set(_imports(path))
-    for own, other in (("backends/cpu", "backends.gpu"), ("backends/gpu", "backends.cpu")):
-        if name.startswith(own):
+    for folder, other in (("backends/cpu", "backends.gpu"), ("backends/gpu", "backends.cpu")):
+        if name.startswith(folder):
             assert not any(module.startswith(other) for module in modules), f"{name} imports {other}"
     if name.startswith("cli/") and name not in ("cli/__init__.py",):
         commands = {f"cli.{p.stem}" for p in (PACKAGE / "cli").glob("*.py")} - SHARED_BY_COMMANDS

@@ -70,9 +70,9 @@ def test_analysts_apart(night):
 def test_recall_and_ranks(night):
     first = next(row["exposure"] for row in night.exposures if row["source_rank"] == 1)
     last = next(row["exposure"] for row in night.exposures if row["source_rank"] == N)
-    some = [Known(first, "", 1, "source", "mine", ""), Known(last, "", 1, "source", "mine", "")]
-    some.append(Known("999", "", 1, "", "mine", ""))
-    found = evaluate.recall(night, some, kinds=("source",))
+    listed = [Known(first, "", 1, "source", "mine", ""), Known(last, "", 1, "source", "mine", "")]
+    listed.append(Known("999", "", 1, "", "mine", ""))
+    found = evaluate.recall(night, listed, kinds=("source",))
     assert [r.by for r in found] == [("source",), (), ()]
     assert found[1].ranks["source"] == (N, N)
     assert found[2].key is None

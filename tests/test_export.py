@@ -50,9 +50,9 @@ def test_an_opened_night_is_what_was_scored(tmp_path, rounds):
     for row in night.exposures:
         for histogram in night.histograms((row["camera"], row["exposure"])):  # of one CCD: its score is its KL
             share = histogram.counts / histogram.counts.sum()
-            some = share > 0
+            filled = share > 0
             with np.errstate(divide="ignore"):
-                kl = float(np.sum(share[some] * np.log(share[some] / histogram.mean[some])))
+                kl = float(np.sum(share[filled] * np.log(share[filled] / histogram.mean[filled])))
             if np.isinf(kl):  # counts where the reference has none: half a count was spread over it
                 outside += 1
             else:

@@ -16,10 +16,10 @@ def label(exposure="1", grade="prominent", analyst="ann", kind="source", time="2
 
 
 def test_labels_go_to_a_file_and_come_back(tmp_path):
-    some = [label(exposure='a"b,c'), label(exposure="<b>&é", analyst="bob, jr.")]
-    labels.write(tmp_path / "labels.csv", some)
-    assert labels.read(tmp_path / "labels.csv") == some
-    assert labels.kept(tmp_path) == some
+    given = [label(exposure='a"b,c'), label(exposure="<b>&é", analyst="bob, jr.")]
+    labels.write(tmp_path / "labels.csv", given)
+    assert labels.read(tmp_path / "labels.csv") == given
+    assert labels.kept(tmp_path) == given
     assert labels.kept(tmp_path / "none") == []
 
 
@@ -65,10 +65,10 @@ def test_the_latest_of_an_analysts_labels_counts():
 
 def test_labels_find_their_camera():
     night = [("A", "1"), ("B", "1"), ("A", "2")]
-    some = [label("2", camera=""), label("1", camera=""), label("1", camera="B"), label("3", camera="A")]
-    ours, strangers = labels.placed(some, night)
+    given = [label("2", camera=""), label("1", camera=""), label("1", camera="B"), label("3", camera="A")]
+    ours, strangers = labels.placed(given, night)
     assert [(a.camera, a.exposure) for a in ours] == [("A", "2"), ("B", "1")]
-    assert strangers == [some[1], some[3]]
+    assert strangers == [given[1], given[3]]
 
 
 @pytest.mark.parametrize(
@@ -82,19 +82,19 @@ def test_labels_find_their_camera():
     ],
 )
 def test_consensus(votes, any_, majority, all_):
-    some = [label(grade=grade, analyst=str(i)) for i, grade in enumerate(votes)]
+    given = [label(grade=grade, analyst=str(i)) for i, grade in enumerate(votes)]
     for how, grade in zip(labels.CONSENSUS, (any_, majority, all_), strict=True):
-        assert labels.consensus(some, how) == {("C", "1", "source"): grade}
+        assert labels.consensus(given, how) == {("C", "1", "source"): grade}
 
 
 def test_agreement_is_cohens_kappa():
     # Cohen's table by hand: 2 of 4 the same; chance 3/4 x 1/4 + 1/4 x 3/4 = 0.375.
     first = ["prominent", "prominent", "prominent", "normal"]
     second = ["prominent", "normal", "normal", "normal"]
-    some = [label(str(i), grade, "ann") for i, grade in enumerate(first)]
-    some += [label(str(i), grade, "bob") for i, grade in enumerate(second)]
-    some.append(label("99", "dubious", "eve"))
-    (found,) = labels.agreement(some)
+    given = [label(str(i), grade, "ann") for i, grade in enumerate(first)]
+    given += [label(str(i), grade, "bob") for i, grade in enumerate(second)]
+    given.append(label("99", "dubious", "eve"))
+    (found,) = labels.agreement(given)
     assert (found.first, found.second, found.n, found.same) == ("ann", "bob", 4, 0.5)
     assert found.kappa == pytest.approx((0.5 - 0.375) / (1 - 0.375))
     (alike,) = labels.agreement([label(), label(analyst="bob")])

@@ -117,9 +117,9 @@ def test_normal_exposures_are_calibrated(exposures, ccds, n, bias):
     for _ in range(-(-400 // taken)):
         data = drawn(rng, exposures, ccds, n, bias=bias)
         local = score_dataset(data, QUICK, BACKEND)[SOURCE].local
-        some = rng.permutation(exposures)[:taken]
-        p += local.p[some].tolist()
-        z += local.z[some].tolist()
+        chosen = rng.permutation(exposures)[:taken]
+        p += local.p[chosen].tolist()
+        z += local.z[chosen].tolist()
     assert stats.kstest(p, "uniform").pvalue > 0.001
     assert abs(np.mean(np.array(p) < 0.05) - 0.05) < 4 * math.sqrt(0.05 * 0.95 / len(p))
     # The scatter of a mean of 400 is 0.05; of a standard deviation, with the skewness of 2 degrees, 0.1.

@@ -184,7 +184,7 @@ def exposure(name, file, fingerprint, *, band="r", file_named=True):
 )
 def test_ids_follow_the_rule_of_one_run(files, ids):
     held = [{("C", "img"): exposure("img", file, str(i))} for i, file in enumerate(files)]
-    assert [name for own in names_apart(held) for name in own.values()] == list(ids)
+    assert [name for ids_of_night in names_apart(held) for name in ids_of_night.values()] == list(ids)
 
 
 def test_the_same_exposure_in_two_nights_keeps_its_name():

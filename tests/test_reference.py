@@ -55,8 +55,8 @@ def exposures_of(dataset, kind):
     """What naive takes: a list of histograms an exposure; of sources one, the sum over its CCDs."""
     lists = []
     for e in range(len(dataset.exposures)):
-        own = dataset.counts[dataset.owner == e, kind].tolist()
-        lists.append(own if kind >= BACKGROUND else [np.sum(own, axis=0).tolist()])
+        histograms = dataset.counts[dataset.owner == e, kind].tolist()
+        lists.append(histograms if kind >= BACKGROUND else [np.sum(histograms, axis=0).tolist()])
     return lists
 
 
@@ -131,7 +131,7 @@ def test_a_histogram_in_a_bin_that_the_reference_lacks_has_a_finite_score(backen
         M, S, C, _ = naive.reference([h for e in exposures_of(before, kind) for h in e])
         mean, spread = naive.mean_histogram(M, S, C, contained=False)
         assert spread
-        expected = [np.mean([naive.kl(h, mean) for h in own]) for own in exposures_of(renamed, kind)]
+        expected = [np.mean([naive.kl(h, mean) for h in of_exposure]) for of_exposure in exposures_of(renamed, kind)]
         np.testing.assert_allclose(scores.kl, expected, rtol=1e-12)
     assert not any(s.spread.any() for s in score_dataset(before, QUICK, backend))
 
@@ -148,8 +148,8 @@ def check_dataset(backend, dataset, settings=QUICK):
         members = naive.robust_members(exposures, dataset.exposures, rounds, fraction=fraction, minimum=least)
         expected = naive.exposure_scores(exposures, members)
         np.testing.assert_allclose(scores.kl, [math.nan if s is None else s for s in expected], rtol=1e-11, atol=1e-15)
-        own = [None if math.isnan(s) else float(s) for s in scores.kl]
-        assert [r or None for r in scores.rank.tolist()] == naive.ranks(own, dataset.exposures)
+        divergences = [None if math.isnan(s) else float(s) for s in scores.kl]
+        assert [r or None for r in scores.rank.tolist()] == naive.ranks(divergences, dataset.exposures)
         M, _, _, H = naive.reference([h for i in sorted(members) for h in exposures[i]])
         for i, ccds in enumerate(exposures):
             assert scores.n[i] == sum(map(sum, ccds))
@@ -173,7 +173,7 @@ def check_dataset(backend, dataset, settings=QUICK):
             assert scores.floor[i] == pytest.approx(np.mean(floors), rel=1e-12)
             if all(sum(h) >= settings.sparse_counts * len(h) for h in full):
                 assert scores.p[i] == pytest.approx(naive.chi2_tail(X, degrees), rel=1e-7, abs=1e-300)
-        for a, b in zip(scores.deviation, naive.deviations(own), strict=True):
+        for a, b in zip(scores.deviation, naive.deviations(divergences), strict=True):
             assert math.isnan(a) if b is None else a == pytest.approx(b, rel=1e-8, abs=1e-8)
         if kind >= BACKGROUND:
             alone = [h for e in exposures for h in e]
@@ -252,8 +252,8 @@ def test_equal_exposures_score_0_and_have_no_deviation(backend):
 
 def test_a_saved_reference_of_the_same_night_gives_the_same_scores(backend):
     dataset = night(np.random.default_rng(4), 8)
-    own, saved = score_dataset(dataset, QUICK, backend), dataset_reference(dataset)
-    for a, b in zip(own, score_dataset(dataset, QUICK, backend, saved), strict=True):
+    fresh, saved = score_dataset(dataset, QUICK, backend), dataset_reference(dataset)
+    for a, b in zip(fresh, score_dataset(dataset, QUICK, backend, saved), strict=True):
         np.testing.assert_array_equal(a.kl, b.kl)
         np.testing.assert_array_equal(a.z, b.z)
         np.testing.assert_array_equal(a.p, b.p)

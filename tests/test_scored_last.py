@@ -116,9 +116,9 @@ def test_scoring_again_changes_what_is_recorded_and_keeps_the_rest(night, capfd)
 
 
 def test_a_profile_of_score_settings_is_recorded_whole(night):
-    own = {name: value for name, value in PROFILES["robust"].items() if name != "threshold"}
-    gpuanom.score([], night, settings=SETTINGS.replace(**own), device="cpu")
-    assert {name: getattr(open_night(night).settings, name) for name in own} == own
+    robust = {name: value for name, value in PROFILES["robust"].items() if name != "threshold"}
+    gpuanom.score([], night, settings=SETTINGS.replace(**robust), device="cpu")
+    assert {name: getattr(open_night(night).settings, name) for name in robust} == robust
 
 
 def test_the_robust_reference_is_one_and_the_same(scored, tmp_path):

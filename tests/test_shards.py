@@ -27,8 +27,8 @@ def test_shares_make_the_whole_and_do_not_depend_on_the_rest(small):
         assert sorted(e.exposure for s in shares for e in s.exposures) == [e.exposure for e in found.exposures]
         assert [f for s in shares for f in s.failures] == list(found.failures)
         few = discover([small / "in" / "exposure_002.fits"], QUICK)
-        (own,) = (k for k, s in enumerate(shares, 1) if few.exposures[0] in s.exposures)
-        assert shard(few, own, parts).exposures == few.exposures
+        (number,) = (k for k, s in enumerate(shares, 1) if few.exposures[0] in s.exposures)
+        assert shard(few, number, parts).exposures == few.exposures
 
 
 def test_shares_merged_are_one_run_byte_for_byte(small):

@@ -147,9 +147,9 @@ def scores_of_normal_datasets(backend, m, n, *, seed, kind=SOURCE, per_exposure=
         # Exposures of several CCDs get equal counts: each set of counts is a simulation of its own.
         histograms = drawn(rng, m * per_exposure, n, truth, (0.7, 1.0, 1.3) if per_exposure == 1 else (1.0,))
         scores = score_dataset(dataset(histograms, per_exposure, kind), settings, backend)[kind]
-        some = rng.permutation(m)[:taken]
-        p += scores.p[some].tolist()
-        z += scores.z[some].tolist()
+        chosen = rng.permutation(m)[:taken]
+        p += scores.p[chosen].tolist()
+        z += scores.z[chosen].tolist()
     return p, z
 
 
@@ -202,10 +202,10 @@ def test_against_a_saved_reference_that_does_not_contain_them(backend, m, n):
     truth = rng.dirichlet(np.full(BINS, 30.0))
     p = []
     for _ in range(400):
-        own, other = dataset(drawn(rng, 2, n, truth)), drawn(rng, m, 4 * n, truth)
+        tested, other = dataset(drawn(rng, 2, n, truth)), drawn(rng, m, 4 * n, truth)
         kinds = tuple(Reference.of(other) for _ in range(4))
         saved = DatasetReference("camera", "r", kinds, {f"x{i}": "" for i in range(m)})
-        p.append(score_dataset(own, QUICK, backend, saved)[SOURCE].p[0])
+        p.append(score_dataset(tested, QUICK, backend, saved)[SOURCE].p[0])
     assert_calibrated(p)
 
 

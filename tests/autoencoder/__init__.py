@@ -1,4 +1,6 @@
-"""The paper's second method. Its tests are skipped, with that reason, where PyTorch is not installed."""
+"""Tests of the paper's second method, the autoencoder. Where PyTorch is not installed they are skipped, with that
+reason.
+"""
 
 import pytest
 

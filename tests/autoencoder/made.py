@@ -1,4 +1,4 @@
-"""Stamps, models and nights for the tests of the autoencoder: small, seeded, made in a second."""
+"""Stamps, models and nights for the tests of the autoencoder: small, seeded, and made within a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_point
 
 
 def star_stamps(n, *, seed=0, double=0.0, size=64):
-    """Noisy Gaussian stars over their centres' values, (n, size^2) float32; `double` puts a second one so far away."""
+    """Noisy Gaussian stars divided by their central values, (n, size^2) float32; with a second star `double` pixels
+    away.
+    """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] - size // 2
     stamps = np.empty((n, size * size), np.float32)
@@ -28,7 +30,7 @@ def star_stamps(n, *, seed=0, double=0.0, size=64):
 
 
 def model(*, seed=0, size=64, scale=0.05, **about):
-    """A model of random weights."""
+    """A model with random weights."""
     rng = np.random.default_rng(seed)
     weights = {name: rng.normal(0, scale, shape).astype(np.float32) for name, shape in shapes(size)}
     settings = stamp_settings(QUICK.replace(stamp_size=size).measurement())
@@ -37,7 +39,7 @@ def model(*, seed=0, size=64, scale=0.05, **about):
 
 
 def reconstructed(weights, stamps):
-    """METHOD.md 7 in NumPy, float64: reconstructions and latent features."""
+    """METHOD.md 7 in NumPy, in float64: the reconstructions and the latent features."""
     value = np.asarray(stamps, dtype=np.float64)
     latent = None
     for i in range(7):

@@ -1,4 +1,6 @@
-"""Which stamps are drawn: evenly, reproducibly, validation apart by exposure; and that they are those of the files."""
+"""Which stamps are drawn: evenly, reproducibly, with validation exposures kept apart; the stamps are those of the
+files.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,11 @@ def test_even_shares(n, rooms):
     assert sum(shares) == min(n, sum(rooms))
     assert all(0 <= share <= room for share, room in zip(shares, rooms, strict=True))
     open_ones = [s for s, room in zip(shares, rooms, strict=True) if s < room]
-    # Whoever could give more gives as much as any other, but for the odd one.
+    # An exposure that could give more stamps gives as many as any other exposure, within one stamp.
     assert not open_ones or max(shares) <= min(open_ones) + 1
 
 
-def some(n=40):
+def candidates_of_night(n=40):
     rng = random.Random(1)
     return [
         candidate(
@@ -51,7 +53,7 @@ def counted(drawn):
 
 
 def test_drawn_evenly_over_datasets_and_exposures():
-    drawn = draw(some(), 400, 0.2, 1)
+    drawn = draw(candidates_of_night(), 400, 0.2, 1)
     amounts = counted(drawn)
     assert sum(amounts.values()) == 400
     datasets, per_exposure = Counter(), {}
@@ -60,17 +62,17 @@ def test_drawn_evenly_over_datasets_and_exposures():
         datasets[name] += amounts[d.candidate.key]
         per_exposure.setdefault(name, []).append(amounts[d.candidate.key])
     assert set(datasets.values()) == {100}
-    for its in per_exposure.values():
-        assert max(its) - min(its) <= 1
+    for numbers in per_exposure.values():
+        assert max(numbers) - min(numbers) <= 1
     for d in drawn:
-        there = dict(d.candidate.ccds)
+        n_sources = dict(d.candidate.ccds)
         for name, chosen in d.chosen.items():
             assert np.all(np.diff(chosen) > 0)
-            assert 0 <= chosen[0] <= chosen[-1] < there[name]
+            assert 0 <= chosen[0] <= chosen[-1] < n_sources[name]
 
 
 def test_what_is_drawn_depends_on_seed_and_ids_alone():
-    exposures = some()
+    exposures = candidates_of_night()
     shuffled = random.Random(2).sample(exposures, len(exposures))
 
     def told(drawn):
@@ -79,7 +81,8 @@ def test_what_is_drawn_depends_on_seed_and_ids_alone():
     first = told(draw(exposures, 400, 0.2, 1))
     assert told(draw(shuffled, 400, 0.2, 1)) == first
     assert told(draw(exposures, 400, 0.2, 2)) != first
-    # Another exposure changes how many each gives, and nothing about who is for validation among the rest.
+    # One more exposure changes how many stamps each exposure gives; at most two exposures change between training and
+    # validation.
     more = told(draw([*exposures, candidate(99, {"CCD0": 30})], 400, 0.2, 1))
     assert sum(first[key][0] != more[key][0] for key in first) <= 2
 
@@ -89,19 +92,20 @@ def test_within_an_exposure_all_sources_are_alike():
     drawn = draw(exposures, 1600, 0.2, 3)
     times = Counter((name, int(k)) for d in drawn for name, chosen in d.chosen.items() for k in chosen)
     assert len(times) == 20
-    # 400 exposures draw 4 of 20 each: 80 times, with a spread of 8; 5 of it over 20 sources.
+    # 400 exposures each give 4 of their 20 sources: each source is drawn 80 times, with a scatter of 8. The bound is 5
+    # times that scatter, for the largest of 20 sources.
     assert max(abs(n - 80) for n in times.values()) < 40
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
 def test_validation_is_a_share_of_the_exposures_of_each_dataset(share):
-    drawn = draw(some(), 400, share, 1)
-    its = {}
+    drawn = draw(candidates_of_night(), 400, share, 1)
+    numbers = {}
     for d in drawn:
-        its.setdefault((d.candidate.exposure.camera, d.candidate.exposure.band), []).append(d.validation)
-    held_out = sum(map(sum, its.values()))
+        numbers.setdefault((d.candidate.exposure.camera, d.candidate.exposure.band), []).append(d.validation)
+    held_out = sum(map(sum, numbers.values()))
     assert held_out >= 1
-    for flags in its.values():
+    for flags in numbers.values():
         assert not all(flags)
         assert sum(flags) <= share * len(flags) + 1
 
@@ -154,9 +158,10 @@ def test_stamps_are_those_of_the_files_whatever_reads_them(night):
     (again, _, _), _ = read(night, drawn, settings, select("cpu"), threads=3)
     assert torch.equal(again, stamps)
     with device.installed():
-        (there, _, _), _ = read(night, drawn, settings, select("0"))
-        # The backgrounds' sums run in another order: 1e-12 of a pixel, rarely one unit in the last place of float32.
-        assert torch.allclose(there.cpu(), stamps, rtol=2e-7, atol=1e-9)
+        (on_gpu, _, _), _ = read(night, drawn, settings, select("0"))
+        # The sums of the background fit run in another order: a pixel differs by 1e-12, and rarely by one unit in the
+        # last place of float32.
+        assert torch.allclose(on_gpu.cpu(), stamps, rtol=2e-7, atol=1e-9)
 
 
 def test_a_changed_file_is_named_and_costs_no_other(night, tmp_path):

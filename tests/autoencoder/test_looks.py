@@ -1,4 +1,4 @@
-"""Errors of reconstructions where scores are judged and shown: evaluate, show, the report."""
+"""Reconstruction errors in the places where scores are judged and shown: `evaluate`, `show` and the report."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def test_the_report_has_its_columns_only_where_there_are_any(folder, tmp_path):
     assert sorted(night["columns"]["autoencoder_rank"]) == list(range(1, 11))
     assert night["ccd_columns"][-1] == "autoencoder_mse"
     (row,) = pages["out"]["d0"]["ccds"]
-    assert row[-1] == pytest.approx(night["columns"]["autoencoder_mse"][0], rel=1e-3)  # of one CCD, four digits
+    # The error of one CCD, with four digits.
+    assert row[-1] == pytest.approx(night["columns"]["autoencoder_mse"][0], rel=1e-3)
     plain = pages["plain"]["night"]
     assert plain["scores"] == plain["kinds"]
     assert "autoencoder_mse" not in plain["columns"]

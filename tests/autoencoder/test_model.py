@@ -1,4 +1,4 @@
-"""A model's file: what is written is read, and whatever else a file holds is refused, with one line, unexecuted."""
+"""The file of a model: what is written can be read; other content is refused in one line, and nothing is executed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_fingerprint_is_of_the_weights():
 
 
 class Evil:
-    """Runs code when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, target):
         self.target = str(target)

@@ -1,4 +1,4 @@
-"""`score --model` from end to end: resumed, read again, merged, in shares; the tables byte for byte."""
+"""`score --model` from end to end: resumed, read again, merged, in shares; the tables are the same byte for byte."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(inputs):
-    """Scored in one go with a model."""
+    """A night that was scored with a model in one run."""
     score(inputs, inputs / "whole", model=inputs / "model.pt")
     return inputs / "whole"
 
 
 class Said(gpuanom.Events):
-    """Events that remember what was said and done."""
+    """Events that remember every message and every measured exposure."""
 
     def __init__(self):
         self.lines, self.done_, self.again = [], [], []
@@ -67,14 +67,14 @@ def test_tables_have_what_is_promised(inputs, whole):
     assert exposures.meta["autoencoder"] == load(inputs / "model.pt").fingerprint
     assert list(exposures["n_stamps"]) == list(exposures["n_sources"])
     for row in exposures:
-        its = ccds[ccds["exposure"] == row["exposure"]]
-        mean = np.sum(its["n_stamps"] * its["autoencoder_mse"]) / np.sum(its["n_stamps"])
+        rows = ccds[ccds["exposure"] == row["exposure"]]
+        mean = np.sum(rows["n_stamps"] * rows["autoencoder_mse"]) / np.sum(rows["n_stamps"])
         assert row["autoencoder_mse"] == pytest.approx(mean, rel=1e-6)  # seven printed digits
     for band in ("g", "r"):
-        its = exposures[exposures["band"] == band]
-        its = its[np.argsort(its["autoencoder_rank"])]
-        assert list(its["autoencoder_rank"]) == list(range(1, len(its) + 1))
-        assert np.all(np.diff(its["autoencoder_mse"]) <= 0)
+        rows = exposures[exposures["band"] == band]
+        rows = rows[np.argsort(rows["autoencoder_rank"])]
+        assert list(rows["autoencoder_rank"]) == list(range(1, len(rows) + 1))
+        assert np.all(np.diff(rows["autoencoder_mse"]) <= 0)
 
 
 def test_without_a_model_the_tables_are_as_ever(inputs, whole, tmp_path):
@@ -83,7 +83,7 @@ def test_without_a_model_the_tables_are_as_ever(inputs, whole, tmp_path):
     assert plain.tables.exposures.colnames == [c.name for c in EXPOSURE_COLUMNS]
     assert plain.tables.ccds.colnames == [c.name for c in CCD_COLUMNS]
     assert "autoencoder" not in plain.tables.exposures.meta
-    # All that both have is equal, and in the same order.
+    # All columns that both tables have are equal, and in the same order.
     with_model, _ = score(inputs, whole, [])
     for a, b in zip(plain.tables, with_model.tables, strict=True):
         for name in a.colnames:
@@ -124,7 +124,7 @@ def test_threads_shares_and_interruptions_do_not_matter(inputs, whole, tmp_path,
         if len(done) == 3:
             raise EnoughError
 
-    for paths in (None, []):  # while measuring, and while stamps are read again
+    for paths in (None, []):  # the run ends while exposures are measured, and while stamps are read again
         done = []
         with pytest.raises(EnoughError):
             score(inputs, tmp_path / "cut", paths, model=model, threads=threads, events=gpuanom.Events(done=enough))
@@ -203,7 +203,7 @@ def _without_the_table(folder):
 
 
 def test_stores_from_before_there_were_models(inputs, whole, tmp_path):
-    """They are read as they are, left as they are, and given the table when they are written to."""
+    """Such stores are read as they are, stay as they are, and get the table when they are written to."""
     score(inputs, tmp_path / "old")
     _without_the_table(tmp_path / "old")
     plain = nights.tables(tmp_path / "old")
@@ -220,7 +220,9 @@ def test_stores_from_before_there_were_models(inputs, whole, tmp_path):
 
 
 def test_values_that_an_older_gpuanom_left_behind_do_not_count(inputs, tmp_path):
-    """It knows nothing of the table: it measures an exposure again and leaves its row."""
+    """An older gpuanom does not know the table: it measures an exposure again and leaves the exposure's row in that
+    table.
+    """
     score(inputs, tmp_path, model=inputs / "model.pt")
     with sqlite3.connect(tmp_path / NAME) as db:
         db.execute("UPDATE exposures SET fingerprint = 'new files' WHERE exposure = '2'")

@@ -1,4 +1,4 @@
-"""Errors of stamps: eq. 9 to rounding, the same whatever else is in a batch, on both backends; odd stamps left out."""
+"""Errors of stamps: eq. 9 to rounding, independent of the batch, the same on both backends; bad stamps are left out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scorer():
 
 
 def field(seed, *, n=12, shape=(400, 420), double=None):
-    """A CCD of stars, or of double ones."""
+    """A CCD of stars, or of double stars."""
     layers = []
     rng = np.random.default_rng(seed)
     for i in range(n):
@@ -45,8 +45,8 @@ def ccds(*seeds, **options):
     return [Ccd(f"N{seed}", field(seed, **options)) for seed in seeds]
 
 
-def measured(some, backend, scorer):
-    return measure_ccds("e", some, made.QUICK, backend, scorer)
+def measured(given, backend, scorer):
+    return measure_ccds("e", given, made.QUICK, backend, scorer)
 
 
 def test_errors_are_the_methods(scorer):
@@ -58,22 +58,22 @@ def test_errors_are_the_methods(scorer):
 
 
 def test_a_measurement_carries_them(scorer):
-    some = ccds(1, 2)
-    got, plain = measured(some, select("cpu"), scorer), measured(some, select("cpu"), None)
+    given = ccds(1, 2)
+    got, plain = measured(given, select("cpu"), scorer), measured(given, select("cpu"), None)
     for a, b in zip(got, plain, strict=True):
         assert b.reconstruction is None
         assert np.array_equal(a.counts, b.counts)
         assert a.reconstruction.n_stamps == a.n_sources >= 10
         assert a.reconstruction.latent.shape == (2, 32)
-        # Squares' sum is at least the sum's square over their number.
+        # The sum of squares is at least the square of the sum divided by the number of terms.
         total, squares = a.reconstruction.latent
         assert np.all(squares * a.n_sources >= total**2 * (1 - ROUNDING))
 
 
 def test_stamps_alone_give_the_same_and_no_histograms(scorer):
-    some = ccds(1, 2)
-    whole = measured(some, select("cpu"), scorer)
-    alone = measured(some, select("cpu"), Scorer(scorer.model, only=True))
+    given = ccds(1, 2)
+    whole = measured(given, select("cpu"), scorer)
+    alone = measured(given, select("cpu"), Scorer(scorer.model, only=True))
     for a, b in zip(alone, whole, strict=True):
         assert a.reconstruction.error == b.reconstruction.error
         assert np.array_equal(a.reconstruction.latent, b.reconstruction.latent)
@@ -87,10 +87,10 @@ def test_a_stamps_error_does_not_depend_on_what_is_beside_it(scorer):
     rows, backend = ROWS["cpu"], select("cpu")
     whole = [scorer.errors(stamps[i : i + rows], backend, rows) for i in range(0, 130, rows)]
     errors = np.concatenate([e for e, _ in whole])
-    # To the bit: the same place of a batch of the same shape, whatever fills the rest.
+    # Equal bits: a stamp at the same position in a batch of the same shape, whatever stamps fill the other positions.
     for n in (1, 5, 63):
-        some, _ = scorer.errors(stamps[:n], backend, rows)
-        assert np.array_equal(some, errors[:n])
+        given, _ = scorer.errors(stamps[:n], backend, rows)
+        assert np.array_equal(given, errors[:n])
     torch.set_num_threads(2)
     once, _ = measured(ccds(1, 2), backend, scorer)
     assert torch.get_num_threads() == 1
@@ -98,25 +98,25 @@ def test_a_stamps_error_does_not_depend_on_what_is_beside_it(scorer):
 
 
 def test_both_backends_agree(scorer):
-    some = ccds(1, 2, 3)
-    expected = measured(some, select("cpu"), scorer)
+    given = ccds(1, 2, 3)
+    expected = measured(given, select("cpu"), scorer)
     with device.installed():
-        got = measured(some, select("0"), scorer)
-        alone = measured(some, select("0"), Scorer(scorer.model, only=True))
+        got = measured(given, select("0"), scorer)
+        alone = measured(given, select("0"), Scorer(scorer.model, only=True))
     for a, b, c in zip(got, expected, alone, strict=True):
         assert a.reconstruction.n_stamps == b.reconstruction.n_stamps
-        # Stamps are float32 of backgrounds that agree to 1e-12: rarely a pixel differs by 6e-8 of the centre.
+        # Stamps are float32, and their backgrounds agree to 1e-12: rarely a pixel differs by 6e-8 of the centre.
         assert a.reconstruction.error == pytest.approx(b.reconstruction.error, rel=1e-9)
         np.testing.assert_allclose(a.reconstruction.latent, b.reconstruction.latent, rtol=1e-6, atol=1e-6)
         assert c.reconstruction.error == a.reconstruction.error
 
 
 def test_in_batches_smaller_than_a_ccd_the_device_gives_the_same(scorer, monkeypatch):
-    some = ccds(1, 2)
+    given = ccds(1, 2)
     with device.installed():
-        whole = measured(some, select("0"), scorer)
+        whole = measured(given, select("0"), scorer)
         monkeypatch.setitem(ROWS, "gpu", 5)
-        parts = measured(some, select("0"), scorer)
+        parts = measured(given, select("0"), scorer)
     for a, b in zip(whole, parts, strict=True):
         assert a.reconstruction.n_stamps == b.reconstruction.n_stamps > 5
         assert a.reconstruction.error == pytest.approx(b.reconstruction.error, rel=ROUNDING)
@@ -141,8 +141,8 @@ def test_stamps_that_are_not_finite_are_left_out(scorer, monkeypatch):
 
 
 def test_no_sources_no_error(scorer):
-    some = [Ccd("blank", sky.make(200, 200, noise=8.0))]
-    (blank,) = measure_ccds("e", some, made.QUICK.replace(threshold=50.0), select("cpu"), scorer)
+    given = [Ccd("blank", sky.make(200, 200, noise=8.0))]
+    (blank,) = measure_ccds("e", given, made.QUICK.replace(threshold=50.0), select("cpu"), scorer)
     assert (blank.n_sources, blank.reconstruction.n_stamps, blank.reconstruction.error) == (0, 0, 0.0)
     (constant,) = measured([Ccd("flat", sky.make(200, 200))], select("cpu"), scorer)
     assert constant.status == "constant"

@@ -1,4 +1,4 @@
-"""`gpuanom train` from the command line: what it writes, what it says, what it refuses."""
+"""`gpuanom train` from the command line: the files that it writes, its messages, and what it refuses."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def test_what_it_made_scores_the_night(night, tmp_path):
         main(["score", "-o", str(night), "--model", str(tmp_path / "my.pt"), "--device", "cpu", "-q"])
     assert ended.value.code == 0
     exposures = Table.read(night / "exposures.ecsv")
-    # Between a perfect reconstruction and none at all, which leaves a star's own mean square, about 0.01.
+    # The loss lies between that of a perfect reconstruction and that of none, which is the mean square of a star, about
+    # 0.01.
     assert np.all((exposures["autoencoder_mse"] > 0) & (exposures["autoencoder_mse"] < 0.1))
 
 

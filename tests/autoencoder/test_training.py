@@ -1,4 +1,4 @@
-"""Training: loss falls, the best epoch is kept, equal seeds give equal weights, an interrupt loses nothing."""
+"""Training: the loss falls, the best epoch is kept, equal seeds give equal weights, and an interrupt loses nothing."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_loss_falls_and_the_best_epoch_is_kept(stamps):
     assert [t[0] for t in told] == list(range(1, 31))
     assert found.training == [t[1] for t in told]
     assert found.validation == [t[2] for t in told]
-    # From all-zero pixels' error to that of an average star; measured: by 5.
+    # The loss falls from the loss of zeros to that of an average star; the measured factor was 5.
     assert found.validation[-1] < 0.4 * found.validation[0]
     assert found.training[-1] < 0.4 * found.training[0]
     assert found.best == 1 + int(np.argmin(found.validation))
-    # float32 sums over 1024 pixels, 80 stamps.
+    # float32 sums over 1024 pixels of 80 stamps.
     held_out = errors(found.weights, stamps[0][stamps[1]].numpy()).mean()
     assert held_out == pytest.approx(found.validation[found.best - 1], rel=1e-5)
 
@@ -43,7 +43,8 @@ def test_double_images_reconstruct_worse(stamps):
     found = train(*stamps, SIZE, threads=1, epochs=30)
     normal = errors(found.weights, made.star_stamps(60, seed=7, size=SIZE))
     double = errors(found.weights, made.star_stamps(60, seed=8, size=SIZE, double=8.0))
-    # Measured: 20 times worse; every one of them is worse than every normal one.
+    # The mean error was 20 times larger when measured; every anomalous stamp has a larger error than every normal
+    # stamp.
     assert double.mean() > 5 * normal.mean()
     assert double.min() > normal.max()
 
@@ -112,10 +113,10 @@ def test_nothing_to_train_or_to_validate_with(stamps, validation):
 
 
 def test_the_network_is_the_method_in_numpy():
-    model, some = made.model(size=SIZE, seed=5), made.star_stamps(9, size=SIZE)
+    model, stars = made.model(size=SIZE, seed=5), made.star_stamps(9, size=SIZE)
     layers = layers_of(model.weights, SIZE, torch.device("cpu"))
-    got, latent = reconstruct(layers, torch.tensor(some).double())
-    expected, features = made.reconstructed(model.weights, some)
+    got, latent = reconstruct(layers, torch.tensor(stars).double())
+    expected, features = made.reconstructed(model.weights, stars)
     # float64 products of 1024 terms in another order.
     np.testing.assert_allclose(got.numpy(), expected, rtol=0, atol=1e-12)
     np.testing.assert_allclose(latent.numpy(), features, rtol=0, atol=1e-12)

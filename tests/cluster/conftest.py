@@ -1,4 +1,4 @@
-"""A small night, what an undisturbed run makes of it, and a scheduler with two workers."""
+"""A small night, the tables of an undisturbed run over it, and a scheduler with two workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_point
 
 
 class Said(gpuanom.Events):
-    """Events that remember what was said and done."""
+    """Events that remember every message and every measured exposure."""
 
     def __init__(self):
         self.lines, self.measured = [], []
@@ -21,7 +21,7 @@ class Said(gpuanom.Events):
 
 @pytest.fixture(scope="session")
 def night(tmp_path_factory):
-    """A folder of seven exposures; the last one is cut off in its second CCD."""
+    """A folder of seven exposures; the last exposure is cut off in its second CCD."""
     folder = tmp_path_factory.mktemp("cluster") / "night"
     nights.night(folder, exposures=6, ccds=2, bands=("g", "r"), odd=3)
     whole = nights.write(folder, 7, band="g")
@@ -52,14 +52,14 @@ def _two(tmp_path_factory):
 
 @pytest.fixture
 def farm(_two):
-    """A scheduler with two workers that nannies watch over: what one test does to them, they have survived."""
+    """A scheduler with two workers, each under a nanny, shared by several tests: the workers survive each of them."""
     yield _two
     _two.clean()
 
 
 @pytest.fixture
 def own_farm(tmp_path):
-    """A scheduler for one test, which starts its workers."""
+    """A scheduler for one test, which starts its own workers."""
     farm = Farm(tmp_path / "farm")
     try:
         yield farm
@@ -69,7 +69,7 @@ def own_farm(tmp_path):
 
 @pytest.fixture
 def score(night, tmp_path):
-    """Score the night on a farm's workers."""
+    """Score the night on the workers of a farm."""
 
     def run(farm, out=tmp_path / "out", **options):
         said = Said()

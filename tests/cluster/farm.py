@@ -1,4 +1,4 @@
-"""A Dask scheduler and its workers as processes on this machine, as a user starts them."""
+"""A Dask scheduler and its workers as processes on this machine, started as a user starts them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HOOKS = Path(__file__).parent / "hooks.py"
 PATIENCE = 60.0
-"""Seconds for what takes a few: a shared machine stalls."""
+"""Seconds to wait for events that take a few seconds: a shared machine sometimes stalls."""
 
 
 def until(condition, what):
-    """Wait for a condition and return what it gave."""
+    """Wait until a condition returns something true, and return that."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if found := condition():
@@ -27,7 +27,7 @@ def until(condition, what):
 
 
 class Hooks:
-    """What befalls workers that load hooks.py."""
+    """The faults that hooks.py brings about in workers that load it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -38,18 +38,18 @@ class Hooks:
         }
 
     def befall(self, exposure, what, always=False):
-        """Have something happen to whoever measures an exposure."""
+        """Make a fault happen in the worker that measures an exposure."""
         (self.folder / f"{exposure}.{what}{'.always' if always else ''}").touch()
 
     def befallen(self, exposure, what):
-        """Who it happened to, by process id, as soon as it happened to anyone."""
+        """The process ids of the workers in which a fault happened, as soon as there is one."""
         return until(lambda: self._pids(exposure, what), f"{exposure}.{what}")
 
     def _pids(self, exposure, what):
         return [int(path.name.rpartition("-")[2]) for path in self.folder.glob(f"{exposure}.{what}.pid-*")]
 
     def clean(self):
-        """Nothing befalls anyone any more."""
+        """From now on no fault happens."""
         for path in self.folder.iterdir():
             path.unlink()
 
@@ -83,7 +83,7 @@ class Farm(Hooks):
         return process
 
     def worker(self, *options, before=(), nanny=True, env=(), threads=1):
-        """Start a worker; the scheduler may not know it yet."""
+        """Start a worker; the scheduler may not yet know the worker when this returns."""
         return self.start(
             *("worker", "--scheduler-file", str(self.file), "--nthreads", str(threads), "--no-dashboard"),
             *("--local-directory", str(self.place / "scratch"), "--preload", str(HOOKS)),
@@ -100,7 +100,7 @@ class Farm(Hooks):
 
 
 def alive(pid):
-    """Whether a process runs; one that waits to be reaped does not."""
+    """Whether a process runs; a process that has ended and waits to be reaped does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

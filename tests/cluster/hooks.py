@@ -1,7 +1,8 @@
-"""Loaded by the workers of the tests (``dask worker --preload``): what befalls them in the middle of an exposure.
+"""Loaded by the workers of the tests (``dask worker --preload``): faults that happen in the middle of an exposure.
 
-A file ``ID.WHAT`` in the folder GPUANOM_TEST_HOOKS befalls whoever measures exposure ID: once, or as long as
-``ID.WHAT.always`` is there. Who it befell leaves ``ID.WHAT.pid-N``.
+A file ``ID.WHAT`` in the folder GPUANOM_TEST_HOOKS makes the fault WHAT happen in the worker that measures exposure ID:
+once, or each time while ``ID.WHAT.always`` is there. The worker leaves a file ``ID.WHAT.pid-N``, where N is its process
+id.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def doze():
 
 def hog():
     held = []
-    while True:  # until the nanny sees it
+    while True:  # until the nanny notices
         held.append(b"x" * (32 * MIB))
         time.sleep(0.01)
 
@@ -67,7 +68,7 @@ def befall(exposure, possible=(hang, die, stop, doze, hog, memory, device)):
 
 
 def lose():
-    """Here `befall` is asked before the exposure's files are looked at."""
+    """Ask for faults before the files of the exposure are looked at."""
 
 
 def hidden(places, whole=worker.first_unseen):
@@ -87,7 +88,7 @@ def versions(whole=worker.versions):
 
 
 def choose(device, whole=job.choose):
-    """Write down what a worker was asked to use, and what it sees; then use the CPU."""
+    """Write down the device that a worker was told to use and the GPUs that it sees; then use the CPU."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     (Path(os.environ["GPUANOM_TEST_HOOKS"]) / f"chosen-{os.getpid()}").write_text(f"{device} of {seen}")
     return whole("cpu")

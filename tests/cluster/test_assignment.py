@@ -1,4 +1,4 @@
-"""Which worker gets which exposure: no processes here, only the choice."""
+"""Which worker gets which exposure: these tests start no processes and test the choice alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def members(*loads, lanes=2):
 
 
 def fill(again, roster, most=100):
-    """Send what must be sent again, then new ones as long as there is room."""
+    """Send again what must be sent again, then new exposures while there is room."""
     new = []
     for member in send_again(again, roster, send):
         new.append(attempt())
@@ -70,7 +70,7 @@ def test_what_waits_at_busy_workers_goes_to_idle_ones():
 
 def test_what_may_have_killed_a_worker_is_alone_on_the_next():
     roster, again = members(1, 3), [attempt(alone=True)]
-    assert fill(again, roster) == []  # the first one drains, the second one is full
+    assert fill(again, roster) == []  # the first worker takes no more work, the second has no room
     assert len(again) == 1
     roster[0].assignments.clear()
     assert fill(again, roster) == []
@@ -105,7 +105,9 @@ def test_never_where_its_files_are_not_seen():
     st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from(["w0", "w1", "w2"]))), max_size=6),
 )
 def test_bounded_and_all_sent_in_the_end(loads, suspects):
-    """However workers are loaded: never more than there is room for, suspects alone, and nothing waits for ever."""
+    """For any load of the workers there are never more exposures than room, suspects are alone, and nothing waits for
+    ever.
+    """
     roster = members(*loads, lanes=3)
     again = [attempt(alone=alone, avoid=avoid) for alone, avoid in suspects]
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""docs/cluster.md: its scripts are run, with Slurm's variables and commands imitated."""
+"""The scripts of docs/cluster.md are run, with imitations of Slurm's variables and commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.cluster.farm import ROOT
 PAGE = (ROOT / "docs" / "cluster.md").read_text()
 SCRIPTS = dict(re.findall(r"<!-- script: (\S+) -->\n```(?:sh|python)\n(.*?)```", PAGE, flags=re.DOTALL))
 
-# Slurm's part: a task after the other where they share a machine, jobs that run at once.
+# Slurm's part: tasks that share a machine run one after the other, and jobs start at once.
 SRUN = """#!/bin/bash
 for ((i = 0; i < ${SLURM_NTASKS:-1}; i++)); do SLURM_PROCID=$i "$@"; done
 """
@@ -34,7 +34,7 @@ kill -- "-$1"
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
-    """A folder of commands that goes before others, and small memory for whoever asks how much there is."""
+    """A folder of commands that are found before the real commands, with imitations of Slurm's."""
     commands = tmp_path / "bin"
     commands.mkdir()
     python = f'#!/bin/bash\nexec "{sys.executable}" -m {{}} "$@"\n'
@@ -62,16 +62,16 @@ def whole(night, tmp_path_factory):
 
 def run(name, night, replaced=(), **variables):
     text = SCRIPTS[name]
-    for there, here in (("/data/2026-11-23", str(night)), *replaced):
-        assert there in text, f"{name} has no {there}"
-        text = text.replace(there, here)
-    # The tests' own cache is warm; that the export is there is all that is wanted of it.
+    for text_of_page, replacement in (("/data/2026-11-23", str(night)), *replaced):
+        assert text_of_page in text, f"{name} has no {text_of_page}"
+        text = text.replace(text_of_page, replacement)
+    # The cache of the tests is warm; only the presence of the export line is tested here.
     text, exports = re.subn(r"^export NUMBA_CACHE_DIR=\$cache/numba CUPY_CACHE_DIR=\$cache/cupy$", "", text, flags=re.M)
     text, prologues = re.subn(r"^ *job_script_prologue=.*$", "", text, flags=re.M)
     assert exports + prologues == 1
     Path(name).write_text(text)
     interpreter = [sys.executable, "-W", "ignore"] if name.endswith(".py") else ["bash"]
-    # An absolute end, so that no mistake in a script keeps the tests from theirs.
+    # An absolute time limit, so that no mistake in a script can keep the tests from ending.
     done = subprocess.run(
         [*interpreter, name],
         env={**os.environ, **{f"SLURM_{k}": str(v) for k, v in variables.items()}},
@@ -99,7 +99,7 @@ def test_every_option_of_the_page_exists():
     from gpuanom.cli import cli
 
     known = {option for command in cli.commands.values() for p in command.params for option in p.opts}
-    page = re.sub(r"\|\| \[ .* \]", "", PAGE)  # a test of an exit code has options of its own
+    page = re.sub(r"\|\| \[ .* \]", "", PAGE)  # a test of an exit code has options, which are not gpuanom's
     for line in re.findall(r"^ *gpuanom .*(?:\\\n.*)*", page, flags=re.MULTILINE):
         for option in re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", line):
             assert option in known, line

@@ -1,4 +1,6 @@
-"""Runs on workers of this machine, as users start them: the same tables, interrupted or not, and nobody left behind."""
+"""Runs on workers of this machine, as users start them: the same tables, interrupted or not, and no process left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ POINTS = [f"--{name}={n}" for name, n in (("points", 300), ("sigma-points", 500)
 
 @pytest.fixture
 def hooks(tmp_path, monkeypatch):
-    """What befalls the workers of this machine, by Dask's own configuration."""
+    """Faults for the workers of this machine, set by Dask's own configuration."""
     hooks = Hooks(tmp_path / "hooks")
     for name, value in {**hooks.environment, "DASK_DISTRIBUTED__WORKER__PRELOAD": str(HOOKS)}.items():
         monkeypatch.setenv(name, value)
@@ -44,7 +46,7 @@ def command(*arguments, cwd, **options):
 
 
 def below(pid):
-    """All processes that a process has started, and they."""
+    """A process and all processes below it."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -69,7 +71,7 @@ def test_workers_threads_and_order_change_nothing(night, undisturbed, tmp_path, 
 
 
 def test_relative_paths_are_kept_as_they_were_given(night, tmp_path, monkeypatch, farm):
-    """What fails, and what a CCD's reason says, names files as the user did: the tables are those of one process."""
+    """Reasons of failed exposures and CCDs name the files as the user did: the tables are those of one process."""
     (tmp_path / "here").mkdir()
     for path in night.iterdir():
         (tmp_path / "here" / path.name).symlink_to(path)
@@ -107,7 +109,7 @@ def test_an_interrupt_ends_at_once_and_leaves_nobody(night, tmp_path, hooks):
     process = command("score", night, *RUN, cwd=tmp_path, start_new_session=True)
     hooks.befallen("4", "hang")
     workers = below(process.pid)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of its foreground
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends the signal to the whole foreground group
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert [line for line in said.splitlines() if line and not line.startswith(("exposure", "cluster"))] == [
@@ -117,7 +119,7 @@ def test_an_interrupt_ends_at_once_and_leaves_nobody(night, tmp_path, hooks):
 
 
 def test_a_script_needs_no_guard_and_a_report_is_written(night, undisturbed, tmp_path):
-    """Dask's own local cluster would run the script again in each worker."""
+    """Dask's local cluster would run an unguarded script again in each worker."""
     pytest.importorskip("bokeh")
     script = tmp_path / "script.py"
     values = {name: getattr(QUICK, name) for name in ("gradient_points", "sigma_points", "background_points")}
@@ -144,7 +146,7 @@ def test_a_script_needs_no_guard_and_a_report_is_written(night, undisturbed, tmp
 
 
 def test_gpus_get_a_worker_each(night, undisturbed, tmp_path, hooks, monkeypatch):
-    """The seam to dask-cuda, by a stand-in: no GPU has run this."""
+    """The calls of dask-cuda, tested with a stand-in: no GPU has run this code."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "standin"))
     monkeypatch.setenv("GPUANOM_TEST_CHOICES", "1")
     gpuanom.score(night, tmp_path / "out", settings=QUICK, workers=1, device="3")

@@ -1,4 +1,4 @@
-"""Stamps through a model on workers: the same tables; a model that workers cannot use is a line."""
+"""Stamps through a model on workers: the same tables, and one line when the workers cannot use the model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_workers_put_stamps_through_a_model(night, undisturbed, model, tmp_path,
     assert b"autoencoder_mse" in alone["exposures.ecsv"]
     gpuanom.score(night, tmp_path / "out", model=model, scheduler=farm.file, **options)
     assert nights.tables(tmp_path / "out") == alone
-    # And of what is measured already, the stamps alone.
+    # For exposures that are measured already, only the stamps are read again.
     gpuanom.score(night, tmp_path / "later", scheduler=farm.file, **options)
     assert nights.tables(tmp_path / "later") == undisturbed
     gpuanom.score(night, tmp_path / "later", model=model, scheduler=farm.file, **options)
@@ -34,11 +34,11 @@ def test_workers_put_stamps_through_a_model(night, undisturbed, model, tmp_path,
 
 
 def test_a_model_that_changes_under_way_is_refused(model, tmp_path):
-    there = ModelFile.of(model, made.model(seed=3).fingerprint, only=False)
-    assert there.scorer().fingerprint == there.fingerprint
+    file = ModelFile.of(model, made.model(seed=3).fingerprint, only=False)
+    assert file.scorer().fingerprint == file.fingerprint
     save(made.model(seed=4), model)
     with pytest.raises(InputError, match="another model"):
-        there.scorer()
+        file.scorer()
 
 
 def test_a_model_that_no_worker_sees_ends_the_run(night, model, tmp_path, farm, monkeypatch):

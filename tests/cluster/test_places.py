@@ -1,4 +1,4 @@
-"""Workers that do not see the files, that are of another version, and schedulers that are not there."""
+"""Workers that do not see the files, workers of another version, and schedulers that do not exist."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NO_MOUNTS = "this user may not make a mount namespace (unshare -m)"
 
 @pytest.fixture
 def nobody_else(monkeypatch):
-    """No time for other workers to join."""
+    """No waiting for other workers to join."""
     monkeypatch.setattr("gpuanom.cluster.roster.LATE", 0.0)
 
 
 @pytest.fixture
 def blind(night):
-    """What to start a worker with so that it does not see the night: an empty folder lies over it."""
+    """The command prefix of a worker that does not see the night, because an empty folder is mounted over it."""
     hidden = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none "{night}" && exec "$@"', "sh"]
     if shutil.which("unshare") is None or subprocess.run([*hidden, "true"], capture_output=True).returncode:
         pytest.skip(NO_MOUNTS)
@@ -48,11 +48,11 @@ def test_a_worker_that_sees_no_files_is_left_out(own_farm, score, blind, undistu
     _, said = score(own_farm)
     assert nights.tables(tmp_path / "out") == undisturbed
     left_out = [line for line in said.lines if "is left out" in line]
-    assert len(left_out) <= 1  # the night may be over before it has answered
+    assert len(left_out) <= 1  # the night may be over before this worker has answered
 
 
 def test_a_file_that_one_worker_does_not_see_is_measured_by_another(farm, score, night, undisturbed, tmp_path):
-    """As when a folder is mounted on some nodes only: the files of the first exposure are everywhere."""
+    """As when a folder is mounted on some nodes only; all workers see the files of the first exposure."""
     farm.befall("5", "lose")
     _, said = score(farm)
     assert nights.tables(tmp_path / "out") == undisturbed

@@ -1,4 +1,4 @@
-"""Workers that die, hang or run out of memory: the exposure is tried elsewhere, and the tables are the same."""
+"""Workers that die, hang or run out of memory: the exposure is tried on another worker, and the tables are the same."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def test_devices_that_fail_everywhere_end_the_run(own_farm, score, monkeypatch):
 
 
 def test_an_answer_that_comes_too_late_is_not_taken(own_farm, score, undisturbed, tmp_path):
-    """Without a nanny nobody can end what hangs: its worker is used again once it is through."""
+    """Without a nanny nothing can end a worker that hangs: the worker is used again once it has finished."""
     own_farm.worker(nanny=False)
     own_farm.befall("2", "doze")
-    # A busy machine takes seconds for an ordinary exposure, of which the first one imports what measures.
+    # A busy machine takes seconds for an ordinary exposure; the first exposure also imports the measuring code.
     _, said = score(own_farm, timeout=6)
     assert sorted(said.measured) == [str(i) for i in range(1, 8)]
     assert sum("no answer within 6 s" in line for line in said.lines) == 1, said.lines

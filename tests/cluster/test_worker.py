@@ -1,4 +1,4 @@
-"""What a worker does by itself, without a cluster around it."""
+"""The behaviour of one worker, without a cluster around it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(before, faults(20))
 
 @pytest.mark.parametrize("by_dask", [True, False])
 def test_memory_that_is_freed_is_used_again(by_dask):
-    """With Dask's setting each array of 4 MiB is new pages, some hundreds; at a time, as the kernel maps them."""
+    """With Dask's setting each array of 4 MiB takes new pages, which cause some hundreds of page faults."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     env |= {"MALLOC_TRIM_THRESHOLD_": "65536"} if by_dask else {}
     done = subprocess.run([sys.executable, "-c", FAULTS], env=env, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The test device: CUDA kernels on a CPU, under a stand-in for CuPy. See README.md."""
+"""The test device: CUDA kernels that run on a CPU, under a stand-in for CuPy. See README.md."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ ABOUT_IT = "about the test device, which is off: --require-gpu runs the tests on
 
 HERE = Path(__file__).resolve().parent
 
-# The stand-in's modules while it is not installed. Others hold on to its objects, so it must not be made twice.
+# The stand-in's modules while the stand-in is not installed. Other modules keep references to objects of the stand-in,
+# so its modules must not be imported a second time.
 _put_away: dict[str, ModuleType] = {}
 
-# `pytest --require-gpu`: a real card in place of the test device, for as long as this process lives.
+# `pytest --require-gpu` uses a real card in place of the test device, until this process ends.
 _off = False
 
 
 def switch_off() -> None:
-    """Leave this process to the real CuPy: from here on `installed()` does nothing, and what is about the device skips.
+    """Leave this process to the real CuPy: `installed()` now does nothing, and tests of the test device are skipped.
 
     Raises
     ------
@@ -37,17 +38,17 @@ def switch_off() -> None:
     if _is_ours(cupy):
         raise RuntimeError(f"CuPy is the test device's: {HERE} is on the path")
     _off = True
-    # Last: where nothing else offers `cpudevice`, a test that wants it has nothing to ask of a real card.
+    # This finder comes last: a test that imports `cpudevice`, which nothing else offers, is skipped on a real card.
     sys.meta_path.append(_Skip())
 
 
 def is_off() -> bool:
-    """Whether tests run on a real card."""
+    """Whether the tests run on a real card."""
     return _off
 
 
 class _Skip:
-    """Finds no module; a test that imports the test device's own is skipped."""
+    """A finder that finds no module, and skips a test that imports the modules of the test device."""
 
     def find_spec(self, name: str, *_: object) -> None:
         if name.partition(".")[0] == "cpudevice":
@@ -55,7 +56,7 @@ class _Skip:
 
 
 def install() -> None:
-    """Make `import cupy` find the stand-in, in this process. May be called again."""
+    """Make `import cupy` find the stand-in in this process. Further calls change nothing."""
     if _off:
         pytest.skip(ABOUT_IT)
     require_compiler()
@@ -75,20 +76,20 @@ def install() -> None:
 
 
 def require_compiler() -> None:
-    """Skip the test that asks where kernels cannot be compiled for the CPU."""
+    """Skip the calling test on a machine where kernels cannot be compiled for the CPU."""
     if not _off and shutil.which("g++") is None:
         pytest.skip("the test device needs a C++ compiler (Debian: apt-get install g++)")
 
 
 def uninstall() -> None:
-    """The reverse: `import cupy` finds what is installed on this machine, if anything."""
+    """Undo `install`: `import cupy` finds the CuPy of this machine, if there is one."""
     if str(HERE) in sys.path:
         sys.path.remove(str(HERE))
     for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx", "kvikio")]:
         if _is_ours(sys.modules[name]):
             _put_away[name] = sys.modules.pop(name)
     if _put_away:
-        # What was imported over the stand-in goes with it: the device "auto" must be the CPU again.
+        # Modules that were imported with the stand-in are removed too: the device "auto" must be the CPU again.
         for name in [
             name for name in sys.modules if name == "gpuanom.backends.gpu" or name.startswith("gpuanom.backends.gpu.")
         ]:
@@ -97,9 +98,9 @@ def uninstall() -> None:
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """The stand-in for as long as a test needs it; left as it was found, with nothing waiting in its streams.
+    """The stand-in inside a `with` block; afterwards all is as before, and nothing waits in the stand-in's streams.
 
-    On a real card, the real CuPy: nothing is done.
+    On a real card this does nothing, and the real CuPy is used.
     """
     if _off:
         yield
@@ -117,7 +118,7 @@ def installed() -> Iterator[None]:
 def environment(**settings: str) -> dict[str, str]:
     """The environment for a process whose `import cupy` finds the stand-in: environment(orders="forward,reverse").
 
-    On a real card, the environment as it is; a test that sets the test device is skipped.
+    On a real card this is the environment of this process; a test that sets options of the test device is skipped.
     """
     if _off and not settings:
         return dict(os.environ)
@@ -129,7 +130,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def reset() -> None:
-    """Forget what was put into streams and not waited for: after a test that failed half-way."""
+    """Discard the work in streams that nothing has waited for, after a test that failed half-way."""
     if _is_ours(sys.modules.get("cupy")):
         from cupy.cuda._stream import reset as forget
 

@@ -1,4 +1,4 @@
-"""The stand-in around each test of the device; the sanitizers, where they run."""
+"""Installs the stand-in around each test of the test device; fixtures for the sanitizers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def stand_in():
 
 @pytest.fixture(scope="session")
 def sanitizer():
-    """Runs Python under a sanitizer; skips where that can't start (some containers forbid fixed addresses)."""
+    """Runs Python under a sanitizer; skips where none can start (some containers forbid fixed addresses)."""
     able = {}
 
     def run(flavour, arguments, **settings):

@@ -1,6 +1,6 @@
-"""Launches of the correct kernels in demo.cu, each with what NumPy says it must give.
+"""Launches of the correct kernels in demo.cu, each with the result that NumPy gives.
 
-Run as a script, it launches all of them: under a sanitizer, in a process of its own.
+Run as a script, this file launches all of them in a process that may run under a sanitizer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 
 
 def module(name: str):
-    """A file of this folder, for the device."""
+    """A .cu file of this folder, compiled for the device."""
     import cupy
 
     return cupy.RawModule(code=(Path(__file__).parent / name).read_text(), options=OPTIONS)
@@ -105,7 +105,7 @@ def arithmetic(k):
 
     rng = np.random.default_rng(3)
     a, b = rng.standard_normal(64), rng.standard_normal(64)
-    c = -a * b  # what a fused multiply-add rounds differently
+    c = -a * b  # values that a fused multiply-add would round differently
     out = cupy.empty((64, 16))
     k((1,), (64,), (cupy.asarray(a), cupy.asarray(b), cupy.asarray(c), out))
     got = out.get()

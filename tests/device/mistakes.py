@@ -1,7 +1,7 @@
-"""Launches of the wrong kernels in mistakes.cu, and which check must catch each.
+"""Launches of the wrong kernels in mistakes.cu, each with the check that must notice the mistake.
 
-Run as a script with a name, it makes that mistake: under a sanitizer, in a process of its own. The process ends with an
-error, or says that nothing was noticed.
+Run as a script with a number, this file makes that mistake, in a process that may run under a sanitizer. The process
+ends with an error, or prints that nothing was noticed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mistake:
-    """One kernel, how to launch it, and what notices."""
+    """One kernel, how to launch it, and the check that must notice it."""
 
     name: str
     block: int
     arguments: Callable[[], tuple]
-    message: str  # of the error
-    by: str = "fast"  # the flavour that must notice: "fast", "counted", "address" or "thread"
+    message: str  # of the expected error
+    by: str = "fast"  # the flavour that must notice the mistake: "fast", "counted", "address" or "thread"
     grid: int = 1
     shared: int = 0
 
@@ -43,7 +43,7 @@ def numbers(n, dtype=np.float32):
 
 
 ONE = np.int32(1)
-UNSET = "0xFF"  # noticed in the result: a NaN, or the pattern of a local without a value
+UNSET = "0xFF"  # the result shows the mistake: a NaN, or the pattern of a local variable that was never set
 
 MISTAKES = [
     Mistake("past_the_end", 128, lambda: (device(100), ONE), "illegal memory access .*byte 400 of 'float. a'"),
@@ -91,7 +91,7 @@ MISTAKES = [
 
 
 def make(mistake: Mistake) -> np.ndarray:
-    """Launch it; the last array among its arguments, which the kernel filled."""
+    """Launch the kernel; the last array among its arguments, which the kernel has filled."""
     from tests.device import demo
 
     kernel = demo.module("mistakes.cu").get_function(mistake.name)

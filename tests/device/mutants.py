@@ -1,11 +1,12 @@
-"""Damages the kernels of gpuanom and looks whether the test device notices: a test of the tests, and a slow one.
+"""Damages the kernels of gpuanom and sees whether the test device notices: a slow test of the tests.
 
     python -m tests.device.mutants [--sample N] [--steps STEP,...] [--jobs N] [--launches FOLDER] [pytest arguments]
 
-The tests are run once, and small launches of each kernel kept (or taken from FOLDER). Then each mutant runs these
-launches again: under several orders, then with races between blocks looked for, then under the sanitizers. One that
-gets through all of that meets the tests of its step, with its kernel in the place of the right one. One that nobody
-notices makes the job fail, unless EQUIVALENT says why it is none. --sample takes some of all, always the same ones.
+The tests run once, and small launches of each kernel are kept (or taken from FOLDER). Then each mutant runs these
+launches again: in several orders, then with a search for races between blocks, then under the sanitizers. A mutant that
+passes all of these meets the tests of its step, with the damaged kernel in place of the right kernel. A mutant that
+nothing notices makes the job fail, unless EQUIVALENT gives the reason why it changes nothing. --sample takes some of
+all mutants, always the same ones.
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ from tests.device import environment, install
 from tests.device.sanitize import DEFAULT, ROOT, command
 
 ORDERS = "forward,reverse,2,3"
-SECONDS, SECONDS_OF_TESTS = 120, 600  # a mutant may wait for ever
-SWAP = "GPUANOM_DEVICE_SWAP"  # a file with a source and its mutant
+SECONDS, SECONDS_OF_TESTS = 120, 600  # seconds, since a mutant may wait for ever
+SWAP = "GPUANOM_DEVICE_SWAP"  # names the file that holds a source and its mutant
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-# A barrier's number in the source comes from __COUNTER__: without it, those of all that follow would change.
+# Barriers get their numbers from __COUNTER__, so a removed barrier leaves __COUNTER__ behind: the numbers of all later
+# barriers stay as they were.
 KINDS = [
     ("barrier removed", re.compile(r"\b__sync(?:threads|warp)\(\);"), "(void)__COUNTER__;"),
     ("plain update", re.compile(r"\batomicAdd\(([^,;]+), ([^;]+)\);"), r"(void)(*(\1) += \2);"),
     ("one more", re.compile(r" < "), " <= "),
     ("one more", re.compile(r" >= "), " > "),
 ]
-# Steps whose tests share their kernels' work.
+# Steps whose kernels are also tested by the tests of another step.
 TOGETHER = {"moments": ("moments", "sources"), "sources": ("sources", "moments")}
 
 NOTHING_LEFT = "one round more, in which no thread has anything to do"
@@ -81,16 +83,16 @@ EQUIVALENT = {
         "two lanes never have one pixel, but for -1, which is replaced by itself"
     ),
 }
-"""Damage that changes no result and does no harm, as it would stand in the source, and why."""
+"""Damage that changes no result and does no harm: the damaged line, and the reason."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A source with one place damaged."""
+    """A source that is damaged in one place."""
 
     kind: str
     place: str
-    line: str  # as it stands, damaged
+    line: str  # the damaged line, as it stands in the source
     original: str
     code: str
     launches: tuple[Path, ...]
@@ -102,12 +104,12 @@ class Mutant:
 
     @property
     def equivalent(self) -> str:
-        """Why it is no mutant, or nothing."""
+        """The reason why this damage changes nothing, or an empty text."""
         return EQUIVALENT.get(f"{self.place.split(':')[0]}: {self.line}", "")
 
 
 def mutants(code: str, launches: tuple[Path, ...]) -> Iterator[Mutant]:
-    """One for each place that can be damaged."""
+    """One mutant for each place that can be damaged."""
     blank = COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), code)
     for kind, pattern, replacement in KINDS:
         for match in pattern.finditer(blank):
@@ -117,7 +119,7 @@ def mutants(code: str, launches: tuple[Path, ...]) -> Iterator[Mutant]:
 
 
 def place(code: str, position: int) -> str:
-    """File and line of a place in a source whose includes were put in, with #line in front."""
+    """File and line of a place in a source into which the includes were copied, each with #line in front."""
     before = code[:position].split("\n")
     name, number = "", 0
     for line in before:
@@ -127,7 +129,7 @@ def place(code: str, position: int) -> str:
 
 
 def changes(mutant: Mutant) -> bool:
-    """Whether the mutant's machine code is another: what a kernel file takes from common.cuh and never calls is not."""
+    """Whether the machine code differs; damage in parts of common.cuh that the source never calls changes none."""
     from cpudevice import build, errors
 
     contents = []
@@ -136,28 +138,29 @@ def changes(mutant: Mutant) -> bool:
             path = build.library(text, "mutant.cu", (), "fast")
         except errors.CompileException:
             return False
-        key = path.stem.split("-")[-1].encode()  # the file's own name is part of its content
+        key = path.stem.split("-")[-1].encode()  # the name of the file is part of its content
         contents.append(path.read_bytes().replace(key, b"0" * len(key)))
     return contents[0] != contents[1]
 
 
 def outcome(variants: list[Mutant], expected: dict[str, str], folder: Path) -> str:
-    """What noticed one damage, in whichever source it is; nothing, or "-" where no source's machine code is another."""
+    """The check that noticed one damage, in any source with it; empty, or "-" where no machine code differs."""
     found = [noticed_by(mutant, expected[mutant.original], folder) for mutant in variants if changes(mutant)]
     return next(filter(None, found), "") if found else "-"
 
 
 def noticed_by(mutant: Mutant, expected: str, folder: Path) -> str:
     """The first check that notices a mutant."""
-    with tempfile.TemporaryDirectory(dir=folder) as own:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         files = []
         for path in mutant.launches:
-            file = Path(own) / path.name
+            file = Path(scratch) / path.name
             file.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "code": mutant.code}))
             files.append(str(file))
         arguments = ["-m", "tests.device.recording", *files]
         settings = {"orders": ORDERS, "cache": str(folder / "cache")}
-        # 66: unset float64 numbers are 1.6e11, and compare as such.
+        # With the byte 66 in memory that was never set, float64 numbers there are 1.6e11 and compare as ordinary
+        # numbers.
         ways = {"results": {}, "unset": {"unset": "66"}, "races between blocks": {"flavour": "counted"}}
         for name, way in ways.items():
             if _run([sys.executable, *arguments], environment(**way, **settings)) != expected:
@@ -166,7 +169,7 @@ def noticed_by(mutant: Mutant, expected: str, folder: Path) -> str:
             line, env = command(flavour, arguments, **settings)
             if _run(line, env) != expected:
                 return flavour
-        swap = Path(own) / "swap"
+        swap = Path(scratch) / "swap"
         swap.write_bytes(pickle.dumps((mutant.original, mutant.code)))
         tests = sorted({f"tests/steps/test_{name}.py" for step in mutant.steps for name in TOGETHER.get(step, (step,))})
         line, env = command(
@@ -195,7 +198,7 @@ def noticed_by(mutant: Mutant, expected: str, folder: Path) -> str:
 
 
 def pytest_configure() -> None:
-    """As a plugin of pytest: where a source is compiled, its mutant is."""
+    """As a plugin of pytest: where a source is compiled, its mutant is compiled in its place."""
     if SWAP not in os.environ:
         return
     install()
@@ -211,7 +214,7 @@ def pytest_configure() -> None:
 
 
 def _run(line: list[str], env: dict[str, str], seconds: int = SECONDS, *, output: bool = True) -> str:
-    """What a command prints: its errors if it fails; of one that succeeds nothing, where its output is not wanted."""
+    """The output of a command (an empty text if it is not wanted), or the errors of a command that failed."""
     try:
         done = subprocess.run(line, env=env, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -226,7 +229,7 @@ def record(folder: Path, tests: list[str]) -> None:
 
 
 def of_kernels(launches: list[Path]) -> dict[str, tuple[Path, ...]]:
-    """The kept launches of each source of kernels/; tests keep others too."""
+    """The kept launches of each source of kernels/; tests keep launches of other sources too."""
     found = defaultdict(list)
     for path in sorted(launches):
         found[pickle.loads(path.read_bytes())["code"]].append(path)
@@ -234,7 +237,7 @@ def of_kernels(launches: list[Path]) -> dict[str, tuple[Path, ...]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Damage, look, and tell."""
+    """Damage the kernels, look for checks that notice, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, metavar="N", help="so many of all mutants, chosen by a seed")
     parser.add_argument("--seed", type=int, default=1)
@@ -252,7 +255,8 @@ def main(arguments: list[str]) -> int:
         if chosen.launches is None:
             record(folder, tests or list(DEFAULT))
         expected: dict[str, str] = {}
-        damage = defaultdict(list)  # a place in common.cuh is in several sources: one that notices is enough
+        # A line of common.cuh is part of several sources, and it is enough if one of them notices.
+        damage = defaultdict(list)
         for code, launches in of_kernels(list(kept.glob("*.pickle"))).items():
             replay = ["-m", "tests.device.recording", *map(str, launches)]
             for mutant in mutants(code, launches):
@@ -284,7 +288,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _file(key: str) -> str:
-    """The source file in a damage's name, `kind: file:line: text`."""
+    """The source file in the name of a damage, which has the form `kind: file:line: text`."""
     return key.split(": ")[1].split(":")[0]
 
 

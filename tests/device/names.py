@@ -1,6 +1,7 @@
-"""The public names of the cupy that is imported here, for a comparison of the stand-in with the real one.
+"""The public names of the cupy that is imported here, to compare the stand-in with the real CuPy.
 
-Run as a script in each of two processes: prints one name a line, those that the stand-in offers.
+This file runs as a script in two processes. One prints the names that the stand-in offers, one in each line; the other
+reads these names and prints those that the real CuPy lacks.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ CLASSES = [
     "cupy.cuda.Stream",
     "cupy.cuda.compiler.CompileException",
 ]
-# Parameters that callers of ours name; Cython functions often hide theirs, so what has no signature is passed over.
+# Parameters that gpuanom passes by name. Cython functions often hide their signatures, and are then passed over.
 FUNCTIONS = ["cupy.asnumpy", "cupyx.empty_pinned", "cupyx.zeros_pinned", "cupyx.profiler.benchmark"]
 
 
 def offered() -> list[str]:
-    """The stand-in's names."""
+    """The names that the stand-in offers."""
     from cupy._array import METHODS
     from cupy._functions import SHARED
 
@@ -59,7 +60,7 @@ def offered() -> list[str]:
 
 
 def look_up(path: str):
-    """A module's attribute, a class's, or a module."""
+    """A module, or the attribute of a module or class."""
     parts = path.split(".")
     for length in range(len(parts), 0, -1):
         try:
@@ -73,14 +74,14 @@ def look_up(path: str):
 
 
 def lacks(path: str) -> bool:
-    """Whether the imported cupy lacks a name, or a function a parameter."""
+    """Whether the imported cupy lacks a name, or a function lacks a parameter."""
     name, _, parameter = path.partition("(")
     try:
         found = look_up(name)
         return bool(parameter) and parameter.rstrip(")") not in inspect.signature(found).parameters
     except AttributeError:
         return True
-    except ValueError:  # no signature to be had
+    except ValueError:  # the function has no visible signature
         return False
 
 

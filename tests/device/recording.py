@@ -1,6 +1,6 @@
-"""Runs recorded launches again, in a process with the flavour wanted: `python -m tests.device.recording FILE ...`.
+"""Runs kept launches again, in a process with another flavour: `python -m tests.device.recording FILE ...`.
 
-Prints a digest of what each leaves in its arrays.
+Prints a digest of the arrays after each launch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 def replay(path: Path) -> str:
-    """Run one; the digest of its arrays."""
+    """Run one launch again; the digest of its arrays."""
     import cupy
 
     launch = pickle.loads(path.read_bytes())

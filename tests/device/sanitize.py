@@ -5,8 +5,8 @@
     python -m tests.device.sanitize both FOLDER [pytest arguments]
 
 `address` runs the tests with kernels that check every access. `thread` is some hundred times slower: it runs the tests
-as always and keeps a few small launches of each kernel, then runs those again under ThreadSanitizer. `both` needs one
-run of the tests for the two, and leaves the launches in FOLDER, for the mutants.
+in the ordinary way, keeps a few small launches of each kernel, and runs these launches again under ThreadSanitizer.
+`both` runs the tests once for the two jobs, and leaves the launches in FOLDER, where the mutants need them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tests.device import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ("tests/steps", "-k", "gpu or prepare or rice")
-# Python's own allocator would hide the red zones; what the interpreter leaks at its end is not ours.
+# Python's own allocator would hide the red zones. Memory that the interpreter leaks when it ends does not matter here.
 OPTIONS = {
     "address": {
         "PYTHONMALLOC": "malloc",
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=0",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     },
-    # NumPy's own threads are not compiled with it.
+    # The threads of NumPy are not compiled with ThreadSanitizer.
     "thread": {"TSAN_OPTIONS": "halt_on_error=1:exitcode=66:report_signal_unsafe=0", "OPENBLAS_NUM_THREADS": "1"},
 }
 
@@ -49,11 +49,11 @@ def _library(name: str) -> str:
 
 
 def command(flavour: str, arguments: Sequence[str], **settings: str) -> tuple[list[str], dict[str, str]]:
-    """A Python command under a sanitizer, and its environment. The sanitizer must be in the process from the start."""
+    """A Python command under a sanitizer, and its environment. The sanitizer must be loaded when the process starts."""
     names = ("libasan.so", "libubsan.so") if flavour == "address" else ("libtsan.so",)
     preload = " ".join(_library(name) for name in names)
     env = {**environment(flavour=flavour, **settings), **OPTIONS[flavour], "LD_PRELOAD": preload}
-    # ThreadSanitizer wants the program at fixed addresses.
+    # ThreadSanitizer needs the program at fixed addresses.
     fixed = ["setarch", "-R"] if flavour == "thread" and shutil.which("setarch") else []
     return [*fixed, sys.executable, *arguments], env
 
@@ -65,7 +65,7 @@ def run(flavour: str, arguments: Sequence[str], **settings: str) -> subprocess.C
 
 
 def main(flavour: str, tests: Sequence[str]) -> int:
-    """The tests, the launches, or both; 0 where nothing was found."""
+    """Run the tests, the launches, or both; 0 when no fault was found."""
     if flavour == "address":
         return address(tests)
     if flavour == "both":
@@ -78,20 +78,20 @@ def main(flavour: str, tests: Sequence[str]) -> int:
 
 
 def address(tests: Sequence[str], **settings: str) -> int:
-    """The tests, with kernels under AddressSanitizer and UBSan."""
+    """Run the tests with kernels under AddressSanitizer and UBSan."""
     line, env = command("address", ["-m", "pytest", *tests], orders="forward", **settings)
     return subprocess.run(line, env=env, cwd=ROOT).returncode
 
 
 def replay(flavour: str, folder: Path) -> int:
-    """Run recorded launches again; 0 where all went well, and each kernel of gpuanom was among them."""
+    """Run kept launches again; 0 when all of them passed and every kernel of gpuanom was among them."""
     launches = sorted(folder.glob("*.pickle"))
     missing = kernels() - {path.name.rpartition("-")[0] for path in launches}
     if missing:
         sys.stdout.write(f"no launch was kept of {', '.join(sorted(missing))}\n")
         return 1
     failed = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each runs in a process of its own
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each launch runs in a process of its own
         ends = pool.map(
             lambda path: run(flavour, ["-m", "tests.device.recording", str(path)], orders="forward,7"), launches
         )
@@ -103,7 +103,7 @@ def replay(flavour: str, folder: Path) -> int:
 
 
 def kernels() -> set[str]:
-    """The names of gpuanom's kernels."""
+    """The names of the kernels of gpuanom."""
     sources = "\n".join(path.read_text() for path in (ROOT / "kernels").glob("*.cu"))
     return set(re.findall(r"__global__\s+void\s+__launch_bounds__\([^)]*\)\s+(\w+)\(", sources))
 

@@ -1,4 +1,4 @@
-"""Correct kernels run correctly, under every order and every sanitizer; what they touch is counted."""
+"""Correct kernels run correctly in every order and under every sanitizer, and their accesses are counted."""
 
 from __future__ import annotations
 
@@ -49,14 +49,16 @@ def test_loads_and_stores_are_counted(kernels):
     assert launch.kernel == "scale"
     assert (launch.loads, launch.load_bytes, launch.stores, launch.store_bytes) == (n, 4 * n, n, 4 * n)
     assert launch.atomics == 0
-    # 125 sectors in and as many out; an array begins at a multiple of 16 bytes, not of 32, so a warp's 128 bytes lie in
-    # four sectors or five.
+    # 125 sectors are read and 125 written. An array begins at a multiple of 16 bytes, not of 32, so that the 128 bytes
+    # of a warp lie in four sectors or in five.
     assert 250 <= launch.sectors_touched <= 252
     assert launch.sectors_touched <= launch.sectors_requested <= 2 * (4 * 31 + 1) + 2 * 32
 
 
 def test_sectors_of_a_tiled_read(kernels):
-    """A row of a tile is a warp: its 128 bytes lie in four sectors, or five where the image begins inside one."""
+    """A warp reads a row of a tile: its 128 bytes lie in four sectors, or in five where the image begins inside a
+    sector.
+    """
     import cupy
     from cpudevice import counting
 
@@ -86,7 +88,9 @@ def test_atomics_are_counted_as_such(kernels):
 
 
 def test_compiled_once(tmp_path, monkeypatch):
-    """A second process, or test, finds what the first compiled; another source or flavour is another file."""
+    """A second process or test finds what the first one compiled; another source or flavour is compiled to another
+    file.
+    """
     from cpudevice import build, settings
 
     monkeypatch.setattr(settings, "cache", tmp_path)

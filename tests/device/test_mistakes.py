@@ -1,4 +1,4 @@
-"""Planted mistakes: each is noticed by the check that is there for it. A test of the tests."""
+"""Planted mistakes: the check that exists for each mistake notices it. This is a test of the tests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_kernel_of_mistakes_is_among_them():
 
 
 def test_after_a_mistake_the_device_still_works():
-    """A kernel that ended in a fault leaves nothing behind: fibers, signal handlers, streams."""
+    """A kernel that ended in a fault leaves no fibers, signal handlers or streams behind."""
     import cupy
 
     from tests.device import demo

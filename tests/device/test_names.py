@@ -1,4 +1,4 @@
-"""Real CuPy has every name that the stand-in offers. It imports without a GPU."""
+"""The real CuPy, which can be imported without a GPU, has every name that the stand-in offers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NAMES = Path(__file__).parent / "names.py"
 
 
 def _real_python():
-    """An interpreter with the real CuPy: this one, or the one that GPUANOM_CUPY_PYTHON names."""
+    """An interpreter with the real CuPy: this interpreter, or the one in GPUANOM_CUPY_PYTHON."""
     python = os.environ.get("GPUANOM_CUPY_PYTHON", sys.executable)
-    # From another folder and without PYTHONPATH, so that the stand-in is not found.
+    # In another folder and without PYTHONPATH, so that the stand-in is not found.
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     tried = subprocess.run([python, "-P", "-c", "import cupy"], env=env, capture_output=True, text=True, cwd="/")
     if "No module named 'cupy'" in tried.stderr:

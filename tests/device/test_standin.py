@@ -1,6 +1,6 @@
-"""The stand-in is strict where CuPy is not, and late where a real device may be late."""
+"""The stand-in is strict where CuPy is lenient, and late where a real device may be late."""
 
-# ruff: noqa: ARG005 - each of a table's functions takes what all of them take
+# ruff: noqa: ARG005 - every function of a table takes the same arguments
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pair(cp):
     return cp.asarray(np.ones(64, np.float32)), cp.empty(64, cp.float32)
 
 
-# ---- host and device don't mix ----
+# ---- host and device arrays do not mix ----
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_arithmetic_stays_on_the_device(cp):
     assert cp.asnumpy(a).flags.owndata
 
 
-# ---- what a launch is given ----
+# ---- arguments of a launch ----
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_out_of_memory_and_what_the_pool_says(cp, monkeypatch):
     del kept
     assert pool.used_bytes() == used
     assert cp.cuda.Device().mem_info[0] == 1 << 19, "the pool keeps what arrays gave back"
-    cp.empty(1 << 20, cp.uint8)  # and frees it when another size needs the room
+    cp.empty(1 << 20, cp.uint8)  # the pool frees the kept memory when another size needs the room
     pool.free_all_blocks()
     assert cp.cuda.Device().mem_info[0] == 1 << 20
 
@@ -207,7 +207,7 @@ def test_no_device(cp, monkeypatch):
         cp.cuda.runtime.getDeviceCount()
 
 
-# ---- streams: as late as possible ----
+# ---- streams run as late as possible ----
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_a_pinned_buffer_filled_again_too_early(cp, pinned):
 
 
 def test_an_event_that_nobody_waits_for(cp, pinned):
-    """Data of one stream used in another: without the event they are not there, with it they are."""
+    """Data of one stream are used in another stream: without the event they have not arrived, with it they have."""
     first, second = cp.cuda.Stream(non_blocking=True), cp.cuda.Stream(non_blocking=True)
     source = pinned(4, np.float32)
     source[:] = 1
@@ -306,7 +306,7 @@ def test_elapsed_time(cp):
     assert cp.cuda.get_elapsed_time(start, end) >= 0
 
 
-# ---- coming and going ----
+# ---- installing and removing the stand-in ----
 
 
 def test_put_away_and_back(cp):

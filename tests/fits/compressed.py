@@ -1,4 +1,4 @@
-"""Compressed images of every kind that is decoded here, made by astropy and by cfitsio, and what both read of them."""
+"""Compressed images of every kind that gpuanom decodes, as astropy and cfitsio write and read them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SEEDS = (1, 2, 777, 9998, 10000)
 
 
 def scene(rng, ny, nx, dtype, nans=False):
-    """A noisy image with what decoders trip over: cosmic rays, constant rows, zeros, extremes."""
+    """A noisy image with features that are hard for decoders: cosmic rays, constant rows, zeros, extreme values."""
     dtype = np.dtype(dtype)
     noise = 10 ** rng.uniform(-1, 2.5)
     image = rng.normal(1000, noise, (ny, nx))
@@ -32,7 +32,7 @@ def scene(rng, ny, nx, dtype, nans=False):
 
 
 def random_case(rng):
-    """Keyword arguments of `write`."""
+    """Random keyword arguments for `write`."""
     writer = str(rng.choice(["astropy", "fitsio"]))
     code = str(rng.choice(["RICE_1", "RICE_1", "GZIP_1", "GZIP_2"]))
     kinds = ["u1", "i2", "u2", "i4", "f4", "f4", "f4", "f8"]
@@ -73,25 +73,25 @@ def write(path, *, writer, code, dtype, shape, tile, dither, seed, level, lossle
 
 
 def by_astropy(path):
-    """The pixels as astropy decodes them."""
+    """The pixels as decoded by astropy."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return fits.getdata(path, 1).astype(np.float32)
 
 
 def by_cfitsio(path):
-    """The pixels as cfitsio decodes them."""
+    """The pixels as decoded by cfitsio."""
     import fitsio
 
     return fitsio.read(str(path), ext=1).astype(np.float32)
 
 
 FORMS = {1: (3, 6, 8), 2: (4, 14, 16), 4: (5, 25, 32)}
-"""FSBITS, FSMAX and literal bits by BYTEPIX."""
+"""FSBITS, FSMAX and the number of literal bits, by BYTEPIX."""
 
 
 def encode_rice(numbers, bytepix, blocksize):
-    """A Rice-coded tile straight from the definition (FITS 4.0, section 10.4.1), as good codes as it takes."""
+    """A Rice-coded tile from the definition (FITS 4.0, section 10.4.1), with codes of nearly the least length."""
     fs_bits, fs_most, width = FORMS[bytepix]
     numbers = [int(n) for n in numbers]
     bits = f"{numbers[0] % (1 << width):0{width}b}"
@@ -118,7 +118,7 @@ def encode_rice(numbers, bytepix, blocksize):
 
 
 def rice_by_definition(data, n, bytepix, blocksize):
-    """The n integers of a tile, bit by bit; None where it is damaged."""
+    """The n integers of a tile, decoded bit by bit; None where the tile is damaged."""
     fs_bits, fs_most, width = FORMS[bytepix]
     bits = "".join(f"{byte:08b}" for byte in data)
     if len(bits) < width:

@@ -1,4 +1,4 @@
-"""Small FITS files on disk, good and bad, and the headers of real cameras."""
+"""Small FITS files on disk, intact and damaged, and the headers of real cameras."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def settings():
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a FITS file: primary cards, then (data, cards) of each extension."""
+    """Write a FITS file: cards of the primary header, then (data, cards) of each extension."""
 
     def writer(name, *extensions, data=None, **cards):
         hdus = fits.HDUList([fits.PrimaryHDU(data, fits.Header(cards))])
@@ -55,7 +55,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def instcal(write):
-    """An InstCal image of two CCDs with its mask file; what is given overrides."""
+    """An InstCal image of two CCDs with its mask file; arguments override the defaults."""
 
     def maker(name="c4d_190402_050618_ooi_g_v1.fits", mask=True, plane=None, **cards):
         cards = {
@@ -76,7 +76,7 @@ def instcal(write):
 
 @pytest.fixture
 def one(settings):
-    """The only exposure of some inputs, which must not fail otherwise."""
+    """The only exposure of some inputs, of which none may fail."""
 
     def finder(*paths, settings=settings):
         found = discover(paths, settings)
@@ -102,7 +102,7 @@ def read(settings, one):
 
 @pytest.fixture
 def real_header(real_data):
-    """The cards of a real header of `headers/`, as (primary, extension)."""
+    """The cards of a real header in `headers/`, as (primary, extension)."""
 
     def loader(name):
         cards = yaml.load((real_data / "headers" / f"{name}.yaml").read_text(), Loader=_Yaml)
@@ -121,7 +121,7 @@ def real_header(real_data):
 
 @pytest.fixture
 def all_fits():
-    """Every FITS file of a folder and what is below it."""
+    """Every FITS file in a folder and its sub-folders."""
 
     def lister(folder: Path):
         return sorted(p for p in folder.rglob("*") if ".fit" in p.name.lower() and p.is_file())

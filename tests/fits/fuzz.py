@@ -1,6 +1,6 @@
-"""Damaged tiles and files: pixels or a clear InputError, in bounded time and memory, and nothing read past the end.
+"""Damaged tiles and files give pixels or a clear InputError, in bounded time and memory; no read passes the end.
 
-``python -m tests.fits.fuzz --tiles 100000 --files 2000`` does in minutes what the tests do a little of.
+``python -m tests.fits.fuzz --tiles 100000 --files 2000`` tries many in minutes; the tests try a few.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tests.fits.compressed import encode_rice, rice_by_definition
 
 PAGE = mmap.PAGESIZE
 SLOWEST = 5.0
-"""Seconds that no tile or file may take, on a busy machine."""
+"""Seconds that no tile or file may exceed, on a busy machine."""
 
 
 class Guarded:
-    """Memory that ends at a page which may not be touched: who reads or writes behind it ends the process."""
+    """Memory that ends at a forbidden page: a read or a write past the end ends the process."""
 
     def __init__(self, most):
         pages = -(-most // PAGE)
@@ -46,19 +46,19 @@ class Guarded:
             raise OSError(ctypes.get_errno(), "mprotect")
 
     def holding(self, data):
-        """A view of the last bytes, with these in them."""
+        """A view of the last bytes of the memory, filled with the data."""
         view = self._all[self._end - len(data) : self._end]
         view[:] = np.frombuffer(data, np.uint8)
         return view
 
     def array(self, shape, dtype):
-        """An array of the last bytes."""
+        """An array in the last bytes of the memory."""
         n = int(np.prod(shape)) * np.dtype(dtype).itemsize
         return self._all[self._end - n : self._end].view(dtype).reshape(shape)
 
 
 def _mutated(rng, data):
-    """A few bits, bytes or the length changed."""
+    """The data with a few bits or bytes changed, or with another length."""
     data = bytearray(data)
     for _ in range(int(rng.integers(1, 5))):
         kind = rng.integers(5)
@@ -78,7 +78,7 @@ def _mutated(rng, data):
 
 
 def tiles(n, seed=0):
-    """Decode mutated tiles; how many were decoded and how many refused, and the slowest's seconds."""
+    """Decode damaged tiles; the numbers of decoded and of refused tiles, and the seconds of the slowest."""
     rng = np.random.default_rng(seed)
     source, target = Guarded(2**17), Guarded(2**17)
     bases = []
@@ -90,10 +90,10 @@ def tiles(n, seed=0):
                 bases.append((bytepix, blocksize, len(numbers), encode_rice(numbers, bytepix, blocksize)))
     decoded = refused = 0
     slowest = 0.0
-    k = -1  # the first compiles what the others take their time for
+    k = -1  # the first tile compiles the decoder, and its time does not count
     while k < n:
         bytepix, blocksize, count, data = bases[int(rng.integers(len(bases)))]
-        # Two tiles are decoded side by side: some are left whole, so that the damage is in either or in both.
+        # Two tiles are decoded side by side: some tiles stay intact, so that the damage is in either tile or in both.
         several = int(rng.integers(1, 4))
         raws = [
             rng.bytes(int(rng.integers(60))) if rng.random() < 0.05 else _mutated(rng, data) for _ in range(several)
@@ -112,7 +112,7 @@ def tiles(n, seed=0):
             blank=np.full(several, NO_BLANK if k % 2 else 3),
         )  # fmt: skip
         believed = rng.random() < 0.9
-        if not believed:  # what no reader makes of a file must not be believed either
+        if not believed:  # positions and sizes that no reader derives from a file must not be trusted either
             which = int(rng.integers(several))
             start[which] = int(rng.integers(-5, len(made.data) + 5))
             made.size[which] = int(rng.choice([-1, 2**40, len(made.data) + 1, 2**62]))
@@ -183,10 +183,10 @@ def _mutated_file(rng, data):
             digits = str(value).encode()
             if data[at - 2 : at] == b"= ":
                 data[at : at + 20] = digits.rjust(20)
-    elif kind == 2:  # a descriptor or so of a table
+    elif kind == 2:  # four bytes anywhere, for example in a descriptor of a table
         at = 4 * int(rng.integers(len(data) // 4))
         data[at : at + 4] = int(rng.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])).to_bytes(4, "big")
-    else:  # a block lost or twice there
+    else:  # a block lost or repeated
         at = 2880 * int(rng.integers(len(data) // 2880 + 1))
         block = data[at : at + 2880]
         data[at : at + 2880] = b"" if rng.random() < 0.5 else block + block
@@ -194,7 +194,7 @@ def _mutated_file(rng, data):
 
 
 def files(n, seed=0):
-    """Read mutated files; how many CCDs came as pixels and how many as failures, and the slowest file's seconds."""
+    """Read damaged files; the numbers of CCDs with pixels and of failures, and the seconds of the slowest file."""
     rng = np.random.default_rng(seed)
     settings = Settings()
     read = failed = 0
@@ -202,7 +202,7 @@ def files(n, seed=0):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bases = _bases(folder)
-        for k in range(n + len(bases)):  # the first ones are whole, and compile what the others take
+        for k in range(n + len(bases)):  # the first files are intact, and their reading compiles the decoders
             data, ending = bases[int(rng.integers(len(bases)))] if k >= len(bases) else bases[k]
             path = folder / f"damaged_{k}{ending}"
             path.write_bytes(_mutated_file(rng, data) if k >= len(bases) else data)
@@ -229,7 +229,7 @@ def files(n, seed=0):
 
 
 def main():
-    """Report what became of so many tiles and files."""
+    """Read this many tiles and files, and report the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tiles", type=int, default=100_000)
     parser.add_argument("--files", type=int, default=2000)

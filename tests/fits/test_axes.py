@@ -1,4 +1,4 @@
-"""CCDs of a mosaic without a rule lie in common axes, as their world coordinates tell."""
+"""The CCDs of a mosaic without a camera rule are brought to common axes by their world coordinates."""
 
 import math
 
@@ -35,15 +35,15 @@ def cards(matrix, form="CD", **others):
     """A header with a matrix from pixels to the sky, written in one of the forms."""
     names = ("1_1", "1_2", "2_1", "2_2")
     if form == "CD":
-        own = {f"CD{n}": float(v) for n, v in zip(names, matrix.ravel(), strict=True)}
+        matrix_cards = {f"CD{n}": float(v) for n, v in zip(names, matrix.ravel(), strict=True)}
     elif form == "PC":
-        own = {f"PC{n}": float(v) / 9e-5 for n, v in zip(names, matrix.ravel(), strict=True)}
-        own |= {"CDELT1": 9e-5, "CDELT2": 9e-5}
+        matrix_cards = {f"PC{n}": float(v) / 9e-5 for n, v in zip(names, matrix.ravel(), strict=True)}
+        matrix_cards |= {"CDELT1": 9e-5, "CDELT2": 9e-5}
     else:  # a rotation of a mirrored or unmirrored frame
         sign = 1.0 if np.linalg.det(matrix) > 0 else -1.0
         angle = math.degrees(math.atan2(matrix[1, 0] * sign, matrix[0, 0] * sign))
-        own = {"CDELT1": 9e-5 * sign, "CDELT2": 9e-5, form: angle}
-    return Cards(fits.Header(BASE | own | others))
+        matrix_cards = {"CDELT1": 9e-5 * sign, "CDELT2": 9e-5, form: angle}
+    return Cards(fits.Header(BASE | matrix_cards | others))
 
 
 def turns(*ccds):
@@ -81,10 +81,10 @@ def test_small_differences_turn_nothing():
 
 @pytest.mark.parametrize("declination", [85.0, 89.9, -89.9])
 def test_near_a_pole_north_is_another_direction_for_each_ccd(declination):
-    """Reference points of their own, on both sides of the pole: the CCDs lie alike all the same."""
+    """Each CCD has its own reference point, on either side of the pole; even so the CCDs are found to lie alike."""
     side = math.copysign(1.0, declination)
     for step in (40.0, 90.0, 170.0):
-        # Along the parallel, east and north turn by the difference of longitude (times nearly 1 here).
+        # Along the parallel, east and north turn by the difference in longitude (times nearly 1 here).
         turned = rotation(-step * math.sin(math.radians(declination))) @ UP
         first, second = cards(UP, CRVAL2=declination), cards(turned, CRVAL1=10.0 + step, CRVAL2=declination)
         assert turns(("1", first), ("2", second)) == [Turn.NONE, Turn.NONE], side
@@ -115,12 +115,12 @@ def test_other_rules_do_not_look_beside():
 
 
 def _header(matrix, **others):
-    own = {f"CD{i}_{j}": float(matrix[i - 1, j - 1]) for i in (1, 2) for j in (1, 2)}
-    return fits.Header(BASE | own | others)
+    matrix_cards = {f"CD{i}_{j}": float(matrix[i - 1, j - 1]) for i in (1, 2) for j in (1, 2)}
+    return fits.Header(BASE | matrix_cards | others)
 
 
 def test_in_one_file_and_in_a_file_for_each_ccd(tmp_path, settings):
-    """The same turns either way, whichever file comes first."""
+    """The turns are the same in both cases, whichever file comes first."""
     image = np.ones((70, 80), np.float32)
     mounts = {"B": UP @ QUARTER, "A": UP, "C": UP @ MIRROR}
     hdus = [fits.ImageHDU(image, _header(m), name=name) for name, m in mounts.items()]

@@ -1,4 +1,4 @@
-"""The band of a file, and which card tells it."""
+"""The band of a file, and the card from which the band is taken."""
 
 from pathlib import Path
 

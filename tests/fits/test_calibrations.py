@@ -1,4 +1,4 @@
-"""Calibrations by every keyword that says so, and no exposure of the sky among them."""
+"""Every keyword that marks calibrations is recognised, and no exposure of the sky is taken for a calibration."""
 
 from pathlib import Path
 

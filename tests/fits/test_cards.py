@@ -1,4 +1,4 @@
-"""Headers scanned are headers as astropy reads them."""
+"""Headers that gpuanom scans have the same cards as when astropy reads them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def values(header, keywords):
 
 
 def same(ours, theirs):
-    """Whether values are equal and of one type."""
+    """Whether two values are equal and of the same type."""
     return {k: (type(v), repr(v)) for k, v in ours.items()} == {k: (type(v), repr(v)) for k, v in theirs.items()}
 
 
@@ -75,7 +75,7 @@ def both(lines):
 
 @pytest.mark.parametrize("line", ODD)
 def test_odd_cards(line):
-    """Each beside a plain one, which must not suffer from it."""
+    """Each odd card stands beside a plain card, which must be read correctly."""
     ours, theirs = both(["PLAIN   = 'yes'", line])
     keywords = {line[:8].strip(), line[:8].strip().upper(), "PLAIN", "ESO OBS ID", "DP1.AXIS.1", "ABSENT"}
     with warnings.catch_warnings():
@@ -107,7 +107,7 @@ def test_the_end_is_a_card():
 
 
 def test_a_broken_card_does_not_keep_others_from_being_listed():
-    """Found by tests.fuzz_score: a mask's MP_ cards are looked for among all."""
+    """Found by tests.fuzz_score: the MP_ cards of a mask are searched for among all cards."""
     cards = ("XTENSION= 'BINTABLE'", "ZIMAGE  =                    T", "MP_BAD  = \x1b[31m", "MP_SAT  = 3")
     header = CompressedImage(Scanned("".join(c.ljust(80) for c in (*cards, "END")).encode()))
     assert [keyword for keyword in header if keyword.startswith("MP_")] == ["MP_BAD", "MP_SAT"]
@@ -136,7 +136,7 @@ def test_every_value_of_every_real_header_is_astropys(real_data, all_fits):
 
 
 def test_no_file_stays_open(write, settings):
-    """Nothing is closed by hand: files go with the last CCD that is held."""
+    """No file is closed explicitly: a file closes when the last of its CCDs is released."""
     path = write("a.fits", (np.zeros((70, 80), np.float32), {"EXTNAME": "C1"}))
     (exposure,) = discover([path], settings).exposures
     folder = Path("/proc/self/fd")
@@ -148,7 +148,7 @@ def test_no_file_stays_open(write, settings):
 
 
 def test_a_file_that_is_cut_off_while_it_is_open(write, settings):
-    """Touching mapped pages that the file has lost would end the process."""
+    """Reading mapped pages that the file has lost would end the process."""
     path = write("a.fits", (np.zeros((300, 400), np.float32), {"EXTNAME": "C1"}))
     (exposure,) = discover([path], settings).exposures
     (item,) = open_ccds(exposure, settings)
@@ -167,7 +167,7 @@ def test_listing_reads_no_pixels(write, settings, monkeypatch):
 
 @pytest.mark.parametrize("where", ["nowhere", "full"])
 def test_without_a_cache_it_still_reads(tmp_path, write, where):
-    """Compiled code that cannot be kept is compiled again; no word of it."""
+    """Compiled code that cannot be kept is compiled again, without any message."""
     path = write("a.fits", (np.arange(5600, dtype=np.float32).reshape(70, 80), {"EXTNAME": "C1"}))
     program = f"""
 import pathlib, resource

@@ -1,4 +1,4 @@
-"""DATASUM and CHECKSUM cards as the FITS standard means them, and the way past a stale one."""
+"""DATASUM and CHECKSUM cards as the FITS standard defines them, and the option that ignores outdated sums."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _statuses(items):
 
 
 def _with_card(path, keyword, value):
-    """Replace a card's text in place."""
+    """Replace the text of a card in place."""
     raw = path.read_bytes()
     at = raw.rindex(keyword.ljust(8).encode() + b"=")
     path.write_bytes(raw[:at] + f"{keyword:8}= {value}".ljust(80).encode() + raw[at + 80 :])
@@ -45,7 +45,7 @@ def test_a_sum_that_is_not_defined_says_nothing(tmp_path, read, kind, value, def
 
 @pytest.mark.parametrize("value", ["'0'", "'4294967295'"])
 def test_all_bits_set_is_another_zero(tmp_path, read, value):
-    """Sums are in ones' complement."""
+    """Sums are in ones' complement, so that all bits set is another form of zero."""
     path = tmp_path / "a.fits"
     fits.PrimaryHDU(np.zeros((70, 80), np.int16)).writeto(path, checksum="datasum")
     _with_card(path, "DATASUM", value)
@@ -72,7 +72,7 @@ def test_the_sums_of_the_image_before_it_was_compressed_are_not_those_of_its_tab
 
 @pytest.fixture
 def stale(tmp_path):
-    """A night whose second exposure had its pixels changed in place under its old sums."""
+    """A night with one exposure whose pixels were changed in place, while its checksums were not."""
     paths = nights.night(tmp_path / "in", exposures=3)
     for path in paths:
         with fits.open(path, mode="update", checksum=True) as hdus:
@@ -99,7 +99,7 @@ def test_what_was_refused_is_read_when_the_switch_is_given(stale):
     assert (group.status, group.n_ccds, group.lost) == ("corrupt", 1, True)
     assert "--no-checksum" in group.reason
     assert measured == ["1", "2", "3"]
-    assert score(stale)[1] == []  # what is damaged stays so
+    assert score(stale)[1] == []  # a damaged CCD is not read again
     night, measured = score(stale, checksum=False)
     assert (night.left_out, measured) == ((), ["2"])
     assert score(stale)[1] == []

@@ -1,4 +1,4 @@
-"""A little of `tests.fits.fuzz`, which does as much as one has time for."""
+"""A small part of `tests.fits.fuzz`, which runs as long as one likes."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_permissions(write, tmp_path, settings):
 
 
 def test_permissions_as_anyone(write, settings, monkeypatch):
-    """The same for root, for whom chmod means nothing."""
+    """The same without permission bits, which do not restrict root."""
     path = write("a.fits", data=SMALL)
     plain = Path.open
 
@@ -269,8 +269,8 @@ def test_the_fingerprint_follows_datasum(write, one):
 
 def test_a_users_rule_comes_first_and_replaces_its_namesake(write, one):
     path = write("a.fits", data=SMALL, INSTRUME="DECam", PROCTYPE="RAW", EXPNUM=5, SHOT="s-7")
-    own = CameraRule(name="mine", match=(("INSTRUME", "decam"),), exposure=("SHOT",), camera="Mine")
-    exposure = one(path, settings=Settings(cameras=(own,)))
+    rule = CameraRule(name="mine", match=(("INSTRUME", "decam"),), exposure=("SHOT",), camera="Mine")
+    exposure = one(path, settings=Settings(cameras=(rule,)))
     assert (exposure.exposure, exposure.camera, exposure.rule) == ("s-7", "Mine", "mine")
     namesake = CameraRule(name="DECam raw", match=(("INSTRUME", "nothing"),))
     assert one(path, settings=Settings(cameras=(namesake,))).rule == "any"
@@ -281,7 +281,7 @@ def test_a_users_rule_comes_first_and_replaces_its_namesake(write, one):
 
 
 def test_only_headers_are_read(write, tmp_path, settings):
-    """A file cut off right after its headers is found: its pixels are the reader's business."""
+    """A file that is cut off right after its headers is found: missing pixels are a matter for the reader."""
     raw = write("a.fits", (SMALL, {"EXTNAME": "c1"}), EXPNUM=4).read_bytes()
     (tmp_path / "a.fits").write_bytes(raw[: 2 * 2880])
     assert [e.exposure for e in discover([tmp_path], settings).exposures] == ["4"]
@@ -325,7 +325,7 @@ def test_header_values_of_odd_types(write, settings):
 
 
 def test_a_folder_that_cannot_be_looked_into(write, tmp_path, settings):
-    """As an ordinary user, for whom permissions count: one line for each, and the good file is found."""
+    """Run as an ordinary user, whom permissions restrict: one line for each refused path; the good file is found."""
     good = write("good.fits", data=SMALL)
     for name in ("no", "no/sub", "list"):
         (tmp_path / name).mkdir()
@@ -426,7 +426,7 @@ def test_names_that_are_not_utf8(tmp_path, settings):
 
 
 def test_our_own_tables_are_left_out_and_said(write, tmp_path, settings):
-    write("sky.fits", data=SMALL, CREATOR="gpuanom 1.0")  # an image is an image, whoever made it
+    write("sky.fits", data=SMALL, CREATOR="gpuanom 1.0")  # an image is accepted whatever program wrote it
     table = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1])])
     table.header["CREATOR"] = "gpuanom 1.0"
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "exposures.fits")
@@ -463,7 +463,7 @@ def test_one_name_in_folders_of_one_name(write, tmp_path, settings):
 
 
 def test_one_name_packed_in_two_ways(write, settings):
-    """In one band it is one exposure, and its second file a duplicate; in two bands it is two."""
+    """In one band the two files are one exposure and a duplicate of it; in two bands they are two exposures."""
     path = write("img1.fits", data=SMALL, FILTER="g")
     packed = path.with_name("img1.fits.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))

@@ -1,4 +1,4 @@
-"""`gpuanom explain` says what score does, and -v which rules and cards decided."""
+"""`gpuanom explain` says what `score` would do, and with -v which rules and cards decided."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_every_file_gets_a_paragraph(folder):
         assert words in text
     paragraphs = text.strip().split("\n\n")
     assert len(paragraphs) == 6
-    assert result.return_value == 1  # one file is broken
+    assert result.return_value == 1  # one file is damaged
 
 
 def test_json_holds_the_same(folder):

@@ -1,4 +1,4 @@
-"""Folders searched for files: linked folders are followed, each once, and what cannot be read is named."""
+"""The search of folders: each linked folder is followed once, and unreadable files and folders are named."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(path):
 
 
 def found(*inputs):
-    """Files below the inputs, and the lines on the rest."""
+    """The files below the inputs, and the lines about everything else."""
     items = list(expand(inputs))
     errors = [item for item in items if isinstance(item, gpuanom.InputError)]
     return sorted(str(item) for item in items if isinstance(item, Path)), [str(error) for error in errors]
@@ -53,7 +53,7 @@ def test_every_real_folder_is_searched_once_under_its_own_path(here):
     (here / "night" / "real" / "again").symlink_to(".")
     (here / "night" / "real" / "up").symlink_to("..")
     assert found("night") == (["night/real/a.fits"], [])
-    # Two inputs may well name one file twice; it is one exposure.
+    # Two inputs may well name the same file twice; it is still one exposure.
     (exposure,) = discover(["night", "night/a_link", "night/real/a.fits"], Settings()).exposures
     assert [str(file) for file in exposure.files] == ["night/a_link/a.fits"]
 
@@ -97,7 +97,7 @@ def test_broken_links_are_named_each_in_a_line(here):
 
 
 def test_a_sub_folder_whose_listing_fails_is_named(here, monkeypatch):
-    """As on a disk that fails, or for an ordinary user without permission; the tests may well run as root."""
+    """As on a failing disk, or without permission; the failure is simulated, since the tests may run as root."""
     write(here / "night" / "a.fits")
     write(here / "night" / "sub" / "b.fits")
     scandir = os.scandir

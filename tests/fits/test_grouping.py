@@ -1,4 +1,4 @@
-"""Which files are one exposure, and what its CCDs are called."""
+"""Which files belong to one exposure, and how its CCDs are named."""
 
 import gzip
 
@@ -15,7 +15,7 @@ def image(seed=0):
 
 @pytest.fixture
 def night(tmp_path, settings):
-    """By exposure: its files' names and its CCDs' names, failures by their status."""
+    """For each exposure the names of its files and of its CCDs; failures by their status."""
 
     def finder():
         found = discover([tmp_path], settings)
@@ -38,7 +38,7 @@ def test_a_number_that_is_none_falls_back_to_obsid_then_date_then_name(write, ni
         write(f"d{i}.fits", data=image(i), EXPNUM=number, INSTRUME="B", **{"DATE-OBS": f"2020-01-01T00:0{i}:00"})
         write(f"n{i}.fits", data=image(i), EXPNUM=number, INSTRUME="C")
     names = set(night())
-    if number == "":  # a blank card is no card: then the file's name is the id, as without one
+    if number == "":  # a blank card counts as missing: the name of the file is then the id
         assert names == {"o0", "o1", "d0", "d1", "n0", "n1"}
     else:
         assert names == {"x0", "x1", "2020-01-01T00_00_00", "2020-01-01T00_01_00", "n0", "n1"}
@@ -78,7 +78,8 @@ def test_an_id_that_counts_ccds_too(write, night):
 def test_a_card_tells_the_ccds_of_several_files_apart(write, night, cards):
     keyword, *values = cards
     for n, value in enumerate(values):
-        write(f"f{n}.fits", data=image(), EXPNUM=1, **{keyword: value})  # equal pixels: the card alone decides
+        # The pixels are equal, so that only the card can decide.
+        write(f"f{n}.fits", data=image(), EXPNUM=1, **{keyword: value})
     assert night()["1"][1] == [str(value) for value in values]
 
 

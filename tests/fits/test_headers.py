@@ -178,7 +178,7 @@ def test_sky_axes_from_cd():
 
 @pytest.mark.parametrize("angle", [0.0, 30.0, -120.0])
 def test_three_ways_to_write_one_matrix(angle):
-    """CROTA2, PC and CD of one frame agree with astropy's own reading of each."""
+    """CROTA2, PC and CD of the same frame agree with astropy's reading of each."""
     from astropy.wcs import WCS
 
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -212,7 +212,7 @@ BY_WCS = CameraRule(name="r", turn="wcs")
 @pytest.mark.parametrize("flip", [1, -1])
 @given(theta=st.floats(-1.5, 1.5))
 def test_a_turn_takes_an_orientation_to_the_focal_plane(quarter, flip, theta):
-    """A line on a CCD mounted turned and flipped: its sky angle, read through the ordinary CCD, is Turn's."""
+    """The sky angle of a line on a turned and flipped CCD, read through an unturned CCD, is the angle from Turn."""
     reference = np.array([[0.0, 1.0], [-1.0, 0.0]]) * 5e-5
     c, s = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarter]
     mount = np.array([[c, -s], [s, c]]) @ np.diag([1, flip])
@@ -220,7 +220,7 @@ def test_a_turn_takes_an_orientation_to_the_focal_plane(quarter, flip, theta):
     line = np.linalg.inv(reference) @ reference @ mount @ np.array([math.cos(theta), math.sin(theta)])
     wanted = math.atan2(line[1], line[0])
     got = (-theta if t & 2 else theta) + (math.pi / 2 if t & 1 else 0)
-    # Orientations are equal modulo pi; the matrices hold 0 and 1, so only atan2 rounds.
+    # Orientations are equal modulo pi; the matrices hold 0 and 1, so that only atan2 rounds.
     assert abs(math.sin(got - wanted)) < 1e-12
 
 

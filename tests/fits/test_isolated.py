@@ -1,4 +1,4 @@
-"""Images decoded in a process of their own: what ends it, or keeps it busy for ever, is a damaged image and no more."""
+"""Images decoded in a separate process: an image that ends this process, or keeps it busy for ever, is damaged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PIXELS = np.random.default_rng(1).integers(0, 5000, (64, 70)).astype(np.int32)
 
 @pytest.fixture
 def path(tmp_path):
-    """An image that only astropy reads."""
+    """An image that only astropy can read."""
     hdu = fits.CompImageHDU(PIXELS, name="C1", compression_type="HCOMPRESS_1")
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a.fits")
     return tmp_path / "a.fits"
@@ -31,7 +31,7 @@ def path(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _own():
-    """Each test begins without a process, and leaves none."""
+    """Each test begins without a decoder process, and leaves none behind."""
     isolated._end_all()
     yield
     isolated._end_all()
@@ -59,7 +59,7 @@ ENDS = {
     "import os; os.kill(os.getpid(), 11)": ("corrupt", "cannot be read: its decoder was ended by signal 11"),
     """import sys; sys.stdout.write('{"shape": [1000000, 1000000], "dtype": "<f8"}\\n'); sys.stdout.flush()
 sys.stdin.read()""": ("corrupt", "cannot be read: its pixels are more than its header says"),
-    # What follows says nothing about the image: somebody or something else ended the decoder, or the machine is slow.
+    # The following cases say nothing about the image: something else ended the decoder, or the machine is slow.
     "import os; os.kill(os.getpid(), 9)": ("unreadable", "cannot be decoded: its decoder was ended by signal 9"),
     "raise SystemExit(3)": ("unreadable", "cannot be decoded: its decoder ended: 3"),
     "import time; time.sleep(1000)": ("unreadable", "cannot be decoded: its decoder did not end within 1 s"),
@@ -88,7 +88,7 @@ def test_only_what_the_bytes_show_is_damage_when_a_decoder_fails(path, settings,
 
 
 def test_a_decoder_that_cannot_be_started_is_tried_again(path, settings, monkeypatch):
-    """Too many open files, or processes: for a moment, and then for good."""
+    """Too many open files or processes: first for a moment, then without end."""
     started = subprocess.Popen
     refusals = iter([OSError(errno.EMFILE, "Too many open files"), OSError(errno.EAGAIN, "Try again")])
 
@@ -107,7 +107,7 @@ def test_a_decoder_that_cannot_be_started_is_tried_again(path, settings, monkeyp
 
 
 def test_damaged_streams(path, settings):
-    """Some of these end astropy's decoder by a signal (tests.fuzz_score); which ones depends on its version."""
+    """Some of these streams end astropy's decoder by a signal (tests.fuzz_score), depending on astropy's version."""
     whole = path.read_bytes()
     start = 3 * 2880
     rng = np.random.default_rng(4)
@@ -124,13 +124,13 @@ def test_damaged_streams(path, settings):
 
 
 def test_a_table_of_a_million_million_columns_is_not_counted_to(path, settings):
-    """Found by tests.fuzz_score: astropy counts to what TFIELDS says."""
+    """Found by tests.fuzz_score: astropy starts a loop of as many steps as TFIELDS says."""
     content = path.read_bytes()
     old = next(content[at : at + 80] for at in range(0, len(content), 80) if content[at : at + 8] == b"TFIELDS ")
     path.write_bytes(content.replace(old, b"TFIELDS =        1000000000000".ljust(80)))
     item = load(path, settings)
     assert (item.status, "TFIELDS" in item.reason) == ("corrupt", True)
-    assert not isolated._idle  # nobody was asked
+    assert not isolated._idle  # no decoder was started
 
 
 PROGRAM = """

@@ -1,4 +1,4 @@
-"""Lists of inputs as people write them, and names that people bring along from other tools."""
+"""Lists of inputs as users write them, and file names in the form of other tools."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = np.arange(12.0, dtype=np.float32).reshape(3, 4)
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A current folder with two images in it."""
+    """A current folder that contains two images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
@@ -115,7 +115,7 @@ def test_a_list_within_a_stream_and_an_empty_one(here, monkeypatch):
     (here / "list.txt").write_text("b c.fits\n")
     for name in ("@-", "@/dev/stdin"):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa.fits\r\n@list.txt\r\n")))
-        # It can be read only once, and a run looks at its inputs more than once.
+        # A pipe can be read only once, but a run looks at its inputs more than once.
         inputs = with_streams_read(["gone.fits", name])
         assert inputs == ["gone.fits", "a.fits", "@list.txt"]
         assert files(*inputs[1:]) == files(*inputs[1:]) == BOTH

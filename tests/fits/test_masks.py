@@ -26,7 +26,8 @@ def run(values, rule=DECAM, dtype=np.int32, settings=None, **cards):
 
 
 def test_codes_from_3_5_0():
-    # bad, no value: every step; cosmic ray: background and sources; the rest: background only; 9: unknown, 'other'.
+    # Codes 1 and 2 (bad, no value) count in every step, 5 (cosmic ray) for background and sources, the other codes for
+    # the background only; 9 and negative numbers are unknown, and count as 'other'.
     got = run([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -1, -256], PLVER="V4.8.2a")
     assert got == [0, ALL, ALL, B, B, B | S, B, B, B, B, B, B]
 
@@ -43,13 +44,13 @@ def test_bits_before_3_5_0():
      ("DES 3.4.1", False), ("V3.10.2", True), ("V10.0", True), ("nonsense", True), (None, True)],
 )  # fmt: skip
 def test_plver_decides(version, codes):
-    """2 is 'no value' as a code (every step) and 'saturated' as a bit (background only)."""
+    """The value 2 means 'no value' as a code (every step), and 'saturated' as a bit (background only)."""
     cards = {} if version is None else {"PLVER": version}
     assert run([2, 0], **cards) == [ALL if codes else B, 0]
 
 
 def test_a_plane_too_high_for_codes_holds_bits():
-    """Planes of PLVER V3.5.3 with the values 0, 2 and 64 exist."""
+    """Such planes exist: PLVER V3.5.3, with the values 0, 2 and 64."""
     assert run([0, 2, 64], PLVER="V3.5.3") == [0, B, B]
 
 

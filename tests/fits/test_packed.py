@@ -1,4 +1,4 @@
-"""Files that are packed as a whole: read, or named with how to unpack them; damage, cuts and bombs."""
+"""Files that are compressed as a whole: read, or named with the command that unpacks them; damage, cuts and bombs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_packed_files_are_found_in_folders_and_named_without_their_endings(raw, 
 
 
 def test_several_streams_in_one_file_are_one(raw, kind, tmp_path, read):
-    """As parallel packers (pbzip2, pixz, pigz) write them."""
+    """Parallel compressors (pbzip2, pixz, pigz) write several streams."""
     (tmp_path / "a.fits").write_bytes(PACKERS[kind](raw[:9999]) + PACKERS[kind](raw[9999:]))
     assert isinstance(read(tmp_path / "a.fits")["C1"], Ccd)
 
@@ -125,7 +125,7 @@ def test_a_file_that_unpacks_without_end_is_given_up(kind, tmp_path, monkeypatch
     with pytest.raises(InputError, match="unpacks to more than 1000000 bytes"):
         File(path)
     (failure,) = discover([path], settings).failures
-    assert failure.status == "corrupt"  # its header has no END
+    assert failure.status == "corrupt"  # its header has no END card
 
 
 FOREIGN = {
@@ -187,7 +187,7 @@ def test_a_packed_file_that_was_let_go_is_unpacked_again(raw, kind, tmp_path, on
 
 
 def test_a_folder_for_temporary_files_that_is_not_there(raw, tmp_path, monkeypatch):
-    """It is not the image that does not exist."""
+    """The message must not say that the image does not exist."""
     path = tmp_path / "a.fits.bz2"
     path.write_bytes(PACKERS["bz2"](raw))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))

@@ -1,4 +1,4 @@
-"""Which HDUs and files are planes beside an image: never scored as CCDs, and no CCD is taken for one."""
+"""HDUs and files that are planes beside an image are never scored as CCDs, and no CCD is taken for a plane."""
 
 import numpy as np
 import pytest

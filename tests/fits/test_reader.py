@@ -43,7 +43,7 @@ def test_scaled_integers_with_blank(tmp_path, read):
 
 
 def _write_raw(path, data, **cards):
-    """A primary image whose stored numbers and cards are exactly these: astropy would rescale them."""
+    """Write a primary image with exactly these stored numbers and cards, which astropy would rescale."""
     bitpix = {"i": 1, "u": 1, "f": -1}[data.dtype.kind] * data.dtype.itemsize * 8
     header = fits.Header({"SIMPLE": True, "BITPIX": bitpix, "NAXIS": data.ndim})
     for axis, size in enumerate(reversed(data.shape), 1):
@@ -55,7 +55,7 @@ def _write_raw(path, data, **cards):
 
 @pytest.mark.parametrize("cards", [{}, {"BZERO": 32768.0}])
 def test_blank_integers_without_scaling(tmp_path, read, cards):
-    """Astropy leaves unsigned 16-bit images unscaled, blank pixels among them."""
+    """Astropy does not scale unsigned 16-bit images with blank pixels."""
     path = tmp_path / "a.fits"
     _write_raw(path, np.array([[1, -7, 3]], ">i2"), BLANK=-7, **cards)
     zero = cards.get("BZERO", 0)
@@ -107,7 +107,7 @@ def test_a_mask_in_another_order_is_matched_by_name(instcal, read):
     path = instcal()
     mask = path.with_name(path.name.replace("ooi", "ood"))
     with fits.open(mask) as hdus:
-        hdus[1].data[:] = 3  # of S29: saturated, background only
+        hdus[1].data[:] = 3  # code 3 in the mask of S29 means saturated, for the background only
         fits.HDUList([hdus[0], hdus[2], hdus[1]]).writeto(mask, overwrite=True)
     items = read(path)
     assert np.all(items["S29"].bad == Unfit.BACKGROUND)
@@ -162,7 +162,7 @@ def _flagged(column):
 
 
 def _flags(items):
-    """By CCD: the flagged columns, or the failure's status."""
+    """For each CCD the flagged columns, or the status of the failure."""
     return {
         name: item.status if isinstance(item, CcdFailure) else np.flatnonzero(item.bad[0]).tolist()
         for name, item in items.items()
@@ -176,8 +176,8 @@ def _flags(items):
         ("C1:1 C2:2 D1:1 D2:2", {"C1": [1], "C2": [2]}),
         ("C2:2 D1:1 C1:1 D2:2", {"C1": [1], "C2": [2]}),
         ("D1:1 C1:1 D2:2 C2:2", {"C1": [1], "C2": [2]}),
-        ("C1:1 D1:1 C2:1 D2:1", {"C1": [1], "C2": [2]}),  # EXTVER by EXTNAME
-        ("C1:1 D1:11 C2:2 D2:12", {"C1": [1], "C2": [2]}),  # two countings
+        ("C1:1 D1:1 C2:1 D2:1", {"C1": [1], "C2": [2]}),  # EXTVER counts separately for each EXTNAME
+        ("C1:1 D1:11 C2:2 D2:12", {"C1": [1], "C2": [2]}),  # two separate counts
         ("C1:1 C2:2 D1:1", {"C1": [1], "C2": "mask_unreadable"}),
         ("C1 C2 D1 D2", {"C1": "mask_unreadable", "C2": "mask_unreadable"}),
         ("D1 C1 D2 C2", {"C1": "mask_unreadable", "C2": "mask_unreadable"}),
@@ -209,14 +209,14 @@ def test_a_calexp_without_its_plane_is_said(write, read):
 
 
 def test_a_mask_that_is_trimmed_already_lies_as_it_is(write, read):
-    """The image has an overscan, its mask has not: flags stay where they are, neither moved nor turned."""
+    """The image has an overscan and its mask has none: flags are neither moved nor turned."""
     raw = np.full((75, 96), -1, np.float32)
     raw[4:74, 10:90] = picture()
     plane = np.zeros((70, 80), np.int32)
     plane[0, 0] = plane[0, 7] = plane[3, 0] = plane[69, 5] = plane[20, 79] = 1
-    own = CameraRule.from_mapping(OWN.name, OWN.to_mapping() | {"trim": ["DATASEC"]})
+    camera = CameraRule.from_mapping(OWN.name, OWN.to_mapping() | {"trim": ["DATASEC"]})
     path = write("a.fits", (raw, {"EXTNAME": "C1", "DATASEC": "[11:90,5:74]"}), (plane, {"EXTNAME": "DQ"}), SHOT="x")
-    ccd = read(path, settings=Settings(cameras=(own,)))["C1"]
+    ccd = read(path, settings=Settings(cameras=(camera,)))["C1"]
     np.testing.assert_array_equal(ccd.image, picture())
     np.testing.assert_array_equal(ccd.bad != 0, plane != 0)
 
@@ -227,10 +227,12 @@ def test_trimmed_and_joined_with_its_mask(write, read):
     raw[5:, 10:30], raw[5:, 35:55] = wanted[:, :20], wanted[:, 20:]
     plane = np.zeros(raw.shape, np.int32)
     plane[5, 35] = 1
-    own = CameraRule(name="mine", trim=("DATASECA+DATASECB",), mask="bits", mask_hdu="DQ", mask_values=(("1", "bad"),))
+    camera = CameraRule(
+        name="mine", trim=("DATASECA+DATASECB",), mask="bits", mask_hdu="DQ", mask_values=(("1", "bad"),)
+    )
     cards = {"DATASECA": "[36:55,6:65]", "DATASECB": "[11:30,6:65]"}
     path = write("a.fits", (raw, {"EXTNAME": "c1"} | cards), (plane, {"EXTNAME": "DQ"}))
-    ccd = read(path, settings=Settings(cameras=(CameraRule(name="first", match=(("NO", "x"),)), *_as(own))))["c1"]
+    ccd = read(path, settings=Settings(cameras=(CameraRule(name="first", match=(("NO", "x"),)), *_as(camera))))["c1"]
     np.testing.assert_array_equal(ccd.image, wanted)
     assert np.argwhere(ccd.bad).tolist() == [[0, 20]]
 
@@ -295,7 +297,7 @@ FORMS = [(code, dtype) for code in CODES for dtype in (np.int16, np.float32) if 
 @pytest.mark.parametrize("axes", [(1,), (1, 1)], ids=["NAXIS3", "NAXIS4"])
 @pytest.mark.parametrize(("code", "dtype"), FORMS)
 def test_axes_of_length_one_are_left_out(tmp_path, settings, code, dtype, axes):
-    """The same pixels as without them, plain and packed, decoded here and as a GPU is sent them."""
+    """The pixels are those of an image without these axes: plain and compressed, decoded here and as sent to a GPU."""
     image = np.random.default_rng(3).integers(0, 900, (30, 40)).astype(dtype)
     deep = image.reshape(*axes, *image.shape)
     if not code:
@@ -318,7 +320,7 @@ def test_axes_of_length_one_are_left_out(tmp_path, settings, code, dtype, axes):
 
 
 def _read_back(hdu, tmp_path):
-    """What an image without further axes gives, as written by the same program."""
+    """The pixels of an image without further axes, written by the same program."""
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "b.fits")
     with fits.open(tmp_path / "b.fits") as hdus:
         return hdus[1].data.astype(np.float32)
@@ -382,7 +384,7 @@ def test_a_truncated_gzip(write, read, tmp_path, kept):
 
 
 def _gzipped(path, raw):
-    """A gzip file whose data are stored as they are, so that a flipped bit changes nothing but the image."""
+    """A gzip file whose data are stored uncompressed, so that a flipped bit changes the image and nothing else."""
     path.write_bytes(gzip.compress(raw, compresslevel=0))
     return path
 
@@ -438,7 +440,7 @@ def test_no_room_to_unpack(write, one, settings, tmp_path, monkeypatch):
 
 
 def _summed(path, kind, *, checksum=True):
-    """Two CCDs whose headers have DATASUM, and CHECKSUM; an extension is a plain image or a compressed one."""
+    """Two CCDs whose headers have DATASUM and CHECKSUM; each extension is a plain or a compressed image."""
     data = np.random.default_rng(0).integers(0, 1000, (80, 81)).astype(np.int32)
     made = [fits.ImageHDU(data) if kind == "plain" else fits.CompImageHDU(data, compression_type=kind) for _ in "01"]
     for n, hdu in enumerate(made):
@@ -448,7 +450,7 @@ def _summed(path, kind, *, checksum=True):
 
 
 def _damage(path, hdu=1):
-    """Flip a bit near the end of an HDU's data."""
+    """Flip a bit near the end of the data of an HDU."""
     with fits.open(path, disable_image_compression=True) as hdus:
         header = hdus[hdu].header
         assert "DATASUM" in header
@@ -474,7 +476,7 @@ def test_data_that_do_not_add_up_to_their_datasum(tmp_path, read, kind, checksum
 
 
 def test_a_datasum_that_was_copied_with_a_header_says_nothing(tmp_path, read):
-    """Cut-outs keep the whole image's sums; their CHECKSUM does not fit the changed header."""
+    """Cut-outs keep the sums of the whole image; their CHECKSUM does not fit the changed header."""
     path = tmp_path / "a.fits"
     _summed(path, "plain")
     with fits.open(path) as hdus:
@@ -506,7 +508,7 @@ def test_a_damaged_mask_is_unreadable(instcal, read):
 @pytest.mark.parametrize("kind", ["plain", "RICE_1", "GZIP_2"])
 @pytest.mark.parametrize("beyond", [*range(-3, 8), 80, 2879])
 def test_a_file_cut_off_near_an_hdus_end(tmp_path, read, kind, beyond):
-    """From the padding to a header that has only begun; at the boundary itself, only NEXTEND can tell."""
+    """The cut lies between the padding and the first bytes of a header; at the boundary only NEXTEND shows the cut."""
     path = tmp_path / "a.fits"
     data = [np.random.default_rng(n).integers(0, 1000, (80, 83)).astype(np.int32) for n in range(3)]
     made = [fits.ImageHDU(d) if kind == "plain" else fits.CompImageHDU(d, compression_type=kind) for d in data]
@@ -568,7 +570,7 @@ def test_corrupt_tiles(tmp_path, read, kind):
     path.write_bytes(raw)
     items = read(path)
     np.testing.assert_array_equal(items["C1"].image, data)
-    if kind != "RICE_1":  # any bits are some Rice code: only a checksum could tell
+    if kind != "RICE_1":  # any bits are a valid Rice code, so that only a checksum could show the damage
         assert statuses(items) == {"C0": "corrupt"}
 
 
@@ -602,12 +604,12 @@ def test_a_claim_that_no_such_file_can_hold_is_refused_before_allocation(tmp_pat
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [i.status for i in items] == ["corrupt"]
-    # The file has 0.03 MB; the claim is 4 GB or 4 TB. What is left over is astropy's own bookkeeping.
+    # The file has 0.03 MB and claims 4 GB or 4 TB. The remaining memory is astropy's bookkeeping.
     assert peak < 20e6
 
 
 def test_an_image_beyond_all_cameras_is_refused_even_if_its_bytes_are_there(tmp_path, read):
-    """2.5 Gpix of 1 byte in a sparse file, which takes no room on disk."""
+    """An image of 2.5 Gpix of 1 byte in a sparse file, which takes no room on disk."""
     path = tmp_path / "a.fits"
     _write_raw(path, np.zeros((1, 1), np.uint8))
     raw = path.read_bytes()
@@ -616,7 +618,7 @@ def test_an_image_beyond_all_cameras_is_refused_even_if_its_bytes_are_there(tmp_
     path.write_bytes(raw[:2880])
     os.truncate(path, 2880 + -(-(50_000**2) // 2880) * 2880)
     items = read(path)
-    # Nothing is wrong with its bytes.
+    # The bytes of this file are in order.
     assert statuses(items) == {"0": "too_large"}
     assert "50000 x 50000" in items["0"].reason
 
@@ -662,7 +664,7 @@ def test_memory_holds_one_ccd(write, one, settings):
         assert ccd.image.shape == (ny, nx)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # The file's bytes and their float32 copy, while the caller still holds the CCD before: 3 images, not 8.
+    # The bytes of the file and their float32 copy, while the caller still holds the CCD before: 3 images, not 8.
     assert peak < 3.5 * ny * nx * 4
 
 
@@ -674,10 +676,10 @@ def test_our_silence_ends_with_the_call(instcal, one, settings):
 
 
 def test_many_threads_read_at_once(tmp_path, write, settings):
-    """Every file makes astropy warn of its end; neither a warning nor a filter may be left behind."""
+    """Every file makes astropy warn of extra bytes; no warning and no warning filter may be left behind."""
     paths = [write(f"{n}.fits", data=picture(seed=n), EXPNUM=n) for n in range(8)]
     for path in paths:
-        path.write_bytes(path.read_bytes() + b"\xff" * 100)  # astropy: extra bytes after the last HDU
+        path.write_bytes(path.read_bytes() + b"\xff" * 100)  # astropy warns of extra bytes after the last HDU
     exposures = discover(paths, settings).exposures
     before = list(warnings.filters)
     failures = []
@@ -700,7 +702,7 @@ def test_many_threads_read_at_once(tmp_path, write, settings):
 
 @pytest.mark.real
 def test_every_real_file_reads_as_astropy_reads_it(real_data, all_fits):
-    """Each file alone, so that no version is left out; pixels against plain getdata."""
+    """Each file is read alone, so that no version of an exposure is left out; pixels are compared with getdata."""
     settings = Settings()
     ccds = 0
     for path in all_fits(real_data):
@@ -732,7 +734,7 @@ def test_real_masks_flag_what_they_hold(real_data, read):
     path = folder / "testcase6__c4d_150110_053718_ooi_z_ls9.S4.fits"
     (ccd,) = read(path).values()
     codes = fits.getdata(folder / path.name.replace("ooi", "ood"))
-    # Codes 3 and 4, saturated and bleed, are bad for the background only.
+    # Codes 3 and 4, saturated and bleed trail, are bad for the background only.
     np.testing.assert_array_equal(ccd.bad, np.where(codes > 0, Unfit.BACKGROUND, 0))
 
 
@@ -741,7 +743,7 @@ def test_a_real_calexp_takes_its_own_planes(real_data, read):
     path = real_data / "hsc_suprime_sdss" / "act-img.fits"
     (ccd,) = read(path).values()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # astropy: its float image has a BLANK card
+        warnings.simplefilter("ignore")  # astropy's float image has a BLANK card
         mask = fits.getdata(path, 2)
     bad, cosmic = (mask & 1) != 0, (mask & 8) != 0
     np.testing.assert_array_equal((ccd.bad & Unfit.GRADIENTS) != 0, bad | ((mask & 128) != 0))

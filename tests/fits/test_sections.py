@@ -42,7 +42,7 @@ def test_reversed_empty_and_unknown(text):
 
 @given(widths=st.lists(st.integers(1, 7), min_size=1, max_size=4), gap=st.integers(0, 3), data=st.data())
 def test_amplifiers_join_in_image_order_without_overscan(widths, gap, data):
-    """Columns hold their wanted place, overscan holds -1: what is joined must count 0, 1, 2 ..."""
+    """Each column holds its number in the joined image, and the overscan -1: joined columns must count 0, 1, 2 ..."""
     columns, sections, x = [], [], 0
     for width in widths:
         columns += [-1] * gap

@@ -1,4 +1,4 @@
-"""Compressed images, to the bit: equal to astropy and to cfitsio, and to the image as a GPU is sent it."""
+"""Compressed images to the bit: equal to astropy and to cfitsio, and to the image in the form that is sent to a GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.fits import compressed
 
 
 def equal_bits(a, b):
-    """Whether two float32 images are equal to the bit, whatever bits a NaN has."""
+    """Whether two float32 images have the same bits, with any NaN equal to any other."""
     nan = np.isnan(a)
     return np.array_equal(nan, np.isnan(b)) and np.array_equal(a[~nan].view(np.uint32), b[~nan].view(np.uint32))
 
@@ -33,7 +33,7 @@ def first_image(path):
 
 
 def check(path):
-    """Hold our pixels against the two references, and what a GPU is sent against our pixels."""
+    """Compare our pixels with both references, and the form that is sent to a GPU with our pixels."""
     file, item = first_image(path)
     ours = pixels(file, item)
     assert ours.dtype == np.float32
@@ -71,7 +71,7 @@ def test_tiles_longer_than_the_table_of_random_numbers(tmp_path, writer, dither,
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4"])
 def test_integers_of_the_whole_range(tmp_path, dtype):
-    """Differences of more bits than the integers themselves, and blocks stored as they are."""
+    """Differences of more bits than the integers have, and blocks that are stored uncoded."""
     info = np.iinfo(dtype)
     rng = np.random.default_rng(0)
     image = rng.integers(info.min, info.max, (40, 67), dtype=dtype, endpoint=True)
@@ -90,7 +90,7 @@ def test_integers_of_the_whole_range(tmp_path, dtype):
     ("fs", "height"), [(0, 5_000_000), (0, 57), (0, 58), (0, 120), (2, 1000), (5, 3000), (12, 10**7)]
 )
 def test_cosmic_rays_in_quiet_blocks(tmp_path, fs, height):
-    """Differences of many more zeros than a window holds."""
+    """Differences with runs of zeros that are much longer than a window."""
     image = np.random.default_rng(fs).integers(0, 1 + (1 << fs), (9, 200)).astype(np.int32)
     image[np.arange(9), np.arange(9) * 20] += height
     path = tmp_path / "a.fits"
@@ -100,7 +100,7 @@ def test_cosmic_rays_in_quiet_blocks(tmp_path, fs, height):
 
 @pytest.mark.parametrize("blocksize", [8, 16, 32, 64, 100])
 def test_other_blocks(tmp_path, blocksize):
-    """Made by hand: no writer at hand has other block sizes than 32."""
+    """These tiles are made by hand, since no available writer uses other block sizes than 32."""
     image = np.random.default_rng(1).normal(0, 20, (6, 333)).round().astype(np.int64)
     tiles = [_rice(row, blocksize) for row in image]
     start = np.concatenate([[0], np.cumsum([len(t) for t in tiles])[:-1]]).astype(np.int64)
@@ -143,13 +143,13 @@ UNUSUAL = [
     (code, dtype)
     for code in ("PLIO_1", "HCOMPRESS_1")
     for dtype in ("u1", "i1", "i2", "u2", "i4", "u4", "f4")
-    if code != "PLIO_1" or dtype not in ("u4", "f4")  # CFITSIO writes none
+    if code != "PLIO_1" or dtype not in ("u4", "f4")  # CFITSIO writes no such image
 ]
 
 
 @pytest.mark.parametrize(("code", "dtype"), UNUSUAL)
 def test_what_goes_through_astropy_is_what_cfitsio_reads(tmp_path, code, dtype):
-    """CFITSIO adds 32768 to unsigned 16-bit images before PLIO, which astropy does not take off again."""
+    """CFITSIO adds 32768 to unsigned 16-bit images before PLIO compression, which astropy does not subtract again."""
     import fitsio
 
     kind = np.dtype(dtype)
@@ -171,7 +171,7 @@ def test_what_goes_through_astropy_is_what_cfitsio_reads(tmp_path, code, dtype):
 
 
 def test_blank_pixels_of_an_unsigned_plio_image(tmp_path):
-    """BLANK is a stored number, as CFITSIO compares it: that of the value, for PLIO holds the values themselves."""
+    """BLANK is a stored number, and CFITSIO compares it as such; PLIO stores the values, so BLANK is a value here."""
     import fitsio
 
     image = np.zeros((60, 70), np.uint16)
@@ -194,7 +194,7 @@ def test_usual_images_do_not_need_astropy(tmp_path, caplog):
 @pytest.mark.parametrize("dtype", ["u1", ">i2", ">i4", ">i8", ">f4", ">f8"])
 @pytest.mark.parametrize(("scale", "zero"), [(1.0, 0.0), (1.0, 32768.0), (0.37, -12.5), (1e-30, 1e5), (3e30, 0.0)])
 def test_scaled_numbers_are_rounded_once(dtype, scale, zero):
-    """float32(float64(stored) BSCALE + BZERO): astropy's float32 arithmetic for 16 bits is not that."""
+    """float32(float64(stored) BSCALE + BZERO), which differs from astropy's float32 arithmetic for 16-bit integers."""
     rng = np.random.default_rng(0)
     kind = np.dtype(dtype)
     if kind.kind == "f":
@@ -211,7 +211,7 @@ def test_scaled_numbers_are_rounded_once(dtype, scale, zero):
             wanted = stored.astype(np.float32)
     if kind.kind != "f":
         wanted[stored == 55] = np.nan
-    for data in (raw.data, np.concatenate([[np.uint8(0)], raw.data])[1:]):  # aligned or not
+    for data in (raw.data, np.concatenate([[np.uint8(0)], raw.data])[1:]):  # aligned in memory or not
         assert equal_bits(decode_raw(replace(raw, data=data)).ravel(), wanted)
 
 
@@ -273,7 +273,7 @@ def test_real_compressed_files_equal_cfitsios(real_data, all_fits):
     count = 0
     for path in all_fits(real_data):
         with fits.open(path) as hdus, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # each HDU is looked at when it is asked for
+            warnings.simplefilter("ignore")  # each HDU is examined when it is asked for
             numbers = [n for n, hdu in enumerate(hdus) if isinstance(hdu, fits.CompImageHDU)]
         if not numbers:
             continue

@@ -44,7 +44,7 @@ def test_a_raw_image_is_trimmed(cards):
 @pytest.mark.parametrize("ends", ["ABCD", "1234", ("11", "12", "21", "22")])
 def test_amplifiers_are_joined(stem, ends):
     if len(stem + ends[0]) > 8:
-        ends = "ABCD"  # a keyword has eight letters
+        ends = "ABCD"  # a keyword has at most eight letters
     texts = ["[5:54,1:40]", "[71:120,1:40]", "[5:54,61:100]", "[71:120,61:100]"]
     cards = {stem + end: text for end, text in zip(ends, texts, strict=True)}
     found = sections((100, 124), **cards)
@@ -86,7 +86,8 @@ def test_a_trimmed_image_is_taken_whole_and_nothing_is_doubtful(shape, cards):
     [
         ((532, 552), {"BIASSEC": BIAS}, "BIASSEC"),
         ((300, 300), {"DATASEC": DATA}, "DATASEC"),
-        ((1024, 1024), {"DATASEC": DATA, "BIASSEC": BIAS}, "DATASEC"),  # joined from amplifiers, header of the first
+        # Joined from amplifiers, with the header of the first amplifier.
+        ((1024, 1024), {"DATASEC": DATA, "BIASSEC": BIAS}, "DATASEC"),
         ((532, 552), {"DATASEC": "UNKNOWN"}, "DATASEC"),
         ((532, 552), {"DATASEC": "[0:0,0:0]"}, "DATASEC"),
         ((1000, 1000), {"DATASEC": "[900:990,900:990]"}, "DATASEC"),
@@ -117,7 +118,7 @@ def test_sections_in_unbinned_pixels():
 
 
 def test_a_cameras_own_rule():
-    """What leaves a raw image is an error; what the trimmed image has already is not cut again."""
+    """A section that leaves a raw image is an error; an image of the size of the section is not cut again."""
     rule = CameraRule(name="r", trim=("DATASEC",))
     assert sections((512, 512), rule, DATASEC=DATA).sections == ()
     assert sections((532, 552), rule, DATASEC=DATA).sections == WANTED

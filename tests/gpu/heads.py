@@ -1,7 +1,8 @@
-"""The template that the comments of a CUDA source follow: `faults` reads a source and lists what departs from it.
+"""The template for the comments of a CUDA source: `faults` reads a source and lists its departures from the template.
 
-A file begins with a sentence on what it computes, with its section of METHOD.md, then the headings of FILE. In front of
-each kernel stand a sentence, the table `Arguments` and the headings of KERNEL. A row of the table is
+A file begins with a sentence that says what the file computes and names a section of METHOD.md, followed by the
+headings in FILE. In front of each kernel stand a sentence, the table `Arguments` and the headings in KERNEL. A row of
+the table has the form
 
     name    [out, | in and out, | scratch, ] [(shape)] type, unit or meaning
 
@@ -30,7 +31,7 @@ _KERNEL = re.compile(r'((?://[^\n]*\n)*)extern "C" __global__ void\s+(?:__launch
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and its text, in one line, and the lines themselves."""
+    """A heading with its text, joined to one line, and the lines of the text."""
 
     name: str
     text: str
@@ -38,13 +39,13 @@ class Section:
 
 
 def sections(comment: str) -> tuple[str, list[Section]]:
-    """The sentence that a comment begins with, and its sections; the lines without their slashes."""
+    """The sentence at the beginning of a comment, and the sections; the lines without their slashes."""
     lines = [re.sub(r"^// ?", "", line) for line in comment.strip().splitlines()]
     before: list[str] = []
     found: list[tuple[str, list[str]]] = []
     for line in lines:
         heading = _HEADING.match(line)
-        # A sentence is no heading: a heading stands alone, or two blanks part it from its text.
+        # A heading stands alone, or two blanks separate it from its text; any other line belongs to a sentence.
         if heading and (heading[2] or line in KERNEL):
             found.append((heading[1], [heading[2] or ""]))
         elif found:
@@ -57,7 +58,7 @@ def sections(comment: str) -> tuple[str, list[Section]]:
 
 
 def head(text: str) -> str:
-    """The comment that a file begins with."""
+    """The comment at the beginning of a file."""
     return re.match(r"(?://[^\n]*\n)*", text)[0]
 
 
@@ -67,12 +68,12 @@ def kernels(text: str) -> dict[str, str]:
 
 
 def parity(text: str) -> str:
-    """What a file says of the parity of its step."""
+    """The text under the heading Parity of a file."""
     return next((s.text for s in sections(head(text))[1] if s.name == "Parity"), "")
 
 
 def faults(text, signatures):
-    """What departs from the template, a sentence each; nothing where all is well.
+    """The departures from the template, one sentence for each; an empty list when there are none.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ def _rows(section: Section) -> list[tuple[str, str]]:
         if row:
             found.append((row[1], row[2] or ""))
         elif not line.strip():
-            # What follows the table is a sentence about it.
+            # The line after the table is a sentence about the table.
             if found:
                 break
         elif found:

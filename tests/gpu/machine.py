@@ -1,7 +1,7 @@
-"""A machine with a GPU that tests describe: it answers in CuPy's place, whichever CuPy and card are really there.
+"""A machine with a GPU that a test describes: it answers in place of CuPy, whatever CuPy and card are really there.
 
-`gpuanom.backends.gpu.cuda` is all that asks CuPy about a machine, and its functions are what is replaced. CuPy's own
-types cannot be changed, and its answers differ with its version and with the card.
+`gpuanom.backends.gpu.cuda` alone asks CuPy about a machine, and the functions of that module are replaced here. CuPy's
+types cannot be changed, and CuPy's answers differ with its version and with the card.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 
 class CudaError(RuntimeError):
-    """What the CUDA runtime raises, with its number as CuPy gives it."""
+    """The error that the CUDA runtime raises, with its number as CuPy gives it."""
 
     def __init__(self, message, status):
         super().__init__(message)
@@ -25,7 +25,7 @@ def raising(error):
 
 
 class Machine:
-    """By default one card of compute capability 8.0 under CUDA 12.9, and a CuPy for it. All works."""
+    """By default one card of compute capability 8.0 under CUDA 12.9, with a matching CuPy, where everything works."""
 
     def __init__(self, monkeypatch):
         from gpuanom.backends.gpu import cuda, devices
@@ -45,7 +45,7 @@ class Machine:
         self.kernel_module("")
 
     def answers(self, **by_question):
-        """What each question is answered with; an exception is raised."""
+        """Set the answer to each question; an exception as the answer is raised."""
         for name, answer in by_question.items():
             assert hasattr(self._cuda, name)
             known = raising(answer) if isinstance(answer, Exception) else lambda *_, answer=answer: answer
@@ -61,14 +61,14 @@ class Machine:
         self.answers(n_devices=CudaError("cudaErrorInsufficientDriver: driver version", 35), driver_supports=0)
 
     def of_cuda_13(self):
-        """As an H200 under CUDA 13, whose NVRTC no longer compiles for Volta."""
+        """The machine becomes an H200 under CUDA 13, whose NVRTC does not compile for Volta any more."""
         self.answers(built_for=13020, driver_supports=13000, compiler=(13, 0))
         self.answers(compiles_for=(75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121))
         self.has_card(name=b"NVIDIA H200", major=9, minor=0)
 
 
 def driver(monkeypatch, *, cuda=0, gpus=0, version=""):
-    """What `gpuanom.nvidia` finds, which is asked where there is no CuPy."""
+    """Set the findings of `gpuanom.nvidia`, which is asked where there is no CuPy."""
     from gpuanom import nvidia
 
     found = SimpleNamespace(driver_cuda=lambda: cuda, n_gpus=lambda: gpus, driver_version=lambda: version)

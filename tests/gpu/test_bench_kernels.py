@@ -1,4 +1,4 @@
-"""The kernel benchmark runs to its end, writes nothing of a test device, and says so where there is no GPU."""
+"""The kernel benchmark runs to its end, keeps no result of a test device, and says so where there is no GPU."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_kernel_of_an_exposure_is_timed():
     rows = {row.split("|")[1].strip(): row for row in done.stdout.splitlines() if row.startswith("| ")}
     with device.installed():
         from gpuanom.backends.gpu import kernel
-    files = {"prepare", "rice"}  # at work on what comes from files
+    files = {"prepare", "rice"}  # these kernels work on the bytes of files
     names = {name for step in kernel.steps() if step not in files for name in kernel.signatures(step)}
     assert names <= set(rows)
     for name in ("background_fit", "sources_tiles", "moments_check", "gradients_first"):

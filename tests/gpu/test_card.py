@@ -1,6 +1,7 @@
-"""What a real card has to show, and what it is asked in another library's words: `pytest --require-gpu`.
+"""Tests that need a real card, and comparisons with filters of another library: `pytest --require-gpu`.
 
-Everything else of tests/ runs there too. The cross-checks also run here, where `cupyx.scipy.ndimage` is SciPy's.
+All other tests of tests/ run on the card too. The comparisons also run without a card, where `cupyx.scipy.ndimage` is
+SciPy.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ QUICK = Settings(sigma_points=2000, gradient_points=600)
 
 
 def images(n, ny, nx):
-    """Busy skies that share a shape, whose rows begin at every place in a sector if nx is odd."""
+    """Busy skies of the same shape; if nx is odd, their rows begin at every possible place in a sector."""
     return [sky.night_sky(ny, nx, seed=s, n_stars=ny * nx // 8000) for s in range(n)]
 
 
 def clean(n, ny, nx):
-    """Skies without bad pixels, which a library's filter would spread: it knows of none."""
+    """Skies without bad pixels: the filters of the library have no masks and would spread bad values."""
     return [sky.make(ny, nx, sky.plane(40, -30), sky.stars(20, seed=s), noise=8.0, seed=s) for s in range(n)]
 
 
 def ccds(n, ny, nx):
-    """CCDs of a stack, one of them masked and one that is nothing but NaN."""
+    """The CCDs of a stack, one of them with a mask and one with NaN pixels only."""
     planes: list = [None] * n
     planes[1] = sky.bad_plane(ny, nx, fraction=0.01, seed=1)
     pictures = images(n, ny, nx)
@@ -44,7 +45,7 @@ def drawn(n_ccd, n, ny, nx, margin, seed):
 
 
 def every_step(gpu, stack, settings):
-    """What each step makes of a stack, on the host."""
+    """The results of each step for a stack, on the host."""
     n, ny, nx = stack.shape
     background = gpu.background(
         stack,
@@ -74,7 +75,7 @@ def every_step(gpu, stack, settings):
 
 
 def arrays(record):
-    """The arrays of a record, or of many, in order."""
+    """The arrays of a record, or of a list of records, in order."""
     if isinstance(record, np.ndarray):
         yield record
     elif isinstance(record, list | tuple):
@@ -85,11 +86,11 @@ def arrays(record):
 
 
 def bits(record):
-    """What distinguishes any two results, NaN from NaN too."""
+    """The bytes of all arrays, so that any two results differ that differ in a bit, even in the bits of a NaN."""
     return [(array.dtype.str, array.shape, array.tobytes()) for array in arrays(record)]
 
 
-# The same bits, whatever else happens on the card
+# The same bits, whatever else runs on the card
 
 
 @pytest.mark.card
@@ -104,7 +105,7 @@ def test_every_step_repeated_gives_the_same_bits(gpu):
 
 @pytest.mark.card
 def test_the_cards_own_order_of_blocks_changes_nothing(gpu):
-    """Two streams at once: the blocks of each find other places free than when it is alone."""
+    """With two streams at once the blocks of each find other multiprocessors free than those of a single stream."""
     stack, settings = gpu.prepare(ccds(4, 1022, 1025), 4), Settings()
     expected = bits(every_step(gpu, stack, settings))
     other = gpu.lanes(2)[1]
@@ -126,12 +127,12 @@ def test_measurements_have_the_same_bits_however_many_ccds_share_a_launch(gpu, m
     assert bits(measure_ccds("e", given, settings, gpu)) == expected
 
 
-# Against filters that others wrote
+# Comparisons with filters of another library
 
 
 @pytest.mark.parametrize("size", [2, 10, 30])
 def test_gradients_are_those_of_the_librarys_uniform_filter(gpu, size):
-    """The mean filter of the library, then eqs. 6 and 7 a point at a time, give what the one filter of ours gives."""
+    """The mean filter of the library, followed by eqs. 6 and 7 at each point, gives the result of our single filter."""
     import cupy
     from cupyx.scipy import ndimage
 
@@ -143,11 +144,11 @@ def test_gradients_are_those_of_the_librarys_uniform_filter(gpu, size):
     for i, picture in enumerate(pictures):
         smoothed = cupy.asnumpy(ndimage.uniform_filter(cupy.asarray(picture.astype(float)), size=size))
         expected = np.array([naive.gradient(smoothed, y, x) for y, x in points[i]])
-        own = found.ccd == i
-        # The library's running sums carry 1e-16 of the largest pixel from each mean to the next, and a gradient adds
-        # up 110 differences of such means.
+        mine = found.ccd == i
+        # The running sums of the library carry an error of 1e-16 of the largest pixel from each mean to the next, and a
+        # gradient adds up 110 differences of such means.
         for name, wanted in (("dx", expected[:, 0]), ("dy", expected[:, 1])):
-            assert np.abs(getattr(found, name)[own] - wanted).max() <= 1e-11 * np.abs(picture).max()
+            assert np.abs(getattr(found, name)[mine] - wanted).max() <= 1e-11 * np.abs(picture).max()
 
 
 @pytest.mark.parametrize("stamp_size", [16, 64])
@@ -171,7 +172,7 @@ def test_sources_are_where_the_librarys_maximum_filter_finds_peaks(gpu, stamp_si
         peaks = brightest & (cupy.asnumpy(v) > settings.threshold * about.sigma[i]) & (pixels > settings.above_pixels)
         inside = np.s_[half : 331 - half, half : 352 - half]
         expected = np.argwhere(peaks[inside]) + half
-        own = found.ccd == i
+        mine = found.ccd == i
         assert len(expected) > 5
-        assert np.array_equal(np.stack([found.y[own], found.x[own]], 1), expected)
-        assert found.n_above[own].tolist() == pixels[expected[:, 0], expected[:, 1]].tolist()
+        assert np.array_equal(np.stack([found.y[mine], found.x[mine]], 1), expected)
+        assert found.n_above[mine].tolist() == pixels[expected[:, 0], expected[:, 1]].tolist()

@@ -1,4 +1,4 @@
-"""Head comment, C signature, launcher, twin, protocol and test of each step, held against each other."""
+"""The comment, C signature, launcher, CPU twin, protocol and test of each step agree with each other."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ KERNELS, GPU, CPU, FITS, STEPS = (
 )
 FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 
-# A second method of the protocol that shares the file of the first, and a file that is a part of the step `sources`.
+# A second method of the protocol in the file of the first one, and a file that is a part of the step `sources`.
 SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources"}
-# No step of the protocol, but what reading a file does on the host: the twin is a file of gpuanom/fits.
+# This file is no step of the protocol, but a part of reading files: its CPU twin lies in gpuanom/fits.
 READING = {"rice"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
 NO_LAUNCHERS = {"__init__", "cuda", "devices", "direct", "kernel", "memory", "staging"}
 
 
 def loader():
-    """The GPU's `kernel` module, over whichever CuPy this process has: it is asked for sources and signatures."""
-    # Put away again at once: elsewhere the device "auto" must be the CPU.
+    """The GPU backend's module `kernel`, with the CuPy of this process: it is asked for sources and signatures only."""
+    # The stand-in is removed at once, since the device "auto" must be the CPU in other tests.
     with device.installed():
         from gpuanom.backends.gpu import kernel
     return kernel
@@ -48,7 +48,7 @@ def text(file):
 
 
 def comments(file):
-    """All comment lines of a source, joined."""
+    """The text of all comment lines of a source."""
     return "\n".join(re.findall(r"//(.*)", text(file)))
 
 
@@ -73,13 +73,13 @@ def launched(file):
 
 
 def protocol():
-    """The methods of the protocol that are steps, by name, as they are written."""
+    """The methods of the protocol that are steps, by name, as syntax trees."""
     module = ast.parse((ROOT / "gpuanom" / "backends" / "protocol.py").read_text())
     backend = next(n for n in module.body if isinstance(n, ast.ClassDef) and n.name == "Backend")
     return {n.name: n for n in backend.body if isinstance(n, ast.FunctionDef) and n.name not in NOT_STEPS}
 
 
-# One word names a step
+# The same word names a step everywhere
 
 
 def test_every_step_has_its_files():
@@ -97,17 +97,17 @@ def test_protocol_twin_and_launcher_have_one_signature(name):
     wanted = arguments(protocol()[name])
     for folder in (CPU, GPU):
         function = functions(folder, file)[name]
-        # A launcher may take more than the protocol, if it need not be given.
-        own = arguments(function)
-        assert own[: len(wanted)] == wanted
-        assert len(own) - len(wanted) <= len(function.args.defaults)
+        # A launcher may have more parameters than the protocol, if these have defaults.
+        taken = arguments(function)
+        assert taken[: len(wanted)] == wanted
+        assert len(taken) - len(wanted) <= len(function.args.defaults)
         assert f"`gpuanom.backends.protocol.Backend.{name}`" in ast.get_docstring(function)
     assert callable(getattr(Backend, name))
 
 
 @pytest.mark.parametrize("name", sorted(protocol()))
 def test_the_protocol_describes_every_step(name):
-    """Parameters, results, parity and source of each step; every argument is named, with its type behind a colon."""
+    """The docstring of each step has parameters, results, parity and source; every argument is named, with its type."""
     said = ast.get_docstring(protocol()[name])
     for heading in ("Parameters\n----------\n", "Returns\n-------\n", "Parity"):
         assert heading in said, heading
@@ -169,7 +169,7 @@ DAMAGE = [
 
 @pytest.mark.parametrize(("file", "old", "new", "fault"), DAMAGE)
 def test_a_damaged_comment_is_noticed(file, old, new, fault, monkeypatch):
-    """Each rule of the template can fail."""
+    """Each rule of the template is seen to fail."""
     damaged = text(file).replace(old, new, 1)
     assert damaged != text(file)
     kernel = loader()
@@ -186,7 +186,7 @@ def test_a_launch_wants_its_reason():
 
 @pytest.mark.parametrize("file", sorted(set(FILES) - READING - set(PARTS)))
 def test_parity_is_the_protocols(file):
-    """The tolerances that a kernel's head gives are those that the protocol gives for its step."""
+    """The tolerances at the head of a kernel file are those that the protocol gives for its step."""
     tolerance = re.compile(r"\b1e-\d+|\b\d+ units")
     for name in protocol():
         if SHARES_A_FILE.get(name, name) == file:
@@ -211,22 +211,22 @@ def test_comments_name_files_that_are_there_and_are_named_by_them(file):
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_kernel_is_launched_by_its_launcher(file):
-    own = {(file, name) for name in loader().signatures(file)}
-    assert set(launched(file)) == own
-    # A kernel's name begins with its file's.
-    assert all(name == file or name.startswith(f"{file}_") for _, name in own)
-    assert text(file).count("__global__") == len(own), "a kernel whose signature the loader does not find"
+    kernels = {(file, name) for name in loader().signatures(file)}
+    assert set(launched(file)) == kernels
+    # The name of a kernel begins with the name of its file.
+    assert all(name == file or name.startswith(f"{file}_") for _, name in kernels)
+    assert text(file).count("__global__") == len(kernels), "a kernel whose signature the loader does not find"
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_kernel_states_its_threads(file):
-    """Without __launch_bounds__ the compiler may take more registers than a block's threads can have."""
+    """Without __launch_bounds__ the compiler may use more registers than are available to the threads of a block."""
     assert len(re.findall(r"__launch_bounds__\(", text(file))) == len(loader().signatures(file))
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_constants_of_launcher_and_kernel_agree(file):
-    """Numbers that both sides know by one name, block sizes above all."""
+    """Numbers that have the same name in Python and in CUDA are equal; most of them are block sizes."""
     shared = (KERNELS / "common.cuh").read_text()
     source = {}
     for declaration in re.findall(r"constexpr (?:int|long long) ([^;]+);", shared + text(file)):
@@ -243,7 +243,7 @@ def test_includes_what_all_share(file):
     assert re.search(r'^#include "common\.cuh"$', text(file), re.MULTILINE)
 
 
-# Constants that live in Python and in CUDA
+# Constants that exist in Python and in CUDA
 
 
 def test_bad_pixel_bits_are_the_records():

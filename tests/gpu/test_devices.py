@@ -1,4 +1,4 @@
-"""A GPU that cannot be used: each cause is one line that names the remedy, and `auto` then takes the CPU."""
+"""A GPU that cannot be used: each cause gives one line that names the remedy, and `auto` then takes the CPU."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine whose GPU can be used, until the test takes something away; with CuPy, or the stand-in, imported."""
+    """A machine with a usable GPU, until the test takes something away; CuPy or the stand-in is imported."""
     with device.installed():
         yield Machine(monkeypatch)
 
 
 def refused(name="0"):
-    """The message for a device that cannot be used: one line with a remedy in brackets, and the reason of `auto`."""
+    """The message for a device that cannot be used: one line, with a remedy in brackets; `auto` gives it as its reason."""
     with pytest.raises(DeviceError) as raised:
         select(name)
     message = str(raised.value)
@@ -50,7 +50,7 @@ def test_no_driver(machine):
     message = refused()
     assert "there is no NVIDIA driver (install it" in message
     assert "--device cpu" in message
-    # Nobody asked for a GPU: what is missing for one is not worth a line on any laptop.
+    # No GPU was asked for: a laptop without one needs no line about what is missing.
     assert choose("auto")[1] == "cpu (no NVIDIA GPU found)"
 
 
@@ -148,7 +148,7 @@ def test_a_compiler_that_has_forgotten_the_card(machine):
 
 
 def test_what_a_compiler_has_forgotten_matters_only_where_there_is_such_a_card(machine):
-    """Seen on an H200 with CUDA 13: advice to uninstall the right CuPy."""
+    """Seen on an H200 with CUDA 13: gpuanom advised to uninstall the right CuPy."""
     from gpuanom.backends.gpu import devices
 
     machine.of_cuda_13()
@@ -160,12 +160,12 @@ def test_remedies_on_cuda_13_are_of_cuda_13(machine):
     machine.of_cuda_13()
     machine.answers(compiler=RuntimeError("CuPy failed to load libnvrtc.so.13"))
     assert refused().endswith(f"({installing.install('cuda13')})")
-    machine.answers(driver_supports=14010, built_for=14010)  # there is no extra for it yet
+    machine.answers(driver_supports=14010, built_for=14010)  # there is no extra for this version of CUDA yet
     assert installing.install("cuda13") in refused()
 
 
 def test_no_headers(machine):
-    """CuPy's wheel and NVRTC's are not enough: seen with CuPy 14.2 and nvidia-cuda-nvrtc-cu12 alone."""
+    """The wheels of CuPy and NVRTC are not enough: seen with CuPy 14.2 and nvidia-cuda-nvrtc-cu12 alone."""
     machine.answers(compile_nothing=RuntimeError("Failed to find CUDA headers. Please install CUDA toolkit headers"))
     message = refused()
     assert "no kernel can be compiled: Failed to find CUDA headers." in message

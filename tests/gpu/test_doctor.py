@@ -1,4 +1,4 @@
-"""`gpuanom doctor` on all sorts of machines: what it says, its exit codes, and that it notices a wrong kernel."""
+"""`gpuanom doctor` on all sorts of machines: its output and exit codes, and that it notices a wrong kernel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def doctor(capfd):
-    """Run the command; its exit code and output. Nothing goes to standard error, and nothing is a traceback."""
+    """Run the command; the exit code and the output. Standard error must be empty, and there must be no traceback."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as end:
@@ -44,7 +44,7 @@ def doctor(capfd):
 
 @pytest.fixture
 def stand_in():
-    """CuPy: the stand-in's, or on a card the real one."""
+    """CuPy: the stand-in, or the real CuPy on a machine with a card."""
     with device.installed():
         import cupy
 
@@ -53,12 +53,12 @@ def stand_in():
 
 @pytest.fixture
 def machine(stand_in, monkeypatch):
-    """A machine that the test describes; kernels are compiled and run by what is really there."""
+    """A machine that the test describes; kernels are compiled and run by the CuPy that is really there."""
     return Machine(monkeypatch)
 
 
 def line(out, name):
-    """The one line of a thing that was looked for."""
+    """The only line of the output that contains the name."""
     found = [row for row in out.splitlines() if name in row]
     assert len(found) == 1, found
     return found[0]
@@ -117,7 +117,7 @@ def test_without_a_driver(doctor, machine):
     assert line(out, "NVIDIA driver").startswith("-")
     assert "install it" in line(out, "NVIDIA driver")
     assert doctor("--device", "0")[0] == 1
-    # Nor does a compiler matter that is not there.
+    # A missing compiler does not matter either.
     machine.answers(compiler=RuntimeError("libnvrtc.so.12"))
     code, out = doctor()
     assert code == 0
@@ -177,7 +177,7 @@ def test_without_a_compiler(doctor, machine):
 
 
 def test_with_a_compiler_that_leaves_out_cards_which_are_not_there(doctor, machine):
-    """Seen on an H200 with CUDA 13: exit code 1, and advice to uninstall the right CuPy."""
+    """Seen on an H200 with CUDA 13: exit code 1, and the advice to uninstall the right CuPy."""
     machine.of_cuda_13()
     code, out = doctor()
     assert (code, out.splitlines()[-1]) == (0, "all is well: gpuanom score --device 0 runs on GPU 0")
@@ -192,7 +192,7 @@ def test_with_a_cache_that_cannot_be_written(doctor, stand_in, monkeypatch, tmp_
 
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / where))
-    if where == "read-only":  # root may write everywhere
+    if where == "read-only":  # root may write everywhere, so the refusal is simulated
         monkeypatch.setattr(diagnosis.tempfile, "TemporaryFile", raising(PermissionError(13, "Permission denied")))
     code, out = doctor()
     assert code == 1
@@ -230,13 +230,13 @@ def test_a_kernel_that_does_not_compile(doctor, stand_in, monkeypatch):
     code, out = doctor()
     assert code == 1
     rows = [row for row in out.splitlines() if "line 7: identifier is undefined" in row]
-    assert len(rows) == len(kernel.signatures("stamps")) + 1  # its kernels, and its self-test
+    assert len(rows) == len(kernel.signatures("stamps")) + 1  # the rows of its kernels, and the row of its self-test
     assert all(row.startswith("✗") for row in rows)
     assert out.splitlines()[-1].startswith("an installed part does not work")
 
 
 def test_a_kernel_that_computes_something_else(doctor, stand_in, monkeypatch):
-    """One sign in the source: the step fails, alone, and so does the command."""
+    """With one sign of the source changed this step fails, no other step does, and the command fails."""
     from gpuanom.backends.gpu import kernel
 
     source = kernel.source
@@ -272,7 +272,7 @@ def test_what_nobody_foresaw_is_a_line(doctor, machine):
     assert line(out, "something odd").startswith("✗  CuPy")
 
 
-# Machines where all is well
+# Machines where everything works
 
 
 def test_on_a_gpu_that_works(doctor, stand_in):
@@ -372,7 +372,7 @@ def test_the_cpu_is_its_own_twin_on_a_sky_worth_testing():
 
 
 class Wrong:
-    """The CPU's steps, the result of one of them changed."""
+    """The steps of the CPU, with the result of one step changed."""
 
     def __init__(self, step, change):
         self._cpu, self._step, self._change = select("cpu"), step, change
@@ -410,7 +410,7 @@ def test_a_wrong_result_is_noticed(step, change, what):
     found = selftest.check(Wrong(step, change), select("cpu"))
     failed = [(f.step, f.what) for f in found if not f.passed]
     assert failed[0] == (step, what)
-    # All need the stack, and stamps are cut where the backend's own sources are.
+    # Every step needs the stack, and stamps are cut at the sources that the backend found.
     assert step == "prepare" or set(failed[1:]) <= {("stamps", "pixels")}
 
 

@@ -1,4 +1,4 @@
-"""Files of every kind through the GPU: sent as they are, decoded there, and the tables are the CPU's."""
+"""Files of every kind through the GPU: pixels are sent as stored and decoded there; the tables are the CPU's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_point
 
 
 def plane(kind, image, name):
-    """An HDU of one kind: how a camera or a pipeline may have stored the image."""
+    """An HDU of one kind, as a camera or a pipeline may have stored the image."""
     whole = np.clip(np.round(image), 0, 60000)
     rice = {"compression_type": "RICE_1", "name": name}
     match kind:
@@ -51,7 +51,7 @@ KINDS = (
 
 @pytest.fixture
 def mixed(tmp_path):
-    """Exposures whose CCDs are stored in every way, all of one shape: one stack on a GPU."""
+    """Exposures whose CCDs are stored in every way and have the same shape, so that they form one stack on a GPU."""
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(1, 4):
@@ -81,13 +81,14 @@ def test_every_kind_of_file_is_decoded_on_the_device_as_on_the_host(mixed, monke
         )
         gpu = gpuanom.score(mixed / "in", mixed / "gpu", settings=QUICK, device="0")
     assert not gpu.failed
-    # float32, uint16 and int32 as they are; three RICE images; float64, GZIP and overscan come from the host.
+    # float32, uint16 and int32 images are sent as stored, and so are three RICE images; float64 images, GZIP images and
+    # images with overscan are decoded by the host.
     assert (decoded.count("raw"), decoded.count("rice")) == (3 * 3, 3 * 3)
     assert nights.tables(mixed / "gpu") == nights.tables(mixed / "cpu")
 
 
 def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
-    """The device finds the damage; the message that names file, HDU and tile is the host's."""
+    """The device finds the damage; the message with file, HDU and tile comes from the host."""
     path = mixed / "in" / "e2.fits"
     with fits.open(path, mode="update") as hdus:
         hdus["FLOAT32"].add_datasum()
@@ -101,7 +102,7 @@ def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
             assert key not in hdus[number].header
     data = bytearray(path.read_bytes())
     data[broken + 1000] ^= 1  # an earlier CCD that cannot be read leaves no gap in the stack
-    data[start + 400 : start + 460] = b"\xff" * 60  # fields of 5 bits beyond the largest
+    data[start + 400 : start + 460] = b"\xff" * 60  # fields of 5 bits beyond the largest value
     path.write_bytes(data)
     cpu = gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
     with device.installed():
@@ -117,7 +118,7 @@ def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
 
 
 def test_with_kvikio_plain_files_are_read_straight_to_the_device(mixed, monkeypatch):
-    """All but what the host must look at: other forms, sections, sums, and whatever cannot be read that way."""
+    """All files are, except those that the host must process: other forms, sections, checksums, and failed reads."""
     gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
     with fits.open(mixed / "in" / "e3.fits", mode="update") as hdus:
         hdus["FLOAT32"].add_datasum()
@@ -134,7 +135,7 @@ def test_with_kvikio_plain_files_are_read_straight_to_the_device(mixed, monkeypa
         gpuanom.score(mixed / "in", mixed / "direct", settings=QUICK, device="0")
         assert len(kvikio.opened) == 3 * 6 - 1
         assert {path for path, _, _ in kvikio.opened} == {str(p) for p in (mixed / "in").iterdir()}
-        # A file system that cannot do it, and a read that ends early.
+        # A file system that does not support direct reads, and a read that ends early.
         monkeypatch.setattr(kvikio.CuFile, "read", lambda *_a, **_k: 10)
         gpuanom.score(mixed / "in", mixed / "short", settings=QUICK, device="0")
         monkeypatch.setattr(kvikio.CuFile, "read", lambda *_a, **_k: 1 / 0)

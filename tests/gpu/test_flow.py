@@ -1,4 +1,4 @@
-"""Exposures on their way through a GPU: lanes, staging buffers, memory that does not suffice, devices that fail."""
+"""Exposures on their way through a GPU: lanes, staging buffers, too little memory, and devices that fail."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def small(tmp_path):
 
 
 def same(a, b):
-    """Whether two measurements of CCDs are one: counts equal, and status and reason."""
+    """Whether two measurements of CCDs agree: equal counts, statuses and reasons."""
     return [(x.name, x.status, x.reason, x.counts.tolist()) for x in a] == [
         (x.name, x.status, x.reason, x.counts.tolist()) for x in b
     ]
 
 
 def leave(stand_in, n_bytes):
-    """Let the device have so much memory beside what this process's other tests still hold."""
+    """Leave this much memory free on the device, beside the memory that other tests of this process still hold."""
     import cupy
 
     gc.collect()
@@ -52,7 +52,7 @@ def leave(stand_in, n_bytes):
     stand_in.memory = pool.used_bytes() + n_bytes
 
 
-# One synchronisation, and nothing left behind
+# One synchronisation for a stack, and no memory left behind
 
 
 def test_a_stack_waits_for_the_device_once(stand_in, monkeypatch):
@@ -62,7 +62,7 @@ def test_a_stack_waits_for_the_device_once(stand_in, monkeypatch):
 
     backend = GpuBackend(0)
     ccds = [gpuanom.Ccd(str(i), nights.image(i)) for i in range(3)]
-    measure_ccds("e", ccds, QUICK, backend)  # the staging buffers are made, and kernels compiled
+    measure_ccds("e", ccds, QUICK, backend)  # makes the staging buffers and compiles the kernels
     waits = []
     monkeypatch.setattr(
         cupy.cuda.Stream,
@@ -98,7 +98,7 @@ def test_memory_does_not_grow_over_exposures(stand_in):
     def held():
         return sum(block.nbytes for block in pinned_memory._blocks.values())
 
-    others = held()  # of this process's other tests
+    others = held()  # memory of other tests of this process
     for i in range(6):
         measure_ccds(f"e{i}", ccds, QUICK, backend)
         used.append(pool.used_bytes())
@@ -110,7 +110,7 @@ def test_memory_does_not_grow_over_exposures(stand_in):
 
 @pytest.mark.parametrize("n_bytes", [0, 1, 999, 1000, 1001, 4000, 12_345])
 def test_staging_brings_every_byte_and_no_other(gpu, monkeypatch, n_bytes):
-    """More parts than there are buffers, so that each is filled again; the source is changed at once."""
+    """There are more parts than buffers, so that each buffer is filled again; the source is changed at once."""
     import cupy
 
     from gpuanom.backends.gpu import staging
@@ -136,7 +136,7 @@ def test_staging_refuses_arrays_of_other_sizes(gpu):
         Staging().upload(np.zeros(10, np.uint8), cupy.empty(3, np.float32))
 
 
-# Memory that does not suffice
+# Too little memory
 
 
 def test_groups_that_do_not_fit_are_halved(stand_in, caplog):
@@ -146,7 +146,7 @@ def test_groups_that_do_not_fit_are_halved(stand_in, caplog):
     expected = measure_ccds("e", ccds, QUICK, GpuBackend(0))
     backend = GpuBackend(0)
     assert backend.group_size(*nights.SHAPE) >= 5
-    # Two of these CCDs need less, and five more: images alone are 0.12 MB each.
+    # Two of these CCDs fit and five do not: their images alone take 0.12 MB each.
     leave(stand_in, 700_000)
     with caplog.at_level(logging.WARNING, "gpuanom"):
         got = measure_ccds("e", ccds, QUICK, backend)
@@ -178,7 +178,7 @@ def test_the_plan_follows_the_free_memory_and_is_told(stand_in, caplog):
             n = backend.group_size(ny, nx)
             assert n >= 1
             a_ccd = BYTES_A_PIXEL * ny * nx + BYTES_A_CCD
-            # Not all of it: what the pool keeps and other processes want must fit too.
+            # The plan leaves some memory free, for the pool and for other processes.
             assert n == 1 or LANES * n * a_ccd <= 0.9 * memory
             assert [lane.group_size(ny, nx) for lane in backend.lanes(4)] == [n, n]
     assert "gpu 0 has 81920 MiB free; a CCD of 2048 x 4096 pixels takes 80 MiB" in caplog.text
@@ -206,7 +206,7 @@ def test_two_devices_share_a_night_and_change_nothing(small):
 
 
 def test_every_device_is_given_work(stand_in, small, monkeypatch):
-    """The first to ask waits until the other has come: with one device only, it would wait in vain."""
+    """The first device that asks waits until the other one has asked; with one device it would wait for ever."""
     from gpuanom.backends.gpu import GpuBackend
 
     stand_in.devices = 2
@@ -231,7 +231,7 @@ def test_a_device_that_is_not_there_is_named(stand_in):
 
 
 def test_a_device_that_fails_ends_the_run_and_loses_nothing(stand_in, small, monkeypatch):
-    """After an illegal access a device refuses all that follows: no exposure may be blamed for it."""
+    """After an illegal access a device refuses everything: the failure must not be put down to an exposure."""
     import cupy
 
     from gpuanom.backends.gpu import sources
@@ -258,7 +258,7 @@ def test_a_device_that_fails_ends_the_run_and_loses_nothing(stand_in, small, mon
 
 
 def test_ccds_on_disk_are_read_once_and_in_order(backend):
-    """What cannot be read leaves no gap in the stack, and no other CCD's pixels or points."""
+    """A CCD that cannot be read leaves no gap in the stack, and no other CCD gets its pixels or its points."""
     images = {str(i): nights.image(i) for i in range(4)}
     reads = []
 
@@ -283,7 +283,7 @@ def test_ccds_on_disk_are_read_once_and_in_order(backend):
             for n, image in images.items()
         ],
         QUICK,
-        gpuanom.backends.choice.select("cpu"),  # one CCD at a time: nothing to take for another's
+        gpuanom.backends.choice.select("cpu"),  # one CCD at a time, so that no CCD can be mistaken for another
     )
     assert same(got, expected)
 
@@ -295,7 +295,7 @@ def test_a_group_of_which_nothing_can_be_read(backend):
 
 
 def test_a_ccd_too_large_for_the_device_costs_nothing_but_itself(stand_in, monkeypatch):
-    """It ended the whole run; its pixels can't be counted in 32 bits (here: are more than a limit that is lowered)."""
+    """Such a CCD once ended the run: its pixels cannot be counted in 32 bits (a lower limit is set here)."""
     from gpuanom.backends.gpu import sources
 
     ny, nx = nights.SHAPE
@@ -310,11 +310,11 @@ def test_a_ccd_too_large_for_the_device_costs_nothing_but_itself(stand_in, monke
     assert same([measured[0], measured[2]], expected)
 
 
-# What lanes share, and what they do not
+# What lanes share, and what each lane has for itself
 
 
 def test_a_ccd_that_fits_only_alone_waits_for_the_other_lane(stand_in):
-    """One lane holds the memory until the other has asked for it in vain: both CCDs must be measured in the end."""
+    """One lane holds the memory until the other one has asked in vain; in the end both CCDs must be measured."""
     import cupy
 
     from gpuanom.backends.gpu import GpuBackend
@@ -324,7 +324,7 @@ def test_a_ccd_that_fits_only_alone_waits_for_the_other_lane(stand_in):
     lanes, failed, held = backend.lanes(1), threading.Event(), []
     ccd = gpuanom.Ccd("1", nights.image(1))
     expected = measure_ccds("e", [ccd], QUICK, backend)
-    leave(stand_in, 450_000)  # room for one, but not beside what the other lane holds
+    leave(stand_in, 450_000)  # room for one CCD, but not beside the memory that the other lane holds
 
     def hog():
         with lanes[1].sharing(False), lanes[1].working():
@@ -398,7 +398,7 @@ def test_lanes_share_their_devices_plan_and_no_thread_shares_a_lane(stand_in, sm
         done.append(1)
         try:
             if slow:
-                # Meanwhile the other thread takes one lane after the other: never this one.
+                # Meanwhile the other thread takes one lane after the other, but never this lane.
                 threading.Event().wait(1.0)
             return whole(self, *arguments)
         finally:
@@ -411,7 +411,7 @@ def test_lanes_share_their_devices_plan_and_no_thread_shares_a_lane(stand_in, sm
 
 
 def test_a_ring_of_buffers_waits_only_when_it_has_gone_round(stand_in, monkeypatch):
-    """As many uploads as there are buffers wait for nothing; the next one waits for the first, and for no later one."""
+    """As many uploads as there are buffers need not wait; the next upload waits for the first one only."""
     import cupy
 
     from gpuanom.backends.gpu import staging
@@ -425,13 +425,13 @@ def test_a_ring_of_buffers_waits_only_when_it_has_gone_round(stand_in, monkeypat
         for target in targets[:-1]:
             ring.upload(np.ones(100, np.uint8), target)
         assert staging.SLOTS >= 2
-        assert all(waited)  # events that were never recorded
+        assert all(waited)  # these events were never recorded
         ring.upload(np.ones(100, np.uint8), targets[-1])
     assert waited[-1] is False
     assert [event.done for event in ring._events].count(False) == staging.SLOTS - 1 + 1
 
 
-# Which device, and why
+# Which device is used, and why
 
 
 def test_auto_says_which_device_it_takes_and_why(small):
@@ -445,7 +445,7 @@ def test_auto_says_which_device_it_takes_and_why(small):
 
 
 def test_ties_are_broken_by_what_is_printed(tmp_path):
-    """Of two exposures in a dataset each is as far from the other: the last bit decides nothing."""
+    """Both exposures of a dataset are equally far from their median: the last bit must not decide their order."""
     device.require_compiler()
     nights.night(tmp_path / "in", exposures=8, ccds=1, bands=("r", "g", "i", "z"))
     for name in ("cpu", "0"):

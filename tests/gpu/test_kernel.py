@@ -1,4 +1,4 @@
-"""The one place that checks launches: real CuPy would take most of these and read or write somewhere else."""
+"""The module that checks launches: the real CuPy would accept most of these, and read or write the wrong memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CUDA backend from end to end, on the test device: measurements and tables as the CPU's."""
+"""The CUDA backend from end to end, on the test device: measurements and tables are those of the CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_point
 
 
 def test_exposure_is_measured_as_on_the_cpu(monkeypatch):
-    """Several CCDs a stack, of two shapes, one of them masked, one turned, one constant, one with NaN."""
+    """There are several CCDs in a stack, of two shapes: one with a mask, one turned, one constant, one with NaN."""
     masked = np.zeros(nights.SHAPE, dtype=bool)
     masked[40:80, 60:70] = True
     spoilt = np.array(nights.image(4))
@@ -42,7 +42,7 @@ def test_exposure_is_measured_as_on_the_cpu(monkeypatch):
         assert (a.masked_fraction, a.saturated_fraction) == pytest.approx(
             (b.masked_fraction, b.saturated_fraction), abs=0, nan_ok=True
         )
-        # The protocol's parity: sums of float64 in another order, 1e-12 of their scale.
+        # The parity of the protocol: sums of float64 in another order, 1e-12 of their scale.
         assert np.allclose([a.sky, a.sigma], [b.sky, b.sigma], rtol=1e-12, equal_nan=True)
         assert np.allclose(a.cosine, b.cosine, atol=1e-12 * 300)
 

@@ -1,7 +1,7 @@
 """Every kernel is compiled by the real NVRTC for every generation of cards, which needs no card.
 
-The compiler runs in a process of its own, so that the real CuPy and the stand-in of tests/device never meet. It is
-CuPy's own binding, with the options that CuPy adds by itself.
+The compiler runs in a separate process, so that the real CuPy and the stand-in of tests/device never meet. NVRTC is
+called through CuPy's binding, with the options that CuPy adds by itself.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ DROPPED_BY_CUDA_13 = {70}
 
 @dataclass(frozen=True)
 class Limit:
-    """What a kernel may take: a change beyond it costs occupancy and should be seen, and chosen."""
+    """The resources that a kernel may use: a change beyond these costs occupancy, and should be noticed and chosen."""
 
     threads: int
     registers: int
-    shared: int = 0  # static, bytes
+    shared: int = 0  # static shared memory, in bytes
 
     @property
     def blocks(self) -> int:
-        """Blocks that the registers of a multiprocessor hold, given out by 256 to each warp."""
+        """Blocks for which a multiprocessor has registers; each warp gets its registers in units of 256."""
         per_warp = -(-32 * self.registers // 256) * 256
         return 65536 // (per_warp * self.threads // 32)
 
 
-# The most that any architecture takes, rounded up to the 8 by which registers are given out.
+# The largest use on any architecture, rounded up to a multiple of the 8 in which registers are given out.
 LIMITS = {
-    "background_fit": Limit(512, 128, 2096),  # a block a CCD: occupancy is not what it waits for
+    "background_fit": Limit(512, 128, 2096),  # one block for each CCD: occupancy does not limit this kernel
     "divergence": Limit(256, 56),
-    "gradients_first": Limit(256, 80, 256),  # 24 warps, each with 10 requests on their way
-    "gradients_rest": Limit(512, 120, 64),  # a block a CCD
+    "gradients_first": Limit(256, 80, 256),  # 24 warps, each with 10 memory requests under way
+    "gradients_rest": Limit(512, 120, 64),  # one block for each CCD
     "histogram_count": Limit(256, 48),
     "histogram_finish": Limit(256, 48),
     "moments_check": Limit(256, 128, 35292),
@@ -54,7 +54,7 @@ LIMITS = {
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),
     "sources_list": Limit(1024, 48, 128),
-    "sources_tiles": Limit(256, 88, 25180),  # 64 on sm_80 and sm_90
+    "sources_tiles": Limit(256, 88, 25180),  # 64 registers on sm_80 and sm_90
     "stamps_cut": Limit(256, 64, 1024),
 }
 
@@ -84,15 +84,15 @@ print(json.dumps({"version": version, "logs": logs, "sizes": sizes}))
 
 
 def loader():
-    """gpuanom.backends.gpu.kernel, over whichever CuPy this process has: it is only asked for sources."""
-    # Put away again at once: elsewhere the device "auto" must be the CPU.
+    """gpuanom.backends.gpu.kernel, with the CuPy of this process: it is asked for sources only."""
+    # The stand-in is removed at once, since the device "auto" must be the CPU in other tests.
     with device.installed():
         from gpuanom.backends.gpu import kernel
     return kernel
 
 
 def compiled(step):
-    """The compiler's version, and its log of a step for each architecture that it knows."""
+    """The version of the compiler, and its log of a step for each architecture that it knows."""
     kernel = loader()
     job = {
         "source": kernel.source(step),
@@ -100,7 +100,7 @@ def compiled(step):
         "options": [*kernel.OPTIONS, "-ftz=true", "--ptxas-options=-v"],
         "architectures": ARCHITECTURES,
     }
-    # -I: neither PYTHONPATH nor the working directory may offer the stand-in.
+    # With -I, neither PYTHONPATH nor the working directory can offer the stand-in.
     done = subprocess.run(
         [PYTHON, "-I", "-c", COMPILER], input=json.dumps(job), capture_output=True, text=True, timeout=600
     )
@@ -117,7 +117,7 @@ SPILLS = re.compile(r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes sp
 
 
 def usage(log):
-    """Of each kernel in a log: (registers, static shared bytes, spilled bytes)."""
+    """The registers, static shared bytes and spilled bytes of each kernel in a log."""
     found, name, spilled = {}, "", 0
     for line in log.splitlines():
         if entry := re.search(r"Compiling entry function '(\w+)'", line):
@@ -161,7 +161,8 @@ def test_every_kernel_has_limits_that_a_block_fits():
     assert names == set(LIMITS)
     for name, limit in LIMITS.items():
         assert limit.blocks >= 1, name
-        # Compute kernels keep at least a quarter of a multiprocessor's 64 warps; those of a block a CCD need not.
+        # Compute kernels keep at least a quarter of the 64 warps of a multiprocessor busy; kernels with one block for
+        # each CCD need not.
         if name not in ("background_fit", "gradients_rest"):
             assert limit.blocks * limit.threads >= 512, name
 

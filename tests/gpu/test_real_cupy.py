@@ -1,4 +1,4 @@
-"""The messages of machines without a usable GPU, from the real CuPy and a driver made up for it."""
+"""The messages on machines without a usable GPU, from the real CuPy and an imitation of the driver."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ except Exception as error:
 
 
 def facts():
-    """The driver's and CuPy's CUDA, where the tests can be run."""
+    """The CUDA versions of the imitated driver and of CuPy, where these tests can run."""
     done = subprocess.run([PYTHON, "-I", "-c", FACTS], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     if isinstance(found, str):
@@ -48,7 +48,7 @@ def built():
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """The folder with the made-up driver."""
+    """The folder with the imitation of the driver."""
     device.require_compiler()
     folder = tmp_path_factory.mktemp("driver")
     source = Path(__file__).with_name("libcuda.c")

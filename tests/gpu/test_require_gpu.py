@@ -1,4 +1,4 @@
-"""`pytest --require-gpu` without a GPU ends with one line; with one, here a copy of the stand-in, it runs on that."""
+"""`pytest --require-gpu` ends with one line without a GPU; with one (here a copy of the stand-in) the tests run."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gpuanom import nvidia
 from tests import device
 
 ROOT = Path(__file__).parents[2]
-# In a process whose path ends with a folder: what it holds is found, and hides nothing.
+# The folder is the last entry of the path of the new process: its modules are found, and hide no others.
 PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 
 def run(folder, *arguments):
-    """The tests in a process of their own, whose CuPy, if it has none, is the one in `folder`."""
+    """Run the tests in a new process, which takes CuPy from `folder` if it has none."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "GPUANOM_DEVICE_", "PYTHONPATH"))}
     command = [sys.executable, "-c", PYTEST, str(folder), "-p", "no:cacheprovider", "--require-gpu", *arguments]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
 def refused(done):
-    """The one line that says why nothing was run."""
+    """The only line of output, which says why nothing was run."""
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout
     assert done.stdout == ""
     (line,) = [line for line in done.stderr.splitlines() if line]
@@ -40,7 +40,7 @@ def has_cupy():
 
 @pytest.fixture(autouse=True)
 def no_card():
-    """All of this is about machines without one."""
+    """These tests are about machines without a card."""
     if device.is_off():
         pytest.skip(device.ABOUT_IT)
 
@@ -55,7 +55,7 @@ def test_without_cupy(tmp_path, workers):
 
 
 def test_without_a_gpu():
-    """The real CuPy, on a machine without a driver."""
+    """The real CuPy on a machine without a driver."""
     python = os.environ.get("GPUANOM_CUPY_PYTHON", sys.executable)
     ask = "import cupy, sys; print(cupy.__path__[0]); sys.exit(cupy.is_available())"
     asked = subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True, check=False)
@@ -73,7 +73,7 @@ def test_the_test_device_is_no_gpu():
 
 
 def test_with_a_gpu_the_same_tests_run_on_it(tmp_path):
-    """A copy of the stand-in takes the real CuPy's place; nothing of the test device may be loaded beside it."""
+    """A copy of the stand-in takes the place of the real CuPy; no module of the test device may be loaded beside it."""
     device.require_compiler()
     for name in ("cupy", "cupyx", "cpudevice"):
         shutil.copytree(ROOT / "tests" / "device" / name, tmp_path / name)
@@ -86,7 +86,7 @@ def test_with_a_gpu_the_same_tests_run_on_it(tmp_path):
         "    assert str(device.HERE) not in sys.path\n"
     )
     tests = ["tests/steps/test_histogram.py", "tests/gpu/test_card.py", "tests/device/test_mistakes.py"]
-    # The same bits again and again, on large images, are for a card, which is faster.
+    # Repeated runs on large images are left to a card, which is faster.
     chosen = "right_closed or librarys or after_a_mistake"
     done = run(tmp_path, "-p", "no_stand_in", "-n", "1", "-v", *tests, "-k", chosen)
     assert done.returncode == 0, done.stdout + done.stderr

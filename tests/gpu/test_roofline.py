@@ -1,4 +1,4 @@
-"""What the kernels ask of memory: the table of profiling/roofline.py keeps its bars and agrees with the test device."""
+"""The memory requests of the kernels: profiling/roofline.py keeps its limits and agrees with the test device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOFLINE = Path(__file__).parents[2] / "profiling" / "roofline.py"
 def table():
     spec = importlib.util.spec_from_file_location("roofline", ROOFLINE)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["roofline"] = module  # its dataclasses look themselves up
+    sys.modules["roofline"] = module  # the dataclasses of the module look the module up
     spec.loader.exec_module(module)
     return module
 
@@ -33,9 +33,9 @@ def test_a_decam_exposure_keeps_within_the_bars():
 def test_the_table_agrees_with_the_counters_of_the_test_device():
     device.require_compiler()
     if device.is_off():
-        device.environment(flavour="counted")  # skips
+        device.environment(flavour="counted")  # this call skips the test
     done = subprocess.run([sys.executable, str(ROOFLINE), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     counted = [line.split()[0] for line in done.stdout.splitlines()[1:]]
-    # All but the fills, which are CuPy's own kernels.
+    # All kernels except those that fill arrays, which belong to CuPy.
     assert counted == [name for name in table().costs(table().Case()) if "(" not in name]

@@ -1,4 +1,4 @@
-"""Nights of any size and with any names, put straight into a store: what a report makes of them needs no pixels."""
+"""Nights of any size and with any names, written directly into a store: a report on them needs no pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTILE = (
 
 
 def ccd(name: str, rng: np.random.Generator, bins: int, shear: float = 0.0) -> CcdMeasurement:
-    """A CCD's record with plausible numbers, its orientations along 30 degrees by `shear`."""
+    """The record of a CCD with plausible numbers, whose orientations lie along 30 degrees by `shear`."""
     theta = np.pi * (np.arange(bins) + 0.5) / bins - np.pi / 2
     p = 1.0 + shear * np.cos(2 * (theta - np.pi / 6))
     counts = np.array([rng.multinomial(n, p / p.sum()) for n in (60, 58, 10_000, 10_000)])
@@ -37,13 +37,13 @@ def ccd(name: str, rng: np.random.Generator, bins: int, shear: float = 0.0) -> C
 def night(
     folder: Path, n: int, *, names=(), ccds=("1", "2"), camera="TESTCAM", files: tuple[Path, ...] = (), bands=("g", "r")
 ) -> Path:
-    """Write a night of n exposures without pixels; `names` come first."""
+    """Write a night of n exposures without pixels; the exposures in `names` come first."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings()
     rng = np.random.default_rng(1)
     assert len(KINDS) == 4
     with Store(folder / NAME, settings) as store:
-        store._db.execute("PRAGMA synchronous = OFF")  # a made night may be lost
+        store._db.execute("PRAGMA synchronous = OFF")  # this night may be lost in a crash
         for i in range(n):
             name = names[i] if i < len(names) else str(845_000 + i)
             exposure = Exposure(

@@ -1,4 +1,4 @@
-"""The report in a real browser: it opens without a word on the console; keys, sorting and labels do what they say."""
+"""The report in a real browser: it opens without console messages, and keys, sorting and labels work as described."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Opens a page without network; at the end it must have said nothing on the console and asked no one."""
+    """Opens a page without a network; in the end the page must have logged nothing and requested nothing."""
     contexts, said = [], []
 
     def open_page(path, width=1366, height=768):
@@ -88,7 +88,7 @@ def test_errors_of_an_autoencoder_are_a_score(report_with_model, visit):
     tab.click('[data-sort="autoencoder"]')
     order = sorted(rows, key=lambda row: -row["autoencoder_deviation"])
     assert listed(tab) == [row["exposure"] for row in order]
-    # Seven columns of numbers stay on one line.
+    # The seven columns of numbers stay on one line.
     tops = {box.bounding_box()["y"] for box in tab.locator("#list-head button").all()}
     assert len(tops) == 1
     numbers = tab.locator("table.numbers tr").last.inner_text()
@@ -160,8 +160,8 @@ def test_labels_by_keyboard_are_saved_read_back_and_imported(visit, report, tmp_
     tab.keyboard.press("2")
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("3")
-    tab.keyboard.press("3")  # taken back
-    tab.keyboard.press("w")  # nobody said who it is
+    tab.keyboard.press("3")  # the label is taken back
+    tab.keyboard.press("w")  # no name of an analyst was entered
     assert tab.evaluate("document.activeElement.id") == "analyst"
     tab.keyboard.type('Ann "A", B')
     tab.keyboard.press("Enter")
@@ -174,10 +174,10 @@ def test_labels_by_keyboard_are_saved_read_back_and_imported(visit, report, tmp_
     assert all(a.time.endswith("Z") for a in labels.read(tmp_path / "labels.csv"))
     tab.reload()
     tab.wait_for_selector("html[data-ready]")
-    assert tab.locator("#save").inner_text() == "Save 2 labels"  # the browser kept them
+    assert tab.locator("#save").inner_text() == "Save 2 labels"  # the browser kept the labels
     night = open_night(report.parent)
     page.write_report(night, report.with_name("again.html"), select("cpu"), top=0)
-    tab.goto(report.with_name("again.html").as_uri())  # a report made anew of the same night has them too
+    tab.goto(report.with_name("again.html").as_uri())  # a report made again of the same night has the labels too
     tab.wait_for_selector("html[data-ready]")
     assert tab.locator("#save").inner_text() == "Save 2 labels"
     other = visit(report)

@@ -1,4 +1,4 @@
-"""The report as a file: what is in it, what cannot be, and nights that are hard to show."""
+"""The report as a file: its contents, what it must not contain, and nights that are hard to show."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
 
 
 class _Blocks(html.parser.HTMLParser):
-    """The data blocks of a page, all its tags, and what looks like it would be run or fetched."""
+    """The data blocks of a page, all of its tags, and everything that looks as if a browser would run or fetch it."""
 
     def __init__(self):
         super().__init__()
@@ -95,7 +95,7 @@ def test_pictures_are_pictures_of_the_sky(scored, tmp_path):
     detail = parse(tmp_path / "r.html").blocks["d0"]
     image = Image.open(io.BytesIO(base64.b64decode(detail["mosaic"].partition(",")[2])))
     assert image.size == tuple(detail["size"])
-    assert image.size[0] >= 2 * nights.SHAPE[1]  # a small focal plane is not binned to nothing
+    assert image.size[0] >= 2 * nights.SHAPE[1]  # a small focal plane must not be binned away
     assert np.asarray(image.convert("L")).std() > 5
 
 
@@ -238,7 +238,7 @@ def test_quick_looks_are_binned_means_of_the_smoothed_image():
         expected = naive.binned(naive.smooth(image, smooth_size=size), binning)
         assert ours.shape == expected.shape
         inside = (slice(10 // binning + 1, -(10 // binning + 2)),) * 2
-        # float32 sums of a hundred pixels and more: some units of 6e-8 each.
+        # float32 sums of a hundred pixels and more: a few units of 6e-8 each.
         np.testing.assert_allclose(ours[inside], expected[inside], rtol=1e-5)
     image[40:60, 40:60] = np.nan
     ours = quick_look(image, 10, 4)

@@ -34,7 +34,7 @@ def test_text_holds_every_bin():
     assert len(lines) == 18 + 2
     assert lines[6].startswith(" -40 to -30 deg ##")
     assert "90.0% *" in lines[6]
-    assert lines[6].count("#") == 39  # forty, one of them the reference's mark
+    assert lines[6].count("#") == 39  # forty, one of which is the mark of the reference
     assert all(line.isascii() for line in lines)
     assert text_histogram(Histogram("source", counts * 0, None)) == ["source orientations, n = 0"]
     assert len(text_histogram(Histogram("source", counts, None))) == 18 + 1

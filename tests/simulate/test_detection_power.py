@@ -1,8 +1,8 @@
-"""A benchmark of what is found, small and seeded: a change that loses recall fails here.
+"""A small, seeded benchmark of detection: a change that loses recall fails here.
 
-Forty normal exposures and four of each class and strength. The bounds are what was found when this was written, less
-one exposure of four, so that another NumPy's last bits do no harm; the strengths are near the limit of what is found.
-docs/validation.md has the large form.
+The benchmark has forty normal exposures, and four exposures of each class and strength. The bounds are the recalls at
+the time of writing, less one exposure of four, so that the last bits of another NumPy do no harm. The strengths are
+near the limit of detection. docs/validation.md shows the large version.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def measured(number, name="none", amplitude=0.0):
     images = []
     for place in PLACES:
         drawn = scene(conditions, place, np.random.default_rng([3, number, place.number]))
-        its = np.random.default_rng([3, number, place.number, 1])
-        images.append(expose(conditions, place, drawn, its).image)
+        detector_rng = np.random.default_rng([3, number, place.number, 1])
+        images.append(expose(conditions, place, drawn, detector_rng).image)
     return gpuanom.measure(images, SETTINGS, "cpu", exposure=f"{name}{number:04d}")
 
 
@@ -65,13 +65,13 @@ def test_what_was_found_is_still_found(normals, name):
     exposures = gpuanom.rank([*normals, *odd], SETTINGS, device="cpu").exposures
     values = np.asarray(exposures[column].filled(np.nan))
     is_odd = np.array([str(e).startswith(name) for e in exposures["exposure"]])
-    # One normal exposure in forty may stand above: 2.5% false alarms.
+    # One of the forty normal exposures may score higher: 2.5% false alarms.
     bar = np.sort(values[~is_odd])[-2]
     found = int(np.count_nonzero(values[is_odd] > bar))
     assert found >= ODD - 1, f"{found} of {ODD} with {name} of {amplitude} by {column}"
 
 
 def test_normal_exposures_are_not_accused(normals):
-    """The p-values speak of counting noise; simulated skies differ little more, so few are below 0.001."""
+    """p accounts for counting noise only; simulated skies differ little beyond it, so that few p are below 0.001."""
     exposures = gpuanom.rank(normals, SETTINGS, device="cpu").exposures
     assert np.mean(exposures["source_p"] < 0.001) <= 0.05

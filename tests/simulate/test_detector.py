@@ -1,4 +1,4 @@
-"""The detector and the library of stamps; nights in every form are the same night."""
+"""The detector and the library of stamps; a night has the same pixels in every file format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_star_lies_where_it_was_put():
     for cy, cx in ((100.0, 90.0), (100.2, 89.6), (60.4, 200.8)):
         light = np.zeros((256, 256))
         add_star(light, stamps, cy, cx, 1000.0, 40)
-        # The wings beyond 40 pixels are left out: 1e-5 of the light, and the same on all sides.
+        # The wings beyond 40 pixels are left out: 1e-5 of the light, equally on all sides.
         assert light.sum() == pytest.approx(1000, rel=1e-3)
         assert (light * y).sum() / light.sum() == pytest.approx(cy, abs=0.01)
         assert (light * x).sum() / light.sum() == pytest.approx(cx, abs=0.01)
@@ -44,7 +44,8 @@ def test_a_star_lies_where_it_was_put():
 def test_stamps_have_flux_1_and_a_cut_off_star_gives_what_lies_inside():
     stamps = library()
     assert stamps.galaxies.shape[0] == GALAXY_SHAPES
-    # Exponential discs of a few pixels, wings of a Moffat: all but some percent lies within 24 pixels.
+    # Exponential discs of a few pixels with the wings of a Moffat function: all but a few percent of the light lies
+    # within 24 pixels.
     assert np.all(np.abs(stamps.galaxies.sum(axis=(1, 2)) - 1) < 0.06)
     light = np.zeros((256, 256))
     add_star(light, stamps, 0.0, 255.0, 1000.0, 30)
@@ -60,7 +61,7 @@ def test_bleeding_keeps_the_charge():
     image, codes = observed(expected, np.random.default_rng(1), bleeding=True, amplifier_step=0.0)
     plain, _ = observed(expected, np.random.default_rng(1), bleeding=False, amplifier_step=0.0)
     assert plain[:, 2].sum() < 100_000
-    # What flows over is kept; read noise of 6 in 200 pixels and shot noise of 700 are all that differs.
+    # Charge that bleeds is kept; the images differ only by read noise of 6 in 200 pixels and shot noise of 700.
     assert image[:, 2].sum() == pytest.approx(expected[:, 2].sum(), abs=5000)
     full = np.flatnonzero(codes[:, 2] == SATURATED)
     assert len(full) >= 8
@@ -74,10 +75,10 @@ def test_bad_columns_belong_to_the_ccd():
     codes = []
     for exposure in (1, 2):
         image = np.random.default_rng(exposure).normal(1000, 30, (64, 2000))
-        its = np.zeros(image.shape, np.uint8)
-        spoil_columns(image, its, 3.0, np.random.default_rng(7))
-        codes.append(its)
-        assert np.all(np.ptp(image[-1:, its[-1] == BAD_COLUMN], axis=0) == 0)
+        plane = np.zeros(image.shape, np.uint8)
+        spoil_columns(image, plane, 3.0, np.random.default_rng(7))
+        codes.append(plane)
+        assert np.all(np.ptp(image[-1:, plane[-1] == BAD_COLUMN], axis=0) == 0)
     assert np.array_equal(*codes)
     assert 1 <= np.count_nonzero(codes[0][-1]) <= 15
 

@@ -1,4 +1,4 @@
-"""What a night's folder may hold already: the same night is kept, another one is never replaced in silence."""
+"""What the folder of a night may contain: the same night is kept, and another night is never replaced silently."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(capfd, *arguments):
 
 
 def test_the_readme_s_first_command_twice(tmp_path, capfd):
-    """`gpuanom simulate night && gpuanom score night --output scored`, again in the same folder."""
+    """`gpuanom simulate night && gpuanom score night --output scored`, a second time in the same folder."""
     night, scored = tmp_path / "night", tmp_path / "scored"
     said, seen = [], []
     for _ in range(2):
@@ -90,7 +90,7 @@ def test_a_night_of_an_older_version_is_refused_and_replaced_when_asked(tmp_path
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_files_that_are_no_night_s_own_are_never_touched(tmp_path, overwrite):
-    """By name another's; by name ours but of another's making: pixels, a table, an injected copy."""
+    """Files with other names, and files with our names but other contents: pixels, a table, an injected copy."""
     telescope = fits.PrimaryHDU(np.ones((64, 64), np.float32))
     telescope.header["INSTRUME"] = "MYCAM"
     injected = fits.PrimaryHDU()

@@ -1,4 +1,4 @@
-"""`gpuanom inject` and `gpuanom simulate`: copies of images with an anomaly in them, and one line for what is wrong."""
+"""`gpuanom inject` and `gpuanom simulate`: copies of images with an anomaly, and one line for each kind of mistake."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_injected_stripes_are_found_against_a_reference(night, tmp_path, capfd):
     normal = Table.read(tmp_path / "scored" / "exposures.ecsv")
     found = Table.read(tmp_path / "found" / "exposures.ecsv")
     assert found["background_z"][0] > 2 * max(normal["background_z"])
-    # Stripes run across the gradients: along 20, so gradients along -70; 1000 points settle it to some degrees.
+    # Stripes run perpendicular to the gradients: stripes along 20 degrees give gradients along -70; 1000 points
+    # determine the angle to a few degrees.
     assert abs(found["background_angle"][0] + 70) < 8
 
 
@@ -96,14 +97,14 @@ def test_plain_files_of_floats_with_detsec(tmp_path, capfd):
         both = np.hstack([after["C0"].data, after["C1"].data]).astype(float)
         assert after["C0"].data.dtype.kind == "f"
         assert np.isnan(after["C0"].data[5, 5])
-    # One wave of 32 pixels over both CCDs, eight periods: its phase does not jump between them.
+    # One wave of 32 pixels runs over both CCDs, for eight periods: its phase does not jump between the CCDs.
     power = np.abs(np.fft.rfft(np.nanmean(both, axis=0)))
     assert np.argmax(power[1:]) + 1 == 8
     assert power[8] == pytest.approx(5 * 128, rel=0.05)
 
 
 def test_gzipped_and_damaged_files(night, tmp_path, capfd):
-    """One damaged file costs no other; a .gz is a gzip again, without a date."""
+    """A damaged file does no harm to other files; a .gz file stays a gzip file, without a date."""
     rng = np.random.default_rng(1)
     for name in ("a.fits.gz", "b.fits"):
         fits.PrimaryHDU(rng.normal(100, 5, (96, 96)).astype(np.float32)).writeto(tmp_path / name)

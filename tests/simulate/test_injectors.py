@@ -1,4 +1,4 @@
-"""The anomalies, one by one: pure, what they say, and honest about noise."""
+"""The anomalies, one by one: each changes only what it describes, by the stated amount, and keeps the noise right."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def test_every_anomaly_is_a_pure_function_that_changes_something(name):
 
 @pytest.mark.parametrize("name", INJECTORS)
 def test_no_anomaly_no_change(name):
-    """The weakest strength changes next to nothing: every strength starts from 0."""
+    """The weakest strength changes next to nothing, since every strength starts from 0."""
     sky, light = frozen(np.full(PLACE.shape, 900.0)), stars()
     weak = anomaly(name, 1e-9)
     sky2, light2 = act_on_scene(sky, light, weak, PLACE, noise=30.0, fwhm=4.0)
-    # A kernel of no size at all is still a pixel exactly; the FFT's rounding is 1e-12 of the brightest.
+    # A kernel without extent is exactly one pixel; the rounding of the FFT is 1e-12 of the brightest pixel.
     np.testing.assert_allclose(sky2 + light2, sky + light, atol=0.1)
 
 
@@ -71,13 +71,13 @@ def test_kernels_keep_light_and_place(name):
     reach = spread.shape[0] // 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     assert spread.min() >= 0
-    # Sums of some thousand terms of float64.
+    # Sums of a few thousand terms of float64.
     assert spread.sum() == pytest.approx(1, abs=1e-12)
     assert (spread * x).sum() == pytest.approx(0, abs=1e-10)
     assert (spread * y).sum() == pytest.approx(0, abs=1e-10)
     if INJECTORS[name].directed:
         angle = 0.5 * math.atan2(2 * (spread * x * y).sum(), (spread * (x * x - y * y)).sum())
-        # The zigzag of `multiple` leans by some degrees; dealing points to pixels rounds by less.
+        # The zigzag of `multiple` deviates by a few degrees; the distribution of points over pixels rounds by less.
         assert abs(math.degrees(angle) - 30) < (12 if name == "multiple" else 2)
 
 
@@ -100,10 +100,10 @@ def test_astigmatism_is_radial_and_grows_outward():
 def test_a_shear_gives_round_stars_its_axis_ratio(shear):
     y, x = np.mgrid[-40:41, -40:41]
     star = np.exp(-0.5 * (x**2 + y**2) / (4 / 2.355) ** 2)
-    its = anomaly("elongation", shear, direction=0.0)
-    spread = convolved(star, kernel(INJECTORS["elongation"].spread(its, PLACE, 4.0)))
+    added_anomaly = anomaly("elongation", shear, direction=0.0)
+    spread = convolved(star, kernel(INJECTORS["elongation"].spread(added_anomaly, PLACE, 4.0)))
     ratio = math.sqrt((spread * y * y).sum() / (spread * x * x).sum())
-    # 64 quantiles of the Gaussian line lack the outermost tails: 2% of its variance.
+    # 64 quantiles of the Gaussian line lack the outermost tails, which hold 2% of its variance.
     assert ratio == pytest.approx((1 - shear) / (1 + shear), rel=0.03)
 
 
@@ -122,8 +122,8 @@ def test_convolved_noise_is_white_and_as_strong_as_before(name):
     for dy, dx in ((0, 1), (1, 0), (1, 1), (0, 4), (4, 2)):
         assert abs(correlation(result, dy, dx)) < 0.01
     if name == "astigmatism":
-        return  # next to nothing at the field's centre
-    # Without that the noise would be correlated along the kernel: the test can see it.
+        return  # next to nothing at the centre of the field
+    # Without the new noise, the noise would be correlated along the kernel: the test can see the difference.
     bare = convolved(image - 500, spread)[40:-40, 40:-40]
     assert max(correlation(bare, 0, 1), correlation(bare, 1, 0), bare.std() < 18) > 0.01
 
@@ -134,7 +134,7 @@ def test_the_noise_of_the_sky_is_kept(name, amplitude):
     result = inject(image, anomaly(name, amplitude), CcdPlace((512, 512), (-256, -256), 256.0), fwhm=4.0,
                     rng=np.random.default_rng(2))  # fmt: skip
     local = (result[1:] - result[:-1]) / math.sqrt(2)
-    if name == "shadow":  # dark on one side: shot noise goes with the root of the light
+    if name == "shadow":  # dark on one side, since shot noise goes with the square root of the light
         left = result.mean(axis=1).min() / 400
         assert math.sqrt(left) * 20 - 1 < local.std() < 20
         dark = np.sort(local.std(axis=1))[:20].mean()
@@ -155,40 +155,40 @@ def test_patterns_run_on_from_ccd_to_ccd():
     whole = CcdPlace((128, 256), (-128.0, -64.0), 128.0)
     right = CcdPlace((128, 128), (0.0, -64.0), 128.0)
     for name in ("stripes", "arc", "streak", "glow", "shadow"):
-        injector, its = INJECTORS[name], complete(anomaly(name))
+        injector, added_anomaly = INJECTORS[name], complete(anomaly(name))
         pattern = injector.pattern or injector.shade
-        np.testing.assert_allclose(pattern(its, whole)[:, 128:], pattern(its, right), atol=1e-12)
+        np.testing.assert_allclose(pattern(added_anomaly, whole)[:, 128:], pattern(added_anomaly, right), atol=1e-12)
 
 
 def test_additions_are_in_units_of_the_noise():
     image = frozen(np.random.default_rng(1).normal(400, 20, (256, 256)))
     place = CcdPlace((256, 256), (-128.0, -128.0), 128.0)
-    its = complete(anomaly("stripes", 0.5))
-    added = inject(image, its, place, fwhm=4.0, rng=np.random.default_rng(1)) - image
+    added_anomaly = complete(anomaly("stripes", 0.5))
+    added = inject(image, added_anomaly, place, fwhm=4.0, rng=np.random.default_rng(1)) - image
     _, sigma = sky_of(image)
     assert sigma == pytest.approx(20, rel=0.02)
-    np.testing.assert_allclose(added, 0.5 * sigma * INJECTORS["stripes"].pattern(its, place), atol=1e-9)
+    np.testing.assert_allclose(added, 0.5 * sigma * INJECTORS["stripes"].pattern(added_anomaly, place), atol=1e-9)
 
 
 def test_a_ring_lies_on_one_ccd():
     lit = []
     for number in range(9):
         place = CcdPlace((128, 128), (128.0 * (number % 3), 128.0 * (number // 3)), 192.0, number, 9)
-        its = anomaly("ring", size=20.0)
-        assert INJECTORS["ring"].pattern(its, place).max() > 0.9
-        lit.append(shows(its, place))
+        added_anomaly = anomaly("ring", size=20.0)
+        assert INJECTORS["ring"].pattern(added_anomaly, place).max() > 0.9
+        lit.append(shows(added_anomaly, place))
     assert sum(lit) == 1
 
 
 @pytest.mark.parametrize(("share", "expected"), [(1.0, 8), (0.25, 2), (0.01, 1)])
 def test_a_share_of_the_ccds(share, expected):
-    its = anomaly("stripes", ccds=share)
+    added_anomaly = anomaly("stripes", ccds=share)
     places = [CcdPlace((64, 64), (0.0, 0.0), 64.0, number, 8) for number in range(8)]
-    assert sum(shows(its, place) for place in places) == expected
+    assert sum(shows(added_anomaly, place) for place in places) == expected
     sky, light = frozen(np.full((64, 64), 100.0)), frozen(np.zeros((64, 64)))
     for place in places:
-        after, _ = act_on_scene(sky, light, its, place, noise=10.0, fwhm=4.0)
-        assert np.array_equal(after, sky) != shows(its, place)
+        after, _ = act_on_scene(sky, light, added_anomaly, place, noise=10.0, fwhm=4.0)
+        assert np.array_equal(after, sky) != shows(added_anomaly, place)
 
 
 def test_pixels_without_a_value_stay_without():

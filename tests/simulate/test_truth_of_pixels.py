@@ -1,7 +1,8 @@
-"""What truth.ecsv says is in the pixels: every class, through the commands, and inject agrees with simulate.
+"""The pixels agree with truth.ecsv: every class, through the commands, and `inject` agrees with `simulate`.
 
-Three nights of one seed: normal, with every class on half of the CCDs, and the normal one with every class injected.
-Equal seeds give equal conditions, so CCDs without the anomaly must be equal to the last bit.
+There are three nights with the same seed: a normal night, a night with every class on half of the CCDs, and the normal
+night with every class injected. Equal seeds give equal conditions, so that CCDs without the anomaly must be equal to
+the last bit.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from gpuanom.simulate import INJECTORS, CcdPlace, parse, settle, simulate_night
 
 CCDS, SIDE = 4, 160
 STRENGTHS = {"elongation": 0.25, "astigmatism": 0.6, "trails": 0.3, "shadow": 0.3, "ring": 20}
-"""Far above the noise, so that pixels can be compared; 8 times the usual of other patterns, as given below."""
+"""Strengths far above the noise, so that pixels can be compared; patterns without an entry have 8 times the default."""
 
 
 def words(name):
-    """The class on half of the CCDs; along 30 degrees where it has a direction."""
+    """The class on half of the CCDs; along 30 degrees if the class has a direction."""
     injector = INJECTORS[name]
     strong = injector.default * (8 if injector.pattern else 1)
     return f"{name}:{STRENGTHS.get(name, strong):g}{'@30' if injector.directed else ''}%50"
@@ -42,7 +43,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory):
-    """Folders of the normal and the anomalous night, and the injected truth and folder by class."""
+    """Folders of the normal night and of the anomalous night, and the injected truth and folder of each class."""
     folder = tmp_path_factory.mktemp("nights")
     many = ("--exposures", len(INJECTORS) + 1, "--ccds", CCDS, "--shape", f"{SIDE},{SIDE}", "--headers", "decam")
     every = ",".join(words(name) for name in INJECTORS)
@@ -85,20 +86,20 @@ def test_the_ccds_of_the_truth_table_are_those_that_changed(nights, name):
     assert row["amplitude"] == wanted.amplitude
     assert row["kind"] == INJECTORS[name].kind
     assert np.array_equal(row["direction"], wanted.direction, equal_nan=True)
-    its = Table.read(output / "truth.ecsv")
-    assert len(its) == 1
+    table = Table.read(output / "truth.ecsv")
+    assert len(table) == 1
     for column in ("exposure", "band", "class", "amplitude", "direction", "size", "ccds"):
-        assert str(its[0][column]) == str(row[column])
+        assert str(table[0][column]) == str(row[column])
 
 
 @pytest.mark.parametrize("name", INJECTORS)
 def test_simulate_and_inject_change_the_pixels_alike(nights, name):
-    """The change that simulate makes, projected on the one that inject makes to the same CCDs.
+    """The change made by simulate, projected on the change that inject makes to the same CCDs.
 
-    Bounds: inject's unit of a pattern is the noise that it measures, 10 to 15% above that of the sky on CCDs so full
-    of sources; what a convolution does is compared where sources are bright, since it draws new noise. A shear is
-    compared by shape, see `shape_of`: a Moffat that is convolved with a Gaussian line becomes less elongated than one
-    that is drawn with the shear, by up to a third.
+    The bounds allow for these differences. inject measures the unit of a pattern, the noise, which is 10 to 15% above
+    that of the sky on CCDs with so many sources. Convolutions are compared where sources are bright, since a
+    convolution draws new noise. A shear is compared by shape, see `shape_of`: a Moffat function that is convolved with
+    a Gaussian line is less elongated than one that is drawn with the shear, by up to a third.
     """
     folder, truth, injected = nights
     injector, (file, output) = INJECTORS[name], injected[name]
@@ -107,7 +108,8 @@ def test_simulate_and_inject_change_the_pixels_alike(nights, name):
     codes = [ccds(folder / night / mask) for night in ("normal", "odd")]
     ours, theirs = [], []
     for ccd in str(row_of(truth, name)["ccds"]).split():
-        # Saturation, bleeding, cosmic rays and bad columns come after the scene in one and before it in the other.
+        # simulate adds saturation, bleeding, cosmic rays and bad columns after the scene; inject finds them in the
+        # image.
         away = (codes[0][ccd] > 0) | (codes[1][ccd] > 0)
         if injector.spread or injector.dim:
             away = ndimage.binary_dilation(away, iterations=14)
@@ -148,7 +150,7 @@ def shape_of(image, away):
 
 
 def places(n=CCDS, side=128):
-    """A square grid of CCDs, as simulate lays them out."""
+    """A square grid of CCDs, in the layout of simulate."""
     columns = math.ceil(math.sqrt(n))
     middle = (columns * (side + 40) - 40) / 2
     corners = [((c % columns) * (side + 40) - middle, (c // columns) * (side + 40) - middle) for c in range(n)]
@@ -158,16 +160,16 @@ def places(n=CCDS, side=128):
 @pytest.mark.parametrize("name", INJECTORS)
 @pytest.mark.parametrize(("share", "expected"), [("%25", 1), ("%50", 2), ("%1", 1), ("", None)])
 def test_the_ccds_that_show_it_are_reached_by_its_pattern(name, share, expected):
-    """Whatever the seed: a track may run between the CCDs, an arc beside the CCD that was chosen first."""
+    """This must hold for any seed: a track may run between the CCDs, an arc beside the CCD that was chosen first."""
     injector = INJECTORS[name]
     for seed in range(8):
         (anomaly,) = parse(f"{name}{'@0' if injector.directed else ''}{share}")
-        its = settle(dataclasses.replace(anomaly, seed=seed), places())
-        assert len(its.shown) == (expected or (1 if name == "ring" else CCDS))
+        settled = settle(dataclasses.replace(anomaly, seed=seed), places())
+        assert len(settled.shown) == (expected or (1 if name == "ring" else CCDS))
         function = injector.pattern or injector.shade
         if function:
-            crests = [function(its, places()[c]).max() for c in its.shown]
-            # A crest between two pixels loses 3% of a streak; of a glow 5% may be left, of a shadow half.
+            crests = [function(settled, places()[c]).max() for c in settled.shown]
+            # A crest between two pixels loses 3% of a streak; 5% of a glow may be left on a CCD, and half of a shadow.
             assert max(crests) > 0.04
             if expected:
                 assert min(crests) > 0.04
@@ -216,7 +218,7 @@ def test_two_anomalies_on_one_exposure_are_two_rows(tmp_path, capfd):
 
 
 def test_ccds_without_the_anomaly_are_copied_as_they_are(tmp_path):
-    """Also those compressed with loss, which would not survive a second compression; old checksums go."""
+    """So are CCDs compressed with loss, which a second compression would change; outdated checksums are removed."""
     rng = np.random.default_rng(1)
     hdus = fits.HDUList([fits.PrimaryHDU()])
     for c in range(4):

@@ -84,9 +84,9 @@ def assert_close(actual, expected, tolerance, *, rms):
     actual, expected = np.asarray(actual, float), np.asarray(expected, float)
     assert actual.shape == expected.shape
     np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
-    there = np.broadcast_to(~np.isnan(expected), expected.shape)
-    tolerance = np.broadcast_to(np.asarray(tolerance, float), expected.shape)[there]
-    error = actual[there] - expected[there]
+    finite = np.broadcast_to(~np.isnan(expected), expected.shape)
+    tolerance = np.broadcast_to(np.asarray(tolerance, float), expected.shape)[finite]
+    error = actual[finite] - expected[finite]
     if error.size == 0:
         return
     worst = np.argmax(np.abs(error) - tolerance)
@@ -150,10 +150,12 @@ def check_sources(backend, images, bads, background, settings=DEFAULT, saturatio
         ):
             expected.append((i, y, x, n_above))
             values.append(naive.subtracted(image, c)[y, x])
-            some = {"stamp_size": settings.stamp_size, "moment_fraction": settings.moment_fraction}
-            moments.append(naive.moments(image, plane, c, y, x, **some))
+            size_and_fraction = {"stamp_size": settings.stamp_size, "moment_fraction": settings.moment_fraction}
+            moments.append(naive.moments(image, plane, c, y, x, **size_and_fraction))
             lowest = settings.isophote_threshold
-            *sums, size = naive.isophote_moments(image, plane, c, sigma, y, x, isophote_threshold=lowest, **some)
+            *sums, size = naive.isophote_moments(
+                image, plane, c, sigma, y, x, isophote_threshold=lowest, **size_and_fraction
+            )
             isophotes.append(sums)
             sizes.append(size)
     got = list(zip(*(getattr(found, name).tolist() for name in ("ccd", "y", "x", "n_above")), strict=True))
@@ -188,9 +190,9 @@ def check_gradients(backend, images, bads, drawn, background, settings=DEFAULT):
             "reach": settings.gradient_reach,
         }
         plane, c = unfit(bad, Unfit.GRADIENTS), background.coefficients[i]
-        own = naive.gradients(image, plane, drawn[i], **size)
+        image_gradients = naive.gradients(image, plane, drawn[i], **size)
         fit = naive.gradients(image, plane, drawn[i], coefficients=c, **size)
-        for (y, x, dx, dy), (_, _, fit_dx, fit_dy) in zip(own, fit, strict=True):
+        for (y, x, dx, dy), (_, _, fit_dx, fit_dy) in zip(image_gradients, fit, strict=True):
             patch = image[y - half : y + half, x - half : x + half].astype(float)
             sky = naive.background_value(c, y, x, *image.shape)
             ccd.append(i)

@@ -41,10 +41,10 @@ def naive_angles(exposure, ccd, settings):
         isophote.append(naive.orientation(*sums) if n >= 5 else math.nan)
     bad = unfit(ccd.bad, Unfit.GRADIENTS)
     points = drawn("gradients", settings.gradient_points, 10)
-    own = naive.gradients(image, bad, points, wanted=settings.gradient_points)
+    image_gradients = naive.gradients(image, bad, points, wanted=settings.gradient_points)
     fit = naive.gradients(image, bad, points, wanted=settings.gradient_points, coefficients=c)
-    background = [naive.gradient_orientation(dx, dy) for _, _, dx, dy in own]
-    flat = [naive.gradient_orientation(a[2] - b[2], a[3] - b[3]) for a, b in zip(own, fit, strict=True)]
+    background = [naive.gradient_orientation(dx, dy) for _, _, dx, dy in image_gradients]
+    flat = [naive.gradient_orientation(a[2] - b[2], a[3] - b[3]) for a, b in zip(image_gradients, fit, strict=True)]
     return source, isophote, background, flat
 
 

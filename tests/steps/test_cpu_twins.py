@@ -50,9 +50,9 @@ def test_stamps_have_the_bits_of_evaluate(size):
     whole = np.where(unfit, moments.UNFIT, image.astype(np.float64) - polynomial.evaluate(C, Y, X))
     masked = np.where(bad & Unfit.SOURCES, moments.UNFIT, whole)
     for y, x in zip(rng.integers(0, ny - size + 1, 37), rng.integers(0, nx - size + 1, 37), strict=True):
-        there = slice(y, y + size), slice(x, x + size)
-        np.testing.assert_array_equal(stamp_rows(image, moments.NO_MASK, C, y, x, size), whole[there])
-        np.testing.assert_array_equal(stamp_rows(image, bad, C, y, x, size), masked[there])
+        window = slice(y, y + size), slice(x, x + size)
+        np.testing.assert_array_equal(stamp_rows(image, moments.NO_MASK, C, y, x, size), whole[window])
+        np.testing.assert_array_equal(stamp_rows(image, bad, C, y, x, size), masked[window])
 
 
 @given(
@@ -87,12 +87,12 @@ def check_isophote(v, least):
     size = len(v)
     labels, _ = scipy.ndimage.label(v > least)
     half = size // 2
-    own = labels == labels[half, half] if labels[half, half] else np.zeros_like(labels, dtype=bool)
+    connected = labels == labels[half, half] if labels[half, half] else np.zeros_like(labels, dtype=bool)
     dy, dx = np.mgrid[-half : size - half, -half : size - half]
     n, sums = _isophote(v, least)
-    assert n == np.count_nonzero(own)
-    expected = np.array([(v * own * term).sum() for term in (dx * dx, dy * dy, dx * dy)])
-    magnitude = (v * own * (dx * dx + dy * dy)).sum()
+    assert n == np.count_nonzero(connected)
+    expected = np.array([(v * connected * term).sum() for term in (dx * dx, dy * dy, dx * dy)])
+    magnitude = (v * connected * (dx * dx + dy * dy)).sum()
     # 1e-12 of the sum of the terms' magnitudes, as the protocol has it.
     np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-12 * magnitude)
 

@@ -54,10 +54,12 @@ def test_matches_naive(backend, bins, n):
 def test_more_histograms_than_any_block(backend):
     """In blocks or not, each row's score is its own."""
     rng = np.random.default_rng(1)
-    some = rng.poisson(50, (257, 18))
+    drawn_counts = rng.poisson(50, (257, 18))
     reference = rng.dirichlet(np.full(18, 20.0))
-    alone = check_divergence(backend, some, reference)
-    many = backend.to_host(backend.divergence(device(backend, np.tile(some, (300, 1))), device(backend, reference)))
+    alone = check_divergence(backend, drawn_counts, reference)
+    many = backend.to_host(
+        backend.divergence(device(backend, np.tile(drawn_counts, (300, 1))), device(backend, reference))
+    )
     np.testing.assert_array_equal(many, np.tile(alone, 300))
 
 
@@ -67,5 +69,5 @@ def test_never_below_0_but_for_rounding(backend, row, seed):
     found = check_divergence(backend, [row], reference / reference.sum())
     assert not found[0] < -1e-14
     if sum(row):
-        own = np.array(row) / sum(row)
-        assert abs(check_divergence(backend, [row], own)[0]) < 1e-14
+        shares = np.array(row) / sum(row)
+        assert abs(check_divergence(backend, [row], shares)[0]) < 1e-14

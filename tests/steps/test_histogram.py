@@ -24,12 +24,12 @@ def check_histogram(backend, theta, ccd, turns, bins=18):
     assert np.issubdtype(found.counts.dtype, np.integer)
     for i, turn in enumerate(turns):
         quarter, mirrored = bool(turn & 1), bool(turn & 2)
-        own = [naive.turned(t, quarter, mirrored) for t in theta[ccd == i] if not math.isnan(t)]
-        assert found.counts[i].tolist() == naive.histogram(own, bins)
+        angles = [naive.turned(t, quarter, mirrored) for t in theta[ccd == i] if not math.isnan(t)]
+        assert found.counts[i].tolist() == naive.histogram(angles, bins)
         # 1e-12 of n: a cosine and its place in the sum, 1e-16 each; a turned angle is another rounding of pi.
-        n = max(len(own), 1)
-        assert_close(found.cosine[i], math.fsum(math.cos(2 * t) for t in own), 1e-12 * n, rms=0.1)
-        assert_close(found.sine[i], math.fsum(math.sin(2 * t) for t in own), 1e-12 * n, rms=0.1)
+        n = max(len(angles), 1)
+        assert_close(found.cosine[i], math.fsum(math.cos(2 * t) for t in angles), 1e-12 * n, rms=0.1)
+        assert_close(found.sine[i], math.fsum(math.sin(2 * t) for t in angles), 1e-12 * n, rms=0.1)
     return found
 
 

@@ -28,9 +28,9 @@ def assert_same_angles(actual, expected):
     """Within 4 units in the last place (backend.py): arctangents differ between libraries; NaN where NaN."""
     expected = np.array(expected, float)
     np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
-    there = ~np.isnan(expected)
-    assert np.all(np.abs(actual[there] - expected[there]) <= 4 * np.spacing(np.abs(expected[there])))
-    assert np.all((actual[there] > -HALF) & (actual[there] <= HALF))
+    finite = ~np.isnan(expected)
+    assert np.all(np.abs(actual[finite] - expected[finite]) <= 4 * np.spacing(np.abs(expected[finite])))
+    assert np.all((actual[finite] > -HALF) & (actual[finite] <= HALF))
 
 
 @pytest.mark.parametrize(

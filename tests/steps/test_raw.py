@@ -41,8 +41,8 @@ def expected(numbers, bscale=1.0, bzero=0.0, blank=NO_BLANK):
 
 def same_bits(actual, wanted):
     np.testing.assert_array_equal(np.isnan(actual), np.isnan(wanted))
-    there = ~np.isnan(wanted)
-    np.testing.assert_array_equal(actual[there].view(np.uint32), wanted[there].view(np.uint32))
+    finite = ~np.isnan(wanted)
+    np.testing.assert_array_equal(actual[finite].view(np.uint32), wanted[finite].view(np.uint32))
 
 
 def numbers_of(bitpix, shape, seed=0):

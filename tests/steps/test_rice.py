@@ -51,8 +51,8 @@ def same_bits(actual, expected):
     assert actual.dtype == np.float32
     assert actual.shape == expected.shape
     np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
-    there = ~np.isnan(expected)
-    np.testing.assert_array_equal(actual[there].view(np.uint32), expected[there].view(np.uint32))
+    finite = ~np.isnan(expected)
+    np.testing.assert_array_equal(actual[finite].view(np.uint32), expected[finite].view(np.uint32))
 
 
 def sky(ny, nx, seed=0):

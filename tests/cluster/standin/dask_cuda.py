@@ -1,4 +1,4 @@
-"""A stand-in for dask-cuda: the documented arguments of LocalCUDACluster, and the environments that workers get."""
+"""A stand-in for dask-cuda: the documented arguments of LocalCUDACluster, and the environments of its workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from distributed import LocalCluster, Nanny
 
 
 class LocalCUDACluster(LocalCluster):
-    """One worker a GPU, which comes first among those that the worker sees."""
+    """One worker for each GPU; each worker sees its own GPU first."""
 
     def __init__(
         self,
@@ -26,8 +26,8 @@ class LocalCUDACluster(LocalCluster):
         self.sync(self._correct_state)
 
     def new_worker_spec(self):
-        own = min(set(self.cuda_visible_devices) - set(self.worker_spec))
-        at = self.cuda_visible_devices.index(own)
+        gpu = min(set(self.cuda_visible_devices) - set(self.worker_spec))
+        at = self.cuda_visible_devices.index(gpu)
         turned = self.cuda_visible_devices[at:] + self.cuda_visible_devices[:at]
         options = {**self.new_spec["options"], "env": {"CUDA_VISIBLE_DEVICES": ",".join(map(str, turned))}}
-        return {own: {"cls": Nanny, "options": options}}
+        return {gpu: {"cls": Nanny, "options": options}}

@@ -1,4 +1,4 @@
-"""A CUDA device on the CPU: kernels compiled with g++, a fiber for each of their threads. See ../README.md."""
+"""A CUDA device on the CPU: kernels are compiled with g++, and each of their threads is a fiber. See ../README.md."""
 
 from .errors import KernelError
 from .launch import Kernel, LaunchCounts, Source, counting

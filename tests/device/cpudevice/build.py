@@ -1,4 +1,4 @@
-"""Compiles a .cu file with g++ for the CPU; what was compiled once is found again by the hash of all that went in."""
+"""Compiles a .cu file for the CPU with g++; a compiled file is found again by the hash of all that went into it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ COMMON = [
     "-std=c++17",
     "-fPIC",
     "-fvisibility=hidden",
-    "-ffp-contract=off",  # the kernels are compiled with --fmad=false
-    "-fno-strict-aliasing",  # kernels read memory as other types, as CUDA permits
+    "-ffp-contract=off",  # the kernels of the package are compiled with --fmad=false
+    "-fno-strict-aliasing",  # kernels read memory as other types, which CUDA permits
     "-fno-stack-protector",
     "-U_FORTIFY_SOURCE",
-    "-ftrivial-auto-var-init=pattern",  # a local without a value holds no lucky zero
+    "-ftrivial-auto-var-init=pattern",  # a local variable that was never set must not be zero by luck
     "-w",
 ]
 KERNEL_FLAGS = {
     "fast": ["-O2"],
-    # Only the instrumentation is wanted: runtime/counting.h answers it. One load for each the kernel makes.
+    # Only the calls that -fsanitize=thread inserts are needed, and runtime/counting.h answers these calls. Without
+    # vectorisation there is one call for each load of the kernel.
     "counted": ["-O2", "-fno-tree-vectorize", "-fsanitize=thread", "-DDEVICE_COUNTED"],
     "address": [
         "-O1",
@@ -49,7 +50,8 @@ RUNTIME_FLAGS = {
 # The counted flavour must not be linked to ThreadSanitizer.
 LINK_FLAGS = {"fast": [], "counted": [], "address": ["-fsanitize=address,undefined"], "thread": ["-fsanitize=thread"]}
 
-# NVRTC's options that change nothing here, and those that g++ understands. Others might change results: refused.
+# Options of NVRTC that change nothing here, and options that g++ understands. Other options might change results, and
+# are refused.
 IGNORED_OPTIONS = re.compile(
     r"--?std=c\+\+(14|17)|--?fmad=false|--?generate-line-info|-lineinfo|-w|--?ftz=(true|false)|--?prec-(div|sqrt)=true"
     r"|--ptxas-options=.*|-Xptxas=.*|--?device-as-default-execution-space|-default-device|--?restrict"
@@ -63,10 +65,10 @@ DYNAMIC = re.compile(r"\bextern\s+__shared__\s+((?:__align__\s*\(\s*\d+\s*\)\s*)
 
 @dataclass(frozen=True)
 class Declaration:
-    """A kernel as its source declares it."""
+    """A kernel as it is declared in its source."""
 
     name: str
-    bound: str  # the text in __launch_bounds__( ), or empty
+    bound: str  # the text in __launch_bounds__( ), or an empty text
     parameters: tuple[str, ...]
     is_extern: bool
 
@@ -101,10 +103,10 @@ def _parenthesised(text: str, start: int) -> tuple[str, int]:
 
 
 def translation_unit(source: str, name: str) -> str:
-    """The source with its exports; its lines keep their numbers.
+    """The source with the exports of its kernels; the lines of the source keep their numbers.
 
-    An unnamed namespace gives everything internal linkage: static variables of a template, which __shared__ ones are
-    here, could not lie in a section of their own otherwise.
+    An unnamed namespace gives everything internal linkage. Without this linkage static variables of a template, such as
+    `__shared__` variables, could not be placed in a section of their own.
     """
     body = DYNAMIC.sub(r"\1\2* const \3 = reinterpret_cast<\2*>(device::dynamic_shared());", source)
     exports = [f"DEVICE_EXPORT({d.name}, {d.bound})" for d in declarations(source) if d.is_extern]
@@ -112,7 +114,7 @@ def translation_unit(source: str, name: str) -> str:
 
 
 def check_options(options: tuple[str, ...]) -> list[str]:
-    """The options that g++ gets."""
+    """The options that are passed on to g++."""
     passed = [option for option in options if PASSED_OPTIONS.fullmatch(option)]
     for option in options:
         if option not in passed and not IGNORED_OPTIONS.fullmatch(option):
@@ -153,7 +155,7 @@ def _runtime(flavour: str) -> Path:
 
 @cache
 def _compiler() -> str:
-    """The compiler's version: another one makes other code."""
+    """The version of the compiler, since another version may generate other code."""
     try:
         return subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout
     except FileNotFoundError:
@@ -166,7 +168,8 @@ def _cached(stem: str, ingredients: list[str], suffix: str, build) -> Path:
     target = settings.cache / f"{stem}-{key}{suffix}"
     if target.exists():
         return target
-    # Several test processes may want the same file at once: one compiles, the others wait and find it.
+    # Several test processes may need the same file at once: one process compiles, and the others wait and then find the
+    # file.
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
@@ -179,6 +182,6 @@ def _cached(stem: str, ingredients: list[str], suffix: str, build) -> Path:
 def _run(command: list[str], source: str, name: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        # As NVRTC writes it: file(line): error: ...
+        # NVRTC writes messages in this form: file(line): error: ...
         message = re.sub(r"^([^\s:]+):(\d+):\d+: ", r"\1(\2): ", done.stderr, flags=re.MULTILINE)
         raise CompileException(message, source, name, tuple(command))

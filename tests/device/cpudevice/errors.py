@@ -1,22 +1,22 @@
-"""What can go wrong on the device; the stand-in cupy shows them under CuPy's names."""
+"""The errors of the test device; the stand-in for CuPy offers them under CuPy's names."""
 
 from __future__ import annotations
 
 
 class CUDARuntimeError(RuntimeError):
-    """What CuPy raises for an error of the CUDA runtime."""
+    """The error that CuPy raises for an error of the CUDA runtime."""
 
-    def __init__(self, message: str, status: int = 700):  # 700: cudaErrorIllegalAddress
+    def __init__(self, message: str, status: int = 700):  # 700 is cudaErrorIllegalAddress
         super().__init__(message)
         self.status = status
 
 
 class CUDADriverError(RuntimeError):
-    """What CuPy raises for an error of the driver: here, a launch outside the device's limits."""
+    """The error that CuPy raises for an error of the driver: here, a launch outside the limits of the device."""
 
 
 class KernelError(CUDARuntimeError):
-    """A kernel did what a kernel must not do."""
+    """The kernel did something that CUDA forbids."""
 
 
 class OutOfMemoryError(MemoryError):
@@ -24,7 +24,7 @@ class OutOfMemoryError(MemoryError):
 
 
 class CompileException(Exception):  # noqa: N818
-    """g++ refused a source. The fields and methods are those of CuPy's exception."""
+    """g++ refused a source. Fields and methods are those of CuPy's exception."""
 
     def __init__(self, msg: str, source: str, name: str, options: tuple[str, ...], backend: str = "nvrtc"):
         super().__init__(msg)

@@ -1,4 +1,4 @@
-"""Runs a kernel: under every order asked for, with the same result demanded, and nothing written but its outputs."""
+"""Runs a kernel in several orders of threads and blocks, and checks that results agree and only outputs are written."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .errors import CUDADriverError, KernelError
 from .memory import Block, device_memory
 from .settings import settings
 
-# The smallest of the cards from sm_70 to sm_120.
+# The smallest limits of the cards from sm_70 to sm_120.
 MAX_GRID = (2**31 - 1, 65535, 65535)
 MAX_BLOCK = (1024, 1024, 64)
 MAX_THREADS = 1024
 SHARED_BYTES, SHARED_BYTES_OPT_IN = 48 << 10, 64 << 10
 
-# The compiled files have one block's state each, and signal handlers belong to the process: one launch at a time.
+# A compiled file holds the state of one block, and signal handlers belong to the whole process: one launch at a time.
 _running = threading.RLock()
 
 
 class _Launch(ctypes.Structure):
-    """As in include/runtime.h."""
+    """The same structure as in include/runtime.h."""
 
     _fields_ = [
         ("blocks", ctypes.c_uint64),
@@ -41,7 +41,7 @@ class _Launch(ctypes.Structure):
 
 @dataclass(frozen=True)
 class LaunchCounts:
-    """What one launch did to device memory."""
+    """The accesses of one launch to the memory of the device."""
 
     kernel: str
     grid: tuple[int, int, int]
@@ -52,12 +52,12 @@ class LaunchCounts:
     store_bytes: int
     atomics: int
     atomic_bytes: int
-    sectors_requested: int  # 32-byte sectors that the warps ask for
-    sectors_touched: int  # different ones
+    sectors_requested: int  # 32-byte sectors that the warps request
+    sectors_touched: int  # different sectors among them
 
 
 class _Counts(ctypes.Structure):
-    """As in runtime/counting.h."""
+    """The same structure as in runtime/counting.h."""
 
     _fields_ = [
         (name, ctypes.c_uint64) for name in LaunchCounts.__annotations__ if name not in ("kernel", "grid", "block")
@@ -69,7 +69,7 @@ _records: list[list[LaunchCounts]] = []
 
 @contextlib.contextmanager
 def counting() -> Iterator[list[LaunchCounts]]:
-    """Count the loads and stores of the launches that run inside; one record a launch."""
+    """Count the loads and stores of the launches inside the `with` block, with one record for each launch."""
     records: list[LaunchCounts] = []
     before = settings.flavour, settings.orders
     settings.flavour, settings.orders = "counted", settings.orders[:1]
@@ -82,7 +82,7 @@ def counting() -> Iterator[list[LaunchCounts]]:
 
 
 class Source:
-    """A source and its compiled libraries, one a flavour."""
+    """A source and its compiled libraries, one for each flavour."""
 
     def __init__(self, code: str, name: str, options: tuple[str, ...]):
         self.code, self.name, self.options = code, name, options
@@ -105,10 +105,10 @@ class Source:
 
 @dataclass
 class _Output:
-    """An allocation that a launch may write to, and which of its bytes."""
+    """An allocation that a launch may write to, and which of the bytes it may write."""
 
-    memory: np.ndarray  # all of it, as bytes
-    writable: np.ndarray  # of the same length: may the kernel write here
+    memory: np.ndarray  # the whole allocation, as bytes
+    writable: np.ndarray  # for each byte, whether the kernel may write it
     before: np.ndarray = field(init=False)
 
     def __post_init__(self):
@@ -132,7 +132,7 @@ class Kernel:
         self.dynamic_limit = SHARED_BYTES
 
     def check_geometry(self, grid: tuple, block: tuple, shared_bytes: int) -> tuple[tuple, tuple]:
-        """Grid and block in three dimensions, within the device's limits."""
+        """Grid and block in three dimensions, checked against the limits of the device."""
         whole = []
         for word, sizes, limits in (("grid", grid, MAX_GRID), ("block", block, MAX_BLOCK)):
             if not isinstance(sizes, tuple) or not 1 <= len(sizes) <= 3:
@@ -182,7 +182,7 @@ class Kernel:
                     raise TypeError(f"{self.name}: '{parameter}' and '{other}' overlap, and one is written")
 
     def run(self, grid: tuple, block: tuple, packed: list[bytes], values: tuple, shared_bytes: int) -> None:
-        """Run one launch that was checked, under every order."""
+        """Run a launch that has passed the checks in every order."""
         with _running:
             blocks = [device_memory.find(v.__array_interface__["data"][0]) for v in values if isinstance(v, np.ndarray)]
             outputs, inputs = self._memory(values)
@@ -208,7 +208,7 @@ class Kernel:
                 first = first or results
 
     def _memory(self, values: tuple) -> tuple[list[_Output], list[tuple[np.ndarray, np.ndarray]]]:
-        """The allocations that may be written to, and the inputs with copies of them."""
+        """The allocations that may be written to, and the inputs with copies of their bytes."""
         outputs: dict[int, _Output] = {}
         inputs = []
         for parameter, value in zip(self.parameters, values, strict=True):
@@ -248,7 +248,7 @@ class Kernel:
             )
 
     def _fault(self, address: int, packed: list[bytes]) -> str:
-        """Which array a faulting address belongs to."""
+        """The array to which a faulting address belongs."""
         if not device_memory.first <= address < device_memory.last:
             return ""
         found = device_memory.find(address)

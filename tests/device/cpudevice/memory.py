@@ -1,4 +1,4 @@
-"""Memory that shows mistakes: filled with 0xFF, ending at a page that faults, not handed out again soon."""
+"""Memory that exposes mistakes: filled with 0xFF, followed by a page that faults, and not handed out again soon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from .settings import settings
 
 PAGE = 4096
-ALIGNMENT = 16  # a float4 may be read from the start of any array; CuPy promises 512
+ALIGNMENT = 16  # a float4 may be read from the start of any array; CuPy promises an alignment of 512
 CANARY = 0xA5
 PROT_NONE, PROT_READ_WRITE = 0, 3
 MAP_PRIVATE_ANONYMOUS_NORESERVE = 0x2 | 0x20 | 0x4000
@@ -27,7 +27,7 @@ _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 def _sanitizer_call(name: str, address: int, size: int) -> None:
-    """Tell AddressSanitizer, when it is there, what may not be touched."""
+    """Tell AddressSanitizer, in the flavour `address`, which memory must not be touched."""
     if settings.flavour == "address" and size:
         call = getattr(_libc, name)
         call.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
@@ -35,7 +35,7 @@ def _sanitizer_call(name: str, address: int, size: int) -> None:
 
 
 class Block:
-    """One allocation: whole pages, the array at their end, then a page that faults."""
+    """One allocation: whole pages with the array at their end, followed by a page that faults."""
 
     def __init__(self, first: int, nbytes: int, device: int):
         self.first, self.nbytes, self.device = first, nbytes, device
@@ -45,13 +45,13 @@ class Block:
         self.end = first + self.pages * PAGE  # the guard page begins here
 
     def margins(self) -> list[tuple[int, int]]:
-        """The bytes of its pages before and after the array."""
+        """The bytes of the block's pages before and after the array."""
         return [(self.first, self.start - self.first), (self.stop, self.end - self.stop)]
 
     def check(self) -> str:
-        """Whether something was written into the margins: a complaint, or nothing."""
+        """A complaint when the margins were written to, otherwise an empty text."""
         if settings.flavour == "address":
-            return ""  # poisoned: a write would have been reported
+            return ""  # AddressSanitizer has reported any write already
         for (start, size), where in zip(self.margins(), ("before the start", "past the end"), strict=True):
             if ctypes.string_at(start, size) != bytes([CANARY]) * size:
                 return f"written {where} of an array of {self.nbytes} bytes"
@@ -59,7 +59,7 @@ class Block:
 
 
 class Arena:
-    """A range of addresses. What is freed becomes untouchable, and its addresses are used again as late as possible."""
+    """A range of addresses. Freed memory faults when touched, and its addresses are used again as late as possible."""
 
     def __init__(self, size: int):
         base = _libc.mmap(None, size, PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0)
@@ -67,12 +67,12 @@ class Arena:
             raise MemoryError(f"no {size} bytes of addresses for the test device")
         self.first, self.last = base, base + size
         self._next = base
-        self._starts: list[int] = []  # of live blocks, in order
+        self._starts: list[int] = []  # first addresses of the blocks in use, in order
         self._blocks: dict[int, Block] = {}
-        self._lock = threading.RLock()  # finalizers run wherever the collector does
+        self._lock = threading.RLock()  # finalizers run in whichever thread the garbage collector runs
 
     def allocate(self, nbytes: int, device: int = 0, freed: Callable[[], None] | None = None) -> np.ndarray:
-        """Bytes, all 0xFF. They live as long as an array that looks into them; `freed` is called after that."""
+        """An array of bytes, all 0xFF. The memory lives as long as any array that views it; then `freed` is called."""
         span = (-(-nbytes // PAGE) + 1) * PAGE
         with self._lock:
             block = Block(self._gap(span), nbytes, device)
@@ -89,7 +89,7 @@ class Arena:
         return np.frombuffer(owner, np.uint8)[:nbytes]
 
     def find(self, address: int) -> Block | None:
-        """The block that holds an address, or ends just before it."""
+        """The block that contains an address, or that ends just before it."""
         with self._lock:
             index = bisect.bisect_right(self._starts, address) - 1
             if index < 0:
@@ -98,7 +98,7 @@ class Arena:
         return block if address <= block.end + PAGE else None
 
     def holds(self, array: np.ndarray) -> bool:
-        """Whether an array's memory lies here."""
+        """Whether the memory of an array lies in this arena."""
         return self.first <= array.__array_interface__["data"][0] < self.last
 
     def _gap(self, span: int) -> int:
@@ -113,7 +113,7 @@ class Arena:
                     break
                 self._next = self._blocks[following].end + PAGE
                 index += 1
-            self._next = self.first  # once around: the addresses that were freed longest ago
+            self._next = self.first  # start again at the front, with the addresses that were freed longest ago
         raise MemoryError("the test device has no addresses left")
 
     def _free(self, block: Block, freed: Callable[[], None] | None) -> None:
@@ -129,7 +129,7 @@ class Arena:
             freed()
 
 
-# ThreadSanitizer prepares a shadow for every address that is reserved.
+# ThreadSanitizer prepares shadow memory for every reserved address.
 _SPAN = (4 << 30) if settings.flavour == "thread" else (256 << 30)
 device_memory = Arena(_SPAN)
 pinned_memory = Arena(_SPAN)

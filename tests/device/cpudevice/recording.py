@@ -1,4 +1,4 @@
-"""Keeps small launches of each kernel as files, to be run again under other rules by ../recording.py."""
+"""Keeps small launches of each kernel as files, which ../recording.py runs again under other rules."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pathlib import Path
 
 import numpy as np
 
-# ThreadSanitizer is some hundred times slower, and has room for so many fibers.
+# ThreadSanitizer is some hundred times slower, and can manage no more fibers than this.
 MOST_THREADS, MOST_SECONDS = 16384, 0.05
-KEPT = 4  # a kernel
+KEPT = 4  # launches kept of each kernel
 
 _kept: dict[str, list[tuple[float, Path]]] = {}
 
 
 def folder() -> Path | None:
-    """Where launches are kept, if they are."""
+    """The folder for kept launches, or None where none are kept."""
     named = os.environ.get("GPUANOM_DEVICE_RECORD")
     return Path(named) if named else None
 
 
 @contextlib.contextmanager
 def recorded(kernel, grid: tuple, block: tuple, values: tuple, shared_bytes: int) -> Iterator[None]:
-    """Keep a launch that runs inside if it is among those of its kernel that take longest and are short enough.
+    """Keep the launch inside the `with` block if it is short enough and among the longest launches of its kernel.
 
-    The longest: many launches of a test have nothing to do, and would show nothing.
+    The longest launches are kept, since many launches in tests have nothing to do and would show nothing.
     """
     where = folder()
     if where is None or prod(grid) * prod(block) > MOST_THREADS:

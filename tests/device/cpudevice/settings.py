@@ -1,4 +1,4 @@
-"""How strict the device is: read from the environment, so that a whole test run can be repeated under other rules."""
+"""How strict the device is. The settings come from the environment, so that a test run can be repeated with others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# The orders in which threads and blocks run: a number as the runtime knows it (0, 1, or the seed of a shuffle).
+# The orders in which threads and blocks run, each as a number for the runtime: 0, 1, or the seed of a shuffle.
 NAMED_ORDERS = {"forward": 0, "reverse": 1}
 FLAVOURS = ("fast", "counted", "address", "thread")
 
 
 def orders(text: str) -> tuple[int, ...]:
-    """Orders from their names: "forward,reverse,7"."""
+    """The orders with these names: "forward,reverse,7"."""
     found = tuple(NAMED_ORDERS[word] if word in NAMED_ORDERS else int(word) for word in text.split(","))
     if not found or any(order < 0 for order in found):
         raise ValueError(f"GPUANOM_DEVICE_ORDERS: {text!r}")
@@ -22,7 +22,7 @@ def orders(text: str) -> tuple[int, ...]:
 
 @dataclass
 class Settings:
-    """One set for the process; tests change it in place and put it back."""
+    """The settings of this process; tests change them in place and restore them."""
 
     orders: tuple[int, ...] = field(default_factory=lambda: orders(_read("ORDERS", "forward,reverse,7")))
     flavour: str = field(default_factory=lambda: _read("FLAVOUR", "fast"))

@@ -1,4 +1,4 @@
-"""What a kernel takes, and whether what it is given is that."""
+"""The parameters of a kernel, and whether the arguments of a launch fit them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter as the compiler sees it, and its text in the source."""
+    """One parameter, as the compiler sees it and as its text in the source."""
 
     text: str
-    kind: str  # NumPy's letter of the scalar or of what the pointer points to; V for a structure or void
+    kind: str  # NumPy's letter for the scalar, or for the scalar that the pointer points to; V for a structure or void
     size: int  # in bytes
-    access: str  # "" a scalar, "*" a pointer to const, "+" one to write through
-    alignment: int = 1  # of what a pointer points to
+    access: str  # "" for a scalar, "*" for a pointer to const, "+" for a pointer to write through
+    alignment: int = 1  # alignment of what the pointer points to
 
     @property
     def is_pointer(self) -> bool:
@@ -27,7 +27,7 @@ class Parameter:
 
 
 def parse(described: str, texts: tuple[str, ...]) -> list[Parameter]:
-    """Parameters from what include/export.h says about them."""
+    """The parameters, from the description that include/export.h generates."""
     words = described.split()
     if len(words) != len(texts):
         raise ValueError(f"{len(words)} parameters compiled, {len(texts)} found in the source: {texts}")
@@ -42,7 +42,7 @@ def _parameter(word: str, text: str) -> Parameter:
 
 
 def check_scalar(parameter: Parameter, value) -> bytes:
-    """The bytes of a scalar. CuPy passes a Python int or float as 8 bytes, whatever the kernel takes."""
+    """The bytes of a scalar. CuPy passes a Python int or float as 8 bytes, whatever type the kernel declares."""
     if parameter.is_pointer:
         raise TypeError(f"{type(value).__name__} for the pointer '{parameter}'")
     if not isinstance(value, np.generic):
@@ -53,13 +53,13 @@ def check_scalar(parameter: Parameter, value) -> bytes:
 
 
 def check_null(parameter: Parameter) -> None:
-    """None is a null pointer; the source says where one may be passed."""
+    """Check that None is allowed: None is a null pointer, which the source must permit for the parameter."""
     if not parameter.is_pointer or "OPTIONAL" not in parameter.text:
         raise TypeError(f"None for '{parameter}', which is not marked OPTIONAL")
 
 
 def check_array(parameter: Parameter, array: np.ndarray) -> None:
-    """Whether an array is what a pointer needs. CuPy checks none of it."""
+    """Check that an array fits the pointer. The real CuPy checks nothing of this."""
     if not parameter.is_pointer:
         raise TypeError(f"an array for the scalar '{parameter}'")
     if parameter.kind != "V" and (array.dtype.kind, array.dtype.itemsize) != (parameter.kind, parameter.size):
@@ -72,7 +72,7 @@ def check_array(parameter: Parameter, array: np.ndarray) -> None:
 
 
 def pack(values: list[bytes]) -> tuple[ctypes.Array, list[ctypes.Array]]:
-    """A launch's array of pointers to arguments, and what they point to (to be kept alive)."""
+    """The array of pointers to the arguments of a launch, and the arguments' buffers, which must be kept alive."""
     kept = [ctypes.create_string_buffer(value, max(len(value), 16)) for value in values]
     pointers = (ctypes.c_void_p * len(kept))(*(ctypes.addressof(buffer) for buffer in kept))
     return pointers, kept

@@ -1,6 +1,7 @@
-"""A stand-in for CuPy on a machine without a GPU. Kernels run on the CPU; what is wrong is refused.
+"""A stand-in for CuPy on a machine without a GPU. Kernels run on the CPU, and forbidden operations are refused.
 
-Only names that the real CuPy has, and fewer of them: what a test needs is added, what is missing raises AttributeError.
+Every name here is also a name of the real CuPy, which has more names. Names that tests need are added; other names
+raise AttributeError.
 """
 
 import numpy as _np

@@ -1,6 +1,6 @@
-"""An array of device memory. It holds a NumPy array and is none: NumPy can't take it for one by mistake.
+"""An array of device memory. It holds a NumPy array without being one, so that NumPy cannot use it by mistake.
 
-A subclass of numpy.ndarray would pass silently through np.asarray(); this raises CuPy's TypeError.
+A subclass of numpy.ndarray would silently pass through np.asarray(), whereas this class raises CuPy's TypeError.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .cuda import Device
 from .cuda._memory import allocate, is_pinned
 from .cuda._stream import current_device, get_current_stream
 
-# Methods that are NumPy's own on the device's data; checked against the real CuPy.
+# Methods that apply NumPy's methods to the data of the device; a test compares the names with the real CuPy.
 METHODS = frozenset(
     """
     all any argmax argmin argsort astype clip copy cumsum dot flatten max mean min nonzero prod ravel repeat reshape
@@ -37,7 +37,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         self._a = allocate(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
         self._device = current_device()
 
-    # ---- what is known without a look at the data ----
+    # ---- properties that need no look at the data ----
     shape = property(lambda self: self._a.shape)
     dtype = property(lambda self: self._a.dtype)
     ndim = property(lambda self: self._a.ndim)
@@ -56,14 +56,14 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     def __repr__(self):
         return f"<device array {self.shape} {self.dtype}>"
 
-    # ---- to the host: only when asked for ----
+    # ---- copies to the host, only on request ----
     def __array__(self, *args, **kwargs):
         raise TypeError(
             "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array "
             "explicitly."
         )
 
-    # DLPack: as memory of the CPU, which it is, so that PyTorch's CPU build can take it. The real one says CUDA.
+    # DLPack describes the memory as CPU memory, so that PyTorch's CPU build accepts it. The real CuPy says CUDA.
     def __dlpack_device__(self):
         return (1, 0)
 
@@ -90,7 +90,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
             return out
         if out is None or (out.size and not is_pinned(out)):
             raise RuntimeError("get(blocking=False): into memory that is not pinned, the copy waits for the device")
-        out.reshape(-1).view(np.uint8)[:] = 0xFF  # nobody may read it before the copy is waited for
+        out.reshape(-1).view(np.uint8)[:] = 0xFF  # the values must not be read before the copy has been waited for
         stream._push(lambda: np.copyto(out, self._a))
         return out
 
@@ -140,7 +140,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         if _is_basic(key):
             parts = key if isinstance(key, tuple) else (key,)
             if Ellipsis not in parts:
-                parts += (Ellipsis,)  # one element is a view as well, read when its value is asked for
+                parts += (Ellipsis,)  # a single element is a view too, read when its value is asked for
             return wrap(self._a[parts], self._device)
         return compute(lambda a, k: a[k], self, key)
 
@@ -162,7 +162,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
     def __array_function__(self, func, types, args, kwargs):
         if not all(issubclass(kind, ndarray) for kind in types):
-            return NotImplemented  # NumPy then raises its TypeError: host and device arrays don't mix
+            return NotImplemented  # NumPy then raises its TypeError, since host and device arrays do not mix
         import cupy
 
         return getattr(cupy, func.__name__)(*args, **kwargs)
@@ -176,7 +176,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
 
 class MemoryPointer:
-    """Where an array's data lie."""
+    """The place of an array's data."""
 
     def __init__(self, array):
         self.ptr = array._a.__array_interface__["data"][0] if array.size else 0
@@ -185,14 +185,14 @@ class MemoryPointer:
 
 
 def wrap(a, device):
-    """A device array of memory that is the device's already."""
+    """A device array around memory that already belongs to the device."""
     made = ndarray.__new__(ndarray)
     made._a, made._device = a, device
     return made
 
 
 def unwrap(value):
-    """The NumPy array of a device array; anything of the host's is refused, but for numbers."""
+    """The NumPy array of a device array. Host arrays are refused; numbers are returned as they are."""
     if isinstance(value, ndarray):
         if value._device != current_device():
             raise ValueError(f"an array of device {value._device} used on device {current_device()}")
@@ -205,7 +205,7 @@ def unwrap(value):
 
 
 def compute(function, *args, **kwargs):
-    """Apply a NumPy function to the device's data, after what is in the current stream already."""
+    """Apply a NumPy function to data of the device, after the work that is already in the current stream."""
     out = kwargs.get("out")
     plain = [unwrap(value) for value in args]
     named = {key: unwrap(value) for key, value in kwargs.items()}
@@ -230,6 +230,6 @@ def _to_device(result):
 
 
 def _is_basic(key):
-    """Whether an index makes a view: known without the data."""
+    """Whether indexing gives a view, which can be decided without the data."""
     parts = key if isinstance(key, tuple) else (key,)
     return all(part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) for part in parts)

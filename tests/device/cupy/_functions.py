@@ -1,4 +1,4 @@
-"""Functions that make arrays, and those that NumPy has under the same name."""
+"""Functions that make arrays, and functions that NumPy has under the same name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from ._array import compute, ndarray, wrap
 from .cuda._stream import current_device, get_current_stream
 
-# Functions that are NumPy's own on the device's data; checked against the real CuPy.
+# Functions that apply NumPy's functions to the data of the device; a test compares the names with the real CuPy.
 SHARED = frozenset(
     """
     abs absolute add all allclose any arange arctan arctan2 argmax argmin argsort argwhere array_equal bincount
@@ -56,7 +56,7 @@ def full_like(a, fill_value, dtype=None):
 
 
 def array(obj, dtype=None, copy=True, order="K"):
-    """A copy on the device. The host's data are taken at once (CuPy stages them), and arrive with the stream."""
+    """A copy on the device. Host data are read at once (CuPy stages them), and arrive in the order of the stream."""
     if isinstance(obj, ndarray):
         return compute(np.array, obj, dtype=dtype)
     host = np.array(obj, dtype=dtype, order="C")

@@ -1,4 +1,4 @@
-"""RawModule and RawKernel: sources for the device, compiled on first use and launched with every check there is."""
+"""RawModule and RawKernel: sources are compiled for the device on first use, and every launch is checked."""
 
 # ruff: noqa: ARG002, ARG005 - the signatures are CuPy's
 
@@ -25,7 +25,7 @@ class RawModule:
         if not isinstance(options, tuple):
             raise TypeError("`options` must be a tuple")
         check_options(options)
-        # The first #line tells the file; errors then name it.
+        # The first #line names the file, so that errors name the file too.
         named = re.search(r'^\s*#\s*line\s+\d+\s+"([^"]+)"', code, re.MULTILINE)
         self._source = Source(code, named[1] if named else "raw_module.cu", options)
         self._kernels = {}
@@ -48,7 +48,7 @@ class RawKernel:
     def _of(cls, source, name):
         made = cls.__new__(cls)
         made._source, made.name, made._ready = source, name, None
-        made._kernel()  # a name that the module lacks is an error at once
+        made._kernel()  # a name that the module does not have raises an error at once
         return made
 
     def _kernel(self):
@@ -64,7 +64,7 @@ class RawKernel:
         grid, block = kernel.check_geometry(grid, block, shared_mem)
         values = tuple(self._value(number, value) for number, value in enumerate(args))
         packed = kernel.check_arguments(values)
-        # The arrays are kept until the launch has run, as CuPy's pool does in effect.
+        # The arrays are kept until the launch has run; CuPy's memory pool has the same effect.
         run = stream or get_current_stream()
         run._push(lambda: kernel.run(grid, block, packed, values, shared_mem))
 
@@ -79,7 +79,7 @@ class RawKernel:
             )
         return value._a
 
-    # ---- what a real card says about a compiled kernel; registers and spills are NVRTC's to tell ----
+    # ---- properties of a compiled kernel on a real card; registers and spills are known from NVRTC only ----
     @property
     def max_threads_per_block(self):
         return min(self._kernel().bound, MAX_THREADS)

@@ -1,4 +1,4 @@
-"""benchmark(), with the times of this CPU: a test of the program around it, no measurement of a GPU."""
+"""benchmark() with times of this CPU: it serves to test the calling program, and measures no GPU."""
 
 # ruff: noqa: ARG002 - the signatures are CuPy's
 
@@ -39,5 +39,5 @@ def benchmark(
 
 @contextlib.contextmanager
 def profile():
-    """What a profiler records is between these; here there is none."""
+    """A profiler records what runs inside this `with` block; here there is no profiler."""
     yield

@@ -1,4 +1,4 @@
-"""A stand-in for KvikIO: reads into the test device's memory at once, whatever a stream still has to do there."""
+"""A stand-in for KvikIO. It reads into the test device's memory at once, whatever work is still in a stream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 __all__ = ["CuFile"]
 
 opened: list[tuple[str, int, int]] = []
-"""What was read: path, offset and bytes."""
+"""The reads: path, offset and number of bytes of each."""
 
 
 class CuFile:

@@ -44,7 +44,7 @@ def is_available():
 
 
 class Device:
-    """A device by its number; without one, the current device."""
+    """A device by its number, or the current device if no number is given."""
 
     def __init__(self, device=None):
         self.id = current_device() if device is None else int(device)

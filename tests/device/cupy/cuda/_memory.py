@@ -1,4 +1,4 @@
-"""The memory of the devices: how much there is, and who has it."""
+"""The memory of the devices: its size, and how much of it is in use."""
 
 # ruff: noqa: ARG002 - the signatures are CuPy's
 
@@ -13,11 +13,11 @@ from cpudevice.errors import OutOfMemoryError
 from ._stream import current_device
 
 _lock = threading.RLock()
-UNIT = 512  # CuPy rounds every allocation up to this
+UNIT = 512  # CuPy rounds the size of every allocation up to a multiple of this
 
 
 class MemoryPool:
-    """CuPy's pool: what arrays gave back stays the process's own until somebody asks for it to be freed."""
+    """CuPy's pool: freed memory stays with the process until a caller asks the pool to free it."""
 
     def __init__(self, allocator=None):
         self._used: dict[int, int] = {}
@@ -54,7 +54,7 @@ class MemoryPool:
                     f"{limit:,} bytes)."
                 )
             self._used[device] = used + size
-            # Another size was asked for than was given back: the pool frees what it keeps when room gets short.
+            # The new size differs from the sizes of the kept blocks: the pool frees kept memory when room gets short.
             self._kept[device] = min(max(kept - size, 0), settings.memory - used - size)
         return size
 
@@ -85,7 +85,7 @@ def get_default_pinned_memory_pool():
 
 
 def allocate(nbytes):
-    """Bytes of the current device."""
+    """Allocate bytes on the current device."""
     device = current_device()
     size = _pool._take(nbytes, device)
     try:
@@ -96,7 +96,7 @@ def allocate(nbytes):
 
 
 class PinnedMemoryPointer:
-    """Pinned memory through the buffer protocol, as np.frombuffer takes it."""
+    """Pinned memory through the buffer protocol, which np.frombuffer uses."""
 
     def __init__(self, nbytes):
         self._bytes = pinned_memory.allocate(nbytes)
@@ -113,7 +113,7 @@ class PinnedMemoryPointer:
 
 
 def alloc_pinned_memory(size):
-    # The buffer protocol in Python begins with 3.12: the array's own buffer serves as well.
+    # Python classes support the buffer protocol from Python 3.12 on; before that the buffer of the array serves.
     return memoryview(pinned_memory.allocate(int(size)))
 
 

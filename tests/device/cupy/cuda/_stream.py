@@ -1,7 +1,7 @@
-"""Streams as queues: what is put into one runs when somebody waits for it, and not before.
+"""Streams as queues: work in a stream runs when something waits for it, and not before.
 
-A real device may run it at any time between. Running it as late as possible shows what is missing: a wait for an event
-before the data of another stream are used, a synchronisation before a pinned buffer is read or filled again.
+A real device may run the work at any time in between. Running it as late as possible shows what is missing: a wait for
+an event before data of another stream are used, or a synchronisation before a pinned buffer is read or filled again.
 """
 
 # ruff: noqa: ARG002 - the signatures are CuPy's
@@ -21,7 +21,9 @@ _engine = ("/tests/device/cupy", "/tests/device/cpudevice")
 
 
 class Stream:
-    """A stream of the current device. `null` is the default one: it and the blocking ones wait for each other."""
+    """A stream of the current device. `null` is the default stream: the default stream and blocking streams wait for
+    each other.
+    """
 
     null: Stream
 
@@ -70,7 +72,7 @@ class Stream:
 
     def wait_event(self, event):
         stream, position = event._stream, event._position
-        if stream is not None:  # an event that was never recorded is no reason to wait
+        if stream is not None:  # an event that was never recorded makes nothing wait
             self._push(lambda: stream._drain(position))
 
     def launch_host_func(self, callback, arg):
@@ -86,12 +88,12 @@ class Stream:
             self._enqueued += 1
 
     def _catch_up(self):
-        """Run what comes before an operation that is about to be done at once."""
-        self._push(lambda: None)  # the default stream's rules count for it too
+        """Run all work that comes before an operation that is about to run at once."""
+        self._push(lambda: None)  # the rules of the default stream apply to this operation too
         self._drain()
 
     def _implied(self):
-        """What the default stream's rules make this stream wait for: streams and how far."""
+        """What the rules of the default stream make this stream wait for: streams, and up to which operation."""
         if self.ptr == 0:
             others = [s for s in _streams[self.device_id] if s._blocking]
         elif self._blocking:
@@ -109,7 +111,7 @@ class Stream:
                 try:
                     operation()
                 except Exception as error:
-                    for stream in _streams[self.device_id]:  # as after an error on a real device: nothing more runs
+                    for stream in _streams[self.device_id]:  # nothing more runs, as after an error on a real device
                         stream._finished += len(stream._queue)
                         stream._queue.clear()
                     if caller:
@@ -118,7 +120,7 @@ class Stream:
 
 
 class Event:
-    """A place in a stream."""
+    """A point in the queue of a stream."""
 
     def __init__(self, block=False, disable_timing=False, interprocess=False):
         self._stream, self._position, self._time = None, 0, None
@@ -142,7 +144,7 @@ class Event:
 
 
 def get_elapsed_time(start_event, end_event):
-    """Milliseconds between two events that have happened; of this CPU, no measure of a GPU."""
+    """Milliseconds between two events that have happened, on this CPU; this is no measurement of a GPU."""
     if not (start_event._timed and end_event._timed):
         raise ValueError("get_elapsed_time: an event that was made with disable_timing")
     if start_event._time is None or end_event._time is None:
@@ -189,7 +191,7 @@ def set_current_device(device):
 
 
 def reset():
-    """Forget all that was not waited for: for the end of a test that failed half-way."""
+    """Discard all work that nothing has waited for, after a test that failed half-way."""
     with _lock:
         for streams in _streams.values():
             for stream in streams:
@@ -207,7 +209,7 @@ def _stack():
 
 
 def _caller():
-    """The line outside the stand-in that asked for an operation: the error comes when that line is long past."""
+    """The line outside the stand-in that asked for an operation, since an error appears long after that line."""
     for frame, line in traceback.walk_stack(None):
         if not any(part in frame.f_code.co_filename for part in _engine):
             return f"{frame.f_code.co_filename}:{line}"

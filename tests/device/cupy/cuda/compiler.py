@@ -1,4 +1,4 @@
-"""The compiler's error."""
+"""The error of the compiler."""
 
 from cpudevice.errors import CompileException
 

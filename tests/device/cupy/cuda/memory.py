@@ -1,4 +1,4 @@
-"""CuPy's name for the module of the pools."""
+"""The module of the memory pools under CuPy's name."""
 
 from cpudevice.errors import OutOfMemoryError
 

@@ -1,4 +1,4 @@
-"""The version of the compiler. Compiling for a real card is tested with the real NVRTC."""
+"""The version of the compiler. Tests of compiling for real cards use the real NVRTC."""
 
 
 class NVRTCError(RuntimeError):

@@ -1,4 +1,4 @@
-"""The bits of the CUDA runtime that a program asks about its devices."""
+"""The parts of the CUDA runtime through which a program asks about its devices."""
 
 from cpudevice import settings
 from cpudevice.errors import CUDARuntimeError

@@ -1,4 +1,4 @@
-"""Filters that smooth and peaks are cross-checked against on a real card; here, SciPy's own."""
+"""Filters for cross-checks of smoothing and of peaks on a real card; here these are SciPy's own filters."""
 
 from cupy._array import compute
 from scipy import ndimage
