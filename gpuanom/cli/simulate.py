@@ -25,7 +25,8 @@ Examples:
 \b
 --anomalies takes NAME[:STRENGTH][@DIRECTION][/SIZE][%CCDS][xCOUNT], several with commas between.
   STRENGTH in the unit of the anomaly, DIRECTION in degrees from +x toward +y (random if not given), SIZE in pixels,
-  CCDS in percent of the CCDs (at least one CCD; if not given all CCDs, or one for a ring), COUNT in exposures.
+  CCDS in percent of the CCDs (at least one CCD; if not given all CCDs, or one for what happens to one CCD, such as a
+  ring or a dead amplifier), COUNT in exposures.
 
 \b
 A seed gives the same night whatever anomalies are in it: draw it again with --anomalies none to compare.

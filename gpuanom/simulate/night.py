@@ -23,11 +23,12 @@ from gpuanom.files import whole_file
 from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import SATURATION
 from gpuanom.simulate.folder import INSTRUMENT, REQUEST, TRUTH, Request, begin, claim
-from gpuanom.simulate.injectors import INJECTORS, complete, parse, shows
+from gpuanom.simulate.injectors import INJECTORS, complete, shows
 from gpuanom.simulate.placing import settle
 from gpuanom.simulate.plan import plan_night
 from gpuanom.simulate.sky import Drawn, draw, without_anomaly
 from gpuanom.simulate.stamps import galsim_module
+from gpuanom.simulate.syntax import parse
 from gpuanom.version import __version__
 
 HEADERS = ("plain", "decam")
