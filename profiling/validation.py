@@ -55,7 +55,25 @@ STRENGTHS = {
     "glow": (1.0, 3.0, 10.0, 30.0),
     "fringing": (0.06, 0.12, 0.3, 0.6),
     "shadow": (0.01, 0.03, 0.1, 0.3),
+    # Fixed before any statistic of patterns, shapes or repeated stars was there to look at them.
+    "tilt": (0.02, 0.05, 0.12, 0.3),
+    "repeats/20": (0.03, 0.1, 0.3, 0.5),
+    "repeats/40": (0.03, 0.1, 0.3, 0.5),
+    "repeats/70": (0.03, 0.1, 0.3, 0.5),
+    "repeats/100": (0.03, 0.1, 0.3, 0.5),
+    "moonlight": (0.3, 1.0, 3.0, 10.0),
+    "crosstalk": (0.0003, 0.001, 0.003, 0.01),
+    "stripes/6": (0.03, 0.06, 0.12, 0.3),
+    "stripes/200": (0.03, 0.06, 0.12, 0.3),
+    "pickup": (0.03, 0.06, 0.12, 0.3),
+    "herringbone": (0.03, 0.06, 0.12, 0.3),
+    "jitter": (0.03, 0.1, 0.3, 1.0),
+    "amplifier": (0.1, 0.3, 1.0, 3.0),
+    "dead": (0.003, 0.03, 0.3, 1.0),
+    "ghost": (0.1, 0.3, 1.0, 3.0),
+    "treerings": (0.03, 0.06, 0.12, 0.3),
 }
+"""Strengths that are tried of each class, ``class/size`` where the size is not the usual one."""
 AGAIN = (1, 2)  # strengths of the source classes that are measured at every threshold
 SCORES = tuple(f"{kind}_{what}" for kind in KINDS for what in ("kl", "z", "alignment"))
 LOCAL = ("source_local_z", "isophote_local_z")
