@@ -1,7 +1,7 @@
 """Exposures of a simulated camera whose conditions vary as they do on a real sky: what the validation measures.
 
 The exposures of `gpuanom simulate` differ little from each other. Here the seeing varies, the sky and the density of
-sources vary threefold, cirrus takes light from some exposures, one in 25 has a satellite's trail, and each CCD has a step
+sources vary threefold, cirrus takes light from some exposures, one in 25 has a trail, and each CCD has a step
 between its amplifiers and a pattern of its own, the same in all exposures. Everything follows from the seed, the number
 of the exposure and that of the CCD.
 """
