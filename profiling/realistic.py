@@ -18,6 +18,7 @@ import gpuanom
 from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, settle
 from gpuanom.simulate.acting import act_on_scene
 from gpuanom.simulate.conditions import Conditions
+from gpuanom.simulate.detector import SATURATION
 from gpuanom.simulate.plan import draw_conditions
 from gpuanom.simulate.sky import expose, scene, sky_noise
 
@@ -128,7 +129,7 @@ def ccds(camera, about, drawn, anomaly=Anomaly()):  # noqa: B008
         rng = np.random.default_rng([camera.seed, conditions.number, place.number, 1])
         own = np.random.default_rng([camera.seed, 0, place.number])
         image, codes = expose(conditions, place, one, rng, own)
-        result.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), UNFIT[codes]))
+        result.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), UNFIT[codes], SATURATION))
     return result
 
 
