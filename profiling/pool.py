@@ -85,16 +85,17 @@ def wanted(normals: int, odd: int, strengths: list[int]) -> list[What]:
     return result
 
 
-def read(path: Path) -> tuple[dict[str, object], dict[What, Measurement]]:
-    """What a pool says of itself, and what it holds; a last record that was cut short is left out."""
+def read(path: Path) -> tuple[dict[str, object], dict[What, Measurement], int]:
+    """What a pool says of itself, what it holds, and where it ends; a last record that was cut short is left out."""
     with path.open("rb") as file:
         about = pickle.load(file)
-        found = {}
+        found: dict[What, Measurement] = {}
         while True:
+            end = file.tell()
             try:
                 what, measurement = pickle.load(file)
             except (EOFError, pickle.UnpicklingError):
-                return about, found
+                return about, found, end
             found[what] = measurement
 
 
@@ -112,19 +113,16 @@ def main() -> None:
     ny, nx = map(int, options.shape.split(","))
     camera = Camera(options.ccds, (ny, nx), options.seed)
     about = {"camera": camera, "settings": SETTINGS.fingerprint(), "gpuanom": gpuanom.__version__}
-    found: dict[What, Measurement] = {}
-    if options.file.exists():
-        known, found = read(options.file)
-        if known != about:
-            raise SystemExit(f"{options.file} holds another pool: {known}, not {about}")
-    # Written anew, since its last record may have been cut short.
-    with options.file.open("wb") as file:
-        pickle.dump(about, file)
-        for item in found.items():
-            pickle.dump(item, file)
-        file.flush()
-        tasks = [w for w in wanted(options.normals, options.odd, [int(k) for k in options.strengths.split(",")])
-                 if w not in found]  # fmt: skip
+    if not options.file.exists():
+        options.file.write_bytes(pickle.dumps(about))
+    known, found, end = read(options.file)
+    if known != about:
+        raise SystemExit(f"{options.file} holds another pool: {known}, not {about}")
+    strengths = [int(k) for k in options.strengths.split(",")]
+    tasks = [what for what in wanted(options.normals, options.odd, strengths) if what not in found]
+    with options.file.open("r+b") as file:
+        file.truncate(end)
+        file.seek(end)
         start = time.perf_counter()
         for i, what in enumerate(tasks, 1):
             pickle.dump((what, measured(camera, what)), file)
