@@ -17,22 +17,22 @@ import multiprocessing
 import pickle
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import realistic
+from realistic import Camera
 
 import gpuanom
 from gpuanom.backends.choice import select
 from gpuanom.records import KINDS, Dataset
 from gpuanom.scoring.ranking import score_dataset
 from gpuanom.settings import Settings
-from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace
-from gpuanom.simulate.plan import draw_conditions
-from gpuanom.simulate.sky import expose, scene
+from gpuanom.simulate import INJECTORS
 
 SEED = 20_231
-CCDS, SHAPE, GAP = 8, (512, 512), 40
+CCDS, SHAPE = 8, (512, 512)
 POINTS = 2500  # the density of 10,000 points on a CCD of 1 Mpix, so that patches overlap as little
 FINE = 72  # bins in which orientations are counted; histograms of 36, 18, 12 and 9 bins are sums of these
 BINS = 18
@@ -55,13 +55,32 @@ STRENGTHS = {
     "glow": (1.0, 3.0, 10.0, 30.0),
     "fringing": (0.06, 0.12, 0.3, 0.6),
     "shadow": (0.01, 0.03, 0.1, 0.3),
+    # Fixed before any statistic of patterns, shapes or repeated stars was there to look at them.
+    "tilt": (0.02, 0.05, 0.12, 0.3),
+    "repeats/20": (0.03, 0.1, 0.3, 0.5),
+    "repeats/40": (0.03, 0.1, 0.3, 0.5),
+    "repeats/70": (0.03, 0.1, 0.3, 0.5),
+    "repeats/100": (0.03, 0.1, 0.3, 0.5),
+    "moonlight": (0.3, 1.0, 3.0, 10.0),
+    "crosstalk": (0.0003, 0.001, 0.003, 0.01),
+    "stripes/6": (0.03, 0.06, 0.12, 0.3),
+    "stripes/200": (0.03, 0.06, 0.12, 0.3),
+    "pickup": (0.03, 0.06, 0.12, 0.3),
+    "herringbone": (0.03, 0.06, 0.12, 0.3),
+    "jitter": (0.03, 0.1, 0.3, 1.0),
+    "amplifier": (0.1, 0.3, 1.0, 3.0),
+    "dead": (0.003, 0.03, 0.3, 1.0),
+    "ghost": (0.1, 0.3, 1.0, 3.0),
+    "treerings": (0.03, 0.06, 0.12, 0.3),
 }
+"""Strengths that are tried of each class, ``class/size`` where the size is not the usual one."""
+TRIED = {name: INJECTORS[name.partition("/")[0]] for name in STRENGTHS}
+"""The injector of each."""
 AGAIN = (1, 2)  # strengths of the source classes that are measured at every threshold
 SCORES = tuple(f"{kind}_{what}" for kind in KINDS for what in ("kl", "z", "alignment"))
 LOCAL = ("source_local_z", "isophote_local_z")
 COLUMNS = (*SCORES, *LOCAL, "few_sources", "table_order", "table_order_and_local")
-UNFIT = np.zeros(256, dtype=np.uint8)  # the mask classes that the default settings use of a DECam mask
-UNFIT[[1, 3, 4, 5]] = (7, 1, 1, 3)
+CAMERA = Camera(CCDS, SHAPE, SEED)
 
 
 @dataclass(frozen=True)
@@ -81,36 +100,15 @@ QUICK = Size(60, 6, (1, 3), 40)
 # Measuring
 
 
-def places():
-    ny, nx = SHAPE
-    side = 3 * (nx + GAP) - GAP
-    return [
-        CcdPlace(SHAPE, ((c % 3) * (nx + GAP) - side / 2, (c // 3) * (ny + GAP) - side / 2), side / 2, c, CCDS)
-        for c in range(CCDS)
-    ]
-
-
 def settings(threshold=4.0):
     return Settings(threshold=threshold, bins=FINE, gradient_points=POINTS, sparse_counts=0)
 
 
-def conditions_of(number):
-    rng = np.random.default_rng([SEED, number])
-    conditions = draw_conditions(number, "r", Anomaly(), rng)
-    return conditions, float(rng.uniform(-90, 90)), int(rng.integers(2**31))
-
-
-def measured(conditions, scenes, thresholds):
+def measured(exposure, ccds, thresholds):
     """{threshold: (counts (ccd, 4, FINE), cosine, sine, sources)} of one exposure."""
-    ccds = []
-    for place, drawn in zip(places(), scenes, strict=True):
-        rng = np.random.default_rng([SEED, conditions.number, place.number, 1])
-        detector_rng = np.random.default_rng([SEED, 0, place.number])
-        image, codes = expose(conditions, place, drawn, rng, detector_rng)
-        ccds.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), UNFIT[codes]))
     result = {}
     for threshold in thresholds:
-        found = gpuanom.measure(ccds, settings(threshold), "cpu", exposure=str(conditions.number)).ccds
+        found = gpuanom.measure(ccds, settings(threshold), "cpu", exposure=exposure).ccds
         assert all(ccd.status == "ok" for ccd in found)
         result[threshold] = (
             np.stack([ccd.counts for ccd in found]).astype(np.int32),
@@ -121,30 +119,25 @@ def measured(conditions, scenes, thresholds):
     return result
 
 
-def scenes_of(conditions):
-    return [scene(conditions, p, np.random.default_rng([SEED, conditions.number, p.number, 0])) for p in places()]
-
-
 def normal(number):
-    conditions, _, _ = conditions_of(number)
-    return measured(conditions, scenes_of(conditions), THRESHOLDS)
+    about = realistic.weather(CAMERA, number)
+    return measured(str(number), realistic.ccds(CAMERA, about, realistic.scenes(CAMERA, about)), THRESHOLDS)
 
 
 def odd(task):
     """{(class, strength): {threshold: ...}} of one exposure with every anomaly in turn, and their direction."""
     number, strengths = task
-    conditions, direction, seed = conditions_of(number)
-    scenes = scenes_of(conditions)
+    about = realistic.weather(CAMERA, number)
+    scenes = realistic.scenes(CAMERA, about)
     result = {}
-    for name, injector in INJECTORS.items():
+    for name, injector in TRIED.items():
         for k in strengths:
-            along = direction if injector.directed else float("nan")
-            anomaly = Anomaly(injector.kind, name, STRENGTHS[name][k], along, seed=seed)
-            changed = replace(conditions, anomaly=anomaly)
-            changed_scenes = scenes_of(changed) if injector.shear else scenes
+            anomaly = realistic.anomaly_of(CAMERA, name, STRENGTHS[name][k], about)
+            drawn = realistic.scenes(CAMERA, about, anomaly) if injector.shear else scenes
+            ccds = realistic.ccds(CAMERA, about, drawn, anomaly)
             again = injector.kind == "source" and k in AGAIN
-            result[name, k] = measured(changed, changed_scenes, THRESHOLDS if again else THRESHOLDS[:1])
-    return result, direction
+            result[name, k] = measured(str(number), ccds, THRESHOLDS if again else THRESHOLDS[:1])
+    return result, about.direction
 
 
 def population(size, processes):

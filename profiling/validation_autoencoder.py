@@ -24,18 +24,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import realistic
 import validation as v
 from validation_autoencoder_page import write
 
-import gpuanom
 from gpuanom.autoencoder import classifier
 from gpuanom.autoencoder.model import load
 from gpuanom.autoencoder.scoring import Scorer
 from gpuanom.backends.choice import select
 from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Exposure, Measurement
-from gpuanom.simulate import INJECTORS, Anomaly
-from gpuanom.simulate.sky import expose
 from gpuanom.store.store import Store
 
 BRIGHT = 30.0
@@ -60,44 +58,34 @@ QUICK = Size(v.Size(24, 12, (1, 3), 4), 4)
 # Measuring
 
 
-def ccds_of(conditions, scenes):
-    ccds = []
-    for place, drawn in zip(v.places(), scenes, strict=True):
-        rng = np.random.default_rng([v.SEED, conditions.number, place.number, 1])
-        detector_rng = np.random.default_rng([v.SEED, 0, place.number])
-        image, codes = expose(conditions, place, drawn, rng, detector_rng)
-        ccds.append(gpuanom.Ccd(str(place.number + 1), image.astype(np.float32), v.UNFIT[codes]))
-    return ccds
-
-
 _SCORERS = {}
 
 
-def measured(conditions, scenes, model, bright):
+def measured(name, ccds, model, bright):
     """{threshold: CCDs} of one exposure."""
     if model not in _SCORERS:
         _SCORERS[model] = Scorer(load(model))
-    ccds, name = ccds_of(conditions, scenes), str(conditions.number)
     thresholds = (4.0, BRIGHT) if bright else (4.0,)
     return {t: measure_ccds(name, ccds, v.settings(t), select("cpu"), _SCORERS[model]) for t in thresholds}
 
 
 def normal(number, model):
-    conditions, _, _ = v.conditions_of(number)
-    return measured(conditions, v.scenes_of(conditions), model, bright=True)
+    about = realistic.weather(v.CAMERA, number)
+    ccds = realistic.ccds(v.CAMERA, about, realistic.scenes(v.CAMERA, about))
+    return measured(str(number), ccds, model, bright=True)
 
 
 def odd(task, model):
     """{(class, strength): {threshold: CCDs}} of one exposure with every anomaly in turn."""
     number, strengths = task
-    conditions, direction, seed = v.conditions_of(number)
-    scenes, result = v.scenes_of(conditions), {}
-    for name, injector in INJECTORS.items():
+    about = realistic.weather(v.CAMERA, number)
+    scenes, result = realistic.scenes(v.CAMERA, about), {}
+    for name, injector in v.TRIED.items():
         for k in strengths:
-            along = direction if injector.directed else float("nan")
-            changed = replace(conditions, anomaly=Anomaly(injector.kind, name, v.STRENGTHS[name][k], along, seed=seed))
-            changed_scenes = v.scenes_of(changed) if injector.shear else scenes
-            result[name, k] = measured(changed, changed_scenes, model, bright=injector.kind == "source")
+            anomaly = realistic.anomaly_of(v.CAMERA, name, v.STRENGTHS[name][k], about)
+            drawn = realistic.scenes(v.CAMERA, about, anomaly) if injector.shear else scenes
+            ccds = realistic.ccds(v.CAMERA, about, drawn, anomaly)
+            result[name, k] = measured(str(number), ccds, model, bright=injector.kind == "source")
     return result
 
 

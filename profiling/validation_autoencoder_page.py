@@ -9,13 +9,11 @@ import bench
 import numpy as np
 import validation as v
 
-from gpuanom.simulate import INJECTORS
-
 DOCS = Path(__file__).parent.parent / "docs" / "validation.md"
 RESULT = "validation-autoencoder.md"
 MARKS = ("<!-- validation_autoencoder.py -->", "<!-- end of validation_autoencoder.py -->")
-SOURCE = tuple(n for n, i in INJECTORS.items() if i.kind == "source")
-BACKGROUND = tuple(n for n, i in INJECTORS.items() if i.kind == "background")
+SOURCE = tuple(n for n, i in v.TRIED.items() if i.kind == "source")
+BACKGROUND = tuple(n for n, i in v.TRIED.items() if i.kind == "background")
 AT_4 = ("source_kl", "source_z", "isophote_kl", "background_kl", "autoencoder_mse")
 AT_30 = ("source_kl", "isophote_kl", "autoencoder_mse")
 

@@ -26,7 +26,8 @@ def found_from(table, strengths):
     """The table of the section: from which strength each class of anomaly is found, and by which score."""
     scores = [c for c in next(iter(table.values())) if c not in NOT_SCORES]
     rows = []
-    for name, injector in INJECTORS.items():
+    for name in strengths:
+        injector = INJECTORS[name.partition("/")[0]]
         strength, best = first_found(table, strengths, name, scores)
         literal, _ = first_found(table, strengths, name, ("source_kl", "background_kl"))
         if strength is None:
@@ -57,7 +58,7 @@ def conclusions(table, strengths, recalls, false_alarms, autoencoder):
     """
     share = {name: f"{100 * value:.0f}%" for name, value in recalls.items()}
     scores = [c for c in next(iter(table.values())) if c not in NOT_SCORES]
-    lost = [name for name in INJECTORS if first_found(table, strengths, name, scores)[0] is None]
+    lost = [name for name in strengths if first_found(table, strengths, name, scores)[0] is None]
     alone = re.search(r"nor by the number of sources: (.*?)\. The autoencoder needs", autoencoder)
     more = ""
     if alone and alone.group(1) != "none":

@@ -12,13 +12,12 @@ from scipy import stats
 from validation_text import page
 
 from gpuanom.settings import PROFILES
-from gpuanom.simulate import INJECTORS
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
-SOURCE = tuple(n for n, i in INJECTORS.items() if i.kind == "source")
-BACKGROUND = tuple(n for n, i in INJECTORS.items() if i.kind == "background")
-ALONG_ONE_AXIS = tuple(n for n in SOURCE if INJECTORS[n].directed) + ("trails",)
-"""Source classes that show in orientations pooled over the field."""
+SOURCE = tuple(n for n, i in v.TRIED.items() if i.kind == "source")
+BACKGROUND = tuple(n for n, i in v.TRIED.items() if i.kind == "background")
+ALONG_ONE_AXIS = tuple(n for n in SOURCE if v.TRIED[n].directed) + ("trails",)
+"""Source classes that orientations pooled over the field can show."""
 BINS = (9, 12, 18, 36, 72)
 ROUNDS = ((0, 0.1), (2, 0.1), (4, 0.1), (4, 0.35))
 """Number of robust rounds, and the share of exposures that each round leaves out."""
@@ -231,13 +230,13 @@ def everything(e):
 {size.normals} normal exposures, {size.odd} of each class and strength; each cell: recall at 1% and at 5% false alarms
 in percent, and the area under the ROC curve. What it means: [docs/validation.md](../../docs/validation.md).
 
-{bench.table(header, class_rows(e["table"], tuple(INJECTORS), v.COLUMNS))}"""
+{bench.table(header, class_rows(e["table"], tuple(v.TRIED), v.COLUMNS))}"""
 
 
 def draw_classes(table):
     """Draw recall at 5% false alarms against strength, a panel for each class."""
-    figure, panels = plt.subplots(3, 6, figsize=(14, 7), sharey=True, layout="constrained")
-    for axes, name in zip(panels.flat, INJECTORS, strict=False):
+    figure, panels = plt.subplots(6, 6, figsize=(14, 14), sharey=True, layout="constrained")
+    for axes, name in zip(panels.flat, v.TRIED, strict=False):
         tried = sorted(k for n, k in table if n == name)
         for column, colour in COLOURS.items():
             recalls = [100 * table[name, k][column][1] for k in tried]
@@ -250,9 +249,9 @@ def draw_classes(table):
         )
         axes.minorticks_off()
         axes.set_title(name, fontsize=10)
-        axes.set_xlabel(INJECTORS[name].unit, fontsize=8)
+        axes.set_xlabel(v.TRIED[name].unit, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels.flat[len(INJECTORS) :]:
+    for axes in panels.flat[len(v.TRIED) :]:
         axes.set_axis_off()
     handles, labels = panels[0, 0].get_legend_handles_labels()
     panels.flat[-1].legend(handles, labels, frameon=False, fontsize=9, loc="center")

@@ -73,9 +73,11 @@ Everything below is written by `python profiling/validation.py` (fixed seeds; th
 `--quick` runs a smaller version). {e["machine"]}.
 
 - **Normal exposures**: {size.normals}, of {v.CCDS} CCDs of {nx} x {ny} pixels and {e["sources"]:.0f} sources each, drawn by
-  `gpuanom.simulate`. The PSF is a Moffat function of 2.8 to 5 pixels, whose shear varies by 0.012 from
-  exposure to exposure and over the field; skies have slopes of 2%; there are cosmic rays, saturation
-  and bleeding, bad columns and amplifier steps, with masks like those of DECam. {v.POINTS} gradient points a CCD are
+  `gpuanom.simulate` and made more like a real sky by `profiling/realistic.py`. The PSF is a Moffat function
+  of 2.6 to 5.5 pixels, whose shear varies by 0.012 from exposure to exposure and over the field; sky and
+  density of sources vary threefold; skies have slopes of 2%; a quarter of the exposures lose light to
+  cirrus, and one in 25 has a satellite's trail. There are cosmic rays, saturation and bleeding, bad
+  columns, and on each CCD a step between amplifiers and what a flat field leaves, with masks like those of DECam. {v.POINTS} gradient points a CCD are
   as dense as 10,000 on 1 Mpix; histograms have {v.BINS} bins.
 - **Anomalous exposures**: {size.odd} further exposures. Every anomaly of `gpuanom inject --list` is put into each of
   them in {len(size.strengths)} strengths. All rows of a table use the same scenes, so that chance affects all rows alike. Four
@@ -100,7 +102,7 @@ def classes(e):
     source = bench.table(("class", "strength", *p.SOURCE_COLUMNS), p.class_rows(e["table"], p.SOURCE, p.SOURCE_COLUMNS))
     back = ("class", "strength", *p.BACKGROUND_COLUMNS)
     background = bench.table(back, p.class_rows(e["table"], p.BACKGROUND, p.BACKGROUND_COLUMNS))
-    units = "; ".join(f"{n}: {i.unit}" for n, i in p.INJECTORS.items())
+    units = "; ".join(f"{n}: {i.unit}" for n, i in v.TRIED.items())
     return f"""### By class and strength
 
 Each cell gives the recall at 1% and at 5% false alarms in percent, and the ROC area. All classes and all columns are in [profiling/results/validation.md](../profiling/results/validation.md).
@@ -139,7 +141,7 @@ def unseen(e):
     literal = ("source_kl", "background_kl")
     every = tuple(c for c in v.COLUMNS if c not in ("few_sources", "table_order", "table_order_and_local"))
     rows = []
-    for name in p.INJECTORS:
+    for name in v.TRIED:
         tried = sorted(k for n, k in e["table"] if n == name)
         seen = [f"{s:g}" if (s := _seen_from(e, name, columns)) else "not at all" for columns in (literal, every)]
         top = tried[-1]
@@ -191,7 +193,7 @@ def local(e):
         if name == "astigmatism":
             columns = ("source_kl", "isophote_kl", "isophote_alignment", "background_kl", "isophote_local_z")
             rows.append((f"{v.STRENGTHS[name][k]:g}", *(p.cell(f[c]) for c in columns)))
-    order, more = (p.mean_over(e["table"], tuple(p.INJECTORS), c, 1) for c in ("table_order", "table_order_and_local"))
+    order, more = (p.mean_over(e["table"], tuple(v.TRIED), c, 1) for c in ("table_order", "table_order_and_local"))
     better = more > order + 0.02
     verdict = "more" if better else "not more" if abs(more - order) <= 0.02 else "less"
     return f"""### Alignment CCD by CCD

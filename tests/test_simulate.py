@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 import sys
 
@@ -15,6 +16,7 @@ from astropy.wcs import WCS
 pytest.importorskip("galsim")
 
 from gpuanom import installing
+from gpuanom.cli.simulate import processes_for, simulate
 from gpuanom.errors import GpuanomError, OutputError, SettingsError
 from gpuanom.simulate import Anomaly, Conditions, draw_ccd, simulate_night
 from gpuanom.simulate.detector import READ_NOISE, SATURATION
@@ -23,7 +25,7 @@ from gpuanom.simulate.plan import plan_night
 
 STRIPE_PERIOD = INJECTORS["stripes"].size
 
-SMALL = {"exposures": 5, "ccds": 2, "shape": (96, 128), "seed": 7}
+SMALL = {"exposures": 5, "ccds": 2, "shape": (96, 128), "bands": ("g", "r"), "seed": 7}
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +85,9 @@ def test_truth_table(night):
     assert list(read["exposure"]) == ["1", "2", "3", "4", "5"]
     assert list(read["band"]) == ["g", "r", "g", "r", "g"]
     assert str(read["direction"].unit) == "deg"
-    assert sorted(read["class"]) == ["elongation", "elongation", "none", "none", "stripes"]
+    assert sorted(read["class"]) == ["donuts", "elongation", "none", "none", "stripes"]
     for row in truth:
-        kind = {"elongation": "source", "stripes": "background", "none": "none"}[row["class"]]
+        kind = {"elongation": "source", "donuts": "source", "stripes": "background", "none": "none"}[row["class"]]
         assert row["kind"] == kind
         assert row["ccds"] == ("none" if kind == "none" else "CCD1 CCD2")
         if kind == "none":
@@ -93,14 +95,33 @@ def test_truth_table(night):
             assert math.isnan(row["direction"])
         else:
             assert row["amplitude"] > 0
-            assert -90 < row["direction"] <= 90
+            assert math.isnan(row["direction"]) if row["class"] == "donuts" else -90 < row["direction"] <= 90
+
+
+def test_a_night_has_48_exposures_of_one_band_unless_asked_otherwise():
+    """Of the command and of the function; three different anomalies of one band are plain to see among as many."""
+    function = inspect.signature(simulate_night).parameters
+    command = {p.name: p.default for p in simulate.params}
+    assert function["exposures"].default == command["exposures"] == 48
+    assert function["ccds"].default == command["ccds"] == 4
+    assert function["bands"].default == ("r",) == (command["bands"],)
+    assert ",".join(map(str, function["shape"].default)) == command["shape"]
+    night = plan_night(48, ("r",), 1)
+    assert sorted(c.anomaly.name for c in night if c.anomaly.kind != "none") == ["donuts", "elongation", "stripes"]
+
+
+@pytest.mark.parametrize(("exposures", "ccds", "cpus", "expected"), [(48, 4, 2, 2), (48, 4, 64, 4), (5, 2, 8, 1)])
+def test_a_process_for_each_cpu_but_one_for_a_small_night(monkeypatch, exposures, ccds, cpus, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(cpus)))
+    assert processes_for(exposures * ccds) == expected
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_plan_of_a_default_night(seed):
     night = plan_night(16, ("g", "r"), seed)
     of_band = {band: [c.anomaly.name for c in night if c.band == band] for band in "gr"}
-    assert of_band["g"].count("elongation") == of_band["r"].count("elongation") == 1
+    assert of_band["g"].count("elongation") == of_band["r"].count("donuts") == 1
+    assert sum(name != "none" for name in of_band["g"] + of_band["r"]) == 3
     assert (of_band["g"] + of_band["r"]).count("stripes") == 1
     assert len({c.sky for c in night}) == len({c.fwhm for c in night}) == 16
 

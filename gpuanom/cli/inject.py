@@ -30,12 +30,13 @@ from gpuanom.fits.plane_kinds import is_plane
 from gpuanom.fits.sections import parse_section
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
+from gpuanom.simulate.acting import inject as inject_array
 from gpuanom.simulate.conditions import Anomaly, CcdPlace
 from gpuanom.simulate.folder import INJECTED, TRUTH
-from gpuanom.simulate.injectors import INJECTORS, parse, shows
-from gpuanom.simulate.injectors import inject as inject_array
+from gpuanom.simulate.injectors import INJECTORS, shows
 from gpuanom.simulate.night import CCD_GAP, Row, truth_table
 from gpuanom.simulate.placing import for_exposure, key, settle
+from gpuanom.simulate.syntax import parse
 
 EPILOG = """\b
 Examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from gpuanom.cli.screen import Screen
 
 EPILOG = """\b
 Examples:
-  gpuanom simulate night                                       16 small exposures, 3 of them anomalous
+  gpuanom simulate night                                       48 small exposures, 3 of them anomalous
   gpuanom simulate night --exposures 200 --ccds 8 --shape 1024,1024 --anomalies all
   gpuanom simulate night --anomalies stripes:0.1@30x2,donuts   two exposures with stripes, one out of focus
   gpuanom simulate night --anomalies ring:0.5/80,stripes:1%25  a ring of 80 pixels; stripes on a quarter of the CCDs
@@ -25,7 +26,8 @@ Examples:
 \b
 --anomalies takes NAME[:STRENGTH][@DIRECTION][/SIZE][%CCDS][xCOUNT], several with commas between.
   STRENGTH in the unit of the anomaly, DIRECTION in degrees from +x toward +y (random if not given), SIZE in pixels,
-  CCDS in percent of the CCDs (at least one CCD; if not given all CCDs, or one for a ring), COUNT in exposures.
+  CCDS in percent of the CCDs (at least one CCD; if not given all CCDs, or one for what happens to one CCD, such as a
+  ring or a dead amplifier), COUNT in exposures.
 
 \b
 A seed gives the same night whatever anomalies are in it: draw it again with --anomalies none to compare.
@@ -33,6 +35,8 @@ The same command given again keeps a finished night (exit code 0) and finishes a
 FOLDER is left alone (exit code 2) unless --overwrite is given. Other files are never removed.
 """
 
+CCDS_A_PROCESS = 48
+"""CCDs that are worth a process of their own."""
 SAID_EVERY = 30.0
 """Seconds between two lines about the progress of a long night, where no terminal shows a bar."""
 
@@ -52,13 +56,14 @@ def _words(text: str) -> list[str]:
 @click.command(epilog=EPILOG)
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--output", "-o", type=click.Path(file_okay=False, path_type=Path), help="The same as FOLDER.")
-@click.option("--exposures", default=16, show_default=True, type=click.IntRange(1, 100_000), help="Exposures to write.")
+@click.option("--exposures", default=48, show_default=True, type=click.IntRange(1, 100_000), help="Exposures to write.")
 @click.option("--ccds", default=4, show_default=True, type=click.IntRange(1, 200), help="CCDs of an exposure.")
 @click.option("--shape", default="512,512", show_default=True, callback=_shape, help="Rows and columns of a CCD.")
-@click.option("--bands", default="g,r", show_default=True, help="Bands of the exposures, in turn.")
+@click.option("--bands", default="r", show_default=True, help="Bands of the exposures, in turn.")
 @click.option(
     "--anomalies",
-    help="Anomalies to draw, see below; all: each one once; none (default: two elongated exposures, one with stripes).",
+    help="Anomalies to draw, see below; all: each one once; none (default: one exposure elongated, one out of focus, "
+    "one with stripes).",
 )
 @click.option(
     "--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed: equal seeds give equal files."
@@ -74,10 +79,8 @@ def _words(text: str) -> list[str]:
 @click.option("--compress", is_flag=True, help="Compress the files without loss (RICE): .fits.fz.")
 @click.option(
     "--processes",
-    default=1,
-    show_default=True,
     type=click.IntRange(1, 256),
-    help="Processes that draw at the same time.",
+    help="Processes that draw at the same time. [default: one for each CPU, and one for a small night]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a simulated night that is in FOLDER already.")
 def simulate(folder: Path | None, output: Path | None, bands: str, anomalies: str | None, **options: Any) -> None:
@@ -96,6 +99,7 @@ def simulate(folder: Path | None, output: Path | None, bands: str, anomalies: st
     assert folder is not None
     wanted = None if anomalies is None else [] if anomalies.strip() == "none" else _words(anomalies)
     with Screen(quiet=False, verbose=False) as screen:
+        options["processes"] = options["processes"] or processes_for(options["exposures"] * options["ccds"])
         truth = simulate_night(folder, bands=_words(bands), anomalies=wanted, progress=_progress(screen), **options)
     odd = truth[truth["class"] != "none"]
     click.echo(f"{len(truth)} exposures in {folder}, {len(odd)} of them anomalous:")
@@ -107,6 +111,24 @@ def simulate(folder: Path | None, output: Path | None, bands: str, anomalies: st
             f"  exposure {row['exposure']}, band {row['band']}: {row['class']} of "
             f"{float(row['amplitude']):.3g}{along}{on}"
         )
+
+
+def processes_for(n_ccds: int) -> int:
+    """How many processes draw so many CCDs, where nobody says.
+
+    A process takes as long to start as a dozen CCDs take to be drawn.
+
+    Parameters
+    ----------
+    n_ccds : int
+        CCDs of all exposures.
+
+    Returns
+    -------
+    int
+        At least one, at most one for each CPU.
+    """
+    return max(1, min(len(os.sched_getaffinity(0)), n_ccds // CCDS_A_PROCESS))
 
 
 def _progress(screen: Screen) -> Callable[[int, int], None]:

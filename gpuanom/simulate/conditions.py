@@ -29,7 +29,7 @@ class Anomaly:
         Period or radius in pixels; NaN means the usual one of the class.
     ccds : float
         Share of the CCDs that show the anomaly, at least one CCD; NaN means the usual share of the class: all CCDs, or
-        one for a ring.
+        one for what happens to one CCD, such as a ring.
     seed : int
         Seed of all other choices: where a ring lies, which CCDs show the anomaly.
     shown : tuple of int, optional

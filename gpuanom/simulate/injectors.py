@@ -1,22 +1,19 @@
-"""The anomalies that can be put into exposures: names, strengths, and how each changes an image.
+"""The anomalies that can be put into exposures: names, strengths, how each changes an image, and on which CCDs.
 
-The same injectors act on a simulated scene that has no noise yet (`act_on_scene`) and on a real image (`inject`).
+`gpuanom.simulate.acting` puts them into a simulated scene that has no noise yet, and into a real image.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gpuanom.errors import SettingsError
 from gpuanom.records import Doubles
-from gpuanom.simulate import optics, patterns
+from gpuanom.simulate import electronics, optics, patterns
 from gpuanom.simulate.conditions import Anomaly, CcdPlace
-from gpuanom.simulate.real_sky import sky_of
 
 Spread = Callable[[Anomaly, CcdPlace, float], Doubles]
 Pattern = Callable[[Anomaly, CcdPlace], Doubles]
@@ -24,7 +21,7 @@ Pattern = Callable[[Anomaly, CcdPlace], Doubles]
 
 @dataclass(frozen=True)
 class Injector:
-    """A class of anomalies; each has one of `spread`, `pattern`, `shade` and `dim`.
+    """A class of anomalies; each has one of `spread`, `pattern`, `shade`, `dim`, `echo` and `brightens`.
 
     Attributes
     ----------
@@ -52,6 +49,10 @@ class Injector:
         Share of all light that a strength of 1 takes away.
     dim : callable
         The light of the sources with the anomaly, from their light without (sky subtracted) and the strength.
+    echo : callable
+        Light that a strength of 1 adds, from the light of the sources without the anomaly (sky subtracted).
+    brightens : bool
+        Whether the anomaly is a bright sky, with the strength as the light that is added, relative to the sky's.
     shear : callable
         With `spread`: shear and direction in radians of the PSF at a field position. Simulated sources are drawn with
         it (`sky.scene`); real images are convolved with `spread` instead.
@@ -75,6 +76,8 @@ class Injector:
     pattern: Pattern | None = None
     shade: Pattern | None = None
     dim: Callable[[Doubles, float], Doubles] | None = None
+    echo: Callable[[Doubles], Doubles] | None = None
+    brightens: bool = False
     shear: Callable[[Anomaly, float, float], tuple[float, float]] | None = None
     varies: bool = False
     single: bool = False
@@ -108,6 +111,11 @@ INJECTORS: dict[str, Injector] = {
         "source", "shear at the field's edge", 0.3, 0.8, "sources elongated radially, more so away from the centre",
         spread=optics.astigmatism, shear=optics.astigmatism_shear, varies=True,
     ),
+    "tilt": Injector(
+        "source", "shear at the field's edge", 0.3, 0.8,
+        "a tilted focal plane: elongated along the direction on one side of the field, across it on the other", True,
+        spread=optics.tilt, varies=True,
+    ),
     "coma": Injector(
         "source", "pixels of length", 8.0, 60, "every source a comet", True, spread=optics.coma,
     ),
@@ -118,6 +126,11 @@ INJECTORS: dict[str, Injector] = {
         "source", "pixels between images", 6.0, 30, "four images of every source, on a zigzag", True,
         spread=optics.multiple,
     ),
+    "repeats": Injector(
+        "source", "share of the light in the second image", 0.3, 0.5,
+        "the telescope moved far: every source twice, its images well apart", True,
+        size=40.0, sized="separation", spread=optics.repeats,
+    ),
     "donuts": Injector(
         "source", "pixels across", 16.0, 60, "out of focus: every source a ring", spread=optics.donut,
     ),
@@ -127,13 +140,48 @@ INJECTORS: dict[str, Injector] = {
     "clouds": Injector(
         "source", "share of the light lost", 0.8, 1, "clouds: few sources", dim=_clouds,
     ),
+    "moonlight": Injector(
+        "background", "light added to the sky, relative to the sky", 1.0, 30, "moonlight or twilight: a bright sky",
+        brightens=True,
+    ),
+    "crosstalk": Injector(
+        "background", "share of the light", 0.003, 1,
+        "crosstalk: a faint mirror image of every source on the CCD's other half", echo=electronics.crosstalk,
+    ),
     "stripes": Injector(
         "background", "sky noise, half of peak to peak", 0.3, 1000, "stripes: interference, banding", True,
         size=32.0, sized="period", pattern=patterns.stripes,
     ),
+    "pickup": Injector(
+        "background", "sky noise, half of peak to peak", 0.3, 1000, "interference in one CCD: stripes on one CCD", True,
+        size=12.0, sized="period", pattern=patterns.stripes, single=True,
+    ),
+    "herringbone": Injector(
+        "background", "sky noise, half of peak to peak", 0.3, 1000,
+        "interference while a CCD is read out: fine stripes that bend to and fro", size=8.0, sized="period",
+        pattern=electronics.herringbone,
+    ),
+    "jitter": Injector(
+        "background", "sky noise, standard deviation", 0.3, 1000, "row jitter: a level of each row's own",
+        pattern=electronics.row_jitter,
+    ),
+    "amplifier": Injector(
+        "background", "sky noise", 1.0, 1000, "an amplifier step: half of one CCD brighter than the other half",
+        pattern=electronics.one_half, single=True,
+    ),
+    "dead": Injector(
+        "background", "share of the light lost", 1.0, 1, "a dead or weak amplifier: half of one CCD without its light",
+        shade=electronics.one_half, single=True,
+    ),
     "ring": Injector(
         "background", "sky noise, at the crest", 1.0, 1000, "a reflection: a ring on one CCD",
         size=patterns.RING_RADIUS, sized="radius", pattern=patterns.ring, single=True, reaches=patterns.ring_reaches,
+        usual=patterns.ring_radius,
+    ),
+    "ghost": Injector(
+        "background", "sky noise", 1.0, 1000,
+        "the ghost of a bright star: a disc of light with a sharp edge and a hole, on one CCD",
+        size=patterns.RING_RADIUS, sized="radius", pattern=patterns.ghost, single=True, reaches=patterns.ring_reaches,
         usual=patterns.ring_radius,
     ),
     "arc": Injector(
@@ -152,66 +200,17 @@ INJECTORS: dict[str, Injector] = {
         "background", "sky noise, half of peak to peak", 0.3, 1000, "fringes, bent, of each CCD's own",
         size=48.0, sized="period", pattern=patterns.fringing,
     ),
+    "treerings": Injector(
+        "background", "sky noise, half of peak to peak", 0.3, 1000,
+        "tree rings that the flat field left: arcs about a point beside each CCD, finer further out",
+        size=24.0, sized="period", pattern=patterns.tree_rings,
+    ),
     "shadow": Injector(
         "background", "share of the light lost", 0.03, 1, "the shadow of dome or tree, with an edge", True,
         shade=patterns.shadow, reaches=patterns.shadow_reaches,
     ),
 }  # fmt: skip
 """Every class of anomalies by name."""
-
-SYNTAX = "NAME[:STRENGTH][@DIRECTION][/SIZE][%CCDS][xCOUNT]"
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_FORM = re.compile(
-    rf"(?P<name>[a-z]+)(?::(?P<amplitude>{_NUMBER}))?(?:@(?P<direction>{_NUMBER}))?(?:/(?P<size>{_NUMBER}))?"
-    rf"(?:%(?P<ccds>{_NUMBER}))?(?:x(?P<count>\d+))?"
-)
-
-
-def parse(text: str) -> list[Anomaly]:
-    """Anomalies from words such as ``stripes:0.1@30/16%25x2``: see `SYNTAX`.
-
-    Parameters
-    ----------
-    text : str
-        Strength in the class's unit, direction in degrees, size in pixels, percent of the CCDs, how many exposures.
-
-    Returns
-    -------
-    list of Anomaly
-        As many equal ones as the count says; a direction that was not given is NaN.
-
-    Raises
-    ------
-    SettingsError
-        When the class is unknown, or a number is impossible for it; the message names it.
-    """
-    found = _FORM.fullmatch(text.strip())
-    if not found:
-        raise SettingsError(f"anomaly '{text}' is not of the form {SYNTAX}, such as stripes:0.3@30")
-    name = found["name"]
-    if name not in INJECTORS:
-        raise SettingsError(f"unknown anomaly '{name}' (one of {', '.join(INJECTORS)})")
-    injector = INJECTORS[name]
-    given = {key: float(found[key]) for key in ("amplitude", "direction", "size", "ccds") if found[key]}
-    amplitude = given.get("amplitude", injector.default)
-    if not 0 < amplitude <= injector.highest:
-        raise SettingsError(f"anomaly '{text}': a strength [{injector.unit}] is above 0, up to {injector.highest:g}")
-    if "direction" in given and not injector.directed:
-        raise SettingsError(f"anomaly '{text}': {name} has no direction")
-    if "size" in given and not (injector.sized and 1 <= given["size"] <= 1e5):
-        has = f"a {injector.sized} is from 1 to 100000 pixels" if injector.sized else f"{name} has no size"
-        raise SettingsError(f"anomaly '{text}': {has}")
-    percent = given.get("ccds", math.nan)
-    if "ccds" in given and not 0 < percent <= 100:
-        raise SettingsError(f"anomaly '{text}': a share of the CCDs is above 0%, up to 100%")
-    count = int(found["count"] or 1)
-    if not 1 <= count <= 100_000:
-        raise SettingsError(f"anomaly '{text}': a count is from 1 to 100000")
-    direction = given.get("direction", math.nan)
-    if not math.isnan(direction):
-        direction = 90 - (90 - direction) % 180
-    size = given.get("size", math.nan)
-    return [Anomaly(injector.kind, name, amplitude, direction, size, percent / 100)] * count
 
 
 def shows(anomaly: Anomaly, place: CcdPlace) -> bool:
@@ -274,112 +273,3 @@ def in_order(anomaly: Anomaly, of: int) -> list[int]:
 def complete(anomaly: Anomaly) -> Anomaly:
     """The anomaly with its class's usual size where it has none."""
     return replace(anomaly, size=INJECTORS[anomaly.name].size) if math.isnan(anomaly.size) else anomaly
-
-
-def act_on_scene(
-    sky: Doubles, light: Doubles, anomaly: Anomaly, place: CcdPlace, *, noise: float, fwhm: float, drawn: bool = False
-) -> tuple[Doubles, Doubles]:
-    """Put an anomaly into a scene that has no noise yet.
-
-    Parameters
-    ----------
-    sky, light : ndarray, (ny, nx) float64
-        Expected electrons of the sky, and of the sources.
-    anomaly : Anomaly
-    place : CcdPlace
-    noise : float
-        Noise of a pixel of the sky, in electrons: the unit of patterns.
-    fwhm : float
-        FWHM of the PSF, in pixels.
-    drawn : bool, optional
-        Whether the sources were drawn with the anomaly's shear already; no matter for classes without a `shear`.
-
-    Returns
-    -------
-    sky, light : ndarray, (ny, nx) float64
-        Expected electrons with the anomaly.
-    """
-    if anomaly.name == "none" or not shows(anomaly, place):
-        return sky, light
-    anomaly, injector = complete(anomaly), INJECTORS[anomaly.name]
-    if injector.spread:
-        if not (injector.shear and drawn):
-            light = _in_parts(injector, anomaly, place, fwhm, lambda spread: optics.convolved(light, spread))
-    elif injector.pattern:
-        sky = sky + anomaly.amplitude * noise * injector.pattern(anomaly, place)
-    elif injector.shade:
-        left = 1 - anomaly.amplitude * injector.shade(anomaly, place)
-        sky, light = sky * left, light * left
-    elif injector.dim:
-        light = injector.dim(light, anomaly.amplitude)
-    return sky, light
-
-
-def inject(image: Doubles, anomaly: Anomaly, place: CcdPlace, *, fwhm: float, rng: np.random.Generator) -> Doubles:
-    """Put an anomaly into an image that has noise; the noise of its sky is kept.
-
-    Convolutions and clouds reduce the noise, and white noise is added in its place (see `optics.convolved_image`). A
-    shadow reduces the light and its shot noise, where all noise is taken to be shot noise of the sky. Patterns add no
-    noise, which is right while they are faint compared with the sky.
-
-    Parameters
-    ----------
-    image : ndarray, (ny, nx) floating
-        In any linear unit; pixels that are not finite stay as they are.
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-    fwhm : float
-        FWHM of the image's stars, in pixels; a shear depends on it.
-    rng : Generator
-        Random numbers for the noise.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-    """
-    if anomaly.name == "none" or not shows(anomaly, place):
-        return np.array(image, dtype=np.float64)
-    anomaly, injector = complete(anomaly), INJECTORS[anomaly.name]
-    good = np.isfinite(image)
-    sky, sigma = sky_of(image)
-    filled = np.where(good, image, sky)
-    if injector.spread:
-        result = _in_parts(
-            injector, anomaly, place, fwhm, lambda spread: optics.convolved_image(filled, spread, sigma, rng)
-        )
-    elif injector.pattern:
-        result = filled + anomaly.amplitude * sigma * injector.pattern(anomaly, place)
-    elif injector.shade:
-        left = 1 - anomaly.amplitude * injector.shade(anomaly, place)
-        # Shot noise of the light that is left has the variance `left`; the image's own, dimmed, has left^2.
-        result = filled * left + sigma * np.sqrt(left - left**2) * rng.standard_normal(filled.shape)
-    else:
-        assert injector.dim is not None
-        # What is dimmed loses noise with its light.
-        lost = sigma * math.sqrt(1 - (1 - anomaly.amplitude) ** 2)
-        result = sky + injector.dim(filled - sky, anomaly.amplitude) + lost * rng.standard_normal(filled.shape)
-    return np.where(good, result, image)
-
-
-def _in_parts(
-    injector: Injector, anomaly: Anomaly, place: CcdPlace, fwhm: float, convolved: Callable[[Doubles], Doubles]
-) -> Doubles:
-    """A whole CCD convolved: with one kernel, or quarter by quarter where the kernel changes over the CCD.
-
-    One kernel of the CCD's middle would leave a CCD in the middle of the field without any astigmatism.
-    """
-    assert injector.spread is not None
-    if not injector.varies:
-        return convolved(optics.kernel(injector.spread(anomaly, place, fwhm)))
-    result = np.empty(place.shape)
-    for rows in _halves(place.shape[0]):
-        for columns in _halves(place.shape[1]):
-            corner = place.corner[0] + columns.start, place.corner[1] + rows.start
-            part = replace(place, shape=(rows.stop - rows.start, columns.stop - columns.start), corner=corner)
-            result[rows, columns] = convolved(optics.kernel(injector.spread(anomaly, part, fwhm)))[rows, columns]
-    return result
-
-
-def _halves(n: int) -> tuple[slice, slice]:
-    return slice(0, n // 2), slice(n // 2, n)

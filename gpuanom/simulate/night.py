@@ -23,11 +23,12 @@ from gpuanom.files import whole_file
 from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import SATURATION
 from gpuanom.simulate.folder import INSTRUMENT, REQUEST, TRUTH, Request, begin, claim
-from gpuanom.simulate.injectors import INJECTORS, complete, parse, shows
+from gpuanom.simulate.injectors import INJECTORS, complete, shows
 from gpuanom.simulate.placing import settle
 from gpuanom.simulate.plan import plan_night
 from gpuanom.simulate.sky import Drawn, draw, without_anomaly
 from gpuanom.simulate.stamps import galsim_module
+from gpuanom.simulate.syntax import parse
 from gpuanom.version import __version__
 
 HEADERS = ("plain", "decam")
@@ -84,10 +85,10 @@ class _Form:
 def simulate_night(
     output: Path,
     *,
-    exposures: int = 16,
+    exposures: int = 48,
     ccds: int = 4,
     shape: tuple[int, int] = (512, 512),
-    bands: Sequence[str] = ("g", "r"),
+    bands: Sequence[str] = ("r",),
     seed: int = 1,
     anomalies: Sequence[str] | None = None,
     headers: str = "plain",
@@ -98,8 +99,9 @@ def simulate_night(
 ) -> Table:
     """Write a night of multi-extension FITS exposures, some of them anomalous, and their truth table.
 
-    By default one exposure of each of the first two bands (two of the only band) is elongated along one axis, and
-    another one has stripes in its background; a night of fewer than four exposures has fewer anomalies.
+    By default the sources of one exposure are elongated along one axis, those of another one (of the second band, if
+    there are several) are out of focus, and a third one has stripes in its background; a night of fewer than four
+    exposures has fewer anomalies.
 
     Parameters
     ----------

@@ -62,6 +62,31 @@ def astigmatism(anomaly: Anomaly, place: CcdPlace, fwhm: float) -> Doubles:
     return _gaussian_line(min(shear, 0.9), math.degrees(math.atan2(y, x)), fwhm)
 
 
+def tilt(anomaly: Anomaly, place: CcdPlace, fwhm: float) -> Doubles:
+    """Elongation of a tilted focal plane: along the direction on one side of the field and across it on the other.
+
+    The elongation grows in proportion to the distance from the field's centre along the direction, at a place's
+    middle. The sources grow wider with it.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+    fwhm : float
+        FWHM of the stars, in pixels.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
+    x, y = place.centre
+    along = math.radians(anomaly.direction)
+    shear = anomaly.amplitude * (math.cos(along) * x + math.sin(along) * y) / place.extent
+    return _gaussian_line(min(abs(shear), 0.9), anomaly.direction + (90 if shear < 0 else 0), fwhm)
+
+
 def elongation_shear(anomaly: Anomaly, _x: float, _y: float) -> tuple[float, float]:
     """Shear of the PSF, and its direction in radians, at a field position (from -1 to 1).
 
@@ -176,6 +201,26 @@ def double(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
     """
     t = np.array([0.0, anomaly.amplitude])
     return _turned(t, np.zeros(2), anomaly.direction, np.array([0.6, 0.4]))
+
+
+def repeats(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
+    """The telescope moved far and stayed: two images, as far apart as the anomaly's size.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    _place : CcdPlace
+        Not used: the same on all CCDs.
+    _fwhm : float
+        Not used: the same for all stars.
+
+    Returns
+    -------
+    ndarray, (n, 3) float64
+        Points x, y in pixels, and their weight.
+    """
+    t = np.array([0.0, anomaly.size])
+    return _turned(t, np.zeros(2), anomaly.direction, np.array([1 - anomaly.amplitude, anomaly.amplitude]))
 
 
 def multiple(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:

@@ -18,6 +18,10 @@ RING_EDGE = 6.0
 """Standard deviation of a ring's width, in pixels."""
 RING_RADIUS = 100.0
 """Usual radius of a ring in pixels, where the CCD is large enough."""
+GHOST_EDGE = 1.0
+"""Scale over which the edge of a ghost fades, in pixels."""
+GHOST_HOLE = 0.35
+"""Radius of a ghost's hole, relative to the ghost's."""
 STREAK_WIDTH = 2.0
 EDGE_WIDTH = 40.0
 """Scale over which a shadow's edge fades, in pixels: what stands before the telescope is out of focus."""
@@ -106,6 +110,29 @@ def _ring_centre(anomaly: Anomaly, place: CcdPlace) -> tuple[float, float]:
     ny, nx = place.shape
     x = rng.uniform(0.25, 0.75) * nx
     return x, rng.uniform(0.25, 0.75) * ny
+
+
+def ghost(anomaly: Anomaly, place: CcdPlace) -> Doubles:
+    """An even disc of light with a hole, both with sharp edges, about a point in the inner half of the CCD.
+
+    Such a disc is the image of the telescope's mirror, its hole that of the secondary mirror.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float64
+        In units of the anomaly's strength.
+    """
+    ny, nx = place.shape
+    x, y = _ring_centre(anomaly, place)
+    radius = np.hypot(np.arange(float(nx))[None, :] - x, np.arange(float(ny))[:, None] - y)
+    inside: Doubles = expit((anomaly.size - radius) / GHOST_EDGE)
+    return inside * expit((radius - GHOST_HOLE * anomaly.size) / GHOST_EDGE)
 
 
 def arc(anomaly: Anomaly, place: CcdPlace) -> Doubles:
@@ -261,6 +288,32 @@ def fringing(anomaly: Anomaly, place: CcdPlace) -> Doubles:
         kx, ky = rng.normal(0, 0.8, 2)
         phase = phase + rng.normal(0, 1.2) * np.sin(kx * x + ky * y + rng.uniform(0, 2 * np.pi))
     return np.sin(phase)
+
+
+def tree_rings(anomaly: Anomaly, place: CcdPlace) -> Doubles:
+    """Rings of growth of the silicon: concentric about the wafer's centre, which lies beside the CCD.
+
+    The period is the usual one at the CCD's middle, and shrinks outward. Each CCD has a wafer of its own.
+
+    Parameters
+    ----------
+    anomaly : Anomaly
+    place : CcdPlace
+        Where the CCD lies.
+
+    Returns
+    -------
+    ndarray, (ny, nx) float64
+        In units of the anomaly's strength.
+    """
+    rng = np.random.default_rng([anomaly.seed, place.number])
+    ny, nx = place.shape
+    side, along = rng.choice((-0.3, 1.3)), rng.uniform(0.2, 0.8)
+    cx, cy = (side * nx, along * ny) if rng.random() < 0.5 else (along * nx, side * ny)
+    radius = np.hypot(np.arange(nx)[None, :] - cx, np.arange(ny)[:, None] - cy)
+    middle = math.hypot(nx / 2 - cx, ny / 2 - cy)
+    # The phase's slope, 2 pi radius / (middle x period), is that of the usual period at the middle.
+    return np.sin(np.pi * radius**2 / (middle * anomaly.size) + rng.uniform(0, 2 * np.pi))
 
 
 def shadow(anomaly: Anomaly, place: CcdPlace) -> Doubles:

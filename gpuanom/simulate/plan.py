@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from gpuanom.errors import SettingsError
 from gpuanom.simulate.conditions import Anomaly, Conditions
+from gpuanom.simulate.injectors import INJECTORS
 from gpuanom.simulate.placing import for_exposure
 
 ELONGATION = 0.25
+DONUTS = 16.0
 STRIPES = 0.3
 ORDER = 1_000_000
 """Number of the random stream that chooses anomalous exposures; smaller numbers are the streams of the CCDs."""
@@ -67,8 +70,9 @@ def plan_night(
         Seed of the night.
     wanted : sequence of Anomaly, optional
         Anomalies, each for one exposure chosen at random; `for_exposure` draws what an anomaly leaves open. By default
-        one exposure of each of the first two bands is elongated (two if there is one band), and another one has
-        stripes. At least one exposure stays normal, and an anomaly whose band has no exposure left is dropped.
+        an exposure of the first band is elongated, one of the second band (of the same one if there is one band) is
+        out of focus, and another one has stripes. At least one exposure stays normal, and an anomaly whose band has no
+        exposure left is dropped.
 
     Returns
     -------
@@ -100,12 +104,14 @@ def _default_plan(band_of: Sequence[str], bands: Sequence[str], rng: np.random.G
     anomalies = [Anomaly()] * len(band_of)
     default = (
         ("source", "elongation", ELONGATION, bands[0]),
-        ("source", "elongation", ELONGATION, bands[1 % len(bands)]),
+        ("source", "donuts", DONUTS, bands[1 % len(bands)]),
         ("background", "stripes", STRIPES, bands[int(rng.integers(len(bands)))]),
     )
     for kind, name, amplitude, band in default[: len(band_of) - 1]:
         free = [i for i, exposure_band in enumerate(band_of) if exposure_band == band and anomalies[i].kind == "none"]
         direction = _direction(rng)
+        if not INJECTORS[name].directed:
+            direction = math.nan
         if free:
             anomalies[free[int(rng.integers(len(free)))]] = Anomaly(kind, name, amplitude, direction)
     return anomalies

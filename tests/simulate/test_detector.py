@@ -124,7 +124,7 @@ def test_decam_like_nights_are_read_as_decams_with_their_masks(tmp_path):
 
 
 def test_every_anomaly_of_a_night_is_in_its_truth(tmp_path):
-    truth = simulate_night(tmp_path, exposures=18, ccds=1, shape=(64, 64), anomalies=["all"])
+    truth = simulate_night(tmp_path, exposures=len(INJECTORS) + 1, ccds=1, shape=(64, 64), anomalies=["all"])
     assert sorted(truth["class"]) == sorted([*INJECTORS, "none"])
     for row in truth[truth["class"] != "none"]:
         injector = INJECTORS[row["class"]]

@@ -55,7 +55,7 @@ def test_the_readme_s_first_command_twice(tmp_path, capfd):
         (("--exposures", "1"), "its exposures: 2, not 1"),
         (("--exposures", "3"), "its exposures: 2, not 3"),
         (("--shape", "64,65"), "its shape: [64, 64], not [64, 65]"),
-        (("--bands", "r"), "its bands"),
+        (("--bands", "g"), "its bands"),
         (("--anomalies", "none"), "its anomalies: default, not none"),
         (("--headers", "decam"), "its headers"),
         (("--compress",), "its compress"),

@@ -13,7 +13,7 @@ from astropy.table import Table
 pytest.importorskip("galsim")
 
 from gpuanom.cli import main
-from gpuanom.simulate import simulate_night
+from gpuanom.simulate import INJECTORS, simulate_night
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +173,13 @@ def test_what_is_no_image_is_said(tmp_path, capfd):
 def test_the_list_names_every_anomaly(capfd):
     code, out, _ = run(capfd, "inject", "--list")
     assert code == 0
-    for words in ("elongation", "shear added to the PSF", "donuts", "pixels across", "period"):
+    for words in ("elongation", "shear added to the PSF", "donuts", "pixels across", "period", "separation"):
         assert words in out
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[::2]] == list(INJECTORS)
+    for injector, first, second in zip(INJECTORS.values(), lines[::2], lines[1::2], strict=True):
+        assert f"[{injector.unit}]" in first
+        assert injector.help in second
 
 
 def test_simulate_takes_the_folder_either_way(tmp_path, capfd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 
 from gpuanom.errors import SettingsError
 from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, inject, parse
-from gpuanom.simulate.injectors import act_on_scene, complete, shows
+from gpuanom.simulate.acting import act_on_scene
+from gpuanom.simulate.injectors import complete, shows
 from gpuanom.simulate.optics import convolved, convolved_image, kernel
 from gpuanom.simulate.real_sky import sky_of
 
 PLACE = CcdPlace((128, 192), (-96.0, -64.0), 96.0)
+BESIDE = CcdPlace((128, 192), (200.0, 140.0), 400.0)
+"""Off the field's centre, where what grows outward is to be seen."""
 SPREADING = [name for name, i in INJECTORS.items() if i.spread]
 
 
@@ -67,7 +71,8 @@ def test_no_anomaly_no_change(name):
 
 @pytest.mark.parametrize("name", SPREADING)
 def test_kernels_keep_light_and_place(name):
-    spread = kernel(INJECTORS[name].spread(anomaly(name), PLACE, 4.0))
+    place = BESIDE if INJECTORS[name].varies else PLACE
+    spread = kernel(INJECTORS[name].spread(complete(anomaly(name)), place, 4.0))
     reach = spread.shape[0] // 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     assert spread.min() >= 0
@@ -96,6 +101,118 @@ def test_astigmatism_is_radial_and_grows_outward():
     assert wide > narrow + 0.3
 
 
+def second_moments(spread):
+    """(xx, yy, xy) of a kernel, in square pixels."""
+    reach = spread.shape[0] // 2
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    return (spread * x * x).sum(), (spread * y * y).sum(), (spread * x * y).sum()
+
+
+def test_a_tilt_turns_the_elongation_at_the_field_s_centre_and_grows_outward():
+    def at(x):
+        place = CcdPlace((64, 64), (x - 31.5, -31.5), 500.0)
+        return second_moments(kernel(INJECTORS["tilt"].spread(anomaly("tilt", direction=0.0), place, 4.0)))
+
+    left, middle, half, right = at(-400.0), at(0.0), at(200.0), at(400.0)
+    assert right[0] > half[0] + 0.3 > middle[0] + 0.6
+    assert left[1] == pytest.approx(right[0], rel=0.01)  # the same line, turned by 90 degrees
+    # Sums of some hundred terms of float64.
+    assert max(right[1], left[0], middle[0]) < 1e-12
+    ratio = (1 + 0.3 * 0.8) / (1 - 0.3 * 0.8)
+    # 64 quantiles of the Gaussian line lack 2% of its variance; dealing points to pixels adds up to 1/6 pixel^2.
+    assert right[0] == pytest.approx((4 / 2.355) ** 2 * (ratio**2 - 1), rel=0.05)
+
+
+@pytest.mark.parametrize("separation", [20.0, 41.5, 100.0])
+def test_repeated_images_are_as_far_apart_as_stated(separation):
+    its = anomaly("repeats", 0.3, direction=90.0, size=separation)
+    spread = kernel(INJECTORS["repeats"].spread(its, PLACE, 4.0)).sum(axis=1)
+    y = np.arange(spread.size) - spread.size // 2
+    second = y > 0
+    assert spread[second].sum() == pytest.approx(0.3, abs=1e-12)
+    apart = np.average(y[second], weights=spread[second]) - np.average(y[~second], weights=spread[~second])
+    assert apart == pytest.approx(separation, abs=1e-9)
+
+
+def test_what_an_amplifier_does_ends_at_the_ccd_s_middle_column():
+    for name in ("amplifier", "dead"):
+        injector = INJECTORS[name]
+        halves = set()
+        for seed in range(8):
+            shape = (injector.pattern or injector.shade)(dataclasses.replace(anomaly(name), seed=seed), PLACE)
+            assert np.array_equal(shape, np.broadcast_to(shape[0], PLACE.shape))
+            assert sorted((shape[0, :96].mean(), shape[0, 96:].mean())) == [0, 1]
+            halves.add(shape[0, 0])
+        assert halves == {0, 1}
+    sky, light = frozen(np.full(PLACE.shape, 900.0)), stars()
+    dark = act_on_scene(sky, light, dataclasses.replace(anomaly("dead"), shown=(0,)), PLACE, noise=30.0, fwhm=4.0)
+    assert sorted((sum(dark)[:, :96].min(), sum(dark)[:, 96:].min())) == [0, 900]
+
+
+def test_rows_have_levels_of_their_own():
+    levels = INJECTORS["jitter"].pattern(anomaly("jitter"), CcdPlace((4000, 8), (0.0, 0.0), 2000.0))
+    assert (levels == levels[:, :1]).all()
+    # 4000 draws settle a standard deviation to 1.1% and a correlation to 0.016.
+    assert levels[:, 0].std() == pytest.approx(1, rel=0.05)
+    assert abs(correlation(levels, 1, 0)) < 0.06
+
+
+@pytest.mark.parametrize("period", [6.0, 8.0, 20.0])
+def test_a_herringbone_pattern_has_two_directions_and_one_period(period):
+    its = anomaly("herringbone", size=period)
+    pattern = INJECTORS["herringbone"].pattern(its, CcdPlace((512, 512), (0.0, 0.0), 256.0))
+    power = np.abs(np.fft.rfft2(pattern)) ** 2
+    fy, fx = np.fft.fftfreq(512)[:, None], np.fft.rfftfreq(512)[None, :]
+    for sign in (1, -1):
+        half = np.where(sign * fy > 0, power, 0)
+        y, x = np.unravel_index(np.argmax(half), half.shape)
+        # Turning every 64 rows spreads a direction over 1/64 in fy: 0.008 about its middle.
+        at = sign * math.sin(math.radians(30)) / period, math.cos(math.radians(30)) / period
+        assert (fy[y, 0], fx[0, x]) == pytest.approx(at, abs=0.009)
+
+
+def test_tree_rings_have_their_period_at_the_middle_and_are_finer_further_out():
+    """The local period from the mean square of the slope, which is half of (2 pi / period)^2 for a sine wave."""
+    its = anomaly("treerings", size=24.0)
+    for number in range(4):
+        pattern = INJECTORS["treerings"].pattern(its, CcdPlace((768, 768), (0.0, 0.0), 384.0, number, 4))
+        slope = sum(d**2 for d in np.gradient(pattern))
+        parts = slope.reshape(8, 96, 8, 96).mean(axis=(1, 3))
+        periods = 2 * math.pi / np.sqrt(2 * parts)
+        # Differences over two pixels lose 1% of the slope, and 96 pixels are no whole number of periods.
+        assert periods[3:5, 3:5].mean() == pytest.approx(24, rel=0.08)
+        assert periods.min() < 18
+        assert periods.max() > 40
+
+
+def test_a_ghost_is_a_disc_with_a_sharp_edge_and_a_hole():
+    its = anomaly("ghost", size=40.0)
+    disc = INJECTORS["ghost"].pattern(its, CcdPlace((256, 256), (0.0, 0.0), 128.0))
+    # The edges' scale is a pixel: areas are those of circles of 40 and 14 pixels to a few per cent.
+    assert disc.sum() == pytest.approx(math.pi * (40**2 - 14**2), rel=0.03)
+    assert disc.max() > 0.99
+    assert np.abs(np.diff(disc, axis=1)).max() > 0.2
+
+
+def test_crosstalk_mirrors_the_sources_up_to_saturation():
+    sky, light = frozen(np.full(PLACE.shape, 900.0)), frozen(np.zeros(PLACE.shape))
+    light = np.array(light)
+    light[20, 30], light[40, 50] = 10_000, 1e6
+    _, after = act_on_scene(sky, frozen(light), anomaly("crosstalk", 0.01), PLACE, noise=30.0, fwhm=4.0)
+    assert after[20, 191 - 30] == 100
+    assert after[40, 191 - 50] == 600
+    assert after.sum() == light.sum() + 700
+
+
+def test_a_bright_sky_has_its_shot_noise():
+    image = frozen(np.random.default_rng(1).normal(400, 20, (512, 512)))
+    after = inject(image, anomaly("moonlight", 3.0), CcdPlace((512, 512), (-256, -256), 256.0), fwhm=4.0,
+                   rng=np.random.default_rng(2))  # fmt: skip
+    # Four times the light has twice the noise; the sky's map, from medians of boxes, adds next to none.
+    assert np.median(after) == pytest.approx(1600, abs=1)
+    assert after.std() == pytest.approx(40, rel=0.02)
+
+
 @pytest.mark.parametrize("shear", [0.1, 0.25])
 def test_a_shear_gives_round_stars_its_axis_ratio(shear):
     y, x = np.mgrid[-40:41, -40:41]
@@ -115,14 +232,13 @@ def correlation(noise, dy, dx):
 @pytest.mark.parametrize("name", SPREADING)
 def test_convolved_noise_is_white_and_as_strong_as_before(name):
     image = np.random.default_rng(1).normal(500, 20, (512, 512))
-    spread = kernel(INJECTORS[name].spread(anomaly(name), PLACE, 4.0))
+    place = BESIDE if INJECTORS[name].varies else PLACE
+    spread = kernel(INJECTORS[name].spread(complete(anomaly(name)), place, 4.0))
     result = convolved_image(image, spread, 20.0, np.random.default_rng(2)) - 500
     # 262,144 pixels: the standard deviation scatters by 0.14%, correlations by 0.002.
     assert result.std() == pytest.approx(20, rel=0.01)
     for dy, dx in ((0, 1), (1, 0), (1, 1), (0, 4), (4, 2)):
         assert abs(correlation(result, dy, dx)) < 0.01
-    if name == "astigmatism":
-        return  # next to nothing at the centre of the field
     # Without the new noise, the noise would be correlated along the kernel: the test can see the difference.
     bare = convolved(image - 500, spread)[40:-40, 40:-40]
     assert max(correlation(bare, 0, 1), correlation(bare, 1, 0), bare.std() < 18) > 0.01

@@ -1,0 +1,250 @@
+"""The page of `validation_verdict.py`: what is not seen, recall by class, rates among normal exposures, causes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import bench
+import numpy as np
+import validation as v
+
+DOCS = Path(__file__).parent.parent / "docs" / "verdict-validation.md"
+NAMES = (
+    "repeated images", "donut or out of focus", "out of focus", "donut", "elongated", "tilted", "coma", "trailed",
+    "fringing", "stripes", "row jitter", "column jitter", "amplifier step", "dead amplifier", "ring or ghost", "glow",
+    "crosstalk", "streak", "few sources", "many sources", "bright sky", "dark sky",
+)  # fmt: skip
+"""The names of causes. A cause that holds several is read as the one that comes first in it."""
+RIGHT = {
+    "elongation": ("elongated",),
+    "guiding": ("elongated", "trailed"),
+    "focus": ("elongated", "donut or out of focus", "out of focus"),
+    "astigmatism": ("elongated", "tilted", "coma"),
+    "tilt": ("tilted",),
+    "coma": ("coma", "elongated"),
+    "double": ("repeated images", "elongated", "trailed"),
+    "multiple": ("repeated images", "elongated", "trailed"),
+    "repeats": ("repeated images",),
+    "donuts": ("donut or out of focus", "donut", "out of focus"),
+    "trails": ("trailed",),
+    "clouds": ("few sources",),
+    "moonlight": ("bright sky",),
+    "crosstalk": ("crosstalk",),
+    "stripes": ("stripes",),
+    "pickup": ("stripes",),
+    "herringbone": ("stripes",),
+    "jitter": ("row jitter",),
+    "amplifier": ("amplifier step",),
+    "dead": ("dead amplifier", "amplifier step"),
+    "ring": ("ring or ghost",),
+    "ghost": ("ring or ghost",),
+    "arc": ("ring or ghost",),
+    "streak": ("streak",),
+    "glow": ("glow",),
+    "fringing": ("fringing", "stripes"),
+    "treerings": ("fringing", "stripes"),
+    "shadow": ("glow", "amplifier step"),
+}
+"""The names that are right for each class. A shadow's edge is a step of the background, and its gradient is like a
+glow's; double and fourfold images closer than a few widths of a star are an elongation."""
+BY_NAMING = "streak"
+"""The class that is judged by naming: an exposure with a streak alone is ok."""
+
+
+def in_short(cause):
+    """The name of a cause, without numbers and places; the cause itself, without its numbers, where it is another."""
+    cause = cause.strip()
+    found = [(cause.find(name), -len(name), name) for name in NAMES if name in cause]
+    if found:
+        return min(found)[2]
+    return re.sub(r"\s*\b(on|of|along|at) \S*\d\S*( px| deg)?", "", cause) or "none"
+
+
+def is_right(key, cause):
+    """Whether a cause names what was put in, perhaps among other names."""
+    return any(name in cause for name in RIGHT[key.partition("/")[0]])
+
+
+def percent(x):
+    """A share in percent, a dash where there is none."""
+    return "-" if x is None or not np.isfinite(x) else f"{100 * x:.0f}%"
+
+
+def between(three):
+    """A share and its 95% interval in percent."""
+    share, low, high = (100 * x for x in three)
+    return "-" if not np.isfinite(share) else f"{share:.2f}% ({low:.2f} to {high:.2f})"
+
+
+def recall(found, share):
+    """The share of exposures found at a share of false alarms."""
+    return float(np.mean([f.within(share) for f in found]))
+
+
+def overall(by_class):
+    """Recall at 1% and 5% over all classes but the one judged by naming, each class and strength counting alike."""
+    kinds = [found for (key, _), found in by_class.items() if key != BY_NAMING]
+    return [float(np.mean([recall(found, share) for found in kinds])) for share in (0.01, 0.05)]
+
+
+def classes(by_class, beside):
+    """Rows of the table of recall."""
+    rows = []
+    for (key, k), found in by_class.items():
+        flagged = [f for f in found if f.verdict in ("bad", "check")]
+        given = Counter(in_short(f.cause) for f in flagged)
+        others = [] if beside is None else beside["found"].get((key, k), [])
+        row = [key, f"{v.STRENGTHS[key][k]:g}", len({f.what for f in found})]
+        row += [percent(recall(found, share)) for share in (0.01, 0.05)]
+        row += [percent(np.mean([f.verdict == "bad" for f in found])), percent(len(flagged) / len(found))]
+        row.append(percent(np.mean([is_right(key, f.cause) for f in flagged])) if flagged else "-")
+        row.append(", ".join(f"{name} {n}" for name, n in given.most_common(3)))
+        if beside is not None:
+            row += [percent(recall(others, share)) if others else "-" for share in (0.01, 0.05)]
+        rows.append(row)
+    return rows
+
+
+def unseen(by_class):
+    """Lines about what is not seen, the worst first."""
+    lines = []
+    for (key, k), found in by_class.items():
+        at_5 = recall(found, 0.05)
+        if key != BY_NAMING and at_5 < 0.5:
+            lines.append((at_5, f"- {key} of {v.STRENGTHS[key][k]:g}: {percent(at_5)} found at 5% false alarms"))
+    return [line for _, line in sorted(lines)]
+
+
+def crossed(by_class):
+    """The causes put in against those given: rows of counts among the flagged exposures."""
+    names = sorted({in_short(f.cause) for found in by_class.values() for f in found if f.verdict in ("bad", "check")})
+    rows = []
+    for base in dict.fromkeys(key for key, _ in by_class):
+        flagged = [f for (key, _), fs in by_class.items() if key == base for f in fs if f.verdict in ("bad", "check")]
+        counts = Counter(in_short(f.cause) for f in flagged)
+        rows.append((base, *(counts[name] or "" for name in names)))
+    return ("put in", *names), rows
+
+
+def rate_rows(rates):
+    """Rows of the table of rates."""
+    rows = []
+    for r in rates:
+        odd = f"{percent(r['odd_bad'])}, {percent(r['odd_flagged'])}" if r["odd"] else "-"
+        rows.append(
+            (r["n"], f"{100 * r['share']:.0f}%", r["kinds"], r["nights"], r["different"], between(r["bad"]),
+             between(r["flagged"]), between(r["p0.1"]), between(r["p0.01"]), odd, r["without"])
+        )  # fmt: skip
+    return rows
+
+
+def text(e):
+    """The page."""
+    pooled, by_class = e["pool"], e["found"]
+    ny, nx = pooled.camera.shape
+    at_1, at_5 = overall(by_class)
+    flagged = [(key, f) for (key, _), fs in by_class.items() for f in fs if f.verdict in ("bad", "check")]
+    right = float(np.mean([is_right(key, f.cause) for key, f in flagged])) if flagged else float("nan")
+    streaks = {k: fs for (key, k), fs in by_class.items() if key == BY_NAMING}
+    named = "; ".join(
+        f"at {v.STRENGTHS[BY_NAMING][k]:g} sigma {percent(np.mean(['streak' in f.cause for f in fs]))}"
+        for k, fs in streaks.items()
+    )
+    lines = "\n".join(unseen(by_class)) or "- Every class and strength that was tried is found in half of the cases."
+    header = ["class", "strength", "exposures", "recall at 1%", "at 5%", "bad", "bad or check", "cause right",
+              "causes given"]  # fmt: skip
+    beside = ""
+    if e["beside"] is not None:
+        header += ["other camera at 1%", "at 5%"]
+        other = overall(e["beside"]["found"])
+        o = e["beside"]["camera"]
+        beside = f"""
+The last two columns are those of another pool, with another seed: {o.ccds} CCDs of {o.shape[1]} x {o.shape[0]} pixels,
+{e["beside"]["normals"]} normal exposures. Over all classes {percent(other[0])} are found at 1% and
+{percent(other[1])} at 5%.
+"""
+    rates = ("exposures", "anomalous", "kinds", "nights", "different normal ones", "bad", "bad or check", "p < 0.1",
+             "p < 0.01", "anomalous ones: bad, flagged", "no verdict")  # fmt: skip
+    t = e["trails"]
+    accused = ", ".join(f"{name} {n}" for name, n in e["accused"].most_common(8)) or "none"
+    put_in, rows = crossed(by_class)
+    return f"""# What the verdict finds
+
+## Not seen
+
+Less than half of these simulated exposures come before all but 5% of the normal ones in the order of the tables:
+
+{lines}
+
+What the verdict says of real exposures depends on the camera and on the sky; here all exposures are simulated, of few
+and small CCDs.
+
+## In short
+
+- **Recall of the final order**: {percent(at_1)} at 1% and {percent(at_5)} at 5% false alarms, the mean over classes and strengths, `{BY_NAMING}` left out.
+- **The first 17 rows** of a night of 150, a tenth of it anomalous, hold {e["first"]:.1f} normal exposures in the mean; 15 are anomalous.
+- **Causes**: {percent(right)} of the anomalous exposures that are bad or to check are given a right cause.
+- **Streaks** are named: {named or "not tried"}. Of {t["n"]} normal exposures with a satellite's trail {percent(t["named"])} are named so and {percent(t["flagged"])} are bad or
+  to check; of those without a trail {percent(t["others_named"])} are said to have one.
+
+## How it was measured
+
+`python profiling/pool.py FILE` measured {len(pooled.normals)} normal and {len(pooled.odd)} anomalous exposures of {pooled.camera.ccds} CCDs of {nx} x {ny} pixels; `python profiling/validation_verdict.py FILE`
+drew {e["nights"]} nights of 150 from them for the recall, and further nights for the rates ({e["seconds"]:.0f} s). {e["machine"]}.
+
+- Seeing, sky and density of sources of the exposures vary, the last two threefold; a quarter has cirrus, one in 25 a
+  satellite's trail; CCDs have steps between amplifiers and patterns that stay (`profiling/realistic.py`).
+- An anomalous exposure is found at 1% (5%) false alarms when at most 1% (5%) of its night's normal exposures come
+  before it in `exposures.ecsv`.
+- The strengths are the upper two of each class in `profiling/validation.py`, fixed before the statistics were
+  written. Thresholds are the defaults, which come from noise alone (`profiling/verdict_thresholds.py`).
+{beside}
+## By class and strength
+
+{bench.table(header, classes(by_class, e["beside"]))}
+
+## Normal exposures
+
+Shares of the normal exposures, with 95% intervals. An exposure that is drawn in several nights is one exposure in
+the intervals. p is exp(-`evidence`). {"" if any(r["n"] == 1000 for r in e["rates"]) else "Nights of 1,000 were not drawn: the pool has fewer normal exposures."}
+
+{bench.table(rates, rate_rows(e["rates"]))}
+
+What the flagged normal exposures of the first nights are accused of: {accused}.
+
+## Cause put in, cause given
+
+Numbers of exposures that are bad or to check.
+
+{bench.table(put_in, rows)}
+"""  # noqa: E501
+
+
+def write(e, quick):
+    """Write docs/verdict-validation.md and the results."""
+    page = text(e)
+    if not quick:
+        DOCS.write_text(page, encoding="utf-8")
+    bench.write("verdict-quick.md" if quick else "verdict.md", everything(e))
+
+
+def everything(e):
+    """The page of results: each anomalous exposure once a row, with all that was said of it."""
+    rows = []
+    for (key, k), found in e["found"].items():
+        for f in found:
+            evidence = "-" if np.isnan(f.evidence) else f"{f.evidence:.1f}"
+            before = f"{f.before} of {f.normals}"
+            rows.append(
+                (key, f"{v.STRENGTHS[key][k]:g}", f.what.number, f.verdict or "none", evidence, before, f.cause)
+            )
+    header = ("class", "strength", "number", "verdict", "evidence", "normal ones before", "cause")
+    pooled = e["pool"]
+    return f"""# Anomalous exposures and what the verdict says of them
+
+{e["machine"]}; {len(pooled.normals)} normal and {len(pooled.odd)} anomalous exposures in the pool. What it means:
+[docs/verdict-validation.md](../../docs/verdict-validation.md).
+
+{bench.table(header, rows)}"""
