@@ -158,7 +158,7 @@ INJECTORS: dict[str, Injector] = {
     ),
     "herringbone": Injector(
         "background", "sky noise, half of peak to peak", 0.3, 1000,
-        "interference while a CCD is read out: fine stripes that bend to and fro", size=8.0, sized="period",
+        "interference while a CCD is read out: fine stripes that bend back and forth", size=8.0, sized="period",
         pattern=electronics.herringbone,
     ),
     "jitter": Injector(
