@@ -1,16 +1,17 @@
-"""Runs killed, out of disk or locked out at random moments, and resumed: nothing missing, twice or half written.
+"""Runs that are killed, out of disk space or locked out at random moments, then resumed: nothing is lost or duplicated.
 
 python -m tests.crash [--kills 200] [--seed 0]
 
 A small night is scored by `gpuanom score` and by `gpuanom watch`, in processes that end early: by SIGKILL after a
 random time, by SIGKILL in the middle of a random write to disk (tests/killer.c), by a limit on the size of files
-(RLIMIT_FSIZE, as a full disk), by a folder that may no longer be written to. Whoever comes next goes on in the same
-folder. After every end the store passes SQLite's integrity check, holds each exposure whole and at most once, and all
-that it held before; tables are whole. When a run gets to its end the tables are, byte for byte, those of a run that
-nobody disturbed.
+(RLIMIT_FSIZE, as on a full disk), or by a folder that must no longer be written to. The next run goes on in the same
+folder. After every end the store passes SQLite's integrity check and holds each exposure whole, at most once, and with
+all exposures that it held before; tables are whole. When a run reaches its end, the tables are byte for byte those of
+an undisturbed run.
 
-Most processes are forked from this one, which has everything imported: starting Python takes longer than the night.
-They run as an ordinary user where this one is root's. In one night of ten the real command is killed.
+Most processes are forked from this process, which has imported everything: starting Python takes longer than the night.
+The forked processes run as an ordinary user if this process runs as root. In one night of ten the real command is
+killed.
 """
 
 from __future__ import annotations
@@ -44,22 +45,23 @@ FLAGS = ("--points", "500", "--threads", "2", "--device", "cpu")
 WATCH = ("--once", "--settle", "0", "--every", "0.02", "--patience", "0")
 TABLES = ("exposures.ecsv", "ccds.ecsv")
 TABLES_WRITES = 20
-"""Calls that write a night's tables, about."""
+"""Approximate number of write calls for the tables of a night."""
 LONG = 120.0
 HOW = ("time", "write", "disk", "folder", "command")
 SHARES = (30, 35, 15, 10, 10)
-"""Of a hundred ends."""
+"""Percentages, in the order of HOW."""
 
 
 class Scene:
-    """A night, what becomes of it undisturbed, and how long that takes."""
+    """A night, the tables of an undisturbed run over it, and the time of that run."""
 
     def __init__(self, base):
         self.base = base
         base.chmod(0o777)
         nights.night(base / "in", exposures=EXPOSURES, bands=("g", "r"), ccds=1)
         self.seconds, self.writes = {}, {}
-        gpuanom_in_process([*self.arguments("score", base / "warm"), "-q"])  # what is imported and compiled late
+        # Modules and loops that are imported and compiled late.
+        gpuanom_in_process([*self.arguments("score", base / "warm"), "-q"])
         for word in ("score", "watch"):
             out = base / f"whole-{word}"
             begun = time.monotonic()
@@ -75,15 +77,15 @@ class Scene:
         self.largest = max(path.stat().st_size for path in (base / "whole-score").iterdir())
 
     def arguments(self, word, out):
-        """A command's arguments."""
+        """The arguments of a command."""
         return [word, str(self.base / "in"), "-o", str(out), *FLAGS, *(WATCH if word == "watch" else ())]
 
     def command(self, word, out):
-        """The same as a command."""
+        """The command as a program with arguments."""
         return [sys.executable, "-m", "gpuanom", *self.arguments(word, out)]
 
     def forked(self, arguments, *, most_bytes=None, last_write=None):
-        """Start a run in a process of its own; what it says goes to `said`."""
+        """Start a run in a new process, whose output goes to the file `said`."""
         child = os.fork()
         if child:
             return child
@@ -108,7 +110,7 @@ class Scene:
             os._exit(code)
 
     def ended(self, child):
-        """A process's exit code, negative where a signal ended it."""
+        """The exit code of a process, negative if a signal ended the process."""
         end = time.monotonic() + LONG
         while True:
             pid, status = os.waitpid(child, os.WNOHANG)
@@ -121,7 +123,7 @@ class Scene:
             time.sleep(0.002)
 
     def said(self):
-        """What the last forked run said."""
+        """The output of the last forked run."""
         return (self.base / "said").read_text()
 
 
@@ -135,7 +137,7 @@ def gpuanom_in_process(arguments):
 
 
 def killer():
-    """What ends a process in the middle of a write; None where this process has it not preloaded."""
+    """The library that ends a process in the middle of a write; None where this process has not preloaded it."""
     found = ctypes.CDLL(None)
     try:
         found.killer_done.restype = ctypes.c_long
@@ -148,7 +150,7 @@ KILLER = killer()
 
 
 def preload():
-    """Compile it, and begin anew with it; without a compiler go on without."""
+    """Compile that library and start this program again with it; without a compiler, go on without the library."""
     compiler = shutil.which("gcc") or shutil.which("g++")
     if KILLER or not compiler:
         return
@@ -162,12 +164,12 @@ def preload():
 
 
 def tables(folder):
-    """The bytes of a night's tables."""
+    """The bytes of the tables of a night."""
     return {name: (folder / name).read_bytes() for name in TABLES if (folder / name).exists()}
 
 
 class Night:
-    """A folder that runs go on in, and what was seen there."""
+    """A folder in which runs go on, and what was found in it."""
 
     def __init__(self, scene, folder):
         self.scene, self.folder = scene, folder
@@ -175,7 +177,7 @@ class Night:
         self.watched = False
 
     def check(self, seen):
-        """All that must hold whenever a run has ended, however it ended."""
+        """Check everything that must hold after a run has ended, in whatever way."""
         if not self.folder.exists():
             return
         names = {path.name for path in self.folder.iterdir()}
@@ -195,7 +197,7 @@ class Night:
             self.held = n
 
     def _stored(self, seen):
-        """The number of exposures in a copy of the store, and that each is whole."""
+        """The number of exposures in a copy of the store; each is checked to be whole."""
         probe = self.scene.base / "probe"
         shutil.rmtree(probe, ignore_errors=True)
         probe.mkdir()
@@ -207,7 +209,7 @@ class Night:
         with closing(sqlite3.connect(probe / NAME)) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                return 0  # ended before its tables were made
+                return 0  # the run ended before the tables of the store were made
             rows = db.execute(
                 "SELECT camera, exposure, n_ccd, length(histograms), length(sums) FROM exposures"
             ).fetchall()
@@ -220,23 +222,23 @@ class Night:
         return len(rows)
 
     def finished(self):
-        """All that must hold when a run has got to its end."""
+        """Check everything that must hold after a run that reached its end."""
         assert tables(self.folder) == self.scene.whole
         assert self.held == EXPOSURES
         left = {path.name for path in self.folder.iterdir()}
         journal = self.folder / f"{NAME}-journal"
-        if journal.exists():  # of a run that was killed between two transactions: nothing to roll back
+        if journal.exists():  # left by a run that was killed between two transactions: there is nothing to roll back
             assert journal.read_bytes()[:8] != JOURNAL
             left.remove(journal.name)
         assert left <= {NAME, ALERTS, *TABLES}, left
 
 
 JOURNAL = bytes.fromhex("d9d505f920a163d7")
-"""How a journal begins that has something to roll back."""
+"""The first bytes of a journal with a transaction to roll back."""
 
 
 def one_end(scene, night, how, word, draw):
-    """A run that ends early, or not after all; its exit code."""
+    """One run, which may end early; its exit code."""
     arguments = scene.arguments(word, night.folder)
     night.watched |= word == "watch"
     if how == "nothing":
@@ -252,12 +254,12 @@ def one_end(scene, night, how, word, draw):
         return process.wait()
     span = scene.seconds[word]
     if how == "write":
-        # When all is measured, what is left to write is the tables.
+        # When all exposures are measured, only the tables are left to write.
         most = scene.writes[word] * (EXPOSURES - night.held) // EXPOSURES + TABLES_WRITES
         return scene.ended(scene.forked(arguments, last_write=draw.randint(1, most)))
     if how == "disk":
         child = scene.forked(arguments, most_bytes=draw.randint(0, scene.largest))
-        if word == "watch":  # it waits for room
+        if word == "watch":  # a watch waits for room on the disk
             time.sleep(2 * span)
             os.kill(child, signal.SIGKILL)
         code = scene.ended(child)
@@ -287,7 +289,7 @@ def one_end(scene, night, how, word, draw):
 
 
 def prove(kills, seed=0, show=lambda _text: None):
-    """End so many runs early; what was seen, by name."""
+    """End this many runs early; counts of what was found, by name."""
     draw = random.Random(seed)
     seen = Counter()
     with tempfile.TemporaryDirectory(prefix="gpuanom-crash-") as name:
@@ -297,7 +299,7 @@ def prove(kills, seed=0, show=lambda _text: None):
         while seen["ended early"] < kills or night is not None:
             if night is None:
                 n_nights += 1
-                # The real command runs as this user; nights of others are not its own.
+                # The real command runs as this user, and cannot go on in nights of another user.
                 real = draw.random() < SHARES[-1] / sum(SHARES)
                 night = Night(scene, scene.base / f"night-{n_nights}")
             how = "command" if real else draw.choices(HOW[:-1], SHARES[:-1])[0]
@@ -329,7 +331,7 @@ WORDS = {
 
 
 def main():
-    """End runs early, and print what was seen."""
+    """End runs early, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,11 +1,11 @@
-"""The FITS reader under a coverage-guided fuzzer (atheris), for as long as one has time for.
+"""The FITS reader under a coverage-guided fuzzer (atheris), for any length of time.
 
 python -m tests.fuzz_atheris --seconds 60 [--corpus FOLDER] [files that failed ...]
 
-Needs `pip install atheris`, which is no dependency of the tests. A file is read as `gpuanom score` reads it: headers,
-exposures, CCDs, pixels, both as they come and decoded. What is not an exception of ours, a warning, more than 10 s, or
-more than 2 GiB ends the run, and leaves the file as crash-..., timeout-... or oom-... in the current folder. With
---corpus what was found worth keeping is kept for the next time.
+Needs `pip install atheris`, which the other tests do not need. A file is read as `gpuanom score` reads it: headers,
+exposures, CCDs, and pixels both as stored and decoded. An exception that is not one of gpuanom, a warning, more than 10
+s, or more than 2 GiB ends the run, and leaves the file as crash-..., timeout-... or oom-... in the current folder. With
+--corpus the files that reached new code are kept for the next run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.fuzz_score import SETTINGS, bases
 
 
 def read(path):
-    """Read a file to its last pixel."""
+    """Read a file to the last pixel."""
     for exposure in discover([path], SETTINGS).exposures:
         for item in open_ccds(exposure, SETTINGS):
             for encoded in (False, True):
@@ -36,7 +36,7 @@ def read(path):
 
 
 def main():
-    """Fuzz for a while."""
+    """Run the fuzzer for the given time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path)
@@ -56,7 +56,7 @@ def main():
             path.write_bytes(data)
             read(path)
 
-        for given in options.again or sorted(corpus.iterdir()):  # compiles what the others take their time for
+        for given in options.again or sorted(corpus.iterdir()):  # compiles the loops that all other files need
             one(given.read_bytes())
         if options.again:
             return

@@ -1,13 +1,13 @@
-"""Damaged FITS files through all of `gpuanom.score`: each ends as a score or a named status, soon and in little memory.
+"""Damaged FITS files through `gpuanom.score`: each gives a score or a named status, in bounded time and memory.
 
 python -m tests.fuzz_score [--files 5000] [--seed 0] [--processes 2]
 python -m tests.fuzz_score --only 1234 [--keep damaged.fits]     that one again, with the traceback
 
 File number k of a seed is always the same: a small exposure of one of several kinds (plain, scaled, RICE, GZIP, with
-masks of its own or in a file beside it, with overscan, gzipped whole) of which bits, cards, table descriptors or blocks
-are changed. A process works through them; that it ends, or takes longer than `SLOWEST` for one, is a failure, as are a
-warning, an exception that nobody foresaw (status ``failed``), a word that docs/tables.md does not have, and more memory
-than 4 times what the whole file's pixels take, plus `FIXED`.
+masks in the same file or in another one, with overscan, gzipped as a whole), of which bits, cards, table descriptors or
+blocks are changed. A process works through the files. It is a failure if the process ends, takes longer than `SLOWEST`
+for one file, gives a warning, an unforeseen exception (status ``failed``) or a word that is not in docs/tables.md, or
+needs more memory than 4 times the pixels of the whole file plus `FIXED`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from tests import nights
 from tests.fits.fuzz import _mutated, _mutated_file
 
 SLOWEST = 10.0
-"""Seconds that no file may take."""
+"""Seconds that no file may exceed."""
 FIXED = 32 * 2**20
-"""Bytes that a process may need beside the pixels: tables, threads, decoders, what the allocator keeps."""
+"""Bytes that a process may need beside the pixels: tables, threads, decoders, and memory that the allocator keeps."""
 SHAPE, BIG = (96, 112), (1024, 1024)
 RULE = {"overscan": {"match": {"INSTRUME": "TRIMCAM"}, "exposure": ["EXPNUM"], "band": ["FILTER"], "trim": ["DATASEC"]}}
 SETTINGS = gpuanom.Settings.from_mapping(
@@ -52,7 +52,7 @@ STATUSES = set(re.findall(r"`([a-z0-9_]+)`", "".join(_LISTS)))
 
 @dataclass(frozen=True)
 class Base:
-    """A whole exposure: its files by name, and what its pixels take as float32."""
+    """An undamaged exposure: its files by name, and the bytes of its pixels as float32."""
 
     kind: str
     files: dict[str, bytes]
@@ -68,7 +68,7 @@ def _bytes(hdus, folder, **options):
 
 
 def bases(folder):
-    """Whole exposures of every kind."""
+    """Undamaged exposures of every kind."""
     cards = {"INSTRUME": "TESTCAM", "EXPNUM": 7, "FILTER": "r", "NEXTEND": 2, "DATE-OBS": "2026-01-02T03:04:05"}
     primary = fits.PrimaryHDU(header=fits.Header(cards))
     image = np.array(nights.image(1, shape=SHAPE, n_stars=5), dtype=np.float32)
@@ -137,7 +137,7 @@ VALUES = (
 
 
 def _cards(rng, data):
-    """Some cards of the headers with other values, other names, lost or there twice."""
+    """The headers with some cards changed, renamed, removed or repeated."""
     data = bytearray(data)
     places = [m.start() for m in re.finditer(rb"[A-Z0-9_-]{1,8} *= ", bytes(data)) if m.start() % 80 == 0]
     for _ in range(int(rng.integers(1, 4))):
@@ -159,7 +159,7 @@ def _cards(rng, data):
 
 
 def damaged(seed, k, every):
-    """The files of number k, by name, and its base; the first ones are whole."""
+    """The files of number k, by name, and their base; the first numbers are undamaged."""
     if k < len(every):
         return dict(every[k].files), every[k]
     rng = np.random.default_rng([seed, k])
@@ -186,7 +186,7 @@ def damaged(seed, k, every):
 
 
 def outcome(folder, reference):
-    """What becomes of the files of a folder: words of statuses."""
+    """The results for the files of a folder: the words of their statuses."""
     told = []
     events = gpuanom.Events(debug=told.append)
     try:
@@ -195,7 +195,8 @@ def outcome(folder, reference):
         text = str(error)
         if not text.startswith("no exposure among the inputs") or not text.isprintable():
             raise
-        return ["refused" if ": " in text else "left out"]  # by a rule: a header that says it is a bias
+        # Left out by a rule, when a header says that the exposure is a bias.
+        return ["refused" if ": " in text else "left out"]
     assert not told, told[0]
     words = []
     for row in night.tables.exposures:
@@ -213,34 +214,34 @@ def outcome(folder, reference):
 
 
 def _memory(name):
-    """A number of this process's memory, bytes."""
+    """One of the memory sizes of this process, in bytes."""
     line = next(ln for ln in Path("/proc/self/status").read_text().splitlines() if ln.startswith(name))
     return int(line.split()[1]) * 1024
 
 
 def one(seed, k, every, reference, folder):
-    """Score number k; its words, seconds, and bytes beyond what it may need."""
+    """Score number k; its words, seconds, and bytes beyond those before."""
     files, base = damaged(seed, k, every)
     place = folder / "in"
     place.mkdir(exist_ok=True)
     for name, data in files.items():
         (place / name).write_bytes(data)
-        lacking(place / name)  # as `watch` does before
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        lacking(place / name)  # `watch` does this before scoring
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before, begun = _memory("VmRSS"), time.perf_counter()
     words = outcome(place, reference)
     seconds, more = time.perf_counter() - begun, _memory("VmHWM") - before
     for path in place.iterdir():
         path.unlink()
     allowed = 4 * max(base.pixels, sum(map(len, files.values()))) + FIXED
-    if k >= len(every):  # the first ones import and compile
+    if k >= len(every):  # the first numbers import and compile
         assert more <= allowed, f"{more >> 20} MiB where {allowed >> 20} are allowed"
     return base.kind, words, seconds, more
 
 
 def work(seed, numbers, slowest):
-    """Score some files, a line of JSON before and after each."""
-    limit = _memory("VmSize") + 8 * 2**30  # whatever happens, the machine's other work goes on
+    """Score some files, and print a line of JSON before and after each."""
+    limit = _memory("VmSize") + 8 * 2**30  # other programs on this machine must go on, whatever happens here
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory(prefix="gpuanom-fuzz-") as name:
@@ -248,7 +249,7 @@ def work(seed, numbers, slowest):
         every = bases(folder)
         nights.night(folder / "good", exposures=5, ccds=2)
         gpuanom.score(folder / "good", folder / "scored", settings=SETTINGS, device="cpu")
-        # Of no certain size: the files of the kinds differ in size, and each shall be compared and scored.
+        # The reference has no size: the files of the kinds differ in size, and each must be compared and scored.
         reference = gpuanom.make_references([folder / "scored"])
         reference = replace(reference, datasets=tuple(replace(d, size=(0, 0)) for d in reference.datasets))
         for k in range(len(every)):
@@ -265,7 +266,7 @@ def work(seed, numbers, slowest):
 
 
 def fuzz(n, seed=0, processes=1, slowest=SLOWEST, show=lambda _text: None):
-    """Score so many damaged files; counts of what became of them, what failed, and the most of seconds and of bytes."""
+    """Score this many damaged files; counts of the results, the failures, and the most seconds and bytes."""
     counts, failed = Counter(), []
     most_seconds, most_bytes = 0.0, 0
     rest = [list(range(100 + part, 100 + n, processes)) for part in range(processes)]
@@ -325,7 +326,7 @@ def again(seed, k, keep):
 
 
 def main():
-    """Report what became of so many files; exit code 1 where one failed."""
+    """Report the results of this many files; exit code 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)

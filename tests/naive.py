@@ -1,8 +1,8 @@
-"""The method in plain float64 loops, straight from METHOD.md: the truth that the package's steps are held against.
+"""The method in plain float64 loops, written from METHOD.md: the truth to which the package's steps are compared.
 
-Nothing here imports the package. Arguments are plain numbers and arrays; METHOD.md's numbers are the defaults. Sums go
-through `math.fsum`, which rounds once, so that a difference from a backend is the backend's own rounding. What a step
-calls usable is its own bool array `bad` (METHOD.md 6) together with the finite pixels.
+Nothing here imports the package. Arguments are plain numbers and arrays, and the defaults are the numbers of METHOD.md.
+Sums go through `math.fsum`, which rounds once, so that any difference comes from the rounding of the backend. Each step
+takes a bool array `bad` of its own (METHOD.md 6); usable pixels are finite and not bad.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def usable_pixels(image, bad=None):
 
 
 def background_value(coefficients, y, x, ny, nx):
-    """The polynomial at a pixel, or at arrays of pixels: the one order of operations that fixes every bit of v."""
+    """The polynomial at a pixel, or at arrays of pixels, in the one order of operations that fixes every bit of v."""
     c0, c1, c2, c3, c4, c5 = (float(c) for c in coefficients)
     X = 2.0 * x / (nx - 1) - 1.0
     Y = 2.0 * y / (ny - 1) - 1.0
@@ -47,7 +47,7 @@ def subtracted(image, coefficients):
 
 
 def first_usable(image, bad, points, wanted):
-    """The first usable ones of the drawn points, in draw order, as (y, x)."""
+    """The first usable points among the drawn points, in draw order, as (y, x)."""
     usable = usable_pixels(image, bad)
     taken = []
     for y, x in points:
@@ -110,7 +110,7 @@ def fit_background(
     by_value = sorted(range(len(taken)), key=lambda i: (values[i], i))
     clipped = math.floor(Fraction(str(clip_fraction)) * len(taken))
     kept = by_value[clipped : len(taken) - clipped]
-    # Fitted around a typical value and that value put back, so that a high sky costs no digits.
+    # Fitted to differences from a typical value, which is then added, so that a high sky costs no digits.
     level = values[kept[len(kept) // 2]]
     rows = []
     for i in kept:
@@ -160,7 +160,7 @@ def find_sources(image, bad, coefficients, sigma, *, threshold=4.0, stamp_size=6
 
 
 def brightest(v, y, x, half):
-    """Whether (y, x) outshines its stamp; of ties the first in (y, x) order does. Bad pixels are -inf in v."""
+    """Whether (y, x) is the brightest of its stamp, or the first of the brightest. Bad pixels are -inf in v."""
     stamp = v[y - half : y + half, x - half : x + half]
     for i, j in np.argwhere(stamp >= v[y, x]):
         other = int(i) + y - half, int(j) + x - half
@@ -173,7 +173,7 @@ def brightest(v, y, x, half):
 
 
 def moments(image, bad, coefficients, y, x, *, stamp_size=64, moment_fraction=0.02):
-    """Section 3: (Q20, Q02, Q11) over the stamp's usable pixels above I0, and the sums of the terms' magnitudes."""
+    """Section 3: (Q20, Q02, Q11) over the usable pixels of the stamp above I0, and sums of the terms' magnitudes."""
     above = _pixels_above(image, bad, coefficients, y, x, stamp_size, moment_fraction, 0.0)
     return _sums(above)
 
@@ -181,7 +181,7 @@ def moments(image, bad, coefficients, y, x, *, stamp_size=64, moment_fraction=0.
 def isophote_moments(
     image, bad, coefficients, sigma, y, x, *, stamp_size=64, moment_fraction=0.02, isophote_threshold=2.0
 ):
-    """Section 3b: the same over the pixels 4-connected to the centre above max(I0, 2 sigma), and their number."""
+    """Section 3b: the same for pixels 4-connected to the centre above max(I0, 2 sigma), and their number."""
     lowest = isophote_threshold * sigma
     above = _pixels_above(image, bad, coefficients, y, x, stamp_size, moment_fraction, lowest)
     connected = {}
@@ -197,7 +197,7 @@ def isophote_moments(
 
 
 def _pixels_above(image, bad, coefficients, y, x, stamp_size, moment_fraction, lowest):
-    """{(row offset, column offset): v} of the stamp's usable pixels above max(I0, lowest)."""
+    """{(row offset, column offset): v} of the usable pixels of the stamp above max(I0, lowest)."""
     ny, nx = image.shape
     half = stamp_size // 2
     usable = usable_pixels(image, bad)
@@ -223,7 +223,7 @@ def _sums(above):
 
 
 def orientation(q20, q02, q11):
-    """Section 3: the long axis from the x-axis, in (-pi/2, pi/2], NaN where there is none."""
+    """Section 3: the angle of the long axis from the x-axis, in (-pi/2, pi/2], NaN where there is none."""
     total = q20 + q02
     if not all(math.isfinite(q) for q in (q20, q02, q11)) or total == 0:
         return NO_ANGLE
@@ -255,7 +255,7 @@ def smooth(image, *, smooth_size=10):
 
 
 def binned(smoothed, binning):
-    """Means of what is finite in cells of binning x binning pixels; those at the far edges are cut off."""
+    """Means of the finite pixels in cells of binning x binning pixels, without incomplete cells at the far edges."""
     ny, nx = smoothed.shape
     cells = []
     for y in range(0, ny, binning):
@@ -276,7 +276,7 @@ def gradient(smoothed, y, x, *, reach=5):
 
 
 def gradients(image, bad, points, *, wanted=10_000, smooth_size=10, reach=5, coefficients=None):
-    """Section 4: [(y, x, Dx, Dy)] at the usable points in draw order; of the polynomial instead, if one is given."""
+    """Section 4: [(y, x, Dx, Dy)] at the usable points in draw order; of the polynomial, if coefficients are given."""
     ny, nx = image.shape
     half = smooth_size // 2 + reach
     usable = usable_pixels(image, bad)
@@ -349,7 +349,7 @@ def reference(histograms):
 
 
 def mean_histogram(M, S, C, *, contained):
-    """Pbar, and whether the rule for empty bins was used (for a histogram that the reference does not contain)."""
+    """Pbar, and whether half a count was spread (for a histogram that the reference does not contain)."""
     N, total = len(S), sum(C)
     if not contained and any(s == 0 for s in S):
         share = 0.5 * M / total
@@ -361,12 +361,12 @@ def mean_histogram(M, S, C, *, contained):
 
 
 def noise_factor(n, M, H, *, contained):
-    """F, which puts the reference's own noise into the floor."""
+    """f, which adds the noise of the reference to the floor."""
     return (1 - 2 / M if contained else 1) + n / M**2 * H
 
 
 def floor(n, bins, f):
-    """What KL is when nothing is wrong."""
+    """The expected KL when nothing is wrong."""
     return f * (bins - 1) / (2 * n)
 
 
@@ -376,7 +376,7 @@ def statistic(n, score, f):
 
 
 def z_score(X, degrees):
-    """How far X lies from its mean, in its standard deviations."""
+    """The distance of X from its mean, in standard deviations of X."""
     return (X - degrees) / math.sqrt(2 * degrees)
 
 
@@ -402,7 +402,7 @@ def alignment(thetas):
 
 
 def deviations(scores):
-    """(ln score - median) / (1.4826 MAD) of a dataset's scores; None where the score or the MAD is 0."""
+    """(ln score - median) / (1.4826 MAD) of the scores of a dataset; None where the score or the MAD is 0."""
     logs = [math.log(s) for s in scores if s is not None and s > 0]
     centre = median(logs)
     scale = 1.4826 * median([abs(v - centre) for v in logs])
@@ -419,9 +419,9 @@ def ranks(scores, names):
 
 
 def exposure_scores(exposures, members):
-    """Scores of exposures, each a list of its CCDs' histograms, against the reference of those in `members`.
+    """Scores of exposures, each a list of the histograms of its CCDs, against the reference made of those in `members`.
 
-    A source score is that of a list of one histogram. None where an exposure has no counts at all.
+    For a source score the list has one histogram. The score is None where an exposure has no counts at all.
     """
     M, S, C, _ = reference([h for i in sorted(members) for h in exposures[i]])
     scores = []
@@ -433,12 +433,12 @@ def exposure_scores(exposures, members):
 
 
 def robust_members(exposures, names, rounds, *, fraction=0.1, minimum=3):
-    """Which exposures stay in the reference after some rounds, each starting from all scored exposures."""
+    """The exposures that stay in the reference after some rounds, each of which starts from all scored exposures."""
     everyone = {i for i, ccds in enumerate(exposures) if any(sum(h) > 0 for h in ccds)}
     members = set(everyone)
     for _ in range(rounds):
         places = ranks(exposure_scores(exposures, members), names)
-        # A fraction as it was written: 0.1 * 70 is above 7 in floating point, and its ceiling 8.
+        # The fraction is used as written: in floating point 0.1 * 70 is above 7, and its ceiling would be 8.
         out = min(math.ceil(Fraction(str(fraction)) * len(everyone)), max(len(everyone) - minimum, 0))
         members = {i for i in everyone if places[i] > out}
     return members

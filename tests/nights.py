@@ -1,4 +1,4 @@
-"""Small nights on disk for the tests, made without GalSim: a few stars on a flat noisy sky, quickly."""
+"""Small nights on disk for the tests, made quickly and without GalSim: a few stars on a flat noisy sky."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHAPE = (160, 192)
 
 
 def image(seed, *, shape=SHAPE, degrees=None, n_stars=6):
-    """A CCD of random stars; `degrees` elongates all of them along one axis."""
+    """A CCD of random stars; `degrees` elongates all stars along one axis."""
     ratio = 0.8 if degrees is None else 0.4
     return sky.make(
         *shape, sky.stars(n_stars, seed=seed, degrees=degrees, ratio=ratio, margin=32), noise=8.0, seed=seed
@@ -43,7 +43,7 @@ def write(folder: Path, number, name=None, **options) -> Path:
 
 
 def night(folder: Path, *, exposures=5, bands=("r",), odd=None, **options) -> list[Path]:
-    """A night of exposures, numbered from 1; number `odd` has elongated stars."""
+    """A night of exposures, numbered from 1; the stars of number `odd` are elongated."""
     return [
         write(folder, i, band=bands[i % len(bands)], degrees=30.0 if i == odd else None, **options)
         for i in range(1, exposures + 1)
@@ -51,5 +51,5 @@ def night(folder: Path, *, exposures=5, bands=("r",), odd=None, **options) -> li
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    """The bytes of a scored night's tables."""
+    """The bytes of the tables of a scored night."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".sqlite"}

@@ -1,6 +1,7 @@
-"""Synthetic CCDs with known truth. Everything is seeded; what `make` returns is float32 and read-only.
+"""Synthetic CCDs with known truth. Everything is seeded, and `make` returns read-only float32 images.
 
-Light is added to float64 images, from (y, x) that may lie between pixels; angles are METHOD.md's: from +x toward +y.
+Light is added to float64 images at (y, x), which may lie between pixels. Angles are those of METHOD.md, from +x toward
++y.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def frozen(array, dtype=None):
 
 
 def make(ny, nx, *layers: Layer, sky=1000.0, noise=0.0, seed=0, dtype=np.float32):
-    """A CCD: a flat sky, the layers, white noise."""
+    """A CCD: a flat sky, the layers, and white noise."""
     image = np.full((ny, nx), float(sky))
     for layer in layers:
         layer(image)
@@ -37,7 +38,7 @@ def grids(image):
 
 
 def polynomial(*coefficients) -> Layer:
-    """Sky of 1, X, Y, X^2, XY, Y^2 over -1 ... 1 along both axes."""
+    """A sky of the terms 1, X, Y, X^2, XY, Y^2 with coordinates from -1 to 1 along both axes."""
 
     def add(image):
         y, x = grids(image)
@@ -50,7 +51,7 @@ def polynomial(*coefficients) -> Layer:
 
 
 def plane(slope_x, slope_y) -> Layer:
-    """A sky that rises by the slopes, per pixel."""
+    """A sky that rises by these slopes for each pixel."""
 
     def add(image):
         y, x = grids(image)
@@ -60,7 +61,7 @@ def plane(slope_x, slope_y) -> Layer:
 
 
 def stripes(wavelength, degrees, amplitude) -> Layer:
-    """A sine pattern whose gradient lies along an angle: the stripes themselves run perpendicular to it."""
+    """A sine pattern whose gradient lies along an angle; the stripes themselves run perpendicular to that angle."""
 
     def add(image):
         y, x = grids(image)
@@ -71,7 +72,7 @@ def stripes(wavelength, degrees, amplitude) -> Layer:
 
 
 def _ellipse(image, y, x, degrees, ratio):
-    """Squared elliptical radius, the long axis counted in units of its own length."""
+    """The squared elliptical radius: distance along the long axis, and distance across it divided by the axis ratio."""
     gy, gx = grids(image)
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     along, across = (gx - x) * c + (gy - y) * s, (gy - y) * c - (gx - x) * s
@@ -79,7 +80,7 @@ def _ellipse(image, y, x, degrees, ratio):
 
 
 def gaussian(y, x, peak, width=3.0, *, degrees=0.0, ratio=1.0) -> Layer:
-    """A Gaussian star: its long axis has standard deviation `width`, the short one `ratio` of it."""
+    """A Gaussian star with standard deviation `width` along the long axis, and `ratio` times `width` across it."""
 
     def add(image):
         image += peak * np.exp(-0.5 * _ellipse(image, y, x, degrees, ratio) / width**2)
@@ -88,7 +89,7 @@ def gaussian(y, x, peak, width=3.0, *, degrees=0.0, ratio=1.0) -> Layer:
 
 
 def moffat(y, x, peak, width=3.0, *, beta=2.5, degrees=0.0, ratio=1.0) -> Layer:
-    """A Moffat star: its wings are those of the atmosphere."""
+    """A Moffat star, which has the wings of atmospheric seeing."""
 
     def add(image):
         image += peak * (1 + _ellipse(image, y, x, degrees, ratio) / width**2) ** -beta
@@ -97,7 +98,7 @@ def moffat(y, x, peak, width=3.0, *, beta=2.5, degrees=0.0, ratio=1.0) -> Layer:
 
 
 def double(y, x, peak, separation, degrees, width=2.0) -> Layer:
-    """A star and its second image, a little fainter, the star itself at (y, x)."""
+    """A star at (y, x) and a second, slightly fainter image of the star."""
     dy, dx = separation * math.sin(math.radians(degrees)), separation * math.cos(math.radians(degrees))
 
     def add(image):
@@ -108,7 +109,7 @@ def double(y, x, peak, separation, degrees, width=2.0) -> Layer:
 
 
 def trail(y, x, degrees, peak, width=1.5) -> Layer:
-    """A line of light across the whole CCD, as of a satellite, through (y, x)."""
+    """A line of light through (y, x) across the whole CCD, like that of a satellite."""
 
     def add(image):
         gy, gx = grids(image)
@@ -119,7 +120,7 @@ def trail(y, x, degrees, peak, width=1.5) -> Layer:
 
 
 def plateau(y, x, ny, nx, value) -> Layer:
-    """A rectangle of one saturated value, with its first pixel at (y, x)."""
+    """A rectangle of one saturated value, whose first pixel is (y, x)."""
 
     def add(image):
         image[y : y + ny, x : x + nx] = value
@@ -128,7 +129,7 @@ def plateau(y, x, ny, nx, value) -> Layer:
 
 
 def dots(pixels: Iterable[tuple[int, int, float]]) -> Layer:
-    """Single pixels set to a value: (y, x, value)."""
+    """Single pixels set to a value, as (y, x, value)."""
 
     def add(image):
         for y, x, value in pixels:
@@ -138,7 +139,7 @@ def dots(pixels: Iterable[tuple[int, int, float]]) -> Layer:
 
 
 def stars(n, *, seed, peak=(30.0, 3000.0), width=2.0, degrees=None, ratio=0.7, margin=0) -> Layer:
-    """Random Moffat stars; `degrees` None gives each its own angle."""
+    """Random Moffat stars; without `degrees` each star has a random angle."""
 
     def add(image):
         rng = np.random.default_rng(seed)
@@ -153,7 +154,7 @@ def stars(n, *, seed, peak=(30.0, 3000.0), width=2.0, degrees=None, ratio=0.7, m
 
 
 def specks(fraction, *, seed, values=(math.nan, math.inf, -math.inf, -500.0)) -> Layer:
-    """Random pixels set to NaN, infinities and dead values."""
+    """Random pixels set to NaN, to infinities, and to the value of dead pixels."""
 
     def add(image):
         rng = np.random.default_rng(seed)
@@ -170,7 +171,7 @@ def bad_plane(ny, nx, *, fraction, seed, bits=(1, 2, 4, 7)):
 
 
 def night_sky(ny, nx, *, seed, n_stars=None, noise=8.0):
-    """A busy CCD: sloping sky, stars, a double image, a faint trail, a saturated star, dead, hot and NaN pixels."""
+    """A busy CCD: sloping sky, stars, a double image, a faint trail, a saturated star, and dead, hot and NaN pixels."""
     rng = np.random.default_rng(seed)
     n = max(ny * nx // 3000, 4) if n_stars is None else n_stars
     return make(

@@ -1,4 +1,4 @@
-"""The public API as a script or a notebook sees it."""
+"""The public API as it is used in scripts and notebooks."""
 
 import ast
 import datetime
@@ -34,7 +34,7 @@ def _python(program, **more):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a scored night, and the night as `score` returned it."""
+    """A folder with a scored night, and the night that `score` returned."""
     base = tmp_path_factory.mktemp("night")
     nights.night(base / "in", exposures=4, odd=3)
     return base, gpuanom.score(base / "in", base / "out", settings=QUICK, device="cpu")
@@ -49,7 +49,7 @@ def test_dir_lists_what_a_user_needs_and_no_module():
 
 
 def test_names_at_run_time_and_for_type_checkers_are_the_same():
-    """Type checkers and the documentation read the imports that never run."""
+    """Type checkers and the documentation read imports that are never executed."""
     guarded = next(node for node in ast.parse(INIT.read_text()).body if isinstance(node, ast.If))
     homes = {alias.name: node.module for node in guarded.body for alias in node.names}
     assert homes == gpuanom._HOMES
@@ -66,7 +66,7 @@ def test_modules_inside_the_package_can_be_reached_as_before():
 
 
 def test_tables_are_typed_as_those_of_astropy():
-    """What type checkers are told; they see through it where astropy has types."""
+    """The types that type checkers see, where astropy has types."""
     hints = typing.get_type_hints(gpuanom.Tables)
     assert hints["exposures"] is hints["ccds"] is Table
     assert typing.get_type_hints(gpuanom.sources)["return"] is Table
@@ -177,15 +177,16 @@ def test_sources_have_the_positions_and_orientations_of_the_stars(backend, monke
     found = gpuanom.sources(_starry(2.0), {"threshold": 30.0})
     assert [(row["y"], row["x"]) for row in found] == [(y, x) for y, x, _ in STARS]
     for row, (_, _, degrees) in zip(found, STARS, strict=True):
-        # A peak of 5000 over a noise of 2: the direction of a Gaussian twice as long as wide is good to well under a
+        # A peak of 5000 over a noise of 2: the direction of a Gaussian twice as long as wide is known to well under a
         # degree; orientations are modulo 180 degrees.
         for name in ("orientation", "isophote_orientation"):
             assert abs((row[name] - degrees + 90) % 180 - 90) < 1.0
-        # The background is fitted to 800 points of noise 2, of which the stars' wings are a few; the peak's own noise
-        # is 2.
+        # The background is fitted to 800 points with a noise of 2, a few of which lie in the wings of stars; the noise
+        # of the peak itself is 2.
         assert abs(row["value"] - 5000) < 15
-        assert row["snr"] == pytest.approx(row["value"] / found.meta["sigma"], rel=1e-6)  # printed to seven digits
-        # Isophotal pixels are among those above the threshold.
+        # The table is printed to seven digits.
+        assert row["snr"] == pytest.approx(row["value"] / found.meta["sigma"], rel=1e-6)
+        # Isophotal pixels are among the pixels above the threshold.
         assert 5 <= row["n_isophote"] <= row["n_above"]
     assert found.meta["status"] == "ok"
     assert abs(found.meta["sky"] - 1000) < 10
@@ -292,7 +293,7 @@ PLAIN = {"gradient_points": 300, "sigma_points": 500, "background_points": 200, 
 
 
 def _on_a_terminal(program):
-    """What a program writes to standard output, and to standard error if that is a terminal."""
+    """The output of a program on standard output, and on standard error if that is a terminal."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(INIT.parent.parent)}
     command = [sys.executable, "-c", program]
@@ -302,7 +303,7 @@ def _on_a_terminal(program):
     try:
         while chunk := os.read(ours, 4096):
             shown += chunk
-    except OSError:  # Linux's way to say that the other end of a terminal closed
+    except OSError:  # on Linux this error says that the other end of the terminal was closed
         pass
     os.close(ours)
     out, _ = process.communicate()

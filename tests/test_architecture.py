@@ -1,4 +1,4 @@
-"""Imports run one way, and one word names a step (docs/architecture.md)."""
+"""Imports run in one direction, and the same word names a step everywhere (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gpuanom"
 
-# A package may import from its own row and from the rows above it; two packages of one row never import each other.
-# The single files of the first row are what every part shares, and may use each other.
+# A package may import from its own row and from the rows above it, but two packages of the same row never import each
+# other. The single files of the first row are shared by all parts, and may import each other.
 SHARED = {
     *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "system"),
     *("compiling", "codecache", "installing", "nvidia", "data", "workspace", "display"),
@@ -50,7 +50,7 @@ def _top(path):
 
 
 def _imports(path):
-    """The modules of gpuanom that a file imports, as dotted names without the package."""
+    """The modules of gpuanom that a file imports, as dotted names without the name of the package."""
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -118,7 +118,7 @@ def test_one_part_alone_imports_what_may_not_be_there(packages, owner):
 
 
 OTHER = {"takes_encoded", "working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
-"""Of the protocol, but no steps."""
+"""Members of the protocol that are no steps."""
 
 
 def test_the_cpu_backend_has_a_file_a_step():
@@ -128,7 +128,7 @@ def test_the_cpu_backend_has_a_file_a_step():
     steps = {name for name in vars(Backend) if not name.startswith("_") and name not in OTHER}
     folder = PACKAGE / "backends" / "cpu"
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "polynomial", "moments", "isophote"}
-    # Both orientations live in cpu/orientation.py.
+    # The file cpu/orientation.py holds both steps for orientations.
     assert steps - {"gradient_orientation"} == files
     for name in steps:
         assert callable(getattr(CpuBackend, name))
@@ -140,7 +140,7 @@ def test_files_are_short_enough_to_read_at_once():
 
 
 def test_no_public_name_is_also_a_module():
-    """`import gpuanom.measure` would give a function under the name of a module."""
+    """Otherwise `import gpuanom.measure` would give a function under the name of a module."""
     import gpuanom
 
     modules = {_top(path) for path in _modules()}

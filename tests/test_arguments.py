@@ -1,4 +1,4 @@
-"""What people pass from notebooks: it works as it is meant, or it is refused in one line that names it."""
+"""Arguments as users pass them from notebooks: each works as meant, or is refused in one line that names it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ HALF[:, : IMAGE.shape[1] // 2] = True
 
 
 class Odd:
-    """Of no use to anybody."""
+    """An object of a type that no function accepts."""
 
 
 class Lazy:
-    """An image of another package, read when it is asked for."""
+    """An image of another package, which is read when an array is asked for."""
 
     def __array__(self, dtype=None, copy=None):
         return IMAGE
@@ -47,7 +47,7 @@ def measured(image, **options):
 
 
 def recarray():
-    """An image of a file that is mapped: big-endian, read-only."""
+    """An image of a mapped file: big-endian and read-only."""
     file = io.BytesIO()
     fits.PrimaryHDU(np.array(IMAGE)).writeto(file)
     file.seek(0)
@@ -231,7 +231,7 @@ WRONG = (5, -1, 1.5, True, "nonsense", b"\xff", "4", None, (), [], {}, [1, 2, 3]
 
 
 def _right(night, tmp_path):
-    """Every public function with arguments that are right."""
+    """Every public function with valid arguments."""
     exposure = gpuanom.measure([IMAGE], QUICK, device="cpu")
     pace = gpuanom.nights.watch.Pace(once=True, settle=0.0, every=0.02)
     scored = {"paths": night / "in", "output": None, "settings": QUICK, "device": "cpu"}
@@ -268,7 +268,7 @@ RECORDS = {
     "Events",
     "References",
 }
-"""What public functions return, and what is checked where it is taken."""
+"""Types that public functions return, and types that are checked where they are passed."""
 
 
 def test_the_list_of_functions_is_whole(night, tmp_path):
@@ -280,7 +280,7 @@ def test_the_list_of_functions_is_whole(night, tmp_path):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_any_argument_of_a_wrong_kind_is_one_line(name, night, tmp_path, monkeypatch):
-    """It may also work: then its meaning is plain. No other exception is ever raised."""
+    """The argument may also work, if its meaning is plain. No other exception is ever raised."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.toml").write_text("seed = 2\n")
     function, right = _right(night, tmp_path)[name]
@@ -288,11 +288,11 @@ def test_any_argument_of_a_wrong_kind_is_one_line(name, night, tmp_path, monkeyp
     for argument in inspect.signature(function).parameters:
         for wrong in WRONG:
             if argument == "pace" and wrong is None:
-                continue  # a watch without an end
+                continue  # this watch would never end
             if (argument == "workers" and wrong is WRONG[0]) or (
                 argument == "scheduler" and isinstance(wrong, str | Path)
             ):
-                continue  # right: a cluster would be started, or a scheduler waited for
+                continue  # these are valid: a cluster would be started, or a scheduler waited for
             try:
                 function(**{**right, argument: wrong})
             except gpuanom.GpuanomError as error:

@@ -1,4 +1,4 @@
-"""Bad input: one clear line or a status, never a traceback, never a silent good score, nothing lost of the others."""
+"""Bad input: one clear line or a status, no traceback, no silent good score, and no loss of other exposures."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_every_way_to_store_pixels_gives_the_same_scores(tmp_path, kind):
         hdu.writeto(name)
     plain = gpuanom.score([tmp_path / "plain"], settings=QUICK).tables.exposures
     other = gpuanom.score([tmp_path / kind], settings=QUICK).tables.exposures
-    if kind == "compressed":  # its image is HDU 1, so its CCD has another id, and other random points
+    if kind == "compressed":  # the image is in HDU 1, so that its CCD has another id and other random points
         assert list(other["status"]) == list(plain["status"])
         return
     for name in plain.colnames:
@@ -176,7 +176,7 @@ def test_hostile_header_values_stay_harmless(tmp_path):
 
 
 def _score_within(limit, command):
-    """Run a command that may write no file beyond a size; what it says on standard error."""
+    """The standard error of a command that must not write any file beyond a size."""
     done = subprocess.run(
         command,
         capture_output=True,
@@ -196,8 +196,8 @@ def test_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path):
     def command(out):
         return [sys.executable, "-m", "gpuanom", "score", str(tmp_path / "in"), "-o", str(tmp_path / out), "-q"]
 
-    # An empty store takes 32 kB and eight exposures 40 kB: the disk fills while the store is made, then while an
-    # exposure is added, then while a table is written.
+    # An empty store takes 32 kB, and a store of eight exposures 40 kB: the disk is full while the store is made, then
+    # while an exposure is added, then while a table is written.
     assert "the same command goes on" in _score_within(10_000, command("out"))
     assert "the same command goes on" in _score_within(38_000, command("out"))
     subprocess.run(command("out"), check=True)
@@ -209,7 +209,7 @@ def test_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path):
 
 
 def _as_nobody(folder, queue):
-    """Score as an ordinary user; everything is imported first, for that user may not read our Python's folders."""
+    """Score as an ordinary user; everything is imported first, since that user may not read this Python's folders."""
     gpuanom.score([folder / "good"], folder / "warm", settings=QUICK)
     if os.getuid() == 0:
         os.setgroups([])

@@ -1,4 +1,4 @@
-"""The command line: exit codes, what goes where, help that teaches, no traceback."""
+"""The command line: exit codes, output and error streams, help texts that teach, and no traceback."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_score_prints_a_ranking_and_logs_a_line_an_exposure(small, capfd):
     assert "exposures.ecsv" in out
     for i in range(1, 5):
         assert f"exposure {i} TESTCAM r: 2 of 2 CCDs" in err
-    # Where `auto` takes the CPU, and no other device was asked for, it says so and why.
+    # Where `auto` takes the CPU, and no device was asked for, it says so and gives the reason.
     assert err.startswith("device: ")
     assert err.count("\n") == 5
 
@@ -145,7 +145,7 @@ def test_progress_on_a_terminal(small):
     try:
         while chunk := os.read(ours, 4096):
             shown += chunk
-    except OSError:  # Linux's way to say that the other end of a terminal closed
+    except OSError:  # on Linux this error says that the other end of the terminal was closed
         pass
     out, _ = process.communicate()
     assert process.returncode == 0

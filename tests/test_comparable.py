@@ -1,4 +1,4 @@
-"""Exposures of other sizes are told apart: which are compared, and what the tables say of the others."""
+"""Exposures of other sizes: which exposures are compared, and what the tables say about the others."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def _score(*arguments):
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
-    """Eight full frames of stars, a window of one of them, and one of them binned."""
+    """A night of eight full frames of stars, a window of one frame, and one binned frame."""
     folder = tmp_path_factory.mktemp("night")
     for i in range(8):
         image = _stars(i)

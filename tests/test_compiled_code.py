@@ -1,4 +1,4 @@
-"""Compiled loops: kept in the user's cache folder and nowhere else, said once, and compiled whatever Numba is told."""
+"""Compiled loops stay in the user's cache folder, are announced once, and do not depend on Numba's settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpuanom.cli.screen import Screen
 
 ROOT = Path(__file__).parent.parent
 
-# One of the loops, which adds big-endian words; the lines for the user go to standard output.
+# The program runs one of the loops, which adds big-endian words; messages to the user go to standard output.
 PROGRAM = """
 import numpy as np
 from gpuanom import compiling
@@ -49,7 +49,7 @@ def beside_the_sources():
 
 
 def test_loops_are_kept_in_the_users_cache_folder_and_said_once(tmp_path):
-    """Beside the sources they would outlive an uninstallation, and hide a checkout of the same name."""
+    """Beside the sources, compiled files would outlive an uninstallation and hide a checkout of the same name."""
     before = beside_the_sources()
     assert run(HOME=tmp_path) == [compiling.LOOPS]
     assert kept(tmp_path / ".cache" / "gpuanom" / "numba")
@@ -68,7 +68,7 @@ def test_a_folder_that_numba_was_given_goes_first(tmp_path):
 def test_without_a_folder_loops_are_compiled_anew_and_it_is_said_in_a_line(tmp_path, where):
     (tmp_path / "file").write_text("")
     settings, program = {"NUMBA_CACHE_DIR": tmp_path / "file" / "below"}, PROGRAM
-    if where == "relative":  # no HOME, and nobody in the password database
+    if where == "relative":  # no HOME, and no user in the password database
         program = "import platformdirs\nplatformdirs.user_cache_dir = lambda *_, **__: '~/.cache/gpuanom'\n" + PROGRAM
         settings = {}
     assert run(HOME=tmp_path, program=program, **settings) == [compiling.LOOPS_NOT_KEPT]
@@ -98,7 +98,7 @@ def test_several_first_runs_at_once(tmp_path):
 
 
 def test_numbas_switch_does_not_stop_the_loops(tmp_path):
-    """Without compiling, every exposure failed: addresses cannot be read in Python."""
+    """When Numba did not compile, every exposure failed, since Python cannot read addresses."""
     assert run(HOME=tmp_path, NUMBA_DISABLE_JIT=1) == [compiling.LOOPS]
     program = PROGRAM + "import numba\nassert numba.config.DISABLE_JIT\n"
     assert run(HOME=tmp_path, NUMBA_DISABLE_JIT=1, program=program) == []
@@ -148,7 +148,7 @@ def test_a_command_shows_the_line_unless_quiet(monkeypatch, capsys, quiet):
 
 
 def test_every_command_but_doctor_listens(monkeypatch, capsys):
-    """Commands without a screen, too: `show` and `export` read pixels."""
+    """Commands that print no progress listen too: `show` and `export` read pixels."""
     heard = []
     monkeypatch.setattr(compiling, "listen", heard.append)
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""Scores are compared by the digits that are printed, wherever they order, rank or choose exposures."""
+"""Scores are compared by the printed digits wherever they order, rank or choose exposures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_ranks_and_order_of_tables_do_not_hang_on_the_last_bit():
 
 
 def test_equal_scores_but_for_rounding_have_no_deviation():
-    """Their median deviation is a rounding error, and dividing by it gives any number at all."""
+    """Their median deviation is a rounding error, and a division by it gives arbitrary numbers."""
     scores = np.array([2.0, LAST_BIT, 2.0, np.nextafter(2.0, 1.0), 2.5])
     assert np.isnan(deviation(scores)).all()
     assert np.isfinite(deviation(np.array([2.0, 2.1, 2.2, 2.5]))).all()
@@ -53,7 +53,7 @@ def row(name, **values):
         ("z", np.nextafter(2.0, 1.0), 2.0),
         ("deviation", np.nextafter(5.0, 1.0), 5.0),
         ("p", np.nextafter(0.01, 1.0), 0.01),
-        ("z", 2.123457, 2.12345674),  # the bound has more digits than the table
+        ("z", 2.123457, 2.12345674),  # this bound has more digits than the table
     ],
 )
 def test_export_chooses_by_printed_digits(criterion, value, bound):
@@ -62,7 +62,7 @@ def test_export_chooses_by_printed_digits(criterion, value, bound):
 
 
 def test_a_false_discovery_rate_is_met_by_what_equals_it():
-    """0.3 x 1 / 3 is a little less than 0.1 in floating point."""
+    """0.3 x 1 / 3 is slightly below 0.1 in floating point."""
     assert 0.3 * 1 / 3 < 0.1
     night = SimpleNamespace(exposures=[row(str(i), source_p=p) for i, p in enumerate((0.1, 0.9, 0.95))])
     assert list(export.choose(night, export.Criterion(fdr=0.3), ("source",))) == [("C", "0")]

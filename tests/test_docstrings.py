@@ -17,7 +17,7 @@ LEFT_OUT = {
     "EX01": "the README, the tutorial and the how-to pages hold the examples, and are executed",
     "SA01": "the pages of the documentation link what belongs together",
 }
-"""The checks of numpydoc that are not asked for, with the reason of each; every other check must pass."""
+"""The checks of numpydoc that are left out, with the reason of each; every other check must pass."""
 
 
 def _is_record(found):
@@ -30,7 +30,7 @@ def _path(found):
 
 
 def _members(found):
-    """The public methods and properties of a class that it defines, but for the fields of a record."""
+    """The public methods and properties that a class defines, without the fields of a record."""
     fields = set(_fields(found)) if _is_record(found) else set()
     kinds = (property, classmethod, staticmethod, functools.cached_property)
     for name, member in vars(found).items():
@@ -45,7 +45,7 @@ def _fields(found):
 
 
 def _public():
-    """Every function and class of the public API, the functions of `plots` among them, and the protocol."""
+    """Every function and class of the public API, including the functions of `plots`, and the protocol."""
     yield Backend
     for name in gpuanom.__all__:
         found = getattr(gpuanom, name)
@@ -63,7 +63,7 @@ NAMES = sorted({_path(found) for found in PUBLIC} | {name for found in CLASSES f
 
 
 def _errors(name):
-    """What numpydoc has to say of a docstring, but for the checks that are left out."""
+    """The complaints of numpydoc about a docstring, without the checks that are left out."""
     found = [(code, message) for code, message in validate(name)["errors"] if code not in LEFT_OUT]
     if name in {_path(c) for c in CLASSES if _is_record(c) or issubclass(c, enum.Enum) or c is Backend}:
         # Fields are described as attributes (see the test below); enumerations and protocols are not called.

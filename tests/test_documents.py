@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = "gpuanom|kernels|tests|profiling|docs"
 INSTALLED = {"gpuanom/kernels": "kernels"}
-"""Folders of the wheel that lie elsewhere in the repository."""
+"""Folders of the wheel that have another place in the repository."""
 
 MADE = {
     *("profiling/results/kernels-", "tests/steps/test_WORD.py", "gpuanom/backends/cpu/WORD.py"),
@@ -53,7 +53,7 @@ def test_names_of_the_package_exist(document):
 
 
 def exists(name):
-    """Whether a dotted name is a module of the package or an attribute of one; a module need not be importable here."""
+    """Whether a dotted name is a module of the package (importable here or not), or an attribute of one."""
     if name == "gpuanom.kernels":
         return True
     parts = name.split(".")
@@ -78,7 +78,7 @@ def test_a_name_that_does_not_exist_is_noticed():
 
 
 def test_files_of_the_architecture_exist():
-    """The tables of docs/architecture.md name files by the folder of their heading, or by their own."""
+    """The tables of docs/architecture.md name files relative to the folder in their heading, or by full paths."""
     text = text_of(ROOT / "docs" / "architecture.md")
     parts = re.split(r"^### (.*)$", text, flags=re.MULTILINE)
     for heading, body in zip(parts[1::2], parts[2::2], strict=True):
@@ -87,7 +87,7 @@ def test_files_of_the_architecture_exist():
             for name in re.findall(r"`([\w/]+(?:\.py|/))`", row):
                 places = [folder / name for folder in (*folders, ROOT / "gpuanom", ROOT)]
                 assert any(place.exists() for place in places), f"{heading}: {name}"
-    # And the other way round: no folder of the package is left out.
+    # Conversely, every folder of the package is named.
     headings = " ".join(parts[1::2])
     for folder in (ROOT / "gpuanom").iterdir():
         if (folder / "__init__.py").exists() and folder.name != "data":

@@ -1,4 +1,4 @@
-"""ECSV written fast is ECSV as astropy writes it, byte for byte."""
+"""The fast ECSV writer gives the same bytes as astropy's."""
 
 from __future__ import annotations
 

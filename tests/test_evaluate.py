@@ -1,4 +1,4 @@
-"""True-positive rates by hand, recall of lists, the paper's lists as data, labels through the command line."""
+"""True-positive rates by hand, recall of lists, the paper's lists, and labels through the command line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def night(folder):
 
 
 def said(night, grades, kind="source", analyst="ann"):
-    """Labels of the exposures by their rank: the first grade is for rank 1."""
+    """Labels of the exposures in the order of rank: the first grade is for rank 1."""
     by_rank = {row[f"{kind}_rank"]: row["exposure"] for row in night.exposures}
     return [Label(by_rank[i], "TESTCAM", kind, g, "", analyst, "t") for i, g in enumerate(grades, 1) if g]
 
@@ -146,7 +146,7 @@ def test_labels_of_a_night_ranked_against_a_saved_reference(folder, tmp_path, ca
     )
     (tmp_path / "ann.csv").write_text("exposure,kind,label\n1,source,normal\n")
     assert run(capfd, "label", tmp_path / "two", tmp_path / "ann.csv")[0] == 0
-    # The night keeps the reference that it was scored against.
+    # The night keeps the reference against which it was scored.
     code, told, _ = run(capfd, "evaluate", tmp_path / "two")
     assert code == 0
     assert run(capfd, "evaluate", tmp_path / "two", "--reference", tmp_path / "ref.ecsv")[:2] == (0, told)

@@ -1,4 +1,4 @@
-"""The lists that surveys exchange: who is chosen, what the lines are, what cannot be said in them."""
+"""The lists that surveys exchange: which exposures are chosen, the form of the lines, and what has no form."""
 
 from __future__ import annotations
 
@@ -48,12 +48,13 @@ def test_an_opened_night_is_what_was_scored(tmp_path, rounds):
     assert [row["exposure"] for row in night.exposures] == list(theirs["exposure"])
     outside = 0
     for row in night.exposures:
-        for histogram in night.histograms((row["camera"], row["exposure"])):  # of one CCD: its score is its KL
+        # The exposure has one CCD, so that its score is the KL of that CCD.
+        for histogram in night.histograms((row["camera"], row["exposure"])):
             share = histogram.counts / histogram.counts.sum()
             filled = share > 0
             with np.errstate(divide="ignore"):
                 kl = float(np.sum(share[filled] * np.log(share[filled] / histogram.mean[filled])))
-            if np.isinf(kl):  # counts where the reference has none: half a count was spread over it
+            if np.isinf(kl):  # the counts fall where the reference has none: half a count was spread over its bins
                 outside += 1
             else:
                 assert kl == pytest.approx(row[f"{histogram.kind}_kl"], rel=1e-6)
@@ -151,7 +152,8 @@ def test_places_in_the_focal_plane():
     assert (DECAM_NUMBERS["S29"], DECAM_NUMBERS["S4"], DECAM_NUMBERS["N21"], DECAM_NUMBERS["N31"]) == (1, 28, 52, 62)
     assert (ccd_number("DECam", "S29"), ccd_number("MegaCam", "ccd07"), ccd_number("X", "left")) == ("1", "7", "left")
     decam = places("DECam", list(DECAM_NUMBERS))
-    # From the DETSEC cards of real headers: lower left corners over 2048 and 4096, the first column being the guiders'.
+    # From the DETSEC cards of real headers: lower left corners divided by 2048 and 4096. The first column holds the
+    # guiders.
     for name, x, y in (("S29", 1, 2.0), ("N15", 9, 1.5), ("S11", 5, 3.5), ("N26", 11, 2.5), ("N6", 7, 5.0)):
         assert decam[name][:2] == (x - 1, y)
     assert places("DECam", ["1"])["1"] == decam["S29"]

@@ -1,4 +1,4 @@
-"""Every command writes its files whole or not at all, says in one line what is wrong, and leaves no temporary file."""
+"""Every command writes each file whole or not at all, names problems in one line, and leaves no temporary file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ NAMES = tuple(commands(Path("s"), Path("n"), Path("o")))
 
 
 def place(name, night, output):
-    """Where a command writes the file of this name."""
+    """The path at which a command writes the file of this name."""
     return (night if name.startswith(("exposures.", "report", "labels")) else output) / name
 
 
@@ -100,7 +100,7 @@ def test_a_folder_of_the_files_name(scored, night, tmp_path, capfd, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_disk_that_is_full(scored, night, tmp_path, capfd, monkeypatch, name):
-    """What was there before is left, and nothing half written; the line says what helps."""
+    """The earlier file stays, no half-written file is left, and the line says what helps."""
     (tmp_path / "out").mkdir()
     path = place(name, night, tmp_path / "out")
     before = "exposure,kind,label\n" if name == "labels.csv" else "before"
@@ -122,14 +122,14 @@ PACKERS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": l
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(".fits")])
 def test_no_command_replaces_a_fits_image(scored, night, tmp_path, capfd, name):
-    """A slip of the hand (`-o exp17.fits`) costs no image, whatever the image is called."""
+    """A slip of the hand (`-o exp17.fits`) costs no image, whatever the name of the image."""
     (tmp_path / "out").mkdir()
     path = place(name, night, tmp_path / "out")
     shutil.copy(next((scored / "in").glob("*.fits")), path)
     before = path.read_bytes()
     code, _, err = run(capfd, *commands(scored, night, tmp_path / "out")[name])
     assert code == 2
-    # The labels that were kept before are read first, and an image holds none.
+    # This command first reads the earlier labels, and an image holds none.
     expected = "labels.csv" if name == "labels.csv" else f"{name}: is a FITS file and is not replaced (choose another"
     assert expected in err
     assert path.read_bytes() == before
@@ -229,7 +229,7 @@ def test_what_is_no_regular_file_is_written_to_and_not_replaced(tmp_path):
 
 
 def test_nothing_else_in_the_package_renames_files_into_place():
-    """One helper does it; `simulate` has its own for FITS files."""
+    """One function does this; `simulate` has another one for FITS files."""
     for path in PACKAGE.rglob("*.py"):
         if path.name != "files.py" and "simulate" not in path.parts:
             text = path.read_text()

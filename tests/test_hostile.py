@@ -43,7 +43,7 @@ KEYS = ("EXPNUM", "FILTER", "INSTRUME", "DATE-OBS", "OBJECT", "EXTNAME")
 
 
 def run(capfd, *arguments):
-    """Exit code, standard output and standard error of a command; neither may hold a control character."""
+    """Exit code, standard output and standard error of a command; neither stream may hold a control character."""
     with pytest.raises(SystemExit) as end:
         main([str(a) for a in arguments])
     out, err = capfd.readouterr()
@@ -56,7 +56,7 @@ def run(capfd, *arguments):
 
 
 def _with(content, key, value):
-    """A file whose cards of a key hold a value, byte for byte."""
+    """A file in which all cards of a key hold this value, byte for byte."""
     card = f"{key:8}= '{value.replace(chr(39), chr(39) * 2)}'".encode("latin-1")[:80].ljust(80)
     return re.sub(rf"(?<=.{{0}}){key:8}= .{{70}}".encode(), lambda _: card, content, flags=re.DOTALL)
 
@@ -81,7 +81,7 @@ def _hostile_night(folder):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """A hostile night, scored."""
+    """A scored night with hostile texts."""
     base = tmp_path_factory.mktemp("hostile")
     _hostile_night(base / "in")
     (base / "work").mkdir()
@@ -152,7 +152,7 @@ def test_what_headers_and_names_say_stays_text_in_every_command(scene, capfd, mo
 
 
 def test_a_hook_gets_values_and_no_shell_does(scene, tmp_path, capfd, monkeypatch):
-    """Every exposure is alerted of; what the hook hears is what the table says."""
+    """There is an alert for every exposure, and the hook gets the values of the table."""
     monkeypatch.chdir(tmp_path)
     hook = tmp_path / "hook.py"
     hook.write_text(
@@ -277,7 +277,7 @@ LATER = {
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """A night and its store, whole."""
+    """A night and its store, both intact."""
     base = tmp_path_factory.mktemp("good")
     nights.night(base / "in", exposures=3)
     gpuanom.score(base / "in", base / "out", settings=SETTINGS, device="cpu")
@@ -304,11 +304,11 @@ def commands(base, out):
 
 
 def _state(folder):
-    """All that is in a folder, and in the one above it: names, times and contents."""
+    """Everything in a folder and in its parent folder: names, times and contents."""
     found = {}
     for path in sorted([*folder.iterdir(), *folder.parent.iterdir()]):
         status = path.lstat()
-        if path.name == ALERTS:  # a watch's own, empty
+        if path.name == ALERTS:  # the alerts of a watch, which are empty
             assert not path.read_bytes()
         elif path.is_file():
             found[path] = (status.st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
@@ -335,7 +335,7 @@ def test_a_store_that_is_not_ours_or_damaged_is_left_as_it_is(good, tmp_path, wh
 
 @pytest.mark.parametrize("what", LATER)
 def test_a_store_that_makes_no_sense_is_one_line_or_of_no_matter(good, tmp_path, what, capfd):
-    """Values are read by some commands only; who reads them refuses them, and only `score` and `watch` write at all."""
+    """Some commands read these values, and refuse them; only `score` and `watch` write at all."""
     out = tmp_path / "night" / "out"
     refused = 0
     for name, arguments in commands(good, out).items():

@@ -1,4 +1,4 @@
-"""Hints name commands that work on this machine: from an index, from a clone, from a file, from version control."""
+"""Hints name commands that work here, for an installation from an index, a clone, a file or version control."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def installed(monkeypatch, tmp_path):
-    """An installation that is no checkout, with the note that pip left about where it came from."""
+    """An installation that is no checkout, with the note that pip left about its origin."""
     monkeypatch.setattr(installing, "__file__", str(tmp_path / "site-packages" / "gpuanom" / "installing.py"))
     monkeypatch.setattr(installing, "_pip", lambda: "pip")
 
@@ -96,7 +96,7 @@ def test_documents_name_what_works_in_a_clone_wherever_they_name_an_index():
 
 
 def test_an_installation_has_every_folder_and_every_file_of_the_package():
-    """A folder that pyproject.toml forgets is there in a checkout, and missing from an installation."""
+    """A folder that pyproject.toml forgets exists in a checkout, but is missing from an installation."""
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     folders = {p.parent for p in (ROOT / "gpuanom").rglob("*.py")}
     names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}

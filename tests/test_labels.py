@@ -1,4 +1,4 @@
-"""Labels: what a file may hold, who said what, what several analysts come to, how well they agree."""
+"""Labels: the format of the file, the labels of each analyst, the consensus of several, and their agreement."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_consensus(votes, any_, majority, all_):
 
 
 def test_agreement_is_cohens_kappa():
-    # Cohen's table by hand: 2 of 4 the same; chance 3/4 x 1/4 + 1/4 x 3/4 = 0.375.
+    # Cohen's table by hand: 2 of 4 agree; the agreement by chance is 3/4 x 1/4 + 1/4 x 3/4 = 0.375.
     first = ["prominent", "prominent", "prominent", "normal"]
     second = ["prominent", "normal", "normal", "normal"]
     given = [label(str(i), grade, "ann") for i, grade in enumerate(first)]

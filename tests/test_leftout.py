@@ -1,4 +1,4 @@
-"""CCDs without a measurement are said at the end, once, with number and reason; the exit code says if any was lost."""
+"""CCDs without a measurement are listed once at the end, with number and reason; lost CCDs set the exit code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _change(path, *, constant=(), saturated=(), nan=(), duplicate=False, cut=0):
 
 @pytest.fixture
 def dead(tmp_path):
-    """A night with dead CCDs in every exposure, as DECam's have."""
+    """A night with dead CCDs in every exposure, as with DECam."""
     for path in nights.night(tmp_path / "in", exposures=3, ccds=5):
         _change(path, constant=[2], saturated=[3], nan=[4])
     return tmp_path
@@ -47,7 +47,7 @@ def _told(err):
 @pytest.mark.parametrize("command", ["score", "watch"])
 def test_dead_ccds_are_said_once_and_are_no_failure(dead, capfd, command):
     more = ("--once", "--settle", "0", "--every", "0.05") if command == "watch" else ()
-    for _ in range(2):  # the second run measures nothing, and says the same
+    for _ in range(2):  # the second run measures nothing, and prints the same lines
         code, _, err = run(capfd, command, dead / "in", "-o", dead / "out", *QUICK, *more)
         assert code == 0
         told = _told(err)
@@ -116,7 +116,7 @@ def test_masks_that_are_applied_are_counted_as_applied(tmp_path, capfd):
     code, _, err = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", *QUICK)
     assert code == 0
     assert "3 masks applied\n" in err
-    assert "skipped 3 files: a weight or mask file\n" in err  # the weights
+    assert "skipped 3 files: a weight or mask file\n" in err  # the file with the weights
     _, _, err = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out2", "--no-mask", "-v", *QUICK)
     assert "masks applied" not in err
     assert err.count(": a weight or mask file: ") == 6

@@ -1,4 +1,4 @@
-"""Alignment CCD by CCD (METHOD.md 5b): by hand, calibrated, and seeing what cancels over the field."""
+"""Alignment CCD by CCD (METHOD.md 5b): by hand, calibrated, and sensitive to patterns that cancel over the field."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.ranking import score_dataset
 from gpuanom.settings import Settings
 
-BACKEND = select("cpu")  # only the divergence is computed there, which this does not use
+BACKEND = select("cpu")  # the backend computes only the divergence here, which this test does not use
 BINS = 18
 QUICK = Settings(simulations=100, sparse_counts=0)
 
 
 def drawn(rng, exposures, ccds, n, *, bias=0.0, aligned=None):
-    """Exposures whose CCDs have n orientations each (n may be one number a CCD), with a preferred direction of 0.
+    """Exposures whose CCDs have n orientations each (n may be an array over the CCDs), with a preferred direction of 0.
 
-    `aligned` is (exposure, R): its CCDs have alignment R about directions that turn from CCD to CCD, so that over the
-    field they cancel.
+    `aligned` is (exposure, R): the CCDs of this exposure have alignment R about directions that turn from CCD to CCD,
+    so that the directions cancel over the field.
     """
     n = np.broadcast_to(n, exposures * ccds)
     counts = np.zeros((n.size, 4, BINS), np.int64)
@@ -44,13 +44,13 @@ def drawn(rng, exposures, ccds, n, *, bias=0.0, aligned=None):
 
 
 def _angles(rng, n, strength):
-    """Twice the orientations, of density 1 + 2 R cos: by their distribution, inverted on a fine grid."""
+    """Twice the orientations, with density 1 + 2 R cos, by inverting the distribution on a fine grid."""
     grid = np.linspace(-np.pi, np.pi, 4001)
     return np.interp(rng.uniform(-np.pi, np.pi, n), grid + 2 * strength * np.sin(grid), grid)
 
 
 def by_hand(data, exposure):
-    """X less its degrees and over its standard deviation, in loops, with the harmonics of the reference's histogram."""
+    """(X - degrees of freedom) / standard deviation, in loops, with the harmonics of the reference."""
     exposures = len(data.exposures)
     owner, counts = data.owner.tolist(), data.counts[:, SOURCE].tolist()
     totals = [sum(sum(c) for c, o in zip(counts, owner, strict=True) if o == e) for e in range(exposures)]
@@ -92,7 +92,7 @@ def by_hand(data, exposure):
 def test_matches_plain_loops():
     data = drawn(np.random.default_rng(1), 4, 3, [5, 40, 9, 17, 0, 3, 60, 7, 8, 30, 31, 32], bias=0.2)
     z = score_dataset(data, QUICK, BACKEND)[SOURCE].local.z
-    # The loops' integrals have 7200 steps: 1e-7 of the harmonics.
+    # The integrals of the loops have 7200 steps: 1e-7 of the harmonics.
     np.testing.assert_allclose(z, [by_hand(data, e) for e in range(4)], rtol=1e-5, atol=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_matches_plain_loops():
     ],
 )
 def test_normal_exposures_are_calibrated(exposures, ccds, n, bias):
-    """As tests/test_significance.py: p uniform by a KS test, its tail right, over at least 400 values."""
+    """As in tests/test_significance.py: p is uniform by a KS test and has the right tail, over at least 400 values."""
     rng = np.random.default_rng(exposures + ccds)
     taken = max(1, exposures // 10)
     p, z = [], []
@@ -122,7 +122,8 @@ def test_normal_exposures_are_calibrated(exposures, ccds, n, bias):
         z += local.z[chosen].tolist()
     assert stats.kstest(p, "uniform").pvalue > 0.001
     assert abs(np.mean(np.array(p) < 0.05) - 0.05) < 4 * math.sqrt(0.05 * 0.95 / len(p))
-    # The scatter of a mean of 400 is 0.05; of a standard deviation, with the skewness of 2 degrees, 0.1.
+    # The mean of 400 values scatters by 0.05; the standard deviation, with the skewness of 2 degrees of freedom, by
+    # 0.1.
     assert abs(np.mean(z)) < 0.2
     assert 0.8 < np.std(z) < 1.25
 
@@ -138,14 +139,14 @@ def test_against_a_saved_reference_that_does_not_contain_them():
 
 
 def test_what_cancels_over_the_field_is_found():
-    """Each CCD aligned along another axis: the exposure's histogram knows nothing of it."""
+    """Each CCD is aligned along another axis, which the histogram of the exposure does not show."""
     data = drawn(np.random.default_rng(2), 30, 8, 60, aligned=(4, 0.4))
     scores = score_dataset(data, QUICK, BACKEND)[SOURCE]
     assert scores.z[4] < 4
     assert scores.local.z[4] == np.max(scores.local.z) > 15
     assert scores.local.p[4] < 1e-9
     assert scores.local.deviation[4] == np.nanmax(scores.local.deviation)
-    # R of 0.4 by 8 x 60 orientations: its scatter is about 1/sqrt(2 x 480).
+    # R of 0.4 for 8 x 60 orientations; its scatter is about 1/sqrt(2 x 480).
     assert scores.local.alignment[4] == pytest.approx(0.4, abs=4 / math.sqrt(960))
 
 

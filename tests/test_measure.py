@@ -1,4 +1,4 @@
-"""One exposure through the steps, and the API for arrays."""
+"""One exposure through all steps, and the API for arrays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_counts_and_statuses(backend):
     assert good.n_gradients == 10_000 >= good.counts[BACKGROUND].sum()
     assert good.saturated_fraction == np.count_nonzero(image >= np.float32(1100.0)) / image.size
     assert good.masked_fraction == 0
-    # The sky of the scene is 1000 with noise 8: the fit of 800 points is good to about 8 sqrt(6/800) at the centre.
+    # The sky of the scene is 1000 with noise 8: the fit of 800 points is accurate to about 8 sqrt(6/800) at the centre.
     assert abs(good.sky - 1000) < 3
     assert abs(good.sigma - 8) < 0.5
 
@@ -71,10 +71,11 @@ def test_two_ccds_of_one_name_are_refused():
 
 
 def test_quarter_turned_ccd_gives_focal_plane_angles(backend):
-    # Stars elongated along 20 degrees; the same sky on a CCD mounted a quarter turn clockwise (its picture is turned
-    # back by -90 degrees, so that adding Turn.QUARTER restores the angles).
+    # Stars elongated along 20 degrees, and the same sky on a CCD mounted a quarter turn clockwise (its picture is
+    # turned back by -90 degrees, so that adding Turn.QUARTER restores the angles).
     image = sky.make(512, 512, sky.stars(40, seed=5, degrees=20.0, ratio=0.4, margin=32), noise=2.0, seed=5)
-    turned = np.ascontiguousarray(np.rot90(image, k=1))  # rows count downwards in rot90's picture: -90 degrees here
+    # In the picture of rot90 rows count downwards: this is -90 degrees here.
+    turned = np.ascontiguousarray(np.rot90(image, k=1))
     plain = gpuanom.measure([gpuanom.Ccd("a", image)]).ccds[0]
     back = gpuanom.measure([gpuanom.Ccd("a", turned, turn=Turn.QUARTER)]).ccds[0]
 
@@ -119,7 +120,7 @@ def test_rank_puts_the_elongated_exposure_first():
     tables = gpuanom.rank(measured)
     assert tables.exposures["exposure"][0] == "e4"
     assert tables.exposures["isophote_rank"][0] == 1
-    # 40 stars along one axis: the pooled direction is good to a few degrees.
+    # 40 stars along one axis: the pooled direction is known to a few degrees.
     assert abs(tables.exposures["isophote_angle"][0] - 30) < 5
     assert len(tables.ccds) == 8
 
@@ -141,7 +142,7 @@ def test_focal_plane_axes_undo_the_turn():
     north_up = (-1e-4, 0.0, 0.0, 1e-4)
     assert focal_plane_axes(north_up, Turn.NONE) == north_up
     for turn in Turn:
-        # A direction in CCD axes, brought to the focal plane's, must point to the same place on the sky.
+        # A direction in CCD axes, brought to the axes of the focal plane, must point to the same position on the sky.
         x, y = 0.6, 0.8
         fx, fy = (x, -y) if turn & Turn.MIRRORED else (x, y)
         if turn & Turn.QUARTER:

@@ -1,4 +1,4 @@
-"""Nights measured from relative paths are opened from every folder, moved with their images, and merged."""
+"""Nights measured with relative paths can be opened from every folder, moved with their images, and merged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS = gpuanom.Settings(**QUICK)
 
 
 def by_file(folder, n, seed):
-    """A folder of exposures that only their files name: img0.fits, img1.fits ..."""
+    """A folder of exposures that are identified only by their file names: img0.fits, img1.fits ..."""
     for i in range(n):
         path = nights.write(folder, seed + i, name=f"img{i}.fits", ccds=1)
         with fits.open(path, mode="update") as hdus:
@@ -34,7 +34,7 @@ def by_file(folder, n, seed):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """Two nights of equal file names, each measured from its own folder by relative paths."""
+    """Two nights with equal file names, each measured from its own folder with relative paths."""
     base = tmp_path_factory.mktemp("base")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(base)
@@ -46,10 +46,10 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def moved(base, tmp_path):
-    """All of it moved to another place."""
+    """Both nights with their images, moved to another folder."""
     shutil.copytree(base, tmp_path / "before")
     (tmp_path / "before").rename(tmp_path / "after")
-    # The copy names the files of the original, which are still there: as if they had been moved too.
+    # The copied nights name the files of the original, which still exist: those are renamed, as if they had been moved.
     for n in ("n1", "n2"):
         (base / n).rename(base / f"{n}.away")
     yield tmp_path / "after"
@@ -107,7 +107,7 @@ def test_failures_of_relative_paths_are_not_forgotten_elsewhere(tmp_path, monkey
 
 
 def test_a_night_that_moved_with_its_images_still_opens(moved):
-    """Files are looked for beside the store where their paths lead nowhere; the next run writes the new paths down."""
+    """Where the paths lead nowhere, files are looked for beside the store; the next run stores the new paths."""
     found = open_night(moved / "o_n1").found
     assert {file for e in found.values() for file in e.files} == {moved / "n1" / f"img{i}.fits" for i in range(2)}
     gpuanom.score([], moved / "o_n1", device="cpu")
@@ -141,7 +141,7 @@ def test_nights_of_equal_file_names_merge(base, tmp_path, capfd):
 
 
 def test_an_exposure_of_another_id_keeps_its_points(base, tmp_path):
-    """Its sources are found again as when it was measured, whatever it is called now; also after a second merging."""
+    """The sources are found again as at the measurement, whatever the exposure's id is, even after two mergings."""
     gpuanom.merge_nights([base / "o_n1", base / "o_n2"], tmp_path / "both", device="cpu")
     gpuanom.merge_nights([tmp_path / "both"], tmp_path / "again", device="cpu")
     alone, again = open_night(base / "o_n1"), open_night(tmp_path / "again")
@@ -161,7 +161,7 @@ def test_references_and_training_keep_exposures_of_equal_names_apart(base):
 
 
 def test_exposures_that_their_headers_name_are_one_exposure(tmp_path):
-    """Two of one number are not told apart: which one is right, the user must say."""
+    """Two exposures with the same number cannot be told apart: the user must say which one is right."""
     for n in ("a", "b"):
         nights.write(tmp_path / n, 7, ccds=1)
         gpuanom.score(tmp_path / n, tmp_path / f"o_{n}", settings=SETTINGS, device="cpu")
@@ -179,7 +179,8 @@ def exposure(name, file, fingerprint, *, band="r", file_named=True):
     [
         (("/a/n1/img.fits", "/a/n2/img.fits"), ("n1-img", "n2-img")),
         (("/a/x/img.fits", "/b/x/img.fits"), ("a-x-img", "b-x-img")),
-        (("/a/x/img.fits", "/a/x/img.fits"), ()),  # one file, changed between the two nights: merging refuses it
+        # One file that was changed between the two nights: merging refuses it.
+        (("/a/x/img.fits", "/a/x/img.fits"), ()),
     ],
 )
 def test_ids_follow_the_rule_of_one_run(files, ids):

@@ -1,4 +1,4 @@
-"""A night end to end: resume, changed files and settings, references, kills; the tables byte for byte."""
+"""A night from end to end: resumed runs, changed files and settings, references, kills; the tables byte for byte."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICK = gpuanom.Settings(**QUICK_VALUES)
 
 
 class Said(gpuanom.Events):
-    """Events that remember what was said and done."""
+    """Events that remember every message and every measured exposure."""
 
     def __init__(self):
         self.lines, self.measured = [], []
@@ -145,7 +145,7 @@ def test_regrouped_files_leave_no_ghosts(small):
     newest, _ = score(small / "in", small / "out", settings=settings)
     apart, said = score(small / "in", small / "out", settings=settings.replace(versions="apart"))
     assert len(newest.tables.exposures) == 6
-    # Files without PLVER have no version: they keep the plain id, the others get their own.
+    # Files without PLVER have no version: they keep the plain id, and the others get ids with their versions.
     assert len(apart.tables.exposures) == 9
     again, said = score(small / "in", small / "out", settings=settings)
     assert any("dropped" in line for line in said.lines)
@@ -310,7 +310,7 @@ def test_references_merge_as_their_nights_do(small):
         for a, b in zip(m.kinds, w.kinds, strict=True):
             assert a.n_histograms == b.n_histograms
             assert np.array_equal(a.counts, b.counts)
-            # Adding sums in another order moves the last bits only.
+            # Sums in another order change only the last bits.
             assert np.allclose(a.shares, b.shares, rtol=1e-14, atol=0)
     with pytest.raises(gpuanom.ReferenceFileError, match="is in an earlier input too"):
         gpuanom.make_references([small / "a", small / "whole"])
@@ -397,7 +397,7 @@ def test_formats_hold_the_same_rows(small, suffix):
         parquet = pytest.importorskip("pyarrow.parquet")
     night, _ = score(small / "in", small / "out", formats=["ecsv", suffix])
     path = small / "out" / f"exposures.{suffix}"
-    if suffix == "parquet":  # astropy would want pandas too, to read it
+    if suffix == "parquet":  # astropy would need pandas too, to read the file
         back = Table(parquet.read_table(path).to_pydict())
     else:
         back = Table.read(path, format={"csv": "ascii.csv", "fits": "fits", "ecsv": "ascii.ecsv"}[suffix])

@@ -1,4 +1,4 @@
-"""Plots take an Axes and draw what they are given; strange numbers draw nothing and never fail."""
+"""Plots draw into the Axes that they are given; unusual numbers draw nothing and never fail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpuanom.review.opened import Histogram  # noqa: E402
 def ax():
     figure = Figure()
     yield figure.add_subplot()
-    figure.canvas.draw()  # whatever was put there can be drawn
+    figure.canvas.draw()  # everything in the axes can be drawn
 
 
 def test_orientations_draw_shares_reference_and_noise(ax):

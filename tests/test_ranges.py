@@ -1,4 +1,4 @@
-"""NVTX ranges: what a profiler is told, and that nothing is lost without one."""
+"""NVTX ranges: what a profiler sees, and that nothing is lost without a profiler."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_real_nvtx_without_a_profiler():
 
 
 def test_a_range_costs_next_to_nothing():
-    """Some twenty a stack of CCDs, each of which takes milliseconds."""
+    """A stack of CCDs has about twenty ranges, each of which takes milliseconds."""
 
     def enter():
         with ranges.named("upload"):

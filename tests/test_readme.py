@@ -1,4 +1,4 @@
-"""README and docs: the examples run, the lists are complete, the commands are those that the gate runs."""
+"""README and docs: the examples run, the lists are complete, and the commands are those that the gate runs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_status_is_documented():
 
 
 def commands():
-    """Every `gpuanom` command in the documents and in the help texts, with the file that holds it."""
+    """Every `gpuanom` command in the documents and help texts, with the file that contains the command."""
     paths = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "gpuanom" / "cli").glob("*.py")]
     for path in paths:
         for line in path.read_text().splitlines():
@@ -114,7 +114,7 @@ def test_links_of_the_documents_lead_somewhere():
 
 
 def test_conclusions_of_the_validation_follow_from_its_results():
-    """The table at the top of docs/validation.md, made again from the results that are kept beside the scripts."""
+    """The table at the top of docs/validation.md follows from the results in profiling/results."""
     spec = importlib.util.spec_from_file_location("conclusions", ROOT / "profiling" / "validation_conclusions.py")
     conclusions = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(conclusions)

@@ -1,4 +1,4 @@
-"""References, robust rounds, scores and ranks of datasets (METHOD.md 5, 5b) against naive.py and by hand."""
+"""References, robust rounds, scores and ranks of datasets (METHOD.md 5, 5b) against naive.py, and by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parts(reference):
 
 
 def assert_same(reference, expected, *, exact_counts=True):
-    """Sums of up to a few thousand shares below 1: 1e-16 each, relative to a sum of the same size."""
+    """Sums of up to a few thousand shares below 1: rounding errors of 1e-16 each, relative to a sum of that size."""
     M, S, C, H = expected
     assert reference.n_histograms == M
     np.testing.assert_allclose(reference.shares, S, rtol=1e-13)
@@ -38,7 +38,7 @@ def assert_same(reference, expected, *, exact_counts=True):
 
 
 def night(rng, n_exposures, *, ccds=3, n=400, empty=0.1, odd=(), bins=BINS):
-    """A dataset of one camera and band: some CCDs without counts, some exposures odd."""
+    """A dataset of one camera and band: some CCDs have no counts, and some exposures are anomalous."""
     owner = np.repeat(np.arange(n_exposures), ccds)
     truth = rng.dirichlet(np.full(bins, 20.0))
     counts = np.zeros((owner.size, 4, bins), np.int64)
@@ -52,7 +52,7 @@ def night(rng, n_exposures, *, ccds=3, n=400, empty=0.1, odd=(), bins=BINS):
 
 
 def exposures_of(dataset, kind):
-    """What naive takes: a list of histograms an exposure; of sources one, the sum over its CCDs."""
+    """The input of naive.py: a list of histograms for each exposure; of sources only one, the sum over the CCDs."""
     lists = []
     for e in range(len(dataset.exposures)):
         histograms = dataset.counts[dataset.owner == e, kind].tolist()
@@ -112,14 +112,14 @@ def test_means_match_naive(rows, contains):
 
 
 def test_the_rule_for_empty_bins_by_hand():
-    """M = 2, C = 8, so half a count is 0.125 of a histogram: (S + 0.125) / (2 + 3 x 0.125)."""
+    """M = 2 and C = 8, so that half a count is 0.125 of a histogram: (S + 0.125) / (2 + 3 x 0.125)."""
     reference = Reference.of(np.array([[2, 2, 0], [1, 3, 0]], np.int64))
     np.testing.assert_allclose(reference.mean(contains=False), np.array([0.875, 1.375, 0.125]) / 2.375, rtol=1e-15)
     assert reference.mean(contains=True).tolist() == [0.375, 0.625, 0]
 
 
 def test_a_histogram_in_a_bin_that_the_reference_lacks_has_a_finite_score(backend):
-    """And the scores say that half a count was spread."""
+    """The scores also say that half a count was spread over the bins."""
     rng = np.random.default_rng(1)
     before, after = night(rng, 5, empty=0), night(rng, 4, empty=0)
     before.counts[:, :, 7] = 0
@@ -140,7 +140,7 @@ def test_a_histogram_in_a_bin_that_the_reference_lacks_has_a_finite_score(backen
 
 
 def check_dataset(backend, dataset, settings=QUICK):
-    """KL, rank, floor, z and deviation of every kind against naive."""
+    """Compare KL, rank, floor, z and deviation of every kind with naive.py."""
     for kind, scores in enumerate(score_dataset(dataset, settings, backend)):
         exposures = exposures_of(dataset, kind)
         fraction, least = settings.robust_fraction, settings.robust_minimum
@@ -168,7 +168,7 @@ def check_dataset(backend, dataset, settings=QUICK):
                 X += naive.statistic(sum(h), naive.kl(h, mean), f)
                 floors.append(naive.floor(sum(h), len(h), f))
             degrees = len(full) * (len(full[0]) - 1)
-            # X adds terms of 2 n KL, each good to 1e-14 n or so.
+            # X adds terms of 2 n KL, each accurate to about 1e-14 n.
             assert scores.z[i] == pytest.approx(naive.z_score(X, degrees), rel=1e-9, abs=1e-9)
             assert scores.floor[i] == pytest.approx(np.mean(floors), rel=1e-12)
             if all(sum(h) >= settings.sparse_counts * len(h) for h in full):
@@ -189,7 +189,7 @@ def test_datasets_match_naive(backend, n_exposures, n):
 @pytest.mark.parametrize("rounds", [1, 2, 5])
 @pytest.mark.parametrize("n_exposures", [3, 4, 9, 10, 11, 24, 70])
 def test_robust_rounds_match_naive(backend, n_exposures, rounds):
-    """A tenth of 70 is 7, although 0.1 * 70 is a little more in floating point; 3 exposures all stay."""
+    """A tenth of 70 is 7, although 0.1 * 70 is slightly more in floating point; with 3 exposures all stay."""
     rng = np.random.default_rng(n_exposures)
     dataset = night(rng, n_exposures, ccds=2, odd=range(0, n_exposures, 6))
     check_dataset(backend, dataset, QUICK.replace(robust_rounds=rounds))
@@ -202,7 +202,7 @@ def test_other_robust_settings(backend, fraction, minimum):
 
 
 def test_a_robust_reference_lowers_the_normal_scores(backend):
-    """A contaminated reference raises every score; leaving the odd ones out brings the normal ones down."""
+    """A contaminated reference raises every score; the normal scores fall when the anomalous exposures are left out."""
     dataset = night(np.random.default_rng(8), 20, n=3000, empty=0, odd=(3, 11))
     plain, robust = (score_dataset(dataset, QUICK.replace(robust_rounds=r), backend)[SOURCE] for r in (0, 2))
     normal = [i for i in range(20) if i not in (3, 11)]
@@ -229,7 +229,7 @@ def test_exposures_without_counts_have_no_rank(backend):
 
 @pytest.mark.parametrize("kind", range(4))
 def test_one_exposure_has_nothing_to_compare_with(backend, kind):
-    """Not even if it has many CCDs."""
+    """This holds even if the exposure has many CCDs."""
     scores = score_dataset(night(np.random.default_rng(1), 1, ccds=9, empty=0), QUICK, backend)[kind]
     assert np.isnan([scores.kl[0], scores.z[0], scores.p[0], scores.floor[0], scores.deviation[0]]).all()
     assert scores.rank[0] == 0
@@ -259,7 +259,7 @@ def test_a_saved_reference_of_the_same_night_gives_the_same_scores(backend):
         np.testing.assert_array_equal(a.p, b.p)
 
 
-# Saved and merged
+# Saved and merged references
 
 
 def references_of(dataset, settings=QUICK):

@@ -1,4 +1,4 @@
-"""What the system refuses for a moment is no damage: tried again, said as it is, and never kept as a fact."""
+"""A refusal of the system that passes is no damage: gpuanom tries again, names the refusal, and never stores it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _impatient(monkeypatch):
 
 @pytest.fixture
 def refuse(monkeypatch):
-    """Let the system refuse to open, map or look up some files, so many times."""
+    """Let the system refuse a given number of times to open, map or look up some files."""
     left = {}
 
     def refusing(real, place):
@@ -78,7 +78,7 @@ def test_a_refusal_that_passes_costs_nothing(tmp_path, refuse, number, what):
 
 @pytest.mark.parametrize("number", FOR_A_MOMENT)
 def test_a_refusal_that_stays_is_named_and_the_next_run_tries_again(tmp_path, refuse, number):
-    """Each exposure is a file a CCD: one of its CCDs is lost for this run, and measured by the next."""
+    """Each CCD of an exposure is a file: one CCD is lost for this run, and measured by the next run."""
     for ccd in (1, 2):
         _one_ccd(tmp_path / "in" / f"a{ccd}.fits", nights.image(ccd), 1, ccd)
         _one_ccd(tmp_path / "in" / f"b{ccd}.fits", nights.image(10 + ccd), 2, ccd)
@@ -184,7 +184,7 @@ def test_every_refusal_names_its_reason_and_a_remedy():
 
 
 def test_a_page_that_the_disk_does_not_give_is_an_error_and_no_signal(tmp_path):
-    """A mapped file whose pages are gone ends a process by SIGBUS where it is touched."""
+    """A mapped file whose pages are gone ends a process by SIGBUS when the pages are touched."""
     path = tmp_path / "a.fits"
     path.write_bytes(bytes(40_000))
     view = mapping.Mapping(path).view()
@@ -220,7 +220,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_by_the_next_run(tmp_pa
     path = nights.write(tmp_path / "in", 1)
     file = gpuanom.fits.mapped.File(path)
     mapping.let_go()
-    assert file.bytes[:6] == b"SIMPLE"  # mapped again
+    assert file.bytes[:6] == b"SIMPLE"  # the file is mapped again
     mapping.let_go()
     path.write_bytes(path.read_bytes() + bytes(2880))
     with pytest.raises(InputError, match="was changed while it was being read"):
@@ -228,14 +228,14 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_by_the_next_run(tmp_pa
 
 
 def test_a_watch_waits_for_what_cannot_be_opened(tmp_path, refuse):
-    """Its headers tell nothing while they cannot be read; the file is not listed as incomplete for that."""
+    """The headers say nothing while they cannot be read; for that reason the file is not listed as incomplete."""
     path = nights.write(tmp_path / "in", 1)
     refuse("open", path.name, errno.EIO, 1)
     assert lacking(path) is None
 
 
 def test_a_watch_tries_again_what_was_refused(tmp_path, refuse, monkeypatch):
-    """No file changes: only time passes."""
+    """No file changes; only time passes."""
     import threading
 
     from gpuanom.nights import watch as watching
@@ -276,7 +276,7 @@ assert len(night.tables.ccds) == 240
 
 
 def test_more_files_than_may_be_open(tmp_path):
-    """12 exposures of 20 one-CCD files, 8 threads and 100 open files: as 20 of 104 with 16 and 1024."""
+    """12 exposures of 20 one-CCD files, 8 threads and 100 open files stand for 20 of 104 with 16 threads and 1024."""
     for number in range(1, 13):
         for ccd in range(20):
             plane = nights.image(number, shape=(72, 72), n_stars=1)
@@ -309,7 +309,7 @@ def test_the_limit_of_open_files_is_raised_by_the_command_too(tmp_path):
 
 
 def test_refusals_that_an_earlier_version_kept_as_damage_are_tried_again(tmp_path):
-    """It wrote: cannot be opened: [Errno 24] Too many open files."""
+    """The earlier version wrote: cannot be opened: [Errno 24] Too many open files."""
     nights.night(tmp_path / "in", exposures=2)
     whole = score(tmp_path).tables
     with sqlite3.connect(tmp_path / "out" / NAME) as db:

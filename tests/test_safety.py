@@ -1,4 +1,4 @@
-"""A little of `tests.crash` and `tests.fuzz_score`, which do as much as one has time for."""
+"""A small part of `tests.crash` and `tests.fuzz_score`, which run for any length of time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_runs_that_end_early_lose_nothing():
 
 
 def test_damaged_files_end_as_scores_or_statuses():
-    # Ten times as long as in the full form: a busy machine is no bug.
+    # Ten times the limit of the full version, since a busy machine is no fault of gpuanom.
     counts, failed, _, _ = fuzz_score.fuzz(60, seed=3, slowest=10 * fuzz_score.SLOWEST)
     assert not failed
     assert sum(counts[word] for word in ("ok", "partial")) > 5
@@ -49,7 +49,7 @@ def _plain(path):
 
 
 def _sparse(path):
-    """A file as long as its header says: holes take no room."""
+    """A file of the length that its header claims; holes in the file take no room."""
     path.write_bytes(PLAIN)
     with path.open("r+b") as file:
         file.truncate(2880 + 4 * SIDE * SIDE)
@@ -76,7 +76,7 @@ def test_a_header_of_a_million_million_pixels_is_refused_before_anything_is_allo
         how(tmp_path / "e1.fits")
     except OSError as error:
         pytest.skip(f"no such file can be made here: {error}")
-    gpuanom.score(_small(tmp_path), device="cpu", threads=1)  # what is imported and compiled once
+    gpuanom.score(_small(tmp_path), device="cpu", threads=1)  # everything that is imported and compiled once
     tracemalloc.start()
     try:
         night = gpuanom.score(tmp_path / "e1.fits", device="cpu", threads=1)
@@ -86,7 +86,7 @@ def test_a_header_of_a_million_million_pixels_is_refused_before_anything_is_allo
     (row,) = night.tables.exposures
     assert row["status"] == "unusable"
     assert "1000000 x 1000000" in row["note"] or "cut off" in row["note"]
-    # The tables of one exposure take some hundred kB; the claim is of 4 TB, and a row of it of 4 MB.
+    # The tables of one exposure take some hundred kB; the header claims 4 TB, of which a row takes 4 MB.
     assert peak < 4e6
 
 

@@ -1,4 +1,4 @@
-"""The random points (METHOD.md 6): even, independent of all but their key, and the same for ever."""
+"""The random points (METHOD.md 6): evenly distributed, dependent on their key alone, and the same for ever."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PINNED = {
 
 
 def philox_words(key, n):
-    """Philox4x64 with 10 rounds in plain Python, after Salmon et al. 2011; the counter starts at 1, as NumPy's does."""
+    """Philox4x64 with 10 rounds in plain Python, after Salmon et al. 2011; the counter starts at 1, as in NumPy."""
     out = []
     block = 0
     while len(out) < n:
@@ -35,14 +35,14 @@ def philox_words(key, n):
 
 
 def key_of(*texts):
-    """Two little-endian words of the BLAKE2b-128 of the texts, each after its length."""
+    """Two little-endian words of the BLAKE2b-128 hash of the texts, each preceded by its length."""
     message = b"".join(len(t.encode()).to_bytes(4, "little") + t.encode() for t in texts)
     digest = hashlib.blake2b(message, digest_size=16).digest()
     return [int.from_bytes(digest[i : i + 8], "little") for i in (0, 8)]
 
 
 def test_points_from_first_principles():
-    """Hash, counter-based words, multiply and shift: all three in whole numbers of Python."""
+    """Hash, counter-based words, multiply and shift, all three computed with Python's whole numbers."""
     words = philox_words(key_of("7", "c4d_123", "N4", "sigma"), 101)
     drawn = sampling.points(7, "c4d_123", "N4", "sigma", 101, 4094, 2046)
     assert drawn.dtype == np.int32
@@ -55,7 +55,7 @@ def test_points_from_first_principles():
 
 
 def test_points_are_the_same_for_ever():
-    """Pinned: a change here changes every measurement ever made."""
+    """A change of these numbers would change every measurement ever made."""
     assert sampling.points(1, "exposure", "N1", "background", 3, 4094, 2046).tolist() == PINNED["background"]
     assert sampling.points(1, "exposure", "N1", "gradients", 3, 4094, 2046, 10).tolist() == PINNED["gradients"]
 
@@ -66,7 +66,7 @@ def test_fewer_points_are_the_first_of_more():
 
 
 def test_points_differ_with_every_part_of_their_key():
-    """Ids that run together when joined, too."""
+    """The points differ even for ids that are equal when joined."""
     keys = [
         (1, "a", "b", "sigma"),
         (2, "a", "b", "sigma"),
@@ -102,14 +102,14 @@ def test_points_are_even_and_keep_their_margin(ny, nx, margin):
         assert values.min() == 0
         assert values.max() == high - low == counts.size - 1
         if counts.size > 1:
-            # One draw, fixed for ever: a p below 1e-4 would be a flaw, not bad luck.
+            # This draw is fixed for ever: a p below 1e-4 would be an error, not bad luck.
             assert stats.chisquare(counts).pvalue > 1e-4
 
 
 def test_rows_and_columns_and_neighbours_are_independent():
     drawn = sampling.points(3, "a", "b", "gradients", 50_000, 1000, 1000).astype(float)
     y, x = drawn.T
-    # A correlation of 50 000 independent pairs scatters by 1 / sqrt(50 000) = 0.0045; four of those.
+    # The correlation of 50 000 independent pairs scatters by 1 / sqrt(50 000) = 0.0045. The bound is four of those.
     for a, b in ((y, x), (y[1:], y[:-1]), (x[1:], x[:-1]), (y[1:], x[:-1])):
         assert abs(np.corrcoef(a, b)[0, 1]) < 0.018
 

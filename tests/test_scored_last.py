@@ -1,4 +1,4 @@
-"""A night is opened again as it was scored last, whatever opens it; and by every format of its tables."""
+"""A night is opened with the settings of its last scoring, whatever opens it and whatever the format of its tables."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests import nights
 
 ROBUST = {"robust_rounds": 2, "robust_fraction": 0.35, "robust_minimum": 2, "sparse_counts": 4, "simulations": 300}
 SETTINGS = gpuanom.Settings(background_points=200, sigma_points=300, gradient_points=500, **ROBUST)
-"""Every setting of the scores is another than its default."""
+"""Every setting of the scores differs from its default."""
 
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
-    """A night of two datasets that was scored with settings of its own."""
+    """A night of two datasets that was scored with unusual settings."""
     folder = tmp_path_factory.mktemp("scored")
     nights.night(folder / "in", exposures=10, odd=3, ccds=1, bands=("r", "g"))
     gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu")
@@ -37,7 +37,7 @@ def scored(tmp_path_factory):
 
 @pytest.fixture
 def night(scored, tmp_path):
-    """A copy of it to change."""
+    """A copy of that night, which tests may change."""
     shutil.copytree(scored / "night", tmp_path / "night")
     return tmp_path / "night"
 
@@ -73,7 +73,7 @@ def test_an_opened_night_has_the_scores_of_its_tables(scored):
 
 @pytest.mark.parametrize("form", ["csv", "fits", "parquet"])
 def test_the_tables_format_does_not_matter(night, form):
-    """What opens a night reads the settings in its store."""
+    """A night is opened with the settings in its store."""
     for path in night.glob("*.ecsv"):
         path.unlink()
     if form == "parquet":
@@ -122,7 +122,7 @@ def test_a_profile_of_score_settings_is_recorded_whole(night):
 
 
 def test_the_robust_reference_is_one_and_the_same(scored, tmp_path):
-    """A night scored against the reference that it gives has the scores that its robust rounds gave it."""
+    """A night that is scored against its own robust reference has the scores that the robust rounds gave."""
     references = gpuanom.make_references([scored / "night"])
     assert any(ids for d in references.datasets for ids in d.left_out)
     references.save(tmp_path / "ref.ecsv")
@@ -144,7 +144,7 @@ def test_the_reports_reference_is_the_scores_own(scored):
 
 
 def test_a_saved_reference_is_kept_with_the_night(scored, night, tmp_path, capfd):
-    """Its file may be gone; another one is refused."""
+    """The file of the reference may be gone; another reference is refused."""
     plain = SETTINGS.replace(robust_rounds=0)
     gpuanom.make_references([night]).save(tmp_path / "ref.ecsv")
     gpuanom.score([], night, settings=plain, reference=tmp_path / "ref.ecsv", device="cpu")
@@ -153,7 +153,7 @@ def test_a_saved_reference_is_kept_with_the_night(scored, night, tmp_path, capfd
     assert open_night(night, reference=tmp_path / "ref.ecsv").settings == plain
     (tmp_path / "ref.ecsv").unlink()
     assert_equal(open_night(night).tables.exposures, written)
-    gpuanom.score([], night, device="cpu")  # as it was scored last
+    gpuanom.score([], night, device="cpu")  # with the settings of the last scoring
     assert_equal(Table.read(night / "exposures.ecsv"), written)
     gpuanom.score([], night, settings=plain, device="cpu")
     gpuanom.make_references([night]).save(tmp_path / "other.ecsv")
@@ -187,7 +187,7 @@ def test_a_store_that_does_not_say_how_it_was_scored_is_refused_in_one_line(nigh
 
 
 def test_a_run_that_was_killed_before_its_tables_can_be_opened(scored, tmp_path):
-    """The settings of the scores are in the store from the start."""
+    """The settings of the scores are in the store from the beginning of a run."""
     with Store(tmp_path / NAME, SETTINGS) as store, Store(scored / "night" / NAME, SETTINGS, read_only=True) as other:
         store.copy_from(other)
     assert open_night(tmp_path).settings == SETTINGS

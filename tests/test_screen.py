@@ -1,4 +1,4 @@
-"""Lines of a run: many CCDs of one exposure with one trouble are one line."""
+"""The lines that a run prints: one line for many CCDs of an exposure with the same trouble."""
 
 import numpy as np
 from astropy.io import fits

@@ -1,4 +1,4 @@
-"""Settings: every number checked by name, TOML there and back."""
+"""Settings: every number is checked and named in errors, and TOML keeps all settings."""
 
 from __future__ import annotations
 

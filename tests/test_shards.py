@@ -1,4 +1,4 @@
-"""A night in shares, as a job array measures it."""
+"""A night in shares, as the tasks of a job array measure it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_shares_merged_are_one_run_byte_for_byte(small):
         parts.append(small / f"night-{k}")
         gpuanom.score(small / "in", parts[-1], settings=QUICK, shard=(k, 8))
     found = discover([small / "in"], QUICK)
-    assert any(shard(found, k, 8).exposures == () for k in range(1, 9))  # an empty share is no trouble
+    assert any(shard(found, k, 8).exposures == () for k in range(1, 9))  # an empty share is no failure
     gpuanom.merge_nights(parts, small / "all")
     assert nights.tables(small / "all") == nights.tables(small / "one")
 

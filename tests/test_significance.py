@@ -1,4 +1,4 @@
-"""Noise floor, z, p, directions, deviations (METHOD.md 5b): against naive.py, and calibrated on normal histograms."""
+"""Noise floor, z, p, directions, deviations (METHOD.md 5b) against naive.py, and calibrated on normal histograms."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from gpuanom.scoring.reference import DatasetReference, Reference
 from gpuanom.settings import Settings
 
 BINS = 18
-# 500 simulations instead of 10 000: p-values in steps of 1/501, far below what a KS test of 400 can see (1/20).
+# 500 simulations in place of 10 000: p-values in steps of 1/501, far finer than a KS test of 400 values resolves
+# (1/20).
 QUICK = Settings(simulations=500)
 
 
 def dataset(histograms, per_exposure=1, kind=SOURCE):
-    """A dataset whose CCDs have these histograms of one kind, `per_exposure` CCDs an exposure."""
+    """A dataset whose CCDs have these histograms of one kind, with `per_exposure` CCDs in each exposure."""
     m = len(histograms)
     counts = np.zeros((m, 4, histograms.shape[1]), np.int64)
     counts[:, kind] = histograms
@@ -33,12 +34,12 @@ def dataset(histograms, per_exposure=1, kind=SOURCE):
 
 
 def drawn(rng, m, n, truth, sizes=(0.7, 1.0, 1.3)):
-    """Normal histograms: multinomial counts of one truth, some sizes times n of them."""
+    """Normal histograms: multinomial counts of one true distribution, each with a total drawn from n times `sizes`."""
     sizes = n * np.array(sizes)[rng.integers(0, len(sizes), m)]
     return np.stack([rng.multinomial(int(k), truth) for k in sizes])
 
 
-# Against naive
+# Comparison with naive.py
 
 
 @given(
@@ -65,10 +66,10 @@ def test_formulas_match_naive(n, m, kl, bins, contained, per_histogram):
 
 @pytest.mark.parametrize("degrees", [1, 2, 16, 17, 61 * 17, 60 * 17])
 def test_the_tail_is_that_of_chi_squared(degrees):
-    """Against the finite sums for whole degrees of freedom."""
+    """The tail against the finite sums for whole degrees of freedom."""
     x = degrees * np.array([0.0, 0.1, 0.5, 0.9, 1.0, 1.1, 1.5, 2.0])
     expected = [naive.chi2_tail(v, degrees) for v in x]
-    # Logarithms of a thousand lose three digits of sixteen in the sums, as many again in the exponentials.
+    # Logarithms of a thousand terms lose three of sixteen digits in the sums, and as many again in the exponentials.
     np.testing.assert_allclose(significance.p_value(x, degrees), expected, rtol=1e-9, atol=1e-300)
 
 
@@ -109,21 +110,21 @@ def test_deviations_match_naive(scores):
 
 
 def test_deviations_by_hand():
-    """Logarithms 0, 1, 2, 3 and 9: median 2, MAD 1."""
+    """The logarithms are 0, 1, 2, 3 and 9: median 2, MAD 1."""
     found = significance.deviation(np.exp([0.0, 1.0, 2.0, 3.0, 9.0]))
     np.testing.assert_allclose(found, np.array([-2, -1, 0, 1, 7]) / 1.4826, rtol=1e-12)
     assert np.isnan(significance.deviation(np.array([2.0, 2.0, 2.0, 5.0]))).all()
     assert np.isnan(significance.deviation(np.array([math.nan, 0.0]))).all()
 
 
-# Calibrated: the p of normal histograms is uniform
+# Calibration: the p of normal histograms is uniform
 
 
 def assert_calibrated(p, z=None, *, z_mean=0.2):
-    """Uniform by a Kolmogorov-Smirnov test, and in the tail that matters.
+    """Check that p is uniform by a Kolmogorov-Smirnov test, and that its tail is right.
 
-    The draws are fixed, so a threshold of 0.001 is crossed by an error, not by bad luck: with 400 values it lets pass a
-    distance of 0.097 at most. The share below 0.05 scatters by 0.011 for 400 values: four of those.
+    The draws are fixed, so that only an error crosses a threshold of 0.001: for 400 values it allows a distance of
+    0.097 at most. The share of p below 0.05 scatters by 0.011 for 400 values. The bound is four of those.
     """
     p = np.array(p)
     assert len(p) >= 300
@@ -131,20 +132,23 @@ def assert_calibrated(p, z=None, *, z_mean=0.2):
     assert stats.kstest(p, "uniform").pvalue > 0.001
     assert abs(np.mean(p < 0.05) - 0.05) < 4 * math.sqrt(0.05 * 0.95 / len(p))
     if z is not None:
-        # Mean 0 to 0.05, its scatter for 400 values; standard deviation 1, that of chi-squared with its skewness.
+        # The mean is 0 to 0.05, its scatter for 400 values; the standard deviation is 1, within the scatter that the
+        # skewness of chi-squared allows.
         assert abs(np.mean(z)) < z_mean
         assert 0.85 < np.std(z) < 1.2
 
 
 def scores_of_normal_datasets(backend, m, n, *, seed, kind=SOURCE, per_exposure=1, uneven=True, settings=QUICK):
-    """P and z of at least 400 exposures. Of small datasets one each: their members share a reference and are not
-    independent; of M = 30 and 300 every tenth."""
+    """p and z of at least 400 exposures, of which small datasets give one each and M = 30 and 300 every tenth.
+
+    The exposures of a dataset share a reference, and so are not independent.
+    """
     rng = np.random.default_rng(seed)
     truth = rng.dirichlet(np.full(BINS, 30.0)) if uneven else np.full(BINS, 1 / BINS)
     taken = max(1, m // 10)
     p, z = [], []
     for _ in range(-(-400 // taken)):
-        # Exposures of several CCDs get equal counts: each set of counts is a simulation of its own.
+        # Exposures of several CCDs get equal counts, since each set of counts needs its own simulation.
         histograms = drawn(rng, m * per_exposure, n, truth, (0.7, 1.0, 1.3) if per_exposure == 1 else (1.0,))
         scores = score_dataset(dataset(histograms, per_exposure, kind), settings, backend)[kind]
         chosen = rng.permutation(m)[:taken]
@@ -173,13 +177,13 @@ def test_dense_histograms_are_calibrated(backend, m, n, uneven):
     ],
 )
 def test_sparse_histograms_are_calibrated(backend, m, n):
-    """Fewer than 10 counts a bin: p comes from simulation. z has a positive mean there, which is why."""
+    """With fewer than 10 counts a bin p comes from simulation, since z has a positive mean there."""
     p, _ = scores_of_normal_datasets(backend, m, n, seed=m + n)
     assert_calibrated(p)
 
 
 def test_the_simulation_is_what_calibrates_sparse_ones(backend):
-    """Without it the tail is wrong (METHOD.md 5b: .10 at n = 40), so the switch is seen to matter."""
+    """Without simulation the tail is wrong (METHOD.md 5b: .10 at n = 40), and this test sees the difference."""
     p, _ = scores_of_normal_datasets(backend, 30, 40, seed=1, settings=QUICK.replace(sparse_counts=0))
     assert np.mean(np.array(p) < 0.05) > 0.07
 
@@ -189,7 +193,7 @@ def test_the_simulation_is_what_calibrates_sparse_ones(backend):
     [(3, 4, 1000), (8, 9, 5000), (30, 4, 1000), pytest.param(8, 4, 60, marks=pytest.mark.proof(backend="gpu"))],
 )
 def test_exposures_of_several_ccds_are_calibrated(backend, m, ccds, n):
-    """Background scores: X summed over the CCDs of an exposure, C (N - 1) degrees."""
+    """Background scores: X summed over the CCDs of an exposure, with C (N - 1) degrees of freedom."""
     p, z = scores_of_normal_datasets(backend, m, n, seed=m + ccds, kind=BACKGROUND, per_exposure=ccds)
     assert_calibrated(p, z if n > 10 * BINS else None)
 
@@ -197,7 +201,7 @@ def test_exposures_of_several_ccds_are_calibrated(backend, m, ccds, n):
 @pytest.mark.parametrize("n", [60, 1000])
 @pytest.mark.parametrize("m", [pytest.param(3, marks=pytest.mark.proof(backend="gpu")), 30])
 def test_against_a_saved_reference_that_does_not_contain_them(backend, m, n):
-    """f has another sign there: the reference's noise adds to the histogram's."""
+    """f has no term -2/M here: the noise of the reference adds to that of the histogram."""
     rng = np.random.default_rng(m + n)
     truth = rng.dirichlet(np.full(BINS, 30.0))
     p = []
@@ -211,7 +215,7 @@ def test_against_a_saved_reference_that_does_not_contain_them(backend, m, n):
 
 @pytest.mark.parametrize(("m", "n", "share"), [(3, 1000, 0.2), (30, 1000, 0.2), (300, 60, 0.6)])
 def test_what_is_wrong_is_found(backend, m, n, share):
-    """Calibrated is not enough: a histogram with a share of its counts in one direction has to stand out."""
+    """Calibration is not enough: a histogram with a share of its counts in one direction must stand out."""
     rng = np.random.default_rng(m)
     histograms = drawn(rng, m, n, np.full(BINS, 1 / BINS))
     histograms[1] = rng.multinomial(n, np.full(BINS, (1 - share) / BINS) + share * (np.arange(BINS) == 7))
@@ -222,13 +226,13 @@ def test_what_is_wrong_is_found(backend, m, n, share):
 
 
 def test_simulated_p_values_do_not_depend_on_company(backend):
-    """Equal exposures in another order get equal p: the simulation is keyed by counts alone."""
+    """Equal exposures in another order get equal p, since the counts alone are the key of the simulation."""
     rng = np.random.default_rng(3)
     histograms = drawn(rng, 12, 60, np.full(BINS, 1 / BINS))
     order = rng.permutation(12)
     a = score_dataset(dataset(histograms), QUICK, backend)[SOURCE]
     b = score_dataset(dataset(histograms[order]), QUICK, backend)[SOURCE]
-    # The reference's sums run in another order: 1e-16 of it may move a tie.
+    # The sums of the reference run in another order: a difference of 1e-16 may decide a tie.
     np.testing.assert_allclose(b.p, a.p[order], atol=2.5 / 501)
     again = score_dataset(dataset(histograms), QUICK, backend)[SOURCE]
     np.testing.assert_array_equal(again.p, a.p)

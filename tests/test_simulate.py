@@ -1,4 +1,4 @@
-"""Simulated nights: the same bytes from the same seed, and in the images what the truth table says."""
+"""Simulated nights: the same seed gives the same bytes, and the images agree with the truth table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL = {"exposures": 5, "ccds": 2, "shape": (96, 128), "bands": ("g", "r"), "se
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
-    """A small night: its folder and the table that came back."""
+    """A small night: the folder, and the table that `simulate_night` returned."""
     folder = tmp_path_factory.mktemp("night") / "made" / "here"
     return folder, simulate_night(folder, **SMALL)
 
@@ -59,7 +59,7 @@ def test_same_arguments_same_bytes(night, tmp_path):
     folder, _ = night
     simulate_night(tmp_path, **SMALL)
     assert digests(tmp_path) == digests(folder)
-    simulate_night(tmp_path, **SMALL, overwrite=True)  # over itself
+    simulate_night(tmp_path, **SMALL, overwrite=True)  # over the file itself
     assert digests(tmp_path) == digests(folder)
 
 
@@ -155,7 +155,7 @@ def test_headers(night):
             assert hdu.data.shape == (96, 128)
             assert hdu.header["SATURATE"] == SATURATION
             assert hdu.data.max() <= SATURATION
-        # The two CCDs lie side by side, 40 pixels apart, in one projection about the pointing.
+        # The two CCDs lie side by side, 40 pixels apart, in the same projection about the pointing.
         left, right = (WCS(hdu.header) for hdu in hdus[1:])
         assert right.world_to_pixel(left.pixel_to_world(168, 50)) == pytest.approx((0, 50), abs=1e-6)
         assert left.wcs.crval == pytest.approx(right.wcs.crval)
@@ -170,13 +170,13 @@ def test_progress(tmp_path):
 def test_noise_is_that_of_the_counts_and_the_read_out():
     image = draw(density=0.0, sky=900.0)
     spread = 1.4826 * np.median(np.abs(image - np.median(image)))
-    # Rounding to whole electrons adds 1/12; 262,144 pixels settle the MAD to 0.2%.
+    # Rounding to whole electrons adds a variance of 1/12; 262,144 pixels determine the MAD to 0.2%.
     assert spread == pytest.approx(math.sqrt(900 + READ_NOISE**2), rel=0.02)
     assert np.median(image) == pytest.approx(900, abs=1)
 
 
 def star_shapes(image):
-    """(e1, e2) of stars between 20 sigma and saturation, by moments above a fifth of the peak in 21 x 21 pixels."""
+    """(e1, e2) of stars between 20 sigma and saturation, from moments above a fifth of the peak in 21 x 21 pixels."""
     v = image - np.median(image)
     sigma = 1.4826 * np.median(np.abs(v))
     y0, x0 = np.nonzero((v > 20 * sigma) & (image < 0.8 * SATURATION))
@@ -199,7 +199,7 @@ def test_elongated_stars_lie_along_the_stated_axis(direction):
     e1, e2 = np.median(star_shapes(draw(Anomaly("source", "elongation", 0.25, direction))), axis=0)
     assert math.hypot(e1, e2) > 0.3
     turned = np.exp(1j * np.radians(2 * direction))
-    # A median of some 60 stars and galaxies of random shapes.
+    # The median of about 60 stars and galaxies of random shapes.
     assert abs(np.degrees(np.angle((e1 + 1j * e2) / turned)) / 2) < 5
 
 
@@ -215,9 +215,9 @@ def test_stripes_run_along_the_stated_direction(direction):
     y, x = np.unravel_index(np.argmax(power), power.shape)
     fy, fx = np.fft.fftfreq(512)[y], np.fft.rfftfreq(512)[x]
     assert 1 / math.hypot(fx, fy) == pytest.approx(STRIPE_PERIOD, rel=0.05)
-    # The wave goes across the stripes; one step of the frequency grid is 3.6 degrees here.
+    # The wave runs perpendicular to the stripes; one step of the frequency grid is 3.6 degrees here.
     assert abs(math.sin(math.atan2(fy, fx) - math.radians(direction + 90))) < math.sin(math.radians(4))
-    # Its height, by projection onto that wave; a wave between two steps of the grid loses some.
+    # The height of the wave by projection; a wave between two steps of the grid loses a part of its height.
     wave = np.exp(2j * np.pi * (fx * np.arange(512) + fy * np.arange(512)[:, None]))
     assert 2 * abs((image * wave).mean()) == pytest.approx(0.5 * math.sqrt(1000 + READ_NOISE**2), rel=0.25)
 

@@ -1,4 +1,4 @@
-"""What commands print, on any terminal, in any encoding, into pipes whose reader has gone."""
+"""The output of commands on any terminal, in any encoding, and into pipes whose reader has gone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ENCODINGS = {
 
 
 def run(arguments, cwd, environment=(), **options):
-    """A command as a process of its own: standard output and standard error as bytes."""
+    """Run a command as a new process; standard output and standard error are bytes."""
     settings = {**os.environ, "PYTHONPATH": str(ROOT), **dict(environment)}
     command = [sys.executable, "-m", "gpuanom", *map(str, arguments)]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 240, **options}
@@ -41,7 +41,7 @@ def run(arguments, cwd, environment=(), **options):
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
-    """A night of names that few encodings hold, scored, with labels of a foreign analyst."""
+    """A scored night with names that few encodings can express, and with the labels of a foreign analyst."""
     base = tmp_path_factory.mktemp("streams")
     for i, name in enumerate(NAMES):
         nights.write(base / "in", i + 1, name, ccds=1)
@@ -58,7 +58,7 @@ OUT = "out \u591c"
 
 
 def commands(base, made):
-    """Every command, on what has names that the encoding does not hold; and the exit codes that it may have."""
+    """Every command, on a night with names that the encoding cannot express; and the exit codes that are allowed."""
     return {
         "score": (("score", "in", "@list \u591c.txt", "-v", "-o", made / "s \u591c", *FLAGS), {1}),
         "watch": (
@@ -115,7 +115,7 @@ def test_any_command_prints_in_any_encoding(night, tmp_path, name, encoding):
     ],
 )
 def test_a_reader_that_goes_away_is_no_failure(night, tmp_path, name, stream):
-    """`... | head -1` with pipefail, and a standard output and standard error that nobody reads at all."""
+    """`... | head -1` with pipefail, and a standard output and standard error that nothing reads."""
     arguments, codes = commands(night, tmp_path)[name]
     if name in ("settings", "completion"):
         arguments, codes = (name, *(["bash"] if name == "completion" else [])), {0}
@@ -132,7 +132,7 @@ def test_a_reader_that_goes_away_is_no_failure(night, tmp_path, name, stream):
 
 
 def test_closed_streams_take_no_file_of_ours(night, tmp_path):
-    """`>&- 2>&-`: the store would get the number of standard error, and messages would be written into it."""
+    """With `>&- 2>&-` the store would get the file number of standard error, and messages would go into the store."""
     command = f"{sys.executable} -m gpuanom score in/a.fits gone.fits -o {tmp_path}/out {' '.join(FLAGS)} <&- >&- 2>&-"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run(["bash", "-c", command], cwd=night, env=environment, check=False).returncode == 1
@@ -168,13 +168,13 @@ def test_any_terminal_will_do(night, tmp_path, name, environment):
     try:
         while chunk := os.read(ours, 4096):
             shown += chunk
-    except OSError:  # Linux's way to say that the other end of a terminal closed
+    except OSError:  # on Linux this error says that the other end of the terminal was closed
         pass
     os.close(ours)
     assert process.wait(60) in codes, shown
     assert b"Traceback" not in shown
     if "NO_COLOR" in environment:
-        assert not re.search(rb"\x1b\[(\d+;)*[34]\d", shown)  # codes of colours; 3 alone is a slanted title
+        assert not re.search(rb"\x1b\[(\d+;)*[34]\d", shown)  # codes of colours; a single 3 is a slanted title
     if environment.get("TERM") == "dumb":
         assert b"\x1b[" not in shown
 

@@ -1,4 +1,4 @@
-"""Tables: what each row says of its exposure, beyond the scores themselves."""
+"""Tables: what each row says of its exposure beside the scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUICK = gpuanom.Settings(gradient_points=500, sigma_points=1000, simulations=200
 @pytest.mark.parametrize("rotation", [0.0, 25.0, -110.0])
 @pytest.mark.parametrize("parity", [-1, 1])
 def test_position_angle_is_astropys(angle, rotation, parity):
-    """Against the WCS itself: two points along the direction, and the bearing from one to the other."""
+    """Compared with the WCS: the bearing from one point to another point along the direction."""
     from astropy.wcs import WCS
 
     c, s = np.cos(np.radians(rotation)), np.sin(np.radians(rotation))
@@ -27,7 +27,7 @@ def test_position_angle_is_astropys(angle, rotation, parity):
     step = 20 * np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
     a, b = wcs.pixel_to_world(*(99 - step)), wcs.pixel_to_world(*(99 + step))
     difference = (position_angle(angle, cd.ravel().tolist()) - a.position_angle(b).deg + 90) % 180 - 90
-    # Over 40 pixels at declination 2 the meridians converge by less than 0.001 degrees.
+    # Over 40 pixels at a declination of 2 degrees the meridians converge by less than 0.001 degrees.
     assert abs(difference) < 0.001
 
 
@@ -49,7 +49,8 @@ def test_worst_ccd_is_the_one_with_the_pattern():
 def test_ids_are_in_natural_order_where_scores_tie():
     image = nights.image(1)
     measured = [gpuanom.measure([image], QUICK, exposure=f"e{i}", camera="c") for i in (10, 9, 2)]
-    # The points differ by exposure, so the scores do; without scores (one exposure a band) ids alone decide.
+    # Points differ by exposure, and so do scores; without scores (one exposure in a band) the ids alone decide the
+    # order.
     apart = [
         gpuanom.measure([image], QUICK, exposure=m.exposure.exposure, camera="c", band=str(i))
         for i, m in enumerate(measured)
@@ -79,7 +80,7 @@ def test_exposure_against_a_reference_of_itself_alone_has_no_score(tmp_path):
 
 
 def test_changed_exposure_is_not_what_the_reference_contains(tmp_path):
-    """Its id is in the reference, its histograms are not: no infinite score, no crash."""
+    """The reference has the id, but other histograms: there is no infinite score and no crash."""
     nights.night(tmp_path / "in", exposures=4, ccds=1)
     nights.write(tmp_path / "in", 9, ccds=1)
     gpuanom.score([tmp_path / "in"], tmp_path / "out", settings=QUICK)

@@ -1,4 +1,7 @@
-"""A night watched: whole files only, each once, alerts once, over kills and restarts; tables as `score` makes them."""
+"""A night that is watched: files are scored when whole, once each, with one alert each, through kills and restarts.
+
+The tables are those of `score`.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +36,11 @@ from tests import nights
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
 FLAGS = ("--points", "300", "--sigma-points", "500", "--background-points", "300", "--device", "cpu", "--threads", "1")
 LONG = 120.0
-"""Seconds for what takes one on an idle machine."""
+"""Seconds to wait for events that take one second on an idle machine."""
 
 
 def until(condition, what=""):
-    """Wait for something to come true."""
+    """Wait until a condition holds."""
     end = time.monotonic() + LONG
     while not condition():
         assert time.monotonic() < end, what or condition
@@ -46,7 +49,7 @@ def until(condition, what=""):
 
 @contextmanager
 def watched(folder, out, *more, every=0.05, settle=0.3, wanted=0, before=None):
-    """`gpuanom watch` as a process; ended by SIGTERM, with exit code 0."""
+    """`gpuanom watch` as a process, which SIGTERM ends with exit code 0."""
     command = [sys.executable, "-m", "gpuanom", "watch", str(folder), "-o", str(out), "--every", str(every)]
     command += ["--settle", str(settle), *FLAGS, *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before)
@@ -86,7 +89,7 @@ def ranked(out):
 
 
 def once(folder, out, **options):
-    """Watch until all is scored; the notices of what was measured, and of alerts, and what was said."""
+    """Watch until all exposures are scored; the notices of measurements and of alerts, and the messages."""
     told, alerted, said = [], [], []
     events = WatchEvents(scored=told.append, alert=alerted.append, say=said.append, debug=pytest.fail)
     options = {"settings": QUICK, "device": "cpu", "pace": Pace(every=0.02, settle=0.0, once=True), **options}
@@ -95,7 +98,7 @@ def once(folder, out, **options):
 
 
 def test_files_that_grow_or_are_renamed_are_scored_when_they_are_whole(tmp_path):
-    """The file grows slowly, and stops for longer than files need to settle: in pixels, and where an HDU ends."""
+    """The file grows slowly, with pauses longer than the settling time: amid the pixels, and at an HDU's end."""
     nights.night(tmp_path / "made", exposures=3)
     nights.write(tmp_path / "made", 4, ccds=3, NEXTEND=3)
     (tmp_path / "in").mkdir()
@@ -114,12 +117,13 @@ def test_files_that_grow_or_are_renamed_are_scored_when_they_are_whole(tmp_path)
         shutil.copy(tmp_path / "made" / "exposure_003.fits", tmp_path / "in")
         until(lambda: len(process.lines) == 4)
     assert all(", ok, early (" in line or "alone" in line for line in process.lines)
-    assert sorted(line.split()[2] for line in process.lines) == ["1", "2", "3", "4"]  # each once: never half of it
+    # Each exposure once, and never a part of one.
+    assert sorted(line.split()[2] for line in process.lines) == ["1", "2", "3", "4"]
     assert ranked(tmp_path / "out") == score_whole(tmp_path / "in", tmp_path / "whole")
 
 
 def test_killed_and_started_again_it_goes_on_and_alerts_once(tmp_path):
-    """kill -9 while it watches; the hook has heard of the odd exposure once, in words that reach no shell."""
+    """After kill -9 the hook hears once of the anomalous exposure, in values that never reach a shell."""
     nights.night(tmp_path / "in", exposures=11, ccds=1)
     odd = tmp_path / "in" / "exposure_003.fits"
     odd.unlink()
@@ -163,7 +167,7 @@ def test_a_report_can_be_made_meanwhile_and_a_second_watch_not(tmp_path):
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path):
-    """As under nohup."""
+    """For example under nohup."""
     nights.night(tmp_path / "in", exposures=2, ccds=1)
     ignored = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
     with watched(tmp_path / "in", tmp_path / "out", before=ignored) as process:
@@ -214,11 +218,11 @@ def test_an_exposure_of_several_files_waits_for_all_and_is_measured_again_when_o
         made.writeto(files[-1])
     nights.write(tmp_path / "in", 2, ccds=1)
     shutil.copy(files[0], tmp_path / "in")
-    half = files[1].read_bytes()[:6000]  # its header says which exposure it is of
+    half = files[1].read_bytes()[:6000]  # its header says to which exposure the file belongs
     (tmp_path / "in" / files[1].name).write_bytes(half)
     with watched(tmp_path / "in", tmp_path / "out") as process:
         until(lambda: len(process.lines) == 1)
-        time.sleep(0.6)  # twice as long as files need to settle
+        time.sleep(0.6)  # twice the settling time
         assert process.lines[0].split()[2] == "2"
         assert len(process.lines) == 1
         shutil.copy(files[1], tmp_path / "in")
@@ -275,7 +279,7 @@ def test_on_a_terminal_lines_are_whole_and_what_is_waited_for_is_shown(tmp_path)
     try:
         while chunk := os.read(ours, 4096):
             shown += chunk
-    except OSError:  # Linux's way to say that the other end of a terminal closed
+    except OSError:  # on Linux this error says that the other end of the terminal was closed
         pass
     assert process.wait() == 0
     assert b"2 files are not settled yet" in shown
@@ -303,7 +307,7 @@ def test_what_is_no_time_is_refused(text):
 
 def test_a_watch_ends_when_it_is_told_to(tmp_path):
     nights.night(tmp_path / "in", exposures=2, ccds=1)
-    (tmp_path / "in" / "half.fits").write_bytes(b"SIMPLE  =")  # would be waited for
+    (tmp_path / "in" / "half.fits").write_bytes(b"SIMPLE  =")  # a watch would wait for this folder
     told, _, _ = once(tmp_path / "in", tmp_path / "out", pace=Pace(every=0.02, settle=0.0, until=time.time() + 1.5))
     assert len(told) == 2
 
@@ -380,8 +384,8 @@ def test_arrivals_settle_by_their_own_clock(tmp_path):
     assert not arrivals.look()
     assert "does not exist" in arrivals.troubles[0]
     path = nights.write(tmp_path / "in", 1)
-    nights.write(tmp_path / "in" / "out", 2)  # the night's own folder
-    os.utime(path, (0, 0))  # a file server's clock is not ours
+    nights.write(tmp_path / "in" / "out", 2)  # the folder of the night itself
+    os.utime(path, (0, 0))  # the clock of a file server may differ from ours
     assert arrivals.look()
     assert arrivals.paths() == [path]
     assert not arrivals.is_settled(path)
@@ -415,7 +419,7 @@ def test_arrivals_settle_by_their_own_clock(tmp_path):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_lacking_at_every_length(tmp_path, packed):
-    """Cut anywhere, a file lacks something; where it cannot be told, it is not certain; whole, it lacks nothing."""
+    """A file that is cut anywhere lacks something, or the answer is not certain; a whole file lacks nothing."""
     import gzip
 
     path = nights.write(tmp_path, 1, ccds=2)
@@ -439,7 +443,7 @@ def test_lacking_what_the_headers_promise(tmp_path):
     third = (len(whole) - 2880) // 3
     path.write_bytes(whole[: 2880 + 2 * third])
     assert lacking(path) == ("it has 2 extensions, its NEXTEND says 3", True)
-    path.write_bytes(whole[: 2880 + third])  # as a CCD that was taken out looks
+    path.write_bytes(whole[: 2880 + third])  # a file from which a CCD was removed looks like this
     assert lacking(path) == ("it has 1 extensions, its NEXTEND says 3", False)
     path.write_bytes(whole[: 2880 + 2 * third].ljust(len(whole), b"\0"))
     assert lacking(path) == ("zeros stand where an HDU may follow", False)
@@ -463,7 +467,7 @@ def test_links_and_folders_that_cannot_be_looked_at_are_named_once_and_linked_ni
 
 
 def test_decisions_and_exposures_without_a_band_are_told_as_score_tells_them(tmp_path, caplog):
-    """Each file's camera rule and band once, with -v; and, once a camera, that headers name no band."""
+    """The camera rule and band of each file once, with -v, and once for each camera that its headers name no band."""
     nights.night(tmp_path / "in", exposures=2, ccds=1)
     lines = ("camera rule 'any'", "exposure told by EXPNUM", "band r told by FILTER")
     with caplog.at_level(logging.INFO, "gpuanom"):

@@ -1,4 +1,4 @@
-"""Exposures through threads: who works at what, how much is under way, and what an error costs."""
+"""Exposures through threads: which thread works at what, how much is under way, and the effects of an error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def measured(exposures, threads, debug=lambda _text: None):
 
 
 def test_one_exposure_has_work_for_two_threads(exposures, monkeypatch):
-    """Each of its CCDs waits for the other one: measured one after the other, they would wait in vain."""
+    """Each of the two CCDs waits for the other: if they were measured one after the other, they would wait in vain."""
     both = threading.Barrier(2, timeout=60)
 
     def background(self, *arguments, whole=CpuBackend.background):
@@ -57,7 +57,7 @@ def test_a_bounded_number_of_exposures_is_open(exposures, monkeypatch, threads):
     monkeypatch.setattr(works, "open_ccds", counted)
     with works.Works(QUICK, [CpuBackend()], threads, lambda _text: None) as run:
         for i, _ in enumerate(run.measured(exposures)):
-            time.sleep(0.05)  # a store that is slow
+            time.sleep(0.05)  # the store is slow
             most.append(len(opened) - i)
     assert len(opened) == len(exposures)
     assert max(most) <= threads + 2
@@ -86,7 +86,7 @@ def test_readers_keep_order_and_do_not_run_away():
 
     def task(i):
         started.append(i)
-        time.sleep(0.002 * (5 - i % 5))  # later ones are often done first
+        time.sleep(0.002 * (5 - i % 5))  # later exposures are often done first
         return i
 
     try:

@@ -1,7 +1,7 @@
-"""Tile-compressed images for the tests: written by astropy, cfitsio or here, taken apart, and decoded slowly.
+"""Tile-compressed images for the tests: written by astropy, by cfitsio or here, taken apart, and decoded slowly.
 
-Nothing here imports the package's decoders. The slow decoder is the format's text bit by bit (FITS 4.0, section 10):
-the truth for damaged tiles and for block sizes that nobody writes.
+Nothing here imports the decoders of the package. The slow decoder follows the text of the format bit by bit (FITS 4.0,
+section 10): it gives the truth for damaged tiles, and for block sizes that no program writes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ try:
 except ImportError:
     fitsio = None
 
-# BYTEPIX: bits of the field, the largest fs.
+# For each BYTEPIX the bits of the field, and the largest fs.
 FIELDS = {1: (3, 6), 2: (4, 14), 4: (5, 25)}
 TYPES = {1: np.uint8, 2: np.int16, 4: np.int32}
 EXACT_ZERO = -2147483646
@@ -29,14 +29,14 @@ DITHERS = {"NO_DITHER": 0, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
 
 
 class DamagedError(Exception):
-    """A tile's bytes are no code of its pixels."""
+    """The bytes of a tile are no valid code of its pixels."""
 
 
 # Codes
 
 
 def encode(numbers, bytepix=4, blocksize=32, fs=None):
-    """The RICE_1 code of integers; fs of all blocks, or the shortest or nearly so of each."""
+    """The RICE_1 code of integers, with the same fs for all blocks, or with nearly the best fs for each block."""
     bits_of_field, largest = FIELDS[bytepix]
     width = 8 * bytepix
     numbers = [int(n) % 2**width for n in numbers]
@@ -64,7 +64,7 @@ def encode(numbers, bytepix=4, blocksize=32, fs=None):
 
 
 def decode(data, n, bytepix=4, blocksize=32):
-    """The n integers of a tile's bytes; DamagedError where they are none."""
+    """The n integers of the bytes of a tile; DamagedError where the bytes are no valid code."""
     code = "".join(f"{byte:08b}" for byte in data)
     at = 0
 
@@ -104,7 +104,7 @@ def decode(data, n, bytepix=4, blocksize=32):
 
 
 def random_numbers():
-    """The standard's table (FITS 4.0, appendix I), checked as it asks for."""
+    """The table of the standard (FITS 4.0, appendix I), checked in the way that the standard asks for."""
     found, seed = [], 1.0
     for _ in range(10000):
         t = 16807.0 * seed
@@ -118,7 +118,7 @@ RANDOM = random_numbers()
 
 
 def pixels(numbers, tile, image):
-    """The pixels of a tile's integers."""
+    """The pixels from the integers of a tile."""
     scale, zero, blank = image.scale[tile], image.zero[tile], image.blank[tile]
     s = (tile + image.seed - 1) % 10000
     k = int(RANDOM[s] * np.float32(500))
@@ -143,7 +143,7 @@ def pixels(numbers, tile, image):
 
 @dataclass(frozen=True)
 class Place:
-    """A tile's pixels in its image."""
+    """The position of the pixels of a tile in the image."""
 
     y: int
     x: int
@@ -156,7 +156,7 @@ class Place:
 
 
 def places(shape, tile):
-    """Where the tiles of an image lie, in FITS order."""
+    """The positions of the tiles of an image, in FITS order."""
     return [
         Place(y, x, min(tile[0], shape[0] - y), min(tile[1], shape[1] - x))
         for y in range(0, shape[0], tile[0])
@@ -165,7 +165,7 @@ def places(shape, tile):
 
 
 def decode_image(image):
-    """An image's pixels and the numbers of its damaged tiles, whose pixels are NaN."""
+    """The pixels of an image, and the numbers of its damaged tiles, whose pixels are NaN."""
     found, damaged = np.full(image.shape, np.nan, np.float32), []
     ready = dict(image.decoded)
     for number, place in enumerate(places(image.shape, image.tile)):
@@ -199,7 +199,7 @@ def image_of(
     gap=b"",
     decoded=(),
 ):
-    """A RiceImage of codes, one behind the other with `gap` in front of each; None for those of `decoded`."""
+    """A RiceImage of these codes in sequence, with `gap` in front of each; None stands for tiles in `decoded`."""
     data, start, size = b"", [], []
     for code in codes:
         data += gap
@@ -229,7 +229,7 @@ def image_of(
 
 
 def by_astropy(path, image, tile, *, level=4.0, dither=1, seed=1):
-    """Have astropy write an image; returns it as astropy reads it."""
+    """Let astropy write an image; returns the image as astropy reads it."""
     method = {0: -1, 1: 1, 2: 2}[dither]
     options = (
         {"quantize_level": level, "quantize_method": method, "dither_seed": seed} if image.dtype.kind == "f" else {}
@@ -240,7 +240,7 @@ def by_astropy(path, image, tile, *, level=4.0, dither=1, seed=1):
 
 
 def by_cfitsio(path, image, tile, *, level=4.0, dither=1, seed=1):
-    """Have cfitsio write an image; returns it as astropy reads it."""
+    """Let cfitsio write an image; returns the image as astropy reads it."""
     if fitsio is None:
         pytest.skip("needs fitsio: pip install fitsio")
     method = next(name for name, number in DITHERS.items() if number == dither)
@@ -275,7 +275,7 @@ def by_hand(path, image, bitpix):
 
 
 def read(path):
-    """A compressed image as astropy reads it, float32; cfitsio, where it is installed, must read the same."""
+    """A compressed image as astropy reads it, float32; cfitsio, if it is installed, must read the same."""
     with fits.open(path) as file:
         found = np.asarray(file[1].data).astype(np.float32)
     if fitsio is not None:
@@ -284,7 +284,7 @@ def read(path):
 
 
 def take_apart(path):
-    """The first extension of a file as a RiceImage: its table read by hand."""
+    """The first extension of a file as a RiceImage, with the table read by hand."""
     with fits.open(path, disable_image_compression=True) as file:
         header, data_at = file[1].header.copy(), file[1].fileinfo()["datLoc"]
     content = np.fromfile(path, np.uint8)

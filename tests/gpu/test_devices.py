@@ -25,7 +25,7 @@ def machine(monkeypatch):
 
 
 def refused(name="0"):
-    """The message for a device that cannot be used: one line, with a remedy in brackets; `auto` repeats it."""
+    """The message for an unusable device: one line, with a remedy in brackets. `auto` gives the same reason."""
     with pytest.raises(DeviceError) as raised:
         select(name)
     message = str(raised.value)

@@ -1,1 +1,1 @@
-"""Tests of the steps; a package, so that its modules may share their names with tests of the same-named parts."""
+"""Tests of the steps. This folder is a package so that its modules may have the names of modules elsewhere."""

@@ -1,4 +1,4 @@
-"""What the tests of the steps share: stacks, points, comparisons with their tolerances, real crops."""
+"""What the tests of the steps share: stacks, points, comparisons with their tolerances, and crops of real images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DEFAULT = Settings()
 
 
 def device(backend, array):
-    """A read-only array where the backend works."""
+    """A read-only array in the memory of the backend."""
     frozen_array = frozen(array)
     return frozen_array if backend.name == "cpu" else backend.to_device(frozen_array)
 
 
 def stack_of(backend, images, bads=None, saturation=None):
-    """The stack of images that share a shape, each with its bad-pixel plane or None."""
+    """The stack of images of the same shape, each with its bad-pixel plane or None."""
     bads = [None] * len(images) if bads is None else bads
     levels = [float("nan")] * len(images) if saturation is None else saturation
     ccds = [
@@ -41,7 +41,7 @@ def stack_of(backend, images, bads=None, saturation=None):
 
 
 def hand_made(backend, n_ccd, *, sigma=1.0, coefficients=(0.0,) * 6, usable=None):
-    """A background as given: with zero coefficients v is the image itself, and truths can be had by hand."""
+    """A background with the given values: with zero coefficients v is the image, and truths are found by hand."""
     usable = np.ones(n_ccd, bool) if usable is None else np.asarray(usable, bool)
     c = np.array(np.broadcast_to(np.asarray(coefficients, float), (n_ccd, 6)))
     s = np.array(np.broadcast_to(np.asarray(sigma, float), (n_ccd,)))
@@ -52,7 +52,7 @@ def hand_made(backend, n_ccd, *, sigma=1.0, coefficients=(0.0,) * 6, usable=None
 
 
 def fitted(backend, stack, *, seed=0, settings=DEFAULT, n_fit=1000, n_sigma=2000):
-    """The backend's own background at random points."""
+    """The background that the backend fits at random points."""
     n_ccd, ny, nx = stack.shape
     fit = points(n_ccd, n_fit, ny, nx, seed=seed)
     noise = points(n_ccd, n_sigma, ny, nx, seed=seed + 1)
@@ -60,7 +60,7 @@ def fitted(backend, stack, *, seed=0, settings=DEFAULT, n_fit=1000, n_sigma=2000
 
 
 def points(n_ccd, n, ny, nx, *, seed, margin=0):
-    """Random (y, x) with margin <= y <= ny - margin when there is a margin (patches), else of the whole CCD."""
+    """Random (y, x): with a margin (for patches) margin <= y <= ny - margin, otherwise on the whole CCD."""
     rng = np.random.default_rng(seed)
     high = (ny - margin, nx - margin) if margin else (ny - 1, nx - 1)
     drawn = np.stack([rng.integers(margin, h, (n_ccd, n), endpoint=True) for h in high], axis=-1)
@@ -68,7 +68,7 @@ def points(n_ccd, n, ny, nx, *, seed, margin=0):
 
 
 def unfit(bad, step: Unfit):
-    """The naive steps' bool plane of a plane of bits."""
+    """The bool plane that the naive steps take, from a plane of bits."""
     return None if bad is None else (bad & step) != 0
 
 
@@ -76,10 +76,10 @@ def unfit(bad, step: Unfit):
 
 
 def assert_close(actual, expected, tolerance, *, rms):
-    """Every difference is within its tolerance, and their root mean square, in tolerances, is at most `rms`.
+    """Every difference is within its tolerance, and the root mean square of difference / tolerance is at most `rms`.
 
-    A tolerance is a worst case. Rounding errors of many sums scatter far below it, a bias does not: the second bound
-    is there for the bias.
+    A tolerance allows for the worst case. Rounding errors of many sums scatter far below the tolerance, but a bias does
+    not: the second bound is there to find a bias.
     """
     actual, expected = np.asarray(actual, float), np.asarray(expected, float)
     assert actual.shape == expected.shape
@@ -92,12 +92,12 @@ def assert_close(actual, expected, tolerance, *, rms):
     worst = np.argmax(np.abs(error) - tolerance)
     assert np.all(np.abs(error) <= tolerance), f"off by {error[worst]:.3g}, tolerance {tolerance[worst]:.3g}"
     scaled = error[tolerance > 0] / tolerance[tolerance > 0]
-    if scaled.size >= 6:  # of fewer the root mean square says no more than the worst does
+    if scaled.size >= 6:  # with fewer values the root mean square says no more than the largest difference
         assert np.sqrt(np.mean(scaled**2)) <= rms, f"RMS of {np.sqrt(np.mean(scaled**2)):.3g} tolerances"
 
 
 def check_background(backend, images, bads, fit, noise, settings=DEFAULT):
-    """The backend's background of a stack against naive's; returns it on the host."""
+    """Compare the background of a stack with that of naive.py; returns the backend's background on the host."""
     found = backend.to_host(backend.background(stack_of(backend, images, bads), fit, noise, settings))
     bads = [None] * len(images) if bads is None else bads
     for i, (image, bad) in enumerate(zip(images, bads, strict=True)):
@@ -116,16 +116,16 @@ def check_background(backend, images, bads, fit, noise, settings=DEFAULT):
         assert found.n_points[i] == len(taken)
         assert found.n_sigma_points[i] == len(naive.first_usable(image, plane, noise[i], settings.sigma_points))
         assert bool(found.usable[i]) == usable
-        # 1e-12 of the typical pixel: sums of 800 terms, condition number near 30, 1e-16 each (backend.py).
+        # 1e-12 of the typical pixel: sums of 800 terms, condition number near 30, 1e-16 each (backends/protocol.py).
         scale = naive.median([abs(float(image[p])) for p in taken]) if usable else 0.0
         assert_close(found.coefficients[i], c, 1e-12 * scale, rms=0.3)
-        # sigma is a difference of pixels and polynomial: the same absolute error, three times over.
+        # sigma comes from the difference of pixels and polynomial: the same absolute error, three times over.
         assert_close(found.sigma[i], sigma, 4e-12 * scale, rms=0.3)
     return found
 
 
 def check_sources(backend, images, bads, background, settings=DEFAULT, saturation=None):
-    """The backend's sources against naive's, for the same background; returns them on the host."""
+    """Compare sources with those of naive.py for the same background; returns the backend's on the host."""
     stack = stack_of(backend, images, bads, saturation)
     found = backend.to_host(backend.sources(stack, background, settings))
     background = backend.to_host(background)
@@ -162,20 +162,20 @@ def check_sources(backend, images, bads, background, settings=DEFAULT, saturatio
     assert got == expected
     assert found.n_sources.tolist() == [sum(e[0] == i for e in expected) for i in range(len(images))]
     assert found.n_isophote.tolist() == sizes
-    # v has the same bits everywhere: one order of operations (naive.background_value).
+    # v has the same bits on every backend, since the order of operations is fixed (naive.background_value).
     assert found.value.tolist() == values
     for actual, pairs in ((found.moments, moments), (found.isophote_moments, isophotes)):
         assert actual.shape == (len(expected), 3)
         if pairs:
             sums, magnitudes = np.array(pairs).transpose(1, 0, 2)
-            # 1e-12 of the sum of the terms' magnitudes: 4096 additions of 2.2e-16 each, and two products a term.
-            # In any sensible order the errors are a hundredth of that.
+            # 1e-12 of the sum of the magnitudes of the terms: 4096 additions with 2.2e-16 each, and two products for
+            # each term. With any reasonable order the errors are a hundredth of that.
             assert_close(actual, sums, 1e-12 * magnitudes, rms=0.03)
     return found
 
 
 def check_gradients(backend, images, bads, drawn, background, settings=DEFAULT):
-    """The backend's gradients against naive's; returns them on the host."""
+    """Compare the backend's gradients with those of naive.py; returns the backend's gradients on the host."""
     found = backend.to_host(backend.gradients(stack_of(backend, images, bads), drawn, background, settings))
     background = backend.to_host(background)
     bads = [None] * len(images) if bads is None else bads
@@ -201,8 +201,9 @@ def check_gradients(backend, images, bads, drawn, background, settings=DEFAULT):
             largest.append(max(np.abs(patch).max(), abs(sky)))
     assert found.ccd.tolist() == ccd
     assert found.n_points.tolist() == [ccd.count(i) for i in range(len(images))]
-    # 1e-12 of the patch's largest magnitude: the two derivative sums weigh the patch by 25 in all (11 x 2.28), each
-    # term with at most some hundred roundings of 1.1e-16 on either side, together 6e-13 at worst, and a tenth in fact.
+    # 1e-12 of the largest magnitude in the patch: the two derivative sums have a total weight of 25 (11 x 2.28), and
+    # each term at most about a hundred roundings of 1.1e-16 on either side. Together that is 6e-13 at worst, and a
+    # tenth of that in practice.
     reach = settings.gradient_reach
     weight = (2 * reach + 1) * sum(1 / d for d in range(1, reach + 1)) / 25
     tolerance = 1e-12 * weight * np.array(largest).reshape(-1, 1)
@@ -232,9 +233,10 @@ REAL = {
 
 
 def real_crop(folder, name):
-    """A crop of a real image, float32, and its bad-pixel plane (None where the file has no mask beside it).
+    """A crop of a real image, float32, and its bad-pixel plane (None where no mask lies beside the file).
 
-    Code 1 of the Community Pipeline is bad for all steps, 4 and 5 (bleed, cosmic ray) for two, 3 (saturated) for one.
+    Code 1 of the Community Pipeline is bad for all steps, 4 and 5 (bleed trail, cosmic ray) are bad for two steps, and
+    3 (saturated) for one step.
     """
     file, hdu, crop = REAL[name]
     image = _pixels(folder / file, hdu)[crop]
@@ -250,5 +252,5 @@ def real_crop(folder, name):
 
 def _pixels(path, hdu):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of astropy, about odd headers: not ours to mend
+        warnings.simplefilter("ignore")  # warnings of astropy about odd headers do not matter here
         return fits.getdata(path, hdu)

@@ -1,4 +1,4 @@
-"""Background and sigma (METHOD.md 1) against naive.py, and against skies whose polynomial is known."""
+"""Background and sigma (METHOD.md 1) against naive.py, and for skies whose polynomial is known."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_any_unit_will_do(backend, scale):
 
 
 def test_as_many_points_for_the_fit_as_for_sigma(backend):
-    """What both leave in memory then ends with the last point of either."""
+    """The memory of both draws then ends at the last point of each draw."""
     settings = DEFAULT.replace(background_points=1000, sigma_points=1000)
     image = sky.night_sky(96, 80, seed=5)
     found = check_background(backend, [image], None, *draws(1, 96, 80, n_fit=2000, n_sigma=2000), settings)
@@ -64,22 +64,22 @@ def test_a_known_polynomial_comes_back(backend):
     image = sky.make(200, 260, sky.polynomial(*known), sky=500, noise=6.0, seed=3)
     found = check_background(backend, [image], None, *draws(1, 200, 260, n_fit=1000, n_sigma=10_000))
     known[0] = 500
-    # 800 points: 6 / sqrt(800) = 0.21 a term of unit power; the terms' powers go down to 4/45, and clipping by value
-    # (a steep sky loses its ends) costs a little more. Five of those.
+    # 800 points: 6 / sqrt(800) = 0.21 for a term of unit power. The powers of the terms go down to 4/45, and clipping
+    # by value (a steep sky loses its extremes) costs a little more. The bound is five of those.
     assert np.all(np.abs(found.coefficients[0] - known) < 5 * 0.21 * np.sqrt([2, 3, 3, 12, 9, 12]))
-    # The MAD of 10 000 normal deviates scatters by 1.17 / sqrt(20 000) = 0.8%; four of those.
+    # The MAD of 10 000 normal deviates scatters by 1.17 / sqrt(20 000) = 0.8%. The bound is four of those.
     assert abs(found.sigma[0] / 6.0 - 1) < 0.033
 
 
 def test_sigma_is_not_raised_by_stars(backend):
     image = sky.make(200, 200, sky.stars(20, seed=1), noise=5.0, seed=2)
     found = check_background(backend, [image], None, *draws(1, 200, 200, n_fit=1000, n_sigma=10_000))
-    assert abs(found.sigma[0] / 5.0 - 1) < 0.1  # 3% of the pixels are stars
+    assert abs(found.sigma[0] / 5.0 - 1) < 0.1  # 3% of the pixels belong to stars
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(100, 260), levels=st.integers(2, 6))
 def test_clipping_ties_goes_by_draw_order(backend, seed, n, levels):
-    """With few grey levels nearly every clip cuts through equal values."""
+    """With few grey levels nearly every clip falls among equal values."""
     rng = np.random.default_rng(seed)
     image = sky.frozen(1000 + rng.integers(0, levels, (40, 50)), np.float32)
     check_background(backend, [image], None, *draws(1, 40, 50, seed=seed % 1000, n_fit=n, n_sigma=300))
@@ -95,7 +95,7 @@ def test_other_clip_fractions_and_numbers_of_points(backend, clip_fraction):
 
 
 def test_only_the_first_usable_points_count(backend):
-    """What is drawn after enough usable points must not matter, whatever its value."""
+    """Points that are drawn after enough usable points must not matter, whatever the values of their pixels."""
     image = np.array(sky.make(60, 60, noise=3.0, seed=1))
     image[30:] = 1e6
     fit, noise = np.array(points(1, 4000, 30, 60, seed=1)), np.array(points(1, 40_000, 30, 60, seed=2))
@@ -159,7 +159,7 @@ def test_exactly_the_minimum_of_points(backend, n, usable):
 
 @pytest.mark.parametrize(("step", "usable"), [(2.0**-24, False), (2.0**-18, True)])
 def test_constant_up_to_rounding_is_constant(backend, step, usable):
-    """Half the pixels one step above the others: sigma is 1.4826 x step / 2 or so, the median 1."""
+    """Half of the pixels are one step above the others: sigma is about 1.4826 x step / 2, and the median is 1."""
     rng = np.random.default_rng(0)
     image = sky.frozen(1.0 + step * 2.0 * rng.integers(0, 2, (60, 60)), np.float32)
     assert check_background(backend, [image], None, *draws(1, 60, 60)).usable[0] == usable
@@ -174,7 +174,7 @@ def test_points_on_one_line_do_not_determine_a_sky(backend):
 
 
 def test_a_stack_gives_each_ccd_what_it_gets_alone(backend):
-    """Nothing depends on the batch: equal bits."""
+    """Equal bits: no result depends on the other CCDs of the stack."""
     images = [sky.night_sky(80, 90, seed=s) for s in range(3)]
     fit, noise = draws(3, 80, 90)
     whole = backend.to_host(backend.background(stack_of(backend, images), fit, noise, DEFAULT))
@@ -191,6 +191,6 @@ def test_a_constant_added_moves_the_sky_alone(backend):
     fit, noise = draws(1, 80, 90)
     both = [sky.frozen(image, np.float32), sky.frozen(image + 4096, np.float32)]
     a, b = (backend.to_host(backend.background(stack_of(backend, [i]), fit, noise, DEFAULT)) for i in both)
-    # Eighths up to 30 000 + 4096 are exact in float32; what is left is the fit's own rounding at 5000.
+    # Eighths up to 30 000 + 4096 are exact in float32; only the rounding of the fit at 5000 remains.
     assert_close(b.coefficients[0] - a.coefficients[0], [4096, 0, 0, 0, 0, 0], 1e-12 * 5000, rms=0.3)
     assert_close(a.sigma, b.sigma, 4e-12 * 5000, rms=0.3)

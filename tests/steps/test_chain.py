@@ -1,4 +1,4 @@
-"""One exposure through all steps, from pixels to the counts that are stored, against naive.py alone."""
+"""One exposure through all steps, from pixels to the stored counts, against naive.py alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steps.harness import DEFAULT, REAL, real_crop, unfit
 
 
 def naive_angles(exposure, ccd, settings):
-    """The four lists of orientations of a CCD in its own axes; None when it is unusable."""
+    """The four lists of orientations of a CCD in the axes of the CCD; None when the CCD is unusable."""
     ny, nx = ccd.image.shape
 
     def drawn(purpose, wanted, margin=0):
@@ -61,7 +61,8 @@ def check_exposure(backend, ccds, settings):
         quarter, mirrored = bool(ccd.turn & 1), bool(ccd.turn & 2)
         for kind, thetas in enumerate(angles):
             turned = [naive.turned(t, quarter, mirrored) for t in thetas if not math.isnan(t)]
-            # An angle within rounding of a bin's edge could go either way; in a few hundred there is none.
+            # An angle within rounding of the edge of a bin could fall into either bin; among a few hundred angles there
+            # is none.
             assert m.counts[kind].tolist() == naive.histogram(turned, settings.bins), kind
             assert m.cosine[kind] == pytest.approx(math.fsum(math.cos(2 * t) for t in turned), abs=1e-7 * len(turned))
             assert m.sine[kind] == pytest.approx(math.fsum(math.sin(2 * t) for t in turned), abs=1e-7 * len(turned))

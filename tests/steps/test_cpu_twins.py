@@ -1,4 +1,4 @@
-"""What the CPU backend's short cuts promise: the same bits as the plain way, in any batch."""
+"""The shortcuts of the CPU backend keep their promise: the same bits as the direct computation, in any batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ C = np.array([1200.3, 17.1, -9.7, 3.3, -2.9, 5.1])
 
 
 def stamp_rows(image, bad, c, y, x, size):
-    """The rows of v that the native loops make of a stamp whose first pixel is given."""
+    """The rows of v that the native loops compute for a stamp, given its first pixel."""
     terms, rows = polynomial.terms(c, *image.shape), np.empty((size, size))
     _fill(image, bad, *terms, y, x, rows)
     return rows
@@ -64,7 +64,7 @@ def test_stamps_have_the_bits_of_evaluate(size):
 def test_isophotes_are_the_components_that_ndimage_labels(size, share, seed, snake):
     rng = np.random.default_rng(seed)
     v = rng.random((size, size))
-    if snake:  # corridors that turn at alternate ends: the longest way through a stamp, up and down
+    if snake:  # corridors that turn at alternate ends: the longest path through a stamp, up and down
         v[1::2] = 0.0
         v[1::4, -1] = v[3::4, 0] = 1.0
         v = v.T.copy() if seed % 2 else v
@@ -77,13 +77,13 @@ def test_isophotes_go_round_corners(turns):
     for start, rows, columns in ((0, slice(32, 50), 32), (1, 49, slice(32, 45)), (2, slice(3, 50), 44)):
         v[rows, columns] = 1.0 + start
     v[3, 44:60] = v[3:64, 59] = 2.5  # out of a U, over its rim and down again
-    # The centre is at (32, 32) of 64: turned within the odd square about it, it stays there.
+    # The centre is at (32, 32) of 64: when it is turned within the odd square about it, it stays there.
     v[1:, 1:] = np.rot90(v[1:, 1:], turns)
     check_isophote(v, 0.5)
 
 
 def check_isophote(v, least):
-    """The isophote of a stamp's centre against scipy.ndimage."""
+    """Compare the isophote around the centre of a stamp with scipy.ndimage."""
     size = len(v)
     labels, _ = scipy.ndimage.label(v > least)
     half = size // 2
@@ -93,7 +93,7 @@ def check_isophote(v, least):
     assert n == np.count_nonzero(connected)
     expected = np.array([(v * connected * term).sum() for term in (dx * dx, dy * dy, dx * dy)])
     magnitude = (v * connected * (dx * dx + dy * dy)).sum()
-    # 1e-12 of the sum of the terms' magnitudes, as the protocol has it.
+    # 1e-12 of the sum of the magnitudes of the terms, the tolerance of the protocol.
     np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-12 * magnitude)
 
 

@@ -1,4 +1,4 @@
-"""KL divergence (eq. 1) against naive.py and by hand."""
+"""KL divergence (eq. 1) against naive.py, and by hand."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def check_divergence(backend, counts, reference):
     counts, reference = np.array(counts, np.int64), np.array(reference, float)
     found = backend.to_host(backend.divergence(device(backend, counts), device(backend, reference)))
     expected = [naive.kl(row, reference.tolist()) for row in counts.tolist()]
-    # 1e-14 (backend.py): terms of at most P ln(P / Pbar), rounded at 1e-16 of some units each; more where a bin of
-    # the reference is nearly empty and the logarithm large.
+    # 1e-14 (backends/protocol.py): each term is at most P ln(P / Pbar), with a few units of rounding of 1e-16; the
+    # error is larger where a bin of the reference is nearly empty and the logarithm large.
     with np.errstate(divide="ignore"):
         scale = max(1.0, float(np.abs(np.log(reference[reference > 0])).max()))
     assert_close(found, expected, 1e-14 * scale, rms=0.5)
@@ -52,7 +52,7 @@ def test_matches_naive(backend, bins, n):
 
 
 def test_more_histograms_than_any_block(backend):
-    """In blocks or not, each row's score is its own."""
+    """The score of each row is the same, whether the rows are computed in blocks or not."""
     rng = np.random.default_rng(1)
     drawn_counts = rng.poisson(50, (257, 18))
     reference = rng.dirichlet(np.full(18, 20.0))

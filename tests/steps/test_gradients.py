@@ -1,4 +1,4 @@
-"""Smoothed gradients (METHOD.md 4) against naive.py, which smooths the image first, and against known patterns."""
+"""Smoothed gradients (METHOD.md 4) against naive.py, which smooths the whole image first, and for known patterns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from steps.harness import (
     stack_of,
 )
 
-GAIN = 55  # 11 rows or columns times 5 distances: Dx of a slope of 1 a pixel
+GAIN = 55  # 11 rows or columns times 5 distances: Dx of a slope of 1 for each pixel
 
 
 def gradients_of(backend, image, drawn, *, coefficients=(0.0,) * 6, settings=DEFAULT):
@@ -92,14 +92,15 @@ def test_any_unit_will_do(backend, scale):
     check_gradients(backend, [image], None, points(1, 200, 60, 60, seed=1, margin=10), background)
 
 
-# Patterns known exactly
+# Patterns with exactly known gradients
 
 
 @pytest.mark.parametrize(("slope_x", "slope_y"), [(1.0, 0.0), (0.0, 1.0), (0.5, -0.25), (-2.0, 3.0)])
 def test_a_plane(backend, slope_x, slope_y):
     image = sky.make(80, 100, sky.plane(slope_x, slope_y), sky=512)
     found = gradients_of(backend, image, points(1, 300, 80, 100, seed=1, margin=10))
-    # Exact pixels; 200 weighted differences of at most 60, each with a rounding or two of 1.1e-16: 1e-12 at worst.
+    # Pixels are exact; 200 weighted differences of at most 60, each with one or two roundings of 1.1e-16: 1e-12 at
+    # worst.
     assert_close(found.dx, np.full(300, GAIN * slope_x), 1e-12, rms=0.5)
     assert_close(found.dy, np.full(300, GAIN * slope_y), 1e-12, rms=0.5)
 
@@ -115,7 +116,7 @@ def test_the_gain_of_other_reaches(backend, reach):
 
 
 def test_a_sky_that_the_polynomial_fits_is_flat(backend):
-    """A quadratic of whole numbers: c3 X^2 has the slope of the patch's middle, half a pixel before the point."""
+    """A quadratic of whole numbers: c3 X^2 has the slope at the centre of the patch, half a pixel before the point."""
     ny, nx = 81, 101
     y, x = np.arange(ny)[:, None] - 40, np.arange(nx)[None, :] - 50  # so that X = x / 50 and Y = y / 40
     image = sky.frozen(5000 + 3 * x - 7 * y + 2 * x * x + x * y - 3 * y * y, np.float32)
@@ -123,7 +124,7 @@ def test_a_sky_that_the_polynomial_fits_is_flat(backend):
     drawn = points(1, 300, ny, nx, seed=1, margin=10)
     found = gradients_of(backend, image, drawn, coefficients=c)
     at_y, at_x = drawn[0, :, 0] - 40.5, drawn[0, :, 1] - 50.5
-    # As of the plane, with differences up to 10 000.
+    # The tolerance of the plane above, for differences up to 10 000.
     assert_close(found.dx, GAIN * (3 + 4 * at_x + at_y), 2e-10, rms=0.1)
     assert_close(found.dy, GAIN * (-7 + at_x - 6 * at_y), 2e-10, rms=0.1)
     assert_close(found.flat_dx, np.zeros(300), 2e-10, rms=0.1)
@@ -142,7 +143,7 @@ def test_flat_takes_off_the_slope_of_the_fit(backend):
 @pytest.mark.parametrize("kind", ["noise", "bright", "tiny", "wild"])
 @pytest.mark.parametrize(("smooth_size", "reach"), [(10, 5), (4, 3), (12, 5)])
 def test_a_pure_column_pattern_has_no_dy_and_a_row_pattern_no_dx(backend, kind, smooth_size, reach):
-    """Exactly 0, not rounding noise of either sign across the bin edge at 0."""
+    """The value is exactly 0, without rounding noise of either sign on both sides of the bin edge at 0."""
     settings = DEFAULT.replace(smooth_size=smooth_size, gradient_reach=reach)
     values = np.random.default_rng(1).normal(1000, 30, 90)
     values *= {"noise": 1.0, "bright": 60.0, "tiny": 1e-14, "wild": 1.0}[kind]
@@ -167,9 +168,10 @@ def test_an_exact_constant_added_changes_no_bit(backend):
 
 
 def wave_angle(wavelength, degrees):
-    """The orientation that eqs. 6 and 7 give a plane wave of any phase, from their transfer functions.
+    """The orientation that eqs. 6 and 7 give for a plane wave of any phase, from their transfer functions.
 
-    The mean filter is common to both; Dx responds with sum_d sin(kx d)/d times sum_k cos(ky k), Dy the other way round.
+    Both have the mean filter in common; Dx responds with sum_d sin(kx d)/d times sum_k cos(ky k), and Dy with x and y
+    exchanged.
     """
     kx, ky = (2 * math.pi / wavelength * f(math.radians(degrees)) for f in (math.cos, math.sin))
     odd = [math.fsum(math.sin(k * d) / d for d in range(1, 6)) for k in (kx, ky)]
@@ -186,14 +188,14 @@ def test_a_sine_pattern_has_its_angle(backend, wavelength, degrees):
         backend.to_host(backend.gradient_orientation(device(backend, found.dx), device(backend, found.dy)))
     )
     off = np.abs((theta - wave_angle(wavelength, degrees) + 90) % 180 - 90)
-    # float32 pixels: 6e-5 on a slope of at least a hundredth of the largest, away from crests.
+    # float32 pixels: an error of 6e-5 on slopes of at least a hundredth of the largest, away from crests.
     steep = np.hypot(found.dx, found.dy) > 0.01 * np.hypot(found.dx, found.dy).max()
     assert steep.sum() > 350
     assert off[steep].max() < 0.1
-    assert abs((wave_angle(150, degrees) - degrees + 90) % 180 - 90) < 1  # long waves: the plain angle
+    assert abs((wave_angle(150, degrees) - degrees + 90) % 180 - 90) < 1  # for long waves this is the angle of the wave
 
 
-# Which points count
+# Which points are used
 
 
 @pytest.mark.parametrize(("dy", "dx"), [(-10, 0), (9, 0), (0, -10), (0, 9), (-10, -10), (9, 9), (-10, 9), (0, 0)])
@@ -231,7 +233,7 @@ def test_the_outermost_points(backend):
 
 
 def test_the_first_usable_points_count_in_draw_order(backend):
-    """As many as wanted, repeated points repeated, across whatever blocks a backend works in."""
+    """As many points as wanted are used, repeated points repeatedly, whatever the size of a backend's blocks."""
     image = np.array(sky.make(70, 75, noise=3.0, seed=1))
     image[20, 20] = np.nan
     drawn = points(1, 4000, 70, 75, seed=1, margin=10)
@@ -244,7 +246,7 @@ def test_the_first_usable_points_count_in_draw_order(backend):
 
 @pytest.mark.parametrize("more", [0, 1, 5, 15, 16, 17])
 def test_draws_that_do_not_suffice_are_each_taken_once(backend, more):
-    """Too few usable points among the first: all others are tried, the last one too, and none of them twice."""
+    """Too few of the first points are usable: all others are tried, the last one included, and none of them twice."""
     image = np.array(sky.make(70, 75, noise=3.0, seed=1))
     image[10, 10] = np.nan
     drawn = np.array(points(1, 100 + more, 70, 75, seed=1, margin=30))
@@ -272,7 +274,7 @@ def test_no_usable_point_at_all(backend):
 
 
 def test_a_stack_gives_each_ccd_what_it_gets_alone(backend):
-    """Nothing depends on the batch: equal bits."""
+    """Equal bits: no result depends on the other CCDs of the stack."""
     images = [sky.night_sky(80, 90, seed=s) for s in range(3)]
     drawn = points(3, 700, 80, 90, seed=1, margin=10)
     whole = backend.to_host(backend.gradients(stack_of(backend, images), drawn, hand_made(backend, 3), DEFAULT))
@@ -281,13 +283,13 @@ def test_a_stack_gives_each_ccd_what_it_gets_alone(backend):
         alone = backend.to_host(backend.gradients(one, drawn[i : i + 1], hand_made(backend, 1), DEFAULT))
         for name in ("dx", "dy", "flat_dx", "flat_dy"):
             np.testing.assert_array_equal(getattr(alone, name), getattr(whole, name)[whole.ccd == i])
-    # Nor on the number of points drawn together.
+    # The same holds for the number of points drawn together.
     few = backend.to_host(backend.gradients(one, drawn[2:3, :37], hand_made(backend, 1), DEFAULT))
     np.testing.assert_array_equal(few.dx, alone.dx[: few.dx.size])
 
 
 def test_naive_by_hand():
-    """The truth itself: one bright pixel at the upper right of a point, by eqs. 6 and 7 on the smoothed image."""
+    """A check of naive.py: one bright pixel at the upper right of a point, by eqs. 6 and 7 on the smoothed image."""
     image = np.zeros((40, 40), np.float32)
     image[20, 20] = 200.0  # S = 2 at rows and columns 16 ... 25
     smoothed = naive.smooth(image)

@@ -26,7 +26,7 @@ def check_histogram(backend, theta, ccd, turns, bins=18):
         quarter, mirrored = bool(turn & 1), bool(turn & 2)
         angles = [naive.turned(t, quarter, mirrored) for t in theta[ccd == i] if not math.isnan(t)]
         assert found.counts[i].tolist() == naive.histogram(angles, bins)
-        # 1e-12 of n: a cosine and its place in the sum, 1e-16 each; a turned angle is another rounding of pi.
+        # 1e-12 of n: 1e-16 each for a cosine and for its addition to the sum; a turned angle adds the rounding of pi.
         n = max(len(angles), 1)
         assert_close(found.cosine[i], math.fsum(math.cos(2 * t) for t in angles), 1e-12 * n, rms=0.1)
         assert_close(found.sine[i], math.fsum(math.sin(2 * t) for t in angles), 1e-12 * n, rms=0.1)
@@ -53,11 +53,11 @@ def test_any_angles(backend, theta, bins, turn):
 
 
 def test_bins_are_right_closed(backend):
-    """Bin 8 ends at 0, bin 13 ends at 50 degrees; the first holds what is barely above -90, the last holds 90."""
+    """Bin 8 ends at 0 and bin 13 at 50 degrees; the first bin holds angles just above -90, the last bin holds 90."""
     barely = math.nextafter(-HALF, 0)
     theta = [0.0, -0.0, math.nextafter(0, 1), 1e-9, -1e-9, HALF, barely, -1.5]
     found = check_histogram(backend, theta, [0] * 8, [0])
-    # The smallest number above 0 cannot be told from 0 once 1/2 is added: it may not be lost, that is all.
+    # The smallest number above 0 equals 0 once 1/2 is added; it may fall into either bin, but must not be lost.
     assert found.counts[0].tolist() == [2, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
@@ -77,7 +77,7 @@ def test_bins_are_right_closed(backend):
     ],
 )
 def test_turns_by_hand(backend, turn, degrees, lands):
-    """First mirrored, then turned by a quarter. Off the bins' edges by 1 degree either way."""
+    """Mirrored first, then turned by a quarter. The angles are 1 degree away from the edges of the bins."""
     for off in (-1, 1):
         mirrored = -off if turn & Turn.MIRRORED else off
         theta = math.radians(degrees + off if degrees + off <= 90 else degrees + off - 180)
@@ -113,7 +113,7 @@ def test_in_any_order_the_counts_are_the_same(backend):
 @pytest.mark.parametrize("nobody", [-1, 3])
 @pytest.mark.parametrize("first", [True, False])
 def test_the_gpu_leaves_out_what_is_of_no_ccd(gpu, nobody, first):
-    """An index just outside: alone in a block, at its head, which the whole block goes by, or behind."""
+    """An index outside the valid range: alone in a block, at its head (which decides for the block), or behind."""
     ccd = [nobody, 0, 2] if first else [0, 2, nobody]
     for n in (1, 3):
         theta, owner = gpu.to_device(np.full(n, 0.1)), gpu.to_device(np.array(ccd[:n]))

@@ -1,4 +1,4 @@
-"""Moments of sources and their isophotes (METHOD.md 3, 3b): truths by hand; test_sources.py meets naive.py too."""
+"""Moments of sources and of their isophotes (METHOD.md 3, 3b) by hand; test_sources.py compares them with naive.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANGLES = [0, 30, 45, 60, 90, 120, 135, 150, -30]
 
 
 def one_source(backend, *layers, ny=129, nx=131, settings=DEFAULT, bad=None, sigma=1.0):
-    """The only source of a CCD of zeros with the layers on it, as (moments, isophote moments, isophote pixels)."""
+    """The only source of a CCD of zeros with these layers: moments, isophote moments, number of isophote pixels."""
     image = sky.make(ny, nx, *layers, sky=0.0)
     found = check_sources(
         backend, [image], None if bad is None else [bad], hand_made(backend, 1, sigma=sigma), settings
@@ -28,12 +28,12 @@ def one_source(backend, *layers, ny=129, nx=131, settings=DEFAULT, bad=None, sig
 
 
 def line(*pixels, height=10.0):
-    """A centre at (64, 65) of height 100 and other pixels at offsets (row, column) from it."""
+    """A centre of height 100 at (64, 65), and other pixels at offsets (row, column) from the centre."""
     return sky.dots([(64, 65, 100.0), *[(64 + j, 65 + i, height) for j, i in pixels]])
 
 
 def degrees_apart(theta, degrees):
-    """Between two orientations, in degrees."""
+    """The difference of two orientations, in degrees."""
     return abs((math.degrees(theta) - degrees + 90) % 180 - 90)
 
 
@@ -46,22 +46,22 @@ def test_an_ellipse_has_its_angle(backend, degrees, profile):
     moments, isophote, _ = one_source(backend, profile(64, 65, 5000.0, 5.0, degrees=degrees, ratio=0.6))
     for q in (moments, isophote):
         theta = backend.to_host(backend.orientation(device(backend, np.array([q]))))[0]
-        # Whole pixels above a threshold: an ellipse of some 500 pixels keeps its angle to well under half a degree;
-        # along the grid's own axes it is symmetric and keeps it but for rounding.
+        # Only whole pixels lie above a threshold: an ellipse of some 500 pixels keeps its angle to well under half a
+        # degree. Along the axes of the grid the ellipse is symmetric, and its angle is exact but for rounding.
         assert degrees_apart(theta, degrees) < (1e-9 if degrees % 45 == 0 else 0.4)
 
 
 @pytest.mark.parametrize("degrees", ANGLES)
 def test_a_double_image_has_its_angle(backend, degrees):
     moments, _, _ = one_source(backend, sky.double(64, 65, 900.0, 12.0, degrees))
-    # Pixels of the second image carry it, 12 away: half a pixel of them is two degrees.
+    # The pixels of the second image, at a distance of 12, determine the angle: half a pixel there is two degrees.
     assert degrees_apart(backend.to_host(backend.orientation(device(backend, np.array([moments]))))[0], degrees) < 2
 
 
 def test_a_round_star_has_equal_moments(backend):
     moments, isophote, _ = one_source(backend, sky.gaussian(64, 65, 5000.0, 4.0))
     for q20, q02, q11 in (moments, isophote):
-        assert abs(q20 - q02) <= 1e-12 * q20  # symmetric to the bit of exp, summed in another order
+        assert abs(q20 - q02) <= 1e-12 * q20  # symmetric up to the last bit of exp, and summed in another order
         assert abs(q11) <= 1e-12 * q20
 
 
@@ -69,7 +69,7 @@ def test_a_round_star_has_equal_moments(backend):
 
 
 def test_sums_by_hand(backend):
-    """x is along columns: a pixel at (row +1, column +3) of height 10 adds 90 to Q20, 10 to Q02, 30 to Q11."""
+    """x runs along columns: a pixel at (row +1, column +3) of height 10 adds 90 to Q20, 10 to Q02 and 30 to Q11."""
     six = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 3), (-2, 5)]
     moments, isophote, n = one_source(backend, line(*six))
     assert moments == [20 + 90 + 250, 20 + 10 + 40, 30 - 100]
@@ -100,7 +100,7 @@ def test_the_stamp_holds_minus_32_and_plus_31(backend):
 
 @pytest.mark.parametrize(("height", "counts"), [(2.0, False), (2.0 + 2**-22, True), (-50.0, False)])
 def test_only_pixels_above_two_percent_of_the_centre_count(backend, height, counts):
-    """The centre is 100, I0 = 2 exactly; with sigma = 0.5 the isophote's own limit, 1, is lower."""
+    """The centre is 100, so that I0 = 2 exactly; with sigma = 0.5 the limit of the isophote, 2 sigma = 1, is lower."""
     near = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1)]
     at_limit = sky.dots([(64, 67, height), (70, 65, height)])
     moments, isophote, n = one_source(backend, line(*near), at_limit, sigma=0.5)
@@ -111,7 +111,7 @@ def test_only_pixels_above_two_percent_of_the_centre_count(backend, height, coun
 
 @pytest.mark.parametrize(("height", "counts"), [(8.0, False), (8.0 + 2**-20, True), (5.0, False)])
 def test_the_isophote_keeps_to_two_sigma(backend, height, counts):
-    """Sigma = 4: pixels from 2 to 8 are above I0 = 2 and count in section 3, not in 3b."""
+    """Sigma = 4: pixels from 2 to 8 are above I0 = 2 and count in section 3, but not in 3b."""
     near = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1)]
     moments, isophote, n = one_source(backend, line(*near), sky.dots([(64, 67, height)]), sigma=4.0)
     assert moments == [40 + height * 4, 40, 0]
@@ -151,7 +151,7 @@ def test_diagonals_do_not_connect(backend):
 
 @pytest.mark.parametrize("near", [[(0, 1), (0, 2), (1, 0)], [(0, 1), (0, 2), (1, 0), (1, 1)]])
 def test_four_and_five_connected_pixels(backend, near):
-    """Below five there is no isophotal angle; the number is what says so."""
+    """With fewer than five pixels there is no isophotal angle; the number of pixels shows that."""
     apart = [(10, 10), (12, 10), (14, 10), (16, 10)]
     assert one_source(backend, line(*near, *apart))[2] == len(near) + 1
 
@@ -169,7 +169,7 @@ def test_a_bad_pixel_cuts_the_connection(backend, value):
 
 
 def test_the_stamp_cuts_the_connection(backend):
-    """An arm that leaves the stamp on one row and comes back on another: only its first half is connected."""
+    """An arm leaves the stamp on one row and comes back on another row: only its first half is connected."""
     arm = [(0, i) for i in range(1, 35)] + [(1, 34), (2, 34)] + [(2, i) for i in range(10, 34)]
     assert one_source(backend, line(*arm))[2] == 1 + 31
     arm = [(0, -i) for i in range(1, 35)] + [(1, -34), (2, -34)] + [(2, -i) for i in range(10, 34)]
@@ -177,7 +177,7 @@ def test_the_stamp_cuts_the_connection(backend):
 
 
 def spiral(turns):
-    """Offsets of a square spiral of one pixel's width with a pixel's gap: the longest way for a flood."""
+    """Offsets of a square spiral, one pixel wide with gaps of one pixel: the longest path for the flood fill."""
     j = i = 0
     step, out = 2, []
     for turn in range(turns):
@@ -197,7 +197,7 @@ def test_a_spiral_is_one_isophote(backend):
 
 @pytest.mark.parametrize("stamp_size", [16, 30, 62, 64])
 def test_a_full_stamp_is_one_isophote(backend, stamp_size):
-    """Every pixel set, no gap in any row's word: nothing may leak from one edge to the other."""
+    """Every pixel is set, so that the 64-bit words of rows have no gap: no bit may leak from edge to edge."""
     settings = DEFAULT.replace(stamp_size=stamp_size)
     image = np.full((64, 64), 10.0, np.float32)
     image[32, 32] = 100.0
@@ -214,7 +214,7 @@ def test_a_full_stamp_is_one_isophote(backend, stamp_size):
     stamp_size=st.sampled_from([16, 30, 64]),
 )
 def test_ragged_isophotes(backend, seed, share, stamp_size):
-    """Near the percolation threshold, 0.593, connected pixels form long ways round."""
+    """Near the percolation threshold, 0.593, connected pixels form long and winding paths."""
     rng = np.random.default_rng(seed)
     image = np.where(rng.random((70, 75)) < share, rng.integers(3, 10, (70, 75)), 0).astype(np.float32)
     image[33, 34] = 40.0
@@ -225,14 +225,14 @@ def test_ragged_isophotes(backend, seed, share, stamp_size):
 
 
 def test_a_higher_isophote_than_the_source_has_no_pixels(backend):
-    """Possible only with settings; then the centre itself is below the isophote."""
+    """This needs special settings; the centre itself is then below the threshold of the isophote."""
     settings = DEFAULT.replace(isophote_threshold=200.0)
     _, isophote, n = one_source(backend, line(*FIVE, (1, 1), (1, -1)), settings=settings)
     assert (isophote, n) == ([0, 0, 0], 0)
 
 
 def test_naive_by_hand():
-    """The truth itself, once by hand."""
+    """A check of naive.py by hand."""
     image = np.zeros((64, 64), np.float32)
     image[32, 32], image[33, 35], image[32, 33] = 100.0, 10.0, 5.0
     sums, magnitudes = naive.moments(image, None, (0,) * 6, 32, 32)

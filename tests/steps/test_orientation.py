@@ -1,4 +1,4 @@
-"""Orientations of moments and of gradients (eqs. 2-5 and 8) against naive.py and by hand."""
+"""Orientations of moments and of gradients (eqs. 2-5 and 8) against naive.py, and by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def of_gradients(backend, *rows):
 
 
 def assert_same_angles(actual, expected):
-    """Within 4 units in the last place (backend.py): arctangents differ between libraries; NaN where NaN."""
+    """Equal within 4 units in the last place, since arctangents differ between libraries; NaN where NaN."""
     expected = np.array(expected, float)
     np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
     finite = ~np.isnan(expected)
@@ -105,7 +105,7 @@ def test_gradients_by_hand(backend, dx, dy, expected):
 
 @given(st.lists(st.tuples(*[st.floats(-1e6, 1e6, allow_subnormal=False)] * 2), min_size=1, max_size=50))
 def test_gradients_match_naive(backend, rows):
-    # A quotient beyond float64 is one of the two right angles; its sign is gone with -pi/2.
+    # A quotient beyond float64 gives one of the two right angles; since -pi/2 counts as pi/2, its sign does not matter.
     rows = [(dx, dy) for dx, dy in rows if dx == 0 or abs(dy) < 1e300 * abs(dx)]
     assert_same_angles(of_gradients(backend, *rows), [naive.gradient_orientation(*row) for row in rows])
 

@@ -1,4 +1,4 @@
-"""A stack holds its CCDs as they are: image, mask and saturation, in order."""
+"""A stack holds its CCDs unchanged and in order: image, mask and saturation level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All steps together: a quarter turn of the sky turns its histograms by 90 degrees, a mirror reverses them."""
+"""All steps together: a quarter turn of the sky turns its histograms by 90 degrees, and a mirror reverses them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BINS = DEFAULT.bins
 def field():
     """Stars whose light ends within their stamps.
 
-    A star is below 0.02 of its peak 9 pixels away, and faint stripes and noise stay below the 30 that this is of the
-    faintest.
+    At a distance of 9 pixels a star is below 0.02 of its peak. For the faintest star that is 30, and the faint stripes
+    and the noise stay below 30.
     """
     rng = np.random.default_rng(12)
     spots = [(y + rng.uniform(-4, 4), x + rng.uniform(-4, 4)) for y in range(50, 300, 72) for x in range(50, 330, 72)]
@@ -35,12 +35,12 @@ def mirrored(image):
 
 
 def pixels_turned(p):
-    """Where rot90 takes pixels: row nx-1-x, column y."""
+    """The positions to which rot90 takes pixels: row nx-1-x, column y."""
     return np.stack([NX - 1 - p[..., 1], p[..., 0]], axis=-1)
 
 
 def patches_turned(p):
-    """Where it takes points whose even patch has its middle half a pixel before them."""
+    """The positions to which rot90 takes points whose patch, of even size, is centred half a pixel before the point."""
     return np.stack([NX - p[..., 1], p[..., 0]], axis=-1)
 
 
@@ -73,7 +73,7 @@ def histograms(backend, image, fit, noise, drawn, threshold):
 def test_the_histograms_move_with_the_sky(backend, move):
     fit, noise = points(1, 1000, NY, NX, seed=1), points(1, 5000, NY, NX, seed=2)
     drawn = points(1, 3000, NY, NX, seed=3, margin=10)
-    # 10 sigma, so that stripes and noise make no sources.
+    # 10 sigma, so that stripes and noise give no sources.
     image = field()
     before = histograms(backend, image, fit, noise, drawn, 10.0)
     if move == "turn":
@@ -88,8 +88,8 @@ def test_the_histograms_move_with_the_sky(backend, move):
         expected = np.roll(a.counts[0], BINS // 2) if move == "turn" else a.counts[0][::-1]
         np.testing.assert_array_equal(b.counts[0], expected, err_msg=str(kind))
         assert a.counts.sum() == (3000 if kind > 1 else 16)
-        # cos 2(theta + 90 degrees) = -cos 2 theta; a mirror keeps the cosine and turns the sine. Angles carry the
-        # fit's rounding, some 1e-12 each at most.
+        # cos 2(theta + 90 degrees) = -cos 2 theta; a mirror keeps the cosine and changes the sign of the sine. Each
+        # angle carries the rounding of the fit, at most about 1e-12.
         sign = (-1, -1) if move == "turn" else (1, -1)
         n = a.counts.sum()
         assert abs(b.cosine[0] - sign[0] * a.cosine[0]) < 1e-9 * n
@@ -97,7 +97,7 @@ def test_the_histograms_move_with_the_sky(backend, move):
 
 
 def test_a_known_shear_shows_in_both_source_histograms(backend):
-    """The direction of the whole field, through every step."""
+    """The direction of the whole field is recovered through all steps."""
     stars = [
         sky.gaussian(y, x, 2000.0, 3.0, degrees=33.0, ratio=0.7) for y in range(50, 300, 72) for x in range(50, 330, 72)
     ]
@@ -107,7 +107,7 @@ def test_a_known_shear_shows_in_both_source_histograms(backend):
     for h in found[:2]:
         assert np.argmax(h.counts[0]) == 12  # 30 to 40 degrees
         angle = np.degrees(0.5 * np.arctan2(h.sine[0], h.cosine[0]))
-        assert abs(angle - 33) < 1  # 16 bright stars, a degree or two each
+        assert abs(angle - 33) < 1  # 16 bright stars, each with an error of a degree or two
 
 
 def test_unusable_ccds_reach_no_histogram(backend):

@@ -1,4 +1,4 @@
-"""Raw FITS bytes to pixels on the device: the launcher beside the step `prepare`."""
+"""The bytes of an uncompressed FITS image to pixels on the device, by the launcher beside the step `prepare`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def raw_image(numbers, **meaning):
 
 
 def expected(numbers, bscale=1.0, bzero=0.0, blank=NO_BLANK):
-    """The definition, a pixel at a time."""
+    """The definition, pixel by pixel."""
     found = np.empty(numbers.shape, np.float32)
     with np.errstate(all="ignore"):
         for at, number in np.ndenumerate(numbers):
@@ -84,14 +84,14 @@ def test_files_that_astropy_writes(launcher, tmp_path, dtype):
         bscale, bzero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
     data = np.fromfile(tmp_path / "a.fits", np.uint8)
     image = RawImage(data[at : at + size], pixels.shape, header["BITPIX"], bscale, bzero)
-    # The whole file on the device: data begin at multiples of 2880.
+    # The whole file lies on the device: data begin at multiples of 2880 bytes.
     out = cupy.empty(pixels.shape, np.float32)
     launcher.pixels(cupy.asarray(data)[at : at + size], image, out)
     np.testing.assert_array_equal(out.get(), pixels.astype(np.float32))
 
 
 def test_one_buffer_serves_the_ccds_of_a_stack(launcher):
-    """Each CCD's bytes into the same slot, while those of the last may still wait; others stay as they are."""
+    """All CCDs go through the same buffer while bytes of the CCD before may still wait; no other CCD changes."""
     import cupy
 
     from gpuanom.backends.gpu.staging import Staging

@@ -1,4 +1,4 @@
-"""RICE-compressed images decoded on the device: what astropy and cfitsio read, to the bit; damage is told."""
+"""RICE-compressed images decoded on the device: bit for bit as astropy and cfitsio read them; damage is reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNTOUCHED = np.float32(-7.0)
 
 
 def decoded(rice, images, n_ccd=None, upload=None):
-    """The stack and the damaged tiles, on the host; `images` are (place, RiceImage)."""
+    """The stack and the damaged tiles, on the host; `images` are pairs (place, RiceImage)."""
     import cupy
 
     n_ccd = len(images) if n_ccd is None else n_ccd
@@ -39,14 +39,14 @@ def decoded(rice, images, n_ccd=None, upload=None):
 
 
 def one(rice, image):
-    """The pixels of a sound image."""
+    """The pixels of an intact image."""
     stack, damaged = decoded(rice, [(0, image)])
     assert damaged.tolist() == [-1]
     return stack[0]
 
 
 def same_bits(actual, expected):
-    """Equal to the bit, but for what kind of NaN."""
+    """Equal bits, but any NaN equals any other NaN."""
     actual, expected = np.asarray(actual), np.asarray(expected, np.float32)
     assert actual.dtype == np.float32
     assert actual.shape == expected.shape
@@ -56,11 +56,11 @@ def same_bits(actual, expected):
 
 
 def sky(ny, nx, seed=0):
-    """A noisy sky with what tiles are made to stumble over."""
+    """A noisy sky with features that are hard for decoders of tiles."""
     rng = np.random.default_rng(seed)
     image = rng.normal(1000.0, 10.0, (ny, nx)).astype(np.float32)
-    image[:: max(ny // 3, 1), :: max(nx // 5, 1)] += 1e6  # far above: long runs of zeros
-    image[ny // 2] = 3.5  # a constant row does not quantise
+    image[:: max(ny // 3, 1), :: max(nx // 5, 1)] += 1e6  # far above the sky: long runs of zeros in the code
+    image[ny // 2] = 3.5  # a constant row cannot be quantised
     image[rng.random((ny, nx)) < 0.03] = np.nan
     image[rng.random((ny, nx)) < 0.03] = 0.0
     return image
@@ -73,7 +73,7 @@ SHAPES = [
     ((130, 33), (64, 512)),
     ((33, 65), (33, 65)),
     ((9, 31), (4, 3)),
-    ((3, 10600), (1, 10600)),  # the random numbers begin again within a tile
+    ((3, 10600), (1, 10600)),  # the random numbers start again within a tile
 ]
 
 
@@ -105,7 +105,8 @@ def test_integers(rice, tmp_path, writer, shape, tile, dtype):
     rng = np.random.default_rng(1)
     limits = np.iinfo(dtype)
     whole = rng.integers(100, 140, shape).astype(dtype)
-    whole[shape[0] // 2] = rng.integers(limits.min, limits.max, shape[1], endpoint=True)  # wraps; beyond every code
+    # Differences that wrap around, and that no code reaches.
+    whole[shape[0] // 2] = rng.integers(limits.min, limits.max, shape[1], endpoint=True)
     whole[0] = 100
     expected = WRITERS[writer](tmp_path / "a.fits", whole, tile)
     np.testing.assert_array_equal(expected, whole.astype(np.float32))
@@ -134,12 +135,12 @@ def test_blocks_of_any_size(rice, tmp_path, bytepix, blocksize, n):
 
 @pytest.mark.parametrize("bytepix", [1, 2, 4])
 def test_every_choice_of_low_bits(rice, bytepix):
-    """A code need not be the shortest: each fs, with counts of zeros from none to many words of them."""
+    """Codes that are longer than necessary: each fs, with runs of zeros from none to many words."""
     rng = np.random.default_rng(3)
     _, largest = tiles.FIELDS[bytepix]
     codes, expected = [], []
     for fs in range(largest + 1):
-        # Steps that make zeros of at most some hundred bits.
+        # Steps that give at most a few hundred bits of zeros.
         reach = min(2 ** (8 * bytepix - 2) - 1, 2**fs * 150)
         q = np.cumsum(rng.integers(-reach, reach, 40, endpoint=True))
         q = q.astype(np.int64).astype(tiles.TYPES[bytepix])
@@ -152,7 +153,7 @@ def test_every_choice_of_low_bits(rice, bytepix):
 @pytest.mark.parametrize("zeros", [0, 1, 30, 31, 32, 33, 63, 64, 65, 95, 96, 97, 5000])
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 5])
 def test_runs_of_zeros(rice, zeros, before):
-    """Every length around a word's, from every place in a word."""
+    """Runs of every length around that of a word, starting at every position in a word."""
     q = [7] * before + [7 + zeros // 2 if zeros % 2 == 0 else 7 - (zeros + 1) // 2] * 5
     code = tiles.encode(q, fs=0)
     assert tiles.decode(code, len(q)) == q
@@ -180,7 +181,7 @@ def test_exact_zeros_and_blanks_are_of_their_dither_and_tile(rice, tmp_path):
 
 
 def test_product_and_sum_are_rounded_apart(rice):
-    """Pixels that another precision, or a fused multiply-add, would round to another float32."""
+    """Pixels for which another precision, or a fused multiply-add, would round to another float32."""
     rng = np.random.default_rng(0)
     q = rng.integers(-(2**31) + 2, 2**31 - 1, (40, 50))
     image = tiles.image_of(
@@ -192,7 +193,7 @@ def test_product_and_sum_are_rounded_apart(rice):
 
 @pytest.mark.parametrize("seed", [1, 21, 9999])
 def test_random_numbers_begin_again_and_again(rice, seed):
-    """In a tile of more than twice as many pixels, wherever that is among 32 pixels decoded together."""
+    """A tile has twice as many pixels as the table has numbers; a restart may fall anywhere in a group of 32 pixels."""
     shape = (1, 20100)
     image = tiles.image_of([tiles.encode([3] * shape[1])], shape, shape, dither=1, seed=seed, scale=100.0)
     same_bits(one(rice, image), tiles.decode_image(image)[0])
@@ -206,7 +207,7 @@ def test_the_random_numbers_are_the_standards(rice):
 
 
 def stack_of_all_sorts(folder, shape=(34, 67)):
-    """CCDs of one shape and nothing else in common, with their pixels."""
+    """CCDs that have the same shape and are otherwise all different, with their pixels."""
     rng = np.random.default_rng(8)
     whole = rng.integers(0, 200, shape)
     made = [
@@ -244,7 +245,7 @@ def test_through_pinned_memory(rice, tmp_path):
     from gpuanom.backends.gpu.staging import Staging
 
     images, expected = stack_of_all_sorts(tmp_path)
-    # Bytes as a mapped file gives them: at odd addresses, and read-only.
+    # The bytes of a mapped file: at odd addresses, and read-only.
     moved = []
     for image in images:
         room = np.zeros(image.data.size + 3, np.uint8)
@@ -258,7 +259,7 @@ def test_through_pinned_memory(rice, tmp_path):
 
 @pytest.mark.parametrize("n", [32, 33, 34, 35])
 def test_no_byte_is_read_twice_or_outside_its_tile(rice, n):
-    """As many bytes are read wherever a tile begins among the words of memory: its own, once each."""
+    """The number of bytes read is the same wherever a tile begins in a word of memory: each byte of the tile once."""
     with device.installed():
         from cpudevice import counting, settings
     if settings.flavour != "fast":
@@ -294,7 +295,7 @@ def test_the_roofline_counts_what_is_asked_for(rice, tmp_path):
 
 
 def test_two_streams_decode_side_by_side(rice, tmp_path):
-    """The table of random numbers, sent in the stream of the first, is there for the second."""
+    """The table of random numbers is sent in the first stream, and is there for the second stream too."""
     import cupy
 
     expected = tiles.by_astropy(tmp_path / "a.fits", sky(20, 40), (1, 40))
@@ -335,7 +336,7 @@ def test_nothing_to_decode(rice):
 
 
 def test_tiles_that_the_host_has_decoded(rice):
-    """Where they are among the others, and with the bits that they have."""
+    """Such tiles may lie anywhere among the others, and keep their bits."""
     pictures = {1: np.full((3, 5), np.nan, np.float32), 3: np.array([[1e-42, -0.0, np.inf]] * 3, np.float32)}
     codes = [tiles.encode([5] * (3 * w)) if i not in pictures else None for i, w in enumerate([5, 5, 3, 3])]
     codes = [codes[0], None, tiles.encode([4] * 9), tiles.encode([5] * 5), tiles.encode([5] * 5), None]
@@ -357,7 +358,7 @@ def test_the_hosts_decoder_has_the_same_bits(rice, tmp_path):
 
 
 def mutated(rng, code):
-    """A code with something wrong in it, or nothing."""
+    """A code with one fault, or without any."""
     code = bytearray(code)
     kind = rng.integers(6)
     at = int(rng.integers(len(code)))
@@ -377,7 +378,7 @@ def mutated(rng, code):
 
 
 def check_mutants(rice, seed, n):
-    """n damaged tiles of an image: pixels, or damage, as the slow decoder has them, whatever lies around the tiles."""
+    """n damaged tiles give the pixels or the damage of the slow decoder, whatever bytes lie around the tiles."""
     rng = np.random.default_rng(seed)
     bytepix, blocksize = int(rng.choice([1, 2, 4])), int(rng.choice([1, 5, 16, 32, 40]))
     width = int(rng.integers(1, 100))
@@ -403,14 +404,14 @@ def check_mutants(rice, seed, n):
     assert damaged.tolist() == [wrong[0] if wrong else -1] * len(images)
     if not wrong:
         same_bits(decode_rice(images[0]), expected)
-    elif codes[wrong[0]]:  # without a byte, a tile is one that the host has put in its place before
+    elif codes[wrong[0]]:  # a tile without bytes stands for a tile that the host has decoded before
         with pytest.raises(InputError, match=f"tile {wrong[0]} of {n} "):
             decode_rice(images[0])
     return len(wrong)
 
 
 def test_damaged_tiles(rice):
-    """Thousands of others: python -m tests.steps.test_rice 200."""
+    """`python -m tests.steps.test_rice 200` tries thousands of other tiles."""
     n_damaged = sum(check_mutants(rice, seed, 40) for seed in range(15))
     assert 150 < n_damaged < 450
 
@@ -438,7 +439,7 @@ def test_the_first_damaged_tile_is_told_of_each_ccd(rice):
 
 
 def test_damage_that_is_seen_late_leaves_no_pixel(rice):
-    """Tiles of many rows, sound for hundreds of pixels."""
+    """The tiles have many rows, and are intact for hundreds of pixels."""
     code = tiles.encode(list(range(700)))
     image = tiles.image_of([code, code[:-2], code, code[:-40]], (40, 70), (20, 35), dither=1, seed=4)
     stack, damaged = decoded(rice, [(0, image)])
@@ -448,7 +449,7 @@ def test_damage_that_is_seen_late_leaves_no_pixel(rice):
     same_bits(stack[0], expected)
 
 
-# What a caller must not give
+# Mistakes of the caller
 
 
 def plain(**changes):

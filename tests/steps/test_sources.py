@@ -19,12 +19,12 @@ def positions(found):
 
 
 def blob(y, x, height, *, around=2.5):
-    """A single peak on a cross and a square of lesser pixels: 9 pixels above 2 for sigma = 1."""
+    """A peak on a square of lower pixels: 9 pixels are above 2 for sigma = 1."""
     return sky.dots([(y + j, x + i, height if j == i == 0 else around) for j in (-1, 0, 1) for i in (-1, 0, 1)])
 
 
 def by_hand(backend, *layers, ny=200, nx=200, settings=DEFAULT, bad=None, sigma=1.0, **others):
-    """Sources of a CCD of zeros with the layers on it, v being the image itself; checked against naive too."""
+    """The sources of a CCD of zeros with these layers, where v is the image itself; also compared with naive.py."""
     image = sky.make(ny, nx, *layers, sky=0.0)
     background = hand_made(backend, 1, sigma=sigma)
     return check_sources(backend, [image], None if bad is None else [bad], background, settings, **others)
@@ -93,7 +93,7 @@ def test_other_settings(backend, changes):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_small_whole_numbers_provoke_ties(backend, ny, nx, n_ccd, stamp_size, high, spoilt, seed):
-    """Sparse small whole numbers, sigma = 1: equal peaks, equal thresholds, holes, in shapes that straddle tiles."""
+    """Sparse small whole numbers, sigma = 1: equal peaks, values at thresholds, holes, shapes that do not fit tiles."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, high, (n_ccd, ny, nx)) * (rng.random((n_ccd, ny, nx)) < 0.05)
     images = images.astype(np.float32)
@@ -111,7 +111,7 @@ def test_small_whole_numbers_provoke_ties(backend, ny, nx, n_ccd, stamp_size, hi
     seed=st.integers(0, 2**32 - 1),
 )
 def test_steep_skies(backend, ny, nx, slopes, seed):
-    """The brightest raw pixel of a tile is often not its brightest v where the sky is steep."""
+    """On a steep sky the brightest raw pixel of a tile is often not the pixel with the highest v."""
     rng = np.random.default_rng(seed)
     peaks = [(*rng.integers(0, (ny, nx)).tolist(), 3000.0 + 10 * int(rng.integers(0, 4))) for _ in range(30)]
     image = sky.make(ny, nx, sky.polynomial(0, *slopes), sky.dots(peaks), noise=2.0, seed=seed % 2**31)
@@ -127,7 +127,7 @@ def test_steep_skies(backend, ny, nx, slopes, seed):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_curved_skies(backend, ny, nx, slopes, stamp_size, seed):
-    """The sky's own highest and lowest places lie within tiles, and stars stand a few sigma above it."""
+    """The highest and lowest values of the sky lie within tiles, and stars stand a few sigma above the sky."""
     rng = np.random.default_rng(seed)
     peaks = [(*rng.integers(0, (ny, nx)).tolist(), rng.uniform(10, 60)) for _ in range(12)]
     layers = [sky.gaussian(y, x, height, 1.5) for y, x, height in peaks]
@@ -138,7 +138,7 @@ def test_curved_skies(backend, ny, nx, slopes, stamp_size, seed):
 
 @pytest.mark.parametrize("curvature", [-1000.0, 1000.0])
 def test_a_tile_whose_corners_say_nothing_of_its_sky(backend, curvature):
-    """On 96 pixels the middle 32 are symmetric about the centre: a hill or a hollow between equal corners."""
+    """The middle 32 of 96 pixels are symmetric about the centre: a hill or a hollow between equal corners."""
     c = (1000.0, 0.0, 0.0, curvature, 0.0, curvature)
     hill = sky.polynomial(0, *c[1:])
     faint, brighter = sky.gaussian(47, 47, 100.0, 1.5), sky.gaussian(40, 58, 120.0, 1.5)
@@ -148,12 +148,13 @@ def test_a_tile_whose_corners_say_nothing_of_its_sky(backend, curvature):
     assert positions(check_sources(backend, [image], None, hand_made(backend, 1, coefficients=c))) == [(47, 48)]
 
 
-# The sky's part in v
+# The sky in v
 
 
 def test_v_is_never_rounded_to_float32(backend):
     """A saturated plateau of equal float32 pixels on a sky that falls by 1e-7 a pixel: the lowest sky wins, not the
-    first of the ties that float32 would see."""
+    first of the pixels that are equal in float32.
+    """
     image = sky.make(200, 200, sky.plateau(90, 80, 9, 11, 60000.0), sky=0.0)
     nearly_flat = (100.0, -1e-5, -1e-5, 0.0, 0.0, 0.0)
     found = check_sources(backend, [image], None, hand_made(backend, 1, sigma=5.0, coefficients=nearly_flat))
@@ -166,8 +167,9 @@ def test_v_is_never_rounded_to_float32(backend):
     nx=st.integers(64, 100),
 )
 def test_the_last_bit_of_the_sky_decides(backend, c, ny, nx):
-    """A plateau over a sky that varies by its own rounding: which pixel is brightest depends on the order of the
-    polynomial's operations, which is part of the contract."""
+    """A plateau over a sky that varies by rounding alone: which pixel is brightest depends on the order of the
+    operations of the polynomial, which METHOD.md fixes.
+    """
     image = sky.make(ny, nx, sky.plateau(ny // 2 - 6, nx // 2 - 7, 12, 14, 1200.0), sky=1000)
     check_sources(backend, [image], None, hand_made(backend, 1, sigma=20.0, coefficients=c), SMALL)
     check_sources(backend, [image], None, hand_made(backend, 1, sigma=20.0, coefficients=c))
@@ -175,7 +177,7 @@ def test_the_last_bit_of_the_sky_decides(backend, c, ny, nx):
 
 @pytest.mark.parametrize("sky_level", [-0.9e-7, 0.0, 1.1e-7])
 def test_the_threshold_is_compared_in_float64(backend, sky_level):
-    """Peaks a ten-millionth above, at and below 4 sigma: float32 could not tell them from 4."""
+    """Peaks a ten-millionth above, at and below 4 sigma, which float32 could not distinguish from 4 sigma."""
     image = sky.make(200, 200, blob(100, 100, 4.0), sky=0.0)
     background = hand_made(backend, 1, coefficients=(sky_level, 0, 0, 0, 0, 0))
     found = check_sources(backend, [image], None, background)
@@ -184,7 +186,7 @@ def test_the_threshold_is_compared_in_float64(backend, sky_level):
 
 @pytest.mark.parametrize(("height", "above"), [(4.0, False), (4.0 + 2**-20, True)])
 def test_exactly_four_sigma_is_not_above(backend, height, above):
-    """On a sky of 3, so that whatever bounds a backend keeps on the sky are not exact and the comparison decides."""
+    """The sky is 3, so that the bounds that a backend keeps on the sky are not exact, and the comparison decides."""
     image = sky.make(200, 200, blob(100, 100, 3.0 + height, around=5.5), sky=3.0)
     background = hand_made(backend, 1, coefficients=(3.0, 0, 0, 0, 0, 0))
     found = check_sources(backend, [image], None, background)
@@ -204,7 +206,8 @@ def test_of_equal_peaks_in_one_stamp_the_first_is_the_source(backend, dy, dx):
     peaks = [(100, 100, 9.0), (100 + dy, 100 + dx, 9.0)]
     found = by_hand(backend, blob(100, 100, 9.0), blob(100 + dy, 100 + dx, 9.0), sky.dots(peaks))
     assert (100, 100) in positions(found)
-    # The other's stamp reaches from -32 to +31 of it: it holds the first unless that lies 32 to its right.
+    # The stamp of the other pixel reaches from -32 to +31 around it: it holds the first pixel unless that lies 32 to
+    # its right.
     assert ((100 + dy, 100 + dx) in positions(found)) == (dx == -32)
 
 
@@ -227,7 +230,7 @@ def test_of_equal_peaks_in_one_stamp_the_first_is_the_source(backend, dy, dx):
     ],
 )
 def test_the_stamp_reaches_32_down_and_31_up(backend, dy, dx, inside):
-    """A brighter neighbour takes the source away exactly where the stamp holds it."""
+    """A brighter neighbour removes the source exactly where the stamp holds the neighbour."""
     found = by_hand(backend, blob(100, 100, 9.0), sky.dots([(100 + dy, 100 + dx, 20.0)]))
     assert ((100, 100) in positions(found)) != inside
 
@@ -254,7 +257,7 @@ def test_bad_pixels_are_never_centres(backend, value):
     bad = np.zeros((200, 200), np.uint8)
     bad[100, 100] = Unfit.SOURCES if np.isfinite(value) else 0
     found = by_hand(backend, sky.gaussian(100, 100, 50.0), sky.dots([(100, 100, value)]), bad=bad)
-    assert positions(found) == [(99, 100)]  # of the four beside the centre the first
+    assert positions(found) == [(99, 100)]  # the first of the four pixels beside the centre
 
 
 # More than 6 pixels above 2 sigma
@@ -262,7 +265,7 @@ def test_bad_pixels_are_never_centres(backend, value):
 
 @pytest.mark.parametrize(("others", "found"), [(5, False), (6, True)])
 def test_exactly_six_and_seven_pixels_above(backend, others, found):
-    """The centre counts: with 5 more there are 6, which is not more than 6. They may lie anywhere in the stamp."""
+    """With the centre and 5 more pixels there are 6, which is not more than 6; they may lie anywhere in the stamp."""
     corners = [(68, 68), (68, 131), (131, 68), (131, 131), (100, 101), (80, 90)]
     pixels = [(100, 100, 9.0)] + [(y, x, 2.5) for y, x in corners[:others]]
     got = by_hand(backend, sky.dots(pixels))
@@ -325,7 +328,7 @@ def test_what_is_dropped_at_the_border_still_outshines(backend, y, x):
     ],
 )
 def test_a_tie_counts_also_beside_what_outshines_its_tile(backend, tied, brighter, first):
-    """The tied pixel is no brightest of its tile: one outside the stamp is, so that only the stamp's check sees it."""
+    """A pixel outside the stamp is the brightest of the tied pixel's tile: only the check of the stamp sees the tie."""
     found = by_hand(backend, blob(80, 80, 9.0), sky.dots([(*tied, 9.0), (*brighter, 20.0)]))
     assert ((80, 80) in positions(found)) == first
 
@@ -367,7 +370,7 @@ def test_unusable_ccds_have_no_sources_and_leave_the_others_theirs(backend):
 
 
 def test_a_stack_gives_each_ccd_what_it_gets_alone(backend):
-    """Nothing depends on the batch: equal bits."""
+    """Equal bits: no result depends on the other CCDs of the stack."""
     images = [sky.night_sky(180, 190, seed=s) for s in range(3)]
     bads = [None, sky.bad_plane(180, 190, fraction=0.02, seed=1), None]
     background = fitted(backend, stack_of(backend, images, bads))
@@ -406,7 +409,7 @@ def test_saturated_pixels_count_masked_or_not(backend):
 
 @pytest.mark.parametrize("constant", [4096.0, -2048.0])
 def test_an_exact_constant_added_changes_nothing(backend, constant):
-    """Eighths up to 60 000 + 4096 are exact in float32, and the fit moves by the constant up to its own rounding."""
+    """Eighths up to 60 000 + 4096 are exact in float32, and the fit moves by the constant, up to its own rounding."""
     raw = np.round(sky.night_sky(300, 310, seed=3).astype(float) * 8) / 8
     images = [sky.frozen(raw, np.float32), sky.frozen(raw + constant, np.float32)]
     before, after = (
@@ -416,5 +419,5 @@ def test_an_exact_constant_added_changes_nothing(backend, constant):
     assert before.y.size > 3
     for name in ("ccd", "y", "x", "n_above", "n_isophote"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
-    # The fit's rounding, 1e-12 of 5000, is weighed with up to 4096 pixels at up to 1024 square pixels.
+    # The rounding of the fit, 1e-12 of 5000, is weighted with up to 4096 pixels at up to 1024 square pixels.
     np.testing.assert_allclose(after.moments, before.moments, rtol=0, atol=1e-12 * 5000 * 4096 * 1024 / 3)

@@ -1,4 +1,4 @@
-"""Stamps for the autoencoder (METHOD.md 7) against their definition, to the bit."""
+"""Stamps for the autoencoder (METHOD.md 7) against their definition, bit for bit."""
 
 from __future__ import annotations
 
