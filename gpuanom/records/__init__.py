@@ -18,6 +18,16 @@ from gpuanom.records.kinds import (
     Integers,
 )
 from gpuanom.records.measurements import CcdMeasurement, Dataset, Failure, Measurement, Reconstruction
+from gpuanom.records.statistics import (
+    MAP_STEP,
+    NO_CELL,
+    CcdPatterns,
+    CcdStatistics,
+    Cells,
+    DatasetStatistics,
+    ExposureStatistics,
+    Singles,
+)
 from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Sources
 
 __all__ = [
@@ -25,6 +35,8 @@ __all__ = [
     "FLAT_BACKGROUND",
     "ISOPHOTE",
     "KINDS",
+    "MAP_STEP",
+    "NO_CELL",
     "SOURCE",
     "Array",
     "Background",
@@ -32,12 +44,17 @@ __all__ = [
     "CcdFailure",
     "CcdMeasurement",
     "CcdOnDisk",
+    "CcdPatterns",
     "CcdStack",
+    "CcdStatistics",
+    "Cells",
     "Dataset",
     "DatasetKey",
+    "DatasetStatistics",
     "Doubles",
     "Exposure",
     "ExposureKey",
+    "ExposureStatistics",
     "Failure",
     "FloatImage",
     "Gradients",
@@ -46,6 +63,7 @@ __all__ = [
     "Measurement",
     "OrientationHistograms",
     "Reconstruction",
+    "Singles",
     "Sources",
     "Turn",
     "Unfit",
