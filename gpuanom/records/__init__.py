@@ -27,6 +27,7 @@ from gpuanom.records.statistics import (
     DatasetStatistics,
     ExposureStatistics,
     Singles,
+    StatisticNames,
 )
 from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Sources
 
@@ -65,6 +66,7 @@ __all__ = [
     "Reconstruction",
     "Singles",
     "Sources",
+    "StatisticNames",
     "Turn",
     "Unfit",
 ]

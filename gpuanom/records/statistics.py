@@ -6,9 +6,10 @@ is stored, and both backends give the same tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,28 @@ NO_CELL = -128
 """The stored value of a cell of a map without a usable pixel."""
 
 
+@dataclass(frozen=True)
+class StatisticNames:
+    """The names of all statistics, in the order of their values.
+
+    Attributes
+    ----------
+    version : int
+        Raised when a statistic of the same name is computed in another way.
+    exposures, ccds : tuple of str
+        Names of the statistics of an exposure, and of a CCD.
+    """
+
+    version: int
+    exposures: tuple[str, ...]
+    ccds: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The names as JSON: statistics of equal texts can be compared."""
+        return json.dumps([self.version, self.exposures, self.ccds])
+
+
 @dataclass(frozen=True, eq=False)
 class CcdStatistics:
     """What is kept of one CCD.
@@ -31,23 +54,19 @@ class CcdStatistics:
     Attributes
     ----------
     values : ndarray, (n,) float32
-        In the order of `gpuanom.statistics.listed.CCD_STATISTICS`; NaN where a statistic was not measured.
+        In the order of `StatisticNames.ccds`; NaN where a statistic was not measured.
     map : ndarray, (ny, nx) int8
         Mean of the normalised residual over each cell, in steps of `MAP_STEP` sigma (METHOD.md 9.4); `NO_CELL` where a
         cell has no usable pixel. (0, 0) where there is no map.
     row_steps, column_steps : ndarray, (n_rows,) and (n_columns,) float32
         Step filter of the profiles of rows and of columns at every 16th place, in sigma (METHOD.md 9.3); NaN where it
         cannot be taken.
-    parts : mapping of str to any value
-        What the statistics of the exposure are made from, by the name of the module that makes them. Empty once these
-        statistics are made.
     """
 
     values: Singles
     map: Cells
     row_steps: Singles
     column_steps: Singles
-    parts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +75,13 @@ class ExposureStatistics:
 
     Attributes
     ----------
+    names : StatisticNames
+        What the values of the exposure and of its CCDs are.
     values : ndarray, (n,) float32
-        In the order of `gpuanom.statistics.listed.EXPOSURE_STATISTICS`; NaN where a statistic was not measured.
+        In the order of `StatisticNames.exposures`; NaN where a statistic was not measured.
     """
 
+    names: StatisticNames
     values: Singles
 
 

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-
+from gpuanom.records import StatisticNames
 from gpuanom.statistics.statistic import Statistic
 
-MODULES: tuple[str, ...] = ()
-"""The modules of the wing that measure, in the order of their statistics."""
+VERSION = 1
+"""Raised when a statistic of the same name is computed in another way: exposures are then measured again."""
 
 CCD_STATISTICS: tuple[Statistic, ...] = ()
 EXPOSURE_STATISTICS: tuple[Statistic, ...] = ()
 
-CCD_NAMES: tuple[str, ...] = tuple(s.name for s in CCD_STATISTICS)
-EXPOSURE_NAMES: tuple[str, ...] = tuple(s.name for s in EXPOSURE_STATISTICS)
-
-
-def fingerprint() -> str:
-    """Return a hash of the names of all statistics: values of two versions can be compared where it is the same.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
-    """
-    text = "\n".join((*CCD_NAMES, "", *EXPOSURE_NAMES))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+NAMES = StatisticNames(VERSION, tuple(s.name for s in EXPOSURE_STATISTICS), tuple(s.name for s in CCD_STATISTICS))
