@@ -18,7 +18,7 @@ from gpuanom.records.kinds import (
     Integers,
 )
 from gpuanom.records.measurements import CcdMeasurement, Dataset, Failure, Measurement, Reconstruction
-from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Sources
+from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Repeats, Shapes, Sources
 
 __all__ = [
     "BACKGROUND",
@@ -46,6 +46,8 @@ __all__ = [
     "Measurement",
     "OrientationHistograms",
     "Reconstruction",
+    "Repeats",
+    "Shapes",
     "Sources",
     "Turn",
     "Unfit",
