@@ -29,7 +29,7 @@ from gpuanom.records.statistics import (
     Singles,
     StatisticNames,
 )
-from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Sources
+from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Repeats, Shapes, Sources
 
 __all__ = [
     "BACKGROUND",
@@ -64,6 +64,8 @@ __all__ = [
     "Measurement",
     "OrientationHistograms",
     "Reconstruction",
+    "Repeats",
+    "Shapes",
     "Singles",
     "Sources",
     "StatisticNames",
