@@ -18,6 +18,7 @@ from gpuanom.records.kinds import (
     Integers,
 )
 from gpuanom.records.measurements import CcdMeasurement, Dataset, Failure, Measurement, Reconstruction
+from gpuanom.records.patterns import Patterns
 from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Sources
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Load",
     "Measurement",
     "OrientationHistograms",
+    "Patterns",
     "Reconstruction",
     "Sources",
     "Turn",
