@@ -25,6 +25,7 @@ from gpuanom.records import (
     CcdStack,
     Gradients,
     OrientationHistograms,
+    Patterns,
     Repeats,
     Shapes,
     Sources,
@@ -226,6 +227,28 @@ class Backend(Protocol):
             order. Parity: rounded, 1e-12 of the patch's largest magnitude, since the order of the
             float64 sums differs; a pattern of columns (rows) alone gives dy (dx) = 0 exactly on
             both.
+        """
+        ...
+
+    def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
+        """Measure maps, profiles and spectra of the residual of each CCD, and the straightest line (METHOD.md 9).
+
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        background : Background
+            Of the same CCDs, image unit. Its coefficients are rounded to 2^-12 sigma, and sigma to float32, so that
+            backgrounds that differ by their last bits give equal residuals. A CCD that is not usable has counts of 0.
+        settings : Settings
+            What the CCDs are measured with.
+
+        Returns
+        -------
+        Patterns
+            Sums in steps of 2^-12 sigma, powers in sigma^2. Parity: rounded, 1e-12 of the largest power of a spectrum,
+            since two libraries' Fourier transforms differ in their last bits, and 1e-12 of the line's numbers; all
+            others exact for an equal `background`.
         """
         ...
 

@@ -18,6 +18,7 @@ from gpuanom.records.kinds import (
     Integers,
 )
 from gpuanom.records.measurements import CcdMeasurement, Dataset, Failure, Measurement, Reconstruction
+from gpuanom.records.patterns import Patterns
 from gpuanom.records.statistics import (
     MAP_STEP,
     NO_CELL,
@@ -63,6 +64,7 @@ __all__ = [
     "Load",
     "Measurement",
     "OrientationHistograms",
+    "Patterns",
     "Reconstruction",
     "Repeats",
     "Shapes",
