@@ -14,7 +14,8 @@ from gpuanom.naming import absolute, exists, path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
 from gpuanom.statistics import listed
-from gpuanom.store.store import Known, Store
+from gpuanom.store.known import Known
+from gpuanom.store.store import Store
 
 Say = Callable[[str], None]
 
