@@ -9,6 +9,8 @@ SIGNAL_TO_NOISE = 8.0
 
 MAXIMA_A_CCD = 1024
 """Maxima of a CCD whose positions are compared: the brightest, of equal ones the first in (y, x) order."""
+MAXIMA_A_TILE = 4
+"""Maxima of a tile of half a stamp's side that are looked at: the first in (y, x) order."""
 MAXIMUM_THRESHOLD = 8.0
 """Height of a maximum, in sigma."""
 MAXIMUM_REACH = 3
