@@ -22,6 +22,9 @@ from gpuanom.records import (
     Gradients,
     Integers,
     OrientationHistograms,
+    Patterns,
+    Repeats,
+    Shapes,
     Sources,
 )
 from gpuanom.settings import Settings
@@ -75,11 +78,36 @@ class CpuBackend:
 
         return gradients.gradients(stack, points, background, settings)
 
+    def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
+        """See `gpuanom.backends.protocol.Backend.patterns`."""
+        from gpuanom.backends.cpu import patterns
+
+        return patterns.patterns(stack, background, settings)
+
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
         """See `gpuanom.backends.protocol.Backend.stamps`."""
         from gpuanom.backends.cpu import stamps
 
         return stamps.stamps(stack, background, sources, settings)
+
+    def shapes(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Shapes:
+        """See `gpuanom.backends.protocol.Backend.shapes`."""
+        from gpuanom.backends.cpu import shapes
+
+        return shapes.shapes(stack, background, sources, settings)
+
+    def repeats(
+        self,
+        stack: CcdStack,
+        background: Background,
+        sources: Sources,
+        turns: npt.NDArray[np.int64],
+        settings: Settings,
+    ) -> Repeats:
+        """See `gpuanom.backends.protocol.Backend.repeats`."""
+        from gpuanom.backends.cpu import repeats
+
+        return repeats.repeats(stack, background, sources, turns, settings)
 
     def orientation(self, moments: Doubles) -> Doubles:
         """See `gpuanom.backends.protocol.Backend.orientation`."""
