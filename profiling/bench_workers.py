@@ -76,7 +76,7 @@ run {load[0]:.1f}, at the end {load[1]:.1f}. On a quiet machine the first load i
 more reliable.
 
 CCDs of 1024 x 1024, from disk cache to store; all cases in alternation, {options.repeats} times, medians. The rate
-leaves out the first fifth of a run. The seconds are those of the whole command, in which workers start, connect and end.
+leaves out the first fifth of a run. The seconds are those of the whole command, with the start and end of workers.
 `python profiling/bench_workers.py --repeats {options.repeats}`
 
 {chr(10).join(pages)}""",
