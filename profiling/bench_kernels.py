@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", type=int, default=0, help="the GPU's number (default: 0)")
     parser.add_argument("--ccds", type=int, default=61, help="CCDs of the exposure (default: 61)")
-    parser.add_argument("--shape", type=int, nargs=2, default=(2046, 4094), metavar=("NY", "NX"), help="of each CCD")
+    parser.add_argument("--shape", type=int, nargs=2, default=(2046, 4094), metavar=("NY", "NX"), help="size of a CCD")
     parser.add_argument("--repeats", type=int, default=50, help="timed launches of each kernel (default: 50)")
     parser.add_argument("--points", type=int, default=10_000, help="gradient points a CCD (default: 10000)")
     parser.add_argument("--once", action="store_true", help="run one exposure for a profiler, and time nothing")

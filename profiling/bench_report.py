@@ -111,8 +111,8 @@ def open_in_browser(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--exposures", type=int, default=1000, help="with pictures")
-    parser.add_argument("--list", type=int, default=5000, help="without")
+    parser.add_argument("--exposures", type=int, default=1000, help="exposures with pictures")
+    parser.add_argument("--list", type=int, default=5000, help="exposures without pictures")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

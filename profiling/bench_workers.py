@@ -72,10 +72,11 @@ def main():
 {bench.machine("numpy", "numba", "distributed", "gpuanom", pinned=False)}; {
             os.cpu_count()
         } cores, on which the scheduler and the client work too. Load of the machine before the first
-run {load[0]:.1f}, at the end {load[1]:.1f}: on a quiet one the first is near 0, and the ratios below mean more.
+run {load[0]:.1f}, at the end {load[1]:.1f}. On a quiet machine the first load is near 0, and the ratios below are
+more reliable.
 
-CCDs of 1024 x 1024, from disk cache to store; all cases in turns, {options.repeats} times, medians. The rate leaves out
-the first fifth of a run; the seconds are those of the whole command: workers start, connect and end in them.
+CCDs of 1024 x 1024, from disk cache to store; all cases in alternation, {options.repeats} times, medians. The rate
+leaves out the first fifth of a run. The seconds are those of the whole command, with the start and end of workers.
 `python profiling/bench_workers.py --repeats {options.repeats}`
 
 {chr(10).join(pages)}""",

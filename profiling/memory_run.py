@@ -124,7 +124,7 @@ def main():
 and two threads, first through `gpuanom.score`, then all of them again through `gpuanom.nights.watch`, which ranks them
 again and again as they come. Resident memory, time and size of the store after each exposure; the trend is fitted
 without the first {SETTLED:.0%}, and the first quarter begins after them.
-Their tables are {"the same" if same else "NOT the same"}.
+The tables of both runs are {"the same" if same else "NOT the same"}.
 
 {bench.table(header, [(word, *quarters(*samples.arrays())) for word, samples in runs.items()])}
 

@@ -179,8 +179,9 @@ def report(case: Case) -> str:
         "",
         f"Sectors of the images: {total[2]:.3f} stacks (bar {BAR}); of all else {total[3]:.3f} (limit {OTHER_BAR}); "
         f"together {total[2] + total[3]:.3f}.",
-        "Times: the longer of all requested sectors at the card's published bandwidth and the operations at half its",
-        "published float64 rate, kernel after kernel. Caches make it less, latency and instructions more.",
+        "Times: for each kernel the time of all requested sectors at the published bandwidth of the card, or of the",
+        "operations at half the published float64 rate, whichever is longer. Caches shorten these times; latency and",
+        "other instructions lengthen them.",
     ]
     return "\n".join(lines)
 

@@ -226,9 +226,9 @@ def main():
     import validation_page
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small form; writes results/validation-quick.md alone")
+    parser.add_argument("--quick", action="store_true", help="a smaller version, for results/validation-quick.md")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="file that keeps what was measured")
+    parser.add_argument("--keep", type=Path, help="file that keeps the measurements")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     start = time.perf_counter()

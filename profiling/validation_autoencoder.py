@@ -203,9 +203,9 @@ def what_moves_it(normals):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--quick", action="store_true", help="a small form; writes results/..-quick.md alone")
+    parser.add_argument("--quick", action="store_true", help="a smaller version; writes results/..-quick.md only")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="file that keeps what was measured")
+    parser.add_argument("--keep", type=Path, help="file that keeps the measurements")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     start = time.perf_counter()

@@ -40,7 +40,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path)
-    parser.add_argument("again", nargs="*", type=Path, help="files to read again, and no more")
+    parser.add_argument("again", nargs="*", type=Path, help="read only these files again")
     options = parser.parse_args()
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory(prefix="gpuanom-atheris-") as name:

@@ -331,9 +331,9 @@ def main():
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--slowest", type=float, default=SLOWEST, help="seconds")
-    parser.add_argument("--only", type=int, help="score this one again")
-    parser.add_argument("--keep", help="with --only: a folder for its files")
+    parser.add_argument("--slowest", type=float, default=SLOWEST, help="seconds that no file may exceed")
+    parser.add_argument("--only", type=int, help="score only the file of this number again")
+    parser.add_argument("--keep", help="with --only: a folder that keeps the file")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:

@@ -239,10 +239,10 @@ def of_kernels(launches: list[Path]) -> dict[str, tuple[Path, ...]]:
 def main(arguments: list[str]) -> int:
     """Damage the kernels, look for checks that notice, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sample", type=int, metavar="N", help="so many of all mutants, chosen by a seed")
+    parser.add_argument("--sample", type=int, metavar="N", help="number of mutants, chosen by the seed")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=lambda text: text.split(","), help="these alone, such as sources,histogram")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants at a time")
+    parser.add_argument("--steps", type=lambda text: text.split(","), help="these steps, such as sources,histogram")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="number of mutants that run at the same time")
     parser.add_argument("--launches", type=Path, metavar="FOLDER", help="launches that sanitize.py has kept")
     chosen, tests = parser.parse_known_args(arguments)
     install()
