@@ -32,7 +32,7 @@ PARTS = {"moments": "sources"}
 # This file is no step of the protocol, but a part of reading files: its CPU twin lies in gpuanom/fits.
 READING = {"rice"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
-NO_LAUNCHERS = {"__init__", "cuda", "devices", "direct", "kernel", "memory", "staging"}
+NO_LAUNCHERS = {"__init__", "cuda", "devices", "gpudirect", "kernel", "memory", "staging"}
 
 
 def loader():
