@@ -16,11 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
-from gpuanom.backends.gpu import background, divergence, gradients, histogram, orientation, prepare, sources, stamps
+from gpuanom.backends.gpu import (
+    background,
+    divergence,
+    gradients,
+    histogram,
+    orientation,
+    patterns,
+    prepare,
+    sources,
+    stamps,
+)
 from gpuanom.backends.gpu.memory import LANES, MemoryPlan
 from gpuanom.backends.gpu.staging import Staging
 from gpuanom.errors import DeviceError, printable
-from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Sources
+from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Patterns, Sources
 from gpuanom.settings import Settings
 
 Record = TypeVar("Record")
@@ -109,6 +119,11 @@ class GpuBackend:
         """See `gpuanom.backends.protocol.Backend.gradients`."""
         with self.working("gradients"):
             return gradients.gradients(stack, points, background, settings)
+
+    def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
+        """See `gpuanom.backends.protocol.Backend.patterns`."""
+        with self.working("patterns"):
+            return patterns.patterns(stack, background, settings)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """See `gpuanom.backends.protocol.Backend.stamps`."""
