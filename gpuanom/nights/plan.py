@@ -13,6 +13,7 @@ from gpuanom.fits.packed import ARCHIVES
 from gpuanom.naming import absolute, exists, path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
+from gpuanom.statistics import listed
 from gpuanom.store.store import Known, Store
 
 Say = Callable[[str], None]
@@ -146,6 +147,9 @@ def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
         return "its files changed"
     if held.retry:
         return "a CCD could not be read before, or memory did not suffice"
+    if settings.statistics and held.statistics != listed.NAMES.text:
+        lack = "it has the statistics of another version" if held.statistics else "it has no statistics yet"
+        return f"{lack} (--profile paper goes without)"
     return ""
 
 

@@ -18,6 +18,17 @@ from gpuanom.records.kinds import (
     Integers,
 )
 from gpuanom.records.measurements import CcdMeasurement, Dataset, Failure, Measurement, Reconstruction
+from gpuanom.records.statistics import (
+    MAP_STEP,
+    NO_CELL,
+    CcdPatterns,
+    CcdStatistics,
+    Cells,
+    DatasetStatistics,
+    ExposureStatistics,
+    Singles,
+    StatisticNames,
+)
 from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Sources
 
 __all__ = [
@@ -25,6 +36,8 @@ __all__ = [
     "FLAT_BACKGROUND",
     "ISOPHOTE",
     "KINDS",
+    "MAP_STEP",
+    "NO_CELL",
     "SOURCE",
     "Array",
     "Background",
@@ -32,12 +45,17 @@ __all__ = [
     "CcdFailure",
     "CcdMeasurement",
     "CcdOnDisk",
+    "CcdPatterns",
     "CcdStack",
+    "CcdStatistics",
+    "Cells",
     "Dataset",
     "DatasetKey",
+    "DatasetStatistics",
     "Doubles",
     "Exposure",
     "ExposureKey",
+    "ExposureStatistics",
     "Failure",
     "FloatImage",
     "Gradients",
@@ -46,7 +64,9 @@ __all__ = [
     "Measurement",
     "OrientationHistograms",
     "Reconstruction",
+    "Singles",
     "Sources",
+    "StatisticNames",
     "Turn",
     "Unfit",
 ]

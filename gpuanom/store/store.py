@@ -19,7 +19,7 @@ import numpy as np
 
 from gpuanom.errors import OutputError
 from gpuanom.naming import as_named_here, exists, natural_key
-from gpuanom.records import Dataset, Exposure, Failure, Measurement
+from gpuanom.records import Dataset, DatasetStatistics, Exposure, Failure, Measurement, StatisticNames
 from gpuanom.settings import NO_CHECKSUM, Settings, difference
 from gpuanom.store.copying import copy_night
 from gpuanom.store.datasets import read_dataset
@@ -28,6 +28,7 @@ from gpuanom.store.located import absolute_text, files_json, follow_files, locat
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import ScoringRecord, measured_with, read_record, require_record, write_record
 from gpuanom.store.schema import believed, explained, open_database
+from gpuanom.store.statistics import KeptStatistics
 from gpuanom.version import __version__
 
 NAME = "measurements.sqlite"
@@ -48,6 +49,8 @@ class Known:
     files: tuple[str, ...]
     retry: bool
     """Whether one of its CCDs could not be read, for a reason that may be gone."""
+    statistics: str
+    """`StatisticNames.text` of its statistics (METHOD.md Part II); empty without any."""
 
 
 class Store:
@@ -76,6 +79,7 @@ class Store:
         try:
             with believed(self.path):
                 self._reconstructions = Reconstructions(self._db)
+                self._statistics = KeptStatistics(self._db, self.path)
                 if not read_only:
                     with self._transaction() as db:
                         follow_files(db)
@@ -122,8 +126,9 @@ class Store:
                 (*RETRIED, _OLD_REFUSAL, not self.settings.checksum, NO_CHECKSUM),
             ).fetchall()
         with believed(self.path):
+            names = self._statistics.held()
             return {
-                (camera, name): Known(print_, settings, texts_of(files), bool(retry))
+                (camera, name): Known(print_, settings, texts_of(files), bool(retry), names.get((camera, name), ""))
                 for camera, name, print_, settings, files, retry in rows
             }
 
@@ -209,6 +214,7 @@ class Store:
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
             self._reconstructions.add(measurement)
+            self._statistics.add(measurement)
 
     def model(self) -> str:
         """Return the fingerprint of the autoencoder that the night was scored with; empty without one."""
@@ -315,7 +321,7 @@ class Store:
     def clear(self) -> None:
         """Forget everything."""
         with self._transaction() as db:
-            for table in ("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file"):
+            for table in ("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file", "statistics"):
                 db.execute(f"DELETE FROM {table}")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
@@ -329,12 +335,18 @@ class Store:
         db.execute("DELETE FROM ccds WHERE camera = ? AND exposure = ?", (camera, exposure))
         db.execute("DELETE FROM named_by_file WHERE camera = ? AND exposure = ?", (camera, exposure))
         self._reconstructions.forget(camera, exposure)
+        self._statistics.forget(camera, exposure)
 
     def datasets(self, bins: int) -> list[Dataset]:
         """Return the histograms of all exposures, a `Dataset` for each camera and band, in order of camera and band."""
         with believed(self.path):
             names = self._db.execute("SELECT DISTINCT camera, band FROM exposures ORDER BY camera, band").fetchall()
             return [read_dataset(self._db, camera, band, bins) for camera, band in names]
+
+    def statistics(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
+        """Return the statistics of all exposures of a dataset; see `KeptStatistics.of_dataset`."""
+        with believed(self.path):
+            return self._statistics.of_dataset(camera, band, names)
 
     def exposures(self, camera: str, band: str) -> list[dict[str, Any]]:
         """Return the exposures of a dataset as mappings of the store's columns, in natural order of id.

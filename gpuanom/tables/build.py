@@ -258,7 +258,7 @@ def _meta(settings: Settings, references: References | None, model: str) -> dict
         "gpuanom": __version__,
         "method": "arXiv:2310.15481",
         "settings": json.dumps(settings.measurement(), sort_keys=True),
-        "score_settings": json.dumps(settings.scoring(), sort_keys=True),
+        "score_settings": json.dumps(settings.told(), sort_keys=True),
         "robust_rounds": settings.robust_rounds,
         **_reference_meta(references),
         **({"autoencoder": model} if model else {}),
