@@ -21,6 +21,7 @@ CONDITIONS: tuple[str, ...] = ("n_sources", "sky", "fwhm")
 
 _LARGEST_CORRELATION = 0.95
 _MAD = 1.4826
+_OUTLYING, _ROUNDS = 5.0, 2
 
 Flags = np.typing.NDArray[np.bool_]
 
@@ -144,10 +145,9 @@ def scatter_of(chosen: Sequence[Judged], values: Doubles, residual: Doubles, use
     all its unlikely values on one side.
     """
     two_sided = np.array([j.two_sided for j in chosen for _ in j.columns], dtype=bool)
+    size = np.abs(residual)
     both = regression.scatter(residual)[1]
-    above, below = (
-        _MAD * regression.median(np.where(side, np.abs(residual), np.nan)) for side in (residual > 0.0, residual < 0.0)
-    )
+    above, below = (_of_side(np.where(side, size, np.nan)) for side in (residual > 0.0, residual < 0.0))
     apart = two_sided & (above > 0.0) & (below > 0.0) & (both > 0.0)
     n = np.count_nonzero(np.isfinite(values), axis=1)
     factor = np.sqrt(n / np.maximum(n - used.sum(axis=1), 1))
@@ -157,6 +157,14 @@ def scatter_of(chosen: Sequence[Judged], values: Doubles, residual: Doubles, use
         np.where(varies, np.where(apart, above, both) * factor, 0.0),
         np.where(varies, np.where(apart, below, both) * factor, 0.0),
     )
+
+
+def _of_side(size: Doubles) -> Doubles:
+    """The scatter of each row from the sizes of its residuals, without outliers: these may be a fifth of one side."""
+    scale = _MAD * regression.median(size)
+    for _ in range(_ROUNDS):
+        scale = _MAD * regression.median(np.where(size > _OUTLYING * scale[:, None], np.nan, size))
+    return scale
 
 
 def inverse_correlations(chosen: Sequence[Judged], residual: Doubles, scale: Doubles) -> dict[str, Doubles]:

@@ -21,7 +21,8 @@ LEAST_NUMBER = 0.5
 _LEAST_SHAPE, _LARGEST_SHAPE = 0.5, 2.0
 _START = 0.02
 _NUMBER = 0.75
-_OUTLYING = 5.0
+_OUTLYING = 4.0
+_ROUNDS = 3
 _RELATIVE_SPREAD = 1e-6
 """Values that differ by less than this part of their size count as equal: they come from float32 numbers."""
 
@@ -49,9 +50,10 @@ class Tails(NamedTuple):
 def fit(values: Doubles) -> Tails:
     """Put a tail through each row's own values.
 
-    A first tail through the 50% and 75% quantiles tells which values are outliers: those with L > 5 + ln n. The tail
-    then goes through the 50% and 90% quantiles of the rest, so that one exposure in ten with the same anomaly does not
-    make the anomaly look normal.
+    A first tail through the 50% and 75% quantiles tells which values are outliers: the k largest of n leave where each
+    has L > 4 + ln(n / k): chance alone would give a fiftieth of them. This is repeated with
+    the rest, since many outliers widen the first tail. The tail then goes through the 50% and 90% quantiles of the
+    rest, so that one exposure in ten with the same anomaly does not make the anomaly look normal.
 
     Parameters
     ----------
@@ -67,12 +69,13 @@ def fit(values: Doubles) -> Tails:
     ordered = np.sort(values[:, ::step], axis=1)
     n = np.count_nonzero(np.isfinite(ordered), axis=1)
     start = _quantile(ordered, n, _START)
-    rough = _through(ordered, n, start, 0.75)
     rest = n.copy()
-    evidence = rough.evidence(ordered)
-    for row in np.flatnonzero(np.isfinite(rough.scale)).tolist():
-        # The evidence grows along the sorted row, so that the rest is its beginning.
-        rest[row] = np.searchsorted(evidence[row, : n[row]], _OUTLYING + math.log(n[row]), side="right")
+    for _ in range(_ROUNDS):
+        evidence = _through(ordered, rest, start, 0.75).evidence(ordered)
+        for row in np.flatnonzero(np.isfinite(evidence[:, :1].sum(axis=1))).tolist():
+            # The evidence grows along the sorted row, so that the outliers are its end.
+            beyond = np.flatnonzero(evidence[row, : n[row]] > _OUTLYING + np.log(n[row] / np.arange(n[row], 0, -1)))
+            rest[row] = beyond[0] if beyond.size else n[row]
     return _through(ordered, rest, start, 0.9)
 
 
