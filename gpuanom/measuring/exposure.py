@@ -15,7 +15,7 @@ from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, printable
 from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
-from gpuanom.measuring.ccd_statistics import ccd_statistics, stack_parts, statistic_arrays
+from gpuanom.measuring.ccd_statistics import statistic_arrays, with_arrays, with_statistics
 from gpuanom.measuring.exposure_record import in_order
 from gpuanom.measuring.points import Points, draw_points
 from gpuanom.measuring.readahead import Readers
@@ -67,7 +67,7 @@ def measure_ccds(
     """
     done: list[CcdMeasurement] = []
     for group in groups(ccds, settings, backend):
-        done += measure_group(exposure, group, settings, backend, use=use)
+        done += map(with_statistics, measure_group(exposure, group, settings, backend, use=use))
     return in_order(done)
 
 
@@ -144,7 +144,7 @@ def measure_group(
     Returns
     -------
     list of CcdMeasurement
-        One for each CCD.
+        One for each CCD. `with_statistics` makes the statistics of each, which does not need the backend.
     """
     if isinstance(group, CcdFailure):
         return [unmeasured(group, settings.bins)]
@@ -241,6 +241,7 @@ def _measure_stack(
 ) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]]:
     """Measure CCDs that share a shape; return the measurements, and the CCDs that the device could not decode."""
     measured: list[CcdMeasurement] = []
+    sound: list[tuple[int, Ccd]] = []
     again: list[Ccd | CcdOnDisk] = []
     reading = _Reading(exposure, settings, backend, readers)
     arriving = reading(group)
@@ -273,12 +274,11 @@ def _measure_stack(
             else:
                 record = ccd_record(i, ccd, ny * nx, background, counted, histograms, settings)
                 record = replace(record, shape=(int(ny), int(nx)), remark=printable(ccd.remark))
-                if arrays is not None:
-                    record = replace(record, parts=stack_parts(i, ccd, (ny, nx), arrays))
-                if arrays is not None and record.status == "ok":
-                    record = replace(record, statistics=ccd_statistics(i, ccd, (ny, nx), arrays, background))
                 result = reconstructed[i] if record.status == "ok" else None
                 measured.append(record if result is None else replace(record, reconstruction=result))
+                sound.append((i, ccd))
+        if arrays is not None:
+            measured = with_arrays(measured, sound, arrays)
     return measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again
 
 

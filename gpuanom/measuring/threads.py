@@ -20,6 +20,7 @@ from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError, GpuanomError, InputError, printable
 from gpuanom.fits import open_ccds
+from gpuanom.measuring.ccd_statistics import with_statistics
 from gpuanom.measuring.exposure import groups, measure_group
 from gpuanom.measuring.exposure_record import exposure_record
 from gpuanom.measuring.readahead import Readers
@@ -81,7 +82,9 @@ class Works:
         self._lanes: SimpleQueue[Backend] = SimpleQueue()
         for lane in lanes:
             self._lanes.put(lane)
-        self._pool = ThreadPoolExecutor(self._n_lanes, thread_name_prefix="gpuanom")
+        # More threads than lanes: statistics are made on the host while the device measures the next stack.
+        spare = self._n_lanes if backends[0].takes_encoded else 0
+        self._pool = ThreadPoolExecutor(self._n_lanes + spare, thread_name_prefix="gpuanom")
         self._readers = Readers(n) if backends[0].takes_encoded else None
 
     def __enter__(self) -> Self:
@@ -172,9 +175,10 @@ class Works:
             parts = [group] if isinstance(group, CcdFailure) else groups(group, self._settings, lane)
             name = underway.exposure.points_id
             use = None if self._stamps is None else self._stamps.of(underway.exposure)
-            return [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]
+            done = [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]
         finally:
             self._lanes.put(lane)
+        return [with_statistics(m) for m in done]
 
     def _recorded(self, underway: _Underway) -> Measurement:
         model = "" if self._stamps is None else self._stamps.fingerprint

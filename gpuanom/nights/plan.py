@@ -14,7 +14,8 @@ from gpuanom.naming import absolute, exists, path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
 from gpuanom.statistics import listed
-from gpuanom.store.store import Known, Store
+from gpuanom.store.known import Known
+from gpuanom.store.store import Store
 
 Say = Callable[[str], None]
 
@@ -148,8 +149,8 @@ def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
     if held.retry:
         return "a CCD could not be read before, or memory did not suffice"
     if settings.statistics and held.statistics != listed.NAMES.text:
-        lack = "it has the statistics of another version" if held.statistics else "it has no statistics yet"
-        return f"{lack} (--profile paper goes without)"
+        lack = "are of another version" if held.statistics else "are missing"
+        return f"statistics of patterns, shapes and repeated stars {lack} (--profile paper goes without)"
     return ""
 
 

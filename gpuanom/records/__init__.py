@@ -18,6 +18,7 @@ from gpuanom.records.kinds import (
     Integers,
 )
 from gpuanom.records.measurements import CcdMeasurement, Dataset, Failure, Measurement, Reconstruction
+from gpuanom.records.patterns import Patterns
 from gpuanom.records.statistics import (
     MAP_STEP,
     NO_CELL,
@@ -29,7 +30,7 @@ from gpuanom.records.statistics import (
     Singles,
     StatisticNames,
 )
-from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Sources
+from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Repeats, Shapes, Sources
 
 __all__ = [
     "BACKGROUND",
@@ -63,7 +64,10 @@ __all__ = [
     "Load",
     "Measurement",
     "OrientationHistograms",
+    "Patterns",
     "Reconstruction",
+    "Repeats",
+    "Shapes",
     "Singles",
     "Sources",
     "StatisticNames",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gpuanom import display
@@ -66,8 +65,8 @@ class CcdMeasurement:
         What the column ``note`` of the exposure should say about reading this CCD.
     statistics : CcdStatistics or None
         None where no statistics are wanted, or where the CCD could not be measured (METHOD.md Part II).
-    parts : mapping of str to any value
-        What the statistics of the exposure are made from; empty once these are made.
+    parts : any record, or None
+        What the statistics are made from (`gpuanom.measuring.ccd_statistics`); None once all of them are made.
     """
 
     name: str
@@ -92,7 +91,7 @@ class CcdMeasurement:
     shape: tuple[int, int] = (0, 0)
     remark: str = ""
     statistics: CcdStatistics | None = None
-    parts: Mapping[str, Any] = field(default_factory=dict)
+    parts: Any = None
 
     def _row(self) -> tuple[object, ...]:
         """Return what a notebook shows of a CCD, in the order of `_CCD_HEAD`."""

@@ -47,6 +47,9 @@ CREATE TABLE IF NOT EXISTS statistics (
     names TEXT NOT NULL, ccds TEXT NOT NULL, exposure_values BLOB NOT NULL, ccd_values BLOB NOT NULL,
     shapes BLOB NOT NULL, maps BLOB NOT NULL, steps BLOB NOT NULL,
     PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS beyond_patterns (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, fingerprint TEXT NOT NULL, pattern TEXT NOT NULL,
+    ccd_values BLOB NOT NULL, PRIMARY KEY (camera, exposure));
 """
 """Tables that came later: they are added to a store that is written to; a store that is only read may lack them."""
 

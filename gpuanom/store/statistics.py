@@ -4,13 +4,17 @@ Blobs, in the order of the exposure's CCDs: `exposure_values` (n little-endian f
 float32), `shapes` (n_ccd x 4 int32: rows and columns of the map, numbers of row steps and column steps), `maps` (int8)
 and `steps` (float32: the row steps, then the column steps of each CCD). The large blobs come last, so that SQLite need
 not read their pages when only the values are asked for. A row is valid as long as its files and settings are those of
-the exposure's measurement. Its column `names` says what its values are (`StatisticNames.text`).
+the exposure's measurement; its column `names` says what its values are (`StatisticNames.text`).
+
+The table `beyond_patterns` keeps what maps and steps show beyond the static patterns of a dataset (n_ccd x n float32),
+with the fingerprint of the patterns, so that a night is ranked again without reading its maps.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,9 @@ from gpuanom.records import (
     StatisticNames,
 )
 from gpuanom.store.schema import believed, has_table
+
+STATISTICS_TABLES = ("statistics", "beyond_patterns")
+"""The tables that this file reads and writes."""
 
 _EMPTY = CcdStatistics(
     np.empty(0, np.float32), np.empty((0, 0), np.int8), np.empty(0, np.float32), np.empty(0, np.float32)
@@ -102,7 +109,8 @@ class KeptStatistics:
         ----------
         camera, exposure : str
         """
-        self._db.execute("DELETE FROM statistics WHERE camera = ? AND exposure = ?", (camera, exposure))
+        for table in STATISTICS_TABLES:
+            self._db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
 
     def of_dataset(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
         """Read the statistics of a dataset, its exposures in natural order of their ids.
@@ -156,6 +164,45 @@ class KeptStatistics:
             measured=np.array([name in kept for name in ids], dtype=bool),
             fingerprints=tuple(fingerprint for _, _, fingerprint in found),
             patterns=lambda i: self._patterns(camera, ids[i], names),
+        )
+
+    def pattern_values(self, camera: str, band: str, pattern: str) -> dict[str, Singles]:
+        """Return what exposures show beyond a static pattern, as it was kept.
+
+        Parameters
+        ----------
+        camera, band : str
+        pattern : str
+            Fingerprint of the pattern.
+
+        Returns
+        -------
+        dict of str to ndarray, (n_ccd, n) float32
+            By exposure; exposures for which other patterns were used are missing.
+        """
+        if not has_table(self._db, "beyond_patterns"):
+            return {}
+        rows = self._db.execute(
+            "SELECT exposure, n_ccd, ccd_values FROM beyond_patterns JOIN exposures USING (camera, exposure)"
+            " WHERE pattern = ? AND beyond_patterns.fingerprint = exposures.fingerprint AND n_ccd > 0"
+            " AND camera = ? AND band = ?",
+            (pattern, camera, band),
+        )
+        return {name: np.frombuffer(values, "<f4").reshape(n_ccd, -1) for name, n_ccd, values in rows}
+
+    def keep_pattern_values(self, camera: str, pattern: str, values: Mapping[str, Singles]) -> None:
+        """Keep what exposures show beyond a static pattern, in place of what was kept of them.
+
+        Parameters
+        ----------
+        camera, pattern : str
+        values : mapping of str to ndarray, (n_ccd, n) float32
+            By exposure.
+        """
+        self._db.executemany(
+            "INSERT OR REPLACE INTO beyond_patterns SELECT camera, exposure, fingerprint, ?, ? FROM exposures"
+            " WHERE camera = ? AND exposure = ?",
+            [(pattern, _blob(of_ccds), camera, name) for name, of_ccds in values.items()],
         )
 
     def _names(self, camera: str, exposure: str) -> list[str]:
