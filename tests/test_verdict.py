@@ -190,7 +190,8 @@ def test_what_follows_from_the_conditions_is_not_anomalous():
     dependent[33] *= 4.0
     found, null = judge(_changed(night, sky=sky, sigma=0.1 * np.sqrt(sky), background_kl=dependent))
     assert null.conditions == ("n_sources", "sky", "fwhm")
-    assert found.verdict[33] == "bad" and found.score[33] == "background_kl"
+    assert found.verdict[33] == "bad"
+    assert found.score[33] == "background_kl"
     # 14 robust standard deviations above what the sky explains: ln 4 / 0.1.
     assert found.deviation[33] == pytest.approx(math.log(4.0) / 0.1, rel=0.3)
 
@@ -239,7 +240,8 @@ def test_the_unit_of_a_statistic_does_not_matter():
     sky = {"sky": 64.0 * night.exposures["sky"], "sigma": 64.0 * night.exposures["sigma"]}
     other = _changed(night, **sky, isophote_kl=1000.0 * night.exposures["isophote_kl"])
     first, second = judge(night)[0], judge(other)[0]
-    assert first.verdict == second.verdict and first.score == second.score
+    assert first.verdict == second.verdict
+    assert first.score == second.score
     # The values are float32 numbers: their logarithms differ by 1e-7, and L by a few times as much.
     assert first.evidence == pytest.approx(second.evidence, rel=1e-4)
 
@@ -266,13 +268,16 @@ def test_equal_exposures_are_all_ok_or_have_no_verdict():
         night.y,
     )
     found, _ = judge(flat)
-    assert set(found.verdict) <= {"", "ok"} and not any(found.cause)
+    assert set(found.verdict) <= {"", "ok"}
+    assert not any(found.cause)
     assert all(reason or verdict for reason, verdict in zip(found.reason, found.verdict, strict=True))
 
 
 def test_few_exposures_have_no_verdict_and_say_why():
     found, null = judge(_night(19, 4))
-    assert null is None and found.verdict == [""] * 19 and found.ccd_verdict == [""] * 76
+    assert null is None
+    assert found.verdict == [""] * 19
+    assert found.ccd_verdict == [""] * 76
     assert found.reason[0] == "no verdict: 19 exposures of this kind, and 20 tell what is normal"
     assert judge(_night(20, 4))[1] is not None
 
@@ -282,7 +287,8 @@ def test_an_exposure_with_few_ccds_has_no_verdict_and_is_never_first():
     used = np.full(40, 61.0)
     used[3] = 1.0
     found, _ = judge(_with_anomalies(_changed(night, n_ccd_used=used), "source_kl", [3, 4], 1e4))
-    assert found.verdict[3] == "" and found.reason[3] == "no verdict: 1 of usually 61 CCDs could be measured"
+    assert found.verdict[3] == ""
+    assert found.reason[3] == "no verdict: 1 of usually 61 CCDs could be measured"
     assert order(found.verdict, found.evidence.tolist(), list(range(40)))[0] == 4
 
 
@@ -311,7 +317,8 @@ def test_a_stored_null_judges_one_exposure_alone():
             night.y[rows],
         )
         single, _ = judge(alone, known=read)
-        assert single.verdict == [found.verdict[i]] and single.cause == [found.cause[i]]
+        assert single.verdict == [found.verdict[i]]
+        assert single.cause == [found.cause[i]]
         assert single.evidence == pytest.approx(found.evidence[i : i + 1], rel=1e-6)
         assert single.ccd_evidence == pytest.approx(found.ccd_evidence[rows], rel=1e-6)
 
@@ -334,7 +341,8 @@ def _with_ccd(night, name, which, factor):
 def test_a_pattern_on_one_ccd_makes_the_ccd_bad_and_the_exposure_check():
     night = _with_ccd(_night(150, 9), "column_step", [9 * 40 + 5], 1e5)
     found, _ = judge(night)
-    assert found.verdict[40] == "check" and found.cause[40] == "amplifier step on C5"
+    assert found.verdict[40] == "check"
+    assert found.cause[40] == "amplifier step on C5"
     own = found.ccd_verdict[9 * 40 : 9 * 41]
     assert own == ["bad" if k == 5 else "ok" for k in range(9)]
     assert found.ccd_cause[9 * 40 + 5] == "amplifier step on C5"
@@ -350,7 +358,8 @@ def test_a_pattern_on_all_ccds_makes_the_exposure_bad():
 def test_a_pattern_on_several_ccds_makes_the_exposure_bad():
     night = _with_ccd(_night(150, 9), "glow", [9 * 40 + k for k in (1, 2, 7)], 1e5)
     found, _ = judge(night)
-    assert found.verdict[40] == "bad" and found.cause[40].startswith("glow")
+    assert found.verdict[40] == "bad"
+    assert found.cause[40].startswith("glow")
 
 
 def test_an_amplifier_that_always_stands_out_is_normal():
@@ -390,7 +399,8 @@ def test_every_statistic_has_a_name_of_its_own_a_list_and_words():
     every = members()
     assert len({j.name for j in every}) == len(every)
     for j in every:
-        assert j.list in LISTS and j.above
+        assert j.list in LISTS
+        assert j.above
         for text in filter(None, (j.above, j.below)):
             assert "{" not in words(j, 1.0 if text == j.above else -1.0, {}, "")
 
@@ -435,7 +445,8 @@ def test_whatever_was_measured_gives_verdicts(data):
         again, _ = judge(
             dataclasses.replace(night, exposures=exposures, ccds=ccds), known=Null.from_text(null.text, "")
         )
-        assert again.verdict == found.verdict and again.cause == found.cause
+        assert again.verdict == found.verdict
+        assert again.cause == found.cause
 
 
 def test_judged_statistics_are_records():

@@ -68,6 +68,8 @@ class Judged:
     @property
     def errors(self) -> tuple[str, ...]:
         """The columns that hold the errors of the numbers, where they were measured."""
+        if self.name == "ellipticity_gradient":
+            return ("e_gradient_error",) * len(self.columns)
         return tuple(f"{column}_error" for column in self.columns)
 
 
@@ -142,6 +144,7 @@ BACKGROUND: tuple[Judged, ...] = (
     *_vectors("flat_background"),
     Judged("sky", ("sky",), "background", "bright sky", "dark sky", two_sided=True, covariate="sky"),
     *(_stripes(band) for band in range(STRIPE_BANDS)),
+    Judged("crosstalk", ("crosstalk",), "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True),
 )
 """Statistics of an exposure's background."""
 
@@ -181,7 +184,7 @@ OF_CCDS: tuple[Judged, ...] = (
     _ccd("row_step", "background", "amplifier step[ on {ccd}]"),
     _ccd("column_step", "background", "amplifier step[ on {ccd}]"),
     _ccd("masked_share", "background", "a large bright area[ on {ccd}]", floor=1e-3),
-    _ccd("masked_patch", "background", "a bright patch[ on {ccd}]", floor=2.0),
+    _ccd("masked_patch", "background", "a bright patch[ on {ccd}]", floor=1e-3),
     _ccd("map_rms", "background", "uneven background[ on {ccd}]"),
     _ccd("glow", "background", "glow[ on {ccd}]"),
     _ccd("edge", "background", "ring or ghost[ on {ccd}]"),
