@@ -19,6 +19,7 @@ from gpuanom.scoring.judged import LISTS, OF_CCDS, OF_EXPOSURES, Judged
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.statistics_table import Measured, members
 from gpuanom.scoring.verdict import THRESHOLD_EXPOSURES, VerdictOptions, judge, order, threshold, words
+from gpuanom.settings import Settings
 
 SCRIPT = Path(__file__).parent.parent / "profiling" / "verdict_thresholds.py"
 
@@ -409,7 +410,7 @@ def test_thresholds_follow_the_number_of_exposures():
     values = (50.0, 40.0, 30.0, 20.0, 10.0)
     assert [threshold(values, n) for n in (1, *THRESHOLD_EXPOSURES, 10**6)] == [50.0, *values, 10.0]
     assert threshold(values, round(math.sqrt(150 * 1000))) == pytest.approx(15.0, abs=0.01)
-    options = VerdictOptions()
+    options = VerdictOptions.of(Settings())
     for stricter, laxer in zip(options.bad, options.check, strict=True):
         assert stricter > laxer > 0.0
 

@@ -17,6 +17,7 @@ from gpuanom.scoring.distances import NullOptions
 from gpuanom.scoring.judged import LISTS, Judged
 from gpuanom.scoring.null import Evidence, Null
 from gpuanom.scoring.statistics_table import LEAST_CCDS, Measured, trailed
+from gpuanom.settings import Settings
 
 BAD, CHECK, OK = "bad", "check", "ok"
 VERDICTS: tuple[str, ...] = (BAD, CHECK, OK)
@@ -27,7 +28,7 @@ THRESHOLD_EXPOSURES: tuple[int, ...] = (20, 30, 50, 150, 1000)
 
 
 class VerdictOptions(NamedTuple):
-    """The numbers behind a verdict; the defaults are what `profiling/verdict_thresholds.py` finds.
+    """The numbers behind a verdict; the default settings are what `profiling/verdict_thresholds.py` finds.
 
     Attributes
     ----------
@@ -40,12 +41,26 @@ class VerdictOptions(NamedTuple):
     null : NullOptions
     """
 
-    bad: tuple[float, ...] = (55.0, 37.4, 25.0, 14.2, 10.7)
-    check: tuple[float, ...] = (25.0, 17.6, 14.0, 9.1, 6.9)
-    bad_ccd: tuple[float, ...] = (18.0, 15.6, 15.0, 13.5, 12.2)
-    least_exposures: int = 20
-    least_ccds: float = 0.5
-    null: NullOptions = NullOptions()
+    bad: tuple[float, ...]
+    check: tuple[float, ...]
+    bad_ccd: tuple[float, ...]
+    least_exposures: int
+    least_ccds: float
+    null: NullOptions
+
+    @classmethod
+    def of(cls, settings: Settings) -> VerdictOptions:
+        """Return the numbers as the settings have them."""
+        return cls(
+            settings.bad_evidence,
+            settings.check_evidence,
+            settings.bad_ccd_evidence,
+            settings.verdict_exposures,
+            settings.verdict_ccds,
+            NullOptions(
+                settings.covariate_exposures, settings.covariate_clip, settings.faint_sky, settings.few_sources
+            ),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +119,7 @@ def judge(
     measured : Measured
         Exposures that can be compared with each other.
     options : VerdictOptions, optional
+        By default those of the default settings.
     known : Null, optional
         A stored null; by default the exposures themselves tell what is normal, if there are enough of them.
 
@@ -113,7 +129,7 @@ def judge(
     null : Null or None
         What the exposures were judged by; None where there were too few.
     """
-    options = options or VerdictOptions()
+    options = options or VerdictOptions.of(Settings())
     n = measured.n_exposures
     if known is not None:
         found = nulls.evidence(known, measured)
