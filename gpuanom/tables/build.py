@@ -345,7 +345,7 @@ def _numbers(values: Sequence[Any], kind: str) -> Any:
     if kind == "float":
         data = printed_values([np.nan if v is None else float(v) for v in values])
         return np.ma.masked_array(data, mask=np.isnan(data))
-    missing = [v is None or (kind == "rank" and v == 0) for v in values]
+    missing = [v is None or v != v or (kind == "rank" and v == 0) for v in values]
     whole = np.array([0 if m else int(v) for v, m in zip(values, missing, strict=True)], dtype=np.int64)
     return np.ma.masked_array(whole, mask=missing)
 
