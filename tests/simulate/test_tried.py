@@ -1,4 +1,4 @@
-"""What the validation tries: every class of anomalies, at strengths that the commands take; and its pool of exposures."""
+"""What the validation tries: every class of anomalies, at strengths that the commands take; its pool of exposures."""
 
 from __future__ import annotations
 
