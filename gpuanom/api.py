@@ -12,6 +12,7 @@ from gpuanom import arguments
 from gpuanom.backends.choice import select
 from gpuanom.errors import InputError
 from gpuanom.measuring.exposure import measure_ccds
+from gpuanom.measuring.exposure_record import exposure_record
 from gpuanom.measuring.images import as_ccd, as_ccds
 from gpuanom.measuring.source_list import SourceList
 from gpuanom.records import Exposure, Measurement
@@ -93,7 +94,7 @@ def measure(
         fingerprint="",
         rule="",
     )
-    return Measurement(about, measure_ccds(name, as_ccds(ccds), chosen, backend), chosen.fingerprint())
+    return exposure_record(about, measure_ccds(name, as_ccds(ccds), chosen, backend), chosen)
 
 
 def sources(

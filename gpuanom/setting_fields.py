@@ -7,7 +7,7 @@ import inspect
 import json
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,30 @@ import numpy as np
 from gpuanom.cameras.bad_pixels import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
+
+MEASUREMENT = "measurement"
+SCORE = "score"
+READING = "reading"
+"""The stage of settings that decide which files are believed: a sound file's measurements do not depend on them."""
+STATISTICS = "statistics"
+"""The stage of settings of METHOD.md Part II, on which nothing of the paper's scores depends."""
+
+
+def setting(
+    default: Any,
+    help: str,
+    place: str,
+    *,
+    check: Callable[[Any], bool],
+    allowed: str,
+    stage: str = MEASUREMENT,
+    unit: str = "",
+) -> Any:
+    """A dataclass field with what `gpuanom settings`, the checks and the docs need to know of it."""
+    return dataclasses.field(
+        default=default,
+        metadata={"help": help, "place": place, "check": check, "allowed": allowed, "stage": stage, "unit": unit},
+    )
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,10 @@ from gpuanom import display
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
 from gpuanom.setting_fields import (
+    MEASUREMENT,
+    READING,
+    SCORE,
+    STATISTICS,
     any_value,
     checked,
     count,
@@ -27,6 +31,7 @@ from gpuanom.setting_fields import (
     mask_classes,
     positive,
     read_toml,
+    setting,
     toml_value,
     with_attributes,
 )
@@ -34,36 +39,14 @@ from gpuanom.setting_fields import decimal as decimal
 from gpuanom.setting_fields import difference as difference
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
-    "paper": {},
+    "standard": {},
+    "paper": {"statistics": False},
     "robust": {"threshold": 30.0, "robust_rounds": 4, "robust_fraction": 0.35},
 }
-"""Settings by name: those of the paper, and those that docs/validation.md found to be better."""
+"""Settings by name: the default ones, those of the paper alone, and those that docs/validation.md found better."""
 
 NO_CHECKSUM = "--no-checksum"
 """The option that reads an image although its data do not agree with its DATASUM; messages name it."""
-
-
-MEASUREMENT = "measurement"
-SCORE = "score"
-READING = "reading"
-"""The stage of settings that decide which files are believed: a sound file's measurements do not depend on them."""
-
-
-def _setting(
-    default: Any,
-    help: str,
-    place: str,
-    *,
-    check: Callable[[Any], bool],
-    allowed: str,
-    stage: str = MEASUREMENT,
-    unit: str = "",
-) -> Any:
-    """A dataclass field with what `gpuanom settings`, the checks and the docs need to know of it."""
-    return field(
-        default=default,
-        metadata={"help": help, "place": place, "check": check, "allowed": allowed, "stage": stage, "unit": unit},
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,56 +59,56 @@ class Settings:
         When a value has the wrong type or is impossible; the message names the setting.
     """
 
-    seed: int = _setting(1, "seed of the random points", "6", **count(0, 2**63 - 1))
-    background_points: int = _setting(
+    seed: int = setting(1, "seed of the random points", "6", **count(0, 2**63 - 1))
+    background_points: int = setting(
         1000, "number of points for the background fit, per CCD", "1.1", **count(100, 1_000_000)
     )
-    clip_fraction: float = _setting(
+    clip_fraction: float = setting(
         0.1, "fraction of the points that is clipped at each end", "1.2", **fraction(0.0, 0.45)
     )
-    sigma_points: int = _setting(10_000, "number of points for sigma, per CCD", "1.4", **count(100, 1_000_000))
-    minimum_points: int = _setting(
+    sigma_points: int = setting(10_000, "number of points for sigma, per CCD", "1.4", **count(100, 1_000_000))
+    minimum_points: int = setting(
         100, "a CCD with fewer usable points than this is not measured", "1.4", **count(10, 1_000_000)
     )
-    draws: int = _setting(4, "at most this many times the wanted number of points is drawn", "6", **count(1, 16))
-    threshold: float = _setting(
+    draws: int = setting(4, "at most this many times the wanted number of points is drawn", "6", **count(1, 16))
+    threshold: float = setting(
         4.0, "lowest central value of a source above the background", "2", unit="sigma", **positive()
     )
-    stamp_size: int = _setting(64, "side of the square stamp around a source", "2", unit="pixel", **even(16, 64))
-    above_threshold: float = _setting(
+    stamp_size: int = setting(64, "side of the square stamp around a source", "2", unit="pixel", **even(16, 64))
+    above_threshold: float = setting(
         2.0, "pixels of a stamp above this value are counted", "2", unit="sigma", **positive()
     )
-    above_pixels: int = _setting(
+    above_pixels: int = setting(
         6, "a source needs more than this number of pixels above above_threshold", "2", unit="pixel", **count(0, 4096)
     )
-    moment_fraction: float = _setting(0.02, "I0 as a fraction of the central pixel's value", "3", **fraction(0.0, 1.0))
-    isophote_threshold: float = _setting(2.0, "lowest level of an isophote", "3b", unit="sigma", **positive())
-    isophote_pixels: int = _setting(
+    moment_fraction: float = setting(0.02, "I0 as a fraction of the central pixel's value", "3", **fraction(0.0, 1.0))
+    isophote_threshold: float = setting(2.0, "lowest level of an isophote", "3b", unit="sigma", **positive())
+    isophote_pixels: int = setting(
         5, "an isophote with fewer connected pixels has no orientation", "3b", unit="pixel", **count(1, 4096)
     )
-    gradient_points: int = _setting(
+    gradient_points: int = setting(
         10_000, "number of points at which gradients are measured, per CCD", "4.2", **count(100, 1_000_000)
     )
-    smooth_size: int = _setting(10, "side of the square mean filter", "4.1", unit="pixel", **even(2, 64))
-    gradient_reach: int = _setting(
+    smooth_size: int = setting(10, "side of the square mean filter", "4.1", unit="pixel", **even(2, 64))
+    gradient_reach: int = setting(
         5, "largest distance in the sums of the derivative", "4.2", unit="pixel", **count(1, 32)
     )
-    bins: int = _setting(18, "number of bins of an orientation histogram over 180 degrees", "5", **count(2, 360))
-    mask: bool = _setting(True, "use quality planes", "6", check=any_value, allowed="true or false")
-    mask_background: tuple[str, ...] = _setting(
+    bins: int = setting(18, "number of bins of an orientation histogram over 180 degrees", "5", **count(2, 360))
+    mask: bool = setting(True, "use quality planes", "6", check=any_value, allowed="true or false")
+    mask_background: tuple[str, ...] = setting(
         ("all",), "mask classes left out of the background fit and of sigma", "6", **mask_classes()
     )
-    mask_sources: tuple[str, ...] = _setting(
+    mask_sources: tuple[str, ...] = setting(
         ("bad", "no_value", "cosmic_ray"), "mask classes that are bad for sources and moments", "6", **mask_classes()
     )
-    mask_gradients: tuple[str, ...] = _setting(
+    mask_gradients: tuple[str, ...] = setting(
         ("bad", "no_value"), "mask classes that are bad for gradients", "6", **mask_classes()
     )
-    checksum: bool = _setting(
+    checksum: bool = setting(
         True, "refuse images whose data do not agree with their DATASUM", "-", check=any_value, allowed="true or false",
         stage=READING,
     )  # fmt: skip
-    versions: str = _setting(
+    versions: str = setting(
         "newest",
         "of several processing versions of one exposure: score the newest only, or each apart",
         "-",
@@ -133,30 +116,38 @@ class Settings:
         allowed='"newest" or "apart"',
         stage=SCORE,
     )
-    robust_rounds: int = _setting(
+    robust_rounds: int = setting(
         0,
         "rounds of the robust reference; 0 is the paper's reference of all exposures",
         "5b",
         stage=SCORE,
         **count(0, 100),
     )
-    robust_fraction: float = _setting(
+    robust_fraction: float = setting(
         0.1, "fraction of the exposures that each round leaves out", "5b", stage=SCORE, **fraction(0.0, 0.9)
     )
-    robust_minimum: int = _setting(
+    robust_minimum: int = setting(
         3, "at least this many exposures stay in the reference", "5b", stage=SCORE, **count(1, 1000)
     )
-    sparse_counts: int = _setting(
+    sparse_counts: int = setting(
         10,
         "with fewer counts per bin than this, p comes from simulated histograms",
         "5b",
         stage=SCORE,
         **count(0, 1000),
     )
-    simulations: int = _setting(
+    simulations: int = setting(
         10_000, "number of simulated histograms for such a p", "5b", stage=SCORE, **count(100, 10_000_000)
     )
-    cameras: tuple[CameraRule, ...] = _setting(
+    statistics: bool = setting(
+        True,
+        "measure patterns, shapes and repeated stars, and use them",
+        "9 to 12",
+        stage=STATISTICS,
+        check=any_value,
+        allowed="true or false",
+    )
+    cameras: tuple[CameraRule, ...] = setting(
         (), "camera rules beside the built-in rules, as tables [cameras.NAME]", "-", check=any_value, allowed="tables"
     )
 
@@ -214,7 +205,7 @@ class Settings:
             raise SettingsError(f"{origin}: {error}") from None
 
     @classmethod
-    def from_toml(cls, path: str | Path, profile: str = "paper") -> Self:
+    def from_toml(cls, path: str | Path, profile: str = "standard") -> Self:
         """Settings from a TOML file, as `gpuanom settings` prints it; what it does not say is the profile's.
 
         Parameters
@@ -316,9 +307,21 @@ class Settings:
         Returns
         -------
         dict
+            Values by name, those of METHOD.md Part II among them.
+        """
+        stages = (SCORE, STATISTICS)
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] in stages}
+
+    def told(self) -> dict[str, Any]:
+        """The settings of `scoring` that matter: without those of METHOD.md Part II where it is turned off.
+
+        Returns
+        -------
+        dict
             Values by name.
         """
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == SCORE}
+        part_two = {f.name for f in dataclasses.fields(self) if f.metadata["stage"] == STATISTICS}
+        return {n: v for n, v in self.scoring().items() if self.statistics or n not in part_two}
 
     def with_scoring(self, scoring: Mapping[str, Any]) -> Self:
         """These settings with the recorded ones of `scoring` in their place.

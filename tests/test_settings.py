@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuanom.errors import SettingsError
-from gpuanom.settings import MEASUREMENT, READING, SCORE, Settings, difference
+from gpuanom.setting_fields import MEASUREMENT, READING, SCORE, STATISTICS, difference
+from gpuanom.settings import Settings
 
 
 def test_defaults_are_those_of_the_method():
@@ -94,15 +95,23 @@ def test_every_setting_says_what_it_is():
     for f in dataclasses.fields(Settings):
         assert f.metadata["help"]
         assert f.metadata["place"]
-        assert f.metadata["stage"] in (MEASUREMENT, SCORE, READING)
+        assert f.metadata["stage"] in (MEASUREMENT, SCORE, READING, STATISTICS)
 
 
 def test_fingerprint_changes_with_measurement_settings_only():
     base = Settings()
     score = {"robust_rounds": 3, "versions": "apart", "simulations": 500}
-    assert base.replace(**score, checksum=False).fingerprint() == base.fingerprint()
+    assert base.replace(**score, checksum=False, statistics=False).fingerprint() == base.fingerprint()
     for change in ({"threshold": 10.0}, {"bins": 36}, {"seed": 2}, {"mask": False}, {"mask_gradients": ("bad",)}):
         assert base.replace(**change).fingerprint() != base.fingerprint()
+
+
+def test_the_settings_of_part_two_are_told_only_where_it_is_turned_on():
+    """Otherwise the tables of the paper's profile would differ from those of versions that had no Part II."""
+    assert Settings().scoring() == Settings().told()
+    assert "statistics" not in Settings.from_profile("paper").told()
+    assert Settings.from_profile("paper").scoring() == {**Settings.from_profile("paper").told(), "statistics": False}
+    assert "statistics" not in Settings().measurement()
 
 
 def test_difference_is_said_in_words():
@@ -112,7 +121,8 @@ def test_difference_is_said_in_words():
 
 
 def test_profiles(tmp_path):
-    assert Settings.from_profile("paper") == Settings()
+    assert Settings.from_profile("standard") == Settings()
+    assert Settings.from_profile("paper") == Settings(statistics=False)
     robust = Settings.from_profile("robust")
     assert (robust.threshold, robust.robust_rounds, robust.robust_fraction) == (30.0, 4, 0.35)
     path = tmp_path / "s.toml"
@@ -120,7 +130,7 @@ def test_profiles(tmp_path):
     assert Settings.from_toml(path, "robust") == robust.replace(threshold=10.0)
     path.write_text("robust_rounds = 0\n")
     assert Settings.from_toml(path, "robust").robust_rounds == 0
-    with pytest.raises(SettingsError, match=r"unknown profile 'best' \(one of paper, robust\)"):
+    with pytest.raises(SettingsError, match=r"unknown profile 'best' \(one of standard, paper, robust\)"):
         Settings.from_profile("best")
 
 

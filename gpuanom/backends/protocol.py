@@ -25,6 +25,9 @@ from gpuanom.records import (
     CcdStack,
     Gradients,
     OrientationHistograms,
+    Patterns,
+    Repeats,
+    Shapes,
     Sources,
 )
 from gpuanom.settings import Settings
@@ -227,6 +230,28 @@ class Backend(Protocol):
         """
         ...
 
+    def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
+        """Measure maps, profiles and spectra of the residual of each CCD, and the straightest line (METHOD.md 9).
+
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        background : Background
+            Of the same CCDs, image unit. Its coefficients are rounded to 2^-12 sigma, and sigma to float32, so that
+            backgrounds that differ by their last bits give equal residuals. A CCD that is not usable has counts of 0.
+        settings : Settings
+            What the CCDs are measured with.
+
+        Returns
+        -------
+        Patterns
+            Sums in steps of 2^-12 sigma, powers in sigma^2. Parity: rounded, 1e-12 of the largest power of a spectrum,
+            since two libraries' Fourier transforms differ in their last bits, and 1e-12 of the line's numbers; all
+            others exact for an equal `background`.
+        """
+        ...
+
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """Cut background-subtracted stamps of the sources, over their central values (METHOD.md 7).
 
@@ -246,6 +271,61 @@ class Backend(Protocol):
         Array, (n, stamp_size, stamp_size) float32
             Without unit, 1 at the centre; 0 where a pixel is unusable. A stamp for each source, in
             (ccd, y, x) order. Parity: exact for an equal `background`.
+        """
+        ...
+
+    def shapes(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Shapes:
+        """Measure sizes, ellipticities and kurtoses of bright sources under a Gaussian weight (METHOD.md 10).
+
+        The weight has the width of the CCD's own stars, found by iteration from the CCD's sources.
+
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        background : Background
+            Of the same CCDs, image unit.
+        sources : Sources
+            Of the same CCDs, as `sources` returned them.
+        settings : Settings
+            `stamp_size` bounds the weight; a source needs `isophote_pixels` connected pixels.
+
+        Returns
+        -------
+        Shapes
+            Of the brightest sources of each CCD whose central pixel is not saturated. Parity:
+            exact for equal `background` and `sources`: sums have one order, and the exponential is
+            our own.
+        """
+        ...
+
+    def repeats(
+        self,
+        stack: CcdStack,
+        background: Background,
+        sources: Sources,
+        turns: npt.NDArray[np.int64],
+        settings: Settings,
+    ) -> Repeats:
+        """Count the differences of the positions of bright maxima within each CCD (METHOD.md 11).
+
+        Parameters
+        ----------
+        stack : CcdStack
+            (n_ccd, ny, nx), image unit.
+        background : Background
+            Of the same CCDs, image unit.
+        sources : Sources
+            Of the same CCDs, as `sources` returned them, with the brightest values of the tiles.
+        turns : host ndarray, (n_ccd,) int64
+            `Turn` of each CCD.
+        settings : Settings
+            `stamp_size` is twice the side of a tile.
+
+        Returns
+        -------
+        Repeats
+            Counts of the whole stack. Parity: exact for equal `background` and `sources`.
         """
         ...
 

@@ -37,10 +37,11 @@ def settings_options(command: Command) -> Command:
         click.option(
             "--profile",
             type=click.Choice(list(PROFILES)),
-            default="paper",
+            default="standard",
             show_default=True,
-            help="Start from the settings of the paper, or from those that docs/validation.md found to be better "
-            "(brighter sources, a robust reference). A settings file and other options override them.",
+            help="Start from the default settings, from those of the paper alone, without statistics of patterns and "
+            "shapes, or from those that docs/validation.md found to be better for the paper's scores (brighter "
+            "sources, a robust reference). A settings file and other options override them.",
         ),
     ]
     fields = Settings.__dataclass_fields__
@@ -156,7 +157,7 @@ def cluster_options(command: Command) -> Command:
 
 
 def chosen_settings(
-    config: Path | None, profile: str = "paper", start: Settings | None = None, **flags: Any
+    config: Path | None, profile: str = "standard", start: Settings | None = None, **flags: Any
 ) -> Settings:
     """The settings of a profile, overridden by a settings file, and both by options of the command line.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from gpuanom.cluster.job import Job, SizedFile
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
-from gpuanom.records import CcdMeasurement, Exposure, Failure, Measurement
+from gpuanom.records import Exposure, Failure, Measurement
 
 
 def on_workers(exposure: Exposure) -> Exposure:
@@ -34,12 +34,12 @@ def _files(exposure: Exposure) -> Iterator[Path]:
     yield from (mask for mask in exposure.masks if mask is not None)
 
 
-def as_given(result: Sequence[CcdMeasurement] | Failure, exposure: Exposure, job: Job) -> Measurement | Failure:
+def as_given(result: Measurement | Failure, exposure: Exposure, job: Job) -> Measurement | Failure:
     """Turn a worker's result into what this process would have measured itself.
 
     Parameters
     ----------
-    result : sequence of CcdMeasurement, or Failure
+    result : Measurement or Failure
         As the worker sent it, with absolute paths in its reasons.
     exposure : Exposure
         With the paths that the user gave.
@@ -61,6 +61,6 @@ def as_given(result: Sequence[CcdMeasurement] | Failure, exposure: Exposure, job
 
     if isinstance(result, Failure):
         return replace(result, file=path_text(exposure.files[0]), reason=named(result.reason))
-    ccds = tuple(replace(ccd, reason=named(ccd.reason)) if ccd.reason else ccd for ccd in result)
+    ccds = tuple(replace(ccd, reason=named(ccd.reason)) if ccd.reason else ccd for ccd in result.ccds)
     model = "" if job.model is None else job.model.fingerprint
-    return Measurement(exposure, ccds, job.settings.fingerprint(), model)
+    return replace(result, exposure=exposure, ccds=ccds, settings=job.settings.fingerprint(), model=model)

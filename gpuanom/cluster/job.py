@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gpuanom.backends.choice import choose
 from gpuanom.errors import InputError
 from gpuanom.measuring.threads import Works
-from gpuanom.records import CcdMeasurement, Failure
+from gpuanom.records import Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.version import __version__
 
@@ -165,14 +165,14 @@ class Answer:
 
     Attributes
     ----------
-    result : tuple of CcdMeasurement, Failure, Unseen or Broken
+    result : Measurement, Failure, Unseen or Broken
     seconds : float
         Seconds that the worker needed.
     debug : tuple of str
         Tracebacks of unexpected errors.
     """
 
-    result: tuple[CcdMeasurement, ...] | Failure | Unseen | Broken
+    result: Measurement | Failure | Unseen | Broken
     seconds: float = 0.0
     debug: tuple[str, ...] = ()
 

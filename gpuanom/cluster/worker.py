@@ -17,7 +17,7 @@ from typing import Any
 from gpuanom.cluster.job import PACKAGES, Answer, Broken, Job, SizedFile, Unseen, version
 from gpuanom.errors import DeviceError, GpuanomError, printable
 from gpuanom.measuring.threads import Works
-from gpuanom.records import Exposure, Failure
+from gpuanom.records import Exposure
 from gpuanom.settings import Settings
 
 
@@ -179,7 +179,7 @@ def measured(run: str, job: Job, exposure: Exposure, files: list[SizedFile]) -> 
         return Answer(Broken(str(error)), debug=_debug_texts(running))
     finally:
         _runs.leave(running)
-    return Answer(result if isinstance(result, Failure) else result.ccds, seconds, _debug_texts(running))
+    return Answer(result, seconds, _debug_texts(running))
 
 
 def ended(run: str) -> None:

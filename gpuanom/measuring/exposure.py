@@ -15,10 +15,11 @@ from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, printable
 from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
+from gpuanom.measuring.ccd_statistics import statistic_arrays, with_arrays, with_statistics
+from gpuanom.measuring.exposure_record import in_order
 from gpuanom.measuring.points import Points, draw_points
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampUse
-from gpuanom.naming import natural_key
 from gpuanom.records import (
     KINDS,
     Array,
@@ -61,17 +62,13 @@ def measure_ccds(
     Returns
     -------
     tuple of CcdMeasurement
-        One for each CCD and failure, in natural order of their names.
+        One for each CCD and failure, in natural order of their names. `exposure_record` makes a record of an exposure
+        of them.
     """
     done: list[CcdMeasurement] = []
     for group in groups(ccds, settings, backend):
-        done += measure_group(exposure, group, settings, backend, use=use)
+        done += map(with_statistics, measure_group(exposure, group, settings, backend, use=use))
     return in_order(done)
-
-
-def in_order(done: Iterable[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
-    """Sort measurements in natural order of their CCDs' names."""
-    return tuple(sorted(done, key=lambda m: natural_key(m.name)))
 
 
 def groups(
@@ -147,7 +144,7 @@ def measure_group(
     Returns
     -------
     list of CcdMeasurement
-        One for each CCD.
+        One for each CCD. `with_statistics` makes the statistics of each, which does not need the backend.
     """
     if isinstance(group, CcdFailure):
         return [unmeasured(group, settings.bins)]
@@ -244,6 +241,7 @@ def _measure_stack(
 ) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]]:
     """Measure CCDs that share a shape; return the measurements, and the CCDs that the device could not decode."""
     measured: list[CcdMeasurement] = []
+    sound: list[tuple[int, Ccd]] = []
     again: list[Ccd | CcdOnDisk] = []
     reading = _Reading(exposure, settings, backend, readers)
     arriving = reading(group)
@@ -258,14 +256,18 @@ def _measure_stack(
         sources = backend.sources(stack, background, settings)
         n_gradients: Array = np.zeros(len(ccds), dtype=np.int64)
         histograms = [_empty(len(ccds), settings.bins)] * len(KINDS)
+        arrays = None
         if use is None or not use.only:
+            arrays = statistic_arrays(stack, background, sources, turns, settings, backend)
             gradients = backend.gradients(stack, gradient_points, background, settings)
             histograms, n_gradients = _histograms(sources, gradients, turns, settings, backend), gradients.n_points
         reconstructed: Sequence[Reconstruction | None] = [None] * len(ccds)
         if use is not None:
             reconstructed = use([ccd.name for ccd in ccds], stack, background, sources, settings, backend)
         counted = Counted(sources.n_sources, sources.n_bad, sources.n_saturated, n_gradients)
-        background, counted, histograms, damaged = backend.to_host((background, counted, histograms, stack.damaged))
+        background, counted, histograms, damaged, arrays = backend.to_host(
+            (background, counted, histograms, stack.damaged, arrays)
+        )
         for i, ccd in enumerate(ccds):
             if damaged is not None and damaged[i] >= 0:
                 again.append(reading.items[i])
@@ -274,6 +276,9 @@ def _measure_stack(
                 record = replace(record, shape=(int(ny), int(nx)), remark=printable(ccd.remark))
                 result = reconstructed[i] if record.status == "ok" else None
                 measured.append(record if result is None else replace(record, reconstruction=result))
+                sound.append((i, ccd))
+        if arrays is not None:
+            measured = with_arrays(measured, sound, arrays)
     return measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again
 
 

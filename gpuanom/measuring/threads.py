@@ -20,7 +20,9 @@ from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError, GpuanomError, InputError, printable
 from gpuanom.fits import open_ccds
-from gpuanom.measuring.exposure import groups, in_order, measure_group
+from gpuanom.measuring.ccd_statistics import with_statistics
+from gpuanom.measuring.exposure import groups, measure_group
+from gpuanom.measuring.exposure_record import exposure_record
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampTask
 from gpuanom.naming import path_text
@@ -40,9 +42,10 @@ class _Underway:
 
     exposure: Exposure
     parts: int = 1
-    """Number of tasks that are not done: opening the files, then one for each group."""
+    """Number of tasks that are not done: opening the files, then one for each group, then the exposure's record."""
     ccds: list[CcdMeasurement] = field(default_factory=list)
-    failure: Failure | None = None
+    outcome: Measurement | Failure | None = None
+    """None until the exposure is done; a task that fails sets it at once."""
     seconds: float = 0.0
 
 
@@ -79,7 +82,9 @@ class Works:
         self._lanes: SimpleQueue[Backend] = SimpleQueue()
         for lane in lanes:
             self._lanes.put(lane)
-        self._pool = ThreadPoolExecutor(self._n_lanes, thread_name_prefix="gpuanom")
+        # More threads than lanes: statistics are made on the host while the device measures the next stack.
+        spare = self._n_lanes if backends[0].takes_encoded else 0
+        self._pool = ThreadPoolExecutor(self._n_lanes + spare, thread_name_prefix="gpuanom")
         self._readers = Readers(n) if backends[0].takes_encoded else None
 
     def __enter__(self) -> Self:
@@ -122,7 +127,9 @@ class Works:
                 underway.seconds += seconds
                 underway.parts -= 1
                 if isinstance(result, Exception):
-                    underway.failure = underway.failure or self._failure(underway.exposure, result)
+                    underway.outcome = underway.outcome or self._failure(underway.exposure, result)
+                elif isinstance(result, Measurement):
+                    underway.outcome = result
                 elif isinstance(result, _Groups):
                     for group in result:
                         underway.parts += 1
@@ -130,9 +137,12 @@ class Works:
                 else:
                     underway.ccds += result
                 del result, future
-                if not underway.parts:
+                if not underway.parts and underway.outcome is None:
+                    underway.parts = 1
+                    running[self._pool.submit(self._timed, self._recorded, underway)] = underway
+                elif not underway.parts and underway.outcome is not None:
                     n_underway -= 1
-                    yield underway.exposure, self._outcome(underway), underway.seconds
+                    yield underway.exposure, underway.outcome, underway.seconds
 
     def _timed(self, task: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
         """A task's result, or the error of its exposure, and its seconds; a device that fails ends the run."""
@@ -157,7 +167,7 @@ class Works:
             return _Groups(groups(ccds, self._settings, self._planner))
 
     def _measured(self, underway: _Underway, group: Sequence[Ccd | CcdOnDisk] | CcdFailure) -> list[CcdMeasurement]:
-        if underway.failure:
+        if underway.outcome:
             return []
         lane = self._lanes.get()
         try:
@@ -165,14 +175,14 @@ class Works:
             parts = [group] if isinstance(group, CcdFailure) else groups(group, self._settings, lane)
             name = underway.exposure.points_id
             use = None if self._stamps is None else self._stamps.of(underway.exposure)
-            return [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]
+            done = [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]
         finally:
             self._lanes.put(lane)
+        return [with_statistics(m) for m in done]
 
-    def _outcome(self, underway: _Underway) -> Measurement | Failure:
+    def _recorded(self, underway: _Underway) -> Measurement:
         model = "" if self._stamps is None else self._stamps.fingerprint
-        settings = self._settings.fingerprint()
-        return underway.failure or Measurement(underway.exposure, in_order(underway.ccds), settings, model)
+        return exposure_record(underway.exposure, underway.ccds, self._settings, model)
 
     def _failure(self, exposure: Exposure, error: Exception) -> Failure:
         status = error.status if isinstance(error, InputError) else "failed"

@@ -13,7 +13,9 @@ from gpuanom.fits.packed import ARCHIVES
 from gpuanom.naming import absolute, exists, path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
-from gpuanom.store.store import Known, Store
+from gpuanom.statistics import listed
+from gpuanom.store.known import Known
+from gpuanom.store.store import Store
 
 Say = Callable[[str], None]
 
@@ -146,6 +148,9 @@ def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
         return "its files changed"
     if held.retry:
         return "a CCD could not be read before, or memory did not suffice"
+    if settings.statistics and held.statistics != listed.NAMES.text:
+        lack = "are of another version" if held.statistics else "are missing"
+        return f"statistics of patterns, shapes and repeated stars {lack} (--profile paper goes without)"
     return ""
 
 

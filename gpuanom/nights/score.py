@@ -259,7 +259,7 @@ def _as_scored_last(
     usual = Settings().scoring()
     others = [f"{name} {value}" for name, value in last.scoring().items() if value != usual[name]]
     if others:
-        say(f"scored as it was scored last: {', '.join(others)} (--profile paper scores it as the paper does)")
+        say(f"scored as it was scored last: {', '.join(others)} (--profile standard or paper begins anew)")
     if kept is not None:
         say(
             f"compared with the saved reference that it was compared with last, {kept.origin or 'kept in the store'}"

@@ -33,7 +33,8 @@ from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.review.opened import key_of, plain_rows
 from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings
-from gpuanom.store.store import RETRIED, Store
+from gpuanom.store.known import RETRIED
+from gpuanom.store.store import Store
 from gpuanom.tables import build as tables
 from gpuanom.tables.left_out import LeftOut, left_out
 

@@ -18,13 +18,27 @@ from gpuanom.records.kinds import (
     Integers,
 )
 from gpuanom.records.measurements import CcdMeasurement, Dataset, Failure, Measurement, Reconstruction
-from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Sources
+from gpuanom.records.patterns import Patterns
+from gpuanom.records.statistics import (
+    MAP_STEP,
+    NO_CELL,
+    CcdPatterns,
+    CcdStatistics,
+    Cells,
+    DatasetStatistics,
+    ExposureStatistics,
+    Singles,
+    StatisticNames,
+)
+from gpuanom.records.steps import Background, CcdStack, Gradients, OrientationHistograms, Repeats, Shapes, Sources
 
 __all__ = [
     "BACKGROUND",
     "FLAT_BACKGROUND",
     "ISOPHOTE",
     "KINDS",
+    "MAP_STEP",
+    "NO_CELL",
     "SOURCE",
     "Array",
     "Background",
@@ -32,12 +46,17 @@ __all__ = [
     "CcdFailure",
     "CcdMeasurement",
     "CcdOnDisk",
+    "CcdPatterns",
     "CcdStack",
+    "CcdStatistics",
+    "Cells",
     "Dataset",
     "DatasetKey",
+    "DatasetStatistics",
     "Doubles",
     "Exposure",
     "ExposureKey",
+    "ExposureStatistics",
     "Failure",
     "FloatImage",
     "Gradients",
@@ -45,8 +64,13 @@ __all__ = [
     "Load",
     "Measurement",
     "OrientationHistograms",
+    "Patterns",
     "Reconstruction",
+    "Repeats",
+    "Shapes",
+    "Singles",
     "Sources",
+    "StatisticNames",
     "Turn",
     "Unfit",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from gpuanom import display
 from gpuanom.records.exposures import Exposure
 from gpuanom.records.kinds import Doubles, Integers
+from gpuanom.records.statistics import CcdStatistics, ExposureStatistics
 
 _CCD_HEAD = ("CCD", "status", "sky", "sigma", "n_sources", "n_gradients", "reason")
 
@@ -61,6 +63,10 @@ class CcdMeasurement:
         (ny, nx) of the image that was measured; (0, 0) where there was none.
     remark : str
         What the column ``note`` of the exposure should say about reading this CCD.
+    statistics : CcdStatistics or None
+        None where no statistics are wanted, or where the CCD could not be measured (METHOD.md Part II).
+    parts : any record, or None
+        What the statistics are made from (`gpuanom.measuring.ccd_statistics`); None once all of them are made.
     """
 
     name: str
@@ -84,6 +90,8 @@ class CcdMeasurement:
     reconstruction: Reconstruction | None = None
     shape: tuple[int, int] = (0, 0)
     remark: str = ""
+    statistics: CcdStatistics | None = None
+    parts: Any = None
 
     def _row(self) -> tuple[object, ...]:
         """Return what a notebook shows of a CCD, in the order of `_CCD_HEAD`."""
@@ -118,12 +126,15 @@ class Measurement:
         `gpuanom.Settings.fingerprint` of the settings that the exposure was measured with.
     model : str
         Fingerprint of the autoencoder that the stamps went through, empty without one.
+    statistics : ExposureStatistics or None
+        None where no statistics are wanted (METHOD.md Part II).
     """
 
     exposure: Exposure
     ccds: tuple[CcdMeasurement, ...]
     settings: str
     model: str = ""
+    statistics: ExposureStatistics | None = None
 
     def _facts(self) -> tuple[str, ...]:
         used = [ccd for ccd in self.ccds if ccd.status == "ok"]

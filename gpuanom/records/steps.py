@@ -78,6 +78,10 @@ class Sources:
     n_sources, n_bad, n_saturated : Array, (n_ccd,) int64
         For each CCD, the numbers of sources, of pixels that are masked (for any step) or not
         finite, and of pixels at or above the saturation level.
+    brightest : Array, (n_ccd, rows, columns) float64, or None
+        Value of the brightest usable pixel of each full tile, whose side is half a stamp's, in the
+        image's unit; the lowest float64 number where no pixel of the tile is above the threshold.
+        `Backend.repeats` looks at bright tiles only. None once the sources are on the host.
     """
 
     ccd: Array
@@ -91,6 +95,54 @@ class Sources:
     n_sources: Array
     n_bad: Array
     n_saturated: Array
+    brightest: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes:
+    """Gaussian-weighted moments of the brightest sources of each CCD of a stack (METHOD.md 10).
+
+    Every CCD has `gpuanom.backends.limits.SHAPES_A_CCD` places, of which the first are filled, in
+    no order that means anything; NaN follows.
+
+    Attributes
+    ----------
+    centre : Array, (n_ccd, SHAPES_A_CCD, 2) float64
+        Centroid (y, x) in pixels, 0-based.
+    moments : Array, (n_ccd, SHAPES_A_CCD, 6) float64
+        Weighted flux Q00 in the image's unit; signal-to-noise ratio, Q00 over its noise; T in
+        pixel^2, e1, e2 and kurtosis, of the weighted source. NaN where the centroid did not stay
+        on the source.
+    spoilt : Array, (n_ccd, SHAPES_A_CCD) uint8
+        1 where a pixel within two of the weight's widths along each axis is saturated or unusable.
+    width : Array, (n_ccd,) float64
+        The weight's width in pixels, which is that of the CCD's stars: its standard deviation.
+        NaN where the CCD is not usable or has no source that is bright enough.
+    """
+
+    centre: Array
+    moments: Array
+    spoilt: Array
+    width: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Repeats:
+    """Differences of the positions of bright maxima of the CCDs of a stack (METHOD.md 11).
+
+    Attributes
+    ----------
+    pairs : Array, (PAIR_ROWS, PAIR_COLUMNS) int32
+        How many ordered pairs of maxima of one CCD differ by so much, added over the stack's CCDs,
+        in focal-plane axes. Bin [i, j] holds dy = 2 i - 32 and one more, dx = 2 j - 256 and one
+        more, in pixels (`gpuanom.backends.limits`). CCDs whose image could not be decoded on the
+        device are left out: they are measured again alone.
+    n_maxima : Array, (n_ccd,) int64
+        Number of maxima of each CCD, at most `gpuanom.backends.limits.MAXIMA_A_CCD`, the brightest.
+    """
+
+    pairs: Array
+    n_maxima: Array
 
 
 @dataclass(frozen=True, eq=False)

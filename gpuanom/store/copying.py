@@ -46,7 +46,7 @@ def copy_night(
 
     for row in read("SELECT * FROM settings"):
         db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", row)
-    tables = ["exposures", "ccds", *(["autoencoder"] if has_table(other, "autoencoder") else [])]
+    tables = ["exposures", "ccds", *(table for table in ("autoencoder", "statistics") if has_table(other, table))]
     known = {(c, e): print_ for c, e, print_ in db.execute("SELECT camera, exposure, fingerprint FROM exposures")}
     added = 0
     with believed(path):

@@ -53,6 +53,7 @@ def read_record(db: sqlite3.Connection) -> ScoringRecord | None:
     settings = json.loads(values["score_settings"])
     if not isinstance(settings, dict):
         raise ValueError("the settings of the scores are not a mapping")
+    settings.setdefault("statistics", False)  # an older gpuanom, which had no statistics
     return ScoringRecord(settings, values.get("reference", ""), values.get("reference_file", ""))
 
 

@@ -42,6 +42,14 @@ CREATE TABLE IF NOT EXISTS autoencoder (
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS named_by_file (
     camera TEXT NOT NULL, exposure TEXT NOT NULL, measured_as TEXT NOT NULL, PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS statistics (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, fingerprint TEXT NOT NULL, settings TEXT NOT NULL,
+    names TEXT NOT NULL, ccds TEXT NOT NULL, exposure_values BLOB NOT NULL, ccd_values BLOB NOT NULL,
+    shapes BLOB NOT NULL, maps BLOB NOT NULL, steps BLOB NOT NULL,
+    PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS beyond_patterns (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, fingerprint TEXT NOT NULL, pattern TEXT NOT NULL,
+    ccd_values BLOB NOT NULL, PRIMARY KEY (camera, exposure));
 """
 """Tables that came later: they are added to a store that is written to; a store that is only read may lack them."""
 

@@ -11,7 +11,6 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,35 +18,20 @@ import numpy as np
 
 from gpuanom.errors import OutputError
 from gpuanom.naming import as_named_here, exists, natural_key
-from gpuanom.records import Dataset, Exposure, Failure, Measurement
-from gpuanom.settings import NO_CHECKSUM, Settings, difference
+from gpuanom.records import Dataset, DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
+from gpuanom.settings import Settings, difference
 from gpuanom.store.copying import copy_night
 from gpuanom.store.datasets import read_dataset
 from gpuanom.store.exposure_rows import ccd_row, held_exposures, remarks_on, typical_size
+from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.located import absolute_text, files_json, follow_files, locator, texts_of
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import ScoringRecord, measured_with, read_record, require_record, write_record
 from gpuanom.store.schema import believed, explained, open_database
+from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
 from gpuanom.version import __version__
 
 NAME = "measurements.sqlite"
-
-RETRIED = ("unreadable", "mask_unreadable", "out_of_memory")
-"""Statuses of CCDs whose exposure the next run measures again: the obstacle may be gone."""
-
-_OLD_REFUSAL = "[Errno "
-"""In the reasons of version 0.1, which took errors of the system for damage."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What tells whether an exposure that the store holds must be measured again."""
-
-    fingerprint: str
-    settings: str
-    files: tuple[str, ...]
-    retry: bool
-    """Whether one of its CCDs could not be read, for a reason that may be gone."""
 
 
 class Store:
@@ -76,6 +60,7 @@ class Store:
         try:
             with believed(self.path):
                 self._reconstructions = Reconstructions(self._db)
+                self._statistics = KeptStatistics(self._db, self.path)
                 if not read_only:
                     with self._transaction() as db:
                         follow_files(db)
@@ -113,19 +98,8 @@ class Store:
 
     def known(self) -> dict[tuple[str, str], Known]:
         """Return what the store knows of each exposure, by camera and id."""
-        with self._explained():
-            rows = self._db.execute(
-                "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
-                " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
-                " (status IN (?, ?, ?) OR (status = 'corrupt' AND (instr(reason, ?) OR (? AND instr(reason, ?))))))"
-                " FROM exposures",
-                (*RETRIED, _OLD_REFUSAL, not self.settings.checksum, NO_CHECKSUM),
-            ).fetchall()
         with believed(self.path):
-            return {
-                (camera, name): Known(print_, settings, texts_of(files), bool(retry))
-                for camera, name, print_, settings, files, retry in rows
-            }
+            return known_exposures(self._db, self.settings, self._statistics.held())
 
     def other_settings(self, kept: Mapping[tuple[str, str], Known]) -> str:
         """Say how the settings of the given exposures differ from those of this run; empty if they do not differ."""
@@ -209,6 +183,7 @@ class Store:
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
             self._reconstructions.add(measurement)
+            self._statistics.add(measurement)
 
     def model(self) -> str:
         """Return the fingerprint of the autoencoder that the night was scored with; empty without one."""
@@ -315,7 +290,15 @@ class Store:
     def clear(self) -> None:
         """Forget everything."""
         with self._transaction() as db:
-            for table in ("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file"):
+            for table in (
+                "exposures",
+                "ccds",
+                "failures",
+                "settings",
+                "autoencoder",
+                "named_by_file",
+                *STATISTICS_TABLES,
+            ):
                 db.execute(f"DELETE FROM {table}")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
@@ -329,12 +312,29 @@ class Store:
         db.execute("DELETE FROM ccds WHERE camera = ? AND exposure = ?", (camera, exposure))
         db.execute("DELETE FROM named_by_file WHERE camera = ? AND exposure = ?", (camera, exposure))
         self._reconstructions.forget(camera, exposure)
+        self._statistics.forget(camera, exposure)
 
     def datasets(self, bins: int) -> list[Dataset]:
         """Return the histograms of all exposures, a `Dataset` for each camera and band, in order of camera and band."""
         with believed(self.path):
             names = self._db.execute("SELECT DISTINCT camera, band FROM exposures ORDER BY camera, band").fetchall()
             return [read_dataset(self._db, camera, band, bins) for camera, band in names]
+
+    def statistics(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
+        """Return the statistics of all exposures of a dataset; see `KeptStatistics.of_dataset`."""
+        with believed(self.path):
+            return self._statistics.of_dataset(camera, band, names)
+
+    def pattern_values(self, camera: str, band: str, pattern: str) -> dict[str, Singles]:
+        """Return what exposures show beyond a static pattern; see `KeptStatistics.pattern_values`."""
+        with believed(self.path):
+            return self._statistics.pattern_values(camera, band, pattern)
+
+    def keep_pattern_values(self, camera: str, pattern: str, values: Mapping[str, Singles]) -> None:
+        """Keep what exposures show beyond a static pattern, by exposure, unless the store is only read."""
+        if not self.read_only:
+            with self._transaction():
+                self._statistics.keep_pattern_values(camera, pattern, values)
 
     def exposures(self, camera: str, band: str) -> list[dict[str, Any]]:
         """Return the exposures of a dataset as mappings of the store's columns, in natural order of id.

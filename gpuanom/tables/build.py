@@ -18,18 +18,20 @@ from gpuanom.digits import printed_values
 from gpuanom.errors import OutputError, ReferenceFileError, printable
 from gpuanom.files import whole_file
 from gpuanom.naming import natural_key, path_text
-from gpuanom.records import KINDS, Dataset, DatasetKey
+from gpuanom.records import KINDS, Dataset, DatasetKey, DatasetStatistics
 from gpuanom.scoring import ranking
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings
+from gpuanom.statistics.listed import NAMES
 from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
 from gpuanom.tables import rows, shown
-from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder
+from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder, with_more
 from gpuanom.tables.ecsv import write_ecsv
 from gpuanom.tables.rows import Columns, Row
+from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
 from gpuanom.version import __version__
 
 FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": "parquet"}
@@ -123,12 +125,14 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     model = store.model()
     found: dict[DatasetKey, Dataset] = {}
     compared: dict[DatasetKey, Comparison] = {}
-    of_exposures, of_ccds = (with_autoencoder(c) if model else c for c in (EXPOSURE_COLUMNS, CCD_COLUMNS))
+    datasets = store.datasets(settings.bins)
+    statistics = _statistics(store, datasets, settings)
+    of_exposures, of_ccds = columns_of(bool(statistics), bool(model))
     exposures: list[Row] = []
     parts: list[Columns] = []
     first: dict[tuple[str, str], range] = {}
     n_ccds = 0
-    for dataset in store.datasets(settings.bins):
+    for dataset in datasets:
         saved = None if references is None else references.get(dataset.camera, dataset.band)
         if references is not None and saved is None:
             scores = ranking.no_scores(dataset)
@@ -138,8 +142,9 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
         found[dataset.camera, dataset.band] = dataset
         with believed(store.path):
             size = (0, 0) if saved is None else saved.size
+            of_dataset = statistics.get((dataset.camera, dataset.band))
             dataset_rows, dataset_ccds = rows.of_dataset(
-                store, dataset, scores, references is not None, saved is not None, size
+                store, dataset, scores, references is not None, saved is not None, size, of_dataset, settings.seed
             )
         exposures += dataset_rows
         parts.append(dataset_ccds)
@@ -164,6 +169,35 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
         as_table(_ordered(parts, order, of_ccds), of_ccds, meta),
     )
     return Ranked(built, found, compared)
+
+
+def _statistics(store: Store, datasets: Sequence[Dataset], settings: Settings) -> dict[DatasetKey, DatasetStatistics]:
+    """The statistics of all datasets; none where the settings do not ask for them, or the store has none."""
+    if not settings.statistics:
+        return {}
+    found = {(d.camera, d.band): store.statistics(d.camera, d.band, NAMES) for d in datasets}
+    return found if any(statistics.measured.any() for statistics in found.values()) else {}
+
+
+def columns_of(statistics: bool, autoencoder: bool) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
+    """Return the columns of the tables of exposures and of CCDs.
+
+    Parameters
+    ----------
+    statistics, autoencoder : bool
+        Whether the tables have the columns of statistics, and those of an autoencoder.
+
+    Returns
+    -------
+    exposures, ccds : tuple of Column
+    """
+    of_exposures, of_ccds = EXPOSURE_COLUMNS, CCD_COLUMNS
+    if statistics:
+        of_exposures = with_more(of_exposures, EXPOSURE_STATISTIC_COLUMNS)
+        of_ccds = with_more(of_ccds, CCD_STATISTIC_COLUMNS)
+    if autoencoder:
+        of_exposures, of_ccds = with_autoencoder(of_exposures), with_autoencoder(of_ccds)
+    return of_exposures, of_ccds
 
 
 def _record(settings: Settings, references: References | None) -> ScoringRecord:
@@ -258,7 +292,7 @@ def _meta(settings: Settings, references: References | None, model: str) -> dict
         "gpuanom": __version__,
         "method": "arXiv:2310.15481",
         "settings": json.dumps(settings.measurement(), sort_keys=True),
-        "score_settings": json.dumps(settings.scoring(), sort_keys=True),
+        "score_settings": json.dumps(settings.told(), sort_keys=True),
         "robust_rounds": settings.robust_rounds,
         **_reference_meta(references),
         **({"autoencoder": model} if model else {}),

@@ -117,8 +117,25 @@ CCD_AUTOENCODER_COLUMNS: tuple[Column, ...] = AUTOENCODER_COLUMNS[:2]
 """Columns of CCDs, before `reason`, in a night that was scored with an autoencoder."""
 
 
+def with_more(columns: Sequence[Column], more: Sequence[Column]) -> tuple[Column, ...]:
+    """Return the columns of exposures, or of CCDs, with more columns before the last ones.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        `EXPOSURE_COLUMNS` or `CCD_COLUMNS`, possibly with more columns already.
+    more : sequence of Column
+        They come before `worst_ccd`, or before `reason`.
+
+    Returns
+    -------
+    tuple of Column
+    """
+    place = next(i for i, column in enumerate(columns) if column.name in ("worst_ccd", "reason"))
+    return (*columns[:place], *more, *columns[place:])
+
+
 def with_autoencoder(columns: tuple[Column, ...]) -> tuple[Column, ...]:
     """The columns of exposures, or of CCDs, with those of an autoencoder among them."""
-    before, more = ("reason", CCD_AUTOENCODER_COLUMNS) if columns is CCD_COLUMNS else ("worst_ccd", AUTOENCODER_COLUMNS)
-    place = next(i for i, column in enumerate(columns) if column.name == before)
-    return (*columns[:place], *more, *columns[place:])
+    of_ccds = columns[-1].name == "reason"
+    return with_more(columns, CCD_AUTOENCODER_COLUMNS if of_ccds else AUTOENCODER_COLUMNS)

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import printable
-from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset, Failure
+from gpuanom.records import BACKGROUND, ISOPHOTE, KINDS, SOURCE, Dataset, DatasetStatistics, Doubles, Failure
 from gpuanom.scoring import comparable
 from gpuanom.scoring.divergences import ranks_of
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.significance import deviation, direction
+from gpuanom.scoring.static_pattern import with_static_patterns
 from gpuanom.store.reconstructions import Reconstructed
 from gpuanom.store.store import Store
+from gpuanom.tables import statistic_columns
 
 Row = dict[str, Any]
 Columns = dict[str, Any]
@@ -35,6 +38,8 @@ def of_dataset(
     saved: bool,
     found: bool,
     size: tuple[int, int] = (0, 0),
+    statistics: DatasetStatistics | None = None,
+    seed: int = 1,
 ) -> tuple[list[Row], Columns]:
     """Make the rows of a dataset's exposures, and the columns of their CCDs, both in the dataset's order.
 
@@ -47,6 +52,10 @@ def of_dataset(
         Whether saved references are used, and whether they hold this dataset.
     size : tuple of 2 ints, optional
         (ny, nx) of the CCDs behind the saved reference; (0, 0) where unknown.
+    statistics : DatasetStatistics, optional
+        None where the settings do not ask for statistics, or the store has none.
+    seed : int, optional
+        The setting of this name, which decides the exposures behind static patterns.
 
     Returns
     -------
@@ -59,6 +68,7 @@ def of_dataset(
     ccds = {**store.ccds(dataset.camera, dataset.band), **_measured_columns(dataset, scores)}
     reconstructed = store.reconstructed(dataset.camera, dataset.band)
     errors = _reconstructed_columns(dataset, reconstructed, ccds)
+    of_statistics = {} if statistics is None else _statistic_columns(store, statistics, ccds, dataset, seed)
     n = len(exposures)
     sums = {name: np.bincount(dataset.owner, ccds[name], minlength=n).astype(np.int64) for name in SUMS}
     used = np.array([status == "ok" for status in ccds["status"]], dtype=bool)
@@ -84,6 +94,7 @@ def of_dataset(
         row["source_position_angle"] = position_angle(row["source_angle"], axes)
         row["isophote_position_angle"] = position_angle(row["isophote_angle"], axes)
         row.update((name, values[i]) for name, values in errors.items())
+        row.update((name, values[i]) for name, values in of_statistics.items())
         z = ccds["background_z"][bounds[i] : bounds[i + 1]]
         row["worst_ccd"] = "" if np.isnan(z).all() else ccds["name"][bounds[i] + int(np.nanargmax(printed_values(z)))]
         reasons = _few([ccds["reason"][j] for j in ccds_of_it if not used[j]])
@@ -153,6 +164,33 @@ def _reconstructed_columns(dataset: Dataset, reconstructed: Mapping[str, Reconst
         "autoencoder_rank": ranks_of(mse),
         "autoencoder_deviation": deviation(mse),
     }
+
+
+def _statistic_columns(
+    store: Store, statistics: DatasetStatistics, ccds: Columns, dataset: Dataset, seed: int
+) -> Columns:
+    """The columns of exposures that statistics give; those of CCDs are added to `ccds`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # By printed digits: in their last bits the backends may differ.
+        sky = printed_values(_numbers(ccds["sky"])) / printed_values(_numbers(ccds["sigma"]))
+    complete = with_static_patterns(
+        statistics,
+        np.where(np.isfinite(sky), sky, np.nan),
+        seed,
+        partial(store.pattern_values, dataset.camera, dataset.band),
+        partial(store.keep_pattern_values, dataset.camera),
+    )
+    sides = statistic_columns.pixel_side(np.stack([_numbers(ccds[name]) for name in _AXES], axis=1))
+    found = statistic_columns.shown(complete, sides)
+    n = dataset.counts[:, ISOPHOTE].sum(axis=1)
+    angle, alignment = direction(dataset.cosine[:, ISOPHOTE], dataset.sine[:, ISOPHOTE], n)
+    ccds.update(found.ccds, isophote_angle=angle, isophote_alignment=alignment)
+    return dict(found.exposures)
+
+
+def _numbers(values: Sequence[Any]) -> Doubles:
+    """Numbers of the store, NaN where there is none."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:

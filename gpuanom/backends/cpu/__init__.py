@@ -22,6 +22,8 @@ from gpuanom.records import (
     Gradients,
     Integers,
     OrientationHistograms,
+    Repeats,
+    Shapes,
     Sources,
 )
 from gpuanom.settings import Settings
@@ -80,6 +82,25 @@ class CpuBackend:
         from gpuanom.backends.cpu import stamps
 
         return stamps.stamps(stack, background, sources, settings)
+
+    def shapes(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Shapes:
+        """See `gpuanom.backends.protocol.Backend.shapes`."""
+        from gpuanom.backends.cpu import shapes
+
+        return shapes.shapes(stack, background, sources, settings)
+
+    def repeats(
+        self,
+        stack: CcdStack,
+        background: Background,
+        sources: Sources,
+        turns: npt.NDArray[np.int64],
+        settings: Settings,
+    ) -> Repeats:
+        """See `gpuanom.backends.protocol.Backend.repeats`."""
+        from gpuanom.backends.cpu import repeats
+
+        return repeats.repeats(stack, background, sources, turns, settings)
 
     def orientation(self, moments: Doubles) -> Doubles:
         """See `gpuanom.backends.protocol.Backend.orientation`."""

@@ -30,6 +30,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
     tile = settings.stamp_size // 2
     counted = np.zeros((n_ccd, 3), dtype=np.int64)
     found: list[moments.Checked] = []
+    brightest = np.full((n_ccd, ny // tile, nx // tile), moments.UNFIT)
     for i in range(n_ccd):
         image, bad = stack.images[i], None if stack.bad is None else stack.bad[i]
         maxima = np.empty((ny // tile, nx // tile), dtype=np.float32)
@@ -40,7 +41,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         c, sigma = background.coefficients[i], float(background.sigma[i])
         terms = polynomial.terms(c, ny, nx)
         bad = bad if counted[i, 2] else None
-        candidates = _candidates(image, bad, maxima, c, terms, settings.threshold * sigma, tile)
+        candidates = _candidates(image, bad, maxima, c, terms, settings.threshold * sigma, tile, brightest[i])
         found.append(moments.check(image, bad, terms, sigma, candidates, settings))
     ccd = np.repeat(np.arange(n_ccd), [f.y.size for f in found])
     merged = moments.join(found)
@@ -56,6 +57,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         n_sources=np.bincount(ccd, minlength=n_ccd),
         n_bad=counted[:, 0],
         n_saturated=counted[:, 1],
+        brightest=brightest,
     )
 
 
@@ -67,16 +69,18 @@ def _candidates(
     terms: polynomial.Terms,
     limit: float,
     tile: int,
+    brightest: Doubles,
 ) -> Integers:
     """The brightest pixel of each full tile, where it is above `limit` and its stamp lies on the CCD, in (y, x) order.
 
-    Only full tiles matter: a pixel of a cut-off tile has no full stamp. Pixels are y nx + x.
+    Only full tiles matter: a pixel of a cut-off tile has no full stamp. Pixels are y nx + x. `brightest` gets the
+    value of these brightest pixels, and stays as it is where no pixel of the tile is above `limit`.
     """
     ny, nx = image.shape
     lower, upper = polynomial.tile_bounds(c, ny, nx, tile)
     listed = np.empty(maxima.size, dtype=np.int64)
     plane = NO_MASK if bad is None else bad
-    n = list_candidates(image, plane, maxima, lower, upper, *terms, limit, tile, listed)
+    n = list_candidates(image, plane, maxima, lower, upper, *terms, limit, tile, listed, brightest)
     return np.sort(listed[:n])
 
 
@@ -181,6 +185,7 @@ def _reached(pixels: Any, least: Any) -> Any:
     types.int64(
         _image, _mask, types.float32[:, ::1], types.float64[:, ::1], types.float64[:, ::1], _doubles, _doubles,
         _doubles, _doubles, types.float64, types.int64, types.int64[::1],
+        types.Array(types.float64, 2, "C"),
     )
 )  # fmt: skip
 def list_candidates(
@@ -196,6 +201,7 @@ def list_candidates(
     limit: Any,
     tile: Any,
     listed: Any,
+    brightest: Any,
 ) -> Any:
     """See `_candidates`; fills `listed` in the order of the tiles and returns how many there are.
 
@@ -231,6 +237,7 @@ def list_candidates(
     n = 0
     for i in range(rows):
         for j in range(columns):
+            brightest[i, j] = best[i, j] if best[i, j] > limit else brightest[i, j]
             y, x = at[i, j] // nx, at[i, j] % nx
             if not best[i, j] > limit or y < tile or y > ny - tile or x < tile or x > nx - tile:
                 continue

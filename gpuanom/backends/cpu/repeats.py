@@ -1,0 +1,156 @@
+"""Maxima of small squares and the differences of their positions, the twin of kernels/repeats.cu (METHOD.md 11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from gpuanom.backends.cpu import polynomial
+from gpuanom.backends.cpu.moments import FINITE, NO_MASK, SPOILT, UNFIT, _doubles, _image, _mask
+from gpuanom.backends.cpu.sources import _reached
+from gpuanom.backends.limits import (
+    MAXIMA_A_CCD,
+    MAXIMA_A_TILE,
+    MAXIMUM_REACH,
+    MAXIMUM_THRESHOLD,
+    PAIR_BACK,
+    PAIR_BIN,
+    PAIR_COLUMNS,
+    PAIR_REACH,
+    PAIR_ROWS,
+)
+from gpuanom.native import inlined, native, prefetch_row
+from gpuanom.records import Background, CcdStack, Repeats, Sources, Turn
+from gpuanom.settings import Settings
+
+QUARTER, MIRRORED = int(Turn.QUARTER), int(Turn.MIRRORED)
+
+
+def repeats(
+    stack: CcdStack, background: Background, sources: Sources, turns: npt.NDArray[np.int64], settings: Settings
+) -> Repeats:
+    """See `gpuanom.backends.protocol.Backend.repeats`."""
+    n_ccd, ny, nx = stack.shape
+    if sources.brightest is None:
+        raise ValueError("these sources have no brightest values of tiles: they went through to_host")
+    tile = settings.stamp_size // 2
+    pairs, n_maxima = np.zeros((PAIR_ROWS, PAIR_COLUMNS), dtype=np.int32), np.zeros(n_ccd, dtype=np.int64)
+    for i in range(n_ccd):
+        if not background.usable[i] or (stack.damaged is not None and stack.damaged[i] >= 0):
+            continue
+        bad = NO_MASK if stack.bad is None else stack.bad[i]
+        terms = polynomial.terms(background.coefficients[i], ny, nx)
+        limit = MAXIMUM_THRESHOLD * background.sigma[i]
+        bright = sources.brightest[i] > limit
+        # No pixel of a tile that is lower reaches the limit.
+        least = polynomial.tile_bounds(background.coefficients[i], ny, nx, tile)[0] + limit
+        slots = MAXIMA_A_TILE * np.count_nonzero(bright)
+        pixel, value = np.empty(slots, dtype=np.int64), np.empty(slots)
+        n = list_maxima(stack.images[i], bad, *terms, bright, least, tile, limit, stack.saturation[i], pixel, value)
+        kept = np.lexsort((pixel[:n], -value[:n]))[:MAXIMA_A_CCD]
+        n_maxima[i] = kept.size
+        count_pairs(np.sort(pixel[kept]), nx, turns[i], pairs)
+    return Repeats(pairs, n_maxima)
+
+
+@inlined
+def _height(image: Any, bad: Any, offset: Any, slope: Any, across: Any, bend: Any, y: Any, x: Any) -> Any:
+    """Return v of a pixel, or `UNFIT` where it is unusable."""
+    pixel = image[y, x]
+    if not abs(pixel) <= FINITE or (len(bad) and bad[y, x] & SPOILT):
+        return UNFIT
+    return np.float64(pixel) - (offset[y] + across[x] * (slope[y] + bend[x]))
+
+
+@inlined
+def _is_maximum(image: Any, bad: Any, offset: Any, slope: Any, across: Any, bend: Any, y: Any, x: Any, v: Any) -> Any:
+    """Whether no usable pixel of the square around (y, x) is brighter, nor an equal one earlier; v is the centre's."""
+    for step in (-1, 1):  # on the flank of a star one of the four nearest is brighter
+        if _height(image, bad, offset, slope, across, bend, y, x + step) > v:
+            return False
+        if _height(image, bad, offset, slope, across, bend, y + step, x) > v:
+            return False
+    for i in range(y - MAXIMUM_REACH, y + MAXIMUM_REACH + 1):
+        for j in range(x - MAXIMUM_REACH, x + MAXIMUM_REACH + 1):
+            other = _height(image, bad, offset, slope, across, bend, i, j)
+            if other > v or (other == v and (i < y or (i == y and j < x))):
+                return False
+    return True
+
+
+@native(
+    types.int64(
+        _image, _mask, _doubles, _doubles, _doubles, _doubles, types.Array(types.bool_, 2, "C"),
+        types.float64[:, ::1], types.int64, types.float64, types.float32, types.int64[::1], types.float64[::1],
+    )
+)  # fmt: skip
+def list_maxima(
+    image: Any,
+    bad: Any,
+    offset: Any,
+    slope: Any,
+    across: Any,
+    bend: Any,
+    bright: Any,
+    least: Any,
+    tile: Any,
+    limit: Any,
+    saturation: Any,
+    pixel: Any,
+    value: Any,
+) -> Any:
+    """Fill `pixel` (y nx + x) and `value` with the first maxima above `limit` of each bright tile, in pixel order.
+
+    Returns
+    -------
+    int
+        The number of maxima.
+    """
+    ny, nx = image.shape
+    columns = bright.shape[1]
+    tiles = np.flatnonzero(bright)
+    n = 0
+    for k in range(len(tiles)):
+        ty, tx = tiles[k] // columns, tiles[k] % columns
+        after = tiles[min(k + 1, len(tiles) - 1)]
+        own, first = 0, tx * tile
+        for y in range(max(ty * tile, MAXIMUM_REACH), min((ty + 1) * tile, ny - MAXIMUM_REACH)):
+            prefetch_row(image, y + (after // columns - ty) * tile, after % columns * tile, tile)
+            if not _reached(image[y, first : first + tile], least[ty, tx]):
+                continue
+            a, b = offset[y], slope[y]
+            for x in range(max(first, MAXIMUM_REACH), min(first + tile, nx - MAXIMUM_REACH)):
+                if image[y, x] < least[ty, tx]:
+                    continue
+                v = np.float64(image[y, x]) - (a + across[x] * (b + bend[x]))
+                if not v > limit or own == MAXIMA_A_TILE or image[y, x] >= saturation:
+                    continue
+                if _height(image, bad, offset, slope, across, bend, y, x) == UNFIT:
+                    continue
+                if _is_maximum(image, bad, offset, slope, across, bend, y, x, v):
+                    pixel[n], value[n] = y * nx + x, v
+                    n += 1
+                    own += 1
+    return n
+
+
+@native(types.void(types.int64[::1], types.int64, types.int64, types.Array(types.int32, 2, "C")))
+def count_pairs(pixel: Any, nx: Any, turn: Any, pairs: Any) -> None:
+    """Add the differences of all ordered pairs of positions, y nx + x in ascending order, to `pairs`."""
+    for i in range(len(pixel)):
+        y, x = pixel[i] // nx, pixel[i] % nx
+        for k in range(i + 1, len(pixel)):
+            dy, dx = pixel[k] // nx - y, pixel[k] % nx - x
+            if dy >= PAIR_REACH + 1:
+                break
+            if turn & MIRRORED:
+                dy = -dy
+            if turn & QUARTER:
+                dy, dx = dx, -dy
+            for _ in range(2):
+                if -PAIR_BACK <= dy < PAIR_REACH and -PAIR_REACH <= dx < PAIR_REACH:
+                    pairs[(dy + PAIR_BACK) // PAIR_BIN, (dx + PAIR_REACH) // PAIR_BIN] += 1
+                dy, dx = -dy, -dx

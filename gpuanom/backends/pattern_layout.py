@@ -1,0 +1,81 @@
+"""Where the parts and cells of a CCD lie that patterns are measured in, the same for both backends (METHOD.md 9)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+PART = 128
+"""Side of the square parts whose spectra are added, in pixels or in means over `CELL` x `CELL` pixels."""
+CELL = 4
+"""Side of the cells that are masked as a whole and averaged for the coarse spectrum, in pixels."""
+MOST_PARTS = 128
+"""The spectrum of pixels is taken of at most this number of parts of a CCD."""
+MAP_SIDE = 32
+"""Side of a cell of the map, in pixels, or a multiple of this number where the map would have too many cells."""
+MOST_MAP_CELLS = 2048
+
+
+def map_side(ny: int, nx: int) -> int:
+    """Side of a cell of the map of a CCD, in pixels: the least multiple of 32 with which the map has at most 2048 cells.
+
+    Parameters
+    ----------
+    ny, nx : int
+        Rows and columns of the CCD.
+
+    Returns
+    -------
+    int
+        The last row and column of cells may be cut off by the CCD's edge.
+    """
+    side = MAP_SIDE
+    while (-(-ny // side)) * (-(-nx // side)) > MOST_MAP_CELLS:
+        side += MAP_SIDE
+    return side
+
+
+def map_shape(ny: int, nx: int) -> tuple[int, int]:
+    """Rows and columns of the map of a CCD of ny x nx pixels."""
+    side = map_side(ny, nx)
+    return -(-ny // side), -(-nx // side)
+
+
+@lru_cache(maxsize=32)
+def fine_parts(ny: int, nx: int) -> npt.NDArray[np.int32]:
+    """First pixels (y, x) of the parts of the spectrum of pixels, (n, 2), in (y, x) order; none on a smaller CCD.
+
+    The CCD is filled with parts side by side, evenly spaced from edge to edge; of more than `MOST_PARTS` an evenly
+    spaced selection is taken.
+    """
+    return _selected(_places(ny, ny // PART), _places(nx, nx // PART))
+
+
+@lru_cache(maxsize=32)
+def coarse_parts(ny: int, nx: int) -> npt.NDArray[np.int32]:
+    """First cells (y, x) of the parts of the coarse spectrum, (n, 2), in (y, x) order; none on a smaller CCD.
+
+    Parts overlap by half or slightly more, so that the last ones end where the whole cells of the CCD end.
+    """
+    rows, columns = ny // CELL, nx // CELL
+    return _selected(_places(rows, _overlapping(rows)), _places(columns, _overlapping(columns)))
+
+
+def _overlapping(cells: int) -> int:
+    """How many parts that overlap by half cover an axis; 0 where not even one fits."""
+    return 0 if cells < PART else 1 - (PART - cells) // (PART // 2)
+
+
+def _places(size: int, n: int) -> list[int]:
+    """Where n parts along an axis begin, evenly spaced from edge to edge."""
+    return [(i * (size - PART)) // max(n - 1, 1) for i in range(n)]
+
+
+def _selected(rows: list[int], columns: list[int]) -> npt.NDArray[np.int32]:
+    places = np.array([(y, x) for y in rows for x in columns], dtype=np.int32).reshape(-1, 2)
+    n = min(len(places), MOST_PARTS)
+    chosen = places[[i * len(places) // n for i in range(n)]] if n else places
+    chosen.setflags(write=False)
+    return chosen

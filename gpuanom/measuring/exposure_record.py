@@ -1,0 +1,100 @@
+"""The record of an exposure, made of those of its CCDs: their order, and the statistics of the exposure as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
+from gpuanom.cameras.focalplane import places
+from gpuanom.measuring.ccd_statistics import CcdParts
+from gpuanom.naming import natural_key
+from gpuanom.records import CcdMeasurement, Exposure, ExposureStatistics, Measurement, Singles
+from gpuanom.settings import Settings
+from gpuanom.statistics import crosstalk, lines, repeats, shapes, spectrum
+from gpuanom.statistics.listed import NAMES
+
+_STREAK = NAMES.ccds.index("streak")
+
+
+def in_order(done: Iterable[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
+    """Sort measurements in natural order of their CCDs' names."""
+    return tuple(sorted(done, key=lambda m: natural_key(m.name)))
+
+
+def exposure_record(
+    exposure: Exposure, done: Iterable[CcdMeasurement], settings: Settings, model: str = ""
+) -> Measurement:
+    """Make the record of an exposure whose CCDs are all measured.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    done : iterable of CcdMeasurement
+        In any order.
+    settings : Settings
+        Those the CCDs were measured with.
+    model : str, optional
+        Fingerprint of the autoencoder that the stamps went through; empty without one.
+
+    Returns
+    -------
+    Measurement
+        Its CCDs in natural order of their names, without their parts. The statistics of the exposure are summed in
+        that order, so that they do not depend on how the CCDs were grouped or which was measured first. Where only the
+        stamps of the CCDs were used, there are no statistics.
+    """
+    ccds, statistics = in_order(done), None
+    if settings.statistics and all(ccd.statistics is not None for ccd in ccds if ccd.status == "ok"):
+        statistics = ExposureStatistics(NAMES, _values(exposure, ccds))
+        ccds = _with_lines(ccds)
+    plain = tuple(ccd if ccd.parts is None else replace(ccd, parts=None) for ccd in ccds)
+    return Measurement(exposure, plain, settings.fingerprint(), model, statistics)
+
+
+def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement]) -> Singles:
+    """The statistics of an exposure in the order of `listed.EXPOSURE_STATISTICS`."""
+    parts: list[CcdParts] = [ccd.parts for ccd in ccds if ccd.parts is not None]
+    measured: list[tuple[str, CcdParts]] = [(ccd.name, ccd.parts) for ccd in ccds if ccd.statistics is not None]
+    where = places(exposure.camera, [ccd.name for ccd in ccds])
+    pairs = np.zeros((PAIR_ROWS, PAIR_COLUMNS), dtype=np.int64)
+    for part in parts:
+        if part.repeats is not None:
+            pairs += part.repeats
+    sums, counts = np.array([p.crosstalk for _, p in measured], dtype=np.int64).reshape(-1, 2).T
+    spectra = [(p.spectra, int(p.turn)) for _, p in measured if p.spectra is not None]
+    stars = [(p.stars, where[name]) for name, p in measured if p.stars is not None]
+    values = np.concatenate(
+        [
+            spectrum.exposure_statistics([s for s, _ in spectra], [turn for _, turn in spectra])
+            if spectra
+            else np.full(37, np.nan, dtype=np.float32),
+            *([crosstalk.exposure_statistics(sums, counts)] if spectra else []),
+            shapes.exposure_statistics([s for s, _ in stars], [place for _, place in stars]),
+            repeats.exposure_statistics(pairs, sum(part.n_maxima for part in parts)),
+        ]
+    )
+    if values.shape != (len(NAMES.exposures),) or values.dtype != np.float32:
+        wanted = len(NAMES.exposures)
+        raise ValueError(f"{values.shape} {values.dtype} statistics of an exposure where there should be {wanted}")
+    return values
+
+
+def _with_lines(ccds: Sequence[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
+    """The CCDs with their straight lines judged: a trail on one CCD makes weaker ones on the others count."""
+    measured = [ccd for ccd in ccds if ccd.statistics is not None]
+    if not measured or all(ccd.parts.spectra is None for ccd in measured):
+        return tuple(ccds)
+    found = np.array([ccd.parts.line for ccd in measured])
+    judged = iter(lines.ccd_statistics(found, [int(ccd.parts.turn) for ccd in measured]))
+    return tuple(ccd if ccd.statistics is None else _with_line(ccd, next(judged)) for ccd in ccds)
+
+
+def _with_line(ccd: CcdMeasurement, line: Singles) -> CcdMeasurement:
+    if ccd.statistics is None:
+        return ccd
+    values = ccd.statistics.values.copy()
+    values[_STREAK : _STREAK + line.size] = line
+    return replace(ccd, statistics=replace(ccd.statistics, values=values))

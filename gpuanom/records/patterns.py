@@ -1,0 +1,57 @@
+"""What a backend measures of the patterns of each CCD's background: small arrays, from which statistics are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpuanom.records.kinds import Array
+
+STEP = 2.0**-12
+"""Sums of the residual r count in steps of so many sigma: whole numbers, whose sums have one value in any order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """Maps, profiles and spectra of the residual r of each CCD of a stack (METHOD.md 9).
+
+    r is (I - b) / sigma, clipped to -3.5 ... 3.5. Pixels that are bad or belong to a source are *masked*: they are
+    counted nowhere, and are 0 in the spectra.
+
+    Attributes
+    ----------
+    map_sum, map_count, map_usable : Array, (n_ccd, my, mx) int64
+        Of each cell of the map: the sum of r in steps of `STEP` sigma, the number of pixels that are not masked, and
+        the number of pixels that are not bad. The side of a cell is `gpuanom.backends.pattern_layout.map_side`.
+    row_sum, row_count : Array, (n_ccd, ny) int64
+        Of each row: the sum of r in steps of `STEP` sigma, and the number of pixels that are not masked.
+    column_sum, column_count : Array, (n_ccd, nx) int64
+        The same of each column.
+    fine_power, coarse_power : Array, (n_ccd, 128, 65) float64
+        Sums of the squared magnitudes of the Fourier transforms of square parts of 128 x 128 under a Hann window: of
+        pixels, and of means over 4 x 4 pixels; in sigma^2. The first axis is the frequency along y in the order of an
+        FFT, the second that along x, from 0 to the highest.
+    n_fine, n_coarse : Array, (n_ccd,) int64
+        Numbers of parts that were added.
+    crosstalk_sum, crosstalk_count : Array, (n_ccd,) int64
+        Over the places mirrored from left to right from pixels above a tenth of saturation, where they are not
+        masked: the sum of r in steps of `STEP` sigma, and their number.
+    line : Array, (n_ccd, 4) float64
+        The straight line that stands out most: its height in standard deviations of noise, its angle in radians from
+        the x axis in (-pi/2, pi/2], its distance from the CCD's centre in pixels (positive along the angle + pi/2), and
+        the share of the line's segments of 32 pixels that are positive. NaN where no line was looked for.
+    """
+
+    map_sum: Array
+    map_count: Array
+    map_usable: Array
+    row_sum: Array
+    row_count: Array
+    column_sum: Array
+    column_count: Array
+    fine_power: Array
+    coarse_power: Array
+    n_fine: Array
+    n_coarse: Array
+    crosstalk_sum: Array
+    crosstalk_count: Array
+    line: Array

@@ -1,0 +1,261 @@
+"""The static pattern of each CCD, and what its maps and steps show beyond that pattern (METHOD.md 9.4 and 9.7).
+
+An amplifier that always stands out is normal. The pattern of a CCD is the median of its maps, and of the steps of its
+profiles, over up to 200 exposures of the dataset, which a hash chooses: the pattern does not depend on the order of the
+exposures, and few new exposures change it. A pattern that scales with the sky is taken in units of sky/sigma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+
+from gpuanom.records import CcdPatterns, DatasetStatistics, Doubles, Singles
+from gpuanom.statistics import background_map, profiles
+from gpuanom.statistics.statistic import Statistic
+
+MOST_EXPOSURES = 200
+"""A pattern is the median over at most so many exposures."""
+LEAST_EXPOSURES = 20
+"""A CCD that fewer exposures have measured has no pattern, and no statistics that need it."""
+LEAST_SKY = 5.0
+"""Where the sky of a CCD is under so many sigma in one of these exposures, its pattern does not scale with the sky."""
+
+CCD_STATISTICS: tuple[Statistic, ...] = (
+    Statistic("glow", "", "Largest value of the smoothed map of the residual sky less its static pattern, in sigma."),
+    Statistic("edge", "", "Height of the edges of that map, as rings and ghosts have them, in sigma."),
+    Statistic("pattern_rms", "", "Root mean square of that map, in sigma."),
+    Statistic("row_step", "", "Largest step between rows less its static pattern, over the typical step of the CCD."),
+    Statistic("column_step", "", "The same between columns."),
+)
+"""What needs a static pattern, in the order of the values that the store keeps."""
+NAMES = tuple(statistic.name for statistic in CCD_STATISTICS)
+
+
+@dataclass(frozen=True, eq=False)
+class StaticPattern:
+    """What is normal for one CCD.
+
+    Attributes
+    ----------
+    map : ndarray, (my, mx) float64
+        In sigma, or in units of sky/sigma; NaN where too few exposures have a value.
+    row_steps, column_steps : ndarray, (n,) float64
+        The same of the steps.
+    scales : bool
+        Whether the pattern is in units of sky/sigma.
+    """
+
+    map: Doubles
+    row_steps: Doubles
+    column_steps: Doubles
+    scales: bool
+
+
+def chosen_exposures(statistics: DatasetStatistics, seed: int) -> list[int]:
+    """Return the exposures that the pattern is made of: those with the lowest hash of (seed, exposure id).
+
+    Parameters
+    ----------
+    statistics : DatasetStatistics
+    seed : int
+        The setting of this name.
+
+    Returns
+    -------
+    list of int
+        Indices in the order of the hashes; empty with fewer than `LEAST_EXPOSURES` exposures.
+    """
+    hashed = [
+        (blake2b(f"{seed} {name}".encode("utf-8", "surrogateescape"), digest_size=8).digest(), i)
+        for i, name in enumerate(statistics.exposures)
+        if statistics.measured[i]
+    ]
+    return [i for _, i in sorted(hashed)][:MOST_EXPOSURES] if len(hashed) >= LEAST_EXPOSURES else []
+
+
+def pattern_fingerprint(statistics: DatasetStatistics, chosen: list[int], seed: int) -> str:
+    """Return a hash of the exposures that a pattern is made of; empty without a pattern.
+
+    Parameters
+    ----------
+    statistics : DatasetStatistics
+    chosen : list of int
+        From `chosen_exposures`.
+    seed : int
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    if not chosen:
+        return ""
+    digest = blake2b(f"{VERSION} {seed}".encode(), digest_size=8)
+    for i in sorted(chosen):
+        for text in (statistics.exposures[i], statistics.fingerprints[i]):
+            digest.update(text.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
+
+
+VERSION = 1
+"""Raised when these statistics are computed in another way: what a store keeps of them is then made again."""
+
+
+def static_patterns(statistics: DatasetStatistics, sky: Doubles, chosen: list[int]) -> dict[str, StaticPattern]:
+    """Return the static pattern of each CCD, by name.
+
+    Parameters
+    ----------
+    statistics : DatasetStatistics
+    sky : ndarray, (n_ccd,) float64
+        Sky of each CCD over its sigma; NaN where it was not measured.
+    chosen : list of int
+        The exposures whose median is taken.
+
+    Returns
+    -------
+    dict of str to StaticPattern
+        Without CCDs that fewer than `LEAST_EXPOSURES` of these exposures have measured.
+    """
+    found: dict[str, list[tuple[CcdPatterns, float]]] = {}
+    for i in chosen:
+        first = int(np.searchsorted(statistics.owner, i))
+        for j, pattern in enumerate(statistics.patterns(i), start=first):
+            if pattern.map.size and np.isfinite(sky[j]):
+                found.setdefault(statistics.ccds[j], []).append((pattern, float(sky[j])))
+    made = {name: _static_pattern(several) for name, several in found.items()}
+    return {name: pattern for name, pattern in made.items() if pattern is not None}
+
+
+def _static_pattern(several: list[tuple[CcdPatterns, float]]) -> StaticPattern | None:
+    """The pattern of a CCD: the median over exposures in which the CCD has its most frequent size."""
+    shapes = [_shapes(pattern) for pattern, _ in several]
+    usual = max(shapes, key=lambda shape: (shapes.count(shape), shape))
+    alike = [item for item, shape in zip(several, shapes, strict=True) if shape == usual]
+    if len(alike) < LEAST_EXPOSURES:
+        return None
+    sky = np.array([value for _, value in alike])
+    scales = bool((sky >= LEAST_SKY).all())
+    unit = sky if scales else np.ones(sky.size)
+
+    def over(values: list[Singles]) -> Doubles:
+        return _median(np.array([v / u for v, u in zip(values, unit, strict=True)], dtype=np.float64))
+
+    return StaticPattern(
+        over([background_map.decoded(pattern.map) for pattern, _ in alike]),
+        over([pattern.row_steps for pattern, _ in alike]),
+        over([pattern.column_steps for pattern, _ in alike]),
+        scales,
+    )
+
+
+def _shapes(pattern: CcdPatterns) -> tuple[int, ...]:
+    return *pattern.map.shape, pattern.row_steps.size, pattern.column_steps.size
+
+
+def _median(values: Doubles) -> Doubles:
+    """The median along the first axis without NaN; NaN where fewer than `LEAST_EXPOSURES` values are left."""
+    ordered = np.sort(values, axis=0)  # NaN last
+    n = np.count_nonzero(np.isfinite(values), axis=0)
+    low, high = (np.maximum(n, 1) - 1) // 2, np.maximum(n, 1) // 2
+    middle = [np.take_along_axis(ordered, k[None], axis=0)[0] for k in (low, high)]
+    return np.where(n >= LEAST_EXPOSURES, (middle[0] + middle[1]) / 2.0, np.nan)
+
+
+def less_pattern(pattern: CcdPatterns, static: StaticPattern | None, sky: float) -> Singles:
+    """Return what one CCD shows beyond its static pattern.
+
+    Parameters
+    ----------
+    pattern : CcdPatterns
+        The CCD's map and steps.
+    static : StaticPattern or None
+        None where the CCD has no pattern.
+    sky : float
+        Sky of the CCD over its sigma.
+
+    Returns
+    -------
+    ndarray, (len(CCD_STATISTICS),) float32
+        NaN where there is no pattern, or one of another size.
+    """
+    nothing = np.full(len(CCD_STATISTICS), np.nan, dtype=np.float32)
+    if static is None or not pattern.map.size or not np.isfinite(sky):
+        return nothing
+    usual = (*static.map.shape, static.row_steps.size, static.column_steps.size)
+    if _shapes(pattern) != usual:
+        return nothing
+    unit = sky if static.scales else 1.0
+    cells = background_map.decoded(pattern.map)
+    of_map, of_rows, of_columns = (
+        (unit * part).astype(np.float32) for part in (static.map, static.row_steps, static.column_steps)
+    )
+    glow, rms = background_map.glow(cells, of_map)
+    return np.array(
+        [
+            glow,
+            background_map.edge(cells, of_map),
+            rms,
+            profiles.largest_step(pattern.row_steps, of_rows)[0],
+            profiles.largest_step(pattern.column_steps, of_columns)[0],
+        ],
+        dtype=np.float32,
+    )
+
+
+def with_static_patterns(
+    statistics: DatasetStatistics,
+    sky: Doubles,
+    seed: int,
+    known: Callable[[str], Mapping[str, Singles]] = lambda _fingerprint: {},
+    keep: Callable[[str, Mapping[str, Singles]], None] = lambda _fingerprint, _values: None,
+) -> DatasetStatistics:
+    """Add the statistics that need static patterns to those of a dataset.
+
+    Parameters
+    ----------
+    statistics : DatasetStatistics
+    sky : ndarray, (n_ccd,) float64
+        Sky of each CCD over its sigma; NaN where it was not measured.
+    seed : int
+        The setting of this name.
+    known : callable, optional
+        Takes the fingerprint of the pattern and returns the values, (n_ccd, n) float32, of exposures for which they
+        were made before.
+    keep : callable, optional
+        Takes the fingerprint and the values of the other exposures.
+
+    Returns
+    -------
+    DatasetStatistics
+        With the columns `NAMES` behind those of the CCDs.
+    """
+    values = np.full((statistics.owner.size, len(NAMES)), np.nan, dtype=np.float32)
+    chosen = chosen_exposures(statistics, seed)
+    if chosen:
+        fingerprint = pattern_fingerprint(statistics, chosen, seed)
+        before = known(fingerprint)
+        static: dict[str, StaticPattern] | None = None
+        made: dict[str, Singles] = {}
+        for i, name in enumerate(statistics.exposures):
+            first, last = np.searchsorted(statistics.owner, (i, i + 1))
+            if not statistics.measured[i]:
+                continue
+            if name in before and before[name].shape == (last - first, len(NAMES)):
+                values[first:last] = before[name]
+            else:
+                static = static_patterns(statistics, sky, chosen) if static is None else static
+                for j, pattern in enumerate(statistics.patterns(i), start=int(first)):
+                    values[j] = less_pattern(pattern, static.get(statistics.ccds[j]), float(sky[j]))
+                made[name] = values[first:last]
+        if made:
+            keep(fingerprint, made)
+    return replace(
+        statistics,
+        ccd_names=(*statistics.ccd_names, *NAMES),
+        ccd_values=np.concatenate([statistics.ccd_values, values], axis=1),
+    )

@@ -1,0 +1,45 @@
+"""Crosstalk: what bright stars leave at the mirrored place of the CCD (METHOD.md 9.5)."""
+
+from __future__ import annotations
+
+from gpuanom.records import FloatImage, Patterns
+from gpuanom.statistics.statistic import Statistic
+
+CCD_STATISTICS = (
+    Statistic("crosstalk", "", "Mean residual, in sigma, at places mirrored from left to right from bright pixels."),
+)
+EXPOSURE_STATISTICS = (
+    Statistic("crosstalk", "", "Mean residual, in sigma, at mirrored places over all CCDs of the exposure."),
+)
+
+
+def ccd_statistics(patterns: Patterns) -> FloatImage:
+    """Return the crosstalk of each CCD of a stack.
+
+    Parameters
+    ----------
+    patterns : Patterns
+        On the host.
+
+    Returns
+    -------
+    ndarray, (n_ccd, 1) float32
+        NaN where fewer than 20 pixels are bright, or no saturation level is known.
+    """
+    raise NotImplementedError
+
+
+def exposure_statistics(sums: FloatImage, counts: FloatImage) -> FloatImage:
+    """Return the crosstalk of an exposure.
+
+    Parameters
+    ----------
+    sums, counts : ndarray, (n_ccd,) int64
+        `crosstalk_sum` and `crosstalk_count` of the records `Patterns`.
+
+    Returns
+    -------
+    ndarray, (1,) float32
+        NaN where fewer than 20 pixels are bright.
+    """
+    raise NotImplementedError

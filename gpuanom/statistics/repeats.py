@@ -1,0 +1,155 @@
+"""Repeated stars of an exposure: a telescope that moved shows every star twice (METHOD.md 11)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.backends.limits import PAIR_BACK, PAIR_BIN, PAIR_COLUMNS, PAIR_REACH, PAIR_ROWS
+from gpuanom.records import Doubles, FloatImage, Integers
+from gpuanom.statistics.statistic import Statistic
+
+CCD_STATISTICS: tuple[Statistic, ...] = ()
+
+EXPOSURE_STATISTICS: tuple[Statistic, ...] = (
+    Statistic("repeat_separation", "pix", "Separation at which most stars repeat"),
+    Statistic("repeat_angle", "deg", "Direction from a star to its repetition, in (-90, 90] from x toward y"),
+    Statistic("repeat_share", "", "Share of the stars that repeat"),
+    Statistic("repeat_evidence", "", "-ln of the probability that chance gives so many pairs of one separation"),
+)
+"""In the order of `exposure_statistics`."""
+
+
+LEAST_SEPARATION, MOST_SEPARATION = 10.0, 248.0
+"""Pixels. Nearer pairs are the maxima around one bright star; further ones lack the surroundings to compare with."""
+RING, INNER = 12, 2
+"""Bins around a peak that tell what is expected there: up to RING away along each axis, and further than INNER."""
+LEAST_EXPECTED = 0.01
+"""Pairs in a peak that chance is granted at least."""
+AT_ONCE = 256
+"""Peaks that are compared with the line from the centre at a time."""
+
+
+def exposure_statistics(pairs: Integers, n_maxima: int) -> FloatImage:
+    """Return the separation, direction and share of repeated stars of an exposure.
+
+    A peak is the sum of 2 x 2 bins, since positions are whole pixels. What chance gives there is
+    the largest of four means: over the surroundings, along the row and the column of bins, and
+    along the line from the centre. So clusters, columns and trails of satellites make no peaks.
+
+    Parameters
+    ----------
+    pairs : ndarray, (PAIR_ROWS, PAIR_COLUMNS) int64
+        Counts of differences of positions, added over the exposure's CCDs; see
+        `gpuanom.records.Repeats`.
+    n_maxima : int
+        Number of maxima of all CCDs.
+
+    Returns
+    -------
+    ndarray, (len(EXPOSURE_STATISTICS),) float32
+        NaN where there are no pairs.
+    """
+    result = np.full(len(EXPOSURE_STATISTICS), np.nan, dtype=np.float32)
+    counts = np.asarray(pairs, dtype=np.float64)
+    if not counts.any():
+        return result
+    peaks = counts[:-1, :-1] + counts[1:, :-1] + counts[:-1, 1:] + counts[1:, 1:]
+    dy, dx = _middles()
+    separation = np.hypot(dy, dx)
+    # The half below the centre repeats the half above.
+    looked_at = (separation >= LEAST_SEPARATION) & (separation <= MOST_SEPARATION) & ((dy > 0) | ((dy == 0) & (dx > 0)))
+    expected = _expected_nearby(counts)
+    evidence = np.where(looked_at, _evidence(peaks, expected), -1.0).ravel()
+    order = np.argsort(-evidence, kind="stable")
+    best, at, chance = -1.0, int(order[0]), float(expected.flat[order[0]])
+    for start in range(0, order.size, AT_ONCE):
+        some = order[start : start + AT_ONCE]
+        if evidence[some[0]] <= best:
+            break  # along the line from the centre more may be expected, never less
+        along = np.maximum(expected.ravel()[some], _expected_along(peaks, some, dy, dx))
+        final = _evidence(peaks.ravel()[some], along)
+        if float(final.max()) > best:
+            k = int(np.argmax(final))
+            best, at, chance = float(final[k]), int(some[k]), float(along[k])
+    i, j = divmod(at, peaks.shape[1])
+    y, x = _centroid(counts, chance / 4.0, i, j)
+    repeated = max(0.0, float(peaks[i, j]) - chance)
+    single = n_maxima - repeated
+    angle = math.degrees(math.atan2(y, x))
+    angle = angle - 180.0 if angle > 90.0 else angle + 180.0 if angle <= -90.0 else angle
+    result[:] = [math.hypot(y, x), angle, repeated / single if single > repeated else 1.0, max(0.0, best)]
+    return result
+
+
+def _middles() -> tuple[Doubles, Doubles]:
+    """Return (dy, dx) in the middle of each peak of 2 x 2 bins, in pixels: the mean of the whole numbers in it."""
+    middle = PAIR_BIN - 0.5
+    dy = PAIR_BIN * np.arange(PAIR_ROWS - 1.0)[:, None] - PAIR_BACK + middle
+    dx = PAIR_BIN * np.arange(PAIR_COLUMNS - 1.0)[None, :] - PAIR_REACH + middle
+    shape = (PAIR_ROWS - 1, PAIR_COLUMNS - 1)
+    return np.broadcast_to(dy, shape), np.broadcast_to(dx, shape)
+
+
+def _evidence(found: Doubles, expected: Doubles) -> Doubles:
+    """Return Chernoff's bound of -ln P for so many or more where so many are expected; 0 where fewer are found."""
+    more = np.maximum(found, expected)
+    return np.asarray(more * np.log(more / expected) - (more - expected))
+
+
+def _expected_nearby(counts: Doubles) -> Doubles:
+    """Return what chance gives in each peak: the largest mean of the surroundings, of the row and of the column."""
+    there = np.ones_like(counts)
+    # The maxima around single stars crowd the middle of the table.
+    row, column, near = PAIR_BACK // PAIR_BIN, PAIR_REACH // PAIR_BIN, int(LEAST_SEPARATION) // PAIR_BIN
+    there[row - near : row + near, column - near : column + near] = 0.0
+    known = counts * there
+    means = [
+        (_boxes(known, *outer) - _boxes(known, *inner)) / np.maximum(_boxes(there, *outer) - _boxes(there, *inner), 1.0)
+        for outer, inner in (
+            ((RING, RING), (INNER, INNER)),
+            ((RING, 0), (INNER, 0)),
+            ((0, RING), (0, INNER)),
+        )
+    ]
+    return np.asarray(np.maximum(4.0 * np.max(means, axis=0), LEAST_EXPECTED))
+
+
+def _boxes(values: Doubles, rows: int, columns: int) -> Doubles:
+    """Return, for each peak of 2 x 2 bins, the sum over the bins up to so many rows and columns beyond it."""
+    total = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+    total[1:, 1:] = values.cumsum(axis=0).cumsum(axis=1)
+    i, j = np.arange(values.shape[0] - 1), np.arange(values.shape[1] - 1)
+    top, bottom = np.maximum(i - rows, 0), np.minimum(i + 2 + rows, values.shape[0])
+    left, right = np.maximum(j - columns, 0), np.minimum(j + 2 + columns, values.shape[1])
+    above, below = total[top], total[bottom]
+    return np.asarray(below[:, right] - below[:, left] - above[:, right] + above[:, left])
+
+
+def _expected_along(peaks: Doubles, chosen: npt.NDArray[np.intp], dy: Doubles, dx: Doubles) -> Doubles:
+    """Return the mean of the peaks on the line from the centre through each chosen one, before and behind it."""
+    i, j = np.divmod(chosen, peaks.shape[1])
+    y, x = dy.ravel()[chosen], dx.ravel()[chosen]
+    distance = np.hypot(y, x)
+    steps = np.concatenate([np.arange(-RING, -INNER), np.arange(INNER + 1, RING + 1)])
+    rows = np.rint(i[:, None] + (y / distance)[:, None] * steps).astype(np.intp)
+    columns = np.rint(j[:, None] + (x / distance)[:, None] * steps).astype(np.intp)
+    known = (rows >= 0) & (rows < peaks.shape[0]) & (columns >= 0) & (columns < peaks.shape[1])
+    known &= distance[:, None] + PAIR_BIN * steps >= LEAST_SEPARATION
+    found = np.where(known, peaks[np.where(known, rows, 0), np.where(known, columns, 0)], 0.0)
+    return np.asarray(found.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+
+
+def _centroid(counts: Doubles, chance: float, i: int, j: int) -> tuple[float, float]:
+    """Return (dy, dx) of the middle of what exceeds chance in a bin, in the 4 x 4 bins around peak (i, j)."""
+    rows, columns = np.arange(max(0, i - 1), min(PAIR_ROWS, i + 3)), np.arange(max(0, j - 1), min(PAIR_COLUMNS, j + 3))
+    excess = np.maximum(counts[rows[:, None], columns] - chance, 0.0)
+    total = float(excess.sum())
+    if total <= 0.0:
+        rows, columns, excess, total = np.array([i, i + 1]), np.array([j, j + 1]), np.ones((2, 2)), 4.0
+    middle = 0.5 * (PAIR_BIN - 1)
+    y = float((excess * rows[:, None]).sum()) / total * PAIR_BIN - PAIR_BACK + middle
+    x = float((excess * columns).sum()) / total * PAIR_BIN - PAIR_REACH + middle
+    return y, x

@@ -1,0 +1,296 @@
+"""Size, ellipticity and kurtosis of the stars of a CCD and of an exposure (METHOD.md 10)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.backends.limits import SIGNAL_TO_NOISE
+from gpuanom.cameras.focalplane import Position
+from gpuanom.records import Doubles, FloatImage, Shapes, Turn
+from gpuanom.statistics.statistic import Statistic
+
+BRIGHT = 20.0
+"""Signal-to-noise ratio of a star that counts for the means: of fainter ones T scatters by more than `STAR_LIKE`."""
+STAR_LIKE = 0.12
+"""T of a star departs from the mode by less than this share."""
+FWHM = 2.355
+"""FWHM of a Gaussian in standard deviations."""
+LEAST_FOR_PLANE = 10
+
+_MEANS = (
+    Statistic("fwhm", "pix", "Full width at half maximum of the stars"),
+    Statistic("fwhm_error", "pix", "Error of fwhm"),
+    Statistic("e1", "", "Ellipticity of the stars along x (positive) or y (negative)"),
+    Statistic("e1_error", "", "Error of e1"),
+    Statistic("e2", "", "Ellipticity of the stars along +45 (positive) or -45 degrees (negative)"),
+    Statistic("e2_error", "", "Error of e2"),
+    Statistic("kurtosis", "", "Kurtosis of the stars: 2 for a Gaussian, more for a bright core with wide wings"),
+    Statistic("kurtosis_error", "", "Error of kurtosis"),
+    Statistic("n_stars", "", "Number of stars that were measured"),
+)
+
+CCD_STATISTICS: tuple[Statistic, ...] = _MEANS
+"""In the order of `ccd_statistics`."""
+
+EXPOSURE_STATISTICS: tuple[Statistic, ...] = (
+    *_MEANS,
+    Statistic("e1_constant", "", "e1 at the centre of the focal plane, of a plane fitted to the stars' e1"),
+    Statistic("e2_constant", "", "e2 at the centre of the focal plane, of a plane fitted to the stars' e2"),
+    Statistic("e1_gradient_x", "", "Change of e1 along x, from the centre of the focal plane to the edge"),
+    Statistic("e1_gradient_y", "", "Change of e1 along y, from the centre of the focal plane to the edge"),
+    Statistic("e2_gradient_x", "", "Change of e2 along x, from the centre of the focal plane to the edge"),
+    Statistic("e2_gradient_y", "", "Change of e2 along y, from the centre of the focal plane to the edge"),
+    Statistic("e_constant_error", "", "Error of e1_constant and of e2_constant"),
+    Statistic("e_gradient_error", "", "Error of each of the four gradients"),
+)
+"""In the order of `exposure_statistics`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stars:
+    """The star-like sources of one CCD, in focal-plane axes.
+
+    Attributes
+    ----------
+    x, y : ndarray, (n,) float64
+        Position on the CCD as a share of its width and height, 0 to 1.
+    fwhm, e1, e2, kurtosis : ndarray, (n,) float64
+        Of each star: pixels, and no unit. Sizes and ellipticities are those of the star without
+        the weight.
+    shape : tuple of int
+        (ny, nx) of the CCD in pixels.
+    """
+
+    x: Doubles
+    y: Doubles
+    fwhm: Doubles
+    e1: Doubles
+    e2: Doubles
+    kurtosis: Doubles
+    shape: tuple[int, int]
+
+
+def stars(shapes: Shapes, ccd: int, turn: Turn, shape: tuple[int, int]) -> Stars:
+    """Choose the star-like sources of a CCD (METHOD.md 10).
+
+    They are bright, no pixel near them is saturated or unusable, and their T is within 12% of the
+    half-sample mode of the lower half of ln T.
+
+    Parameters
+    ----------
+    shapes : Shapes
+        Of a stack, on the host.
+    ccd : int
+        Index of the CCD in the stack.
+    turn : Turn
+        From the axes of the CCD to those of the focal plane.
+    shape : tuple of int
+        (ny, nx) of the CCD in pixels.
+
+    Returns
+    -------
+    Stars
+        Brightest first; empty where none is found.
+    """
+    moments, width = shapes.moments[ccd], float(shapes.width[ccd])
+    usable = (moments[:, 1] >= SIGNAL_TO_NOISE) & (shapes.spoilt[ccd] == 0)  # a NaN is not
+    size = np.sort(moments[usable, 2])
+    if not size.size:
+        nothing = np.zeros(0)
+        return Stars(nothing, nothing, nothing, nothing, nothing, nothing, shape)
+    typical = half_sample_mode(np.log(size[: (size.size + 1) // 2]))
+    chosen = usable & (np.abs(moments[:, 2] / math.exp(typical) - 1.0) < STAR_LIKE) & (moments[:, 1] >= BRIGHT)
+    # Twice the square of the weight's width is the T at which nothing but the weight is seen.
+    chosen &= moments[:, 2] < 0.95 * 2.0 * width**2
+    t, e1, e2, kurtosis = moments[chosen, 2:].T
+    alone = 1.0 / (1.0 / t - 1.0 / (2.0 * width**2))
+    # The weight makes every ellipticity smaller by the same share.
+    share = float(np.median(alone / t)) if t.size else 1.0
+    y, x = shapes.centre[ccd, chosen].T
+    x, y = (x + 0.5) / shape[1], (y + 0.5) / shape[0]
+    if turn & Turn.MIRRORED:
+        y, e2 = 1.0 - y, -e2
+    if turn & Turn.QUARTER:
+        x, y, e1, e2 = 1.0 - y, x, -e1, -e2
+    return Stars(x, y, FWHM * np.sqrt(alone / 2.0), share * e1, share * e2, kurtosis, shape)
+
+
+def half_sample_mode(ordered: Doubles) -> float:
+    """Return the half-sample mode of ordered numbers: the densest half, again and again.
+
+    Parameters
+    ----------
+    ordered : ndarray, (n,) float64
+        Ascending, at least one.
+
+    Returns
+    -------
+    float
+        The middle of what is left; of equally dense halves the lowest counts.
+    """
+    while ordered.size > 3:
+        n = (ordered.size + 1) // 2
+        spans = ordered[n - 1 :] - ordered[: ordered.size - n + 1]
+        first = int(np.argmin(spans))
+        ordered = ordered[first : first + n]
+    if ordered.size == 3:
+        lower, upper = ordered[1] - ordered[0], ordered[2] - ordered[1]
+        if lower == upper:
+            return float(ordered[1])
+        ordered = ordered[:2] if lower < upper else ordered[1:]
+    return float(ordered.mean())
+
+
+def robust_mean(values: Doubles) -> tuple[float, float]:
+    """Return the mean of the values within three robust standard deviations of their median, and the mean's error.
+
+    Parameters
+    ----------
+    values : ndarray, (n,) float64
+        Finite.
+
+    Returns
+    -------
+    mean, error : float
+        NaN with fewer than three values.
+    """
+    kept = values[_within(values)]
+    if kept.size < 3:
+        return math.nan, math.nan
+    return float(kept.mean()), float(kept.std(ddof=1)) / math.sqrt(kept.size)
+
+
+def _within(values: Doubles) -> npt.NDArray[np.bool_]:
+    """Which values are within three robust standard deviations of their median; all where that deviation is 0."""
+    if not values.size:
+        return np.zeros(0, dtype=bool)
+    off = np.abs(values - np.median(values))
+    limit = 3.0 * 1.4826 * float(np.median(off))
+    inside: npt.NDArray[np.bool_] = off <= limit if limit > 0.0 else np.ones(values.size, dtype=bool)
+    return inside
+
+
+def ccd_statistics(found: Stars) -> FloatImage:
+    """Return the statistics of a CCD's stars.
+
+    Parameters
+    ----------
+    found : Stars
+        Of the CCD.
+
+    Returns
+    -------
+    ndarray, (len(CCD_STATISTICS),) float32
+        NaN where there are fewer than three stars; the number of stars is always a number.
+    """
+    means = [number for values in (found.fwhm, found.e1, found.e2, found.kurtosis) for number in robust_mean(values)]
+    return np.array([*means, found.fwhm.size], dtype=np.float32)
+
+
+def exposure_statistics(found: Sequence[Stars], places: Sequence[Position]) -> FloatImage:
+    """Return the statistics of an exposure's stars.
+
+    Parameters
+    ----------
+    found : sequence of Stars
+        Of the exposure's CCDs, in natural order of the CCDs' names.
+    places : sequence of Position
+        Where each of these CCDs lies, see `gpuanom.cameras.focalplane.places`.
+
+    Returns
+    -------
+    ndarray, (len(EXPOSURE_STATISTICS),) float32
+        NaN where there are too few stars: three for a mean, ten for the plane.
+    """
+    result = np.full(len(EXPOSURE_STATISTICS), np.nan, dtype=np.float32)
+    result[len(_MEANS) - 1] = 0.0
+    if not found:
+        return result
+    fwhm, e1, e2, kurtosis = (
+        np.concatenate([getattr(stars_, name) for stars_ in found]) for name in ("fwhm", "e1", "e2", "kurtosis")
+    )
+    together = Stars(fwhm, fwhm, fwhm, e1, e2, kurtosis, found[0].shape)
+    result[: len(_MEANS)] = ccd_statistics(together)
+    u, v = field_positions(found, places)
+    planes = [fitted_plane(u, v, e) for e in (e1, e2)]
+    if any(plane is None for plane in planes):
+        return result
+    (first, first_errors), (second, second_errors) = (plane for plane in planes if plane is not None)
+    errors = np.sqrt(0.5 * (first_errors**2 + second_errors**2))
+    result[len(_MEANS) :] = [
+        first[0], second[0], first[1], first[2], second[1], second[2],
+        errors[0], math.sqrt(0.5 * float(errors[1] ** 2 + errors[2] ** 2)),
+    ]  # fmt: skip
+    return result
+
+
+def field_positions(found: Sequence[Stars], places: Sequence[Position]) -> tuple[Doubles, Doubles]:
+    """Return where the stars lie in the focal plane: from its centre, in halves of its longer side.
+
+    Parameters
+    ----------
+    found : sequence of Stars
+        Of each CCD.
+    places : sequence of Position
+        Of each CCD.
+
+    Returns
+    -------
+    u, v : ndarray, (n,) float64
+        -1 to 1 along the longer side, along x and along y.
+    """
+    x, y, right, top = [], [], [], []
+    for stars_, place in zip(found, places, strict=True):
+        ny, nx = stars_.shape
+        along_x, along_y = (1.0 - stars_.x, 1.0 - stars_.y) if place.upside_down else (stars_.x, stars_.y)
+        x.append((place.x + along_x) * nx)
+        y.append((place.y + along_y) * ny)
+        right += [place.x * nx, (place.x + 1.0) * nx]
+        top += [place.y * ny, (place.y + 1.0) * ny]
+    half = 0.5 * max(max(right) - min(right), max(top) - min(top))
+    u = (np.concatenate(x) - 0.5 * (max(right) + min(right))) / half
+    v = (np.concatenate(y) - 0.5 * (max(top) + min(top))) / half
+    return u, v
+
+
+def fitted_plane(u: Doubles, v: Doubles, e: Doubles) -> tuple[Doubles, Doubles] | None:
+    """Fit e = a + b u + c v by least squares, three times, each time without what lies far off.
+
+    Parameters
+    ----------
+    u, v, e : ndarray, (n,) float64
+        Positions and values.
+
+    Returns
+    -------
+    coefficients, errors : ndarray, (3,) float64
+        a, b, c. None with fewer than ten values, or where the positions give no plane.
+    """
+    kept, fit = _within(e), np.zeros(3)
+    inverse = np.zeros((3, 3))
+    for _ in range(3):
+        if np.count_nonzero(kept) < LEAST_FOR_PLANE:
+            return None
+        terms = np.stack([np.ones(np.count_nonzero(kept)), u[kept], v[kept]])
+        # Sums in one order, and three unknowns: no library's threads decide the last digits.
+        normal = np.array([[float((a * b).sum()) for b in terms] for a in terms])
+        if not np.linalg.det(normal / terms.shape[1]) > 1e-8:
+            return None
+        inverse = _inverse(normal)
+        right = [float((a * e[kept]).sum()) for a in terms]
+        fit = np.array([math.fsum(row[k] * right[k] for k in range(3)) for row in inverse])
+        off = e - (fit[0] + fit[1] * u + fit[2] * v)
+        kept = _within(off)
+    scatter = float(off[kept].std(ddof=3)) if np.count_nonzero(kept) > 3 else math.nan
+    return fit, scatter * np.sqrt(np.diag(inverse))
+
+
+def _inverse(m: Doubles) -> Doubles:
+    """Inverse of a 3 x 3 matrix by its cofactors."""
+    rows = [np.cross(m[1], m[2]), np.cross(m[2], m[0]), np.cross(m[0], m[1])]
+    return np.asarray(np.stack(rows, axis=1) / float((m[0] * rows[0]).sum()))

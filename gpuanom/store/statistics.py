@@ -1,0 +1,257 @@
+"""The statistics of patterns, shapes and repeated stars in a store: a row for each exposure (METHOD.md Part II).
+
+Blobs, in the order of the exposure's CCDs: `exposure_values` (n little-endian float32), `ccd_values` (n_ccd x m
+float32), `shapes` (n_ccd x 4 int32: rows and columns of the map, numbers of row steps and column steps), `maps` (int8)
+and `steps` (float32: the row steps, then the column steps of each CCD). The large blobs come last, so that SQLite need
+not read their pages when only the values are asked for. A row is valid as long as its files and settings are those of
+the exposure's measurement; its column `names` says what its values are (`StatisticNames.text`).
+
+The table `beyond_patterns` keeps what maps and steps show beyond the static patterns of a dataset (n_ccd x n float32),
+with the fingerprint of the patterns, so that a night is ranked again without reading its maps.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpuanom.naming import natural_key
+from gpuanom.records import (
+    CcdPatterns,
+    CcdStatistics,
+    Cells,
+    DatasetStatistics,
+    Integers,
+    Measurement,
+    Singles,
+    StatisticNames,
+)
+from gpuanom.store.schema import believed, has_table
+
+STATISTICS_TABLES = ("statistics", "beyond_patterns")
+"""The tables that this file reads and writes."""
+
+_EMPTY = CcdStatistics(
+    np.empty(0, np.float32), np.empty((0, 0), np.int8), np.empty(0, np.float32), np.empty(0, np.float32)
+)
+
+
+class KeptStatistics:
+    """The rows of the table `statistics`.
+
+    Parameters
+    ----------
+    db : Connection
+        See `gpuanom.store.schema.open_database`; the caller turns its errors into messages.
+    path : Path or None
+        The file of the store, for the messages of `DatasetStatistics.patterns`.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path | None) -> None:
+        self._db, self._path = db, path
+        self._has_table = has_table(db, "statistics")
+        """Whether the table exists: an old store that is only read has none."""
+
+    def held(self) -> dict[tuple[str, str], str]:
+        """Return `StatisticNames.text` of the statistics of each exposure that has any, by camera and id."""
+        if not self._has_table:
+            return {}
+        rows = self._db.execute(f"SELECT camera, exposure, names {_VALID}")
+        return {(camera, exposure): names for camera, exposure, names in rows}
+
+    def add(self, measurement: Measurement) -> None:
+        """Keep the statistics of an exposure, if there are any.
+
+        Parameters
+        ----------
+        measurement : Measurement
+        """
+        if measurement.statistics is None:
+            return
+        names, of_exposure = measurement.statistics.names, measurement.statistics.values
+        if of_exposure.shape != (len(names.exposures),):
+            raise ValueError(
+                f"{of_exposure.size} statistics of an exposure where there should be {len(names.exposures)}"
+            )
+        ccds = [c.statistics or _EMPTY for c in measurement.ccds]
+        values = np.full((len(ccds), len(names.ccds)), np.nan, dtype=np.float32)
+        for i, ccd in enumerate(ccds):
+            if ccd is not _EMPTY:
+                values[i] = ccd.values
+        shapes = np.array([(*c.map.shape, c.row_steps.size, c.column_steps.size) for c in ccds], dtype="<i4")
+        e = measurement.exposure
+        self._db.execute(
+            "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                e.camera,
+                e.exposure,
+                e.fingerprint,
+                measurement.settings,
+                names.text,
+                json.dumps([c.name for c in measurement.ccds]),
+                _blob(of_exposure),
+                _blob(values),
+                shapes.tobytes(),
+                b"".join(c.map.astype(np.int8).tobytes() for c in ccds),
+                b"".join(_blob(steps) for c in ccds for steps in (c.row_steps, c.column_steps)),
+            ),
+        )
+
+    def forget(self, camera: str, exposure: str) -> None:
+        """Forget the statistics of an exposure.
+
+        Parameters
+        ----------
+        camera, exposure : str
+        """
+        for table in STATISTICS_TABLES:
+            self._db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
+
+    def of_dataset(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
+        """Read the statistics of a dataset, its exposures in natural order of their ids.
+
+        Parameters
+        ----------
+        camera, band : str
+        names : StatisticNames
+            The statistics that are wanted; an exposure with others counts as one without statistics.
+
+        Raises
+        ------
+        ValueError
+            When a row does not have the length that it should have.
+        """
+        found = self._db.execute(
+            "SELECT exposure, n_ccd, fingerprint FROM exposures WHERE camera = ? AND band = ?", (camera, band)
+        ).fetchall()
+        found.sort(key=lambda row: natural_key(row[0]))
+        kept: dict[str, tuple[Any, ...]] = {}
+        if self._has_table:
+            query = f"SELECT exposure, ccds, exposure_values, ccd_values {_VALID} AND names = ?{_OF_DATASET}"
+            kept = {row[0]: row[1:] for row in self._db.execute(query, (names.text, camera, band))}
+        counts = [n for _, n, _ in found]
+        ends = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        n, m = len(names.exposures), len(names.ccds)
+        of_exposures = np.full((len(found), n), np.nan, dtype=np.float32)
+        of_ccds = np.full((int(ends[-1]), m), np.nan, dtype=np.float32)
+        ccd_ids: list[str] = []
+        for i, (name, n_ccd, _) in enumerate(found):
+            if name not in kept:
+                ccd_ids += self._names(camera, name)
+                continue
+            ccds, exposure_values, ccd_values = kept[name]
+            ccd_ids += json.loads(ccds)
+            of_exposures[i] = np.frombuffer(exposure_values, "<f4").reshape(n)
+            of_ccds[ends[i] : ends[i + 1]] = np.frombuffer(ccd_values, "<f4").reshape(n_ccd, m)
+        if len(ccd_ids) != ends[-1]:
+            raise ValueError("statistics of another number of CCDs than were measured")
+        ids = tuple(name for name, _, _ in found)
+        return DatasetStatistics(
+            camera=camera,
+            band=band,
+            exposures=ids,
+            owner=np.repeat(np.arange(len(found)), counts),
+            ccds=tuple(ccd_ids),
+            exposure_names=names.exposures,
+            ccd_names=names.ccds,
+            exposure_values=of_exposures,
+            ccd_values=of_ccds,
+            measured=np.array([name in kept for name in ids], dtype=bool),
+            fingerprints=tuple(fingerprint for _, _, fingerprint in found),
+            patterns=lambda i: self._patterns(camera, ids[i], names),
+        )
+
+    def pattern_values(self, camera: str, band: str, pattern: str) -> dict[str, Singles]:
+        """Return what exposures show beyond a static pattern, as it was kept.
+
+        Parameters
+        ----------
+        camera, band : str
+        pattern : str
+            Fingerprint of the pattern.
+
+        Returns
+        -------
+        dict of str to ndarray, (n_ccd, n) float32
+            By exposure; exposures for which other patterns were used are missing.
+        """
+        if not has_table(self._db, "beyond_patterns"):
+            return {}
+        rows = self._db.execute(
+            "SELECT exposure, n_ccd, ccd_values FROM beyond_patterns JOIN exposures USING (camera, exposure)"
+            " WHERE pattern = ? AND beyond_patterns.fingerprint = exposures.fingerprint AND n_ccd > 0"
+            " AND camera = ? AND band = ?",
+            (pattern, camera, band),
+        )
+        return {name: np.frombuffer(values, "<f4").reshape(n_ccd, -1) for name, n_ccd, values in rows}
+
+    def keep_pattern_values(self, camera: str, pattern: str, values: Mapping[str, Singles]) -> None:
+        """Keep what exposures show beyond a static pattern, in place of what was kept of them.
+
+        Parameters
+        ----------
+        camera, pattern : str
+        values : mapping of str to ndarray, (n_ccd, n) float32
+            By exposure.
+        """
+        self._db.executemany(
+            "INSERT OR REPLACE INTO beyond_patterns SELECT camera, exposure, fingerprint, ?, ? FROM exposures"
+            " WHERE camera = ? AND exposure = ?",
+            [(pattern, _blob(of_ccds), camera, name) for name, of_ccds in values.items()],
+        )
+
+    def _names(self, camera: str, exposure: str) -> list[str]:
+        """The names of the CCDs of an exposure without statistics."""
+        query = "SELECT name FROM ccds WHERE camera = ? AND exposure = ? ORDER BY position"
+        return [name for (name,) in self._db.execute(query, (camera, exposure))]
+
+    def _patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:
+        """The maps and steps of the CCDs of an exposure; none of an exposure without statistics."""
+        with believed(self._path):
+            return self._read_patterns(camera, exposure, names)
+
+    def _read_patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:
+        if not self._has_table:
+            return []
+        query = f"SELECT shapes, maps, steps {_VALID} AND names = ? AND camera = ? AND exposure = ?"
+        row = self._db.execute(query, (names.text, camera, exposure)).fetchone()
+        if row is None:
+            return []
+        shapes: Integers = np.frombuffer(row[0], "<i4").reshape(-1, 4).astype(np.int64)
+        if shapes.size and shapes.min() < 0:
+            raise ValueError("a map of less than no rows")
+        cells: Cells = np.frombuffer(row[1], np.int8)
+        steps: Singles = np.frombuffer(row[2], "<f4")
+        sizes = shapes[:, 0] * shapes[:, 1]
+        if cells.size != sizes.sum() or steps.size != shapes[:, 2:].sum():
+            raise ValueError("maps or steps of another size than they should have")
+        patterns, cell, step = [], 0, 0
+        for ny, nx, n_rows, n_columns in shapes.tolist():
+            between = step + n_rows
+            patterns.append(
+                CcdPatterns(
+                    cells[cell : cell + ny * nx].reshape(ny, nx),
+                    steps[step:between],
+                    steps[between : between + n_columns],
+                )
+            )
+            cell, step = cell + ny * nx, between + n_columns
+        return patterns
+
+
+_VALID = (
+    "FROM statistics JOIN exposures USING (camera, exposure) WHERE statistics.fingerprint = exposures.fingerprint"
+    " AND statistics.settings = exposures.settings"
+)
+_OF_DATASET = " AND camera = ? AND band = ?"
+
+
+def _blob(values: Singles) -> bytes:
+    """The values as little-endian float32: NaN has one pattern of bits, and zero no sign."""
+    plain = np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0.0))
+    return plain.astype("<f4").tobytes()
