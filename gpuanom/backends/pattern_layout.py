@@ -19,7 +19,7 @@ MOST_MAP_CELLS = 2048
 
 
 def map_side(ny: int, nx: int) -> int:
-    """Side of a cell of the map of a CCD, in pixels: the least multiple of 32 with which the map has at most 2048 cells.
+    """Side of the cells of a CCD's map, in pixels: the least multiple of 32 that gives at most 2048.
 
     Parameters
     ----------
@@ -61,6 +61,14 @@ def coarse_parts(ny: int, nx: int) -> npt.NDArray[np.int32]:
     """
     rows, columns = ny // CELL, nx // CELL
     return _selected(_places(rows, _overlapping(rows)), _places(columns, _overlapping(columns)))
+
+
+@lru_cache(maxsize=1)
+def hann() -> npt.NDArray[np.float64]:
+    """The Hann window of a part along one axis, periodic: made up of a constant and one frequency."""
+    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(PART) / PART)
+    window.setflags(write=False)
+    return window
 
 
 def _overlapping(cells: int) -> int:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
-from gpuanom.records import FloatImage, Patterns
+from gpuanom.backends.pattern_layout import map_side
+from gpuanom.records import Doubles, FloatImage, Patterns
+from gpuanom.records.patterns import STEP
 from gpuanom.statistics.statistic import Statistic
 
 MAP_STEP = 0.02
 """Stored maps count in steps of so many sigma."""
+SMOOTH = 1.5
+"""Width (standard deviation) of the Gaussian that a map is smoothed with for glows, cells."""
+EDGE_CELLS = 120
+"""Edges are judged by so many cells."""
 
 CCD_STATISTICS = (
     Statistic("masked_share", "", "Share of the usable pixels that belong to sources, trails, rings or glows."),
@@ -32,7 +39,27 @@ def ccd_statistics(patterns: Patterns) -> FloatImage:
     ndarray, (n_ccd, 3) float32
         In the order of `CCD_STATISTICS`.
     """
-    raise NotImplementedError
+    count, usable = patterns.map_count, patterns.map_usable
+    total = usable.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore"):
+        share = np.where(total > 0, (total - count.sum(axis=(1, 2))) / np.maximum(total, 1), np.nan)
+    patch = [_largest_patch(hidden) for hidden in (usable > 0) & (4 * count < usable)]
+    values = maps(patterns).astype(np.float64)
+    rms = [_rms(found) for found in values]
+    result = np.stack([share, np.where(total > 0, patch, np.nan), rms], axis=1)
+    return result.astype(np.float32)
+
+
+def _largest_patch(hidden: npt.NDArray[np.bool_]) -> float:
+    """Share of all cells in the largest patch of cells that share sides."""
+    labels, n = ndimage.label(hidden)
+    return float(np.bincount(labels.ravel())[1:].max()) / hidden.size if n else 0.0
+
+
+def _rms(values: Doubles) -> float:
+    """Root mean square about the mean of what is no NaN."""
+    there = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean((there - np.mean(there)) ** 2))) if there.size else float("nan")
 
 
 def maps(patterns: Patterns) -> FloatImage:
@@ -48,17 +75,26 @@ def maps(patterns: Patterns) -> FloatImage:
     ndarray, (n_ccd, my, mx) float32
         In sigma; NaN where fewer than a quarter of the cell's pixels are left.
     """
-    raise NotImplementedError
+    count = patterns.map_count
+    enough = (count > 0) & (4 * count >= map_side(*_shape(patterns)) ** 2)
+    return np.where(enough, patterns.map_sum * STEP / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def _shape(patterns: Patterns) -> tuple[int, int]:
+    """Rows and columns of a CCD."""
+    return patterns.row_sum.shape[1], patterns.column_sum.shape[1]
 
 
 def encoded(values: FloatImage) -> npt.NDArray[np.int8]:
     """Return maps as they are stored: steps of 0.02 sigma from -127 to 127, and -128 for no value."""
-    raise NotImplementedError
+    with np.errstate(invalid="ignore"):
+        steps = np.clip(np.rint(values.astype(np.float64) / MAP_STEP), -127, 127)
+    return np.where(np.isfinite(steps), steps, -128).astype(np.int8)
 
 
 def decoded(stored: npt.NDArray[np.int8]) -> FloatImage:
     """Return maps in sigma from what `encoded` gives."""
-    raise NotImplementedError
+    return np.where(stored == -128, np.nan, stored * MAP_STEP).astype(np.float32)
 
 
 def glow(values: FloatImage, static: FloatImage | None = None) -> tuple[float, float]:
@@ -78,7 +114,20 @@ def glow(values: FloatImage, static: FloatImage | None = None) -> tuple[float, f
     rms : float
         Root mean square of the map.
     """
-    raise NotImplementedError
+    left = _less(values, static)
+    there = np.isfinite(left)
+    if not there.any():
+        return float("nan"), float("nan")
+    weight = ndimage.gaussian_filter(there.astype(np.float64), SMOOTH, mode="constant")
+    smooth = ndimage.gaussian_filter(np.where(there, left, 0.0), SMOOTH, mode="constant")
+    smooth = smooth[there] / weight[there]
+    return float(smooth.max()), _rms(left)
+
+
+def _less(values: FloatImage, static: FloatImage | None) -> Doubles:
+    """One CCD's map less the static one, in float64."""
+    left = values.astype(np.float64)
+    return left if static is None else left - static
 
 
 def edge(values: FloatImage, static: FloatImage | None = None) -> float:
@@ -97,4 +146,11 @@ def edge(values: FloatImage, static: FloatImage | None = None) -> float:
         Mean of the 120 largest magnitudes of the map less its running median of 7 x 7 cells, in sigma; NaN without
         a map.
     """
-    raise NotImplementedError
+    left = _less(values, static)
+    there = np.isfinite(left)
+    if not there.any():
+        return float("nan")
+    # Cells without a value take the map's middle value, and are not counted.
+    filled = np.where(there, left, np.median(left[there]))
+    sharp = np.sort(np.abs(filled - ndimage.median_filter(filled, size=7, mode="nearest"))[there])
+    return float(np.mean(sharp[-EDGE_CELLS:]))

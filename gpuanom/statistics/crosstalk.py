@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from gpuanom.records import FloatImage, Patterns
+import numpy as np
+
+from gpuanom.records import FloatImage, Integers, Patterns
+from gpuanom.records.patterns import STEP
 from gpuanom.statistics.statistic import Statistic
+
+LEAST = 20
+"""With fewer bright pixels crosstalk is not measured."""
 
 CCD_STATISTICS = (
     Statistic("crosstalk", "", "Mean residual, in sigma, at places mirrored from left to right from bright pixels."),
@@ -26,10 +32,10 @@ def ccd_statistics(patterns: Patterns) -> FloatImage:
     ndarray, (n_ccd, 1) float32
         NaN where fewer than 20 pixels are bright, or no saturation level is known.
     """
-    raise NotImplementedError
+    return _mean(patterns.crosstalk_sum, patterns.crosstalk_count)[:, None]
 
 
-def exposure_statistics(sums: FloatImage, counts: FloatImage) -> FloatImage:
+def exposure_statistics(sums: Integers, counts: Integers) -> FloatImage:
     """Return the crosstalk of an exposure.
 
     Parameters
@@ -42,4 +48,8 @@ def exposure_statistics(sums: FloatImage, counts: FloatImage) -> FloatImage:
     ndarray, (1,) float32
         NaN where fewer than 20 pixels are bright.
     """
-    raise NotImplementedError
+    return _mean(sums.sum(keepdims=True), counts.sum(keepdims=True))
+
+
+def _mean(sums: Integers, counts: Integers) -> FloatImage:
+    return np.where(counts >= LEAST, sums * STEP / np.maximum(counts, 1), np.nan).astype(np.float32)

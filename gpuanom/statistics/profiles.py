@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from gpuanom.records import Doubles, FloatImage, Patterns
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpuanom.records import Doubles, FloatImage, Integers, Patterns
+from gpuanom.records.patterns import STEP
 from gpuanom.statistics.statistic import Statistic
 
 STRIDE = 16
 """The step filter is taken at every so many rows and columns."""
 REACH = 48
 """The step filter is the difference between the means of so many rows (columns) after and before a place."""
+WINDOW = 31
+"""Rows (columns) of the running median."""
+CLIP = 4.0
+"""Jitter is clipped at so many of its robust standard deviations."""
+LEAST_SCALE = 0.7
+"""Steps are divided by the exposure's median absolute step, at least by this."""
 
 CCD_STATISTICS = (
     Statistic(
@@ -32,7 +44,46 @@ def ccd_statistics(patterns: Patterns) -> FloatImage:
     ndarray, (n_ccd, 2) float32
         In the order of `CCD_STATISTICS`.
     """
-    raise NotImplementedError
+    return np.stack(
+        [
+            _jitter(patterns.row_sum, patterns.row_count, patterns.column_sum.shape[1]),
+            _jitter(patterns.column_sum, patterns.column_count, patterns.row_sum.shape[1]),
+        ],
+        axis=1,
+    ).astype(np.float32)
+
+
+def _jitter(sums: Integers, counts: Integers, width: int) -> Doubles:
+    """Variance of each profile around its running median, in units of what pixel noise of 1 sigma gives."""
+    n_ccd, size = sums.shape
+    there = 4 * counts >= width
+    mean = np.where(there, sums * STEP / np.maximum(counts, 1), np.nan)
+    if size < WINDOW:
+        return np.full(n_ccd, np.nan)
+    left = mean - _running_median(mean)
+    left *= np.sqrt(counts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a CCD of which no row is left
+        limit = CLIP * 1.4826 * np.nanmedian(np.abs(left), axis=1, keepdims=True)
+        return np.asarray(np.nanmean(np.clip(left, -limit, limit) ** 2, axis=1))
+
+
+def _running_median(mean: Doubles) -> Doubles:
+    """Running median of profiles, taken at every eighth place and interpolated; NaN are left out."""
+    n_ccd, size = mean.shape
+    places = np.arange(0, size - WINDOW + 1, 8)
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(mean, WINDOW, axis=1)[:, places], axis=-1)
+    n = np.count_nonzero(np.isfinite(windows), axis=-1)  # NaN are sorted to the end
+    low = np.take_along_axis(windows, np.maximum(n - 1, 0)[..., None] // 2, axis=-1)[..., 0]
+    high = np.take_along_axis(windows, n[..., None] // 2 % WINDOW, axis=-1)[..., 0]
+    median = (low + high) / 2.0
+    at = places + WINDOW // 2
+    result = np.full(mean.shape, np.nan)
+    for i in range(n_ccd):
+        known = np.isfinite(median[i])
+        if known.any():
+            result[i] = np.interp(np.arange(size), at[known], median[i, known])
+    return result
 
 
 def steps(patterns: Patterns) -> tuple[FloatImage, FloatImage]:
@@ -46,21 +97,55 @@ def steps(patterns: Patterns) -> tuple[FloatImage, FloatImage]:
     Returns
     -------
     rows : ndarray, (n_ccd, len(step_places(ny))) float32
-        Mean of the 48 rows from a place on, less the mean of the 48 rows before, in sigma; NaN where either side has
-        too few pixels.
+        Mean of the 48 rows from a place on, less the mean of the 48 rows before, in standard deviations of pixel
+        noise; NaN where either side has less than a quarter of its pixels.
     columns : ndarray, (n_ccd, len(step_places(nx))) float32
         The same along x.
     """
-    raise NotImplementedError
+    return (
+        _steps(patterns.row_sum, patterns.row_count, patterns.column_sum.shape[1]),
+        _steps(patterns.column_sum, patterns.column_count, patterns.row_sum.shape[1]),
+    )
 
 
-def step_places(size: int) -> Doubles:
+def _steps(sums: Integers, counts: Integers, width: int) -> FloatImage:
+    """The step filter of each profile, in standard deviations of pixel noise."""
+    places = step_places(sums.shape[1])
+    total, count = (np.pad(np.cumsum(x, axis=1), ((0, 0), (1, 0))) for x in (sums, counts))
+    before, after = places - REACH, places + REACH
+    n_before, n_after = count[:, places] - count[:, before], count[:, after] - count[:, places]
+    enough = 4 * np.minimum(n_before, n_after) >= REACH * width
+    n_before, n_after = np.maximum(n_before, 1), np.maximum(n_after, 1)
+    low, high = (total[:, places] - total[:, before]) / n_before, (total[:, after] - total[:, places]) / n_after
+    height = (high - low) * STEP / np.sqrt(1.0 / n_before + 1.0 / n_after)
+    return np.where(enough, height, np.nan).astype(np.float32)
+
+
+def step_places(size: int) -> Integers:
     """Return the rows or columns of an axis of `size` pixels at which `steps` are taken."""
-    raise NotImplementedError
+    return np.arange(REACH, size - REACH + 1, STRIDE)
 
 
-def largest_step(values: FloatImage, static: FloatImage | None = None) -> tuple[float, int]:
-    """Return the largest step of one profile, and its index, over the profile's own median absolute step.
+def step_scale(values: Sequence[FloatImage | Doubles]) -> float:
+    """Return the median absolute step of an exposure, at least 0.7, what steps are divided by.
+
+    Parameters
+    ----------
+    values : sequence of ndarray, (n,) float32
+        Steps of all rows, or all columns, of the exposure's CCDs, less the static ones where these are known.
+
+    Returns
+    -------
+    float
+        In standard deviations of pixel noise, of which white noise gives 0.67.
+    """
+    every = np.concatenate([np.zeros(0), *values])
+    every = np.abs(every[np.isfinite(every)])
+    return max(LEAST_SCALE, float(np.median(every))) if every.size else LEAST_SCALE
+
+
+def largest_step(values: FloatImage, static: FloatImage | None = None, scale: float | None = None) -> tuple[float, int]:
+    """Return the largest step of one profile, and its index.
 
     Parameters
     ----------
@@ -68,13 +153,21 @@ def largest_step(values: FloatImage, static: FloatImage | None = None) -> tuple[
         From `steps`.
     static : ndarray, (n,) float32, optional
         The static steps of that CCD, which are taken off (METHOD.md 9.7).
+    scale : float, optional
+        The exposure's `step_scale`; by default that of this profile alone.
 
     Returns
     -------
     height : float
-        The largest |step| over the median |step|, or over 0.7 of what noise gives where that is more; NaN where no
-        step was measured.
+        The largest |step| over the scale; NaN where no step was measured.
     index : int
         Its index in `values`; -1 without a step.
     """
-    raise NotImplementedError
+    left = values.astype(np.float64)
+    left = left if static is None else left - static
+    there = np.isfinite(left)
+    if not there.any():
+        return float("nan"), -1
+    height = np.where(there, np.abs(left), -1.0)
+    index = int(np.argmax(height))
+    return float(height[index]) / (step_scale([left]) if scale is None else scale), index

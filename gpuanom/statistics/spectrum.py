@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from gpuanom.records import Doubles, FloatImage, Patterns
+import numpy as np
+from scipy import fft
+
+from gpuanom.backends.pattern_layout import CELL, PART, map_side
+from gpuanom.records import Doubles, FloatImage, Patterns, Turn
+from gpuanom.statistics import peaks
+from gpuanom.statistics.background_map import maps
 from gpuanom.statistics.statistic import Statistic
 
 EDGES = (500.0, 260.0, 150.0, 90.0, 55.0, 35.0, 22.0, 14.0, 9.0, 6.0, 4.2, 3.0, 2.2)
 """Edges of the bands of period, pixels. The first two bands are seen in the maps, four in means over 4 x 4 pixels."""
 BANDS = len(EDGES) - 1
+OVERLAP = 0.6
+"""Parts that overlap by half count as this share of as many independent ones."""
 
 
 def _statistics(of: str) -> tuple[Statistic, ...]:
     """The names of three numbers for each band: all powers, then all periods, then all angles."""
-    between = [f"between {high:g} and {low:g} pixels" for high, low in zip(EDGES[:-1], EDGES[1:], strict=True)]
+    between = [f"between {high:g} and {low:g} pixels" for high, low in pairwise(EDGES)]
     return (
         *(
             Statistic(f"stripe_power_{k}", "", f"Largest power {of} at periods {band}, over the level around it.")
@@ -73,7 +82,14 @@ def spectra(patterns: Patterns) -> list[Spectra]:
     list of Spectra
         One for each CCD.
     """
-    raise NotImplementedError
+    ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
+    powers, side = map_powers(maps(patterns)), map_side(ny, nx)
+    return [
+        Spectra(fine, int(n_fine), coarse, int(n_coarse), power, side)
+        for fine, n_fine, coarse, n_coarse, power in zip(
+            patterns.fine_power, patterns.n_fine, patterns.coarse_power, patterns.n_coarse, powers, strict=True
+        )
+    ]
 
 
 def ccd_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None) -> FloatImage:
@@ -91,7 +107,21 @@ def ccd_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None)
     ndarray, (n_ccd, 36) float32
         In the order of `CCD_STATISTICS`; NaN where a band was not measured.
     """
-    raise NotImplementedError
+    result = np.full((len(found), 3, BANDS), np.nan)
+    alike: dict[tuple[int, int], list[int]] = {}
+    for i, spectrum in enumerate(found):
+        alike.setdefault((len(spectrum.map_power), spectrum.map_side), []).append(i)
+    for (size, side), at in alike.items():
+        some = [found[i] for i in at]
+        result[at] = _peaks(
+            np.stack([s.fine for s in some]), np.array([float(s.n_fine) for s in some]),
+            np.stack([s.coarse for s in some]), np.array([OVERLAP * s.n_coarse for s in some]),
+            np.stack([s.map_power for s in some]), np.array([float(s.map_power.any()) for s in some]), size, side,
+        )  # fmt: skip
+    if turns is not None:
+        for i, turn in enumerate(turns):
+            result[i, 2] = turned_angle(result[i, 2], turn)
+    return result.reshape(len(found), -1).astype(np.float32)
 
 
 def exposure_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None) -> FloatImage:
@@ -107,6 +137,95 @@ def exposure_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = 
     Returns
     -------
     ndarray, (36,) float32
-        In the order of `EXPOSURE_STATISTICS`; NaN where a band was not measured.
+        In the order of `EXPOSURE_STATISTICS`; NaN where a band was not measured. Maps whose cells are not as large as
+        those of the first CCD are left out of the longest two bands.
     """
-    raise NotImplementedError
+    if not found:
+        return np.full(3 * BANDS, np.nan, np.float32)
+    size, side = len(found[0].map_power), found[0].map_side
+    fine, coarse, long = (np.zeros_like(power) for power in (found[0].fine, found[0].coarse, found[0].map_power))
+    counts = np.zeros(3)
+    for spectrum, turn in zip(found, [0] * len(found) if turns is None else turns, strict=True):
+        fine += turned_power(spectrum.fine, turn)
+        coarse += turned_power(spectrum.coarse, turn)
+        counts[:2] += spectrum.n_fine, OVERLAP * spectrum.n_coarse
+        if (len(spectrum.map_power), spectrum.map_side) == (size, side):
+            long += turned_power(spectrum.map_power, turn)
+            counts[2] += float(spectrum.map_power.any())
+    k = counts[:, None]
+    return _peaks(fine[None], k[0], coarse[None], k[1], long[None], k[2], size, side).ravel().astype(np.float32)
+
+
+def _peaks(
+    fine: Doubles, n_fine: Doubles, coarse: Doubles, n_coarse: Doubles, long: Doubles, n_long: Doubles, size: int,
+    side: int,
+) -> Doubles:  # fmt: skip
+    """Peaks of several spectra in all bands, (n, 3, 12): powers over their local level, periods, angles of stripes."""
+    parts = (
+        peaks.largest(long, n_long, peaks.grid(size, float(side), EDGES[:3], False)),
+        peaks.largest(coarse, n_coarse, peaks.grid(PART, float(CELL), EDGES[2:7], True)),
+        peaks.largest(fine, n_fine, peaks.grid(PART, 1.0, EDGES[6:], True)),
+    )
+    return np.concatenate(parts, axis=2)
+
+
+def map_powers(values: FloatImage) -> Doubles:
+    """Return the power of each CCD's map, less its mean, under a Hann window, at the frequencies of a larger square.
+
+    Parameters
+    ----------
+    values : ndarray, (n_ccd, my, mx) float32
+        In sigma; NaN where there is no value.
+
+    Returns
+    -------
+    ndarray, (n_ccd, n, n // 2 + 1) float64
+        n is the least power of 2 that is at least 64, my and mx, so that turned maps have the same frequencies. 0 for
+        a map with fewer than 8 cells along an axis, or with values in less than half of its cells.
+    """
+    n_ccd, my, mx = values.shape
+    size = 64
+    while size < max(my, mx):
+        size *= 2
+    powers = np.zeros((n_ccd, size, size // 2 + 1))
+    if min(my, mx) < 8:
+        return powers
+    window = _hann(my)[:, None] * _hann(mx)
+    for i, found in enumerate(values):
+        there = np.isfinite(found)
+        n = int(np.count_nonzero(there))
+        if 2 * n >= found.size:
+            filled = np.where(there, found, 0.0).astype(np.float64)
+            filled = np.where(there, filled - filled.sum() / n, 0.0)
+            transform = fft.rfft2(window * filled, s=(size, size))
+            powers[i] = transform.real**2 + transform.imag**2
+    return powers
+
+
+def _hann(n: int) -> Doubles:
+    """A Hann window over n cells, from edge to edge."""
+    return 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(n) + 0.5) / n)
+
+
+def turned_power(power: Doubles, turn: int) -> Doubles:
+    """Return a spectrum in the axes of the focal plane, for a CCD that is turned against them as `Turn` says."""
+    if not turn:
+        return power
+    n = len(power)
+    back = -np.arange(n) % n
+    whole = np.empty((n, n))
+    whole[:, : n // 2 + 1] = power
+    whole[:, n // 2 + 1 :] = power[back][:, n // 2 - 1 : 0 : -1]
+    if turn & Turn.MIRRORED:
+        whole = whole[back]
+    if turn & Turn.QUARTER:
+        # The wave (kx, ky) of the CCD is (-ky, kx) in the focal plane.
+        whole = whole[back].T
+    return np.ascontiguousarray(whole[:, : n // 2 + 1])
+
+
+def turned_angle(angle: Doubles, turn: int) -> Doubles:
+    """Return angles in degrees in the axes of the focal plane, in (-90, 90]."""
+    turned = -angle if turn & Turn.MIRRORED else np.asarray(angle)
+    turned = turned + 90.0 if turn & Turn.QUARTER else turned
+    return 90.0 - (90.0 - turned) % 180.0

@@ -22,6 +22,7 @@ from gpuanom.records import (
     Gradients,
     Integers,
     OrientationHistograms,
+    Patterns,
     Repeats,
     Shapes,
     Sources,
@@ -76,6 +77,12 @@ class CpuBackend:
         from gpuanom.backends.cpu import gradients
 
         return gradients.gradients(stack, points, background, settings)
+
+    def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
+        """See `gpuanom.backends.protocol.Backend.patterns`."""
+        from gpuanom.backends.cpu import patterns
+
+        return patterns.patterns(stack, background, settings)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
         """See `gpuanom.backends.protocol.Backend.stamps`."""

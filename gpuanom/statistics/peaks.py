@@ -1,0 +1,167 @@
+"""Peaks of spectra over their local level (METHOD.md 9.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.records import Doubles
+
+RING = 60
+"""The local level is the median over so many frequencies that are about as high."""
+GROUP = 20
+"""Frequencies, sorted by height, that share a local level: that of the ring in whose middle they are."""
+NEAR_AXIS = 1
+"""Frequencies at most so many bins from an axis are compared with each other only."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The frequencies of a spectrum that are looked at, in the order in which they are compared.
+
+    Attributes
+    ----------
+    size : int
+        Number of frequencies along y.
+    pixel : float
+        Side of what was transformed, pixels.
+    place : ndarray, (n,) int64
+        Indices of the frequencies in the flattened spectrum.
+    rings : ndarray, (n_groups, RING) int64
+        For each group of frequencies the indices, among those of `place`, that give the local level.
+    group : ndarray, (n,) int64
+        The group of each frequency.
+    bands : tuple of ndarray
+        For each band the indices, among those of `place`, of its frequencies.
+    around : ndarray, (n, 9) int64
+        Indices in the flattened spectrum of the 3 x 3 frequencies around each one.
+    kx, ky : ndarray, (n,) float64
+        Frequencies in bins.
+    weight : ndarray, (n, 9) float64
+        1, or 0 for the frequency 0 and beyond the highest ones.
+    """
+
+    size: int
+    pixel: float
+    place: npt.NDArray[np.int64]
+    rings: npt.NDArray[np.int64]
+    group: npt.NDArray[np.int64]
+    bands: tuple[npt.NDArray[np.int64], ...]
+    around: npt.NDArray[np.int64]
+    kx: Doubles
+    ky: Doubles
+    weight: Doubles
+
+
+@lru_cache(maxsize=64)
+def grid(size: int, pixel: float, edges: tuple[float, ...], axes_apart: bool) -> Grid:
+    """Return the frequencies whose periods lie between the first and the last edge, and those around them.
+
+    Parameters
+    ----------
+    size : int
+        Number of frequencies along y of a spectrum of shape (size, size // 2 + 1).
+    pixel : float
+        Side of what was transformed, pixels.
+    edges : tuple of float
+        Edges of the bands of period, pixels, descending.
+    axes_apart : bool
+        Whether frequencies near the axes are compared with each other only: rows or columns that jitter have power
+        along a whole axis.
+
+    Returns
+    -------
+    Grid
+        A frequency is taken once: k, not also -k.
+    """
+    ky = np.broadcast_to(np.fft.fftfreq(size, 1.0 / size).astype(np.int64)[:, None], (size, size // 2 + 1))
+    kx = np.broadcast_to(np.arange(size // 2 + 1), ky.shape)
+    height = np.hypot(kx, ky)
+    highest = min(size * pixel / edges[-1] + 4.0, size / 2.0 * 1.5)
+    there = (height > 0.0) & (height <= highest) & ((kx > 0) | (ky > 0)) & (kx < size // 2) & (ky > -(size // 2))
+    if axes_apart:
+        near_x, near_y = np.abs(ky) <= NEAR_AXIS, kx <= NEAR_AXIS
+        classes = [there & ~near_x & ~near_y, there & near_x & ~near_y, there & near_y & ~near_x]
+    else:
+        classes = [there]
+    places, rings, groups = [], [], []
+    n, n_groups = 0, 0
+    for chosen in classes:
+        flat = np.flatnonzero(chosen)
+        flat = flat[np.argsort(height.ravel()[flat], kind="stable")]
+        own = np.arange(flat.size) // GROUP
+        first = np.clip(GROUP * np.arange(-(-flat.size // GROUP)) - (RING - GROUP) // 2, 0, max(flat.size - RING, 0))
+        rings.append(n + np.minimum(first[:, None] + np.arange(RING), flat.size - 1))
+        places.append(flat)
+        groups.append(n_groups + own)
+        n, n_groups = n + flat.size, n_groups + len(first)
+    place = np.concatenate(places)
+    x, y = kx.ravel()[place], ky.ravel()[place]
+    period = size * pixel / np.hypot(x, y)
+    bands = tuple(np.flatnonzero((period < high) & (period >= low)) for high, low in pairwise(edges))
+    step_y, step_x = (step.ravel() for step in np.meshgrid((-1, 0, 1), (-1, 0, 1), indexing="ij"))
+    near_x, near_y = x[:, None] + step_x, y[:, None] + step_y
+    mirrored = near_x < 0
+    weight = ((near_x != 0) | (near_y != 0)) & (np.abs(near_x) < size // 2) & (np.abs(near_y) < size // 2)
+    around_y, around_x = np.where(mirrored, -near_y, near_y) % size, np.minimum(np.abs(near_x), size // 2)
+    return Grid(
+        size, pixel, place, np.concatenate(rings), np.concatenate(groups), bands,
+        around_y * (size // 2 + 1) + around_x, x.astype(np.float64), y.astype(np.float64), weight.astype(np.float64),
+    )  # fmt: skip
+
+
+def median_share(k: Doubles) -> Doubles:
+    """Return the ratio of median to mean of a Gamma distribution of shape k, as k added periodograms have it."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.where(k <= 1.0, np.log(2.0), (1.0 - 1.0 / (9.0 * k)) ** 3))
+
+
+def largest(power: Doubles, added: Doubles, grid: Grid) -> Doubles:
+    """Return the largest ratio of a power to its local level in each band, with its period and the angle of stripes.
+
+    Parameters
+    ----------
+    power : ndarray, (n, size, size // 2 + 1) float64
+        Several spectra.
+    added : ndarray, (n,) float64
+        How many independent periodograms were added; 0 where nothing was measured.
+    grid : Grid
+
+    Returns
+    -------
+    ndarray, (n, 3, n_bands) float64
+        Ratios, periods in pixels, and angles of the stripes in degrees in (-90, 90], from the x axis towards y. NaN
+        where nothing was measured.
+    """
+    result = np.full((len(power), 3, len(grid.bands)), np.nan)
+    flat = power.reshape(len(power), -1)
+    sorted_power = flat[:, grid.place]
+    middle = np.partition(sorted_power[:, grid.rings], (RING // 2 - 1, RING // 2), axis=-1)
+    median = (middle[..., RING // 2 - 1] + middle[..., RING // 2]) / 2.0
+    level = (median / median_share(added)[:, None])[:, grid.group]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(level > 0.0, sorted_power / level, 0.0)
+    row = np.arange(len(power))
+    for band, members in enumerate(grid.bands):
+        if not members.size:
+            continue
+        best = members[np.argmax(ratio[:, members], axis=1)]
+        near = flat[row[:, None], grid.around[best]]
+        weight = np.maximum(near - level[row, best][:, None], 0.0) * grid.weight[best]
+        total = weight.sum(axis=1)
+        total[total <= 0.0] = np.inf  # then the peak's own frequency stays
+        kx = grid.kx[best] + (weight * _STEP_X).sum(axis=1) / total
+        ky = grid.ky[best] + (weight * _STEP_Y).sum(axis=1) / total
+        result[:, 0, band] = ratio[row, best]
+        result[:, 1, band] = grid.size * grid.pixel / np.hypot(kx, ky)
+        # Stripes run across the wave.
+        result[:, 2, band] = 90.0 - (-np.degrees(np.arctan2(ky, kx))) % 180.0
+    result[(added <= 0.0) | ~(flat > 0.0).any(axis=1)] = np.nan
+    return result
+
+
+_STEP_Y, _STEP_X = (step.ravel().astype(np.float64) for step in np.meshgrid((-1, 0, 1), (-1, 0, 1), indexing="ij"))
