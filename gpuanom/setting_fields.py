@@ -100,7 +100,10 @@ def checked(f: dataclasses.Field[Any], value: Any) -> Any:
     elif kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is tuple and isinstance(value, tuple):
-        member = CameraRule if f.name == "cameras" else str
+        of_numbers = bool(f.default) and isinstance(f.default, tuple) and isinstance(f.default[0], float)
+        member = CameraRule if f.name == "cameras" else float if of_numbers else str
+        if of_numbers:
+            value = tuple(float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value)
         kind = tuple if all(isinstance(item, member) for item in value) else type(None)
     if type(value) is not kind or not f.metadata["check"](value):
         raise SettingsError(f"setting '{f.name}' is {value!r} but must be {allowed}")
@@ -145,6 +148,14 @@ def fraction(low: float, high: float) -> dict[str, Any]:
 def positive() -> dict[str, Any]:
     """What a positive number must be."""
     return {"check": lambda v: math.isfinite(v) and v > 0, "allowed": "a number above 0"}
+
+
+def numbers(n: int) -> dict[str, Any]:
+    """What a list of n positive numbers must be."""
+    return {
+        "check": lambda v: len(v) == n and all(math.isfinite(x) and x > 0 for x in v),
+        "allowed": f"a list of {n} numbers above 0",
+    }
 
 
 def even(low: int, high: int) -> dict[str, Any]:

@@ -17,18 +17,17 @@ from typing import Any, Self
 from gpuanom import display
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import SettingsError
+from gpuanom.paper_settings import PaperSettings
 from gpuanom.setting_fields import (
     MEASUREMENT,
-    READING,
     SCORE,
     STATISTICS,
     any_value,
     checked,
     count,
-    even,
     fraction,
     from_toml_value,
-    mask_classes,
+    numbers,
     positive,
     read_toml,
     setting,
@@ -50,7 +49,7 @@ NO_CHECKSUM = "--no-checksum"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(PaperSettings):
     """The numbers of the method (METHOD.md); the defaults are the paper's, or ours where the paper is silent.
 
     Raises
@@ -59,86 +58,6 @@ class Settings:
         When a value has the wrong type or is impossible; the message names the setting.
     """
 
-    seed: int = setting(1, "seed of the random points", "6", **count(0, 2**63 - 1))
-    background_points: int = setting(
-        1000, "number of points for the background fit, per CCD", "1.1", **count(100, 1_000_000)
-    )
-    clip_fraction: float = setting(
-        0.1, "fraction of the points that is clipped at each end", "1.2", **fraction(0.0, 0.45)
-    )
-    sigma_points: int = setting(10_000, "number of points for sigma, per CCD", "1.4", **count(100, 1_000_000))
-    minimum_points: int = setting(
-        100, "a CCD with fewer usable points than this is not measured", "1.4", **count(10, 1_000_000)
-    )
-    draws: int = setting(4, "at most this many times the wanted number of points is drawn", "6", **count(1, 16))
-    threshold: float = setting(
-        4.0, "lowest central value of a source above the background", "2", unit="sigma", **positive()
-    )
-    stamp_size: int = setting(64, "side of the square stamp around a source", "2", unit="pixel", **even(16, 64))
-    above_threshold: float = setting(
-        2.0, "pixels of a stamp above this value are counted", "2", unit="sigma", **positive()
-    )
-    above_pixels: int = setting(
-        6, "a source needs more than this number of pixels above above_threshold", "2", unit="pixel", **count(0, 4096)
-    )
-    moment_fraction: float = setting(0.02, "I0 as a fraction of the central pixel's value", "3", **fraction(0.0, 1.0))
-    isophote_threshold: float = setting(2.0, "lowest level of an isophote", "3b", unit="sigma", **positive())
-    isophote_pixels: int = setting(
-        5, "an isophote with fewer connected pixels has no orientation", "3b", unit="pixel", **count(1, 4096)
-    )
-    gradient_points: int = setting(
-        10_000, "number of points at which gradients are measured, per CCD", "4.2", **count(100, 1_000_000)
-    )
-    smooth_size: int = setting(10, "side of the square mean filter", "4.1", unit="pixel", **even(2, 64))
-    gradient_reach: int = setting(
-        5, "largest distance in the sums of the derivative", "4.2", unit="pixel", **count(1, 32)
-    )
-    bins: int = setting(18, "number of bins of an orientation histogram over 180 degrees", "5", **count(2, 360))
-    mask: bool = setting(True, "use quality planes", "6", check=any_value, allowed="true or false")
-    mask_background: tuple[str, ...] = setting(
-        ("all",), "mask classes left out of the background fit and of sigma", "6", **mask_classes()
-    )
-    mask_sources: tuple[str, ...] = setting(
-        ("bad", "no_value", "cosmic_ray"), "mask classes that are bad for sources and moments", "6", **mask_classes()
-    )
-    mask_gradients: tuple[str, ...] = setting(
-        ("bad", "no_value"), "mask classes that are bad for gradients", "6", **mask_classes()
-    )
-    checksum: bool = setting(
-        True, "refuse images whose data do not agree with their DATASUM", "-", check=any_value, allowed="true or false",
-        stage=READING,
-    )  # fmt: skip
-    versions: str = setting(
-        "newest",
-        "of several processing versions of one exposure: score the newest only, or each apart",
-        "-",
-        check=lambda v: v in ("newest", "apart"),
-        allowed='"newest" or "apart"',
-        stage=SCORE,
-    )
-    robust_rounds: int = setting(
-        0,
-        "rounds of the robust reference; 0 is the paper's reference of all exposures",
-        "5b",
-        stage=SCORE,
-        **count(0, 100),
-    )
-    robust_fraction: float = setting(
-        0.1, "fraction of the exposures that each round leaves out", "5b", stage=SCORE, **fraction(0.0, 0.9)
-    )
-    robust_minimum: int = setting(
-        3, "at least this many exposures stay in the reference", "5b", stage=SCORE, **count(1, 1000)
-    )
-    sparse_counts: int = setting(
-        10,
-        "with fewer counts per bin than this, p comes from simulated histograms",
-        "5b",
-        stage=SCORE,
-        **count(0, 1000),
-    )
-    simulations: int = setting(
-        10_000, "number of simulated histograms for such a p", "5b", stage=SCORE, **count(100, 10_000_000)
-    )
     statistics: bool = setting(
         True,
         "measure patterns, shapes and repeated stars, and use them",
@@ -146,6 +65,49 @@ class Settings:
         stage=STATISTICS,
         check=any_value,
         allowed="true or false",
+    )
+    bad_evidence: tuple[float, ...] = setting(
+        (67.9, 37.4, 23.0, 14.2, 10.7),
+        "lowest evidence of a bad exposure, with 20, 30, 50, 150 and 1000 exposures",
+        "13",
+        stage=STATISTICS,
+        **numbers(5),
+    )
+    check_evidence: tuple[float, ...] = setting(
+        (29.2, 17.6, 12.3, 9.1, 6.9),
+        "lowest evidence of an exposure to check, with as many exposures",
+        "13",
+        stage=STATISTICS,
+        **numbers(5),
+    )
+    bad_ccd_evidence: tuple[float, ...] = setting(
+        (18.4, 15.6, 14.1, 13.5, 12.2),
+        "lowest evidence of a bad CCD, with as many exposures",
+        "13",
+        stage=STATISTICS,
+        **numbers(5),
+    )
+    verdict_exposures: int = setting(
+        20, "fewer exposures of a dataset give no verdict", "13", stage=STATISTICS, **count(10, 1_000_000)
+    )
+    verdict_ccds: float = setting(
+        0.5, "an exposure with a smaller part of the usual CCDs has no verdict", "13", stage=STATISTICS,
+        **fraction(0.0, 1.0),
+    )  # fmt: skip
+    few_sources: int = setting(
+        10, "with fewer sources their orientations and shapes are not judged", "13", stage=STATISTICS,
+        **count(0, 1_000_000),
+    )  # fmt: skip
+    covariate_exposures: int = setting(
+        15, "statistics are regressed on at most one condition for each so many exposures", "13", stage=STATISTICS,
+        **count(2, 1_000_000),
+    )  # fmt: skip
+    covariate_clip: float = setting(
+        5.0, "conditions further than this from their median count as this far", "13", stage=STATISTICS,
+        unit="1.4826 MAD", **positive(),
+    )  # fmt: skip
+    faint_sky: float = setting(
+        5.0, "where any sky is below this, sigma stands for the sky", "13", stage=STATISTICS, unit="sigma", **positive()
     )
     cameras: tuple[CameraRule, ...] = setting(
         (), "camera rules beside the built-in rules, as tables [cameras.NAME]", "-", check=any_value, allowed="tables"
@@ -310,7 +272,8 @@ class Settings:
             Values by name, those of METHOD.md Part II among them.
         """
         stages = (SCORE, STATISTICS)
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] in stages}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] in stages}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def told(self) -> dict[str, Any]:
         """The settings of `scoring` that matter: without those of METHOD.md Part II where it is turned off.

@@ -114,6 +114,25 @@ __device__ __forceinline__ int block_rank(bool chosen, int* scratch, int* total)
     return before + __popc(lanes & ((1u << lane) - 1u));
 }
 
+// The number of pixels of a list that are brighter than (value, pixel), or as bright and earlier in
+// (y, x) order. All threads of a one-dimensional block call, with shared memory for one value and
+// one pixel for each thread. The last act is a barrier.
+__device__ __forceinline__ int block_brighter(const double* value, const int* pixel, int n,
+                                              double own_value, int own_pixel, double* values,
+                                              int* pixels) {
+    int brighter = 0;
+    for (int start = 0; start < n; start += blockDim.x) {
+        const int i = start + threadIdx.x, count = min((int)blockDim.x, n - start);
+        if (i < n) values[threadIdx.x] = value[i], pixels[threadIdx.x] = pixel[i];
+        __syncthreads();
+        for (int k = 0; k < count; k++) {
+            brighter += values[k] > own_value || (values[k] == own_value && pixels[k] < own_pixel);
+        }
+        __syncthreads();
+    }
+    return brighter;
+}
+
 // A walk of a warp over the elements first ... last of a stack, 32 at a time:
 //     for (long long base = whole_sectors(first); base <= last; base += WARP) {
 //         const long long e = base + lane, at = within(e, first, last);

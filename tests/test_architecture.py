@@ -19,6 +19,7 @@ ROWS = [
     SHARED,
     {"cameras"},
     {"setting_fields"},
+    {"paper_settings"},
     {"settings"},
     {"records"},
     {"arguments"},

@@ -112,7 +112,7 @@ def test_scoring_again_changes_what_is_recorded_and_keeps_the_rest(night, capfd)
     assert code == 0
     assert "robust_rounds 1" in err
     assert run(capfd, "score", "-o", night, "--profile", "paper", "-q")[0] == 0
-    assert open_night(night).settings.scoring() == gpuanom.Settings().scoring()
+    assert open_night(night).settings.scoring() == gpuanom.Settings.from_profile("paper").scoring()
 
 
 def test_a_profile_of_score_settings_is_recorded_whole(night):

@@ -27,8 +27,8 @@ from gpuanom.statistics.listed import NAMES
 from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
-from gpuanom.tables import rows, shown
-from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder, with_more
+from gpuanom.tables import rows, shown, verdicts
+from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder, with_more, with_verdict
 from gpuanom.tables.ecsv import write_ecsv
 from gpuanom.tables.rows import Columns, Row
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
@@ -127,7 +127,7 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     compared: dict[DatasetKey, Comparison] = {}
     datasets = store.datasets(settings.bins)
     statistics = _statistics(store, datasets, settings)
-    of_exposures, of_ccds = columns_of(bool(statistics), bool(model))
+    of_exposures, of_ccds = columns_of(bool(statistics), bool(model), settings.statistics)
     exposures: list[Row] = []
     parts: list[Columns] = []
     first: dict[tuple[str, str], range] = {}
@@ -146,6 +146,10 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
             dataset_rows, dataset_ccds = rows.of_dataset(
                 store, dataset, scores, references is not None, saved is not None, size, of_dataset, settings.seed
             )
+            if settings.statistics and dataset_rows:
+                gathered = verdicts.measured(dataset, scores, dataset_rows, dataset_ccds)
+                judged, _ = verdicts.judged(dataset, gathered, settings, None, None if saved is None else size)
+                verdicts.add_columns(dataset_rows, dataset_ccds, judged)
         exposures += dataset_rows
         parts.append(dataset_ccds)
         ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(dataset_rows) + 1))).tolist()
@@ -159,7 +163,8 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     ids: list[tuple[Any, ...]] = [
         (natural_key(row["exposure"]), row["camera"], row["band"], row["file"]) for row in exposures
     ]
-    order_of_rows = [exposures[i] for i in ranking.table_order(deviations, ids)]
+    ranks = verdicts.order_of(exposures, ids) if settings.statistics else ranking.table_order(deviations, ids)
+    order_of_rows = [exposures[i] for i in ranks]
     order = [j for row in order_of_rows for j in first.get((row["camera"], row["exposure"]), ())]
     meta = _meta(settings, references, model)
     if not store.read_only:
@@ -179,19 +184,23 @@ def _statistics(store: Store, datasets: Sequence[Dataset], settings: Settings) -
     return found if any(statistics.measured.any() for statistics in found.values()) else {}
 
 
-def columns_of(statistics: bool, autoencoder: bool) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
+def columns_of(
+    statistics: bool, autoencoder: bool, verdict: bool = False
+) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
     """Return the columns of the tables of exposures and of CCDs.
 
     Parameters
     ----------
-    statistics, autoencoder : bool
-        Whether the tables have the columns of statistics, and those of an autoencoder.
+    statistics, autoencoder, verdict : bool
+        Whether the tables have the columns of statistics, those of an autoencoder, and those of verdicts.
 
     Returns
     -------
     exposures, ccds : tuple of Column
     """
     of_exposures, of_ccds = EXPOSURE_COLUMNS, CCD_COLUMNS
+    if verdict:
+        of_exposures, of_ccds = with_verdict(of_exposures), with_verdict(of_ccds)
     if statistics:
         of_exposures = with_more(of_exposures, EXPOSURE_STATISTIC_COLUMNS)
         of_ccds = with_more(of_ccds, CCD_STATISTIC_COLUMNS)
@@ -336,7 +345,7 @@ def _numbers(values: Sequence[Any], kind: str) -> Any:
     if kind == "float":
         data = printed_values([np.nan if v is None else float(v) for v in values])
         return np.ma.masked_array(data, mask=np.isnan(data))
-    missing = [v is None or (kind == "rank" and v == 0) for v in values]
+    missing = [v is None or v != v or (kind == "rank" and v == 0) for v in values]
     whole = np.array([0 if m else int(v) for v, m in zip(values, missing, strict=True)], dtype=np.int64)
     return np.ma.masked_array(whole, mask=missing)
 

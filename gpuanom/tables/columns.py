@@ -76,6 +76,16 @@ EXPOSURE_COLUMNS: tuple[Column, ...] = (
     Column("note", "text", "", "remarks on the exposure and reasons why CCDs are missing"),
 )
 
+VERDICT_COLUMNS: tuple[Column, ...] = (
+    Column("verdict", "text", "", "bad, check or ok; empty where the exposure could not be judged"),
+    Column("cause", "text", "", "what is wrong, in words, or why there is no verdict"),
+    Column("evidence", "float", "", "L, -ln of the probability that chance alone makes an exposure as unusual"),
+    Column("score", "text", "", "name of the score or statistic that stands out most"),
+    Column("deviation", "float", "", "how far that score is from what is expected, in robust standard deviations"),
+    Column("z", "float", "", "z of that score, empty where it has none"),
+)
+"""Columns of exposures, after `band`, where a night has verdicts; the first three are columns of CCDs too."""
+
 AUTOENCODER_COLUMNS: tuple[Column, ...] = (
     Column("n_stamps", "int", "", "number of stamps that the autoencoder reconstructed"),
     Column("autoencoder_mse", "float", "", "mean squared error of the reconstructed stamps (eq. 9)"),
@@ -115,6 +125,21 @@ CCD_COLUMNS: tuple[Column, ...] = (
 
 CCD_AUTOENCODER_COLUMNS: tuple[Column, ...] = AUTOENCODER_COLUMNS[:2]
 """Columns of CCDs, before `reason`, in a night that was scored with an autoencoder."""
+
+
+CCD_VERDICT_COLUMNS: tuple[Column, ...] = (
+    Column("verdict", "text", "", "bad, check or ok; empty where the exposure could not be judged"),
+    Column("cause", "text", "", "what is wrong with the CCD, in words"),
+    Column("evidence", "float", "", "L of the CCD among the CCDs of its dataset, for what is on this CCD alone"),
+)
+"""Columns of CCDs, after `ccd`, where a night has verdicts."""
+
+
+def with_verdict(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Return the columns of exposures, or of CCDs, with those of the verdict after the names."""
+    place = next(i for i, column in enumerate(columns) if column.name in ("date_obs", "status"))
+    more = VERDICT_COLUMNS if columns[place].name == "date_obs" else CCD_VERDICT_COLUMNS
+    return (*columns[:place], *more, *columns[place:])
 
 
 def with_more(columns: Sequence[Column], more: Sequence[Column]) -> tuple[Column, ...]:

@@ -157,8 +157,11 @@ def _strongest(values: dict[str, Any]) -> dict[str, Doubles]:
     """Power, period and direction of the stripes in the band in which they are strongest."""
     bands = {name: np.array([values[f"{name}_{band}"] for band in range(spectrum.BANDS)]) for name in STRIPES}
     power = bands["stripe_power"]
-    best = np.argmax(np.where(np.isnan(power), -np.inf, power), axis=0)
-    return {name: np.take_along_axis(of_bands, best[None], axis=0)[0] for name, of_bands in bands.items()}
+    best = np.argmax(np.where(np.isnan(power), -np.inf, power), axis=0)[None]
+    none = np.isnan(power).all(axis=0)
+    return {
+        name: np.where(none, np.nan, np.take_along_axis(of_bands, best, axis=0)[0]) for name, of_bands in bands.items()
+    }
 
 
 def _largest(values: Doubles, owner: Integers, n: int) -> tuple[Doubles, Integers]:

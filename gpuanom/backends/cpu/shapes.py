@@ -243,6 +243,7 @@ def measure_shapes(
                 cy = cx = 0.0
             moments[k, :] = np.nan
             centre[k, :] = np.nan
+            spoilt[k] = 0
             for turn in range(PASSES):
                 middle, column = int(np.floor(cy + 0.5)), int(np.floor(cx + 0.5))
                 top, bottom = max(-half, middle - reach), min(half - 1, middle + reach)

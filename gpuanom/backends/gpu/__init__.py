@@ -16,11 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
-from gpuanom.backends.gpu import background, divergence, gradients, histogram, orientation, prepare, sources, stamps
+from gpuanom.backends.gpu import (
+    background,
+    divergence,
+    gradients,
+    histogram,
+    orientation,
+    prepare,
+    repeats,
+    shapes,
+    sources,
+    stamps,
+)
 from gpuanom.backends.gpu.memory import LANES, MemoryPlan
 from gpuanom.backends.gpu.staging import Staging
 from gpuanom.errors import DeviceError, printable
-from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Sources
+from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Repeats, Shapes, Sources
 from gpuanom.settings import Settings
 
 Record = TypeVar("Record")
@@ -115,6 +126,23 @@ class GpuBackend:
         with self.working("stamps"):
             return stamps.stamps(stack, background, sources, settings)
 
+    def shapes(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Shapes:
+        """See `gpuanom.backends.protocol.Backend.shapes`."""
+        with self.working("shapes"):
+            return shapes.shapes(stack, background, sources, settings)
+
+    def repeats(
+        self,
+        stack: CcdStack,
+        background: Background,
+        sources: Sources,
+        turns: npt.NDArray[np.int64],
+        settings: Settings,
+    ) -> Repeats:
+        """See `gpuanom.backends.protocol.Backend.repeats`."""
+        with self.working("repeats"):
+            return repeats.repeats(stack, background, sources, turns, settings)
+
     def orientation(self, moments: Array) -> Array:
         """See `gpuanom.backends.protocol.Backend.orientation`."""
         with self.working("orientation"):
@@ -147,6 +175,8 @@ class GpuBackend:
 
 def _copied(record: Any) -> Any:
     """Host copies that are complete once the stream is synchronised; what is on the host already stays."""
+    if isinstance(record, Sources):
+        record = replace(record, brightest=None)
     if isinstance(record, tuple | list):
         return type(record)(_copied(part) for part in record)
     if is_dataclass(record) and not isinstance(record, type):

@@ -7,6 +7,8 @@ and `filled` leaves them out on the host.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cupy
 import numpy as np
 
@@ -58,7 +60,8 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
     listed, n_listed = cupy.empty((n_ccd, rows * columns), np.int32), cupy.empty(n_ccd, np.int32)
     # A block a CCD, as wide as can be: the list's order comes for free, and a CCD has some thousand tiles.
     LIST((n_ccd,), (1024,), value, pixel, rows, columns, settings.stamp_size // 2, ny, nx, listed, n_listed)
-    return moments.check(stack, background, listed, n_listed, n_bad, n_saturated, settings)
+    found = moments.check(stack, background, listed, n_listed, n_bad, n_saturated, settings)
+    return replace(found, brightest=value)
 
 
 def filled(slots: Sources) -> Sources:

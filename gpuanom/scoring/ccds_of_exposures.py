@@ -1,0 +1,86 @@
+"""Numbers of CCDs and the exposures that they belong to: medians over CCDs, and what is normal for one CCD."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gpuanom.records import Doubles, Integers
+from gpuanom.scoring.regression import median
+
+MOST_FOR_PATTERN = 512
+"""The median of a CCD over a dataset is taken over at most so many exposures, evenly spaced."""
+
+
+class Grid(NamedTuple):
+    """Where each CCD of each exposure has its place in arrays of (n_exposures, most CCDs of an exposure).
+
+    Attributes
+    ----------
+    owner, place : ndarray, (n_ccd,) int64
+        Index of the exposure, and position among the exposure's CCDs.
+    name : ndarray, (n_ccd,) int64
+        Index of the CCD's name in `names`.
+    names : tuple of str
+        Names of the CCDs, each once, in the order in which they first come.
+    shape : tuple of 2 ints
+    """
+
+    owner: Integers
+    place: Integers
+    name: Integers
+    names: tuple[str, ...]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, owner: Integers, ccds: Sequence[str], n_exposures: int) -> Grid:
+        """Return the grid of CCDs whose exposures and names are given; `owner` is ascending."""
+        number: dict[str, int] = {}
+        name = np.array([number.setdefault(ccd, len(number)) for ccd in ccds], dtype=np.int64)
+        place = np.arange(owner.size) - np.searchsorted(owner, owner)
+        width = int(place.max(initial=-1)) + 1
+        return cls(owner, place, name, tuple(number), (n_exposures, width))
+
+    def spread(self, values: Doubles) -> Doubles:
+        """Return values of CCDs, (n_ccd,) float64, in an array of `shape`; NaN where an exposure has fewer CCDs."""
+        full = np.full(self.shape, np.nan)
+        full[self.owner, self.place] = values
+        return full
+
+    def medians(self, values: Doubles) -> Doubles:
+        """Return the median over the CCDs of each exposure, (n_exposures,), of values of CCDs, (n_ccd,) float64."""
+        return median(self.spread(values))
+
+    def counted(self, values: Doubles) -> Integers:
+        """Return how many CCDs of each exposure have a value, (n_exposures,) int64."""
+        return np.bincount(self.owner, np.isfinite(values), minlength=self.shape[0]).astype(np.int64)
+
+
+def patterns(values: Doubles, grid: Grid, least: int) -> Doubles:
+    """Return what is normal for each CCD: its median over the dataset (METHOD.md 9.7).
+
+    Parameters
+    ----------
+    values : ndarray, (n_rows, n_ccd) float64
+        A row for each statistic.
+    grid : Grid
+    least : int
+        A CCD with fewer exposures has no pattern.
+
+    Returns
+    -------
+    ndarray, (n_rows, n_names) float64
+        NaN where there is none.
+    """
+    found = np.full((len(values), len(grid.names)), np.nan)
+    order = np.argsort(grid.name, kind="stable")
+    ends = np.searchsorted(grid.name[order], np.arange(len(grid.names) + 1))
+    for k in range(len(grid.names)):
+        rows = order[ends[k] : ends[k + 1]]
+        rows = rows[:: max(1, -(-rows.size // MOST_FOR_PATTERN))]
+        chosen = values[:, rows]
+        enough = np.count_nonzero(np.isfinite(chosen), axis=1) >= least
+        found[:, k] = np.where(enough, median(chosen), np.nan)
+    return found

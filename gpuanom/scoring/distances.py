@@ -1,0 +1,253 @@
+"""How far the statistics of exposures and CCDs are from what is expected (METHOD.md 13).
+
+`gpuanom.scoring.null` puts these steps together; arrays have one row for each statistic, or for each number of one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gpuanom.records import Doubles
+from gpuanom.scoring import regression
+from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
+from gpuanom.scoring.statistics_table import LEAST_CCDS, Prepared, transformed
+
+CONDITIONS: tuple[str, ...] = ("n_sources", "sky", "fwhm")
+"""The conditions that statistics are regressed on, the first ones first; they enter as logarithms."""
+
+_LARGEST_CORRELATION = 0.95
+_MAD = 1.4826
+_OUTLYING, _ROUNDS = 5.0, 2
+
+Flags = np.typing.NDArray[np.bool_]
+
+
+class NullOptions(NamedTuple):
+    """The numbers behind a null.
+
+    Attributes
+    ----------
+    exposures_per_covariate : int
+        Statistics are regressed on at most one condition for each so many exposures.
+    clip : float
+        Conditions further than so many 1.4826 MAD from their median count as this far.
+    faint_sky : float
+        Where any sky of the dataset is below so many sigma, sigma stands for the sky.
+    few_sources : int
+        With fewer sources, statistics of sources and shapes say nothing of an exposure.
+    """
+
+    exposures_per_covariate: int = 15
+    clip: float = 5.0
+    faint_sky: float = 5.0
+    few_sources: int = 10
+
+
+class Scatter(NamedTuple):
+    """The scatter of each number of the statistics, above and below what is expected; 0 where there is none.
+
+    Attributes
+    ----------
+    above, below : ndarray, (n_parts,) float64
+        1.4826 times the median absolute residual of each side; equal unless the statistic is two-sided.
+    """
+
+    above: Doubles
+    below: Doubles
+
+
+def choose_conditions(
+    prepared: Prepared, sky: str, options: NullOptions
+) -> tuple[tuple[str, ...], regression.Covariates]:
+    """Choose the conditions that vary, as many as the number of exposures bears."""
+    wanted = [sky if name == "sky" else name for name in CONDITIONS]
+    wanted = [name for name in wanted if name in prepared.exposures]
+    n_exposures = prepared.grid.shape[0]
+    centre, spread = regression.scatter(condition_values(prepared, wanted))
+    vary = [i for i in range(len(wanted)) if spread[i] > 0.0][: n_exposures // options.exposures_per_covariate]
+    chosen = tuple(wanted[i] for i in vary)
+    return chosen, regression.Covariates(centre[vary], spread[vary], options.clip)
+
+
+def sky_or_sigma(prepared: Prepared, options: NullOptions) -> str:
+    """The column that tells of the brightness of the sky."""
+    sky, sigma = prepared.exposures.get("sky"), prepared.exposures.get("sigma")
+    if sky is None or sigma is None:
+        return "sky"
+    with np.errstate(invalid="ignore"):
+        return "sigma" if (sky < options.faint_sky * sigma).any() else "sky"
+
+
+def condition_of(name: str, conditions: Sequence[str]) -> str:
+    """The condition of this name as it is used: sigma may stand for the sky."""
+    return "sigma" if name == "sky" and "sigma" in conditions else name
+
+
+def condition_values(prepared: Prepared, names: Sequence[str]) -> Doubles:
+    """The logarithms of conditions, (k, n_exposures)."""
+    n = prepared.grid.shape[0]
+    found = [
+        transformed(prepared.exposures.get(name, np.full(n, np.nan)), Judged(name, (name,), LISTS[0], "", floor=0.0))
+        for name in names
+    ]
+    return np.array(found, dtype=np.float64).reshape(len(names), n)
+
+
+def is_measured(prepared: Prepared, judged: Judged) -> bool:
+    """Whether any exposure has all numbers of a statistic."""
+    columns = [prepared.exposures.get(column) for column in judged.columns]
+    return all(c is not None and bool(np.isfinite(c).any()) for c in columns)
+
+
+def compared_values(
+    prepared: Prepared, chosen: Sequence[Judged], sky: str, options: NullOptions
+) -> tuple[Doubles, Doubles]:
+    """The numbers of statistics and their errors as they are compared, (n_parts, n_exposures) each."""
+    n = prepared.grid.shape[0]
+    none = np.full(n, np.nan)
+    few = prepared.exposures.get("n_sources", none) < options.few_sources
+    values, errors = [], []
+    for j in chosen:
+        for column, error_column in zip(j.columns, j.errors, strict=True):
+            name = sky if j.name == "sky" else column
+            raw = np.asarray(prepared.exposures.get(name, none), dtype=np.float64)
+            error = np.asarray(prepared.exposures.get(error_column, none), dtype=np.float64)
+            value = transformed(raw, j)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                error = error / raw if j.logarithm else error
+            values.append(np.where(few, np.nan, value) if j.needs_sources else value)
+            errors.append(np.where(np.isfinite(error), error, np.nan))
+    shape = (len(values), n)
+    return np.array(values, dtype=np.float64).reshape(shape), np.array(errors, dtype=np.float64).reshape(shape)
+
+
+def rows_of(chosen: Sequence[Judged]) -> list[slice]:
+    """The rows of each statistic's numbers."""
+    ends = np.cumsum([0, *(len(j.columns) for j in chosen)]).tolist()
+    return [slice(a, b) for a, b in itertools.pairwise(ends)]
+
+
+def regressed_on(chosen: Sequence[Judged], conditions: Sequence[str]) -> Flags:
+    """Tell which conditions each number is regressed on, (n_parts, k): not on the one that it measures itself."""
+    parts = [j for j in chosen for _ in j.columns]
+    used = [[condition != condition_of(j.covariate, conditions) for condition in conditions] for j in parts]
+    return np.array(used, dtype=bool).reshape(len(parts), len(conditions))
+
+
+def scatter_of(chosen: Sequence[Judged], values: Doubles, residual: Doubles, used: Flags) -> Scatter:
+    """Return the scatter of what the regression leaves of each number.
+
+    A two-sided statistic is measured on each side by that side's own scatter: a skew distribution would otherwise have
+    all its unlikely values on one side.
+    """
+    two_sided = np.array([j.two_sided for j in chosen for _ in j.columns], dtype=bool)
+    size = np.abs(residual)
+    both = regression.scatter(residual)[1]
+    above, below = (_of_side(np.where(side, size, np.nan)) for side in (residual > 0.0, residual < 0.0))
+    apart = two_sided & (above > 0.0) & (below > 0.0) & (both > 0.0)
+    n = np.count_nonzero(np.isfinite(values), axis=1)
+    factor = np.sqrt(n / np.maximum(n - used.sum(axis=1), 1))
+    # Values that differ by their rounding alone do not scatter, whatever a regression leaves of them.
+    varies = regression.scatter(values)[1] > 0.0
+    return Scatter(
+        np.where(varies, np.where(apart, above, both) * factor, 0.0),
+        np.where(varies, np.where(apart, below, both) * factor, 0.0),
+    )
+
+
+def _of_side(size: Doubles) -> Doubles:
+    """The scatter of each row from the sizes of its residuals, without outliers: these may be a fifth of one side."""
+    scale = _MAD * regression.median(size)
+    for _ in range(_ROUNDS):
+        scale = _MAD * regression.median(np.where(size > _OUTLYING * scale[:, None], np.nan, size))
+    return scale
+
+
+def inverse_correlations(chosen: Sequence[Judged], residual: Doubles, scale: Doubles) -> dict[str, Doubles]:
+    """Return the inverse robust correlation of each vector's numbers, from scatters of sums and differences."""
+    found = {}
+    for j, rows in zip(chosen, rows_of(chosen), strict=True):
+        d = len(j.columns)
+        if d < 2:
+            continue
+        z = residual[rows] / np.where(scale[rows] > 0.0, scale[rows], np.inf)[:, None]
+        matrix = np.eye(d)
+        for a in range(d):
+            for b in range(a):
+                plus, minus = (regression.scatter((z[a] + sign * z[b])[None])[1][0] ** 2 for sign in (1.0, -1.0))
+                if plus + minus > 0.0:
+                    matrix[a, b] = matrix[b, a] = (plus - minus) / (plus + minus)
+        # Correlations that are estimated pair by pair may contradict each other: they are then weakened.
+        while np.linalg.eigvalsh(matrix)[0] < 1.0 - _LARGEST_CORRELATION:
+            matrix = 0.9 * matrix + 0.1 * np.eye(d)
+        found[j.name] = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+    return found
+
+
+def distances(
+    chosen: Sequence[Judged],
+    residual: Doubles,
+    error: Doubles,
+    scatter: Scatter,
+    usual: Doubles,
+    inverse: dict[str, Doubles],
+) -> tuple[Doubles, Doubles]:
+    """How far each statistic is from what is expected: as the tail takes it, and with its sign."""
+    with np.errstate(invalid="ignore"):
+        excess = np.square(error) - usual[:, None]
+    # A part without scatter keeps its unit: the tail finds out whether the few values that differ say anything.
+    scatters = scatter.above > 0.0
+    of_side = np.where(residual < 0.0, scatter.below[:, None], scatter.above[:, None])
+    square = np.where(scatters[:, None], np.square(of_side), 1.0)
+    z = residual / np.sqrt(square + np.where(excess > 0.0, excess, 0.0))
+    n = residual.shape[1]
+    distance, signed = np.full((len(chosen), n), np.nan), np.full((len(chosen), n), np.nan)
+    for i, (j, rows) in enumerate(zip(chosen, rows_of(chosen), strict=True)):
+        if len(j.columns) > 1:
+            part = np.where(scatters[rows, None], z[rows], 0.0 * z[rows])
+            total = np.zeros(n)
+            for a in range(len(part)):
+                for b in range(len(part)):
+                    total += inverse[j.name][a, b] * part[a] * part[b]
+            distance[i] = signed[i] = np.sqrt(np.maximum(total, 0.0))
+        else:
+            signed[i] = z[rows.start]
+            distance[i] = np.abs(signed[i]) if j.two_sided else signed[i]
+    return distance, signed
+
+
+def largest(values: Doubles) -> Doubles:
+    """The largest value of each column, NaN where there is none."""
+    largest = np.where(np.isnan(values), -np.inf, values).max(axis=0, initial=-np.inf)
+    return np.where(np.isfinite(largest), largest, np.nan)
+
+
+def largest_of_lists(chosen: Sequence[Judged], of_statistics: Doubles) -> Doubles:
+    """The largest L of each list, (3, n)."""
+    lists = np.array([j.list for j in chosen], dtype=np.str_)
+    return np.array([largest(of_statistics[lists == name]) for name in LISTS])
+
+
+def ccd_distances(prepared: Prepared, names: Sequence[str]) -> Doubles:
+    """How far CCDs are from normal, (n_ccd_statistics, n_ccd); those of exposures with few CCDs are left out."""
+    n_ccd = prepared.grid.owner.size
+    two_sided = {j.name for j in OF_CCDS if j.two_sided}
+    rows = []
+    for name in names:
+        values = prepared.ccds.get(name, np.full(n_ccd, np.nan))
+        enough = (prepared.grid.counted(values) >= LEAST_CCDS)[prepared.grid.owner]
+        rows.append(np.where(enough, np.abs(values) if name in two_sided else values, np.nan))
+    return np.array(rows, dtype=np.float64).reshape(len(names), n_ccd)
+
+
+def second_largest(of_ccds: Doubles, prepared: Prepared) -> Doubles:
+    """L of the second-worst CCD of each exposure, NaN with fewer than two."""
+    full = prepared.grid.spread(of_ccds)
+    if full.shape[1] < 2:
+        return np.full(full.shape[0], np.nan)
+    second = np.sort(np.where(np.isnan(full), -np.inf, full), axis=1)[:, -2]
+    return np.where(np.isfinite(second), second, np.nan)

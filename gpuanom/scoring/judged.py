@@ -1,0 +1,202 @@
+"""Which statistics decide a verdict, in which list, and what each is called when it stands out (METHOD.md 13).
+
+A statistic whose column a night does not have is passed over: the verdict is made of what was measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LISTS: tuple[str, ...] = ("sources", "background", "shapes")
+"""The lists that statistics are in: the largest evidence of each list counts, corrected for how many it holds."""
+
+STRIPE_BANDS = 12
+"""Bands of period in which stripes are looked for (METHOD.md 9.2)."""
+
+VECTOR_KINDS: tuple[str, ...] = ("source", "isophote", "flat_background")
+"""Kinds of orientations whose mean vectors are judged (METHOD.md 12)."""
+
+WORST, TYPICAL = "_worst_ccd", "_typical_ccd"
+"""Ends of the names of statistics made of CCDs: the CCD that stands out most, and the median over the CCDs."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A statistic that the verdict listens to.
+
+    Attributes
+    ----------
+    name : str
+        Name of the statistic; tables give it as `score` where the statistic stands out most.
+    columns : tuple of str
+        The numbers that it consists of; several make a vector, which counts by its distance from normal.
+    list : str
+        One of `LISTS`.
+    above, below : str
+        The cause in words, where the value is too large and where it is too small. Braces hold columns of the exposure
+        or CCD whose values belong to the words, or ``ccd``, the CCD that stands out; what is between square brackets is
+        left out where its value is missing.
+    logarithm : bool
+        Whether the value enters as its logarithm.
+    two_sided : bool
+        Whether a value that is too small is wrong too.
+    covariate : str
+        The condition of which the statistic is itself a measure: it is not regressed on that one.
+    floor : float
+        Smaller values count as this one before the logarithm is taken, in the unit of the column.
+    needs_sources : bool
+        Whether the statistic says nothing of an exposure with few sources.
+    of_ccds : bool
+        Whether the statistic is measured for each CCD.
+    of_orientations : bool
+        Whether the sources along a satellite's trail may raise the statistic: it says nothing of an exposure with one.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    list: str
+    above: str
+    below: str = ""
+    logarithm: bool = True
+    two_sided: bool = False
+    covariate: str = ""
+    floor: float = 0.0
+    needs_sources: bool = False
+    of_ccds: bool = False
+    of_orientations: bool = False
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """The columns that hold the errors of the numbers, where they were measured."""
+        if self.name == "ellipticity_gradient":
+            return ("e_gradient_error",) * len(self.columns)
+        return tuple(f"{column}_error" for column in self.columns)
+
+
+def _kl(kind: str, group: str, words: str) -> Judged:
+    return Judged(
+        f"{kind}_kl",
+        (f"{kind}_kl",),
+        group,
+        words,
+        needs_sources=group == "sources",
+        of_orientations=group == "sources",
+    )
+
+
+def _stripes(band: int, of_ccds: bool = False) -> Judged:
+    name = f"stripe_power_{band}"
+    where = "[ on {ccd}]" if of_ccds else ""
+    words = f"stripes[ of {{stripe_period_{band}}} px][ along {{stripe_angle_{band}}} deg]{where}"
+    return Judged(name, (name,), "background", words, of_ccds=of_ccds)
+
+
+def _vectors(kind: str) -> tuple[Judged, ...]:
+    group = "background" if kind == "flat_background" else "sources"
+    constant = "stripes or waves" if group == "background" else "elongated or trailed"
+    gradient = "waves" if group == "background" else "tilted"
+    return (
+        Judged(
+            f"{kind}_vector",
+            (f"{kind}_vector_cos", f"{kind}_vector_sin"),
+            group,
+            f"{constant}[ along {{{kind}_angle}} deg]" if group == "sources" else constant,
+            logarithm=False,
+            needs_sources=group == "sources",
+            of_orientations=group == "sources",
+        ),
+        Judged(
+            f"{kind}_gradient",
+            tuple(f"{kind}_gradient_{part}_{axis}" for part in ("cos", "sin") for axis in ("x", "y")),
+            group,
+            gradient,
+            logarithm=False,
+            needs_sources=group == "sources",
+            of_orientations=group == "sources",
+        ),
+    )
+
+
+SOURCES: tuple[Judged, ...] = (
+    _kl("source", "sources", "elongated, trailed or repeated[ along {source_angle} deg]"),
+    _kl("isophote", "sources", "elongated[ along {isophote_angle} deg]"),
+    *_vectors("source"),
+    *_vectors("isophote"),
+    Judged(
+        "n_sources", ("n_sources",), "sources", "many sources", "few sources", two_sided=True, covariate="n_sources"
+    ),
+    Judged(
+        "repeat_evidence",
+        ("repeat_evidence",),
+        "sources",
+        "repeated images[ {repeat_separation} px apart]",
+        floor=1.0,
+        needs_sources=True,
+    ),
+    Judged("autoencoder", ("autoencoder_mse",), "sources", "sources of an unusual form", needs_sources=True),
+    Judged("classifier", ("classifier",), "sources", "sources like those labelled as anomalous", needs_sources=True),
+)
+"""Statistics of an exposure's sources: orientations, numbers, repeated images."""
+
+BACKGROUND: tuple[Judged, ...] = (
+    _kl("background", "background", "a slope, waves or stripes of the background"),
+    _kl("flat_background", "background", "waves or stripes of the background"),
+    *_vectors("flat_background"),
+    Judged("sky", ("sky",), "background", "bright sky", "dark sky", two_sided=True, covariate="sky"),
+    *(_stripes(band) for band in range(STRIPE_BANDS)),
+    Judged("crosstalk", ("crosstalk",), "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True),
+)
+"""Statistics of an exposure's background."""
+
+SHAPES: tuple[Judged, ...] = (
+    Judged("fwhm", ("fwhm",), "shapes", "out of focus or poor seeing", covariate="fwhm", needs_sources=True),
+    Judged("ellipticity", ("e1", "e2"), "shapes", "elongated", logarithm=False, needs_sources=True),
+    Judged(
+        "ellipticity_gradient",
+        ("e1_gradient_x", "e1_gradient_y", "e2_gradient_x", "e2_gradient_y"),
+        "shapes",
+        "tilted or coma",
+        logarithm=False,
+        needs_sources=True,
+    ),
+    Judged("kurtosis", ("kurtosis",), "shapes", "donut or out of focus", "donut or out of focus", two_sided=True,
+           needs_sources=True),
+)  # fmt: skip
+"""Statistics of the shapes of an exposure's stars."""
+
+OF_EXPOSURES: tuple[Judged, ...] = SOURCES + BACKGROUND + SHAPES
+"""Statistics that an exposure has as a whole."""
+
+
+def _ccd(name: str, group: str, above: str, below: str = "", **options: object) -> Judged:
+    return Judged(name, (name,), group, above, below, of_ccds=True, **options)  # type: ignore[arg-type]
+
+
+OF_CCDS: tuple[Judged, ...] = (
+    _ccd("background_kl", "background", "a slope, waves or stripes[ on {ccd}]"),
+    _ccd("flat_background_kl", "background", "waves or stripes[ on {ccd}]"),
+    _ccd("n_sources", "sources", "many sources[ on {ccd}]", "few sources[ on {ccd}]", two_sided=True, floor=0.5),
+    _ccd("sky", "background", "bright sky[ on {ccd}]", "dark sky[ on {ccd}]", two_sided=True),
+    _ccd("sigma", "background", "noise[ on {ccd}]", "dead amplifier[ on {ccd}]", two_sided=True),
+    *(_stripes(band, of_ccds=True) for band in range(STRIPE_BANDS)),
+    _ccd("row_jitter", "background", "row jitter"),
+    _ccd("column_jitter", "background", "column jitter"),
+    _ccd("row_step", "background", "amplifier step[ on {ccd}]"),
+    _ccd("column_step", "background", "amplifier step[ on {ccd}]"),
+    _ccd("masked_share", "background", "a large bright area[ on {ccd}]", floor=1e-3),
+    _ccd("masked_patch", "background", "a bright patch[ on {ccd}]", floor=1e-3),
+    _ccd("map_rms", "background", "uneven background[ on {ccd}]"),
+    _ccd("glow", "background", "glow[ on {ccd}]"),
+    _ccd("edge", "background", "ring or ghost[ on {ccd}]"),
+    _ccd("crosstalk", "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True),
+    _ccd("fwhm", "shapes", "out of focus[ on {ccd}]", needs_sources=True),
+    _ccd("kurtosis", "shapes", "donut or out of focus[ on {ccd}]", "donut or out of focus[ on {ccd}]", two_sided=True,
+         needs_sources=True),
+    *(_ccd(f"{kind}_off", "background" if kind == "flat_background" else "sources",
+           "waves or stripes[ on {ccd}]" if kind == "flat_background" else "elongated or trailed[ on {ccd}]",
+           needs_sources=kind != "flat_background")
+      for kind in VECTOR_KINDS),
+    _ccd("ellipticity_off", "shapes", "elongated[ on {ccd}]", needs_sources=True),
+)  # fmt: skip
+"""Statistics that every CCD has. The CCD that stands out most speaks for the exposure; so does the median of the CCDs,
+where the exposure has no such statistic as a whole."""

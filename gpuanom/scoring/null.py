@@ -1,0 +1,321 @@
+"""What is normal for a dataset, and how unlikely each exposure is by chance (METHOD.md 13).
+
+Each statistic is regressed on the conditions of the exposures; what is left is measured by its own scatter, or, for
+vectors, by its robust Mahalanobis distance; and a tail through the bulk of the dataset turns the distance into L, the
+negative logarithm of the probability of a value as large by chance. The largest L of a list goes through a tail again,
+which corrects for how many statistics the list holds, and so does the largest of the lists.
+
+A null can be stored as text and applied to one new exposure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from gpuanom.errors import ReferenceFileError
+from gpuanom.records import Doubles, Integers
+from gpuanom.scoring import distances, regression, tails
+from gpuanom.scoring.distances import NullOptions, Scatter
+from gpuanom.scoring.judged import LISTS, WORST, Judged
+from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepare
+from gpuanom.scoring.tails import Tails
+
+_FORMAT = "gpuanom null 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """How unlikely exposures and CCDs are by chance; L = -ln P, NaN where nothing was measured.
+
+    Attributes
+    ----------
+    statistics : tuple of Judged
+        The statistics that were measured, in the order of the rows of `of_statistics`.
+    of_statistics : ndarray, (n_statistics, n_exposures) float64
+        L of each statistic.
+    deviation : ndarray, (n_statistics, n_exposures) float64
+        How far each is from what is expected, in robust standard deviations; with a sign where it is one number.
+    of_lists : ndarray, (3, n_exposures) float64
+        L of each of `LISTS`, corrected for how many statistics the list holds.
+    of_exposures : ndarray, (n_exposures,) float64
+        L of the exposure, corrected for the number of lists.
+    of_ccds : ndarray, (n_ccd,) float64
+        L of each CCD among the CCDs of the dataset, for what is on this CCD alone.
+    second_ccd : ndarray, (n_exposures,) float64
+        L of the exposure's second-worst CCD among the second-worst CCDs of the dataset.
+    worst_ccd : ndarray, (n_statistics, n_exposures) int64
+        Index of the CCD that stands out most in each statistic of CCDs, -1 without one.
+    ccd_statistic : ndarray, (n_ccd,) int64
+        Index into `statistics` of what stands out most on the CCD, -1 for none.
+    ccd_sign : ndarray, (n_ccd,) float64
+        -1 where that statistic of the CCD is too small, else 1.
+    """
+
+    statistics: tuple[Judged, ...]
+    of_statistics: Doubles
+    deviation: Doubles
+    of_lists: Doubles
+    of_exposures: Doubles
+    of_ccds: Doubles
+    second_ccd: Doubles
+    worst_ccd: Integers
+    ccd_statistic: Integers
+    ccd_sign: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """What is normal for a dataset.
+
+    Attributes
+    ----------
+    n_exposures : int
+        Exposures that the null was made from.
+    options : NullOptions
+    statistics : tuple of str
+        Names of the statistics; arrays of `parts` have a row for each number that a statistic consists of.
+    sky : str
+        The column that tells of the brightness of the sky: ``sky``, or ``sigma`` where the sky is faint.
+    conditions : tuple of str
+        Columns that the statistics are regressed on.
+    covariates : gpuanom.scoring.regression.Covariates
+    coefficients : ndarray, (n_parts, k + 1) float64
+    scatter : Scatter
+        Scatter of what the regression leaves.
+    usual_error : ndarray, (n_parts,) float64
+        Median squared error of the measurement, NaN where errors are not known.
+    inverse : dict of str to ndarray
+        Inverse correlation of the numbers of each vector.
+    tails : Tails
+        One for each statistic.
+    list_numbers, number_of_lists : ndarray, (3,) and (1,) float64
+        Of how many independent values the largest L of each list is the largest, and that of all lists.
+    ccd_statistics : tuple of str
+        Names of the statistics of CCDs.
+    ccd_tails, second_tail : Tails
+        One for each statistic of CCDs, and one for an exposure's second-worst CCD.
+    ccd_number : ndarray, (1,) float64
+        Of how many independent values a CCD's largest L is the largest.
+    patterns : dict
+        What is normal for each CCD (`Prepared.patterns`).
+    usual_ccds : float
+        Median of the number of CCDs that could be measured, 0 where it is not known.
+    """
+
+    n_exposures: int
+    options: NullOptions
+    statistics: tuple[str, ...]
+    sky: str
+    conditions: tuple[str, ...]
+    covariates: regression.Covariates
+    coefficients: Doubles
+    scatter: Scatter
+    usual_error: Doubles
+    inverse: dict[str, Doubles]
+    tails: Tails
+    list_numbers: Doubles
+    number_of_lists: Doubles
+    ccd_statistics: tuple[str, ...]
+    ccd_tails: Tails
+    ccd_number: Doubles
+    second_tail: Tails
+    patterns: dict[str, dict[str, float]]
+    usual_ccds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The null as JSON on one line; `from_text` reads it."""
+        values = {
+            "format": _FORMAT,
+            **{name: _plain(getattr(self, name)) for name in self.__dataclass_fields__},
+        }
+        return json.dumps(values, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str, origin: str) -> Self:
+        """Read what `text` gave.
+
+        Parameters
+        ----------
+        text : str
+        origin : str
+            What messages call the text.
+
+        Raises
+        ------
+        ReferenceFileError
+            When the text is not a null.
+        """
+        try:
+            values = json.loads(text)
+            if values["format"] != _FORMAT:
+                raise ValueError("made by another version")
+            found: dict[str, Any] = {name: values[name] for name in cls.__dataclass_fields__}
+            found["options"] = NullOptions(**found["options"])
+            centre, spread, clip = (found["covariates"][key] for key in ("centre", "scatter", "clip"))
+            found["scatter"] = Scatter(*(_array(found["scatter"][key]) for key in Scatter._fields))
+            found["covariates"] = regression.Covariates(_array(centre), _array(spread), float(clip))
+            for name in ("statistics", "conditions", "ccd_statistics"):
+                found[name] = tuple(map(str, found[name]))
+            for name in ("usual_error", "list_numbers", "number_of_lists", "ccd_number"):
+                found[name] = _array(found[name])
+            found["coefficients"] = _array(found["coefficients"]).reshape(-1, len(found["conditions"]) + 1)
+            found["inverse"] = {name: _array(matrix) for name, matrix in found["inverse"].items()}
+            for name in ("tails", "ccd_tails", "second_tail"):
+                found[name] = Tails(*(_array(found[name][key]) for key in Tails._fields))
+            return cls(**found)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ReferenceFileError(f"{origin}: a damaged null: {' '.join(str(error).split())[:120]}") from None
+
+
+def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, Evidence]:
+    """Find out what is normal for a dataset, and how unlikely each of its exposures is.
+
+    Parameters
+    ----------
+    measured : Measured
+        Exposures that can be compared with each other.
+    options : NullOptions, optional
+
+    Returns
+    -------
+    null : Null
+    evidence : Evidence
+        The same as `evidence` of the null and the dataset gives.
+    """
+    options = options or NullOptions()
+    prepared = prepare(measured)
+    chosen = tuple(j for j in members() if distances.is_measured(prepared, j))
+    sky = distances.sky_or_sigma(prepared, options)
+    conditions, covariates = distances.choose_conditions(prepared, sky, options)
+    y, error = distances.compared_values(prepared, chosen, sky, options)
+    used = distances.regressed_on(chosen, conditions)
+    x = covariates.scaled(distances.condition_values(prepared, conditions))
+    coefficients = regression.fit(y, x, used)
+    residual = y - regression.predicted(coefficients, x)
+    scatter = distances.scatter_of(chosen, y, residual, used)
+    usual = regression.median(np.square(error))
+    inverse = distances.inverse_correlations(chosen, residual, scatter.above)
+    of_statistics = tails.fit(distances.distances(chosen, residual, error, scatter, usual, inverse)[0])
+    names = tuple(prepared.ccds)
+    nothing = np.full(1, np.nan)
+    null = Null(
+        n_exposures=measured.n_exposures,
+        options=options,
+        statistics=tuple(j.name for j in chosen),
+        sky=sky,
+        conditions=conditions,
+        covariates=covariates,
+        coefficients=coefficients,
+        scatter=scatter,
+        usual_error=usual,
+        inverse=inverse,
+        tails=of_statistics,
+        list_numbers=np.full(len(LISTS), np.nan),
+        number_of_lists=nothing,
+        ccd_statistics=names,
+        ccd_tails=tails.fit(distances.ccd_distances(prepared, names)),
+        ccd_number=nothing,
+        second_tail=Tails(nothing, nothing, nothing),
+        patterns=prepared.patterns,
+        usual_ccds=_usual(prepared.exposures.get("n_ccd_used")),
+    )
+    # What follows depends on what the parts before it make of the same exposures.
+    largest = distances.largest_of_lists(chosen, _of_statistics(null, prepared)[1])
+    numbers = tails.effective_number(largest)
+    of_all = distances.largest(tails.evidence_of_largest(largest, numbers))[None]
+    of_ccds = distances.largest(null.ccd_tails.evidence(distances.ccd_distances(prepared, names)))[None]
+    ccd_number = tails.effective_number(of_ccds)
+    second = distances.second_largest(tails.evidence_of_largest(of_ccds, ccd_number)[0], prepared)[None]
+    null = dataclasses.replace(
+        null,
+        list_numbers=numbers,
+        number_of_lists=tails.effective_number(of_all),
+        ccd_number=ccd_number,
+        second_tail=tails.fit(second),
+    )
+    return null, _evidence(null, prepared)
+
+
+def evidence(null: Null, measured: Measured) -> Evidence:
+    """Return how unlikely exposures are by a null, which may have been made from other exposures.
+
+    Parameters
+    ----------
+    null : Null
+    measured : Measured
+        One exposure or more. Statistics that the null does not know are passed over.
+
+    Returns
+    -------
+    Evidence
+    """
+    return _evidence(null, prepare(measured, null.patterns))
+
+
+def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
+    """The deviations and L of all statistics, (n_statistics, n_exposures) each."""
+    chosen = _chosen(null)
+    y, error = distances.compared_values(prepared, chosen, null.sky, null.options)
+    x = null.covariates.scaled(distances.condition_values(prepared, null.conditions))
+    residual = y - regression.predicted(null.coefficients, x)
+    distance, signed = distances.distances(chosen, residual, error, null.scatter, null.usual_error, null.inverse)
+    return signed, null.tails.evidence(distance)
+
+
+def _chosen(null: Null) -> tuple[Judged, ...]:
+    """The statistics of a null."""
+    by_name = {j.name: j for j in members()}
+    return tuple(by_name[name] for name in null.statistics)
+
+
+def _evidence(null: Null, prepared: Prepared) -> Evidence:
+    chosen = _chosen(null)
+    signed, of_statistics = _of_statistics(null, prepared)
+    of_lists = tails.evidence_of_largest(distances.largest_of_lists(chosen, of_statistics), null.list_numbers)
+    of_exposures = tails.evidence_of_largest(distances.largest(of_lists)[None], null.number_of_lists)[0]
+    of_each = null.ccd_tails.evidence(distances.ccd_distances(prepared, null.ccd_statistics))
+    of_ccds = tails.evidence_of_largest(distances.largest(of_each)[None], null.ccd_number)[0]
+    second = null.second_tail.evidence(distances.second_largest(of_ccds, prepared)[None])[0]
+    n, n_ccd = prepared.grid.shape[0], prepared.grid.owner.size
+    rows = {name: i for i, name in enumerate(null.statistics)}
+    worst = np.full((len(chosen), n), -1, dtype=np.int64)
+    for name, index in prepared.worst.items():
+        if name + WORST in rows:
+            worst[rows[name + WORST]] = index
+    statistic, sign = np.full(n_ccd, -1, dtype=np.int64), np.ones(n_ccd)
+    if null.ccd_statistics:
+        place = np.argmax(np.where(np.isnan(of_each), -1.0, of_each), axis=0)
+        to_row = np.array([rows.get(name + WORST, -1) for name in null.ccd_statistics])
+        off = np.array([prepared.ccds.get(name, np.ones(n_ccd)) for name in null.ccd_statistics])
+        statistic = np.where(np.isnan(of_ccds), -1, to_row[place])
+        sign = np.where(off[place, np.arange(n_ccd)] < 0.0, -1.0, 1.0)
+    return Evidence(chosen, of_statistics, signed, of_lists, of_exposures, of_ccds, second, worst, statistic, sign)
+
+
+def _usual(values: Doubles | None) -> float:
+    """The median, 0 where there is none."""
+    return 0.0 if values is None or not np.isfinite(values).any() else float(regression.median(values[None])[0])
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it."""
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()] if value.ndim else value.item()
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: _plain(v) for name, v in value._asdict().items()}
+    if isinstance(value, dict):
+        return {name: _plain(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _array(values: Any) -> Doubles:
+    """An array of what `_plain` made of one."""
+    return np.array(values, dtype=np.float64)

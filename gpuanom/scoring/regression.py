@@ -1,0 +1,172 @@
+"""What of a statistic follows from the number of sources, the sky and the seeing: a robust regression (METHOD.md 13).
+
+Arrays have one row for each statistic. Sums run in the order of the exposures and call no BLAS function, so that the
+same measurements give the same coefficients everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gpuanom.records import Doubles
+
+MOST_FITTED = 2048
+"""Coefficients are fitted to at most so many exposures, evenly spaced: they are then right to 2% of the scatter."""
+
+_HUBER, _TUKEY = 1.345, 4.685
+"""The usual bounds of Huber's and Tukey's weights: 95% efficient where the scatter is Gaussian."""
+
+_ROUNDS = 6
+_MAD = 1.4826
+_EQUAL = 1e-7
+"""Values that differ by less than this part of their size are equal as float32 numbers."""
+
+
+class Covariates(NamedTuple):
+    """The conditions that statistics are regressed on, with the centres and scatters that make them comparable.
+
+    Attributes
+    ----------
+    centre, scatter : ndarray, (k,) float64
+        Median, and 1.4826 times the median absolute deviation, of each condition over the dataset.
+    clip : float
+        Conditions further than so many scatters from their median count as this far.
+    """
+
+    centre: Doubles
+    scatter: Doubles
+    clip: float
+
+    def scaled(self, conditions: Doubles) -> Doubles:
+        """Return conditions, (k, n) float64, in units of their scatter and clipped; a missing one is the median."""
+        away = (conditions - self.centre[:, None]) / self.scatter[:, None]
+        return np.clip(np.where(np.isfinite(away), away, 0.0), -self.clip, self.clip)
+
+
+def scatter(values: Doubles) -> tuple[Doubles, Doubles]:
+    """Return median and 1.4826 MAD of each row, (n_rows,) float64 each; NaN values are passed over.
+
+    Parameters
+    ----------
+    values : ndarray, (n_rows, n) float64
+
+    Returns
+    -------
+    median, scatter : ndarray, (n_rows,) float64
+        NaN for a row without values. The scatter is 0 where values differ by their rounding alone.
+    """
+    centre = median(values)
+    spread = _MAD * median(np.abs(values - centre[:, None]))
+    return centre, np.where(spread > _EQUAL * np.abs(centre), spread, 0.0 * spread)
+
+
+def median(values: Doubles) -> Doubles:
+    """Return the median of each row, (n_rows,) float64, NaN values passed over; NaN for a row without values."""
+    if not values.size:
+        return np.full(len(values), np.nan)
+    ordered = np.sort(values, axis=1)
+    n = np.count_nonzero(~np.isnan(ordered), axis=1)
+    rows = np.arange(len(ordered))
+    low, high = ordered[rows, np.maximum(n - 1, 0) // 2], ordered[rows, n // 2]
+    return np.asarray(np.where(n > 0, 0.5 * (low + high), np.nan))
+
+
+def fit(values: Doubles, covariates: Doubles, used: np.typing.NDArray[np.bool_]) -> Doubles:
+    """Fit each row by a constant and its covariates, robustly.
+
+    Huber's weights find the fit that half of the exposures cannot pull far; Tukey's weights then leave out what is
+    far from it.
+
+    Parameters
+    ----------
+    values : ndarray, (n_rows, n) float64
+        NaN where a statistic was not measured.
+    covariates : ndarray, (k, n) float64
+        See `Covariates.scaled`.
+    used : ndarray, (n_rows, k) bool
+        Which covariates each row is regressed on.
+
+    Returns
+    -------
+    ndarray, (n_rows, k + 1) float64
+        The constant and the coefficients, 0 for covariates that are not used; NaN for a row without values.
+    """
+    step = max(1, -(-values.shape[1] // MOST_FITTED))
+    y, x = values[:, ::step], covariates[:, ::step]
+    known = np.isfinite(y)
+    coefficients = np.zeros((len(values), len(covariates) + 1))
+    coefficients[:, 0] = median(np.where(known, y, np.nan))
+    if not len(covariates) or not used.any():
+        return coefficients
+    y = np.where(known, y, 0.0)
+    for bound, tukey in ((_HUBER, False), (_TUKEY, True)):
+        for _ in range(_ROUNDS):
+            residual = y - predicted(coefficients, x)
+            size = np.where(known, np.abs(residual), np.nan)
+            spread = _MAD * median(size)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                away = size / (bound * spread[:, None])
+                weight = np.square(np.maximum(1.0 - np.square(away), 0.0)) if tukey else 1.0 / np.maximum(away, 1.0)
+            # A row without any scatter is fitted already.
+            weight = np.where(known & np.isfinite(weight), weight, 0.0)
+            coefficients = coefficients + _least_squares(residual, x, weight, used)
+    return coefficients
+
+
+def predicted(coefficients: Doubles, covariates: Doubles) -> Doubles:
+    """Return what a fit expects, (n_rows, n) float64.
+
+    Parameters
+    ----------
+    coefficients : ndarray, (n_rows, k + 1) float64
+        See `fit`.
+    covariates : ndarray, (k, n) float64
+        See `Covariates.scaled`.
+
+    Returns
+    -------
+    ndarray, (n_rows, n) float64
+    """
+    result = np.repeat(coefficients[:, :1], covariates.shape[1], axis=1)
+    for j, covariate in enumerate(covariates):
+        result += coefficients[:, j + 1, None] * covariate
+    return result
+
+
+def _least_squares(y: Doubles, x: Doubles, weight: Doubles, used: np.typing.NDArray[np.bool_]) -> Doubles:
+    """The weighted least-squares coefficients of each row, (n_rows, k + 1); 0 where they are not determined."""
+    columns = [np.ones(x.shape[1]), *x]
+    m = len(columns)
+    active = np.concatenate([np.ones((len(y), 1), dtype=bool), used], axis=1)
+    matrix, right = np.zeros((len(y), m, m)), np.zeros((len(y), m))
+    for i in range(m):
+        weighted = weight * columns[i]
+        right[:, i] = np.add.reduce(weighted * y, axis=1) * active[:, i]
+        for j in range(i + 1):
+            both = active[:, i] & active[:, j]
+            matrix[:, i, j] = matrix[:, j, i] = np.add.reduce(weighted * columns[j], axis=1) * both
+    total = np.maximum(matrix[:, 0, 0], 1e-300)
+    for i in range(m):
+        # A covariate that is not used, or that does not vary among the weighted exposures, gets the coefficient 0.
+        matrix[:, i, i] = np.where(active[:, i], matrix[:, i, i] + 1e-9 * total, 1.0)
+    return _solved(matrix, right)
+
+
+def _solved(matrix: Doubles, right: Doubles) -> Doubles:
+    """The solutions of positive definite systems, (n_rows, m), by elimination without LAPACK."""
+    matrix, right = matrix.copy(), right.copy()
+    m = right.shape[1]
+    for i in range(m):
+        for j in range(i + 1, m):
+            factor = matrix[:, j, i] / matrix[:, i, i]
+            matrix[:, j] -= factor[:, None] * matrix[:, i]
+            right[:, j] -= factor * right[:, i]
+    solution = np.zeros_like(right)
+    for i in reversed(range(m)):
+        rest = right[:, i].copy()
+        for j in range(i + 1, m):
+            rest -= matrix[:, i, j] * solution[:, j]
+        solution[:, i] = rest / matrix[:, i, i]
+    return solution

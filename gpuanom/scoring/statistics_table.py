@@ -1,0 +1,213 @@
+"""The numbers that a verdict is made of, brought into the form in which they are compared (METHOD.md 12, 13).
+
+Statistics of CCDs lose what is normal for their CCD and become statistics of the exposure: those of the CCD that
+stands out most, and the median over the CCDs. Mean vectors become a constant and a gradient over the focal plane.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gpuanom.records import Doubles, Integers
+from gpuanom.scoring import vectors
+from gpuanom.scoring.ccds_of_exposures import Grid, patterns
+from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, TYPICAL, VECTOR_KINDS, WORST, Judged
+
+LEAST_CCDS = vectors.LEAST_CCDS
+Flags = np.typing.NDArray[np.bool_]
+
+LEAST_FOR_PATTERN = 20
+"""A CCD with fewer exposures has no pattern that is normal for it (METHOD.md 9.7)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of the exposures of one dataset that are compared with each other.
+
+    Attributes
+    ----------
+    n_exposures : int
+    exposures : mapping of str to ndarray, (n_exposures,) float64
+        Statistics of exposures by name, NaN where one was not measured; the sky and sigma of a typical CCD among them.
+    owner : ndarray, (n_ccd,) int64
+        Index of the exposure of each CCD, ascending.
+    names : sequence of str
+        Name of each CCD.
+    ccds : mapping of str to ndarray, (n_ccd,) float64
+        Statistics of CCDs by name. The vectors of METHOD.md 12 are ``<kind>_cos`` and ``<kind>_sin`` with their
+        squared error ``<kind>_variance``.
+    x, y : ndarray, (n_ccd,) float64
+        Position of each CCD in the focal plane, from -1 to 1.
+    """
+
+    n_exposures: int
+    exposures: Mapping[str, Doubles]
+    owner: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    names: Sequence[str] = ()
+    ccds: Mapping[str, Doubles] = field(default_factory=dict)
+    x: Doubles = field(default_factory=lambda: np.zeros(0))
+    y: Doubles = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Statistics in the form in which they are compared.
+
+    Attributes
+    ----------
+    exposures : dict of str to ndarray, (n_exposures,) float64
+        Statistics by name of column, those made of CCDs among them.
+    grid : Grid
+    ccds : dict of str to ndarray, (n_ccd,) float64
+        How far each CCD is from what is normal for it and from the median of its exposure's CCDs.
+    worst : dict of str to ndarray, (n_exposures,) int64
+        For each statistic of CCDs the index of the CCD that stands out most, -1 without one.
+    patterns : dict of str to dict of str to float
+        What is normal for each CCD, by statistic and name of the CCD.
+    """
+
+    exposures: dict[str, Doubles]
+    grid: Grid
+    ccds: dict[str, Doubles]
+    worst: dict[str, Integers]
+    patterns: dict[str, dict[str, float]]
+
+
+def members() -> tuple[Judged, ...]:
+    """Return all statistics that an exposure can have: its own, and those that are made of its CCDs."""
+    own = {judged.name for judged in OF_EXPOSURES}
+    worst = [
+        dataclasses.replace(j, name=j.name + WORST, columns=(j.name + WORST,), logarithm=False, two_sided=False)
+        for j in OF_CCDS
+    ]
+    typical = [
+        dataclasses.replace(
+            j,
+            name=j.name + TYPICAL,
+            columns=(j.name + TYPICAL,),
+            logarithm=False,
+            above=j.above.replace("[ on {ccd}]", ""),
+            below=j.below.replace("[ on {ccd}]", ""),
+            of_ccds=False,
+        )
+        for j in OF_CCDS
+        if j.name not in own and not j.name.endswith("_off")
+    ]
+    return OF_EXPOSURES + tuple(worst) + tuple(typical)
+
+
+def trailed(measured: Measured) -> Flags:
+    """Return which CCDs a satellite's trail crosses, (n_ccd,) bool."""
+    found = measured.ccds.get("streak")
+    return np.zeros(measured.owner.size, dtype=bool) if found is None else np.asarray(found > 0.0)
+
+
+def transformed(values: Doubles, judged: Judged) -> Doubles:
+    """Return a statistic's values as they are compared: float32 numbers, as a logarithm where it enters as one."""
+    given = np.asarray(values, dtype=np.float32).astype(np.float64)
+    if not judged.logarithm:
+        return np.where(np.isfinite(given), given, np.nan)
+    floored = np.maximum(given, judged.floor)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.isfinite(floored) & (floored > 0.0), np.log(floored), np.nan)
+
+
+def prepare(
+    measured: Measured, known: Mapping[str, Mapping[str, float]] | None = None, least: int = LEAST_FOR_PATTERN
+) -> Prepared:
+    """Bring the statistics of a dataset into the form in which they are compared.
+
+    Parameters
+    ----------
+    measured : Measured
+    known : mapping, optional
+        `Prepared.patterns` of a stored null; by default what is normal for a CCD comes from the dataset itself.
+    least : int, optional
+        A CCD with fewer exposures has no pattern, and what needs one is empty.
+
+    Returns
+    -------
+    Prepared
+    """
+    grid = Grid.of(measured.owner, measured.names, measured.n_exposures)
+    rows = {j.name: transformed(measured.ccds[j.name], j) for j in OF_CCDS if j.name in measured.ccds}
+    for column in ("e1", "e2", *(f"{kind}_{part}" for kind in VECTOR_KINDS for part in ("cos", "sin"))):
+        if column in measured.ccds:
+            rows[column] = np.asarray(measured.ccds[column], dtype=np.float64)
+    if known is None:
+        found = patterns(np.array(list(rows.values())).reshape(len(rows), grid.owner.size), grid, least)
+        known = {
+            name: {ccd: v for ccd, v in zip(grid.names, line.tolist(), strict=True) if v == v}
+            for name, line in zip(rows, found, strict=True)
+        }
+    for name, values in rows.items():
+        of_names = np.array([known.get(name, {}).get(ccd, np.nan) for ccd in grid.names], dtype=np.float64)
+        rows[name] = values - of_names[grid.name] if grid.names else values
+    exposures = dict(measured.exposures)
+    rows |= _from_vectors(measured, rows, grid, exposures)
+    ccds: dict[str, Doubles] = {}
+    worst: dict[str, Integers] = {}
+    # A satellite's trail is found as such; what it does to the CCD's other statistics is not another cause.
+    crossed = trailed(measured)
+    trails = np.bincount(grid.owner, crossed, minlength=measured.n_exposures) > 0
+    for j in OF_EXPOSURES:
+        for column in j.columns:
+            if j.of_orientations and column in exposures:
+                exposures[column] = np.where(trails, np.nan, exposures[column])
+    for j in OF_CCDS:
+        if j.name in rows:
+            values = np.where(crossed, np.nan, rows[j.name])
+            ccds[j.name], worst[j.name] = _of_exposures(j, values, grid, exposures)
+    return Prepared(exposures, grid, ccds, worst, {name: dict(line) for name, line in known.items()})
+
+
+def _of_exposures(
+    judged: Judged, values: Doubles, grid: Grid, exposures: dict[str, Doubles]
+) -> tuple[Doubles, Integers]:
+    """Add what a statistic of CCDs says of their exposures; return the CCDs' values and which CCD is the worst."""
+    enough = grid.counted(values) >= LEAST_CCDS
+    middle = np.where(enough, grid.medians(values), np.nan)
+    exposures[judged.name + TYPICAL] = middle
+    off = values - np.where(enough, middle, 0.0)[grid.owner]
+    compared = np.abs(off) if judged.two_sided else off
+    full = grid.spread(np.where(np.isfinite(compared), compared, -np.inf))
+    full = np.where(np.isnan(full), -np.inf, full)
+    n, width = grid.shape
+    if not width:
+        return compared, np.full(n, -1, dtype=np.int64)
+    place = np.argmax(full, axis=1)
+    largest = full[np.arange(n), place]
+    exposures[judged.name + WORST] = np.where(np.isfinite(largest), largest, np.nan)
+    first = np.searchsorted(grid.owner, np.arange(n))
+    return off, np.where(np.isfinite(largest), first + place, -1)
+
+
+def _from_vectors(
+    measured: Measured, rows: Mapping[str, Doubles], grid: Grid, exposures: dict[str, Doubles]
+) -> dict[str, Doubles]:
+    """Fit the vectors of each kind over the focal plane; return how far off each CCD's vector is, as a logarithm."""
+    result: dict[str, Doubles] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for kind in VECTOR_KINDS:
+            if f"{kind}_cos" not in rows:
+                continue
+            variance = measured.ccds[f"{kind}_variance"]
+            for part in ("cos", "sin"):
+                fit = vectors.field(rows[f"{kind}_{part}"], variance, measured.x, measured.y, grid)
+                exposures[f"{kind}_vector_{part}"] = fit.constant
+                exposures[f"{kind}_vector_{part}_error"] = fit.constant_error
+                exposures[f"{kind}_gradient_{part}_x"] = fit.gradient_x
+                exposures[f"{kind}_gradient_{part}_y"] = fit.gradient_y
+                exposures[f"{kind}_gradient_{part}_x_error"] = fit.gradient_x_error
+                exposures[f"{kind}_gradient_{part}_y_error"] = fit.gradient_y_error
+            result[f"{kind}_off"] = np.log(vectors.off(rows[f"{kind}_cos"], rows[f"{kind}_sin"], variance, grid))
+        if "e1" in rows and "e2" in rows:
+            error = np.asarray(measured.ccds.get("e1_error", np.full(grid.owner.size, np.nan)), dtype=np.float64)
+            usual = np.nanmedian(error) if np.isfinite(error).any() else 1.0
+            variance = np.where(np.isfinite(error) & (error > 0.0), error, usual) ** 2
+            result["ellipticity_off"] = np.log(vectors.off(rows["e1"], rows["e2"], variance, grid))
+    return {name: np.where(np.isfinite(values), values, np.nan) for name, values in result.items()}

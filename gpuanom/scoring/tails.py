@@ -1,0 +1,157 @@
+"""How unlikely a value is by chance: a Weibull tail through the bulk of a dataset's own values (METHOD.md 13).
+
+Arrays have one row for each statistic, so that an exposure's values are a column and every row is contiguous.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gpuanom.records import Doubles, Integers
+
+MOST_FITTED = 65_536
+"""Tails are fitted to at most so many values of a row, evenly spaced: more do not move the quantiles."""
+
+LEAST_NUMBER = 0.5
+"""The largest of several values is not taken for that of fewer: values with tails thinner than expected look so."""
+
+_LEAST_SHAPE, _LARGEST_SHAPE = 0.5, 2.0
+_START = 0.02
+_NUMBER = 0.75
+_OUTLYING = 4.0
+_ROUNDS = 3
+_PRIOR, _PRIOR_SHAPE = 100.0, 1.2
+"""A shape counts as if so many further values had had this shape: that of few values alone is too uncertain.
+
+With 30 exposures of noise this halves the evidence that 1 in 100 reaches, and doubles the share of planted anomalies
+above it (`profiling/verdict_thresholds.py`).
+"""
+
+_RELATIVE_SPREAD = 1e-6
+"""Values that differ by less than this part of their size count as equal: they come from float32 numbers."""
+
+
+class Tails(NamedTuple):
+    """A Weibull tail for each row: P(value as large by chance) = exp(-((value - start) / scale)^shape).
+
+    Attributes
+    ----------
+    start, scale, shape : ndarray, (n_rows,) float64
+        The scale is NaN where the values have no spread: such a row says nothing about any exposure.
+    """
+
+    start: Doubles
+    scale: Doubles
+    shape: Doubles
+
+    def evidence(self, values: Doubles) -> Doubles:
+        """Return L = -ln P for values, (n_rows, n) float64; NaN where a value or the tail is missing."""
+        with np.errstate(invalid="ignore"):
+            beyond = np.maximum(values - self.start[:, None], 0.0) / self.scale[:, None]
+            return np.asarray(beyond ** self.shape[:, None])
+
+
+def fit(values: Doubles) -> Tails:
+    """Put a tail through each row's own values.
+
+    A first tail through the 50% and 75% quantiles tells which values are outliers: the k largest of n leave where each
+    has L > 4 + ln(n / k): chance alone would give a fiftieth of them. This is repeated with
+    the rest, since many outliers widen the first tail. The tail then goes through the 50% and 90% quantiles of the
+    rest, so that one exposure in ten with the same anomaly does not make the anomaly look normal.
+
+    Parameters
+    ----------
+    values : ndarray, (n_rows, n) float64
+        Distances from normal, larger is stranger; NaN where there is none.
+
+    Returns
+    -------
+    Tails
+        Its numbers depend on the values of a row, not on their order as long as there are at most `MOST_FITTED`.
+    """
+    step = max(1, -(-values.shape[1] // MOST_FITTED))
+    ordered = np.sort(values[:, ::step], axis=1)
+    n = np.count_nonzero(np.isfinite(ordered), axis=1)
+    start = _quantile(ordered, n, _START)
+    rest = n.copy()
+    for _ in range(_ROUNDS):
+        evidence = _through(ordered, rest, start, 0.75).evidence(ordered)
+        for row in np.flatnonzero(np.isfinite(evidence[:, :1].sum(axis=1))).tolist():
+            # The evidence grows along the sorted row, so that the outliers are its end.
+            beyond = np.flatnonzero(evidence[row, : n[row]] > _OUTLYING + np.log(n[row] / np.arange(n[row], 0, -1)))
+            rest[row] = beyond[0] if beyond.size else n[row]
+    return _through(ordered, rest, start, 0.9)
+
+
+def effective_number(largest: Doubles) -> Doubles:
+    """Return of how many independent values each row's values seem to be the largest, (n_rows,) float64.
+
+    Each value is the largest of several L, which are not independent of each other and may not be quite exponential. So
+    their number comes from the largest values' own 75% quantile: m independent L are below it in 75 of 100 cases.
+
+    Parameters
+    ----------
+    largest : ndarray, (n_rows, n) float64
+        NaN where there is none.
+
+    Returns
+    -------
+    ndarray, (n_rows,) float64
+        At least `LEAST_NUMBER`; NaN for a row without values, and where three quarters of the values are 0.
+    """
+    ordered = np.sort(largest, axis=1)
+    high = _quantile(ordered, np.count_nonzero(np.isfinite(ordered), axis=1), _NUMBER)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        number = math.log(_NUMBER) / np.log1p(-np.exp(-high))
+    return np.asarray(np.where(high > 0.0, np.maximum(number, LEAST_NUMBER), np.nan))
+
+
+def evidence_of_largest(largest: Doubles, number: Doubles) -> Doubles:
+    """Return L of the largest of several L: -ln of the probability that any of them is as large by chance.
+
+    Parameters
+    ----------
+    largest : ndarray, (n_rows, n) float64
+    number : ndarray, (n_rows,) float64
+        See `effective_number`; NaN is taken as 1.
+
+    Returns
+    -------
+    ndarray, (n_rows, n) float64
+        -ln(1 - (1 - exp(-L))^m), which is L - ln m far out.
+    """
+    m = np.where(np.isfinite(number), number, 1.0)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = m * np.log1p(-np.exp(-largest))
+        # -expm1(below) is m exp(-L) far out, where the probability itself is lost beside 1.
+        return np.asarray(np.where(largest > 30.0, largest - np.log(m), -np.log(-np.expm1(below))))
+
+
+def _through(ordered: Doubles, n: Integers, start: Doubles, upper: float) -> Tails:
+    """The tails through the 50% and the upper quantile of the first n values of each sorted row."""
+    middle = _quantile(ordered, n, 0.5) - start
+    high = _quantile(ordered, n, upper) - start
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = high > _RELATIVE_SPREAD * np.maximum(np.abs(start), 1e-30)
+        shape = math.log(math.log(1.0 - upper) / math.log(0.5)) / np.log(high / middle)
+        shape = np.exp((n * np.log(shape) + _PRIOR * math.log(_PRIOR_SHAPE)) / (n + _PRIOR))
+        # With half of the values at the start the ratio is infinite and the shape 0: the bound below holds.
+        shape = np.clip(np.where(middle > 0.0, shape, 0.0), _LEAST_SHAPE, _LARGEST_SHAPE)
+        # Where the shape is at a bound the tail goes through the upper quantile, the one nearer to what it tells of.
+        scale = high / (-math.log(1.0 - upper)) ** (1.0 / shape)
+    return Tails(start, np.where(spread, scale, np.nan), shape)
+
+
+def _quantile(ordered: Doubles, n: Integers, share: float) -> Doubles:
+    """The quantile of the first n values of each sorted row, between values in proportion; NaN where n is 0."""
+    place = share * np.maximum(n - 1, 0)
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, np.maximum(n - 1, 0))
+    rows = np.arange(len(ordered))
+    if not ordered.shape[1]:
+        return np.full(len(ordered), np.nan)
+    below, above = ordered[rows, low], ordered[rows, high]
+    return np.asarray(np.where(n > 0, below + (place - low) * (above - below), np.nan))

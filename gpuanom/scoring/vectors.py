@@ -1,0 +1,108 @@
+"""Mean vectors of the orientations of each CCD, and how they vary over the focal plane (METHOD.md 12).
+
+The mean of exp(2 i theta) of a CCD's orientations is a vector whose error is known. The vectors of an exposure, less
+what is normal for each CCD, are fitted by a constant and a gradient over the focal plane; the CCD that is furthest
+from the median of the exposure's CCDs is a third statistic.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gpuanom.records import Doubles
+from gpuanom.scoring.ccds_of_exposures import Grid
+
+LEAST_CCDS = 3
+"""With fewer CCDs an exposure has no median to which one of the CCDs could be compared."""
+
+_LEAST_SPREAD = 1e-6
+
+
+class Field(NamedTuple):
+    """A constant and a gradient over the focal plane, fitted to one component of the vectors.
+
+    Attributes
+    ----------
+    constant, gradient_x, gradient_y : ndarray, (n_exposures,) float64
+        The gradient for half the width and height of the focal plane; NaN where the CCDs do not determine it.
+    constant_error, gradient_x_error, gradient_y_error : ndarray, (n_exposures,) float64
+        Errors that follow from those of the vectors.
+    """
+
+    constant: Doubles
+    gradient_x: Doubles
+    gradient_y: Doubles
+    constant_error: Doubles
+    gradient_x_error: Doubles
+    gradient_y_error: Doubles
+
+
+def field(values: Doubles, variance: Doubles, x: Doubles, y: Doubles, grid: Grid) -> Field:
+    """Fit one component of the vectors over the focal plane, weighted by its errors.
+
+    Parameters
+    ----------
+    values, variance : ndarray, (n_ccd,) float64
+        The component and its squared error; NaN where there is none.
+    x, y : ndarray, (n_ccd,) float64
+        Position in the focal plane, from -1 to 1.
+    grid : Grid
+
+    Returns
+    -------
+    Field
+    """
+    n = grid.shape[0]
+    known = np.isfinite(values) & (variance > 0.0)
+    weight = np.where(known, 1.0 / np.where(known, variance, 1.0), 0.0)
+    v = np.where(known, values, 0.0)
+
+    def total(of: Doubles) -> Doubles:
+        return np.asarray(np.bincount(grid.owner, of, minlength=n), dtype=np.float64)
+
+    w, wx, wy = total(weight), total(weight * x), total(weight * y)
+    some = w > 0.0
+    scale = np.where(some, w, 1.0)
+    mean_x, mean_y = wx / scale, wy / scale
+    mean = total(weight * v) / scale
+    # About the weighted centre the constant and the gradient are independent of each other.
+    dx, dy, dv = x - mean_x[grid.owner], y - mean_y[grid.owner], v - mean[grid.owner]
+    xx, yy, xy = total(weight * dx * dx), total(weight * dy * dy), total(weight * dx * dy)
+    xv, yv = total(weight * dx * dv), total(weight * dy * dv)
+    determinant = xx * yy - xy * xy
+    solved = some & (determinant > _LEAST_SPREAD * np.square(scale)) & (grid.counted(values) > LEAST_CCDS)
+    safe = np.where(solved, determinant, 1.0)
+    gx, gy = (yy * xv - xy * yv) / safe, (xx * yv - xy * xv) / safe
+    none = np.nan
+    return Field(
+        np.where(some, mean, none),
+        np.where(solved, gx, none),
+        np.where(solved, gy, none),
+        np.where(some, np.sqrt(1.0 / scale), none),
+        np.where(solved, np.sqrt(np.abs(yy / safe)), none),
+        np.where(solved, np.sqrt(np.abs(xx / safe)), none),
+    )
+
+
+def off(cosine: Doubles, sine: Doubles, variance: Doubles, grid: Grid) -> Doubles:
+    """Return how far each CCD's vector is from the median of its exposure's CCDs, in units of its error.
+
+    Parameters
+    ----------
+    cosine, sine : ndarray, (n_ccd,) float64
+        The components, less what is normal for each CCD.
+    variance : ndarray, (n_ccd,) float64
+        Squared error of a component.
+    grid : Grid
+
+    Returns
+    -------
+    ndarray, (n_ccd,) float64
+        NaN for exposures with fewer than `LEAST_CCDS` vectors.
+    """
+    enough = (grid.counted(cosine) >= LEAST_CCDS)[grid.owner]
+    away = np.hypot(cosine - grid.medians(cosine)[grid.owner], sine - grid.medians(sine)[grid.owner])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(enough & (variance > 0.0), away / np.sqrt(variance), np.nan)

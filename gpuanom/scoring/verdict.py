@@ -1,0 +1,299 @@
+"""The verdict on each exposure and CCD: bad, check or ok, with the cause in words (METHOD.md 13)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gpuanom.digits import printed_values
+from gpuanom.records import Doubles
+from gpuanom.scoring import null as nulls
+from gpuanom.scoring.distances import NullOptions
+from gpuanom.scoring.judged import LISTS, Judged
+from gpuanom.scoring.null import Evidence, Null
+from gpuanom.scoring.statistics_table import LEAST_CCDS, Measured, trailed
+from gpuanom.settings import Settings
+
+BAD, CHECK, OK = "bad", "check", "ok"
+VERDICTS: tuple[str, ...] = (BAD, CHECK, OK)
+"""The verdicts, the worst first; an exposure that cannot be judged has an empty one."""
+
+THRESHOLD_EXPOSURES: tuple[int, ...] = (20, 30, 50, 150, 1000)
+"""Sizes of datasets for which thresholds are set; between them they follow ln n, beyond them they stay."""
+
+
+class VerdictOptions(NamedTuple):
+    """The numbers behind a verdict; the default settings are what `profiling/verdict_thresholds.py` finds.
+
+    Attributes
+    ----------
+    bad, check, bad_ccd : tuple of 5 floats
+        Lowest evidence of a bad exposure, of one to check, and of a bad CCD, for datasets of `THRESHOLD_EXPOSURES`.
+    least_exposures : int
+        Fewer exposures give no verdict.
+    least_ccds : float
+        An exposure with a smaller part of the CCDs that its dataset's exposures usually have gets no verdict.
+    null : NullOptions
+    """
+
+    bad: tuple[float, ...]
+    check: tuple[float, ...]
+    bad_ccd: tuple[float, ...]
+    least_exposures: int
+    least_ccds: float
+    null: NullOptions
+
+    @classmethod
+    def of(cls, settings: Settings) -> VerdictOptions:
+        """Return the numbers as the settings have them."""
+        return cls(
+            settings.bad_evidence,
+            settings.check_evidence,
+            settings.bad_ccd_evidence,
+            settings.verdict_exposures,
+            settings.verdict_ccds,
+            NullOptions(
+                settings.covariate_exposures, settings.covariate_clip, settings.faint_sky, settings.few_sources
+            ),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """The verdicts on exposures that are compared with each other.
+
+    Attributes
+    ----------
+    verdict : list of str
+        Of each exposure, one of `VERDICTS`, or empty.
+    cause : list of str
+        What is wrong, in words; empty for most exposures that are ok.
+    evidence : ndarray, (n_exposures,) float64
+        L, rounded to the printed digits; NaN without any.
+    score : list of str
+        Name of the statistic that stands out most, empty without one.
+    deviation : ndarray, (n_exposures,) float64
+        How far that statistic is from what is expected, in robust standard deviations.
+    reason : list of str
+        Why an exposure has no verdict.
+    ccd_verdict, ccd_cause : list of str
+    ccd_evidence : ndarray, (n_ccd,) float64
+    """
+
+    verdict: list[str]
+    cause: list[str]
+    evidence: Doubles
+    score: list[str]
+    deviation: Doubles
+    reason: list[str]
+    ccd_verdict: list[str]
+    ccd_cause: list[str]
+    ccd_evidence: Doubles
+
+
+def threshold(values: Sequence[float], n_exposures: int) -> float:
+    """Return the threshold for a dataset of n exposures, between those of `THRESHOLD_EXPOSURES`.
+
+    Parameters
+    ----------
+    values : sequence of 5 floats
+    n_exposures : int
+        Exposures that the null was made from.
+    """
+    at = [math.log(n) for n in THRESHOLD_EXPOSURES]
+    return float(np.interp(math.log(max(n_exposures, 1)), at, list(values)))
+
+
+def judge(
+    measured: Measured, options: VerdictOptions | None = None, known: Null | None = None
+) -> tuple[Verdicts, Null | None]:
+    """Judge exposures by what is normal for their dataset, or by a null that is known already.
+
+    Parameters
+    ----------
+    measured : Measured
+        Exposures that can be compared with each other.
+    options : VerdictOptions, optional
+        By default those of the default settings.
+    known : Null, optional
+        A stored null; by default the exposures themselves tell what is normal, if there are enough of them.
+
+    Returns
+    -------
+    verdicts : Verdicts
+    null : Null or None
+        What the exposures were judged by; None where there were too few.
+    """
+    options = options or VerdictOptions.of(Settings())
+    n = measured.n_exposures
+    if known is not None:
+        found = nulls.evidence(known, measured)
+    elif n >= options.least_exposures:
+        known, found = nulls.fit(measured, options.null)
+    else:
+        counted = "1 exposure" if n == 1 else f"{n} exposures"
+        why = f"no verdict: {counted} of this kind, and {options.least_exposures} tell what is normal"
+        return _none(measured, why), None
+    return _verdicts(measured, known, found, options), known
+
+
+def order(verdict: Sequence[str], evidence: Sequence[float], ids: Sequence[object]) -> list[int]:
+    """Return the order of the tables: the verdict, then the evidence downwards, then the id.
+
+    Parameters
+    ----------
+    verdict : sequence of str
+        Exposures without a verdict come last.
+    evidence : sequence of float
+        L, rounded; NaN counts as the smallest.
+    ids : sequence
+        What exposures of equal evidence are sorted by.
+
+    Returns
+    -------
+    list of int
+        Indices of the exposures.
+    """
+    rank = {name: i for i, name in enumerate(VERDICTS)}
+    strength = [-value if value == value else math.inf for value in evidence]
+    return sorted(
+        range(len(ids)),
+        key=lambda i: (rank.get(verdict[i], len(VERDICTS)), strength[i], ids[i]),
+    )
+
+
+def words(judged: Judged, sign: float, values: Mapping[str, float], ccd: str) -> str:
+    """Return the cause in words.
+
+    Parameters
+    ----------
+    judged : Judged
+        The statistic that stands out.
+    sign : float
+        Negative where its value is too small.
+    values : mapping of str to float
+        Columns of the exposure or of the CCD.
+    ccd : str
+        The CCD that stands out; empty for an exposure as a whole.
+    """
+    text = judged.below if sign < 0.0 and judged.below else judged.above
+
+    def filled(part: re.Match[str]) -> str:
+        name = part.group("name")
+        if name == "ccd":
+            return ccd and part.group(0)[1:-1].replace("{ccd}", ccd)
+        value = values.get(name, math.nan)
+        if not math.isfinite(value):
+            return ""
+        shown = f"{value:.0f}" if abs(value) >= 10.0 or value == round(value) else f"{value:.1f}"
+        return part.group(0)[1:-1].replace(f"{{{name}}}", "0" if shown == "-0" else shown)
+
+    return re.sub(r"\[[^\]{]*\{(?P<name>\w+)\}[^\]]*\]", filled, text)
+
+
+def _none(measured: Measured, why: str) -> Verdicts:
+    """No verdict on any exposure."""
+    n, n_ccd = measured.n_exposures, measured.owner.size
+    empty = np.full(n, np.nan)
+    return Verdicts(
+        [""] * n, [""] * n, empty, [""] * n, empty, [why] * n, [""] * n_ccd, [""] * n_ccd, np.full(n_ccd, np.nan)
+    )
+
+
+def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictOptions) -> Verdicts:
+    bad, check, bad_ccd = (
+        threshold(values, null.n_exposures) for values in (options.bad, options.check, options.bad_ccd)
+    )
+    n, n_ccd = measured.n_exposures, measured.owner.size
+    evidence, of_ccds = printed_values(found.of_exposures), printed_values(found.of_ccds)
+    second = printed_values(found.second_ccd)
+    reasons = _reasons(measured, null, evidence, options)
+    crossed = trailed(measured)
+    first = np.searchsorted(measured.owner, np.arange(n + 1)).tolist()
+    verdict, cause, score = [""] * n, [""] * n, [""] * n
+    deviation = np.full(n, np.nan)
+    ccd_verdict, ccd_cause = [""] * n_ccd, [""] * n_ccd
+    strongest = _strongest(found)
+    for i in range(n):
+        own = range(first[i], first[i + 1])
+        row = int(strongest[i])
+        if row < 0 or reasons[i]:
+            evidence[i] = evidence[i] if not reasons[i] else np.nan
+            continue
+        judged = found.statistics[row]
+        score[i], deviation[i] = judged.name, found.deviation[row, i]
+        level = BAD if evidence[i] >= bad else CHECK if evidence[i] >= check else OK
+        judged_ccds = [j for j in own if of_ccds[j] == of_ccds[j]]
+        worst = max(judged_ccds, key=lambda j: (of_ccds[j], -j), default=-1)
+        alone = len(judged_ccds) >= LEAST_CCDS and of_ccds[worst] >= bad_ccd and not (second[i] >= check)
+        if alone:
+            # The pattern is on one CCD: the other CCDs can be used.
+            level = CHECK
+            k = int(found.ccd_statistic[worst])
+            if not judged.of_ccds and k >= 0:
+                judged, score[i] = found.statistics[k], found.statistics[k].name
+                deviation[i] = found.deviation[k, i]
+            evidence[i] = max(evidence[i], check)
+        verdict[i] = level
+        for j in own:
+            is_bad = of_ccds[j] >= bad_ccd
+            ccd_verdict[j] = BAD if is_bad else OK if alone or level == OK else level
+            if is_bad and found.ccd_statistic[j] >= 0:
+                statistic = found.statistics[int(found.ccd_statistic[j])]
+                ccd_cause[j] = words(statistic, found.ccd_sign[j], _values(measured.ccds, j), measured.names[j])
+        if level != OK:
+            if alone and ccd_cause[worst]:
+                cause[i] = ccd_cause[worst]
+            else:
+                at = int(found.worst_ccd[row, i])
+                of_ccd = {} if at < 0 else _values(measured.ccds, at)
+                values = {**_values(measured.exposures, i), **of_ccd}
+                name = "" if at < 0 else measured.names[at]
+                sign = found.ccd_sign[at] if at >= 0 and found.ccd_statistic[at] == row else found.deviation[row, i]
+                cause[i] = words(judged, float(sign), values, name)
+            for j in own:
+                if ccd_verdict[j] == level and not ccd_cause[j]:
+                    ccd_cause[j] = cause[i]
+        streaks = [measured.names[j] for j in own if crossed[j]]
+        if streaks:
+            cause[i] = "; ".join(filter(None, (cause[i], "streak")))
+            for j in own:
+                if crossed[j]:
+                    ccd_cause[j] = "; ".join(filter(None, (ccd_cause[j], "streak")))
+    return Verdicts(verdict, cause, evidence, score, deviation, reasons, ccd_verdict, ccd_cause, of_ccds)
+
+
+def _strongest(found: Evidence) -> np.typing.NDArray[np.int64]:
+    """The statistic that stands out most in the list that stands out most, of each exposure; -1 without any."""
+    n = found.of_exposures.size
+    if not found.statistics:
+        return np.full(n, -1, dtype=np.int64)
+    best = np.argmax(np.where(np.isnan(found.of_lists), -1.0, found.of_lists), axis=0)
+    lists = np.array([LISTS.index(j.list) for j in found.statistics])
+    within = np.where((lists[:, None] == best) & ~np.isnan(found.of_statistics), found.of_statistics, -1.0)
+    # Equal to the printed digits counts as equal: the first statistic is then named on every machine.
+    row = np.argmax(np.round(within, 6), axis=0)
+    return np.where(np.isnan(found.of_exposures), -1, row)
+
+
+def _reasons(measured: Measured, null: Null, evidence: Doubles, options: VerdictOptions) -> list[str]:
+    """Why exposures have no verdict; empty where they have one."""
+    used = measured.exposures.get("n_ccd_used", np.full(measured.n_exposures, np.nan))
+    reasons = []
+    for i in range(measured.n_exposures):
+        if null.usual_ccds and used[i] < options.least_ccds * null.usual_ccds:
+            reasons.append(f"no verdict: {used[i]:.0f} of usually {null.usual_ccds:.0f} CCDs could be measured")
+        elif math.isnan(evidence[i]):
+            reasons.append("no verdict: nothing was measured that could be judged")
+        else:
+            reasons.append("")
+    return reasons
+
+
+def _values(columns: Mapping[str, Doubles], i: int) -> dict[str, float]:
+    return {name: float(values[i]) for name, values in columns.items()}

@@ -1,0 +1,217 @@
+"""The verdicts of a night's exposures and CCDs: from the rows of a dataset to the columns that say bad, check or ok."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpuanom.cameras import focalplane
+from gpuanom.digits import printed
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
+from gpuanom.scoring import comparable
+from gpuanom.scoring.ccds_of_exposures import Grid
+from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
+from gpuanom.scoring.null import Null
+from gpuanom.scoring.ranking import Scores
+from gpuanom.scoring.statistics_table import Measured
+from gpuanom.scoring.verdict import VERDICTS, VerdictOptions, Verdicts, judge
+from gpuanom.settings import Settings
+
+Row = dict[str, Any]
+Columns = dict[str, Any]
+
+
+def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], ccds: Mapping[str, Any]) -> Measured:
+    """Gather what a verdict is made of.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    scores : sequence of 4 Scores
+    rows : sequence of dict
+        A row for each exposure, the statistics of METHOD.md Part II among its values where they were measured.
+    ccds : mapping
+        The columns of the dataset's CCDs.
+
+    Returns
+    -------
+    Measured
+    """
+    n = len(dataset.exposures)
+    names = list(ccds["name"])
+    grid = Grid.of(dataset.owner, names, n)
+    used = np.array([status == "ok" for status in ccds["status"]], dtype=bool)
+    wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "streak", "streak_angle"}
+    wanted |= {name for name in ccds if name.startswith(("stripe_period_", "stripe_angle_"))}
+    of_ccds = {name: np.where(used, _numbers(ccds[name]), np.nan) for name in sorted(wanted) if name in ccds}
+    for k in (BACKGROUND, FLAT_BACKGROUND):
+        if scores[k].ccd_kl.size == used.size:
+            of_ccds[f"{KINDS[k]}_kl"] = scores[k].ccd_kl
+    for kind in VECTOR_KINDS:
+        k = KINDS.index(kind)
+        counts = dataset.counts[:, k].sum(axis=1).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            of_ccds[f"{kind}_cos"] = np.where(counts > 0, dataset.cosine[:, k] / counts, np.nan)
+            of_ccds[f"{kind}_sin"] = np.where(counts > 0, dataset.sine[:, k] / counts, np.nan)
+            of_ccds[f"{kind}_variance"] = np.where(counts > 0, 0.5 / counts, np.nan)
+    exposures = {name: _numbers([row.get(name) for row in rows]) for name in sorted(_exposure_columns(rows[:1]))}
+    exposures["sky"], exposures["sigma"] = grid.medians(of_ccds["sky"]), grid.medians(of_ccds["sigma"])
+    usable = exposures["n_ccd_used"] > 0
+    exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
+    x, y = _positions(dataset.camera, names)
+    return Measured(n, exposures, dataset.owner, names, of_ccds, x, y)
+
+
+def judged(
+    dataset: Dataset,
+    found: Measured,
+    settings: Settings,
+    known: Null | None = None,
+    size: tuple[int, int] | None = None,
+) -> tuple[Verdicts, list[Null]]:
+    """Judge the exposures of a dataset, those of one size of CCD at a time.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    found : Measured
+        See `measured`.
+    settings : Settings
+    known : Null, optional
+        A stored null; by default the exposures that are compared with each other tell what is normal.
+    size : tuple of 2 ints, optional
+        (ny, nx) of the CCDs behind the stored null.
+
+    Returns
+    -------
+    verdicts : Verdicts
+    nulls : list of Null
+        What the groups were judged by.
+    """
+    n = len(dataset.exposures)
+    split = comparable.split(dataset.sizes, n) if size is None else comparable.like(dataset, size)
+    options = VerdictOptions.of(settings)
+    if split.whole:
+        verdicts, null = judge(found, options, known)
+        return verdicts, [null] if null is not None else []
+    joined = _empty(n, found.owner.size)
+    nulls = []
+    for members in split.groups:
+        verdicts, null = judge(_part(found, members), options, known)
+        _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
+        nulls += [null] if null is not None else []
+    for i in split.apart:
+        joined.reason[i] = "no verdict: its CCDs have another size than those of its dataset"
+    return joined, nulls
+
+
+def add_columns(rows: Sequence[Row], ccds: Columns, verdicts: Verdicts) -> None:
+    """Add the columns of the verdicts to the rows of exposures and to the columns of CCDs.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+    ccds : dict
+    verdicts : Verdicts
+    """
+    for i, row in enumerate(rows):
+        row["verdict"], row["evidence"] = verdicts.verdict[i], float(verdicts.evidence[i])
+        row["cause"] = verdicts.cause[i] or verdicts.reason[i]
+        score = verdicts.score[i]
+        row["score"], row["deviation"] = score, float(verdicts.deviation[i])
+        if not score:
+            score = row["score"] = _most_deviating(row)
+            row["deviation"] = row.get(f"{score.removesuffix('_kl')}_deviation", math.nan)
+        row["z"] = row.get(f"{score.removesuffix('_kl')}_z", math.nan) if score.endswith("_kl") else math.nan
+    ccds["verdict"], ccds["cause"] = verdicts.ccd_verdict, verdicts.ccd_cause
+    ccds["evidence"] = verdicts.ccd_evidence
+
+
+def order_of(rows: Sequence[Row], ids: Sequence[Any]) -> list[int]:
+    """Return the order of the tables: the verdict, the evidence, and for exposures without a verdict the deviation.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        The rows of all datasets, those of failures among them.
+    ids : sequence
+        What exposures of equal evidence are sorted by.
+
+    Returns
+    -------
+    list of int
+    """
+    rank = {name: i for i, name in enumerate(VERDICTS)}
+
+    def key(i: int) -> tuple[int, float, Any]:
+        verdict = row["verdict"] if (row := rows[i]).get("verdict") else ""
+        strength = row.get("evidence" if verdict else "deviation", math.nan)
+        return rank.get(verdict, len(VERDICTS)), -strength if strength == strength else math.inf, ids[i]
+
+    return sorted(range(len(rows)), key=key)
+
+
+def _most_deviating(row: Row) -> str:
+    """The score with the largest deviation of an exposure without a verdict; empty without any."""
+    deviations = {kind: printed(row.get(f"{kind}_deviation", math.nan)) for kind in KINDS}
+    known = {kind: value for kind, value in deviations.items() if value == value}
+    return f"{max(known, key=lambda kind: known[kind])}_kl" if known else ""
+
+
+def _exposure_columns(rows: Sequence[Row]) -> set[str]:
+    """The columns of exposures that a verdict, or its cause in words, needs."""
+    wanted = {c for j in OF_EXPOSURES for c in (*j.columns, *j.errors)} | {"n_ccd_used", "repeat_separation"}
+    wanted |= {f"{kind}_angle" for kind in KINDS}
+    present = {name for row in rows for name in row}
+    wanted |= {name for name in present if name.startswith(("stripe_period_", "stripe_angle_"))}
+    return (wanted & present) | {"n_sources", "n_ccd_used"}
+
+
+def _numbers(values: Sequence[Any]) -> Doubles:
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _positions(camera: str, names: Sequence[str]) -> tuple[Doubles, Doubles]:
+    """The centres of CCDs in the focal plane, from -1 to 1 along its longer side."""
+    if not names:
+        return np.zeros(0), np.zeros(0)
+    places = focalplane.places(camera, list(dict.fromkeys(names)))
+    xy = np.array([(places[name].x, places[name].y) for name in names], dtype=np.float64).T
+    low, high = xy.min(axis=1), xy.max(axis=1)
+    half = max(0.5 * float((high - low).max()), 0.5)
+    x, y = (xy - 0.5 * (low + high)[:, None]) / half
+    return x, y
+
+
+def _part(found: Measured, members: Integers) -> Measured:
+    """A part of the exposures."""
+    rows = np.flatnonzero(np.isin(found.owner, members))
+    return Measured(
+        members.size,
+        {name: values[members] for name, values in found.exposures.items()},
+        np.searchsorted(members, found.owner[rows]),
+        [found.names[j] for j in rows.tolist()],
+        {name: values[rows] for name, values in found.ccds.items()},
+        found.x[rows],
+        found.y[rows],
+    )
+
+
+def _empty(n: int, n_ccd: int) -> Verdicts:
+    """Verdicts on nothing, to be filled."""
+    none, none_ccd = np.full(n, np.nan), np.full(n_ccd, np.nan)
+    return Verdicts([""] * n, [""] * n, none, [""] * n, none.copy(), [""] * n, [""] * n_ccd, [""] * n_ccd, none_ccd)
+
+
+def _put(joined: Verdicts, part: Verdicts, members: Integers, rows: Integers) -> None:
+    """Put the verdicts of a part where they belong."""
+    for k, i in enumerate(members.tolist()):
+        for name in ("verdict", "cause", "score", "reason"):
+            getattr(joined, name)[i] = getattr(part, name)[k]
+        joined.evidence[i], joined.deviation[i] = part.evidence[k], part.deviation[k]
+    for k, j in enumerate(rows.tolist()):
+        joined.ccd_verdict[j], joined.ccd_cause[j] = part.ccd_verdict[k], part.ccd_cause[k]
+        joined.ccd_evidence[j] = part.ccd_evidence[k]
