@@ -25,6 +25,7 @@ from realistic import Camera
 import gpuanom
 from gpuanom.records import Measurement
 from gpuanom.settings import Settings
+from gpuanom.statistics.listed import NAMES
 
 SEED = 31_337
 SETTINGS = Settings(gradient_points=v.POINTS)
@@ -112,7 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     ny, nx = map(int, options.shape.split(","))
     camera = Camera(options.ccds, (ny, nx), options.seed)
-    about = {"camera": camera, "settings": SETTINGS.fingerprint(), "gpuanom": gpuanom.__version__}
+    about = {"camera": camera, "settings": SETTINGS.fingerprint(), "statistics": NAMES.text}
     if not options.file.exists():
         options.file.write_bytes(pickle.dumps(about))
     known, found, end = read(options.file)

@@ -30,6 +30,7 @@ from scipy import stats
 
 import gpuanom
 from gpuanom.records import Measurement
+from gpuanom.statistics.listed import NAMES
 
 SIZES = (30, 150, 1000)
 SHARES = (0.0, 0.02, 0.1)
@@ -86,8 +87,8 @@ class Pool:
     def read(cls, path: Path) -> Pool:
         """Read a pool and check that its measurements can be ranked by this version."""
         about, measurements, _ = pool.read(path)
-        if about["settings"] != pool.SETTINGS.fingerprint():
-            raise SystemExit(f"{path} was measured with other settings; measure the pool again")
+        if (about["settings"], about["statistics"]) != (pool.SETTINGS.fingerprint(), NAMES.text):
+            raise SystemExit(f"{path} was measured with other settings or statistics; measure the pool again")
         camera = about["camera"]
         assert isinstance(camera, realistic.Camera)
         return cls(camera, measurements)

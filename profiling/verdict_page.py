@@ -162,7 +162,7 @@ def text(e):
         o = e["beside"]["camera"]
         beside = f"""
 The last two columns are those of another pool, with another seed: {o.ccds} CCDs of {o.shape[1]} x {o.shape[0]} pixels,
-{e["beside"]["normals"]} normal exposures. Over all classes {percent(other[0])} are found at 1% and
+{e["beside"]["normals"]} normal exposures. Recall over all classes is {percent(other[0])} at 1% and
 {percent(other[1])} at 5%.
 """
     rates = ("exposures", "anomalous", "kinds", "nights", "different normal ones", "bad", "bad or check", "p < 0.1",

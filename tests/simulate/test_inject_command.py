@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,6 +182,14 @@ def test_the_list_names_every_anomaly(capfd):
     for injector, first, second in zip(INJECTORS.values(), lines[::2], lines[1::2], strict=True):
         assert f"[{injector.unit}]" in first
         assert injector.help in second
+
+
+def test_the_page_about_simulated_nights_names_every_class():
+    page = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text()
+    listed = re.findall(r"^- \*\*(?:Sources|Background|Electronics)\*\*: ([^*]*?)\.$", page, flags=re.MULTILINE)
+    assert sorted(name for words in listed for name in re.findall(r"[a-z]+", words.replace(" and ", " "))) == sorted(
+        INJECTORS
+    )
 
 
 def test_simulate_takes_the_folder_either_way(tmp_path, capfd):
