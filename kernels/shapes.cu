@@ -21,8 +21,8 @@
 // Test       tests/steps/test_shapes.py
 #include "common.cuh"
 
-constexpr int SHAPES_A_CCD = 400, FOR_WIDTH = 100, WARPS = 8, MAX_STAMP = 64, PASSES = 8,
-              WIDTH_THREADS = 128, CHOOSERS = 1024;
+constexpr int SHAPES_A_CCD = 400, FOR_WIDTH = 100, WARPS = 8, PASSES = 8, WIDTH_THREADS = 128,
+              CHOOSERS = 1024;
 constexpr double SIGNAL_TO_NOISE = 8.0, NEAR = 0.01, ROOT_PI = 1.7724538509055159, MOVED = 0.04,
                  GROWTH = 1.5, LEAST_WIDTH = 0.7, MOST_WIDTH = 7.5;
 
