@@ -79,8 +79,7 @@ extern "C" __global__ void __launch_bounds__(256)
     __shared__ bool there;
     const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
     const int y0 = blockIdx.y * CELL;
-    if (threadIdx.x == 0)
-        there = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
+    if (threadIdx.x == 0) there = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
     __syncthreads();
     int total = 0, hot = 0;
     if (x < nx) {
@@ -154,8 +153,8 @@ extern "C" __global__ void __launch_bounds__(256)
 //   nx                 int32, pixels: columns of a CCD
 //   cells              out, (n_ccd, ceil(ny / 4), ceil(nx / 4)) int16, steps: means of cells
 //   map_sum            in and out, (n_ccd, ceil(ny / side), ceil(nx / side)) int64, steps
-//   map_count          in and out, of the same shape (my, mx) int64, number of pixels left
-//   map_usable         in and out, of the same shape (my, mx) int64, number of pixels not bad
+//   map_count          in and out, (n_ccd, my, mx) int64, number of pixels left
+//   map_usable         in and out, (n_ccd, my, mx) int64, number of pixels not bad
 //   row_sum            in and out, (n_ccd, ny) int64, steps
 //   row_count          in and out, (n_ccd, ny) int64, number of pixels left
 //   column_sum         in and out, (n_ccd, nx) int64, steps
@@ -332,10 +331,10 @@ extern "C" __global__ void __launch_bounds__(256)
             int number = numbers[((long long)ccd * rows + y) * columns + x];
             bool good;
             if (hidden != nullptr)
-                number = masked(number,
-                                hidden[((long long)ccd * cell_rows + y / CELL) * cell_columns +
-                                       x / CELL],
-                                &good);
+                number = masked(
+                    number,
+                    hidden[((long long)ccd * cell_rows + y / CELL) * cell_columns + x / CELL],
+                    &good);
             const double weight = missing ? 0.0 : window[row];
             target[e] = (double)number * (weight * window[column]);
         }

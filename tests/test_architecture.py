@@ -127,7 +127,7 @@ def test_the_cpu_backend_has_a_file_a_step():
 
     steps = {name for name in vars(Backend) if not name.startswith("_") and name not in OTHER}
     folder = PACKAGE / "backends" / "cpu"
-    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "polynomial", "moments", "isophote"}
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "polynomial", "moments", "isophote", "transform"}
     # Both orientations live in cpu/orientation.py.
     assert steps - {"gradient_orientation"} == files
     for name in steps:

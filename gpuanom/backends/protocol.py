@@ -168,9 +168,8 @@ class Backend(Device, Protocol):
         Returns
         -------
         Patterns
-            Sums in steps of 2^-12 sigma, powers in sigma^2. Parity: rounded, 1e-12 of the largest power of a spectrum,
-            since two libraries' Fourier transforms differ in their last bits, and 1e-12 of the line's numbers; all
-            others exact for an equal `background`.
+            Sums in steps of 2^-12 sigma, powers in sigma^2. Parity: exact for an equal `background`: sums are
+            whole numbers, and both backends transform in one order of operations.
         """
         ...
 

@@ -32,7 +32,7 @@ PARTS = {"moments": "sources"}
 # No step of the protocol, but what reading a file does on the host: the twin is a file of gpuanom/fits.
 READING = {"rice"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
-NO_LAUNCHERS = {"__init__", "cuda", "devices", "direct", "kernel", "memory", "staging"}
+NO_LAUNCHERS = {"__init__", "cuda", "devices", "gpudirect", "kernel", "memory", "staging"}
 
 
 def loader():
@@ -87,7 +87,7 @@ def test_every_step_has_its_files():
     assert steps | READING == set(FILES)
     assert {path.stem for path in FITS.glob("*.py")} >= READING
     assert set(FILES) == {path.stem for path in GPU.glob("*.py")} - NO_LAUNCHERS
-    assert steps == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial", "isophote"}
+    assert steps == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial", "isophote", "transform"}
     assert set(loader().steps()) == set(FILES)
 
 

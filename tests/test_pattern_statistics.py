@@ -1,0 +1,313 @@
+"""Statistics of patterns against answers known from theory: waves, steps, glows, rings, jitter, crosstalk, trails."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import naive
+import numpy as np
+import pytest
+from scipy import special
+from steps.harness import DEFAULT, hand_made, stack_of
+
+from gpuanom.backends.choice import select
+from gpuanom.backends.pattern_layout import coarse_parts, fine_parts, map_shape, map_side
+from gpuanom.records import Patterns, Turn
+from gpuanom.statistics import background_map, crosstalk, lines, peaks, profiles, spectrum
+
+SHAPE = (1030, 1024)
+
+
+def noise(shape=SHAPE, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def measured(image, saturation=None) -> Patterns:
+    """The patterns of one image whose sky is 0 and whose sigma is 1."""
+    backend = select("cpu")
+    level = None if saturation is None else [saturation]
+    stack = stack_of(backend, [image], None, level)
+    return backend.patterns(stack, hand_made(backend, 1), DEFAULT)
+
+
+def wave(period, angle, shape=SHAPE):
+    """A sine wave whose stripes run along an angle, degrees from the x axis towards y."""
+    y, x = np.indices(shape)
+    across = np.radians(angle + 90)
+    return np.sin(2 * np.pi * (x * np.cos(across) + y * np.sin(across)) / period)
+
+
+def apart(one, other):
+    """The difference of two angles of stripes, degrees."""
+    return abs((one - other + 90) % 180 - 90)
+
+
+WAVES = [
+    *[(380, 30, 0.1), (300, 0, 0.1), (200, 80, 0.1), (160, 90, 0.1)],
+    *[(120, 20, 0.1), (100, -45, 0.1), (80, 90, 0.1), (70, 0, 0.1), (40, -60, 0.05), (25, 0, 0.05), (24, 90, 0.05)],
+    *[(20, 35, 0.05), (20, 90, 0.05), (10, 45, 0.05), (10, 0, 0.05), (6.3, 90, 0.05), (5, 0, 0.05), (5, 90, 0.05)],
+    *[(3.5, 10, 0.05), (2.5, 45, 0.05), (2.5, 0, 0.05), (2.3, 88, 0.05)],
+]
+
+
+@pytest.mark.parametrize(("period", "angle", "height"), WAVES)
+def test_a_wave_is_found_with_its_period_and_direction(period, angle, height):
+    found = spectrum.spectra(measured(noise() + height * wave(period, angle)))
+    power, periods, angles = spectrum.ccd_statistics(found)[0].reshape(3, 12)
+    band = np.searchsorted(-np.array(spectrum.EDGES), -period) - 1
+    # A wave of 0.05 sigma on 128 parts has 3 times the power of noise; noise itself reaches 1.5 in no band of parts.
+    assert power[band] > 2
+    # The peak is known to a tenth of a bin: 1/10 of 1024, 512 or 128 pixels.
+    size = 2048 if period >= 150 else 512 if period >= 22 else 128
+    bins = size / period
+    assert periods[band] == pytest.approx(period, rel=(0.6 if period >= 150 else 0.15) / bins)
+    assert apart(angles[band], angle) < np.degrees((0.6 if period >= 150 else 0.15) / bins)
+    # Elsewhere there is noise: 49 independent parts of pixels, and 5 of means over 4 x 4 pixels.
+    assert max(power[k] for k in range(6, 12) if abs(k - band) > 1) < 1.7
+    assert max(power[k] for k in range(2, 6) if abs(k - band) > 1) < 4.5
+    # One CCD is an exposure of one.
+    np.testing.assert_array_equal(spectrum.exposure_statistics(found), spectrum.ccd_statistics(found)[0])
+
+
+def test_noise_has_no_peaks():
+    """The largest of n powers of K parts is at most what a Gamma distribution of shape K gives for 0.001 / n."""
+    power = spectrum.ccd_statistics(spectrum.spectra(measured(noise())))[0, :12]
+    for band, value in enumerate(power[2:], start=2):
+        n = np.pi * (512 if band < 6 else 128) ** 2 / spectrum.EDGES[band + 1] ** 2
+        k = 0.6 * 9 if band < 6 else 64
+        # The level itself, a median of 60 powers, is known to 1/8 of their scatter.
+        assert 1 < value < special.gammainccinv(k, 0.001 / n) / k * (1 + 0.5 / np.sqrt(k))
+
+
+def test_an_exposures_sum_sees_what_no_ccd_sees():
+    weak = [noise(seed=s) + 0.013 * wave(8, 20) for s in range(8)]
+    found = [s for image in weak for s in spectrum.spectra(measured(image))]
+    each = spectrum.ccd_statistics(found).reshape(8, 3, 12)[:, 0, 8]
+    others = spectrum.exposure_statistics(found).reshape(3, 12)
+    assert others[0, 8] - 1 > 1.5 * np.median(others[0, 7:] - 1)
+    assert others[1, 8] == pytest.approx(8, rel=0.02)
+    assert apart(others[2, 8], 20) < 1.5
+    assert np.median(each) < 2
+
+
+@pytest.mark.parametrize("turn", list(Turn))
+@pytest.mark.parametrize(("period", "angle"), [(200, 20), (60, 70), (9.5, -30)])
+def test_angles_in_the_axes_of_the_focal_plane(turn, period, angle):
+    """theta is -theta on a mirrored CCD, and then 90 degrees more on one turned by a quarter (METHOD.md 3)."""
+    found = spectrum.spectra(measured(noise() + 0.2 * wave(period, angle)))
+    band = np.searchsorted(-np.array(spectrum.EDGES), -period) - 1
+    expected = (-angle if turn & Turn.MIRRORED else angle) + (90 if turn & Turn.QUARTER else 0)
+    for power, periods, angles in (
+        spectrum.ccd_statistics(found, [turn])[0].reshape(3, 12),
+        spectrum.exposure_statistics(found, [turn]).reshape(3, 12),
+    ):
+        assert power[band] > 5
+        assert periods[band] == pytest.approx(period, rel=0.06)
+        assert apart(angles[band], expected) < 3
+        assert -90 < angles[band] <= 90
+
+
+def test_turning_twice_by_a_mirror_changes_nothing():
+    power = np.random.default_rng(2).random((1, 128, 65))[0]
+    # The powers of a real image are equal at (ky, 0) and (-ky, 0), and at (ky, 64) and (-ky, 64).
+    back = -np.arange(128) % 128
+    for column in (0, 64):
+        power[:, column] = power[:, column] + power[back, column]
+    for turn in (Turn.MIRRORED, Turn.MIRRORED_QUARTER):
+        np.testing.assert_array_equal(spectrum.turned_power(spectrum.turned_power(power, turn), turn), power)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 49, 128])
+def test_the_median_of_added_periodograms(k):
+    """Against the Gamma distribution; the formula is good to 1% from K = 2 on."""
+    assert peaks.median_share(np.array(float(k))) == pytest.approx(special.gammaincinv(k, 0.5) / k, rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (130, 600), (700, 140), (256, 300)])
+def test_small_ccds_lack_what_does_not_fit(shape):
+    power = spectrum.ccd_statistics(spectrum.spectra(measured(noise(shape))))[0].reshape(3, 12)
+    assert np.isnan(power[:, 2:6]).all() == (min(shape) < 512)
+    assert np.isnan(power[:, 6:]).all() == (min(shape) < 128)
+    assert np.isnan(power[:, :2]).all() == (min(map_shape(*shape)) < 8)
+
+
+def test_a_ccd_without_background_has_no_statistics():
+    backend = select("cpu")
+    found = backend.patterns(stack_of(backend, [noise((600, 600))]), hand_made(backend, 1, usable=[False]), DEFAULT)
+    for values in (
+        spectrum.ccd_statistics(spectrum.spectra(found)),
+        background_map.ccd_statistics(found),
+        profiles.ccd_statistics(found),
+        crosstalk.ccd_statistics(found),
+        *profiles.steps(found),
+        background_map.maps(found),
+        spectrum.exposure_statistics(spectrum.spectra(found)),
+        spectrum.exposure_statistics([]),
+    ):
+        assert values.dtype == np.float32
+        assert np.isnan(values).all()
+
+
+def test_every_statistic_has_a_name_of_its_own():
+    modules = (spectrum, background_map, profiles, crosstalk, lines)
+    names = [s.name for module in modules for s in module.CCD_STATISTICS]
+    assert len(set(names)) == len(names) == 36 + 3 + 2 + 1 + 2
+    found = measured(noise((64, 64)))
+    sizes = [spectrum.ccd_statistics(spectrum.spectra(found))]
+    sizes += [module.ccd_statistics(found) for module in (background_map, profiles, crosstalk)]
+    assert [s.shape[1] for s in sizes] == [len(m.CCD_STATISTICS) for m in modules[:4]]
+
+
+# Maps
+
+
+def bump(height, width, at, shape=SHAPE):
+    y, x = np.indices(shape)
+    return height * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / (2 * width**2))
+
+
+def test_a_glow_is_the_largest_value_of_the_smoothed_map():
+    plain = background_map.maps(measured(noise()))[0]
+    glowing = background_map.maps(measured(noise() + bump(0.5, 150, (300, 900))))[0]
+    assert background_map.glow(plain)[0] < 0.05
+    height, rms = background_map.glow(glowing)
+    # A Gaussian of 150 pixels smoothed by one of 48 is lower by a tenth.
+    assert height == pytest.approx(0.5 / (1 + 0.32**2), abs=0.03)
+    assert rms == pytest.approx(np.nanstd(glowing.astype(float)), rel=1e-6)
+    assert background_map.glow(glowing, glowing - plain)[0] < 0.05
+    assert background_map.edge(glowing) < 2 * background_map.edge(plain)
+
+
+def test_a_ring_has_edges_and_hides_cells_where_it_is_bright():
+    y, x = np.indices(SHAPE)
+    ring = (np.abs(np.hypot(y - 500, x - 500) - 250) < 20).astype(float)
+    plain = background_map.maps(measured(noise()))[0]
+    faint = measured(noise() + 0.7 * ring)
+    assert background_map.edge(background_map.maps(faint)[0]) > 5 * background_map.edge(plain)
+    share, patch, rms = background_map.ccd_statistics(faint)[0]
+    assert share < 0.01
+    assert patch == 0
+    assert rms > 0.1
+    share, patch, _ = background_map.ccd_statistics(measured(noise() + 5 * ring))[0]
+    # 250 pixels from the centre, 40 wide, and two cells of 4 pixels on either side.
+    assert share == pytest.approx(2 * np.pi * 250 * (40 + 16) / (SHAPE[0] * SHAPE[1]), rel=0.1)
+    assert patch > 0.03
+
+
+def test_maps_are_stored_in_steps():
+    values = np.array([[0.0, 0.021, -0.5], [9.0, -9.0, np.nan]], np.float32)
+    stored = background_map.encoded(values)
+    assert stored.tolist() == [[0, 1, -25], [127, -127, -128]]
+    np.testing.assert_allclose(background_map.decoded(stored), [[0, 0.02, -0.5], [2.54, -2.54, np.nan]], atol=1e-6)
+
+
+def test_maps_without_values():
+    nothing = np.full((20, 20), np.nan, np.float32)
+    assert np.isnan(background_map.glow(nothing)).all()
+    assert np.isnan(background_map.edge(nothing))
+
+
+# Profiles
+
+
+def test_the_jitter_of_rows_is_its_variance():
+    jitter = 0.1 * np.random.default_rng(3).standard_normal(SHAPE[0])
+    rows, columns = profiles.ccd_statistics(measured(noise() + jitter[:, None]))[0]
+    # A row of 1024 pixels of 1 sigma has a variance of 1/1024; clipping at 3.5 and 4 sigma takes off 1%.
+    assert rows == pytest.approx(1 + 1024 * jitter.var(), rel=0.1)
+    assert columns == pytest.approx(1, abs=0.15)
+    rows, columns = profiles.ccd_statistics(measured(np.ascontiguousarray((noise() + jitter[:, None]).T)))[0]
+    assert columns == pytest.approx(1 + 1024 * jitter.var(), rel=0.1)
+    assert rows == pytest.approx(1, abs=0.15)
+
+
+def test_a_slow_slope_and_single_odd_rows_are_no_jitter():
+    image = noise() + np.linspace(-1, 1, SHAPE[0])[:, None] ** 2
+    image[100], image[700] = 3, -3
+    assert profiles.ccd_statistics(measured(image))[0, 0] == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize(("place", "index"), [(512, 29), (80, 2), (48, 0)])
+def test_a_step_has_its_height_and_place(place, index):
+    image = noise()
+    image[:, place:] += 0.2
+    rows, columns = profiles.steps(measured(image))
+    assert profiles.step_places(SHAPE[1])[index] == place
+    height, at = profiles.largest_step(columns[0], scale=1.0)
+    assert at == index
+    # In units of the noise of a difference of two means of 48 columns of 1030 pixels.
+    expected = 0.2 / np.sqrt(2 / (48 * SHAPE[0]))
+    assert height == pytest.approx(expected, abs=4)
+    assert profiles.largest_step(columns[0])[0] == pytest.approx(height / profiles.step_scale([columns[0]]))
+    assert profiles.largest_step(rows[0], scale=1.0)[0] < 4.5
+    static = profiles.largest_step(columns[0], columns[0], scale=1.0)
+    assert static[0] == 0
+
+
+def test_steps_of_noise_have_the_scale_of_noise():
+    """Of white noise the median step is 0.67 standard deviations, and the scale at least 0.7."""
+    rows, columns = profiles.steps(measured(noise()))
+    assert profiles.step_scale([rows[0], columns[0]]) == pytest.approx(0.7, abs=0.15)
+    assert profiles.step_scale([]) == 0.7
+    height, index = profiles.largest_step(np.full(5, np.nan, np.float32))
+    assert (np.isnan(height), index) == (True, -1)
+
+
+def test_running_medians_leave_out_what_is_missing():
+    values = np.random.default_rng(4).standard_normal((2, 200))
+    values[0, 50:60], values[1] = np.nan, np.nan
+    found = profiles._running_median(values)
+    for place in (15, 95, 183):
+        if (place - 15) % 8 == 0:
+            window = values[0, place - 15 : place + 16]
+            assert found[0, place] == naive.median([v for v in window if np.isfinite(v)])
+    assert np.isnan(found[1]).all()
+
+
+# Crosstalk
+
+
+def test_crosstalk_is_the_mean_at_the_mirrored_place():
+    image = noise((400, 500), seed=5)
+    image[100:110, 80:90] = 9000
+    image[100:110, 410:420] += 0.5
+    image[300:310, 80:90] = 900  # below a tenth of saturation
+    image[300:310, 410:420] += 3
+    found = measured(image, saturation=60000.0)
+    value = crosstalk.ccd_statistics(found)[0, 0]
+    mirrored = image[100:110, 410:420]
+    assert found.crosstalk_count[0] == 100
+    # Residuals are rounded to 2^-12 sigma.
+    assert value == pytest.approx(np.clip(mirrored, -3.5, 3.5).mean(), abs=1e-4)
+    both = np.array([found.crosstalk_sum[0], 0]), np.array([found.crosstalk_count[0], 0])
+    assert crosstalk.exposure_statistics(*both) == value
+    assert np.isnan(crosstalk.ccd_statistics(measured(image))).all()
+    few = dataclasses.replace(found, crosstalk_count=np.array([19]))
+    assert np.isnan(crosstalk.ccd_statistics(few)).all()
+
+
+# Layout
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"), [((64, 64), 32), ((2046, 4094), 64), ((1440, 1440), 32), ((9216, 9232), 224)]
+)
+def test_maps_have_at_most_2048_cells(shape, side):
+    assert map_side(*shape) == side
+    assert np.prod(map_shape(*shape)) <= 2048
+
+
+@pytest.mark.parametrize("shape", [(127, 500), (128, 128), (515, 642), (2046, 4094), (4094, 2046), (9232, 9216)])
+def test_parts_lie_on_the_ccd(shape):
+    fine, coarse = fine_parts(*shape), coarse_parts(*shape)
+    assert len(fine) <= 128
+    assert len(fine) == min(128, (shape[0] // 128) * (shape[1] // 128))
+    for places, size in ((fine, shape), (coarse, (shape[0] // 4, shape[1] // 4))):
+        if len(places):
+            assert places.min() >= 0
+            assert np.all(places.max(axis=0) <= np.array(size) - 128)
+            assert len({tuple(place) for place in places.tolist()}) == len(places)
+    # Parts of pixels do not overlap.
+    for y, x in fine.tolist():
+        near = np.all(np.abs(fine - (y, x)) < 128, axis=1)
+        assert near.sum() == 1
