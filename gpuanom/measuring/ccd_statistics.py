@@ -12,7 +12,6 @@ from typing import TypeVar
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.errors import DeviceError
 from gpuanom.records import (
     Background,
     Ccd,
@@ -121,11 +120,6 @@ def statistic_arrays(
     """
     if not settings.statistics:
         return None
-    if not hasattr(backend, "patterns"):
-        raise DeviceError(
-            "patterns of the background are not measured on a GPU yet (--device cpu measures them, --profile paper goes"
-            " without)"
-        )
     return StatisticArrays(
         backend.patterns(stack, background, settings),
         backend.shapes(stack, background, sources, settings),

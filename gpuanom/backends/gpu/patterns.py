@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import cupy
@@ -97,8 +97,14 @@ def _spectrum(
     return power, n_added
 
 
-@lru_cache(maxsize=32)
+@cache
 def _tables(places: bytes, device: int) -> tuple[Any, Any, Any]:  # noqa: ARG001 - tables are kept for each device
-    """The first pixels of parts, the window and the cosines and sines of a transform, on the device."""
+    """The first pixels of parts, the window and the cosines and sines of a transform, on the device.
+
+    They are kept for good, for the lanes to share: a lane that made them waits until they have arrived, since the
+    streams of the other lanes do not wait for its own.
+    """
     parts = np.frombuffer(places, np.int32).reshape(-1, 2)
-    return tuple(cupy.asarray(table) for table in (parts, hann(), unit_circle()))
+    tables = tuple(cupy.asarray(table) for table in (parts, hann(), unit_circle()))
+    cupy.cuda.get_current_stream().synchronize()
+    return tables
