@@ -67,21 +67,21 @@ class Settings(PaperSettings):
         allowed="true or false",
     )
     bad_evidence: tuple[float, ...] = setting(
-        (67.9, 37.4, 23.0, 14.2, 10.7),
+        (31.4, 26.4, 12.8, 11.0, 11.0),
         "lowest evidence of a bad exposure, with 20, 30, 50, 150 and 1000 exposures",
         "13",
         stage=STATISTICS,
         **numbers(5),
     )
     check_evidence: tuple[float, ...] = setting(
-        (29.2, 17.6, 12.3, 9.1, 6.9),
+        (13.9, 9.3, 7.3, 6.9, 6.6),
         "lowest evidence of an exposure to check, with as many exposures",
         "13",
         stage=STATISTICS,
         **numbers(5),
     )
     bad_ccd_evidence: tuple[float, ...] = setting(
-        (18.4, 15.6, 14.1, 13.5, 12.2),
+        (20.1, 13.8, 13.1, 12.9, 12.9),
         "lowest evidence of a bad CCD, with as many exposures",
         "13",
         stage=STATISTICS,

@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from gpuanom.digits import printed_values
 from gpuanom.errors import printable
 from gpuanom.nights.events import Night
 from gpuanom.records import KINDS
+from gpuanom.scoring.verdict import BAD, VERDICTS
 
 _REMEDIES = {
     "alone": "no other exposure of its camera and band to compare with; score more together, or give --reference",
@@ -32,7 +34,7 @@ _KINDS = {"source": "source orientations", "isophote": "isophotal orientations",
 
 
 def print_summary(night: Night, console: Console, top: int = 10) -> None:
-    """Print the most anomalous exposures by any score, then by source, isophote and background score.
+    """Print the verdicts, then the most anomalous exposures by any score, and by each of the paper's scores.
 
     In each list, the exposures of all datasets are ordered by their deviation, because KL values of different datasets
     cannot be compared. Exposures of a dataset that is too small for deviations follow, ordered by z.
@@ -46,6 +48,7 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
     top : int, optional
         Exposures in each list.
     """
+    _print_verdicts(night.tables.exposures, console, top)
     _print_overall(night.tables.exposures, console, top)
     for kind, title in _KINDS.items():
         _print_top(night.tables.exposures, kind, title, console, top)
@@ -62,12 +65,39 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
         console.print(Text(f"tables: {', '.join(str(path) for path in night.written)}"))
 
 
+def _print_verdicts(exposures: Table, console: Console, most: int) -> None:
+    """Print how many exposures are bad, to be checked and ok, and why the bad ones are bad."""
+    if "verdict" not in exposures.colnames or not len(exposures):
+        return
+    verdict, cause = [str(v) for v in exposures["verdict"]], [str(c) for c in exposures["cause"]]
+    counts = ", ".join(f"{verdict.count(name)} {name}" for name in VERDICTS)
+    without = verdict.count("")
+    console.print(Text(f"verdicts: {counts}{f', {without} without a verdict' if without else ''}"))
+    bad = [i for i, name in enumerate(verdict) if name == BAD]
+    grid = Grid(box=None, show_header=False, padding=(0, 1))
+    for i in bad[:most]:
+        names = " ".join(filter(None, (printable(str(exposures[name][i])) for name in _NAMES)))
+        evidence = _number(exposures["evidence"][i], ".0f")
+        grid.add_row(Text(f"bad  {names}"), Text(f"{cause[i]} (evidence {evidence})"))
+    if bad:
+        console.print(grid)
+    if len(bad) > most:
+        console.print(Text(f"and {len(bad) - most} more; the column `verdict` of the tables has all"))
+    reasons = [c for v, c in zip(verdict, cause, strict=True) if not v and c]
+    for reason in dict.fromkeys(reasons):
+        n = reasons.count(reason)
+        console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {reason}"))
+    console.print()
+
+
 def _print_overall(exposures: Table, console: Console, top: int) -> None:
     """Print the head of the table: the exposures with the largest deviation of any kind."""
     deviations = np.stack([_filled(exposures[f"{kind}_deviation"]) for kind in KINDS], axis=1)
     known = np.flatnonzero(np.isfinite(deviations).any(axis=1))
     if not known.size:
         return
+    largest_of_all = printed_values(np.where(np.isnan(deviations), -np.inf, deviations).max(axis=1))
+    known = known[np.argsort(-largest_of_all[known], kind="stable")]
     grid = _grid(f"all scores: the {min(top, known.size)} most anomalous of {known.size}", ("deviation", "z"))
     grid.add_column("by score")
     grid.add_column("status")

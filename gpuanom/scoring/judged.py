@@ -48,6 +48,9 @@ class Judged:
         Whether the statistic says nothing of an exposure with few sources.
     of_ccds : bool
         Whether the statistic is measured for each CCD.
+    precise : int
+        How precisely the words name the cause: 0 where many causes raise the statistic, 2 where one alone does. A more
+        precise cause is named although another statistic stands out more, as long as its own evidence is strong.
     of_orientations : bool
         Whether the sources along a satellite's trail may raise the statistic: it says nothing of an exposure with one.
     """
@@ -64,6 +67,7 @@ class Judged:
     needs_sources: bool = False
     of_ccds: bool = False
     of_orientations: bool = False
+    precise: int = 1
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -104,6 +108,7 @@ def _vectors(kind: str) -> tuple[Judged, ...]:
             logarithm=False,
             needs_sources=group == "sources",
             of_orientations=group == "sources",
+            precise=0,
         ),
         Judged(
             f"{kind}_gradient",
@@ -113,6 +118,7 @@ def _vectors(kind: str) -> tuple[Judged, ...]:
             logarithm=False,
             needs_sources=group == "sources",
             of_orientations=group == "sources",
+            precise=0,
         ),
     )
 
@@ -132,6 +138,7 @@ SOURCES: tuple[Judged, ...] = (
         "repeated images[ {repeat_separation} px apart]",
         floor=1.0,
         needs_sources=True,
+        precise=2,
     ),
     Judged("autoencoder", ("autoencoder_mse",), "sources", "sources of an unusual form", needs_sources=True),
     Judged("classifier", ("classifier",), "sources", "sources like those labelled as anomalous", needs_sources=True),
@@ -144,13 +151,15 @@ BACKGROUND: tuple[Judged, ...] = (
     *_vectors("flat_background"),
     Judged("sky", ("sky",), "background", "bright sky", "dark sky", two_sided=True, covariate="sky"),
     *(_stripes(band) for band in range(STRIPE_BANDS)),
-    Judged("crosstalk", ("crosstalk",), "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True),
-)
+    Judged("crosstalk", ("crosstalk",), "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True,
+           precise=2),
+)  # fmt: skip
 """Statistics of an exposure's background."""
 
 SHAPES: tuple[Judged, ...] = (
     Judged("fwhm", ("fwhm",), "shapes", "out of focus or poor seeing", covariate="fwhm", needs_sources=True),
-    Judged("ellipticity", ("e1", "e2"), "shapes", "elongated", logarithm=False, needs_sources=True),
+    Judged("ellipticity", ("e1", "e2"), "shapes", "elongated[ along {ellipticity_angle} deg]", logarithm=False,
+           needs_sources=True),
     Judged(
         "ellipticity_gradient",
         ("e1_gradient_x", "e1_gradient_y", "e2_gradient_x", "e2_gradient_y"),
@@ -173,8 +182,8 @@ def _ccd(name: str, group: str, above: str, below: str = "", **options: object) 
 
 
 OF_CCDS: tuple[Judged, ...] = (
-    _ccd("background_kl", "background", "a slope, waves or stripes[ on {ccd}]"),
-    _ccd("flat_background_kl", "background", "waves or stripes[ on {ccd}]"),
+    _ccd("background_kl", "background", "a slope, waves or stripes[ on {ccd}]", precise=0),
+    _ccd("flat_background_kl", "background", "waves or stripes[ on {ccd}]", precise=0),
     _ccd("n_sources", "sources", "many sources[ on {ccd}]", "few sources[ on {ccd}]", two_sided=True, floor=0.5),
     _ccd("sky", "background", "bright sky[ on {ccd}]", "dark sky[ on {ccd}]", two_sided=True),
     _ccd("sigma", "background", "noise[ on {ccd}]", "dead amplifier[ on {ccd}]", two_sided=True),
@@ -185,7 +194,7 @@ OF_CCDS: tuple[Judged, ...] = (
     _ccd("column_step", "background", "amplifier step[ on {ccd}]"),
     _ccd("masked_share", "background", "a large bright area[ on {ccd}]", floor=1e-3),
     _ccd("masked_patch", "background", "a bright patch[ on {ccd}]", floor=1e-3),
-    _ccd("map_rms", "background", "uneven background[ on {ccd}]"),
+    _ccd("map_rms", "background", "uneven background[ on {ccd}]", precise=0),
     _ccd("glow", "background", "glow[ on {ccd}]"),
     _ccd("edge", "background", "ring or ghost[ on {ccd}]"),
     _ccd("crosstalk", "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True),
@@ -194,7 +203,7 @@ OF_CCDS: tuple[Judged, ...] = (
          needs_sources=True),
     *(_ccd(f"{kind}_off", "background" if kind == "flat_background" else "sources",
            "waves or stripes[ on {ccd}]" if kind == "flat_background" else "elongated or trailed[ on {ccd}]",
-           needs_sources=kind != "flat_background")
+           needs_sources=kind != "flat_background", precise=0)
       for kind in VECTOR_KINDS),
     _ccd("ellipticity_off", "shapes", "elongated[ on {ccd}]", needs_sources=True),
 )  # fmt: skip

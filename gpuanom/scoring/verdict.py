@@ -27,6 +27,10 @@ THRESHOLD_EXPOSURES: tuple[int, ...] = (20, 30, 50, 150, 1000)
 """Sizes of datasets for which thresholds are set; between them they follow ln n, beyond them they stay."""
 
 
+_STRONG = 0.25
+"""A statistic with this part of the largest evidence may name the cause."""
+
+
 class VerdictOptions(NamedTuple):
     """The numbers behind a verdict; the default settings are what `profiling/verdict_thresholds.py` finds.
 
@@ -190,7 +194,8 @@ def words(judged: Judged, sign: float, values: Mapping[str, float], ccd: str) ->
         value = values.get(name, math.nan)
         if not math.isfinite(value):
             return ""
-        shown = f"{value:.0f}" if abs(value) >= 10.0 or value == round(value) else f"{value:.1f}"
+        whole = "angle" in name or abs(value) >= 10.0 or value == round(value)
+        shown = f"{value:.0f}" if whole else f"{value:.1f}"
         return part.group(0)[1:-1].replace(f"{{{name}}}", "0" if shown == "-0" else shown)
 
     return re.sub(r"\[[^\]{]*\{(?P<name>\w+)\}[^\]]*\]", filled, text)
@@ -225,8 +230,9 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
         if row < 0 or reasons[i]:
             evidence[i] = evidence[i] if not reasons[i] else np.nan
             continue
+        score[i], deviation[i] = found.statistics[row].name, found.deviation[row, i]
+        row = _named(found, row, i, check)
         judged = found.statistics[row]
-        score[i], deviation[i] = judged.name, found.deviation[row, i]
         level = BAD if evidence[i] >= bad else CHECK if evidence[i] >= check else OK
         judged_ccds = [j for j in own if of_ccds[j] == of_ccds[j]]
         worst = max(judged_ccds, key=lambda j: (of_ccds[j], -j), default=-1)
@@ -279,6 +285,17 @@ def _strongest(found: Evidence) -> np.typing.NDArray[np.int64]:
     # Equal to the printed digits counts as equal: the first statistic is then named on every machine.
     row = np.argmax(np.round(within, 6), axis=0)
     return np.where(np.isnan(found.of_exposures), -1, row)
+
+
+def _named(found: Evidence, strongest: int, i: int, check: float) -> int:
+    """The statistic that names the cause: a more precise one than the strongest, if its own evidence is strong."""
+    of_exposure = np.nan_to_num(found.of_statistics[:, i])
+    enough = max(check, _STRONG * float(of_exposure[strongest]))
+    precise = np.array([j.precise for j in found.statistics])
+    better = np.flatnonzero((of_exposure >= enough) & (precise > precise[strongest]))
+    if not better.size:
+        return strongest
+    return int(max(better.tolist(), key=lambda row: (precise[row], round(float(of_exposure[row]), 6), -row)))
 
 
 def _reasons(measured: Measured, null: Null, evidence: Doubles, options: VerdictOptions) -> list[str]:

@@ -59,6 +59,8 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
             of_ccds[f"{kind}_variance"] = np.where(counts > 0, 0.5 / counts, np.nan)
     exposures = {name: _numbers([row.get(name) for row in rows]) for name in sorted(_exposure_columns(rows[:1]))}
     exposures["sky"], exposures["sigma"] = grid.medians(of_ccds["sky"]), grid.medians(of_ccds["sigma"])
+    if "e1" in exposures and "e2" in exposures:
+        exposures["ellipticity_angle"] = np.degrees(0.5 * np.arctan2(exposures["e2"], exposures["e1"]))
     usable = exposures["n_ccd_used"] > 0
     exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
     x, y = _positions(dataset.camera, names)
