@@ -21,8 +21,8 @@
 // Test       tests/steps/test_shapes.py
 #include "common.cuh"
 
-constexpr int SHAPES_A_CCD = 400, FOR_WIDTH = 100, WARPS = 8, MAX_STAMP = 64, PASSES = 8,
-              WIDTH_THREADS = 128, CHOOSERS = 1024;
+constexpr int SHAPES_A_CCD = 400, FOR_WIDTH = 100, WARPS = 8, PASSES = 8, WIDTH_THREADS = 128,
+              CHOOSERS = 1024;
 constexpr double SIGNAL_TO_NOISE = 8.0, NEAR = 0.01, ROOT_PI = 1.7724538509055159, MOVED = 0.04,
                  GROWTH = 1.5, LEAST_WIDTH = 0.7, MOST_WIDTH = 7.5;
 
@@ -120,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(1024)
 //   nx              int32, pixels: columns of a CCD
 //   size            int32, pixels: side of a stamp, even, at most 64
 //   centre          in and out, (n_ccd, 400, 2) float64, pixels: (y, x), NaN where unknown
-//   moments         in and out, (n_ccd, 400, 6) float64: flux (image unit), signal to noise, T
+//   moments         in and out, (n_ccd, 400, 6) float64, flux (image unit), signal to noise, T
 //                   (pixel^2), e1, e2, kurtosis; NaN where there are none
 //   spoilt          in and out, (n_ccd, 400) uint8, whether a pixel within two widths is saturated
 //                   or unusable
@@ -273,7 +273,7 @@ __device__ double half_sample_mode(const double* ordered, int n) {
 // The next width of each CCD's weight, from the sources measured under the present one.
 //
 // Arguments
-//   moments    (n_ccd, 400, 6) float64: as shapes_measure leaves them
+//   moments    (n_ccd, 400, 6) float64, as shapes_measure leaves them
 //   spoilt     (n_ccd, 400) uint8, as shapes_measure leaves it
 //   last       int32, whether the present width must do
 //   width      in and out, (n_ccd,) float64, pixels; NaN where no source is bright enough

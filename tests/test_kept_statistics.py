@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gpuanom
+from gpuanom.backends import pattern_layout
 from gpuanom.errors import OutputError
 from gpuanom.records import (
     NO_CELL,
@@ -17,6 +18,8 @@ from gpuanom.records import (
     Measurement,
     StatisticNames,
 )
+from gpuanom.scoring import static_pattern
+from gpuanom.statistics import listed, profiles
 from gpuanom.store.store import NAME, Store
 from tests import nights
 
@@ -37,7 +40,8 @@ def made(name, n_ccds=3, names=NAMES, seed=0, shape=(5, 7), steps=(4, 6), band="
     ccds = []
     for i in range(n_ccds):
         cells = rng.integers(NO_CELL, 128, shape).astype(np.int8)
-        statistics = CcdStatistics(values(len(names.ccds)), cells, values(steps[0]), values(steps[1]))
+        rows, columns = (values(n).astype(np.float16).astype(np.float32) for n in steps)
+        statistics = CcdStatistics(values(len(names.ccds)), cells, rows, columns)
         ccds.append(replace(_MEASURED, name=f"ccd{i + 1}", statistics=statistics))
     if n_ccds > 1:
         ccds[1] = replace(ccds[1], status="constant", statistics=None)
@@ -89,6 +93,35 @@ def test_nan_and_zero_have_one_pattern_of_bits(store):
     store.add(replace(odd, statistics=ExposureStatistics(NAMES, values)))
     plain = np.array([np.nan, 0.0, 0.0], dtype=np.float32)
     assert store.statistics("c", "r", NAMES).exposure_values.tobytes() == plain.tobytes()
+
+
+def test_steps_beyond_the_range_of_float16_are_the_largest(store):
+    odd = made("1", n_ccds=1)
+    rows = np.array([1e9, -1e9, 1 / 3, np.nan], dtype=np.float32)
+    store.add(replace(odd, ccds=(replace(odd.ccds[0], statistics=replace(odd.ccds[0].statistics, row_steps=rows)),)))
+    kept = store.statistics("c", "r", NAMES).patterns(0)[0].row_steps
+    np.testing.assert_array_equal(kept, np.array([65504.0, -65504.0, np.float16(1 / 3), np.nan], np.float32))
+
+
+def test_an_exposure_of_61_ccds_takes_at_most_256_kib(tmp_path):
+    """CCDs of DECam, 4094 x 2046 pixels, whose maps have as many cells as a map may have, with all statistics."""
+    size = 64, 32
+    assert pattern_layout.map_shape(4094, 2046) == size
+    assert size[0] * size[1] == pattern_layout.MOST_MAP_CELLS
+    steps = tuple(profiles.step_places(n).size for n in (4094, 2046))
+    sizes = []
+    for with_statistics in (False, True):
+        path = tmp_path / f"{with_statistics}.sqlite"
+        with Store(path, SETTINGS) as store:
+            for i in range(10):
+                measurement = made(str(i), 61, listed.NAMES, seed=i, shape=size, steps=steps)
+                store.add(measurement if with_statistics else replace(measurement, statistics=None))
+                beyond = np.zeros((61, len(static_pattern.NAMES)), dtype=np.float32)
+                if with_statistics:
+                    store.keep_pattern_values("c", "f" * 16, {str(i): beyond})
+        sizes.append(path.stat().st_size)
+    grown = (sizes[1] - sizes[0]) / 10
+    assert 150 * 1024 < grown < 256 * 1024
 
 
 def test_an_exposure_without_statistics_has_rows_of_nan(store):

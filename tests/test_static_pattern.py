@@ -19,6 +19,7 @@ FIXED = {
     name: (RNG.normal(0, 0.02, SHAPE), RNG.normal(0, 0.02, N_ROWS), RNG.normal(0, 0.02, N_COLUMNS)) for name in "ab"
 }
 """The pattern of each CCD, in units of sky/sigma."""
+FIXED["b"][0][5:9, 8:12] += 0.04  # a glow that is always there
 
 
 def night(n, seed=1, scales=True, noise=0.05, n_ccds=2):
@@ -85,19 +86,19 @@ def test_the_pattern_is_the_median_of_loops(scales):
 def test_a_usual_pattern_is_taken_off_and_an_unusual_one_stays():
     statistics, sky, kept = night(40)
     glowing = kept[5][1].map.copy()
-    glowing[2:6, 3:7] = np.minimum(glowing[2:6, 3:7].astype(int) + 60, 127)  # 1.2 sigma
+    glowing[2:6, 3:7] = np.minimum(glowing[2:6, 3:7].astype(int) + 20, 127)  # 0.4 sigma
     stepped = kept[9][0].row_steps.copy()
     stepped[10] += 2.0
     kept[5][1], kept[9][0] = replace(kept[5][1], map=glowing), replace(kept[9][0], row_steps=stepped)
     complete = with_static_patterns(statistics, sky, 1)
     assert complete.ccd_names == ("x", *NAMES)
     np.testing.assert_array_equal(complete.ccd_values[:, 0], 1.0)
-    # Without the pattern, maps of rms 0.02 * sky / sigma hide the glow.
+    # As they are, the maps of CCD b have a glow of 0.3 to 1.2 sigma that is always there.
     raw = [background_map.glow(background_map.decoded(k.map))[0] for ccds in kept for k in ccds]
-    assert np.argmax(raw) != 11 or raw[11] < 2 * np.median(raw)
+    assert sum(value > raw[11] for value in raw) > 5
     glow, row_step = complete.of_ccds("glow"), complete.of_ccds("row_step")
     assert np.argmax(glow) == 11
-    assert glow[11] > 5 * np.median(glow)
+    assert glow[11] > 4 * np.median(glow)
     assert np.argmax(row_step) == 18
     assert row_step[18] > 3 * np.median(row_step)
     assert np.isfinite(complete.ccd_values).all()

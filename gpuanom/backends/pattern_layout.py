@@ -71,6 +71,15 @@ def hann() -> npt.NDArray[np.float64]:
     return window
 
 
+@lru_cache(maxsize=1)
+def unit_circle() -> npt.NDArray[np.float64]:
+    """Cosines of 0, 1, ..., 127 of 128 parts of a turn, then the sines: the factors of a part's Fourier transform."""
+    angle = 2.0 * np.pi * np.arange(PART) / PART
+    both = np.concatenate([np.cos(angle), np.sin(angle)])
+    both.setflags(write=False)
+    return both
+
+
 def _overlapping(cells: int) -> int:
     """How many parts that overlap by half cover an axis; 0 where not even one fits."""
     return 0 if cells < PART else 1 - (PART - cells) // (PART // 2)

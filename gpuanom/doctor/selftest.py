@@ -220,6 +220,22 @@ def _stamps(sky: _Sky) -> Results:
     yield "pixels", 0.0, "", _exact((found, sky.twin.stamps(sky.stack, sky.background, sky.sources, SETTINGS)))
 
 
+def _shapes(sky: _Sky) -> Results:
+    stack, background = sky.on_device()
+    sources = sky.backend.sources(stack, background, SETTINGS)
+    found = sky.backend.to_host(sky.backend.shapes(stack, background, sources, SETTINGS))
+    expected = sky.twin.shapes(sky.stack, sky.background, sky.sources, SETTINGS)
+    yield "moments, widths", 0.0, "", _exact(*_named(found, expected, ("centre", "moments", "spoilt", "width")))
+
+
+def _repeats(sky: _Sky) -> Results:
+    stack, background = sky.on_device()
+    sources = sky.backend.sources(stack, background, SETTINGS)
+    found = sky.backend.to_host(sky.backend.repeats(stack, background, sources, sky.turns, SETTINGS))
+    expected = sky.twin.repeats(sky.stack, sky.background, sky.sources, sky.turns, SETTINGS)
+    yield "pairs", 0.0, "", _exact(*_named(found, expected, ("pairs", "n_maxima")))
+
+
 def _orientation(sky: _Sky) -> Results:
     moments = np.concatenate([sky.sources.moments, sky.sources.isophote_moments])
     found = sky.on_host(sky.backend.orientation(sky.backend.to_device(moments)))
@@ -262,6 +278,8 @@ _STEPS: dict[str, Callable[[_Sky], Results]] = {
     "sources": _sources,
     "gradients": _gradients,
     "stamps": _stamps,
+    "shapes": _shapes,
+    "repeats": _repeats,
     "orientation": _orientation,
     "gradient_orientation": _gradient_orientation,
     "histogram": _histogram,

@@ -12,7 +12,6 @@ from typing import TypeVar
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.errors import DeviceError
 from gpuanom.records import (
     Background,
     Ccd,
@@ -38,7 +37,7 @@ Record = TypeVar("Record", Patterns, Shapes)
 class StatisticArrays:
     """What the steps of the statistics gave for a stack: small arrays on the device, or on the host."""
 
-    patterns: Patterns | None
+    patterns: Patterns
     shapes: Shapes
     repeats: Repeats
 
@@ -61,7 +60,7 @@ class CcdArrays:
         From the axes of the CCD to those of the focal plane.
     """
 
-    patterns: Patterns | None
+    patterns: Patterns
     shapes: Shapes
     repeats: Integers | None
     n_maxima: int
@@ -121,10 +120,8 @@ def statistic_arrays(
     """
     if not settings.statistics:
         return None
-    if not hasattr(backend, "shapes"):
-        raise DeviceError("the statistics of METHOD.md Part II are not measured on a GPU yet (--profile paper)")
     return StatisticArrays(
-        backend.patterns(stack, background, settings) if hasattr(backend, "patterns") else None,
+        backend.patterns(stack, background, settings),
         backend.shapes(stack, background, sources, settings),
         backend.repeats(stack, background, sources, turns, settings),
     )
@@ -151,7 +148,7 @@ def with_arrays(
     found: list[CcdMeasurement] = []
     for record, (i, ccd) in zip(records, ccds, strict=True):
         of_ccd = CcdArrays(
-            patterns=None if arrays.patterns is None else _slice(arrays.patterns, i),
+            patterns=_slice(arrays.patterns, i),
             shapes=_slice(arrays.shapes, i),
             repeats=None if found else arrays.repeats.pairs,
             n_maxima=int(arrays.repeats.n_maxima[i]),
@@ -187,8 +184,8 @@ def with_statistics(record: CcdMeasurement) -> CcdMeasurement:
     parts = CcdParts(
         spectra=None,
         stars=None,
-        crosstalk=(0, 0) if patterns is None else (int(patterns.crosstalk_sum[0]), int(patterns.crosstalk_count[0])),
-        line=np.full(4, np.nan) if patterns is None else patterns.line[0],
+        crosstalk=(int(patterns.crosstalk_sum[0]), int(patterns.crosstalk_count[0])),
+        line=patterns.line[0],
         repeats=arrays.repeats,
         n_maxima=arrays.n_maxima,
         turn=arrays.turn,
@@ -196,14 +193,6 @@ def with_statistics(record: CcdMeasurement) -> CcdMeasurement:
     if record.status != "ok":
         return replace(record, parts=parts)
     turns = [int(arrays.turn)]
-    if patterns is None:
-        stars = shapes.stars(arrays.shapes, 0, arrays.turn, record.shape)
-        of_stars = shapes.ccd_statistics(stars)
-        values = np.full(len(NAMES.ccds), np.nan, dtype=np.float32)
-        values[-of_stars.size :] = of_stars
-        nothing = np.empty(0, dtype=np.float32)
-        statistics = CcdStatistics(values, np.empty((0, 0), dtype=np.int8), nothing, nothing)
-        return replace(record, statistics=statistics, parts=replace(parts, stars=stars))
     found = spectrum.spectra(patterns)
     stars = shapes.stars(arrays.shapes, 0, arrays.turn, record.shape)
     values = np.concatenate(

@@ -68,10 +68,8 @@ def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement]) -> Singles:
     stars = [(p.stars, where[name]) for name, p in measured if p.stars is not None]
     values = np.concatenate(
         [
-            spectrum.exposure_statistics([s for s, _ in spectra], [turn for _, turn in spectra])
-            if spectra
-            else np.full(37, np.nan, dtype=np.float32),
-            *([crosstalk.exposure_statistics(sums, counts)] if spectra else []),
+            spectrum.exposure_statistics([s for s, _ in spectra], [turn for _, turn in spectra]),
+            crosstalk.exposure_statistics(sums, counts),
             shapes.exposure_statistics([s for s, _ in stars], [place for _, place in stars]),
             repeats.exposure_statistics(pairs, sum(part.n_maxima for part in parts)),
         ]
@@ -85,7 +83,7 @@ def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement]) -> Singles:
 def _with_lines(ccds: Sequence[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
     """The CCDs with their straight lines judged: a trail on one CCD makes weaker ones on the others count."""
     measured = [ccd for ccd in ccds if ccd.statistics is not None]
-    if not measured or all(ccd.parts.spectra is None for ccd in measured):
+    if not measured:
         return tuple(ccds)
     found = np.array([ccd.parts.line for ccd in measured])
     judged = iter(lines.ccd_statistics(found, [int(ccd.parts.turn) for ccd in measured]))

@@ -59,8 +59,8 @@ class CcdStatistics:
         Mean of the normalised residual over each cell, in steps of `MAP_STEP` sigma (METHOD.md 9.4); `NO_CELL` where a
         cell has no usable pixel. (0, 0) where there is no map.
     row_steps, column_steps : ndarray, (n_rows,) and (n_columns,) float32
-        Step filter of the profiles of rows and of columns at every 16th place, in sigma (METHOD.md 9.3); NaN where it
-        cannot be taken.
+        Step filter of the profiles of rows and of columns at every 16th place, in standard deviations of pixel noise
+        (METHOD.md 9.3); NaN where it cannot be taken. The store keeps them as float16.
     """
 
     values: Singles

@@ -7,7 +7,7 @@ exposures, and few new exposures change it. A pattern that scales with the sky i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -28,7 +28,7 @@ CCD_STATISTICS: tuple[Statistic, ...] = (
     Statistic("glow", "", "Largest value of the smoothed map of the residual sky less its static pattern, in sigma."),
     Statistic("edge", "", "Height of the edges of that map, as rings and ghosts have them, in sigma."),
     Statistic("pattern_rms", "", "Root mean square of that map, in sigma."),
-    Statistic("row_step", "", "Largest step between rows less its static pattern, over the typical step of the CCD."),
+    Statistic("row_step", "", "Largest step between rows less its static pattern, over the exposure's typical step."),
     Statistic("column_step", "", "The same between columns."),
 )
 """What needs a static pattern, in the order of the values that the store keeps."""
@@ -53,6 +53,11 @@ class StaticPattern:
     row_steps: Doubles
     column_steps: Doubles
     scales: bool
+
+    @property
+    def shapes(self) -> tuple[int, ...]:
+        """Rows and columns of the map, and numbers of row steps and column steps."""
+        return *self.map.shape, self.row_steps.size, self.column_steps.size
 
 
 def chosen_exposures(statistics: DatasetStatistics, seed: int) -> list[int]:
@@ -95,7 +100,7 @@ def pattern_fingerprint(statistics: DatasetStatistics, chosen: list[int], seed: 
     if not chosen:
         return ""
     digest = blake2b(f"{VERSION} {seed}".encode(), digest_size=8)
-    for i in sorted(chosen):
+    for i in chosen:
         for text in (statistics.exposures[i], statistics.fingerprints[i]):
             digest.update(text.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()
@@ -166,45 +171,42 @@ def _median(values: Doubles) -> Doubles:
     return np.where(n >= LEAST_EXPOSURES, (middle[0] + middle[1]) / 2.0, np.nan)
 
 
-def less_pattern(pattern: CcdPatterns, static: StaticPattern | None, sky: float) -> Singles:
-    """Return what one CCD shows beyond its static pattern.
+def less_patterns(patterns: Sequence[CcdPatterns], static: Sequence[StaticPattern | None], sky: Doubles) -> Singles:
+    """Return what the CCDs of one exposure show beyond their static patterns.
 
     Parameters
     ----------
-    pattern : CcdPatterns
-        The CCD's map and steps.
-    static : StaticPattern or None
-        None where the CCD has no pattern.
-    sky : float
-        Sky of the CCD over its sigma.
+    patterns : sequence of CcdPatterns
+        Maps and steps of each CCD.
+    static : sequence of StaticPattern or None
+        None where a CCD has no pattern.
+    sky : ndarray, (n_ccd,) float64
+        Sky of each CCD over its sigma.
 
     Returns
     -------
-    ndarray, (len(CCD_STATISTICS),) float32
-        NaN where there is no pattern, or one of another size.
+    ndarray, (n_ccd, len(CCD_STATISTICS)) float32
+        NaN where there is no pattern, or one of another size. Steps are in units of the exposure's typical step.
     """
-    nothing = np.full(len(CCD_STATISTICS), np.nan, dtype=np.float32)
-    if static is None or not pattern.map.size or not np.isfinite(sky):
-        return nothing
-    usual = (*static.map.shape, static.row_steps.size, static.column_steps.size)
-    if _shapes(pattern) != usual:
-        return nothing
-    unit = sky if static.scales else 1.0
-    cells = background_map.decoded(pattern.map)
-    of_map, of_rows, of_columns = (
-        (unit * part).astype(np.float32) for part in (static.map, static.row_steps, static.column_steps)
-    )
-    glow, rms = background_map.glow(cells, of_map)
-    return np.array(
-        [
-            glow,
-            background_map.edge(cells, of_map),
-            rms,
-            profiles.largest_step(pattern.row_steps, of_rows)[0],
-            profiles.largest_step(pattern.column_steps, of_columns)[0],
-        ],
-        dtype=np.float32,
-    )
+    values = np.full((len(patterns), len(CCD_STATISTICS)), np.nan)
+    rows: dict[int, Doubles] = {}
+    columns: dict[int, Doubles] = {}
+    for i, (pattern, usual) in enumerate(zip(patterns, static, strict=True)):
+        if usual is None or not pattern.map.size or not np.isfinite(sky[i]) or _shapes(pattern) != usual.shapes:
+            continue
+        unit = float(sky[i]) if usual.scales else 1.0
+        cells, of_map = background_map.decoded(pattern.map), (unit * usual.map).astype(np.float32)
+        glow, rms = background_map.glow(cells, of_map)
+        values[i, :3] = glow, background_map.edge(cells, of_map), rms
+        rows[i], columns[i] = (
+            pattern.row_steps - unit * usual.row_steps,
+            pattern.column_steps - unit * usual.column_steps,
+        )
+    for place, steps in ((3, rows), (4, columns)):
+        scale = profiles.step_scale(list(steps.values()))
+        for i, of_ccd in steps.items():
+            values[i, place] = profiles.largest_step(of_ccd.astype(np.float32), scale=scale)[0]
+    return values.astype(np.float32)
 
 
 def with_static_patterns(
@@ -249,8 +251,8 @@ def with_static_patterns(
                 values[first:last] = before[name]
             else:
                 static = static_patterns(statistics, sky, chosen) if static is None else static
-                for j, pattern in enumerate(statistics.patterns(i), start=int(first)):
-                    values[j] = less_pattern(pattern, static.get(statistics.ccds[j]), float(sky[j]))
+                usual = [static.get(ccd) for ccd in statistics.ccds[first:last]]
+                values[first:last] = less_patterns(statistics.patterns(i), usual, sky[first:last])
                 made[name] = values[first:last]
         if made:
             keep(fingerprint, made)

@@ -2,7 +2,7 @@
 
 Blobs, in the order of the exposure's CCDs: `exposure_values` (n little-endian float32), `ccd_values` (n_ccd x m
 float32), `shapes` (n_ccd x 4 int32: rows and columns of the map, numbers of row steps and column steps), `maps` (int8)
-and `steps` (float32: the row steps, then the column steps of each CCD). The large blobs come last, so that SQLite need
+and `steps` (float16: the row steps, then the column steps of each CCD). The large blobs come last, so that SQLite need
 not read their pages when only the values are asked for. A row is valid as long as its files and settings are those of
 the exposure's measurement; its column `names` says what its values are (`StatisticNames.text`).
 
@@ -98,7 +98,7 @@ class KeptStatistics:
                 _blob(values),
                 shapes.tobytes(),
                 b"".join(c.map.astype(np.int8).tobytes() for c in ccds),
-                b"".join(_blob(steps) for c in ccds for steps in (c.row_steps, c.column_steps)),
+                b"".join(_blob(_half(steps), "<f2") for c in ccds for steps in (c.row_steps, c.column_steps)),
             ),
         )
 
@@ -226,7 +226,7 @@ class KeptStatistics:
         if shapes.size and shapes.min() < 0:
             raise ValueError("a map of less than no rows")
         cells: Cells = np.frombuffer(row[1], np.int8)
-        steps: Singles = np.frombuffer(row[2], "<f4")
+        steps: Singles = np.frombuffer(row[2], "<f2").astype(np.float32)
         sizes = shapes[:, 0] * shapes[:, 1]
         if cells.size != sizes.sum() or steps.size != shapes[:, 2:].sum():
             raise ValueError("maps or steps of another size than they should have")
@@ -251,7 +251,15 @@ _VALID = (
 _OF_DATASET = " AND camera = ? AND band = ?"
 
 
-def _blob(values: Singles) -> bytes:
-    """The values as little-endian float32: NaN has one pattern of bits, and zero no sign."""
+def _half(steps: Singles) -> Singles:
+    """Steps within the range of float16: its 11 bits are finer than the noise of any step."""
+    return np.clip(steps, -_MOST_STEP, _MOST_STEP)
+
+
+_MOST_STEP = np.float32(np.finfo(np.float16).max)
+
+
+def _blob(values: Singles, kind: str = "<f4") -> bytes:
+    """The values as little-endian floats: NaN has one pattern of bits, and zero no sign."""
     plain = np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0.0))
-    return plain.astype("<f4").tobytes()
+    return plain.astype(kind).tobytes()

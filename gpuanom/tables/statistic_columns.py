@@ -18,8 +18,8 @@ STRIPES = ("stripe_power", "stripe_period", "stripe_angle")
 _OF_CCDS = (
     ("row_jitter", "", "variance of the rows' means beyond pixel noise, in units of the variance of noise"),
     ("column_jitter", "", "variance of the columns' means beyond pixel noise, in units of the variance of noise"),
-    ("row_step", "", "largest step between rows beyond the CCD's usual steps, in units of its typical step"),
-    ("column_step", "", "largest step between columns beyond the CCD's usual steps, in units of its typical step"),
+    ("row_step", "", "largest step between rows beyond the CCD's usual steps, over the exposure's typical step"),
+    ("column_step", "", "largest step between columns beyond the CCD's usual steps, over the exposure's typical step"),
     ("map_rms", "", "rms of the map of the residual sky, in sigma of a pixel"),
     ("glow", "", "brightest place of the smoothed map beyond the CCD's usual map, in sigma of a pixel"),
     ("edge", "", "height of the edges of that map, as rings and ghosts have them, in sigma of a pixel"),

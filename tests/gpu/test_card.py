@@ -69,6 +69,8 @@ def every_step(gpu, stack, settings):
             histograms,
             gpu.divergence(histograms[1].counts, reference),
             gpu.stamps(stack, background, sources, settings),
+            gpu.shapes(stack, background, sources, settings),
+            gpu.repeats(stack, background, sources, turns, settings),
         )
     )
 

@@ -399,6 +399,10 @@ def larger(name, by):
         ("gradients", larger("flat_dy", 1e-8), "gradients"),
         ("gradients", larger("n_points", -1), "points"),
         ("stamps", lambda a: a[:-1], "pixels"),
+        ("shapes", larger("width", 1e-12), "moments, widths"),
+        ("shapes", lambda s: replace(s, spoilt=1 - s.spoilt), "moments, widths"),
+        ("repeats", larger("n_maxima", 1), "pairs"),
+        ("repeats", lambda r: replace(r, pairs=r.pairs.T.reshape(r.pairs.shape)), "pairs"),
         ("orientation", lambda a: a + 1e-12, "angles"),
         ("gradient_orientation", np.abs, "angles"),
         ("histogram", larger("counts", 1), "counts"),
@@ -410,8 +414,8 @@ def test_a_wrong_result_is_noticed(step, change, what):
     found = selftest.check(Wrong(step, change), select("cpu"))
     failed = [(f.step, f.what) for f in found if not f.passed]
     assert failed[0] == (step, what)
-    # All need the stack, and stamps are cut where the backend's own sources are.
-    assert step == "prepare" or set(failed[1:]) <= {("stamps", "pixels")}
+    # All need the stack, and stamps are cut and shapes are measured where the backend's own sources are.
+    assert step == "prepare" or set(failed[1:]) <= {("stamps", "pixels"), ("shapes", "moments, widths")}
 
 
 def test_not_a_number_is_no_agreement():

@@ -53,6 +53,12 @@ LIMITS = {
     "orientation_moments": Limit(256, 40),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),
+    "repeats_list": Limit(1024, 48, 12480),
+    "repeats_maxima": Limit(256, 64),
+    "repeats_pairs": Limit(256, 32, 8192),
+    "shapes_choose": Limit(1024, 56, 12480),
+    "shapes_measure": Limit(256, 112),
+    "shapes_width": Limit(128, 48, 2100),
     "sources_list": Limit(1024, 48, 128),
     "sources_tiles": Limit(256, 88, 25180),  # 64 on sm_80 and sm_90
     "stamps_cut": Limit(256, 64, 1024),

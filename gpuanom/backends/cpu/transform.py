@@ -7,14 +7,13 @@ width of the processor's vectors, all columns side by side; the second axis beco
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from gpuanom.backends.pattern_layout import PART, hann
+from gpuanom.backends.pattern_layout import PART, hann, unit_circle
 from gpuanom.native import doubles, helper, native
 from gpuanom.records import Doubles
 
@@ -43,21 +42,12 @@ def power(plane: npt.NDArray[np.int16], places: npt.NDArray[np.int32], scale: fl
         Frequencies along y in the order of an FFT, and those along x from 0 to the highest.
     """
     total = np.zeros(PART * ROW)
-    add_powers(plane, places, hann(), turns(), total)
+    add_powers(plane, places, hann(), unit_circle(), total)
     order = _order()
     # The rows of the last result are frequencies along x.
     both = total.reshape(PART, ROW)[:, :PART].T[np.ix_(order, order)]
     mirrored = -np.arange(PART) % PART
     return np.asarray((both + both[np.ix_(mirrored, mirrored)])[:, : PART // 2 + 1] * (scale * scale / 2.0))
-
-
-@lru_cache(maxsize=1)
-def turns() -> Doubles:
-    """Cosines and sines of k/128 turns, one after the other."""
-    angle = 2.0 * np.pi * np.arange(PART) / PART
-    both = np.concatenate([np.cos(angle), np.sin(angle)])
-    both.setflags(write=False)
-    return both
 
 
 def _order() -> npt.NDArray[np.int64]:
@@ -149,7 +139,7 @@ def add_powers(plane: Any, places: Any, window: Any, turns: Any, total: Any) -> 
     window : ndarray, (128,) float64
         What a part is multiplied by along each axis.
     turns : ndarray, (256,) float64
-        See `turns`.
+        See `unit_circle`.
     total : ndarray, (128 x 136,) float64
         In and out.
     """

@@ -22,6 +22,7 @@ from gpuanom.backends.gpu import (
     gradients,
     histogram,
     orientation,
+    patterns,
     prepare,
     repeats,
     shapes,
@@ -31,7 +32,18 @@ from gpuanom.backends.gpu import (
 from gpuanom.backends.gpu.memory import LANES, MemoryPlan
 from gpuanom.backends.gpu.staging import Staging
 from gpuanom.errors import DeviceError, printable
-from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Repeats, Shapes, Sources
+from gpuanom.records import (
+    Array,
+    Background,
+    Ccd,
+    CcdStack,
+    Gradients,
+    OrientationHistograms,
+    Patterns,
+    Repeats,
+    Shapes,
+    Sources,
+)
 from gpuanom.settings import Settings
 
 Record = TypeVar("Record")
@@ -120,6 +132,11 @@ class GpuBackend:
         """See `gpuanom.backends.protocol.Backend.gradients`."""
         with self.working("gradients"):
             return gradients.gradients(stack, points, background, settings)
+
+    def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
+        """See `gpuanom.backends.protocol.Backend.patterns`."""
+        with self.working("patterns"):
+            return patterns.patterns(stack, background, settings)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """See `gpuanom.backends.protocol.Backend.stamps`."""

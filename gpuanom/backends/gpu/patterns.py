@@ -1,0 +1,104 @@
+"""Maps, profiles and spectra of the residual sky: launches kernels/patterns.cu (METHOD.md 9)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import cupy
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.backends.gpu.kernel import Kernel
+from gpuanom.backends.pattern_layout import CELL as SIDE_OF_CELL
+from gpuanom.backends.pattern_layout import PART as SIDE_OF_PART
+from gpuanom.backends.pattern_layout import coarse_parts, fine_parts, hann, map_shape, map_side, unit_circle
+from gpuanom.records import Array, Background, CcdStack, Patterns
+from gpuanom.settings import Settings
+
+RESIDUAL = Kernel("patterns", "patterns_residual")
+MASK = Kernel("patterns", "patterns_mask")
+ADD = Kernel("patterns", "patterns_add")
+COLUMNS = Kernel("patterns", "patterns_columns")
+ROWS = Kernel("patterns", "patterns_rows")
+FOLD = Kernel("patterns", "patterns_fold")
+PIXELS_A_BLOCK = 256
+COLUMNS_A_BLOCK = 16
+ROWS_A_BLOCK = 8
+CCDS_AT_ONCE = 8
+"""CCDs whose parts are transformed together: 134 MB hold the transforms of 128 parts of each."""
+
+
+def patterns(stack: CcdStack, background: Background, settings: Settings) -> Patterns:  # noqa: ARG001
+    """See `gpuanom.backends.protocol.Backend.patterns`."""
+    n_ccd, ny, nx = stack.shape
+    rows, columns = -(-ny // SIDE_OF_CELL), -(-nx // SIDE_OF_CELL)
+    side, (my, mx) = map_side(ny, nx), map_shape(ny, nx)
+    numbers = cupy.empty((n_ccd, ny, nx), np.int16)
+    seeds, hidden = cupy.empty((n_ccd, rows, columns), np.uint8), cupy.empty((n_ccd, rows, columns), np.uint8)
+    cells = cupy.empty((n_ccd, rows, columns), np.int16)
+    of_ccd = (background.coefficients, background.sigma, background.usable)
+    across = -(-nx // PIXELS_A_BLOCK)
+    # A thread takes a column of a cell of 4 x 4 pixels.
+    RESIDUAL(
+        (across, rows, n_ccd), (PIXELS_A_BLOCK,), stack.images, stack.bad, *of_ccd, ny, nx, numbers, seeds
+    )  # fmt: skip
+    MASK((-(-columns // 64), -(-rows // 4), n_ccd), (64, 4), seeds, rows, columns, hidden)
+    shapes = ((my, mx),) * 3 + ((ny,),) * 2 + ((nx,),) * 2 + ((),) * 2
+    sums = [cupy.zeros((n_ccd, *shape), np.int64) for shape in shapes]
+    ADD(
+        (across, my, n_ccd), (PIXELS_A_BLOCK,), stack.images, numbers, hidden, stack.saturation, *of_ccd, side, ny, nx,
+        cells, *sums,
+    )  # fmt: skip
+    fine_power, n_fine = _spectrum(numbers, hidden, fine_parts(ny, nx), background)
+    coarse_power, n_coarse = _spectrum(cells, None, coarse_parts(ny, nx), background)
+    map_sum, map_count, map_usable, row_sum, row_count, column_sum, column_count, crosstalk_sum, crosstalk_count = sums
+    return Patterns(
+        map_sum=map_sum,
+        map_count=map_count,
+        map_usable=map_usable,
+        row_sum=row_sum,
+        row_count=row_count,
+        column_sum=column_sum,
+        column_count=column_count,
+        fine_power=fine_power,
+        coarse_power=coarse_power,
+        n_fine=n_fine,
+        n_coarse=n_coarse,
+        crosstalk_sum=crosstalk_sum,
+        crosstalk_count=crosstalk_count,
+        line=cupy.full((n_ccd, 4), np.nan),
+    )
+
+
+def _spectrum(
+    numbers: Array, hidden: Array | None, places: npt.NDArray[np.int32], background: Background
+) -> tuple[Array, Array]:
+    """The summed powers of parts of each CCD, and the numbers of parts."""
+    n_ccd, rows, columns = numbers.shape
+    n_parts = len(places)
+    if not n_parts:
+        return cupy.zeros((n_ccd, SIDE_OF_PART, SIDE_OF_PART // 2 + 1)), cupy.zeros(n_ccd, np.int64)
+    power, n_added = cupy.empty((n_ccd, SIDE_OF_PART, SIDE_OF_PART // 2 + 1)), cupy.empty(n_ccd, np.int64)
+    first, window, turns = _tables(places.tobytes(), cupy.cuda.Device().id)
+    n_pairs, most = (n_parts + 1) // 2, min(n_ccd, CCDS_AT_ONCE)
+    re, im = (cupy.empty((most, n_pairs, SIDE_OF_PART, SIDE_OF_PART)) for _ in range(2))
+    total = cupy.empty((n_ccd, SIDE_OF_PART, SIDE_OF_PART))
+    for start in range(0, n_ccd, most):
+        some = slice(start, start + most)
+        n = min(most, n_ccd - start)
+        # 16 columns a block fill the shared memory that every card gives.
+        COLUMNS(
+            (SIDE_OF_PART // COLUMNS_A_BLOCK, n_pairs, n), (256,), numbers[some],
+            None if hidden is None else hidden[some], first, window, turns, n_parts, rows, columns, re, im,
+        )  # fmt: skip
+        ROWS((SIDE_OF_PART // ROWS_A_BLOCK, n), (256,), re, im, turns, n_pairs, total[some])
+    FOLD((SIDE_OF_PART, n_ccd), (96,), total, background.usable, background.sigma, n_parts, power, n_added)
+    return power, n_added
+
+
+@lru_cache(maxsize=32)
+def _tables(places: bytes, device: int) -> tuple[Any, Any, Any]:  # noqa: ARG001 - tables are kept for each device
+    """The first pixels of parts, the window and the cosines and sines of a transform, on the device."""
+    parts = np.frombuffer(places, np.int32).reshape(-1, 2)
+    return tuple(cupy.asarray(table) for table in (parts, hann(), unit_circle()))

@@ -1,0 +1,419 @@
+// Measures maps, profiles and spectra of the residual sky of each CCD (METHOD.md 9.1 to 9.5).
+//
+// Formula    r = (I - b) / sigma in whole steps of 2^-12 sigma, clipped to -3.5 ... 3.5 sigma, and
+//            masked where a pixel is bad, above 4 sigma, or in a cell of 4 x 4 pixels that belongs
+//            to a source. A spectrum is the sum over parts of 128 x 128 of |F(w r)|^2, w being a
+//            Hann window.
+// Precision  r in float64, rounded once to a whole number, no FMA; the sums of r are whole
+//            numbers. The Fourier transform in float64, no FMA, with the CPU's table of cosines
+//            and in the CPU's order of operations; the powers of pairs of parts are added one
+//            after the other. Numbers of the image are widened by widen(), which -ftz cannot
+//            change, and sigma is rounded to float32 by narrow().
+// Edges      Cells that the edge of the CCD cuts off hold fewer pixels, and are in no part. A CCD
+//            smaller than a part has no spectrum of that kind. A CCD without a background, or
+//            whose sigma is 0 in float32, has counts of 0.
+// Parity     Exact for an equal background.
+// Twin       gpuanom/backends/cpu/patterns.py
+// Test       tests/steps/test_patterns.py
+#include "common.cuh"
+
+constexpr int CELL = 4, PART = 128, HALF = 65;
+// Residuals in steps of 2^-12 sigma: 3.5 and 4 sigma, 8 sigma less two steps, and what stands for
+// bad pixels. Above USABLE a number is a residual.
+constexpr int CLIP = 14336, SOURCE = 16384, HIGH = 32766, BAD = -32768, BAD_AND_HIGH = -32767,
+              USABLE = -20000;
+// A cell with so many pixels above 4 sigma, or with a larger sum (a mean of 3 sigma), belongs to a
+// source.
+constexpr int HOT = 2, GLOWING = 196608;
+constexpr unsigned HOT_BIT = 1, GLOWING_BIT = 2;
+constexpr int COLUMNS_A_BLOCK = 16, ROWS_A_BLOCK = 8, PIXELS_A_BLOCK = 256;
+
+// What turns pixels of a CCD into steps.
+struct Scale {
+    double c[6], steps;
+};
+
+// Rounds the background of a CCD to whole steps, and returns false where it has none. One thread
+// calls.
+__device__ bool rounded(const double* coefficients, double sigma, bool usable, Scale* s) {
+    const double step = widen(narrow(sigma)) * 0.000244140625;
+    s->steps = 1.0 / step;
+    for (int i = 0; i < 6; i++) s->c[i] = rint(coefficients[i] / step) * step;
+    return usable && is_finite(s->steps);
+}
+
+__device__ __forceinline__ double residual(float pixel, const Scale* s, int y, int x, int ny,
+                                           int nx) {
+    return (widen(pixel) - polynomial(s->c, scaled(y, ny), scaled(x, nx))) * s->steps;
+}
+
+// What is left of a number of steps after masking; *good tells whether anything is.
+__device__ __forceinline__ int masked(int number, unsigned hidden, bool* good) {
+    *good = number > USABLE && number <= SOURCE && hidden == 0u;
+    return *good ? min(number, CLIP) : 0;
+}
+
+// The residual of each pixel in steps, and which cells belong to sources.
+//
+// Arguments
+//   images          (n_ccd, ny, nx) float32, image unit
+//   bad             (n_ccd, ny, nx) uint8, bits of Unfit; null where nothing is masked
+//   coefficients    (n_ccd, 6) float64, image unit: the background c0 ... c5
+//   sigma           (n_ccd,) float64, image unit
+//   usable          (n_ccd,) bool, whether the CCD has a background
+//   ny              int32, pixels: rows of a CCD
+//   nx              int32, pixels: columns of a CCD
+//   numbers         out, (n_ccd, ny, nx) int16, steps of 2^-12 sigma; BAD or BAD_AND_HIGH where a
+//                   pixel is bad, or the CCD has no background
+//   seeds           out, (n_ccd, ceil(ny / 4), ceil(nx / 4)) uint8, bits: hot, glowing
+//
+// Launch     grid (ceil(nx / 256), ceil(ny / 4), n_ccd), block (256). A thread takes the four
+//            pixels of a column of a cell, so that a warp reads 32 neighbouring pixels of each of
+//            four rows, and four lanes make up a cell.
+// Bytes      4 read for each pixel, and 1 of its mask; 2 written for each pixel.
+extern "C" __global__ void __launch_bounds__(256)
+    patterns_residual(const float* images, OPTIONAL const unsigned char* bad,
+                      const double* coefficients, const double* sigma, const bool* usable, int ny,
+                      int nx, short* numbers, unsigned char* seeds) {
+    __shared__ Scale s;
+    __shared__ bool there;
+    const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
+    const int y0 = blockIdx.y * CELL;
+    if (threadIdx.x == 0)
+        there = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
+    __syncthreads();
+    int total = 0, hot = 0;
+    if (x < nx) {
+        for (int y = y0; y < min(y0 + CELL, ny); y++) {
+            const long long at = ((long long)ccd * ny + y) * nx + x;
+            int number = BAD;
+            if (there) {
+                const float pixel = images[at];
+                const double v = residual(pixel, &s, y, x, ny, nx);
+                // Of a NaN both comparisons are false.
+                const double low = v > -14336.0 ? v : -14336.0;
+                number = is_finite(pixel) ? (int)rint(low < 32766.0 ? low : 32766.0) : BAD;
+                if (bad != nullptr && (bad[at] & UNFIT_BACKGROUND) != 0u)
+                    number = number == HIGH ? BAD_AND_HIGH : BAD;
+            }
+            numbers[at] = (short)number;
+            total += number > USABLE ? number : 0;
+            hot += number > SOURCE;
+        }
+    }
+    for (int step = 1; step < CELL; step *= 2) {
+        total += __shfl_xor_sync(WHOLE_WARP, total, step);
+        hot += __shfl_xor_sync(WHOLE_WARP, hot, step);
+    }
+    const int columns = (nx + CELL - 1) / CELL;
+    if (threadIdx.x % CELL == 0 && x < nx)
+        seeds[((long long)ccd * gridDim.y + blockIdx.y) * columns + x / CELL] =
+            (unsigned char)((hot >= HOT ? HOT_BIT : 0u) | (total > GLOWING ? GLOWING_BIT : 0u));
+}
+
+// Which cells are masked: those of sources with one cell around them, or two where they glow.
+//
+// Arguments
+//   seeds      (n_ccd, rows, columns) uint8, bits: as patterns_residual leaves them
+//   rows       int32, number of cells along y
+//   columns    int32, number of cells along x
+//   hidden     out, (n_ccd, rows, columns) uint8, 1 where a cell is masked
+//
+// Launch     grid (ceil(columns / 64), ceil(rows / 4), n_ccd), block (64, 4). A thread takes a
+//            cell; what its neighbours read too comes from the cache.
+// Bytes      1 read and 1 written for each cell, which is a sixteenth for each pixel.
+extern "C" __global__ void __launch_bounds__(256)
+    patterns_mask(const unsigned char* seeds, int rows, int columns, unsigned char* hidden) {
+    const int x = blockIdx.x * blockDim.x + threadIdx.x;
+    const int y = blockIdx.y * blockDim.y + threadIdx.y;
+    if (x >= columns || y >= rows) return;
+    const long long first = (long long)blockIdx.z * rows * columns;
+    unsigned found = 0u;
+    for (int j = max(y - 2, 0); j <= min(y + 2, rows - 1); j++) {
+        for (int i = max(x - 2, 0); i <= min(x + 2, columns - 1); i++) {
+            const bool near = abs(j - y) <= 1 && abs(i - x) <= 1;
+            found |= seeds[first + (long long)j * columns + i] &
+                     (near ? HOT_BIT | GLOWING_BIT : GLOWING_BIT);
+        }
+    }
+    hidden[first + (long long)y * columns + x] = found != 0u;
+}
+
+// Sums over rows, columns, cells of the map and cells of 4 x 4 pixels, and crosstalk.
+//
+// Arguments
+//   images             (n_ccd, ny, nx) float32, image unit
+//   numbers            (n_ccd, ny, nx) int16, steps: as patterns_residual leaves them
+//   hidden             (n_ccd, ceil(ny / 4), ceil(nx / 4)) uint8, as patterns_mask leaves them
+//   saturation         (n_ccd,) float32, image unit; NaN where unknown
+//   coefficients       (n_ccd, 6) float64, image unit: the background c0 ... c5
+//   sigma              (n_ccd,) float64, image unit
+//   usable             (n_ccd,) bool, whether the CCD has a background
+//   side               int32, pixels: side of a cell of the map, a multiple of 32
+//   ny                 int32, pixels: rows of a CCD
+//   nx                 int32, pixels: columns of a CCD
+//   cells              out, (n_ccd, ceil(ny / 4), ceil(nx / 4)) int16, steps: means of cells
+//   map_sum            in and out, (n_ccd, ceil(ny / side), ceil(nx / side)) int64, steps
+//   map_count          in and out, of the same shape (my, mx) int64, number of pixels left
+//   map_usable         in and out, of the same shape (my, mx) int64, number of pixels not bad
+//   row_sum            in and out, (n_ccd, ny) int64, steps
+//   row_count          in and out, (n_ccd, ny) int64, number of pixels left
+//   column_sum         in and out, (n_ccd, nx) int64, steps
+//   column_count       in and out, (n_ccd, nx) int64, number of pixels left
+//   crosstalk_sum      in and out, (n_ccd,) int64, steps
+//   crosstalk_count    in and out, (n_ccd,) int64, number of pixels
+//
+// Launch     grid (ceil(nx / 256), ceil(ny / side), n_ccd), block (256). A block takes 256 columns
+//            of a row of cells of the map, so that a column is added to the sums of the CCD once
+//            for each cell of the map, and a warp lies in one cell.
+// Bytes      2 read for each pixel, twice where a saturation level is known, the second time from
+//            the cache; 16 read and written for each row of a warp and each column of a block.
+extern "C" __global__ void __launch_bounds__(256)
+    patterns_add(const float* images, const short* numbers, const unsigned char* hidden,
+                 const float* saturation, const double* coefficients, const double* sigma,
+                 const bool* usable, int side, int ny, int nx, short* cells, long long* map_sum,
+                 long long* map_count, long long* map_usable, long long* row_sum,
+                 long long* row_count, long long* column_sum, long long* column_count,
+                 long long* crosstalk_sum, long long* crosstalk_count) {
+    __shared__ Scale s;
+    __shared__ double bright;
+    __shared__ int rows[2][CELL];
+    const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
+    const int lane = threadIdx.x % WARP, mirrored = nx - 1 - x;
+    const int cell_rows = (ny + CELL - 1) / CELL, cell_columns = (nx + CELL - 1) / CELL;
+    if (threadIdx.x == 0) {
+        rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
+        bright = 0.1 * widen(saturation[ccd]) * s.steps;
+    }
+    if (threadIdx.x < 2 * CELL) rows[threadIdx.x / CELL][threadIdx.x % CELL] = 0;
+    __syncthreads();
+    int of_column = 0, n_of_column = 0, n_usable = 0, crosstalk = 0, n_crosstalk = 0;
+    for (int y0 = blockIdx.y * side; y0 < min((int)(blockIdx.y + 1) * side, ny); y0 += CELL) {
+        const unsigned char* hidden_row =
+            hidden + ((long long)ccd * cell_rows + y0 / CELL) * cell_columns;
+        const unsigned own = x < nx ? hidden_row[x / CELL] : 1u;
+        int of_cell = 0;
+        for (int row = 0; row < min(CELL, ny - y0); row++) {
+            const long long first = ((long long)ccd * ny + y0 + row) * nx;
+            int number = x < nx ? numbers[first + x] : BAD;
+            n_usable += number > USABLE;
+            bool good;
+            number = masked(number, own, &good);
+            if (bright == bright && good) {
+                const int other = numbers[first + mirrored];
+                if ((other == HIGH || other == BAD_AND_HIGH) &&
+                    residual(images[first + mirrored], &s, y0 + row, mirrored, ny, nx) > bright)
+                    crosstalk += number, n_crosstalk++;
+            }
+            of_cell += number, n_of_column += good;
+            const int sum = warp_sum(number), count = __popc(__ballot_sync(WHOLE_WARP, good));
+            if (lane == 0 && count > 0) {
+                atomicAdd(&rows[0][row], sum);
+                atomicAdd(&rows[1][row], count);
+            }
+        }
+        of_column += of_cell;
+        for (int step = 1; step < CELL; step *= 2)
+            of_cell += __shfl_xor_sync(WHOLE_WARP, of_cell, step);
+        // The mean, rounded, of whole cells: those that the edge cuts off are in no part.
+        if (lane % CELL == 0 && x < nx)
+            cells[((long long)ccd * cell_rows + y0 / CELL) * cell_columns + x / CELL] =
+                (short)((of_cell + 8) >> 4);
+        __syncthreads();
+        if (threadIdx.x < 2 * CELL) {
+            int* sum = &rows[threadIdx.x / CELL][threadIdx.x % CELL];
+            const int y = y0 + threadIdx.x % CELL;
+            // In two's complement the bits of a sum are the same, signed or not.
+            if (*sum != 0)
+                atomicAdd((unsigned long long*)(threadIdx.x < CELL ? row_sum : row_count) +
+                              (long long)ccd * ny + y,
+                          (unsigned long long)(long long)*sum);
+            *sum = 0;
+        }
+        __syncthreads();
+    }
+    if (x < nx && n_of_column > 0) {
+        const long long at = (long long)ccd * nx + x;
+        atomicAdd((unsigned long long*)column_sum + at, (unsigned long long)(long long)of_column);
+        atomicAdd((unsigned long long*)column_count + at, (unsigned long long)n_of_column);
+    }
+    const long long sum = warp_sum((long long)of_column), count = warp_sum((long long)n_of_column);
+    const long long there = warp_sum((long long)n_usable);
+    const long long found = warp_sum((long long)crosstalk), places = warp_sum(n_crosstalk);
+    if (lane == 0 && x < nx) {
+        const long long cell =
+            ((long long)ccd * gridDim.y + blockIdx.y) * ((nx + side - 1) / side) + x / side;
+        atomicAdd((unsigned long long*)map_sum + cell, (unsigned long long)sum);
+        atomicAdd((unsigned long long*)map_count + cell, (unsigned long long)count);
+        atomicAdd((unsigned long long*)map_usable + cell, (unsigned long long)there);
+        if (places > 0) {
+            atomicAdd((unsigned long long*)crosstalk_sum + ccd, (unsigned long long)found);
+            atomicAdd((unsigned long long*)crosstalk_count + ccd, (unsigned long long)places);
+        }
+    }
+}
+
+// Transforms of 128 points in shared memory, several side by side, in place: three steps of radix
+// 4 and one of radix 2, which leave the frequencies in the order of `frequency_at`. `along` is the
+// distance between points, `across` that between transforms. The whole block calls, and the last
+// act is a barrier. The CPU's twin has the same operations in the same order
+// (gpuanom/backends/cpu/transform.py).
+__device__ __forceinline__ void transform(double* re, double* im, int n, int along, int across,
+                                          const double* turns) {
+    for (int quarter = PART / 4; quarter > 1; quarter /= 4) {
+        for (int b = threadIdx.x; b < n * (PART / 4); b += blockDim.x) {
+            const int j = b / n % quarter, point = b / n / quarter * 4 * quarter + j;
+            const int apart = quarter * along, angle = j * (PART / 4 / quarter);
+            const int i = b % n * across + point * along;
+            const int k = i + apart, l = k + apart, m = l + apart;
+            // i +- l, and k +- m.
+            const double pr = re[i] + re[l], pi = im[i] + im[l];
+            const double qr = re[i] - re[l], qi = im[i] - im[l];
+            const double ur = re[k] + re[m], ui = im[k] + im[m];
+            const double vr = re[k] - re[m], vi = im[k] - im[m];
+            const double xr = qr + vi, xi = qi - vr, yr = pr - ur, yi = pi - ui;
+            const double zr = qr - vi, zi = qi + vr;
+            const double c1 = turns[angle], s1 = turns[PART + angle];
+            const double c2 = turns[2 * angle], s2 = turns[PART + 2 * angle];
+            const double c3 = turns[3 * angle], s3 = turns[PART + 3 * angle];
+            re[i] = pr + ur, im[i] = pi + ui;
+            re[k] = xr * c1 + xi * s1, im[k] = xi * c1 - xr * s1;
+            re[l] = yr * c2 + yi * s2, im[l] = yi * c2 - yr * s2;
+            re[m] = zr * c3 + zi * s3, im[m] = zi * c3 - zr * s3;
+        }
+        __syncthreads();
+    }
+    for (int b = threadIdx.x; b < n * (PART / 2); b += blockDim.x) {
+        const int i = b % n * across + b / n * 2 * along, k = i + along;
+        const double pr = re[i], pi = im[i], qr = re[k], qi = im[k];
+        re[i] = pr + qr, im[i] = pi + qi;
+        re[k] = pr - qr, im[k] = pi - qi;
+    }
+    __syncthreads();
+}
+
+__device__ __forceinline__ int frequency_at(int place) {
+    return place / 32 + place / 8 % 4 * 4 + place / 2 % 4 * 16 + place % 2 * 64;
+}
+
+// The first half of the transforms of pairs of parts: along y. Two real parts are the real and the
+// imaginary part of one complex part.
+//
+// Arguments
+//   numbers     (n_ccd, rows, columns) int16, steps: what is transformed
+//   hidden      (n_ccd, ceil(rows / 4), ceil(columns / 4)) uint8, cells to mask; null where
+//               numbers are masked already
+//   places      (n_parts, 2) int32, first (y, x) of each part
+//   window      (128,) float64, Hann window along an axis
+//   turns       (256,) float64, cosines, then sines, of k/128 turns
+//   n_parts     int32, number of parts
+//   rows        int32, number of rows of `numbers`
+//   columns     int32, number of columns of `numbers`
+//   re          out, (n_ccd, n_pairs, 128, 128) float64, steps: real part
+//   im          out, (n_ccd, n_pairs, 128, 128) float64, steps: imaginary part
+//
+// Launch     grid (8, n_pairs, n_ccd), block (256). A block takes 16 columns of a pair, 32 KiB of
+//            shared memory; 16 numbers of int16 are a whole sector.
+// Bytes      2 read and 16 written for each pixel of a part.
+extern "C" __global__ void __launch_bounds__(256)
+    patterns_columns(const short* numbers, OPTIONAL const unsigned char* hidden, const int* places,
+                     const double* window, const double* turns, int n_parts, int rows, int columns,
+                     double* re, double* im) {
+    __shared__ double own_re[PART * COLUMNS_A_BLOCK], own_im[PART * COLUMNS_A_BLOCK];
+    const int left = blockIdx.x * COLUMNS_A_BLOCK, pair = blockIdx.y, ccd = blockIdx.z;
+    const int cell_rows = (rows + CELL - 1) / CELL, cell_columns = (columns + CELL - 1) / CELL;
+    for (int half = 0; half < 2; half++) {
+        const int part = min(2 * pair + half, n_parts - 1);
+        const bool missing = 2 * pair + half != part;
+        double* target = half == 0 ? own_re : own_im;
+        for (int e = threadIdx.x; e < PART * COLUMNS_A_BLOCK; e += blockDim.x) {
+            const int row = e / COLUMNS_A_BLOCK, column = left + e % COLUMNS_A_BLOCK;
+            const int y = places[2 * part] + row, x = places[2 * part + 1] + column;
+            int number = numbers[((long long)ccd * rows + y) * columns + x];
+            bool good;
+            if (hidden != nullptr)
+                number = masked(number,
+                                hidden[((long long)ccd * cell_rows + y / CELL) * cell_columns +
+                                       x / CELL],
+                                &good);
+            const double weight = missing ? 0.0 : window[row];
+            target[e] = (double)number * (weight * window[column]);
+        }
+    }
+    __syncthreads();
+    transform(own_re, own_im, COLUMNS_A_BLOCK, COLUMNS_A_BLOCK, 1, turns);
+    const long long first = ((long long)ccd * gridDim.y + pair) * PART * PART;
+    for (int e = threadIdx.x; e < PART * COLUMNS_A_BLOCK; e += blockDim.x) {
+        const long long at = first + e / COLUMNS_A_BLOCK * PART + left + e % COLUMNS_A_BLOCK;
+        re[at] = own_re[e], im[at] = own_im[e];
+    }
+}
+
+// The second half, along x, and the sum of the powers of all pairs.
+//
+// Arguments
+//   re         (n_ccd, n_pairs, 128, 128) float64, steps: as patterns_columns leaves it
+//   im         (n_ccd, n_pairs, 128, 128) float64, steps: as patterns_columns leaves it
+//   turns      (256,) float64, cosines, then sines, of k/128 turns
+//   n_pairs    int32, number of pairs of parts
+//   total      out, (n_ccd, 128, 128) float64, steps^2: by frequencies along y and x
+//
+// Launch     grid (16, n_ccd), block (256). A block takes 8 rows of all pairs, one after the
+//            other, and keeps their sums in registers: one order of additions.
+// Bytes      16 read for each pixel of a part.
+extern "C" __global__ void __launch_bounds__(256)
+    patterns_rows(const double* re, const double* im, const double* turns, int n_pairs,
+                  double* total) {
+    // A row is 129 numbers apart from the next: lanes then meet in fewer banks.
+    __shared__ double own_re[ROWS_A_BLOCK * (PART + 1)], own_im[ROWS_A_BLOCK * (PART + 1)];
+    const int top = blockIdx.x * ROWS_A_BLOCK, ccd = blockIdx.y;
+    double sum[ROWS_A_BLOCK * PART / 256];
+    for (int k = 0; k < ROWS_A_BLOCK * PART / 256; k++) sum[k] = 0.0;
+    for (int pair = 0; pair < n_pairs; pair++) {
+        const long long first = (((long long)ccd * n_pairs + pair) * PART + top) * PART;
+        for (int e = threadIdx.x; e < ROWS_A_BLOCK * PART; e += blockDim.x) {
+            const int at = e / PART * (PART + 1) + e % PART;
+            own_re[at] = re[first + e], own_im[at] = im[first + e];
+        }
+        __syncthreads();
+        transform(own_re, own_im, ROWS_A_BLOCK, 1, PART + 1, turns);
+        for (int k = 0; k < ROWS_A_BLOCK * PART / 256; k++) {
+            const int e = threadIdx.x + k * 256, at = e / PART * (PART + 1) + e % PART;
+            sum[k] += own_re[at] * own_re[at] + own_im[at] * own_im[at];
+        }
+        __syncthreads();
+    }
+    for (int k = 0; k < ROWS_A_BLOCK * PART / 256; k++) {
+        const int e = threadIdx.x + k * 256;
+        const int ky = frequency_at(top + e / PART), kx = frequency_at(e % PART);
+        total[((long long)ccd * PART + ky) * PART + kx] = sum[k];
+    }
+}
+
+// The powers of both parts of the pairs together: the mean of those at k and at -k, halved.
+//
+// Arguments
+//   total      (n_ccd, 128, 128) float64, steps^2: as patterns_rows leaves it
+//   usable     (n_ccd,) bool, whether the CCD has a background
+//   sigma      (n_ccd,) float64, image unit
+//   n_parts    int32, number of parts
+//   power      out, (n_ccd, 128, 65) float64, sigma^2
+//   n_added    out, (n_ccd,) int64, number of parts, 0 for a CCD without a background
+//
+// Launch     grid (128, n_ccd), block (96). A block takes the frequencies of a row, of which a
+//            CCD has few, so that nothing is gained by a cleverer shape.
+// Bytes      16 read and 8 written for each of 8320 frequencies of a CCD.
+extern "C" __global__ void __launch_bounds__(96)
+    patterns_fold(const double* total, const bool* usable, const double* sigma, int n_parts,
+                  double* power, long long* n_added) {
+    const int ky = blockIdx.x, kx = threadIdx.x, ccd = blockIdx.y;
+    const double* own = total + (long long)ccd * PART * PART;
+    if (kx < HALF)
+        power[((long long)ccd * PART + ky) * HALF + kx] =
+            (own[ky * PART + kx] + own[(PART - ky) % PART * PART + (PART - kx) % PART]) *
+            (0.000244140625 * 0.000244140625 / 2.0);
+    if (ky == 0 && kx == 0) {
+        const double step = widen(narrow(sigma[ccd])) * 0.000244140625;
+        n_added[ccd] = usable[ccd] && is_finite(1.0 / step) ? n_parts : 0;
+    }
+}
