@@ -27,7 +27,7 @@ from gpuanom.backends.choice import select
 from gpuanom.backends.protocol import Backend
 from gpuanom.doctor import selftest
 from gpuanom.errors import GpuanomError
-from gpuanom.records import Ccd
+from gpuanom.records import Array, Ccd
 from gpuanom.settings import Settings
 from gpuanom.version import __version__
 
@@ -65,9 +65,9 @@ def exposure(gpu: Backend, some: list[Ccd], settings: Settings) -> int:
     """An exposure through all steps; its number of sources."""
     ny, nx = some[0].image.shape
 
-    def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> np.ndarray:
-        n = wanted * settings.draws
-        return np.stack([sampling.points(1, "e", ccd.name, purpose, n, ny, nx, margin) for ccd in some])
+    def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> Array:
+        keys = sampling.keys(1, "e", [ccd.name for ccd in some], purpose)
+        return gpu.points(keys, wanted * settings.draws, ny, nx, margin)
 
     stack = gpu.prepare(some, len(some))
     fit, noise = drawn("background", settings.background_points), drawn("sigma", settings.sigma_points)

@@ -59,6 +59,12 @@ class CpuBackend:
         """See `gpuanom.backends.protocol.Backend.prepare`."""
         return prepare.prepare(ccds, most)
 
+    def points(self, keys: npt.NDArray[np.uint64], n_draws: int, ny: int, nx: int, margin: int) -> Points:
+        """See `gpuanom.backends.protocol.Backend.points`."""
+        from gpuanom.backends.cpu import points
+
+        return points.points(keys, n_draws, ny, nx, margin)
+
     def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
         """See `gpuanom.backends.protocol.Backend.background`."""
         return background.background(stack, fit_points, sigma_points, settings)

@@ -16,7 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
-from gpuanom.backends.gpu import background, divergence, gradients, histogram, orientation, prepare, sources, stamps
+from gpuanom.backends.gpu import (
+    background,
+    divergence,
+    gradients,
+    histogram,
+    orientation,
+    points,
+    prepare,
+    sources,
+    stamps,
+)
 from gpuanom.backends.gpu.memory import LANES, MemoryPlan
 from gpuanom.backends.gpu.staging import Staging
 from gpuanom.errors import DeviceError, printable
@@ -24,7 +34,6 @@ from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, Orienta
 from gpuanom.settings import Settings
 
 Record = TypeVar("Record")
-Points = npt.NDArray[np.int32]
 
 
 class GpuBackend:
@@ -95,7 +104,12 @@ class GpuBackend:
         with self.working("prepare"):
             return prepare.prepare(ccds, most, self.staging)
 
-    def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
+    def points(self, keys: npt.NDArray[np.uint64], n_draws: int, ny: int, nx: int, margin: int) -> Array:
+        """See `gpuanom.backends.protocol.Backend.points`."""
+        with self.working("points"):
+            return points.points(keys, n_draws, ny, nx, margin)
+
+    def background(self, stack: CcdStack, fit_points: Array, sigma_points: Array, settings: Settings) -> Background:
         """See `gpuanom.backends.protocol.Backend.background`."""
         with self.working("background"):
             return background.background(stack, fit_points, sigma_points, settings)
@@ -105,7 +119,7 @@ class GpuBackend:
         with self.working("sources"):
             return sources.sources(stack, background, settings)
 
-    def gradients(self, stack: CcdStack, points: Points, background: Background, settings: Settings) -> Gradients:
+    def gradients(self, stack: CcdStack, points: Array, background: Background, settings: Settings) -> Gradients:
         """See `gpuanom.backends.protocol.Backend.gradients`."""
         with self.working("gradients"):
             return gradients.gradients(stack, points, background, settings)
