@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.encoded import Room
 from gpuanom.records import (
     Array,
     Background,
@@ -112,6 +113,21 @@ class Backend(Protocol):
             The number of CCDs of the stack.
         ny, nx : int
             Rows and columns of a CCD.
+        """
+        ...
+
+    def room(self, n_bytes: int) -> Room:
+        """Give memory that a file is read into, from which `prepare` takes images as the file holds them.
+
+        Parameters
+        ----------
+        n_bytes : int
+            How much.
+
+        Returns
+        -------
+        Room
+            May be asked for from any thread.
         """
         ...
 

@@ -220,7 +220,7 @@ class _Reading:
             return item
         with ranges.named("read"):
             if self.backend.takes_encoded:
-                return item.load(encoded=True)
+                return item.load(encoded=True, room=self.backend.room)
             return item.load(out=workspace("image", _shape(item), np.float32))
 
 

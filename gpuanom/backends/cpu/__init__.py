@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.backends.cpu import background, divergence, histogram, orientation, prepare
+from gpuanom.encoded import Room
 from gpuanom.records import (
     Background,
     Ccd,
@@ -54,6 +55,10 @@ class CpuBackend:
     def group_size(self, ny: int, nx: int) -> int:
         """One: a CCD at a time stays closest to the cache and needs the least memory."""
         return 1
+
+    def room(self, n_bytes: int) -> Room:
+        """See `gpuanom.backends.protocol.Backend.room`."""
+        return Room(np.empty(n_bytes, dtype=np.uint8))
 
     def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
         """See `gpuanom.backends.protocol.Backend.prepare`."""

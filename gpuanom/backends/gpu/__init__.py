@@ -28,7 +28,8 @@ from gpuanom.backends.gpu import (
     stamps,
 )
 from gpuanom.backends.gpu.memory import LANES, MemoryPlan
-from gpuanom.backends.gpu.staging import Staging
+from gpuanom.backends.gpu.staging import Staging, lent_room
+from gpuanom.encoded import Room
 from gpuanom.errors import DeviceError, printable
 from gpuanom.records import Array, Background, Ccd, CcdStack, Gradients, OrientationHistograms, Sources
 from gpuanom.settings import Settings
@@ -98,6 +99,11 @@ class GpuBackend:
         kind = np.int64 if array.dtype.kind == "i" else array.dtype
         with self.working():
             return cupy.asarray(np.ascontiguousarray(array, dtype=kind))
+
+    def room(self, n_bytes: int) -> Room:
+        """See `gpuanom.backends.protocol.Backend.room`: pinned memory, as far as the host's share of it goes."""
+        with self.device:
+            return lent_room(n_bytes)
 
     def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
         """See `gpuanom.backends.protocol.Backend.prepare`."""
