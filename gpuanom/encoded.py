@@ -7,6 +7,7 @@ which may be damaged.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,14 +50,35 @@ class BytesOnDisk:
 
 
 @dataclass(frozen=True, eq=False)
+class Room:
+    """Memory that a file is read into.
+
+    Attributes
+    ----------
+    memory : ndarray, (n,) uint8
+        To be written.
+    lent : bool
+        Whether a backend lent it, which copies from there while the host goes on: it is kept by
+        the backend until the copy is done.
+    """
+
+    memory: npt.NDArray[np.uint8]
+    lent: bool = False
+
+
+GiveRoom = Callable[[int], Room]
+"""A function that gives memory for a number of bytes; it may be called from any thread."""
+
+
+@dataclass(frozen=True, eq=False)
 class RawImage:
     """An uncompressed image: the big-endian numbers of a FITS image, row by row.
 
     Attributes
     ----------
     data : ndarray, (n,) uint8
-        The n = ny nx |bitpix| / 8 bytes of the numbers: a view into the file, which may be
-        unaligned.
+        The n = ny nx |bitpix| / 8 bytes of the numbers: a view into the file, or of the bytes that
+        were read from there, which may be unaligned.
     shape : tuple of int
         (ny, nx).
     bitpix : int
@@ -67,6 +89,8 @@ class RawImage:
         The stored integer that means "no value"; `NO_BLANK` where there is none.
     place : BytesOnDisk, optional
         Where `data` lies on disk, if a GPU may read the bytes without a check by the host.
+    lent : bool, optional
+        Whether `data` lies in memory that the backend lent, see `Room`.
     """
 
     data: npt.NDArray[np.uint8]
@@ -76,6 +100,7 @@ class RawImage:
     bzero: float = 0.0
     blank: int = NO_BLANK
     place: BytesOnDisk | None = None
+    lent: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +113,8 @@ class RiceImage:
     Attributes
     ----------
     data : ndarray, (n_bytes,) uint8
-        The heap of the table: a view into the file, which may be unaligned.
+        The heap of the table: a view into the file, or of the bytes that were read from there,
+        which may be unaligned.
     shape, tile : tuple of int
         (ny, nx) of the image and of a whole tile.
     start, size : ndarray, (n_tiles,) int64
@@ -112,6 +138,8 @@ class RiceImage:
         columns) float32 pixels.
     place : BytesOnDisk, optional
         Where `data` lies on disk, if a GPU may read the bytes without a check by the host.
+    lent : bool, optional
+        Whether `data` lies in memory that the backend lent, see `Room`.
     """
 
     data: npt.NDArray[np.uint8]
@@ -129,3 +157,4 @@ class RiceImage:
     blank: npt.NDArray[np.int64]
     decoded: tuple[tuple[int, npt.NDArray[np.float32]], ...] = ()
     place: BytesOnDisk | None = None
+    lent: bool = False

@@ -127,6 +127,28 @@ def leading_zeros(typing: Any, value: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+@intrinsic
+def high_product(typing: Any, first: Any, second: Any) -> Any:
+    """Return the upper half of the product of two uint64.
+
+    Parameters
+    ----------
+    typing : Numba context
+    first, second : uint64
+
+    Returns
+    -------
+    uint64
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide, narrow = ir.IntType(128), ir.IntType(64)
+        product = builder.mul(*(builder.zext(argument, wide) for argument in arguments))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), narrow)
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
 def _load(result: Any, swap: bool) -> Any:
     """Make an intrinsic that loads an unsigned number from an address, without the reference counting of arrays."""
 

@@ -1,12 +1,14 @@
-"""The random points: drawn once, on the host, and the same on every machine (METHOD.md 6).
+"""The random points: functions of their key, and the same on every machine (METHOD.md 6).
 
-A point depends only on the seed, the exposure's id, the CCD's id and the purpose that it is drawn
-for, never on order, batch or device.
+A key depends only on the seed, the exposure's id, the CCD's id and the purpose that points are
+drawn for, and points depend on their key and their number only, never on order, batch or device.
+So a backend draws them where it uses them (`gpuanom.backends.protocol.Backend.points`).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,8 +19,8 @@ Purpose = Literal["background", "sigma", "gradients", "simulation", "stamps", "s
 that train an autoencoder; the split into training and test."""
 
 
-def stream(seed: int, exposure: str, ccd: str, purpose: Purpose) -> np.random.Philox:
-    """Return the random generator of one purpose (METHOD.md 6).
+def key(seed: int, exposure: str, ccd: str, purpose: Purpose) -> bytes:
+    """Return the key of the random numbers of one purpose (METHOD.md 6).
 
     Parameters
     ----------
@@ -31,15 +33,40 @@ def stream(seed: int, exposure: str, ccd: str, purpose: Purpose) -> np.random.Ph
 
     Returns
     -------
-    numpy.random.Philox
-        Philox4x64, counter-based, keyed by BLAKE2b-128 of the four arguments. Each argument is
+    bytes
+        BLAKE2b-128 of the four arguments: two little-endian words of 64 bits. Each argument is
         preceded by its length in the hashed message, so that different arguments never share a
         key.
     """
     texts = [text.encode() for text in (str(seed), exposure, ccd, purpose)]
     message = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
-    digest = hashlib.blake2b(message, digest_size=16).digest()
-    return np.random.Philox(key=np.frombuffer(digest, dtype="<u8").astype(np.uint64))
+    return hashlib.blake2b(message, digest_size=16).digest()
+
+
+def keys(seed: int, exposure: str, ccds: Sequence[str], purpose: Purpose) -> npt.NDArray[np.uint64]:
+    """Return the keys of several CCDs as numbers, (n_ccd, 2) uint64; see `key`."""
+    message = b"".join(key(seed, exposure, ccd, purpose) for ccd in ccds)
+    return np.frombuffer(message, dtype="<u8").astype(np.uint64).reshape(-1, 2)
+
+
+def stream(seed: int, exposure: str, ccd: str, purpose: Purpose) -> np.random.Philox:
+    """Return the random generator of one purpose: Philox4x64, counter-based, with the key of `key`.
+
+    Parameters
+    ----------
+    seed, exposure, ccd, purpose
+        As for `key`.
+
+    Returns
+    -------
+    numpy.random.Philox
+    """
+    return np.random.Philox(key=keys(seed, exposure, [ccd], purpose)[0])
+
+
+def span(size: int, margin: int) -> int:
+    """Return how many different coordinates points have along an axis; see the argument `margin` of `points`."""
+    return size + 1 - 2 * margin if margin else size
 
 
 def points(
@@ -70,8 +97,8 @@ def points(
         y and the lower half x, each by multiply and shift.
     """
     words = stream(seed, exposure, ccd, purpose).random_raw(n)
-    span = 1 - 2 * margin if margin else 0
+    height, width = np.uint64(span(ny, margin)), np.uint64(span(nx, margin))
     drawn = np.empty((n, 2), dtype=np.int32)
-    drawn[:, 0] = margin + (((words >> np.uint64(32)) * np.uint64(ny + span)) >> np.uint64(32))
-    drawn[:, 1] = margin + (((words & np.uint64(0xFFFFFFFF)) * np.uint64(nx + span)) >> np.uint64(32))
+    drawn[:, 0] = margin + (((words >> np.uint64(32)) * height) >> np.uint64(32))
+    drawn[:, 1] = margin + (((words & np.uint64(0xFFFFFFFF)) * width) >> np.uint64(32))
     return drawn

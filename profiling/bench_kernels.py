@@ -27,7 +27,7 @@ from gpuanom.backends.choice import select
 from gpuanom.backends.protocol import Backend
 from gpuanom.doctor import selftest
 from gpuanom.errors import GpuanomError
-from gpuanom.records import Ccd
+from gpuanom.records import Array, Ccd
 from gpuanom.settings import Settings
 from gpuanom.version import __version__
 
@@ -65,9 +65,9 @@ def exposure(gpu: Backend, exposure_ccds: list[Ccd], settings: Settings) -> int:
     """Pass an exposure through all steps; the number of sources in it."""
     ny, nx = exposure_ccds[0].image.shape
 
-    def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> np.ndarray:
-        n = wanted * settings.draws
-        return np.stack([sampling.points(1, "e", ccd.name, purpose, n, ny, nx, margin) for ccd in exposure_ccds])
+    def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> Array:
+        keys = sampling.keys(1, "e", [ccd.name for ccd in exposure_ccds], purpose)
+        return gpu.points(keys, wanted * settings.draws, ny, nx, margin)
 
     stack = gpu.prepare(exposure_ccds, len(exposure_ccds))
     fit, noise = drawn("background", settings.background_points), drawn("sigma", settings.sigma_points)

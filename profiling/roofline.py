@@ -43,6 +43,7 @@ class Case:
     fit: int = 1000
     sigma: int = 10_000
     points: int = 10_000
+    draws: int = 2
     bins: int = 18
 
     @property
@@ -91,6 +92,9 @@ def costs(case: Case) -> dict[str, Cost]:
     n, drawn = case.n_ccd, case.fit + case.sigma
     slots, stamps, points, angles = n * case.slots, n * case.candidates, n * case.points, n * case.points
     table: dict[str, Cost] = {}
+    # Ten rounds of two products of 64 bits for four points; whole numbers are no floating point.
+    places = n * case.draws * (drawn + case.points)
+    table["points_draw"] = Cost(0, 2 * places * 8 / SECTOR, 0, 8 * places, 0)
     # Each pixel is read once. The selections by rank read the keys until one key is left, in about 5 passes for each of
     # the 3 ranks of the fit and of the 3 medians. The number of passes is that of the test device, whose sky is as
     # smooth as most.
@@ -208,7 +212,7 @@ def counted_by_device(case: Case) -> tuple[Case, dict[str, int]]:
 
     from gpuanom import sampling
     from gpuanom.backends.gpu import GpuBackend
-    from gpuanom.records import Ccd
+    from gpuanom.records import Array, Ccd
     from gpuanom.settings import Settings
 
     settings = Settings(background_points=case.fit, sigma_points=case.sigma, gradient_points=case.points)
@@ -219,8 +223,8 @@ def counted_by_device(case: Case) -> tuple[Case, dict[str, int]]:
         image[y - 8 : y + 9, x - 8 : x + 9] += rng.uniform(100, 3000) * np.exp(-(gy**2 + gx**2) / 8)
     gpu = GpuBackend()
 
-    def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> np.ndarray:
-        return sampling.points(1, "e", "1", purpose, 4 * wanted, case.ny, case.nx, margin)[None]
+    def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> Array:
+        return gpu.points(sampling.keys(1, "e", ["1"], purpose), case.draws * wanted, case.ny, case.nx, margin)
 
     stack = gpu.prepare([Ccd("1", image.astype(np.float32))], 1)
     with counting() as records:
@@ -248,7 +252,7 @@ def main() -> None:
     if not parser.parse_args().check:
         print(report(Case()))
         return
-    case, found = counted_by_device(Case(n_ccd=1, ny=512, nx=4094, fit=250, sigma=2500, points=2500))
+    case, found = counted_by_device(Case(n_ccd=1, ny=512, nx=4094, fit=250, sigma=2500, points=2500, draws=4))
     print(f"{'kernel':22} {'here':>9} {'device':>9} {'ratio':>6}   sectors requested, one CCD of {case.ny} x {case.nx}")
     off = []
     for name, cost in costs(case).items():

@@ -118,7 +118,7 @@ def test_one_part_alone_imports_what_may_not_be_there(packages, owner):
         assert not imported & packages or name.startswith(f"{owner}/"), path
 
 
-OTHER = {"takes_encoded", "working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
+OTHER = {"takes_encoded", "working", "sharing", "lanes", "group_size", "too_many", "room", "to_device", "to_host"}
 """Members of the protocol that are no steps."""
 
 

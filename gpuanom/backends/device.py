@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import numpy.typing as npt
 
+from gpuanom.encoded import Room
 from gpuanom.records import Array
 
 Record = TypeVar("Record")
@@ -92,6 +93,21 @@ class Device(Protocol):
             The number of CCDs of the stack.
         ny, nx : int
             Rows and columns of a CCD.
+        """
+        ...
+
+    def room(self, n_bytes: int) -> Room:
+        """Give memory that a file is read into, from which `prepare` takes images as the file holds them.
+
+        Parameters
+        ----------
+        n_bytes : int
+            How much.
+
+        Returns
+        -------
+        Room
+            May be asked for from any thread.
         """
         ...
 

@@ -66,20 +66,35 @@ class Backend(Device, Protocol):
         """
         ...
 
-    def background(
-        self,
-        stack: CcdStack,
-        fit_points: npt.NDArray[np.int32],
-        sigma_points: npt.NDArray[np.int32],
-        settings: Settings,
-    ) -> Background:
+    def points(self, keys: npt.NDArray[np.uint64], n_draws: int, ny: int, nx: int, margin: int) -> Array:
+        """Draw the random points of CCDs from their keys (METHOD.md 6).
+
+        Parameters
+        ----------
+        keys : host ndarray, (n_ccd, 2) uint64
+            From `gpuanom.sampling.keys`.
+        n_draws : int
+            Number of points of each CCD.
+        ny, nx : int
+            Shape of the CCDs in pixels.
+        margin : int
+            In pixels: see `gpuanom.sampling.points`, whose points these are.
+
+        Returns
+        -------
+        Array, (n_ccd, n_draws, 2) int32
+            (y, x), 0-based, in draw order. Parity: exact.
+        """
+        ...
+
+    def background(self, stack: CcdStack, fit_points: Array, sigma_points: Array, settings: Settings) -> Background:
         """Fit the second-order background and measure the noise of each CCD (METHOD.md 1).
 
         Parameters
         ----------
         stack : CcdStack
             (n_ccd, ny, nx), image unit.
-        fit_points, sigma_points : host ndarray, (n_ccd, n_draws, 2) int32
+        fit_points, sigma_points : Array, or ndarray of the host, (n_ccd, n_draws, 2) int32
             Drawn (y, x) in pixels, in draw order. The first usable points count, up to
             `background_points` and `sigma_points` of the settings.
         settings : Settings
@@ -123,16 +138,14 @@ class Backend(Device, Protocol):
         """
         ...
 
-    def gradients(
-        self, stack: CcdStack, points: npt.NDArray[np.int32], background: Background, settings: Settings
-    ) -> Gradients:
+    def gradients(self, stack: CcdStack, points: Array, background: Background, settings: Settings) -> Gradients:
         """Take the gradients of the smoothed sky at the drawn points (METHOD.md 4, eqs. 6 and 7).
 
         Parameters
         ----------
         stack : CcdStack
             (n_ccd, ny, nx), image unit.
-        points : host ndarray, (n_ccd, n_draws, 2) int32
+        points : Array, or ndarray of the host, (n_ccd, n_draws, 2) int32
             Drawn (y, x) in pixels, in draw order, whose patches lie on the CCD. The first usable
             points count, up to `gradient_points` of the settings.
         background : Background

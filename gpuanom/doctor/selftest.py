@@ -62,6 +62,7 @@ class _Sky:
     def __init__(self, backend: Backend, twin: Backend) -> None:
         self.backend, self.twin = backend, twin
         self.ccds = [_ccd(0), _ccd(1), Ccd("2", np.full(SHAPE, 7.0, np.float32))]
+        self.names = [ccd.name for ccd in self.ccds]
         n = len(self.ccds)
         self.stack = twin.prepare(self.ccds, n)
         self.fit, self.noise, self.points = self.drawn("background"), self.drawn("sigma"), self.drawn("gradients")
@@ -74,7 +75,7 @@ class _Sky:
 
     def drawn(self, step: Step) -> npt.NDArray[np.int32]:
         """The points of every CCD for one step, (n_ccd, n_draws, 2)."""
-        return np.stack([draw_points("test", ccd.name, step, *SHAPE, SETTINGS) for ccd in self.ccds])
+        return self.twin.to_host(draw_points("test", self.names, step, *SHAPE, SETTINGS, self.twin))
 
     def on_device(self) -> tuple[CcdStack, Background]:
         """Return the CCDs and the twin's background on the tested backend's device."""
@@ -179,6 +180,12 @@ def _write(path: Path, image: FloatImage) -> None:
         fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
 
 
+def _points(sky: _Sky) -> Results:
+    steps: tuple[Step, ...] = ("sigma", "gradients")
+    drawn = [draw_points("test", sky.names, step, *SHAPE, SETTINGS, sky.backend) for step in steps]
+    yield "places", 0.0, "", _exact(*zip(sky.backend.to_host(drawn), (sky.noise, sky.points), strict=True))
+
+
 def _background(sky: _Sky) -> Results:
     stack, _ = sky.on_device()
     found = sky.backend.to_host(sky.backend.background(stack, sky.fit, sky.noise, SETTINGS))
@@ -274,6 +281,7 @@ def _named(found: Any, expected: Any, names: tuple[str, ...]) -> list[tuple[Any,
 
 _STEPS: dict[str, Callable[[_Sky], Results]] = {
     "prepare": _prepare,
+    "points": _points,
     "background": _background,
     "sources": _sources,
     "gradients": _gradients,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from astropy.io import fits
@@ -77,6 +77,7 @@ class Scanned:
         self._places = places
         # One search in all names at a time: only a name that begins with blanks is looked for one
         # by one.
+        self._values: dict[str, Any] = {}
         self._odd = bool(_NOT_NAMES.search("".join(places))) or any(n[0] == " " and n.strip() for n in places)
 
     @cached_property
@@ -85,8 +86,16 @@ class Scanned:
         with ignore_astropy_warnings():
             return fits.Header.fromstring(self._text.encode("ascii"))
 
+    def may_have(self, beginning: str) -> bool:
+        """Whether a keyword may begin with these letters; False is certain, and much faster than asking for each."""
+        return self._odd or f"\n{beginning}" in self._names
+
+    @cached_property
+    def _names(self) -> str:
+        return "\n" + "\n".join(self._places)
+
     def __contains__(self, keyword: str) -> bool:
-        if self._is_plain(keyword):
+        if not self._odd and _is_plain(keyword):
             return keyword.ljust(8) in self._places
         return keyword in self.astropy
 
@@ -112,20 +121,25 @@ class Scanned:
         astropy.io.fits.VerifyError, ValueError
             When the card cannot be parsed.
         """
-        if not self._is_plain(keyword):
-            return self.astropy.get(keyword, default)
+        if self._odd or not _is_plain(keyword):
+            return self._by_astropy(keyword, default)
         at = self._places.get(keyword.ljust(8))
         if at is None:
             return default
-        return self._value(at, keyword)
+        # Many rules ask for the same cards, of each of the CCDs of an exposure.
+        if keyword not in self._values:
+            self._values[keyword] = self._value(at, keyword)
+        return self._values[keyword]
 
     def __getitem__(self, keyword: str) -> Any:
         if keyword not in self:
             raise KeyError(keyword)
         return self.get(keyword)
 
-    def _is_plain(self, keyword: str) -> bool:
-        return not self._odd and _PLAIN_NAME.fullmatch(keyword) is not None and keyword.ljust(8) not in _UNVALUED
+    def _by_astropy(self, keyword: str, default: Any = None) -> Any:
+        header = self.astropy
+        with ignore_astropy_warnings():
+            return header.get(keyword, default)
 
     def _value(self, at: int, keyword: str) -> Any:
         text = self._text
@@ -141,7 +155,13 @@ class Scanned:
                 return float(found[1].translate(_EXPONENT))
             elif found := _WORD.fullmatch(value):
                 return found[1] == "T"
-        return self.astropy.get(keyword)
+        return self._by_astropy(keyword)
+
+
+@cache
+def _is_plain(keyword: str) -> bool:
+    """Whether a keyword is one of the standard's plain cards; gpuanom asks for a few hundred different ones."""
+    return _PLAIN_NAME.fullmatch(keyword) is not None and keyword.ljust(8) not in _UNVALUED
 
 
 _EXPONENT = str.maketrans("dD", "ee")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 
 def sum_card(value: Any) -> int | None:
     """Return the sum in a DATASUM card; None where it is not defined (FITS standard 4.0, section 4.4.2.7)."""
@@ -29,6 +32,25 @@ def same_sum(first: int, second: int) -> bool:
     bool
     """
     return first % (2**32 - 1) == second % (2**32 - 1)
+
+
+def added_up(data: npt.NDArray[np.uint8]) -> int:
+    """Return the ones' complement sum of bytes, as big-endian 32-bit words; bytes of 0 complete the last word.
+
+    Parameters
+    ----------
+    data : ndarray, (n,) uint8
+        Beginning at a multiple of 4 bytes.
+
+    Returns
+    -------
+    int
+    """
+    from gpuanom.fits import byteorder
+
+    whole = data.size // 4 * 4
+    rest = data[whole:].tobytes().ljust(4, b"\0")
+    return carried(int(byteorder.total(data[:whole].view(np.uint32))) + int.from_bytes(rest, "big"))
 
 
 def carried(total: int) -> int:

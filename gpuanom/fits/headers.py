@@ -18,6 +18,7 @@ from astropy.io import fits
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import printable
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
+from gpuanom.fits.cards import CompressedImage, Scanned
 from gpuanom.records import Turn
 
 SUFFIXES: tuple[str, ...] = tuple(
@@ -54,6 +55,11 @@ class Cards:
                 return value
         return None
 
+    def may_have(self, beginning: str) -> bool:
+        """Whether a keyword of these headers may begin with these letters; False is certain."""
+        tables = (h.table if isinstance(h, CompressedImage) else h for h in self._headers)
+        return any(not isinstance(h, Scanned) or h.may_have(beginning) for h in tables)
+
     def first(self, keywords: Sequence[str]) -> Any:
         """Return the value of the first of several keywords that the headers have; None without any."""
         return next((value for value in map(self.get, keywords) if value is not None), None)
@@ -77,11 +83,14 @@ def card(header: fits.Header, keyword: str) -> Any:
         Texts without leading and trailing blanks. None where the card is absent, has no value or
         cannot be parsed.
     """
-    with ignore_astropy_warnings():
-        try:
-            value = header.get(keyword)
-        except Exception:  # parsing a damaged card may raise anything
-            return None
+    try:
+        if isinstance(header, Scanned | CompressedImage):
+            value = header.get(keyword)  # it sees to astropy's warnings itself, where it needs astropy
+        else:
+            with ignore_astropy_warnings():
+                value = header.get(keyword)
+    except Exception:  # parsing a damaged card may raise anything
+        return None
     if isinstance(value, fits.card.Undefined):
         return None
     return value.strip() if isinstance(value, str) else value

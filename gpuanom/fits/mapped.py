@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from mmap import mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import CompressedImage, Scanned, find_end
-from gpuanom.fits.checksum import carried, same_sum, sum_card
+from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card
+from gpuanom.fits.endings import too_few, wrong_ending
+from gpuanom.fits.hdus import Hdu as Hdu
+from gpuanom.fits.hdus import Unit
 from gpuanom.fits.headers import Cards, card, number
 from gpuanom.fits.mapping import DamagedError, Mapping, bring
 from gpuanom.fits.scan import BLOCK, data_bytes
@@ -21,7 +24,6 @@ from gpuanom.settings import NO_CHECKSUM
 from gpuanom.system import patiently, refused
 
 _MOST_PIXELS = 2**31 - 1  # pixels are counted in 32 bits
-_CHUNK = 2**18  # a multiple of 4, and small enough for the processor's cache
 _MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
 _HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step; few headers need a second one
 _MOST_HDUS = 10_000
@@ -33,36 +35,6 @@ _HARMLESS = 2**29
 
 _AGAIN = "fetch it again"
 """Remedy for a damaged file."""
-
-
-@dataclass(frozen=True, eq=False)
-class Unit:
-    """First bytes of an HDU and of its data, number of bytes of the data, and the header as it is stored."""
-
-    start: int
-    data: int
-    size: int
-    header: Scanned
-
-    @property
-    def end(self) -> int:
-        """The byte behind the data, without padding."""
-        return self.data + self.size
-
-
-@dataclass(frozen=True, eq=False)
-class Hdu:
-    """An image HDU with pixels: number, header of the image, both headers together, and where the HDU lies."""
-
-    number: int
-    header: Scanned | CompressedImage
-    cards: Cards
-    unit: Unit
-
-    @property
-    def compressed(self) -> bool:
-        """Whether the image is tile-compressed, in a table."""
-        return isinstance(self.header, CompressedImage)
 
 
 class File:
@@ -101,7 +73,7 @@ class File:
         except DamagedError as error:
             raise self.corrupt(short(error)) from None
         self.plain, self.size = self._mapping.plain, self._mapping.size
-        self._bring(0, BLOCK)
+        self.bring(0, BLOCK)
         if self.bytes[:9] != b"SIMPLE  =":
             raise self.corrupt("cannot be opened: not a FITS file")
 
@@ -119,8 +91,21 @@ class File:
         except DamagedError as error:
             raise self.corrupt(short(error)) from None
 
-    def _bring(self, start: int, stop: int, hdu: int | None = None) -> None:
-        """Have the system read a part of the file; raise an `InputError` that names file and HDU where it cannot."""
+    def bring(self, start: int, stop: int, hdu: int | None = None) -> None:
+        """Have the system read a part of the mapped file, so that a part which it cannot read is an error.
+
+        Parameters
+        ----------
+        start, stop : int
+            First byte, and the byte behind the last.
+        hdu : int, optional
+            Number of the HDU, for the error.
+
+        Raises
+        ------
+        InputError
+            Status ``corrupt`` where the file was cut off, or ``unreadable``.
+        """
         view = self.bytes
         try:
             patiently(lambda: bring(view, start, stop))
@@ -173,7 +158,8 @@ class File:
                     return
             start = last.end + -last.end % BLOCK
             index += 1
-        trouble = self._ending(index, last) or self._too_few(index, primary)
+        trouble = wrong_ending(self, index, None if last is None else last.end)
+        trouble = trouble or too_few(self, index, primary)
         if trouble:
             yield trouble
 
@@ -183,7 +169,7 @@ class File:
         stop = start
         while stop < most:
             stop = min(stop + _HEADER_STEP, most)
-            self._bring(start, stop)
+            self.bring(start, stop)
             if start and view[start : start + 8] != b"XTENSION":
                 return None
             end = find_end(view, start, stop)
@@ -308,12 +294,59 @@ class File:
             raise refused(error, self.path) from None
         if size < unit.end:  # reading mapped pages beyond the end of the file would end the process
             raise self.corrupt("the file was cut off while it was open", item.number)
-        wanted = sum_card(card(unit.header, "DATASUM")) if self.checksum else None
+        wanted = self._wanted_sum(unit)
         if bring or wanted is not None:
-            self._bring(unit.start, unit.end, item.number)
-        if wanted is None or same_sum(self._sum(unit.data, unit.size), wanted):
+            self.bring(unit.start, unit.end, item.number)
+        if wanted is not None:
+            self._compare(item, wanted, self._sum(unit.data, unit.size))
+
+    def read(self, item: Hdu, room: GiveRoom) -> Room:
+        """Read an HDU's data into memory, and compare them with its DATASUM as `check` does.
+
+        Nothing of the data is mapped, so that a file which is cut off meanwhile is an error like
+        others.
+
+        Parameters
+        ----------
+        item : Hdu
+        room : callable
+            Gives the memory.
+
+        Returns
+        -------
+        Room
+            With the data, read-only, without padding.
+
+        Raises
+        ------
+        InputError
+            As `check`.
+        """
+        unit = item.unit
+        given = room(unit.size)
+        try:
+            whole = self._mapping.read(unit.data, given.memory)
+        except OSError as error:
+            trouble = refused(error, self.path)
+            raise InputError(trouble.reason, file=self.path, hdu=item.number, remedy=trouble.remedy) from None
+        if not whole:
+            raise self.corrupt("the file was cut off while it was open", item.number)
+        given.memory.flags.writeable = False
+        wanted = self._wanted_sum(unit)
+        if wanted is not None:
+            self._compare(item, wanted, added_up(given.memory))
+        return given
+
+    def _wanted_sum(self, unit: Unit) -> int | None:
+        return sum_card(card(unit.header, "DATASUM")) if self.checksum else None
+
+    def _compare(self, item: Hdu, wanted: int, found: int) -> None:
+        """Raise an error where the sum of an HDU's data is not the wanted one, unless its CHECKSUM explains that."""
+        unit = item.unit
+        if same_sum(found, wanted):
             return
         if card(unit.header, "CHECKSUM"):  # a blank card means that the sum is not defined
+            self.bring(unit.start, unit.data, item.number)
             whole = self._sum(unit.start, unit.data - unit.start) + wanted
             if not same_sum(carried(whole), 0):
                 return
@@ -327,47 +360,7 @@ class File:
 
     def _sum(self, start: int, size: int) -> int:
         """Return the ones' complement sum of a part of the file, as big-endian 32-bit words."""
-        from gpuanom.fits import byteorder
-
-        whole = size // 4
-        view = self.bytes
-        rest = view[start + 4 * whole : start + size].ljust(4, b"\0")
-        return carried(int(byteorder.total(np.frombuffer(view, np.uint32, whole, start))) + int.from_bytes(rest, "big"))
-
-    def _ending(self, count: int, last: Unit | None) -> InputError | None:
-        """Return what is wrong with the end of a file of `count` HDUs; None where nothing is cut off or damaged."""
-        if last is None:
-            return None
-        if last.end > self.size:
-            return self.corrupt("cut off; what follows is lost", count - 1)
-        end = last.end + -last.end % BLOCK
-        if end > self.size:
-            return self.corrupt("cut off in the padding behind its last HDU; what follows is lost", count)
-        view = self.bytes
-        for at in range(end, self.size, _CHUNK):
-            try:
-                self._bring(at, at + _CHUNK)
-            except InputError as error:
-                return error
-            rest = view[at : at + _CHUNK]
-            if rest.startswith(b"XTENSION"):
-                return self.corrupt("its header is cut off or makes no sense; what follows is lost", count)
-            if rest.strip(b"\0 "):
-                return self.corrupt("what follows its last HDU is no FITS", count)
-        if self.size % BLOCK:
-            return self.corrupt(f"its size is no multiple of {BLOCK} bytes; what follows is lost", count)
-        return None
-
-    def _too_few(self, count: int, primary: Scanned | None) -> InputError | None:
-        """Return an error where the file has fewer extensions than the primary header's NEXTEND says.
-
-        A file with one extension is taken as complete: a CCD that was copied out of a file keeps
-        its NEXTEND.
-        """
-        promised = None if primary is None else card(primary, "NEXTEND")
-        if type(promised) is not int or count - 1 >= promised or count == 2:
-            return None
-        return self.corrupt(f"cut off: it has {count - 1} extensions, its NEXTEND says {promised}", count)
+        return added_up(np.frombuffer(self.bytes, np.uint8, size, start))
 
     def corrupt(self, message: str, hdu: int | None = None) -> InputError:
         """Return the error for damage in this file.

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from gpuanom.errors import InputError
 from gpuanom.fits import packed
 from gpuanom.system import open_files, patiently, refused
 
 _CHUNK = 2**18
+_MOST_READ = 2**30  # Linux reads at most 2 GiB less a page at a time
 _MOST_UNPACKED = 2**36  # far above any exposure: a packed file that unpacks without end must not fill the disk
 _MOST_KEPT = 2**14  # Linux lets a process have 65,530 mappings
 _POPULATE_READ = 22  # MADV_POPULATE_READ of Linux 5.14
@@ -116,13 +118,55 @@ class Mapping:
                 raise
             raise DamagedError(f"cannot be opened: {error}") from None
 
+    def read(self, start: int, target: npt.NDArray[np.uint8]) -> bool:
+        """Read bytes of a plain file into memory, without the interpreter's lock and without mapping them.
+
+        Parameters
+        ----------
+        start : int
+            The first byte.
+        target : ndarray, (n,) uint8
+            Written; as many bytes are read as it has.
+
+        Returns
+        -------
+        bool
+            Whether all bytes were there; False for a file that has been cut off.
+
+        Raises
+        ------
+        InputError
+            When the file has changed since it was first opened.
+        OSError
+            When the system refuses to open or to read the file.
+        """
+        return patiently(lambda: self._read(start, target), let_go)
+
+    def _read(self, start: int, target: npt.NDArray[np.uint8]) -> bool:
+        done = 0
+        with self.path.open("rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size >= start + target.size:  # a file that was cut off is no other file
+                self._same(stream)
+            while done < target.size:
+                n = os.preadv(stream.fileno(), [target[done : done + _MOST_READ].data], start + done)
+                if not n:
+                    return False
+                done += n
+        return True
+
+    def _same(self, stream: Any) -> tuple[int, ...]:
+        """Return what tells an opened file from others; raise an error where it is another one than at first."""
+        found = os.fstat(stream.fileno())
+        state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        if self._state not in (None, state):
+            remedy = "the next run reads it again"
+            raise InputError("was changed while it was being read", file=self.path, remedy=remedy)
+        return state
+
     def _attempt(self) -> mmap.mmap:
         with self.path.open("rb") as stream:
-            found = os.fstat(stream.fileno())
-            state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-            if self._state not in (None, state):
-                remedy = "the next run reads it again"
-                raise InputError("was changed while it was being read", file=self.path, remedy=remedy)
+            state = self._same(stream)
             head = stream.read(packed.HEAD)
             stream.seek(0)
             packed.refuse_foreign(self.path, head)

@@ -7,12 +7,12 @@ import importlib.util
 import math
 from dataclasses import replace
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.encoded import NO_BLANK, BytesOnDisk, RawImage, RiceImage
+from gpuanom.encoded import NO_BLANK, BytesOnDisk, GiveRoom, RawImage, RiceImage, Room
 from gpuanom.errors import InputError
 from gpuanom.fits.astropy_fallback import blanked, through_astropy
 from gpuanom.fits.cards import MOST_COLUMNS, CompressedImage, Scanned
@@ -25,7 +25,6 @@ from gpuanom.naming import path_text
 from gpuanom.records import FloatImage
 from gpuanom.system import is_refusal, refused
 
-Image = TypeVar("Image", RawImage, RiceImage)
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
@@ -55,7 +54,7 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
     file.check(item)
     try:
         if not item.compressed:
-            return decode_raw(_raw(file, item, shape), out)
+            return decode_raw(_raw(file, item, shape, _mapped(file, item)), out)
         tiles = _tiles(file, item, shape)
         if tiles.code in RICE:
             return decode_rice(tiles.rice(), out)
@@ -71,7 +70,7 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
     return out
 
 
-def as_stored(file: File, item: Hdu) -> RawImage | RiceImage | None:
+def as_stored(file: File, item: Hdu, room: GiveRoom | None = None) -> RawImage | RiceImage | None:
     """Return an image as the file holds it, for a GPU to decode.
 
     Parameters
@@ -79,6 +78,9 @@ def as_stored(file: File, item: Hdu) -> RawImage | RiceImage | None:
     file : File
     item : Hdu
         An image HDU of the file.
+    room : callable, optional
+        Gives memory that the image is read into; by default, and where KvikIO will read it, it is
+        a view into the mapped file.
 
     Returns
     -------
@@ -91,20 +93,39 @@ def as_stored(file: File, item: Hdu) -> RawImage | RiceImage | None:
         As `pixels`, except for damage within the tiles.
     """
     shape = file.image_shape(item)
-    file.check(item, bring=not _goes_direct(file, item))
-    view = file.bytes  # the file stays mapped at the same address for as long as this name exists
+    if not _is_decoded_by_gpus(item):
+        return None
+    direct = _goes_direct(file, item)
+    if room is None or direct or not file.plain:
+        file.check(item, bring=not direct)
+        given = Room(_mapped(file, item))
+    else:
+        given = file.read(item, room)
     try:
+        image: RawImage | RiceImage
         if item.compressed:
-            tiles = _tiles(file, item, shape)
-            return _placed(file, item, tiles.rice()) if tiles.code in RICE else None
-        raw = _raw(file, item, shape)
-        return _placed(file, item, raw) if raw.bitpix in (16, 32, -32) else None
+            image = read_table(item.unit.header, shape, given.memory).rice()
+        else:
+            image = _raw(file, item, shape, given.memory)
     except AstropyOnlyError:
         return None
     except InputError as error:
         raise _located(file, error, item) from None
-    finally:
-        del view
+    if given.lent:
+        return replace(image, lent=True)
+    return _placed(file, image) if direct else image
+
+
+def _is_decoded_by_gpus(item: Hdu) -> bool:
+    """Whether a GPU backend may decode this form of image; only then is it worth being read as it is stored."""
+    if item.compressed:
+        return str(card(item.unit.header, "ZCMPTYPE")) in RICE
+    return card(item.header, "BITPIX") in (16, 32, -32)
+
+
+def _mapped(file: File, item: Hdu) -> npt.NDArray[np.uint8]:
+    """Return the data of an HDU in the mapped file, which stays mapped for as long as the array exists."""
+    return np.frombuffer(file.bytes, np.uint8, item.unit.size, item.unit.data)
 
 
 @cache
@@ -118,10 +139,8 @@ def _goes_direct(file: File, item: Hdu) -> bool:
     return _reads_direct() and file.plain and card(item.unit.header, "DATASUM") is None
 
 
-def _placed(file: File, item: Hdu, image: Image) -> Image:
-    """Add the place in the file to an image, unless the host reads the bytes anyway, for DATASUM."""
-    if not file.plain or card(item.unit.header, "DATASUM") is not None:
-        return image
+def _placed(file: File, image: RawImage | RiceImage) -> RawImage | RiceImage:
+    """Add the place in the file to an image."""
     arrays = np.frombuffer(file.bytes, np.uint8), image.data
     of_file, of_image = (array.__array_interface__["data"][0] for array in arrays)
     return replace(image, place=BytesOnDisk(path_text(file.path), of_image - of_file))
@@ -165,7 +184,7 @@ def _numbers(file: File, item: Hdu, shape: tuple[int, int]) -> npt.NDArray[Any]:
     if zero and not unsigned:
         raise AstropyOnlyError("a plane with BZERO")
     if not item.compressed:
-        raw = _raw(file, item, shape)
+        raw = _raw(file, item, shape, _mapped(file, item))
         stored: npt.NDArray[Any] = raw.data.view(_TYPES[raw.bitpix]).reshape(shape)
     else:
         stored = _tiles(file, item, shape).integers()
@@ -176,8 +195,8 @@ def _numbers(file: File, item: Hdu, shape: tuple[int, int]) -> npt.NDArray[Any]:
     return stored.astype(_TYPES[bitpix][-2:] if bitpix == 8 else "=" + _TYPES[bitpix][-2:])
 
 
-def _raw(file: File, item: Hdu, shape: tuple[int, int]) -> RawImage:
-    """Return an uncompressed image as the file holds it."""
+def _raw(file: File, item: Hdu, shape: tuple[int, int], data: npt.NDArray[np.uint8]) -> RawImage:
+    """Return an uncompressed image as the file holds it, from the data of its HDU."""
     header = item.header
     bitpix = card(header, "BITPIX")
     if bitpix not in _TYPES or type(bitpix) is not int:
@@ -190,13 +209,11 @@ def _raw(file: File, item: Hdu, shape: tuple[int, int]) -> RawImage:
         raise file.corrupt("its pixels are not what its header says", item.number)
     blank = card(header, "BLANK")
     known = type(blank) is int and -(2**63) <= blank < 2**63
-    data = np.frombuffer(file.bytes, np.uint8, size, item.unit.data)
-    return RawImage(data, shape, bitpix, scale, zero, blank if known and bitpix > 0 else NO_BLANK)
+    return RawImage(data[:size], shape, bitpix, scale, zero, blank if known and bitpix > 0 else NO_BLANK)
 
 
 def _tiles(file: File, item: Hdu, shape: tuple[int, int]) -> Tiles:
-    data = np.frombuffer(file.bytes, np.uint8, item.unit.size, item.unit.data)
-    return read_table(item.unit.header, shape, data)
+    return read_table(item.unit.header, shape, _mapped(file, item))
 
 
 def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:

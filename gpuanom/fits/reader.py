@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.encoded import RawImage, RiceImage
+from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.axes import CcdAxes, Mosaic
 from gpuanom.fits.ccds import ccd_name, is_skipped, list_hdus
@@ -236,15 +236,17 @@ class _Loader:
     axes: CcdAxes
     remark: str
 
-    def __call__(self, *, encoded: bool = False, out: FloatImage | None = None) -> Ccd | CcdFailure:
+    def __call__(
+        self, *, encoded: bool = False, out: FloatImage | None = None, room: GiveRoom | None = None
+    ) -> Ccd | CcdFailure:
         """Read and check the pixels and the mask of a CCD; see `records.Load`."""
         try:
-            return self._read(encoded, out)
+            return self._read(encoded, out, room)
         except InputError as error:
             return _failure(self.name, _located(error, self.file.path, self.item.number))
 
-    def _read(self, encoded: bool, out: FloatImage | None) -> Ccd:
-        image = (self._encoded() if encoded else None) or self._image(out)
+    def _read(self, encoded: bool, out: FloatImage | None, room: GiveRoom | None) -> Ccd:
+        image = (self._encoded(room) if encoded else None) or self._image(out)
         return Ccd(
             name=self.name,
             image=image,
@@ -267,9 +269,9 @@ class _Loader:
         out[...] = trimmed
         return out
 
-    def _encoded(self) -> RawImage | RiceImage | None:
+    def _encoded(self, room: GiveRoom | None) -> RawImage | RiceImage | None:
         """Return the image as the file holds it; None where it must be trimmed or a GPU cannot decode it."""
-        return as_stored(self.file, self.item) if self.shape == self.full else None
+        return as_stored(self.file, self.item, room) if self.shape == self.full else None
 
 
 class _Masks:

@@ -163,7 +163,7 @@ def _of_keywords(keywords: Sequence[str], cards: Cards, shape: tuple[int, int]) 
 
 def _amplifiers(cards: Cards) -> _Candidate:
     """Return the sections of a CCD's amplifiers, whatever the names and numbers of their cards."""
-    for stem in _OF_AMPLIFIERS:
+    for stem in filter(cards.may_have, _OF_AMPLIFIERS):
         for endings in _AMPLIFIERS:
             keys = [stem + ending for ending in endings if len(stem + ending) <= 8]
             found = {key: text for key in keys if isinstance(text := cards.get(key), str)}
@@ -208,7 +208,8 @@ def _count(value: Any) -> int:
 
 def _bias(cards: Cards) -> list[Section]:
     """Return the overscan regions in the header; cards that cannot be read are ignored."""
-    keys = [*_BIAS, *(stem + end for stem in _BIAS_OF_AMPLIFIERS for ends in _AMPLIFIERS for end in ends)]
+    stems = filter(cards.may_have, _BIAS_OF_AMPLIFIERS)
+    keys = [*_BIAS, *(stem + end for stem in stems for ends in _AMPLIFIERS for end in ends)]
     found = []
     for key in dict.fromkeys(keys):
         text = cards.get(key) if len(key) <= 8 else None

@@ -17,7 +17,7 @@ from gpuanom.errors import InputError, printable
 from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
 from gpuanom.measuring.ccd_statistics import statistic_arrays, with_arrays, with_statistics
 from gpuanom.measuring.exposure_record import in_order
-from gpuanom.measuring.points import Points, draw_points
+from gpuanom.measuring.points import Step, draw_points
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampUse
 from gpuanom.records import (
@@ -36,6 +36,7 @@ from gpuanom.records import (
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
+STEPS: tuple[Step, ...] = ("background", "sigma", "gradients")
 NO_PIXELS = np.empty((0, 0), dtype=np.float32)
 
 
@@ -188,47 +189,36 @@ def _attempt(
 
 
 class _Reading:
-    """The CCDs of a group as they come from disk, with their random points; failures are collected in `failures`."""
+    """The CCDs of a group as they come from disk; failures are collected in `failures`."""
 
-    def __init__(self, exposure: str, settings: Settings, backend: Backend, readers: Readers | None) -> None:
-        self.exposure, self.settings, self.backend, self.readers = exposure, settings, backend, readers
+    def __init__(self, backend: Backend, readers: Readers | None) -> None:
+        self.backend, self.readers = backend, readers
         self.failures: list[CcdFailure] = []
         self.items: list[Ccd | CcdOnDisk] = []
         """The items whose CCDs could be read."""
         self.ccds: list[Ccd] = []
         """The CCDs of these items without their pixels."""
-        self.draws: list[tuple[Points, Points, Points]] = []
 
     def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd]:
         """Yield the CCDs that can be read, in order."""
         several = self.readers is not None and len(group) > 1
         read = self.readers.ahead(self._read, group) if self.readers and several else map(self._read, group)
-        for item, (ccd, draws) in zip(group, read, strict=True):
+        for item, ccd in zip(group, read, strict=True):
             if isinstance(ccd, CcdFailure):
                 self.failures.append(ccd)
                 continue
             self.items.append(item)
             self.ccds.append(replace(ccd, image=NO_PIXELS, bad=None))
-            self.draws.append(draws)
             yield ccd
             del ccd
 
-    def _read(self, item: Ccd | CcdOnDisk) -> tuple[Ccd | CcdFailure, tuple[Points, Points, Points]]:
-        ny, nx = _shape(item)
-        ccd: Ccd | CcdFailure
+    def _read(self, item: Ccd | CcdOnDisk) -> Ccd | CcdFailure:
         if isinstance(item, Ccd):
-            ccd = item
-        else:
-            with ranges.named("read"):
-                if self.backend.takes_encoded:
-                    ccd = item.load(encoded=True)
-                else:
-                    ccd = item.load(out=workspace("image", (ny, nx), np.float32))
-        return ccd, (
-            draw_points(self.exposure, item.name, "background", ny, nx, self.settings),
-            draw_points(self.exposure, item.name, "sigma", ny, nx, self.settings),
-            draw_points(self.exposure, item.name, "gradients", ny, nx, self.settings),
-        )
+            return item
+        with ranges.named("read"):
+            if self.backend.takes_encoded:
+                return item.load(encoded=True, room=self.backend.room)
+            return item.load(out=workspace("image", _shape(item), np.float32))
 
 
 def _measure_stack(
@@ -243,14 +233,16 @@ def _measure_stack(
     measured: list[CcdMeasurement] = []
     sound: list[tuple[int, Ccd]] = []
     again: list[Ccd | CcdOnDisk] = []
-    reading = _Reading(exposure, settings, backend, readers)
+    reading = _Reading(backend, readers)
     arriving = reading(group)
     first = next(arriving, None)
     if first is not None:
         stack = backend.prepare(chain((first,), arriving), len(group))
         del first
-        fit_points, sigma_points, gradient_points = (np.stack(points) for points in zip(*reading.draws, strict=True))
         ccds, (_, ny, nx) = reading.ccds, stack.shape
+        fit_points, sigma_points, gradient_points = (
+            draw_points(exposure, [ccd.name for ccd in ccds], step, ny, nx, settings, backend) for step in STEPS
+        )
         turns = np.array([ccd.turn for ccd in ccds], dtype=np.int64)
         background = backend.background(stack, fit_points, sigma_points, settings)
         sources = backend.sources(stack, background, settings)

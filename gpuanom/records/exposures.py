@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom import display
-from gpuanom.encoded import RawImage, RiceImage
+from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.records.kinds import FloatImage
 
 ExposureKey: TypeAlias = tuple[str, str]
@@ -167,7 +167,9 @@ class CcdFailure:
 class Load(Protocol):
     """A function that reads the pixels of one CCD; it may be called from any thread, and more than once."""
 
-    def __call__(self, *, encoded: bool = False, out: FloatImage | None = None) -> Ccd | CcdFailure:
+    def __call__(
+        self, *, encoded: bool = False, out: FloatImage | None = None, room: GiveRoom | None = None
+    ) -> Ccd | CcdFailure:
         """Read and check the pixels and the mask of a CCD.
 
         Parameters
@@ -176,6 +178,9 @@ class Load(Protocol):
             Leave the image as the file holds it, where a GPU can decode that form.
         out : ndarray, (ny, nx) float32, optional
             Memory to decode into, which is overwritten; the image that is returned may lie there.
+        room : callable, optional
+            Gives the memory that an encoded image is read into. By default the image is a view
+            into the mapped file.
 
         Returns
         -------

@@ -245,8 +245,8 @@ def _sources(
     exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, backend: Backend, n_stamps: int
 ) -> SeenSources:
     _, ny, nx = stack.shape
-    fit_points = draw_points(exposure, ccd.name, "background", ny, nx, settings)[None]
-    sigma_points = draw_points(exposure, ccd.name, "sigma", ny, nx, settings)[None]
+    fit_points = draw_points(exposure, [ccd.name], "background", ny, nx, settings, backend)
+    sigma_points = draw_points(exposure, [ccd.name], "sigma", ny, nx, settings, backend)
     background = backend.background(stack, fit_points, sigma_points, settings)
     found = backend.sources(stack, background, settings)
     moments = isophote_moments(found, settings)

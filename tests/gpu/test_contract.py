@@ -31,7 +31,7 @@ SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources"}
 # This file is no step of the protocol, but a part of reading files: its CPU twin lies in gpuanom/fits.
 READING = {"rice"}
-NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "to_device", "to_host"}
+NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "room", "to_device", "to_host"}
 NO_LAUNCHERS = {"__init__", "cuda", "devices", "gpudirect", "kernel", "memory", "staging"}
 
 

@@ -136,7 +136,58 @@ def test_staging_refuses_arrays_of_other_sizes(gpu):
         Staging().upload(np.zeros(10, np.uint8), cupy.empty(3, np.float32))
 
 
-# Too little memory
+# Memory that is lent to readers
+
+
+def test_lent_memory_is_kept_until_its_copy_is_done(gpu, monkeypatch):
+    """It is given back when the device has read it and not before, and a bounded number is kept."""
+    import cupy
+
+    from gpuanom.backends.gpu import staging
+
+    monkeypatch.setattr(staging, "MOST_UNDERWAY", 3)
+    ring, stream, before = staging.Staging(), cupy.cuda.Stream(non_blocking=True), staging._n_lent
+    wanted = np.random.default_rng(1).integers(0, 256, (9, 5000), dtype=np.uint8)
+    with stream:
+        target = cupy.empty(wanted.shape, np.uint8)
+        for i, row in enumerate(wanted):
+            room = staging.lent_room(row.size)
+            assert room.lent
+            room.memory[:] = row
+            ring.upload(room.memory[1:], target[i, 1:], lent=True)
+            del room
+            assert 0 < len(ring._underway) <= 3 or stream.done
+            assert staging._n_lent - before == len(ring._underway) * 8192
+        got = target.get()
+    assert np.array_equal(got[:, 1:], wanted[:, 1:])
+
+
+def test_memory_is_lent_up_to_a_limit(gpu, monkeypatch):
+    from gpuanom.backends.gpu import staging
+
+    monkeypatch.setattr(staging, "MOST_LENT", staging._n_lent + 3 * 1024)
+    rooms = [gpu.room(n) for n in (1000, 1024, 1025, 900, 10, 0)]
+    assert [room.lent for room in rooms] == [True, True, False, True, False, False]
+    assert [room.memory.size for room in rooms] == [1000, 1024, 1025, 900, 10, 0]
+    del rooms
+    assert gpu.room(3 * 1024 - 1024).lent
+
+
+def test_memory_that_cannot_be_pinned_is_ordinary_memory(gpu, monkeypatch):
+    import cupyx
+
+    from gpuanom.backends.gpu import staging
+
+    def refuse(*_):
+        raise MemoryError
+
+    before = staging._n_lent
+    monkeypatch.setattr(cupyx, "empty_pinned", refuse)
+    room = gpu.room(1000)
+    assert (room.lent, room.memory.size, staging._n_lent) == (False, 1000, before)
+
+
+# Memory that does not suffice
 
 
 def test_groups_that_do_not_fit_are_halved(stand_in, caplog):
@@ -263,7 +314,7 @@ def test_ccds_on_disk_are_read_once_and_in_order(backend):
     reads = []
 
     def on_disk(name):
-        def load(*, encoded=False, out=None):
+        def load(*, encoded=False, out=None, room=None):
             reads.append(name)
             if name == "1":
                 return CcdFailure(name, "corrupt", "file.fits[1]: broken")

@@ -51,6 +51,7 @@ LIMITS = {
     "moments_check": Limit(256, 128, 35292),
     "orientation_gradients": Limit(256, 32),
     "orientation_moments": Limit(256, 40),
+    "points_draw": Limit(256, 48, 8192),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),
     "repeats_list": Limit(1024, 48, 12480),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.backends.cpu import background, divergence, histogram, orientation, prepare
+from gpuanom.encoded import Room
 from gpuanom.records import (
     Background,
     Ccd,
@@ -58,9 +59,19 @@ class CpuBackend:
         """One: a CCD at a time stays closest to the cache and needs the least memory."""
         return 1
 
+    def room(self, n_bytes: int) -> Room:
+        """See `gpuanom.backends.protocol.Backend.room`."""
+        return Room(np.empty(n_bytes, dtype=np.uint8))
+
     def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
         """See `gpuanom.backends.protocol.Backend.prepare`."""
         return prepare.prepare(ccds, most)
+
+    def points(self, keys: npt.NDArray[np.uint64], n_draws: int, ny: int, nx: int, margin: int) -> Points:
+        """See `gpuanom.backends.protocol.Backend.points`."""
+        from gpuanom.backends.cpu import points
+
+        return points.points(keys, n_draws, ny, nx, margin)
 
     def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
         """See `gpuanom.backends.protocol.Backend.background`."""

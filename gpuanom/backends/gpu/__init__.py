@@ -23,6 +23,7 @@ from gpuanom.backends.gpu import (
     histogram,
     orientation,
     patterns,
+    points,
     prepare,
     repeats,
     shapes,
@@ -30,7 +31,8 @@ from gpuanom.backends.gpu import (
     stamps,
 )
 from gpuanom.backends.gpu.memory import LANES, MemoryPlan
-from gpuanom.backends.gpu.staging import Staging
+from gpuanom.backends.gpu.staging import Staging, lent_room
+from gpuanom.encoded import Room
 from gpuanom.errors import DeviceError, printable
 from gpuanom.records import (
     Array,
@@ -47,7 +49,6 @@ from gpuanom.records import (
 from gpuanom.settings import Settings
 
 Record = TypeVar("Record")
-Points = npt.NDArray[np.int32]
 
 
 class GpuBackend:
@@ -113,12 +114,22 @@ class GpuBackend:
         with self.working():
             return cupy.asarray(np.ascontiguousarray(array, dtype=kind))
 
+    def room(self, n_bytes: int) -> Room:
+        """See `gpuanom.backends.protocol.Backend.room`: pinned memory, as far as the host's share of it goes."""
+        with self.device:
+            return lent_room(n_bytes)
+
     def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
         """See `gpuanom.backends.protocol.Backend.prepare`."""
         with self.working("prepare"):
             return prepare.prepare(ccds, most, self.staging)
 
-    def background(self, stack: CcdStack, fit_points: Points, sigma_points: Points, settings: Settings) -> Background:
+    def points(self, keys: npt.NDArray[np.uint64], n_draws: int, ny: int, nx: int, margin: int) -> Array:
+        """See `gpuanom.backends.protocol.Backend.points`."""
+        with self.working("points"):
+            return points.points(keys, n_draws, ny, nx, margin)
+
+    def background(self, stack: CcdStack, fit_points: Array, sigma_points: Array, settings: Settings) -> Background:
         """See `gpuanom.backends.protocol.Backend.background`."""
         with self.working("background"):
             return background.background(stack, fit_points, sigma_points, settings)
@@ -128,7 +139,7 @@ class GpuBackend:
         with self.working("sources"):
             return sources.sources(stack, background, settings)
 
-    def gradients(self, stack: CcdStack, points: Points, background: Background, settings: Settings) -> Gradients:
+    def gradients(self, stack: CcdStack, points: Array, background: Background, settings: Settings) -> Gradients:
         """See `gpuanom.backends.protocol.Backend.gradients`."""
         with self.working("gradients"):
             return gradients.gradients(stack, points, background, settings)

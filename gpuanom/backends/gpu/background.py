@@ -9,16 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.backends.gpu.kernel import Kernel
-from gpuanom.records import Background, CcdStack
+from gpuanom.records import Array, Background, CcdStack
 from gpuanom.settings import Settings, decimal
 
 FIT = Kernel("background", "background_fit")
 THREADS = 512
 
 
-def background(
-    stack: CcdStack, fit_points: npt.NDArray[np.int32], sigma_points: npt.NDArray[np.int32], settings: Settings
-) -> Background:
+def background(stack: CcdStack, fit_points: Array, sigma_points: Array, settings: Settings) -> Background:
     """See `gpuanom.backends.protocol.Backend.background`."""
     n_ccd, ny, nx = stack.shape
     n_fit, n_sigma = settings.background_points, settings.sigma_points

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import cupy
 import numpy as np
-import numpy.typing as npt
 
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.backends.gradient_filter import filter_weights
-from gpuanom.records import Background, CcdStack, Gradients
+from gpuanom.records import Array, Background, CcdStack, Gradients
 from gpuanom.settings import Settings
 
 WARP = 32
@@ -23,7 +22,7 @@ _FIRST = Kernel("gradients", "gradients_first")
 _REST = Kernel("gradients", "gradients_rest")
 
 
-def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Background, settings: Settings) -> Gradients:
+def gradients(stack: CcdStack, points: Array, background: Background, settings: Settings) -> Gradients:
     """See `gpuanom.backends.protocol.Backend.gradients`.
 
     The result has one slot for each wanted point of each CCD: the usable points in draw order, then NaN, which has no

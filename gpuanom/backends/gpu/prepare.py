@@ -36,7 +36,7 @@ def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> C
             if raw is None:
                 raw = cupy.empty(images[0].nbytes, np.uint8)
             # The stream keeps the order: these bytes are converted before the next CCD's take their place.
-            staging.upload(image.data, raw[: image.data.nbytes], image.place)
+            staging.upload(image.data, raw[: image.data.nbytes], image.place, image.lent)
             pixels(raw[: image.data.nbytes], image, images[i])
         else:
             staging.upload(image, images[i])

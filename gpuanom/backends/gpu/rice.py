@@ -87,7 +87,7 @@ class TileUpload:
         """
         self._check(place, image)
         start, size = image.start.copy(), image.size.copy()
-        start += self._send(image.data, image.place)
+        start += self._send(image.data, image.place, image.lent)
         if image.decoded:
             pixels = [np.asarray(tile, dtype=np.float32).reshape(-1) for _, tile in image.decoded]
             numbers = [number for number, _ in image.decoded]
@@ -159,7 +159,7 @@ class TileUpload:
             if not 0 <= number < n_tiles or tile.shape != (min(rows, ny - y), min(columns, nx - x)):
                 raise ValueError(f"pixels of shape {tile.shape} for tile {number}")
 
-    def _send(self, host: npt.NDArray[Any], place: BytesOnDisk | None = None) -> int:
+    def _send(self, host: npt.NDArray[Any], place: BytesOnDisk | None = None, lent: bool = False) -> int:
         """Upload an array behind those that were; the byte where it begins."""
         begin = -(-self._used // ALIGNMENT) * ALIGNMENT
         end = begin + host.nbytes
@@ -171,7 +171,7 @@ class TileUpload:
             larger[: self._used] = self._data[: self._used]
             self._data = larger
         if host.nbytes:
-            self._upload(host, self._data[begin:end], place)
+            self._upload(host, self._data[begin:end], place, lent)
         self._used = end
         return begin
 
@@ -181,7 +181,7 @@ class TileUpload:
         return target
 
 
-def _upload(host: npt.NDArray[Any], target: Array, _place: BytesOnDisk | None = None) -> None:
+def _upload(host: npt.NDArray[Any], target: Array, _place: BytesOnDisk | None = None, _lent: bool = False) -> None:
     """Without pinned memory."""
     source = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
     target.reshape(-1).view(np.uint8).set(source)

@@ -1,7 +1,15 @@
-"""The way of host bytes to the device: a ring of pinned buffers, filled while earlier ones are still being copied."""
+"""The way of host bytes to the device, by way of pinned memory, from which copies run while the host goes on.
+
+Readers read files into pinned memory that is lent to them, and it is copied from there. Whatever else goes to the
+device is first copied into a ring of pinned buffers.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import threading
+import weakref
+from collections import deque
 from typing import Any
 
 import cupy
@@ -11,12 +19,48 @@ import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
 from gpuanom.backends.gpu import gpudirect
-from gpuanom.encoded import BytesOnDisk
+from gpuanom.encoded import BytesOnDisk, Room
 from gpuanom.records import Array
 
 SLOTS = 4
 SLOT_BYTES = 8 * 2**20
 """Large enough that a copy runs at the bus's full rate, small enough that the first one starts at once."""
+
+
+MOST_LENT = 512 * 2**20
+"""Bytes of pinned memory that are lent at a time; whoever wants more reads into ordinary memory."""
+MOST_UNDERWAY = 16
+"""Copies from lent memory that may be under way at a time in a lane, so that memory does not grow."""
+
+_lock = threading.Lock()
+_n_lent = 0
+
+
+def lent_room(n_bytes: int) -> Room:
+    """Pinned memory of the current device for a reader, or ordinary memory where there is none to be had."""
+    global _n_lent
+    # CuPy's pool gives memory in powers of two.
+    size = 1 << max(0, n_bytes - 1).bit_length()
+    with _lock:
+        lent = n_bytes > 0 and _n_lent + size <= MOST_LENT
+        _n_lent += size if lent else 0
+    if lent:
+        try:
+            # All views of the memory keep this object alive, and nothing else does.
+            owner = (ctypes.c_ubyte * n_bytes).from_buffer(cupyx.empty_pinned((n_bytes,), np.uint8))
+            weakref.finalize(owner, _returned, size)
+            return Room(np.frombuffer(memoryview(owner), np.uint8), lent=True)
+        except BaseException as error:
+            _returned(size)
+            if not isinstance(error, cupy.cuda.runtime.CUDARuntimeError | MemoryError):
+                raise
+    return Room(np.empty(n_bytes, np.uint8))
+
+
+def _returned(size: int) -> None:
+    global _n_lent
+    with _lock:
+        _n_lent -= size
 
 
 class Staging:
@@ -30,9 +74,12 @@ class Staging:
         self._slots: list[npt.NDArray[np.uint8]] = []
         self._events: list[Any] = []
         self._next = 0
+        self._underway: deque[tuple[Any, npt.NDArray[np.uint8]]] = deque()
 
-    def upload(self, host: npt.NDArray[Any], target: Array, place: BytesOnDisk | None = None) -> None:
-        """Copy an array to the device; it may be changed or let go as soon as this returns.
+    def upload(
+        self, host: npt.NDArray[Any], target: Array, place: BytesOnDisk | None = None, lent: bool = False
+    ) -> None:
+        """Copy an array to the device; it may be changed or let go as soon as this returns, unless it is lent memory.
 
         Parameters
         ----------
@@ -42,6 +89,9 @@ class Staging:
             C-contiguous, of as many bytes.
         place : BytesOnDisk, optional
             Where the same bytes lie on disk: with KvikIO they come from there.
+        lent : bool, optional
+            The array lies in memory of `lent_room`, is contiguous and does not change any more. It is kept until the
+            copy is done.
 
         Raises
         ------
@@ -53,8 +103,22 @@ class Staging:
         if not host.nbytes:
             return
         with ranges.named("upload"):
-            if not gpudirect.read(place, target):
+            if lent:
+                self._from_lent(host.reshape(-1).view(np.uint8), target.reshape(-1).view(np.uint8))
+            elif not gpudirect.read(place, target):
                 self._upload(host, target)
+
+    def _from_lent(self, host: npt.NDArray[np.uint8], target: Array) -> None:
+        stream = cupy.cuda.get_current_stream()
+        target.set(host, stream=stream)
+        event = cupy.cuda.Event(block=True, disable_timing=True)
+        event.record(stream)
+        self._underway.append((event, host))
+        while self._underway[0][0].done or len(self._underway) > MOST_UNDERWAY:
+            done, _ = self._underway.popleft()
+            done.synchronize()
+            if not self._underway:
+                break
 
     def _upload(self, host: npt.NDArray[Any], target: Array) -> None:
         stream = cupy.cuda.get_current_stream()

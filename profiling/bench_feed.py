@@ -1,0 +1,241 @@
+"""What the host does for a GPU: a night through the real code of the CUDA backend and a device that computes nothing.
+
+python profiling/bench_feed.py [--night FOLDER] [--exposures 6] [--readers 4] [--package FOLDER]
+
+Wall clock, CPU time, time with the interpreter's lock held (by py-spy), and the number of launches, copies and
+allocations of an exposure. Uploads are dropped once the bytes are in pinned memory, and kernels return at once.
+`--package` measures the gpuanom of another checkout, so that before and after are of one machine and one hour.
+Exits with 1 where a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+BARS = {"lock held [ms]": 8.0, "CPU beyond preadv alone [ms]": 25.0}
+DISTINCT = 4
+"""Scenes that are drawn and compressed; the other CCDs hold the bytes of these."""
+RATE = 1000
+"""Samples a second of py-spy."""
+PIECE = 8 * 2**20
+"""Bytes of a read of the floor: preadv alone."""
+FEW = 10
+"""CCDs of the exposure whose launches must be as many as those of the full one."""
+
+
+# ---- the night ----
+
+
+def night(folder: Path, exposures: int, n_ccds: int) -> None:
+    """Write RICE exposures whose tables carry DATASUM; those that are there already are kept."""
+    import scene
+    from astropy.io import fits
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"exposure-{i}.fits.fz" for i in range(exposures)]
+    if all(path.exists() for path in paths):
+        return
+    rng = np.random.default_rng(1)
+    tables = []
+    for seed in range(DISTINCT):
+        image = (scene.ccd(seed=seed) + rng.normal(0, 1, scene.SHAPE)).astype(np.float32)
+        hdu = fits.CompImageHDU(
+            image, name="N00", compression_type="RICE_1", quantize_level=4.0, quantize_method=1,
+            dither_seed=seed + 1, tile_shape=(1, scene.SHAPE[1]),
+        )  # fmt: skip
+        with tempfile.TemporaryFile() as file:
+            fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file, checksum="datasum")
+            file.seek(0)
+            tables.append(file.read()[2880:])
+    for number, path in enumerate(paths):
+        primary = fits.PrimaryHDU()
+        cards = {"INSTRUME": "BENCH", "EXPNUM": number + 1, "FILTER": "r", "OBSTYPE": "object"}
+        primary.header.update(cards)
+        with path.open("wb") as file:
+            fits.HDUList([primary]).writeto(file)
+            for i in range(n_ccds):
+                table = tables[i % DISTINCT]
+                at = table.index(b"EXTNAME = 'N00")
+                file.write(table[:at] + b"EXTNAME = 'N%02d" % (i + 1) + table[at + 14 :])
+
+
+# ---- the measured process ----
+
+
+def child(folder: Path, few: Path, readers: int, repeats: int) -> None:
+    """Measure in this process, which py-spy may watch: "ready" is said, and the night begins when a line comes."""
+    import null_device
+
+    null_device.install()
+    from gpuanom.backends.gpu import GpuBackend
+    from gpuanom.fits import discover
+    from gpuanom.measuring.threads import Works
+    from gpuanom.nights.events import Events
+    from gpuanom.nights.score import _fill
+    from gpuanom.settings import Settings
+    from gpuanom.store.store import Store
+
+    settings, backend = Settings(), GpuBackend(0)
+
+    def run(paths: list[Path]) -> None:
+        with tempfile.TemporaryDirectory() as out, Store(Path(out) / "measurements.sqlite", settings) as store:
+            _fill(
+                store, list(discover(paths, settings).exposures), Works(settings, [backend], readers, print), Events()
+            )
+
+    def counted(paths: list[Path]) -> dict[str, int]:
+        null_device.COUNTS.clear()
+        run(paths)
+        return dict(null_device.COUNTS)
+
+    everything = sorted(folder.glob("*.fz"))
+    run(everything[:1])
+    counts = {"all": counted(everything[:1]), "few": counted(sorted(few.glob("*.fz")))}
+    print("ready", flush=True)
+    sys.stdin.readline()
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(repeats):
+        run(everything)
+    n = repeats * len(everything)
+    print(
+        json.dumps(
+            {
+                "wall": 1e3 * (time.perf_counter() - wall) / n,
+                "cpu": 1e3 * (time.process_time() - cpu) / n,
+                "counts": counts,
+            }
+        ),
+        flush=True,
+    )
+    sys.stdin.readline()
+
+
+def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | None) -> dict:
+    """Run `child`; where py-spy is given, with the samples that held the lock."""
+    command = [sys.executable, __file__, "--child", "--night", str(folder), "--few", str(few)]
+    command += ["--readers", str(options.readers), "--repeats", str(options.repeats)]
+    paths = [str(options.package), *filter(None, [os.environ.get("PYTHONPATH")])] if options.package else []
+    environment = {**os.environ, **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        if process.stdout.readline().strip() != "ready":
+            raise SystemExit("the measured process failed")
+        samples = None
+        with tempfile.TemporaryDirectory() as temporary:
+            profile = Path(temporary) / "profile.txt"
+            watcher = None
+            if spy:
+                arguments = [spy, "record", "--gil", "--rate", str(RATE), "--format", "raw", "-o", str(profile)]
+                arguments += ["--pid", str(process.pid), "--nonblocking", "--duration", "600"]
+                watcher = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(3)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            result = json.loads(process.stdout.readline())
+            process.stdin.write("\n")
+            process.stdin.flush()
+            process.wait()
+            if watcher:
+                watcher.wait(60)
+                if profile.exists():
+                    lines = profile.read_text().splitlines()
+                    samples = sum(int(line.rpartition(" ")[2]) for line in lines)
+                    if options.profile:
+                        shutil.copy(profile, options.profile)
+        result["lock"] = None if samples is None else 1e3 * samples / RATE / (options.repeats * options.exposures)
+        return result
+    finally:
+        process.kill()
+        process.wait()
+
+
+def preadv_alone(folder: Path, readers: int) -> tuple[float, float]:
+    """Wall and CPU milliseconds of an exposure whose bytes are only read, from memory to memory."""
+    paths = sorted(folder.glob("*.fz"))
+    buffers = [bytearray(PIECE) for _ in range(readers)]
+
+    def read(part: int) -> None:
+        for path in paths:
+            descriptor = os.open(path, os.O_RDONLY)
+            size = os.fstat(descriptor).st_size
+            for at in range(part * PIECE, size, readers * PIECE):
+                os.preadv(descriptor, [buffers[part]], at)
+            os.close(descriptor)
+
+    with ThreadPoolExecutor(readers) as pool:
+        list(pool.map(read, range(readers)))
+        wall, cpu = time.perf_counter(), time.process_time()
+        list(pool.map(read, range(readers)))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return 1e3 * wall / len(paths), 1e3 * cpu / len(paths)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--night", type=Path, help="folder of the night, made if missing and kept")
+    parser.add_argument("--exposures", type=int, default=6)
+    parser.add_argument("--ccds", type=int, default=61)
+    parser.add_argument("--readers", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=2, help="how often the night is gone through")
+    parser.add_argument("--package", type=Path, help="folder that holds the gpuanom to measure")
+    parser.add_argument("--profile", type=Path, help="keep py-spy's samples in this file")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--few", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(options.night, options.few, options.readers, options.repeats)
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.night or Path(temporary) / "night"
+        night(folder / "all", options.exposures, options.ccds)
+        night(folder / "few", 1, FEW)
+        return report(options, folder / "all", folder / "few")
+
+
+def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
+    """Measure, print, and return 1 where a bar is missed."""
+    options.exposures = len(sorted(folder.glob("*.fz")))
+    spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
+    read_wall, read_cpu = preadv_alone(folder, options.readers)
+    plain = watched(options, folder, few, None)
+    lock = watched(options, folder, few, spy)["lock"] if spy else None
+    beyond = plain["cpu"] - read_cpu
+    print(
+        f"{options.exposures} exposures of {options.ccds} CCDs, {options.readers} readers,"
+        f" {len(os.sched_getaffinity(0))} cores; milliseconds an exposure:"
+    )
+    print(f"  wall clock            {plain['wall']:8.1f}   (preadv alone {read_wall:.1f})")
+    print(f"  CPU                   {plain['cpu']:8.1f}   (preadv alone {read_cpu:.1f}, beyond it {beyond:.1f})")
+    if lock is None:
+        print("  lock held                    ?   (py-spy is not installed or may not watch: pip install py-spy)")
+    else:
+        print(f"  lock held             {lock:8.1f}   (py-spy record --gil --rate {RATE})")
+    missed = [f"CPU beyond preadv alone: {beyond:.1f} ms"] if beyond > BARS["CPU beyond preadv alone [ms]"] else []
+    if lock is not None and lock > BARS["lock held [ms]"]:
+        missed.append(f"lock held: {lock:.1f} ms")
+    counts = plain["counts"]
+    for what in sorted({*counts["all"], *counts["few"]}):
+        full, part = counts["all"].get(what, 0), counts["few"].get(what, 0)
+        print(f"  {what:<21} {full:8d}   ({part} for an exposure of {FEW} CCDs)")
+    if counts["all"]["launches"] != counts["few"]["launches"]:
+        missed.append(
+            f"launches: {counts['all']['launches']} for {options.ccds} CCDs, {counts['few']['launches']} for {FEW}"
+        )
+    for line in missed:
+        print(f"bar missed: {line}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
