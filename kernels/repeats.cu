@@ -123,8 +123,8 @@ extern "C" __global__ void __launch_bounds__(1024)
         const double v = own < n_slots ? value[first + own] : 0.0;
         int total;
         // All threads have read before the barrier in it, and no slot moves to a later place.
-        const int rank = block_rank(place >= 0, scratch, &total);
-        if (place >= 0) value[first + n + rank] = v, pixel[first + n + rank] = place;
+        const int rank = block_rank(place != -1, scratch, &total);
+        if (place != -1) value[first + n + rank] = v, pixel[first + n + rank] = place;
         n += total;
     }
     __syncthreads();
