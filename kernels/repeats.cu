@@ -109,7 +109,7 @@ extern "C" __global__ void __launch_bounds__(256)
 //            by side without a second pass; where there are too many, each thread counts how many
 //            are brighter than its own.
 // Bytes      12 read for each slot, 12 written for each maximum, and 4 for those that are listed.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     repeats_list(int n_slots, double* value, int* pixel, int* listed, long long* n_maxima) {
     __shared__ int scratch[WARP], pixels[CHOOSERS];
     __shared__ double values[CHOOSERS];
