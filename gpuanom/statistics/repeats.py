@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,6 @@ RING, INNER = 12, 2
 """Bins around a peak that tell what is expected there: up to RING away along each axis, and further than INNER."""
 LEAST_EXPECTED = 0.01
 """Pairs in a peak that chance is granted at least."""
-AT_ONCE = 256
-"""Peaks that are compared with the line from the centre at a time."""
 
 
 def exposure_statistics(pairs: Integers, n_maxima: int) -> FloatImage:
@@ -57,23 +56,17 @@ def exposure_statistics(pairs: Integers, n_maxima: int) -> FloatImage:
     if not counts.any():
         return result
     peaks = counts[:-1, :-1] + counts[1:, :-1] + counts[:-1, 1:] + counts[1:, 1:]
-    dy, dx = _middles()
-    separation = np.hypot(dy, dx)
-    # The half below the centre repeats the half above.
-    looked_at = (separation >= LEAST_SEPARATION) & (separation <= MOST_SEPARATION) & ((dy > 0) | ((dy == 0) & (dx > 0)))
+    dy, dx, looked_at = _middles()
     expected = _expected_nearby(counts)
     evidence = np.where(looked_at, _evidence(peaks, expected), -1.0).ravel()
-    order = np.argsort(-evidence, kind="stable")
-    best, at, chance = -1.0, int(order[0]), float(expected.flat[order[0]])
-    for start in range(0, order.size, AT_ONCE):
-        some = order[start : start + AT_ONCE]
-        if evidence[some[0]] <= best:
-            break  # along the line from the centre more may be expected, never less
-        along = np.maximum(expected.ravel()[some], _expected_along(peaks, some, dy, dx))
-        final = _evidence(peaks.ravel()[some], along)
-        if float(final.max()) > best:
-            k = int(np.argmax(final))
-            best, at, chance = float(final[k]), int(some[k]), float(along[k])
+    # Along the line from the centre more may be expected, never less: only what is ahead of the first can be better.
+    first = np.array([int(np.argmax(evidence))])
+    least = float(_evidence(peaks.ravel()[first], _expected_along(peaks, expected, first, dy, dx))[0])
+    ahead = np.flatnonzero(evidence >= least)
+    along = _expected_along(peaks, expected, ahead, dy, dx)
+    final = _evidence(peaks.ravel()[ahead], along)
+    k = int(np.argmax(final))
+    best, at, chance = float(final[k]), int(ahead[k]), float(along[k])
     i, j = divmod(at, peaks.shape[1])
     y, x = _centroid(counts, chance / 4.0, i, j)
     repeated = max(0.0, float(peaks[i, j]) - chance)
@@ -84,13 +77,20 @@ def exposure_statistics(pairs: Integers, n_maxima: int) -> FloatImage:
     return result
 
 
-def _middles() -> tuple[Doubles, Doubles]:
-    """Return (dy, dx) in the middle of each peak of 2 x 2 bins, in pixels: the mean of the whole numbers in it."""
+@cache
+def _middles() -> tuple[Doubles, Doubles, npt.NDArray[np.bool_]]:
+    """Return (dy, dx) in the middle of each peak of 2 x 2 bins, and which peaks are looked at.
+
+    The middle is the mean of the whole numbers in the bins, in pixels. The half below the centre repeats the half
+    above, and is not looked at.
+    """
     middle = PAIR_BIN - 0.5
-    dy = PAIR_BIN * np.arange(PAIR_ROWS - 1.0)[:, None] - PAIR_BACK + middle
-    dx = PAIR_BIN * np.arange(PAIR_COLUMNS - 1.0)[None, :] - PAIR_REACH + middle
-    shape = (PAIR_ROWS - 1, PAIR_COLUMNS - 1)
-    return np.broadcast_to(dy, shape), np.broadcast_to(dx, shape)
+    y = PAIR_BIN * np.arange(PAIR_ROWS - 1.0)[:, None] - PAIR_BACK + middle
+    x = PAIR_BIN * np.arange(PAIR_COLUMNS - 1.0)[None, :] - PAIR_REACH + middle
+    dy, dx = (np.array(part) for part in np.broadcast_arrays(y, x))
+    separation = np.hypot(dy, dx)
+    near_and_far = (separation >= LEAST_SEPARATION) & (separation <= MOST_SEPARATION)
+    return dy, dx, near_and_far & ((dy > 0) | ((dy == 0) & (dx > 0)))
 
 
 def _evidence(found: Doubles, expected: Doubles) -> Doubles:
@@ -101,35 +101,42 @@ def _evidence(found: Doubles, expected: Doubles) -> Doubles:
 
 def _expected_nearby(counts: Doubles) -> Doubles:
     """Return what chance gives in each peak: the largest mean of the surroundings, of the row and of the column."""
-    there = np.ones_like(counts)
-    # The maxima around single stars crowd the middle of the table.
-    row, column, near = PAIR_BACK // PAIR_BIN, PAIR_REACH // PAIR_BIN, int(LEAST_SEPARATION) // PAIR_BIN
-    there[row - near : row + near, column - near : column + near] = 0.0
-    known = counts * there
-    means = [
-        (_boxes(known, *outer) - _boxes(known, *inner)) / np.maximum(_boxes(there, *outer) - _boxes(there, *inner), 1.0)
-        for outer, inner in (
-            ((RING, RING), (INNER, INNER)),
-            ((RING, 0), (INNER, 0)),
-            ((0, RING), (0, INNER)),
-        )
-    ]
+    known, areas = _surroundings()
+    total = _summed(counts * known)
+    means = [(_box(total, *outer) - _box(total, *inner)) / area for (outer, inner), area in areas]
     return np.asarray(np.maximum(4.0 * np.max(means, axis=0), LEAST_EXPECTED))
 
 
-def _boxes(values: Doubles, rows: int, columns: int) -> Doubles:
-    """Return, for each peak of 2 x 2 bins, the sum over the bins up to so many rows and columns beyond it."""
+@cache
+def _surroundings() -> tuple[Doubles, list[tuple[tuple[tuple[int, int], tuple[int, int]], Doubles]]]:
+    """Return 1 for the bins that tell what chance gives, and the surroundings of a peak with their areas in bins."""
+    known = np.ones((PAIR_ROWS, PAIR_COLUMNS))
+    # The maxima around single stars crowd the middle of the table.
+    row, column, near = PAIR_BACK // PAIR_BIN, PAIR_REACH // PAIR_BIN, int(LEAST_SEPARATION) // PAIR_BIN
+    known[row - near : row + near, column - near : column + near] = 0.0
+    total = _summed(known)
+    shapes = [((RING, RING), (INNER, INNER)), ((RING, 0), (INNER, 0)), ((0, RING), (0, INNER))]
+    return known, [((o, i), np.maximum(_box(total, *o) - _box(total, *i), 1.0)) for o, i in shapes]
+
+
+def _summed(values: Doubles) -> Doubles:
+    """Return the sums over all earlier rows and columns, with a row and a column of zeros in front."""
     total = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-    total[1:, 1:] = values.cumsum(axis=0).cumsum(axis=1)
-    i, j = np.arange(values.shape[0] - 1), np.arange(values.shape[1] - 1)
-    top, bottom = np.maximum(i - rows, 0), np.minimum(i + 2 + rows, values.shape[0])
-    left, right = np.maximum(j - columns, 0), np.minimum(j + 2 + columns, values.shape[1])
-    above, below = total[top], total[bottom]
-    return np.asarray(below[:, right] - below[:, left] - above[:, right] + above[:, left])
+    values.cumsum(axis=0).cumsum(axis=1, out=total[1:, 1:])
+    return total
 
 
-def _expected_along(peaks: Doubles, chosen: npt.NDArray[np.intp], dy: Doubles, dx: Doubles) -> Doubles:
-    """Return the mean of the peaks on the line from the centre through each chosen one, before and behind it."""
+def _box(total: Doubles, rows: int, columns: int) -> Doubles:
+    """Return, for each peak of 2 x 2 bins, the sum over the bins up to so many rows and columns beyond it."""
+    i, j = np.arange(total.shape[0] - 2), np.arange(total.shape[1] - 2)
+    top, bottom = np.maximum(i - rows, 0), np.minimum(i + 2 + rows, total.shape[0] - 1)
+    left, right = np.maximum(j - columns, 0), np.minimum(j + 2 + columns, total.shape[1] - 1)
+    tall = total[bottom] - total[top]
+    return np.asarray(tall[:, right] - tall[:, left])
+
+
+def _expected_along(peaks: Doubles, nearby: Doubles, chosen: npt.NDArray[np.intp], dy: Doubles, dx: Doubles) -> Doubles:
+    """Return what is expected in the chosen peaks: nearby, or on the line from the centre before and behind each."""
     i, j = np.divmod(chosen, peaks.shape[1])
     y, x = dy.ravel()[chosen], dx.ravel()[chosen]
     distance = np.hypot(y, x)
@@ -139,7 +146,7 @@ def _expected_along(peaks: Doubles, chosen: npt.NDArray[np.intp], dy: Doubles, d
     known = (rows >= 0) & (rows < peaks.shape[0]) & (columns >= 0) & (columns < peaks.shape[1])
     known &= distance[:, None] + PAIR_BIN * steps >= LEAST_SEPARATION
     found = np.where(known, peaks[np.where(known, rows, 0), np.where(known, columns, 0)], 0.0)
-    return np.asarray(found.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+    return np.asarray(np.maximum(nearby.ravel()[chosen], found.sum(axis=1) / np.maximum(known.sum(axis=1), 1)))
 
 
 def _centroid(counts: Doubles, chance: float, i: int, j: int) -> tuple[float, float]:
