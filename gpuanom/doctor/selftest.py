@@ -213,6 +213,12 @@ def _gradients(sky: _Sky) -> Results:
     yield "gradients", 1e-12, "of the sky", max(_largest(*pair, sky.level) for pair in pairs)
 
 
+def _patterns(sky: _Sky) -> Results:
+    found = sky.backend.to_host(sky.backend.patterns(*sky.on_device(), SETTINGS))
+    expected = sky.twin.patterns(sky.stack, sky.background, SETTINGS)
+    yield "sums, powers", 0.0, "", _exact(*_named(found, expected, tuple(vars(expected))))
+
+
 def _stamps(sky: _Sky) -> Results:
     stack, background = sky.on_device()
     sources = sky.backend.sources(stack, background, SETTINGS)
@@ -277,6 +283,7 @@ _STEPS: dict[str, Callable[[_Sky], Results]] = {
     "background": _background,
     "sources": _sources,
     "gradients": _gradients,
+    "patterns": _patterns,
     "stamps": _stamps,
     "shapes": _shapes,
     "repeats": _repeats,

@@ -194,6 +194,58 @@ def _unpacked(packed: Any) -> Any:
     return packed - (count << np.int32(20)) - (usable << np.int32(26)), count, usable
 
 
+@helper
+def _hide(seeds: Any, row: Any, masked: Any) -> None:
+    """Which pixels of a row of cells are masked: a source is in a cell at most one, or two, rows from theirs."""
+    masked[:] = 0
+    for k in range(max(row - 2, 0), min(row + 3, len(seeds))):
+        bits = np.uint8(3 if abs(k - row) <= 1 else 2)
+        near = seeds[k]
+        for j in range(len(near)):
+            masked[j] |= near[j] & bits
+    for j in range(seeds.shape[1] - 1, -1, -1):
+        number = masked[j]
+        for k in range(4):
+            masked[np.uint64(4) * np.uint64(j) + np.uint64(k)] = number
+
+
+@helper
+def _keep(numbers: Any, y: Any, places: Any, parts: Any) -> None:
+    """Copy what the fine parts need of a row."""
+    for p in range(len(places)):
+        inside = y - places[p, 0]
+        if inside >= 0 and inside < 128:
+            target, left = parts[128 * p + inside], np.uint64(places[p, 1])
+            for x in range(128):
+                target[x] = numbers[left + np.uint64(x)]
+
+
+@helper
+def _add_cells(packed: Any, columns: Any, counts: Any, cells: Any, sums: Any) -> None:
+    """Unpack a row of cells: add its columns, and leave the means and the sums of its cells."""
+    for x in range(len(packed)):
+        s, n, _ = _unpacked(packed[x])
+        columns[x] += s
+        counts[x] += n
+    for j in range(len(cells)):
+        first = np.uint64(4) * np.uint64(j)
+        both = packed[first] + packed[first + np.uint64(1)]
+        s, n, m = _unpacked(both + packed[first + np.uint64(2)] + packed[first + np.uint64(3)])
+        # The mean, rounded, of whole cells: those that the edge cuts off are in no part.
+        cells[j] = np.int16((s + np.int32(8)) >> np.int32(4))
+        sums[0, j], sums[1, j], sums[2, j] = s, n, m
+
+
+@helper
+def _add_map(sums: Any, across: Any, of_map: Any) -> None:
+    """Add one of the sums of a row of cells to a row of the map, whose cells are `across` cells wide."""
+    for to in range(len(of_map)):
+        total = np.int32(0)
+        for j in range(to * across, min((to + 1) * across, len(sums))):
+            total += sums[j]
+        of_map[to] += total
+
+
 @native(
     types.void(
         _image, _mask, _doubles, _doubles, _doubles, _doubles, types.float64, types.float64, types.int64,
@@ -234,31 +286,24 @@ def residual(
     """
     ny, nx = image.shape
     n_rows, n_columns = cells.shape
-    width, across = 4 * n_columns, side // 4
+    width = 4 * n_columns
     ring = np.empty((16, width), dtype=np.int16)
-    seeds = np.zeros((n_rows, n_columns), dtype=np.uint8)
-    near, hidden = np.zeros(n_columns + 4, dtype=np.uint8), np.empty(n_columns, dtype=np.uint8)
+    seeds, near = np.zeros((n_rows, n_columns), dtype=np.uint8), np.zeros(n_columns + 4, dtype=np.uint8)
     masked, packed = np.empty(width, dtype=np.uint8), np.empty(width, dtype=np.int32)
     columns, counts = np.zeros(width, dtype=np.int32), np.zeros(width, dtype=np.int32)
     sums = np.empty((3, n_columns), dtype=np.int32)
-    whole, no_flags = np.empty(nx, dtype=np.int32), np.empty(0, dtype=np.uint8)
+    whole, flags = np.empty(nx, dtype=np.int32), np.empty(0, dtype=np.uint8)
     for ahead in range(n_rows + 2):
         if ahead < n_rows:
             for y in range(4 * ahead, min(4 * ahead + 4, ny)):
-                flags = bad[y] if len(bad) else no_flags
+                if len(bad):
+                    flags = bad[y]
                 _steps(image[y], flags, offset[y], slope[y], x_scaled, bend, scale, whole, ring[y % 16])
             _seeds(ring, 4 * ahead, min(4 * ahead + 4, ny), packed, near, seeds[ahead])
         row = ahead - 2
         if row < 0:
             continue
-        hidden[:] = 0
-        for k in range(max(row - 2, 0), min(row + 3, n_rows)):
-            bits = np.uint8(3 if abs(k - row) <= 1 else 2)
-            for j in range(n_columns):
-                hidden[j] |= seeds[k, j] & bits
-        for j in range(n_columns):
-            for k in range(4):
-                masked[np.uint64(4) * np.uint64(j) + np.uint64(k)] = hidden[j]
+        _hide(seeds, row, masked)
         packed[:] = 0
         for y in range(4 * row, min(4 * row + 4, ny)):
             numbers = ring[y % 16]
@@ -267,27 +312,12 @@ def residual(
                     image[y], offset[y], slope[y], x_scaled, bend, scale, bright, numbers, masked, crosstalk
                 )  # fmt: skip
             row_sum[y], row_count[y] = _add_row(numbers, masked, packed)
-            for p in range(len(places)):
-                inside = y - places[p, 0]
-                if inside >= 0 and inside < 128:
-                    parts[128 * p + inside, :] = numbers[places[p, 1] : places[p, 1] + 128]
-        for x in range(width):
-            s, n, m = _unpacked(packed[x])
-            columns[x] += s
-            counts[x] += n
-        for j in range(n_columns):
-            first = np.uint64(4) * np.uint64(j)
-            both = packed[first] + packed[first + np.uint64(1)]
-            s, n, m = _unpacked(both + packed[first + np.uint64(2)] + packed[first + np.uint64(3)])
-            # The mean, rounded, of whole cells: those that the edge cuts off are in no part.
-            cells[row, j] = np.int16((s + np.int32(8)) >> np.int32(4))
-            sums[0, j], sums[1, j], sums[2, j] = s, n, m
+            _keep(numbers, y, places, parts)
+        _add_cells(packed, columns, counts, cells[row], sums)
         at = 4 * row // side
-        for to in range(map_sum.shape[1]):
-            for j in range(to * across, min((to + 1) * across, n_columns)):
-                map_sum[at, to] += sums[0, j]
-                map_count[at, to] += sums[1, j]
-                map_usable[at, to] += sums[2, j]
+        _add_map(sums[0], side // 4, map_sum[at])
+        _add_map(sums[1], side // 4, map_count[at])
+        _add_map(sums[2], side // 4, map_usable[at])
     for x in range(nx):
         column_sum[x] += columns[x]
         column_count[x] += counts[x]
