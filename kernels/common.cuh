@@ -122,8 +122,9 @@ __device__ __forceinline__ int block_brighter(const double* value, const int* pi
                                               int* pixels) {
     int brighter = 0;
     for (int start = 0; start < n; start += blockDim.x) {
-        const int i = start + threadIdx.x, count = min((int)blockDim.x, n - start);
-        if (i < n) values[threadIdx.x] = value[i], pixels[threadIdx.x] = pixel[i];
+        const int count = min((int)blockDim.x, n - start);
+        const int own = min(start + (int)threadIdx.x, n - 1);
+        values[threadIdx.x] = value[own], pixels[threadIdx.x] = pixel[own];
         __syncthreads();
         for (int k = 0; k < count; k++) {
             brighter += values[k] > own_value || (values[k] == own_value && pixels[k] < own_pixel);

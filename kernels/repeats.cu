@@ -109,7 +109,7 @@ extern "C" __global__ void __launch_bounds__(256)
 //            by side without a second pass; where there are too many, each thread counts how many
 //            are brighter than its own.
 // Bytes      12 read for each slot, 12 written for each maximum, and 4 for those that are listed.
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
     repeats_list(int n_slots, double* value, int* pixel, int* listed, long long* n_maxima) {
     __shared__ int scratch[WARP], pixels[CHOOSERS];
     __shared__ double values[CHOOSERS];
@@ -123,8 +123,8 @@ extern "C" __global__ void __launch_bounds__(1024)
         const double v = own < n_slots ? value[first + own] : 0.0;
         int total;
         // All threads have read before the barrier in it, and no slot moves to a later place.
-        const int rank = block_rank(place >= 0, scratch, &total);
-        if (place >= 0) value[first + n + rank] = v, pixel[first + n + rank] = place;
+        const int rank = block_rank(place != -1, scratch, &total);
+        if (place != -1) value[first + n + rank] = v, pixel[first + n + rank] = place;
         n += total;
     }
     __syncthreads();

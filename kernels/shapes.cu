@@ -81,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(1024)
     for (int start = 0; start < n_slots; start += CHOOSERS) {
         const int own = start + threadIdx.x;
         const long long slot = first + own;
-        bool chosen = own < n_slots && y[slot] >= 0 && n_isophote[slot] >= least;
+        bool chosen = own < n_slots && y[slot] != -1 && n_isophote[slot] >= least;
         int place = 0;
         double height = 0.0;
         if (chosen) {
@@ -146,11 +146,12 @@ extern "C" __global__ void __launch_bounds__(256)
     double* answer = moments + 6 * slot;
     const double before_y = centre[2 * slot], before_x = centre[2 * slot + 1];
     __syncwarp();
-    if (lane < 6) answer[lane] = nan("");
-    if (lane < 2) centre[2 * slot + lane] = nan("");
-    if (lane == 0) spoilt[slot] = 0;
-    __syncwarp();
-    if (pixel < 0 || known == NOTHING) return;
+    if (lane == 0) {
+        for (int j = 0; j < 6; j++) answer[j] = nan("");
+        centre[2 * slot] = centre[2 * slot + 1] = nan("");
+        spoilt[slot] = 0;
+    }
+    if (pixel == -1 || known == NOTHING) return;
 
     const double* c = coefficients + 6 * ccd;
     const double s = width[ccd], scale = 1.0 / (128.0 * (s * s));
@@ -219,7 +220,7 @@ extern "C" __global__ void __launch_bounds__(256)
             const int end = min(half - 1, middle + core);
             for (int row = max(-half, middle - core); row <= end; row++) {
                 for (int k = 0; k < 2; k++) {
-                    if (place[k] < -half || place[k] > half - 1) continue;
+                    if (place[k] > half - 1) continue;
                     if (place[k] < column - core || place[k] > column + core) continue;
                     const long long here = corner + (long long)row * nx + place[k];
                     const float seen = images[here];
@@ -294,11 +295,12 @@ extern "C" __global__ void __launch_bounds__(128)
         own < FOR_WIDTH && moments[6 * slot + 1] >= SIGNAL_TO_NOISE && spoilt[slot] == 0;
     const double size = counts ? moments[6 * slot + 2] : 0.0;
     int n;
-    const int rank = block_rank(counts, scratch, &n);
-    if (counts) sizes[rank] = size;
+    block_rank(counts, scratch, &n);
+    sizes[own] = counts ? size : -MINUS_INFINITY;
     __syncthreads();
     int smaller = 0;
-    for (int i = 0; i < n; i++) smaller += sizes[i] < size || (sizes[i] == size && i < rank);
+    for (int i = 0; i < WIDTH_THREADS; i++)
+        smaller += sizes[i] < size || (sizes[i] == size && i < own);
     if (counts) ordered[smaller] = size;
     __syncthreads();
     if (own != 0) return;

@@ -76,6 +76,28 @@ EQUIVALENT = {
         "draws are tried for which there is no slot: only slower"
     ),
     "gradients.cu: for (int next = slots; filled < slots && next <= n_draws; next += REST_WARPS) {": NOTHING_LEFT,
+    "common.cuh: for (int start = 0; start <= n; start += blockDim.x) {": NOTHING_LEFT,
+    "repeats.cu: for (int y = max(y0, MAXIMUM_REACH); y < end && n <= MAXIMA_A_TILE; y++) {": (
+        "a tile whose four places are taken gives no more"
+    ),
+    "repeats.cu: for (int start = 0; start <= n_slots; start += CHOOSERS) {": NOTHING_LEFT,
+    "repeats.cu: if (start + (int)threadIdx.x <= n && rank < MAXIMA_A_CCD) list[rank] = place;": (
+        "the one too many writes what the last one writes"
+    ),
+    "shapes.cu: for (int start = 0; start <= n_slots; start += CHOOSERS) {": NOTHING_LEFT,
+    "shapes.cu: if (start + (int)threadIdx.x <= n && rank < SHAPES_A_CCD) list[rank] = pixel[first + own];": (
+        "the one too many writes what the last one writes"
+    ),
+    "shapes.cu: if (fabs(by_x) <= NEAR && fabs(by_y) < NEAR) {": "no centroid moves by NEAR to the last bit",
+    "shapes.cu: if (fabs(by_x) < NEAR && fabs(by_y) <= NEAR) {": "no centroid moves by NEAR to the last bit",
+    "shapes.cu: low += upper <= lower ? 1 : 0;": "equal ones have been told apart before",
+    "shapes.cu: if (fabs(next - s) <= MOVED * s || last != 0) {": "no width moves by 4% to the last bit",
+    "shapes.cu: own < FOR_WIDTH && moments[6 * slot + 1] > SIGNAL_TO_NOISE && spoilt[slot] == 0;": (
+        "no ratio is 8 to the last bit"
+    ),
+    "shapes.cu: if (source > (last != 0 ? SHAPES_A_CCD : FOR_WIDTH)) return;": (
+        "a source that gives no width is measured once more than it need be"
+    ),
     "sources.cu: for (int row0 = 0; row0 <= height; row0 += ROWS_AT_ONCE) {": NOTHING_LEFT,
     "sources.cu: if (other > best[k] || (other == best[k] && other_pixel <= best_pixel[k])) {": (
         "two lanes never have one pixel, but for -1, which is replaced by itself"

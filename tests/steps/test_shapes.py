@@ -209,6 +209,14 @@ def test_of_equal_sources_the_first_comes_first(backend):
     np.testing.assert_allclose(found.centre[0, :3], [(40, 40), (40, 200), (110, 100)], atol=1e-6)
 
 
+def test_of_equally_dense_halves_the_lowest_gives_the_width(backend):
+    """Pairs of equal stars: the lower half of eight sizes is two small ones and two a little larger."""
+    widths = [1.5, 1.5, 1.55, 1.55, 2.0, 2.1, 2.3, 2.6]
+    stars = [sky.gaussian(40 + 70 * (k // 4), 40 + 70 * (k % 4), 500.0, width) for k, width in enumerate(widths)]
+    found = check(backend, [sky.make(150, 300, *stars, sky=0.0)])
+    assert found.width[0] == pytest.approx(1.5, rel=0.01)
+
+
 @pytest.mark.parametrize(("pixels", "counts"), [(4, False), (5, True)])
 def test_five_pixels_make_a_real_source(backend, pixels, counts):
     near = [(0, 0, 100.0), (0, 1, 50.0), (1, 0, 50.0), (0, -1, 50.0), (-1, 0, 50.0)][:pixels]
@@ -247,7 +255,7 @@ def test_saturated_centres_are_left_out(backend):
     assert not found.spoilt.any()
 
 
-@pytest.mark.parametrize(("dy", "dx"), [(0, 4), (4, 4), (-4, 0), (0, 5), (5, 0), (-5, -5)])
+@pytest.mark.parametrize(("dy", "dx"), [(0, 4), (0, -4), (4, 4), (-4, 0), (0, 5), (5, 0), (-5, -5)])
 @pytest.mark.parametrize("how", ["nan", "masked", "other steps", "saturated"])
 def test_spoilt_pixels_count_within_two_widths(backend, how, dy, dx):
     image, bad, level = two_stars(), np.zeros((131, 231), np.uint8), math.nan
