@@ -25,6 +25,8 @@ constexpr int CLIP = 14336, SOURCE = 16384, HIGH = 32766, BAD = -32768, BAD_AND_
 // A cell with so many pixels above 4 sigma, or with a larger sum (a mean of 3 sigma), belongs to a
 // source.
 constexpr int HOT = 2, GLOWING = 196608;
+// For lines the sum of a cell is clipped to a mean of 1 sigma.
+constexpr int LEVEL = 65536;
 constexpr unsigned HOT_BIT = 1, GLOWING_BIT = 2;
 constexpr int COLUMNS_A_BLOCK = 16, ROWS_A_BLOCK = 8, PIXELS_A_BLOCK = 256;
 
@@ -61,11 +63,13 @@ __device__ __forceinline__ int masked(int number, unsigned hidden, bool* good) {
 //   coefficients    (n_ccd, 6) float64, image unit: the background c0 ... c5
 //   sigma           (n_ccd,) float64, image unit
 //   usable          (n_ccd,) bool, whether the CCD has a background
+//   side            int32, pixels: side of a bin for lines, 16, 32, 64, ...
 //   ny              int32, pixels: rows of a CCD
 //   nx              int32, pixels: columns of a CCD
 //   numbers         out, (n_ccd, ny, nx) int16, steps of 2^-12 sigma; BAD or BAD_AND_HIGH where a
 //                   pixel is bad, or the CCD has no background
 //   seeds           out, (n_ccd, ceil(ny / 4), ceil(nx / 4)) uint8, bits: hot, glowing
+//   bin_sum         in and out, (n_ccd, ceil(ny / side), ceil(nx / side)) int64, steps
 //
 // Launch     grid (ceil(nx / 256), ceil(ny / 4), n_ccd), block (256). A thread takes the four
 //            pixels of a column of a cell, so that a warp reads 32 neighbouring pixels of each of
@@ -73,22 +77,33 @@ __device__ __forceinline__ int masked(int number, unsigned hidden, bool* good) {
 // Bytes      4 read for each pixel, and 1 of its mask; 2 written for each pixel.
 extern "C" __global__ void __launch_bounds__(256)
     patterns_residual(const float* images, OPTIONAL const unsigned char* bad,
-                      const double* coefficients, const double* sigma, const bool* usable, int ny,
-                      int nx, short* numbers, unsigned char* seeds) {
+                      const double* coefficients, const double* sigma, const bool* usable,
+                      int side, int ny, int nx, short* numbers, unsigned char* seeds,
+                      long long* bin_sum) {
     __shared__ Scale s;
+    // What of the background depends on the row alone.
+    __shared__ double offset[CELL], slope[CELL];
     __shared__ bool there;
     const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
     const int y0 = blockIdx.y * CELL;
     if (threadIdx.x == 0) there = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
     __syncthreads();
+    if (threadIdx.x < CELL) {
+        const double Y = scaled(y0 + threadIdx.x, ny);
+        offset[threadIdx.x] = s.c[0] + Y * (s.c[2] + s.c[5] * Y);
+        slope[threadIdx.x] = s.c[1] + s.c[4] * Y;
+    }
+    __syncthreads();
+    const double X = scaled(x, nx), bend = s.c[3] * X;
     int total = 0, hot = 0;
     if (x < nx) {
-        for (int y = y0; y < min(y0 + CELL, ny); y++) {
-            const long long at = ((long long)ccd * ny + y) * nx + x;
+        for (int row = 0; row < min(CELL, ny - y0); row++) {
+            const long long at = ((long long)ccd * ny + y0 + row) * nx + x;
             int number = BAD;
             if (there) {
                 const float pixel = images[at];
-                const double v = residual(pixel, &s, y, x, ny, nx);
+                const double b = offset[row] + X * (slope[row] + bend);
+                const double v = (widen(pixel) - b) * s.steps;
                 // Of a NaN both comparisons are false.
                 const double low = v > -14336.0 ? v : -14336.0;
                 number = is_finite(pixel) ? (int)rint(low < 32766.0 ? low : 32766.0) : BAD;
@@ -108,6 +123,17 @@ extern "C" __global__ void __launch_bounds__(256)
     if (threadIdx.x % CELL == 0 && x < nx)
         seeds[((long long)ccd * gridDim.y + blockIdx.y) * columns + x / CELL] =
             (unsigned char)((hot >= HOT ? HOT_BIT : 0u) | (total > GLOWING ? GLOWING_BIT : 0u));
+    int level = min(max(total, -LEVEL), LEVEL);
+    const int lanes = min(side, WARP);
+    for (int step = CELL; step < lanes; step *= 2)
+        level += __shfl_xor_sync(WHOLE_WARP, level, step);
+    if (threadIdx.x % lanes == 0 && x < nx && level != 0) {
+        const long long rows = (ny + side - 1) / side;
+        // In two's complement the bits of a sum are the same, signed or not.
+        atomicAdd((unsigned long long*)bin_sum +
+                      (ccd * rows + y0 / side) * ((nx + side - 1) / side) + x / side,
+                  (unsigned long long)(long long)level);
+    }
 }
 
 // Which cells are masked: those of sources with one cell around them, or two where they glow.

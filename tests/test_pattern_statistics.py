@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 
 import naive
 import numpy as np
@@ -14,10 +15,12 @@ from gpuanom.backends.choice import select
 from gpuanom.backends.pattern_layout import coarse_parts, fine_parts, map_shape, map_side
 from gpuanom.records import Patterns, Turn
 from gpuanom.statistics import background_map, crosstalk, lines, peaks, profiles, spectrum
+from gpuanom.statistics.radon import best_line
 
 SHAPE = (1030, 1024)
 
 
+@cache
 def noise(shape=SHAPE, seed=1):
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
@@ -143,6 +146,7 @@ def test_a_ccd_without_background_has_no_statistics():
         background_map.maps(found),
         spectrum.exposure_statistics(spectrum.spectra(found)),
         spectrum.exposure_statistics([]),
+        lines.ccd_statistics(lines.find(found)),
     ):
         assert values.dtype == np.float32
         assert np.isnan(values).all()
@@ -229,7 +233,7 @@ def test_a_slow_slope_and_single_odd_rows_are_no_jitter():
 
 @pytest.mark.parametrize(("place", "index"), [(512, 29), (80, 2), (48, 0)])
 def test_a_step_has_its_height_and_place(place, index):
-    image = noise()
+    image = noise().copy()
     image[:, place:] += 0.2
     rows, columns = profiles.steps(measured(image))
     assert profiles.step_places(SHAPE[1])[index] == place
@@ -268,7 +272,7 @@ def test_running_medians_leave_out_what_is_missing():
 
 
 def test_crosstalk_is_the_mean_at_the_mirrored_place():
-    image = noise((400, 500), seed=5)
+    image = noise((400, 500), seed=5).copy()
     image[100:110, 80:90] = 9000
     image[100:110, 410:420] += 0.5
     image[300:310, 80:90] = 900  # below a tenth of saturation
@@ -284,6 +288,81 @@ def test_crosstalk_is_the_mean_at_the_mirrored_place():
     assert np.isnan(crosstalk.ccd_statistics(measured(image))).all()
     few = dataclasses.replace(found, crosstalk_count=np.array([19]))
     assert np.isnan(crosstalk.ccd_statistics(few)).all()
+
+
+# Lines
+
+
+def trail(angle, distance, width=1.5, shape=SHAPE):
+    """A straight line of height 1, so many pixels from the CCD's centre."""
+    y, x = np.indices(shape)
+    along = np.radians(angle)
+    across = (y - (shape[0] - 1) / 2) * np.cos(along) - (x - (shape[1] - 1) / 2) * np.sin(along) - distance
+    return np.exp(-(across**2) / (2 * width**2))
+
+
+@pytest.mark.parametrize(("angle", "distance"), [(30, 100), (-60, -200), (75, 50), (10, 0), (-5, 300), (45, -350)])
+def test_a_trail_is_found_with_its_angle_and_place(angle, distance):
+    found = lines.find(measured(noise() + 0.7 * trail(angle, distance)))[0]
+    # A trail of 0.7 x 3.8 pixels gives each of the 50 to 64 bins of 16 pixels 2.6 sigma.
+    assert found[0] > 10
+    assert apart(np.degrees(found[1]), angle) < 1.5
+    # A line is known to half a bin where it is nearest to the centre.
+    assert found[2] == pytest.approx(distance, abs=12)
+    assert found[3] > 0.8
+    streak = lines.ccd_statistics(found[None])[0]
+    assert streak == pytest.approx([found[0], np.degrees(found[1])], rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_stars_glows_and_bad_columns_are_no_trails(seed):
+    image = noise(seed=seed) + bump(2.0, 200, (300, 700))
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        y, x = rng.integers(10, 1000, 2)
+        image[y - 9 : y + 10, x - 9 : x + 10] += 40 * np.exp(-(np.hypot(*np.mgrid[-9:10, -9:10]) ** 2) / 8)
+    image[:, 400] += 3
+    assert lines.find(measured(image))[0, 0] < 6
+
+
+def test_a_trail_on_one_ccd_makes_weaker_ones_count():
+    """Heights, angles, distances and shares as `find` gives them."""
+    weak = np.array([[7.0, 0.5, 0.0, 0.7], [7.0, 0.5, 0.0, 0.6], [5.0, 0.5, 0.0, 1.0], [np.nan] * 4])
+    alone = lines.ccd_statistics(weak)
+    np.testing.assert_array_equal(alone, [[0, np.nan]] * 3 + [[np.nan, np.nan]])
+    beside = lines.ccd_statistics(np.concatenate([weak, [[9.0, -0.5, 0.0, 0.9]]]), [0, 0, 0, 0, Turn.MIRRORED])
+    np.testing.assert_array_equal(beside[:, 0], np.array([7, 0, 0, np.nan, 9], np.float32))
+    assert beside[0, 1] == beside[4, 1] == pytest.approx(np.degrees(0.5))
+
+
+def test_sums_along_lines_are_those_of_their_bins():
+    """The native loop against every line of a small plane, followed bin by bin."""
+    rng = np.random.default_rng(6)
+    plane = rng.integers(-1000, 1000, (32, 40))
+    mean, deviation, least = 3.0, 500.0, 20
+    found = np.zeros(3)
+    best_line(plane + (1 << 40), mean, deviation, least, found)
+
+    def followed(d, start, rows=32):
+        """The columns of a line that moves by d columns over all rows: by halves, as the loop does."""
+        if rows == 1:
+            return [start]
+        half = rows // 2
+        return followed(d // 2, start, half) + followed(d // 2, start + (d + 1) // 2, half)
+
+    def along(d, start):
+        there = [(y, x) for y, x in enumerate(followed(d, start)) if 0 <= x < 40]
+        return sum(plane[at] for at in there), len(there)
+
+    best = (0.0, 0, 0)
+    for d in range(1, 32):
+        for start in range(-29, 37):
+            (total, n), *beside = (along(d, start + step) for step in (0, -3, 3))
+            (low, n_low), (high, n_high) = beside
+            if n >= least and 2 * min(n_low, n_high) >= n:
+                own = total - (low + high) / 2 - mean * (n - (n_low + n_high) / 2)
+                best = max(best, (own / (deviation * np.sqrt(n + (n_low + n_high) / 4)), d / 31, start))
+    assert found == pytest.approx(best, rel=1e-12)
 
 
 # Layout

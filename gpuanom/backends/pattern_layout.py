@@ -16,6 +16,9 @@ MOST_PARTS = 128
 MAP_SIDE = 32
 """Side of a cell of the map, in pixels, or a multiple of this number where the map would have too many cells."""
 MOST_MAP_CELLS = 2048
+LEAST_BIN = 16
+"""Side of the bins in which straight lines are looked for, in pixels, or 2, 4, ... times as much."""
+MOST_BINS = 8192
 
 
 def map_side(ny: int, nx: int) -> int:
@@ -40,6 +43,31 @@ def map_side(ny: int, nx: int) -> int:
 def map_shape(ny: int, nx: int) -> tuple[int, int]:
     """Rows and columns of the map of a CCD of ny x nx pixels."""
     side = map_side(ny, nx)
+    return -(-ny // side), -(-nx // side)
+
+
+def bin_side(ny: int, nx: int) -> int:
+    """Side of the bins in which lines are looked for: the least of 16, 32, 64, ... pixels that gives at most 8192 bins.
+
+    Parameters
+    ----------
+    ny, nx : int
+        Rows and columns of the CCD.
+
+    Returns
+    -------
+    int
+        The last row and column of bins may be cut off by the CCD's edge.
+    """
+    side = LEAST_BIN
+    while (-(-ny // side)) * (-(-nx // side)) > MOST_BINS:
+        side *= 2
+    return side
+
+
+def bin_shape(ny: int, nx: int) -> tuple[int, int]:
+    """Rows and columns of the bins of a CCD of ny x nx pixels."""
+    side = bin_side(ny, nx)
     return -(-ny // side), -(-nx // side)
 
 

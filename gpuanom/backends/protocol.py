@@ -153,7 +153,7 @@ class Backend(Device, Protocol):
         ...
 
     def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
-        """Measure maps, profiles and spectra of the residual of each CCD, and the straightest line (METHOD.md 9).
+        """Measure maps, profiles and spectra of the residual of each CCD, and bins for lines (METHOD.md 9).
 
         Parameters
         ----------

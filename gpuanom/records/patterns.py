@@ -35,10 +35,10 @@ class Patterns:
     crosstalk_sum, crosstalk_count : Array, (n_ccd,) int64
         Over the places mirrored from left to right from pixels above a tenth of saturation, where they are not
         masked: the sum of r in steps of `STEP` sigma, and their number.
-    line : Array, (n_ccd, 4) float64
-        The straight line that stands out most: its height in standard deviations of noise, its angle in radians from
-        the x axis in (-pi/2, pi/2], its distance from the CCD's centre in pixels (positive along the angle + pi/2), and
-        the share of the line's segments of 32 pixels that are positive. NaN where no line was looked for.
+    bin_sum : Array, (n_ccd, rows, columns) int64
+        For straight lines: of each bin the sum of v in steps of `STEP` sigma, where v is clipped to -3.5 ... 8 sigma,
+        and its mean over 4 x 4 pixels to -1 ... 1 sigma; nothing but bad pixels is left out. The side of a bin is
+        `gpuanom.backends.pattern_layout.bin_side`.
     """
 
     map_sum: Array
@@ -54,4 +54,4 @@ class Patterns:
     n_coarse: Array
     crosstalk_sum: Array
     crosstalk_count: Array
-    line: Array
+    bin_sum: Array

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from gpuanom.records import Doubles, FloatImage
+from gpuanom.backends.pattern_layout import bin_side
+from gpuanom.records import Doubles, FloatImage, Integers, Patterns
 from gpuanom.statistics.spectrum import turned_angle
 from gpuanom.statistics.statistic import Statistic
 
-STRONG = 9.0
+STRONG = 8.0
 """A line so many standard deviations high is a trail by itself."""
 WEAK = 6.0
 """Beside one, a line of this height on another CCD of the exposure is one too ..."""
 POSITIVE = 2 / 3
 """... where this share of its segments is positive."""
+SEGMENT = 32
+"""Length of a segment, pixels."""
+LEAST = 24
+"""Bins that a line crosses at least."""
+COUNT = 40
+"""The number of bins of a line is kept above so many bits of their sum."""
 
 CCD_STATISTICS = (
     Statistic("streak", "", "Height of the straight line that was accepted as a trail, in standard deviations."),
@@ -24,13 +32,74 @@ CCD_STATISTICS = (
 EXPOSURE_STATISTICS: tuple[Statistic, ...] = ()
 
 
+def find(patterns: Patterns) -> Doubles:
+    """Find the straight line that stands out most on each CCD of a stack.
+
+    A line is compared with those beside it, so that glows and gradients are no lines. Lines along the axes (within a
+    degree) are left out: they are bad columns and rows.
+
+    Parameters
+    ----------
+    patterns : Patterns
+        On the host.
+
+    Returns
+    -------
+    ndarray, (n_ccd, 4) float64
+        Height in standard deviations of noise, angle in radians from the x axis in (-pi/2, pi/2], distance from the
+        CCD's centre in pixels (positive along the angle + pi/2), and the share of segments of 32 pixels that are
+        positive. NaN where a CCD was not measured or is too small.
+    """
+    ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
+    side = bin_side(ny, nx)
+    result = np.full((len(patterns.bin_sum), 4), np.nan)
+    for i, bins in enumerate(patterns.bin_sum):
+        mean, deviation = float(np.mean(bins)), float(np.std(bins))
+        if deviation > 0.0 and max(bins.shape) >= LEAST:
+            result[i] = _best(bins, mean, deviation, side, ny, nx)
+    return result
+
+
+def _best(bins: Integers, mean: float, deviation: float, side: int, ny: int, nx: int) -> tuple[float, ...]:
+    """Height, angle, distance and positive share of the best line of one CCD; a height of 0 without any."""
+    from gpuanom.statistics.radon import best_line
+
+    best = (0.0, math.nan, math.nan, math.nan)
+    for transposed in (False, True):
+        for mirrored in (False, True):
+            turned = bins.T if transposed else bins
+            turned = np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
+            found = np.zeros(3)
+            best_line(turned + (1 << COUNT), mean, deviation, LEAST, found)
+            height, slope, start = found
+            if not height > best[0]:
+                continue
+            # The middles of the bins that the line crosses, in bins along and across.
+            along = np.arange(len(turned))
+            across = start + slope * along
+            inside = (across > -0.5) & (across < turned.shape[1] - 0.5)
+            along, across = along[inside], across[inside]
+            values = turned[along, np.rint(across).astype(np.int64)] - mean
+            n = max(1, SEGMENT // side)
+            segments = np.add.reduceat(values, np.arange(0, len(values), n))
+            if mirrored:
+                across = turned.shape[1] - 1 - across
+            x, y = (along, across) if transposed else (across, along)
+            dx, dy = float(x[-1] - x[0]), float(y[-1] - y[0])
+            angle = math.pi / 2 - (math.pi / 2 - math.atan2(dy, dx)) % math.pi
+            x0, y0 = (float(c[0] + 0.5) * side - (size / 2) for c, size in ((x, nx), (y, ny)))
+            distance = y0 * math.cos(angle) - x0 * math.sin(angle)
+            best = (height, angle, distance, float(np.mean(segments > 0)))
+    return best
+
+
 def ccd_statistics(lines: Doubles, turns: Sequence[int] | None = None) -> FloatImage:
     """Return the accepted lines of an exposure's CCDs; a line on one CCD makes weaker ones on the others count.
 
     Parameters
     ----------
     lines : ndarray, (n_ccd, 4) float64
-        `line` of the records `Patterns`, of all CCDs of one exposure.
+        From `find`, of all CCDs of one exposure.
     turns : sequence of int, optional
         `Turn` of each CCD, to have angles in the axes of the focal plane; by default they are in those of the CCD.
 

@@ -398,6 +398,7 @@ def larger(name, by):
         ("sources", lambda s: replace(s, isophote_moments=s.isophote_moments * np.nan), "isophote moments"),
         ("gradients", larger("flat_dy", 1e-8), "gradients"),
         ("gradients", larger("n_points", -1), "points"),
+        ("patterns", larger("row_sum", 1), "sums, powers"),
         ("stamps", lambda a: a[:-1], "pixels"),
         ("shapes", larger("width", 1e-12), "moments, widths"),
         ("shapes", lambda s: replace(s, spoilt=1 - s.spoilt), "moments, widths"),

@@ -14,7 +14,16 @@ from numba import types
 
 from gpuanom.backends.cpu import polynomial, transform
 from gpuanom.backends.cpu.moments import FINITE, NO_MASK, _doubles, _image, _mask
-from gpuanom.backends.pattern_layout import CELL, PART, coarse_parts, fine_parts, map_shape, map_side
+from gpuanom.backends.pattern_layout import (
+    CELL,
+    PART,
+    bin_shape,
+    bin_side,
+    coarse_parts,
+    fine_parts,
+    map_shape,
+    map_side,
+)
 from gpuanom.native import helper, inlined, native
 from gpuanom.records import Background, CcdStack, Doubles, Patterns, Unfit
 from gpuanom.records.patterns import STEP
@@ -36,6 +45,8 @@ USABLE = np.int16(-20000)
 """Above this a number is a residual."""
 HOT = 2
 """A cell with so many pixels above 4 sigma belongs to a source, and so do its neighbours."""
+LEVEL = 4096 * CELL * CELL
+"""For lines the sum of a cell is clipped to a mean of 1 sigma."""
 GLOWING = 3 * 4096 * CELL * CELL
 """A cell whose sum is above this (a mean of 3 sigma) belongs to a source, with two cells around it."""
 
@@ -63,7 +74,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         n_coarse=np.zeros(n_ccd, np.int64),
         crosstalk_sum=np.zeros(n_ccd, np.int64),
         crosstalk_count=np.zeros(n_ccd, np.int64),
-        line=np.full((n_ccd, 4), np.nan),
+        bin_sum=np.zeros((n_ccd, *bin_shape(ny, nx)), np.int64),
     )
     fine, coarse = fine_parts(ny, nx), coarse_parts(ny, nx)
     for i in range(n_ccd):
@@ -78,7 +89,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         residual(
             stack.images[i], bad, *polynomial.terms(c, ny, nx), scale, bright, side, fine, parts, cells,
             found.map_sum[i], found.map_count[i], found.map_usable[i], found.row_sum[i], found.row_count[i],
-            found.column_sum[i], found.column_count[i], crosstalk,
+            found.column_sum[i], found.column_count[i], crosstalk, bin_side(ny, nx), found.bin_sum[i],
         )  # fmt: skip
         found.crosstalk_sum[i], found.crosstalk_count[i] = crosstalk
         if len(fine):
@@ -124,10 +135,11 @@ def _steps(pixels: Any, flags: Any, offset: Any, slope: Any, x_scaled: Any, bend
 
 
 @helper
-def _seeds(ring: Any, first: Any, last: Any, packed: Any, near: Any, seeds: Any) -> None:
+def _seeds(ring: Any, first: Any, last: Any, packed: Any, near: Any, seeds: Any, levels: Any) -> None:
     """Which cells of a row of cells belong to sources: bit 0 with one cell on either side, bit 1 with two.
 
     The rows first ... last - 1 of pixels make up the cells. `near` is used up: cell j is its number j + 2.
+    `levels` gets the sums of the cells, clipped.
     """
     packed[:] = 0
     for y in range(first, last):
@@ -141,6 +153,7 @@ def _seeds(ring: Any, first: Any, last: Any, packed: Any, near: Any, seeds: Any)
         both = packed[at] + packed[at + np.uint64(1)] + packed[at + np.uint64(2)] + packed[at + np.uint64(3)]
         n = (both + np.int32(1 << 23)) >> np.int32(24)
         total = both - (n << np.int32(24))
+        levels[j] = min(max(total, np.int32(-LEVEL)), np.int32(LEVEL))
         near[np.uint64(j) + np.uint64(2)] = np.uint8(n >= HOT) | (np.uint8(total > GLOWING) << np.uint8(1))
     for j in range(len(seeds)):
         k = np.uint64(j)
@@ -250,13 +263,13 @@ def _add_map(sums: Any, across: Any, of_map: Any) -> None:
     types.void(
         _image, _mask, _doubles, _doubles, _doubles, _doubles, types.float64, types.float64, types.int64,
         types.Array(types.int32, 2, "C", readonly=True), _plane16, _plane16, _plane64, _plane64, _plane64, _row64,
-        _row64, _row64, _row64, _row64,
+        _row64, _row64, _row64, _row64, types.int64, _plane64,
     )
 )  # fmt: skip
 def residual(
     image: Any, bad: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any, bright: Any, side: Any,
     places: Any, parts: Any, cells: Any, map_sum: Any, map_count: Any, map_usable: Any, row_sum: Any, row_count: Any,
-    column_sum: Any, column_count: Any, crosstalk: Any,
+    column_sum: Any, column_count: Any, crosstalk: Any, bin_width: Any, bin_sum: Any,
 ) -> None:  # fmt: skip
     """The pass over the image.
 
@@ -283,6 +296,10 @@ def residual(
         In and out.
     row_sum, row_count, column_sum, column_count, crosstalk : ndarray, int64
         In and out.
+    bin_width : int
+        Side of the bins for lines, pixels.
+    bin_sum : ndarray, int64
+        In and out.
     """
     ny, nx = image.shape
     n_rows, n_columns = cells.shape
@@ -299,7 +316,8 @@ def residual(
                 if len(bad):
                     flags = bad[y]
                 _steps(image[y], flags, offset[y], slope[y], x_scaled, bend, scale, whole, ring[y % 16])
-            _seeds(ring, 4 * ahead, min(4 * ahead + 4, ny), packed, near, seeds[ahead])
+            _seeds(ring, 4 * ahead, min(4 * ahead + 4, ny), packed, near, seeds[ahead], sums[0])
+            _add_map(sums[0], bin_width // 4, bin_sum[4 * ahead // bin_width])
         row = ahead - 2
         if row < 0:
             continue

@@ -12,7 +12,16 @@ import numpy.typing as npt
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.backends.pattern_layout import CELL as SIDE_OF_CELL
 from gpuanom.backends.pattern_layout import PART as SIDE_OF_PART
-from gpuanom.backends.pattern_layout import coarse_parts, fine_parts, hann, map_shape, map_side, unit_circle
+from gpuanom.backends.pattern_layout import (
+    bin_shape,
+    bin_side,
+    coarse_parts,
+    fine_parts,
+    hann,
+    map_shape,
+    map_side,
+    unit_circle,
+)
 from gpuanom.records import Array, Background, CcdStack, Patterns
 from gpuanom.settings import Settings
 
@@ -36,12 +45,13 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     side, (my, mx) = map_side(ny, nx), map_shape(ny, nx)
     numbers = cupy.empty((n_ccd, ny, nx), np.int16)
     seeds, hidden = cupy.empty((n_ccd, rows, columns), np.uint8), cupy.empty((n_ccd, rows, columns), np.uint8)
-    cells = cupy.empty((n_ccd, rows, columns), np.int16)
+    cells, bin_sum = cupy.empty((n_ccd, rows, columns), np.int16), cupy.zeros((n_ccd, *bin_shape(ny, nx)), np.int64)
     of_ccd = (background.coefficients, background.sigma, background.usable)
     across = -(-nx // PIXELS_A_BLOCK)
     # A thread takes a column of a cell of 4 x 4 pixels.
     RESIDUAL(
-        (across, rows, n_ccd), (PIXELS_A_BLOCK,), stack.images, stack.bad, *of_ccd, ny, nx, numbers, seeds
+        (across, rows, n_ccd), (PIXELS_A_BLOCK,), stack.images, stack.bad, *of_ccd, bin_side(ny, nx), ny, nx, numbers,
+        seeds, bin_sum,
     )  # fmt: skip
     MASK((-(-columns // 64), -(-rows // 4), n_ccd), (64, 4), seeds, rows, columns, hidden)
     shapes = ((my, mx),) * 3 + ((ny,),) * 2 + ((nx,),) * 2 + ((),) * 2
@@ -67,7 +77,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         n_coarse=n_coarse,
         crosstalk_sum=crosstalk_sum,
         crosstalk_count=crosstalk_count,
-        line=cupy.full((n_ccd, 4), np.nan),
+        bin_sum=bin_sum,
     )
 
 
