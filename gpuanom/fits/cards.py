@@ -63,6 +63,11 @@ class Scanned:
     ----------
     text : bytes
         Cards of 80 bytes each, with or without the END card and the padding.
+
+    Attributes
+    ----------
+    unusual : bool
+        Whether it has cards whose names only astropy understands.
     """
 
     def __init__(self, text: bytes) -> None:
@@ -78,7 +83,7 @@ class Scanned:
         # One search in all names at a time: only a name that begins with blanks is looked for one
         # by one.
         self._values: dict[str, Any] = {}
-        self._odd = bool(_NOT_NAMES.search("".join(places))) or any(n[0] == " " and n.strip() for n in places)
+        self.unusual = bool(_NOT_NAMES.search("".join(places))) or any(n[0] == " " and n.strip() for n in places)
 
     @cached_property
     def astropy(self) -> fits.Header:
@@ -88,14 +93,14 @@ class Scanned:
 
     def may_have(self, beginning: str) -> bool:
         """Whether a keyword may begin with these letters; False is certain, and much faster than asking for each."""
-        return self._odd or f"\n{beginning}" in self._names
+        return self.unusual or f"\n{beginning}" in self._names
 
     @cached_property
     def _names(self) -> str:
         return "\n" + "\n".join(self._places)
 
     def __contains__(self, keyword: str) -> bool:
-        if not self._odd and _is_plain(keyword):
+        if not self.unusual and _is_plain(keyword):
             return keyword.ljust(8) in self._places
         return keyword in self.astropy
 
@@ -121,7 +126,7 @@ class Scanned:
         astropy.io.fits.VerifyError, ValueError
             When the card cannot be parsed.
         """
-        if self._odd or not _is_plain(keyword):
+        if self.unusual or not _is_plain(keyword):
             return self._by_astropy(keyword, default)
         at = self._places.get(keyword.ljust(8))
         if at is None:

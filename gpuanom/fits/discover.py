@@ -14,6 +14,7 @@ from astropy.io import fits
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
+from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.grouping import Found, by_path, labels, told_apart
 from gpuanom.fits.headers import SUFFIXES, Cards, stem
 from gpuanom.fits.identity import Description, describe
@@ -192,6 +193,7 @@ class KnownFiles:
         self._known = {path: self._known[path] for path in paths if path in self._known}
 
 
+@ignore_astropy_warnings()  # once for all headers: Python's list of filters is slow to change
 def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles | None = None) -> Discovery:
     """Find the exposures among files, folders, globs and lists.
 

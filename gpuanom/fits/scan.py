@@ -6,11 +6,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from astropy.io import fits
-
 from gpuanom.errors import InputError
 from gpuanom.fits import packed
-from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
+from gpuanom.fits.cards import Scanned
 from gpuanom.fits.headers import card
 from gpuanom.system import patiently, refused
 
@@ -25,7 +23,7 @@ class OwnTableError(InputError):
     """A FITS table that gpuanom wrote, which is no image."""
 
 
-def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
+def read_headers(path: Path) -> tuple[Scanned, Scanned | None]:
     """Read the primary header and, where the primary has no pixels, that of the first image extension.
 
     Parameters
@@ -35,8 +33,8 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
 
     Returns
     -------
-    primary : Header
-    extension : Header or None
+    primary : Scanned
+    extension : Scanned or None
         None where the primary HDU holds the first image. For a tile-compressed image, the header
         of its table.
 
@@ -57,7 +55,7 @@ def read_headers(path: Path) -> tuple[fits.Header, fits.Header | None]:
         raise InputError(f"cannot be read: {error}", file=path, remedy="check the path") from None
 
 
-def _read(path: Path) -> tuple[fits.Header, fits.Header | None]:
+def _read(path: Path) -> tuple[Scanned, Scanned | None]:
     if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe might wait for ever
         raise InputError("no regular file", file=path, remedy="leave it out of the input")
     with path.open("rb") as plain:
@@ -77,7 +75,7 @@ def _read(path: Path) -> tuple[fits.Header, fits.Header | None]:
             raise InputError(message, file=path, remedy="fetch it again", status="corrupt") from None
 
 
-def _two_headers(stream: BinaryIO, path: Path) -> tuple[fits.Header, fits.Header | None]:
+def _two_headers(stream: BinaryIO, path: Path) -> tuple[Scanned, Scanned | None]:
     primary = _next_header(stream, path, 0)
     if primary is None:
         raise InputError("empty file", file=path, remedy="fetch it again")
@@ -99,11 +97,11 @@ def _two_headers(stream: BinaryIO, path: Path) -> tuple[fits.Header, fits.Header
     raise InputError("no image HDU", file=path, remedy="only FITS images can be scored", status="no_image")
 
 
-def _by_gpuanom(header: fits.Header) -> bool:
+def _by_gpuanom(header: Scanned) -> bool:
     return str(card(header, "CREATOR")).startswith("gpuanom")
 
 
-def _next_header(stream: BinaryIO, path: Path, number: int) -> fits.Header | None:
+def _next_header(stream: BinaryIO, path: Path, number: int) -> Scanned | None:
     blocks: list[bytes] = []
     for _ in range(_MOST_BLOCKS):
         block = stream.read(BLOCK)
@@ -127,7 +125,7 @@ def _ends(block: bytes) -> bool:
     return any(block[at : at + 80].rstrip() == b"END" for at in range(0, len(block), 80))
 
 
-def parse_header(text: bytes, path: Path, number: int) -> fits.Header:
+def parse_header(text: bytes, path: Path, number: int) -> Scanned:
     """Parse the header of an HDU.
 
     Parameters
@@ -140,22 +138,24 @@ def parse_header(text: bytes, path: Path, number: int) -> fits.Header:
 
     Returns
     -------
-    Header
+    Scanned
 
     Raises
     ------
     InputError
         Status ``corrupt``: the header makes no sense.
     """
-    with ignore_astropy_warnings():
+    header = Scanned(text)
+    if header.unusual:
         try:
-            return fits.Header.fromstring(text)
+            _ = header.astropy
         except Exception as error:  # parsing a damaged header may raise anything
             message = f"its header makes no sense: {error}"
             raise InputError(message, file=path, hdu=number, remedy="fetch it again", status="corrupt") from None
+    return header
 
 
-def _card(header: fits.Header, keyword: str, path: Path, number: int, default: int) -> int:
+def _card(header: Scanned, keyword: str, path: Path, number: int, default: int) -> int:
     value = card(header, keyword) if keyword in header else default
     if type(value) is not int or (value < 0 and keyword != "BITPIX"):
         message = f"its {keyword} card is no whole number"
@@ -163,12 +163,12 @@ def _card(header: fits.Header, keyword: str, path: Path, number: int, default: i
     return value
 
 
-def axes(header: fits.Header, path: Path, number: int, prefix: str = "") -> tuple[int, ...]:
+def axes(header: Scanned, path: Path, number: int, prefix: str = "") -> tuple[int, ...]:
     """Return NAXIS1, NAXIS2 ... of a header.
 
     Parameters
     ----------
-    header : Header
+    header : Scanned
     path : Path
     number : int
         File and number of the HDU, for the error.
@@ -191,12 +191,12 @@ def axes(header: fits.Header, path: Path, number: int, prefix: str = "") -> tupl
     return tuple(_card(header, f"{prefix}NAXIS{axis}", path, number, 0) for axis in range(1, count + 1))
 
 
-def data_bytes(header: fits.Header, path: Path, number: int) -> int:
+def data_bytes(header: Scanned, path: Path, number: int) -> int:
     """Return the number of bytes of an HDU's data, without padding, by its header (FITS 4.0, section 4.4.1).
 
     Parameters
     ----------
-    header : Header
+    header : Scanned
     path : Path
     number : int
         File and number of the HDU, for the error.
@@ -225,7 +225,7 @@ def _padded(count: int) -> int:
     return -(-count // BLOCK) * BLOCK
 
 
-def _is_image(header: fits.Header, path: Path, number: int) -> bool:
+def _is_image(header: Scanned, path: Path, number: int) -> bool:
     """Whether an HDU holds an image with pixels, plain or tile-compressed."""
     compressed = card(header, "ZIMAGE") is True
     kind = card(header, "XTENSION") if number else "IMAGE"
