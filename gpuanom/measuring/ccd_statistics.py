@@ -185,7 +185,7 @@ def with_statistics(record: CcdMeasurement) -> CcdMeasurement:
         spectra=None,
         stars=None,
         crosstalk=(int(patterns.crosstalk_sum[0]), int(patterns.crosstalk_count[0])),
-        line=patterns.line[0],
+        line=lines.find(patterns)[0],
         repeats=arrays.repeats,
         n_maxima=arrays.n_maxima,
         turn=arrays.turn,
