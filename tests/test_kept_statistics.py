@@ -25,7 +25,7 @@ from tests import nights
 
 SETTINGS = gpuanom.Settings(background_points=200, sigma_points=300, gradient_points=500)
 NAMES = StatisticNames(1, ("a", "b", "c"), ("d", "e"))
-_MEASURED = gpuanom.measure([nights.image(1)], SETTINGS, "cpu").ccds[0]
+_MEASURED = gpuanom.measure([nights.image(1)], SETTINGS.replace(statistics=False), "cpu").ccds[0]
 
 
 def made(name, n_ccds=3, names=NAMES, seed=0, shape=(5, 7), steps=(4, 6), band="r"):
@@ -153,10 +153,11 @@ def test_statistics_are_forgotten_with_their_exposure(store):
     assert store.statistics("c", "r", NAMES).exposures == ()
 
 
-def test_statistics_of_changed_files_are_passed_over(store):
+@pytest.mark.parametrize("column", ["fingerprint", "settings"])
+def test_statistics_of_changed_files_or_settings_are_passed_over(store, column):
     """An older gpuanom that measures an exposure again leaves the row of statistics as it is."""
     store.add(made("1"))
-    store._db.execute("UPDATE exposures SET fingerprint = 'other'")
+    store._db.execute(f"UPDATE exposures SET {column} = 'other'")
     assert not store.statistics("c", "r", NAMES).measured.any()
     assert store.known()["c", "1"].statistics == ""
 

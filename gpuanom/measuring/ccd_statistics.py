@@ -80,7 +80,7 @@ class CcdParts:
     crosstalk : tuple of 2 ints
         Sum of residuals in steps of `gpuanom.records.patterns.STEP` sigma, and number of pixels.
     line : ndarray, (4,) float64
-        See `gpuanom.records.Patterns`.
+        See `gpuanom.statistics.lines.find`; NaN where the CCD could not be measured.
     repeats : ndarray, (PAIR_ROWS, PAIR_COLUMNS) int32, or None
         Pairs of the stack that the CCD was the first of.
     n_maxima : int
@@ -185,7 +185,7 @@ def with_statistics(record: CcdMeasurement) -> CcdMeasurement:
         spectra=None,
         stars=None,
         crosstalk=(int(patterns.crosstalk_sum[0]), int(patterns.crosstalk_count[0])),
-        line=lines.find(patterns)[0],
+        line=np.full(4, np.nan),
         repeats=arrays.repeats,
         n_maxima=arrays.n_maxima,
         turn=arrays.turn,
@@ -210,4 +210,5 @@ def with_statistics(record: CcdMeasurement) -> CcdMeasurement:
     rows, columns = profiles.steps(patterns)
     cells = background_map.encoded(background_map.maps(patterns))[0]
     statistics = CcdStatistics(values, cells, rows[0], columns[0])
-    return replace(record, statistics=statistics, parts=replace(parts, spectra=found[0], stars=stars))
+    line = lines.find(patterns)[0]
+    return replace(record, statistics=statistics, parts=replace(parts, spectra=found[0], stars=stars, line=line))

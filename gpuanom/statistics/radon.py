@@ -12,7 +12,35 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from gpuanom.native import native
+from gpuanom.native import helper, native
+
+
+@helper
+def _merge(upper: Any, lower: Any, moved: Any, target: Any) -> None:
+    """Add the sums of two halves, the lower one moved to the left."""
+    n = len(target) - moved
+    for x in range(n):
+        target[x] = upper[x] + lower[np.uint64(x) + np.uint64(moved)]
+    for x in range(n, len(target)):
+        target[x] = upper[x]
+
+
+@helper
+def _highest(line: Any, mean: Any, least: Any, best: Any) -> Any:
+    """The highest of parallel lines, over the bins' deviation, and its column; `best` and -1 if none is higher."""
+    column = -1
+    for x in range(3, len(line) - 3):
+        n = (line[x] + (1 << 39)) >> 40
+        if n >= least:
+            one, other = line[x - 3], line[x + 3]
+            before, after = (one + (1 << 39)) >> 40, (other + (1 << 39)) >> 40
+            if 2 * before >= n and 2 * after >= n:
+                around = one + other - ((before + after) << 40)
+                own = np.float64(line[x] - (n << 40)) - 0.5 * np.float64(around) - mean * (n - 0.5 * (before + after))
+                value = own / np.sqrt(n + 0.25 * (before + after))
+                if value > best:
+                    best, column = value, x
+    return best, column
 
 
 @native(types.void(types.int64[:, ::1], types.float64, types.float64, types.int64, types.float64[::1]))
@@ -35,32 +63,19 @@ def best_line(plane: Any, mean: Any, deviation: Any, least: Any, found: Any) -> 
     while height < rows:
         height *= 2
     width = columns + height
-    sums, merged = np.zeros((height, width), dtype=np.int64), np.empty((height, width), dtype=np.int64)
-    # Lines that begin left of the plane have room there.
-    sums[:rows, height:] = plane
-    half = 1
+    sums = np.zeros((2, height, width), dtype=np.int64)
+    for y in range(rows):
+        for x in range(columns):
+            sums[0, y, height + x] = plane[y, x]  # lines that begin left of the plane have room there
+    half, now = 1, 0
     while half < height:
         for strip in range(0, height, 2 * half):
             for d in range(2 * half):
-                upper, lower = sums[strip + d // 2], sums[strip + half + d // 2]
-                target, moved = merged[strip + d], (d + 1) // 2
-                target[:] = upper
-                for x in range(width - moved):
-                    target[x] += lower[np.uint64(x) + np.uint64(moved)]
-        sums, merged = merged, sums
-        half *= 2
+                upper = strip + d // 2
+                _merge(sums[now, upper], sums[now, upper + half], (d + 1) // 2, sums[1 - now, strip + d])
+        half, now = 2 * half, 1 - now
+    best = 0.0
     for d in range(max(1, height // 64), height):
-        line = sums[d]
-        for x in range(3, width - 3):
-            n = (line[x] + (1 << 39)) >> 40
-            if n < least:
-                continue
-            before, after = (line[x - 3] + (1 << 39)) >> 40, (line[x + 3] + (1 << 39)) >> 40
-            if 2 * min(before, after) < n:
-                continue
-            total = np.float64(line[x] - (n << 40))
-            around = 0.5 * np.float64(line[x - 3] - (before << 40) + line[x + 3] - (after << 40))
-            own = total - around - mean * (n - 0.5 * (before + after))
-            value = own / (deviation * np.sqrt(n + 0.25 * (before + after)))
-            if value > found[0]:
-                found[0], found[1], found[2] = value, d / max(height - 1, 1), x - height
+        best, column = _highest(sums[now, d], mean, least, best)
+        if column >= 0:
+            found[0], found[1], found[2] = best / deviation, d / max(height - 1, 1), column - height

@@ -100,6 +100,8 @@ EQUIVALENT = {
     "shapes.cu: if (source > (last != 0 ? SHAPES_A_CCD : FOR_WIDTH)) return;": (
         "a source that gives no width is measured once more than it need be"
     ),
+    "patterns.cu: if (threadIdx.x % lanes == 0 && x <= nx && level != 0) {": "a column beyond the last has no level",
+    "patterns.cu: if (x <= nx && n_of_column > 0) {": "a column beyond the last has no pixels",
     "sources.cu: for (int row0 = 0; row0 <= height; row0 += ROWS_AT_ONCE) {": NOTHING_LEFT,
     "sources.cu: if (other > best[k] || (other == best[k] && other_pixel <= best_pixel[k])) {": (
         "two lanes never have one pixel, but for -1, which is replaced by itself"
