@@ -82,6 +82,15 @@ def test_noise_has_no_peaks():
         assert 1 < value < special.gammainccinv(k, 0.001 / n) / k * (1 + 0.5 / np.sqrt(k))
 
 
+def test_rows_and_columns_that_jitter_are_no_stripes():
+    """They have power along a whole axis, and through the window also one frequency beside it."""
+    rng = np.random.default_rng(7)
+    jitter = 0.4 * rng.standard_normal((SHAPE[0], 1)) + 0.4 * rng.standard_normal((1, SHAPE[1]))
+    power = spectrum.ccd_statistics(spectrum.spectra(measured(noise() + jitter)))[0, :12]
+    # Along an axis the powers of parts side by side are those of the same rows: 8 parts in place of 64.
+    assert power[6:].max() < special.gammainccinv(8, 0.001 / 200) / 8 * 1.3
+
+
 def test_an_exposures_sum_sees_what_no_ccd_sees():
     weak = [noise(seed=s) + 0.013 * wave(8, 20) for s in range(8)]
     found = [s for image in weak for s in spectrum.spectra(measured(image))]
@@ -179,6 +188,10 @@ def test_a_glow_is_the_largest_value_of_the_smoothed_map():
     assert height == pytest.approx(0.5 / (1 + 0.32**2), abs=0.03)
     assert rms == pytest.approx(np.nanstd(glowing.astype(float)), rel=1e-6)
     assert background_map.glow(glowing, glowing - plain)[0] < 0.05
+    # Cells without a value, and what lies beyond the CCD, take no part in the smoothing.
+    few = np.full((9, 9), np.nan, np.float32)
+    few[:3, :3] = 0.5
+    assert background_map.glow(few)[0] == pytest.approx(0.5)
     assert background_map.edge(glowing) < 2 * background_map.edge(plain)
 
 

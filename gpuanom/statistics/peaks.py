@@ -84,8 +84,12 @@ def grid(size: int, pixel: float, edges: tuple[float, ...], axes_apart: bool) ->
     highest = min(size * pixel / edges[-1] + 4.0, size / 2.0 * 1.5)
     there = (height > 0.0) & (height <= highest) & ((kx > 0) | (ky > 0)) & (kx < size // 2) & (ky > -(size // 2))
     if axes_apart:
-        near_x, near_y = np.abs(ky) <= NEAR_AXIS, kx <= NEAR_AXIS
-        classes = [there & ~near_x & ~near_y, there & near_x & ~near_y, there & near_y & ~near_x]
+        # Through the window a quarter of an axis's power is one frequency beside it, so that those are a class apart.
+        near_x, near_y = np.abs(ky), kx
+        classes = [there & (near_x > NEAR_AXIS) & (near_y > NEAR_AXIS)]
+        for apart in range(NEAR_AXIS + 1):
+            classes.append(there & (near_x == apart) & (near_y > NEAR_AXIS))
+            classes.append(there & (near_y == apart) & (near_x > NEAR_AXIS))
     else:
         classes = [there]
     places, rings, groups = [], [], []
@@ -95,7 +99,9 @@ def grid(size: int, pixel: float, edges: tuple[float, ...], axes_apart: bool) ->
         flat = flat[np.argsort(height.ravel()[flat], kind="stable")]
         own = np.arange(flat.size) // GROUP
         first = np.clip(GROUP * np.arange(-(-flat.size // GROUP)) - (RING - GROUP) // 2, 0, max(flat.size - RING, 0))
-        rings.append(n + np.minimum(first[:, None] + np.arange(RING), flat.size - 1))
+        # Of fewer frequencies than a ring holds some are counted twice.
+        ring = np.arange(RING) * min(flat.size, RING) // RING
+        rings.append(n + first[:, None] + ring)
         places.append(flat)
         groups.append(n_groups + own)
         n, n_groups = n + flat.size, n_groups + len(first)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sky import frozen
 
+from gpuanom.backends.choice import select
 from gpuanom.records import Unfit
 from steps.harness import DEFAULT, fitted, hand_made, real_crop, stack_of, unfit
 
@@ -148,3 +149,15 @@ def test_ccds_of_a_stack_are_measured_apart(backend):
         alone = measured([image])
         for name in (*EXACT, "fine_power", "coarse_power"):
             np.testing.assert_array_equal(getattr(together, name)[i], getattr(alone, name)[0])
+
+
+def test_both_backends_give_the_same_bits(gpu):
+    """Powers too; and more CCDs than the GPU transforms at a time."""
+    images = [sky((128, 131), seed=s, stars=s % 3) for s in range(9)]
+    found = []
+    for backend in (select("cpu"), gpu):
+        background = hand_made(backend, 9, sigma=30.0, coefficients=(1000.0, 2.0, -3.0, 1.0, 0.5, 0.25))
+        found.append(backend.to_host(backend.patterns(stack_of(backend, images), background, DEFAULT)))
+    for name in (*EXACT, "fine_power", "coarse_power"):
+        np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
+    assert found[0].fine_power.any()
