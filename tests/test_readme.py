@@ -12,7 +12,14 @@ import pytest
 
 from gpuanom.cli import cli
 from gpuanom.settings import Settings
-from gpuanom.tables.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS, SOURCE_COLUMNS
+from gpuanom.tables.columns import (
+    AUTOENCODER_COLUMNS,
+    CCD_COLUMNS,
+    CCD_VERDICT_COLUMNS,
+    EXPOSURE_COLUMNS,
+    SOURCE_COLUMNS,
+    VERDICT_COLUMNS,
+)
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +53,7 @@ def test_settings_file_of_the_readme_is_one(tmp_path):
 
 def test_tables_are_documented():
     text = (ROOT / "docs" / "tables.md").read_text()
-    of_statistics = (*EXPOSURE_STATISTIC_COLUMNS, *CCD_STATISTIC_COLUMNS)
+    of_statistics = (*EXPOSURE_STATISTIC_COLUMNS, *CCD_STATISTIC_COLUMNS, *VERDICT_COLUMNS, *CCD_VERDICT_COLUMNS)
     for column in (*EXPOSURE_COLUMNS, *AUTOENCODER_COLUMNS, *CCD_COLUMNS, *SOURCE_COLUMNS, *of_statistics):
         assert f"| `{column.name}` | {column.unit} | {column.description} |" in text
 

@@ -26,15 +26,17 @@ Formats:
 
 \b
 Examples:
-  gpuanom export scored --format exclude --fdr 0.01 -o exclude.csv
+  gpuanom export scored --format exclude -o exclude.csv                         what the verdict calls bad
+  gpuanom export scored --format bad_expid --verdict bad,check
   gpuanom export scored --format bad_expid --deviation 5 --by isophote,flat_background
   gpuanom export scored --format exclude --by background --rank 10 --ccd-z 5    only CCDs that show it themselves
   gpuanom export scored --format list --label prominent > good.txt
   gpuanom export scored --format regions --rank 3 -o regions
 
 \b
-Which exposures are chosen as bad (give one criterion):
-  --deviation D  those that differ at least so much from their dataset: the safest criterion on real data
+Which exposures are chosen as bad (give one criterion at most):
+  --verdict V    those with this verdict, by default bad; of other exposures, the CCDs with this verdict
+  --deviation D  those that differ at least so much from their dataset by one of the paper's scores
   --rank N       the N highest scores of each camera and band
   --label WORD   those that people labelled so, or worse (`gpuanom label`): prominent, or dubious
   --fdr Q        those that counting noise does not explain, at a false-discovery rate of Q (Benjamini-Hochberg)
@@ -61,6 +63,7 @@ Which exposures are chosen as bad (give one criterion):
     callback=kinds_of(KINDS),
     help="Kinds of score; one of them is enough to choose an exposure.",
 )
+@click.option("--verdict", metavar="bad[,check]", help="Choose what has one of these verdicts (default: bad).")
 @click.option("--deviation", type=float, help="Choose exposures with a deviation at or above this.")
 @click.option("--rank", type=click.IntRange(1), help="Choose exposures of ranks 1 to this.")
 @click.option("--label", type=click.Choice(["prominent", "dubious"]), help="Choose exposures labelled so, or worse.")
@@ -93,6 +96,8 @@ def export(
     """
     if form == "regions" and output is None:
         raise click.UsageError("regions are written into a folder, a file for each CCD: give it by --output")
+    if all(value is None for value in criterion.values()):
+        criterion["verdict"] = "bad"
     chosen_by = lists.Criterion(**criterion)
     _ = chosen_by.name  # refuses none or several criteria before anything is read
     if output is not None and form != "regions":

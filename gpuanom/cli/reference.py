@@ -24,15 +24,22 @@ Examples:
 @click.option(
     "--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (ECSV)."
 )
-def reference(nights: tuple[Path, ...], output: Path) -> None:
+@click.option("--keep-all", is_flag=True, help="Keep exposures whose verdict is bad or check.")
+@click.option("--exclude-labelled", is_flag=True, help="Leave out exposures labelled prominent or dubious.")
+def reference(nights: tuple[Path, ...], output: Path, keep_all: bool, exclude_labelled: bool) -> None:
     """Save measured nights as a reference for other nights.
 
     The reference holds, for each camera and band, the mean distribution of orientations over all exposures. SCORED is a
     folder that `gpuanom score` made, or a reference file; several are combined into one reference. All must have been
     measured with the same settings, and no exposure may be in two of them.
+
+    Exposures whose verdict is bad or check are left out. The statistics of the others are kept: with a reference of 20
+    exposures or more, a single exposure gets a verdict.
     """
     require_writable(output)
-    references = make_references(nights)
+    references = make_references(
+        nights, keep_all=keep_all, exclude_labelled=exclude_labelled, say=lambda line: click.echo(line, err=True)
+    )
     references.save(output)
     for dataset in references.datasets:
         histograms = ", ".join(f"{k} {r.n_histograms}" for k, r in zip(KINDS, dataset.kinds, strict=True))

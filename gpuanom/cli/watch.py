@@ -118,7 +118,8 @@ class Until(click.ParamType):  # type: ignore[type-arg]
     default=alerts.DEVIATION,
     show_default=True,
     type=float,
-    help=f"Alert when a score deviates at least so much and its z is at least {alerts.LEAST_Z:g}.",
+    help="Without a verdict, alert when a score deviates at least so much and its z is at least "
+    f"{alerts.LEAST_Z:g}; with one, bad exposures give alerts.",
 )
 @click.option(
     "--least",

@@ -27,6 +27,7 @@ from gpuanom.errors import OutputError, SettingsError
 from gpuanom.files import cannot_be_written
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
+from gpuanom.scoring.verdict import BAD
 
 NAME = "alerts.jsonl"
 """The file in a night's folder that keeps the alerts."""
@@ -77,7 +78,9 @@ def notice(row: Mapping[str, Any], n: int, least: int) -> dict[str, Any]:
 
 
 def alert(row: Mapping[str, Any], about: Mapping[str, Any], deviation: float) -> dict[str, Any] | None:
-    """Make the alert of an exposure from the score by which it stands out; None where it does not stand out.
+    """Make the alert of a bad exposure; None where the exposure is not bad.
+
+    An exposure without a verdict gives an alert by the score by which it stands out.
 
     Parameters
     ----------
@@ -86,13 +89,18 @@ def alert(row: Mapping[str, Any], about: Mapping[str, Any], deviation: float) ->
     about : mapping
         The `notice` of the exposure.
     deviation : float
-        An exposure stands out from this deviation on, by a score that counting noise does not explain (`LEAST_Z`).
+        An exposure without a verdict stands out from this deviation on, by a score that counting noise does not explain
+        (`LEAST_Z`).
 
     Returns
     -------
     dict or None
-        The notice with score, deviation and z of the most deviating of these scores.
+        The notice with score, deviation and z of the score that stands out most, and with verdict, cause and evidence
+        where there is a verdict.
     """
+    if row.get("verdict"):
+        names = ("score", "deviation", "z", "verdict", "cause", "evidence")
+        return {**about, **{name: row[name] for name in names}} if row["verdict"] == BAD else None
     clear = [kind for kind in KINDS if printed(row[f"{kind}_z"] or 0.0) >= LEAST_Z]
     known = [(printed(row[f"{kind}_deviation"]), kind) for kind in clear if row[f"{kind}_deviation"] is not None]
     found = [(d, kind) for d, kind in known if d >= printed(deviation)]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpuanom import arguments
 from gpuanom.backends.choice import select
-from gpuanom.errors import OutputError, ReferenceFileError
+from gpuanom.errors import OutputError, ReferenceFileError, printable
 from gpuanom.files import make_folder
 from gpuanom.fits.grouping import names_apart
 from gpuanom.naming import exists
 from gpuanom.records import Exposure, ExposureKey
+from gpuanom.review import labels
+from gpuanom.scoring import kept_statistics
+from gpuanom.scoring.comparable import part
 from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.reference import DatasetReference, References
 from gpuanom.scoring.saved import merge
+from gpuanom.scoring.verdict import BAD, CHECK
 from gpuanom.settings import Settings, difference
 from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.store import NAME, Store
@@ -23,14 +30,26 @@ from gpuanom.tables import build as tables
 from gpuanom.tables.build import Tables
 
 
-def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
-    """Make references of measured nights and saved references, merged (METHOD.md 5).
+def make_references(
+    inputs: str | Path | Sequence[str | Path],
+    *,
+    keep_all: bool = False,
+    exclude_labelled: bool = False,
+    say: Callable[[str], None] = lambda _line: None,
+) -> References:
+    """Make references of measured nights and saved references, merged (METHOD.md 5 and 13).
 
     Parameters
     ----------
     inputs : str, Path, or sequence of them
         Folders that `score` made, and files that `References.save` wrote. A night that was scored with robust rounds
         gives its robust reference.
+    keep_all : bool, optional
+        Keep exposures whose verdict is bad or check; by default they are left out.
+    exclude_labelled : bool, optional
+        Leave out exposures that people labelled prominent or dubious.
+    say : callable, optional
+        Takes a line that tells how many exposures of a night are left out.
 
     Returns
     -------
@@ -47,7 +66,10 @@ def make_references(inputs: str | Path | Sequence[str | Path]) -> References:
     names = dict(zip(nights, names_apart([_held(path) for path in nights]), strict=True))
     parts = []
     for path in paths:
-        parts.append((str(path), _night_references(path, names[path]) if path in names else References.load(path)))
+        if path in names:
+            parts.append((str(path), _night_references(path, names[path], keep_all, exclude_labelled, say)))
+        else:
+            parts.append((str(path), References.load(path)))
     return merge(parts)
 
 
@@ -63,19 +85,53 @@ def _held(folder: Path) -> dict[ExposureKey, Exposure]:
         return store.held()
 
 
-def _night_references(folder: Path, names: Mapping[ExposureKey, str]) -> References:
+def _night_references(
+    folder: Path,
+    names: Mapping[ExposureKey, str],
+    keep_all: bool,
+    exclude_labelled: bool,
+    say: Callable[[str], None],
+) -> References:
     backend = select("cpu")
     with Store(folder / NAME, Settings(), read_only=True) as store:
         recorded, version = store.recorded_settings()
-        settings, _ = tables.as_scored_last(store)
+        settings, saved = tables.as_scored_last(store)
+        ranked = tables.ranked(store, settings, backend, saved) if settings.statistics else None
+        unwanted = set() if ranked is None or keep_all else _not_ok(ranked.tables)
+        labelled = _labelled(folder) if exclude_labelled else set()
         datasets: list[DatasetReference] = []
-        for dataset in store.datasets(int(recorded["bins"])):
+        for whole in store.datasets(int(recorded["bins"])):
+            key = (whole.camera, whole.band)
+            left_out = [(whole.camera, e) in unwanted | labelled for e in whole.exposures]
+            members = np.flatnonzero(~np.array(left_out, dtype=bool))
+            dataset = part(whole, members) if any(left_out) else whole
+            if any(left_out):
+                say(printable(f"{folder}: {' '.join(key)}: {sum(left_out)} of {len(left_out)} exposures left out"))
+            if not members.size:
+                continue
             reference = dataset_reference(dataset, settings, backend)
+            if ranked is not None and key in ranked.measured:
+                usual = [
+                    i for i, e in zip(members.tolist(), dataset.exposures, strict=True) if e in reference.exposures
+                ]
+                kept = kept_statistics.part(ranked.measured[key], np.array(usual, dtype=np.int64))
+                reference = replace(reference, statistics=kept)
             if any(kind.n_histograms for kind in reference.kinds):
                 datasets.append(reference.renamed({e: names.get((dataset.camera, e), e) for e in dataset.exposures}))
     if not datasets:
         raise ReferenceFileError(f"{folder}: none of its exposures could be measured")
     return References(tuple(datasets), recorded, version)
+
+
+def _not_ok(night: Tables) -> set[ExposureKey]:
+    """The exposures whose verdict is bad or check."""
+    rows = zip(night.exposures["camera"], night.exposures["exposure"], night.exposures["verdict"], strict=True)
+    return {(str(camera), str(exposure)) for camera, exposure, verdict in rows if str(verdict) in (BAD, CHECK)}
+
+
+def _labelled(folder: Path) -> set[ExposureKey]:
+    """The exposures that anyone labelled prominent or dubious."""
+    return {(a.camera, a.exposure) for a in labels.kept(folder) if a.label in ("prominent", "dubious")}
 
 
 def merge_nights(

@@ -23,6 +23,7 @@ from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import labels
 from gpuanom.review.opened import ScoredNight, is_background, key_of
 from gpuanom.review.quicklook import Look, look
+from gpuanom.scoring.verdict import BAD, CHECK
 from gpuanom.tables.rows import position_angle
 from gpuanom.version import __version__
 
@@ -33,11 +34,12 @@ ANALYST = "gpuanom"
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an exposure was chosen: the kind of score or label, a text, and the analyst."""
+    """Why an exposure was chosen: the kind of score or label, a text, the analyst, and the CCDs if not all of them."""
 
     kind: str
     text: str
     analyst: str = ANALYST
+    ccds: frozenset[str] | None = None
 
 
 Chosen = dict[ExposureKey, list[Reason]]
@@ -62,6 +64,8 @@ class Criterion:
         The p is a discovery at this false-discovery rate, over all exposures and kinds together (Benjamini-Hochberg).
     label : str, optional
         The label is this one or a graver one.
+    verdict : str, optional
+        The verdict is one of these, with commas between them: bad, check. Of other exposures the bad CCDs are chosen.
     """
 
     rank: int | None = None
@@ -70,6 +74,7 @@ class Criterion:
     deviation: float | None = None
     fdr: float | None = None
     label: str | None = None
+    verdict: str | None = None
 
     @property
     def name(self) -> str:
@@ -82,7 +87,9 @@ class Criterion:
         """
         given = [name for name, value in vars(self).items() if value is not None]
         if len(given) != 1:
-            raise SettingsError(f"give one of rank, z, p, deviation, fdr and label, not {', '.join(given) or 'none'}")
+            raise SettingsError(
+                f"give one of verdict, rank, z, p, deviation, fdr and label, not {', '.join(given) or 'none'}"
+            )
         return given[0]
 
 
@@ -111,6 +118,8 @@ def choose(
     -------
     dict of ExposureKey to list of Reason
     """
+    if criterion.name == "verdict":
+        return _judged(night, str(criterion.verdict))
     if criterion.name == "label":
         return _labelled(night, str(criterion.label), kinds, said, how)
     limit = _benjamini_hochberg(night, kinds, criterion.fdr) if criterion.fdr is not None else None
@@ -140,6 +149,28 @@ def _benjamini_hochberg(night: ScoredNight, kinds: Sequence[str], rate: float) -
     p = np.sort([row[f"{kind}_p"] for row in night.exposures for kind in kinds if row[f"{kind}_p"] is not None])
     passed = np.flatnonzero(printed_values(p) <= printed_values(rate * np.arange(1, p.size + 1) / max(p.size, 1)))
     return float(p[passed[-1]]) if passed.size else -1.0
+
+
+def _judged(night: ScoredNight, wanted: str) -> Chosen:
+    """The exposures with these verdicts, and of the others the CCDs with them."""
+    names = [name.strip() for name in wanted.split(",")]
+    if not set(names) <= {BAD, CHECK}:
+        raise SettingsError(f"'{wanted}' are no verdicts to choose by (bad, or bad,check)")
+    if not any("verdict" in row for row in night.exposures):
+        raise OutputError(
+            "this night has no verdicts (it was scored by the paper's settings alone): choose by --deviation, --rank "
+            "or --label"
+        )
+    ccds = night.ccds()
+    chosen: Chosen = {}
+    for row in night.exposures:
+        if row["verdict"] in names:
+            chosen[key_of(row)] = [Reason("verdict", row["cause"])]
+            continue
+        bad = [ccd for ccd in ccds.get(key_of(row), []) if ccd["verdict"] in names]
+        if bad:
+            chosen[key_of(row)] = [Reason("verdict", ccd["cause"], ccds=frozenset([ccd["ccd"]])) for ccd in bad]
+    return chosen
 
 
 def _labelled(
@@ -205,14 +236,14 @@ def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) ->
     str
     """
     lines = [f"# gpuanom {__version__}: exposures and the reasons to leave them out"]
-    if ccd_z is None:
+    if ccd_z is None and not any(r.ccds is not None for reasons in chosen.values() for r in reasons):
         lines += [f"{exposure} {'; '.join(r.text for r in reasons)}" for (_, exposure), reasons in chosen.items()]
         lines = list(map(printable, lines))
         return "\n".join(lines) + "\n"
     whole: set[ExposureKey] = set()
     for key, ccd, reasons in _ccds(night, chosen, ccd_z):
         text = "; ".join(r.text for r in reasons)
-        if all(is_background(r.kind) for r in reasons):
+        if all(r.ccds is not None or (ccd_z is not None and is_background(r.kind)) for r in reasons):
             lines.append(f"{key[1]}-{ccd} {text}")
         elif key not in whole:
             whole.add(key)
@@ -225,9 +256,14 @@ def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[t
     ccds = night.ccds()
     for key, reasons in chosen.items():
         by_ccd = ccd_z is not None and all(is_background(r.kind) for r in reasons)
+        named = any(r.ccds is not None for r in reasons)
         for row in ccds.get(key, []):
             z = row["background_z"]
-            if not by_ccd or (z is not None and ccd_z is not None and printed(z) >= printed(ccd_z)):
+            if named:
+                own = [r for r in reasons if r.ccds is None or row["ccd"] in r.ccds]
+                if own:
+                    yield key, row["ccd"], own
+            elif not by_ccd or (z is not None and ccd_z is not None and printed(z) >= printed(ccd_z)):
                 yield key, row["ccd"], reasons
 
 
@@ -252,7 +288,8 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
     lines = []
     for row in night.exposures:
         key = key_of(row)
-        if key in chosen or not row["n_ccd_used"]:
+        # The file of an exposure of which some CCDs are bad holds good CCDs too.
+        if any(r.ccds is None for r in chosen.get(key, [])) or not row["n_ccd_used"]:
             continue
         for file in night.found[key].files:
             path = path_text(file)

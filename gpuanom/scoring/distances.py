@@ -138,11 +138,14 @@ def regressed_on(chosen: Sequence[Judged], conditions: Sequence[str]) -> Flags:
     return np.array(used, dtype=bool).reshape(len(parts), len(conditions))
 
 
-def scatter_of(chosen: Sequence[Judged], values: Doubles, residual: Doubles, used: Flags) -> Scatter:
+def scatter_of(
+    chosen: Sequence[Judged], values: Doubles, residual: Doubles, used: Flags, usual_error: Doubles
+) -> Scatter:
     """Return the scatter of what the regression leaves of each number.
 
     A two-sided statistic is measured on each side by that side's own scatter: a skew distribution would otherwise have
-    all its unlikely values on one side.
+    all its unlikely values on one side. A scatter is at least the usual error of the measurement: counts of few sources
+    may agree by chance.
     """
     two_sided = np.array([j.two_sided for j in chosen for _ in j.columns], dtype=bool)
     size = np.abs(residual)
@@ -153,9 +156,12 @@ def scatter_of(chosen: Sequence[Judged], values: Doubles, residual: Doubles, use
     factor = np.sqrt(n / np.maximum(n - used.sum(axis=1), 1))
     # Values that differ by their rounding alone do not scatter, whatever a regression leaves of them.
     varies = regression.scatter(values)[1] > 0.0
+    least = np.sqrt(np.where(np.isfinite(usual_error), usual_error, 0.0))
+    counted = np.array([j.name == "n_sources" for j in chosen for _ in j.columns], dtype=bool)
+    least = np.where(counted, np.exp(-0.5 * regression.median(values)), least)  # 1 / sqrt(n) of the usual n
     return Scatter(
-        np.where(varies, np.where(apart, above, both) * factor, 0.0),
-        np.where(varies, np.where(apart, below, both) * factor, 0.0),
+        np.maximum(np.where(varies, np.where(apart, above, both) * factor, 0.0), least),
+        np.maximum(np.where(varies, np.where(apart, below, both) * factor, 0.0), least),
     )
 
 
@@ -199,10 +205,10 @@ def distances(
     """How far each statistic is from what is expected: as the tail takes it, and with its sign."""
     with np.errstate(invalid="ignore"):
         excess = np.square(error) - usual[:, None]
-    # A part without scatter keeps its unit: the tail finds out whether the few values that differ say anything.
     scatters = scatter.above > 0.0
     of_side = np.where(residual < 0.0, scatter.below[:, None], scatter.above[:, None])
-    square = np.where(scatters[:, None], np.square(of_side), 1.0)
+    # A part without scatter, as a count that is nearly always the same, says nothing.
+    square = np.where(scatters[:, None], np.square(of_side), np.nan)
     z = residual / np.sqrt(square + np.where(excess > 0.0, excess, 0.0))
     n = residual.shape[1]
     distance, signed = np.full((len(chosen), n), np.nan), np.full((len(chosen), n), np.nan)

@@ -184,7 +184,7 @@ def _ccd(name: str, group: str, above: str, below: str = "", **options: object) 
 OF_CCDS: tuple[Judged, ...] = (
     _ccd("background_kl", "background", "a slope, waves or stripes[ on {ccd}]", precise=0),
     _ccd("flat_background_kl", "background", "waves or stripes[ on {ccd}]", precise=0),
-    _ccd("n_sources", "sources", "many sources[ on {ccd}]", "few sources[ on {ccd}]", two_sided=True, floor=0.5),
+    _ccd("n_sources", "sources", "many sources[ on {ccd}]", "few sources[ on {ccd}]", two_sided=True, floor=10.0),
     _ccd("sky", "background", "bright sky[ on {ccd}]", "dark sky[ on {ccd}]", two_sided=True),
     _ccd("sigma", "background", "noise[ on {ccd}]", "dead amplifier[ on {ccd}]", two_sided=True),
     *(_stripes(band, of_ccds=True) for band in range(STRIPE_BANDS)),

@@ -26,6 +26,8 @@ from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepar
 from gpuanom.scoring.tails import Tails
 
 _FORMAT = "gpuanom null 1"
+_LEAST_TAIL = 1.0
+"""The 90% quantile of distances is taken as at least so many robust standard deviations: it is 1.6 for a Gaussian."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,10 +200,10 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     x = covariates.scaled(distances.condition_values(prepared, conditions))
     coefficients = regression.fit(y, x, used)
     residual = y - regression.predicted(coefficients, x)
-    scatter = distances.scatter_of(chosen, y, residual, used)
     usual = regression.median(np.square(error))
+    scatter = distances.scatter_of(chosen, y, residual, used, usual)
     inverse = distances.inverse_correlations(chosen, residual, scatter.above)
-    of_statistics = tails.fit(distances.distances(chosen, residual, error, scatter, usual, inverse)[0])
+    of_statistics = tails.fit(distances.distances(chosen, residual, error, scatter, usual, inverse)[0], _LEAST_TAIL)
     names = tuple(prepared.ccds)
     nothing = np.full(1, np.nan)
     null = Null(

@@ -19,6 +19,8 @@ from gpuanom.errors import ReferenceFileError
 from gpuanom.files import write_text
 from gpuanom.naming import absolute, path_text
 from gpuanom.records import KINDS, Doubles, Integers
+from gpuanom.scoring import kept_statistics
+from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import difference
 from gpuanom.version import __version__
 
@@ -103,6 +105,8 @@ class DatasetReference:
         Of each kind the ids of exposures that robust rounds left out of the sums (METHOD.md 5b).
     size : tuple of 2 ints
         (ny, nx) of the CCDs; only exposures of about this size are compared. (0, 0) where unknown or mixed.
+    statistics : Measured or None
+        The statistics of the exposures, which tell what is normal (METHOD.md 13); None where they were not kept.
     """
 
     camera: str
@@ -111,6 +115,7 @@ class DatasetReference:
     exposures: Mapping[str, str]
     left_out: tuple[frozenset[str], ...] = (frozenset(),) * len(KINDS)
     size: tuple[int, int] = (0, 0)
+    statistics: Measured | None = None
 
     def renamed(self, names: Mapping[str, str]) -> DatasetReference:
         """Return the same references with other ids for the exposures."""
@@ -234,6 +239,9 @@ class References:
         if any(ids for d in self.datasets for ids in d.left_out):
             left_out = [[d.camera, d.band, [sorted(ids) for ids in d.left_out]] for d in self.datasets]
             table.meta["left_out"] = json.dumps(left_out)
+        kept = [[d.camera, d.band, kept_statistics.to_text(d.statistics)] for d in self.datasets if d.statistics]
+        if kept:
+            table.meta["statistics"] = json.dumps(kept)
         return table
 
     @classmethod
@@ -321,6 +329,10 @@ class References:
         sizes = {
             (camera, band): (int(ny), int(nx)) for camera, band, ny, nx in json.loads(table.meta.get("sizes", "[]"))
         }
+        statistics = {
+            (camera, band): kept_statistics.from_text(text)
+            for camera, band, text in json.loads(table.meta.get("statistics", "[]"))
+        }
         datasets = [
             DatasetReference(
                 camera,
@@ -329,6 +341,7 @@ class References:
                 ids,
                 left_out.get((camera, band), none),
                 sizes.get((camera, band), (0, 0)),
+                statistics.get((camera, band)),
             )
             for (camera, band), ids in sorted(members.items())
         ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from gpuanom import arguments
 from gpuanom.errors import ReferenceFileError
+from gpuanom.scoring.kept_statistics import joined
 from gpuanom.scoring.reference import DatasetReference, References
 
 
@@ -53,7 +54,9 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
             left_out = tuple(a | b for a, b in zip(merged[key].left_out, d.left_out, strict=True))
             exposures = {**merged[key].exposures, **d.exposures}
             size = size if all(size) else d.size
-            merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, left_out, size)
+            mine, theirs = merged[key].statistics, d.statistics
+            statistics = None if mine is None or theirs is None else joined(mine, theirs)
+            merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, left_out, size, statistics)
     if settings is None:
         raise ReferenceFileError("no input holds a reference or a night")
     return References(tuple(merged[key] for key in sorted(merged)), settings)

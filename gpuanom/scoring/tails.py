@@ -54,7 +54,7 @@ class Tails(NamedTuple):
             return np.asarray(beyond ** self.shape[:, None])
 
 
-def fit(values: Doubles) -> Tails:
+def fit(values: Doubles, least: float = 0.0) -> Tails:
     """Put a tail through each row's own values.
 
     A first tail through the 50% and 75% quantiles tells which values are outliers: the k largest of n leave where each
@@ -66,6 +66,8 @@ def fit(values: Doubles) -> Tails:
     ----------
     values : ndarray, (n_rows, n) float64
         Distances from normal, larger is stranger; NaN where there is none.
+    least : float, optional
+        The quantiles that a tail goes through are taken as at least this far from the start of the tail.
 
     Returns
     -------
@@ -78,12 +80,12 @@ def fit(values: Doubles) -> Tails:
     start = _quantile(ordered, n, _START)
     rest = n.copy()
     for _ in range(_ROUNDS):
-        evidence = _through(ordered, rest, start, 0.75).evidence(ordered)
+        evidence = _through(ordered, rest, start, 0.75, least).evidence(ordered)
         for row in np.flatnonzero(np.isfinite(evidence[:, :1].sum(axis=1))).tolist():
             # The evidence grows along the sorted row, so that the outliers are its end.
             beyond = np.flatnonzero(evidence[row, : n[row]] > _OUTLYING + np.log(n[row] / np.arange(n[row], 0, -1)))
             rest[row] = beyond[0] if beyond.size else n[row]
-    return _through(ordered, rest, start, 0.9)
+    return _through(ordered, rest, start, 0.9, least)
 
 
 def effective_number(largest: Doubles) -> Doubles:
@@ -130,7 +132,7 @@ def evidence_of_largest(largest: Doubles, number: Doubles) -> Doubles:
         return np.asarray(np.where(largest > 30.0, largest - np.log(m), -np.log(-np.expm1(below))))
 
 
-def _through(ordered: Doubles, n: Integers, start: Doubles, upper: float) -> Tails:
+def _through(ordered: Doubles, n: Integers, start: Doubles, upper: float, least: float = 0.0) -> Tails:
     """The tails through the 50% and the upper quantile of the first n values of each sorted row."""
     middle = _quantile(ordered, n, 0.5) - start
     high = _quantile(ordered, n, upper) - start
@@ -138,6 +140,7 @@ def _through(ordered: Doubles, n: Integers, start: Doubles, upper: float) -> Tai
         spread = high > _RELATIVE_SPREAD * np.maximum(np.abs(start), 1e-30)
         shape = math.log(math.log(1.0 - upper) / math.log(0.5)) / np.log(high / middle)
         shape = np.exp((n * np.log(shape) + _PRIOR * math.log(_PRIOR_SHAPE)) / (n + _PRIOR))
+        high = np.maximum(high, least)
         # With half of the values at the start the ratio is infinite and the shape 0: the bound below holds.
         shape = np.clip(np.where(middle > 0.0, shape, 0.0), _LEAST_SHAPE, _LARGEST_SHAPE)
         # Where the shape is at a bound the tail goes through the upper quantile, the one nearer to what it tells of.

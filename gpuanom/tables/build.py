@@ -22,6 +22,7 @@ from gpuanom.records import KINDS, Dataset, DatasetKey, DatasetStatistics
 from gpuanom.scoring import ranking
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.reference import References
+from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.recorded_settings import ScoringRecord
@@ -46,6 +47,8 @@ class Ranked(NamedTuple):
     """The histograms by camera and band."""
     references: dict[DatasetKey, Comparison]
     """What each dataset was compared with; a dataset that the saved reference does not hold is missing."""
+    measured: dict[DatasetKey, Measured]
+    """What the verdicts were made of; empty where the settings ask for none."""
 
 
 class Tables(NamedTuple):
@@ -125,6 +128,7 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     model = store.model()
     found: dict[DatasetKey, Dataset] = {}
     compared: dict[DatasetKey, Comparison] = {}
+    measured: dict[DatasetKey, Measured] = {}
     datasets = store.datasets(settings.bins)
     statistics = _statistics(store, datasets, settings)
     of_exposures, of_ccds = columns_of(bool(statistics), bool(model), settings.statistics)
@@ -148,7 +152,9 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
             )
             if settings.statistics and dataset_rows:
                 gathered = verdicts.measured(dataset, scores, dataset_rows, dataset_ccds)
-                judged, _ = verdicts.judged(dataset, gathered, settings, None, None if saved is None else size)
+                known = verdicts.null_of(saved, settings)
+                judged = verdicts.judged(dataset, gathered, settings, known, None if saved is None else size)
+                measured[dataset.camera, dataset.band] = gathered
                 verdicts.add_columns(dataset_rows, dataset_ccds, judged)
         exposures += dataset_rows
         parts.append(dataset_ccds)
@@ -173,7 +179,7 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
         as_table({c.name: [row.get(c.name) for row in order_of_rows] for c in of_exposures}, of_exposures, meta),
         as_table(_ordered(parts, order, of_ccds), of_ccds, meta),
     )
-    return Ranked(built, found, compared)
+    return Ranked(built, found, compared, measured)
 
 
 def _statistics(store: Store, datasets: Sequence[Dataset], settings: Settings) -> dict[DatasetKey, DatasetStatistics]:

@@ -14,8 +14,10 @@ from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles
 from gpuanom.scoring import comparable
 from gpuanom.scoring.ccds_of_exposures import Grid
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
-from gpuanom.scoring.null import Null
+from gpuanom.scoring.kept_statistics import part
+from gpuanom.scoring.null import Null, fit
 from gpuanom.scoring.ranking import Scores
+from gpuanom.scoring.reference import DatasetReference
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.scoring.verdict import VERDICTS, VerdictOptions, Verdicts, judge
 from gpuanom.settings import Settings
@@ -67,13 +69,27 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
     return Measured(n, exposures, dataset.owner, names, of_ccds, x, y)
 
 
+def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
+    """Return what a saved reference says is normal, None where the reference does not say enough.
+
+    Parameters
+    ----------
+    saved : DatasetReference or None
+    settings : Settings
+    """
+    statistics = None if saved is None else saved.statistics
+    if statistics is None or statistics.n_exposures < settings.verdict_exposures:
+        return None
+    return fit(statistics, VerdictOptions.of(settings).null)[0]
+
+
 def judged(
     dataset: Dataset,
     found: Measured,
     settings: Settings,
     known: Null | None = None,
     size: tuple[int, int] | None = None,
-) -> tuple[Verdicts, list[Null]]:
+) -> Verdicts:
     """Judge the exposures of a dataset, those of one size of CCD at a time.
 
     Parameters
@@ -89,25 +105,20 @@ def judged(
 
     Returns
     -------
-    verdicts : Verdicts
-    nulls : list of Null
-        What the groups were judged by.
+    Verdicts
     """
     n = len(dataset.exposures)
     split = comparable.split(dataset.sizes, n) if size is None else comparable.like(dataset, size)
     options = VerdictOptions.of(settings)
     if split.whole:
-        verdicts, null = judge(found, options, known)
-        return verdicts, [null] if null is not None else []
+        return judge(found, options, known)[0]
     joined = _empty(n, found.owner.size)
-    nulls = []
     for members in split.groups:
-        verdicts, null = judge(_part(found, members), options, known)
+        verdicts, _ = judge(part(found, members), options, known)
         _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
-        nulls += [null] if null is not None else []
     for i in split.apart:
         joined.reason[i] = "no verdict: its CCDs have another size than those of its dataset"
-    return joined, nulls
+    return joined
 
 
 def add_columns(rows: Sequence[Row], ccds: Columns, verdicts: Verdicts) -> None:
@@ -188,32 +199,18 @@ def _positions(camera: str, names: Sequence[str]) -> tuple[Doubles, Doubles]:
     return x, y
 
 
-def _part(found: Measured, members: Integers) -> Measured:
-    """A part of the exposures."""
-    rows = np.flatnonzero(np.isin(found.owner, members))
-    return Measured(
-        members.size,
-        {name: values[members] for name, values in found.exposures.items()},
-        np.searchsorted(members, found.owner[rows]),
-        [found.names[j] for j in rows.tolist()],
-        {name: values[rows] for name, values in found.ccds.items()},
-        found.x[rows],
-        found.y[rows],
-    )
-
-
 def _empty(n: int, n_ccd: int) -> Verdicts:
     """Verdicts on nothing, to be filled."""
     none, none_ccd = np.full(n, np.nan), np.full(n_ccd, np.nan)
     return Verdicts([""] * n, [""] * n, none, [""] * n, none.copy(), [""] * n, [""] * n_ccd, [""] * n_ccd, none_ccd)
 
 
-def _put(joined: Verdicts, part: Verdicts, members: Integers, rows: Integers) -> None:
+def _put(joined: Verdicts, found: Verdicts, members: Integers, rows: Integers) -> None:
     """Put the verdicts of a part where they belong."""
     for k, i in enumerate(members.tolist()):
         for name in ("verdict", "cause", "score", "reason"):
-            getattr(joined, name)[i] = getattr(part, name)[k]
-        joined.evidence[i], joined.deviation[i] = part.evidence[k], part.deviation[k]
+            getattr(joined, name)[i] = getattr(found, name)[k]
+        joined.evidence[i], joined.deviation[i] = found.evidence[k], found.deviation[k]
     for k, j in enumerate(rows.tolist()):
-        joined.ccd_verdict[j], joined.ccd_cause[j] = part.ccd_verdict[k], part.ccd_cause[k]
-        joined.ccd_evidence[j] = part.ccd_evidence[k]
+        joined.ccd_verdict[j], joined.ccd_cause[j] = found.ccd_verdict[k], found.ccd_cause[k]
+        joined.ccd_evidence[j] = found.ccd_evidence[k]

@@ -1,0 +1,121 @@
+"""The statistics of the exposures behind a reference, as text: merging is joining, and the null is made from them.
+
+All numbers are float32, as they were measured; a file holds them compressed, in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gpuanom.records import Doubles, Integers
+from gpuanom.scoring.statistics_table import Measured
+
+
+def to_text(measured: Measured) -> str:
+    """Return the statistics of exposures and CCDs as one line of JSON.
+
+    Parameters
+    ----------
+    measured : Measured
+    """
+    values = {
+        "n_exposures": measured.n_exposures,
+        "owner": measured.owner.tolist(),
+        "names": list(measured.names),
+        "exposure_columns": list(measured.exposures),
+        "exposures": _packed(list(measured.exposures.values())),
+        "ccd_columns": list(measured.ccds),
+        "ccds": _packed([*measured.ccds.values(), measured.x, measured.y]),
+    }
+    return json.dumps(values, separators=(",", ":"))
+
+
+def from_text(text: str) -> Measured:
+    """Read what `to_text` gave.
+
+    Parameters
+    ----------
+    text : str
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        When the text is damaged.
+    """
+    values = json.loads(text)
+    n, names = int(values["n_exposures"]), [str(name) for name in values["names"]]
+    owner = np.array(values["owner"], dtype=np.int64)
+    if owner.shape != (len(names),) or (owner.size and not (0 <= owner.min() <= owner.max() < n)):
+        raise ValueError("statistics of other CCDs than are named")
+    exposures = _unpacked(values["exposures"], len(values["exposure_columns"]), n)
+    ccds = _unpacked(values["ccds"], len(values["ccd_columns"]) + 2, len(names))
+    return Measured(
+        n,
+        dict(zip(map(str, values["exposure_columns"]), exposures, strict=True)),
+        owner,
+        names,
+        dict(zip(map(str, values["ccd_columns"]), ccds[:-2], strict=True)),
+        ccds[-2],
+        ccds[-1],
+    )
+
+
+def part(measured: Measured, members: Integers) -> Measured:
+    """Return the statistics of a part of the exposures.
+
+    Parameters
+    ----------
+    measured : Measured
+    members : ndarray, (n,) int64
+        Indices of the exposures, ascending.
+    """
+    rows = np.flatnonzero(np.isin(measured.owner, members))
+    return Measured(
+        members.size,
+        {name: values[members] for name, values in measured.exposures.items()},
+        np.searchsorted(members, measured.owner[rows]),
+        [measured.names[j] for j in rows.tolist()],
+        {name: values[rows] for name, values in measured.ccds.items()},
+        measured.x[rows],
+        measured.y[rows],
+    )
+
+
+def joined(first: Measured, second: Measured) -> Measured:
+    """Return the statistics of both parts; a column that one of them does not have is empty there."""
+    return Measured(
+        first.n_exposures + second.n_exposures,
+        _columns(first.exposures, second.exposures, first.n_exposures, second.n_exposures),
+        np.concatenate([first.owner, first.n_exposures + second.owner]),
+        [*first.names, *second.names],
+        _columns(first.ccds, second.ccds, first.owner.size, second.owner.size),
+        np.concatenate([first.x, second.x]),
+        np.concatenate([first.y, second.y]),
+    )
+
+
+def _columns(first: Mapping[str, Doubles], second: Mapping[str, Doubles], n: int, m: int) -> dict[str, Doubles]:
+    names = dict.fromkeys([*first, *second])
+    return {
+        name: np.concatenate([first.get(name, np.full(n, np.nan)), second.get(name, np.full(m, np.nan))])
+        for name in names
+    }
+
+
+def _packed(columns: Sequence[Doubles]) -> str:
+    data = b"".join(np.asarray(values, dtype="<f4").tobytes() for values in columns)
+    return base64.b64encode(zlib.compress(data, 6)).decode("ascii")
+
+
+def _unpacked(text: str, n_columns: int, n: int) -> list[Doubles]:
+    try:
+        data = zlib.decompress(base64.b64decode(text, validate=True))
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    values = np.frombuffer(data, dtype="<f4").reshape(n_columns, n)
+    return list(values.astype(np.float64))

@@ -1,0 +1,151 @@
+"""What a user gets of the verdict: tables, summary, lists, alerts, and references that judge a single exposure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import gpuanom
+from gpuanom.errors import ReferenceFileError
+from gpuanom.nights.alerts import alert, notice
+from gpuanom.nights.merge import make_references
+from gpuanom.review import export
+from gpuanom.review.export import Criterion
+from gpuanom.review.opened import open_night
+from gpuanom.scoring import kept_statistics
+from gpuanom.scoring.reference import References
+from gpuanom.scoring.saved import merge
+from gpuanom.tables.columns import VERDICT_COLUMNS
+from tests import nights
+from tests.test_cli import run
+
+SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A night of 22 exposures; the background of exposure 5 has stripes, three times as high as the noise."""
+    folder = tmp_path_factory.mktemp("verdict")
+    nights.night(folder / "in", exposures=22, ccds=1)
+    with fits.open(folder / "in" / "exposure_005.fits", mode="update") as hdus:
+        hdus[1].data = hdus[1].data + 24.0 * np.sin(2.0 * np.pi * np.arange(nights.SHAPE[1]) / 16.0)
+    gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def night(folder):
+    return open_night(folder / "night")
+
+
+def test_the_striped_exposure_is_first_and_says_why(night):
+    first, *others = night.exposures
+    assert (first["exposure"], first["verdict"]) == ("5", "bad")
+    assert "stripes" in first["cause"]
+    assert first["evidence"] > max(row["evidence"] for row in others)
+    assert not [row["exposure"] for row in others if row["verdict"] == "bad"]
+    ranks = {"bad": 0, "check": 1, "ok": 2}
+    order = [(ranks[row["verdict"]], -row["evidence"]) for row in night.exposures]
+    assert order == sorted(order)
+
+
+def test_ccds_of_a_bad_exposure_are_bad(night):
+    ccds = night.ccds()
+    assert {row["verdict"] for row in ccds["TESTCAM", "5"]} == {"bad"}
+    assert all("stripes" in row["cause"] for row in ccds["TESTCAM", "5"])
+
+
+def test_the_papers_profile_has_no_verdict(folder, tmp_path):
+    paper = gpuanom.Settings.from_profile("paper").replace(gradient_points=500, sigma_points=1000)
+    found = gpuanom.score(folder / "in", tmp_path / "night", settings=paper, device="cpu").tables
+    assert not {column.name for column in VERDICT_COLUMNS} & set(found.exposures.colnames)
+    assert "verdict" not in found.ccds.colnames
+    assert "bad_evidence" not in str(found.exposures.meta)
+    with pytest.raises(gpuanom.GpuanomError, match="has no verdicts"):
+        export.choose(open_night(tmp_path / "night"), Criterion(verdict="bad"))
+
+
+def test_the_summary_begins_with_the_verdicts(folder, capfd):
+    code, out, _ = run(capfd, "score", "-o", folder / "night")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("verdicts: 1 bad, ")
+    assert "bad  5 TESTCAM r" in lines[1]
+    assert "stripes" in lines[1]
+
+
+def test_small_nights_say_why_they_have_no_verdict(tmp_path, capfd):
+    nights.night(tmp_path / "in", exposures=3, ccds=1)
+    code, out, _ = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "night", "--device", "cpu")
+    assert code == 0
+    assert out.splitlines()[0] == "verdicts: 0 bad, 0 check, 0 ok, 3 without a verdict"
+    assert "3 exposures: no verdict: 3 exposures of this kind, and 20 tell what is normal" in out
+
+
+def test_lists_hold_what_is_bad(folder, night, capfd):
+    code, out, _ = run(capfd, "export", folder / "night", "--format", "bad_expid")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["5"]
+    chosen = export.choose(night, Criterion(verdict="bad,check"))
+    wanted = {row["exposure"] for row in night.exposures if row["verdict"] in ("bad", "check")}
+    assert {key[1] for key, reasons in chosen.items() if reasons[0].ccds is None} == wanted
+
+
+def test_a_ccd_is_listed_as_a_ccd(night):
+    chosen = {("TESTCAM", "7"): [export.Reason("verdict", "glow on CCD1", ccds=frozenset(["CCD1"]))]}
+    assert export.bad_expid(night, chosen).splitlines()[1:] == ["7-CCD1 glow on CCD1"]
+    assert len(export.exclude_table(night, chosen).splitlines()) == 2
+    assert "exposure_007" in export.good_files(night, chosen)
+
+
+def test_alerts_are_given_of_bad_exposures(night):
+    rows = {row["exposure"]: row for row in night.exposures}
+    given = alert(rows["5"], notice(rows["5"], 22, 10), 5.0)
+    assert given is not None
+    assert (given["verdict"], given["cause"]) == ("bad", rows["5"]["cause"])
+    usual = next(row for row in night.exposures if row["verdict"] == "ok")
+    assert alert(usual, notice(usual, 22, 10), -10.0) is None
+
+
+def test_a_reference_leaves_out_what_is_not_ok_and_judges_one_exposure(folder, night, tmp_path):
+    said = []
+    reference = make_references(folder / "night", say=said.append)
+    (dataset,) = reference.datasets
+    out = {row["exposure"] for row in night.exposures if row["verdict"] != "ok"}
+    assert "5" in out
+    assert set(dataset.exposures) == {row["exposure"] for row in night.exposures} - out
+    assert f"{len(out)} of 22 exposures left out" in said[0]
+    assert len(make_references(folder / "night", keep_all=True).datasets[0].exposures) == 22
+    reference.save(tmp_path / "ref.ecsv")
+    read = References.load(tmp_path / "ref.ecsv")
+    assert read.text == reference.text
+    for number, verdict in ((5, "bad"), (6, "ok")):
+        one = tmp_path / f"one{number}"
+        one.mkdir()
+        (one / "x.fits").symlink_to(folder / "in" / f"exposure_{number:03d}.fits")
+        found = gpuanom.score(one, tmp_path / f"night{number}", settings=SETTINGS, device="cpu", reference=read)
+        assert list(found.tables.exposures["verdict"]) == [verdict]
+
+
+def test_merging_references_joins_their_statistics(folder):
+    (dataset,) = make_references(folder / "night").datasets
+    other = make_references(folder / "night")
+    renamed = dataset.renamed({name: f"other {name}" for name in dataset.exposures})
+    both = merge([("a", other), ("b", References((renamed,), other.settings))]).datasets[0].statistics
+    n = dataset.statistics.n_exposures
+    assert both.n_exposures == 2 * n
+    for half in (np.arange(n), np.arange(n, 2 * n)):
+        assert kept_statistics.to_text(kept_statistics.part(both, half)) == kept_statistics.to_text(dataset.statistics)
+
+
+@pytest.mark.parametrize("damage", ["owner", "exposures", "ccds"])
+def test_damaged_statistics_of_a_reference_are_refused(folder, tmp_path, damage):
+    reference = make_references(folder / "night")
+    path = tmp_path / "ref.ecsv"
+    reference.save(path)
+    text = path.read_text()
+    place = text.index(damage, text.index("statistics:"))
+    path.write_text(text[: place + len(damage)] + "x" + text[place + len(damage) :])
+    with pytest.raises(ReferenceFileError, match=r"damaged|not a reference"):
+        References.load(path)
