@@ -50,7 +50,7 @@ def compile_loops(config):
     compiling.
     """
     package = Path(gpuanom.__file__).parent
-    sources = [path for folder in (".", "backends/cpu", "fits") for path in (package / folder).glob("*.py")]
+    sources = [path for folder in (".", "backends/cpu", "fits", "statistics") for path in (package / folder).glob("*.py")]
     stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
     cache = getattr(config, "cache", None)
     if hasattr(config, "workerinput") or cache is None or cache.get("gpuanom/loops", "") == stamp:

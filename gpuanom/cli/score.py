@@ -81,7 +81,7 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="Threads that read files and, on a CPU, measure (default: one a core, at most 8; 16 for a GPU).",
+    help="Threads that read files and, on a CPU, measure (default: one a core, at most 8).",
 )
 @formats_option
 @click.option(

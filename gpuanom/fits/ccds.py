@@ -149,6 +149,14 @@ def list_hdus(file: File, rule: CameraRule, label: str = "") -> list[Listed | In
         In the order of the file. Several HDUs of the same EXTNAME are distinguished by EXTVER
         (FITS 4.0, section 4.4.2.6), or else by their numbers.
     """
+    # The axes of a mosaic, the CCDs and their planes ask for the same list, one after the other.
+    known = file.listings.get((id(rule), label))
+    if known is None:
+        known = file.listings[id(rule), label] = (rule, _list_hdus(file, rule, label))
+    return list(known[1])
+
+
+def _list_hdus(file: File, rule: CameraRule, label: str) -> list[Listed | InputError]:
     listed: list[Listed | InputError] = []
     for item in file.hdus():
         if isinstance(item, InputError):

@@ -54,6 +54,8 @@ class File:
     path : Path
     size : int
         Number of bytes of the unpacked file.
+    listings : dict
+        What `gpuanom.fits.ccds.list_hdus` has found in the file, for when it is asked again.
     plain : bool
         Whether the file on disk is mapped; False for a packed file, whose unpacked copy is mapped.
 
@@ -68,6 +70,7 @@ class File:
         self.path = path
         self.checksum = checksum
         self._listed: tuple[Hdu | InputError, ...] | None = None
+        self.listings: dict[tuple[int, str], tuple[Any, list[Any]]] = {}
         try:
             self._mapping = Mapping(path)
         except DamagedError as error:

@@ -32,8 +32,8 @@ from gpuanom.system import raise_open_files
 
 WORKERS = 8
 """Most threads of a CPU by default: each needs the interpreter for a tenth of its time, so more would not help."""
-READERS = 16
-"""Most threads that read for a GPU by default: few disks are faster."""
+READERS = 8
+"""Most threads that read for a GPU by default: these read as fast as the bus takes the bytes, and more cost more."""
 
 
 @dataclass

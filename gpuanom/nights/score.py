@@ -84,8 +84,7 @@ def score(
     formats : str or sequence of str, optional
         Formats of the tables, of `gpuanom.tables.build.FORMATS`.
     threads : int, optional
-        Threads that read and decode, and on a CPU measure too; by default one for each core, at most 8, or 16 that
-        read for a GPU.
+        Threads that read and decode, and on a CPU measure too; by default one for each core, at most 8.
     shard : (int, int), optional
         ``(3, 16)`` measures only the third of sixteen shares of the exposures; the share of an exposure does not depend
         on the other inputs. `gpuanom.merge_nights` makes one night of all shares.
