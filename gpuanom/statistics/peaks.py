@@ -104,7 +104,7 @@ def grid(size: int, pixel: float, edges: tuple[float, ...], axes_apart: bool) ->
         rings.append(n + first[:, None] + ring)
         places.append(flat)
         groups.append(n_groups + own)
-        n, n_groups = n + flat.size, n_groups + len(first)
+        n, n_groups = n + int(flat.size), n_groups + len(first)
     place = np.concatenate(places)
     x, y = kx.ravel()[place], ky.ravel()[place]
     period = size * pixel / np.hypot(x, y)
