@@ -50,13 +50,16 @@ def compile_loops(config):
     compiling.
     """
     package = Path(gpuanom.__file__).parent
-    sources = [path for folder in (".", "backends/cpu", "fits", "statistics") for path in (package / folder).glob("*.py")]
+    sources = [
+        path for path in package.rglob("*.py") if "from gpuanom.native import" in path.read_text(encoding="utf-8")
+    ]
     stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
     cache = getattr(config, "cache", None)
     if hasattr(config, "workerinput") or cache is None or cache.get("gpuanom/loops", "") == stamp:
         return
+    modules = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in sorted(sources)]
     program = (
-        "import gpuanom.backends.cpu, gpuanom.fits.dither, gpuanom.fits.rice, gpuanom.fits.byteorder\n"
+        f"import importlib\nfor name in {modules}: importlib.import_module(name)\n"
         "from gpuanom.native import native\n"
         "for loop in native.made: loop.compile()\n"
     )
