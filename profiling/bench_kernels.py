@@ -82,6 +82,7 @@ def exposure(gpu: Backend, exposure_ccds: list[Ccd], settings: Settings) -> int:
         counted = gpu.histogram(gpu.gradient_orientation(dx, dy), gradients.ccd, turns, settings.bins)
     gpu.divergence(counted.counts, gpu.to_device(np.full(settings.bins, 1 / settings.bins)))
     gpu.stamps(stack, background, sources, settings)
+    gpu.patterns(stack, background, settings)
     gpu.shapes(stack, background, sources, settings)
     gpu.repeats(stack, background, sources, turns, settings)
     return len(gpu.to_host(sources).y)

@@ -161,7 +161,7 @@ def order_of(rows: Sequence[Row], ids: Sequence[Any]) -> list[int]:
 
     def key(i: int) -> tuple[int, float, Any]:
         verdict = row["verdict"] if (row := rows[i]).get("verdict") else ""
-        strength = row.get("evidence" if verdict else "deviation", math.nan)
+        strength = printed(row.get("evidence" if verdict else "deviation", math.nan))
         return rank.get(verdict, len(VERDICTS)), -strength if strength == strength else math.inf, ids[i]
 
     return sorted(range(len(rows)), key=key)

@@ -16,7 +16,8 @@ from gpuanom.errors import InputError, OutputError
 from gpuanom.nights.merge import merge_nights
 from gpuanom.review.opened import open_night
 from gpuanom.store.store import NAME
-from gpuanom.tables.columns import AUTOENCODER_COLUMNS, CCD_COLUMNS, EXPOSURE_COLUMNS, with_autoencoder
+from gpuanom.tables.build import columns_of
+from gpuanom.tables.columns import AUTOENCODER_COLUMNS
 from tests import device, nights
 from tests.autoencoder import made
 
@@ -57,11 +58,15 @@ def score(inputs, out, paths=None, **options):
     return night, said
 
 
+def names_of(*, autoencoder):
+    """The names of all columns of the two tables."""
+    return tuple([column.name for column in columns] for columns in columns_of(True, autoencoder, verdict=True))
+
+
 def test_tables_have_what_is_promised(inputs, whole):
     night = open_night(whole)
     exposures, ccds = night.tables
-    assert exposures.colnames == [c.name for c in with_autoencoder(EXPOSURE_COLUMNS)]
-    assert ccds.colnames == [c.name for c in with_autoencoder(CCD_COLUMNS)]
+    assert (exposures.colnames, ccds.colnames) == names_of(autoencoder=True)
     assert set(NEW) <= set(exposures.colnames)
     assert {"n_stamps", "autoencoder_mse"} <= set(ccds.colnames)
     assert exposures.meta["autoencoder"] == load(inputs / "model.pt").fingerprint
@@ -80,8 +85,7 @@ def test_tables_have_what_is_promised(inputs, whole):
 def test_without_a_model_the_tables_are_as_ever(inputs, whole, tmp_path):
     plain, said = score(inputs, tmp_path)
     assert not said.again
-    assert plain.tables.exposures.colnames == [c.name for c in EXPOSURE_COLUMNS]
-    assert plain.tables.ccds.colnames == [c.name for c in CCD_COLUMNS]
+    assert (plain.tables.exposures.colnames, plain.tables.ccds.colnames) == names_of(autoencoder=False)
     assert "autoencoder" not in plain.tables.exposures.meta
     # All columns that both tables have are equal, and in the same order.
     with_model, _ = score(inputs, whole, [])
@@ -208,7 +212,7 @@ def test_stores_from_before_there_were_models(inputs, whole, tmp_path):
     _without_the_table(tmp_path / "old")
     plain = nights.tables(tmp_path / "old")
     bytes_before = (tmp_path / "old" / NAME).read_bytes()
-    assert open_night(tmp_path / "old").tables.exposures.colnames == [c.name for c in EXPOSURE_COLUMNS]
+    assert open_night(tmp_path / "old").tables.exposures.colnames == names_of(autoencoder=False)[0]
     assert (tmp_path / "old" / NAME).read_bytes() == bytes_before
     shutil.copytree(tmp_path / "old", tmp_path / "again")
     score(inputs, tmp_path / "again", [])
