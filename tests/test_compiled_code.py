@@ -144,7 +144,7 @@ def test_a_command_shows_the_line_unless_quiet(monkeypatch, capsys, quiet):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err == ("" if quiet else compiling.LOOPS + "\n")
-    assert compiling.LOOPS.startswith("compiling, once, about ten seconds")
+    assert compiling.LOOPS.startswith("compiling, once, about half a minute")
 
 
 def test_every_command_but_doctor_listens(monkeypatch, capsys):

@@ -106,7 +106,7 @@ def test_the_tutorial_has_ten_cells_and_keeps_no_output():
 
 def test_every_page_of_the_site_exists():
     text = text_of(ROOT / "mkdocs.yml")
-    pages = re.findall(r": ([\w/]+\.(?:md|ipynb))$", text, flags=re.MULTILINE)
+    pages = re.findall(r": ([\w/-]+\.(?:md|ipynb))$", text, flags=re.MULTILINE)
     assert len(pages) > 10
     for page in pages:
         assert (ROOT / "docs" / page).exists() or (ROOT / page).exists(), page

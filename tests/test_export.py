@@ -182,7 +182,6 @@ def test_export_from_the_command_line(folder, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--format", "list"], "give one of"),
         (["--format", "list", "--rank", 1, "--z", 3], "rank, z"),
         (["--format", "regions", "--rank", 1], "--output"),
         (["--format", "list", "--rank", 1, "--by", "stars"], "stars"),

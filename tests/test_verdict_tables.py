@@ -25,11 +25,12 @@ SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A night of 22 exposures; the background of exposure 5 has stripes, three times as high as the noise."""
+    """A night of 22 exposures; the background of exposure 5 has slanted stripes, as high as the noise."""
     folder = tmp_path_factory.mktemp("verdict")
     nights.night(folder / "in", exposures=22, ccds=1)
     with fits.open(folder / "in" / "exposure_005.fits", mode="update") as hdus:
-        hdus[1].data = hdus[1].data + 24.0 * np.sin(2.0 * np.pi * np.arange(nights.SHAPE[1]) / 16.0)
+        y, x = np.mgrid[: nights.SHAPE[0], : nights.SHAPE[1]]
+        hdus[1].data = hdus[1].data + 8.0 * np.sin(2.0 * np.pi * (x + 0.5 * y) / 16.0)
     gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu")
     return folder
 
