@@ -277,6 +277,9 @@ def line(about: Mapping[str, Any]) -> str:
     exposure = " ".join(str(about[name]) for name in ("exposure", "camera", "band") if about[name])
     scores = "no scores yet"
     if about["deviation"] is not None:
-        scores = f"deviation {about['deviation']:z.1f}, z {about['z']:z.1f} by {about['score']}".replace("_", " ")
+        z = "" if about["z"] is None else f", z {about['z']:z.1f}"  # only scores of orientations have a z
+        scores = f"deviation {about['deviation']:z.1f}{z} by {about['score']}".replace("_", " ")
+    if about.get("verdict"):
+        scores = f"{about['verdict']}, {about['cause']}, {scores}"
     early = f", early ({about['n']} so far)" if about["early"] else ""
     return printable(f"{time.strftime('%H:%M:%S')} exposure {exposure}: {scores}, {about['status']}{early}")

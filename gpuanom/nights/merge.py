@@ -62,6 +62,8 @@ def make_references(
         When an input cannot be read, the settings of the inputs differ, or two inputs hold the same exposure.
     """
     paths = arguments.nights("inputs", inputs)
+    keep_all = arguments.switch("keep_all", keep_all)
+    exclude_labelled = arguments.switch("exclude_labelled", exclude_labelled)
     nights = [path for path in paths if _is_folder(path)]
     names = dict(zip(nights, names_apart([_held(path) for path in nights]), strict=True))
     parts = []
