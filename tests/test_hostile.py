@@ -166,7 +166,8 @@ def test_a_hook_gets_values_and_no_shell_does(scene, tmp_path, capfd, monkeypatc
     )
     monkeypatch.setattr("gpuanom.nights.alerts.LEAST_Z", -100.0)
     command = f"{sys.executable} {hook} '$(touch pwned)' ';touch pwned'"
-    flags = [*WATCH, *FLAGS, "--alert", "-100", "--least", "2", "--hook", command]
+    # Without verdicts, so that almost every exposure gives an alert.
+    flags = [*WATCH, *FLAGS, "--profile", "paper", "--alert", "-100", "--least", "2", "--hook", command]
     code, _, err = run(capfd, "watch", scene / "in", "-o", tmp_path / "out", *flags)
     assert code == 0
     assert "hook for exposure" not in err
