@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,14 @@ def _imports(path):
             package, _, rest = name.partition(".")
             if package == "gpuanom" and rest:
                 yield rest
+
+
+def test_every_package_is_installed():
+    """An installation without -e has the packages of this list alone; tests of a checkout would not miss any."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    folders = {path.parent.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("__init__.py")}
+    listed = set(project["tool"]["setuptools"]["packages"])
+    assert listed == {".".join(folder.parts) for folder in folders} | {"gpuanom.kernels"}
 
 
 def test_every_part_of_the_package_has_a_row():
