@@ -260,9 +260,9 @@ def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[t
         for row in ccds.get(key, []):
             z = row["background_z"]
             if named:
-                own = [r for r in reasons if r.ccds is None or row["ccd"] in r.ccds]
-                if own:
-                    yield key, row["ccd"], own
+                matching = [r for r in reasons if r.ccds is None or row["ccd"] in r.ccds]
+                if matching:
+                    yield key, row["ccd"], matching
             elif not by_ccd or (z is not None and ccd_z is not None and printed(z) >= printed(ccd_z)):
                 yield key, row["ccd"], reasons
 

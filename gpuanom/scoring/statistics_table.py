@@ -79,7 +79,7 @@ class Prepared:
 
 def members() -> tuple[Judged, ...]:
     """Return all statistics that an exposure can have: its own, and those that are made of its CCDs."""
-    own = {judged.name for judged in OF_EXPOSURES}
+    of_exposures = {judged.name for judged in OF_EXPOSURES}
     worst = [
         dataclasses.replace(j, name=j.name + WORST, columns=(j.name + WORST,), logarithm=False, two_sided=False)
         for j in OF_CCDS
@@ -95,7 +95,7 @@ def members() -> tuple[Judged, ...]:
             of_ccds=False,
         )
         for j in OF_CCDS
-        if j.name not in own and not j.name.endswith("_off")
+        if j.name not in of_exposures and not j.name.endswith("_off")
     ]
     return OF_EXPOSURES + tuple(worst) + tuple(typical)
 

@@ -63,8 +63,8 @@ def field(values: Doubles, variance: Doubles, x: Doubles, y: Doubles, grid: Grid
         return np.asarray(np.bincount(grid.owner, of, minlength=n), dtype=np.float64)
 
     w, wx, wy = total(weight), total(weight * x), total(weight * y)
-    some = w > 0.0
-    scale = np.where(some, w, 1.0)
+    weighted = w > 0.0
+    scale = np.where(weighted, w, 1.0)
     mean_x, mean_y = wx / scale, wy / scale
     mean = total(weight * v) / scale
     # About the weighted centre the constant and the gradient are independent of each other.
@@ -72,15 +72,15 @@ def field(values: Doubles, variance: Doubles, x: Doubles, y: Doubles, grid: Grid
     xx, yy, xy = total(weight * dx * dx), total(weight * dy * dy), total(weight * dx * dy)
     xv, yv = total(weight * dx * dv), total(weight * dy * dv)
     determinant = xx * yy - xy * xy
-    solved = some & (determinant > _LEAST_SPREAD * np.square(scale)) & (grid.counted(values) > LEAST_CCDS)
+    solved = weighted & (determinant > _LEAST_SPREAD * np.square(scale)) & (grid.counted(values) > LEAST_CCDS)
     safe = np.where(solved, determinant, 1.0)
     gx, gy = (yy * xv - xy * yv) / safe, (xx * yv - xy * xv) / safe
     none = np.nan
     return Field(
-        np.where(some, mean, none),
+        np.where(weighted, mean, none),
         np.where(solved, gx, none),
         np.where(solved, gy, none),
-        np.where(some, np.sqrt(1.0 / scale), none),
+        np.where(weighted, np.sqrt(1.0 / scale), none),
         np.where(solved, np.sqrt(np.abs(yy / safe)), none),
         np.where(solved, np.sqrt(np.abs(xx / safe)), none),
     )

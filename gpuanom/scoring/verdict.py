@@ -225,7 +225,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
     ccd_verdict, ccd_cause = [""] * n_ccd, [""] * n_ccd
     strongest = _strongest(found)
     for i in range(n):
-        own = range(first[i], first[i + 1])
+        rows_of_ccds = range(first[i], first[i + 1])
         row = int(strongest[i])
         if row < 0 or reasons[i]:
             evidence[i] = evidence[i] if not reasons[i] else np.nan
@@ -234,7 +234,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
         row = _named(found, row, i, check)
         judged = found.statistics[row]
         level = BAD if evidence[i] >= bad else CHECK if evidence[i] >= check else OK
-        judged_ccds = [j for j in own if of_ccds[j] == of_ccds[j]]
+        judged_ccds = [j for j in rows_of_ccds if of_ccds[j] == of_ccds[j]]
         worst = max(judged_ccds, key=lambda j: (of_ccds[j], -j), default=-1)
         alone = len(judged_ccds) >= LEAST_CCDS and of_ccds[worst] >= bad_ccd and not (second[i] >= check)
         if alone:
@@ -246,7 +246,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
                 deviation[i] = found.deviation[k, i]
             evidence[i] = max(evidence[i], check)
         verdict[i] = level
-        for j in own:
+        for j in rows_of_ccds:
             is_bad = of_ccds[j] >= bad_ccd
             ccd_verdict[j] = BAD if is_bad else OK if alone or level == OK else level
             if is_bad and found.ccd_statistic[j] >= 0:
@@ -262,13 +262,13 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
                 name = "" if at < 0 else measured.names[at]
                 sign = found.ccd_sign[at] if at >= 0 and found.ccd_statistic[at] == row else found.deviation[row, i]
                 cause[i] = words(judged, float(sign), values, name)
-            for j in own:
+            for j in rows_of_ccds:
                 if ccd_verdict[j] == level and not ccd_cause[j]:
                     ccd_cause[j] = cause[i]
-        streaks = [measured.names[j] for j in own if crossed[j]]
+        streaks = [measured.names[j] for j in rows_of_ccds if crossed[j]]
         if streaks:
             cause[i] = "; ".join(filter(None, (cause[i], "streak")))
-            for j in own:
+            for j in rows_of_ccds:
                 if crossed[j]:
                     ccd_cause[j] = "; ".join(filter(None, (ccd_cause[j], "streak")))
     return Verdicts(verdict, cause, evidence, score, deviation, reasons, ccd_verdict, ccd_cause, of_ccds)

@@ -7,12 +7,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from gpuanom.backends.pattern_layout import map_side
-from gpuanom.records import Doubles, FloatImage, Patterns
+from gpuanom.records import MAP_STEP, NO_CELL, Doubles, FloatImage, Patterns
 from gpuanom.records.patterns import STEP
 from gpuanom.statistics.statistic import Statistic
 
-MAP_STEP = 0.02
-"""Stored maps count in steps of so many sigma."""
 SMOOTH = 1.5
 """Width (standard deviation) of the Gaussian that a map is smoothed with for glows, cells."""
 EDGE_CELLS = 120
@@ -58,8 +56,8 @@ def _largest_patch(hidden: npt.NDArray[np.bool_]) -> float:
 
 def _rms(values: Doubles) -> float:
     """Root mean square about the mean of what is no NaN."""
-    there = values[np.isfinite(values)]
-    return float(np.sqrt(np.mean((there - np.mean(there)) ** 2))) if there.size else float("nan")
+    known = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean((known - np.mean(known)) ** 2))) if known.size else float("nan")
 
 
 def maps(patterns: Patterns) -> FloatImage:
@@ -89,12 +87,12 @@ def encoded(values: FloatImage) -> npt.NDArray[np.int8]:
     """Return maps as they are stored: steps of 0.02 sigma from -127 to 127, and -128 for no value."""
     with np.errstate(invalid="ignore"):
         steps = np.clip(np.rint(values.astype(np.float64) / MAP_STEP), -127, 127)
-    return np.where(np.isfinite(steps), steps, -128).astype(np.int8)
+    return np.where(np.isfinite(steps), steps, NO_CELL).astype(np.int8)
 
 
 def decoded(stored: npt.NDArray[np.int8]) -> FloatImage:
     """Return maps in sigma from what `encoded` gives."""
-    return np.where(stored == -128, np.nan, stored * MAP_STEP).astype(np.float32)
+    return np.where(stored == NO_CELL, np.nan, stored * MAP_STEP).astype(np.float32)
 
 
 def glow(values: FloatImage, static: FloatImage | None = None) -> tuple[float, float]:
@@ -115,12 +113,12 @@ def glow(values: FloatImage, static: FloatImage | None = None) -> tuple[float, f
         Root mean square of the map.
     """
     left = _less(values, static)
-    there = np.isfinite(left)
-    if not there.any():
+    known = np.isfinite(left)
+    if not known.any():
         return float("nan"), float("nan")
-    weight = ndimage.gaussian_filter(there.astype(np.float64), SMOOTH, mode="constant")
-    smooth = ndimage.gaussian_filter(np.where(there, left, 0.0), SMOOTH, mode="constant")
-    smooth = smooth[there] / weight[there]
+    weight = ndimage.gaussian_filter(known.astype(np.float64), SMOOTH, mode="constant")
+    smooth = ndimage.gaussian_filter(np.where(known, left, 0.0), SMOOTH, mode="constant")
+    smooth = smooth[known] / weight[known]
     return float(smooth.max()), _rms(left)
 
 
@@ -147,10 +145,10 @@ def edge(values: FloatImage, static: FloatImage | None = None) -> float:
         a map.
     """
     left = _less(values, static)
-    there = np.isfinite(left)
-    if not there.any():
+    known = np.isfinite(left)
+    if not known.any():
         return float("nan")
     # Cells without a value take the map's middle value, and are not counted.
-    filled = np.where(there, left, np.median(left[there]))
-    sharp = np.sort(np.abs(filled - ndimage.median_filter(filled, size=7, mode="nearest"))[there])
+    filled = np.where(known, left, np.median(left[known]))
+    sharp = np.sort(np.abs(filled - ndimage.median_filter(filled, size=7, mode="nearest"))[known])
     return float(np.mean(sharp[-EDGE_CELLS:]))

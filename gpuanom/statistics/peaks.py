@@ -82,28 +82,28 @@ def grid(size: int, pixel: float, edges: tuple[float, ...], axes_apart: bool) ->
     kx = np.broadcast_to(np.arange(size // 2 + 1), ky.shape)
     height = np.hypot(kx, ky)
     highest = min(size * pixel / edges[-1] + 4.0, size / 2.0 * 1.5)
-    there = (height > 0.0) & (height <= highest) & ((kx > 0) | (ky > 0)) & (kx < size // 2) & (ky > -(size // 2))
+    allowed = (height > 0.0) & (height <= highest) & ((kx > 0) | (ky > 0)) & (kx < size // 2) & (ky > -(size // 2))
     if axes_apart:
         # Through the window a quarter of an axis's power is one frequency beside it, so that those are a class apart.
         near_x, near_y = np.abs(ky), kx
-        classes = [there & (near_x > NEAR_AXIS) & (near_y > NEAR_AXIS)]
+        classes = [allowed & (near_x > NEAR_AXIS) & (near_y > NEAR_AXIS)]
         for apart in range(NEAR_AXIS + 1):
-            classes.append(there & (near_x == apart) & (near_y > NEAR_AXIS))
-            classes.append(there & (near_y == apart) & (near_x > NEAR_AXIS))
+            classes.append(allowed & (near_x == apart) & (near_y > NEAR_AXIS))
+            classes.append(allowed & (near_y == apart) & (near_x > NEAR_AXIS))
     else:
-        classes = [there]
+        classes = [allowed]
     places, rings, groups = [], [], []
     n, n_groups = 0, 0
     for chosen in classes:
         flat = np.flatnonzero(chosen)
         flat = flat[np.argsort(height.ravel()[flat], kind="stable")]
-        own = np.arange(flat.size) // GROUP
+        of_group = np.arange(flat.size) // GROUP
         first = np.clip(GROUP * np.arange(-(-flat.size // GROUP)) - (RING - GROUP) // 2, 0, max(flat.size - RING, 0))
         # Of fewer frequencies than a ring holds some are counted twice.
         ring = np.arange(RING) * min(flat.size, RING) // RING
         rings.append(n + first[:, None] + ring)
         places.append(flat)
-        groups.append(n_groups + own)
+        groups.append(n_groups + of_group)
         n, n_groups = n + int(flat.size), n_groups + len(first)
     place = np.concatenate(places)
     x, y = kx.ravel()[place], ky.ravel()[place]

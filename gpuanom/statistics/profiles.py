@@ -56,8 +56,8 @@ def ccd_statistics(patterns: Patterns) -> FloatImage:
 def _jitter(sums: Integers, counts: Integers, width: int) -> Doubles:
     """Variance of each profile around its running median, in units of what pixel noise of 1 sigma gives."""
     n_ccd, size = sums.shape
-    there = 4 * counts >= width
-    mean = np.where(there, sums * STEP / np.maximum(counts, 1), np.nan)
+    present = 4 * counts >= width
+    mean = np.where(present, sums * STEP / np.maximum(counts, 1), np.nan)
     if size < WINDOW:
         return np.full(n_ccd, np.nan)
     left = mean - _running_median(mean)
@@ -165,9 +165,9 @@ def largest_step(values: FloatImage, static: FloatImage | None = None, scale: fl
     """
     left = values.astype(np.float64)
     left = left if static is None else left - static
-    there = np.isfinite(left)
-    if not there.any():
+    present = np.isfinite(left)
+    if not present.any():
         return float("nan"), -1
-    height = np.where(there, np.abs(left), -1.0)
+    height = np.where(present, np.abs(left), -1.0)
     index = int(np.argmax(height))
     return float(height[index]) / (step_scale([left]) if scale is None else scale), index

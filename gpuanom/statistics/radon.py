@@ -36,8 +36,10 @@ def _highest(line: Any, mean: Any, least: Any, best: Any) -> Any:
             before, after = (one + (1 << 39)) >> 40, (other + (1 << 39)) >> 40
             if 2 * before >= n and 2 * after >= n:
                 around = one + other - ((before + after) << 40)
-                own = np.float64(line[x] - (n << 40)) - 0.5 * np.float64(around) - mean * (n - 0.5 * (before + after))
-                value = own / np.sqrt(n + 0.25 * (before + after))
+                height = (
+                    np.float64(line[x] - (n << 40)) - 0.5 * np.float64(around) - mean * (n - 0.5 * (before + after))
+                )
+                value = height / np.sqrt(n + 0.25 * (before + after))
                 if value > best:
                     best, column = value, x
     return best, column

@@ -112,11 +112,11 @@ def ccd_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None)
     for i, spectrum in enumerate(found):
         alike.setdefault((len(spectrum.map_power), spectrum.map_side), []).append(i)
     for (size, side), at in alike.items():
-        some = [found[i] for i in at]
+        chosen = [found[i] for i in at]
         result[at] = _peaks(
-            np.stack([s.fine for s in some]), np.array([float(s.n_fine) for s in some]),
-            np.stack([s.coarse for s in some]), np.array([OVERLAP * s.n_coarse for s in some]),
-            np.stack([s.map_power for s in some]), np.array([float(s.map_power.any()) for s in some]), size, side,
+            np.stack([s.fine for s in chosen]), np.array([float(s.n_fine) for s in chosen]),
+            np.stack([s.coarse for s in chosen]), np.array([OVERLAP * s.n_coarse for s in chosen]),
+            np.stack([s.map_power for s in chosen]), np.array([float(s.map_power.any()) for s in chosen]), size, side,
         )  # fmt: skip
     if turns is not None:
         for i, turn in enumerate(turns):
@@ -192,11 +192,11 @@ def map_powers(values: FloatImage) -> Doubles:
         return powers
     window = _hann(my)[:, None] * _hann(mx)
     for i, found in enumerate(values):
-        there = np.isfinite(found)
-        n = int(np.count_nonzero(there))
+        known = np.isfinite(found)
+        n = int(np.count_nonzero(known))
         if 2 * n >= found.size:
-            filled = np.where(there, found, 0.0).astype(np.float64)
-            filled = np.where(there, filled - filled.sum() / n, 0.0)
+            filled = np.where(known, found, 0.0).astype(np.float64)
+            filled = np.where(known, filled - filled.sum() / n, 0.0)
             transform = fft.rfft2(window * filled, s=(size, size))
             powers[i] = transform.real**2 + transform.imag**2
     return powers

@@ -22,9 +22,9 @@ def divergence(counts: Integers, reference: Doubles) -> Doubles:
     tables = np.empty((2, bins, min(n, ROWS_AT_ONCE)))
     with np.errstate(invalid="ignore", divide="ignore"):
         for start in range(0, n, ROWS_AT_ONCE):
-            some = counts[start : start + ROWS_AT_ONCE]
-            share, ratio = tables[:, :, : len(some)]
-            share[...] = some.T
+            batch = counts[start : start + ROWS_AT_ONCE]
+            share, ratio = tables[:, :, : len(batch)]
+            share[...] = batch.T
             # An empty histogram's shares are 0 / 0, and so is its divergence.
             share /= np.add.reduce(share, axis=0)
             np.divide(share, reference[:, None], out=ratio)

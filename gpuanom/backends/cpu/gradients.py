@@ -59,12 +59,12 @@ def _usable(
     """The first `wanted` drawn points with usable patches: (n, 2) points, Dx and Dy."""
     used, sums, start, missing = [drawn[:0]], [np.zeros((2, 0))], 0, wanted
     while missing and start < len(drawn):
-        some = drawn[start : start + missing]
-        start += len(some)
-        found = np.empty((2, len(some)))
-        filter_patches(image, NO_MASK if bad is None else bad, some, along, across, found)
+        batch = drawn[start : start + missing]
+        start += len(batch)
+        found = np.empty((2, len(batch)))
+        filter_patches(image, NO_MASK if bad is None else bad, batch, along, across, found)
         good = ~np.isnan(found[0])
-        used.append(some[good])
+        used.append(batch[good])
         sums.append(found[:, good])
         missing -= int(np.count_nonzero(good))
     dx, dy = np.concatenate(sums, axis=1)

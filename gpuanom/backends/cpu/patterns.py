@@ -188,11 +188,11 @@ def _add_row(numbers: Any, masked: Any, packed: Any) -> Any:
     row_sum = row_count = np.int32(0)
     for x in range(len(numbers)):
         number = np.int32(numbers[x])
-        there = np.int32(number > USABLE)
-        good = there & np.int32(number <= SOURCE) & np.int32(masked[x] == 0)
+        is_usable = np.int32(number > USABLE)
+        good = is_usable & np.int32(number <= SOURCE) & np.int32(masked[x] == 0)
         number = (number if number < CLIP else np.int32(CLIP)) * good
         numbers[x] = np.int16(number)
-        packed[x] += number + (good << np.int32(20)) + (there << np.int32(26))
+        packed[x] += number + (good << np.int32(20)) + (is_usable << np.int32(26))
         row_sum += number
         row_count += good
     return row_sum, row_count

@@ -116,7 +116,7 @@ def list_maxima(
     for k in range(len(tiles)):
         ty, tx = tiles[k] // columns, tiles[k] % columns
         after = tiles[min(k + 1, len(tiles) - 1)]
-        own, first = 0, tx * tile
+        n_here, first = 0, tx * tile
         for y in range(max(ty * tile, MAXIMUM_REACH), min((ty + 1) * tile, ny - MAXIMUM_REACH)):
             prefetch_row(image, y + (after // columns - ty) * tile, after % columns * tile, tile)
             if not _reached(image[y, first : first + tile], least[ty, tx]):
@@ -126,14 +126,14 @@ def list_maxima(
                 if image[y, x] < least[ty, tx]:
                     continue
                 v = np.float64(image[y, x]) - (a + across[x] * (b + bend[x]))
-                if not v > limit or own == MAXIMA_A_TILE or image[y, x] >= saturation:
+                if not v > limit or n_here == MAXIMA_A_TILE or image[y, x] >= saturation:
                     continue
                 if _height(image, bad, offset, slope, across, bend, y, x) == UNFIT:
                     continue
                 if _is_maximum(image, bad, offset, slope, across, bend, y, x, v):
                     pixel[n], value[n] = y * nx + x, v
                     n += 1
-                    own += 1
+                    n_here += 1
     return n
 
 

@@ -196,9 +196,9 @@ class GpuBackend:
     def to_host(self, record: Record) -> Record:
         """See `gpuanom.backends.protocol.Backend.to_host`; slots without a source or a gradient are left out here."""
         with self.working("copy home"):
-            there = _copied(record)
+            copied = _copied(record)
             self.stream.synchronize()
-        return _filled(there)  # type: ignore[no-any-return]
+        return _filled(copied)  # type: ignore[no-any-return]
 
 
 def _copied(record: Any) -> Any:

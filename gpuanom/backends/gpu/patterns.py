@@ -95,14 +95,14 @@ def _spectrum(
     re, im = (cupy.empty((most, n_pairs, SIDE_OF_PART, SIDE_OF_PART)) for _ in range(2))
     total = cupy.empty((n_ccd, SIDE_OF_PART, SIDE_OF_PART))
     for start in range(0, n_ccd, most):
-        some = slice(start, start + most)
+        batch = slice(start, start + most)
         n = min(most, n_ccd - start)
         # 16 columns a block fill the shared memory that every card gives.
         COLUMNS(
-            (SIDE_OF_PART // COLUMNS_A_BLOCK, n_pairs, n), (256,), numbers[some],
-            None if hidden is None else hidden[some], first, window, turns, n_parts, rows, columns, re, im,
+            (SIDE_OF_PART // COLUMNS_A_BLOCK, n_pairs, n), (256,), numbers[batch],
+            None if hidden is None else hidden[batch], first, window, turns, n_parts, rows, columns, re, im,
         )  # fmt: skip
-        ROWS((SIDE_OF_PART // ROWS_A_BLOCK, n), (256,), re, im, turns, n_pairs, total[some])
+        ROWS((SIDE_OF_PART // ROWS_A_BLOCK, n), (256,), re, im, turns, n_pairs, total[batch])
     FOLD((SIDE_OF_PART, n_ccd), (96,), total, background.usable, background.sigma, n_parts, power, n_added)
     return power, n_added
 
