@@ -35,7 +35,7 @@ Examples:
 
 \b
 Which exposures are chosen as bad (give one criterion at most):
-  --verdict V    those with this verdict, by default bad; of other exposures, the CCDs with this verdict
+  --verdict V    those with this verdict, by default bad, and single CCDs with this verdict of other exposures
   --deviation D  those that differ at least so much from their dataset by one of the paper's scores
   --rank N       the N highest scores of each camera and band
   --label WORD   those that people labelled so, or worse (`gpuanom label`): prominent, or dubious
@@ -97,6 +97,8 @@ def export(
     if form == "regions" and output is None:
         raise click.UsageError("regions are written into a folder, a file for each CCD: give it by --output")
     if all(value is None for value in criterion.values()):
+        if set(kinds) != set(KINDS) or ccd_z is not None:
+            raise click.UsageError("--by and --ccd-z choose by scores: give --deviation, --rank, --z, --p or --fdr too")
         criterion["verdict"] = "bad"
     chosen_by = lists.Criterion(**criterion)
     _ = chosen_by.name  # refuses none or several criteria before anything is read

@@ -39,9 +39,9 @@ def settings_options(command: Command) -> Command:
             type=click.Choice(list(PROFILES)),
             default="standard",
             show_default=True,
-            help="Start from the default settings, from those of the paper alone, without statistics of patterns and "
-            "shapes, or from those that docs/validation.md found to be better for the paper's scores (brighter "
-            "sources, a robust reference). A settings file and other options override them.",
+            help="standard: the default settings. paper: those of the paper, without verdicts and statistics. robust: "
+            "those that docs/validation.md found to be better for the paper's scores (brighter sources, a robust "
+            "reference). A settings file and other options override them.",
         ),
     ]
     fields = Settings.__dataclass_fields__

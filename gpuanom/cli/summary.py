@@ -78,7 +78,7 @@ def _print_verdicts(exposures: Table, console: Console, most: int) -> None:
     for i in bad[:most]:
         names = " ".join(filter(None, (printable(str(exposures[name][i])) for name in _NAMES)))
         evidence = _number(exposures["evidence"][i], ".0f")
-        grid.add_row(Text(f"bad  {names}"), Text(f"{cause[i]} (evidence {evidence})"))
+        grid.add_row(Text(f"bad  {names}"), Text(f"{printable(cause[i])} (evidence {evidence})"))
     if bad:
         console.print(grid)
     if len(bad) > most:
@@ -86,7 +86,7 @@ def _print_verdicts(exposures: Table, console: Console, most: int) -> None:
     reasons = [c for v, c in zip(verdict, cause, strict=True) if not v and c]
     for reason in dict.fromkeys(reasons):
         n = reasons.count(reason)
-        console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {reason}"))
+        console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {printable(reason)}"))
     console.print()
 
 

@@ -118,8 +118,8 @@ class Until(click.ParamType):  # type: ignore[type-arg]
     default=alerts.DEVIATION,
     show_default=True,
     type=float,
-    help="Without a verdict, alert when a score deviates at least so much and its z is at least "
-    f"{alerts.LEAST_Z:g}; with one, bad exposures give alerts.",
+    help="Bad exposures give alerts. Of exposures without a verdict, those with a score that deviates at least so "
+    f"much, with a z of at least {alerts.LEAST_Z:g}.",
 )
 @click.option(
     "--least",

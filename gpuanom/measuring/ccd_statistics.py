@@ -52,10 +52,10 @@ class CcdArrays:
         Of a stack of this CCD alone.
     shapes : Shapes
         The same.
-    repeats : Repeats or None
-        Of the stack that the CCD was measured in, for its first CCD; None for the others. `n_maxima` is the CCD's.
+    repeats : ndarray, (PAIR_ROWS, PAIR_COLUMNS) int32, or None
+        Pairs of maxima of the stack that the CCD was measured in, for the first CCD of the stack; None for the others.
     n_maxima : int
-        Number of maxima behind `repeats`.
+        Number of maxima of this CCD.
     turn : Turn
         From the axes of the CCD to those of the focal plane.
     """
@@ -150,7 +150,7 @@ def with_arrays(
         of_ccd = CcdArrays(
             patterns=_slice(arrays.patterns, i),
             shapes=_slice(arrays.shapes, i),
-            repeats=None if found else arrays.repeats.pairs,
+            repeats=None if found else np.array(arrays.repeats.pairs),
             n_maxima=int(arrays.repeats.n_maxima[i]),
             turn=Turn(ccd.turn),
         )

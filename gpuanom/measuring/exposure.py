@@ -1,6 +1,7 @@
 """One exposure through the steps: read this first.
 
 CCDs -> stack -> background -> sources -> orientations -> histograms, and gradients -> orientations -> histograms.
+Patterns, shapes and repeats -> statistics (`gpuanom.measuring.ccd_statistics`).
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
         return "a CCD could not be read before, or memory did not suffice"
     if settings.statistics and held.statistics != listed.NAMES.text:
         lack = "are of another version" if held.statistics else "are missing"
-        return f"statistics of patterns, shapes and repeated stars {lack} (--profile paper goes without)"
+        return f"statistics of patterns, shapes and repeated stars {lack} (--profile paper does not need them)"
     return ""
 
 

@@ -258,11 +258,14 @@ def _as_scored_last(
     usual = Settings().scoring()
     others = [f"{name} {value}" for name, value in last.scoring().items() if value != usual[name]]
     if others:
-        say(f"scored as it was scored last: {', '.join(others)} (--profile standard or paper begins anew)")
+        say(
+            f"scored as it was scored last: {', '.join(others)} (--profile standard scores it with the default"
+            " settings, --profile paper as the paper does)"
+        )
     if kept is not None:
         say(
             f"compared with the saved reference that it was compared with last, {kept.origin or 'kept in the store'}"
-            " (--profile paper compares the night with itself)"
+            " (--profile standard compares the night with itself)"
         )
     return last, kept
 

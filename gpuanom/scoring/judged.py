@@ -141,7 +141,6 @@ SOURCES: tuple[Judged, ...] = (
         precise=2,
     ),
     Judged("autoencoder", ("autoencoder_mse",), "sources", "sources of an unusual form", needs_sources=True),
-    Judged("classifier", ("classifier",), "sources", "sources like those labelled as anomalous", needs_sources=True),
 )
 """Statistics of an exposure's sources: orientations, numbers, repeated images."""
 

@@ -22,13 +22,15 @@ def to_text(measured: Measured) -> str:
     Parameters
     ----------
     measured : Measured
+        The errors of an autoencoder are not kept: another night may have been scored with another model.
     """
+    exposures = {name: values for name, values in measured.exposures.items() if name != "autoencoder_mse"}
     values = {
         "n_exposures": measured.n_exposures,
         "owner": measured.owner.tolist(),
         "names": list(measured.names),
-        "exposure_columns": list(measured.exposures),
-        "exposures": _packed(list(measured.exposures.values())),
+        "exposure_columns": list(exposures),
+        "exposures": _packed(list(exposures.values())),
         "ccd_columns": list(measured.ccds),
         "ccds": _packed([*measured.ccds.values(), measured.x, measured.y]),
     }

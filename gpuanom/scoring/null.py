@@ -292,7 +292,7 @@ def _evidence(null: Null, prepared: Prepared) -> Evidence:
             worst[rows[name + WORST]] = index
     statistic, sign = np.full(n_ccd, -1, dtype=np.int64), np.ones(n_ccd)
     if null.ccd_statistics:
-        place = np.argmax(np.where(np.isnan(of_each), -1.0, of_each), axis=0)
+        place = np.argmax(np.round(np.where(np.isnan(of_each), -1.0, of_each), 6), axis=0)
         to_row = np.array([rows.get(name + WORST, -1) for name in null.ccd_statistics])
         off = np.array([prepared.ccds.get(name, np.ones(n_ccd)) for name in null.ccd_statistics])
         statistic = np.where(np.isnan(of_ccds), -1, to_row[place])

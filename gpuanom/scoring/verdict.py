@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.digits import printed_values
+from gpuanom.digits import printed, printed_values
 from gpuanom.records import Doubles
 from gpuanom.scoring import null as nulls
 from gpuanom.scoring.distances import NullOptions
@@ -212,7 +212,7 @@ def _none(measured: Measured, why: str) -> Verdicts:
 
 def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictOptions) -> Verdicts:
     bad, check, bad_ccd = (
-        threshold(values, null.n_exposures) for values in (options.bad, options.check, options.bad_ccd)
+        printed(threshold(values, null.n_exposures)) for values in (options.bad, options.check, options.bad_ccd)
     )
     n, n_ccd = measured.n_exposures, measured.owner.size
     evidence, of_ccds = printed_values(found.of_exposures), printed_values(found.of_ccds)
@@ -279,7 +279,7 @@ def _strongest(found: Evidence) -> np.typing.NDArray[np.int64]:
     n = found.of_exposures.size
     if not found.statistics:
         return np.full(n, -1, dtype=np.int64)
-    best = np.argmax(np.where(np.isnan(found.of_lists), -1.0, found.of_lists), axis=0)
+    best = np.argmax(printed_values(np.where(np.isnan(found.of_lists), -1.0, found.of_lists)), axis=0)
     lists = np.array([LISTS.index(j.list) for j in found.statistics])
     within = np.where((lists[:, None] == best) & ~np.isnan(found.of_statistics), found.of_statistics, -1.0)
     # Equal to the printed digits counts as equal: the first statistic is then named on every machine.
@@ -289,13 +289,13 @@ def _strongest(found: Evidence) -> np.typing.NDArray[np.int64]:
 
 def _named(found: Evidence, strongest: int, i: int, check: float) -> int:
     """The statistic that names the cause: a more precise one than the strongest, if its own evidence is strong."""
-    of_exposure = np.nan_to_num(found.of_statistics[:, i])
-    enough = max(check, _STRONG * float(of_exposure[strongest]))
+    of_exposure = np.round(np.nan_to_num(found.of_statistics[:, i]), 6)
+    enough = round(max(check, _STRONG * float(of_exposure[strongest])), 6)
     precise = np.array([j.precise for j in found.statistics])
     better = np.flatnonzero((of_exposure >= enough) & (precise > precise[strongest]))
     if not better.size:
         return strongest
-    return int(max(better.tolist(), key=lambda row: (precise[row], round(float(of_exposure[row]), 6), -row)))
+    return int(max(better.tolist(), key=lambda row: (precise[row], float(of_exposure[row]), -row)))
 
 
 def _reasons(measured: Measured, null: Null, evidence: Doubles, options: VerdictOptions) -> list[str]:

@@ -18,7 +18,11 @@ EDGE_CELLS = 120
 
 CCD_STATISTICS = (
     Statistic("masked_share", "", "Share of the usable pixels that belong to sources, trails, rings or glows."),
-    Statistic("masked_patch", "", "Share of the CCD's map in its largest connected patch that is masked by 3/4."),
+    Statistic(
+        "masked_patch",
+        "",
+        "Share of the CCD's map in the largest connected patch of cells of which more than 3/4 are masked.",
+    ),
     Statistic("map_rms", "", "Root mean square of the map of the residual sky, in units of the noise of a pixel."),
 )
 EXPOSURE_STATISTICS: tuple[Statistic, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +23,9 @@ LEAST_SCALE = 0.7
 
 CCD_STATISTICS = (
     Statistic(
-        "row_jitter", "", "Variance of the rows' means, less what pixel noise gives, over the variance of noise."
+        "row_jitter",
+        "",
+        "Variance of the rows' means about their running median, over what pixel noise gives: about 1 without jitter.",
     ),
     Statistic("column_jitter", "", "The same of the columns' means."),
 )
@@ -62,10 +63,13 @@ def _jitter(sums: Integers, counts: Integers, width: int) -> Doubles:
         return np.full(n_ccd, np.nan)
     left = mean - _running_median(mean)
     left *= np.sqrt(counts)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a CCD of which no row is left
+    result = np.full(n_ccd, np.nan)
+    known = np.isfinite(left).any(axis=1)  # NumPy would warn of a CCD of which no row is left
+    if known.any():
+        left = left[known]
         limit = CLIP * 1.4826 * np.nanmedian(np.abs(left), axis=1, keepdims=True)
-        return np.asarray(np.nanmean(np.clip(left, -limit, limit) ** 2, axis=1))
+        result[known] = np.nanmean(np.clip(left, -limit, limit) ** 2, axis=1)
+    return result
 
 
 def _running_median(mean: Doubles) -> Doubles:

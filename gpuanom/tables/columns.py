@@ -84,7 +84,7 @@ VERDICT_COLUMNS: tuple[Column, ...] = (
     Column("deviation", "float", "", "how far that score is from what is expected, in robust standard deviations"),
     Column("z", "float", "", "z of that score, empty where it has none"),
 )
-"""Columns of exposures, after `band`, where a night has verdicts; the first three are columns of CCDs too."""
+"""Columns of exposures, after `band`, where a night has verdicts."""
 
 AUTOENCODER_COLUMNS: tuple[Column, ...] = (
     Column("n_stamps", "int", "", "number of stamps that the autoencoder reconstructed"),

@@ -106,6 +106,7 @@ class GpuBackend:
         """See `gpuanom.backends.protocol.Backend.too_many`."""
         with self.working():
             self.stream.synchronize()  # what is still under way holds memory
+            self.staging.done()
         self.plan.too_many(n, ny, nx)
 
     def to_device(self, array: npt.NDArray[Any]) -> Array:
@@ -198,6 +199,7 @@ class GpuBackend:
         with self.working("copy home"):
             copied = _copied(record)
             self.stream.synchronize()
+            self.staging.done()
         return _filled(copied)  # type: ignore[no-any-return]
 
 

@@ -32,7 +32,8 @@ MOST_LENT = 512 * 2**20
 MOST_UNDERWAY = 16
 """Copies from lent memory that may be under way at a time in a lane, so that memory does not grow."""
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""A garbage collection on the thread that holds the lock may give lent memory back, and then takes the lock again."""
 _n_lent = 0
 
 
@@ -107,6 +108,10 @@ class Staging:
                 self._from_lent(host.reshape(-1).view(np.uint8), target.reshape(-1).view(np.uint8))
             elif not gpudirect.read(place, target):
                 self._upload(host, target)
+
+    def done(self) -> None:
+        """Give all lent memory back: the stream was synchronised, so that every copy is done."""
+        self._underway.clear()
 
     def _from_lent(self, host: npt.NDArray[np.uint8], target: Array) -> None:
         stream = cupy.cuda.get_current_stream()
