@@ -112,7 +112,7 @@ def test_statistics_of_another_version_are_measured_again(scored, tmp_path):
     assert planned == 1
     assert lines == [
         "exposure 3: measured again, statistics of patterns, shapes and repeated stars are of another version"
-        " (--profile paper goes without)"
+        " (--profile paper does not need them)"
     ]
     assert nights.tables(tmp_path / "night") == nights.tables(scored / "night")
 

@@ -73,6 +73,7 @@ def install() -> None:
     for module in (cupy, cupyx):
         if not _is_ours(module):
             raise RuntimeError(f"{module.__file__} was found before the stand-in")
+    _forget_what_is_installed()
 
 
 def require_compiler() -> None:
@@ -94,6 +95,14 @@ def uninstall() -> None:
             name for name in sys.modules if name == "gpuanom.backends.gpu" or name.startswith("gpuanom.backends.gpu.")
         ]:
             _put_away[name] = sys.modules.pop(name)
+    _forget_what_is_installed()
+
+
+def _forget_what_is_installed() -> None:
+    """Readers look once in a process for KvikIO, which comes and goes with the stand-in."""
+    from gpuanom.fits import pixels
+
+    pixels._reads_direct.cache_clear()
 
 
 @contextlib.contextmanager
