@@ -286,14 +286,18 @@ def settings(value: object) -> Settings:
     raise SettingsError(f"settings is {shown(value)} but must be gpuanom.Settings or a dict{hint}")
 
 
-def formats(value: object) -> tuple[str, ...]:
+def formats(value: object) -> tuple[str, ...] | None:
     """Return the names of table formats from a name, several names separated by commas, or a list of names.
+
+    None stays None: the formats that suit the tables.
 
     Raises
     ------
     SettingsError
         When the value is something else. Whether the names are known is not checked here.
     """
+    if value is None:
+        return None
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
     if not isinstance(value, Iterable) or not is_several(value) or isinstance(value, Mapping | bytes):

@@ -73,4 +73,4 @@ def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         result[i] = printed(float(values[i]))
     exact = (values == 0.0) | ~np.isfinite(values)
     result[exact] = values[exact]
-    return result
+    return np.asarray(result, dtype=np.float64)

@@ -30,6 +30,7 @@ from gpuanom.store.store import NAME, Store
 
 BANDS = {"g": 3919, "r": 5712, "z": 7481}
 """Exposures of DECaLS DR3."""
+EXPOSURES = sum(BANDS.values())
 CCDS = 61
 
 _TYPICAL = {
@@ -124,7 +125,7 @@ def keep_pattern_values(store, settings, rng, n_ccds=CCDS):
             store.keep_pattern_values(camera, print_, drawn)
 
 
-def build(folder, exposures=sum(BANDS.values()), n_ccds=CCDS, seed=1):
+def build(folder, exposures=EXPOSURES, n_ccds=CCDS, seed=1):
     """Make a store of so many exposures in a folder, unless it is there; return its path."""
     path = Path(folder) / NAME
     if path.exists():

@@ -23,7 +23,7 @@ Examples:
 @click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCORED...")
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="New folder for the merged night.")
 @formats_option
-def merge(nights: tuple[Path, ...], output: Path, formats: tuple[str, ...]) -> int:
+def merge(nights: tuple[Path, ...], output: Path, formats: tuple[str, ...] | None) -> int:
     """Merge measured nights into one, and rank them together.
 
     SCORED is a folder that `gpuanom score` made; all must have been measured with the same settings. No image is read

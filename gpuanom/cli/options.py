@@ -11,7 +11,7 @@ import click
 
 from gpuanom.cluster import TIMEOUT
 from gpuanom.settings import PROFILES, Settings
-from gpuanom.tables.build import FORMATS
+from gpuanom.tables.writing import FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -75,7 +75,9 @@ def settings_options(command: Command) -> Command:
     return command
 
 
-def _formats(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+def _formats(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
     names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
@@ -86,11 +88,11 @@ def _formats(_context: click.Context, _parameter: click.Parameter, value: str) -
 formats_option = click.option(
     "--format",
     "formats",
-    default="ecsv",
-    show_default=True,
+    default=None,
     callback=_formats,
     metavar="NAMES",
-    help="Formats of the tables, with commas between: ecsv, csv, fits, parquet.",
+    help="Formats of the tables, with commas between: ecsv, csv, fits, parquet. (Default: ecsv; parquet for a table of "
+    "over 100,000 rows, where pyarrow is installed.)",
 )
 """The option --format of commands that write tables."""
 

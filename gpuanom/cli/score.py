@@ -119,7 +119,7 @@ def score(
     reference: Path | None,
     model: Path | None,
     existing: Existing,
-    formats: tuple[str, ...],
+    formats: tuple[str, ...] | None,
     threads: int | None,
     shard: tuple[int, int] | None,
     scheduler: str | Path | None,

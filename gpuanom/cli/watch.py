@@ -151,7 +151,7 @@ def watch(
     as_json: bool,
     once: bool,
     until: float | None,
-    formats: tuple[str, ...],
+    formats: tuple[str, ...] | None,
     threads: int | None,
     verbose: bool,
     quiet: bool,

@@ -27,6 +27,7 @@ from gpuanom.settings import Settings, difference
 from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
+from gpuanom.tables import writing
 from gpuanom.tables.build import Tables
 
 
@@ -141,7 +142,7 @@ def merge_nights(
     output: str | Path,
     *,
     settings: Settings | Mapping[str, Any] | None = None,
-    formats: str | Sequence[str] = ("ecsv",),
+    formats: str | Sequence[str] | None = None,
     device: str | int = "auto",
     say: Callable[[str], None] = lambda _line: None,
 ) -> Tables:
@@ -157,7 +158,7 @@ def merge_nights(
         The settings of the scores; those of the measurement are the nights'. By default the merged night is scored as
         the nights were scored last, or as the paper does where they were scored differently.
     formats : str or sequence of str, optional
-        Formats of the tables, of `gpuanom.tables.build.FORMATS`.
+        Formats of the tables, of `gpuanom.tables.writing.FORMATS`; by default as `gpuanom.score` writes them.
     device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
     say : callable, optional
@@ -181,7 +182,7 @@ def merge_nights(
     """
     nights, folder = arguments.nights("inputs", inputs), arguments.path("output", output, OutputError)
     chosen, names = arguments.settings(settings), arguments.formats(formats)
-    tables.require_formats(names)
+    writing.require_formats(names)
     path = folder / NAME
     if exists(path):
         raise OutputError(f"{folder}: holds a night already (choose another --output)")
@@ -216,7 +217,7 @@ def merge_nights(
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    tables.write(result, folder, names)
+    writing.write(result, folder, names)
     return result
 
 

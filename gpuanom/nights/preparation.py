@@ -20,7 +20,7 @@ from gpuanom.scoring.reference import References
 from gpuanom.scoring.saved import given_references
 from gpuanom.settings import Settings
 from gpuanom.store.store import NAME
-from gpuanom.tables import build as tables
+from gpuanom.tables import writing
 
 Existing = Literal["resume", "overwrite", "fail"]
 
@@ -37,7 +37,7 @@ class Prepared:
         The output folder; None keeps the night in memory.
     settings : Settings
     formats : tuple of str
-        Formats of the tables.
+        Formats of the tables; None for those of `gpuanom.tables.writing.default_format`.
     threads : int or None
     backends : list of Backend
         One for each device.
@@ -50,7 +50,7 @@ class Prepared:
     paths: list[str | Path]
     folder: Path | None
     settings: Settings
-    formats: tuple[str, ...]
+    formats: tuple[str, ...] | None
     threads: int | None
     backends: list[Backend]
     references: References | None
@@ -64,7 +64,7 @@ def prepare(
     settings: Settings | Mapping[str, Any] | None,
     device: str | int | Sequence[int],
     reference: str | Path | References | None,
-    formats: str | Sequence[str],
+    formats: str | Sequence[str] | None,
     threads: int | None,
     say_device: Callable[[str], None],
 ) -> Prepared:
@@ -97,7 +97,7 @@ def prepare(
     n_threads, names = arguments.count("threads", threads), arguments.formats(formats)
     backends, about = choose(device)
     say_device(about)
-    tables.require_formats(names)
+    writing.require_formats(names)
     references = given_references(reference)
     if references is not None and chosen.robust_rounds:
         raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")

@@ -31,6 +31,7 @@ from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
+from gpuanom.tables import writing
 from gpuanom.tables.build import Tables
 from gpuanom.tables.left_out import left_out
 
@@ -51,7 +52,7 @@ def score(
     reference: str | Path | References | None = None,
     model: str | Path | None = None,
     existing: Existing = "resume",
-    formats: str | Sequence[str] = ("ecsv",),
+    formats: str | Sequence[str] | None = None,
     threads: int | None = None,
     shard: tuple[int, int] | None = None,
     scheduler: str | Path | None = None,
@@ -82,7 +83,8 @@ def score(
     existing : {"resume", "overwrite", "fail"}, optional
         What to do where the output folder holds a night: go on with that night, begin anew, or refuse.
     formats : str or sequence of str, optional
-        Formats of the tables, of `gpuanom.tables.build.FORMATS`.
+        Formats of the tables, of `gpuanom.tables.writing.FORMATS`; by default ECSV, and Parquet for a table of over
+        100,000 rows where pyarrow is installed.
     threads : int, optional
         Threads that read and decode, and on a CPU measure too; by default one for each core, at most 8.
     shard : (int, int), optional
@@ -197,7 +199,7 @@ def score(
             _fill(store, todo, measurers(), events)
         result = tables.build(store, settings, backends[0], references)
         failures = [*store.failures(), *unread]
-    written = tables.write(result, folder, run.formats) if folder else []
+    written = writing.write(result, folder, run.formats) if folder else []
     return _night(result, failures, written, len(unread))
 
 

@@ -36,6 +36,7 @@ from gpuanom.settings import Settings
 from gpuanom.store.known import RETRIED
 from gpuanom.store.store import Store
 from gpuanom.tables import build as tables
+from gpuanom.tables import writing
 from gpuanom.tables.left_out import LeftOut, left_out
 
 _log = logging.getLogger("gpuanom")
@@ -58,7 +59,7 @@ def watch(
     settings: Settings | Mapping[str, Any] | None = None,
     device: str | int | Sequence[int] = "auto",
     reference: str | Path | References | None = None,
-    formats: str | Sequence[str] = ("ecsv",),
+    formats: str | Sequence[str] | None = None,
     threads: int | None = None,
     pace: Pace | None = None,
     deviation: float = DEVIATION,
@@ -146,7 +147,7 @@ class _Ranked:
     folder: Path
     backend: Backend
     references: References | None
-    formats: Sequence[str]
+    formats: Sequence[str] | None
     alerts: Alerts
     deviation: float
     least: int
@@ -345,7 +346,7 @@ class _Watch:
         ranked = self._ranked
         with self._store() as store:
             result = tables.build(store, self._settings, ranked.backend, ranked.references)
-        tables.write(result, ranked.folder, ranked.formats)
+        writing.write(result, ranked.folder, ranked.formats)
         self._left_out = left_out(result)
         self._building = time.perf_counter() - start
         rows = list(plain_rows(result.exposures))

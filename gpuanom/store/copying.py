@@ -10,6 +10,7 @@ from typing import Any
 from gpuanom.errors import OutputError
 from gpuanom.naming import path_text
 from gpuanom.records import Exposure
+from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE
 from gpuanom.store.exposure_rows import held_exposures
 from gpuanom.store.located import files_json, locator
 from gpuanom.store.schema import believed, explained, has_table
@@ -46,7 +47,8 @@ def copy_night(
 
     for row in read("SELECT * FROM settings"):
         db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", row)
-    tables = ["exposures", "ccds", *(table for table in ("autoencoder", "statistics") if has_table(other, table))]
+    later = ("autoencoder", "statistics", CCD_COLUMNS_TABLE)
+    tables = ["exposures", "ccds", *(table for table in later if has_table(other, table))]
     known = {(c, e): print_ for c, e, print_ in db.execute("SELECT camera, exposure, fingerprint FROM exposures")}
     added = 0
     with believed(path):

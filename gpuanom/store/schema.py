@@ -50,6 +50,9 @@ CREATE TABLE IF NOT EXISTS statistics (
 CREATE TABLE IF NOT EXISTS beyond_patterns (
     camera TEXT NOT NULL, exposure TEXT NOT NULL, fingerprint TEXT NOT NULL, pattern TEXT NOT NULL,
     ccd_values BLOB NOT NULL, PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS ccd_columns (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, version TEXT NOT NULL, texts TEXT NOT NULL, numbers BLOB NOT NULL,
+    PRIMARY KEY (camera, exposure));
 """
 """Tables that came later: they are added to a store that is written to; a store that is only read may lack them."""
 

@@ -20,6 +20,7 @@ from gpuanom.errors import OutputError
 from gpuanom.naming import as_named_here, exists, natural_key
 from gpuanom.records import Dataset, DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
 from gpuanom.settings import Settings, difference
+from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, add_columns, read_columns
 from gpuanom.store.copying import copy_night
 from gpuanom.store.datasets import read_dataset
 from gpuanom.store.exposure_rows import ccd_row, held_exposures, remarks_on, typical_size
@@ -180,6 +181,7 @@ class Store:
                 f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
                 [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)],
             )
+            add_columns(db, e.camera, e.exposure, __version__, measurement.ccds)
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
             self._reconstructions.add(measurement)
@@ -297,6 +299,7 @@ class Store:
                 "settings",
                 "autoencoder",
                 "named_by_file",
+                CCD_COLUMNS_TABLE,
                 *STATISTICS_TABLES,
             ):
                 db.execute(f"DELETE FROM {table}")
@@ -308,17 +311,29 @@ class Store:
                 self._forget(db, camera, exposure)
 
     def _forget(self, db: sqlite3.Connection, camera: str, exposure: str) -> None:
-        db.execute("DELETE FROM exposures WHERE camera = ? AND exposure = ?", (camera, exposure))
-        db.execute("DELETE FROM ccds WHERE camera = ? AND exposure = ?", (camera, exposure))
-        db.execute("DELETE FROM named_by_file WHERE camera = ? AND exposure = ?", (camera, exposure))
+        for table in ("exposures", "ccds", "named_by_file", CCD_COLUMNS_TABLE):
+            db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
         self._reconstructions.forget(camera, exposure)
         self._statistics.forget(camera, exposure)
 
-    def datasets(self, bins: int) -> list[Dataset]:
-        """Return the histograms of all exposures, a `Dataset` for each camera and band, in order of camera and band."""
+    def dataset_keys(self) -> list[tuple[str, str]]:
+        """Return camera and band of the datasets, in this order."""
         with believed(self.path):
-            names = self._db.execute("SELECT DISTINCT camera, band FROM exposures ORDER BY camera, band").fetchall()
-            return [read_dataset(self._db, camera, band, bins) for camera, band in names]
+            return self._db.execute("SELECT DISTINCT camera, band FROM exposures ORDER BY camera, band").fetchall()
+
+    def dataset(self, camera: str, band: str, bins: int) -> Dataset:
+        """Return the histograms of the exposures of one camera and band, in natural order of their ids."""
+        with believed(self.path):
+            return read_dataset(self._db, camera, band, bins)
+
+    def datasets(self, bins: int) -> list[Dataset]:
+        """Return the histograms of all exposures, a `Dataset` for each of `dataset_keys`."""
+        return [self.dataset(camera, band, bins) for camera, band in self.dataset_keys()]
+
+    def holds_statistics(self, names: StatisticNames) -> bool:
+        """Whether any exposure has these statistics."""
+        with believed(self.path):
+            return names.text in self._statistics.held().values()
 
     def statistics(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
         """Return the statistics of all exposures of a dataset; see `KeptStatistics.of_dataset`."""
@@ -353,26 +368,18 @@ class Store:
                 row["files"] = json.dumps([self._located(file) for file in texts_of(row["files"])])
         return sorted(rows, key=lambda row: natural_key(row["exposure"]))
 
-    def ccds(self, camera: str, band: str) -> dict[str, list[Any]]:
-        """Return the CCDs of a dataset as lists, one for each column, in order of exposure and position.
+    def ccds(self, camera: str, band: str) -> dict[str, Any]:
+        """Return the CCDs of a dataset as arrays, one for each column; see `read_columns`.
 
         Parameters
         ----------
         camera, band : str
         """
         with believed(self.path):
-            cursor = self._db.execute(
-                "SELECT ccds.* FROM ccds JOIN exposures USING (camera, exposure)"
-                " WHERE exposures.camera = ? AND exposures.band = ?",
-                (camera, band),
-            )
-            names = [column[0] for column in cursor.description]
-            rows = cursor.fetchall()
-        with believed(self.path):
-            keys = {name: natural_key(name) for name in {row[1] for row in rows}}
-        rows.sort(key=lambda row: (keys[row[1]], row[2]))
-        columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-        return {name: list(column) for name, column in zip(names, columns, strict=True)}
+            if self.read_only:
+                return read_columns(self._db, camera, band)
+            with self._transaction() as db:
+                return read_columns(db, camera, band, keep=True)
 
     def failures(self) -> list[Failure]:
         """Return the files and exposures that failed, in order of the files."""

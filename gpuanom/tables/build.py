@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy.table import Column as TextColumn
-from astropy.table import MaskedColumn, Table
+from astropy.table import Table
 
-from gpuanom import display, installing
+from gpuanom import display
 from gpuanom.backends.protocol import Backend
-from gpuanom.digits import printed_values
-from gpuanom.errors import OutputError, ReferenceFileError, printable
-from gpuanom.files import whole_file
+from gpuanom.errors import ReferenceFileError, printable
 from gpuanom.naming import natural_key, path_text
-from gpuanom.records import KINDS, Dataset, DatasetKey, DatasetStatistics
+from gpuanom.records import KINDS, Dataset, DatasetKey, Integers
 from gpuanom.scoring import ranking
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.reference import References
@@ -29,14 +26,11 @@ from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
 from gpuanom.tables import rows, shown, verdicts
+from gpuanom.tables.as_table import as_table, printed_column
 from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder, with_more, with_verdict
-from gpuanom.tables.ecsv import write_ecsv
 from gpuanom.tables.rows import Columns, Row
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
 from gpuanom.version import __version__
-
-FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": "parquet"}
-"""The formats in which tables can be written, with astropy's names for them."""
 
 
 class Ranked(NamedTuple):
@@ -91,7 +85,7 @@ def build(store: Store, settings: Settings, backend: Backend, references: Refere
         The most anomalous exposures first (METHOD.md 5b). With the columns of an autoencoder where the store holds its
         results.
     """
-    return ranked(store, settings, backend, references).tables
+    return _ranked(store, settings, backend, references, keep=False).tables
 
 
 def as_scored_last(store: Store) -> tuple[Settings, References | None]:
@@ -125,28 +119,38 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     -------
     Ranked
     """
+    return _ranked(store, settings, backend, references, keep=True)
+
+
+def _ranked(store: Store, settings: Settings, backend: Backend, references: References | None, *, keep: bool) -> Ranked:
+    """Score and rank everything in a store; what the tables were made from is kept only where it is asked for.
+
+    A survey is scored one dataset at a time: the histograms and statistics of all its CCDs are gigabytes.
+    """
     model = store.model()
     found: dict[DatasetKey, Dataset] = {}
     compared: dict[DatasetKey, Comparison] = {}
     measured: dict[DatasetKey, Measured] = {}
-    datasets = store.datasets(settings.bins)
-    statistics = _statistics(store, datasets, settings)
-    of_exposures, of_ccds = columns_of(bool(statistics), bool(model), settings.statistics)
+    keys = store.dataset_keys()
+    with_statistics = settings.statistics and store.holds_statistics(NAMES)
+    of_exposures, of_ccds = columns_of(with_statistics, bool(model), settings.statistics)
     exposures: list[Row] = []
     parts: list[Columns] = []
     first: dict[tuple[str, str], range] = {}
     n_ccds = 0
-    for dataset in datasets:
-        saved = None if references is None else references.get(dataset.camera, dataset.band)
+    for key in keys:
+        dataset = store.dataset(*key, settings.bins)
+        saved = None if references is None else references.get(*key)
         if references is not None and saved is None:
             scores = ranking.no_scores(dataset)
         else:
-            kinds = compared[dataset.camera, dataset.band] = compared_with(dataset, settings, backend, saved)
+            kinds = compared_with(dataset, settings, backend, saved)
             scores = ranking.scores_by(dataset, kinds, settings, backend)
-        found[dataset.camera, dataset.band] = dataset
+            if keep:
+                compared[key] = kinds
         with believed(store.path):
             size = (0, 0) if saved is None else saved.size
-            of_dataset = statistics.get((dataset.camera, dataset.band))
+            of_dataset = store.statistics(*key, NAMES) if with_statistics else None
             dataset_rows, dataset_ccds = rows.of_dataset(
                 store, dataset, scores, references is not None, saved is not None, size, of_dataset, settings.seed
             )
@@ -154,10 +158,13 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
                 gathered = verdicts.measured(dataset, scores, dataset_rows, dataset_ccds)
                 known = verdicts.null_of(saved, settings)
                 judged = verdicts.judged(dataset, gathered, settings, known, None if saved is None else size)
-                measured[dataset.camera, dataset.band] = gathered
                 verdicts.add_columns(dataset_rows, dataset_ccds, judged)
+                if keep:
+                    measured[key] = gathered
+        if keep:
+            found[key] = dataset
         exposures += dataset_rows
-        parts.append(dataset_ccds)
+        parts.append({c.name: printed_column(dataset_ccds[c.name], c.kind) for c in of_ccds})
         ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(dataset_rows) + 1))).tolist()
         for i, row in enumerate(dataset_rows):
             first[row["camera"], row["exposure"]] = range(ends[i], ends[i + 1])
@@ -171,7 +178,8 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     ]
     ranks = verdicts.order_of(exposures, ids) if settings.statistics else ranking.table_order(deviations, ids)
     order_of_rows = [exposures[i] for i in ranks]
-    order = [j for row in order_of_rows for j in first.get((row["camera"], row["exposure"]), ())]
+    stretches = [first.get((row["camera"], row["exposure"]), range(0)) for row in order_of_rows]
+    order = np.fromiter(chain.from_iterable(stretches), dtype=np.int64)
     meta = _meta(settings, references, model)
     if not store.read_only:
         store.record_scoring(_record(settings, references))
@@ -180,14 +188,6 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
         as_table(_ordered(parts, order, of_ccds), of_ccds, meta),
     )
     return Ranked(built, found, compared, measured)
-
-
-def _statistics(store: Store, datasets: Sequence[Dataset], settings: Settings) -> dict[DatasetKey, DatasetStatistics]:
-    """The statistics of all datasets; none where the settings do not ask for them, or the store has none."""
-    if not settings.statistics:
-        return {}
-    found = {(d.camera, d.band): store.statistics(d.camera, d.band, NAMES) for d in datasets}
-    return found if any(statistics.measured.any() for statistics in found.values()) else {}
 
 
 def columns_of(
@@ -222,83 +222,21 @@ def _record(settings: Settings, references: References | None) -> ScoringRecord:
     return ScoringRecord(settings.scoring(), references.text, references.origin)
 
 
-def _ordered(parts: Sequence[Columns], order: Sequence[int], wanted: Sequence[Column]) -> Columns:
-    """The CCDs' columns of all datasets, in the order of the exposures' table."""
+def _ordered(parts: list[Columns], order: Integers, wanted: Sequence[Column]) -> Columns:
+    """The CCDs' columns of all datasets, in the order of the exposures' table; each part gives its columns away."""
     columns: Columns = {}
     for column in wanted:
-        values = [v for part in parts for v in part[column.name]]
-        columns[column.name] = [values[j] for j in order]
+        values = [part.pop(column.name) for part in parts]
+        columns[column.name] = _joined(values)[order] if values else []
     return columns
 
 
-def write(tables: Tables, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write both tables in each format, each file whole or not at all.
-
-    Parameters
-    ----------
-    tables : Tables
-    folder : Path
-        Must exist.
-    formats : sequence of str
-        Of `FORMATS`.
-
-    Returns
-    -------
-    list of Path
-        The files, `exposures` before `ccds`.
-
-    Raises
-    ------
-    OutputError
-        When a file cannot be written.
-    """
-    written = []
-    for table, name in zip(tables, ("exposures", "ccds"), strict=True):
-        for suffix in formats:
-            path = folder / f"{name}.{suffix}"
-            _write_one(table, path, suffix)
-            written.append(path)
-    return written
-
-
-def _write_one(table: Table, path: Path, suffix: str) -> None:
-    if suffix == "fits":
-        table = _for_fits(table)
-    elif suffix == "csv":
-        table = Table(table, copy=False)
-        table.meta = {}
-    with whole_file(path, remedy="what was measured is kept in the store", fits=suffix == "fits") as partial:
-        if suffix == "ecsv":
-            write_ecsv(table, partial)
-        else:
-            table.write(partial, format=FORMATS[suffix], overwrite=True)
-
-
-_FITS_KEYWORDS = {
-    "SETTINGS": "settings",
-    "SCORESET": "score_settings",
-    "REFERENC": "reference",
-    "REFFILE": "reference_file",
-    "REFHASH": "reference_hash",
-    "AUTOENC": "autoencoder",
-}
-"""The FITS keywords of the tables' meta data, with the names that the meta data have elsewhere."""
-
-
-def _for_fits(table: Table) -> Table:
-    """A copy that FITS can hold: texts in ASCII, and meta data under keywords of 8 letters."""
-    table = table.copy()
-    # Astropy continues long texts over several cards.
-    meta = {"CREATOR": f"gpuanom {__version__}"}
-    for keyword, name in _FITS_KEYWORDS.items():
-        if name in table.meta:
-            meta[keyword] = str(table.meta[name]).encode("ascii", "replace").decode()
-    table.meta = meta
-    for name in table.colnames:
-        if table[name].dtype.kind == "U":
-            text = [str(v).encode("ascii", "replace").decode() for v in table[name]]
-            table.replace_column(name, MaskedColumn(text, name=name, description=table[name].description))
-    return table
+def _joined(values: Sequence[Any]) -> Any:
+    """Texts, or masked numbers, of all datasets in one array."""
+    joined = np.concatenate([np.ma.getdata(part) for part in values])
+    if joined.dtype.kind == "U":
+        return joined
+    return np.ma.masked_array(joined, mask=np.concatenate([np.ma.getmaskarray(part) for part in values]))
 
 
 def _meta(settings: Settings, references: References | None, model: str) -> dict[str, Any]:
@@ -320,55 +258,6 @@ def _reference_meta(references: References | None) -> dict[str, str]:
         return {"reference": "this night"}
     name = printable(path_text(Path(references.origin).name)) if references.origin else ""
     return {"reference": "saved", "reference_file": name, "reference_hash": references.fingerprint}
-
-
-def as_table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> Table:
-    """Make a Table of columns: missing numbers masked, numbers rounded to `DIGITS` significant digits.
-
-    Parameters
-    ----------
-    values : mapping of str to list
-        The values of each column, None or NaN where a number is missing.
-    columns : sequence of Column
-        Names, kinds, units and descriptions, in the order of the table.
-    meta : dict
-        What the table says of how it was made.
-    """
-    table = Table(masked=False)
-    for column in columns:
-        options = {"name": column.name, "unit": column.unit or None, "description": column.description}
-        if column.kind == "text":
-            text = ["" if v is None else str(v) for v in values[column.name]]
-            table.add_column(TextColumn(np.array(text, dtype=np.str_), **options))
-        else:
-            table.add_column(MaskedColumn(_numbers(values[column.name], column.kind), **options))
-    table.meta = meta
-    return table
-
-
-def _numbers(values: Sequence[Any], kind: str) -> Any:
-    """A masked array of whole numbers (the rank 0 means none) or of rounded floats."""
-    if kind == "float":
-        data = printed_values([np.nan if v is None else float(v) for v in values])
-        return np.ma.masked_array(data, mask=np.isnan(data))
-    missing = [v is None or v != v or (kind == "rank" and v == 0) for v in values]
-    whole = np.array([0 if m else int(v) for v, m in zip(values, missing, strict=True)], dtype=np.int64)
-    return np.ma.masked_array(whole, mask=missing)
-
-
-def require_formats(formats: Sequence[str]) -> None:
-    """Check that tables can be written in these formats, before anything is measured for them.
-
-    Raises
-    ------
-    OutputError
-        When a format is unknown, or what it needs is not installed.
-    """
-    for name in formats:
-        if name not in FORMATS:
-            raise OutputError(f"unknown format '{name}' (one of {', '.join(FORMATS)})")
-    if "parquet" in formats and importlib.util.find_spec("pyarrow") is None:
-        raise OutputError(f"the format parquet needs pyarrow ({installing.install('parquet')})")
 
 
 def require_reference(references: References, settings: Settings, origin: str) -> None:

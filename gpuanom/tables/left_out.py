@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gpuanom.tables.build import Tables
 
 NOT_LOST = frozenset(("constant", "saturated", "too_few_pixels", "too_small", "not_2d", "no_image"))
@@ -57,11 +59,10 @@ def left_out(tables: Tables) -> tuple[LeftOut, ...]:
     tuple of LeftOut
     """
     ccds = tables.ccds
-    statuses = [str(status) for status in ccds["status"]]
+    statuses = np.asarray(ccds["status"])
     found: dict[str, list[int]] = {}
-    for i, status in enumerate(statuses):
-        if status != "ok":
-            found.setdefault(status, []).append(i)
+    for i in np.flatnonzero(statuses != "ok").tolist():
+        found.setdefault(str(statuses[i]), []).append(i)
     groups = [
         LeftOut(
             status=status,

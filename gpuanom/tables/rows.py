@@ -14,12 +14,23 @@ import numpy as np
 
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import printable
-from gpuanom.records import BACKGROUND, ISOPHOTE, KINDS, SOURCE, Dataset, DatasetStatistics, Doubles, Failure
+from gpuanom.records import (
+    BACKGROUND,
+    ISOPHOTE,
+    KINDS,
+    SOURCE,
+    Dataset,
+    DatasetStatistics,
+    Doubles,
+    Failure,
+    Integers,
+)
 from gpuanom.scoring import comparable
-from gpuanom.scoring.divergences import ranks_of
+from gpuanom.scoring.divergences import Flags, ranks_of
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.significance import deviation, direction
 from gpuanom.scoring.static_pattern import with_static_patterns
+from gpuanom.store.ccd_columns import AXES, Texts
 from gpuanom.store.reconstructions import Reconstructed
 from gpuanom.store.store import Store
 from gpuanom.tables import statistic_columns
@@ -62,50 +73,54 @@ def of_dataset(
     exposures : list of dict
         A row for each exposure: values by column.
     ccds : dict
-        A list or array for each column.
+        An array for each column.
     """
     exposures = store.exposures(dataset.camera, dataset.band)
     ccds = {**store.ccds(dataset.camera, dataset.band), **_measured_columns(dataset, scores)}
+    n, owner = len(exposures), dataset.owner
     reconstructed = store.reconstructed(dataset.camera, dataset.band)
-    errors = _reconstructed_columns(dataset, reconstructed, ccds)
-    of_statistics = {} if statistics is None else _statistic_columns(store, statistics, ccds, dataset, seed)
-    n = len(exposures)
-    sums = {name: np.bincount(dataset.owner, ccds[name], minlength=n).astype(np.int64) for name in SUMS}
-    used = np.array([status == "ok" for status in ccds["status"]], dtype=bool)
-    n_used = np.bincount(dataset.owner, used, minlength=n).astype(np.int64)
-    bounds = np.searchsorted(dataset.owner, np.arange(n + 1)).tolist()
+    columns: Columns = _reconstructed_columns(dataset, reconstructed, ccds)
+    if statistics is not None:
+        columns |= _statistic_columns(store, statistics, ccds, dataset, seed)
+    for name in SUMS:
+        columns[name] = np.bincount(owner, ccds[name], minlength=n).astype(np.int64)
+    used = ccds["status"] == "ok"
+    columns["n_ccd_used"] = np.bincount(owner, used, minlength=n).astype(np.int64)
+    for kind, s in zip(KINDS, scores, strict=True):
+        for name in ("kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"):
+            columns[f"{kind}_{name}"] = getattr(s, name)
+        for name in s.local._fields:
+            columns[f"{kind}_local_{name}"] = getattr(s.local, name)
+    with_wcs = statistic_columns.first_of_each(ccds["cd1_1"], owner, n)
+    axes = np.concatenate([np.stack([ccds[name] for name in AXES], axis=1), np.full((1, 4), np.nan)])[with_wcs]
+    for kind in ("source", "isophote"):
+        columns[f"{kind}_position_angle"] = position_angles(columns[f"{kind}_angle"], axes)
+    worst = statistic_columns.largest_of_each(printed_values(ccds["background_z"]), owner, n)[1]
+    columns["worst_ccd"] = np.append(ccds["name"], "")[worst]
+    reasons = _reasons(ccds["reason"], owner, ~used)
+    spread = np.any([s.spread for s in scores], axis=0).tolist()
     alone = not any((s.rank > 0).any() for s in scores)
     of_size = comparable.notes(dataset, size if saved else None)
+    listed = [values if isinstance(values, list) else values.tolist() for values in columns.values()]
     rows = []
-    for i, exposure in enumerate(exposures):
-        ccds_of_it = range(bounds[i], bounds[i + 1])
-        row: Row = dict(exposure)
+    for i, (exposure, values) in enumerate(zip(exposures, zip(*listed, strict=True), strict=True)):
+        row: Row = {**exposure, **dict(zip(columns, values, strict=True))}
         files = json.loads(exposure["files"])
         row["file"] = printable(files[0]) if files else ""
-        row["n_ccd_used"] = int(n_used[i])
-        for name in SUMS:
-            row[name] = int(sums[name][i])
-        for kind, s in zip(KINDS, scores, strict=True):
-            for name in ("kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"):
-                row[f"{kind}_{name}"] = getattr(s, name)[i]
-            for name in s.local._fields:
-                row[f"{kind}_local_{name}"] = getattr(s.local, name)[i]
-        axes = next((tuple(ccds[k][j] for k in _AXES) for j in ccds_of_it if ccds["cd1_1"][j] is not None), None)
-        row["source_position_angle"] = position_angle(row["source_angle"], axes)
-        row["isophote_position_angle"] = position_angle(row["isophote_angle"], axes)
-        row.update((name, values[i]) for name, values in errors.items())
-        row.update((name, values[i]) for name, values in of_statistics.items())
-        z = ccds["background_z"][bounds[i] : bounds[i + 1]]
-        row["worst_ccd"] = "" if np.isnan(z).all() else ccds["name"][bounds[i] + int(np.nanargmax(printed_values(z)))]
-        reasons = _few([ccds["reason"][j] for j in ccds_of_it if not used[j]])
-        spread = any(bool(s.spread[i]) for s in scores)
-        row["status"], row["note"] = _status(row, reasons, spread, saved and not found, alone, of_size[i])
+        row["status"], row["note"] = _status(
+            row, _few(reasons.get(i, ())), spread[i], saved and not found, alone, of_size[i]
+        )
         rows.append(row)
     ccds["ccd"] = ccds["name"]
     return rows, ccds
 
 
-_AXES = ("cd1_1", "cd1_2", "cd2_1", "cd2_2")
+def _reasons(reasons: Texts, owner: Integers, chosen: Flags) -> dict[int, list[str]]:
+    """The reasons of the chosen CCDs of each exposure that has any, by index of the exposure."""
+    found: dict[int, list[str]] = {}
+    for i, reason in zip(owner[chosen].tolist(), reasons[chosen].tolist(), strict=True):
+        found.setdefault(i, []).append(reason)
+    return found
 
 
 def of_failure(failure: Failure) -> Row:
@@ -140,24 +155,20 @@ def _reconstructed_columns(dataset: Dataset, reconstructed: Mapping[str, Reconst
 
     An exposure without results of the autoencoder has no values; an exposure without stamps has no error.
     """
-    n_ccd = np.bincount(dataset.owner, minlength=len(dataset.exposures)).tolist()
-    of_ccds: dict[str, list[Any]] = {"n_stamps": [], "autoencoder_mse": []}
-    n_stamps: list[int | None] = []
-    mse = np.full(len(dataset.exposures), np.nan)
+    n, n_ccd = len(dataset.exposures), dataset.owner.size
+    ccds.update(n_stamps=np.full(n_ccd, np.nan), autoencoder_mse=np.full(n_ccd, np.nan))
+    n_stamps, mse = np.full(n, np.nan), np.full(n, np.nan)
+    ends = np.searchsorted(dataset.owner, np.arange(n + 1))
     for i, exposure in enumerate(dataset.exposures):
-        result = reconstructed.get(exposure)
-        if result is None:
-            n_stamps.append(None)
-            of_ccds["n_stamps"] += [None] * n_ccd[i]
-            of_ccds["autoencoder_mse"] += [None] * n_ccd[i]
+        if (result := reconstructed.get(exposure)) is None:
             continue
+        part = slice(ends[i], ends[i + 1])
         with np.errstate(invalid="ignore", divide="ignore"):
-            of_ccds["autoencoder_mse"] += (result.errors / result.n_stamps).tolist()
-        of_ccds["n_stamps"] += result.n_stamps.tolist()
-        n_stamps.append(int(result.n_stamps.sum()))
+            ccds["autoencoder_mse"][part] = result.errors / result.n_stamps
+        ccds["n_stamps"][part] = result.n_stamps
+        n_stamps[i] = result.n_stamps.sum()
         if n_stamps[i]:
             mse[i] = result.errors.sum() / n_stamps[i]
-    ccds.update(of_ccds)
     return {
         "n_stamps": n_stamps,
         "autoencoder_mse": mse,
@@ -172,7 +183,7 @@ def _statistic_columns(
     """The columns of exposures that statistics give; those of CCDs are added to `ccds`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         # By printed digits: in their last bits the backends may differ.
-        sky = printed_values(_numbers(ccds["sky"])) / printed_values(_numbers(ccds["sigma"]))
+        sky = printed_values(ccds["sky"]) / printed_values(ccds["sigma"])
     complete = with_static_patterns(
         statistics,
         np.where(np.isfinite(sky), sky, np.nan),
@@ -180,7 +191,7 @@ def _statistic_columns(
         partial(store.pattern_values, dataset.camera, dataset.band),
         partial(store.keep_pattern_values, dataset.camera),
     )
-    sides = statistic_columns.pixel_side(np.stack([_numbers(ccds[name]) for name in _AXES], axis=1))
+    sides = statistic_columns.pixel_side(np.stack([ccds[name] for name in AXES], axis=1))
     found = statistic_columns.shown(complete, sides)
     n = dataset.counts[:, ISOPHOTE].sum(axis=1)
     angle, alignment = direction(dataset.cosine[:, ISOPHOTE], dataset.sine[:, ISOPHOTE], n)
@@ -188,33 +199,39 @@ def _statistic_columns(
     return dict(found.exposures)
 
 
-def _numbers(values: Sequence[Any]) -> Doubles:
-    """Numbers of the store, NaN where there is none."""
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
 def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:
-    """Convert an angle in the focal plane to a position angle on the sky.
+    """Convert one angle in the focal plane to a position angle on the sky; see `position_angles`.
 
     Parameters
     ----------
     angle : float
-        Degrees from the focal plane's x axis toward its y axis.
     sky_axes : sequence of 4 floats, or None
-        CD1_1, CD1_2, CD2_1, CD2_2 of the focal-plane axes. Those of the first CCD with a WCS are used for the whole
-        exposure: the orientation of the axes changes little over a field.
+        None without a WCS.
+    """
+    axes = np.full(4, np.nan) if sky_axes is None else np.array(sky_axes, dtype=np.float64)
+    return float(position_angles(np.array([angle]), axes[None])[0])
+
+
+def position_angles(angle: Doubles, sky_axes: Doubles) -> Doubles:
+    """Convert angles in the focal plane to position angles on the sky.
+
+    Parameters
+    ----------
+    angle : ndarray, (n,) float64
+        Degrees from the focal plane's x axis toward its y axis.
+    sky_axes : ndarray, (n, 4) float64
+        CD1_1, CD1_2, CD2_1, CD2_2 of the focal-plane axes, NaN without a WCS. Those of the first CCD with a WCS are
+        used for the whole exposure: the orientation of the axes changes little over a field.
 
     Returns
     -------
-    float
+    ndarray, (n,) float64
         Degrees east of north in (-90, 90], NaN without a WCS.
     """
-    if sky_axes is None or np.isnan(angle):
-        return float("nan")
     dx, dy = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    east, north = sky_axes[0] * dx + sky_axes[1] * dy, sky_axes[2] * dx + sky_axes[3] * dy
-    degrees = float(np.degrees(np.arctan2(east, north)))
-    return 90.0 - (90.0 - degrees) % 180.0
+    east = sky_axes[:, 0] * dx + sky_axes[:, 1] * dy
+    north = sky_axes[:, 2] * dx + sky_axes[:, 3] * dy
+    return np.asarray(90.0 - (90.0 - np.degrees(np.arctan2(east, north))) % 180.0)
 
 
 def _within_noise(row: Mapping[str, Any]) -> bool:

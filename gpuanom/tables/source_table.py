@@ -10,7 +10,7 @@ from astropy.table import Table
 from gpuanom.measuring.source_list import SourceList
 from gpuanom.records import CcdMeasurement, Doubles
 from gpuanom.settings import Settings
-from gpuanom.tables.build import as_table
+from gpuanom.tables.as_table import as_table
 from gpuanom.tables.columns import SOURCE_COLUMNS
 from gpuanom.version import __version__
 

@@ -126,12 +126,12 @@ def shown(statistics: DatasetStatistics, arcsec: Doubles) -> Shown:
         values.update(_strongest(values))
     n = len(statistics.exposures)
     for name in LARGEST:
-        exposures[name] = _largest(ccds[name], statistics.owner, n)[0]
-    which = _largest(ccds["streak"], statistics.owner, n)[1]
+        exposures[name] = largest_of_each(ccds[name], statistics.owner, n)[0]
+    which = largest_of_each(ccds["streak"], statistics.owner, n)[1]
     with_nan = np.append(ccds["streak_angle"], np.nan)
     exposures["streak_angle"] = with_nan[which]
     ccds["fwhm_arcsec"] = ccds["fwhm"] * arcsec
-    first = np.append(arcsec, np.nan)[_first(arcsec, statistics.owner, n)]
+    first = np.append(arcsec, np.nan)[first_of_each(arcsec, statistics.owner, n)]
     exposures["fwhm_arcsec"] = exposures["fwhm"] * first
     return Shown(exposures, ccds)
 
@@ -164,8 +164,8 @@ def _strongest(values: dict[str, Any]) -> dict[str, Doubles]:
     }
 
 
-def _largest(values: Doubles, owner: Integers, n: int) -> tuple[Doubles, Integers]:
-    """The largest value of each exposure's CCDs and the CCD that has it; NaN and -1 without a value."""
+def largest_of_each(values: Doubles, owner: Integers, n: int) -> tuple[Doubles, Integers]:
+    """Return the largest value of each exposure's CCDs and the CCD that has it; NaN and -1 without a value."""
     largest, which = np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
     known = np.flatnonzero(np.isfinite(values))
     # In order of exposure and falling value: the first of each exposure is its largest, of equal ones the first CCD.
@@ -175,8 +175,8 @@ def _largest(values: Doubles, owner: Integers, n: int) -> tuple[Doubles, Integer
     return largest, which
 
 
-def _first(values: Doubles, owner: Integers, n: int) -> Integers:
-    """The first CCD of each exposure that has a value; -1 without one."""
+def first_of_each(values: Doubles, owner: Integers, n: int) -> Integers:
+    """Return the first CCD of each exposure that has a value; -1 without one."""
     which = np.full(n, -1, dtype=np.int64)
     known = np.flatnonzero(np.isfinite(values))
     exposures, first = np.unique(owner[known], return_index=True)

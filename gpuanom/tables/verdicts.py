@@ -21,6 +21,7 @@ from gpuanom.scoring.reference import DatasetReference
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.scoring.verdict import VERDICTS, VerdictOptions, Verdicts, judge
 from gpuanom.settings import Settings
+from gpuanom.tables.texts import coded
 
 Row = dict[str, Any]
 Columns = dict[str, Any]
@@ -43,9 +44,11 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
     Measured
     """
     n = len(dataset.exposures)
-    names = list(ccds["name"])
+    # The names as objects that are shared: a survey has a million CCDs of 61 names.
+    different, codes = coded(np.asarray(ccds["name"], dtype=np.str_))
+    names = np.array(different, dtype=object)[codes].tolist() if codes.size else []
     grid = Grid.of(dataset.owner, names, n)
-    used = np.array([status == "ok" for status in ccds["status"]], dtype=bool)
+    used = np.asarray(ccds["status"]) == "ok"
     wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "streak", "streak_angle"}
     wanted |= {name for name in ccds if name.startswith(("stripe_period_", "stripe_angle_"))}
     of_ccds = {name: np.where(used, _numbers(ccds[name]), np.nan) for name in sorted(wanted) if name in ccds}
@@ -65,7 +68,7 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
         exposures["ellipticity_angle"] = np.degrees(0.5 * np.arctan2(exposures["e2"], exposures["e1"]))
     usable = exposures["n_ccd_used"] > 0
     exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
-    x, y = _positions(dataset.camera, names)
+    x, y = _positions(dataset.camera, names, codes, different.tolist())
     return Measured(n, exposures, dataset.owner, names, of_ccds, x, y)
 
 
@@ -183,16 +186,21 @@ def _exposure_columns(rows: Sequence[Row]) -> set[str]:
     return (wanted & present) | {"n_sources", "n_ccd_used"}
 
 
-def _numbers(values: Sequence[Any]) -> Doubles:
+def _numbers(values: Sequence[Any] | Doubles) -> Doubles:
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float64)
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
-def _positions(camera: str, names: Sequence[str]) -> tuple[Doubles, Doubles]:
-    """The centres of CCDs in the focal plane, from -1 to 1 along its longer side."""
+def _positions(camera: str, names: Sequence[str], codes: Integers, different: Sequence[str]) -> tuple[Doubles, Doubles]:
+    """The centres of CCDs in the focal plane, from -1 to 1 along its longer side.
+
+    The codes are the places of the names among the different names.
+    """
     if not names:
         return np.zeros(0), np.zeros(0)
     places = focalplane.places(camera, list(dict.fromkeys(names)))
-    xy = np.array([(places[name].x, places[name].y) for name in names], dtype=np.float64).T
+    xy = np.array([(places[name].x, places[name].y) for name in different], dtype=np.float64).T[:, codes]
     low, high = xy.min(axis=1), xy.max(axis=1)
     half = max(0.5 * float((high - low).max()), 0.5)
     x, y = (xy - 0.5 * (low + high)[:, None]) / half

@@ -1,0 +1,141 @@
+"""The numbers of an exposure's CCDs as columns: what the tables of a survey, a million CCDs, are made from.
+
+The table `ccds` has a row for each CCD, to be read by people and other programs; reading a million of its rows takes
+14 s. So each exposure also keeps these numbers in one row of the table `ccd_columns`: `texts`, the names, statuses and
+reasons of its CCDs as JSON, and `numbers`, (len(NUMBERS), n_ccd) little-endian float64. A row is valid as long as its
+`version` is that of the exposure's measurement: a gpuanom that knows nothing of this table may have measured the
+exposure again. What has no valid row is read from the table `ccds`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuanom.naming import natural_key
+from gpuanom.records import CcdMeasurement, Doubles
+from gpuanom.store.schema import has_table
+
+CCD_COLUMNS_TABLE = "ccd_columns"
+
+AXES = ("cd1_1", "cd1_2", "cd2_1", "cd2_2")
+WHOLE = ("n_sources", "n_without_orientation", "n_isophote", "n_gradients")
+"""The columns of whole numbers, the last ones of `NUMBERS`."""
+NUMBERS = ("sky", "sigma", "masked_fraction", "saturated_fraction", *AXES, *WHOLE)
+
+Columns: TypeAlias = dict[str, Any]
+Texts: TypeAlias = npt.NDArray[np.str_]
+
+
+def add_columns(
+    db: sqlite3.Connection, camera: str, exposure: str, version: str, ccds: Sequence[CcdMeasurement]
+) -> None:
+    """Keep the numbers of an exposure's CCDs.
+
+    Parameters
+    ----------
+    db : Connection
+        The caller holds the transaction.
+    camera, exposure, version : str
+        The exposure, and the version of gpuanom that measured it.
+    ccds : sequence of CcdMeasurement
+    """
+    nothing = (None,) * len(AXES)
+    numbers = [
+        (c.sky, c.sigma, c.masked_fraction, c.saturated_fraction, *(c.sky_axes or nothing))
+        + (c.n_sources, c.n_without_orientation, c.n_isophote, c.n_gradients)
+        for c in ccds
+    ]
+    _keep(db, camera, exposure, version, [(c.name, c.status, c.reason) for c in ccds], numbers)
+
+
+def _keep(
+    db: sqlite3.Connection,
+    camera: str,
+    exposure: str,
+    version: str,
+    texts: Sequence[tuple[str, ...]],
+    numbers: Sequence[tuple[Any, ...]],
+) -> None:
+    columns = np.array(numbers, dtype="<f8").reshape(-1, len(NUMBERS)).T
+    db.execute(
+        f"INSERT OR REPLACE INTO {CCD_COLUMNS_TABLE} VALUES (?, ?, ?, ?, ?)",
+        (camera, exposure, version, json.dumps(list(zip(*texts, strict=True)) or [(), (), ()]), columns.tobytes()),
+    )
+
+
+def read_columns(db: sqlite3.Connection, camera: str, band: str, *, keep: bool = False) -> Columns:
+    """Read the CCDs of a dataset as columns, in natural order of their exposures, and by position.
+
+    Parameters
+    ----------
+    db : Connection
+    camera, band : str
+    keep : bool, optional
+        Keep the columns of exposures that have none yet; the caller holds the transaction.
+
+    Returns
+    -------
+    dict of str to ndarray, (n_ccd,)
+        ``exposure``, ``camera``, ``name``, ``status`` and ``reason`` as text; `NUMBERS` as float64, NaN where there is
+        none, those of `WHOLE` as int64.
+
+    Raises
+    ------
+    ValueError
+        When a row does not have the length that it should have.
+    """
+    counts = dict(db.execute("SELECT exposure, n_ccd FROM exposures WHERE camera = ? AND band = ?", (camera, band)))
+    names = sorted(counts, key=natural_key)
+    found: dict[str, tuple[str, bytes]] = {}
+    if has_table(db, CCD_COLUMNS_TABLE):
+        query = (
+            f"SELECT exposure, texts, numbers FROM {CCD_COLUMNS_TABLE} JOIN exposures USING (camera, exposure)"
+            f" WHERE {CCD_COLUMNS_TABLE}.version = exposures.version AND camera = ? AND band = ?"
+        )
+        found = {name: (texts, numbers) for name, texts, numbers in db.execute(query, (camera, band))}
+    texts_of: dict[str, list[Texts]] = {}
+    parts: list[Doubles] = []
+    of_exposures = []
+    for name in names:
+        texts, blob = found[name] if name in found else _from_rows(db, camera, name, keep=keep)
+        # Most exposures have the same CCDs with the same statuses: each different text is read once.
+        three = texts_of.get(texts)
+        if three is None:
+            three = texts_of[texts] = [np.array(column, dtype=np.str_) for column in json.loads(texts)]
+        numbers = np.frombuffer(blob, "<f8").reshape(len(NUMBERS), -1)
+        if not all(column.shape == (numbers.shape[1],) == (counts[name],) for column in three):
+            raise ValueError("columns of another number of CCDs than were measured")
+        parts.append(numbers)
+        of_exposures.append(three)
+    every = np.concatenate(parts, axis=1) if parts else np.zeros((len(NUMBERS), 0))
+    columns: Columns = {
+        "exposure": np.repeat(np.array(names, dtype=np.str_), [counts[name] for name in names]),
+        "camera": np.full(every.shape[1], camera),
+    }
+    for k, column in enumerate(("name", "status", "reason")):
+        columns[column] = np.concatenate([three[k] for three in of_exposures] or [np.zeros(0, dtype=np.str_)])
+    for column, values in zip(NUMBERS, every, strict=True):
+        columns[column] = values.astype(np.int64) if column in WHOLE else values
+    return columns
+
+
+def _from_rows(db: sqlite3.Connection, camera: str, exposure: str, *, keep: bool) -> tuple[str, bytes]:
+    """The columns of an exposure that a gpuanom measured which did not keep them."""
+    rows = db.execute(
+        f"SELECT name, status, reason, {', '.join(NUMBERS)} FROM ccds WHERE camera = ? AND exposure = ?"
+        " ORDER BY position",
+        (camera, exposure),
+    ).fetchall()
+    texts, numbers = [row[:3] for row in rows], [row[3:] for row in rows]
+    if keep:
+        where = "SELECT version FROM exposures WHERE camera = ? AND exposure = ?"
+        (version,) = db.execute(where, (camera, exposure)).fetchone()
+        _keep(db, camera, exposure, version, texts, numbers)
+    columns = np.array(numbers, dtype="<f8").reshape(-1, len(NUMBERS)).T
+    return json.dumps(list(zip(*texts, strict=True)) or [(), (), ()]), columns.tobytes()

@@ -1,0 +1,66 @@
+"""Columns of values become astropy Tables: missing numbers masked, numbers rounded to the printed digits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from astropy.table import Column as TextColumn
+from astropy.table import MaskedColumn, Table
+
+from gpuanom.digits import printed_values
+from gpuanom.tables.columns import Column
+from gpuanom.tables.rows import Columns
+
+
+def as_table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> Table:
+    """Make a Table of columns: missing numbers masked, numbers rounded to `DIGITS` significant digits.
+
+    Parameters
+    ----------
+    values : mapping of str to list
+        The values of each column, None or NaN where a number is missing.
+    columns : sequence of Column
+        Names, kinds, units and descriptions, in the order of the table.
+    meta : dict
+        What the table says of how it was made.
+    """
+    table = Table(masked=False)
+    for column in columns:
+        options = {"name": column.name, "unit": column.unit or None, "description": column.description}
+        made = TextColumn if column.kind == "text" else MaskedColumn
+        table.add_column(made(printed_column(values[column.name], column.kind), copy=False, **options), copy=False)
+    table.meta = meta
+    return table
+
+
+def printed_column(values: Any, kind: str) -> Any:
+    """Return a column as tables hold it: texts, whole numbers or rounded numbers.
+
+    Parameters
+    ----------
+    values : sequence or ndarray
+        None or NaN where a number is missing; a masked array is a column already.
+    kind : str
+        ``text``, ``float``, ``int``, or ``rank``, of which 0 means none.
+
+    Returns
+    -------
+    ndarray of str, or masked array
+    """
+    if kind == "text":
+        if isinstance(values, np.ndarray):
+            return np.ma.getdata(values)
+        return np.array(["" if v is None else str(v) for v in values], dtype=np.str_)
+    if isinstance(values, np.ma.MaskedArray):
+        return values
+    if not isinstance(values, np.ndarray):
+        values = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    if kind == "float":
+        data = printed_values(values)
+        return np.ma.masked_array(data, mask=np.isnan(data))
+    missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
+    if kind == "rank":
+        missing |= values == 0
+    return np.ma.masked_array(np.where(missing, 0, values).astype(np.int64), mask=missing)

@@ -1,0 +1,114 @@
+"""The tables of a night as files: ECSV, CSV, FITS and Parquet, each written whole or not at all."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from astropy.table import MaskedColumn, Table
+
+from gpuanom import installing
+from gpuanom.errors import OutputError
+from gpuanom.files import whole_file
+from gpuanom.tables.ecsv import write_ecsv
+from gpuanom.tables.parquet import write_parquet
+from gpuanom.version import __version__
+
+LARGE = 100_000
+"""A table with more rows is written as Parquet where pyarrow is installed, and no format is asked for."""
+
+FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": "parquet"}
+"""The formats in which tables can be written, with astropy's names for them."""
+
+
+def write(tables: Sequence[Table], folder: Path, formats: Sequence[str] | None) -> list[Path]:
+    """Write both tables in each format, each file whole or not at all.
+
+    Parameters
+    ----------
+    tables : Tables
+    folder : Path
+        Must exist.
+    formats : sequence of str, or None
+        Of `FORMATS`; None for `default_format` of each table.
+
+    Returns
+    -------
+    list of Path
+        The files, `exposures` before `ccds`.
+
+    Raises
+    ------
+    OutputError
+        When a file cannot be written.
+    """
+    written = []
+    for table, name in zip(tables, ("exposures", "ccds"), strict=True):
+        for suffix in (default_format(len(table)),) if formats is None else formats:
+            path = folder / f"{name}.{suffix}"
+            _write_one(table, path, suffix)
+            written.append(path)
+    return written
+
+
+def default_format(n_rows: int) -> str:
+    """Return the format of a table for which no format is asked: text for a night, Parquet for a survey."""
+    return "parquet" if n_rows > LARGE and importlib.util.find_spec("pyarrow") is not None else "ecsv"
+
+
+def _write_one(table: Table, path: Path, suffix: str) -> None:
+    if suffix == "fits":
+        table = _for_fits(table)
+    elif suffix == "csv":
+        table = Table(table, copy=False)
+        table.meta = {}
+    with whole_file(path, remedy="what was measured is kept in the store", fits=suffix == "fits") as partial:
+        if suffix == "ecsv":
+            write_ecsv(table, partial)
+        elif suffix == "parquet":
+            write_parquet(table, partial)
+        else:
+            table.write(partial, format=FORMATS[suffix], overwrite=True)
+
+
+_FITS_KEYWORDS = {
+    "SETTINGS": "settings",
+    "SCORESET": "score_settings",
+    "REFERENC": "reference",
+    "REFFILE": "reference_file",
+    "REFHASH": "reference_hash",
+    "AUTOENC": "autoencoder",
+}
+"""The FITS keywords of the tables' meta data, with the names that the meta data have elsewhere."""
+
+
+def _for_fits(table: Table) -> Table:
+    """A copy that FITS can hold: texts in ASCII, and meta data under keywords of 8 letters."""
+    table = table.copy()
+    # Astropy continues long texts over several cards.
+    meta = {"CREATOR": f"gpuanom {__version__}"}
+    for keyword, name in _FITS_KEYWORDS.items():
+        if name in table.meta:
+            meta[keyword] = str(table.meta[name]).encode("ascii", "replace").decode()
+    table.meta = meta
+    for name in table.colnames:
+        if table[name].dtype.kind == "U":
+            text = [str(v).encode("ascii", "replace").decode() for v in table[name]]
+            table.replace_column(name, MaskedColumn(text, name=name, description=table[name].description))
+    return table
+
+
+def require_formats(formats: Sequence[str] | None) -> None:
+    """Check that tables can be written in these formats, before anything is measured for them.
+
+    Raises
+    ------
+    OutputError
+        When a format is unknown, or what it needs is not installed.
+    """
+    for name in formats or ():
+        if name not in FORMATS:
+            raise OutputError(f"unknown format '{name}' (one of {', '.join(FORMATS)})")
+    if "parquet" in (formats or ()) and importlib.util.find_spec("pyarrow") is None:
+        raise OutputError(f"the format parquet needs pyarrow ({installing.install('parquet')})")
