@@ -32,6 +32,8 @@ BANDS = {"g": 3919, "r": 5712, "z": 7481}
 """Exposures of DECaLS DR3."""
 EXPOSURES = sum(BANDS.values())
 CCDS = 61
+DRAWN = 1000
+"""So many exposures are drawn by default: to draw a survey takes minutes."""
 
 _TYPICAL = {
     **dict.fromkeys([f"stripe_power_{b}" for b in range(12)], (20.0, 0.15)),
@@ -106,7 +108,7 @@ def measurements(band, first, n, settings, rng, n_ccds=CCDS):
             )
             for c in range(n_ccds)
         )
-        name = f"{i:06d}"
+        name = str(i)
         place = Path(f"/data/decals/{band}/c4d_{name}_ooi_{band}_v1.fits.fz")
         about = Exposure(name, "DECam", band, "2014-08-22T04:05:06.7", 90.0, (place,), (None,), f"{i:032x}", "decam")
         own = ExposureStatistics(STATISTICS, _statistics(STATISTICS.exposures, 1, rng)[0])
@@ -125,25 +127,45 @@ def keep_pattern_values(store, settings, rng, n_ccds=CCDS):
             store.keep_pattern_values(camera, print_, drawn)
 
 
-def build(folder, exposures=EXPOSURES, n_ccds=CCDS, seed=1):
-    """Make a store of so many exposures in a folder, unless it is there; return its path."""
+def build(folder, exposures=EXPOSURES, n_ccds=CCDS, seed=1, drawn=DRAWN):
+    """Make a store of so many exposures in a folder, unless it is there; return its path.
+
+    At most `drawn` exposures are drawn; further ones are copies of these under other ids.
+    """
     path = Path(folder) / NAME
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, settings = path.with_suffix(".partial"), Settings()
     partial.unlink(missing_ok=True)
-    rng, first = np.random.default_rng(seed), 400_000
+    rng, first, share = np.random.default_rng(seed), 1_000_000, min(1.0, drawn / exposures)
     with Store(partial, settings) as store:
         store._db.execute("PRAGMA synchronous = OFF")  # this survey can be made again, if it is lost
+        store._db.execute("PRAGMA journal_mode = OFF")
         for band, of_all in BANDS.items():
             n = round(exposures * of_all / sum(BANDS.values()))
-            for measurement in measurements(band, first, n, settings, rng, n_ccds):
+            n_drawn = max(1, round(n * share))
+            for measurement in measurements(band, first, n_drawn, settings, rng, n_ccds):
                 store.add(measurement)
-            first += n
+            store._db.execute("BEGIN")
+            for start in range(n_drawn, n, n_drawn):
+                _copy(store._db, first, start, min(n_drawn, n - start))
+            store._db.execute("COMMIT")
+            first += 1_000_000
         keep_pattern_values(store, settings, rng, n_ccds)
     partial.rename(path)
     return path
+
+
+def _copy(db, first, start, n):
+    """Copy n drawn exposures, whose ids begin with `first`, to ids that begin with `first + start`."""
+    for table in ("exposures", "ccds", "ccd_columns", "statistics"):
+        names = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")][2:]
+        db.execute(
+            f"INSERT INTO {table} SELECT camera, CAST(CAST(exposure AS INTEGER) + ? AS TEXT), {', '.join(names)}"
+            f" FROM {table} WHERE exposure >= ? AND exposure < ?",
+            (start, str(first), str(first + n)),
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.digits import printed, printed_values
-from gpuanom.records import Doubles
+from gpuanom.records import Doubles, Integers
 from gpuanom.scoring import null as nulls
 from gpuanom.scoring.distances import NullOptions
 from gpuanom.scoring.judged import LISTS, Judged
@@ -219,62 +219,81 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
     second = printed_values(found.second_ccd)
     reasons = _reasons(measured, null, evidence, options)
     crossed = trailed(measured)
-    first = np.searchsorted(measured.owner, np.arange(n + 1)).tolist()
-    verdict, cause, score = [""] * n, [""] * n, [""] * n
-    deviation = np.full(n, np.nan)
-    ccd_verdict, ccd_cause = [""] * n_ccd, [""] * n_ccd
+    owner = measured.owner
+    first = np.searchsorted(owner, np.arange(n + 1)).tolist()
     strongest = _strongest(found)
-    for i in range(n):
-        rows_of_ccds = range(first[i], first[i + 1])
-        row = int(strongest[i])
-        if row < 0 or reasons[i]:
-            evidence[i] = evidence[i] if not reasons[i] else np.nan
-            continue
-        score[i], deviation[i] = found.statistics[row].name, found.deviation[row, i]
-        row = _named(found, row, i, check)
-        judged = found.statistics[row]
-        level = BAD if evidence[i] >= bad else CHECK if evidence[i] >= check else OK
-        judged_ccds = [j for j in rows_of_ccds if of_ccds[j] == of_ccds[j]]
-        worst = max(judged_ccds, key=lambda j: (of_ccds[j], -j), default=-1)
-        alone = len(judged_ccds) >= LEAST_CCDS and of_ccds[worst] >= bad_ccd and not (second[i] >= check)
-        if alone:
-            # The pattern is on one CCD: the other CCDs can be used.
-            level = CHECK
-            k = int(found.ccd_statistic[worst])
+    unjudged = np.array([bool(reason) for reason in reasons], dtype=bool)
+    known = (strongest >= 0) & ~unjudged
+    evidence[unjudged] = np.nan
+    worst, n_judged = _worst_ccds(of_ccds, owner, first)
+    # The pattern is on one CCD: the other CCDs can be used.
+    with np.errstate(invalid="ignore"):
+        worst_evidence = np.append(of_ccds, np.nan)[worst]
+        alone = known & (n_judged >= LEAST_CCDS) & (worst_evidence >= bad_ccd) & ~(second >= check)
+        levels = np.where(evidence >= bad, _LEVELS.index(BAD), np.where(evidence >= check, _LEVELS.index(CHECK), 1))
+        levels = np.where(known, np.where(alone, _LEVELS.index(CHECK), levels), 0)
+        is_bad = (of_ccds >= bad_ccd) & known[owner]
+    of_level = np.array(_LEVELS, dtype=object)
+    verdict, cause = of_level[levels].tolist(), [""] * n
+    score = [
+        found.statistics[row].name if ok else "" for row, ok in zip(strongest.tolist(), known.tolist(), strict=True)
+    ]
+    deviation = np.where(
+        known, np.append(found.deviation, np.full((1, n), np.nan), axis=0)[strongest, range(n)], np.nan
+    )
+    ccd_levels = np.where(alone, _LEVELS.index(OK), levels)[owner]
+    ccd_verdict = of_level[np.where(is_bad, _LEVELS.index(BAD), ccd_levels)].tolist()
+    ccd_cause = [""] * n_ccd
+    for j in np.flatnonzero(is_bad & (found.ccd_statistic >= 0)).tolist():
+        statistic = found.statistics[int(found.ccd_statistic[j])]
+        ccd_cause[j] = words(statistic, found.ccd_sign[j], _values(measured.ccds, j), measured.names[j])
+    for i in np.flatnonzero(levels > _LEVELS.index(OK)).tolist():
+        row = _named(found, int(strongest[i]), i, check)
+        judged, at_worst = found.statistics[row], int(worst[i])
+        if alone[i]:
+            k = int(found.ccd_statistic[at_worst])
             if not judged.of_ccds and k >= 0:
                 judged, score[i] = found.statistics[k], found.statistics[k].name
                 deviation[i] = found.deviation[k, i]
             evidence[i] = max(evidence[i], check)
-        verdict[i] = level
-        for j in rows_of_ccds:
-            is_bad = of_ccds[j] >= bad_ccd
-            ccd_verdict[j] = BAD if is_bad else OK if alone or level == OK else level
-            if is_bad and found.ccd_statistic[j] >= 0:
-                statistic = found.statistics[int(found.ccd_statistic[j])]
-                ccd_cause[j] = words(statistic, found.ccd_sign[j], _values(measured.ccds, j), measured.names[j])
-        if level != OK:
-            if alone and ccd_cause[worst]:
-                cause[i] = ccd_cause[worst]
-            else:
-                at = int(found.worst_ccd[row, i])
-                of_ccd = {} if at < 0 else _values(measured.ccds, at)
-                values = {**_values(measured.exposures, i), **of_ccd}
-                name = "" if at < 0 else measured.names[at]
-                sign = found.ccd_sign[at] if at >= 0 and found.ccd_statistic[at] == row else found.deviation[row, i]
-                cause[i] = words(judged, float(sign), values, name)
-            for j in rows_of_ccds:
-                if ccd_verdict[j] == level and not ccd_cause[j]:
-                    ccd_cause[j] = cause[i]
-        streaks = [measured.names[j] for j in rows_of_ccds if crossed[j]]
-        if streaks:
-            cause[i] = "; ".join(filter(None, (cause[i], "streak")))
-            for j in rows_of_ccds:
-                if crossed[j]:
-                    ccd_cause[j] = "; ".join(filter(None, (ccd_cause[j], "streak")))
+        if alone[i] and ccd_cause[at_worst]:
+            cause[i] = ccd_cause[at_worst]
+        else:
+            at = int(found.worst_ccd[row, i])
+            of_ccd = {} if at < 0 else _values(measured.ccds, at)
+            values = {**_values(measured.exposures, i), **of_ccd}
+            name = "" if at < 0 else measured.names[at]
+            sign = found.ccd_sign[at] if at >= 0 and found.ccd_statistic[at] == row else found.deviation[row, i]
+            cause[i] = words(judged, float(sign), values, name)
+        for j in range(first[i], first[i + 1]):
+            if ccd_verdict[j] == verdict[i] and not ccd_cause[j]:
+                ccd_cause[j] = cause[i]
+    streaks = np.flatnonzero(crossed & known[owner])
+    for i in np.unique(owner[streaks]).tolist():
+        cause[i] = "; ".join(filter(None, (cause[i], "streak")))
+    for j in streaks.tolist():
+        ccd_cause[j] = "; ".join(filter(None, (ccd_cause[j], "streak")))
     return Verdicts(verdict, cause, evidence, score, deviation, reasons, ccd_verdict, ccd_cause, of_ccds)
 
 
-def _strongest(found: Evidence) -> np.typing.NDArray[np.int64]:
+_LEVELS = ("", OK, CHECK, BAD)
+"""The verdicts from none to the worst."""
+
+
+def _worst_ccds(of_ccds: Doubles, owner: Integers, first: Sequence[int]) -> tuple[Integers, Integers]:
+    """The CCD of each exposure with the largest evidence, of equal ones the first, -1 without any; how many have one.
+
+    Each exposure has the CCDs from its place in `first` on.
+    """
+    n = len(first) - 1
+    place = np.arange(owner.size) - np.array(first, dtype=np.int64)[owner]
+    full = np.full((n, int(place.max(initial=0)) + 1), -np.inf)
+    full[owner, place] = np.where(np.isnan(of_ccds), -np.inf, of_ccds)
+    n_judged = np.bincount(owner, ~np.isnan(of_ccds), minlength=n).astype(np.int64)
+    return np.where(n_judged > 0, np.array(first[:-1], dtype=np.int64) + np.argmax(full, axis=1), -1), n_judged
+
+
+def _strongest(found: Evidence) -> Integers:
     """The statistic that stands out most in the list that stands out most, of each exposure; -1 without any."""
     n = found.of_exposures.size
     if not found.statistics:
@@ -300,15 +319,14 @@ def _named(found: Evidence, strongest: int, i: int, check: float) -> int:
 
 def _reasons(measured: Measured, null: Null, evidence: Doubles, options: VerdictOptions) -> list[str]:
     """Why exposures have no verdict; empty where they have one."""
-    used = measured.exposures.get("n_ccd_used", np.full(measured.n_exposures, np.nan))
-    reasons = []
-    for i in range(measured.n_exposures):
-        if null.usual_ccds and used[i] < options.least_ccds * null.usual_ccds:
-            reasons.append(f"no verdict: {used[i]:.0f} of usually {null.usual_ccds:.0f} CCDs could be measured")
-        elif math.isnan(evidence[i]):
-            reasons.append("no verdict: nothing was measured that could be judged")
-        else:
-            reasons.append("")
+    n = measured.n_exposures
+    used = measured.exposures.get("n_ccd_used", np.full(n, np.nan))
+    reasons = [""] * n
+    for i in np.flatnonzero(np.isnan(evidence)).tolist():
+        reasons[i] = "no verdict: nothing was measured that could be judged"
+    if null.usual_ccds:
+        for i in np.flatnonzero(used < options.least_ccds * null.usual_ccds).tolist():
+            reasons[i] = f"no verdict: {used[i]:.0f} of usually {null.usual_ccds:.0f} CCDs could be measured"
     return reasons
 
 
