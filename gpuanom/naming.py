@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
 _NUMBER = re.compile(r"(\d+)")
 
 
+@lru_cache(maxsize=65_536)  # a survey's ids are sorted several times
 def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     """Return the sort key of an exposure's or CCD's id: CCD2 comes before CCD10, and distinct ids never tie."""
     parts = _NUMBER.split(name)

@@ -48,6 +48,8 @@ def with_held_files(
     Discovery
         `found` where no file is missing.
     """
+    if not found.exposures:
+        return found
     known = store.known()
     given = {_place(f) for e in found.exposures for f in e.files}
     given |= {_place(s.path) for s in found.skipped} | {_place(f.path) for f in found.failures}
@@ -110,14 +112,17 @@ def to_measure(
     OutputError
         When the store holds other exposures, measured with other settings.
     """
-    known = store.known()
+    is_empty = not (found.exposures or found.failures or found.skipped)
+    # Without inputs a survey is only ranked again: what tells of each exposure whether its files changed is not read.
+    known = {} if is_empty else store.known()
     _forget_regrouped(store, found, known, say)
     given = {(e.camera, e.exposure) for e in found.exposures}
     left = {key: value for key, value in known.items() if key not in given}
-    differs = store.other_settings(left)
+    differs = store.other_settings(None if is_empty else left)
     if differs:
+        n_left = store.n_exposures() if is_empty else len(left)
         raise OutputError(
-            f"{store.path}: holds {len(left)} exposures that are not among the inputs and were measured with other "
+            f"{store.path}: holds {n_left} exposures that are not among the inputs and were measured with other "
             f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
         )
     todo = []

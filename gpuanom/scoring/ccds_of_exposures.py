@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
+from gpuanom.records.texts import coded
 from gpuanom.scoring.regression import median
 
 MOST_FOR_PATTERN = 512
@@ -37,11 +38,10 @@ class Grid(NamedTuple):
     @classmethod
     def of(cls, owner: Integers, ccds: Sequence[str], n_exposures: int) -> Grid:
         """Return the grid of CCDs whose exposures and names are given; `owner` is ascending."""
-        number: dict[str, int] = {}
-        name = np.array([number.setdefault(ccd, len(number)) for ccd in ccds], dtype=np.int64)
+        names, name = coded(np.array(ccds, dtype=np.str_))
         place = np.arange(owner.size) - np.searchsorted(owner, owner)
         width = int(place.max(initial=-1)) + 1
-        return cls(owner, place, name, tuple(number), (n_exposures, width))
+        return cls(owner, place, name, tuple(names.tolist()), (n_exposures, width))
 
     def spread(self, values: Doubles) -> Doubles:
         """Return values of CCDs, (n_ccd,) float64, in an array of `shape`; NaN where an exposure has fewer CCDs."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -221,7 +221,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         list_numbers=np.full(len(LISTS), np.nan),
         number_of_lists=nothing,
         ccd_statistics=names,
-        ccd_tails=tails.fit(distances.ccd_distances(prepared, names)),
+        ccd_tails=tails.fit(of_ccd_statistics := distances.ccd_distances(prepared, names)),
         ccd_number=nothing,
         second_tail=Tails(nothing, nothing, nothing),
         patterns=prepared.patterns,
@@ -231,7 +231,8 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     largest = distances.largest_of_lists(chosen, _of_statistics(null, prepared)[1])
     numbers = tails.effective_number(largest)
     of_all = distances.largest(tails.evidence_of_largest(largest, numbers))[None]
-    of_ccds = distances.largest(null.ccd_tails.evidence(distances.ccd_distances(prepared, names)))[None]
+    of_each = _of_each_ccd(null, of_ccd_statistics)
+    of_ccds = of_each.largest[None]
     ccd_number = tails.effective_number(of_ccds)
     second = distances.second_largest(tails.evidence_of_largest(of_ccds, ccd_number)[0], prepared)[None]
     null = dataclasses.replace(
@@ -241,7 +242,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         ccd_number=ccd_number,
         second_tail=tails.fit(second),
     )
-    return null, _evidence(null, prepared)
+    return null, _evidence(null, prepared, of_each)
 
 
 def evidence(null: Null, measured: Measured) -> Evidence:
@@ -257,7 +258,9 @@ def evidence(null: Null, measured: Measured) -> Evidence:
     -------
     Evidence
     """
-    return _evidence(null, prepare(measured, null.patterns))
+    prepared = prepare(measured, null.patterns)
+    of_each = _of_each_ccd(null, distances.ccd_distances(prepared, null.ccd_statistics))
+    return _evidence(null, prepared, of_each)
 
 
 def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
@@ -276,13 +279,35 @@ def _chosen(null: Null) -> tuple[Judged, ...]:
     return tuple(by_name[name] for name in null.statistics)
 
 
-def _evidence(null: Null, prepared: Prepared) -> Evidence:
+class _OfEachCcd(NamedTuple):
+    """The largest L of each CCD, NaN without any, and the index of the statistic that has it, by rounded L."""
+
+    largest: Doubles
+    statistic: Integers
+
+
+def _of_each_ccd(null: Null, of_statistics: Doubles) -> _OfEachCcd:
+    """What stands out most on each CCD; one statistic at a time, since a survey has a million CCDs."""
+    n_ccd = of_statistics.shape[1]
+    largest, best = np.full(n_ccd, -np.inf), np.full(n_ccd, -np.inf)
+    statistic = np.zeros(n_ccd, dtype=np.int64)
+    for row in range(len(of_statistics)):
+        one = Tails(*(values[row : row + 1] for values in null.ccd_tails))
+        found = one.evidence(of_statistics[row : row + 1])[0]
+        np.fmax(largest, found, out=largest)
+        compared = np.round(np.where(np.isnan(found), -1.0, found), 6)
+        larger = compared > best
+        np.copyto(best, compared, where=larger)
+        statistic[larger] = row
+    return _OfEachCcd(np.where(np.isfinite(largest), largest, np.nan), statistic)
+
+
+def _evidence(null: Null, prepared: Prepared, of_each: _OfEachCcd) -> Evidence:
     chosen = _chosen(null)
     signed, of_statistics = _of_statistics(null, prepared)
     of_lists = tails.evidence_of_largest(distances.largest_of_lists(chosen, of_statistics), null.list_numbers)
     of_exposures = tails.evidence_of_largest(distances.largest(of_lists)[None], null.number_of_lists)[0]
-    of_each = null.ccd_tails.evidence(distances.ccd_distances(prepared, null.ccd_statistics))
-    of_ccds = tails.evidence_of_largest(distances.largest(of_each)[None], null.ccd_number)[0]
+    of_ccds = tails.evidence_of_largest(of_each.largest[None], null.ccd_number)[0]
     second = null.second_tail.evidence(distances.second_largest(of_ccds, prepared)[None])[0]
     n, n_ccd = prepared.grid.shape[0], prepared.grid.owner.size
     rows = {name: i for i, name in enumerate(null.statistics)}
@@ -292,11 +317,11 @@ def _evidence(null: Null, prepared: Prepared) -> Evidence:
             worst[rows[name + WORST]] = index
     statistic, sign = np.full(n_ccd, -1, dtype=np.int64), np.ones(n_ccd)
     if null.ccd_statistics:
-        place = np.argmax(np.round(np.where(np.isnan(of_each), -1.0, of_each), 6), axis=0)
         to_row = np.array([rows.get(name + WORST, -1) for name in null.ccd_statistics])
-        off = np.array([prepared.ccds.get(name, np.ones(n_ccd)) for name in null.ccd_statistics])
-        statistic = np.where(np.isnan(of_ccds), -1, to_row[place])
-        sign = np.where(off[place, np.arange(n_ccd)] < 0.0, -1.0, 1.0)
+        statistic = np.where(np.isnan(of_ccds), -1, to_row[of_each.statistic])
+        for k, name in enumerate(null.ccd_statistics):
+            if name in prepared.ccds:
+                sign[(of_each.statistic == k) & (prepared.ccds[name] < 0.0)] = -1.0
     return Evidence(chosen, of_statistics, signed, of_lists, of_exposures, of_ccds, second, worst, statistic, sign)
 
 

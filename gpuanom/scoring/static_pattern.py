@@ -236,7 +236,7 @@ def with_static_patterns(
     DatasetStatistics
         With the columns `NAMES` behind those of the CCDs.
     """
-    values = np.full((statistics.owner.size, len(NAMES)), np.nan, dtype=np.float32)
+    values = np.full((statistics.owner.size, len(NAMES)), np.nan, dtype=np.float32, order="F")
     chosen = chosen_exposures(statistics, seed)
     if chosen:
         fingerprint = pattern_fingerprint(statistics, chosen, seed)

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Doubles
+from gpuanom.records.texts import Texts
 from gpuanom.store.schema import has_table
 
 CCD_COLUMNS_TABLE = "ccd_columns"
@@ -29,7 +29,6 @@ WHOLE = ("n_sources", "n_without_orientation", "n_isophote", "n_gradients")
 NUMBERS = ("sky", "sigma", "masked_fraction", "saturated_fraction", *AXES, *WHOLE)
 
 Columns: TypeAlias = dict[str, Any]
-Texts: TypeAlias = npt.NDArray[np.str_]
 
 
 def add_columns(

@@ -137,17 +137,28 @@ class KeptStatistics:
         counts = [n for _, n, _ in found]
         ends = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
         n, m = len(names.exposures), len(names.ccds)
+        measured = np.zeros(len(found), dtype=bool)
         of_exposures = np.full((len(found), n), np.nan, dtype=np.float32)
-        of_ccds = np.full((int(ends[-1]), m), np.nan, dtype=np.float32)
+        blobs: list[bytes] = []
         ccd_ids: list[str] = []
+        ids_of: dict[str, list[str]] = {}
         for i, (name, n_ccd, _) in enumerate(found):
             if name not in kept:
                 ccd_ids += self._names(camera, name)
+                blobs.append(np.full(n_ccd * m, np.nan, dtype="<f4").tobytes())
                 continue
-            ccds, exposure_values, ccd_values = kept[name]
-            ccd_ids += json.loads(ccds)
+            ccds, exposure_values, ccd_values = kept.pop(name)
+            if ccds not in ids_of:  # most exposures have the same CCDs
+                ids_of[ccds] = json.loads(ccds)
+            ccd_ids += ids_of[ccds]
             of_exposures[i] = np.frombuffer(exposure_values, "<f4").reshape(n)
-            of_ccds[ends[i] : ends[i + 1]] = np.frombuffer(ccd_values, "<f4").reshape(n_ccd, m)
+            if len(ccd_values) != 4 * n_ccd * m:
+                raise ValueError("statistics of another number of CCDs than were measured")
+            blobs.append(ccd_values)
+            measured[i] = True
+        # In memory each statistic is one stretch: a survey is judged statistic by statistic.
+        of_ccds = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, m).T.astype(np.float32, order="C").T
+        del blobs
         if len(ccd_ids) != ends[-1]:
             raise ValueError("statistics of another number of CCDs than were measured")
         ids = tuple(name for name, _, _ in found)
@@ -161,7 +172,7 @@ class KeptStatistics:
             ccd_names=names.ccds,
             exposure_values=of_exposures,
             ccd_values=of_ccds,
-            measured=np.array([name in kept for name in ids], dtype=bool),
+            measured=measured,
             fingerprints=tuple(fingerprint for _, _, fingerprint in found),
             patterns=lambda i: self._patterns(camera, ids[i], names),
         )

@@ -102,13 +102,26 @@ class Store:
         with believed(self.path):
             return known_exposures(self._db, self.settings, self._statistics.held())
 
-    def other_settings(self, kept: Mapping[tuple[str, str], Known]) -> str:
-        """Say how the settings of the given exposures differ from those of this run; empty if they do not differ."""
+    def n_exposures(self) -> int:
+        """Return the number of measured exposures."""
+        with self._explained():
+            return int(self._db.execute("SELECT count(*) FROM exposures").fetchone()[0])
+
+    def other_settings(self, kept: Mapping[tuple[str, str], Known] | None = None) -> str:
+        """Say how the settings of exposures differ from those of this run; empty if they do not differ.
+
+        Parameters
+        ----------
+        kept : mapping, optional
+            What `known` returned of these exposures; by default all exposures.
+        """
         current = self.settings.fingerprint()
         with self._explained():
             found = dict(self._db.execute("SELECT fingerprint, measurement FROM settings").fetchall())
+            used = {row[0] for row in self._db.execute("SELECT DISTINCT settings FROM exposures")}
         with believed(self.path):
-            others = sorted({known.settings for known in kept.values()} - {current})
+            held = used if kept is None else {known.settings for known in kept.values()}
+            others = sorted(held - {current})
             return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
 
     def recorded_settings(self) -> tuple[Mapping[str, Any], str]:

@@ -100,7 +100,7 @@ def as_scored_last(store: Store) -> tuple[Settings, References | None]:
     """
     record = store.scoring_record()
     settings = Settings().with_scoring(record.settings)
-    if store.known():
+    if store.n_exposures():
         settings = settings.with_measurement(store.recorded_settings()[0])
     if not record.reference:
         return settings, None

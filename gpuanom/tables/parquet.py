@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table, meta
 
-from gpuanom.tables.texts import coded
+from gpuanom.records.texts import coded
 
 
 def write_parquet(table: Table, path: Path) -> None:

@@ -25,12 +25,13 @@ from gpuanom.records import (
     Failure,
     Integers,
 )
+from gpuanom.records.texts import Texts
 from gpuanom.scoring import comparable
 from gpuanom.scoring.divergences import Flags, ranks_of
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.significance import deviation, direction
 from gpuanom.scoring.static_pattern import with_static_patterns
-from gpuanom.store.ccd_columns import AXES, Texts
+from gpuanom.store.ccd_columns import AXES
 from gpuanom.store.reconstructions import Reconstructed
 from gpuanom.store.store import Store
 from gpuanom.tables import statistic_columns

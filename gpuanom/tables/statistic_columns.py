@@ -155,24 +155,31 @@ def pixel_side(axes: Doubles) -> Doubles:
 
 def _strongest(values: dict[str, Any]) -> dict[str, Doubles]:
     """Power, period and direction of the stripes in the band in which they are strongest."""
-    bands = {name: np.array([values[f"{name}_{band}"] for band in range(spectrum.BANDS)]) for name in STRIPES}
-    power = bands["stripe_power"]
-    best = np.argmax(np.where(np.isnan(power), -np.inf, power), axis=0)[None]
-    none = np.isnan(power).all(axis=0)
-    return {
-        name: np.where(none, np.nan, np.take_along_axis(of_bands, best, axis=0)[0]) for name, of_bands in bands.items()
-    }
+    best = np.asarray(values["stripe_power_0"])
+    found = {name: values[f"{name}_0"].copy() for name in STRIPES}
+    for band in range(1, spectrum.BANDS):
+        power = values[f"stripe_power_{band}"]
+        with np.errstate(invalid="ignore"):
+            larger = (power > best) | (np.isnan(best) & ~np.isnan(power))
+        best = np.where(larger, power, best)
+        for name in STRIPES:
+            np.copyto(found[name], values[f"{name}_{band}"], where=larger)
+    none = np.isnan(best)
+    return {name: np.where(none, np.nan, of_band) for name, of_band in found.items()}
 
 
 def largest_of_each(values: Doubles, owner: Integers, n: int) -> tuple[Doubles, Integers]:
     """Return the largest value of each exposure's CCDs and the CCD that has it; NaN and -1 without a value."""
-    largest, which = np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
-    known = np.flatnonzero(np.isfinite(values))
-    # In order of exposure and falling value: the first of each exposure is its largest, of equal ones the first CCD.
-    known = known[np.lexsort((known, -values[known], owner[known]))]
-    exposures, first = np.unique(owner[known], return_index=True)
-    largest[exposures], which[exposures] = values[known[first]], known[first]
-    return largest, which
+    if not owner.size:
+        return np.full(n, np.nan), np.full(n, -1, dtype=np.int64)
+    starts = np.searchsorted(owner, np.arange(n))
+    place = np.arange(owner.size) - starts[owner]
+    full = np.full((n, int(place.max()) + 1), -np.inf)
+    full[owner, place] = np.where(np.isfinite(values), values, -np.inf)
+    at = np.argmax(full, axis=1)  # of equal ones the first CCD
+    largest = full[np.arange(n), at]
+    known = np.isfinite(largest)
+    return np.where(known, largest, np.nan), np.where(known, starts + at, -1)
 
 
 def first_of_each(values: Doubles, owner: Integers, n: int) -> Integers:

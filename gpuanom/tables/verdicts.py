@@ -11,6 +11,7 @@ import numpy as np
 from gpuanom.cameras import focalplane
 from gpuanom.digits import printed
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
+from gpuanom.records.texts import coded
 from gpuanom.scoring import comparable
 from gpuanom.scoring.ccds_of_exposures import Grid
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
@@ -21,7 +22,6 @@ from gpuanom.scoring.reference import DatasetReference
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.scoring.verdict import VERDICTS, VerdictOptions, Verdicts, judge
 from gpuanom.settings import Settings
-from gpuanom.tables.texts import coded
 
 Row = dict[str, Any]
 Columns = dict[str, Any]
@@ -51,7 +51,9 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
     used = np.asarray(ccds["status"]) == "ok"
     wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "streak", "streak_angle"}
     wanted |= {name for name in ccds if name.startswith(("stripe_period_", "stripe_angle_"))}
-    of_ccds = {name: np.where(used, _numbers(ccds[name]), np.nan) for name in sorted(wanted) if name in ccds}
+    of_ccds = {name: _numbers(ccds[name]) for name in sorted(wanted) if name in ccds}
+    if not used.all():
+        of_ccds = {name: np.where(used, values, np.nan) for name, values in of_ccds.items()}
     for k in (BACKGROUND, FLAT_BACKGROUND):
         if scores[k].ccd_kl.size == used.size:
             of_ccds[f"{KINDS[k]}_kl"] = scores[k].ccd_kl
@@ -188,7 +190,7 @@ def _exposure_columns(rows: Sequence[Row]) -> set[str]:
 
 def _numbers(values: Sequence[Any] | Doubles) -> Doubles:
     if isinstance(values, np.ndarray):
-        return values.astype(np.float64)
+        return values.astype(np.float64, copy=False)
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 

@@ -47,7 +47,7 @@ def write(tables: Sequence[Table], folder: Path, formats: Sequence[str] | None) 
     for table, name in zip(tables, ("exposures", "ccds"), strict=True):
         for suffix in (default_format(len(table)),) if formats is None else formats:
             path = folder / f"{name}.{suffix}"
-            _write_one(table, path, suffix)
+            write_table(table, path, suffix)
             written.append(path)
     return written
 
@@ -57,7 +57,21 @@ def default_format(n_rows: int) -> str:
     return "parquet" if n_rows > LARGE and importlib.util.find_spec("pyarrow") is not None else "ecsv"
 
 
-def _write_one(table: Table, path: Path, suffix: str) -> None:
+def write_table(table: Table, path: Path, suffix: str) -> None:
+    """Write one table, whole or not at all.
+
+    Parameters
+    ----------
+    table : Table
+    path : Path
+    suffix : str
+        One of `FORMATS`.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
     if suffix == "fits":
         table = _for_fits(table)
     elif suffix == "csv":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.records import Integers
-from gpuanom.store.ccd_columns import Texts
+from gpuanom.records.kinds import Integers
+
+Texts: TypeAlias = npt.NDArray[np.str_]
 
 _PRIME = np.uint64(0x100000001B3)
 
@@ -21,6 +24,7 @@ def coded(texts: Texts) -> tuple[Texts, Integers]:
     Returns
     -------
     different : ndarray, (m,) str
+        In the order in which they first come.
     codes : ndarray, (n,) int64
     """
     if not texts.size:
@@ -33,8 +37,11 @@ def coded(texts: Texts) -> tuple[Texts, Integers]:
     _, first, codes = np.unique(keys, return_index=True, return_inverse=True)
     different = texts[first]
     if not np.array_equal(different[codes], texts):  # two texts have the same key
-        different, codes = np.unique(texts, return_inverse=True)
-    return different, codes.astype(np.int64)
+        different, first, codes = np.unique(texts, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(order.size, dtype=np.int64)
+    place[order] = np.arange(order.size)
+    return different[order], place[codes]
 
 
 def _keys(texts: Texts) -> npt.NDArray[np.uint64]:

@@ -1,0 +1,230 @@
+"""Rows of a table chosen by a condition in SQL, read in parts: a survey's table need not fit into memory.
+
+Each part of the table passes through a table of SQLite in memory, of the columns that are asked for alone. The
+condition can read these columns and nothing else: SQLite asks `_allowed` before it does anything.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import importlib.util
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from astropy.table import Table, meta
+
+from gpuanom import installing
+from gpuanom.errors import InputError, OutputError, printable
+from gpuanom.tables.as_table import as_table
+from gpuanom.tables.columns import Column
+
+_ROWS = 65_536
+"""Rows that are read at a time."""
+
+_KINDS = {"string": "text", "int64": "int", "float64": "float"}
+_TYPES = {"text": "TEXT", "int": "INTEGER", "float": "REAL"}
+
+TABLES = ("exposures", "ccds")
+"""The tables of a night."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Chosen rows of a table.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+    rows : iterator of tuple
+        The values of these columns, None where one is missing, in the order of the table. They are read as they are
+        asked for.
+    """
+
+    columns: tuple[Column, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+    def table(self) -> Table:
+        """Return the rows as an astropy Table."""
+        values = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
+        return as_table(dict(zip([c.name for c in self.columns], values, strict=True)), self.columns, {})
+
+
+def select(folder: Path, table: str = "exposures", where: str = "", columns: Sequence[str] = ()) -> Selection:
+    """Choose rows and columns of a table that `gpuanom score` wrote.
+
+    Parameters
+    ----------
+    folder : Path
+    table : str, optional
+        One of `TABLES`. The newest of its files that are Parquet or ECSV is read.
+    where : str, optional
+        A condition in SQLite's SQL; all rows without one. A missing number is NULL, a missing text is empty.
+    columns : sequence of str, optional
+        Names of the columns, in the order in which they are wanted; by default all of them.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    OutputError
+        When the folder has no such table, or the file is damaged.
+    InputError
+        When a column does not exist, or the condition cannot be understood.
+    """
+    path = _newest(folder, table)
+    known = _parquet_columns(path) if path.suffix == ".parquet" else _ecsv_columns(path)
+    by_name = {column.name: column for column in known}
+    for name in columns:
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, 1)
+            raise InputError(f"{path}: has no column {printable(name)}{f' (do you mean {near[0]}?)' if near else ''}")
+    wanted = list(columns) or list(by_name)
+    query = f"SELECT {', '.join(map(_quoted, wanted))} FROM rows WHERE ({where.strip() or '1'}\n)"
+    used = _columns_used(path, query, known)
+    read = [column for column in known if column.name in used]
+    parts = _parquet_rows(path, read) if path.suffix == ".parquet" else _ecsv_rows(path, known, read)
+    return Selection(tuple(by_name[name] for name in wanted), _chosen(path, query, read, parts))
+
+
+def _newest(folder: Path, table: str) -> Path:
+    found = [p for p in (folder / f"{table}.{suffix}" for suffix in ("ecsv", "parquet")) if p.is_file()]
+    if not found:
+        raise OutputError(
+            f"{folder}: holds neither {table}.parquet nor {table}.ecsv (gpuanom score -o {folder} writes them)"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _made(columns: Sequence[Column]) -> sqlite3.Connection:
+    """An empty table of these columns."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.execute(f"CREATE TABLE rows ({', '.join(f'{_quoted(c.name)} {_TYPES[c.kind]}' for c in columns)})")
+    return db
+
+
+def _columns_used(path: Path, query: str, known: Sequence[Column]) -> set[str]:
+    """The columns that a query reads; refuses a query that does anything else."""
+    used: set[str] = set()
+
+    def allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        if action == sqlite3.SQLITE_READ and first == "rows":
+            used.add(second or "")
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION:
+            return sqlite3.SQLITE_DENY if (second or "").lower() == "load_extension" else sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_DENY
+
+    db = _made(known)
+    try:
+        db.set_authorizer(allowed)
+        db.execute(query).fetchall()
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        text = str(error)
+        missing = re.match(r"no such column: (.*)", text)
+        near = difflib.get_close_matches(missing[1], [c.name for c in known], 1) if missing else []
+        hint = f"do you mean {near[0]}?" if near else "a condition is SQL, as in band = 'r' and source_z > 5"
+        raise InputError(f"{path}: the condition cannot be used: {printable(text)} ({hint})") from None
+    finally:
+        db.close()
+    return used & {column.name for column in known}
+
+
+def _chosen(
+    path: Path, query: str, read: Sequence[Column], parts: Iterator[Iterable[Sequence[Any]]]
+) -> Iterator[tuple[Any, ...]]:
+    """The chosen rows of each part."""
+    db = _made(read or [Column("rowid_", "int", "", "")])
+    insert = f"INSERT INTO rows VALUES ({', '.join('?' * max(1, len(read)))})"
+    try:
+        for part in parts:
+            db.execute("BEGIN")
+            db.executemany(insert, part)
+            yield from db.execute(query)
+            db.execute("ROLLBACK")
+    except (sqlite3.Error, ValueError, UnicodeDecodeError, csv.Error) as error:
+        raise OutputError(
+            f"{path}: cannot be read: {printable(str(error))} (gpuanom score -o {path.parent} writes it again)"
+        ) from None
+    finally:
+        db.close()
+
+
+def _ecsv_header(path: Path) -> tuple[list[str], int]:
+    """The lines of the header without their mark, and how many there are."""
+    lines = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for line in file:
+            if not line.startswith("# "):
+                break
+            lines.append(line[2:].rstrip("\r\n"))
+    return lines, len(lines)
+
+
+def _described(datatype: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
+    return tuple(
+        Column(c["name"], _KINDS[c["datatype"]], str(c.get("unit", "")), c.get("description", "")) for c in datatype
+    )
+
+
+def _ecsv_columns(path: Path) -> tuple[Column, ...]:
+    try:
+        lines, _ = _ecsv_header(path)
+        return _described(
+            meta.get_header_from_yaml([line for line in lines if not line.startswith("%ECSV")])["datatype"]
+        )
+    except (OSError, ValueError, KeyError, TypeError, meta.YamlParseError) as error:
+        raise OutputError(f"{path}: cannot be read: {printable(str(error))[:160]}") from None
+
+
+def _ecsv_rows(path: Path, known: Sequence[Column], read: Sequence[Column]) -> Iterator[Iterable[Sequence[Any]]]:
+    place = {column.name: k for k, column in enumerate(known)}
+    wanted = [(place[column.name], column.kind == "text") for column in read]
+    n_lines = _ecsv_header(path)[1]
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(islice(file, n_lines + 1, None), delimiter=" ", strict=True)
+        while part := list(islice(rows, _ROWS)):
+            if any(len(row) != len(known) for row in part):
+                raise ValueError("a row has another number of values than there are columns")
+            # SQLite turns the text of a number into the number, as its column has the type of one.
+            yield [[row[k] if text else row[k] or None for k, text in wanted] or [0] for row in part]
+
+
+def _parquet_file(path: Path) -> Any:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise OutputError(f"{path}: needs pyarrow to be read ({installing.install('parquet')})")
+    from pyarrow import ArrowException, parquet
+
+    try:
+        return parquet.ParquetFile(path)
+    except (ArrowException, OSError) as error:
+        raise OutputError(f"{path}: cannot be read: {printable(str(error))[:160]}") from None
+
+
+def _parquet_columns(path: Path) -> tuple[Column, ...]:
+    with _parquet_file(path) as file:
+        about = file.schema_arrow.metadata or {}
+    try:
+        return _described(meta.get_header_from_yaml(about[b"table_meta_yaml"].decode().split("\n"))["datatype"])
+    except (ValueError, KeyError, TypeError, meta.YamlParseError) as error:
+        raise OutputError(f"{path}: no table of gpuanom: {printable(str(error))[:160]}") from None
+
+
+def _parquet_rows(path: Path, read: Sequence[Column]) -> Iterator[Iterable[Sequence[Any]]]:
+    with _parquet_file(path) as file:
+        for batch in file.iter_batches(_ROWS, columns=[column.name for column in read]):
+            if read:
+                yield zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            else:
+                yield ((0,) for _ in range(batch.num_rows))
