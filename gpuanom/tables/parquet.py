@@ -44,13 +44,11 @@ def write_parquet(table: Table, path: Path) -> None:
         else:
             arrays.append(pyarrow.array(np.asarray(values), mask=np.ma.getmaskarray(column)))
     found = pyarrow.Table.from_arrays(arrays, names=table.colnames).replace_schema_metadata(about)
-    # Columns of texts are read as plain texts: the schema of Arrow, which calls them dictionaries, is not stored.
-    parquet.write_table(found, path, use_dictionary=texts, store_schema=False)
+    parquet.write_table(found, path, use_dictionary=texts)
 
 
 def _text_array(pyarrow: Any, values: np.typing.NDArray[np.str_]) -> Any:
-    """An array of Arrow: the different texts, and which of them stands in each row."""
+    """An array of Arrow, put together from the different texts: each of them is converted once."""
     different, codes = coded(values)
-    return pyarrow.DictionaryArray.from_arrays(
-        pyarrow.array(codes.astype(np.int32)), pyarrow.array(different.tolist(), type=pyarrow.string())
-    )
+    found = pyarrow.array(different.tolist(), type=pyarrow.string())
+    return pyarrow.DictionaryArray.from_arrays(pyarrow.array(codes.astype(np.int32)), found).dictionary_decode()
