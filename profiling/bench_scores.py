@@ -104,11 +104,9 @@ def linear(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="Where the store is made, or was made (default: a temporary one).")
+    parser.add_argument("--folder", type=Path, help="Where the stores are made (default: a temporary folder).")
     parser.add_argument("--exposures", type=int, default=synthetic_survey.EXPOSURES)
-    parser.add_argument(
-        "--linear", action="store_true", help="Size and opening of stores of 1,000 to 100,000 exposures."
-    )
+    parser.add_argument("--linear", action="store_true", help="Also stores of 1,000 to 100,000 exposures.")
     parser.add_argument("--timed", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.timed:
@@ -124,17 +122,18 @@ def main():
         total, memory = float(rows[-2][1]), float(rows[-1][1])
         text = f"""# A survey scored from its store
 
-{bench.machine("numpy", "scipy", "pyarrow", "gpuanom", pinned=False)}; CPU seconds; load of the machine when the
-command began: {load:.1f} on {os.cpu_count()} cores (other jobs slow the memory down, so that CPU seconds are too high).
+{bench.machine("numpy", "scipy", "pyarrow", "gpuanom", pinned=False)}; CPU seconds.
+Load of the machine when the command began: {load:.1f} on {os.cpu_count()} cores. (Other jobs share caches and memory,
+so that CPU seconds are then too high.)
 
-`gpuanom score -o SURVEY`: {options.exposures:,} exposures of {synthetic_survey.CCDS} CCDs in three bands, with verdicts and
-all statistics of METHOD.md Part II (drawn, and what the static patterns give is kept already);
-{store.stat().st_size / 2**20:.0f} MiB. exposures.ecsv and ccds.parquet are written.
+`gpuanom score -o SURVEY`: {options.exposures:,} exposures of {synthetic_survey.CCDS} CCDs in three bands, with verdicts
+and all statistics of METHOD.md Part II (drawn, and what the static patterns give is kept already);
+the store has {store.stat().st_size / 2**20:.0f} MiB. exposures.ecsv and ccds.parquet are written.
 
 {bench.table(("part", "CPU [s]", "share [%]"), rows[:-1])}
 
-Bar: at most {BAR:g} s: {"held" if total <= BAR else "NOT held"}. Largest memory {memory:.0f} MiB; bar: at most {MEMORY:.0f}
-MiB: {"held" if memory <= MEMORY else "NOT held"}."""
+Bar: at most {BAR:g} s: {"held" if total <= BAR else "NOT held"}.
+Largest memory {memory:.0f} MiB; bar: at most {MEMORY:.0f} MiB: {"held" if memory <= MEMORY else "NOT held"}."""
         if options.linear:
             header = ("exposures of 4 CCDs", "store [MiB]", "an exposure [KiB]", "opening [s]")
             text += f"\n\nStores of a growing number of exposures:\n\n{bench.table(header, linear(folder))}"

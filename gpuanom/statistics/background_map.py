@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -120,10 +122,21 @@ def glow(values: FloatImage, static: FloatImage | None = None) -> tuple[float, f
     known = np.isfinite(left)
     if not known.any():
         return float("nan"), float("nan")
-    weight = ndimage.gaussian_filter(known.astype(np.float64), SMOOTH, mode="constant")
-    smooth = ndimage.gaussian_filter(np.where(known, left, 0.0), SMOOTH, mode="constant")
+    weight = _whole_weight(known.shape) if known.all() else _smoothed(known.astype(np.float64))
+    smooth = _smoothed(np.where(known, left, 0.0))
     smooth = smooth[known] / weight[known]
     return float(smooth.max()), _rms(left)
+
+
+def _smoothed(values: Doubles) -> Doubles:
+    smooth: Doubles = ndimage.gaussian_filter(values, SMOOTH, mode="constant")
+    return smooth
+
+
+@lru_cache(maxsize=8)
+def _whole_weight(shape: tuple[int, int]) -> Doubles:
+    """The weights of a map without an empty cell, the same for most maps of a survey."""
+    return _smoothed(np.ones(shape))
 
 
 def _less(values: FloatImage, static: FloatImage | None) -> Doubles:
@@ -152,7 +165,11 @@ def edge(values: FloatImage, static: FloatImage | None = None) -> float:
     known = np.isfinite(left)
     if not known.any():
         return float("nan")
+    from gpuanom.statistics.running_median import running_median  # imports Numba, which a night ranked again needs not
+
     # Cells without a value take the map's middle value, and are not counted.
-    filled = np.where(known, left, np.median(left[known]))
-    sharp = np.sort(np.abs(filled - ndimage.median_filter(filled, size=7, mode="nearest"))[known])
-    return float(np.mean(sharp[-EDGE_CELLS:]))
+    filled = left if known.all() else np.where(known, left, np.median(left[known]))
+    sharp = np.abs(filled - running_median(filled))[known]
+    if sharp.size > EDGE_CELLS:
+        sharp = np.partition(sharp, -EDGE_CELLS)[-EDGE_CELLS:]
+    return float(np.mean(np.sort(sharp)))

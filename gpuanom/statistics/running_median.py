@@ -1,0 +1,83 @@
+"""The running median of 7 x 7 cells of a map: a native loop (METHOD.md 9.4).
+
+The values are numbered by size, and a histogram of the numbers in the square follows it along a row: the same medians
+as `scipy.ndimage.median_filter` gives, to the bit, in a fraction of the time. A survey has a million maps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from gpuanom.native import helper, native
+from gpuanom.records import Doubles
+
+REACH = 3
+"""The square reaches so many cells from its middle."""
+
+
+@helper
+def _inside(place: Any, size: Any) -> Any:
+    """The cell in place of one beyond the edge: the nearest."""
+    return min(max(place, 0), size - 1)
+
+
+@native(types.void(types.int64[:, ::1], types.int64[:, ::1]))
+def median_numbers(numbers: Any, medians: Any) -> None:
+    """Find the median of the numbers in the square around each cell.
+
+    Parameters
+    ----------
+    numbers : ndarray, (ny, nx) int64
+        Each of 0 to ny nx - 1 once.
+    medians : ndarray, (ny, nx) int64
+        Out.
+    """
+    ny, nx = numbers.shape
+    side = 2 * REACH + 1
+    middle = side * side // 2
+    counts = np.zeros(ny * nx, dtype=np.int16)
+    for y in range(ny):
+        counts[:] = 0
+        for dy in range(-REACH, REACH + 1):
+            row = _inside(y + dy, ny)
+            for dx in range(-REACH, REACH + 1):
+                counts[numbers[row, _inside(dx, nx)]] += 1
+        median, below = 0, 0  # `below` numbers of the square are less than `median`
+        for x in range(nx):
+            if x:
+                gone, new = _inside(x - 1 - REACH, nx), _inside(x + REACH, nx)
+                for dy in range(-REACH, REACH + 1):
+                    row = _inside(y + dy, ny)
+                    old, added = numbers[row, gone], numbers[row, new]
+                    counts[old] -= 1
+                    counts[added] += 1
+                    below += (1 if added < median else 0) - (1 if old < median else 0)
+            while below > middle:
+                median -= 1
+                below -= counts[median]
+            while below + counts[median] <= middle:
+                below += counts[median]
+                median += 1
+            medians[y, x] = median
+
+
+def running_median(values: Doubles) -> Doubles:
+    """Return the median of the 7 x 7 cells around each cell; beyond the edges the nearest cells are repeated.
+
+    Parameters
+    ----------
+    values : ndarray, (ny, nx) float64
+        Without NaN.
+    """
+    flat = values.ravel()
+    order = np.argsort(flat, kind="stable")
+    numbers = np.empty(order.size, dtype=np.int64)
+    numbers[order] = np.arange(order.size)
+    medians = np.empty(values.shape, dtype=np.int64)
+    if order.size:
+        median_numbers(numbers.reshape(values.shape), medians)
+    found: Doubles = flat[order[medians]]
+    return found

@@ -1,0 +1,38 @@
+"""The running median of maps and what is made of it, against SciPy: the same numbers to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from gpuanom.statistics import background_map
+from gpuanom.statistics.running_median import running_median
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (1, 1), (2, 9), (9, 2), (7, 7), (5, 40), (33, 64)])
+@pytest.mark.parametrize("kind", ["noise", "ties", "slope", "constant"])
+def test_the_running_median_is_that_of_scipy(shape, kind):
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=shape)
+    slope = np.add.outer(0.7 * np.arange(shape[0]), -0.3 * np.arange(shape[1]))
+    values = {"noise": noise, "ties": np.round(noise), "slope": slope, "constant": np.zeros(shape)}[kind]
+    expected = ndimage.median_filter(values, size=7, mode="nearest")
+    np.testing.assert_array_equal(running_median(values), expected)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1, 0.6, 0.96])
+def test_glow_and_edge_are_those_of_the_plain_steps(missing):
+    rng = np.random.default_rng(4)
+    values = background_map.decoded(background_map.encoded(rng.normal(0, 0.1, (20, 31)).astype(np.float32)))
+    values[rng.random(values.shape) < missing] = np.nan
+    static = rng.normal(0, 0.05, values.shape).astype(np.float32)
+    left = values.astype(np.float64) - static
+    known = np.isfinite(left)
+    smooth, weight = (
+        ndimage.gaussian_filter(a, 1.5, mode="constant") for a in (np.where(known, left, 0.0), known.astype(float))
+    )
+    assert background_map.glow(values, static)[0] == (smooth[known] / weight[known]).max()
+    filled = np.where(known, left, np.median(left[known]))
+    off = np.abs(filled - ndimage.median_filter(filled, size=7, mode="nearest"))
+    assert background_map.edge(values, static) == np.mean(np.sort(off[known])[-120:])
