@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, Measurement
-from gpuanom.store.located import locator
+from gpuanom.store.located import locator, texts_of
 from gpuanom.store.schema import has_table
 
 
@@ -44,6 +46,30 @@ def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
         )
         for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
     }
+
+
+def exposure_mappings(
+    db: sqlite3.Connection, camera: str, band: str, located: Callable[[str], str]
+) -> list[dict[str, Any]]:
+    """Return the exposures of a dataset as mappings of the store's columns, in natural order of id.
+
+    Parameters
+    ----------
+    db : Connection
+    camera, band : str
+    located : callable
+        Tells where a file is now, see `locator`.
+    """
+    cursor = db.execute(
+        "SELECT camera, exposure, band, date_obs, exptime, files, remarks, n_ccd FROM exposures"
+        " WHERE camera = ? AND band = ?",
+        (camera, band),
+    )
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    for row in rows:
+        row["files"] = json.dumps([located(file) for file in texts_of(row["files"])])
+    return sorted(rows, key=lambda row: natural_key(row["exposure"]))
 
 
 def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str, int]]]:

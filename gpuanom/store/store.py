@@ -17,15 +17,15 @@ from typing import Any, Self
 import numpy as np
 
 from gpuanom.errors import OutputError
-from gpuanom.naming import as_named_here, exists, natural_key
+from gpuanom.naming import as_named_here, exists
 from gpuanom.records import Dataset, DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
 from gpuanom.settings import Settings, difference
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, add_columns, read_columns
 from gpuanom.store.copying import copy_night
 from gpuanom.store.datasets import read_dataset
-from gpuanom.store.exposure_rows import ccd_row, held_exposures, remarks_on, typical_size
+from gpuanom.store.exposure_rows import ccd_row, exposure_mappings, held_exposures, remarks_on, typical_size
 from gpuanom.store.known import Known, known_exposures
-from gpuanom.store.located import absolute_text, files_json, follow_files, locator, texts_of
+from gpuanom.store.located import absolute_text, files_json, follow_files, locator
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import ScoringRecord, measured_with, read_record, require_record, write_record
 from gpuanom.store.schema import believed, explained, open_database
@@ -372,14 +372,7 @@ class Store:
         camera, band : str
         """
         with believed(self.path):
-            rows = self._mappings(
-                "SELECT camera, exposure, band, date_obs, exptime, files, remarks, n_ccd FROM exposures"
-                " WHERE camera = ? AND band = ?",
-                (camera, band),
-            )
-            for row in rows:
-                row["files"] = json.dumps([self._located(file) for file in texts_of(row["files"])])
-        return sorted(rows, key=lambda row: natural_key(row["exposure"]))
+            return exposure_mappings(self._db, camera, band, self._located)
 
     def ccds(self, camera: str, band: str) -> dict[str, Any]:
         """Return the CCDs of a dataset as arrays, one for each column; see `read_columns`.
@@ -399,8 +392,3 @@ class Store:
         with self._explained():
             rows = self._db.execute("SELECT * FROM failures ORDER BY file").fetchall()
         return [Failure(*row) for row in rows]
-
-    def _mappings(self, query: str, values: tuple[str, ...]) -> list[dict[str, Any]]:
-        cursor = self._db.execute(query, values)
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
