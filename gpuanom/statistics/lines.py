@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from gpuanom.backends.pattern_layout import bin_side
 from gpuanom.records import Doubles, FloatImage, Integers, Patterns
@@ -20,6 +21,8 @@ POSITIVE = 2 / 3
 """... where this share of its segments is positive."""
 SEGMENT = 32
 """Length of a segment, pixels."""
+WINGS = 12
+"""A trail's light reaches about so many pixels to either side of its crest."""
 LEAST = 24
 """Bins that a line crosses at least."""
 COUNT = 40
@@ -58,6 +61,32 @@ def find(patterns: Patterns) -> Doubles:
         if deviation > 0.0 and max(bins.shape) >= LEAST:
             result[i] = _best(bins, mean, deviation, side, ny, nx)
     return result
+
+
+def covered(line: Doubles, ny: int, nx: int) -> npt.NDArray[np.bool_]:
+    """Return the pixels of a CCD that a satellite's trail may cover.
+
+    The place of a line is known to about one bin, so that the band is wider than the trail.
+
+    Parameters
+    ----------
+    line : ndarray, (4,) float64
+        One line from `find`, which is not along an axis.
+    ny, nx : int
+        Rows and columns of the CCD.
+
+    Returns
+    -------
+    ndarray, (ny, nx) bool
+    """
+    _, angle, distance, _ = line
+    half = bin_side(ny, nx) + WINGS
+    y = np.arange(ny) + 0.5 - ny / 2
+    # The band's edges in each row. Columns count from the CCD's centre as distances do.
+    edges = np.array([(y * math.cos(angle) - distance - side) / math.sin(angle) for side in (-half, half)])
+    first, last = np.sort(np.clip(np.rint(edges + nx / 2), 0, nx), axis=0)
+    columns = np.arange(nx)
+    return np.asarray((columns >= first[:, np.newaxis]) & (columns < last[:, np.newaxis]))
 
 
 def _best(bins: Integers, mean: float, deviation: float, side: int, ny: int, nx: int) -> tuple[float, ...]:
