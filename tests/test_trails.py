@@ -30,7 +30,7 @@ def sky(seed, trail=None):
     rng = np.random.default_rng(seed)
     image = 200 + 3 * rng.standard_normal(SHAPE)
     for y, x in rng.uniform(20, 400, (40, 2)):
-        image += 40 * np.exp(-np.hypot(*(np.indices(SHAPE) - np.array([y, x])[:, None, None])) ** 2 / 8)
+        image += 40 * np.exp(-(np.hypot(*(np.indices(SHAPE) - np.array([y, x])[:, None, None])) ** 2) / 8)
     if trail is not None:
         image += 12 * np.exp(-(across(*trail) ** 2) / 8)
     return image.astype(np.float32)

@@ -40,7 +40,7 @@ def without_trails(
         are faint, and stay.
     """
     found = lines.find(arrays.patterns)
-    with_trail = np.flatnonzero(found[:, 0] > lines.STRONG)
+    with_trail = np.flatnonzero(lines.trails(found))
     if not with_trail.size:
         return replace(arrays, lines=found)
     measured = {f.name: np.array(getattr(arrays.patterns, f.name)) for f in fields(Patterns)}
@@ -53,7 +53,7 @@ def without_trails(
         for sums, counts in _SHIFTED:
             values[sums] = values[sums] + level * values[counts]
         for name, value in values.items():
-            if name != "bin_sum":  # the line is still to be seen in the bins
+            if name not in ("bin_sum", "faint_bin_sum"):  # the line is still to be seen in the bins
                 measured[name][i] = value
     return replace(arrays, patterns=Patterns(**measured), lines=found)
 
