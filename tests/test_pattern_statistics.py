@@ -340,7 +340,7 @@ def test_noise_stars_glows_and_bad_columns_are_no_trails(seed):
 
 def test_a_trail_on_one_ccd_makes_weaker_ones_count():
     """Heights, angles, distances and shares as `find` gives them."""
-    weak = np.array([[7.0, 0.5, 0.0, 0.7], [7.0, 0.5, 0.0, 0.6], [5.0, 0.5, 0.0, 1.0], [np.nan] * 4])
+    weak = np.array([[7.0, 0.5, 0.0, 0.9], [7.0, 0.5, 0.0, 0.6], [5.0, 0.5, 0.0, 1.0], [np.nan] * 4])
     alone = lines.ccd_statistics(weak)
     np.testing.assert_array_equal(alone, [[0, np.nan]] * 3 + [[np.nan, np.nan]])
     beside = lines.ccd_statistics(np.concatenate([weak, [[9.0, -0.5, 0.0, 0.9]]]), [0, 0, 0, 0, Turn.MIRRORED])
@@ -350,12 +350,20 @@ def test_a_trail_on_one_ccd_makes_weaker_ones_count():
 
 def test_lines_that_agree_on_two_ccds_are_a_trail():
     """Each alone is too weak; angles are compared in the axes of the focal plane."""
-    weak = np.array([[7.0, 0.5, 0.0, 0.9], [6.5, 0.54, 100.0, 0.7], [7.5, 0.6, 0.0, 1.0], [7.5, 0.5, 0.0, 0.5]])
+    weak = np.array([[7.0, 0.5, 0.0, 0.9], [6.5, 0.54, 100.0, 0.85], [7.5, 0.6, 0.0, 1.0], [7.5, 0.5, 0.0, 0.5]])
     assert list(lines.ccd_statistics(weak)[:, 0] > 0) == [True, True, False, False]
     turned = lines.ccd_statistics(weak, [0, Turn.MIRRORED, 0, 0])
     assert list(turned[:, 0] > 0) == [False] * 4
     weak[1, 1] = -0.5
     assert list(lines.ccd_statistics(weak, [0, Turn.MIRRORED, 0, 0])[:, 0] > 0) == [True, True, False, False]
+
+
+def test_lines_of_many_directions_are_an_arc():
+    arc = np.array([[20.0, angle, 0.0, 1.0] for angle in (0.0, 0.4, 0.8, 1.2)])
+    assert not lines.ccd_statistics(arc)[:, 0].any()
+    # Three parts of one trail, and another trail that crosses one CCD: no line agrees with that one.
+    both = np.array([[20.0, angle, 0.0, 1.0] for angle in (0.0, 0.1, 0.05, 1.2)])
+    assert list(lines.ccd_statistics(both)[:, 0] > 0) == [True] * 4
 
 
 @pytest.mark.parametrize("height", [0.5, 1.5])

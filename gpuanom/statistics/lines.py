@@ -20,11 +20,13 @@ from gpuanom.statistics.statistic import Statistic
 STRONG = 8.0
 """A line so many standard deviations high is a trail by itself."""
 WEAK = 6.0
-"""Beside one, a line of this height on another CCD of the exposure is one too ..."""
-POSITIVE = 2 / 3
-"""... where this share of its segments is positive: an arc touches a straight line in few of them."""
+"""Beside one, a line of this height on another CCD of the exposure is one too."""
+POSITIVE = 0.8
+"""This share of a line's segments is positive at least: an arc touches a straight line in few of them."""
 ALIKE = 3.0
-"""Two lines of that lesser height on different CCDs, whose angles agree to so many degrees, are a trail, too."""
+"""Two lines of the lesser height on different CCDs, whose angles agree to so many degrees, are a trail, too."""
+STRAIGHT = 10.0
+"""Lines of one trail have angles that agree to so many degrees, however short they are; those of an arc do not."""
 ALONE, NOISE = 0.5, 4.0
 """A trail has no parallels: beside a line of stripes or waves are others of this part of its height, or more than so
 many standard deviations where noise alone reaches that part."""
@@ -165,7 +167,11 @@ def ccd_statistics(lines: Doubles, turns: Sequence[int] | None = None) -> FloatI
     # A trail that crosses several CCDs has one angle in the axes of the focal plane.
     apart = np.abs((angle[:, np.newaxis] - angle + 90.0) % 180.0 - 90.0)
     alike = (apart <= ALIKE) & weak[:, np.newaxis] & weak & ~np.eye(len(lines), dtype=bool)
-    accepted = sure | (weak & bool(sure.any())) | alike.any(axis=1)
+    sure |= alike.any(axis=1)
+    straight = (apart <= STRAIGHT) & sure
+    # Where no direction is that of most of the lines, they are parts of an arc.
+    arc = 2 * straight.sum(axis=1).max(initial=0) <= sure.sum() and sure.sum() > 1
+    accepted = weak & straight.any(axis=1) & (not arc)
     result = np.stack([np.where(accepted, height, 0.0), np.where(accepted, angle, np.nan)], axis=1)
     result[~np.isfinite(height)] = np.nan
     return result.astype(np.float32)
