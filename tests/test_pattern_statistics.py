@@ -350,7 +350,7 @@ def test_a_trail_on_one_ccd_makes_weaker_ones_count():
 
 def test_lines_that_agree_on_two_ccds_are_a_trail():
     """Each alone is too weak; angles are compared in the axes of the focal plane."""
-    weak = np.array([[7.0, 0.5, 0.0, 0.9], [6.5, 0.54, 100.0, 0.85], [7.5, 0.6, 0.0, 1.0], [7.5, 0.5, 0.0, 0.5]])
+    weak = np.array([[7.0, 0.5, 0.0, 0.9], [6.5, 0.54, 100.0, 0.85], [7.5, 0.8, 0.0, 1.0], [7.5, 0.5, 0.0, 0.5]])
     assert list(lines.ccd_statistics(weak)[:, 0] > 0) == [True, True, False, False]
     turned = lines.ccd_statistics(weak, [0, Turn.MIRRORED, 0, 0])
     assert list(turned[:, 0] > 0) == [False] * 4

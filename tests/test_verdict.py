@@ -371,6 +371,23 @@ def test_an_amplifier_that_always_stands_out_is_normal():
     assert found.evidence == pytest.approx(expected.evidence, rel=1e-3)
 
 
+@pytest.mark.parametrize(("angle", "verdict"), [(35.0, "ok"), (-50.0, "ok"), (80.0, "bad")])
+def test_repeats_along_a_trail_are_its_own(angle, verdict):
+    """Maxima along a trail are 10 to 20 pixels apart; repeats in another direction are those of the stars."""
+    night = _with_anomalies(_night(150, 9, seed=2), "repeat_evidence", 40, 1e6)
+    streak, streak_angle = np.zeros(150 * 9), np.full(150 * 9, np.nan)
+    streak[[9 * 40 + 1, 9 * 40 + 2]] = 80.0
+    streak_angle[[9 * 40 + 1, 9 * 40 + 2]] = 45.0, -42.0
+    ccds = {**night.ccds, "streak": streak, "streak_angle": streak_angle}
+    repeats = {"repeat_angle": np.full(150, angle), "repeat_separation": np.full(150, 14.0)}
+    found = judge(dataclasses.replace(_changed(night, **repeats), ccds=ccds))[0]
+    assert found.verdict[40] == verdict
+    assert ("repeated images 14 px apart" in found.cause[40]) == (verdict == "bad")
+    # In an exposure without a trail the same values say the same in any direction.
+    found = judge(dataclasses.replace(_changed(night, **repeats), ccds=night.ccds))[0]
+    assert found.verdict[40] == "bad"
+
+
 def test_a_streak_alone_leaves_the_exposure_ok():
     night = _night(150, 9)
     streak = np.zeros(150 * 9)
