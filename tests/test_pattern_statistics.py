@@ -381,6 +381,14 @@ def test_a_faint_trail_is_found_where_stars_are_masked(height):
     assert lines.find(measured(image + height * several))[0, 0] < lines.STRONG
 
 
+@pytest.mark.parametrize("angle", [0, 1, 20, 90])
+@pytest.mark.parametrize("height", [0.3, 1.0])
+def test_a_step_is_no_trail(angle, height):
+    y, x = np.indices(SHAPE)
+    step = height * ((y - 500) * np.cos(np.radians(angle)) > (x - 520) * np.sin(np.radians(angle)))
+    assert not lines.trails(lines.find(measured(noise() + step))).any()
+
+
 @pytest.mark.parametrize("radius", [150, 300])
 def test_a_ring_is_no_trail(radius):
     y, x = np.indices(SHAPE)
@@ -393,7 +401,7 @@ def test_sums_along_lines_are_those_of_their_bins():
     rng = np.random.default_rng(6)
     plane = rng.integers(-1000, 1000, (32, 40))
     mean, deviation, least = 3.0, 500.0, 20
-    found = np.zeros(4)
+    found = np.zeros(5)
     best_line(plane + (1 << 40), mean, deviation, least, found)
 
     def followed(d, start, rows=32):
@@ -419,6 +427,8 @@ def test_sums_along_lines_are_those_of_their_bins():
     assert found[:3] == pytest.approx(best, rel=1e-12)
     parallel = [abs(h) for (d, start), h in heights.items() if d / 31 == best[1] and abs(start - best[2]) > 5]
     assert found[3] == pytest.approx(max(parallel), rel=1e-12)
+    near = [-h for (d, start), h in heights.items() if d / 31 == best[1] and abs(start - best[2]) <= 5]
+    assert found[4] == pytest.approx(max(near), rel=1e-12)
 
 
 # Layout

@@ -52,7 +52,8 @@ class Judged:
         How precisely the words name the cause: 0 where many causes raise the statistic, 2 where one alone does. A more
         precise cause is named although another statistic stands out more, as long as its own evidence is strong.
     of_orientations : bool
-        Whether the sources along a satellite's trail may raise the statistic: it says nothing of an exposure with one.
+        Whether a satellite's trail, or the sources along it, may raise the statistic: the statistic says nothing of
+        an exposure with a trail.
     """
 
     name: str
@@ -84,7 +85,7 @@ def _kl(kind: str, group: str, words: str) -> Judged:
         group,
         words,
         needs_sources=group == "sources",
-        of_orientations=group == "sources",
+        of_orientations=True,
     )
 
 
@@ -107,7 +108,7 @@ def _vectors(kind: str) -> tuple[Judged, ...]:
             f"{constant}[ along {{{kind}_angle}} deg]" if group == "sources" else constant,
             logarithm=False,
             needs_sources=group == "sources",
-            of_orientations=group == "sources",
+            of_orientations=True,
             precise=0,
         ),
         Judged(
@@ -117,7 +118,7 @@ def _vectors(kind: str) -> tuple[Judged, ...]:
             gradient,
             logarithm=False,
             needs_sources=group == "sources",
-            of_orientations=group == "sources",
+            of_orientations=True,
             precise=0,
         ),
     )

@@ -30,6 +30,9 @@ STRAIGHT = 10.0
 ALONE, NOISE = 0.5, 4.0
 """A trail has no parallels: beside a line of stripes or waves are others of this part of its height, or more than so
 many standard deviations where noise alone reaches that part."""
+EDGE = 0.8
+"""Beside a trail are lines of half its height that seem dark, since the trail is in what is compared with them. At a
+step, such as that between two amplifiers, the dark side is as strong as the bright one."""
 SEGMENT = 32
 """Length of a segment, pixels."""
 WINGS = 12
@@ -111,13 +114,13 @@ def _best(bins: Integers, mean: float, deviation: float, side: int, ny: int, nx:
         for mirrored in (False, True):
             turned = bins.T if transposed else bins
             turned = np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
-            found = np.zeros(4)
+            found = np.zeros(5)
             best_line(turned + (1 << COUNT), mean, deviation, LEAST, found)
-            height, slope, start, beside = found
+            height, slope, start, elsewhere, beside = found
             if not height > highest:
                 continue
             highest = height
-            if beside > max(ALONE * height, NOISE):
+            if elsewhere > max(ALONE * height, NOISE) or beside > EDGE * height:
                 best = (0.0, math.nan, math.nan, math.nan)
                 continue
             # The middles of the bins that the line crosses, in bins along and across.

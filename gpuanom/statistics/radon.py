@@ -58,13 +58,17 @@ def _highest(line: Any, mean: Any, least: Any, best: Any) -> Any:
 
 @helper
 def _beside(line: Any, column: Any, mean: Any, least: Any) -> Any:
-    """The largest contrast, bright or dark, of the lines that are parallel to one and more than 5 columns away."""
-    largest = 0.0
+    """Of the lines that are parallel to one: the largest contrast more than 5 columns away, and the darkest nearer."""
+    largest = darkest = 0.0
     for x in range(3, len(line) - 3):
         value = _contrast(line, x, mean, least)
-        if value != MISSING and abs(x - column) > 5:
+        if value == MISSING:
+            continue
+        if abs(x - column) > 5:
             largest = max(largest, abs(value))
-    return largest
+        else:
+            darkest = max(darkest, -value)
+    return largest, darkest
 
 
 @native(types.void(types.int64[:, ::1], types.float64, types.float64, types.int64, types.float64[::1]))
@@ -79,9 +83,9 @@ def best_line(plane: Any, mean: Any, deviation: Any, least: Any, found: Any) -> 
         Of the sums of the bins.
     least : int
         Bins that a line crosses at least.
-    found : ndarray, (4,) float64
-        Out: height in standard deviations, columns a row, column at the first row, and the largest height or depth of
-        a line that is parallel to it and elsewhere; all 0 without a line.
+    found : ndarray, (5,) float64
+        Out: height in standard deviations, columns a row, column at the first row; the largest height or depth of
+        a line that is parallel to it and elsewhere, and the largest depth beside it; all 0 without a line.
     """
     rows, columns = plane.shape
     height = 1
@@ -104,4 +108,5 @@ def best_line(plane: Any, mean: Any, deviation: Any, least: Any, found: Any) -> 
         best, column = _highest(sums[now, d], mean, least, best)
         if column >= 0:
             found[0], found[1], found[2] = best / deviation, d / max(height - 1, 1), column - height
-            found[3] = _beside(sums[now, d], column, mean, least) / deviation
+            elsewhere, beside = _beside(sums[now, d], column, mean, least)
+            found[3], found[4] = elsewhere / deviation, beside / deviation

@@ -176,7 +176,11 @@ def _most_deviating(row: Row) -> str:
 
 def _exposure_columns(rows: Sequence[Row]) -> set[str]:
     """The columns of exposures that a verdict, or its cause in words, needs."""
-    wanted = {c for j in OF_EXPOSURES for c in (*j.columns, *j.errors)} | {"n_ccd_used", "repeat_separation", "repeat_angle"}
+    wanted = {c for j in OF_EXPOSURES for c in (*j.columns, *j.errors)} | {
+        "n_ccd_used",
+        "repeat_separation",
+        "repeat_angle",
+    }
     wanted |= {f"{kind}_angle" for kind in KINDS}
     present = {name for row in rows for name in row}
     wanted |= {name for name in present if name.startswith(("stripe_period_", "stripe_angle_"))}
