@@ -23,6 +23,7 @@ Examples:
   gpuanom score /data -o scored --device 0,1                on two GPUs
   gpuanom score /data -o scored --workers 8                 in eight processes of this machine
   gpuanom score /data -o scored --scheduler tcp://n1:8786   on the workers of a Dask scheduler
+  gpuanom score exp17.fits -o one --reference flat          one exposure alone: does it prefer a direction?
   gpuanom score -o scored --robust-rounds 2                 rank again what was measured, without reading files
   gpuanom score -o scored --model model.pt                  add the autoencoder's score (see gpuanom train)
 
@@ -75,7 +76,9 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
 @click.option(
     "--reference",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Compare with this saved reference (gpuanom reference), not with the night itself.",
+    metavar="FILE|flat",
+    help="Compare with this saved reference (gpuanom reference), not with the night itself. The word flat compares one "
+    "exposure, or a few, with flat histograms: z, angle and alignment, but no verdict.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, the number of a GPU, or several: 0,1.")
 @click.option(

@@ -21,7 +21,7 @@ from gpuanom.scoring import kept_statistics
 from gpuanom.scoring.comparable import part
 from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.reference import DatasetReference, References
-from gpuanom.scoring.saved import merge
+from gpuanom.scoring.saved import kept_references, merge
 from gpuanom.scoring.verdict import BAD, CHECK
 from gpuanom.settings import Settings, difference
 from gpuanom.store.recorded_settings import ScoringRecord
@@ -239,7 +239,7 @@ def _scored_alike(
     settings = Settings().with_scoring(record.settings)
     if not record.reference:
         return settings, None
-    return settings, References.from_text(record.reference, record.reference_file or "the reference of the nights")
+    return settings, kept_references(record.reference, record.reference_file or "the reference of the nights")
 
 
 def _tell_of_names(names: Sequence[Mapping[ExposureKey, str]], say: Callable[[str], None]) -> None:

@@ -27,6 +27,7 @@ from gpuanom.nights.events import Events, Night
 from gpuanom.nights.preparation import Existing, prepare, store_path
 from gpuanom.nights.progress import with_bar
 from gpuanom.records import Exposure, Failure
+from gpuanom.scoring.flat import FlatReferences
 from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
@@ -74,7 +75,8 @@ def score(
     device : str, int or sequence of int, optional
         ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
     reference : str, Path or References, optional
-        Saved references to compare with, instead of the night itself. Without `paths` and `settings`, by default the
+        Saved references to compare with, instead of the night itself; ``"flat"`` compares each exposure with flat
+        histograms, which gives z, angle and alignment but no verdict. Without `paths` and `settings`, by default the
         references that the night was compared with last.
     model : str or Path, optional
         An autoencoder that `gpuanom train` made: the errors of its reconstructions are added (METHOD.md 7). For
@@ -263,10 +265,9 @@ def _as_scored_last(
             " settings, --profile paper as the paper does)"
         )
     if kept is not None:
-        say(
-            f"compared with the saved reference that it was compared with last, {kept.origin or 'kept in the store'}"
-            " (--profile standard compares the night with itself)"
-        )
+        origin = f"the saved reference that it was compared with last, {kept.origin or 'kept in the store'}"
+        about = "flat histograms, as it was last" if isinstance(kept, FlatReferences) else origin
+        say(f"compared with {about} (--profile standard compares the night with itself)")
     return last, kept
 
 

@@ -1,4 +1,4 @@
-"""Saved references as users give them: by a file, or several of them joined."""
+"""References as users give them: by a file, by the word "flat", or several of them joined."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from gpuanom import arguments
 from gpuanom.errors import ReferenceFileError
+from gpuanom.records import Dataset
+from gpuanom.scoring import flat
 from gpuanom.scoring.kept_statistics import joined
 from gpuanom.scoring.reference import DatasetReference, References
 
@@ -63,7 +65,9 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
 
 
 def given_references(value: object) -> References | None:
-    """Return references that are given as such or as the file that they were saved to; None means none.
+    """Return references that are given as such, as the file that they were saved to, or as "flat"; None means none.
+
+    The word "flat" means flat histograms, also where a file has this name.
 
     Raises
     ------
@@ -74,4 +78,36 @@ def given_references(value: object) -> References | None:
     """
     if value is None or isinstance(value, References):
         return value
-    return References.load(arguments.path("reference", value))
+    path = arguments.path("reference", value)
+    return flat.flat_references() if str(path) == flat.NAME else References.load(path)
+
+
+def kept_references(text: str, origin: str) -> References:
+    """Return the references that a night was compared with, from the text that the night keeps of them.
+
+    Parameters
+    ----------
+    text : str
+        `References.text`.
+    origin : str
+        What messages call the text.
+
+    Raises
+    ------
+    ReferenceFileError
+        When the text is damaged.
+    """
+    return flat.flat_references() if text == flat.NAME else References.from_text(text, origin)
+
+
+def reference_of(references: References | None, dataset: Dataset) -> DatasetReference | None:
+    """Return what references hold for a dataset, None where there is nothing.
+
+    Parameters
+    ----------
+    references : References or None
+    dataset : Dataset
+    """
+    if isinstance(references, flat.FlatReferences):
+        return flat.flat_reference(dataset.camera, dataset.band, dataset.counts.shape[-1])
+    return None if references is None else references.get(dataset.camera, dataset.band)

@@ -21,7 +21,9 @@ from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, Dataset, DatasetKey, DatasetStatistics
 from gpuanom.scoring import ranking
 from gpuanom.scoring.comparison import Comparison, compared_with
+from gpuanom.scoring.flat import FlatReferences
 from gpuanom.scoring.reference import References
+from gpuanom.scoring.saved import kept_references, reference_of
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES
@@ -110,7 +112,7 @@ def as_scored_last(store: Store) -> tuple[Settings, References | None]:
         settings = settings.with_measurement(store.recorded_settings()[0])
     if not record.reference:
         return settings, None
-    return settings, References.from_text(record.reference, record.reference_file or f"the reference in {store.path}")
+    return settings, kept_references(record.reference, record.reference_file or f"the reference in {store.path}")
 
 
 def ranked(store: Store, settings: Settings, backend: Backend, references: References | None = None) -> Ranked:
@@ -137,7 +139,7 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     first: dict[tuple[str, str], range] = {}
     n_ccds = 0
     for dataset in datasets:
-        saved = None if references is None else references.get(dataset.camera, dataset.band)
+        saved = reference_of(references, dataset)
         if references is not None and saved is None:
             scores = ranking.no_scores(dataset)
         else:
@@ -152,8 +154,7 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
             )
             if settings.statistics and dataset_rows:
                 gathered = verdicts.measured(dataset, scores, dataset_rows, dataset_ccds)
-                known = verdicts.null_of(saved, settings)
-                judged = verdicts.judged(dataset, gathered, settings, known, None if saved is None else size)
+                judged = verdicts.judged(dataset, gathered, settings, saved)
                 measured[dataset.camera, dataset.band] = gathered
                 verdicts.add_columns(dataset_rows, dataset_ccds, judged)
         exposures += dataset_rows
@@ -315,9 +316,9 @@ def _meta(settings: Settings, references: References | None, model: str) -> dict
 
 
 def _reference_meta(references: References | None) -> dict[str, str]:
-    """The meta data about the reference: the night itself, or a saved reference by the name and hash of its file."""
-    if references is None:
-        return {"reference": "this night"}
+    """The meta data about the reference: the night itself, flat histograms, or a saved one by its name and hash."""
+    if references is None or isinstance(references, FlatReferences):
+        return {"reference": "this night" if references is None else "flat"}
     name = printable(path_text(Path(references.origin).name)) if references.origin else ""
     return {"reference": "saved", "reference_file": name, "reference_hash": references.fingerprint}
 
@@ -387,5 +388,5 @@ def require_reference(references: References, settings: Settings, origin: str) -
         When a setting differs, which the message names, or the references hold no dataset.
     """
     references.require(settings.measurement(), origin)
-    if not references.datasets:
+    if not references.datasets and not isinstance(references, FlatReferences):
         raise ReferenceFileError(f"{origin}: holds no dataset")
