@@ -98,6 +98,7 @@ def test_a_ccd_is_listed_as_a_ccd(night):
     assert export.bad_expid(night, chosen).splitlines()[1:] == ["7-CCD1 glow on CCD1"]
     assert len(export.exclude_table(night, chosen).splitlines()) == 2
     assert "exposure_007" in export.good_files(night, chosen)
+    assert "7" not in export.visit_list(chosen)
 
 
 def test_alerts_are_given_of_bad_exposures(night):
