@@ -11,7 +11,7 @@ from gpuanom.backends.choice import select
 from gpuanom.records import KINDS
 from gpuanom.review.opened import open_night
 from gpuanom.scoring import flat, ranking
-from gpuanom.tables.build import require_reference
+from gpuanom.scoring.saved import require_reference
 from tests import nights
 from tests.test_cli import run
 from tests.test_reference import BINS, QUICK, exposures_of, night

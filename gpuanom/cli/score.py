@@ -26,6 +26,7 @@ Examples:
   gpuanom score exp17.fits -o one --reference flat          one exposure alone: does it prefer a direction?
   gpuanom score -o scored --robust-rounds 2                 rank again what was measured, without reading files
   gpuanom score -o scored --model model.pt                  add the autoencoder's score (see gpuanom train)
+  gpuanom score /data -o scored --model model.pt --model classifier.pt   and what a classifier learnt from labels
 
 \b
 The folder SCORED (--output) then holds:
@@ -96,9 +97,12 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
 )
 @click.option(
     "--model",
+    "models",
+    multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
     help="Autoencoder from `gpuanom train`: adds the columns autoencoder_*. For exposures that are measured already, "
-    "only the stamps of their sources are read again.",
+    "only the stamps of their sources are read again. Repeat the option to give a classifier from `gpuanom train "
+    "--supervised` beside its autoencoder: adds classifier_probability. Both are one more statistic of the verdict.",
 )
 @click.option(
     "--verbose",
@@ -120,7 +124,7 @@ def score(
     output: Path,
     device: str,
     reference: Path | None,
-    model: Path | None,
+    models: tuple[Path, ...],
     existing: Existing,
     formats: tuple[str, ...],
     threads: int | None,
@@ -149,7 +153,7 @@ def score(
             settings=settings,
             device=device,
             reference=reference,
-            model=model,
+            model=models or None,
             existing=existing,
             formats=formats,
             threads=threads,

@@ -278,7 +278,8 @@ def line(about: Mapping[str, Any]) -> str:
     scores = "no scores yet"
     if about["deviation"] is not None:
         z = "" if about["z"] is None else f", z {about['z']:z.1f}"  # only scores of orientations have a z
-        scores = f"deviation {about['deviation']:z.1f}{z} by {about['score']}".replace("_", " ")
+        name = about["score"].removesuffix("_kl").replace("_", " ")
+        scores = f"deviation {about['deviation']:z.1f}{z} by {name}"
     if about.get("verdict"):
         scores = f"{about['verdict']}, {about['cause']}, {scores}"
     early = f", early ({about['n']} so far)" if about["early"] else ""

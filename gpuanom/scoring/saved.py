@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gpuanom import arguments
@@ -11,15 +11,18 @@ from gpuanom.records import Dataset
 from gpuanom.scoring import flat
 from gpuanom.scoring.kept_statistics import joined
 from gpuanom.scoring.reference import DatasetReference, References
+from gpuanom.settings import Settings
 
 
-def merge(parts: Iterable[tuple[str, References]]) -> References:
+def merge(parts: Iterable[tuple[str, References]], say: Callable[[str], None] = lambda _line: None) -> References:
     """Merge several references into one.
 
     Parameters
     ----------
     parts : iterable of (str, References)
         What messages call each, and the references.
+    say : callable, optional
+        Takes a line where statistics are lost: a dataset keeps them only if all its parts do.
 
     Returns
     -------
@@ -58,6 +61,12 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
             size = size if all(size) else d.size
             mine, theirs = merged[key].statistics, d.statistics
             statistics = None if mine is None or theirs is None else joined(mine, theirs)
+            if (mine is None) != (theirs is None):
+                lacking, other = ("an earlier input", origin) if mine is None else (origin, "an earlier input")
+                say(
+                    f"{lacking} keeps no statistics of {' '.join(key).strip()}, so that those of {other} are dropped:"
+                    " the merged reference gives no verdicts on this dataset"
+                )
             merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, left_out, size, statistics)
     if settings is None:
         raise ReferenceFileError("no input holds a reference or a night")
@@ -111,3 +120,23 @@ def reference_of(references: References | None, dataset: Dataset) -> DatasetRefe
     if isinstance(references, flat.FlatReferences):
         return flat.flat_reference(dataset.camera, dataset.band, dataset.counts.shape[-1])
     return None if references is None else references.get(dataset.camera, dataset.band)
+
+
+def require_reference(references: References, settings: Settings, origin: str) -> None:
+    """Check that a saved reference fits these settings.
+
+    Parameters
+    ----------
+    references : References
+    settings : Settings
+    origin : str
+        What messages call the references.
+
+    Raises
+    ------
+    ReferenceFileError
+        When a setting differs, which the message names, or the references hold no dataset.
+    """
+    references.require(settings.measurement(), origin)
+    if not references.datasets and not isinstance(references, flat.FlatReferences):
+        raise ReferenceFileError(f"{origin}: holds no dataset")

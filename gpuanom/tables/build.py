@@ -15,7 +15,7 @@ from astropy.table import MaskedColumn, Table
 from gpuanom import display, installing
 from gpuanom.backends.protocol import Backend
 from gpuanom.digits import printed_values
-from gpuanom.errors import OutputError, ReferenceFileError, printable
+from gpuanom.errors import OutputError, printable
 from gpuanom.files import whole_file
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, Dataset, DatasetKey, DatasetStatistics
@@ -30,8 +30,17 @@ from gpuanom.statistics.listed import NAMES
 from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
-from gpuanom.tables import rows, shown, verdicts
-from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder, with_more, with_verdict
+from gpuanom.tables import classified, rows, shown, verdicts
+from gpuanom.tables.classified import Classifier
+from gpuanom.tables.columns import (
+    CCD_COLUMNS,
+    CLASSIFIER_COLUMNS,
+    EXPOSURE_COLUMNS,
+    Column,
+    with_autoencoder,
+    with_more,
+    with_verdict,
+)
 from gpuanom.tables.ecsv import write_ecsv
 from gpuanom.tables.rows import Columns, Row
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
@@ -133,7 +142,8 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     measured: dict[DatasetKey, Measured] = {}
     datasets = store.datasets(settings.bins)
     statistics = _statistics(store, datasets, settings)
-    of_exposures, of_ccds = columns_of(bool(statistics), bool(model), settings.statistics)
+    classifier = _classifier(store, model)
+    of_exposures, of_ccds = columns_of(bool(statistics), bool(model), settings.statistics, classifier is not None)
     exposures: list[Row] = []
     parts: list[Columns] = []
     first: dict[tuple[str, str], range] = {}
@@ -152,6 +162,8 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
             dataset_rows, dataset_ccds = rows.of_dataset(
                 store, dataset, scores, references is not None, saved is not None, size, of_dataset, settings.seed
             )
+            if classifier is not None:
+                classified.add(dataset_rows, store.reconstructed(dataset.camera, dataset.band), classifier)
             if settings.statistics and dataset_rows:
                 gathered = verdicts.measured(dataset, scores, dataset_rows, dataset_ccds)
                 judged = verdicts.judged(dataset, gathered, settings, saved)
@@ -173,7 +185,7 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     ranks = verdicts.order_of(exposures, ids) if settings.statistics else ranking.table_order(deviations, ids)
     order_of_rows = [exposures[i] for i in ranks]
     order = [j for row in order_of_rows for j in first.get((row["camera"], row["exposure"]), ())]
-    meta = _meta(settings, references, model)
+    meta = _meta(settings, references, model, classifier)
     if not store.read_only:
         store.record_scoring(_record(settings, references))
     built = Tables(
@@ -192,14 +204,14 @@ def _statistics(store: Store, datasets: Sequence[Dataset], settings: Settings) -
 
 
 def columns_of(
-    statistics: bool, autoencoder: bool, verdict: bool = False
+    statistics: bool, autoencoder: bool, verdict: bool = False, classifier: bool = False
 ) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
     """Return the columns of the tables of exposures and of CCDs.
 
     Parameters
     ----------
-    statistics, autoencoder, verdict : bool
-        Whether the tables have the columns of statistics, those of an autoencoder, and those of verdicts.
+    statistics, autoencoder, verdict, classifier : bool
+        Whether the tables have the columns of statistics, of an autoencoder, of verdicts, and of a classifier.
 
     Returns
     -------
@@ -213,7 +225,7 @@ def columns_of(
         of_ccds = with_more(of_ccds, CCD_STATISTIC_COLUMNS)
     if autoencoder:
         of_exposures, of_ccds = with_autoencoder(of_exposures), with_autoencoder(of_ccds)
-    return of_exposures, of_ccds
+    return with_more(of_exposures, CLASSIFIER_COLUMNS) if classifier else of_exposures, of_ccds
 
 
 def _record(settings: Settings, references: References | None) -> ScoringRecord:
@@ -282,6 +294,7 @@ _FITS_KEYWORDS = {
     "REFFILE": "reference_file",
     "REFHASH": "reference_hash",
     "AUTOENC": "autoencoder",
+    "CLASSIF": "classifier",
 }
 """The FITS keywords of the tables' meta data, with the names that the meta data have elsewhere."""
 
@@ -302,7 +315,16 @@ def _for_fits(table: Table) -> Table:
     return table
 
 
-def _meta(settings: Settings, references: References | None, model: str) -> dict[str, Any]:
+def _classifier(store: Store, model: str) -> Classifier | None:
+    """The classifier that a night keeps, where the night holds results of the autoencoder that it learnt with."""
+    text = store.classifier()
+    kept = Classifier.from_text(text, str(store.path)) if text else None
+    return kept if kept is not None and kept.model == model else None
+
+
+def _meta(
+    settings: Settings, references: References | None, model: str, classifier: Classifier | None = None
+) -> dict[str, Any]:
     """The meta data of the tables: how they were made."""
     return {
         "gpuanom": __version__,
@@ -312,6 +334,7 @@ def _meta(settings: Settings, references: References | None, model: str) -> dict
         "robust_rounds": settings.robust_rounds,
         **_reference_meta(references),
         **({"autoencoder": model} if model else {}),
+        **({"classifier": classifier.fingerprint} if classifier is not None else {}),
     }
 
 
@@ -370,23 +393,3 @@ def require_formats(formats: Sequence[str]) -> None:
             raise OutputError(f"unknown format '{name}' (one of {', '.join(FORMATS)})")
     if "parquet" in formats and importlib.util.find_spec("pyarrow") is None:
         raise OutputError(f"the format parquet needs pyarrow ({installing.install('parquet')})")
-
-
-def require_reference(references: References, settings: Settings, origin: str) -> None:
-    """Check that a saved reference fits these settings.
-
-    Parameters
-    ----------
-    references : References
-    settings : Settings
-    origin : str
-        What messages call the references.
-
-    Raises
-    ------
-    ReferenceFileError
-        When a setting differs, which the message names, or the references hold no dataset.
-    """
-    references.require(settings.measurement(), origin)
-    if not references.datasets and not isinstance(references, FlatReferences):
-        raise ReferenceFileError(f"{origin}: holds no dataset")

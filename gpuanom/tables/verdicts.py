@@ -115,14 +115,27 @@ def judged(
     split = comparable.split(dataset.sizes, n) if saved is None else comparable.like(dataset, saved.size)
     options = VerdictOptions.of(settings)
     if split.whole:
-        return judge(found, options, known)[0]
+        return _told(judge(found, options, known), saved, settings)
     joined = _empty(n, found.owner.size)
     for members in split.groups:
-        verdicts, _ = judge(part(found, members), options, known)
+        verdicts = _told(judge(part(found, members), options, known), saved, settings)
         _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
     for i in split.apart:
         joined.reason[i] = "no verdict: its CCDs have another size than those of its dataset"
     return joined
+
+
+def _told(judged: tuple[Verdicts, Null | None], saved: DatasetReference | None, settings: Settings) -> Verdicts:
+    """The verdicts; where a saved reference is to blame for there being none, their reason says so."""
+    verdicts, null = judged
+    if null is None and saved is not None:
+        n = 0 if saved.statistics is None else saved.statistics.n_exposures
+        kept = f"the statistics of {n} exposures" if n else "no statistics"
+        reason = (
+            f"no verdict: the reference keeps {kept}, and {settings.verdict_exposures} exposures tell what is normal"
+        )
+        verdicts.reason[:] = [reason] * len(verdicts.reason)
+    return verdicts
 
 
 def add_columns(rows: Sequence[Row], ccds: Columns, verdicts: Verdicts) -> None:
