@@ -283,4 +283,6 @@ def line(about: Mapping[str, Any]) -> str:
     if about.get("verdict"):
         scores = f"{about['verdict']}, {about['cause']}, {scores}"
     early = f", early ({about['n']} so far)" if about["early"] else ""
-    return printable(f"{time.strftime('%H:%M:%S')} exposure {exposure}: {scores}, {about['status']}{early}")
+    # After a verdict, the status "ok" of an exposure that was read without trouble would be taken for another one.
+    status = "" if about.get("verdict") and about["status"] == "ok" else f", {about['status']}"
+    return printable(f"{time.strftime('%H:%M:%S')} exposure {exposure}: {scores}{status}{early}")
