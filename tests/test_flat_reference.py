@@ -66,8 +66,20 @@ def test_one_exposure_is_compared_with_flat_histograms(folder, capfd):
     assert "compared with flat histograms, as it was last" in err
     assert nights.tables(one) == tables
     assert "reference: flat" in tables["exposures.ecsv"].decode()
-    other = open_night(one, reference="flat")
+    other = open_night(one, reference="flat")  # as `report --reference flat` does
     assert other.exposures == open_night(one).exposures
+
+
+def test_a_folder_or_file_called_flat_is_not_in_the_way(folder, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flat").mkdir()
+    arguments = ("score", folder / "in" / "exposure_002.fits", "--device", "cpu", "--points", 500, "-o")
+    assert run(capfd, *arguments, "one", "--reference", "flat")[0] == 0
+    (tmp_path / "flat").rmdir()
+    (tmp_path / "flat").write_text("no reference")
+    code, _, err = run(capfd, *arguments, "two", "--reference", "./flat")
+    assert code == 2
+    assert "flat: not a reference" in err
 
 
 def test_an_elongated_exposure_stands_out_of_a_few(folder):

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from gpuanom.cli.options import chosen_settings, cluster_options, formats_option, settings_options
+from gpuanom.cli.options import ReferenceFile, chosen_settings, cluster_options, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.cli.summary import print_summary, summary_console
 from gpuanom.nights import score as pipeline
@@ -76,7 +76,7 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
 )
 @click.option(
     "--reference",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=ReferenceFile(),
     metavar="FILE|flat",
     help="Compare with this saved reference (gpuanom reference), not with the night itself. The word flat compares one "
     "exposure, or a few, with flat histograms: z, angle and alignment, but no verdict.",

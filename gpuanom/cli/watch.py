@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from gpuanom.cli.options import chosen_settings, formats_option, settings_options
+from gpuanom.cli.options import ReferenceFile, chosen_settings, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
 from gpuanom.nights import alerts
@@ -88,7 +88,7 @@ class Until(click.ParamType):  # type: ignore[type-arg]
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, the number of a GPU, or several: 0,1.")
 @click.option(
     "--reference",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=ReferenceFile(),
     help="Compare with this saved reference (gpuanom reference), not with the night so far.",
 )
 @click.option(

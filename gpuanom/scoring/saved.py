@@ -76,7 +76,7 @@ def merge(parts: Iterable[tuple[str, References]], say: Callable[[str], None] = 
 def given_references(value: object) -> References | None:
     """Return references that are given as such, as the file that they were saved to, or as "flat"; None means none.
 
-    The word "flat" means flat histograms, also where a file has this name.
+    The word "flat" means flat histograms, also where a file has this name: such a file is given by a longer path.
 
     Raises
     ------
