@@ -20,6 +20,10 @@ from gpuanom.scoring.static_pattern import LEAST_EXPOSURES
 
 Flags = np.typing.NDArray[np.bool_]
 
+ALONG_A_TRAIL = 15.0
+"""Repeated maxima along a trail lie along its angle within so many degrees: they are 10 to 20 pixels apart, and their
+separations are known to 2."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -103,6 +107,15 @@ def trailed(measured: Measured) -> Flags:
     return np.zeros(measured.owner.size, dtype=bool) if found is None else np.asarray(found > 0.0)
 
 
+def _along_a_trail(measured: Measured, crossed: Flags) -> Flags:
+    """Of which exposures the repeated maxima lie along a satellite's trail, whose own maxima they then are."""
+    angle = np.asarray(measured.exposures["repeat_angle"], dtype=np.float64)[measured.owner]
+    streak = np.asarray(measured.ccds.get("streak_angle", np.full(crossed.size, np.nan)), dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        alike = crossed & (np.abs((angle - streak + 90.0) % 180.0 - 90.0) <= ALONG_A_TRAIL)
+    return np.bincount(measured.owner, alike, minlength=measured.n_exposures) > 0
+
+
 def transformed(values: Doubles, judged: Judged) -> Doubles:
     """Return a statistic's values as they are compared: float32 numbers, as a logarithm where it enters as one."""
     given = np.asarray(values, dtype=np.float32).astype(np.float64)
@@ -155,6 +168,9 @@ def prepare(
         for column in j.columns:
             if j.of_orientations and column in exposures:
                 exposures[column] = np.where(trails, np.nan, exposures[column])
+    if {"repeat_evidence", "repeat_angle"} <= exposures.keys() and trails.any():
+        along = _along_a_trail(measured, crossed)
+        exposures["repeat_evidence"] = np.where(along, np.nan, exposures["repeat_evidence"])
     for j in OF_CCDS:
         if j.name in rows:
             values = np.where(crossed, np.nan, rows[j.name])
