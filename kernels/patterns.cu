@@ -83,10 +83,10 @@ extern "C" __global__ void __launch_bounds__(256)
     __shared__ Scale s;
     // What of the background depends on the row alone.
     __shared__ double offset[CELL], slope[CELL];
-    __shared__ bool there;
+    __shared__ bool measured;
     const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
     const int y0 = blockIdx.y * CELL;
-    if (threadIdx.x == 0) there = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
+    if (threadIdx.x == 0) measured = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
     __syncthreads();
     if (threadIdx.x < CELL) {
         const double Y = scaled(y0 + threadIdx.x, ny);
@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(256)
         for (int row = 0; row < min(CELL, ny - y0); row++) {
             const long long at = ((long long)ccd * ny + y0 + row) * nx + x;
             int number = BAD;
-            if (there) {
+            if (measured) {
                 const float pixel = images[at];
                 const double b = offset[row] + X * (slope[row] + bend);
                 const double v = (widen(pixel) - b) * s.steps;
@@ -220,14 +220,14 @@ extern "C" __global__ void __launch_bounds__(256)
     for (int y0 = blockIdx.y * side; y0 < min((int)(blockIdx.y + 1) * side, ny); y0 += CELL) {
         const unsigned char* hidden_row =
             hidden + ((long long)ccd * cell_rows + y0 / CELL) * cell_columns;
-        const unsigned own = x < nx ? hidden_row[x / CELL] : 1u;
+        const unsigned covered = x < nx ? hidden_row[x / CELL] : 1u;
         int of_cell = 0;
         for (int row = 0; row < min(CELL, ny - y0); row++) {
             const long long first = ((long long)ccd * ny + y0 + row) * nx;
             int number = x < nx ? numbers[first + x] : BAD;
             n_usable += number > USABLE;
             bool good;
-            number = masked(number, own, &good);
+            number = masked(number, covered, &good);
             if (bright == bright && good) {
                 const int other = numbers[first + mirrored];
                 if ((other == HIGH || other == BAD_AND_HIGH) &&
@@ -279,14 +279,14 @@ extern "C" __global__ void __launch_bounds__(256)
         atomicAdd((unsigned long long*)column_count + at, (unsigned long long)n_of_column);
     }
     const long long sum = warp_sum((long long)of_column), count = warp_sum((long long)n_of_column);
-    const long long there = warp_sum((long long)n_usable);
+    const long long n_pixels = warp_sum((long long)n_usable);
     const long long found = warp_sum((long long)crosstalk), places = warp_sum(n_crosstalk);
     if (lane == 0 && x < nx) {
         const long long cell =
             ((long long)ccd * gridDim.y + blockIdx.y) * ((nx + side - 1) / side) + x / side;
         atomicAdd((unsigned long long*)map_sum + cell, (unsigned long long)sum);
         atomicAdd((unsigned long long*)map_count + cell, (unsigned long long)count);
-        atomicAdd((unsigned long long*)map_usable + cell, (unsigned long long)there);
+        atomicAdd((unsigned long long*)map_usable + cell, (unsigned long long)n_pixels);
         if (places > 0) {
             atomicAdd((unsigned long long*)crosstalk_sum + ccd, (unsigned long long)found);
             atomicAdd((unsigned long long*)crosstalk_count + ccd, (unsigned long long)places);
@@ -448,10 +448,10 @@ extern "C" __global__ void __launch_bounds__(96)
     patterns_fold(const double* total, const bool* usable, const double* sigma, int n_parts,
                   double* power, long long* n_added) {
     const int ky = blockIdx.x, kx = threadIdx.x, ccd = blockIdx.y;
-    const double* own = total + (long long)ccd * PART * PART;
+    const double* sums = total + (long long)ccd * PART * PART;
     if (kx < HALF)
         power[((long long)ccd * PART + ky) * HALF + kx] =
-            (own[ky * PART + kx] + own[(PART - ky) % PART * PART + (PART - kx) % PART]) *
+            (sums[ky * PART + kx] + sums[(PART - ky) % PART * PART + (PART - kx) % PART]) *
             (0.000244140625 * 0.000244140625 / 2.0);
     if (ky == 0 && kx == 0) {
         const double step = widen(narrow(sigma[ccd])) * 0.000244140625;

@@ -51,7 +51,8 @@ const HELP = [
 ];
 
 function showHelp() {
-  const reference = NIGHT.settings.reference === "saved" ? "a saved reference" : "the mean of the dataset";
+  const references = { saved: "a saved reference", flat: "flat histograms" };
+  const reference = references[NIGHT.settings.reference] || "the mean of the dataset";
   const words = `Each exposure is compared with ${reference}. `
     + "The deviation tells how far an exposure is from the other exposures; z and p tell how far it is from counting noise alone, and real exposures always differ by more than counting noise. "
     + "The picture is smoothed and binned, with the levels of zscale; where the levels of CCDs differ by more than their contrast, the median of each CCD is subtracted. Stripes run perpendicular to the background's preferred direction. "

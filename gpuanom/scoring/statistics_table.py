@@ -16,15 +16,13 @@ from gpuanom.records import Doubles, Integers
 from gpuanom.scoring import vectors
 from gpuanom.scoring.ccds_of_exposures import Grid, patterns
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, TYPICAL, VECTOR_KINDS, WORST, Judged
+from gpuanom.scoring.static_pattern import LEAST_EXPOSURES
 
-LEAST_CCDS = vectors.LEAST_CCDS
 Flags = np.typing.NDArray[np.bool_]
 
 ALONG_A_TRAIL = 15.0
 """Repeated maxima along a trail lie along its angle within so many degrees: they are 10 to 20 pixels apart, and their
 separations are known to 2."""
-LEAST_FOR_PATTERN = 20
-"""A CCD with fewer exposures has no pattern that is normal for it (METHOD.md 9.7)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +127,7 @@ def transformed(values: Doubles, judged: Judged) -> Doubles:
 
 
 def prepare(
-    measured: Measured, known: Mapping[str, Mapping[str, float]] | None = None, least: int = LEAST_FOR_PATTERN
+    measured: Measured, known: Mapping[str, Mapping[str, float]] | None = None, least: int = LEAST_EXPOSURES
 ) -> Prepared:
     """Bring the statistics of a dataset into the form in which they are compared.
 
@@ -184,7 +182,7 @@ def _of_exposures(
     judged: Judged, values: Doubles, grid: Grid, exposures: dict[str, Doubles]
 ) -> tuple[Doubles, Integers]:
     """Add what a statistic of CCDs says of their exposures; return the CCDs' values and which CCD is the worst."""
-    enough = grid.counted(values) >= LEAST_CCDS
+    enough = grid.counted(values) >= vectors.LEAST_CCDS
     middle = np.where(enough, grid.medians(values), np.nan)
     exposures[judged.name + TYPICAL] = middle
     off = values - np.where(enough, middle, 0.0)[grid.owner]

@@ -26,7 +26,15 @@ from gpuanom.store.exposure_rows import ccd_row, held_exposures, remarks_on, typ
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.located import absolute_text, files_json, follow_files, locator, texts_of
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
-from gpuanom.store.recorded_settings import ScoringRecord, measured_with, read_record, require_record, write_record
+from gpuanom.store.recorded_settings import (
+    ScoringRecord,
+    measured_with,
+    read_classifier,
+    read_record,
+    require_record,
+    write_classifier,
+    write_record,
+)
 from gpuanom.store.schema import believed, explained, open_database
 from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
 from gpuanom.version import __version__
@@ -190,6 +198,16 @@ class Store:
         with believed(self.path):
             return next(iter(self._reconstructions.models()), "")
 
+    def classifier(self) -> str:
+        """Return the classifier that the night keeps (`gpuanom.tables.classified`); empty without one."""
+        with believed(self.path):
+            return read_classifier(self._db)
+
+    def keep_classifier(self, text: str) -> None:
+        """Keep a classifier in place of an earlier one; an empty text forgets it."""
+        with self._transaction() as db:
+            write_classifier(db, text)
+
     def lacking(self, model: str) -> tuple[list[Exposure], int]:
         """Return the measured exposures without results of a model; results of other models are dropped.
 
@@ -290,16 +308,10 @@ class Store:
     def clear(self) -> None:
         """Forget everything."""
         with self._transaction() as db:
-            for table in (
-                "exposures",
-                "ccds",
-                "failures",
-                "settings",
-                "autoencoder",
-                "named_by_file",
-                *STATISTICS_TABLES,
-            ):
+            tables = ("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file", *STATISTICS_TABLES)
+            for table in tables:
                 db.execute(f"DELETE FROM {table}")
+            write_classifier(db, "")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
         """Forget the exposures of these cameras and ids."""
