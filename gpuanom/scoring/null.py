@@ -231,10 +231,12 @@ def _evidence(null: Null, prepared: Prepared) -> Evidence:
     chosen = _chosen(null)
     signed, of_statistics = _of_statistics(null, prepared)
     of_lists = tails.evidence_of_largest(distances.largest_of_lists(chosen, of_statistics), null.list_numbers)
-    of_exposures = tails.evidence_of_largest(distances.largest(of_lists)[None], null.number_of_lists)[0]
+    of_exposures = tails.calibrated(
+        tails.evidence_of_largest(distances.largest(of_lists)[None], null.number_of_lists)[0]
+    )
     of_each = null.ccd_tails.evidence(distances.ccd_distances(prepared, null.ccd_statistics))
     of_ccds = tails.evidence_of_largest(distances.largest(of_each)[None], null.ccd_number)[0]
-    second = null.second_tail.evidence(distances.second_largest(of_ccds, prepared)[None])[0]
+    second = tails.calibrated(null.second_tail.evidence(distances.second_largest(of_ccds, prepared)[None])[0])
     n, n_ccd = prepared.grid.shape[0], prepared.grid.owner.size
     rows = {name: i for i, name in enumerate(null.statistics)}
     worst = np.full((len(chosen), n), -1, dtype=np.int64)
