@@ -10,8 +10,7 @@ const $ = (id) => document.getElementById(id);
 const NIGHT = read("night");
 const COLUMNS = NIGHT.columns;
 const N = COLUMNS.exposure.length;
-const NAMES = { source: "sources", isophote: "isophotes", background: "background", flat_background: "flat backgr.", autoencoder: "autoencoder" };
-const SHORT = { source: "source", isophote: "isoph.", background: "backg.", flat_background: "flat", autoencoder: "autoenc." };
+const NAMES = { source: "sources", isophote: "isophotes", background: "background", flat_background: "flat background", autoencoder: "autoencoder" };
 const MEASURES = {
   deviation: "deviation from the other exposures of the dataset",
   z: "z: excess over counting noise, in standard deviations",
@@ -23,8 +22,8 @@ const DOWNWARDS = { deviation: true, z: true, kl: true, rank: false, p: false };
 const DETAILED = new Set(NIGHT.detailed), PICTURED = new Set(NIGHT.pictured);
 
 const state = {
-  view: "list", now: -1, rows: [], kind: "source", measure: "deviation",
-  sort: "largest", down: true, outlines: true, whiskers: true, others: false, advance: false,
+  view: "list", now: -1, rows: [], kind: "source", measure: "deviation", sort: "verdict", down: true,
+  outlines: true, outline: "source_alignment", whiskers: true, others: false, advance: false, scores: true,
 };
 
 function build(element, attributes, children) {
@@ -48,9 +47,9 @@ function number(value, what) {
   if (what === "rank" || Number.isInteger(value) && Math.abs(value) < 1e6 && what !== "p") return String(value);
   if (what === "p") return value === 0 ? "0" : value >= 0.001 ? value.toPrecision(2) : value.toExponential(0);
   if (what === "kl" || what === "floor") return value >= 0.0001 ? value.toFixed(4) : value.toPrecision(2);
-  if (what === "angle") return value.toFixed(0);
+  if (what === "angle") return value.toFixed(0).replace(/^-0$/, "0");
   if (what === "alignment") return value.toFixed(2);
-  return Math.abs(value) >= 1000 ? value.toPrecision(4) : value.toFixed(1);
+  return Math.abs(value) >= 1000 ? value.toPrecision(4) : value.toFixed(1).replace(/^-0.0$/, "0.0");
 }
 
 const many = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
@@ -60,7 +59,6 @@ const meaning = (column) => {
 };
 // An autoencoder's error takes the place of the KL of the other scores; it has no z and no p.
 const SCORES = NIGHT.scores;
-document.documentElement.style.setProperty("--numbers", 1 + SCORES.length);
 const columnOf = (kind, measure) => (kind === "autoencoder" && measure === "kl" ? "autoencoder_mse" : `${kind}_${measure}`);
 const score = (i, kind, measure) => (COLUMNS[columnOf(kind, measure)] || [])[i] ?? null;
 

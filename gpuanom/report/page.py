@@ -11,6 +11,7 @@ import hashlib
 import html
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,10 +24,11 @@ from gpuanom.errors import printable
 from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
+from gpuanom.report import ccds
+from gpuanom.report.causes import causes_in, trigger
 from gpuanom.report.pictures import Pictures, pictures
 from gpuanom.review import labels
 from gpuanom.review.opened import ScoredNight, key_of
-from gpuanom.tables.columns import EXPOSURE_COLUMNS, with_autoencoder
 from gpuanom.version import __version__
 
 NAME = "report.html"
@@ -42,10 +44,11 @@ MOST_BYTES = 110_000
 DETAIL_BYTES = 20_000
 """Bytes of the boxes, whiskers and rows of an exposure of 61 CCDs, 18 kB, rounded up."""
 
-_SCRIPTS = ("base.js", "labels.js", "list.js", "detail.js", "dataset.js", "keys.js")
+_SCRIPTS = ("base.js", "labels.js", "verdict.js", "list.js", "plane.js", "detail.js", "dataset.js", "keys.js")
 """The page's script, in the order in which one part needs another."""
 
-_CCD_COLUMNS = ("ccd", "status", "n_sources", "background_z", "background_angle", "source_alignment", "source_angle")
+_NOT_SHOWN = re.compile(r"_local_|_position_angle$|^worst_ccd$")
+"""Columns of exposures that the page does not hold."""
 
 
 def write_report(
@@ -108,13 +111,13 @@ def _write(
         before = before.replace(mark, text)
     file.write(before)
     shown = [i for i, row in enumerate(night.exposures[:top]) if row["n_ccd"]]
-    ccds = night.ccds()
+    of_ccds = night.ccds()
     room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))
     pictured: list[int] = []
     troubles: list[str] = []
     for done, i in enumerate(shown, start=1):
         key = key_of(night.exposures[i])
-        rows = ccds.get(key, [])
+        rows = of_ccds.get(key, [])
         shown_pictures = pictures(
             night.found[key],
             [row["ccd"] for row in rows],
@@ -131,7 +134,7 @@ def _write(
             troubles.append(f"exposure {key[1]}: {shown_pictures.missing[0]}")
         if progress is not None:
             progress(done, len(shown))
-    _block(file, "night", _about(night, shown, pictured, ccds))
+    _block(file, "night", _about(night, shown, pictured, of_ccds))
     file.write(after.replace("{{script}}", script))
     return troubles
 
@@ -162,25 +165,23 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "xmlcharrefreplace").decode()
 
 
-def _ccd_columns(night: ScoredNight) -> tuple[str, ...]:
-    """The columns that are shown of CCDs, with an autoencoder's errors where the night has them."""
-    return (*_CCD_COLUMNS, "autoencoder_mse") if night.reconstructed else _CCD_COLUMNS
-
-
 def _detail(shown: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight) -> dict[str, Any]:
     """The data of one exposure beyond its row of the table."""
-    ccds = [[_short(row[name]) for name in _ccd_columns(night)] for row in rows]
-    return {**asdict(shown), "ccds": ccds}
+    names = ccds.columns(night.tables.ccds.colnames)
+    numbers = [[ccds.short(row[name]) for name in names] for row in rows]
+    return {**asdict(shown), "ccds": numbers, "verdicts": ccds.verdicts(rows)}
 
 
 def _about(
-    night: ScoredNight, shown: Sequence[int], pictured: Sequence[int], ccds: dict[ExposureKey, list[dict[str, Any]]]
+    night: ScoredNight, shown: Sequence[int], pictured: Sequence[int], of_ccds: dict[ExposureKey, list[dict[str, Any]]]
 ) -> dict[str, Any]:
     """The data of all exposures."""
     datasets = list(night.datasets)
-    wanted = with_autoencoder(EXPOSURE_COLUMNS) if night.reconstructed else EXPOSURE_COLUMNS
-    columns = {c.name: [_short(row[c.name]) for row in night.exposures] for c in wanted}
-    columns["sky"] = [_median([row["sky"] for row in ccds.get(key_of(e), [])]) for e in night.exposures]
+    table = night.tables.exposures
+    wanted = [name for name in table.colnames if not _NOT_SHOWN.search(name)]
+    columns = {name: [ccds.short(row[name]) for row in night.exposures] for name in wanted}
+    columns["sky"] = [_median([row["sky"] for row in of_ccds.get(key_of(e), [])]) for e in night.exposures]
+    causes = [causes_in(row.get("cause") or "") for row in night.exposures]
     known = [(row["camera"], row["exposure"]) for row in night.exposures]
     kept, _ = labels.placed(labels.kept(night.folder), known)
     return {
@@ -190,7 +191,9 @@ def _about(
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "kinds": list(KINDS),
         "scores": [*KINDS, *(["autoencoder"] if night.reconstructed else [])],
-        "about": {c.name: [c.description, c.unit] for c in wanted},
+        "about": {name: [table[name].description or "", str(table[name].unit or "")] for name in wanted},
+        "causes": causes,
+        "triggers": [trigger(row) for row in night.exposures],
         "columns": columns,
         "files": [_links(night, key_of(row)) for row in night.exposures],
         "counts": [[h.counts.tolist() for h in night.histograms(key_of(row))] for row in night.exposures],
@@ -205,8 +208,9 @@ def _about(
         "labels": [asdict(label) for label in kept],
         "grades": list(labels.GRADES),
         "reasons": list(labels.REASONS),
-        "ccd_columns": list(_ccd_columns(night)),
-        "highest": {name: highest(ccds, name) for name in _OUTLINES},
+        "ccd_columns": ccds.columns(night.tables.ccds.colnames),
+        "outlines": ccds.OUTLINES,
+        "scales": {camera: ccds.scales(of_ccds, camera) for camera in sorted(set(columns["camera"]))},
         "settings": {
             "bins": night.settings.bins,
             "robust_rounds": night.settings.robust_rounds,
@@ -222,35 +226,6 @@ def _links(night: ScoredNight, key: ExposureKey) -> list[list[str]]:
     return [[printable(path_text(f)), f.absolute().as_uri()] for f in night.found[key].files[:80]]
 
 
-_OUTLINES = {"background_z": 10.0, "source_alignment": 0.2}
-"""The scores that outline CCDs, and the least score at which their colours end."""
-
-
-def highest(ccds: dict[ExposureKey, list[dict[str, Any]]], name: str) -> float:
-    """Return the score at which the colours of CCDs end: the 98th percentile of the night, with two digits.
-
-    Parameters
-    ----------
-    ccds : dict
-        The rows of the table of CCDs, by exposure.
-    name : str
-        background_z or source_alignment.
-
-    Returns
-    -------
-    float
-    """
-    least = _OUTLINES[name]
-    values = sorted(row[name] for rows in ccds.values() for row in rows if row[name] is not None)
-    found = values[int(0.98 * (len(values) - 1))] if values else least
-    return float(f"{max(found, least):.2g}")
-
-
-def _short(value: Any) -> Any:
-    """A number with the digits that a page needs."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
 def _median(values: Sequence[float | None]) -> float | None:
     known = sorted(v for v in values if v is not None and math.isfinite(v))
-    return _short(known[len(known) // 2]) if known else None
+    return ccds.short(known[len(known) // 2]) if known else None

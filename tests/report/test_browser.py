@@ -9,7 +9,8 @@ import pytest
 
 import gpuanom
 from gpuanom.backends.choice import select
-from gpuanom.report import page
+from gpuanom.records import KINDS
+from gpuanom.report import causes, page
 from gpuanom.review import labels
 from gpuanom.review.opened import open_night
 from tests import nights
@@ -84,7 +85,7 @@ def test_errors_of_an_autoencoder_are_a_score(report_with_model, visit):
     tab = visit(report_with_model / "report.html")
     rows = open_night(report_with_model).exposures
     head = tab.locator("#list-head button").all_inner_texts()
-    assert "autoenc." in head
+    assert "auto\u00adencoder" in head
     tab.click('[data-sort="autoencoder"]')
     order = sorted(rows, key=lambda row: -row["autoencoder_deviation"])
     assert listed(tab) == [row["exposure"] for row in order]
@@ -99,11 +100,11 @@ def test_errors_of_an_autoencoder_are_a_score(report_with_model, visit):
 
 
 def listed(tab):
-    return [row.locator("span").nth(1).inner_text() for row in tab.locator(".row").all()]
+    return tab.locator(".row .id").all_inner_texts()
 
 
 def selected(tab):
-    return tab.locator('.row[aria-selected="true"] span').nth(1).inner_text()
+    return tab.locator('.row[aria-selected="true"] .id').inner_text()
 
 
 def test_the_first_exposure_is_shown_with_everything(visit, report):
@@ -214,6 +215,70 @@ def test_views_and_help_by_keyboard(visit, report):
     assert "large" in tab.locator("#plane").get_attribute("class")
     tab.keyboard.press("Escape")
     assert now
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    folder = made.night(tmp_path_factory.mktemp("judged") / "n", 60, bands=("r",), ccds=("1", "2", "3", "4"), odd=(30,))
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"), cache=False)
+    return folder / "r.html"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
+def test_verdicts_are_shapes_and_words(visit, judged, width, height):
+    tab = visit(judged, width, height)
+    rows = open_night(judged.parent).exposures
+    odd = rows[0]
+    assert odd["exposure"] == "845030"
+    assert odd["verdict"] == "bad"
+    first = tab.locator(".row").first
+    assert first.inner_text().split("\n")[0].strip() == "\u2716 bad"
+    assert odd["cause"] in first.inner_text()
+    assert odd["date_obs"][11:] in first.inner_text()
+    box = tab.locator(".judged")
+    assert odd["cause"] in box.inner_text()
+    assert "bad" in box.get_attribute("class").split()
+    # The exposure opens at what its verdict is about.
+    (about, outline) = causes.trigger(odd)
+    assert tab.locator(".labels [aria-pressed=true]").first.inner_text() == about
+    assert tab.locator("#t-outline").input_value() == outline
+    # No heading of the list is cut off, and the page is no wider than the window.
+    heads = "[...document.querySelectorAll('#list-head button')]"
+    assert tab.evaluate(f"{heads}.filter((b) => b.scrollWidth > b.clientWidth).map((b) => b.textContent)") == []
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab.keyboard.press("j")
+    assert tab.locator(".judged .verdict").inner_text().strip() == f"\u25cf {rows[1]['verdict']}"
+    tab.keyboard.press("?")
+    assert "check: unusual" in tab.locator("dialog").inner_text()
+
+
+def test_filters_by_verdict_and_cause(visit, judged):
+    tab = visit(judged, 1280)
+    rows = open_night(judged.parent).exposures
+    for chosen, names in (("bad check", ("bad", "check")), ("ok", ("ok",)), ("none", ("",))):
+        tab.select_option("#f-verdict", chosen)
+        assert tab.locator("#shown").inner_text() == f"{sum(r['verdict'] in names for r in rows)} of 60 exposures"
+    tab.select_option("#f-verdict", "")
+    (cause,) = causes.causes_in(rows[0]["cause"])
+    tab.select_option("#f-cause", cause)
+    assert listed(tab) == [r["exposure"] for r in rows if cause in r["cause"]]
+    tab.select_option("#f-cause", "")
+    tab.fill("#search", rows[0]["cause"][:9].upper())
+    assert rows[0]["exposure"] in listed(tab)
+
+
+def test_bars_of_all_scores_have_one_scale(visit, judged):
+    tab = visit(judged, 1280)
+    assert tab.locator('[data-sort="source"]').count() == 0
+    tab.keyboard.press("l")
+    rows = open_night(judged.parent).exposures
+    most = max(r[f"{kind}_deviation"] for r in rows for kind in KINDS)
+    bars = tab.locator(".row").first.locator(".bar").evaluate_all("bars => bars.map(bar => bar.style.backgroundSize)")
+    expected = [100 * max(0.0, rows[0][f"{kind}_deviation"] / most) ** 0.5 for kind in KINDS]
+    # Numbers of the page have four digits.
+    assert [float(bar.partition("%")[0]) for bar in bars[1:]] == pytest.approx(expected, abs=0.1)
+    tab.keyboard.press("l")
+    assert tab.locator('[data-sort="source"]').count() == 0
 
 
 def test_hostile_names_are_text(visit, tmp_path):
