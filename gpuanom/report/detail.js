@@ -130,6 +130,7 @@ function drawDetail() {
     h("div", { class: "two" }, h("div", { class: "card" }, left),
       h("div", { class: "card" }, h("div", { class: "histograms" }, NIGHT.kinds.map((_, k) => histogram(i, k))),
         h("p", { class: "dim" }, "blue: this exposure; dashed: the reference; band: 2 sigma of counting noise; orange: preferred direction"))),
+    detail ? starMaps(i, detail) || "" : "",
     stamps ? h("div", { css: { "margin-top": "12px" } }, stamps) : "",
     h("div", { class: "card", css: { "margin-top": "12px" } }, numbers(i),
       detail ? ccdTable(detail) : "",

@@ -57,6 +57,7 @@ const HELP = [
   ["v", "next view: exposures, contact sheet, dataset"],
   ["z", "enlarge the picture"],
   ["i m", "show or hide the outlines of CCDs, whiskers"],
+  ["u", "take the usual ellipticity of each CCD off the whiskers, or not"],
   ["l", "show or hide the scores in the list"],
   ["a", "show or hide labels of other analysts"],
   ["?", "this help"],
@@ -68,6 +69,7 @@ function showHelp() {
   const words = `Each exposure is compared with ${reference}. `
     + "The deviation tells how far an exposure is from the other exposures; z and p tell how far it is from counting noise alone, and real exposures always differ by more than counting noise. "
     + "The picture is smoothed and binned, with the levels of zscale; where the levels of CCDs differ by more than their contrast, the median of each CCD is subtracted. Stripes run perpendicular to the background's preferred direction. "
+    + `A whisker lies along the mean orientation of the stars of a cell; the length is their mean ellipticity, (a\u00b2 - b\u00b2)/(a\u00b2 + b\u00b2), and the bar in the corner tells how long which ellipticity is. Whiskers shorter than ${SIGNIFICANT} of their errors are not drawn. `
     + "Labels stay in this browser until you save them.";
   $("help").replaceChildren(h("h2", null, "Keys"), h("table", null, HELP.map(([keys, text]) => h("tr", null, h("td", null, h("kbd", null, keys)), h("td", null, text)))),
     JUDGED ? h("ul", { class: "shapes" }, shapes) : "", h("p", null, words), h("p", { class: "dim" }, `gpuanom ${NIGHT.version}, made ${NIGHT.made} from ${NIGHT.folder}`),
@@ -96,6 +98,7 @@ const KEYS = {
   v: () => setView({ list: "sheet", sheet: "dataset", dataset: "list" }[state.view]),
   Enter: () => { if (state.view !== "list") setView("list"); },
   z: enlarge, i: () => { state.outlines = !state.outlines; drawDetail(); }, m: () => { state.whiskers = !state.whiskers; drawDetail(); },
+  u: () => { state.usual = !state.usual; drawDetail(); },
   a: () => { state.others = !state.others; drawDetail(); },
   "+": () => { state.advance = !state.advance; say(state.advance ? "goes on after each label" : "stays after each label"); },
   "?": showHelp, Escape: () => $("plane")?.classList.remove("large"),

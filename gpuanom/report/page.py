@@ -44,7 +44,17 @@ MOST_BYTES = 110_000
 DETAIL_BYTES = 20_000
 """Bytes of the boxes, whiskers and rows of an exposure of 61 CCDs, 18 kB, rounded up."""
 
-_SCRIPTS = ("base.js", "labels.js", "verdict.js", "list.js", "plane.js", "detail.js", "dataset.js", "keys.js")
+_SCRIPTS = (
+    "base.js",
+    "labels.js",
+    "verdict.js",
+    "list.js",
+    "stars.js",
+    "plane.js",
+    "detail.js",
+    "dataset.js",
+    "keys.js",
+)
 """The page's script, in the order in which one part needs another."""
 
 _NOT_SHOWN = re.compile(r"_local_|_position_angle$|^worst_ccd$")
@@ -203,6 +213,7 @@ def _about(
             datasets.index(d) if (d := (row["camera"], row["band"])) in night.datasets else None
             for row in night.exposures
         ],
+        "usual": [_usual(night, d, of_ccds) for d in datasets],
         "detailed": list(shown),
         "pictured": list(pictured),
         "labels": [asdict(label) for label in kept],
@@ -217,6 +228,14 @@ def _about(
             "reference": str(night.tables.exposures.meta.get("reference", "this night")),
         },
     }
+
+
+def _usual(
+    night: ScoredNight, dataset: tuple[str, str], of_ccds: dict[ExposureKey, list[dict[str, Any]]]
+) -> dict[str, list[float]]:
+    """The usual ellipticity of each CCD of a dataset, rounded."""
+    rows = [of_ccds.get(key_of(row), []) for row in night.exposures if (row["camera"], row["band"]) == dataset]
+    return {name: [round(e, 5) for e in usual] for name, usual in ccds.usual_ellipticity(rows).items()}
 
 
 def _links(night: ScoredNight, key: ExposureKey) -> list[list[str]]:

@@ -23,8 +23,6 @@ function setKind(kind) {
   drawDetail();
 }
 
-const FULL = 0.6; // the alignment of the longest whisker
-
 /** The focal plane: the picture, the CCDs outlined in the colour of their score, the whisker map. */
 function plane(i, detail) {
   const [width, height] = detail.size, names = NIGHT.ccd_columns;
@@ -47,41 +45,31 @@ function plane(i, detail) {
   drawing.append(...flags.map(([x, y, , , verdict]) => svg("text", {
     class: `flag ${verdict}`, x: x + 0.4 * size, y: y + 1.2 * size, "font-size": size,
   }, looksOf(verdict).shape)));
-  if (state.whiskers) {
-    const boxes = Object.values(detail.boxes), cells = detail.whiskers.length / Math.max(1, boxes.length);
-    const size = boxes.length ? Math.sqrt((boxes[0][2] * boxes[0][3]) / Math.max(1, cells)) : 1;
-    const lines = detail.whiskers.map(([x, y, angle, alignment, n]) => {
-      const half = 0.45 * size * Math.min(1, alignment / FULL), turn = (angle * Math.PI) / 180;
-      const dx = half * Math.cos(turn), dy = half * Math.sin(turn), at = { x1: x - dx, x2: x + dx, y1: height - y + dy, y2: height - y - dy };
-      const said = `${n} sources, ${angle}\u00b0, alignment ${alignment}`;
-      return [svg("line", { ...at, stroke: "#000", "stroke-width": 3.2, "stroke-opacity": 0.6, "vector-effect": "non-scaling-stroke" }),
-        svg("line", { ...at, stroke: "#56d0ff", "stroke-width": 1.6, "vector-effect": "non-scaling-stroke" }, svg("title", null, said))];
-    });
-    drawing.append(...lines.flat());
-  }
+  const drawn = state.whiskers ? whiskers(starCells(i, detail), state.usual, height) : null;
+  if (drawn) drawing.append(...drawn.lines, ...scaleBar(drawn, width, height));
   const inner = h("div", { class: "inner" }, detail.mosaic ? h("img", { src: detail.mosaic, alt: "focal plane" }) : null, drawing);
   const box = h("div", { class: `plane${width < 500 ? " small" : ""}`, id: "plane", title: "click: large (key z)", on: { click: enlarge } }, inner);
   inner.style.setProperty("aspect-ratio", `${width} / ${height}`);
   const missing = detail.missing.length ? h("p", { class: "note" }, `${detail.mosaic ? "not complete" : "no picture"}: ${detail.missing.join("; ")}`) : null;
   const levelled = detail.levelled ? h("span", { title: "the levels of the CCDs differ by more than their contrast" }, "the median of each CCD is subtracted") : null;
-  return [box, missing, tools(i, detail, levelled)];
+  return [box, missing, tools(i, detail, levelled, drawn)];
 }
 
 function enlarge() {
   $("plane")?.classList.toggle("large");
 }
 
-function tools(i, detail, levelled) {
+function tools(i, detail, levelled, drawn) {
   const column = state.outline, [low, top] = scaleOf(i, column);
   const toggle = (name, text, title) => h("label", { title },
     h("input", { type: "checkbox", id: `t-${name}`, checked: state[name], on: { change: (e) => { state[name] = e.target.checked; drawDetail(); } } }), ` ${text}`);
-  const scale = svg("svg", { viewBox: "0 0 90 9", "aria-hidden": "true" }, ...Array.from({ length: 30 }, (_, k) =>
-    svg("rect", { x: 3 * k, y: 0, width: 3.2, height: 9, fill: colour(k / 29) })));
   const known = Object.keys(NIGHT.outlines).filter((name) => detail.ccds.some((row) => ccdValue(row, name) !== null));
   if (!known.includes(column)) known.unshift(column);
   const chooser = h("select", { id: "t-outline", "aria-label": "outline CCDs by", on: { change: (e) => { state.outline = e.target.value; drawDetail(); } } },
     known.map((name) => h("option", { value: name, selected: name === column }, outlineWords(name))));
   return h("div", { class: "tools dim" }, toggle("outlines", "outline CCDs by", "colours of the outlines, key i"), chooser,
-    h("span", { class: "scale" }, plain(low), scale, plain(top)),
-    toggle("whiskers", "whiskers", `isophotal orientations of cells of each CCD; full length from an alignment of ${FULL} on; key m`), levelled);
+    h("span", { class: "scale" }, plain(low), colourBar(), plain(top)),
+    toggle("whiskers", "whiskers: ellipticity of the stars", "mean ellipticity of the stars in cells of each CCD; what is under three of its errors is not drawn; key m"),
+    toggle("usual", "less the usual", "what is left after the usual ellipticity of each CCD, its median over the dataset, is taken off; key u"),
+    drawn ? h("span", null, drawn.said) : null, levelled);
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 import gpuanom
 from gpuanom.backends.choice import select
 from gpuanom.records import KINDS
 from gpuanom.report import causes, page
+from gpuanom.report.pictures import Pictures
 from gpuanom.review import labels
 from gpuanom.review.opened import open_night
 from tests import nights
@@ -279,6 +281,39 @@ def test_bars_of_all_scores_have_one_scale(visit, judged):
     assert [float(bar.partition("%")[0]) for bar in bars[1:]] == pytest.approx(expected, abs=0.1)
     tab.keyboard.press("l")
     assert tab.locator('[data-sort="source"]').count() == 0
+
+
+def test_whiskers_are_as_long_as_the_ellipticity_and_its_scale_say(visit, tmp_path, monkeypatch):
+    boxes = {"1": [0, 0, 100, 200], "2": [102, 0, 100, 200]}
+    # e = 0.06 along 45 degrees, less than three errors, no stars; one cell of 0.02 along -90 degrees.
+    stars = {
+        "1": [1, 3, [3.0, 3.1, None], [0.0, 0.004, None], [0.06, 0.0, None], [100, 100, 2]],
+        "2": [1, 1, [3.3], [-0.02], [0.0], [100]],
+    }
+    shown = Pictures("", (202, 200), boxes, "", [], stars, 0.02, [], False)
+    monkeypatch.setattr(page, "pictures", lambda *_, **__: shown)
+    monkeypatch.setattr(page.ccds, "usual_ellipticity", lambda _: {"1": [0.0, 0.05], "2": [0.0, 0.0]})
+    folder = made.night(tmp_path / "n", 2, bands=("r",))
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"))
+    tab = visit(folder / "r.html", 1280)
+    ends = [f"l.{end}.baseVal.value" for end in ("x2", "x1", "y1", "y2")]
+    lines = f"lines => lines.map((l) => [{ends[0]} - {ends[1]}, {ends[2]} - {ends[3]}])"
+
+    def lengths():
+        found = tab.locator("#plane line.whisker:has(title)").evaluate_all(lines)
+        (bar,) = tab.locator("#plane line.whisker:not(.edge):not(:has(title))").evaluate_all(lines)
+        span = float(tab.locator("#plane .scale-text").text_content().removeprefix("e = "))
+        return [(span * np.hypot(x, y) / bar[0], np.degrees(np.arctan2(y, x)) % 180) for x, y in found]
+
+    # Places of lines have two decimals.
+    assert lengths() == [pytest.approx((0.06, 45), rel=1e-2), pytest.approx((0.02, 90), rel=1e-2)]
+    assert "2 of 3 cells significant" in tab.locator(".tools").inner_text()
+    assert tab.locator(".small-map").count() == 3
+    assert tab.locator(".small-map").first.locator("rect:has(title)").count() == 3
+    tab.keyboard.press("u")
+    assert lengths() == [pytest.approx((0.01, 45), rel=1e-2), pytest.approx((0.02, 90), rel=1e-2)]
+    tab.keyboard.press("m")
+    assert tab.locator("#plane line.whisker").count() == 0
 
 
 def test_hostile_names_are_text(visit, tmp_path):
