@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,9 +43,6 @@ SHOWN = (
     "column_jitter", "masked_share", "masked_patch", "crosstalk", "streak", "autoencoder_mse",
 )  # fmt: skip
 """The columns of CCDs that the page holds, as far as the night has them."""
-
-LEAST_FOR_USUAL = 20
-"""A CCD that fewer exposures of its dataset have measured has no usual ellipticity (METHOD.md 9.7)."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -129,30 +125,4 @@ def verdicts(rows: Rows) -> dict[str, list[str]]:
         row["ccd"]: [row["verdict"], row.get("cause", "")]
         for row in rows
         if row.get("verdict", "") not in ("", "ok") or row.get("cause")
-    }
-
-
-def usual_ellipticity(exposures: Sequence[Rows]) -> dict[str, list[float]]:
-    """Return the static pattern of the stars' ellipticity: the medians of e1 and e2 of each CCD over a dataset.
-
-    Parameters
-    ----------
-    exposures : sequence of sequence of mapping
-        The rows of the CCDs of each exposure of the dataset.
-
-    Returns
-    -------
-    dict of str to list of 2 floats
-        e1 and e2, by name of the CCD; without CCDs that fewer than `LEAST_FOR_USUAL` exposures have measured.
-    """
-    known: dict[str, list[tuple[float, float]]] = {}
-    for rows in exposures:
-        for row in rows:
-            e1, e2 = row.get("e1"), row.get("e2")
-            if e1 is not None and e2 is not None:
-                known.setdefault(row["ccd"], []).append((e1, e2))
-    return {
-        name: [statistics.median(component) for component in zip(*values, strict=True)]
-        for name, values in known.items()
-        if len(values) >= LEAST_FOR_USUAL
     }

@@ -124,7 +124,7 @@ function drawDetail() {
   $("detail").replaceChildren(
     h("div", { class: "head" }, h("h2", null, get("exposure") || "(no id)"),
       status === "ok" ? null : h("span", { class: "status", title: meaning("status") }, `status ${status.replaceAll("_", " ")}`), facts.map((f) => h("span", { class: "dim" }, f))),
-    verdictBox(i, detail) || "",
+    verdictBox(i, detail) || "", impactBox(i) || "",
     get("note") ? h("p", { class: "note" }, get("note")) : "",
     labelBar(i),
     h("div", { class: "two" }, h("div", { class: "card" }, left),

@@ -27,7 +27,7 @@ from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report import ccds
 from gpuanom.report.causes import causes_in, trigger
 from gpuanom.report.pictures import Pictures, pictures
-from gpuanom.review import labels
+from gpuanom.review import impact, labels
 from gpuanom.review.opened import ScoredNight, key_of
 from gpuanom.version import __version__
 
@@ -69,6 +69,7 @@ def write_report(
     top: int = 200,
     threads: int = 1,
     cache: bool = True,
+    leakage: float = impact.LEAKAGE,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Write the report of a night as one HTML page.
@@ -86,6 +87,8 @@ def write_report(
         Number of CCDs that are read at a time.
     cache : bool, optional
         Whether to keep pictures in the night's folder, and to use kept ones.
+    leakage : float, optional
+        Share of the shear of an ignored PSF that is left after a model of the PSF (`gpuanom.review.impact`).
     progress : callable, optional
         Called with (exposures done, exposures) after each exposure.
 
@@ -101,7 +104,7 @@ def write_report(
     """
     make_folder(output.parent)
     with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
-        return _write(file, night, backend, top, threads, cache, progress)
+        return _write(file, night, backend, top, threads, cache, leakage, progress)
 
 
 def _write(
@@ -111,6 +114,7 @@ def _write(
     top: int,
     threads: int,
     cache: bool,
+    leakage: float,
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
     style, script = _part("page.css"), "".join(_part(name) for name in _SCRIPTS)
@@ -144,7 +148,7 @@ def _write(
             troubles.append(f"exposure {key[1]}: {shown_pictures.missing[0]}")
         if progress is not None:
             progress(done, len(shown))
-    _block(file, "night", _about(night, shown, pictured, of_ccds))
+    _block(file, "night", _about(night, shown, pictured, of_ccds, leakage))
     file.write(after.replace("{{script}}", script))
     return troubles
 
@@ -183,7 +187,11 @@ def _detail(shown: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight)
 
 
 def _about(
-    night: ScoredNight, shown: Sequence[int], pictured: Sequence[int], of_ccds: dict[ExposureKey, list[dict[str, Any]]]
+    night: ScoredNight,
+    shown: Sequence[int],
+    pictured: Sequence[int],
+    of_ccds: dict[ExposureKey, list[dict[str, Any]]],
+    leakage: float,
 ) -> dict[str, Any]:
     """The data of all exposures."""
     datasets = list(night.datasets)
@@ -214,6 +222,8 @@ def _about(
             for row in night.exposures
         ],
         "usual": [_usual(night, d, of_ccds) for d in datasets],
+        "impacts": _impacts(night, leakage),
+        "leakage": leakage,
         "detailed": list(shown),
         "pictured": list(pictured),
         "labels": [asdict(label) for label in kept],
@@ -235,7 +245,17 @@ def _usual(
 ) -> dict[str, list[float]]:
     """The usual ellipticity of each CCD of a dataset, rounded."""
     rows = [of_ccds.get(key_of(row), []) for row in night.exposures if (row["camera"], row["band"]) == dataset]
-    return {name: [round(e, 5) for e in usual] for name, usual in ccds.usual_ellipticity(rows).items()}
+    return {name: [round(e, 5) for e in usual] for name, usual in impact.usual_ellipticity(rows).items()}
+
+
+def _impacts(night: ScoredNight, leakage: float) -> dict[int, dict[str, Any]]:
+    """What keeping or dropping each exposure that is not ok would do, by its place in the table."""
+    found = impact.impacts(night, leakage)
+    places = {key_of(row): i for i, row in enumerate(night.exposures)}
+    return {
+        places[key]: {name: ccds.short(value) for name, value in asdict(of_exposure).items()}
+        for key, of_exposure in found.items()
+    }
 
 
 def _links(night: ScoredNight, key: ExposureKey) -> list[list[str]]:

@@ -50,6 +50,22 @@ function verdictBox(i, detail) {
     h("span", { class: "words" }, cause || "nothing stands out"), h("span", { class: "dim", title: meaning("evidence") }, facts.join("; ")));
 }
 
+/** What keeping an exposure that is not ok would do to a measurement of shear, and what dropping it would lose. */
+function impactBox(i) {
+  const found = Object.hasOwn(NIGHT.impacts, i) ? NIGHT.impacts[i] : null;
+  if (!found) return null;
+  const percent = (share) => (share === null ? "-" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`), of = (v) => v.toFixed(4);
+  const e = found.e1 === null ? null : Math.hypot(found.e1, found.e2), sure = e !== null && e >= 3 * found.error;
+  const facts = e === null ? [["if kept: ellipticity left", "unknown", "fewer than 20 exposures of this kind have stars to tell what is usual"]] : [
+    ["if kept: ellipticity left", `${of(e)} \u00b1 ${of(found.error)}${sure ? "" : " (not significant)"}`, `mean ellipticity of the stars after the usual one of each CCD: e1 ${of(found.e1)}, e2 ${of(found.e2)}`],
+    ["if kept: shear, PSF ignored", of(found.shear), "half of that ellipticity"],
+    ["if kept: bias, PSF modelled", found.bias.toPrecision(2), `the additive bias: a leakage of ${NIGHT.leakage} times that shear (gpuanom report --leakage)`],
+  ];
+  facts.push(["sources on affected CCDs", percent(found.affected), "the share of its sources that lie on CCDs whose verdict is bad or check"],
+    ["if dropped: sources lost", percent(found.lost), `the share of the sources of ${COLUMNS.camera[i]} ${COLUMNS.band[i]} that are in this exposure`]);
+  return h("dl", { class: "impact", "aria-label": "if it were kept, or dropped" }, facts.map(([name, value, title]) => h("div", { title }, h("dt", null, name), h("dd", null, value))));
+}
+
 const NO_CAUSE = "none named";
 function causesOfNight() {
   const counts = new Map();

@@ -14,6 +14,7 @@ from gpuanom.records import KINDS
 from gpuanom.report import causes, page
 from gpuanom.report.pictures import Pictures
 from gpuanom.review import labels
+from gpuanom.review.impact import Impact
 from gpuanom.review.opened import open_night
 from tests import nights
 from tests.report import made
@@ -240,6 +241,9 @@ def test_verdicts_are_shapes_and_words(visit, judged, width, height):
     box = tab.locator(".judged")
     assert odd["cause"] in box.inner_text()
     assert "bad" in box.get_attribute("class").split()
+    impact = tab.locator(".impact").inner_text()
+    assert "unknown" in impact  # this night has no shapes of stars
+    assert f"{100 * odd['n_sources'] / sum(r['n_sources'] for r in rows):.1f}%" in impact
     # The exposure opens at what its verdict is about.
     (about, outline) = causes.trigger(odd)
     assert tab.locator(".labels [aria-pressed=true]").first.inner_text() == about
@@ -292,10 +296,15 @@ def test_whiskers_are_as_long_as_the_ellipticity_and_its_scale_say(visit, tmp_pa
     }
     shown = Pictures("", (202, 200), boxes, "", [], stars, 0.02, [], False)
     monkeypatch.setattr(page, "pictures", lambda *_, **__: shown)
-    monkeypatch.setattr(page.ccds, "usual_ellipticity", lambda _: {"1": [0.0, 0.05], "2": [0.0, 0.0]})
+    monkeypatch.setattr(page.impact, "usual_ellipticity", lambda _: {"1": [0.0, 0.05], "2": [0.0, 0.0]})
     folder = made.night(tmp_path / "n", 2, bands=("r",))
-    page.write_report(open_night(folder), folder / "r.html", select("cpu"))
+    night = open_night(folder)
+    first = (night.exposures[0]["camera"], night.exposures[0]["exposure"])
+    left = Impact(0.03, -0.04, 0.01, 0.025, 0.00125, 0.5, 0.25)
+    monkeypatch.setattr(page.impact, "impacts", lambda *_: {first: left})
+    page.write_report(night, folder / "r.html", select("cpu"))
     tab = visit(folder / "r.html", 1280)
+    assert tab.locator(".impact dd").all_inner_texts() == ["0.0500 \u00b1 0.0100", "0.0250", "0.0013", "50%", "25%"]
     ends = [f"l.{end}.baseVal.value" for end in ("x2", "x1", "y1", "y2")]
     lines = f"lines => lines.map((l) => [{ends[0]} - {ends[1]}, {ends[2]} - {ends[3]}])"
 

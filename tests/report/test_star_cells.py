@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gpuanom.records import Turn
-from gpuanom.report import ccds
 from gpuanom.review.star_cells import scatter, star_cells
 from gpuanom.statistics.shapes import Stars
 
@@ -49,11 +48,3 @@ def test_few_stars_have_few_cells_and_too_few_none():
     assert (star_cells(stars(), Turn.QUARTER).columns, star_cells(stars(), Turn.QUARTER).rows) == (4, 2)
     small = star_cells(stars(40, (500, 500)), Turn(0))
     assert (small.columns, small.rows) == (2, 2)
-
-
-def test_the_usual_ellipticity_is_the_median_of_a_ccd_over_its_dataset():
-    rng = np.random.default_rng(2)
-    e = rng.normal(0, 0.1, (25, 2))
-    exposures = [[{"ccd": "N4", "e1": a, "e2": b}, {"ccd": "S1", "e1": None, "e2": b}] for a, b in e.tolist()]
-    assert ccds.usual_ellipticity(exposures) == {"N4": pytest.approx(np.median(e, axis=0).tolist())}
-    assert ccds.usual_ellipticity(exposures[:19]) == {}
