@@ -119,7 +119,8 @@ function drawDetail() {
   const left = detail ? plane(i, detail) : h("p", { class: "empty" }, get("n_ccd") ? "no picture: the exposure is not among the first (gpuanom report --top)" : "no picture: the exposure could not be read");
   const stamps = detail && detail.stamps ? h("div", { class: "card stamps" }, h("h3", null, "brightest unsaturated sources ",
     h("span", { class: "dim" }, `(central value ${detail.stamp_snr.map((v) => number(v, "angle")).join(", ")} sigma)`)),
-    h("img", { src: detail.stamps, alt: "stamps of the brightest sources", css: { "max-width": `${88 * detail.stamp_snr.length}px` } })) : null;
+    h("div", { class: "strip", css: { "max-width": `${88 * detail.stamp_snr.length}px` } }, h("img", { src: detail.stamps, alt: "stamps of the brightest sources" }), repeats(i, detail)),
+    hasCause(i, "repeated images") ? h("p", { class: "dim" }, repeatWords(i)) : null) : null;
   const scroll = $("detail").scrollTop;
   $("detail").replaceChildren(
     h("div", { class: "head" }, h("h2", null, get("exposure") || "(no id)"),
@@ -130,7 +131,7 @@ function drawDetail() {
     h("div", { class: "two" }, h("div", { class: "card" }, left),
       h("div", { class: "card" }, h("div", { class: "histograms" }, NIGHT.kinds.map((_, k) => histogram(i, k))),
         h("p", { class: "dim" }, "blue: this exposure; dashed: the reference; band: 2 sigma of counting noise; orange: preferred direction"))),
-    detail ? starMaps(i, detail) || "" : "",
+    detail ? proofCard(i, detail) || "" : "", detail ? starMaps(i, detail) || "" : "",
     stamps ? h("div", { css: { "margin-top": "12px" } }, stamps) : "",
     h("div", { class: "card", css: { "margin-top": "12px" } }, numbers(i),
       detail ? ccdTable(detail) : "",

@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
@@ -27,6 +28,7 @@ from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report import ccds
 from gpuanom.report.causes import causes_in, trigger
 from gpuanom.report.pictures import Pictures, pictures
+from gpuanom.report.proof import Residuals, proof
 from gpuanom.review import impact, labels
 from gpuanom.review.opened import ScoredNight, key_of
 from gpuanom.version import __version__
@@ -44,17 +46,8 @@ MOST_BYTES = 110_000
 DETAIL_BYTES = 20_000
 """Bytes of the boxes, whiskers and rows of an exposure of 61 CCDs, 18 kB, rounded up."""
 
-_SCRIPTS = (
-    "base.js",
-    "labels.js",
-    "verdict.js",
-    "list.js",
-    "stars.js",
-    "plane.js",
-    "detail.js",
-    "dataset.js",
-    "keys.js",
-)
+_PARTS = ("base", "labels", "verdict", "list", "stars", "proof", "plane", "detail", "dataset", "keys")
+_SCRIPTS = tuple(f"{name}.js" for name in _PARTS)
 """The page's script, in the order in which one part needs another."""
 
 _NOT_SHOWN = re.compile(r"_local_|_position_angle$|^worst_ccd$")
@@ -103,11 +96,14 @@ def write_report(
         When the page cannot be written.
     """
     make_folder(output.parent)
-    with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
-        return _write(file, night, backend, top, threads, cache, leakage, progress)
+    with ExitStack() as stack:
+        partial = stack.enter_context(whole_file(output))
+        file = stack.enter_context(partial.open("w", encoding="ascii", newline="\n"))
+        return _write(stack, file, night, backend, top, threads, cache, leakage, progress)
 
 
 def _write(
+    stack: ExitStack,
     file: TextIO,
     night: ScoredNight,
     backend: Backend,
@@ -129,8 +125,10 @@ def _write(
     room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))
     pictured: list[int] = []
     troubles: list[str] = []
+    residuals = stack.enter_context(Residuals(night)) if any(_is_odd(night.exposures[i]) for i in shown) else None
     for done, i in enumerate(shown, start=1):
-        key = key_of(night.exposures[i])
+        row = night.exposures[i]
+        key = key_of(row)
         rows = of_ccds.get(key, [])
         shown_pictures = pictures(
             night.found[key],
@@ -141,7 +139,13 @@ def _write(
             threads=threads,
             cache=night.folder / CACHE if cache else None,
         )
-        _block(file, f"d{i}", _detail(shown_pictures, rows, night))
+        detail = _detail(shown_pictures, rows, night)
+        if residuals is not None and _is_odd(row):
+            opened_at = trigger(row)
+            if opened_at is not None and opened_at.about == "background":
+                found = residuals.of(row, of_ccds)
+                detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
+        _block(file, f"d{i}", detail)
         if shown_pictures.mosaic:
             pictured.append(i)
         if shown_pictures.missing:
@@ -151,6 +155,11 @@ def _write(
     _block(file, "night", _about(night, shown, pictured, of_ccds, leakage))
     file.write(after.replace("{{script}}", script))
     return troubles
+
+
+def _is_odd(row: dict[str, Any]) -> bool:
+    """Whether an exposure is shown with what made its verdict."""
+    return row.get("verdict") in ("bad", "check")
 
 
 def _part(name: str) -> str:
@@ -235,6 +244,7 @@ def _about(
         "settings": {
             "bins": night.settings.bins,
             "robust_rounds": night.settings.robust_rounds,
+            "stamp_size": night.settings.stamp_size,
             "reference": str(night.tables.exposures.meta.get("reference", "this night")),
         },
     }

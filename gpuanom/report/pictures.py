@@ -12,7 +12,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from gpuanom.review.quicklook import Look, binning_for, look
 from gpuanom.review.star_cells import StarCells, scatter, star_cells
 from gpuanom.settings import Settings
 
-VERSION = 4
+VERSION = 5
 """Version of the pictures: kept pictures of another version are made again."""
 
 LARGEST = 760
@@ -63,6 +63,8 @@ class Pictures:
         Why CCDs are missing in the mosaic.
     levelled : bool
         Whether the median of each CCD was subtracted.
+    frames : dict of str to list of int
+        Rows and columns of each CCD in pixels, and how the CCD is turned in the focal plane (`Turn`).
     """
 
     mosaic: str
@@ -74,6 +76,7 @@ class Pictures:
     star_scatter: float | None
     missing: list[str]
     levelled: bool
+    frames: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -150,6 +153,7 @@ def _made(
     images: list[tuple[str, FloatImage]] = []
     stamps: list[tuple[float, FloatImage]] = []
     cells: dict[str, StarCells] = {}
+    frames: dict[str, list[int]] = {}
     missing: list[str] = []
     binning = binning_for(exposure, ccds, settings)
     each = max(2, math.ceil(N_STAMPS / max(len(ccds), 1)))
@@ -158,6 +162,7 @@ def _made(
             missing.append(getattr(seen, "reason", "nothing to see"))
             continue
         images.append((seen.name, seen.image))
+        frames[seen.name] = [*seen.shape, int(seen.ccd.turn)]
         stamps += zip(seen.sources.stamp_snr.tolist(), seen.sources.stamps, strict=True)
         stamps = sorted(stamps, key=lambda pair: -pair[0])[:N_STAMPS]
         upside_down = where[seen.name].upside_down if seen.name in where else False
@@ -166,18 +171,19 @@ def _made(
     images, levelled = level(images)
     plane = mosaic(exposure.camera, images, ccds)
     strip, snr = _strip(stamps), [float(f"{value:.3g}") for value, _ in stamps]
-    strip_bytes = _encoded(strip, [80, 60, 40], most_bytes // 3) if stamps else b""
-    picture = _encoded(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(strip_bytes)) if images else b""
+    strip_bytes = encoded_picture(strip, [80, 60, 40], most_bytes // 3) if stamps else b""
+    picture = encoded_picture(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(strip_bytes)) if images else b""
     return Pictures(
-        mosaic=_data_url(picture),
+        mosaic=data_url(picture),
         size=(plane.image.shape[1], plane.image.shape[0]),
         boxes={name: list(box) for name, box in plane.boxes.items()},
-        stamps=_data_url(strip_bytes),
+        stamps=data_url(strip_bytes),
         stamp_snr=snr,
         stars={name: _cell_values(found) for name, found in cells.items() if np.isfinite(found.e1).any()},
         star_scatter=_rounded(scatter(list(cells.values())), 5),
         missing=list(dict.fromkeys(missing))[:5],
         levelled=levelled,
+        frames=frames,
     )
 
 
@@ -214,7 +220,7 @@ def _strip(stamps: Sequence[tuple[float, FloatImage]]) -> Bytes:
     return strip
 
 
-def _encoded(levels: Bytes, qualities: Sequence[int], most_bytes: int) -> bytes:
+def encoded_picture(levels: Bytes, qualities: Sequence[int], most_bytes: int) -> bytes:
     """A picture as a file in memory, in the best quality that fits, or else in a smaller size."""
     from PIL import Image, features
 
@@ -232,7 +238,8 @@ def _encoded(levels: Bytes, qualities: Sequence[int], most_bytes: int) -> bytes:
         image = image.resize((max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)), Image.Resampling.BOX)
 
 
-def _data_url(data: bytes) -> str:
+def data_url(data: bytes) -> str:
+    """Return a picture in memory as a data URL; empty without a picture."""
     if not data:
         return ""
     kind = "webp" if data[8:12] == b"WEBP" else "jpeg"

@@ -45,6 +45,7 @@ function plane(i, detail) {
   drawing.append(...flags.map(([x, y, , , verdict]) => svg("text", {
     class: `flag ${verdict}`, x: x + 0.4 * size, y: y + 1.2 * size, "font-size": size,
   }, looksOf(verdict).shape)));
+  if (state.found) drawing.append(...stripesOnPicture(i, detail, height));
   const drawn = state.whiskers ? whiskers(starCells(i, detail), state.usual, height) : null;
   if (drawn) drawing.append(...drawn.lines, ...scaleBar(drawn, width, height));
   const inner = h("div", { class: "inner" }, detail.mosaic ? h("img", { src: detail.mosaic, alt: "focal plane" }) : null, drawing);
@@ -71,5 +72,5 @@ function tools(i, detail, levelled, drawn) {
     h("span", { class: "scale" }, plain(low), colourBar(), plain(top)),
     toggle("whiskers", "whiskers: ellipticity of the stars", "mean ellipticity of the stars in cells of each CCD; what is under three of its errors is not drawn; key m"),
     toggle("usual", "less the usual", "what is left after the usual ellipticity of each CCD, its median over the dataset, is taken off; key u"),
-    drawn ? h("span", null, drawn.said) : null, levelled);
+    drawn ? h("span", null, drawn.said) : null, toggle("found", "what was found", "period and direction of stripes, places in the map, repeated images; key h"), levelled);
 }
