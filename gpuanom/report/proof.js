@@ -22,7 +22,7 @@ function stripesOf(i) {
 /** The stripes that were found, over the CCD that shows them most; nothing where the picture is too coarse for them. */
 function stripesOnPicture(i, detail, height) {
   const stripes = stripesOf(i), name = worstCcd(i, detail);
-  if (!stripes || !name || !Object.hasOwn(detail.frames, name)) return [];
+  if (!stripes || !name || ![detail.frames, detail.boxes].every((of) => Object.hasOwn(of, name))) return [];
   const [x, y, w, tall] = detail.boxes[name], [rows, columns, turn] = detail.frames[name];
   const spacing = (stripes.period * w) / (turn & QUARTER ? rows : columns);
   return spacing < 3 ? [] : ruler(x + w / 2, height - y - tall / 2, spacing, stripes.angle, 0.5 * Math.min(w, tall), stripes.said);
