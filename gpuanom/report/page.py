@@ -6,17 +6,12 @@ alone. The page's security policy forbids all other scripts and all network acce
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,6 +21,7 @@ from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report import ccds
+from gpuanom.report.blocks import begin, block
 from gpuanom.report.causes import causes_in, trigger
 from gpuanom.report.pictures import Pictures, pictures
 from gpuanom.report.proof import Residuals, proof
@@ -43,10 +39,10 @@ PAGE_BYTES = 52_000_000
 MOST_BYTES = 110_000
 """Most bytes of the pictures of one exposure, if there are few exposures."""
 
-DETAIL_BYTES = 20_000
-"""Bytes of the boxes, whiskers and rows of an exposure of 61 CCDs, 18 kB, rounded up."""
+DETAIL_BYTES = 28_000
+"""Bytes of the boxes, cells of stars and rows of an exposure of 61 CCDs, rounded up (see tests/report/test_page.py)."""
 
-_PARTS = ("base", "labels", "verdict", "list", "stars", "proof", "plane", "detail", "dataset", "keys")
+_PARTS = ("dom", "charts", "base", "labels", "verdict", "list", "stars", "proof", "plane", "detail", "dataset", "keys")
 _SCRIPTS = tuple(f"{name}.js" for name in _PARTS)
 """The page's script, in the order in which one part needs another."""
 
@@ -113,13 +109,7 @@ def _write(
     leakage: float,
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
-    style, script = _part("page.css"), "".join(_part(name) for name in _SCRIPTS)
-    before, after = _part("page.html").split("{{data}}")
-    title = html.escape(printable(night.folder.resolve().name), quote=True)
-    fills = {"{{title}}": _ascii(title), "{{policy}}": _policy(style, script), "{{style}}": style}
-    for mark, text in fills.items():
-        before = before.replace(mark, text)
-    file.write(before)
+    after = begin(file, "page.html", night.folder.resolve().name, _SCRIPTS)
     shown = [i for i, row in enumerate(night.exposures[:top]) if row["n_ccd"]]
     of_ccds = night.ccds()
     room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))
@@ -145,47 +135,21 @@ def _write(
             if opened_at is not None and opened_at.about == "background":
                 found = residuals.of(row, of_ccds)
                 detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
-        _block(file, f"d{i}", detail)
+        block(file, f"d{i}", detail)
         if shown_pictures.mosaic:
             pictured.append(i)
         if shown_pictures.missing:
             troubles.append(f"exposure {key[1]}: {shown_pictures.missing[0]}")
         if progress is not None:
             progress(done, len(shown))
-    _block(file, "night", _about(night, shown, pictured, of_ccds, leakage))
-    file.write(after.replace("{{script}}", script))
+    block(file, "night", _about(night, shown, pictured, of_ccds, leakage))
+    file.write(after)
     return troubles
 
 
 def _is_odd(row: dict[str, Any]) -> bool:
     """Whether an exposure is shown with what made its verdict."""
     return row.get("verdict") in ("bad", "check")
-
-
-def _part(name: str) -> str:
-    """A part of the page, as it is shipped; in ASCII, so that the browser computes the same hash of it."""
-    return resources.files("gpuanom.report").joinpath(name).read_text(encoding="ascii")
-
-
-def _policy(style: str, script: str) -> str:
-    """The page's security policy: it may show data and run this very script, and nothing else."""
-    hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
-    return (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
-        f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
-    )
-
-
-def _block(file: TextIO, name: str, value: Any) -> None:
-    """Write a block of data: JSON in which nothing can end the block or be taken for markup."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for mark in "<>&":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    file.write(f'<script type="application/json" id="{name}">{text}</script>\n')
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "xmlcharrefreplace").decode()
 
 
 def _detail(shown: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight) -> dict[str, Any]:

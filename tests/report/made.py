@@ -44,6 +44,7 @@ def night(
     files: tuple[Path, ...] = (),
     bands=("g", "r"),
     odd=(),
+    day=1,
 ) -> Path:
     """Write a night of n exposures without pixels; the exposures in `names` come first.
 
@@ -59,7 +60,7 @@ def night(
             name = names[i] if i < len(names) else str(845_000 + i)
             exposure = Exposure(
                 exposure=name, camera=camera, band=bands[i % len(bands)],
-                date_obs=f"2026-01-{1 + i // 400 % 28:02d}T{i // 60 % 10:02d}:{i % 60:02d}:00", exptime=90.0,
+                date_obs=f"2026-01-{day + i // 400 % 28:02d}T{i // 60 % 10:02d}:{i % 60:02d}:00", exptime=90.0,
                 files=files or (folder / f"gone_{i}.fits",), masks=(None,) * max(1, len(files)),
                 fingerprint=f"f{i}", rule="any",
             )  # fmt: skip
