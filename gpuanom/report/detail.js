@@ -91,7 +91,7 @@ function numbers(i) {
 const CCD_FORMS = { background_angle: "angle", source_angle: "angle", stripe_angle: "angle", source_alignment: "alignment", autoencoder_mse: "kl" };
 
 /** The CCDs in the order of the number that outlines them. */
-function ccdTable(detail) {
+function ccdRows(detail) {
   const names = NIGHT.ccd_columns.filter((name) => detail.ccds.some((row) => row[NIGHT.ccd_columns.indexOf(name)] !== null));
   const judged = Object.keys(detail.verdicts).length > 0;
   const head = h("tr", null, names.map((c) => h("th", null, c === "ccd" ? "CCD" : c.replaceAll("_", " "))), judged ? [h("th", null, "verdict"), h("th", null, "what is wrong")] : null);
@@ -103,7 +103,15 @@ function ccdTable(detail) {
       return h("td", null, typeof v === "string" ? v : Object.hasOwn(CCD_FORMS, name) ? number(v, CCD_FORMS[name]) : plain(v));
     }), judged ? [h("td", null, verdict ? badge(verdict) : ""), h("td", { class: "cause" }, cause)] : null);
   });
-  return h("details", null, h("summary", null, `${many(detail.ccds.length, "CCD")}, by ${outlineWords(state.outline)}`), h("div", { class: "scrolled" }, h("table", { class: "ccds" }, head, rows)));
+  return h("div", { class: "scrolled" }, h("table", { class: "ccds" }, head, rows));
+}
+
+/** The table of CCDs, which is made when it is opened: 61 CCDs have two thousand numbers. */
+function ccdTable(detail) {
+  const fill = (event) => {
+    if (event.target.open && !event.target.querySelector("table")) event.target.append(ccdRows(detail));
+  };
+  return h("details", { on: { toggle: fill } }, h("summary", null, `${many(detail.ccds.length, "CCD")}, by ${outlineWords(state.outline)}`));
 }
 
 function drawDetail() {

@@ -156,7 +156,7 @@ def _detail(shown: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight)
     """The data of one exposure beyond its row of the table."""
     names = ccds.columns(night.tables.ccds.colnames)
     numbers = [[ccds.short(row[name]) for name in names] for row in rows]
-    return {**asdict(shown), "ccds": numbers, "verdicts": ccds.verdicts(rows)}
+    return {**vars(shown), "ccds": numbers, "verdicts": ccds.verdicts(rows)}
 
 
 def _about(

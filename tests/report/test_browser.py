@@ -278,6 +278,9 @@ def test_whiskers_are_as_long_as_the_ellipticity_and_its_scale_say(visit, tmp_pa
     # Places of lines have two decimals.
     assert lengths() == [pytest.approx((0.06, 45), rel=1e-2), pytest.approx((0.02, 90), rel=1e-2)]
     assert "2 of 3 cells significant" in tab.locator(".tools").inner_text()
+    assert tab.locator("table.ccds").count() == 0
+    tab.locator("details:has(summary:has-text('CCD'))").locator("summary").click()
+    tab.locator("table.ccds").wait_for()
     assert tab.locator(".small-map").count() == 3
     assert tab.locator(".small-map").first.locator("rect:has(title)").count() == 3
     tab.keyboard.press("u")
