@@ -46,7 +46,20 @@ Exit codes: 0 done; 1 some exposures failed or CCDs were lost, and each is named
 
 
 _NAMES = (
-    *("score", "report", "show", "watch", "reference", "merge", "explain", "settings", "label", "evaluate", "export"),
+    *(
+        "score",
+        "report",
+        "history",
+        "show",
+        "watch",
+        "reference",
+        "merge",
+        "explain",
+        "settings",
+        "label",
+        "evaluate",
+        "export",
+    ),
     *("train", "simulate", "inject", "doctor", "completion"),
 )
 """The commands, the usual ones first. Each is the function of that name in the module of that name."""

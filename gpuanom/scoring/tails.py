@@ -31,8 +31,8 @@ above it (`profiling/verdict_thresholds.py`).
 """
 
 _EXACT, _BEYOND = 2.0, 0.75
-"""The evidence of exposures above the first number counts in part: it is the largest of many, whose tails are known from
-few values each, so that chance reaches 4.6 in 2 cases of 100 (`profiling/verdict_thresholds.py`)."""
+"""The evidence of exposures above the first number counts in part: it is the largest of many, whose tails are known
+from few values each, so that chance reaches 4.6 in 2 cases of 100 (`profiling/verdict_thresholds.py`)."""
 
 _RELATIVE_SPREAD = 1e-6
 """Values that differ by less than this part of their size count as equal: they come from float32 numbers."""

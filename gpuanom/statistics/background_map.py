@@ -117,13 +117,30 @@ def glow(values: FloatImage, static: FloatImage | None = None) -> tuple[float, f
         Root mean square of the map.
     """
     left = _less(values, static)
-    known = np.isfinite(left)
+    smooth = smoothed(left)
+    known = np.isfinite(smooth)
     if not known.any():
         return float("nan"), float("nan")
+    return float(smooth[known].max()), _rms(left)
+
+
+def smoothed(left: Doubles) -> Doubles:
+    """Return the map that `glow` takes the largest value of.
+
+    Parameters
+    ----------
+    left : ndarray, (my, mx) float64
+        One CCD's map less the static one, in sigma.
+
+    Returns
+    -------
+    ndarray, (my, mx) float64
+        Smoothed with a Gaussian of 1.5 cells; NaN where the map has no value.
+    """
+    known = np.isfinite(left)
     weight = ndimage.gaussian_filter(known.astype(np.float64), SMOOTH, mode="constant")
     smooth = ndimage.gaussian_filter(np.where(known, left, 0.0), SMOOTH, mode="constant")
-    smooth = smooth[known] / weight[known]
-    return float(smooth.max()), _rms(left)
+    return np.where(known, smooth / np.where(known, weight, 1.0), np.nan)
 
 
 def _less(values: FloatImage, static: FloatImage | None) -> Doubles:
@@ -148,11 +165,27 @@ def edge(values: FloatImage, static: FloatImage | None = None) -> float:
         Mean of the 120 largest magnitudes of the map less its running median of 7 x 7 cells, in sigma; NaN without
         a map.
     """
-    left = _less(values, static)
+    sharp = sharpness(_less(values, static))
+    known = np.isfinite(sharp)
+    return float(np.mean(np.sort(sharp[known])[-EDGE_CELLS:])) if known.any() else float("nan")
+
+
+def sharpness(left: Doubles) -> Doubles:
+    """Return the map whose largest values `edge` takes the mean of.
+
+    Parameters
+    ----------
+    left : ndarray, (my, mx) float64
+        One CCD's map less the static one, in sigma.
+
+    Returns
+    -------
+    ndarray, (my, mx) float64
+        Magnitude of the map less its running median of 7 x 7 cells; NaN where the map has no value.
+    """
     known = np.isfinite(left)
     if not known.any():
-        return float("nan")
+        return np.full(left.shape, np.nan)
     # Cells without a value take the map's middle value, and are not counted.
     filled = np.where(known, left, np.median(left[known]))
-    sharp = np.sort(np.abs(filled - ndimage.median_filter(filled, size=7, mode="nearest"))[known])
-    return float(np.mean(sharp[-EDGE_CELLS:]))
+    return np.where(known, np.abs(filled - ndimage.median_filter(filled, size=7, mode="nearest")), np.nan)
