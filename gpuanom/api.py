@@ -182,7 +182,7 @@ def rank(
     settings : Settings or mapping of their names to values, optional
         Those they were measured with.
     reference : References, str or Path, optional
-        Saved references, or their file.
+        Saved references, or their file; ``"flat"`` compares each exposure with flat histograms.
     device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
 

@@ -67,14 +67,14 @@ class Settings(PaperSettings):
         allowed="true or false",
     )
     bad_evidence: tuple[float, ...] = setting(
-        (31.4, 26.4, 12.8, 11.0, 11.0),
+        (24.1, 20.3, 10.1, 8.8, 8.8),
         "lowest evidence of a bad exposure, with 20, 30, 50, 150 and 1000 exposures",
         "13",
         stage=STATISTICS,
         **numbers(5),
     )
     check_evidence: tuple[float, ...] = setting(
-        (13.9, 9.3, 7.3, 6.9, 6.6),
+        (11.0, 7.5, 6.0, 5.7, 5.5),
         "lowest evidence of an exposure to check, with as many exposures",
         "13",
         stage=STATISTICS,

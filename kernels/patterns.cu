@@ -83,10 +83,10 @@ extern "C" __global__ void __launch_bounds__(256)
     __shared__ Scale s;
     // What of the background depends on the row alone.
     __shared__ double offset[CELL], slope[CELL];
-    __shared__ bool there;
+    __shared__ bool measured;
     const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
     const int y0 = blockIdx.y * CELL;
-    if (threadIdx.x == 0) there = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
+    if (threadIdx.x == 0) measured = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
     __syncthreads();
     if (threadIdx.x < CELL) {
         const double Y = scaled(y0 + threadIdx.x, ny);
@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(256)
         for (int row = 0; row < min(CELL, ny - y0); row++) {
             const long long at = ((long long)ccd * ny + y0 + row) * nx + x;
             int number = BAD;
-            if (there) {
+            if (measured) {
                 const float pixel = images[at];
                 const double b = offset[row] + X * (slope[row] + bend);
                 const double v = (widen(pixel) - b) * s.steps;
@@ -175,6 +175,7 @@ extern "C" __global__ void __launch_bounds__(256)
 //   sigma              (n_ccd,) float64, image unit
 //   usable             (n_ccd,) bool, whether the CCD has a background
 //   side               int32, pixels: side of a cell of the map, a multiple of 32
+//   bin_side           int32, pixels: side of a bin for faint lines, 8, 16, 32, ...
 //   ny                 int32, pixels: rows of a CCD
 //   nx                 int32, pixels: columns of a CCD
 //   cells              out, (n_ccd, ceil(ny / 4), ceil(nx / 4)) int16, steps: means of cells
@@ -187,6 +188,7 @@ extern "C" __global__ void __launch_bounds__(256)
 //   column_count       in and out, (n_ccd, nx) int64, number of pixels left
 //   crosstalk_sum      in and out, (n_ccd,) int64, steps
 //   crosstalk_count    in and out, (n_ccd,) int64, number of pixels
+//   bin_sum            in and out, (n_ccd, ceil(ny / bin_side), ceil(nx / bin_side)) int64, steps
 //
 // Launch     grid (ceil(nx / 256), ceil(ny / side), n_ccd), block (256). A block takes 256 columns
 //            of a row of cells of the map, so that a column is added to the sums of the CCD once
@@ -196,10 +198,11 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(256)
     patterns_add(const float* images, const short* numbers, const unsigned char* hidden,
                  const float* saturation, const double* coefficients, const double* sigma,
-                 const bool* usable, int side, int ny, int nx, short* cells, long long* map_sum,
-                 long long* map_count, long long* map_usable, long long* row_sum,
-                 long long* row_count, long long* column_sum, long long* column_count,
-                 long long* crosstalk_sum, long long* crosstalk_count) {
+                 const bool* usable, int side, int bin_side, int ny, int nx, short* cells,
+                 long long* map_sum, long long* map_count, long long* map_usable,
+                 long long* row_sum, long long* row_count, long long* column_sum,
+                 long long* column_count, long long* crosstalk_sum, long long* crosstalk_count,
+                 long long* bin_sum) {
     __shared__ Scale s;
     __shared__ double bright;
     __shared__ int rows[2][CELL];
@@ -212,18 +215,19 @@ extern "C" __global__ void __launch_bounds__(256)
     }
     if (threadIdx.x < 2 * CELL) rows[threadIdx.x / CELL][threadIdx.x % CELL] = 0;
     __syncthreads();
-    int of_column = 0, n_of_column = 0, n_usable = 0, crosstalk = 0, n_crosstalk = 0;
+    int of_column = 0, n_of_column = 0, n_usable = 0, crosstalk = 0, n_crosstalk = 0, of_bin = 0;
+    const int lanes = min(bin_side, WARP);
     for (int y0 = blockIdx.y * side; y0 < min((int)(blockIdx.y + 1) * side, ny); y0 += CELL) {
         const unsigned char* hidden_row =
             hidden + ((long long)ccd * cell_rows + y0 / CELL) * cell_columns;
-        const unsigned own = x < nx ? hidden_row[x / CELL] : 1u;
+        const unsigned covered = x < nx ? hidden_row[x / CELL] : 1u;
         int of_cell = 0;
         for (int row = 0; row < min(CELL, ny - y0); row++) {
             const long long first = ((long long)ccd * ny + y0 + row) * nx;
             int number = x < nx ? numbers[first + x] : BAD;
             n_usable += number > USABLE;
             bool good;
-            number = masked(number, own, &good);
+            number = masked(number, covered, &good);
             if (bright == bright && good) {
                 const int other = numbers[first + mirrored];
                 if ((other == HIGH || other == BAD_AND_HIGH) &&
@@ -244,6 +248,18 @@ extern "C" __global__ void __launch_bounds__(256)
         if (lane % CELL == 0 && x < nx)
             cells[((long long)ccd * cell_rows + y0 / CELL) * cell_columns + x / CELL] =
                 (short)((of_cell + 8) >> 4);
+        of_bin += of_cell;  // the same in all lanes of a cell
+        if ((y0 + CELL) % bin_side == 0 || y0 + CELL >= min((int)(blockIdx.y + 1) * side, ny)) {
+            for (int step = CELL; step < lanes; step *= 2)
+                of_bin += __shfl_xor_sync(WHOLE_WARP, of_bin, step);
+            if (lane % lanes == 0 && x < nx && of_bin != 0)
+                atomicAdd((unsigned long long*)bin_sum +
+                              (ccd * (long long)((ny + bin_side - 1) / bin_side) + y0 / bin_side) *
+                                  ((nx + bin_side - 1) / bin_side) +
+                              x / bin_side,
+                          (unsigned long long)(long long)of_bin);
+            of_bin = 0;
+        }
         __syncthreads();
         if (threadIdx.x < 2 * CELL) {
             int* sum = &rows[threadIdx.x / CELL][threadIdx.x % CELL];
@@ -263,14 +279,14 @@ extern "C" __global__ void __launch_bounds__(256)
         atomicAdd((unsigned long long*)column_count + at, (unsigned long long)n_of_column);
     }
     const long long sum = warp_sum((long long)of_column), count = warp_sum((long long)n_of_column);
-    const long long there = warp_sum((long long)n_usable);
+    const long long n_pixels = warp_sum((long long)n_usable);
     const long long found = warp_sum((long long)crosstalk), places = warp_sum(n_crosstalk);
     if (lane == 0 && x < nx) {
         const long long cell =
             ((long long)ccd * gridDim.y + blockIdx.y) * ((nx + side - 1) / side) + x / side;
         atomicAdd((unsigned long long*)map_sum + cell, (unsigned long long)sum);
         atomicAdd((unsigned long long*)map_count + cell, (unsigned long long)count);
-        atomicAdd((unsigned long long*)map_usable + cell, (unsigned long long)there);
+        atomicAdd((unsigned long long*)map_usable + cell, (unsigned long long)n_pixels);
         if (places > 0) {
             atomicAdd((unsigned long long*)crosstalk_sum + ccd, (unsigned long long)found);
             atomicAdd((unsigned long long*)crosstalk_count + ccd, (unsigned long long)places);
@@ -432,10 +448,10 @@ extern "C" __global__ void __launch_bounds__(96)
     patterns_fold(const double* total, const bool* usable, const double* sigma, int n_parts,
                   double* power, long long* n_added) {
     const int ky = blockIdx.x, kx = threadIdx.x, ccd = blockIdx.y;
-    const double* own = total + (long long)ccd * PART * PART;
+    const double* sums = total + (long long)ccd * PART * PART;
     if (kx < HALF)
         power[((long long)ccd * PART + ky) * HALF + kx] =
-            (own[ky * PART + kx] + own[(PART - ky) % PART * PART + (PART - kx) % PART]) *
+            (sums[ky * PART + kx] + sums[(PART - ky) % PART * PART + (PART - kx) % PART]) *
             (0.000244140625 * 0.000244140625 / 2.0);
     if (ky == 0 && kx == 0) {
         const double step = widen(narrow(sigma[ccd])) * 0.000244140625;

@@ -60,9 +60,9 @@ extern "C" __global__ void __launch_bounds__(256)
                    OPTIONAL const int* damaged, const double* coefficients, const double* sigma,
                    const double* brightest, double threshold, int tile, int rows, int columns,
                    int ny, int nx, double* value, int* pixel) {
-    const int lane = threadIdx.x, ccd = blockIdx.y, own = blockIdx.x * WARPS + threadIdx.y;
-    if (own >= rows * columns) return;
-    const long long at = (long long)ccd * rows * columns + own;
+    const int lane = threadIdx.x, ccd = blockIdx.y, tile_number = blockIdx.x * WARPS + threadIdx.y;
+    if (tile_number >= rows * columns) return;
+    const long long at = (long long)ccd * rows * columns + tile_number;
     double* values = value + MAXIMA_A_TILE * at;
     int* pixels = pixel + MAXIMA_A_TILE * at;
     const double limit = threshold * sigma[ccd], level = widen(saturation[ccd]);
@@ -73,7 +73,7 @@ extern "C" __global__ void __launch_bounds__(256)
         const float* plane = images + first;
         const unsigned char* mask = bad == nullptr ? nullptr : bad + first;
         const double* c = coefficients + 6 * ccd;
-        const int y0 = own / columns * tile, x = own % columns * tile + lane;
+        const int y0 = tile_number / columns * tile, x = tile_number % columns * tile + lane;
         const bool inside = lane < tile && x >= MAXIMUM_REACH && x < nx - MAXIMUM_REACH;
         const int end = min(y0 + tile, ny - MAXIMUM_REACH);
         for (int y = max(y0, MAXIMUM_REACH); y < end && n < MAXIMA_A_TILE; y++) {
@@ -118,9 +118,9 @@ extern "C" __global__ void __launch_bounds__(1024, 1)
     int* list = listed + ccd * MAXIMA_A_CCD;
     int n = 0;
     for (int start = 0; start < n_slots; start += CHOOSERS) {
-        const int own = start + threadIdx.x;
-        const int place = own < n_slots ? pixel[first + own] : -1;
-        const double v = own < n_slots ? value[first + own] : 0.0;
+        const int slot = start + threadIdx.x;
+        const int place = slot < n_slots ? pixel[first + slot] : -1;
+        const double v = slot < n_slots ? value[first + slot] : 0.0;
         int total;
         // All threads have read before the barrier in it, and no slot moves to a later place.
         const int rank = block_rank(place != -1, scratch, &total);
@@ -129,12 +129,12 @@ extern "C" __global__ void __launch_bounds__(1024, 1)
     }
     __syncthreads();
     for (int start = 0; start < n; start += CHOOSERS) {
-        const int own = min(start + (int)threadIdx.x, n - 1);
-        const double v = value[first + own];
-        const int place = pixel[first + own];
+        const int slot = min(start + (int)threadIdx.x, n - 1);
+        const double v = value[first + slot];
+        const int place = pixel[first + slot];
         const int rank = n > MAXIMA_A_CCD ? block_brighter(value + first, pixel + first, n, v,
                                                            place, values, pixels)
-                                          : own;
+                                          : slot;
         if (start + (int)threadIdx.x < n && rank < MAXIMA_A_CCD) list[rank] = place;
     }
     if (threadIdx.x == 0) n_maxima[ccd] = min(n, MAXIMA_A_CCD);

@@ -79,9 +79,9 @@ extern "C" __global__ void __launch_bounds__(1024)
     const double level = widen(saturation[ccd]);
     int n = 0;
     for (int start = 0; start < n_slots; start += CHOOSERS) {
-        const int own = start + threadIdx.x;
-        const long long slot = first + own;
-        bool chosen = own < n_slots && y[slot] != -1 && n_isophote[slot] >= least;
+        const int entry = start + threadIdx.x;
+        const long long slot = first + entry;
+        bool chosen = entry < n_slots && y[slot] != -1 && n_isophote[slot] >= least;
         int place = 0;
         double height = 0.0;
         if (chosen) {
@@ -97,10 +97,10 @@ extern "C" __global__ void __launch_bounds__(1024)
     for (int i = threadIdx.x; i < SHAPES_A_CCD; i += CHOOSERS) list[i] = -1;
     __syncthreads();
     for (int start = 0; start < n; start += CHOOSERS) {
-        const int own = min(start + (int)threadIdx.x, n - 1);
-        const int rank = block_brighter(bright + first, pixel + first, n, bright[first + own],
-                                        pixel[first + own], values, pixels);
-        if (start + (int)threadIdx.x < n && rank < SHAPES_A_CCD) list[rank] = pixel[first + own];
+        const int entry = min(start + (int)threadIdx.x, n - 1);
+        const int rank = block_brighter(bright + first, pixel + first, n, bright[first + entry],
+                                        pixel[first + entry], values, pixels);
+        if (start + (int)threadIdx.x < n && rank < SHAPES_A_CCD) list[rank] = pixel[first + entry];
     }
 }
 
@@ -288,22 +288,22 @@ extern "C" __global__ void __launch_bounds__(128)
                  int* state) {
     __shared__ double sizes[WIDTH_THREADS], ordered[WIDTH_THREADS];
     __shared__ int scratch[WIDTH_THREADS / WARP];
-    const int ccd = blockIdx.x, own = threadIdx.x;
+    const int ccd = blockIdx.x, source = threadIdx.x;
     if (state[ccd] != SEARCHING) return;
-    const long long slot = (long long)ccd * SHAPES_A_CCD + own;
+    const long long slot = (long long)ccd * SHAPES_A_CCD + source;
     const bool counts =
-        own < FOR_WIDTH && moments[6 * slot + 1] >= SIGNAL_TO_NOISE && spoilt[slot] == 0;
+        source < FOR_WIDTH && moments[6 * slot + 1] >= SIGNAL_TO_NOISE && spoilt[slot] == 0;
     const double size = counts ? moments[6 * slot + 2] : 0.0;
     int n;
     block_rank(counts, scratch, &n);
-    sizes[own] = counts ? size : -MINUS_INFINITY;
+    sizes[source] = counts ? size : -MINUS_INFINITY;
     __syncthreads();
     int smaller = 0;
     for (int i = 0; i < WIDTH_THREADS; i++)
-        smaller += sizes[i] < size || (sizes[i] == size && i < own);
+        smaller += sizes[i] < size || (sizes[i] == size && i < source);
     if (counts) ordered[smaller] = size;
     __syncthreads();
-    if (own != 0) return;
+    if (source != 0) return;
     if (n == 0) {
         width[ccd] = nan(""), state[ccd] = NOTHING;
         return;

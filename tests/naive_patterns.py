@@ -98,6 +98,12 @@ def measured(image, bad, c, sigma, saturation=float("nan")):
         for x in range(0, nx, 4):
             level = np.nansum(v[y : y + 4, x : x + 4])
             found["bin_sum"][y // side, x // side] += min(max(level, -16 * 4096), 16 * 4096)
+    side = 8
+    while -(-ny // side) * -(-nx // side) > 8192:
+        side *= 2
+    found["faint_bin_sum"] = [
+        [zero[y : y + side, x : x + side].sum() for x in range(0, nx, side)] for y in range(0, ny, side)
+    ]
     fine = parts(ny, nx, ny // 128, nx // 128)
     rows, columns = ny // 4, nx // 4
     means = np.floor((zero[: 4 * rows, : 4 * columns].reshape(rows, 4, columns, 4).sum(axis=(1, 3)) + 8) / 16)

@@ -18,6 +18,7 @@ from gpuanom.review import export, labels
 from gpuanom.review.export import Criterion
 from gpuanom.review.labels import Label
 from gpuanom.review.opened import open_night
+from gpuanom.review.regions import regions
 from tests import nights
 from tests.test_cli import QUICK, run
 
@@ -139,13 +140,23 @@ def test_good_files_are_those_measured_and_not_chosen(night):
 
 def test_regions_hold_every_source_and_its_angle(night, tmp_path):
     chosen = {("TESTCAM", "2"): []}
-    ((key, n, missing),) = export.regions(night, chosen, tmp_path / "reg", select("cpu"))
+    ((key, n, missing),) = regions(night, chosen, tmp_path / "reg", select("cpu"))
     row = next(r for r in night.exposures if r["exposure"] == "2")
     assert (key[1], n, missing) == ("2", row["n_sources"], [])
     text = (tmp_path / "reg" / "2_CCD1.reg").read_text()
     angles = [float(a) for a in re.findall(r"ellipse\(.*,(-?[\d.]+)\)", text)]
     assert len(angles) > 2
     assert np.median(angles) == pytest.approx(30, abs=5)
+
+
+def test_regions_of_single_ccds_are_of_these_alone(night, tmp_path):
+    """As the exclude table: of an exposure that was chosen for one CCD, the other CCD is good."""
+    chosen = {("TESTCAM", "2"): [export.Reason("verdict", "glow on CCD2", ccds=frozenset(["CCD2"]))]}
+    list(regions(night, chosen, tmp_path / "reg", select("cpu")))
+    assert [path.name for path in (tmp_path / "reg").iterdir()] == ["2_CCD2.reg"]
+    chosen["TESTCAM", "2"].append(export.Reason("source", "source trail"))
+    list(regions(night, chosen, tmp_path / "reg", select("cpu")))
+    assert sorted(path.name for path in (tmp_path / "reg").iterdir()) == ["2_CCD1.reg", "2_CCD2.reg"]
 
 
 def test_places_in_the_focal_plane():
@@ -169,7 +180,7 @@ def test_export_from_the_command_line(folder, tmp_path, capfd):
     code, out, err = run(capfd, "export", folder, "--format", "bad_expid", "--rank", 1, "--by", "isophote")
     assert code == 0
     assert out.count("isophote rank=1") == 2
-    assert "2 of 7 exposures chosen; 1 could not be measured" in err
+    assert "chosen as bad: 2 of 7 exposures; 1 could not be measured" in err
     code, out, _ = run(capfd, "export", folder, "--format", "list", "--rank", 1, "-o", tmp_path / "good.txt")
     assert (code, out) == (0, "")
     code, _, err = run(capfd, "score", f"@{tmp_path}/good.txt", "-o", tmp_path / "again", *QUICK)

@@ -340,7 +340,7 @@ def test_noise_stars_glows_and_bad_columns_are_no_trails(seed):
 
 def test_a_trail_on_one_ccd_makes_weaker_ones_count():
     """Heights, angles, distances and shares as `find` gives them."""
-    weak = np.array([[7.0, 0.5, 0.0, 0.7], [7.0, 0.5, 0.0, 0.6], [5.0, 0.5, 0.0, 1.0], [np.nan] * 4])
+    weak = np.array([[7.0, 0.5, 0.0, 0.9], [7.0, 0.5, 0.0, 0.6], [5.0, 0.5, 0.0, 1.0], [np.nan] * 4])
     alone = lines.ccd_statistics(weak)
     np.testing.assert_array_equal(alone, [[0, np.nan]] * 3 + [[np.nan, np.nan]])
     beside = lines.ccd_statistics(np.concatenate([weak, [[9.0, -0.5, 0.0, 0.9]]]), [0, 0, 0, 0, Turn.MIRRORED])
@@ -348,12 +348,60 @@ def test_a_trail_on_one_ccd_makes_weaker_ones_count():
     assert beside[0, 1] == beside[4, 1] == pytest.approx(np.degrees(0.5))
 
 
+def test_lines_that_agree_on_two_ccds_are_a_trail():
+    """Each alone is too weak; angles are compared in the axes of the focal plane."""
+    weak = np.array([[7.0, 0.5, 0.0, 0.9], [6.5, 0.54, 100.0, 0.85], [7.5, 0.8, 0.0, 1.0], [7.5, 0.5, 0.0, 0.5]])
+    assert list(lines.ccd_statistics(weak)[:, 0] > 0) == [True, True, False, False]
+    turned = lines.ccd_statistics(weak, [0, Turn.MIRRORED, 0, 0])
+    assert list(turned[:, 0] > 0) == [False] * 4
+    weak[1, 1] = -0.5
+    assert list(lines.ccd_statistics(weak, [0, Turn.MIRRORED, 0, 0])[:, 0] > 0) == [True, True, False, False]
+
+
+def test_lines_of_many_directions_are_an_arc():
+    arc = np.array([[20.0, angle, 0.0, 1.0] for angle in (0.0, 0.4, 0.8, 1.2)])
+    assert not lines.ccd_statistics(arc)[:, 0].any()
+    # Three parts of one trail, and another trail that crosses one CCD: no line agrees with that one.
+    both = np.array([[20.0, angle, 0.0, 1.0] for angle in (0.0, 0.1, 0.05, 1.2)])
+    assert list(lines.ccd_statistics(both)[:, 0] > 0) == [True] * 4
+
+
+@pytest.mark.parametrize("height", [0.5, 1.5])
+def test_a_faint_trail_is_found_where_stars_are_masked(height):
+    """Stars hide it from the search that leaves sources in; stripes of its own profile are no trail."""
+    image, rng = noise(seed=3).copy(), np.random.default_rng(3)
+    for y, x in rng.integers(10, 1000, (400, 2)):
+        image[y - 9 : y + 10, x - 9 : x + 10] += 40 * np.exp(-(np.hypot(*np.mgrid[-9:10, -9:10]) ** 2) / 8)
+    assert lines.find(measured(image))[0, 0] < lines.WEAK
+    found = lines.find(measured(image + height * trail(25, 60)))
+    # 0.5 x 3.8 pixels give each of some 70 bins of 16 pixels 1.9 sigma, or half of it where two bins share the trail.
+    assert lines.trails(found).all()
+    assert apart(np.degrees(found[0, 1]), 25) < 1
+    several = sum(trail(25, distance) for distance in range(-420, 500, 120))
+    assert lines.find(measured(image + height * several))[0, 0] < lines.STRONG
+
+
+@pytest.mark.parametrize("angle", [0, 1, 20, 90])
+@pytest.mark.parametrize("height", [0.3, 1.0])
+def test_a_step_is_no_trail(angle, height):
+    y, x = np.indices(SHAPE)
+    step = height * ((y - 500) * np.cos(np.radians(angle)) > (x - 520) * np.sin(np.radians(angle)))
+    assert not lines.trails(lines.find(measured(noise() + step))).any()
+
+
+@pytest.mark.parametrize("radius", [150, 300])
+def test_a_ring_is_no_trail(radius):
+    y, x = np.indices(SHAPE)
+    ring = np.exp(-((np.hypot(y - 500, x - 520) - radius) ** 2) / 32)
+    assert not lines.trails(lines.find(measured(noise() + 0.5 * ring))).any()
+
+
 def test_sums_along_lines_are_those_of_their_bins():
     """The native loop against every line of a small plane, followed bin by bin."""
     rng = np.random.default_rng(6)
     plane = rng.integers(-1000, 1000, (32, 40))
     mean, deviation, least = 3.0, 500.0, 20
-    found = np.zeros(3)
+    found = np.zeros(5)
     best_line(plane + (1 << 40), mean, deviation, least, found)
 
     def followed(d, start, rows=32):
@@ -367,15 +415,20 @@ def test_sums_along_lines_are_those_of_their_bins():
         there = [(y, x) for y, x in enumerate(followed(d, start)) if 0 <= x < 40]
         return sum(plane[at] for at in there), len(there)
 
-    best = (0.0, 0, 0)
+    best, heights = (0.0, 0, 0), {}
     for d in range(1, 32):
         for start in range(-29, 37):
             (total, n), *beside = (along(d, start + step) for step in (0, -3, 3))
             (low, n_low), (high, n_high) = beside
             if n >= least and 2 * min(n_low, n_high) >= n:
-                own = total - (low + high) / 2 - mean * (n - (n_low + n_high) / 2)
-                best = max(best, (own / (deviation * np.sqrt(n + (n_low + n_high) / 4)), d / 31, start))
-    assert found == pytest.approx(best, rel=1e-12)
+                height = total - (low + high) / 2 - mean * (n - (n_low + n_high) / 2)
+                heights[d, start] = height / (deviation * np.sqrt(n + (n_low + n_high) / 4))
+                best = max(best, (heights[d, start], d / 31, start))
+    assert found[:3] == pytest.approx(best, rel=1e-12)
+    parallel = [abs(h) for (d, start), h in heights.items() if d / 31 == best[1] and abs(start - best[2]) > 5]
+    assert found[3] == pytest.approx(max(parallel), rel=1e-12)
+    near = [-h for (d, start), h in heights.items() if d / 31 == best[1] and abs(start - best[2]) <= 5]
+    assert found[4] == pytest.approx(max(near), rel=1e-12)
 
 
 # Layout

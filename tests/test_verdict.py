@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuanom.errors import ReferenceFileError
 from gpuanom.scoring import null as nulls
 from gpuanom.scoring import regression, tails
 from gpuanom.scoring.judged import LISTS, OF_CCDS, OF_EXPOSURES, Judged
-from gpuanom.scoring.null import Null
 from gpuanom.scoring.statistics_table import Measured, members
-from gpuanom.scoring.verdict import THRESHOLD_EXPOSURES, VerdictOptions, judge, order, threshold, words
+from gpuanom.scoring.verdict import THRESHOLD_EXPOSURES, VerdictOptions, judge, threshold, words
 from gpuanom.settings import Settings
+from gpuanom.tables.verdicts import order_of
 
 SCRIPT = Path(__file__).parent.parent / "profiling" / "verdict_thresholds.py"
 
@@ -44,6 +43,11 @@ def _with_anomalies(measured, column, which, factor):
     values = measured.exposures[column].copy()
     values[which] *= factor
     return _changed(measured, **{column: values})
+
+
+def _order(verdict, evidence, ids):
+    rows = [{"verdict": v, "evidence": e} for v, e in zip(verdict, evidence, strict=True)]
+    return order_of(rows, ids)
 
 
 # Tails
@@ -168,7 +172,7 @@ def test_anomalies_of_one_kind_do_not_hide_each_other(column, factor, cause, sha
     assert {found.verdict[i] for i in anomalous} == {"bad"}
     assert {found.cause[i] for i in anomalous} == {cause}
     assert all(verdict != "bad" for i, verdict in enumerate(found.verdict) if i not in anomalous)
-    first = order(found.verdict, found.evidence.tolist(), list(range(150)))[: len(anomalous)]
+    first = _order(found.verdict, found.evidence.tolist(), list(range(150)))[: len(anomalous)]
     assert sorted(first) == anomalous.tolist()
 
 
@@ -257,6 +261,18 @@ def test_a_constant_column_changes_nothing():
     assert first.evidence == pytest.approx(third.evidence, rel=0.0, nan_ok=True)
 
 
+def test_what_a_classifier_says_is_one_statistic_among_others():
+    """Ten standard deviations make an exposure bad, by name; without enough exposures there is no verdict by it."""
+    logit = np.random.default_rng(1).normal(-3.0, 1.0, 100)
+    logit[7] += 15.0
+    found = judge(_changed(_night(100), classifier_logit=logit))[0]
+    assert (found.verdict[7], found.score[7]) == ("bad", "classifier")
+    assert found.cause[7] == "like the exposures that were labelled prominent"
+    assert found.verdict.count("bad") == judge(_night(100))[0].verdict.count("bad") + 1
+    few = _changed(_night(15), classifier_logit=logit[:15])
+    assert set(judge(few)[0].verdict) == {""}
+
+
 def test_equal_exposures_are_all_ok_or_have_no_verdict():
     night = _night(50, 4)
     flat = Measured(
@@ -290,7 +306,7 @@ def test_an_exposure_with_few_ccds_has_no_verdict_and_is_never_first():
     found, _ = judge(_with_anomalies(_changed(night, n_ccd_used=used), "source_kl", [3, 4], 1e4))
     assert found.verdict[3] == ""
     assert found.reason[3] == "no verdict: 1 of usually 61 CCDs could be measured"
-    assert order(found.verdict, found.evidence.tolist(), list(range(40)))[0] == 4
+    assert _order(found.verdict, found.evidence.tolist(), list(range(40)))[0] == 4
 
 
 def test_an_exposure_with_few_sources_is_called_that():
@@ -301,11 +317,9 @@ def test_an_exposure_with_few_sources_is_called_that():
     assert (found.verdict[9], found.cause[9]) == ("bad", "few sources")
 
 
-def test_a_stored_null_judges_one_exposure_alone():
+def test_a_null_judges_one_exposure_alone():
     night = _with_anomalies(_night(150, 4), "isophote_kl", [70], 100.0)
     found, null = judge(night)
-    read = Null.from_text(null.text, "a file")
-    assert read.text == null.text
     for i in (69, 70):
         rows = np.arange(4 * i, 4 * i + 4)
         alone = Measured(
@@ -317,17 +331,11 @@ def test_a_stored_null_judges_one_exposure_alone():
             night.x[rows],
             night.y[rows],
         )
-        single, _ = judge(alone, known=read)
+        single, _ = judge(alone, known=null)
         assert single.verdict == [found.verdict[i]]
         assert single.cause == [found.cause[i]]
         assert single.evidence == pytest.approx(found.evidence[i : i + 1], rel=1e-6)
         assert single.ccd_evidence == pytest.approx(found.ccd_evidence[rows], rel=1e-6)
-
-
-@pytest.mark.parametrize("text", ["", "{}", '{"format":"gpuanom null 0"}', "[1]", '{"format":"gpuanom null 1"}'])
-def test_a_damaged_null_is_refused_in_one_line(text):
-    with pytest.raises(ReferenceFileError, match="a file: a damaged null"):
-        Null.from_text(text, "a file")
 
 
 # CCDs
@@ -369,6 +377,23 @@ def test_an_amplifier_that_always_stands_out_is_normal():
     found, expected = (judge(n)[0] for n in (_with_ccd(night, "column_step", always, 1e3), night))
     assert found.ccd_verdict == expected.ccd_verdict
     assert found.evidence == pytest.approx(expected.evidence, rel=1e-3)
+
+
+@pytest.mark.parametrize(("angle", "verdict"), [(35.0, "ok"), (-50.0, "ok"), (80.0, "bad")])
+def test_repeats_along_a_trail_are_its_own(angle, verdict):
+    """Maxima along a trail are 10 to 20 pixels apart; repeats in another direction are those of the stars."""
+    night = _with_anomalies(_night(150, 9, seed=2), "repeat_evidence", 40, 1e6)
+    streak, streak_angle = np.zeros(150 * 9), np.full(150 * 9, np.nan)
+    streak[[9 * 40 + 1, 9 * 40 + 2]] = 80.0
+    streak_angle[[9 * 40 + 1, 9 * 40 + 2]] = 45.0, -42.0
+    ccds = {**night.ccds, "streak": streak, "streak_angle": streak_angle}
+    repeats = {"repeat_angle": np.full(150, angle), "repeat_separation": np.full(150, 14.0)}
+    found = judge(dataclasses.replace(_changed(night, **repeats), ccds=ccds))[0]
+    assert found.verdict[40] == verdict
+    assert ("repeated images 14 px apart" in found.cause[40]) == (verdict == "bad")
+    # In an exposure without a trail the same values say the same in any direction.
+    found = judge(dataclasses.replace(_changed(night, **repeats), ccds=night.ccds))[0]
+    assert found.verdict[40] == "bad"
 
 
 def test_a_streak_alone_leaves_the_exposure_ok():
@@ -418,7 +443,7 @@ def test_thresholds_follow_the_number_of_exposures():
 def test_the_order_is_that_of_the_verdict_then_of_the_evidence():
     verdict = ["ok", "bad", "", "check", "bad", "ok"]
     evidence = [9.0, 1.0, 99.0, 5.0, 2.0, math.nan]
-    assert order(verdict, evidence, list("abcdef")) == [4, 1, 3, 0, 5, 2]
+    assert _order(verdict, evidence, list("abcdef")) == [4, 1, 3, 0, 5, 2]
 
 
 @settings(max_examples=30, deadline=None)
@@ -443,9 +468,7 @@ def test_whatever_was_measured_gives_verdicts(data):
         assert bool(verdict) != bool(reason)
         assert not verdict or evidence >= 0.0
     if null is not None:
-        again, _ = judge(
-            dataclasses.replace(night, exposures=exposures, ccds=ccds), known=Null.from_text(null.text, "")
-        )
+        again, _ = judge(dataclasses.replace(night, exposures=exposures, ccds=ccds), known=null)
         assert again.verdict == found.verdict
         assert again.cause == found.cause
 

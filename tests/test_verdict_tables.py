@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -98,6 +100,7 @@ def test_a_ccd_is_listed_as_a_ccd(night):
     assert export.bad_expid(night, chosen).splitlines()[1:] == ["7-CCD1 glow on CCD1"]
     assert len(export.exclude_table(night, chosen).splitlines()) == 2
     assert "exposure_007" in export.good_files(night, chosen)
+    assert "7" not in export.visit_list(chosen)
 
 
 def test_alerts_are_given_of_bad_exposures(night):
@@ -138,6 +141,24 @@ def test_merging_references_joins_their_statistics(folder):
     assert both.n_exposures == 2 * n
     for half in (np.arange(n), np.arange(n, 2 * n)):
         assert kept_statistics.to_text(kept_statistics.part(both, half)) == kept_statistics.to_text(dataset.statistics)
+
+
+def test_statistics_that_one_reference_lacks_are_dropped_with_a_line(folder):
+    whole = make_references(folder / "night")
+    (dataset,) = whole.datasets
+    renamed = dataset.renamed({name: f"other {name}" for name in dataset.exposures})
+    bare = References((replace(renamed, statistics=None),), whole.settings)
+    for parts, words in (
+        ([("a", whole), ("b", bare)], "b keeps no statistics of TESTCAM r, so that those of an earlier input"),
+        ([("b", bare), ("a", whole)], "an earlier input keeps no statistics of TESTCAM r, so that those of a are"),
+    ):
+        said = []
+        assert merge(parts, said.append).datasets[0].statistics is None
+        assert [line.startswith(words) for line in said] == [True]
+    said = []
+    merge([("a", whole), ("b", References((renamed,), whole.settings))], said.append)
+    merge([("b", bare)], said.append)
+    assert not said
 
 
 @pytest.mark.parametrize("damage", ["owner", "exposures", "ccds"])

@@ -335,9 +335,9 @@ def _row(exposure="7", deviation=9.0, z=20.0):
 
 def test_what_noise_explains_is_no_alert_and_what_stands_out_is():
     about = alerts.notice(_row(), 10, 10)
-    assert (about["score"], about["deviation"], about["early"]) == ("source", 30.0, False)
+    assert (about["score"], about["deviation"], about["early"]) == ("source_kl", 30.0, False)
     given = alerts.alert(_row(), about, 5.0)
-    assert (given["score"], given["deviation"], given["z"]) == ("isophote", 9.0, 20.0)
+    assert (given["score"], given["deviation"], given["z"]) == ("isophote_kl", 9.0, 20.0)
     assert alerts.alert(_row(), about, 9.5) is None
     assert alerts.alert(_row(z=2.0), about, 5.0) is None
     assert alerts.notice(_row(), 9, 10)["early"]

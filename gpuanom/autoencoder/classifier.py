@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from gpuanom.autoencoder.model import FORMAT, N_LATENT, read, write
+from gpuanom.autoencoder.model import FORMAT, read, write
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError
 from gpuanom.records import KINDS, Doubles, ExposureKey
 from gpuanom.review import labels
 from gpuanom.review.labels import Label
 from gpuanom.settings import Settings, difference
-from gpuanom.store.reconstructions import Reconstructed
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
+from gpuanom.tables.classified import COLUMNS, FEATURES, Classifier, features_of, medians, standard
 from gpuanom.version import __version__
 
 FOLDS = 5
@@ -42,20 +42,6 @@ SCORES = (
     "autoencoder_deviation",
 )
 """Columns of the tables whose ROC is drawn beside that of the classifier."""
-_LOCAL = ("source_local", "isophote_local")
-_SIGNED = (
-    *(f"{kind}_deviation" for kind in (*KINDS, *_LOCAL, "autoencoder")),
-    *(f"{kind}_z" for kind in (*KINDS, *_LOCAL)),
-)
-_SHARES = tuple(f"{kind}_alignment" for kind in KINDS)
-FEATURES = (
-    *(f"latent_mean_{i}" for i in range(N_LATENT)),
-    *(f"latent_std_{i}" for i in range(N_LATENT)),
-    *_SIGNED,
-    *_SHARES,
-    "log_n_sources",
-)
-
 Flags = npt.NDArray[np.bool_]
 
 
@@ -81,41 +67,6 @@ class Sample:
     features: Doubles
     scores: dict[str, Doubles]
     model: str
-
-
-@dataclass(frozen=True, eq=False)
-class Classifier:
-    """A fitted classifier.
-
-    Attributes
-    ----------
-    middle, scale : ndarray, (n_features,) float64
-        Each feature is standardised with them; missing features are then 0.
-    weights : ndarray, (n_features,) float64
-    bias : float
-    model : str
-        Fingerprint of the autoencoder that made the latent features.
-    """
-
-    middle: Doubles
-    scale: Doubles
-    weights: Doubles
-    bias: float
-    model: str
-
-    def probabilities(self, features: Doubles) -> Doubles:
-        """The probability of each exposure to be anomalous, judged by the labels.
-
-        Parameters
-        ----------
-        features : ndarray, (n, n_features) float64
-            In the order of `FEATURES`.
-
-        Returns
-        -------
-        ndarray, (n,) float64
-        """
-        return np.asarray(special.expit(_standard(features, self.middle, self.scale) @ self.weights + self.bias))
 
 
 def sample(nights: Sequence[Path], backend: Backend) -> Sample:
@@ -175,41 +126,19 @@ def _sample(store: Store, backend: Backend) -> Sample:
     bands = [str(band) for band in exposures["band"]]
     if not model:
         return Sample(keys, bands, np.zeros((len(keys), len(FEATURES))), {}, "")
-    columns = {name: _plain(exposures[name]) for name in {*SCORES, *_SIGNED, *_SHARES, "n_sources"}}
+    columns = {name: _plain(exposures[name]) for name in {*SCORES, *COLUMNS}}
     datasets = [(camera, band) for (camera, _), band in zip(keys, bands, strict=True)]
-    held = {name: store.reconstructed(*name) for name in sorted(set(datasets))}
-    latent = np.stack([_latent(held[d].get(key[1])) for d, key in zip(datasets, keys, strict=True)])
-    signed = np.arcsinh(np.stack([columns[name] for name in _SIGNED], axis=1))
-    shares = np.stack([columns[name] for name in _SHARES], axis=1)
-    sources = np.log1p(columns["n_sources"])[:, None]
-    # Bands differ in seeing and depth: features are differences from the median of the dataset.
-    for name in held:
-        members = np.array([d == name for d in datasets])
-        for part in (latent, shares, sources):
-            part[members] -= _median(part[members])
-    features = np.concatenate([latent, signed, shares, sources], axis=1)
+    features = np.full((len(keys), len(FEATURES)), np.nan)
+    for name in sorted(set(datasets)):
+        members = np.array([i for i, d in enumerate(datasets) if d == name])
+        held = store.reconstructed(*name)
+        latent = [held.get(keys[i][1]) for i in members.tolist()]
+        features[members] = features_of({c: values[members] for c, values in columns.items()}, latent)
     return Sample(keys, bands, features, {name: columns[name] for name in SCORES}, model)
-
-
-def _latent(measured: Reconstructed | None) -> Doubles:
-    """Mean and scatter of an exposure's latent features, (2 n_latent,); NaN where there are no stamps."""
-    n = 0 if measured is None else int(measured.n_stamps.sum())
-    if measured is None or not n:
-        return np.full(2 * N_LATENT, np.nan)
-    mean, squares = measured.latent.sum(axis=0) / n
-    return np.concatenate([mean, np.sqrt(np.maximum(squares - mean**2, 0.0))])
 
 
 def _plain(column: Any) -> Doubles:
     return np.asarray(np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan))
-
-
-def _median(values: Doubles) -> Doubles:
-    """The median of the finite values of each column; 0 where a column has none."""
-    known = np.isfinite(values).any(axis=0)
-    middle = np.zeros(values.shape[1])
-    middle[known] = np.nanmedian(np.where(np.isfinite(values[:, known]), values[:, known], np.nan), axis=0)
-    return middle
 
 
 def grades(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[npt.NDArray[np.int64], list[Label]]:
@@ -282,10 +211,10 @@ def fit_network(features: Doubles, truth: npt.NDArray[np.int64], model: str) -> 
     """
     known = truth >= 0
     x, y = features[known], truth[known].astype(np.float64)
-    middle = _median(x)
+    middle = medians(x)
     spread = np.nan_to_num(np.nanstd(np.where(np.isfinite(x), x, middle), axis=0))
     scale = np.where(spread > 0, spread, 1.0)
-    x = _standard(x, middle, scale)
+    x = standard(x, middle, scale)
     # Anomalous and normal exposures get the same total weight, however many there are.
     weight = np.where(y > 0, 0.5 / y.sum(), 0.5 / (1 - y).sum())
 
@@ -297,11 +226,6 @@ def fit_network(features: Doubles, truth: npt.NDArray[np.int64], model: str) -> 
 
     found = optimize.minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B")
     return Classifier(middle, scale, found.x[:-1], float(found.x[-1]), model)
-
-
-def _standard(features: Doubles, middle: Doubles, scale: Doubles) -> Doubles:
-    """Standardise features; missing ones become 0, and values are limited to 10 so that none decides alone."""
-    return np.asarray(np.nan_to_num(np.clip((features - middle) / scale, -10.0, 10.0), nan=0.0))
 
 
 def save(classifier: Classifier, path: Path, about: Mapping[str, Any]) -> None:

@@ -17,12 +17,12 @@ from gpuanom.autoencoder import require
 from gpuanom.errors import InputError, printable
 from gpuanom.files import whole_file
 from gpuanom.settings import Settings
+from gpuanom.store.reconstructions import N_LATENT
 
-HIDDEN = (128, 64, 32, 32, 64, 128)
+HIDDEN = (128, 64, N_LATENT, 32, 64, 128)
 """Units between the first and the last layer."""
 LATENT = 2
 """The layer, from 0, whose output is the latent features: the last layer of the encoder."""
-N_LATENT = HIDDEN[LATENT]
 NORMALISATION = "central pixel"
 """How stamps are scaled (METHOD.md 7)."""
 FORMAT = 1

@@ -14,12 +14,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from gpuanom.autoencoder.model import N_LATENT, Model
+from gpuanom.autoencoder.model import Model
 from gpuanom.autoencoder.network import Layers, layers_of, reconstruct
 from gpuanom.autoencoder.tensors import shared, stamps_of
 from gpuanom.backends.protocol import Backend
 from gpuanom.records import Array, Background, CcdStack, Doubles, Exposure, Reconstruction, Sources
 from gpuanom.settings import Settings
+from gpuanom.store.reconstructions import N_LATENT
 
 ROWS = {"cpu": 64, "gpu": 1024}
 """Stamps in a batch: few on a CPU, since a CCD has some hundred; many on a GPU, where a launch takes longest."""

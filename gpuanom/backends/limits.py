@@ -4,6 +4,12 @@ from __future__ import annotations
 
 SHAPES_A_CCD = 400
 """Sources of a CCD whose shapes are measured: the brightest, of equal ones the first in (y, x) order."""
+FIRST_WIDTH = 4.0
+"""First guess of the width of the weight, in pixels."""
+WIDTH_ROUNDS = 6
+"""The width is taken as found after so many rounds at most."""
+FOR_WIDTH = 100
+"""So many of the brightest sources give the width."""
 SIGNAL_TO_NOISE = 8.0
 """A source counts when its weighted flux is so many times the noise of that flux."""
 

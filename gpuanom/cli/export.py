@@ -16,18 +16,21 @@ from gpuanom.records import KINDS
 from gpuanom.review import export as lists
 from gpuanom.review import labels
 from gpuanom.review.opened import open_night
+from gpuanom.review.regions import regions
 
 EPILOG = """\b
 Formats:
-  exclude    a row for each bad CCD, EXPNUM,CCDNUM,REASON,ANALYST: the exclude tables of DES and DELVE
-  bad_expid  a line for each bad exposure, EXPNUM[-CCDNAME] reason: the bad_expid files of the Legacy Surveys
-  list       the files of the GOOD exposures (those not chosen), for the next program: gpuanom score @good.txt
-  regions    the sources of the bad exposures as DS9 regions, a file for each CCD, in the folder --output
+  exclude          a row for each bad CCD, EXPNUM,CCDNUM,REASON,ANALYST: the exclude tables of DES and DELVE
+  bad_expid        a line for each bad exposure, EXPNUM[-CCDNAME] reason: the bad_expid files of the Legacy Surveys
+  excluded_visits  ECSV with the columns exposure and comment, as Rubin's list of excluded visits; whole exposures only
+  list             the files of the GOOD exposures (those not chosen), for the next program: gpuanom score @good.txt
+  regions          the sources of the bad exposures and CCDs as DS9 regions, a file for each CCD, in the folder --output
 
 \b
 Examples:
   gpuanom export scored --format exclude -o exclude.csv                         what the verdict calls bad
   gpuanom export scored --format bad_expid --verdict bad,check
+  gpuanom export scored --format excluded_visits -o bad.ecsv                    gpuanom label reads such lists too
   gpuanom export scored --format bad_expid --deviation 5 --by isophote,flat_background
   gpuanom export scored --format exclude --by background --rank 10 --ccd-z 5    only CCDs that show it themselves
   gpuanom export scored --format list --label prominent > good.txt
@@ -115,6 +118,8 @@ def export(
         text = lists.exclude_table(night, chosen, ccd_z)
     elif form == "bad_expid":
         text = lists.bad_expid(night, chosen, ccd_z)
+    elif form == "excluded_visits":
+        text = lists.visit_list(chosen)
     else:
         text = lists.good_files(night, chosen)
     if output is None:
@@ -122,8 +127,13 @@ def export(
     else:
         write_text(output, text)
     unmeasured = sum(not row["n_ccd_used"] for row in night.exposures)
+    bad, ccds = lists.whole(chosen), len(chosen) - len(lists.whole(chosen))
+    single = f", single CCDs of {ccds} more" if ccds else ""
+    if ccds and form == "excluded_visits":
+        single += " (left out of this list)"
     click.echo(
-        f"{len(chosen)} of {len(night.exposures)} exposures chosen; {unmeasured} could not be measured", err=True
+        f"chosen as bad: {len(bad)} of {len(night.exposures)} exposures{single}; {unmeasured} could not be measured",
+        err=True,
     )
     return 0
 
@@ -133,7 +143,7 @@ def _regions(night: Any, chosen: lists.Chosen, output: Path, kind: str) -> int:
     failed = False
     with Screen(quiet=False, verbose=False) as screen:
         count = screen.count("finding sources")
-        for done, (key, n, missing) in enumerate(lists.regions(night, chosen, output, select("cpu"), kind), start=1):
+        for done, (key, n, missing) in enumerate(regions(night, chosen, output, select("cpu"), kind), start=1):
             count(done, len(chosen))
             screen.line(f"exposure {key[1]}: {n} sources" + "".join(f"; {reason}" for reason in missing[:3]))
             failed = failed or bool(missing)

@@ -7,7 +7,7 @@ import gzip
 import lzma
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from astropy.table import Table
 
 from gpuanom.cli.options import chosen_settings
 from gpuanom.cli.screen import Screen
-from gpuanom.errors import InputError, OutputError, SettingsError
+from gpuanom.errors import GpuanomError, InputError, OutputError, SettingsError, printable
 from gpuanom.files import make_folder, whole_file
 from gpuanom.fits import discover
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
@@ -28,7 +28,10 @@ from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers import Cards
 from gpuanom.fits.plane_kinds import is_plane
 from gpuanom.fits.sections import parse_section
+from gpuanom.nights import injected
+from gpuanom.nights.merge import make_references
 from gpuanom.records import Exposure
+from gpuanom.scoring.reference import References
 from gpuanom.settings import Settings
 from gpuanom.simulate.acting import inject as inject_array
 from gpuanom.simulate.conditions import Anomaly, CcdPlace
@@ -46,10 +49,10 @@ Examples:
   gpuanom inject night/exp17.fits --anomaly ring:0.5/80 -o odd    a ring with a radius of 80 pixels on one CCD
 
 \b
-Would the anomaly have been found?
+Would the anomaly have been found? At the end, the verdicts before and after say so. They need 20 exposures of one
+camera and band, or something to compare with:
   gpuanom score night -o scored
-  gpuanom reference scored -o ref.ecsv
-  gpuanom score odd -o found --reference ref.ecsv
+  gpuanom inject night/exp17.fits --anomaly stripes:0.1 -o odd --reference scored
 
 The noise of the sky keeps its strength: where a convolution, clouds or a shadow take noise away, white noise is added.
 The anomalies from elongation to donuts are convolutions, and act on stars that the atmosphere has blurred already; the
@@ -94,18 +97,39 @@ def _list(context: click.Context, _parameter: click.Parameter, value: bool) -> N
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of the random choices.")
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file with camera rules.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="FILE|SCORED",
+    help="Judge the images before and after by this saved reference, or by this scored night (default: by the images "
+    "themselves, if there are enough). They are measured with the settings of the reference.",
+)
+@click.option("--verdict/--no-verdict", default=True, help="Judge the images before and after.  [default: verdict]")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="List the anomalies.")
-def inject(images: tuple[str, ...], anomaly: str, output: Path, fwhm: float, seed: int, config: Path | None) -> int:
+def inject(
+    images: tuple[str, ...],
+    anomaly: str,
+    output: Path,
+    fwhm: float,
+    seed: int,
+    config: Path | None,
+    reference: Path | None,
+    verdict: bool,
+) -> int:
     """Put an anomaly into copies of real images.
 
     IMAGE is a FITS file, a folder, a pattern or @list.txt, as for `gpuanom score`. Each file is copied into the folder
     OUTPUT under the same name, with its mask, and the anomaly is put into the copy; a pattern runs across all CCDs of
-    an exposure. OUTPUT/truth.ecsv lists what was put in. Nothing is overwritten.
+    an exposure. OUTPUT/truth.ecsv lists what was put in. Nothing is overwritten. At the end, a line for each exposure
+    gives the verdict before and after.
     """
+    if reference is not None and not verdict:
+        raise click.UsageError("--reference is what the images are judged by: leave out --no-verdict")
     (wanted, *more) = parse(anomaly)
     if more:
         raise click.BadParameter("every image gets the anomaly; leave the count out", param_hint="'--anomaly'")
     settings = chosen_settings(config)
+    references = None if reference is None else _references(reference, settings)
     found = discover(images, settings)
     files = {path for exposure in found.exposures for path in (*exposure.files, *exposure.masks) if path}
     _refuse(sorted(files), output)
@@ -116,6 +140,7 @@ def inject(images: tuple[str, ...], anomaly: str, output: Path, fwhm: float, see
         for skipped in found.skipped:
             screen.skip(skipped)
         rows: list[Row] = []
+        copied: list[Exposure] = []
         failed = len(found.failures)
         works = []
         for exposure in found.exposures:
@@ -137,6 +162,7 @@ def inject(images: tuple[str, ...], anomaly: str, output: Path, fwhm: float, see
                     screen.line(f"failed {error}")
                 else:
                     rows += [*_known_before(exposure), (exposure.exposure, exposure.band, work.anomaly, shown)]
+                    copied.append(exposure)
                     on = _on(len(shown), len(work.places))
                     screen.say(f"exposure {exposure.exposure}: {_about(work.anomaly)}{on}")
                 done += len(work.places)
@@ -153,7 +179,40 @@ def inject(images: tuple[str, ...], anomaly: str, output: Path, fwhm: float, see
         return 130
     if not rows:
         raise InputError("no image to put an anomaly into", remedy="name FITS images of the sky")
+    if verdict:
+        copies = {f: output / f.name for e in copied for f in (*e.files, *e.masks) if f is not None}
+        _judge(found.exposures, copies, settings, references)
     return 1 if failed else 0
+
+
+def _references(path: Path, settings: Settings) -> References:
+    """The references to judge by, read before anything is written."""
+    if not settings.statistics:
+        raise SettingsError("these settings give no verdict (the setting statistics is false): leave out --reference")
+    return make_references(path, say=lambda line: click.echo(line, err=True))
+
+
+def _judge(
+    exposures: Sequence[Exposure], copies: Mapping[Path, Path], settings: Settings, references: References | None
+) -> None:
+    """Print the verdict on each exposure before and after, or why there is none."""
+    without = injected.why_not(exposures, settings) if references is None else {}
+    for reason in dict.fromkeys(without.values()):
+        click.echo(printable(reason))
+    judged = [e for e in exposures if (e.camera, e.band) not in without]
+    if not judged:
+        return
+    if references is not None:
+        settings = settings.with_measurement(references.settings)
+    try:
+        with Screen(quiet=False, verbose=False) as screen:
+            bar = screen.count("measuring before and after, exposures")
+            found = injected.changes(judged, copies, settings, references, bar)
+    except GpuanomError as error:
+        click.echo(f"gpuanom: the copies are written, but cannot be judged: {error}", err=True)
+        return
+    for change in found:
+        click.echo(printable(f"exposure {change.exposure}: before {change.before.words}; after {change.after.words}"))
 
 
 def _about(anomaly: Anomaly) -> str:

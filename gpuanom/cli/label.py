@@ -27,12 +27,19 @@ Labels are made in the page that `gpuanom report` writes, or by hand as a CSV fi
 kind is source or background; label is prominent, dubious or normal; reason is one of
 elongated, double, trail, stripes, rings, ghost, focus, clouds, other, or empty.
 The columns camera, reason, analyst and time may be left out; the analyst is then the name of the file.
+
+\b
+Lists of excluded visits as Rubin keeps them (ECSV with the columns exposure and comment) are labels too:
+  gpuanom label scored bad.ecsv
+Each exposure of the list is prominent. The words of its comment (stripes, out of focus, ...) tell the reason, and
+whether the label is about the sources or the background. Exposures of other nights are passed over.
+`gpuanom export --format excluded_visits` writes such lists.
 """
 
 
 @click.command(epilog=EPILOG)
 @night_argument
-@click.argument("files", nargs=-1, metavar="[LABELS.csv]...", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, metavar="[LABELS]...", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Delete the labels that were kept before.")
 def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
     """Keep people's labels of the exposures of a night.
@@ -43,9 +50,14 @@ def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
     """
     if replace and not files:
         raise GpuanomError("--replace needs files of labels, which take the place of the kept ones")
-    new = [one for file in files for one in labels.read(file)]
+    new = [(one, labels.is_visit_list(file)) for file in files for one in labels.read(file)]
     with Store(folder / NAME, Settings(), read_only=True) as store:
-        ours, strangers = labels.placed(new, store.known())
+        known = store.known()
+    ours, strangers = labels.placed([one for one, listed in new if not listed], known)
+    visits, others = labels.placed([one for one, listed in new if listed], known)
+    ours += visits
+    if n_others := len({one.exposure for one in others}):
+        click.echo(f"{n_others} of the excluded visits are not in {folder}: passed over", err=True)
     kept = labels.merged(([] if replace else labels.kept(folder)) + ours)
     if files:
         labels.write(folder / labels.NAME, kept)

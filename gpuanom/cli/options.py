@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from gpuanom.cluster import TIMEOUT
+from gpuanom.scoring import flat
 from gpuanom.settings import PROFILES, Settings
 from gpuanom.tables.writing import FORMATS
 
@@ -203,8 +204,24 @@ def kinds_of(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter
 
 
 night_argument = click.argument("folder", metavar="SCORED", type=click.Path(path_type=Path))
+
+
+class ReferenceFile(click.Path):
+    """The file of a saved reference, or the word for flat histograms, also where a folder has this name."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; a file that is called like the word is known by its absolute path."""
+        if str(value) == flat.NAME:
+            return Path(flat.NAME)
+        path = Path(str(super().convert(value, param, ctx)))
+        return path.absolute() if str(path) == flat.NAME else path
+
+
 reference_option = click.option(
     "--reference",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=ReferenceFile(),
     help="The saved reference that SCORED was compared with; needed only if SCORED does not hold it already.",
 )

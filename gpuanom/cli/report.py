@@ -14,6 +14,7 @@ from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
 from gpuanom.files import require_no_fits
 from gpuanom.report.page import NAME, write_report
+from gpuanom.review.impact import LEAKAGE
 from gpuanom.review.opened import open_night
 
 EPILOG = """\b
@@ -52,10 +53,25 @@ interrupt the same command continues where it stopped. An exposure whose files h
     help="CCDs that are read at the same time (default: one a core, at most 4).",
 )
 @click.option("--cache/--no-cache", default=True, help="Keep pictures in SCORED/report/ (default: yes).")
+@click.option(
+    "--leakage",
+    default=LEAKAGE,
+    show_default=True,
+    type=click.FloatRange(0.0, 1.0),
+    help="Share of the shear of an ignored PSF that your model of the PSF leaves: the page multiplies it with the"
+    " shear that each bad exposure would add.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
 @reference_option
 def report(
-    folder: Path, output: Path | None, top: int, threads: int | None, cache: bool, quiet: bool, reference: Path | None
+    folder: Path,
+    output: Path | None,
+    top: int,
+    threads: int | None,
+    cache: bool,
+    leakage: float,
+    quiet: bool,
+    reference: Path | None,
 ) -> int:
     """Write a page of pictures to look through and label.
 
@@ -71,7 +87,9 @@ def report(
     threads = threads or min(4, os.cpu_count() or 1)
     with Screen(quiet=quiet, verbose=False) as screen:
         count = screen.count("making pictures")
-        troubles = write_report(night, output, select("cpu"), top=top, threads=threads, cache=cache, progress=count)
+        troubles = write_report(
+            night, output, select("cpu"), top=top, threads=threads, cache=cache, leakage=leakage, progress=count
+        )
         for line in troubles[:5]:
             screen.say(line)
         if len(troubles) > 5:

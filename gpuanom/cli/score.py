@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from gpuanom.cli.options import chosen_settings, cluster_options, formats_option, settings_options
+from gpuanom.cli.options import ReferenceFile, chosen_settings, cluster_options, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.cli.summary import print_summary, summary_console
 from gpuanom.nights import score as pipeline
@@ -23,8 +23,10 @@ Examples:
   gpuanom score /data -o scored --device 0,1                on two GPUs
   gpuanom score /data -o scored --workers 8                 in eight processes of this machine
   gpuanom score /data -o scored --scheduler tcp://n1:8786   on the workers of a Dask scheduler
+  gpuanom score exp17.fits -o one --reference flat          one exposure alone: does it prefer a direction?
   gpuanom score -o scored --robust-rounds 2                 rank again what was measured, without reading files
   gpuanom score -o scored --model model.pt                  add the autoencoder's score (see gpuanom train)
+  gpuanom score /data -o scored --model model.pt --model classifier.pt   and what a classifier learnt from labels
 
 \b
 The folder SCORED (--output) then holds:
@@ -74,8 +76,10 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
 )
 @click.option(
     "--reference",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Compare with this saved reference (gpuanom reference), not with the night itself.",
+    type=ReferenceFile(),
+    metavar="FILE|flat",
+    help="Compare with this saved reference (gpuanom reference), not with the night itself. The word flat compares one "
+    "exposure, or a few, with flat histograms: z, angle and alignment, but no verdict.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, the number of a GPU, or several: 0,1.")
 @click.option(
@@ -93,9 +97,12 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
 )
 @click.option(
     "--model",
+    "models",
+    multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
     help="Autoencoder from `gpuanom train`: adds the columns autoencoder_*. For exposures that are measured already, "
-    "only the stamps of their sources are read again.",
+    "only the stamps of their sources are read again. Repeat the option to give a classifier from `gpuanom train "
+    "--supervised` beside its autoencoder: adds classifier_probability. Both are one more statistic of the verdict.",
 )
 @click.option(
     "--verbose",
@@ -117,7 +124,7 @@ def score(
     output: Path,
     device: str,
     reference: Path | None,
-    model: Path | None,
+    models: tuple[Path, ...],
     existing: Existing,
     formats: tuple[str, ...] | None,
     threads: int | None,
@@ -146,7 +153,7 @@ def score(
             settings=settings,
             device=device,
             reference=reference,
-            model=model,
+            model=models or None,
             existing=existing,
             formats=formats,
             threads=threads,

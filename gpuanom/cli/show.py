@@ -20,7 +20,7 @@ from gpuanom.cli.options import night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import InputError, printable
 from gpuanom.records import KINDS, ExposureKey
-from gpuanom.report.page import highest
+from gpuanom.report.ccds import scales
 from gpuanom.review import plots
 from gpuanom.review.mosaic import level, mosaic
 from gpuanom.review.opened import Histogram, ScoredNight, key_of, open_night
@@ -158,7 +158,7 @@ def _draw(night: ScoredNight, row: dict[str, Any], figure_type: Any, output: Pat
     ccds = night.ccds().get(key, [])
     names = [ccd["ccd"] for ccd in ccds]
     images, stamps, whiskers, missing = _look(night, key, names)
-    top = highest(night.ccds(), "background_z")
+    top = scales(night.ccds()).get("background_z", [0.0, 10.0])[1]
     figure = figure_type(figsize=(13.0, 8.0), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.0))
     rows = left.subfigures(2, 1, height_ratios=(5.0, 1.2)) if stamps else [left]

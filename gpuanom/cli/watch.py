@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from gpuanom.cli.options import chosen_settings, formats_option, settings_options
+from gpuanom.cli.options import ReferenceFile, chosen_settings, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
 from gpuanom.nights import alerts
@@ -88,7 +88,7 @@ class Until(click.ParamType):  # type: ignore[type-arg]
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, the number of a GPU, or several: 0,1.")
 @click.option(
     "--reference",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=ReferenceFile(),
     help="Compare with this saved reference (gpuanom reference), not with the night so far.",
 )
 @click.option(
@@ -278,8 +278,11 @@ def line(about: Mapping[str, Any]) -> str:
     scores = "no scores yet"
     if about["deviation"] is not None:
         z = "" if about["z"] is None else f", z {about['z']:z.1f}"  # only scores of orientations have a z
-        scores = f"deviation {about['deviation']:z.1f}{z} by {about['score']}".replace("_", " ")
+        name = about["score"].removesuffix("_kl").replace("_", " ")
+        scores = f"deviation {about['deviation']:z.1f}{z} by {name}"
     if about.get("verdict"):
         scores = f"{about['verdict']}, {about['cause']}, {scores}"
     early = f", early ({about['n']} so far)" if about["early"] else ""
-    return printable(f"{time.strftime('%H:%M:%S')} exposure {exposure}: {scores}, {about['status']}{early}")
+    # After a verdict, the status "ok" of an exposure that was read without trouble would be taken for another one.
+    status = "" if about.get("verdict") and about["status"] == "ok" else f", {about['status']}"
+    return printable(f"{time.strftime('%H:%M:%S')} exposure {exposure}: {scores}{status}{early}")

@@ -40,6 +40,8 @@ class StatisticArrays:
     patterns: Patterns
     shapes: Shapes
     repeats: Repeats
+    lines: Doubles | None = None
+    """From `gpuanom.statistics.lines.find`, once the arrays are on the host."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,8 @@ class CcdArrays:
         Pairs of maxima of the stack that the CCD was measured in, for the first CCD of the stack; None for the others.
     n_maxima : int
         Number of maxima of this CCD.
+    line : ndarray, (4,) float64
+        See `gpuanom.statistics.lines.find`.
     turn : Turn
         From the axes of the CCD to those of the focal plane.
     """
@@ -64,6 +68,7 @@ class CcdArrays:
     shapes: Shapes
     repeats: Integers | None
     n_maxima: int
+    line: Doubles
     turn: Turn
 
 
@@ -139,7 +144,7 @@ def with_arrays(
     ccds : sequence of (int, Ccd)
         The CCD of each record, and its index in the stack; the pixels are not used.
     arrays : StatisticArrays
-        Of the stack, on the host.
+        Of the stack, from `gpuanom.measuring.trails.without_trails`.
 
     Returns
     -------
@@ -152,6 +157,7 @@ def with_arrays(
             shapes=_slice(arrays.shapes, i),
             repeats=None if found else np.array(arrays.repeats.pairs),
             n_maxima=int(arrays.repeats.n_maxima[i]),
+            line=np.full(4, np.nan) if arrays.lines is None else arrays.lines[i],
             turn=Turn(ccd.turn),
         )
         found.append(replace(record, parts=of_ccd))
@@ -210,5 +216,4 @@ def with_statistics(record: CcdMeasurement) -> CcdMeasurement:
     rows, columns = profiles.steps(patterns)
     cells = background_map.encoded(background_map.maps(patterns))[0]
     statistics = CcdStatistics(values, cells, rows[0], columns[0])
-    line = lines.find(patterns)[0]
-    return replace(record, statistics=statistics, parts=replace(parts, spectra=found[0], stars=stars, line=line))
+    return replace(record, statistics=statistics, parts=replace(parts, spectra=found[0], stars=stars, line=arrays.line))

@@ -21,6 +21,7 @@ from gpuanom.measuring.exposure_record import in_order
 from gpuanom.measuring.points import Step, draw_points
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampUse
+from gpuanom.measuring.trails import without_trails
 from gpuanom.records import (
     KINDS,
     Array,
@@ -258,9 +259,12 @@ def _measure_stack(
         if use is not None:
             reconstructed = use([ccd.name for ccd in ccds], stack, background, sources, settings, backend)
         counted = Counted(sources.n_sources, sources.n_bad, sources.n_saturated, n_gradients)
+        on_device = background
         background, counted, histograms, damaged, arrays = backend.to_host(
             (background, counted, histograms, stack.damaged, arrays)
         )
+        if arrays is not None:
+            arrays = without_trails(arrays, stack, on_device, settings, backend)
         for i, ccd in enumerate(ccds):
             if damaged is not None and damaged[i] >= 0:
                 again.append(reading.items[i])

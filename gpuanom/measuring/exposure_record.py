@@ -48,8 +48,8 @@ def exposure_record(
     """
     ccds, statistics = in_order(done), None
     if settings.statistics and all(ccd.statistics is not None for ccd in ccds if ccd.status == "ok"):
-        statistics = ExposureStatistics(NAMES, _values(exposure, ccds))
         ccds = _with_lines(ccds)
+        statistics = ExposureStatistics(NAMES, _values(exposure, ccds))
     plain = tuple(ccd if ccd.parts is None else replace(ccd, parts=None) for ccd in ccds)
     return Measurement(exposure, plain, settings.fingerprint(), model, statistics)
 
@@ -64,7 +64,8 @@ def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement]) -> Singles:
         if part.repeats is not None:
             pairs += part.repeats
     sums, counts = np.array([p.crosstalk for _, p in measured], dtype=np.int64).reshape(-1, 2).T
-    spectra = [(p.spectra, int(p.turn)) for _, p in measured if p.spectra is not None]
+    free = _without_trails([ccd for ccd in ccds if ccd.statistics is not None])
+    spectra = [(part.spectra, int(part.turn)) for part in free if part.spectra is not None]
     stars = [(p.stars, where[name]) for name, p in measured if p.stars is not None]
     values = np.concatenate(
         [
@@ -78,6 +79,15 @@ def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement]) -> Singles:
         wanted = len(NAMES.exposures)
         raise ValueError(f"{values.shape} {values.dtype} statistics of an exposure where there should be {wanted}")
     return values
+
+
+def _without_trails(ccds: Sequence[CcdMeasurement]) -> list[CcdParts]:
+    """The parts of the CCDs that no satellite's trail crosses, or of all where each CCD has one.
+
+    What is left of a trail after its pixels are masked would still be a stripe of the sum.
+    """
+    free = [ccd for ccd in ccds if ccd.statistics is not None and not ccd.statistics.values[_STREAK] > 0.0]
+    return [ccd.parts for ccd in free or ccds]
 
 
 def _with_lines(ccds: Sequence[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:

@@ -60,16 +60,16 @@ def notice(row: Mapping[str, Any], n: int, least: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        time (now, ISO 8601, UTC), exposure, camera, band, date_obs, file, status; score (the kind that deviates most),
-        deviation and z of this score, None where there are none; early (whether
-        there are fewer than `least` exposures), and n.
+        time (now, ISO 8601, UTC), exposure, camera, band, date_obs, file, status; score (the column of the score that
+        deviates most), deviation and z of this score, None where there are none; early (whether there are fewer than
+        `least` exposures), and n.
     """
     known = [(row[f"{kind}_deviation"], kind) for kind in KINDS if row[f"{kind}_deviation"] is not None]
     deviation, kind = max(known, key=lambda pair: (printed(pair[0]), pair[1]), default=(None, ""))
     return {
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         **{name: row[name] for name in ("exposure", "camera", "band", "date_obs", "file", "status")},
-        "score": kind,
+        "score": f"{kind}_kl" if kind else "",
         "deviation": deviation,
         "z": row[f"{kind}_z"] if kind else None,
         "early": n < least,
@@ -107,7 +107,7 @@ def alert(row: Mapping[str, Any], about: Mapping[str, Any], deviation: float) ->
     if not found:
         return None
     most, kind = max(found)
-    return {**about, "score": kind, "deviation": most, "z": row[f"{kind}_z"]}
+    return {**about, "score": f"{kind}_kl", "deviation": most, "z": row[f"{kind}_z"]}
 
 
 class Alerts:

@@ -21,7 +21,7 @@ from gpuanom.scoring import kept_statistics
 from gpuanom.scoring.comparable import part
 from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.reference import DatasetReference, References
-from gpuanom.scoring.saved import merge
+from gpuanom.scoring.saved import kept_references, merge
 from gpuanom.scoring.verdict import BAD, CHECK
 from gpuanom.settings import Settings, difference
 from gpuanom.store.recorded_settings import ScoringRecord
@@ -50,7 +50,8 @@ def make_references(
     exclude_labelled : bool, optional
         Leave out exposures that people labelled prominent or dubious.
     say : callable, optional
-        Takes a line that tells how many exposures of a night are left out.
+        Takes a line that tells how many exposures of a night are left out, or that statistics are dropped because not
+        all inputs keep them.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def make_references(
             parts.append((str(path), _night_references(path, names[path], keep_all, exclude_labelled, say)))
         else:
             parts.append((str(path), References.load(path)))
-    return merge(parts)
+    return merge(parts, say)
 
 
 def _is_folder(path: Path) -> bool:
@@ -118,7 +119,7 @@ def _night_references(
                     i for i, e in zip(members.tolist(), dataset.exposures, strict=True) if e in reference.exposures
                 ]
                 kept = kept_statistics.part(ranked.measured[key], np.array(usual, dtype=np.int64))
-                reference = replace(reference, statistics=kept)
+                reference = replace(reference, statistics=kept_statistics.without_models(kept))
             if any(kind.n_histograms for kind in reference.kinds):
                 datasets.append(reference.renamed({e: names.get((dataset.camera, e), e) for e in dataset.exposures}))
     if not datasets:
@@ -208,11 +209,18 @@ def merge_nights(
     new_ids = names_apart(held)
     _tell_of_names(new_ids, say)
     make_folder(folder)
+    classifiers: set[str] = set()
     try:
         with Store(path, effective) as merged:
             for given, new in zip(nights, new_ids, strict=True):
                 with Store(given / NAME, effective, read_only=True) as store:
                     merged.copy_from(store, new)
+                    if store.model():
+                        classifiers.add(store.classifier())
+            if len(classifiers) == 1:
+                merged.keep_classifier(classifiers.pop())
+            elif classifiers:
+                say("the nights were not scored with one classifier: the merged night has none (gpuanom score --model)")
             result = tables.build(merged, effective, backend, references)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -240,7 +248,7 @@ def _scored_alike(
     settings = Settings().with_scoring(record.settings)
     if not record.reference:
         return settings, None
-    return settings, References.from_text(record.reference, record.reference_file or "the reference of the nights")
+    return settings, kept_references(record.reference, record.reference_file or "the reference of the nights")
 
 
 def _tell_of_names(names: Sequence[Mapping[ExposureKey, str]], say: Callable[[str], None]) -> None:

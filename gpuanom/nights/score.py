@@ -27,15 +27,19 @@ from gpuanom.nights.events import Events, Night
 from gpuanom.nights.preparation import Existing, prepare, store_path
 from gpuanom.nights.progress import with_bar
 from gpuanom.records import Exposure, Failure
+from gpuanom.scoring.flat import FlatReferences
 from gpuanom.scoring.reference import References
+from gpuanom.scoring.saved import require_reference
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import writing
 from gpuanom.tables.build import Tables
+from gpuanom.tables.classified import Classifier
 from gpuanom.tables.left_out import left_out
 
 if TYPE_CHECKING:
+    from gpuanom.autoencoder.given import GivenModels
     from gpuanom.autoencoder.model import Model
     from gpuanom.autoencoder.scoring import Scorer
     from gpuanom.cluster.run import Cluster
@@ -50,7 +54,7 @@ def score(
     settings: Settings | Mapping[str, Any] | None = None,
     device: str | int | Sequence[int] = "auto",
     reference: str | Path | References | None = None,
-    model: str | Path | None = None,
+    model: str | Path | Sequence[str | Path] | None = None,
     existing: Existing = "resume",
     formats: str | Sequence[str] | None = None,
     threads: int | None = None,
@@ -75,11 +79,13 @@ def score(
     device : str, int or sequence of int, optional
         ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
     reference : str, Path or References, optional
-        Saved references to compare with, instead of the night itself. Without `paths` and `settings`, by default the
+        Saved references to compare with, instead of the night itself; ``"flat"`` compares each exposure with flat
+        histograms, which gives z, angle and alignment but no verdict. Without `paths` and `settings`, by default the
         references that the night was compared with last.
-    model : str or Path, optional
+    model : str, Path, or sequence of them, optional
         An autoencoder that `gpuanom train` made: the errors of its reconstructions are added (METHOD.md 7). For
-        exposures that are measured already, only the stamps are read again.
+        exposures that are measured already, only the stamps are read again. A classifier that was trained with labels
+        may be given beside the autoencoder that it learnt with, or alone for a night that was scored with that one.
     existing : {"resume", "overwrite", "fail"}, optional
         What to do where the output folder holds a night: go on with that night, begin anew, or refuse.
     formats : str or sequence of str, optional
@@ -128,7 +134,7 @@ def score(
     if not isinstance(existing, str) or existing not in get_args(Existing):
         raise SettingsError(f"existing is {arguments.shown(existing)} but must be one of resume, overwrite, fail")
     shard = arguments.share(shard)
-    model = None if model is None else arguments.path("model", model)
+    models = [] if model is None else arguments.nights("model", model)
     where = _where(scheduler, workers, timeout, performance_report)
     if where:
         require_dask(where)
@@ -147,7 +153,8 @@ def score(
     )
     paths, folder, backends, references = run.paths, run.folder, run.backends, run.references
     wanted, settings = settings, run.settings
-    trained = None if model is None else _loaded(model)
+    given = _loaded(models) if models else None
+    trained = None if given is None else given.autoencoder
     found = discover(paths, settings) if paths else Discovery((), (), ())
     masks = _masks(found)
     for skipped in found.skipped:
@@ -169,14 +176,16 @@ def score(
     if not paths and path is not None:
         settings, references = _recorded(path, None if wanted is None else settings, references, events.say)
     if references is not None:
-        tables.require_reference(references, settings, run.reference_name)
-    if trained is not None:
-        trained.require_stamps(settings, str(model))
+        require_reference(references, settings, run.reference_name)
+    if given is not None and trained is not None:
+        trained.require_stamps(settings, str(given.file))
         if differs := trained.differs(settings):
-            events.say(f"{model}: was trained on stamps of other settings: {differs}")
+            events.say(f"{given.file}: was trained on stamps of other settings: {differs}")
     with with_bar(events, has_bar) as events, Store(path, settings) as store:
         if existing == "overwrite":
             store.clear()
+        if given is not None:
+            given.require_features(store.model())
         found = plan.with_held_files(paths, found, store, settings)
         if shard is not None:
             n_found = len(found.exposures)
@@ -188,15 +197,18 @@ def score(
         def measurers(scorer: Scorer | None = None) -> Works | Cluster:
             if not where:
                 return Works(settings, backends, run.threads, events.debug, scorer)
-            known = None if scorer is None or model is None else ModelFile.of(model, scorer.fingerprint, scorer.only)
+            file = None if given is None else given.file
+            known = None if scorer is None or file is None else ModelFile.of(file, scorer.fingerprint, scorer.only)
             return _cluster(Job(settings, device, run.threads, known), where, events)
 
         unread: list[Failure] = []
         if trained is not None:
-            given = {(e.camera, e.exposure) for e in found.exposures} if paths else None
-            unread = _with_model(store, todo, given, trained, measurers, backends, events)
+            named = {(e.camera, e.exposure) for e in found.exposures} if paths else None
+            unread = _with_model(store, todo, named, trained, measurers, backends, events)
         elif todo:
             _fill(store, todo, measurers(), events)
+        if given is not None:
+            _keep_classifier(store, given, events.say)
         result = tables.build(store, settings, backends[0], references)
         failures = [*store.failures(), *unread]
     written = writing.write(result, folder, run.formats) if folder else []
@@ -265,10 +277,9 @@ def _as_scored_last(
             " settings, --profile paper as the paper does)"
         )
     if kept is not None:
-        say(
-            f"compared with the saved reference that it was compared with last, {kept.origin or 'kept in the store'}"
-            " (--profile standard compares the night with itself)"
-        )
+        origin = f"the saved reference that it was compared with last, {kept.origin or 'kept in the store'}"
+        about = "flat histograms, as it was last" if isinstance(kept, FlatReferences) else origin
+        say(f"compared with {about} (--profile standard compares the night with itself)")
     return last, kept
 
 
@@ -285,13 +296,20 @@ def _holds(folder: Path | None) -> bool:
     return folder is not None and exists(folder / NAME)
 
 
-def _loaded(model: str | Path) -> Model:
-    """Load a trained autoencoder; the part of gpuanom that needs PyTorch is imported only here."""
-    from gpuanom.autoencoder import require
-    from gpuanom.autoencoder.model import load
+def _loaded(models: Sequence[Path]) -> GivenModels:
+    """Load the models that are given; the part of gpuanom that needs PyTorch is imported only here."""
+    from gpuanom.autoencoder.given import read_models
 
-    require()
-    return load(model)
+    return read_models(models)
+
+
+def _keep_classifier(store: Store, given: GivenModels, say: Callable[[str], None]) -> None:
+    """Keep a classifier with the night; one that learnt with another autoencoder than the night's is dropped."""
+    if given.classifier is not None:
+        store.keep_classifier(given.classifier.text)
+    elif (text := store.classifier()) and Classifier.from_text(text, str(store.path)).model != store.model():
+        store.keep_classifier("")
+        say("the classifier that this night was scored with learnt with another autoencoder: dropped")
 
 
 def _cluster(job: Job, where: Where, events: Events) -> Cluster:

@@ -32,6 +32,7 @@ from gpuanom.nights.preparation import prepare, store_path
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.review.opened import key_of, plain_rows
 from gpuanom.scoring.reference import References
+from gpuanom.scoring.saved import require_reference
 from gpuanom.settings import Settings
 from gpuanom.store.known import RETRIED
 from gpuanom.store.store import Store
@@ -111,7 +112,7 @@ def watch(
         say_device=events.device,
     )
     if run.references is not None:
-        tables.require_reference(run.references, run.settings, run.reference_name)
+        require_reference(run.references, run.settings, run.reference_name)
     path = store_path(run.folder, "resume", run.paths)
     if path is None or run.folder is None:
         raise OutputError("a watch needs a folder for what it measures")

@@ -39,6 +39,9 @@ class Patterns:
         For straight lines: of each bin the sum of v in steps of `STEP` sigma, where v is clipped to -3.5 ... 8 sigma,
         and its mean over 4 x 4 pixels to -1 ... 1 sigma; nothing but bad pixels is left out. The side of a bin is
         `gpuanom.backends.pattern_layout.bin_side`.
+    faint_bin_sum : Array, (n_ccd, rows, columns) int64
+        For faint straight lines, whose pixels are not masked: of each bin the sum of r in steps of `STEP` sigma. The
+        side of a bin is `gpuanom.backends.pattern_layout.faint_bin_side`.
     """
 
     map_sum: Array
@@ -55,3 +58,4 @@ class Patterns:
     crosstalk_sum: Array
     crosstalk_count: Array
     bin_sum: Array
+    faint_bin_sum: Array

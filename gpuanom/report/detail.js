@@ -1,4 +1,4 @@
-// One exposure: focal plane, orientations beside the reference, brightest sources, numbers, files.
+// One exposure: verdict, focal plane, orientations beside the reference, brightest sources, numbers, files.
 
 const steps = (values, x, y) => values.map((v, b) => `${b ? "L" : "M"}${x(b)},${y(v)}L${x(b + 1)},${y(v)}`).join("");
 
@@ -49,63 +49,11 @@ function histogram(i, k) {
   return h("div", null, title, chart, h("div", { class: "dim" }, `z ${z}, p ${p}, deviation ${number(score(i, kind, "deviation"), "z")}`));
 }
 
-const FULL = 0.6; // the alignment of the longest whisker
-
-/** The focal plane: the picture, the CCDs outlined in the colour of their score, the whisker map. */
-function plane(i, detail) {
-  const [width, height] = detail.size, names = NIGHT.ccd_columns;
-  const column = state.kind === "background" ? "background_z" : "source_alignment";
-  const top = NIGHT.highest[column];
-  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  const byName = new Map(detail.ccds.map((row) => [row[0], row]));
-  for (const [name, [x, y, w, tall]] of Object.entries(detail.boxes)) {
-    const row = byName.get(name), get = (c) => (row ? row[names.indexOf(c)] : null), value = get(column);
-    const share = value === null ? 0 : Math.max(0, Math.min(1, value / top));
-    const said = [`CCD ${name}`, row && get("status") !== "ok" ? get("status") : "", `${number(get("n_sources"))} sources`,
-      `background z ${number(get("background_z"), "z")}`, `source alignment ${number(get("source_alignment"), "alignment")}`];
-    drawing.append(svg("rect", {
-      x, y: height - y - tall, width: w, height: tall, fill: "transparent", stroke: state.outlines ? (value === null ? "#888" : colour(share)) : "none",
-      "stroke-width": 1 + 1.2 * share, "stroke-dasharray": value === null ? "4 3" : null, "vector-effect": "non-scaling-stroke",
-    }, svg("title", null, said.filter(Boolean).join("\n"))));
-  }
-  if (state.whiskers) {
-    const boxes = Object.values(detail.boxes), cells = detail.whiskers.length / Math.max(1, boxes.length);
-    const size = boxes.length ? Math.sqrt((boxes[0][2] * boxes[0][3]) / Math.max(1, cells)) : 1;
-    const lines = detail.whiskers.map(([x, y, angle, alignment, n]) => {
-      const half = 0.45 * size * Math.min(1, alignment / FULL), turn = (angle * Math.PI) / 180;
-      const dx = half * Math.cos(turn), dy = half * Math.sin(turn), at = { x1: x - dx, x2: x + dx, y1: height - y + dy, y2: height - y - dy };
-      const said = `${n} sources, ${angle}\u00b0, alignment ${alignment}`;
-      return [svg("line", { ...at, stroke: "#000", "stroke-width": 3.2, "stroke-opacity": 0.6, "vector-effect": "non-scaling-stroke" }),
-        svg("line", { ...at, stroke: "#56d0ff", "stroke-width": 1.6, "vector-effect": "non-scaling-stroke" }, svg("title", null, said))];
-    });
-    drawing.append(...lines.flat());
-  }
-  const inner = h("div", { class: "inner" }, detail.mosaic ? h("img", { src: detail.mosaic, alt: "focal plane" }) : null, drawing);
-  const box = h("div", { class: `plane${width < 500 ? " small" : ""}`, id: "plane", title: "click: large (key z)", on: { click: enlarge } }, inner);
-  inner.style.setProperty("aspect-ratio", `${width} / ${height}`);
-  const missing = detail.missing.length ? h("p", { class: "note" }, `${detail.mosaic ? "not complete" : "no picture"}: ${detail.missing.join("; ")}`) : null;
-  const levelled = detail.levelled ? h("span", { title: "the levels of the CCDs differ by more than their contrast" }, "the median of each CCD is subtracted") : null;
-  return [box, missing, tools(column, top, levelled)];
-}
-
-function enlarge() {
-  $("plane")?.classList.toggle("large");
-}
-
-function tools(column, top, levelled) {
-  const toggle = (name, text, title) => h("label", { title },
-    h("input", { type: "checkbox", id: `t-${name}`, checked: state[name], on: { change: (e) => { state[name] = e.target.checked; drawDetail(); } } }), ` ${text}`);
-  const scale = svg("svg", { viewBox: "0 0 90 9" }, ...Array.from({ length: 30 }, (_, k) =>
-    svg("rect", { x: 3 * k, y: 0, width: 3.2, height: 9, fill: colour(k / 29) })));
-  return h("div", { class: "tools dim" }, toggle("outlines", "CCD scores", "outlines, key i"), toggle("whiskers", "whiskers", `isophotal orientations of cells of each CCD; full length from an alignment of ${FULL} on; key m`),
-    h("span", { class: "scale", title: NIGHT.about[column] ? meaning(column) : "of each CCD" }, `${column.replace("_", " ")} 0`, scale, `${top}+`), levelled);
-}
-
 function labelBar(i) {
   const label = labelOf(i, state.kind), held = (name, value) => (label && label[name] === value ? "true" : "false");
   const kinds = ["source", "background"].map((kind) => h("button", {
     type: "button", "aria-pressed": state.kind === kind ? "true" : "false", "data-kind": kind, title: "what the label is about (key x)",
-    on: { click: () => { state.kind = kind; drawDetail(); } },
+    on: { click: () => setKind(kind) },
   }, kind, labelOf(i, kind) ? ` ${MARKS[labelOf(i, kind).label]}` : ""));
   const grades = ["prominent", "dubious", "normal"].map((grade, k) => h("button", {
     type: "button", "aria-pressed": held("label", grade), "data-grade": grade, on: { click: () => mark(grade) },
@@ -114,10 +62,10 @@ function labelBar(i) {
     type: "button", "aria-pressed": held("reason", reason), "data-reason": reason, on: { click: () => setReason(reason) },
   }, h("kbd", null, key), ` ${reason}`));
   const others = othersOf(i, state.kind);
-  const said = state.others ? others.map((o) => `${o.analyst}: ${o.label}${o.reason ? ", " + o.reason : ""}`).join("; ") || "nobody" : `${others.length} hidden`;
+  const said = state.others ? others.map((o) => `${o.analyst}: ${o.label}${o.reason ? ", " + o.reason : ""}`).join("; ") || "nobody" : `${many(others.length, "label")} hidden`;
   const show = h("button", { type: "button", "aria-pressed": String(state.others), title: "labels of other analysts; hidden so that they do not influence you (key a)",
-    on: { click: () => { state.others = !state.others; drawDetail(); } } }, h("kbd", null, "a"), " others");
-  return h("div", { class: "labels" }, kinds, h("span", { class: "gap" }), grades, h("span", { class: "gap" }), reasons,
+    on: { click: () => { state.others = !state.others; drawDetail(); } } }, h("kbd", null, "a"), " labels of others");
+  return h("div", { class: "labels", role: "group", "aria-label": "your label" }, h("span", { class: "dim" }, "label the"), kinds, h("span", { class: "gap" }), grades, h("span", { class: "gap" }), reasons,
     others.length ? [h("span", { class: "gap" }), show, h("span", { class: "dim" }, said)] : null);
 }
 
@@ -140,12 +88,30 @@ function numbers(i) {
   return h("table", { class: "numbers" }, head, rows);
 }
 
+const CCD_FORMS = { background_angle: "angle", source_angle: "angle", stripe_angle: "angle", source_alignment: "alignment", autoencoder_mse: "kl" };
+
+/** The CCDs in the order of the number that outlines them. */
+function ccdRows(detail) {
+  const names = NIGHT.ccd_columns.filter((name) => detail.ccds.some((row) => row[NIGHT.ccd_columns.indexOf(name)] !== null));
+  const judged = Object.keys(detail.verdicts).length > 0;
+  const head = h("tr", null, names.map((c) => h("th", null, c === "ccd" ? "CCD" : c.replaceAll("_", " "))), judged ? [h("th", null, "verdict"), h("th", null, "what is wrong")] : null);
+  const order = [...detail.ccds].sort((a, b) => (ccdValue(b, state.outline) ?? -Infinity) - (ccdValue(a, state.outline) ?? -Infinity));
+  const rows = order.map((row) => {
+    const [verdict, cause] = ccdVerdict(detail, row[0]);
+    return h("tr", null, names.map((name) => {
+      const v = row[NIGHT.ccd_columns.indexOf(name)];
+      return h("td", null, typeof v === "string" ? v : Object.hasOwn(CCD_FORMS, name) ? number(v, CCD_FORMS[name]) : plain(v));
+    }), judged ? [h("td", null, verdict ? badge(verdict) : ""), h("td", { class: "cause" }, cause)] : null);
+  });
+  return h("div", { class: "scrolled" }, h("table", { class: "ccds" }, head, rows));
+}
+
+/** The table of CCDs, which is made when it is opened: 61 CCDs have two thousand numbers. */
 function ccdTable(detail) {
-  const head = h("tr", null, NIGHT.ccd_columns.map((c) => h("th", null, c.replaceAll("_", " "))));
-  const order = [...detail.ccds].sort((a, b) => (b[3] ?? -Infinity) - (a[3] ?? -Infinity));
-  const form = ["", "", "", "z", "angle", "alignment", "angle", "kl"];
-  const rows = order.map((row) => h("tr", null, row.map((v, c) => h("td", null, typeof v === "string" ? v : number(v, form[c])))));
-  return h("details", null, h("summary", null, `${many(detail.ccds.length, "CCD")}, by background z`), h("table", null, head, rows));
+  const fill = (event) => {
+    if (event.target.open && !event.target.querySelector("table")) event.target.append(ccdRows(detail));
+  };
+  return h("details", { on: { toggle: fill } }, h("summary", null, `${many(detail.ccds.length, "CCD")}, by ${outlineWords(state.outline)}`));
 }
 
 function drawDetail() {
@@ -161,15 +127,19 @@ function drawDetail() {
   const left = detail ? plane(i, detail) : h("p", { class: "empty" }, get("n_ccd") ? "no picture: the exposure is not among the first (gpuanom report --top)" : "no picture: the exposure could not be read");
   const stamps = detail && detail.stamps ? h("div", { class: "card stamps" }, h("h3", null, "brightest unsaturated sources ",
     h("span", { class: "dim" }, `(central value ${detail.stamp_snr.map((v) => number(v, "angle")).join(", ")} sigma)`)),
-    h("img", { src: detail.stamps, alt: "stamps of the brightest sources", css: { "max-width": `${88 * detail.stamp_snr.length}px` } })) : null;
+    h("div", { class: "strip", css: { "max-width": `${88 * detail.stamp_snr.length}px` } }, h("img", { src: detail.stamps, alt: "stamps of the brightest sources" }), repeats(i, detail)),
+    hasCause(i, "repeated images") ? h("p", { class: "dim" }, repeatWords(i)) : null) : null;
   const scroll = $("detail").scrollTop;
   $("detail").replaceChildren(
-    h("div", { class: "head" }, h("h2", null, get("exposure") || "(no id)"), h("span", { class: `status${status === "ok" ? "" : " bad"}` }, status), facts.map((f) => h("span", { class: "dim" }, f))),
+    h("div", { class: "head" }, h("h2", null, get("exposure") || "(no id)"),
+      status === "ok" ? null : h("span", { class: "status", title: meaning("status") }, `status ${status.replaceAll("_", " ")}`), facts.map((f) => h("span", { class: "dim" }, f))),
+    verdictBox(i, detail) || "", impactBox(i) || "",
     get("note") ? h("p", { class: "note" }, get("note")) : "",
     labelBar(i),
     h("div", { class: "two" }, h("div", { class: "card" }, left),
       h("div", { class: "card" }, h("div", { class: "histograms" }, NIGHT.kinds.map((_, k) => histogram(i, k))),
         h("p", { class: "dim" }, "blue: this exposure; dashed: the reference; band: 2 sigma of counting noise; orange: preferred direction"))),
+    detail ? proofCard(i, detail) || "" : "", detail ? starMaps(i, detail) || "" : "",
     stamps ? h("div", { css: { "margin-top": "12px" } }, stamps) : "",
     h("div", { class: "card", css: { "margin-top": "12px" } }, numbers(i),
       detail ? ccdTable(detail) : "",

@@ -28,8 +28,19 @@ function showCurrent(all) {
 }
 
 function refreshLabels() {
-  $("save").textContent = given.size ? `Save ${given.size} labels` : "Save labels";
+  tellSaved();
   showCurrent(true);
+}
+
+function tellSaved() {
+  $("save").textContent = given.size ? `Save ${many(given.size, "label")}` : "Save labels";
+}
+
+/** The list with or without its scores. */
+function drawScores() {
+  $("scores").setAttribute("aria-pressed", String(state.scores));
+  drawHead();
+  drawRows();
 }
 
 const HELP = [
@@ -45,19 +56,25 @@ const HELP = [
   ["/", "search"],
   ["v", "next view: exposures, contact sheet, dataset"],
   ["z", "enlarge the picture"],
-  ["i m", "show or hide CCD scores, whiskers"],
+  ["i m", "show or hide the outlines of CCDs, whiskers"],
+  ["h", "show or hide what was found: stripes, places of a glow or an edge, repeated images"],
+  ["u", "take the usual ellipticity of each CCD off the whiskers, or not"],
+  ["l", "show or hide the scores in the list"],
   ["a", "show or hide labels of other analysts"],
   ["?", "this help"],
 ];
 
 function showHelp() {
-  const reference = NIGHT.settings.reference === "saved" ? "a saved reference" : "the mean of the dataset";
+  const references = { saved: "a saved reference", flat: "flat histograms" };
+  const reference = references[NIGHT.settings.reference] || "the mean of the dataset";
+  const shapes = Object.values(VERDICTS).map(({ shape, about: words }) => h("li", null, h("span", { class: `verdict ${words.split(":")[0]}` }, shape), ` ${words}`));
   const words = `Each exposure is compared with ${reference}. `
     + "The deviation tells how far an exposure is from the other exposures; z and p tell how far it is from counting noise alone, and real exposures always differ by more than counting noise. "
     + "The picture is smoothed and binned, with the levels of zscale; where the levels of CCDs differ by more than their contrast, the median of each CCD is subtracted. Stripes run perpendicular to the background's preferred direction. "
+    + `A whisker lies along the mean orientation of the stars of a cell; the length is their mean ellipticity, (a\u00b2 - b\u00b2)/(a\u00b2 + b\u00b2), and the bar in the corner tells how long which ellipticity is. Whiskers shorter than ${SIGNIFICANT} of their errors are not drawn. `
     + "Labels stay in this browser until you save them.";
   $("help").replaceChildren(h("h2", null, "Keys"), h("table", null, HELP.map(([keys, text]) => h("tr", null, h("td", null, h("kbd", null, keys)), h("td", null, text)))),
-    h("p", null, words), h("p", { class: "dim" }, `gpuanom ${NIGHT.version}, made ${NIGHT.made} from ${NIGHT.folder}`),
+    JUDGED ? h("ul", { class: "shapes" }, shapes) : "", h("p", null, words), h("p", { class: "dim" }, `gpuanom ${NIGHT.version}, made ${NIGHT.made} from ${NIGHT.folder}`),
     h("button", { type: "button", on: { click: () => $("help").close() } }, "Close"));
   $("help").showModal();
 }
@@ -77,11 +94,14 @@ const KEYS = {
   ArrowRight: () => step(1), ArrowLeft: () => step(-1), PageDown: () => step(10), PageUp: () => step(-10),
   Home: () => step(-N), End: () => step(N),
   1: () => mark("prominent"), 2: () => mark("dubious"), 3: () => mark("normal"), 0: () => setLabel(state.now, state.kind, null),
-  x: () => { state.kind = state.kind === "source" ? "background" : "source"; say(`labels are about the ${state.kind}`); showCurrent(true); },
+  x: () => { setKind(state.kind === "source" ? "background" : "source"); say(`labels are about the ${state.kind}`); showCurrent(true); },
+  l: () => { state.scores = !state.scores; drawScores(); },
   n: nextUnlabelled, w: saveLabels, "/": () => { $("search").focus(); $("search").select(); },
   v: () => setView({ list: "sheet", sheet: "dataset", dataset: "list" }[state.view]),
   Enter: () => { if (state.view !== "list") setView("list"); },
   z: enlarge, i: () => { state.outlines = !state.outlines; drawDetail(); }, m: () => { state.whiskers = !state.whiskers; drawDetail(); },
+  h: () => { state.found = !state.found; drawDetail(); },
+  u: () => { state.usual = !state.usual; drawDetail(); },
   a: () => { state.others = !state.others; drawDetail(); },
   "+": () => { state.advance = !state.advance; say(state.advance ? "goes on after each label" : "stays after each label"); },
   "?": showHelp, Escape: () => $("plane")?.classList.remove("large"),
@@ -111,12 +131,24 @@ function begin() {
   const pairs = new Map(Array.from({ length: N }, (_, i) => [`${COLUMNS.camera[i]}\n${COLUMNS.band[i]}`, `${COLUMNS.camera[i]} ${COLUMNS.band[i]}`]));
   options($("f-dataset"), [["", "all bands"], ...[...pairs].sort()]);
   options($("f-status"), [["", "any status"], ...[...new Set(COLUMNS.status)].sort().map((v) => [v, v])]);
-  options($("f-label"), [["", "labelled or not"], ["none", "no label"], ["any", "labelled"], ...NIGHT.grades.map((g) => [g, g])]);
+  options($("f-label"), [["", "labelled or not"], ["none", "without your label"], ["any", "with your label"], ...NIGHT.grades.map((g) => [g, `labelled ${g}`])]);
+  const counted = (verdict) => COLUMNS.verdict.filter((v) => (v || "none") === verdict).length;
+  if (JUDGED) {
+    const named = ["bad", "check", "ok", "none"].map((verdict) => [verdict, `${looksOf(verdict).shape} ${verdict === "none" ? "no verdict" : verdict} (${counted(verdict)})`]);
+    options($("f-verdict"), [["", "any verdict"], ["bad check", `bad or check (${counted("bad") + counted("check")})`], ...named]);
+    options($("f-cause"), [["", "any cause"], ...causesOfNight().map(([cause, n]) => [cause, `${cause} (${n})`]), [NO_CAUSE, "no cause named"]]);
+  }
+  $("f-verdict").hidden = $("f-cause").hidden = !JUDGED;
+  state.scores = !JUDGED || window.innerWidth >= 1600;
+  $("scores").hidden = !JUDGED;
+  $("scores").addEventListener("click", KEYS.l);
   options($("measure"), Object.entries(MEASURES).map(([name]) => [name, name]));
   for (const option of $("measure").options) option.title = MEASURES[option.value];
-  $("night-about").textContent = `${N} exposures, ${PICTURED.size} with pictures`;
+  const judged = JUDGED ? `: ${["bad", "check", "ok"].map((verdict) => `${counted(verdict)} ${verdict}`).join(", ")}` : "";
+  $("night-about").textContent = `${many(N, "exposure")}${judged}`;
+  $("night-about").title = `${PICTURED.size} with pictures`;
   recall();
-  for (const id of ["f-dataset", "f-status", "f-label", "f-picture"]) $(id).addEventListener("change", filterAndSort);
+  for (const id of ["f-dataset", "f-status", "f-verdict", "f-cause", "f-label", "f-picture"]) $(id).addEventListener("change", filterAndSort);
   for (const id of ["search", "least"]) $(id).addEventListener("input", filterAndSort);
   $("measure").addEventListener("change", () => {
     state.measure = $("measure").value;
@@ -131,8 +163,9 @@ function begin() {
   window.addEventListener("resize", () => { if (state.view === "list") drawRows(); });
   for (const button of document.querySelectorAll("nav button")) button.addEventListener("click", () => setView(button.dataset.view));
   filterAndSort();
+  drawScores();
   setView("list");
-  $("save").textContent = given.size ? `Save ${given.size} labels` : "Save labels";
+  tellSaved();
   document.documentElement.dataset.ready = "yes";
 }
 begin();

@@ -2,18 +2,37 @@
 // a night.
 
 const ROW = 25;
-const HEAD = [
-  ["mark", "", "your labels: sources, then background (prominent \u25a0, dubious \u25e7, normal \u25a1)"],
-  ["exposure", "exposure", meaning("exposure"), true],
-  ["band", "band", meaning("band"), true],
-  ["largest", "max", "the largest deviation among the scores of the exposure: the order of the table"],
-  ...SCORES.map((kind) => [kind, SHORT[kind], null]),
-  ["n_sources", "n", meaning("n_sources")],
-  ["status", "status", meaning("status"), true],
-];
+const LIST_WORDS = { source: "sources", isophote: "isophotes", background: "back- ground", flat_background: "flat back- ground", autoencoder: "auto- encoder" };
+const SORTED_UP = ["exposure", "band", "date_obs", "wrong"]; // what a first click sorts upwards
+
+/** The columns of the list: name, heading, explanation, whether it is text, width. */
+function columnsOfList() {
+  const scores = state.scores || !JUDGED;
+  return [
+    JUDGED ? ["verdict", "verdict", "the verdict, then the evidence: the order of the table", true, "66px"] : null,
+    ["exposure", "exposure", meaning("exposure"), true, "minmax(66px, 1fr)"],
+    ["band", "band", meaning("band"), true, "minmax(42px, .3fr)"],
+    ["date_obs", "time", `${meaning("date_obs")} (UT)`, true, ONE_NIGHT ? "70px" : "106px"],
+    ["wrong", "what is wrong", "the cause of the verdict in words, or why there is none", true, "minmax(96px, 3fr)"],
+    JUDGED ? ["evidence", "evidence", `${meaning("evidence")}; a full bar is ${FULL_EVIDENCE} or more`, false, "68px"] : null,
+    scores ? ["largest", "largest", "the largest deviation among the scores of the exposure", false, "58px"] : null,
+    ...(scores ? SCORES.map((kind) => [kind, LIST_WORDS[kind], null, false, "70px"]) : []),
+    scores ? ["n_sources", "number of sources", meaning("n_sources"), false, "64px"] : null,
+    ["mark", "label", "your labels: sources, then background (prominent \u25a0, dubious \u25e7, normal \u25a1)", true, "44px"],
+  ].filter(Boolean);
+}
+const FULL_EVIDENCE = 50;
+
+const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)/;
+const TIMES = COLUMNS.date_obs.map((text) => TIME.exec(text || ""));
+const DAYS = new Set(TIMES.filter(Boolean).map((time) => time[1]));
+const ONE_NIGHT = DAYS.size <= 2;
+const timeOf = (i) => (TIMES[i] ? (ONE_NIGHT ? TIMES[i][2] : `${TIMES[i][1].slice(2)} ${TIMES[i][2].slice(0, 5)}`) : COLUMNS.date_obs[i] || "");
 
 const sum = (label) => (label ? 1 + NIGHT.grades.indexOf(label.label) : 0);
 function sortValue(i, by) {
+  if (by === "verdict") return N - i; // the table comes in the order of the verdicts
+  if (by === "wrong") return wrong(i);
   if (by === "largest") return LARGEST[i][0];
   if (by === "mark") return 10 * Math.max(sum(labelOf(i, "source")), sum(labelOf(i, "background")));
   if (SCORES.includes(by)) return score(i, by, state.measure);
@@ -32,6 +51,8 @@ function compare(a, b) {
 function passes(i, f) {
   if (f.dataset && f.dataset !== `${COLUMNS.camera[i]}\n${COLUMNS.band[i]}`) return false;
   if (f.status && f.status !== COLUMNS.status[i]) return false;
+  if (f.verdict && !f.verdict.split(" ").includes(verdictOf(i) || "none")) return false;
+  if (f.cause && !(f.cause === NO_CAUSE ? !NIGHT.causes[i].length : NIGHT.causes[i].includes(f.cause))) return false;
   if (f.picture && !PICTURED.has(i)) return false;
   if (f.label) {
     const labels = ["source", "background"].map((kind) => labelOf(i, kind)).filter(Boolean);
@@ -42,39 +63,47 @@ function passes(i, f) {
     const reach = (v) => v !== null && (down ? v >= f.least : v <= f.least);
     if (!SCORES.some((kind) => reach(score(i, kind, state.measure)))) return false;
   }
-  return !f.text || [COLUMNS.exposure, COLUMNS.file, COLUMNS.note, COLUMNS.camera, COLUMNS.date_obs]
-    .some((column) => String(column[i]).toLowerCase().includes(f.text));
+  return !f.text || [COLUMNS.exposure, COLUMNS.file, COLUMNS.note, COLUMNS.camera, COLUMNS.date_obs, COLUMNS.cause || []]
+    .some((column) => String(column[i] ?? "").toLowerCase().includes(f.text));
 }
 
 function filterAndSort() {
   const least = $("least").value.trim();
   const f = {
     text: $("search").value.trim().toLowerCase(), dataset: $("f-dataset").value, status: $("f-status").value,
+    verdict: $("f-verdict").value, cause: $("f-cause").value,
     label: $("f-label").value, picture: $("f-picture").value, least: least === "" ? null : Number(least),
   };
   state.rows = Array.from({ length: N }, (_, i) => i).filter((i) => passes(i, f)).sort(compare);
   bars = spans();
   $("shown").textContent = `${state.rows.length} of ${N} exposures`;
-  if (!state.rows.includes(state.now)) state.now = state.rows.length ? state.rows[0] : -1;
+  if (!state.rows.includes(state.now)) {
+    state.now = state.rows.length ? state.rows[0] : -1;
+    openAt(state.now);
+  }
   drawHead();
   $("list-rows").style.height = `${state.rows.length * ROW}px`;
   showCurrent(true);
 }
 
 function drawHead() {
-  $("list-head").replaceChildren(...HEAD.map(([name, text, title, isText]) => {
-    const sorted = state.sort === name;
-    const arrow = sorted ? (state.down ? " \u25be" : " \u25b4") : "";
-    const about = title === null ? `${NAMES[name]}: ${MEASURES[state.measure]}. ${meaning(columnOf(name, state.measure))}` : title;
+  const columns = columnsOfList();
+  $("list").style.setProperty("--columns", columns.map((column) => column[4]).join(" "));
+  document.querySelector("main").classList.toggle("scores", state.scores || !JUDGED);
+  $("list-head").replaceChildren(...columns.map(([name, text, title, isText]) => {
+    const sorted = state.sort === name, arrow = sorted ? (state.down ? " \u25be" : " \u25b4") : "";
+    const explained = title === null ? `${NAMES[name]}: ${MEASURES[state.measure]}. ${meaning(columnOf(name, state.measure))}${barWords(name)}` : title;
     return h("button", {
-      type: "button", class: isText ? "text" : null, title: `${about} - click to sort`, "data-sort": name,
+      type: "button", class: isText ? "text" : null, title: `${explained} - click to sort`, "data-sort": name,
       "aria-sort": sorted ? (state.down ? "descending" : "ascending") : null, on: { click: () => sortBy(name) },
-    }, (text || "\u25a0") + arrow);
+    }, text.replaceAll("- ", "\u00ad") + arrow);
   }));
 }
 
+const barWords = (kind) => (DOWNWARDS[state.measure] ? `; the bars of all scores have one scale: a full bar is ${number(bars[kind], state.measure)}, half a bar a quarter of it` : "");
+
 function sortBy(name) {
-  const first = SCORES.includes(name) ? DOWNWARDS[state.measure] : !["exposure", "band", "status"].includes(name);
+  const first = SCORES.includes(name) ? DOWNWARDS[state.measure] : !SORTED_UP.includes(name);
   state.down = state.sort === name ? !state.down : first;
   state.sort = name;
   if (SCORES.includes(name)) state.kind = about(name);
@@ -84,43 +113,55 @@ function sortBy(name) {
 }
 
 function marks(i) {
-  return ["source", "background"].map((kind) => (labelOf(i, kind) ? MARKS[labelOf(i, kind).label] : "\u00b7")).join("");
+  const labels = ["source", "background"].map((kind) => labelOf(i, kind));
+  return labels.some(Boolean) ? labels.map((label) => (label ? MARKS[label.label] : "\u2013")).join("") : "";
 }
+const markWords = (i) => ["source", "background"].map((kind) => `${kind}: ${labelOf(i, kind)?.label || "no label"}`).join(", ");
 
-/** The largest value of each score in the list, which has a full bar behind it. */
+/** The value of a full bar: one for all scores, so that bars can be compared; an autoencoder's error has a unit of its own. */
 function spans() {
-  const result = {};
-  for (const kind of SCORES) result[kind] = state.rows.reduce((most, i) => Math.max(most, score(i, kind, state.measure) ?? 0), 1e-9);
-  return result;
+  const most = (kind) => COLUMNS.exposure.reduce((top, _, i) => Math.max(top, score(i, kind, state.measure) ?? 0), 1e-9);
+  const apart = (kind) => kind === "autoencoder" && state.measure !== "deviation";
+  const shared = Math.max(...SCORES.filter((kind) => !apart(kind)).map(most));
+  return Object.fromEntries(SCORES.map((kind) => [kind, apart(kind) ? most(kind) : shared]));
 }
 let bars = null;
 
-function rowOf(place) {
+const bar = (share, text) => h("span", { class: "bar", css: { "background-size": `${100 * Math.min(1, share)}% 100%` } }, text);
+
+function cellOf(name, i) {
+  if (name === "verdict") return h("span", { class: "text" }, badge(verdictOf(i)));
+  if (name === "exposure") return h("span", { class: "text id", title: COLUMNS.exposure[i] }, COLUMNS.exposure[i] || "(no id)");
+  if (name === "band") return h("span", { class: "text", title: COLUMNS.camera[i] }, COLUMNS.band[i]);
+  if (name === "date_obs") return h("span", { class: "text", title: COLUMNS.date_obs[i] }, timeOf(i));
+  if (name === "wrong") return h("span", { class: `text${verdictOf(i) === "bad" || verdictOf(i) === "check" ? "" : " dim"}`, title: [wrong(i), COLUMNS.note[i]].filter(Boolean).join(" \u2013 ") || null }, wrong(i));
+  if (name === "evidence") {
+    const value = COLUMNS.evidence[i];
+    return value === null ? h("span", null, "-") : bar(Math.sqrt(Math.max(0, value) / FULL_EVIDENCE), number(value, "z"));
+  }
+  if (name === "largest") {
+    const [value, kind] = LARGEST[i];
+    return h("span", { title: kind ? `the largest deviation: ${NAMES[kind]}` : null }, number(value, "deviation"));
+  }
+  if (name === "n_sources") return h("span", null, number(COLUMNS.n_sources[i]));
+  if (name === "mark") return h("span", { class: "mark", title: markWords(i) }, marks(i));
+  const value = score(i, name, state.measure);
+  return bar(DOWNWARDS[state.measure] && value !== null ? Math.sqrt(Math.max(0, value / bars[name])) : 0, number(value, state.measure));
+}
+
+function rowOf(place, columns) {
   const i = state.rows[place];
-  const cells = SCORES.map((kind) => {
-    const value = score(i, kind, state.measure);
-    const share = DOWNWARDS[state.measure] && value !== null ? Math.sqrt(Math.max(0, value / bars[kind])) : 0;
-    return h("span", { class: "bar", css: { "background-size": `${100 * share}% 100%` } }, number(value, state.measure));
-  });
-  const [value, kind] = LARGEST[i];
   return h("div", {
     class: "row", role: "row", "data-i": i, "aria-selected": i === state.now ? "true" : "false",
     css: { top: `${place * ROW}px` }, on: { click: () => select(i) },
-  },
-    h("span", { class: "mark" }, marks(i)),
-    h("span", { class: "text", title: COLUMNS.exposure[i] }, COLUMNS.exposure[i] || "(no id)"),
-    h("span", { class: "text", title: COLUMNS.camera[i] }, COLUMNS.band[i]),
-    h("span", { title: kind ? `the largest deviation: ${NAMES[kind]}` : null }, number(value, "deviation")),
-    cells,
-    h("span", null, number(COLUMNS.n_sources[i])),
-    h("span", { class: "text", title: COLUMNS.note[i] || null }, COLUMNS.status[i]));
+  }, columns.map(([name]) => cellOf(name, i)));
 }
 
 function drawRows() {
   const box = $("list-scroll"), from = Math.max(0, Math.floor(box.scrollTop / ROW) - 5);
   const to = Math.min(state.rows.length, from + Math.ceil(box.clientHeight / ROW) + 10);
-  const rows = [];
-  for (let place = from; place < to; place++) rows.push(rowOf(place));
+  const rows = [], columns = columnsOfList();
+  for (let place = from; place < to; place++) rows.push(rowOf(place, columns));
   if (!state.rows.length) rows.push(h("p", { class: "empty" }, N ? "no exposure passes the filters" : "this night holds no exposures"));
   $("list-rows").replaceChildren(...rows);
 }
@@ -132,6 +173,7 @@ function reveal(place) {
 }
 
 function select(i) {
+  if (i !== state.now) openAt(i);
   state.now = i;
   showCurrent(false);
 }
@@ -172,7 +214,8 @@ function drawSheet() {
     },
       h("div", { class: "pic" }, "no picture"),
       h("div", { class: "cap" }, h("span", { title: COLUMNS.exposure[i] }, `${COLUMNS.exposure[i]} ${COLUMNS.band[i]}`),
-        h("span", { class: "mark" }, marks(i)), h("span", null, number(value, state.measure))));
+        h("span", { class: "mark" }, marks(i)), JUDGED ? badge(verdictOf(i)) : h("span", null, number(value, state.measure))),
+      JUDGED ? h("div", { class: "cap dim", title: wrong(i) }, h("span", null, wrong(i))) : null);
     watcher.observe(cell);
     return cell;
   }), left ? h("p", { class: "dim" }, `${left} more without pictures: gpuanom report --top ${N}`) : "");

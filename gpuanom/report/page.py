@@ -6,15 +6,12 @@ alone. The page's security policy forbids all other scripts and all network acce
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import json
 import math
+import re
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,10 +20,13 @@ from gpuanom.errors import printable
 from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
+from gpuanom.report import ccds
+from gpuanom.report.blocks import begin, block
+from gpuanom.report.causes import causes_in, trigger
 from gpuanom.report.pictures import Pictures, pictures
-from gpuanom.review import labels
+from gpuanom.report.proof import Residuals, proof
+from gpuanom.review import impact, labels
 from gpuanom.review.opened import ScoredNight, key_of
-from gpuanom.tables.columns import EXPOSURE_COLUMNS, with_autoencoder
 from gpuanom.version import __version__
 
 NAME = "report.html"
@@ -39,13 +39,15 @@ PAGE_BYTES = 52_000_000
 MOST_BYTES = 110_000
 """Most bytes of the pictures of one exposure, if there are few exposures."""
 
-DETAIL_BYTES = 20_000
-"""Bytes of the boxes, whiskers and rows of an exposure of 61 CCDs, 18 kB, rounded up."""
+DETAIL_BYTES = 28_000
+"""Bytes of the boxes, cells of stars and rows of an exposure of 61 CCDs, rounded up (see tests/report/test_page.py)."""
 
-_SCRIPTS = ("base.js", "labels.js", "list.js", "detail.js", "dataset.js", "keys.js")
+_PARTS = ("dom", "charts", "base", "labels", "verdict", "list", "stars", "proof", "plane", "detail", "dataset", "keys")
+_SCRIPTS = tuple(f"{name}.js" for name in _PARTS)
 """The page's script, in the order in which one part needs another."""
 
-_CCD_COLUMNS = ("ccd", "status", "n_sources", "background_z", "background_angle", "source_alignment", "source_angle")
+_NOT_SHOWN = re.compile(r"_local_|_position_angle$|^worst_ccd$")
+"""Columns of exposures that the page does not hold."""
 
 
 def write_report(
@@ -56,6 +58,7 @@ def write_report(
     top: int = 200,
     threads: int = 1,
     cache: bool = True,
+    leakage: float = impact.LEAKAGE,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Write the report of a night as one HTML page.
@@ -73,6 +76,8 @@ def write_report(
         Number of CCDs that are read at a time.
     cache : bool, optional
         Whether to keep pictures in the night's folder, and to use kept ones.
+    leakage : float, optional
+        Share of the shear of an ignored PSF that is left after a model of the PSF (`gpuanom.review.impact`).
     progress : callable, optional
         Called with (exposures done, exposures) after each exposure.
 
@@ -87,34 +92,34 @@ def write_report(
         When the page cannot be written.
     """
     make_folder(output.parent)
-    with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
-        return _write(file, night, backend, top, threads, cache, progress)
+    with ExitStack() as stack:
+        partial = stack.enter_context(whole_file(output))
+        file = stack.enter_context(partial.open("w", encoding="ascii", newline="\n"))
+        return _write(stack, file, night, backend, top, threads, cache, leakage, progress)
 
 
 def _write(
+    stack: ExitStack,
     file: TextIO,
     night: ScoredNight,
     backend: Backend,
     top: int,
     threads: int,
     cache: bool,
+    leakage: float,
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
-    style, script = _part("page.css"), "".join(_part(name) for name in _SCRIPTS)
-    before, after = _part("page.html").split("{{data}}")
-    title = html.escape(printable(night.folder.resolve().name), quote=True)
-    fills = {"{{title}}": _ascii(title), "{{policy}}": _policy(style, script), "{{style}}": style}
-    for mark, text in fills.items():
-        before = before.replace(mark, text)
-    file.write(before)
+    after = begin(file, "page.html", night.folder.resolve().name, _SCRIPTS)
     shown = [i for i, row in enumerate(night.exposures[:top]) if row["n_ccd"]]
-    ccds = night.ccds()
+    of_ccds = night.ccds()
     room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))
     pictured: list[int] = []
     troubles: list[str] = []
+    residuals = stack.enter_context(Residuals(night)) if any(_is_odd(night.exposures[i]) for i in shown) else None
     for done, i in enumerate(shown, start=1):
-        key = key_of(night.exposures[i])
-        rows = ccds.get(key, [])
+        row = night.exposures[i]
+        key = key_of(row)
+        rows = of_ccds.get(key, [])
         shown_pictures = pictures(
             night.found[key],
             [row["ccd"] for row in rows],
@@ -124,63 +129,50 @@ def _write(
             threads=threads,
             cache=night.folder / CACHE if cache else None,
         )
-        _block(file, f"d{i}", _detail(shown_pictures, rows, night))
+        detail = _detail(shown_pictures, rows, night)
+        if residuals is not None and _is_odd(row):
+            opened_at = trigger(row)
+            if opened_at is not None and opened_at.about == "background":
+                found = residuals.of(row, of_ccds)
+                detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
+        block(file, f"d{i}", detail)
         if shown_pictures.mosaic:
             pictured.append(i)
         if shown_pictures.missing:
             troubles.append(f"exposure {key[1]}: {shown_pictures.missing[0]}")
         if progress is not None:
             progress(done, len(shown))
-    _block(file, "night", _about(night, shown, pictured, ccds))
-    file.write(after.replace("{{script}}", script))
+    block(file, "night", _about(night, shown, pictured, of_ccds, leakage))
+    file.write(after)
     return troubles
 
 
-def _part(name: str) -> str:
-    """A part of the page, as it is shipped; in ASCII, so that the browser computes the same hash of it."""
-    return resources.files("gpuanom.report").joinpath(name).read_text(encoding="ascii")
-
-
-def _policy(style: str, script: str) -> str:
-    """The page's security policy: it may show data and run this very script, and nothing else."""
-    hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
-    return (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
-        f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
-    )
-
-
-def _block(file: TextIO, name: str, value: Any) -> None:
-    """Write a block of data: JSON in which nothing can end the block or be taken for markup."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for mark in "<>&":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    file.write(f'<script type="application/json" id="{name}">{text}</script>\n')
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "xmlcharrefreplace").decode()
-
-
-def _ccd_columns(night: ScoredNight) -> tuple[str, ...]:
-    """The columns that are shown of CCDs, with an autoencoder's errors where the night has them."""
-    return (*_CCD_COLUMNS, "autoencoder_mse") if night.reconstructed else _CCD_COLUMNS
+def _is_odd(row: dict[str, Any]) -> bool:
+    """Whether an exposure is shown with what made its verdict."""
+    return row.get("verdict") in ("bad", "check")
 
 
 def _detail(shown: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight) -> dict[str, Any]:
     """The data of one exposure beyond its row of the table."""
-    ccds = [[_short(row[name]) for name in _ccd_columns(night)] for row in rows]
-    return {**asdict(shown), "ccds": ccds}
+    names = ccds.columns(night.tables.ccds.colnames)
+    numbers = [[ccds.short(row[name]) for name in names] for row in rows]
+    return {**vars(shown), "ccds": numbers, "verdicts": ccds.verdicts(rows)}
 
 
 def _about(
-    night: ScoredNight, shown: Sequence[int], pictured: Sequence[int], ccds: dict[ExposureKey, list[dict[str, Any]]]
+    night: ScoredNight,
+    shown: Sequence[int],
+    pictured: Sequence[int],
+    of_ccds: dict[ExposureKey, list[dict[str, Any]]],
+    leakage: float,
 ) -> dict[str, Any]:
     """The data of all exposures."""
     datasets = list(night.datasets)
-    wanted = with_autoencoder(EXPOSURE_COLUMNS) if night.reconstructed else EXPOSURE_COLUMNS
-    columns = {c.name: [_short(row[c.name]) for row in night.exposures] for c in wanted}
-    columns["sky"] = [_median([row["sky"] for row in ccds.get(key_of(e), [])]) for e in night.exposures]
+    table = night.tables.exposures
+    wanted = [name for name in table.colnames if not _NOT_SHOWN.search(name)]
+    columns = {name: [ccds.short(row[name]) for row in night.exposures] for name in wanted}
+    columns["sky"] = [_median([row["sky"] for row in of_ccds.get(key_of(e), [])]) for e in night.exposures]
+    causes = [causes_in(row.get("cause") or "") for row in night.exposures]
     known = [(row["camera"], row["exposure"]) for row in night.exposures]
     kept, _ = labels.placed(labels.kept(night.folder), known)
     return {
@@ -190,7 +182,9 @@ def _about(
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "kinds": list(KINDS),
         "scores": [*KINDS, *(["autoencoder"] if night.reconstructed else [])],
-        "about": {c.name: [c.description, c.unit] for c in wanted},
+        "about": {name: [table[name].description or "", str(table[name].unit or "")] for name in wanted},
+        "causes": causes,
+        "triggers": [trigger(row) for row in night.exposures],
         "columns": columns,
         "files": [_links(night, key_of(row)) for row in night.exposures],
         "counts": [[h.counts.tolist() for h in night.histograms(key_of(row))] for row in night.exposures],
@@ -200,18 +194,41 @@ def _about(
             datasets.index(d) if (d := (row["camera"], row["band"])) in night.datasets else None
             for row in night.exposures
         ],
+        "usual": [_usual(night, d, of_ccds) for d in datasets],
+        "impacts": _impacts(night, leakage),
+        "leakage": leakage,
         "detailed": list(shown),
         "pictured": list(pictured),
         "labels": [asdict(label) for label in kept],
         "grades": list(labels.GRADES),
         "reasons": list(labels.REASONS),
-        "ccd_columns": list(_ccd_columns(night)),
-        "highest": {name: highest(ccds, name) for name in _OUTLINES},
+        "ccd_columns": ccds.columns(night.tables.ccds.colnames),
+        "outlines": ccds.OUTLINES,
+        "scales": {camera: ccds.scales(of_ccds, camera) for camera in sorted(set(columns["camera"]))},
         "settings": {
             "bins": night.settings.bins,
             "robust_rounds": night.settings.robust_rounds,
+            "stamp_size": night.settings.stamp_size,
             "reference": str(night.tables.exposures.meta.get("reference", "this night")),
         },
+    }
+
+
+def _usual(
+    night: ScoredNight, dataset: tuple[str, str], of_ccds: dict[ExposureKey, list[dict[str, Any]]]
+) -> dict[str, list[float]]:
+    """The usual ellipticity of each CCD of a dataset, rounded."""
+    rows = [of_ccds.get(key_of(row), []) for row in night.exposures if (row["camera"], row["band"]) == dataset]
+    return {name: [round(e, 5) for e in usual] for name, usual in impact.usual_ellipticity(rows).items()}
+
+
+def _impacts(night: ScoredNight, leakage: float) -> dict[int, dict[str, Any]]:
+    """What keeping or dropping each exposure that is not ok would do, by its place in the table."""
+    found = impact.impacts(night, leakage)
+    places = {key_of(row): i for i, row in enumerate(night.exposures)}
+    return {
+        places[key]: {name: ccds.short(value) for name, value in asdict(of_exposure).items()}
+        for key, of_exposure in found.items()
     }
 
 
@@ -222,35 +239,6 @@ def _links(night: ScoredNight, key: ExposureKey) -> list[list[str]]:
     return [[printable(path_text(f)), f.absolute().as_uri()] for f in night.found[key].files[:80]]
 
 
-_OUTLINES = {"background_z": 10.0, "source_alignment": 0.2}
-"""The scores that outline CCDs, and the least score at which their colours end."""
-
-
-def highest(ccds: dict[ExposureKey, list[dict[str, Any]]], name: str) -> float:
-    """Return the score at which the colours of CCDs end: the 98th percentile of the night, with two digits.
-
-    Parameters
-    ----------
-    ccds : dict
-        The rows of the table of CCDs, by exposure.
-    name : str
-        background_z or source_alignment.
-
-    Returns
-    -------
-    float
-    """
-    least = _OUTLINES[name]
-    values = sorted(row[name] for rows in ccds.values() for row in rows if row[name] is not None)
-    found = values[int(0.98 * (len(values) - 1))] if values else least
-    return float(f"{max(found, least):.2g}")
-
-
-def _short(value: Any) -> Any:
-    """A number with the digits that a page needs."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
 def _median(values: Sequence[float | None]) -> float | None:
     known = sorted(v for v in values if v is not None and math.isfinite(v))
-    return _short(known[len(known) // 2]) if known else None
+    return ccds.short(known[len(known) // 2]) if known else None

@@ -12,7 +12,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from gpuanom.cameras.focalplane import places
 from gpuanom.files import make_folder, write_text
 from gpuanom.records import Exposure, FloatImage
 from gpuanom.review.mosaic import Mosaic, level, mosaic
-from gpuanom.review.quicklook import Look, binning_for, look, whisker_cells
+from gpuanom.review.quicklook import Look, binning_for, look
+from gpuanom.review.star_cells import StarCells, scatter, star_cells
 from gpuanom.settings import Settings
 
-VERSION = 3
+VERSION = 5
 """Version of the pictures: kept pictures of another version are made again."""
 
 LARGEST = 760
@@ -46,19 +47,24 @@ class Pictures:
     mosaic : str
         The focal plane, smoothed and binned, zscale.
     size : tuple of 2 ints
-        Width and height of the mosaic before it was made smaller, in pixels; `boxes` and `whiskers` refer to it.
+        Width and height of the mosaic before it was made smaller, in pixels; `boxes` refers to it.
     boxes : dict of str to list of int
         x, y, width, height of each CCD, origin at the lower left.
     stamps : str
         The brightest sources side by side.
     stamp_snr : list of float
         Central values of these sources, divided by the noise.
-    whiskers : list of list of float
-        The isophotal orientations of each cell: x, y, angle in degrees, alignment and number of sources.
+    stars : dict of str to list
+        Of each CCD with enough stars: columns and rows of cells, then lists with a value for each cell, row by row
+        from the lower left: FWHM in pixels, e1, e2 and number of stars. None in cells with too few stars.
+    star_scatter : float or None
+        Standard deviation of a component of one star's ellipticity: over sqrt(n) the error of a cell.
     missing : list of str
         Why CCDs are missing in the mosaic.
     levelled : bool
         Whether the median of each CCD was subtracted.
+    frames : dict of str to list of int
+        Rows and columns of each CCD in pixels, and how the CCD is turned in the focal plane (`Turn`).
     """
 
     mosaic: str
@@ -66,9 +72,11 @@ class Pictures:
     boxes: dict[str, list[int]]
     stamps: str
     stamp_snr: list[float]
-    whiskers: list[list[float]]
+    stars: dict[str, list[Any]]
+    star_scatter: float | None
     missing: list[str]
     levelled: bool
+    frames: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -144,43 +152,51 @@ def _made(
     where = places(exposure.camera, ccds)
     images: list[tuple[str, FloatImage]] = []
     stamps: list[tuple[float, FloatImage]] = []
-    cells: list[tuple[str, list[list[float]]]] = []
+    cells: dict[str, StarCells] = {}
+    frames: dict[str, list[int]] = {}
     missing: list[str] = []
     binning = binning_for(exposure, ccds, settings)
     each = max(2, math.ceil(N_STAMPS / max(len(ccds), 1)))
-    for seen in look(exposure, settings, backend, binning=binning, stamps=each, threads=threads):
+    for seen in look(exposure, settings, backend, binning=binning, stamps=each, stars=True, threads=threads):
         if not isinstance(seen, Look) or seen.image is None or seen.sources is None:
             missing.append(getattr(seen, "reason", "nothing to see"))
             continue
         images.append((seen.name, seen.image))
+        frames[seen.name] = [*seen.shape, int(seen.ccd.turn)]
         stamps += zip(seen.sources.stamp_snr.tolist(), seen.sources.stamps, strict=True)
         stamps = sorted(stamps, key=lambda pair: -pair[0])[:N_STAMPS]
         upside_down = where[seen.name].upside_down if seen.name in where else False
-        cells.append((seen.name, whisker_cells(seen, upside_down)))
+        if seen.stars is not None:
+            cells[seen.name] = star_cells(seen.stars, seen.ccd.turn, upside_down)
     images, levelled = level(images)
     plane = mosaic(exposure.camera, images, ccds)
     strip, snr = _strip(stamps), [float(f"{value:.3g}") for value, _ in stamps]
-    strip_bytes = _encoded(strip, [80, 60, 40], most_bytes // 3) if stamps else b""
-    picture = _encoded(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(strip_bytes)) if images else b""
+    strip_bytes = encoded_picture(strip, [80, 60, 40], most_bytes // 3) if stamps else b""
+    picture = encoded_picture(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(strip_bytes)) if images else b""
     return Pictures(
-        mosaic=_data_url(picture),
+        mosaic=data_url(picture),
         size=(plane.image.shape[1], plane.image.shape[0]),
         boxes={name: list(box) for name, box in plane.boxes.items()},
-        stamps=_data_url(strip_bytes),
+        stamps=data_url(strip_bytes),
         stamp_snr=snr,
-        whiskers=[whisker for name, of_ccd in cells for whisker in _whiskers(plane.boxes[name], of_ccd)],
+        stars={name: _cell_values(found) for name, found in cells.items() if np.isfinite(found.e1).any()},
+        star_scatter=_rounded(scatter(list(cells.values())), 5),
         missing=list(dict.fromkeys(missing))[:5],
         levelled=levelled,
+        frames=frames,
     )
 
 
-def _whiskers(box: tuple[int, int, int, int], cells: list[list[float]]) -> list[list[float]]:
-    """Whiskers of a CCD in the mosaic's pixels, rounded to keep the page small."""
-    x, y, width, height = box
-    return [
-        [round(x + u * width), round(y + v * height), round(angle), round(alignment, 2), int(n)]
-        for u, v, angle, alignment, n in cells
+def _cell_values(found: StarCells) -> list[Any]:
+    """The values of a CCD's cells, rounded to keep the page small: 0.001 of ellipticity cannot be seen."""
+    lists = [
+        [_rounded(v, digits) for v in values] for values, digits in ((found.fwhm, 2), (found.e1, 4), (found.e2, 4))
     ]
+    return [found.columns, found.rows, *lists, found.n.tolist()]
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if math.isfinite(value) else None
 
 
 def _grey(plane: Mosaic) -> Bytes:
@@ -204,7 +220,7 @@ def _strip(stamps: Sequence[tuple[float, FloatImage]]) -> Bytes:
     return strip
 
 
-def _encoded(levels: Bytes, qualities: Sequence[int], most_bytes: int) -> bytes:
+def encoded_picture(levels: Bytes, qualities: Sequence[int], most_bytes: int) -> bytes:
     """A picture as a file in memory, in the best quality that fits, or else in a smaller size."""
     from PIL import Image, features
 
@@ -222,7 +238,8 @@ def _encoded(levels: Bytes, qualities: Sequence[int], most_bytes: int) -> bytes:
         image = image.resize((max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)), Image.Resampling.BOX)
 
 
-def _data_url(data: bytes) -> str:
+def data_url(data: bytes) -> str:
+    """Return a picture in memory as a data URL; empty without a picture."""
     if not data:
         return ""
     kind = "webp" if data[8:12] == b"WEBP" else "jpeg"

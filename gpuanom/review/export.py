@@ -1,33 +1,27 @@
-"""A night's anomalies in formats that surveys exchange: exclude tables, bad_expid files, good files, DS9 regions."""
+"""A night's anomalies in formats that surveys exchange: lists of what to exclude, and lists of good files."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import ccd_number
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import OutputError, SettingsError, printable
-from gpuanom.files import make_folder, write_text
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
-from gpuanom.review import labels
+from gpuanom.review import excluded_visits, labels
 from gpuanom.review.opened import ScoredNight, is_background, key_of
-from gpuanom.review.quicklook import Look, look
 from gpuanom.scoring.verdict import BAD, CHECK
-from gpuanom.tables.rows import position_angle
 from gpuanom.version import __version__
 
-FORMATS = ("exclude", "bad_expid", "list", "regions")
+FORMATS = ("exclude", "bad_expid", "excluded_visits", "list", "regions")
 ANALYST = "gpuanom"
 """The analyst named in exclude tables where no person labelled the exposure."""
 
@@ -251,6 +245,31 @@ def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) ->
     return "\n".join(map(printable, lines)) + "\n"
 
 
+def visit_list(chosen: Chosen) -> str:
+    """List exposures to exclude as Rubin does: ECSV of exposure and comment, without exposures of which CCDs are bad.
+
+    Parameters
+    ----------
+    chosen : dict
+        See `choose`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    OutputError
+        When the exposures are of several cameras.
+    """
+    return excluded_visits.to_text({key: "; ".join(r.text for r in chosen[key]) for key in whole(chosen)})
+
+
+def whole(chosen: Chosen) -> list[ExposureKey]:
+    """Return the exposures that were chosen as a whole, and not for single CCDs."""
+    return [key for key, reasons in chosen.items() if any(r.ccds is None for r in reasons)]
+
+
 def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[tuple[ExposureKey, str, list[Reason]]]:
     """The CCDs of the chosen exposures; for backgrounds, only CCDs with at least this background_z if it is given."""
     ccds = night.ccds()
@@ -299,76 +318,3 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
                 )
             lines.append(path)
     return "".join(f"{line}\n" for line in lines)
-
-
-def regions(
-    night: ScoredNight, chosen: Chosen, folder: Path, backend: Backend, kind: str = "isophote"
-) -> Iterator[tuple[ExposureKey, int, list[str]]]:
-    """Write the sources of the chosen exposures as DS9 regions, a file EXPOSURE_CCD.reg for each CCD.
-
-    The pixels are read again from the files, one CCD at a time.
-
-    Parameters
-    ----------
-    night : ScoredNight
-    chosen : dict
-        See `choose`.
-    folder : Path
-        The folder of the files; it is made when it is missing.
-    backend : Backend
-    kind : str, optional
-        The orientations to show: source or isophote.
-
-    Yields
-    ------
-    tuple of ExposureKey, int, list of str
-        The exposure, the number of its sources, and why CCDs are missing.
-
-    Raises
-    ------
-    OutputError
-        When a file cannot be written.
-    """
-    for key in chosen:
-        if key not in night.found:
-            yield key, 0, ["it could not be measured"]
-            continue
-        n, missing = 0, []
-        for seen in look(night.found[key], night.settings, backend, binning=0):
-            if not isinstance(seen, Look):
-                missing.append(seen.reason)
-                continue
-            lines = list(_region_lines(key[1], seen, kind))
-            n += len(lines) - _HEAD
-            make_folder(folder)
-            write_text(folder / f"{_safe(key[1])}_{_safe(seen.name)}.reg", "\n".join(lines) + "\n")
-        yield key, n, missing
-
-
-_HEAD = 4
-"""Number of lines of a region file before the first region."""
-
-
-def _region_lines(exposure: str, seen: Look, kind: str) -> Iterator[str]:
-    yield "# Region file format: DS9 version 4.1"
-    name = printable(f"exposure {exposure}, CCD {seen.name}")
-    yield f"# gpuanom {__version__}, {name}: {kind} orientations; pa: east of north"
-    yield "# pixels of the image without overscan"
-    yield "image"
-    found = seen.sources
-    if found is None:
-        return
-    angles = found.source_angle if kind == "source" else found.isophote_angle
-    for y, x, angle, e in zip(found.y, found.x, angles, found.ellipticity, strict=True):
-        if np.isnan(angle):
-            yield f"circle({x + 1},{y + 1},6) # color=yellow"
-            continue
-        minor = 10.0 * np.sqrt((1.0 - e) / (1.0 + e)) if np.isfinite(e) else 5.0
-        pa = position_angle(float(angle), seen.ccd.sky_axes)
-        tag = "" if np.isnan(pa) else f" tag={{pa={pa:.1f}}}"
-        yield f"ellipse({x + 1},{y + 1},10,{max(minor, 1.0):.1f},{angle:.1f}) # color=cyan{tag}"
-
-
-def _safe(name: str) -> str:
-    """The name with every character replaced that a file name may not hold on some system."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name) or "_"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from itertools import combinations
@@ -13,6 +14,7 @@ from typing import Literal, get_args
 from gpuanom.errors import InputError, printable
 from gpuanom.files import write_text
 from gpuanom.naming import natural_key
+from gpuanom.review import excluded_visits
 
 NAME = "labels.csv"
 """The file in a night's folder that keeps all labels with their analysts."""
@@ -65,18 +67,32 @@ class Label:
     time: str
 
 
+_COMMENTS: tuple[tuple[str, str, str], ...] = (
+    (r"stripe|wave|fringing|pickup|herringbone|jitter", "background", "stripes"),
+    (r"\brings?\b", "background", "rings"),
+    (r"ghost|glow|scattered|stray", "background", "ghost"),
+    (r"cloud", "source", "clouds"),
+    (r"focus|donut", "source", "focus"),
+    (r"trail|slew|track|guiding", "source", "trail"),
+    (r"double|repeated", "source", "double"),
+    (r"elongated|astigmati|coma|tilt", "source", "elongated"),
+    (r"background|sky|light|laser|amplifier|crosstalk", "background", "other"),
+)
+"""Words of a comment, with the kind and the reason of the label that they give; the first line that fits counts."""
+
 _COLUMNS = tuple(f.name for f in fields(Label))
 _REQUIRED = ("exposure", "kind", "label")
 
 
 def read(path: Path) -> list[Label]:
-    """Read the labels of a CSV file, as the report's page saves them.
+    """Read the labels of a CSV file, as the report's page saves them, or a list of excluded visits in ECSV.
 
     Parameters
     ----------
     path : Path
-        The first line names the columns, at least exposure, kind and label. Without a column analyst the file's name
-        is taken for the analyst's name.
+        The first line of a CSV file names the columns, at least exposure, kind and label. Without a column analyst the
+        file's name is taken for the analyst's name. The exposures of a list of excluded visits are prominent; the
+        words of their comments tell the kind and the reason.
 
     Returns
     -------
@@ -87,12 +103,10 @@ def read(path: Path) -> list[Label]:
     InputError
         When the file cannot be read, or a line holds an unknown value; the message names the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
-    except UnicodeDecodeError:
-        raise InputError("not a CSV file in UTF-8", file=path) from None
+    text = _text(path)
+    if text.startswith(excluded_visits.MARK):
+        visits = excluded_visits.from_text(text, path)
+        return [label for exposure, comment in visits for label in _of_visit(exposure, comment, printable(path.stem))]
     lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         missing = [name for name in _REQUIRED if name not in (lines.fieldnames or ())]
@@ -101,6 +115,34 @@ def read(path: Path) -> list[Label]:
         return [_label(row, path, lines.line_num) for row in lines]
     except csv.Error as error:
         raise InputError(f"line {lines.line_num}: {error}", file=path) from None
+
+
+def is_visit_list(path: Path) -> bool:
+    """Whether a file is a list of excluded visits, which may hold the visits of other nights too."""
+    return _text(path).startswith(excluded_visits.MARK)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+    except UnicodeDecodeError:
+        raise InputError("not a CSV file in UTF-8", file=path) from None
+
+
+def _of_visit(exposure: str, comment: str, analyst: str) -> list[Label]:
+    """The labels of an excluded visit, one for each kind that its comment speaks of."""
+    found: dict[str, Label] = {}
+    for part in comment.split(";"):
+        kind, reason = next(
+            ((kind, reason) for words, kind, reason in _COMMENTS if re.search(words, part.lower())), ("source", "other")
+        )
+        # Lists that `gpuanom export` made of labels name the kind first.
+        named = part.split()[:1]
+        kind = named[0] if named and named[0] in LABEL_KINDS else kind
+        found.setdefault(kind, Label(exposure, "", kind, GRADES[-1], reason, analyst, ""))
+    return list(found.values())
 
 
 def _label(row: Mapping[str, str | None], path: Path, line: int) -> Label:

@@ -30,10 +30,13 @@ from gpuanom.records import (
     Exposure,
     FloatImage,
     Integers,
+    Shapes,
     Sources,
     Turn,
 )
 from gpuanom.settings import Settings
+from gpuanom.statistics import shapes as star_shapes
+from gpuanom.statistics.shapes import Stars
 
 BINNING = 16
 """Side of the cells of a quick look, pixels."""
@@ -89,6 +92,8 @@ class Look:
     image : ndarray, (rows, columns) float32, or None
         The image, smoothed by the method's mean filter and binned, in focal-plane axes; NaN where no pixel is finite.
     sources : SeenSources or None
+    stars : Stars or None
+        The star-like sources, in focal-plane axes.
     """
 
     name: str
@@ -96,6 +101,7 @@ class Look:
     ccd: Ccd
     image: FloatImage | None
     sources: SeenSources | None
+    stars: Stars | None = None
 
 
 def look(
@@ -106,6 +112,7 @@ def look(
     binning: int = BINNING,
     sources: bool = True,
     stamps: int = 0,
+    stars: bool = False,
     threads: int = 1,
 ) -> Iterator[Look | CcdFailure]:
     """Look at the CCDs of an exposure, in the order of its files; at most `threads` of them are in memory.
@@ -123,6 +130,8 @@ def look(
         Whether to find the sources.
     stamps : int, optional
         Number of each CCD's brightest unsaturated sources to cut out.
+    stars : bool, optional
+        Whether to measure the shapes of the stars; needs the sources.
     threads : int, optional
         Number of CCDs that are read at a time.
 
@@ -139,7 +148,7 @@ def look(
         if min(ccd.image.shape) < max(settings.stamp_size, settings.patch_size):
             return CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: too small to look at")
         try:
-            return _look(exposure.points_id, ccd, settings, backend, binning, sources, stamps)
+            return _look(exposure.points_id, ccd, settings, backend, binning, sources, stamps, stars)
         except Exception as error:  # a CCD that cannot be shown must not cost the others
             cause = f"{type(error).__name__}: {printable(str(error))}"
             return CcdFailure(ccd.name, "failed", f"CCD {ccd.name}: cannot be shown, {cause}")
@@ -153,18 +162,25 @@ def look(
 
 
 def _look(
-    exposure: str, ccd: Ccd, settings: Settings, backend: Backend, binning: int, sources: bool, stamps: int
+    exposure: str,
+    ccd: Ccd,
+    settings: Settings,
+    backend: Backend,
+    binning: int,
+    sources: bool,
+    stamps: int,
+    with_stars: bool,
 ) -> Look:
-    image, seen = None, None
+    image, seen, stars = None, None, None
     with np.errstate(invalid="ignore", over="ignore"):
         if binning:
             image = turned_image(quick_look(np.asarray(ccd.image), settings.smooth_size, binning), ccd.turn)
         if sources:
             with backend.working():
                 stack = backend.prepare([ccd], 1)
-                seen = _sources(exposure, ccd, stack, settings, backend, stamps)
+                seen, stars = _sources(exposure, ccd, stack, settings, backend, stamps, with_stars)
     without_pixels = replace(ccd, image=np.empty((0, 0), dtype=np.float32), bad=None)
-    return Look(ccd.name, (int(ccd.image.shape[0]), int(ccd.image.shape[1])), without_pixels, image, seen)
+    return Look(ccd.name, (int(ccd.image.shape[0]), int(ccd.image.shape[1])), without_pixels, image, seen, stars)
 
 
 def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> int:
@@ -242,8 +258,8 @@ def _binned_rows(image: FloatImage, size: int, binning: int) -> FloatImage:
 
 
 def _sources(
-    exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, backend: Backend, n_stamps: int
-) -> SeenSources:
+    exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, backend: Backend, n_stamps: int, with_stars: bool
+) -> tuple[SeenSources, Stars | None]:
     _, ny, nx = stack.shape
     fit_points = draw_points(exposure, [ccd.name], "background", ny, nx, settings, backend)
     sigma_points = draw_points(exposure, [ccd.name], "sigma", ny, nx, settings, backend)
@@ -262,7 +278,12 @@ def _sources(
         size = moments[:, 0] + moments[:, 1]
         ellipticity = np.hypot(moments[:, 0] - moments[:, 1], 2.0 * moments[:, 2]) / size
         snr = value / noise[0]
-    return SeenSources(
+    stars = None
+    if with_stars:
+        shapes = backend.shapes(stack, background, found, settings)
+        arrays: Any = backend.to_host((shapes.centre, shapes.moments, shapes.spoilt, shapes.width))
+        stars = star_shapes.stars(Shapes(*arrays), 0, ccd.turn, (ny, nx))
+    seen = SeenSources(
         y=y,
         x=x,
         snr=snr,
@@ -272,6 +293,7 @@ def _sources(
         stamps=_stamps(stack, background, found, bright, ccd.turn, settings, backend),
         stamp_snr=snr[bright],
     )
+    return seen, stars
 
 
 def _stamps(

@@ -14,13 +14,13 @@ import numpy as np
 from gpuanom.records import Doubles
 from gpuanom.scoring import regression
 from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
-from gpuanom.scoring.statistics_table import LEAST_CCDS, Prepared, transformed
+from gpuanom.scoring.statistics_table import Prepared, transformed
+from gpuanom.scoring.vectors import LEAST_CCDS
 
 CONDITIONS: tuple[str, ...] = ("n_sources", "sky", "fwhm")
 """The conditions that statistics are regressed on, the first ones first; they enter as logarithms."""
 
 _LARGEST_CORRELATION = 0.95
-_MAD = 1.4826
 _OUTLYING, _ROUNDS = 5.0, 2
 
 Flags = np.typing.NDArray[np.bool_]
@@ -167,9 +167,9 @@ def scatter_of(
 
 def _of_side(size: Doubles) -> Doubles:
     """The scatter of each row from the sizes of its residuals, without outliers: these may be a fifth of one side."""
-    scale = _MAD * regression.median(size)
+    scale = regression.MAD * regression.median(size)
     for _ in range(_ROUNDS):
-        scale = _MAD * regression.median(np.where(size > _OUTLYING * scale[:, None], np.nan, size))
+        scale = regression.MAD * regression.median(np.where(size > _OUTLYING * scale[:, None], np.nan, size))
     return scale
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpuanom.statistics.spectrum import BANDS
+
 LISTS: tuple[str, ...] = ("sources", "background", "shapes")
 """The lists that statistics are in: the largest evidence of each list counts, corrected for how many it holds."""
-
-STRIPE_BANDS = 12
-"""Bands of period in which stripes are looked for (METHOD.md 9.2)."""
 
 VECTOR_KINDS: tuple[str, ...] = ("source", "isophote", "flat_background")
 """Kinds of orientations whose mean vectors are judged (METHOD.md 12)."""
@@ -52,7 +51,8 @@ class Judged:
         How precisely the words name the cause: 0 where many causes raise the statistic, 2 where one alone does. A more
         precise cause is named although another statistic stands out more, as long as its own evidence is strong.
     of_orientations : bool
-        Whether the sources along a satellite's trail may raise the statistic: it says nothing of an exposure with one.
+        Whether a satellite's trail, or the sources along it, may raise the statistic: the statistic says nothing of
+        an exposure with a trail.
     """
 
     name: str
@@ -84,7 +84,7 @@ def _kl(kind: str, group: str, words: str) -> Judged:
         group,
         words,
         needs_sources=group == "sources",
-        of_orientations=group == "sources",
+        of_orientations=True,
     )
 
 
@@ -107,7 +107,7 @@ def _vectors(kind: str) -> tuple[Judged, ...]:
             f"{constant}[ along {{{kind}_angle}} deg]" if group == "sources" else constant,
             logarithm=False,
             needs_sources=group == "sources",
-            of_orientations=group == "sources",
+            of_orientations=True,
             precise=0,
         ),
         Judged(
@@ -117,7 +117,7 @@ def _vectors(kind: str) -> tuple[Judged, ...]:
             gradient,
             logarithm=False,
             needs_sources=group == "sources",
-            of_orientations=group == "sources",
+            of_orientations=True,
             precise=0,
         ),
     )
@@ -141,6 +141,15 @@ SOURCES: tuple[Judged, ...] = (
         precise=2,
     ),
     Judged("autoencoder", ("autoencoder_mse",), "sources", "sources of an unusual form", needs_sources=True),
+    Judged(
+        "classifier",
+        ("classifier_logit",),
+        "sources",
+        "like the exposures that were labelled prominent",
+        logarithm=False,
+        needs_sources=True,
+        precise=0,
+    ),
 )
 """Statistics of an exposure's sources: orientations, numbers, repeated images."""
 
@@ -149,7 +158,7 @@ BACKGROUND: tuple[Judged, ...] = (
     _kl("flat_background", "background", "waves or stripes of the background"),
     *_vectors("flat_background"),
     Judged("sky", ("sky",), "background", "bright sky", "dark sky", two_sided=True, covariate="sky"),
-    *(_stripes(band) for band in range(STRIPE_BANDS)),
+    *(_stripes(band) for band in range(BANDS)),
     Judged("crosstalk", ("crosstalk",), "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True,
            precise=2),
 )  # fmt: skip
@@ -186,7 +195,7 @@ OF_CCDS: tuple[Judged, ...] = (
     _ccd("n_sources", "sources", "many sources[ on {ccd}]", "few sources[ on {ccd}]", two_sided=True, floor=10.0),
     _ccd("sky", "background", "bright sky[ on {ccd}]", "dark sky[ on {ccd}]", two_sided=True),
     _ccd("sigma", "background", "noise[ on {ccd}]", "dead amplifier[ on {ccd}]", two_sided=True),
-    *(_stripes(band, of_ccds=True) for band in range(STRIPE_BANDS)),
+    *(_stripes(band, of_ccds=True) for band in range(BANDS)),
     _ccd("row_jitter", "background", "row jitter"),
     _ccd("column_jitter", "background", "column jitter"),
     _ccd("row_step", "background", "amplifier step[ on {ccd}]"),

@@ -9,11 +9,15 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
 from gpuanom.scoring.statistics_table import Measured
+
+OF_MODELS = ("autoencoder_mse", "classifier_logit")
+"""Statistics that depend on a model that was trained."""
 
 
 def to_text(measured: Measured) -> str:
@@ -22,9 +26,10 @@ def to_text(measured: Measured) -> str:
     Parameters
     ----------
     measured : Measured
-        The errors of an autoencoder are not kept: another night may have been scored with another model.
+        The errors of an autoencoder and the answers of a classifier are not kept: another night may have been scored
+        with other models.
     """
-    exposures = {name: values for name, values in measured.exposures.items() if name != "autoencoder_mse"}
+    exposures = without_models(measured).exposures
     values = {
         "n_exposures": measured.n_exposures,
         "owner": measured.owner.tolist(),
@@ -35,6 +40,11 @@ def to_text(measured: Measured) -> str:
         "ccds": _packed([*measured.ccds.values(), measured.x, measured.y]),
     }
     return json.dumps(values, separators=(",", ":"))
+
+
+def without_models(measured: Measured) -> Measured:
+    """Return the statistics without those that depend on a model that was trained."""
+    return replace(measured, exposures={n: v for n, v in measured.exposures.items() if n not in OF_MODELS})
 
 
 def from_text(text: str) -> Measured:

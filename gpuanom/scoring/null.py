@@ -5,19 +5,17 @@ vectors, by its robust Mahalanobis distance; and a tail through the bulk of the 
 negative logarithm of the probability of a value as large by chance. The largest L of a list goes through a tail again,
 which corrects for how many statistics the list holds, and so does the largest of the lists.
 
-A null can be stored as text and applied to one new exposure.
+A null can be applied to one new exposure: a reference keeps the statistics that it is made from.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.errors import ReferenceFileError
 from gpuanom.records import Doubles, Integers
 from gpuanom.scoring import distances, regression, tails
 from gpuanom.scoring.distances import NullOptions, Scatter
@@ -25,7 +23,6 @@ from gpuanom.scoring.judged import LISTS, WORST, Judged
 from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepare
 from gpuanom.scoring.tails import Tails
 
-_FORMAT = "gpuanom null 1"
 _LEAST_TAIL = 1.0
 """The 90% quantile of distances is taken as at least so many robust standard deviations: it is 1.6 for a Gaussian."""
 
@@ -128,51 +125,6 @@ class Null:
     second_tail: Tails
     patterns: dict[str, dict[str, float]]
     usual_ccds: float = 0.0
-
-    @property
-    def text(self) -> str:
-        """The null as JSON on one line; `from_text` reads it."""
-        values = {
-            "format": _FORMAT,
-            **{name: _plain(getattr(self, name)) for name in self.__dataclass_fields__},
-        }
-        return json.dumps(values, separators=(",", ":"))
-
-    @classmethod
-    def from_text(cls, text: str, origin: str) -> Self:
-        """Read what `text` gave.
-
-        Parameters
-        ----------
-        text : str
-        origin : str
-            What messages call the text.
-
-        Raises
-        ------
-        ReferenceFileError
-            When the text is not a null.
-        """
-        try:
-            values = json.loads(text)
-            if values["format"] != _FORMAT:
-                raise ValueError("made by another version")
-            found: dict[str, Any] = {name: values[name] for name in cls.__dataclass_fields__}
-            found["options"] = NullOptions(**found["options"])
-            centre, spread, clip = (found["covariates"][key] for key in ("centre", "scatter", "clip"))
-            found["scatter"] = Scatter(*(_array(found["scatter"][key]) for key in Scatter._fields))
-            found["covariates"] = regression.Covariates(_array(centre), _array(spread), float(clip))
-            for name in ("statistics", "conditions", "ccd_statistics"):
-                found[name] = tuple(map(str, found[name]))
-            for name in ("usual_error", "list_numbers", "number_of_lists", "ccd_number"):
-                found[name] = _array(found[name])
-            found["coefficients"] = _array(found["coefficients"]).reshape(-1, len(found["conditions"]) + 1)
-            found["inverse"] = {name: _array(matrix) for name, matrix in found["inverse"].items()}
-            for name in ("tails", "ccd_tails", "second_tail"):
-                found[name] = Tails(*(_array(found[name][key]) for key in Tails._fields))
-            return cls(**found)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ReferenceFileError(f"{origin}: a damaged null: {' '.join(str(error).split())[:120]}") from None
 
 
 def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, Evidence]:
@@ -306,9 +258,11 @@ def _evidence(null: Null, prepared: Prepared, of_each: _OfEachCcd) -> Evidence:
     chosen = _chosen(null)
     signed, of_statistics = _of_statistics(null, prepared)
     of_lists = tails.evidence_of_largest(distances.largest_of_lists(chosen, of_statistics), null.list_numbers)
-    of_exposures = tails.evidence_of_largest(distances.largest(of_lists)[None], null.number_of_lists)[0]
+    of_exposures = tails.calibrated(
+        tails.evidence_of_largest(distances.largest(of_lists)[None], null.number_of_lists)[0]
+    )
     of_ccds = tails.evidence_of_largest(of_each.largest[None], null.ccd_number)[0]
-    second = null.second_tail.evidence(distances.second_largest(of_ccds, prepared)[None])[0]
+    second = tails.calibrated(null.second_tail.evidence(distances.second_largest(of_ccds, prepared)[None])[0])
     n, n_ccd = prepared.grid.shape[0], prepared.grid.owner.size
     rows = {name: i for i, name in enumerate(null.statistics)}
     worst = np.full((len(chosen), n), -1, dtype=np.int64)
@@ -328,21 +282,3 @@ def _evidence(null: Null, prepared: Prepared, of_each: _OfEachCcd) -> Evidence:
 def _usual(values: Doubles | None) -> float:
     """The median, 0 where there is none."""
     return 0.0 if values is None or not np.isfinite(values).any() else float(regression.median(values[None])[0])
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON holds it."""
-    if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()] if value.ndim else value.item()
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: _plain(v) for name, v in value._asdict().items()}
-    if isinstance(value, dict):
-        return {name: _plain(v) for name, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _array(values: Any) -> Doubles:
-    """An array of what `_plain` made of one."""
-    return np.array(values, dtype=np.float64)

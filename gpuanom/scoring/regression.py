@@ -19,7 +19,8 @@ _HUBER, _TUKEY = 1.345, 4.685
 """The usual bounds of Huber's and Tukey's weights: 95% efficient where the scatter is Gaussian."""
 
 _ROUNDS = 6
-_MAD = 1.4826
+MAD = 1.4826
+"""The standard deviation of a Gaussian, in units of its median absolute deviation."""
 _EQUAL = 1e-7
 """Values that differ by less than this part of their size are equal as float32 numbers."""
 
@@ -58,7 +59,7 @@ def scatter(values: Doubles) -> tuple[Doubles, Doubles]:
         NaN for a row without values. The scatter is 0 where values differ by their rounding alone.
     """
     centre = median(values)
-    spread = _MAD * median(np.abs(values - centre[:, None]))
+    spread = MAD * median(np.abs(values - centre[:, None]))
     return centre, np.where(spread > _EQUAL * np.abs(centre), spread, 0.0 * spread)
 
 
@@ -105,7 +106,7 @@ def fit(values: Doubles, covariates: Doubles, used: np.typing.NDArray[np.bool_])
         for _ in range(_ROUNDS):
             residual = y - predicted(coefficients, x)
             size = np.where(known, np.abs(residual), np.nan)
-            spread = _MAD * median(size)
+            spread = MAD * median(size)
             with np.errstate(invalid="ignore", divide="ignore"):
                 away = size / (bound * spread[:, None])
                 weight = np.square(np.maximum(1.0 - np.square(away), 0.0)) if tukey else 1.0 / np.maximum(away, 1.0)

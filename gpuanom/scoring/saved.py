@@ -1,23 +1,28 @@
-"""Saved references as users give them: by a file, or several of them joined."""
+"""References as users give them: by a file, by the word "flat", or several of them joined."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gpuanom import arguments
 from gpuanom.errors import ReferenceFileError
+from gpuanom.records import Dataset
+from gpuanom.scoring import flat
 from gpuanom.scoring.kept_statistics import joined
 from gpuanom.scoring.reference import DatasetReference, References
+from gpuanom.settings import Settings
 
 
-def merge(parts: Iterable[tuple[str, References]]) -> References:
+def merge(parts: Iterable[tuple[str, References]], say: Callable[[str], None] = lambda _line: None) -> References:
     """Merge several references into one.
 
     Parameters
     ----------
     parts : iterable of (str, References)
         What messages call each, and the references.
+    say : callable, optional
+        Takes a line where statistics are lost: a dataset keeps them only if all its parts do.
 
     Returns
     -------
@@ -56,6 +61,12 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
             size = size if all(size) else d.size
             mine, theirs = merged[key].statistics, d.statistics
             statistics = None if mine is None or theirs is None else joined(mine, theirs)
+            if (mine is None) != (theirs is None):
+                lacking, other = ("an earlier input", origin) if mine is None else (origin, "an earlier input")
+                say(
+                    f"{lacking} keeps no statistics of {' '.join(key).strip()}, so that those of {other} are dropped:"
+                    " the merged reference gives no verdicts on this dataset"
+                )
             merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, left_out, size, statistics)
     if settings is None:
         raise ReferenceFileError("no input holds a reference or a night")
@@ -63,7 +74,9 @@ def merge(parts: Iterable[tuple[str, References]]) -> References:
 
 
 def given_references(value: object) -> References | None:
-    """Return references that are given as such or as the file that they were saved to; None means none.
+    """Return references that are given as such, as the file that they were saved to, or as "flat"; None means none.
+
+    The word "flat" means flat histograms, also where a file has this name: such a file is given by a longer path.
 
     Raises
     ------
@@ -74,4 +87,56 @@ def given_references(value: object) -> References | None:
     """
     if value is None or isinstance(value, References):
         return value
-    return References.load(arguments.path("reference", value))
+    path = arguments.path("reference", value)
+    return flat.flat_references() if str(path) == flat.NAME else References.load(path)
+
+
+def kept_references(text: str, origin: str) -> References:
+    """Return the references that a night was compared with, from the text that the night keeps of them.
+
+    Parameters
+    ----------
+    text : str
+        `References.text`.
+    origin : str
+        What messages call the text.
+
+    Raises
+    ------
+    ReferenceFileError
+        When the text is damaged.
+    """
+    return flat.flat_references() if text == flat.NAME else References.from_text(text, origin)
+
+
+def reference_of(references: References | None, dataset: Dataset) -> DatasetReference | None:
+    """Return what references hold for a dataset, None where there is nothing.
+
+    Parameters
+    ----------
+    references : References or None
+    dataset : Dataset
+    """
+    if isinstance(references, flat.FlatReferences):
+        return flat.flat_reference(dataset.camera, dataset.band, dataset.counts.shape[-1])
+    return None if references is None else references.get(dataset.camera, dataset.band)
+
+
+def require_reference(references: References, settings: Settings, origin: str) -> None:
+    """Check that a saved reference fits these settings.
+
+    Parameters
+    ----------
+    references : References
+    settings : Settings
+    origin : str
+        What messages call the references.
+
+    Raises
+    ------
+    ReferenceFileError
+        When a setting differs, which the message names, or the references hold no dataset.
+    """
+    references.require(settings.measurement(), origin)
+    if not references.datasets and not isinstance(references, flat.FlatReferences):
+        raise ReferenceFileError(f"{origin}: holds no dataset")

@@ -16,12 +16,13 @@ from gpuanom.records import Doubles, Integers
 from gpuanom.scoring import vectors
 from gpuanom.scoring.ccds_of_exposures import Grid, patterns
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, TYPICAL, VECTOR_KINDS, WORST, Judged
+from gpuanom.scoring.static_pattern import LEAST_EXPOSURES
 
-LEAST_CCDS = vectors.LEAST_CCDS
 Flags = np.typing.NDArray[np.bool_]
 
-LEAST_FOR_PATTERN = 20
-"""A CCD with fewer exposures has no pattern that is normal for it (METHOD.md 9.7)."""
+ALONG_A_TRAIL = 15.0
+"""Repeated maxima along a trail lie along its angle within so many degrees: they are 10 to 20 pixels apart, and their
+separations are known to 2."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,15 @@ def trailed(measured: Measured) -> Flags:
     return np.zeros(measured.owner.size, dtype=bool) if found is None else np.asarray(found > 0.0)
 
 
+def _along_a_trail(measured: Measured, crossed: Flags) -> Flags:
+    """Of which exposures the repeated maxima lie along a satellite's trail, whose own maxima they then are."""
+    angle = np.asarray(measured.exposures["repeat_angle"], dtype=np.float64)[measured.owner]
+    streak = np.asarray(measured.ccds.get("streak_angle", np.full(crossed.size, np.nan)), dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        alike = crossed & (np.abs((angle - streak + 90.0) % 180.0 - 90.0) <= ALONG_A_TRAIL)
+    return np.bincount(measured.owner, alike, minlength=measured.n_exposures) > 0
+
+
 def transformed(values: Doubles, judged: Judged) -> Doubles:
     """Return a statistic's values as they are compared: float32 numbers, as a logarithm where it enters as one."""
     given = np.asarray(values, dtype=np.float32).astype(np.float64)
@@ -117,7 +127,7 @@ def transformed(values: Doubles, judged: Judged) -> Doubles:
 
 
 def prepare(
-    measured: Measured, known: Mapping[str, Mapping[str, float]] | None = None, least: int = LEAST_FOR_PATTERN
+    measured: Measured, known: Mapping[str, Mapping[str, float]] | None = None, least: int = LEAST_EXPOSURES
 ) -> Prepared:
     """Bring the statistics of a dataset into the form in which they are compared.
 
@@ -158,6 +168,9 @@ def prepare(
         for column in j.columns:
             if j.of_orientations and column in exposures:
                 exposures[column] = np.where(trails, np.nan, exposures[column])
+    if {"repeat_evidence", "repeat_angle"} <= exposures.keys() and trails.any():
+        along = _along_a_trail(measured, crossed)
+        exposures["repeat_evidence"] = np.where(along, np.nan, exposures["repeat_evidence"])
     for j in OF_CCDS:
         if j.name in rows:
             values = np.where(crossed, np.nan, rows[j.name])
@@ -169,7 +182,7 @@ def _of_exposures(
     judged: Judged, values: Doubles, grid: Grid, exposures: dict[str, Doubles]
 ) -> tuple[Doubles, Integers]:
     """Add what a statistic of CCDs says of their exposures; return the CCDs' values and which CCD is the worst."""
-    enough = grid.counted(values) >= LEAST_CCDS
+    enough = grid.counted(values) >= vectors.LEAST_CCDS
     middle = np.where(enough, grid.medians(values), np.nan)
     exposures[judged.name + TYPICAL] = middle
     off = values - np.where(enough, middle, 0.0)[grid.owner]

@@ -30,6 +30,10 @@ With 30 exposures of noise this halves the evidence that 1 in 100 reaches, and d
 above it (`profiling/verdict_thresholds.py`).
 """
 
+_EXACT, _BEYOND = 2.0, 0.75
+"""The evidence of exposures above the first number counts in part: it is the largest of many, whose tails are known
+from few values each, so that chance reaches 4.6 in 2 cases of 100 (`profiling/verdict_thresholds.py`)."""
+
 _RELATIVE_SPREAD = 1e-6
 """Values that differ by less than this part of their size count as equal: they come from float32 numbers."""
 
@@ -130,6 +134,17 @@ def evidence_of_largest(largest: Doubles, number: Doubles) -> Doubles:
         below = m * np.log1p(-np.exp(-largest))
         # -expm1(below) is m exp(-L) far out, where the probability itself is lost beside 1.
         return np.asarray(np.where(largest > 30.0, largest - np.log(m), -np.log(-np.expm1(below))))
+
+
+def calibrated(evidence: Doubles) -> Doubles:
+    """Return the evidence of exposures as often as chance reaches it: of 100 normal exposures one is above 4.6.
+
+    Parameters
+    ----------
+    evidence : ndarray, float64
+        L of the largest list, corrected for the number of lists; NaN where nothing was measured.
+    """
+    return np.asarray(np.where(evidence > _EXACT, _EXACT + _BEYOND * (evidence - _EXACT), evidence))
 
 
 def _through(ordered: Doubles, n: Integers, start: Doubles, upper: float, least: float = 0.0) -> Tails:

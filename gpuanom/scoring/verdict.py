@@ -16,7 +16,8 @@ from gpuanom.scoring import null as nulls
 from gpuanom.scoring.distances import NullOptions
 from gpuanom.scoring.judged import LISTS, Judged
 from gpuanom.scoring.null import Evidence, Null
-from gpuanom.scoring.statistics_table import LEAST_CCDS, Measured, trailed
+from gpuanom.scoring.statistics_table import Measured, trailed
+from gpuanom.scoring.vectors import LEAST_CCDS
 from gpuanom.settings import Settings
 
 BAD, CHECK, OK = "bad", "check", "ok"
@@ -144,31 +145,6 @@ def judge(
         why = f"no verdict: {counted} of this kind, and {options.least_exposures} tell what is normal"
         return _none(measured, why), None
     return _verdicts(measured, known, found, options), known
-
-
-def order(verdict: Sequence[str], evidence: Sequence[float], ids: Sequence[object]) -> list[int]:
-    """Return the order of the tables: the verdict, then the evidence downwards, then the id.
-
-    Parameters
-    ----------
-    verdict : sequence of str
-        Exposures without a verdict come last.
-    evidence : sequence of float
-        L, rounded; NaN counts as the smallest.
-    ids : sequence
-        What exposures of equal evidence are sorted by.
-
-    Returns
-    -------
-    list of int
-        Indices of the exposures.
-    """
-    rank = {name: i for i, name in enumerate(VERDICTS)}
-    strength = [-value if value == value else math.inf for value in evidence]
-    return sorted(
-        range(len(ids)),
-        key=lambda i: (rank.get(verdict[i], len(VERDICTS)), strength[i], ids[i]),
-    )
 
 
 def words(judged: Judged, sign: float, values: Mapping[str, float], ccd: str) -> str:

@@ -119,13 +119,31 @@ def glow(values: FloatImage, static: FloatImage | None = None) -> tuple[float, f
         Root mean square of the map.
     """
     left = _less(values, static)
-    known = np.isfinite(left)
+    smooth = smoothed(left)
+    known = np.isfinite(smooth)
     if not known.any():
         return float("nan"), float("nan")
-    weight = _whole_weight(known.shape) if known.all() else _smoothed(known.astype(np.float64))
-    smooth = _smoothed(np.where(known, left, 0.0))
-    smooth = smooth[known] / weight[known]
-    return float(smooth.max()), _rms(left)
+    return float(smooth[known].max()), _rms(left)
+
+
+def smoothed(left: Doubles) -> Doubles:
+    """Return the map that `glow` takes the largest value of.
+
+    Parameters
+    ----------
+    left : ndarray, (my, mx) float64
+        One CCD's map less the static one, in sigma.
+
+    Returns
+    -------
+    ndarray, (my, mx) float64
+        Smoothed with a Gaussian of 1.5 cells; NaN where the map has no value.
+    """
+    known = np.isfinite(left)
+    if known.all():
+        return _smoothed(left) / _whole_weight(left.shape)
+    smooth, weight = _smoothed(np.where(known, left, 0.0)), _smoothed(known.astype(np.float64))
+    return np.where(known, smooth / np.where(known, weight, 1.0), np.nan)
 
 
 def _smoothed(values: Doubles) -> Doubles:
@@ -161,15 +179,33 @@ def edge(values: FloatImage, static: FloatImage | None = None) -> float:
         Mean of the 120 largest magnitudes of the map less its running median of 7 x 7 cells, in sigma; NaN without
         a map.
     """
-    left = _less(values, static)
+    sharp = sharpness(_less(values, static))
+    known = sharp[np.isfinite(sharp)]
+    if not known.size:
+        return float("nan")
+    if known.size > EDGE_CELLS:
+        known = np.partition(known, -EDGE_CELLS)[-EDGE_CELLS:]
+    return float(np.mean(np.sort(known)))
+
+
+def sharpness(left: Doubles) -> Doubles:
+    """Return the map whose largest values `edge` takes the mean of.
+
+    Parameters
+    ----------
+    left : ndarray, (my, mx) float64
+        One CCD's map less the static one, in sigma.
+
+    Returns
+    -------
+    ndarray, (my, mx) float64
+        Magnitude of the map less its running median of 7 x 7 cells; NaN where the map has no value.
+    """
     known = np.isfinite(left)
     if not known.any():
-        return float("nan")
+        return np.full(left.shape, np.nan)
     from gpuanom.statistics.running_median import running_median  # imports Numba, which a night ranked again needs not
 
     # Cells without a value take the map's middle value, and are not counted.
     filled = left if known.all() else np.where(known, left, np.median(left[known]))
-    sharp = np.abs(filled - running_median(filled))[known]
-    if sharp.size > EDGE_CELLS:
-        sharp = np.partition(sharp, -EDGE_CELLS)[-EDGE_CELLS:]
-    return float(np.mean(np.sort(sharp)))
+    return np.where(known, np.abs(filled - running_median(filled)), np.nan)

@@ -1,4 +1,8 @@
-"""Straight lines: the trails of satellites (METHOD.md 9.6)."""
+"""Straight lines: the trails of satellites (METHOD.md 9.6).
+
+Bright trails are looked for where nothing but bad pixels is masked, since the mask of sources hides them; faint ones
+where sources are masked, since stars would hide them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from gpuanom.backends.pattern_layout import bin_side
+from gpuanom.backends.pattern_layout import bin_side, faint_bin_side
 from gpuanom.records import Doubles, FloatImage, Integers, Patterns
 from gpuanom.statistics.spectrum import turned_angle
 from gpuanom.statistics.statistic import Statistic
@@ -15,11 +20,23 @@ from gpuanom.statistics.statistic import Statistic
 STRONG = 8.0
 """A line so many standard deviations high is a trail by itself."""
 WEAK = 6.0
-"""Beside one, a line of this height on another CCD of the exposure is one too ..."""
-POSITIVE = 2 / 3
-"""... where this share of its segments is positive."""
+"""Beside one, a line of this height on another CCD of the exposure is one too."""
+POSITIVE = 0.8
+"""This share of a line's segments is positive at least: an arc touches a straight line in few of them."""
+ALIKE = 3.0
+"""Two lines of the lesser height on different CCDs, whose angles agree to so many degrees, are a trail, too."""
+STRAIGHT = 10.0
+"""Lines of one trail have angles that agree to so many degrees, however short they are; those of an arc do not."""
+ALONE, NOISE = 0.5, 4.0
+"""A trail has no parallels: beside a line of stripes or waves are others of this part of its height, or more than so
+many standard deviations where noise alone reaches that part."""
+EDGE = 0.8
+"""Beside a trail are lines of half its height that seem dark, since the trail is in what is compared with them. At a
+step, such as that between two amplifiers, the dark side is as strong as the bright one."""
 SEGMENT = 32
 """Length of a segment, pixels."""
+WINGS = 12
+"""A trail's light reaches about so many pixels to either side of its crest."""
 LEAST = 24
 """Bins that a line crosses at least."""
 COUNT = 40
@@ -51,28 +68,60 @@ def find(patterns: Patterns) -> Doubles:
         positive. NaN where a CCD was not measured or is too small.
     """
     ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
-    side = bin_side(ny, nx)
     result = np.full((len(patterns.bin_sum), 4), np.nan)
-    for i, bins in enumerate(patterns.bin_sum):
-        mean, deviation = float(np.mean(bins)), float(np.std(bins))
-        if deviation > 0.0 and max(bins.shape) >= LEAST:
-            result[i] = _best(bins, mean, deviation, side, ny, nx)
+    for planes, side in ((patterns.bin_sum, bin_side(ny, nx)), (patterns.faint_bin_sum, faint_bin_side(ny, nx))):
+        for i, bins in enumerate(planes):
+            mean, deviation = float(np.mean(bins)), float(np.std(bins))
+            if deviation > 0.0 and max(bins.shape) >= LEAST:
+                line = _best(bins, mean, deviation, side, ny, nx)
+                if not result[i, 0] >= line[0]:
+                    result[i] = line
     return result
+
+
+def covered(line: Doubles, ny: int, nx: int) -> npt.NDArray[np.bool_]:
+    """Return the pixels of a CCD that a satellite's trail may cover.
+
+    The place of a line is known to about one bin, so that the band is wider than the trail.
+
+    Parameters
+    ----------
+    line : ndarray, (4,) float64
+        One line from `find`, which is not along an axis.
+    ny, nx : int
+        Rows and columns of the CCD.
+
+    Returns
+    -------
+    ndarray, (ny, nx) bool
+    """
+    _, angle, distance, _ = line
+    half = bin_side(ny, nx) + WINGS
+    y = np.arange(ny) + 0.5 - ny / 2
+    # The band's edges in each row. Columns count from the CCD's centre as distances do.
+    edges = np.array([(y * math.cos(angle) - distance - side) / math.sin(angle) for side in (-half, half)])
+    first, last = np.sort(np.clip(np.rint(edges + nx / 2), 0, nx), axis=0)
+    columns = np.arange(nx)
+    return np.asarray((columns >= first[:, np.newaxis]) & (columns < last[:, np.newaxis]))
 
 
 def _best(bins: Integers, mean: float, deviation: float, side: int, ny: int, nx: int) -> tuple[float, ...]:
     """Height, angle, distance and positive share of the best line of one CCD; a height of 0 without any."""
     from gpuanom.statistics.radon import best_line
 
-    best = (0.0, math.nan, math.nan, math.nan)
+    best, highest = (0.0, math.nan, math.nan, math.nan), 0.0
     for transposed in (False, True):
         for mirrored in (False, True):
             turned = bins.T if transposed else bins
             turned = np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
-            found = np.zeros(3)
+            found = np.zeros(5)
             best_line(turned + (1 << COUNT), mean, deviation, LEAST, found)
-            height, slope, start = found
-            if not height > best[0]:
+            height, slope, start, elsewhere, beside = found
+            if not height > highest:
+                continue
+            highest = height
+            if elsewhere > max(ALONE * height, NOISE) or beside > EDGE * height:
+                best = (0.0, math.nan, math.nan, math.nan)
                 continue
             # The middles of the bins that the line crosses, in bins along and across.
             along = np.arange(len(turned))
@@ -93,8 +142,13 @@ def _best(bins: Integers, mean: float, deviation: float, side: int, ny: int, nx:
     return best
 
 
+def trails(lines: Doubles) -> npt.NDArray[np.bool_]:
+    """Return which lines are high enough to be trails by themselves, (n_ccd,) bool; lines are those of `find`."""
+    return np.asarray((lines[:, 0] > STRONG) & (lines[:, 3] >= POSITIVE))
+
+
 def ccd_statistics(lines: Doubles, turns: Sequence[int] | None = None) -> FloatImage:
-    """Return the accepted lines of an exposure's CCDs; a line on one CCD makes weaker ones on the others count.
+    """Return the accepted lines of an exposure's CCDs: trails by themselves, and weaker ones that others make count.
 
     Parameters
     ----------
@@ -110,10 +164,17 @@ def ccd_statistics(lines: Doubles, turns: Sequence[int] | None = None) -> FloatI
         for.
     """
     height, angle, positive = lines[:, 0], np.degrees(lines[:, 1]), lines[:, 3]
-    sure = height > STRONG
-    accepted = sure | (bool(sure.any()) & (height > WEAK) & (positive >= POSITIVE))
     if turns is not None:
         angle = np.array([float(turned_angle(a, turn)) for a, turn in zip(angle, turns, strict=True)])
+    sure, weak = trails(lines), (height > WEAK) & (positive >= POSITIVE)
+    # A trail that crosses several CCDs has one angle in the axes of the focal plane.
+    apart = np.abs((angle[:, np.newaxis] - angle + 90.0) % 180.0 - 90.0)
+    alike = (apart <= ALIKE) & weak[:, np.newaxis] & weak & ~np.eye(len(lines), dtype=bool)
+    sure |= alike.any(axis=1)
+    straight = (apart <= STRAIGHT) & sure
+    # Where no direction is that of most of the lines, they are parts of an arc.
+    arc = 2 * straight.sum(axis=1).max(initial=0) <= sure.sum() and sure.sum() > 1
+    accepted = weak & straight.any(axis=1) & (not arc)
     result = np.stack([np.where(accepted, height, 0.0), np.where(accepted, angle, np.nan)], axis=1)
     result[~np.isfinite(height)] = np.nan
     return result.astype(np.float32)

@@ -14,6 +14,8 @@ from numba import types
 
 from gpuanom.native import helper, native
 
+MISSING = -1e300
+
 
 @helper
 def _merge(upper: Any, lower: Any, moved: Any, target: Any) -> None:
@@ -26,23 +28,47 @@ def _merge(upper: Any, lower: Any, moved: Any, target: Any) -> None:
 
 
 @helper
+def _contrast(line: Any, x: Any, mean: Any, least: Any) -> Any:
+    """How far a line is above the mean of those three columns beside it, over the bins' deviation.
+
+    `MISSING` where the line crosses fewer than `least` bins, or one beside it fewer than half as many.
+    """
+    n = (line[x] + (1 << 39)) >> 40
+    if n < least:
+        return MISSING
+    one, other = line[x - 3], line[x + 3]
+    before, after = (one + (1 << 39)) >> 40, (other + (1 << 39)) >> 40
+    if 2 * before < n or 2 * after < n:
+        return MISSING
+    around = one + other - ((before + after) << 40)
+    height = np.float64(line[x] - (n << 40)) - 0.5 * np.float64(around) - mean * (n - 0.5 * (before + after))
+    return height / np.sqrt(n + 0.25 * (before + after))
+
+
+@helper
 def _highest(line: Any, mean: Any, least: Any, best: Any) -> Any:
-    """The highest of parallel lines, over the bins' deviation, and its column; `best` and -1 if none is higher."""
+    """The highest of parallel lines and its column; `best` and -1 if none is higher."""
     column = -1
     for x in range(3, len(line) - 3):
-        n = (line[x] + (1 << 39)) >> 40
-        if n >= least:
-            one, other = line[x - 3], line[x + 3]
-            before, after = (one + (1 << 39)) >> 40, (other + (1 << 39)) >> 40
-            if 2 * before >= n and 2 * after >= n:
-                around = one + other - ((before + after) << 40)
-                height = (
-                    np.float64(line[x] - (n << 40)) - 0.5 * np.float64(around) - mean * (n - 0.5 * (before + after))
-                )
-                value = height / np.sqrt(n + 0.25 * (before + after))
-                if value > best:
-                    best, column = value, x
+        value = _contrast(line, x, mean, least)
+        if value > best:
+            best, column = value, x
     return best, column
+
+
+@helper
+def _beside(line: Any, column: Any, mean: Any, least: Any) -> Any:
+    """Of the lines that are parallel to one: the largest contrast more than 5 columns away, and the darkest nearer."""
+    largest = darkest = 0.0
+    for x in range(3, len(line) - 3):
+        value = _contrast(line, x, mean, least)
+        if value == MISSING:
+            continue
+        if abs(x - column) > 5:
+            largest = max(largest, abs(value))
+        else:
+            darkest = max(darkest, -value)
+    return largest, darkest
 
 
 @native(types.void(types.int64[:, ::1], types.float64, types.float64, types.int64, types.float64[::1]))
@@ -57,8 +83,9 @@ def best_line(plane: Any, mean: Any, deviation: Any, least: Any, found: Any) -> 
         Of the sums of the bins.
     least : int
         Bins that a line crosses at least.
-    found : ndarray, (3,) float64
-        Out: height in standard deviations, columns a row, and column at the first row; all 0 without a line.
+    found : ndarray, (5,) float64
+        Out: height in standard deviations, columns a row, column at the first row; the largest height or depth of
+        a line that is parallel to it and elsewhere, and the largest depth beside it; all 0 without a line.
     """
     rows, columns = plane.shape
     height = 1
@@ -81,3 +108,5 @@ def best_line(plane: Any, mean: Any, deviation: Any, least: Any, found: Any) -> 
         best, column = _highest(sums[now, d], mean, least, best)
         if column >= 0:
             found[0], found[1], found[2] = best / deviation, d / max(height - 1, 1), column - height
+            elsewhere, beside = _beside(sums[now, d], column, mean, least)
+            found[3], found[4] = elsewhere / deviation, beside / deviation

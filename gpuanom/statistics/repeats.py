@@ -15,10 +15,10 @@ from gpuanom.statistics.statistic import Statistic
 CCD_STATISTICS: tuple[Statistic, ...] = ()
 
 EXPOSURE_STATISTICS: tuple[Statistic, ...] = (
-    Statistic("repeat_separation", "pix", "Separation at which most stars repeat"),
-    Statistic("repeat_angle", "deg", "Direction from a star to its repetition, in (-90, 90] from x toward y"),
-    Statistic("repeat_share", "", "Share of the stars that repeat"),
-    Statistic("repeat_evidence", "", "-ln of the probability that chance gives so many pairs of one separation"),
+    Statistic("repeat_separation", "pix", "Separation at which most stars repeat."),
+    Statistic("repeat_angle", "deg", "Direction from a star to its repetition, in (-90, 90] from x toward y."),
+    Statistic("repeat_share", "", "Share of the stars that repeat."),
+    Statistic("repeat_evidence", "", "-ln of the probability that chance gives so many pairs of one separation."),
 )
 """In the order of `exposure_statistics`."""
 

@@ -23,15 +23,15 @@ FWHM = 2.355
 LEAST_FOR_PLANE = 10
 
 _MEANS = (
-    Statistic("fwhm", "pix", "Full width at half maximum of the stars"),
-    Statistic("fwhm_error", "pix", "Error of fwhm"),
-    Statistic("e1", "", "Ellipticity of the stars along x (positive) or y (negative)"),
-    Statistic("e1_error", "", "Error of e1"),
-    Statistic("e2", "", "Ellipticity of the stars along +45 (positive) or -45 degrees (negative)"),
-    Statistic("e2_error", "", "Error of e2"),
-    Statistic("kurtosis", "", "Kurtosis of the stars: 2 for a Gaussian, more for a bright core with wide wings"),
-    Statistic("kurtosis_error", "", "Error of kurtosis"),
-    Statistic("n_stars", "", "Number of stars that were measured"),
+    Statistic("fwhm", "pix", "Full width at half maximum of the stars."),
+    Statistic("fwhm_error", "pix", "Error of fwhm."),
+    Statistic("e1", "", "Ellipticity of the stars along x (positive) or y (negative)."),
+    Statistic("e1_error", "", "Error of e1."),
+    Statistic("e2", "", "Ellipticity of the stars along +45 (positive) or -45 degrees (negative)."),
+    Statistic("e2_error", "", "Error of e2."),
+    Statistic("kurtosis", "", "Kurtosis of the stars: 2 for a Gaussian, more for a bright core with wide wings."),
+    Statistic("kurtosis_error", "", "Error of kurtosis."),
+    Statistic("n_stars", "", "Number of stars that were measured."),
 )
 
 CCD_STATISTICS: tuple[Statistic, ...] = _MEANS
@@ -39,14 +39,14 @@ CCD_STATISTICS: tuple[Statistic, ...] = _MEANS
 
 EXPOSURE_STATISTICS: tuple[Statistic, ...] = (
     *_MEANS,
-    Statistic("e1_constant", "", "e1 at the centre of the focal plane, of a plane fitted to the stars' e1"),
-    Statistic("e2_constant", "", "e2 at the centre of the focal plane, of a plane fitted to the stars' e2"),
-    Statistic("e1_gradient_x", "", "Change of e1 along x, from the centre of the focal plane to the edge"),
-    Statistic("e1_gradient_y", "", "Change of e1 along y, from the centre of the focal plane to the edge"),
-    Statistic("e2_gradient_x", "", "Change of e2 along x, from the centre of the focal plane to the edge"),
-    Statistic("e2_gradient_y", "", "Change of e2 along y, from the centre of the focal plane to the edge"),
-    Statistic("e_constant_error", "", "Error of e1_constant and of e2_constant"),
-    Statistic("e_gradient_error", "", "Error of each of the four gradients"),
+    Statistic("e1_constant", "", "e1 at the centre of the focal plane, of a plane fitted to the stars' e1."),
+    Statistic("e2_constant", "", "e2 at the centre of the focal plane, of a plane fitted to the stars' e2."),
+    Statistic("e1_gradient_x", "", "Change of e1 along x, from the centre of the focal plane to the edge."),
+    Statistic("e1_gradient_y", "", "Change of e1 along y, from the centre of the focal plane to the edge."),
+    Statistic("e2_gradient_x", "", "Change of e2 along x, from the centre of the focal plane to the edge."),
+    Statistic("e2_gradient_y", "", "Change of e2 along y, from the centre of the focal plane to the edge."),
+    Statistic("e_constant_error", "", "Error of e1_constant and of e2_constant."),
+    Statistic("e_gradient_error", "", "Error of each of the four gradients."),
 )
 """In the order of `exposure_statistics`."""
 

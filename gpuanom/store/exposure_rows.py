@@ -1,4 +1,4 @@
-"""The exposures that a store holds, as they were found on disk, and the row that it holds of a CCD."""
+"""The exposures that a store holds, as they were found on disk, and the rows of an exposure and of a CCD."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, Measurement
-from gpuanom.store.located import locator, texts_of
+from gpuanom.store.located import files_json, locator, texts_of
 from gpuanom.store.schema import has_table
 
 
@@ -107,6 +109,40 @@ def remarks_on(measurement: Measurement) -> list[str]:
 
 MOST_REMARKS = 2
 """At most so many different remarks on CCDs are given: each amplifier's header may give rise to one."""
+
+
+def exposure_row(measurement: Measurement, settings: str, version: str) -> tuple[Any, ...]:
+    """Return the columns of the table `exposures` (see `gpuanom.store.schema`).
+
+    Parameters
+    ----------
+    measurement : Measurement
+    settings : str
+        Fingerprint of the settings that the exposure was measured with.
+    version : str
+        Version of gpuanom.
+    """
+    e = measurement.exposure
+    counts = np.array([c.counts for c in measurement.ccds], dtype="<i4")
+    sums = np.array([np.stack([c.cosine, c.sine], axis=1) for c in measurement.ccds], dtype="<f8")
+    return (
+        e.camera,
+        e.exposure,
+        e.band,
+        e.date_obs,
+        e.exptime,
+        files_json(e.files),
+        files_json(e.masks),
+        e.rule,
+        json.dumps(remarks_on(measurement)),
+        e.fingerprint,
+        settings,
+        version,
+        *typical_size(measurement),
+        len(measurement.ccds),
+        counts.tobytes(),
+        sums.tobytes(),
+    )
 
 
 def ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:

@@ -16,6 +16,9 @@ from gpuanom.records import Doubles, Exposure, Integers, Measurement
 from gpuanom.store.exposure_rows import held_exposures
 from gpuanom.store.schema import has_table
 
+N_LATENT = 32
+"""Latent features of a stamp."""
+
 _VALID = (
     " JOIN exposures USING (camera, exposure) WHERE autoencoder.fingerprint = exposures.fingerprint"
     " AND autoencoder.settings = exposures.settings"

@@ -57,6 +57,26 @@ def read_record(db: sqlite3.Connection) -> ScoringRecord | None:
     return ScoringRecord(settings, values.get("reference", ""), values.get("reference_file", ""))
 
 
+def read_classifier(db: sqlite3.Connection) -> str:
+    """Return the classifier that a night keeps, see `gpuanom.tables.classified`; empty without one."""
+    if not has_table(db, "about"):
+        return ""
+    return str(dict(db.execute("SELECT name, value FROM about WHERE name = 'classifier'")).get("classifier", ""))
+
+
+def write_classifier(db: sqlite3.Connection, text: str) -> None:
+    """Keep a classifier; an empty text forgets it. The caller holds the transaction.
+
+    Parameters
+    ----------
+    db : Connection
+    text : str
+    """
+    db.execute("DELETE FROM about WHERE name = 'classifier'")
+    if text:
+        db.execute("INSERT INTO about VALUES ('classifier', ?)", (text,))
+
+
 def require_record(db: sqlite3.Connection, path: Path | None) -> ScoringRecord:
     """Return how the night was scored last.
 

@@ -14,8 +14,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from gpuanom.errors import OutputError
 from gpuanom.naming import as_named_here, exists
 from gpuanom.records import Dataset, DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
@@ -23,11 +21,19 @@ from gpuanom.settings import Settings, difference
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, add_columns, read_columns
 from gpuanom.store.copying import copy_night
 from gpuanom.store.datasets import read_dataset
-from gpuanom.store.exposure_rows import ccd_row, exposure_mappings, held_exposures, remarks_on, typical_size
+from gpuanom.store.exposure_rows import ccd_row, exposure_mappings, exposure_row, held_exposures
 from gpuanom.store.known import Known, known_exposures
-from gpuanom.store.located import absolute_text, files_json, follow_files, locator
+from gpuanom.store.located import absolute_text, follow_files, locator
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
-from gpuanom.store.recorded_settings import ScoringRecord, measured_with, read_record, require_record, write_record
+from gpuanom.store.recorded_settings import (
+    ScoringRecord,
+    measured_with,
+    read_classifier,
+    read_record,
+    require_record,
+    write_classifier,
+    write_record,
+)
 from gpuanom.store.schema import believed, explained, open_database
 from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
 from gpuanom.version import __version__
@@ -160,8 +166,6 @@ class Store:
     def add(self, measurement: Measurement) -> None:
         """Keep an exposure's measurements in place of earlier ones, in one transaction."""
         e = measurement.exposure
-        counts = np.array([c.counts for c in measurement.ccds], dtype="<i4")
-        sums = np.array([np.stack([c.cosine, c.sine], axis=1) for c in measurement.ccds], dtype="<f8")
         with self._transaction() as db:
             self._forget(db, e.camera, e.exposure)
             db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", (e.camera, e.exposure))
@@ -169,27 +173,8 @@ class Store:
                 "INSERT OR REPLACE INTO settings VALUES (?, ?, ?)",
                 (self.settings.fingerprint(), json.dumps(self.settings.measurement(), sort_keys=True), __version__),
             )
-            db.execute(
-                f"INSERT INTO exposures VALUES ({', '.join('?' * 17)})",
-                (
-                    e.camera,
-                    e.exposure,
-                    e.band,
-                    e.date_obs,
-                    e.exptime,
-                    files_json(e.files),
-                    files_json(e.masks),
-                    e.rule,
-                    json.dumps(remarks_on(measurement)),
-                    e.fingerprint,
-                    self.settings.fingerprint(),
-                    __version__,
-                    *typical_size(measurement),
-                    len(measurement.ccds),
-                    counts.tobytes(),
-                    sums.tobytes(),
-                ),
-            )
+            row = exposure_row(measurement, self.settings.fingerprint(), __version__)
+            db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)
             db.executemany(
                 f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
                 [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)],
@@ -204,6 +189,16 @@ class Store:
         """Return the fingerprint of the autoencoder that the night was scored with; empty without one."""
         with believed(self.path):
             return next(iter(self._reconstructions.models()), "")
+
+    def classifier(self) -> str:
+        """Return the classifier that the night keeps (`gpuanom.tables.classified`); empty without one."""
+        with believed(self.path):
+            return read_classifier(self._db)
+
+    def keep_classifier(self, text: str) -> None:
+        """Keep a classifier in place of an earlier one; an empty text forgets it."""
+        with self._transaction() as db:
+            write_classifier(db, text)
 
     def lacking(self, model: str) -> tuple[list[Exposure], int]:
         """Return the measured exposures without results of a model; results of other models are dropped.
@@ -306,16 +301,11 @@ class Store:
         """Forget everything."""
         with self._transaction() as db:
             for table in (
-                "exposures",
-                "ccds",
-                "failures",
-                "settings",
-                "autoencoder",
-                "named_by_file",
-                CCD_COLUMNS_TABLE,
-                *STATISTICS_TABLES,
+                *("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file"),
+                *(CCD_COLUMNS_TABLE, *STATISTICS_TABLES),
             ):
                 db.execute(f"DELETE FROM {table}")
+            write_classifier(db, "")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
         """Forget the exposures of these cameras and ids."""

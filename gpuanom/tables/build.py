@@ -13,21 +13,32 @@ from astropy.table import Table
 
 from gpuanom import display
 from gpuanom.backends.protocol import Backend
-from gpuanom.errors import ReferenceFileError, printable
+from gpuanom.errors import printable
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, Dataset, DatasetKey, Integers
 from gpuanom.scoring import ranking
 from gpuanom.scoring.comparison import Comparison, compared_with
+from gpuanom.scoring.flat import FlatReferences
 from gpuanom.scoring.reference import References
+from gpuanom.scoring.saved import kept_references, reference_of
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
-from gpuanom.tables import rows, shown, verdicts
+from gpuanom.tables import classified, rows, shown, verdicts
 from gpuanom.tables.as_table import as_table, printed_column
-from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS, Column, with_autoencoder, with_more, with_verdict
+from gpuanom.tables.classified import Classifier
+from gpuanom.tables.columns import (
+    CCD_COLUMNS,
+    CLASSIFIER_COLUMNS,
+    EXPOSURE_COLUMNS,
+    Column,
+    with_autoencoder,
+    with_more,
+    with_verdict,
+)
 from gpuanom.tables.rows import Columns, Row
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
 from gpuanom.version import __version__
@@ -104,7 +115,7 @@ def as_scored_last(store: Store) -> tuple[Settings, References | None]:
         settings = settings.with_measurement(store.recorded_settings()[0])
     if not record.reference:
         return settings, None
-    return settings, References.from_text(record.reference, record.reference_file or f"the reference in {store.path}")
+    return settings, kept_references(record.reference, record.reference_file or f"the reference in {store.path}")
 
 
 def ranked(store: Store, settings: Settings, backend: Backend, references: References | None = None) -> Ranked:
@@ -133,14 +144,15 @@ def _ranked(store: Store, settings: Settings, backend: Backend, references: Refe
     measured: dict[DatasetKey, Measured] = {}
     keys = store.dataset_keys()
     with_statistics = settings.statistics and store.holds_statistics(NAMES)
-    of_exposures, of_ccds = columns_of(with_statistics, bool(model), settings.statistics)
+    classifier = _classifier(store, model)
+    of_exposures, of_ccds = columns_of(with_statistics, bool(model), settings.statistics, classifier is not None)
     exposures: list[Row] = []
     parts: list[Columns] = []
     first: dict[tuple[str, str], range] = {}
     n_ccds = 0
     for key in keys:
         dataset = store.dataset(*key, settings.bins)
-        saved = None if references is None else references.get(*key)
+        saved = reference_of(references, dataset)
         if references is not None and saved is None:
             scores = ranking.no_scores(dataset)
         else:
@@ -154,10 +166,11 @@ def _ranked(store: Store, settings: Settings, backend: Backend, references: Refe
             dataset_rows, dataset_ccds = rows.of_dataset(
                 store, dataset, scores, references is not None, saved is not None, size, of_dataset, settings.seed
             )
+            if classifier is not None:
+                classified.add(dataset_rows, store.reconstructed(dataset.camera, dataset.band), classifier)
             if settings.statistics and dataset_rows:
                 gathered = verdicts.measured(dataset, scores, dataset_rows, dataset_ccds)
-                known = verdicts.null_of(saved, settings)
-                judged = verdicts.judged(dataset, gathered, settings, known, None if saved is None else size)
+                judged = verdicts.judged(dataset, gathered, settings, saved)
                 verdicts.add_columns(dataset_rows, dataset_ccds, judged)
                 if keep:
                     measured[key] = gathered
@@ -180,7 +193,7 @@ def _ranked(store: Store, settings: Settings, backend: Backend, references: Refe
     order_of_rows = [exposures[i] for i in ranks]
     stretches = [first.get((row["camera"], row["exposure"]), range(0)) for row in order_of_rows]
     order = np.fromiter(chain.from_iterable(stretches), dtype=np.int64)
-    meta = _meta(settings, references, model)
+    meta = _meta(settings, references, model, classifier)
     if not store.read_only:
         store.record_scoring(_record(settings, references))
     built = Tables(
@@ -191,14 +204,14 @@ def _ranked(store: Store, settings: Settings, backend: Backend, references: Refe
 
 
 def columns_of(
-    statistics: bool, autoencoder: bool, verdict: bool = False
+    statistics: bool, autoencoder: bool, verdict: bool = False, classifier: bool = False
 ) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
     """Return the columns of the tables of exposures and of CCDs.
 
     Parameters
     ----------
-    statistics, autoencoder, verdict : bool
-        Whether the tables have the columns of statistics, those of an autoencoder, and those of verdicts.
+    statistics, autoencoder, verdict, classifier : bool
+        Whether the tables have the columns of statistics, of an autoencoder, of verdicts, and of a classifier.
 
     Returns
     -------
@@ -212,7 +225,7 @@ def columns_of(
         of_ccds = with_more(of_ccds, CCD_STATISTIC_COLUMNS)
     if autoencoder:
         of_exposures, of_ccds = with_autoencoder(of_exposures), with_autoencoder(of_ccds)
-    return of_exposures, of_ccds
+    return with_more(of_exposures, CLASSIFIER_COLUMNS) if classifier else of_exposures, of_ccds
 
 
 def _record(settings: Settings, references: References | None) -> ScoringRecord:
@@ -239,7 +252,16 @@ def _joined(values: Sequence[Any]) -> Any:
     return np.ma.masked_array(joined, mask=np.concatenate([np.ma.getmaskarray(part) for part in values]))
 
 
-def _meta(settings: Settings, references: References | None, model: str) -> dict[str, Any]:
+def _classifier(store: Store, model: str) -> Classifier | None:
+    """The classifier that a night keeps, where the night holds results of the autoencoder that it learnt with."""
+    text = store.classifier()
+    kept = Classifier.from_text(text, str(store.path)) if text else None
+    return kept if kept is not None and kept.model == model else None
+
+
+def _meta(
+    settings: Settings, references: References | None, model: str, classifier: Classifier | None = None
+) -> dict[str, Any]:
     """The meta data of the tables: how they were made."""
     return {
         "gpuanom": __version__,
@@ -249,32 +271,13 @@ def _meta(settings: Settings, references: References | None, model: str) -> dict
         "robust_rounds": settings.robust_rounds,
         **_reference_meta(references),
         **({"autoencoder": model} if model else {}),
+        **({"classifier": classifier.fingerprint} if classifier is not None else {}),
     }
 
 
 def _reference_meta(references: References | None) -> dict[str, str]:
-    """The meta data about the reference: the night itself, or a saved reference by the name and hash of its file."""
-    if references is None:
-        return {"reference": "this night"}
+    """The meta data about the reference: the night itself, flat histograms, or a saved one by its name and hash."""
+    if references is None or isinstance(references, FlatReferences):
+        return {"reference": "this night" if references is None else "flat"}
     name = printable(path_text(Path(references.origin).name)) if references.origin else ""
     return {"reference": "saved", "reference_file": name, "reference_hash": references.fingerprint}
-
-
-def require_reference(references: References, settings: Settings, origin: str) -> None:
-    """Check that a saved reference fits these settings.
-
-    Parameters
-    ----------
-    references : References
-    settings : Settings
-    origin : str
-        What messages call the references.
-
-    Raises
-    ------
-    ReferenceFileError
-        When a setting differs, which the message names, or the references hold no dataset.
-    """
-    references.require(settings.measurement(), origin)
-    if not references.datasets:
-        raise ReferenceFileError(f"{origin}: holds no dataset")

@@ -94,6 +94,11 @@ AUTOENCODER_COLUMNS: tuple[Column, ...] = (
 )
 """Columns of exposures, before `worst_ccd`, in a night that was scored with an autoencoder."""
 
+CLASSIFIER_COLUMNS: tuple[Column, ...] = (
+    Column("classifier_probability", "float", "", "probability to be anomalous, by a classifier trained with labels"),
+)
+"""Columns of exposures, before `worst_ccd`, in a night that was scored with a classifier."""
+
 CCD_COLUMNS: tuple[Column, ...] = (
     Column("exposure", "text", "", "id of the exposure"),
     Column("camera", "text", "", "camera"),

@@ -91,7 +91,11 @@ CCD_STATISTIC_COLUMNS: tuple[Column, ...] = (
 """Columns of CCDs, before `reason`, where a night has statistics."""
 
 NOT_SHOWN = {
-    **{f"{name}_{band}": "tables show the band with the largest power" for name in STRIPES for band in range(12)},
+    **{
+        f"{name}_{band}": "tables show the band with the largest power"
+        for name in STRIPES
+        for band in range(spectrum.BANDS)
+    },
     "pattern_rms": "a number that glow and edge are compared with; map_rms says the same to a reader",
 }
 """Statistics that are kept and not shown, and why."""

@@ -14,6 +14,7 @@ from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles
 from gpuanom.records.texts import coded
 from gpuanom.scoring import comparable
 from gpuanom.scoring.ccds_of_exposures import Grid
+from gpuanom.scoring.flat import NO_VERDICT, FlatReference
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
 from gpuanom.scoring.kept_statistics import part
 from gpuanom.scoring.null import Null, fit
@@ -92,8 +93,7 @@ def judged(
     dataset: Dataset,
     found: Measured,
     settings: Settings,
-    known: Null | None = None,
-    size: tuple[int, int] | None = None,
+    saved: DatasetReference | None = None,
 ) -> Verdicts:
     """Judge the exposures of a dataset, those of one size of CCD at a time.
 
@@ -103,27 +103,44 @@ def judged(
     found : Measured
         See `measured`.
     settings : Settings
-    known : Null, optional
-        A stored null; by default the exposures that are compared with each other tell what is normal.
-    size : tuple of 2 ints, optional
-        (ny, nx) of the CCDs behind the stored null.
+    saved : DatasetReference, optional
+        A saved reference, whose exposures tell what is normal if there are enough of them; by default the exposures
+        that are compared with each other do. Flat histograms give no verdict.
 
     Returns
     -------
     Verdicts
     """
     n = len(dataset.exposures)
-    split = comparable.split(dataset.sizes, n) if size is None else comparable.like(dataset, size)
+    if isinstance(saved, FlatReference):
+        nothing = _empty(n, found.owner.size)
+        nothing.reason[:] = [NO_VERDICT] * n
+        return nothing
+    known = null_of(saved, settings)
+    split = comparable.split(dataset.sizes, n) if saved is None else comparable.like(dataset, saved.size)
     options = VerdictOptions.of(settings)
     if split.whole:
-        return judge(found, options, known)[0]
+        return _told(judge(found, options, known), saved, settings)
     joined = _empty(n, found.owner.size)
     for members in split.groups:
-        verdicts, _ = judge(part(found, members), options, known)
+        verdicts = _told(judge(part(found, members), options, known), saved, settings)
         _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
     for i in split.apart:
         joined.reason[i] = "no verdict: its CCDs have another size than those of its dataset"
     return joined
+
+
+def _told(judged: tuple[Verdicts, Null | None], saved: DatasetReference | None, settings: Settings) -> Verdicts:
+    """The verdicts; where a saved reference is to blame for there being none, their reason says so."""
+    verdicts, null = judged
+    if null is None and saved is not None:
+        n = 0 if saved.statistics is None else saved.statistics.n_exposures
+        kept = f"the statistics of {n} exposures" if n else "no statistics"
+        reason = (
+            f"no verdict: the reference keeps {kept}, and {settings.verdict_exposures} exposures tell what is normal"
+        )
+        verdicts.reason[:] = [reason] * len(verdicts.reason)
+    return verdicts
 
 
 def add_columns(rows: Sequence[Row], ccds: Columns, verdicts: Verdicts) -> None:
@@ -173,15 +190,22 @@ def order_of(rows: Sequence[Row], ids: Sequence[Any]) -> list[int]:
 
 
 def _most_deviating(row: Row) -> str:
-    """The score with the largest deviation of an exposure without a verdict; empty without any."""
-    deviations = {kind: printed(row.get(f"{kind}_deviation", math.nan)) for kind in KINDS}
-    known = {kind: value for kind, value in deviations.items() if value == value}
-    return f"{max(known, key=lambda kind: known[kind])}_kl" if known else ""
+    """The score of the largest deviation of an exposure without a verdict, or else of the largest z; empty without."""
+    for what in ("deviation", "z"):
+        values = {kind: printed(row.get(f"{kind}_{what}", math.nan)) for kind in KINDS}
+        known = {kind: value for kind, value in values.items() if value == value}
+        if known:
+            return f"{max(known, key=lambda kind: known[kind])}_kl"
+    return ""
 
 
 def _exposure_columns(rows: Sequence[Row]) -> set[str]:
     """The columns of exposures that a verdict, or its cause in words, needs."""
-    wanted = {c for j in OF_EXPOSURES for c in (*j.columns, *j.errors)} | {"n_ccd_used", "repeat_separation"}
+    wanted = {c for j in OF_EXPOSURES for c in (*j.columns, *j.errors)} | {
+        "n_ccd_used",
+        "repeat_separation",
+        "repeat_angle",
+    }
     wanted |= {f"{kind}_angle" for kind in KINDS}
     present = {name for row in rows for name in row}
     wanted |= {name for name in present if name.startswith(("stripe_period_", "stripe_angle_"))}

@@ -93,6 +93,7 @@ _FITS_KEYWORDS = {
     "REFFILE": "reference_file",
     "REFHASH": "reference_hash",
     "AUTOENC": "autoencoder",
+    "CLASSIF": "classifier",
 }
 """The FITS keywords of the tables' meta data, with the names that the meta data have elsewhere."""
 

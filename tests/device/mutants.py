@@ -87,14 +87,14 @@ EQUIVALENT = {
         "the one too many writes what the last one writes"
     ),
     "shapes.cu: for (int start = 0; start <= n_slots; start += CHOOSERS) {": NOTHING_LEFT,
-    "shapes.cu: if (start + (int)threadIdx.x <= n && rank < SHAPES_A_CCD) list[rank] = pixel[first + own];": (
+    "shapes.cu: if (start + (int)threadIdx.x <= n && rank < SHAPES_A_CCD) list[rank] = pixel[first + entry];": (
         "the one too many writes what the last one writes"
     ),
     "shapes.cu: if (fabs(by_x) <= NEAR && fabs(by_y) < NEAR) {": "no centroid moves by NEAR to the last bit",
     "shapes.cu: if (fabs(by_x) < NEAR && fabs(by_y) <= NEAR) {": "no centroid moves by NEAR to the last bit",
     "shapes.cu: low += upper <= lower ? 1 : 0;": "equal ones have been told apart before",
     "shapes.cu: if (fabs(next - s) <= MOVED * s || last != 0) {": "no width moves by 4% to the last bit",
-    "shapes.cu: own < FOR_WIDTH && moments[6 * slot + 1] > SIGNAL_TO_NOISE && spoilt[slot] == 0;": (
+    "shapes.cu: source < FOR_WIDTH && moments[6 * slot + 1] > SIGNAL_TO_NOISE && spoilt[slot] == 0;": (
         "no ratio is 8 to the last bit"
     ),
     "shapes.cu: if (source > (last != 0 ? SHAPES_A_CCD : FOR_WIDTH)) return;": (

@@ -51,7 +51,7 @@ LIMITS = {
     "moments_check": Limit(256, 128, 35292),
     "orientation_gradients": Limit(256, 32),
     "orientation_moments": Limit(256, 40),
-    "patterns_add": Limit(256, 72, 160),
+    "patterns_add": Limit(256, 80, 160),
     "patterns_columns": Limit(256, 72, 32768),
     "patterns_fold": Limit(96, 32),
     "patterns_mask": Limit(256, 40),

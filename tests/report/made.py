@@ -35,9 +35,21 @@ def ccd(name: str, rng: np.random.Generator, bins: int, shear: float = 0.0) -> C
 
 
 def night(
-    folder: Path, n: int, *, names=(), ccds=("1", "2"), camera="TESTCAM", files: tuple[Path, ...] = (), bands=("g", "r")
+    folder: Path,
+    n: int,
+    *,
+    names=(),
+    ccds=("1", "2"),
+    camera="TESTCAM",
+    files: tuple[Path, ...] = (),
+    bands=("g", "r"),
+    odd=(),
+    day=1,
 ) -> Path:
-    """Write a night of n exposures without pixels; the exposures in `names` come first."""
+    """Write a night of n exposures without pixels; the exposures in `names` come first.
+
+    The orientations of those numbered in `odd` are aligned.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings()
     rng = np.random.default_rng(1)
@@ -48,11 +60,11 @@ def night(
             name = names[i] if i < len(names) else str(845_000 + i)
             exposure = Exposure(
                 exposure=name, camera=camera, band=bands[i % len(bands)],
-                date_obs=f"2026-01-{1 + i // 400 % 28:02d}T{i // 60 % 10:02d}:{i % 60:02d}:00", exptime=90.0,
+                date_obs=f"2026-01-{day + i // 400 % 28:02d}T{i // 60 % 10:02d}:{i % 60:02d}:00", exptime=90.0,
                 files=files or (folder / f"gone_{i}.fits",), masks=(None,) * max(1, len(files)),
                 fingerprint=f"f{i}", rule="any",
             )  # fmt: skip
-            shear = float(rng.exponential(0.05))
+            shear = 0.9 if i in odd else float(rng.exponential(0.05))
             store.add(
                 Measurement(exposure, tuple(ccd(c, rng, settings.bins, shear) for c in ccds), settings.fingerprint())
             )

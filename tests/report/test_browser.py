@@ -2,58 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
+import numpy as np
 import pytest
 
 import gpuanom
 from gpuanom.backends.choice import select
-from gpuanom.report import page
+from gpuanom.records import KINDS
+from gpuanom.report import causes, page
+from gpuanom.report.pictures import Pictures
 from gpuanom.review import labels
+from gpuanom.review.impact import Impact
 from gpuanom.review.opened import open_night
 from tests import nights
 from tests.report import made
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright (pip install playwright) to drive it with"
-)
 pytest.importorskip("PIL")
 
-CHROMIUM = os.environ.get("GPUANOM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("no chromium (apt-get install chromium, or name one in GPUANOM_CHROMIUM)")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens a page without a network; in the end the page must have logged nothing and requested nothing."""
-    contexts, said = [], []
-
-    def open_page(path, width=1366, height=768):
-        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else said.append(r.url))
-        tab.goto(path.as_uri())
-        tab.wait_for_selector("html[data-ready]")
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert said == []
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +49,7 @@ def test_errors_of_an_autoencoder_are_a_score(report_with_model, visit):
     tab = visit(report_with_model / "report.html")
     rows = open_night(report_with_model).exposures
     head = tab.locator("#list-head button").all_inner_texts()
-    assert "autoenc." in head
+    assert "auto\u00adencoder" in head
     tab.click('[data-sort="autoencoder"]')
     order = sorted(rows, key=lambda row: -row["autoencoder_deviation"])
     assert listed(tab) == [row["exposure"] for row in order]
@@ -99,11 +64,11 @@ def test_errors_of_an_autoencoder_are_a_score(report_with_model, visit):
 
 
 def listed(tab):
-    return [row.locator("span").nth(1).inner_text() for row in tab.locator(".row").all()]
+    return tab.locator(".row .id").all_inner_texts()
 
 
 def selected(tab):
-    return tab.locator('.row[aria-selected="true"] span').nth(1).inner_text()
+    return tab.locator('.row[aria-selected="true"] .id').inner_text()
 
 
 def test_the_first_exposure_is_shown_with_everything(visit, report):
@@ -214,6 +179,116 @@ def test_views_and_help_by_keyboard(visit, report):
     assert "large" in tab.locator("#plane").get_attribute("class")
     tab.keyboard.press("Escape")
     assert now
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    folder = made.night(tmp_path_factory.mktemp("judged") / "n", 60, bands=("r",), ccds=("1", "2", "3", "4"), odd=(30,))
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"), cache=False)
+    return folder / "r.html"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
+def test_verdicts_are_shapes_and_words(visit, judged, width, height):
+    tab = visit(judged, width, height)
+    rows = open_night(judged.parent).exposures
+    odd = rows[0]
+    assert odd["exposure"] == "845030"
+    assert odd["verdict"] == "bad"
+    first = tab.locator(".row").first
+    assert first.inner_text().split("\n")[0].strip() == "\u2716 bad"
+    assert odd["cause"] in first.inner_text()
+    assert odd["date_obs"][11:] in first.inner_text()
+    box = tab.locator(".judged")
+    assert odd["cause"] in box.inner_text()
+    assert "bad" in box.get_attribute("class").split()
+    impact = tab.locator(".impact").inner_text()
+    assert "unknown" in impact  # this night has no shapes of stars
+    assert f"{100 * odd['n_sources'] / sum(r['n_sources'] for r in rows):.1f}%" in impact
+    # The exposure opens at what its verdict is about.
+    (about, outline) = causes.trigger(odd)
+    assert tab.locator(".labels [aria-pressed=true]").first.inner_text() == about
+    assert tab.locator("#t-outline").input_value() == outline
+    # No heading of the list is cut off, and the page is no wider than the window.
+    heads = "[...document.querySelectorAll('#list-head button')]"
+    assert tab.evaluate(f"{heads}.filter((b) => b.scrollWidth > b.clientWidth).map((b) => b.textContent)") == []
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab.keyboard.press("j")
+    assert tab.locator(".judged .verdict").inner_text().strip() == f"\u25cf {rows[1]['verdict']}"
+    tab.keyboard.press("?")
+    assert "check: unusual" in tab.locator("dialog").inner_text()
+
+
+def test_filters_by_verdict_and_cause(visit, judged):
+    tab = visit(judged, 1280)
+    rows = open_night(judged.parent).exposures
+    for chosen, names in (("bad check", ("bad", "check")), ("ok", ("ok",)), ("none", ("",))):
+        tab.select_option("#f-verdict", chosen)
+        assert tab.locator("#shown").inner_text() == f"{sum(r['verdict'] in names for r in rows)} of 60 exposures"
+    tab.select_option("#f-verdict", "")
+    (cause,) = causes.causes_in(rows[0]["cause"])
+    tab.select_option("#f-cause", cause)
+    assert listed(tab) == [r["exposure"] for r in rows if cause in r["cause"]]
+    tab.select_option("#f-cause", "")
+    tab.fill("#search", rows[0]["cause"][:9].upper())
+    assert rows[0]["exposure"] in listed(tab)
+
+
+def test_bars_of_all_scores_have_one_scale(visit, judged):
+    tab = visit(judged, 1280)
+    assert tab.locator('[data-sort="source"]').count() == 0
+    tab.keyboard.press("l")
+    rows = open_night(judged.parent).exposures
+    most = max(r[f"{kind}_deviation"] for r in rows for kind in KINDS)
+    bars = tab.locator(".row").first.locator(".bar").evaluate_all("bars => bars.map(bar => bar.style.backgroundSize)")
+    expected = [100 * max(0.0, rows[0][f"{kind}_deviation"] / most) ** 0.5 for kind in KINDS]
+    # Numbers of the page have four digits.
+    assert [float(bar.partition("%")[0]) for bar in bars[1:]] == pytest.approx(expected, abs=0.1)
+    tab.keyboard.press("l")
+    assert tab.locator('[data-sort="source"]').count() == 0
+
+
+def test_whiskers_are_as_long_as_the_ellipticity_and_its_scale_say(visit, tmp_path, monkeypatch):
+    boxes = {"1": [0, 0, 100, 200], "2": [102, 0, 100, 200]}
+    # e = 0.06 along 45 degrees, less than three errors, no stars; one cell of 0.02 along -90 degrees.
+    stars = {
+        "1": [1, 3, [3.0, 3.1, None], [0.0, 0.004, None], [0.06, 0.0, None], [100, 100, 2]],
+        "2": [1, 1, [3.3], [-0.02], [0.0], [100]],
+    }
+    shown = Pictures("", (202, 200), boxes, "", [], stars, 0.02, [], False)
+    monkeypatch.setattr(page, "pictures", lambda *_, **__: shown)
+    monkeypatch.setattr(page.impact, "usual_ellipticity", lambda _: {"1": [0.0, 0.05], "2": [0.0, 0.0]})
+    folder = made.night(tmp_path / "n", 2, bands=("r",))
+    night = open_night(folder)
+    first = (night.exposures[0]["camera"], night.exposures[0]["exposure"])
+    left = Impact(0.03, -0.04, 0.01, 0.025, 0.00125, 0.5, 0.25)
+    monkeypatch.setattr(page.impact, "impacts", lambda *_: {first: left})
+    page.write_report(night, folder / "r.html", select("cpu"))
+    tab = visit(folder / "r.html", 1280)
+    assert tab.locator(".impact dd").all_inner_texts() == ["0.0500 \u00b1 0.0100", "0.0250", "0.0013", "50%", "25%"]
+    ends = [f"l.{end}.baseVal.value" for end in ("x2", "x1", "y1", "y2")]
+    lines = f"lines => lines.map((l) => [{ends[0]} - {ends[1]}, {ends[2]} - {ends[3]}])"
+
+    def lengths():
+        found = tab.locator("#plane line.whisker:has(title)").evaluate_all(lines)
+        (bar,) = tab.locator("#plane line.whisker:not(.edge):not(:has(title))").evaluate_all(lines)
+        span = float(tab.locator("#plane .scale-text").text_content().removeprefix("e = "))
+        return [(span * np.hypot(x, y) / bar[0], np.degrees(np.arctan2(y, x)) % 180) for x, y in found]
+
+    # Places of lines have two decimals.
+    assert lengths() == [pytest.approx((0.06, 45), rel=1e-2), pytest.approx((0.02, 90), rel=1e-2)]
+    assert "2 of 3 cells significant" in tab.locator(".tools").inner_text()
+    assert tab.locator("table.ccds").count() == 0
+    tab.locator("details:has(summary:has-text('CCD'))").locator("summary").click()
+    tab.locator("table.ccds").wait_for()
+    assert tab.locator(".small-map").count() == 3
+    assert tab.locator(".small-map").first.locator("rect:has(title)").count() == 3
+    tab.keyboard.press("u")
+    # 0.06 - 0.05, and (0.004, -0.05), which lies along -42.7 degrees.
+    left = [(0.01, 45), (np.hypot(0.004, 0.05), 137.3), (0.02, 90)]
+    assert lengths() == [pytest.approx(of_cell, rel=1e-2) for of_cell in left]
+    tab.keyboard.press("m")
+    assert tab.locator("#plane line.whisker").count() == 0
 
 
 def test_hostile_names_are_text(visit, tmp_path):

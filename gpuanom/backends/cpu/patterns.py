@@ -20,6 +20,8 @@ from gpuanom.backends.pattern_layout import (
     bin_shape,
     bin_side,
     coarse_parts,
+    faint_bin_shape,
+    faint_bin_side,
     fine_parts,
     map_shape,
     map_side,
@@ -75,6 +77,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         crosstalk_sum=np.zeros(n_ccd, np.int64),
         crosstalk_count=np.zeros(n_ccd, np.int64),
         bin_sum=np.zeros((n_ccd, *bin_shape(ny, nx)), np.int64),
+        faint_bin_sum=np.zeros((n_ccd, *faint_bin_shape(ny, nx)), np.int64),
     )
     fine, coarse = fine_parts(ny, nx), coarse_parts(ny, nx)
     for i in range(n_ccd):
@@ -90,6 +93,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
             stack.images[i], bad, *polynomial.terms(c, ny, nx), scale, bright, side, fine, parts, cells,
             found.map_sum[i], found.map_count[i], found.map_usable[i], found.row_sum[i], found.row_count[i],
             found.column_sum[i], found.column_count[i], crosstalk, bin_side(ny, nx), found.bin_sum[i],
+            faint_bin_side(ny, nx), found.faint_bin_sum[i],
         )  # fmt: skip
         found.crosstalk_sum[i], found.crosstalk_count[i] = crosstalk
         if len(fine):
@@ -263,13 +267,14 @@ def _add_map(sums: Any, across: Any, of_map: Any) -> None:
     types.void(
         _image, _mask, _doubles, _doubles, _doubles, _doubles, types.float64, types.float64, types.int64,
         types.Array(types.int32, 2, "C", readonly=True), _plane16, _plane16, _plane64, _plane64, _plane64, _row64,
-        _row64, _row64, _row64, _row64, types.int64, _plane64,
+        _row64, _row64, _row64, _row64, types.int64, _plane64, types.int64, _plane64,
     )
 )  # fmt: skip
 def residual(
     image: Any, bad: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any, bright: Any, side: Any,
     places: Any, parts: Any, cells: Any, map_sum: Any, map_count: Any, map_usable: Any, row_sum: Any, row_count: Any,
     column_sum: Any, column_count: Any, crosstalk: Any, bin_width: Any, bin_sum: Any,
+    faint_width: Any, faint_bin_sum: Any,
 ) -> None:  # fmt: skip
     """The pass over the image.
 
@@ -299,6 +304,10 @@ def residual(
     bin_width : int
         Side of the bins for lines, pixels.
     bin_sum : ndarray, int64
+        In and out.
+    faint_width : int
+        Side of the bins for faint lines, pixels.
+    faint_bin_sum : ndarray, int64
         In and out.
     """
     ny, nx = image.shape
@@ -333,6 +342,7 @@ def residual(
             _keep(numbers, y, places, parts)
         _add_cells(packed, columns, counts, cells[row], sums)
         at = 4 * row // side
+        _add_map(sums[0], faint_width // 4, faint_bin_sum[4 * row // faint_width])
         _add_map(sums[0], side // 4, map_sum[at])
         _add_map(sums[1], side // 4, map_count[at])
         _add_map(sums[2], side // 4, map_usable[at])

@@ -13,18 +13,15 @@ from numba import types
 
 from gpuanom.backends.cpu import polynomial
 from gpuanom.backends.cpu.moments import FINITE, NO_MASK, SPOILT, UNFIT, _doubles, _image, _keys, _mask, fill_row
-from gpuanom.backends.limits import SHAPES_A_CCD, SIGNAL_TO_NOISE
+from gpuanom.backends.limits import FIRST_WIDTH, FOR_WIDTH, SHAPES_A_CCD, SIGNAL_TO_NOISE, WIDTH_ROUNDS
 from gpuanom.native import doubles, helper, native, prefetch_row
 from gpuanom.records import Background, CcdStack, Integers, Shapes, Sources
 from gpuanom.settings import Settings
 
-FIRST_WIDTH, LEAST_WIDTH, MOST_WIDTH, GROWTH = 4.0, 0.7, 7.5, 1.5
-"""Of the weight, in pixels: the first guess and the bounds; and by how much it grows at most from round to round."""
+LEAST_WIDTH, MOST_WIDTH, GROWTH = 0.7, 7.5, 1.5
+"""Bounds of the weight's width, in pixels, and by how much it grows at most from round to round."""
 MOVED = 0.04
 """The width is found when it moves by less than this share."""
-ROUNDS = 6
-FOR_WIDTH = 100
-"""So many of the brightest sources give the width."""
 PASSES, NEAR = 8, 0.01
 """A centroid is found when it moves by less than `NEAR` pixels, within so many passes."""
 ROOT_PI = 1.7724538509055159
@@ -231,7 +228,7 @@ def measure_shapes(
     heights, terms, totals = doubles(64), doubles(7 * 64).reshape(7, 64), np.empty(7)
     row = doubles(64)
     width, found = FIRST_WIDTH, False
-    for round_ in range(ROUNDS + 1):
+    for round_ in range(WIDTH_ROUNDS + 1):
         n = len(chosen) if found else min(len(chosen), FOR_WIDTH)
         noise = sigma * (ROOT_PI * width)
         reach, core = int(4.0 * width) + 1, int(2.0 * width) + 1
@@ -285,6 +282,6 @@ def measure_shapes(
             centre[:] = np.nan
             spoilt[:] = 0
             return np.nan
-        found = abs(new - width) < MOVED * width or round_ == ROUNDS - 1
+        found = abs(new - width) < MOVED * width or round_ == WIDTH_ROUNDS - 1
         width = width if found else new
     return width

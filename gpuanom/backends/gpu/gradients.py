@@ -58,14 +58,14 @@ def gradients(stack: CcdStack, points: Array, background: Background, settings: 
 
 def filled(found: Gradients) -> Gradients:
     """Gradients on the host without their empty slots, in (ccd, draw) order."""
-    there = np.isfinite(found.dx)
+    counted = np.isfinite(found.dx)
     return replace(
         found,
-        ccd=found.ccd[there],
-        dx=found.dx[there],
-        dy=found.dy[there],
-        flat_dx=found.flat_dx[there],
-        flat_dy=found.flat_dy[there],
+        ccd=found.ccd[counted],
+        dx=found.dx[counted],
+        dy=found.dy[counted],
+        flat_dx=found.flat_dx[counted],
+        flat_dy=found.flat_dy[counted],
     )
 
 

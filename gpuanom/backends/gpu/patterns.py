@@ -16,6 +16,8 @@ from gpuanom.backends.pattern_layout import (
     bin_shape,
     bin_side,
     coarse_parts,
+    faint_bin_shape,
+    faint_bin_side,
     fine_parts,
     hann,
     map_shape,
@@ -56,9 +58,10 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     MASK((-(-columns // 64), -(-rows // 4), n_ccd), (64, 4), seeds, rows, columns, hidden)
     shapes = ((my, mx),) * 3 + ((ny,),) * 2 + ((nx,),) * 2 + ((),) * 2
     sums = [cupy.zeros((n_ccd, *shape), np.int64) for shape in shapes]
+    faint_bin_sum = cupy.zeros((n_ccd, *faint_bin_shape(ny, nx)), np.int64)
     ADD(
-        (across, my, n_ccd), (PIXELS_A_BLOCK,), stack.images, numbers, hidden, stack.saturation, *of_ccd, side, ny, nx,
-        cells, *sums,
+        (across, my, n_ccd), (PIXELS_A_BLOCK,), stack.images, numbers, hidden, stack.saturation, *of_ccd, side,
+        faint_bin_side(ny, nx), ny, nx, cells, *sums, faint_bin_sum,
     )  # fmt: skip
     fine_power, n_fine = _spectrum(numbers, hidden, fine_parts(ny, nx), background)
     coarse_power, n_coarse = _spectrum(cells, None, coarse_parts(ny, nx), background)
@@ -78,6 +81,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         crosstalk_sum=crosstalk_sum,
         crosstalk_count=crosstalk_count,
         bin_sum=bin_sum,
+        faint_bin_sum=faint_bin_sum,
     )
 
 

@@ -58,6 +58,6 @@ def repeats(
     listed, n_maxima = cupy.empty((n_ccd, MAXIMA_A_CCD), np.int32), cupy.empty(n_ccd, np.int64)
     LIST((n_ccd,), (CHOOSERS,), n_slots, value, pixel, listed, n_maxima)
     pairs = cupy.zeros((PAIR_ROWS, PAIR_COLUMNS), np.int32)
-    there = cupy.asarray(np.ascontiguousarray(turns, dtype=np.int64))
-    PAIRS((BLOCKS_A_CCD, n_ccd), (256,), listed, n_maxima, there, nx, pairs)
+    turned = cupy.asarray(np.ascontiguousarray(turns, dtype=np.int64))
+    PAIRS((BLOCKS_A_CCD, n_ccd), (256,), listed, n_maxima, turned, nx, pairs)
     return Repeats(pairs, n_maxima)

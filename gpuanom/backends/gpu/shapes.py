@@ -6,17 +6,14 @@ import cupy
 import numpy as np
 
 from gpuanom.backends.gpu.kernel import Kernel
-from gpuanom.backends.limits import SHAPES_A_CCD
+from gpuanom.backends.limits import FIRST_WIDTH, FOR_WIDTH, SHAPES_A_CCD, WIDTH_ROUNDS
 from gpuanom.records import Background, CcdStack, Shapes, Sources
 from gpuanom.settings import Settings
 
 CHOOSE = Kernel("shapes", "shapes_choose")
 MEASURE = Kernel("shapes", "shapes_measure")
 WIDTH = Kernel("shapes", "shapes_width")
-FIRST_WIDTH = 4.0
-ROUNDS = 6
 WARPS = 8
-FOR_WIDTH = 100
 CHOOSERS = 1024
 WIDTH_THREADS = 128
 
@@ -54,9 +51,11 @@ def shapes(stack: CcdStack, background: Background, sources: Sources, settings: 
         width=cupy.full(n_ccd, FIRST_WIDTH, np.float64),
     )
     state = cupy.zeros(n_ccd, np.int32)
-    for attempt in range(ROUNDS):
+    for attempt in range(WIDTH_ROUNDS):
         _measure(stack, background, listed, state, result, settings.stamp_size, last=False)
-        WIDTH((n_ccd,), (WIDTH_THREADS,), result.moments, result.spoilt, attempt == ROUNDS - 1, result.width, state)
+        WIDTH(
+            (n_ccd,), (WIDTH_THREADS,), result.moments, result.spoilt, attempt == WIDTH_ROUNDS - 1, result.width, state
+        )
     _measure(stack, background, listed, state, result, settings.stamp_size, last=True)
     return result
 

@@ -66,17 +66,17 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
 
 def filled(slots: Sources) -> Sources:
     """Sources on the host without their empty slots, in (ccd, y, x) order."""
-    there = np.flatnonzero(slots.y != EMPTY)
-    there = there[np.lexsort((slots.x[there], slots.y[there], slots.ccd[there]))]
+    found = np.flatnonzero(slots.y != EMPTY)
+    found = found[np.lexsort((slots.x[found], slots.y[found], slots.ccd[found]))]
     return Sources(
-        ccd=slots.ccd[there],
-        y=slots.y[there],
-        x=slots.x[there],
-        value=slots.value[there],
-        n_above=slots.n_above[there],
-        moments=slots.moments[there],
-        isophote_moments=slots.isophote_moments[there],
-        n_isophote=slots.n_isophote[there],
+        ccd=slots.ccd[found],
+        y=slots.y[found],
+        x=slots.x[found],
+        value=slots.value[found],
+        n_above=slots.n_above[found],
+        moments=slots.moments[found],
+        isophote_moments=slots.isophote_moments[found],
+        n_isophote=slots.n_isophote[found],
         n_sources=slots.n_sources,
         n_bad=slots.n_bad,
         n_saturated=slots.n_saturated,

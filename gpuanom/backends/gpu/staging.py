@@ -128,12 +128,12 @@ class Staging:
     def _upload(self, host: npt.NDArray[Any], target: Array) -> None:
         stream = cupy.cuda.get_current_stream()
         source = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
-        there = target.reshape(-1).view(np.uint8)
+        destination = target.reshape(-1).view(np.uint8)
         for start in range(0, source.size, SLOT_BYTES):
             part = source[start : start + SLOT_BYTES]
             slot, event = self._free()
             slot[: part.size] = part
-            there[start : start + part.size].set(slot[: part.size], stream=stream)
+            destination[start : start + part.size].set(slot[: part.size], stream=stream)
             event.record(stream)
 
     def _free(self) -> tuple[npt.NDArray[np.uint8], Any]:

@@ -20,18 +20,18 @@ def stamps(stack: CcdStack, background: Background, sources: Sources, settings: 
     """
     _, ny, nx = stack.shape
     y, x, ccd = sources.y.get(), sources.x.get(), sources.ccd.get()
-    there = np.flatnonzero(y != EMPTY)
-    there = there[np.lexsort((x[there], y[there], ccd[there]))].astype(np.int32)
+    found = np.flatnonzero(y != EMPTY)
+    found = found[np.lexsort((x[found], y[found], ccd[found]))].astype(np.int32)
     size = settings.stamp_size
-    result = cupy.empty((there.size, size, size), np.float32)
+    result = cupy.empty((found.size, size, size), np.float32)
     # A block takes a stamp, and a warp every eighth row of it.
     CUT(
-        (there.size,),
+        (found.size,),
         (32, 8),
         stack.images,
         stack.bad,
         background.coefficients,
-        cupy.asarray(there),
+        cupy.asarray(found),
         sources.ccd,
         sources.y,
         sources.x,

@@ -1,0 +1,91 @@
+"""The models that a user gives to a run: an autoencoder, a classifier that learnt from labels, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpuanom.autoencoder import classifier, model, require
+from gpuanom.autoencoder.model import Model
+from gpuanom.errors import InputError
+from gpuanom.tables.classified import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class GivenModels:
+    """The models that a run uses.
+
+    Attributes
+    ----------
+    autoencoder : Model or None
+    file : Path or None
+        The file of the autoencoder.
+    classifier : Classifier or None
+    classifier_file : Path or None
+    """
+
+    autoencoder: Model | None = None
+    file: Path | None = None
+    classifier: Classifier | None = None
+    classifier_file: Path | None = None
+
+    def require_features(self, held: str) -> None:
+        """Check that the night will hold the latent features that the classifier learnt from.
+
+        Parameters
+        ----------
+        held : str
+            Fingerprint of the autoencoder whose results the night holds already; empty without any.
+
+        Raises
+        ------
+        InputError
+            When the features would be missing, or of another autoencoder.
+        """
+        if self.classifier is None:
+            return
+        used = held if self.autoencoder is None else self.autoencoder.fingerprint
+        if used == self.classifier.model:
+            return
+        other = "with another one" if used else "without an autoencoder"
+        raise InputError(
+            f"learnt from the features of autoencoder {self.classifier.model}, and this night is scored {other}",
+            file=self.classifier_file,
+            remedy="give both: --model AUTOENCODER --model CLASSIFIER",
+        )
+
+
+def read_models(paths: Sequence[Path]) -> GivenModels:
+    """Read the models of a run; no code in the files is run.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        At most one autoencoder and one classifier.
+
+    Returns
+    -------
+    GivenModels
+
+    Raises
+    ------
+    InputError
+        When a file is no model, or two are of one kind.
+    GpuanomError
+        When PyTorch is not installed.
+    """
+    require()
+    found: dict[str, Path] = {}
+    for path in paths:
+        kind = "classifier" if model.read(path)[1].get("kind") == "classifier" else "autoencoder"
+        if kind in found:
+            raise InputError(f"a second {kind} beside {found[kind]}", file=path, remedy="give one of each kind")
+        found[kind] = path
+    file, labelled = found.get("autoencoder"), found.get("classifier")
+    return GivenModels(
+        None if file is None else model.load(file),
+        file,
+        None if labelled is None else classifier.load(labelled),
+        labelled,
+    )

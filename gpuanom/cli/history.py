@@ -1,0 +1,50 @@
+"""`gpuanom history`: the trends of many scored nights on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpuanom.cli.screen import Screen
+from gpuanom.display import counted
+from gpuanom.files import require_no_fits
+from gpuanom.report.history import NAME, scored_nights, write_history
+
+EPILOG = """\b
+Examples:
+  gpuanom history scored-2026-01-01 scored-2026-01-02 -o january.html
+  gpuanom history scored-nights/              every scored night in that folder; writes scored-nights/history.html
+
+\b
+The page shows, for each camera and band against time: the share of bad exposures and of those to check, and the medians
+of FWHM, ellipticity, sky and number of sources. Below are the record of each CCD (which are often bad, and since when)
+and the exposures that are not ok, each with its neighbours in time. Only stores are read, no images: each night
+is ranked again as it was scored last.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("nights", metavar="SCORED...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"File to write (default: {NAME} in the first folder that is named).",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
+def history(nights: tuple[Path, ...], output: Path | None, quiet: bool) -> int:
+    """Write a page with the trends of many nights.
+
+    Each SCORED is a folder that `gpuanom score` made, or a folder that holds such folders.
+    """
+    folders = scored_nights(nights)
+    output = output or nights[0] / NAME
+    require_no_fits(output)  # said before nights are ranked
+    with Screen(quiet=quiet, verbose=False) as screen:
+        gathered = write_history(folders, output, screen.count("ranking nights"))
+    if not quiet:
+        n = len(gathered["exposures"]["exposure"])
+        said = f"{counted(n, 'exposure')} of {counted(len(folders), 'night')}"
+        click.echo(f"{output}: {said}, {output.stat().st_size / 1e6:.1f} MB")
+    return 0

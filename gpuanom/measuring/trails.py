@@ -1,0 +1,84 @@
+"""Satellites' trails are left out of the patterns of the background (METHOD.md 9.6)."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+
+from gpuanom.backends.protocol import Backend
+from gpuanom.measuring.ccd_statistics import StatisticArrays
+from gpuanom.records import Background, CcdStack, Doubles, Patterns, Unfit
+from gpuanom.records.patterns import STEP
+from gpuanom.settings import Settings
+from gpuanom.statistics import lines
+
+_SHIFTED = (("map_sum", "map_count"), ("row_sum", "row_count"), ("column_sum", "column_count"),
+            ("crosstalk_sum", "crosstalk_count"))  # fmt: skip
+"""Sums of the residual, and the numbers of pixels behind each of them."""
+
+
+def without_trails(
+    arrays: StatisticArrays, stack: CcdStack, background: Background, settings: Settings, backend: Backend
+) -> StatisticArrays:
+    """Find the straight lines of a stack, and measure the patterns of CCDs with a trail again without its pixels.
+
+    Parameters
+    ----------
+    arrays : StatisticArrays
+        From `gpuanom.measuring.ccd_statistics.statistic_arrays`, on the host.
+    stack, background : CcdStack, Background
+        On the device.
+    settings : Settings
+    backend : Backend
+
+    Returns
+    -------
+    StatisticArrays
+        With the lines. On a CCD whose own line is strong enough to be a trail, the pixels that the trail may cover are
+        masked in the map, the profiles and the spectra; trails that are accepted only because of one on another CCD
+        are faint, and stay.
+    """
+    found = lines.find(arrays.patterns)
+    with_trail = np.flatnonzero(lines.trails(found))
+    if not with_trail.size:
+        return replace(arrays, lines=found)
+    measured = {f.name: np.array(getattr(arrays.patterns, f.name)) for f in fields(Patterns)}
+    for i in with_trail:
+        n = int(measured["map_count"][i].sum())
+        level = round(int(measured["map_sum"][i].sum()) / n) if n else 0
+        masked = _masked(stack, int(i), found[i], backend)
+        again = backend.to_host(backend.patterns(masked, _raised(background, int(i), level, backend), settings))
+        values = {f.name: np.array(getattr(again, f.name)[0]) for f in fields(Patterns)}
+        for sums, counts in _SHIFTED:
+            values[sums] = values[sums] + level * values[counts]
+        for name, value in values.items():
+            if name not in ("bin_sum", "faint_bin_sum"):  # the line is still to be seen in the bins
+                measured[name][i] = value
+    return replace(arrays, patterns=Patterns(**measured), lines=found)
+
+
+def _masked(stack: CcdStack, i: int, line: Doubles, backend: Backend) -> CcdStack:
+    """A stack of the i-th CCD alone, without the pixels that a trail may cover."""
+    _, ny, nx = stack.shape
+    covered = lines.covered(line, ny, nx)[np.newaxis] * np.uint8(Unfit.BACKGROUND)
+    one = slice(i, i + 1)
+    with backend.working():
+        bad = backend.to_device(covered)
+        if stack.bad is not None:
+            bad = bad | stack.bad[one]
+        return CcdStack(stack.images[one], bad, stack.saturation[one])
+
+
+def _raised(background: Background, i: int, level: int, backend: Backend) -> Background:
+    """The background of the i-th CCD alone, raised by so many steps of 2^-12 sigma.
+
+    Masked pixels count as the background in the spectra. Faint sources lift the mean of the residual, below which a
+    masked band would be a dark stripe, unless the background is raised to that mean.
+    """
+    one = slice(i, i + 1)
+    with backend.working():
+        of_ccd = {f.name: getattr(background, f.name)[one].copy() for f in fields(Background)}
+        # The unit of the steps as both backends round it.
+        of_ccd["coefficients"][:, 0] += level * STEP * of_ccd["sigma"].astype(np.float32).astype(np.float64)
+        return Background(**of_ccd)

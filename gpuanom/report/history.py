@@ -1,0 +1,197 @@
+"""The history of many nights as one page: trends of each camera and band, the record of each CCD, odd exposures.
+
+Everything is read from the stores of scored nights; no image is opened.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gpuanom.errors import OutputError, printable
+from gpuanom.files import make_folder, whole_file
+from gpuanom.naming import natural_key, path_text
+from gpuanom.report.blocks import begin, block
+from gpuanom.report.ccds import outline_value, short
+from gpuanom.review.opened import ScoredNight, key_of, open_night
+from gpuanom.store.store import NAME as STORE_NAME
+from gpuanom.version import __version__
+
+NAME = "history.html"
+
+_SCRIPTS = ("dom.js", "charts.js", "history.js")
+
+TRENDS = ("fwhm", "fwhm_arcsec", "ellipticity", "sky", "n_sources")
+"""The numbers of exposures whose medians are shown against time."""
+
+OFTEN = 0.5
+"""A CCD is often bad in a night where this share of its exposures or more show it bad."""
+
+VERDICTS = ("bad", "check", "ok", "")
+
+
+def scored_nights(paths: Sequence[Path]) -> list[Path]:
+    """Return the folders of scored nights that paths name.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Folders of scored nights, and folders that hold such folders.
+
+    Returns
+    -------
+    list of Path
+        Each once, in natural order of their names.
+
+    Raises
+    ------
+    OutputError
+        When a path is no scored night and holds none.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        inside = [path] if (path / STORE_NAME).is_file() else sorted(p.parent for p in path.glob(f"*/{STORE_NAME}"))
+        if not inside:
+            raise OutputError(f"{path}: is no scored night and holds none (gpuanom score makes one)")
+        found.update(dict.fromkeys(folder.resolve() for folder in inside))
+    return sorted(found, key=lambda folder: natural_key(path_text(folder)))
+
+
+def history(nights: Iterable[ScoredNight]) -> dict[str, Any]:
+    """Gather the history of nights as values for JSON.
+
+    Parameters
+    ----------
+    nights : iterable of ScoredNight
+        One is in memory at a time.
+
+    Returns
+    -------
+    dict
+        ``nights``: name and time of each, in order of time; ``trends``: a row for each night, camera and band;
+        ``ccds``: by camera, the record of each CCD; ``exposures``: columns of all exposures in order of time.
+    """
+    gathered = [_of_night(night) for night in nights]
+    gathered.sort(key=lambda night: (night["time"] or "", natural_key(night["name"])))
+    cameras = sorted({camera for night in gathered for camera in night["ccds"]})
+    exposures = [(row, i) for i, night in enumerate(gathered) for row in night["exposures"]]
+    exposures.sort(key=lambda pair: (pair[0]["date_obs"] or "", natural_key(pair[0]["exposure"])))
+    names = ("exposure", "camera", "band", "date_obs", "verdict", "cause", "status", *TRENDS)
+    return {
+        "version": __version__,
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "often": OFTEN,
+        "nights": [{"name": night["name"], "time": night["time"]} for night in gathered],
+        "trends": [{"night": i, **trend} for i, night in enumerate(gathered) for trend in night["trends"]],
+        "ccds": {camera: _record([night["ccds"].get(camera, {}) for night in gathered]) for camera in cameras},
+        "exposures": {
+            **{name: [short(row[name]) for row, _ in exposures] for name in names},
+            "night": [i for _, i in exposures],
+        },
+    }
+
+
+def _of_night(night: ScoredNight) -> dict[str, Any]:
+    """What the history keeps of one night."""
+    of_ccds = night.ccds()
+    exposures = []
+    for row in night.exposures:
+        skies = [ccd["sky"] for ccd in of_ccds.get(key_of(row), []) if ccd["sky"] is not None]
+        exposures.append({
+            **{name: row.get(name) for name in ("fwhm", "fwhm_arcsec", "n_sources", "date_obs", "status")},
+            **{name: row.get(name) or "" for name in ("exposure", "camera", "band", "verdict", "cause")},
+            "ellipticity": outline_value(row, "ellipticity"),
+            "sky": statistics.median(skies) if skies else None,
+        })  # fmt: skip
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in exposures:
+        groups.setdefault((row["camera"], row["band"]), []).append(row)
+    ccds: dict[str, dict[str, list[int]]] = {}
+    for row in exposures:
+        for ccd in of_ccds.get(key_of(row), []):
+            counts = ccds.setdefault(row["camera"], {}).setdefault(ccd["ccd"], [0, 0])
+            counts[0] += 1
+            # An exposure that is bad as a whole says nothing of a CCD.
+            alone = ccd.get("verdict") == "bad" and row["verdict"] != "bad"
+            counts[1] += int(alone or ccd["status"] != "ok")
+    times = sorted(row["date_obs"] for row in exposures if row["date_obs"])
+    return {
+        "name": printable(path_text(Path(night.folder.resolve().name))),
+        "time": times[0] if times else None,
+        "exposures": exposures,
+        "trends": [_trend(camera, band, rows) for (camera, band), rows in sorted(groups.items())],
+        "ccds": ccds,
+    }
+
+
+def _trend(camera: str, band: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The medians and verdicts of one night's exposures of a camera and band."""
+    found: dict[str, Any] = {"camera": camera, "band": band, "n": len(rows)}
+    found["verdicts"] = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
+    for name in TRENDS:
+        known = [row[name] for row in rows if row[name] is not None and math.isfinite(row[name])]
+        found[name] = short(float(statistics.median(known))) if known else None
+    return found
+
+
+def _record(nights: Sequence[Mapping[str, Sequence[int]]]) -> list[dict[str, Any]]:
+    """The record of each CCD of a camera: the share of exposures with the CCD bad, and since when it often is."""
+    names = sorted({name for night in nights for name in night}, key=natural_key)
+    records = []
+    for name in names:
+        counts = [night.get(name, (0, 0)) for night in nights]
+        shares = [bad / n if n else None for n, bad in counts]
+        since: int | None = None
+        for i, share in enumerate(shares):
+            if share is not None:
+                since = None if share < OFTEN else i if since is None else since
+        n, bad = (sum(column) for column in zip(*counts, strict=True))
+        records.append({
+            "ccd": name, "n": n, "bad": bad, "since": since,
+            "shares": [None if share is None else round(share, 3) for share in shares],
+        })  # fmt: skip
+    return sorted(records, key=lambda record: -record["bad"] / max(record["n"], 1))
+
+
+def write_history(
+    folders: Sequence[Path], output: Path, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Write the history of scored nights as one HTML page.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Folders of scored nights, see `scored_nights`.
+    output : Path
+        The HTML file.
+    progress : callable, optional
+        Called with (nights done, nights) after each night.
+
+    Returns
+    -------
+    dict
+        What `history` gathered.
+
+    Raises
+    ------
+    OutputError
+        When a night cannot be opened, or the page cannot be written.
+    """
+
+    def opened() -> Iterable[ScoredNight]:
+        for done, folder in enumerate(folders, start=1):
+            yield open_night(folder)
+            if progress is not None:
+                progress(done, len(folders))
+
+    gathered = history(opened())
+    make_folder(output.parent)
+    with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
+        after = begin(file, "history.html", f"{len(folders)} nights", _SCRIPTS)
+        block(file, "history", gathered)
+        file.write(after)
+    return gathered

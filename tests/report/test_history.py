@@ -1,0 +1,110 @@
+"""The history of nights: sums over exposures against plain loops, the record of CCDs, and the page in a browser."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+
+from gpuanom.errors import OutputError
+from gpuanom.report import history
+from gpuanom.review.opened import key_of, open_night
+from tests.report import made
+from tests.test_cli import run
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory):
+    """Three nights of which the second has odd exposures; the names are not in the order of time."""
+    folder = tmp_path_factory.mktemp("history")
+    made.night(folder / "z", 24, bands=("r",), day=1)
+    made.night(folder / "b", 24, bands=("r",), odd=(3, 9), day=2, names=made.HOSTILE)
+    made.night(folder / "a", 24, bands=("r",), camera=made.HOSTILE[1], day=3)
+    (folder / "other").mkdir()
+    history.write_history(history.scored_nights([folder]), folder / "h.html")
+    return folder
+
+
+def test_trends_are_medians_and_counts_of_the_tables(nights):
+    folders = history.scored_nights([nights, nights / "a"])
+    assert [folder.name for folder in folders] == ["a", "b", "z"]
+    opened = [open_night(folder) for folder in folders]
+    found = history.history(opened)
+    assert [night["name"] for night in found["nights"]] == ["z", "b", "a"]
+    trends = {found["nights"][t["night"]]["name"]: t for t in found["trends"]}
+    for night in opened:
+        trend = trends[night.folder.name]
+        rows = night.exposures
+        assert trend["n"] == 24
+        assert trend["verdicts"] == [sum(r["verdict"] == v for r in rows) for v in ("bad", "check", "ok", "")]
+        assert trend["n_sources"] == statistics.median(r["n_sources"] for r in rows)
+        ccds = night.ccds()
+        skies = [statistics.median(c["sky"] for c in ccds[key_of(r)]) for r in rows]
+        assert trend["sky"] == pytest.approx(statistics.median(skies), rel=1e-3)  # four digits
+        assert trend["fwhm"] is None
+    assert trends["b"]["verdicts"][0] + trends["b"]["verdicts"][1] >= 2
+    times = found["exposures"]["date_obs"]
+    assert times == sorted(times)
+    assert len(times) == 72
+
+
+def test_a_ccd_is_often_bad_since_the_first_night_of_its_last_run():
+    n = 10
+    bad = {"N1": [0, 6, 2, 5, 9], "N2": [9, 9, 0, 0, 0], "N3": [0, 0, 0, 0, None], "N10": [10, 10, None, 10, 10]}
+    nights = [{name: [n, counts[i]] for name, counts in bad.items() if counts[i] is not None} for i in range(5)]
+    found = {record["ccd"]: record for record in history._record(nights)}
+    assert list(found) == ["N10", "N1", "N2", "N3"]  # the worst first
+    assert [found[name]["since"] for name in bad] == [3, None, None, 0]
+    assert (found["N1"]["bad"], found["N1"]["n"]) == (22, 50)
+    assert found["N10"]["shares"] == [1, 1, None, 1, 1]
+
+
+def test_a_bad_exposure_says_nothing_of_its_ccds(nights):
+    night = open_night(nights / "b")
+    (bad,) = {row["exposure"]: row for row in night.exposures[:1]}.values()
+    assert bad["verdict"] == "bad"
+    counts = history._of_night(night)["ccds"]["TESTCAM"]
+    ccds = night.ccds()
+    for name in ("1", "2"):
+        alone = sum(
+            ccd["verdict"] == "bad" and row["verdict"] != "bad"
+            for row in night.exposures
+            for ccd in ccds[key_of(row)]
+            if ccd["ccd"] == name
+        )
+        assert counts[name] == [24, alone]
+
+
+def test_what_is_no_night_is_refused(nights, capfd, tmp_path):
+    with pytest.raises(OutputError, match="no scored night"):
+        history.scored_nights([nights / "other"])
+    code, out, err = run(capfd, "history", nights / "other")
+    assert (code, out) == (2, "")
+    assert "is no scored night and holds none" in err
+    code, out, err = run(capfd, "history", nights / "a", "-o", tmp_path / "h.html")
+    assert (code, err) == (0, "")
+    assert "24 exposures of 1 night" in out
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_the_page_shows_trends_and_neighbours(nights, visit, width):
+    tab = visit(nights / "h.html", width)
+    tab.select_option("#camera", "TESTCAM")
+    # Two nights of this camera have shares, skies and sources; no stars were measured.
+    assert tab.locator("#history-main svg.chart").count() == 4
+    assert tab.locator("#history-main circle.night").count() == 8
+    tab.select_option("#odd", index=0)
+    rows = tab.locator("#neighbours tr")
+    assert 7 <= rows.count() <= 12
+    assert any(verdict in tab.locator("#neighbours .now").inner_text() for verdict in ("bad", "check"))
+    tab.select_option("#camera", made.HOSTILE[1])
+    assert tab.locator("#neighbours").count() == 0
+    assert tab.evaluate("window.hacked") is None
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_night_of_nothing_has_a_page(visit, tmp_path):
+    made.night(tmp_path / "n", 0)
+    history.write_history([tmp_path / "n"], tmp_path / "h.html")
+    tab = visit(tmp_path / "h.html")
+    assert "none" in tab.locator("#history-main").inner_text()

@@ -1,0 +1,103 @@
+"""A satellite's trail is found, and the pixels that it may cover are left out of the patterns of the background."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+
+import numpy as np
+import pytest
+
+import gpuanom
+from gpuanom.statistics import lines
+from gpuanom.statistics.listed import NAMES
+from tests import device
+
+SHAPE = (420, 460)
+QUICK = gpuanom.Settings(gradient_points=300, sigma_points=2000, background_points=2000)
+NAMED = {name: NAMES.ccds.index(name) for name in ("streak", "map_rms", "masked_share", "row_jitter")}
+
+
+def across(angle, distance, shape=SHAPE):
+    """How far each pixel is from a line, which lies so many pixels from the CCD's centre; angle in degrees."""
+    y, x = np.indices(shape)
+    along = np.radians(angle)
+    return (y - (shape[0] - 1) / 2) * np.cos(along) - (x - (shape[1] - 1) / 2) * np.sin(along) - distance
+
+
+def sky(seed, trail=None):
+    """A CCD of noise 3 about a sky of 200 with faint stars, and a trail of 4 sigma."""
+    rng = np.random.default_rng(seed)
+    image = 200 + 3 * rng.standard_normal(SHAPE)
+    for y, x in rng.uniform(20, 400, (40, 2)):
+        image += 40 * np.exp(-(np.hypot(*(np.indices(SHAPE) - np.array([y, x])[:, None, None])) ** 2) / 8)
+    if trail is not None:
+        image += 12 * np.exp(-(across(*trail) ** 2) / 8)
+    return image.astype(np.float32)
+
+
+@cache
+def measured(trails, backend="cpu"):
+    """An exposure with a CCD for each of the trails, None for none."""
+    ccds = [gpuanom.Ccd(f"N{i + 1}", sky(i, trail)) for i, trail in enumerate(trails)]
+    for ccd in ccds:
+        ccd.image.setflags(write=False)
+    return gpuanom.measure(ccds, QUICK, backend, exposure="1", camera="C", band="r")
+
+
+def values(record, name):
+    return np.array([ccd.statistics.values[NAMED[name]] for ccd in record.ccds])
+
+
+@pytest.mark.parametrize(("angle", "distance"), [(30, 50), (-60, -120), (75, 0), (-5, 180), (45, -300)])
+@pytest.mark.parametrize("shape", [SHAPE, (900, 300), (4094, 2046)])
+def test_the_covered_pixels_are_those_near_the_line(angle, distance, shape):
+    covered = lines.covered(np.array([9.0, np.radians(angle), distance, 1.0]), *shape)
+    away = np.abs(across(angle, distance, shape))
+    half = 16 * (1 if shape[0] < 2000 else 2) + lines.WINGS
+    # Rows begin and end at whole pixels, half a pixel from the band's edges at most, measured along the row.
+    assert covered[away < half - 1].all()
+    assert not covered[away > half + 1].any()
+
+
+TRAILS = (None, (30, 20), None)
+
+
+def test_a_trail_is_named_and_does_not_raise_the_other_statistics():
+    plain, crossed = measured((None,) * 3), measured(TRAILS)
+    assert list(values(crossed, "streak") > 0) == [False, True, False]
+    assert values(plain, "streak").max() == 0
+    for name in ("map_rms", "masked_share", "row_jitter"):
+        here, before = values(crossed, name), values(plain, name)
+        assert (here[[0, 2]] == before[[0, 2]]).all()
+        # A ninth of the CCD is left out, and the rest of the noise is the same. With the trail, the map's rms doubles.
+        assert here[1] == pytest.approx(before[1], rel=0.2), name
+
+
+def test_a_ccd_with_a_trail_takes_no_part_in_the_spectrum_of_its_exposure():
+    crossed, others = measured(TRAILS), measured((None,) * 3)
+    without = gpuanom.measure(
+        [gpuanom.Ccd(name, sky(i)) for i, name in ((0, "N1"), (2, "N3"))], QUICK, exposure="1", camera="C", band="r"
+    )
+    powers = [i for i, name in enumerate(NAMES.exposures) if name.startswith("stripe_")]
+    assert powers
+    np.testing.assert_array_equal(crossed.statistics.values[powers], without.statistics.values[powers])
+    assert (crossed.statistics.values[powers] != others.statistics.values[powers]).any()
+
+
+def test_where_each_ccd_has_a_trail_the_spectrum_is_that_of_all():
+    record = measured(((30, 20), (30, 90)))
+    assert (values(record, "streak") > 0).all()
+    powers = [i for i, name in enumerate(NAMES.exposures) if name.startswith("stripe_power")]
+    # A trail that is not left out gives stripes of over 100 times their surroundings.
+    assert np.nanmax(record.statistics.values[powers]) < 30
+
+
+def test_both_backends_leave_the_same_pixels_out():
+    expected = measured(TRAILS)
+    with device.installed():
+        found = measured(TRAILS, "0")
+    np.testing.assert_array_equal(found.statistics.values, expected.statistics.values)
+    for ours, theirs in zip(found.ccds, expected.ccds, strict=True):
+        for field in dataclasses.fields(ours.statistics):
+            np.testing.assert_array_equal(getattr(ours.statistics, field.name), getattr(theirs.statistics, field.name))
