@@ -117,6 +117,7 @@ def test_parquet_keeps_units_descriptions_and_missing_values(scored):
         assert b"deg" in found.schema.metadata[b"table_meta_yaml"]
 
 
+@pytest.mark.proof(suffix="ecsv")
 @pytest.mark.parametrize("suffix", ["ecsv", "parquet"])
 def test_rows_are_chosen_by_a_condition(scored, tmp_path, suffix, monkeypatch):
     if suffix == "parquet":
