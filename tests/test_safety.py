@@ -18,19 +18,21 @@ from tests import fuzz_score
 ROOT = Path(__file__).parent.parent
 
 
-def test_runs_that_end_early_lose_nothing():
-    command = [sys.executable, "-m", "tests.crash", "--kills", "8", "--seed", "7"]
+@pytest.mark.parametrize("kills", [4, pytest.param(8, marks=pytest.mark.proof)])
+def test_runs_that_end_early_lose_nothing(kills):
+    command = [sys.executable, "-m", "tests.crash", "--kills", str(kills), "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "    8 ended early" in done.stdout
+    assert f"    {kills} ended early" in done.stdout
 
 
-def test_damaged_files_end_as_scores_or_statuses():
+@pytest.mark.parametrize("files", [24, pytest.param(60, marks=pytest.mark.proof)])
+def test_damaged_files_end_as_scores_or_statuses(files):
     # Ten times the limit of the full version, since a busy machine is no fault of gpuanom.
-    counts, failed, _, _ = fuzz_score.fuzz(60, seed=3, slowest=10 * fuzz_score.SLOWEST)
+    counts, failed, _, _ = fuzz_score.fuzz(files, seed=3, slowest=10 * fuzz_score.SLOWEST)
     assert not failed
-    assert sum(counts[word] for word in ("ok", "partial")) > 5
-    assert counts["unusable"] > 5
+    assert sum(counts[word] for word in ("ok", "partial")) > files // 12
+    assert counts["unusable"] > files // 12
 
 
 def _cards(*cards):

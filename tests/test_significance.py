@@ -158,21 +158,24 @@ def scores_of_normal_datasets(backend, m, n, *, seed, kind=SOURCE, per_exposure=
 
 
 # Of small datasets many are drawn. The scores of both backends are the same to 1e-14 (tests/steps/test_divergence.py).
+@pytest.mark.proof(m=3, n=200)
+@pytest.mark.proof(m=8)
+@pytest.mark.proof(backend="gpu")
 @pytest.mark.parametrize("uneven", [True, False])
 @pytest.mark.parametrize("n", [200, 1000, 20_000])
-@pytest.mark.parametrize("m", [pytest.param(m, marks=pytest.mark.proof(backend="gpu")) for m in (3, 8)] + [30, 300])
+@pytest.mark.parametrize("m", [3, 8, 30, 300])
 def test_dense_histograms_are_calibrated(backend, m, n, uneven):
     assert_calibrated(*scores_of_normal_datasets(backend, m, n, seed=m + n, uneven=uneven))
 
 
+@pytest.mark.proof(backend="gpu")
 @pytest.mark.parametrize(
     ("m", "n"),
     [
-        *(pytest.param(3, 40, marks=pytest.mark.proof(backend="gpu")), (8, 10), (30, 10), (30, 100)),
-        *((300, 10), (300, 40), (300, 100)),
+        *((8, 10), (30, 10), (30, 100), (300, 10), (300, 40), (300, 100)),
         *(
             pytest.param(m, n, marks=pytest.mark.proof)
-            for m, n in ((3, 10), (3, 100), (8, 20), (8, 40), (8, 100), (30, 40))
+            for m, n in ((3, 10), (3, 40), (3, 100), (8, 20), (8, 40), (8, 100), (30, 40))
         ),
     ],
 )
@@ -190,16 +193,19 @@ def test_the_simulation_is_what_calibrates_sparse_ones(backend):
 
 @pytest.mark.parametrize(
     ("m", "ccds", "n"),
-    [(3, 4, 1000), (8, 9, 5000), (30, 4, 1000), pytest.param(8, 4, 60, marks=pytest.mark.proof(backend="gpu"))],
+    [(3, 4, 1000), (8, 9, 5000), (30, 4, 1000), pytest.param(8, 4, 60, marks=pytest.mark.proof)],
 )
+@pytest.mark.proof(backend="gpu")
 def test_exposures_of_several_ccds_are_calibrated(backend, m, ccds, n):
     """Background scores: X summed over the CCDs of an exposure, with C (N - 1) degrees of freedom."""
     p, z = scores_of_normal_datasets(backend, m, n, seed=m + ccds, kind=BACKGROUND, per_exposure=ccds)
     assert_calibrated(p, z if n > 10 * BINS else None)
 
 
+@pytest.mark.proof(backend="gpu")
+@pytest.mark.proof(m=3, n=60)
 @pytest.mark.parametrize("n", [60, 1000])
-@pytest.mark.parametrize("m", [pytest.param(3, marks=pytest.mark.proof(backend="gpu")), 30])
+@pytest.mark.parametrize("m", [3, 30])
 def test_against_a_saved_reference_that_does_not_contain_them(backend, m, n):
     """f has no term -2/M here: the noise of the reference adds to that of the histogram."""
     rng = np.random.default_rng(m + n)
