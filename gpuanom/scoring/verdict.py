@@ -28,6 +28,10 @@ THRESHOLD_EXPOSURES: tuple[int, ...] = (20, 30, 50, 150, 1000)
 """Sizes of datasets for which thresholds are set; between them they follow ln n, beyond them they stay."""
 
 
+_APART = 12.0
+"""Repeated images that are less than so many pixels apart may be another statistic's: they do not name the cause of
+what another statistic explains."""
+
 _STRONG = 0.25
 """A statistic with this part of the largest evidence may name the cause."""
 
@@ -200,6 +204,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
     deviation = np.full(n, np.nan)
     ccd_verdict, ccd_cause = [""] * n_ccd, [""] * n_ccd
     strongest = _strongest(found)
+    separations = measured.exposures.get("repeat_separation", np.full(n, np.nan))
     for i in range(n):
         rows_of_ccds = range(first[i], first[i + 1])
         row = int(strongest[i])
@@ -207,7 +212,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
             evidence[i] = evidence[i] if not reasons[i] else np.nan
             continue
         score[i], deviation[i] = found.statistics[row].name, found.deviation[row, i]
-        row = _named(found, row, i, check)
+        row = _named(found, row, i, check, separations[i])
         judged = found.statistics[row]
         level = BAD if evidence[i] >= bad else CHECK if evidence[i] >= check else OK
         judged_ccds = [j for j in rows_of_ccds if of_ccds[j] == of_ccds[j]]
@@ -263,11 +268,14 @@ def _strongest(found: Evidence) -> np.typing.NDArray[np.int64]:
     return np.where(np.isnan(found.of_exposures), -1, row)
 
 
-def _named(found: Evidence, strongest: int, i: int, check: float) -> int:
+def _named(found: Evidence, strongest: int, i: int, check: float, separation: float) -> int:
     """The statistic that names the cause: a more precise one than the strongest, if its own evidence is strong."""
     of_exposure = np.round(np.nan_to_num(found.of_statistics[:, i]), 6)
     enough = round(max(check, _STRONG * float(of_exposure[strongest])), 6)
     precise = np.array([j.precise for j in found.statistics])
+    if separation < _APART:
+        # The rim of a donut repeats, too.
+        precise[[j.name == "repeat_evidence" for j in found.statistics]] = 0
     better = np.flatnonzero((of_exposure >= enough) & (precise > precise[strongest]))
     if not better.size:
         return strongest
