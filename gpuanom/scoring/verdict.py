@@ -28,6 +28,10 @@ THRESHOLD_EXPOSURES: tuple[int, ...] = (20, 30, 50, 150, 1000)
 """Sizes of datasets for which thresholds are set; between them they follow ln n, beyond them they stay."""
 
 
+_APART = 12.0
+"""Repeated images that are less than so many pixels apart may be another statistic's: they do not name the cause of
+what another statistic explains."""
+
 _STRONG = 0.25
 """A statistic with this part of the largest evidence may name the cause."""
 
@@ -198,6 +202,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
     owner = measured.owner
     first = np.searchsorted(owner, np.arange(n + 1)).tolist()
     strongest = _strongest(found)
+    separations = measured.exposures.get("repeat_separation", np.full(n, np.nan))
     unjudged = np.array([bool(reason) for reason in reasons], dtype=bool)
     known = (strongest >= 0) & ~unjudged
     evidence[unjudged] = np.nan
@@ -224,7 +229,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
         statistic = found.statistics[int(found.ccd_statistic[j])]
         ccd_cause[j] = words(statistic, found.ccd_sign[j], _values(measured.ccds, j), measured.names[j])
     for i in np.flatnonzero(levels > _LEVELS.index(OK)).tolist():
-        row = _named(found, int(strongest[i]), i, check)
+        row = _named(found, int(strongest[i]), i, check, separations[i])
         judged, at_worst = found.statistics[row], int(worst[i])
         if alone[i]:
             k = int(found.ccd_statistic[at_worst])
@@ -282,11 +287,14 @@ def _strongest(found: Evidence) -> Integers:
     return np.where(np.isnan(found.of_exposures), -1, row)
 
 
-def _named(found: Evidence, strongest: int, i: int, check: float) -> int:
+def _named(found: Evidence, strongest: int, i: int, check: float, separation: float) -> int:
     """The statistic that names the cause: a more precise one than the strongest, if its own evidence is strong."""
     of_exposure = np.round(np.nan_to_num(found.of_statistics[:, i]), 6)
     enough = round(max(check, _STRONG * float(of_exposure[strongest])), 6)
     precise = np.array([j.precise for j in found.statistics])
+    if separation < _APART:
+        # The rim of a donut repeats, too.
+        precise[[j.name == "repeat_evidence" for j in found.statistics]] = 0
     better = np.flatnonzero((of_exposure >= enough) & (precise > precise[strongest]))
     if not better.size:
         return strongest
