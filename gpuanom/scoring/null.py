@@ -19,9 +19,12 @@ import numpy as np
 from gpuanom.records import Doubles, Integers
 from gpuanom.scoring import distances, regression, tails
 from gpuanom.scoring.distances import NullOptions, Scatter
-from gpuanom.scoring.judged import LISTS, WORST, Judged
+from gpuanom.scoring.judged import LISTS, OF_CCDS, WORST, Judged
 from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepare
 from gpuanom.scoring.tails import Tails
+
+NAMING, SURELY = 0.25, 10.0
+"""A statistic with this part of the largest evidence of its CCD, and at least so much, may name the cause."""
 
 _LEAST_TAIL = 1.0
 """The 90% quantile of distances is taken as at least so many robust standard deviations: it is 1.6 for a Gaussian."""
@@ -243,13 +246,23 @@ def _of_each_ccd(null: Null, of_statistics: Doubles) -> _OfEachCcd:
     n_ccd = of_statistics.shape[1]
     largest, best = np.full(n_ccd, -np.inf), np.full(n_ccd, -np.inf)
     statistic = np.zeros(n_ccd, dtype=np.int64)
+    precise = {j.name for j in OF_CCDS if j.precise > 1}
+    naming: list[tuple[int, Doubles]] = []
     for row in range(len(of_statistics)):
         one = Tails(*(values[row : row + 1] for values in null.ccd_tails))
         found = one.evidence(of_statistics[row : row + 1])[0]
         np.fmax(largest, found, out=largest)
-        compared = np.round(np.where(np.isnan(found), -1.0, found), 6)
+        compared: Doubles = np.round(np.where(np.isnan(found), -1.0, found), 6)
         larger = compared > best
         np.copyto(best, compared, where=larger)
+        statistic[larger] = row
+        if null.ccd_statistics[row] in precise:
+            naming.append((row, compared))
+    strongest = np.maximum(SURELY, NAMING * best)
+    for row, compared in naming:
+        # A statistic that one cause alone raises names the cause, although others stand out more.
+        larger = compared >= strongest
+        np.copyto(strongest, compared, where=larger)
         statistic[larger] = row
     return _OfEachCcd(np.where(np.isfinite(largest), largest, np.nan), statistic)
 
