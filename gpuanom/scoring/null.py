@@ -252,7 +252,7 @@ def _of_each_ccd(null: Null, of_statistics: Doubles) -> _OfEachCcd:
         one = Tails(*(values[row : row + 1] for values in null.ccd_tails))
         found = one.evidence(of_statistics[row : row + 1])[0]
         np.fmax(largest, found, out=largest)
-        compared: Doubles = np.round(np.where(np.isnan(found), -1.0, found), 6)
+        compared = np.asarray(np.round(np.where(np.isnan(found), -1.0, found), 6), dtype=np.float64)
         larger = compared > best
         np.copyto(best, compared, where=larger)
         statistic[larger] = row
