@@ -396,6 +396,19 @@ def test_repeats_along_a_trail_are_its_own(angle, verdict):
     assert found.verdict[40] == "bad"
 
 
+def test_ccds_that_a_trail_leaves_alone_are_not_judged_without_the_others():
+    """Of four CCDs two are left, whose sky and seeing differ more between exposures than within one."""
+    night = _night(150, 4, seed=5)
+    random = np.random.default_rng(5)
+    common = np.repeat(random.normal(0.0, 10.0, 150), 4)
+    ccds = {**night.ccds, "sky": night.ccds["sky"] * np.exp(common), "streak": np.zeros(600)}
+    for exposure in range(10):
+        ccds["streak"][[4 * exposure + 1, 4 * exposure + 2]] = 80.0
+    found = judge(dataclasses.replace(night, ccds=ccds))[0]
+    assert [found.verdict[k] for k in range(10)] == ["ok"] * 10
+    assert all(cause == "streak" for cause in found.cause[:10])
+
+
 def test_a_streak_alone_leaves_the_exposure_ok():
     night = _night(150, 9)
     streak = np.zeros(150 * 9)

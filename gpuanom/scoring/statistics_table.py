@@ -173,9 +173,20 @@ def prepare(
         exposures["repeat_evidence"] = np.where(along, np.nan, exposures["repeat_evidence"])
     for j in OF_CCDS:
         if j.name in rows:
-            values = np.where(crossed, np.nan, rows[j.name])
+            values = _without_crossed(rows[j.name], crossed, grid)
             ccds[j.name], worst[j.name] = _of_exposures(j, values, grid, exposures)
     return Prepared(exposures, grid, ccds, worst, {name: dict(line) for name, line in known.items()})
+
+
+def _without_crossed(values: Doubles, crossed: Flags, grid: Grid) -> Doubles:
+    """The values of CCDs that no trail crosses.
+
+    Where too few are left of an exposure to be compared with each other, none is: by themselves they differ much more
+    from one exposure to the next than CCDs of one exposure do.
+    """
+    left = np.where(crossed, np.nan, values)
+    lost = (grid.counted(values) >= vectors.LEAST_CCDS) & (grid.counted(left) < vectors.LEAST_CCDS)
+    return np.where(lost[grid.owner], np.nan, left)
 
 
 def _of_exposures(
