@@ -261,11 +261,20 @@ LATER = {
     "files no JSON": _set("files = '[{'"),
     "files of numbers": _set("files = '[1, 2]'"),
     "remarks no JSON": _set("remarks = 'x'"),
-    "a CCD too few": lambda path: _db(path, "DELETE FROM ccds WHERE exposure = '2' AND position = 0"),
+    # A gpuanom of before kept no columns of CCDs: their rows are read.
+    "a CCD too few": lambda path: (
+        _db(path, "DELETE FROM ccd_columns"),
+        _db(path, "DELETE FROM ccds WHERE exposure = '2' AND position = 0"),
+    ),
+    "columns of a CCD too few": lambda path: _db(path, "UPDATE ccd_columns SET numbers = substr(numbers, 9)"),
+    "columns no JSON": lambda path: _db(path, "UPDATE ccd_columns SET texts = '['"),
     "a CCD too many": lambda path: _db(
         path, "UPDATE exposures SET n_ccd = 1, histograms = substr(histograms, 1, 288), sums = substr(sums, 1, 64)"
     ),
-    "CCDs with texts for numbers": lambda path: _db(path, "UPDATE ccds SET n_sources = 'x', sky = 'y'"),
+    "CCDs with texts for numbers": lambda path: (
+        _db(path, "DELETE FROM ccd_columns"),
+        _db(path, "UPDATE ccds SET n_sources = 'x', sky = 'y'"),
+    ),
     "settings no JSON": lambda path: _db(path, "UPDATE settings SET measurement = '{'"),
     "settings a list": lambda path: _db(path, "UPDATE settings SET measurement = '[]'"),
     "settings without bins": lambda path: _db(path, "UPDATE settings SET measurement = '{}'"),
