@@ -67,6 +67,8 @@ def commands(base, made):
         ),
         "report": (("report", OUT, "-o", made / "r \u591c.html"), {0}),
         "show": (("show", OUT, "2"), {0}),
+        "history": (("history", OUT, "-o", made / "h \u591c.html"), {0}),
+        "tables": (("tables", OUT, "--where", "exposure <> '\u591c'"), {0}),
         "evaluate": (("evaluate", OUT, "--labels", "labels.csv"), {0}),
         "export": (("export", OUT, "--format", "exclude", "--rank", "2"), {0}),
         "merge": (("merge", OUT, "-o", made / "m \u591c"), {0}),
@@ -88,7 +90,7 @@ def test_the_list_of_commands_is_whole(tmp_path):
 
 def _cases():
     """Every command in every encoding. The usual run takes the hardest encoding for those that print the most."""
-    most = ("score", "merge", "show", "explain", "export")
+    most = ("score", "merge", "show", "explain", "export", "history", "tables")
     for name in sorted(commands(Path(), Path())):
         for encoding in ENCODINGS:
             usual = (encoding == "C" and name in most) or (name, encoding) == ("score", "latin-1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -59,6 +60,8 @@ def tables(folder: Path, table: str, where: str, columns: str, form: str, output
     require_formats((form,))
     if output is None and form != "csv":
         raise click.UsageError(f"--format {form} is written to a file: give --output too")
+    # A terminal whose letters are not those of UTF-8 gives other bytes; the tables hold UTF-8.
+    where = os.fsencode(where).decode("utf-8", "replace")
     found = select(folder, table, where, [name.strip() for name in columns.split(",") if name.strip()])
     if output is None:
         _write_csv(found, sys.stdout)
