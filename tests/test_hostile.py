@@ -304,6 +304,7 @@ def commands(base, out):
         "score again": ("score", "-o", out, "-q"),
         "watch": ("watch", base / "in", "-o", out, "-q", *WATCH, *FLAGS),
         "report": ("report", out, "-q"),
+        "history": ("history", out, "-o", base / "history.html"),
         "show": ("show", out, "2"),
         "evaluate": ("evaluate", out, "--labels", base / "labels.csv"),
         "export": ("export", out, "--format", "exclude", "--rank", "1"),

@@ -375,7 +375,7 @@ def test_a_faint_trail_is_found_where_stars_are_masked(height):
     assert lines.find(measured(image))[0, 0] < lines.WEAK
     found = lines.find(measured(image + height * trail(25, 60)))
     # 0.5 x 3.8 pixels give each of some 70 bins of 16 pixels 1.9 sigma, or half of it where two bins share the trail.
-    assert lines.trails(found).all()
+    assert lines.streaks(found).all()
     assert apart(np.degrees(found[0, 1]), 25) < 1
     several = sum(trail(25, distance) for distance in range(-420, 500, 120))
     assert lines.find(measured(image + height * several))[0, 0] < lines.STRONG
@@ -386,14 +386,14 @@ def test_a_faint_trail_is_found_where_stars_are_masked(height):
 def test_a_step_is_no_trail(angle, height):
     y, x = np.indices(SHAPE)
     step = height * ((y - 500) * np.cos(np.radians(angle)) > (x - 520) * np.sin(np.radians(angle)))
-    assert not lines.trails(lines.find(measured(noise() + step))).any()
+    assert not lines.streaks(lines.find(measured(noise() + step))).any()
 
 
 @pytest.mark.parametrize("radius", [150, 300])
 def test_a_ring_is_no_trail(radius):
     y, x = np.indices(SHAPE)
     ring = np.exp(-((np.hypot(y - 500, x - 520) - radius) ** 2) / 32)
-    assert not lines.trails(lines.find(measured(noise() + 0.5 * ring))).any()
+    assert not lines.streaks(lines.find(measured(noise() + 0.5 * ring))).any()
 
 
 def test_sums_along_lines_are_those_of_their_bins():

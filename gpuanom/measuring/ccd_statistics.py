@@ -144,7 +144,7 @@ def with_arrays(
     ccds : sequence of (int, Ccd)
         The CCD of each record, and its index in the stack; the pixels are not used.
     arrays : StatisticArrays
-        Of the stack, from `gpuanom.measuring.trails.without_trails`.
+        Of the stack, from `gpuanom.measuring.streaks.without_streaks`.
 
     Returns
     -------

@@ -21,7 +21,7 @@ from gpuanom.measuring.exposure_record import in_order
 from gpuanom.measuring.points import Step, draw_points
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampUse
-from gpuanom.measuring.trails import without_trails
+from gpuanom.measuring.streaks import without_streaks
 from gpuanom.records import (
     KINDS,
     Array,
@@ -264,7 +264,7 @@ def _measure_stack(
             (background, counted, histograms, stack.damaged, arrays)
         )
         if arrays is not None:
-            arrays = without_trails(arrays, stack, on_device, settings, backend)
+            arrays = without_streaks(arrays, stack, on_device, settings, backend)
         for i, ccd in enumerate(ccds):
             if damaged is not None and damaged[i] >= 0:
                 again.append(reading.items[i])

@@ -64,7 +64,7 @@ def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement]) -> Singles:
         if part.repeats is not None:
             pairs += part.repeats
     sums, counts = np.array([p.crosstalk for _, p in measured], dtype=np.int64).reshape(-1, 2).T
-    free = _without_trails([ccd for ccd in ccds if ccd.statistics is not None])
+    free = _free_of_streaks([ccd for ccd in ccds if ccd.statistics is not None])
     spectra = [(part.spectra, int(part.turn)) for part in free if part.spectra is not None]
     stars = [(p.stars, where[name]) for name, p in measured if p.stars is not None]
     values = np.concatenate(
@@ -81,7 +81,7 @@ def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement]) -> Singles:
     return values
 
 
-def _without_trails(ccds: Sequence[CcdMeasurement]) -> list[CcdParts]:
+def _free_of_streaks(ccds: Sequence[CcdMeasurement]) -> list[CcdParts]:
     """The parts of the CCDs that no satellite's trail crosses, or of all where each CCD has one.
 
     What is left of a trail after its pixels are masked would still be a stripe of the sum.

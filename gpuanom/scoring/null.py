@@ -24,7 +24,8 @@ from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepar
 from gpuanom.scoring.tails import Tails
 
 NAMING, SURELY = 0.25, 10.0
-"""A statistic with this part of the largest evidence of its CCD, and at least so much, may name the cause."""
+"""A more precise statistic may name the cause with this part of the largest evidence; on a CCD also with so much at
+least."""
 
 _LEAST_TAIL = 1.0
 """The 90% quantile of distances is taken as at least so many robust standard deviations: it is 1.6 for a Gaussian."""

@@ -101,7 +101,7 @@ def members() -> tuple[Judged, ...]:
     return OF_EXPOSURES + tuple(worst) + tuple(typical)
 
 
-def trailed(measured: Measured) -> Flags:
+def with_streak(measured: Measured) -> Flags:
     """Return which CCDs a satellite's trail crosses, (n_ccd,) bool."""
     found = measured.ccds.get("streak")
     return np.zeros(measured.owner.size, dtype=bool) if found is None else np.asarray(found > 0.0)
@@ -162,7 +162,7 @@ def prepare(
     ccds: dict[str, Doubles] = {}
     worst: dict[str, Integers] = {}
     # A satellite's trail is found as such; what it does to the CCD's other statistics is not another cause.
-    crossed = trailed(measured)
+    crossed = with_streak(measured)
     trails = np.bincount(grid.owner, crossed, minlength=measured.n_exposures) > 0
     for j in OF_EXPOSURES:
         for column in j.columns:

@@ -16,7 +16,7 @@ from gpuanom.scoring import null as nulls
 from gpuanom.scoring.distances import NullOptions
 from gpuanom.scoring.judged import LISTS, Judged
 from gpuanom.scoring.null import Evidence, Null
-from gpuanom.scoring.statistics_table import Measured, trailed
+from gpuanom.scoring.statistics_table import Measured, with_streak
 from gpuanom.scoring.vectors import LEAST_CCDS
 from gpuanom.settings import Settings
 
@@ -31,9 +31,6 @@ THRESHOLD_EXPOSURES: tuple[int, ...] = (20, 30, 50, 150, 1000)
 _APART = 12.0
 """Repeated images that are less than so many pixels apart may be another statistic's: they do not name the cause of
 what another statistic explains."""
-
-_STRONG = 0.25
-"""A statistic with this part of the largest evidence may name the cause."""
 
 
 class VerdictOptions(NamedTuple):
@@ -198,7 +195,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
     evidence, of_ccds = printed_values(found.of_exposures), printed_values(found.of_ccds)
     second = printed_values(found.second_ccd)
     reasons = _reasons(measured, null, evidence, options)
-    crossed = trailed(measured)
+    crossed = with_streak(measured)
     owner = measured.owner
     first = np.searchsorted(owner, np.arange(n + 1)).tolist()
     strongest = _strongest(found)
@@ -290,7 +287,7 @@ def _strongest(found: Evidence) -> Integers:
 def _named(found: Evidence, strongest: int, i: int, check: float, separation: float) -> int:
     """The statistic that names the cause: a more precise one than the strongest, if its own evidence is strong."""
     of_exposure = np.round(np.nan_to_num(found.of_statistics[:, i]), 6)
-    enough = round(max(check, _STRONG * float(of_exposure[strongest])), 6)
+    enough = round(max(check, nulls.NAMING * float(of_exposure[strongest])), 6)
     precise = np.array([j.precise for j in found.statistics])
     if separation < _APART:
         # The rim of a donut repeats, too.

@@ -142,7 +142,7 @@ def _best(bins: Integers, mean: float, deviation: float, side: int, ny: int, nx:
     return best
 
 
-def trails(lines: Doubles) -> npt.NDArray[np.bool_]:
+def streaks(lines: Doubles) -> npt.NDArray[np.bool_]:
     """Return which lines are high enough to be trails by themselves, (n_ccd,) bool; lines are those of `find`."""
     return np.asarray((lines[:, 0] > STRONG) & (lines[:, 3] >= POSITIVE))
 
@@ -166,7 +166,7 @@ def ccd_statistics(lines: Doubles, turns: Sequence[int] | None = None) -> FloatI
     height, angle, positive = lines[:, 0], np.degrees(lines[:, 1]), lines[:, 3]
     if turns is not None:
         angle = np.array([float(turned_angle(a, turn)) for a, turn in zip(angle, turns, strict=True)])
-    sure, weak = trails(lines), (height > WEAK) & (positive >= POSITIVE)
+    sure, weak = streaks(lines), (height > WEAK) & (positive >= POSITIVE)
     # A trail that crosses several CCDs has one angle in the axes of the focal plane.
     apart = np.abs((angle[:, np.newaxis] - angle + 90.0) % 180.0 - 90.0)
     alike = (apart <= ALIKE) & weak[:, np.newaxis] & weak & ~np.eye(len(lines), dtype=bool)

@@ -18,7 +18,7 @@ _SHIFTED = (("map_sum", "map_count"), ("row_sum", "row_count"), ("column_sum", "
 """Sums of the residual, and the numbers of pixels behind each of them."""
 
 
-def without_trails(
+def without_streaks(
     arrays: StatisticArrays, stack: CcdStack, background: Background, settings: Settings, backend: Backend
 ) -> StatisticArrays:
     """Find the straight lines of a stack, and measure the patterns of CCDs with a trail again without its pixels.
@@ -40,11 +40,11 @@ def without_trails(
         are faint, and stay.
     """
     found = lines.find(arrays.patterns)
-    with_trail = np.flatnonzero(lines.trails(found))
-    if not with_trail.size:
+    found_on = np.flatnonzero(lines.streaks(found))
+    if not found_on.size:
         return replace(arrays, lines=found)
     measured = {f.name: np.array(getattr(arrays.patterns, f.name)) for f in fields(Patterns)}
-    for i in with_trail:
+    for i in found_on:
         n = int(measured["map_count"][i].sum())
         level = round(int(measured["map_sum"][i].sum()) / n) if n else 0
         masked = _masked(stack, int(i), found[i], backend)
