@@ -143,6 +143,17 @@ def test_merging_references_joins_their_statistics(folder):
         assert kept_statistics.to_text(kept_statistics.part(both, half)) == kept_statistics.to_text(dataset.statistics)
 
 
+def test_a_reference_with_statistics_of_another_version_gives_no_verdict(folder, monkeypatch, tmp_path):
+    make_references(folder / "night").save(tmp_path / "ref.ecsv")
+    assert References.load(tmp_path / "ref.ecsv").datasets[0].statistics is not None
+    monkeypatch.setattr(kept_statistics, "NAMES", replace(kept_statistics.NAMES, version=0))
+    read = References.load(tmp_path / "ref.ecsv")
+    assert read.datasets[0].statistics is None
+    one = [folder / "in" / "exposure_005.fits"]
+    found = gpuanom.score(one, tmp_path / "night", settings=SETTINGS, device="cpu", reference=read)
+    assert list(found.tables.exposures["verdict"]) == [""]
+
+
 def test_statistics_that_one_reference_lacks_are_dropped_with_a_line(folder):
     whole = make_references(folder / "night")
     (dataset,) = whole.datasets

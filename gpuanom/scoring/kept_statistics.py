@@ -15,6 +15,7 @@ import numpy as np
 
 from gpuanom.records import Doubles, Integers
 from gpuanom.scoring.statistics_table import Measured
+from gpuanom.statistics.listed import NAMES
 
 OF_MODELS = ("autoencoder_mse", "classifier_logit")
 """Statistics that depend on a model that was trained."""
@@ -31,6 +32,7 @@ def to_text(measured: Measured) -> str:
     """
     exposures = without_models(measured).exposures
     values = {
+        "version": NAMES.version,
         "n_exposures": measured.n_exposures,
         "owner": measured.owner.tolist(),
         "names": list(measured.names),
@@ -47,12 +49,18 @@ def without_models(measured: Measured) -> Measured:
     return replace(measured, exposures={n: v for n, v in measured.exposures.items() if n not in OF_MODELS})
 
 
-def from_text(text: str) -> Measured:
+def from_text(text: str) -> Measured | None:
     """Read what `to_text` gave.
 
     Parameters
     ----------
     text : str
+
+    Returns
+    -------
+    Measured or None
+        None where the statistics were computed in another way, so that they do not tell what is normal for those of
+        today.
 
     Raises
     ------
@@ -60,6 +68,8 @@ def from_text(text: str) -> Measured:
         When the text is damaged.
     """
     values = json.loads(text)
+    if int(values["version"]) != NAMES.version:
+        return None
     n, names = int(values["n_exposures"]), [str(name) for name in values["names"]]
     owner = np.array(values["owner"], dtype=np.int64)
     if owner.shape != (len(names),) or (owner.size and not (0 <= owner.min() <= owner.max() < n)):
