@@ -389,6 +389,18 @@ def test_a_step_is_no_trail(angle, height):
     assert not lines.streaks(lines.find(measured(noise() + step))).any()
 
 
+@pytest.mark.parametrize(("shape", "height"), [((512, 512), 1.0), ((512, 512), 3.0), (SHAPE, 1.0)])
+def test_a_step_of_which_the_background_took_its_part_is_no_trail(shape, height):
+    """The slope that is fitted to a step leaves a line on the bright side, and a dark one beside that."""
+    x = np.arange(shape[1])
+    step = height * (x >= shape[1] / 2)
+    left = step - np.polyval(np.polyfit(x, step, 1), x)
+    found = lines.find(measured(noise(shape) + left))
+    assert not lines.streaks(found).any()
+    # The highest line is that one, and nothing lower is taken in its place.
+    assert found[0, 0] < lines.STRONG
+
+
 @pytest.mark.parametrize("radius", [150, 300])
 def test_a_ring_is_no_trail(radius):
     y, x = np.indices(SHAPE)

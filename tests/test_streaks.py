@@ -7,9 +7,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+from steps.harness import DEFAULT, hand_made, stack_of
 
 import gpuanom
-from gpuanom.statistics import lines
+from gpuanom.backends.choice import select
+from gpuanom.measuring.ccd_statistics import StatisticArrays
+from gpuanom.measuring.streaks import without_streaks
+from gpuanom.statistics import lines, spectrum
 from gpuanom.statistics.listed import NAMES
 from tests import device
 
@@ -91,6 +95,24 @@ def test_where_each_ccd_has_a_trail_the_spectrum_is_that_of_all():
     powers = [i for i, name in enumerate(NAMES.exposures) if name.startswith("stripe_power")]
     # A trail that is not left out gives stripes of over 100 times their surroundings.
     assert np.nanmax(record.statistics.values[powers]) < 30
+
+
+def test_the_masked_band_is_no_dark_stripe():
+    """Where faint sources lift the residual, the band is raised to the mean of the rest."""
+    backend = select("cpu")
+    noise = 0.3 + np.random.default_rng(8).standard_normal((1030, 1024)).astype(np.float32)
+    crossed = noise + 2 * np.exp(-(across(30, 40, noise.shape) ** 2) / 8).astype(np.float32)
+    powers, rows = [], []
+    for image in (noise, crossed):
+        stack, background = stack_of(backend, [image], None, None), hand_made(backend, 1)
+        arrays = StatisticArrays(backend.patterns(stack, background, DEFAULT), None, None)
+        patterns = without_streaks(arrays, stack, background, DEFAULT, backend).patterns
+        powers.append(spectrum.ccd_statistics(spectrum.spectra(patterns))[0, :12])
+        rows.append(patterns.row_sum[0] / np.maximum(patterns.row_count[0], 1))
+    # The peaks are those of noise; a band that is 0.3 sigma too dark has a higher one than any of them.
+    assert np.nanmax(powers[1]) < 2 * np.nanmax(powers[0])
+    # Sums count the residual over the background itself, not over the raised one: 0.3 sigma in steps of 2^-12.
+    assert np.median(rows[1]) == pytest.approx(np.median(rows[0]), abs=0.01 * 4096)
 
 
 def test_both_backends_leave_the_same_pixels_out():

@@ -424,6 +424,30 @@ def test_a_streak_alone_leaves_the_exposure_ok():
 # Words and numbers
 
 
+@pytest.mark.parametrize(
+    ("separation", "cause"), [(8.8, "donut or out of focus"), (20.0, "repeated images 20 px apart")]
+)
+    ("separation", "cause"), [(8.8, "donut or out of focus"), (20.0, "repeated images 20 px apart")]
+)
+def test_repeats_closer_than_a_donuts_rim_do_not_name_the_cause(separation, cause):
+    night = _with_anomalies(_night(150, 9, seed=2), "repeat_evidence", 40, 1e6)
+    night = _changed(night, repeat_separation=np.full(150, separation))
+    found = judge(_with_anomalies(night, "kurtosis", 40, 1e9))[0]
+    assert (found.verdict[40], found.cause[40]) == ("bad", cause)
+
+
+@pytest.mark.parametrize(("factor", "cause"), [(1.0, "ring or ghost on C3"), (1e6, "amplifier step on C3")])
+def test_a_step_names_the_cause_of_its_ccd(factor, cause):
+    """A step between amplifiers is an edge, too, which often stands out more."""
+    night = _night(150, 9, seed=2)
+    edge, step = night.ccds["edge"].copy(), night.ccds["column_step"].copy()
+    edge[9 * 40 + 3] *= 1e9
+    step[9 * 40 + 3] *= factor
+    found = judge(dataclasses.replace(night, ccds={**night.ccds, "edge": edge, "column_step": step}))[0]
+    assert (found.verdict[40], found.cause[40]) == ("check", cause)
+    assert found.ccd_cause[9 * 40 + 3] == cause
+
+
 def test_causes_leave_out_what_is_not_known():
     stripes = next(j for j in OF_CCDS if j.name == "stripe_power_5")
     assert words(stripes, 1.0, {}, "") == "stripes"
