@@ -427,8 +427,6 @@ def test_a_streak_alone_leaves_the_exposure_ok():
 @pytest.mark.parametrize(
     ("separation", "cause"), [(8.8, "donut or out of focus"), (20.0, "repeated images 20 px apart")]
 )
-    ("separation", "cause"), [(8.8, "donut or out of focus"), (20.0, "repeated images 20 px apart")]
-)
 def test_repeats_closer_than_a_donuts_rim_do_not_name_the_cause(separation, cause):
     night = _with_anomalies(_night(150, 9, seed=2), "repeat_evidence", 40, 1e6)
     night = _changed(night, repeat_separation=np.full(150, separation))
