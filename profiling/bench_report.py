@@ -94,7 +94,7 @@ def open_in_browser(path: Path) -> None:
             tab.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             stepped = (time.perf_counter() - start) / 20
             start = time.perf_counter()
-            tab.locator('[data-sort="source"]').click()
+            tab.locator('[data-sort="exposure"]').click()
             tab.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             sorted_ = time.perf_counter() - start
             start = time.perf_counter()
@@ -138,7 +138,7 @@ def main() -> None:
         ),
     )
     print(f"its mosaic {len(first.mosaic) / 1e3:.0f} kB, stamps {len(first.stamps) / 1e3:.0f} kB,"
-          f" {len(first.whiskers)} whiskers {len(json.dumps(first.whiskers)) / 1e3:.0f} kB")  # fmt: skip
+          f" shapes of stars of {len(first.stars)} CCDs {len(json.dumps(first.stars)) / 1e3:.0f} kB")  # fmt: skip
     (kept,) = cache.iterdir()
     for key in keys[1:]:  # the pictures of the other exposures are copies, and so are as large
         shutil.copy(kept, cache / f"{pictures._digest(night.found[key], night.settings, room)}.json")
