@@ -24,6 +24,37 @@ class Device(Protocol):
     takes_encoded: bool
     """Whether `prepare` takes images as the file holds them (`gpuanom.encoded`)."""
 
+    @property
+    def device_name(self) -> str:
+        """The device, as `gpuanom.backends.choice.choose` takes it."""
+        ...
+
+    def share_memory(self, most: int) -> tuple[int, int]:
+        """Divide the device's memory among processes, of which this one is the first.
+
+        Parameters
+        ----------
+        most : int
+            The largest number of processes, at least 1.
+
+        Returns
+        -------
+        n, n_bytes : int
+            How many processes the memory suffices for, and what each of them may use. For one
+            process there is no limit.
+        """
+        ...
+
+    def limit_memory(self, n_bytes: int) -> None:
+        """Use no more of the device's memory than this from now on, as far as it can be planned.
+
+        Parameters
+        ----------
+        n_bytes : int
+            What `share_memory` of the first process gave.
+        """
+        ...
+
     def working(self) -> AbstractContextManager[None]:
         """Where array operations between the steps are done; the steps themselves see to it.
 

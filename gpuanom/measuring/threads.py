@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -95,12 +95,13 @@ class Works:
         if self._readers:
             self._readers.close()
 
-    def measured(self, exposures: Sequence[Exposure]) -> Iterator[tuple[Exposure, Measurement | Failure, float]]:
+    def measured(self, exposures: Iterable[Exposure]) -> Iterator[tuple[Exposure, Measurement | Failure, float]]:
         """Measure exposures; a bounded number is under way at a time, so that memory does not grow.
 
         Parameters
         ----------
-        exposures : sequence of Exposure
+        exposures : iterable of Exposure
+            Taken as far ahead as they are under way.
 
         Yields
         ------

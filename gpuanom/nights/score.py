@@ -20,6 +20,7 @@ from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, discover
 from gpuanom.fits.explain import decisions, untold_bands
+from gpuanom.measuring.processes import Processes
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
@@ -194,7 +195,9 @@ def score(
         todo = plan.to_measure(store, found, settings, events.say)
         events.plan(len(todo), len(found.exposures) - len(todo))
 
-        def measurers(scorer: Scorer | None = None) -> Works | Cluster:
+        def measurers(scorer: Scorer | None = None) -> Processes | Works | Cluster:
+            if not where and scorer is None:
+                return Processes(settings, backends, run.threads, events.debug)
             if not where:
                 return Works(settings, backends, run.threads, events.debug, scorer)
             file = None if given is None else given.file
@@ -320,7 +323,7 @@ def _cluster(job: Job, where: Where, events: Events) -> Cluster:
     return Cluster(job, where, events.say, events.debug, verbose)
 
 
-def _fill(store: Store, todo: Sequence[Exposure], measurers: Works | Cluster, events: Events) -> None:
+def _fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | Cluster, events: Events) -> None:
     """Measure the exposures that the store does not hold yet, and keep them."""
     with measurers as works:
         for exposure, result, seconds in works.measured(todo):
@@ -336,7 +339,7 @@ def _with_model(
     todo: Sequence[Exposure],
     given: set[tuple[str, str]] | None,
     model: Model,
-    measurers: Callable[[Scorer], Works | Cluster],
+    measurers: Callable[[Scorer], Processes | Works | Cluster],
     backends: Sequence[Backend],
     events: Events,
 ) -> list[Failure]:

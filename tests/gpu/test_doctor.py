@@ -356,6 +356,7 @@ def test_extras_are_the_projects():
 
 def test_every_step_is_tested():
     other = {"name", "takes_encoded", "working", "sharing", "lanes", "group_size", "too_many", "room"}
+    other |= {"device_name", "share_memory", "limit_memory"}
     other |= {"to_device", "to_host"}
     assert set(selftest._STEPS) == {name for name in vars(Backend) if not name.startswith("_")} - other
 

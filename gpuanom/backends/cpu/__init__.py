@@ -55,6 +55,18 @@ class CpuBackend:
     def too_many(self, n: int, ny: int, nx: int) -> None:
         """See `gpuanom.backends.protocol.Backend.too_many`: one CCD cannot be made fewer."""
 
+    @property
+    def device_name(self) -> str:
+        """See `gpuanom.backends.protocol.Backend.device_name`."""
+        return "cpu"
+
+    def share_memory(self, most: int) -> tuple[int, int]:
+        """See `gpuanom.backends.protocol.Backend.share_memory`; on a CPU threads suffice."""
+        return 1, 0
+
+    def limit_memory(self, n_bytes: int) -> None:
+        """See `gpuanom.backends.protocol.Backend.limit_memory`; there is nothing to be planned."""
+
     def group_size(self, ny: int, nx: int) -> int:
         """One: a CCD at a time stays closest to the cache and needs the least memory."""
         return 1

@@ -98,6 +98,19 @@ class GpuBackend:
         """See `gpuanom.backends.protocol.Backend.lanes`: two streams, whatever the threads that read for them."""
         return [self, *(GpuBackend(self.device.id, self.plan) for _ in range(LANES - 1))]
 
+    @property
+    def device_name(self) -> str:
+        """See `gpuanom.backends.protocol.Backend.device_name`."""
+        return str(self.device.id)
+
+    def share_memory(self, most: int) -> tuple[int, int]:
+        """See `gpuanom.backends.protocol.Backend.share_memory`."""
+        return self.plan.share(most)
+
+    def limit_memory(self, n_bytes: int) -> None:
+        """See `gpuanom.backends.protocol.Backend.limit_memory`."""
+        self.plan.limit(n_bytes)
+
     def group_size(self, ny: int, nx: int) -> int:
         """How many CCDs of ny x nx pixels fit this lane's part of the device's memory; at least 1."""
         return self.plan.most(ny, nx)

@@ -19,6 +19,8 @@ BYTES_A_PIXEL = 11
 BYTES_A_CCD = 24 * 2**20
 """Drawn points, their scratch and results (8 MB at the default settings), and the transforms of patterns (16 MiB a CCD,
 for 8 CCDs at a time); the 40 KB for shapes and repeats lie within."""
+BYTES_A_PROCESS = 15 * 2**30
+"""What a process needs at least where several share the device: an exposure of 61 CCDs of 2048 x 4096 in each lane."""
 MOST_CCDS = 65535
 """The CCDs of a stack lie along a grid's z axis."""
 
@@ -38,6 +40,7 @@ class MemoryPlan:
         self._lock = threading.Lock()
         self._most: dict[tuple[int, int], int] = {}
         self._free: int | None = None
+        self._limit: int | None = None
         self._turn = threading.Condition()
         self._n_at_work = self._n_alone = 0
 
@@ -45,24 +48,46 @@ class MemoryPlan:
         """How many CCDs of ny x nx pixels fit a lane's part of the memory that was free at first; at least 1."""
         with self._lock:
             if (ny, nx) not in self._most:
-                if self._free is None:
-                    with self._device:
-                        self._free = self._device.mem_info[0] + cupy.get_default_memory_pool().free_bytes()
+                free = self._free_memory()
+                usable = int(SHARE * free) if self._limit is None else self._limit
                 a_ccd = BYTES_A_PIXEL * ny * nx + BYTES_A_CCD
-                self._most[ny, nx] = min(max(1, int(SHARE * self._free / LANES / a_ccd)), MOST_CCDS)
+                self._most[ny, nx] = min(max(1, int(usable / LANES / a_ccd)), MOST_CCDS)
                 _log.info(
                     "memory plan: gpu %d has %.0f MiB free; a CCD of %d x %d pixels takes %.0f MiB, so up to %d of an "
                     "exposure at a time, in each of %d lanes%s",
                     self._device.id,
-                    self._free / 2**20,
+                    free / 2**20,
                     nx,
                     ny,
                     a_ccd / 2**20,
                     self._most[ny, nx],
                     LANES,
-                    "" if a_ccd * LANES <= self._free else " (one lane may have to wait for the other)",
+                    "" if a_ccd * LANES <= free else " (one lane may have to wait for the other)",
                 )
             return self._most[ny, nx]
+
+    def _free_memory(self) -> int:
+        """Bytes of the device that were free when this was first asked for."""
+        if self._free is None:
+            with self._device:
+                self._free = self._device.mem_info[0] + cupy.get_default_memory_pool().free_bytes()
+        return self._free
+
+    def share(self, most: int) -> tuple[int, int]:
+        """Divide the free memory among processes, see `gpuanom.backends.protocol.Backend.share_memory`."""
+        with self._lock:
+            usable = int(SHARE * self._free_memory())
+            n = max(1, min(most, usable // BYTES_A_PROCESS))
+            if n > 1:
+                self._limit = usable // n
+                self._most.clear()
+            return n, usable // n
+
+    def limit(self, n_bytes: int) -> None:
+        """Plan with no more than this from now on."""
+        with self._lock:
+            self._limit = n_bytes
+            self._most.clear()
 
     @contextmanager
     def sharing(self, alone: bool) -> Iterator[None]:

@@ -1,0 +1,105 @@
+"""The program of the further processes of a run: measures the exposures that `gpuanom.measuring.processes` sends.
+
+    python -m gpuanom.measuring.process_program REQUESTS ANSWERS
+
+Both are numbers of open pipes. The program reads a `Job`, then (number, exposure) pairs; a pair with None is the last
+one. It writes ("ready",), then (number, measurement or failure, seconds) for each exposure in any order, and between
+these ("log", level, text), ("debug", text), and ("broken", why) where the device fails. It ends when a pipe is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from gpuanom.backends.choice import choose
+from gpuanom.errors import DeviceError
+from gpuanom.measuring.processes import Job
+from gpuanom.measuring.threads import Works
+from gpuanom.records import Exposure
+
+
+class _Answers:
+    """The answers of all threads of this program, one after the other."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    def send(self, *message: Any) -> None:
+        """Send a message."""
+        with self._lock:
+            self._connection.send(message)
+
+
+class _Forwarded(logging.Handler):
+    """Sends the messages of a logger."""
+
+    def __init__(self, answers: _Answers) -> None:
+        super().__init__()
+        self._answers = answers
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a message; see `logging.Handler.emit`."""
+        self._answers.send("log", record.levelno, record.getMessage())
+
+
+def serve(requests: Connection, answers: _Answers) -> None:
+    """Measure exposures until there are no more requests.
+
+    Parameters
+    ----------
+    requests : Connection
+    answers : _Answers
+
+    Raises
+    ------
+    EOFError, OSError
+        When the other process has ended.
+    """
+    job: Job = requests.recv()
+    log = logging.getLogger("gpuanom")
+    log.setLevel(job.level)
+    log.addHandler(_Forwarded(answers))
+    log.propagate = False
+    numbers: dict[int, int] = {}
+
+    def exposures() -> Iterator[Exposure]:
+        while True:
+            number, exposure = requests.recv()
+            if exposure is None:
+                return
+            numbers[id(exposure)] = number
+            yield exposure
+
+    try:
+        backends, _ = choose(job.device)
+        for backend in backends:
+            backend.limit_memory(job.n_bytes)
+        with Works(job.settings, backends, job.threads, lambda text: answers.send("debug", text)) as works:
+            answers.send("ready")
+            for exposure, result, seconds in works.measured(exposures()):
+                # The exposure itself is on the other side already, as the same object that the user's tables name.
+                answers.send(numbers.pop(id(exposure)), result, seconds)
+    except DeviceError as error:
+        answers.send("broken", str(error))
+    except (EOFError, OSError):
+        raise
+    except Exception:
+        answers.send("debug", traceback.format_exc())
+        raise
+
+
+if __name__ == "__main__":
+    # A person's interrupt ends the process that began the run; this process then finds its pipes closed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    given, made = (Connection(int(number)) for number in sys.argv[1:])
+    try:
+        serve(given, _Answers(made))
+    except (EOFError, OSError):
+        sys.exit(1)

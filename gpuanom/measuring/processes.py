@@ -1,0 +1,347 @@
+"""Several processes that measure for one GPU, since one Python process cannot feed a fast card.
+
+A Python process runs one thread of Python code at a time: with 61 CCDs an exposure, a fast card waits for that thread.
+This process begins alone, so that a short night needs no other process. In a longer night further processes
+(`gpuanom.measuring.process_program`) take exposures from the same list, and send their measurements here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
+
+from gpuanom.backends.protocol import Backend
+from gpuanom.errors import DeviceError
+from gpuanom.measuring.threads import READERS, Works
+from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.settings import Settings
+
+MOST = 4
+"""Most processes for each device by default."""
+CORES_A_PROCESS = 4
+"""A process employs about so many cores: two for Python code and statistics, the others for reading."""
+WORTH = 24
+"""Exposures from which on further processes are started: they need seconds until they measure their first one."""
+AHEAD = 5
+"""Exposures that a process has at a time: two are measured, one is opened, two are waiting."""
+SPARE = 8
+"""Measurements that may wait to be stored before no further exposures are given out."""
+
+_log = logging.getLogger("gpuanom")
+
+PROGRAM = ("-m", "gpuanom.measuring.process_program")
+"""What Python runs in a further process."""
+
+Done = tuple[Exposure, Measurement | Failure, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a further process needs to know.
+
+    Attributes
+    ----------
+    settings : Settings
+    device : str
+        As `gpuanom.backends.choice.choose` takes it.
+    threads : int
+        Threads that read.
+    n_bytes : int
+        Bytes of the device's memory that the process may use.
+    level : int
+        Messages of the logger ``gpuanom`` from this level on are sent to the process that stores the measurements.
+    """
+
+    settings: Settings
+    device: str
+    threads: int
+    n_bytes: int
+    level: int
+
+
+class Processes:
+    """The processes of a run, to be used in a ``with`` statement.
+
+    Parameters
+    ----------
+    settings : Settings
+    backends : sequence of Backend
+        One for each device.
+    threads : int or None
+        Threads that read, of all processes of a device together; None means some for each process.
+    debug : callable
+        Takes the traceback of an unexpected error.
+    processes : int, optional
+        Processes for each device, this one included; by default as many as the cores and the device's memory suffice
+        for, and this one alone for a night of few exposures.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        backends: Sequence[Backend],
+        threads: int | None,
+        debug: Callable[[str], None],
+        processes: int | None = None,
+    ) -> None:
+        self._settings, self._backends, self._threads, self._debug = settings, backends, threads, debug
+        self._wanted = processes
+        self._works: Works | None = None
+        self._others: list[_Other] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for other in self._others:
+            other.kill()
+        if self._works is not None:
+            self._works.__exit__()
+
+    def measured(self, exposures: Sequence[Exposure]) -> Iterator[Done]:
+        """Measure exposures, see `gpuanom.measuring.threads.Works.measured`."""
+        shares = [backend.share_memory(self._most(len(exposures))) for backend in self._backends]
+        n_processes = min((n for n, _ in shares), default=1)
+        readers = self._threads
+        if n_processes > 1:
+            readers = max(2, (self._threads or 2 * READERS) // n_processes)
+        works = self._works = Works(self._settings, self._backends, readers, self._debug)
+        if n_processes == 1:
+            yield from works.measured(exposures)
+            return
+        source = _Source(exposures, (1 + (n_processes - 1) * len(self._backends)) * AHEAD + SPARE)
+        done: SimpleQueue[Done | BaseException | None] = SimpleQueue()
+        level = _log.getEffectiveLevel()
+        for backend, (_, n_bytes) in zip(self._backends, shares, strict=True):
+            job = Job(self._settings, backend.device_name, readers or READERS, n_bytes, level)
+            self._others += [_Other(job, source, done, self._debug) for _ in range(n_processes - 1)]
+        tasks = [lambda: _measure_here(works, source, done), *(other.run for other in self._others)]
+        threads = [threading.Thread(target=task, name="gpuanom-process", daemon=True) for task in tasks]
+        for thread in threads:
+            thread.start()
+        try:
+            running = len(threads)
+            while running:
+                result = done.get()
+                if isinstance(result, BaseException):
+                    raise result
+                if result is None:
+                    running -= 1
+                    continue
+                source.stored()
+                yield result
+            # What a process that ended early had left, after the others had nothing more to do.
+            yield from works.measured(source.rest())
+        finally:
+            source.close()
+            for other in self._others:
+                other.kill()
+            for thread in threads[1:]:
+                thread.join()
+
+    def _most(self, n_exposures: int) -> int:
+        """Most processes that the night and the cores are good for."""
+        if self._wanted is not None:
+            return self._wanted
+        return 1 if n_exposures < WORTH else max(1, min(MOST, (os.cpu_count() or 1) // CORES_A_PROCESS))
+
+
+def _measure_here(works: Works, source: _Source, done: SimpleQueue[Done | BaseException | None]) -> None:
+    try:
+        for result in works.measured(iter(source.take, None)):
+            done.put(result)
+        done.put(None)
+    except BaseException as error:
+        done.put(error)
+
+
+class _Source:
+    """The exposures that are to be measured, which all processes take from.
+
+    Parameters
+    ----------
+    exposures : iterable of Exposure
+    most : int
+        Exposures that may have been taken and not been stored.
+    """
+
+    def __init__(self, exposures: Iterable[Exposure], most: int) -> None:
+        self._waiting = deque(exposures)
+        self._most, self._n_underway, self._closed = most, 0, False
+        self._changed = threading.Condition()
+
+    def take(self) -> Exposure | None:
+        """Return the next exposure, as soon as one more may be under way; None where there is none."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._waiting or self._n_underway < self._most)
+            if self._closed or not self._waiting:
+                return None
+            self._n_underway += 1
+            return self._waiting.popleft()
+
+    def stored(self) -> None:
+        """Note that one of the exposures is done."""
+        with self._changed:
+            self._n_underway -= 1
+            self._changed.notify_all()
+
+    def give_back(self, exposures: Iterable[Exposure]) -> None:
+        """Take back exposures that a process has not measured."""
+        with self._changed:
+            for exposure in exposures:
+                self._waiting.append(exposure)
+                self._n_underway -= 1
+            self._changed.notify_all()
+
+    def rest(self) -> list[Exposure]:
+        """Return the exposures that nobody has taken."""
+        with self._changed:
+            rest = list(self._waiting)
+            self._waiting.clear()
+            return rest
+
+    def close(self) -> None:
+        """Give out no further exposures."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class _Other:
+    """Another process, and what it has to measure.
+
+    Parameters
+    ----------
+    job : Job
+    source : _Source
+    done : SimpleQueue
+        Measurements are put there, then None at the end, or the error of a device.
+    debug : callable
+        Takes tracebacks.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        source: _Source,
+        done: SimpleQueue[Done | BaseException | None],
+        debug: Callable[[str], None],
+    ) -> None:
+        self._job, self._source, self._done, self._debug = job, source, done, debug
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._killed = False
+
+    def run(self) -> None:
+        """Measure until there is nothing more to measure, or the process has ended."""
+        underway: dict[int, Exposure] = {}
+        try:
+            self._measure(underway)
+            self._done.put(None)
+        except DeviceError as error:
+            self._done.put(error)
+        except (OSError, EOFError) as error:
+            # The process ended, or could not be started: what it had is measured by the others.
+            self._source.give_back(underway.values())
+            if not self._killed:
+                process = self._process
+                self._say_lost(str(error) if process is None else f"it ended with status {process.wait()}")
+            self._done.put(None)
+        except BaseException as error:
+            self._done.put(error)
+        finally:
+            self.kill()
+
+    def _measure(self, underway: dict[int, Exposure]) -> None:
+        with self._started() as (receiver, sender):
+            sender.send(self._job)
+            if not self._is_ready(receiver):
+                return
+            number, more = 0, True
+            while True:
+                while more and len(underway) < AHEAD:
+                    exposure = self._source.take()
+                    if exposure is not None:
+                        underway[number] = exposure
+                    more = exposure is not None
+                    sender.send((number, exposure))
+                    number += 1
+                if not underway:
+                    return
+                message = receiver.recv()
+                if self._is_news(message):
+                    continue
+                which, result, seconds = message
+                self._done.put((underway.pop(which), result, seconds))
+
+    def _is_ready(self, receiver: Connection) -> bool:
+        """Wait until the process can measure; False where it cannot use the device."""
+        while True:
+            message = receiver.recv()
+            if message[0] == "ready":
+                return True
+            if message[0] == "broken":
+                _log.warning(
+                    "a further process for gpu %s: %s; the run goes on without it", self._job.device, message[1]
+                )
+                return False
+            self._is_news(message)
+
+    def _say_lost(self, why: str) -> None:
+        _log.warning("a further process for device %s: %s; the run goes on without it", self._job.device, why)
+
+    def _is_news(self, message: tuple) -> bool:  # type: ignore[type-arg]
+        """Pass on what is no measurement."""
+        if message[0] == "debug":
+            self._debug(message[1])
+        elif message[0] == "log":
+            _log.log(message[1], "%s", message[2])
+        elif message[0] == "broken":
+            raise DeviceError(message[1])
+        return isinstance(message[0], str)
+
+    @contextmanager
+    def _started(self) -> Iterator[tuple[Connection, Connection]]:
+        """Start the process; connections to read its answers from and to send requests to."""
+        answers, its_answers = os.pipe()
+        its_requests, requests = os.pipe()
+        receiver, sender = Connection(answers, writable=False), Connection(requests, readable=False)
+        try:
+            with self._lock:
+                if self._killed:
+                    raise EOFError
+                # -P and PYTHONPATH: the process must find the modules that this one has found, and no others.
+                paths = os.pathsep.join(path for path in sys.path if path)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", *PROGRAM, str(its_requests), str(its_answers)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": paths},
+                    pass_fds=(its_requests, its_answers),
+                )
+        finally:
+            os.close(its_requests)
+            os.close(its_answers)
+        with receiver, sender:
+            yield receiver, sender
+
+    def kill(self) -> None:
+        """End the process; it holds nothing that would be lost."""
+        with self._lock:
+            self._killed = True
+            if self._process is not None:
+                with suppress(OSError):
+                    self._process.kill()
+                self._process.wait()

@@ -1,0 +1,189 @@
+"""Several processes for one device: the same tables, whatever becomes of a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+import gpuanom
+from gpuanom.backends.cpu import CpuBackend
+from gpuanom.errors import DeviceError
+from gpuanom.fits import discover
+from gpuanom.measuring import processes
+from gpuanom.measuring.processes import Processes
+from gpuanom.records import Failure, Measurement
+from tests import nights
+
+QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
+
+
+@pytest.fixture
+def several(monkeypatch):
+    """A CPU that several processes share as they share a GPU, also for short nights."""
+    monkeypatch.setattr(CpuBackend, "share_memory", lambda _self, most: (most, 0))
+    monkeypatch.setattr(processes, "WORTH", 1)
+    monkeypatch.setattr(processes, "MOST", 2)
+    monkeypatch.setattr(processes.os, "cpu_count", lambda: 8)
+
+
+@pytest.fixture
+def only_others(several, monkeypatch):
+    """This process measures nothing, until the others have ended."""
+    monkeypatch.setattr(processes, "_measure_here", lambda _works, _source, done: done.put(None))
+
+
+@pytest.fixture
+def exposures(tmp_path):
+    nights.night(tmp_path / "night", exposures=7, ccds=2)
+    return discover([tmp_path / "night"], QUICK).exposures
+
+
+def program(monkeypatch, tmp_path, text):
+    """Have the further processes run another program, which begins with the two connections."""
+    path = tmp_path / "program.py"
+    path.write_text(
+        "import sys\nfrom multiprocessing.connection import Connection\n"
+        f"requests, answers = (Connection(int(number)) for number in sys.argv[1:])\njob = requests.recv()\n{text}\n"
+    )
+    monkeypatch.setattr(processes, "PROGRAM", (str(path),))
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_tables_are_those_of_one_process(tmp_path, exposures, several):
+    """Whichever process measures an exposure: also one whose file is damaged, and one that lacks a CCD."""
+    damaged = tmp_path / "night" / "exposure_003.fits"
+    damaged.write_bytes(damaged.read_bytes()[:40000])
+    (tmp_path / "night" / "exposure_004.fits").write_bytes(b"SIMPLE  =                    T")
+    found = []
+    for out, many in (("several", True), ("one", False)):
+        with pytest.MonkeyPatch.context() as patch:
+            if not many:
+                patch.setattr(processes, "WORTH", 1000)
+            gpuanom.score([tmp_path / "night"], tmp_path / out, settings=QUICK, device="cpu")
+        found.append(nights.tables(tmp_path / out))
+    assert found[0] == found[1]
+    assert len(found[0]) > 1
+
+
+def test_the_others_measure_all(exposures, only_others):
+    with Processes(QUICK, [CpuBackend()], 1, print) as run:
+        done = {exposure.exposure: result for exposure, result, _ in run.measured(exposures)}
+        pids = [other._process.pid for other in run._others]
+    assert len(pids) == 1
+    assert not any(map(alive, pids))
+    assert sorted(done) == [str(i) for i in range(1, 8)]
+    assert all(isinstance(result, Measurement) for result in done.values())
+
+
+def test_a_process_that_is_killed_costs_nothing(exposures, only_others, caplog):
+    with Processes(QUICK, [CpuBackend()], 1, print) as run:
+        done = []
+        for exposure, result, _ in run.measured(exposures):
+            if not done:
+                os.kill(run._others[0]._process.pid, signal.SIGKILL)
+            assert not isinstance(result, Failure)
+            done.append(exposure.exposure)
+    assert sorted(done) == [str(i) for i in range(1, 8)]
+    assert "it ended with status -9; the run goes on without it" in caplog.text
+
+
+def test_a_process_that_cannot_use_the_device(exposures, only_others, monkeypatch, caplog):
+    monkeypatch.setattr(CpuBackend, "device_name", "nonsense")
+    with Processes(QUICK, [CpuBackend()], 1, print) as run:
+        assert len(list(run.measured(exposures))) == 7
+    assert "unknown device 'nonsense'" in caplog.text
+
+
+def test_a_program_that_does_not_start(exposures, only_others, monkeypatch, caplog):
+    monkeypatch.setattr(processes, "PROGRAM", ("-c", "raise SystemExit(3)"))
+    with Processes(QUICK, [CpuBackend()], 1, print) as run:
+        assert len(list(run.measured(exposures))) == 7
+    assert "it ended with status 3" in caplog.text
+
+
+def test_python_cannot_be_run(exposures, only_others, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with Processes(QUICK, [CpuBackend()], 1, print) as run:
+        assert len(list(run.measured(exposures))) == 7
+    assert "No such file" in caplog.text
+
+
+def test_a_device_that_fails_ends_the_run(tmp_path, exposures, several, monkeypatch):
+    program(monkeypatch, tmp_path, "answers.send(('ready',)); requests.recv(); answers.send(('broken', 'gpu 0 fails'))")
+    monkeypatch.setattr(processes, "_measure_here", lambda _works, _source, _done: time.sleep(0.1))
+    with Processes(QUICK, [CpuBackend()], 1, print) as run, pytest.raises(DeviceError, match="gpu 0 fails"):
+        list(run.measured(exposures))
+
+
+def test_messages_of_the_others_are_heard(tmp_path, exposures, only_others, monkeypatch, caplog):
+    program(
+        monkeypatch, tmp_path, "answers.send(('log', 30, 'less memory')); answers.send(('debug', 'a traceback'))"
+    )  # fmt: skip
+    said = []
+    with Processes(QUICK, [CpuBackend()], 1, said.append) as run:
+        assert len(list(run.measured(exposures))) == 7
+    assert "less memory" in caplog.text
+    assert said == ["a traceback"]
+
+
+def test_who_stops_early_leaves_nothing_behind(exposures, several):
+    before = threading.active_count()
+    with Processes(QUICK, [CpuBackend()], 1, print) as run:
+        for _ in run.measured(exposures):
+            break
+        pids = [other._process.pid for other in run._others if other._process]
+    assert not any(map(alive, pids))
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
+def test_a_process_ends_when_the_first_one_is_gone(exposures):
+    """Nobody else would end it."""
+    job = processes.Job(QUICK, "cpu", 1, 0, 30)
+    other = processes._Other(job, processes._Source([], 1), None, print)
+    with other._started() as (_, sender):
+        sender.send(job)
+    other._process.wait(60)
+
+
+def test_a_short_night_starts_no_process(exposures, several, monkeypatch):
+    monkeypatch.setattr(processes, "WORTH", 8)
+    with Processes(QUICK, [CpuBackend()], 1, print) as run:
+        assert len(list(run.measured(exposures))) == 7
+        assert not run._others
+
+
+@pytest.mark.parametrize(("cores", "n"), [(1, 1), (7, 1), (8, 2), (16, 4), (96, 4)])
+def test_processes_by_cores(monkeypatch, cores, n):
+    monkeypatch.setattr(processes.os, "cpu_count", lambda: cores)
+    assert Processes(QUICK, [CpuBackend()], None, print)._most(10**4) == n
+
+
+def test_exposures_are_given_out_as_they_are_stored():
+    source = processes._Source(range(10), 3)
+    assert [source.take() for _ in range(3)] == [0, 1, 2]
+    taker = threading.Thread(target=lambda: taken.append(source.take()))
+    taken = []
+    taker.start()
+    time.sleep(0.05)
+    assert not taken
+    source.stored()
+    taker.join(20)
+    assert taken == [3]
+    source.give_back([1])
+    assert source.rest() == [4, 5, 6, 7, 8, 9, 1]
+    assert source.take() is None
