@@ -91,6 +91,9 @@ class RawImage:
         Where `data` lies on disk, if a GPU may read the bytes without a check by the host.
     lent : bool, optional
         Whether `data` lies in memory that the backend lent, see `Room`.
+    datasum : int, optional
+        The DATASUM that the backend must compare `data` with (FITS 4.0, appendix J), which then are
+        all data of the HDU. None where there is no sum, or the host has compared it.
     """
 
     data: npt.NDArray[np.uint8]
@@ -101,6 +104,7 @@ class RawImage:
     blank: int = NO_BLANK
     place: BytesOnDisk | None = None
     lent: bool = False
+    datasum: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +117,8 @@ class RiceImage:
     Attributes
     ----------
     data : ndarray, (n_bytes,) uint8
-        The heap of the table: a view into the file, or of the bytes that were read from there,
-        which may be unaligned.
+        The heap of the table, or all data of its HDU: a view into the file, or of the bytes that
+        were read from there, which may be unaligned.
     shape, tile : tuple of int
         (ny, nx) of the image and of a whole tile.
     start, size : ndarray, (n_tiles,) int64
@@ -140,6 +144,9 @@ class RiceImage:
         Where `data` lies on disk, if a GPU may read the bytes without a check by the host.
     lent : bool, optional
         Whether `data` lies in memory that the backend lent, see `Room`.
+    datasum : int, optional
+        The DATASUM that the backend must compare `data` with (FITS 4.0, appendix J), which then are
+        all data of the HDU. None where there is no sum, or the host has compared it.
     """
 
     data: npt.NDArray[np.uint8]
@@ -158,3 +165,4 @@ class RiceImage:
     decoded: tuple[tuple[int, npt.NDArray[np.float32]], ...] = ()
     place: BytesOnDisk | None = None
     lent: bool = False
+    datasum: int | None = None

@@ -152,6 +152,9 @@ def reading(case: Case, bits: float = 4.93) -> dict[str, Cost]:
         4 * case.pixels,
         4 * case.pixels,
     )
+    # All bytes of the file once more, and 36 bytes of each image.
+    table["checksum_add"] = Cost(0, words * 4 / SECTOR, words * 4, 0, 0)
+    table["checksum_compare"] = Cost(0, case.n_ccd * 3, 36 * case.n_ccd, 0, 0)
     # float32 pixels, which are only copied
     table["prepare_pixels"] = Cost(pass_sectors(case, case.nx), case.pixels / 8, 4 * case.pixels, 4 * case.pixels, 0)
     return table

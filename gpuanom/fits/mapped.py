@@ -270,7 +270,7 @@ class File:
                 status="too_large",
             )
 
-    def check(self, item: Hdu, *, bring: bool = True) -> None:
+    def check(self, item: Hdu, *, bring: bool = True, compare: bool = True) -> None:
         """Compare an HDU's data with its DATASUM (FITS standard 4.0, appendix J), unless `checksum` is False.
 
         A program that changes an image and copies its header leaves a DATASUM that does not fit.
@@ -283,6 +283,8 @@ class File:
         item : Hdu
         bring : bool, optional
             Whether the data will be read on the host, so that the system should read them now.
+        compare : bool, optional
+            Whether to compare them with the DATASUM; otherwise only their presence is checked.
 
         Raises
         ------
@@ -297,13 +299,13 @@ class File:
             raise refused(error, self.path) from None
         if size < unit.end:  # reading mapped pages beyond the end of the file would end the process
             raise self.corrupt("the file was cut off while it was open", item.number)
-        wanted = self._wanted_sum(unit)
+        wanted = self.wanted_sum(item) if compare else None
         if bring or wanted is not None:
             self.bring(unit.start, unit.end, item.number)
         if wanted is not None:
             self._compare(item, wanted, self._sum(unit.data, unit.size))
 
-    def read(self, item: Hdu, room: GiveRoom) -> Room:
+    def read(self, item: Hdu, room: GiveRoom, *, compare: bool = True) -> Room:
         """Read an HDU's data into memory, and compare them with its DATASUM as `check` does.
 
         Nothing of the data is mapped, so that a file which is cut off meanwhile is an error like
@@ -314,6 +316,8 @@ class File:
         item : Hdu
         room : callable
             Gives the memory.
+        compare : bool, optional
+            Whether to compare them with the DATASUM.
 
         Returns
         -------
@@ -335,13 +339,14 @@ class File:
         if not whole:
             raise self.corrupt("the file was cut off while it was open", item.number)
         given.memory.flags.writeable = False
-        wanted = self._wanted_sum(unit)
+        wanted = self.wanted_sum(item) if compare else None
         if wanted is not None:
             self._compare(item, wanted, added_up(given.memory))
         return given
 
-    def _wanted_sum(self, unit: Unit) -> int | None:
-        return sum_card(card(unit.header, "DATASUM")) if self.checksum else None
+    def wanted_sum(self, item: Hdu) -> int | None:
+        """Return the DATASUM that an HDU's data must have; None where there is none, or sums are not compared."""
+        return sum_card(card(item.unit.header, "DATASUM")) if self.checksum else None
 
     def _compare(self, item: Hdu, wanted: int, found: int) -> None:
         """Raise an error where the sum of an HDU's data is not the wanted one, unless its CHECKSUM explains that."""

@@ -95,14 +95,16 @@ def as_stored(file: File, item: Hdu, room: GiveRoom | None = None) -> RawImage |
     shape = file.image_shape(item)
     if not _is_decoded_by_gpus(item):
         return None
-    direct = _goes_direct(file, item)
+    # Where the backend reads the bytes anyway, its sum of them costs nothing.
+    on_device = room is not None and file.plain and sums_on_device.wanted and _is_whole(item, shape)
+    direct = _goes_direct(file, item, on_device)
     if room is None or direct or not file.plain:
-        file.check(item, bring=not direct)
+        file.check(item, bring=not direct, compare=not on_device)
         given = Room(_mapped(file, item))
     else:
-        given = file.read(item, room)
+        given = file.read(item, room, compare=not on_device)
+    image: RawImage | RiceImage
     try:
-        image: RawImage | RiceImage
         if item.compressed:
             image = read_table(item.unit.header, shape, given.memory).rice()
         else:
@@ -110,10 +112,52 @@ def as_stored(file: File, item: Hdu, room: GiveRoom | None = None) -> RawImage |
     except AstropyOnlyError:
         return None
     except InputError as error:
+        if on_device:
+            file.check(item)  # data that do not add up to their sum are reported as such, as on the host
         raise _located(file, error, item) from None
+    if on_device and (wanted := file.wanted_sum(item)) is not None:
+        image = _with_sum(image, given.memory, wanted)
     if given.lent:
         return replace(image, lent=True)
     return _placed(file, image) if direct else image
+
+
+class _SumsOnDevice:
+    """Whether backends that read the bytes of a file compare DATASUM too.
+
+    A program that changes pixels and copies the header leaves a sum that does not fit, which the
+    host finds out from the CHECKSUM (`File.check`). Where a CCD of such a file was read again for
+    that, the host compares the sums of the files that follow.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = True
+
+    def no_longer(self) -> None:
+        """Compare on the host from now on."""
+        self.wanted = False
+
+
+sums_on_device = _SumsOnDevice()
+
+
+def _is_whole(item: Hdu, shape: tuple[int, int]) -> bool:
+    """Whether a backend is sent all data of an HDU, so that it can sum them."""
+    if item.compressed:
+        return True
+    return item.unit.size == math.prod(shape) * abs(int(number(card(item.header, "BITPIX")))) // 8
+
+
+def _with_sum(image: RawImage | RiceImage, data: npt.NDArray[np.uint8], wanted: int) -> RawImage | RiceImage:
+    """Send all data of an HDU, for the backend to compare them with the sum."""
+    if isinstance(image, RawImage):
+        return replace(image, datasum=wanted)
+    start = image.start + (_address(image.data) - _address(data))
+    return replace(image, data=data, start=start, datasum=wanted)
+
+
+def _address(array: npt.NDArray[np.uint8]) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def _is_decoded_by_gpus(item: Hdu) -> bool:
@@ -134,16 +178,15 @@ def _reads_direct() -> bool:
     return importlib.util.find_spec("kvikio") is not None
 
 
-def _goes_direct(file: File, item: Hdu) -> bool:
+def _goes_direct(file: File, item: Hdu, on_device: bool) -> bool:
     """Whether a GPU may read an image's bytes without a check by the host."""
-    return _reads_direct() and file.plain and card(item.unit.header, "DATASUM") is None
+    return _reads_direct() and file.plain and (on_device or card(item.unit.header, "DATASUM") is None)
 
 
 def _placed(file: File, image: RawImage | RiceImage) -> RawImage | RiceImage:
     """Add the place in the file to an image."""
-    arrays = np.frombuffer(file.bytes, np.uint8), image.data
-    of_file, of_image = (array.__array_interface__["data"][0] for array in arrays)
-    return replace(image, place=BytesOnDisk(path_text(file.path), of_image - of_file))
+    offset = _address(image.data) - _address(np.frombuffer(file.bytes, np.uint8))
+    return replace(image, place=BytesOnDisk(path_text(file.path), offset))
 
 
 def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:

@@ -184,10 +184,6 @@ class _Table:
         """Whether the table has a column."""
         return name in self._columns
 
-    def _fields(self, column: _Column, dtype: str) -> npt.NDArray[Any]:
-        end = column.offset + _BYTES[column.kind] * column.repeat
-        return np.ascontiguousarray(self._rows[:, column.offset : end]).view(dtype)
-
     def numbers(self, name: str, default: float) -> npt.NDArray[Any]:
         """Return a column of numbers, one for each tile; the default for all tiles where there is no such column."""
         if not self.has(name):
@@ -195,7 +191,9 @@ class _Table:
         column = self._columns[name]
         if column.repeat != 1 or column.kind not in _NUMBERS:
             raise AstropyOnlyError(f"a column {name} of an unusual form")
-        return self._fields(column, _NUMBERS[column.kind])[:, 0]
+        # One number of each row, wherever it lies: NumPy copies it as it converts it.
+        width = self._rows.shape[1]
+        return np.ndarray((self._n,), _NUMBERS[column.kind], self._rows.data, column.offset, (width,))
 
     def places(self, name: str) -> Places:
         """Return where a column of descriptors says that the tiles lie in the heap."""

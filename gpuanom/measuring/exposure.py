@@ -15,6 +15,7 @@ import numpy as np
 from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, printable
+from gpuanom.fits.pixels import sums_on_device
 from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
 from gpuanom.measuring.ccd_statistics import statistic_arrays, with_arrays, with_statistics
 from gpuanom.measuring.exposure_record import in_order
@@ -306,7 +307,10 @@ def _again(
     if isinstance(item, Ccd):
         raise ValueError(f"CCD {item.name}: images as a file holds them come from files only")
     ccd = item.load()
-    return measure_group(exposure, ccd if isinstance(ccd, CcdFailure) else [ccd], settings, backend, use=use)
+    if isinstance(ccd, CcdFailure):
+        return measure_group(exposure, ccd, settings, backend, use=use)
+    sums_on_device.no_longer()  # the host finds the CCD sound: its DATASUM is one that only the host understands
+    return measure_group(exposure, [ccd], settings, backend, use=use)
 
 
 def isophote_moments(sources: Sources, settings: Settings) -> Array:

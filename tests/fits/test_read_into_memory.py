@@ -11,7 +11,9 @@ from astropy.io import fits
 
 from gpuanom.encoded import RiceImage, Room
 from gpuanom.fits import discover, open_ccds
-from gpuanom.records import Ccd, CcdFailure
+from gpuanom.fits.checksum import added_up, same_sum
+from gpuanom.fits.pixels import sums_on_device
+from gpuanom.records import CcdFailure
 from gpuanom.settings import Settings
 
 SHAPE = (70, 90)
@@ -61,9 +63,14 @@ def test_the_bytes_of_the_mapped_file(night):
         assert type(read) is type(mapped)
         assert (mapped.lent, read.lent) == (False, True)
         assert np.shares_memory(read.data, lent[-1])
-        np.testing.assert_array_equal(read.data, mapped.data)
+        before = read.data.size - mapped.data.size  # the rows of the table, for the backend to sum
+        np.testing.assert_array_equal(read.data[before:], mapped.data)
+        assert same_sum(added_up(read.data), read.datasum)
+        assert mapped.datasum is None
         if isinstance(read, RiceImage):
-            for name in ("start", "size", "scale", "zero", "blank"):
+            assert before > 0
+            np.testing.assert_array_equal(read.start, mapped.start + before)
+            for name in ("size", "scale", "zero", "blank"):
                 np.testing.assert_array_equal(getattr(read, name), getattr(mapped, name))
     assert len(lent) == 4  # memory is lent for what a GPU decodes, and for nothing else
 
@@ -72,9 +79,8 @@ def test_a_system_that_reads_little_at_a_time(night, monkeypatch):
     preadv = os.preadv
     monkeypatch.setattr(os, "preadv", lambda fd, parts, at: preadv(fd, [parts[0][:1000]], at))
     for ccd in opened(night)[:4]:
-        np.testing.assert_array_equal(
-            ccd.load(encoded=True, room=lend([])).image.data, ccd.load(encoded=True).image.data
-        )
+        image = ccd.load(encoded=True, room=lend([])).image
+        assert same_sum(added_up(image.data), image.datasum)
 
 
 def test_a_file_that_is_cut_off_while_it_is_open(night):
@@ -137,8 +143,28 @@ def test_data_that_do_not_add_up(night, number):
     os.utime(night, ns=(state.st_atime_ns, state.st_mtime_ns))
     for i, ccd in enumerate(ccds[:4]):
         found = ccd.load(encoded=True, room=lend([]))
-        if i == number:
-            assert (type(found), found.status) == (CcdFailure, "corrupt")
+        if i != number:
+            assert same_sum(added_up(found.image.data), found.image.datasum)
+        elif isinstance(found, CcdFailure):  # a row of a table that makes no sense
             assert "do not add up to its DATASUM" in found.reason
-        else:
-            assert isinstance(found, Ccd)
+        else:  # left to the backend
+            assert not same_sum(added_up(found.image.data), found.image.datasum)
+        if i == number:
+            whole = ccd.load()
+            assert (type(whole), whole.status) == (CcdFailure, "corrupt")
+            assert "do not add up to its DATASUM" in whole.reason
+
+
+def test_sums_that_the_host_compares(night, monkeypatch):
+    """Where a program keeps sums that do not fit, and where sums are not wanted."""
+    (exposure,) = discover([night], Settings(checksum=False)).exposures
+    for ccd in list(open_ccds(exposure, Settings(checksum=False)))[:4]:
+        assert ccd.load(encoded=True, room=lend([])).image.datasum is None
+    monkeypatch.setattr(sums_on_device, "wanted", False)
+    for ccd in opened(night)[:4]:
+        assert ccd.load(encoded=True, room=lend([])).image.datasum is None
+    content = bytearray(night.read_bytes())
+    with fits.open(night) as hdus:
+        content[hdus[1].fileinfo()["datLoc"] + 5] ^= 1
+    night.write_bytes(content)
+    assert "do not add up to its DATASUM" in opened(night)[0].load(encoded=True, room=lend([])).reason

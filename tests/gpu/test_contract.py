@@ -29,9 +29,10 @@ FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 # A second method of the protocol in the file of the first one, and a file that is a part of the step `sources`.
 SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources"}
-# This file is no step of the protocol, but a part of reading files: its CPU twin lies in gpuanom/fits.
-READING = {"rice"}
+# These files are no steps of the protocol, but parts of reading files: their CPU twins lie in gpuanom/fits.
+READING = {"rice", "checksum"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "room", "to_device", "to_host"}
+NOT_STEPS |= {"device_name", "share_memory", "limit_memory"}
 NO_LAUNCHERS = {"__init__", "cuda", "devices", "gpudirect", "kernel", "memory", "staging"}
 
 

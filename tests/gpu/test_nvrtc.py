@@ -44,6 +44,8 @@ class Limit:
 # The largest use on any architecture, rounded up to a multiple of the 8 in which registers are given out.
 LIMITS = {
     "background_fit": Limit(512, 128, 2096),  # one block for each CCD: occupancy does not limit this kernel
+    "checksum_add": Limit(256, 48, 256),
+    "checksum_compare": Limit(256, 32),
     "divergence": Limit(256, 56),
     "gradients_first": Limit(256, 80, 256),  # 24 warps, each with 10 memory requests under way
     "gradients_rest": Limit(512, 120, 64),  # one block for each CCD

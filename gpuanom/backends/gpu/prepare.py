@@ -8,6 +8,7 @@ import cupy
 import numpy as np
 
 from gpuanom.backends.gpu import rice
+from gpuanom.backends.gpu.checksum import compare_sums
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.backends.gpu.staging import Staging
 from gpuanom.encoded import RawImage, RiceImage
@@ -20,7 +21,7 @@ THREADS = 256
 def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> CcdStack:
     """See `gpuanom.backends.protocol.Backend.prepare`; each CCD is on its way before the next one is asked for."""
     staging = staging or Staging()
-    images = bad = raw = None
+    images = bad = raw = damaged = None
     saturation: list[float] = []
     compressed: rice.TileUpload | None = None
     for i, ccd in enumerate(ccds):
@@ -37,6 +38,9 @@ def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> C
                 raw = cupy.empty(images[0].nbytes, np.uint8)
             # The stream keeps the order: these bytes are converted before the next CCD's take their place.
             staging.upload(image.data, raw[: image.data.nbytes], image.place, image.lent)
+            if image.datasum is not None:
+                damaged = cupy.full(most, -1, np.int32) if damaged is None else damaged
+                compare_sums(raw, [(i, 0, image.data.nbytes, image.datasum)], damaged)
             pixels(raw[: image.data.nbytes], image, images[i])
         else:
             staging.upload(image, images[i])
@@ -48,11 +52,12 @@ def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> C
     if images is None:
         raise ValueError("a stack of no CCDs")
     n = len(saturation)
+    damaged = None if damaged is None else damaged[:n]
     return CcdStack(
         images=images[:n],
         bad=None if bad is None else bad[:n],
         saturation=cupy.asarray(np.array(saturation, dtype=np.float32)),
-        damaged=compressed.decode(images[:n]) if compressed else None,
+        damaged=compressed.decode(images[:n], damaged) if compressed else damaged,
     )
 
 

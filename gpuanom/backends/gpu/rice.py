@@ -10,6 +10,7 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.backends.gpu.checksum import ALIGNMENT, compare_sums
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.encoded import N_RANDOM, BytesOnDisk, RiceImage, random_numbers
 from gpuanom.records import Array
@@ -19,8 +20,6 @@ WARP = 32
 WARPS = 4
 MOST_PIXELS = 2**31 - 64
 """Of an image: the kernel numbers them as int, and goes on by 32 at a time."""
-ALIGNMENT = 4
-"""Of every image's bytes, and of tiles decoded by the host: those are read as words."""
 
 Upload = Callable[..., None]
 """Copies a host array, of any type and alignment, to a device array of as many bytes: `Staging.upload`."""
@@ -72,8 +71,9 @@ class TileUpload:
         self._shape: tuple[int, int] | None = None
         self._wanted: list[tuple[int, ...]] = []
         self._first = [0]
-        self._whole: list[npt.NDArray[np.int64]] = []  # start, size, blank
-        self._real: list[npt.NDArray[np.float64]] = []  # scale, zero
+        self._whole: list[tuple[npt.NDArray[np.int64], ...]] = []  # start, size, blank
+        self._real: list[tuple[npt.NDArray[np.float64], ...]] = []  # scale, zero
+        self._sums: list[tuple[int, int, int, int]] = []
 
     def add(self, place: int, image: RiceImage) -> None:
         """Send an image's bytes to the device.
@@ -86,23 +86,26 @@ class TileUpload:
             May be let go as soon as this returns.
         """
         self._check(place, image)
-        start, size = image.start.copy(), image.size.copy()
-        start += self._send(image.data, image.place, image.lent)
+        begin = self._send(image.data, image.place, image.lent)
+        if image.datasum is not None:
+            self._sums.append((place, begin, image.data.nbytes, image.datasum))
+        start, size = image.start + begin, image.size
         if image.decoded:
+            size = size.copy()
             pixels = [np.asarray(tile, dtype=np.float32).reshape(-1) for _, tile in image.decoded]
             numbers = [number for number, _ in image.decoded]
             size[numbers] = [-tile.nbytes for tile in pixels]
             start[numbers] = np.cumsum(size[numbers]) * -1 + size[numbers] + self._send(np.concatenate(pixels))
         self._shape = image.shape
-        self._whole.append(np.stack([start, size, image.blank]))
-        self._real.append(np.stack([image.scale, image.zero]))
+        self._whole.append((start, size, image.blank))
+        self._real.append((image.scale, image.zero))
         self._first.append(self._first[-1] + len(start))
         self._wanted.append((place, *image.tile, image.bytepix, image.blocksize, image.dither, image.seed))
 
-    def decode(self, stack: Array) -> Array:
-        """Decode what was sent; see `decode` for argument and result."""
+    def decode(self, stack: Array, damaged: Array | None = None) -> Array:
+        """Decode what was sent; see `decode` for argument and result. `damaged` holds what is known already."""
         n_ccd, ny, nx = stack.shape
-        damaged = cupy.full(n_ccd, -1, np.int32)
+        damaged = cupy.full(n_ccd, -1, np.int32) if damaged is None else damaged
         if not self._wanted:
             return damaged
         if self._shape != (ny, nx):
@@ -110,8 +113,8 @@ class TileUpload:
         if max(place for place, *_ in self._wanted) >= n_ccd:
             raise ValueError(f"an image for a place beyond the stack's {n_ccd} CCDs")
         # One copy for all integers of the tiles, one for their real numbers, one for the images'.
-        start, size, blank = self._on_device(np.concatenate(self._whole, axis=1))
-        scale, zero = self._on_device(np.concatenate(self._real, axis=1))
+        start, size, blank = self._on_device(_joined(self._whole, np.int64))
+        scale, zero = self._on_device(_joined(self._real, np.float64))
         wanted = self._on_device(np.array(self._wanted, dtype=np.int32))
         first = self._on_device(np.array(self._first, dtype=np.int64))
         most = int(np.diff(self._first).max())
@@ -133,6 +136,8 @@ class TileUpload:
             stack,
             damaged,
         )
+        if self._sums:
+            compare_sums(self._data, self._sums, damaged)
         return damaged
 
     def _check(self, place: int, image: RiceImage) -> None:
@@ -179,6 +184,14 @@ class TileUpload:
         target = cupy.empty(host.shape, host.dtype)
         self._upload(host, target)
         return target
+
+
+def _joined(columns: list[tuple[npt.NDArray[Any], ...]], kind: type[np.generic]) -> npt.NDArray[Any]:
+    """The columns of all images, one behind the other: as many rows as an image has columns."""
+    joined = np.empty((len(columns[0]), sum(len(image[0]) for image in columns)), kind)
+    for row, parts in zip(joined, zip(*columns, strict=True), strict=True):
+        np.concatenate(parts, out=row)
+    return joined
 
 
 def _upload(host: npt.NDArray[Any], target: Array, _place: BytesOnDisk | None = None, _lent: bool = False) -> None:
