@@ -34,6 +34,8 @@ from gpuanom.version import __version__
 RESULTS = Path(__file__).parent / "results"
 DENSITY = 800 / (2046 * 4094)
 """Stars in a pixel: about 800 on a DECam CCD."""
+NOT_IN_A_SCORE = ("stamps_cut", "divergence")
+"""Kernels that `exposure` runs too, of which a score without an autoencoder has none for each exposure."""
 NO_GPU = 2
 """Exit code on a machine without a GPU."""
 

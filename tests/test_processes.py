@@ -29,6 +29,7 @@ def several(monkeypatch):
     monkeypatch.setattr(processes, "WORTH", 1)
     monkeypatch.setattr(processes, "MOST", 2)
     monkeypatch.setattr(processes.os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("GPUANOM_PROCESSES", raising=False)
 
 
 @pytest.fixture
@@ -171,6 +172,14 @@ def test_a_short_night_starts_no_process(exposures, several, monkeypatch):
 def test_processes_by_cores(monkeypatch, cores, n):
     monkeypatch.setattr(processes.os, "cpu_count", lambda: cores)
     assert Processes(QUICK, [CpuBackend()], None, print)._most(10**4) == n
+
+
+def test_a_number_from_the_environment(monkeypatch, exposures):
+    monkeypatch.setenv("GPUANOM_PROCESSES", "3")
+    assert Processes(QUICK, [CpuBackend()], None, print)._most(1) == 3
+    monkeypatch.setenv("GPUANOM_PROCESSES", "many")
+    with pytest.raises(gpuanom.errors.SettingsError, match="GPUANOM_PROCESSES is 'many' but must be a whole number"):
+        list(Processes(QUICK, [CpuBackend()], None, print).measured(exposures))
 
 
 def test_exposures_are_given_out_as_they_are_stored():

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.errors import DeviceError
+from gpuanom.errors import DeviceError, SettingsError, printable
 from gpuanom.measuring.threads import READERS, Works
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.settings import Settings
@@ -40,6 +40,8 @@ SPARE = 8
 
 _log = logging.getLogger("gpuanom")
 
+VARIABLE = "GPUANOM_PROCESSES"
+"""A variable of the environment that sets the number of processes for each GPU."""
 PROGRAM = ("-m", "gpuanom.measuring.process_program")
 """What Python runs in a further process."""
 
@@ -152,8 +154,11 @@ class Processes:
 
     def _most(self, n_exposures: int) -> int:
         """Most processes that the night and the cores are good for."""
-        if self._wanted is not None:
-            return self._wanted
+        wanted = os.environ.get(VARIABLE, "") if self._wanted is None else str(self._wanted)
+        if wanted:
+            if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= 64):
+                raise SettingsError(f"{VARIABLE} is {printable(wanted)!r} but must be a whole number from 1 to 64")
+            return int(wanted)
         return 1 if n_exposures < WORTH else max(1, min(MOST, (os.cpu_count() or 1) // CORES_A_PROCESS))
 
 

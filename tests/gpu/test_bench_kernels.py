@@ -9,15 +9,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
-from tests import device
+from tests import device, nights
 
 PROFILING = Path(__file__).parents[2] / "profiling"
 SMALL = ("--ccds", "2", "--shape", "130", "190", "--repeats", "1", "--points", "200")
 
 
 def run(env, *arguments):
-    script = str(PROFILING / "bench_kernels.py")
+    return run_script(env, str(PROFILING / "bench_kernels.py"), *arguments)
+
+
+def run_script(env, script, *arguments):
     path = os.pathsep.join(filter(None, [env.get("PYTHONPATH"), str(PROFILING.parent)]))
     return subprocess.run(
         [sys.executable, script, *arguments], env={**env, "PYTHONPATH": path}, capture_output=True, text=True
@@ -67,3 +71,22 @@ def test_profilers_that_are_not_installed(script, tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"{script}: {script.removesuffix('.sh')} is not installed")
+
+
+@pytest.mark.proof
+def test_a_night_beside_its_floor(tmp_path):
+    """All figures are there; on the test device they mean nothing."""
+    device.require_compiler()
+    for number in range(1, 4):
+        primary = fits.PrimaryHDU()
+        primary.header.update(INSTRUME="BENCH", EXPNUM=number, FILTER="r", OBSTYPE="object")
+        planes = [
+            fits.CompImageHDU(nights.image(10 * number + i), name=f"N{i}", compression_type="RICE_1") for i in (1, 2)
+        ]
+        fits.HDUList([primary, *planes]).writeto(tmp_path / f"e{number}.fits.fz", checksum="datasum")
+    arguments = [str(PROFILING / "bench_night.py"), "--night", str(tmp_path), "--exposures", "3"]
+    done = run_script(device.environment(orders="forward"), *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [row.split("|")[1:3] for row in done.stdout.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) == 8
+    assert all(float(milliseconds) > 0 for _, milliseconds in rows[1:])
