@@ -35,6 +35,9 @@ WORKERS = 8
 READERS = 8
 """Most threads that read for a GPU by default: these read as fast as the bus takes the bytes, and more cost more."""
 
+_LOOK = 0.5
+"""Seconds after which a thread that waits for measurements looks whether the run has ended."""
+
 
 @dataclass
 class _Underway:
@@ -78,7 +81,7 @@ class Works:
         self._settings, self._debug, self._stamps = settings, debug, stamps
         lanes = [lane for backend in backends for lane in backend.lanes(n)]
         self._n_lanes = len(lanes)
-        self._planner = backends[0]
+        self._planner, self._ended = backends[0], False
         self._lanes: SimpleQueue[Backend] = SimpleQueue()
         for lane in lanes:
             self._lanes.put(lane)
@@ -91,6 +94,7 @@ class Works:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._ended = True
         self._pool.shutdown(cancel_futures=True)
         if self._readers:
             self._readers.close()
@@ -120,9 +124,10 @@ class Works:
             while n_underway <= self._n_lanes and (exposure := next(waiting, None)) is not None:
                 running[self._pool.submit(self._timed, self._opened, exposure)] = _Underway(exposure)
                 n_underway += 1
-            if not running:
+            # Tasks that were cancelled when the threads ended are never done.
+            if not running or self._ended:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            for future in wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED).done:
                 underway = running.pop(future)
                 result, seconds = future.result()
                 underway.seconds += seconds
