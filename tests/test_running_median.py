@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from gpuanom.statistics import background_map
+from gpuanom.statistics.beyond_pattern import beyond_pattern
 from gpuanom.statistics.running_median import running_median
 
 
@@ -36,3 +37,25 @@ def test_glow_and_edge_are_those_of_the_plain_steps(missing):
     filled = np.where(known, left, np.median(left[known]))
     off = np.abs(filled - ndimage.median_filter(filled, size=7, mode="nearest"))
     assert background_map.edge(values, static) == np.mean(np.sort(off[known])[-120:])
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1, 0.6, 0.97, 1.0])
+@pytest.mark.parametrize("shape", [(64, 32), (20, 31), (3, 40), (1, 1)])
+def test_the_native_loop_is_the_plain_steps(shape, missing):
+    """To nine digits: the loop adds in another order than NumPy, and what is kept of it is float32."""
+    rng = np.random.default_rng(5)
+    values = rng.normal(0, 0.1, shape).astype(np.float32)
+    values[rng.random(shape) < missing] = np.nan
+    static = rng.normal(0, 0.05, shape).astype(np.float32)
+    static[rng.random(shape) < missing / 4] = np.nan
+    stored = background_map.encoded(values)
+    cells = background_map.decoded(stored)
+    glow, rms = background_map.glow(cells, static)
+    expected = [glow, background_map.edge(cells, static), rms]
+    np.testing.assert_allclose(beyond_pattern(stored, static), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_map_of_one_value_has_no_glow_edge_or_rms_beyond_it():
+    stored = np.full((9, 12), 5, np.int8)
+    found = beyond_pattern(stored, background_map.decoded(stored))
+    np.testing.assert_array_equal(found, 0.0)

@@ -7,13 +7,16 @@ exposures, and few new exposures change it. A pattern that scales with the sky i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
 
-from gpuanom.records import CcdPatterns, DatasetStatistics, Doubles, Singles
+from gpuanom.records import CcdPatterns, DatasetStatistics, Doubles, Integers, Singles
 from gpuanom.statistics import background_map, profiles
 from gpuanom.statistics.statistic import Statistic
 
@@ -23,6 +26,9 @@ LEAST_EXPOSURES = 20
 """A CCD that fewer exposures have measured has no pattern, and no statistics that need it."""
 LEAST_SKY = 5.0
 """Where the sky of a CCD is under so many sigma in one of these exposures, its pattern does not scale with the sky."""
+
+MOST_THREADS = 8
+"""Most threads that make the statistics of exposures side by side."""
 
 CCD_STATISTICS: tuple[Statistic, ...] = (
     Statistic("glow", "", "Largest value of the smoothed map of the residual sky less its static pattern, in sigma."),
@@ -106,7 +112,7 @@ def pattern_fingerprint(statistics: DatasetStatistics, chosen: list[int], seed: 
     return digest.hexdigest()
 
 
-VERSION = 1
+VERSION = 2
 """Raised when these statistics are computed in another way: what a store keeps of them is then made again."""
 
 
@@ -188,6 +194,8 @@ def less_patterns(patterns: Sequence[CcdPatterns], static: Sequence[StaticPatter
     ndarray, (n_ccd, len(CCD_STATISTICS)) float32
         NaN where there is no pattern, or one of another size. Steps are in units of the exposure's typical step.
     """
+    from gpuanom.statistics.beyond_pattern import beyond_pattern  # imports Numba, which a night ranked again needs not
+
     values = np.full((len(patterns), len(CCD_STATISTICS)), np.nan)
     rows: dict[int, Doubles] = {}
     columns: dict[int, Doubles] = {}
@@ -195,9 +203,7 @@ def less_patterns(patterns: Sequence[CcdPatterns], static: Sequence[StaticPatter
         if usual is None or not pattern.map.size or not np.isfinite(sky[i]) or _shapes(pattern) != usual.shapes:
             continue
         unit = float(sky[i]) if usual.scales else 1.0
-        cells, of_map = background_map.decoded(pattern.map), (unit * usual.map).astype(np.float32)
-        glow, rms = background_map.glow(cells, of_map)
-        values[i, :3] = glow, background_map.edge(cells, of_map), rms
+        values[i, :3] = beyond_pattern(pattern.map, (unit * usual.map).astype(np.float32))
         rows[i], columns[i] = (
             pattern.row_steps - unit * usual.row_steps,
             pattern.column_steps - unit * usual.column_steps,
@@ -241,23 +247,49 @@ def with_static_patterns(
     if chosen:
         fingerprint = pattern_fingerprint(statistics, chosen, seed)
         before = known(fingerprint)
-        static: dict[str, StaticPattern] | None = None
         made: dict[str, Singles] = {}
+        new: list[int] = []
+        places = np.searchsorted(statistics.owner, np.arange(len(statistics.exposures) + 1))
         for i, name in enumerate(statistics.exposures):
-            first, last = np.searchsorted(statistics.owner, (i, i + 1))
+            first, last = places[i : i + 2]
             if not statistics.measured[i]:
                 continue
             if name in before and before[name].shape == (last - first, len(NAMES)):
                 values[first:last] = before[name]
             else:
-                static = static_patterns(statistics, sky, chosen) if static is None else static
-                usual = [static.get(ccd) for ccd in statistics.ccds[first:last]]
-                values[first:last] = less_patterns(statistics.patterns(i), usual, sky[first:last])
-                made[name] = values[first:last]
-        if made:
+                new.append(i)
+        if new:
+            static = static_patterns(statistics, sky, chosen)
+            for i, beyond in _beyond(statistics, static, sky, new, places):
+                values[places[i] : places[i + 1]] = beyond
+                made[statistics.exposures[i]] = beyond
             keep(fingerprint, made)
     return replace(
         statistics,
         ccd_names=(*statistics.ccd_names, *NAMES),
         ccd_values=np.concatenate([statistics.ccd_values, values], axis=1),
     )
+
+
+def _beyond(
+    statistics: DatasetStatistics,
+    static: Mapping[str, StaticPattern],
+    sky: Doubles,
+    wanted: Sequence[int],
+    places: Integers,
+) -> Iterator[tuple[int, Singles]]:
+    """Yield `less_patterns` of exposures, in their order, made by several threads; maps are read by this thread."""
+
+    def task(i: int, patterns: Sequence[CcdPatterns]) -> Singles:
+        ccds = slice(places[i], places[i + 1])
+        return less_patterns(patterns, [static.get(ccd) for ccd in statistics.ccds[ccds]], sky[ccds])
+
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="gpuanom-beyond") as pool:
+        waiting: deque[tuple[int, Future[Singles]]] = deque()
+        for i in wanted:
+            waiting.append((i, pool.submit(task, i, statistics.patterns(i))))
+            if len(waiting) > 2 * MOST_THREADS:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        for done, future in waiting:
+            yield done, future.result()

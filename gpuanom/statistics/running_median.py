@@ -24,8 +24,8 @@ def _inside(place: Any, size: Any) -> Any:
     return min(max(place, 0), size - 1)
 
 
-@native(types.void(types.int64[:, ::1], types.int64[:, ::1]))
-def median_numbers(numbers: Any, medians: Any) -> None:
+@helper
+def median_numbers_of(numbers: Any, medians: Any) -> None:
     """Find the median of the numbers in the square around each cell.
 
     Parameters
@@ -62,6 +62,12 @@ def median_numbers(numbers: Any, medians: Any) -> None:
                 below += counts[median]
                 median += 1
             medians[y, x] = median
+
+
+@native(types.void(types.int64[:, ::1], types.int64[:, ::1]))
+def median_numbers(numbers: Any, medians: Any) -> None:
+    """Do what `median_numbers_of` does, for callers in Python."""
+    median_numbers_of(numbers, medians)
 
 
 def running_median(values: Doubles) -> Doubles:
