@@ -82,7 +82,7 @@ def child(folder: Path, few: Path, readers: int, repeats: int) -> None:
     from gpuanom.fits import discover
     from gpuanom.measuring.threads import Works
     from gpuanom.nights.events import Events
-    from gpuanom.nights.score import _fill
+    from gpuanom.nights.keeping import fill
     from gpuanom.settings import Settings
     from gpuanom.store.store import Store
 
@@ -90,9 +90,7 @@ def child(folder: Path, few: Path, readers: int, repeats: int) -> None:
 
     def run(paths: list[Path]) -> None:
         with tempfile.TemporaryDirectory() as out, Store(Path(out) / "measurements.sqlite", settings) as store:
-            _fill(
-                store, list(discover(paths, settings).exposures), Works(settings, [backend], readers, print), Events()
-            )
+            fill(store, list(discover(paths, settings).exposures), Works(settings, [backend], readers, print), Events())
 
     def counted(paths: list[Path]) -> dict[str, int]:
         null_device.COUNTS.clear()

@@ -25,6 +25,7 @@ from gpuanom.measuring.threads import Works
 from gpuanom.naming import exists, path_text
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
+from gpuanom.nights.keeping import fill
 from gpuanom.nights.preparation import Existing, prepare, store_path
 from gpuanom.nights.progress import with_bar
 from gpuanom.records import Exposure, Failure
@@ -209,7 +210,7 @@ def score(
             named = {(e.camera, e.exposure) for e in found.exposures} if paths else None
             unread = _with_model(store, todo, named, trained, measurers, backends, events)
         elif todo:
-            _fill(store, todo, measurers(), events)
+            fill(store, todo, measurers(), events)
         if given is not None:
             _keep_classifier(store, given, events.say)
         result = tables.build(store, settings, backends[0], references)
@@ -323,17 +324,6 @@ def _cluster(job: Job, where: Where, events: Events) -> Cluster:
     return Cluster(job, where, events.say, events.debug, verbose)
 
 
-def _fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | Cluster, events: Events) -> None:
-    """Measure the exposures that the store does not hold yet, and keep them."""
-    with measurers as works:
-        for exposure, result, seconds in works.measured(todo):
-            if isinstance(result, Failure):
-                store.add_failure(result)
-            else:
-                store.add(result)
-            events.done(exposure, result, seconds)
-
-
 def _with_model(
     store: Store,
     todo: Sequence[Exposure],
@@ -361,7 +351,7 @@ def _with_model(
     unread: list[Failure] = []
     with Scorer(model) as scorer:
         if todo:
-            _fill(store, todo, measurers(scorer), events)
+            fill(store, todo, measurers(scorer), events)
         lacking, _ = store.lacking(model.fingerprint)
         lacking = [e for e in lacking if given is None or (e.camera, e.exposure) in given]
         if not lacking:

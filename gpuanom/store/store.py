@@ -1,4 +1,4 @@
-"""The store of a night, measurements.sqlite: one transaction for each exposure, so that a killed run loses nothing.
+"""The store of a night, measurements.sqlite: what is said to be done is kept, so that a killed run loses nothing.
 
 Histograms are kept as one blob for each exposure (n_ccd x 4 x N little-endian int32, kinds in the order of
 `gpuanom.records.KINDS`), with their sums of cos and sin of twice the orientation (n_ccd x 4 x 2 float64); the other
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,14 +33,15 @@ from gpuanom.store.recorded_settings import (
     write_classifier,
     write_record,
 )
-from gpuanom.store.schema import believed, explained, open_database
+from gpuanom.store.schema import believed, open_database
 from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
+from gpuanom.store.transactions import Transactions
 from gpuanom.version import __version__
 
 NAME = "measurements.sqlite"
 
 
-class Store:
+class Store(Transactions):
     """The measurements of a night. Use as a context manager.
 
     Parameters
@@ -60,9 +60,8 @@ class Store:
     """
 
     def __init__(self, path: Path | None, settings: Settings, *, read_only: bool = False) -> None:
-        self.path = path
         self.settings = settings
-        self._db = open_database(path, read_only=read_only)
+        super().__init__(path, open_database(path, read_only=read_only))
         self.read_only = read_only
         try:
             with believed(self.path):
@@ -87,21 +86,6 @@ class Store:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
-
-    def _explained(self) -> AbstractContextManager[None]:
-        return explained(self.path)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._explained():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
 
     def known(self) -> dict[tuple[str, str], Known]:
         """Return what the store knows of each exposure, by camera and id."""

@@ -1,0 +1,65 @@
+"""Measurements are stored as they come: several of a fast card in one transaction, each of a slow machine alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from gpuanom.errors import OutputError
+from gpuanom.measuring.processes import Processes
+from gpuanom.measuring.threads import Works
+from gpuanom.nights.events import Events
+from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.store.store import Store
+
+if TYPE_CHECKING:
+    from gpuanom.cluster.run import Cluster
+
+EVERY = 0.25
+"""Seconds between two transactions: a disk takes 10 ms and more to keep one for good, whatever is in it."""
+
+
+def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | Cluster, events: Events) -> None:
+    """Measure exposures and keep them; an exposure is said to be done once it is kept for good.
+
+    Parameters
+    ----------
+    store : Store
+    todo : sequence of Exposure
+    measurers : Processes, Works or Cluster
+    events : Events
+
+    Raises
+    ------
+    OutputError
+        When the store cannot be written to.
+    DeviceError, ClusterError
+        When the device or the workers fail.
+    """
+    waiting: list[tuple[Exposure, Measurement | Failure, float]] = []
+
+    def commit() -> None:
+        store.commit()
+        while waiting:
+            events.done(*waiting.pop(0))
+
+    last = -EVERY
+    try:
+        with measurers as works:
+            for exposure, result, seconds in works.measured(todo):
+                store.begin()
+                if isinstance(result, Failure):
+                    store.add_failure(result)
+                else:
+                    store.add(result)
+                waiting.append((exposure, result, seconds))
+                if time.monotonic() - last >= EVERY:
+                    commit()
+                    last = time.monotonic()
+    except BaseException:
+        with suppress(OutputError):  # the error that came first says more
+            commit()
+        raise
+    commit()

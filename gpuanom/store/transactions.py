@@ -1,0 +1,64 @@
+"""The transactions of a store: one for each change, or one for the changes of a moment."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from gpuanom.store.schema import explained
+
+
+class Transactions:
+    """The part of a store that keeps changes for good.
+
+    Parameters
+    ----------
+    path : Path or None
+        The database file, for messages.
+    db : sqlite3.Connection
+    """
+
+    def __init__(self, path: Path | None, db: sqlite3.Connection) -> None:
+        self.path, self._db = path, db
+        self._together = False
+        """Whether changes are kept together, since `begin`."""
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self.path)
+
+    def begin(self) -> None:
+        """Put the changes that follow into one transaction, until `commit`; a transaction that is open stays open."""
+        if not self._together:
+            with self._explained():
+                self._db.execute("BEGIN IMMEDIATE")
+            self._together = True
+
+    def commit(self) -> None:
+        """Keep the changes since `begin` for good: until then a process that is killed leaves none of them."""
+        if self._together:
+            self._together = False
+            with self._explained(), self._rolled_back("ROLLBACK"):
+                self._db.execute("COMMIT")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        first, last, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
+        if self._together:
+            first, last, undo = "SAVEPOINT change", "RELEASE change", ["ROLLBACK TO change", "RELEASE change"]
+        with self._explained():
+            self._db.execute(first)
+            with self._rolled_back(*undo):
+                yield self._db
+                self._db.execute(last)
+
+    @contextmanager
+    def _rolled_back(self, *commands: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            for command in commands:
+                if self._db.in_transaction:  # not where SQLite gave up the transaction itself
+                    self._db.execute(command)
+            raise
