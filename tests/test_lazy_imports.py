@@ -1,4 +1,4 @@
-"""What a command imports before it is needed: libraries that take seconds to import must not delay a run's beginning."""
+"""What a command imports before it is needed: libraries that take long to import must not delay a run."""
 
 from __future__ import annotations
 
