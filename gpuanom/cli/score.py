@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from gpuanom.backends import ahead
 from gpuanom.cli.options import ReferenceFile, chosen_settings, cluster_options, formats_option, settings_options
 from gpuanom.settings import Settings
 
@@ -146,6 +147,8 @@ def score(
 
     The exposures of one camera and band are a dataset, and every exposure is compared with the rest of its dataset.
     """
+    if scheduler is None and workers is None:
+        ahead.begin(device)
     from gpuanom.cli.screen import Screen
     from gpuanom.nights import score as pipeline
 
