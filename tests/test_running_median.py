@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from gpuanom.statistics import background_map
+from gpuanom.statistics.patches import largest_patch
 from gpuanom.statistics.running_median import running_median
 
 
@@ -36,3 +37,16 @@ def test_glow_and_edge_are_those_of_the_plain_steps(missing):
     filled = np.where(known, left, np.median(left[known]))
     off = np.abs(filled - ndimage.median_filter(filled, size=7, mode="nearest"))
     assert background_map.edge(values, static) == np.mean(np.sort(off[known])[-120:])
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (1, 1), (2, 9), (9, 2), (33, 64)])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.55, 0.7, 1.0])
+def test_the_largest_patch_is_that_of_scipy(shape, share):
+    """Cells that touch at corners alone are two patches."""
+    chosen = np.random.default_rng(5).random(shape) < share
+    labels, n = ndimage.label(chosen)
+    expected = np.bincount(labels.ravel())[1:].max() if n else 0
+    before = chosen.copy()
+    assert largest_patch(chosen) == expected
+    assert largest_patch(np.asfortranarray(chosen)) == expected
+    assert np.array_equal(chosen, before)
