@@ -140,7 +140,7 @@ class FunctionFiles(FunctionCache):  # type: ignore[misc]
             None where Numba has to compile the function.
         """
         try:
-            found = super().load_overload(sig, target_context)
+            found = self._loaded(sig, target_context)
         except Exception:  # unpickling a damaged file may raise anything
             found = None
             with suppress(OSError):
@@ -148,6 +148,21 @@ class FunctionFiles(FunctionCache):  # type: ignore[misc]
         if found is None:
             compiling.begun(compiling.LOOPS if self._can_be_written() else compiling.LOOPS_NOT_KEPT)
         return found
+
+    def _loaded(self, sig: Any, target_context: Any) -> Any:
+        """Load the compiled function without what only compiling needs.
+
+        Numba itself first imports all that it can compile, with scipy.linalg among it: half a second for a process
+        that finds all its loops compiled. Compiled code needs Numba's memory functions alone, which are made here.
+        """
+        try:
+            from numba.core.runtime import rtsys
+
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
+        except (ImportError, AttributeError):  # another version of Numba, with other names
+            return super().load_overload(sig, target_context)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Write a compiled function to disk, where that is possible.

@@ -11,7 +11,6 @@ import json
 import shlex
 import shutil
 import sys
-from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -94,6 +93,8 @@ def _wanted(extras: str) -> str:
 
 def _origin() -> dict[str, object]:
     """Return pip's record of where the package was installed from; empty for an index."""
+    from importlib import metadata
+
     try:
         found = json.loads(metadata.distribution("gpuanom").read_text("direct_url.json") or "{}")
     except (metadata.PackageNotFoundError, OSError, ValueError):

@@ -8,6 +8,9 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+FLAT = "flat"
+"""What users give as the reference for flat histograms; a night that was scored so keeps this word."""
+
 _NUMBER = re.compile(r"(\d+)")
 
 

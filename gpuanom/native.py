@@ -77,7 +77,7 @@ class native:  # noqa: N801 (a decorator)
         self.made.append(self)
 
     def __call__(self, function: Any) -> Any:
-        """Return the function that compiles `function` at its first call."""
+        """Return the function that compiles `function` at its first call, or when its attribute `load` is called."""
         self._function = function
 
         @wraps(function)
@@ -86,6 +86,7 @@ class native:  # noqa: N801 (a decorator)
                 self.compile()
             return self._compiled(*arguments)
 
+        call.load = self.compile  # type: ignore[attr-defined]
         return call
 
     def compile(self) -> None:

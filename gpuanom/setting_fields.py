@@ -6,13 +6,12 @@ import dataclasses
 import inspect
 import json
 import math
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from gpuanom.cameras.bad_pixels import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
@@ -93,7 +92,8 @@ def checked(f: dataclasses.Field[Any], value: Any) -> Any:
     """Return the value of a setting in its own type, or refuse it in one line that names the setting."""
     kind = type(f.default)
     allowed = f.metadata["allowed"]
-    if isinstance(value, np.generic):  # np.int64(3) is a whole number too
+    numpy = sys.modules.get("numpy")  # np.int64(3) is a whole number too; commands alone need no NumPy
+    if numpy is not None and isinstance(value, numpy.generic):
         value = value.item()
     if kind is tuple and isinstance(value, list | tuple):
         value = tuple(value)

@@ -247,6 +247,7 @@ def install() -> None:
         Stream=Stream,
         Event=Event,
         get_current_stream=lambda: _STREAM,
+        alloc_pinned_memory=lambda n_bytes: _POOL.empty(n_bytes, np.uint8),
         runtime=module("cupy.cuda.runtime", CUDARuntimeError=DeviceFailsError),
         driver=module("cupy.cuda.driver", CUDADriverError=DeviceFailsError),
         compiler=module("cupy.cuda.compiler", CompileException=CompileError),
@@ -261,4 +262,3 @@ def install() -> None:
         __version__="0",
         **made,
     )
-    module("cupyx", empty_pinned=_POOL.empty)

@@ -13,6 +13,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pytest
+import rich.console
 from astropy.nddata import CCDData
 from astropy.table import Table
 from astropy.time import Time, TimeDelta
@@ -335,7 +336,7 @@ def test_progress_keeps_the_events_that_are_given(folder, monkeypatch, capsys):
 
 
 def test_a_notebook_without_widgets_says_what_is_missing(monkeypatch, capsys):
-    class Notebook(progress.Console):
+    class Notebook(rich.console.Console):
         def __init__(self, **options):
             super().__init__(**options)
             self.is_jupyter = True
@@ -343,7 +344,7 @@ def test_a_notebook_without_widgets_says_what_is_missing(monkeypatch, capsys):
         def print(self, *objects, **_):
             print(*objects)
 
-    monkeypatch.setattr(progress, "Console", Notebook)
+    monkeypatch.setattr(rich.console, "Console", Notebook)
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda _name: None)
     with progress.with_bar(gpuanom.Events(), True) as events:
         events.plan(1, 0)

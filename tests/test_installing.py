@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def installed(monkeypatch, tmp_path):
                 assert name == "direct_url.json"
                 return None if origin is None else json.dumps(origin)
 
-        monkeypatch.setattr(installing.metadata, "distribution", lambda _name: Distribution())
+        monkeypatch.setattr(metadata, "distribution", lambda _name: Distribution())
 
     return noted
 

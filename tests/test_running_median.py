@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from gpuanom.statistics import background_map
 from gpuanom.statistics.beyond_pattern import beyond_pattern
+from gpuanom.statistics.patches import largest_patch
 from gpuanom.statistics.running_median import running_median
 
 
@@ -59,3 +60,16 @@ def test_a_map_of_one_value_has_no_glow_edge_or_rms_beyond_it():
     stored = np.full((9, 12), 5, np.int8)
     found = beyond_pattern(stored, background_map.decoded(stored))
     np.testing.assert_array_equal(found, 0.0)
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (1, 1), (2, 9), (9, 2), (33, 64)])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.55, 0.7, 1.0])
+def test_the_largest_patch_is_that_of_scipy(shape, share):
+    """Cells that touch at corners alone are two patches."""
+    chosen = np.random.default_rng(5).random(shape) < share
+    labels, n = ndimage.label(chosen)
+    expected = np.bincount(labels.ravel())[1:].max() if n else 0
+    before = chosen.copy()
+    assert largest_patch(chosen) == expected
+    assert largest_patch(np.asfortranarray(chosen)) == expected
+    assert np.array_equal(chosen, before)

@@ -149,7 +149,9 @@ def fit(
     if len(read) < MIN_STAMPS:
         raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{MIN_STAMPS} at least")
     used = threads or THREADS
-    trained = train(read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=used, told=tell.epoch)
+    trained = train(
+        read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=used, told=tell.epoch, say=tell.say
+    )
     kept = [d for d in drawn if d.candidate.key not in failed]
     about = {
         "kind": "autoencoder",

@@ -43,9 +43,13 @@ class Autoencoder:
         """Weights and biases, layer by layer."""
         return [tensor for layer in self.layers for tensor in layer]
 
-    def weights(self) -> Weights:
-        """The weights on the host, by their names in a model's file."""
-        values = (np.array(tensor.detach().cpu().numpy()) for tensor in self.parameters())
+    def copy(self) -> list[Tensor]:
+        """Copies of weights and biases as they are now, layer by layer, on the device."""
+        return [tensor.detach().clone() for tensor in self.parameters()]
+
+    def weights(self, copied: list[Tensor]) -> Weights:
+        """Copied weights and biases on the host, by their names in a model's file."""
+        values = (np.array(tensor.cpu().numpy()) for tensor in copied)
         return dict(zip(self._names, values, strict=True))
 
 

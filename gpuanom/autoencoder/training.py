@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from gpuanom.autoencoder.epochs import BATCH as BATCH
+from gpuanom.autoencoder.epochs import RATE as RATE
+from gpuanom.autoencoder.epochs import Epochs, cuda_graph
 from gpuanom.autoencoder.model import Weights
 from gpuanom.autoencoder.network import Autoencoder
 from gpuanom.errors import GpuanomError, InputError
 
-RATE = 1e-3
-BATCH = 128
 THREADS = 2
 """Threads of a CPU by default: more gain little in such small batches, and the weights depend on their number."""
-_VALIDATED_AT_ONCE = 512
 
 Told = Callable[[int, float, float], None]
 
@@ -56,6 +57,7 @@ def train(
     seed: int = 1,
     threads: int = THREADS,
     told: Told = lambda _epoch, _training, _validation: None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Trained:
     """Train an autoencoder; a KeyboardInterrupt ends the training early, with the best weights so far.
 
@@ -76,6 +78,8 @@ def train(
         Threads of PyTorch on a CPU.
     told : callable, optional
         Takes epoch, training loss and validation loss after each epoch.
+    say : callable, optional
+        Takes a line that a user should see: a GPU that trains more slowly than it could.
 
     Returns
     -------
@@ -95,17 +99,18 @@ def train(
         raise InputError(f"{len(train_stamps)} stamps to train and {len(validation_stamps)} to validate with: too few")
     with _repeatable(seed, threads, stamps.device):
         network = Autoencoder(stamp_size, stamps.device)
-        optimizer = torch.optim.Adam(network.parameters(), RATE, fused=True)
+        run = Epochs(network, train_stamps, validation_stamps)
+        if stamps.device.type == "cuda":
+            run.record(cuda_graph, say)
         order = torch.Generator().manual_seed(seed)
-        best, weights = 0, network.weights()
+        best, kept = 0, network.copy()
         losses: tuple[list[float], list[float]] = ([], [])
         interrupted = False
         try:
             for epoch in range(1, epochs + 1):
-                training = _epoch(network, optimizer, train_stamps, order)
-                loss = validated(network, validation_stamps)
+                training, loss = run(torch.randperm(len(train_stamps), generator=order))
                 if loss < min((v for v in losses[1] if v == v), default=float("inf")):
-                    best, weights = epoch, network.weights()
+                    best, kept = epoch, network.copy()
                 losses[0].append(training)
                 losses[1].append(loss)
                 told(epoch, training, loss)
@@ -117,49 +122,18 @@ def train(
         raise GpuanomError("the training's losses are not finite: no model was kept (fewer odd stamps, another --seed)")
     # An interrupt may come after the training loss of an epoch is noted, and before its validation loss is.
     n = min(len(part) for part in losses)
-    return Trained(weights, best, losses[0][:n], losses[1][:n], interrupted)
-
-
-def _epoch(network: Autoencoder, optimizer: torch.optim.Optimizer, stamps: Tensor, order: torch.Generator) -> float:
-    """Train with all stamps once, in a new order; return the mean of their losses before each step."""
-    order_of_stamps = torch.randperm(len(stamps), generator=order).to(stamps.device)
-    total = torch.zeros((), dtype=torch.float64, device=stamps.device)
-    for first in range(0, len(stamps), BATCH):
-        batch = stamps[order_of_stamps[first : first + BATCH]]
-        optimizer.zero_grad(set_to_none=True)
-        loss = functional.mse_loss(network(batch), batch)
-        torch.autograd.backward(loss)
-        optimizer.step()
-        total += loss.detach() * len(batch)
-    return float(total) / len(stamps)
-
-
-def validated(network: Autoencoder, stamps: Tensor) -> float:
-    """The mean squared error of the reconstructions of stamps.
-
-    Parameters
-    ----------
-    network : Autoencoder
-    stamps : Tensor, (n, stamp_size^2) float32
-
-    Returns
-    -------
-    float
-    """
-    total = 0.0
-    with torch.inference_mode():
-        for first in range(0, len(stamps), _VALIDATED_AT_ONCE):
-            batch = stamps[first : first + _VALIDATED_AT_ONCE]
-            total += float(functional.mse_loss(network(batch), batch)) * len(batch)
-    return total / len(stamps)
+    return Trained(network.weights(kept), best, losses[0][:n], losses[1][:n], interrupted)
 
 
 @contextmanager
 def _repeatable(seed: int, threads: int, device: torch.device) -> Iterator[None]:
-    """Let PyTorch give equal weights for equal seeds, and restore its state afterwards."""
+    """Let PyTorch give equal weights for equal seeds on this device, and restore its state afterwards."""
     old_threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    on_gpu = device.type == "cuda"
+    chosen: AbstractContextManager[Any] = torch.cuda.device(device) if on_gpu else nullcontext()
+    with torch.random.fork_rng([device] if on_gpu else []), chosen, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*capturable=True")  # said of the steps before a graph is recorded
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpuanom import installing, nvidia
+from gpuanom.backends import ahead
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError, printable
 
@@ -78,6 +79,7 @@ def choose(device: str | int | Sequence[int] = "auto") -> tuple[list[Backend], s
     """
     from gpuanom.backends.cpu import CpuBackend
 
+    ahead.wait()
     device = device_name(device)
     if device == "cpu":
         return [CpuBackend()], "cpu"

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from gpuanom.cluster import TIMEOUT
-from gpuanom.scoring import flat
+from gpuanom.cluster.where import TIMEOUT
+from gpuanom.naming import FLAT
 from gpuanom.settings import PROFILES, Settings
 from gpuanom.tables.writing import FORMATS
 
@@ -214,10 +214,10 @@ class ReferenceFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path; a file that is called like the word is known by its absolute path."""
-        if str(value) == flat.NAME:
-            return Path(flat.NAME)
+        if str(value) == FLAT:
+            return Path(FLAT)
         path = Path(str(super().convert(value, param, ctx)))
-        return path.absolute() if str(path) == flat.NAME else path
+        return path.absolute() if str(path) == FLAT else path
 
 
 reference_option = click.option(

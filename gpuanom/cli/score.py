@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from gpuanom.backends import ahead
 from gpuanom.cli.options import ReferenceFile, chosen_settings, cluster_options, formats_option, settings_options
-from gpuanom.cli.screen import Screen
-from gpuanom.cli.summary import print_summary, summary_console
-from gpuanom.nights import score as pipeline
-from gpuanom.nights.preparation import Existing
 from gpuanom.settings import Settings
+
+if TYPE_CHECKING:
+    from gpuanom.nights.preparation import Existing
 
 EPILOG = """\b
 Examples:
@@ -66,6 +66,8 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
         return chosen_settings(**options)
     if all(value is None for name, value in options.items() if name != "profile"):
         return None
+    from gpuanom.nights import score as pipeline
+
     return chosen_settings(**options, start=pipeline.scored_last(output))
 
 
@@ -145,6 +147,11 @@ def score(
 
     The exposures of one camera and band are a dataset, and every exposure is compared with the rest of its dataset.
     """
+    if scheduler is None and workers is None:
+        ahead.begin(device)
+    from gpuanom.cli.screen import Screen
+    from gpuanom.nights import score as pipeline
+
     settings = _settings(inputs, output, options)
     with Screen(quiet=quiet, verbose=verbose) as screen:
         night = pipeline.score(
@@ -165,6 +172,8 @@ def score(
             events=screen.events(),
         )
     if not quiet:
+        from gpuanom.cli.summary import print_summary, summary_console
+
         print_summary(night, summary_console())
     for name, reason in night.failed:
         screen.line(f"failed {name}: {reason}")

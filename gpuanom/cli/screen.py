@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from types import TracebackType
-from typing import Self
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from typing import TYPE_CHECKING, Self
 
 from gpuanom import compiling
 from gpuanom.errors import printable
-from gpuanom.fits import Skipped
 from gpuanom.naming import path_text
-from gpuanom.nights.events import Events
-from gpuanom.records import Exposure, Failure, Measurement
-from gpuanom.tables.left_out import LeftOut
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from gpuanom.fits import Skipped
+    from gpuanom.nights.events import Events
+    from gpuanom.records import Exposure, Failure, Measurement
+    from gpuanom.tables.left_out import LeftOut
 
 _MOST_LINES = 8
 """Up to so many CCDs of one exposure and one status are named; more are counted."""
@@ -58,6 +55,12 @@ def _troubles(result: Measurement, *, all_of_them: bool) -> list[str]:
     return lines
 
 
+def may_be_terminal() -> bool:
+    """Whether standard error is a terminal, or may count as one: rich reads several variables for that."""
+    named = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+    return any(name in os.environ for name in named) or bool(sys.stderr is not None and sys.stderr.isatty())
+
+
 class Screen:
     """Progress and messages of one command.
 
@@ -70,11 +73,19 @@ class Screen:
     """
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
         self.quiet, self.verbose = quiet, verbose
         self._skipped: Counter[str] = Counter()
         self.progress: Progress | None = None
-        if self.console.is_terminal and not quiet:
+        if not quiet and may_be_terminal() and self.console.is_terminal:
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
             self.progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -103,9 +114,23 @@ class Screen:
         if self.progress:
             self.progress.stop()
 
+    @cached_property
+    def console(self) -> Console:
+        """The console on standard error, made when it is first needed: rich takes a tenth of a second to import."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
     def line(self, text: str) -> None:
         """Show one line."""
-        self.console.print(printable(text))
+        self._write(printable(text))
+
+    def _write(self, text: str) -> None:
+        if may_be_terminal():
+            self.console.print(text)
+        elif sys.stderr is not None:  # a log or a pipe: the same characters as the console would write
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
     def say(self, text: str) -> None:
         """Show one line, unless quiet."""
@@ -144,6 +169,8 @@ class Screen:
         """Show that an exposure is done."""
         if self.progress and self._task is not None:
             self.progress.advance(self._task)
+        from gpuanom.records import Failure
+
         about = f"exposure {exposure.exposure} {exposure.camera} {exposure.band}".rstrip()
         if isinstance(result, Failure):
             self.line(f"failed {about}: {result.reason}")
@@ -166,10 +193,12 @@ class Screen:
     def debug(self, text: str) -> None:
         """Show the traceback of an unexpected error, with --verbose only."""
         if self.verbose:
-            self.console.print(text)
+            self._write(text)
 
     def events(self) -> Events:
         """The callbacks that show a run on this screen."""
+        from gpuanom.nights.events import Events
+
         return Events(
             device=self.device,
             say=self.say,

@@ -4,10 +4,3 @@
 is. Dask is imported only when a cluster is asked for. Workers measure, and answer with small records; the process that
 the user started writes the store.
 """
-
-from __future__ import annotations
-
-from gpuanom.cluster.job import Job, ModelFile
-from gpuanom.cluster.where import TIMEOUT, Where, require_dask
-
-__all__ = ["TIMEOUT", "Job", "ModelFile", "Where", "require_dask"]

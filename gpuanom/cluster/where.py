@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpuanom import installing, nvidia
-from gpuanom.backends.choice import choose
 from gpuanom.errors import ClusterError, SettingsError
 from gpuanom.files import require_no_fits
 
@@ -96,6 +95,8 @@ def local_devices(workers: int, device: str) -> str:
     if device == "cpu":
         return "cpu"
     if device == "auto":
+        from gpuanom.backends.choice import choose
+
         backends, _ = choose("auto")
         if not backends[0].takes_encoded:
             return "cpu"

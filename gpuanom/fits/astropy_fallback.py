@@ -43,6 +43,8 @@ def through_astropy(raw: bytes, primary: bool, n_pixels: int, what: str, where: 
     log.info("%s: %s: read through astropy, which is slower", where, what)
     if n_pixels:
         return decode_isolated(raw, primary, n_pixels)
+    import astropy.io.fits  # noqa: F401 (warnings are ignored of what is imported)
+
     with ignore_astropy_warnings():
         return decoded(raw, primary)
 

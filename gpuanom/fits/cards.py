@@ -2,7 +2,7 @@
 
 Cards other than the plain cards of the FITS standard (HIERARCH, CONTINUE, record-valued,
 lower-case or broken cards) are parsed by astropy, so that every value is the one that astropy
-gives.
+gives. Astropy takes a third of a second to import, and is imported for the first such card.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache, cached_property
-from typing import Any
-
-from astropy.io import fits
-from astropy.io.fits.column import KEYWORD_NAMES
+from typing import TYPE_CHECKING, Any
 
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 _WIDTH = 80
 _END = b"END".ljust(_WIDTH)
 _COMMENT = r" *(?:/.*)?"
 _TEXT = re.compile(rf" *'([ -&(-~]*)'{_COMMENT}")
+_RECORD = re.compile(r"[A-Za-z_][\w.]*: ")
 _WORD = re.compile(rf" *([TF]){_COMMENT}")
 _WHOLE = re.compile(rf" *([+-]?[0-9]+){_COMMENT}")
 _FLOAT = re.compile(rf" *([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[EeDd][+-]?[0-9]+)?){_COMMENT}")
 _PLAIN_NAME = re.compile("[A-Z0-9_-]{1,8}")
+_LONG_NAME = re.compile("[A-Z0-9_-]+(?: [A-Z0-9_-]+)*")
 _NOT_NAMES = re.compile("[^A-Z0-9_ -]")
 _UNVALUED = ("COMMENT ", "HISTORY ", "        ", "HIERARCH", "CONTINUE", "END     ")
 
@@ -88,6 +90,8 @@ class Scanned:
     @cached_property
     def astropy(self) -> fits.Header:
         """The same header as astropy parses it."""
+        from astropy.io import fits
+
         with ignore_astropy_warnings():
             return fits.Header.fromstring(self._text.encode("ascii"))
 
@@ -99,10 +103,20 @@ class Scanned:
     def _names(self) -> str:
         return "\n" + "\n".join(self._places)
 
+    def _lacks(self, keyword: str) -> bool:
+        """Whether the header certainly has no card of a name that is long or has blanks: HIERARCH cards have such."""
+        if self.unusual or not _LONG_NAME.fullmatch(keyword) or keyword.ljust(8) in self._places:
+            return False
+        return "HIERARCH" not in self._places or keyword.split()[-1] not in self._capitals
+
+    @cached_property
+    def _capitals(self) -> str:
+        return self._text.upper()
+
     def __contains__(self, keyword: str) -> bool:
         if not self.unusual and _is_plain(keyword):
             return keyword.ljust(8) in self._places
-        return keyword in self.astropy
+        return not self._lacks(keyword) and keyword in self.astropy
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.astropy)
@@ -127,6 +141,8 @@ class Scanned:
             When the card cannot be parsed.
         """
         if self.unusual or not _is_plain(keyword):
+            if self._lacks(keyword):
+                return default
             return self._by_astropy(keyword, default)
         at = self._places.get(keyword.ljust(8))
         if at is None:
@@ -152,7 +168,7 @@ class Scanned:
             value = text[at + 10 : at + _WIDTH]
             if found := _TEXT.fullmatch(value):
                 continued = text[at + _WIDTH : at + _WIDTH + 8] == "CONTINUE"
-                if not continued and ": " not in value:
+                if not continued and not _RECORD.match(found[1]):
                     return found[1].rstrip()
             elif found := _WHOLE.fullmatch(value):
                 return int(found[1])
@@ -182,8 +198,13 @@ _MOVED = {
     "GCOUNT": "ZGCOUNT",
     "SIMPLE": "ZSIMPLE",
 }
+OF_COLUMNS = (
+    *("TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL", "TZERO", "TDISP", "TBCOL", "TDIM"),
+    *("TCTYP", "TCUNI", "TCRPX", "TCRVL", "TCDLT", "TRPOS"),
+)
+"""The keywords that describe a table's columns, without the number of the column: those that astropy knows."""
 _OF_THE_TABLE = re.compile(
-    rf"(?:TFIELDS|THEAP|(?:{'|'.join(KEYWORD_NAMES)})[1-9][0-9]*|{'|'.join(_MOVED.values())}|ZTENSION"
+    rf"(?:TFIELDS|THEAP|(?:{'|'.join(OF_COLUMNS)})[1-9][0-9]*|{'|'.join(_MOVED.values())}|ZTENSION"
     r"|ZIMAGE|ZCMPTYPE|ZMASKCMP|ZQUANTIZ|ZDITHER0|ZBLANK|ZSCALE|ZZERO|(?:ZNAXIS|ZTILE|ZNAME|ZVAL)[1-9][0-9]*)"
 )
 _AXIS = re.compile("NAXIS[1-9][0-9]*")

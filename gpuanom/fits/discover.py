@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from astropy.io import fits
+from typing import TYPE_CHECKING, Any
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import ANY, CameraRule
@@ -26,6 +24,9 @@ from gpuanom.naming import natural_key
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
 from gpuanom.system import may_be_file
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 NO_BAND = "no card of its header names a band"
 """Remark on an exposure without a known band, which is ranked with the others of its camera without one."""

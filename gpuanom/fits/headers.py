@@ -11,15 +11,16 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from astropy.io import fits
+from typing import TYPE_CHECKING, Any
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import printable
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.cards import CompressedImage, Scanned
 from gpuanom.records import Turn
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 SUFFIXES: tuple[str, ...] = tuple(
     kind + packed for kind in (".fits", ".fit", ".fts") for packed in ("", ".fz", ".gz", ".bz2", ".xz")
@@ -91,7 +92,7 @@ def card(header: fits.Header, keyword: str) -> Any:
                 value = header.get(keyword)
     except Exception:  # parsing a damaged card may raise anything
         return None
-    if isinstance(value, fits.card.Undefined):
+    if type(value).__name__ == "Undefined":  # astropy's word for a card without a value; astropy may not be imported
         return None
     return value.strip() if isinstance(value, str) else value
 

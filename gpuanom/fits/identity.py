@@ -9,8 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from astropy.io import fits
+from typing import TYPE_CHECKING
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import printable
@@ -19,6 +18,9 @@ from gpuanom.fits.binning import binning_label
 from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
 from gpuanom.fits.headers import LONGEST_ID, Cards, clean, matches, number, plver, stem
 from gpuanom.fits.plane_kinds import plane_reason, side_file
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 _NAME_VERSION = re.compile(r"(?<=_)(?:v|ls|a|d)[0-9]{1,6}(?=[._-]|$)", re.IGNORECASE)
 _TIMES = ("UTC-OBS", "UT", "TIME-OBS", "UTSTART")

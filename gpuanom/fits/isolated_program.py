@@ -20,10 +20,8 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 HEAD = struct.Struct("<QQQ")
-_STUB = fits.PrimaryHDU().header.tostring().encode()
 
 
 def decoded(raw: bytes, primary: bool) -> npt.NDArray[np.generic]:
@@ -46,9 +44,13 @@ def decoded(raw: bytes, primary: bool) -> npt.NDArray[np.generic]:
     Exception
         Whatever astropy and its decoders raise.
     """
+    from astropy.io import fits  # slow to import, and the process that asks needs this module's name alone
+
     raw += b"\0" * (-len(raw) % 2880)
+    if not primary:
+        raw = fits.PrimaryHDU().header.tostring().encode() + raw
     with np.errstate(all="ignore"):
-        with fits.open(io.BytesIO(raw if primary else _STUB + raw), memmap=False) as hdus:
+        with fits.open(io.BytesIO(raw), memmap=False) as hdus:
             data = hdus[0 if primary else 1].data
         if not isinstance(data, np.ndarray):
             raise ValueError("no pixels")
@@ -63,6 +65,8 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     requests, answers : binary files
         As described above.
     """
+    import astropy.io.fits  # noqa: F401 (before the memory is limited)
+
     warnings.simplefilter("ignore")
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     while len(head := requests.read(HEAD.size)) == HEAD.size:

@@ -10,17 +10,19 @@ pixel is bad where the plane is not 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import Cards, number, plver
 from gpuanom.records import Unfit
 from gpuanom.settings import Settings
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 CP_CODES: Mapping[int, str] = {
     1: "bad",

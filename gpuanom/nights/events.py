@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gpuanom
 from gpuanom import display
 from gpuanom.fits import Skipped
 from gpuanom.records import Exposure, Failure, Measurement
-from gpuanom.tables import shown
-from gpuanom.tables.build import Tables
 from gpuanom.tables.left_out import LeftOut
 
 
@@ -64,13 +63,15 @@ class Night:
         The CCDs without a measurement, by status; CCDs whose data were lost come first.
     """
 
-    tables: Tables
+    tables: gpuanom.Tables
     failed: tuple[tuple[str, str], ...]
     n_exposures: int
     written: tuple[Path, ...] = field(default=())
     left_out: tuple[LeftOut, ...] = field(default=())
 
     def _facts(self) -> list[str]:
+        from gpuanom.tables import shown
+
         n_left_out = sum(group.n_ccds for group in self.left_out)
         return [
             *shown.facts(*self.tables),
@@ -82,6 +83,8 @@ class Night:
         return display.one_line("Night", self._facts())
 
     def _repr_html_(self) -> str:
+        from gpuanom.tables import shown
+
         rows = shown.first_rows(self.tables.exposures)
         return display.html_table("Night", self._facts(), shown.FIRST_READ, rows, len(self.tables.exposures))
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gpuanom import arguments
 from gpuanom.backends.choice import choose
@@ -16,11 +16,12 @@ from gpuanom.errors import OutputError, SettingsError
 from gpuanom.files import cannot_be_written, make_folder
 from gpuanom.fits.lists import with_streams_read
 from gpuanom.naming import exists
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import given_references
 from gpuanom.settings import Settings
 from gpuanom.store.store import NAME
 from gpuanom.tables import writing
+
+if TYPE_CHECKING:
+    from gpuanom.scoring.reference import References
 
 Existing = Literal["resume", "overwrite", "fail"]
 
@@ -98,7 +99,11 @@ def prepare(
     backends, about = choose(device)
     say_device(about)
     writing.require_formats(names)
-    references = given_references(reference)
+    references = None
+    if reference is not None:
+        from gpuanom.scoring.saved import given_references
+
+        references = given_references(reference)
     if references is not None and chosen.robust_rounds:
         raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
     name = "the reference" if references is reference else str(reference)

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from gpuanom.nights.events import Events
 from gpuanom.records import Exposure, Failure, Measurement
 
@@ -36,6 +33,16 @@ def with_bar(events: Events, progress: bool) -> Iterator[Events]:
     if not progress:
         yield events
         return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     if console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
         console.print(WITHOUT_WIDGETS, markup=False)

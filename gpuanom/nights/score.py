@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+import gpuanom
 from gpuanom import arguments
 from gpuanom.backends.choice import device_name
 from gpuanom.backends.protocol import Backend
-from gpuanom.cluster import TIMEOUT, Job, ModelFile, Where, require_dask
+from gpuanom.cluster.where import TIMEOUT, Where, require_dask
 from gpuanom.errors import InputError, OutputError, SettingsError, printable
 from gpuanom.fits import Discovery, discover
 from gpuanom.fits.explain import decisions, untold_bands
@@ -29,22 +30,18 @@ from gpuanom.nights.keeping import fill
 from gpuanom.nights.preparation import Existing, prepare, store_path
 from gpuanom.nights.progress import with_bar
 from gpuanom.records import Exposure, Failure
-from gpuanom.scoring.flat import FlatReferences
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import require_reference
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
-from gpuanom.tables import build as tables
-from gpuanom.tables import writing
-from gpuanom.tables.build import Tables
-from gpuanom.tables.classified import Classifier
 from gpuanom.tables.left_out import left_out
 
 if TYPE_CHECKING:
     from gpuanom.autoencoder.given import GivenModels
     from gpuanom.autoencoder.model import Model
     from gpuanom.autoencoder.scoring import Scorer
+    from gpuanom.cluster.job import Job
     from gpuanom.cluster.run import Cluster
+    from gpuanom.scoring.reference import References
+    from gpuanom.tables.build import Tables
 
 _log = logging.getLogger("gpuanom")
 
@@ -55,7 +52,7 @@ def score(
     *,
     settings: Settings | Mapping[str, Any] | None = None,
     device: str | int | Sequence[int] = "auto",
-    reference: str | Path | References | None = None,
+    reference: str | Path | gpuanom.References | None = None,
     model: str | Path | Sequence[str | Path] | None = None,
     existing: Existing = "resume",
     formats: str | Sequence[str] | None = None,
@@ -178,6 +175,8 @@ def score(
     if not paths and path is not None:
         settings, references = _recorded(path, None if wanted is None else settings, references, events.say)
     if references is not None:
+        from gpuanom.scoring.saved import require_reference
+
         require_reference(references, settings, run.reference_name)
     if given is not None and trained is not None:
         trained.require_stamps(settings, str(given.file))
@@ -201,6 +200,8 @@ def score(
                 return Processes(settings, backends, run.threads, events.debug)
             if not where:
                 return Works(settings, backends, run.threads, events.debug, scorer)
+            from gpuanom.cluster.job import Job, ModelFile
+
             file = None if given is None else given.file
             known = None if scorer is None or file is None else ModelFile.of(file, scorer.fingerprint, scorer.only)
             return _cluster(Job(settings, device, run.threads, known), where, events)
@@ -213,6 +214,10 @@ def score(
             fill(store, todo, measurers(), events)
         if given is not None:
             _keep_classifier(store, given, events.say)
+        # Tables take most of a second to import: nothing of them is needed before the exposures are measured.
+        from gpuanom.tables import build as tables
+        from gpuanom.tables import writing
+
         result = tables.build(store, settings, backends[0], references)
         failures = [*store.failures(), *unread]
     written = writing.write(result, folder, run.formats) if folder else []
@@ -259,6 +264,8 @@ def _recorded(
 
 def scored_last(folder: Path) -> Settings | None:
     """Return the settings that a night was scored with last; None where the folder does not hold a night that tells."""
+    from gpuanom.tables import build as tables
+
     try:
         with Store(folder / NAME, Settings(), read_only=True) as store:
             return tables.as_scored_last(store)[0]
@@ -270,6 +277,9 @@ def _as_scored_last(
     store: Store, references: References | None, say: Callable[[str], None]
 ) -> tuple[Settings, References | None]:
     """How the night was scored last, but compared with the given references if there are any."""
+    from gpuanom.scoring.flat import FlatReferences
+    from gpuanom.tables import build as tables
+
     last, kept = tables.as_scored_last(store)
     if references is not None:
         return last.replace(robust_rounds=0), references
@@ -311,7 +321,10 @@ def _keep_classifier(store: Store, given: GivenModels, say: Callable[[str], None
     """Keep a classifier with the night; one that learnt with another autoencoder than the night's is dropped."""
     if given.classifier is not None:
         store.keep_classifier(given.classifier.text)
-    elif (text := store.classifier()) and Classifier.from_text(text, str(store.path)).model != store.model():
+        return
+    from gpuanom.tables.classified import Classifier
+
+    if (text := store.classifier()) and Classifier.from_text(text, str(store.path)).model != store.model():
         store.keep_classifier("")
         say("the classifier that this night was scored with learnt with another autoencoder: dropped")
 

@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from gpuanom.naming import FLAT
 from gpuanom.records import KINDS
 from gpuanom.scoring.reference import DatasetReference, Reference, References
 from gpuanom.scoring.significance import LARGE_REFERENCE
-
-NAME = "flat"
-"""What users give as the reference; a night that was scored so keeps this word."""
 
 NO_VERDICT = "no verdict: flat histograms do not tell what is normal"
 
@@ -32,7 +30,7 @@ class FlatReferences(References):
     @cached_property
     def text(self) -> str:
         """What a night keeps of the reference."""
-        return NAME
+        return FLAT
 
     def require(self, settings: Mapping[str, Any], origin: str) -> None:
         """Do nothing: flat histograms can be compared with any measurement.

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from astropy.table import Table
 
 from gpuanom import arguments, display
 from gpuanom.errors import ReferenceFileError
@@ -23,6 +22,9 @@ from gpuanom.scoring import kept_statistics
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import difference
 from gpuanom.version import __version__
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 FORMAT = "gpuanom reference 1"
 
@@ -217,6 +219,8 @@ class References:
         write_text(Path(path), self.text)
 
     def _table(self) -> Table:
+        from astropy.table import Table
+
         rows = [(d.camera, d.band, kind, r) for d in self.datasets for kind, r in zip(KINDS, d.kinds, strict=True)]
         bins = int(self.settings["bins"])
         table = Table()
@@ -292,6 +296,8 @@ class References:
         ReferenceFileError
             When the text is not a reference.
         """
+        from astropy.table import Table
+
         path = path or origin
         try:
             table = Table.read(text.replace("\r\n", "\n").split("\n"), format="ascii.ecsv")

@@ -7,6 +7,7 @@ from typing import Any
 
 from gpuanom import arguments
 from gpuanom.errors import ReferenceFileError
+from gpuanom.naming import FLAT
 from gpuanom.records import Dataset
 from gpuanom.scoring import flat
 from gpuanom.scoring.kept_statistics import joined
@@ -88,7 +89,7 @@ def given_references(value: object) -> References | None:
     if value is None or isinstance(value, References):
         return value
     path = arguments.path("reference", value)
-    return flat.flat_references() if str(path) == flat.NAME else References.load(path)
+    return flat.flat_references() if str(path) == FLAT else References.load(path)
 
 
 def kept_references(text: str, origin: str) -> References:
@@ -106,7 +107,7 @@ def kept_references(text: str, origin: str) -> References:
     ReferenceFileError
         When the text is damaged.
     """
-    return flat.flat_references() if text == flat.NAME else References.from_text(text, origin)
+    return flat.flat_references() if text == FLAT else References.from_text(text, origin)
 
 
 def reference_of(references: References | None, dataset: Dataset) -> DatasetReference | None:

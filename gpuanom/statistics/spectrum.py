@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy import fft
 
 from gpuanom.backends.pattern_layout import CELL, PART, map_side
 from gpuanom.records import Doubles, FloatImage, Patterns, Turn
@@ -197,7 +196,7 @@ def map_powers(values: FloatImage) -> Doubles:
         if 2 * n >= found.size:
             filled = np.where(known, found, 0.0).astype(np.float64)
             filled = np.where(known, filled - filled.sum() / n, 0.0)
-            transform = fft.rfft2(window * filled, s=(size, size))
+            transform = np.fft.rfft2(window * filled, s=(size, size))
             powers[i] = transform.real**2 + transform.imag**2
     return powers
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpuanom.tables.build import Tables
+if TYPE_CHECKING:
+    from gpuanom.tables.build import Tables
 
 NOT_LOST = frozenset(("constant", "saturated", "too_few_pixels", "too_small", "not_2d", "no_image"))
 """Statuses of CCDs that were read and hold nothing to measure, such as DECam's dead CCDs in every night."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-
-from astropy.table import MaskedColumn, Table
+from typing import TYPE_CHECKING
 
 from gpuanom import installing
 from gpuanom.errors import OutputError
 from gpuanom.files import whole_file
-from gpuanom.tables.ecsv import write_ecsv
-from gpuanom.tables.parquet import write_parquet
 from gpuanom.version import __version__
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 LARGE = 100_000
 """A table with more rows is written as Parquet where pyarrow is installed, and no format is asked for."""
@@ -72,6 +72,11 @@ def write_table(table: Table, path: Path, suffix: str) -> None:
     OutputError
         When the file cannot be written.
     """
+    from astropy.table import Table
+
+    from gpuanom.tables.ecsv import write_ecsv
+    from gpuanom.tables.parquet import write_parquet
+
     if suffix == "fits":
         table = _for_fits(table)
     elif suffix == "csv":
@@ -100,6 +105,8 @@ _FITS_KEYWORDS = {
 
 def _for_fits(table: Table) -> Table:
     """A copy that FITS can hold: texts in ASCII, and meta data under keywords of 8 letters."""
+    from astropy.table import MaskedColumn
+
     table = table.copy()
     # Astropy continues long texts over several cards.
     meta = {"CREATOR": f"gpuanom {__version__}"}

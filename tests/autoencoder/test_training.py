@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from gpuanom.autoencoder.epochs import Epochs
 from gpuanom.autoencoder.network import layers_of, reconstruct
 from gpuanom.autoencoder.training import train
 from gpuanom.errors import GpuanomError, InputError
@@ -83,14 +84,15 @@ def test_an_interrupt_before_the_first_epoch_is_one(stamps, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gpuanom.autoencoder.training.validated", interrupted)
+    monkeypatch.setattr(Epochs, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(*stamps, SIZE, threads=1, epochs=2)
 
 
 def test_the_kept_epoch_is_not_the_last_one(stamps, monkeypatch):
     losses = iter([3.0, 1.0, float("nan"), 2.0])
-    monkeypatch.setattr("gpuanom.autoencoder.training.validated", lambda *_: next(losses))
+    epoch = Epochs.__call__
+    monkeypatch.setattr(Epochs, "__call__", lambda self, order: (epoch(self, order)[0], next(losses)))
     found = train(*stamps, SIZE, threads=1, epochs=4)
     assert found.best == 2
     losses = iter([3.0, 1.0])

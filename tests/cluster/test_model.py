@@ -6,7 +6,7 @@ import pytest
 
 import gpuanom
 from gpuanom.autoencoder.model import save
-from gpuanom.cluster import ModelFile
+from gpuanom.cluster.job import ModelFile
 from gpuanom.errors import ClusterError, InputError
 from tests import nights
 from tests.autoencoder import made

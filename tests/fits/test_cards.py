@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.io.fits.column import KEYWORD_NAMES
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.cards import CompressedImage, Scanned, find_end
+from gpuanom.fits.cards import OF_COLUMNS, CompressedImage, Scanned, find_end
 from gpuanom.fits.headers import card
 from gpuanom.fits.mapped import File
 from gpuanom.records import Ccd
@@ -188,3 +189,51 @@ print(ccd.image.sum())
     )  # fmt: skip
     assert (done.stderr, done.returncode) == ("", 0)
     assert float(done.stdout) == np.arange(5600, dtype=np.float32).sum()
+
+
+def test_the_keywords_of_columns_are_those_of_astropy():
+    assert set(OF_COLUMNS) == set(KEYWORD_NAMES)
+
+
+LONG = (
+    *("EXPOSURE_ID", "DPR TYPE", "ESO OBS ID", "OBS ID", "ESO  OBS", "TEL NAME", "TEL FOCU SCALE", "MIXED CASE"),
+    *("DP1.AXIS.1", "A B", "HIERARCH ESO OBS ID", "COMMENT", "HISTORY", ""),
+)
+"""Keywords that are no plain ones: long, with blanks, or of astropy's own kinds."""
+HEADERS = {
+    "plain": ["OBSERVER= 'me'", "EXPOSURE= 3"],
+    "hierarch": ["HIERARCH ESO OBS ID = 17", "HIERARCH EXPOSURE_ID = 'x'", "HIERARCH TEL FOCU SCALE = 0.2"],
+    "mixed case": ["HIERARCH Mixed Case = 5", "HIERARCH eso obs id = 6"],
+    "blanks": ["A B     = 4", "DPR TYPE= 'sky'"],
+    "record": ["DP1     = 'AXIS.1: 2'", "COMMENT a word", "HISTORY EXPOSURE_ID"],
+    "unusual": ["lower   = 3", "HIERARCH EXPOSURE_ID = 'x'"],
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_long_keywords_are_found_as_by_astropy(kind):
+    text = "".join(line.ljust(80) for line in [*HEADERS[kind], "END"]).encode()
+    header, expected = Scanned(text), fits.Header.fromstring(text)
+    for keyword in LONG:
+        assert str(header.get(keyword, "none")) == str(expected.get(keyword, "none")), keyword
+        assert (keyword in header) == (keyword in expected), keyword
+
+
+def test_warnings_of_astropy_are_ignored_also_where_astropy_is_imported_meanwhile():
+    """The outer block begins before astropy is imported, the inner one after; afterwards warnings are as before."""
+    program = """
+import sys, warnings
+from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
+before = list(warnings.filters)
+with ignore_astropy_warnings():
+    assert "astropy" not in sys.modules
+    from astropy.utils.exceptions import AstropyWarning
+    with ignore_astropy_warnings():
+        warnings.warn("inside", AstropyWarning)
+    warnings.warn("still inside", AstropyWarning)
+assert not any(filter[2] is AstropyWarning for filter in warnings.filters)
+warnings.warn("outside", AstropyWarning)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "outside" in done.stderr
+    assert "inside" not in done.stderr.replace("outside", "")

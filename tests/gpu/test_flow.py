@@ -176,15 +176,13 @@ def test_memory_is_lent_up_to_a_limit(gpu, monkeypatch):
 
 
 def test_memory_that_cannot_be_pinned_is_ordinary_memory(gpu, monkeypatch):
-    import cupyx
-
-    from gpuanom.backends.gpu import staging
+    from gpuanom.backends.gpu import pinned, staging
 
     def refuse(*_):
         raise MemoryError
 
     before = staging._n_lent
-    monkeypatch.setattr(cupyx, "empty_pinned", refuse)
+    monkeypatch.setattr(pinned, "empty", refuse)
     room = gpu.room(1000)
     assert (room.lent, room.memory.size, staging._n_lent) == (False, 1000, before)
 

@@ -22,7 +22,7 @@ from gpuanom.backends.limits import (
     PAIR_REACH,
     PAIR_ROWS,
 )
-from gpuanom.native import inlined, native, prefetch_row
+from gpuanom.native import helper, inlined, native, prefetch_row
 from gpuanom.records import Background, CcdStack, Repeats, Sources, Turn
 from gpuanom.settings import Settings
 
@@ -81,6 +81,19 @@ def _is_maximum(image: Any, bad: Any, offset: Any, slope: Any, across: Any, bend
     return True
 
 
+@helper
+def _chosen(bright: Any) -> Any:
+    """The places of the bright tiles. NumPy's flatnonzero would have the compiled loop import scipy.linalg."""
+    places = np.empty(bright.size, dtype=np.int64)
+    n = 0
+    for y in range(bright.shape[0]):
+        for x in range(bright.shape[1]):
+            if bright[y, x]:
+                places[n] = y * bright.shape[1] + x
+                n += 1
+    return places[:n]
+
+
 @native(
     types.int64(
         _image, _mask, _doubles, _doubles, _doubles, _doubles, types.Array(types.bool_, 2, "C"),
@@ -111,7 +124,7 @@ def list_maxima(
     """
     ny, nx = image.shape
     columns = bright.shape[1]
-    tiles = np.flatnonzero(bright)
+    tiles = _chosen(bright)
     n = 0
     for k in range(len(tiles)):
         ty, tx = tiles[k] // columns, tiles[k] % columns

@@ -118,6 +118,15 @@ def _masked(bad: Any, y0: Any, y1: Any) -> Any:
 
 
 @helper
+def _largest(values: Any) -> Any:
+    """The largest of values without NaN. NumPy's own maximum would have the compiled loop import scipy.linalg."""
+    largest = values[0]
+    for value in values:
+        largest = value if value > largest else largest
+    return largest
+
+
+@helper
 def _count(image: Any, bad: Any, saturation: Any, y0: Any, y1: Any, top: Any, counts: Any) -> None:
     """The same pixel by pixel: unfit ones left out of `top`; those that are unfit, bad and saturated are counted."""
     top[:] = -np.inf
@@ -165,11 +174,11 @@ def reduce_tiles(image: Any, bad: Any, saturation: Any, tile: Any, maxima: Any, 
     for y0 in range(0, ny, tile):
         y1 = min(y0 + tile, ny)
         plain = _column_maxima(image, y0, y1, top) and not (len(bad) and _masked(bad, y0, y1))
-        if not plain or top.max() >= saturation:
+        if not plain or _largest(top) >= saturation:
             _count(image, bad, saturation, y0, y1, top, counts)
         if y0 // tile < rows:
             for i in range(columns):
-                maxima[y0 // tile, i] = top[i * tile : (i + 1) * tile].max()
+                maxima[y0 // tile, i] = _largest(top[i * tile : (i + 1) * tile])
 
 
 @helper

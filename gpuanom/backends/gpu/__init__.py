@@ -11,7 +11,6 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import cupy
-import cupyx
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +22,7 @@ from gpuanom.backends.gpu import (
     histogram,
     orientation,
     patterns,
+    pinned,
     points,
     prepare,
     repeats,
@@ -229,7 +229,7 @@ def _copied(record: Any) -> Any:
     if not record.size:
         return np.empty(record.shape, record.dtype)
     # Pinned: into other memory the copy would wait for the device, once for each array.
-    host = cupyx.empty_pinned(record.shape, record.dtype)
+    host = pinned.empty(record.shape, record.dtype)
     record.get(out=host, blocking=False)
     return host
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import cupy
 
+from gpuanom.backends.gpu.kernel import OPTIONS
+
 
 def cupy_version() -> str:
     """The version of CuPy."""
@@ -62,6 +64,10 @@ def compiles_for() -> tuple[int, ...]:
 
 
 def compile_nothing(number: int) -> None:
-    """Compile a kernel that does nothing for a GPU."""
+    """Compile a kernel that does nothing for a GPU.
+
+    With the options of all kernels: for each set of options CuPy asks NVRTC once for its version, by compiling.
+    """
     with cupy.cuda.Device(number):
-        cupy.RawKernel('extern "C" __global__ void gpuanom_nothing() {}\n', "gpuanom_nothing").compile()
+        nothing = 'extern "C" __global__ void gpuanom_nothing() {}\n'
+        cupy.RawKernel(nothing, "gpuanom_nothing", options=OPTIONS).compile()

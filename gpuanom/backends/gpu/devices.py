@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from gpuanom import compiling, installing
-from gpuanom.backends.gpu import cuda
+from gpuanom.backends.gpu import cuda, loops
 from gpuanom.errors import DeviceError, printable
 from gpuanom.nvidia import INSTALL_DRIVER, NEWEST_CUDA, NO_DRIVER, OLDEST_CUDA
 from gpuanom.nvidia import driver_version as driver_version
@@ -62,6 +62,7 @@ def check(number: int) -> str:
         raise DeviceError(
             f"device '{number}': compute capability {capability / 10} is below {OLDEST / 10} (use --device cpu)"
         )
+    loops.load_meanwhile()
     check_compiler(capability)
     try:
         cuda.memory(number)

@@ -13,12 +13,11 @@ from collections import deque
 from typing import Any
 
 import cupy
-import cupyx
 import numpy as np
 import numpy.typing as npt
 
 from gpuanom import nvtx as ranges
-from gpuanom.backends.gpu import gpudirect
+from gpuanom.backends.gpu import gpudirect, pinned
 from gpuanom.encoded import BytesOnDisk, Room
 from gpuanom.records import Array
 
@@ -48,7 +47,8 @@ def lent_room(n_bytes: int) -> Room:
     if lent:
         try:
             # All views of the memory keep this object alive, and nothing else does.
-            owner = (ctypes.c_ubyte * n_bytes).from_buffer(cupyx.empty_pinned((n_bytes,), np.uint8))
+            memory: Any = pinned.empty((n_bytes,), np.uint8)
+            owner = (ctypes.c_ubyte * n_bytes).from_buffer(memory)
             weakref.finalize(owner, _returned, size)
             return Room(np.frombuffer(memoryview(owner), np.uint8), lent=True)
         except BaseException as error:
@@ -139,7 +139,7 @@ class Staging:
     def _free(self) -> tuple[npt.NDArray[np.uint8], Any]:
         """The buffer whose turn it is, once the device has done with it."""
         if len(self._slots) < SLOTS:
-            self._slots.append(cupyx.empty_pinned((SLOT_BYTES,), np.uint8))
+            self._slots.append(pinned.empty((SLOT_BYTES,), np.uint8))
             # Waited for asleep: the core is needed by those who read and decode.
             self._events.append(cupy.cuda.Event(block=True, disable_timing=True))
         i = self._next % SLOTS

@@ -1,0 +1,150 @@
+"""One epoch of a training, as work on tensors that stay in their places; on a GPU it is recorded once and replayed.
+
+An epoch of small batches is some thousand kernels of a few microseconds each. Launched one by one from Python they take
+ten times as long as they run. A CUDA graph holds all launches of an epoch, and one call of the driver repeats them: on
+the same memory, which is why the order of the stamps and the losses have tensors of their own that are written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gpuanom.autoencoder.network import Autoencoder
+
+RATE = 1e-3
+BATCH = 128
+_VALIDATED_AT_ONCE = 512
+
+Work = Callable[[], None]
+"""Work on tensors that stay in their places: it takes nothing and returns nothing."""
+Record = Callable[[Work], Work]
+"""Records work, which may be done meanwhile any number of times, and returns a function that does this work once."""
+
+
+class Epochs:
+    """A network in training: each call trains it with all stamps once, and validates it.
+
+    Parameters
+    ----------
+    network : Autoencoder
+    stamps, validation : Tensor, (n, stamp_size^2) float32
+        Stamps to train and to validate with, on the device of the network.
+    """
+
+    def __init__(self, network: Autoencoder, stamps: Tensor, validation: Tensor) -> None:
+        self._network, self._stamps, self._held_out = network, stamps, validation
+        on_gpu = stamps.device.type == "cuda"
+        # "capturable" is what a CUDA graph asks for, and what a CPU does not know.
+        self._optimizer = torch.optim.Adam(network.parameters(), RATE, fused=True, capturable=on_gpu)
+        self._order = torch.zeros(len(stamps), dtype=torch.int64, device=stamps.device)
+        self._training = torch.zeros((), dtype=torch.float64, device=stamps.device)
+        self._validation = torch.zeros((), dtype=torch.float64, device=stamps.device)
+        self._work: Work = self._epoch
+
+    def __call__(self, order: Tensor) -> tuple[float, float]:
+        """Train with all stamps once, and validate.
+
+        Parameters
+        ----------
+        order : Tensor, (n,) int64
+            The numbers of the stamps in the order in which they train.
+
+        Returns
+        -------
+        training : float
+            The mean squared error of all stamps, each before the step of its batch.
+        validation : float
+            The mean squared error of the stamps that validate, after the epoch.
+        """
+        self._order.copy_(order)
+        self._work()
+        # The only time in an epoch at which the host waits for the device.
+        training, validation = torch.stack((self._training, self._validation)).tolist()
+        return training / len(self._stamps), validation / len(self._held_out)
+
+    def record(self, record: Record, say: Callable[[str], None]) -> None:
+        """Record an epoch, so that every call replays it; to be called before the first call.
+
+        Recording needs to do the work, so that the network is put back to its first weights afterwards.
+
+        Parameters
+        ----------
+        record : callable
+            Such as `cuda_graph`.
+        say : callable
+            Takes a line where an epoch cannot be recorded; calls then do the work step by step.
+        """
+        first = self._network.copy()
+        self._order.copy_(torch.arange(len(self._order)))
+        try:
+            self._work = record(self._epoch)
+        except Exception as error:  # PyTorch and the driver raise several kinds
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            say(f"training step by step, several times slower: no CUDA graph could be made: {lines[0][:160]}")
+            self._optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for parameter, value in zip(self._network.parameters(), first, strict=True):
+                parameter.copy_(value)
+            # Adam's moments and its count of steps all begin at 0.
+            for state in self._optimizer.state.values():
+                for value in state.values():
+                    value.zero_()
+
+    def _epoch(self) -> None:
+        self._training.zero_()
+        for first in range(0, len(self._stamps), BATCH):
+            self._step(self._order[first : first + BATCH])
+        self._validation.zero_()
+        with torch.no_grad():
+            for first in range(0, len(self._held_out), _VALIDATED_AT_ONCE):
+                batch = self._held_out[first : first + _VALIDATED_AT_ONCE]
+                loss = functional.mse_loss(self._network(batch), batch)
+                self._validation += loss.double() * len(batch)
+
+    def _step(self, chosen: Tensor) -> None:
+        batch = self._stamps[chosen]
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = functional.mse_loss(self._network(batch), batch)
+        torch.autograd.backward(loss)
+        self._optimizer.step()
+        self._training += loss.detach() * len(batch)
+
+
+def cuda_graph(work: Work) -> Work:
+    """Record work in a CUDA graph.
+
+    Parameters
+    ----------
+    work : callable
+        Done once before it is recorded: libraries prepare themselves in their first calls, which a graph must not hold.
+
+    Returns
+    -------
+    callable
+        Replays the graph in the current stream.
+
+    Raises
+    ------
+    RuntimeError
+        When the work cannot be recorded, such as for lack of memory.
+    """
+    cuda: Any = torch.cuda
+    before = cuda.current_stream()
+    try:
+        side = cuda.Stream()
+        side.wait_stream(before)
+        with cuda.stream(side):
+            work()
+        before.wait_stream(side)
+        graph = cuda.CUDAGraph()
+        with cuda.graph(graph):
+            work()
+    finally:
+        cuda.set_stream(before)  # PyTorch stays in its own stream where recording fails
+    replay: Work = graph.replay
+    return replay
