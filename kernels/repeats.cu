@@ -179,13 +179,13 @@ extern "C" __global__ void __launch_bounds__(128)
                 n++;
             }
         }
+        // No lane is still to read Y and X: a shuffle or a ballot comes after each use of them.
         if (lane == 0) found[first_tile + number] = n;
-        __syncwarp();
     }
 }
 
 // The sum of the counts of the threads before this thread, in thread order; *total gets the sum of
-// all. Block and scratch as for block_sum.
+// all. Block and scratch as for block_sum, but scratch may be used again after a barrier only.
 __device__ __forceinline__ int block_before(int count, int* scratch, int* total) {
     const int lane = threadIdx.x % WARP, own = threadIdx.x / WARP;
     int sum = count;
@@ -200,7 +200,6 @@ __device__ __forceinline__ int block_before(int count, int* scratch, int* total)
         if (warp < own) before += scratch[warp];
         all += scratch[warp];
     }
-    __syncthreads();
     *total = all;
     return before + sum - count;
 }
@@ -249,10 +248,10 @@ __device__ unsigned long long least_wanted(Key key, int n, int bits, int* wanted
 // The brightest maxima of each CCD, of equal ones the first in (y, x) order.
 //
 // Arguments
-//   tiles       int32, number of tiles of a CCD
 //   found       (n_ccd, tiles) int32, number of maxima of each tile, at most 4
 //   value       (n_ccd, tiles, 4) float64, image unit: v of as many maxima, above 0
 //   pixel       (n_ccd, tiles, 4) int32, y nx + x of as many maxima
+//   tiles       int32, number of tiles of a CCD
 //   listed      out, (n_ccd, 1024) int32, y nx + x in the order of the tiles: the first
 //               n_maxima[ccd] count
 //   n_maxima    out, (n_ccd,) int64, number of maxima
@@ -264,7 +263,7 @@ __device__ unsigned long long least_wanted(Key key, int n, int bits, int* wanted
 // Bytes      4 for each tile, and 4 read and written for each maximum; where there are too many,
 //            12 for each maximum in each of some four passes, and 12 more.
 extern "C" __global__ void __launch_bounds__(1024, 1)
-    repeats_list(int tiles, const int* found, const double* value, const int* pixel, int* listed,
+    repeats_list(const int* found, const double* value, const int* pixel, int tiles, int* listed,
                  long long* n_maxima) {
     __shared__ Search search;
     const int ccd = blockIdx.x, run = (tiles + CHOOSERS - 1) / CHOOSERS;

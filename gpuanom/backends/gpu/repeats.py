@@ -59,7 +59,7 @@ def repeats(
         pixel,
     )
     listed, n_maxima = cupy.empty((n_ccd, MAXIMA_A_CCD), np.int32), cupy.empty(n_ccd, np.int64)
-    LIST((n_ccd,), (CHOOSERS,), tiles, found, value, pixel, listed, n_maxima)
+    LIST((n_ccd,), (CHOOSERS,), found, value, pixel, tiles, listed, n_maxima)
     pairs = cupy.zeros((PAIR_ROWS, PAIR_COLUMNS), np.int32)
     turned = cupy.asarray(np.ascontiguousarray(turns, dtype=np.int64))
     PAIRS((BLOCKS_A_CCD, n_ccd), (256,), listed, n_maxima, turned, tile, nx, pairs)
