@@ -45,7 +45,7 @@ class Limit:
 LIMITS = {
     "background_fit": Limit(512, 128, 2096),  # one block for each CCD: occupancy does not limit this kernel
     "divergence": Limit(256, 56),
-    "gradients_first": Limit(256, 80, 256),  # 24 warps, each with 10 memory requests under way
+    "gradients_first": Limit(256, 64, 256),  # 32 warps, each with 10 memory requests under way
     "gradients_rest": Limit(512, 120, 64),  # one block for each CCD
     "histogram_count": Limit(256, 48),
     "histogram_finish": Limit(256, 48),
