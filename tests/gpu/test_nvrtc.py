@@ -65,7 +65,7 @@ LIMITS = {
     "repeats_maxima": Limit(128, 72, 3032),
     "repeats_pairs": Limit(256, 32, 8192),
     "shapes_choose": Limit(1024, 56, 12480),
-    "shapes_measure": Limit(256, 112),
+    "shapes_measure": Limit(256, 80, 8192),
     "shapes_width": Limit(128, 48, 2100),
     "sources_list": Limit(1024, 48, 128),
     "sources_tiles": Limit(256, 88, 25180),  # 64 registers on sm_80 and sm_90
