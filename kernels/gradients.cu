@@ -43,42 +43,53 @@ struct Filter {
 
 // The gradient at one point, by one warp: all of its lanes call, and all get the same answer. A
 // lane takes a column of the patch, or every 32nd column of a wide patch. columns: shared memory
-// for 2 half numbers, used by this warp alone.
+// for 2 half numbers, used by this warp alone. A pixel that is not finite makes a sum that is not
+// finite, so that no pixel is asked.
 __device__ Gradient patch_gradient(const Filter& f, int y, int x, double* columns) {
     if (y < f.half || y > f.ny - f.half || x < f.half || x > f.nx - f.half)
         return {0.0, 0.0, false};
     const int lane = threadIdx.x % WARP, size = 2 * f.half;
-    double dx = 0.0, dy = 0.0, origin = 0.0;
-    bool spoilt = false;
+    double dx = 0.0, dy = 0.0, twice = 0.0;
+    unsigned spoilt = 0u;
     for (int left = 0; left < size; left += WARP) {
-        const int c = left + lane;
+        // Lanes beyond the patch have the last column, which they do not use. The rows of a lane
+        // go down from the middle of the patch and, mirrored, up.
+        const int c = left + lane, there = min(c, size - 1);
+        const long long at = (long long)y * f.nx + (x - f.half + there);
+        const float *down = f.image + at, *up = down - f.nx;
         double column = 0.0, difference = 0.0;
         for (int first = 0; first < f.half; first += BATCH) {
-            // Rows half + v of the patch, and their mirror images.
-            float above[BATCH], below[BATCH];
+            float below[BATCH], above[BATCH];
+            unsigned exponent = 0x7f800000u;
 #pragma unroll
             for (int k = 0; k < BATCH; k++) {
-                const int v = first + k;
-                above[k] = below[k] = 0.0f;
-                if (v >= f.half || c >= size) continue;
-                const long long up = (long long)(y + v) * f.nx + (x - f.half + c);
-                const long long down = (long long)(y - 1 - v) * f.nx + (x - f.half + c);
-                above[k] = f.image[up];
-                below[k] = f.image[down];
-                if (f.bad != nullptr)
-                    spoilt |= ((f.bad[up] | f.bad[down]) & UNFIT_GRADIENTS) != 0u;
+                below[k] = above[k] = 1.0f;
+                if (first + k >= f.half) continue;
+                const long long rows = (long long)(first + k) * f.nx;
+                below[k] = down[rows], above[k] = up[-rows];
+                if (f.bad != nullptr) spoilt |= f.bad[at + rows] | f.bad[at - f.nx - rows];
+            }
+#pragma unroll
+            for (int k = 0; k < BATCH; k++) {
+                exponent = min(exponent, __float_as_uint(below[k]) & 0x7f800000u);
+                exponent = min(exponent, __float_as_uint(above[k]) & 0x7f800000u);
             }
             // One pixel is subtracted from all others, which is exact, so that a constant added to
             // the image changes no bit of the sums.
-            if (first == 0 && left == 0) origin = widen(__shfl_sync(WHOLE_WARP, above[0], 0));
+            if (first == 0 && left == 0) twice = 2.0 * widen(__shfl_sync(WHOLE_WARP, below[0], 0));
+            const auto add = [&](int v, double lower, double upper) {
+                column += f.across[f.half + v] * ((lower + upper) - twice);
+                difference += f.along[v] * (lower - upper);
+            };
+            const int n = min(BATCH, f.half - first);
+            if (exponent != 0u) {
 #pragma unroll
-            for (int k = 0; k < BATCH; k++) {
-                const int v = first + k;
-                if (v >= f.half) break;
-                spoilt |= !is_finite(above[k]) || !is_finite(below[k]);
-                const double upper = widen(above[k]), lower = widen(below[k]);
-                column += f.across[f.half + v] * ((upper - origin) + (lower - origin));
-                difference += f.along[v] * (upper - lower);
+                for (int k = 0; k < BATCH; k++)
+                    if (k < n) add(first + k, (double)below[k], (double)above[k]);
+            } else {  // seldom: a pixel is 0, or so small that -ftz makes it 0
+#pragma unroll
+                for (int k = 0; k < BATCH; k++)
+                    if (k < n) add(first + k, widen(below[k]), widen(above[k]));
             }
         }
         if (c < size) {
@@ -89,8 +100,9 @@ __device__ Gradient patch_gradient(const Filter& f, int y, int x, double* column
     __syncwarp();
     for (int u = lane; u < f.half; u += WARP)
         dx += f.along[u] * (columns[f.half + u] - columns[f.half - 1 - u]);
-    spoilt = __any_sync(WHOLE_WARP, spoilt);
-    return {warp_sum(dx), warp_sum(dy), !spoilt};
+    const bool masked = __any_sync(WHOLE_WARP, (spoilt & UNFIT_GRADIENTS) != 0u);
+    dx = warp_sum(dx), dy = warp_sum(dy);
+    return {dx, dy, !masked && is_finite(dx) && is_finite(dy)};
 }
 
 // Writes a point's results to its slot. The slope of the background is taken at the middle of the
@@ -140,12 +152,12 @@ __device__ double* stage_weights(double* memory, const double* weights, int half
 // Launch     grid (ceil(slots / 8), n_ccd), block (256). A warp takes a point: a row of its patch
 //            is one request of 20 lanes for 80 bytes, and 10 requests are on their way at a time.
 //            The patches of a CCD run together and find each other's sectors in the L2 cache. The
-//            compiler keeps to so few registers that 24 warps fit a multiprocessor. Shared memory:
+//            compiler keeps to so few registers that 32 warps fit a multiprocessor. Shared memory:
 //            the weights, and 2 h column sums a warp, 9.5 kB at most.
 // Bytes      A point reads 20 rows of 80 bytes, on average 3.375 sectors of 32 bytes each, that is
 //            2160 bytes; with a mask 20 rows of 20 bytes more; 8 for its place; and writes 32. For
 //            10 000 points of a DECam CCD that is 2.6 bytes for each of its pixels.
-extern "C" __global__ void __launch_bounds__(FIRST_THREADS, 3)
+extern "C" __global__ void __launch_bounds__(FIRST_THREADS, 4)
     gradients_first(const float* images, OPTIONAL const unsigned char* bad, const int* points,
                     const double* weights, const double* coefficients, const bool* usable, int ny,
                     int nx, int n_draws, int slots, int half, double gain, double* dx, double* dy,

@@ -18,7 +18,7 @@
 #include "common.cuh"
 
 constexpr int THREADS = 256;
-constexpr int SHARE = 2048;
+constexpr int SHARE = 512;
 constexpr double UNIT = 4398046511104.0;  // 2^42
 constexpr long long MOST = 1LL << 21;
 constexpr double PI = 3.141592653589793;
@@ -50,21 +50,22 @@ __device__ void add(long long* to, long long value) {
 //   counts         in and out, (n_ccd, bins) int64, number of orientations: zero at first
 //   sums           in and out, (n_ccd, 2) int64, in 2^-42: of cosine and sine, zero at first
 //
-// Launch     grid (ceil(n / 2048)), block (256). A block counts 2048 orientations: enough that
-//            clearing and adding its counters costs little, and few enough that 61 CCDs of 10 000
-//            make 298 blocks. The CCD of its first orientation is counted in shared memory (4
-//            bytes a bin) and added once. Orientations of other CCDs are added to global memory
-//            one by one, which is right in any order and fast where CCDs come one after the other.
-// Bytes      16 an orientation; a block adds bins + 16 numbers.
+// Launch     grid (ceil(n / 512)), block (256). A block counts 512 orientations: enough that
+//            clearing and adding its counters costs little, and so few that 61 CCDs of 10 000 make
+//            1192 blocks, whose waits for memory overlap. The CCDs of its first and of its last
+//            orientation are counted in shared memory (8 bytes a bin) and added once. Orientations
+//            of other CCDs are added to global memory one by one, which is right in any order and
+//            does not occur where CCDs of at least 512 come one after the other.
+// Bytes      16 an orientation; a block adds bins + 16 numbers for each of the one or two CCDs.
 extern "C" __global__ void __launch_bounds__(THREADS)
     histogram_count(const double* orientation, const long long* ccd, const long long* turns,
                     long long n, int n_ccd, int bins, long long* counts, long long* sums) {
     extern __shared__ int tally[];
-    for (int bin = threadIdx.x; bin < bins; bin += THREADS) tally[bin] = 0;
+    for (int bin = threadIdx.x; bin < 2 * bins; bin += THREADS) tally[bin] = 0;
     __syncthreads();
     const long long first = (long long)blockIdx.x * SHARE, last = min(first + SHARE, n);
-    const long long own = ccd[first];
-    long long cosine = 0, sine = 0;
+    const long long own[2] = {ccd[first], ccd[last - 1]};
+    long long cosine[2] = {0, 0}, sine[2] = {0, 0};
     for (long long i = first + threadIdx.x; i < last; i += THREADS) {
         const long long owner = ccd[i];
         if (!is_finite(orientation[i]) || owner < 0 || owner >= n_ccd) continue;
@@ -74,25 +75,31 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         // Not sincos: it has a second branch for huge angles, which spills registers.
         double s, c;
         sincospi(2.0 * half_turns, &s, &c);
-        if (owner == own) {
+        const long long of_cosine = llrint(c * UNIT), of_sine = llrint(s * UNIT);
+        if (owner == own[0]) {
             atomicAdd(&tally[bin], 1);
-            cosine += llrint(c * UNIT);
-            sine += llrint(s * UNIT);
+            cosine[0] += of_cosine, sine[0] += of_sine;
+        } else if (owner == own[1]) {
+            atomicAdd(&tally[bins + bin], 1);
+            cosine[1] += of_cosine, sine[1] += of_sine;
         } else {
             add(&counts[owner * bins + bin], 1);
-            add(&sums[2 * owner], llrint(c * UNIT));
-            add(&sums[2 * owner + 1], llrint(s * UNIT));
+            add(&sums[2 * owner], of_cosine);
+            add(&sums[2 * owner + 1], of_sine);
         }
     }
     __syncthreads();
-    if (own < 0 || own >= n_ccd) return;
-    for (int bin = threadIdx.x; bin < bins; bin += THREADS)
-        if (tally[bin] != 0) add(&counts[own * bins + bin], tally[bin]);
-    cosine = warp_sum(cosine);
-    sine = warp_sum(sine);
-    if (threadIdx.x % WARP == 0) {
-        add(&sums[2 * own], cosine);
-        add(&sums[2 * own + 1], sine);
+    for (int k = 0; k < 2; k++) {
+        // All threads of the block go the same way.
+        if (own[k] < 0 || own[k] >= n_ccd || (k == 1 && own[1] == own[0])) continue;
+        for (int bin = threadIdx.x; bin < bins; bin += THREADS)
+            if (tally[k * bins + bin] != 0)
+                add(&counts[own[k] * bins + bin], tally[k * bins + bin]);
+        const long long all_cosine = warp_sum(cosine[k]), all_sine = warp_sum(sine[k]);
+        if (threadIdx.x % WARP == 0) {
+            add(&sums[2 * own[k]], all_cosine);
+            add(&sums[2 * own[k] + 1], all_sine);
+        }
     }
 }
 

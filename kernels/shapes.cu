@@ -126,16 +126,20 @@ extern "C" __global__ void __launch_bounds__(1024)
 //                   or unusable
 //
 // Launch     grid (ceil(n / 8), n_ccd), block (32, 8), with n the 100 sources that give the width
-//            or all 400. A warp takes a source, so that no barrier is needed: a lane has two
-//            columns of the stamp, and the rows of the square follow each other. The few pixels of
-//            a star are read again and again, from the cache.
+//            or all 400. A warp takes a source, so that no barrier of the block is needed: a lane
+//            has the columns of the square that are its own or 32 further in the stamp, mostly one
+//            of them, and the rows follow each other. The compiler keeps to so few registers that
+//            24 warps fit a multiprocessor. The few pixels of a star are read again and again,
+//            from the cache.
 // Bytes      4 for each pixel of a square, some 15 x 15, and 1 of its mask, in each of about three
 //            passes; 65 written for each source.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
     shapes_measure(const float* images, OPTIONAL const unsigned char* bad, const float* saturation,
                    const double* coefficients, const double* sigma, const int* listed,
                    const double* width, const int* state, int last, int ny, int nx, int size,
                    double* centre, double* moments, unsigned char* spoilt) {
+    __shared__ double all_heights[WARPS][2 * WARP], all_Y[WARPS][2 * WARP];
+    double *heights = all_heights[threadIdx.y], *Y = all_Y[threadIdx.y];
     const int lane = threadIdx.x, ccd = blockIdx.y, half = size / 2;
     const int source = blockIdx.x * WARPS + threadIdx.y;
     const int known = state[ccd];
@@ -158,55 +162,51 @@ extern "C" __global__ void __launch_bounds__(256)
     const int y0 = pixel / nx, x0 = pixel % nx;
     const long long corner = ((long long)ccd * ny + y0) * nx + x0;
     const int reach = (int)(4.0 * s) + 1;
-    // A lane has the columns lane and lane + 32 of the stamp, and the rows too.
+    // A lane has the columns lane and lane + 32 of the stamp, as far as they lie in the square. Of
+    // those rows it computes the weights and coordinates for all lanes.
     const int place[2] = {lane - half, lane + WARP - half};
-    double X[2], Y[2];
-    for (int k = 0; k < 2; k++) {
-        X[k] = scaled(x0 + place[k], nx);
-        Y[k] = scaled(y0 + place[k], ny);
-    }
+    for (int k = 0; k < 2; k++) Y[lane + k * WARP] = scaled(y0 + place[k], ny);
+    const double X[2] = {scaled(x0 + place[0], nx), scaled(x0 + place[1], nx)};
     double cy = before_y - (double)y0, cx = before_x - (double)x0;
     if (!(fabs(cy) <= (double)half && fabs(cx) <= (double)half)) cy = 0.0, cx = 0.0;
     for (int pass = 0; pass < PASSES; pass++) {
         const int middle = (int)floor(cy + 0.5), column = (int)floor(cx + 0.5);
         const int top = max(-half, middle - reach), bottom = min(half - 1, middle + reach);
         const int left = max(-half, column - reach), right = min(half - 1, column + reach);
-        double sums[2][4] = {{0.0, 0.0, 0.0, 0.0}, {0.0, 0.0, 0.0, 0.0}};
-        const double heights[2] = {weight((double)place[0] - cy, scale),
-                                   weight((double)place[1] - cy, scale)};
-        for (int row = top; row <= bottom; row++) {
-            const int at = row + half;
-            const double upper = __shfl_sync(WHOLE_WARP, heights[0], at % WARP),
-                         lower = __shfl_sync(WHOLE_WARP, heights[1], at % WARP);
-            const double upper_Y = __shfl_sync(WHOLE_WARP, Y[0], at % WARP),
-                         lower_Y = __shfl_sync(WHOLE_WARP, Y[1], at % WARP);
-            const double by_1 = at < WARP ? upper : lower, own_Y = at < WARP ? upper_Y : lower_Y;
-            const double dy = (double)row - cy;
-            const double by_dy = by_1 * dy, by_dy2 = by_dy * dy, by_dy4 = (by_dy2 * dy) * dy;
-            for (int k = 0; k < 2; k++) {
-                if (place[k] < left || place[k] > right) continue;
-                const long long here = corner + (long long)row * nx + place[k];
+        // The shuffles of the pass before came after the last use of its heights.
+        for (int k = 0; k < 2; k++)
+            heights[lane + k * WARP] = weight((double)place[k] - cy, scale);
+        __syncwarp();
+        double totals[7] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
+        // Most squares are narrower than a warp: then each lane has one column at most.
+        for (int base = left; base <= right; base += WARP) {
+            const int own = base + ((lane - half - base) & (WARP - 1));
+            const bool inside = own <= right;
+            const double own_X = own == place[0] ? X[0] : X[1];
+            double sums[4] = {0.0, 0.0, 0.0, 0.0};
+            for (int row = top; inside && row <= bottom; row++) {
+                const double by_1 = heights[row + half];
+                const double dy = (double)row - cy;
+                const double by_dy = by_1 * dy, by_dy2 = by_dy * dy, by_dy4 = (by_dy2 * dy) * dy;
+                const long long here = corner + (long long)row * nx + own;
                 const float seen = images[here];
                 const bool good = is_usable(seen, bad, here, UNFIT_SOURCES);
-                const double v = good ? widen(seen) - polynomial(c, own_Y, X[k]) : 0.0;
-                sums[k][0] += by_1 * v;
-                sums[k][1] += by_dy * v;
-                sums[k][2] += by_dy2 * v;
-                sums[k][3] += by_dy4 * v;
+                const double v = good ? widen(seen) - polynomial(c, Y[row + half], own_X) : 0.0;
+                sums[0] += by_1 * v;
+                sums[1] += by_dy * v;
+                sums[2] += by_dy2 * v;
+                sums[3] += by_dy4 * v;
             }
-        }
-        double totals[7] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
-        for (int k = 0; k < 2; k++) {
-            if (place[k] < left || place[k] > right) continue;
-            const double dx = (double)place[k] - cx, dx2 = dx * dx, g = weight(dx, scale);
-            const double of_1 = g * sums[k][0], of_dy = g * sums[k][1], of_dy2 = g * sums[k][2];
+            if (!inside) continue;
+            const double dx = (double)own - cx, dx2 = dx * dx, g = weight(dx, scale);
+            const double of_1 = g * sums[0], of_dy = g * sums[1], of_dy2 = g * sums[2];
             totals[0] += of_1;
             totals[1] += of_1 * dx;
             totals[2] += of_dy;
             totals[3] += of_1 * dx2;
             totals[4] += of_dy2;
             totals[5] += of_dy * dx;
-            totals[6] += (of_1 * dx2) * dx2 + 2.0 * (of_dy2 * dx2) + g * sums[k][3];
+            totals[6] += (of_1 * dx2) * dx2 + 2.0 * (of_dy2 * dx2) + g * sums[3];
         }
         for (int j = 0; j < 7; j++) totals[j] = warp_sum(totals[j]);
         const double q00 = totals[0], second = totals[3] + totals[4];

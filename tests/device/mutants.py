@@ -79,13 +79,6 @@ EQUIVALENT = {
     ),
     "gradients.cu: for (int next = slots; filled < slots && next <= n_draws; next += REST_WARPS) {": NOTHING_LEFT,
     "common.cuh: for (int start = 0; start <= n; start += blockDim.x) {": NOTHING_LEFT,
-    "repeats.cu: for (int y = max(y0, MAXIMUM_REACH); y < end && n <= MAXIMA_A_TILE; y++) {": (
-        "a tile whose four places are taken gives no more"
-    ),
-    "repeats.cu: for (int start = 0; start <= n_slots; start += CHOOSERS) {": NOTHING_LEFT,
-    "repeats.cu: if (start + (int)threadIdx.x <= n && rank < MAXIMA_A_CCD) list[rank] = place;": (
-        "the one too many writes what the last one writes"
-    ),
     "shapes.cu: for (int start = 0; start <= n_slots; start += CHOOSERS) {": NOTHING_LEFT,
     "shapes.cu: if (start + (int)threadIdx.x <= n && rank < SHAPES_A_CCD) list[rank] = pixel[first + entry];": (
         "the one too many writes what the last one writes"

@@ -47,7 +47,7 @@ LIMITS = {
     "checksum_add": Limit(256, 48, 256),
     "checksum_compare": Limit(256, 32),
     "divergence": Limit(256, 56),
-    "gradients_first": Limit(256, 80, 256),  # 24 warps, each with 10 memory requests under way
+    "gradients_first": Limit(256, 64, 256),  # 32 warps, each with 10 memory requests under way
     "gradients_rest": Limit(512, 120, 64),  # one block for each CCD
     "histogram_count": Limit(256, 48),
     "histogram_finish": Limit(256, 48),
@@ -63,11 +63,11 @@ LIMITS = {
     "points_draw": Limit(256, 48, 8192),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),
-    "repeats_list": Limit(1024, 48, 12480),
-    "repeats_maxima": Limit(256, 64),
+    "repeats_list": Limit(1024, 64, 8332),
+    "repeats_maxima": Limit(128, 72, 3032),
     "repeats_pairs": Limit(256, 32, 8192),
     "shapes_choose": Limit(1024, 56, 12480),
-    "shapes_measure": Limit(256, 112),
+    "shapes_measure": Limit(256, 80, 8192),
     "shapes_width": Limit(128, 48, 2100),
     "sources_list": Limit(1024, 48, 128),
     "sources_tiles": Limit(256, 88, 25180),  # 64 registers on sm_80 and sm_90

@@ -85,11 +85,19 @@ def test_any_shape(backend, ny, nx, n_ccd, spoilt, n, seed):
     check_gradients(backend, [sky.frozen(i) for i in images], bads, drawn, background, settings)
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e6])
+@pytest.mark.parametrize("scale", [1e-41, 1e-12, 1e6])
 def test_any_unit_will_do(backend, scale):
     image = sky.frozen(sky.make(60, 60, sky.plane(0.3, 0.1), noise=3, dtype=np.float64) * scale, np.float32)
     background = hand_made(backend, 1, sigma=scale, coefficients=np.array([1000, 3, 4, 0, 0, 0]) * scale)
     check_gradients(backend, [image], None, points(1, 200, 60, 60, seed=1, margin=10), background)
+
+
+def test_pixels_of_zero_and_subnormal_ones_count_as_any_others(backend):
+    image = np.array(sky.make(60, 60, sky.plane(0.3, 0.1), noise=3))
+    image[10:30, 5:40] = 0.0
+    image[35:38] = 3e-45 * np.arange(60)
+    image[:, 50] = 1e-39
+    check_gradients(backend, [image], None, points(1, 200, 60, 60, seed=1, margin=10), hand_made(backend, 1))
 
 
 # Patterns with exactly known gradients

@@ -203,15 +203,69 @@ def test_a_tile_gives_its_first_four_maxima(backend):
     assert max(dy for dy, _ in bins(found)) == 14  # 15 between the first and the fourth
 
 
-def test_a_ccd_gives_its_brightest_maxima(backend):
-    """36 x 36 maxima in tiles of 8 pixels: more than fit; the faint ones and of equal ones the last are left out."""
-    n, tile = 36, 16
-    heights = np.full((n, n), 100.0)
-    heights.flat[np.random.default_rng(1).permutation(n * n)[:500]] = 200.0
-    image = np.zeros((n * tile, n * tile), np.float32)
-    image[8::tile, 8::tile] = heights
-    found = check(backend, [sky.frozen(image)], settings=Settings(stamp_size=2 * tile))
-    assert found.n_maxima.tolist() == [limits.MAXIMA_A_CCD]
+def equal(n):
+    return np.full(n, 100.0, np.float32)
+
+
+def apart_by_the_last_bits(n):
+    return np.float32(100.0) + np.arange(n, dtype=np.float32) * np.spacing(np.float32(100.0))
+
+
+def of_all_sizes(n):
+    return np.geomspace(9.0, 1e35, n).astype(np.float32)
+
+
+def two_sizes_with_the_last_places_shared(n):
+    """1000 bright ones, and 24 places for the others, which are equal."""
+    return np.where(np.arange(n) < 1000, 200.0, 100.0).astype(np.float32)
+
+
+def pairs_of_the_brightest(y, x, height, nx):
+    """The pairs of a CCD, from the positions and heights of all maxima."""
+    kept = np.lexsort((y * nx + x, -height.astype(float)))[: limits.MAXIMA_A_CCD]
+    dy, dx = np.subtract.outer(y[kept], y[kept]), np.subtract.outer(x[kept], x[kept])
+    near = (dy >= -32) & (dy < 256) & (dx >= -256) & (dx < 256) & ~np.eye(len(kept), dtype=bool)
+    expected = np.zeros((144, 256), int)
+    np.add.at(expected, ((dy[near] + 32) // 2, (dx[near] + 256) // 2), 1)
+    return expected
+
+
+@pytest.mark.parametrize(
+    ("heights", "n"),
+    [
+        *((equal, n) for n in (0, 1, 1023, 1024, 1025, 1296)),
+        (apart_by_the_last_bits, 1025),
+        (apart_by_the_last_bits, 1296),
+        (of_all_sizes, 1296),
+        (two_sizes_with_the_last_places_shared, 1296),
+    ],
+)
+def test_the_brightest_are_chosen_of_any_number_of_maxima_whatever_their_heights(backend, heights, n):
+    """A maximum a tile, anywhere in it, so that the order of the tiles is not that of the pixels."""
+    side, tile = 36, 16
+    rng = np.random.default_rng(n)
+    tiles = np.sort(rng.permutation(side * side)[:n])
+    y, x = (tile * t + rng.integers(4, 12, n) for t in np.divmod(tiles, side))
+    height = rng.permutation(heights(n))
+    image = np.zeros((side * tile, side * tile), np.float32)
+    image[y, x] = height
+    image[0, 0] = np.nan
+    found = repeated(backend, [sky.frozen(image)], settings=Settings(stamp_size=2 * tile))
+    assert found.n_maxima.tolist() == [min(n, 1024)]
+    np.testing.assert_array_equal(found.pairs, pairs_of_the_brightest(y, x, height, side * tile))
+
+
+def test_four_maxima_of_every_tile_are_more_than_fit(backend):
+    """Two CCDs of 18 x 18 tiles with four maxima each, and one without any between them."""
+    n, space = 36, 8
+    y, x = space * np.indices((n, n)).reshape(2, -1) + 4
+    images, expected = np.zeros((3, n * space, n * space), np.float32), np.zeros((144, 256), int)
+    for i in (0, 2):
+        images[i, y, x] = np.random.default_rng(i).integers(9, 14, n * n)
+        expected += pairs_of_the_brightest(y, x, images[i, y, x], n * space)
+    found = repeated(backend, [sky.frozen(image) for image in images], settings=Settings(stamp_size=4 * space))
+    assert found.n_maxima.tolist() == [1024, 0, 1024]
+    np.testing.assert_array_equal(found.pairs, expected)
 
 
 def test_a_stack_adds_its_ccds_and_leaves_out_damaged_and_unusable_ones(backend):

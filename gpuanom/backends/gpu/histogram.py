@@ -10,9 +10,8 @@ from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.records import Array, OrientationHistograms
 
 THREADS = 256
-SHARE = 2048
-"""Orientations of a block, the kernel's own number: 8 a thread, so that counters are cleared and added seldom, and
-enough blocks for every card at 61 CCDs."""
+SHARE = 512
+"""Orientations of a block, the kernel's own number: few, so that many blocks wait for memory side by side."""
 
 _COUNT = Kernel("histogram", "histogram_count")
 _FINISH = Kernel("histogram", "histogram_finish")
@@ -25,8 +24,8 @@ def histogram(orientation: Array, ccd: Array, turns: npt.NDArray[np.int64], bins
     cosine, sine = cupy.empty(n_ccd, np.float64), cupy.empty(n_ccd, np.float64)
     turns_there = cupy.asarray(turns)
     grid = (-(-n // SHARE),)
-    # A block takes 2048 orientations; in shared memory an int counter for each bin.
-    _COUNT(grid, (THREADS,), orientation, ccd, turns_there, n, n_ccd, bins, counts, sums, shared=4 * bins)
+    # A block takes 512 orientations; in shared memory an int counter for each bin of its first and its last CCD.
+    _COUNT(grid, (THREADS,), orientation, ccd, turns_there, n, n_ccd, bins, counts, sums, shared=8 * bins)
     # A thread takes a CCD.
     _FINISH((-(-n_ccd // THREADS),), (THREADS,), counts, sums, n_ccd, bins, cosine, sine)
     return OrientationHistograms(counts, cosine, sine)

@@ -20,7 +20,7 @@ from gpuanom.settings import Settings
 MAXIMA = Kernel("repeats", "repeats_maxima")
 LIST = Kernel("repeats", "repeats_list")
 PAIRS = Kernel("repeats", "repeats_pairs")
-WARPS = 8
+TILES_A_BLOCK = 128
 CHOOSERS = 1024
 BLOCKS_A_CCD = 8
 
@@ -33,12 +33,14 @@ def repeats(
         raise ValueError("these sources have no brightest values of tiles: they went through to_host")
     n_ccd, ny, nx = stack.shape
     _, rows, columns = sources.brightest.shape
-    n_slots = rows * columns * MAXIMA_A_TILE
-    value, pixel = cupy.empty((n_ccd, n_slots), np.float64), cupy.empty((n_ccd, n_slots), np.int32)
-    # A warp a tile.
+    tile, tiles = settings.stamp_size // 2, rows * columns
+    found = cupy.empty((n_ccd, tiles), np.int32)
+    value = cupy.empty((n_ccd, tiles, MAXIMA_A_TILE), np.float64)
+    pixel = cupy.empty((n_ccd, tiles, MAXIMA_A_TILE), np.int32)
+    # A thread a tile; the warps of a block share the bright tiles.
     MAXIMA(
-        (-(-rows * columns // WARPS), n_ccd),
-        (32, WARPS),
+        (-(-tiles // TILES_A_BLOCK), n_ccd),
+        (TILES_A_BLOCK,),
         stack.images,
         stack.bad,
         stack.saturation,
@@ -47,17 +49,18 @@ def repeats(
         background.sigma,
         sources.brightest,
         MAXIMUM_THRESHOLD,
-        settings.stamp_size // 2,
+        tile,
         rows,
         columns,
         ny,
         nx,
+        found,
         value,
         pixel,
     )
     listed, n_maxima = cupy.empty((n_ccd, MAXIMA_A_CCD), np.int32), cupy.empty(n_ccd, np.int64)
-    LIST((n_ccd,), (CHOOSERS,), n_slots, value, pixel, listed, n_maxima)
+    LIST((n_ccd,), (CHOOSERS,), found, value, pixel, tiles, listed, n_maxima)
     pairs = cupy.zeros((PAIR_ROWS, PAIR_COLUMNS), np.int32)
     turned = cupy.asarray(np.ascontiguousarray(turns, dtype=np.int64))
-    PAIRS((BLOCKS_A_CCD, n_ccd), (256,), listed, n_maxima, turned, nx, pairs)
+    PAIRS((BLOCKS_A_CCD, n_ccd), (256,), listed, n_maxima, turned, tile, nx, pairs)
     return Repeats(pairs, n_maxima)
