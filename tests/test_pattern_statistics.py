@@ -6,6 +6,7 @@ import dataclasses
 from functools import cache
 
 import naive
+import naive_statistics
 import numpy as np
 import pytest
 from scipy import special
@@ -15,7 +16,6 @@ from gpuanom.backends.choice import select
 from gpuanom.backends.pattern_layout import coarse_parts, fine_parts, map_shape, map_side
 from gpuanom.records import Patterns, Turn
 from gpuanom.statistics import background_map, crosstalk, lines, peaks, profiles, spectrum
-from gpuanom.statistics.radon import best_line
 
 SHAPE = (1030, 1024)
 
@@ -408,39 +408,20 @@ def test_a_ring_is_no_trail(radius):
     assert not lines.streaks(lines.find(measured(noise() + 0.5 * ring))).any()
 
 
-def test_sums_along_lines_are_those_of_their_bins():
-    """The native loop against every line of a small plane, followed bin by bin."""
-    rng = np.random.default_rng(6)
-    plane = rng.integers(-1000, 1000, (32, 40))
-    mean, deviation, least = 3.0, 500.0, 20
-    found = np.zeros(5)
-    best_line(plane + (1 << 40), mean, deviation, least, found)
-
-    def followed(d, start, rows=32):
-        """The columns of a line that moves by d columns over all rows: by halves, as the loop does."""
-        if rows == 1:
-            return [start]
-        half = rows // 2
-        return followed(d // 2, start, half) + followed(d // 2, start + (d + 1) // 2, half)
-
-    def along(d, start):
-        there = [(y, x) for y, x in enumerate(followed(d, start)) if 0 <= x < 40]
-        return sum(plane[at] for at in there), len(there)
-
-    best, heights = (0.0, 0, 0), {}
-    for d in range(1, 32):
-        for start in range(-29, 37):
-            (total, n), *beside = (along(d, start + step) for step in (0, -3, 3))
-            (low, n_low), (high, n_high) = beside
-            if n >= least and 2 * min(n_low, n_high) >= n:
-                height = total - (low + high) / 2 - mean * (n - (n_low + n_high) / 2)
-                heights[d, start] = height / (deviation * np.sqrt(n + (n_low + n_high) / 4))
-                best = max(best, (heights[d, start], d / 31, start))
-    assert found[:3] == pytest.approx(best, rel=1e-12)
-    parallel = [abs(h) for (d, start), h in heights.items() if d / 31 == best[1] and abs(start - best[2]) > 5]
-    assert found[3] == pytest.approx(max(parallel), rel=1e-12)
-    near = [-h for (d, start), h in heights.items() if d / 31 == best[1] and abs(start - best[2]) <= 5]
-    assert found[4] == pytest.approx(max(near), rel=1e-12)
+@pytest.mark.parametrize("shape", [(32, 40), (30, 17), (5, 24), (24, 1), (26, 26)])
+@pytest.mark.parametrize("height", [0, 3000, 20000])
+def test_lines_are_those_of_plain_sums(shape, height):
+    """To the bit, since the native loop adds whole numbers and divides in the same order."""
+    rng = np.random.default_rng(9)
+    planes = rng.integers(-1000, 1000, (4, *shape))
+    y, x = np.indices(shape)
+    for i, angle in enumerate(rng.uniform(0, np.pi, 4)):
+        away = (y - shape[0] / 2) * np.cos(angle) - (x - shape[1] / 2) * np.sin(angle) - 2
+        planes[i] += (height * np.exp(-(away**2))).astype(np.int64)
+    planes[3] = 5
+    side, (ny, nx) = 16, (16 * shape[0] - 3, 16 * shape[1] - 9)
+    expected = [naive_statistics.line(plane, side, ny, nx) for plane in planes]
+    np.testing.assert_array_equal(lines._best(planes, side, ny, nx), expected)
 
 
 # Layout

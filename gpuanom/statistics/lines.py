@@ -70,12 +70,9 @@ def find(patterns: Patterns) -> Doubles:
     ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
     result = np.full((len(patterns.bin_sum), 4), np.nan)
     for planes, side in ((patterns.bin_sum, bin_side(ny, nx)), (patterns.faint_bin_sum, faint_bin_side(ny, nx))):
-        for i, bins in enumerate(planes):
-            mean, deviation = float(np.mean(bins)), float(np.std(bins))
-            if deviation > 0.0 and max(bins.shape) >= LEAST:
-                line = _best(bins, mean, deviation, side, ny, nx)
-                if not result[i, 0] >= line[0]:
-                    result[i] = line
+        for i, line in enumerate(_best(planes, side, ny, nx)):
+            if line[0] >= 0.0 and not result[i, 0] >= line[0]:
+                result[i] = line
     return result
 
 
@@ -105,41 +102,30 @@ def covered(line: Doubles, ny: int, nx: int) -> npt.NDArray[np.bool_]:
     return np.asarray((columns >= first[:, np.newaxis]) & (columns < last[:, np.newaxis]))
 
 
-def _best(bins: Integers, mean: float, deviation: float, side: int, ny: int, nx: int) -> tuple[float, ...]:
-    """Height, angle, distance and positive share of the best line of one CCD; a height of 0 without any."""
-    from gpuanom.statistics.radon import best_line
+def _best(planes: Integers, side: int, ny: int, nx: int) -> list[tuple[float, ...]]:
+    """Height, angle, distance and positive share of the best line of each CCD; a height of 0 without any, or NaN."""
+    from gpuanom.statistics.radon import best_lines, weights
 
-    best, highest = (0.0, math.nan, math.nan, math.nan), 0.0
-    for transposed in (False, True):
-        for mirrored in (False, True):
-            turned = bins.T if transposed else bins
-            turned = np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
-            found = np.zeros(5)
-            best_line(turned + (1 << COUNT), mean, deviation, LEAST, found)
-            height, slope, start, elsewhere, beside = found
-            if not height > highest:
-                continue
-            highest = height
-            if elsewhere > max(ALONE * height, NOISE) or beside > EDGE * height:
-                best = (0.0, math.nan, math.nan, math.nan)
-                continue
-            # The middles of the bins that the line crosses, in bins along and across.
-            along = np.arange(len(turned))
-            across = start + slope * along
-            inside = (across > -0.5) & (across < turned.shape[1] - 0.5)
-            along, across = along[inside], across[inside]
-            values = turned[along, np.rint(across).astype(np.int64)] - mean
-            n = max(1, SEGMENT // side)
-            segments = np.add.reduceat(values, np.arange(0, len(values), n))
-            if mirrored:
-                across = turned.shape[1] - 1 - across
-            x, y = (along, across) if transposed else (across, along)
-            dx, dy = float(x[-1] - x[0]), float(y[-1] - y[0])
-            angle = math.pi / 2 - (math.pi / 2 - math.atan2(dy, dx)) % math.pi
-            x0, y0 = (float(c[0] + 0.5) * side - (size / 2) for c, size in ((x, nx), (y, ny)))
-            distance = y0 * math.cos(angle) - x0 * math.sin(angle)
-            best = (height, angle, distance, float(np.mean(segments > 0)))
-    return best
+    n_ccd, rows, columns = planes.shape
+    if max(rows, columns) < LEAST:
+        return [(math.nan,) * 4] * n_ccd
+    found = np.empty((n_ccd, 6))
+    best_lines(
+        planes, weights(rows, columns, LEAST), weights(columns, rows, LEAST), max(1, SEGMENT // side), ALONE, NOISE,
+        EDGE, found,
+    )  # fmt: skip
+    return [_placed(*line, side, ny, nx) for line in found.tolist()]
+
+
+def _placed(
+    height: float, x: float, y: float, last_x: float, last_y: float, share: float, side: int, ny: int, nx: int
+) -> tuple[float, ...]:
+    """A line from its first and last bins as `find` returns it."""
+    if not height > 0.0:
+        return height, math.nan, math.nan, math.nan
+    angle = math.pi / 2 - (math.pi / 2 - math.atan2(last_y - y, last_x - x)) % math.pi
+    x0, y0 = (x + 0.5) * side - nx / 2, (y + 0.5) * side - ny / 2
+    return height, angle, y0 * math.cos(angle) - x0 * math.sin(angle), share
 
 
 def streaks(lines: Doubles) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Sums along all straight lines of a plane of bins, by halves: a native loop (METHOD.md 9.6).
+"""Sums along all straight lines of planes of bins, by halves: a native loop (METHOD.md 9.6).
 
 The sum along a line of 2 h rows is that of its upper h rows and that of its lower h rows. A line that
 moves by d columns over all its rows moves by d // 2 within each half, and by what is left between
@@ -7,106 +7,245 @@ the halves.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import types
 
-from gpuanom.native import helper, native
+from gpuanom.native import helper, inlined, native
+from gpuanom.records import Doubles
+from gpuanom.statistics.pairwise import pairwise_sum
 
-MISSING = -1e300
-
-
-@helper
-def _merge(upper: Any, lower: Any, moved: Any, target: Any) -> None:
-    """Add the sums of two halves, the lower one moved to the left."""
-    n = len(target) - moved
-    for x in range(n):
-        target[x] = upper[x] + lower[np.uint64(x) + np.uint64(moved)]
-    for x in range(n, len(target)):
-        target[x] = upper[x]
+PARALLEL = 3
+"""A line is compared with those so many columns to either side of it."""
 
 
-@helper
-def _contrast(line: Any, x: Any, mean: Any, least: Any) -> Any:
-    """How far a line is above the mean of those three columns beside it, over the bins' deviation.
-
-    `MISSING` where the line crosses fewer than `least` bins, or one beside it fewer than half as many.
-    """
-    n = (line[x] + (1 << 39)) >> 40
-    if n < least:
-        return MISSING
-    one, other = line[x - 3], line[x + 3]
-    before, after = (one + (1 << 39)) >> 40, (other + (1 << 39)) >> 40
-    if 2 * before < n or 2 * after < n:
-        return MISSING
-    around = one + other - ((before + after) << 40)
-    height = np.float64(line[x] - (n << 40)) - 0.5 * np.float64(around) - mean * (n - 0.5 * (before + after))
-    return height / np.sqrt(n + 0.25 * (before + after))
-
-
-@helper
-def _highest(line: Any, mean: Any, least: Any, best: Any) -> Any:
-    """The highest of parallel lines and its column; `best` and -1 if none is higher."""
-    column = -1
-    for x in range(3, len(line) - 3):
-        value = _contrast(line, x, mean, least)
-        if value > best:
-            best, column = value, x
-    return best, column
-
-
-@helper
-def _beside(line: Any, column: Any, mean: Any, least: Any) -> Any:
-    """Of the lines that are parallel to one: the largest contrast more than 5 columns away, and the darkest nearer."""
-    largest = darkest = 0.0
-    for x in range(3, len(line) - 3):
-        value = _contrast(line, x, mean, least)
-        if value == MISSING:
-            continue
-        if abs(x - column) > 5:
-            largest = max(largest, abs(value))
-        else:
-            darkest = max(darkest, -value)
-    return largest, darkest
-
-
-@native(types.void(types.int64[:, ::1], types.float64, types.float64, types.int64, types.float64[::1]))
-def best_line(plane: Any, mean: Any, deviation: Any, least: Any, found: Any) -> None:
-    """Find the highest of the lines that move by 1/64 to 1 column a row, towards higher columns.
+@lru_cache(maxsize=16)
+def weights(rows: int, columns: int, least: int) -> Doubles:
+    """Return what the contrast of a line depends on besides the sums: how many bins it and those beside it cross.
 
     Parameters
     ----------
-    plane : ndarray, (rows, columns) int64
-        Sums of the bins, with 2^40 added to each, so that a sum over bins also holds their number.
-    mean, deviation : float
-        Of the sums of the bins.
+    rows, columns : int
+        Of a plane of bins.
     least : int
         Bins that a line crosses at least.
-    found : ndarray, (5,) float64
-        Out: height in standard deviations, columns a row, column at the first row; the largest height or depth of
-        a line that is parallel to it and elsewhere, and the largest depth beside it; all 0 without a line.
+
+    Returns
+    -------
+    ndarray, (2, height, columns + height) float64
+        height is the least power of 2 that is at least `rows`. For a line that moves by d columns and begins at column
+        x - height: the number of its bins less the mean number of those beside it, and the standard deviation of its
+        contrast over that of a bin; 0 and infinite where the line crosses fewer than `least` bins, or one beside it
+        fewer than half as many.
     """
-    rows, columns = plane.shape
     height = 1
     while height < rows:
         height *= 2
     width = columns + height
-    sums = np.zeros((2, height, width), dtype=np.int64)
-    for y in range(rows):
-        for x in range(columns):
-            sums[0, y, height + x] = plane[y, x]  # lines that begin left of the plane have room there
-    half, now = 1, 0
+    counts = np.zeros((height, width))
+    counts[:rows, height:] = 1.0
+    half = 1
+    while half < height:
+        strips = counts.reshape(-1, 2 * half, width)
+        merged = np.empty_like(strips)
+        for d in range(2 * half):
+            moved = (d + 1) // 2
+            merged[:, d] = strips[:, d // 2]
+            merged[:, d, : width - moved] += strips[:, half + d // 2, moved:]
+        counts, half = merged, 2 * half
+    counts = counts.reshape(height, width)
+    found = np.zeros((2, height, width))
+    found[1] = np.inf
+    n, before, after = counts[:, PARALLEL:-PARALLEL], counts[:, : -2 * PARALLEL], counts[:, 2 * PARALLEL :]
+    there = (n >= least) & (2 * before >= n) & (2 * after >= n)
+    found[0, :, PARALLEL:-PARALLEL] = np.where(there, n - 0.5 * (before + after), 0.0)
+    found[1, :, PARALLEL:-PARALLEL] = np.where(there, np.sqrt(n + 0.25 * (before + after)), np.inf)
+    found.setflags(write=False)
+    return found
+
+
+@helper
+def _filled(flat: Any, first: Any, step_y: Any, step_x: Any, rows: Any, sums: Any) -> None:
+    """Put a plane of bins, turned by the steps between its bins, to the right of as many empty columns as rows."""
+    height = sums.shape[0]
+    for y in range(height):
+        sums[y, max(height - 2, 0) : height] = 0.0  # what the first step reads
+        out = sums[y, height:]
+        if y < rows:
+            at = first + y * step_y
+            for x in range(len(out)):
+                out[x] = flat[np.uint64(at + x * step_x)]
+        else:
+            out[:] = 0.0
+
+
+@inlined
+def _merge(flat: Any, upper: Any, lower: Any, target: Any, n: Any, moved: Any) -> None:
+    """Add the sums of two halves, the lower one moved to the left: n columns from three places of `flat` on."""
+    u, w, t = np.uint64(upper), np.uint64(lower + moved), np.uint64(target)
+    for x in range(np.uint64(n - moved)):
+        flat[t + x] = flat[u + x] + flat[w + x]
+    for x in range(np.uint64(n - moved), np.uint64(n)):
+        flat[t + x] = flat[u + x]
+
+
+@helper
+def _folded(flat: Any, height: Any, width: Any) -> Any:
+    """Add halves until each row holds the sums along lines over all rows.
+
+    `flat` is two planes of height x width, of which the first one is filled. Returns which of them holds the sums.
+    """
+    half, here, there = 1, 0, height * width
     while half < height:
         for strip in range(0, height, 2 * half):
             for d in range(2 * half):
-                upper = strip + d // 2
-                _merge(sums[now, upper], sums[now, upper + half], (d + 1) // 2, sums[1 - now, strip + d])
-        half, now = 2 * half, 1 - now
-    best = 0.0
+                # Such lines begin at most d columns left of the plane; the next step reads at most 2 d + 1.
+                first, empty = height - d, max(height - 2 * d - 1, 0)
+                upper, target = here + (strip + d // 2) * width + first, there + (strip + d) * width + first
+                for x in range(np.uint64(target - first + empty), np.uint64(target)):
+                    flat[x] = 0.0
+                _merge(flat, upper, upper + half * width, target, width - first, (d + 1) // 2)
+        half, here, there = 2 * half, there, here
+    return 0 if here == 0 else 1
+
+
+@helper
+def _contrast(line: Any, x: Any, mean: Any, excess: Any, root: Any) -> Any:
+    """How far a line is above the mean of those three columns beside it, over the bins' deviation; 0 of a short one."""
+    return (line[x + 3] - 0.5 * (line[x] + line[x + 6]) - mean * excess[x + 3]) / root[x + 3]
+
+
+@helper
+def _any_higher(line: Any, mean: Any, excess: Any, root: Any, best: Any) -> Any:
+    """Whether one of parallel lines may be higher than `best`: without division, many lines at a time."""
+    before, after, middle, excess, root = line[:-6], line[6:], line[3:-3], excess[3:-3], root[3:-3]
+    limit = best * (1.0 - 1e-9)  # rounding is far less
+    n = 0
+    for x in range(len(middle)):
+        n += 1 if middle[x] - 0.5 * (before[x] + after[x]) - mean * excess[x] > limit * root[x] else 0
+    return n > 0
+
+
+@helper
+def _highest(sums: Any, mean: Any, weights: Any) -> Any:
+    """The highest of all lines, its d and its column, and the extremes of the lines that are parallel to it.
+
+    These are the largest contrast more than 5 columns away, and the depth of the darkest one nearer to it.
+    """
+    height = sums.shape[0]
+    best, at, column = 0.0, 0, -1
     for d in range(max(1, height // 64), height):
-        best, column = _highest(sums[now, d], mean, least, best)
-        if column >= 0:
-            found[0], found[1], found[2] = best / deviation, d / max(height - 1, 1), column - height
-            elsewhere, beside = _beside(sums[now, d], column, mean, least)
-            found[3], found[4] = elsewhere / deviation, beside / deviation
+        first = height - d  # lines that begin further left do not cross the plane
+        line, excess, root = sums[d, first:], weights[0, d, first:], weights[1, d, first:]
+        if _any_higher(line, mean, excess, root, best):
+            for x in range(len(line) - 6):
+                value = _contrast(line, x, mean, excess, root)
+                if value > best:
+                    best, at, column = value, d, first + x + 3
+    elsewhere = darkest = 0.0
+    if column >= 0:
+        first = height - at
+        line, excess, root = sums[at, first:], weights[0, at, first:], weights[1, at, first:]
+        for x in range(len(line) - 6):
+            value = _contrast(line, x, mean, excess, root)
+            if abs(first + x + 3 - column) > 5:
+                elsewhere = max(elsewhere, abs(value))
+            else:
+                darkest = max(darkest, -value)
+    return best, at, column, elsewhere, darkest
+
+
+@helper
+def _followed(sums: Any, plane: Any, transposed: Any, mirrored: Any, d: Any, column: Any, mean: Any, segment: Any,
+              line: Any) -> None:  # fmt: skip
+    """Where a line enters and leaves the plane, in bins, and the share of its segments that are positive."""
+    height = sums.shape[0]
+    rows, columns = (plane.shape[1], plane.shape[0]) if transposed else plane.shape
+    slope, start = d / max(height - 1, 1), column - height
+    n, n_positive, n_segments, total = 0, 0, 0, 0.0
+    first_y = first_x = last_y = last_x = 0.0
+    for y in range(rows):
+        x = start + slope * y
+        if not -0.5 < x < columns - 0.5:
+            continue
+        c = int(np.rint(x))
+        c = columns - 1 - c if mirrored else c
+        total += (plane[c, y] if transposed else plane[y, c]) - mean
+        last_y, last_x = float(y), columns - 1 - x if mirrored else x
+        if n == 0:
+            first_y, first_x = last_y, last_x
+        n += 1
+        if n % segment == 0:
+            n_segments, n_positive, total = n_segments + 1, n_positive + (total > 0.0), 0.0
+    if n % segment:
+        n_segments, n_positive = n_segments + 1, n_positive + (total > 0.0)
+    if transposed:
+        line[1], line[2], line[3], line[4] = first_y, first_x, last_y, last_x
+    else:
+        line[1], line[2], line[3], line[4] = first_x, first_y, last_x, last_y
+    line[5] = n_positive / n_segments
+
+
+_plane64 = types.int64[:, :, ::1]
+_tables = types.Array(types.float64, 3, "C", readonly=True)
+
+
+@native(
+    types.void(
+        _plane64, _tables, _tables, types.int64, types.float64, types.float64, types.float64, types.float64[:, ::1]
+    )
+)
+def best_lines(planes: Any, upright: Any, transposed: Any, segment: Any, alone: Any, noise: Any, edge: Any,
+               found: Any) -> None:  # fmt: skip
+    """Find the highest of the lines of each plane, in any direction that is not within a degree of the axes.
+
+    Parameters
+    ----------
+    planes : ndarray, (n, rows, columns) int64
+        Sums of the bins of each CCD, whose sums are less than 2^53.
+    upright, transposed : ndarray
+        `weights` of planes of (rows, columns) and of (columns, rows).
+    segment : int
+        Bins of a segment.
+    alone, noise, edge : float
+        See `gpuanom.statistics.lines`: no line is a trail that has parallels of more than `alone` of its height and
+        `noise`, or a darker one beside it of more than `edge` of its height.
+    found : ndarray, (n, 6) float64
+        Out: height in standard deviations, x and y of its first and of its last bin, in bins from the first one's
+        middle, and the share of segments that are positive; 0 and NaN without a line; all NaN where all bins are alike.
+    """
+    n, rows, columns = planes.shape
+    buffers = np.empty((2, upright.shape[1], columns + upright.shape[1]))
+    turned = np.empty((2, transposed.shape[1], rows + transposed.shape[1]))
+    flat = np.empty(rows * columns)
+    for i in range(n):
+        found[i] = np.nan
+        mean = float(planes[i].sum()) / flat.size
+        plane = planes[i].ravel()
+        for j in range(flat.size):
+            flat[j] = (plane[j] - mean) ** 2
+        deviation = np.sqrt(pairwise_sum(flat) / flat.size)
+        for j in range(flat.size):
+            flat[j] = plane[j]
+        if not deviation > 0.0:
+            continue
+        found[i, 0], highest = 0.0, 0.0
+        for orientation in range(4):
+            across, mirrored = orientation >= 2, orientation % 2 == 1
+            sums, table = (turned, transposed) if across else (buffers, upright)
+            first = (rows - 1) * columns if mirrored and across else columns - 1 if mirrored else 0
+            step = columns if across else 1
+            _filled(flat, first, 1 if across else columns, -step if mirrored else step, columns if across else rows,
+                    sums[0])  # fmt: skip
+            lines = sums[_folded(sums.ravel(), *sums.shape[1:])]
+            best, d, column, elsewhere, beside = _highest(lines, mean, table)
+            height, elsewhere, beside = best / deviation, elsewhere / deviation, beside / deviation
+            if not height > highest:
+                continue
+            highest = height
+            found[i, 0], found[i, 1:] = 0.0, np.nan
+            if not (elsewhere > max(alone * height, noise) or beside > edge * height):
+                found[i, 0] = height
+                _followed(lines, planes[i], across, mirrored, d, column, mean, segment, found[i])

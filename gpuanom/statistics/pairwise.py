@@ -1,0 +1,101 @@
+"""Sums in the order of NumPy, and medians, for the native loops of the statistics.
+
+NumPy adds long arrays by halves and short ones in eight columns. Sums in the same order have the same last digits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpuanom.native import helper
+
+
+@helper
+def _block(values: Any) -> Any:
+    """The sum of at most 128 numbers as `numpy.sum` adds them."""
+    n = len(values)
+    if n < 8:
+        total = 0.0
+        for i in range(n):
+            total += values[i]
+        return total
+    r0, r1, r2, r3, r4, r5, r6, r7 = (
+        values[0], values[1], values[2], values[3], values[4], values[5], values[6], values[7],
+    )  # fmt: skip
+    whole = n - n % 8
+    for i in range(8, whole, 8):
+        r0 += values[i]
+        r1 += values[i + 1]
+        r2 += values[i + 2]
+        r3 += values[i + 3]
+        r4 += values[i + 4]
+        r5 += values[i + 5]
+        r6 += values[i + 6]
+        r7 += values[i + 7]
+    total = ((r0 + r1) + (r2 + r3)) + ((r4 + r5) + (r6 + r7))
+    for i in range(whole, n):
+        total += values[i]
+    return total
+
+
+@helper
+def pairwise_sum(values: Any) -> Any:
+    """Return the sum of float64 numbers, added in the order in which `numpy.sum` adds a contiguous array."""
+    # The halves that are still to be added lie on a stack, and so do the sums of halves that wait for the other one.
+    first, size, state = np.empty(64, np.int64), np.empty(64, np.int64), np.zeros(64, np.int64)
+    left = np.empty(64)
+    depth, total = 0, 0.0
+    first[0], size[0], state[0] = 0, len(values), 0
+    while depth >= 0:
+        n, half = size[depth], size[depth] // 2
+        half -= half % 8
+        if n <= 128:
+            total = _block(values[first[depth] : first[depth] + n])
+            depth -= 1
+        elif state[depth] == 0:
+            state[depth] = 1
+            depth += 1
+            first[depth], size[depth], state[depth] = first[depth - 1], half, 0
+        elif state[depth] == 1:
+            left[depth], state[depth] = total, 2
+            depth += 1
+            first[depth], size[depth], state[depth] = first[depth - 1] + half, n - half, 0
+        else:
+            total = left[depth] + total
+            depth -= 1
+    return total
+
+
+@helper
+def median(values: Any) -> Any:
+    """Return the median of float64 numbers, at least one and no NaN; `values` are reordered."""
+    n = len(values)
+    k = n // 2
+    low, high = 0, n - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while pivot < values[j]:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    upper = values[k]
+    if n % 2:
+        return upper
+    lower = values[0]
+    for i in range(1, k):
+        lower = max(lower, values[i])
+    return (lower + upper) / 2.0

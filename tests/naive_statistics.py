@@ -1,0 +1,85 @@
+"""The statistics that native loops make of patterns and shapes, CCD by CCD in plain NumPy: the slow truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+LEAST = 24
+
+
+def followed(d, rows):
+    """The columns of a line that moves by d columns over all rows, a power of 2: by halves."""
+    if rows == 1:
+        return [0]
+    half = rows // 2
+    return followed(d // 2, half) + [(d + 1) // 2 + x for x in followed(d // 2, half)]
+
+
+def contrasts(plane, mean, d, height):
+    """How far each line that moves by d columns stands out of those beside it; NaN where they are too short."""
+    rows, columns = plane.shape
+    sums, n = (np.zeros(columns + 2 * height, dtype=np.int64) for _ in range(2))
+    for y, x in enumerate(followed(d, height)[:rows]):
+        sums[height - x : height - x + columns] += plane[y]
+        n[height - x : height - x + columns] += 1
+    found = np.full(columns + height, np.nan)
+    for x in range(3, columns + height - 3):
+        one, other = n[x - 3], n[x + 3]
+        if n[x] >= LEAST and 2 * one >= n[x] and 2 * other >= n[x]:
+            over = float(sums[x]) - 0.5 * float(sums[x - 3] + sums[x + 3]) - mean * (n[x] - 0.5 * (one + other))
+            found[x] = over / math.sqrt(n[x] + 0.25 * (one + other))
+    return found
+
+
+def best_line(plane, mean, deviation):
+    """The highest line: its height, columns a row, first column; the largest parallel line, and the darkest near it."""
+    height = 1
+    while height < len(plane):
+        height *= 2
+    best, result = 0.0, (0.0, 0.0, 0, 0.0, 0.0)
+    for d in range(max(1, height // 64), height):
+        values = contrasts(plane, mean, d, height)
+        if np.isfinite(values).any() and np.nanmax(values) > best:
+            best, column = float(np.nanmax(values)), int(np.nanargmax(values))
+            known = np.where(np.isnan(values), 0.0, values)
+            far = np.abs(np.arange(len(values)) - column) > 5
+            elsewhere, beside = np.abs(known[far]).max(initial=0.0), (-known[~far]).max(initial=0.0)
+            result = (
+                best / deviation, d / max(height - 1, 1), column - height, elsewhere / deviation, beside / deviation,
+            )  # fmt: skip
+    return result
+
+
+def line(bins, side, ny, nx):
+    """Height, angle, distance and positive share of the line of one CCD that stands out most (METHOD.md 9.6)."""
+    mean, deviation = float(np.mean(bins)), float(np.std(bins))
+    if not deviation > 0.0 or max(bins.shape) < LEAST:
+        return (math.nan,) * 4
+    best, highest = (0.0, math.nan, math.nan, math.nan), 0.0
+    for transposed in (False, True):
+        for mirrored in (False, True):
+            turned = bins.T if transposed else bins
+            turned = turned[:, ::-1] if mirrored else turned
+            height, slope, start, elsewhere, beside = best_line(turned, mean, deviation)
+            if not height > highest:
+                continue
+            highest = height
+            if elsewhere > max(0.5 * height, 4.0) or beside > 0.8 * height:
+                best = (0.0, math.nan, math.nan, math.nan)
+                continue
+            along = np.arange(len(turned))
+            across = start + slope * along
+            inside = (across > -0.5) & (across < turned.shape[1] - 0.5)
+            along, across = along[inside], across[inside]
+            values = turned[along, np.rint(across).astype(np.int64)] - mean
+            segments = np.add.reduceat(values, np.arange(0, len(values), max(1, 32 // side)))
+            if mirrored:
+                across = turned.shape[1] - 1 - across
+            x, y = (along, across) if transposed else (across, along)
+            angle = math.pi / 2 - (math.pi / 2 - math.atan2(float(y[-1] - y[0]), float(x[-1] - x[0]))) % math.pi
+            x0, y0 = (float(c[0] + 0.5) * side - (size / 2) for c, size in ((x, nx), (y, ny)))
+            distance = y0 * math.cos(angle) - x0 * math.sin(angle)
+            best = (height, angle, distance, float(np.mean(segments > 0)))
+    return best
