@@ -9,6 +9,7 @@ import sys
 import pytest
 from astropy.io import fits
 
+from gpuanom.cli import _NAMES
 from tests import nights
 
 # Each takes at least a fiftieth of a second to import on a fast machine, and some take a third.
@@ -17,25 +18,42 @@ HEAVY = (
     *("astropy", "scipy.ndimage", "scipy.special", "scipy.fft", "scipy.linalg", "scipy.sparse", "scipy.optimize"),
     *("numpy.f2py", "rich"),
 )
-NOT_FOR_HELP = (*HEAVY, "numpy", "numba", "scipy", "gpuanom.fits", "gpuanom.measuring", "gpuanom.cluster.job")
+NEVER = ("matplotlib", "pyarrow", "dask", "distributed", "torch", "safetensors", "cupy", "galsim", "numba")
+WORK = ("numpy", "numba", "scipy", "gpuanom.fits", "gpuanom.measuring", "gpuanom.cluster.job")
 
 
-def _loaded(program, *arguments):
-    """The modules that a program has loaded, which it prints as JSON in its last line."""
+def _answer(program, *arguments):
+    """What a program prints as JSON in its last line."""
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=True
     )
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_help_of_a_command_needs_click_alone():
+# Choices and defaults of the others' options stand in modules that need NumPy, and tables of astropy.
+QUICK = ("score", "reference", "merge", "explain", "settings", "label", "simulate", "completion")
+NEEDS_NUMPY = ("watch",)
+NEED_TABLES = ("report", "history", "show", "tables", "evaluate", "export", "train", "inject", "doctor")
+
+
+def test_help_is_shown_without_what_the_commands_work_with():
+    """One process shows the help of command after command, those with the least imports first."""
     program = """
-import atexit, json, sys
+import contextlib, io, json, sys
 from gpuanom.cli import main
-atexit.register(lambda: print(json.dumps(sorted(sys.modules))))
-main([sys.argv[1], "--help"])
+loaded = []
+for command in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        main([command, "--help"])
+    assert out.getvalue().startswith(f"Usage: gpuanom {command}"), out.getvalue()
+    loaded.append([command, sorted(sys.modules)])
+print(json.dumps(loaded))
 """
-    assert not _loaded(program, "score") & set(NOT_FOR_HELP)
+    commands = [*QUICK, *NEEDS_NUMPY, *NEED_TABLES]
+    assert set(commands) == set(_NAMES)
+    may_not = [*[{*HEAVY, *WORK}] * len(QUICK), *[set(HEAVY)] * len(NEEDS_NUMPY), *[set(NEVER)] * len(NEED_TABLES)]
+    for (command, loaded), heavy in zip(_answer(program, *commands), may_not, strict=True):
+        assert not heavy & set(loaded), command
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -58,4 +76,4 @@ def add(self, measurement):
 store.Store.add = add
 main(["score", sys.argv[1], "-o", sys.argv[2], "--device", "cpu", "--threads", "1"])
 """
-    assert not _loaded(program, tmp_path / "in", tmp_path / "out") & set(HEAVY)
+    assert not set(HEAVY) & set(_answer(program, tmp_path / "in", tmp_path / "out"))

@@ -77,23 +77,27 @@ def choose(device: str | int | Sequence[int] = "auto") -> tuple[list[Backend], s
     DeviceError
         When a device that was asked for cannot be used; the message names the remedy.
     """
-    from gpuanom.backends.cpu import CpuBackend
-
     ahead.wait()
     device = device_name(device)
     if device == "cpu":
-        return [CpuBackend()], "cpu"
+        return [_cpu()], "cpu"
     if device == "auto":
         try:
             backend, about = _gpu(0)
             return [backend], about
         except DeviceError as error:
-            return [CpuBackend()], "cpu (no NVIDIA GPU found)" if _no_gpu() else f"cpu, because {error}"
+            return [_cpu()], "cpu (no NVIDIA GPU found)" if _no_gpu() else f"cpu, because {error}"
     numbers = [number.strip() for number in device.split(",")]
     if not all(number.isascii() and number.isdigit() for number in numbers):
         raise DeviceError(f"unknown device '{device}' ({_DEVICES})")
     found = [_gpu(number) for number in dict.fromkeys(int(number) for number in numbers)]
     return [backend for backend, _ in found], "; ".join(about for _, about in found)
+
+
+def _cpu() -> Backend:
+    from gpuanom.backends.cpu import CpuBackend
+
+    return CpuBackend()
 
 
 def _gpu(number: int) -> tuple[Backend, str]:

@@ -9,7 +9,6 @@ import click
 
 from gpuanom.cli.options import chosen_settings
 from gpuanom.errors import printable
-from gpuanom.fits.explain import explain as accounts_of
 
 EPILOG = """\b
 Examples:
@@ -36,6 +35,8 @@ def explain(inputs: tuple[str, ...], config: Path | None, mask: bool | None, as_
     applied; the HDUs that are no CCDs; and why a file is left out. Give all files of an exposure together, because the
     names of its CCDs may depend on all of them.
     """
+    from gpuanom.fits.explain import explain as accounts_of
+
     accounts = accounts_of(inputs, chosen_settings(config, mask=mask))
     if as_json:
         click.echo(json.dumps([account.to_mapping() for account in accounts], indent=1))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpuanom.cli.options import night_argument
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.naming import natural_key
-from gpuanom.review import labels
-from gpuanom.settings import Settings
-from gpuanom.store.store import NAME, Store
+
+if TYPE_CHECKING:
+    from gpuanom.review import labels
 
 EPILOG = """\b
 Examples:
@@ -48,6 +49,10 @@ def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
     separately. If an analyst labelled the same exposure and kind of anomaly several times, the latest label counts.
     Reports show the labels, and `gpuanom evaluate` and `gpuanom export --label` use them.
     """
+    from gpuanom.review import labels
+    from gpuanom.settings import Settings
+    from gpuanom.store.store import NAME, Store
+
     if replace and not files:
         raise GpuanomError("--replace needs files of labels, which take the place of the kept ones")
     new = [(one, labels.is_visit_list(file)) for file in files for one in labels.read(file)]
@@ -71,6 +76,8 @@ def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
 
 def _summary(kept: list[labels.Label]) -> None:
     """Print how many labels each analyst gave, and how well the analysts agree."""
+    from gpuanom.review import labels
+
     if not kept:
         click.echo("no labels")
     for analyst in sorted({a.analyst for a in kept}, key=natural_key):

@@ -9,8 +9,6 @@ import click
 from gpuanom.cli.options import formats_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
-from gpuanom.nights.merge import merge_nights
-from gpuanom.tables.left_out import left_out
 
 EPILOG = """\b
 Examples:
@@ -33,6 +31,9 @@ def merge(nights: tuple[Path, ...], output: Path, formats: tuple[str, ...] | Non
 
     At the end, the CCDs without a measurement are counted once, by reason; if CCDs were lost the exit code is 1.
     """
+    from gpuanom.nights.merge import merge_nights
+    from gpuanom.tables.left_out import left_out
+
     tables = merge_nights(nights, output, formats=formats, say=lambda line: click.echo(printable(line), err=True))
     click.echo(f"{len(tables.exposures)} exposures in {output}")
     return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))

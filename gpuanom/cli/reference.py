@@ -8,8 +8,6 @@ import click
 
 from gpuanom.errors import printable
 from gpuanom.files import require_writable
-from gpuanom.nights.merge import make_references
-from gpuanom.records import KINDS
 
 EPILOG = """\b
 Examples:
@@ -36,6 +34,9 @@ def reference(nights: tuple[Path, ...], output: Path, keep_all: bool, exclude_la
     Exposures whose verdict is bad or check are left out. The statistics of the others are kept: with a reference of 20
     exposures or more, a single exposure gets a verdict.
     """
+    from gpuanom.nights.merge import make_references
+    from gpuanom.records import KINDS
+
     require_writable(output)
     references = make_references(
         nights, keep_all=keep_all, exclude_labelled=exclude_labelled, say=lambda line: click.echo(line, err=True)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,11 +20,10 @@ from gpuanom.cli.options import ReferenceFile, chosen_settings, formats_option, 
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
 from gpuanom.nights import alerts
-from gpuanom.nights import watch as watching
-from gpuanom.nights.arrivals import Pace
-from gpuanom.nights.events import WatchEvents
-from gpuanom.records import Failure
-from gpuanom.tables.left_out import LeftOut
+
+if TYPE_CHECKING:
+    from gpuanom.nights.events import WatchEvents
+    from gpuanom.tables.left_out import LeftOut
 
 EPILOG = """\b
 Examples:
@@ -168,6 +167,9 @@ def watch(
     """
     settings = chosen_settings(**options)
     stop = threading.Event()
+    from gpuanom.nights import watch as watching
+    from gpuanom.nights.arrivals import Pace
+
     pace = Pace(every, settle, patience, once, float("inf") if until is None else until, stop)
     with Screen(quiet=quiet, verbose=verbose) as screen, _ended_by_signals(stop), _Output(screen, as_json) as shown:
         watching.watch(
@@ -227,6 +229,8 @@ class _Output:
 
     def events(self) -> WatchEvents:
         """The callbacks that print the lines."""
+        from gpuanom.nights.events import WatchEvents
+
         screen = self._screen
         return WatchEvents(
             device=screen.device,
@@ -243,6 +247,8 @@ class _Output:
         self.lost = self._screen.left_out(groups)
 
     def _done(self, exposure: Any, result: Any, seconds: float) -> None:
+        from gpuanom.records import Failure
+
         if isinstance(result, Failure):
             self._screen.line(f"failed exposure {exposure.exposure}: {result.reason}")
         elif self._screen.verbose:

@@ -18,7 +18,7 @@ from gpuanom.autoencoder.network import Autoencoder
 from tests.autoencoder import made
 
 SIZE = 16
-EPOCHS = 4
+EPOCHS = 3
 
 
 @pytest.fixture(scope="module")
@@ -85,38 +85,42 @@ def stand_in(work):
     return replay
 
 
-def trained(stamps, monkeypatch, record=None, say=pytest.fail):
-    """A training on the CPU; with `record`, by the way of a GPU."""
+@pytest.fixture(scope="module")
+def expected(stamps):
+    """The training of a CPU."""
+    return training.train(*stamps, SIZE, epochs=EPOCHS, threads=1)
+
+
+def trained(stamps, monkeypatch, record, say=pytest.fail):
+    """A training on the CPU by the way of a GPU."""
     init = Epochs.__init__
 
     def recorded(self, *arguments):
         init(self, *arguments)
-        if record is not None:
-            self.record(record, say)
+        self.record(record, say)
 
     with monkeypatch.context() as patch:
         patch.setattr(Epochs, "__init__", recorded)
         return training.train(*stamps, SIZE, epochs=EPOCHS, threads=1)
 
 
-def test_the_weights_are_those_of_a_plain_loop(stamps, monkeypatch):
+def test_the_weights_are_those_of_a_plain_loop(stamps, expected):
     """To the bit: the same operations on the same numbers in the same order."""
-    found = trained(stamps, monkeypatch)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         weights, losses = plain(*stamps)
     finally:
         torch.set_num_threads(threads)
-    assert found.validation == [loss for _, loss in losses]
-    assert found.training == [loss for loss, _ in losses]
-    for got, expected in zip(found.weights.values(), weights, strict=True):
-        assert np.array_equal(got, expected)
+    assert expected.validation == [loss for _, loss in losses]
+    assert expected.training == [loss for loss, _ in losses]
+    for got, plainly in zip(expected.weights.values(), weights, strict=True):
+        assert np.array_equal(got, plainly)
 
 
-def test_a_replayed_epoch_gives_the_same_weights(stamps, monkeypatch):
+def test_a_replayed_epoch_gives_the_same_weights(stamps, expected, monkeypatch):
     """To the bit, since the replayed operations are the same; on a GPU too the order of sums is that of the kernels."""
-    expected, found = trained(stamps, monkeypatch), trained(stamps, monkeypatch, stand_in)
+    found = trained(stamps, monkeypatch, stand_in)
     assert found.training == expected.training
     assert found.validation == expected.validation
     assert found.best == expected.best
@@ -124,13 +128,13 @@ def test_a_replayed_epoch_gives_the_same_weights(stamps, monkeypatch):
         assert np.array_equal(found.weights[name], value)
 
 
-def test_an_epoch_that_cannot_be_recorded_is_trained_step_by_step(stamps, monkeypatch):
+def test_an_epoch_that_cannot_be_recorded_is_trained_step_by_step(stamps, expected, monkeypatch):
     def refused(work):
         work()  # the first steps have been made when recording fails
         raise RuntimeError("operation not permitted when stream is capturing\nsecond line")
 
     said = []
-    expected, found = trained(stamps, monkeypatch), trained(stamps, monkeypatch, refused, said.append)
+    found = trained(stamps, monkeypatch, refused, said.append)
     (line,) = said
     assert line.endswith("no CUDA graph could be made: operation not permitted when stream is capturing")
     assert found.validation == expected.validation
