@@ -502,3 +502,37 @@ def test_ties_are_broken_by_what_is_printed(tmp_path):
     for name in ("cpu", "0"):
         assert score(tmp_path / "in", tmp_path / name, "--device", name).returncode == 0
     assert nights.tables(tmp_path / "cpu") == nights.tables(tmp_path / "0")
+
+
+class Card:
+    """A card with so many GiB of free memory, and nothing else."""
+
+    id = 0
+
+    def __init__(self, gib):
+        self.mem_info = (gib * 2**30, gib * 2**30)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("gib", "most", "n"), [(8, 4, 1), (24, 4, 1), (40, 4, 2), (80, 4, 4), (140, 4, 4), (140, 1, 1)]
+)
+def test_processes_share_the_memory_of_a_card(gib, most, n):
+    with device.installed():
+        from gpuanom.backends.gpu.memory import LANES, SHARE, MemoryPlan
+
+        alone, first, other = (MemoryPlan(Card(gib)) for _ in range(3))
+        assert first.most(2046, 4094) == alone.most(2046, 4094)
+        found, n_bytes = first.share(most)
+        assert found == n
+        assert n * n_bytes <= SHARE * gib * 2**30
+        other.limit(n_bytes)
+        assert first.most(2046, 4094) == other.most(2046, 4094) <= alone.most(2046, 4094)
+        if n > 1:  # each process takes an exposure of 61 DECam CCDs in each lane
+            assert first.most(2046, 4094) >= 61
+            assert LANES * alone.most(2046, 4094) >= LANES * 61
