@@ -83,6 +83,7 @@ EQUIVALENT = {
         "a tile whose four places are taken gives no more"
     ),
     "repeats.cu: for (int step = 1; step <= WARP; step *= 2) {": "no lane is as high as 32: nothing is added",
+    "repeats.cu: for (int i = blockIdx.x * warps + threadIdx.x / WARP; i <= n; i += gridDim.x * warps) {": NOTHING_LEFT,
     "shapes.cu: for (int start = 0; start <= n_slots; start += CHOOSERS) {": NOTHING_LEFT,
     "shapes.cu: if (start + (int)threadIdx.x <= n && rank < SHAPES_A_CCD) list[rank] = pixel[first + entry];": (
         "the one too many writes what the last one writes"
