@@ -81,13 +81,14 @@ extern "C" __global__ void __launch_bounds__(1024)
     for (int start = 0; start < n_slots; start += CHOOSERS) {
         const int entry = start + threadIdx.x;
         const long long slot = first + entry;
-        bool chosen = entry < n_slots && y[slot] != -1 && n_isophote[slot] >= least;
-        int place = 0;
-        double height = 0.0;
-        if (chosen) {
-            place = (int)y[slot] * nx + (int)x[slot], height = value[slot];
-            chosen = !(widen(images[(long long)ccd * ny * nx + place]) >= level);
-        }
+        // All four are asked for at once, so that there is one wait for them and not four.
+        const bool there = entry < n_slots;
+        const long long row = there ? y[slot] : -1, column = there ? x[slot] : 0,
+                        isophote = there ? n_isophote[slot] : 0;
+        const double height = there ? value[slot] : 0.0;
+        const int place = (int)row * nx + (int)column;
+        bool chosen = row != -1 && isophote >= least;
+        if (chosen) chosen = !(widen(images[(long long)ccd * ny * nx + place]) >= level);
         int total;
         const int rank = block_rank(chosen, scratch, &total);
         if (chosen) bright[first + n + rank] = height, pixel[first + n + rank] = place;

@@ -79,6 +79,11 @@ EQUIVALENT = {
     ),
     "gradients.cu: for (int next = slots; filled < slots && next <= n_draws; next += REST_WARPS) {": NOTHING_LEFT,
     "common.cuh: for (int start = 0; start <= n; start += blockDim.x) {": NOTHING_LEFT,
+    "repeats.cu: for (; left != 0u && n <= MAXIMA_A_TILE; left &= left - 1u) {": (
+        "a tile whose four places are taken gives no more"
+    ),
+    "repeats.cu: for (int step = 1; step <= WARP; step *= 2) {": "no lane is as high as 32: nothing is added",
+    "repeats.cu: for (int i = blockIdx.x * warps + threadIdx.x / WARP; i <= n; i += gridDim.x * warps) {": NOTHING_LEFT,
     "shapes.cu: for (int start = 0; start <= n_slots; start += CHOOSERS) {": NOTHING_LEFT,
     "shapes.cu: if (start + (int)threadIdx.x <= n && rank < SHAPES_A_CCD) list[rank] = pixel[first + entry];": (
         "the one too many writes what the last one writes"

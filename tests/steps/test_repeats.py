@@ -196,6 +196,13 @@ def test_tiles_that_the_edge_cuts_off_have_no_maxima(backend):
     assert repeated(backend, [points(100, 100, (90, 50, 100.0), (98, 50, 100.0))]).n_maxima.tolist() == [1]
 
 
+@pytest.mark.parametrize(("y", "x", "dy", "dx"), [(16, 21, 0, 1), (21, 16, 1, 0), (21, 21, 1, 1)])
+def test_a_maximum_counts_in_one_tile_only(backend, y, x, dy, dx):
+    """Tiles of 11 pixels, and a star whose brightest pixel is the first of its tile."""
+    image = points(66, 66, (y, x, 50.0), (y + dy, x + dx, 100.0))
+    assert repeated(backend, [image], settings=Settings(stamp_size=22)).n_maxima.tolist() == [1]
+
+
 def test_a_tile_gives_its_first_four_maxima(backend):
     image = points(96, 96, *((34 + 5 * k, 50, 100.0 + k) for k in range(6)))
     found = repeated(backend, [image])
