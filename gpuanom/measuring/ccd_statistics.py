@@ -208,7 +208,7 @@ def with_statistics(record: CcdMeasurement) -> CcdMeasurement:
             background_map.ccd_statistics(patterns)[0],
             crosstalk.ccd_statistics(patterns)[0],
             np.full(len(lines.CCD_STATISTICS), np.nan, dtype=np.float32),
-            shapes.ccd_statistics(stars),
+            shapes.ccd_statistics([stars])[0],
         ]
     )
     if values.shape != (len(NAMES.ccds),) or values.dtype != np.float32:
