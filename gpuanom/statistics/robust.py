@@ -51,3 +51,22 @@ def robust_means(values: Any, sizes: Any, found: Any) -> None:
         for k in range(kept):
             off[k] = (off[k] - mean) * (off[k] - mean)
         found[i, 1] = np.sqrt(pairwise_sum(off[:kept]) / (kept - 1)) / np.sqrt(kept)
+
+
+@native(types.float64(types.float64[::1]))
+def densest(ordered: Any) -> Any:
+    """Find the half-sample mode of ordered numbers, at least one: see `gpuanom.statistics.shapes.half_sample_mode`."""
+    first, n = 0, len(ordered)
+    while n > 3:
+        half = (n + 1) // 2
+        best = first
+        for k in range(first + 1, first + n - half + 1):
+            if ordered[k + half - 1] - ordered[k] < ordered[best + half - 1] - ordered[best]:
+                best = k
+        first, n = best, half
+    if n == 3:
+        lower, upper = ordered[first + 1] - ordered[first], ordered[first + 2] - ordered[first + 1]
+        if lower == upper:
+            return ordered[first + 1]
+        first, n = first if lower < upper else first + 1, 2
+    return ordered[first] if n == 1 else (ordered[first] + ordered[first + 1]) / 2.0

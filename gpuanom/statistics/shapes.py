@@ -133,17 +133,9 @@ def half_sample_mode(ordered: Doubles) -> float:
     float
         The middle of what is left; of equally dense halves the lowest counts.
     """
-    while ordered.size > 3:
-        n = (ordered.size + 1) // 2
-        spans = ordered[n - 1 :] - ordered[: ordered.size - n + 1]
-        first = int(np.argmin(spans))
-        ordered = ordered[first : first + n]
-    if ordered.size == 3:
-        lower, upper = ordered[1] - ordered[0], ordered[2] - ordered[1]
-        if lower == upper:
-            return float(ordered[1])
-        ordered = ordered[:2] if lower < upper else ordered[1:]
-    return float(ordered.mean())
+    from gpuanom.statistics.robust import densest  # imports Numba, which a night ranked again needs not
+
+    return float(densest(ordered))
 
 
 def robust_mean(values: Doubles) -> tuple[float, float]:
