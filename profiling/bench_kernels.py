@@ -3,10 +3,9 @@
     python profiling/bench_kernels.py                 a DECam exposure, 61 CCDs of 2046 x 4094
     python profiling/bench_kernels.py --ccds 8        fewer of them
 
-First every step is compared with the step of the CPU. Then an exposure goes through all steps once, and the launches
-are noted. Each launch is repeated alone, 10 times to warm up and then --repeats times, and is timed by CUDA events and
-by the clock of the host (cupyx.profiler.benchmark). For a kernel of microseconds the time on the device is mostly the
-time of the launch itself. The bytes are counted by profiling/roofline.py: requested 32-byte sectors, as if there were
+First every step is compared with the step of the CPU. Then an exposure goes through all steps --repeats times, and
+each launch is timed where it belongs, by CUDA events and by the clock of the host; medians are given. For a kernel of
+microseconds the time on the device is mostly the time of the launch itself. The bytes are counted by profiling/roofline.py: requested 32-byte sectors, as if there were
 no cache, so that a share may exceed 1. The result is kept under results/, unless the device is the test device. No file
 is read here: the kernels that decode files are not among the timed kernels.
 """
@@ -16,8 +15,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import roofline
@@ -27,13 +28,15 @@ from gpuanom.backends.choice import select
 from gpuanom.backends.protocol import Backend
 from gpuanom.doctor import selftest
 from gpuanom.errors import GpuanomError
-from gpuanom.records import Array, Ccd
+from gpuanom.records import Array, Ccd, CcdStack, Sources
 from gpuanom.settings import Settings
 from gpuanom.version import __version__
 
 RESULTS = Path(__file__).parent / "results"
 DENSITY = 800 / (2046 * 4094)
 """Stars in a pixel: about 800 on a DECam CCD."""
+BUSY_BYTES, BUSY_COPIES = 2**28, 40
+"""What the device copies before each run, for about 5 ms, so that all launches are waiting when the first one begins."""
 NOT_IN_A_SCORE = ("stamps_cut", "divergence")
 """Kernels that `exposure` runs too, of which a score without an autoencoder has none for each exposure."""
 NO_GPU = 2
@@ -65,13 +68,18 @@ def ccds(n: int, ny: int, nx: int) -> list[Ccd]:
 
 def exposure(gpu: Backend, exposure_ccds: list[Ccd], settings: Settings) -> int:
     """Pass an exposure through all steps; the number of sources in it."""
-    ny, nx = exposure_ccds[0].image.shape
+    stack = gpu.prepare(exposure_ccds, len(exposure_ccds))
+    return len(gpu.to_host(steps(gpu, stack, exposure_ccds, settings)).y)
+
+
+def steps(gpu: Backend, stack: CcdStack, exposure_ccds: list[Ccd], settings: Settings) -> Sources:
+    """Pass an exposure that is on the device through all steps; its sources."""
+    _, ny, nx = stack.shape
 
     def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> Array:
         keys = sampling.keys(1, "e", [ccd.name for ccd in exposure_ccds], purpose)
         return gpu.points(keys, wanted * settings.draws, ny, nx, margin)
 
-    stack = gpu.prepare(exposure_ccds, len(exposure_ccds))
     fit, noise = drawn("background", settings.background_points), drawn("sigma", settings.sigma_points)
     background = gpu.background(stack, fit, noise, settings)
     sources = gpu.sources(stack, background, settings)
@@ -87,47 +95,61 @@ def exposure(gpu: Backend, exposure_ccds: list[Ccd], settings: Settings) -> int:
     gpu.patterns(stack, background, settings)
     gpu.shapes(stack, background, sources, settings)
     gpu.repeats(stack, background, sources, turns, settings)
-    return len(gpu.to_host(sources).y)
+    return sources
 
 
-def noted(gpu: Backend, exposure_ccds: list[Ccd], settings: Settings) -> tuple[int, list[tuple]]:
-    """The number of sources of an exposure, and all kernel launches: kernel, grid, block, arguments, shared memory."""
+def timed(run: Callable[[], object], gpu: Backend, repeats: int) -> dict[str, Time]:
+    """The time of each kernel that a run launches, in the order in which the kernels first run.
+
+    Each launch is timed where it belongs, between two events in the stream: a kernel that was launched again on its own
+    results would do other work. The device is kept busy at first, so that it never waits for the host.
+    """
+    import cupy
+
     from gpuanom.backends.gpu.kernel import Kernel
 
-    launches: list[tuple] = []
     launch = Kernel.__call__
+    events: list[tuple[str, Any, Any, float]] = []
 
     def note(self: Kernel, grid: tuple, block: tuple, *arguments: object, shared: int = 0) -> None:
-        launches.append((self, grid, block, arguments, shared))
+        before, after = cupy.cuda.Event(), cupy.cuda.Event()
+        began = time.perf_counter()
+        before.record()
         launch(self, grid, block, *arguments, shared=shared)
+        after.record()
+        events.append((self.name, before, after, time.perf_counter() - began))
 
+    with gpu.working():
+        busy = [cupy.zeros(BUSY_BYTES, np.uint8) for _ in range(2)]
+    found: dict[str, list[Time]] = {}
     Kernel.__call__ = note  # type: ignore[method-assign]
     try:
-        n_sources = exposure(gpu, exposure_ccds, settings)
+        for again in range(-2, repeats):
+            events.clear()
+            with gpu.working():
+                for _ in range(BUSY_COPIES):
+                    cupy.copyto(busy[0], busy[1])
+            run()
+            with gpu.working():
+                cupy.cuda.get_current_stream().synchronize()
+            of_run: dict[str, Time] = {}
+            for name, before, after, host in events:
+                spent = of_run.get(name, Time(0, 0.0, 0.0))
+                device = 1e-3 * cupy.cuda.get_elapsed_time(before, after)
+                of_run[name] = Time(spent.launches + 1, spent.device + device, spent.host + host)
+            if again >= 0:  # the first two compile the kernels and fill the memory pool
+                for name, spent in of_run.items():
+                    found.setdefault(name, []).append(spent)
     finally:
         Kernel.__call__ = launch  # type: ignore[method-assign]
-    return n_sources, launches
-
-
-def timed(gpu: Backend, launches: list[tuple], repeats: int) -> dict[str, Time]:
-    """The time of each kernel, in the order in which the kernels first ran."""
-    from cupyx.profiler import benchmark
-
-    found: dict[str, Time] = {}
-    for kernel, grid, block, arguments, shared in launches:
-
-        def again(call=kernel, grid=grid, block=block, arguments=arguments, shared=shared):
-            call(grid, block, *arguments, shared=shared)
-
-        with gpu.working():
-            result = benchmark(again, n_repeat=repeats, n_warmup=10, name=kernel.name)
-        before = found.get(kernel.name, Time(0, 0.0, 0.0))
-        found[kernel.name] = Time(
-            before.launches + 1,
-            before.device + float(np.median(result.gpu_times)),
-            before.host + float(np.median(result.cpu_times)),
+    return {
+        name: Time(
+            runs[0].launches,
+            float(np.median([spent.device for spent in runs])),
+            float(np.median([spent.host for spent in runs])),
         )
-    return found
+        for name, runs in found.items()
+    }
 
 
 def copy_rate(gpu: Backend, n_bytes: int, repeats: int) -> float:
@@ -151,7 +173,7 @@ def report(case: roofline.Case, times: dict[str, Time], rate: float, about: str)
         "",
         f"{case.n_ccd} CCDs of {case.ny} x {case.nx}, {4 * case.pixels / 1e9:.3f} GB; {case.candidates} sources and"
         f" {case.points} gradient points a CCD. Copy within the card's memory: {rate / 1e9:.0f} GB/s read and written.",
-        "Times are those of all launches of an exposure, each launched alone; bytes are requested sectors, counted.",
+        "Times are those of all launches of an exposure, in their order; bytes are requested sectors, counted.",
         "",
         "| kernel | launches | device [us] | host [us] | requested [MB] | GB/s | share of copy |",
         "|---|---|---|---|---|---|---|",
@@ -228,7 +250,11 @@ def main(arguments: list[str] | None = None) -> int:
         with profile():
             exposure(gpu, exposure_ccds, settings)
         return 0
-    n_sources, launches = noted(gpu, ccds(n, ny, nx), settings)
+    exposure_ccds = ccds(n, ny, nx)
+    n_sources = exposure(gpu, exposure_ccds, settings)
+    # Uploaded once: copies between the launches would have the device wait.
+    stack = gpu.prepare(exposure_ccds, n)
+    times = timed(lambda: steps(gpu, stack, exposure_ccds, settings), gpu, chosen.repeats)
     case = roofline.Case(
         n_ccd=n,
         ny=ny,
@@ -240,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
         bins=settings.bins,
     )
     rate = copy_rate(gpu, 4 * case.pixels, chosen.repeats)
-    text = report(case, timed(gpu, launches, chosen.repeats), rate, about)
+    text = report(case, times, rate, about)
     print(text)
     if not is_test_device:
         RESULTS.mkdir(exist_ok=True)

@@ -83,3 +83,81 @@ def line(bins, side, ny, nx):
             distance = y0 * math.cos(angle) - x0 * math.sin(angle)
             best = (height, angle, distance, float(np.mean(segments > 0)))
     return best
+
+
+def largest(power, added, grid):
+    """The largest ratio of a power to its local level in each band, its period, and the angle of its stripes."""
+    with np.errstate(divide="ignore"):
+        share = np.where(added <= 1.0, np.log(2.0), (1.0 - 1.0 / (9.0 * added)) ** 3)
+    result = np.full((len(power), 3, len(grid.bands)), np.nan)
+    flat = power.reshape(len(power), -1)
+    sorted_power = flat[:, grid.place]
+    middle = np.partition(sorted_power[:, grid.rings], (29, 30), axis=-1)
+    median = (middle[..., 29] + middle[..., 30]) / 2.0
+    level = (median / share[:, None])[:, grid.group]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(level > 0.0, sorted_power / level, 0.0)
+    row = np.arange(len(power))
+    for band, members in enumerate(grid.bands):
+        if not members.size:
+            continue
+        best = members[np.argmax(ratio[:, members], axis=1)]
+        near = flat[row[:, None], grid.around[best]]
+        weight = np.maximum(near - level[row, best][:, None], 0.0) * grid.weight[best]
+        total = weight.sum(axis=1)
+        total[total <= 0.0] = np.inf  # then the peak's own frequency stays
+        kx = grid.kx[best] + (weight * (np.arange(9) % 3 - 1)).sum(axis=1) / total
+        ky = grid.ky[best] + (weight * (np.arange(9) // 3 - 1)).sum(axis=1) / total
+        result[:, 0, band] = ratio[row, best]
+        result[:, 1, band] = grid.size * grid.pixel / np.hypot(kx, ky)
+        # Stripes run across the wave.
+        result[:, 2, band] = 90.0 - (-np.degrees(np.arctan2(ky, kx))) % 180.0
+    result[(added <= 0.0) | ~(flat > 0.0).any(axis=1)] = np.nan
+    return result
+
+
+def jitter(sums, counts, width):
+    """Variance of each profile around its running median, in units of what pixel noise of 1 sigma gives."""
+    n_ccd, size = sums.shape
+    present = 4 * counts >= width
+    mean = np.where(present, sums * 2.0**-12 / np.maximum(counts, 1), np.nan)
+    if size < 31:
+        return np.full(n_ccd, np.nan)
+    left = mean - running_median(mean)
+    left *= np.sqrt(counts)
+    result = np.full(n_ccd, np.nan)
+    known = np.isfinite(left).any(axis=1)  # NumPy would warn of a CCD of which no row is left
+    if known.any():
+        left = left[known]
+        limit = 4.0 * 1.4826 * np.nanmedian(np.abs(left), axis=1, keepdims=True)
+        result[known] = np.nanmean(np.clip(left, -limit, limit) ** 2, axis=1)
+    return result
+
+
+def running_median(mean):
+    """Running median of profiles, taken at every eighth place and interpolated; NaN are left out."""
+    n_ccd, size = mean.shape
+    places = np.arange(0, size - 31 + 1, 8)
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(mean, 31, axis=1)[:, places], axis=-1)
+    n = np.count_nonzero(np.isfinite(windows), axis=-1)  # NaN are sorted to the end
+    low = np.take_along_axis(windows, np.maximum(n - 1, 0)[..., None] // 2, axis=-1)[..., 0]
+    high = np.take_along_axis(windows, n[..., None] // 2 % 31, axis=-1)[..., 0]
+    median = (low + high) / 2.0
+    at = places + 31 // 2
+    result = np.full(mean.shape, np.nan)
+    for i in range(n_ccd):
+        known = np.isfinite(median[i])
+        if known.any():
+            result[i] = np.interp(np.arange(size), at[known], median[i, known])
+    return result
+
+
+def robust_mean(values):
+    """Mean of the values within three robust standard deviations of their median, and the mean's error."""
+    if values.size:
+        off = np.abs(values - np.median(values))
+        limit = 3.0 * 1.4826 * float(np.median(off))
+        values = values[off <= limit] if limit > 0.0 else values
+    if values.size < 3:
+        return math.nan, math.nan
+    return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)

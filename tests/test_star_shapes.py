@@ -105,7 +105,7 @@ def test_a_ccd_without_stars():
     for shapes in (record(np.zeros(0)), record(np.full(5, 2.0), spoilt=1), record(np.full(5, 2.0), signal=5.0)):
         found = stars_of.stars(shapes, 0, Turn.QUARTER, SHAPE)
         assert found.fwhm.size == 0
-        values = stars_of.ccd_statistics(found)
+        values = stars_of.ccd_statistics([found])[0]
         assert values.dtype == np.float32
         assert np.isnan(values[:-1]).all()
         assert values[-1] == 0
@@ -132,7 +132,9 @@ def test_errors_are_those_of_the_scatter():
 
 def test_the_statistics_of_a_ccd_have_their_names():
     assert [statistic.name for statistic in CCD_STATISTICS] == NAMES[:9]
-    values = dict(zip(NAMES, stars_of.ccd_statistics(plain(50, fwhm=4.0, e1=0.1, e2=-0.2, kurtosis=2.2)), strict=False))
+    values = dict(
+        zip(NAMES, stars_of.ccd_statistics([plain(50, fwhm=4.0, e1=0.1, e2=-0.2, kurtosis=2.2)])[0], strict=False)
+    )
     assert values["n_stars"] == 50
     # Five times the error of 0.01 / sqrt(50).
     for name, truth in (("fwhm", 4.0), ("e1", 0.1), ("e2", -0.2), ("kurtosis", 2.2)):
@@ -206,7 +208,7 @@ def test_a_sheared_field_has_its_shear_and_size():
     background = fitted(backend, stack)
     sources = backend.sources(stack, background, DEFAULT)
     found = stars_of.stars(backend.shapes(stack, background, sources, DEFAULT), 0, Turn.NONE, (320, 322))
-    values = dict(zip(NAMES, stars_of.ccd_statistics(found).tolist(), strict=False))
+    values = dict(zip(NAMES, stars_of.ccd_statistics([found])[0].tolist(), strict=False))
     assert values["n_stars"] > 15
     e = (1 - ratio**2) / (1 + ratio**2)
     # Five of their own errors, or 1%, to which the weight is taken off.

@@ -1,6 +1,6 @@
 """The steps of the statistics on a stack of CCDs, and the statistics that each CCD keeps (METHOD.md Part II).
 
-A lane runs the steps on its stack and lets go of the device; the statistics are then made on the host, CCD by CCD.
+A lane runs the steps on its stack and lets go of the device; the statistics are then made on the host.
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ class CcdArrays:
     Attributes
     ----------
     patterns : Patterns
-        Of a stack of this CCD alone.
+        Of the stack that the CCD was measured in, without the bins of lines.
     shapes : Shapes
         The same.
+    index : int
+        Of the CCD in the stack.
     repeats : ndarray, (PAIR_ROWS, PAIR_COLUMNS) int32, or None
         Pairs of maxima of the stack that the CCD was measured in, for the first CCD of the stack; None for the others.
     n_maxima : int
@@ -66,6 +68,7 @@ class CcdArrays:
 
     patterns: Patterns
     shapes: Shapes
+    index: int
     repeats: Integers | None
     n_maxima: int
     line: Doubles
@@ -150,11 +153,15 @@ def with_arrays(
     -------
     list of CcdMeasurement
     """
+    none = np.zeros((len(arrays.patterns.bin_sum), 0, 0), dtype=np.int64)
+    patterns = _copied(replace(arrays.patterns, bin_sum=none, faint_bin_sum=none))
+    of_shapes = _copied(arrays.shapes)
     found: list[CcdMeasurement] = []
     for record, (i, ccd) in zip(records, ccds, strict=True):
         of_ccd = CcdArrays(
-            patterns=_slice(arrays.patterns, i),
-            shapes=_slice(arrays.shapes, i),
+            patterns=patterns,
+            shapes=of_shapes,
+            index=i,
             repeats=None if found else np.array(arrays.repeats.pairs),
             n_maxima=int(arrays.repeats.n_maxima[i]),
             line=np.full(4, np.nan) if arrays.lines is None else arrays.lines[i],
@@ -164,56 +171,79 @@ def with_arrays(
     return found
 
 
-def _slice(record: Record, i: int) -> Record:
-    """A record of the i-th CCD of a stack alone, in memory of its own: that of the stack is the device's to reuse."""
-    return replace(record, **{f.name: np.array(getattr(record, f.name)[i : i + 1]) for f in fields(record)})
+def _copied(record: Record) -> Record:
+    """The record in memory of its own: that of the stack is the device's to reuse."""
+    return replace(record, **{f.name: np.array(getattr(record, f.name)) for f in fields(record)})
 
 
-def with_statistics(record: CcdMeasurement) -> CcdMeasurement:
-    """Make the statistics of a CCD, and its parts of those of its exposure, from what the steps gave.
+def with_statistics(records: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
+    """Make the statistics of CCDs, and their parts of those of their exposure, from what the steps gave.
 
     Parameters
     ----------
-    record : CcdMeasurement
-        From `with_arrays`; another record is returned as it is.
+    records : sequence of CcdMeasurement
+        From `with_arrays`; other records are returned as they are. CCDs of one stack are worked on together, since
+        each call of a native loop holds the interpreter's lock for a moment.
 
     Returns
     -------
-    CcdMeasurement
-        Without the arrays. The straight line is judged with those of the other CCDs, when all of them are measured
+    list of CcdMeasurement
+        Without the arrays. The straight lines are judged with those of the other CCDs, when all of them are measured
         (`gpuanom.measuring.exposure_record`).
     """
-    arrays = record.parts
-    if not isinstance(arrays, CcdArrays):
-        return record
-    patterns = arrays.patterns
-    parts = CcdParts(
+    done = list(records)
+    stacks: dict[int, list[int]] = {}
+    for place, record in enumerate(done):
+        if isinstance(record.parts, CcdArrays):
+            done[place] = replace(record, parts=_parts(record.parts))
+            if record.status == "ok":
+                stacks.setdefault(id(record.parts.patterns), []).append(place)
+    for places in stacks.values():
+        arrays = [records[place].parts for place in places]
+        made = _made(arrays, records[places[0]].shape)
+        for place, of_ccd, (statistics, spectra, stars) in zip(places, arrays, made, strict=True):
+            parts = replace(done[place].parts, spectra=spectra, stars=stars, line=of_ccd.line)
+            done[place] = replace(done[place], statistics=statistics, parts=parts)
+    return done
+
+
+def _parts(arrays: CcdArrays) -> CcdParts:
+    """What a CCD without statistics contributes to those of its exposure."""
+    patterns, i = arrays.patterns, arrays.index
+    return CcdParts(
         spectra=None,
         stars=None,
-        crosstalk=(int(patterns.crosstalk_sum[0]), int(patterns.crosstalk_count[0])),
+        crosstalk=(int(patterns.crosstalk_sum[i]), int(patterns.crosstalk_count[i])),
         line=np.full(4, np.nan),
         repeats=arrays.repeats,
         n_maxima=arrays.n_maxima,
         turn=arrays.turn,
     )
-    if record.status != "ok":
-        return replace(record, parts=parts)
-    turns = [int(arrays.turn)]
-    found = spectrum.spectra(patterns)
-    stars = shapes.stars(arrays.shapes, 0, arrays.turn, record.shape)
+
+
+def _made(
+    arrays: Sequence[CcdArrays], shape: tuple[int, int]
+) -> list[tuple[CcdStatistics, spectrum.Spectra, shapes.Stars]]:
+    """The statistics, the spectra and the stars of measured CCDs of one stack, whose pixels have that shape."""
+    chosen, patterns, turns = [a.index for a in arrays], arrays[0].patterns, [int(a.turn) for a in arrays]
+    if chosen != list(range(len(patterns.row_sum))):
+        patterns = replace(patterns, **{f.name: getattr(patterns, f.name)[chosen] for f in fields(Patterns)})
+    spectra = spectrum.spectra(patterns)
+    stars = [shapes.stars(a.shapes, a.index, a.turn, shape) for a in arrays]
     values = np.concatenate(
         [
-            spectrum.ccd_statistics(found, turns)[0],
-            profiles.ccd_statistics(patterns)[0],
-            background_map.ccd_statistics(patterns)[0],
-            crosstalk.ccd_statistics(patterns)[0],
-            np.full(len(lines.CCD_STATISTICS), np.nan, dtype=np.float32),
+            spectrum.ccd_statistics(spectra, turns),
+            profiles.ccd_statistics(patterns),
+            background_map.ccd_statistics(patterns),
+            crosstalk.ccd_statistics(patterns),
+            np.full((len(arrays), len(lines.CCD_STATISTICS)), np.nan, dtype=np.float32),
             shapes.ccd_statistics(stars),
-        ]
+        ],
+        axis=1,
     )
-    if values.shape != (len(NAMES.ccds),) or values.dtype != np.float32:
-        raise ValueError(f"{values.shape} {values.dtype} statistics of a CCD where there should be {len(NAMES.ccds)}")
+    if values.shape[1] != len(NAMES.ccds) or values.dtype != np.float32:
+        raise ValueError(f"{values.shape} {values.dtype} statistics of CCDs where there should be {len(NAMES.ccds)}")
     rows, columns = profiles.steps(patterns)
-    cells = background_map.encoded(background_map.maps(patterns))[0]
-    statistics = CcdStatistics(values, cells, rows[0], columns[0])
-    return replace(record, statistics=statistics, parts=replace(parts, spectra=found[0], stars=stars, line=arrays.line))
+    cells = background_map.encoded(background_map.maps(patterns))
+    statistics = [CcdStatistics(*of_ccd) for of_ccd in zip(values, cells, rows, columns, strict=True)]
+    return list(zip(statistics, spectra, stars, strict=True))

@@ -71,7 +71,7 @@ def measure_ccds(
     """
     done: list[CcdMeasurement] = []
     for group in groups(ccds, settings, backend):
-        done += map(with_statistics, measure_group(exposure, group, settings, backend, use=use))
+        done += with_statistics(measure_group(exposure, group, settings, backend, use=use))
     return in_order(done)
 
 
@@ -148,7 +148,7 @@ def measure_group(
     Returns
     -------
     list of CcdMeasurement
-        One for each CCD. `with_statistics` makes the statistics of each, which does not need the backend.
+        One for each CCD. `with_statistics` makes the statistics of all, which does not need the backend.
     """
     if isinstance(group, CcdFailure):
         return [unmeasured(group, settings.bins)]

@@ -184,7 +184,7 @@ class Works:
             done = [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]
         finally:
             self._lanes.put(lane)
-        return [with_statistics(m) for m in done]
+        return with_statistics(done)
 
     def _recorded(self, underway: _Underway) -> Measurement:
         model = "" if self._stamps is None else self._stamps.fingerprint

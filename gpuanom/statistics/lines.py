@@ -114,13 +114,12 @@ def _best(planes: Integers, side: int, ny: int, nx: int) -> list[tuple[float, ..
         planes, weights(rows, columns, LEAST), weights(columns, rows, LEAST), max(1, SEGMENT // side), ALONE, NOISE,
         EDGE, found,
     )  # fmt: skip
-    return [_placed(*line, side, ny, nx) for line in found.tolist()]
+    return [_placed(line, side, ny, nx) for line in found.tolist()]
 
 
-def _placed(
-    height: float, x: float, y: float, last_x: float, last_y: float, share: float, side: int, ny: int, nx: int
-) -> tuple[float, ...]:
+def _placed(line: list[float], side: int, ny: int, nx: int) -> tuple[float, ...]:
     """A line from its first and last bins as `find` returns it."""
+    height, x, y, last_x, last_y, share = line
     if not height > 0.0:
         return height, math.nan, math.nan, math.nan
     angle = math.pi / 2 - (math.pi / 2 - math.atan2(last_y - y, last_x - x)) % math.pi

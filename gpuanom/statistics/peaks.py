@@ -37,6 +37,8 @@ class Grid:
         The group of each frequency.
     bands : tuple of ndarray
         For each band the indices, among those of `place`, of its frequencies.
+    band : ndarray, (n,) int64
+        The band of each frequency; -1 for none.
     around : ndarray, (n, 9) int64
         Indices in the flattened spectrum of the 3 x 3 frequencies around each one.
     kx, ky : ndarray, (n,) float64
@@ -51,6 +53,7 @@ class Grid:
     rings: npt.NDArray[np.int64]
     group: npt.NDArray[np.int64]
     bands: tuple[npt.NDArray[np.int64], ...]
+    band: npt.NDArray[np.int64]
     around: npt.NDArray[np.int64]
     kx: Doubles
     ky: Doubles
@@ -109,13 +112,16 @@ def grid(size: int, pixel: float, edges: tuple[float, ...], axes_apart: bool) ->
     x, y = kx.ravel()[place], ky.ravel()[place]
     period = size * pixel / np.hypot(x, y)
     bands = tuple(np.flatnonzero((period < high) & (period >= low)) for high, low in pairwise(edges))
+    band = np.full(place.size, -1)
+    for k, members in enumerate(bands):
+        band[members] = k
     step_y, step_x = (step.ravel() for step in np.meshgrid((-1, 0, 1), (-1, 0, 1), indexing="ij"))
     near_x, near_y = x[:, None] + step_x, y[:, None] + step_y
     mirrored = near_x < 0
     weight = ((near_x != 0) | (near_y != 0)) & (np.abs(near_x) < size // 2) & (np.abs(near_y) < size // 2)
     around_y, around_x = np.where(mirrored, -near_y, near_y) % size, np.minimum(np.abs(near_x), size // 2)
     return Grid(
-        size, pixel, place, np.concatenate(rings), np.concatenate(groups), bands,
+        size, pixel, place, np.concatenate(rings), np.concatenate(groups), bands, band,
         around_y * (size // 2 + 1) + around_x, x.astype(np.float64), y.astype(np.float64), weight.astype(np.float64),
     )  # fmt: skip
 
@@ -143,31 +149,16 @@ def largest(power: Doubles, added: Doubles, grid: Grid) -> Doubles:
         Ratios, periods in pixels, and angles of the stripes in degrees in (-90, 90], from the x axis towards y. NaN
         where nothing was measured.
     """
-    result = np.full((len(power), 3, len(grid.bands)), np.nan)
-    flat = power.reshape(len(power), -1)
-    sorted_power = flat[:, grid.place]
-    middle = np.partition(sorted_power[:, grid.rings], (RING // 2 - 1, RING // 2), axis=-1)
-    median = (middle[..., RING // 2 - 1] + middle[..., RING // 2]) / 2.0
-    level = (median / median_share(added)[:, None])[:, grid.group]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(level > 0.0, sorted_power / level, 0.0)
-    row = np.arange(len(power))
-    for band, members in enumerate(grid.bands):
-        if not members.size:
-            continue
-        best = members[np.argmax(ratio[:, members], axis=1)]
-        near = flat[row[:, None], grid.around[best]]
-        weight = np.maximum(near - level[row, best][:, None], 0.0) * grid.weight[best]
-        total = weight.sum(axis=1)
-        total[total <= 0.0] = np.inf  # then the peak's own frequency stays
-        kx = grid.kx[best] + (weight * _STEP_X).sum(axis=1) / total
-        ky = grid.ky[best] + (weight * _STEP_Y).sum(axis=1) / total
-        result[:, 0, band] = ratio[row, best]
-        result[:, 1, band] = grid.size * grid.pixel / np.hypot(kx, ky)
-        # Stripes run across the wave.
-        result[:, 2, band] = 90.0 - (-np.degrees(np.arctan2(ky, kx))) % 180.0
-    result[(added <= 0.0) | ~(flat > 0.0).any(axis=1)] = np.nan
-    return result
+    from gpuanom.statistics.highest import highest_powers  # imports Numba, which a night ranked again needs not
 
-
-_STEP_Y, _STEP_X = (step.ravel().astype(np.float64) for step in np.meshgrid((-1, 0, 1), (-1, 0, 1), indexing="ij"))
+    found = np.empty((len(power), 3, len(grid.bands)))
+    share = np.where(added > 0.0, median_share(added), np.nan)
+    highest_powers(
+        power.reshape(len(power), -1), share, grid.place, grid.rings, grid.group, grid.band, grid.around, grid.weight,
+        grid.kx, grid.ky, found,
+    )  # fmt: skip
+    kx, ky = found[:, 1].copy(), found[:, 2].copy()
+    found[:, 1] = grid.size * grid.pixel / np.hypot(kx, ky)
+    # Stripes run across the wave.
+    found[:, 2] = 90.0 - (-np.degrees(np.arctan2(ky, kx))) % 180.0
+    return found

@@ -56,38 +56,12 @@ def ccd_statistics(patterns: Patterns) -> FloatImage:
 
 def _jitter(sums: Integers, counts: Integers, width: int) -> Doubles:
     """Variance of each profile around its running median, in units of what pixel noise of 1 sigma gives."""
-    n_ccd, size = sums.shape
-    present = 4 * counts >= width
-    mean = np.where(present, sums * STEP / np.maximum(counts, 1), np.nan)
-    if size < WINDOW:
-        return np.full(n_ccd, np.nan)
-    left = mean - _running_median(mean)
-    left *= np.sqrt(counts)
-    result = np.full(n_ccd, np.nan)
-    known = np.isfinite(left).any(axis=1)  # NumPy would warn of a CCD of which no row is left
-    if known.any():
-        left = left[known]
-        limit = CLIP * 1.4826 * np.nanmedian(np.abs(left), axis=1, keepdims=True)
-        result[known] = np.nanmean(np.clip(left, -limit, limit) ** 2, axis=1)
-    return result
+    found = np.full(len(sums), np.nan)
+    if sums.shape[1] >= WINDOW:
+        from gpuanom.statistics.jitter import profile_jitter  # imports Numba, which a night ranked again needs not
 
-
-def _running_median(mean: Doubles) -> Doubles:
-    """Running median of profiles, taken at every eighth place and interpolated; NaN are left out."""
-    n_ccd, size = mean.shape
-    places = np.arange(0, size - WINDOW + 1, 8)
-    windows = np.sort(np.lib.stride_tricks.sliding_window_view(mean, WINDOW, axis=1)[:, places], axis=-1)
-    n = np.count_nonzero(np.isfinite(windows), axis=-1)  # NaN are sorted to the end
-    low = np.take_along_axis(windows, np.maximum(n - 1, 0)[..., None] // 2, axis=-1)[..., 0]
-    high = np.take_along_axis(windows, n[..., None] // 2 % WINDOW, axis=-1)[..., 0]
-    median = (low + high) / 2.0
-    at = places + WINDOW // 2
-    result = np.full(mean.shape, np.nan)
-    for i in range(n_ccd):
-        known = np.isfinite(median[i])
-        if known.any():
-            result[i] = np.interp(np.arange(size), at[known], median[i, known])
-    return result
+        profile_jitter(sums, counts, width, STEP, WINDOW, CLIP, found)
+    return found
 
 
 def steps(patterns: Patterns) -> tuple[FloatImage, FloatImage]:

@@ -44,18 +44,17 @@ def weights(rows: int, columns: int, least: int) -> Doubles:
     while height < rows:
         height *= 2
     width = columns + height
-    counts = np.zeros((height, width))
+    counts: Doubles = np.zeros((height, width))
     counts[:rows, height:] = 1.0
     half = 1
     while half < height:
         strips = counts.reshape(-1, 2 * half, width)
-        merged = np.empty_like(strips)
+        merged = np.empty(strips.shape)
         for d in range(2 * half):
             moved = (d + 1) // 2
             merged[:, d] = strips[:, d // 2]
             merged[:, d, : width - moved] += strips[:, half + d // 2, moved:]
-        counts, half = merged, 2 * half
-    counts = counts.reshape(height, width)
+        counts, half = merged.reshape(height, width), 2 * half
     found = np.zeros((2, height, width))
     found[1] = np.inf
     n, before, after = counts[:, PARALLEL:-PARALLEL], counts[:, : -2 * PARALLEL], counts[:, 2 * PARALLEL :]

@@ -133,17 +133,9 @@ def half_sample_mode(ordered: Doubles) -> float:
     float
         The middle of what is left; of equally dense halves the lowest counts.
     """
-    while ordered.size > 3:
-        n = (ordered.size + 1) // 2
-        spans = ordered[n - 1 :] - ordered[: ordered.size - n + 1]
-        first = int(np.argmin(spans))
-        ordered = ordered[first : first + n]
-    if ordered.size == 3:
-        lower, upper = ordered[1] - ordered[0], ordered[2] - ordered[1]
-        if lower == upper:
-            return float(ordered[1])
-        ordered = ordered[:2] if lower < upper else ordered[1:]
-    return float(ordered.mean())
+    from gpuanom.statistics.robust import densest  # imports Numba, which a night ranked again needs not
+
+    return float(densest(ordered))
 
 
 def robust_mean(values: Doubles) -> tuple[float, float]:
@@ -159,10 +151,17 @@ def robust_mean(values: Doubles) -> tuple[float, float]:
     mean, error : float
         NaN with fewer than three values.
     """
-    kept = values[_within(values)]
-    if kept.size < 3:
-        return math.nan, math.nan
-    return float(kept.mean()), float(kept.std(ddof=1)) / math.sqrt(kept.size)
+    mean, error = _robust_means([values])[0].tolist()
+    return mean, error
+
+
+def _robust_means(lists: Sequence[Doubles]) -> Doubles:
+    """`robust_mean` of several lists of values, (n, 2)."""
+    from gpuanom.statistics.robust import robust_means  # imports Numba, which a night ranked again needs not
+
+    found = np.empty((len(lists), 2))
+    robust_means(np.concatenate(lists), np.array([values.size for values in lists], dtype=np.int64), found)
+    return found
 
 
 def _within(values: Doubles) -> npt.NDArray[np.bool_]:
@@ -175,21 +174,25 @@ def _within(values: Doubles) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def ccd_statistics(found: Stars) -> FloatImage:
-    """Return the statistics of a CCD's stars.
+def ccd_statistics(found: Sequence[Stars]) -> FloatImage:
+    """Return the statistics of the stars of several CCDs.
 
     Parameters
     ----------
-    found : Stars
-        Of the CCD.
+    found : sequence of Stars
+        Of each CCD.
 
     Returns
     -------
-    ndarray, (len(CCD_STATISTICS),) float32
+    ndarray, (n_ccd, len(CCD_STATISTICS)) float32
         NaN where there are fewer than three stars; the number of stars is always a number.
     """
-    means = [number for values in (found.fwhm, found.e1, found.e2, found.kurtosis) for number in robust_mean(values)]
-    return np.array([*means, found.fwhm.size], dtype=np.float32)
+    result = np.empty((len(found), len(_MEANS)), dtype=np.float32)
+    if found:
+        means = _robust_means([values for s in found for values in (s.fwhm, s.e1, s.e2, s.kurtosis)])
+        result[:, :-1] = means.reshape(len(found), -1)
+        result[:, -1] = [s.fwhm.size for s in found]
+    return result
 
 
 def exposure_statistics(found: Sequence[Stars], places: Sequence[Position]) -> FloatImage:
@@ -215,7 +218,7 @@ def exposure_statistics(found: Sequence[Stars], places: Sequence[Position]) -> F
         np.concatenate([getattr(stars_, name) for stars_ in found]) for name in ("fwhm", "e1", "e2", "kurtosis")
     )
     together = Stars(fwhm, fwhm, fwhm, e1, e2, kurtosis, found[0].shape)
-    result[: len(_MEANS)] = ccd_statistics(together)
+    result[: len(_MEANS)] = ccd_statistics([together])[0]
     u, v = field_positions(found, places)
     planes = [fitted_plane(u, v, e) for e in (e1, e2)]
     if any(plane is None for plane in planes):

@@ -190,14 +190,15 @@ def map_powers(values: FloatImage) -> Doubles:
     if min(my, mx) < 8:
         return powers
     window = _hann(my)[:, None] * _hann(mx)
-    for i, found in enumerate(values):
-        known = np.isfinite(found)
-        n = int(np.count_nonzero(known))
-        if 2 * n >= found.size:
-            filled = np.where(known, found, 0.0).astype(np.float64)
-            filled = np.where(known, filled - filled.sum() / n, 0.0)
-            transform = np.fft.rfft2(window * filled, s=(size, size))
-            powers[i] = transform.real**2 + transform.imag**2
+    known = np.isfinite(values)
+    n = np.count_nonzero(known.reshape(n_ccd, -1), axis=1)
+    chosen = 2 * n >= my * mx
+    filled = np.where(known, values, 0.0).astype(np.float64)[chosen]
+    mean = filled.reshape(len(filled), -1).sum(axis=1) / n[chosen]
+    filled = np.where(known[chosen], filled - mean[:, None, None], 0.0)
+    if len(filled):
+        transform = np.fft.rfft2(window * filled, s=(size, size), axes=(1, 2))
+        powers[chosen] = transform.real**2 + transform.imag**2
     return powers
 
 

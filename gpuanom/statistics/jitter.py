@@ -1,0 +1,107 @@
+"""The jitter of profiles about their running median: a native loop (METHOD.md 9.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from gpuanom.native import helper, native
+from gpuanom.statistics.ordered import LANES, sort_columns
+from gpuanom.statistics.pairwise import median, pairwise_sum
+
+EVERY = 8
+"""The running median is taken at so many places and interpolated."""
+
+
+@helper
+def _running_medians(mean: Any, window: Any, columns: Any, at: Any, medians: Any) -> Any:
+    """The medians of the windows that hold a value, and where their middles are; returns their number.
+
+    A profile has many windows, of which so many are sorted together; `columns` is scratch. NaN are left out.
+    """
+    n_windows = (len(mean) - window) // EVERY + 1
+    held = np.zeros(LANES, np.int64)
+    n = 0
+    for first in range(0, n_windows, LANES):
+        here = min(LANES, n_windows - first)
+        columns[window:] = np.inf
+        held[:] = 0
+        for lane in range(here):
+            values = mean[EVERY * (first + lane) : EVERY * (first + lane) + window]
+            for k in range(window):
+                missing = np.isnan(values[k])
+                columns[k, lane] = np.inf if missing else values[k]
+                held[lane] += 0 if missing else 1
+        sort_columns(columns)
+        for lane in range(here):
+            if held[lane]:
+                medians[n] = (columns[(held[lane] - 1) // 2, lane] + columns[held[lane] // 2, lane]) / 2.0
+                at[n] = EVERY * (first + lane) + window // 2
+                n += 1
+    return n
+
+
+@helper
+def _subtract(at: Any, medians: Any, n: Any, left: Any) -> None:
+    """Take the running median off a profile, interpolated as `numpy.interp` does."""
+    k, slope = -1, 0.0
+    for y in range(len(left)):
+        while k + 1 < n and at[k + 1] <= y:
+            k += 1
+            slope = (medians[k + 1] - medians[k]) / (at[k + 1] - at[k]) if k + 1 < n else 0.0
+        left[y] -= medians[0] if k < 0 else slope * (y - at[k]) + medians[k]
+
+
+@native(
+    types.void(
+        types.int64[:, ::1], types.int64[:, ::1], types.int64, types.float64, types.int64, types.float64,
+        types.float64[::1],
+    )
+)  # fmt: skip
+def profile_jitter(sums: Any, counts: Any, width: Any, step: Any, window: Any, clip: Any, found: Any) -> None:
+    """Find the variance of each profile about its running median, in units of what pixel noise of 1 sigma gives.
+
+    Parameters
+    ----------
+    sums, counts : ndarray, (n, size) int64
+        Sums of the residual in rows or columns, in units of `step`, and the numbers of pixels behind them.
+    width : int
+        Pixels of a row or column; those of which less than a quarter is left are left out.
+    step : float
+        In sigma.
+    window : int
+        Rows or columns of the running median, at most `size`.
+    clip : float
+        The profile is clipped at so many of its robust standard deviations.
+    found : ndarray, (n,) float64
+        Out; NaN where no row or column is left.
+    """
+    size = sums.shape[1]
+    rows = 1
+    while rows < window:
+        rows *= 2
+    columns, left, values = np.zeros((rows, LANES)), np.empty(size), np.empty(size)
+    at, medians = np.empty(size, np.int64), np.empty(size)
+    for i in range(len(sums)):
+        found[i] = np.nan
+        for y in range(size):
+            left[y] = sums[i, y] * step / max(counts[i, y], 1) if 4 * counts[i, y] >= width else np.nan
+        n = _running_medians(left, window, columns, at, medians)
+        if n == 0:
+            continue
+        _subtract(at, medians, n, left)
+        n = 0
+        for y in range(size):
+            left[y] *= np.sqrt(counts[i, y])
+            if not np.isnan(left[y]):
+                values[n] = abs(left[y])
+                n += 1
+        if n == 0:
+            continue
+        limit = clip * 1.4826 * median(values[:n])
+        for y in range(size):
+            clipped = min(max(left[y], -limit), limit)
+            values[y] = 0.0 if np.isnan(left[y]) else clipped * clipped
+        found[i] = pairwise_sum(values) / n

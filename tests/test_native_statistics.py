@@ -1,0 +1,46 @@
+"""The native loops of the statistics against plain NumPy: the same numbers to the bit."""
+
+from __future__ import annotations
+
+import naive_statistics
+import numpy as np
+import pytest
+
+from gpuanom.statistics import peaks, profiles, shapes
+
+EDGES = (22.0, 14.0, 9.0, 6.0, 4.2, 3.0, 2.2)
+
+
+@pytest.mark.parametrize("kind", ["noise", "ties", "holes"])
+@pytest.mark.parametrize(("size", "pixel", "axes_apart"), [(128, 1.0, True), (32, 3.0, True), (64, 2.0, False)])
+def test_the_largest_peaks(size, pixel, axes_apart, kind):
+    rng = np.random.default_rng(11)
+    power = rng.exponential(size=(5, size, size // 2 + 1))
+    if kind == "ties":
+        power = np.round(2 * power)
+    elif kind == "holes":
+        power *= rng.random(power.shape) < 0.4
+    power[3] = 0.0
+    added = np.array([49.0, 0.6, 1.2, 5.0, 0.0])
+    grid = peaks.grid(size, pixel, EDGES, axes_apart)
+    np.testing.assert_array_equal(peaks.largest(power, added, grid), naive_statistics.largest(power, added, grid))
+
+
+@pytest.mark.parametrize("size", [30, 31, 40, 300, 1500])
+@pytest.mark.parametrize("kept", [0.0, 0.2, 0.9, 1.0])
+def test_the_jitter_of_profiles(size, kept):
+    rng = np.random.default_rng(12)
+    counts = rng.integers(0, 101, (6, size)) if kept < 1 else np.full((6, size), 100)
+    counts *= rng.random(counts.shape) < kept
+    counts[4, : size // 2], counts[5] = 0, 0
+    sums = rng.integers(-1_000_000, 1_000_000, counts.shape)
+    expected = naive_statistics.jitter(sums, counts, 100)
+    np.testing.assert_array_equal(profiles._jitter(sums, counts, 100), expected)
+
+
+def test_robust_means_of_several_lists():
+    rng = np.random.default_rng(13)
+    lists = [rng.normal(size=n) * (1 + 20 * (rng.random(n) < 0.1)) for n in (0, 1, 2, 3, 7, 8, 60, 61, 400, 3000)]
+    lists += [np.full(4, 7.0), np.array([1.0, 1.0, 1.0, 5.0]), np.round(rng.normal(size=90))]
+    expected = [naive_statistics.robust_mean(values) for values in lists]
+    np.testing.assert_array_equal(shapes._robust_means(lists), expected)
