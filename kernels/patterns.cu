@@ -29,6 +29,12 @@ constexpr int HOT = 2, GLOWING = 196608;
 constexpr int LEVEL = 65536;
 constexpr unsigned HOT_BIT = 1, GLOWING_BIT = 2;
 constexpr int COLUMNS_A_BLOCK = 16, ROWS_A_BLOCK = 8, PIXELS_A_BLOCK = 256;
+// Rows of pixels that a block adds up in shared memory; a cell of the map has a multiple of them.
+constexpr int ROWS_AT_ONCE = 32;
+// Cells that a warp masks: 32 but for two on either side, which it only looks at; and its rows.
+constexpr int MASKED_ACROSS = 28, MASKED_DOWN = 16;
+// The sum of a warp's pixels is in the lower 20 bits of a number, their count in those above.
+constexpr int COUNT_BIT = 20;
 
 // What turns pixels of a CCD into steps.
 struct Scale {
@@ -71,9 +77,10 @@ __device__ __forceinline__ int masked(int number, unsigned hidden, bool* good) {
 //   seeds           out, (n_ccd, ceil(ny / 4), ceil(nx / 4)) uint8, bits: hot, glowing
 //   bin_sum         in and out, (n_ccd, ceil(ny / side), ceil(nx / side)) int64, steps
 //
-// Launch     grid (ceil(nx / 256), ceil(ny / 4), n_ccd), block (256). A thread takes the four
+// Launch     grid (ceil(nx / 256), ceil(ny / 32), n_ccd), block (256). A thread takes the four
 //            pixels of a column of a cell, so that a warp reads 32 neighbouring pixels of each of
-//            four rows, and four lanes make up a cell.
+//            four rows, and four lanes make up a cell. A block takes eight rows of cells, one after
+//            the other: the divisions of the background are then few.
 // Bytes      4 read for each pixel, and 1 of its mask; 2 written for each pixel.
 extern "C" __global__ void __launch_bounds__(256)
     patterns_residual(const float* images, OPTIONAL const unsigned char* bad,
@@ -82,57 +89,72 @@ extern "C" __global__ void __launch_bounds__(256)
                       long long* bin_sum) {
     __shared__ Scale s;
     // What of the background depends on the row alone.
-    __shared__ double offset[CELL], slope[CELL];
+    __shared__ double offset[ROWS_AT_ONCE], slope[ROWS_AT_ONCE];
     __shared__ bool measured;
     const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
-    const int y0 = blockIdx.y * CELL;
+    const int top = blockIdx.y * ROWS_AT_ONCE, bottom = min(top + ROWS_AT_ONCE, ny);
     if (threadIdx.x == 0) measured = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
     __syncthreads();
-    if (threadIdx.x < CELL) {
-        const double Y = scaled(y0 + threadIdx.x, ny);
+    if (threadIdx.x < ROWS_AT_ONCE) {
+        const double Y = scaled(top + threadIdx.x, ny);
         offset[threadIdx.x] = s.c[0] + Y * (s.c[2] + s.c[5] * Y);
         slope[threadIdx.x] = s.c[1] + s.c[4] * Y;
     }
     __syncthreads();
-    const double X = scaled(x, nx), bend = s.c[3] * X;
-    int total = 0, hot = 0;
-    if (x < nx) {
-        for (int row = 0; row < min(CELL, ny - y0); row++) {
-            const long long at = ((long long)ccd * ny + y0 + row) * nx + x;
+    const double X = scaled(x, nx), bend = s.c[3] * X, steps = s.steps;
+    const int rows = (ny + CELL - 1) / CELL, columns = (nx + CELL - 1) / CELL;
+    const int lanes = min(side, WARP);
+    int level = 0;
+    for (int y0 = top; y0 < bottom; y0 += CELL) {
+        const long long first = ((long long)ccd * ny + y0) * nx + x;
+        const int n = x < nx ? min(CELL, ny - y0) : 0;
+        float pixels[CELL];
+        unsigned flags[CELL];
+        // All are read before any is used, so that the reads do not wait for each other.
+#pragma unroll
+        for (int row = 0; row < CELL; row++) {
+            const long long at = first + (long long)row * nx;
+            pixels[row] = row < n && measured ? images[at] : 0.0f;
+            flags[row] = row < n && measured && bad != nullptr ? bad[at] : 0u;
+        }
+        int total = 0, hot = 0;
+#pragma unroll
+        for (int row = 0; row < CELL; row++) {
+            if (row >= n) continue;
             int number = BAD;
             if (measured) {
-                const float pixel = images[at];
-                const double b = offset[row] + X * (slope[row] + bend);
-                const double v = (widen(pixel) - b) * s.steps;
+                const double b = offset[y0 - top + row] + X * (slope[y0 - top + row] + bend);
+                const double v = (widen(pixels[row]) - b) * steps;
                 // Of a NaN both comparisons are false.
                 const double low = v > -14336.0 ? v : -14336.0;
-                number = is_finite(pixel) ? (int)rint(low < 32766.0 ? low : 32766.0) : BAD;
-                if (bad != nullptr && (bad[at] & UNFIT_BACKGROUND) != 0u)
+                number = is_finite(pixels[row]) ? (int)rint(low < 32766.0 ? low : 32766.0) : BAD;
+                if ((flags[row] & UNFIT_BACKGROUND) != 0u)
                     number = number == HIGH ? BAD_AND_HIGH : BAD;
             }
-            numbers[at] = (short)number;
+            numbers[first + (long long)row * nx] = (short)number;
             total += number > USABLE ? number : 0;
             hot += number > SOURCE;
         }
-    }
-    for (int step = 1; step < CELL; step *= 2) {
-        total += __shfl_xor_sync(WHOLE_WARP, total, step);
-        hot += __shfl_xor_sync(WHOLE_WARP, hot, step);
-    }
-    const int columns = (nx + CELL - 1) / CELL;
-    if (threadIdx.x % CELL == 0 && x < nx)
-        seeds[((long long)ccd * gridDim.y + blockIdx.y) * columns + x / CELL] =
-            (unsigned char)((hot >= HOT ? HOT_BIT : 0u) | (total > GLOWING ? GLOWING_BIT : 0u));
-    int level = min(max(total, -LEVEL), LEVEL);
-    const int lanes = min(side, WARP);
-    for (int step = CELL; step < lanes; step *= 2)
-        level += __shfl_xor_sync(WHOLE_WARP, level, step);
-    if (threadIdx.x % lanes == 0 && x < nx && level != 0) {
-        const long long rows = (ny + side - 1) / side;
-        // In two's complement the bits of a sum are the same, signed or not.
-        atomicAdd((unsigned long long*)bin_sum +
-                      (ccd * rows + y0 / side) * ((nx + side - 1) / side) + x / side,
-                  (unsigned long long)(long long)level);
+        for (int step = 1; step < CELL; step *= 2) {
+            total += __shfl_xor_sync(WHOLE_WARP, total, step);
+            hot += __shfl_xor_sync(WHOLE_WARP, hot, step);
+        }
+        if (threadIdx.x % CELL == 0 && x < nx)
+            seeds[((long long)ccd * rows + y0 / CELL) * columns + x / CELL] =
+                (unsigned char)((hot >= HOT ? HOT_BIT : 0u) |
+                                (total > GLOWING ? GLOWING_BIT : 0u));
+        level += min(max(total, -LEVEL), LEVEL);  // the same in all lanes of a cell
+        if ((y0 + CELL) % side != 0 && y0 + CELL < bottom) continue;
+        for (int step = CELL; step < lanes; step *= 2)
+            level += __shfl_xor_sync(WHOLE_WARP, level, step);
+        if (threadIdx.x % lanes == 0 && x < nx && level != 0) {
+            const long long bin_rows = (ny + side - 1) / side;
+            // In two's complement the bits of a sum are the same, signed or not.
+            atomicAdd((unsigned long long*)bin_sum +
+                          (ccd * bin_rows + y0 / side) * ((nx + side - 1) / side) + x / side,
+                      (unsigned long long)(long long)level);
+        }
+        level = 0;
     }
 }
 
@@ -144,24 +166,46 @@ extern "C" __global__ void __launch_bounds__(256)
 //   columns    int32, number of cells along x
 //   hidden     out, (n_ccd, rows, columns) uint8, 1 where a cell is masked
 //
-// Launch     grid (ceil(columns / 64), ceil(rows / 4), n_ccd), block (64, 4). A thread takes a
-//            cell; what its neighbours read too comes from the cache.
+// Launch     grid (ceil(columns / 224), ceil(rows / 16), n_ccd), block (256). A warp takes 28
+//            columns of cells and walks down 16 rows; the bits of a row's 32 cells are one number,
+//            which is widened by shifts.
 // Bytes      1 read and 1 written for each cell, which is a sixteenth for each pixel.
 extern "C" __global__ void __launch_bounds__(256)
     patterns_mask(const unsigned char* seeds, int rows, int columns, unsigned char* hidden) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x;
-    const int y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= columns || y >= rows) return;
-    const long long first = (long long)blockIdx.z * rows * columns;
-    unsigned found = 0u;
-    for (int j = max(y - 2, 0); j <= min(y + 2, rows - 1); j++) {
-        for (int i = max(x - 2, 0); i <= min(x + 2, columns - 1); i++) {
-            const bool near = abs(j - y) <= 1 && abs(i - x) <= 1;
-            found |= seeds[first + (long long)j * columns + i] &
-                     (near ? HOT_BIT | GLOWING_BIT : GLOWING_BIT);
-        }
+    const int lane = threadIdx.x % WARP;
+    const int x = (blockIdx.x * 8 + threadIdx.x / WARP) * MASKED_ACROSS + lane - 2;
+    const int top = blockIdx.y * MASKED_DOWN, bottom = min(top + MASKED_DOWN, rows);
+    const bool inside = x >= 0 && x < columns;
+    const bool writes = inside && lane >= 2 && lane < MASKED_ACROSS + 2;
+    const long long first = (long long)blockIdx.z * rows * columns + x;
+    // What the rows y - 1, y - 2 and y - 3 hide next to them, and y - 1 ... y - 4 two rows away.
+    unsigned near1 = 0u, near2 = 0u, near3 = 0u, far1 = 0u, far2 = 0u, far3 = 0u, far4 = 0u;
+#pragma unroll 4
+    for (int y = top - 2; y < bottom + 2; y++) {
+        const unsigned seed =
+            inside && y >= 0 && y < rows ? seeds[first + (long long)y * columns] : 0u;
+        const unsigned hot = __ballot_sync(WHOLE_WARP, seed != 0u);
+        const unsigned glowing = __ballot_sync(WHOLE_WARP, (seed & GLOWING_BIT) != 0u);
+        const unsigned far = glowing | glowing << 1 | glowing >> 1 | glowing << 2 | glowing >> 2;
+        const unsigned near = hot | hot << 1 | hot >> 1 | far;
+        const unsigned found = far | near1 | near2 | near3 | far4;
+        if (writes && y - 2 >= top)
+            hidden[first + (long long)(y - 2) * columns] = (unsigned char)(found >> lane & 1u);
+        near3 = near2, near2 = near1, near1 = near;
+        far4 = far3, far3 = far2, far2 = far1, far1 = far;
     }
-    hidden[first + (long long)y * columns + x] = found != 0u;
+}
+
+// Adds up four numbers over a warp at once: the sum of number k is returned to lanes k, k + 4, ...
+__device__ __forceinline__ int sums_of_four(const int* numbers, int lane) {
+    const bool odd = (lane & 1) != 0, upper = (lane & 2) != 0;
+    const int a = (odd ? numbers[1] : numbers[0]) +
+                  __shfl_xor_sync(WHOLE_WARP, odd ? numbers[0] : numbers[1], 1);
+    const int b = (odd ? numbers[3] : numbers[2]) +
+                  __shfl_xor_sync(WHOLE_WARP, odd ? numbers[2] : numbers[3], 1);
+    int sum = (upper ? b : a) + __shfl_xor_sync(WHOLE_WARP, upper ? a : b, 2);
+    for (int step = 4; step < WARP; step *= 2) sum += __shfl_xor_sync(WHOLE_WARP, sum, step);
+    return sum;
 }
 
 // Sums over rows, columns, cells of the map and cells of 4 x 4 pixels, and crosstalk.
@@ -194,7 +238,7 @@ extern "C" __global__ void __launch_bounds__(256)
 //            of a row of cells of the map, so that a column is added to the sums of the CCD once
 //            for each cell of the map, and a warp lies in one cell.
 // Bytes      2 read for each pixel, twice where a saturation level is known, the second time from
-//            the cache; 16 read and written for each row of a warp and each column of a block.
+//            the cache; 16 read and written for each row and each column of a block.
 extern "C" __global__ void __launch_bounds__(256)
     patterns_add(const float* images, const short* numbers, const unsigned char* hidden,
                  const float* saturation, const double* coefficients, const double* sigma,
@@ -205,7 +249,7 @@ extern "C" __global__ void __launch_bounds__(256)
                  long long* bin_sum) {
     __shared__ Scale s;
     __shared__ double bright;
-    __shared__ int rows[2][CELL];
+    __shared__ int rows[2][ROWS_AT_ONCE];
     const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
     const int lane = threadIdx.x % WARP, mirrored = nx - 1 - x;
     const int cell_rows = (ny + CELL - 1) / CELL, cell_columns = (nx + CELL - 1) / CELL;
@@ -213,33 +257,44 @@ extern "C" __global__ void __launch_bounds__(256)
         rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
         bright = 0.1 * widen(saturation[ccd]) * s.steps;
     }
-    if (threadIdx.x < 2 * CELL) rows[threadIdx.x / CELL][threadIdx.x % CELL] = 0;
+    if (threadIdx.x < 2 * ROWS_AT_ONCE)
+        rows[threadIdx.x / ROWS_AT_ONCE][threadIdx.x % ROWS_AT_ONCE] = 0;
     __syncthreads();
+    const bool known = bright == bright;
     int of_column = 0, n_of_column = 0, n_usable = 0, crosstalk = 0, n_crosstalk = 0, of_bin = 0;
-    const int lanes = min(bin_side, WARP);
-    for (int y0 = blockIdx.y * side; y0 < min((int)(blockIdx.y + 1) * side, ny); y0 += CELL) {
+    const int lanes = min(bin_side, WARP), bottom = min((int)(blockIdx.y + 1) * side, ny);
+    for (int y0 = blockIdx.y * side; y0 < bottom; y0 += CELL) {
         const unsigned char* hidden_row =
             hidden + ((long long)ccd * cell_rows + y0 / CELL) * cell_columns;
         const unsigned covered = x < nx ? hidden_row[x / CELL] : 1u;
+        const long long first = ((long long)ccd * ny + y0) * nx;
+        const int n = x < nx ? min(CELL, ny - y0) : 0;
+        int found[CELL], others[CELL];
+        // All are read before any is used, so that the reads do not wait for each other.
+#pragma unroll
+        for (int row = 0; row < CELL; row++) {
+            const long long at = first + (long long)row * nx;
+            found[row] = row < n ? numbers[at + x] : BAD;
+            others[row] = row < n && known ? numbers[at + mirrored] : BAD;
+        }
         int of_cell = 0;
-        for (int row = 0; row < min(CELL, ny - y0); row++) {
-            const long long first = ((long long)ccd * ny + y0 + row) * nx;
-            int number = x < nx ? numbers[first + x] : BAD;
-            n_usable += number > USABLE;
+#pragma unroll
+        for (int row = 0; row < CELL; row++) {
+            n_usable += found[row] > USABLE;
             bool good;
-            number = masked(number, covered, &good);
-            if (bright == bright && good) {
-                const int other = numbers[first + mirrored];
-                if ((other == HIGH || other == BAD_AND_HIGH) &&
-                    residual(images[first + mirrored], &s, y0 + row, mirrored, ny, nx) > bright)
-                    crosstalk += number, n_crosstalk++;
-            }
+            const int number = masked(found[row], covered, &good);
+            if (good && (others[row] == HIGH || others[row] == BAD_AND_HIGH) && known &&
+                residual(images[first + (long long)row * nx + mirrored], &s, y0 + row, mirrored,
+                         ny, nx) > bright)
+                crosstalk += number, n_crosstalk++;
             of_cell += number, n_of_column += good;
-            const int sum = warp_sum(number), count = __popc(__ballot_sync(WHOLE_WARP, good));
-            if (lane == 0 && count > 0) {
-                atomicAdd(&rows[0][row], sum);
-                atomicAdd(&rows[1][row], count);
-            }
+            found[row] = number + ((int)good << COUNT_BIT);
+        }
+        const int both = sums_of_four(found, lane);
+        const int count = (both + (1 << (COUNT_BIT - 1))) >> COUNT_BIT;
+        if (lane < CELL && count > 0) {
+            atomicAdd(&rows[0][y0 % ROWS_AT_ONCE + lane], both - (count << COUNT_BIT));
+            atomicAdd(&rows[1][y0 % ROWS_AT_ONCE + lane], count);
         }
         of_column += of_cell;
         for (int step = 1; step < CELL; step *= 2)
@@ -249,7 +304,7 @@ extern "C" __global__ void __launch_bounds__(256)
             cells[((long long)ccd * cell_rows + y0 / CELL) * cell_columns + x / CELL] =
                 (short)((of_cell + 8) >> 4);
         of_bin += of_cell;  // the same in all lanes of a cell
-        if ((y0 + CELL) % bin_side == 0 || y0 + CELL >= min((int)(blockIdx.y + 1) * side, ny)) {
+        if ((y0 + CELL) % bin_side == 0 || y0 + CELL >= bottom) {
             for (int step = CELL; step < lanes; step *= 2)
                 of_bin += __shfl_xor_sync(WHOLE_WARP, of_bin, step);
             if (lane % lanes == 0 && x < nx && of_bin != 0)
@@ -260,13 +315,14 @@ extern "C" __global__ void __launch_bounds__(256)
                           (unsigned long long)(long long)of_bin);
             of_bin = 0;
         }
+        if ((y0 + CELL) % ROWS_AT_ONCE != 0 && y0 + CELL < bottom) continue;
         __syncthreads();
-        if (threadIdx.x < 2 * CELL) {
-            int* sum = &rows[threadIdx.x / CELL][threadIdx.x % CELL];
-            const int y = y0 + threadIdx.x % CELL;
+        if (threadIdx.x < 2 * ROWS_AT_ONCE) {
+            int* sum = &rows[threadIdx.x / ROWS_AT_ONCE][threadIdx.x % ROWS_AT_ONCE];
+            const int y = y0 / ROWS_AT_ONCE * ROWS_AT_ONCE + threadIdx.x % ROWS_AT_ONCE;
             // In two's complement the bits of a sum are the same, signed or not.
             if (*sum != 0)
-                atomicAdd((unsigned long long*)(threadIdx.x < CELL ? row_sum : row_count) +
+                atomicAdd((unsigned long long*)(threadIdx.x < ROWS_AT_ONCE ? row_sum : row_count) +
                               (long long)ccd * ny + y,
                           (unsigned long long)(long long)*sum);
             *sum = 0;
@@ -278,9 +334,10 @@ extern "C" __global__ void __launch_bounds__(256)
         atomicAdd((unsigned long long*)column_sum + at, (unsigned long long)(long long)of_column);
         atomicAdd((unsigned long long*)column_count + at, (unsigned long long)n_of_column);
     }
-    const long long sum = warp_sum((long long)of_column), count = warp_sum((long long)n_of_column);
-    const long long n_pixels = warp_sum((long long)n_usable);
-    const long long found = warp_sum((long long)crosstalk), places = warp_sum(n_crosstalk);
+    const long long sum = warp_sum((long long)of_column);
+    const int count = warp_sum(n_of_column), n_pixels = warp_sum(n_usable);
+    const int places = warp_sum(n_crosstalk);
+    const long long found = places > 0 ? warp_sum((long long)crosstalk) : 0;
     if (lane == 0 && x < nx) {
         const long long cell =
             ((long long)ccd * gridDim.y + blockIdx.y) * ((nx + side - 1) / side) + x / side;

@@ -36,8 +36,11 @@ FOLD = Kernel("patterns", "patterns_fold")
 PIXELS_A_BLOCK = 256
 COLUMNS_A_BLOCK = 16
 ROWS_A_BLOCK = 8
-CCDS_AT_ONCE = 8
-"""CCDs whose parts are transformed together: 134 MB hold the transforms of 128 parts of each."""
+ROWS_OF_PIXELS_A_BLOCK = 32
+CELLS_A_BLOCK = (224, 16)
+"""Columns and rows of cells that a block of `patterns_mask` masks."""
+CCDS_AT_ONCE = 32
+"""At most so many CCDs are transformed together: 537 MB hold the transforms of 128 parts of each."""
 
 
 def patterns(stack: CcdStack, background: Background, settings: Settings) -> Patterns:  # noqa: ARG001
@@ -52,10 +55,11 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     across = -(-nx // PIXELS_A_BLOCK)
     # A thread takes a column of a cell of 4 x 4 pixels.
     RESIDUAL(
-        (across, rows, n_ccd), (PIXELS_A_BLOCK,), stack.images, stack.bad, *of_ccd, bin_side(ny, nx), ny, nx, numbers,
-        seeds, bin_sum,
+        (across, -(-ny // ROWS_OF_PIXELS_A_BLOCK), n_ccd), (PIXELS_A_BLOCK,), stack.images, stack.bad, *of_ccd,
+        bin_side(ny, nx), ny, nx, numbers, seeds, bin_sum,
     )  # fmt: skip
-    MASK((-(-columns // 64), -(-rows // 4), n_ccd), (64, 4), seeds, rows, columns, hidden)
+    a_block = CELLS_A_BLOCK
+    MASK((-(-columns // a_block[0]), -(-rows // a_block[1]), n_ccd), (256,), seeds, rows, columns, hidden)
     shapes = ((my, mx),) * 3 + ((ny,),) * 2 + ((nx,),) * 2 + ((),) * 2
     sums = [cupy.zeros((n_ccd, *shape), np.int64) for shape in shapes]
     faint_bin_sum = cupy.zeros((n_ccd, *faint_bin_shape(ny, nx)), np.int64)
@@ -95,7 +99,9 @@ def _spectrum(
         return cupy.zeros((n_ccd, SIDE_OF_PART, SIDE_OF_PART // 2 + 1)), cupy.zeros(n_ccd, np.int64)
     power, n_added = cupy.empty((n_ccd, SIDE_OF_PART, SIDE_OF_PART // 2 + 1)), cupy.empty(n_ccd, np.int64)
     first, window, turns = _tables(places.tobytes(), cupy.cuda.Device().id)
-    n_pairs, most = (n_parts + 1) // 2, min(n_ccd, CCDS_AT_ONCE)
+    n_pairs = (n_parts + 1) // 2
+    # Batches of equal size: a small last batch would leave most of the card idle.
+    most = -(-n_ccd // -(-n_ccd // CCDS_AT_ONCE))
     re, im = (cupy.empty((most, n_pairs, SIDE_OF_PART, SIDE_OF_PART)) for _ in range(2))
     total = cupy.empty((n_ccd, SIDE_OF_PART, SIDE_OF_PART))
     for start in range(0, n_ccd, most):
