@@ -5,9 +5,10 @@
 
 First every step is compared with the step of the CPU. Then an exposure goes through all steps --repeats times, and
 each launch is timed where it belongs, by CUDA events and by the clock of the host; medians are given. For a kernel of
-microseconds the time on the device is mostly the time of the launch itself. The bytes are counted by profiling/roofline.py: requested 32-byte sectors, as if there were
-no cache, so that a share may exceed 1. The result is kept under results/, unless the device is the test device. No file
-is read here: the kernels that decode files are not among the timed kernels.
+microseconds the time on the device is mostly the time of the launch itself. The bytes are counted by
+profiling/roofline.py: requested 32-byte sectors, as if there were no cache, so that a share may exceed 1. The result is
+kept under results/, unless the device is the test device. No file is read here: the kernels that decode files are not
+among the timed kernels.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ RESULTS = Path(__file__).parent / "results"
 DENSITY = 800 / (2046 * 4094)
 """Stars in a pixel: about 800 on a DECam CCD."""
 BUSY_BYTES, BUSY_COPIES = 2**28, 40
-"""What the device copies before each run, for about 5 ms, so that all launches are waiting when the first one begins."""
+"""What the device copies before each run, for about 5 ms, so that launches wait for the device from the beginning."""
 NOT_IN_A_SCORE = ("stamps_cut", "divergence")
 """Kernels that `exposure` runs too, of which a score without an autoencoder has none for each exposure."""
 NO_GPU = 2
