@@ -358,6 +358,8 @@ extern "C" __global__ void __launch_bounds__(256)
 // (gpuanom/backends/cpu/transform.py).
 __device__ __forceinline__ void transform(double* re, double* im, int n, int along, int across,
                                           const double* turns) {
+    // Unrolled, so that the divisions by `quarter` are shifts.
+#pragma unroll
     for (int quarter = PART / 4; quarter > 1; quarter /= 4) {
         for (int b = threadIdx.x; b < n * (PART / 4); b += blockDim.x) {
             const int j = b / n % quarter, point = b / n / quarter * 4 * quarter + j;
