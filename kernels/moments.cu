@@ -18,6 +18,7 @@
 #include "common.cuh"
 
 constexpr int WARPS = 8, MAX_STAMP = 64;
+constexpr int REQUESTS = 3;  // of a warp for a row of a stamp, in whole sectors
 
 typedef unsigned long long RowMask;  // bit i is column i of a stamp's row
 
@@ -107,9 +108,9 @@ __device__ __forceinline__ void second_moments(const double (*v)[MAX_STAMP], con
 //
 // Launch     grid (blocks, n_ccd), block (32, 8). A block takes every blocks-th candidate of its
 //            CCD, since only the device knows how many there are. The v of a stamp are computed
-//            once, as the pixels come in, and stay in shared memory (32 KiB) from the check to the
-//            last sum: in registers they would halve the number of blocks at work. One warp grows
-//            the isophote, with the 64 rows in its registers, so no barrier is needed.
+//            and compared once, as the pixels come in, and stay in shared memory (32 KiB) until
+//            the last sum: in registers they would halve the number of blocks at work. One warp
+//            grows the isophote, with the 64 rows in its registers, so no barrier is needed.
 // Bytes      4 for each pixel of a stamp, once, and 1 for its mask, in whole sectors; 96 written
 //            for each source.
 extern "C" __global__ void __launch_bounds__(256)
@@ -120,7 +121,9 @@ extern "C" __global__ void __launch_bounds__(256)
                   double isophote_threshold, long long* y, long long* x, double* value,
                   long long* n_above, double* moments, double* isophote_moments,
                   long long* n_isophote, unsigned long long* n_sources) {
-    __shared__ double v[MAX_STAMP][MAX_STAMP], X[MAX_STAMP], Y[MAX_STAMP], scratch[2][3 * WARPS];
+    __shared__ double v[MAX_STAMP][MAX_STAMP], scratch[2][3 * WARPS];
+    // What of the background depends on the row alone, and on the column alone.
+    __shared__ double offset[MAX_STAMP], slope[MAX_STAMP], X[MAX_STAMP], bend[MAX_STAMP];
     __shared__ RowMask over[MAX_STAMP], isophote[MAX_STAMP];
     __shared__ double c[6], noise;
     __shared__ int n_candidates, counts[WARPS];
@@ -134,40 +137,62 @@ extern "C" __global__ void __launch_bounds__(256)
     for (int candidate = blockIdx.x; candidate < n_candidates; candidate += gridDim.x) {
         const long long slot = (long long)ccd * n_slots + candidate;
         const int cy = listed[slot] / nx, cx = listed[slot] % nx;
+        const long long middle = ((long long)ccd * ny + cy) * nx + cx;
+        const float peak = images[middle];
         // Divisions are slow: one for each row and column, not one for each pixel.
         const int i = (warp * WARP + lane) % MAX_STAMP;
-        if (warp < 2) X[i] = scaled(cx - half + i, nx);
-        if (warp >= 6) Y[i] = scaled(cy - half + i, ny);
-        __syncthreads();
-        int n = 0;
-        for (int row = warp; row < size; row += WARPS) {
-            const int at_y = cy - half + row, x0 = cx - half;
-            const long long first = ((long long)ccd * ny + at_y) * nx + x0,
-                            last = first + size - 1;
-            for (long long base = whole_sectors(first); base <= last; base += WARP) {
-                const long long e = base + lane, at = within(e, first, last);
-                const float seen = images[at];
-                const bool good = is_usable(seen, bad, at, UNFIT_SOURCES);
-                const int own = e == at, column = (int)(at - first);
-                const double height =
-                    good ? widen(seen) - polynomial(c, Y[row], X[column]) : UNFIT;
-                n += own & (height > above);
-                if (own) v[row][column] = height;
-            }
+        if (warp < 2) X[i] = scaled(cx - half + i, nx), bend[i] = c[3] * X[i];
+        if (warp >= 6) {
+            const double Y = scaled(cy - half + i, ny);
+            offset[i] = c[0] + Y * (c[2] + c[5] * Y), slope[i] = c[1] + c[4] * Y;
         }
         __syncthreads();
-        const double centre = v[half][half], least = moment_fraction * centre;
+        // The operations of polynomial(), in their order.
+        const double centre =
+                         is_usable(peak, bad, middle, UNFIT_SOURCES)
+                             ? widen(peak) - (offset[half] + X[half] * (slope[half] + bend[half]))
+                             : UNFIT,
+                     least = moment_fraction * centre;
+        int n = 0;
         bool outshone = false;
         for (int row = warp; row < MAX_STAMP; row += WARPS) {
             RowMask in_moments = 0ull, in_isophote = 0ull;
-            for (int k = 0; k < 2; k++) {
-                const int column = lane + k * WARP;
-                const double seen = row < size && column < size ? v[row][column] : UNFIT;
-                const bool before = row < half || (row == half && column < half);
-                outshone = outshone || seen > centre || (seen == centre && before);
-                in_moments |= (RowMask)__ballot_sync(WHOLE_WARP, seen > least) << (k * WARP);
-                in_isophote |= (RowMask)__ballot_sync(WHOLE_WARP, seen > least && seen > lowest)
-                               << (k * WARP);
+            if (row < size) {
+                const long long first = middle + (long long)(row - half) * nx - half;
+                const float* pixels = images + first;
+                const unsigned char* plane = bad == nullptr ? nullptr : bad + first;
+                // The walk described in common.cuh, counted from the row's first pixel. All pixels
+                // are asked for before the first one is used.
+                const int lead = (int)(first - whole_sectors(first));
+                float seen[REQUESTS];
+                bool good[REQUESTS];
+#pragma unroll
+                for (int k = 0; k < REQUESTS; k++) {
+                    const int column = lane + k * WARP - lead;
+                    const bool own = column >= 0 && column < size;
+                    seen[k] = own ? pixels[column] : MINUS_INFINITY;
+                    good[k] = own && (plane == nullptr || (plane[column] & UNFIT_SOURCES) == 0u);
+                }
+                const double of_row = offset[row], along = slope[row];
+#pragma unroll
+                for (int k = 0; k < REQUESTS; k++) {
+                    const int start = k * WARP - lead, column = lane + start;
+                    if (start >= size) break;  // the same for all lanes
+                    double height = UNFIT;
+                    if (good[k] && is_finite(seen[k])) {
+                        height = widen(seen[k]) - (of_row + X[column] * (along + bend[column]));
+                    }
+                    if (column >= 0 && column < size) v[row][column] = height;
+                    n += height > above;
+                    const bool before = row < half || (row == half && column < half);
+                    outshone = outshone || height > centre || (height == centre && before);
+                    const RowMask higher = __ballot_sync(WHOLE_WARP, height > least);
+                    const RowMask bright =
+                        __ballot_sync(WHOLE_WARP, height > least && height > lowest);
+                    // Bit i of the masks is column i.
+                    in_moments |= k == 0 ? higher >> lead : higher << start;
+                    in_isophote |= k == 0 ? bright >> lead : bright << start;
+                }
             }
             if (lane == 0) over[row] = in_moments, isophote[row] = in_isophote;
         }

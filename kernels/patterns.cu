@@ -79,8 +79,8 @@ __device__ __forceinline__ int masked(int number, unsigned hidden, bool* good) {
 //
 // Launch     grid (ceil(nx / 256), ceil(ny / 32), n_ccd), block (256). A thread takes the four
 //            pixels of a column of a cell, so that a warp reads 32 neighbouring pixels of each of
-//            four rows, and four lanes make up a cell. A block takes eight rows of cells, one after
-//            the other: the divisions of the background are then few.
+//            four rows, and four lanes make up a cell. A block takes eight rows of cells, one
+//            after the other: the divisions of the background are then few.
 // Bytes      4 read for each pixel, and 1 of its mask; 2 written for each pixel.
 extern "C" __global__ void __launch_bounds__(256)
     patterns_residual(const float* images, OPTIONAL const unsigned char* bad,

@@ -24,6 +24,7 @@ from gpuanom.records import Integers
 _DITHERS = {"NO_DITHER": 0, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
 _FORM = re.compile(r"\s*([0-9]{0,9})([LXBIJKAEDCMPQ])([A-Z]?).*")
 _BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
+_OTHER_FORMS = ("GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA")
 _NUMBERS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 
 
@@ -83,15 +84,20 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
         scale, zero = (table.numbers(key, float(_real(header, key, 0.0))) for key in ("ZSCALE", "ZZERO"))
     else:
         scale, zero = np.full(n, bscale), np.full(n, bzero)
+    places = table.places("COMPRESSED_DATA")
+    # Most images have a column for tiles in another form, and no such tile.
+    gzipped = uncompressed = None
+    if not places[1].all():
+        gzipped, uncompressed = (table.places(n) if table.has(n) else None for n in _OTHER_FORMS)
     return Tiles(
         code=code,
         heap=table.heap,
         shape=shape,
         tile=tile,
         bitpix=bitpix,
-        places=table.places("COMPRESSED_DATA"),
-        gzipped=table.places("GZIP_COMPRESSED_DATA") if table.has("GZIP_COMPRESSED_DATA") else None,
-        uncompressed=table.places("UNCOMPRESSED_DATA") if table.has("UNCOMPRESSED_DATA") else None,
+        places=places,
+        gzipped=gzipped,
+        uncompressed=uncompressed,
         bytepix=bytepix,
         blocksize=blocksize,
         quantised=quantised,

@@ -51,7 +51,7 @@ LIMITS = {
     "gradients_rest": Limit(512, 120, 64),  # one block for each CCD
     "histogram_count": Limit(256, 48),
     "histogram_finish": Limit(256, 48),
-    "moments_check": Limit(256, 128, 35292),
+    "moments_check": Limit(256, 128, 36316),
     "orientation_gradients": Limit(256, 32),
     "orientation_moments": Limit(256, 40),
     "patterns_add": Limit(256, 80, 320),

@@ -157,7 +157,9 @@ class TileUpload:
         n_tiles = -(-ny // rows) * -(-nx // columns)
         if any(len(a) != n_tiles for a in (image.start, image.size, image.scale, image.zero, image.blank)):
             raise ValueError(f"numbers for other than {n_tiles} tiles")
-        if ((image.start < 0) | (image.size < 0) | (image.start > image.data.size - image.size)).any():
+        start, size, n_bytes = image.start, image.size, image.data.size
+        is_within = min(start.min(), size.min()) >= 0 and max(start.max(), size.max()) <= n_bytes
+        if not is_within or (start + size).max() > n_bytes:  # no sum overflows, as neither number is large
             raise ValueError("a tile lies outside the data")
         for number, tile in image.decoded:
             y, x = number // -(-nx // columns) * rows, number % -(-nx // columns) * columns
