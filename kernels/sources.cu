@@ -18,6 +18,13 @@
 
 constexpr int TILES_A_BLOCK = 24, ROWS_AT_ONCE = 8, MAX_TILE = 32,
               TILES_A_WARP = TILES_A_BLOCK / ROWS_AT_ONCE;
+constexpr int TOGETHER = 4;                                     // requests of a warp at a time
+constexpr int LOWEST = (int)0x807fffffu, HIGHEST = 0x7f800000;  // sort_key() of the infinities
+
+// The number of a sort_key().
+__device__ __forceinline__ float of_key(int key) {
+    return __int_as_float(key ^ ((key >> 31) & 0x7fffffff));
+}
 
 // The lowest sort_key that a pixel of the tile at (y0, x0) must exceed for v > limit. Within a
 // tile the background departs from the plane through the corners by at most |c3| hx^2 + |c5| hy^2,
@@ -70,7 +77,8 @@ extern "C" __global__ void __launch_bounds__(256)
                   const double* coefficients, const double* sigma, const bool* usable,
                   double threshold, int tile, int ny, int nx, double* value, int* pixel,
                   long long* n_bad, long long* n_saturated) {
-    __shared__ float staged[ROWS_AT_ONCE][TILES_A_BLOCK * MAX_TILE];
+    // As sort_key(), so that a key is made once for each pixel.
+    __shared__ int staged[ROWS_AT_ONCE][TILES_A_BLOCK * MAX_TILE];
     __shared__ double c[6], limit, brightest[TILES_A_BLOCK];
     __shared__ int full, counts[2][ROWS_AT_ONCE], place[TILES_A_BLOCK], least[TILES_A_BLOCK];
     const int lane = threadIdx.x, warp = threadIdx.y, ccd = blockIdx.z;
@@ -105,27 +113,46 @@ extern "C" __global__ void __launch_bounds__(256)
             const long long first = ((long long)ccd * ny + y0 + row0 + warp) * nx + x0;
             const float* pixels = images + first;
             const unsigned char* plane = bad == nullptr ? nullptr : bad + first;
-            for (int base = (int)(whole_sectors(first) - first); base < width; base += WARP) {
-                const int column = base + lane, at = min(max(column, 0), width - 1);
-                const float seen = pixels[at];
-                const unsigned bits = plane == nullptr ? 0u : plane[at];
-                const int own = column == at, finite = is_finite(seen);
-                spoilt += own & (!finite | (bits != 0u));
-                saturated += own & finite & (sort_key(seen) >= full);
-                if (own)
-                    staged[warp][column] =
-                        finite && (bits & UNFIT_SOURCES) == 0u ? seen : MINUS_INFINITY;
+            const auto keep = [&](int column, float seen, unsigned bits) {
+                const int key = sort_key(seen);
+                // Of a NaN, too, the key lies beyond those of the infinities.
+                const bool finite = key > LOWEST && key < HIGHEST;
+                spoilt += !finite | (bits != 0u);
+                saturated += finite & (key >= full);
+                staged[warp][column] = finite && (bits & UNFIT_SOURCES) == 0u ? key : LOWEST;
+            };
+            const auto edge = [&](int column) {
+                if (column >= 0 && column < width)
+                    keep(column, pixels[column], plane == nullptr ? 0u : plane[column]);
+            };
+            int base = (int)(whole_sectors(first) - first);
+            if (base < 0) edge(base + lane), base += WARP;
+            // All requests of a turn are made before the first one is waited for.
+#pragma unroll 1
+            for (; base + TOGETHER * WARP <= width; base += TOGETHER * WARP) {
+                float seen[TOGETHER];
+                unsigned bits[TOGETHER];
+#pragma unroll
+                for (int k = 0; k < TOGETHER; k++) {
+                    const int column = base + k * WARP + lane;
+                    seen[k] = pixels[column], bits[k] = plane == nullptr ? 0u : plane[column];
+                }
+#pragma unroll
+                for (int k = 0; k < TOGETHER; k++) keep(base + k * WARP + lane, seen[k], bits[k]);
             }
+#pragma unroll 1
+            for (; base < width; base += WARP) edge(base + lane);
         }
         __syncthreads();
         for (int k = 0; k < TILES_A_WARP; k++) {
             const int own = warp + k * ROWS_AT_ONCE, column = own * tile + lane, key = least[own];
             if (key == 0x7fffffff || lane >= tile) continue;
+#pragma unroll 4
             for (int row = 0; row < min(ROWS_AT_ONCE, height - row0); row++) {
-                const float seen = staged[row][column];
-                if (sort_key(seen) <= key) continue;
+                const int seen = staged[row][column];
+                if (seen <= key) continue;
                 const int y = y0 + row0 + row, x = x0 + column;
-                const double v = widen(seen) - polynomial(c, scaled(y, ny), scaled(x, nx));
+                const double v = widen(of_key(seen)) - polynomial(c, scaled(y, ny), scaled(x, nx));
                 // Rows come in order, so of equal v the first stays.
                 if (v > best[k]) best[k] = v, best_pixel[k] = y * nx + x;
             }
