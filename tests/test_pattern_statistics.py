@@ -449,3 +449,13 @@ def test_parts_lie_on_the_ccd(shape):
     for y, x in fine.tolist():
         near = np.all(np.abs(fine - (y, x)) < 128, axis=1)
         assert near.sum() == 1
+
+
+def test_maps_without_values_have_no_powers():
+    """Also where no CCD of a stack has a map; beside other CCDs the powers of these do not change."""
+    nothing = np.full((1, 20, 20), np.nan, np.float32)
+    some = np.random.default_rng(3).normal(size=(1, 20, 20)).astype(np.float32)
+    assert not spectrum.map_powers(nothing).any()
+    both = spectrum.map_powers(np.concatenate([nothing, some, nothing]))
+    np.testing.assert_array_equal(both[1], spectrum.map_powers(some)[0])
+    assert not both[[0, 2]].any()
