@@ -40,6 +40,8 @@ from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
 STEPS: tuple[Step, ...] = ("background", "sigma", "gradients")
+AT_ONCE = 3
+"""CCDs that a thread reads for a GPU before it hands them over, where a stack has many."""
 NO_PIXELS = np.empty((0, 0), dtype=np.float32)
 
 
@@ -204,8 +206,12 @@ class _Reading:
 
     def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd]:
         """Yield the CCDs that can be read, in order."""
-        several = self.readers is not None and len(group) > 1
-        read = self.readers.ahead(self._read, group) if self.readers and several else map(self._read, group)
+        read: Iterable[Ccd | CcdFailure] = map(self._read, group)
+        if self.readers is not None and len(group) > 1:
+            # Several CCDs a task: each handing over of a result costs the other threads the interpreter's lock.
+            n = AT_ONCE if len(group) >= 4 * AT_ONCE else 1
+            parts = [group[start : start + n] for start in range(0, len(group), n)]
+            read = chain.from_iterable(self.readers.ahead(self._read_several, parts))
         for item, ccd in zip(group, read, strict=True):
             if isinstance(ccd, CcdFailure):
                 self.failures.append(ccd)
@@ -214,6 +220,9 @@ class _Reading:
             self.ccds.append(replace(ccd, image=NO_PIXELS, bad=None))
             yield ccd
             del ccd
+
+    def _read_several(self, items: Sequence[Ccd | CcdOnDisk]) -> list[Ccd | CcdFailure]:
+        return [self._read(item) for item in items]
 
     def _read(self, item: Ccd | CcdOnDisk) -> Ccd | CcdFailure:
         if isinstance(item, Ccd):
