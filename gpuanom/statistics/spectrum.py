@@ -194,7 +194,7 @@ def map_powers(values: FloatImage) -> Doubles:
     n = np.count_nonzero(known.reshape(n_ccd, -1), axis=1)
     chosen = 2 * n >= my * mx
     filled = np.where(known, values, 0.0).astype(np.float64)[chosen]
-    mean = filled.reshape(len(filled), -1).sum(axis=1) / n[chosen]
+    mean = filled.reshape(len(filled), my * mx).sum(axis=1) / n[chosen]
     filled = np.where(known[chosen], filled - mean[:, None, None], 0.0)
     if len(filled):
         transform = np.fft.rfft2(window * filled, s=(size, size), axes=(1, 2))
