@@ -39,7 +39,7 @@ def sort_columns(values: Any) -> None:
     values : ndarray, (a power of 2, LANES) float64
         Without NaN; sorted in place.
     """
-    n, flat = values.shape[0], values.ravel()
+    (n, width), flat = values.shape, values.ravel()
     merged = 1
     while merged < n:
         apart = merged
@@ -47,6 +47,6 @@ def sort_columns(values: Any) -> None:
             for start in range(apart % merged, n - apart, 2 * apart):
                 if start // (2 * merged) != (start + apart) // (2 * merged):
                     continue
-                _compare(flat, start * LANES, apart * LANES)
+                _compare(flat, start * width, apart * width)
             apart //= 2
         merged *= 2
