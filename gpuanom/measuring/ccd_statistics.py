@@ -229,7 +229,7 @@ def _made(
     if chosen != list(range(len(patterns.row_sum))):
         patterns = replace(patterns, **{f.name: getattr(patterns, f.name)[chosen] for f in fields(Patterns)})
     spectra = spectrum.spectra(patterns)
-    stars = [shapes.stars(a.shapes, a.index, a.turn, shape) for a in arrays]
+    stars = shapes.stars_of_ccds(arrays[0].shapes, chosen, turns, shape)
     values = np.concatenate(
         [
             spectrum.ccd_statistics(spectra, turns),

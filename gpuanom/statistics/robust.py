@@ -7,8 +7,22 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from gpuanom.native import native
+from gpuanom.native import helper, native
 from gpuanom.statistics.pairwise import median, pairwise_sum
+
+
+@helper
+def _limits(values: Any, off: Any) -> Any:
+    """The median of the values, at least one, and three of their robust standard deviations; infinite where that is 0.
+
+    `off` is scratch, as long as the values.
+    """
+    off[:] = values
+    middle = median(off)
+    for k in range(len(values)):
+        off[k] = abs(values[k] - middle)
+    limit = 3.0 * 1.4826 * median(off)
+    return middle, limit if limit > 0.0 else np.inf
 
 
 @native(types.void(types.float64[::1], types.int64[::1], types.float64[:, ::1]))
@@ -33,12 +47,7 @@ def robust_means(values: Any, sizes: Any, found: Any) -> None:
         found[i] = np.nan
         if n < 3:
             continue
-        off[:] = here
-        middle = median(off)
-        for k in range(n):
-            off[k] = abs(here[k] - middle)
-        limit = 3.0 * 1.4826 * median(off)
-        limit = limit if limit > 0.0 else np.inf
+        middle, limit = _limits(here, off)
         kept = 0
         for k in range(n):
             if abs(here[k] - middle) <= limit:
@@ -51,6 +60,67 @@ def robust_means(values: Any, sizes: Any, found: Any) -> None:
         for k in range(kept):
             off[k] = (off[k] - mean) * (off[k] - mean)
         found[i, 1] = np.sqrt(pairwise_sum(off[:kept]) / (kept - 1)) / np.sqrt(kept)
+
+
+@native(types.void(types.float64[::1], types.float64[::1], types.float64[::1], types.float64[::1], types.float64[::1]))
+def plane_sums(u: Any, v: Any, e: Any, fit: Any, sums: Any) -> None:
+    """Add up what a plane through e(u, v) is fitted with, without what lies far off the plane fitted before.
+
+    Parameters
+    ----------
+    u, v, e : ndarray, (n,) float64
+        Positions and values.
+    fit : ndarray, (3,) float64
+        The plane fitted before: constant, and factors of u and v.
+    sums : ndarray, (10,) float64
+        Out: the number of values within three robust standard deviations of the median of what is left over; over
+        these, the sums of u, v, u u, u v, v v, e, u e and v e; and the standard deviation of what is left over, of
+        three degrees of freedom less; NaN with fewer than four values.
+    """
+    n = len(e)
+    off, scratch, kept = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    sums[:] = np.nan
+    sums[0] = 0.0
+    if n == 0:
+        return
+    for k in range(n):
+        off[k] = e[k] - (fit[0] + fit[1] * u[k] + fit[2] * v[k])
+    middle, limit = _limits(off, scratch)
+    m = 0
+    for k in range(n):
+        if abs(off[k] - middle) <= limit:
+            kept[m] = k
+            m += 1
+    sums[0] = m
+    part = scratch[:m]
+    for term in range(1, 9):
+        for k in range(m):
+            x, y, z = u[kept[k]], v[kept[k]], e[kept[k]]
+            if term == 1:
+                part[k] = x
+            elif term == 2:
+                part[k] = y
+            elif term == 3:
+                part[k] = x * x
+            elif term == 4:
+                part[k] = x * y
+            elif term == 5:
+                part[k] = y * y
+            elif term == 6:
+                part[k] = z
+            elif term == 7:
+                part[k] = x * z
+            else:
+                part[k] = y * z
+        sums[term] = pairwise_sum(part)
+    if m < 4:
+        return
+    for k in range(m):
+        part[k] = off[kept[k]]
+    mean = pairwise_sum(part) / m
+    for k in range(m):
+        part[k] = (part[k] - mean) * (part[k] - mean)
+    sums[9] = np.sqrt(pairwise_sum(part) / (m - 3))
 
 
 @native(types.float64(types.float64[::1]))

@@ -97,27 +97,71 @@ def stars(shapes: Shapes, ccd: int, turn: Turn, shape: tuple[int, int]) -> Stars
     Stars
         Brightest first; empty where none is found.
     """
-    moments, width = shapes.moments[ccd], float(shapes.width[ccd])
-    usable = (moments[:, 1] >= SIGNAL_TO_NOISE) & (shapes.spoilt[ccd] == 0)  # a NaN is not
-    size = np.sort(moments[usable, 2])
-    if not size.size:
-        nothing = np.zeros(0)
-        return Stars(nothing, nothing, nothing, nothing, nothing, nothing, shape)
-    typical = half_sample_mode(np.log(size[: (size.size + 1) // 2]))
-    chosen = usable & (np.abs(moments[:, 2] / math.exp(typical) - 1.0) < STAR_LIKE) & (moments[:, 1] >= BRIGHT)
+    return stars_of_ccds(shapes, [ccd], [turn], shape)[0]
+
+
+def stars_of_ccds(
+    shapes: Shapes, ccds: Sequence[int], turns: Sequence[Turn | int], shape: tuple[int, int]
+) -> list[Stars]:
+    """Do what `stars` does for several CCDs of a stack at once, in a fraction of the time.
+
+    Parameters
+    ----------
+    shapes : Shapes
+        Of a stack, on the host.
+    ccds : sequence of int
+        Indices of the CCDs in the stack.
+    turns : sequence of Turn
+        Of each of these CCDs.
+    shape : tuple of int
+        (ny, nx) of each CCD in pixels.
+
+    Returns
+    -------
+    list of Stars
+        One for each CCD, brightest star first.
+    """
+    every = list(ccds) == list(range(len(shapes.width)))
+    moments, centre, spoilt, widths = (
+        values if every else values[list(ccds)]
+        for values in (shapes.moments, shapes.centre, shapes.spoilt, shapes.width)
+    )
+    signal, size = moments[:, :, 1], moments[:, :, 2]
+    usable = (signal >= SIGNAL_TO_NOISE) & (spoilt == 0)  # a NaN is not
+    logs = np.log(np.sort(np.where(usable, size, np.nan), axis=1))  # a NaN is the last
+    n_usable = np.count_nonzero(usable, axis=1).tolist()
     # Twice the square of the weight's width is the T at which nothing but the weight is seen.
-    chosen &= moments[:, 2] < 0.95 * 2.0 * width**2
-    t, e1, e2, kurtosis = moments[chosen, 2:].T
-    alone = 1.0 / (1.0 / t - 1.0 / (2.0 * width**2))
+    double = np.array([2.0 * width**2 for width in widths.tolist()])
+    modes = [half_sample_mode(row[: (n + 1) // 2]) if n else math.nan for row, n in zip(logs, n_usable, strict=True)]
+    typical = np.array([math.exp(mode) for mode in modes])[:, None]
+    chosen = usable & (np.abs(size / typical - 1.0) < STAR_LIKE) & (signal >= BRIGHT)
+    chosen &= size < np.array([0.95 * 2.0 * width**2 for width in widths.tolist()])[:, None]
+    counts = np.count_nonzero(chosen, axis=1)
+    t, e1, e2, kurtosis = moments[chosen][:, 2:].T
+    alone = 1.0 / (1.0 / t - np.repeat(1.0 / double, counts))
     # The weight makes every ellipticity smaller by the same share.
-    share = float(np.median(alone / t)) if t.size else 1.0
-    y, x = shapes.centre[ccd, chosen].T
+    share = np.repeat(_medians(alone / t, chosen), counts)
+    y, x = centre[chosen].T
     x, y = (x + 0.5) / shape[1], (y + 0.5) / shape[0]
-    if turn & Turn.MIRRORED:
-        y, e2 = 1.0 - y, -e2
-    if turn & Turn.QUARTER:
-        x, y, e1, e2 = 1.0 - y, x, -e1, -e2
-    return Stars(x, y, FWHM * np.sqrt(alone / 2.0), share * e1, share * e2, kurtosis, shape)
+    mirrored, quarter = (
+        np.repeat([bool(turn & which) for turn in turns], counts) for which in (Turn.MIRRORED, Turn.QUARTER)
+    )
+    y, e2 = np.where(mirrored, 1.0 - y, y), np.where(mirrored, -e2, e2)
+    x, y = np.where(quarter, 1.0 - y, x), np.where(quarter, x, y)
+    e1, e2 = np.where(quarter, -e1, e1), np.where(quarter, -e2, e2)
+    values = np.stack([x, y, FWHM * np.sqrt(alone / 2.0), share * e1, share * e2, kurtosis])
+    last = np.cumsum(counts).tolist()
+    return [Stars(*values[:, i:j], shape) for i, j in zip([0, *last], last, strict=False)]
+
+
+def _medians(values: Doubles, chosen: npt.NDArray[np.bool_]) -> Doubles:
+    """The median of the values that belong to each row of `chosen`, (n,); 1 for a row without any."""
+    table = np.full(chosen.shape, np.nan)
+    table[chosen] = values
+    table.sort(axis=1)  # a NaN is the last
+    n, row = np.count_nonzero(chosen, axis=1), np.arange(len(chosen))
+    middle = (table[row, np.maximum(n - 1, 0) // 2] + table[row, np.minimum(n // 2, table.shape[1] - 1)]) / 2.0
+    return np.where(n > 0, middle, 1.0)
 
 
 def half_sample_mode(ordered: Doubles) -> float:
@@ -162,16 +206,6 @@ def _robust_means(lists: Sequence[Doubles]) -> Doubles:
     found = np.empty((len(lists), 2))
     robust_means(np.concatenate(lists), np.array([values.size for values in lists], dtype=np.int64), found)
     return found
-
-
-def _within(values: Doubles) -> npt.NDArray[np.bool_]:
-    """Which values are within three robust standard deviations of their median; all where that deviation is 0."""
-    if not values.size:
-        return np.zeros(0, dtype=bool)
-    off = np.abs(values - np.median(values))
-    limit = 3.0 * 1.4826 * float(np.median(off))
-    inside: npt.NDArray[np.bool_] = off <= limit if limit > 0.0 else np.ones(values.size, dtype=bool)
-    return inside
 
 
 def ccd_statistics(found: Sequence[Stars]) -> FloatImage:
@@ -274,26 +308,33 @@ def fitted_plane(u: Doubles, v: Doubles, e: Doubles) -> tuple[Doubles, Doubles] 
     coefficients, errors : ndarray, (3,) float64
         a, b, c. None with fewer than ten values, or where the positions give no plane.
     """
-    kept, fit = _within(e), np.zeros(3)
+    from gpuanom.statistics.robust import plane_sums  # imports Numba, which a night ranked again needs not
+
+    fit, sums = np.zeros(3), np.empty(10)
     inverse = np.zeros((3, 3))
+    u, v, e = (np.ascontiguousarray(values, dtype=np.float64) for values in (u, v, e))
     for _ in range(3):
-        if np.count_nonzero(kept) < LEAST_FOR_PLANE:
+        plane_sums(u, v, e, fit, sums)
+        n, one_u, one_v, uu, uv, vv, *right, _ = sums.tolist()
+        if n < LEAST_FOR_PLANE:
             return None
-        terms = np.stack([np.ones(np.count_nonzero(kept)), u[kept], v[kept]])
-        # Sums in one order, and three unknowns: no library's threads decide the last digits.
-        normal = np.array([[float((a * b).sum()) for b in terms] for a in terms])
-        if not np.linalg.det(normal / terms.shape[1]) > 1e-8:
+        normal = np.array([[n, one_u, one_v], [one_u, uu, uv], [one_v, uv, vv]])
+        if not np.linalg.det(normal / n) > 1e-8:
             return None
         inverse = _inverse(normal)
-        right = [float((a * e[kept]).sum()) for a in terms]
-        fit = np.array([math.fsum(row[k] * right[k] for k in range(3)) for row in inverse])
-        off = e - (fit[0] + fit[1] * u + fit[2] * v)
-        kept = _within(off)
-    scatter = float(off[kept].std(ddof=3)) if np.count_nonzero(kept) > 3 else math.nan
-    return fit, scatter * np.sqrt(np.diag(inverse))
+        fit = np.array([math.fsum(row[k] * right[k] for k in range(3)) for row in inverse.tolist()])
+    plane_sums(u, v, e, fit, sums)
+    return fit, float(sums[9]) * np.sqrt(np.diag(inverse))
 
 
 def _inverse(m: Doubles) -> Doubles:
     """Inverse of a 3 x 3 matrix by its cofactors."""
-    rows = [np.cross(m[1], m[2]), np.cross(m[2], m[0]), np.cross(m[0], m[1])]
-    return np.asarray(np.stack(rows, axis=1) / float((m[0] * rows[0]).sum()))
+    (a, b, c), (d, e, f), (g, h, i) = m.tolist()
+    rows = np.array(
+        [
+            [e * i - f * h, f * g - d * i, d * h - e * g],
+            [h * c - i * b, i * a - g * c, g * b - h * a],
+            [b * f - c * e, c * d - a * f, a * e - b * d],
+        ]
+    )
+    return np.asarray(rows.T / float((m[0] * rows[0]).sum()))
