@@ -172,6 +172,8 @@ def test_a_short_night_starts_no_process(exposures, several, monkeypatch):
 def test_processes_by_cores(monkeypatch, cores, n):
     monkeypatch.setattr(processes.os, "cpu_count", lambda: cores)
     assert Processes(QUICK, [CpuBackend()], None, print)._most(10**4) == n
+    assert Processes(QUICK, [CpuBackend()] * 2, None, print)._most(10**4) == max(1, min(4, cores // 8))
+    assert Processes(QUICK, [CpuBackend()], None, print)._most(processes.WORTH - 1) == 1
 
 
 def test_a_number_from_the_environment(monkeypatch, exposures):

@@ -159,7 +159,9 @@ class Processes:
             if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= 64):
                 raise SettingsError(f"{VARIABLE} is {printable(wanted)!r} but must be a whole number from 1 to 64")
             return int(wanted)
-        return 1 if n_exposures < WORTH else max(1, min(MOST, (os.cpu_count() or 1) // CORES_A_PROCESS))
+        if n_exposures < WORTH:
+            return 1
+        return max(1, min(MOST, (os.cpu_count() or 1) // (CORES_A_PROCESS * len(self._backends))))
 
 
 def _measure_here(works: Works, source: _Source, done: SimpleQueue[Done | BaseException | None]) -> None:
