@@ -125,8 +125,7 @@ def _folded(flat: Any, height: Any, room: Any) -> Any:
 @helper
 def _contrast(line: Any, x: Any, mean: Any, excess: Any, root: Any) -> Any:
     """How far a line is above the mean of those three columns beside it, over the bins' deviation; 0 of a short one."""
-    beside = np.float64(line[x]) + np.float64(line[x + 6])
-    return (np.float64(line[x + 3]) - 0.5 * beside - mean * excess[x + 3]) / root[x + 3]
+    return (line[x + 3] - 0.5 * (line[x] + line[x + 6]) - mean * excess[x + 3]) / root[x + 3]
 
 
 @helper
@@ -136,19 +135,19 @@ def _any_higher(line: Any, mean: Any, excess: Any, root: Any, best: Any) -> Any:
     limit = best * (1.0 - 1e-9)  # rounding is far less
     n = 0
     for x in range(len(middle)):
-        beside = np.float64(before[x]) + np.float64(after[x])
-        n += 1 if np.float64(middle[x]) - 0.5 * beside - mean * excess[x] > limit * root[x] else 0
+        n += 1 if middle[x] - 0.5 * (before[x] + after[x]) - mean * excess[x] > limit * root[x] else 0
     return n > 0
 
 
 @helper
-def _highest(sums: Any, mean: Any, weights: Any) -> Any:
-    """The highest of all lines, its d and its column, and the extremes of the lines that are parallel to it.
+def _highest(sums: Any, mean: Any, weights: Any, least: Any) -> Any:
+    """The highest of all lines above `least`, its d and its column, and the extremes of the lines parallel to it.
 
-    These are the largest contrast more than 5 columns away, and the depth of the darkest one nearer to it.
+    Its column is -1 where no line is higher. The extremes are the largest contrast more than 5 columns away, and the
+    depth of the darkest line nearer to it.
     """
     height, width = sums.shape[0], weights.shape[2]
-    best, at, column = 0.0, 0, -1
+    best, at, column = least, 0, -1
     for d in range(max(1, height // 64), height):
         first = height - d  # lines that begin further left do not cross the plane
         line, excess, root = sums[d, first:width], weights[0, d, first:], weights[1, d, first:]
@@ -206,7 +205,7 @@ def _best_line(plane: Any, flat: Any, buffers: Any, tables: Any, mean: Any, devi
                noise: Any, edge: Any, found: Any) -> None:  # fmt: skip
     """Find the highest of the lines of one plane, whose bins are also in `flat`: see `best_lines`."""
     rows, columns = plane.shape
-    highest = 0.0
+    highest = least = 0.0
     for orientation in range(4):
         across, mirrored = orientation >= 2, orientation % 2 == 1
         both, table = (buffers[1], tables[1]) if across else (buffers[0], tables[0])
@@ -215,11 +214,11 @@ def _best_line(plane: Any, flat: Any, buffers: Any, tables: Any, mean: Any, devi
         _filled(flat, first, 1 if across else columns, -step if mirrored else step, columns if across else rows,
                 table.shape[2], both)  # fmt: skip
         lines = both[_folded(both.ravel(), both.shape[1], both.shape[2])]
-        best, d, column, elsewhere, beside = _highest(lines, mean, table)
+        best, d, column, elsewhere, beside = _highest(lines, mean, table, least)
         height, elsewhere, beside = best / deviation, elsewhere / deviation, beside / deviation
         if not height > highest:
             continue
-        highest = height
+        highest, least = height, best
         found[0], found[1:] = 0.0, np.nan
         if not (elsewhere > max(alone * height, noise) or beside > edge * height):
             found[0] = height
@@ -255,32 +254,22 @@ def best_lines(planes: Any, upright: Any, transposed: Any, segment: Any, alone: 
         middle, and the share of segments that are positive; 0 and NaN without a line; all NaN where all bins are alike.
     """
     n, rows, columns = planes.shape
-    narrow = (
-        np.zeros((2, upright.shape[1], _room(upright)), np.int32),
-        np.zeros((2, transposed.shape[1], _room(transposed)), np.int32),
+    buffers = (
+        np.zeros((2, upright.shape[1], _room(upright))),
+        np.zeros((2, transposed.shape[1], _room(transposed))),
     )
     flat = np.empty(rows * columns)
     for i in range(n):
         found[i] = np.nan
         mean = float(planes[i].sum()) / flat.size
         plane = planes[i].ravel()
-        largest = 0
         for j in range(flat.size):
             flat[j] = (plane[j] - mean) ** 2
-            largest = max(largest, abs(plane[j]))
         deviation = np.sqrt(pairwise_sum(flat) / flat.size)
         for j in range(flat.size):
             flat[j] = plane[j]
         if not deviation > 0.0:
             continue
         found[i, 0] = 0.0
-        if largest < 2**31 // max(upright.shape[1], transposed.shape[1]):
-            _best_line(planes[i], flat, narrow, (upright, transposed), mean, deviation, segment, alone, noise, edge,
-                       found[i])  # fmt: skip
-        else:  # sums may need more than 31 bits
-            wide = (
-                np.zeros((2, upright.shape[1], _room(upright))),
-                np.zeros((2, transposed.shape[1], _room(transposed))),
-            )
-            _best_line(planes[i], flat, wide, (upright, transposed), mean, deviation, segment, alone, noise, edge,
-                       found[i])  # fmt: skip
+        _best_line(planes[i], flat, buffers, (upright, transposed), mean, deviation, segment, alone, noise, edge,
+                   found[i])  # fmt: skip
