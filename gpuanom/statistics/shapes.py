@@ -319,7 +319,7 @@ def fitted_plane(u: Doubles, v: Doubles, e: Doubles) -> tuple[Doubles, Doubles] 
     u, v, e = (np.ascontiguousarray(values, dtype=np.float64) for values in (u, v, e))
     for _ in range(3):
         plane_sums(u, v, e, fit, sums)
-        n, one_u, one_v, uu, uv, vv, *right, _ = sums.tolist()
+        n, one_u, uu, one_v, uv, vv, *right, _ = sums.tolist()
         if n < LEAST_FOR_PLANE:
             return None
         normal = np.array([[n, one_u, one_v], [one_u, uu, uv], [one_v, uv, vv]])
