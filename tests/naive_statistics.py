@@ -161,3 +161,30 @@ def robust_mean(values):
     if values.size < 3:
         return math.nan, math.nan
     return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
+
+
+def within(values):
+    """Which values are within three robust standard deviations of their median; all where that deviation is 0."""
+    off = np.abs(values - np.median(values))
+    limit = 3.0 * 1.4826 * float(np.median(off))
+    return off <= limit if limit > 0.0 else np.ones(values.size, dtype=bool)
+
+
+def plane(u, v, e):
+    """The plane through e(u, v), fitted three times without what lies far off, and the errors of its three numbers."""
+    kept = within(e)
+    for _ in range(3):
+        if np.count_nonzero(kept) < 10:
+            return None
+        terms = np.stack([np.ones(np.count_nonzero(kept)), u[kept], v[kept]])
+        m = np.array([[float((a * b).sum()) for b in terms] for a in terms])
+        if not np.linalg.det(m / terms.shape[1]) > 1e-8:
+            return None
+        rows = [np.cross(m[1], m[2]), np.cross(m[2], m[0]), np.cross(m[0], m[1])]
+        inverse = np.stack(rows, axis=1) / float((m[0] * rows[0]).sum())
+        right = [float((a * e[kept]).sum()) for a in terms]
+        fit = np.array([math.fsum(row[k] * right[k] for k in range(3)) for row in inverse])
+        off = e - (fit[0] + fit[1] * u + fit[2] * v)
+        kept = within(off)
+    scatter = float(off[kept].std(ddof=3)) if np.count_nonzero(kept) > 3 else math.nan
+    return fit, scatter * np.sqrt(np.diag(inverse))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gpuanom.statistics import peaks, profiles, shapes
+from gpuanom.statistics.robust import plane_sums
 
 EDGES = (22.0, 14.0, 9.0, 6.0, 4.2, 3.0, 2.2)
 
@@ -45,3 +46,34 @@ def test_robust_means_of_several_lists():
     lists += [np.full(4, 7.0), np.array([1.0, 1.0, 1.0, 5.0]), np.round(rng.normal(size=90))]
     expected = [naive_statistics.robust_mean(values) for values in lists]
     np.testing.assert_array_equal(shapes._robust_means(lists), expected)
+
+
+@pytest.mark.parametrize("kind", ["noise", "ties", "outliers", "one column"])
+@pytest.mark.parametrize("n", [9, 10, 12, 300, 5000])
+def test_planes(n, kind):
+    rng = np.random.default_rng(14)
+    u, v = rng.uniform(-1, 1, (2, n))
+    e = 0.01 + 0.02 * u - 0.03 * v + rng.normal(0, 0.02, n)
+    if kind == "ties":
+        e = np.round(e, 1)
+    elif kind == "outliers":
+        e[: n // 4] += 5.0
+    elif kind == "one column":
+        u = np.full(n, 0.3)
+    found, expected = shapes.fitted_plane(u, v, e), naive_statistics.plane(u, v, e)
+    assert (found is None) == (expected is None)
+    if found is not None:
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_medians_of_many_kinds():
+    rng = np.random.default_rng(15)
+    for n in [1, 2, 3, 4, 9, 10, 64, 257, 3000]:
+        values = rng.normal(size=n)
+        for kind in (values, np.sort(values), -np.sort(-values), np.round(values), np.full(n, 2.0)):
+            table = np.concatenate([np.full(7, np.nan), kind])[None]
+            median = shapes._medians(kind, np.isfinite(table))
+            np.testing.assert_array_equal(median, np.median(kind))
+            sums = np.empty(10)
+            plane_sums(np.zeros(n), np.zeros(n), kind, np.zeros(3), sums)
+            assert sums[0] == np.count_nonzero(naive_statistics.within(kind))

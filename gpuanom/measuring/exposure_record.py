@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
 from gpuanom.cameras.focalplane import places
-from gpuanom.measuring.ccd_statistics import CcdParts
+from gpuanom.measuring.ccd_statistics import CcdParts, changed
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, ExposureStatistics, Measurement, Singles
 from gpuanom.settings import Settings
@@ -50,7 +49,7 @@ def exposure_record(
     if settings.statistics and all(ccd.statistics is not None for ccd in ccds if ccd.status == "ok"):
         ccds = _with_lines(ccds)
         statistics = ExposureStatistics(NAMES, _values(exposure, ccds))
-    plain = tuple(ccd if ccd.parts is None else replace(ccd, parts=None) for ccd in ccds)
+    plain = tuple(ccd if ccd.parts is None else changed(ccd, parts=None) for ccd in ccds)
     return Measurement(exposure, plain, settings.fingerprint(), model, statistics)
 
 
@@ -105,4 +104,4 @@ def _with_line(ccd: CcdMeasurement, line: Singles) -> CcdMeasurement:
         return ccd
     values = ccd.statistics.values.copy()
     values[_STREAK : _STREAK + line.size] = line
-    return replace(ccd, statistics=replace(ccd.statistics, values=values))
+    return changed(ccd, statistics=changed(ccd.statistics, values=values))

@@ -98,9 +98,10 @@ def median(values: Any) -> Any:
         elif less > low:
             low = less
         else:  # the pivot is the least value
-            low = _to_the_front(values, low, high, pivot, True)
-            if k < low:
+            less = _to_the_front(values, low, high, pivot, True)
+            if k < less or less == low:  # the latter only with a NaN
                 break
+            low = less
     upper = values[k]
     if n % 2:
         return upper

@@ -17,6 +17,8 @@ from gpuanom.native import helper, inlined, native
 from gpuanom.records import Doubles
 from gpuanom.statistics.pairwise import pairwise_sum
 
+BLOCK = 32
+"""Columns that are added at a time."""
 PARALLEL = 3
 """A line is compared with those so many columns to either side of it."""
 
@@ -66,46 +68,56 @@ def weights(rows: int, columns: int, least: int) -> Doubles:
 
 
 @helper
-def _filled(flat: Any, first: Any, step_y: Any, step_x: Any, rows: Any, sums: Any) -> None:
+def _room(table: Any) -> Any:
+    """Columns that the sums of lines take: those of their weights, in full blocks, and zeros that lower halves reach.
+
+    Rows are added in blocks of 32 columns, which processors do without a rest; what is beyond the lines stays 0.
+    """
+    return (table.shape[2] + BLOCK - 1) // BLOCK * BLOCK + table.shape[1] // 2
+
+
+@helper
+def _filled(flat: Any, first: Any, step_y: Any, step_x: Any, rows: Any, width: Any, both: Any) -> None:
     """Put a plane of bins, turned by the steps between its bins, to the right of as many empty columns as rows."""
-    height = sums.shape[0]
+    sums, height = both[0], both.shape[1]
     for y in range(height):
-        sums[y, max(height - 2, 0) : height] = 0.0  # what the first step reads
-        out = sums[y, height:]
+        # Lines that move by d columns begin at most d columns left of the plane: the sums of the plane before.
+        start = (height - y) // BLOCK * BLOCK
+        both[0, y, start:height] = 0
+        both[1, y, start:height] = 0
+        out = sums[y, height:width]
         if y < rows:
             at = first + y * step_y
             for x in range(len(out)):
                 out[x] = flat[np.uint64(at + x * step_x)]
         else:
-            out[:] = 0.0
+            out[:] = 0
 
 
 @inlined
-def _merge(flat: Any, upper: Any, lower: Any, target: Any, n: Any, moved: Any) -> None:
-    """Add the sums of two halves, the lower one moved to the left: n columns from three places of `flat` on."""
-    u, w, t = np.uint64(upper), np.uint64(lower + moved), np.uint64(target)
-    for x in range(np.uint64(n - moved)):
+def _merge(flat: Any, upper: Any, lower: Any, target: Any, n: Any) -> None:
+    """Add the sums of two halves: n blocks of columns from three places of `flat` on."""
+    u, w, t = np.uint64(upper), np.uint64(lower), np.uint64(target)
+    for x in range(np.uint64(n) * np.uint64(BLOCK)):
         flat[t + x] = flat[u + x] + flat[w + x]
-    for x in range(np.uint64(n - moved), np.uint64(n)):
-        flat[t + x] = flat[u + x]
 
 
 @helper
-def _folded(flat: Any, height: Any, width: Any) -> Any:
+def _folded(flat: Any, height: Any, room: Any) -> Any:
     """Add halves until each row holds the sums along lines over all rows.
 
-    `flat` is two planes of height x width, of which the first one is filled. Returns which of them holds the sums.
+    `flat` is two planes of height x room, of which the first one is filled. Returns which of them holds the sums.
     """
-    half, here, there = 1, 0, height * width
+    n_blocks = (room - height // 2) // BLOCK
+    half, here, there = 1, 0, height * room
     while half < height:
         for strip in range(0, height, 2 * half):
             for d in range(2 * half):
-                # Such lines begin at most d columns left of the plane; the next step reads at most 2 d + 1.
-                first, empty = height - d, max(height - 2 * d - 1, 0)
-                upper, target = here + (strip + d // 2) * width + first, there + (strip + d) * width + first
-                for x in range(np.uint64(target - first + empty), np.uint64(target)):
-                    flat[x] = 0.0
-                _merge(flat, upper, upper + half * width, target, width - first, (d + 1) // 2)
+                block = (height - d) // BLOCK  # the first one that such lines begin in
+                at = block * BLOCK
+                upper = here + (strip + d // 2) * room + at
+                lower = upper + half * room + (d + 1) // 2
+                _merge(flat, upper, lower, there + (strip + d) * room + at, n_blocks - block)
         half, here, there = 2 * half, there, here
     return 0 if here == 0 else 1
 
@@ -128,16 +140,17 @@ def _any_higher(line: Any, mean: Any, excess: Any, root: Any, best: Any) -> Any:
 
 
 @helper
-def _highest(sums: Any, mean: Any, weights: Any) -> Any:
-    """The highest of all lines, its d and its column, and the extremes of the lines that are parallel to it.
+def _highest(sums: Any, mean: Any, weights: Any, least: Any) -> Any:
+    """The highest of all lines above `least`, its d and its column, and the extremes of the lines parallel to it.
 
-    These are the largest contrast more than 5 columns away, and the depth of the darkest one nearer to it.
+    Its column is -1 where no line is higher. The extremes are the largest contrast more than 5 columns away, and the
+    depth of the darkest line nearer to it.
     """
-    height = sums.shape[0]
-    best, at, column = 0.0, 0, -1
+    height, width = sums.shape[0], weights.shape[2]
+    best, at, column = least, 0, -1
     for d in range(max(1, height // 64), height):
         first = height - d  # lines that begin further left do not cross the plane
-        line, excess, root = sums[d, first:], weights[0, d, first:], weights[1, d, first:]
+        line, excess, root = sums[d, first:width], weights[0, d, first:], weights[1, d, first:]
         if _any_higher(line, mean, excess, root, best):
             for x in range(len(line) - 6):
                 value = _contrast(line, x, mean, excess, root)
@@ -146,7 +159,7 @@ def _highest(sums: Any, mean: Any, weights: Any) -> Any:
     elsewhere = darkest = 0.0
     if column >= 0:
         first = height - at
-        line, excess, root = sums[at, first:], weights[0, at, first:], weights[1, at, first:]
+        line, excess, root = sums[at, first:width], weights[0, at, first:], weights[1, at, first:]
         for x in range(len(line) - 6):
             value = _contrast(line, x, mean, excess, root)
             if abs(first + x + 3 - column) > 5:
@@ -187,6 +200,31 @@ def _followed(sums: Any, plane: Any, transposed: Any, mirrored: Any, d: Any, col
     line[5] = n_positive / n_segments
 
 
+@helper
+def _best_line(plane: Any, flat: Any, buffers: Any, tables: Any, mean: Any, deviation: Any, segment: Any, alone: Any,
+               noise: Any, edge: Any, found: Any) -> None:  # fmt: skip
+    """Find the highest of the lines of one plane, whose bins are also in `flat`: see `best_lines`."""
+    rows, columns = plane.shape
+    highest = least = 0.0
+    for orientation in range(4):
+        across, mirrored = orientation >= 2, orientation % 2 == 1
+        both, table = (buffers[1], tables[1]) if across else (buffers[0], tables[0])
+        first = (rows - 1) * columns if mirrored and across else columns - 1 if mirrored else 0
+        step = columns if across else 1
+        _filled(flat, first, 1 if across else columns, -step if mirrored else step, columns if across else rows,
+                table.shape[2], both)  # fmt: skip
+        lines = both[_folded(both.ravel(), both.shape[1], both.shape[2])]
+        best, d, column, elsewhere, beside = _highest(lines, mean, table, least)
+        height, elsewhere, beside = best / deviation, elsewhere / deviation, beside / deviation
+        if not height > highest:
+            continue
+        highest, least = height, best
+        found[0], found[1:] = 0.0, np.nan
+        if not (elsewhere > max(alone * height, noise) or beside > edge * height):
+            found[0] = height
+            _followed(lines, plane, across, mirrored, d, column, mean, segment, found)
+
+
 _plane64 = types.int64[:, :, ::1]
 _tables = types.Array(types.float64, 3, "C", readonly=True)
 
@@ -216,8 +254,10 @@ def best_lines(planes: Any, upright: Any, transposed: Any, segment: Any, alone: 
         middle, and the share of segments that are positive; 0 and NaN without a line; all NaN where all bins are alike.
     """
     n, rows, columns = planes.shape
-    buffers = np.empty((2, upright.shape[1], columns + upright.shape[1]))
-    turned = np.empty((2, transposed.shape[1], rows + transposed.shape[1]))
+    buffers = (
+        np.zeros((2, upright.shape[1], _room(upright))),
+        np.zeros((2, transposed.shape[1], _room(transposed))),
+    )
     flat = np.empty(rows * columns)
     for i in range(n):
         found[i] = np.nan
@@ -230,21 +270,6 @@ def best_lines(planes: Any, upright: Any, transposed: Any, segment: Any, alone: 
             flat[j] = plane[j]
         if not deviation > 0.0:
             continue
-        found[i, 0], highest = 0.0, 0.0
-        for orientation in range(4):
-            across, mirrored = orientation >= 2, orientation % 2 == 1
-            sums, table = (turned, transposed) if across else (buffers, upright)
-            first = (rows - 1) * columns if mirrored and across else columns - 1 if mirrored else 0
-            step = columns if across else 1
-            _filled(flat, first, 1 if across else columns, -step if mirrored else step, columns if across else rows,
-                    sums[0])  # fmt: skip
-            lines = sums[_folded(sums.ravel(), *sums.shape[1:])]
-            best, d, column, elsewhere, beside = _highest(lines, mean, table)
-            height, elsewhere, beside = best / deviation, elsewhere / deviation, beside / deviation
-            if not height > highest:
-                continue
-            highest = height
-            found[i, 0], found[i, 1:] = 0.0, np.nan
-            if not (elsewhere > max(alone * height, noise) or beside > edge * height):
-                found[i, 0] = height
-                _followed(lines, planes[i], across, mirrored, d, column, mean, segment, found[i])
+        found[i, 0] = 0.0
+        _best_line(planes[i], flat, buffers, (upright, transposed), mean, deviation, segment, alone, noise, edge,
+                   found[i])  # fmt: skip

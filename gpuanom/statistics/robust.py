@@ -74,11 +74,11 @@ def plane_sums(u: Any, v: Any, e: Any, fit: Any, sums: Any) -> None:
         The plane fitted before: constant, and factors of u and v.
     sums : ndarray, (10,) float64
         Out: the number of values within three robust standard deviations of the median of what is left over; over
-        these, the sums of u, v, u u, u v, v v, e, u e and v e; and the standard deviation of what is left over, of
+        these, the sums of u, u u, v, u v, v v, e, u e and v e; and the standard deviation of what is left over, of
         three degrees of freedom less; NaN with fewer than four values.
     """
     n = len(e)
-    off, scratch, kept = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    off, scratch, terms = np.empty(n), np.empty(n), np.empty((4, n))
     sums[:] = np.nan
     sums[0] = 0.0
     if n == 0:
@@ -89,37 +89,22 @@ def plane_sums(u: Any, v: Any, e: Any, fit: Any, sums: Any) -> None:
     m = 0
     for k in range(n):
         if abs(off[k] - middle) <= limit:
-            kept[m] = k
+            terms[0, m], terms[1, m], terms[2, m], terms[3, m], off[m] = 1.0, u[k], v[k], e[k], off[k]
             m += 1
     sums[0] = m
-    part = scratch[:m]
-    for term in range(1, 9):
-        for k in range(m):
-            x, y, z = u[kept[k]], v[kept[k]], e[kept[k]]
-            if term == 1:
-                part[k] = x
-            elif term == 2:
-                part[k] = y
-            elif term == 3:
-                part[k] = x * x
-            elif term == 4:
-                part[k] = x * y
-            elif term == 5:
-                part[k] = y * y
-            elif term == 6:
-                part[k] = z
-            elif term == 7:
-                part[k] = x * z
-            else:
-                part[k] = y * z
-        sums[term] = pairwise_sum(part)
+    part, place = scratch[:m], 1
+    for last in range(1, 4):
+        for first in range(min(last, 2) + 1):
+            one, other = terms[first, :m], terms[last, :m]
+            for k in range(m):
+                part[k] = one[k] * other[k]
+            sums[place] = pairwise_sum(part)
+            place += 1
     if m < 4:
         return
+    mean = pairwise_sum(off[:m]) / m
     for k in range(m):
-        part[k] = off[kept[k]]
-    mean = pairwise_sum(part) / m
-    for k in range(m):
-        part[k] = (part[k] - mean) * (part[k] - mean)
+        part[k] = (off[k] - mean) * (off[k] - mean)
     sums[9] = np.sqrt(pairwise_sum(part) / (m - 3))
 
 

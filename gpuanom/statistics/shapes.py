@@ -149,19 +149,23 @@ def stars_of_ccds(
     y, e2 = np.where(mirrored, 1.0 - y, y), np.where(mirrored, -e2, e2)
     x, y = np.where(quarter, 1.0 - y, x), np.where(quarter, x, y)
     e1, e2 = np.where(quarter, -e1, e1), np.where(quarter, -e2, e2)
-    values = np.stack([x, y, FWHM * np.sqrt(alone / 2.0), share * e1, share * e2, kurtosis])
+    kurtosis = np.ascontiguousarray(kurtosis)
+    fwhm, e1, e2 = FWHM * np.sqrt(alone / 2.0), share * e1, share * e2
     last = np.cumsum(counts).tolist()
-    return [Stars(*values[:, i:j], shape) for i, j in zip([0, *last], last, strict=False)]
+    return [
+        Stars(x[i:j], y[i:j], fwhm[i:j], e1[i:j], e2[i:j], kurtosis[i:j], shape)
+        for i, j in zip([0, *last], last, strict=False)
+    ]
 
 
 def _medians(values: Doubles, chosen: npt.NDArray[np.bool_]) -> Doubles:
     """The median of the values that belong to each row of `chosen`, (n,); 1 for a row without any."""
-    table = np.full(chosen.shape, np.nan)
+    table: Doubles = np.full(chosen.shape, np.nan)
     table[chosen] = values
     table.sort(axis=1)  # a NaN is the last
     n, row = np.count_nonzero(chosen, axis=1), np.arange(len(chosen))
     middle = (table[row, np.maximum(n - 1, 0) // 2] + table[row, np.minimum(n // 2, table.shape[1] - 1)]) / 2.0
-    return np.where(n > 0, middle, 1.0)
+    return np.asarray(np.where(n > 0, middle, 1.0))
 
 
 def half_sample_mode(ordered: Doubles) -> float:
@@ -315,7 +319,7 @@ def fitted_plane(u: Doubles, v: Doubles, e: Doubles) -> tuple[Doubles, Doubles] 
     u, v, e = (np.ascontiguousarray(values, dtype=np.float64) for values in (u, v, e))
     for _ in range(3):
         plane_sums(u, v, e, fit, sums)
-        n, one_u, one_v, uu, uv, vv, *right, _ = sums.tolist()
+        n, one_u, uu, one_v, uv, vv, *right, _ = sums.tolist()
         if n < LEAST_FOR_PLANE:
             return None
         normal = np.array([[n, one_u, one_v], [one_u, uu, uv], [one_v, uv, vv]])
