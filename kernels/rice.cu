@@ -29,10 +29,6 @@ __device__ __forceinline__ unsigned big_endian(unsigned word) {
     return __byte_perm(word, 0u, 0x0123u);
 }
 
-struct alignas(16) Piece {  // of one request
-    unsigned word[4];
-};
-
 // Reads the bits of a tile from the first to the last, then zeros. The next 32 bits are always at
 // hand: they come by a funnel shift from two words, of which `shift` bits are used up. Words are
 // aligned in memory. Words that lie wholly in the tile are read as words, the first and the last
@@ -42,8 +38,6 @@ struct Bits {
     long long end;               // of the tile, as bytes from there
     int words, next, shift;  // words before `end` that are whole; the next one to read; 0 to 31
     unsigned high, low;
-    Piece piece;  // words that are at hand beyond `low`, as memory has them
-    int left;     // their number
 
     __device__ __forceinline__ unsigned in_part(int word, int first) const {
         unsigned bits = 0u;
@@ -55,22 +49,12 @@ struct Bits {
     }
     __device__ __forceinline__ unsigned take() {
         const int word = next++;
-        if (left == 0) {
-            const unsigned* at = (const unsigned*)bytes + word;
-            // A request for 16 bytes costs a warp as much as one for 4.
-            if (word + 4 > words || ((unsigned long long)at & 15ull) != 0ull)
-                return word < words ? big_endian(*at) : in_part(word, 0);
-            piece = *(const Piece*)at, left = 4;
-        }
-        const unsigned found = piece.word[0];
-        piece.word[0] = piece.word[1], piece.word[1] = piece.word[2];
-        piece.word[2] = piece.word[3], left--;
-        return big_endian(found);
+        return word < words ? big_endian(((const unsigned*)bytes)[word]) : in_part(word, 0);
     }
     __device__ __forceinline__ void open(const unsigned char* tile, long long size) {
         const int before = (int)((unsigned long long)tile & 3ull);
         bytes = tile - before, end = before + size, words = (int)(end / 4), next = 1,
-        shift = 8 * before, left = 0;
+        shift = 8 * before;
         high = in_part(0, before), low = take();
     }
     __device__ __forceinline__ unsigned window() const {

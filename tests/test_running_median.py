@@ -73,3 +73,11 @@ def test_the_largest_patch_is_that_of_scipy(shape, share):
     assert largest_patch(chosen) == expected
     assert largest_patch(np.asfortranarray(chosen)) == expected
     assert np.array_equal(chosen, before)
+
+
+def test_a_median_far_from_the_one_before():
+    """Values rise and fall by much from cell to cell, so that the search passes over many numbers both ways."""
+    rng = np.random.default_rng(6)
+    values = rng.normal(size=(64, 32)) + 5 * np.sign(np.sin(np.arange(32) * 0.7)) + 9 * (np.arange(64)[:, None] % 9 > 4)
+    expected = ndimage.median_filter(values, size=7, mode="nearest")
+    np.testing.assert_array_equal(running_median(values), expected)

@@ -27,7 +27,7 @@ LEAST_EXPOSURES = 20
 LEAST_SKY = 5.0
 """Where the sky of a CCD is under so many sigma in one of these exposures, its pattern does not scale with the sky."""
 
-MOST_THREADS = 8
+MOST_THREADS = 16
 """Most threads that make the statistics of exposures side by side."""
 
 CCD_STATISTICS: tuple[Statistic, ...] = (

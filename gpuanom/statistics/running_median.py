@@ -14,6 +14,8 @@ from numba import types
 from gpuanom.native import helper, native
 from gpuanom.records import Doubles
 
+BLOCK = 16
+"""Numbers that the search for a median passes over at a time where none of them can be the median."""
 REACH = 3
 """The square reaches so many cells from its middle."""
 
@@ -38,13 +40,17 @@ def median_numbers_of(numbers: Any, medians: Any) -> None:
     ny, nx = numbers.shape
     side = 2 * REACH + 1
     middle = side * side // 2
-    counts = np.zeros(ny * nx, dtype=np.int16)
+    counts = np.zeros(ny * nx + BLOCK, dtype=np.int16)
+    blocks = np.zeros(ny * nx // BLOCK + 2, dtype=np.int16)  # sums of the counts of so many numbers
     for y in range(ny):
         counts[:] = 0
+        blocks[:] = 0
         for dy in range(-REACH, REACH + 1):
             row = _inside(y + dy, ny)
             for dx in range(-REACH, REACH + 1):
-                counts[numbers[row, _inside(dx, nx)]] += 1
+                number = numbers[row, _inside(dx, nx)]
+                counts[number] += 1
+                blocks[number // BLOCK] += 1
         median, below = 0, 0  # `below` numbers of the square are less than `median`
         for x in range(nx):
             if x:
@@ -54,13 +60,23 @@ def median_numbers_of(numbers: Any, medians: Any) -> None:
                     old, added = numbers[row, gone], numbers[row, new]
                     counts[old] -= 1
                     counts[added] += 1
+                    blocks[old // BLOCK] -= 1
+                    blocks[added // BLOCK] += 1
                     below += (1 if added < median else 0) - (1 if old < median else 0)
             while below > middle:
-                median -= 1
-                below -= counts[median]
+                if median % BLOCK == 0 and below - blocks[median // BLOCK - 1] > middle:
+                    median -= BLOCK
+                    below -= blocks[median // BLOCK]
+                else:
+                    median -= 1
+                    below -= counts[median]
             while below + counts[median] <= middle:
-                below += counts[median]
-                median += 1
+                if median % BLOCK == 0 and below + blocks[median // BLOCK] <= middle:
+                    below += blocks[median // BLOCK]
+                    median += BLOCK
+                else:
+                    below += counts[median]
+                    median += 1
             medians[y, x] = median
 
 
