@@ -61,11 +61,12 @@ class Scene:
         nights.night(base / "in", exposures=EXPOSURES, bands=("g", "r"), ccds=1)
         self.seconds, self.writes = {}, {}
         # Modules and loops that are imported and compiled late.
-        gpuanom_in_process([*self.arguments("score", base / "warm"), "-q"])
+        for word in ("score", "watch"):
+            gpuanom_in_process([*self.arguments(word, base / f"warm-{word}"), "-q"])
         for word in ("score", "watch"):
             out = base / f"whole-{word}"
             begun = time.monotonic()
-            assert self.ended(self.forked(self.arguments(word, out), last_write=0)) == 0
+            assert self.ended(self.forked(self.arguments(word, out), last_write=0)) == 0, self.said()
             self.seconds[word] = time.monotonic() - begun
             self.writes[word] = int((base / "writes").read_text())
         self.whole = tables(base / "whole-score")

@@ -37,8 +37,8 @@ def measured(tmp_path_factory):
 class Given:
     """Measures nothing: gives what was measured before, and then perhaps fails."""
 
-    def __init__(self, found, error=None):
-        self.found, self.error = found, error
+    def __init__(self, found, error=None, fast=True):
+        self.found, self.error, self.fast = found, error, fast
 
     def __enter__(self):
         return self
@@ -46,8 +46,13 @@ class Given:
     def __exit__(self, *_):
         pass
 
+    def is_behind(self):
+        return self.left > 0
+
     def measured(self, _exposures):
-        yield from self.found
+        for i, result in enumerate(self.found, start=1):
+            self.left = len(self.found) - i if self.fast else 0
+            yield result
         if self.error is not None:
             raise self.error
 
@@ -58,14 +63,14 @@ def kept(path):
         return db.execute("SELECT count(*) FROM exposures").fetchone()[0]
 
 
-def run(path, found, *, error=None, every=1000.0, watch=lambda: None):
+def run(path, found, *, error=None, every=1000.0, fast=True):
     """Fill a store, and return the exposures that were said to be done."""
     done = []
     with pytest.MonkeyPatch.context() as patch, Store(path, QUICK) as store:
         patch.setattr(keeping, "EVERY", every)
-        events = Events(done=lambda exposure, *_: (done.append(exposure.exposure), watch()))
+        events = Events(done=lambda exposure, *_: done.append(exposure.exposure))
         try:
-            keeping.fill(store, [], Given(found, error), events)
+            keeping.fill(store, [], Given(found, error, fast), events)
         finally:
             patch.undo()
     return done
@@ -87,9 +92,11 @@ def test_fast_exposures_share_transactions(tmp_path, measured, monkeypatch):
     assert kept(tmp_path / "s.sqlite") == 5
 
 
-def test_slow_exposures_are_kept_at_once(tmp_path, measured, monkeypatch):
+@pytest.mark.parametrize("how", [{"fast": False}, {"every": 0.0}])
+def test_exposures_that_nothing_waits_behind_are_kept_at_once(tmp_path, measured, monkeypatch, how):
+    """Also if the next one then takes for ever; and with many behind, each once the time is up."""
     made = commits(monkeypatch)
-    run(tmp_path / "s.sqlite", measured, every=0.0)
+    run(tmp_path / "s.sqlite", measured, **how)
     assert sum(made) == len(measured)
 
 

@@ -111,6 +111,10 @@ class Cluster:
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
 
+    def is_behind(self) -> bool:
+        """Whether measurements wait for whoever takes them; unknown here, where they come from workers."""
+        return False
+
     def measured(self, exposures: Sequence[Exposure]) -> Iterator[Outcome]:
         """Measure exposures, on all workers at the same time.
 

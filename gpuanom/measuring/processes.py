@@ -100,6 +100,7 @@ class Processes:
         self._settings, self._backends, self._threads, self._debug = settings, backends, threads, debug
         self._wanted = processes
         self._works: Works | None = None
+        self._done: SimpleQueue[Done | BaseException | None] = SimpleQueue()
         self._others: list[_Other] = []
 
     def __enter__(self) -> Self:
@@ -110,6 +111,10 @@ class Processes:
             other.kill()
         if self._works is not None:
             self._works.__exit__()
+
+    def is_behind(self) -> bool:
+        """Whether measurements wait for whoever takes them."""
+        return not self._done.empty()
 
     def measured(self, exposures: Sequence[Exposure]) -> Iterator[Done]:
         """Measure exposures, see `gpuanom.measuring.threads.Works.measured`."""
@@ -123,7 +128,7 @@ class Processes:
             yield from works.measured(exposures)
             return
         source = _Source(exposures, (1 + (n_processes - 1) * len(self._backends)) * AHEAD + SPARE)
-        done: SimpleQueue[Done | BaseException | None] = SimpleQueue()
+        done = self._done
         level = _log.getEffectiveLevel()
         for backend, (_, n_bytes) in zip(self._backends, shares, strict=True):
             job = Job(self._settings, backend.device_name, readers or READERS, n_bytes, level)

@@ -99,6 +99,10 @@ class Works:
         if self._readers:
             self._readers.close()
 
+    def is_behind(self) -> bool:
+        """Whether measurements wait for whoever takes them; unknown here, where they are made as they are taken."""
+        return False
+
     def measured(self, exposures: Iterable[Exposure]) -> Iterator[tuple[Exposure, Measurement | Failure, float]]:
         """Measure exposures; a bounded number is under way at a time, so that memory does not grow.
 

@@ -1,4 +1,4 @@
-"""Measurements are stored as they come: several of a fast card in one transaction, each of a slow machine alone."""
+"""Measurements are stored as they come: those that have to wait for the disk together, in one transaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gpuanom.cluster.run import Cluster
 
 EVERY = 0.25
-"""Seconds between two transactions: a disk takes 10 ms and more to keep one for good, whatever is in it."""
+"""Most seconds of a transaction: a disk takes 10 ms and more to keep one for good, whatever is in it."""
 
 
 def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | Cluster, events: Events) -> None:
@@ -55,7 +55,8 @@ def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | 
                 else:
                     store.add(result)
                 waiting.append((exposure, result, seconds))
-                if time.monotonic() - last >= EVERY:
+                # What is measured is kept at once, unless the next measurement is there already.
+                if not works.is_behind() or time.monotonic() - last >= EVERY:
                     commit()
                     last = time.monotonic()
     except BaseException:

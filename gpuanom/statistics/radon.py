@@ -261,8 +261,10 @@ def best_lines(planes: Any, upright: Any, transposed: Any, segment: Any, alone: 
     flat = np.empty(rows * columns)
     for i in range(n):
         found[i] = np.nan
-        mean = float(planes[i].sum()) / flat.size
-        plane = planes[i].ravel()
+        plane, total = planes[i].ravel(), 0
+        for j in range(flat.size):  # NumPy's own sum would have the compiled loop import scipy.linalg
+            total += plane[j]
+        mean = float(total) / flat.size
         for j in range(flat.size):
             flat[j] = (plane[j] - mean) ** 2
         deviation = np.sqrt(pairwise_sum(flat) / flat.size)
