@@ -38,13 +38,8 @@ def compare_sums(data: Array, wanted: Sequence[tuple[int, int, int, int]], damag
         When an image's bytes lie outside the data, or begin elsewhere.
     """
     for place, begin, n_bytes, _ in wanted:
-        if (
-            begin < 0
-            or begin % ALIGNMENT
-            or n_bytes < 0
-            or begin + n_bytes > data.size
-            or not 0 <= place < damaged.size
-        ):
+        is_within = 0 <= begin <= begin + n_bytes <= data.size and 0 <= place < damaged.size
+        if not is_within or begin % ALIGNMENT:
             raise ValueError(f"{n_bytes} bytes from byte {begin} on of {data.size}, for place {place}")
     if data.data.ptr % ALIGNMENT:
         raise ValueError("the bytes do not begin at a multiple of 16")
