@@ -41,7 +41,7 @@ KINDS = [
     ("one more", re.compile(r" >= "), " > "),
 ]
 # Steps whose kernels are also tested by the tests of another step.
-TOGETHER = {"moments": ("moments", "sources"), "sources": ("sources", "moments")}
+TOGETHER = {"moments": ("moments", "sources"), "sources": ("sources", "moments"), "spectrum": ("patterns",)}
 
 NOTHING_LEFT = "one round more, in which no thread has anything to do"
 EQUIVALENT = {

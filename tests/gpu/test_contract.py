@@ -28,7 +28,7 @@ FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 
 # A second method of the protocol in the file of the first one, and a file that is a part of the step `sources`.
 SHARES_A_FILE = {"gradient_orientation": "orientation"}
-PARTS = {"moments": "sources"}
+PARTS = {"moments": "sources", "spectrum": "patterns"}
 # These files are no steps of the protocol, but parts of reading files: their CPU twins lie in gpuanom/fits.
 READING = {"rice", "checksum"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "room", "to_device", "to_host"}
@@ -88,7 +88,7 @@ def test_every_step_has_its_files():
     assert steps | READING == set(FILES)
     assert {path.stem for path in FITS.glob("*.py")} >= READING
     assert set(FILES) == {path.stem for path in GPU.glob("*.py")} - NO_LAUNCHERS
-    assert steps == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial", "isophote", "transform"}
+    assert steps == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial", "isophote"}
     assert set(loader().steps()) == set(FILES)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from gpuanom.backends.cpu import polynomial, transform
+from gpuanom.backends.cpu import polynomial, spectrum
 from gpuanom.backends.cpu.moments import FINITE, NO_MASK, _doubles, _image, _mask
 from gpuanom.backends.pattern_layout import (
     CELL,
@@ -99,9 +99,9 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         if len(fine):
             rows = np.zeros((len(fine), 2), np.int32)
             rows[:, 0] = PART * np.arange(len(fine))
-            found.fine_power[i], found.n_fine[i] = transform.power(parts, rows, STEP), len(fine)
+            found.fine_power[i], found.n_fine[i] = spectrum.power(parts, rows, STEP), len(fine)
         if len(coarse):
-            found.coarse_power[i], found.n_coarse[i] = transform.power(cells, coarse, STEP), len(coarse)
+            found.coarse_power[i], found.n_coarse[i] = spectrum.power(cells, coarse, STEP), len(coarse)
     return found
 
 
