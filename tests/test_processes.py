@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -86,6 +87,13 @@ def test_the_others_measure_all(exposures, only_others):
     assert not any(map(alive, pids))
     assert sorted(done) == [str(i) for i in range(1, 8)]
     assert all(isinstance(result, Measurement) for result in done.values())
+
+
+def test_exposures_that_fill_a_pipe(exposures, only_others):
+    """Both processes send more than a pipe holds, and neither waits for the other one to read."""
+    large = [replace(exposure, remarks=("x" * 10**6,)) for exposure in exposures]
+    with Processes(QUICK, [CpuBackend()], 1, print) as run:
+        assert len(list(run.measured(large))) == 7
 
 
 def test_a_process_that_is_killed_costs_nothing(exposures, only_others, caplog):

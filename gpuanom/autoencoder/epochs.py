@@ -1,8 +1,9 @@
-"""One epoch of a training, as work on tensors that stay in their places; on a GPU it is recorded once and replayed.
+"""One epoch of a training; a GPU records the first epoch, and replays it for all others.
 
-An epoch of small batches is some thousand kernels of a few microseconds each. Launched one by one from Python they take
-ten times as long as they run. A CUDA graph holds all launches of an epoch, and one call of the driver repeats them: on
-the same memory, which is why the order of the stamps and the losses have tensors of their own that are written to.
+An epoch of small batches is about a thousand kernels of a few microseconds each. To launch these kernels one by one
+from Python takes ten times as long as the kernels run. A CUDA graph holds all launches of an epoch, and one call of the
+driver repeats them. The graph uses the same memory each time, so the order of the stamps and the losses are written
+into tensors that are made once.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ BATCH = 128
 _VALIDATED_AT_ONCE = 512
 
 Work = Callable[[], None]
-"""Work on tensors that stay in their places: it takes nothing and returns nothing."""
+"""A function that works on tensors which keep their memory; it has no arguments and returns nothing."""
 Record = Callable[[Work], Work]
-"""Records work, which may be done meanwhile any number of times, and returns a function that does this work once."""
+"""A function that records work and returns another one that does the work once; recording may do the work, too."""
 
 
 class Epochs:
@@ -63,21 +64,21 @@ class Epochs:
         """
         self._order.copy_(order)
         self._work()
-        # The only time in an epoch at which the host waits for the device.
+        # Here alone the host waits for the device, once an epoch.
         training, validation = torch.stack((self._training, self._validation)).tolist()
         return training / len(self._stamps), validation / len(self._held_out)
 
     def record(self, record: Record, say: Callable[[str], None]) -> None:
         """Record an epoch, so that every call replays it; to be called before the first call.
 
-        Recording needs to do the work, so that the network is put back to its first weights afterwards.
+        Recording does the work once, so the network gets its first weights back afterwards.
 
         Parameters
         ----------
         record : callable
             Such as `cuda_graph`.
         say : callable
-            Takes a line where an epoch cannot be recorded; calls then do the work step by step.
+            Takes a line for the user when an epoch cannot be recorded; each call then works step by step.
         """
         first = self._network.copy()
         self._order.copy_(torch.arange(len(self._order)))
@@ -121,7 +122,8 @@ def cuda_graph(work: Work) -> Work:
     Parameters
     ----------
     work : callable
-        Done once before it is recorded: libraries prepare themselves in their first calls, which a graph must not hold.
+        Done once before it is recorded: libraries prepare themselves in their first calls, and a graph must not hold
+        these preparations.
 
     Returns
     -------

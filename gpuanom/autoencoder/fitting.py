@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from gpuanom.autoencoder.draw import MIN_STAMPS, Drawn, candidates, draw, read_stamps
+from gpuanom.autoencoder.epochs import BATCH, RATE
 from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, stamp_settings
 from gpuanom.autoencoder.network import layers_of, reconstruct
 from gpuanom.autoencoder.tensors import require_shared
-from gpuanom.autoencoder.training import BATCH, RATE, THREADS, Told, Trained, train
+from gpuanom.autoencoder.training import THREADS, Told, Trained, train
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.naming import path_text

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpuanom.autoencoder.epochs import BATCH as BATCH
-from gpuanom.autoencoder.epochs import RATE as RATE
 from gpuanom.autoencoder.epochs import Epochs, cuda_graph
 from gpuanom.autoencoder.model import Weights
 from gpuanom.autoencoder.network import Autoencoder

@@ -77,24 +77,9 @@ class Screen:
         self._skipped: Counter[str] = Counter()
         self.progress: Progress | None = None
         if not quiet and may_be_terminal() and self.console.is_terminal:
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
+            from gpuanom.nights.progress import bar_of_progress
 
-            self.progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=self.console,
-                transient=True,
-            )
+            self.progress = bar_of_progress(self.console, transient=True)
         self._task: TaskID | None = None
         self._handler = _Lines(self.say)
         self._listened: Callable[[str], None] | None = None

@@ -208,7 +208,7 @@ class _Reading:
         """Yield the CCDs that can be read, in order."""
         read: Iterable[Ccd | CcdFailure] = map(self._read, group)
         if self.readers is not None and len(group) > 1:
-            # Several CCDs a task: each handing over of a result costs the other threads the interpreter's lock.
+            # Several CCDs a task, since a thread that hands over a result takes the interpreter's lock from the others.
             n = AT_ONCE if len(group) >= 4 * AT_ONCE else 1
             parts = [group[start : start + n] for start in range(0, len(group), n)]
             read = chain.from_iterable(self.readers.ahead(self._read_several, parts))
@@ -318,7 +318,8 @@ def _again(
     ccd = item.load()
     if isinstance(ccd, CcdFailure):
         return measure_group(exposure, ccd, settings, backend, use=use)
-    sums_on_device.no_longer()  # the host finds the CCD sound: its DATASUM is one that only the host understands
+    # The CCD is sound. Only the host can see that a program changed the pixels and kept the header.
+    sums_on_device.no_longer()
     return measure_group(exposure, [ccd], settings, backend, use=use)
 
 

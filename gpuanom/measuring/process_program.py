@@ -2,9 +2,10 @@
 
     python -m gpuanom.measuring.process_program REQUESTS ANSWERS
 
-Both are numbers of open pipes. The program reads a `Job`, then (number, exposure) pairs; a pair with None is the last
-one. It writes ("ready",), then (number, measurement or failure, seconds) for each exposure in any order, and between
-these ("log", level, text), ("debug", text), and ("broken", why) where the device fails. It ends when a pipe is closed.
+REQUESTS and ANSWERS are numbers of open pipes. The program reads a `Job`, then pairs (number, exposure); the last pair
+has None for the exposure. The program writes ("ready",), then (number, measurement or failure, seconds) for each
+exposure, in any order. Between these it writes messages: ("log", level, text), ("debug", text) with a traceback, and
+("broken", why) when the device fails. The program ends when a pipe is closed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any
 
 from gpuanom.backends.choice import choose
@@ -49,6 +51,18 @@ class _Forwarded(logging.Handler):
         self._answers.send("log", record.levelno, record.getMessage())
 
 
+def _receive(requests: Connection, waiting: SimpleQueue[tuple[int, Exposure | None] | BaseException]) -> None:
+    """Read requests until the last one, or until the error that ends them, which is put where the requests are put."""
+    try:
+        while True:
+            number, exposure = requests.recv()
+            waiting.put((number, exposure))
+            if exposure is None:
+                return
+    except BaseException as error:
+        waiting.put(error)
+
+
 def serve(requests: Connection, answers: _Answers) -> None:
     """Measure exposures until there are no more requests.
 
@@ -68,15 +82,20 @@ def serve(requests: Connection, answers: _Answers) -> None:
     log.addHandler(_Forwarded(answers))
     log.propagate = False
     numbers: dict[int, int] = {}
+    waiting: SimpleQueue[tuple[int, Exposure | None] | BaseException] = SimpleQueue()
 
     def exposures() -> Iterator[Exposure]:
-        while True:
-            number, exposure = requests.recv()
+        while not isinstance(request := waiting.get(), BaseException):
+            number, exposure = request
             if exposure is None:
                 return
             numbers[id(exposure)] = number
             yield exposure
+        raise request
 
+    # Requests are read as they come. A pipe holds 64 KiB: if this program read requests only when it measures the next
+    # exposure, both processes could wait for ever, each for the other one to read what does not fit its pipe.
+    threading.Thread(target=_receive, args=(requests, waiting), name="gpuanom-requests", daemon=True).start()
     try:
         backends, _ = choose(job.device)
         for backend in backends:

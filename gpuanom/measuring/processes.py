@@ -1,8 +1,8 @@
 """Several processes that measure for one GPU, since one Python process cannot feed a fast card.
 
 A Python process runs one thread of Python code at a time: with 61 CCDs an exposure, a fast card waits for that thread.
-This process begins alone, so that a short night needs no other process. In a longer night further processes
-(`gpuanom.measuring.process_program`) take exposures from the same list, and send their measurements here.
+A short night is measured by this process alone. In a longer night further processes
+(`gpuanom.measuring.process_program`) take exposures from the same list, and send their measurements to this process.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from gpuanom.settings import Settings
 MOST = 4
 """Most processes for each device by default."""
 CORES_A_PROCESS = 4
-"""A process employs about so many cores: two for Python code and statistics, the others for reading."""
+"""Cores that one process keeps busy: two with Python code and statistics, two with reading."""
 WORTH = 24
-"""Exposures from which on further processes are started: they need seconds until they measure their first one."""
+"""In a night of fewer exposures no further process is started, since it needs seconds before it measures."""
 AHEAD = 5
-"""Exposures that a process has at a time: two are measured, one is opened, two are waiting."""
+"""Exposures that a further process has at a time: it measures two, opens one, and keeps two waiting."""
 SPARE = 8
-"""Measurements that may wait to be stored before no further exposures are given out."""
+"""While more measurements than this wait to be stored, no process gets a further exposure."""
 
 _log = logging.getLogger("gpuanom")
 
@@ -81,7 +81,7 @@ class Processes:
     backends : sequence of Backend
         One for each device.
     threads : int or None
-        Threads that read, of all processes of a device together; None means some for each process.
+        Threads that read for a device, of all processes together; None means 16, or 8 for a single process.
     debug : callable
         Takes the traceback of an unexpected error.
     processes : int, optional
@@ -113,7 +113,7 @@ class Processes:
             self._works.__exit__()
 
     def is_behind(self) -> bool:
-        """Whether measurements wait for whoever takes them."""
+        """Whether measurements are done that the run has not taken yet."""
         return not self._done.empty()
 
     def measured(self, exposures: Sequence[Exposure]) -> Iterator[Done]:
@@ -127,7 +127,8 @@ class Processes:
         if n_processes == 1:
             yield from works.measured(exposures)
             return
-        source = _Source(exposures, (1 + (n_processes - 1) * len(self._backends)) * AHEAD + SPARE)
+        n_others = (n_processes - 1) * len(self._backends)
+        source = _Source(exposures, works.most_underway + n_others * AHEAD + SPARE)
         done = self._done
         level = _log.getEffectiveLevel()
         for backend, (_, n_bytes) in zip(self._backends, shares, strict=True):
@@ -148,7 +149,7 @@ class Processes:
                     continue
                 source.stored()
                 yield result
-            # What a process that ended early had left, after the others had nothing more to do.
+            # A process that ended early may have given exposures back after the others found none left.
             yield from works.measured(source.rest())
         finally:
             source.close()
@@ -158,7 +159,7 @@ class Processes:
                 thread.join()
 
     def _most(self, n_exposures: int) -> int:
-        """Most processes that the night and the cores are good for."""
+        """The largest number of processes for each device that the night and the cores are worth."""
         wanted = os.environ.get(VARIABLE, "") if self._wanted is None else str(self._wanted)
         if wanted:
             if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= 64):
@@ -179,13 +180,13 @@ def _measure_here(works: Works, source: _Source, done: SimpleQueue[Done | BaseEx
 
 
 class _Source:
-    """The exposures that are to be measured, which all processes take from.
+    """The list of exposures that are to be measured; all processes take exposures from this list.
 
     Parameters
     ----------
     exposures : iterable of Exposure
     most : int
-        Exposures that may have been taken and not been stored.
+        The largest number of exposures that are taken and not stored yet.
     """
 
     def __init__(self, exposures: Iterable[Exposure], most: int) -> None:
@@ -194,7 +195,7 @@ class _Source:
         self._changed = threading.Condition()
 
     def take(self) -> Exposure | None:
-        """Return the next exposure, as soon as one more may be under way; None where there is none."""
+        """Wait until one more exposure may be under way, and return it; None when no exposure is left."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not self._waiting or self._n_underway < self._most)
             if self._closed or not self._waiting:
@@ -203,7 +204,7 @@ class _Source:
             return self._waiting.popleft()
 
     def stored(self) -> None:
-        """Note that one of the exposures is done."""
+        """Note that an exposure which was taken is stored."""
         with self._changed:
             self._n_underway -= 1
             self._changed.notify_all()
@@ -231,14 +232,14 @@ class _Source:
 
 
 class _Other:
-    """Another process, and what it has to measure.
+    """A further process, and the exposures that it has.
 
     Parameters
     ----------
     job : Job
     source : _Source
     done : SimpleQueue
-        Measurements are put there, then None at the end, or the error of a device.
+        The queue for measurements; at the end None is put there, or the error of the device.
     debug : callable
         Takes tracebacks.
     """
@@ -256,7 +257,7 @@ class _Other:
         self._killed = False
 
     def run(self) -> None:
-        """Measure until there is nothing more to measure, or the process has ended."""
+        """Measure until no exposure is left, or until the process has ended."""
         underway: dict[int, Exposure] = {}
         try:
             self._measure(underway)
@@ -264,7 +265,7 @@ class _Other:
         except DeviceError as error:
             self._done.put(error)
         except (OSError, EOFError) as error:
-            # The process ended, or could not be started: what it had is measured by the others.
+            # The process ended, or could not be started: other processes measure the exposures that it had.
             self._source.give_back(underway.values())
             if not self._killed:
                 process = self._process
@@ -304,17 +305,15 @@ class _Other:
             if message[0] == "ready":
                 return True
             if message[0] == "broken":
-                _log.warning(
-                    "a further process for gpu %s: %s; the run goes on without it", self._job.device, message[1]
-                )
+                self._say_lost(message[1])
                 return False
             self._is_news(message)
 
     def _say_lost(self, why: str) -> None:
-        _log.warning("a further process for device %s: %s; the run goes on without it", self._job.device, why)
+        _log.warning("a further process for gpu %s: %s; the run goes on without it", self._job.device, why)
 
     def _is_news(self, message: tuple) -> bool:  # type: ignore[type-arg]
-        """Pass on what is no measurement."""
+        """Pass on a message that is no measurement; return whether it was such a message."""
         if message[0] == "debug":
             self._debug(message[1])
         elif message[0] == "log":
@@ -326,31 +325,35 @@ class _Other:
     @contextmanager
     def _started(self) -> Iterator[tuple[Connection, Connection]]:
         """Start the process; connections to read its answers from and to send requests to."""
-        answers, its_answers = os.pipe()
-        its_requests, requests = os.pipe()
-        receiver, sender = Connection(answers, writable=False), Connection(requests, readable=False)
-        try:
-            with self._lock:
-                if self._killed:
-                    raise EOFError
-                # -P and PYTHONPATH: the process must find the modules that this one has found, and no others.
-                paths = os.pathsep.join(path for path in sys.path if path)
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", *PROGRAM, str(its_requests), str(its_answers)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": paths},
-                    pass_fds=(its_requests, its_answers),
-                )
-        finally:
-            os.close(its_requests)
-            os.close(its_answers)
-        with receiver, sender:
+        # The two ends that are passed on are those of the other process.
+        answers, answers_end = os.pipe()
+        requests_end, requests = os.pipe()
+        with Connection(answers, writable=False) as receiver, Connection(requests, readable=False) as sender:
+            try:
+                self._begin(requests_end, answers_end)
+            finally:
+                os.close(requests_end)
+                os.close(answers_end)
             yield receiver, sender
 
+    def _begin(self, requests: int, answers: int) -> None:
+        """Start the process with the numbers of its two pipes, unless the run has ended."""
+        with self._lock:
+            if self._killed:
+                raise EOFError
+            # -P and PYTHONPATH: the process must find the modules that this one has found, and no others.
+            paths = os.pathsep.join(path or os.curdir for path in sys.path)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", *PROGRAM, str(requests), str(answers)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": paths},
+                pass_fds=(requests, answers),
+            )
+
     def kill(self) -> None:
-        """End the process; it holds nothing that would be lost."""
+        """End the process; a measurement that it has not sent is made again when it is needed."""
         with self._lock:
             self._killed = True
             if self._process is not None:

@@ -81,6 +81,8 @@ class Works:
         self._settings, self._debug, self._stamps = settings, debug, stamps
         lanes = [lane for backend in backends for lane in backend.lanes(n)]
         self._n_lanes = len(lanes)
+        self.most_underway = self._n_lanes + 1
+        """Exposures that `measured` takes before it has yielded one: each lane has one, and one is opened."""
         self._planner, self._ended = backends[0], False
         self._lanes: SimpleQueue[Backend] = SimpleQueue()
         for lane in lanes:
@@ -100,7 +102,7 @@ class Works:
             self._readers.close()
 
     def is_behind(self) -> bool:
-        """Whether measurements wait for whoever takes them; unknown here, where they are made as they are taken."""
+        """Return False: measurements are made while the run takes them, so that none is known to wait."""
         return False
 
     def measured(self, exposures: Iterable[Exposure]) -> Iterator[tuple[Exposure, Measurement | Failure, float]]:
@@ -125,7 +127,7 @@ class Works:
         running: dict[Future[tuple[Any, float]], _Underway] = {}
         n_underway = 0
         while True:
-            while n_underway <= self._n_lanes and (exposure := next(waiting, None)) is not None:
+            while n_underway < self.most_underway and (exposure := next(waiting, None)) is not None:
                 running[self._pool.submit(self._timed, self._opened, exposure)] = _Underway(exposure)
                 n_underway += 1
             # Tasks that were cancelled when the threads ended are never done.

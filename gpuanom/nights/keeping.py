@@ -1,4 +1,4 @@
-"""Measurements are stored as they come: those that have to wait for the disk together, in one transaction."""
+"""Storing the measurements as they are made; those that are made while the disk is busy share a transaction."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from gpuanom.cluster.run import Cluster
 
 EVERY = 0.25
-"""Most seconds of a transaction: a disk takes 10 ms and more to keep one for good, whatever is in it."""
+"""Longest time of one transaction, seconds: a disk takes 10 ms or more for each transaction, however small."""
 
 
 def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | Cluster, events: Events) -> None:
-    """Measure exposures and keep them; an exposure is said to be done once it is kept for good.
+    """Measure exposures and store the measurements; an exposure is reported as done once it is on disk.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | 
                 else:
                     store.add(result)
                 waiting.append((exposure, result, seconds))
-                # What is measured is kept at once, unless the next measurement is there already.
+                # A measurement is written to disk at once, unless the next one is done already.
                 if not works.is_behind() or time.monotonic() - last >= EVERY:
                     commit()
                     last = time.monotonic()

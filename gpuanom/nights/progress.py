@@ -1,4 +1,4 @@
-"""A bar of progress for scripts and notebooks that score a night; the commands have a screen of their own."""
+"""The bar of progress: that of the commands, and one for scripts and notebooks that score a night."""
 
 from __future__ import annotations
 
@@ -6,11 +6,51 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gpuanom.nights.events import Events
 from gpuanom.records import Exposure, Failure, Measurement
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
 WITHOUT_WIDGETS = "a bar of progress in a notebook needs ipywidgets (install that package beside gpuanom)"
+
+
+def bar_of_progress(console: Console, *, transient: bool = False) -> Progress:
+    """Make a bar that shows how many of how many are done, the time so far and the time left.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where the bar is drawn.
+    transient : bool, optional
+        Whether the bar vanishes at the end.
+
+    Returns
+    -------
+    rich.progress.Progress
+        Not started yet.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=transient,
+    )
 
 
 @contextmanager
@@ -34,14 +74,6 @@ def with_bar(events: Events, progress: bool) -> Iterator[Events]:
         yield events
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     console = Console(stderr=True)
     if console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
@@ -51,8 +83,7 @@ def with_bar(events: Events, progress: bool) -> Iterator[Events]:
     if not (console.is_terminal or console.is_jupyter):
         yield events
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+    with bar_of_progress(console) as bar:
 
         def plan(new: int, known: int) -> None:
             events.plan(new, known)

@@ -1,7 +1,7 @@
-"""What the map of one CCD shows beyond its static pattern: a native loop for `background_map.glow` and `edge`.
+"""Glow, edge and rms of the map of one CCD less its static pattern, in native loops (METHOD.md 9.4, 9.7).
 
-A survey has a million maps, and threads make them side by side, without the interpreter's lock. The definitions are
-those of `gpuanom.statistics.background_map`, whose functions the tests compare this loop with (METHOD.md 9.4, 9.7).
+A survey has a million maps. Several threads work on them at the same time, without the interpreter's lock. The
+definitions are `glow` and `edge` of `gpuanom.statistics.background_map`; tests compare these loops with them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def glow_and_rms(stored: Any, usual: Any, weights: Any, left: Any, known: Any, o
     weights : ndarray, (2 RADIUS + 1,) float64
         From `gaussian`.
     left : ndarray, (my, mx) float64
-        Out: the map less its static pattern, and its middle value where it has none.
+        Out: the map less its static pattern; the median of these values in cells without a value.
     known : ndarray, (my, mx) float64
         Out: 1 where the map has a value, else 0.
     out : ndarray, (3,) float64
@@ -79,7 +79,7 @@ def glow_and_rms(stored: Any, usual: Any, weights: Any, left: Any, known: Any, o
     Returns
     -------
     int
-        Number of cells with a value; nothing is written to `out` without any.
+        Number of cells with a value; if it is 0, nothing is written to `out`.
     """
     ny, nx = stored.shape
     values = np.empty(ny * nx)
@@ -122,7 +122,7 @@ def edges(left: Any, known: Any, order: Any, n: Any) -> Any:
     left, known : ndarray, (my, mx) float64
         From `glow_and_rms`.
     order : ndarray, (my mx,) int64
-        What sorts the values of `left`.
+        The indices that sort the values of the flattened `left`.
     n : int
         Number of cells with a value, at least 1.
 

@@ -8,13 +8,13 @@ import numpy as np
 from numba import types
 
 from gpuanom.native import helper, native
-from gpuanom.statistics.ordered import LANES, sort_columns
+from gpuanom.statistics.ordered import LANES, empty_columns, sort_columns
 from gpuanom.statistics.pairwise import pairwise_sum
 
 
 @helper
 def _ring_medians(ordered: Any, rings: Any, columns: Any, median: Any) -> None:
-    """The median power of each ring, so many rings at a time; `columns` is scratch."""
+    """Find the median power of each ring, LANES rings at a time; `columns` is from `empty_columns`."""
     n_groups, ring = rings.shape
     columns[ring:] = np.inf
     for first in range(0, n_groups, LANES):
@@ -57,10 +57,7 @@ def highest_powers(power: Any, share: Any, place: Any, rings: Any, group: Any, b
     found : ndarray, (n, 3, n_bands) float64
         Out: ratio, and frequency along x and along y in bins; NaN where nothing was measured, or in an empty band.
     """
-    rows = 1
-    while rows < rings.shape[1]:
-        rows *= 2
-    columns, median, ordered = np.zeros((rows, LANES)), np.empty(len(rings)), np.empty(len(place))
+    columns, median, ordered = empty_columns(rings.shape[1]), np.empty(len(rings)), np.empty(len(place))
     ratios, best = np.empty(found.shape[2]), np.empty(found.shape[2], np.int64)
     part, part_x, part_y = np.empty(9), np.empty(9), np.empty(9)
     for i in range(len(power)):

@@ -8,18 +8,19 @@ import numpy as np
 from numba import types
 
 from gpuanom.native import helper, native
-from gpuanom.statistics.ordered import LANES, sort_columns
+from gpuanom.statistics.ordered import LANES, empty_columns, sort_columns
 from gpuanom.statistics.pairwise import median, pairwise_sum
 
 EVERY = 8
-"""The running median is taken at so many places and interpolated."""
+"""The running median is taken at every eighth row or column, and interpolated between these."""
 
 
 @helper
 def _running_medians(mean: Any, window: Any, columns: Any, at: Any, medians: Any) -> Any:
-    """The medians of the windows that hold a value, and where their middles are; returns their number.
+    """Find the medians of the windows that hold a value, and where their middles are; return the number of medians.
 
-    A profile has many windows, of which so many are sorted together; `columns` is scratch. NaN are left out.
+    A profile has many windows, of which LANES are sorted together in `columns`, which `empty_columns` gives. NaN are
+    left out.
     """
     n_windows = (len(mean) - window) // EVERY + 1
     held = np.zeros(LANES, np.int64)
@@ -68,21 +69,18 @@ def profile_jitter(sums: Any, counts: Any, width: Any, step: Any, window: Any, c
     sums, counts : ndarray, (n, size) int64
         Sums of the residual in rows or columns, in units of `step`, and the numbers of pixels behind them.
     width : int
-        Pixels of a row or column; those of which less than a quarter is left are left out.
+        Pixels of a row or column; rows or columns with less than a quarter of these are left out.
     step : float
         In sigma.
     window : int
         Rows or columns of the running median, at most `size`.
     clip : float
-        The profile is clipped at so many of its robust standard deviations.
+        Number of the profile's robust standard deviations at which the profile is clipped.
     found : ndarray, (n,) float64
         Out; NaN where no row or column is left.
     """
     size = sums.shape[1]
-    rows = 1
-    while rows < window:
-        rows *= 2
-    columns, left, values = np.zeros((rows, LANES)), np.empty(size), np.empty(size)
+    columns, left, values = empty_columns(window), np.empty(size), np.empty(size)
     at, medians = np.empty(size, np.int64), np.empty(size)
     for i in range(len(sums)):
         found[i] = np.nan

@@ -1,6 +1,7 @@
-"""Many short rows are sorted together by a native loop: no branch depends on the values, and processors do 8 at a time.
+"""A native loop that sorts many short lists of numbers together.
 
-Batcher's odd-even merge sort compares the same places whatever the values are.
+Batcher's odd-even merge sort compares the same places whatever the values are. So no branch depends on the values, and
+a processor compares 8 pairs at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,22 @@ import numpy as np
 from gpuanom.native import helper
 
 LANES = 32
-"""So many columns are sorted at once."""
+"""Columns that are sorted at once."""
+
+
+@helper
+def power_of_two(n: Any) -> Any:
+    """Return the least power of 2 that is at least n."""
+    power = 1
+    while power < n:
+        power *= 2
+    return power
+
+
+@helper
+def empty_columns(n: Any) -> Any:
+    """Return memory for LANES columns of n numbers each, with as many rows as `sort_columns` needs."""
+    return np.zeros((power_of_two(n), LANES))
 
 
 @helper

@@ -1,6 +1,6 @@
 """Sums in the order of NumPy, and medians, for the native loops of the statistics.
 
-NumPy adds long arrays by halves and short ones in eight columns. Sums in the same order have the same last digits.
+NumPy halves long arrays, and adds short arrays in eight interleaved sums. Sums in the same order have the same digits.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _block(values: Any) -> Any:
 @helper
 def pairwise_sum(values: Any) -> Any:
     """Return the sum of float64 numbers, added in the order in which `numpy.sum` adds a contiguous array."""
-    # The halves that are still to be added lie on a stack, and so do the sums of halves that wait for the other one.
+    # A stack holds the ranges that are still to be added, and the sums of left halves that wait for the right halves.
     first, size, state = np.empty(64, np.int64), np.empty(64, np.int64), np.zeros(64, np.int64)
     left = np.empty(64)
     depth, total = 0, 0.0
@@ -70,9 +70,9 @@ def pairwise_sum(values: Any) -> Any:
 
 @helper
 def _to_the_front(values: Any, low: Any, high: Any, pivot: Any, equal: Any) -> Any:
-    """Move values less than the pivot, or also those equal to it, to the front of a range; return where others begin.
+    """Move values less than the pivot (or equal to the pivot, if asked) to the front; return where the others begin.
 
-    No branch depends on the values: processors would guess half of such branches wrong.
+    No branch depends on the values, since a processor would predict half of such branches wrong.
     """
     place = np.uint64(low)
     for x in range(np.uint64(low), np.uint64(high)):
@@ -97,7 +97,7 @@ def median(values: Any) -> Any:
             high = less
         elif less > low:
             low = less
-        else:  # the pivot is the least value
+        else:  # no value is less than the pivot
             less = _to_the_front(values, low, high, pivot, True)
             if k < less or less == low:  # the latter only with a NaN
                 break

@@ -1,8 +1,8 @@
 """Sums along all straight lines of planes of bins, by halves: a native loop (METHOD.md 9.6).
 
-The sum along a line of 2 h rows is that of its upper h rows and that of its lower h rows. A line that
-moves by d columns over all its rows moves by d // 2 within each half, and by what is left between
-the halves.
+The sum along a line of 2 h rows is the sum along its upper h rows plus the sum along its lower h rows.
+A line that moves by d columns over all its rows moves by d // 2 columns within each half, and by the
+remaining columns between the halves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gpuanom.statistics.pairwise import pairwise_sum
 BLOCK = 32
 """Columns that are added at a time."""
 PARALLEL = 3
-"""A line is compared with those so many columns to either side of it."""
+"""A line is compared with the two lines that lie this number of columns to either side of it."""
 
 
 @lru_cache(maxsize=16)
@@ -38,9 +38,9 @@ def weights(rows: int, columns: int, least: int) -> Doubles:
     -------
     ndarray, (2, height, columns + height) float64
         height is the least power of 2 that is at least `rows`. For a line that moves by d columns and begins at column
-        x - height: the number of its bins less the mean number of those beside it, and the standard deviation of its
-        contrast over that of a bin; 0 and infinite where the line crosses fewer than `least` bins, or one beside it
-        fewer than half as many.
+        x - height: first the number of its bins less the mean number of bins of the two lines beside it; then the
+        standard deviation of its contrast over that of a bin. They are 0 and infinite where the line crosses fewer
+        than `least` bins, or where a line beside it crosses fewer than half as many.
     """
     height = 1
     while height < rows:
@@ -60,9 +60,9 @@ def weights(rows: int, columns: int, least: int) -> Doubles:
     found = np.zeros((2, height, width))
     found[1] = np.inf
     n, before, after = counts[:, PARALLEL:-PARALLEL], counts[:, : -2 * PARALLEL], counts[:, 2 * PARALLEL :]
-    there = (n >= least) & (2 * before >= n) & (2 * after >= n)
-    found[0, :, PARALLEL:-PARALLEL] = np.where(there, n - 0.5 * (before + after), 0.0)
-    found[1, :, PARALLEL:-PARALLEL] = np.where(there, np.sqrt(n + 0.25 * (before + after)), np.inf)
+    enough = (n >= least) & (2 * before >= n) & (2 * after >= n)
+    found[0, :, PARALLEL:-PARALLEL] = np.where(enough, n - 0.5 * (before + after), 0.0)
+    found[1, :, PARALLEL:-PARALLEL] = np.where(enough, np.sqrt(n + 0.25 * (before + after)), np.inf)
     found.setflags(write=False)
     return found
 
@@ -109,22 +109,22 @@ def _folded(flat: Any, height: Any, room: Any) -> Any:
     `flat` is two planes of height x room, of which the first one is filled. Returns which of them holds the sums.
     """
     n_blocks = (room - height // 2) // BLOCK
-    half, here, there = 1, 0, height * room
+    half, source, target = 1, 0, height * room
     while half < height:
         for strip in range(0, height, 2 * half):
             for d in range(2 * half):
                 block = (height - d) // BLOCK  # the first one that such lines begin in
                 at = block * BLOCK
-                upper = here + (strip + d // 2) * room + at
+                upper = source + (strip + d // 2) * room + at
                 lower = upper + half * room + (d + 1) // 2
-                _merge(flat, upper, lower, there + (strip + d) * room + at, n_blocks - block)
-        half, here, there = 2 * half, there, here
-    return 0 if here == 0 else 1
+                _merge(flat, upper, lower, target + (strip + d) * room + at, n_blocks - block)
+        half, source, target = 2 * half, target, source
+    return 0 if source == 0 else 1
 
 
 @helper
 def _contrast(line: Any, x: Any, mean: Any, excess: Any, root: Any) -> Any:
-    """How far a line is above the mean of those three columns beside it, over the bins' deviation; 0 of a short one."""
+    """How far a line is above the mean of the lines three columns beside it, over the bins' deviation; 0 if short."""
     return (line[x + 3] - 0.5 * (line[x] + line[x + 6]) - mean * excess[x + 3]) / root[x + 3]
 
 

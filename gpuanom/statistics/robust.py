@@ -1,4 +1,4 @@
-"""Means without what lies far off, of many short lists of numbers: a native loop (METHOD.md 10)."""
+"""Means of many short lists of numbers without outliers, and a plane without outliers: native loops (METHOD.md 10)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def robust_means(values: Any, sizes: Any, found: Any) -> None:
 
 @native(types.void(types.float64[::1], types.float64[::1], types.float64[::1], types.float64[::1], types.float64[::1]))
 def plane_sums(u: Any, v: Any, e: Any, fit: Any, sums: Any) -> None:
-    """Add up what a plane through e(u, v) is fitted with, without what lies far off the plane fitted before.
+    """Compute the sums that a plane e(u, v) is fitted with, without the outliers from the plane fitted before.
 
     Parameters
     ----------
@@ -73,9 +73,10 @@ def plane_sums(u: Any, v: Any, e: Any, fit: Any, sums: Any) -> None:
     fit : ndarray, (3,) float64
         The plane fitted before: constant, and factors of u and v.
     sums : ndarray, (10,) float64
-        Out: the number of values within three robust standard deviations of the median of what is left over; over
-        these, the sums of u, u u, v, u v, v v, e, u e and v e; and the standard deviation of what is left over, of
-        three degrees of freedom less; NaN with fewer than four values.
+        Out, of the values whose residual from that plane is within three robust standard deviations of the median
+        residual: their number; the sums of u, u u, v, u v, v v, e, u e and v e; and the standard deviation of the
+        residuals, with three degrees of freedom taken off. Without a value the sums are NaN; with fewer than four
+        values the standard deviation is NaN.
     """
     n = len(e)
     off, scratch, terms = np.empty(n), np.empty(n), np.empty((4, n))

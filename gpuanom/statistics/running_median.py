@@ -15,14 +15,14 @@ from gpuanom.native import helper, native
 from gpuanom.records import Doubles
 
 BLOCK = 16
-"""Numbers that the search for a median passes over at a time where none of them can be the median."""
+"""Length of the blocks of numbers that the search for a median skips when none of them can be the median."""
 REACH = 3
-"""The square reaches so many cells from its middle."""
+"""Cells from the middle of the square to its edge."""
 
 
 @helper
 def _inside(place: Any, size: Any) -> Any:
-    """The cell in place of one beyond the edge: the nearest."""
+    """Return the nearest cell of the map; a cell beyond the edge is replaced by the one at the edge."""
     return min(max(place, 0), size - 1)
 
 
@@ -41,7 +41,7 @@ def median_numbers_of(numbers: Any, medians: Any) -> None:
     side = 2 * REACH + 1
     middle = side * side // 2
     counts = np.zeros(ny * nx + BLOCK, dtype=np.int16)
-    blocks = np.zeros(ny * nx // BLOCK + 2, dtype=np.int16)  # sums of the counts of so many numbers
+    blocks = np.zeros(ny * nx // BLOCK + 2, dtype=np.int16)  # for each block of BLOCK numbers the sum of their counts
     for y in range(ny):
         counts[:] = 0
         blocks[:] = 0
@@ -82,7 +82,7 @@ def median_numbers_of(numbers: Any, medians: Any) -> None:
 
 @native(types.void(types.int64[:, ::1], types.int64[:, ::1]))
 def median_numbers(numbers: Any, medians: Any) -> None:
-    """Do what `median_numbers_of` does, for callers in Python."""
+    """Call `median_numbers_of` from Python."""
     median_numbers_of(numbers, medians)
 
 

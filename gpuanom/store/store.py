@@ -1,4 +1,4 @@
-"""The store of a night, measurements.sqlite: what is said to be done is kept, so that a killed run loses nothing.
+"""The store of a night, measurements.sqlite: exposures that are reported as done are on disk, whatever ends the run.
 
 Histograms are kept as one blob for each exposure (n_ccd x 4 x N little-endian int32, kinds in the order of
 `gpuanom.records.KINDS`), with their sums of cos and sin of twice the orientation (n_ccd x 4 x 2 float64); the other

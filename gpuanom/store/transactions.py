@@ -1,4 +1,4 @@
-"""The transactions of a store: one for each change, or one for the changes of a moment."""
+"""The transactions of a store: one for each change, or one for several changes that follow each other at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gpuanom.store.schema import explained
 
 
 class Transactions:
-    """The part of a store that keeps changes for good.
+    """The part of a store that writes changes to disk.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Transactions:
     def __init__(self, path: Path | None, db: sqlite3.Connection) -> None:
         self.path, self._db = path, db
         self._together = False
-        """Whether changes are kept together, since `begin`."""
+        """Whether `begin` was called, so that all changes belong to one transaction until `commit`."""
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(self.path)
@@ -36,7 +36,7 @@ class Transactions:
             self._together = True
 
     def commit(self) -> None:
-        """Keep the changes since `begin` for good: until then a process that is killed leaves none of them."""
+        """Write the changes since `begin` to disk; if the process is killed before, none of them is left."""
         if self._together:
             self._together = False
             with self._explained(), self._rolled_back("ROLLBACK"):
