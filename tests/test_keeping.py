@@ -100,6 +100,13 @@ def test_exposures_that_nothing_waits_behind_are_kept_at_once(tmp_path, measured
     assert sum(made) == len(measured)
 
 
+def test_the_last_exposures_are_kept_whatever_waits_behind_them(tmp_path, measured, monkeypatch):
+    """The end of a process is no measurement, and waits in the same queue."""
+    monkeypatch.setattr(Given, "is_behind", lambda _self: True)
+    assert run(tmp_path / "s.sqlite", measured) == [exposure.exposure for exposure, _, _ in measured]
+    assert kept(tmp_path / "s.sqlite") == 5
+
+
 def test_the_store_is_that_of_single_transactions(tmp_path, measured):
     contents = []
     for name, every in (("one.sqlite", 0.0), ("together.sqlite", 1000.0)):
@@ -109,7 +116,8 @@ def test_the_store_is_that_of_single_transactions(tmp_path, measured):
     assert contents[0] == contents[1]
 
 
-def test_whatever_ends_the_run_what_was_measured_is_kept(tmp_path, measured):
+def test_whatever_ends_the_run_what_was_measured_is_kept(tmp_path, measured, monkeypatch):
+    monkeypatch.setattr(Given, "is_behind", lambda _self: True)
     path = tmp_path / "s.sqlite"
     with pytest.raises(KeyboardInterrupt):
         run(path, measured, error=KeyboardInterrupt())
@@ -140,6 +148,19 @@ def test_an_exposure_that_cannot_be_kept_costs_no_other(tmp_path, measured, monk
     with pytest.raises(OutputError, match="disk I/O error"):
         run(path, measured)
     assert kept(path) == 2  # of the three before, one is a failure
+
+
+def test_the_first_error_is_the_one_that_is_said(tmp_path, measured, monkeypatch):
+    said = []
+
+    def failing(_self):
+        said.append(OutputError(f"error {len(said) + 1}"))
+        raise said[-1]
+
+    monkeypatch.setattr(Store, "commit", failing)
+    with pytest.raises(OutputError, match="error 1"):
+        run(tmp_path / "s.sqlite", measured)
+    assert len(said) == 2
 
 
 def test_a_transaction_that_sqlite_gave_up(tmp_path, measured):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +17,7 @@ import gpuanom
 from gpuanom.backends.cpu import CpuBackend
 from gpuanom.errors import DeviceError
 from gpuanom.fits import discover
-from gpuanom.measuring import processes
+from gpuanom.measuring import process_program, processes
 from gpuanom.measuring.processes import Processes
 from gpuanom.records import Failure, Measurement
 from tests import nights
@@ -87,6 +89,7 @@ def test_the_others_measure_all(exposures, only_others):
     assert not any(map(alive, pids))
     assert sorted(done) == [str(i) for i in range(1, 8)]
     assert all(isinstance(result, Measurement) for result in done.values())
+    assert run._others[0]._source._n_underway == 0  # each one makes room for another
 
 
 def test_exposures_that_fill_a_pipe(exposures, only_others):
@@ -106,6 +109,7 @@ def test_a_process_that_is_killed_costs_nothing(exposures, only_others, caplog):
             done.append(exposure.exposure)
     assert sorted(done) == [str(i) for i in range(1, 8)]
     assert "it ended with status -9; the run goes on without it" in caplog.text
+    assert run._others[0]._source._n_underway == 0
 
 
 def test_a_process_that_cannot_use_the_device(exposures, only_others, monkeypatch, caplog):
@@ -147,12 +151,15 @@ def test_messages_of_the_others_are_heard(tmp_path, exposures, only_others, monk
     assert said == ["a traceback"]
 
 
-def test_who_stops_early_leaves_nothing_behind(exposures, several):
+def test_who_stops_early_leaves_nothing_behind(exposures, several, monkeypatch):
+    monkeypatch.setattr(processes, "AHEAD", 1)
     before = threading.active_count()
     with Processes(QUICK, [CpuBackend()], 1, print) as run:
         for _ in run.measured(exposures):
             break
         pids = [other._process.pid for other in run._others if other._process]
+    assert run._others[0]._source._waiting
+    assert run._others[0]._source.take() is None
     assert not any(map(alive, pids))
     deadline = time.monotonic() + 20
     while threading.active_count() > before and time.monotonic() < deadline:
@@ -161,12 +168,64 @@ def test_who_stops_early_leaves_nothing_behind(exposures, several):
 
 
 def test_a_process_ends_when_the_first_one_is_gone(exposures):
-    """Nobody else would end it."""
+    """Nobody else would end it: an interrupt, which the terminal sends to all of them, is left to the first one."""
     job = processes.Job(QUICK, "cpu", 1, 0, 30)
     other = processes._Other(job, processes._Source([], 1), None, print)
-    with other._started() as (_, sender):
+    with other._started() as (receiver, sender):
         sender.send(job)
-    other._process.wait(60)
+        assert receiver.recv() == ("ready",)
+        other._process.send_signal(signal.SIGINT)
+    assert other._process.wait(60) == 1
+
+
+class Talking:
+    """Measures nothing, in an order of its own, and says something."""
+
+    def __init__(self, _settings, _backends, _threads, debug):
+        self.debug = debug
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def measured(self, exposures):
+        self.debug("a traceback")
+        for exposure in reversed(list(exposures)):
+            logging.getLogger("gpuanom").info("of no interest")
+            logging.getLogger("gpuanom").warning("less memory for %s", exposure)
+            yield exposure, f"result of {exposure}", 0.1
+
+
+@pytest.fixture
+def logger():
+    log = logging.getLogger("gpuanom")
+    level, handlers, propagate = log.level, log.handlers[:], log.propagate
+    yield
+    log.setLevel(level)
+    log.handlers[:], log.propagate = handlers, propagate
+
+
+@pytest.mark.usefixtures("logger")
+def test_what_the_program_answers(monkeypatch):
+    """Messages from the level of the first process on, and the memory that it gave."""
+    limits, answers = [], []
+    monkeypatch.setattr(CpuBackend, "limit_memory", lambda _self, n_bytes: limits.append(n_bytes))
+    monkeypatch.setattr(process_program, "Works", Talking)
+    asked = iter([processes.Job(QUICK, "cpu", 1, 1000, logging.WARNING), (0, "a"), (1, "b"), (2, None)])
+    process_program.serve(
+        SimpleNamespace(recv=lambda: next(asked)), SimpleNamespace(send=lambda *message: answers.append(message))
+    )
+    assert limits == [1000]
+    assert answers == [
+        ("ready",),
+        ("debug", "a traceback"),
+        ("log", logging.WARNING, "less memory for b"),
+        (1, "result of b", 0.1),
+        ("log", logging.WARNING, "less memory for a"),
+        (0, "result of a", 0.1),
+    ]
 
 
 def test_a_short_night_starts_no_process(exposures, several, monkeypatch):
@@ -194,6 +253,9 @@ def test_a_number_from_the_environment(monkeypatch, exposures):
 
 def test_exposures_are_given_out_as_they_are_stored():
     source = processes._Source(range(10), 3)
+    closed = processes._Source(range(10), 3)
+    closed.close()
+    assert closed.take() is None
     assert [source.take() for _ in range(3)] == [0, 1, 2]
     taker = threading.Thread(target=lambda: taken.append(source.take()))
     taken = []
@@ -204,5 +266,7 @@ def test_exposures_are_given_out_as_they_are_stored():
     taker.join(20)
     assert taken == [3]
     source.give_back([1])
-    assert source.rest() == [4, 5, 6, 7, 8, 9, 1]
+    assert source._n_underway == 2
+    assert source.take() == 4
+    assert source.rest() == [5, 6, 7, 8, 9, 1]
     assert source.take() is None

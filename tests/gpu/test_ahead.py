@@ -16,7 +16,8 @@ def forgotten(monkeypatch):
     monkeypatch.setattr(ahead, "_thread", None)
 
 
-def test_the_choice_waits_for_the_thread(gpu, monkeypatch):
+@pytest.mark.parametrize("device", ["0", "auto"])
+def test_the_choice_waits_for_the_thread(gpu, monkeypatch, device):
     from gpuanom.backends.gpu import devices
 
     check, seen, may_go = devices.check, [], threading.Event()
@@ -24,14 +25,16 @@ def test_the_choice_waits_for_the_thread(gpu, monkeypatch):
     def slow(number):
         seen.append(threading.current_thread().name)
         assert may_go.wait(10)
-        return check(number)
+        found = check(number)
+        seen.append(threading.current_thread().name)
+        return found
 
     monkeypatch.setattr(devices, "check", slow)
-    ahead.begin("0")
+    ahead.begin(device)
     threading.Timer(0.2, may_go.set).start()
-    (backend,), _ = choose("0")
+    (backend,), _ = choose(device)
     assert backend.name == "gpu"
-    assert seen == ["gpuanom-device", "MainThread"]
+    assert seen == ["gpuanom-device", "gpuanom-device", "MainThread", "MainThread"]
 
 
 @pytest.mark.parametrize("device", ["7", "gpu", "", "0,7"])
