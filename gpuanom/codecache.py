@@ -8,21 +8,32 @@ below NUMBA_CACHE_DIR where that variable is set.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import llvmlite.binding as llvm
 import numba
 import platformdirs
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-from gpuanom import compiling
+from gpuanom import compile_ahead, compiling
+from gpuanom.errors import GpuanomError
+
+PATIENCE = 60.0
+"""Seconds to wait for another process that compiles the same loop, before this process compiles the loop itself."""
+_PAUSE = 0.02
+
+
+class ClaimedError(GpuanomError):
+    """Another process is compiling the same loop."""
 
 
 def folder() -> Path | None:
@@ -125,6 +136,11 @@ class FunctionFiles(FunctionCache):  # type: ignore[misc]
 
     _impl_class = _Implementation
 
+    def __init__(self, function: Any, *, wait: bool = True) -> None:
+        super().__init__(function)
+        self._wait = wait
+        self._claim: BinaryIO | None = None
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load the compiled function; report that it is being compiled where there is none.
 
@@ -138,16 +154,53 @@ class FunctionFiles(FunctionCache):  # type: ignore[misc]
         -------
         Numba compile result, or None
             None where Numba has to compile the function.
+
+        Raises
+        ------
+        ClaimedError
+            Where another process compiles the function and this one does not wait.
         """
+        found = self._kept(sig, target_context)
+        if found is None and not self._can_be_written():
+            compiling.begun(compiling.LOOPS_NOT_KEPT)
+        elif found is None:
+            compiling.begun(compiling.LOOPS)
+            compile_ahead.begin()
+            self._claim_it()
+            found = self._kept(sig, target_context)  # another process may have compiled the function meanwhile
+        return found
+
+    def _claim_it(self) -> None:
+        """Lock the function's file, so that no other process compiles the function meanwhile; see `release`."""
+        deadline = time.monotonic() + (PATIENCE if self._wait else 0.0)
+        with suppress(OSError):  # a file system without locks costs time, no result
+            self._claim = (Path(self._cache_path) / f"{self._impl.filename_base}.lock").open("wb")
+            while True:
+                try:
+                    fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except BlockingIOError:
+                    if not self._wait:
+                        self.release()
+                        raise ClaimedError("another process is compiling this loop") from None
+                    if time.monotonic() > deadline:
+                        return
+                time.sleep(_PAUSE)
+
+    def release(self) -> None:
+        """Let other processes compile the function, or load what was compiled."""
+        if self._claim:
+            self._claim.close()
+            self._claim = None
+
+    def _kept(self, sig: Any, target_context: Any) -> Any:
+        """Load the compiled function; None where no file holds it, or only a damaged one."""
         try:
-            found = self._loaded(sig, target_context)
+            return self._loaded(sig, target_context)
         except Exception:  # unpickling a damaged file may raise anything
-            found = None
             with suppress(OSError):
                 self.flush()
-        if found is None:
-            compiling.begun(compiling.LOOPS if self._can_be_written() else compiling.LOOPS_NOT_KEPT)
-        return found
+        return None
 
     def _loaded(self, sig: Any, target_context: Any) -> Any:
         """Load the compiled function without what only compiling needs.

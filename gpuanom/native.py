@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from gpuanom import compiling
-from gpuanom.codecache import FunctionFiles
+from gpuanom.codecache import ClaimedError, FunctionFiles
 
 _lock = threading.RLock()
 
@@ -89,19 +89,34 @@ class native:  # noqa: N801 (a decorator)
         call.load = self.compile  # type: ignore[attr-defined]
         return call
 
+    @property
+    def module(self) -> str:
+        """The name of the module that the function is in."""
+        return str(self._function.__module__)
+
     def compile(self) -> None:
         """Compile or load the function, unless this was done before."""
         with _lock:
-            self._compiled = self._compiled or self._compile()
+            self._compiled = self._compiled or self._compile(wait=True)
 
-    def _compile(self) -> Any:
-        compiled = _jit(nogil=True)(self._function)
+    def compile_ahead(self) -> None:
+        """Compile the function for other processes, unless one of them is compiling the function now."""
+        with _lock, suppress(ClaimedError):
+            self._compiled = self._compiled or self._compile(wait=False)
+
+    def _compile(self, *, wait: bool) -> Any:
+        compiled, files = _jit(nogil=True)(self._function), None
         try:
-            compiled._cache = FunctionFiles(self._function)  # what Numba's own cache=True does, with our folder
+            # What Numba's own cache=True does, with our folder.
+            files = compiled._cache = FunctionFiles(self._function, wait=wait)
         except Exception:  # Numba raises a RuntimeError where there is no folder for the cache
             compiling.begun(compiling.LOOPS_NOT_KEPT)
-        with _enabled():
-            compiled.compile(self._signature)
+        try:
+            with _enabled():
+                compiled.compile(self._signature)
+        finally:
+            if files:
+                files.release()
         compiled.disable_compile()
         return compiled
 
@@ -236,6 +251,27 @@ def doubles(n: Any) -> Any:
     memory = np.empty(n + 7)
     start = (np.uint64(64) - np.uint64(memory.ctypes.data) % np.uint64(64)) // np.uint64(8) % np.uint64(8)
     return memory[start : start + np.uint64(n)]
+
+
+@helper
+def sort(values: Any) -> None:
+    """Sort numbers, ascending, in place (Shell's sort, with Ciura's gaps).
+
+    Numba takes three seconds to compile `numpy.sort`, and much less for these lines.
+
+    Parameters
+    ----------
+    values : ndarray, (n,)
+        A few hundred numbers at most, without NaN.
+    """
+    n = len(values)
+    for gap in (701, 301, 132, 57, 23, 10, 4, 1):
+        for i in range(gap, n):
+            value, place = values[i], i
+            while place >= gap and values[place - gap] > value:
+                values[place] = values[place - gap]
+                place -= gap
+            values[place] = value
 
 
 def _bits(result: Any, operand: Any, method: str) -> Any:

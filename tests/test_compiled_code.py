@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gpuanom import compiling
+from gpuanom import compile_ahead, compiling
 from gpuanom.cli import main
 from gpuanom.cli.screen import Screen
 
@@ -157,3 +160,94 @@ def test_every_command_but_doctor_listens(monkeypatch, capsys):
     capsys.readouterr()
     heard[0]("compiling")
     assert capsys.readouterr().err == "compiling\n"
+
+
+def test_the_list_of_modules_has_all_loops():
+    package = ROOT / "gpuanom"
+    found = {
+        ".".join(path.relative_to(package).with_suffix("").parts)
+        for path in package.rglob("*.py")
+        if "\nfrom gpuanom.native import" in path.read_text()
+    }
+    assert sorted(compile_ahead.MODULES) == sorted(found)
+
+
+def ahead(folder):
+    return subprocess.Popen(
+        [sys.executable, "-m", "gpuanom.compile_ahead", "fits.byteorder"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(folder)},
+        stdin=subprocess.PIPE,
+    )
+
+
+def test_a_further_process_compiles_for_this_one(tmp_path):
+    with ahead(tmp_path) as process:
+        assert process.wait(300) == 0
+    assert run(NUMBA_CACHE_DIR=tmp_path) == []
+
+
+def test_a_further_process_ends_with_the_first_one(tmp_path):
+    with ahead(tmp_path) as process:
+        process.stdin.close()
+        assert process.wait(300) == 0
+    assert not kept(tmp_path)  # compiling takes longer than reading the end of the input
+
+
+@pytest.fixture
+def claimed(tmp_path):
+    """Claims of all loops of a new cache folder, held by somebody else."""
+    with ahead(tmp_path) as process:
+        process.wait(300)
+    files = kept(tmp_path)
+    for path in files:
+        path.unlink()
+    names = [path.with_suffix(".lock") for path in files if path.suffix == ".nbi"]
+    assert names
+    assert all(path.exists() for path in names)
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            fcntl.flock(stack.enter_context(name.open("wb")), fcntl.LOCK_EX)
+        yield tmp_path
+
+
+def test_a_further_process_leaves_loops_that_another_one_compiles(claimed):
+    with ahead(claimed) as process:
+        assert process.wait(300) == 0
+    assert not kept(claimed)
+
+
+PATIENT = PROGRAM.replace(
+    "compiling.listen", "from gpuanom import codecache\ncodecache.PATIENCE = 1.0\ncompiling.listen"
+)
+
+
+def test_a_loop_that_another_process_never_finishes_is_compiled_here(claimed):
+    began = time.monotonic()
+    assert run(program=PATIENT, NUMBA_CACHE_DIR=claimed) == [compiling.LOOPS]
+    assert time.monotonic() - began > 1.0  # the process waited as long as it should
+    assert kept(claimed)
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 0), (2, 1), (16, 3)])
+def test_the_number_of_further_processes(monkeypatch, cores, expected):
+    begun = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: begun.append(command))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
+    monkeypatch.setattr(atexit, "register", lambda _: None)
+    monkeypatch.setattr(compile_ahead, "_processes", [])
+    monkeypatch.setattr(compile_ahead, "_allowed", False)
+    compile_ahead.begin()
+    assert begun == []  # a program that uses the package begins no processes unasked
+    compile_ahead.allow()
+    compile_ahead.begin()
+    compile_ahead.begin()
+    assert len(begun) == expected
+
+
+def test_a_command_begins_further_processes(tmp_path):
+    """They end with the command, whatever is left to compile."""
+    program = PROGRAM.replace("compiling.listen(print)", "from gpuanom import compile_ahead; compile_ahead.allow()")
+    program += "print(*(process.pid for process in compile_ahead._processes))"
+    (pids,) = run(NUMBA_CACHE_DIR=tmp_path, program=program)
+    assert len(pids.split()) == min(compile_ahead.MOST, len(os.sched_getaffinity(0)) - 1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids.split())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import naive_statistics
+import numba
 import numpy as np
 import pytest
 
+from gpuanom.native import sort
 from gpuanom.statistics import peaks, profiles, shapes
+from gpuanom.statistics.pairwise import select
 from gpuanom.statistics.robust import plane_sums
 
 EDGES = (22.0, 14.0, 9.0, 6.0, 4.2, 3.0, 2.2)
@@ -77,3 +80,20 @@ def test_medians_of_many_kinds():
             sums = np.empty(10)
             plane_sums(np.zeros(n), np.zeros(n), kind, np.zeros(3), sums)
             assert sums[0] == np.count_nonzero(naive_statistics.within(kind))
+
+
+@numba.njit
+def selected_and_sorted(values, k):
+    select(values, k)
+    sort(values[k:])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 57, 400, 1500])
+def test_sort_and_select(n):
+    rng = np.random.default_rng(n)
+    for numbers in (rng.normal(size=n), rng.integers(0, 4, n).astype(float), np.arange(n, 0.0, -1), np.zeros(n)):
+        for k in {0, n // 3, n - 1}:
+            values = numbers.copy()
+            selected_and_sorted(values, k)
+            np.testing.assert_array_equal(values[k:], np.sort(numbers)[k:])
+            np.testing.assert_array_equal(np.sort(values[:k]), np.sort(numbers)[:k])

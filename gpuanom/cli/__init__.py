@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from gpuanom import compiling
+from gpuanom import compile_ahead, compiling
 from gpuanom.cli import streams
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.system import raise_open_files
@@ -117,6 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     streams.prepare()
     # Commands that show progress send these lines to their own screen instead.
     compiling.listen(lambda line: click.echo(line, err=True))
+    compile_ahead.allow()
     raise_open_files()
     try:
         code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)

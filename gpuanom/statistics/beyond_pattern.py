@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from gpuanom.native import helper, native
+from gpuanom.native import helper, native, sort
 from gpuanom.records import MAP_STEP, NO_CELL, Doubles, FloatImage
 from gpuanom.statistics.background_map import EDGE_CELLS, SMOOTH
+from gpuanom.statistics.pairwise import median, select
 from gpuanom.statistics.running_median import median_numbers_of
 
 RADIUS = int(4.0 * SMOOTH + 0.5)
@@ -101,7 +102,7 @@ def glow_and_rms(stored: Any, usual: Any, weights: Any, left: Any, known: Any, o
     _smoothed(known, weights, between, weight)
     middle = 0.0
     if n < ny * nx:
-        middle = np.median(values[:n])
+        middle = median(values[:n])
     largest = -np.inf
     for y in range(ny):
         for x in range(nx):
@@ -145,7 +146,9 @@ def edges(left: Any, known: Any, order: Any, n: Any) -> Any:
                 values[k] = abs(left[y, x] - flat[order[medians[y, x]]])
                 k += 1
     most = min(n, _MOST)
-    highest = np.sort(np.partition(values, n - most)[n - most :])
+    select(values, n - most)
+    highest = values[n - most :]
+    sort(highest)
     total = 0.0
     for i in range(most):
         total += highest[i]

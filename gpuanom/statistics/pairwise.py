@@ -84,11 +84,12 @@ def _to_the_front(values: Any, low: Any, high: Any, pivot: Any, equal: Any) -> A
 
 
 @helper
-def median(values: Any) -> Any:
-    """Return the median of float64 numbers, at least one and no NaN; `values` are reordered."""
-    n = len(values)
-    k = n // 2
-    low, high = 0, n
+def select(values: Any, k: Any) -> None:
+    """Put the number that would be at place k in ascending order there, no greater one before, no lesser one behind.
+
+    `values` are float64 numbers without NaN.
+    """
+    low, high = 0, len(values)
     while high - low > 1:
         first, middle, last = values[low], values[(low + high) // 2], values[high - 1]
         pivot = max(min(first, middle), min(max(first, middle), last))
@@ -102,6 +103,14 @@ def median(values: Any) -> Any:
             if k < less or less == low:  # the latter only with a NaN
                 break
             low = less
+
+
+@helper
+def median(values: Any) -> Any:
+    """Return the median of float64 numbers, at least one and no NaN; `values` are reordered."""
+    n = len(values)
+    k = n // 2
+    select(values, k)
     upper = values[k]
     if n % 2:
         return upper

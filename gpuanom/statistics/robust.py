@@ -17,7 +17,8 @@ def _limits(values: Any, off: Any) -> Any:
 
     `off` is scratch, as long as the values.
     """
-    off[:] = values
+    for k in range(len(values)):  # for `off[:] = values` Numba compiles the text of an error as well
+        off[k] = values[k]
     middle = median(off)
     for k in range(len(values)):
         off[k] = abs(values[k] - middle)

@@ -14,7 +14,7 @@ from numba import types
 from gpuanom.backends.cpu import polynomial
 from gpuanom.backends.cpu.moments import FINITE, NO_MASK, SPOILT, UNFIT, _doubles, _image, _keys, _mask, fill_row
 from gpuanom.backends.limits import FIRST_WIDTH, FOR_WIDTH, SHAPES_A_CCD, SIGNAL_TO_NOISE, WIDTH_ROUNDS
-from gpuanom.native import doubles, helper, native, prefetch_row
+from gpuanom.native import doubles, helper, native, prefetch_row, sort
 from gpuanom.records import Background, CcdStack, Integers, Shapes, Sources
 from gpuanom.settings import Settings
 
@@ -183,7 +183,8 @@ def _next_width(moments: Any, spoilt: Any, n: Any, width: Any) -> Any:
             m += 1
     if m == 0:
         return np.nan
-    size = _mode(np.sort(sizes[:m]), (m + 1) // 2)
+    sort(sizes[:m])
+    size = _mode(sizes, (m + 1) // 2)
     # The size without the weight; where the weight is hardly larger than what it weights, it must grow.
     inverse = 1.0 / size - 1.0 / (2.0 * (width * width))
     most = min(MOST_WIDTH, GROWTH * width)
