@@ -3,8 +3,8 @@
     python -m gpuanom.compile_ahead [MODULE...]
 
 Numba compiles one loop at a time in a process, and all loops together take about a minute of CPU. A process that is
-about to compile a loop holds a lock on a file beside the compiled loop (`gpuanom.codecache`), so no two processes
-compile the same loop. The program ends when its standard input is closed: the process that began it has ended.
+about to compile a loop locks a file beside the compiled loop (`gpuanom.codecache`), so that no two processes compile
+the same loop. The program ends when its standard input is closed, which shows that the process that began it has ended.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import os
 import sys
 import threading
 from typing import TYPE_CHECKING
+
+from gpuanom.system import python_command, python_environment
 
 if TYPE_CHECKING:
     import subprocess
@@ -49,22 +51,20 @@ def begin() -> None:
     global _allowed
     with _lock:
         wanted, _allowed = min(MOST, len(os.sched_getaffinity(0)) - 1) if _allowed else 0, False
+        if wanted > 0:
+            atexit.register(_end)
         for _ in range(wanted):
-            # -P and PYTHONPATH: the process must find the modules that this one has found, and no others.
-            paths = os.pathsep.join(path or os.curdir for path in sys.path)
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "gpuanom.compile_ahead"],
+                    python_command("-m", "gpuanom.compile_ahead"),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": paths},
+                    env=python_environment(),
                 )
             except OSError:
                 return  # this process compiles all loops itself
             _processes.append(process)
-    if wanted > 0:
-        atexit.register(_end)
 
 
 def _end() -> None:

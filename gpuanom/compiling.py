@@ -11,11 +11,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LOOPS = "compiling, once, about half a minute: the loops for this processor"
+LOOPS = "compiling, once, less than a minute: the loops for this processor"
 """Shown where the compiled loops are kept for the next run."""
-LOOPS_NOT_KEPT = (
-    "compiling, about half a minute: the loops for this processor; no folder can keep them for the next run"
-)
+LOOPS_NOT_KEPT = "compiling, about a minute: the loops for this processor; no folder can keep them for the next run"
 """Shown where each run has to compile the loops."""
 KERNELS = "compiling, once, about ten seconds: the kernels for this GPU"
 """Shown where the CUDA kernels are compiled."""

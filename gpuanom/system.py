@@ -11,6 +11,7 @@ import errno
 import os
 import resource
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -73,6 +74,16 @@ for _name in (
 
 _lock = threading.Lock()
 _left = _MOST_WAITING
+
+
+def python_command(*arguments: str) -> list[str]:
+    """Return a command for this Python; with `python_environment` it finds the same modules as this process."""
+    return [sys.executable, "-P", *arguments]  # -P: nothing from the folder that the command is run in
+
+
+def python_environment() -> dict[str, str]:
+    """Return this process's environment, with the folders in which this process finds modules."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)}
 
 
 def raise_open_files() -> None:

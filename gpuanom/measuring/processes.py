@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from gpuanom.errors import DeviceError, SettingsError, printable
 from gpuanom.measuring.threads import READERS, Works
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.settings import Settings
+from gpuanom.system import python_command, python_environment
 
 MOST = 4
 """Most processes for each device by default."""
@@ -341,14 +341,12 @@ class _Other:
         with self._lock:
             if self._killed:
                 raise EOFError
-            # -P and PYTHONPATH: the process must find the modules that this one has found, and no others.
-            paths = os.pathsep.join(path or os.curdir for path in sys.path)
             self._process = subprocess.Popen(
-                [sys.executable, "-P", *PROGRAM, str(requests), str(answers)],
+                python_command(*PROGRAM, str(requests), str(answers)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": paths},
+                env=python_environment(),
                 pass_fds=(requests, answers),
             )
 
