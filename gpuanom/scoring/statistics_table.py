@@ -94,6 +94,8 @@ def members() -> tuple[Judged, ...]:
             above=j.above.replace("[ on {ccd}]", ""),
             below=j.below.replace("[ on {ccd}]", ""),
             of_ccds=False,
+            # What all CCDs have in common, such as larger steps under a bright sky, comes from elsewhere.
+            precise=min(j.precise, 1),
         )
         for j in OF_CCDS
         if j.name not in of_exposures and not j.name.endswith("_off")
