@@ -49,9 +49,8 @@ def table(found: dict[tuple[str, int], list[Found]]) -> str:
                      f"{sum(right):2d} right: {causes}")  # fmt: skip
         shares += right
     total = sum(len(some) for some in found.values())
-    lines.append(
-        f"right cause: {sum(shares)} of {len(shares)} flagged ({100 * np.mean(shares or [math.nan]):.1f}%), {total} anomalous"
-    )
+    percent = 100 * np.mean(shares) if shares else math.nan
+    lines.append(f"right cause: {sum(shares)} of {len(shares)} flagged ({percent:.1f}%), {total} anomalous")
     return "\n".join(lines)
 
 
