@@ -1,9 +1,10 @@
 """What is normal for a dataset, and how unlikely each exposure is by chance (METHOD.md 13).
 
-Each statistic is regressed on the conditions of the exposures; what is left is measured by its own scatter, or, for
-vectors, by its robust Mahalanobis distance; and a tail through the bulk of the dataset turns the distance into L, the
-negative logarithm of the probability of a value as large by chance. The largest L of a list goes through a tail again,
-which corrects for how many statistics the list holds, and so does the largest of the lists.
+Each statistic is regressed on the conditions of the exposures. What is left is measured by its own scatter, which may
+follow from the conditions, too, or, for vectors, by its robust Mahalanobis distance; and a tail through the bulk of the
+dataset turns the distance into L, the negative logarithm of the probability of a value as large by chance. The largest
+L of a list goes through a tail again, which corrects for how many statistics the list holds, and so does the largest of
+the lists.
 
 A null can be applied to one new exposure: a reference keeps the statistics that it is made from.
 """
@@ -96,8 +97,10 @@ class Null:
         Columns that the statistics are regressed on.
     covariates : gpuanom.scoring.regression.Covariates
     coefficients : ndarray, (n_parts, k + 1) float64
+    slopes : ndarray, (n_parts, k + 1) float64
+        How the scatter follows from the conditions (`gpuanom.scoring.regression.fit_spread`).
     scatter : Scatter
-        Scatter of what the regression leaves.
+        Scatter of what the regression leaves, under median conditions.
     usual_error : ndarray, (n_parts,) float64
         Median squared error of the measurement, NaN where errors are not known.
     inverse : dict of str to ndarray
@@ -125,6 +128,7 @@ class Null:
     conditions: tuple[str, ...]
     covariates: regression.Covariates
     coefficients: Doubles
+    slopes: Doubles
     scatter: Scatter
     usual_error: Doubles
     inverse: dict[str, Doubles]
@@ -164,6 +168,9 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     x = covariates.scaled(distances.condition_values(prepared, conditions))
     coefficients = regression.fit(y, x, used)
     residual = y - regression.predicted(coefficients, x)
+    slopes = regression.fit_spread(residual, x, used)
+    spread = regression.usual_spread(slopes, x)
+    residual, error = residual / spread, error / spread
     usual = regression.median(np.square(error))
     scatter = distances.scatter_of(chosen, y, residual, used, usual)
     inverse = distances.inverse_correlations(chosen, residual, scatter.above)
@@ -178,6 +185,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         conditions=conditions,
         covariates=covariates,
         coefficients=coefficients,
+        slopes=slopes,
         scatter=scatter,
         usual_error=usual,
         inverse=inverse,
@@ -232,7 +240,8 @@ def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
     chosen = _chosen(null)
     y, error = distances.compared_values(prepared, chosen, null.sky, null.options)
     x = null.covariates.scaled(distances.condition_values(prepared, null.conditions))
-    residual = y - regression.predicted(null.coefficients, x)
+    spread = regression.usual_spread(null.slopes, x)
+    residual, error = (y - regression.predicted(null.coefficients, x)) / spread, error / spread
     distance, signed = distances.distances(chosen, residual, error, null.scatter, null.usual_error, null.inverse)
     return signed, null.tails.evidence(distance)
 
