@@ -109,7 +109,7 @@ def test_a_pattern_on_one_ccd_does_not_excuse_what_is_wrong_with_all_stars(night
         # A glow has edges where it is steep, and brightens the sky.
         ({"sigma": 1e9, "edge": 1e6, "row_step": 1e4, "column_step": 2e4, "sky": 1e4}, "glow or bright sky on C3"),
         ({"sigma": 1e9, "sky": 1e-6}, "shadow or dark sky on C3"),
-        ({"sigma": 1e9, "masked_patch": 1e6}, "ring or ghost, or a bright star on C3"),
+        ({"sigma": 1e9, "masked_patch": 1e4}, "ring or ghost, or a bright star on C3"),
         ({"sigma": 1e9}, "noise on C3"),
     ],
 )
