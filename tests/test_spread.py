@@ -32,7 +32,7 @@ def test_the_scatter_is_fitted_where_it_follows_from_a_condition():
     residual[0, 100:150] = np.nan
     found = regression.fit_spread(residual, x, np.array([[True, True]]))[0]
     assert found[0] == 0.0
-    # Four errors of 0.9 / sqrt(850).
+    # Four errors of 0.9 / sqrt(850), and what is taken off the slope.
     assert found[1:] == pytest.approx([0.5, 0.0], abs=4 * 0.9 / math.sqrt(850))
     assert not regression.fit_spread(residual, x, np.array([[False, False]])).any()
     assert not regression.fit_spread(np.full((1, 1000), np.nan), x, np.array([[True, True]])).any()
@@ -41,15 +41,15 @@ def test_the_scatter_is_fitted_where_it_follows_from_a_condition():
 
 @pytest.mark.parametrize("n", [30, 150])
 def test_the_scatter_of_noise_follows_from_nothing(n):
-    """Slopes of less than two errors count as 0: chance alone reaches these in 5 cases of 100."""
+    """Slopes of less than three errors count as 0: chance alone reaches these in 3 cases of 1000."""
     random = np.random.default_rng(n)
     x = random.normal(size=(2, n))
     used = np.ones((2000, 2), dtype=bool)
     values = random.normal(size=(2000, n))
     residual = values - regression.predicted(regression.fit(values, x, used), x)
     slopes = regression.fit_spread(residual, x, used)[:, 1:]
-    # 4000 slopes: the share of 5% is known to 0.4%, the Gaussian is not quite what they follow.
-    assert np.mean(slopes != 0.0) < 0.065
+    # 4000 slopes: the share is known to 0.1%; with 30 exposures their tails are longer than those of a Gaussian.
+    assert np.mean(slopes != 0.0) < 0.01
 
 
 def test_the_scatter_changes_by_e_at_most():

@@ -26,8 +26,9 @@ _SPREAD_ERROR, _FEW = 0.9, 10.0
 """The error of a slope of ln |residual| times the root of the number n of exposures, where nothing follows from the
 conditions, is 0.9 (1 + 10 / n): 1.2 was found with 30, 0.9 with 150 and with 1000 exposures of Gaussian noise."""
 
-_SIGNIFICANT = 2.0
-"""A slope of ln |residual| below so many errors counts as 0, and one above in part."""
+_SIGNIFICANT = 3.0
+"""A slope of ln |residual| below so many errors counts as 0, and one above in part: of the 200 slopes of a dataset
+chance makes some larger than two errors."""
 
 _MOST_SPREAD = 1.0
 """Conditions change a scatter by at most e to this power."""
@@ -134,7 +135,7 @@ def fit_spread(residual: Doubles, covariates: Doubles, used: np.typing.NDArray[n
 
     Few stars give a CCD's size a larger error, and faint stars that nothing masks make a crowded sky rougher: the same
     departure is common under one condition and rare under another. A slope b with the error s counts as
-    b max(0, 1 - (2 s / b)^2), so that chance alone hardly makes a scatter follow from anything.
+    b max(0, 1 - (3 s / b)^2), so that chance alone hardly makes a scatter follow from anything.
 
     Parameters
     ----------
