@@ -15,6 +15,7 @@ import numpy as np
 
 from gpuanom.records import Doubles, Integers
 from gpuanom.scoring.judged import WORST, Judged
+from gpuanom.statistics.spectrum import BANDS
 
 NAMING = 0.25
 """A more precise statistic names the cause with at least this part of the largest evidence."""
@@ -31,6 +32,9 @@ that a ring, a glow or a shadow makes stand out along both."""
 
 DARK = 0.75
 """A sky below this part of that of the exposure's CCDs: half of the CCD gets no light, or nearly none."""
+
+ALONE, ALONG_AN_AXIS = 2.0, 5.0
+"""Stripes have so many times the evidence of other bands of periods, and run along an axis within so many degrees."""
 
 _ALWAYS = 3
 """How precise a statistic must be to name a CCD's cause whatever else stands out there."""
@@ -125,3 +129,43 @@ def is_dark(sky: Doubles) -> Flags:
 def is_step(judged: Judged) -> bool:
     """Whether a statistic is that of the steps of one CCD."""
     return judged.name.removesuffix(WORST) in _STEPS
+
+
+def stripes_not_jitter(
+    statistics: Sequence[Judged], evidence: Doubles, chosen: Integers, columns: Mapping[str, Doubles], check: float
+) -> Integers:
+    """Return which statistic names the cause where stripes along rows or columns look like rows that jitter.
+
+    Rows of random levels have power at every period; stripes have theirs at one, and their spectrum stands out there
+    among the other periods of the same axis. So the stripes of one band of periods name the cause where their evidence
+    is strong, `ALONE` times that of every band but its neighbours, and where the stripes run along an axis.
+
+    Parameters
+    ----------
+    statistics : sequence of Judged
+    evidence : ndarray, (n_statistics, n) float64
+        L of each statistic of each exposure, below 0 where there is none.
+    chosen : ndarray, (n,) int64
+        The statistics that name the causes so far.
+    columns : mapping of str to ndarray, (n,) float64
+        The angles of the stripes among them, in degrees.
+    check : float
+        Evidence that is strong.
+    """
+    names = [j.name for j in statistics]
+    bands = [band for band in range(BANDS) if f"stripe_power_{band}" in names]
+    if not bands or not evidence.size:
+        return chosen
+    rows = np.array([names.index(f"stripe_power_{band}") for band in bands])
+    of_bands = evidence[rows]
+    jitters = np.array(["_jitter" in name for name in names], dtype=bool)
+    best = np.argmax(of_bands, axis=0)
+    away = np.abs(np.arange(len(bands))[:, None] - best) > 1
+    others = np.where(away, of_bands, -1.0).max(axis=0)
+    strongest = of_bands[best, np.arange(chosen.size)]
+    none = np.full(chosen.size, np.nan)
+    angles = np.array([columns.get(f"stripe_angle_{band}", none) for band in bands])[best, np.arange(chosen.size)]
+    with np.errstate(invalid="ignore"):
+        along_an_axis = np.abs((angles + 45.0) % 90.0 - 45.0) <= ALONG_AN_AXIS
+    stripes = jitters[chosen] & (strongest >= check) & (strongest >= ALONE * others) & along_an_axis
+    return np.where(stripes, rows[best], chosen)

@@ -228,7 +228,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
     ccd_cause = [""] * n_ccd
     for j in np.flatnonzero(is_bad & (found.ccd_statistic >= 0)).tolist():
         statistic, sign = found.statistics[int(found.ccd_statistic[j])], float(found.ccd_sign[j])
-        statistic = _worded(statistic, sign, wide=bool(wide[:, owner[j]].any()), dark=bool(found.dark[j]))
+        statistic = _worded(statistic, wide=bool(wide[:, owner[j]].any()), dark=bool(found.dark[j]))
         ccd_cause[j] = words(statistic, sign, _values(measured.ccds, j), measured.names[j])
     for i in np.flatnonzero(levels > _LEVELS.index(OK)).tolist():
         row = int(named[i])
@@ -247,7 +247,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
             values = {**_values(measured.exposures, i), **of_ccd}
             name = "" if at < 0 else measured.names[at]
             sign = float(found.deviation[row, i] if at < 0 else found.worst_sign[row, i])
-            judged = _worded(judged, sign, wide=bool(wide[int(at >= 0), i]), dark=at >= 0 and bool(found.dark[at]))
+            judged = _worded(judged, wide=bool(wide[int(at >= 0), i]), dark=at >= 0 and bool(found.dark[at]))
             cause[i] = words(judged, sign, values, name)
         for j in range(first[i], first[i + 1]):
             if ccd_verdict[j] == verdict[i] and not ccd_cause[j]:
@@ -300,13 +300,16 @@ def _named(measured: Measured, found: Evidence, strongest: Integers, check: floa
             precise[row, ~np.append(found.one_axis, True)[found.worst_ccd[row]]] = 0
     rounded = np.round(np.where(np.isnan(found.of_statistics), -1.0, found.of_statistics), 6)
     evidence = np.asarray(rounded, dtype=np.float64)
-    return cause_choice.most_precise(evidence, strongest, precise, check, sure=False)
+    chosen = cause_choice.most_precise(evidence, strongest, precise, check, sure=False)
+    return cause_choice.stripes_not_jitter(found.statistics, evidence, chosen, measured.exposures, check)
 
 
-def _worded(judged: Judged, sign: float, *, wide: bool, dark: bool) -> Judged:
+def _worded(judged: Judged, *, wide: bool, dark: bool) -> Judged:
     """The statistic with the words that hold where the stars are wide, too, and where the CCD's sky is dark."""
-    if wide and sign < 0.0 and FLAT in judged.below:
-        return replace(judged, below=judged.below.replace(FLAT, WIDE_AND_FLAT))
+    if wide and FLAT in judged.below:
+        # A donut is flat; the rim of a large one is seen as several drawn-out pieces without a common direction.
+        words = judged.below.replace(FLAT, WIDE_AND_FLAT)
+        return replace(judged, above=words, below=words)
     if dark and cause_choice.is_step(judged):
         return replace(judged, above=f"{DEAD}[ on {{ccd}}]")
     return judged
