@@ -143,14 +143,26 @@ def test_a_bright_sky_shows_the_steps_of_all_ccds(night):
         ({"stripe_power_5": 1e3, "stripe_power_6": 1e3}, 1.0, "stripes of 32 px along 1 deg"),
         ({"stripe_power_5": 1e3, "stripe_power_8": 9e2}, 1.0, "row jitter"),
         ({"stripe_power_5": 1e3}, 30.0, "row jitter"),
+        # The maps, in which the longest periods are seen, do not tell stripes from jitter.
+        ({"stripe_power_1": 1e3}, 1.0, "row jitter"),
         ({}, 1.0, "row jitter"),
     ],
 )
 def test_stripes_along_rows_are_no_jitter(night, factors, angle, cause):
     odd = changed(night, factors, {"row_jitter": 1e15}, slice(CCDS * ODD, CCDS * (ODD + 1)))
-    of_stripes = {f"stripe_{what}_{band}": np.full(150, value) for band in (5, 6)
+    of_stripes = {f"stripe_{what}_{band}": np.full(150, value) for band in (1, 5, 6)
                   for what, value in (("period", 32.0), ("angle", angle))}  # fmt: skip
     assert verdict(dataclasses.replace(odd, exposures={**odd.exposures, **of_stripes})) == ("bad", cause)
+
+
+def test_edges_on_all_ccds_are_no_ring(night):
+    """Waves have edges, too, and lie on all CCDs."""
+    odd = changed(night, {"stripe_power_1": 1e5}, {"edge": 1e4}, slice(CCDS * ODD, CCDS * (ODD + 1)))
+    found = judge(odd)[0]
+    assert (found.verdict[ODD], found.score[ODD]) == ("bad", "edge_typical_ccd")
+    assert found.cause[ODD] == "stripes"
+    odd = changed(night, {}, {"edge": 1e4}, slice(CCDS * ODD, CCDS * (ODD + 1)))
+    assert verdict(odd) == ("bad", "uneven background")
 
 
 def test_the_most_precise_statistic_with_enough_evidence_is_chosen():

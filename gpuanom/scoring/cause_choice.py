@@ -15,7 +15,7 @@ import numpy as np
 
 from gpuanom.records import Doubles, Integers
 from gpuanom.scoring.judged import WORST, Judged
-from gpuanom.statistics.spectrum import BANDS
+from gpuanom.statistics.spectrum import BANDS, OF_MAPS
 
 NAMING = 0.25
 """A more precise statistic names the cause with at least this part of the largest evidence."""
@@ -33,7 +33,7 @@ that a ring, a glow or a shadow makes stand out along both."""
 DARK = 0.75
 """A sky below this part of that of the exposure's CCDs: half of the CCD gets no light, or nearly none."""
 
-ALONE, ALONG_AN_AXIS = 2.0, 5.0
+ALONE, ALONG_AN_AXIS = 4.0, 5.0
 """Stripes have so many times the evidence of other bands of periods, and run along an axis within so many degrees."""
 
 _ALWAYS = 3
@@ -153,7 +153,8 @@ def stripes_not_jitter(
         Evidence that is strong.
     """
     names = [j.name for j in statistics]
-    bands = [band for band in range(BANDS) if f"stripe_power_{band}" in names]
+    # The longest bands are those of the maps, where the axes are not apart.
+    bands = [band for band in range(OF_MAPS, BANDS) if f"stripe_power_{band}" in names]
     if not bands or not evidence.size:
         return chosen
     rows = np.array([names.index(f"stripe_power_{band}") for band in bands])

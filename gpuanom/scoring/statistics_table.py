@@ -94,11 +94,12 @@ def members() -> tuple[Judged, ...]:
             name=j.name + TYPICAL,
             columns=(j.name + TYPICAL,),
             logarithm=False,
-            above=j.above.replace("[ on {ccd}]", ""),
+            # Rings and ghosts lie on some CCDs alone.
+            above="uneven background" if j.name == "edge" else j.above.replace("[ on {ccd}]", ""),
             below=j.below.replace("[ on {ccd}]", ""),
             of_ccds=False,
             # What all CCDs have in common, such as larger steps under a bright sky, comes from elsewhere.
-            precise=min(j.precise, 1),
+            precise=0 if j.name == "edge" else min(j.precise, 1),
         )
         for j in OF_CCDS
         if j.name not in of_exposures and not j.name.endswith("_off")
