@@ -106,3 +106,14 @@ def test_of_the_error_of_a_ccd_only_what_exceeds_the_usual_one_counts(error, ver
     errors[9 * 40 + 3] = error
     found = judge(dataclasses.replace(night, ccds={**night.ccds, "fwhm": fwhm, "fwhm_error": errors}))[0]
     assert found.ccd_verdict[9 * 40 + 3] == verdict
+
+
+def test_a_glow_of_less_than_a_tenth_of_the_noise_is_none():
+    """The largest value of a map without any glow is close to 0: its logarithm would tell of differences of nothing."""
+    random = np.random.default_rng(5)
+    glow = 0.02 * np.exp(random.normal(size=150 * 9))
+    glow[9 * 40 + 3] = 0.099
+    night = noise(150, 9, 4)
+    quiet = judge(dataclasses.replace(night, ccds={**night.ccds, "glow": np.full(150 * 9, 0.02)}))[0]
+    found = judge(dataclasses.replace(night, ccds={**night.ccds, "glow": np.minimum(glow, 0.099)}))[0]
+    assert found.evidence.tolist() == quiet.evidence.tolist()

@@ -222,7 +222,8 @@ OF_CCDS: tuple[Judged, ...] = (
     _ccd("masked_share", "background", "a large bright area[ on {ccd}]", floor=1e-3),
     _ccd("masked_patch", "background", "ring or ghost, or a bright star[ on {ccd}]", floor=1e-3),
     _ccd("map_rms", "background", "uneven background[ on {ccd}]", precise=0),
-    _ccd("glow", "background", "glow[ on {ccd}]"),
+    # Less than a tenth of the noise is no glow: its logarithm would tell of differences of nothing.
+    _ccd("glow", "background", "glow[ on {ccd}]", floor=0.1),
     _ccd("edge", "background", "ring or ghost[ on {ccd}]"),
     _ccd("crosstalk", "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True),
     _ccd("fwhm", "shapes", "out of focus[ on {ccd}]", needs_sources=True),
