@@ -12,9 +12,11 @@ import validation as v
 
 DOCS = Path(__file__).parent.parent / "docs" / "verdict-validation.md"
 NAMES = (
-    "repeated images", "donut or out of focus", "out of focus", "donut", "elongated", "tilted", "coma", "trailed",
-    "fringing", "stripes", "row jitter", "column jitter", "amplifier step", "dead amplifier", "ring or ghost", "glow",
-    "crosstalk", "streak", "few sources", "many sources", "bright sky", "dark sky",
+    "repeated images", "donut or out of focus", "out of focus or coma", "out of focus", "donut", "elongated or doubled",
+    "elongated", "tilted", "coma", "trailed",
+    "fringing", "stripes", "row jitter", "column jitter", "amplifier step", "dead amplifier", "ring or ghost",
+    "glow or bright sky", "glow", "shadow or dark sky", "crosstalk", "streak", "few sources",
+    "many sources", "bright sky", "dark sky",
 )  # fmt: skip
 """The names of causes. A cause that holds several is read as the one that comes first in it."""
 RIGHT = {
@@ -45,10 +47,10 @@ RIGHT = {
     "glow": ("glow",),
     "fringing": ("fringing", "stripes"),
     "treerings": ("fringing", "stripes"),
-    "shadow": ("glow", "amplifier step"),
+    "shadow": ("shadow", "glow", "amplifier step"),
 }
-"""The names that are right for each class. A shadow's edge is a step of the background, and its gradient is like a
-glow's; double and fourfold images closer than a few widths of a star are an elongation."""
+"""The names that are right for each class. A shadow's edge is a step of the background, and what lies beside it looks
+like a glow; double and fourfold images closer than a few widths of a star are an elongation."""
 BY_NAMING = "streak"
 """The class that is judged by naming: an exposure with a streak alone is ok."""
 

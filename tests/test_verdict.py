@@ -160,7 +160,8 @@ def test_noise_is_hardly_ever_bad(n, nights, bad, check):
     [
         ("isophote_kl", 1e3, "elongated"),
         ("stripe_power_5", 1e3, "stripes"),
-        ("kurtosis", 1e3, "donut or out of focus"),
+        ("kurtosis", 1e3, "elongated or doubled"),
+        ("kurtosis", 1e-3, "out of focus or coma"),
         ("n_sources", 1e-3, "few sources"),
         ("sky", 1e3, "bright sky"),
     ],
@@ -429,8 +430,9 @@ def test_a_streak_alone_leaves_the_exposure_ok():
 )
 def test_repeats_closer_than_a_donuts_rim_do_not_name_the_cause(separation, cause):
     night = _with_anomalies(_night(150, 9, seed=2), "repeat_evidence", 40, 1e6)
+    night = _with_anomalies(night, "fwhm", 40, 30.0)
     night = _changed(night, repeat_separation=np.full(150, separation))
-    found = judge(_with_anomalies(night, "kurtosis", 40, 1e9))[0]
+    found = judge(_with_anomalies(night, "kurtosis", 40, 1e-9))[0]
     assert (found.verdict[40], found.cause[40]) == ("bad", cause)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from gpuanom.scoring.judged import WIDE_AND_FLAT
 from gpuanom.scoring.statistics_table import members
 
 
@@ -41,13 +42,15 @@ TRIGGERS: dict[str, Trigger] = {
     "a slope, waves or stripes of the background": Trigger("background", "background_z"),
     "bright sky": Trigger("background", "sky"),
     "dark sky": Trigger("background", "sky"),
+    "glow or bright sky": Trigger("background", "sky"),
+    "shadow or dark sky": Trigger("background", "sky"),
     "noise": Trigger("background", "sigma"),
     "dead amplifier": Trigger("background", "sigma"),
     "row jitter": Trigger("background", "row_jitter"),
     "column jitter": Trigger("background", "column_jitter"),
     "amplifier step": Trigger("background", "column_step"),
     "a large bright area": Trigger("background", "masked_share"),
-    "a bright patch": Trigger("background", "masked_patch"),
+    "ring or ghost, or a bright star": Trigger("background", "masked_patch"),
     "uneven background": Trigger("background", "map_rms"),
     "glow": Trigger("background", "glow"),
     "ring or ghost": Trigger("background", "edge"),
@@ -66,6 +69,8 @@ TRIGGERS: dict[str, Trigger] = {
     "out of focus": Trigger("source", "fwhm"),
     "out of focus or poor seeing": Trigger("source", "fwhm"),
     "donut or out of focus": Trigger("source", "kurtosis"),
+    "out of focus or coma": Trigger("source", "kurtosis"),
+    "elongated or doubled": Trigger("source", "kurtosis"),
 }
 """What each cause is about, by the cause without its numbers."""
 
@@ -86,7 +91,7 @@ def without_numbers(words: str) -> str:
 def named_causes() -> set[str]:
     """Return every cause that a verdict can name, without numbers."""
     texts = (text for judged in members() for text in (judged.above, judged.below) if text)
-    return {without_numbers(text) for text in texts} | {STREAK}
+    return {without_numbers(text) for text in texts} | {STREAK, WIDE_AND_FLAT}
 
 
 def causes_in(cause: str) -> list[str]:

@@ -48,11 +48,15 @@ class Judged:
     of_ccds : bool
         Whether the statistic is measured for each CCD.
     precise : int
-        How precisely the words name the cause: 0 where many causes raise the statistic, 2 where one alone does. A more
-        precise cause is named although another statistic stands out more, as long as its own evidence is strong.
+        How precisely the words name the cause: 0 where many causes raise the statistic, 2 where few others do, 3 where
+        one alone does. A more precise cause is named although another statistic stands out more, as long as its own
+        evidence is strong (`gpuanom.scoring.cause_choice`).
     of_orientations : bool
         Whether a satellite's trail, or the sources along it, may raise the statistic: the statistic says nothing of
         an exposure with a trail.
+    of_all_stars : bool
+        Whether the statistic is a robust one of all stars of an exposure, so that a pattern on one of its CCDs does not
+        explain why the statistic stands out.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Judged:
     of_ccds: bool = False
     of_orientations: bool = False
     precise: int = 1
+    of_all_stars: bool = False
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -157,17 +162,26 @@ BACKGROUND: tuple[Judged, ...] = (
     _kl("background", "background", "a slope, waves or stripes of the background"),
     _kl("flat_background", "background", "waves or stripes of the background"),
     *_vectors("flat_background"),
-    Judged("sky", ("sky",), "background", "bright sky", "dark sky", two_sided=True, covariate="sky"),
+    Judged("sky", ("sky",), "background", "bright sky", "dark sky", two_sided=True, covariate="sky", precise=2),
     *(_stripes(band) for band in range(BANDS)),
     Judged("crosstalk", ("crosstalk",), "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True,
            precise=2),
 )  # fmt: skip
 """Statistics of an exposure's background."""
 
+DRAWN_OUT, FLAT, WIDE_AND_FLAT = "elongated or doubled", "out of focus or coma", "donut or out of focus"
+"""What the kurtosis of stars means: a line or two images raise it, whatever takes light out of the middle of a star
+lowers it. A donut makes the stars wider besides."""
+
+DEAD = "dead amplifier"
+"""What a step between amplifiers means on a CCD whose sky is far darker than that of the others."""
+
 SHAPES: tuple[Judged, ...] = (
-    Judged("fwhm", ("fwhm",), "shapes", "out of focus or poor seeing", covariate="fwhm", needs_sources=True),
+    Judged("fwhm", ("fwhm",), "shapes", "out of focus or poor seeing", covariate="fwhm", needs_sources=True,
+           of_all_stars=True),
+    # Drawn-out stars have another size and another kurtosis, too; stars that are out of focus are round.
     Judged("ellipticity", ("e1", "e2"), "shapes", "elongated[ along {ellipticity_angle} deg]", logarithm=False,
-           needs_sources=True),
+           needs_sources=True, precise=2, of_all_stars=True),
     Judged(
         "ellipticity_gradient",
         ("e1_gradient_x", "e1_gradient_y", "e2_gradient_x", "e2_gradient_y"),
@@ -176,9 +190,10 @@ SHAPES: tuple[Judged, ...] = (
         logarithm=False,
         needs_sources=True,
         precise=2,
+        of_all_stars=True,
     ),
-    Judged("kurtosis", ("kurtosis",), "shapes", "donut or out of focus", "donut or out of focus", two_sided=True,
-           needs_sources=True),
+    Judged("kurtosis", ("kurtosis",), "shapes", DRAWN_OUT, FLAT, two_sided=True, needs_sources=True,
+           of_all_stars=True),
 )  # fmt: skip
 """Statistics of the shapes of an exposure's stars."""
 
@@ -194,21 +209,25 @@ OF_CCDS: tuple[Judged, ...] = (
     _ccd("background_kl", "background", "a slope, waves or stripes[ on {ccd}]", precise=0),
     _ccd("flat_background_kl", "background", "waves or stripes[ on {ccd}]", precise=0),
     _ccd("n_sources", "sources", "many sources[ on {ccd}]", "few sources[ on {ccd}]", two_sided=True, floor=10.0),
-    _ccd("sky", "background", "bright sky[ on {ccd}]", "dark sky[ on {ccd}]", two_sided=True),
-    _ccd("sigma", "background", "noise[ on {ccd}]", "dead amplifier[ on {ccd}]", two_sided=True),
+    # A sky that is brighter on one CCD than on the others is scattered light, whatever edges that light has.
+    _ccd("sky", "background", "glow or bright sky[ on {ccd}]", "shadow or dark sky[ on {ccd}]", two_sided=True,
+         precise=2),
+    # Whatever makes the sky uneven raises its scatter.
+    _ccd("sigma", "background", "noise[ on {ccd}]", f"{DEAD}[ on {{ccd}}]", two_sided=True, precise=0),
     *(_stripes(band, of_ccds=True) for band in range(BANDS)),
     _ccd("row_jitter", "background", "row jitter"),
     _ccd("column_jitter", "background", "column jitter"),
-    _ccd("row_step", "background", "amplifier step[ on {ccd}]", precise=2),
-    _ccd("column_step", "background", "amplifier step[ on {ccd}]", precise=2),
+    _ccd("row_step", "background", "amplifier step[ on {ccd}]", precise=3),
+    _ccd("column_step", "background", "amplifier step[ on {ccd}]", precise=3),
     _ccd("masked_share", "background", "a large bright area[ on {ccd}]", floor=1e-3),
-    _ccd("masked_patch", "background", "a bright patch[ on {ccd}]", floor=1e-3),
+    _ccd("masked_patch", "background", "ring or ghost, or a bright star[ on {ccd}]", floor=1e-3),
     _ccd("map_rms", "background", "uneven background[ on {ccd}]", precise=0),
-    _ccd("glow", "background", "glow[ on {ccd}]"),
+    # Less than a tenth of the noise is no glow: its logarithm would tell of differences of nothing.
+    _ccd("glow", "background", "glow[ on {ccd}]", floor=0.1),
     _ccd("edge", "background", "ring or ghost[ on {ccd}]"),
     _ccd("crosstalk", "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True),
     _ccd("fwhm", "shapes", "out of focus[ on {ccd}]", needs_sources=True),
-    _ccd("kurtosis", "shapes", "donut or out of focus[ on {ccd}]", "donut or out of focus[ on {ccd}]", two_sided=True,
+    _ccd("kurtosis", "shapes", f"{DRAWN_OUT}[ on {{ccd}}]", f"{FLAT}[ on {{ccd}}]", two_sided=True,
          needs_sources=True),
     *(_ccd(f"{kind}_off", "background" if kind == "flat_background" else "sources",
            "waves or stripes[ on {ccd}]" if kind == "flat_background" else "elongated or trailed[ on {ccd}]",

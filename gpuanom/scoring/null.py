@@ -1,9 +1,10 @@
 """What is normal for a dataset, and how unlikely each exposure is by chance (METHOD.md 13).
 
-Each statistic is regressed on the conditions of the exposures; what is left is measured by its own scatter, or, for
-vectors, by its robust Mahalanobis distance; and a tail through the bulk of the dataset turns the distance into L, the
-negative logarithm of the probability of a value as large by chance. The largest L of a list goes through a tail again,
-which corrects for how many statistics the list holds, and so does the largest of the lists.
+Each statistic is regressed on the conditions of the exposures. What is left is measured by its own scatter, which may
+follow from the conditions, too, or, for vectors, by its robust Mahalanobis distance; and a tail through the bulk of the
+dataset turns the distance into L, the negative logarithm of the probability of a value as large by chance. The largest
+L of a list goes through a tail again, which corrects for how many statistics the list holds, and so does the largest of
+the lists.
 
 A null can be applied to one new exposure: a reference keeps the statistics that it is made from.
 """
@@ -17,15 +18,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
-from gpuanom.scoring import distances, regression, tails
+from gpuanom.scoring import cause_choice, distances, regression, tails
 from gpuanom.scoring.distances import NullOptions, Scatter
 from gpuanom.scoring.judged import LISTS, OF_CCDS, WORST, Judged
 from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepare
 from gpuanom.scoring.tails import Tails
 
-NAMING, SURELY = 0.25, 10.0
-"""A more precise statistic may name the cause with this part of the largest evidence; on a CCD also with so much at
-least."""
+_AT_ONCE = 65_536
+"""CCDs whose causes are chosen at once: a survey may have a million CCDs."""
 
 _LEAST_TAIL = 1.0
 """The 90% quantile of distances is taken as at least so many robust standard deviations: it is 1.6 for a Gaussian."""
@@ -53,10 +53,16 @@ class Evidence:
         L of the exposure's second-worst CCD among the second-worst CCDs of the dataset.
     worst_ccd : ndarray, (n_statistics, n_exposures) int64
         Index of the CCD that stands out most in each statistic of CCDs, -1 without one.
+    worst_sign : ndarray, (n_statistics, n_exposures) float64
+        -1 where the statistic of that CCD is too small, else 1.
     ccd_statistic : ndarray, (n_ccd,) int64
-        Index into `statistics` of what stands out most on the CCD, -1 for none.
+        Index into `statistics` of what names the cause of what stands out on the CCD, -1 for none.
     ccd_sign : ndarray, (n_ccd,) float64
         -1 where that statistic of the CCD is too small, else 1.
+    one_axis : ndarray, (n_ccd,) bool
+        Whether the steps of the CCD may be those between amplifiers (`cause_choice.steps_of_one_axis`).
+    dark : ndarray, (n_ccd,) bool
+        Whether the CCD's sky is far darker than that of the exposure's other CCDs (`cause_choice.is_dark`).
     """
 
     statistics: tuple[Judged, ...]
@@ -67,8 +73,11 @@ class Evidence:
     of_ccds: Doubles
     second_ccd: Doubles
     worst_ccd: Integers
+    worst_sign: Doubles
     ccd_statistic: Integers
     ccd_sign: Doubles
+    one_axis: cause_choice.Flags
+    dark: cause_choice.Flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +97,10 @@ class Null:
         Columns that the statistics are regressed on.
     covariates : gpuanom.scoring.regression.Covariates
     coefficients : ndarray, (n_parts, k + 1) float64
+    slopes : ndarray, (n_parts, k + 1) float64
+        How the scatter follows from the conditions (`gpuanom.scoring.regression.fit_spread`).
     scatter : Scatter
-        Scatter of what the regression leaves.
+        Scatter of what the regression leaves, under median conditions.
     usual_error : ndarray, (n_parts,) float64
         Median squared error of the measurement, NaN where errors are not known.
     inverse : dict of str to ndarray
@@ -117,6 +128,7 @@ class Null:
     conditions: tuple[str, ...]
     covariates: regression.Covariates
     coefficients: Doubles
+    slopes: Doubles
     scatter: Scatter
     usual_error: Doubles
     inverse: dict[str, Doubles]
@@ -156,6 +168,9 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     x = covariates.scaled(distances.condition_values(prepared, conditions))
     coefficients = regression.fit(y, x, used)
     residual = y - regression.predicted(coefficients, x)
+    slopes = regression.fit_spread(residual, x, used)
+    spread = regression.usual_spread(slopes, x)
+    residual, error = residual / spread, error / spread
     usual = regression.median(np.square(error))
     scatter = distances.scatter_of(chosen, y, residual, used, usual)
     inverse = distances.inverse_correlations(chosen, residual, scatter.above)
@@ -170,6 +185,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         conditions=conditions,
         covariates=covariates,
         coefficients=coefficients,
+        slopes=slopes,
         scatter=scatter,
         usual_error=usual,
         inverse=inverse,
@@ -187,7 +203,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     largest = distances.largest_of_lists(chosen, _of_statistics(null, prepared)[1])
     numbers = tails.effective_number(largest)
     of_all = distances.largest(tails.evidence_of_largest(largest, numbers))[None]
-    of_each = _of_each_ccd(null, of_ccd_statistics)
+    of_each = _of_each_ccd(null, of_ccd_statistics, prepared)
     of_ccds = of_each.largest[None]
     ccd_number = tails.effective_number(of_ccds)
     second = distances.second_largest(tails.evidence_of_largest(of_ccds, ccd_number)[0], prepared)[None]
@@ -215,7 +231,7 @@ def evidence(null: Null, measured: Measured) -> Evidence:
     Evidence
     """
     prepared = prepare(measured, null.patterns)
-    of_each = _of_each_ccd(null, distances.ccd_distances(prepared, null.ccd_statistics))
+    of_each = _of_each_ccd(null, distances.ccd_distances(prepared, null.ccd_statistics), prepared)
     return _evidence(null, prepared, of_each)
 
 
@@ -224,7 +240,8 @@ def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
     chosen = _chosen(null)
     y, error = distances.compared_values(prepared, chosen, null.sky, null.options)
     x = null.covariates.scaled(distances.condition_values(prepared, null.conditions))
-    residual = y - regression.predicted(null.coefficients, x)
+    spread = regression.usual_spread(null.slopes, x)
+    residual, error = (y - regression.predicted(null.coefficients, x)) / spread, error / spread
     distance, signed = distances.distances(chosen, residual, error, null.scatter, null.usual_error, null.inverse)
     return signed, null.tails.evidence(distance)
 
@@ -236,19 +253,19 @@ def _chosen(null: Null) -> tuple[Judged, ...]:
 
 
 class _OfEachCcd(NamedTuple):
-    """The largest L of each CCD, NaN without any, and the index of the statistic that has it, by rounded L."""
+    """The largest L of each CCD, NaN without any, the statistic that names its cause, and what `Evidence` says."""
 
     largest: Doubles
     statistic: Integers
+    one_axis: cause_choice.Flags
+    dark: cause_choice.Flags
 
 
-def _of_each_ccd(null: Null, of_statistics: Doubles) -> _OfEachCcd:
+def _of_each_ccd(null: Null, of_statistics: Doubles, prepared: Prepared) -> _OfEachCcd:
     """What stands out most on each CCD; one statistic at a time, since a survey has a million CCDs."""
     n_ccd = of_statistics.shape[1]
     largest, best = np.full(n_ccd, -np.inf), np.full(n_ccd, -np.inf)
     statistic = np.zeros(n_ccd, dtype=np.int64)
-    precise = {j.name for j in OF_CCDS if j.precise > 1}
-    naming: list[tuple[int, Doubles]] = []
     for row in range(len(of_statistics)):
         one = Tails(*(values[row : row + 1] for values in null.ccd_tails))
         found = one.evidence(of_statistics[row : row + 1])[0]
@@ -257,15 +274,21 @@ def _of_each_ccd(null: Null, of_statistics: Doubles) -> _OfEachCcd:
         larger = compared > best
         np.copyto(best, compared, where=larger)
         statistic[larger] = row
-        if null.ccd_statistics[row] in precise:
-            naming.append((row, compared))
-    strongest = np.maximum(SURELY, NAMING * best)
-    for row, compared in naming:
-        # A statistic that one cause alone raises names the cause, although others stand out more.
-        larger = compared >= strongest
-        np.copyto(strongest, compared, where=larger)
-        statistic[larger] = row
-    return _OfEachCcd(np.where(np.isfinite(largest), largest, np.nan), statistic)
+    by_name = {j.name: j for j in OF_CCDS}
+    chosen = [by_name[name] for name in null.ccd_statistics]
+    precise = np.array([j.precise for j in chosen], dtype=np.int64)
+    steps = np.array([cause_choice.is_step(j) for j in chosen], dtype=bool)
+    one_axis, dark = cause_choice.steps_of_one_axis(prepared.ccds, n_ccd), np.zeros(n_ccd, dtype=bool)
+    named = np.flatnonzero(best >= cause_choice.SURELY)
+    for some in np.split(named, range(_AT_ONCE, named.size, _AT_ONCE)):
+        found = null.ccd_tails.evidence(of_statistics[:, some])
+        compared = np.asarray(np.round(np.where(np.isnan(found), -1.0, found), 6), dtype=np.float64)
+        of_each = np.where(steps[:, None] & ~one_axis[some], 0, precise[:, None])
+        statistic[some] = cause_choice.most_precise(compared, statistic[some], of_each, cause_choice.SURELY, sure=True)
+        if "sky" in null.ccd_statistics:
+            sky = compared[null.ccd_statistics.index("sky")]
+            dark[some] = (sky >= cause_choice.SURELY) & cause_choice.is_dark(prepared.ccds["sky"][some])
+    return _OfEachCcd(np.where(np.isfinite(largest), largest, np.nan), statistic, one_axis, dark)
 
 
 def _evidence(null: Null, prepared: Prepared, of_each: _OfEachCcd) -> Evidence:
@@ -279,10 +302,12 @@ def _evidence(null: Null, prepared: Prepared, of_each: _OfEachCcd) -> Evidence:
     second = tails.calibrated(null.second_tail.evidence(distances.second_largest(of_ccds, prepared)[None])[0])
     n, n_ccd = prepared.grid.shape[0], prepared.grid.owner.size
     rows = {name: i for i, name in enumerate(null.statistics)}
-    worst = np.full((len(chosen), n), -1, dtype=np.int64)
+    worst, worst_sign = np.full((len(chosen), n), -1, dtype=np.int64), np.ones((len(chosen), n))
     for name, index in prepared.worst.items():
         if name + WORST in rows:
             worst[rows[name + WORST]] = index
+            below = (index >= 0) & (np.append(prepared.ccds[name], np.nan)[index] < 0.0)
+            worst_sign[rows[name + WORST], below] = -1.0
     statistic, sign = np.full(n_ccd, -1, dtype=np.int64), np.ones(n_ccd)
     if null.ccd_statistics:
         to_row = np.array([rows.get(name + WORST, -1) for name in null.ccd_statistics])
@@ -290,7 +315,10 @@ def _evidence(null: Null, prepared: Prepared, of_each: _OfEachCcd) -> Evidence:
         for k, name in enumerate(null.ccd_statistics):
             if name in prepared.ccds:
                 sign[(of_each.statistic == k) & (prepared.ccds[name] < 0.0)] = -1.0
-    return Evidence(chosen, of_statistics, signed, of_lists, of_exposures, of_ccds, second, worst, statistic, sign)
+    return Evidence(
+        chosen, of_statistics, signed, of_lists, of_exposures, of_ccds, second,
+        worst, worst_sign, statistic, sign, of_each.one_axis, of_each.dark,
+    )  # fmt: skip
 
 
 def _usual(values: Doubles | None) -> float:

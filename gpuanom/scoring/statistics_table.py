@@ -24,6 +24,9 @@ ALONG_A_TRAIL = 15.0
 """Repeated maxima along a trail lie along its angle within so many degrees: they are 10 to 20 pixels apart, and their
 separations are known to 2."""
 
+WITH_ERRORS: tuple[str, ...] = ("fwhm", "kurtosis")
+"""Statistics of CCDs that have a column of errors, whose name ends so; a CCD with few stars has a large one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -91,9 +94,12 @@ def members() -> tuple[Judged, ...]:
             name=j.name + TYPICAL,
             columns=(j.name + TYPICAL,),
             logarithm=False,
-            above=j.above.replace("[ on {ccd}]", ""),
+            # Rings and ghosts lie on some CCDs alone.
+            above="uneven background" if j.name == "edge" else j.above.replace("[ on {ccd}]", ""),
             below=j.below.replace("[ on {ccd}]", ""),
             of_ccds=False,
+            # What all CCDs have in common, such as larger steps under a bright sky, comes from elsewhere.
+            precise=0 if j.name == "edge" else min(j.precise, 1),
         )
         for j in OF_CCDS
         if j.name not in of_exposures and not j.name.endswith("_off")
@@ -174,7 +180,8 @@ def prepare(
     for j in OF_CCDS:
         if j.name in rows:
             values = _without_crossed(rows[j.name], crossed, grid)
-            ccds[j.name], worst[j.name] = _of_exposures(j, values, grid, exposures)
+            error = _relative_errors(measured, j.name, grid) if j.name in WITH_ERRORS else None
+            ccds[j.name], worst[j.name] = _of_exposures(j, values, grid, exposures, error)
     return Prepared(exposures, grid, ccds, worst, {name: dict(line) for name, line in known.items()})
 
 
@@ -189,14 +196,29 @@ def _without_crossed(values: Doubles, crossed: Flags, grid: Grid) -> Doubles:
     return np.where(lost[grid.owner], np.nan, left)
 
 
+def _relative_errors(measured: Measured, name: str, grid: Grid) -> Doubles:
+    """The error of each CCD's statistic in units of the usual one of the exposure's CCDs; 1 where it is smaller."""
+    error = measured.ccds.get(f"{name}_error")
+    if error is None:
+        return np.ones(grid.owner.size)
+    usual = grid.medians(np.asarray(error, dtype=np.float64))[grid.owner]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.fmax(np.where(usual > 0.0, error / usual, 1.0), 1.0)
+
+
 def _of_exposures(
-    judged: Judged, values: Doubles, grid: Grid, exposures: dict[str, Doubles]
+    judged: Judged, values: Doubles, grid: Grid, exposures: dict[str, Doubles], error: Doubles | None = None
 ) -> tuple[Doubles, Integers]:
-    """Add what a statistic of CCDs says of their exposures; return the CCDs' values and which CCD is the worst."""
+    """Add what a statistic of CCDs says of their exposures; return the CCDs' values and which CCD is the worst.
+
+    Values are in units of `error` where one is given: of a CCD's own error only what exceeds the usual one counts.
+    """
     enough = grid.counted(values) >= vectors.LEAST_CCDS
     middle = np.where(enough, grid.medians(values), np.nan)
     exposures[judged.name + TYPICAL] = middle
     off = values - np.where(enough, middle, 0.0)[grid.owner]
+    if error is not None:
+        off = off / error
     compared = np.abs(off) if judged.two_sided else off
     full = grid.spread(np.where(np.isfinite(compared), compared, -np.inf))
     full = np.where(np.isnan(full), -np.inf, full)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from gpuanom.digits import printed, printed_values
 from gpuanom.records import Doubles, Integers
+from gpuanom.scoring import cause_choice
 from gpuanom.scoring import null as nulls
 from gpuanom.scoring.distances import NullOptions
-from gpuanom.scoring.judged import LISTS, Judged
+from gpuanom.scoring.judged import DEAD, FLAT, LISTS, WIDE_AND_FLAT, WORST, Judged
 from gpuanom.scoring.null import Evidence, Null
 from gpuanom.scoring.statistics_table import Measured, with_streak
 from gpuanom.scoring.vectors import LEAST_CCDS
@@ -26,11 +27,6 @@ VERDICTS: tuple[str, ...] = (BAD, CHECK, OK)
 
 THRESHOLD_EXPOSURES: tuple[int, ...] = (20, 30, 50, 150, 1000)
 """Sizes of datasets for which thresholds are set; between them they follow ln n, beyond them they stay."""
-
-
-_APART = 12.0
-"""Repeated images that are less than so many pixels apart may be another statistic's: they do not name the cause of
-what another statistic explains."""
 
 
 class VerdictOptions(NamedTuple):
@@ -199,7 +195,6 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
     owner = measured.owner
     first = np.searchsorted(owner, np.arange(n + 1)).tolist()
     strongest = _strongest(found)
-    separations = measured.exposures.get("repeat_separation", np.full(n, np.nan))
     unjudged = np.array([bool(reason) for reason in reasons], dtype=bool)
     known = (strongest >= 0) & ~unjudged
     evidence[unjudged] = np.nan
@@ -208,6 +203,9 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
     with np.errstate(invalid="ignore"):
         worst_evidence = np.append(of_ccds, np.nan)[worst]
         alone = known & (n_judged >= LEAST_CCDS) & (worst_evidence >= bad_ccd) & ~(second >= check)
+        # What is wrong with all stars of the exposure is not on one CCD.
+        whole = np.array([j.of_all_stars for j in found.statistics], dtype=bool)
+        alone &= ~(found.of_statistics[whole] >= bad).any(axis=0)
         levels = np.where(evidence >= bad, _LEVELS.index(BAD), np.where(evidence >= check, _LEVELS.index(CHECK), 1))
         levels = np.where(known, np.where(alone, _LEVELS.index(CHECK), levels), 0)
         is_bad = (of_ccds >= bad_ccd) & known[owner]
@@ -221,12 +219,19 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
     )
     ccd_levels = np.where(alone, _LEVELS.index(OK), levels)[owner]
     ccd_verdict = of_level[np.where(is_bad, _LEVELS.index(BAD), ccd_levels)].tolist()
+    named = _named(measured, found, strongest, check)
+    rows = {j.name: row for row, j in enumerate(found.statistics)}
+    wide = np.zeros((2, n), dtype=bool)
+    for k, name in enumerate(("fwhm", f"fwhm{WORST}")):
+        if name in rows:
+            wide[k] = np.nan_to_num(found.of_statistics[rows[name]]) >= check
     ccd_cause = [""] * n_ccd
     for j in np.flatnonzero(is_bad & (found.ccd_statistic >= 0)).tolist():
-        statistic = found.statistics[int(found.ccd_statistic[j])]
-        ccd_cause[j] = words(statistic, found.ccd_sign[j], _values(measured.ccds, j), measured.names[j])
+        statistic, sign = found.statistics[int(found.ccd_statistic[j])], float(found.ccd_sign[j])
+        statistic = _worded(statistic, wide=bool(wide[:, owner[j]].any()), dark=bool(found.dark[j]))
+        ccd_cause[j] = words(statistic, sign, _values(measured.ccds, j), measured.names[j])
     for i in np.flatnonzero(levels > _LEVELS.index(OK)).tolist():
-        row = _named(found, int(strongest[i]), i, check, separations[i])
+        row = int(named[i])
         judged, at_worst = found.statistics[row], int(worst[i])
         if alone[i]:
             k = int(found.ccd_statistic[at_worst])
@@ -241,8 +246,9 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
             of_ccd = {} if at < 0 else _values(measured.ccds, at)
             values = {**_values(measured.exposures, i), **of_ccd}
             name = "" if at < 0 else measured.names[at]
-            sign = found.ccd_sign[at] if at >= 0 and found.ccd_statistic[at] == row else found.deviation[row, i]
-            cause[i] = words(judged, float(sign), values, name)
+            sign = float(found.deviation[row, i] if at < 0 else found.worst_sign[row, i])
+            judged = _worded(judged, wide=bool(wide[int(at >= 0), i]), dark=at >= 0 and bool(found.dark[at]))
+            cause[i] = words(judged, sign, values, name)
         for j in range(first[i], first[i + 1]):
             if ccd_verdict[j] == verdict[i] and not ccd_cause[j]:
                 ccd_cause[j] = cause[i]
@@ -284,18 +290,29 @@ def _strongest(found: Evidence) -> Integers:
     return np.where(np.isnan(found.of_exposures), -1, row)
 
 
-def _named(found: Evidence, strongest: int, i: int, check: float, separation: float) -> int:
-    """The statistic that names the cause: a more precise one than the strongest, if its own evidence is strong."""
-    of_exposure = np.round(np.nan_to_num(found.of_statistics[:, i]), 6)
-    enough = round(max(check, nulls.NAMING * float(of_exposure[strongest])), 6)
-    precise = np.array([j.precise for j in found.statistics])
-    if separation < _APART:
-        # The rim of a donut repeats, too.
-        precise[[j.name == "repeat_evidence" for j in found.statistics]] = 0
-    better = np.flatnonzero((of_exposure >= enough) & (precise > precise[strongest]))
-    if not better.size:
-        return strongest
-    return int(max(better.tolist(), key=lambda row: (precise[row], float(of_exposure[row]), -row)))
+def _named(measured: Measured, found: Evidence, strongest: Integers, check: float) -> Integers:
+    """The statistic that names the cause of each exposure: a more precise one than the strongest, if there is one."""
+    n = measured.n_exposures
+    separation = measured.exposures.get("repeat_separation", np.full(n, np.nan))
+    precise = cause_choice.of_exposures(found.statistics, found.of_statistics, separation, check)
+    for row, judged in enumerate(found.statistics):
+        if cause_choice.is_step(judged):
+            precise[row, ~np.append(found.one_axis, True)[found.worst_ccd[row]]] = 0
+    rounded = np.round(np.where(np.isnan(found.of_statistics), -1.0, found.of_statistics), 6)
+    evidence = np.asarray(rounded, dtype=np.float64)
+    chosen = cause_choice.most_precise(evidence, strongest, precise, check, sure=False)
+    return cause_choice.stripes_not_jitter(found.statistics, evidence, chosen, measured.exposures, check)
+
+
+def _worded(judged: Judged, *, wide: bool, dark: bool) -> Judged:
+    """The statistic with the words that hold where the stars are wide, too, and where the CCD's sky is dark."""
+    if wide and FLAT in judged.below:
+        # A donut is flat; the rim of a large one is seen as several drawn-out pieces without a common direction.
+        words = judged.below.replace(FLAT, WIDE_AND_FLAT)
+        return replace(judged, above=words, below=words)
+    if dark and cause_choice.is_step(judged):
+        return replace(judged, above=f"{DEAD}[ on {{ccd}}]")
+    return judged
 
 
 def _reasons(measured: Measured, null: Null, evidence: Doubles, options: VerdictOptions) -> list[str]:

@@ -17,6 +17,8 @@ from gpuanom.statistics.statistic import Statistic
 EDGES = (500.0, 260.0, 150.0, 90.0, 55.0, 35.0, 22.0, 14.0, 9.0, 6.0, 4.2, 3.0, 2.2)
 """Edges of the bands of period, pixels. The first two bands are seen in the maps, four in means over 4 x 4 pixels."""
 BANDS = len(EDGES) - 1
+OF_MAPS = 2
+"""The first bands, those that are seen in the maps."""
 OVERLAP = 0.6
 """Parts that overlap by half count as this share of as many independent ones."""
 

@@ -20,7 +20,7 @@ from gpuanom.scoring.kept_statistics import part
 from gpuanom.scoring.null import Null, fit
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.reference import DatasetReference
-from gpuanom.scoring.statistics_table import Measured
+from gpuanom.scoring.statistics_table import WITH_ERRORS, Measured
 from gpuanom.scoring.verdict import VERDICTS, VerdictOptions, Verdicts, judge
 from gpuanom.settings import Settings
 
@@ -51,6 +51,7 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
     grid = Grid.of(dataset.owner, names, n)
     used = np.asarray(ccds["status"]) == "ok"
     wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "streak", "streak_angle"}
+    wanted |= {f"{name}_error" for name in WITH_ERRORS}
     wanted |= {name for name in ccds if name.startswith(("stripe_period_", "stripe_angle_"))}
     of_ccds = {name: _numbers(ccds[name]) for name in sorted(wanted) if name in ccds}
     if not used.all():
