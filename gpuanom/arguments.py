@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gpuanom.errors import GpuanomError, InputError, SettingsError
+from gpuanom.naming import Relocation, absolute
 from gpuanom.settings import Settings
 
 Kind = TypeVar("Kind")
@@ -266,6 +267,34 @@ def nights(name: str, value: object) -> list[Path]:
         When the value is neither a path nor a list of paths.
     """
     return [path(name, item) for item in inputs(name, value)]
+
+
+def relocations(name: str, value: object) -> tuple[Relocation, ...]:
+    """Return the moves of files that an argument tells of, with absolute paths.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error message.
+    value : object
+        The argument as it was passed: a mapping of old paths to new ones; None for no moves.
+
+    Returns
+    -------
+    tuple of Relocation
+
+    Raises
+    ------
+    InputError
+        When the value is no mapping, or a path in it is none.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name} is {shown(value)} but must map old paths to new ones, such as {{'/disk1': '/disk2'}}")
+    return tuple(
+        Relocation(str(absolute(path(name, old))), str(absolute(path(name, new)))) for old, new in value.items()
+    )
 
 
 def settings(value: object) -> Settings:
