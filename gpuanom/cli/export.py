@@ -92,7 +92,7 @@ def export(
     how: labels.Consensus,
     ccd_z: float | None,
     reference: Path | None,
-    relocate: dict[str, str],
+    relocate: dict[str | Path, str | Path],
     **criterion: Any,
 ) -> int:
     """Write a list of bad (or good) exposures, as surveys use it.
@@ -109,7 +109,7 @@ def export(
     _ = chosen_by.name  # refuses none or several criteria before anything is read
     if output is not None and form != "regions":
         require_no_fits(output)
-    night = open_night(folder, reference=reference, relocate=dict(relocate))
+    night = open_night(folder, reference=reference, relocate=relocate)
     said, _ = labels.placed(labels.kept(folder), night.found)
     if chosen_by.label and not said:
         raise OutputError(f"{folder}: holds no labels (import them: gpuanom label {folder} labels.csv)")

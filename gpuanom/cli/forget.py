@@ -30,9 +30,7 @@ whose version of an exposure was the newest, the version of another night takes 
 @click.command(epilog=EPILOG)
 @click.argument("survey", type=click.Path(path_type=Path), metavar="SURVEY")
 @click.argument("nights", nargs=-1, required=True, metavar="NIGHT...")
-@click.option(
-    "--camera", help="Camera of the exposures that are given by ids, where two cameras have such an exposure."
-)
+@click.option("--camera", help="Camera of the exposures given by ids, where two cameras have such an exposure.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be forgotten, and change nothing.")
 @formats_option
 def forget(

@@ -45,7 +45,7 @@ def merge(
     output: Path,
     add: bool,
     versions: str | None,
-    relocate: dict[str, str],
+    relocate: dict[str | Path, str | Path],
     formats: tuple[str, ...] | None,
 ) -> int:
     """Merge measured nights into one, and rank them together.
@@ -65,7 +65,7 @@ def merge(
         output,
         formats=formats,
         versions=versions,
-        relocate=dict(relocate),
+        relocate=relocate,
         add=add,
         say=lambda line: click.echo(printable(line), err=True),
     )

@@ -227,8 +227,10 @@ reference_option = click.option(
 )
 
 
-def _relocations(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
-    moves: dict[str, str] = {}
+def _relocations(
+    _context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
+) -> dict[str | Path, str | Path]:
+    moves: dict[str | Path, str | Path] = {}
     for text in value:
         old, sign, new = text.partition("=")
         if not (old and sign and new):

@@ -74,7 +74,7 @@ def report(
     leakage: float,
     quiet: bool,
     reference: Path | None,
-    relocate: dict[str, str],
+    relocate: dict[str | Path, str | Path],
 ) -> int:
     """Write a page of pictures to look through and label.
 
@@ -84,7 +84,7 @@ def report(
         import PIL  # noqa: F401 - said before anything is read
     except ImportError:
         raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
-    night = open_night(folder, reference=reference, relocate=dict(relocate))
+    night = open_night(folder, reference=reference, relocate=relocate)
     output = output or folder / NAME
     require_no_fits(output)  # said before pictures are made
     threads = threads or min(4, os.cpu_count() or 1)

@@ -61,7 +61,7 @@ def show(
     camera: str | None,
     output: Path | None,
     reference: Path | None,
-    relocate: dict[str, str],
+    relocate: dict[str | Path, str | Path],
 ) -> int:
     """Show one exposure: scores, orientations, and its focal plane.
 
@@ -71,7 +71,7 @@ def show(
     figure = figure_class() if output is not None else None
     if output is not None:
         require_figure(output)
-    night = open_night(folder, reference=reference, relocate=dict(relocate))
+    night = open_night(folder, reference=reference, relocate=relocate)
     row = _row(night, exposure, camera)
     _print(night, row, summary_console())
     if output is None:

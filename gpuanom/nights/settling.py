@@ -232,7 +232,7 @@ def _on_newest(
         file = best.exposure.files[0] if best.exposure.files else ""
         yield (
             f"exposure {name}{_of(camera)} was measured from different files, and no version says which are newer:"
-            f" that with more CCDs is taken, or else that of the later night, {file}"
+            f" the measurement of more CCDs is taken, or else that of the later night: {file}"
         )
 
 
