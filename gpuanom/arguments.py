@@ -270,18 +270,7 @@ def nights(name: str, value: object) -> list[Path]:
 
 
 def relocations(name: str, value: object) -> tuple[Relocation, ...]:
-    """Return the moves of files that an argument tells of, with absolute paths.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error message.
-    value : object
-        The argument as it was passed: a mapping of old paths to new ones; None for no moves.
-
-    Returns
-    -------
-    tuple of Relocation
+    """Return the moves of files that a mapping of old paths to new ones tells of, with absolute paths; None for none.
 
     Raises
     ------
@@ -292,9 +281,8 @@ def relocations(name: str, value: object) -> tuple[Relocation, ...]:
         return ()
     if not isinstance(value, Mapping):
         raise InputError(f"{name} is {shown(value)} but must map old paths to new ones, such as {{'/disk1': '/disk2'}}")
-    return tuple(
-        Relocation(str(absolute(path(name, old))), str(absolute(path(name, new)))) for old, new in value.items()
-    )
+    moves = ((str(absolute(path(name, place))) for place in move) for move in value.items())
+    return tuple(Relocation(*move) for move in moves)
 
 
 def settings(value: object) -> Settings:

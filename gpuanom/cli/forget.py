@@ -17,7 +17,7 @@ Examples:
   gpuanom forget survey 845291 845292                two exposures
 
 \b
-What NIGHT stands for is looked up in this order:
+WHAT is looked up in this order:
   1. the id of an exposure
   2. the folder of a night that was merged into the survey, as it was called then
   3. the folder of another scored night: its exposures are forgotten
@@ -29,7 +29,7 @@ whose version of an exposure was the newest, the version of another night takes 
 
 @click.command(epilog=EPILOG)
 @click.argument("survey", type=click.Path(path_type=Path), metavar="SURVEY")
-@click.argument("nights", nargs=-1, required=True, metavar="NIGHT...")
+@click.argument("nights", nargs=-1, required=True, metavar="WHAT...")
 @click.option("--camera", help="Camera of the exposures given by ids, where two cameras have such an exposure.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be forgotten, and change nothing.")
 @formats_option

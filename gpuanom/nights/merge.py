@@ -182,8 +182,8 @@ def merge_nights(
     -------
     Tables
         The same, byte for byte when written, as those of a single run over all files. An exception are exposures that
-        have the id of another one: they get new ids from the names of their folders or from their starts, as in a
-        single run, but keep the random points that they were measured with.
+        have the id of another one: they get new ids from the names of their folders, as in a single run, or from
+        their starts, and keep the random points that they were measured with.
 
     Raises
     ------

@@ -209,7 +209,7 @@ def _ids_of_versions(camera: str, name: str, classes: dict[object, Copies], take
     nameless = [members[0].exposure for label, members in classes.items() if not isinstance(label, str)]
     places = [(str(absolute(e.files[0]).parent) if e.files else "", e.band) for e in nameless]
     of_camera = {taken_id for taken_camera, taken_id in taken if taken_camera == camera}
-    plain = iter([name] if len(nameless) == 1 else ids_by_place(name, places, of_camera))
+    plain = iter(ids_by_place(name, places, of_camera) if len(nameless) > 1 else [name])
     ids = []
     for label in classes:
         new = clean(f"{name}-{label}") if isinstance(label, str) else next(plain)
