@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpuanom import arguments
 from gpuanom.backends.choice import select
-from gpuanom.errors import OutputError, printable
+from gpuanom.errors import InputError, OutputError, printable
 from gpuanom.naming import absolute, is_within, path_text
 from gpuanom.nights.gathering import resettle
 from gpuanom.settings import Settings
@@ -75,6 +75,10 @@ def forget_nights(
         When an argument is of a wrong kind, or the device cannot be used.
     """
     folder, wanted = arguments.path("survey", survey, OutputError), arguments.inputs("nights", nights)
+    for name in wanted:
+        arguments.path("nights", name)  # refuses what can be no path
+    if not callable(say):
+        raise InputError(f"say is {arguments.shown(say)} but must be a function that takes a line")
     names, dry_run = arguments.formats(formats), arguments.switch("dry_run", dry_run)
     camera = None if camera is None else arguments.text("camera", camera)
     writing.require_formats(names)
