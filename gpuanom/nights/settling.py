@@ -69,15 +69,22 @@ def settled(
 
 def _groups(copies: Sequence[Copy]) -> dict[ExposureKey, Copies]:
     """The copies by camera and the id under which they were measured; the same files are one exposure in any case."""
-    of_files: dict[tuple[str, str, tuple[Path, ...]], str] = {}
+    of_files: dict[tuple[str, str, tuple[Path, ...]], dict[str, None]] = {}
+    ranked_together: set[tuple[str, str, tuple[Path, ...]]] = set()
+    ids_in_store: dict[tuple[int, str, str, tuple[Path, ...]], str] = {}
     ordered = sorted(copies, key=_order)
-    for copy in ordered:  # the id of the last night counts
+    for copy in ordered:
         e = copy.exposure
-        of_files[e.camera, e.fingerprint, e.files] = e.points_id
+        files = e.camera, e.fingerprint, e.files
+        of_files.setdefault(files, {})[e.points_id] = None
+        if not copy.number and ids_in_store.setdefault((id(copy.db), *files), e.points_id) != e.points_id:
+            ranked_together.add(files)  # one store holds them as two exposures
     groups: dict[ExposureKey, Copies] = {}
     for copy in ordered:
         e = copy.exposure
-        groups.setdefault((e.camera, of_files[e.camera, e.fingerprint, e.files]), []).append(copy)
+        files = e.camera, e.fingerprint, e.files
+        name = e.points_id if files in ranked_together else next(reversed(of_files[files]))  # that of the last night
+        groups.setdefault((e.camera, name), []).append(copy)
     return groups
 
 
