@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.io import fits
 
 import gpuanom
 from gpuanom.cli import main
 from gpuanom.errors import OutputError
+from gpuanom.nights.forget import taken_out
+from gpuanom.nights.gathering import gather, resettle
 from gpuanom.nights.settling import settled
-from gpuanom.records import Exposure
+from gpuanom.records import CcdMeasurement, Exposure, Failure, Measurement
 from gpuanom.review.opened import open_night
+from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.set_aside import Copy, Membership
 from gpuanom.store.store import NAME, Store
 from tests import nights
@@ -399,3 +404,64 @@ def test_each_case_has_an_id_and_none_is_refused(copies, newest, apart):
     assert placed(copies) == placed(copies[::-1]) == newest
     assert placed(copies, "apart") == (apart or newest)
     assert placed(copies[:1]) == {0: "1"}
+
+
+def drawn_night(path, rng):
+    """A store of a few exposures of few ids, so that nights hold the same ones, versions of them, and other ones."""
+    with Store(path, PLAIN) as store:
+        for name in rng.choice(["1", "2", "img0", "img1"], size=3, replace=False):
+            by_file = str(name).startswith("img")
+            place, version = rng.choice(["/a", "/b"]), int(rng.integers(0, 3))
+            start = rng.choice(["2026-01-01T00:00:00", "2026-02-01T00:00:00"]) if not by_file else ""
+            label = f"V{version}" if version else ""
+            e = Exposure(
+                str(name), "C", "r", str(start), 30.0, (Path(f"{place}/{name}.fits"),), (None,),
+                f"{name} {place} {start} {version}", "any", (), by_file,
+                version=((version,) if version else (), "", (), ""), version_label=label,
+            )  # fmt: skip
+            counts = np.random.default_rng(len(e.fingerprint) + 7 * version).integers(0, 9, (4, PLAIN.bins))
+            ccd = CcdMeasurement("S1", "ok", "", np.zeros(6), 1.0, 1.0, 9, 9, 9, 0, 9, 9, 0.0, 0.0, counts,
+                                 np.zeros(4), np.zeros(4), None, (100, 100))  # fmt: skip
+            store.add(Measurement(e, (ccd,), PLAIN.fingerprint()))
+        if rng.random() < 0.5:
+            store.add_failure(Failure("/a/bad.fits", "", "", "bad.fits", "corrupt", f"reason {rng.integers(3)}"))
+
+
+def all_rows(path):
+    """Everything that a store says of its exposures and failures, without the numbers of what is set aside."""
+    with Store(path, PLAIN, read_only=True) as store:
+        copies = store.copies()
+        rows = [(bool(c.number), c.exposure, {n[1] for n in c.nights}, c.content()) for c in copies]
+        return sorted(rows, key=repr), store.failures()
+
+
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.proof) for seed in range(6, 60))])
+def test_whatever_the_nights_hold_one_that_leaves_leaves_no_trace(tmp_path, seed):
+    """The whole store is compared with one that the other nights were merged into, in one step or one after another."""
+    rng = np.random.default_rng(seed)
+    folders = [tmp_path / f"o{i}" for i in range(4)]
+    for folder in folders:
+        folder.mkdir()
+        drawn_night(folder / NAME, rng)
+    versions = str(rng.choice(["newest", "apart"]))
+
+    def gathered(name, given):
+        path = tmp_path / name / NAME
+        path.parent.mkdir()
+        for start in range(0, len(given), 2):
+            with ExitStack() as opened, Store(path, PLAIN) as merged:
+                stores = [
+                    (f, opened.enter_context(Store(f / NAME, PLAIN, read_only=True))) for f in given[start : start + 2]
+                ]
+                gather(merged, stores, PLAIN.replace(versions=versions), lambda _line: None)
+                merged.record_scoring(ScoringRecord(PLAIN.replace(versions=versions).scoring()))
+        return path
+
+    survey = gathered("survey", folders)
+    gone = rng.choice(4, size=int(rng.integers(1, 4)), replace=False)
+    forget_nights = [folders[i] for i in gone]
+    with Store(survey, PLAIN) as store:
+        left = taken_out(store, survey.parent, forget_nights, None, lambda _line: None, "forgotten")
+        resettle(store, left.copies, left.failed, (), PLAIN.replace(versions=versions), lambda _line: None)
+    rest = [folder for folder in folders if folder not in forget_nights]
+    assert all_rows(survey) == all_rows(gathered("never", rest))

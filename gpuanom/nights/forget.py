@@ -22,8 +22,14 @@ Say = Callable[[str], None]
 
 
 @dataclass(eq=False)
-class _Left:
-    """What is left of a survey while one thing after the other is taken out."""
+class Left:
+    """What is left of a survey while one thing after the other is taken out.
+
+    Attributes
+    ----------
+    copies : list of Copy
+    failed : list of FailedFile
+    """
 
     copies: list[Copy]
     failed: list[FailedFile]
@@ -87,21 +93,40 @@ def forget_nights(
     with Store(path, Settings(), read_only=True) as store:
         settings, references = tables.as_scored_last(store)
         if dry_run:
-            _without(store, folder, wanted, camera, say, "would be forgotten")
+            taken_out(store, folder, wanted, camera, say, "would be forgotten")
             return None
     with Store(path, settings) as store:
-        left = _without(store, folder, wanted, camera, say, "forgotten")
+        left = taken_out(store, folder, wanted, camera, say, "forgotten")
         resettle(store, left.copies, left.failed, (), settings, lambda _line: None)
         result = tables.build(store, settings, backend, references)
     writing.rewrite(result, folder, names)
     return result
 
 
-def _without(
+def taken_out(
     store: Store, folder: Path, wanted: Sequence[str | Path], camera: str | None, say: Say, verb: str
-) -> _Left:
-    """What is left of a survey without what is named; a line says what each name stands for."""
-    left = _Left(store.copies(), store.failed_files())
+) -> Left:
+    """Return what is left of a survey without what is named.
+
+    Parameters
+    ----------
+    store : Store
+    folder : Path
+        That of the store.
+    wanted : sequence of str or Path
+        See `forget_nights`.
+    camera : str or None
+    say : callable
+        Takes a line on what each name stands for.
+    verb : str
+        How the lines end.
+
+    Raises
+    ------
+    OutputError
+        When the survey holds nothing that is called so.
+    """
+    left = Left(store.copies(), store.failed_files())
     for name in wanted:
         before, n_failed = {_key(c) for c in left.copies}, len(left.failed)
         about, touched = _forget(left, folder, name, camera)
@@ -124,7 +149,7 @@ def _counted(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def _forget(left: _Left, folder: Path, name: str | Path, camera: str | None) -> tuple[str, set[tuple[str, str]]]:
+def _forget(left: Left, folder: Path, name: str | Path, camera: str | None) -> tuple[str, set[tuple[str, str]]]:
     """Take out what a name stands for; return words on it, and the exposures that it concerns."""
     text = str(name)
     of_id = {_key(c) for c in left.copies if c.exposure.exposure == text and camera in (None, c.exposure.camera)}
@@ -157,7 +182,7 @@ def _resolved(path: str | Path) -> Path:
         return absolute(path)
 
 
-def _forget_memberships(left: _Left, gone: set[Membership]) -> set[tuple[str, str]]:
+def _forget_memberships(left: Left, gone: set[Membership]) -> set[tuple[str, str]]:
     """Forget what comes from nights and from no other night."""
     touched = {_key(c) for c in left.copies if gone & set(c.nights)}
     rest = [replace(c, nights=tuple(m for m in c.nights if m not in gone)) for c in left.copies]
@@ -166,7 +191,7 @@ def _forget_memberships(left: _Left, gone: set[Membership]) -> set[tuple[str, st
     return touched
 
 
-def _forget_held(left: _Left, night: Path) -> set[tuple[str, str]]:
+def _forget_held(left: Left, night: Path) -> set[tuple[str, str]]:
     """Forget the exposures that another store holds, measured from the same files."""
     with Store(night / NAME, Settings(), read_only=True) as store:
         held = {(c.exposure.camera, c.exposure.fingerprint, c.exposure.points_id) for c in store.copies()}
@@ -185,7 +210,7 @@ def _forget_held(left: _Left, night: Path) -> set[tuple[str, str]]:
     return touched
 
 
-def _forget_files(left: _Left, folder: Path, places: set[str], text: str) -> set[tuple[str, str]]:
+def _forget_files(left: Left, folder: Path, places: set[str], text: str) -> set[tuple[str, str]]:
     """Forget the exposures whose files, or whose nights, lie in a folder."""
 
     def lies_there(path: str) -> bool:
