@@ -296,6 +296,13 @@ def test_failures_of_the_other_night_come_back(base, tmp_path):
         assert [f.reason for f in store.failures()] == ["another reason"]
     forget(tmp_path / "survey", tmp_path / "o_x")
     assert nights.tables(tmp_path / "survey") == merge([base / "o_n2"], tmp_path / "never")
+    # What failed in another way since then is no matter of the nights any more.
+    with Store(tmp_path / "survey" / NAME, SETTINGS) as store:
+        (failure,) = store.failures()
+        store.add_failure(replace(failure, reason="a new reason"))
+    forget(tmp_path / "survey", base / "o_n2")
+    with Store(tmp_path / "survey" / NAME, SETTINGS) as store:
+        assert [f.reason for f in store.failures()] == ["a new reason"]
 
 
 @pytest.mark.proof

@@ -153,7 +153,7 @@ def read_copies(db: sqlite3.Connection, located: Callable[[str], str]) -> list[C
 
 
 def read_failed(db: sqlite3.Connection, located: Callable[[str], str]) -> list[FailedFile]:
-    """Return the failed files of all nights, as far as they have not been mended since.
+    """Return the failed files of all nights, without those that were mended, or failed in another way, since then.
 
     Parameters
     ----------
@@ -161,15 +161,14 @@ def read_failed(db: sqlite3.Connection, located: Callable[[str], str]) -> list[F
     located : callable
         Tells where a file is now.
     """
-    rows = db.execute("SELECT * FROM failures ORDER BY file").fetchall()
-    failures = {row[0]: row for row in rows}
-    found = []
+    of_nights: dict[str, list[tuple[Membership, tuple[str, ...]]]] = {}
     if has_table(db, "night_failures"):
         for position, night, *row in db.execute("SELECT * FROM night_failures ORDER BY position, night, file"):
-            if row[0] in failures:
-                found.append((Membership(position, texts_of(night)), tuple(row)))
-    told = {row for _, row in found}
-    found += [(MEASURED_HERE, row) for row in failures.values() if row not in told]
+            of_nights.setdefault(row[0], []).append((Membership(position, texts_of(night)), tuple(row)))
+    found: list[tuple[Membership, tuple[str, ...]]] = []
+    for row in db.execute("SELECT * FROM failures ORDER BY file").fetchall():
+        told = of_nights.get(row[0], [])
+        found += told if any(of_night == row for _, of_night in told) else [(MEASURED_HERE, row)]
     return [FailedFile(of, Failure(path_text(located(row[0])), *row[1:])) for of, row in found]
 
 
