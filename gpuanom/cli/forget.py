@@ -22,8 +22,8 @@ WHAT is looked up in this order:
   2. the folder of a night that was merged into the survey, as it was called then
   3. the folder of another scored night: its exposures are forgotten
   4. a file or folder of images, or a folder of merged nights, with all that lies within
-Where merged nights are forgotten (2, and 4), an exposure that another merged night holds too stays. Where the version of
-an exposure that is ranked goes, the newest version of the other nights takes its place.
+Where merged nights are forgotten (2, and 4), an exposure that another merged night holds too stays. Where the ranked
+version of an exposure goes, the newest version of the other nights takes its place.
 """
 
 
