@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SettingsError,
     )
     from gpuanom.nights.events import Events, Night
+    from gpuanom.nights.forget import forget_nights
     from gpuanom.nights.merge import make_references, merge_nights
     from gpuanom.nights.score import score
     from gpuanom.records import KINDS, Ccd, CcdMeasurement, Exposure, Measurement, Turn, Unfit
@@ -47,6 +48,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(_ERRORS, "gpuanom.errors"),
     **dict.fromkeys(("Events", "Night"), "gpuanom.nights.events"),
     **dict.fromkeys(("make_references", "merge_nights"), "gpuanom.nights.merge"),
+    "forget_nights": "gpuanom.nights.forget",
     "score": "gpuanom.nights.score",
     **dict.fromkeys(_RECORDS, "gpuanom.records"),
     "plots": "gpuanom.review",
@@ -79,6 +81,7 @@ __all__ = [
     "Turn",
     "Unfit",
     "__version__",
+    "forget_nights",
     "make_references",
     "measure",
     "merge_nights",

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gpuanom.errors import GpuanomError, InputError, SettingsError
+from gpuanom.naming import Relocation, absolute
 from gpuanom.settings import Settings
 
 Kind = TypeVar("Kind")
@@ -266,6 +267,22 @@ def nights(name: str, value: object) -> list[Path]:
         When the value is neither a path nor a list of paths.
     """
     return [path(name, item) for item in inputs(name, value)]
+
+
+def relocations(name: str, value: object) -> tuple[Relocation, ...]:
+    """Return the moves of files that a mapping of old paths to new ones tells of, with absolute paths; None for none.
+
+    Raises
+    ------
+    InputError
+        When the value is no mapping, or a path in it is none.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name} is {shown(value)} but must map old paths to new ones, such as {{'/disk1': '/disk2'}}")
+    moves = ((str(absolute(path(name, place))) for place in move) for move in value.items())
+    return tuple(Relocation(*move) for move in moves)
 
 
 def settings(value: object) -> Settings:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 FLAT = "flat"
 """What users give as the reference for flat histograms; a night that was scored so keeps this word."""
@@ -58,6 +60,45 @@ def absolute(path: str | Path) -> Path:
         return whole.parent.resolve() / whole.name
     except (OSError, RuntimeError):  # a link that leads to itself
         return whole
+
+
+class Relocation(NamedTuple):
+    """Files that were moved: what was called ``old``, or lay in this folder, is called ``new`` now."""
+
+    old: str
+    new: str
+
+
+def relocated(file: str, moves: Sequence[Relocation]) -> str:
+    """Return what a file is called after moves; the first move that concerns the file counts.
+
+    Parameters
+    ----------
+    file : str
+        An absolute path.
+    moves : sequence of Relocation
+    """
+    for old, new in moves:
+        if is_within(file, old):
+            rest = file[len(old.rstrip("/")) :]
+            return f"{new.rstrip('/')}{rest}" or "/"
+    return file
+
+
+def is_within(file: str, folder: str) -> bool:
+    """Whether an absolute path is that of a folder, or of something in this folder or in a folder within."""
+    return file == folder or file.startswith(f"{folder.rstrip('/')}/")
+
+
+def of_nothing(moves: Iterable[Relocation]) -> Iterator[str]:
+    """Yield a line for each move that concerns no file.
+
+    Parameters
+    ----------
+    moves : iterable of Relocation
+    """
+    for old, new in sorted(moves):
+        yield f"no stored path begins with {old}: nothing was relocated from there to {new}"
 
 
 def exists(path: Path) -> bool:

@@ -243,6 +243,7 @@ def _right(night, tmp_path):
         "score": (gpuanom.score, scored),
         "make_references": (gpuanom.make_references, {"inputs": [night / "out"]}),
         "merge_nights": (gpuanom.merge_nights, {"inputs": [night / "out"], "output": tmp_path / "m", "device": "cpu"}),
+        "forget_nights": (gpuanom.forget_nights, {"survey": night / "out", "nights": "1", "dry_run": True}),
         "Settings": (gpuanom.Settings, {}),
         "Settings.from_mapping": (gpuanom.Settings.from_mapping, {"values": QUICK}),
         "Settings.from_toml": (gpuanom.Settings.from_toml, {"path": tmp_path / "my.toml"}),
@@ -252,8 +253,8 @@ def _right(night, tmp_path):
     }
 
 
-FUNCTIONS = ("measure", "sources", "open_night", "rank", "score", "make_references", "merge_nights", "Settings",
-             "Settings.from_mapping", "Settings.from_toml", "Settings.from_profile", "References.load",
+FUNCTIONS = ("measure", "sources", "open_night", "rank", "score", "make_references", "merge_nights", "forget_nights",
+             "Settings", "Settings.from_mapping", "Settings.from_toml", "Settings.from_profile", "References.load",
              "watch")  # fmt: skip
 RECORDS = {
     "Ccd",
@@ -289,6 +290,8 @@ def test_any_argument_of_a_wrong_kind_is_one_line(name, night, tmp_path, monkeyp
         for wrong in WRONG:
             if argument == "pace" and wrong is None:
                 continue  # this watch would never end
+            if argument == "say" and callable(wrong):
+                continue  # what a function takes is known when it is called
             if (argument == "workers" and wrong is WRONG[0]) or (
                 argument == "scheduler" and isinstance(wrong, str | Path)
             ):

@@ -309,6 +309,7 @@ def commands(base, out):
         "evaluate": ("evaluate", out, "--labels", base / "labels.csv"),
         "export": ("export", out, "--format", "exclude", "--rank", "1"),
         "merge": ("merge", out, "-o", base / "merged"),
+        "forget": ("forget", out, "2", "--dry-run"),
         "reference": ("reference", out, "-o", base / "ref.ecsv"),
         "label": ("label", out, base / "labels.csv"),
     }

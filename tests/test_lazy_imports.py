@@ -31,7 +31,7 @@ def _answer(program, *arguments):
 
 
 # Choices and defaults of the others' options stand in modules that need NumPy, and tables of astropy.
-QUICK = ("score", "reference", "merge", "explain", "settings", "label", "simulate", "completion")
+QUICK = ("score", "reference", "merge", "forget", "explain", "settings", "label", "simulate", "completion")
 NEEDS_NUMPY = ("watch",)
 NEED_TABLES = ("report", "history", "show", "tables", "evaluate", "export", "train", "inject", "doctor")
 

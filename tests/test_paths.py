@@ -13,7 +13,6 @@ import gpuanom
 from gpuanom.autoencoder import draw
 from gpuanom.backends.choice import select
 from gpuanom.cli import main
-from gpuanom.errors import OutputError
 from gpuanom.fits.grouping import names_apart
 from gpuanom.records import Exposure
 from gpuanom.review.opened import open_night
@@ -161,13 +160,16 @@ def test_references_and_training_keep_exposures_of_equal_names_apart(base):
 
 
 def test_exposures_that_their_headers_name_are_one_exposure(tmp_path):
-    """Two exposures with the same number cannot be told apart: the user must say which one is right."""
+    """Of two exposures with the same number, start and version, the one of the later night is ranked."""
     for n in ("a", "b"):
         nights.write(tmp_path / n, 7, ccds=1)
         gpuanom.score(tmp_path / n, tmp_path / f"o_{n}", settings=SETTINGS, device="cpu")
-    with pytest.raises(OutputError, match="exposure 7 of TESTCAM is in an earlier input, of other files"):
-        gpuanom.merge_nights([tmp_path / "o_a", tmp_path / "o_b"], tmp_path / "both", device="cpu")
-    assert not (tmp_path / "both" / "measurements.sqlite").exists()
+    lines = []
+    merged = gpuanom.merge_nights(
+        [tmp_path / "o_a", tmp_path / "o_b"], tmp_path / "both", device="cpu", say=lines.append
+    )
+    assert list(merged.exposures["file"]) == [str(tmp_path / "b" / "exposure_007.fits")]
+    assert lines[0].startswith("exposure 7 of TESTCAM was measured from different files, and no version says which")
 
 
 def exposure(name, file, fingerprint, *, band="r", file_named=True):
@@ -179,7 +181,7 @@ def exposure(name, file, fingerprint, *, band="r", file_named=True):
     [
         (("/a/n1/img.fits", "/a/n2/img.fits"), ("n1-img", "n2-img")),
         (("/a/x/img.fits", "/b/x/img.fits"), ("a-x-img", "b-x-img")),
-        # One file that was changed between the two nights: merging refuses it.
+        # One file that was changed between the two nights: it is one exposure.
         (("/a/x/img.fits", "/a/x/img.fits"), ()),
     ],
 )

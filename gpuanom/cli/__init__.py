@@ -46,8 +46,8 @@ Exit codes: 0 done; 1 some exposures failed or CCDs were lost, and each is named
 
 
 _NAMES = (
-    *("score", "report", "history", "show", "tables", "watch", "reference", "merge", "explain", "settings"),
-    *("label", "evaluate", "export", "train", "simulate", "inject", "doctor", "completion"),
+    *("score", "report", "history", "show", "tables", "watch", "reference", "merge", "forget", "explain"),
+    *("settings", "label", "evaluate", "export", "train", "simulate", "inject", "doctor", "completion"),
 )
 """The commands, the usual ones first. Each is the function of that name in the module of that name."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gpuanom.backends.choice import select
-from gpuanom.cli.options import kinds_of, night_argument, reference_option
+from gpuanom.cli.options import kinds_of, night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import OutputError
 from gpuanom.files import require_no_fits, write_text
@@ -83,6 +83,7 @@ Which exposures are chosen as bad (give one criterion at most):
 )
 @click.option("--ccd-z", type=float, help="Of background anomalies, list only CCDs with a z at or above this.")
 @reference_option
+@relocate_option
 def export(
     folder: Path,
     form: str,
@@ -91,6 +92,7 @@ def export(
     how: labels.Consensus,
     ccd_z: float | None,
     reference: Path | None,
+    relocate: dict[str | Path, str | Path],
     **criterion: Any,
 ) -> int:
     """Write a list of bad (or good) exposures, as surveys use it.
@@ -107,7 +109,7 @@ def export(
     _ = chosen_by.name  # refuses none or several criteria before anything is read
     if output is not None and form != "regions":
         require_no_fits(output)
-    night = open_night(folder, reference=reference)
+    night = open_night(folder, reference=reference, relocate=relocate)
     said, _ = labels.placed(labels.kept(folder), night.found)
     if chosen_by.label and not said:
         raise OutputError(f"{folder}: holds no labels (import them: gpuanom label {folder} labels.csv)")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpuanom.cli.options import formats_option
+from gpuanom.cli.options import formats_option, relocate_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
 
@@ -14,26 +14,60 @@ EPILOG = """\b
 Examples:
   gpuanom merge monday tuesday -o both         two nights, each compared with both
   gpuanom merge shards/* -o scored             the shares that `gpuanom score --shard K/N` measured
+  gpuanom merge wednesday -o both --add        one night more (gpuanom forget takes it out again)
+  gpuanom merge old/* -o all --relocate /disk1=/disk2   the images were moved to another disk since
+
+\b
+Where nights hold an exposure of one camera and id, measured from different files:
+  other starts        they are different exposures; each gets its start added to its id
+  named by files      in different folders they are different exposures; the folders' names are added
+  other versions      of the processing (PLVER, or v1 in the name): see --versions
+  no version known    that with more measured CCDs is taken, or else that of the later night
+What is not taken is set aside, and comes back when the other night is forgotten.
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCORED...")
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="New folder for the merged night.")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the merged night.")
+@click.option("--add", is_flag=True, help="Add the nights to the one that --output holds already.")
+@click.option(
+    "--versions",
+    type=click.Choice(["newest", "apart"]),
+    default=None,
+    help="Where nights hold an exposure in several processing versions: rank the newest, or each under an id of its "
+    "own (default: as the nights were scored last, which is newest if nothing else was chosen).",
+)
+@relocate_option
 @formats_option
-def merge(nights: tuple[Path, ...], output: Path, formats: tuple[str, ...] | None) -> int:
+def merge(
+    nights: tuple[Path, ...],
+    output: Path,
+    add: bool,
+    versions: str | None,
+    relocate: dict[str | Path, str | Path],
+    formats: tuple[str, ...] | None,
+) -> int:
     """Merge measured nights into one, and rank them together.
 
     SCORED is a folder that `gpuanom score` made; all must have been measured with the same settings. No image is read
     again, and the tables are those of one run over all files. The merged night is scored as the nights were scored
-    last, or, where they were scored differently, as in the paper. Where exposures of several nights are known by the
-    names of their files only, and share a name, the names of their folders are added.
+    last, or, where they were scored differently, as in the paper; a night that others are added to, as it was last.
+    Nights may be named by relative or absolute paths, each once; the order counts only where no version does.
 
     At the end, the CCDs without a measurement are counted once, by reason; if CCDs were lost the exit code is 1.
     """
     from gpuanom.nights.merge import merge_nights
     from gpuanom.tables.left_out import left_out
 
-    tables = merge_nights(nights, output, formats=formats, say=lambda line: click.echo(printable(line), err=True))
+    tables = merge_nights(
+        nights,
+        output,
+        formats=formats,
+        versions=versions,
+        relocate=relocate,
+        add=add,
+        say=lambda line: click.echo(printable(line), err=True),
+    )
     click.echo(f"{len(tables.exposures)} exposures in {output}")
     return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))

@@ -225,3 +225,26 @@ reference_option = click.option(
     type=ReferenceFile(),
     help="The saved reference that SCORED was compared with; needed only if SCORED does not hold it already.",
 )
+
+
+def _relocations(
+    _context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
+) -> dict[str | Path, str | Path]:
+    moves: dict[str | Path, str | Path] = {}
+    for text in value:
+        old, sign, new = text.partition("=")
+        if not (old and sign and new):
+            raise click.BadParameter(f"'{text}' is not OLD=NEW, such as /disk1=/disk2")
+        moves[old] = new
+    return moves
+
+
+relocate_option = click.option(
+    "--relocate",
+    multiple=True,
+    callback=_relocations,
+    metavar="OLD=NEW",
+    help="Images that were measured in the folder OLD are in NEW now. May be repeated. (score, and merge, keep the new "
+    "paths; the images of a night that was moved together with its scored folder are found without this option.)",
+)
+"""The option --relocate of commands that need the images again."""

@@ -9,7 +9,7 @@ import click
 
 from gpuanom import installing
 from gpuanom.backends.choice import select
-from gpuanom.cli.options import night_argument, reference_option
+from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
 from gpuanom.files import require_no_fits
@@ -31,7 +31,8 @@ the reason; ? shows all keys. Save the labels as CSV, then:
 
 \b
 Pictures are made from the image files, which takes some seconds an exposure, and are kept in SCORED/report/: after an
-interrupt the same command continues where it stopped. An exposure whose files have moved is listed without a picture.
+interrupt the same command continues where it stopped. An exposure whose files have moved is listed without a picture,
+unless --relocate says where they are.
 """
 
 
@@ -63,6 +64,7 @@ interrupt the same command continues where it stopped. An exposure whose files h
 )
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
 @reference_option
+@relocate_option
 def report(
     folder: Path,
     output: Path | None,
@@ -72,6 +74,7 @@ def report(
     leakage: float,
     quiet: bool,
     reference: Path | None,
+    relocate: dict[str | Path, str | Path],
 ) -> int:
     """Write a page of pictures to look through and label.
 
@@ -81,7 +84,7 @@ def report(
         import PIL  # noqa: F401 - said before anything is read
     except ImportError:
         raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
-    night = open_night(folder, reference=reference)
+    night = open_night(folder, reference=reference, relocate=relocate)
     output = output or folder / NAME
     require_no_fits(output)  # said before pictures are made
     threads = threads or min(4, os.cpu_count() or 1)

@@ -9,7 +9,14 @@ import click
 from click.core import ParameterSource
 
 from gpuanom.backends import ahead
-from gpuanom.cli.options import ReferenceFile, chosen_settings, cluster_options, formats_option, settings_options
+from gpuanom.cli.options import (
+    ReferenceFile,
+    chosen_settings,
+    cluster_options,
+    formats_option,
+    relocate_option,
+    settings_options,
+)
 from gpuanom.settings import Settings
 
 if TYPE_CHECKING:
@@ -121,6 +128,7 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
     metavar="K/N",
     help="Measure only the K-th of N shares of the exposures (for job arrays); `gpuanom merge` joins the shares.",
 )
+@relocate_option
 @cluster_options
 def score(
     inputs: tuple[str, ...],
@@ -132,6 +140,7 @@ def score(
     formats: tuple[str, ...] | None,
     threads: int | None,
     shard: tuple[int, int] | None,
+    relocate: dict[str | Path, str | Path],
     scheduler: str | Path | None,
     workers: int | None,
     timeout: float,
@@ -163,6 +172,7 @@ def score(
             reference=reference,
             model=models or None,
             existing=existing,
+            relocate=relocate,
             formats=formats,
             threads=threads,
             shard=shard,

@@ -16,7 +16,7 @@ from rich.text import Text
 from gpuanom.backends.choice import select
 from gpuanom.cameras.focalplane import places
 from gpuanom.cli.figures import figure_class, require_figure, save
-from gpuanom.cli.options import night_argument, reference_option
+from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import InputError, printable
 from gpuanom.records import KINDS, ExposureKey
@@ -54,7 +54,15 @@ FULL = 0.6
     "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Picture to write: .png, .pdf or .svg."
 )
 @reference_option
-def show(folder: Path, exposure: str, camera: str | None, output: Path | None, reference: Path | None) -> int:
+@relocate_option
+def show(
+    folder: Path,
+    exposure: str,
+    camera: str | None,
+    output: Path | None,
+    reference: Path | None,
+    relocate: dict[str | Path, str | Path],
+) -> int:
     """Show one exposure: scores, orientations, and its focal plane.
 
     SCORED is a folder that `gpuanom score` made, and EXPOSURE an id in its table exposures.ecsv. The histograms of
@@ -63,7 +71,7 @@ def show(folder: Path, exposure: str, camera: str | None, output: Path | None, r
     figure = figure_class() if output is not None else None
     if output is not None:
         require_figure(output)
-    night = open_night(folder, reference=reference)
+    night = open_night(folder, reference=reference, relocate=relocate)
     row = _row(night, exposure, camera)
     _print(night, row, summary_console())
     if output is None:

@@ -342,6 +342,8 @@ def _exposure(name: str, files: list[Found], remarks: Sequence[str], settings: S
         remarks=tuple(printable(note) for note in notes),
         file_named=not about.named,
         labels=labels(files),
+        version=about.version,
+        version_label=about.version_label,
     )
 
 

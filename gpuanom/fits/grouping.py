@@ -122,21 +122,7 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
     Each part is named by another keyword of the headers where its values differ, otherwise by the
     id and the start.
     """
-    starts = [seconds(file.about.date_obs) if "T" in file.about.date_obs else None for file in files]
-    if all(start is None for start in starts):  # dates without a time at least distinguish nights
-        starts = [seconds(file.about.date_obs) for file in files]
-    dated = sorted(zip(starts, files, strict=True), key=lambda item: item[0] or 0.0)
-    parts: list[list[Found]] = []
-    last = None
-    for start, file in dated:
-        if start is None:
-            continue
-        exptime = file.about.exptime
-        gap = max(_AT_ONCE, 0.5 * exptime) if math.isfinite(exptime) else _UNKNOWN_EXPTIME
-        if last is None or start - last > gap:
-            parts.append([])
-            last = start
-        parts[-1].append(file)
+    parts = [[files[i] for i in part] for part in by_start([(f.about.date_obs, f.about.exptime) for f in files])]
     if not parts:
         parts = list(_grouped(files, lambda file: dict(file.about.other_ids).get("OBSID", "")).values())
     if len(parts) < 2:
@@ -158,6 +144,34 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
         told_by = f"{first.told_by}, which other exposures have too, and the start, {first.date_obs}"
         apart += [_renamed(f, clean(f"{first.exposure}-{first.date_obs}"), told_by) for f in part]
     return [*apart, *undated]
+
+
+def by_start(begun: Sequence[tuple[str, float]]) -> list[list[int]]:
+    """Return which of several files or exposures of one id were taken at the same time.
+
+    Parameters
+    ----------
+    begun : sequence of (str, float)
+        For each the start, ISO 8601, and the exposure time in seconds, which may be unknown (empty, NaN).
+
+    Returns
+    -------
+    list of list of int
+        The places of those that began together, in order of the starts; what has no start is in none of the parts.
+    """
+    starts = [seconds(date) if "T" in date else None for date, _ in begun]
+    if all(start is None for start in starts):  # dates without a time at least distinguish nights
+        starts = [seconds(date) for date, _ in begun]
+    parts: list[list[int]] = []
+    last = None
+    for start, i in sorted((start, i) for i, start in enumerate(starts) if start is not None):
+        exptime = begun[i][1]
+        gap = max(_AT_ONCE, 0.5 * exptime) if math.isfinite(exptime) else _UNKNOWN_EXPTIME
+        if last is None or start - last > gap:
+            parts.append([])
+            last = start
+        parts[-1].append(i)
+    return parts
 
 
 def seconds(date: str) -> float | None:

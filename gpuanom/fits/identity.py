@@ -18,6 +18,7 @@ from gpuanom.fits.binning import binning_label
 from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
 from gpuanom.fits.headers import LONGEST_ID, Cards, clean, matches, number, plver, stem
 from gpuanom.fits.plane_kinds import plane_reason, side_file
+from gpuanom.records import Version
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -41,9 +42,6 @@ _CALIBRATION_NAME = re.compile(
     r"master|super|combined|median|mean|bin[0-9x]+|[0-9]+x[0-9]+|frame|ccd[0-9]+))*",
     re.I,
 )
-
-Version = tuple[tuple[int, ...], str, tuple[int, ...], str]
-"""A processing version, sortable by age: numbers and letters of PLVER, then of the version in the file's name."""
 
 
 @dataclass(frozen=True)
@@ -227,11 +225,31 @@ def _version(rule: CameraRule, cards: Cards, path: Path) -> tuple[Version, str]:
     labels = []
     for entry in rule.version:
         if entry == "name":
-            found = _NAME_VERSION.findall(stem(path))
-            token = found[-1].lower() if found else ""
+            token = _token(path)
             labels.append(token)
         elif not labels and cards.get(entry) is not None:
             numbers, letters = plver(cards.get(entry))
             labels.append(clean(cards.get(entry)))
-    digits = tuple(int(n) for n in re.findall("[0-9]+", token))
-    return (numbers, letters, digits, token), "-".join(label for label in labels if label)
+    return (numbers, letters, _digits(token), token), "-".join(label for label in labels if label)
+
+
+def version_in_name(path: Path) -> tuple[Version, str]:
+    """Return the processing version that the name of a file tells, and the same as a text.
+
+    Parameters
+    ----------
+    path : Path
+        A file whose headers cannot be read any more.
+    """
+    token = _token(path)
+    return ((), "", _digits(token), token), token
+
+
+def _token(path: Path) -> str:
+    """The last part of a file's name that names a version, such as v1 or ls9; empty without one."""
+    found = _NAME_VERSION.findall(stem(path))
+    return found[-1].lower() if found else ""
+
+
+def _digits(token: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in re.findall("[0-9]+", token))

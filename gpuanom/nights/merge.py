@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError, ReferenceFileError, printable
 from gpuanom.files import make_folder
 from gpuanom.fits.grouping import names_apart
-from gpuanom.naming import exists
+from gpuanom.naming import exists, of_nothing
+from gpuanom.nights.gathering import each_once, gather
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.review import labels
 from gpuanom.scoring import kept_statistics
@@ -24,7 +26,6 @@ from gpuanom.scoring.reference import DatasetReference, References
 from gpuanom.scoring.saved import kept_references, merge
 from gpuanom.scoring.verdict import BAD, CHECK
 from gpuanom.settings import Settings, difference
-from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import writing
@@ -145,6 +146,9 @@ def merge_nights(
     settings: Settings | Mapping[str, Any] | None = None,
     formats: str | Sequence[str] | None = None,
     device: str | int = "auto",
+    versions: str | None = None,
+    relocate: Mapping[str | Path, str | Path] | None = None,
+    add: bool = False,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Tables:
     """Merge measured nights into a new one and rank all their exposures together.
@@ -154,86 +158,111 @@ def merge_nights(
     inputs : str, Path, or sequence of them
         Folders that `score` made, measured with the same settings.
     output : str or Path
-        Folder of the merged night; it must not hold a night.
+        Folder of the merged night; without `add` it must not hold a night.
     settings : Settings or mapping of their names to values, optional
         The settings of the scores; those of the measurement are the nights'. By default the merged night is scored as
-        the nights were scored last, or as the paper does where they were scored differently.
+        the nights were scored last, or as the paper does where they were scored differently; a night that others are
+        added to is scored as it was last.
     formats : str or sequence of str, optional
         Formats of the tables, of `gpuanom.tables.writing.FORMATS`; by default as `gpuanom.score` writes them.
     device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
+    versions : {"newest", "apart"}, optional
+        Where nights hold an exposure in several processing versions: rank the newest and set the others aside, or rank
+        each. By default as the setting of this name says, ``newest`` if nothing else was chosen.
+    relocate : mapping of str or Path to str or Path, optional
+        Folders or files that were moved since the nights were measured, old paths to new ones.
+    add : bool, optional
+        Add the nights to the one that the output folder holds already.
     say : callable, optional
-        Takes a line that a user should see: how the merged night is scored where the nights differ, and the new ids of
-        exposures with equal names.
+        Takes a line that a user should see: how the merged night is scored where the nights differ, the new ids of
+        exposures with equal names, and which version of an exposure is taken.
 
     Returns
     -------
     Tables
         The same, byte for byte when written, as those of a single run over all files. An exception are exposures that
-        are named after their files and have the same name: they get new ids from the names of their folders, as in a
-        single run, but keep the random points that they were measured with.
+        have the id of another one: they get new ids from the names of their folders, as in a single run, or from
+        their starts, and keep the random points that they were measured with.
 
     Raises
     ------
     OutputError
-        When an input holds no night, settings differ, one exposure was measured from different files, or the output
-        holds a night already.
+        When an input holds no night, settings differ, or the output holds a night already.
     InputError, SettingsError, DeviceError
         When an argument is of a wrong kind, or the device cannot be used.
     """
     nights, folder = arguments.nights("inputs", inputs), arguments.path("output", output, OutputError)
     chosen, names = arguments.settings(settings), arguments.formats(formats)
+    moves, add = arguments.relocations("relocate", relocate), arguments.switch("add", add)
     writing.require_formats(names)
     path = folder / NAME
-    if exists(path):
-        raise OutputError(f"{folder}: holds a night already (choose another --output)")
+    grows = exists(path)
+    if grows and not add:
+        raise OutputError(f"{folder}: holds a night already (choose another --output, or --add the nights to it)")
     backend = select(device)
-    recorded, origin = None, ""
-    held: list[dict[ExposureKey, Exposure]] = []
-    records: dict[str, ScoringRecord] = {}
-    for given in nights:
-        with Store(given / NAME, Settings(), read_only=True) as store:
-            held.append(store.held())
-            if not held[-1]:
-                continue  # a small share of a night, or a night of failures only
-            of_night, _ = store.recorded_settings()
-            if settings is None:
-                records[str(given)] = store.scoring_record()
-        if recorded is not None and (differs := difference(recorded, of_night)):
-            raise OutputError(f"{given}: was measured with other settings than {origin}: {differs}")
-        recorded, origin = of_night, str(given)
-    if recorded is None:
-        raise OutputError("no input holds a measured exposure")
-    effective, references = _scored_alike(records, say) if settings is None else (chosen, None)
-    effective = effective.with_measurement(recorded)
-    new_ids = names_apart(held)
-    _tell_of_names(new_ids, say)
-    make_folder(folder)
-    classifiers: set[str] = set()
-    try:
-        with Store(path, effective) as merged:
-            for given, new in zip(nights, new_ids, strict=True):
-                with Store(given / NAME, effective, read_only=True) as store:
-                    merged.copy_from(store, new)
-                    if store.model():
-                        classifiers.add(store.classifier())
-            if len(classifiers) == 1:
-                merged.keep_classifier(classifiers.pop())
-            elif classifiers:
-                say("the nights were not scored with one classifier: the merged night has none (gpuanom score --model)")
-            result = tables.build(merged, effective, backend, references)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    nights = each_once(nights, folder, say)
+    with ExitStack() as opened:
+        stores = [opened.enter_context(Store(n / NAME, Settings(), read_only=True, moves=moves)) for n in nights]
+        with Store(path, Settings(), read_only=True) if grows else nullcontext() as survey:
+            given = list(zip(nights, stores, strict=True))
+            for line in of_nothing(set(moves).intersection(*(store.moves_of_nothing for store in stores))):
+                say(printable(line))
+            every = given if survey is None else [(folder, survey), *given]
+            recorded = _measured_alike(every)
+            if settings is not None:
+                effective, references = chosen, None
+            elif survey is not None:
+                effective, references = tables.as_scored_last(survey)
+            else:
+                effective, references = _scored_alike(given, say)
+        effective = effective.with_measurement(recorded)
+        if versions is not None:
+            effective = effective.replace(versions=versions)
+        make_folder(folder)
+        try:
+            with Store(path, effective, moves=moves) as merged:
+                gather(merged, given, effective, say)
+                _keep_classifier(merged, stores, say)
+                result = tables.build(merged, effective, backend, references)
+        except BaseException:
+            if not grows:
+                path.unlink(missing_ok=True)
+            raise
     writing.write(result, folder, names)
     return result
 
 
+def _measured_alike(nights: Iterable[tuple[Path, Store]]) -> Mapping[str, Any]:
+    """The settings that all nights were measured with."""
+    recorded, origin = None, ""
+    for folder, store in nights:
+        if not store.n_exposures():
+            continue  # a small share of a night, or a night of failures only
+        of_night, _ = store.recorded_settings()
+        if recorded is not None and (differs := difference(recorded, of_night)):
+            raise OutputError(f"{folder}: was measured with other settings than {origin}: {differs}")
+        recorded, origin = of_night, str(folder)
+    if recorded is None:
+        raise OutputError("no input holds a measured exposure")
+    return recorded
+
+
+def _keep_classifier(merged: Store, stores: Sequence[Store], say: Callable[[str], None]) -> None:
+    """Keep the classifier that all nights were scored with; where they had different ones, none."""
+    classifiers = {store.classifier() for store in stores if store.model()} | {merged.classifier()} - {""}
+    if len(classifiers) == 1:
+        merged.keep_classifier(classifiers.pop())
+    elif classifiers:
+        merged.keep_classifier("")
+        say("the nights were not scored with one classifier: the merged night has none (gpuanom score --model)")
+
+
 def _scored_alike(
-    records: Mapping[str, ScoringRecord], say: Callable[[str], None]
+    nights: Iterable[tuple[Path, Store]], say: Callable[[str], None]
 ) -> tuple[Settings, References | None]:
     """How the nights were scored last; where they were scored differently, the paper's settings and a line on it."""
-    (first, record), *others = records.items()
+    (first, record), *others = [(n, store.scoring_record()) for n, store in nights if store.n_exposures()]
     for origin, other in others:
         differs = difference(record.settings, other.settings)
         if record.reference != other.reference:
@@ -249,16 +278,3 @@ def _scored_alike(
     if not record.reference:
         return settings, None
     return settings, kept_references(record.reference, record.reference_file or "the reference of the nights")
-
-
-def _tell_of_names(names: Sequence[Mapping[ExposureKey, str]], say: Callable[[str], None]) -> None:
-    """Say which exposures got new ids."""
-    new: dict[ExposureKey, list[str]] = {}
-    for of_night in names:
-        for key, name in of_night.items():
-            new.setdefault(key, []).append(name)
-    for (camera, name), ids in list(new.items())[:3]:
-        camera_part = f" of {camera}" if camera else ""
-        say(f"exposure {name}{camera_part} is another one in each night, named by its file: kept as {', '.join(ids)}")
-    if len(new) > 3:
-        say(f"and {len(new) - 3} more names of several exposures, told apart in the same way")

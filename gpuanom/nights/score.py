@@ -23,7 +23,7 @@ from gpuanom.fits import Discovery, discover
 from gpuanom.fits.explain import decisions, untold_bands
 from gpuanom.measuring.processes import Processes
 from gpuanom.measuring.threads import Works
-from gpuanom.naming import exists, path_text
+from gpuanom.naming import exists, of_nothing, path_text
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
 from gpuanom.nights.keeping import fill
@@ -62,6 +62,7 @@ def score(
     workers: int | None = None,
     timeout: float = TIMEOUT,
     performance_report: str | Path | None = None,
+    relocate: Mapping[str | Path, str | Path] | None = None,
     events: Events | None = None,
     progress: bool = False,
 ) -> Night:
@@ -105,6 +106,8 @@ def score(
         Seconds that an exposure may take on a worker before it is tried elsewhere.
     performance_report : str or Path, optional
         Write Dask's performance report of the workers there, as HTML.
+    relocate : mapping of str or Path to str or Path, optional
+        Folders or files that were moved since they were measured, old paths to new ones; the store keeps the new paths.
     events : Events, optional
         What to call as the run goes on.
     progress : bool, optional
@@ -135,6 +138,7 @@ def score(
     shard = arguments.share(shard)
     models = [] if model is None else arguments.nights("model", model)
     where = _where(scheduler, workers, timeout, performance_report)
+    moves = arguments.relocations("relocate", relocate)
     if where:
         require_dask(where)
     device = device_name(device)
@@ -182,7 +186,9 @@ def score(
         trained.require_stamps(settings, str(given.file))
         if differs := trained.differs(settings):
             events.say(f"{given.file}: was trained on stamps of other settings: {differs}")
-    with with_bar(events, has_bar) as events, Store(path, settings) as store:
+    with with_bar(events, has_bar) as events, Store(path, settings, moves=moves) as store:
+        for line in of_nothing(store.moves_of_nothing):
+            events.say(printable(line))
         if existing == "overwrite":
             store.clear()
         if given is not None:

@@ -5,7 +5,18 @@ The arrays of a record are on the host (NumPy) or on a device (CuPy): `Array` st
 
 from __future__ import annotations
 
-from gpuanom.records.exposures import Ccd, CcdFailure, CcdOnDisk, DatasetKey, Exposure, ExposureKey, Load, Turn, Unfit
+from gpuanom.records.exposures import (
+    Ccd,
+    CcdFailure,
+    CcdOnDisk,
+    DatasetKey,
+    Exposure,
+    ExposureKey,
+    Load,
+    Turn,
+    Unfit,
+    Version,
+)
 from gpuanom.records.kinds import (
     BACKGROUND,
     FLAT_BACKGROUND,
@@ -73,4 +84,5 @@ __all__ = [
     "StatisticNames",
     "Turn",
     "Unfit",
+    "Version",
 ]

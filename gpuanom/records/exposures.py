@@ -21,6 +21,10 @@ DatasetKey: TypeAlias = tuple[str, str]
 """Camera and band, which together name a dataset: the exposures that are compared with each other."""
 
 
+Version: TypeAlias = tuple[tuple[int, ...], str, tuple[int, ...], str]
+"""A processing version, sortable by age: numbers and letters of PLVER, then of the version in the file's name."""
+
+
 class Unfit(IntFlag):
     """Bits of the bad-pixel plane of a CCD: the steps for which the mask says that a pixel is bad (METHOD.md 6)."""
 
@@ -77,6 +81,11 @@ class Exposure:
     labels : tuple of str, or None
         For each file a text that distinguishes its CCDs from those of the other files; empty where
         the names of the CCDs do so. None: not known, so the headers are read again.
+    version : tuple, or None
+        The processing version of the files, sortable by age. None: not known, because a gpuanom
+        measured the exposure that did not keep the version.
+    version_label : str
+        The same as a text; empty where the camera rule names no keywords of versions.
     """
 
     exposure: str
@@ -92,6 +101,8 @@ class Exposure:
     file_named: bool = False
     measured_as: str = ""
     labels: tuple[str, ...] | None = None
+    version: Version | None = None
+    version_label: str = ""
 
     def __repr__(self) -> str:
         time = "" if self.exptime != self.exptime else f"{display.text(self.exptime)} s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from astropy.table import Table
 from gpuanom import arguments, display
 from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError
-from gpuanom.naming import path_text
+from gpuanom.naming import of_nothing, path_text
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
 from gpuanom.scoring.comparison import Comparison
 from gpuanom.scoring.reference import References
@@ -166,7 +166,11 @@ def key_of(row: dict[str, Any]) -> ExposureKey:
 
 
 def open_night(
-    folder: str | Path, *, reference: str | Path | References | None = None, device: str | int = "cpu"
+    folder: str | Path,
+    *,
+    reference: str | Path | References | None = None,
+    device: str | int = "cpu",
+    relocate: Mapping[str | Path, str | Path] | None = None,
 ) -> ScoredNight:
     """Open a night that `gpuanom.score` made, as it was scored last.
 
@@ -179,6 +183,8 @@ def open_night(
         it is given, it must be the same.
     device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
+    relocate : mapping of str or Path to str or Path, optional
+        Folders or files that were moved since they were measured, old paths to new ones.
 
     Returns
     -------
@@ -198,7 +204,10 @@ def open_night(
     """
     folder = arguments.path("folder", folder)
     given = given_references(reference)
-    with Store(folder / NAME, Settings(), read_only=True) as store:
+    moves = arguments.relocations("relocate", relocate)
+    with Store(folder / NAME, Settings(), read_only=True, moves=moves) as store:
+        if idle := list(of_nothing(store.moves_of_nothing)):
+            raise OutputError(f"{folder}: {idle[0]}")
         settings, saved = tables.as_scored_last(store)
         if given is not None:
             named = given.origin if isinstance(reference, References) else str(reference)

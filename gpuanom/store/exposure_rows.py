@@ -11,29 +11,59 @@ from typing import Any
 import numpy as np
 
 from gpuanom.naming import natural_key
-from gpuanom.records import CcdMeasurement, Exposure, Measurement
+from gpuanom.records import CcdMeasurement, Exposure, Measurement, Version
 from gpuanom.store.located import files_json, locator, texts_of
 from gpuanom.store.schema import has_table
 
 
-def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
+def held_exposures(
+    db: sqlite3.Connection, located: Callable[[str], str] | None = None
+) -> dict[tuple[str, str], Exposure]:
     """Return the measured exposures by camera and id, without their remarks.
-
-    Their files are where the store says, or beside the store where it was moved together with them (see `locator`).
 
     Parameters
     ----------
     db : Connection
         See `gpuanom.store.schema.open_database`.
+    located : callable, optional
+        Tells where a file is now; by default as `locator` does without moves that a user tells of.
     """
-    rows = db.execute(
-        "SELECT camera, exposure, band, date_obs, exptime, files, masks, fingerprint, rule FROM exposures"
-    ).fetchall()
-    located = locator(db)
-    named = "SELECT camera, exposure, measured_as FROM named_by_file"
-    by_file = {(c, e): as_ for c, e, as_ in db.execute(named)} if has_table(db, "named_by_file") else {}
-    return {
-        (camera, name): Exposure(
+    return {(e.camera, e.exposure): e for _, e in exposures_of(db, located or locator(db))}
+
+
+def exposures_of(
+    db: sqlite3.Connection, located: Callable[[str], str], *, aside: bool = False
+) -> list[tuple[int, Exposure]]:
+    """Return the measured exposures, each with the number of the copy (`gpuanom.store.set_aside`).
+
+    Parameters
+    ----------
+    db : Connection
+    located : callable
+        Tells where a file is now.
+    aside : bool, optional
+        Return those that were set aside, not those that are ranked, whose number is 0.
+    """
+    prefix, copy = ("aside_", "copy") if aside else ("", "0")
+    if not has_table(db, f"{prefix}exposures"):
+        return []
+
+    def kept(table: str, columns: str) -> dict[tuple[int, str, str], tuple[str, ...]]:
+        if not has_table(db, prefix + table):
+            return {}
+        found = db.execute(f"SELECT {copy}, camera, exposure, {columns} FROM {prefix}{table}")
+        return {(number, camera, name): tuple(values) for number, camera, name, *values in found}
+
+    by_file, renamed = kept("named_by_file", "measured_as"), kept("renamed", "measured_as")
+    versions = kept("versions", "version, label")
+    exposures = []
+    for number, camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in db.execute(
+        f"SELECT {copy}, camera, exposure, band, date_obs, exptime, files, masks, fingerprint, rule"
+        f" FROM {prefix}exposures"
+    ):
+        key = (number, camera, name)
+        version, label = versions.get(key, ("", ""))
+        exposure = Exposure(
             exposure=name,
             camera=camera,
             band=band,
@@ -43,11 +73,27 @@ def held_exposures(db: sqlite3.Connection) -> dict[tuple[str, str], Exposure]:
             masks=tuple(None if m is None else Path(located(m)) for m in json.loads(masks)),
             fingerprint=fingerprint,
             rule=rule,
-            file_named=(camera, name) in by_file,
-            measured_as=by_file.get((camera, name), ""),
+            file_named=key in by_file,
+            measured_as=(by_file.get(key) or renamed.get(key) or ("",))[0],
+            version=_version_of(version) if version else None,
+            version_label=label,
         )
-        for camera, name, band, date_obs, exptime, files, masks, fingerprint, rule in rows
-    }
+        exposures.append((number, exposure))
+    return exposures
+
+
+def version_row(exposure: Exposure) -> tuple[str, str, str, str]:
+    """Return the columns of the table `versions`."""
+    return exposure.camera, exposure.exposure, json.dumps(exposure.version), exposure.version_label
+
+
+def _version_of(text: str) -> Version | None:
+    """Read a version from JSON."""
+    found = json.loads(text)
+    if found is None:
+        return None
+    numbers, letters, more, token = found
+    return tuple(map(int, numbers)), str(letters), tuple(map(int, more)), str(token)
 
 
 def exposure_mappings(

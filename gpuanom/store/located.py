@@ -3,6 +3,7 @@
 A store names files by absolute paths, so that a night can be opened from every folder. It also notes the folder in
 which the store lay when it was written to last. Where the store lies in another folder now and a file is missing, the
 file is looked for at the same place relative to the store: a folder with night and images may be moved as a whole.
+Of files that were moved in another way, a user says where they are now (`gpuanom.naming.Relocation`).
 """
 
 from __future__ import annotations
@@ -10,40 +11,84 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gpuanom.naming import absolute, as_named_here, exists, path_text
+from gpuanom.naming import Relocation, absolute, as_named_here, exists, is_within, path_text, relocated
 from gpuanom.store.schema import has_table
 
 
-def locator(db: sqlite3.Connection) -> Callable[[str], str]:
-    """Return a function that takes a path as the store names it, and returns where the file is now."""
+def locator(db: sqlite3.Connection, moves: Sequence[Relocation] = ()) -> Callable[[str], str]:
+    """Return a function that takes a path as the store names it, and returns where the file is now.
+
+    Parameters
+    ----------
+    db : Connection
+    moves : sequence of Relocation, optional
+        What the user says of files that were moved; this goes before all else.
+    """
     recorded, folder = _recorded_folder(db), _folder(db)
-    if not recorded or not folder or recorded == folder:
+    is_moved = bool(recorded and folder and recorded != folder)
+    if not is_moved and not moves:
         return as_named_here
 
     def located(file: str) -> str:
         file = as_named_here(file)
-        if exists(Path(file)):
-            return file
+        if (told := relocated(file, moves)) != file or not is_moved or exists(Path(file)):
+            return told
         moved = os.path.normpath(os.path.join(folder, os.path.relpath(file, recorded)))  # noqa: PTH118 (it may begin with ..)
         return moved if exists(Path(moved)) else file
 
     return located
 
 
-def follow_files(db: sqlite3.Connection) -> None:
-    """Write down the folder of the store, and where files are if it was moved; the caller holds the transaction."""
-    if _recorded_folder(db) == (folder := _folder(db)):
+def idle_moves(db: sqlite3.Connection, moves: Sequence[Relocation]) -> set[Relocation]:
+    """Return the moves that concern no file and no night of a store.
+
+    Parameters
+    ----------
+    db : Connection
+    moves : sequence of Relocation
+    """
+    idle = set(moves)
+    for table, columns in (("exposures", "files, masks"), ("aside_exposures", "files, masks"), ("nights", "night")):
+        if not idle or not has_table(db, table):
+            continue
+        for texts in db.execute(f"SELECT DISTINCT {columns} FROM {table}"):
+            places = [as_named_here(place) for text in texts for place in json.loads(text) if place]
+            idle -= {move for move in idle if any(is_within(place, move.old) for place in places)}
+    if idle:
+        files = [file for (file,) in db.execute("SELECT file FROM failures")]
+        idle -= {move for move in idle if any(is_within(file, path_text(move.old)) for file in files)}
+    return idle
+
+
+def follow_files(db: sqlite3.Connection, moves: Sequence[Relocation] = ()) -> None:
+    """Write down the folder of the store, and where files are if they were moved; the caller holds the transaction.
+
+    Parameters
+    ----------
+    db : Connection
+    moves : sequence of Relocation, optional
+        What the user says of files that were moved.
+    """
+    if _recorded_folder(db) == (folder := _folder(db)) and not moves:
         return
-    located = locator(db)
-    for camera, exposure, files, masks in db.execute("SELECT camera, exposure, files, masks FROM exposures").fetchall():
-        moved = [json.dumps([file and located(file) for file in json.loads(text)]) for text in (files, masks)]
-        where = "WHERE camera = ? AND exposure = ?"
-        db.execute(f"UPDATE exposures SET files = ?, masks = ? {where}", (*moved, camera, exposure))
-    for (file,) in db.execute("SELECT file FROM failures").fetchall():
-        db.execute("UPDATE OR REPLACE failures SET file = ? WHERE file = ?", (path_text(located(file)), file))
+    located = locator(db, moves)
+    for table in ("exposures", *(name for name in ("aside_exposures",) if has_table(db, name))):
+        for row, files, masks in db.execute(f"SELECT rowid, files, masks FROM {table}").fetchall():
+            moved = [json.dumps([file and located(file) for file in json.loads(text)]) for text in (files, masks)]
+            if moved != [files, masks]:
+                db.execute(f"UPDATE {table} SET files = ?, masks = ? WHERE rowid = ?", (*moved, row))
+    for table in ("failures", "night_failures"):
+        for (file,) in db.execute(f"SELECT DISTINCT file FROM {table}").fetchall():
+            if (now := path_text(located(file))) != file:
+                db.execute(f"UPDATE OR REPLACE {table} SET file = ? WHERE file = ?", (now, file))
+    for table in ("nights", "night_failures"):
+        for (night,) in db.execute(f"SELECT DISTINCT night FROM {table}").fetchall():
+            now = json.dumps([relocated(place, moves) for place in texts_of(night)])
+            if now != night:
+                db.execute(f"UPDATE OR REPLACE {table} SET night = ? WHERE night = ?", (now, night))
     db.execute("INSERT OR REPLACE INTO about VALUES ('folder', ?)", (json.dumps(folder),))
 
 

@@ -53,6 +53,17 @@ CREATE TABLE IF NOT EXISTS beyond_patterns (
 CREATE TABLE IF NOT EXISTS ccd_columns (
     camera TEXT NOT NULL, exposure TEXT NOT NULL, version TEXT NOT NULL, texts TEXT NOT NULL, numbers BLOB NOT NULL,
     PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS renamed (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, measured_as TEXT NOT NULL, PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS versions (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, version TEXT NOT NULL, label TEXT NOT NULL,
+    PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS nights (
+    copy INTEGER NOT NULL, camera TEXT NOT NULL, exposure TEXT NOT NULL, position INTEGER NOT NULL,
+    night TEXT NOT NULL, PRIMARY KEY (copy, camera, exposure, position, night)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS night_failures (
+    position INTEGER NOT NULL, night TEXT NOT NULL, file TEXT NOT NULL, camera TEXT NOT NULL, band TEXT NOT NULL,
+    exposure TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (position, night, file));
 """
 """Tables that came later: they are added to a store that is written to; a store that is only read may lack them."""
 

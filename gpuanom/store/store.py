@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from gpuanom.errors import OutputError
-from gpuanom.naming import as_named_here, exists
+from gpuanom.naming import Relocation, as_named_here, exists
 from gpuanom.records import Dataset, DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
 from gpuanom.settings import Settings, difference
+from gpuanom.store import set_aside
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, add_columns, read_columns
-from gpuanom.store.copying import copy_night
 from gpuanom.store.datasets import read_dataset
-from gpuanom.store.exposure_rows import ccd_row, exposure_mappings, exposure_row, held_exposures
+from gpuanom.store.exposure_rows import ccd_row, exposure_mappings, exposure_row, held_exposures, version_row
 from gpuanom.store.known import Known, known_exposures
-from gpuanom.store.located import absolute_text, follow_files, locator
+from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import (
     ScoringRecord,
@@ -34,6 +34,7 @@ from gpuanom.store.recorded_settings import (
     write_record,
 )
 from gpuanom.store.schema import believed, open_database
+from gpuanom.store.set_aside import Copy, FailedFile, Placed
 from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
 from gpuanom.store.transactions import Transactions
 from gpuanom.version import __version__
@@ -52,6 +53,8 @@ class Store(Transactions):
         The measurement settings of what will be added.
     read_only : bool, optional
         Change nothing, and do not make the file.
+    moves : sequence of Relocation, optional
+        What the user says of files that were moved; a store that may be written to keeps the new places.
 
     Raises
     ------
@@ -59,20 +62,25 @@ class Store(Transactions):
         When the file cannot be opened, is not a store of gpuanom, is damaged, or is in use by another run.
     """
 
-    def __init__(self, path: Path | None, settings: Settings, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path | None, settings: Settings, *, read_only: bool = False, moves: Sequence[Relocation] = ()
+    ) -> None:
         self.settings = settings
         super().__init__(path, open_database(path, read_only=read_only))
         self.read_only = read_only
+        self.moves_of_nothing: set[Relocation] = set()
+        """The moves that concern no file of this store."""
         try:
             with believed(self.path):
                 self._reconstructions = Reconstructions(self._db)
                 self._statistics = KeptStatistics(self._db, self.path)
+                self.moves_of_nothing = idle_moves(self._db, moves)
                 if not read_only:
                     with self._transaction() as db:
-                        follow_files(db)
+                        follow_files(db, moves)
                         if read_record(db) is None:
                             write_record(db, ScoringRecord(settings.scoring()))
-                self._located = locator(self._db)
+                self._located = locator(self._db, moves if read_only else ())
         except BaseException:
             self._db.close()
             raise
@@ -127,7 +135,7 @@ class Store(Transactions):
     def held(self) -> dict[tuple[str, str], Exposure]:
         """Return the measured exposures with the paths of their files, by camera and id."""
         with believed(self.path):
-            return held_exposures(self._db)
+            return held_exposures(self._db, self._located)
 
     def scoring_record(self) -> ScoringRecord:
         """Return how the night was scored last.
@@ -166,6 +174,7 @@ class Store(Transactions):
             add_columns(db, e.camera, e.exposure, __version__, measurement.ccds)
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
+            db.execute("INSERT INTO versions VALUES (?, ?, ?, ?)", version_row(e))
             self._reconstructions.add(measurement)
             self._statistics.add(measurement)
 
@@ -221,33 +230,50 @@ class Store(Transactions):
         with believed(self.path):
             return self._reconstructions.of_dataset(camera, band)
 
-    def copy_from(self, other: Store, names: Mapping[tuple[str, str], str] | None = None) -> int:
-        """Add all of another store's exposures and failures, in one transaction.
+    def copies(self) -> list[Copy]:
+        """Return all measurements of exposures, also those that were set aside when nights were merged."""
+        with believed(self.path):
+            if self.read_only:  # hundreds of nights may be open at once
+                self._db.execute("PRAGMA cache_size = -256")
+            return set_aside.read_copies(self._db, self._located)
+
+    def failed_files(self) -> list[FailedFile]:
+        """Return the failed files of all merged nights."""
+        with believed(self.path):
+            return set_aside.read_failed(self._db, self._located)
+
+    def settle(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
+        """Put all copies of exposures where they belong, in one transaction; what is not named is forgotten.
 
         Parameters
         ----------
-        other : Store
-        names : mapping of (camera, exposure) to str, optional
-            New ids of exposures that get other ids here; their measurements stay as they are.
-
-        Returns
-        -------
-        int
-            Number of exposures added; exposures that are held already, measured from the same files, are left out.
+        placed : sequence of Placed
+            Copies of this store and of others.
+        failed : sequence of FailedFile
+            The failed files of all nights.
+        others : sequence of Store, optional
+            The stores that copies are taken from.
 
         Raises
         ------
         OutputError
-            When an exposure is held already but measured from other files, or both hold scores of different models.
+            When the stores hold scores of different models, or one of them is damaged.
         """
-        model, other_model = self.model(), other.model()
-        if model and other_model and model != other_model:
-            raise OutputError(
-                f"{other.path}: holds autoencoder_mse of another model than an earlier input"
-                " (score one of them again with the other's: gpuanom score -o SCORED --model MODEL)"
-            )
-        with self._transaction() as db:
-            return copy_night(db, other._db, other.path, names or {})
+        model = self.model()
+        for other in others:
+            of_other = other.model()
+            if model and of_other and model != of_other:
+                raise OutputError(
+                    f"{other.path}: holds autoencoder_mse of another model than an earlier input"
+                    " (score one of them again with the other's: gpuanom score -o SCORED --model MODEL)"
+                )
+            model = model or of_other
+        with believed(next((other.path for other in others), self.path)), self._transaction() as db:
+            for other in others:
+                rows = other._db.execute("SELECT * FROM settings").fetchall()
+                db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", rows)
+            set_aside.settle(db, placed, self._located)
+            set_aside.write_failed(db, failed)
 
     def add_failure(self, failure: Failure) -> None:
         """Keep that a file or exposure failed; earlier measurements of the exposure are dropped."""
@@ -285,10 +311,11 @@ class Store(Transactions):
         """Forget everything."""
         with self._transaction() as db:
             for table in (
-                *("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file"),
-                *(CCD_COLUMNS_TABLE, *STATISTICS_TABLES),
+                *("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file", "renamed", "versions"),
+                *(CCD_COLUMNS_TABLE, *STATISTICS_TABLES, "nights", "night_failures"),
             ):
                 db.execute(f"DELETE FROM {table}")
+            set_aside.forget_aside(db)
             write_classifier(db, "")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
@@ -298,8 +325,9 @@ class Store(Transactions):
                 self._forget(db, camera, exposure)
 
     def _forget(self, db: sqlite3.Connection, camera: str, exposure: str) -> None:
-        for table in ("exposures", "ccds", "named_by_file", CCD_COLUMNS_TABLE):
+        for table in ("exposures", "ccds", "named_by_file", "renamed", "versions", CCD_COLUMNS_TABLE):
             db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
+        set_aside.forget_copies(db, camera, exposure)
         self._reconstructions.forget(camera, exposure)
         self._statistics.forget(camera, exposure)
 

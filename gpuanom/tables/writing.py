@@ -52,6 +52,36 @@ def write(tables: Sequence[Table], folder: Path, formats: Sequence[str] | None) 
     return written
 
 
+def rewrite(tables: Sequence[Table], folder: Path, formats: Sequence[str] | None) -> list[Path]:
+    """Write both tables of a folder again, by default in the formats in which the folder holds each.
+
+    Parameters
+    ----------
+    tables : Tables
+    folder : Path
+    formats : sequence of str, or None
+        Of `FORMATS`.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    OutputError
+        When a file cannot be written.
+    """
+    if formats is not None:
+        return write(tables, folder, formats)
+    written = []
+    for table, name in zip(tables, ("exposures", "ccds"), strict=True):
+        held = [suffix for suffix in FORMATS if (folder / f"{name}.{suffix}").is_file()]
+        for suffix in held or [default_format(len(table))]:
+            write_table(table, folder / f"{name}.{suffix}", suffix)
+            written.append(folder / f"{name}.{suffix}")
+    return written
+
+
 def default_format(n_rows: int) -> str:
     """Return the format of a table for which no format is asked: text for a night, Parquet for a survey."""
     return "parquet" if n_rows > LARGE and importlib.util.find_spec("pyarrow") is not None else "ecsv"

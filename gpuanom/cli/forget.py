@@ -1,0 +1,61 @@
+"""`gpuanom forget`: nights and exposures taken out of a survey."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpuanom.cli.options import formats_option
+from gpuanom.cli.screen import Screen
+from gpuanom.errors import printable
+
+EPILOG = """\b
+Examples:
+  gpuanom forget survey scored/2026-11-23            a night that `gpuanom merge` put into the survey
+  gpuanom forget survey /data/2026-11-23 --dry-run   all exposures whose images lie there; only say which
+  gpuanom forget survey 845291 845292                two exposures
+
+\b
+WHAT is looked up in this order:
+  1. the id of an exposure
+  2. the folder of a night that was merged into the survey, as it was called then
+  3. the folder of another scored night: its exposures are forgotten
+  4. a file or folder of images, or a folder of merged nights, with all that lies within
+Where merged nights are forgotten (2, and 4), an exposure that another merged night holds too stays. Where the ranked
+version of an exposure goes, the newest version of the other nights takes its place.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("survey", type=click.Path(path_type=Path), metavar="SURVEY")
+@click.argument("nights", nargs=-1, required=True, metavar="WHAT...")
+@click.option("--camera", help="Camera of the exposures given by ids, where two cameras have such an exposure.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be forgotten, and change nothing.")
+@formats_option
+def forget(
+    survey: Path, nights: tuple[str, ...], camera: str | None, dry_run: bool, formats: tuple[str, ...] | None
+) -> int:
+    """Take nights or exposures out of a survey, and rank the rest.
+
+    SURVEY is a folder that `gpuanom merge`, `score` or `watch` made. No image is read or removed, and nothing is asked.
+    The tables are then those of a survey that never had the nights; settings, reference, classifier and labels of the
+    survey stay.
+
+    Tables are rewritten in the formats that the folder holds. Exit codes are those of `gpuanom merge`.
+    """
+    from gpuanom.nights.forget import forget_nights
+    from gpuanom.tables.left_out import left_out
+
+    tables = forget_nights(
+        survey,
+        nights,
+        camera=camera,
+        dry_run=dry_run,
+        formats=formats,
+        say=lambda line: click.echo(printable(line)),
+    )
+    if tables is None:
+        return 0
+    click.echo(f"{len(tables.exposures)} exposures in {survey}")
+    return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))

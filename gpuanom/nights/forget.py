@@ -1,0 +1,234 @@
+"""Nights, folders and exposures taken out of a survey, which afterwards is as if they had never been in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gpuanom import arguments
+from gpuanom.backends.choice import select
+from gpuanom.errors import InputError, OutputError, printable
+from gpuanom.naming import absolute, is_within, path_text
+from gpuanom.nights.gathering import resettle
+from gpuanom.settings import Settings
+from gpuanom.store.set_aside import Copy, FailedFile, Membership
+from gpuanom.store.store import NAME, Store
+from gpuanom.tables import build as tables
+from gpuanom.tables import writing
+from gpuanom.tables.build import Tables
+
+Say = Callable[[str], None]
+
+
+@dataclass(eq=False)
+class Left:
+    """What is left of a survey while one thing after the other is taken out.
+
+    Attributes
+    ----------
+    copies : list of Copy
+    failed : list of FailedFile
+    """
+
+    copies: list[Copy]
+    failed: list[FailedFile]
+
+
+def forget_nights(
+    survey: str | Path,
+    nights: str | Path | Sequence[str | Path],
+    *,
+    camera: str | None = None,
+    dry_run: bool = False,
+    formats: str | Sequence[str] | None = None,
+    device: str | int = "auto",
+    say: Say = lambda _line: None,
+) -> Tables | None:
+    """Take nights out of a survey and rank the rest, as if the nights had never been in it.
+
+    Parameters
+    ----------
+    survey : str or Path
+        Folder that `score`, `watch` or `merge_nights` made.
+    nights : str, Path, or sequence of them
+        What to forget, each by one of these: the id of an exposure; the folder of a night that was merged into the
+        survey; the folder of another scored night, whose exposures are forgotten; or a file or folder of images, with
+        all folders within.
+    camera : str, optional
+        The camera of the exposures that are given by their ids; needed where two cameras have an exposure of one id.
+    dry_run : bool, optional
+        Only say what would be forgotten, and change nothing.
+    formats : str or sequence of str, optional
+        Formats of the tables; by default those in which the folder holds tables.
+    device : str or int, optional
+        ``auto``, ``cpu`` or a GPU's number.
+    say : callable, optional
+        Takes the lines that say what is forgotten, what stays since another night holds it too, and which versions
+        come back.
+
+    Returns
+    -------
+    Tables or None
+        The tables of what is left, byte for byte those of a survey that never had the nights and is scored with the
+        same settings; None for a dry run.
+
+    Raises
+    ------
+    OutputError
+        When the folder holds no night, or the survey holds nothing that is called so; nothing is forgotten then.
+    InputError, DeviceError
+        When an argument is of a wrong kind, or the device cannot be used.
+    """
+    folder, wanted = arguments.path("survey", survey, OutputError), arguments.inputs("nights", nights)
+    for name in wanted:
+        arguments.path("nights", name)  # refuses what can be no path
+    if not callable(say):
+        raise InputError(f"say is {arguments.shown(say)} but must be a function that takes a line")
+    names, dry_run = arguments.formats(formats), arguments.switch("dry_run", dry_run)
+    camera = None if camera is None else arguments.text("camera", camera)
+    writing.require_formats(names)
+    backend = select(device)
+    path = folder / NAME
+    with Store(path, Settings(), read_only=True) as store:
+        settings, references = tables.as_scored_last(store)
+        if dry_run:
+            taken_out(store, folder, wanted, camera, say, "would be forgotten")
+            return None
+    with Store(path, settings) as store:
+        left = taken_out(store, folder, wanted, camera, say, "forgotten")
+        resettle(store, left.copies, left.failed, (), settings, lambda _line: None)
+        result = tables.build(store, settings, backend, references)
+    writing.rewrite(result, folder, names)
+    return result
+
+
+def taken_out(
+    store: Store, folder: Path, wanted: Sequence[str | Path], camera: str | None, say: Say, verb: str
+) -> Left:
+    """Return what is left of a survey without what is named.
+
+    Parameters
+    ----------
+    store : Store
+    folder : Path
+        That of the store.
+    wanted : sequence of str or Path
+        See `forget_nights`.
+    camera : str or None
+    say : callable
+        Takes a line on what each name stands for.
+    verb : str
+        How the lines end.
+
+    Raises
+    ------
+    OutputError
+        When the survey holds nothing that is called so.
+    """
+    left = Left(store.copies(), store.failed_files())
+    for name in wanted:
+        before, n_failed = {_key(c) for c in left.copies}, len(left.failed)
+        about, touched = _forget(left, folder, name, camera)
+        gone = before - {_key(c) for c in left.copies}
+        parts = [_counted(len(gone), "exposure")]
+        if n_failed > len(left.failed):
+            parts.append(_counted(n_failed - len(left.failed), "failed file"))
+        line = f"{about}: {' and '.join(parts)} {verb}"
+        if kept := len(touched - gone):
+            line += f"; {_counted(kept, 'exposure')} {'stays' if kept == 1 else 'stay'}, which other nights hold too"
+        say(printable(line))
+    return left
+
+
+def _key(copy: Copy) -> tuple[str, str]:
+    return copy.exposure.camera, copy.exposure.exposure
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _forget(left: Left, folder: Path, name: str | Path, camera: str | None) -> tuple[str, set[tuple[str, str]]]:
+    """Take out what a name stands for; return words on it, and the exposures that it concerns."""
+    text = str(name)
+    of_id = {_key(c) for c in left.copies if c.exposure.exposure == text and camera in (None, c.exposure.camera)}
+    of_id |= {
+        (f.failure.camera, text)
+        for f in left.failed
+        if f.failure.exposure == text and camera in (None, f.failure.camera)
+    }
+    if len(of_id) > 1:
+        cameras = ", ".join(sorted(c for c, _ in of_id))
+        raise OutputError(f"{folder}: exposure {text} is one of several cameras (--camera {cameras}: which of them?)")
+    if of_id:
+        left.copies = [c for c in left.copies if _key(c) not in of_id]
+        left.failed = [f for f in left.failed if (f.failure.camera, f.failure.exposure) not in of_id]
+        return f"exposure {text}", of_id
+    places = {str(absolute(text)), str(_resolved(text))}
+    memberships = {m for c in left.copies for m in c.nights} | {f.membership for f in left.failed}
+    of_night = {m for m in memberships if places & set(m.night)}
+    if of_night:
+        return f"night {text}", _forget_memberships(left, of_night)
+    if Path(text, NAME).is_file() and _resolved(text) != _resolved(folder):
+        return f"the exposures of night {text}", _forget_held(left, Path(text))
+    return f"what lies in {text}", _forget_files(left, folder, places, text)
+
+
+def _resolved(path: str | Path) -> Path:
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError):
+        return absolute(path)
+
+
+def _forget_memberships(left: Left, gone: set[Membership]) -> set[tuple[str, str]]:
+    """Forget what comes from nights and from no other night."""
+    touched = {_key(c) for c in left.copies if gone & set(c.nights)}
+    rest = [replace(c, nights=tuple(m for m in c.nights if m not in gone)) for c in left.copies]
+    left.copies = [c for c in rest if c.nights]
+    left.failed = [f for f in left.failed if f.membership not in gone]
+    return touched
+
+
+def _forget_held(left: Left, night: Path) -> set[tuple[str, str]]:
+    """Forget the exposures that another store holds, measured from the same files."""
+    with Store(night / NAME, Settings(), read_only=True) as store:
+        held = {(c.exposure.camera, c.exposure.fingerprint, c.exposure.points_id) for c in store.copies()}
+        failed = {f.failure.file for f in store.failed_files()}
+
+    def is_held(copy: Copy) -> bool:
+        e = copy.exposure
+        return (e.camera, e.fingerprint, e.points_id) in held
+
+    touched = {_key(c) for c in left.copies if is_held(c)}
+    left.copies = [c for c in left.copies if not is_held(c)]
+    n_before = len(left.failed)
+    left.failed = [f for f in left.failed if f.failure.file not in failed]
+    if not touched and n_before == len(left.failed):
+        raise OutputError(f"{night}: the survey holds none of the exposures of this night")
+    return touched
+
+
+def _forget_files(left: Left, folder: Path, places: set[str], text: str) -> set[tuple[str, str]]:
+    """Forget the exposures whose files, or whose nights, lie in a folder."""
+
+    def lies_there(path: str) -> bool:
+        return any(is_within(path, place) for place in places)
+
+    gone = {m for c in left.copies for m in c.nights if any(map(lies_there, m.night))}
+    gone |= {f.membership for f in left.failed if any(map(lies_there, f.membership.night))}
+    touched = _forget_memberships(left, gone) if gone else set()
+    of_files = {id(c) for c in left.copies if any(lies_there(str(f)) for f in c.exposure.files)}
+    touched |= {_key(c) for c in left.copies if id(c) in of_files}
+    left.copies = [c for c in left.copies if id(c) not in of_files]
+    n_before = len(left.failed)
+    escaped = {path_text(place) for place in places}
+    left.failed = [f for f in left.failed if not any(is_within(f.failure.file, place) for place in escaped)]
+    if not touched and not gone and n_before == len(left.failed):
+        nights = sorted({m.night[0] for c in left.copies for m in c.nights if m.night})
+        holds = f"it holds the nights {', '.join(nights[:3])}{' ...' if len(nights) > 3 else ''}" if nights else ""
+        raise OutputError(
+            f"{folder}: no exposure, night or folder of this survey is called {text}{f' ({holds})' if holds else ''}"
+        )
+    return touched

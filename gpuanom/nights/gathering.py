@@ -1,0 +1,121 @@
+"""The measurements of several nights in one store, with a note of the night that each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gpuanom.errors import printable
+from gpuanom.fits import discover
+from gpuanom.fits.identity import version_in_name
+from gpuanom.naming import absolute, exists
+from gpuanom.nights.settling import settled
+from gpuanom.records import Exposure, Version
+from gpuanom.settings import Settings
+from gpuanom.store.set_aside import Copy, FailedFile, Membership
+from gpuanom.store.store import Store
+
+Say = Callable[[str], None]
+
+
+def each_once(nights: Sequence[Path], output: Path, say: Say) -> list[Path]:
+    """Return the folders of nights without those that are named again, and without the folder of the merged night.
+
+    Parameters
+    ----------
+    nights : sequence of Path
+    output : Path
+        Folder of the merged night.
+    say : callable
+        Takes a line on a folder that is left out.
+    """
+    found: dict[Path, Path] = {}
+    for night in nights:
+        place = _resolved(night)
+        if place == _resolved(output):
+            say(printable(f"{night} is the output folder itself: it holds its exposures already"))
+        elif place in found:
+            say(printable(f"{night} is named twice (before as {found[place]}): taken once"))
+        else:
+            found[place] = night
+    return list(found.values())
+
+
+def _resolved(folder: Path) -> Path:
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError):
+        return absolute(folder)
+
+
+def gather(merged: Store, nights: Sequence[tuple[Path, Store]], settings: Settings, say: Say) -> None:
+    """Take the exposures and failures of nights into a store, and settle which of them are one exposure.
+
+    Parameters
+    ----------
+    merged : Store
+        May hold exposures already.
+    nights : sequence of (Path, Store)
+        The folder and the store of each night, in the order in which they count.
+    settings : Settings
+        Those that the nights were measured with, and `versions`.
+    say : callable
+        Takes a line on new ids, and on versions that are set aside.
+    """
+    copies, failed = merged.copies(), merged.failed_files()
+    for folder, store in nights:
+        of_night, failed_there = store.copies(), store.failed_files()
+        first = 1 + max((m.position for c in copies for m in c.nights), default=-1)
+        first = max(first, 1 + max((f.membership.position for f in failed), default=-1))
+        positions = sorted(
+            {m.position for c in of_night for m in c.nights} | {f.membership.position for f in failed_there}
+        )
+        later = {position: first + i for i, position in enumerate(positions)}
+        through = str(absolute(folder))
+
+        def joined(m: Membership, later: dict[int, int] = later, through: str = through) -> Membership:
+            return Membership(later[m.position], (*m.night, through))
+
+        copies += [replace(c, nights=tuple(map(joined, c.nights))) for c in of_night]
+        failed += [FailedFile(joined(f.membership), f.failure) for f in failed_there]
+    resettle(merged, copies, failed, [store for _, store in nights], settings, say)
+
+
+def resettle(
+    merged: Store,
+    copies: Sequence[Copy],
+    failed: Sequence[FailedFile],
+    others: Sequence[Store],
+    settings: Settings,
+    say: Say,
+) -> None:
+    """Settle which copies are one exposure, and put each where it belongs; copies that are not given are forgotten.
+
+    Parameters
+    ----------
+    merged : Store
+    copies : sequence of Copy
+        Of this store and of others.
+    failed : sequence of FailedFile
+    others : sequence of Store
+        The other stores.
+    settings : Settings
+    say : callable
+        Takes a line on new ids, and on versions that are set aside.
+    """
+    placed, lines = settled(copies, settings.versions, lambda exposure: _version(exposure, settings))
+    for line in lines:
+        say(printable(line))
+    merged.settle(placed, failed, others)
+
+
+def _version(exposure: Exposure, settings: Settings) -> tuple[Version, str]:
+    """The processing version of an exposure: as its store knows it, or else by its files, or by their names."""
+    if exposure.version is not None:
+        return exposure.version, exposure.version_label
+    if exposure.files and all(map(exists, exposure.files)):
+        told = discover(exposure.files[:1], settings).told
+        for about in told.values():
+            return about.version, about.version_label
+    return version_in_name(exposure.files[0]) if exposure.files else (((), "", (), ""), "")
