@@ -23,6 +23,7 @@ from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report import ccds
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.causes import causes_in, trigger
+from gpuanom.report.found import found_shapes
 from gpuanom.report.pictures import Pictures, pictures
 from gpuanom.report.proof import Residuals, proof
 from gpuanom.review import impact, labels
@@ -126,15 +127,16 @@ def _write(
             night.settings,
             backend,
             most_bytes=room,
+            trails=[row["ccd"] for row in rows if (row.get("streak") or 0.0) > 0.0],
             threads=threads,
             cache=night.folder / CACHE if cache else None,
         )
         detail = _detail(shown_pictures, rows, night)
-        if residuals is not None and _is_odd(row):
-            opened_at = trigger(row)
-            if opened_at is not None and opened_at.about == "background":
-                found = residuals.of(row, of_ccds)
-                detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
+        opened_at = trigger(row) if _is_odd(row) else None
+        found = residuals.of(row, of_ccds) if residuals is not None and opened_at is not None else {}
+        if opened_at is not None and opened_at.about == "background":
+            detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
+        detail["found"] = found_shapes(found, shown_pictures, row, rows)
         block(file, f"d{i}", detail)
         if shown_pictures.mosaic:
             pictured.append(i)
