@@ -43,7 +43,21 @@ MOST_BYTES = 110_000
 DETAIL_BYTES = 28_000
 """Bytes of the boxes, cells of stars and rows of an exposure of 61 CCDs, rounded up (see tests/report/test_page.py)."""
 
-_PARTS = ("dom", "charts", "base", "labels", "verdict", "list", "stars", "proof", "plane", "detail", "dataset", "keys")
+_PARTS = (
+    "dom",
+    "charts",
+    "base",
+    "labels",
+    "verdict",
+    "list",
+    "stars",
+    "proof",
+    "places",
+    "plane",
+    "detail",
+    "dataset",
+    "keys",
+)
 _SCRIPTS = tuple(f"{name}.js" for name in _PARTS)
 """The page's script, in the order in which one part needs another."""
 
