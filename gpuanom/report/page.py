@@ -58,11 +58,16 @@ _PARTS = (
     "dataset",
     "keys",
 )
-_SCRIPTS = tuple(f"{name}.js" for name in _PARTS)
+SCRIPTS = tuple(f"{name}.js" for name in _PARTS)
 """The page's script, in the order in which one part needs another."""
 
 _NOT_SHOWN = re.compile(r"_local_|_position_angle$|^worst_ccd$")
 """Columns of exposures that the page does not hold."""
+
+
+def title_of(night: ScoredNight) -> str:
+    """Return the title of a night's page: the name of its folder."""
+    return night.folder.resolve().name
 
 
 def write_report(
@@ -124,7 +129,7 @@ def _write(
     leakage: float,
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
-    after = begin(file, "page.html", night.folder.resolve().name, _SCRIPTS)
+    after = begin(file, "page.html", title_of(night), SCRIPTS)
     shown = [i for i, row in enumerate(night.exposures[:top]) if row["n_ccd"]]
     of_ccds = night.ccds()
     room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))

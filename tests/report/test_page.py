@@ -121,10 +121,10 @@ def test_nothing_that_could_run_or_be_fetched_but_its_own(scored, tmp_path):
 
 
 def test_the_script_makes_no_markup_and_asks_no_one():
-    script = "".join(blocks.part(name) for name in page._SCRIPTS)
+    script = "".join(blocks.part(name) for name in page.SCRIPTS)
     for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "fetch(", "XMLHttp", "http:"):
         assert word not in script.replace('"http://www.w3.org/2000/svg"', "")
-    assert max(len(blocks.part(name).splitlines()) for name in page._SCRIPTS) <= 400  # short enough to read at once
+    assert max(len(blocks.part(name).splitlines()) for name in page.SCRIPTS) <= 400  # short enough to read at once
 
 
 def test_files_that_moved(scored, tmp_path):
