@@ -91,11 +91,11 @@ def grey(image: FloatImage, stretch: Stretch, limits: Limits) -> npt.NDArray[np.
 
 
 def png(levels: npt.NDArray[np.uint8]) -> bytes:
-    """Return grey levels, whose first row is the lowest, as a PNG file."""
+    """Return grey levels, whose first row is the lowest, as a PNG file: not compressed, since noise hardly can be."""
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(levels[::-1])).save(file, "PNG", compress_level=1)
+    Image.fromarray(np.ascontiguousarray(levels[::-1])).save(file, "PNG", compress_level=0)
     return file.getvalue()
 
 

@@ -84,9 +84,14 @@ function drawCcd() {
   tellWhere(null);
 }
 
-/** Draw a path twice, so that it is seen on any ground. */
-function outlined(pen, path, hue) {
-  for (const [width, style] of [[4, "#000"], [1.6, hue]]) [pen.lineWidth, pen.strokeStyle] = [width, style, pen.stroke(path)];
+/** Draw a path twice, so that it is seen on any ground; with gaps, in which what lies under it is seen. */
+function outlined(pen, path, hue, dashes) {
+  pen.setLineDash(dashes);
+  for (const [width, style] of [[4, "#000"], [1.6, hue]]) {
+    pen.lineWidth = width;
+    pen.strokeStyle = style;
+    pen.stroke(path);
+  }
 }
 
 function drawShape(pen, shown, [form, , ...v]) {
@@ -96,7 +101,7 @@ function drawShape(pen, shown, [form, , ...v]) {
     path.lineTo(...onCanvas(shown, v[2] - 0.5, v[3] - 0.5));
   } else if (form === "circle") path.arc(x, y, v[2] * shown.scale, 0, 2 * Math.PI);
   else path.rect(x - (v[2] / 2) * shown.scale, y - (v[3] / 2) * shown.scale, v[2] * shown.scale, v[3] * shown.scale);
-  outlined(pen, path, "#ffd54a");
+  outlined(pen, path, "#ffd54a", form === "line" ? [10, 14] : []);
 }
 
 function drawCross(pen, [x, y]) {
@@ -105,7 +110,7 @@ function drawCross(pen, [x, y]) {
     path.moveTo(x - dx, y - dy);
     path.lineTo(x + dx, y + dy);
   }
-  outlined(pen, path, "#ff4d4d");
+  outlined(pen, path, "#ff4d4d", []);
 }
 
 /** Say where the pointer is, in image coordinates of the file. */
@@ -147,7 +152,10 @@ function withPointer(canvas) {
   let from = null;
   const at = (event) => [event.offsetX, event.offsetY];
   const on = {
-    pointerdown: (event) => { [from] = [{ start: at(event), last: at(event), moved: false }, canvas.setPointerCapture(event.pointerId)]; },
+    pointerdown: (event) => {
+      from = { start: at(event), last: at(event), moved: false };
+      canvas.setPointerCapture(event.pointerId);
+    },
     pointermove: (event) => {
       const now = at(event);
       if (from && shownCcd.size) {
@@ -174,6 +182,7 @@ function withPointer(canvas) {
 const VIEWER_KEYS = {
   Escape: closeCcd, b: closeCcd, "+": () => zoomCcd(1.5), "-": () => zoomCcd(1 / 1.5), 0: fitCcd,
   ArrowLeft: () => panCcd(60, 0), ArrowRight: () => panCcd(-60, 0), ArrowUp: () => panCcd(0, 60), ArrowDown: () => panCcd(0, -60),
+  h: () => { state.found = !state.found; drawCcd(); },
   p: () => { state.marking = !state.marking; $("viewer-marking").setAttribute("aria-pressed", String(state.marking)); },
 };
 const NOT_IN_VIEWER = ["j", "k", "n", "v", "z", "/", "?", "Home", "End", "PageUp", "PageDown"]; // they would show another exposure, or hide the viewer

@@ -350,6 +350,16 @@ def test_a_ccd_is_shown_moved_zoomed_and_marked(open_tab, server, width, height)
         "return c.getContext('2d').getImageData(c.width >> 1, c.height >> 1, 1, 1).data[0]; })()"
     )
     assert tab.evaluate(middle) == levels[60, 100]
+    # A line on the row is drawn in yellow on black.
+    row = (
+        "(() => { const c = $('viewer-canvas'); "
+        "return [...c.getContext('2d').getImageData(0, c.height >> 1, c.width, 1).data]; })()"
+    )
+    tab.evaluate("drawShape($('viewer-canvas').getContext('2d'), shownCcd, ['line', 'trail', 80, 61, 120, 61])")
+    drawn = np.array(tab.evaluate(row)).reshape(-1, 4)[:, :3]
+    # Yellow has little blue, and the picture is grey. The line is 640 pixels long, half of it gaps.
+    assert 150 < (drawn[:, 0] - drawn[:, 2] > 100).sum() < 500
+    tab.evaluate("drawCcd()")
     # Dragged by three pixels to the left and two up.
     box = tab.locator("#viewer-canvas").bounding_box()
     x, y = box["x"] + box["width"] // 2, box["y"] + box["height"] // 2
