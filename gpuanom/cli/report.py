@@ -8,13 +8,12 @@ from pathlib import Path
 
 import click
 
-from gpuanom import installing
 from gpuanom.backends.choice import select
 from gpuanom.cli.options import night_argument, reference_option
 from gpuanom.cli.screen import Screen
-from gpuanom.errors import GpuanomError
 from gpuanom.files import require_no_fits
 from gpuanom.report.page import NAME, write_report
+from gpuanom.report.pictures import require_pillow
 from gpuanom.report.serve import PORT, Served
 from gpuanom.review.impact import LEAKAGE
 from gpuanom.review.opened import open_night
@@ -53,7 +52,8 @@ A click on a CCD then shows all of its pixels, with pan, zoom and stretch. The s
     default=200,
     show_default=True,
     type=click.IntRange(0),
-    help="Draw so many of the most anomalous exposures; the others are listed without a picture. 1000 make 60 MB.",
+    help="Draw so many of the most anomalous exposures, and the last one; the others are listed without a picture."
+    " 1000 make 60 MB.",
 )
 @click.option(
     "--threads",
@@ -99,10 +99,7 @@ def report(
 
     SCORED is a folder that `gpuanom score` made. The exit code is 1 when pictures of some exposures are missing.
     """
-    try:
-        import PIL  # noqa: F401 - said before anything is read
-    except ImportError:
-        raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
+    require_pillow()  # said before anything is read
     night = open_night(folder, reference=reference)
     output = output or folder / NAME
     require_no_fits(output)  # said before pictures are made

@@ -87,7 +87,8 @@ def grey(image: FloatImage, stretch: Stretch, limits: Limits) -> npt.NDArray[np.
         share = np.clip(np.nan_to_num(share, nan=0.0), 0.0, 1.0)
     if stretch == "asinh":
         share = np.arcsinh(np.float32(SOFTENING) * share) / np.float32(np.arcsinh(SOFTENING))
-    return np.rint(255.0 * share).astype(np.uint8)
+    levels: npt.NDArray[np.uint8] = np.rint(255.0 * share).astype(np.uint8)
+    return levels
 
 
 def png(levels: npt.NDArray[np.uint8]) -> bytes:

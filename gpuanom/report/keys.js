@@ -2,10 +2,11 @@
 
 function setView(view) {
   state.view = view;
-  for (const name of ["list", "sheet", "dataset"]) $(`view-${name}`).setAttribute("aria-pressed", String(name === view));
+  for (const name of ["list", "sheet", "dataset", "night"]) $(`view-${name}`).setAttribute("aria-pressed", String(name === view));
   $("list").hidden = $("detail").hidden = view !== "list";
   $("sheet").hidden = view !== "sheet";
   $("dataset").hidden = view !== "dataset";
+  $("course").hidden = view !== "night";
   document.querySelector("main").classList.toggle("wide", view !== "list");
   showCurrent(true);
 }
@@ -24,7 +25,8 @@ function showCurrent(all) {
       cell.setAttribute("aria-selected", String(now));
       if (now) cell.scrollIntoView({ block: "nearest" });
     }
-  } else drawDataset();
+  } else if (state.view === "dataset") drawDataset();
+  else drawNight();
 }
 
 function refreshLabels() {
@@ -54,7 +56,7 @@ const HELP = [
   ["+", "go to the next exposure after each label, or stay"],
   ["w", "save your labels as CSV"],
   ["/", "search"],
-  ["v", "next view: exposures, contact sheet, dataset"],
+  ["v", "next view: exposures, contact sheet, dataset, night"],
   ["z", "enlarge the picture"],
   ["i m", "show or hide the outlines of CCDs, whiskers"],
   ["h", "show or hide what was found: stripes, trails, places of a glow or an edge, repeated images"],
@@ -100,7 +102,7 @@ const KEYS = {
   x: () => { setKind(state.kind === "source" ? "background" : "source"); say(`labels are about the ${state.kind}`); showCurrent(true); },
   l: () => { state.scores = !state.scores; drawScores(); },
   n: nextUnlabelled, w: saveLabels, "/": () => { $("search").focus(); $("search").select(); },
-  v: () => setView({ list: "sheet", sheet: "dataset", dataset: "list" }[state.view]),
+  v: () => setView({ list: "sheet", sheet: "dataset", dataset: "night", night: "list" }[state.view]),
   Enter: () => { if (state.view !== "list") setView("list"); },
   z: enlarge, i: () => { state.outlines = !state.outlines; drawDetail(); }, m: () => { state.whiskers = !state.whiskers; drawDetail(); },
   h: () => { state.found = !state.found; drawDetail(); },
@@ -166,10 +168,13 @@ function begin() {
   $("list-scroll").addEventListener("scroll", drawRows);
   window.addEventListener("resize", () => { if (state.view === "list") drawRows(); });
   for (const button of document.querySelectorAll("nav button")) button.addEventListener("click", () => setView(button.dataset.view));
-  filterAndSort();
-  drawScores();
-  setView("list");
+  if (!NIGHT.reload || !recallPage()) {
+    filterAndSort();
+    drawScores();
+    setView(NIGHT.reload ? "night" : "list");
+  }
   tellSaved();
+  startReloading();
   document.documentElement.dataset.ready = "yes";
 }
 begin();

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom import installing
 from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import places
+from gpuanom.errors import GpuanomError
 from gpuanom.files import make_folder, write_text
 from gpuanom.fits.sections import trimmed_blocks
 from gpuanom.records import Exposure, FloatImage
@@ -95,6 +97,20 @@ class Pictures:
     def complete(self) -> bool:
         """Whether no CCD is missing, so that the pictures need not be made again."""
         return bool(self.mosaic) and not self.missing
+
+
+def require_pillow() -> None:
+    """Check that pictures can be made.
+
+    Raises
+    ------
+    GpuanomError
+        When Pillow is not installed; the message says how to install it.
+    """
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
 
 
 def pictures(

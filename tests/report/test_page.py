@@ -198,8 +198,12 @@ def test_nights_of_next_to_nothing(tmp_path, n):
 def test_only_the_top_has_pictures(scored, tmp_path):
     write(scored / "night", tmp_path / "r.html", top=2, cache=False)
     found = parse(tmp_path / "r.html").blocks
-    assert found["night"]["detailed"] == [0, 1]
-    assert "d2" not in found
+    rows = open_night(scored / "night").exposures
+    last = max(range(5), key=lambda i: (rows[i]["date_obs"], rows[i]["exposure"]))
+    assert last > 1
+    assert found["night"]["latest"] == last
+    assert found["night"]["detailed"] == [0, 1, last]  # the night's last exposure has a picture too
+    assert {f"d{i}" for i in range(5)} & found.keys() == {"d0", "d1", f"d{last}"}
 
 
 def test_many_pictures_have_less_room_each(scored, monkeypatch, tmp_path):
