@@ -45,7 +45,7 @@ function lastExposure() {
   if (i === null) return h("p", { class: "empty" }, "no exposure has been measured yet");
   const detail = DETAILED.has(i) ? read(`d${i}`) : null, open = () => { state.now = i; openAt(i); setView("list"); };
   const facts = [COLUMNS.camera[i], COLUMNS.band[i], COLUMNS.date_obs[i], many(COLUMNS.n_sources[i] ?? 0, "source"),
-    ...Object.keys(COURSE).slice(0, 2).map((name) => (courseValue(i, name) === null ? "" : `${name === "fwhm" ? "FWHM" : name} ${plain(courseValue(i, name))}`))].filter(Boolean);
+    ...Object.keys(COURSE).slice(0, 2).map((name) => (courseValue(i, name) === null ? "" : name === "fwhm" ? `FWHM ${plain(courseValue(i, name))} px` : `${name} ${plain(courseValue(i, name))}`))].filter(Boolean);
   const picture = detail && detail.mosaic ? h("img", { id: "last-picture", src: detail.mosaic, alt: `focal plane of exposure ${COLUMNS.exposure[i]}` })
     : h("p", { class: "empty" }, "no picture of it could be made");
   return h("div", { class: "card last" }, h("div", { class: "head" }, h("h2", null, "last exposure: ", h("button", { type: "button", id: "last-open", title: "show everything about it", on: { click: open } }, COLUMNS.exposure[i] || "(no id)")),

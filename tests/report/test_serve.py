@@ -24,6 +24,7 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError
 from gpuanom.report import fullsize, page, serve
 from gpuanom.report.fullsize import Limits, grey, png, usual_limits
+from gpuanom.review import labels, marked
 from gpuanom.review.opened import open_night
 from tests import nights
 
@@ -428,3 +429,44 @@ def test_the_viewer_says_what_cannot_be_read(open_tab, night, tmp_path):
         tab.keyboard.press("Escape")
     tab.keyboard.press("b")
     tab.locator("#viewer-said", has_text="the server does not answer").wait_for()
+
+
+def test_hostile_names_are_text_in_the_viewer_and_in_regions(open_tab, tmp_path):
+    evil = "<img src=x onerror=window.hacked=1>"
+    for i in (1, 2):
+        path = nights.write(tmp_path / "in", i, f"{i}.fits", EXPNUM=f"{i}{evil}\"'", camera="<b onclick=1>", ccds=2)
+        with fits.open(path, memmap=False) as hdus:
+            hdus[1].name = "N4;%ff 1 2\"'</script>"
+            hdus.writeto(path, overwrite=True)
+    gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
+    page.write_report(open_night(tmp_path / "night"), tmp_path / "night" / "report.html", select("cpu"))
+    with serving(tmp_path / "night") as server:
+        tab = open_tab(server.address)
+        name = next(ccd for ccd in tab.locator("#ccd-chosen option").all_inner_texts() if "N4" in ccd.upper())
+        tab.select_option("#ccd-chosen", name)
+        tab.click("#full")
+        tab.locator("#viewer-said", has_text="pixels").wait_for()
+        assert name in tab.locator("#viewer strong").inner_text()
+        tab.keyboard.press("p")
+        box = tab.locator("#viewer-canvas").bounding_box()
+        tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        tab.keyboard.press("Escape")
+        assert tab.locator(".mark-place:not(.edge)").count() == 1
+        with tab.expect_download() as download:
+            tab.click("#regions")
+        assert re.fullmatch(r"[A-Za-z0-9._-]+\.reg", download.value.suggested_filename)
+        download.value.save_as(tmp_path / "one.reg")
+        lines = (tmp_path / "one.reg").read_text().splitlines()
+        assert sum(line.startswith("point(") for line in lines) == 1
+        assert (
+            len([line for line in lines if not line.startswith(("#", "image", "point", "line", "box", "circle"))]) == 0
+        )
+        tab.fill("#analyst", "ann")
+        with tab.expect_download() as download:
+            tab.click("#save")
+        download.value.save_as(tmp_path / "labels.csv")
+        (label,) = labels.read(tmp_path / "labels.csv")
+        (place,) = marked.from_text(label.places)
+        assert place.ccd == name
+        tab.click("#view-night")
+        assert tab.evaluate("window.hacked") is None
