@@ -11,6 +11,7 @@ import gpuanom
 from gpuanom.errors import GpuanomError, OutputError
 from gpuanom.nights import fresh_page
 from tests import nights
+from tests.report import made
 from tests.report.test_page import parse
 from tests.test_cli import run
 from tests.test_watch import once, until, watched
@@ -22,8 +23,23 @@ def night_of(folder):
     return parse(folder / "report.html").blocks["night"]
 
 
+def text_of(path):
+    return path.read_text() if path.exists() else ""
+
+
+def test_the_page_reloads_itself_until_the_watch_ends(tmp_path):
+    folder, said = made.night(tmp_path / "n", 3), []
+    page = fresh_page.page_of(folder, 0, 1, said.append)
+    page.refresh(idle=True)
+    assert night_of(folder)["reload"] == fresh_page.RELOAD
+    page.finish()
+    assert night_of(folder)["reload"] is None
+    assert said == [f"page: {folder / 'report.html'}"]
+
+
+@pytest.mark.proof
 def test_the_page_follows_the_night_and_stops_reloading_at_its_end(tmp_path):
-    nights.night(tmp_path / "made", exposures=3)
+    nights.night(tmp_path / "made", exposures=3, ccds=1)
     (tmp_path / "in").mkdir()
     out = tmp_path / "out"
 
@@ -34,7 +50,7 @@ def test_the_page_follows_the_night_and_stops_reloading_at_its_end(tmp_path):
     with watched(tmp_path / "in", out, "--report", "--report-top", "1", settle=0.0) as process:
         for i in (1, 3):
             arrive(i)
-            until(lambda i=i: (out / "report.html").exists() and str(i) in night_of(out)["columns"]["exposure"])
+            until(lambda i=i: f"exposure_00{i}.fits" in text_of(out / "report.html"))
             found = night_of(out)
             assert found["reload"] == fresh_page.RELOAD
             # The exposure that came last is the last one by its time, and has a picture though --report-top is 1.
@@ -50,7 +66,7 @@ def test_the_page_follows_the_night_and_stops_reloading_at_its_end(tmp_path):
 
 
 def test_without_the_option_there_is_no_page(tmp_path):
-    nights.night(tmp_path / "in", exposures=2)
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
     once(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out" / "report.html").exists()
     with pytest.raises(GpuanomError, match="report is -1"):
@@ -58,7 +74,7 @@ def test_without_the_option_there_is_no_page(tmp_path):
 
 
 def test_a_page_that_cannot_be_made_is_told_once_and_costs_nothing(tmp_path, monkeypatch):
-    nights.night(tmp_path / "in", exposures=3)
+    nights.night(tmp_path / "in", exposures=3, ccds=1)
     calls = []
 
     def fail(*_, **__):
@@ -85,12 +101,12 @@ def test_a_fits_file_of_that_name_is_kept(tmp_path, capfd):
 
 
 def test_pages_leave_time_for_measurements(tmp_path, monkeypatch):
-    made, now = [], [0.0]
+    written, now = [], [0.0]
     monkeypatch.setattr(fresh_page, "open_night", lambda folder: folder)
     monkeypatch.setattr(fresh_page.time, "monotonic", lambda: now[0])
 
     def write(*_, **__):
-        made.append(now[0])
+        written.append(now[0])
         now[0] += 2.0
 
     monkeypatch.setattr(fresh_page, "write_report", write)
@@ -99,14 +115,14 @@ def test_pages_leave_time_for_measurements(tmp_path, monkeypatch):
         page.changed()
         page.refresh(idle=False)
         now[0] += 1.0
-    assert made == [0.0, 22.0, 44.0]  # 2 of 22 seconds
+    assert written == [0.0, 22.0, 44.0]  # 2 of 22 seconds
     page.refresh(idle=True)
-    assert len(made) == 4
+    assert len(written) == 4
     page.refresh(idle=True)  # nothing has changed
-    assert len(made) == 4
+    assert len(written) == 4
 
     def fail(*_, **__):
-        made.append(now[0])
+        written.append(now[0])
         raise OutputError("no room")
 
     monkeypatch.setattr(fresh_page, "write_report", fail)
@@ -114,6 +130,6 @@ def test_pages_leave_time_for_measurements(tmp_path, monkeypatch):
     for _ in range(60):
         page.refresh(idle=True)  # tried again after a minute only
         now[0] += 1.0
-    assert len(made) == 5
+    assert len(written) == 5
     page.refresh(idle=True)
-    assert len(made) == 6
+    assert len(written) == 6

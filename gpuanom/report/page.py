@@ -41,7 +41,7 @@ PAGE_BYTES = 52_000_000
 MOST_BYTES = 110_000
 """Most bytes of the pictures of one exposure, if there are few exposures."""
 
-DETAIL_BYTES = 28_000
+DETAIL_BYTES = 30_000
 """Bytes of the boxes, cells of stars and rows of an exposure of 61 CCDs, rounded up (see tests/report/test_page.py)."""
 
 _PARTS = (

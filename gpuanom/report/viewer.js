@@ -30,8 +30,9 @@ async function loadCcd() {
     }
     if (!current()) return;
     Object.assign(shown, { tiles, size: [nx, ny], limits: first.limits });
-    $("viewer-low").value = shown.limits[0];
-    $("viewer-high").value = shown.limits[1];
+    for (const [k, id] of ["viewer-low", "viewer-high"].entries()) {
+      if (document.activeElement !== $(id)) $(id).value = shown.limits[k]; // not while somebody types there
+    }
     if (!shown.scale) fitCcd();
     else drawCcd();
   } catch (error) {

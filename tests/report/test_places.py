@@ -168,11 +168,8 @@ def test_pixels_are_where_the_picture_shows_them(visit, report):
             assert own == pytest.approx([2, 4])
             detail = f"{{frames: {{N: {frame}}}, boxes: {{N: [10, 20, {width}, {height}]}}, size: [100, 100]}}"
             assert tab.evaluate(f"toPicture({detail}, 'N', 2, 4)") == pytest.approx([10 + u + 0.5, 80 - v - 0.5])
-
-
-def test_pixels_of_two_amplifiers_with_overscan_between_them(visit, report):
-    tab = visit(report)
-    # Two parts of 100 x 50 pixels, which begin in columns 10 and 140 of the file, two rows up.
+    # An image with overscan between its amplifiers: two parts of 100 x 50 pixels, which begin in columns 10 and 140
+    # of the file, two rows up.
     layout = "[[0, 0, 100, 50, 10, 2], [100, 0, 100, 50, 140, 2]]"
     for own, in_file in (([1, 1], [11, 3]), ([100, 50], [110, 52]), ([101, 1], [141, 3]), ([200, 7], [240, 9])):
         assert tab.evaluate(f"toFile({layout}, {own[0]}, {own[1]})") == in_file
