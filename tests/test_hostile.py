@@ -302,7 +302,7 @@ def commands(base, out):
     return {
         "score": ("score", base / "in", "-o", out, "-q", *FLAGS),
         "score again": ("score", "-o", out, "-q"),
-        "watch": ("watch", base / "in", "-o", out, "-q", *WATCH, *FLAGS),
+        "watch": ("watch", base / "in", "-o", out, "-q", "--report", *WATCH, *FLAGS),
         "report": ("report", out, "-q"),
         "history": ("history", out, "-o", base / "history.html"),
         "show": ("show", out, "2"),

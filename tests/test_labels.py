@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from gpuanom.errors import InputError
-from gpuanom.review import labels
+from gpuanom.review import labels, marked
 from gpuanom.review.labels import Label
+from gpuanom.review.marked import Place
 
 
 def label(exposure="1", grade="prominent", analyst="ann", kind="source", time="2026-01-01T00:00:00Z", camera="C"):
@@ -23,6 +25,21 @@ def test_labels_go_to_a_file_and_come_back(tmp_path):
     assert labels.kept(tmp_path / "none") == []
 
 
+def test_marked_places_go_to_a_file_and_come_back(tmp_path):
+    places = [Place("N4", 1023.5, 2045.0), Place('a b;c,%"<é>', 0.5, 12.25), Place("R22_S11", -3.0, 100000.0)]
+    text = marked.to_text(places)
+    assert text == "N4 1023.5 2045; a%20b%3Bc%2C%25%22%3C%C3%A9%3E 0.5 12.25; R22_S11 -3 100000"
+    assert marked.from_text(text) == places
+    assert marked.from_text(" ; ") == []
+    given = [replace(label(), places=text)]
+    labels.write(tmp_path / "labels.csv", given)
+    assert labels.read(tmp_path / "labels.csv") == given
+    (tmp_path / "old.csv").write_text("exposure,kind,label,analyst,time\n1,source,normal,ann,t\n")
+    assert labels.read(tmp_path / "old.csv")[0].places == ""
+    # A label that finds its camera keeps its places.
+    assert labels.placed([replace(given[0], camera="")], [("C", "1")])[0] == given
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -33,6 +50,10 @@ def test_labels_go_to_a_file_and_come_back(tmp_path):
         ("exposure,kind,label,reason\n1,source,normal,aliens\n", "reason 'aliens'"),
         ("exposure,kind,label\n,source,normal\n", "line 2: no exposure"),
         ('exposure,kind,label\n"1,source,normal\n', "line"),
+        ("exposure,kind,label,places\n1,source,normal,N4 1\n", "line 2: 'N4 1' is no place"),
+        ("exposure,kind,label,places\n1,source,normal,N4 1 y\n", "'N4 1 y' is no place"),
+        ("exposure,kind,label,places\n1,source,normal,N4 nan 2\n", "outside of every image"),
+        ("exposure,kind,label,places\n1,source,normal," + "N4 1 2;" * 201 + "\n", "201 places"),
     ],
 )
 def test_a_line_that_makes_no_sense_is_named(tmp_path, text, word):

@@ -62,7 +62,7 @@ def commands(base, made):
     return {
         "score": (("score", "in", "@list \u591c.txt", "-v", "-o", made / "s \u591c", *FLAGS), {1}),
         "watch": (
-            ("watch", "in", "-o", made / "w \u591c", "--once", "--settle", "0", "--patience", "0", *FLAGS),
+            ("watch", "in", "-o", made / "w \u591c", "--once", "--settle", "0", "--patience", "0", "--report", *FLAGS),
             {0, 1},
         ),
         "report": (("report", OUT, "-o", made / "r \u591c.html"), {0}),

@@ -23,11 +23,12 @@ Examples:
 
 \b
 Labels are made in the page that `gpuanom report` writes, or by hand as a CSV file:
-  exposure,camera,kind,label,reason,analyst,time
-  845291,DECam,source,prominent,trail,ann,2026-01-02T03:04:05Z
+  exposure,camera,kind,label,reason,analyst,time,places
+  845291,DECam,source,prominent,trail,ann,2026-01-02T03:04:05Z,N4 1023.5 2045; S3 12 40
 kind is source or background; label is prominent, dubious or normal; reason is one of
-elongated, double, trail, stripes, rings, ghost, focus, clouds, other, or empty.
-The columns camera, reason, analyst and time may be left out; the analyst is then the name of the file.
+elongated, double, trail, stripes, rings, ghost, focus, clouds, other, or empty. places are marked places: the CCD,
+then x and y as DS9 shows them in the file's image, separated by semicolons.
+The columns camera, reason, analyst, time and places may be left out; the analyst is then the name of the file.
 
 \b
 Lists of excluded visits as Rubin keeps them (ECSV with the columns exposure and comment) are labels too:

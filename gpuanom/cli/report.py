@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from gpuanom import installing
 from gpuanom.backends.choice import select
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import Screen
-from gpuanom.errors import GpuanomError
 from gpuanom.files import require_no_fits
 from gpuanom.report.page import NAME, write_report
+from gpuanom.report.pictures import require_pillow
+from gpuanom.report.serve import PORT, Served
 from gpuanom.review.impact import LEAKAGE
 from gpuanom.review.opened import open_night
 
@@ -33,6 +34,12 @@ the reason; ? shows all keys. Save the labels as CSV, then:
 Pictures are made from the image files, which takes some seconds an exposure, and are kept in SCORED/report/: after an
 interrupt the same command continues where it stopped. An exposure whose files have moved is listed without a picture,
 unless --relocate says where they are.
+
+\b
+CCDs at full resolution, read from the image files when they are asked for:
+  gpuanom report scored --serve               prints an address to open in a browser; Ctrl-C ends it
+A click on a CCD then shows all of its pixels, with pan, zoom and stretch. The server answers on this machine alone
+(127.0.0.1), and only to who has the address, which holds a secret. From another machine: ssh -L 8770:localhost:8770.
 """
 
 
@@ -46,7 +53,8 @@ unless --relocate says where they are.
     default=200,
     show_default=True,
     type=click.IntRange(0),
-    help="Draw so many of the most anomalous exposures; the others are listed without a picture. 1000 make 60 MB.",
+    help="Draw so many of the most anomalous exposures, and the last one; the others are listed without a picture."
+    " 1000 make 60 MB.",
 )
 @click.option(
     "--threads",
@@ -62,7 +70,19 @@ unless --relocate says where they are.
     help="Share of the shear of an ignored PSF that your model of the PSF leaves: the page multiplies it with the"
     " shear that each bad exposure would add.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
+@click.option(
+    "--serve",
+    is_flag=True,
+    help="Serve the page on this machine until Ctrl-C, so that a click shows a CCD at full resolution.",
+)
+@click.option(
+    "--port",
+    default=PORT,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port of 127.0.0.1 for --serve; 0 takes a free one. The browser keeps unsaved labels for each port.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors and, with --serve, the address.")
 @reference_option
 @relocate_option
 def report(
@@ -72,6 +92,8 @@ def report(
     threads: int | None,
     cache: bool,
     leakage: float,
+    serve: bool,
+    port: int,
     quiet: bool,
     reference: Path | None,
     relocate: dict[str | Path, str | Path],
@@ -80,13 +102,11 @@ def report(
 
     SCORED is a folder that `gpuanom score` made. The exit code is 1 when pictures of some exposures are missing.
     """
-    try:
-        import PIL  # noqa: F401 - said before anything is read
-    except ImportError:
-        raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
+    require_pillow()  # said before anything is read
     night = open_night(folder, reference=reference, relocate=relocate)
     output = output or folder / NAME
     require_no_fits(output)  # said before pictures are made
+    served = Served(night, output, port, lambda line: click.echo(line, err=True)) if serve else None
     threads = threads or min(4, os.cpu_count() or 1)
     with Screen(quiet=quiet, verbose=False) as screen:
         count = screen.count("making pictures")
@@ -99,4 +119,8 @@ def report(
             screen.say(f"and {len(troubles) - 5} more exposures whose pictures are not complete; the page says why")
     if not quiet:
         click.echo(f"{output}: {len(night.exposures)} exposures, {output.stat().st_size / 1e6:.1f} MB")
+    if served is not None:
+        click.echo(f"serving {output} at {served.address} until Ctrl-C")
+        with served, suppress(KeyboardInterrupt):
+            served.serve_forever()
     return int(bool(troubles))

@@ -24,7 +24,8 @@ from gpuanom.report.ccds import scales
 from gpuanom.review import plots
 from gpuanom.review.mosaic import level, mosaic
 from gpuanom.review.opened import Histogram, ScoredNight, key_of, open_night
-from gpuanom.review.quicklook import Look, binning_for, look, whisker_cells
+from gpuanom.review.quicklook import Look, binning_for, look
+from gpuanom.review.whiskers import whisker_cells
 
 EPILOG = """\b
 Examples:

@@ -31,6 +31,7 @@ Examples:
   gpuanom watch /data/tonight -o scored --reference ref.ecsv    compare with a saved reference, not with this night
   gpuanom watch /data/tonight -o scored --hook 'mail -s anomaly me@example.org'
   gpuanom watch /data/tonight -o scored --json | my-dashboard   a line of JSON for each exposure and each alert
+  gpuanom watch /data/tonight -o scored --report                keep the page scored/report.html fresh
   gpuanom watch /data/tonight -o scored --once                  score all files that are there, and end
 
 \b
@@ -128,6 +129,19 @@ class Until(click.ParamType):  # type: ignore[type-arg]
     help="Give no alert before so many exposures of a camera and band are scored.",
 )
 @click.option("--hook", metavar="COMMAND", help="Run this command at each alert; it may take a minute.")
+@click.option(
+    "--report",
+    is_flag=True,
+    help="Keep SCORED/report.html fresh: open it in a browser, and the page reloads itself. It shows the last exposure"
+    " and the night's course, and all that `gpuanom report` shows.",
+)
+@click.option(
+    "--report-top",
+    default=60,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Pictures on that page: so many of the most anomalous exposures, and the last one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print exposures and alerts as lines of JSON.")
 @click.option("--once", is_flag=True, help="End when all files that are there are scored; incomplete ones are listed.")
 @click.option("--until", type=Until(), default=None, help="End at this time: 07:00, or 2026-11-24T07:00.")
@@ -147,6 +161,8 @@ def watch(
     deviation: float,
     least: int,
     hook: str | None,
+    report: bool,
+    report_top: int,
     as_json: bool,
     once: bool,
     until: float | None,
@@ -184,6 +200,7 @@ def watch(
             deviation=deviation,
             least=least,
             hook=hook,
+            report=report_top if report else None,
             events=shown.events(),
         )
     return int(shown.lost)

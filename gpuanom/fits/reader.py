@@ -135,13 +135,13 @@ class Origin:
     mask: str
 
 
-def origin_of(ccd: CcdOnDisk) -> Origin:
-    """Return the origin of a CCD that `open_ccds` listed; its mask is read only where the pixel values matter."""
+def origin_of(ccd: CcdOnDisk, *, mask: bool = True) -> Origin:
+    """Return the origin of a CCD that `open_ccds` listed; its mask is read where the pixel values tell, or not told."""
     load = ccd.load
     if not isinstance(load, _Loader):
         raise TypeError("a CCD that was not listed by open_ccds")
-    mask = load.masks.in_words(load)
-    return Origin(load.item.number, load.full, load.shape, load.sections, mask)
+    about_mask = load.masks.in_words(load) if mask else ""
+    return Origin(load.item.number, load.full, load.shape, load.sections, about_mask)
 
 
 def _own_ccds(file: File, rule: CameraRule, label: str) -> Iterator[tuple[str, Cards]]:

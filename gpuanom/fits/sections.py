@@ -133,6 +133,31 @@ def trimmed_shape(shape: tuple[int, int], sections: tuple[Section, ...], full_si
     return sum(row[0].y1 - row[0].y0 for row in rows), sum(s.x1 - s.x0 for s in rows[0])
 
 
+def trimmed_blocks(shape: tuple[int, int], sections: tuple[Section, ...]) -> list[tuple[int, int, Section]]:
+    """Return where each data section lies in the trimmed image.
+
+    Parameters
+    ----------
+    shape : tuple of 2 ints
+        (ny, nx) of the image in the file.
+    sections : tuple of Section
+        As for `trim`; none where the image is taken as it is.
+
+    Returns
+    -------
+    list of (x, y, Section)
+        Lower left pixel of the section in the trimmed image, from 0.
+    """
+    found, y = [], 0
+    for row in _rows(shape, sections, ()):
+        x = 0
+        for section in row:
+            found.append((x, y, section))
+            x += section.x1 - section.x0
+        y += row[0].y1 - row[0].y0
+    return found
+
+
 def _rows(shape: tuple[int, int], sections: tuple[Section, ...], full_size: tuple[int, ...]) -> list[list[Section]]:
     """Return the sections by rows of the image; none where the image is to be taken as it is."""
     ny, nx = shape

@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpuanom.errors import InputError
+from gpuanom.fits import Discovery, FileFailure
 from gpuanom.fits.complete import Lack, lacking
 from gpuanom.fits.inputs import NothingThereError, expand
+from gpuanom.naming import exists
 
 State = tuple[int, int, int, int]
 """Inode and size of a file, and the times of its last changes in nanoseconds."""
@@ -189,3 +191,19 @@ class Arrivals:
     def states_now(self, paths: Iterable[Path]) -> tuple[State | None, ...]:
         """Return the present states of files."""
         return tuple(map(state_of, paths))
+
+
+def without_unfinished(found: Discovery, given_up: tuple[FileFailure, ...], arrivals: Arrivals) -> Discovery:
+    """Return a discovery without exposures and failures of files that are unfinished or not settled.
+
+    Parameters
+    ----------
+    found : Discovery
+    given_up : tuple of FileFailure
+        The files that stay incomplete, which are added as failures.
+    arrivals : Arrivals
+    """
+    lost = {failure.path for failure in given_up}
+    failures = [f for f in found.failures if f.path not in lost and arrivals.is_settled(f.path) and exists(f.path)]
+    exposures = tuple(e for e in found.exposures if not lost & set(e.files))
+    return replace(found, exposures=exposures, failures=(*failures, *given_up))

@@ -23,11 +23,12 @@ from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyErro
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
 from gpuanom.fits.explain import decisions, untold_bands
 from gpuanom.measuring.threads import Works
-from gpuanom.naming import exists, path_text
+from gpuanom.naming import path_text
 from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts, alert, notice
-from gpuanom.nights.arrivals import Arrivals, Pace, State
+from gpuanom.nights.arrivals import Arrivals, Pace, State, without_unfinished
 from gpuanom.nights.events import WatchEvents
+from gpuanom.nights.fresh_page import NoPage, page_of
 from gpuanom.nights.preparation import prepare, store_path
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.review.opened import key_of, plain_rows
@@ -66,6 +67,7 @@ def watch(
     deviation: float = DEVIATION,
     least: int = MIN_EXPOSURES,
     hook: str | None = None,
+    report: int | None = None,
     events: WatchEvents | None = None,
 ) -> None:
     """Score exposures as their files arrive, until told to stop.
@@ -86,6 +88,8 @@ def watch(
         Number of exposures of a camera and band before the first alert.
     hook : str, optional
         A command to run at each alert, see `gpuanom.nights.alerts.Alerts`.
+    report : int, optional
+        Keep the night's page fresh, with pictures of so many exposures (`gpuanom.nights.fresh_page`).
     events : WatchEvents, optional
         Functions to call as the watch goes on.
 
@@ -117,10 +121,11 @@ def watch(
     if path is None or run.folder is None:
         raise OutputError("a watch needs a folder for what it measures")
     folder, backends = run.folder, run.backends
+    page = page_of(folder, report, run.threads, events.say)
     patience = min(pace.patience, pace.settle) if pace.once else pace.patience
     arrivals = Arrivals(run.paths, pace.settle, patience, folder)
     with Alerts(folder, hook, events.say) as alerts, Works(run.settings, backends, run.threads, events.debug) as works:
-        ranked = _Ranked(folder, backends[0], run.references, run.formats, alerts, float(deviation), least)
+        ranked = _Ranked(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
         _Watch(path, run.settings, pace, events, arrivals, works, ranked).run()
 
 
@@ -131,14 +136,6 @@ def _key(exposure: Exposure) -> ExposureKey:
 def _files(exposure: Exposure) -> list[Path]:
     """The files of an exposure, and those of its masks."""
     return [*exposure.files, *(mask for mask in exposure.masks if mask is not None)]
-
-
-def _without(found: Discovery, given_up: tuple[FileFailure, ...], arrivals: Arrivals) -> Discovery:
-    """The discovery without exposures and failures of files that are unfinished or not settled."""
-    lost = {failure.path for failure in given_up}
-    failures = [f for f in found.failures if f.path not in lost and arrivals.is_settled(f.path) and exists(f.path)]
-    exposures = tuple(e for e in found.exposures if not lost & set(e.files))
-    return replace(found, exposures=exposures, failures=(*failures, *given_up))
 
 
 @dataclass(frozen=True)
@@ -152,6 +149,7 @@ class _Ranked:
     alerts: Alerts
     deviation: float
     least: int
+    page: NoPage
 
 
 class _Watch:
@@ -202,6 +200,7 @@ class _Watch:
         if pace.once and not self._arrivals.paths() and not self._arrivals.given_up():
             raise InputError("; ".join(self._arrivals.troubles[:3]) or "no FITS file among the inputs")
         self._events.left_out(self._left_out)
+        self._ranked.page.finish()
 
     def _is_over(self) -> bool:
         return self._pace.once and not self._unfinished and not self._arrivals.waiting()
@@ -233,6 +232,7 @@ class _Watch:
                     self._refused(key)
             if self._dirty:
                 self._rank()
+        self._ranked.page.refresh(idle=not self._unfinished)
         self._events.waiting(self._words())
 
     def _say_troubles(self) -> None:
@@ -265,12 +265,12 @@ class _Watch:
             FileFailure(path, printable(f"not whole: {lack} (it is taken up when it changes)"), INCOMPLETE)
             for path, lack in arrivals.given_up().items()
         )
-        found = _without(discover(paths, settings, self._files), given_up, arrivals)
+        found = without_unfinished(discover(paths, settings, self._files), given_up, arrivals)
         self._say_decisions(found)
         with self._store() as store:
             before = set(store.failures())
             found = plan.with_held_files(paths, found, store, settings, self._files)
-            found = _without(found, given_up, arrivals)
+            found = without_unfinished(found, given_up, arrivals)
             waiting = {_key(e) for e in found.exposures if not self._is_ready(e)}
             todo = plan.to_measure(store, found, settings, self._events.say, waiting)
             after = store.failures()
@@ -364,6 +364,7 @@ class _Watch:
             if given := alert(row, notices[key], ranked.deviation):
                 ranked.alerts.give(given, row)
                 self._events.alert(given)
+        ranked.page.changed()
         self._dirty = False
 
     @contextmanager

@@ -18,11 +18,15 @@ def part(name: str) -> str:
     return resources.files("gpuanom.report").joinpath(name).read_text(encoding="ascii")
 
 
-def policy(style: str, script: str) -> str:
-    """The page's security policy: it may show data and run this very script, and nothing else."""
+def policy(style: str, script: str, served: bool = False) -> str:
+    """The page's security policy: it may show data and run this very script, and nothing else.
+
+    A page that is served may also ask its own server.
+    """
     hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
+    asks = "connect-src 'self'; " if served else ""
     return (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; {asks}"
         f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
     )
 
@@ -39,32 +43,52 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "xmlcharrefreplace").decode()
 
 
-def begin(file: TextIO, frame: str, title: str, scripts: Sequence[str]) -> str:
-    """Write a page up to the place where the blocks of data belong.
+def frame_of(frame: str, title: str, scripts: Sequence[str], *, served: bool = False) -> tuple[str, str]:
+    """Return a page without its data: what stands before the blocks of data, and what follows them.
 
     Parameters
     ----------
-    file : file
     frame : str
         Name of the HTML file with the frame of the page.
     title : str
         Title of the page; it may hold any characters.
     scripts : sequence of str
         Names of the files of the script, in the order in which one needs another.
+    served : bool, optional
+        Whether the page is served, and may ask its own server.
+
+    Returns
+    -------
+    tuple of 2 str
+    """
+    style, script = part("page.css"), "".join(part(name) for name in scripts)
+    before, after = part(frame).split("{{data}}")
+    fills = {
+        "{{title}}": _ascii(html.escape(printable(title), quote=True)),
+        "{{policy}}": policy(style, script, served),
+        "{{style}}": style,
+    }
+    if served:  # else the browser would ask the server for an icon
+        before = before.replace("<title>", '<link rel="icon" href="data:,">\n<title>')
+    for mark, text in fills.items():
+        before = before.replace(mark, text)
+    return before, after.replace("{{script}}", script)
+
+
+def begin(file: TextIO, frame: str, title: str, scripts: Sequence[str]) -> str:
+    """Write a page up to the place where the blocks of data belong.
+
+    Parameters
+    ----------
+    file : file
+    frame, title, scripts
+        As for `frame_of`.
 
     Returns
     -------
     str
         The rest of the page, to be written after the data.
     """
-    style, script = part("page.css"), "".join(part(name) for name in scripts)
-    before, after = part(frame).split("{{data}}")
-    fills = {
-        "{{title}}": _ascii(html.escape(printable(title), quote=True)),
-        "{{policy}}": policy(style, script),
-        "{{style}}": style,
-    }
-    for mark, text in fills.items():
-        before = before.replace(mark, text)
+    before, after = frame_of(frame, title, scripts)
     file.write(before)
-    return after.replace("{{script}}", script)
+    return after

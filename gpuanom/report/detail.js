@@ -62,7 +62,7 @@ function labelBar(i) {
     type: "button", "aria-pressed": held("reason", reason), "data-reason": reason, on: { click: () => setReason(reason) },
   }, h("kbd", null, key), ` ${reason}`));
   const others = othersOf(i, state.kind);
-  const said = state.others ? others.map((o) => `${o.analyst}: ${o.label}${o.reason ? ", " + o.reason : ""}`).join("; ") || "nobody" : `${many(others.length, "label")} hidden`;
+  const said = state.others ? others.map((o) => `${o.analyst}: ${o.label}${o.reason ? ", " + o.reason : ""}${o.places ? ` at ${o.places}` : ""}`).join("; ") || "nobody" : `${many(others.length, "label")} hidden`;
   const show = h("button", { type: "button", "aria-pressed": String(state.others), title: "labels of other analysts; hidden so that they do not influence you (key a)",
     on: { click: () => { state.others = !state.others; drawDetail(); } } }, h("kbd", null, "a"), " labels of others");
   return h("div", { class: "labels", role: "group", "aria-label": "your label" }, h("span", { class: "dim" }, "label the"), kinds, h("span", { class: "gap" }), grades, h("span", { class: "gap" }), reasons,

@@ -2,10 +2,11 @@
 
 function setView(view) {
   state.view = view;
-  for (const name of ["list", "sheet", "dataset"]) $(`view-${name}`).setAttribute("aria-pressed", String(name === view));
+  for (const name of ["list", "sheet", "dataset", "night"]) $(`view-${name}`).setAttribute("aria-pressed", String(name === view));
   $("list").hidden = $("detail").hidden = view !== "list";
   $("sheet").hidden = view !== "sheet";
   $("dataset").hidden = view !== "dataset";
+  $("course").hidden = view !== "night";
   document.querySelector("main").classList.toggle("wide", view !== "list");
   showCurrent(true);
 }
@@ -24,7 +25,8 @@ function showCurrent(all) {
       cell.setAttribute("aria-selected", String(now));
       if (now) cell.scrollIntoView({ block: "nearest" });
     }
-  } else drawDataset();
+  } else if (state.view === "dataset") drawDataset();
+  else drawNight();
 }
 
 function refreshLabels() {
@@ -54,10 +56,13 @@ const HELP = [
   ["+", "go to the next exposure after each label, or stay"],
   ["w", "save your labels as CSV"],
   ["/", "search"],
-  ["v", "next view: exposures, contact sheet, dataset"],
+  ["v", "next view: exposures, contact sheet, dataset, night"],
   ["z", "enlarge the picture"],
   ["i m", "show or hide the outlines of CCDs, whiskers"],
-  ["h", "show or hide what was found: stripes, places of a glow or an edge, repeated images"],
+  ["h", "show or hide what was found: stripes, trails, places of a glow or an edge, repeated images"],
+  ["p", "mark places by clicks on the picture, or stop; marks belong to the label"],
+  ["9", "copy the command that opens the chosen CCD in DS9"],
+  ["b", "the chosen CCD at full resolution, where the page is served (gpuanom report --serve)"],
   ["u", "take the usual ellipticity of each CCD off the whiskers, or not"],
   ["l", "show or hide the scores in the list"],
   ["a", "show or hide labels of other analysts"],
@@ -97,11 +102,12 @@ const KEYS = {
   x: () => { setKind(state.kind === "source" ? "background" : "source"); say(`labels are about the ${state.kind}`); showCurrent(true); },
   l: () => { state.scores = !state.scores; drawScores(); },
   n: nextUnlabelled, w: saveLabels, "/": () => { $("search").focus(); $("search").select(); },
-  v: () => setView({ list: "sheet", sheet: "dataset", dataset: "list" }[state.view]),
+  v: () => setView({ list: "sheet", sheet: "dataset", dataset: "night", night: "list" }[state.view]),
   Enter: () => { if (state.view !== "list") setView("list"); },
   z: enlarge, i: () => { state.outlines = !state.outlines; drawDetail(); }, m: () => { state.whiskers = !state.whiskers; drawDetail(); },
   h: () => { state.found = !state.found; drawDetail(); },
   u: () => { state.usual = !state.usual; drawDetail(); },
+  p: () => setMarking(!state.marking), 9: copyDs9, b: fullResolution,
   a: () => { state.others = !state.others; drawDetail(); },
   "+": () => { state.advance = !state.advance; say(state.advance ? "goes on after each label" : "stays after each label"); },
   "?": showHelp, Escape: () => $("plane")?.classList.remove("large"),
@@ -162,10 +168,13 @@ function begin() {
   $("list-scroll").addEventListener("scroll", drawRows);
   window.addEventListener("resize", () => { if (state.view === "list") drawRows(); });
   for (const button of document.querySelectorAll("nav button")) button.addEventListener("click", () => setView(button.dataset.view));
-  filterAndSort();
-  drawScores();
-  setView("list");
+  if (!NIGHT.reload || !recallPage()) {
+    filterAndSort();
+    drawScores();
+    setView(NIGHT.reload ? "night" : "list");
+  }
   tellSaved();
+  startReloading();
   document.documentElement.dataset.ready = "yes";
 }
 begin();

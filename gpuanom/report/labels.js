@@ -3,7 +3,7 @@
 const SHELF = `gpuanom-labels-${NIGHT.identity}`;
 const MARKS = { prominent: "\u25a0", dubious: "\u25e7", normal: "\u25a1" };
 const REASON_KEYS = { e: "elongated", d: "double", t: "trail", s: "stripes", r: "rings", g: "ghost", f: "focus", c: "clouds", o: "other" };
-const FIELDS = ["exposure", "camera", "kind", "label", "reason", "analyst", "time"];
+const FIELDS = ["exposure", "camera", "kind", "label", "reason", "analyst", "time", "places"];
 const keyOf = (camera, exposure, kind) => JSON.stringify([camera, exposure, kind]);
 const given = new Map();
 let elsewhere = []; // labels of exposures that this page does not list, kept from an earlier or larger report
@@ -39,7 +39,7 @@ function take(label) {
     && NIGHT.grades.includes(label.label) && (!label.reason || NIGHT.reasons.includes(label.reason));
   const key = keyOf(camera, exposure, kind), held = given.get(key);
   if (!valid || (held && held.time > label.time)) return false;
-  given.set(key, Object.fromEntries(FIELDS.map((name) => [name, String(label[name] || "")])));
+  given.set(key, { ...Object.fromEntries(FIELDS.map((name) => [name, String(label[name] || "")])), places: placesText(placesOf(label.places)) });
   return true;
 }
 
@@ -51,7 +51,7 @@ function setLabel(i, kind, change) {
   const [camera, exposure] = [COLUMNS.camera[i], COLUMNS.exposure[i]], key = keyOf(camera, exposure, kind);
   if (change === null) given.delete(key);
   else {
-    const held = given.get(key) || { label: "prominent", reason: "" };
+    const held = given.get(key) || { label: "prominent", reason: "", places: "" };
     const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
     given.set(key, { exposure, camera, kind, ...held, ...change, analyst: $("analyst").value.trim(), time });
   }
@@ -96,10 +96,8 @@ function saveLabels() {
     say("enter your name as the analyst, then save");
     return;
   }
-  const url = URL.createObjectURL(new Blob([toCsv()], { type: "text/csv" }));
   const name = $("analyst").value.trim().replace(/[^\w-]+/g, "_");
-  h("a", { href: url, download: `labels-${name}.csv` }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10000);
+  saveText(toCsv(), `labels-${name}.csv`, "text/csv");
   say(`${given.size} labels saved: gpuanom label SCORED labels-${name}.csv`);
 }
 

@@ -23,6 +23,8 @@ from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report import ccds
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.causes import causes_in, trigger
+from gpuanom.report.course import latest, limits
+from gpuanom.report.found import found_shapes
 from gpuanom.report.pictures import Pictures, pictures
 from gpuanom.report.proof import Residuals, proof
 from gpuanom.review import impact, labels
@@ -39,15 +41,23 @@ PAGE_BYTES = 52_000_000
 MOST_BYTES = 110_000
 """Most bytes of the pictures of one exposure, if there are few exposures."""
 
-DETAIL_BYTES = 28_000
+DETAIL_BYTES = 30_000
 """Bytes of the boxes, cells of stars and rows of an exposure of 61 CCDs, rounded up (see tests/report/test_page.py)."""
 
-_PARTS = ("dom", "charts", "base", "labels", "verdict", "list", "stars", "proof", "plane", "detail", "dataset", "keys")
-_SCRIPTS = tuple(f"{name}.js" for name in _PARTS)
+_PARTS = (
+    *("dom", "charts", "base", "labels", "verdict", "list", "stars", "proof", "places", "plane", "detail", "dataset"),
+    *("night", "keys"),
+)
+SCRIPTS = tuple(f"{name}.js" for name in _PARTS)
 """The page's script, in the order in which one part needs another."""
 
 _NOT_SHOWN = re.compile(r"_local_|_position_angle$|^worst_ccd$")
 """Columns of exposures that the page does not hold."""
+
+
+def title_of(night: ScoredNight) -> str:
+    """Return the title of a night's page: the name of its folder."""
+    return night.folder.resolve().name
 
 
 def write_report(
@@ -59,6 +69,7 @@ def write_report(
     threads: int = 1,
     cache: bool = True,
     leakage: float = impact.LEAKAGE,
+    reload: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Write the report of a night as one HTML page.
@@ -71,13 +82,16 @@ def write_report(
     backend : Backend
         The CPU's, which makes the pictures.
     top : int, optional
-        Number of exposures from the top of the table that get pictures; the others are listed without.
+        Number of exposures from the top of the table that get pictures, beside the night's last exposure; the others
+        are listed without. 0: none gets a picture.
     threads : int, optional
         Number of CCDs that are read at a time.
     cache : bool, optional
         Whether to keep pictures in the night's folder, and to use kept ones.
     leakage : float, optional
         Share of the shear of an ignored PSF that is left after a model of the PSF (`gpuanom.review.impact`).
+    reload : float, optional
+        The page reloads itself after so many seconds, since it will be replaced; by default it does not.
     progress : callable, optional
         Called with (exposures done, exposures) after each exposure.
 
@@ -95,7 +109,7 @@ def write_report(
     with ExitStack() as stack:
         partial = stack.enter_context(whole_file(output))
         file = stack.enter_context(partial.open("w", encoding="ascii", newline="\n"))
-        return _write(stack, file, night, backend, top, threads, cache, leakage, progress)
+        return _write(stack, file, night, backend, top, threads, cache, leakage, reload, progress)
 
 
 def _write(
@@ -107,10 +121,12 @@ def _write(
     threads: int,
     cache: bool,
     leakage: float,
+    reload: float | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
-    after = begin(file, "page.html", night.folder.resolve().name, _SCRIPTS)
-    shown = [i for i, row in enumerate(night.exposures[:top]) if row["n_ccd"]]
+    after = begin(file, "page.html", title_of(night), SCRIPTS)
+    last = latest(night)
+    shown = [i for i, row in enumerate(night.exposures) if row["n_ccd"] and (i < top or (i == last and top))]
     of_ccds = night.ccds()
     room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))
     pictured: list[int] = []
@@ -126,15 +142,16 @@ def _write(
             night.settings,
             backend,
             most_bytes=room,
+            trails=[row["ccd"] for row in rows if (row.get("streak") or 0.0) > 0.0],
             threads=threads,
             cache=night.folder / CACHE if cache else None,
         )
         detail = _detail(shown_pictures, rows, night)
-        if residuals is not None and _is_odd(row):
-            opened_at = trigger(row)
-            if opened_at is not None and opened_at.about == "background":
-                found = residuals.of(row, of_ccds)
-                detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
+        opened_at = trigger(row) if _is_odd(row) else None
+        found = residuals.of(row, of_ccds) if residuals is not None and opened_at is not None else {}
+        if opened_at is not None and opened_at.about == "background":
+            detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
+        detail["found"] = found_shapes(found, shown_pictures, row, rows)
         block(file, f"d{i}", detail)
         if shown_pictures.mosaic:
             pictured.append(i)
@@ -142,7 +159,7 @@ def _write(
             troubles.append(f"exposure {key[1]}: {shown_pictures.missing[0]}")
         if progress is not None:
             progress(done, len(shown))
-    block(file, "night", _about(night, shown, pictured, of_ccds, leakage))
+    block(file, "night", _about(night, shown, pictured, of_ccds, leakage, reload))
     file.write(after)
     return troubles
 
@@ -165,6 +182,7 @@ def _about(
     pictured: Sequence[int],
     of_ccds: dict[ExposureKey, list[dict[str, Any]]],
     leakage: float,
+    reload: float | None,
 ) -> dict[str, Any]:
     """The data of all exposures."""
     datasets = list(night.datasets)
@@ -179,7 +197,7 @@ def _about(
         "version": __version__,
         "identity": night.identity(),
         "folder": printable(path_text(night.folder)),
-        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "kinds": list(KINDS),
         "scores": [*KINDS, *(["autoencoder"] if night.reconstructed else [])],
         "about": {name: [table[name].description or "", str(table[name].unit or "")] for name in wanted},
@@ -197,6 +215,9 @@ def _about(
         "usual": [_usual(night, d, of_ccds) for d in datasets],
         "impacts": _impacts(night, leakage),
         "leakage": leakage,
+        "latest": latest(night),
+        "limits": limits(night),
+        "reload": reload,
         "detailed": list(shown),
         "pictured": list(pictured),
         "labels": [asdict(label) for label in kept],

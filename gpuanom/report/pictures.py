@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom import installing
 from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import places
+from gpuanom.errors import GpuanomError
 from gpuanom.files import make_folder, write_text
+from gpuanom.fits.sections import trimmed_blocks
 from gpuanom.records import Exposure, FloatImage
 from gpuanom.review.mosaic import Mosaic, level, mosaic
 from gpuanom.review.quicklook import Look, binning_for, look
 from gpuanom.review.star_cells import StarCells, scatter, star_cells
 from gpuanom.settings import Settings
 
-VERSION = 5
+VERSION = 6
 """Version of the pictures: kept pictures of another version are made again."""
 
 LARGEST = 760
@@ -64,7 +67,16 @@ class Pictures:
     levelled : bool
         Whether the median of each CCD was subtracted.
     frames : dict of str to list of int
-        Rows and columns of each CCD in pixels, and how the CCD is turned in the focal plane (`Turn`).
+        Rows and columns of each CCD in pixels, how the CCD is turned in the focal plane (`Turn`), and 1 where it is
+        shown upside down.
+    origins : dict of str to list of int
+        Index of each CCD's file among the files of the exposure, number of the HDU, index of its layout in `layouts`.
+    layouts : list of lists
+        Where the parts of a CCD's image lie in the image of its HDU: for each part x and y in the CCD, width and
+        height, x and y in the HDU, all from 0. An empty list: the CCD is the whole image of the HDU.
+    trails : dict of str to list of float
+        Of each CCD that a trail crosses: the trail's angle in degrees in the CCD's own axes, and its distance from the
+        CCD's centre in pixels, positive along that angle + 90 degrees.
     """
 
     mosaic: str
@@ -77,11 +89,28 @@ class Pictures:
     missing: list[str]
     levelled: bool
     frames: dict[str, list[int]] = field(default_factory=dict)
+    origins: dict[str, list[int]] = field(default_factory=dict)
+    layouts: list[list[list[int]]] = field(default_factory=list)
+    trails: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether no CCD is missing, so that the pictures need not be made again."""
         return bool(self.mosaic) and not self.missing
+
+
+def require_pillow() -> None:
+    """Check that pictures can be made.
+
+    Raises
+    ------
+    GpuanomError
+        When Pillow is not installed; the message says how to install it.
+    """
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
 
 
 def pictures(
@@ -91,6 +120,7 @@ def pictures(
     backend: Backend,
     *,
     most_bytes: int,
+    trails: Collection[str] = (),
     threads: int = 1,
     cache: Path | None = None,
 ) -> Pictures:
@@ -107,6 +137,8 @@ def pictures(
         The CPU's.
     most_bytes : int
         Most bytes of all pictures together.
+    trails : collection of str, optional
+        Names of the CCDs that a satellite's trail crosses, as the exposure's measurement told.
     threads : int, optional
         Number of CCDs that are read at a time.
     cache : Path, optional
@@ -121,10 +153,10 @@ def pictures(
     OutputError
         When a picture cannot be kept.
     """
-    path = None if cache is None else cache / f"{_digest(exposure, settings, most_bytes)}.json"
+    path = None if cache is None else cache / f"{_digest(exposure, settings, most_bytes, trails)}.json"
     if path is not None and (kept := _kept(path)) is not None:
         return kept
-    made = _made(exposure, ccds, settings, backend, most_bytes, threads)
+    made = _made(exposure, ccds, settings, backend, most_bytes, trails, threads)
     if path is not None and made.complete:
         remedy = "--no-cache keeps no pictures"
         make_folder(path.parent, remedy=remedy)
@@ -132,8 +164,9 @@ def pictures(
     return made
 
 
-def _digest(exposure: Exposure, settings: Settings, most_bytes: int) -> str:
-    values = [VERSION, exposure.camera, exposure.exposure, exposure.fingerprint, settings.fingerprint(), most_bytes]
+def _digest(exposure: Exposure, settings: Settings, most_bytes: int, trails: Collection[str]) -> str:
+    values: list[Any] = [VERSION, exposure.camera, exposure.exposure, exposure.fingerprint, settings.fingerprint()]
+    values += [most_bytes, sorted(trails)]
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=12).hexdigest()
 
 
@@ -147,25 +180,38 @@ def _kept(path: Path) -> Pictures | None:
 
 
 def _made(
-    exposure: Exposure, ccds: Sequence[str], settings: Settings, backend: Backend, most_bytes: int, threads: int
+    exposure: Exposure,
+    ccds: Sequence[str],
+    settings: Settings,
+    backend: Backend,
+    most_bytes: int,
+    trails: Collection[str],
+    threads: int,
 ) -> Pictures:
     where = places(exposure.camera, ccds)
     images: list[tuple[str, FloatImage]] = []
     stamps: list[tuple[float, FloatImage]] = []
     cells: dict[str, StarCells] = {}
     frames: dict[str, list[int]] = {}
+    seen_trails: dict[str, list[float]] = {}
+    origins = _Origins(exposure)
     missing: list[str] = []
     binning = binning_for(exposure, ccds, settings)
     each = max(2, math.ceil(N_STAMPS / max(len(ccds), 1)))
-    for seen in look(exposure, settings, backend, binning=binning, stamps=each, stars=True, threads=threads):
+    for seen in look(
+        exposure, settings, backend, binning=binning, stamps=each, stars=True, trails=trails, threads=threads
+    ):
         if not isinstance(seen, Look) or seen.image is None or seen.sources is None:
             missing.append(getattr(seen, "reason", "nothing to see"))
             continue
         images.append((seen.name, seen.image))
-        frames[seen.name] = [*seen.shape, int(seen.ccd.turn)]
+        upside_down = where[seen.name].upside_down if seen.name in where else False
+        frames[seen.name] = [*seen.shape, int(seen.ccd.turn), int(upside_down)]
+        origins.add(seen)
+        if seen.trail is not None:
+            seen_trails[seen.name] = [round(math.degrees(seen.trail[0]), 2), round(seen.trail[1], 1)]
         stamps += zip(seen.sources.stamp_snr.tolist(), seen.sources.stamps, strict=True)
         stamps = sorted(stamps, key=lambda pair: -pair[0])[:N_STAMPS]
-        upside_down = where[seen.name].upside_down if seen.name in where else False
         if seen.stars is not None:
             cells[seen.name] = star_cells(seen.stars, seen.ccd.turn, upside_down)
     images, levelled = level(images)
@@ -184,7 +230,30 @@ def _made(
         missing=list(dict.fromkeys(missing))[:5],
         levelled=levelled,
         frames=frames,
+        origins=origins.places,
+        layouts=origins.layouts,
+        trails=seen_trails,
     )
+
+
+class _Origins:
+    """Where the CCDs of an exposure lie in its files; CCDs whose parts lie alike share one layout."""
+
+    def __init__(self, exposure: Exposure) -> None:
+        self._files = {file: i for i, file in enumerate(exposure.files)}
+        self.places: dict[str, list[int]] = {}
+        self.layouts: list[list[list[int]]] = []
+
+    def add(self, seen: Look) -> None:
+        if seen.origin is None or seen.file not in self._files:
+            return
+        layout = []
+        if seen.origin.shape != seen.origin.full:
+            blocks = trimmed_blocks(seen.origin.full, seen.origin.sections)
+            layout = [[x, y, s.x1 - s.x0, s.y1 - s.y0, s.x0, s.y0] for x, y, s in blocks]
+        if layout not in self.layouts:
+            self.layouts.append(layout)
+        self.places[seen.name] = [self._files[seen.file], seen.origin.hdu, self.layouts.index(layout)]
 
 
 def _cell_values(found: StarCells) -> list[Any]:

@@ -26,6 +26,7 @@ function setKind(kind) {
 /** The focal plane: the picture, the CCDs outlined in the colour of their score, the whisker map. */
 function plane(i, detail) {
   const [width, height] = detail.size, names = NIGHT.ccd_columns;
+  const wasLarge = state.marking && $("plane") && $("plane").classList.contains("large"); // stays large while places are marked
   const column = state.outline, [low, top] = scaleOf(i, column);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   const byName = new Map(detail.ccds.map((row) => [row[0], row])), flags = [];
@@ -48,12 +49,14 @@ function plane(i, detail) {
   if (state.found) drawing.append(...stripesOnPicture(i, detail, height));
   const drawn = state.whiskers ? whiskers(starCells(i, detail), state.usual, height) : null;
   if (drawn) drawing.append(...drawn.lines, ...scaleBar(drawn, width, height));
+  drawing.append(...placesOnPicture(i, detail));
   const inner = h("div", { class: "inner" }, detail.mosaic ? h("img", { src: detail.mosaic, alt: "focal plane" }) : null, drawing);
-  const box = h("div", { class: `plane${width < 500 ? " small" : ""}`, id: "plane", title: "click: large (key z)", on: { click: enlarge } }, inner);
+  const title = state.marking ? "click: mark a place" : openCcd ? "click: this CCD at full resolution (key b)" : "click: large (key z)";
+  const box = h("div", { class: `plane${width < 500 ? " small" : ""}${state.marking ? " marking" : ""}${wasLarge ? " large" : ""}`, id: "plane", title, on: { click: (event) => pictureClicked(event, i, detail) } }, inner);
   inner.style.setProperty("aspect-ratio", `${width} / ${height}`);
   const missing = detail.missing.length ? h("p", { class: "note" }, `${detail.mosaic ? "not complete" : "no picture"}: ${detail.missing.join("; ")}`) : null;
   const levelled = detail.levelled ? h("span", { title: "the levels of the CCDs differ by more than their contrast" }, "the median of each CCD is subtracted") : null;
-  return [box, missing, tools(i, detail, levelled, drawn)];
+  return [box, missing, tools(i, detail, levelled, drawn), ccdTools(i, detail)];
 }
 
 function enlarge() {
@@ -72,5 +75,5 @@ function tools(i, detail, levelled, drawn) {
     h("span", { class: "scale" }, plain(low), colourBar(), plain(top)),
     toggle("whiskers", "whiskers: ellipticity of the stars", "mean ellipticity of the stars in cells of each CCD; what is under three of its errors is not drawn; key m"),
     toggle("usual", "less the usual", "what is left after the usual ellipticity of each CCD, its median over the dataset, is taken off; key u"),
-    drawn ? h("span", null, drawn.said) : null, toggle("found", "what was found", "period and direction of stripes, places in the map, repeated images; key h"), levelled);
+    drawn ? h("span", null, drawn.said) : null, toggle("found", "what was found", "stripes, trails, steps, places in the map, repeated images; key h"), levelled);
 }

@@ -168,10 +168,10 @@ def proof(
     values = np.abs(plane.image[np.isfinite(plane.image)])
     span = max(LEAST_SPAN, float(np.percentile(values, 99.5))) if values.size else LEAST_SPAN
     worst = _worst(ccds, outline, known)
-    marked = _marked(known[worst].map, outline) if worst else np.zeros((0, 0), dtype=bool)
+    of_cause = marked(known[worst].map, outline) if worst else np.zeros((0, 0), dtype=bool)
     marks: list[list[int]] = []
-    if worst and marked.any():
-        of_worst = [(worst, turned_image(marked.astype(np.float32), turns[worst]))]
+    if worst and of_cause.any():
+        of_worst = [(worst, turned_image(of_cause.astype(np.float32), turns[worst]))]
         others = [(name, np.zeros_like(image)) for name, image in images if name != worst]
         marks = np.argwhere(mosaic(row["camera"], [*of_worst, *others], names).image > 0.5)[:, ::-1].tolist()
     first = next(iter(known))
@@ -193,8 +193,20 @@ def _worst(ccds: Sequence[Mapping[str, Any]], outline: str, known: Mapping[str, 
     return max(((value, name) for value, name in values if name in known), default=(0.0, ""))[1]
 
 
-def _marked(cells: Doubles, outline: str) -> np.typing.NDArray[np.bool_]:
-    """The cells in which a glow or an edge was found."""
+def marked(cells: Doubles, outline: str) -> np.typing.NDArray[np.bool_]:
+    """Return the cells of a CCD's map in which a glow or an edge was found.
+
+    Parameters
+    ----------
+    cells : ndarray, (my, mx) float64
+        The map less the static one, in sigma.
+    outline : str
+        ``glow`` or ``edge``; no cell is marked for another number.
+
+    Returns
+    -------
+    ndarray, (my, mx) bool
+    """
     if outline == "glow":
         smooth = background_map.smoothed(cells)
         return np.isfinite(smooth) & (smooth == np.nanmax(smooth)) if np.isfinite(smooth).any() else smooth > 0

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from gpuanom.errors import InputError, printable
 from gpuanom.files import write_text
 from gpuanom.naming import natural_key
-from gpuanom.review import excluded_visits
+from gpuanom.review import excluded_visits, marked
 
 NAME = "labels.csv"
 """The file in a night's folder that keeps all labels with their analysts."""
@@ -56,6 +56,8 @@ class Label:
     analyst : str
     time : str
         ISO 8601, UTC; the latest of an analyst's labels counts.
+    places : str
+        Where the analyst marked something, as `gpuanom.review.marked.to_text` writes it; empty without a mark.
     """
 
     exposure: str
@@ -65,6 +67,7 @@ class Label:
     reason: str
     analyst: str
     time: str
+    places: str = ""
 
 
 _COMMENTS: tuple[tuple[str, str, str], ...] = (
@@ -154,6 +157,10 @@ def _label(row: Mapping[str, str | None], path: Path, line: int) -> Label:
             raise InputError(f"line {line}: {name} '{values[name]}' is none of {words}", file=path)
     if not values["exposure"]:
         raise InputError(f"line {line}: no exposure", file=path)
+    try:
+        values["places"] = marked.to_text(marked.from_text(values["places"]))
+    except ValueError as error:
+        raise InputError(f"line {line}: {error}", file=path) from None
     return Label(**values)
 
 

@@ -72,6 +72,8 @@ class ScoredNight:
         What each dataset was compared with, by camera and band; without datasets that a saved reference does not hold.
     found : dict of ExposureKey to Exposure
         The measured exposures, with the paths of their files.
+    saved : References or None
+        The saved reference that the night was compared with; None where it was compared with itself.
     """
 
     folder: Path
@@ -82,6 +84,7 @@ class ScoredNight:
     references: dict[tuple[str, str], Comparison]
     found: dict[ExposureKey, Exposure]
     _place: dict[ExposureKey, tuple[tuple[str, str], int]]
+    saved: References | None = None
 
     def __repr__(self) -> str:
         return display.one_line("ScoredNight", shown.facts(*self.tables), path_text(self.folder))
@@ -224,6 +227,7 @@ def open_night(
         references=ranked.references,
         found=found,
         _place={(d.camera, name): (key, i) for key, d in datasets.items() for i, name in enumerate(d.exposures)},
+        saved=saved,
     )
 
 

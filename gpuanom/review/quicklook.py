@@ -7,8 +7,9 @@ found with the same random points as when the exposure was scored, so they are t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import places
 from gpuanom.errors import InputError, printable
 from gpuanom.fits import open_ccds
+from gpuanom.fits.reader import Origin, open_by_file, origin_of
 from gpuanom.measuring.exposure import isophote_moments
 from gpuanom.measuring.points import draw_points
 from gpuanom.measuring.readahead import Readers
 from gpuanom.records import (
     Array,
+    Background,
     Ccd,
     CcdFailure,
     CcdOnDisk,
@@ -35,14 +38,12 @@ from gpuanom.records import (
     Turn,
 )
 from gpuanom.settings import Settings
+from gpuanom.statistics import lines
 from gpuanom.statistics import shapes as star_shapes
 from gpuanom.statistics.shapes import Stars
 
 BINNING = 16
 """Side of the cells of a quick look, pixels."""
-
-CELL = 1024
-"""Side of a cell of a whisker map, pixels."""
 
 SMALLEST_PICTURE = 360
 """A focal plane is binned less where its picture would be smaller than this, pixels."""
@@ -94,6 +95,13 @@ class Look:
     sources : SeenSources or None
     stars : Stars or None
         The star-like sources, in focal-plane axes.
+    file : Path or None
+        The file of the CCD.
+    origin : Origin or None
+        Which HDU of the file it is, and which parts of the HDU's image are kept.
+    trail : tuple of 2 floats, or None
+        The straight line that stands out most: its angle in radians in the CCD's own axes, and its distance from the
+        CCD's centre in pixels, positive along that angle + pi/2; None where none was asked for or found.
     """
 
     name: str
@@ -102,6 +110,9 @@ class Look:
     image: FloatImage | None
     sources: SeenSources | None
     stars: Stars | None = None
+    file: Path | None = None
+    origin: Origin | None = None
+    trail: tuple[float, float] | None = None
 
 
 def look(
@@ -113,6 +124,7 @@ def look(
     sources: bool = True,
     stamps: int = 0,
     stars: bool = False,
+    trails: Collection[str] = (),
     threads: int = 1,
 ) -> Iterator[Look | CcdFailure]:
     """Look at the CCDs of an exposure, in the order of its files; at most `threads` of them are in memory.
@@ -132,6 +144,8 @@ def look(
         Number of each CCD's brightest unsaturated sources to cut out.
     stars : bool, optional
         Whether to measure the shapes of the stars; needs the sources.
+    trails : collection of str, optional
+        Names of CCDs on which to find the straight line that stands out most; needs the sources.
     threads : int, optional
         Number of CCDs that are read at a time.
 
@@ -141,14 +155,19 @@ def look(
         A failure where a CCD or a file cannot be read; nothing is raised for that.
     """
 
-    def one(item: CcdOnDisk | CcdFailure) -> Look | CcdFailure:
-        ccd = item if isinstance(item, CcdFailure) else item.load()
+    def one(place: tuple[Path, CcdOnDisk | CcdFailure]) -> Look | CcdFailure:
+        file, item = place
+        if isinstance(item, CcdFailure):
+            return item
+        ccd = item.load()
         if isinstance(ccd, CcdFailure):
             return ccd
         if min(ccd.image.shape) < max(settings.stamp_size, settings.patch_size):
             return CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: too small to look at")
         try:
-            return _look(exposure.points_id, ccd, settings, backend, binning, sources, stamps, stars)
+            with_trail = ccd.name in trails
+            seen = _look(exposure.points_id, ccd, settings, backend, binning, sources, stamps, stars, with_trail)
+            return replace(seen, file=file, origin=origin_of(item, mask=False))
         except Exception as error:  # a CCD that cannot be shown must not cost the others
             cause = f"{type(error).__name__}: {printable(str(error))}"
             return CcdFailure(ccd.name, "failed", f"CCD {ccd.name}: cannot be shown, {cause}")
@@ -156,7 +175,7 @@ def look(
     try:
         with Readers(threads, ahead=threads) as readers:
             # The checksums were compared when the exposure was scored.
-            yield from readers.ahead(one, open_ccds(exposure, settings.replace(checksum=False)))
+            yield from readers.ahead(one, open_by_file(exposure, settings.replace(checksum=False)))
     except (InputError, OSError) as error:
         yield CcdFailure("", "unreadable", str(error))
 
@@ -170,17 +189,21 @@ def _look(
     sources: bool,
     stamps: int,
     with_stars: bool,
+    with_trail: bool,
 ) -> Look:
-    image, seen, stars = None, None, None
+    image, seen, stars, trail = None, None, None, None
     with np.errstate(invalid="ignore", over="ignore"):
         if binning:
             image = turned_image(quick_look(np.asarray(ccd.image), settings.smooth_size, binning), ccd.turn)
         if sources:
             with backend.working():
                 stack = backend.prepare([ccd], 1)
-                seen, stars = _sources(exposure, ccd, stack, settings, backend, stamps, with_stars)
+                background = _background(exposure, ccd, stack, settings, backend)
+                seen, stars = _sources(ccd, stack, background, settings, backend, stamps, with_stars)
+                trail = _trail(stack, background, settings, backend) if with_trail else None
     without_pixels = replace(ccd, image=np.empty((0, 0), dtype=np.float32), bad=None)
-    return Look(ccd.name, (int(ccd.image.shape[0]), int(ccd.image.shape[1])), without_pixels, image, seen, stars)
+    shape = (int(ccd.image.shape[0]), int(ccd.image.shape[1]))
+    return Look(ccd.name, shape, without_pixels, image, seen, stars, trail=trail)
 
 
 def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> int:
@@ -257,13 +280,30 @@ def _binned_rows(image: FloatImage, size: int, binning: int) -> FloatImage:
     return total
 
 
-def _sources(
-    exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, backend: Backend, n_stamps: int, with_stars: bool
-) -> tuple[SeenSources, Stars | None]:
+def _background(exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, backend: Backend) -> Background:
     _, ny, nx = stack.shape
     fit_points = draw_points(exposure, [ccd.name], "background", ny, nx, settings, backend)
     sigma_points = draw_points(exposure, [ccd.name], "sigma", ny, nx, settings, backend)
-    background = backend.background(stack, fit_points, sigma_points, settings)
+    return backend.background(stack, fit_points, sigma_points, settings)
+
+
+def _trail(stack: CcdStack, background: Background, settings: Settings, backend: Backend) -> tuple[float, float] | None:
+    """The line that stands out most, as it was found when the exposure was measured; the store keeps no place of it."""
+    measured = backend.to_host(backend.patterns(stack, background, settings))
+    height, angle, distance, _ = lines.find(measured)[0].tolist()
+    return (angle, distance) if height > 0.0 else None
+
+
+def _sources(
+    ccd: Ccd,
+    stack: CcdStack,
+    background: Background,
+    settings: Settings,
+    backend: Backend,
+    n_stamps: int,
+    with_stars: bool,
+) -> tuple[SeenSources, Stars | None]:
+    _, ny, nx = stack.shape
     found = backend.sources(stack, background, settings)
     moments = isophote_moments(found, settings)
     angles = backend.orientation(found.moments), backend.orientation(moments)
@@ -298,7 +338,7 @@ def _sources(
 
 def _stamps(
     stack: CcdStack,
-    background: Any,
+    background: Background,
     found: Sources,
     chosen: Integers,
     turn: Turn,
@@ -334,51 +374,3 @@ def turned_image(image: FloatImage, turn: Turn) -> FloatImage:
     if turn & Turn.QUARTER:
         image = image.T[:, ::-1]
     return image
-
-
-def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
-    """Average the isophotal orientations in cells of a CCD, for a whisker map.
-
-    Parameters
-    ----------
-    seen : Look
-        A look with sources.
-    upside_down : bool, optional
-        Whether the picture of the CCD is shown turned by half a turn (see `gpuanom.cameras.focalplane.Position`).
-
-    Returns
-    -------
-    list of list of float
-        For each cell with 3 sources or more: x and y of the cell's centre, from 0 to 1 over the CCD's picture, angle in
-        degrees, alignment, number of sources.
-    """
-    found = seen.sources
-    if found is None:
-        return []
-    theta = np.radians(found.isophote_angle)
-    u, v = found.x.astype(np.float64), found.y.astype(np.float64)
-    ny, nx = seen.shape
-    u, v = (u + 0.5) / nx, (v + 0.5) / ny
-    if seen.ccd.turn & Turn.MIRRORED:
-        theta, v = -theta, 1.0 - v
-    if seen.ccd.turn & Turn.QUARTER:
-        theta, u, v, ny, nx = theta + np.pi / 2, 1.0 - v, u, nx, ny
-    if upside_down:
-        u, v = 1.0 - u, 1.0 - v
-    columns, rows = max(1, round(nx / CELL)), max(1, round(ny / CELL))
-    if columns * rows == 1:
-        columns = rows = 2
-    known = np.isfinite(theta)
-    while columns * rows > 1 and np.count_nonzero(known) < 5 * columns * rows:
-        columns, rows = max(1, columns // 2), max(1, rows // 2)  # too few sources for so many cells
-    cell = (v[known] * rows).astype(np.int64).clip(0, rows - 1) * columns
-    cell += (u[known] * columns).astype(np.int64).clip(0, columns - 1)
-    n = np.bincount(cell, minlength=rows * columns)
-    cosine = np.bincount(cell, np.cos(2 * theta[known]), minlength=rows * columns)
-    sine = np.bincount(cell, np.sin(2 * theta[known]), minlength=rows * columns)
-    whiskers = []
-    for i in np.flatnonzero(n >= 3):
-        angle = math.degrees(0.5 * math.atan2(sine[i], cosine[i]))
-        place = [(i % columns + 0.5) / columns, (i // columns + 0.5) / rows]
-        whiskers.append([*place, angle, math.hypot(sine[i], cosine[i]) / n[i], float(n[i])])
-    return whiskers

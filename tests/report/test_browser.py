@@ -172,6 +172,11 @@ def test_views_and_help_by_keyboard(visit, report):
     assert tab.locator("#dataset svg.chart").count() == 4
     tab.locator("#dataset circle").first.click(force=True)
     assert tab.locator("#detail").is_visible()
+    for _ in range(3):
+        tab.keyboard.press("v")
+    assert tab.locator("#course").is_visible()
+    tab.keyboard.press("v")
+    assert tab.locator("#detail").is_visible()
     tab.keyboard.press("?")
     assert tab.locator("dialog").is_visible()
     tab.keyboard.press("Escape")
@@ -317,7 +322,7 @@ def test_hostile_headers_and_file_names_are_text_all_the_way(visit, tmp_path):
     tab = visit(tmp_path / "r.html")
     assert tab.locator("#plane img").evaluate("image => image.naturalWidth") > 100
     assert "img src=x onerror" in tab.locator("#detail h2").inner_text()
-    for key in ("1", "j", "v", "v", "v"):
+    for key in ("1", "j", "v", "v", "v", "v"):
         tab.keyboard.press(key)
     assert tab.evaluate("window.hacked") is None
     assert "onerror" in tab.locator(".files a").inner_text()

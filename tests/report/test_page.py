@@ -121,10 +121,10 @@ def test_nothing_that_could_run_or_be_fetched_but_its_own(scored, tmp_path):
 
 
 def test_the_script_makes_no_markup_and_asks_no_one():
-    script = "".join(blocks.part(name) for name in page._SCRIPTS)
+    script = "".join(blocks.part(name) for name in page.SCRIPTS)
     for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "fetch(", "XMLHttp", "http:"):
         assert word not in script.replace('"http://www.w3.org/2000/svg"', "")
-    assert max(len(blocks.part(name).splitlines()) for name in page._SCRIPTS) <= 400  # short enough to read at once
+    assert max(len(blocks.part(name).splitlines()) for name in page.SCRIPTS) <= 400  # short enough to read at once
 
 
 def test_files_that_moved(scored, tmp_path):
@@ -198,8 +198,12 @@ def test_nights_of_next_to_nothing(tmp_path, n):
 def test_only_the_top_has_pictures(scored, tmp_path):
     write(scored / "night", tmp_path / "r.html", top=2, cache=False)
     found = parse(tmp_path / "r.html").blocks
-    assert found["night"]["detailed"] == [0, 1]
-    assert "d2" not in found
+    rows = open_night(scored / "night").exposures
+    last = max(range(5), key=lambda i: (rows[i]["date_obs"], rows[i]["exposure"]))
+    assert last > 1
+    assert found["night"]["latest"] == last
+    assert found["night"]["detailed"] == [0, 1, last]  # the night's last exposure has a picture too
+    assert {f"d{i}" for i in range(5)} & found.keys() == {"d0", "d1", f"d{last}"}
 
 
 def test_many_pictures_have_less_room_each(scored, monkeypatch, tmp_path):

@@ -1,0 +1,61 @@
+"""Whisker maps: the isophotal orientations of a CCD's sources, averaged in cells."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gpuanom.records import Turn
+from gpuanom.review.quicklook import Look
+
+CELL = 1024
+"""Side of a cell of a whisker map, pixels."""
+
+
+def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
+    """Average the isophotal orientations in cells of a CCD, for a whisker map.
+
+    Parameters
+    ----------
+    seen : Look
+        A look with sources.
+    upside_down : bool, optional
+        Whether the picture of the CCD is shown turned by half a turn (see `gpuanom.cameras.focalplane.Position`).
+
+    Returns
+    -------
+    list of list of float
+        For each cell with 3 sources or more: x and y of the cell's centre, from 0 to 1 over the CCD's picture, angle in
+        degrees, alignment, number of sources.
+    """
+    found = seen.sources
+    if found is None:
+        return []
+    theta = np.radians(found.isophote_angle)
+    u, v = found.x.astype(np.float64), found.y.astype(np.float64)
+    ny, nx = seen.shape
+    u, v = (u + 0.5) / nx, (v + 0.5) / ny
+    if seen.ccd.turn & Turn.MIRRORED:
+        theta, v = -theta, 1.0 - v
+    if seen.ccd.turn & Turn.QUARTER:
+        theta, u, v, ny, nx = theta + np.pi / 2, 1.0 - v, u, nx, ny
+    if upside_down:
+        u, v = 1.0 - u, 1.0 - v
+    columns, rows = max(1, round(nx / CELL)), max(1, round(ny / CELL))
+    if columns * rows == 1:
+        columns = rows = 2
+    known = np.isfinite(theta)
+    while columns * rows > 1 and np.count_nonzero(known) < 5 * columns * rows:
+        columns, rows = max(1, columns // 2), max(1, rows // 2)  # too few sources for so many cells
+    cell = (v[known] * rows).astype(np.int64).clip(0, rows - 1) * columns
+    cell += (u[known] * columns).astype(np.int64).clip(0, columns - 1)
+    n = np.bincount(cell, minlength=rows * columns)
+    cosine = np.bincount(cell, np.cos(2 * theta[known]), minlength=rows * columns)
+    sine = np.bincount(cell, np.sin(2 * theta[known]), minlength=rows * columns)
+    whiskers = []
+    for i in np.flatnonzero(n >= 3):
+        angle = math.degrees(0.5 * math.atan2(sine[i], cosine[i]))
+        place = [(i % columns + 0.5) / columns, (i // columns + 0.5) / rows]
+        whiskers.append([*place, angle, math.hypot(sine[i], cosine[i]) / n[i], float(n[i])])
+    return whiskers
