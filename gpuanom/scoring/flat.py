@@ -15,7 +15,7 @@ import numpy as np
 from gpuanom.naming import FLAT
 from gpuanom.records import KINDS
 from gpuanom.scoring.reference import DatasetReference, Reference, References
-from gpuanom.scoring.significance import LARGE_REFERENCE
+from gpuanom.scoring.simulated import LARGE_REFERENCE
 
 NO_VERDICT = "no verdict: flat histograms do not tell what is normal"
 

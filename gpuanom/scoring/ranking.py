@@ -14,7 +14,7 @@ import numpy as np
 from gpuanom.backends.protocol import Backend
 from gpuanom.digits import printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
-from gpuanom.scoring import comparable, significance
+from gpuanom.scoring import comparable, significance, simulated
 from gpuanom.scoring.comparison import Comparison, Group, compared_with
 from gpuanom.scoring.divergences import Flags, divergences, histograms_of, mean_of, mean_of_filled, ranks_of, sums_of
 from gpuanom.scoring.reference import DatasetReference, Reference
@@ -212,20 +212,16 @@ def _simulate_sparse(
 ) -> None:
     """Replace p by a simulated one for exposures with a histogram too sparse for chi-squared."""
     sparse = n < settings.sparse_counts * bins
-    cache: dict[object, Doubles] = {}
-    for i in np.unique(owner[sparse]):
+    chosen = np.unique(owner[sparse])
+    exposures = []
+    for i in chosen:
         first, last = np.searchsorted(owner, (i, i + 1))
         counts, is_sparse = n[first:last], sparse[first:last]
-        p[i] = significance.simulated_p_value(
-            float(x[i]),
-            counts[is_sparse].tolist(),
-            int(np.count_nonzero(~is_sparse)),
-            reference,
-            contained=bool(contained[first]),
-            seed=settings.seed,
-            simulations=settings.simulations,
-            cache=cache,
-        )
+        dense = int(np.count_nonzero(~is_sparse))
+        exposures.append(simulated.Sparse(tuple(sorted(counts[is_sparse].tolist())), dense, bool(contained[first])))
+    p[chosen] = simulated.p_values(
+        x[chosen].tolist(), exposures, reference, seed=settings.seed, simulations=settings.simulations
+    )
 
 
 def _directions(dataset: Dataset, kind: int, n: Doubles) -> tuple[Doubles, Doubles]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import chdtrc, gammaincc, rel_entr
+from scipy.special import chdtrc, gammaincc
 
-from gpuanom import sampling
 from gpuanom.digits import printed_values
 from gpuanom.records import Doubles, Integers
 from gpuanom.scoring.reference import Reference
-
-LARGE_REFERENCE = 100
-"""A reference of at least so many histograms is taken as exact when a sparse histogram is simulated."""
 
 
 def noise_factor(
@@ -112,110 +107,6 @@ def p_value(x: Doubles, degrees: Doubles | int) -> Doubles:
         From 0 to 1.
     """
     return np.asarray(chdtrc(degrees, np.maximum(x, 0.0)))
-
-
-def simulated_p_value(
-    x: float,
-    sparse: Sequence[int],
-    dense: int,
-    reference: Reference,
-    *,
-    contained: bool,
-    seed: int,
-    simulations: int,
-    cache: dict[object, Doubles],
-) -> float:
-    """Tail probability of X by seeded multinomial simulation, for sparse histograms.
-
-    Parameters
-    ----------
-    x : float
-        The statistic, summed over all histograms.
-    sparse : sequence of int
-        Counts of the histograms too sparse for chi-squared; these are simulated.
-    dense : int
-        Number of the exposure's other histograms, whose part of X is drawn from chi-squared.
-    reference : Reference
-    contained : bool
-        Whether the reference contains the histograms.
-    seed : int
-        Seed of the simulated histograms (`Settings.seed`).
-    simulations : int
-        Number of simulated histograms.
-    cache : dict
-        Null distributions that were already simulated against this reference; new ones are added. They depend on the
-        counts alone, so exposures with equal counts share a distribution, in whatever order they come.
-
-    Returns
-    -------
-    float
-        (1 + number of simulated X at or above x) / (1 + simulations).
-    """
-    key = (tuple(sorted(sparse)), dense, contained)
-    if key not in cache:
-        # RandomState's streams are frozen by NumPy's promise; Generator's are not.
-        draw = np.random.RandomState(sampling.stream(seed, f"{key}", "", "simulation"))
-        null = np.zeros(simulations)
-        for n in key[0]:
-            null += _simulated_statistic(n, reference, contained, simulations, draw)
-        if dense:
-            null += draw.chisquare(dense * (reference.shares.size - 1), size=simulations)
-        cache[key] = np.sort(null)
-    null = cache[key]
-    # A simulated value equal to x but for its last bit counts as "at or above".
-    at_or_above = null.size - int(np.searchsorted(null, x * (1.0 - 1e-12), side="left"))
-    return (1.0 + at_or_above) / (1.0 + simulations)
-
-
-def _simulated_statistic(
-    n: int, reference: Reference, contained: bool, simulations: int, draw: np.random.RandomState
-) -> Doubles:
-    """X of simulated histograms of n counts, each compared with a reference that is simulated together with it.
-
-    Where the reference contains the histogram, its pooled counts are dealt out anew between the histogram and the
-    other histograms: the true distribution need not be guessed, and a few sparse histograms say too little about it.
-    Otherwise the histogram and the reference are both drawn from the mean with half a count in each bin. All other
-    histograms of the reference are taken to be of equal size. A large reference is taken as exact, which takes a
-    seventh of the time.
-    """
-    others = reference.n_histograms - contained
-    bins = reference.shares.size
-    if reference.n_histograms >= LARGE_REFERENCE:
-        truth = reference.mean(contains=contained)
-        drawn = draw.multinomial(n, truth / truth.sum(), size=simulations)
-        return np.asarray(2.0 * n * rel_entr(drawn / n, truth).sum(axis=1))
-    if contained:
-        drawn = _dealt(reference.counts, n, simulations, draw)
-        rest = reference.counts - drawn
-        shares = rest * (others / max(1, int(reference.counts.sum()) - n))
-        mean = (shares + drawn / n) / reference.n_histograms
-    else:
-        per_other = others / reference.inverse_counts
-        truth = reference.shares + 0.5 * others / reference.counts.sum()
-        truth = truth / truth.sum()
-        drawn = draw.multinomial(n, truth, size=simulations)
-        rest = draw.multinomial(round(others * per_other), truth, size=simulations)
-        # The half count of METHOD.md 5, where a simulated reference has an empty bin.
-        spread = np.where((rest == 0).any(axis=1), 0.5 / per_other, 0.0)[:, None]
-        mean = (rest / per_other + spread) / (others + spread * bins)
-    f = noise_factor(np.array([n]), reference.n_histograms, reference.inverse_counts, np.array([contained]))
-    return np.asarray(2.0 * n * rel_entr(drawn / n, mean).sum(axis=1) / f)
-
-
-def _dealt(pool: Integers, n: int, simulations: int, draw: np.random.RandomState) -> Integers:
-    """Histograms of n counts dealt without replacement from pooled counts, (simulations, N)."""
-    dealt = np.zeros((simulations, pool.size), dtype=np.int64)
-    missing = np.full(simulations, n, dtype=np.int64)
-    beyond = int(pool.sum())
-    for j, available in enumerate(pool.tolist()):
-        beyond -= available
-        if available and beyond:
-            unfilled = missing > 0
-            dealt[unfilled, j] = draw.hypergeometric(available, beyond, missing[unfilled])
-        elif available:
-            dealt[:, j] = missing
-        missing -= dealt[:, j]
-    return dealt
 
 
 def direction(cosine: Doubles, sine: Doubles, n: Doubles | Integers) -> tuple[Doubles, Doubles]:
