@@ -32,3 +32,4 @@ def replay(path: Path) -> str:
 if __name__ == "__main__":
     for name in sys.argv[1:]:
         sys.stdout.write(f"{Path(name).stem} {replay(Path(name))}\n")
+        sys.stdout.flush()  # a sanitizer that finds something in the next launch ends the process at once

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,8 @@ from pathlib import Path
 from tests.device import environment
 
 ROOT = Path(__file__).resolve().parents[2]
+AT_ONCE = 15
+"""Launches that one process runs again: a process needs some seconds to start under ThreadSanitizer."""
 DEFAULT = ("tests/steps", "-k", "gpu or prepare or rice")
 # Python's own allocator would hide the red zones. Memory that the interpreter leaks when it ends does not matter here.
 OPTIONS = {
@@ -90,16 +92,30 @@ def replay(flavour: str, folder: Path) -> int:
     if missing:
         sys.stdout.write(f"no launch was kept of {', '.join(sorted(missing))}\n")
         return 1
+    parts = [launches[i : i + AT_ONCE] for i in range(0, len(launches), AT_ONCE)]
     failed = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each launch runs in a process of its own
-        ends = pool.map(
-            lambda path: run(flavour, ["-m", "tests.device.recording", str(path)], orders="forward,7"), launches
-        )
-        for launch, done in zip(launches, ends, strict=True):
-            failed += bool(done.returncode)
-            sys.stdout.write(f"{launch.stem}: {'clean' if not done.returncode else done.stdout + done.stderr}\n")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for ends in pool.map(lambda part: list(_replayed(flavour, part)), parts):
+            for launch, finding in ends:
+                failed += bool(finding)
+                sys.stdout.write(f"{launch.stem}: {finding or 'clean'}\n")
     sys.stdout.write(f"{len(launches)} launches under the {flavour} sanitizer, {failed} with a finding\n")
     return int(failed > 0)
+
+
+def _replayed(flavour: str, launches: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Run launches again in one process, and in another one those after a finding, which ends the process.
+
+    Yields each launch and what was found, empty where nothing was.
+    """
+    left = list(launches)
+    while left:
+        done = run(flavour, ["-m", "tests.device.recording", *map(str, left)], orders="forward,7")
+        clean = min(len(done.stdout.splitlines()), len(left) - 1) if done.returncode else len(left)
+        yield from ((launch, "") for launch in left[:clean])
+        if done.returncode:
+            yield left[clean], done.stdout + done.stderr
+        left = left[clean + 1 :]
 
 
 def kernels() -> set[str]:
