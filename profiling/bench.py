@@ -74,3 +74,21 @@ def write(name, text):
     print(text)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / name).write_text(text + "\n", encoding="utf-8")
+
+
+def put_between(path, marks, text):
+    """Replace what a page holds between two marks, each on a line of its own."""
+    page = path.read_text(encoding="utf-8")
+    before, first, rest = page.partition(marks[0])
+    _, last, after = rest.partition(marks[1])
+    if not (first and last):
+        raise SystemExit(f"{path} lacks the lines {marks[0]} and {marks[1]}")
+    path.write_text(f"{before}{first}\n\n{text}\n\n{last}{after}", encoding="utf-8")
+
+
+def between(path, marks):
+    """What a page holds between two marks, with the marks, in a tuple of one; an empty tuple where there is no page."""
+    if not path.exists():
+        return ()
+    text = path.read_text(encoding="utf-8").partition(marks[0])[2].partition(marks[1])[0]
+    return (f"{marks[0]}\n\n{text.strip()}\n\n{marks[1]}",)

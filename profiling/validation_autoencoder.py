@@ -29,6 +29,7 @@ import validation as v
 from validation_autoencoder_page import write
 
 from gpuanom.autoencoder import classifier
+from gpuanom.autoencoder.validation import roc
 from gpuanom.autoencoder.model import load
 from gpuanom.autoencoder.scoring import Scorer
 from gpuanom.backends.choice import select
@@ -141,7 +142,7 @@ def _night(exposures):
             about = Exposure(f"{i:05d}", "SIM", "r", "", 30.0, (), (), "", "")
             rebinned = (replace(c, counts=c.counts.reshape(len(c.counts), BINS, -1).sum(axis=-1)) for c in ccds)
             store.add(Measurement(about, tuple(rebinned), settings.fingerprint(), "model"))
-        sample = classifier._sample(store, settings, select("cpu"))
+        sample = classifier._sample(store, select("cpu"))
     order = np.argsort([int(key[1]) for key in sample.keys])
     scores = {name: values[order] for name, values in sample.scores.items()}
     return replace(sample, keys=[sample.keys[i] for i in order], features=sample.features[order], scores=scores)
@@ -178,7 +179,7 @@ def supervised(normals, odds, size, times=1):
         }
         judged = {}
         for name, x in columns.items():
-            judged[name] = v.recall(x[answer == 0], x[answer == 1], 0.05), classifier.roc(x, answer)[2]
+            judged[name] = v.recall(x[answer == 0], x[answer == 1], 0.05), roc(x, answer)[2]
         results.append(judged)
     return {name: np.array([r[name] for r in results]) for name in results[0]}
 

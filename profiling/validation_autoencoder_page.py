@@ -175,12 +175,4 @@ The model: {", ".join(f"{name} {value}" for name, value in about.items())}.
 {MARKS[1]}""",
     )
     if not quick:
-        put_into_docs(text)
-
-
-def put_into_docs(text):
-    """Replace the section of docs/validation.md."""
-    page = DOCS.read_text(encoding="utf-8")
-    before, _, rest = page.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    DOCS.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}", encoding="utf-8")
+        bench.put_between(DOCS, MARKS, text)

@@ -48,7 +48,7 @@ def page(e):
     """The whole page."""
     parts = (setup, classes, unseen, local, settings, contamination, profiles, paper)
     first = ("# Validation", in_short(e), STATIC)
-    return "\n\n".join((*first, *(part(e) for part in parts), *autoencoder(), *real(), limits()))
+    return "\n\n".join((*first, *(part(e) for part in parts), *autoencoder(), *survey(), *real(), limits()))
 
 
 def in_short(e):
@@ -333,12 +333,13 @@ exposures give no more than a hint, which agrees with the simulations: slight el
 
 def autoencoder():
     """The section of `validation_autoencoder.py`, when that script has been run."""
-    path = bench.RESULTS / "validation-autoencoder.md"
-    if not path.exists():
-        return ()
-    first, last = "<!-- validation_autoencoder.py -->", "<!-- end of validation_autoencoder.py -->"
-    text = path.read_text(encoding="utf-8").partition(first)[2].partition(last)[0]
-    return (f"{first}\n\n{text.strip()}\n\n{last}",)
+    marks = "<!-- validation_autoencoder.py -->", "<!-- end of validation_autoencoder.py -->"
+    return bench.between(bench.RESULTS / "validation-autoencoder.md", marks)
+
+
+def survey():
+    """The section of `paper.py`, when that script has been run."""
+    return bench.between(bench.RESULTS / "paper.md", ("<!-- paper.py -->", "<!-- end of paper.py -->"))
 
 
 def limits():
