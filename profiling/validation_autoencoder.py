@@ -29,9 +29,9 @@ import validation as v
 from validation_autoencoder_page import write
 
 from gpuanom.autoencoder import classifier
-from gpuanom.autoencoder.validation import roc
 from gpuanom.autoencoder.model import load
 from gpuanom.autoencoder.scoring import Scorer
+from gpuanom.autoencoder.validation import roc
 from gpuanom.backends.choice import select
 from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Exposure, Measurement
