@@ -62,6 +62,14 @@ def absolute(path: str | Path) -> Path:
         return whole
 
 
+def resolved(path: str | Path) -> Path:
+    """Return the absolute path without links; where links lead in a circle, the absolute path as it is."""
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError):
+        return absolute(path)
+
+
 class Relocation(NamedTuple):
     """Files that were moved: what was called ``old``, or lay in this folder, is called ``new`` now."""
 

@@ -73,19 +73,22 @@ def test_without_the_option_there_is_no_page(tmp_path):
         once(tmp_path / "in", tmp_path / "out", report=-1)
 
 
-def test_a_page_that_cannot_be_made_is_told_once_and_costs_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "why"), [(OutputError("no room"), "no room"), (ZeroDivisionError("a\nb"), "ZeroDivisionError: a b")]
+)
+def test_a_page_that_cannot_be_made_is_told_once_and_costs_nothing(tmp_path, monkeypatch, error, why):
     nights.night(tmp_path / "in", exposures=3, ccds=1)
     calls = []
 
     def fail(*_, **__):
         calls.append(1)
-        raise OutputError("no room")
+        raise error
 
     monkeypatch.setattr(fresh_page, "write_report", fail)
     told, _, said = once(tmp_path / "in", tmp_path / "out", report=2)
     assert len(told) == 3
     assert len(calls) >= 2
-    assert [line for line in said if "page" in line] == ["the page cannot be made: no room; tried again"]
+    assert [line for line in said if "page" in line] == [f"the page cannot be made: {why}; tried again"]
 
 
 def test_a_fits_file_of_that_name_is_kept(tmp_path, capfd):

@@ -339,11 +339,13 @@ def test_the_command_says_what_it_does_and_changes_nothing_in_a_dry_run(base, tm
     for words, why in (
         (
             ("forget", survey, "nothing"),
-            "no exposure, night or folder of this survey is called nothing (it holds the nights",
+            "the survey holds no exposure, night or folder nothing (it holds the nights",
         ),
         (("forget", survey, "1", base / "o_n3"), "holds none of the exposures of this night"),
         (("forget", tmp_path, "1"), "there is no such store"),
-        (("forget", survey, "1", "--camera", "Other"), "no exposure, night or folder"),
+        (("forget", survey, "1", "--camera", "Other"), "no exposure, night or folder 1"),
+        (("forget", survey, ""), "holds an empty name"),
+        (("forget", survey, "a" * 300), "no exposure, night or folder a"),
         (("merge", base / "o_n1", "-o", tmp_path / "x", "--relocate", "nothing"), "'nothing' is not OLD=NEW"),
     ):
         code, _, err = run(capfd, *words)
@@ -356,7 +358,7 @@ def test_an_id_of_two_cameras_needs_the_camera(tmp_path):
     for camera in ("ONE", "TWO"):
         nights.write(tmp_path / "in", 1, name=f"{camera}.fits", camera=camera, ccds=1)
     score(tmp_path / "in", tmp_path / "survey")
-    with pytest.raises(OutputError, match=r"exposure 1 is one of several cameras \(--camera ONE, TWO"):
+    with pytest.raises(OutputError, match=r"several cameras have an exposure 1 \(choose one with --camera: ONE, TWO"):
         forget(tmp_path / "survey", "1")
     forget(tmp_path / "survey", "1", camera="TWO")
     assert file_of(tmp_path / "survey")["1"].name == "ONE.fits"

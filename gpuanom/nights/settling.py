@@ -1,8 +1,9 @@
 """Which measurements of several nights are one exposure, what each exposure is called, and which version is ranked.
 
 The rules are those of one run over all files (`gpuanom.fits.grouping`), as far as the stores know what the headers say.
-The answer depends on nothing but the measurements and the order of their nights: a survey that a night left is settled
-again as if that night had never been in it.
+The answer depends on the measurements, on the order of their nights, and, where versions and measurements are equally
+good, on which image files are still there. It does not depend on how a survey came to be: a survey that a night has
+left is settled as if that night had never been in it.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def settled(
                 placed.append(Placed(different[0], name, ranked=True))
             else:
                 placed += _of_versions(key[0], name, different, versions, version_of, taken, chosen)
-    return placed, [*_first(renamed, "exposures of equal names"), *_first(chosen, "exposures in several versions")]
+    lines = [*few_lines(renamed, "exposures of equal names"), *few_lines(chosen, "exposures in several versions")]
+    return placed, lines
 
 
 def _groups(copies: Sequence[Copy]) -> dict[ExposureKey, Copies]:
@@ -247,6 +249,14 @@ def _of(camera: str) -> str:
     return f" of {camera}" if camera else ""
 
 
-def _first(lines: Sequence[str], what: str) -> list[str]:
+def few_lines(lines: Sequence[str], what: str) -> list[str]:
+    """Return the first lines, and a line that counts the others.
+
+    Parameters
+    ----------
+    lines : sequence of str
+    what : str
+        A noun in the plural for what the lines are about.
+    """
     more = len(lines) - _MOST_LINES
     return [*lines[:_MOST_LINES], *([f"and {more} more {what}, treated in the same way"] if more > 0 else [])]
