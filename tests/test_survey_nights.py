@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import csv
 import shutil
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from astropy.io import fits
 
 import gpuanom
 from gpuanom.cli import main
 from gpuanom.errors import OutputError
-from gpuanom.nights.forget import taken_out
-from gpuanom.nights.gathering import gather, resettle
-from gpuanom.nights.settling import settled
-from gpuanom.records import CcdMeasurement, Exposure, Failure, Measurement
+from gpuanom.files import partial_path
 from gpuanom.review.opened import open_night
-from gpuanom.store.recorded_settings import ScoringRecord
-from gpuanom.store.set_aside import Copy, Membership
 from gpuanom.store.store import NAME, Store
+from gpuanom.tables import build, writing
 from tests import nights
 
 SETTINGS = gpuanom.Settings(background_points=200, sigma_points=300, gradient_points=500, simulations=200)
@@ -195,20 +191,28 @@ def test_numbers_that_begin_again_are_told_apart_by_their_starts(base, tmp_path)
     lines = []
     merge([base / "o_n1", tmp_path / "o_later"], tmp_path / "both", say=lines.append)
     assert ids(tmp_path / "both") == ["1-2026-01-02T03_04_05", "1-2027-01-02T03_04_05", "2"]
-    assert lines[-1].startswith("exposure 1 of TESTCAM is another one in each night, by its start: kept as 1-2026")
-    forget(tmp_path / "both", tmp_path / "o_later")
+    assert lines[-1].startswith(
+        "exposure 1 of TESTCAM: exposures with different starts have this id, and are called 1-2026"
+    )
+    would = forget(tmp_path / "both", tmp_path / "o_later", dry_run=True)
+    lines = forget(tmp_path / "both", tmp_path / "o_later")
+    assert lines[-1] == "exposure 1-2026-01-02T03_04_05 of TESTCAM is called 1 again"
+    assert [w.replace("would be", "is") for w in would] == [
+        w.replace("exposure forgotten", "exposure is forgotten") for w in lines
+    ]
     assert nights.tables(tmp_path / "both") == nights.tables(base / "o_n1")
 
 
 def test_the_newest_version_is_taken_and_the_older_ones_come_back(versions, tmp_path):
     lines = []
     merge([versions / f"o_v{i}" for i in (2, 0, 1)], tmp_path / "survey", say=lines.append)
-    assert lines == ["exposure 7 of TESTCAM: version V10.1 is taken, V4.8, V4.9 set aside"]
+    assert lines == ["exposure 7 of TESTCAM: version V10.1 is ranked, and set aside: V4.8, V4.9"]
     assert file_of(tmp_path / "survey")["7"].parent.name == "v2"
     # What is set aside goes along when the survey is merged again.
     merge([tmp_path / "survey"], tmp_path / "again")
     for survey in ("survey", "again"):
-        forget(tmp_path / survey, versions / "o_v2")
+        lines = forget(tmp_path / survey, versions / "o_v2")
+        assert lines[-1] == "exposure 7 of TESTCAM: version V4.9 is ranked again"
         assert file_of(tmp_path / survey)["7"].parent.name == "v1"
     assert nights.tables(tmp_path / "survey") == nights.tables(tmp_path / "again")
     assert nights.tables(tmp_path / "survey") == merge([versions / "o_v0", versions / "o_v1"], tmp_path / "never")
@@ -221,7 +225,7 @@ def test_versions_can_be_kept_apart(versions, tmp_path):
     lines = []
     merge([versions / f"o_v{i}" for i in range(3)], tmp_path / "survey", versions="apart", say=lines.append)
     assert ids(tmp_path / "survey") == ["20", "21", "22", "7-V10.1", "7-V4.8", "7-V4.9"]
-    assert lines == ["exposure 7 of TESTCAM: its versions are kept apart as 7-V4.8, 7-V4.9, 7-V10.1"]
+    assert lines == ["exposure 7 of TESTCAM: the versions are kept apart as 7-V4.8, 7-V4.9, 7-V10.1"]
     forget(tmp_path / "survey", "7-V4.9")
     assert ids(tmp_path / "survey") == ["20", "21", "22", "7-V10.1", "7-V4.8"]
     forget(tmp_path / "survey", [versions / "o_v2", versions / "o_v1"])
@@ -238,7 +242,7 @@ def test_stores_that_do_not_know_their_versions_ask_the_files(versions, tmp_path
             db.execute("DROP TABLE versions")
     lines = []
     merge([tmp_path / "o_v1", tmp_path / "o_v0"], tmp_path / "survey", say=lines.append)
-    assert lines == ["exposure 7 of TESTCAM: version V4.9 is taken, V4.8 set aside"]
+    assert lines == ["exposure 7 of TESTCAM: version V4.9 is ranked, and set aside: V4.8"]
 
 
 def moved(tmp_path):
@@ -354,6 +358,68 @@ def test_the_command_says_what_it_does_and_changes_nothing_in_a_dry_run(base, tm
     assert ids(survey) == ["1", "2"]  # nothing is forgotten where one name is wrong
 
 
+def test_names_that_stand_for_the_same_exposures(base, tmp_path):
+    merge([base / "o_n1", base / "o_n3"], tmp_path / "survey")
+    lines = forget(tmp_path / "survey", ["5", "5", base / "o_n3", base / "n3"])
+    assert lines == [
+        "exposure 5: 1 exposure forgotten",
+        *(f"{name}: nothing more forgotten, after the names before"
+          for name in ("exposure 5", f"night {base / 'o_n3'}", f"what lies in {base / 'n3'}")),
+    ]  # fmt: skip
+    assert nights.tables(tmp_path / "survey") == nights.tables(base / "o_n1")
+
+
+@pytest.mark.parametrize("at", ["build", "write"])
+def test_an_interrupt_leaves_a_survey_as_it_was_and_the_command_can_be_repeated(base, tmp_path, monkeypatch, at):
+    survey, store = tmp_path / "survey", tmp_path / "survey" / NAME
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def broken(command, *arguments, **options):
+        with monkeypatch.context() as patch:
+            if at == "build":
+                patch.setattr(build, "build", interrupted)
+            else:
+                patch.setattr(writing, "write_table", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                command(*arguments, **options)
+
+    broken(merge, [base / "o_n1"], survey)
+    assert not survey.exists() or not [path for path in survey.iterdir() if "sqlite" in path.name]
+    # A run that was killed leaves a store that is not whole.
+    survey.mkdir(exist_ok=True)
+    shutil.copy(base / "o_n3" / NAME, partial_path(store))
+    merge([base / "o_n1"], survey)
+    assert nights.tables(survey) == nights.tables(base / "o_n1")
+    assert sorted(path.name for path in survey.iterdir()) == ["ccds.csv", "exposures.csv", NAME]
+    before = rows(survey)
+    broken(merge, [base / "o_n3"], survey, add=True)
+    assert rows(survey) == before
+    merge([base / "o_n3"], survey, add=True)
+    before = rows(survey)
+    broken(forget, survey, "1")
+    assert rows(survey) == before
+    forget(survey, ["1", "5"])
+    score([base / "n1" / "exposure_002.fits"], tmp_path / "never", SETTINGS)
+    assert nights.tables(survey) == nights.tables(tmp_path / "never")
+
+
+def rows(folder):
+    """All rows of a store."""
+    with closing(sqlite3.connect(folder / NAME)) as db:
+        return list(db.iterdump())
+
+
+def test_a_survey_that_grows_keeps_the_formats_of_its_tables_and_knows_its_moved_files(base, tmp_path, capfd):
+    shutil.copytree(base / "o_n1", tmp_path / "survey")
+    move = ("--relocate", f"{base / 'n1'}=/elsewhere")
+    code, _, err = run(capfd, "merge", base / "o_n3", "-o", tmp_path / "survey", "--add", *move)
+    assert (code, err) == (0, "")
+    assert sorted(path.name for path in tmp_path.joinpath("survey").iterdir()) == ["ccds.csv", "exposures.csv", NAME]
+    assert {str(path.parent) for path in file_of(tmp_path / "survey").values()} == {"/elsewhere", str(base / "n3")}
+
+
 def test_an_id_of_two_cameras_needs_the_camera(tmp_path):
     for camera in ("ONE", "TWO"):
         nights.write(tmp_path / "in", 1, name=f"{camera}.fits", camera=camera, ccds=1)
@@ -362,116 +428,3 @@ def test_an_id_of_two_cameras_needs_the_camera(tmp_path):
         forget(tmp_path / "survey", "1")
     forget(tmp_path / "survey", "1", camera="TWO")
     assert file_of(tmp_path / "survey")["1"].name == "ONE.fits"
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn(Copy):
-    """A copy whose pixels are those of its fingerprint."""
-
-    def content(self, *, only_pixels=False):
-        return f"{self.exposure.fingerprint} {only_pixels}".encode()
-
-    def rows(self, _table):
-        return []
-
-
-def copy(name, position, fingerprint, label="", *, date="", by_file=False):
-    file = Path(f"/data/{position}/{name}.fits")
-    version = (tuple(map(int, label[1:])), "", (), "")
-    e = Exposure(name, "C", "r", date, 30.0, (file,), (None,), fingerprint, "any", (), by_file)
-    return Drawn(None, 0, replace(e, version=version, version_label=label), (Membership(position, (f"/o{position}",)),))
-
-
-def placed(copies, versions="newest"):
-    """The ids of copies by the positions of their nights; in brackets, if they are set aside."""
-    found, _ = settled(copies, versions, lambda e: (e.version, e.version_label))
-    ranked = [p.exposure for p in found if p.ranked]
-    assert len(set(ranked)) == len(ranked)
-    return {p.copy.nights[0].position: p.exposure if p.ranked else f"({p.exposure})" for p in found}
-
-
-EARLY, LATE = "2026-01-01T00:00:00", "2026-02-01T00:00:00"
-CASES = [
-    # the copies; their ids with the newest version ranked, and with versions kept apart
-    ([copy("1", 0, "a", date=EARLY), copy("1", 1, "b", date=LATE)], {0: f"1-{EARLY}", 1: f"1-{LATE}"}, None),
-    ([copy("1", 0, "a", "V1"), copy("1", 1, "b", "V2")], {0: "(1)", 1: "1"}, {0: "1-V1", 1: "1-V2"}),
-    ([copy("1", 0, "a", "V2"), copy("1", 1, "b", "V1")], {0: "1", 1: "(1)"}, {0: "1-V2", 1: "1-V1"}),
-    ([copy("1", 0, "a"), copy("1", 1, "b")], {0: "(1)", 1: "1"}, {0: "0-1", 1: "1-1"}),
-    ([copy("1", 0, "a", "V1"), copy("1", 1, "b")], {0: "1", 1: "(1)"}, {0: "1-V1", 1: "1"}),
-    ([copy("1", 0, "a"), copy("1", 1, "b", by_file=True)], {0: "1", 1: "1-1"}, None),
-    ([copy("1", 0, "a", by_file=True), copy("1", 1, "a", by_file=True)], {0: "1"}, None),
-    (
-        [copy("1", 0, "a", by_file=True), copy("1", 1, "b", by_file=True), copy("0-1", 2, "c")],
-        {0: "0-1-r", 1: "1-1-r", 2: "0-1"},
-        None,
-    ),
-]
-
-
-@pytest.mark.parametrize(("copies", "newest", "apart"), CASES)
-def test_each_case_has_an_id_and_none_is_refused(copies, newest, apart):
-    newest = {position: name.replace(":", "_") for position, name in newest.items()}
-    assert placed(copies) == placed(copies[::-1]) == newest
-    assert placed(copies, "apart") == (apart or newest)
-    assert placed(copies[:1]) == {0: "1"}
-
-
-def drawn_night(path, rng):
-    """A store of a few exposures of few ids, so that nights hold the same ones, versions of them, and other ones."""
-    with Store(path, PLAIN) as store:
-        for name in rng.choice(["1", "2", "img0", "img1"], size=3, replace=False):
-            by_file = str(name).startswith("img")
-            place, version = rng.choice(["/a", "/b"]), int(rng.integers(0, 3))
-            start = rng.choice(["2026-01-01T00:00:00", "2026-02-01T00:00:00"]) if not by_file else ""
-            label = f"V{version}" if version else ""
-            e = Exposure(
-                str(name), "C", "r", str(start), 30.0, (Path(f"{place}/{name}.fits"),), (None,),
-                f"{name} {place} {start} {version}", "any", (), by_file,
-                version=((version,) if version else (), "", (), ""), version_label=label,
-            )  # fmt: skip
-            counts = np.random.default_rng(len(e.fingerprint) + 7 * version).integers(0, 9, (4, PLAIN.bins))
-            ccd = CcdMeasurement("S1", "ok", "", np.zeros(6), 1.0, 1.0, 9, 9, 9, 0, 9, 9, 0.0, 0.0, counts,
-                                 np.zeros(4), np.zeros(4), None, (100, 100))  # fmt: skip
-            store.add(Measurement(e, (ccd,), PLAIN.fingerprint()))
-        if rng.random() < 0.5:
-            store.add_failure(Failure("/a/bad.fits", "", "", "bad.fits", "corrupt", f"reason {rng.integers(3)}"))
-
-
-def all_rows(path):
-    """Everything that a store says of its exposures and failures, without the numbers of what is set aside."""
-    with Store(path, PLAIN, read_only=True) as store:
-        copies = store.copies()
-        rows = [(bool(c.number), c.exposure, {n[1] for n in c.nights}, c.content()) for c in copies]
-        return sorted(rows, key=repr), store.failures()
-
-
-@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.proof) for seed in range(6, 60))])
-def test_whatever_the_nights_hold_one_that_leaves_leaves_no_trace(tmp_path, seed):
-    """The whole store is compared with one that the other nights were merged into, in one step or one after another."""
-    rng = np.random.default_rng(seed)
-    folders = [tmp_path / f"o{i}" for i in range(4)]
-    for folder in folders:
-        folder.mkdir()
-        drawn_night(folder / NAME, rng)
-    versions = str(rng.choice(["newest", "apart"]))
-
-    def gathered(name, given):
-        path = tmp_path / name / NAME
-        path.parent.mkdir()
-        for start in range(0, len(given), 2):
-            with ExitStack() as opened, Store(path, PLAIN) as merged:
-                stores = [
-                    (f, opened.enter_context(Store(f / NAME, PLAIN, read_only=True))) for f in given[start : start + 2]
-                ]
-                gather(merged, stores, PLAIN.replace(versions=versions), lambda _line: None)
-                merged.record_scoring(ScoringRecord(PLAIN.replace(versions=versions).scoring()))
-        return path
-
-    survey = gathered("survey", folders)
-    gone = rng.choice(4, size=int(rng.integers(1, 4)), replace=False)
-    forget_nights = [folders[i] for i in gone]
-    with Store(survey, PLAIN) as store:
-        left = taken_out(store, survey.parent, forget_nights, None, lambda _line: None, "forgotten")
-        resettle(store, left.copies, left.failed, (), PLAIN.replace(versions=versions), lambda _line: None)
-    rest = [folder for folder in folders if folder not in forget_nights]
-    assert all_rows(survey) == all_rows(gathered("never", rest))

@@ -56,9 +56,11 @@ def settled(
         exposures = _exposures(key, group, taken)
         if len(exposures) > 1:
             camera = f" of {key[0]}" if key[0] else ""
-            how = "named by its file" if all(c.exposure.file_named for c in group) else "by its start"
+            how = "places" if all(c.exposure.file_named for c in group) else "starts"
             ids = ", ".join(exposures)
-            renamed.append(f"exposure {key[1]}{camera} is another one in each night, {how}: kept as {ids}")
+            renamed.append(
+                f"exposure {key[1]}{camera}: exposures with different {how} have this id, and are called {ids}"
+            )
         for name, members in exposures.items():
             different = _different(members)
             if len(different) == 1:
@@ -203,7 +205,7 @@ def _of_versions(
         classes.setdefault(label or copy.content(only_pixels=True), []).append(copy)
     ids = _ids_of_versions(camera, name, classes, taken)
     if len(ids) > 1:
-        chosen.append(f"exposure {name}{_of(camera)}: its versions are kept apart as {', '.join(ids)}")
+        chosen.append(f"exposure {name}{_of(camera)}: the versions are kept apart as {', '.join(ids)}")
     placed = []
     for new, members in zip(ids, classes.values(), strict=True):
         best = max(members, key=rank)
@@ -235,13 +237,13 @@ def _on_newest(
         return
     version, label = about[id(best)]
     if all(about[id(c)][0] < version for c in others):
-        left = ", ".join(sorted({about[id(c)][1] or "one without a name" for c in others}))
-        yield f"exposure {name}{_of(camera)}: version {label} is taken, {left} set aside"
+        left = ", ".join(sorted({about[id(c)][1] or "a version without a name" for c in others}))
+        yield f"exposure {name}{_of(camera)}: version {label} is ranked, and set aside: {left}"
     else:
         file = best.exposure.files[0] if best.exposure.files else ""
         yield (
             f"exposure {name}{_of(camera)} was measured from different files, and no version says which are newer:"
-            f" the measurement of more CCDs is taken, or else that of the later night: {file}"
+            f" the measurement of more CCDs, or else the one of the later night, is ranked: {file}"
         )
 
 
