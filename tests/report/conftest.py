@@ -50,6 +50,16 @@ def browser():
 @pytest.fixture
 def visit(browser):
     """Opens a page without a network; in the end the page must have logged nothing and requested nothing."""
+    yield from visits(browser)
+
+
+@pytest.fixture(scope="module")
+def visit_for_several(browser):
+    """The same for a page that several tests share."""
+    yield from visits(browser)
+
+
+def visits(browser):
     contexts, said = [], []
 
     def open_page(path, width=1366, height=768):

@@ -18,10 +18,10 @@ SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
 
 
 @contextmanager
-def serving(folder, told=()):
-    """A server of a night, which in the end must have told of these unforeseen errors."""
+def serving(folder, told=(), **options):
+    """A server of a night, which in the end must have told of these unforeseen errors; options are for opening it."""
     said = []
-    with serve.Served(open_night(folder), folder / "report.html", 0, said.append) as server:
+    with serve.Served(open_night(folder, **options), folder / "report.html", 0, said.append) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-import gpuanom
 from gpuanom.errors import OutputError
 from gpuanom.report import fullsize, serve
 from gpuanom.report.fullsize import Limits, grey, png, usual_limits
 from gpuanom.review.opened import open_night
 from tests import nights
-from tests.report.served import SETTINGS, ask, ask_ccd, picture, serving
+from tests.report.served import ask, ask_ccd, picture, serving
 from tests.test_cli import run
 
 pytest.importorskip("PIL")
@@ -264,9 +263,8 @@ def test_many_connections_are_not_all_answered(night, monkeypatch):
 
 def test_files_that_are_gone_or_damaged_are_one_line(night, tmp_path):
     shutil.copytree(night.parent, tmp_path / "all")
-    gpuanom.score(tmp_path / "all" / "in", tmp_path / "all" / "night2", settings=SETTINGS, device="cpu")
-    folder = tmp_path / "all" / "night2"
-    with serving(folder) as server:
+    moved = {night.parent / "in": tmp_path / "all" / "in"}
+    with serving(night, relocate=moved) as server:
         assert ask_ccd(server)[0] == 200
         (tmp_path / "all" / "in" / "exposure_002.fits").unlink()
         status, _, content = ask_ccd(server, exposure="2")

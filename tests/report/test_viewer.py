@@ -54,7 +54,7 @@ def until(tab, expression):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), pytest.param(1920, 1080, marks=pytest.mark.proof)])
-def test_a_ccd_is_shown_moved_zoomed_and_marked(open_tab, server, width, height):
+def test_a_ccd_is_shown_moved_zoomed_marked_and_opened_by_a_click(open_tab, server, width, height):
     open_tab.expected.append("willReadFrequently")  # the browser's advice on how this test reads the canvas
     tab = open_tab(server.address, width, height)
     tab.locator(".row .id").get_by_text("1", exact=True).click()
@@ -116,14 +116,11 @@ def test_a_ccd_is_shown_moved_zoomed_and_marked(open_tab, server, width, height)
     assert tab.locator("#detail h2").inner_text() == "1"
     assert tab.locator(".mark-place:not(.edge)").count() == 1
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
-def test_a_click_on_a_ccd_opens_it_there(open_tab, server):
-    tab = open_tab(server.address)
+    # A click on a CCD of the picture opens this CCD there.
+    tab.keyboard.press("p")
     area = tab.locator("#plane svg").bounding_box()
     tab.mouse.click(area["x"] + 0.25 * area["width"], area["y"] + 0.5 * area["height"])
     tab.locator("#viewer-said", has_text="pixels").wait_for()
-    ny, nx = nights.SHAPE
     # The two CCDs stand side by side.
     assert tab.evaluate("shownCcd.name") == "CCD1"
     assert tab.evaluate("shownCcd.centre") == pytest.approx([nx / 2, ny / 2], abs=0.05 * nx)
