@@ -30,7 +30,7 @@ def night(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(night):
-    with serving(night) as server:
+    with serving(open_night(night)) as server:
         yield server
 
 

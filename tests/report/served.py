@@ -12,16 +12,15 @@ import numpy as np
 
 import gpuanom
 from gpuanom.report import serve
-from gpuanom.review.opened import open_night
 
-SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
+SETTINGS = gpuanom.Settings(background_points=300, gradient_points=500, sigma_points=1000, simulations=200)
 
 
 @contextmanager
-def serving(folder, told=(), **options):
-    """A server of a night, which in the end must have told of these unforeseen errors; options are for opening it."""
+def serving(night, told=()):
+    """A server of an opened night, which in the end must have told of these unforeseen errors."""
     said = []
-    with serve.Served(open_night(folder, **options), folder / "report.html", 0, said.append) as server:
+    with serve.Served(night, night.folder / "report.html", 0, said.append) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

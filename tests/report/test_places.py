@@ -17,10 +17,10 @@ from gpuanom.review import labels, marked
 from gpuanom.review.opened import open_night
 from gpuanom.review.quicklook import turned_image
 from tests import nights
+from tests.report.served import SETTINGS
 
 pytest.importorskip("PIL")
 
-SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
 LEFT = 24
 """Columns of overscan on the left of each image."""
 

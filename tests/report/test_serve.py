@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,9 +95,9 @@ def test_the_page_may_ask_its_server_and_nobody_else(server, night):
     assert data.search(text).group().split("<script>")[0] == data.search(plain).group().split("<script>")[0]
 
 
-def test_a_page_of_another_version_or_none_is_one_line(night, tmp_path):
+def test_a_page_of_another_version_or_none_is_one_line(server, night, tmp_path):
     shutil.copytree(night, tmp_path / "night")
-    with serving(tmp_path / "night") as server:
+    with serving(replace(server.night, folder=tmp_path / "night")) as server:
         path = tmp_path / "night" / "report.html"
         path.write_text(path.read_text().replace("Contact sheet", "Another version"))
         status, _, content = ask(server)
@@ -227,11 +228,11 @@ def test_what_is_no_request_costs_nothing(server):
     assert ask(server)[0] == 200
 
 
-def test_an_unforeseen_error_is_one_line_for_both_sides(night, monkeypatch):
+def test_an_unforeseen_error_is_one_line_for_both_sides(server, monkeypatch):
     def fail(*_):
         raise ValueError("one\ntwo")
 
-    with serving(night, ["a request failed: ValueError: one two"]) as server:
+    with serving(server.night, ["a request failed: ValueError: one two"]) as server:
         monkeypatch.setattr(server.images, "image", fail)
         status, _, content = ask_ccd(server)
     assert status == 500
@@ -247,9 +248,9 @@ def test_slow_requests_are_ended(server, monkeypatch):
     assert ask(server)[0] == 200
 
 
-def test_many_connections_are_not_all_answered(night, monkeypatch):
+def test_many_connections_are_not_all_answered(server, monkeypatch):
     monkeypatch.setattr(serve, "MOST_CONNECTIONS", 3)
-    with serving(night) as server:
+    with serving(server.night) as server:
         idle = [socket.create_connection(("127.0.0.1", server.server_port), timeout=20) for _ in range(3)]
         with pytest.raises((http.client.HTTPException, ConnectionError)):
             ask(server)
@@ -264,7 +265,7 @@ def test_many_connections_are_not_all_answered(night, monkeypatch):
 def test_files_that_are_gone_or_damaged_are_one_line(night, tmp_path):
     shutil.copytree(night.parent, tmp_path / "all")
     moved = {night.parent / "in": tmp_path / "all" / "in"}
-    with serving(night, relocate=moved) as server:
+    with serving(open_night(night, relocate=moved)) as server:
         assert ask_ccd(server)[0] == 200
         (tmp_path / "all" / "in" / "exposure_002.fits").unlink()
         status, _, content = ask_ccd(server, exposure="2")
@@ -283,16 +284,16 @@ def test_files_that_are_gone_or_damaged_are_one_line(night, tmp_path):
         assert content.count(b"\n") == 1
 
 
-def test_few_ccds_are_kept_in_memory(night, monkeypatch):
+def test_few_ccds_are_kept_in_memory(server, monkeypatch):
     opened, real = [], fullsize.open_ccds
     monkeypatch.setattr(fullsize, "open_ccds", lambda *a: opened.append(a[0].exposure) or real(*a))
     n_bytes = 4 * nights.SHAPE[0] * nights.SHAPE[1]
-    images = fullsize.CcdImages(open_night(night), most_bytes=2 * n_bytes)
+    images = fullsize.CcdImages(server.night, most_bytes=2 * n_bytes)
     for exposure in ("1", "2", "1", "3", "1", "2"):
         images.image(("TESTCAM", exposure), "CCD1")
     assert opened == ["1", "2", "3", "2"]
     # A CCD that is larger than the limit is kept alone.
-    images = fullsize.CcdImages(open_night(night), most_bytes=1)
+    images = fullsize.CcdImages(server.night, most_bytes=1)
     for exposure in ("1", "1", "2", "1"):
         images.image(("TESTCAM", exposure), "CCD1")
     assert opened[4:] == ["1", "2", "1"]

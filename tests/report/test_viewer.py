@@ -131,9 +131,10 @@ def test_the_viewer_says_what_cannot_be_read(open_tab, night, tmp_path):
     (tmp_path / "in").mkdir()
     shutil.copy(night.parent / "in" / "exposure_001.fits", tmp_path / "in")
     gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
-    page.write_report(open_night(tmp_path / "night"), tmp_path / "night" / "report.html", select("cpu"))
+    night = open_night(tmp_path / "night")
+    page.write_report(night, tmp_path / "night" / "report.html", select("cpu"))
     open_tab.expected += ["503", "ERR_CONNECTION_REFUSED"]
-    with serving(tmp_path / "night") as server:
+    with serving(night) as server:
         tab = open_tab(server.address)
         shutil.rmtree(tmp_path / "in")
         tab.click("#full")
@@ -150,8 +151,9 @@ def test_hostile_names_are_text_in_the_viewer_and_in_regions(open_tab, tmp_path)
         hdus[1].name = "N4;%ff 1 2\"'</script>"
         hdus.writeto(path, overwrite=True)
     gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
-    page.write_report(open_night(tmp_path / "night"), tmp_path / "night" / "report.html", select("cpu"))
-    with serving(tmp_path / "night") as server:
+    opened = open_night(tmp_path / "night")
+    page.write_report(opened, tmp_path / "night" / "report.html", select("cpu"))
+    with serving(opened) as server:
         tab = open_tab(server.address)
         name = next(ccd for ccd in tab.locator("#ccd-chosen option").all_inner_texts() if "N4" in ccd.upper())
         tab.select_option("#ccd-chosen", name)
