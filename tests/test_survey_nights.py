@@ -429,8 +429,9 @@ def rows(folder):
 def test_a_survey_that_grows_keeps_the_formats_of_its_tables_and_knows_its_moved_files(base, tmp_path, capfd):
     shutil.copytree(base / "o_n1", tmp_path / "survey")
     move = ("--relocate", f"{base / 'n1'}=/elsewhere")
+    move += ("--relocate", "/nowhere=/else")
     code, _, err = run(capfd, "merge", base / "o_n3", "-o", tmp_path / "survey", "--add", *move)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "no stored path begins with /nowhere: nothing was relocated from there to /else\n")
     assert sorted(path.name for path in tmp_path.joinpath("survey").iterdir()) == ["ccds.csv", "exposures.csv", NAME]
     assert {str(path.parent) for path in file_of(tmp_path / "survey").values()} == {"/elsewhere", str(base / "n3")}
 
