@@ -98,7 +98,7 @@ def is_within(file: str, folder: str) -> bool:
     return file == folder or file.startswith(f"{folder.rstrip('/')}/")
 
 
-def of_nothing(moves: Iterable[Relocation]) -> Iterator[str]:
+def lines_on_idle(moves: Iterable[Relocation]) -> Iterator[str]:
     """Yield a line for each move that concerns no file.
 
     Parameters

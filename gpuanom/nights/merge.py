@@ -15,7 +15,7 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError, ReferenceFileError, StoreBusyError, printable
 from gpuanom.files import cannot_be_written, make_folder, partial_path
 from gpuanom.fits.grouping import names_apart
-from gpuanom.naming import Relocation, exists, of_nothing
+from gpuanom.naming import Relocation, exists, lines_on_idle
 from gpuanom.nights.gathering import each_once, gather
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.review import labels
@@ -208,7 +208,7 @@ def merge_nights(
         with Store(path, Settings(), read_only=True, moves=moves) if grows else nullcontext() as survey:
             given = list(zip(nights, stores, strict=True))
             opened_stores = stores if survey is None else [survey, *stores]
-            for line in of_nothing(set(moves).intersection(*(store.moves_of_nothing for store in opened_stores))):
+            for line in lines_on_idle(set(moves).intersection(*(store.idle_moves for store in opened_stores))):
                 say(printable(line))
             every = given if survey is None else [(folder, survey), *given]
             recorded = _measured_alike(every)

@@ -68,13 +68,13 @@ class Store(Transactions):
         self.settings = settings
         super().__init__(path, open_database(path, read_only=read_only))
         self.read_only = read_only
-        self.moves_of_nothing: set[Relocation] = set()
+        self.idle_moves: set[Relocation] = set()
         """The moves that concern no file of this store."""
         try:
             with believed(self.path):
                 self._reconstructions = Reconstructions(self._db)
                 self._statistics = KeptStatistics(self._db, self.path)
-                self.moves_of_nothing = idle_moves(self._db, moves)
+                self.idle_moves = idle_moves(self._db, moves)
                 if not read_only:
                     with self._transaction() as db:
                         follow_files(db, moves)
