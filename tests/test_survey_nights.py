@@ -426,6 +426,36 @@ def rows(folder):
         return list(db.iterdump())
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE nights SET position = 'x' WHERE night LIKE '%o_v1%'",
+        "UPDATE nights SET night = '7'",
+        *(pytest.param(f"UPDATE {damage}", marks=pytest.mark.proof) for damage in (
+            "versions SET version = '[1]'", "aside_versions SET version = '[[\"x\"], 1, [2], 3]'",
+            "aside_exposures SET copy = 'x'", "aside_exposures SET copy = 0", "aside_exposures SET files = '[1]'",
+            "aside_exposures SET histograms = 'a'", "aside_exposures SET camera = NULL",
+            "aside_exposures SET exposure = x'00ff'",
+        )),
+        pytest.param("DROP TABLE aside_exposures; CREATE TABLE aside_exposures (copy)", marks=pytest.mark.proof),
+    ],
+)  # fmt: skip
+def test_a_damaged_survey_is_one_line_and_left_as_it_is(versions, tmp_path, capfd, damage):
+    survey = tmp_path / "survey"
+    merge([versions / "o_v0", versions / "o_v1"], survey)
+    with closing(sqlite3.connect(survey / NAME)) as db:
+        db.executescript(damage)
+    before = rows(survey)
+    for words in (("forget", survey, versions / "o_v1"), ("merge", versions / "o_v2", "-o", survey, "--add"),
+                  ("merge", survey, "-o", tmp_path / "other")):  # fmt: skip
+        code, out, err = run(capfd, *words)
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1].startswith(f"gpuanom: {survey / NAME}: ")
+        assert "unexpected" not in err
+    assert rows(survey) == before
+    assert not (tmp_path / "other" / NAME).exists()
+
+
 def test_a_survey_that_grows_keeps_the_formats_of_its_tables_and_knows_its_moved_files(base, tmp_path, capfd):
     shutil.copytree(base / "o_n1", tmp_path / "survey")
     move = ("--relocate", f"{base / 'n1'}=/elsewhere")

@@ -101,16 +101,19 @@ def forget_nights(
             placed, _ = placements(left.copies, settings)
             _say_changes(placed, "would be", say)
             return None
+    lines: list[str] = []
     with Store(path, settings) as store:
         store.begin()
-        left = taken_out(store, folder, wanted, camera, say, "forgotten")
+        left = taken_out(store, folder, wanted, camera, lines.append, "forgotten")
         placed, _ = placements(left.copies, settings)
-        _say_changes(placed, "is", say)
+        _say_changes(placed, "is", lines.append)
         store.settle(placed, left.failed)
         result = tables.build(store, settings, backend, references)
         # Before the store changes for good, so that the same command can be repeated after an interrupt.
         writing.rewrite(result, folder, names)
         store.commit()
+    for line in lines:
+        say(line)
     return result
 
 

@@ -154,7 +154,7 @@ def read_copies(db: sqlite3.Connection, located: Callable[[str], str], moves: Se
     nights: dict[tuple[int, str, str], list[Membership]] = {}
     if has_table(db, "nights"):
         for number, camera, exposure, position, night in db.execute("SELECT * FROM nights"):
-            of_night = Membership(position, _folders(night, moves))
+            of_night = _membership(position, night, moves)
             nights.setdefault((number, camera, exposure), []).append(of_night)
     found = exposures_of(db, located) + exposures_of(db, located, aside=True)
     return [
@@ -163,9 +163,11 @@ def read_copies(db: sqlite3.Connection, located: Callable[[str], str], moves: Se
     ]
 
 
-def _folders(night: str, moves: Sequence[Relocation]) -> tuple[str, ...]:
-    """The folders of a night, as they are called now."""
-    return tuple(relocated(folder, moves) for folder in texts_of(night))
+def _membership(position: object, night: str, moves: Sequence[Relocation]) -> Membership:
+    """A night as a store keeps it, with its folders as they are called now."""
+    if not isinstance(position, int):
+        raise ValueError("the position of a night is no whole number")
+    return Membership(position, tuple(relocated(folder, moves) for folder in texts_of(night)))
 
 
 def read_failed(
@@ -184,7 +186,7 @@ def read_failed(
     of_nights: dict[str, list[tuple[Membership, tuple[str, ...]]]] = {}
     if has_table(db, "night_failures"):
         for position, night, *row in db.execute("SELECT * FROM night_failures ORDER BY position, night, file"):
-            of_nights.setdefault(row[0], []).append((Membership(position, _folders(night, moves)), tuple(row)))
+            of_nights.setdefault(row[0], []).append((_membership(position, night, moves), tuple(row)))
     found: list[tuple[Membership, tuple[str, ...]]] = []
     for row in db.execute("SELECT * FROM failures ORDER BY file").fetchall():
         told = of_nights.get(row[0], [])
