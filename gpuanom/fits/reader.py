@@ -136,14 +136,7 @@ class Origin:
 
 
 def origin_of(ccd: CcdOnDisk, *, mask: bool = True) -> Origin:
-    """Return the origin of a CCD that `open_ccds` listed.
-
-    Parameters
-    ----------
-    ccd : CcdOnDisk
-    mask : bool, optional
-        Whether to describe the mask, which is read where its meaning depends on its pixels.
-    """
+    """Return the origin of a CCD that `open_ccds` listed; `mask` tells whether to describe the mask, or to skip it."""
     load = ccd.load
     if not isinstance(load, _Loader):
         raise TypeError("a CCD that was not listed by open_ccds")
