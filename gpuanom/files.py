@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import bz2
 import errno
+import fcntl
 import gzip
 import lzma
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -131,14 +133,14 @@ def whole_file(path: Path, *, remedy: str = "", fits: bool = False) -> Iterator[
         if target is None:
             yield path
             return
-        partial = partial_path(target)
-        try:
-            yield partial
-            partial.replace(target)
-        finally:
-            # A folder that happens to have the temporary file's name is not removed.
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+        with _partial_alone(target) as partial:
+            try:
+                yield partial
+                partial.replace(target)
+            finally:
+                # A folder that happens to have the temporary file's name is not removed.
+                with suppress(OSError):
+                    partial.unlink(missing_ok=True)
     except OutputError:
         raise
     except OSError as error:
@@ -148,6 +150,26 @@ def whole_file(path: Path, *, remedy: str = "", fits: bool = False) -> Iterator[
 def partial_path(path: Path) -> Path:
     """The file beside `path` that is written first, and renamed when it is whole."""
     return path.with_name(f".{path.name}.partial")
+
+
+@contextmanager
+def _partial_alone(target: Path) -> Iterator[Path]:
+    """A temporary file beside `target` that nobody else writes: two programs may write one file at the same time.
+
+    The usual name is taken by the program that locks the folder, so that a killed program leaves no more than one file.
+    """
+    partial, lock = partial_path(target), -1
+    try:
+        with suppress(OSError):  # a folder that may not be read, or a file system without locks
+            lock = os.open(target.parent, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                partial = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
+        yield partial
+    finally:
+        if lock >= 0:
+            os.close(lock)
 
 
 def _target(path: Path) -> Path | None:

@@ -62,6 +62,14 @@ def absolute(path: str | Path) -> Path:
         return whole
 
 
+def resolved(path: str | Path) -> Path:
+    """Return the absolute path without links; where links lead in a circle, the absolute path as it is."""
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError):
+        return absolute(path)
+
+
 class Relocation(NamedTuple):
     """Files that were moved: what was called ``old``, or lay in this folder, is called ``new`` now."""
 
@@ -90,7 +98,7 @@ def is_within(file: str, folder: str) -> bool:
     return file == folder or file.startswith(f"{folder.rstrip('/')}/")
 
 
-def of_nothing(moves: Iterable[Relocation]) -> Iterator[str]:
+def lines_on_idle(moves: Iterable[Relocation]) -> Iterator[str]:
     """Yield a line for each move that concerns no file.
 
     Parameters

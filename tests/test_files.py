@@ -191,6 +191,20 @@ def test_a_failure_of_any_kind_leaves_the_file_as_it_was(tmp_path):
         assert not temporary(tmp_path)
 
 
+def test_two_programs_that_write_one_file_at_the_same_time(tmp_path):
+    """Each writes a temporary file of its own, so that the file is always whole."""
+    path = tmp_path / "page.html"
+    (tmp_path / ".page.html.partial").write_text("left by a killed program")
+    with whole_file(path) as first:
+        first.write_text("first, which is longer")
+        with whole_file(path) as second:
+            assert second != first
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first, which is longer"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize(
     ("number", "remedy"), [(28, "make room"), (13, "may write to"), (30, "may write to"), (2, "make it first")]
 )

@@ -79,13 +79,13 @@ def test_a_page_that_cannot_be_made_is_told_once_and_costs_nothing(tmp_path, mon
 
     def fail(*_, **__):
         calls.append(1)
-        raise OutputError("no room")
+        raise ZeroDivisionError("a\nb")
 
     monkeypatch.setattr(fresh_page, "write_report", fail)
     told, _, said = once(tmp_path / "in", tmp_path / "out", report=2)
     assert len(told) == 3
     assert len(calls) >= 2
-    assert [line for line in said if "page" in line] == ["the page cannot be made: no room; tried again"]
+    assert [line for line in said if "page" in line] == ["the page cannot be made: ZeroDivisionError: a b; tried again"]
 
 
 def test_a_fits_file_of_that_name_is_kept(tmp_path, capfd):
@@ -110,7 +110,8 @@ def test_pages_leave_time_for_measurements(tmp_path, monkeypatch):
         now[0] += 2.0
 
     monkeypatch.setattr(fresh_page, "write_report", write)
-    page = fresh_page.FreshPage(tmp_path, 5, 1, lambda _: None)
+    said = []
+    page = fresh_page.FreshPage(tmp_path, 5, 1, said.append)
     for _ in range(60):  # exposures wait all the time, and each takes a second
         page.changed()
         page.refresh(idle=False)
@@ -133,3 +134,4 @@ def test_pages_leave_time_for_measurements(tmp_path, monkeypatch):
     assert len(written) == 5
     page.refresh(idle=True)
     assert len(written) == 6
+    assert said == [f"page: {tmp_path / 'report.html'}", "the page cannot be made: no room; tried again"]

@@ -72,6 +72,7 @@ def commands(base, made):
         "evaluate": (("evaluate", OUT, "--labels", "labels.csv"), {0}),
         "export": (("export", OUT, "--format", "exclude", "--rank", "2"), {0}),
         "merge": (("merge", OUT, "-o", made / "m \u591c"), {0}),
+        "forget": (("forget", OUT, "in/field \u591c 3.fits", "no \u591c", "--dry-run"), {2}),
         "reference": (("reference", OUT, "-o", made / "ref \u591c.ecsv"), {0}),
         "label": (("label", OUT, "labels.csv"), {0}),
         "settings": (("settings", "--config", "gone \u591c.toml"), {2}),

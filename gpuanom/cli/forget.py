@@ -8,6 +8,7 @@ import click
 
 from gpuanom.cli.options import formats_option
 from gpuanom.cli.screen import Screen
+from gpuanom.display import counted
 from gpuanom.errors import printable
 
 EPILOG = """\b
@@ -17,20 +18,23 @@ Examples:
   gpuanom forget survey 845291 845292                two exposures
 
 \b
-WHAT is looked up in this order:
+The first of these that WHAT names in the survey is forgotten:
   1. the id of an exposure
-  2. the folder of a night that was merged into the survey, as it was called then
-  3. the folder of another scored night: its exposures are forgotten
-  4. a file or folder of images, or a folder of merged nights, with all that lies within
-Where merged nights are forgotten (2, and 4), an exposure that another merged night holds too stays. Where the ranked
-version of an exposure goes, the newest version of the other nights takes its place.
+  2. the folder of a night that was merged into the survey, under the name of that time
+  3. the folder of another scored night: the exposures of that night
+  4. a file or folder of images, or a folder of merged nights, with everything inside
+Where merged nights are forgotten (2 and 4), an exposure stays if another merged night holds it too. Where the ranked
+version of an exposure is forgotten, the newest version of the other nights is ranked instead.
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("survey", type=click.Path(path_type=Path), metavar="SURVEY")
 @click.argument("nights", nargs=-1, required=True, metavar="WHAT...")
-@click.option("--camera", help="Camera of the exposures given by ids, where two cameras have such an exposure.")
+@click.option(
+    "--camera",
+    help="Camera of the exposures that are given by their ids, where several cameras have an exposure of that id.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be forgotten, and change nothing.")
 @formats_option
 def forget(
@@ -38,11 +42,12 @@ def forget(
 ) -> int:
     """Take nights or exposures out of a survey, and rank the rest.
 
-    SURVEY is a folder that `gpuanom merge`, `score` or `watch` made. No image is read or removed, and nothing is asked.
-    The tables are then those of a survey that never had the nights; settings, reference, classifier and labels of the
-    survey stay.
+    SURVEY is a folder that `gpuanom merge`, `score` or `watch` made. No image is read or removed, and the command does
+    not ask before it changes the survey. The tables are then those of a survey that never had the nights; settings,
+    reference, classifier and labels of the survey stay.
 
-    Tables are rewritten in the formats that the folder holds. Exit codes are those of `gpuanom merge`.
+    Tables are written again in the formats that the folder holds. After an interrupt, repeat the command. The exit
+    codes are those of `gpuanom merge`.
     """
     from gpuanom.nights.forget import forget_nights
     from gpuanom.tables.left_out import left_out
@@ -57,5 +62,5 @@ def forget(
     )
     if tables is None:
         return 0
-    click.echo(f"{len(tables.exposures)} exposures in {survey}")
+    click.echo(f"{counted(len(tables.exposures), 'exposure')} in {survey}")
     return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))

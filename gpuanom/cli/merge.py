@@ -8,22 +8,23 @@ import click
 
 from gpuanom.cli.options import formats_option, relocate_option
 from gpuanom.cli.screen import Screen
+from gpuanom.display import counted
 from gpuanom.errors import printable
 
 EPILOG = """\b
 Examples:
   gpuanom merge monday tuesday -o both         two nights, each compared with both
   gpuanom merge shards/* -o scored             the shares that `gpuanom score --shard K/N` measured
-  gpuanom merge wednesday -o both --add        one night more (gpuanom forget takes it out again)
-  gpuanom merge old/* -o all --relocate /disk1=/disk2   the images were moved to another disk since
+  gpuanom merge wednesday -o both --add        one night more (gpuanom forget takes the night out again)
+  gpuanom merge old/* -o all --relocate /disk1=/disk2   the images have been moved to another disk
 
 \b
-Where nights hold an exposure of one camera and id, measured from different files:
-  other starts        they are different exposures; each gets its start added to its id
-  named by files      in different folders they are different exposures; the folders' names are added
-  other versions      of the processing (PLVER, or v1 in the name): see --versions
-  no version known    that with more measured CCDs is taken, or else that of the later night
-What is not taken is set aside, and comes back when the other night is forgotten.
+Where nights hold exposures of the same camera and id that were measured from different files:
+  different starts    they are different exposures; the start of each is added to its id
+  named by files      in different folders they are different exposures; the names of the folders are added
+  several versions    of the processing (PLVER, or v1 in the name): see --versions
+  no version known    the one with more measured CCDs is ranked, or else the one of the later night
+An exposure that is not ranked is set aside, and is ranked again when the night of the other one is forgotten.
 """
 
 
@@ -53,9 +54,11 @@ def merge(
     SCORED is a folder that `gpuanom score` made; all must have been measured with the same settings. No image is read
     again, and the tables are those of one run over all files. The merged night is scored as the nights were scored
     last, or, where they were scored differently, as in the paper; a night that others are added to, as it was last.
-    Nights may be named by relative or absolute paths, each once; the order counts only where no version does.
+    Nights may be named by relative or absolute paths; a night that is named twice counts once. The order of the nights
+    matters only where no version says which measurement of an exposure is the newest. After an interrupt, repeat the
+    command: a survey is changed as a whole or not at all.
 
-    At the end, the CCDs without a measurement are counted once, by reason; if CCDs were lost the exit code is 1.
+    At the end, the CCDs without a measurement are counted by reason; if CCDs were lost, the exit code is 1.
     """
     from gpuanom.nights.merge import merge_nights
     from gpuanom.tables.left_out import left_out
@@ -69,5 +72,5 @@ def merge(
         add=add,
         say=lambda line: click.echo(printable(line), err=True),
     )
-    click.echo(f"{len(tables.exposures)} exposures in {output}")
+    click.echo(f"{counted(len(tables.exposures), 'exposure')} in {output}")
     return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))

@@ -244,7 +244,7 @@ relocate_option = click.option(
     multiple=True,
     callback=_relocations,
     metavar="OLD=NEW",
-    help="Images that were measured in the folder OLD are in NEW now. May be repeated. (score, and merge, keep the new "
-    "paths; the images of a night that was moved together with its scored folder are found without this option.)",
+    help="Images that were measured in the folder OLD are in the folder NEW now; may be repeated. score and merge keep "
+    "the new paths. Images that were moved together with the scored folder are found without this option.",
 )
 """The option --relocate of commands that need the images again."""

@@ -38,8 +38,9 @@ unless --relocate says where they are.
 \b
 CCDs at full resolution, read from the image files when they are asked for:
   gpuanom report scored --serve               prints an address to open in a browser; Ctrl-C ends it
-A click on a CCD then shows all of its pixels, with pan, zoom and stretch. The server answers on this machine alone
-(127.0.0.1), and only to who has the address, which holds a secret. From another machine: ssh -L 8770:localhost:8770.
+A click on a CCD then shows all of its pixels, with pan, zoom and stretch. The server listens on this machine alone
+(127.0.0.1), and answers only to the printed address, which holds a secret. To look from another machine, forward the
+port with ssh -L 8770:127.0.0.1:8770 and open the same address there.
 """
 
 

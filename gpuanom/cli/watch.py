@@ -132,15 +132,15 @@ class Until(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--report",
     is_flag=True,
-    help="Keep SCORED/report.html fresh: open it in a browser, and the page reloads itself. It shows the last exposure"
-    " and the night's course, and all that `gpuanom report` shows.",
+    help="Keep the page SCORED/report.html up to date. The page reloads itself in a browser, and shows the last"
+    " exposure, the night's course, and everything that `gpuanom report` shows.",
 )
 @click.option(
     "--report-top",
     default=60,
     show_default=True,
     type=click.IntRange(0),
-    help="Pictures on that page: so many of the most anomalous exposures, and the last one.",
+    help="Number of the most anomalous exposures with pictures on that page; the last exposure has one too.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print exposures and alerts as lines of JSON.")
 @click.option("--once", is_flag=True, help="End when all files that are there are scored; incomplete ones are listed.")

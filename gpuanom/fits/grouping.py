@@ -147,17 +147,17 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
 
 
 def by_start(begun: Sequence[tuple[str, float]]) -> list[list[int]]:
-    """Return which of several files or exposures of one id were taken at the same time.
+    """Return which of several files or exposures of one id began at the same time.
 
     Parameters
     ----------
     begun : sequence of (str, float)
-        For each the start, ISO 8601, and the exposure time in seconds, which may be unknown (empty, NaN).
+        The start (ISO 8601) and the exposure time in seconds of each file; empty and NaN where they are unknown.
 
     Returns
     -------
     list of list of int
-        The places of those that began together, in order of the starts; what has no start is in none of the parts.
+        The indices of the files that began together, in order of the starts; files without a start are left out.
     """
     starts = [seconds(date) if "T" in date else None for date, _ in begun]
     if all(start is None for start in starts):  # dates without a time at least distinguish nights

@@ -136,7 +136,7 @@ class Origin:
 
 
 def origin_of(ccd: CcdOnDisk, *, mask: bool = True) -> Origin:
-    """Return the origin of a CCD that `open_ccds` listed; its mask is read where the pixel values tell, or not told."""
+    """Return the origin of a CCD that `open_ccds` listed; `mask` tells whether to describe the mask, or to skip it."""
     load = ccd.load
     if not isinstance(load, _Loader):
         raise TypeError("a CCD that was not listed by open_ccds")

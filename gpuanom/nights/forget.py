@@ -1,4 +1,4 @@
-"""Nights, folders and exposures taken out of a survey, which afterwards is as if they had never been in it."""
+"""Nights, folders and exposures taken out of a survey, which is then as if they had never been in it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 from gpuanom import arguments
 from gpuanom.backends.choice import select
+from gpuanom.display import counted
 from gpuanom.errors import InputError, OutputError, printable
-from gpuanom.naming import absolute, is_within, path_text
-from gpuanom.nights.gathering import resettle
+from gpuanom.naming import absolute, is_within, path_text, resolved
+from gpuanom.nights.gathering import placements
+from gpuanom.nights.settling import few_lines
 from gpuanom.settings import Settings
-from gpuanom.store.set_aside import Copy, FailedFile, Membership
+from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import writing
@@ -23,7 +25,7 @@ Say = Callable[[str], None]
 
 @dataclass(eq=False)
 class Left:
-    """What is left of a survey while one thing after the other is taken out.
+    """What is left of a survey while nights and exposures are taken out one after the other.
 
     Attributes
     ----------
@@ -58,14 +60,14 @@ def forget_nights(
     camera : str, optional
         The camera of the exposures that are given by their ids; needed where two cameras have an exposure of one id.
     dry_run : bool, optional
-        Only say what would be forgotten, and change nothing.
+        Only say what would be forgotten; no file is changed.
     formats : str or sequence of str, optional
         Formats of the tables; by default those in which the folder holds tables.
     device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
     say : callable, optional
-        Takes the lines that say what is forgotten, what stays since another night holds it too, and which versions
-        come back.
+        Takes the lines that say what is forgotten, how many exposures stay since other nights hold them too, and which
+        exposures are ranked in another version or called by another id than before.
 
     Returns
     -------
@@ -76,13 +78,15 @@ def forget_nights(
     Raises
     ------
     OutputError
-        When the folder holds no night, or the survey holds nothing that is called so; nothing is forgotten then.
+        When the folder holds no night, or the survey holds nothing of one of these names; nothing is forgotten then.
     InputError, DeviceError
         When an argument is of a wrong kind, or the device cannot be used.
     """
     folder, wanted = arguments.path("survey", survey, OutputError), arguments.inputs("nights", nights)
     for name in wanted:
-        arguments.path("nights", name)  # refuses what can be no path
+        arguments.path("nights", name)  # refuses a name that no path can have
+        if not str(name).strip():
+            raise InputError("nights holds an empty name, which would stand for the present folder (write . for that)")
     if not callable(say):
         raise InputError(f"say is {arguments.shown(say)} but must be a function that takes a line")
     names, dry_run = arguments.formats(formats), arguments.switch("dry_run", dry_run)
@@ -93,20 +97,45 @@ def forget_nights(
     with Store(path, Settings(), read_only=True) as store:
         settings, references = tables.as_scored_last(store)
         if dry_run:
-            taken_out(store, folder, wanted, camera, say, "would be forgotten")
+            left = taken_out(store, folder, wanted, camera, say, "would be forgotten")
+            placed, _ = placements(left.copies, settings)
+            _say_changes(placed, "would be", say)
             return None
+    lines: list[str] = []
     with Store(path, settings) as store:
-        left = taken_out(store, folder, wanted, camera, say, "forgotten")
-        resettle(store, left.copies, left.failed, (), settings, lambda _line: None)
+        store.begin()
+        left = taken_out(store, folder, wanted, camera, lines.append, "forgotten")
+        placed, _ = placements(left.copies, settings)
+        _say_changes(placed, "is", lines.append)
+        store.settle(placed, left.failed)
         result = tables.build(store, settings, backend, references)
-    writing.rewrite(result, folder, names)
+        # Before the store changes for good, so that the same command can be repeated after an interrupt.
+        writing.rewrite(result, folder, names)
+        store.commit()
+    for line in lines:
+        say(line)
     return result
+
+
+def _say_changes(placed: Sequence[Placed], verb: str, say: Say) -> None:
+    """Tell which exposures are ranked in another version than before, and which get another id."""
+    versions, ids = [], []
+    for p in placed:
+        e = p.copy.exposure
+        camera = f" of {e.camera}" if e.camera else ""
+        if p.ranked and p.copy.number:
+            version = f"version {e.version_label}" if e.version_label else "another measurement"
+            versions.append(f"exposure {p.exposure}{camera}: {version} {verb} ranked again")
+        elif p.ranked and p.exposure != e.exposure:
+            ids.append(f"exposure {e.exposure}{camera} {verb} called {p.exposure} again")
+    for line in (*few_lines(versions, "exposures in other versions"), *few_lines(ids, "exposures with other ids")):
+        say(printable(line))
 
 
 def taken_out(
     store: Store, folder: Path, wanted: Sequence[str | Path], camera: str | None, say: Say, verb: str
 ) -> Left:
-    """Return what is left of a survey without what is named.
+    """Return what is left of a survey without the nights and exposures that are named.
 
     Parameters
     ----------
@@ -117,26 +146,33 @@ def taken_out(
         See `forget_nights`.
     camera : str or None
     say : callable
-        Takes a line on what each name stands for.
+        Takes a line on each name.
     verb : str
-        How the lines end.
+        The end of the lines: ``forgotten``, or ``would be forgotten``.
 
     Raises
     ------
     OutputError
-        When the survey holds nothing that is called so.
+        When the survey holds nothing of one of these names.
     """
     left = Left(store.copies(), store.failed_files())
+    whole = replace(left)
     for name in wanted:
         before, n_failed = {_key(c) for c in left.copies}, len(left.failed)
-        about, touched = _forget(left, folder, name, camera)
+        try:
+            about, touched = _forget(left, folder, name, camera)
+        except OutputError:
+            # The names before may have taken out all that this name stands for; else the error is raised here again.
+            about, _ = _forget(replace(whole), folder, name, camera)
+            say(printable(f"{about}: nothing more {verb}, after the names before"))
+            continue
         gone = before - {_key(c) for c in left.copies}
-        parts = [_counted(len(gone), "exposure")]
+        parts = [counted(len(gone), "exposure")]
         if n_failed > len(left.failed):
-            parts.append(_counted(n_failed - len(left.failed), "failed file"))
+            parts.append(counted(n_failed - len(left.failed), "failed file"))
         line = f"{about}: {' and '.join(parts)} {verb}"
         if kept := len(touched - gone):
-            line += f"; {_counted(kept, 'exposure')} {'stays' if kept == 1 else 'stay'}, which other nights hold too"
+            line += f"; {counted(kept, 'exposure')} {'stays' if kept == 1 else 'stay'}, which other nights hold too"
         say(printable(line))
     return left
 
@@ -145,12 +181,8 @@ def _key(copy: Copy) -> tuple[str, str]:
     return copy.exposure.camera, copy.exposure.exposure
 
 
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
 def _forget(left: Left, folder: Path, name: str | Path, camera: str | None) -> tuple[str, set[tuple[str, str]]]:
-    """Take out what a name stands for; return words on it, and the exposures that it concerns."""
+    """Take out what a name stands for; return what the name is taken for, and the exposures that it concerns."""
     text = str(name)
     of_id = {_key(c) for c in left.copies if c.exposure.exposure == text and camera in (None, c.exposure.camera)}
     of_id |= {
@@ -160,26 +192,26 @@ def _forget(left: Left, folder: Path, name: str | Path, camera: str | None) -> t
     }
     if len(of_id) > 1:
         cameras = ", ".join(sorted(c for c, _ in of_id))
-        raise OutputError(f"{folder}: exposure {text} is one of several cameras (--camera {cameras}: which of them?)")
+        raise OutputError(f"{folder}: several cameras have an exposure {text} (choose one with --camera: {cameras})")
     if of_id:
         left.copies = [c for c in left.copies if _key(c) not in of_id]
         left.failed = [f for f in left.failed if (f.failure.camera, f.failure.exposure) not in of_id]
         return f"exposure {text}", of_id
-    places = {str(absolute(text)), str(_resolved(text))}
+    places = {str(absolute(text)), str(resolved(text))}
     memberships = {m for c in left.copies for m in c.nights} | {f.membership for f in left.failed}
     of_night = {m for m in memberships if places & set(m.night)}
     if of_night:
         return f"night {text}", _forget_memberships(left, of_night)
-    if Path(text, NAME).is_file() and _resolved(text) != _resolved(folder):
+    if _holds_store(Path(text)) and resolved(text) != resolved(folder):
         return f"the exposures of night {text}", _forget_held(left, Path(text))
     return f"what lies in {text}", _forget_files(left, folder, places, text)
 
 
-def _resolved(path: str | Path) -> Path:
+def _holds_store(folder: Path) -> bool:
     try:
-        return Path(path).resolve()
-    except (OSError, RuntimeError):
-        return absolute(path)
+        return (folder / NAME).is_file()
+    except OSError:  # no folder can have this name, or the folder may not be read
+        return False
 
 
 def _forget_memberships(left: Left, gone: set[Membership]) -> set[tuple[str, str]]:
@@ -229,6 +261,6 @@ def _forget_files(left: Left, folder: Path, places: set[str], text: str) -> set[
         nights = sorted({m.night[0] for c in left.copies for m in c.nights if m.night})
         holds = f"it holds the nights {', '.join(nights[:3])}{' ...' if len(nights) > 3 else ''}" if nights else ""
         raise OutputError(
-            f"{folder}: no exposure, night or folder of this survey is called {text}{f' ({holds})' if holds else ''}"
+            f"{folder}: the survey holds no exposure, night or folder {text}{f' ({holds})' if holds else ''}"
         )
     return touched

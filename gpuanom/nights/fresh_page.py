@@ -1,4 +1,4 @@
-"""The page of a night that is watched: written again as the night goes on, without holding up the measurements."""
+"""The page of a night that is watched: written again as the night goes on, in a small part of the time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpuanom import arguments
 from gpuanom.backends.choice import select
-from gpuanom.errors import GpuanomError
+from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import require_no_fits
 from gpuanom.naming import path_text
 from gpuanom.report.page import NAME, write_report
@@ -23,13 +23,14 @@ RELOAD = 20.0
 """Seconds after which the page in a browser reloads itself."""
 
 _SHARE = 10.0
-"""While exposures wait to be measured, making pages takes at most one part in so many of the time."""
+"""While exposures wait to be measured, a page is made only when so many times the time that the last one took has gone.
+"""
 _PAUSE = 60.0
-"""Seconds until a page that could not be made is tried again, at least."""
+"""Least number of seconds until a page that could not be made is tried again."""
 
 
 class NoPage:
-    """Takes the place of a page that nobody wants."""
+    """Stands for the page of a night where no page is wanted: nothing is done."""
 
     def changed(self) -> None:
         """Do nothing."""
@@ -73,7 +74,7 @@ class FreshPage(NoPage):
         self._told: set[str] = set()
 
     def changed(self) -> None:
-        """Note that the night has been ranked again."""
+        """Note that the night has been ranked again, so that the page is out of date."""
         self._changed = True
 
     def refresh(self, idle: bool) -> None:
@@ -98,9 +99,10 @@ class FreshPage(NoPage):
             write_report(night, self.path, select("cpu"), top=self._top, threads=self._threads, reload=reload)
             self._changed = self._failed = False
             self._tell(f"page: {path_text(self.path)}")
-        except GpuanomError as error:  # a page that cannot be made must not end the watch
+        except Exception as error:  # a page that cannot be made must not end the watch
             self._failed = True
-            self._tell(f"the page cannot be made: {error}; tried again")
+            why = str(error) if isinstance(error, GpuanomError) else printable(f"{type(error).__name__}: {error}")
+            self._tell(f"the page cannot be made: {why}; tried again")
         taken = time.monotonic() - start
         self._not_before = start + taken + max(_SHARE * taken, _PAUSE if self._failed else 0.0)
 
@@ -111,7 +113,7 @@ class FreshPage(NoPage):
 
 
 def page_of(folder: Path, top: int | None, threads: int | None, say: Callable[[str], None]) -> NoPage:
-    """Return what keeps the page of a night fresh; where `top` is None, no page is made.
+    """Return the page of a night to keep fresh; where `top` is None, no page is made.
 
     Parameters
     ----------

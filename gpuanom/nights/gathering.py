@@ -9,11 +9,11 @@ from pathlib import Path
 from gpuanom.errors import printable
 from gpuanom.fits import discover
 from gpuanom.fits.identity import version_in_name
-from gpuanom.naming import absolute, exists
+from gpuanom.naming import absolute, exists, resolved
 from gpuanom.nights.settling import settled
 from gpuanom.records import Exposure, Version
 from gpuanom.settings import Settings
-from gpuanom.store.set_aside import Copy, FailedFile, Membership
+from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
 from gpuanom.store.store import Store
 
 Say = Callable[[str], None]
@@ -32,21 +32,14 @@ def each_once(nights: Sequence[Path], output: Path, say: Say) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for night in nights:
-        place = _resolved(night)
-        if place == _resolved(output):
-            say(printable(f"{night} is the output folder itself: it holds its exposures already"))
+        place = resolved(night)
+        if place == resolved(output):
+            say(printable(f"{night} is the output folder itself, which holds these exposures already"))
         elif place in found:
             say(printable(f"{night} is named twice (before as {found[place]}): taken once"))
         else:
             found[place] = night
     return list(found.values())
-
-
-def _resolved(folder: Path) -> Path:
-    try:
-        return folder.resolve()
-    except (OSError, RuntimeError):
-        return absolute(folder)
 
 
 def gather(merged: Store, nights: Sequence[tuple[Path, Store]], settings: Settings, say: Say) -> None:
@@ -104,10 +97,28 @@ def resettle(
     say : callable
         Takes a line on new ids, and on versions that are set aside.
     """
-    placed, lines = settled(copies, settings.versions, lambda exposure: _version(exposure, settings))
+    placed, lines = placements(copies, settings)
     for line in lines:
         say(printable(line))
     merged.settle(placed, failed, others)
+
+
+def placements(copies: Sequence[Copy], settings: Settings) -> tuple[list[Placed], list[str]]:
+    """Settle which copies are one exposure; see `gpuanom.nights.settling.settled`.
+
+    Parameters
+    ----------
+    copies : sequence of Copy
+    settings : Settings
+        `versions` says what becomes of several processing versions of an exposure.
+
+    Returns
+    -------
+    placed : list of Placed
+    lines : list of str
+        New ids, and versions that are set aside.
+    """
+    return settled(copies, settings.versions, lambda exposure: _version(exposure, settings))
 
 
 def _version(exposure: Exposure, settings: Settings) -> tuple[Version, str]:

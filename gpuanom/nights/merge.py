@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import numpy as np
 
 from gpuanom import arguments
 from gpuanom.backends.choice import select
-from gpuanom.errors import OutputError, ReferenceFileError, printable
-from gpuanom.files import make_folder
+from gpuanom.errors import OutputError, ReferenceFileError, StoreBusyError, printable
+from gpuanom.files import cannot_be_written, make_folder, partial_path
 from gpuanom.fits.grouping import names_apart
-from gpuanom.naming import exists, of_nothing
+from gpuanom.naming import Relocation, exists, lines_on_idle
 from gpuanom.nights.gathering import each_once, gather
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.review import labels
@@ -164,7 +164,8 @@ def merge_nights(
         the nights were scored last, or as the paper does where they were scored differently; a night that others are
         added to is scored as it was last.
     formats : str or sequence of str, optional
-        Formats of the tables, of `gpuanom.tables.writing.FORMATS`; by default as `gpuanom.score` writes them.
+        Formats of the tables, of `gpuanom.tables.writing.FORMATS`; by default as `gpuanom.score` writes them, or, with
+        `add`, those in which the folder holds tables.
     device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
     versions : {"newest", "apart"}, optional
@@ -204,9 +205,10 @@ def merge_nights(
     nights = each_once(nights, folder, say)
     with ExitStack() as opened:
         stores = [opened.enter_context(Store(n / NAME, Settings(), read_only=True, moves=moves)) for n in nights]
-        with Store(path, Settings(), read_only=True) if grows else nullcontext() as survey:
+        with Store(path, Settings(), read_only=True, moves=moves) if grows else nullcontext() as survey:
             given = list(zip(nights, stores, strict=True))
-            for line in of_nothing(set(moves).intersection(*(store.moves_of_nothing for store in stores))):
+            opened_stores = stores if survey is None else [survey, *stores]
+            for line in lines_on_idle(set(moves).intersection(*(store.idle_moves for store in opened_stores))):
                 say(printable(line))
             every = given if survey is None else [(folder, survey), *given]
             recorded = _measured_alike(every)
@@ -220,17 +222,45 @@ def merge_nights(
         if versions is not None:
             effective = effective.replace(versions=versions)
         make_folder(folder)
-        try:
-            with Store(path, effective, moves=moves) as merged:
-                gather(merged, given, effective, say)
-                _keep_classifier(merged, stores, say)
-                result = tables.build(merged, effective, backend, references)
-        except BaseException:
-            if not grows:
-                path.unlink(missing_ok=True)
-            raise
-    writing.write(result, folder, names)
+        with _changed_whole(path, effective, moves, grows) as merged:
+            gather(merged, given, effective, say)
+            _keep_classifier(merged, stores, say)
+            result = tables.build(merged, effective, backend, references)
+            (writing.rewrite if grows else writing.write)(result, folder, names)
     return result
+
+
+@contextmanager
+def _changed_whole(path: Path, settings: Settings, moves: Sequence[Relocation], grows: bool) -> Iterator[Store]:
+    """A store that is made or changed whole or not at all, also where the process is killed.
+
+    Tables are written before the store changes for good, so that the same command can be repeated after an interrupt.
+    """
+    if grows:
+        with Store(path, settings, moves=moves) as store:
+            store.begin()
+            yield store
+            store.commit()
+        return
+    if path.is_symlink():
+        raise OutputError(f"{path}: a link that leads nowhere; it was left as it is")
+    partial = partial_path(path)
+    try:
+        with Store(partial, settings, moves=moves) as store:
+            store.clear()  # of what a killed run left
+            store.begin()
+            yield store
+            store.commit()
+            try:
+                partial.replace(path)  # while no other process can open the store
+            except OSError as error:
+                raise cannot_be_written(path, error) from None
+    except StoreBusyError:
+        raise
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def _measured_alike(nights: Iterable[tuple[Path, Store]]) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ from gpuanom.fits import Discovery, discover
 from gpuanom.fits.explain import decisions, untold_bands
 from gpuanom.measuring.processes import Processes
 from gpuanom.measuring.threads import Works
-from gpuanom.naming import exists, of_nothing, path_text
+from gpuanom.naming import exists, lines_on_idle, path_text
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
 from gpuanom.nights.keeping import fill
@@ -187,7 +187,7 @@ def score(
         if differs := trained.differs(settings):
             events.say(f"{given.file}: was trained on stamps of other settings: {differs}")
     with with_bar(events, has_bar) as events, Store(path, settings, moves=moves) as store:
-        for line in of_nothing(store.moves_of_nothing):
+        for line in lines_on_idle(store.idle_moves):
             events.say(printable(line))
         if existing == "overwrite":
             store.clear()

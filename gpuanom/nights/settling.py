@@ -1,8 +1,9 @@
 """Which measurements of several nights are one exposure, what each exposure is called, and which version is ranked.
 
 The rules are those of one run over all files (`gpuanom.fits.grouping`), as far as the stores know what the headers say.
-The answer depends on nothing but the measurements and the order of their nights: a survey that a night left is settled
-again as if that night had never been in it.
+The answer depends on the measurements, on the order of their nights, and, where versions and measurements are equally
+good, on which image files are still there. It does not depend on how a survey came to be: a survey that a night has
+left is settled as if that night had never been in it.
 """
 
 from __future__ import annotations
@@ -55,16 +56,19 @@ def settled(
         exposures = _exposures(key, group, taken)
         if len(exposures) > 1:
             camera = f" of {key[0]}" if key[0] else ""
-            how = "named by its file" if all(c.exposure.file_named for c in group) else "by its start"
+            how = "places" if all(c.exposure.file_named for c in group) else "starts"
             ids = ", ".join(exposures)
-            renamed.append(f"exposure {key[1]}{camera} is another one in each night, {how}: kept as {ids}")
+            renamed.append(
+                f"exposure {key[1]}{camera}: exposures with different {how} have this id, and are called {ids}"
+            )
         for name, members in exposures.items():
             different = _different(members)
             if len(different) == 1:
                 placed.append(Placed(different[0], name, ranked=True))
             else:
                 placed += _of_versions(key[0], name, different, versions, version_of, taken, chosen)
-    return placed, [*_first(renamed, "exposures of equal names"), *_first(chosen, "exposures in several versions")]
+    lines = [*few_lines(renamed, "exposures of equal names"), *few_lines(chosen, "exposures in several versions")]
+    return placed, lines
 
 
 def _groups(copies: Sequence[Copy]) -> dict[ExposureKey, Copies]:
@@ -201,7 +205,7 @@ def _of_versions(
         classes.setdefault(label or copy.content(only_pixels=True), []).append(copy)
     ids = _ids_of_versions(camera, name, classes, taken)
     if len(ids) > 1:
-        chosen.append(f"exposure {name}{_of(camera)}: its versions are kept apart as {', '.join(ids)}")
+        chosen.append(f"exposure {name}{_of(camera)}: the versions are kept apart as {', '.join(ids)}")
     placed = []
     for new, members in zip(ids, classes.values(), strict=True):
         best = max(members, key=rank)
@@ -233,13 +237,13 @@ def _on_newest(
         return
     version, label = about[id(best)]
     if all(about[id(c)][0] < version for c in others):
-        left = ", ".join(sorted({about[id(c)][1] or "one without a name" for c in others}))
-        yield f"exposure {name}{_of(camera)}: version {label} is taken, {left} set aside"
+        left = ", ".join(sorted({about[id(c)][1] or "a version without a name" for c in others}))
+        yield f"exposure {name}{_of(camera)}: version {label} is ranked, and set aside: {left}"
     else:
         file = best.exposure.files[0] if best.exposure.files else ""
         yield (
             f"exposure {name}{_of(camera)} was measured from different files, and no version says which are newer:"
-            f" the measurement of more CCDs is taken, or else that of the later night: {file}"
+            f" the measurement of more CCDs, or else the one of the later night, is ranked: {file}"
         )
 
 
@@ -247,6 +251,14 @@ def _of(camera: str) -> str:
     return f" of {camera}" if camera else ""
 
 
-def _first(lines: Sequence[str], what: str) -> list[str]:
+def few_lines(lines: Sequence[str], what: str) -> list[str]:
+    """Return the first lines, and a line that counts the others.
+
+    Parameters
+    ----------
+    lines : sequence of str
+    what : str
+        A noun in the plural for what the lines are about.
+    """
     more = len(lines) - _MOST_LINES
     return [*lines[:_MOST_LINES], *([f"and {more} more {what}, treated in the same way"] if more > 0 else [])]

@@ -82,8 +82,8 @@ class Exposure:
         For each file a text that distinguishes its CCDs from those of the other files; empty where
         the names of the CCDs do so. None: not known, so the headers are read again.
     version : tuple, or None
-        The processing version of the files, sortable by age. None: not known, because a gpuanom
-        measured the exposure that did not keep the version.
+        The processing version of the files, sortable by age. None: not known, because an older
+        version of gpuanom, which did not keep it, measured the exposure.
     version_label : str
         The same as a text; empty where the camera rule names no keywords of versions.
     """

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gpuanom.errors import InputError
 from gpuanom.fits import open_ccds
-from gpuanom.records import CcdFailure, ExposureKey, FloatImage
+from gpuanom.records import CcdFailure, Exposure, ExposureKey, FloatImage
 from gpuanom.review.opened import ScoredNight
 
 Stretch = Literal["asinh", "linear"]
@@ -82,7 +82,7 @@ def grey(image: FloatImage, stretch: Stretch, limits: Limits) -> npt.NDArray[np.
     -------
     ndarray, (ny, nx) uint8
     """
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # limits may lie closer than float32 tells
         share = (image - np.float32(limits.low)) / np.float32(limits.high - limits.low)
         share = np.clip(np.nan_to_num(share, nan=0.0), 0.0, 1.0)
     if stretch == "asinh":
@@ -92,7 +92,13 @@ def grey(image: FloatImage, stretch: Stretch, limits: Limits) -> npt.NDArray[np.
 
 
 def png(levels: npt.NDArray[np.uint8]) -> bytes:
-    """Return grey levels, whose first row is the lowest, as a PNG file: not compressed, since noise hardly can be."""
+    """Return grey levels as a PNG file, which is not compressed: noise can hardly be.
+
+    Parameters
+    ----------
+    levels : ndarray, (ny, nx) uint8
+        The first row is the lowest one of the picture.
+    """
     from PIL import Image
 
     file = io.BytesIO()
@@ -106,12 +112,12 @@ class CcdImages:
     Parameters
     ----------
     night : ScoredNight
-    keep : int, optional
-        Number of CCDs to keep.
+    most_bytes : int, optional
+        Keep CCDs whose pixels together take at most so many bytes; the last one is kept in any case.
     """
 
-    def __init__(self, night: ScoredNight, keep: int = 3) -> None:
-        self._night, self._keep = night, keep
+    def __init__(self, night: ScoredNight, most_bytes: int = 300_000_000) -> None:
+        self._night, self._most_bytes = night, most_bytes
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[ExposureKey, str], FloatImage] = OrderedDict()
 
@@ -141,16 +147,23 @@ class CcdImages:
             if (key, ccd) in self._kept:
                 self._kept.move_to_end((key, ccd))
                 return self._kept[key, ccd]
-            reasons = []
-            for item in open_ccds(exposure, self._night.settings):
-                if isinstance(item, CcdFailure):
-                    reasons.append(item.reason)
-                elif item.name == ccd:
-                    found = item.load()
-                    if isinstance(found, CcdFailure):
-                        raise InputError(found.reason)
-                    while len(self._kept) >= self._keep:
-                        self._kept.popitem(last=False)
-                    image = self._kept[key, ccd] = np.asarray(found.image, dtype=np.float32)
-                    return image
-        raise InputError(reasons[0] if reasons else f"no CCD {ccd} in the files of exposure {key[1]}")
+            image = self._read(exposure, ccd)
+            n_bytes = image.nbytes + sum(kept.nbytes for kept in self._kept.values())
+            while self._kept and n_bytes > self._most_bytes:
+                n_bytes -= self._kept.popitem(last=False)[1].nbytes
+            self._kept[key, ccd] = image
+            return image
+
+    def _read(self, exposure: Exposure, ccd: str) -> FloatImage:
+        reasons = []
+        # The checksums were compared when the exposure was scored.
+        for item in open_ccds(exposure, self._night.settings.replace(checksum=False)):
+            if isinstance(item, CcdFailure):
+                reasons.append(item.reason)
+            elif item.name == ccd:
+                found = item.load()
+                if isinstance(found, CcdFailure):
+                    raise InputError(found.reason)
+                return np.asarray(found.image, dtype=np.float32)
+        missing = f"no CCD {ccd} in the files of exposure {exposure.exposure}"
+        raise InputError(reasons[0] if reasons else missing)

@@ -47,8 +47,8 @@ function lastExposure() {
   const facts = [COLUMNS.camera[i], COLUMNS.band[i], COLUMNS.date_obs[i], many(COLUMNS.n_sources[i] ?? 0, "source"),
     ...Object.keys(COURSE).slice(0, 2).map((name) => (courseValue(i, name) === null ? "" : name === "fwhm" ? `FWHM ${plain(courseValue(i, name))} px` : `${name} ${plain(courseValue(i, name))}`))].filter(Boolean);
   const picture = detail && detail.mosaic ? h("img", { id: "last-picture", src: detail.mosaic, alt: `focal plane of exposure ${COLUMNS.exposure[i]}` })
-    : h("p", { class: "empty" }, "no picture of it could be made");
-  return h("div", { class: "card last" }, h("div", { class: "head" }, h("h2", null, "last exposure: ", h("button", { type: "button", id: "last-open", title: "show everything about it", on: { click: open } }, COLUMNS.exposure[i] || "(no id)")),
+    : h("p", { class: "empty" }, "no picture of this exposure could be made");
+  return h("div", { class: "card last" }, h("div", { class: "head" }, h("h2", null, "last exposure: ", h("button", { type: "button", id: "last-open", title: "show everything about this exposure", on: { click: open } }, COLUMNS.exposure[i] || "(no id)")),
     facts.map((fact) => h("span", { class: "dim" }, fact))), verdictBox(i, detail) || h("p", { class: "note" }, wrong(i)), picture);
 }
 

@@ -83,7 +83,7 @@ let openCcd = null; // shows a CCD at full resolution, where the page is served
 function pictureClicked(event, i, detail) {
   const at = ccdAt(event, detail);
   if (!state.marking && !(openCcd && at)) return enlarge();
-  if (!at) return say("no CCD is here, or it could not be read");
+  if (!at) return say("no CCD is here, or the CCD could not be read");
   if (state.marking) return markPlace(i, detail, at[0], at[1], at[2], 6 * at[3]);
   state.ccd = [i, at[0]];
   return openCcd(i, detail, at[0], at[1], at[2]);
@@ -115,7 +115,7 @@ function placesOnPicture(i, detail) {
     }
   }
   for (const [name, fx, fy] of placesOf(held && held.places)) {
-    const own = fromFile(layoutOf(detail, name), fx, fy), at = own && toPicture(detail, name, own[0], own[1]);
+    const pixel = fromFile(layoutOf(detail, name), fx, fy), at = pixel && toPicture(detail, name, pixel[0], pixel[1]);
     if (!at) continue;
     for (const look of ["mark-place edge", "mark-place"]) {
       drawn.push(svg("path", { class: look, d: `M${at[0] - size},${at[1]}h${2 * size}M${at[0]},${at[1] - size}v${2 * size}` }, svg("title", null, `marked: CCD ${name}, x ${hundredth(fx)}, y ${hundredth(fy)}`)));
@@ -145,7 +145,7 @@ function regionsOf(i, detail, name) {
   return ["# Region file format: DS9 version 4.1", `# gpuanom ${NIGHT.version}: ${inOneLine(`exposure ${COLUMNS.exposure[i]}, CCD ${name}`)}`, "image", ...lines, ""].join("\n");
 }
 
-/** The command that opens a CCD in DS9; null where its file has a name that cannot be typed, or that DS9 would misread. */
+/** The command that opens a CCD in DS9; null where the name of the file cannot be typed, or DS9 would misread it. */
 function ds9Command(i, detail, name) {
   const origin = ofCcd(detail.origins, name), link = origin ? NIGHT.files[i][origin[0]] : null;
   if (!link) return null;

@@ -1,34 +1,57 @@
 """The report served on this machine alone: the page, and any CCD at full resolution as a picture.
 
-The server listens on 127.0.0.1. A request needs the token of the address that the command prints, which other users of
-the machine and other pages of the browser do not know, and the name of this server in its Host header, so that no
-foreign name can be made to lead here. Nothing but the page and the CCDs of the night can be asked for: no path of a
-request ever becomes a path of a file.
+The server listens on 127.0.0.1. A request needs the token of the address that the command prints: neither other users
+of the machine nor other pages of the browser know the token. The Host header must name this server, so that no foreign
+name that leads to 127.0.0.1 is answered. Only the page and the CCDs of the night can be asked for: no path of a request
+ever becomes a path of a file.
+
+Neither many requests nor slow ones use up the machine: few connections are open at a time, a request must come soon,
+pictures are made one after the other, and the page is sent from the file as it is read.
 """
 
 from __future__ import annotations
 
 import hmac
 import math
+import os
 import secrets
 import socket
-from collections.abc import Callable
+import socketserver
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from urllib.parse import parse_qs
 
 from gpuanom.errors import InputError, OutputError, printable
 from gpuanom.naming import path_text
 from gpuanom.report.blocks import frame_of
-from gpuanom.report.fullsize import STRETCHES, TILE, CcdImages, Limits, grey, png, usual_limits
+from gpuanom.report.fullsize import STRETCHES, TILE, CcdImages, Limits, Stretch, grey, png, usual_limits
 from gpuanom.report.page import SCRIPTS, title_of
 from gpuanom.review.opened import ScoredNight
 
 HOST = "127.0.0.1"
 PORT = 8770
 """The usual port. A browser keeps labels for each address, so that the port should stay the same."""
+
+MOST_CONNECTIONS = 32
+"""At most so many connections are open at a time; further ones are closed at once."""
+
+ASKING = 10.0
+"""Seconds in which a request must have come, however slowly its bytes follow each other."""
+
+SENDING = 60.0
+"""Seconds in which a part of an answer must have been sent."""
+
+_PART = 1_000_000
+"""Bytes of a part of an answer."""
 
 _SCRIPTS_SERVED = (*SCRIPTS[:-1], "viewer.js", SCRIPTS[-1])
 
@@ -40,6 +63,9 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_HTML = "text/html; charset=utf-8"
+_POLICIES = {_HTML: "frame-ancestors 'none'"}  # the page holds the rest of its policy
+_STRICT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 class Served(ThreadingHTTPServer):
@@ -58,7 +84,7 @@ class Served(ThreadingHTTPServer):
     Raises
     ------
     OutputError
-        When the port cannot be listened on.
+        When the server cannot listen on the port.
     """
 
     daemon_threads = True
@@ -75,24 +101,72 @@ class Served(ThreadingHTTPServer):
         self.night, self.page = night, page
         self.images = CcdImages(night)
         self.token = secrets.token_urlsafe(24)
+        self.one_picture = threading.Lock()
+        """Held while a picture is made."""
         self._say = say
+        self._room = threading.Semaphore(MOST_CONNECTIONS)
+        self._asking: dict[socket.socket, float] = {}
+        """The connections whose requests have not come yet, and when each began."""
 
     @property
     def address(self) -> str:
         """The address to open in a browser, with the token."""
         return f"http://{HOST}:{self.server_port}/?token={self.token}"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the signature of the library
-        """Tell an unforeseen error in one line; a browser that went away is no error."""
-        import sys
+    def server_bind(self) -> None:
+        """Take the port, without asking the network for the name of this machine as the library does."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, int(self.server_address[1])
 
-        error = sys.exc_info()[1]
-        if not isinstance(error, ConnectionError | TimeoutError | socket.timeout):
-            self._say(printable(f"a request failed: {type(error).__name__}: {error}"))
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread, or close the connection where too many are open."""
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        self._asking[request] = time.monotonic()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._ended(request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection; runs in a thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._ended(request)
+
+    def _ended(self, request: socket.socket) -> None:
+        self._asking.pop(request, None)
+        self._room.release()
+
+    def has_come(self, request: socket.socket) -> None:
+        """Note that the whole request of a connection has been read."""
+        self._asking.pop(request, None)
+
+    def service_actions(self) -> None:
+        """End the connections whose requests do not come; the library calls this about twice a second."""
+        now = time.monotonic()
+        for request, began in list(self._asking.items()):
+            if now - began > ASKING:
+                self._asking.pop(request, None)
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def tell(self, error: BaseException) -> None:
+        """Tell an unforeseen error in one line."""
+        self._say(printable(f"a request failed: {type(error).__name__}: {error}"))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the signature of the library
+        """Tell what went wrong with a connection; a browser that went away is no error."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, ConnectionError | TimeoutError):
+            self.tell(error)
 
 
 class _RefusedError(Exception):
-    """A request that is not answered as it was meant to be: its status, and why."""
+    """A request that gets another answer than the one that was asked for: the status, and why."""
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
         super().__init__(why)
@@ -104,74 +178,103 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: Served
     server_version, sys_version = "gpuanom", ""
-    timeout = 60.0
+    timeout = SENDING
+    begun = False
+    """Whether the answer has begun, so that no other answer can be given."""
 
     def do_GET(self) -> None:
         """Answer with the page or the picture of a CCD, or say in one line why not."""
+        self.server.has_come(self.connection)
         try:
             path, query = self._allowed()
             if path == "/":
-                self._answer(
-                    HTTPStatus.OK, "text/html; charset=utf-8", served_page(self.server.night, self.server.page)
-                )
+                with opened_page(self.server.night, self.server.page) as (size, parts):
+                    self._answer(HTTPStatus.OK, _HTML, size, parts)
             elif path == "/ccd":
                 picture, headers = self._ccd(query)
-                self._answer(HTTPStatus.OK, "image/png", picture, headers)
+                parts = (picture[at : at + _PART] for at in range(0, len(picture), _PART))
+                self._answer(HTTPStatus.OK, "image/png", len(picture), parts, headers)
             else:
                 raise _RefusedError(HTTPStatus.NOT_FOUND, "there is nothing at this address")
-        except _RefusedError as refused:
-            self._say(refused.status, refused.why)
-        except (InputError, OutputError) as error:
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:
+            if self.begun:
+                raise
+            self._excuse(error)
+
+    def _excuse(self, error: Exception) -> None:
+        """Answer with the reason why a request cannot be answered as it should."""
+        if isinstance(error, _RefusedError):
+            self._say(error.status, error.why)
+        elif isinstance(error, InputError | OutputError):
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        except MemoryError:
+        elif isinstance(error, MemoryError):
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, "out of memory: this CCD is too large to be shown")
+        else:
+            self.server.tell(error)
+            why = "an unforeseen error: the terminal of gpuanom report --serve names the error"
+            self._say(HTTPStatus.INTERNAL_SERVER_ERROR, why)
 
     def _allowed(self) -> tuple[str, dict[str, str]]:
         """The path and the query of a request that may be answered."""
-        port = self.server.server_port
-        names = (f"{HOST}:{port}", f"localhost:{port}")
-        if self.headers.get_all("Host", []) not in [[name] for name in names]:
+        port, given = self.server.server_port, self.headers.get_all("Host", [])
+        names = [f"{HOST}:{port}", f"localhost:{port}"]
+        without_port = [HOST, "localhost"] if port == 80 else []  # browsers leave out the usual port of http
+        if len(given) != 1 or given[0] not in names + without_port:
             raise _RefusedError(HTTPStatus.FORBIDDEN, f"this server answers to {' and '.join(names)} alone")
         path, _, query = self.path.partition("?")
         try:
             found = parse_qs(query, keep_blank_values=True, errors="strict", max_num_fields=20)
         except ValueError:
             raise _RefusedError(HTTPStatus.BAD_REQUEST, "the address cannot be read") from None
-        given = found.get("token", [])
-        if len(given) != 1 or not hmac.compare_digest(given[0].encode(), self.server.token.encode()):
+        tokens = found.get("token", [])
+        if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode(), self.server.token.encode()):
             why = "the token is missing or wrong: open the address that gpuanom report --serve printed last"
             raise _RefusedError(HTTPStatus.FORBIDDEN, why)
         return path, {name: values[-1] for name, values in found.items()}
 
     def _ccd(self, query: dict[str, str]) -> tuple[bytes, dict[str, str]]:
         """A part of a CCD as a picture, with the size of the CCD and the limits of the stretch as headers."""
-        stretch, x, y = query.get("stretch", "asinh"), _whole(query, "x"), _whole(query, "y")
-        if stretch not in STRETCHES:
+        x, y = _whole(query, "x"), _whole(query, "y")
+        if query.get("stretch", "asinh") not in STRETCHES:
             raise _RefusedError(HTTPStatus.BAD_REQUEST, f"the stretch is none of {', '.join(STRETCHES)}")
+        stretch = cast("Stretch", query.get("stretch", "asinh"))
         key, name = (query.get("camera", ""), query.get("exposure", "")), query.get("ccd", "")
         if key not in self.server.night.found:
             raise _RefusedError(HTTPStatus.NOT_FOUND, "this night has no such exposure")
         limits = _limits(query)
-        image = self.server.images.image(key, name)
-        ny, nx = image.shape
-        if x >= nx or y >= ny:
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "this part lies beyond the CCD")
-        limits = limits or usual_limits(image, stretch)  # type: ignore[arg-type]
-        picture = png(grey(image[y : y + TILE, x : x + TILE], stretch, limits))  # type: ignore[arg-type]
-        return picture, {"Gpuanom-Size": f"{nx} {ny} {TILE}", "Gpuanom-Limits": f"{limits.low:.7g} {limits.high:.7g}"}
+        with self.server.one_picture:
+            image = self.server.images.image(key, name)
+            ny, nx = image.shape
+            if x >= nx or y >= ny:
+                raise _RefusedError(HTTPStatus.BAD_REQUEST, "this part lies beyond the CCD")
+            limits = limits or usual_limits(image, stretch)
+            picture = png(grey(image[y : y + TILE, x : x + TILE], stretch, limits))
+        # All digits: the limits of the other parts of the CCD must be the same.
+        return picture, {"Gpuanom-Size": f"{nx} {ny} {TILE}", "Gpuanom-Limits": f"{limits.low:.17g} {limits.high:.17g}"}
 
     def _say(self, status: HTTPStatus, why: str) -> None:
-        self._answer(status, "text/plain; charset=utf-8", f"{printable(why)}\n".encode("utf-8", "backslashreplace"))
+        line = f"{printable(why)}\n".encode("utf-8", "backslashreplace")
+        self._answer(status, "text/plain; charset=utf-8", len(line), [line])
 
-    def _answer(self, status: HTTPStatus, kind: str, content: bytes, headers: dict[str, str] | None = None) -> None:
+    def _answer(
+        self,
+        status: HTTPStatus,
+        kind: str,
+        size: int,
+        parts: Iterator[bytes] | list[bytes],
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.begun = True
         self.send_response(status)
-        for name, value in {**_HEADERS, **(headers or {}), "Content-Type": kind}.items():
+        policy = _POLICIES.get(kind, _STRICT_POLICY)
+        about = {"Content-Type": kind, "Content-Length": str(size), "Content-Security-Policy": policy}
+        for name, value in {**_HEADERS, **about, **(headers or {})}.items():
             self.send_header(name, value)
-        if kind.startswith("text/plain"):
-            self.send_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        for part in parts:
+            self.wfile.write(part)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Say in one line why the library refuses a request, and repeat nothing of the request."""
@@ -182,8 +285,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Write no log: addresses hold the token."""
 
 
-def served_page(night: ScoredNight, page: Path) -> bytes:
-    """Return a page of a night as it is served: its data in a frame that may ask the server for CCDs.
+@contextmanager
+def opened_page(night: ScoredNight, page: Path) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Open a page of a night as it is served: its data in a frame that may ask the server for CCDs.
+
+    A page that is replaced in the meantime is read to its end as it was.
 
     Parameters
     ----------
@@ -191,21 +297,41 @@ def served_page(night: ScoredNight, page: Path) -> bytes:
     page : Path
         The page that `gpuanom.report.page.write_report` wrote.
 
+    Yields
+    ------
+    size : int
+        Number of bytes.
+    parts : iterator of bytes
+        The bytes, read as they are asked for.
+
     Raises
     ------
     OutputError
         When the page cannot be read, or this version of gpuanom did not write it.
     """
     try:
-        content = page.read_bytes()
+        # Without O_NONBLOCK, a named pipe of that name would be waited for.
+        file = open(page, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     except OSError as error:
         raise OutputError(f"{path_text(page)}: cannot be read: {error.strerror} (gpuanom report writes it)") from None
-    before, after = (part.encode("ascii") for part in frame_of("page.html", title_of(night), SCRIPTS))
-    if not (content.startswith(before) and content.endswith(after) and len(content) >= len(before) + len(after)):
-        raise OutputError(f"{path_text(page)}: was not written by this version of gpuanom (gpuanom report writes it)")
-    data = content[len(before) : len(content) - len(after)]
-    first, last = frame_of("page.html", title_of(night), _SCRIPTS_SERVED, served=True)
-    return first.encode("ascii") + data + last.encode("ascii")
+    with file:
+        before, after = (part.encode("ascii") for part in frame_of("page.html", title_of(night), SCRIPTS))
+        begin, end = len(before), _size(file) - len(after)
+        if not (begin <= end and file.read(begin) == before and file.seek(end) == end and file.read() == after):
+            raise OutputError(
+                f"{path_text(page)}: was not written by this version of gpuanom (gpuanom report writes it)"
+            )
+        file.seek(begin)
+        frame = frame_of("page.html", title_of(night), _SCRIPTS_SERVED, served=True)
+        first, last = (part.encode("ascii") for part in frame)
+        data = (file.read(min(_PART, end - at)) for at in range(begin, end, _PART))
+        yield len(first) + end - begin + len(last), chain([first], data, [last])
+
+
+def _size(file: IO[bytes]) -> int:
+    """The bytes of a regular file; none of a pipe or device."""
+    about = os.fstat(file.fileno())
+    return about.st_size if stat.S_ISREG(about.st_mode) else 0
 
 
 def _whole(query: dict[str, str], name: str) -> int:

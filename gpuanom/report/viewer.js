@@ -1,7 +1,8 @@
-// A CCD at full resolution, of a page that is served: pan, zoom, stretch, marks. Shown in its own axes, as DS9 does.
+// A CCD at full resolution, in the page that is served: pan, zoom, stretch and marks. The axes are those of the CCD,
+// as in DS9.
 
 const TOKEN = new URLSearchParams(location.search).get("token") || "";
-let shownCcd = null; // what the viewer shows: exposure, CCD, size, tiles, stretch, limits, centre, scale
+let shownCcd = null; // the CCD in the viewer: exposure, name, size, tiles, stretch, limits, centre, scale
 
 /** Ask the server for a part of a CCD: its picture, the size of the CCD, and the limits of the stretch. */
 async function askForPart(i, name, x, y, stretch, limits) {
@@ -18,7 +19,7 @@ async function askForPart(i, name, x, y, stretch, limits) {
   return { size: numbers("Gpuanom-Size"), limits: numbers("Gpuanom-Limits"), bitmap: await createImageBitmap(await answer.blob()), x, y };
 }
 
-/** Read the parts of the CCD with the present stretch. */
+/** Read the parts of the CCD with the present stretch; an earlier reading that has not ended yet shows nothing. */
 async function loadCcd() {
   const shown = shownCcd, asked = (shown.asked = (shown.asked || 0) + 1);
   const current = () => shownCcd === shown && shown.asked === asked;
@@ -29,9 +30,10 @@ async function loadCcd() {
       for (let x = 0; x < nx; x += side) if ((x || y) && current()) tiles.push(await askForPart(shown.i, shown.name, x, y, shown.stretch, first.limits));
     }
     if (!current()) return;
+    for (const { bitmap } of shown.tiles) bitmap.close(); // their memory is free at once
     Object.assign(shown, { tiles, size: [nx, ny], limits: first.limits });
     for (const [k, id] of ["viewer-low", "viewer-high"].entries()) {
-      if (document.activeElement !== $(id)) $(id).value = shown.limits[k]; // not while somebody types there
+      if (document.activeElement !== $(id)) $(id).value = Number(shown.limits[k].toPrecision(7)); // not while somebody types there
     }
     if (!shown.scale) fitCcd();
     else drawCcd();
@@ -78,14 +80,14 @@ function drawCcd() {
   for (const kind of ["source", "background"]) {
     const label = labelOf(shown.i, kind);
     for (const [ccd, fx, fy] of placesOf(label && label.places)) {
-      const own = ccd === shown.name ? fromFile(layout, fx, fy) : null;
-      if (own) drawCross(pen, onCanvas(shown, own[0] - 0.5, own[1] - 0.5));
+      const pixel = ccd === shown.name ? fromFile(layout, fx, fy) : null;
+      if (pixel) drawCross(pen, onCanvas(shown, pixel[0] - 0.5, pixel[1] - 0.5));
     }
   }
   tellWhere(null);
 }
 
-/** Draw a path twice, so that it is seen on any ground; with gaps, in which what lies under it is seen. */
+/** Draw a path in black and on top in a colour, so that the path stands out on dark and on bright pixels. */
 function outlined(pen, path, hue, dashes) {
   pen.setLineDash(dashes);
   for (const [width, style] of [[4, "#000"], [1.6, hue]]) {
@@ -142,6 +144,7 @@ function panCcd(dx, dy) {
 }
 
 function closeCcd() {
+  for (const { bitmap } of shownCcd.tiles) bitmap.close();
   shownCcd = null;
   $("viewer").remove();
   showCurrent(true);
@@ -186,7 +189,8 @@ const VIEWER_KEYS = {
   h: () => { state.found = !state.found; drawCcd(); },
   p: () => { state.marking = !state.marking; $("viewer-marking").setAttribute("aria-pressed", String(state.marking)); },
 };
-const NOT_IN_VIEWER = ["j", "k", "n", "v", "z", "/", "?", "Home", "End", "PageUp", "PageDown"]; // they would show another exposure, or hide the viewer
+// Keys that would show another exposure, or hide the viewer.
+const NOT_IN_VIEWER = ["j", "k", "n", "v", "z", "/", "?", "Home", "End", "PageUp", "PageDown"];
 
 document.addEventListener("keydown", (event) => {
   if (!shownCcd || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -207,7 +211,7 @@ function showCcd(i, detail, name, x, y) {
   shownCcd = { i, name, stretch: "asinh", limits: null, tiles: [], size: null, scale: 0, centre: [0, 0], at: x === undefined ? null : [x - 0.5, y - 0.5] };
   const again = (limits) => { shownCcd.limits = limits; loadCcd(); };
   const field = (id, text) => h("label", null, `${text} `, h("input", { id, type: "number", step: "any", size: 9, on: { change: () => {
-    const limits = ["viewer-low", "viewer-high"].map((one) => Number($(one).value));
+    const limits = ["viewer-low", "viewer-high"].map((name) => Number($(name).value));
     if (limits[0] < limits[1]) again(limits);
     else $("viewer-said").textContent = "the upper limit must be above the lower one";
   } } }));

@@ -1,8 +1,8 @@
 """Places that an analyst marked on the CCDs of an exposure, as the column `places` of a file of labels keeps them.
 
 A place is written ``CCD X Y``: X and Y are image coordinates as DS9 shows them (the centre of the first pixel of the
-file's image is 1, 1). Places are separated by semicolons. Characters of a CCD's name that are no letter, digit,
-``-``, ``.``, ``_`` or ``~`` are written as in addresses: ``%20`` is a space.
+file's image is 1, 1). Places are separated by semicolons. In the name of a CCD, all characters except letters,
+digits, ``-``, ``.``, ``_`` and ``~`` are percent-encoded, as in addresses: ``%20`` is a space.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 MOST = 200
-"""An analyst marks at most so many places of an exposure."""
+"""The largest number of places that an analyst marks on an exposure."""
 
 _FAR = 1e6
 """No image has so many pixels along a side."""

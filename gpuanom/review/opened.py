@@ -15,7 +15,7 @@ from astropy.table import Table
 from gpuanom import arguments, display
 from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError
-from gpuanom.naming import of_nothing, path_text
+from gpuanom.naming import lines_on_idle, path_text
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
 from gpuanom.scoring.comparison import Comparison
 from gpuanom.scoring.reference import References
@@ -209,7 +209,7 @@ def open_night(
     given = given_references(reference)
     moves = arguments.relocations("relocate", relocate)
     with Store(folder / NAME, Settings(), read_only=True, moves=moves) as store:
-        if idle := list(of_nothing(store.moves_of_nothing)):
+        if idle := list(lines_on_idle(store.idle_moves)):
             raise OutputError(f"{folder}: {idle[0]}")
         settings, saved = tables.as_scored_last(store)
         if given is not None:

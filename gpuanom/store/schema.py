@@ -155,18 +155,23 @@ SELECT type || ' ' || name FROM sqlite_master
  WHERE type IN ('trigger', 'view') OR upper(sql) LIKE 'CREATE VIRTUAL%' LIMIT 1
 """
 _UNSOUND = f"""
-SELECT exposure FROM exposures
+SELECT exposure FROM {{table}}
  WHERE typeof(camera) != 'text' OR typeof(exposure) != 'text' OR typeof(band) != 'text'
     OR typeof(ny) != 'integer' OR ny < 0 OR typeof(nx) != 'integer' OR nx < 0
     OR typeof(n_ccd) != 'integer' OR n_ccd < 0 OR typeof(histograms) != 'blob' OR typeof(sums) != 'blob'
     OR length(sums) != n_ccd * {8 * 2 * len(KINDS)} OR (n_ccd = 0) != (length(histograms) = 0)
-    OR length(histograms) % max(1, n_ccd * {4 * len(KINDS)}) != 0 LIMIT 1
+    OR length(histograms) % max(1, n_ccd * {4 * len(KINDS)}) != 0 {{more}} LIMIT 1
 """
+_UNSOUND_ASIDE = _UNSOUND.format(table="aside_exposures", more="OR typeof(copy) != 'integer' OR copy < 1")
 
 
 def _require_sound(db: sqlite3.Connection, path: Path | None) -> None:
     """Refuse a store that holds triggers, views or virtual tables, or histograms of a wrong length."""
-    for query, trouble in ((_OTHERS, "it has a"), (_UNSOUND, "it holds damaged values, at exposure")):
+    damaged = "it holds damaged values, at exposure"
+    queries = [(_OTHERS, "it has a"), (_UNSOUND.format(table="exposures", more=""), damaged)]
+    if has_table(db, "aside_exposures"):
+        queries.append((_UNSOUND_ASIDE, damaged))
+    for query, trouble in queries:
         found = db.execute(query).fetchone()
         if found:
             raise OutputError(

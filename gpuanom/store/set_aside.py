@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gpuanom.naming import path_text
+from gpuanom.naming import Relocation, path_text, relocated
 from gpuanom.records import Exposure, Failure
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE
 from gpuanom.store.exposure_rows import exposures_of
@@ -38,7 +38,15 @@ HERE = -1
 
 
 class Membership(NamedTuple):
-    """A night that an exposure comes from: its position, and its folder with those that it came through."""
+    """A night that an exposure comes from.
+
+    Attributes
+    ----------
+    position : int
+        Its place in the order of the nights.
+    night : tuple of str
+        The folder of the night, and then those of the merged nights through which the exposure came.
+    """
 
     position: int
     night: tuple[str, ...]
@@ -60,7 +68,7 @@ class Copy:
     exposure : Exposure
         With the paths of its files where they are now.
     nights : tuple of Membership
-        The nights that it comes from; it is forgotten with the last one.
+        The nights that hold it; the copy is forgotten when the last of them is.
     """
 
     db: sqlite3.Connection
@@ -132,7 +140,7 @@ class FailedFile(NamedTuple):
     failure: Failure
 
 
-def read_copies(db: sqlite3.Connection, located: Callable[[str], str]) -> list[Copy]:
+def read_copies(db: sqlite3.Connection, located: Callable[[str], str], moves: Sequence[Relocation] = ()) -> list[Copy]:
     """Return all copies of exposures in a store, those that are ranked first.
 
     Parameters
@@ -140,11 +148,14 @@ def read_copies(db: sqlite3.Connection, located: Callable[[str], str]) -> list[C
     db : Connection
     located : callable
         Tells where a file is now (`gpuanom.store.located.locator`).
+    moves : sequence of Relocation, optional
+        What the user says of folders that were moved.
     """
     nights: dict[tuple[int, str, str], list[Membership]] = {}
     if has_table(db, "nights"):
         for number, camera, exposure, position, night in db.execute("SELECT * FROM nights"):
-            nights.setdefault((number, camera, exposure), []).append(Membership(position, texts_of(night)))
+            of_night = _membership(position, night, moves)
+            nights.setdefault((number, camera, exposure), []).append(of_night)
     found = exposures_of(db, located) + exposures_of(db, located, aside=True)
     return [
         Copy(db, number, e, tuple(sorted(nights.get((number, e.camera, e.exposure), [MEASURED_HERE]))))
@@ -152,7 +163,16 @@ def read_copies(db: sqlite3.Connection, located: Callable[[str], str]) -> list[C
     ]
 
 
-def read_failed(db: sqlite3.Connection, located: Callable[[str], str]) -> list[FailedFile]:
+def _membership(position: object, night: str, moves: Sequence[Relocation]) -> Membership:
+    """A night as a store keeps it, with its folders as they are called now."""
+    if not isinstance(position, int):
+        raise ValueError("the position of a night is no whole number")
+    return Membership(position, tuple(relocated(folder, moves) for folder in texts_of(night)))
+
+
+def read_failed(
+    db: sqlite3.Connection, located: Callable[[str], str], moves: Sequence[Relocation] = ()
+) -> list[FailedFile]:
     """Return the failed files of all nights, without those that were mended, or failed in another way, since then.
 
     Parameters
@@ -160,11 +180,13 @@ def read_failed(db: sqlite3.Connection, located: Callable[[str], str]) -> list[F
     db : Connection
     located : callable
         Tells where a file is now.
+    moves : sequence of Relocation, optional
+        What the user says of folders that were moved.
     """
     of_nights: dict[str, list[tuple[Membership, tuple[str, ...]]]] = {}
     if has_table(db, "night_failures"):
         for position, night, *row in db.execute("SELECT * FROM night_failures ORDER BY position, night, file"):
-            of_nights.setdefault(row[0], []).append((Membership(position, texts_of(night)), tuple(row)))
+            of_nights.setdefault(row[0], []).append((_membership(position, night, moves), tuple(row)))
     found: list[tuple[Membership, tuple[str, ...]]] = []
     for row in db.execute("SELECT * FROM failures ORDER BY file").fetchall():
         told = of_nights.get(row[0], [])
@@ -275,6 +297,7 @@ def _columns(db: sqlite3.Connection, table: str) -> list[str]:
 def _aside(db: sqlite3.Connection, table: str) -> str:
     """The name of the table for what is set aside, which is made if it is missing."""
     db.execute(f"CREATE TABLE IF NOT EXISTS aside_{table} AS SELECT 0 AS copy, * FROM {table} WHERE 0")
+    db.execute(f"CREATE INDEX IF NOT EXISTS copy_in_aside_{table} ON aside_{table} (copy)")
     return f"aside_{table}"
 
 

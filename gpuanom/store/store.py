@@ -68,19 +68,20 @@ class Store(Transactions):
         self.settings = settings
         super().__init__(path, open_database(path, read_only=read_only))
         self.read_only = read_only
-        self.moves_of_nothing: set[Relocation] = set()
+        self.idle_moves: set[Relocation] = set()
         """The moves that concern no file of this store."""
         try:
             with believed(self.path):
                 self._reconstructions = Reconstructions(self._db)
                 self._statistics = KeptStatistics(self._db, self.path)
-                self.moves_of_nothing = idle_moves(self._db, moves)
+                self.idle_moves = idle_moves(self._db, moves)
                 if not read_only:
                     with self._transaction() as db:
                         follow_files(db, moves)
                         if read_record(db) is None:
                             write_record(db, ScoringRecord(settings.scoring()))
-                self._located = locator(self._db, moves if read_only else ())
+                self._moves = tuple(moves) if read_only else ()
+                self._located = locator(self._db, self._moves)
         except BaseException:
             self._db.close()
             raise
@@ -235,12 +236,12 @@ class Store(Transactions):
         with believed(self.path):
             if self.read_only:  # hundreds of nights may be open at once
                 self._db.execute("PRAGMA cache_size = -256")
-            return set_aside.read_copies(self._db, self._located)
+            return set_aside.read_copies(self._db, self._located, self._moves)
 
     def failed_files(self) -> list[FailedFile]:
         """Return the failed files of all merged nights."""
         with believed(self.path):
-            return set_aside.read_failed(self._db, self._located)
+            return set_aside.read_failed(self._db, self._located, self._moves)
 
     def settle(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
         """Put all copies of exposures where they belong, in one transaction; what is not named is forgotten.

@@ -50,10 +50,17 @@ def test_the_last_exposure_is_the_one_that_began_last(tmp_path):
 def test_the_course_of_a_night(visit, tmp_path, monkeypatch, width, height):
     folder = made.night(tmp_path / "n", 30, bands=("r",), ccds=("1", "2"), odd=(20,))
     monkeypatch.setattr(page, "limits", lambda _: [{"n_sources": [100.0, 200.0, 400.0], "sky": [90.0, 100.0, 110.0]}])
-    page.write_report(open_night(folder), folder / "r.html", select("cpu"), cache=False)
+    picture = data_url(encoded_picture(np.arange(20_000, dtype=np.uint8).reshape(100, 200), [80], 20_000))
+    drawn = Pictures(picture, (200, 100), {}, "", [], {}, None, [], False)
+    monkeypatch.setattr(page, "pictures", lambda *_, **__: drawn)
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"), top=1)
     tab = visit(folder / "r.html", width, height)
     tab.click("#view-night")
     assert "845029" in tab.locator(".last h2").inner_text()
+    # The last exposure has a picture beside the most anomalous one, and the picture is large.
+    assert tab.evaluate("NIGHT.pictured.length") == 2
+    assert tab.locator("#last-picture").evaluate("image => image.naturalWidth") == 200
+    assert tab.locator("#last-picture").bounding_box()["width"] > 500
     # Verdicts, sky and number of sources; this night has no shapes of stars.
     assert tab.locator("#course .charts h3").all_inner_texts() == [
         "verdicts: their evidence",
@@ -81,32 +88,23 @@ def test_the_course_of_a_night(visit, tmp_path, monkeypatch, width, height):
     assert tab.locator("#hold").count() == 0  # this page does not reload itself
 
 
-def test_the_last_picture_is_large(visit, tmp_path, monkeypatch):
-    picture = data_url(encoded_picture(np.arange(20_000, dtype=np.uint8).reshape(100, 200), [80], 20_000))
-    drawn = Pictures(picture, (200, 100), {}, "", [], {}, None, [], False)
-    monkeypatch.setattr(page, "pictures", lambda *_, **__: drawn)
-    folder = made.night(tmp_path / "n", 4)
-    page.write_report(open_night(folder), folder / "r.html", select("cpu"), top=1)
-    tab = visit(folder / "r.html")
-    tab.click("#view-night")
-    assert "845003" in tab.locator(".last h2").inner_text()
-    assert tab.locator("#last-picture").evaluate("image => image.naturalWidth") == 200
-    assert tab.locator("#last-picture").bounding_box()["width"] > 500
+def write(folder, n, reload):
+    made.night(folder, n, bands=("r",))
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"), cache=False, reload=reload)
 
 
-def test_the_page_reloads_itself_and_keeps_what_was_chosen(visit, tmp_path):
-    folder = tmp_path / "n"
-
-    def write(n, reload):
-        made.night(folder, n, bands=("r",))
-        page.write_report(open_night(folder), folder / "r.html", select("cpu"), cache=False, reload=reload)
-
-    write(12, 0.5)
-    tab = visit(folder / "r.html")
-    with tab.expect_navigation():  # by itself
+@pytest.mark.proof
+def test_the_page_reloads_itself(visit, tmp_path):
+    write(tmp_path / "n", 3, 0.5)
+    tab = visit(tmp_path / "n" / "r.html")
+    with tab.expect_navigation():
         pass
-    tab.close()
-    write(12, 1000.0)  # from here on it reloads when the test says that it is time
+
+
+def test_a_page_that_reloads_itself_keeps_what_was_chosen(visit, tmp_path):
+    """The page reloads itself when the test says that the time has come."""
+    folder = tmp_path / "n"
+    write(folder, 12, 1000.0)
     tab = visit(folder / "r.html")
     assert tab.locator("#course").is_visible()  # a night that is watched opens at its course
     assert tab.locator("#hold").inner_text().endswith("UTC: reloads itself")
@@ -118,7 +116,7 @@ def test_the_page_reloads_itself_and_keeps_what_was_chosen(visit, tmp_path):
     tab.keyboard.press("l")
     scores = tab.locator("#scores").get_attribute("aria-pressed")
     assert tab.locator("#shown").inner_text() == "10 of 12 exposures"
-    write(13, 1000.0)
+    write(folder, 13, 1000.0)
     with tab.expect_navigation():
         tab.evaluate("reloadIfFree()")
     tab.wait_for_selector("html[data-ready]")
@@ -144,7 +142,7 @@ def test_the_page_reloads_itself_and_keeps_what_was_chosen(visit, tmp_path):
     tab.reload()
     tab.wait_for_selector("html[data-ready]")
     assert tab.locator("#course").is_visible()
-    write(14, None)
+    write(folder, 14, None)
     tab.reload()
     tab.wait_for_selector("html[data-ready]")
     assert tab.locator("#hold").count() == 0

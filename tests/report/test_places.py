@@ -17,10 +17,10 @@ from gpuanom.review import labels, marked
 from gpuanom.review.opened import open_night
 from gpuanom.review.quicklook import turned_image
 from tests import nights
+from tests.report.served import SETTINGS
 
 pytest.importorskip("PIL")
 
-SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
 LEFT = 24
 """Columns of overscan on the left of each image."""
 
@@ -44,6 +44,12 @@ def report(tmp_path_factory):
         patch.setattr(page, "pictures", lambda *a, **k: replace(made(*a, **k), trails={"CCD1": [0.0, 10.0]}))
         page.write_report(open_night(folder / "night"), folder / "night" / "report.html", select("cpu"), cache=False)
     return folder / "night" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def shared(visit_for_several, report):
+    """A tab with the report, for tests that label nothing."""
+    return visit_for_several(report)
 
 
 def choose(tab, exposure):
@@ -97,8 +103,9 @@ def test_marked_places_are_kept_with_the_label_saved_and_read_back(visit, report
     assert other.evaluate("placesOf(labelOf(state.now, 'source').places).length") == 2
 
 
-def test_a_click_that_marks_nothing_enlarges(visit, report):
-    tab = visit(report)
+def test_a_click_that_marks_nothing_enlarges(shared):
+    tab = shared
+    choose(tab, "1")
     click_ccd(tab, "CCD1", 0.5, 0.5)
     assert "large" in tab.locator("#plane").get_attribute("class")
     tab.keyboard.press("Escape")
@@ -133,8 +140,8 @@ def test_the_regions_are_in_coordinates_of_the_file(visit, report, tmp_path):
     assert tab.locator('#plane line[data-found="trail"]').count() == 2
 
 
-def test_the_command_for_ds9_names_the_hdu_and_quotes_the_file(visit, report):
-    tab = visit(report)
+def test_the_command_for_ds9_names_the_hdu_and_quotes_the_file(shared, report):
+    tab = shared
     choose(tab, "1")
     tab.select_option("#ccd-chosen", "CCD2")
     tab.keyboard.press("9")
@@ -151,9 +158,9 @@ def test_the_command_for_ds9_names_the_hdu_and_quotes_the_file(visit, report):
     assert not tab.locator("#ds9-command").is_visible()
 
 
-def test_pixels_are_where_the_picture_shows_them(visit, report):
+def test_pixels_are_where_the_picture_shows_them(shared):
     """Against the function that turns the pictures, for each way in which a CCD can be turned."""
-    tab = visit(report)
+    tab = shared
     rows, columns = 5, 7
     for turn in Turn:
         for upside_down in (0, 1):
@@ -164,15 +171,15 @@ def test_pixels_are_where_the_picture_shows_them(visit, report):
             ((v, u),) = np.argwhere(shown > 0)
             height, width = shown.shape
             frame = f"[{rows}, {columns}, {int(turn)}, {upside_down}]"
-            own = tab.evaluate(f"toCcd({frame}, {(u + 0.5) / width}, {(v + 0.5) / height})")
-            assert own == pytest.approx([2, 4])
+            pixel = tab.evaluate(f"toCcd({frame}, {(u + 0.5) / width}, {(v + 0.5) / height})")
+            assert pixel == pytest.approx([2, 4])
             detail = f"{{frames: {{N: {frame}}}, boxes: {{N: [10, 20, {width}, {height}]}}, size: [100, 100]}}"
             assert tab.evaluate(f"toPicture({detail}, 'N', 2, 4)") == pytest.approx([10 + u + 0.5, 80 - v - 0.5])
     # An image with overscan between its amplifiers: two parts of 100 x 50 pixels, which begin in columns 10 and 140
     # of the file, two rows up.
     layout = "[[0, 0, 100, 50, 10, 2], [100, 0, 100, 50, 140, 2]]"
-    for own, in_file in (([1, 1], [11, 3]), ([100, 50], [110, 52]), ([101, 1], [141, 3]), ([200, 7], [240, 9])):
-        assert tab.evaluate(f"toFile({layout}, {own[0]}, {own[1]})") == in_file
-        assert tab.evaluate(f"fromFile({layout}, {in_file[0]}, {in_file[1]})") == own
+    for pixel, in_file in (([1, 1], [11, 3]), ([100, 50], [110, 52]), ([101, 1], [141, 3]), ([200, 7], [240, 9])):
+        assert tab.evaluate(f"toFile({layout}, {pixel[0]}, {pixel[1]})") == in_file
+        assert tab.evaluate(f"fromFile({layout}, {in_file[0]}, {in_file[1]})") == pixel
     assert tab.evaluate(f"fromFile({layout}, 120, 9)") is None
     assert tab.evaluate("toFile([], 3, 4)") == [3, 4]
