@@ -53,14 +53,14 @@ function distribution() {
 const when = (i) => (COLUMNS.date_obs[i] ? Date.parse(`${COLUMNS.date_obs[i].replace(/Z$/, "")}Z`) : null);
 
 function drawDataset() {
-  const chooser = (name, values, texts) => h("select", { id: `d-${name}`, on: { change: (e) => { shown[name] = e.target.value; drawDataset(); } } },
+  const chooser = (name, values, texts) => h("select", { id: `d-${name}`, "aria-label": name === "kind" ? "score" : "number of the score", on: { change: (e) => { shown[name] = e.target.value; drawDataset(); } } },
     values.map((v, k) => h("option", { value: v, selected: shown[name] === v }, texts[k])));
   const log = (column) => (i) => (column[i] > 0 ? LOG(column[i]) : null);
-  $("dataset").replaceChildren(
+  keepFocus($("dataset"), () => $("dataset").replaceChildren(h("h2", { class: "unseen" }, "the dataset"),
     h("div", { class: "tools" }, chooser("kind", SCORES, SCORES.map((k) => NAMES[k])), chooser("measure", Object.keys(MEASURES), Object.values(MEASURES)),
       h("span", { class: "dim" }, `the ${state.rows.length} exposures that pass the filters; a click on a point shows the exposure; larger points are labelled prominent or dubious`)),
     h("div", { class: "charts" }, distribution(),
       scatter("against time", when, { xText: "start of exposure (UT)", date: true }),
       scatter("against the sky (median over the CCDs)", log(COLUMNS.sky), { xText: "sky, image unit, logarithmic", xLog: true }),
-      scatter("against the number of sources", log(COLUMNS.n_sources), { xText: "sources, logarithmic", xLog: true })));
+      scatter("against the number of sources", log(COLUMNS.n_sources), { xText: "sources, logarithmic", xLog: true }))));
 }

@@ -8,6 +8,7 @@ function setView(view) {
   $("dataset").hidden = view !== "dataset";
   $("course").hidden = view !== "night";
   document.querySelector("main").classList.toggle("wide", view !== "list");
+  if (view === "list") drawHead(); // its columns depend on the room, which a hidden list does not have
   showCurrent(true);
 }
 
@@ -23,7 +24,10 @@ function showCurrent(all) {
     for (const cell of $("sheet").querySelectorAll(".cell")) {
       const now = Number(cell.dataset.i) === state.now;
       cell.setAttribute("aria-selected", String(now));
-      if (now) cell.scrollIntoView({ block: "nearest" });
+      if (now) {
+        cell.scrollIntoView({ block: "nearest" });
+        $("sheet").setAttribute("aria-activedescendant", cell.id);
+      }
     }
   } else if (state.view === "dataset") drawDataset();
   else drawNight();
@@ -117,7 +121,10 @@ for (const [key, reason] of Object.entries(REASON_KEYS)) KEYS[key] = () => setRe
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
   if (typing) {
-    if (event.key === "Escape" || event.key === "Enter") typing.blur();
+    if (event.key === "Escape" || event.key === "Enter") {
+      typing.blur();
+      if (typing.id === "search" && state.view === "list") $("list-scroll").focus();
+    }
     return;
   }
   const pressed = event.target.closest("button, a, summary, label") && (event.key === "Enter" || event.key === " ");
@@ -163,10 +170,11 @@ function begin() {
   });
   $("analyst").addEventListener("change", remember);
   $("save").addEventListener("click", saveLabels);
+  $("load-open").addEventListener("click", () => $("load").click());
   $("load").addEventListener("change", (e) => { if (e.target.files[0]) loadLabels(e.target.files[0]); e.target.value = ""; });
   $("help-open").addEventListener("click", showHelp);
   $("list-scroll").addEventListener("scroll", drawRows);
-  window.addEventListener("resize", () => { if (state.view === "list") drawRows(); });
+  window.addEventListener("resize", () => { if (state.view === "list") { drawHead(); drawRows(); } });
   for (const button of document.querySelectorAll("nav button")) button.addEventListener("click", () => setView(button.dataset.view));
   if (!NIGHT.reload || !recallPage()) {
     filterAndSort();

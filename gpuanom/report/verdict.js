@@ -40,13 +40,13 @@ function openAt(i) {
 function verdictBox(i, detail) {
   if (!HAS_VERDICTS) return null;
   const verdict = verdictOf(i), { word } = looksOf(verdict), cause = COLUMNS.cause[i];
-  if (!verdict) return h("div", { class: "judged none" }, badge(""), h("span", { class: "words" }, cause || "not judged: no verdict on an exposure that was not measured"));
+  if (!verdict) return h("div", { class: "judged none", role: "group", "aria-label": "no verdict" }, badge(""), h("span", { class: "words" }, cause || "not judged: no verdict on an exposure that was not measured"));
   const facts = [`evidence ${number(COLUMNS.evidence[i], "z")}`];
   if (COLUMNS.score[i]) facts.push(`${inWords(COLUMNS.score[i])} stands out most: ${number(COLUMNS.deviation[i], "z")} robust standard deviations from what is expected`);
   const ccds = detail ? Object.entries(detail.verdicts).filter(([, [v]]) => v === "bad" || v === "check").map(([name]) => name) : [];
   const all = detail ? detail.ccds.length : 0;
   if (ccds.length) facts.push(ccds.length === all ? `all ${many(all, "CCD")} affected` : `${ccds.length} of ${many(all, "CCD")} affected: ${ccds.slice(0, 8).join(", ")}${ccds.length > 8 ? " \u2026" : ""}`);
-  return h("div", { class: `judged ${verdict}`, "aria-label": `verdict ${word}` }, badge(verdict),
+  return h("div", { class: `judged ${verdict}`, role: "group", "aria-label": `verdict ${word}` }, badge(verdict),
     h("span", { class: "words" }, cause || "nothing stands out"), h("span", { class: "dim", title: meaning("evidence") }, facts.join("; ")));
 }
 
