@@ -16,7 +16,7 @@ const DETAILED = new Set(NIGHT.detailed), PICTURED = new Set(NIGHT.pictured);
 
 const state = {
   view: "list", now: -1, rows: [], kind: "source", measure: "deviation", sort: "verdict", down: true,
-  outlines: true, outline: "source_alignment", whiskers: true, usual: false, found: true, others: false, advance: false, marking: false, ccd: null, scores: true,
+  outlines: true, outline: "source_alignment", whiskers: true, usual: false, found: true, others: false, advance: false, marking: false, ccd: null, scores: true, explained: false,
 };
 
 function number(value, what) {

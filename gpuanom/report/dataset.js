@@ -45,7 +45,7 @@ function distribution() {
     const down = DOWNWARDS[shown.measure], tenth = Math.max(0, Math.ceil(0.1 * part.values.length) - 1);
     const cut = part.values[down ? part.values.length - 1 - tenth : tenth];
     chart.append(svg("line", { x1: x(cut), x2: x(cut), y1: 8, y2: 196, stroke: hue, "stroke-width": 1.5, "stroke-dasharray": "2 3" }, svg("title", null, `${part.name}: the highest 10% begin here`)));
-    return h("span", null, svg("svg", { viewBox: "0 0 26 8" }, svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: hue, "stroke-width": 3, "stroke-dasharray": dash })), ` ${part.name} (${part.values.length}, 10% from ${+cut.toPrecision(3)})`);
+    return h("span", null, svg("svg", { viewBox: "0 0 26 8", "aria-hidden": "true" }, svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: hue, "stroke-width": 3, "stroke-dasharray": dash })), ` ${part.name} (${part.values.length}, 10% from ${+cut.toPrecision(3)})`);
   });
   return h("div", { class: "card" }, h("h3", null, "distribution, and where the highest 10% of each dataset begin"), chart, h("div", { class: "legend dim" }, legend));
 }

@@ -81,8 +81,9 @@ function showHelp() {
     + "The deviation tells how far an exposure is from the other exposures; z and p tell how far it is from counting noise alone, and real exposures always differ by more than counting noise. "
     + "The picture is smoothed and binned, with the levels of zscale; where the levels of CCDs differ by more than their contrast, the median of each CCD is subtracted. Stripes run perpendicular to the background's preferred direction. "
     + `A whisker lies along the mean orientation of the stars of a cell; the length is their mean ellipticity, (a\u00b2 - b\u00b2)/(a\u00b2 + b\u00b2), and the bar in the corner tells how long which ellipticity is. Whiskers shorter than ${SIGNIFICANT} of their errors are not drawn. `
+    + "Under each verdict, \u201cwhat this means\u201d tells what one sees, what usually makes it and what to do; the documentation has a picture of each cause (docs/what-the-picture-means.md). "
     + "Labels stay in this browser until you save them.";
-  $("help").replaceChildren(h("h2", null, "Keys"), h("table", null, HELP.map(([keys, text]) => h("tr", null, h("td", null, h("kbd", null, keys)), h("td", null, text)))),
+  $("help").replaceChildren(h("h2", null, "Keys"), h("table", { "aria-label": "keys" }, HELP.map(([keys, text]) => h("tr", null, h("td", null, h("kbd", null, keys)), h("td", null, text)))),
     JUDGED ? h("ul", { class: "shapes" }, shapes) : "", h("p", null, words), h("p", { class: "dim" }, `gpuanom ${NIGHT.version}, made ${NIGHT.made} from ${NIGHT.folder}`),
     h("button", { type: "button", on: { click: () => $("help").close() } }, "Close"));
   $("help").showModal();

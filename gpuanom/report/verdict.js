@@ -47,7 +47,18 @@ function verdictBox(i, detail) {
   const all = detail ? detail.ccds.length : 0;
   if (ccds.length) facts.push(ccds.length === all ? `all ${many(all, "CCD")} affected` : `${ccds.length} of ${many(all, "CCD")} affected: ${ccds.slice(0, 8).join(", ")}${ccds.length > 8 ? " \u2026" : ""}`);
   return h("div", { class: `judged ${verdict}`, role: "group", "aria-label": `verdict ${word}` }, badge(verdict),
-    h("span", { class: "words" }, cause || "nothing stands out"), h("span", { class: "dim", title: meaning("evidence") }, facts.join("; ")));
+    h("span", { class: "words" }, cause || "nothing stands out"), h("span", { class: "dim", title: meaning("evidence") }, facts.join("; ")), explained(i));
+}
+
+/** What the causes mean, folded away until it is asked for; it stays open from one exposure to the next. */
+function explained(i) {
+  const causes = NIGHT.causes[i].filter((cause) => Object.hasOwn(NIGHT.explained, cause));
+  if (!causes.length) return null;
+  const parts = causes.map((cause) => {
+    const [sees, makes, advice] = NIGHT.explained[cause];
+    return h("dl", null, [[causes.length > 1 ? `${cause}: what one sees` : "what one sees", sees], ["what usually makes it", makes], ["what to do", advice]].map(([name, words]) => [h("dt", null, name), h("dd", null, words)]));
+  });
+  return h("details", { class: "explained", open: state.explained, on: { toggle: (event) => { state.explained = event.target.open; } } }, h("summary", null, "what this means"), parts);
 }
 
 /** What keeping an exposure that is not ok would do to a measurement of shear, and what dropping it would lose. */
