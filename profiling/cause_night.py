@@ -7,7 +7,7 @@ class for is put in by other conditions (`Example.conditions`) or by a change of
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,13 +40,10 @@ PLACES = [
 
 Change = Callable[[list[np.ndarray], np.random.Generator], None]
 
-FULL, ORIENTATIONS, MODEL = "full", "orientations", "model"
-"""How a night is scored: as usual; with ``statistics = false``; with an autoencoder and a classifier."""
-
 
 @dataclass(frozen=True)
 class Example:
-    """What is wrong with one exposure, and what the page says of it.
+    """What is wrong with one exposure.
 
     Attributes
     ----------
@@ -56,16 +53,12 @@ class Example:
         The cause that the verdict is to name, without numbers.
     put_in : str
         What was put into the exposure, in words.
-    sees, makes, do : str
-        What one sees, what usually makes it, and what to do.
     anomaly : str
         Words of `gpuanom simulate`; empty for none.
     conditions : dict
         Conditions that differ from those drawn.
     change : callable
         Changes the images of the CCDs, float64 electrons.
-    night : str
-        `FULL`, `ORIENTATIONS` or `MODEL`.
     show : tuple of str
         The parts of the page in the picture: see `cause_page.PARTS`.
     """
@@ -73,13 +66,9 @@ class Example:
     number: int
     cause: str
     put_in: str
-    sees: str
-    makes: str
-    do: str
     anomaly: str = ""
     conditions: dict[str, Any] = field(default_factory=dict)
     change: Change | None = None
-    night: str = FULL
     show: tuple[str, ...] = ("plane",)
 
 
@@ -119,10 +108,9 @@ def write_exposure(folder: Path, number: int, example: Example | None = None) ->
     return path
 
 
-def scored(folder: Path, examples: Sequence[Example], night: str) -> Path:
+def scored(folder: Path, examples: Iterable[Example]) -> Path:
     """Score the normal exposures as the reference, and then all exposures against the reference; return the night."""
-    settings = gpuanom.Settings(statistics=night != ORIENTATIONS)
-    normal, odd = folder / "normal", folder / f"odd-{night}"
+    normal, odd = folder / "normal", folder / "odd"
     for path in (normal, odd):
         path.mkdir(parents=True, exist_ok=True)
     for number in range(1, NORMAL + 1):
@@ -130,9 +118,8 @@ def scored(folder: Path, examples: Sequence[Example], night: str) -> Path:
             write_exposure(normal, number)
     for example in examples:
         write_exposure(odd, example.number, example)
-    kept, output = folder / f"scored-normal-{night}", folder / f"scored-{night}"
+    kept, output = folder / "scored-normal", folder / "scored"
     shutil.rmtree(output, ignore_errors=True)
-    gpuanom.score(normal, kept, settings=settings, device="cpu", threads=1)
-    reference = make_references([kept], keep_all=True)
-    gpuanom.score([normal, odd], output, settings=settings, device="cpu", threads=1, reference=reference)
+    gpuanom.score(normal, kept, device="cpu", threads=1)
+    gpuanom.score([normal, odd], output, device="cpu", threads=1, reference=make_references([kept], keep_all=True))
     return output

@@ -126,21 +126,20 @@ def section(example: Example, night: ScoredNight) -> str:
 """
 
 
-def text(nights: dict[str, ScoredNight]) -> str:
+def text(night: ScoredNight) -> str:
     """The page."""
     parts = []
     for head, about, causes in HEADS:
         parts.append(f"## {head}\n\n{about}\n")
         for cause in causes:
-            example = EXAMPLES.get(cause)
-            if example is None:
+            if cause in NOT_MADE:
                 words = EXPLANATIONS[cause]
                 parts.append(
                     f"### {cause}\n\n**No example.** {NOT_MADE[cause]}\n\n- **What one sees**: {words.sees}\n"
                     f"- **What usually makes it**: {words.makes}\n- **What to do**: {words.do}\n"
                 )
             else:
-                parts.append(section(example, nights[example.night]))
+                parts.append(section(EXAMPLES[cause], night))
     body = "\n".join(parts)
     return f"""# What the picture means
 
@@ -159,6 +158,8 @@ of the outlines go from dark blue (low) to yellow (high), and the blue lines are
 stars: their length is ellipticity, and whiskers shorter than three of their errors are not drawn.
 In the map of the residual sky, blue is darker than expected and orange brighter.
 
+{len(NOT_MADE)} of the {len(named_causes())} causes have no example, since the simulated nights do not show them: each says why.
+
 {body}"""
 
 
@@ -167,20 +168,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--keep", action="store_true", help="take the nights as they are scored in FOLDER already")
     options = parser.parse_args()
-    if {cause for _, _, causes in HEADS for cause in causes} != named_causes():
+    if set(EXAMPLES) | set(NOT_MADE) != named_causes() or set(EXAMPLES) & set(NOT_MADE):
         raise SystemExit("the page has other causes than verdicts can name")
-    nights = {}
-    for kind in dict.fromkeys(example.night for example in EXAMPLES.values()):
-        examples = [example for example in EXAMPLES.values() if example.night == kind]
-        folder = options.folder / f"scored-{kind}"
-        if not options.keep:
-            folder = cause_night.scored(options.folder, examples, kind)
-        nights[kind] = open_night(folder)
-    whole = text(nights)  # fails before any picture is made where a cause is not the one that was wanted
-    for kind, night in nights.items():
-        report = options.folder / f"report-{kind}.html"
-        page.write_report(night, report, select("cpu"), top=len(night.exposures))
-        draw(report, [example for example in EXAMPLES.values() if example.night == kind])
+    folder = options.folder / "scored"
+    night = open_night(folder if options.keep else cause_night.scored(options.folder, EXAMPLES.values()))
+    whole = text(night)  # fails before any picture is made where a cause is not the one that was wanted
+    report = options.folder / "report.html"
+    page.write_report(night, report, select("cpu"), top=len(night.exposures))
+    draw(report, list(EXAMPLES.values()))
     (DOCS / "what-the-picture-means.md").write_text(whole, encoding="utf-8")
     size = sum(path.stat().st_size for path in FIGURES.iterdir())
     print(f"{len(EXAMPLES)} examples of {len(named_causes())} causes; pictures {size / 1e3:.0f} kB")
