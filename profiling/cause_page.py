@@ -98,7 +98,8 @@ def verdict_words(row: dict[str, Any], affected: int) -> str:
     """The verdict on an exposure in a sentence or two."""
     words = f"`{row['verdict']}`, evidence {row['evidence']:.1f}, cause **{row['cause']}**."
     if row["score"]:
-        words += f" `{row['score']}` stands out most, {row['deviation']:.1f} robust standard deviations from what is expected."
+        far = f"{row['deviation']:.1f} robust standard deviations"
+        words += f" `{row['score']}` stands out most, {far} from what is expected."
     return f"{words} CCDs that are `bad` or `check`: {affected} of {row['n_ccd']}."
 
 
@@ -106,9 +107,8 @@ def section(example: Example, night: ScoredNight) -> str:
     """The part of the page on one cause."""
     row = next(row for row in night.exposures if row["exposure"] == str(example.number))
     if example.cause not in causes_in(row["cause"]):
-        raise SystemExit(
-            f"exposure {example.number} was to show '{example.cause}' but its verdict is: {row['verdict']} {row['cause']}"
-        )
+        said = f"{row['verdict']} {row['cause']}"
+        raise SystemExit(f"exposure {example.number} was to show '{example.cause}' but its verdict is: {said}")
     ccds = night.ccds()[row["camera"], row["exposure"]]
     affected = sum(ccd["verdict"] in ("bad", "check") for ccd in ccds)
     print(f"{example.number} {example.cause}: {row['verdict']} {row['evidence']:.1f}, {row['cause']}")
@@ -141,24 +141,28 @@ def text(night: ScoredNight) -> str:
             else:
                 parts.append(section(EXAMPLES[cause], night))
     body = "\n".join(parts)
+    side, normal = cause_night.SIDE, cause_night.NORMAL
     return f"""# What the picture means
 
 The verdict names its [cause](reading-scores.md) in words. Here is an example of each cause: the
 picture as [the report](report.md) draws it, the verdict, what one sees, what usually makes it on a
 real camera, and what to do. The report has the same words under *what this means*.
 
-All examples are simulated: {cause_night.NORMAL} normal exposures of four CCDs of {cause_night.SIDE} x {cause_night.SIDE} pixels are the reference,
-and one exposure for each cause is compared with them. *Put in* tells how the exposure was made:
-`stripes:0.3` are the words of [`gpuanom simulate`](simulate.md). `python profiling/cause_page.py
-FOLDER` draws the nights, scores them and writes this page. Real anomalies are often weaker, and
-come several at a time: the cause that is named is then one of them.
+All examples are simulated. {normal} normal exposures of four CCDs of {side} x {side} pixels are the
+reference, and one exposure for each cause is compared with them. *Put in* tells how the exposure
+was made: `stripes:0.3` are words of [`gpuanom simulate`](simulate.md); where these have no word for
+something, the conditions or the pixels were changed. `python profiling/cause_page.py FOLDER` draws
+the exposures, scores them and writes this page. Real anomalies are often weaker, and several may
+come together: the verdict names one of them.
 
 In the pictures of the focal plane, a ✖ or ▲ marks a CCD that is bad or to be checked, the colours
 of the outlines go from dark blue (low) to yellow (high), and the blue lines are the whiskers of the
 stars: their length is ellipticity, and whiskers shorter than three of their errors are not drawn.
-In the map of the residual sky, blue is darker than expected and orange brighter.
+Yellow lines show what was found. White and black columns are bad columns, which are the same in all
+exposures. In the map of the residual sky, blue is darker than expected and orange brighter.
 
-{len(NOT_MADE)} of the {len(named_causes())} causes have no example, since the simulated nights do not show them: each says why.
+{len(NOT_MADE)} of the {len(named_causes())} causes have no example, because no simulated exposure was given them; each
+of them says why.
 
 {body}"""
 

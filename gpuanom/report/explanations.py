@@ -33,7 +33,7 @@ _NEXT = "Look at the exposures before and after it; if they are alike, tell the 
 EXPLANATIONS: dict[str, Explanation] = {
     # Stars and galaxies.
     "elongated": Explanation(
-        "The whiskers are long and nearly parallel, over all CCDs or on the CCD that is named; the stamps are ellipses.",
+        "The whiskers are long and nearly parallel, on all CCDs or on the one that is named; the stamps are ellipses.",
         "Lost guiding, wind shake, a drifting mount, or an astigmatic focus.",
         f"{_LEAVE_OUT} Photometry with a large aperture may still be good.",
     ),

@@ -1,6 +1,7 @@
 // The stars over the focal plane: whiskers whose length is ellipticity, and small maps of FWHM and ellipticity.
 
 const SIGNIFICANT = 3; // a whisker shorter than so many of its errors is not drawn
+const LONGEST = 2; // a whisker is drawn at most so many cells long
 const SPANS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]; // ellipticities of a whisker as long as a cell
 
 /** The cells of all CCDs with stars: place and size in the picture, FWHM, ellipticity, the usual ellipticity, error. */
@@ -28,7 +29,7 @@ function whiskers(cells, usual, height) {
   const most = drawn.map(([, e]) => e).sort((a, b) => a - b)[Math.floor(0.98 * (drawn.length - 1))] || 0;
   const span = SPANS.find((s) => s >= most) || 1, size = Math.min(...cells.map((cell) => Math.min(cell.w, cell.h)));
   const lines = drawn.flatMap(([cell, e]) => {
-    const [e1, e2] = usual ? cell.left : cell.e, turn = 0.5 * Math.atan2(e2, e1), half = (0.475 * size * e) / span;
+    const [e1, e2] = usual ? cell.left : cell.e, turn = 0.5 * Math.atan2(e2, e1), half = 0.475 * size * Math.min(e / span, LONGEST);
     const dx = half * Math.cos(turn), dy = half * Math.sin(turn), y = height - cell.y;
     const at = { x1: (cell.x - dx).toFixed(2), x2: (cell.x + dx).toFixed(2), y1: (y + dy).toFixed(2), y2: (y - dy).toFixed(2) };
     const said = `CCD ${cell.name}, ${many(cell.n, "star")}\nellipticity ${e.toFixed(4)} \u00b1 ${cell.error.toFixed(4)} along ${number((turn * 180) / Math.PI, "angle")}\u00b0\nFWHM ${cell.fwhm} px`;
