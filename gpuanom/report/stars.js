@@ -1,7 +1,7 @@
 // The stars over the focal plane: whiskers whose length is ellipticity, and small maps of FWHM and ellipticity.
 
 const SIGNIFICANT = 3; // a whisker shorter than so many of its errors is not drawn
-const LONGEST = 2; // a whisker is drawn at most so many cells long
+const LONGEST = 4; // a whisker is drawn at most so many cells long
 const SPANS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]; // ellipticities of a whisker as long as a cell
 
 /** The cells of all CCDs with stars: place and size in the picture, FWHM, ellipticity, the usual ellipticity, error. */
