@@ -124,6 +124,7 @@ def main() -> None:
     night = timed(f"opening a night of {options.exposures} x 61 CCDs", lambda: open_night(folder))
     room = max(8_000, min(page.MOST_BYTES, int(0.75 * (page.PAGE_BYTES / options.exposures - page.DETAIL_BYTES))))
     cache = folder / page.CACHE
+    shutil.rmtree(cache, ignore_errors=True)  # of an earlier run
     keys = [key_of(row) for row in night.exposures]
     first = timed(
         f"pictures of one exposure of 61 CCDs, {options.threads} threads",

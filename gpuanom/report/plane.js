@@ -34,7 +34,7 @@ function plane(i, detail) {
     const row = byName.get(name), get = (c) => (row ? row[names.indexOf(c)] ?? null : null), value = row ? ccdValue(row, column) : null;
     const share = value === null ? 0 : Math.max(0, Math.min(1, (value - low) / (top - low)));
     const [verdict, cause] = ccdVerdict(detail, name);
-    const said = [`CCD ${name}`, row && get("status") !== "ok" ? get("status") : "", verdict ? `${verdict}: ${cause}` : cause,
+    const said = [ccdWords(name), row && get("status") !== "ok" ? get("status") : "", verdict ? `${verdict}: ${cause}` : cause,
       `${outlineWords(column)} ${plain(value)}`, `${number(get("n_sources"))} sources`];
     drawing.append(svg("rect", {
       x, y: height - y - tall, width: w, height: tall, fill: "transparent", stroke: state.outlines ? (value === null ? "#888" : colour(share)) : "none",

@@ -32,7 +32,7 @@ function whiskers(cells, usual, height) {
     const [e1, e2] = usual ? cell.left : cell.e, turn = 0.5 * Math.atan2(e2, e1), half = 0.475 * size * Math.min(e / span, LONGEST);
     const dx = half * Math.cos(turn), dy = half * Math.sin(turn), y = height - cell.y;
     const at = { x1: (cell.x - dx).toFixed(2), x2: (cell.x + dx).toFixed(2), y1: (y + dy).toFixed(2), y2: (y - dy).toFixed(2) };
-    const said = `CCD ${cell.name}, ${many(cell.n, "star")}\nellipticity ${e.toFixed(4)} \u00b1 ${cell.error.toFixed(4)} along ${number((turn * 180) / Math.PI, "angle")}\u00b0\nFWHM ${cell.fwhm} px`;
+    const said = `${ccdWords(cell.name)}, ${many(cell.n, "star")}\nellipticity ${e.toFixed(4)} \u00b1 ${cell.error.toFixed(4)} along ${number((turn * 180) / Math.PI, "angle")}\u00b0\nFWHM ${cell.fwhm} px`;
     return [svg("line", { ...at, class: "whisker edge" }), svg("line", { ...at, class: "whisker" }, svg("title", null, said))];
   });
   const said = usual && !known.length ? "no usual ellipticity: fewer than 20 exposures of this kind"
@@ -58,7 +58,7 @@ function smallMap(i, detail, cells, title, value, usual) {
   if (usual === null) {
     map.append(...cells.map((cell) => svg("rect", {
       x: cell.x - cell.w / 2, y: height - cell.y - cell.h / 2, width: cell.w, height: cell.h, fill: colour(high > low ? (value(cell) - low) / (high - low) : 0.5),
-    }, svg("title", null, `CCD ${cell.name}: FWHM ${cell.fwhm} px, ${many(cell.n, "star")}`))));
+    }, svg("title", null, `${ccdWords(cell.name)}: FWHM ${cell.fwhm} px, ${many(cell.n, "star")}`))));
   }
   const drawn = usual === null ? null : whiskers(cells, usual, height);
   if (drawn) map.append(...drawn.lines, ...scaleBar(drawn, width, height));

@@ -22,10 +22,12 @@ function wrong(i) {
   return [cause, status === "ok" || status === "alone" ? "" : `status ${status.replaceAll("_", " ")}`].filter(Boolean).join("; ");
 }
 
-/** The name of a statistic as words: "stripe_power_3_worst_ccd" is "stripe power 3 of the worst CCD". */
+/** The name of a statistic as words: "stripe_power_3_worst_ccd" is "power of stripes (band 3 of periods) of the worst CCD". */
 function inWords(name) {
-  return name.replace(/_worst_ccd$/, " of the worst CCD").replace(/_typical_ccd$/, " of a typical CCD").replace(/_kl$/, " KL")
-    .replace(/_vector$/, " mean vector").replaceAll("_", " ");
+  const base = name.replace(/_(worst|typical)_ccd$/, ""), [, band] = /^stripe_power_(\d+)$/.exec(base) || [];
+  const words = band ? `power of stripes (band ${band} of periods)` : Object.hasOwn(NIGHT.outlines, base) ? NIGHT.outlines[base]
+    : base.replace(/_kl$/, " KL").replace(/_vector$/, " mean vector").replaceAll("_", " ");
+  return words + (name.endsWith("_worst_ccd") ? " of the worst CCD" : name.endsWith("_typical_ccd") ? " of a typical CCD" : "");
 }
 
 /** What an exposure opens at: what its verdict is about, and the number of the CCDs that shows it. */

@@ -76,3 +76,26 @@ def test_the_report_tells_what_a_cause_means(visit, tmp_path):
     tab.keyboard.press("?")
     assert PAGE.name in tab.locator("dialog").inner_text()
     assert PAGE.name in (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+
+
+def test_names_and_numbers_are_words_that_an_astronomer_knows(visit, tmp_path):
+    pytest.importorskip("PIL")
+    folder = made.night(tmp_path / "n", 3)
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"), top=0)
+    tab = visit(folder / "r.html")
+    names = {
+        "stripe_power_3_worst_ccd": "power of stripes (band 3 of periods) of the worst CCD",
+        "n_sources": "number of sources",
+        "sigma_typical_ccd": "noise of a typical CCD",
+        "flat_background_vector": "flat background mean vector",
+        "source_kl": "source KL",
+    }
+    assert tab.evaluate("names => names.map(inWords)", list(names)) == list(names.values())
+    assert tab.evaluate("['N4', 'CCD3'].map(ccdWords)") == ["CCD N4", "CCD3"]
+    # An evidence of 38 stands below one of 126.2 with the same number of digits; 61 sources are no 61.0.
+    assert tab.evaluate("[number(38, 'z'), number(61), number(2, 'rank'), number(0, 'deviation')]") == [
+        "38.0",
+        "61",
+        "2",
+        "0.0",
+    ]
