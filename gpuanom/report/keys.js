@@ -70,6 +70,7 @@ const HELP = [
   ["u", "take the usual ellipticity of each CCD off the whiskers, or not"],
   ["l", "show or hide the scores in the list"],
   ["a", "show or hide labels of other analysts"],
+  ["Tab, Space", "go to the next button, field or part of the page; scroll the part that was gone to"],
   ["?", "this help"],
 ];
 

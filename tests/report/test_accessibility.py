@@ -132,7 +132,17 @@ def test_the_keyboard_stays_where_it_was(visit, reports):
     tab.keyboard.type("8450")
     tab.keyboard.press("Enter")
     assert tab.evaluate("document.activeElement.id") == "list-scroll"
-    tab.click("#view-dataset")
+    # Arrows choose exposures, and so the space bar scrolls.
+    for view, part in (("list", "detail"), ("night", "course"), ("dataset", "dataset")):
+        tab.click(f"#view-{view}")
+        tab.focus(f"#{part}")
+        tab.keyboard.press("Space")
+        for _ in range(100):  # scrolling takes a moment
+            if tab.evaluate(f"$('{part}').scrollTop") > 0:
+                break
+            tab.wait_for_timeout(50)
+        else:
+            pytest.fail(f"{part} does not scroll")
     tab.focus("#d-measure")
     tab.keyboard.press("ArrowDown")
     assert tab.evaluate("document.activeElement.id") == "d-measure"
