@@ -16,12 +16,12 @@ const DETAILED = new Set(NIGHT.detailed), PICTURED = new Set(NIGHT.pictured);
 
 const state = {
   view: "list", now: -1, rows: [], kind: "source", measure: "deviation", sort: "verdict", down: true,
-  outlines: true, outline: "source_alignment", whiskers: true, usual: false, found: true, others: false, advance: false, marking: false, ccd: null, scores: true,
+  outlines: true, outline: "source_alignment", whiskers: true, usual: false, found: true, others: false, advance: false, marking: false, ccd: null, scores: true, explained: false,
 };
 
 function number(value, what) {
   if (value === null || value === undefined) return "-";
-  if (what === "rank" || Number.isInteger(value) && Math.abs(value) < 1e6 && what !== "p") return String(value);
+  if (what === "rank" || Number.isInteger(value) && Math.abs(value) < 1e6 && !["p", "z", "deviation"].includes(what)) return String(value);
   if (what === "p") return value === 0 ? "0" : value >= 0.001 ? value.toPrecision(2) : value.toExponential(0);
   if (what === "kl" || what === "floor") return value >= 0.0001 ? value.toFixed(4) : value.toPrecision(2);
   if (what === "angle") return value.toFixed(0).replace(/^-0$/, "0");
@@ -49,6 +49,8 @@ function largest(i) {
 }
 const LARGEST = Array.from({ length: N }, (_, i) => largest(i));
 const about = (kind) => (kind.endsWith("background") ? "background" : "source");
+
+const ccdWords = (name) => (/^ccd/i.test(name) ? name : `CCD ${name}`);
 
 let tipTimer = 0;
 function say(text) {

@@ -20,7 +20,7 @@ function timeTicks(low, high) {
   for (let v = Math.ceil(low / step) * step; v <= high; v += step) found.push([v, step < day]);
   return found.map(([v, short]) => {
     const text = new Date(v).toISOString();
-    return [v, short && text.slice(11, 16) !== "00:00" ? text.slice(11, 16) : text.slice(2, 10)];
+    return [v, short && text.slice(11, 16) !== "00:00" ? text.slice(11, 16) : text.slice(0, 10)];
   });
 }
 

@@ -45,7 +45,7 @@ function distribution() {
     const down = DOWNWARDS[shown.measure], tenth = Math.max(0, Math.ceil(0.1 * part.values.length) - 1);
     const cut = part.values[down ? part.values.length - 1 - tenth : tenth];
     chart.append(svg("line", { x1: x(cut), x2: x(cut), y1: 8, y2: 196, stroke: hue, "stroke-width": 1.5, "stroke-dasharray": "2 3" }, svg("title", null, `${part.name}: the highest 10% begin here`)));
-    return h("span", null, svg("svg", { viewBox: "0 0 26 8" }, svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: hue, "stroke-width": 3, "stroke-dasharray": dash })), ` ${part.name} (${part.values.length}, 10% from ${+cut.toPrecision(3)})`);
+    return h("span", null, svg("svg", { viewBox: "0 0 26 8", "aria-hidden": "true" }, svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: hue, "stroke-width": 3, "stroke-dasharray": dash })), ` ${part.name} (${part.values.length}, 10% from ${+cut.toPrecision(3)})`);
   });
   return h("div", { class: "card" }, h("h3", null, "distribution, and where the highest 10% of each dataset begin"), chart, h("div", { class: "legend dim" }, legend));
 }
@@ -53,14 +53,14 @@ function distribution() {
 const when = (i) => (COLUMNS.date_obs[i] ? Date.parse(`${COLUMNS.date_obs[i].replace(/Z$/, "")}Z`) : null);
 
 function drawDataset() {
-  const chooser = (name, values, texts) => h("select", { id: `d-${name}`, on: { change: (e) => { shown[name] = e.target.value; drawDataset(); } } },
+  const chooser = (name, values, texts) => h("select", { id: `d-${name}`, "aria-label": name === "kind" ? "score" : "number of the score", on: { change: (e) => { shown[name] = e.target.value; drawDataset(); } } },
     values.map((v, k) => h("option", { value: v, selected: shown[name] === v }, texts[k])));
   const log = (column) => (i) => (column[i] > 0 ? LOG(column[i]) : null);
-  $("dataset").replaceChildren(
+  keepFocus($("dataset"), () => $("dataset").replaceChildren(h("h2", { class: "unseen" }, "the dataset"),
     h("div", { class: "tools" }, chooser("kind", SCORES, SCORES.map((k) => NAMES[k])), chooser("measure", Object.keys(MEASURES), Object.values(MEASURES)),
       h("span", { class: "dim" }, `the ${state.rows.length} exposures that pass the filters; a click on a point shows the exposure; larger points are labelled prominent or dubious`)),
     h("div", { class: "charts" }, distribution(),
       scatter("against time", when, { xText: "start of exposure (UT)", date: true }),
       scatter("against the sky (median over the CCDs)", log(COLUMNS.sky), { xText: "sky, image unit, logarithmic", xLog: true }),
-      scatter("against the number of sources", log(COLUMNS.n_sources), { xText: "sources, logarithmic", xLog: true })));
+      scatter("against the number of sources", log(COLUMNS.n_sources), { xText: "sources, logarithmic", xLog: true }))));
 }

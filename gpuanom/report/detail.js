@@ -16,7 +16,9 @@ function histogram(i, k) {
   const W = 230, H = 112, left = 28, bottom = 16, top = 4;
   const x = (b) => (left + (b / bins) * (W - left - 4)).toFixed(1);
   const y = (v) => (H - bottom - (v / high) * (H - bottom - top)).toFixed(1);
-  const chart = svg("svg", { class: "chart", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${NAMES[kind]}: orientations` });
+  const angle = score(i, kind, "angle"), alignment = score(i, kind, "alignment");
+  const said = angle === null ? "" : `; preferred direction ${angle.toFixed(0)} degrees, alignment ${alignment.toFixed(2)}`;
+  const chart = svg("svg", { class: "chart", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${NAMES[kind]}: histogram of ${total} orientations${said}` });
   if (mean) {
     const up = mean.map((p, b) => p + noise[b]), low = mean.map((p, b) => Math.max(0, p - noise[b]));
     const back = low.map((v, b) => `L${x(b + 1)},${y(v)}L${x(b)},${y(v)}`).reverse().join("");
@@ -30,7 +32,6 @@ function histogram(i, k) {
   chart.append(svg("line", { class: "axis", x1: left, x2: W - 4, y1: H - bottom, y2: H - bottom }),
     svg("text", { x: left - 4, y: top + 8, "text-anchor": "end" }, `${(100 * high).toFixed(high < 0.1 ? 1 : 0)}%`),
     svg("text", { x: left - 4, y: H - bottom, "text-anchor": "end" }, "0"));
-  const angle = score(i, kind, "angle"), alignment = score(i, kind, "alignment");
   if (angle !== null) {
     const at = x(((angle + 90) / 180) * bins), r = 11, cx = W - 17, cy = top + 12;
     const dx = r * Math.cos((angle * Math.PI) / 180), dy = r * Math.sin((angle * Math.PI) / 180);
@@ -41,9 +42,9 @@ function histogram(i, k) {
   }
   counts.forEach((count, b) => {
     const from = -90 + (180 * b) / bins;
-    const said = `${from.toFixed(0)}\u00b0 to ${(from + 180 / bins).toFixed(0)}\u00b0: ${count} of ${total}, ${(100 * shares[b]).toFixed(1)}%`
+    const words = `${from.toFixed(0)}\u00b0 to ${(from + 180 / bins).toFixed(0)}\u00b0: ${count} of ${total}, ${(100 * shares[b]).toFixed(1)}%`
       + (mean ? `; reference ${(100 * mean[b]).toFixed(1)} \u00b1 ${(50 * noise[b]).toFixed(1)}%` : "");
-    chart.append(svg("rect", { class: "hit", x: x(b), y: top, width: (W - left - 4) / bins, height: H - bottom - top }, svg("title", null, said)));
+    chart.append(svg("rect", { class: "hit", x: x(b), y: top, width: (W - left - 4) / bins, height: H - bottom - top, "aria-hidden": "true" }, svg("title", null, words)));
   });
   const z = number(score(i, kind, "z"), "z"), p = number(score(i, kind, "p"), "p");
   return h("div", null, title, chart, h("div", { class: "dim" }, `z ${z}, p ${p}, deviation ${number(score(i, kind, "deviation"), "z")}`));
@@ -82,10 +83,10 @@ function setReason(reason) {
 
 function numbers(i) {
   const columns = ["kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"];
-  const head = h("tr", null, h("th", null, ""), columns.map((c) => h("th", { title: meaning(`source_${c}`).replace(/^[^:]*: /, "") }, c)));
-  const rows = SCORES.map((kind) => h("tr", null, h("th", { title: meaning(columnOf(kind, "kl")).split(":")[0] }, NAMES[kind]),
+  const head = h("tr", null, h("td", null, ""), columns.map((c) => h("th", { scope: "col", title: meaning(`source_${c}`).replace(/^[^:]*: /, "") }, c === "kl" ? "KL" : c)));
+  const rows = SCORES.map((kind) => h("tr", null, h("th", { scope: "row", title: meaning(columnOf(kind, "kl")).split(":")[0] }, NAMES[kind]),
     columns.map((c) => h("td", { title: meaning(columnOf(kind, c)) }, number(score(i, kind, c), c)))));
-  return h("table", { class: "numbers" }, head, rows);
+  return h("table", { class: "numbers", "aria-label": "scores" }, head, rows);
 }
 
 const CCD_FORMS = { background_angle: "angle", source_angle: "angle", stripe_angle: "angle", source_alignment: "alignment", autoencoder_mse: "kl" };
@@ -103,7 +104,7 @@ function ccdRows(detail) {
       return h("td", null, typeof v === "string" ? v : Object.hasOwn(CCD_FORMS, name) ? number(v, CCD_FORMS[name]) : plain(v));
     }), judged ? [h("td", null, verdict ? badge(verdict) : ""), h("td", { class: "cause" }, cause)] : null);
   });
-  return h("div", { class: "scrolled" }, h("table", { class: "ccds" }, head, rows));
+  return h("div", { class: "scrolled" }, h("table", { class: "ccds", "aria-label": "CCDs" }, head, rows));
 }
 
 /** The table of CCDs, which is made when it is opened: 61 CCDs have two thousand numbers. */
@@ -130,7 +131,7 @@ function drawDetail() {
     h("div", { class: "strip", css: { "max-width": `${88 * detail.stamp_snr.length}px` } }, h("img", { src: detail.stamps, alt: "stamps of the brightest sources" }), repeats(i, detail)),
     hasCause(i, "repeated images") ? h("p", { class: "dim" }, repeatWords(i)) : null) : null;
   const scroll = $("detail").scrollTop;
-  $("detail").replaceChildren(
+  keepFocus($("detail"), () => $("detail").replaceChildren(
     h("div", { class: "head" }, h("h2", null, get("exposure") || "(no id)"),
       status === "ok" ? null : h("span", { class: "status", title: meaning("status") }, `status ${status.replaceAll("_", " ")}`), facts.map((f) => h("span", { class: "dim" }, f))),
     verdictBox(i, detail) || "", impactBox(i) || "",
@@ -143,6 +144,6 @@ function drawDetail() {
     stamps ? h("div", { css: { "margin-top": "12px" } }, stamps) : "",
     h("div", { class: "card", css: { "margin-top": "12px" } }, numbers(i),
       detail ? ccdTable(detail) : "",
-      h("details", { open: files.length < 3 ? true : null }, h("summary", null, `files (${files.length})`), h("ul", { class: "files" }, files))));
+      h("details", { open: files.length < 3 ? true : null }, h("summary", null, `files (${files.length})`), h("ul", { class: "files" }, files)))));
   $("detail").scrollTop = scroll;
 }

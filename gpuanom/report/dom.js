@@ -23,6 +23,15 @@ const h = (tag, attributes, ...children) => build(document.createElement(tag), a
 const svg = (tag, attributes, ...children) =>
   build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
+/** Draw a part of the page anew, and give the keyboard back to the button or field that had it. */
+function keepFocus(box, draw) {
+  const name = (element) => element.id || (Object.keys(element.dataset).length ? JSON.stringify(element.dataset) : element.textContent);
+  const held = box.contains(document.activeElement) && document.activeElement !== box ? document.activeElement : null;
+  draw();
+  const again = held ? [...box.querySelectorAll(held.tagName)].find((element) => name(element) === name(held)) : null;
+  if (again) again.focus({ preventScroll: true });
+}
+
 const many = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 // Plasma, from dark blue to light yellow: it can be read with any colour vision, and in grey.

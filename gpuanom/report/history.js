@@ -26,7 +26,7 @@ function trend(title, value, said, least = []) {
     const hue = HUES[k % HUES.length], dash = DASHES[k % DASHES.length];
     chart.append(svg("path", { d: line.map(([a, b], j) => `${j ? "L" : "M"}${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(""), fill: "none", stroke: hue, "stroke-width": 1.5, "stroke-dasharray": dash }),
       ...line.map(([a, b, t]) => svg("circle", { class: "night", cx: x(a).toFixed(1), cy: y(b).toFixed(1), r: 3.5, fill: hue }, svg("title", null, `${NIGHTS[t.night].name}, ${t.band}: ${said(t)}`))));
-    return h("span", null, svg("svg", { viewBox: "0 0 26 8" }, svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: hue, "stroke-width": 3, "stroke-dasharray": dash })), ` ${bands[k]}`);
+    return h("span", null, svg("svg", { viewBox: "0 0 26 8", "aria-hidden": "true" }, svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: hue, "stroke-width": 3, "stroke-dasharray": dash })), ` ${bands[k]}`);
   });
   return h("div", { class: "card" }, h("h3", null, title), chart, h("div", { class: "legend dim" }, legend));
 }

@@ -8,6 +8,7 @@ function setView(view) {
   $("dataset").hidden = view !== "dataset";
   $("course").hidden = view !== "night";
   document.querySelector("main").classList.toggle("wide", view !== "list");
+  if (view === "list") drawHead(); // its columns depend on the room, which a hidden list does not have
   showCurrent(true);
 }
 
@@ -23,7 +24,10 @@ function showCurrent(all) {
     for (const cell of $("sheet").querySelectorAll(".cell")) {
       const now = Number(cell.dataset.i) === state.now;
       cell.setAttribute("aria-selected", String(now));
-      if (now) cell.scrollIntoView({ block: "nearest" });
+      if (now) {
+        cell.scrollIntoView({ block: "nearest" });
+        $("sheet").setAttribute("aria-activedescendant", cell.id);
+      }
     }
   } else if (state.view === "dataset") drawDataset();
   else drawNight();
@@ -66,6 +70,7 @@ const HELP = [
   ["u", "take the usual ellipticity of each CCD off the whiskers, or not"],
   ["l", "show or hide the scores in the list"],
   ["a", "show or hide labels of other analysts"],
+  ["Tab, Space", "go to the next button, field or part of the page; scroll the part that was gone to"],
   ["?", "this help"],
 ];
 
@@ -77,8 +82,9 @@ function showHelp() {
     + "The deviation tells how far an exposure is from the other exposures; z and p tell how far it is from counting noise alone, and real exposures always differ by more than counting noise. "
     + "The picture is smoothed and binned, with the levels of zscale; where the levels of CCDs differ by more than their contrast, the median of each CCD is subtracted. Stripes run perpendicular to the background's preferred direction. "
     + `A whisker lies along the mean orientation of the stars of a cell; the length is their mean ellipticity, (a\u00b2 - b\u00b2)/(a\u00b2 + b\u00b2), and the bar in the corner tells how long which ellipticity is. Whiskers shorter than ${SIGNIFICANT} of their errors are not drawn. `
+    + "Under each verdict, \u201cwhat this means\u201d tells what one sees, what usually makes it and what to do; the documentation has a picture of each cause (docs/what-the-picture-means.md). "
     + "Labels stay in this browser until you save them.";
-  $("help").replaceChildren(h("h2", null, "Keys"), h("table", null, HELP.map(([keys, text]) => h("tr", null, h("td", null, h("kbd", null, keys)), h("td", null, text)))),
+  $("help").replaceChildren(h("h2", null, "Keys"), h("table", { "aria-label": "keys" }, HELP.map(([keys, text]) => h("tr", null, h("td", null, h("kbd", null, keys)), h("td", null, text)))),
     JUDGED ? h("ul", { class: "shapes" }, shapes) : "", h("p", null, words), h("p", { class: "dim" }, `gpuanom ${NIGHT.version}, made ${NIGHT.made} from ${NIGHT.folder}`),
     h("button", { type: "button", on: { click: () => $("help").close() } }, "Close"));
   $("help").showModal();
@@ -117,7 +123,10 @@ for (const [key, reason] of Object.entries(REASON_KEYS)) KEYS[key] = () => setRe
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
   if (typing) {
-    if (event.key === "Escape" || event.key === "Enter") typing.blur();
+    if (event.key === "Escape" || event.key === "Enter") {
+      typing.blur();
+      if (typing.id === "search" && state.view === "list") $("list-scroll").focus();
+    }
     return;
   }
   const pressed = event.target.closest("button, a, summary, label") && (event.key === "Enter" || event.key === " ");
@@ -163,10 +172,11 @@ function begin() {
   });
   $("analyst").addEventListener("change", remember);
   $("save").addEventListener("click", saveLabels);
+  $("load-open").addEventListener("click", () => $("load").click());
   $("load").addEventListener("change", (e) => { if (e.target.files[0]) loadLabels(e.target.files[0]); e.target.value = ""; });
   $("help-open").addEventListener("click", showHelp);
   $("list-scroll").addEventListener("scroll", drawRows);
-  window.addEventListener("resize", () => { if (state.view === "list") drawRows(); });
+  window.addEventListener("resize", () => { if (state.view === "list") { drawHead(); drawRows(); } });
   for (const button of document.querySelectorAll("nav button")) button.addEventListener("click", () => setView(button.dataset.view));
   if (!NIGHT.reload || !recallPage()) {
     filterAndSort();

@@ -7,20 +7,28 @@ const SORTED_UP = ["exposure", "band", "date_obs", "wrong"]; // what a first cli
 
 /** The columns of the list: name, heading, explanation, whether it is text, width. */
 function columnsOfList() {
-  const scores = state.scores || !JUDGED;
-  return [
+  const scores = state.scores || !JUDGED, wide = $("list-scroll").clientWidth || Infinity;
+  const columns = [
     JUDGED ? ["verdict", "verdict", "the verdict, then the evidence: the order of the table", true, "66px"] : null,
     ["exposure", "exposure", meaning("exposure"), true, "minmax(66px, 1fr)"],
     ["band", "band", meaning("band"), true, "minmax(42px, .3fr)"],
     ["date_obs", "time", `${meaning("date_obs")} (UT)`, true, ONE_NIGHT ? "70px" : "106px"],
     ["wrong", "what is wrong", "the cause of the verdict in words, or why there is none", true, "minmax(96px, 3fr)"],
     JUDGED ? ["evidence", "evidence", `${meaning("evidence")}; a full bar is ${FULL_EVIDENCE} or more`, false, "68px"] : null,
-    scores ? ["largest", "largest", "the largest deviation among the scores of the exposure", false, "58px"] : null,
-    ...(scores ? SCORES.map((kind) => [kind, LIST_WORDS[kind], null, false, "70px"]) : []),
-    scores ? ["n_sources", "number of sources", meaning("n_sources"), false, "64px"] : null,
+    scores ? ["largest", "largest", "the largest deviation among the scores of the exposure", false, "56px"] : null,
+    ...(scores ? SCORES.map((kind) => [kind, LIST_WORDS[kind], null, false, "minmax(54px, 70px)"]) : []),
+    scores ? ["n_sources", "number of sources", meaning("n_sources"), false, "60px"] : null,
     ["mark", "label", "your labels: sources, then background (prominent \u25a0, dubious \u25e7, normal \u25a1)", true, "44px"],
   ].filter(Boolean);
+  // Where there is little room, the columns go that say least; the list scrolls sideways where that is not enough.
+  const spare = ["largest", NIGHT.datasets.length < 2 ? "band" : "", "n_sources"];
+  for (const name of spare) {
+    const place = columns.findIndex((column) => column[0] === name);
+    if (place >= 0 && leastWidth(columns) > wide) columns.splice(place, 1);
+  }
+  return columns;
 }
+const leastWidth = (columns) => columns.reduce((sum, column) => sum + Number(/(\d+)px/.exec(column[4])[1]), 0);
 const FULL_EVIDENCE = 50;
 
 const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)/;
@@ -87,17 +95,18 @@ function filterAndSort() {
 }
 
 function drawHead() {
+  document.querySelector("main").classList.toggle("scores", state.scores || !JUDGED); // the width of the list follows
   const columns = columnsOfList();
   $("list").style.setProperty("--columns", columns.map((column) => column[4]).join(" "));
-  document.querySelector("main").classList.toggle("scores", state.scores || !JUDGED);
-  $("list-head").replaceChildren(...columns.map(([name, text, title, isText]) => {
+  $("list").style.setProperty("--least", `${leastWidth(columns)}px`);
+  $("list-scroll").setAttribute("aria-colcount", columns.length);
+  keepFocus($("list-head"), () => $("list-head").replaceChildren(...columns.map(([name, text, title, isText]) => {
     const sorted = state.sort === name, arrow = sorted ? (state.down ? " \u25be" : " \u25b4") : "";
     const explained = title === null ? `${NAMES[name]}: ${MEASURES[state.measure]}. ${meaning(columnOf(name, state.measure))}${barWords(name)}` : title;
-    return h("button", {
-      type: "button", class: isText ? "text" : null, title: `${explained} - click to sort`, "data-sort": name,
-      "aria-sort": sorted ? (state.down ? "descending" : "ascending") : null, on: { click: () => sortBy(name) },
-    }, text.replaceAll("- ", "\u00ad") + arrow);
-  }));
+    return h("div", { role: "columnheader", "aria-sort": sorted ? (state.down ? "descending" : "ascending") : null }, h("button", {
+      type: "button", class: isText ? "text" : null, title: `${explained} - click to sort`, "data-sort": name, on: { click: () => sortBy(name) },
+    }, text.replaceAll("- ", "\u00ad"), h("span", { "aria-hidden": "true" }, arrow)));
+  })));
 }
 
 const barWords = (kind) => (DOWNWARDS[state.measure] ? `; the bars of all scores have one scale: a full bar is ${number(bars[kind], state.measure)}, half a bar a quarter of it` : "");
@@ -152,9 +161,13 @@ function cellOf(name, i) {
 function rowOf(place, columns) {
   const i = state.rows[place];
   return h("div", {
-    class: "row", role: "row", "data-i": i, "aria-selected": i === state.now ? "true" : "false",
+    class: "row", id: `row-${i}`, role: "row", "aria-rowindex": place + 2, "data-i": i, "aria-selected": i === state.now ? "true" : "false",
     css: { top: `${place * ROW}px` }, on: { click: () => select(i) },
-  }, columns.map(([name]) => cellOf(name, i)));
+  }, columns.map(([name]) => {
+    const cell = cellOf(name, i);
+    cell.setAttribute("role", "gridcell");
+    return cell;
+  }));
 }
 
 function drawRows() {
@@ -164,18 +177,31 @@ function drawRows() {
   for (let place = from; place < to; place++) rows.push(rowOf(place, columns));
   if (!state.rows.length) rows.push(h("p", { class: "empty" }, N ? "no exposure passes the filters" : "this night holds no exposures"));
   $("list-rows").replaceChildren(...rows);
+  box.setAttribute("aria-rowcount", state.rows.length + 1);
+  // The row that a screen reader reads out when the keys choose another exposure, as long as the row is drawn.
+  if (document.getElementById(`row-${state.now}`)) box.setAttribute("aria-activedescendant", `row-${state.now}`);
+  else box.removeAttribute("aria-activedescendant");
 }
 
 function reveal(place) {
-  const box = $("list-scroll"), top = place * ROW;
+  const box = $("list-scroll"), top = place * ROW, room = box.clientHeight - $("list-head").offsetHeight; // the head stays above the rows
   if (top < box.scrollTop) box.scrollTop = top;
-  else if (top + ROW > box.scrollTop + box.clientHeight) box.scrollTop = top + ROW - box.clientHeight;
+  else if (top + ROW > box.scrollTop + room) box.scrollTop = top + ROW - room;
 }
 
 function select(i) {
   if (i !== state.now) openAt(i);
   state.now = i;
   showCurrent(false);
+  tellNow();
+}
+
+/** Tell a screen reader which exposure is shown, unless it reads the row out by itself. */
+function tellNow() {
+  const i = state.now, focused = document.activeElement && ["list-scroll", "sheet"].includes(document.activeElement.id);
+  if (i < 0 || focused) return void ($("now").textContent = "");
+  const judged = JUDGED ? `${looksOf(verdictOf(i)).word}${wrong(i) ? `, ${wrong(i)}` : ""}` : "";
+  $("now").textContent = `exposure ${COLUMNS.exposure[i] || "(no id)"}${judged ? `: ${judged}` : ""}; ${state.rows.indexOf(i) + 1} of ${state.rows.length}`;
 }
 
 function step(by) {
@@ -209,7 +235,7 @@ function drawSheet() {
   $("sheet").replaceChildren(...rows.map((i) => {
     const value = SCORES.includes(state.sort) ? score(i, state.sort, state.measure) : LARGEST[i][0];
     const cell = h("div", {
-      class: "cell", "data-i": i, role: "button", "aria-selected": i === state.now ? "true" : "false",
+      class: "cell", id: `cell-${i}`, "data-i": i, role: "option", "aria-selected": i === state.now ? "true" : "false",
       on: { click: () => select(i), dblclick: () => setView("list") },
     },
       h("div", { class: "pic" }, "no picture"),
@@ -218,5 +244,5 @@ function drawSheet() {
       JUDGED ? h("div", { class: "cap dim", title: wrong(i) }, h("span", null, wrong(i))) : null);
     watcher.observe(cell);
     return cell;
-  }), left ? h("p", { class: "dim" }, `${left} more without pictures: gpuanom report --top ${N}`) : "");
+  }), left ? h("p", { class: "dim", role: "option", "aria-disabled": "true", "aria-selected": "false" }, `${left} more without pictures: gpuanom report --top ${N}`) : "");
 }

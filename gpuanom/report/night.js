@@ -55,7 +55,7 @@ function lastExposure() {
 function drawNight() {
   const charts = [JUDGED ? courseChart("verdicts: their evidence", (i) => (verdictOf(i) ? COLUMNS.evidence[i] : null), "") : null,
     ...Object.entries(COURSE).map(([name, title]) => courseChart(title, (i) => courseValue(i, name), name))].filter(Boolean);
-  const legend = NIGHT.datasets.map(([camera, band], d) => h("span", null, svg("svg", { viewBox: "0 0 26 8" }, svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: hueOf(d), "stroke-width": 4 })), ` ${camera} ${band}`));
+  const legend = NIGHT.datasets.map(([camera, band], d) => h("span", null, svg("svg", { viewBox: "0 0 26 8", "aria-hidden": "true" }, svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: hueOf(d), "stroke-width": 4 })), ` ${camera} ${band}`));
   const hasLimits = NIGHT.limits.some((limits) => Object.keys(limits).length);
   $("course").replaceChildren(lastExposure(), h("div", null,
     h("p", { class: "dim" }, `${many(state.rows.length, "exposure")} that pass the filters; \u2716 bad, \u25b2 to check, \u25cf ok, \u25cb without a verdict. ${hasLimits ? "Bands: where 95% of the exposures of the reference lie; a verdict also allows for the sky, the seeing and the number of sources. " : ""}A click on a point shows the exposure.`),
@@ -66,7 +66,7 @@ function drawNight() {
 
 const PAGE_SHELF = `gpuanom-page-${NIGHT.identity}`;
 const KEPT_FIELDS = ["search", "f-verdict", "f-cause", "f-dataset", "f-status", "f-label", "f-picture", "measure", "least"];
-const KEPT_STATE = ["view", "kind", "measure", "sort", "down", "outlines", "outline", "whiskers", "usual", "found", "others", "advance", "scores", "marking", "held"];
+const KEPT_STATE = ["view", "kind", "measure", "sort", "down", "outlines", "outline", "whiskers", "usual", "found", "others", "advance", "scores", "marking", "held", "explained"];
 state.held = false; // whether the page waits with reloading
 
 function keepPage() {

@@ -24,6 +24,7 @@ from gpuanom.report import ccds
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.causes import causes_in, trigger
 from gpuanom.report.course import latest, limits
+from gpuanom.report.explanations import EXPLANATIONS
 from gpuanom.report.found import found_shapes
 from gpuanom.report.pictures import Pictures, pictures
 from gpuanom.report.proof import Residuals, proof
@@ -202,6 +203,7 @@ def _about(
         "scores": [*KINDS, *(["autoencoder"] if night.reconstructed else [])],
         "about": {name: [table[name].description or "", str(table[name].unit or "")] for name in wanted},
         "causes": causes,
+        "explained": {cause: EXPLANATIONS[cause] for cause in sorted({cause for found in causes for cause in found})},
         "triggers": [trigger(row) for row in night.exposures],
         "columns": columns,
         "files": [_links(night, key_of(row)) for row in night.exposures],

@@ -34,7 +34,7 @@ function plane(i, detail) {
     const row = byName.get(name), get = (c) => (row ? row[names.indexOf(c)] ?? null : null), value = row ? ccdValue(row, column) : null;
     const share = value === null ? 0 : Math.max(0, Math.min(1, (value - low) / (top - low)));
     const [verdict, cause] = ccdVerdict(detail, name);
-    const said = [`CCD ${name}`, row && get("status") !== "ok" ? get("status") : "", verdict ? `${verdict}: ${cause}` : cause,
+    const said = [ccdWords(name), row && get("status") !== "ok" ? get("status") : "", verdict ? `${verdict}: ${cause}` : cause,
       `${outlineWords(column)} ${plain(value)}`, `${number(get("n_sources"))} sources`];
     drawing.append(svg("rect", {
       x, y: height - y - tall, width: w, height: tall, fill: "transparent", stroke: state.outlines ? (value === null ? "#888" : colour(share)) : "none",
@@ -50,7 +50,7 @@ function plane(i, detail) {
   const drawn = state.whiskers ? whiskers(starCells(i, detail), state.usual, height) : null;
   if (drawn) drawing.append(...drawn.lines, ...scaleBar(drawn, width, height));
   drawing.append(...placesOnPicture(i, detail));
-  const inner = h("div", { class: "inner" }, detail.mosaic ? h("img", { src: detail.mosaic, alt: "focal plane" }) : null, drawing);
+  const inner = h("div", { class: "inner" }, detail.mosaic ? h("img", { src: detail.mosaic, alt: `focal plane of exposure ${COLUMNS.exposure[i]}` }) : null, drawing);
   const title = state.marking ? "click: mark a place" : openCcd ? "click: this CCD at full resolution (key b)" : "click: large (key z)";
   const box = h("div", { class: `plane${width < 500 ? " small" : ""}${state.marking ? " marking" : ""}${wasLarge ? " large" : ""}`, id: "plane", title, on: { click: (event) => pictureClicked(event, i, detail) } }, inner);
   inner.style.setProperty("aspect-ratio", `${width} / ${height}`);
@@ -69,7 +69,7 @@ function tools(i, detail, levelled, drawn) {
     h("input", { type: "checkbox", id: `t-${name}`, checked: state[name], on: { change: (e) => { state[name] = e.target.checked; drawDetail(); } } }), ` ${text}`);
   const known = Object.keys(NIGHT.outlines).filter((name) => detail.ccds.some((row) => ccdValue(row, name) !== null));
   if (!known.includes(column)) known.unshift(column);
-  const chooser = h("select", { id: "t-outline", "aria-label": "outline CCDs by", on: { change: (e) => { state.outline = e.target.value; drawDetail(); } } },
+  const chooser = h("select", { id: "t-outline", "aria-label": "number by which CCDs are outlined", on: { change: (e) => { state.outline = e.target.value; drawDetail(); } } },
     known.map((name) => h("option", { value: name, selected: name === column }, outlineWords(name))));
   return h("div", { class: "tools dim" }, toggle("outlines", "outline CCDs by", "colours of the outlines, key i"), chooser,
     h("span", { class: "scale" }, plain(low), colourBar(), plain(top)),

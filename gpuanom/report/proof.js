@@ -41,18 +41,18 @@ function proofCard(i, detail) {
   if (!proof) return null;
   const [width, height] = proof.size, over = svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }), found = [];
   for (const [name, [x, y, w, tall]] of Object.entries(proof.boxes)) {
-    over.append(svg("rect", { class: `ccd${name === proof.ccd ? " worst" : ""}`, x, y: height - y - tall, width: w, height: tall }, svg("title", null, `CCD ${name}`)));
+    over.append(svg("rect", { class: `ccd${name === proof.ccd ? " worst" : ""}`, x, y: height - y - tall, width: w, height: tall }, svg("title", null, ccdWords(name))));
   }
   const stripes = stripesOf(i);
   if (stripes) {
     const spacing = stripes.period / proof.side, box = proof.ccd ? proof.boxes[proof.ccd] : [0, 0, width, height];
-    found.push(`${stripes.said}, strongest on CCD ${proof.ccd}`);
+    found.push(`${stripes.said}, strongest on ${ccdWords(proof.ccd)}`);
     if (spacing < 2) found.push(`they are too narrow for this map, whose cells are ${proof.side} px wide`);
     else if (state.found) over.append(...ruler(box[0] + box[2] / 2, height - box[1] - box[3] / 2, spacing, stripes.angle, 0.6 * Math.min(box[2], box[3]), stripes.said));
   }
   if (proof.marks.length) {
     const place = proof.marks.length === 1;
-    found.push(place ? `the circle is the brightest place, on CCD ${proof.ccd}` : `the squares are the sharpest cells, on CCD ${proof.ccd}: the edge of the ring or ghost`);
+    found.push(place ? `the circle is the brightest place, on ${ccdWords(proof.ccd)}` : `the squares are the sharpest cells, on ${ccdWords(proof.ccd)}: the edge of the ring or ghost`);
     if (state.found) {
       over.append(...proof.marks.map(([x, y]) => (place
         ? svg("circle", { class: "found-place", cx: x + 0.5, cy: height - y - 0.5, r: 4 })
@@ -62,7 +62,7 @@ function proofCard(i, detail) {
   const map = h("div", null, h("div", { class: "on-map" }, h("img", { src: proof.map, alt: "map of the residual sky" }), over),
     h("div", { class: "dim" }, `\u2212${proof.span} `, h("span", { class: "map-bar", "aria-hidden": "true" }), ` +${proof.span} sigma of a pixel`));
   const words = h("div", null,
-    h("p", null, `The sky that is left in cells of ${proof.side} pixels, after the fitted background, the sources and the usual map of each CCD are taken off. Blue is darker than expected, orange brighter.`),
+    h("p", null, `The sky that is left in cells of ${proof.side} pixels, after the fitted background, the sources and the usual map of each CCD are taken off. Blue is darker than expected, orange brighter; grey cells hold too many sources to tell.`),
     found.length ? h("p", null, `${found.join("; ")}.`) : null, proof.steps ? stepChart(proof) : null);
   return h("div", { class: "card proof" }, h("h3", null, "what is left of the sky"), h("div", { class: "parts" }, map, words));
 }
@@ -76,7 +76,7 @@ function stepChart({ ccd, steps: { axis, places, heights, largest } }) {
     chart.append(svg("rect", { class: `step${k === largest ? " largest" : ""}`, x: (x(places[k]) - wide / 2).toFixed(1), width: wide.toFixed(1), y: Math.min(y(0), y(v)).toFixed(1), height: Math.max(0.5, Math.abs(y(v) - y(0))).toFixed(1) },
       svg("title", null, `${axis} ${places[k]}: ${v}`)));
   });
-  return h("div", null, h("h3", null, `steps between ${axis}s of CCD ${ccd}: the largest is at ${axis} ${places[largest]}`), chart);
+  return h("div", null, h("h3", null, `steps between ${axis}s of ${ccdWords(ccd)}: the largest is at ${axis} ${places[largest]}`), chart);
 }
 
 /** The separation at which stars repeat, drawn from the middle of each stamp, where it fits into the stamps. */

@@ -1,6 +1,7 @@
 // The stars over the focal plane: whiskers whose length is ellipticity, and small maps of FWHM and ellipticity.
 
 const SIGNIFICANT = 3; // a whisker shorter than so many of its errors is not drawn
+const LONGEST = 4; // a whisker is drawn at most so many cells long
 const SPANS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]; // ellipticities of a whisker as long as a cell
 
 /** The cells of all CCDs with stars: place and size in the picture, FWHM, ellipticity, the usual ellipticity, error. */
@@ -28,10 +29,10 @@ function whiskers(cells, usual, height) {
   const most = drawn.map(([, e]) => e).sort((a, b) => a - b)[Math.floor(0.98 * (drawn.length - 1))] || 0;
   const span = SPANS.find((s) => s >= most) || 1, size = Math.min(...cells.map((cell) => Math.min(cell.w, cell.h)));
   const lines = drawn.flatMap(([cell, e]) => {
-    const [e1, e2] = usual ? cell.left : cell.e, turn = 0.5 * Math.atan2(e2, e1), half = (0.475 * size * e) / span;
+    const [e1, e2] = usual ? cell.left : cell.e, turn = 0.5 * Math.atan2(e2, e1), half = 0.475 * size * Math.min(e / span, LONGEST);
     const dx = half * Math.cos(turn), dy = half * Math.sin(turn), y = height - cell.y;
     const at = { x1: (cell.x - dx).toFixed(2), x2: (cell.x + dx).toFixed(2), y1: (y + dy).toFixed(2), y2: (y - dy).toFixed(2) };
-    const said = `CCD ${cell.name}, ${many(cell.n, "star")}\nellipticity ${e.toFixed(4)} \u00b1 ${cell.error.toFixed(4)} along ${number((turn * 180) / Math.PI, "angle")}\u00b0\nFWHM ${cell.fwhm} px`;
+    const said = `${ccdWords(cell.name)}, ${many(cell.n, "star")}\nellipticity ${e.toFixed(4)} \u00b1 ${cell.error.toFixed(4)} along ${number((turn * 180) / Math.PI, "angle")}\u00b0\nFWHM ${cell.fwhm} px`;
     return [svg("line", { ...at, class: "whisker edge" }), svg("line", { ...at, class: "whisker" }, svg("title", null, said))];
   });
   const said = usual && !known.length ? "no usual ellipticity: fewer than 20 exposures of this kind"
@@ -57,7 +58,7 @@ function smallMap(i, detail, cells, title, value, usual) {
   if (usual === null) {
     map.append(...cells.map((cell) => svg("rect", {
       x: cell.x - cell.w / 2, y: height - cell.y - cell.h / 2, width: cell.w, height: cell.h, fill: colour(high > low ? (value(cell) - low) / (high - low) : 0.5),
-    }, svg("title", null, `CCD ${cell.name}: FWHM ${cell.fwhm} px, ${many(cell.n, "star")}`))));
+    }, svg("title", null, `${ccdWords(cell.name)}: FWHM ${cell.fwhm} px, ${many(cell.n, "star")}`))));
   }
   const drawn = usual === null ? null : whiskers(cells, usual, height);
   if (drawn) map.append(...drawn.lines, ...scaleBar(drawn, width, height));

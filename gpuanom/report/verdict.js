@@ -22,10 +22,12 @@ function wrong(i) {
   return [cause, status === "ok" || status === "alone" ? "" : `status ${status.replaceAll("_", " ")}`].filter(Boolean).join("; ");
 }
 
-/** The name of a statistic as words: "stripe_power_3_worst_ccd" is "stripe power 3 of the worst CCD". */
+/** The name of a statistic as words: "stripe_power_3_worst_ccd" is "power of stripes (band 3 of periods) of the worst CCD". */
 function inWords(name) {
-  return name.replace(/_worst_ccd$/, " of the worst CCD").replace(/_typical_ccd$/, " of a typical CCD").replace(/_kl$/, " KL")
-    .replace(/_vector$/, " mean vector").replaceAll("_", " ");
+  const base = name.replace(/_(worst|typical)_ccd$/, ""), [, band] = /^stripe_power_(\d+)$/.exec(base) || [];
+  const words = band ? `power of stripes (band ${band} of periods)` : Object.hasOwn(NIGHT.outlines, base) ? NIGHT.outlines[base]
+    : base.replace(/_kl$/, " KL").replace(/_vector$/, " mean vector").replaceAll("_", " ");
+  return words + (name.endsWith("_worst_ccd") ? " of the worst CCD" : name.endsWith("_typical_ccd") ? " of a typical CCD" : "");
 }
 
 /** What an exposure opens at: what its verdict is about, and the number of the CCDs that shows it. */
@@ -40,14 +42,25 @@ function openAt(i) {
 function verdictBox(i, detail) {
   if (!HAS_VERDICTS) return null;
   const verdict = verdictOf(i), { word } = looksOf(verdict), cause = COLUMNS.cause[i];
-  if (!verdict) return h("div", { class: "judged none" }, badge(""), h("span", { class: "words" }, cause || "not judged: no verdict on an exposure that was not measured"));
+  if (!verdict) return h("div", { class: "judged none", role: "group", "aria-label": "no verdict" }, badge(""), h("span", { class: "words" }, cause || "not judged: no verdict on an exposure that was not measured"));
   const facts = [`evidence ${number(COLUMNS.evidence[i], "z")}`];
   if (COLUMNS.score[i]) facts.push(`${inWords(COLUMNS.score[i])} stands out most: ${number(COLUMNS.deviation[i], "z")} robust standard deviations from what is expected`);
   const ccds = detail ? Object.entries(detail.verdicts).filter(([, [v]]) => v === "bad" || v === "check").map(([name]) => name) : [];
   const all = detail ? detail.ccds.length : 0;
   if (ccds.length) facts.push(ccds.length === all ? `all ${many(all, "CCD")} affected` : `${ccds.length} of ${many(all, "CCD")} affected: ${ccds.slice(0, 8).join(", ")}${ccds.length > 8 ? " \u2026" : ""}`);
-  return h("div", { class: `judged ${verdict}`, "aria-label": `verdict ${word}` }, badge(verdict),
-    h("span", { class: "words" }, cause || "nothing stands out"), h("span", { class: "dim", title: meaning("evidence") }, facts.join("; ")));
+  return h("div", { class: `judged ${verdict}`, role: "group", "aria-label": `verdict ${word}` }, badge(verdict),
+    h("span", { class: "words" }, cause || "nothing stands out"), h("span", { class: "dim", title: meaning("evidence") }, facts.join("; ")), explained(i));
+}
+
+/** What the causes mean, folded away until it is asked for; it stays open from one exposure to the next. */
+function explained(i) {
+  const causes = NIGHT.causes[i].filter((cause) => Object.hasOwn(NIGHT.explained, cause));
+  if (!causes.length) return null;
+  const parts = causes.map((cause) => {
+    const [sees, makes, advice] = NIGHT.explained[cause];
+    return h("dl", null, [[causes.length > 1 ? `${cause}: what one sees` : "what one sees", sees], ["what usually makes it", makes], ["what to do", advice]].map(([name, words]) => [h("dt", null, name), h("dd", null, words)]));
+  });
+  return h("details", { class: "explained", open: state.explained, on: { toggle: (event) => { state.explained = event.target.open; } } }, h("summary", null, "what this means"), parts);
 }
 
 /** What keeping an exposure that is not ok would do to a measurement of shear, and what dropping it would lose. */
