@@ -23,6 +23,7 @@ from gpuanom.store.datasets import read_dataset
 from gpuanom.store.exposure_rows import ccd_row, exposure_mappings, exposure_row, held_exposures, version_row
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator
+from gpuanom.store.nulls import KeptNulls, forget_nulls
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import (
     ScoringRecord,
@@ -36,13 +37,12 @@ from gpuanom.store.recorded_settings import (
 from gpuanom.store.schema import believed, open_database
 from gpuanom.store.set_aside import Copy, FailedFile, Placed
 from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
-from gpuanom.store.transactions import Transactions
 from gpuanom.version import __version__
 
 NAME = "measurements.sqlite"
 
 
-class Store(Transactions):
+class Store(KeptNulls):
     """The measurements of a night. Use as a context manager.
 
     Parameters
@@ -273,6 +273,7 @@ class Store(Transactions):
                 rows = other._db.execute("SELECT * FROM settings").fetchall()
                 db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", rows)
             set_aside.settle(db, placed, self._located)
+            forget_nulls(db)
             set_aside.write_failed(db, failed)
 
     def add_failure(self, failure: Failure) -> None:
@@ -316,6 +317,7 @@ class Store(Transactions):
             ):
                 db.execute(f"DELETE FROM {table}")
             set_aside.forget_aside(db)
+            forget_nulls(db)
             write_classifier(db, "")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:

@@ -1,0 +1,91 @@
+"""A few exposures judged by the null that is kept of their dataset: their rows of the tables, without the others."""
+
+from __future__ import annotations
+
+from gpuanom.backends.protocol import Backend
+from gpuanom.errors import OutputError
+from gpuanom.records import ExposureKey
+from gpuanom.scoring import null_record, ranking, stored_null
+from gpuanom.scoring.stored_null import StoredNull
+from gpuanom.settings import Settings
+from gpuanom.statistics.listed import NAMES
+from gpuanom.store.part import part_of
+from gpuanom.store.schema import believed
+from gpuanom.store.store import Store
+from gpuanom.tables import rows, verdicts
+from gpuanom.tables.as_table import as_table
+from gpuanom.tables.build import Tables, columns_of
+
+
+def kept_null(store: Store, camera: str, band: str, settings: Settings) -> tuple[StoredNull | None, str]:
+    """Read the null that a store keeps of a dataset.
+
+    Parameters
+    ----------
+    store : Store
+    camera, band : str
+    settings : Settings
+        With which exposures are to be judged.
+
+    Returns
+    -------
+    null : StoredNull or None
+    why : str
+        Why there is none that can be used; empty where there is one.
+    """
+    record = store.null(camera, band)
+    if record is None:
+        return None, "none was kept"
+    try:
+        if why := stored_null.differing(null_record.basis_in(record[0]), settings):
+            return None, why
+        return null_record.from_record(*record), ""
+    except null_record.DAMAGED:
+        return None, "it is damaged"
+
+
+def judged_alone(
+    store: Store, keys: list[ExposureKey], known: StoredNull, settings: Settings, backend: Backend
+) -> Tables:
+    """Judge exposures of one dataset by a null that was kept.
+
+    Parameters
+    ----------
+    store : Store
+        The store that holds the exposures; of the others nothing is read.
+    keys : list of (str, str)
+        Camera and id of each exposure, all of the camera and band of the null.
+    known : StoredNull
+    settings : Settings
+        Those of the null.
+    backend : Backend
+
+    Returns
+    -------
+    Tables
+        The rows of these exposures and of their CCDs, in natural order of the ids.
+
+    Raises
+    ------
+    OutputError
+        When the store does not hold all of the exposures, or is damaged.
+    """
+    with part_of(store, keys) as part, believed(store.path):
+        dataset = part.dataset(known.camera, known.band, settings.bins)
+        if len(dataset.exposures) != len(set(keys)):
+            raise OutputError(f"{store.path}: does not hold all exposures that are to be judged")
+        compared = known.comparison(dataset, part.fingerprints(known.camera, known.band))
+        scores = known.placed(ranking.scores_by(dataset, compared, settings, backend))
+        with_statistics = settings.statistics and part.holds_statistics(NAMES)
+        statistics = part.statistics(known.camera, known.band, NAMES) if with_statistics else None
+        of_exposures, of_ccds = columns_of(with_statistics, autoencoder=False, verdict=settings.statistics)
+        found, ccds = rows.of_dataset(
+            part, dataset, scores, True, True, known.size, statistics, settings.seed, known.patterns
+        )
+        if settings.statistics:
+            gathered = known.located(verdicts.measured(dataset, scores, found, ccds))
+            verdicts.add_columns(found, ccds, verdicts.judged(dataset, gathered, settings, stored=known)[0])
+        exposures = {c.name: [row.get(c.name) for row in found] for c in of_exposures}
+        return Tables(
+            as_table(exposures, of_exposures, {}), as_table({c.name: ccds[c.name] for c in of_ccds}, of_ccds, {})
+        )
