@@ -304,7 +304,7 @@ def line(about: Mapping[str, Any]) -> str:
         name = about["score"].removesuffix("_kl").replace("_", " ")
         scores = f"deviation {about['deviation']:z.1f}{z} by {name}"
     if about.get("verdict"):
-        scores = f"{about['verdict']}, {about['cause']}, {scores}"
+        scores = ", ".join(filter(None, (about["verdict"], about["cause"], scores)))
     early = f", early ({about['n']} so far)" if about["early"] else ""
     # After a verdict, the status "ok" of an exposure that was read without trouble would be taken for another one.
     status = "" if about.get("verdict") and about["status"] == "ok" else f", {about['status']}"

@@ -52,6 +52,7 @@ def to_record(stored: StoredNull) -> tuple[str, bytes]:
         "left_out": [sorted(ids) for ids in stored.left_out],
         "positions": dict(stored.positions),
         "pattern": stored.pattern,
+        "untold": list(stored.untold),
         "ccds": list(stored.patterns),
         "scales": [pattern.scales for pattern in stored.patterns.values()],
         "references": [[r.n_histograms, r.inverse_counts] for r in stored.references],
@@ -96,12 +97,19 @@ def _null_arrays(null: Null) -> Arrays:
     return arrays | {f"inverse_{i}": values for i, values in enumerate(null.inverse.values())}
 
 
-def basis_in(about: str) -> Mapping[str, Any]:
-    """Return what a kept null follows from (`gpuanom.scoring.stored_null.basis_of`), from its text.
+def basis_and_members(about: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """Return what a kept null follows from (`gpuanom.scoring.stored_null.basis_of`), and its exposures.
 
     Parameters
     ----------
     about : str
+        The text of the null; that of a null of another version tells its exposures, too.
+
+    Returns
+    -------
+    basis : mapping
+    members : mapping of str to str
+        See `StoredNull.members`; exposures whose alerts may not have been given are left out.
 
     Raises
     ------
@@ -109,12 +117,11 @@ def basis_in(about: str) -> Mapping[str, Any]:
         When the text is damaged; see `DAMAGED`.
     """
     values = json.loads(about)
-    if values["format"] != FORMAT:
-        return {}
-    basis = values["basis"]
-    if not isinstance(basis, dict):
-        raise TypeError("the basis of a null is not a mapping")
-    return basis
+    basis, members = values["basis"], values["members"]
+    if not isinstance(basis, dict) or not isinstance(members, dict):
+        raise TypeError("the basis and the members of a null are no mappings")
+    members = {name: print_ for name, print_ in members.items() if name not in values["untold"]}
+    return ({} if values["format"] != FORMAT else basis), members
 
 
 def from_record(about: str, numbers: bytes) -> StoredNull:
@@ -159,6 +166,7 @@ def from_record(about: str, numbers: bytes) -> StoredNull:
         pattern=str(values["pattern"]),
         patterns=patterns,
         null=_null(values["null"], arrays) if "null" in values else None,
+        untold=tuple(map(str, values["untold"])),
     )
 
 

@@ -18,7 +18,12 @@ CREATE TABLE IF NOT EXISTS nulls (
 
 
 class KeptNulls(Transactions):
-    """The part of a store that keeps the nulls of its datasets."""
+    """The part of a store that keeps the nulls of its datasets, and tells which exposures they have by now."""
+
+    def n_exposures(self) -> int:
+        """Return the number of measured exposures."""
+        with self._explained():
+            return int(self._db.execute("SELECT count(*) FROM exposures").fetchone()[0])
 
     def null(self, camera: str, band: str) -> tuple[str, bytes] | None:
         """Return the text and the numbers of the null of a dataset; None where none is kept.

@@ -55,6 +55,8 @@ class Store(KeptNulls):
         Change nothing, and do not make the file.
     moves : sequence of Relocation, optional
         What the user says of files that were moved; a store that may be written to keeps the new places.
+    is_sound : callable, optional
+        See `gpuanom.store.schema.open_database`.
 
     Raises
     ------
@@ -63,10 +65,11 @@ class Store(KeptNulls):
     """
 
     def __init__(
-        self, path: Path | None, settings: Settings, *, read_only: bool = False, moves: Sequence[Relocation] = ()
-    ) -> None:
+        self, path: Path | None, settings: Settings, *, read_only: bool = False, moves: Sequence[Relocation] = (),
+        is_sound: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
         self.settings = settings
-        super().__init__(path, open_database(path, read_only=read_only))
+        super().__init__(path, open_database(path, read_only=read_only, is_sound=is_sound))
         self.read_only = read_only
         self.moves_of_nothing: set[Relocation] = set()
         """The moves that concern no file of this store."""
@@ -99,11 +102,6 @@ class Store(KeptNulls):
         """Return what the store knows of each exposure, by camera and id."""
         with believed(self.path):
             return known_exposures(self._db, self.settings, self._statistics.held())
-
-    def n_exposures(self) -> int:
-        """Return the number of measured exposures."""
-        with self._explained():
-            return int(self._db.execute("SELECT count(*) FROM exposures").fetchone()[0])
 
     def other_settings(self, kept: Mapping[tuple[str, str], Known] | None = None) -> str:
         """Say how the settings of exposures differ from those of this run; empty if they do not differ.

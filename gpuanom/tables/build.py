@@ -134,22 +134,26 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     return _ranked(store, settings, backend, references, keep=True)
 
 
-def ranked_datasets(store: Store, settings: Settings, backend: Backend, keys: Sequence[DatasetKey]) -> Tables:
-    """Score and rank some of the datasets in a store; their nulls are kept, where the store is large enough.
+def ranked_dataset(
+    store: Store, settings: Settings, backend: Backend, key: DatasetKey, untold: Sequence[str] = ()
+) -> Tables:
+    """Score and rank one of the datasets in a store; its null is kept, where store and dataset are large enough.
 
     Parameters
     ----------
     store, settings, backend
         As for `build`.
-    keys : sequence of (str, str)
-        Camera and band of each dataset.
+    key : (str, str)
+        Camera and band of the dataset.
+    untold : sequence of str, optional
+        Ids of exposures whose alerts are still to be given (`gpuanom.scoring.stored_null.StoredNull`).
 
     Returns
     -------
     Tables
         Those of `build`, without the other datasets.
     """
-    return _ranked(store, settings, backend, None, keep=False, keys=keys).tables
+    return _ranked(store, settings, backend, None, keep=False, only=key, untold=untold).tables
 
 
 def _ranked(
@@ -159,7 +163,8 @@ def _ranked(
     references: References | None,
     *,
     keep: bool,
-    keys: Sequence[DatasetKey] | None = None,
+    only: DatasetKey | None = None,
+    untold: Sequence[str] = (),
 ) -> Ranked:
     """Score and rank everything in a store; what the tables were made from is kept only where it is asked for.
 
@@ -169,8 +174,8 @@ def _ranked(
     found: dict[DatasetKey, Dataset] = {}
     compared: dict[DatasetKey, Comparison] = {}
     measured: dict[DatasetKey, Measured] = {}
-    failures = store.failures() if keys is None else []
-    keys = store.dataset_keys() if keys is None else keys
+    failures = store.failures() if only is None else []
+    keys = store.dataset_keys() if only is None else [only]
     with_statistics = settings.statistics and store.holds_statistics(NAMES)
     classifier = _classifier(store, model)
     of_exposures, of_ccds = columns_of(with_statistics, bool(model), settings.statistics, classifier is not None)
@@ -205,7 +210,7 @@ def _ranked(
                 if keep:
                     measured[key] = gathered
             if keeps_nulls and len(dataset.exposures) >= stored_null.LEAST_EXPOSURES:
-                keep_null(store, dataset, kinds, scores, settings, gathered, null, of_dataset, dataset_ccds)
+                keep_null(store, dataset, kinds, scores, settings, gathered, null, of_dataset, dataset_ccds, untold)
         if keep:
             found[key] = dataset
         exposures += dataset_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gpuanom.backends.protocol import Backend
@@ -35,7 +36,26 @@ class JudgedAlone(NamedTuple):
     ccds: Columns
 
 
-def kept_null(store: Store, camera: str, band: str, settings: Settings) -> tuple[StoredNull | None, str]:
+class Kept(NamedTuple):
+    """The null that a store keeps of a dataset.
+
+    Attributes
+    ----------
+    null : StoredNull or None
+        None where there is none that can be used.
+    why : str
+        Why not; empty where there is one.
+    members : mapping of str to str, or None
+        The exposures behind the null whose alerts were given, and a hash of the files of each, also where the null
+        cannot be used; None where they are not known.
+    """
+
+    null: StoredNull | None
+    why: str
+    members: Mapping[str, str] | None
+
+
+def kept_null(store: Store, camera: str, band: str, settings: Settings) -> Kept:
     """Read the null that a store keeps of a dataset.
 
     Parameters
@@ -47,19 +67,18 @@ def kept_null(store: Store, camera: str, band: str, settings: Settings) -> tuple
 
     Returns
     -------
-    null : StoredNull or None
-    why : str
-        Why there is none that can be used; empty where there is one.
+    Kept
     """
-    record = store.null(camera, band)
+    record, members = store.null(camera, band), None
     if record is None:
-        return None, "none was kept"
+        return Kept(None, "none was kept", None)
     try:
-        if why := stored_null.differing(null_record.basis_in(record[0]), settings):
-            return None, why
-        return null_record.from_record(*record), ""
+        basis, members = null_record.basis_and_members(record[0])
+        if why := stored_null.differing(basis, settings):
+            return Kept(None, why, members)
+        return Kept(null_record.from_record(*record), "", members)
     except null_record.DAMAGED:
-        return None, "it is damaged"
+        return Kept(None, "the one that was kept is damaged", members)
 
 
 def judged_alone(

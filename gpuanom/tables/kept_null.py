@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ def keep_null(
     null: Null | None,
     statistics: DatasetStatistics | None,
     ccds: Mapping[str, Any],
+    untold: Sequence[str] = (),
 ) -> None:
     """Keep what is normal for a dataset.
 
@@ -47,6 +48,8 @@ def keep_null(
         None without statistics.
     ccds : mapping
         The columns of the dataset's CCDs.
+    untold : sequence of str, optional
+        See `StoredNull.untold`.
     """
     usual = compared.groups[0]
     pattern, patterns = _patterns(store, statistics, ccds, settings)
@@ -63,6 +66,7 @@ def keep_null(
         pattern=pattern,
         patterns=patterns,
         null=null,
+        untold=tuple(untold),
         **stored_null.usual_of(scores, usual.members),
     )
     store.keep_null(dataset.camera, dataset.band, *null_record.to_record(kept))
