@@ -185,7 +185,8 @@ class Ranks:
         held = store.fingerprints(*key)
         names = [name for name in dataset.waiting if name in held]
         dataset.n = len(held)
-        dataset.since.update(names)
+        members = dataset.null.members if dataset.null is not None else {}
+        dataset.since.update(name for name in names if members.get(name) != held[name])
         self._has_judged = True
         about: dict[str, Any] = {}
         if dataset.lack or dataset.null is None:
