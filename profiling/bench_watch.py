@@ -2,9 +2,9 @@
 
 python profiling/bench_watch.py [--folder FOLDER] [--exposures 17112] [--new 20]
 
-The store holds drawn counts and statistics (`synthetic_survey.py`), and is made and scored in FOLDER where it is missing.
-Then files of 61 tiny CCDs arrive one by one in a watched folder, and the exposures get drawn measurements: what is timed
-is the watch without the pixels. New exposures are taken out of the store again at the end.
+The store holds drawn counts and statistics (`synthetic_survey.py`), and is made and scored in FOLDER where it is
+missing. Then files of 61 tiny CCDs arrive one by one in a watched folder, and the exposures get drawn measurements:
+what is timed is the watch without the pixels. New exposures are taken out of the store again at the end.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MEMORY = 2048.0
 FIRST = 9_000_000
 
 
-def drawn(exposures, n_ccds=synthetic_survey.CCDS):
+def drawn(n_ccds=synthetic_survey.CCDS):
     """A replacement for `Works.measured`: drawn measurements of the exposures that were found; their CPU seconds."""
     rng, settings, spent = np.random.default_rng(7), Settings(), [0.0]
 
@@ -70,7 +70,7 @@ def write_exposure(path, number, n_ccds=synthetic_survey.CCDS):
 def watched(survey, n_new):
     """Watch while exposures arrive one by one; CPU seconds of each, and what the watch said."""
     seconds, said, told = [], [], []
-    measured, spent = drawn(n_new)
+    measured, spent = drawn()
     Works.measured, real = measured, Works.measured
     pace = Pace(every=0.2, settle=0.5)
     with tempfile.TemporaryDirectory() as temporary:

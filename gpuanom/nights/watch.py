@@ -35,7 +35,6 @@ from gpuanom.scoring.saved import require_reference
 from gpuanom.settings import Settings
 from gpuanom.store.known import RETRIED
 from gpuanom.store.reopened import Remembered, ReopenedStore
-from gpuanom.store.store import Store
 
 _log = logging.getLogger("gpuanom")
 
@@ -328,7 +327,7 @@ class _Watch:
         self._dirty = False
 
     @contextmanager
-    def _store(self) -> Iterator[Store]:
+    def _store(self) -> Iterator[ReopenedStore]:
         """The store, opened for a moment; waits while another program uses it."""
         while True:
             try:

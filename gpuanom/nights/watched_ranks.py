@@ -27,13 +27,14 @@ from gpuanom.scoring import stored_null
 from gpuanom.scoring.reference import References
 from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.settings import Settings
+from gpuanom.store.reopened import ReopenedStore
 from gpuanom.store.store import Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import judged_alone, writing
 from gpuanom.tables.left_out import LeftOut, left_out, left_out_of
 
 Row = dict[str, Any]
-Opened = Callable[[], AbstractContextManager[Store]]
+Opened = Callable[[], AbstractContextManager[ReopenedStore]]
 """Opens the store for a moment."""
 
 _OF_CCDS = ("camera", "exposure", "status", "reason")
@@ -61,8 +62,8 @@ class _Dataset:
     null: StoredNull | None
     why: str
     """Why the null must be made."""
-    n: int = 0
-    """Exposures in the store."""
+    held: dict[str, str] = field(default_factory=dict)
+    """The exposures in the store, and a hash of the files of each."""
     since: set[str] = field(default_factory=set)
     """Exposures in the store that the null lacks."""
     waiting: dict[str, None] = field(default_factory=dict)
@@ -108,6 +109,7 @@ class Ranks:
         self.is_survey = False
         self._datasets: dict[DatasetKey, _Dataset] | None = None
         """The datasets of a survey; None before the nulls were read."""
+        self._n_changes = 0
         self._unmeasured: dict[ExposureKey, list[tuple[Any, ...]]] = {}
         self._has_judged = False
         """Whether exposures were judged that the tables of the survey lack."""
@@ -156,9 +158,10 @@ class Ranks:
         self.seconds = time.perf_counter() - start
         return list(plain_rows(result.exposures))
 
-    def _judge(self, store: Store) -> None:
+    def _judge(self, store: ReopenedStore) -> None:
         """Judge the new exposures of a survey."""
-        if self._datasets is None:
+        if self._datasets is None or self._n_changes != store.n_changes:  # another program may have made other nulls
+            self._n_changes = store.n_changes
             self._datasets = {key: self._dataset(store, key) for key in store.dataset_keys()}
         for (camera, name), band in self.new.items():
             of_exposure = self._datasets.setdefault((camera, band), _Dataset(None, "none was kept"))
@@ -178,13 +181,13 @@ class Ranks:
         later = {name for name, print_ in held.items() if known.get(name) != print_}
         members = kept.null.members if kept.null is not None else {}
         since = {name for name, print_ in held.items() if members.get(name) != print_}
-        return _Dataset(kept.null, kept.why, len(held), since, dict.fromkeys(sorted(later)))
+        return _Dataset(kept.null, kept.why, held, since, dict.fromkeys(sorted(later)))
 
     def _judge_dataset(self, store: Store, key: DatasetKey, dataset: _Dataset) -> None:
         """Judge the waiting exposures of a dataset, tell of the new ones, and give alerts."""
-        held = store.fingerprints(*key)
-        names = [name for name in dataset.waiting if name in held]
-        dataset.n = len(held)
+        held = store.fingerprints(*key, list(dataset.waiting))
+        dataset.held |= held
+        names = list(held)
         members = dataset.null.members if dataset.null is not None else {}
         dataset.since.update(name for name in names if members.get(name) != held[name])
         self._has_judged = True
@@ -197,15 +200,15 @@ class Ranks:
             rows, about = found.exposures, {"null": dataset.null.name}
             self._say_null(key, dataset)
             self._count_unmeasured(found.ccds, names)
-        self._tell(rows, {key: dataset.n}, about)
+        self._tell(rows, {key: len(dataset.held)}, about)
         dataset.waiting.clear()
 
     def _ranked_anew(self, store: Store, key: DatasetKey, dataset: _Dataset, names: Sequence[str]) -> list[Row]:
         """Rank a dataset as a whole; return the rows of the given exposures, of a small dataset those of all."""
-        is_large = dataset.n >= stored_null.LEAST_EXPOSURES
+        is_large = len(dataset.held) >= stored_null.LEAST_EXPOSURES
         if is_large:
             made = " ".join(key).strip()
-            self._events.say(f"{made}: the null is made anew from {dataset.n:,} exposures ({dataset.lack})")
+            self._events.say(f"{made}: the null is made anew from {len(dataset.held):,} exposures ({dataset.lack})")
         result = tables.ranked_dataset(store, self._settings, self._ranked.backend, key, names)
         self._count_unmeasured(result.ccds, names)
         rows = list(plain_rows(result.exposures))

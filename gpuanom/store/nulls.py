@@ -7,6 +7,7 @@ the numbers of a null mean is the matter of `gpuanom.scoring.null_record`.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from gpuanom.store.schema import believed, has_table
 from gpuanom.store.transactions import Transactions
@@ -54,16 +55,21 @@ class KeptNulls(Transactions):
             db.execute(_TABLE)
             db.execute("INSERT OR REPLACE INTO nulls VALUES (?, ?, ?, ?)", (camera, band, about, numbers))
 
-    def fingerprints(self, camera: str, band: str) -> dict[str, str]:
+    def fingerprints(self, camera: str, band: str, names: Sequence[str] | None = None) -> dict[str, str]:
         """Return a hash of the files of each exposure of a dataset, by id.
 
         Parameters
         ----------
         camera, band : str
+        names : sequence of str, optional
+            The ids that are asked for; those that the store does not hold are passed over. By default all.
         """
-        query = "SELECT exposure, fingerprint FROM exposures WHERE camera = ? AND band = ?"
+        query, one = "SELECT exposure, fingerprint FROM exposures WHERE camera = ? AND band = ?", " AND exposure = ?"
         with self._explained():
-            return dict(self._db.execute(query, (camera, band)).fetchall())
+            if names is None:
+                return dict(self._db.execute(query, (camera, band)).fetchall())
+            found = [self._db.execute(query + one, (camera, band, name)).fetchone() for name in names]
+        return dict(row for row in found if row is not None)
 
 
 def forget_nulls(db: sqlite3.Connection) -> None:

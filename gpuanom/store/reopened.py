@@ -31,6 +31,8 @@ class Remembered:
         self.known: dict[ExposureKey, Known] | None = None
         self.changed: set[ExposureKey] = set()
         """Exposures that have changed, or may have, since `known` was read."""
+        self.n_changes = 0
+        """How often the store was found changed by another program; the first opening counts."""
 
     def is_true_of(self, path: Path) -> bool:
         """Whether the file is as it was left; if it is not, all is forgotten.
@@ -43,6 +45,7 @@ class Remembered:
         if self.state is not None and self.state == _state_of(path):
             return True
         self.state = self.known = None
+        self.n_changes += 1
         return False
 
 
@@ -69,6 +72,11 @@ class ReopenedStore(Store):
     def __init__(self, path: Path, settings: Settings, remembered: Remembered) -> None:
         self._remembered, self._file = remembered, path
         super().__init__(path, settings, is_sound=lambda: remembered.is_true_of(path))
+
+    @property
+    def n_changes(self) -> int:
+        """How often the store was found changed by another program; the first opening counts."""
+        return self._remembered.n_changes
 
     def close(self) -> None:
         """Close the database."""

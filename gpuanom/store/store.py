@@ -114,9 +114,10 @@ class Store(KeptNulls):
         current = self.settings.fingerprint()
         with self._explained():
             found = dict(self._db.execute("SELECT fingerprint, measurement FROM settings").fetchall())
-            used = {row[0] for row in self._db.execute("SELECT DISTINCT settings FROM exposures")}
+            query = "SELECT DISTINCT settings FROM exposures"
+            used = () if kept is not None else [row[0] for row in self._db.execute(query)]
         with believed(self.path):
-            held = used if kept is None else {known.settings for known in kept.values()}
+            held = set(used) if kept is None else {known.settings for known in kept.values()}
             others = sorted(held - {current})
             return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
 
