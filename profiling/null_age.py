@@ -4,7 +4,8 @@ python profiling/null_age.py POOL [--draws 3]
 
 Of n + n/10 exposures drawn from the pool, one in 25 anomalous, the null is made from the first n, and each other
 exposure is judged alone by it. The verdicts and evidence are compared with those of all n + n/10 ranked together:
-`gpuanom watch` makes a null anew when it lacks more than a tenth of its exposures.
+`gpuanom watch` makes a null anew when it lacks more than a tenth of its exposures. For comparison: how the verdicts of
+the first n change by themselves when the others are ranked with them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import bench  # isort: skip  (first: it sets the numbers of threads)
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,16 @@ ODD = 25
 
 
 def compared(measurements, n):
-    """Verdict and evidence of the exposures after the first n: judged alone, and ranked with all; (m, 2) each."""
+    """Verdict and evidence of exposures before and after, two lists of pairs.
+
+    The first list has the exposures after the first n, judged alone, and ranked with all; the second has the first n,
+    ranked without the others, and with them.
+    """
     backend, settings = select("cpu"), pool.SETTINGS
     with Store(None, settings) as store:
         for measurement in measurements[:n]:
             store.add(measurement)
-        build.build(store, settings, backend)
+        before = {row["exposure"]: row for row in plain_rows(build.build(store, settings, backend).exposures)}
         known, why = kept_null(store, "SIM", "r", settings)[:2]
         assert known is not None, why
         keys = [("SIM", m.exposure.exposure) for m in measurements[n:]]
@@ -43,8 +47,19 @@ def compared(measurements, n):
             store.add(measurement)
         alone = {key[1]: judged_alone(store, [key], known, settings, backend).exposures[0] for key in keys}
         rows = {row["exposure"]: row for row in plain_rows(build.build(store, settings, backend).exposures)}
-    pairs = [(alone[name], rows[name]) for _, name in keys]
-    return [[(row["verdict"], row["evidence"] or 0.0) for row in pair] for pair in pairs]
+    pairs = [[(found[name], rows[name]) for name in found] for found in (alone, before)]
+    return [[[(row["verdict"], row["evidence"] or 0.0) for row in pair] for pair in part] for part in pairs]
+
+
+def changes(pairs):
+    """How verdicts and evidence change, as a row of the table."""
+    other = sum(first[0] != second[0] for first, second in pairs)
+    values = np.array([[first[1], second[1]] for first, second in pairs])
+    low = values[:, 1] < 4.0
+    differ = np.abs(values[:, 0] - values[:, 1])
+    share = differ[~low] / values[~low, 1]
+    of_low = (f"{q:.2f}" for q in np.quantile(differ[low], (0.5, 0.99, 1.0)))
+    return len(pairs), other, *of_low, int((~low).sum()), f"{np.median(share):.0%}", f"{share.max():.0%}"
 
 
 def main():
@@ -53,36 +68,28 @@ def main():
     parser.add_argument("--draws", type=int, default=3)
     options = parser.parse_args()
     stored_null.SURVEY = 0
-    about, found, _ = pool.read(options.pool)
-    normal = [m for what, m in found.items() if not what.key]
-    odd = [m for what, m in found.items() if what.key]
+    about, held, _ = pool.read(options.pool)
+    normal = [m for what, m in held.items() if not what.key]
+    odd = [m for what, m in held.items() if what.key]
     print(f"{len(normal)} normal and {len(odd)} anomalous exposures of {about['camera']}", flush=True)
     rows = []
     for n in (200, 500, 1000):
-        every = []
-        start = time.process_time()
+        alone, members = [], []
         for draw in range(options.draws):
             rng = np.random.default_rng((n, draw))
             total = n + n // 10
             n_odd = total // ODD
             chosen = [normal[i] for i in rng.choice(len(normal), total - n_odd, replace=False)]
             chosen += [odd[i] for i in rng.choice(len(odd), n_odd, replace=False)]
-            every += compared([chosen[i] for i in rng.permutation(total)], n)
-        same = sum(alone[0] == together[0] for alone, together in every)
-        change = np.array([[alone[1], together[1]] for alone, together in every])
-        low = change[:, 1] < 4.0
-        differ = np.abs(change[:, 0] - change[:, 1])
-        share = differ[~low] / change[~low, 1]
-        rows.append(
-            (n, len(every), len(every) - same, f"{np.median(differ[low]):.3f}", f"{differ[low].max():.2f}")
-            + (int((~low).sum()), f"{np.median(share):.3f}", f"{share.max():.2f}", f"{time.process_time() - start:.0f}")
-        )
-        for alone, together in every:
-            if alone[0] != together[0]:
-                print(n, alone, together)
-        print(rows[-1], flush=True)
-    header = ("exposures of the null", "judged", "other verdict", "change of L below 4: median", "largest")
-    header += ("L above 4", "change/L: median", "largest", "CPU [s]")
+            for found, pairs in zip(
+                (alone, members), compared([chosen[i] for i in rng.permutation(total)], n), strict=True
+            ):
+                found += pairs
+        rows.append((n, "new, judged alone", *changes(alone)))
+        rows.append((n, "the first n", *changes(members)))
+        print(rows[-2], rows[-1], flush=True)
+    header = ("n", "exposures", "number", "other verdict", "change of L < 4: median", "99%", "largest")
+    header += ("L > 4", "change / L: median", "largest")
     text = f"""# Exposures judged by a null that lacks them
 
 {bench.machine("numpy", "scipy", "gpuanom", pinned=False)}
