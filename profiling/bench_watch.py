@@ -9,6 +9,8 @@ what is timed is the watch without the pixels. New exposures are taken out of th
 
 from __future__ import annotations
 
+import bench  # isort: skip  (first, since this import sets the number of threads)
+
 import argparse
 import dataclasses
 import os
@@ -70,8 +72,8 @@ def write_exposure(path, number, n_ccds=synthetic_survey.CCDS):
 
 
 def watched(survey, n_new):
-    """Watch while exposures arrive one by one; CPU seconds of each, and what the watch said."""
-    seconds, said, told = [], [], []
+    """Watch while exposures arrive one by one; CPU seconds and the notice of each."""
+    seconds, told = [], []
     measured, spent = drawn()
     Works.measured, real = measured, Works.measured
     pace = Pace(every=0.2, settle=0.5)
@@ -93,10 +95,10 @@ def watched(survey, n_new):
                 arrives(len(told))
 
         arrives(0)
-        events = WatchEvents(scored=scored, say=said.append)
+        events = WatchEvents(scored=scored)
         watch(folder, survey, settings=Settings(), device="cpu", pace=pace, events=events, threads=1)
     Works.measured = real
-    return seconds, said, told
+    return seconds, told
 
 
 def main():
@@ -122,7 +124,7 @@ def main():
             subprocess.run([sys.executable, __file__, "--rank", str(path)], check=True)
         with Store(path, settings, read_only=True) as store:
             sizes = [sum(map(len, store.null(*key))) for key in keys]
-        seconds, said, told = watched(path.parent, options.new)
+        seconds, told = watched(path.parent, options.new)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         with Store(path, settings) as store:
             store.remove({(about["camera"], about["exposure"]) for about in told})
@@ -148,7 +150,7 @@ the static patterns (the drawn exposures have no maps).
 
 {bench.table(("what", "CPU [s]"), rows)}
 
-Bar: at most {BAR:g} s for each exposure, a tenth of a core where one comes every 5 s: {"held" if median <= BAR else "NOT held"}.
+Bar: at most {BAR:g} s for each, a tenth of a core where one comes every 5 s: {"held" if median <= BAR else "NOT held"}.
 The nulls of the three bands take {sum(sizes) / 2**20:.1f} MiB in the store.
 Largest memory {memory:.0f} MiB; bar: at most {MEMORY:.0f} MiB: {"held" if memory <= MEMORY else "NOT held"}."""
         bench.write("bench_watch.md", text)
