@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from gpuanom.records import Dataset, DatasetStatistics
+from gpuanom.records import KINDS, Dataset, DatasetStatistics
 from gpuanom.scoring import comparable, null_record, static_pattern, stored_null
 from gpuanom.scoring.comparison import Comparison, left_out
 from gpuanom.scoring.null import Null
@@ -52,16 +52,21 @@ def keep_null(
         See `StoredNull.untold`.
     """
     usual = compared.groups[0]
+    members = (
+        store.fingerprints(dataset.camera, dataset.band)
+        if statistics is None
+        else dict(zip(statistics.exposures, statistics.fingerprints, strict=True))
+    )
     pattern, patterns = _patterns(store, statistics, ccds, settings)
     kept = StoredNull(
         camera=dataset.camera,
         band=dataset.band,
         made=datetime.now(UTC).strftime("%Y-%m-%d"),
         basis=stored_null.basis_of(settings),
-        members=store.fingerprints(dataset.camera, dataset.band),
+        members=members,
         size=comparable.usual_size(dataset),
         references=tuple(kind.reference for kind in usual.kinds),
-        left_out=left_out(usual),
+        left_out=left_out(usual) if settings.robust_rounds else (frozenset(),) * len(KINDS),
         positions={} if measured is None else _positions(measured),
         pattern=pattern,
         patterns=patterns,
@@ -74,8 +79,9 @@ def keep_null(
 
 def _positions(measured: Measured) -> dict[str, tuple[float, float]]:
     """Where each CCD lies in the focal plane."""
-    last = dict(zip(measured.names, range(len(measured.names)), strict=True))
-    return {name: (float(measured.x[j]), float(measured.y[j])) for name, j in last.items()}
+    names = list(measured.names)
+    first = {name: names.index(name) for name in dict.fromkeys(names)}
+    return {name: (float(measured.x[j]), float(measured.y[j])) for name, j in first.items()}
 
 
 def _patterns(
