@@ -116,9 +116,9 @@ def assert_same(row, other):
         assert value == other[name] or abs(value - other[name]) < 1e-12, name
 
 
-def the_null_of(survey):
-    with Store(survey / "out" / NAME, QUICK, read_only=True) as store:
-        return the_null(store)
+def the_null_of(survey, settings=QUICK):
+    with Store(survey / "out" / NAME, settings, read_only=True) as store:
+        return the_null(store, settings)
 
 
 def test_an_exposure_of_the_null_is_judged_as_score_judges_it(survey):
@@ -209,6 +209,7 @@ def test_a_null_that_cannot_be_used_is_made_anew(scored, survey, trouble):
     (about,), (given,), said = watched(survey, ended=True, settings=settings)
     assert (about["exposure"], given["exposure"], given["verdict"]) == (str(ODD), str(ODD), "bad")
     assert said[0] == f"TESTCAM r: the null is made anew from {N} exposures ({why[trouble]})"
+    assert about["null"] == given["null"] == the_null_of(survey, settings).name
     assert len(said) == 2
     # The alert may have been lost if the watch was killed before it was given: the new null knows that.
     (survey / "out" / ALERTS).unlink()
@@ -220,7 +221,8 @@ def test_a_null_that_lacks_a_tenth_of_its_dataset_is_made_anew(scored, survey):
     arrive(scored, survey, 30, 32)
     assert len(watched(survey, ended=True, wanted=2)[2]) == 2
     arrive(scored, survey, 33)
-    assert len(watched(survey, ended=True)[2]) == 2
+    said = watched(survey, ended=True)[2]
+    assert "(the old one differs by 3 exposures by now)" in said[0]
     assert len(the_null_of(survey).members) == N + 2
     arrive(scored, survey, 34)
     (about,), _, _ = watched(survey, ended=True)

@@ -65,7 +65,7 @@ class _Dataset:
     held: dict[str, str] = field(default_factory=dict)
     """The exposures in the store, and a hash of the files of each."""
     since: set[str] = field(default_factory=set)
-    """Exposures in the store that the null lacks."""
+    """Exposures that the store holds and the null lacks, or the other way round."""
     waiting: dict[str, None] = field(default_factory=dict)
     """Exposures that are to be judged."""
     is_told: bool = False
@@ -76,8 +76,8 @@ class _Dataset:
         """Why the null must be made anew; empty where it can be used."""
         if self.null is None:
             return self.why
-        has_grown = len(self.since) > stored_null.MOST_GROWTH * len(self.null.members)
-        return f"it lacks {len(self.since):,} exposures by now" if has_grown else ""
+        is_old = len(self.since) > stored_null.MOST_GROWTH * len(self.null.members)
+        return f"the old one differs by {len(self.since):,} exposures by now" if is_old else ""
 
 
 class Ranks:
@@ -171,7 +171,7 @@ class Ranks:
                 start = time.perf_counter()
                 self._judge_dataset(store, key, dataset)
                 self.seconds = time.perf_counter() - start
-        self.new.clear()
+        self.new.clear()  # another program may have taken exposures out of the store
 
     def _dataset(self, store: Store, key: DatasetKey) -> _Dataset:
         """A dataset as the store holds it; exposures that came after the null, and in an earlier watch, are waiting."""
@@ -180,7 +180,7 @@ class Ranks:
         known = held if kept.members is None else kept.members
         later = {name for name, print_ in held.items() if known.get(name) != print_}
         members = kept.null.members if kept.null is not None else {}
-        since = {name for name, print_ in held.items() if members.get(name) != print_}
+        since = {name for name in {**held, **members} if members.get(name) != held.get(name)}
         return _Dataset(kept.null, kept.why, held, since, dict.fromkeys(sorted(later)))
 
     def _judge_dataset(self, store: Store, key: DatasetKey, dataset: _Dataset) -> None:
@@ -194,6 +194,7 @@ class Ranks:
         about: dict[str, Any] = {}
         if dataset.lack or dataset.null is None:
             rows = self._ranked_anew(store, key, dataset, names)
+            about = {"null": dataset.null.name} if dataset.null is not None else {}
         else:
             keys = [(key[0], name) for name in names]
             found = judged_alone.judged_alone(store, keys, dataset.null, self._settings, self._ranked.backend)
