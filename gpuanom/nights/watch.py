@@ -67,6 +67,8 @@ def watch(
 ) -> None:
     """Score exposures as their files arrive, until told to stop.
 
+    New exposures of a survey are judged alone, by the null that its store keeps (`gpuanom.nights.watched_ranks`).
+
     Parameters
     ----------
     paths : str, Path, or sequence of them
