@@ -41,6 +41,11 @@ until a camera and band have --least exposures, their lines end in 'early' and r
 far are judged again.
 
 \b
+A survey: of a folder with 1,000 exposures or more, the new ones are judged alone, by what `gpuanom score` found to be
+normal; a line and the alerts name this null. The tables are then written when the watch ends by itself (--once,
+--until), or by the next `gpuanom score -o SCORED`.
+
+\b
 Hook: the command is run once for each alert, without a shell; a restart does not repeat it, because
 SCORED/alerts.jsonl lists the alerts that were given. The command gets the exposure's row as a line of JSON on standard
 input, and in its environment GPUANOM_EXPOSURE, GPUANOM_CAMERA, GPUANOM_BAND, GPUANOM_DEVIATION, GPUANOM_Z,
@@ -304,7 +309,7 @@ def line(about: Mapping[str, Any]) -> str:
         name = about["score"].removesuffix("_kl").replace("_", " ")
         scores = f"deviation {about['deviation']:z.1f}{z} by {name}"
     if about.get("verdict"):
-        scores = f"{about['verdict']}, {about['cause']}, {scores}"
+        scores = ", ".join(filter(None, (about["verdict"], about["cause"], scores)))
     early = f", early ({about['n']} so far)" if about["early"] else ""
     # After a verdict, the status "ok" of an exposure that was read without trouble would be taken for another one.
     status = "" if about.get("verdict") and about["status"] == "ok" else f", {about['status']}"

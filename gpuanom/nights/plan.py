@@ -164,10 +164,11 @@ def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, K
     owner: dict[str, ExposureKey | None] = {_place(f): (e.camera, e.exposure) for e in found.exposures for f in e.files}
     owner.update({_place(s.path): None for s in found.skipped})
     owner.update({_place(f.path): None for f in found.failures})
+    # Of a survey's files only those of these names are looked at; names with other letters may be written in two ways.
+    names = {place.rpartition("/")[2] for place in owner}
+    near = [key for key, held in known.items() for f in held.files if f.rpartition("/")[2] in names or not f.isascii()]
     gone = {
-        key
-        for key, held in known.items()
-        if any(place in owner and owner[place] != key for place in map(_place, held.files))
+        key for key in near if any(place in owner and owner[place] != key for place in map(_place, known[key].files))
     }
     gone -= {(e.camera, e.exposure) for e in found.exposures}
     for camera, exposure in sorted(gone):

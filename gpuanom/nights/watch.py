@@ -1,45 +1,40 @@
 """The watch of a night: each exposure is scored when its files are complete, and gives an alert when it stands out.
 
-A round looks at the files, measures new exposures, and ranks all exposures again. Between rounds the store is closed,
-so that a report can be made meanwhile.
+A round looks at the files, measures new exposures, and ranks (`gpuanom.nights.watched_ranks`). Between rounds the store
+is closed, so that a report can be made meanwhile.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpuanom import arguments
-from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
 from gpuanom.fits.explain import decisions, untold_bands
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import path_text
 from gpuanom.nights import plan
-from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts, alert, notice
+from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts
 from gpuanom.nights.arrivals import Arrivals, Pace, State, without_unfinished
 from gpuanom.nights.events import WatchEvents
-from gpuanom.nights.fresh_page import NoPage, page_of
+from gpuanom.nights.fresh_page import page_of
 from gpuanom.nights.preparation import prepare, store_path
+from gpuanom.nights.watched_ranks import Ranked, Ranks
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
-from gpuanom.review.opened import key_of, plain_rows
 from gpuanom.scoring.reference import References
 from gpuanom.scoring.saved import require_reference
 from gpuanom.settings import Settings
 from gpuanom.store.known import RETRIED
-from gpuanom.store.store import Store
-from gpuanom.tables import build as tables
-from gpuanom.tables import writing
-from gpuanom.tables.left_out import LeftOut, left_out
+from gpuanom.store.reopened import Remembered, ReopenedStore
 
 _log = logging.getLogger("gpuanom")
 
@@ -71,6 +66,8 @@ def watch(
     events: WatchEvents | None = None,
 ) -> None:
     """Score exposures as their files arrive, until told to stop.
+
+    New exposures of a survey are judged alone, by the null that its store keeps (`gpuanom.nights.watched_ranks`).
 
     Parameters
     ----------
@@ -125,7 +122,7 @@ def watch(
     patience = min(pace.patience, pace.settle) if pace.once else pace.patience
     arrivals = Arrivals(run.paths, pace.settle, patience, folder)
     with Alerts(folder, hook, events.say) as alerts, Works(run.settings, backends, run.threads, events.debug) as works:
-        ranked = _Ranked(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
+        ranked = Ranked(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
         _Watch(path, run.settings, pace, events, arrivals, works, ranked).run()
 
 
@@ -138,29 +135,17 @@ def _files(exposure: Exposure) -> list[Path]:
     return [*exposure.files, *(mask for mask in exposure.masks if mask is not None)]
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    """How the night is ranked, and which exposures give alerts."""
-
-    folder: Path
-    backend: Backend
-    references: References | None
-    formats: Sequence[str] | None
-    alerts: Alerts
-    deviation: float
-    least: int
-    page: NoPage
-
-
 class _Watch:
     """A running watch."""
 
     def __init__(
         self, path: Path, settings: Settings, pace: Pace, events: WatchEvents, arrivals: Arrivals, works: Works,
-        ranked: _Ranked,
+        ranked: Ranked,
     ) -> None:  # fmt: skip
         self._path, self._settings, self._pace, self._events = path, settings, pace, events
-        self._arrivals, self._works, self._ranked = arrivals, works, ranked
+        self._arrivals, self._works, self._page = arrivals, works, ranked.page
+        self._ranks = Ranks(ranked, settings, events)
+        self._remembered = Remembered()
         self._files = KnownFiles()
         self._decided: set[Path] = set()
         """Files of which it was said which rules and cards decided what they are."""
@@ -170,17 +155,12 @@ class _Watch:
         """Exposures that failed, wholly or in part, with the states of their files at that time."""
         self._due: dict[ExposureKey, tuple[float, float]] = {}
         """Exposures, and files as ("", path), that could not be read: the time of the next try, and the pause."""
-        self._left_out: tuple[LeftOut, ...] = ()
-        self._new: dict[ExposureKey, None] = {}
-        """Exposures that are measured and not ranked yet."""
         self._dirty = True
         """Whether the tables may differ from the store."""
         self._unfinished = True
         """Whether something is left to do even if no file changes."""
         self._each = 0.0
         """Seconds that an exposure took to measure."""
-        self._building = 0.0
-        """Seconds that ranking all exposures took."""
         self._said = ""
         """The last trouble that was told."""
         self._troubles: tuple[str, ...] = ()
@@ -195,12 +175,13 @@ class _Watch:
                 pace.stop.wait(max(0.0, min(pace.every, pace.until - time.time())))
             if not pace.stop.is_set():
                 self._tolerant(self._round)
-        if self._dirty or self._new:
+        if self._dirty or self._ranks.new:
             self._rank()
+        self._ranks.finish(self._store, is_ended=pace.stop.is_set())
         if pace.once and not self._arrivals.paths() and not self._arrivals.given_up():
             raise InputError("; ".join(self._arrivals.troubles[:3]) or "no FITS file among the inputs")
-        self._events.left_out(self._left_out)
-        self._ranked.page.finish()
+        self._events.left_out(self._ranks.left_out)
+        self._page.finish()
 
     def _is_over(self) -> bool:
         return self._pace.once and not self._unfinished and not self._arrivals.waiting()
@@ -232,7 +213,8 @@ class _Watch:
                     self._refused(key)
             if self._dirty:
                 self._rank()
-        self._ranked.page.refresh(idle=not self._unfinished)
+        # To make the page of a survey takes a minute: it then gets a tenth of the time, as if exposures waited.
+        self._page.refresh(idle=not (self._unfinished or self._ranks.is_survey))
         self._events.waiting(self._words())
 
     def _say_troubles(self) -> None:
@@ -254,7 +236,7 @@ class _Watch:
         """As many exposures as take some seconds to measure; more where ranking takes long."""
         if not self._each:
             return todo[:4]
-        return todo[: max(4, int(max(_LONGEST, _SHARE * self._building) / self._each))]
+        return todo[: max(4, int(max(_LONGEST, _SHARE * self._ranks.seconds) / self._each))]
 
     def _planned(self) -> list[Exposure]:
         """The exposures that are to be measured now."""
@@ -335,44 +317,23 @@ class _Watch:
             else:
                 self._due.pop(key, None)
             if isinstance(result, Measurement):
-                self._new[key] = None
+                self._ranks.new[key] = exposure.band
             self._events.done(exposure, result, seconds)
             if self._pace.stop.is_set():
                 break
         return kept
 
     def _rank(self) -> None:
-        """Rank all exposures again, write the tables, tell of new exposures, and give alerts."""
-        start = time.perf_counter()
-        ranked = self._ranked
-        with self._store() as store:
-            result = tables.build(store, self._settings, ranked.backend, ranked.references)
-        writing.write(result, ranked.folder, ranked.formats)
-        self._left_out = left_out(result)
-        self._building = time.perf_counter() - start
-        rows = list(plain_rows(result.exposures))
-        sizes = Counter((row["camera"], row["band"]) for row in rows if row["n_ccd_used"])
-        notices = {key_of(row): notice(row, sizes[row["camera"], row["band"]], ranked.least) for row in rows}
-        for key in self._new:
-            if key in notices:
-                self._events.scored(notices[key])
-        self._new.clear()
-        for row in rows:
-            key = key_of(row)
-            if notices[key]["early"] or key in ranked.alerts:
-                continue
-            if given := alert(row, notices[key], ranked.deviation):
-                ranked.alerts.give(given, row)
-                self._events.alert(given)
-        ranked.page.changed()
+        """Rank what is new, tell of it, and give alerts."""
+        self._ranks.rank(self._store)
         self._dirty = False
 
     @contextmanager
-    def _store(self) -> Iterator[Store]:
+    def _store(self) -> Iterator[ReopenedStore]:
         """The store, opened for a moment; waits while another program uses it."""
         while True:
             try:
-                store = Store(self._path, self._settings)
+                store = ReopenedStore(self._path, self._settings, self._remembered)
                 break
             except StoreBusyError as error:
                 if self._pace.stop.is_set():

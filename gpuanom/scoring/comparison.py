@@ -124,12 +124,21 @@ def dataset_reference(
     """
     size = comparable.usual_size(dataset)
     usual = compared_with(dataset, settings or Settings(), backend or select("cpu")).groups[0]
-    left_out = tuple(
-        frozenset(
-            usual.dataset.exposures[i]
-            for i in np.flatnonzero(scored_exposures(usual.dataset, kind) & ~compared.contained)
-        )
-        for kind, compared in enumerate(usual.kinds)
-    )
     references = tuple(compared.reference for compared in usual.kinds)
-    return DatasetReference(dataset.camera, dataset.band, references, digests(usual.dataset), left_out, size)
+    return DatasetReference(dataset.camera, dataset.band, references, digests(usual.dataset), left_out(usual), size)
+
+
+def left_out(group: Group) -> tuple[frozenset[str], ...]:
+    """Return, for each kind, the ids of the exposures that the robust rounds left out of the reference.
+
+    Parameters
+    ----------
+    group : Group
+    """
+    return tuple(
+        frozenset(
+            group.dataset.exposures[i]
+            for i in np.flatnonzero(scored_exposures(group.dataset, kind) & ~compared.contained)
+        )
+        for kind, compared in enumerate(group.kinds)
+    )

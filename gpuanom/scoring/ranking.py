@@ -236,7 +236,7 @@ def _local(dataset: Dataset, kind: int, contained: Flags, reference: Reference) 
     """Alignment within the CCDs of each exposure, (n_exposures,); NaN for background kinds."""
     if kind in (BACKGROUND, FLAT_BACKGROUND):
         none = np.full(len(dataset.exposures), np.nan)
-        return significance.LocalAlignment(none, none, none, none)
+        return significance.LocalAlignment(none, none, none, none, none)
     n = dataset.counts[:, kind].sum(axis=1, dtype=np.int64)
     cosine, sine = dataset.cosine[:, kind], dataset.sine[:, kind]
     return significance.local_alignment(cosine, sine, n, dataset.owner, contained, reference)
@@ -262,5 +262,5 @@ def _no_scores(dataset: Dataset, kind: int, n: Integers, owner: Integers) -> Sco
         ccd_kl=per_ccd,
         ccd_z=per_ccd,
         spread=np.zeros(n_exposures, dtype=bool),
-        local=significance.LocalAlignment(none, none, none, none),
+        local=significance.LocalAlignment(none, none, none, none, none),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -146,12 +147,15 @@ class LocalAlignment(NamedTuple):
         probability of such an excess.
     deviation : ndarray
         Deviation from the dataset's exposures, see `deviation`.
+    score : ndarray
+        What the deviation is that of: 1 on average where counting noise alone acts.
     """
 
     alignment: Doubles
     z: Doubles
     p: Doubles
     deviation: Doubles
+    score: Doubles
 
 
 def local_alignment(
@@ -197,7 +201,7 @@ def local_alignment(
     n_ccds = np.bincount(exposure, minlength=m).astype(np.float64)
     known = n_ccds > 0
     if inverse is None:
-        return LocalAlignment(none, none, none, none)
+        return LocalAlignment(none, none, none, none, none)
     off = np.stack((cosine[filled] - k * mean[0], sine[filled] - k * mean[1]))
     in_reference = 2.0 * contained[exposure] * k / (of_exposure[exposure] * reference.n_histograms)
     f = 1.0 - in_reference + k * reference.inverse_counts / reference.n_histograms**2
@@ -215,7 +219,7 @@ def local_alignment(
     power = np.bincount(exposure, (cosine[filled] ** 2 + sine[filled] ** 2) / k, minlength=m)
     several = of_exposure > n_ccds
     alignment[several] = np.sqrt(np.clip((power - n_ccds)[several] / (of_exposure - n_ccds)[several], 0.0, 1.0))
-    return LocalAlignment(alignment, z, p, deviation(score))
+    return LocalAlignment(alignment, z, p, deviation(score), score)
 
 
 def _harmonics(reference: Reference) -> tuple[Doubles, Doubles | None, float]:
@@ -242,18 +246,41 @@ def _harmonics(reference: Reference) -> tuple[Doubles, Doubles | None, float]:
     return mean, inverse, float((share * q**2).sum())
 
 
-def deviation(score: Doubles) -> Doubles:
-    """Return (ln score - median) / (1.4826 MAD) of a dataset; NaN where the score is 0 or missing, or the MAD is 0."""
+class Usual(NamedTuple):
+    """What the logarithm of a score usually is: the median of a dataset, and 1.4826 MAD; NaN where there is no MAD."""
+
+    middle: float
+    spread: float
+
+    @classmethod
+    def of(cls, score: Doubles) -> Usual:
+        """Return what is usual for the scores of a dataset, (n,) float64; those that are 0 or missing do not count."""
+        logarithm = _logarithm(score)
+        known = np.isfinite(logarithm)
+        # Scores that are printed alike count as equal: whether there is any spread must not depend on their last bits.
+        if known.any() and _spread(np.log(printed_values(score[known]))) > 0:
+            middle, spread = float(np.median(logarithm[known])), _spread(logarithm[known])
+            if spread > 0:
+                return cls(middle, spread)
+        return cls(math.nan, math.nan)
+
+
+def deviation(score: Doubles, usual: Usual | None = None) -> Doubles:
+    """Return (ln score - median) / (1.4826 MAD) of a dataset; NaN where the score is 0 or missing, or the MAD is 0.
+
+    Parameters
+    ----------
+    score : ndarray, (n,) float64
+    usual : Usual, optional
+        Median and MAD of other exposures; by default those of these scores.
+    """
+    middle, spread = usual or Usual.of(score)
+    return np.asarray((_logarithm(score) - middle) / spread)
+
+
+def _logarithm(score: Doubles) -> Doubles:
     with np.errstate(divide="ignore", invalid="ignore"):
-        logarithm = np.where(score > 0, np.log(score), np.nan)
-    known = np.isfinite(logarithm)
-    # Scores that are printed alike count as equal: whether there is any spread must not depend on their last bits.
-    if not known.any() or not _spread(np.log(printed_values(score[known]))) > 0:
-        return np.full(score.shape, np.nan)
-    middle, spread = np.median(logarithm[known]), _spread(logarithm[known])
-    if not spread > 0:
-        return np.full(score.shape, np.nan)
-    return np.asarray((logarithm - middle) / spread)
+        return np.where(score > 0, np.log(score), np.nan)
 
 
 def _spread(values: Doubles) -> float:

@@ -221,6 +221,7 @@ def with_static_patterns(
     seed: int,
     known: Callable[[str], Mapping[str, Singles]] = lambda _fingerprint: {},
     keep: Callable[[str, Mapping[str, Singles]], None] = lambda _fingerprint, _values: None,
+    given: Mapping[str, StaticPattern] | None = None,
 ) -> DatasetStatistics:
     """Add the statistics that need static patterns to those of a dataset.
 
@@ -236,6 +237,8 @@ def with_static_patterns(
         were made before.
     keep : callable, optional
         Takes the fingerprint and the values of the other exposures.
+    given : mapping of str to StaticPattern, optional
+        Patterns of each CCD that were made from other exposures; by default they are made from these.
 
     Returns
     -------
@@ -243,8 +246,12 @@ def with_static_patterns(
         With the columns `NAMES` behind those of the CCDs.
     """
     values = np.full((statistics.owner.size, len(NAMES)), np.nan, dtype=np.float32, order="F")
-    chosen = chosen_exposures(statistics, seed)
-    if chosen:
+    chosen = chosen_exposures(statistics, seed) if given is None else []
+    if given:
+        places = np.searchsorted(statistics.owner, np.arange(len(statistics.exposures) + 1))
+        for i, beyond in _beyond(statistics, given, sky, np.flatnonzero(statistics.measured).tolist(), places):
+            values[places[i] : places[i + 1]] = beyond
+    elif chosen:
         fingerprint = pattern_fingerprint(statistics, chosen, seed)
         before = known(fingerprint)
         made: dict[str, Singles] = {}

@@ -30,7 +30,10 @@ class Known:
 
 
 def known_exposures(
-    db: sqlite3.Connection, settings: Settings, statistics: Mapping[tuple[str, str], str]
+    db: sqlite3.Connection,
+    settings: Settings,
+    statistics: Mapping[tuple[str, str], str],
+    key: tuple[str, str] | None = None,
 ) -> dict[tuple[str, str], Known]:
     """Return what a store knows of each exposure, by camera and id.
 
@@ -41,13 +44,15 @@ def known_exposures(
         Of the run: with other settings an exposure that could not be read may be readable.
     statistics : mapping of (camera, exposure) to str
         `StatisticNames.text` of the exposures that have statistics.
+    key : (str, str), optional
+        Camera and id of the one exposure that is asked for.
     """
     rows = db.execute(
         "SELECT camera, exposure, fingerprint, settings, files, EXISTS (SELECT 1 FROM ccds WHERE"
         " ccds.camera = exposures.camera AND ccds.exposure = exposures.exposure AND"
         " (status IN (?, ?, ?) OR (status = 'corrupt' AND (instr(reason, ?) OR (? AND instr(reason, ?))))))"
-        " FROM exposures",
-        (*RETRIED, _OLD_REFUSAL, not settings.checksum, NO_CHECKSUM),
+        f" FROM exposures{' WHERE camera = ? AND exposure = ?' if key else ''}",
+        (*RETRIED, _OLD_REFUSAL, not settings.checksum, NO_CHECKSUM, *(key or ())),
     ).fetchall()
     return {
         (camera, name): Known(print_, used, texts_of(files), bool(retry), statistics.get((camera, name), ""))

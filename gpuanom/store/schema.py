@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,7 +81,9 @@ def has_table(db: sqlite3.Connection, name: str) -> bool:
     return bool(db.execute(named, (name,)).fetchone()[0])
 
 
-def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
+def open_database(
+    path: Path | None, *, read_only: bool, is_sound: Callable[[], bool] = lambda: False
+) -> sqlite3.Connection:
     """Open the database.
 
     A writer locks the database as long as it is open: two runs on one night would overwrite each other's tables.
@@ -91,6 +93,8 @@ def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
     path : Path or None
         Made if it is missing and may be written to; None keeps the database in memory.
     read_only : bool
+    is_sound : callable, optional
+        Tells, once the database is locked, whether its values need not be checked: this process has just left it so.
 
     Returns
     -------
@@ -112,14 +116,14 @@ def open_database(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
             name += "?mode=rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "?mode=ro"
         db = sqlite3.connect(name, uri=True, isolation_level=None, timeout=2.0)
         try:
-            _check(db, path, read_only)
+            _check(db, path, read_only, is_sound)
         except BaseException:
             db.close()
             raise
         return db
 
 
-def _check(db: sqlite3.Connection, path: Path | None, read_only: bool) -> None:
+def _check(db: sqlite3.Connection, path: Path | None, read_only: bool, is_sound: Callable[[], bool]) -> None:
     """Make the tables of a new database; refuse one that is damaged or not made by gpuanom, and leave it as it is."""
     # The file may come from a stranger: functions in its schema are not run, and the sizes in its pages are checked.
     db.execute("PRAGMA trusted_schema = OFF")
@@ -142,7 +146,7 @@ def _check(db: sqlite3.Connection, path: Path | None, read_only: bool) -> None:
             f"{path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION}); it was left as it is"
             " (score the images again into another --output)"
         )
-    else:
+    elif not is_sound():
         _require_sound(db, path)
     if not read_only:
         for statement in _LATER.strip().split(";\n"):

@@ -57,11 +57,18 @@ class KeptStatistics:
         self._has_table = has_table(db, "statistics")
         """Whether the table exists: an old store that is only read has none."""
 
-    def held(self) -> dict[tuple[str, str], str]:
-        """Return `StatisticNames.text` of the statistics of each exposure that has any, by camera and id."""
+    def held(self, key: tuple[str, str] | None = None) -> dict[tuple[str, str], str]:
+        """Return `StatisticNames.text` of the statistics of each exposure that has any, by camera and id.
+
+        Parameters
+        ----------
+        key : (str, str), optional
+            Camera and id of the one exposure that is asked for.
+        """
         if not self._has_table:
             return {}
-        rows = self._db.execute(f"SELECT camera, exposure, names {_VALID}")
+        one = " AND camera = ? AND exposure = ?" if key else ""
+        rows = self._db.execute(f"SELECT camera, exposure, names {_VALID}{one}", key or ())
         return {(camera, exposure): names for camera, exposure, names in rows}
 
     def add(self, measurement: Measurement) -> None:

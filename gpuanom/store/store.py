@@ -23,6 +23,7 @@ from gpuanom.store.datasets import read_dataset
 from gpuanom.store.exposure_rows import ccd_row, exposure_mappings, exposure_row, held_exposures, version_row
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator
+from gpuanom.store.nulls import KeptNulls, forget_nulls
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import (
     ScoringRecord,
@@ -36,13 +37,12 @@ from gpuanom.store.recorded_settings import (
 from gpuanom.store.schema import believed, open_database
 from gpuanom.store.set_aside import Copy, FailedFile, Placed
 from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
-from gpuanom.store.transactions import Transactions
 from gpuanom.version import __version__
 
 NAME = "measurements.sqlite"
 
 
-class Store(Transactions):
+class Store(KeptNulls):
     """The measurements of a night. Use as a context manager.
 
     Parameters
@@ -55,6 +55,8 @@ class Store(Transactions):
         Change nothing, and do not make the file.
     moves : sequence of Relocation, optional
         What the user says of files that were moved; a store that may be written to keeps the new places.
+    is_sound : callable, optional
+        See `gpuanom.store.schema.open_database`.
 
     Raises
     ------
@@ -63,10 +65,11 @@ class Store(Transactions):
     """
 
     def __init__(
-        self, path: Path | None, settings: Settings, *, read_only: bool = False, moves: Sequence[Relocation] = ()
-    ) -> None:
+        self, path: Path | None, settings: Settings, *, read_only: bool = False, moves: Sequence[Relocation] = (),
+        is_sound: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
         self.settings = settings
-        super().__init__(path, open_database(path, read_only=read_only))
+        super().__init__(path, open_database(path, read_only=read_only, is_sound=is_sound))
         self.read_only = read_only
         self.idle_moves: set[Relocation] = set()
         """The moves that concern no file of this store."""
@@ -101,11 +104,6 @@ class Store(Transactions):
         with believed(self.path):
             return known_exposures(self._db, self.settings, self._statistics.held())
 
-    def n_exposures(self) -> int:
-        """Return the number of measured exposures."""
-        with self._explained():
-            return int(self._db.execute("SELECT count(*) FROM exposures").fetchone()[0])
-
     def other_settings(self, kept: Mapping[tuple[str, str], Known] | None = None) -> str:
         """Say how the settings of exposures differ from those of this run; empty if they do not differ.
 
@@ -117,9 +115,10 @@ class Store(Transactions):
         current = self.settings.fingerprint()
         with self._explained():
             found = dict(self._db.execute("SELECT fingerprint, measurement FROM settings").fetchall())
-            used = {row[0] for row in self._db.execute("SELECT DISTINCT settings FROM exposures")}
+            query = "SELECT DISTINCT settings FROM exposures"
+            used = () if kept is not None else [row[0] for row in self._db.execute(query)]
         with believed(self.path):
-            held = used if kept is None else {known.settings for known in kept.values()}
+            held = set(used) if kept is None else {known.settings for known in kept.values()}
             others = sorted(held - {current})
             return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
 
@@ -274,6 +273,7 @@ class Store(Transactions):
                 rows = other._db.execute("SELECT * FROM settings").fetchall()
                 db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", rows)
             set_aside.settle(db, placed, self._located)
+            forget_nulls(db)
             set_aside.write_failed(db, failed)
 
     def add_failure(self, failure: Failure) -> None:
@@ -317,6 +317,7 @@ class Store(Transactions):
             ):
                 db.execute(f"DELETE FROM {table}")
             set_aside.forget_aside(db)
+            forget_nulls(db)
             write_classifier(db, "")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:

@@ -16,7 +16,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, Dataset, DatasetKey, Integers
-from gpuanom.scoring import ranking
+from gpuanom.scoring import ranking, stored_null
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.flat import FlatReferences
 from gpuanom.scoring.reference import References
@@ -39,6 +39,7 @@ from gpuanom.tables.columns import (
     with_more,
     with_verdict,
 )
+from gpuanom.tables.kept_null import keep_null
 from gpuanom.tables.rows import Columns, Row
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
 from gpuanom.version import __version__
@@ -133,7 +134,38 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
     return _ranked(store, settings, backend, references, keep=True)
 
 
-def _ranked(store: Store, settings: Settings, backend: Backend, references: References | None, *, keep: bool) -> Ranked:
+def ranked_dataset(
+    store: Store, settings: Settings, backend: Backend, key: DatasetKey, untold: Sequence[str] = ()
+) -> Tables:
+    """Score and rank one of the datasets in a store; its null is kept, where store and dataset are large enough.
+
+    Parameters
+    ----------
+    store, settings, backend
+        As for `build`.
+    key : (str, str)
+        Camera and band of the dataset.
+    untold : sequence of str, optional
+        Ids of exposures whose alerts are still to be given (`gpuanom.scoring.stored_null.StoredNull`).
+
+    Returns
+    -------
+    Tables
+        Those of `build`, without the other datasets.
+    """
+    return _ranked(store, settings, backend, None, keep=False, only=key, untold=untold).tables
+
+
+def _ranked(
+    store: Store,
+    settings: Settings,
+    backend: Backend,
+    references: References | None,
+    *,
+    keep: bool,
+    only: DatasetKey | None = None,
+    untold: Sequence[str] = (),
+) -> Ranked:
     """Score and rank everything in a store; what the tables were made from is kept only where it is asked for.
 
     A survey is scored one dataset at a time: the histograms and statistics of all its CCDs are gigabytes.
@@ -142,7 +174,8 @@ def _ranked(store: Store, settings: Settings, backend: Backend, references: Refe
     found: dict[DatasetKey, Dataset] = {}
     compared: dict[DatasetKey, Comparison] = {}
     measured: dict[DatasetKey, Measured] = {}
-    keys = store.dataset_keys()
+    failures = store.failures() if only is None else []
+    keys = store.dataset_keys() if only is None else [only]
     with_statistics = settings.statistics and store.holds_statistics(NAMES)
     classifier = _classifier(store, model)
     of_exposures, of_ccds = columns_of(with_statistics, bool(model), settings.statistics, classifier is not None)
@@ -150,7 +183,9 @@ def _ranked(store: Store, settings: Settings, backend: Backend, references: Refe
     parts: list[Columns] = []
     first: dict[tuple[str, str], range] = {}
     n_ccds = 0
+    keeps_nulls = not store.read_only and references is None and store.n_exposures() >= stored_null.SURVEY
     for key in keys:
+        gathered, null = None, None
         dataset = store.dataset(*key, settings.bins)
         saved = reference_of(references, dataset)
         if references is not None and saved is None:
@@ -170,10 +205,12 @@ def _ranked(store: Store, settings: Settings, backend: Backend, references: Refe
                 classified.add(dataset_rows, store.reconstructed(dataset.camera, dataset.band), classifier)
             if settings.statistics and dataset_rows:
                 gathered = verdicts.measured(dataset, scores, dataset_rows, dataset_ccds)
-                judged = verdicts.judged(dataset, gathered, settings, saved)
+                judged, null = verdicts.judged(dataset, gathered, settings, saved)
                 verdicts.add_columns(dataset_rows, dataset_ccds, judged)
                 if keep:
                     measured[key] = gathered
+            if keeps_nulls and len(dataset.exposures) >= stored_null.LEAST_EXPOSURES:
+                keep_null(store, dataset, kinds, scores, settings, gathered, null, of_dataset, dataset_ccds, untold)
         if keep:
             found[key] = dataset
         exposures += dataset_rows
@@ -182,7 +219,7 @@ def _ranked(store: Store, settings: Settings, backend: Backend, references: Refe
         for i, row in enumerate(dataset_rows):
             first[row["camera"], row["exposure"]] = range(ends[i], ends[i + 1])
         n_ccds = ends[-1]
-    exposures += [rows.of_failure(f) for f in store.failures()]
+    exposures += [rows.of_failure(f) for f in failures]
     deviations = np.array(
         [[row.get(f"{kind}_deviation", np.nan) for kind in KINDS] for row in exposures], dtype=np.float64
     ).reshape(len(exposures), len(KINDS))

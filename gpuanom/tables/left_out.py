@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +61,17 @@ def left_out(tables: Tables) -> tuple[LeftOut, ...]:
     -------
     tuple of LeftOut
     """
-    ccds = tables.ccds
+    return left_out_of(tables.ccds)
+
+
+def left_out_of(ccds: Mapping[str, Any]) -> tuple[LeftOut, ...]:
+    """Return the CCDs without a measurement, as `left_out` does.
+
+    Parameters
+    ----------
+    ccds : mapping
+        The columns ``camera``, ``exposure``, ``status`` and ``reason`` of CCDs.
+    """
     statuses = np.asarray(ccds["status"])
     found: dict[str, list[int]] = {}
     for i in np.flatnonzero(statuses != "ok").tolist():

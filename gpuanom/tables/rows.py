@@ -30,7 +30,7 @@ from gpuanom.scoring import comparable
 from gpuanom.scoring.divergences import Flags, ranks_of
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.significance import deviation, direction
-from gpuanom.scoring.static_pattern import with_static_patterns
+from gpuanom.scoring.static_pattern import StaticPattern, with_static_patterns
 from gpuanom.store.ccd_columns import AXES
 from gpuanom.store.reconstructions import Reconstructed
 from gpuanom.store.store import Store
@@ -52,6 +52,7 @@ def of_dataset(
     size: tuple[int, int] = (0, 0),
     statistics: DatasetStatistics | None = None,
     seed: int = 1,
+    patterns: Mapping[str, StaticPattern] | None = None,
 ) -> tuple[list[Row], Columns]:
     """Make the rows of a dataset's exposures, and the columns of their CCDs, both in the dataset's order.
 
@@ -68,6 +69,8 @@ def of_dataset(
         None where the settings do not ask for statistics, or the store has none.
     seed : int, optional
         The setting of this name, which decides the exposures behind static patterns.
+    patterns : mapping of str to StaticPattern, optional
+        Static patterns of each CCD that were made from other exposures; by default they are made from these.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def of_dataset(
     reconstructed = store.reconstructed(dataset.camera, dataset.band)
     columns: Columns = _reconstructed_columns(dataset, reconstructed, ccds)
     if statistics is not None:
-        columns |= _statistic_columns(store, statistics, ccds, dataset, seed)
+        columns |= _statistic_columns(store, statistics, ccds, dataset, seed, patterns)
     for name in SUMS:
         columns[name] = np.bincount(owner, ccds[name], minlength=n).astype(np.int64)
     used = ccds["status"] == "ok"
@@ -178,19 +181,36 @@ def _reconstructed_columns(dataset: Dataset, reconstructed: Mapping[str, Reconst
     }
 
 
-def _statistic_columns(
-    store: Store, statistics: DatasetStatistics, ccds: Columns, dataset: Dataset, seed: int
-) -> Columns:
-    """The columns of exposures that statistics give; those of CCDs are added to `ccds`."""
+def sky_over_sigma(ccds: Columns) -> Doubles:
+    """Return the sky of each CCD over its sigma, (n_ccd,) float64, NaN where it was not measured.
+
+    Parameters
+    ----------
+    ccds : dict
+        The columns of a dataset's CCDs.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         # By printed digits: in their last bits the backends may differ.
         sky = printed_values(ccds["sky"]) / printed_values(ccds["sigma"])
+    return np.where(np.isfinite(sky), sky, np.nan)
+
+
+def _statistic_columns(
+    store: Store,
+    statistics: DatasetStatistics,
+    ccds: Columns,
+    dataset: Dataset,
+    seed: int,
+    patterns: Mapping[str, StaticPattern] | None,
+) -> Columns:
+    """The columns of exposures that statistics give; those of CCDs are added to `ccds`."""
     complete = with_static_patterns(
         statistics,
-        np.where(np.isfinite(sky), sky, np.nan),
+        sky_over_sigma(ccds),
         seed,
         partial(store.pattern_values, dataset.camera, dataset.band),
         partial(store.keep_pattern_values, dataset.camera),
+        patterns,
     )
     sides = statistic_columns.pixel_side(np.stack([ccds[name] for name in AXES], axis=1))
     found = statistic_columns.shown(complete, sides)

@@ -21,6 +21,7 @@ from gpuanom.scoring.null import Null, fit
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.reference import DatasetReference
 from gpuanom.scoring.statistics_table import WITH_ERRORS, Measured
+from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.verdict import VERDICTS, VerdictOptions, Verdicts, judge
 from gpuanom.settings import Settings
 
@@ -95,7 +96,8 @@ def judged(
     found: Measured,
     settings: Settings,
     saved: DatasetReference | None = None,
-) -> Verdicts:
+    stored: StoredNull | None = None,
+) -> tuple[Verdicts, Null | None]:
     """Judge the exposures of a dataset, those of one size of CCD at a time.
 
     Parameters
@@ -116,19 +118,26 @@ def judged(
     if isinstance(saved, FlatReference):
         nothing = _empty(n, found.owner.size)
         nothing.reason[:] = [NO_VERDICT] * n
-        return nothing
-    known = null_of(saved, settings)
-    split = comparable.split(dataset.sizes, n) if saved is None else comparable.like(dataset, saved.size)
+        return nothing, None
+    known = null_of(saved, settings) if stored is None else stored.null
+    size = (0, 0) if saved is None else saved.size
+    if stored is not None:
+        size = stored.size
+    is_known = saved is not None or stored is not None
+    split = comparable.like(dataset, size) if is_known else comparable.split(dataset.sizes, n)
     options = VerdictOptions.of(settings)
     if split.whole:
-        return _told(judge(found, options, known), saved, settings)
-    joined = _empty(n, found.owner.size)
-    for members in split.groups:
-        verdicts = _told(judge(part(found, members), options, known), saved, settings)
+        found_here = judge(found, options, known)
+        return _told(found_here, saved, settings), found_here[1]
+    joined, usual = _empty(n, found.owner.size), None
+    for k, members in enumerate(split.groups):
+        found_here = judge(part(found, members), options, known)
+        usual = found_here[1] if k == 0 else usual
+        verdicts = _told(found_here, saved, settings)
         _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
     for i in split.apart:
         joined.reason[i] = "no verdict: its CCDs have another size than those of its dataset"
-    return joined
+    return joined, usual
 
 
 def _told(judged: tuple[Verdicts, Null | None], saved: DatasetReference | None, settings: Settings) -> Verdicts:

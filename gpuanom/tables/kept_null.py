@@ -1,0 +1,103 @@
+"""The null of a dataset that has just been ranked, kept in the store, so that a new exposure can be judged alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from gpuanom.records import KINDS, Dataset, DatasetStatistics
+from gpuanom.scoring import comparable, null_record, static_pattern, stored_null
+from gpuanom.scoring.comparison import Comparison, left_out
+from gpuanom.scoring.null import Null
+from gpuanom.scoring.ranking import Scores
+from gpuanom.scoring.static_pattern import StaticPattern
+from gpuanom.scoring.statistics_table import Measured
+from gpuanom.scoring.stored_null import StoredNull
+from gpuanom.settings import Settings
+from gpuanom.store.store import Store
+from gpuanom.tables.rows import sky_over_sigma
+
+
+def keep_null(
+    store: Store,
+    dataset: Dataset,
+    compared: Comparison,
+    scores: tuple[Scores, ...],
+    settings: Settings,
+    measured: Measured | None,
+    null: Null | None,
+    statistics: DatasetStatistics | None,
+    ccds: Mapping[str, Any],
+    untold: Sequence[str] = (),
+) -> None:
+    """Keep what is normal for a dataset.
+
+    Parameters
+    ----------
+    store : Store
+        A store that may be written to.
+    dataset : Dataset
+        At least `stored_null.LEAST_EXPOSURES` exposures, compared with each other.
+    compared : Comparison
+    scores : tuple of 4 Scores
+    settings : Settings
+    measured, null : Measured and Null, or None
+        What the verdicts were made of, and by; None without verdicts.
+    statistics : DatasetStatistics or None
+        None without statistics.
+    ccds : mapping
+        The columns of the dataset's CCDs.
+    untold : sequence of str, optional
+        See `StoredNull.untold`.
+    """
+    usual = compared.groups[0]
+    members = (
+        store.fingerprints(dataset.camera, dataset.band)
+        if statistics is None
+        else dict(zip(statistics.exposures, statistics.fingerprints, strict=True))
+    )
+    pattern, patterns = _patterns(store, statistics, ccds, settings)
+    kept = StoredNull(
+        camera=dataset.camera,
+        band=dataset.band,
+        made=datetime.now(UTC).strftime("%Y-%m-%d"),
+        basis=stored_null.basis_of(settings),
+        members=members,
+        size=comparable.usual_size(dataset),
+        references=tuple(kind.reference for kind in usual.kinds),
+        left_out=left_out(usual) if settings.robust_rounds else (frozenset(),) * len(KINDS),
+        positions={} if measured is None else _positions(measured),
+        pattern=pattern,
+        patterns=patterns,
+        null=null,
+        untold=tuple(untold),
+        **stored_null.usual_of(scores, usual.members),
+    )
+    store.keep_null(dataset.camera, dataset.band, *null_record.to_record(kept))
+
+
+def _positions(measured: Measured) -> dict[str, tuple[float, float]]:
+    """Where each CCD lies in the focal plane."""
+    names = list(measured.names)
+    first = {name: names.index(name) for name in dict.fromkeys(names)}
+    return {name: (float(measured.x[j]), float(measured.y[j])) for name, j in first.items()}
+
+
+def _patterns(
+    store: Store, statistics: DatasetStatistics | None, ccds: Mapping[str, Any], settings: Settings
+) -> tuple[str, Mapping[str, StaticPattern]]:
+    """The fingerprint of the static patterns of a dataset, and these patterns, which take seconds to make."""
+    chosen = [] if statistics is None else static_pattern.chosen_exposures(statistics, settings.seed)
+    if statistics is None or not chosen:
+        return "", {}
+    pattern = static_pattern.pattern_fingerprint(statistics, chosen, settings.seed)
+    if (record := store.null(statistics.camera, statistics.band)) is not None:
+        try:
+            before = null_record.from_record(*record)
+        except null_record.DAMAGED:
+            pass
+        else:
+            if before.pattern == pattern and before.basis.get("patterns") == static_pattern.VERSION:
+                return pattern, before.patterns
+    return pattern, static_pattern.static_patterns(statistics, sky_over_sigma(dict(ccds)), chosen)
