@@ -200,12 +200,12 @@ HEADS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 """The parts of the page: heading, a sentence, causes."""
 
 _SHAPES = (
-    "In simulated nights the shapes of the stars show such exposures better, and *{}* is named. By the rules, this"
-    " cause is left where too few stars have a shape that can be measured."
+    "In the simulated exposures that were tried, the stars' shapes stood out more, and *{}* was named. By the rules,"
+    " this cause is left where too few stars have a shape that can be measured."
 )
 _PERIODS = (
-    "In simulated nights one period of such a pattern always stands out, and *stripes* is named. By the rules, this"
-    " cause is left where no period is strong."
+    "In the simulated exposures that were tried, one period always stood out, and *stripes* was named. By the rules,"
+    " this cause is left where no period is strong."
 )
 _MODEL = "It needs {}, and the nights of this page were scored without a model."
 
@@ -214,7 +214,8 @@ NOT_MADE: dict[str, str] = {
     "elongated, trailed or repeated": _SHAPES.format("elongated* or *repeated images"),
     "tilted": _SHAPES.format("tilted or coma"),
     "many sources": (
-        "In simulated nights a crowded field covers more of the CCDs, too, and *a large bright area* is named."
+        "In the simulated exposures that were tried, a crowded field covered more of the CCDs, too, and *a large bright"
+        " area* was named."
     ),
     "sources of an unusual form": _MODEL.format("an [autoencoder](autoencoder.md)"),
     "like the exposures that were labelled prominent": _MODEL.format(

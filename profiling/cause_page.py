@@ -161,8 +161,8 @@ stars: their length is ellipticity, and whiskers shorter than three of their err
 Yellow lines show what was found. White and black columns are bad columns, which are the same in all
 exposures. In the map of the residual sky, blue is darker than expected and orange brighter.
 
-{len(NOT_MADE)} of the {len(named_causes())} causes have no example, because no simulated exposure was given them; each
-of them says why.
+{len(NOT_MADE)} of the {len(named_causes())} causes have no example, because they were named for none of the simulated
+exposures that were tried; each of them says why.
 
 {body}"""
 
