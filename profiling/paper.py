@@ -100,11 +100,11 @@ def megacam(plan, measurements):
     """How the anomalies rank, and the true-positive rates."""
     table = gpuanom.rank(measurements, pool.SETTINGS, device="cpu").exposures
     what_of = {m.exposure.exposure: what for m, what in zip(measurements, plan, strict=True)}
-    whats = [what_of[str(e)] for e in table["exposure"]]
+    exposures = [what_of[str(e)] for e in table["exposure"]]
     groups = {"13 known": KNOWN, "10 new": NEW}
     # The strengths of the two groups differ where their classes are the same.
-    members = {name: np.array([(w.key, w.k) in group for w in whats]) for name, group in groups.items()}
-    kinds = np.array([v.TRIED[w.key.partition("/")[0]].kind if w.key else "" for w in whats])
+    members = {name: np.array([(w.key, w.k) in group for w in exposures]) for name, group in groups.items()}
+    kinds = np.array([v.TRIED[w.key.partition("/")[0]].kind if w.key else "" for w in exposures])
     orders = {name: np.argsort(np.ma.filled(table[f"{name}_rank"], len(table))) for name in ("source", "background")}
     orders["verdict"] = np.arange(len(table))  # the order of the tables
     found = {
@@ -125,7 +125,7 @@ def megacam(plan, measurements):
         for name, flags in (members | {"normal": kinds == ""}).items()
     }
     missed = sorted(
-        f"{w.key} {w.strength:g}" for w, verdict in zip(whats, verdicts, strict=True) if w.key and verdict == "ok"
+        f"{w.key} {w.strength:g}" for w, verdict in zip(exposures, verdicts, strict=True) if w.key and verdict == "ok"
     )
     sources = np.median([sum(c.n_sources for c in m.ccds) for m in measurements])
     return {"found": found, "rates": rates, "said": said, "missed": missed, "n": len(table), "sources": sources}
