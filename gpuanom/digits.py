@@ -35,18 +35,33 @@ def printed_values(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     given = np.asarray(values, dtype=np.float64)
     flat = np.ravel(given)
     rounded = np.empty(flat.size)
+    if flat.size >= _MANY:
+        return _rounded_natively(flat, rounded).reshape(given.shape)
     for start in range(0, flat.size, _CHUNK):
         part = slice(start, start + _CHUNK)
         rounded[part] = _rounded(flat[part])
     return rounded.reshape(given.shape)
 
 
+_MANY = 500_000
+"""From so many values on, to load the compiled loop takes less time than the loop saves."""
 _CHUNK = 8192
 """So many values stay in the cache of a core."""
 _POWERS = 10.0 ** np.arange(23)
 """The powers of ten that a float64 holds exactly."""
 _UNDECIDED = 1e-6
 """A scaled value of up to 8 digits is wrong by at most 1e-8: further than this from a half, its rounding is certain."""
+
+
+def _rounded_natively(values: npt.NDArray[np.float64], rounded: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Do the same in a compiled loop, in a fifth of the time."""
+    from gpuanom.rounded import round_digits
+
+    left = np.empty(values.size, dtype=np.int64)
+    n_left = round_digits(values, _POWERS, DIGITS, _UNDECIDED, rounded, left)
+    for i in left[:n_left].tolist():
+        rounded[i] = printed(float(values[i]))
+    return rounded
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

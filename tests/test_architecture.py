@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # A package may import from its own row and from the rows above it, but two packages of the same row never import each
 # other. The single files of the first row are shared by all parts, and may import each other.
 SHARED = {
-    *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "system"),
+    *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "rounded", "system"),
     *("compiling", "compile_ahead", "codecache", "installing", "nvidia", "data", "workspace", "display"),
 }
 ROWS = [

@@ -7,7 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gpuanom import digits
 from gpuanom.digits import DIGITS, printed, printed_values
 from gpuanom.nights import alerts
 from gpuanom.records import KINDS
@@ -27,6 +30,39 @@ def test_a_number_is_rounded_as_the_tables_print_it():
     assert printed(LAST_BIT) == 2.0
     assert math.isnan(printed(math.nan))
     assert printed_values([[LAST_BIT, math.inf]]).tolist() == [[2.0, math.inf]]
+
+
+HARD = [
+    0.0,
+    -0.0,
+    math.nan,
+    math.inf,
+    -math.inf,
+    5e-324,
+    -1.7e308,
+    9999999.5,
+    999999.95,
+    0.99999995,
+    2.0**70,
+    123456.75,
+]
+"""Numbers whose rounding is hardest: none, halves, the ends of decades, and those beyond the exact powers of ten."""
+
+
+@given(st.lists(st.one_of(st.floats(), st.sampled_from(HARD), st.floats(width=32)), max_size=60))
+def test_the_compiled_loop_gives_the_printed_digits_to_the_last_bit(values):
+    """The loop for many numbers, the one for few, and printing with seven digits."""
+    given_values = np.array([*values, *HARD, *10.0 ** np.arange(-25, 25), *np.nextafter(10.0 ** np.arange(-25, 25), 0)])
+    expected = np.array([printed(value) for value in given_values.tolist()])
+    assert digits._rounded_natively(given_values, np.empty(given_values.size)).tobytes() == expected.tobytes()
+    assert printed_values(given_values).tobytes() == expected.tobytes()
+
+
+def test_many_numbers_take_the_compiled_loop(monkeypatch):
+    values = np.linspace(1e-3, 1e3, digits._MANY)
+    few = printed_values(values[:-1])
+    monkeypatch.setattr(digits, "_rounded", None)
+    np.testing.assert_array_equal(printed_values(values)[:-1], few)
 
 
 def test_ranks_and_order_of_tables_do_not_hang_on_the_last_bit():
