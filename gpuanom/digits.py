@@ -43,7 +43,7 @@ def printed_values(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return rounded.reshape(given.shape)
 
 
-_MANY = 500_000
+_MANY = 100_000
 """From so many values on, to load the compiled loop takes less time than the loop saves."""
 _CHUNK = 8192
 """So many values stay in the cache of a core."""

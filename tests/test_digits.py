@@ -116,6 +116,8 @@ def test_evaluation_ranks_ties_by_id():
 
 
 def test_notes_on_noise_go_by_printed_digits():
-    values = {f"{kind}_{what}": math.nan for kind in KINDS for what in ("deviation", "z")}
-    assert not _within_noise({**values, "source_deviation": LAST_BIT, "source_z": 0.5})
-    assert not _within_noise({**values, "source_deviation": 3.0, "source_z": np.nextafter(1.0, 0.0)})
+    deviations = np.full((len(KINDS), 5), math.nan)
+    z = deviations.copy()
+    deviations[0], z[0] = [LAST_BIT, 3.0, 3.0, 3.0, math.nan], [0.5, np.nextafter(1.0, 0.0), 0.5, 0.5, 0.5]
+    deviations[1, 3], z[1, 3] = 3.0 + 1e-9, 5.0  # not the first of equal deviations
+    assert _within_noise(deviations, z).tolist() == [False, False, True, True, False]

@@ -11,7 +11,7 @@ from rich.text import Text
 from gpuanom.digits import printed_values
 from gpuanom.errors import printable
 from gpuanom.nights.events import Night
-from gpuanom.records import KINDS
+from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.scoring.verdict import BAD, VERDICTS
 
 _REMEDIES = {
@@ -128,8 +128,13 @@ def _names(row: Row) -> list[Text]:
 
 
 def _statuses(night: Night) -> list[str]:
-    found = {str(s) for s in night.tables.exposures["status"]}
+    found = np.unique(np.asarray(night.tables.exposures["status"], dtype=np.str_)).tolist()
     return sorted(found, key=lambda s: (s != "ok", s))
+
+
+def _by_deviation(deviation: Doubles, score: Doubles) -> Integers:
+    """The order of exposures by their deviation downwards, those without one last, and then by their score."""
+    return np.lexsort((-score, np.where(np.isnan(deviation), np.inf, -deviation)))
 
 
 def _print_top(exposures: Table, kind: str, title: str, console: Console, top: int) -> None:
@@ -139,7 +144,7 @@ def _print_top(exposures: Table, kind: str, title: str, console: Console, top: i
     if not known.size:
         console.print(Text(f"{title}: no scores\n"))
         return
-    order = sorted(known, key=lambda i: (-np.nan_to_num(deviation[i], nan=-np.inf), -z[i], i))[:top]
+    order = known[_by_deviation(deviation[known], z[known])[:top]]
     # A terminal of 80 columns has no room for all numbers; those left out are in the written table.
     wide = console.width >= 100
     numbers = tuple(name for name in _NUMBERS if wide or name in ("z", "p", "deviation", "angle", "alignment"))
@@ -164,7 +169,7 @@ def _print_reconstructed(exposures: Table, console: Console, top: int) -> None:
     if not known.size:
         console.print(Text(f"{title}: no scores\n"))
         return
-    order = sorted(known, key=lambda i: (-np.nan_to_num(deviation[i], nan=-np.inf), -mse[i], i))[:top]
+    order = known[_by_deviation(deviation[known], mse[known])[:top]]
     grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", (*_RECONSTRUCTED, "stamps"))
     grid.add_column("status")
     for i in order:

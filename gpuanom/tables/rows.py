@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.digits import printed, printed_values
+from gpuanom.digits import printed_values
 from gpuanom.errors import printable
 from gpuanom.records import (
     BACKGROUND,
@@ -103,6 +103,7 @@ def of_dataset(
     columns["worst_ccd"] = np.append(ccds["name"], "")[worst]
     reasons = _reasons(ccds["reason"], owner, ~used)
     spread = np.any([s.spread for s in scores], axis=0).tolist()
+    within_noise = _within_noise(np.stack([s.deviation for s in scores]), np.stack([s.z for s in scores])).tolist()
     alone = not any((s.rank > 0).any() for s in scores)
     of_size = comparable.notes(dataset, size if saved else None)
     listed = [values if isinstance(values, list) else values.tolist() for values in columns.values()]
@@ -112,7 +113,7 @@ def of_dataset(
         files = json.loads(exposure["files"])
         row["file"] = printable(files[0]) if files else ""
         row["status"], row["note"] = _status(
-            row, _few(reasons.get(i, ())), spread[i], saved and not found, alone, of_size[i]
+            row, _few(reasons.get(i, ())), spread[i], within_noise[i], saved and not found, alone, of_size[i]
         )
         rows.append(row)
     ccds["ccd"] = ccds["name"]
@@ -255,13 +256,16 @@ def position_angles(angle: Doubles, sky_axes: Doubles) -> Doubles:
     return np.asarray(90.0 - (90.0 - np.degrees(np.arctan2(east, north))) % 180.0)
 
 
-def _within_noise(row: Mapping[str, Any]) -> bool:
-    """Whether counting noise alone explains the score whose deviation ranks an exposure."""
-    deviations = {kind: printed(row[f"{kind}_deviation"]) for kind in KINDS if not np.isnan(row[f"{kind}_deviation"])}
-    if not deviations:
-        return False
-    largest = max(deviations, key=lambda kind: deviations[kind])
-    return bool(deviations[largest] > 2 and printed(row[f"{largest}_z"]) < 1)
+def _within_noise(deviations: Doubles, z: Doubles) -> Flags:
+    """Whether counting noise alone explains the score whose deviation ranks each exposure.
+
+    Both are (n_kinds, n), and the result is (n,); of equal deviations the first one counts.
+    """
+    deviations, z = printed_values(deviations), printed_values(z)
+    known = np.where(np.isnan(deviations), -np.inf, deviations)
+    largest = np.argmax(known, axis=0)[None, :]
+    with np.errstate(invalid="ignore"):
+        return np.asarray((known.max(axis=0) > 2) & (np.take_along_axis(z, largest, axis=0)[0] < 1))
 
 
 def _few(reasons: Sequence[str], most: int = 3) -> list[str]:
@@ -275,6 +279,7 @@ def _status(
     row: Mapping[str, Any],
     reasons: Sequence[str],
     spread: bool,
+    within_noise: bool,
     no_reference: bool,
     alone: bool,
     of_size: tuple[str, str],
@@ -299,7 +304,7 @@ def _status(
     elif not row["source_rank"]:
         word = "no_sources"
         notes.append("too few exposures with sources: no source score" if row["n_sources"] else "no sources found")
-    if word in ("ok", "partial") and _within_noise(row):
+    if word in ("ok", "partial") and within_noise:
         notes.append("its largest deviation is within counting noise (z below 1): too few counts to tell")
     if of_size[1] and row["n_ccd_used"]:
         notes.append(of_size[1])
