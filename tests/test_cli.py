@@ -7,21 +7,14 @@ import pty
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from gpuanom.cli import cli, main
+from gpuanom.cli import cli, summary
 from tests import nights
+from tests.commands import run
 
 QUICK = ("--points", "500", "--sigma-points", "1000")
-
-
-def run(capfd, *arguments):
-    """Exit code, standard output and standard error of a command."""
-    with pytest.raises(SystemExit) as end:
-        main([str(a) for a in arguments])
-    out, err = capfd.readouterr()
-    assert "Traceback" not in out + err
-    return end.value.code, out, err
 
 
 @pytest.fixture
@@ -169,3 +162,11 @@ def test_skipped_files_are_counted_by_kind_or_named(small, capfd):
     assert "dark7.fits" not in err
     _, _, err = run(capfd, "score", small / "in", "-o", small / "out", "-v", *QUICK)
     assert "dark7.fits" in err
+
+
+def test_the_summary_orders_by_deviation_then_by_score():
+    """Exposures without a deviation come last; of equal ones the higher score comes first, then the first row."""
+    deviation = np.array([1.0, np.nan, 3.0, 3.0, np.nan, 3.0, -2.0])
+    score = np.array([9.0, 1.0, 4.0, 5.0, 2.0, 5.0, 9.0])
+    expected = sorted(range(7), key=lambda i: (-np.nan_to_num(deviation[i], nan=-np.inf), -score[i], i))
+    assert summary._by_deviation(deviation, score).tolist() == expected == [3, 5, 2, 0, 6, 4, 1]

@@ -12,12 +12,12 @@ from astropy.table import Table
 import gpuanom
 from gpuanom.autoencoder import draw
 from gpuanom.backends.choice import select
-from gpuanom.cli import main
 from gpuanom.fits.grouping import names_apart
 from gpuanom.records import Exposure
 from gpuanom.review.opened import open_night
 from gpuanom.review.quicklook import look
 from tests import nights
+from tests.commands import run
 
 QUICK = {"background_points": 200, "sigma_points": 300, "gradient_points": 500, "simulations": 200}
 SETTINGS = gpuanom.Settings(**QUICK)
@@ -54,14 +54,6 @@ def moved(base, tmp_path):
     yield tmp_path / "after"
     for n in ("n1", "n2"):
         (base / f"{n}.away").rename(base / n)
-
-
-def run(capfd, *words):
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    out, err = capfd.readouterr()
-    assert "Traceback" not in err
-    return ended.value.code, out, err
 
 
 def test_reports_and_lists_from_another_folder(base, tmp_path, monkeypatch, capfd):

@@ -12,7 +12,6 @@ from astropy.table import Table
 
 import gpuanom
 from gpuanom.backends.choice import select
-from gpuanom.cli import main
 from gpuanom.errors import OutputError
 from gpuanom.review.opened import open_night
 from gpuanom.scoring import comparison
@@ -21,6 +20,7 @@ from gpuanom.store.set_aside import Placed
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from tests import nights
+from tests.commands import run
 
 ROBUST = {"robust_rounds": 2, "robust_fraction": 0.35, "robust_minimum": 2, "sparse_counts": 4, "simulations": 300}
 SETTINGS = gpuanom.Settings(background_points=200, sigma_points=300, gradient_points=500, **ROBUST)
@@ -41,14 +41,6 @@ def night(scored, tmp_path):
     """A copy of that night, which tests may change."""
     shutil.copytree(scored / "night", tmp_path / "night")
     return tmp_path / "night"
-
-
-def run(capfd, *words):
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    out, err = capfd.readouterr()
-    assert "Traceback" not in err
-    return ended.value.code, out, err
 
 
 def scores(table):

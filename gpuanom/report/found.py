@@ -17,7 +17,7 @@ from gpuanom.records import Turn
 from gpuanom.report.causes import causes_in
 from gpuanom.report.ccds import outline_value
 from gpuanom.report.pictures import Pictures
-from gpuanom.report.proof import Residual, marked
+from gpuanom.report.proof import Residual, found_cells
 from gpuanom.statistics import profiles
 
 Shape: TypeAlias = list[Any]
@@ -95,7 +95,7 @@ def _cells(what: str) -> Callable[[Row, Residual | None, int, int, Turn], list[S
         if residual is None or not residual.map.size:
             return []
         side = map_side(ny, nx)
-        places = np.argwhere(marked(residual.map, what)).tolist()
+        places = np.argwhere(found_cells(residual.map, what)).tolist()
         centres = [(c * side + side / 2 + 0.5, r * side + side / 2 + 0.5) for r, c in places]
         if what == "glow":
             return [["circle", "glow", x, y, 3 * side] for x, y in centres[:1]]

@@ -168,7 +168,7 @@ def proof(
     values = np.abs(plane.image[np.isfinite(plane.image)])
     span = max(LEAST_SPAN, float(np.percentile(values, 99.5))) if values.size else LEAST_SPAN
     worst = _worst(ccds, outline, known)
-    of_cause = marked(known[worst].map, outline) if worst else np.zeros((0, 0), dtype=bool)
+    of_cause = found_cells(known[worst].map, outline) if worst else np.zeros((0, 0), dtype=bool)
     marks: list[list[int]] = []
     if worst and of_cause.any():
         of_worst = [(worst, turned_image(of_cause.astype(np.float32), turns[worst]))]
@@ -193,7 +193,7 @@ def _worst(ccds: Sequence[Mapping[str, Any]], outline: str, known: Mapping[str, 
     return max(((value, name) for value, name in values if name in known), default=(0.0, ""))[1]
 
 
-def marked(cells: Doubles, outline: str) -> np.typing.NDArray[np.bool_]:
+def found_cells(cells: Doubles, outline: str) -> np.typing.NDArray[np.bool_]:
     """Return the cells of a CCD's map in which a glow or an edge was found.
 
     Parameters
@@ -201,7 +201,7 @@ def marked(cells: Doubles, outline: str) -> np.typing.NDArray[np.bool_]:
     cells : ndarray, (my, mx) float64
         The map less the static one, in sigma.
     outline : str
-        ``glow`` or ``edge``; no cell is marked for another number.
+        ``glow`` or ``edge``; none is found for another number.
 
     Returns
     -------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tests.device import demo
+from tests.device import demo, sanitize
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +137,21 @@ def test_declarations(declared, bound, parameters):
 
     (found,) = declarations(declared)
     assert (found.name, found.bound, found.parameters, found.is_extern) == ("k", bound, parameters, True)
+
+
+def test_a_finding_hides_no_launch_that_runs_after_it(monkeypatch):
+    """A sanitizer ends the process at a finding: the launches after it run in another process."""
+    launches = [Path(f"{name}-1.pickle") for name in ("a", "b", "c", "d", "e")]
+
+    def run(_flavour, arguments, **_settings):
+        names = [Path(path).stem.partition("-")[0] for path in arguments[2:]]
+        clean = next((i for i, name in enumerate(names) if name in "bde"), len(names))
+        # A finding in "e" comes after its line: when the process ends.
+        clean += clean < len(names) and names[clean] == "e"
+        code = 66 if set(names) & set("bde") else 0
+        return subprocess.CompletedProcess([], code, "".join(f"{name} digest\n" for name in names[:clean]), "found")
+
+    monkeypatch.setattr(sanitize, "run", run)
+    ends = list(sanitize._replayed("thread", launches))
+    assert [launch for launch, _ in ends] == launches
+    assert [bool(finding) for _, finding in ends] == [False, True, False, True, True]

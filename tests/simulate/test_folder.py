@@ -11,9 +11,9 @@ from astropy.table import Table
 
 pytest.importorskip("galsim")
 
-from gpuanom.cli import main
 from gpuanom.errors import OutputError
 from gpuanom.simulate import simulate_night
+from tests.commands import run
 
 TINY = {"exposures": 2, "ccds": 1, "shape": (64, 64)}
 WORDS = ("--exposures", "2", "--ccds", "1", "--shape", "64,64")
@@ -21,14 +21,6 @@ WORDS = ("--exposures", "2", "--ccds", "1", "--shape", "64,64")
 
 def digests(folder):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-
-
-def run(capfd, *arguments):
-    with pytest.raises(SystemExit) as end:
-        main([str(a) for a in arguments])
-    out, err = capfd.readouterr()
-    assert "Traceback" not in out + err
-    return end.value.code, out, err
 
 
 def test_the_readme_s_first_command_twice(tmp_path, capfd):

@@ -14,8 +14,8 @@ from astropy.table import Table
 
 pytest.importorskip("galsim")
 
-from gpuanom.cli import main
 from gpuanom.simulate import INJECTORS, simulate_night
+from tests.commands import run
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +24,6 @@ def night(tmp_path_factory):
     form = {"headers": "decam", "compress": True, "anomalies": []}
     simulate_night(folder / "night", exposures=6, ccds=2, shape=(160, 160), bands=("r",), **form)
     return folder / "night"
-
-
-def run(capfd, *arguments):
-    """Exit code, standard output and standard error of a command."""
-    with pytest.raises(SystemExit) as end:
-        main([str(a) for a in arguments])
-    out, err = capfd.readouterr()
-    assert "Traceback" not in out + err
-    return end.value.code, out, err
 
 
 def images(folder):

@@ -8,11 +8,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from astropy.io import fits
 
 import gpuanom
-from gpuanom.cli import main
 from gpuanom.store.store import NAME
 from tests import nights
 
@@ -38,14 +36,6 @@ def forget(survey, what, **options):
     lines = []
     gpuanom.forget_nights(survey, what, device="cpu", say=lines.append, **options)
     return lines
-
-
-def run(capfd, *words):
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    out, err = capfd.readouterr()
-    assert "Traceback" not in err
-    return ended.value.code, out, err
 
 
 def ids(folder):

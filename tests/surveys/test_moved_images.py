@@ -9,7 +9,8 @@ import pytest
 
 from gpuanom.store.store import NAME
 from tests import nights
-from tests.surveys.common import file_of, merge, moved, run, score
+from tests.commands import run
+from tests.surveys.common import file_of, merge, moved, score
 
 
 def test_a_night_that_was_moved_to_another_disk(versions, tmp_path, capfd):

@@ -14,7 +14,8 @@ from gpuanom.files import partial_path
 from gpuanom.store.store import NAME
 from gpuanom.tables import build, writing
 from tests import nights
-from tests.surveys.common import file_of, forget, ids, merge, rows, run, score
+from tests.commands import run
+from tests.surveys.common import file_of, forget, ids, merge, rows, score
 
 
 def test_names_that_stand_for_the_same_exposures(base, tmp_path):
