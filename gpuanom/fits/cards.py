@@ -8,7 +8,7 @@ gives. Astropy takes a third of a second to import, and is imported for the firs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +156,33 @@ class Scanned:
         if keyword not in self:
             raise KeyError(keyword)
         return self.get(keyword)
+
+    def part(self, names: Sequence[str]) -> str:
+        """Return the cards of some keywords, one behind the other: another header, of the same values.
+
+        What is worked out from these keywords alone need not be worked out again for a header with the same part.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Keywords of the standard's plain cards, each filled with blanks to 8 letters.
+
+        Returns
+        -------
+        str
+            Cards of 80 letters. All cards, where the header has cards whose names only astropy understands.
+        """
+        if self.unusual:
+            return self._text
+        text, places = self._text, self._places
+        found = []
+        for name in names:
+            if (at := places.get(name)) is not None:
+                end = at + _WIDTH
+                while text.startswith("CONTINUE", end):
+                    end += _WIDTH
+                found.append(text[at:end])
+        return "".join(found)
 
     def _by_astropy(self, keyword: str, default: Any = None) -> Any:
         header = self.astropy
