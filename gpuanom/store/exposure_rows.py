@@ -170,7 +170,8 @@ def exposure_row(measurement: Measurement, settings: str, version: str) -> tuple
     """
     e = measurement.exposure
     counts = np.array([c.counts for c in measurement.ccds], dtype="<i4")
-    sums = np.array([np.stack([c.cosine, c.sine], axis=1) for c in measurement.ccds], dtype="<f8")
+    cosine, sine = (np.array([getattr(c, name) for c in measurement.ccds], dtype="<f8") for name in ("cosine", "sine"))
+    sums = np.stack([cosine, sine], axis=-1)
     return (
         e.camera,
         e.exposure,

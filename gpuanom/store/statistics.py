@@ -104,8 +104,8 @@ class KeptStatistics:
                 _blob(of_exposure),
                 _blob(values),
                 shapes.tobytes(),
-                b"".join(c.map.astype(np.int8).tobytes() for c in ccds),
-                b"".join(_blob(_half(steps), "<f2") for c in ccds for steps in (c.row_steps, c.column_steps)),
+                np.concatenate([_NO_CELLS, *(c.map.ravel() for c in ccds)]).astype(np.int8).tobytes(),
+                _blob(_half(np.concatenate([_NO_STEPS, *(s for c in ccds for s in (c.row_steps, c.column_steps))])), "<f2"),
             ),
         )
 
@@ -267,6 +267,9 @@ _VALID = (
     " AND statistics.settings = exposures.settings"
 )
 _OF_DATASET = " AND camera = ? AND band = ?"
+
+
+_NO_CELLS, _NO_STEPS = np.zeros(0, np.int8), np.zeros(0, np.float32)
 
 
 def _half(steps: Singles) -> Singles:
