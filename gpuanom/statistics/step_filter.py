@@ -31,21 +31,23 @@ def filter_steps(sums: Any, counts: Any, width: Any, reach: Any, stride: Any, un
     found : ndarray, (n, n_places) float32
         Out: in standard deviations of pixel noise; NaN where there is no step.
     """
-    n_places = found.shape[1]
+    size, n_places = sums.shape[1], found.shape[1]
+    # Sums over all rows or columns before each: a difference of two of them is a side of a place.
+    total, count = np.zeros(size + 1, np.int64), np.zeros(size + 1, np.int64)
     for i in range(len(sums)):
+        for y in range(size):
+            total[y + 1] = total[y] + sums[i, y]
+            count[y + 1] = count[y] + counts[i, y]
         for k in range(n_places):
             place = reach + k * stride
-            before = after = n_before = n_after = 0
-            for y in range(place - reach, place):
-                before += sums[i, y]
-                n_before += counts[i, y]
-            for y in range(place, place + reach):
-                after += sums[i, y]
-                n_after += counts[i, y]
+            n_before, n_after = count[place] - count[place - reach], count[place + reach] - count[place]
             if 4 * min(n_before, n_after) < reach * width:
                 found[i, k] = np.nan
                 continue
             # An axis of no pixels has no sums, and divides nothing by nothing.
             n_before, n_after = max(n_before, 1), max(n_after, 1)
-            step = after / n_after - before / n_before
-            found[i, k] = step * unit / np.sqrt(1.0 / n_before + 1.0 / n_after)
+            low, high = (
+                (total[place] - total[place - reach]) / n_before,
+                (total[place + reach] - total[place]) / n_after,
+            )
+            found[i, k] = (high - low) * unit / np.sqrt(1.0 / n_before + 1.0 / n_after)

@@ -105,7 +105,9 @@ class KeptStatistics:
                 _blob(values),
                 shapes.tobytes(),
                 np.concatenate([_NO_CELLS, *(c.map.ravel() for c in ccds)]).astype(np.int8).tobytes(),
-                _blob(_half(np.concatenate([_NO_STEPS, *(s for c in ccds for s in (c.row_steps, c.column_steps))])), "<f2"),
+                _blob(
+                    _half(np.concatenate([_NO_STEPS, *(s for c in ccds for s in (c.row_steps, c.column_steps))])), "<f2"
+                ),
             ),
         )
 
