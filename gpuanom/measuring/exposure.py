@@ -336,6 +336,7 @@ def isophote_moments(sources: Sources, settings: Settings) -> Array:
     ndarray, (n_source, 3) float32
         NaN where too few pixels are connected.
     """
-    masked = sources.isophote_moments.copy()
-    masked[sources.n_isophote < settings.isophote_pixels] = float("nan")
+    too_few = sources.n_isophote < settings.isophote_pixels
+    # An assignment to the chosen rows would have the host wait for the device, which counts them first.
+    masked: Array = np.where(too_few[:, None], np.float32(np.nan), sources.isophote_moments)
     return masked
