@@ -24,6 +24,8 @@ BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8,
 
 _DITHERS = {"NO_DITHER": 0, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
 _FORM = re.compile(r"\s*([0-9]{0,9})([LXBIJKAEDCMPQ])([A-Z]?).*")
+_LONGEST = re.compile(r"(TFORM[0-9 ]{3}= *'[^'(]*)(\([0-9]*\))")
+"""The length of the longest tile in a TFORM card, '1PB(2604)': each CCD has another one, and nobody needs it."""
 _MOST_SETTINGS = 99
 _MOST_FORMS = 64  # one for each camera and each way of compressing; a night has a few
 _CARDS = (
@@ -112,7 +114,12 @@ def table_form(header: Scanned, shape: tuple[int, int]) -> TableForm:
     n_settings = 0
     while n_settings < _MOST_SETTINGS and f"ZNAME{n_settings + 1}" in header:
         n_settings += 1
-    return _understood(header.part(_cards(n_columns, n_settings)), shape)
+    text = header.part(_cards(n_columns, n_settings))
+    return _understood(_LONGEST.sub(_blanks, text), shape)
+
+
+def _blanks(found: re.Match[str]) -> str:
+    return found[1] + " " * len(found[2])
 
 
 @lru_cache(maxsize=_MOST_FORMS)
