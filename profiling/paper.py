@@ -70,7 +70,7 @@ def planned(exposures):
 
 
 def measured(path, camera, plan, processes):
-    """Measure what the file lacks; return all measurements in the plan's order, how many were lacking, and the seconds."""
+    """Measure what the file lacks; return the measurements as planned, how many were lacking, and the seconds."""
     about = {"camera": camera, "settings": pool.SETTINGS.fingerprint(), "statistics": NAMES.text}
     if not path.exists():
         path.write_bytes(pickle.dumps(about))
