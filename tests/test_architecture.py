@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # other. The single files of the first row are shared by all parts, and may import each other.
 SHARED = {
     *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "rounded", "system"),
-    *("compiling", "compile_ahead", "codecache", "installing", "nvidia", "data", "workspace", "display"),
+    *("text_codes", "compiling", "compile_ahead", "codecache", "installing", "nvidia", "data", "workspace", "display"),
 }
 ROWS = [
     SHARED,

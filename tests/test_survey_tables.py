@@ -14,7 +14,7 @@ import gpuanom
 from gpuanom.cli import cli
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import InputError, OutputError
-from gpuanom.records.texts import coded
+from gpuanom.records.texts import coded, none_but, texts_of
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import select as selection
 from gpuanom.tables import writing
@@ -60,6 +60,27 @@ def test_texts_of_the_same_key_are_told_apart(monkeypatch):
     monkeypatch.setattr("gpuanom.records.texts._keys", lambda texts: np.zeros(texts.size, dtype=np.uint64))
     different, codes = coded(np.array(["b", "a", "c", "a"]))
     assert different[codes].tolist() == ["b", "a", "c", "a"]
+
+
+def test_many_texts_take_the_compiled_loop(monkeypatch):
+    names = np.array([f"{'NS'[k % 2]}{k % 61}" for k in range(1000)] + ["é", "", "NS", "S1"])
+    expected = coded(names)
+    monkeypatch.setattr("gpuanom.records.texts._MANY", 100)
+    monkeypatch.setattr("gpuanom.records.texts._keys", None)
+    for found, wanted in zip(coded(names), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    every = np.random.default_rng(1).permutation(5000).astype(np.str_)  # more texts than a small table has places
+    different, codes = coded(every)
+    assert np.array_equal(different, every)
+    assert codes.tolist() == list(range(5000))
+
+
+def test_texts_are_as_wide_as_the_longest_that_comes():
+    different = np.array(["", "ok", "check"])
+    assert texts_of(different, np.array([1, 0, 1])).tolist() == ["ok", "", "ok"]
+    assert texts_of(different, np.array([1, 0, 1])).dtype == np.dtype("U2")
+    assert texts_of(different, np.zeros(0, dtype=np.int64)).dtype == none_but({}, 3).dtype == np.dtype("U1")
+    assert none_but({2: "cause", 0: ""}, 4).tolist() == ["", "", "cause", ""]
 
 
 def test_an_older_store_gives_the_same_columns(scored, tmp_path):

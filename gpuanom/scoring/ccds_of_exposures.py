@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
-from gpuanom.records.texts import coded
+from gpuanom.records.texts import Texts, coded
 from gpuanom.scoring.regression import median
 
 MOST_FOR_PATTERN = 512
@@ -36,10 +36,10 @@ class Grid(NamedTuple):
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, owner: Integers, ccds: Sequence[str], n_exposures: int) -> Grid:
+    def of(cls, owner: Integers, ccds: Sequence[str] | Texts, n_exposures: int) -> Grid:
         """Return the grid of CCDs whose exposures and names are given; `owner` is ascending."""
-        names, name = coded(np.array(ccds, dtype=np.str_))
-        place = np.arange(owner.size) - np.searchsorted(owner, owner)
+        names, name = coded(np.asarray(ccds, dtype=np.str_))
+        place = np.arange(owner.size) - np.searchsorted(owner, np.arange(n_exposures))[owner]
         width = int(place.max(initial=-1)) + 1
         return cls(owner, place, name, tuple(names.tolist()), (n_exposures, width))
 

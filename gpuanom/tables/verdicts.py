@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from gpuanom.cameras import focalplane
 from gpuanom.digits import printed
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
-from gpuanom.records.texts import coded
+from gpuanom.records.texts import Texts, none_but
 from gpuanom.scoring import comparable
 from gpuanom.scoring.ccds_of_exposures import Grid
 from gpuanom.scoring.flat import NO_VERDICT, FlatReference
@@ -46,9 +47,7 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
     Measured
     """
     n = len(dataset.exposures)
-    # The names as objects that are shared: a survey has a million CCDs of 61 names.
-    different, codes = coded(np.asarray(ccds["name"], dtype=np.str_))
-    names = np.array(different, dtype=object)[codes].tolist() if codes.size else []
+    names = np.asarray(ccds["name"], dtype=np.str_)
     grid = Grid.of(dataset.owner, names, n)
     used = np.asarray(ccds["status"]) == "ok"
     wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "streak", "streak_angle"}
@@ -73,7 +72,7 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
         exposures["ellipticity_angle"] = np.degrees(0.5 * np.arctan2(exposures["e2"], exposures["e1"]))
     usable = exposures["n_ccd_used"] > 0
     exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
-    x, y = _positions(dataset.camera, names, codes, different.tolist())
+    x, y = _positions(dataset.camera, grid)
     return Measured(n, exposures, dataset.owner, names, of_ccds, x, y)
 
 
@@ -134,7 +133,7 @@ def judged(
         found_here = judge(part(found, members), options, known)
         usual = found_here[1] if k == 0 else usual
         verdicts = _told(found_here, saved, settings)
-        _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
+        joined = _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
     for i in split.apart:
         joined.reason[i] = "no verdict: its CCDs have another size than those of its dataset"
     return joined, usual
@@ -228,15 +227,12 @@ def _numbers(values: Sequence[Any] | Doubles) -> Doubles:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
-def _positions(camera: str, names: Sequence[str], codes: Integers, different: Sequence[str]) -> tuple[Doubles, Doubles]:
-    """The centres of CCDs in the focal plane, from -1 to 1 along its longer side.
-
-    The codes are the places of the names among the different names.
-    """
-    if not names:
+def _positions(camera: str, grid: Grid) -> tuple[Doubles, Doubles]:
+    """The centres of CCDs in the focal plane, from -1 to 1 along its longer side."""
+    if not grid.names:
         return np.zeros(0), np.zeros(0)
-    places = focalplane.places(camera, list(dict.fromkeys(names)))
-    xy = np.array([(places[name].x, places[name].y) for name in different], dtype=np.float64).T[:, codes]
+    places = focalplane.places(camera, list(grid.names))
+    xy = np.array([(places[name].x, places[name].y) for name in grid.names], dtype=np.float64).T[:, grid.name]
     low, high = xy.min(axis=1), xy.max(axis=1)
     half = max(0.5 * float((high - low).max()), 0.5)
     x, y = (xy - 0.5 * (low + high)[:, None]) / half
@@ -245,16 +241,25 @@ def _positions(camera: str, names: Sequence[str], codes: Integers, different: Se
 
 def _empty(n: int, n_ccd: int) -> Verdicts:
     """Verdicts on nothing, to be filled."""
-    none, none_ccd = np.full(n, np.nan), np.full(n_ccd, np.nan)
-    return Verdicts([""] * n, [""] * n, none, [""] * n, none.copy(), [""] * n, [""] * n_ccd, [""] * n_ccd, none_ccd)
+    none, no_text = np.full(n, np.nan), none_but({}, n_ccd)
+    return Verdicts([""] * n, [""] * n, none, [""] * n, none.copy(), [""] * n, no_text, no_text, np.full(n_ccd, np.nan))
 
 
-def _put(joined: Verdicts, found: Verdicts, members: Integers, rows: Integers) -> None:
+def _put(joined: Verdicts, found: Verdicts, members: Integers, rows: Integers) -> Verdicts:
     """Put the verdicts of a part where they belong."""
     for k, i in enumerate(members.tolist()):
         for name in ("verdict", "cause", "score", "reason"):
             getattr(joined, name)[i] = getattr(found, name)[k]
         joined.evidence[i], joined.deviation[i] = found.evidence[k], found.deviation[k]
-    for k, j in enumerate(rows.tolist()):
-        joined.ccd_verdict[j], joined.ccd_cause[j] = found.ccd_verdict[k], found.ccd_cause[k]
-        joined.ccd_evidence[j] = found.ccd_evidence[k]
+    joined.ccd_evidence[rows] = found.ccd_evidence
+
+    def put(before: Texts, texts: Texts) -> Texts:
+        result = before.astype(np.promote_types(before.dtype, texts.dtype))
+        result[rows] = texts
+        return result
+
+    return replace(
+        joined,
+        ccd_verdict=put(joined.ccd_verdict, found.ccd_verdict),
+        ccd_cause=put(joined.ccd_cause, found.ccd_cause),
+    )
