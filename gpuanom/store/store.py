@@ -350,7 +350,7 @@ class Store(KeptNulls):
     def holds_statistics(self, names: StatisticNames) -> bool:
         """Whether any exposure has these statistics."""
         with believed(self.path):
-            return names.text in self._statistics.held().values()
+            return self._statistics.holds(names)
 
     def statistics(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
         """Return the statistics of all exposures of a dataset; see `KeptStatistics.of_dataset`."""
