@@ -47,8 +47,7 @@ def _with_anomalies(measured, column, which, factor):
 
 
 def _order(verdict, evidence, ids):
-    rows = [{"verdict": v, "evidence": e} for v, e in zip(verdict, evidence, strict=True)]
-    return order_of(rows, ids)
+    return order_of(verdict, np.array(evidence, dtype=np.float64), np.full(len(ids), np.nan), ids)
 
 
 # Tails

@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS night_failures (
 CREATE INDEX IF NOT EXISTS exposures_of_datasets ON exposures (
     camera, band, exposure, n_ccd, ny, nx, fingerprint, settings, version);
 """
-"""Tables and an index that came later: a store that is written to gets them; a store that is only read may lack them."""
+"""Tables and an index that came later: a store that is written to gets them, one that is only read may lack them."""
 
 
 def has_table(db: sqlite3.Connection, name: str) -> bool:

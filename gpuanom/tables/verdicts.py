@@ -1,16 +1,16 @@
-"""The verdicts of a night's exposures and CCDs: from the rows of a dataset to the columns that say bad, check or ok."""
+"""The verdicts of a night's exposures and CCDs: from a dataset's columns to those that say bad, check or ok."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gpuanom.cameras import focalplane
-from gpuanom.digits import printed
+from gpuanom.digits import printed, printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.records.texts import Texts, none_but
 from gpuanom.scoring import comparable
@@ -26,19 +26,20 @@ from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.verdict import VERDICTS, VerdictOptions, Verdicts, judge
 from gpuanom.settings import Settings
 
-Row = dict[str, Any]
 Columns = dict[str, Any]
 
 
-def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], ccds: Mapping[str, Any]) -> Measured:
+def measured(
+    dataset: Dataset, scores: Sequence[Scores], columns: Mapping[str, Any], ccds: Mapping[str, Any]
+) -> Measured:
     """Gather what a verdict is made of.
 
     Parameters
     ----------
     dataset : Dataset
     scores : sequence of 4 Scores
-    rows : sequence of dict
-        A row for each exposure, the statistics of METHOD.md Part II among its values where they were measured.
+    columns : mapping
+        The columns of the dataset's exposures, the statistics of METHOD.md Part II among them where they were measured.
     ccds : mapping
         The columns of the dataset's CCDs.
 
@@ -66,7 +67,7 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
             of_ccds[f"{kind}_cos"] = np.where(counts > 0, dataset.cosine[:, k] / counts, np.nan)
             of_ccds[f"{kind}_sin"] = np.where(counts > 0, dataset.sine[:, k] / counts, np.nan)
             of_ccds[f"{kind}_variance"] = np.where(counts > 0, 0.5 / counts, np.nan)
-    exposures = {name: _numbers([row.get(name) for row in rows]) for name in sorted(_exposure_columns(rows[:1]))}
+    exposures = {name: _numbers(columns[name]) for name in sorted(_exposure_columns(columns))}
     exposures["sky"], exposures["sigma"] = grid.medians(of_ccds["sky"]), grid.medians(of_ccds["sigma"])
     if "e1" in exposures and "e2" in exposures:
         exposures["ellipticity_angle"] = np.degrees(0.5 * np.arctan2(exposures["e2"], exposures["e1"]))
@@ -152,35 +153,37 @@ def _told(judged: tuple[Verdicts, Null | None], saved: DatasetReference | None, 
     return verdicts
 
 
-def add_columns(rows: Sequence[Row], ccds: Columns, verdicts: Verdicts) -> None:
-    """Add the columns of the verdicts to the rows of exposures and to the columns of CCDs.
+def add_columns(columns: Columns, ccds: Columns, verdicts: Verdicts) -> None:
+    """Add the columns of the verdicts to those of exposures and of CCDs.
 
     Parameters
     ----------
-    rows : sequence of dict
-    ccds : dict
+    columns, ccds : dict
     verdicts : Verdicts
     """
-    for i, row in enumerate(rows):
-        row["verdict"], row["evidence"] = verdicts.verdict[i], float(verdicts.evidence[i])
-        row["cause"] = verdicts.cause[i] or verdicts.reason[i]
-        score = verdicts.score[i]
-        row["score"], row["deviation"] = score, float(verdicts.deviation[i])
-        if not score:
-            score = row["score"] = _most_deviating(row)
-            row["deviation"] = row.get(f"{score.removesuffix('_kl')}_deviation", math.nan)
-        row["z"] = row.get(f"{score.removesuffix('_kl')}_z", math.nan) if score.endswith("_kl") else math.nan
+    score, deviation, z = list(verdicts.score), verdicts.deviation.copy(), np.full(len(verdicts.score), np.nan)
+    for i, name in enumerate(score):
+        if not name:
+            score[i] = name = _most_deviating(columns, i)
+            deviation[i] = columns[f"{name.removesuffix('_kl')}_deviation"][i] if name else math.nan
+        if name.endswith("_kl") and f"{name.removesuffix('_kl')}_z" in columns:
+            z[i] = columns[f"{name.removesuffix('_kl')}_z"][i]
+    columns["verdict"], columns["evidence"] = verdicts.verdict, verdicts.evidence
+    columns["cause"] = [cause or reason for cause, reason in zip(verdicts.cause, verdicts.reason, strict=True)]
+    columns["score"], columns["deviation"], columns["z"] = score, deviation, z
     ccds["verdict"], ccds["cause"] = verdicts.ccd_verdict, verdicts.ccd_cause
     ccds["evidence"] = verdicts.ccd_evidence
 
 
-def order_of(rows: Sequence[Row], ids: Sequence[Any]) -> list[int]:
+def order_of(verdict: Sequence[str], evidence: Doubles, deviation: Doubles, ids: Sequence[Any]) -> list[int]:
     """Return the order of the tables: the verdict, the evidence, and for exposures without a verdict the deviation.
 
     Parameters
     ----------
-    rows : sequence of dict
-        The rows of all datasets, those of failures among them.
+    verdict : sequence of str
+        Of the exposures of all datasets, and of failures, which have an empty one.
+    evidence, deviation : ndarray, (n,) float64
+        NaN where there is none.
     ids : sequence
         What exposures of equal evidence are sorted by.
 
@@ -189,26 +192,23 @@ def order_of(rows: Sequence[Row], ids: Sequence[Any]) -> list[int]:
     list of int
     """
     rank = {name: i for i, name in enumerate(VERDICTS)}
-
-    def key(i: int) -> tuple[int, float, Any]:
-        verdict = row["verdict"] if (row := rows[i]).get("verdict") else ""
-        strength = printed(row.get("evidence" if verdict else "deviation", math.nan))
-        return rank.get(verdict, len(VERDICTS)), -strength if strength == strength else math.inf, ids[i]
-
-    return sorted(range(len(rows)), key=key)
+    judged = np.array([bool(name) for name in verdict], dtype=bool)
+    strength = printed_values(np.where(judged, evidence, deviation))
+    weakness = np.where(np.isnan(strength), np.inf, -strength).tolist()
+    return sorted(range(len(ids)), key=lambda i: (rank.get(verdict[i], len(VERDICTS)), weakness[i], ids[i]))
 
 
-def _most_deviating(row: Row) -> str:
+def _most_deviating(columns: Mapping[str, Any], i: int) -> str:
     """The score of the largest deviation of an exposure without a verdict, or else of the largest z; empty without."""
     for what in ("deviation", "z"):
-        values = {kind: printed(row.get(f"{kind}_{what}", math.nan)) for kind in KINDS}
+        values = {kind: printed(float(columns[f"{kind}_{what}"][i])) for kind in KINDS}
         known = {kind: value for kind, value in values.items() if value == value}
         if known:
             return f"{max(known, key=lambda kind: known[kind])}_kl"
     return ""
 
 
-def _exposure_columns(rows: Sequence[Row]) -> set[str]:
+def _exposure_columns(present: Collection[str]) -> set[str]:
     """The columns of exposures that a verdict, or its cause in words, needs."""
     wanted = {c for j in OF_EXPOSURES for c in (*j.columns, *j.errors)} | {
         "n_ccd_used",
@@ -216,9 +216,8 @@ def _exposure_columns(rows: Sequence[Row]) -> set[str]:
         "repeat_angle",
     }
     wanted |= {f"{kind}_angle" for kind in KINDS}
-    present = {name for row in rows for name in row}
     wanted |= {name for name in present if name.startswith(("stripe_period_", "stripe_angle_"))}
-    return (wanted & present) | {"n_sources", "n_ccd_used"}
+    return (wanted & set(present)) | {"n_sources", "n_ccd_used"}
 
 
 def _numbers(values: Sequence[Any] | Doubles) -> Doubles:
