@@ -28,7 +28,7 @@ MODULES = (
     "backends.cpu.shapes", "backends.cpu.repeats",
     "statistics.ordered", "statistics.pairwise", "statistics.radon", "statistics.highest", "statistics.jitter",
     "statistics.running_median", "statistics.patches", "statistics.robust", "statistics.beyond_pattern",
-    "rounded", "text_codes", "row_texts",
+    "rounded", "text_codes", "row_texts", "histogram_sums",
 )  # fmt: skip
 """The modules with compiled loops, roughly in the order in which a run needs the loops."""
 MOST = 3

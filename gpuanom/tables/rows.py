@@ -144,7 +144,7 @@ def _measured_columns(dataset: Dataset, scores: Sequence[Scores]) -> Columns:
     """The columns of CCDs that follow from their histograms."""
     columns: Columns = {}
     for kind in (BACKGROUND, SOURCE):
-        n = dataset.counts[:, kind].sum(axis=1)
+        n = dataset.totals[:, kind]
         angle, alignment = direction(dataset.cosine[:, kind], dataset.sine[:, kind], n)
         columns[f"{KINDS[kind]}_angle"], columns[f"{KINDS[kind]}_alignment"] = angle, alignment
     columns["background_kl"], columns["background_z"] = scores[BACKGROUND].ccd_kl, scores[BACKGROUND].ccd_z
@@ -211,7 +211,7 @@ def _statistic_columns(
     )
     sides = statistic_columns.pixel_side(np.stack([ccds[name] for name in AXES], axis=1))
     found = statistic_columns.shown(complete, sides)
-    n = dataset.counts[:, ISOPHOTE].sum(axis=1)
+    n = dataset.totals[:, ISOPHOTE]
     angle, alignment = direction(dataset.cosine[:, ISOPHOTE], dataset.sine[:, ISOPHOTE], n)
     ccds.update(found.ccds, isophote_angle=angle, isophote_alignment=alignment)
     return dict(found.exposures)

@@ -62,7 +62,7 @@ def measured(
             of_ccds[f"{KINDS[k]}_kl"] = scores[k].ccd_kl
     for kind in VECTOR_KINDS:
         k = KINDS.index(kind)
-        counts = dataset.counts[:, k].sum(axis=1).astype(np.float64)
+        counts = dataset.totals[:, k].astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             of_ccds[f"{kind}_cos"] = np.where(counts > 0, dataset.cosine[:, k] / counts, np.nan)
             of_ccds[f"{kind}_sin"] = np.where(counts > 0, dataset.sine[:, k] / counts, np.nan)
@@ -231,11 +231,12 @@ def _positions(camera: str, grid: Grid) -> tuple[Doubles, Doubles]:
     if not grid.names:
         return np.zeros(0), np.zeros(0)
     places = focalplane.places(camera, list(grid.names))
-    xy = np.array([(places[name].x, places[name].y) for name in grid.names], dtype=np.float64).T[:, grid.name]
+    # Every name comes at least once, so that the ends are those of all CCDs.
+    xy = np.array([(places[name].x, places[name].y) for name in grid.names], dtype=np.float64).T
     low, high = xy.min(axis=1), xy.max(axis=1)
     half = max(0.5 * float((high - low).max()), 0.5)
     x, y = (xy - 0.5 * (low + high)[:, None]) / half
-    return x, y
+    return x[grid.name], y[grid.name]
 
 
 def _empty(n: int, n_ccd: int) -> Verdicts:
