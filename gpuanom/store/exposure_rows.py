@@ -119,7 +119,8 @@ def exposure_columns(
     rows = sorted(db.execute(query, (camera, band)).fetchall(), key=lambda row: natural_key(row[0]))
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {n: [] for n in names}
     columns["files"] = [tuple(map(located, texts_of(files))) for files in columns["files"]]
-    columns["remarks"] = [texts_of(remarks) for remarks in columns["remarks"]]
+    remarks = {text: texts_of(text) for text in set(columns["remarks"])}  # most exposures have none
+    columns["remarks"] = [remarks[text] for text in columns["remarks"]]
     return columns
 
 
