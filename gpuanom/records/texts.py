@@ -61,7 +61,7 @@ def texts_of(different: Texts, codes: Integers) -> Texts:
     """
     comes = np.bincount(codes, minlength=different.size) > 0
     longest = np.strings.str_len(different[comes]).max(initial=1)
-    return different.astype(f"U{longest}")[codes]
+    return np.take(different.astype(f"U{longest}"), codes)
 
 
 def none_but(texts: Mapping[int, str], n: int) -> Texts:

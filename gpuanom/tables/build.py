@@ -29,6 +29,7 @@ from gpuanom.store.store import Store
 from gpuanom.tables import classified, rows, shown, verdicts
 from gpuanom.tables.as_table import as_table, printed_columns
 from gpuanom.tables.classified import Classifier
+from gpuanom.tables.collection import without_collection
 from gpuanom.tables.columns import (
     CCD_COLUMNS,
     CLASSIFIER_COLUMNS,
@@ -155,6 +156,7 @@ def ranked_dataset(
     return _ranked(store, settings, backend, None, keep=False, only=key, untold=untold).tables
 
 
+@without_collection()
 def _ranked(
     store: Store,
     settings: Settings,
@@ -291,16 +293,18 @@ def _ordered(parts: list[Columns], order: Integers, wanted: Sequence[Column]) ->
     columns: Columns = {}
     for column in wanted:
         values = [part.pop(column.name) for part in parts]
-        columns[column.name] = _joined(values)[order] if values else []
+        columns[column.name] = _joined(values, order) if values else []
     return columns
 
 
-def _joined(values: Sequence[Any]) -> Any:
-    """Texts, or masked numbers, of all datasets in one array."""
-    joined = np.concatenate([np.ma.getdata(part) for part in values])
+def _joined(values: Sequence[Any], order: Integers) -> Any:
+    """Texts, or masked numbers, of all datasets in one array, in this order."""
+    # `take` is up to three times as fast as an index.
+    joined = np.take(np.concatenate([np.ma.getdata(part) for part in values]), order)
     if joined.dtype.kind == "U":
         return joined
-    return np.ma.masked_array(joined, mask=np.concatenate([np.ma.getmaskarray(part) for part in values]))
+    mask = np.concatenate([np.ma.getmaskarray(part) for part in values])
+    return np.ma.masked_array(joined, mask=np.take(mask, order) if mask.any() else mask)
 
 
 def _classifier(store: Store, model: str) -> Classifier | None:
