@@ -105,6 +105,23 @@ def test_an_older_store_gives_the_same_columns(scored, tmp_path):
         assert db.execute(query).fetchone() == (4,)
 
 
+def test_a_store_without_the_index_is_read_alike_and_gets_the_index(scored, tmp_path):
+    path = tmp_path / NAME
+    path.write_bytes((scored / NAME).read_bytes())
+    plan = "EXPLAIN QUERY PLAN SELECT exposure, n_ccd, fingerprint FROM exposures WHERE camera = 'a' AND band = 'r'"
+    with sqlite3.connect(path) as db:
+        assert "COVERING INDEX exposures_of_datasets" in db.execute(plan).fetchone()[3]
+        db.execute("DROP INDEX exposures_of_datasets")
+    read = []
+    for file in (scored / NAME, path):
+        with Store(file, SETTINGS, read_only=True) as store:
+            read.append(store.dataset("TESTCAM", "r", SETTINGS.bins))
+    for name in ("exposures", "owner", "counts", "cosine", "sine", "sizes"):
+        np.testing.assert_array_equal(*(getattr(dataset, name) for dataset in read))
+    with Store(path, SETTINGS) as store:
+        assert "exposures_of_datasets" in store._db.execute(plan).fetchone()[3]
+
+
 def test_columns_of_a_wrong_length_are_damage(scored, tmp_path):
     path = tmp_path / NAME
     path.write_bytes((scored / NAME).read_bytes())
