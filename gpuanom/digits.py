@@ -47,7 +47,7 @@ _MANY = 100_000
 """From so many values on, to load the compiled loop takes less time than the loop saves."""
 _CHUNK = 8192
 """So many values stay in the cache of a core."""
-_POWERS = 10.0 ** np.arange(23)
+POWERS = 10.0 ** np.arange(23)
 """The powers of ten that a float64 holds exactly."""
 _UNDECIDED = 1e-6
 """A scaled value of up to 8 digits is wrong by at most 1e-8: further than this from a half, its rounding is certain."""
@@ -58,7 +58,7 @@ def _rounded_natively(values: npt.NDArray[np.float64], rounded: npt.NDArray[np.f
     from gpuanom.rounded import round_digits
 
     left = np.empty(values.size, dtype=np.int64)
-    n_left = round_digits(values, _POWERS, DIGITS, _UNDECIDED, rounded, left)
+    n_left = round_digits(values, POWERS, DIGITS, _UNDECIDED, rounded, left)
     for i in left[:n_left].tolist():
         rounded[i] = printed(float(values[i]))
     return rounded
@@ -74,9 +74,9 @@ def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         size = np.abs(values)
         exponent = DIGITS - 1 - np.floor(np.log10(size))
-        plain = np.abs(exponent) < _POWERS.size
+        plain = np.abs(exponent) < POWERS.size
         k = np.where(plain, exponent, 0.0).astype(np.int64)
-        power = _POWERS[np.abs(k)]
+        power = POWERS[np.abs(k)]
         scaled = np.where(k < 0, values / power, values * power)
         digits = np.rint(scaled)
         result = np.where(k < 0, digits * power, digits / power)

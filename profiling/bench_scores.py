@@ -36,10 +36,7 @@ PARTS = {
     "columns of CCDs and exposures": (("gpuanom.tables.rows", ("of_dataset",)),),
     "what verdicts are made of": (("gpuanom.tables.verdicts", ("measured",)),),
     "null and verdicts": (("gpuanom.tables.verdicts", ("judged", "add_columns")),),
-    "printed digits, order, tables": (
-        ("gpuanom.tables.build", ("printed_column", "as_table", "_ordered")),
-        ("gpuanom.tables.verdicts", ("order_of",)),
-    ),
+    "printed digits, order, tables": (("gpuanom.tables.build", ("printed_columns", "as_table", "_ordered", "_ranks")),),
     "writing the tables": (("gpuanom.tables.writing", ("write_table",)),),
 }
 

@@ -14,7 +14,7 @@ import gpuanom
 from gpuanom.cli import cli
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import InputError, OutputError
-from gpuanom.records.texts import coded
+from gpuanom.records.texts import coded, none_but, texts_of
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import select as selection
 from gpuanom.tables import writing
@@ -62,6 +62,27 @@ def test_texts_of_the_same_key_are_told_apart(monkeypatch):
     assert different[codes].tolist() == ["b", "a", "c", "a"]
 
 
+def test_many_texts_take_the_compiled_loop(monkeypatch):
+    names = np.array([f"{'NS'[k % 2]}{k % 61}" for k in range(1000)] + ["é", "", "NS", "S1"])
+    expected = coded(names)
+    monkeypatch.setattr("gpuanom.records.texts._MANY", 100)
+    monkeypatch.setattr("gpuanom.records.texts._keys", None)
+    for found, wanted in zip(coded(names), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    every = np.random.default_rng(1).permutation(5000).astype(np.str_)  # more texts than a small table has places
+    different, codes = coded(every)
+    assert np.array_equal(different, every)
+    assert codes.tolist() == list(range(5000))
+
+
+def test_texts_are_as_wide_as_the_longest_that_comes():
+    different = np.array(["", "ok", "check"])
+    assert texts_of(different, np.array([1, 0, 1])).tolist() == ["ok", "", "ok"]
+    assert texts_of(different, np.array([1, 0, 1])).dtype == np.dtype("U2")
+    assert texts_of(different, np.zeros(0, dtype=np.int64)).dtype == none_but({}, 3).dtype == np.dtype("U1")
+    assert none_but({2: "cause", 0: ""}, 4).tolist() == ["", "", "cause", ""]
+
+
 def test_an_older_store_gives_the_same_columns(scored, tmp_path):
     path = tmp_path / NAME
     path.write_bytes((scored / NAME).read_bytes())
@@ -82,6 +103,23 @@ def test_an_older_store_gives_the_same_columns(scored, tmp_path):
     with sqlite3.connect(path) as db:  # a store that could be written to keeps them
         query = "SELECT count(*) FROM ccd_columns JOIN exposures USING (camera, exposure, version)"
         assert db.execute(query).fetchone() == (4,)
+
+
+def test_a_store_without_the_index_is_read_alike_and_gets_the_index(scored, tmp_path):
+    path = tmp_path / NAME
+    path.write_bytes((scored / NAME).read_bytes())
+    plan = "EXPLAIN QUERY PLAN SELECT exposure, n_ccd, fingerprint FROM exposures WHERE camera = 'a' AND band = 'r'"
+    with sqlite3.connect(path) as db:
+        assert "COVERING INDEX exposures_of_datasets" in db.execute(plan).fetchone()[3]
+        db.execute("DROP INDEX exposures_of_datasets")
+    read = []
+    for file in (scored / NAME, path):
+        with Store(file, SETTINGS, read_only=True) as store:
+            read.append(store.dataset("TESTCAM", "r", SETTINGS.bins))
+    for name in ("exposures", "owner", "counts", "cosine", "sine", "sizes"):
+        np.testing.assert_array_equal(*(getattr(dataset, name) for dataset in read))
+    with Store(path, SETTINGS) as store:
+        assert "exposures_of_datasets" in store._db.execute(plan).fetchone()[3]
 
 
 def test_columns_of_a_wrong_length_are_damage(scored, tmp_path):

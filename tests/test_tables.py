@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
 import gpuanom
+from gpuanom.tables.collection import without_collection
 from gpuanom.tables.rows import position_angle
 from tests import nights, sky
 
@@ -93,3 +96,19 @@ def test_changed_exposure_is_not_what_the_reference_contains(tmp_path):
     for kind in ("source", "isophote", "background"):
         assert np.isfinite(row[f"{kind}_kl"][0])
         assert np.isfinite(row[f"{kind}_z"][0])
+
+
+def test_no_circles_of_objects_are_looked_for_while_tables_are_made(monkeypatch):
+    seen = []
+
+    @without_collection()
+    def make(error=None):
+        seen.append(gc.isenabled())
+        if error:
+            raise error
+
+    make()
+    with pytest.raises(ValueError, match="broken"):
+        make(ValueError("broken"))
+    assert seen == [False, False]
+    assert gc.isenabled()

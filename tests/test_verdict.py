@@ -47,8 +47,7 @@ def _with_anomalies(measured, column, which, factor):
 
 
 def _order(verdict, evidence, ids):
-    rows = [{"verdict": v, "evidence": e} for v, e in zip(verdict, evidence, strict=True)]
-    return order_of(rows, ids)
+    return order_of(verdict, np.array(evidence, dtype=np.float64), np.full(len(ids), np.nan), ids)
 
 
 # Tails
@@ -296,7 +295,7 @@ def test_few_exposures_have_no_verdict_and_say_why():
     found, null = judge(_night(19, 4))
     assert null is None
     assert found.verdict == [""] * 19
-    assert found.ccd_verdict == [""] * 76
+    assert found.ccd_verdict.tolist() == [""] * 76
     assert found.reason[0] == "no verdict: 19 exposures of this kind, and 20 tell what is normal"
     assert judge(_night(20, 4))[1] is not None
 
@@ -377,7 +376,7 @@ def test_a_pattern_on_one_ccd_makes_the_ccd_bad_and_the_exposure_check():
     assert found.verdict[40] == "check"
     assert found.cause[40] == "amplifier step on C5"
     own = found.ccd_verdict[9 * 40 : 9 * 41]
-    assert own == ["bad" if k == 5 else "ok" for k in range(9)]
+    assert own.tolist() == ["bad" if k == 5 else "ok" for k in range(9)]
     assert found.ccd_cause[9 * 40 + 5] == "amplifier step on C5"
 
 
@@ -385,7 +384,7 @@ def test_a_pattern_on_all_ccds_makes_the_exposure_bad():
     night = _with_ccd(_night(150, 9), "row_jitter", range(9 * 40, 9 * 41), 1e5)
     found, _ = judge(night)
     assert (found.verdict[40], found.cause[40]) == ("bad", "row jitter")
-    assert found.ccd_verdict[9 * 40 : 9 * 41] == ["bad"] * 9
+    assert found.ccd_verdict[9 * 40 : 9 * 41].tolist() == ["bad"] * 9
 
 
 def test_a_pattern_on_several_ccds_makes_the_exposure_bad():
@@ -399,7 +398,7 @@ def test_an_amplifier_that_always_stands_out_is_normal():
     night = _night(150, 9)
     always = [9 * i + 3 for i in range(150)]
     found, expected = (judge(n)[0] for n in (_with_ccd(night, "column_step", always, 1e3), night))
-    assert found.ccd_verdict == expected.ccd_verdict
+    np.testing.assert_array_equal(found.ccd_verdict, expected.ccd_verdict)
     assert found.evidence == pytest.approx(expected.evidence, rel=1e-3)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from gpuanom import display
 from gpuanom.records.exposures import Exposure
@@ -202,3 +205,23 @@ class Dataset:
     cosine: Doubles
     sine: Doubles
     sizes: Integers | None = None
+
+    @cached_property
+    def totals(self) -> Integers:
+        """The counts of each histogram, (n_ccd, 4) int64."""
+        if not is_large(self.counts):
+            return np.asarray(self.counts.sum(axis=2, dtype=np.int64))
+        from gpuanom.histogram_sums import sum_bins
+
+        totals = np.empty(self.counts.shape[:2], dtype=np.int64)
+        sum_bins(np.ascontiguousarray(self.counts), totals)
+        return totals
+
+
+def is_large(histograms: Integers) -> bool:
+    """Whether compiled loops are worth while: there are many histograms, as a store gives them."""
+    return len(histograms) >= _MANY and histograms.dtype == np.int32
+
+
+_MANY = 50_000
+"""Loading a compiled loop takes about as long as it saves with so many histograms."""

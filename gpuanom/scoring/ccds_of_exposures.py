@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
-from gpuanom.records.texts import coded
+from gpuanom.records.texts import Texts, coded
 from gpuanom.scoring.regression import median
 
 MOST_FOR_PATTERN = 512
@@ -36,15 +36,22 @@ class Grid(NamedTuple):
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, owner: Integers, ccds: Sequence[str], n_exposures: int) -> Grid:
+    def of(cls, owner: Integers, ccds: Sequence[str] | Texts, n_exposures: int) -> Grid:
         """Return the grid of CCDs whose exposures and names are given; `owner` is ascending."""
-        names, name = coded(np.array(ccds, dtype=np.str_))
-        place = np.arange(owner.size) - np.searchsorted(owner, owner)
+        names, name = coded(np.asarray(ccds, dtype=np.str_))
+        place = np.arange(owner.size) - np.searchsorted(owner, np.arange(n_exposures))[owner]
         width = int(place.max(initial=-1)) + 1
         return cls(owner, place, name, tuple(names.tolist()), (n_exposures, width))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all exposures have the same number of CCDs, so that arrays of `shape` have no gaps."""
+        return self.owner.size == self.shape[0] * self.shape[1]
+
     def spread(self, values: Doubles) -> Doubles:
         """Return values of CCDs, (n_ccd,) float64, in an array of `shape`; NaN where an exposure has fewer CCDs."""
+        if self.is_full:
+            return values.reshape(self.shape).astype(np.float64)
         full = np.full(self.shape, np.nan)
         full[self.owner, self.place] = values
         return full
@@ -55,7 +62,10 @@ class Grid(NamedTuple):
 
     def counted(self, values: Doubles) -> Integers:
         """Return how many CCDs of each exposure have a value, (n_exposures,) int64."""
-        return np.bincount(self.owner, np.isfinite(values), minlength=self.shape[0]).astype(np.int64)
+        known = np.isfinite(values)
+        if self.is_full:
+            return np.asarray(np.add.reduce(known.reshape(self.shape), axis=1, dtype=np.int64))
+        return np.bincount(self.owner, known, minlength=self.shape[0]).astype(np.int64)
 
 
 def patterns(values: Doubles, grid: Grid, least: int) -> Doubles:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gpuanom.backends.protocol import Backend
 from gpuanom.digits import printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, Dataset, Doubles, Integers
+from gpuanom.records.measurements import is_large
 from gpuanom.scoring.reference import Reference
 
 EXPOSURES_AT_ONCE = 256
@@ -18,7 +19,7 @@ EXPOSURES_AT_ONCE = 256
 Flags = npt.NDArray[np.bool_]
 
 
-def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers]:
+def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers, Integers]:
     """Return the histograms of one kind.
 
     Parameters
@@ -33,12 +34,15 @@ def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers]:
         One for each CCD for backgrounds, else one for each exposure.
     owner : ndarray, (m,) int64
         Index of the exposure that each histogram belongs to, ascending.
+    n : ndarray, (m,) int64
+        Counts of each histogram.
     """
     counts = dataset.counts[:, kind]
     if kind in (BACKGROUND, FLAT_BACKGROUND):
-        return counts, dataset.owner
+        return counts, dataset.owner, dataset.totals[:, kind]
     n_exposures = len(dataset.exposures)
-    return _pooled(counts, dataset.owner, n_exposures), np.arange(n_exposures)
+    pooled = _pooled(counts, dataset.owner, n_exposures)
+    return pooled, np.arange(n_exposures), pooled.sum(axis=1)
 
 
 def divergences(
@@ -146,6 +150,11 @@ def sums_of(values: npt.NDArray[Any], owner: Integers, n_exposures: int) -> Doub
 def _pooled(counts: Integers, owner: Integers, n_exposures: int) -> Integers:
     """The sum of each exposure's histograms, (n_exposures, N) int64; zeros for an exposure without any."""
     pooled = np.zeros((n_exposures, counts.shape[1]), dtype=np.int64)
+    if is_large(counts):
+        from gpuanom.histogram_sums import pool
+
+        pool(counts, owner, pooled)
+        return pooled
     starts = np.searchsorted(owner, np.arange(n_exposures + 1))
     for first in range(0, n_exposures, EXPOSURES_AT_ONCE):
         bounds = starts[first : first + EXPOSURES_AT_ONCE + 1]

@@ -111,8 +111,8 @@ def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
     """Return counts and directions alone, for each kind: the scores of a dataset without anything to compare with."""
     result = []
     for kind in range(len(KINDS)):
-        histograms, owner = histograms_of(dataset, kind)
-        result.append(_no_scores(dataset, kind, histograms.sum(axis=1), owner))
+        _, owner, n = histograms_of(dataset, kind)
+        result.append(_no_scores(dataset, kind, n, owner))
     return tuple(result)
 
 
@@ -138,8 +138,7 @@ def table_order(deviations: Doubles, ids: list[tuple[Any, ...]]) -> list[int]:
 
 
 def _score_kind(dataset: Dataset, kind: int, settings: Settings, backend: Backend, compared: KindReference) -> Scores:
-    histograms, owner = histograms_of(dataset, kind)
-    n = histograms.sum(axis=1)
+    histograms, owner, n = histograms_of(dataset, kind)
     if not compared.comparable:
         return _no_scores(dataset, kind, n, owner)
     reference, contained = compared.reference, compared.contained[owner]
@@ -237,7 +236,7 @@ def _local(dataset: Dataset, kind: int, contained: Flags, reference: Reference) 
     if kind in (BACKGROUND, FLAT_BACKGROUND):
         none = np.full(len(dataset.exposures), np.nan)
         return significance.LocalAlignment(none, none, none, none, none)
-    n = dataset.counts[:, kind].sum(axis=1, dtype=np.int64)
+    n = dataset.totals[:, kind]
     cosine, sine = dataset.cosine[:, kind], dataset.sine[:, kind]
     return significance.local_alignment(cosine, sine, n, dataset.owner, contained, reference)
 

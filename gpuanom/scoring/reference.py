@@ -18,6 +18,7 @@ from gpuanom.errors import ReferenceFileError
 from gpuanom.files import write_text
 from gpuanom.naming import absolute, path_text
 from gpuanom.records import KINDS, Doubles, Integers
+from gpuanom.records.measurements import is_large
 from gpuanom.scoring import kept_statistics
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import difference
@@ -51,9 +52,18 @@ class Reference:
     inverse_counts: float
 
     @classmethod
-    def of(cls, counts: Integers) -> Self:
-        """Return the reference of histograms, (m, N) int64; empty histograms are left out, sums run in their order."""
-        n = counts.sum(axis=1)
+    def of(cls, counts: Integers, n: Integers | None = None) -> Self:
+        """Return the reference of histograms, (m, N) int64; empty histograms are left out, sums run in their order.
+
+        The counts of each histogram, (m,) int64, may be given where they are known.
+        """
+        n = counts.sum(axis=1) if n is None else n
+        if is_large(counts):
+            from gpuanom.histogram_sums import sum_shares
+
+            shares, sums = np.zeros(counts.shape[1]), np.zeros(counts.shape[1], dtype=np.int64)
+            n_histograms = int(sum_shares(counts, n, shares, sums))
+            return cls(n_histograms, shares, sums, float(np.add.reduce(1.0 / n[n > 0])))
         kept = counts[n > 0] if not (n > 0).all() else counts
         total = n[n > 0]
         return cls(

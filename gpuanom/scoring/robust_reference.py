@@ -64,20 +64,19 @@ def from_dataset(dataset: Dataset, kind: int, settings: Settings, backend: Backe
     -------
     KindReference
     """
-    histograms, owner = histograms_of(dataset, kind)
+    histograms, owner, n = histograms_of(dataset, kind)
     n_exposures = len(dataset.exposures)
-    n = histograms.sum(axis=1)
     filled = n > 0
     n_filled = sums_of(filled, owner, n_exposures)
     scored = n_filled > 0
     members = scored
-    reference = Reference.of(histograms)
+    reference = Reference.of(histograms, n)
     if np.count_nonzero(scored) < 2:
         return KindReference(reference, members, comparable=False)
     for _ in range(settings.robust_rounds):
         kl, _ = divergences(histograms, n, filled, members[owner], reference, backend)
         members = _without_highest(mean_of_filled(kl, filled, owner, n_filled), scored, settings)
-        reference = Reference.of(histograms[members[owner]])
+        reference = Reference.of(histograms[members[owner]], n[members[owner]])
     return KindReference(reference, members, comparable=reference.n_histograms > 0)
 
 
@@ -120,8 +119,8 @@ def scored_exposures(dataset: Dataset, kind: int) -> Flags:
     -------
     ndarray, (n_exposures,) bool
     """
-    histograms, owner = histograms_of(dataset, kind)
-    return np.asarray(sums_of(histograms.sum(axis=1) > 0, owner, len(dataset.exposures)) > 0)
+    _, owner, n = histograms_of(dataset, kind)
+    return np.asarray(sums_of(n > 0, owner, len(dataset.exposures)) > 0)
 
 
 def _without_highest(score: Doubles, scored: Flags, settings: Settings) -> Flags:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
+from gpuanom.records.texts import Texts
 from gpuanom.scoring import vectors
 from gpuanom.scoring.ccds_of_exposures import Grid, patterns
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, TYPICAL, VECTOR_KINDS, WORST, Judged
@@ -39,7 +40,7 @@ class Measured:
         Statistics of exposures by name, NaN where one was not measured; the sky and sigma of a typical CCD among them.
     owner : ndarray, (n_ccd,) int64
         Index of the exposure of each CCD, ascending.
-    names : sequence of str
+    names : sequence of str, or ndarray of str
         Name of each CCD.
     ccds : mapping of str to ndarray, (n_ccd,) float64
         Statistics of CCDs by name. The vectors of METHOD.md 12 are ``<kind>_cos`` and ``<kind>_sin`` with their
@@ -51,7 +52,7 @@ class Measured:
     n_exposures: int
     exposures: Mapping[str, Doubles]
     owner: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    names: Sequence[str] = ()
+    names: Sequence[str] | Texts = ()
     ccds: Mapping[str, Doubles] = field(default_factory=dict)
     x: Doubles = field(default_factory=lambda: np.zeros(0))
     y: Doubles = field(default_factory=lambda: np.zeros(0))

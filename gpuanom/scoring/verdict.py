@@ -12,6 +12,7 @@ import numpy as np
 
 from gpuanom.digits import printed, printed_values
 from gpuanom.records import Doubles, Integers
+from gpuanom.records.texts import Texts, none_but, texts_of
 from gpuanom.scoring import cause_choice
 from gpuanom.scoring import null as nulls
 from gpuanom.scoring.distances import NullOptions
@@ -83,7 +84,7 @@ class Verdicts:
         How far that statistic is from what is expected, in robust standard deviations.
     reason : list of str
         Why an exposure has no verdict.
-    ccd_verdict, ccd_cause : list of str
+    ccd_verdict, ccd_cause : ndarray, (n_ccd,) str
     ccd_evidence : ndarray, (n_ccd,) float64
     """
 
@@ -93,8 +94,8 @@ class Verdicts:
     score: list[str]
     deviation: Doubles
     reason: list[str]
-    ccd_verdict: list[str]
-    ccd_cause: list[str]
+    ccd_verdict: Texts
+    ccd_cause: Texts
     ccd_evidence: Doubles
 
 
@@ -178,9 +179,8 @@ def _none(measured: Measured, why: str) -> Verdicts:
     """No verdict on any exposure."""
     n, n_ccd = measured.n_exposures, measured.owner.size
     empty = np.full(n, np.nan)
-    return Verdicts(
-        [""] * n, [""] * n, empty, [""] * n, empty, [why] * n, [""] * n_ccd, [""] * n_ccd, np.full(n_ccd, np.nan)
-    )
+    none = none_but({}, n_ccd)
+    return Verdicts([""] * n, [""] * n, empty, [""] * n, empty, [why] * n, none, none, np.full(n_ccd, np.nan))
 
 
 def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictOptions) -> Verdicts:
@@ -209,8 +209,7 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
         levels = np.where(evidence >= bad, _LEVELS.index(BAD), np.where(evidence >= check, _LEVELS.index(CHECK), 1))
         levels = np.where(known, np.where(alone, _LEVELS.index(CHECK), levels), 0)
         is_bad = (of_ccds >= bad_ccd) & known[owner]
-    of_level = np.array(_LEVELS, dtype=object)
-    verdict, cause = of_level[levels].tolist(), [""] * n
+    verdict, cause = [_LEVELS[level] for level in levels.tolist()], [""] * n
     score = [
         found.statistics[row].name if ok else "" for row, ok in zip(strongest.tolist(), known.tolist(), strict=True)
     ]
@@ -218,18 +217,18 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
         known, np.append(found.deviation, np.full((1, n), np.nan), axis=0)[strongest, range(n)], np.nan
     )
     ccd_levels = np.where(alone, _LEVELS.index(OK), levels)[owner]
-    ccd_verdict = of_level[np.where(is_bad, _LEVELS.index(BAD), ccd_levels)].tolist()
+    ccd_levels = np.where(is_bad, _LEVELS.index(BAD), ccd_levels)
     named = _named(measured, found, strongest, check)
     rows = {j.name: row for row, j in enumerate(found.statistics)}
     wide = np.zeros((2, n), dtype=bool)
     for k, name in enumerate(("fwhm", f"fwhm{WORST}")):
         if name in rows:
             wide[k] = np.nan_to_num(found.of_statistics[rows[name]]) >= check
-    ccd_cause = [""] * n_ccd
+    ccd_cause: dict[int, str] = {}
     for j in np.flatnonzero(is_bad & (found.ccd_statistic >= 0)).tolist():
         statistic, sign = found.statistics[int(found.ccd_statistic[j])], float(found.ccd_sign[j])
         statistic = _worded(statistic, wide=bool(wide[:, owner[j]].any()), dark=bool(found.dark[j]))
-        ccd_cause[j] = words(statistic, sign, _values(measured.ccds, j), measured.names[j])
+        ccd_cause[j] = words(statistic, sign, _values(measured.ccds, j), str(measured.names[j]))
     for i in np.flatnonzero(levels > _LEVELS.index(OK)).tolist():
         row = int(named[i])
         judged, at_worst = found.statistics[row], int(worst[i])
@@ -239,25 +238,26 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
                 judged, score[i] = found.statistics[k], found.statistics[k].name
                 deviation[i] = found.deviation[k, i]
             evidence[i] = max(evidence[i], check)
-        if alone[i] and ccd_cause[at_worst]:
-            cause[i] = ccd_cause[at_worst]
+        if alone[i] and (of_worst := ccd_cause.get(at_worst)):
+            cause[i] = of_worst
         else:
             at = int(found.worst_ccd[row, i])
             of_ccd = {} if at < 0 else _values(measured.ccds, at)
             values = {**_values(measured.exposures, i), **of_ccd}
-            name = "" if at < 0 else measured.names[at]
+            name = "" if at < 0 else str(measured.names[at])
             sign = float(found.deviation[row, i] if at < 0 else found.worst_sign[row, i])
             judged = _worded(judged, wide=bool(wide[int(at >= 0), i]), dark=at >= 0 and bool(found.dark[at]))
             cause[i] = words(judged, sign, values, name)
         for j in range(first[i], first[i + 1]):
-            if ccd_verdict[j] == verdict[i] and not ccd_cause[j]:
+            if ccd_levels[j] == levels[i] and not ccd_cause.get(j):
                 ccd_cause[j] = cause[i]
     streaks = np.flatnonzero(crossed & known[owner])
     for i in np.unique(owner[streaks]).tolist():
         cause[i] = "; ".join(filter(None, (cause[i], "streak")))
     for j in streaks.tolist():
-        ccd_cause[j] = "; ".join(filter(None, (ccd_cause[j], "streak")))
-    return Verdicts(verdict, cause, evidence, score, deviation, reasons, ccd_verdict, ccd_cause, of_ccds)
+        ccd_cause[j] = "; ".join(filter(None, (ccd_cause.get(j), "streak")))
+    of_levels, causes = texts_of(np.array(_LEVELS), ccd_levels), none_but(ccd_cause, n_ccd)
+    return Verdicts(verdict, cause, evidence, score, deviation, reasons, of_levels, causes, of_ccds)
 
 
 _LEVELS = ("", OK, CHECK, BAD)

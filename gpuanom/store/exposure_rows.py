@@ -96,10 +96,10 @@ def _version_of(text: str) -> Version | None:
     return tuple(map(int, numbers)), str(letters), tuple(map(int, more)), str(token)
 
 
-def exposure_mappings(
+def exposure_columns(
     db: sqlite3.Connection, camera: str, band: str, located: Callable[[str], str]
-) -> list[dict[str, Any]]:
-    """Return the exposures of a dataset as mappings of the store's columns, in natural order of id.
+) -> dict[str, list[Any]]:
+    """Return the exposures of a dataset as columns, in natural order of id.
 
     Parameters
     ----------
@@ -107,17 +107,21 @@ def exposure_mappings(
     camera, band : str
     located : callable
         Tells where a file is now, see `locator`.
+
+    Returns
+    -------
+    dict of str to list
+        ``exposure``, ``camera``, ``band``, ``date_obs``, ``exptime``, which is None where it is not known, and
+        ``n_ccd``; ``files`` and ``remarks`` are tuples of texts.
     """
-    cursor = db.execute(
-        "SELECT camera, exposure, band, date_obs, exptime, files, remarks, n_ccd FROM exposures"
-        " WHERE camera = ? AND band = ?",
-        (camera, band),
-    )
-    names = [column[0] for column in cursor.description]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    for row in rows:
-        row["files"] = json.dumps([located(file) for file in texts_of(row["files"])])
-    return sorted(rows, key=lambda row: natural_key(row["exposure"]))
+    names = ("exposure", "camera", "band", "date_obs", "exptime", "n_ccd", "files", "remarks")
+    query = f"SELECT {', '.join(names)} FROM exposures WHERE camera = ? AND band = ?"
+    rows = sorted(db.execute(query, (camera, band)).fetchall(), key=lambda row: natural_key(row[0]))
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {n: [] for n in names}
+    columns["files"] = [tuple(map(located, texts_of(files))) for files in columns["files"]]
+    remarks = {text: texts_of(text) for text in set(columns["remarks"])}  # most exposures have none
+    columns["remarks"] = [remarks[text] for text in columns["remarks"]]
+    return columns
 
 
 def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str, int]]]:

@@ -64,8 +64,10 @@ CREATE TABLE IF NOT EXISTS nights (
 CREATE TABLE IF NOT EXISTS night_failures (
     position INTEGER NOT NULL, night TEXT NOT NULL, file TEXT NOT NULL, camera TEXT NOT NULL, band TEXT NOT NULL,
     exposure TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (position, night, file));
+CREATE INDEX IF NOT EXISTS exposures_of_datasets ON exposures (
+    camera, band, exposure, n_ccd, ny, nx, fingerprint, settings, version);
 """
-"""Tables that came later: they are added to a store that is written to; a store that is only read may lack them."""
+"""Tables and an index that came later: a store that is written to gets them, one that is only read may lack them."""
 
 
 def has_table(db: sqlite3.Connection, name: str) -> bool:

@@ -71,6 +71,16 @@ class KeptStatistics:
         rows = self._db.execute(f"SELECT camera, exposure, names {_VALID}{one}", key or ())
         return {(camera, exposure): names for camera, exposure, names in rows}
 
+    def holds(self, names: StatisticNames) -> bool:
+        """Whether any exposure has these statistics.
+
+        Parameters
+        ----------
+        names : StatisticNames
+        """
+        query = f"SELECT 1 {_VALID} AND names = ? LIMIT 1"
+        return self._has_table and self._db.execute(query, (names.text,)).fetchone() is not None
+
     def add(self, measurement: Measurement) -> None:
         """Keep the statistics of an exposure, if there are any.
 

@@ -20,7 +20,7 @@ from gpuanom.settings import Settings, difference
 from gpuanom.store import set_aside
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, add_columns, read_columns
 from gpuanom.store.datasets import read_dataset
-from gpuanom.store.exposure_rows import ccd_row, exposure_mappings, exposure_row, held_exposures, version_row
+from gpuanom.store.exposure_rows import ccd_row, exposure_columns, exposure_row, held_exposures, version_row
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator
 from gpuanom.store.nulls import KeptNulls, forget_nulls
@@ -350,7 +350,7 @@ class Store(KeptNulls):
     def holds_statistics(self, names: StatisticNames) -> bool:
         """Whether any exposure has these statistics."""
         with believed(self.path):
-            return names.text in self._statistics.held().values()
+            return self._statistics.holds(names)
 
     def statistics(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
         """Return the statistics of all exposures of a dataset; see `KeptStatistics.of_dataset`."""
@@ -368,15 +368,15 @@ class Store(KeptNulls):
             with self._transaction():
                 self._statistics.keep_pattern_values(camera, pattern, values)
 
-    def exposures(self, camera: str, band: str) -> list[dict[str, Any]]:
-        """Return the exposures of a dataset as mappings of the store's columns, in natural order of id.
+    def exposures(self, camera: str, band: str) -> dict[str, list[Any]]:
+        """Return the exposures of a dataset as columns, in natural order of id; see `exposure_columns`.
 
         Parameters
         ----------
         camera, band : str
         """
         with believed(self.path):
-            return exposure_mappings(self._db, camera, band, self._located)
+            return exposure_columns(self._db, camera, band, self._located)
 
     def ccds(self, camera: str, band: str) -> dict[str, Any]:
         """Return the CCDs of a dataset as arrays, one for each column; see `read_columns`.

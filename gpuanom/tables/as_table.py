@@ -35,6 +35,22 @@ def as_table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -
     return table
 
 
+def printed_columns(values: Columns, columns: Sequence[Column], n: int) -> Columns:
+    """Return columns as tables hold them; a column that is not among the values is empty.
+
+    Parameters
+    ----------
+    values : mapping of str to sequence
+        See `printed_column`.
+    columns : sequence of Column
+        The columns that are wanted.
+    n : int
+        Number of rows.
+    """
+    nothing = {kind: [""] * n if kind == "text" else np.full(n, np.nan) for kind in {c.kind for c in columns}}
+    return {c.name: printed_column(values.get(c.name, nothing[c.kind]), c.kind) for c in columns}
+
+
 def printed_column(values: Any, kind: str) -> Any:
     """Return a column as tables hold it: texts, whole numbers or rounded numbers.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from gpuanom import display
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.naming import natural_key, path_text
-from gpuanom.records import KINDS, Dataset, DatasetKey, Integers
+from gpuanom.records import KINDS, Dataset, DatasetKey, Doubles, Integers
 from gpuanom.scoring import ranking, stored_null
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.flat import FlatReferences
@@ -28,8 +27,9 @@ from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
 from gpuanom.tables import classified, rows, shown, verdicts
-from gpuanom.tables.as_table import as_table, printed_column
+from gpuanom.tables.as_table import as_table, printed_columns
 from gpuanom.tables.classified import Classifier
+from gpuanom.tables.collection import without_collection
 from gpuanom.tables.columns import (
     CCD_COLUMNS,
     CLASSIFIER_COLUMNS,
@@ -40,7 +40,7 @@ from gpuanom.tables.columns import (
     with_verdict,
 )
 from gpuanom.tables.kept_null import keep_null
-from gpuanom.tables.rows import Columns, Row
+from gpuanom.tables.rows import Columns
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
 from gpuanom.version import __version__
 
@@ -156,6 +156,7 @@ def ranked_dataset(
     return _ranked(store, settings, backend, None, keep=False, only=key, untold=untold).tables
 
 
+@without_collection()
 def _ranked(
     store: Store,
     settings: Settings,
@@ -179,10 +180,9 @@ def _ranked(
     with_statistics = settings.statistics and store.holds_statistics(NAMES)
     classifier = _classifier(store, model)
     of_exposures, of_ccds = columns_of(with_statistics, bool(model), settings.statistics, classifier is not None)
-    exposures: list[Row] = []
     parts: list[Columns] = []
-    first: dict[tuple[str, str], range] = {}
-    n_ccds = 0
+    ccd_parts: list[Columns] = []
+    n_ccds: list[Integers] = []
     keeps_nulls = not store.read_only and references is None and store.n_exposures() >= stored_null.SURVEY
     for key in keys:
         gathered, null = None, None
@@ -198,44 +198,35 @@ def _ranked(
         with believed(store.path):
             size = (0, 0) if saved is None else saved.size
             of_dataset = store.statistics(*key, NAMES) if with_statistics else None
-            dataset_rows, dataset_ccds = rows.of_dataset(
+            dataset_exposures, dataset_ccds = rows.of_dataset(
                 store, dataset, scores, references is not None, saved is not None, size, of_dataset, settings.seed
             )
             if classifier is not None:
-                classified.add(dataset_rows, store.reconstructed(dataset.camera, dataset.band), classifier)
-            if settings.statistics and dataset_rows:
-                gathered = verdicts.measured(dataset, scores, dataset_rows, dataset_ccds)
+                classified.add(dataset_exposures, store.reconstructed(dataset.camera, dataset.band), classifier)
+            if settings.statistics and dataset.exposures:
+                gathered = verdicts.measured(dataset, scores, dataset_exposures, dataset_ccds)
                 judged, null = verdicts.judged(dataset, gathered, settings, saved)
-                verdicts.add_columns(dataset_rows, dataset_ccds, judged)
+                verdicts.add_columns(dataset_exposures, dataset_ccds, judged)
                 if keep:
                     measured[key] = gathered
             if keeps_nulls and len(dataset.exposures) >= stored_null.LEAST_EXPOSURES:
                 keep_null(store, dataset, kinds, scores, settings, gathered, null, of_dataset, dataset_ccds, untold)
         if keep:
             found[key] = dataset
-        exposures += dataset_rows
-        parts.append({c.name: printed_column(dataset_ccds[c.name], c.kind) for c in of_ccds})
-        ends = (n_ccds + np.searchsorted(dataset.owner, np.arange(len(dataset_rows) + 1))).tolist()
-        for i, row in enumerate(dataset_rows):
-            first[row["camera"], row["exposure"]] = range(ends[i], ends[i + 1])
-        n_ccds = ends[-1]
-    exposures += [rows.of_failure(f) for f in failures]
-    deviations = np.array(
-        [[row.get(f"{kind}_deviation", np.nan) for kind in KINDS] for row in exposures], dtype=np.float64
-    ).reshape(len(exposures), len(KINDS))
-    ids: list[tuple[Any, ...]] = [
-        (natural_key(row["exposure"]), row["camera"], row["band"], row["file"]) for row in exposures
-    ]
-    ranks = verdicts.order_of(exposures, ids) if settings.statistics else ranking.table_order(deviations, ids)
-    order_of_rows = [exposures[i] for i in ranks]
-    stretches = [first.get((row["camera"], row["exposure"]), range(0)) for row in order_of_rows]
-    order = np.fromiter(chain.from_iterable(stretches), dtype=np.int64)
+        n = len(dataset.exposures)
+        parts.append(printed_columns(dataset_exposures, of_exposures, n))
+        ccd_parts.append(printed_columns(dataset_ccds, of_ccds, dataset.owner.size))
+        n_ccds.append(np.bincount(dataset.owner, minlength=n))
+    parts.append(printed_columns(rows.of_failures(failures), of_exposures, len(failures)))
+    n_ccds.append(np.zeros(len(failures), dtype=np.int64))
+    ranks = _ranks(parts, settings)
+    order = _rows_of_ccds(np.concatenate(n_ccds), ranks)
     meta = _meta(settings, references, model, classifier)
     if not store.read_only:
         store.record_scoring(_record(settings, references))
     built = Tables(
-        as_table({c.name: [row.get(c.name) for row in order_of_rows] for c in of_exposures}, of_exposures, meta),
-        as_table(_ordered(parts, order, of_ccds), of_ccds, meta),
+        as_table(_ordered(parts, ranks, of_exposures), of_exposures, meta),
+        as_table(_ordered(ccd_parts, order, of_ccds), of_ccds, meta),
     )
     return Ranked(built, found, compared, measured)
 
@@ -272,21 +263,48 @@ def _record(settings: Settings, references: References | None) -> ScoringRecord:
     return ScoringRecord(settings.scoring(), references.text, references.origin)
 
 
+def _ranks(parts: Sequence[Columns], settings: Settings) -> Integers:
+    """The order of the table of exposures, from the printed columns of all datasets and of failures."""
+
+    def joined(name: str) -> list[Any]:
+        return [value for part in parts for value in part[name].tolist()]
+
+    def numbers(name: str) -> Doubles:
+        return np.concatenate([np.ma.getdata(part[name]) for part in parts])
+
+    names = map(natural_key, joined("exposure"))
+    ids = list(zip(names, joined("camera"), joined("band"), joined("file"), strict=True))
+    if settings.statistics:
+        ranks = verdicts.order_of(joined("verdict"), numbers("evidence"), numbers("deviation"), ids)
+    else:
+        ranks = ranking.table_order(np.stack([numbers(f"{kind}_deviation") for kind in KINDS], axis=1), ids)
+    return np.array(ranks, dtype=np.int64)
+
+
+def _rows_of_ccds(n_ccds: Integers, ranks: Integers) -> Integers:
+    """The order of the table of CCDs: those of each exposure stay together, in the order of the exposures."""
+    first = np.cumsum(n_ccds) - n_ccds
+    n, start = n_ccds[ranks], first[ranks]
+    return np.repeat(start - (np.cumsum(n) - n), n) + np.arange(n.sum())
+
+
 def _ordered(parts: list[Columns], order: Integers, wanted: Sequence[Column]) -> Columns:
-    """The CCDs' columns of all datasets, in the order of the exposures' table; each part gives its columns away."""
+    """The columns of all datasets, in the order of the table; each part gives its columns away."""
     columns: Columns = {}
     for column in wanted:
         values = [part.pop(column.name) for part in parts]
-        columns[column.name] = _joined(values)[order] if values else []
+        columns[column.name] = _joined(values, order) if values else []
     return columns
 
 
-def _joined(values: Sequence[Any]) -> Any:
-    """Texts, or masked numbers, of all datasets in one array."""
-    joined = np.concatenate([np.ma.getdata(part) for part in values])
+def _joined(values: Sequence[Any], order: Integers) -> Any:
+    """Texts, or masked numbers, of all datasets in one array, in this order."""
+    # `take` is up to three times as fast as an index.
+    joined = np.take(np.concatenate([np.ma.getdata(part) for part in values]), order)
     if joined.dtype.kind == "U":
         return joined
-    return np.ma.masked_array(joined, mask=np.concatenate([np.ma.getmaskarray(part) for part in values]))
+    mask = np.concatenate([np.ma.getmaskarray(part) for part in values])
+    return np.ma.masked_array(joined, mask=np.take(mask, order) if mask.any() else mask)
 
 
 def _classifier(store: Store, model: str) -> Classifier | None:

@@ -169,25 +169,24 @@ def features_of(columns: Mapping[str, Doubles], latent: Sequence[Reconstructed |
     return np.concatenate(parts, axis=1)
 
 
-def add(rows: Sequence[dict[str, Any]], latent: Mapping[str, Reconstructed], classifier: Classifier) -> None:
-    """Add what a classifier says to the rows of a dataset's exposures; of one without stamps it says nothing.
+def add(columns: dict[str, Any], latent: Mapping[str, Reconstructed], classifier: Classifier) -> None:
+    """Add what a classifier says to the columns of a dataset's exposures; of one without stamps it says nothing.
 
     Parameters
     ----------
-    rows : sequence of dict
+    columns : dict
     latent : mapping of str to Reconstructed
         By exposure.
     classifier : Classifier
     """
-    if not rows:
+    if not columns["exposure"]:
         return
-    columns = {name: printed_values([_number(row.get(name)) for row in rows]) for name in COLUMNS}
-    held = [latent.get(row["exposure"]) for row in rows]
+    numbers = {name: printed_values(columns[name]) for name in COLUMNS}
+    held = [latent.get(exposure) for exposure in columns["exposure"]]
     known = np.array([measured is not None and bool(measured.n_stamps.any()) for measured in held])
     # By printed digits: in their last bits the backends may differ.
-    logits = printed_values(np.where(known, classifier.logits(features_of(columns, held)), np.nan))
-    for row, logit, probability in zip(rows, logits.tolist(), special.expit(logits).tolist(), strict=True):
-        row[LOGIT], row[PROBABILITY] = logit, probability
+    logits = printed_values(np.where(known, classifier.logits(features_of(numbers, held)), np.nan))
+    columns[LOGIT], columns[PROBABILITY] = logits, special.expit(logits)
 
 
 def medians(values: Doubles) -> Doubles:
@@ -210,7 +209,3 @@ def _latent(measured: Reconstructed | None) -> Doubles:
         return np.full(2 * N_LATENT, np.nan)
     mean, squares = measured.latent.sum(axis=0) / n
     return np.concatenate([mean, np.sqrt(np.maximum(squares - mean**2, 0.0))])
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)

@@ -5,15 +5,24 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from astropy.table import Table
 
-ROWS = 50_000
-"""Number of rows that are converted to text at a time."""
+from gpuanom.digits import POWERS
+from gpuanom.records import Integers
+from gpuanom.records.texts import coded
+
+ROWS = 4096
+"""Number of rows that are converted to text at a time: a few MB."""
+MANY = 100_000
+"""From so many values on, to load the compiled loops takes less time than the loops save."""
 
 _QUOTED = re.compile(r'[ "\r\n]')
+
+Letters: TypeAlias = npt.NDArray[np.uint8]
 
 
 def write_ecsv(table: Table, path: Path) -> None:
@@ -33,12 +42,18 @@ def write_ecsv(table: Table, path: Path) -> None:
     """
     header = io.StringIO()
     table[:0].write(header, format="ascii.ecsv")
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(header.getvalue())
+    convert = _rows_natively if len(table) * len(table.colnames) >= MANY else _rows
+    columns = [table[name] for name in table.colnames]
+    with path.open("wb") as file:
+        file.write(header.getvalue().encode())
         for start in range(0, len(table), ROWS):
-            part = slice(start, start + ROWS)
-            columns = [_texts(table[name][part]) for name in table.colnames]
-            file.writelines(" ".join(row) + "\n" for row in zip(*columns, strict=True))
+            file.write(convert([column[start : start + ROWS] for column in columns]))
+
+
+def _rows(columns: list[Any]) -> bytes:
+    """A few rows as text."""
+    texts = [_texts(column) for column in columns]
+    return "".join(" ".join(row) + "\n" for row in zip(*texts, strict=True)).encode()
 
 
 def _texts(column: Any) -> list[str]:
@@ -57,3 +72,43 @@ def _text(value: str) -> str:
     if value and not _QUOTED.search(value):
         return value
     return '"' + value.replace('"', '""') + '"'
+
+
+def _rows_natively(columns: list[Any]) -> memoryview:
+    """The same by compiled loops, in a tenth of the time."""
+    from gpuanom.row_texts import join_rows
+
+    n = len(columns[0])
+    letters: list[Letters] = []
+    starts, lengths = np.empty((len(columns), n), dtype=np.int64), np.empty((len(columns), n), dtype=np.int64)
+    so_far = 0
+    for k, column in enumerate(columns):
+        of_column, starts[k], lengths[k] = _letters(column)
+        starts[k] += so_far
+        so_far += of_column.size
+        letters.append(of_column)
+    rows = np.empty(lengths.sum() + lengths.size, dtype=np.uint8)
+    join_rows(np.concatenate(letters), starts, lengths, rows)
+    return rows.data
+
+
+def _letters(column: Any) -> tuple[Letters, Integers, Integers]:
+    """The letters of a column's texts, where each text begins, and how many letters each has."""
+    from gpuanom.row_texts import WIDTH, write_floats, write_whole_numbers
+
+    values, missing = np.ascontiguousarray(np.ma.getdata(column)), np.ma.getmaskarray(column)
+    n = values.size
+    if column.dtype.kind == "U":
+        different, codes = coded(values)
+        texts = [_text(text).encode() for text in different.tolist()]
+        sizes = np.array([len(text) for text in texts], dtype=np.int64)
+        return np.frombuffer(b"".join(texts), dtype=np.uint8), (np.cumsum(sizes) - sizes)[codes], sizes[codes]
+    letters, lengths = np.empty((n, WIDTH), dtype=np.uint8), np.empty(n, dtype=np.int64)
+    if column.dtype.kind == "i":
+        write_whole_numbers(values.astype(np.int64, copy=False), missing, letters, lengths)
+    else:
+        left = np.empty(n, dtype=np.int64)
+        for i in left[: write_floats(values, missing, POWERS, letters, lengths, left)].tolist():
+            text = repr(float(values[i])).encode()
+            letters[i, : len(text)], lengths[i] = np.frombuffer(text, dtype=np.uint8), len(text)
+    return letters.ravel(), np.arange(0, n * WIDTH, WIDTH), lengths

@@ -16,7 +16,7 @@ from gpuanom.store.part import part_of
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
 from gpuanom.tables import rows, verdicts
-from gpuanom.tables.as_table import printed_column
+from gpuanom.tables.as_table import printed_columns
 from gpuanom.tables.build import columns_of
 from gpuanom.tables.rows import Columns
 
@@ -122,6 +122,6 @@ def judged_alone(
             gathered = known.located(verdicts.measured(dataset, scores, found, ccds))
             verdicts.add_columns(found, ccds, verdicts.judged(dataset, gathered, settings, stored=known)[0])
         # An astropy Table takes ten times as long to make as all that is in it.
-        values = [printed_column([row.get(c.name) for row in found], c.kind).tolist() for c in columns]
-        names = [c.name for c in columns]
-        return JudgedAlone([dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)], ccds)
+        printed = printed_columns(found, columns, len(dataset.exposures))
+        listed = [values.tolist() for values in printed.values()]
+        return JudgedAlone([dict(zip(printed, row, strict=True)) for row in zip(*listed, strict=True)], ccds)

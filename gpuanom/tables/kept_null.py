@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from gpuanom.records import KINDS, Dataset, DatasetStatistics
+from gpuanom.records.texts import coded
 from gpuanom.scoring import comparable, null_record, static_pattern, stored_null
 from gpuanom.scoring.comparison import Comparison, left_out
 from gpuanom.scoring.null import Null
@@ -79,8 +82,8 @@ def keep_null(
 
 def _positions(measured: Measured) -> dict[str, tuple[float, float]]:
     """Where each CCD lies in the focal plane."""
-    names = list(measured.names)
-    first = {name: names.index(name) for name in dict.fromkeys(names)}
+    different, codes = coded(np.asarray(measured.names, dtype=np.str_))
+    first = dict(zip(different.tolist(), np.unique(codes, return_index=True)[1].tolist(), strict=True))
     return {name: (float(measured.x[j]), float(measured.y[j])) for name, j in first.items()}
 
 

@@ -1,11 +1,10 @@
-"""The rows of the table of exposures and the columns of the table of CCDs, for one dataset at a time.
+"""The columns of the tables of exposures and of CCDs, for one dataset at a time.
 
-CCDs are given as columns and not as rows: a survey has a million of them.
+They are columns and not rows: a survey has a million CCDs.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -36,7 +35,6 @@ from gpuanom.store.reconstructions import Reconstructed
 from gpuanom.store.store import Store
 from gpuanom.tables import statistic_columns
 
-Row = dict[str, Any]
 Columns = dict[str, Any]
 
 SUMS = ("n_sources", "n_without_orientation", "n_isophote", "n_gradients")
@@ -53,8 +51,8 @@ def of_dataset(
     statistics: DatasetStatistics | None = None,
     seed: int = 1,
     patterns: Mapping[str, StaticPattern] | None = None,
-) -> tuple[list[Row], Columns]:
-    """Make the rows of a dataset's exposures, and the columns of their CCDs, both in the dataset's order.
+) -> tuple[Columns, Columns]:
+    """Make the columns of a dataset's exposures, and those of their CCDs, both in the dataset's order.
 
     Parameters
     ----------
@@ -74,16 +72,16 @@ def of_dataset(
 
     Returns
     -------
-    exposures : list of dict
-        A row for each exposure: values by column.
+    exposures : dict
+        An array or a list for each column.
     ccds : dict
         An array for each column.
     """
-    exposures = store.exposures(dataset.camera, dataset.band)
+    columns: Columns = dict(store.exposures(dataset.camera, dataset.band))
     ccds = {**store.ccds(dataset.camera, dataset.band), **_measured_columns(dataset, scores)}
-    n, owner = len(exposures), dataset.owner
+    n, owner = len(dataset.exposures), dataset.owner
     reconstructed = store.reconstructed(dataset.camera, dataset.band)
-    columns: Columns = _reconstructed_columns(dataset, reconstructed, ccds)
+    columns |= _reconstructed_columns(dataset, reconstructed, ccds)
     if statistics is not None:
         columns |= _statistic_columns(store, statistics, ccds, dataset, seed, patterns)
     for name in SUMS:
@@ -106,18 +104,23 @@ def of_dataset(
     within_noise = _within_noise(np.stack([s.deviation for s in scores]), np.stack([s.z for s in scores])).tolist()
     alone = not any((s.rank > 0).any() for s in scores)
     of_size = comparable.notes(dataset, size if saved else None)
-    listed = [values if isinstance(values, list) else values.tolist() for values in columns.values()]
-    rows = []
-    for i, (exposure, values) in enumerate(zip(exposures, zip(*listed, strict=True), strict=True)):
-        row: Row = {**exposure, **dict(zip(columns, values, strict=True))}
-        files = json.loads(exposure["files"])
-        row["file"] = printable(files[0]) if files else ""
-        row["status"], row["note"] = _status(
-            row, _few(reasons.get(i, ())), spread[i], within_noise[i], saved and not found, alone, of_size[i]
+    columns["file"] = [printable(files[0]) if files else "" for files in columns["files"]]
+    needed = ("camera", "band", "n_ccd_used", "n_sources", "background_rank", "source_rank", "remarks")
+    told = [
+        _status(
+            dict(zip(needed, values, strict=True)),
+            _few(reasons.get(i, ())),
+            spread[i],
+            within_noise[i],
+            saved and not found,
+            alone,
+            of_size[i],
         )
-        rows.append(row)
+        for i, values in enumerate(zip(*(list(columns[name]) for name in needed), strict=True))
+    ]
+    columns["status"], columns["note"] = [word for word, _ in told], [note for _, note in told]
     ccds["ccd"] = ccds["name"]
-    return rows, ccds
+    return columns, ccds
 
 
 def _reasons(reasons: Texts, owner: Integers, chosen: Flags) -> dict[int, list[str]]:
@@ -128,27 +131,20 @@ def _reasons(reasons: Texts, owner: Integers, chosen: Flags) -> dict[int, list[s
     return found
 
 
-def of_failure(failure: Failure) -> Row:
-    """Make the row of a file or exposure that failed, without scores."""
-    return {
-        "exposure": failure.exposure,
-        "camera": failure.camera,
-        "band": failure.band,
-        "date_obs": "",
-        "file": printable(failure.file),
-        "worst_ccd": "",
-        "status": failure.status,
-        "note": failure.reason,
-        "n_ccd": 0,
-        "n_ccd_used": 0,
-    }
+def of_failures(failures: Sequence[Failure]) -> Columns:
+    """Make the columns of files and exposures that failed, without scores."""
+    columns: Columns = {name: [getattr(f, name) for f in failures] for name in ("exposure", "camera", "band", "status")}
+    columns["file"] = [printable(failure.file) for failure in failures]
+    columns["note"] = [failure.reason for failure in failures]
+    columns["n_ccd"] = columns["n_ccd_used"] = np.zeros(len(failures), dtype=np.int64)
+    return columns
 
 
 def _measured_columns(dataset: Dataset, scores: Sequence[Scores]) -> Columns:
     """The columns of CCDs that follow from their histograms."""
     columns: Columns = {}
     for kind in (BACKGROUND, SOURCE):
-        n = dataset.counts[:, kind].sum(axis=1)
+        n = dataset.totals[:, kind]
         angle, alignment = direction(dataset.cosine[:, kind], dataset.sine[:, kind], n)
         columns[f"{KINDS[kind]}_angle"], columns[f"{KINDS[kind]}_alignment"] = angle, alignment
     columns["background_kl"], columns["background_z"] = scores[BACKGROUND].ccd_kl, scores[BACKGROUND].ccd_z
@@ -215,7 +211,7 @@ def _statistic_columns(
     )
     sides = statistic_columns.pixel_side(np.stack([ccds[name] for name in AXES], axis=1))
     found = statistic_columns.shown(complete, sides)
-    n = dataset.counts[:, ISOPHOTE].sum(axis=1)
+    n = dataset.totals[:, ISOPHOTE]
     angle, alignment = direction(dataset.cosine[:, ISOPHOTE], dataset.sine[:, ISOPHOTE], n)
     ccds.update(found.ccds, isophote_angle=angle, isophote_alignment=alignment)
     return dict(found.exposures)
@@ -310,4 +306,4 @@ def _status(
         notes.append(of_size[1])
     if spread:
         notes.append("a reference bin was empty: half a count was spread over the bins")
-    return word, "; ".join([*notes, *json.loads(row["remarks"])])
+    return word, "; ".join([*notes, *row["remarks"]])

@@ -1,17 +1,18 @@
-"""The verdicts of a night's exposures and CCDs: from the rows of a dataset to the columns that say bad, check or ok."""
+"""The verdicts of a night's exposures and CCDs: from a dataset's columns to those that say bad, check or ok."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gpuanom.cameras import focalplane
-from gpuanom.digits import printed
+from gpuanom.digits import printed, printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
-from gpuanom.records.texts import coded
+from gpuanom.records.texts import Texts, none_but
 from gpuanom.scoring import comparable
 from gpuanom.scoring.ccds_of_exposures import Grid
 from gpuanom.scoring.flat import NO_VERDICT, FlatReference
@@ -25,19 +26,20 @@ from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.verdict import VERDICTS, VerdictOptions, Verdicts, judge
 from gpuanom.settings import Settings
 
-Row = dict[str, Any]
 Columns = dict[str, Any]
 
 
-def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], ccds: Mapping[str, Any]) -> Measured:
+def measured(
+    dataset: Dataset, scores: Sequence[Scores], columns: Mapping[str, Any], ccds: Mapping[str, Any]
+) -> Measured:
     """Gather what a verdict is made of.
 
     Parameters
     ----------
     dataset : Dataset
     scores : sequence of 4 Scores
-    rows : sequence of dict
-        A row for each exposure, the statistics of METHOD.md Part II among its values where they were measured.
+    columns : mapping
+        The columns of the dataset's exposures, the statistics of METHOD.md Part II among them where they were measured.
     ccds : mapping
         The columns of the dataset's CCDs.
 
@@ -46,9 +48,7 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
     Measured
     """
     n = len(dataset.exposures)
-    # The names as objects that are shared: a survey has a million CCDs of 61 names.
-    different, codes = coded(np.asarray(ccds["name"], dtype=np.str_))
-    names = np.array(different, dtype=object)[codes].tolist() if codes.size else []
+    names = np.asarray(ccds["name"], dtype=np.str_)
     grid = Grid.of(dataset.owner, names, n)
     used = np.asarray(ccds["status"]) == "ok"
     wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "streak", "streak_angle"}
@@ -62,18 +62,18 @@ def measured(dataset: Dataset, scores: Sequence[Scores], rows: Sequence[Row], cc
             of_ccds[f"{KINDS[k]}_kl"] = scores[k].ccd_kl
     for kind in VECTOR_KINDS:
         k = KINDS.index(kind)
-        counts = dataset.counts[:, k].sum(axis=1).astype(np.float64)
+        counts = dataset.totals[:, k].astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             of_ccds[f"{kind}_cos"] = np.where(counts > 0, dataset.cosine[:, k] / counts, np.nan)
             of_ccds[f"{kind}_sin"] = np.where(counts > 0, dataset.sine[:, k] / counts, np.nan)
             of_ccds[f"{kind}_variance"] = np.where(counts > 0, 0.5 / counts, np.nan)
-    exposures = {name: _numbers([row.get(name) for row in rows]) for name in sorted(_exposure_columns(rows[:1]))}
+    exposures = {name: _numbers(columns[name]) for name in sorted(_exposure_columns(columns))}
     exposures["sky"], exposures["sigma"] = grid.medians(of_ccds["sky"]), grid.medians(of_ccds["sigma"])
     if "e1" in exposures and "e2" in exposures:
         exposures["ellipticity_angle"] = np.degrees(0.5 * np.arctan2(exposures["e2"], exposures["e1"]))
     usable = exposures["n_ccd_used"] > 0
     exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
-    x, y = _positions(dataset.camera, names, codes, different.tolist())
+    x, y = _positions(dataset.camera, grid)
     return Measured(n, exposures, dataset.owner, names, of_ccds, x, y)
 
 
@@ -134,7 +134,7 @@ def judged(
         found_here = judge(part(found, members), options, known)
         usual = found_here[1] if k == 0 else usual
         verdicts = _told(found_here, saved, settings)
-        _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
+        joined = _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
     for i in split.apart:
         joined.reason[i] = "no verdict: its CCDs have another size than those of its dataset"
     return joined, usual
@@ -153,35 +153,37 @@ def _told(judged: tuple[Verdicts, Null | None], saved: DatasetReference | None, 
     return verdicts
 
 
-def add_columns(rows: Sequence[Row], ccds: Columns, verdicts: Verdicts) -> None:
-    """Add the columns of the verdicts to the rows of exposures and to the columns of CCDs.
+def add_columns(columns: Columns, ccds: Columns, verdicts: Verdicts) -> None:
+    """Add the columns of the verdicts to those of exposures and of CCDs.
 
     Parameters
     ----------
-    rows : sequence of dict
-    ccds : dict
+    columns, ccds : dict
     verdicts : Verdicts
     """
-    for i, row in enumerate(rows):
-        row["verdict"], row["evidence"] = verdicts.verdict[i], float(verdicts.evidence[i])
-        row["cause"] = verdicts.cause[i] or verdicts.reason[i]
-        score = verdicts.score[i]
-        row["score"], row["deviation"] = score, float(verdicts.deviation[i])
-        if not score:
-            score = row["score"] = _most_deviating(row)
-            row["deviation"] = row.get(f"{score.removesuffix('_kl')}_deviation", math.nan)
-        row["z"] = row.get(f"{score.removesuffix('_kl')}_z", math.nan) if score.endswith("_kl") else math.nan
+    score, deviation, z = list(verdicts.score), verdicts.deviation.copy(), np.full(len(verdicts.score), np.nan)
+    for i, name in enumerate(score):
+        if not name:
+            score[i] = name = _most_deviating(columns, i)
+            deviation[i] = columns[f"{name.removesuffix('_kl')}_deviation"][i] if name else math.nan
+        if name.endswith("_kl") and f"{name.removesuffix('_kl')}_z" in columns:
+            z[i] = columns[f"{name.removesuffix('_kl')}_z"][i]
+    columns["verdict"], columns["evidence"] = verdicts.verdict, verdicts.evidence
+    columns["cause"] = [cause or reason for cause, reason in zip(verdicts.cause, verdicts.reason, strict=True)]
+    columns["score"], columns["deviation"], columns["z"] = score, deviation, z
     ccds["verdict"], ccds["cause"] = verdicts.ccd_verdict, verdicts.ccd_cause
     ccds["evidence"] = verdicts.ccd_evidence
 
 
-def order_of(rows: Sequence[Row], ids: Sequence[Any]) -> list[int]:
+def order_of(verdict: Sequence[str], evidence: Doubles, deviation: Doubles, ids: Sequence[Any]) -> list[int]:
     """Return the order of the tables: the verdict, the evidence, and for exposures without a verdict the deviation.
 
     Parameters
     ----------
-    rows : sequence of dict
-        The rows of all datasets, those of failures among them.
+    verdict : sequence of str
+        Of the exposures of all datasets, and of failures, which have an empty one.
+    evidence, deviation : ndarray, (n,) float64
+        NaN where there is none.
     ids : sequence
         What exposures of equal evidence are sorted by.
 
@@ -190,26 +192,23 @@ def order_of(rows: Sequence[Row], ids: Sequence[Any]) -> list[int]:
     list of int
     """
     rank = {name: i for i, name in enumerate(VERDICTS)}
-
-    def key(i: int) -> tuple[int, float, Any]:
-        verdict = row["verdict"] if (row := rows[i]).get("verdict") else ""
-        strength = printed(row.get("evidence" if verdict else "deviation", math.nan))
-        return rank.get(verdict, len(VERDICTS)), -strength if strength == strength else math.inf, ids[i]
-
-    return sorted(range(len(rows)), key=key)
+    judged = np.array([bool(name) for name in verdict], dtype=bool)
+    strength = printed_values(np.where(judged, evidence, deviation))
+    weakness = np.where(np.isnan(strength), np.inf, -strength).tolist()
+    return sorted(range(len(ids)), key=lambda i: (rank.get(verdict[i], len(VERDICTS)), weakness[i], ids[i]))
 
 
-def _most_deviating(row: Row) -> str:
+def _most_deviating(columns: Mapping[str, Any], i: int) -> str:
     """The score of the largest deviation of an exposure without a verdict, or else of the largest z; empty without."""
     for what in ("deviation", "z"):
-        values = {kind: printed(row.get(f"{kind}_{what}", math.nan)) for kind in KINDS}
+        values = {kind: printed(float(columns[f"{kind}_{what}"][i])) for kind in KINDS}
         known = {kind: value for kind, value in values.items() if value == value}
         if known:
             return f"{max(known, key=lambda kind: known[kind])}_kl"
     return ""
 
 
-def _exposure_columns(rows: Sequence[Row]) -> set[str]:
+def _exposure_columns(present: Collection[str]) -> set[str]:
     """The columns of exposures that a verdict, or its cause in words, needs."""
     wanted = {c for j in OF_EXPOSURES for c in (*j.columns, *j.errors)} | {
         "n_ccd_used",
@@ -217,9 +216,8 @@ def _exposure_columns(rows: Sequence[Row]) -> set[str]:
         "repeat_angle",
     }
     wanted |= {f"{kind}_angle" for kind in KINDS}
-    present = {name for row in rows for name in row}
     wanted |= {name for name in present if name.startswith(("stripe_period_", "stripe_angle_"))}
-    return (wanted & present) | {"n_sources", "n_ccd_used"}
+    return (wanted & set(present)) | {"n_sources", "n_ccd_used"}
 
 
 def _numbers(values: Sequence[Any] | Doubles) -> Doubles:
@@ -228,33 +226,40 @@ def _numbers(values: Sequence[Any] | Doubles) -> Doubles:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
-def _positions(camera: str, names: Sequence[str], codes: Integers, different: Sequence[str]) -> tuple[Doubles, Doubles]:
-    """The centres of CCDs in the focal plane, from -1 to 1 along its longer side.
-
-    The codes are the places of the names among the different names.
-    """
-    if not names:
+def _positions(camera: str, grid: Grid) -> tuple[Doubles, Doubles]:
+    """The centres of CCDs in the focal plane, from -1 to 1 along its longer side."""
+    if not grid.names:
         return np.zeros(0), np.zeros(0)
-    places = focalplane.places(camera, list(dict.fromkeys(names)))
-    xy = np.array([(places[name].x, places[name].y) for name in different], dtype=np.float64).T[:, codes]
+    places = focalplane.places(camera, list(grid.names))
+    # Every name comes at least once, so that the ends are those of all CCDs.
+    xy = np.array([(places[name].x, places[name].y) for name in grid.names], dtype=np.float64).T
     low, high = xy.min(axis=1), xy.max(axis=1)
     half = max(0.5 * float((high - low).max()), 0.5)
     x, y = (xy - 0.5 * (low + high)[:, None]) / half
-    return x, y
+    return x[grid.name], y[grid.name]
 
 
 def _empty(n: int, n_ccd: int) -> Verdicts:
     """Verdicts on nothing, to be filled."""
-    none, none_ccd = np.full(n, np.nan), np.full(n_ccd, np.nan)
-    return Verdicts([""] * n, [""] * n, none, [""] * n, none.copy(), [""] * n, [""] * n_ccd, [""] * n_ccd, none_ccd)
+    none, no_text = np.full(n, np.nan), none_but({}, n_ccd)
+    return Verdicts([""] * n, [""] * n, none, [""] * n, none.copy(), [""] * n, no_text, no_text, np.full(n_ccd, np.nan))
 
 
-def _put(joined: Verdicts, found: Verdicts, members: Integers, rows: Integers) -> None:
+def _put(joined: Verdicts, found: Verdicts, members: Integers, rows: Integers) -> Verdicts:
     """Put the verdicts of a part where they belong."""
     for k, i in enumerate(members.tolist()):
         for name in ("verdict", "cause", "score", "reason"):
             getattr(joined, name)[i] = getattr(found, name)[k]
         joined.evidence[i], joined.deviation[i] = found.evidence[k], found.deviation[k]
-    for k, j in enumerate(rows.tolist()):
-        joined.ccd_verdict[j], joined.ccd_cause[j] = found.ccd_verdict[k], found.ccd_cause[k]
-        joined.ccd_evidence[j] = found.ccd_evidence[k]
+    joined.ccd_evidence[rows] = found.ccd_evidence
+
+    def put(before: Texts, texts: Texts) -> Texts:
+        result = before.astype(np.promote_types(before.dtype, texts.dtype))
+        result[rows] = texts
+        return result
+
+    return replace(
+        joined,
+        ccd_verdict=put(joined.ccd_verdict, found.ccd_verdict),
+        ccd_cause=put(joined.ccd_cause, found.ccd_cause),
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gpuanom import installing
 from gpuanom.errors import OutputError
 from gpuanom.files import whole_file
+from gpuanom.tables.collection import without_collection
 from gpuanom.version import __version__
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": 
 """The formats in which tables can be written, with astropy's names for them."""
 
 
+@without_collection()
 def write(tables: Sequence[Table], folder: Path, formats: Sequence[str] | None) -> list[Path]:
     """Write both tables in each format, each file whole or not at all.
 
