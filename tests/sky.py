@@ -6,6 +6,7 @@ Light is added to float64 images at (y, x), which may lie between pixels. Angles
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 
@@ -170,6 +171,7 @@ def bad_plane(ny, nx, *, fraction, seed, bits=(1, 2, 4, 7)):
     return frozen(np.where(rng.random((ny, nx)) < fraction, rng.choice(bits, (ny, nx)), 0), np.uint8)
 
 
+@functools.lru_cache(maxsize=32)  # both backends and many tests look at the same skies, which are read-only
 def night_sky(ny, nx, *, seed, n_stars=None, noise=8.0):
     """A busy CCD: sloping sky, stars, a double image, a faint trail, a saturated star, and dead, hot and NaN pixels."""
     rng = np.random.default_rng(seed)
