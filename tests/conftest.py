@@ -108,6 +108,12 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason=NEEDS_A_CARD))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Every kernel is tested in several orders of threads by the tests of its step; elsewhere each launch runs once."""
+    device.in_every_order(item.path.parent.name in ("steps", "device"))
+
+
 @pytest.fixture(params=["cpu", "gpu"])
 def backend(request):
     """Each backend in turn, since both share the tests of a step. CUDA runs on the test device, or on a real card."""
