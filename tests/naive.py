@@ -11,7 +11,8 @@ import math
 from fractions import Fraction
 
 import numpy as np
-from remembered import by_place, remembered
+
+from tests.remembered import by_place, remembered
 
 NO_ANGLE = math.nan
 

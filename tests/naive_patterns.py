@@ -6,7 +6,8 @@ import math
 
 import naive
 import numpy as np
-from remembered import remembered
+
+from tests.remembered import remembered
 
 STEP = 2.0**-12
 

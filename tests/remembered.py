@@ -1,8 +1,8 @@
-"""What the slow loops of naive.py have answered, so that nothing is computed twice.
+"""What the slow loops of naive.py have answered and the skies that sky.py has drawn, so that nothing is computed twice.
 
 Both backends are compared with the same numbers, and the sanitizers run the same tests once more. An answer is found by
 all bytes of its arguments. The variable GPUANOM_TESTS_ANSWERS names a folder that keeps the answers for later runs; a
-changed naive*.py finds none of them.
+changed naive*.py or sky.py finds none of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+HERE = Path(__file__).parent
 
 _folder = os.environ.get("GPUANOM_TESTS_ANSWERS")
 _kept: dict[bytes, object] = {}  # of earlier runs
@@ -66,7 +68,7 @@ def by_place(name, *arguments):
 
 
 def _sources():
-    texts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("naive*.py")) + [Path(__file__)]]
+    texts = [path.read_bytes() for path in [*sorted(HERE.glob("naive*.py")), HERE / "sky.py", Path(__file__)]]
     return hashlib.sha256(b"".join([*texts, sys.version.encode(), np.__version__.encode()])).hexdigest()[:20]
 
 

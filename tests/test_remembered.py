@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import remembered
+
+from tests import remembered
+
+HERE = Path(__file__).parent
 
 asked = []
 
@@ -66,7 +69,7 @@ def test_a_folder_keeps_the_answers_for_another_process(tmp_path):
         "print(naive.find_sources(image, None, [0] * 6, 1))\n"
     )
     changed = "import naive\nnaive.gradient = naive.brightest = None\n"  # calling these would fail
-    env = {**os.environ, "GPUANOM_TESTS_ANSWERS": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent)}
+    env = {**os.environ, "GPUANOM_TESTS_ANSWERS": str(tmp_path), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
     said = [
         subprocess.run([sys.executable, "-c", text], env=env, capture_output=True, text=True, check=True).stdout
         for text in (program, changed + program)
