@@ -58,13 +58,20 @@ def compile_loops(config):
     if hasattr(config, "workerinput") or cache is None or cache.get("gpuanom/loops", "") == stamp:
         return
     modules = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in sorted(sources)]
+    # As a command does on two cores: one process begins with the first loop, the other one with the last, and neither
+    # waits for what the other one compiles.
     program = (
         f"import importlib\nfor name in {modules}: importlib.import_module(name)\n"
         "from gpuanom.native import native\n"
-        "for loop in native.made: loop.compile()\n"
+        "for loop in native.made[::STEP]: loop.compile_ahead()\n"
     )
     path = os.pathsep.join([str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, check=True)
+    compilers = [
+        subprocess.Popen([sys.executable, "-c", program.replace("STEP", step)], env={**os.environ, "PYTHONPATH": path})
+        for step in ("1", "-1")
+    ]
+    failed = [compiler.wait() for compiler in compilers]
+    assert not any(failed), "a loop does not compile"
     cache.set("gpuanom/loops", stamp)
 
 
@@ -106,6 +113,12 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("card"):
                 item.add_marker(pytest.mark.skip(reason=NEEDS_A_CARD))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Every kernel is tested in several orders of threads by the tests of its step; elsewhere each launch runs once."""
+    device.in_every_order(item.path.parent.name in ("steps", "device"))
 
 
 @pytest.fixture(params=["cpu", "gpu"])

@@ -12,6 +12,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from tests.remembered import by_place, remembered
+
 NO_ANGLE = math.nan
 
 
@@ -89,6 +91,7 @@ def least_squares(rows, values):
     return solution
 
 
+@remembered
 def fit_background(
     image,
     bad,
@@ -141,6 +144,7 @@ def noise(image, bad, sigma_points, coefficients, *, n_sigma=10_000, minimum_poi
 # Section 2: sources of a CCD
 
 
+@remembered
 def find_sources(image, bad, coefficients, sigma, *, threshold=4.0, stamp_size=64, above_threshold=2.0, above_pixels=6):
     """Section 2: (y, x, n_above) of every source, in (y, x) order."""
     ny, nx = image.shape
@@ -162,9 +166,11 @@ def find_sources(image, bad, coefficients, sigma, *, threshold=4.0, stamp_size=6
 def brightest(v, y, x, half):
     """Whether (y, x) is the brightest of its stamp, or the first of the brightest. Bad pixels are -inf in v."""
     stamp = v[y - half : y + half, x - half : x + half]
+    if stamp.max() > v[y, x]:
+        return False
     for i, j in np.argwhere(stamp >= v[y, x]):
         other = int(i) + y - half, int(j) + x - half
-        if other != (y, x) and (stamp[i, j] > v[y, x] or other < (y, x)):
+        if other < (y, x):
             return False
     return True
 
@@ -172,12 +178,14 @@ def brightest(v, y, x, half):
 # Sections 3 and 3b: moments and orientation of a source
 
 
+@remembered
 def moments(image, bad, coefficients, y, x, *, stamp_size=64, moment_fraction=0.02):
     """Section 3: (Q20, Q02, Q11) over the usable pixels of the stamp above I0, and sums of the terms' magnitudes."""
     above = _pixels_above(image, bad, coefficients, y, x, stamp_size, moment_fraction, 0.0)
     return _sums(above)
 
 
+@remembered
 def isophote_moments(
     image, bad, coefficients, sigma, y, x, *, stamp_size=64, moment_fraction=0.02, isophote_threshold=2.0
 ):
@@ -203,13 +211,12 @@ def _pixels_above(image, bad, coefficients, y, x, stamp_size, moment_fraction, l
     usable = usable_pixels(image, bad)
     centre = float(image[y, x]) - background_value(coefficients, y, x, ny, nx)
     limit = max(moment_fraction * centre, lowest)
+    rows, columns = np.arange(y - half, y + half)[:, None], np.arange(x - half, x + half)[None, :]
+    pixels = np.where(usable, image, 0)[rows, columns].astype(np.float64)
+    values = pixels - background_value(coefficients, rows, columns, ny, nx)
     above = {}
-    for j in range(-half, half):
-        for i in range(-half, half):
-            if usable[y + j, x + i]:
-                v = float(image[y + j, x + i]) - background_value(coefficients, y + j, x + i, ny, nx)
-                if v > limit:
-                    above[j, i] = v
+    for j, i in np.argwhere(usable[rows, columns] & (values > limit)).tolist():
+        above[j - half, i - half] = float(values[j, i])
     return above
 
 
@@ -267,11 +274,12 @@ def binned(smoothed, binning):
 
 def gradient(smoothed, y, x, *, reach=5):
     """Section 4.2, eqs. 6 and 7: (Dx, Dy) of the smoothed image at a point."""
-    dx, dy = [], []
+    near = smoothed[y - reach : y + reach + 1, x - reach : x + reach + 1].tolist()  # much faster than the array
+    at, dx, dy = reach, [], []
     for d in range(1, reach + 1):
         for k in range(-reach, reach + 1):
-            dx.append((smoothed[y + k, x + d] - smoothed[y - k, x - d]) / d)
-            dy.append((smoothed[y + d, x + k] - smoothed[y - d, x - k]) / d)
+            dx.append((near[at + k][at + d] - near[at - k][at - d]) / d)
+            dy.append((near[at + d][at + k] - near[at - d][at - k]) / d)
     return 0.5 * math.fsum(dx), 0.5 * math.fsum(dy)
 
 
@@ -280,15 +288,19 @@ def gradients(image, bad, points, *, wanted=10_000, smooth_size=10, reach=5, coe
     ny, nx = image.shape
     half = smooth_size // 2 + reach
     usable = usable_pixels(image, bad)
-    pixels = image if coefficients is None else background_image(coefficients, ny, nx)
-    smoothed = smooth(np.where(usable, pixels, 0), smooth_size=smooth_size)
-    taken = []
-    for y, x in points:
+    known = by_place("gradients", image, bad, smooth_size, reach, coefficients)
+    smoothed, taken = None, []
+    for y, x in np.asarray(points).tolist():
         if len(taken) == wanted:
             break
         inside = half <= y <= ny - half and half <= x <= nx - half
         if inside and usable[y - half : y + half, x - half : x + half].all():
-            taken.append((int(y), int(x), *gradient(smoothed, y, x, reach=reach)))
+            if (y, x) not in known:
+                if smoothed is None:
+                    pixels = image if coefficients is None else background_image(coefficients, ny, nx)
+                    smoothed = smooth(np.where(usable, pixels, 0), smooth_size=smooth_size)
+                known[y, x] = gradient(smoothed, y, x, reach=reach)
+            taken.append((y, x, *known[y, x]))
     return taken
 
 

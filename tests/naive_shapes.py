@@ -7,6 +7,8 @@ import math
 import naive
 import numpy as np
 
+from tests.remembered import remembered
+
 
 def weighted_moments(v, cy, cx, width):
     """Q00, (Q10, Q01), (Q20, Q02, Q11) and sum(w v r^4) about (cy, cx); v is NaN where a pixel is unusable.
@@ -86,6 +88,7 @@ def is_spoilt(image, bad, saturation, y, x, half, centre, width):
     )
 
 
+@remembered
 def shapes(image, bad, coefficients, sigma, sources, *, saturation=math.nan, stamp_size=64, most=400, for_width=100):
     """Section 10: the weight's width, and (y, x, six moments, spoilt) of each source, brightest first.
 
@@ -131,6 +134,7 @@ def shapes(image, bad, coefficients, sigma, sources, *, saturation=math.nan, sta
     ]
 
 
+@remembered
 def maxima(image, bad, coefficients, sigma, *, saturation=math.nan, tile=32, a_tile=4, most=1024):
     """Section 11: the brightest pixels of their 7 x 7 squares above 8 sigma, (y, x) in order.
 

@@ -6,10 +6,13 @@ Light is added to float64 images at (y, x), which may lie between pixels. Angles
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
+
+from tests.remembered import remembered
 
 Layer = Callable[[np.ndarray], None]
 
@@ -170,7 +173,25 @@ def bad_plane(ny, nx, *, fraction, seed, bits=(1, 2, 4, 7)):
     return frozen(np.where(rng.random((ny, nx)) < fraction, rng.choice(bits, (ny, nx)), 0), np.uint8)
 
 
+@functools.lru_cache(maxsize=32)  # both backends and many tests look at the same skies, which are read-only
 def night_sky(ny, nx, *, seed, n_stars=None, noise=8.0):
+    """A busy CCD, see `_night_sky`."""
+    return frozen(_night_sky(ny, nx, seed, n_stars, noise))
+
+
+@functools.lru_cache(maxsize=4)
+def crowded(ny, nx, *, seed, n_stars, noise=6.0):
+    """A CCD full of stars on a sloping sky."""
+    return frozen(_crowded(ny, nx, seed, n_stars, noise))
+
+
+@remembered
+def _crowded(ny, nx, seed, n_stars, noise):
+    return make(ny, nx, polynomial(0, 30, 20, 4, 5, 6), stars(n_stars, seed=seed), noise=noise, seed=seed)
+
+
+@remembered
+def _night_sky(ny, nx, seed, n_stars, noise):
     """A busy CCD: sloping sky, stars, a double image, a faint trail, a saturated star, and dead, hot and NaN pixels."""
     rng = np.random.default_rng(seed)
     n = max(ny * nx // 3000, 4) if n_stars is None else n_stars

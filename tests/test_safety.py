@@ -26,7 +26,7 @@ def test_runs_that_end_early_lose_nothing(kills):
     assert f"    {kills} ended early" in done.stdout
 
 
-@pytest.mark.parametrize("files", [24, pytest.param(60, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("files", [12, pytest.param(60, marks=pytest.mark.proof)])
 def test_damaged_files_end_as_scores_or_statuses(files):
     # Ten times the limit of the full version, since a busy machine is no fault of gpuanom.
     counts, failed, _, _ = fuzz_score.fuzz(files, seed=3, slowest=10 * fuzz_score.SLOWEST)

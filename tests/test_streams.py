@@ -94,7 +94,7 @@ def _cases():
     most = ("score", "merge", "show", "explain", "export", "history", "tables")
     for name in sorted(commands(Path(), Path())):
         for encoding in ENCODINGS:
-            usual = (encoding == "C" and name in most) or (name, encoding) == ("score", "latin-1")
+            usual = (encoding == "C" and name in most) or (name, encoding) == ("show", "latin-1")
             yield pytest.param(name, encoding, marks=() if usual else pytest.mark.proof)
 
 
@@ -154,7 +154,18 @@ def test_an_output_that_is_full_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     "environment",
-    [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {"COLUMNS": "20", "LINES": "5"}, {"TERM": "", "PYTHONIOENCODING": "ascii"}],
+    [
+        {"TERM": "dumb"},
+        {"NO_COLOR": "1", "COLUMNS": "20", "LINES": "5", "PYTHONIOENCODING": "ascii"},
+        *(
+            pytest.param(alone, marks=pytest.mark.proof)
+            for alone in (
+                {"NO_COLOR": "1"},
+                {"COLUMNS": "20", "LINES": "5"},
+                {"TERM": "", "PYTHONIOENCODING": "ascii"},
+            )
+        ),
+    ],
     ids=lambda environment: " ".join(environment),
 )
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_ranking_again_keeps_the_columns(inputs, whole, tmp_path):
     assert nights.tables(tmp_path / "copy") == nights.tables(whole)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.proof), 3])
 def test_threads_shares_and_interruptions_do_not_matter(inputs, whole, tmp_path, threads, monkeypatch):
     monkeypatch.setattr(keeping, "EVERY", 0.0)  # a run that ends early has kept what was done, and no more
     model = inputs / "model.pt"

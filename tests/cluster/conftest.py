@@ -57,9 +57,26 @@ def farm(_two):
     _two.clean()
 
 
+@pytest.fixture(scope="session")
+def _none(tmp_path_factory):
+    farm = Farm(tmp_path_factory.mktemp("own"))
+    try:
+        yield farm
+    finally:
+        farm.close()
+
+
 @pytest.fixture
-def own_farm(tmp_path):
-    """A scheduler for one test, which starts its own workers."""
+def own_farm(_none):
+    """A scheduler without workers: the test starts its own, which end with the test."""
+    yield _none
+    _none.dismiss()
+    _none.clean()
+
+
+@pytest.fixture
+def mortal_farm(tmp_path):
+    """The same, with a scheduler that the test may kill."""
     farm = Farm(tmp_path / "farm")
     try:
         yield farm

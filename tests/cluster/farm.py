@@ -92,8 +92,21 @@ class Farm(Hooks):
             env=env,
         )
 
+    def dismiss(self):
+        """End the workers, and wait until the scheduler knows of none."""
+        from distributed import Client
+
+        self._end(self.processes[1:])
+        del self.processes[1:]
+        with Client(scheduler_file=str(self.file), timeout=PATIENCE) as client:
+            until(lambda: not client.scheduler_info(n_workers=-1)["workers"], "the end of the workers")
+
     def close(self):
-        for process in self.processes:
+        self._end(self.processes)
+
+    @staticmethod
+    def _end(processes):
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -59,7 +59,7 @@ def below(pid):
     return found
 
 
-@pytest.mark.parametrize(("workers", "threads"), [(1, 3), (4, 1)])
+@pytest.mark.parametrize(("workers", "threads"), [(1, 3), (2, 1), pytest.param(4, 1, marks=pytest.mark.proof)])
 def test_workers_threads_and_order_change_nothing(night, undisturbed, tmp_path, workers, threads):
     files = sorted(night.iterdir())
     random.Random(workers).shuffle(files)

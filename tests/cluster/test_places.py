@@ -137,21 +137,21 @@ def test_files_that_tell_of_no_scheduler(night, tmp_path, monkeypatch, content):
 
 
 def test_a_scheduler_that_goes_away_ends_the_run_and_the_same_command_goes_on(
-    own_farm, farm, score, undisturbed, tmp_path
+    mortal_farm, farm, score, undisturbed, tmp_path
 ):
-    own_farm.worker(nanny=False)
-    own_farm.befall("4", "hang")
+    mortal_farm.worker(nanny=False)
+    mortal_farm.befall("4", "hang")
 
     def kill():
-        own_farm.befallen("4", "hang")
-        os.killpg(own_farm.scheduler.pid, signal.SIGKILL)
+        mortal_farm.befallen("4", "hang")
+        os.killpg(mortal_farm.scheduler.pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
     with pytest.raises(
         ClusterError, match=r"the scheduler at .* is gone, or was restarted \(what was measured is kept"
     ):
-        score(own_farm)
+        score(mortal_farm)
     thread.join()
     _, said = score(farm)
     assert 0 < len(said.measured) < 7

@@ -20,6 +20,9 @@ HERE = Path(__file__).resolve().parent
 # so its modules must not be imported a second time.
 _put_away: dict[str, ModuleType] = {}
 
+# Whether each launch is repeated in the orders of threads and blocks that the settings name.
+_every_order = True
+
 # `pytest --require-gpu` uses a real card in place of the test device, until this process ends.
 _off = False
 
@@ -45,6 +48,23 @@ def switch_off() -> None:
 def is_off() -> bool:
     """Whether the tests run on a real card."""
     return _off
+
+
+def in_every_order(wanted: bool) -> None:
+    """Repeat each launch in every order, or run it once: the tests of the steps ask for orders, whole nights do not.
+
+    The variable GPUANOM_DEVICE_ORDERS goes first.
+    """
+    global _every_order
+    _every_order = wanted or "GPUANOM_DEVICE_ORDERS" in os.environ
+    _set_orders()
+
+
+def _set_orders() -> None:
+    if "cpudevice" in sys.modules:
+        from cpudevice import settings
+
+        settings.orders = settings.default_orders if _every_order else (0,)
 
 
 class _Skip:
@@ -73,6 +93,7 @@ def install() -> None:
     for module in (cupy, cupyx):
         if not _is_ours(module):
             raise RuntimeError(f"{module.__file__} was found before the stand-in")
+    _set_orders()
     _forget_what_is_installed()
 
 
@@ -133,6 +154,8 @@ def environment(**settings: str) -> dict[str, str]:
         return dict(os.environ)
     if _off:
         pytest.skip(ABOUT_IT)
+    if not _every_order:
+        settings = {"orders": "forward", **settings}
     paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     named = {f"GPUANOM_DEVICE_{name.upper()}": str(value) for name, value in settings.items()}
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **named}

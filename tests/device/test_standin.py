@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests import device
 from tests.device import demo, environment
 
 I4 = np.int32
@@ -310,7 +311,6 @@ def test_elapsed_time(cp):
 
 
 def test_put_away_and_back(cp):
-    from tests import device
 
     device.uninstall()
     assert "cupy" not in sys.modules
@@ -321,7 +321,6 @@ def test_put_away_and_back(cp):
 
 
 def test_refuses_when_the_real_one_is_there(cp):
-    from tests import device
 
     device.uninstall()
     try:
@@ -342,3 +341,20 @@ def test_found_by_another_process():
         check=True,
     )
     assert done.stdout == "(0, 1, 9) True\n"
+
+
+def test_steps_run_in_every_order_and_whole_nights_in_one(monkeypatch):
+    from cpudevice import settings
+
+    assert settings.orders == settings.default_orders
+    monkeypatch.delenv("GPUANOM_DEVICE_ORDERS", raising=False)
+    try:
+        device.in_every_order(False)
+        assert settings.orders == (0,)
+        assert environment()["GPUANOM_DEVICE_ORDERS"] == "forward"
+        assert environment(orders="reverse")["GPUANOM_DEVICE_ORDERS"] == "reverse"
+        monkeypatch.setenv("GPUANOM_DEVICE_ORDERS", "5")
+        device.in_every_order(False)
+        assert settings.orders == settings.default_orders
+    finally:
+        device.in_every_order(True)

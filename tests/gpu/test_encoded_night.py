@@ -120,7 +120,6 @@ def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
 
 def test_with_kvikio_plain_files_are_read_straight_to_the_device(mixed, monkeypatch):
     """All files are, except those that the host must process: other forms, sections, and failed reads."""
-    gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")
     with fits.open(mixed / "in" / "e3.fits", mode="update") as hdus:
         hdus["FLOAT32"].add_datasum()
     gpuanom.score(mixed / "in", mixed / "cpu", settings=QUICK, device="cpu")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -15,6 +13,7 @@ import gpuanom
 from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import CcdFailure, CcdOnDisk
 from tests import device, nights
+from tests.commands import run
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300, simulations=200)
 PAPER = QUICK.replace(statistics=False)
@@ -238,21 +237,26 @@ def test_the_plan_follows_the_free_memory_and_is_told(stand_in, caplog):
 # Several devices, and devices that fail
 
 
-def score(folder, output, *flags, **settings):
-    command = [sys.executable, "-m", "gpuanom", "score", str(folder), "-o", str(output), *flags]
-    command += ["--points", "300", "--sigma-points", "500", "--background-points", "300"]
-    return subprocess.run(command, env=device.environment(**settings), capture_output=True, text=True, check=False)
+@pytest.fixture
+def score(capfd):
+    """Score a folder by the command, in this process; what it told."""
+
+    def scored(folder, output, *flags):
+        flags = *flags, "--points", 300, "--sigma-points", 500, "--background-points", 300
+        code, _, told = run(capfd, "score", folder, "-o", output, *flags)
+        assert code == 0, told
+        return told
+
+    return scored
 
 
-def test_two_devices_share_a_night_and_change_nothing(small):
-    device.require_compiler()
-    two = score(small / "in", small / "two", "--device", "0,1", "-v", count=2)
-    assert two.returncode == 0, two.stderr
-    assert "device: gpu 0, " in two.stderr
-    assert "; gpu 1, " in two.stderr
-    assert "memory plan: gpu 0 has" in two.stderr
-    cpu = score(small / "in", small / "cpu", "--device", "cpu", "--threads", "3")
-    assert cpu.returncode == 0
+def test_two_devices_share_a_night_and_change_nothing(stand_in, small, score):
+    stand_in.devices = 2
+    told = score(small / "in", small / "two", "--device", "0,1", "-v")
+    assert "device: gpu 0, " in told
+    assert "; gpu 1, " in told
+    assert "memory plan: gpu 0 has" in told
+    score(small / "in", small / "cpu", "--device", "cpu", "--threads", "3")
     assert nights.tables(small / "two") == nights.tables(small / "cpu")
 
 
@@ -485,22 +489,18 @@ def test_a_ring_of_buffers_waits_only_when_it_has_gone_round(stand_in, monkeypat
 # Which device is used, and why
 
 
-def test_auto_says_which_device_it_takes_and_why(small):
-    device.require_compiler()
-    found = score(small / "in", small / "a", "--device", "auto")
-    assert "device: gpu 0" in found.stderr
-    none = score(small / "in", small / "b", count=0)
-    assert "device: cpu, because no GPU can be used" in none.stderr or "device: cpu, because" in none.stderr
-    asked = score(small / "in", small / "c", "--device", "cpu")
-    assert "device:" not in asked.stderr
+def test_auto_says_which_device_it_takes_and_why(stand_in, small, score):
+    assert "device: gpu 0" in score(small / "in", small / "a", "--device", "auto")
+    stand_in.devices = 0
+    assert "device: cpu, because" in score(small / "in", small / "b")
+    assert "device:" not in score(small / "in", small / "c", "--device", "cpu")
 
 
-def test_ties_are_broken_by_what_is_printed(tmp_path):
+def test_ties_are_broken_by_what_is_printed(stand_in, tmp_path, score):
     """Both exposures of a dataset are equally far from their median: the last bit must not decide their order."""
-    device.require_compiler()
     nights.night(tmp_path / "in", exposures=8, ccds=1, bands=("r", "g", "i", "z"))
     for name in ("cpu", "0"):
-        assert score(tmp_path / "in", tmp_path / name, "--device", name).returncode == 0
+        score(tmp_path / "in", tmp_path / name, "--device", name)
     assert nights.tables(tmp_path / "cpu") == nights.tables(tmp_path / "0")
 
 

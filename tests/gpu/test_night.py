@@ -12,6 +12,7 @@ import gpuanom
 from gpuanom.backends.choice import choose, select
 from gpuanom.records import Turn
 from tests import device, nights
+from tests.commands import run
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300, simulations=200)
 
@@ -47,16 +48,14 @@ def test_exposure_is_measured_as_on_the_cpu(monkeypatch):
         assert np.allclose(a.cosine, b.cosine, atol=1e-12 * 300)
 
 
-def test_tables_of_a_night_are_the_cpus_to_the_printed_digits(tmp_path):
-    device.require_compiler()
+def test_tables_of_a_night_are_the_cpus_to_the_printed_digits(tmp_path, capfd):
     nights.night(tmp_path / "in", exposures=5, ccds=1, odd=2)
     flags = ["--points", "300", "--sigma-points", "500", "--background-points", "300", "--threads", "1"]
-    for name in ("cpu", "0"):
-        command = [sys.executable, "-m", "gpuanom", "score", str(tmp_path / "in"), "-o", str(tmp_path / name), *flags]
-        done = subprocess.run(
-            [*command, "--device", name], env=device.environment(), capture_output=True, text=True, check=True
-        )
-        assert ("device: gpu 0" in done.stderr) == (name == "0")
+    with device.installed():
+        for name in ("cpu", "0"):
+            code, _, told = run(capfd, "score", tmp_path / "in", "-o", tmp_path / name, *flags, "--device", name)
+            assert code == 0
+            assert ("device: gpu 0" in told) == (name == "0")
     assert nights.tables(tmp_path / "cpu") == nights.tables(tmp_path / "0")
 
 

@@ -45,7 +45,7 @@ def no_card():
         pytest.skip(device.ABOUT_IT)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.proof), "2"])
 def test_without_cupy(tmp_path, workers):
     if has_cupy():
         pytest.skip("CuPy is installed beside these tests")

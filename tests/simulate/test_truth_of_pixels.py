@@ -48,6 +48,7 @@ def nights(tmp_path_factory):
     """Folders of the normal night and of the anomalous night, and the injected truth and folder of each class."""
     folder = tmp_path_factory.mktemp("nights")
     many = ("--exposures", len(INJECTORS) + 1, "--ccds", CCDS, "--shape", f"{SIDE},{SIDE}", "--headers", "decam")
+    many = (*many, "--processes", 1)  # a further process takes longer to start than its half of the night
     every = ",".join(words(name) for name in INJECTORS)
     assert run("simulate", folder / "normal", *many, "--anomalies", "none") == 0
     assert run("simulate", folder / "odd", *many, "--anomalies", every) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import naive
@@ -232,6 +233,7 @@ REAL = {
 }
 
 
+@functools.cache  # crops are small, and unpacking a file takes long
 def real_crop(folder, name):
     """A crop of a real image, float32, and its bad-pixel plane (None where no mask lies beside the file).
 

@@ -46,6 +46,7 @@ def test_matches_naive_on_busy_skies(backend, ny, nx):
 
 
 @pytest.mark.real
+@pytest.mark.proof(backend="gpu")  # tests/steps/test_chain.py has the real images on both backends
 @pytest.mark.parametrize("name", REAL)
 def test_matches_naive_on_real_images(backend, real_data, name):
     image, bad = real_crop(real_data, name)

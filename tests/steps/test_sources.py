@@ -42,7 +42,7 @@ def test_matches_naive_on_busy_skies(backend, ny, nx):
 
 
 def test_matches_naive_on_a_crowded_field(backend):
-    image = sky.make(420, 500, sky.polynomial(0, 30, 20, 4, 5, 6), sky.stars(400, seed=7), noise=6.0, seed=7)
+    image = sky.crowded(420, 500, seed=7, n_stars=400)
     found = check_sources(backend, [image], None, fitted(backend, stack_of(backend, [image])))
     assert found.y.size > 30
 

@@ -31,6 +31,7 @@ class Settings:
     cache: Path = field(default_factory=lambda: Path(_read("CACHE", str(_default_cache()))))
 
     def __post_init__(self):
+        self.default_orders = self.orders
         if self.flavour not in FLAVOURS:
             raise ValueError(f"GPUANOM_DEVICE_FLAVOUR: {self.flavour!r} is none of {', '.join(FLAVOURS)}")
 
