@@ -27,7 +27,6 @@ MODULES = (
     "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.patterns", "backends.cpu.spectrum",
     "backends.cpu.shapes", "backends.cpu.repeats",
     "statistics.ordered", "statistics.pairwise", "statistics.radon", "statistics.highest", "statistics.jitter",
-    "statistics.ordered", "statistics.pairwise", "statistics.radon", "statistics.highest", "statistics.jitter",
     "statistics.step_filter", "statistics.running_median", "statistics.patches", "statistics.robust",
     "statistics.beyond_pattern", "rounded", "text_codes", "row_texts", "histogram_sums",
 )  # fmt: skip
