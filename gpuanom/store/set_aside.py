@@ -267,8 +267,9 @@ def forget_copies(db: sqlite3.Connection, camera: str, exposure: str) -> None:
     db : Connection
     camera, exposure : str
     """
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table in ("nights", *(f"aside_{name}" for name in EXPOSURE_TABLES)):
-        if has_table(db, table):
+        if table in tables:
             db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -161,11 +162,8 @@ class Store(KeptNulls):
         with self._transaction() as db:
             self._forget(db, e.camera, e.exposure)
             db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", (e.camera, e.exposure))
-            db.execute(
-                "INSERT OR REPLACE INTO settings VALUES (?, ?, ?)",
-                (self.settings.fingerprint(), json.dumps(self.settings.measurement(), sort_keys=True), __version__),
-            )
-            row = exposure_row(measurement, self.settings.fingerprint(), __version__)
+            db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", self._settings_row)
+            row = exposure_row(measurement, self._settings_row[0], __version__)
             db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)
             db.executemany(
                 f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
@@ -177,6 +175,11 @@ class Store(KeptNulls):
             db.execute("INSERT INTO versions VALUES (?, ?, ?, ?)", version_row(e))
             self._reconstructions.add(measurement)
             self._statistics.add(measurement)
+
+    @cached_property
+    def _settings_row(self) -> tuple[str, str, str]:
+        measured = json.dumps(self.settings.measurement(), sort_keys=True)
+        return self.settings.fingerprint(), measured, __version__
 
     def model(self) -> str:
         """Return the fingerprint of the autoencoder that the night was scored with; empty without one."""
