@@ -12,6 +12,7 @@ import numpy as np
 
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, Measurement, Version
+from gpuanom.settings import Settings
 from gpuanom.store.located import files_json, locator, texts_of
 from gpuanom.store.schema import has_table
 
@@ -80,6 +81,11 @@ def exposures_of(
         )
         exposures.append((number, exposure))
     return exposures
+
+
+def settings_row(settings: Settings, version: str) -> tuple[str, str, str]:
+    """Return the columns of the table `settings`: what measures with these settings and this version of gpuanom."""
+    return settings.fingerprint(), json.dumps(settings.measurement(), sort_keys=True), version
 
 
 def version_row(exposure: Exposure) -> tuple[str, str, str, str]:
@@ -170,7 +176,8 @@ def exposure_row(measurement: Measurement, settings: str, version: str) -> tuple
     """
     e = measurement.exposure
     counts = np.array([c.counts for c in measurement.ccds], dtype="<i4")
-    sums = np.array([np.stack([c.cosine, c.sine], axis=1) for c in measurement.ccds], dtype="<f8")
+    cosine, sine = (np.array([getattr(c, name) for c in measurement.ccds], dtype="<f8") for name in ("cosine", "sine"))
+    sums = np.stack([cosine, sine], axis=-1)
     return (
         e.camera,
         e.exposure,
@@ -198,7 +205,7 @@ def ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
         c.name,
         c.status,
         c.reason,
-        *(float(v) for v in c.coefficients),
+        *np.asarray(c.coefficients, dtype=np.float64).tolist(),
         c.sky,
         c.sigma,
         c.n_points,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +20,14 @@ from gpuanom.settings import Settings, difference
 from gpuanom.store import set_aside
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, add_columns, read_columns
 from gpuanom.store.datasets import read_dataset
-from gpuanom.store.exposure_rows import ccd_row, exposure_mappings, exposure_row, held_exposures, version_row
+from gpuanom.store.exposure_rows import (
+    ccd_row,
+    exposure_mappings,
+    exposure_row,
+    held_exposures,
+    settings_row,
+    version_row,
+)
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator
 from gpuanom.store.nulls import KeptNulls, forget_nulls
@@ -69,7 +75,7 @@ class Store(KeptNulls):
         self, path: Path | None, settings: Settings, *, read_only: bool = False, moves: Sequence[Relocation] = (),
         is_sound: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
-        self.settings = settings
+        self.settings, self._settings_row = settings, settings_row(settings, __version__)
         super().__init__(path, open_database(path, read_only=read_only, is_sound=is_sound))
         self.read_only = read_only
         self.idle_moves: set[Relocation] = set()
@@ -175,11 +181,6 @@ class Store(KeptNulls):
             db.execute("INSERT INTO versions VALUES (?, ?, ?, ?)", version_row(e))
             self._reconstructions.add(measurement)
             self._statistics.add(measurement)
-
-    @cached_property
-    def _settings_row(self) -> tuple[str, str, str]:
-        measured = json.dumps(self.settings.measurement(), sort_keys=True)
-        return self.settings.fingerprint(), measured, __version__
 
     def model(self) -> str:
         """Return the fingerprint of the autoencoder that the night was scored with; empty without one."""
