@@ -171,10 +171,8 @@ class Store(KeptNulls):
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", self._settings_row)
             row = exposure_row(measurement, self._settings_row[0], __version__)
             db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)
-            db.executemany(
-                f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
-                [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)],
-            )
+            ccds = [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)]
+            db.executemany(f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})", ccds)
             add_columns(db, e.camera, e.exposure, __version__, measurement.ccds)
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
