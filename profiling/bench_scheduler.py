@@ -3,9 +3,9 @@
 python profiling/bench_scheduler.py [--workers 200] [--exposures 20000] [--seconds 0.1]
 
 The client code of gpuanom.cluster and the store are the real ones, and so is what a worker runs, but for the
-measurement itself: a worker sleeps, and then returns a copy of a measurement that was made before. In place of Dask's
-scheduler and network, a process of its own holds all workers as threads, and one pipe leads there: calls and answers
-travel as the bytes that Dask would carry. What Dask itself costs is shown by a smaller run with its own scheduler and
+measurement itself: a worker waits, and then returns a measurement that was made before. In place of Dask's scheduler
+and network, a process of its own holds all workers, and one socket leads there: calls and answers travel as the bytes
+that Dask would carry. What Dask itself costs is shown by a smaller run with its own scheduler and
 workers. The exit code is 1 when a bar is missed.
 """
 
@@ -207,10 +207,10 @@ def run(measurement, n_workers, n_exposures, seconds, *, real=0, profile=None):
         kept = Path(folder) / "measurement"
         kept.write_bytes(pickle.dumps(measurement, protocol=5))
         threads = n_workers // real if real else 1
-        job = SleepingJob(settings, "cpu", threads, None, str(kept), seconds)
+        job = SleepingJob(settings, "cpu", threads, None, str(kept), seconds if real else 0.0)
         if not real:
             here, there = socket.socketpair()
-            command = [sys.executable, sleeping_workers.__file__, str(there.fileno()), str(n_workers)]
+            command = [sys.executable, sleeping_workers.__file__, str(there.fileno()), str(n_workers), str(seconds)]
             process = subprocess.Popen(command, pass_fds=(there.fileno(),))
             there.close()
             pipe = Connection(here.detach())
@@ -298,10 +298,10 @@ def main():
 Load of the machine when the first run began: {load:.1f}. (Beside other jobs the rates are too low and CPU times too
 high.)
 
-`python profiling/bench_scheduler.py`: the real client code and the real store; a worker sleeps {options.seconds:g} s
-({options.seconds / 10:g} s in the second row) and returns a copy of a measurement of a simulated CCD of
-{options.shape[0]} x {options.shape[1]} pixels, for each CCD. In place of Dask's scheduler, a process of threads holds
-the workers; in the last row Dask's own scheduler and 2 processes of {options.workers // 2} threads do. The rate counts
+`python profiling/bench_scheduler.py`: the real client code and the real store; a worker waits {options.seconds:g} s
+({options.seconds / 10:g} s in the second row) and returns a measurement of a simulated CCD of
+{options.shape[0]} x {options.shape[1]} pixels, for each CCD. In place of Dask's scheduler and network one process holds
+all workers; in the last row Dask's own scheduler and 2 processes of {options.workers // 2} threads do. The rate counts
 from the first exposure in the store to the last. Memory is that of the client after {
         ", ".join(f"{share:.0%}" for share in SAMPLES)
     } of the exposures.

@@ -1,6 +1,6 @@
-"""Workers that sleep in place of measuring, for bench_scheduler.py; all of them are threads of one process.
+"""Workers that wait in place of measuring, for bench_scheduler.py; all of them are in one process.
 
-python profiling/sleeping_workers.py SOCKET WORKERS
+python profiling/sleeping_workers.py SOCKET WORKERS SECONDS
 
 SOCKET is the number of an open socket. A message there is the number of a call, the number of a worker (8 bytes each),
 and the call as gpuanom pickles it; the answer is the number of the call, and what the call returned.
@@ -9,17 +9,16 @@ and the call as gpuanom pickles it; the answer is the number of the call, and wh
 from __future__ import annotations
 
 import functools
+import heapq
 import pickle
 import sys
-import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import SimpleQueue
 
 from gpuanom.cluster import worker
-from gpuanom.cluster.job import Job
+from gpuanom.cluster.job import Answer, Job
 
 
 @dataclass(frozen=True)
@@ -44,38 +43,44 @@ class Sleeping:
         pass
 
     def measured(self, exposures):
-        """Yield a copy of the measurement for each exposure."""
+        """Yield the measurement for each exposure; the client notes the exposure."""
         for exposure in exposures:
             time.sleep(self._seconds)
-            yield exposure, replace(self._measurement, exposure=exposure), self._seconds
+            yield exposure, self._measurement, self._seconds
 
 
-def serve(pipe, n_workers):
-    """Make the calls that come through a pipe, those of one worker one after the other, until the pipe is closed."""
+def serve(pipe, n_workers, seconds):
+    """Answer the calls that come through a pipe, until the pipe is closed.
+
+    A call is made at once, and its answer is sent when the worker would have had so many seconds for it: each worker
+    makes one call at a time. All measurements are the same, so that only the first one is pickled.
+    """
     worker._lanes = lambda: 1  # that function asks Dask
     worker.versions = functools.cache(worker.versions)  # each worker would find them in a process of its own
-    calls = [SimpleQueue() for _ in range(n_workers)]
-    lock = threading.Lock()
-
-    def work(mine):
-        while True:
-            number, call = mine.get()
-            answer = number + pickle.dumps(pickle.loads(call), protocol=5)
-            with lock:
-                pipe.send_bytes(answer)
-
-    for mine in calls:
-        threading.Thread(target=work, args=(mine,), daemon=True).start()
+    free, waiting, packed_measurement = [0.0] * n_workers, [], b""
     while True:
+        now = time.monotonic()
+        while waiting and waiting[0][0] <= now:
+            _, number, answer = heapq.heappop(waiting)
+            pipe.send_bytes(number + answer)
         try:
+            if not pipe.poll(waiting[0][0] - now if waiting else None):
+                continue
             message = pipe.recv_bytes()
         except (EOFError, OSError):
             return
-        calls[int.from_bytes(message[8:16], "little")].put((message[:8], message[16:]))
+        number, which = message[:8], int.from_bytes(message[8:16], "little")
+        result = pickle.loads(message[16:])
+        if not isinstance(result, Answer):
+            answer = pickle.dumps(result, protocol=5)
+        else:
+            answer = packed_measurement = packed_measurement or pickle.dumps(result, protocol=5)
+        free[which] = max(now, free[which]) + (seconds if isinstance(result, Answer) else 0.0)
+        heapq.heappush(waiting, (free[which], number, answer))
 
 
 if __name__ == "__main__":
     # Jobs are sent by the name of this module.
     import sleeping_workers
 
-    sleeping_workers.serve(Connection(int(sys.argv[1])), int(sys.argv[2]))
+    sleeping_workers.serve(Connection(int(sys.argv[1])), int(sys.argv[2]), float(sys.argv[3]))

@@ -109,16 +109,6 @@ class KeptStatistics:
             ),
         )
 
-    def forget(self, camera: str, exposure: str) -> None:
-        """Forget the statistics of an exposure.
-
-        Parameters
-        ----------
-        camera, exposure : str
-        """
-        for table in STATISTICS_TABLES:
-            self._db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
-
     def of_dataset(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
         """Read the statistics of a dataset, its exposures in natural order of their ids.
 

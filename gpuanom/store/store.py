@@ -329,11 +329,7 @@ class Store(KeptNulls):
                 self._forget(db, camera, exposure)
 
     def _forget(self, db: sqlite3.Connection, camera: str, exposure: str) -> None:
-        for table in ("exposures", "ccds", "named_by_file", "renamed", "versions", CCD_COLUMNS_TABLE):
-            db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
-        set_aside.forget_copies(db, camera, exposure)
-        self._reconstructions.forget(camera, exposure)
-        self._statistics.forget(camera, exposure)
+        set_aside.forget_exposure(db, camera, exposure)
 
     def dataset_keys(self) -> list[tuple[str, str]]:
         """Return camera and band of the datasets, in this order."""
