@@ -73,7 +73,7 @@ def parts():
         scoring=number(r"\| all \| ([\d.]+) \|", scores),
         megabytes=number(r"([\d.]+) MB an exposure", night),
         client=number(rf"\| all CCDs of DECam \| \d+ \| {CCDS} \| \d+ \| [\d,]+ \| ([\d.]+) \|", scheduler),
-        load=re.search(r"Load of the machine when the first run began: ([\d.]+)", scheduler)[1],
+        load=re.search(r"Load of the machine when the first run began: (\d+\.\d+)", scheduler)[1],
     )
 
 

@@ -33,6 +33,6 @@ def test_the_arithmetic(script):
 
 
 def test_the_page_follows_from_the_results(script):
-    """Where this fails, a part was measured again: `python profiling/survey_cost.py --write` brings the page up to date."""
+    """Where this fails, a part was measured again: `python profiling/survey_cost.py --write` mends the page."""
     text = script.PAGE.read_text()
     assert script.with_page(text, script.page(script.parts())) == text
