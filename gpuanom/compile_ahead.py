@@ -27,7 +27,8 @@ MODULES = (
     "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.patterns", "backends.cpu.spectrum",
     "backends.cpu.shapes", "backends.cpu.repeats",
     "statistics.ordered", "statistics.pairwise", "statistics.radon", "statistics.highest", "statistics.jitter",
-    "statistics.running_median", "statistics.patches", "statistics.robust", "statistics.beyond_pattern",
+    "statistics.step_filter", "statistics.running_median", "statistics.patches", "statistics.robust",
+    "statistics.beyond_pattern",
     "rounded",
 )  # fmt: skip
 """The modules with compiled loops, roughly in the order in which a run needs the loops."""

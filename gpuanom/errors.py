@@ -96,4 +96,5 @@ def printable(text: str) -> str:
     Header values and file names pass through this function before they reach a terminal or a
     table.
     """
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)

@@ -133,6 +133,9 @@ extern "C" __global__ void __launch_bounds__(128)
     for (int k = warp; k < n_bright; k += WARPS) {
         const int number = bright[k], y0 = number / columns * tile, x0 = number % columns * tile;
         t.top = y0 - MAXIMUM_REACH, t.left = x0 - MAXIMUM_REACH;
+        // A lane may still read Y and X of the tile before: shuffles and ballots do not order
+        // memory.
+        __syncwarp();
         scale(scaled_y[warp], t.top, tile + 2 * MAXIMUM_REACH, ny);
         scale(scaled_x[warp], t.left, tile + 2 * MAXIMUM_REACH, nx);
         __syncwarp();
@@ -179,7 +182,6 @@ extern "C" __global__ void __launch_bounds__(128)
                 n++;
             }
         }
-        // No lane is still to read Y and X: a shuffle or a ballot comes after each use of them.
         if (lane == 0) found[first_tile + number] = n;
     }
 }

@@ -174,7 +174,8 @@ extern "C" __global__ void __launch_bounds__(256, 3)
         const int middle = (int)floor(cy + 0.5), column = (int)floor(cx + 0.5);
         const int top = max(-half, middle - reach), bottom = min(half - 1, middle + reach);
         const int left = max(-half, column - reach), right = min(half - 1, column + reach);
-        // The shuffles of the pass before came after the last use of its heights.
+        // A lane may still read the heights of the pass before: shuffles do not order memory.
+        __syncwarp();
         for (int k = 0; k < 2; k++)
             heights[lane + k * WARP] = weight((double)place[k] - cy, scale);
         __syncwarp();

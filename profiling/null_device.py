@@ -67,6 +67,12 @@ class ndarray:  # noqa: N801 - CuPy's name
         COUNTS["copies"] += 1
         return empty(self.shape, self.dtype)
 
+    def __array_function__(self, function, types, arguments, options):
+        if function is not np.where:
+            return NotImplemented
+        COUNTS["launches"] += 1
+        return empty(_broadcast(arguments), arguments[-1].dtype)
+
     def __lt__(self, other):
         COUNTS["launches"] += 1
         return empty(self.shape, bool)
@@ -81,6 +87,11 @@ class ndarray:  # noqa: N801 - CuPy's name
         out = np.empty(self.shape, self.dtype) if out is None else out
         out[...] = 1 if self.value is None else self.value
         return out
+
+
+def _broadcast(arguments):
+    """The shape of arrays and numbers that are broadcast together."""
+    return np.broadcast_shapes(*(np.shape(a) if not isinstance(a, ndarray) else a.shape for a in arguments))
 
 
 class _Flags:

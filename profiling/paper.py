@@ -70,7 +70,7 @@ def planned(exposures):
 
 
 def measured(path, camera, plan, processes):
-    """Measure what the file lacks; return all measurements in the order of the plan, and the seconds that this took."""
+    """Measure what the file lacks; return the measurements as planned, how many were lacking, and the seconds."""
     about = {"camera": camera, "settings": pool.SETTINGS.fingerprint(), "statistics": NAMES.text}
     if not path.exists():
         path.write_bytes(pickle.dumps(about))
@@ -93,7 +93,7 @@ def measured(path, camera, plan, processes):
             if i % 50 == 0 or i == len(missing):
                 each = (time.perf_counter() - start) / i
                 print(f"{i} of {len(missing)} measured, {each * (len(missing) - i):.0f} s left", flush=True)
-    return [found[what] for what in plan], time.perf_counter() - start
+    return [found[what] for what in plan], len(missing), time.perf_counter() - start
 
 
 def megacam(plan, measurements):
@@ -192,8 +192,8 @@ def main():
     print(f"{options.decals} exposures of DECaLS scored in {of_decals['seconds']:.1f} s of CPU", flush=True)
     plan = planned(options.exposures)
     camera = Camera(options.ccds, SHAPE, SEED)
-    measurements, seconds = measured(options.file, camera, plan, options.processes)
-    of_megacam = megacam(plan, measurements) | {"ccds": options.ccds, "seconds": seconds}
+    measurements, n_lacking, seconds = measured(options.file, camera, plan, options.processes)
+    of_megacam = megacam(plan, measurements) | {"ccds": options.ccds, "lacking": n_lacking, "seconds": seconds}
     whole = (options.exposures, options.ccds, options.decals) == (1171, 36, sum(BANDS.values()))
     paper_page.write(of_megacam, of_decals, whole=whole)
 

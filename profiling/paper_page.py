@@ -75,7 +75,8 @@ def write(megacam, decals, *, whole):
     """Write the result, and docs/validation.md's section where the surveys have the paper's size."""
     text = section(megacam, decals)
     took = (
-        f"{megacam['seconds']:.0f} s for drawing and measuring what was lacking, {decals['seconds']:.1f} s of CPU for"
+        f"{megacam['seconds']:.0f} s for drawing and measuring the {megacam['lacking']} exposures that were lacking,"
+        f" {decals['seconds']:.1f} s of CPU for"
     )
     bench.write(
         "paper.md" if whole else "paper-quick.md",

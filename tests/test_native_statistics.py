@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gpuanom.native import sort
+from gpuanom.records.patterns import STEP
 from gpuanom.statistics import peaks, profiles, shapes
 from gpuanom.statistics.pairwise import select
 from gpuanom.statistics.robust import plane_sums
@@ -41,6 +42,29 @@ def test_the_jitter_of_profiles(size, kept):
     sums[:, ::19] *= 30  # beyond where profiles are clipped, on both sides
     expected = naive_statistics.jitter(sums, counts, 100)
     np.testing.assert_array_equal(profiles._jitter(sums, counts, 100), expected)
+
+
+@pytest.mark.parametrize("size", [90, 96, 97, 112, 1500])
+@pytest.mark.parametrize("kept", [0.0, 0.2, 1.0])
+def test_the_step_filter(size, kept):
+    """Differences of means in plain NumPy, place by place."""
+    rng = np.random.default_rng(16)
+    counts = rng.integers(0, 101, (4, size)) if kept < 1 else np.full((4, size), 100)
+    counts *= rng.random(counts.shape) < kept
+    counts[3, : size // 2] = 0
+    sums = rng.integers(-1_000_000, 1_000_000, counts.shape)
+    found = profiles._steps(sums, counts, 100)
+    places = profiles.step_places(size)
+    assert found.shape == (4, len(places))
+    reach = profiles.REACH
+    for i, j in np.ndindex(found.shape):
+        sides = [slice(places[j] - reach, places[j]), slice(places[j], places[j] + reach)]
+        n = [counts[i, side].sum() for side in sides]
+        if 4 * min(n) < reach * 100:
+            assert np.isnan(found[i, j])
+            continue
+        low, high = (sums[i, side].sum() / m for side, m in zip(sides, n, strict=True))
+        assert found[i, j] == np.float32((high - low) * STEP / np.sqrt(1 / n[0] + 1 / n[1]))
 
 
 def test_robust_means_of_several_lists():

@@ -18,6 +18,7 @@ from gpuanom.backends.cpu import CpuBackend
 from gpuanom.errors import DeviceError
 from gpuanom.fits import discover
 from gpuanom.measuring import process_program, processes
+from gpuanom.measuring import threads as measuring_threads
 from gpuanom.measuring.processes import Processes
 from gpuanom.records import Failure, Measurement
 from tests import nights
@@ -92,6 +93,14 @@ def test_the_others_measure_all(exposures, only_others):
     assert run._others[0]._source._n_underway == 0  # each one makes room for another
 
 
+def test_a_further_process_gets_more_than_it_works_on(exposures, only_others, monkeypatch):
+    """Otherwise it would wait for one more exposure, and nobody would get what it has measured."""
+    monkeypatch.setattr(measuring_threads, "MORE_ON_HOST", 5)
+    with Processes(QUICK, [CpuBackend()], 1, print) as run:
+        list(run.measured(exposures))
+        assert run._others[0]._ahead > run._works.most_underway
+
+
 def test_exposures_that_fill_a_pipe(exposures, only_others):
     """Both processes send more than a pipe holds, and neither waits for the other one to read."""
     large = [replace(exposure, remarks=("x" * 10**6,)) for exposure in exposures]
@@ -152,7 +161,7 @@ def test_messages_of_the_others_are_heard(tmp_path, exposures, only_others, monk
 
 
 def test_who_stops_early_leaves_nothing_behind(exposures, several, monkeypatch):
-    monkeypatch.setattr(processes, "AHEAD", 1)
+    monkeypatch.setattr(processes, "SPARE", 0)
     before = threading.active_count()
     with Processes(QUICK, [CpuBackend()], 1, print) as run:
         for _ in run.measured(exposures):
@@ -170,7 +179,7 @@ def test_who_stops_early_leaves_nothing_behind(exposures, several, monkeypatch):
 def test_a_process_ends_when_the_first_one_is_gone(exposures):
     """Nobody else would end it: an interrupt, which the terminal sends to all of them, is left to the first one."""
     job = processes.Job(QUICK, "cpu", 1, 0, 30)
-    other = processes._Other(job, processes._Source([], 1), None, print)
+    other = processes._Other(job, 1, processes._Source([], 1), None, print)
     with other._started() as (receiver, sender):
         sender.send(job)
         assert receiver.recv() == ("ready",)

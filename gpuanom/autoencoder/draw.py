@@ -264,6 +264,7 @@ class _Collecting:
         """See `gpuanom.measuring.stamp_hook.StampUse`."""
         host = backend.to_host(sources)
         counts = dict(self._drawn.candidate.ccds)
+        chosen: list[Integers] = []
         for i, name in enumerate(names):
             indices = np.flatnonzero(host.ccd == i)
             if indices.size != counts[name]:
@@ -272,9 +273,13 @@ class _Collecting:
                     file=self._drawn.candidate.exposure.files[0],
                     remedy="its files have changed: score them again",
                 )
-            chosen = indices[self._drawn.chosen[name]]
-            with shared(stamps_of(stack, background, host, chosen, settings, backend), backend) as stamps:
-                self._keep(name, stamps.clone())
+            chosen.append(indices[self._drawn.chosen[name]])
+        # All CCDs at once: a call for each would take longer than the stamps.
+        ends = np.cumsum([len(indices) for indices in chosen]).tolist()
+        with shared(stamps_of(stack, background, host, np.concatenate(chosen), settings, backend), backend) as stamps:
+            copied = stamps.clone()
+        for name, begin, end in zip(names, [0, *ends], ends, strict=False):
+            self._keep(name, copied[begin:end])
         return [None] * len(names)
 
 

@@ -198,17 +198,20 @@ def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:
         Names by number of the HDU; no two are equal.
     """
     versions: dict[str, list[object]] = {}
-    for item in hdus:
-        versions.setdefault(ccd_name(rule, item.cards, item.number), []).append(_version(item))
+    by_header = [ccd_name(rule, item.cards, item.number) for item in hdus]
+    for item, name in zip(hdus, by_header, strict=True):
+        versions.setdefault(name, []).append(_version(item))
     names: dict[int, str] = {}
-    for item in hdus:
-        name, number = ccd_name(rule, item.cards, item.number), item.number
+    taken: set[str] = set()
+    for item, name in zip(hdus, by_header, strict=True):
+        number = item.number
         if len(versions[name]) > 1:
             by_version = len(set(versions[name])) == len(versions[name])
             name = clean(f"{name}-{clean(_version(item)) if by_version else number}")
-        while name in names.values():
+        while name in taken:
             name = f"{name[:70]}-{number}"
         names[number] = name
+        taken.add(name)
     return names
 
 

@@ -92,9 +92,10 @@ def card(header: fits.Header, keyword: str) -> Any:
                 value = header.get(keyword)
     except Exception:  # parsing a damaged card may raise anything
         return None
-    if type(value).__name__ == "Undefined":  # astropy's word for a card without a value; astropy may not be imported
-        return None
-    return value.strip() if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.strip()
+    # "Undefined" is astropy's word for a card without a value; astropy may not be imported.
+    return None if type(value).__name__ == "Undefined" else value
 
 
 def clean(value: Any) -> str:
@@ -138,9 +139,28 @@ def matches(value: Any, patterns: Sequence[str]) -> bool:
     return bool(text) and bool(patterns) and _one_of(tuple(patterns)).fullmatch(text) is not None
 
 
-@functools.lru_cache(maxsize=256)
+_by_identity: dict[int, tuple[tuple[str, ...], re.Pattern[str]]] = {}
+
+
 def _one_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """Return one regular expression for many patterns: a rule has hundreds, which are tried on each HDU."""
+    """Return one regular expression for many patterns: a rule has hundreds, which are tried on each HDU.
+
+    The expression is looked for by the identity of the tuple first: to hash hundreds of patterns takes longer than to
+    try them. The tuple is kept beside its expression, so that no other tuple gets its identity.
+    """
+    known = _by_identity.get(id(patterns))
+    if known is None:
+        if len(_by_identity) >= _MOST_EXPRESSIONS:
+            _by_identity.clear()
+        known = _by_identity[id(patterns)] = (patterns, _compiled(patterns))
+    return known[1]
+
+
+_MOST_EXPRESSIONS = 256
+
+
+@functools.lru_cache(maxsize=_MOST_EXPRESSIONS)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
 
 

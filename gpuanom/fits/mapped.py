@@ -70,6 +70,7 @@ class File:
         self.path = path
         self.checksum = checksum
         self._listed: tuple[Hdu | InputError, ...] | None = None
+        self._shapes: dict[Hdu, tuple[int, int]] = {}
         self.listings: dict[tuple[int, str], tuple[Any, list[Any]]] = {}
         try:
             self._mapping = Mapping(path)
@@ -226,6 +227,8 @@ class File:
             Status ``cube`` (more than one slice), ``not_2d`` (one axis), or ``corrupt``: cut off,
             or of a size that the file cannot hold.
         """
+        if item in self._shapes:
+            return self._shapes[item]
         shape = self.shape(item.header, item.number)
         n_slices = math.prod(shape[:-2])
         if n_slices > 1:
@@ -246,7 +249,7 @@ class File:
                 status="not_2d",
             )
         self._refuse_absurd(item, shape)
-        return shape[0], shape[1]
+        return self._shapes.setdefault(item, (shape[0], shape[1]))
 
     def _refuse_absurd(self, item: Hdu, shape: tuple[int, ...]) -> None:
         """Compare a header's claim with the file's size before anything is allocated."""

@@ -144,20 +144,23 @@ class Mapping:
 
     def _read(self, start: int, target: npt.NDArray[np.uint8]) -> bool:
         done = 0
-        with self.path.open("rb", buffering=0) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size >= start + target.size:  # a file that was cut off is no other file
-                self._same(stream)
+        # Each CCD opens its file for itself: os.open takes a third of the time of Path.open.
+        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(file)
+            if status.st_size >= start + target.size:  # a file that was cut off is no other file
+                self._same(status)
             while done < target.size:
-                n = os.preadv(stream.fileno(), [target[done : done + _MOST_READ].data], start + done)
+                n = os.preadv(file, [target[done : done + _MOST_READ].data], start + done)
                 if not n:
                     return False
                 done += n
+        finally:
+            os.close(file)
         return True
 
-    def _same(self, stream: Any) -> tuple[int, ...]:
+    def _same(self, found: os.stat_result) -> tuple[int, ...]:
         """Return what tells an opened file from others; raise an error where it is another one than at first."""
-        found = os.fstat(stream.fileno())
         state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
         if self._state not in (None, state):
             remedy = "the next run reads it again"
@@ -166,7 +169,7 @@ class Mapping:
 
     def _attempt(self) -> mmap.mmap:
         with self.path.open("rb") as stream:
-            state = self._same(stream)
+            state = self._same(os.fstat(stream.fileno()))
             head = stream.read(packed.HEAD)
             stream.seek(0)
             packed.refuse_foreign(self.path, head)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.ccds import Listed, is_generic, list_hdus, named_ccd, names_in_file
@@ -56,7 +58,8 @@ class OwnPlanes:
     def __init__(self, file: File, rule: CameraRule) -> None:
         self._name = rule.mask_hdu
         self._optional = rule.mask == "own"
-        self._ccds: list[Hdu] = []
+        self._rule = rule
+        self._others: list[Hdu] = []
         self._planes: list[Hdu] = []
         self._trouble: InputError | None = None
         for item in file.hdus():
@@ -64,8 +67,12 @@ class OwnPlanes:
                 self._trouble = item
             elif any(is_named(card(item.header, key), rule.mask_hdu) for key in MASK_NAMES):
                 self._planes.append(item)
-            elif not is_plane(rule, item.header):
-                self._ccds.append(item)
+            else:
+                self._others.append(item)
+
+    @cached_property
+    def _ccds(self) -> list[Hdu]:
+        return [item for item in self._others if not is_plane(self._rule, item.header)]
 
     def of(self, ccd: Hdu) -> Hdu | None:
         """Return the plane of a CCD.

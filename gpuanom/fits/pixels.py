@@ -103,22 +103,19 @@ def as_stored(file: File, item: Hdu, room: GiveRoom | None = None) -> RawImage |
         given = Room(_mapped(file, item))
     else:
         given = file.read(item, room, compare=not on_device)
+    wanted = file.wanted_sum(item) if on_device else None
     image: RawImage | RiceImage
     try:
         if item.compressed:
-            image = read_table(item.unit.header, shape, given.memory).rice()
+            image = read_table(item.unit.header, shape, given.memory).rice(lent=given.lent, datasum=wanted)
         else:
-            image = _raw(file, item, shape, given.memory)
+            image = replace(_raw(file, item, shape, given.memory), lent=given.lent, datasum=wanted)
     except AstropyOnlyError:
         return None
     except InputError as error:
         if on_device:
             file.check(item)  # data that do not add up to their sum are reported as such, as on the host
         raise _located(file, error, item) from None
-    if on_device and (wanted := file.wanted_sum(item)) is not None:
-        image = _with_sum(image, given.memory, wanted)
-    if given.lent:
-        return replace(image, lent=True)
     return _placed(file, image) if direct else image
 
 
@@ -146,14 +143,6 @@ def _is_whole(item: Hdu, shape: tuple[int, int]) -> bool:
     if item.compressed:
         return True
     return item.unit.size == math.prod(shape) * abs(int(number(card(item.header, "BITPIX")))) // 8
-
-
-def _with_sum(image: RawImage | RiceImage, data: npt.NDArray[np.uint8], wanted: int) -> RawImage | RiceImage:
-    """Send all data of an HDU, for the backend to compare them with the sum."""
-    if isinstance(image, RawImage):
-        return replace(image, datasum=wanted)
-    start = image.start + (_address(image.data) - _address(data))
-    return replace(image, data=data, start=start, datasum=wanted)
 
 
 def _address(array: npt.NDArray[np.uint8]) -> int:

@@ -38,8 +38,10 @@ class Tiles:
     ----------
     code : str
         ZCMPTYPE, one of `RICE` or `GZIP`.
-    heap : ndarray, (n_bytes,) uint8
-        The heap of the table: a view into the file.
+    table : ndarray, (n_bytes,) uint8
+        The data of the HDU: rows, gap and heap; a view into the file, or what was read from there.
+    heap_start : int
+        First byte of the heap within the data.
     shape, tile : tuple of int
         (ny, nx) of the image and of a whole tile, which is no larger than the image.
     bitpix : int
@@ -53,7 +55,8 @@ class Tiles:
     """
 
     code: str
-    heap: npt.NDArray[np.uint8]
+    table: npt.NDArray[np.uint8]
+    heap_start: int
     shape: tuple[int, int]
     tile: tuple[int, int]
     bitpix: int
@@ -69,8 +72,21 @@ class Tiles:
     zero: npt.NDArray[np.float64]
     blank: Integers
 
-    def rice(self) -> RiceImage:
+    @property
+    def heap(self) -> npt.NDArray[np.uint8]:
+        """The heap of the table, in which the tiles lie."""
+        return self.table[self.heap_start :]
+
+    def rice(self, *, lent: bool = False, datasum: int | None = None) -> RiceImage:
         """Return a Rice-coded image for a decoder; tiles that are not Rice-coded are decoded.
+
+        Parameters
+        ----------
+        lent : bool, optional
+            Whether a backend lent the memory of the data.
+        datasum : int, optional
+            The DATASUM that a backend must compare all data of the HDU with; the image then has them all, not the
+            heap alone.
 
         Raises
         ------
@@ -79,8 +95,10 @@ class Tiles:
         """
         start, size = self.places
         decoded = tuple((int(t), self.fallback(int(t))) for t in np.flatnonzero(size == 0))
+        if datasum is not None:
+            start = start + self.heap_start
         return RiceImage(
-            data=self.heap,
+            data=self.heap if datasum is None else self.table,
             shape=self.shape,
             tile=self.tile,
             start=start,
@@ -94,6 +112,8 @@ class Tiles:
             zero=self.zero,
             blank=self.blank,
             decoded=decoded,
+            lent=lent,
+            datasum=datasum,
         )
 
     def decode_gzip(self, out: FloatImage) -> FloatImage:

@@ -7,7 +7,6 @@ Patterns, shapes and repeats -> statistics (`gpuanom.measuring.ccd_statistics`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -17,7 +16,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, printable
 from gpuanom.fits.pixels import sums_on_device
 from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
-from gpuanom.measuring.ccd_statistics import statistic_arrays, with_arrays, with_statistics
+from gpuanom.measuring.ccd_statistics import changed, statistic_arrays, with_arrays, with_statistics
 from gpuanom.measuring.exposure_record import in_order
 from gpuanom.measuring.points import Step, draw_points
 from gpuanom.measuring.readahead import Readers
@@ -217,7 +216,7 @@ class _Reading:
                 self.failures.append(ccd)
                 continue
             self.items.append(item)
-            self.ccds.append(replace(ccd, image=NO_PIXELS, bad=None))
+            self.ccds.append(changed(ccd, image=NO_PIXELS, bad=None))
             yield ccd
             del ccd
 
@@ -280,9 +279,9 @@ def _measure_stack(
                 again.append(reading.items[i])
             else:
                 record = ccd_record(i, ccd, ny * nx, background, counted, histograms, settings)
-                record = replace(record, shape=(int(ny), int(nx)), remark=printable(ccd.remark))
+                record = changed(record, shape=(int(ny), int(nx)), remark=printable(ccd.remark))
                 result = reconstructed[i] if record.status == "ok" else None
-                measured.append(record if result is None else replace(record, reconstruction=result))
+                measured.append(record if result is None else changed(record, reconstruction=result))
                 sound.append((i, ccd))
         if arrays is not None:
             measured = with_arrays(measured, sound, arrays)
@@ -337,6 +336,7 @@ def isophote_moments(sources: Sources, settings: Settings) -> Array:
     ndarray, (n_source, 3) float32
         NaN where too few pixels are connected.
     """
-    masked = sources.isophote_moments.copy()
-    masked[sources.n_isophote < settings.isophote_pixels] = float("nan")
+    too_few = sources.n_isophote < settings.isophote_pixels
+    # An assignment to the chosen rows would have the host wait for the device, which counts them first.
+    masked: Array = np.where(too_few[:, None], np.float32(np.nan), sources.isophote_moments)
     return masked

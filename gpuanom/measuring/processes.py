@@ -27,14 +27,12 @@ from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.system import python_command, python_environment
 
-MOST = 4
-"""Most processes for each device by default."""
-CORES_A_PROCESS = 4
-"""Cores that one process keeps busy: two with Python code and statistics, two with reading."""
+MOST = 6
+"""Most processes for each device by default: on an H200 with 16 cores eight were slower than six."""
+CORES_A_PROCESS = 2.5
+"""Cores that one process keeps busy: one and a half with Python code and statistics, one with reading."""
 WORTH = 24
 """In a night of fewer exposures no further process is started, since it needs seconds before it measures."""
-AHEAD = 5
-"""Exposures that a further process has at a time: it measures two, opens one, and keeps two waiting."""
 SPARE = 8
 """While more measurements than this wait to be stored, no process gets a further exposure."""
 
@@ -128,12 +126,15 @@ class Processes:
             yield from works.measured(exposures)
             return
         n_others = (n_processes - 1) * len(self._backends)
-        source = _Source(exposures, works.most_underway + n_others * AHEAD + SPARE)
+        # What a further process works on, for its one device, and an exposure that waits there. With fewer it would
+        # wait for another exposure for ever, and finish none.
+        ahead = (works.most_underway - 1) // len(self._backends) + 2
+        source = _Source(exposures, works.most_underway + n_others * ahead + SPARE)
         done = self._done
         level = _log.getEffectiveLevel()
         for backend, (_, n_bytes) in zip(self._backends, shares, strict=True):
             job = Job(self._settings, backend.device_name, readers or READERS, n_bytes, level)
-            self._others += [_Other(job, source, done, self._debug) for _ in range(n_processes - 1)]
+            self._others += [_Other(job, ahead, source, done, self._debug) for _ in range(n_processes - 1)]
         tasks = [lambda: _measure_here(works, source, done), *(other.run for other in self._others)]
         threads = [threading.Thread(target=task, name="gpuanom-process", daemon=True) for task in tasks]
         for thread in threads:
@@ -167,7 +168,7 @@ class Processes:
             return int(wanted)
         if n_exposures < WORTH:
             return 1
-        return max(1, min(MOST, (os.cpu_count() or 1) // (CORES_A_PROCESS * len(self._backends))))
+        return max(1, min(MOST, int((os.cpu_count() or 1) / (CORES_A_PROCESS * len(self._backends)))))
 
 
 def _measure_here(works: Works, source: _Source, done: SimpleQueue[Done | BaseException | None]) -> None:
@@ -237,6 +238,8 @@ class _Other:
     Parameters
     ----------
     job : Job
+    ahead : int
+        Exposures that it has at a time.
     source : _Source
     done : SimpleQueue
         The queue for measurements; at the end None is put there, or the error of the device.
@@ -247,11 +250,12 @@ class _Other:
     def __init__(
         self,
         job: Job,
+        ahead: int,
         source: _Source,
         done: SimpleQueue[Done | BaseException | None],
         debug: Callable[[str], None],
     ) -> None:
-        self._job, self._source, self._done, self._debug = job, source, done, debug
+        self._job, self._ahead, self._source, self._done, self._debug = job, ahead, source, done, debug
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._killed = False
@@ -283,7 +287,7 @@ class _Other:
                 return
             number, more = 0, True
             while True:
-                while more and len(underway) < AHEAD:
+                while more and len(underway) < self._ahead:
                     exposure = self._source.take()
                     if exposure is not None:
                         underway[number] = exposure

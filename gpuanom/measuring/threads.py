@@ -35,6 +35,10 @@ WORKERS = 8
 READERS = 8
 """Most threads that read for a GPU by default: these read as fast as the bus takes the bytes, and more cost more."""
 
+MORE_ON_HOST = 2
+"""Exposures for each GPU that the device has done with, and whose statistics are made: that takes as long as a lane
+takes for its stack, so that without further exposures the lanes would wait for it."""
+
 _LOOK = 0.5
 """Seconds after which a thread that waits for measurements looks whether the run has ended."""
 
@@ -81,15 +85,17 @@ class Works:
         self._settings, self._debug, self._stamps = settings, debug, stamps
         lanes = [lane for backend in backends for lane in backend.lanes(n)]
         self._n_lanes = len(lanes)
-        self.most_underway = self._n_lanes + 1
-        """Exposures that `measured` takes before it has yielded one: each lane has one, and one is opened."""
+        # Beside a GPU, the statistics of exposures are made on the host while its lanes measure others.
+        on_host = MORE_ON_HOST * len(backends) if backends[0].takes_encoded else 0
+        self.most_underway = self._n_lanes + 1 + on_host
+        """Exposures that `measured` takes before it has yielded one: each lane has one, one is opened, and those whose
+        pixels the device has done with."""
         self._planner, self._ended = backends[0], False
         self._lanes: SimpleQueue[Backend] = SimpleQueue()
         for lane in lanes:
             self._lanes.put(lane)
-        # More threads than lanes: statistics are made on the host while the device measures the next stack.
-        spare = self._n_lanes if backends[0].takes_encoded else 0
-        self._pool = ThreadPoolExecutor(self._n_lanes + spare, thread_name_prefix="gpuanom")
+        n_threads = self.most_underway if on_host else self._n_lanes
+        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="gpuanom")
         self._readers = Readers(n) if backends[0].takes_encoded else None
 
     def __enter__(self) -> Self:

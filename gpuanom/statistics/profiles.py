@@ -88,15 +88,11 @@ def steps(patterns: Patterns) -> tuple[FloatImage, FloatImage]:
 
 def _steps(sums: Integers, counts: Integers, width: int) -> FloatImage:
     """The step filter of each profile, in standard deviations of pixel noise."""
-    places = step_places(sums.shape[1])
-    total, count = (np.pad(np.cumsum(x, axis=1), ((0, 0), (1, 0))) for x in (sums, counts))
-    before, after = places - REACH, places + REACH
-    n_before, n_after = count[:, places] - count[:, before], count[:, after] - count[:, places]
-    enough = 4 * np.minimum(n_before, n_after) >= REACH * width
-    n_before, n_after = np.maximum(n_before, 1), np.maximum(n_after, 1)
-    low, high = (total[:, places] - total[:, before]) / n_before, (total[:, after] - total[:, places]) / n_after
-    height = (high - low) * STEP / np.sqrt(1.0 / n_before + 1.0 / n_after)
-    return np.where(enough, height, np.nan).astype(np.float32)
+    from gpuanom.statistics.step_filter import filter_steps  # imports Numba, which a night ranked again needs not
+
+    found = np.empty((len(sums), len(step_places(sums.shape[1]))), dtype=np.float32)
+    filter_steps(np.ascontiguousarray(sums), np.ascontiguousarray(counts), width, REACH, STRIDE, STEP, found)
+    return found
 
 
 def step_places(size: int) -> Integers:

@@ -36,8 +36,8 @@ from gpuanom.store.schema import believed, has_table
 STATISTICS_TABLES = ("statistics", "beyond_patterns")
 """The tables that this file reads and writes."""
 
-_NONE = np.empty(0, np.float32)
-_EMPTY = CcdStatistics(_NONE, np.empty((0, 0), np.int8), _NONE, _NONE)
+_NO_CELLS, _NO_STEPS = np.zeros(0, np.int8), np.zeros(0, np.float32)
+_EMPTY = CcdStatistics(_NO_STEPS, np.empty((0, 0), np.int8), _NO_STEPS, _NO_STEPS)
 
 
 class KeptStatistics:
@@ -89,7 +89,6 @@ class KeptStatistics:
         for i, ccd in enumerate(ccds):
             if ccd is not _EMPTY:
                 values[i] = ccd.values
-        steps = np.concatenate([s for c in ccds for s in (c.row_steps, c.column_steps)] or [_NONE])
         shapes = np.array([(*c.map.shape, c.row_steps.size, c.column_steps.size) for c in ccds], dtype="<i4")
         e = measurement.exposure
         self._db.execute(
@@ -104,8 +103,10 @@ class KeptStatistics:
                 _blob(of_exposure),
                 _blob(values),
                 shapes.tobytes(),
-                b"".join(c.map.astype(np.int8, copy=False).tobytes() for c in ccds),
-                _blob(_half(steps), "<f2"),
+                np.concatenate([_NO_CELLS, *(c.map.ravel() for c in ccds)]).astype(np.int8).tobytes(),
+                _blob(
+                    _half(np.concatenate([_NO_STEPS, *(s for c in ccds for s in (c.row_steps, c.column_steps))])), "<f2"
+                ),
             ),
         )
 

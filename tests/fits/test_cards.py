@@ -101,6 +101,19 @@ def test_any_value(text):
         assert same(values(ours, ["KEY"]), values(theirs, ["KEY"]))
 
 
+@pytest.mark.parametrize("unusual", [False, True])
+def test_a_part_of_a_header_has_the_same_values(unusual):
+    lines = [line for line in ODD if unusual or not line.startswith("lower")]
+    whole, _ = both(lines)
+    assert whole.unusual == unusual
+    keywords = ["LONG", "DUP", "BAD", "ABSENT", "UNDER_-1", "SLASH"]
+    part = Scanned(whole.part([keyword.ljust(8) for keyword in keywords]).encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert same(values(part, keywords), values(whole, keywords))
+        assert ("FLOAT" in part) == unusual  # of an unusual header the part is the whole
+
+
 def test_the_end_is_a_card():
     text = b"A       = 'END".ljust(80) + b"END     x".ljust(80) + b" " * 3 + b"END".ljust(157) + b"END".ljust(80)
     assert find_end(text, 0, len(text)) == len(text)

@@ -16,6 +16,7 @@ from gpuanom.errors import InputError
 from gpuanom.fits import decode_raw, decode_rice, discover, open_ccds
 from gpuanom.fits.mapped import File
 from gpuanom.fits.pixels import as_stored, numbers, pixels
+from gpuanom.fits.table_form import table_form
 from gpuanom.records import Ccd, CcdOnDisk
 from tests.fits import compressed
 
@@ -239,6 +240,24 @@ def test_encoded_and_decoded_ccds_are_the_same(tmp_path, settings):
         assert equal_bits(decoder(stored.image), plain.image)
         if item.name == "RICE":
             assert [tile for tile, _ in stored.image.decoded] == [10]
+
+
+def test_what_two_tables_say_alike_is_understood_once(tmp_path):
+    """What a table is read from decides, not its dithering seed, the name of its HDU or the length of its tiles."""
+    image = np.random.default_rng(5).normal(100, 3, (20, 30)).astype(np.float32)
+
+    def form(name, **changes):
+        how = {"compression_type": "RICE_1", "quantize_level": 4.0, "quantize_method": 1, "tile_shape": (1, 30)}
+        hdu = fits.CompImageHDU(image, name=name, **{**how, **changes})
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / f"{name}.fits")
+        _, item = first_image(tmp_path / f"{name}.fits")
+        return table_form(item.unit.header, image.shape)
+
+    first = form("A", dither_seed=3)
+    assert form("B", dither_seed=777) is first
+    assert (first.dither, first.tile, first.bitpix) == (1, (1, 30), -32)
+    others = [form("C", quantize_method=2), form("D", tile_shape=(2, 30)), form("E", quantize_method=-1)]
+    assert [(other.dither, other.tile) for other in others] == [(2, (1, 30)), (1, (2, 30)), (0, (1, 30))]
 
 
 def test_loading_from_many_threads_and_into_given_memory(tmp_path, settings):

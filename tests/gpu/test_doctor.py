@@ -104,6 +104,10 @@ def test_without_cupy_beside_a_driver(doctor, no_cupy, monkeypatch, cuda, number
 def test_with_a_cupy_that_cannot_be_loaded(doctor, monkeypatch, tmp_path):
     (tmp_path / "cupy.py").write_text("raise ImportError('libc is too old')")
     monkeypatch.syspath_prepend(tmp_path)
+    # Beside a real card, other tests have loaded the real one.
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "cupy" or name.startswith("gpuanom.backends.gpu"):
+            monkeypatch.delitem(sys.modules, name)
     code, out = doctor()
     assert code == 1
     assert line(out, "CuPy").startswith("✗")

@@ -10,6 +10,7 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.backends.gpu.bounds import lie_within
 from gpuanom.backends.gpu.checksum import ALIGNMENT, compare_sums
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.encoded import N_RANDOM, BytesOnDisk, RiceImage, random_numbers
@@ -70,6 +71,7 @@ class TileUpload:
         self._used = 0
         self._shape: tuple[int, int] | None = None
         self._wanted: list[tuple[int, ...]] = []
+        self._places: set[int] = set()
         self._first = [0]
         self._whole: list[tuple[npt.NDArray[np.int64], ...]] = []  # start, size, blank
         self._real: list[tuple[npt.NDArray[np.float64], ...]] = []  # scale, zero
@@ -100,6 +102,7 @@ class TileUpload:
         self._whole.append((start, size, image.blank))
         self._real.append((image.scale, image.zero))
         self._first.append(self._first[-1] + len(start))
+        self._places.add(place)
         self._wanted.append((place, *image.tile, image.bytepix, image.blocksize, image.dither, image.seed))
 
     def decode(self, stack: Array, damaged: Array | None = None) -> Array:
@@ -146,7 +149,7 @@ class TileUpload:
         rows, columns = image.tile
         if self._shape not in (None, image.shape) or not 0 < ny * nx <= MOST_PIXELS:
             raise ValueError(f"an image of {ny} x {nx} among some of {self._shape}")
-        if place < 0 or any(place == other for other, *_ in self._wanted):
+        if place < 0 or place in self._places:
             raise ValueError(f"place {place} is none, or taken")
         if not (0 < rows < 2**31 and 0 < columns < 2**31 and 0 < image.blocksize < 2**31):
             raise ValueError(f"tiles of {rows} x {columns} pixels in blocks of {image.blocksize}")
@@ -157,9 +160,7 @@ class TileUpload:
         n_tiles = -(-ny // rows) * -(-nx // columns)
         if any(len(a) != n_tiles for a in (image.start, image.size, image.scale, image.zero, image.blank)):
             raise ValueError(f"numbers for other than {n_tiles} tiles")
-        start, size, n_bytes = image.start, image.size, image.data.size
-        is_within = min(start.min(), size.min()) >= 0 and max(start.max(), size.max()) <= n_bytes
-        if not is_within or (start + size).max() > n_bytes:  # no sum overflows, as neither number is large
+        if not lie_within(image.start, image.size, image.data.size):
             raise ValueError("a tile lies outside the data")
         for number, tile in image.decoded:
             y, x = number // -(-nx // columns) * rows, number % -(-nx // columns) * columns

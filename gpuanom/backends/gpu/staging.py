@@ -76,6 +76,7 @@ class Staging:
         self._events: list[Any] = []
         self._next = 0
         self._underway: deque[tuple[Any, npt.NDArray[np.uint8]]] = deque()
+        self._spare: list[Any] = []  # events of copies that are done
 
     def upload(
         self, host: npt.NDArray[Any], target: Array, place: BytesOnDisk | None = None, lent: bool = False
@@ -105,23 +106,25 @@ class Staging:
             return
         with ranges.named("upload"):
             if lent:
-                self._from_lent(host.reshape(-1).view(np.uint8), target.reshape(-1).view(np.uint8))
+                self._from_lent(_as_bytes(host), _as_bytes(target))
             elif not gpudirect.read(place, target):
                 self._upload(host, target)
 
     def done(self) -> None:
         """Give all lent memory back: the stream was synchronised, so that every copy is done."""
+        self._spare += [event for event, _ in self._underway]
         self._underway.clear()
 
     def _from_lent(self, host: npt.NDArray[np.uint8], target: Array) -> None:
         stream = cupy.cuda.get_current_stream()
         target.set(host, stream=stream)
-        event = cupy.cuda.Event(block=True, disable_timing=True)
+        event = self._spare.pop() if self._spare else cupy.cuda.Event(block=True, disable_timing=True)
         event.record(stream)
         self._underway.append((event, host))
         while self._underway[0][0].done or len(self._underway) > MOST_UNDERWAY:
             done, _ = self._underway.popleft()
             done.synchronize()
+            self._spare.append(done)
             if not self._underway:
                 break
 
@@ -146,3 +149,8 @@ class Staging:
         self._next += 1
         self._events[i].synchronize()
         return self._slots[i], self._events[i]
+
+
+def _as_bytes(array: Any) -> Any:
+    """A contiguous array, of the host or of the device, as a row of bytes; most are one already."""
+    return array if array.ndim == 1 and array.dtype == np.uint8 else array.reshape(-1).view(np.uint8)
