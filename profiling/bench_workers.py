@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bench
 import numpy as np
-from memory_run import write_night
+from memory_run import SHAPE, write_night
 
 import gpuanom
 
@@ -75,8 +75,9 @@ def main():
 run {load[0]:.1f}, at the end {load[1]:.1f}. On a quiet machine the first load is near 0, and the ratios below are
 more reliable.
 
-CCDs of 1024 x 1024, from disk cache to store; all cases in alternation, {options.repeats} times, medians. The rate
-leaves out the first fifth of a run. The seconds are those of the whole command, with the start and end of workers.
+CCDs of {SHAPE[1]} x {SHAPE[0]}, from disk cache to store; all cases in alternation, {options.repeats} times,
+medians. The rate leaves out the first fifth of a run. The seconds are those of the whole command, with the start and
+end of workers.
 `python profiling/bench_workers.py --repeats {options.repeats}`
 
 {chr(10).join(pages)}""",

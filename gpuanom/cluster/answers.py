@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from gpuanom.cluster.job import Job, SizedFile
+from gpuanom.cluster.job import SizedFile
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
 from gpuanom.records import Exposure, Failure, Measurement
@@ -34,7 +35,7 @@ def _files(exposure: Exposure) -> Iterator[Path]:
     yield from (mask for mask in exposure.masks if mask is not None)
 
 
-def as_given(result: Measurement | Failure, exposure: Exposure, job: Job) -> Measurement | Failure:
+def as_given(result: Measurement | Failure, exposure: Exposure, settings: str, model: str) -> Measurement | Failure:
     """Turn a worker's result into what this process would have measured itself.
 
     Parameters
@@ -43,24 +44,26 @@ def as_given(result: Measurement | Failure, exposure: Exposure, job: Job) -> Mea
         As the worker sent it, with absolute paths in its reasons.
     exposure : Exposure
         With the paths that the user gave.
-    job : Job
-        What the worker was to do.
+    settings, model : str
+        Fingerprints of the settings and of the autoencoder; empty without one.
 
     Returns
     -------
     Measurement or Failure
         Its reasons name files as the user did.
     """
-    names = {printable(path_text(path.absolute())): printable(path_text(path)) for path in _files(exposure)}
-    names = {absolute: given for absolute, given in names.items() if absolute != given}
+
+    @cache
+    def names() -> dict[str, str]:
+        paths = {printable(path_text(path.absolute())): printable(path_text(path)) for path in _files(exposure)}
+        return {absolute: given for absolute, given in paths.items() if absolute != given}
 
     def named(reason: str) -> str:
-        for absolute, given in names.items():
+        for absolute, given in names().items():
             reason = reason.replace(absolute, given)
         return reason
 
     if isinstance(result, Failure):
         return replace(result, file=path_text(exposure.files[0]), reason=named(result.reason))
     ccds = tuple(replace(ccd, reason=named(ccd.reason)) if ccd.reason else ccd for ccd in result.ccds)
-    model = "" if job.model is None else job.model.fingerprint
-    return replace(result, exposure=exposure, ccds=ccds, settings=job.settings.fingerprint(), model=model)
+    return replace(result, exposure=exposure, ccds=ccds, settings=settings, model=model)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heapreplace
 from typing import Any
 
 from gpuanom.cluster.job import Unseen
@@ -97,7 +98,7 @@ def send_again(again: list[Attempt], usable: Sequence[Member], send: Send) -> It
     Member
         The worker for the next new exposure. The caller sends that exposure before it asks for the next worker.
     """
-    closed = {m for m in usable if any(assignment.attempt.alone for assignment in m.assignments)}
+    closed = {m for m in usable if has_suspect(m)}
     for attempt in list(again):
         seeing = [m for m in usable if m.address not in attempt.blind and m not in closed]
         # A worker where no try failed is better, if there is one.
@@ -120,12 +121,22 @@ def to_move(usable: Sequence[Member]) -> list[Assignment]:
     return waiting[:idle]
 
 
+def has_suspect(member: Member) -> bool:
+    """Whether a worker has an exposure that must be alone there."""
+    return any(assignment.attempt.alone for assignment in member.assignments)
+
+
 def _free(members: Sequence[Member]) -> Iterator[Member]:
-    while members:
-        member = min(members, key=load)
-        if len(member.assignments) >= member.room:
-            return
+    # A heap: the next worker is found without looking at all workers again.
+    heap = [(*load(m), i, m) for i, m in enumerate(members) if len(m.assignments) < m.room]
+    heapify(heap)
+    while heap:
+        *_, i, member = heap[0]
         yield member
+        if len(member.assignments) < member.room:
+            heapreplace(heap, (*load(member), i, member))
+        else:
+            heappop(heap)
 
 
 def load(member: Member) -> tuple[float, str]:

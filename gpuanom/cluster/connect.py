@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ CONNECTING = 15.0
 """Seconds in which a scheduler must answer."""
 CALL = 30.0
 """Seconds in which a scheduler must answer every later question."""
+ANSWER = 10.0
+"""Seconds in which the answer of a call that has ended must come here."""
 FILE = 30.0
 """Seconds to wait for the file that a scheduler writes its address to."""
 RESUME = "what was measured is kept; start a scheduler and workers and give the same command to continue"
@@ -89,6 +91,35 @@ class Connection:
     def workers(self) -> dict[str, dict[str, Any]]:
         """What the scheduler knows of each worker, by address."""
         found: dict[str, dict[str, Any]] = self.call(self.client.scheduler.identity, n_workers=-1)["workers"]
+        return found
+
+    def results(self, futures: Sequence[Any]) -> list[Any]:
+        """Bring the results of calls here, in one message.
+
+        Parameters
+        ----------
+        futures : sequence of distributed.Future
+            Calls that have ended.
+
+        Returns
+        -------
+        list
+            The results; None for a call that failed, and for a result that was lost together with its worker.
+        """
+        results: list[Any] = [None] * len(futures)
+        for _ in range(2):
+            # A result that is lost holds up the whole message; the call's status tells this afterwards.
+            finished = {i: future for i, future in enumerate(futures) if future.status == "finished"}
+            if not finished or self.client.status != "running":
+                break
+            with suppress(Exception):
+                for i, result in self.client.sync(self._gathered, finished, callback_timeout=ANSWER).items():
+                    results[i] = result
+                break
+        return results
+
+    async def _gathered(self, futures: dict[int, Any]) -> dict[int, Any]:
+        found: dict[int, Any] = await self.client.gather(futures, errors="skip", asynchronous=True)
         return found
 
     def differences(self) -> str:

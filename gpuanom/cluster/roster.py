@@ -75,6 +75,11 @@ class Member:
         """How many exposures may be with the worker at the same time."""
         return self.lanes + AHEAD
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether the worker may be given exposures."""
+        return self.state == "ready" and self.running
+
     def __str__(self) -> str:
         return f"worker {self.address}{f' ({self.host})' if self.host else ''}"
 
@@ -118,8 +123,13 @@ class Roster:
         self._began = time.monotonic()
         self._warned: set[str] = set()
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """Ask the scheduler for its workers, unless that was done just now, and greet new ones.
+
+        Returns
+        -------
+        bool
+            Whether the scheduler was asked.
 
         Raises
         ------
@@ -128,7 +138,7 @@ class Roster:
         """
         now = time.monotonic()
         if now - self._looked < AGAIN:
-            return
+            return False
         listed = self._connection.workers()
         self._looked = time.monotonic()
         for address, about in listed.items():
@@ -144,6 +154,7 @@ class Roster:
         for member in self.members.values():
             if member.state == "asked" and now - member.since > GREETING:
                 self.leave_out(member, f"it does not answer within {GREETING:.0f} s")
+        return True
 
     def _greet(self, address: str, about: Mapping[str, Any]) -> None:
         member = self.members[address] = Member(address, int(about["nthreads"]), about["nanny"] is not None)
@@ -250,7 +261,7 @@ class Roster:
 
     def usable(self) -> list[Member]:
         """The workers that may be given exposures."""
-        return [m for m in self.members.values() if m.state == "ready" and m.running]
+        return [m for m in self.members.values() if m.is_usable]
 
     def require_workers(self) -> None:
         """End a run that has no workers, and no prospect of any.

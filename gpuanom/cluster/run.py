@@ -8,10 +8,12 @@ taken too long. Dask carries the calls, watches over the workers and shows them 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from pickle import dumps
 from queue import Empty, SimpleQueue
 from threading import Thread
 from types import TracebackType
@@ -22,8 +24,9 @@ from distributed import KilledWorker, fire_and_forget
 
 from gpuanom.cluster import worker
 from gpuanom.cluster.answers import as_given, on_workers, sized_files
-from gpuanom.cluster.assignment import Assignment, Attempt, begin, send_again, to_move
+from gpuanom.cluster.assignment import Assignment, Attempt, begin, has_suspect, send_again, to_move
 from gpuanom.cluster.connect import Connection, quiet
+from gpuanom.cluster.fetch import Fetch
 from gpuanom.cluster.job import Answer, Broken, Call, Job, Unseen
 from gpuanom.cluster.local import LocalCluster
 from gpuanom.cluster.roster import LATE, Member, Roster
@@ -76,6 +79,13 @@ class Cluster:
         self._again: list[Attempt] = []
         self._assignments: set[Assignment] = set()
         self._over_memory: set[str] = set()
+        self._arrived: deque[tuple[Any, ...]] = deque()
+        self._unsettled = True
+        """Whether more has happened than that exposures were measured: all workers are then looked at."""
+        self._looked = 0.0
+        self._packed_job = b""
+        self._settings = job.settings.fingerprint()
+        self._model = "" if job.model is None else job.model.fingerprint
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -112,8 +122,16 @@ class Cluster:
         self._stack.__exit__(kind, error, traceback)
 
     def is_behind(self) -> bool:
-        """Whether measurements wait for whoever takes them; unknown here, where they come from workers."""
-        return False
+        """Whether measurements are here already that the run has not taken yet."""
+        self._receive()
+        return any(
+            event[0] == "done"
+            and event[1] in self._assignments
+            and event[2] is not None
+            and isinstance(event[2].result, Measurement | Failure)
+            and not short_of_memory(event[2].result)
+            for event in self._arrived
+        )
 
     def measured(self, exposures: Sequence[Exposure]) -> Iterator[Outcome]:
         """Measure exposures, on all workers at the same time.
@@ -137,24 +155,21 @@ class Cluster:
         client = self._connection.client
         client.subscribe_topic("all", self._scheduler_event)
         client.subscribe_topic("worker-restart-memory", self._memory_event)
-        waiting = iter(exposures)
-        following = next(waiting, None)
+        self._packed_job = dumps(self._job, protocol=5)
+        self._new = deque(exposures)
         try:
-            while following is not None or self._again or self._assignments:
-                roster.look()
-                yield from self._unseen_anywhere(roster)
-                send = partial(self._send, roster)
-                free = send_again(self._again, roster.usable(), send)
-                while following is not None and (member := next(free, None)) is not None:
-                    send(Attempt(following), member)
-                    following = next(waiting, None)
-                if following is None and not self._again:
-                    self._take_back(to_move(roster.usable()))
-                if not self._assignments:
-                    roster.require_workers()
-                for event in self._next_events():
-                    yield from self._handle(roster, event)
-                yield from self._overdue()
+            with Fetch(self._connection.results, self._events) as self._fetch:
+                while self._new or self._again or self._assignments:
+                    self._unsettled |= roster.look()
+                    yield from self._unseen_anywhere(roster)
+                    if self._unsettled or not self._new:
+                        self._assign(roster)
+                    if not self._assignments:
+                        roster.require_workers()
+                    self._wait()
+                    for _ in range(len(self._arrived)):
+                        yield from self._handle(roster, self._arrived.popleft())
+                    yield from self._overdue()
             self._goodbye(roster)
         finally:
             for member in roster.members.values():
@@ -170,29 +185,50 @@ class Cluster:
     def _memory_event(self, event: tuple[float, Any]) -> None:
         self._events.put(("memory", event[1]["worker"]))
 
-    def _next_events(self) -> Iterator[tuple[Any, ...]]:
-        """All events so far; waits up to `TICK` seconds for the first."""
-        try:
-            yield self._events.get(timeout=TICK)
+    def _wait(self) -> None:
+        """Take all events so far; waits up to `TICK` seconds for the first."""
+        if not self._arrived:
+            with suppress(Empty):
+                self._arrived.append(self._events.get(timeout=TICK))
+        self._receive()
+
+    def _receive(self) -> None:
+        with suppress(Empty):
             while True:
-                yield self._events.get_nowait()
-        except Empty:
-            return
+                self._arrived.append(self._events.get_nowait())
+
+    def _assign(self, roster: Roster) -> None:
+        """Look at all workers, and give exposures to those that have room."""
+        self._unsettled = False
+        send = partial(self._send, roster)
+        free = send_again(self._again, roster.usable(), send)
+        while self._new and (member := next(free, None)) is not None:
+            send(Attempt(self._new.popleft()), member)
+        if not self._new and not self._again:
+            self._take_back(to_move(roster.usable()))
+
+    def _assign_next(self, roster: Roster, member: Member) -> None:
+        """Give a worker that has answered its next exposure: all other workers have as many as they can take."""
+        if self._again or not member.is_usable or has_suspect(member):
+            self._unsettled = True
+        while self._new and not self._unsettled and len(member.assignments) < member.room:
+            self._send(roster, Attempt(self._new.popleft()), member)
 
     def _send(self, roster: Roster, attempt: Attempt, member: Member) -> None:
         assignment = Assignment(attempt, member)
         exposure = attempt.exposure
-        call = Call(worker.measured, self._run, self._job, on_workers(exposure), sized_files(exposure))
+        call = Call(worker.measured, self._run, self._packed_job, on_workers(exposure), sized_files(exposure))
         self._assignments.add(assignment)
         member.assignments.append(assignment)
         begin(member)
         assignment.future = roster.submit(call, member, "gpuanom-exposure", partial(self._done, assignment))
 
-    def _done(self, assignment: Assignment, _future: Any) -> None:
-        self._events.put(("done", assignment))
+    def _done(self, assignment: Assignment, future: Any) -> None:
+        self._fetch.ask(assignment, future)
 
     def _handle(self, roster: Roster, event: tuple[Any, ...]) -> Iterator[Outcome]:
         """Act on an event, and yield the exposures that are done with it."""
+        self._unsettled |= event[0] != "done"
         match event:
             case ("greeted", member, future):
                 if future.status == "cancelled" and member.address in roster.members:
@@ -202,14 +238,13 @@ class Cluster:
                 self._over_memory.add(address)
             case ("left", address, expected):
                 yield from self._worker_left(roster, address, expected)
-            case ("done", assignment):
+            case ("done", assignment, answer):
                 if assignment in self._assignments:
-                    yield from self._answered(roster, assignment)
+                    yield from self._answered(roster, assignment, answer or self._no_answer(assignment))
                 elif assignment.given_up:
                     self._late(assignment)
 
-    def _answered(self, roster: Roster, assignment: Assignment) -> Iterator[Outcome]:
-        answer = self._answer(assignment)
+    def _answered(self, roster: Roster, assignment: Assignment, answer: Answer | None) -> Iterator[Outcome]:
         if answer is None:
             return
         attempt, member = assignment.attempt, assignment.member
@@ -230,10 +265,13 @@ class Cluster:
             # After the last try, an exposure of which some CCDs could be measured is kept with these CCDs.
             yield from self._trouble(attempt, member, "out_of_memory", "memory did not suffice", alone=True)
         else:
-            yield attempt.exposure, as_given(result, attempt.exposure, self._job), answer.seconds
+            self._assign_next(roster, member)
+            yield attempt.exposure, as_given(result, attempt.exposure, self._settings, self._model), answer.seconds
+            return
+        self._unsettled = True
 
-    def _answer(self, assignment: Assignment) -> Answer | None:
-        """A worker's answer; None when it was lost because the worker ended, which another event tells."""
+    def _no_answer(self, assignment: Assignment) -> Answer | None:
+        """What is known where no answer came; None when it was lost as the worker ended, which another event tells."""
         if assignment.future.status == "cancelled":
             raise self._connection.lost()
         try:
@@ -269,9 +307,13 @@ class Cluster:
 
     def _overdue(self) -> Iterator[Outcome]:
         """Give up exposures that have taken too long; their workers get no more, and are restarted where possible."""
-        limit = time.monotonic() - self._where.timeout
+        now = time.monotonic()
+        if now - self._looked < TICK:
+            return
+        self._looked = now
+        limit = now - self._where.timeout
         for assignment in [s for s in self._assignments if s.since is not None and s.since < limit]:
-            assignment.given_up = True
+            assignment.given_up = self._unsettled = True
             self._assignments.discard(assignment)
             member = assignment.member
             if member.state == "ready":
@@ -296,6 +338,7 @@ class Cluster:
         if member.nanny:
             return
         self._forget(assignment)
+        self._unsettled = True
         if member.state == "hung" and not any(other.given_up for other in member.assignments):
             member.state = "ready"
 
@@ -320,6 +363,8 @@ class Cluster:
 
     def _unseen_anywhere(self, roster: Roster) -> Iterator[Outcome]:
         """Give up exposures whose files no worker sees, once all workers were asked and no more have come."""
+        if not any(attempt.unseen for attempt in self._again):
+            return
         ready = {m.address for m in roster.members.values() if m.state in ("asked", "ready")}
         limit = time.monotonic() - LATE
         for attempt in list(self._again):

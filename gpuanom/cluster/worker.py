@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
+from pickle import loads
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -96,7 +97,7 @@ class _Runs:
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
 
-    def enter(self, name: str, job: Job) -> _Run:
+    def enter(self, name: str, packed_job: bytes) -> _Run:
         """The run's threads, started with the run's first exposure on this worker."""
         with self._lock:
             if name not in self._runs:
@@ -104,6 +105,7 @@ class _Runs:
                 self._close([other for other, run in self._runs.items() if not run.users])
                 keep_memory()
                 debug: SimpleQueue[str] = SimpleQueue()
+                job: Job = loads(packed_job)
                 self._runs[name] = _Run(job.works(_lanes(), debug.put), debug)
             run = self._runs[name]
             run.users += 1
@@ -148,15 +150,15 @@ def _lanes() -> int:
     return int(get_worker().state.nthreads)
 
 
-def measured(run: str, job: Job, exposure: Exposure, files: list[SizedFile]) -> Answer:
+def measured(run: str, packed_job: bytes, exposure: Exposure, files: list[SizedFile]) -> Answer:
     """Measure an exposure.
 
     Parameters
     ----------
     run : str
         Name of the run: exposures of one run share threads.
-    job : Job
-        What to measure, and how.
+    packed_job : bytes
+        A pickle of the `Job`: what to measure, and how. Only the run's first exposure on this worker needs it.
     exposure : Exposure
         With absolute paths.
     files : list of (bytes, int)
@@ -170,7 +172,7 @@ def measured(run: str, job: Job, exposure: Exposure, files: list[SizedFile]) -> 
     if unseen is not None:
         return Answer(unseen)
     try:
-        running = _runs.enter(run, job)
+        running = _runs.enter(run, packed_job)
     except GpuanomError as error:
         return Answer(Broken(str(error)))
     try:

@@ -11,6 +11,7 @@ import numpy as np
 from gpuanom import display
 from gpuanom.records.exposures import Exposure
 from gpuanom.records.kinds import Doubles, Integers
+from gpuanom.records.packed import Columns, packed, unpacked
 from gpuanom.records.statistics import CcdStatistics, ExposureStatistics
 
 _CCD_HEAD = ("CCD", "status", "sky", "sigma", "n_sources", "n_gradients", "reason")
@@ -139,6 +140,14 @@ class Measurement:
     model: str = ""
     statistics: ExposureStatistics | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as a few large arrays, see `gpuanom.records.packed`."""
+        columns = packed(CcdMeasurement, self.ccds)
+        found = columns["statistics"]
+        columns["statistics"] = [one is not None for one in found]
+        of_ccds = packed(CcdStatistics, [one for one in found if one is not None])
+        return _unpacked, (self.exposure, columns, of_ccds, self.settings, self.model, self.statistics)
+
     def _facts(self) -> tuple[str, ...]:
         used = [ccd for ccd in self.ccds if ccd.status == "ok"]
         return (
@@ -153,6 +162,14 @@ class Measurement:
     def _repr_html_(self) -> str:
         rows = [ccd._row() for ccd in self.ccds]
         return display.html_table(f"Measurement {self.exposure.exposure}", self._facts(), _CCD_HEAD, rows)
+
+
+def _unpacked(exposure: Exposure, columns: Columns, of_ccds: Columns, *others: Any) -> Measurement:
+    """The measurement that `Measurement.__reduce__` took apart."""
+    found = iter(unpacked(CcdStatistics, of_ccds))
+    has = columns["statistics"]
+    columns["statistics"] = [next(found) if one_has else None for one_has in has]
+    return Measurement(exposure, tuple(unpacked(CcdMeasurement, columns)), *others)
 
 
 @dataclass(frozen=True)

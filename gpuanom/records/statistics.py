@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -44,7 +45,12 @@ class StatisticNames:
     @property
     def text(self) -> str:
         """The names as JSON: statistics of equal texts can be compared."""
-        return json.dumps([self.version, self.exposures, self.ccds])
+        return _text(self)
+
+
+@lru_cache(maxsize=4)
+def _text(names: StatisticNames) -> str:
+    return json.dumps([names.version, names.exposures, names.ccds])
 
 
 @dataclass(frozen=True, eq=False)

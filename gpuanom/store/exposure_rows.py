@@ -12,6 +12,7 @@ import numpy as np
 
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, Measurement, Version
+from gpuanom.settings import Settings
 from gpuanom.store.located import files_json, locator, texts_of
 from gpuanom.store.schema import has_table
 
@@ -80,6 +81,11 @@ def exposures_of(
         )
         exposures.append((number, exposure))
     return exposures
+
+
+def settings_row(settings: Settings, version: str) -> tuple[str, str, str]:
+    """Return the columns of the table `settings`: what measures with these settings and this version of gpuanom."""
+    return settings.fingerprint(), json.dumps(settings.measurement(), sort_keys=True), version
 
 
 def version_row(exposure: Exposure) -> tuple[str, str, str, str]:
@@ -203,7 +209,7 @@ def ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
         c.name,
         c.status,
         c.reason,
-        *(float(v) for v in c.coefficients),
+        *np.asarray(c.coefficients, dtype=np.float64).tolist(),
         c.sky,
         c.sigma,
         c.n_points,

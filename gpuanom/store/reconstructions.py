@@ -97,15 +97,6 @@ class Reconstructions:
             + (n_stamps.tobytes(), errors.tobytes(), latent.tobytes()),
         )
 
-    def forget(self, camera: str, exposure: str) -> None:
-        """Forget the results of an exposure.
-
-        Parameters
-        ----------
-        camera, exposure : str
-        """
-        self._db.execute("DELETE FROM autoencoder WHERE camera = ? AND exposure = ?", (camera, exposure))
-
     def differing(self, measurement: Measurement) -> str:
         """Say in a line how an exposure that was read again differs from the store; empty if it does not.
 

@@ -259,17 +259,23 @@ def settle(db: sqlite3.Connection, placed: Sequence[Placed], located: Callable[[
     )
 
 
-def forget_copies(db: sqlite3.Connection, camera: str, exposure: str) -> None:
-    """Forget all that is set aside of an exposure, and its nights. The caller holds the transaction.
+def forget_exposure(db: sqlite3.Connection, camera: str, exposure: str) -> None:
+    """Forget an exposure: its rows, what is set aside of it, and its nights. The caller holds the transaction.
 
     Parameters
     ----------
     db : Connection
     camera, exposure : str
     """
-    for table in ("nights", *(f"aside_{name}" for name in EXPOSURE_TABLES)):
-        if has_table(db, table):
-            db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
+    here = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    named = ("nights", "beyond_patterns", *EXPOSURE_TABLES, *(f"aside_{name}" for name in EXPOSURE_TABLES))
+    tables = [table for table in named if table in here]
+    where = "WHERE camera = ?1 AND exposure = ?2"
+    # Most exposures are new: one question takes a tenth of the time of a deletion from each table.
+    holds = " OR ".join(f"EXISTS (SELECT 1 FROM {table} {where})" for table in tables)
+    if db.execute(f"SELECT {holds}", (camera, exposure)).fetchone()[0]:
+        for table in tables:
+            db.execute(f"DELETE FROM {table} {where}", (camera, exposure))
 
 
 def forget_aside(db: sqlite3.Connection) -> None:

@@ -36,9 +36,8 @@ from gpuanom.store.schema import believed, has_table
 STATISTICS_TABLES = ("statistics", "beyond_patterns")
 """The tables that this file reads and writes."""
 
-_EMPTY = CcdStatistics(
-    np.empty(0, np.float32), np.empty((0, 0), np.int8), np.empty(0, np.float32), np.empty(0, np.float32)
-)
+_NO_CELLS, _NO_STEPS = np.zeros(0, np.int8), np.zeros(0, np.float32)
+_EMPTY = CcdStatistics(_NO_STEPS, np.empty((0, 0), np.int8), _NO_STEPS, _NO_STEPS)
 
 
 class KeptStatistics:
@@ -120,16 +119,6 @@ class KeptStatistics:
                 ),
             ),
         )
-
-    def forget(self, camera: str, exposure: str) -> None:
-        """Forget the statistics of an exposure.
-
-        Parameters
-        ----------
-        camera, exposure : str
-        """
-        for table in STATISTICS_TABLES:
-            self._db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
 
     def of_dataset(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
         """Read the statistics of a dataset, its exposures in natural order of their ids.
@@ -279,9 +268,6 @@ _VALID = (
     " AND statistics.settings = exposures.settings"
 )
 _OF_DATASET = " AND camera = ? AND band = ?"
-
-
-_NO_CELLS, _NO_STEPS = np.zeros(0, np.int8), np.zeros(0, np.float32)
 
 
 def _half(steps: Singles) -> Singles:

@@ -20,7 +20,14 @@ from gpuanom.settings import Settings, difference
 from gpuanom.store import set_aside
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, add_columns, read_columns
 from gpuanom.store.datasets import read_dataset
-from gpuanom.store.exposure_rows import ccd_row, exposure_columns, exposure_row, held_exposures, version_row
+from gpuanom.store.exposure_rows import (
+    ccd_row,
+    exposure_columns,
+    exposure_row,
+    held_exposures,
+    settings_row,
+    version_row,
+)
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator
 from gpuanom.store.nulls import KeptNulls, forget_nulls
@@ -68,7 +75,7 @@ class Store(KeptNulls):
         self, path: Path | None, settings: Settings, *, read_only: bool = False, moves: Sequence[Relocation] = (),
         is_sound: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
-        self.settings = settings
+        self.settings, self._settings_row = settings, settings_row(settings, __version__)
         super().__init__(path, open_database(path, read_only=read_only, is_sound=is_sound))
         self.read_only = read_only
         self.idle_moves: set[Relocation] = set()
@@ -161,16 +168,11 @@ class Store(KeptNulls):
         with self._transaction() as db:
             self._forget(db, e.camera, e.exposure)
             db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", (e.camera, e.exposure))
-            db.execute(
-                "INSERT OR REPLACE INTO settings VALUES (?, ?, ?)",
-                (self.settings.fingerprint(), json.dumps(self.settings.measurement(), sort_keys=True), __version__),
-            )
-            row = exposure_row(measurement, self.settings.fingerprint(), __version__)
+            db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", self._settings_row)
+            row = exposure_row(measurement, self._settings_row[0], __version__)
             db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)
-            db.executemany(
-                f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})",
-                [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)],
-            )
+            ccds = [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)]
+            db.executemany(f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})", ccds)
             add_columns(db, e.camera, e.exposure, __version__, measurement.ccds)
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
@@ -327,11 +329,7 @@ class Store(KeptNulls):
                 self._forget(db, camera, exposure)
 
     def _forget(self, db: sqlite3.Connection, camera: str, exposure: str) -> None:
-        for table in ("exposures", "ccds", "named_by_file", "renamed", "versions", CCD_COLUMNS_TABLE):
-            db.execute(f"DELETE FROM {table} WHERE camera = ? AND exposure = ?", (camera, exposure))
-        set_aside.forget_copies(db, camera, exposure)
-        self._reconstructions.forget(camera, exposure)
-        self._statistics.forget(camera, exposure)
+        set_aside.forget_exposure(db, camera, exposure)
 
     def dataset_keys(self) -> list[tuple[str, str]]:
         """Return camera and band of the datasets, in this order."""

@@ -197,3 +197,16 @@ def test_arguments_that_make_no_sense_are_refused(night, tmp_path, wrong):
         gpuanom.score(night, tmp_path / "out", **wrong)
     with pytest.raises(gpuanom.SettingsError, match="a performance report is about workers"):
         gpuanom.score(night, tmp_path / "out", performance_report="r.html")
+
+
+@pytest.mark.parametrize(("own", "expected"), [("", "100ms"), ("20ms", "20ms")])
+def test_dask_looks_less_often_at_what_workers_do(own, expected):
+    code = (
+        "import dask; from gpuanom.cluster.local import _profile_less; _profile_less(); "
+        "print(dask.config.get('distributed.worker.profile.interval'))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if own:
+        env["DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL"] = own
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
