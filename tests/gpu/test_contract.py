@@ -33,7 +33,7 @@ PARTS = {"moments": "sources", "spectrum": "patterns"}
 READING = {"rice", "checksum"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "room", "to_device", "to_host"}
 NOT_STEPS |= {"device_name", "share_memory", "limit_memory"}
-NO_LAUNCHERS = {"__init__", "bounds", "cuda", "devices", "gpudirect", "kernel", "loops", "memory", "pinned", "staging"}
+NO_LAUNCHERS = {"__init__", "cuda", "devices", "gpudirect", "kernel", "loops", "memory", "pinned", "staging"}
 
 
 def loader():

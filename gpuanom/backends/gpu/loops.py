@@ -24,10 +24,10 @@ def load_meanwhile() -> None:
 
 def _load() -> None:
     try:
-        from gpuanom.backends.gpu import bounds
+        from gpuanom import tile_bounds
         from gpuanom.fits import byteorder, descriptors
 
-        bounds.lie_within.load()
+        tile_bounds.lie_within.load()
         descriptors.read_places.load()
         byteorder.total.load()
     except Exception as error:  # the first use of a loop says what is wrong, in its place

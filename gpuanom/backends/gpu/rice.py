@@ -10,11 +10,11 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.backends.gpu.bounds import lie_within
 from gpuanom.backends.gpu.checksum import ALIGNMENT, compare_sums
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.encoded import N_RANDOM, BytesOnDisk, RiceImage, random_numbers
 from gpuanom.records import Array
+from gpuanom.tile_bounds import lie_within
 
 RICE = Kernel("rice", "rice")
 WARP = 32
