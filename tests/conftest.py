@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -50,8 +51,12 @@ def compile_loops(config):
     compiling.
     """
     package = Path(gpuanom.__file__).parent
+    # Without CuPy, the modules of the GPU backend cannot be imported.
+    folders = set() if importlib.util.find_spec("cupy") else {"gpu"}
     sources = [
-        path for path in package.rglob("*.py") if "from gpuanom.native import" in path.read_text(encoding="utf-8")
+        path
+        for path in package.rglob("*.py")
+        if path.parent.name not in folders and "from gpuanom.native import" in path.read_text(encoding="utf-8")
     ]
     stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
     cache = getattr(config, "cache", None)
