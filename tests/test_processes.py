@@ -244,11 +244,11 @@ def test_a_short_night_starts_no_process(exposures, several, monkeypatch):
         assert not run._others
 
 
-@pytest.mark.parametrize(("cores", "n"), [(1, 1), (7, 1), (8, 2), (16, 4), (96, 4)])
+@pytest.mark.parametrize(("cores", "n"), [(1, 1), (4, 1), (5, 2), (8, 3), (16, 6), (96, 6)])
 def test_processes_by_cores(monkeypatch, cores, n):
     monkeypatch.setattr(processes.os, "cpu_count", lambda: cores)
     assert Processes(QUICK, [CpuBackend()], None, print)._most(10**4) == n
-    assert Processes(QUICK, [CpuBackend()] * 2, None, print)._most(10**4) == max(1, min(4, cores // 8))
+    assert Processes(QUICK, [CpuBackend()] * 2, None, print)._most(10**4) == max(1, min(6, cores // 5))
     assert Processes(QUICK, [CpuBackend()], None, print)._most(processes.WORTH - 1) == 1
 
 
