@@ -61,6 +61,9 @@ class Fetch:
                     found.append(self._ended.get_nowait())
             more = None not in found
             asked = [each for each in found if each is not None]
-            answers = self._results([future for _, future in asked])
+            try:
+                answers = self._results([future for _, future in asked])
+            except Exception:  # without this thread the run would wait for ever; the futures tell what happened
+                answers = [None] * len(asked)
             for (assignment, _), answer in zip(asked, answers, strict=True):
                 self._events.put(("done", assignment, answer))

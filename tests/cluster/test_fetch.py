@@ -90,3 +90,19 @@ def test_what_comes_while_a_message_is_under_way_shares_the_next():
         found = [events.get(timeout=10) for _ in range(MOST + 3)]
     assert found == [("done", "first", 0), *(("done", f"assignment {i}", i) for i in range(1, MOST + 3))]
     assert sizes == [1, MOST, 2]
+
+
+def test_an_error_is_left_to_the_futures_and_the_thread_goes_on():
+    events = SimpleQueue()
+    failing = [True]
+
+    def results(futures):
+        if failing.pop() if failing else False:
+            raise RuntimeError("unforeseen")
+        return ["answer"] * len(futures)
+
+    with Fetch(results, events) as fetch:
+        fetch.ask("first", future())
+        assert events.get(timeout=20) == ("done", "first", None)
+        fetch.ask("second", future())
+        assert events.get(timeout=20) == ("done", "second", "answer")
