@@ -334,7 +334,8 @@ exposures give no more than a hint, which agrees with the simulations: slight el
 def autoencoder():
     """The section of `validation_autoencoder.py`, when that script has been run."""
     marks = "<!-- validation_autoencoder.py -->", "<!-- end of validation_autoencoder.py -->"
-    return bench.between(bench.RESULTS / "validation-autoencoder.md", marks)
+    text = bench.between(bench.RESULTS / "validation-autoencoder.md", marks)
+    return text.replace("](validation-autoencoder.md)", "](../profiling/results/validation-autoencoder.md)")
 
 
 def survey():

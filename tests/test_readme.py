@@ -136,5 +136,5 @@ def test_conclusions_of_the_validation_follow_from_its_results():
         table[name, len(strengths[name]) - 1] = {
             column: (at_1 / 100, at_5 / 100, area) for column, (at_1, at_5, area) in zip(header[2:], found, strict=True)
         }
-    assert len(table) == 68
+    assert len(table) == 132
     assert conclusions.found_from(table, strengths) in (ROOT / "docs" / "validation.md").read_text()
