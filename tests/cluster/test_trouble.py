@@ -82,7 +82,7 @@ def test_what_finds_no_memory_is_tried_elsewhere(farm, score, undisturbed, tmp_p
 
 
 def test_a_device_that_fails_takes_its_worker_out(farm, score, undisturbed, tmp_path):
-    farm.befall("6", "device")
+    farm.befall("3", "device")
     _, said = score(farm)
     assert nights.tables(tmp_path / "out") == undisturbed
     assert any("is left out: device '0': it has fallen off the bus" in line for line in said.lines), said.lines
