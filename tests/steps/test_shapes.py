@@ -328,3 +328,26 @@ def test_a_stack_gives_each_ccd_what_it_gets_alone(backend):
         alone = measured(backend, [image])
         for name in ("centre", "moments", "spoilt", "width"):
             np.testing.assert_array_equal(getattr(together, name)[i], getattr(alone, name)[0])
+
+
+@pytest.mark.parametrize("backend", ["gpu"], indirect=True)
+def test_the_width_comes_from_the_100_brightest_alone(backend):
+    """Others are not measured before the width is known: their memory may hold anything, also what looks good."""
+    import cupy
+
+    from gpuanom.backends.gpu.shapes import WIDTH, WIDTH_THREADS
+
+    n = limits.FOR_WIDTH
+    moments = np.zeros((1, limits.SHAPES_A_CCD, 6))
+    moments[0, :, 1], moments[0, :, 2] = 100.0, 8.0
+    faint = moments.copy()
+    faint[0, :n, 1] = 0.0
+    widths = []
+    with backend.working():
+        for each in (moments, faint):
+            width, state = cupy.full(1, limits.FIRST_WIDTH, np.float64), cupy.zeros(1, np.int32)
+            spoilt = cupy.zeros(moments.shape[:2], np.uint8)
+            WIDTH((1,), (WIDTH_THREADS,), cupy.asarray(each), spoilt, False, width, state)
+            widths.append(float(width.get()[0]))
+    assert np.isfinite(widths[0])
+    assert np.isnan(widths[1])
