@@ -36,8 +36,8 @@ READERS = 8
 """Most threads that read for a GPU by default: these read as fast as the bus takes the bytes, and more cost more."""
 
 MORE_ON_HOST = 2
-"""Exposures for each GPU that the device has done with, and whose statistics are made: that takes as long as a lane
-takes for its stack, so that without further exposures the lanes would wait for it."""
+"""Exposures for each GPU that the device has done with, and whose statistics are made on the host: without further
+exposures under way the lanes would wait for these statistics."""
 
 _LOOK = 0.5
 """Seconds after which a thread that waits for measurements looks whether the run has ended."""
