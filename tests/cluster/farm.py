@@ -41,6 +41,10 @@ class Hooks:
         """Make a fault happen in the worker that measures an exposure."""
         (self.folder / f"{exposure}.{what}{'.always' if always else ''}").touch()
 
+    def awaits_faults(self):
+        """Whether there is a fault that may still happen."""
+        return any(".pid-" not in path.name for path in self.folder.iterdir())
+
     def befallen(self, exposure, what):
         """The process ids of the workers in which a fault happened, as soon as there is one."""
         return until(lambda: self._pids(exposure, what), f"{exposure}.{what}")
