@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,9 @@ def compile_loops(config):
 
 
 def pytest_configure(config):
+    # A job that a shell runs in the background ignores SIGINT, and so would the commands that the tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     compile_loops(config)
     config.addinivalue_line("markers", "card: only a real GPU can show it; skipped without --require-gpu")
     config.addinivalue_line(

@@ -92,13 +92,16 @@ def test_fewer_stamps_than_asked_for_are_said(night, tmp_path, capsys):
 
 def test_ctrl_c_keeps_the_best_so_far(night, tmp_path):
     command = [sys.executable, "-m", "gpuanom", "train", night, *few(tmp_path / "my.pt", "--epochs", 1_000_000)]
-    process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if line.startswith("epoch 1 of"):
-            break
-    time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
-    told = process.communicate(timeout=60)[1]
+    with subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stderr:
+                if line.startswith("epoch 1 of"):
+                    break
+            time.sleep(0.1)
+            os.kill(process.pid, signal.SIGINT)
+            told = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode == 0, told
     assert "interrupted after" in told
     assert load(tmp_path / "my.pt").about["interrupted"] is True

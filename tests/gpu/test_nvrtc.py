@@ -82,20 +82,21 @@ try:
 except Exception as error:
     print(json.dumps({"missing": f"{type(error).__name__}: {error}"}))
     sys.exit()
-job = json.load(sys.stdin)
-logs, sizes = {}, {}
 known = nvrtc.getSupportedArchs()
-for architecture in job["architectures"]:
-    if architecture not in known:
-        continue
-    program = nvrtc.createProgram(job["source"], job["name"], [], [])
-    try:
-        nvrtc.compileProgram(program, [*job["options"], f"--gpu-architecture=sm_{architecture}"])
-        sizes[architecture] = len(nvrtc.getCUBIN(program))
-        logs[architecture] = nvrtc.getProgramLog(program)
-    except nvrtc.NVRTCError as error:
-        logs[architecture] = f"error: {error}\\n{nvrtc.getProgramLog(program)}"
-print(json.dumps({"version": version, "logs": logs, "sizes": sizes}))
+print(json.dumps({"version": version}), flush=True)
+for line in sys.stdin:
+    job, logs, sizes = json.loads(line), {}, {}
+    for architecture in job["architectures"]:
+        if architecture not in known:
+            continue
+        program = nvrtc.createProgram(job["source"], job["name"], [], [])
+        try:
+            nvrtc.compileProgram(program, [*job["options"], f"--gpu-architecture=sm_{architecture}"])
+            sizes[architecture] = len(nvrtc.getCUBIN(program))
+            logs[architecture] = nvrtc.getProgramLog(program)
+        except nvrtc.NVRTCError as error:
+            logs[architecture] = f"error: {error}\\n{nvrtc.getProgramLog(program)}"
+    print(json.dumps({"logs": logs, "sizes": sizes}), flush=True)
 """
 
 
@@ -107,8 +108,30 @@ def loader():
     return kernel
 
 
-def compiled(step, architectures):
-    """The version of the compiler, and its log of a step for each of the architectures that it knows."""
+@pytest.fixture(scope="module")
+def compiler():
+    """A process with the real CuPy, which takes a second to import and then compiles one step after the other."""
+    # With -I, neither PYTHONPATH nor the working directory can offer the stand-in.
+    with subprocess.Popen(
+        [PYTHON, "-I", "-c", COMPILER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        said = answer(process)
+        if "missing" in said:
+            pytest.skip(f"{REMEDY} ({said['missing']})")
+        process.version = tuple(said["version"])
+        yield process
+        process.stdin.close()
+
+
+def answer(process):
+    """The next line of the compiler's process."""
+    line = process.stdout.readline()
+    assert line, process.stderr.read()
+    return json.loads(line)
+
+
+def compiled(compiler, step, architectures):
+    """The log of a step, and the size of the code, for each of the architectures that the compiler knows."""
     kernel = loader()
     job = {
         "source": kernel.source(step),
@@ -116,15 +139,10 @@ def compiled(step, architectures):
         "options": [*kernel.OPTIONS, "-ftz=true", "--ptxas-options=-v"],
         "architectures": architectures,
     }
-    # With -I, neither PYTHONPATH nor the working directory can offer the stand-in.
-    done = subprocess.run(
-        [PYTHON, "-I", "-c", COMPILER], input=json.dumps(job), capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout.splitlines()[-1])
-    if "missing" in answer:
-        pytest.skip(f"{REMEDY} ({answer['missing']})")
-    return tuple(answer["version"]), {int(k): v for k, v in answer["logs"].items()}, answer["sizes"]
+    compiler.stdin.write(json.dumps(job) + "\n")
+    compiler.stdin.flush()
+    said = answer(compiler)
+    return {int(k): v for k, v in said["logs"].items()}, said["sizes"]
 
 
 USED = re.compile(r"Used (?P<registers>\d+) registers")
@@ -154,10 +172,10 @@ def pytest_generate_tests(metafunc):
 @pytest.mark.parametrize(
     "architectures", [OLDEST_AND_NEWEST, pytest.param(ARCHITECTURES, marks=pytest.mark.proof)], ids=("some", "all")
 )
-def test_compiles_for_every_architecture_within_its_limits(step, architectures):
-    version, logs, sizes = compiled(step, architectures)
+def test_compiles_for_every_architecture_within_its_limits(compiler, step, architectures):
+    logs, sizes = compiled(compiler, step, architectures)
     missing = set(architectures) - set(logs)
-    assert not missing or (version >= (13, 0) and missing == DROPPED_BY_CUDA_13)
+    assert not missing or (compiler.version >= (13, 0) and missing == DROPPED_BY_CUDA_13)
     for architecture, log in logs.items():
         assert "error" not in log, f"sm_{architecture}: {log}"
         assert sizes[str(architecture)] > 0
