@@ -100,6 +100,11 @@ def pytest_configure(config):
         raise pytest.UsageError(f"--require-gpu: {error}") from None
 
 
+def pytest_xdist_auto_num_workers():
+    """One process more than there are processors: many tests wait for another process, a browser or a clock."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_report_header(config):
     return f"--require-gpu: the tests run on {config.gpu}" if device.is_off() else None
 

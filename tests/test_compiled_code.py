@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -51,13 +52,30 @@ def beside_the_sources():
     return list((ROOT / "gpuanom").rglob("*.nb?"))
 
 
-def test_loops_are_kept_in_the_users_cache_folder_and_said_once(tmp_path):
-    """Beside the sources, compiled files would outlive an uninstallation and hide a checkout of the same name."""
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+    """A home in which the loops were compiled, and what was said of that."""
+    home = tmp_path_factory.mktemp("home")
     before = beside_the_sources()
-    assert run(HOME=tmp_path) == [compiling.LOOPS]
-    assert kept(tmp_path / ".cache" / "gpuanom" / "numba")
-    assert run(HOME=tmp_path) == []
-    assert run(HOME=tmp_path / "other", XDG_CACHE_HOME=tmp_path / ".cache") == []
+    said = run(HOME=home)
+    assert beside_the_sources() == before
+    return home, said
+
+
+@pytest.fixture
+def home(compiled_once, tmp_path):
+    """A copy of that home, which the test may change."""
+    return shutil.copytree(compiled_once[0], tmp_path / "home")
+
+
+def test_loops_are_kept_in_the_users_cache_folder_and_said_once(compiled_once, tmp_path):
+    """Beside the sources, compiled files would outlive an uninstallation and hide a checkout of the same name."""
+    home, said = compiled_once
+    assert said == [compiling.LOOPS]
+    assert kept(home / ".cache" / "gpuanom" / "numba")
+    before = beside_the_sources()
+    assert run(HOME=home) == []
+    assert run(HOME=tmp_path / "other", XDG_CACHE_HOME=home / ".cache") == []
     assert beside_the_sources() == before
 
 
@@ -78,19 +96,18 @@ def test_without_a_folder_loops_are_compiled_anew_and_it_is_said_in_a_line(tmp_p
     assert not (ROOT / "~").exists()
 
 
-def test_damaged_files_of_the_cache_are_compiled_and_written_again(tmp_path):
-    run(HOME=tmp_path)
-    files = kept(tmp_path)
+def test_damaged_files_of_the_cache_are_compiled_and_written_again(home):
+    files = kept(home)
+    assert files
     for path in files:
         path.write_bytes(b"no pickle")
-    assert run(HOME=tmp_path) == [compiling.LOOPS]
-    assert run(HOME=tmp_path) == []
+    assert run(HOME=home) == [compiling.LOOPS]
+    assert run(HOME=home) == []
 
 
-def test_a_changed_source_is_compiled_again(tmp_path):
+def test_a_changed_source_is_compiled_again(home):
     changed = PROGRAM.replace("import numpy", "from gpuanom import codecache\ncodecache._digest = str\nimport numpy")
-    run(HOME=tmp_path)
-    assert run(HOME=tmp_path, program=changed) == [compiling.LOOPS]
+    assert run(HOME=home, program=changed) == [compiling.LOOPS]
 
 
 def test_several_first_runs_at_once(tmp_path):
@@ -180,10 +197,8 @@ def ahead(folder):
     )
 
 
-def test_a_further_process_compiles_for_this_one(tmp_path):
-    with ahead(tmp_path) as process:
-        assert process.wait(300) == 0
-    assert run(NUMBA_CACHE_DIR=tmp_path) == []
+def test_a_further_process_compiles_for_this_one(compiled_ahead):
+    assert run(NUMBA_CACHE_DIR=compiled_ahead) == []
 
 
 def test_a_further_process_ends_with_the_first_one(tmp_path):
@@ -193,11 +208,19 @@ def test_a_further_process_ends_with_the_first_one(tmp_path):
     assert not kept(tmp_path)  # compiling takes longer than reading the end of the input
 
 
+@pytest.fixture(scope="module")
+def compiled_ahead(tmp_path_factory):
+    """A cache folder that a further process has filled."""
+    folder = tmp_path_factory.mktemp("ahead")
+    with ahead(folder) as process:
+        assert process.wait(300) == 0
+    return folder
+
+
 @pytest.fixture
-def claimed(tmp_path):
+def claimed(compiled_ahead, tmp_path):
     """Claims of all loops of a new cache folder, held by somebody else."""
-    with ahead(tmp_path) as process:
-        process.wait(300)
+    shutil.copytree(compiled_ahead, tmp_path, dirs_exist_ok=True)
     files = kept(tmp_path)
     for path in files:
         path.unlink()

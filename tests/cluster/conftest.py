@@ -39,7 +39,8 @@ def undisturbed(night, tmp_path_factory):
     return nights.tables(out)
 
 
-@pytest.fixture(scope="session")
+# Schedulers and workers use the processor as long as they live, so that they end with the tests of this folder.
+@pytest.fixture(scope="package")
 def _two(tmp_path_factory):
     farm = Farm(tmp_path_factory.mktemp("farm"))
     try:
@@ -57,7 +58,7 @@ def farm(_two):
     _two.clean()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _none(tmp_path_factory):
     farm = Farm(tmp_path_factory.mktemp("own"))
     try:

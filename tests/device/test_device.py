@@ -32,6 +32,7 @@ def test_demos_under_all_orders(kernels, monkeypatch):
         case(kernels.get_function(case.__name__))
 
 
+@pytest.mark.proof  # the sanitizers run every kernel of gpuanom in the usual gate
 @pytest.mark.parametrize("flavour", ["address", "thread"])
 def test_demos_have_no_finding_under_a_sanitizer(flavour, sanitizer):
     done = sanitizer(flavour, ["-m", "tests.device.demo"], orders="forward")

@@ -332,7 +332,7 @@ def test_wrong_usage(capfd):
 
 def test_a_terminal_without_unicode():
     device.require_compiler()
-    env = {**device.environment(), "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    env = {**device.environment(orders="forward"), "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     done = subprocess.run([sys.executable, "-m", "gpuanom", "doctor"], env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^ok +NVRTC", done.stdout, re.MULTILINE)
