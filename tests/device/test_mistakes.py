@@ -9,7 +9,6 @@ import pytest
 
 from tests.device.mistakes import MISTAKES, UNSET, make
 
-
 USUAL = ("read_past_the_end", "no_barrier")
 """A mistake for each sanitizer; the others are proofs, since a process takes seconds to start under a sanitizer."""
 
