@@ -60,10 +60,8 @@ def below(pid):
 
 
 @pytest.mark.parametrize(
-@pytest.mark.parametrize(
     ("workers", "threads"),
     [(2, 1), pytest.param(1, 3, marks=pytest.mark.proof), pytest.param(4, 1, marks=pytest.mark.proof)],
-)
 )
 def test_workers_threads_and_order_change_nothing(night, undisturbed, tmp_path, workers, threads):
     files = sorted(night.iterdir())
