@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,9 @@ def pytest_addoption(parser):
         "--proofs",
         action="store_true",
         help="run the slow proofs too, of which the usual run takes a part: more cases of the same tests",
+    )
+    parser.addoption(
+        "--every", type=int, default=1, metavar="N", help="of the cases of each test, run the first one and every Nth"
     )
 
 
@@ -118,11 +122,31 @@ def is_proof(item):
     )
 
 
+def every_other(items, n):
+    """The tests that are left out where each function is called with its first case and every nth."""
+    seen = Counter()
+    left_out = []
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        if seen[name] % n:
+            left_out.append(item)
+        seen[name] += 1
+    return left_out
+
+
+def leave_out(config, items, left_out):
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = {item.nodeid for item in left_out}
+        items[:] = [item for item in items if item.nodeid not in gone]
+
+
+# After the options -k and -m have chosen: the first case of those that they leave is run.
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--proofs"):
-        proofs = [item for item in items if is_proof(item)]
-        config.hook.pytest_deselected(items=proofs)
-        items[:] = [item for item in items if not is_proof(item)]
+        leave_out(config, items, [item for item in items if is_proof(item)])
+    leave_out(config, items, every_other(items, config.getoption("--every")))
     if not device.is_off():
         for item in items:
             if item.get_closest_marker("card"):

@@ -81,7 +81,9 @@ def main(flavour: str, tests: Sequence[str]) -> int:
 
 def address(tests: Sequence[str], **settings: str) -> int:
     """Run the tests with kernels under AddressSanitizer and UBSan."""
-    line, env = command("address", ["-m", "pytest", *tests], orders="forward", **settings)
+    # No process more than processors: these tests wait for nothing, and a process takes seconds to start.
+    at_once = str(len(os.sched_getaffinity(0)))
+    line, env = command("address", ["-m", "pytest", "-n", at_once, *tests], orders="forward", **settings)
     return subprocess.run(line, env=env, cwd=ROOT).returncode
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tests.conftest import every_other
 from tests.device import demo, sanitize
 
 
@@ -156,3 +158,35 @@ def test_a_finding_hides_no_launch_that_runs_after_it(monkeypatch):
     ends = list(sanitize._replayed("thread", launches))
     assert [launch for launch, _ in ends] == launches
     assert [bool(finding) for _, finding in ends] == [False, True, False, True, True]
+
+
+def test_every_kernel_keeps_a_launch_and_the_longest_of_those_that_are_short_enough():
+    from cpudevice.recording import KEPT, MOST_SECONDS, replaced_by
+
+    kept = []
+    for number, part in enumerate((5, 9, 3, 0.2, 4, 0.1, 0.3, 0.4, 0.5, 0.05, 0.6, 2)):
+        replaced = replaced_by(part * MOST_SECONDS, kept)
+        if replaced is not None:
+            kept = sorted(
+                [*(entry for entry in kept if entry not in replaced), (part * MOST_SECONDS, Path(str(number)))]
+            )
+        assert kept
+        assert len(kept) <= KEPT
+        if number == 2:
+            assert [path.name for _, path in kept] == ["2"]  # the shortest of those that are too long
+    assert [path.name for _, path in kept] == ["6", "7", "8", "10"]
+
+
+def test_of_the_cases_of_a_test_every_nth_is_run():
+    def case(name):
+        return SimpleNamespace(nodeid=name)
+
+    cases = [*(case(f"a.py::f[{i}]") for i in range(5)), case("a.py::g"), *(case(f"a.py::h[{i}]") for i in range(3))]
+    left_out = {item.nodeid for item in every_other(cases, 3)}
+    assert [item.nodeid for item in cases if item.nodeid not in left_out] == [
+        "a.py::f[0]",
+        "a.py::f[3]",
+        "a.py::g",
+        "a.py::h[0]",
+    ]
+    assert every_other(cases, 1) == []
