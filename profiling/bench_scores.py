@@ -36,7 +36,7 @@ PARTS = {
     "columns of CCDs and exposures": (("gpuanom.tables.rows", ("of_dataset",)),),
     "what verdicts are made of": (("gpuanom.tables.verdicts", ("measured",)),),
     "null and verdicts": (("gpuanom.tables.verdicts", ("judged", "add_columns")),),
-    "printed digits, order, tables": (("gpuanom.tables.build", ("printed_columns", "as_table", "_ordered", "_ranks")),),
+    "printed digits, order, tables": (("gpuanom.tables.build", ("printed_columns", "_ordered", "_ranks")),),
     "writing the tables": (("gpuanom.tables.writing", ("write_table",)),),
 }
 

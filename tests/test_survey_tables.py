@@ -65,7 +65,7 @@ def test_texts_of_the_same_key_are_told_apart(monkeypatch):
 def test_many_texts_take_the_compiled_loop(monkeypatch):
     names = np.array([f"{'NS'[k % 2]}{k % 61}" for k in range(1000)] + ["é", "", "NS", "S1"])
     expected = coded(names)
-    monkeypatch.setattr("gpuanom.records.texts._MANY", 100)
+    monkeypatch.setattr("gpuanom.records.texts.MANY", 100)
     monkeypatch.setattr("gpuanom.records.texts._keys", None)
     for found, wanted in zip(coded(names), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)

@@ -62,5 +62,5 @@ def forget(
     )
     if tables is None:
         return 0
-    click.echo(f"{counted(len(tables.exposures), 'exposure')} in {survey}")
+    click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {survey}")
     return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))

@@ -72,5 +72,5 @@ def merge(
         add=add,
         say=lambda line: click.echo(printable(line), err=True),
     )
-    click.echo(f"{counted(len(tables.exposures), 'exposure')} in {output}")
+    click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {output}")
     return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))

@@ -191,4 +191,4 @@ def score(
     lost = screen.left_out(night.left_out)
     if not night.failed and not lost:
         return 0
-    return 1 if any(night.tables.exposures["n_ccd_used"] > 0) else 2
+    return 1 if any(night.tables.plain[0]["n_ccd_used"] > 0) else 2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from astropy.table import Row, Table
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
@@ -13,6 +14,7 @@ from gpuanom.errors import printable
 from gpuanom.nights.events import Night
 from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.scoring.verdict import BAD, VERDICTS
+from gpuanom.tables.plain import PlainTable
 
 _REMEDIES = {
     "alone": "no other exposure of its camera and band to compare with; score more together, or give --reference",
@@ -48,15 +50,15 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
     top : int, optional
         Exposures in each list.
     """
-    _print_verdicts(night.tables.exposures, console, top)
-    _print_overall(night.tables.exposures, console, top)
+    _print_verdicts(night.tables.plain[0], console, top)
+    _print_overall(night.tables.plain[0], console, top)
     for kind, title in _KINDS.items():
-        _print_top(night.tables.exposures, kind, title, console, top)
-    if "autoencoder_mse" in night.tables.exposures.colnames:
-        _print_reconstructed(night.tables.exposures, console, top)
-    counts = {str(s): int(np.count_nonzero(night.tables.exposures["status"] == s)) for s in _statuses(night)}
+        _print_top(night.tables.plain[0], kind, title, console, top)
+    if "autoencoder_mse" in night.tables.plain[0].colnames:
+        _print_reconstructed(night.tables.plain[0], console, top)
+    counts = {str(s): int(np.count_nonzero(night.tables.plain[0]["status"] == s)) for s in _statuses(night)}
     parts = ", ".join(f"{n} {status}" for status, n in counts.items())
-    n = len(night.tables.exposures)
+    n = len(night.tables.plain[0])
     console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {parts}" if parts else "no exposures"))
     for status, remedy in _REMEDIES.items():
         if status in counts:
@@ -65,7 +67,7 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
         console.print(Text(f"tables: {', '.join(str(path) for path in night.written)}"))
 
 
-def _print_verdicts(exposures: Table, console: Console, most: int) -> None:
+def _print_verdicts(exposures: PlainTable, console: Console, most: int) -> None:
     """Print how many exposures are bad, to be checked and ok, and why the bad ones are bad."""
     if "verdict" not in exposures.colnames or not len(exposures):
         return
@@ -90,7 +92,7 @@ def _print_verdicts(exposures: Table, console: Console, most: int) -> None:
     console.print()
 
 
-def _print_overall(exposures: Table, console: Console, top: int) -> None:
+def _print_overall(exposures: PlainTable, console: Console, top: int) -> None:
     """Print the head of the table: the exposures with the largest deviation of any kind."""
     deviations = np.stack([_filled(exposures[f"{kind}_deviation"]) for kind in KINDS], axis=1)
     known = np.flatnonzero(np.isfinite(deviations).any(axis=1))
@@ -122,13 +124,13 @@ def _grid(title: str, numbers: tuple[str, ...]) -> Grid:
     return grid
 
 
-def _names(row: Row) -> list[Text]:
+def _names(row: Mapping[str, object]) -> list[Text]:
     """Id, camera and band of an exposure, fit for a terminal."""
     return [Text(printable(str(row[name]))) for name in _NAMES]
 
 
 def _statuses(night: Night) -> list[str]:
-    found = np.unique(np.asarray(night.tables.exposures["status"], dtype=np.str_)).tolist()
+    found = np.unique(np.asarray(night.tables.plain[0]["status"], dtype=np.str_)).tolist()
     return sorted(found, key=lambda s: (s != "ok", s))
 
 
@@ -137,7 +139,7 @@ def _by_deviation(deviation: Doubles, score: Doubles) -> Integers:
     return np.lexsort((-score, np.where(np.isnan(deviation), np.inf, -deviation)))
 
 
-def _print_top(exposures: Table, kind: str, title: str, console: Console, top: int) -> None:
+def _print_top(exposures: PlainTable, kind: str, title: str, console: Console, top: int) -> None:
     deviation = _filled(exposures[f"{kind}_deviation"])
     z = _filled(exposures[f"{kind}_z"])
     known = np.flatnonzero(~np.isnan(z))
@@ -161,7 +163,7 @@ def _print_top(exposures: Table, kind: str, title: str, console: Console, top: i
     console.print()
 
 
-def _print_reconstructed(exposures: Table, console: Console, top: int) -> None:
+def _print_reconstructed(exposures: PlainTable, console: Console, top: int) -> None:
     """Print the exposures whose stamps an autoencoder reconstructs worst."""
     title = "reconstruction of stamps"
     mse, deviation = _filled(exposures["autoencoder_mse"]), _filled(exposures["autoencoder_deviation"])

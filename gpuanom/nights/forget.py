@@ -110,7 +110,7 @@ def forget_nights(
         store.settle(placed, left.failed)
         result = tables.build(store, settings, backend, references)
         # Before the store changes for good, so that the same command can be repeated after an interrupt.
-        writing.rewrite(result, folder, names)
+        writing.rewrite(result.plain, folder, names)
         store.commit()
     for line in lines:
         say(line)

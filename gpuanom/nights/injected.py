@@ -142,7 +142,7 @@ def changes(
 def _judgements(tables: Tables) -> dict[ExposureKey, Judgement]:
     """The judgements in the table of exposures."""
     found = {}
-    for row in plain_rows(tables.exposures):
+    for row in plain_rows(tables.plain[0]):
         verdict, why = row.get("verdict", ""), row.get("cause", "")
         if row["status"] == "no_reference":
             verdict, why = "", f"no verdict: {row['note']}"

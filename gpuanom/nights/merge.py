@@ -130,7 +130,8 @@ def _night_references(
 
 def _not_ok(night: Tables) -> set[ExposureKey]:
     """The exposures whose verdict is bad or check."""
-    rows = zip(night.exposures["camera"], night.exposures["exposure"], night.exposures["verdict"], strict=True)
+    exposures = night.plain[0]
+    rows = zip(exposures["camera"], exposures["exposure"], exposures["verdict"], strict=True)
     return {(str(camera), str(exposure)) for camera, exposure, verdict in rows if str(verdict) in (BAD, CHECK)}
 
 
@@ -226,7 +227,7 @@ def merge_nights(
             gather(merged, given, effective, say)
             _keep_classifier(merged, stores, say)
             result = tables.build(merged, effective, backend, references)
-            (writing.rewrite if grows else writing.write)(result, folder, names)
+            (writing.rewrite if grows else writing.write)(result.plain, folder, names)
     return result
 
 

@@ -226,7 +226,7 @@ def score(
 
         result = tables.build(store, settings, backends[0], references)
         failures = [*store.failures(), *unread]
-    written = writing.write(result, folder, run.formats) if folder else []
+    written = writing.write(result.plain, folder, run.formats) if folder else []
     return _night(result, failures, written, len(unread))
 
 
@@ -305,10 +305,11 @@ def _as_scored_last(
 
 def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int) -> Night:
     failed = [(printable(f.file), f.reason) for f in failures]
-    unusable = result.exposures[result.exposures["status"] == "unusable"]
+    exposures = result.plain[0]
+    unusable = map(exposures.__getitem__, np.flatnonzero(exposures["status"] == "unusable").tolist())
     failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
     # Exposures of which only the stamps could not be read are in the tables.
-    n_exposures = len(result.exposures) - len(failures) + n_unread
+    n_exposures = len(exposures) - len(failures) + n_unread
     return Night(result, tuple(failed), n_exposures, tuple(written), left_out(result))
 
 

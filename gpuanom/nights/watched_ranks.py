@@ -153,10 +153,10 @@ class Ranks:
         start = time.perf_counter()
         with opened() as store:
             result = tables.build(store, self._settings, self._ranked.backend, self._ranked.references)
-        writing.write(result, self._ranked.folder, self._ranked.formats)
+        writing.write(result.plain, self._ranked.folder, self._ranked.formats)
         self.left_out = left_out(result)
         self.seconds = time.perf_counter() - start
-        return list(plain_rows(result.exposures))
+        return list(plain_rows(result.plain[0]))
 
     def _judge(self, store: ReopenedStore) -> None:
         """Judge the new exposures of a survey."""
@@ -211,8 +211,8 @@ class Ranks:
             made = " ".join(key).strip()
             self._events.say(f"{made}: the null is made anew from {len(dataset.held):,} exposures ({dataset.lack})")
         result = tables.ranked_dataset(store, self._settings, self._ranked.backend, key, names)
-        self._count_unmeasured(result.ccds, names)
-        rows = list(plain_rows(result.exposures))
+        self._count_unmeasured(result.plain[1], names)
+        rows = list(plain_rows(result.plain[0]))
         if not is_large:
             return rows  # as in a night: the first exposures are judged again as others come
         kept = judged_alone.kept_null(store, *key, self._settings)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -13,6 +14,60 @@ from gpuanom.records.kinds import Integers
 Texts: TypeAlias = npt.NDArray[np.str_]
 
 _PRIME = np.uint64(0x100000001B3)
+
+
+@dataclass(frozen=True, eq=False)
+class CodedTexts:
+    """A long column of texts as the different texts, and the place of each row's text among them.
+
+    A cause in words for each of a million CCDs is 300 MB as an array of NumPy, and a few MB like this.
+
+    Attributes
+    ----------
+    different : ndarray, (m,) str
+        Each text once, as wide as the column is as an array: at least as wide as the longest text.
+    codes : ndarray, (n,) int64
+    """
+
+    different: Texts
+    codes: Integers
+
+    @classmethod
+    def of(cls, texts: Texts) -> CodedTexts:
+        """Return the texts of an array."""
+        return cls(*coded(texts))
+
+    @classmethod
+    def joined(cls, parts: Sequence[CodedTexts | Texts]) -> CodedTexts:
+        """Return the texts of several columns, one column after the other.
+
+        Parameters
+        ----------
+        parts : sequence of CodedTexts or arrays of str
+        """
+        several = [part if isinstance(part, CodedTexts) else cls.of(part) for part in parts]
+        different, places = coded(np.concatenate([part.different for part in several]))
+        ends = np.cumsum([0, *(part.different.size for part in several)])
+        codes = [np.take(places[ends[k] :], part.codes) for k, part in enumerate(several)]
+        return cls(different, np.concatenate(codes))
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return self.codes.size
+
+    @property
+    def width(self) -> int:
+        """The letters that each text has room for in `array`."""
+        return self.different.dtype.itemsize // 4
+
+    def array(self) -> Texts:
+        """The texts as an array of NumPy, (n,) str."""
+        return np.take(self.different, self.codes)
+
+    def take(self, rows: Integers | slice) -> CodedTexts:
+        """Return the texts of these rows, in this order."""
+        return replace(self, codes=self.codes[rows] if isinstance(rows, slice) else np.take(self.codes, rows))
 
 
 def coded(texts: Texts) -> tuple[Texts, Integers]:
@@ -34,7 +89,7 @@ def coded(texts: Texts) -> tuple[Texts, Integers]:
     if 2 * starts.size < texts.size:
         different, codes = coded(texts[starts])
         return different, np.repeat(codes, np.diff(starts, append=texts.size))
-    if texts.size >= _MANY and texts.itemsize:
+    if texts.size >= MANY and texts.itemsize:
         return _coded_natively(texts)
     keys = _keys(texts)
     _, first, codes = np.unique(keys, return_index=True, return_inverse=True)
@@ -79,7 +134,7 @@ def none_but(texts: Mapping[int, str], n: int) -> Texts:
     return result
 
 
-_MANY = 100_000
+MANY = 100_000
 """From so many texts on, to load the compiled loop takes less time than the loop saves."""
 
 

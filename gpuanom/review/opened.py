@@ -25,6 +25,7 @@ from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import shown
 from gpuanom.tables.build import Tables
+from gpuanom.tables.plain import PlainTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +148,7 @@ class ScoredNight:
             Lists of rows by camera and exposure id; None in place of what is masked or not finite.
         """
         found: dict[ExposureKey, list[dict[str, Any]]] = {}
-        for row in plain_rows(self.tables.ccds):
+        for row in plain_rows(self.tables.plain[1]):
             found.setdefault((row["camera"], row["exposure"]), []).append(row)
         return found
 
@@ -222,7 +223,7 @@ def open_night(
         folder=folder,
         settings=settings,
         tables=ranked.tables,
-        exposures=list(plain_rows(ranked.tables.exposures)),
+        exposures=list(plain_rows(ranked.tables.plain[0])),
         datasets=datasets,
         references=ranked.references,
         found=found,
@@ -242,7 +243,7 @@ def _require_same(folder: Path, given: References, saved: References | None, nam
     )
 
 
-def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
+def plain_rows(table: Table | PlainTable) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table as mappings of plain values, None for values that are masked or not finite."""
     names = table.colnames
     columns = [table[name].tolist() for name in names]

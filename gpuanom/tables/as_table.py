@@ -1,17 +1,19 @@
-"""Columns of values become astropy Tables: missing numbers masked, numbers rounded to the printed digits."""
+"""Columns of values become tables: missing numbers masked, numbers rounded to the printed digits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Column as TextColumn
-from astropy.table import MaskedColumn, Table
 
 from gpuanom.digits import printed_values
+from gpuanom.records.texts import MANY, CodedTexts
 from gpuanom.tables.columns import Column
 from gpuanom.tables.rows import Columns
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 def as_table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -> Table:
@@ -26,11 +28,16 @@ def as_table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -
     meta : dict
         What the table says of how it was made.
     """
+    from astropy.table import Column as TextColumn  # takes most of a second to import
+    from astropy.table import MaskedColumn, Table
+
     table = Table(masked=False)
     for column in columns:
         options = {"name": column.name, "unit": column.unit or None, "description": column.description}
         made = TextColumn if column.kind == "text" else MaskedColumn
-        table.add_column(made(printed_column(values[column.name], column.kind), copy=False, **options), copy=False)
+        printed = printed_column(values[column.name], column.kind)
+        data = printed.array() if isinstance(printed, CodedTexts) else printed
+        table.add_column(made(data, copy=False, **options), copy=False)
     table.meta = meta
     return table
 
@@ -63,11 +70,14 @@ def printed_column(values: Any, kind: str) -> Any:
 
     Returns
     -------
-    ndarray of str, or masked array
+    ndarray of str, CodedTexts where there are many texts, or masked array
     """
     if kind == "text":
+        if isinstance(values, CodedTexts):
+            return values
         if isinstance(values, np.ndarray):
-            return np.ma.getdata(values)
+            texts = np.ma.getdata(values)
+            return CodedTexts.of(texts) if texts.size >= MANY else texts
         return np.array(["" if v is None else str(v) for v in values], dtype=np.str_)
     if isinstance(values, np.ma.MaskedArray):
         return values

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from astropy.table import Table
 
 from gpuanom import display
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, Dataset, DatasetKey, Doubles, Integers
+from gpuanom.records.texts import CodedTexts
 from gpuanom.scoring import ranking, stored_null
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.flat import FlatReferences
@@ -27,7 +28,7 @@ from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
 from gpuanom.tables import classified, rows, shown, verdicts
-from gpuanom.tables.as_table import as_table, printed_columns
+from gpuanom.tables.as_table import printed_column, printed_columns
 from gpuanom.tables.classified import Classifier
 from gpuanom.tables.collection import without_collection
 from gpuanom.tables.columns import (
@@ -40,9 +41,13 @@ from gpuanom.tables.columns import (
     with_verdict,
 )
 from gpuanom.tables.kept_null import keep_null
+from gpuanom.tables.plain import PlainTable
 from gpuanom.tables.rows import Columns
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
 from gpuanom.version import __version__
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 class Ranked(NamedTuple):
@@ -57,19 +62,42 @@ class Ranked(NamedTuple):
     """What the verdicts were made of; empty where the settings ask for none."""
 
 
-class Tables(NamedTuple):
+class Tables(Sequence["Table"]):
     """The ranked tables of a night; docs/tables.md describes the columns.
+
+    Parameters
+    ----------
+    exposures, ccds : PlainTable
+        The columns that both tables are made of when they are first asked for: astropy takes longer to import than a
+        night of a few exposures takes to rank.
 
     Attributes
     ----------
-    exposures : astropy.table.Table
-        One row an exposure, most anomalous first.
-    ccds : astropy.table.Table
-        One row a CCD, in the order of their exposures.
+    plain : tuple of 2 PlainTable
+        Both tables without astropy.
     """
 
-    exposures: Table
-    ccds: Table
+    def __init__(self, exposures: PlainTable, ccds: PlainTable) -> None:
+        self.plain = (exposures, ccds)
+
+    @cached_property
+    def exposures(self) -> Table:
+        """One row an exposure, most anomalous first: an astropy Table."""
+        return self.plain[0].as_table()
+
+    @cached_property
+    def ccds(self) -> Table:
+        """One row a CCD, in the order of their exposures: an astropy Table."""
+        return self.plain[1].as_table()
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, which: Any) -> Any:
+        return (self.exposures, self.ccds)[which]
+
+    def __iter__(self) -> Iterator[Table]:
+        yield from (self.exposures, self.ccds)
 
     def __repr__(self) -> str:
         return display.one_line("Tables", shown.facts(*self))
@@ -225,8 +253,8 @@ def _ranked(
     if not store.read_only:
         store.record_scoring(_record(settings, references))
     built = Tables(
-        as_table(_ordered(parts, ranks, of_exposures), of_exposures, meta),
-        as_table(_ordered(ccd_parts, order, of_ccds), of_ccds, meta),
+        PlainTable(_ordered(parts, ranks, of_exposures), of_exposures, meta),
+        PlainTable(_ordered(ccd_parts, order, of_ccds), of_ccds, meta),
     )
     return Ranked(built, found, compared, measured)
 
@@ -267,7 +295,7 @@ def _ranks(parts: Sequence[Columns], settings: Settings) -> Integers:
     """The order of the table of exposures, from the printed columns of all datasets and of failures."""
 
     def joined(name: str) -> list[Any]:
-        return [value for part in parts for value in part[name].tolist()]
+        return [value for part in parts for value in _array(part[name]).tolist()]
 
     def numbers(name: str) -> Doubles:
         return np.concatenate([np.ma.getdata(part[name]) for part in parts])
@@ -293,18 +321,27 @@ def _ordered(parts: list[Columns], order: Integers, wanted: Sequence[Column]) ->
     columns: Columns = {}
     for column in wanted:
         values = [part.pop(column.name) for part in parts]
-        columns[column.name] = _joined(values, order) if values else []
+        columns[column.name] = _joined(values, order) if values else printed_column([], column.kind)
     return columns
 
 
 def _joined(values: Sequence[Any], order: Integers) -> Any:
-    """Texts, or masked numbers, of all datasets in one array, in this order."""
+    """Texts, or masked numbers, of all datasets in one column, in this order."""
+    if any(isinstance(part, CodedTexts) for part in values):
+        return CodedTexts.joined(values).take(order)
     # `take` is up to three times as fast as an index.
     joined = np.take(np.concatenate([np.ma.getdata(part) for part in values]), order)
     if joined.dtype.kind == "U":
         return joined
+    if joined.dtype.kind == "f":  # what is missing is NaN
+        return np.ma.masked_array(joined, mask=np.isnan(joined))
     mask = np.concatenate([np.ma.getmaskarray(part) for part in values])
     return np.ma.masked_array(joined, mask=np.take(mask, order) if mask.any() else mask)
+
+
+def _array(column: Any) -> Any:
+    """A column as an array, whatever it is kept as."""
+    return column.array() if isinstance(column, CodedTexts) else column
 
 
 def _classifier(store: Store, model: str) -> Classifier | None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from gpuanom.digits import POWERS
 from gpuanom.records import Integers
-from gpuanom.records.texts import coded
+from gpuanom.records.texts import CodedTexts
+from gpuanom.tables.headers import ecsv_header
+from gpuanom.tables.plain import PlainTable, column_of
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 ROWS = 4096
 """Number of rows that are converted to text at a time: a few MB."""
@@ -25,12 +29,12 @@ _QUOTED = re.compile(r'[ "\r\n]')
 Letters: TypeAlias = npt.NDArray[np.uint8]
 
 
-def write_ecsv(table: Table, path: Path) -> None:
-    """Write a table of numbers and texts; astropy writes the header.
+def write_ecsv(table: Table | PlainTable, path: Path) -> None:
+    """Write a table of numbers and texts.
 
     Parameters
     ----------
-    table : Table
+    table : Table or PlainTable
         One-dimensional columns of whole numbers, float64 or text; masked values are left empty.
     path : Path
         The file; an existing one is overwritten.
@@ -40,14 +44,29 @@ def write_ecsv(table: Table, path: Path) -> None:
     OSError
         When the file cannot be written.
     """
-    header = io.StringIO()
-    table[:0].write(header, format="ascii.ecsv")
     convert = _rows_natively if len(table) * len(table.colnames) >= MANY else _rows
-    columns = [table[name] for name in table.colnames]
+    columns = [column_of(table, name) for name in table.colnames]
     with path.open("wb") as file:
-        file.write(header.getvalue().encode())
+        file.write(_header(table).encode())
         for start in range(0, len(table), ROWS):
-            file.write(convert([column[start : start + ROWS] for column in columns]))
+            file.write(convert([_part(column, slice(start, start + ROWS)) for column in columns]))
+
+
+def _header(table: Table | PlainTable) -> str:
+    """The header of a table, that astropy writes where the table says something unusual."""
+    if isinstance(table, PlainTable):
+        known = ecsv_header(table.columns, table.meta)
+        if known is not None:
+            return known
+        table = table.as_table()
+    text = io.StringIO()
+    table[:0].write(text, format="ascii.ecsv")
+    return text.getvalue()
+
+
+def _part(column: Any, rows: slice) -> Any:
+    """Some rows of a column."""
+    return column.take(rows) if isinstance(column, CodedTexts) else column[rows]
 
 
 def _rows(columns: list[Any]) -> bytes:
@@ -58,6 +77,8 @@ def _rows(columns: list[Any]) -> bytes:
 
 def _texts(column: Any) -> list[str]:
     """The values of a column as they stand in the file."""
+    if isinstance(column, CodedTexts):
+        column = column.array()
     values = np.ma.getdata(column).tolist()
     if column.dtype.kind == "U":
         return [_text(value) for value in values]
@@ -78,7 +99,7 @@ def _rows_natively(columns: list[Any]) -> memoryview:
     """The same by compiled loops, in a tenth of the time."""
     from gpuanom.row_texts import join_rows
 
-    n = len(columns[0])
+    n = columns[0].size
     letters: list[Letters] = []
     starts, lengths = np.empty((len(columns), n), dtype=np.int64), np.empty((len(columns), n), dtype=np.int64)
     so_far = 0
@@ -96,13 +117,13 @@ def _letters(column: Any) -> tuple[Letters, Integers, Integers]:
     """The letters of a column's texts, where each text begins, and how many letters each has."""
     from gpuanom.row_texts import WIDTH, write_floats, write_whole_numbers
 
+    if isinstance(column, CodedTexts) or column.dtype.kind == "U":
+        found = column if isinstance(column, CodedTexts) else CodedTexts.of(np.ascontiguousarray(column))
+        texts = [_text(text).encode() for text in found.different.tolist()]
+        sizes, codes = np.array([len(text) for text in texts], dtype=np.int64), found.codes
+        return np.frombuffer(b"".join(texts), dtype=np.uint8), (np.cumsum(sizes) - sizes)[codes], sizes[codes]
     values, missing = np.ascontiguousarray(np.ma.getdata(column)), np.ma.getmaskarray(column)
     n = values.size
-    if column.dtype.kind == "U":
-        different, codes = coded(values)
-        texts = [_text(text).encode() for text in different.tolist()]
-        sizes = np.array([len(text) for text in texts], dtype=np.int64)
-        return np.frombuffer(b"".join(texts), dtype=np.uint8), (np.cumsum(sizes) - sizes)[codes], sizes[codes]
     letters, lengths = np.empty((n, WIDTH), dtype=np.uint8), np.empty(n, dtype=np.int64)
     if column.dtype.kind == "i":
         write_whole_numbers(values.astype(np.int64, copy=False), missing, letters, lengths)

@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from gpuanom.tables.build import Tables
+    from gpuanom.tables.plain import PlainTable
 
 NOT_LOST = frozenset(("constant", "saturated", "too_few_pixels", "too_small", "not_2d", "no_image"))
 """Statuses of CCDs that were read and hold nothing to measure, such as DECam's dead CCDs in every night."""
@@ -61,15 +62,15 @@ def left_out(tables: Tables) -> tuple[LeftOut, ...]:
     -------
     tuple of LeftOut
     """
-    return left_out_of(tables.ccds)
+    return left_out_of(tables.plain[1])
 
 
-def left_out_of(ccds: Mapping[str, Any]) -> tuple[LeftOut, ...]:
+def left_out_of(ccds: Mapping[str, Any] | PlainTable) -> tuple[LeftOut, ...]:
     """Return the CCDs without a measurement, as `left_out` does.
 
     Parameters
     ----------
-    ccds : mapping
+    ccds : mapping or PlainTable
         The columns ``camera``, ``exposure``, ``status`` and ``reason`` of CCDs.
     """
     statuses = np.asarray(ccds["status"])

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table, meta
 
-from gpuanom.records.texts import coded
+from gpuanom.records.texts import CodedTexts
+from gpuanom.tables.headers import yaml_lines
+from gpuanom.tables.plain import PlainTable, column_of, width_of
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
-def write_parquet(table: Table, path: Path) -> None:
+def write_parquet(table: Table | PlainTable, path: Path) -> None:
     """Write a table of numbers and texts. Needs pyarrow.
 
     Masked values are null. Units, descriptions and meta data are kept under the key that astropy reads them from.
 
     Parameters
     ----------
-    table : Table
+    table : Table or PlainTable
         One-dimensional columns of whole numbers, float64 or text.
     path : Path
         The file; an existing one is overwritten.
@@ -31,24 +35,35 @@ def write_parquet(table: Table, path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    about = {"table_meta_yaml": "\n".join(meta.get_yaml_from_table(table))}
+    about = {"table_meta_yaml": "\n".join(_yaml(table))}
     texts, arrays = [], []
     for name in table.colnames:
-        column = table[name]
-        values = np.ma.getdata(column)
-        if column.dtype.kind == "U":
+        column = column_of(table, name)
+        if isinstance(column, CodedTexts) or column.dtype.kind == "U":
             texts.append(name)
             # As astropy does: the longest text of a column, which Parquet does not keep.
-            about[f"table::len::{name}"] = str(column.dtype.itemsize // 4)
-            arrays.append(_text_array(pyarrow, np.asarray(values)))
+            about[f"table::len::{name}"] = str(width_of(column))
+            arrays.append(_text_array(pyarrow, column))
         else:
-            arrays.append(pyarrow.array(np.asarray(values), mask=np.ma.getmaskarray(column)))
+            arrays.append(pyarrow.array(np.asarray(np.ma.getdata(column)), mask=np.ma.getmaskarray(column)))
     found = pyarrow.Table.from_arrays(arrays, names=table.colnames).replace_schema_metadata(about)
     parquet.write_table(found, path, use_dictionary=texts)
 
 
-def _text_array(pyarrow: Any, values: np.typing.NDArray[np.str_]) -> Any:
+def _yaml(table: Table | PlainTable) -> list[str]:
+    """What astropy reads of the columns and the meta data."""
+    if isinstance(table, PlainTable):
+        known = yaml_lines(table.columns, table.meta)
+        if known is not None:
+            return known
+        table = table.as_table()
+    from astropy.table import meta
+
+    return list(meta.get_yaml_from_table(table))
+
+
+def _text_array(pyarrow: Any, column: Any) -> Any:
     """An array of Arrow, put together from the different texts: each of them is converted once."""
-    different, codes = coded(values)
-    found = pyarrow.array(different.tolist(), type=pyarrow.string())
-    return pyarrow.DictionaryArray.from_arrays(pyarrow.array(codes.astype(np.int32)), found).dictionary_decode()
+    texts = column if isinstance(column, CodedTexts) else CodedTexts.of(np.asarray(np.ma.getdata(column)))
+    found = pyarrow.array(texts.different.tolist(), type=pyarrow.string())
+    return pyarrow.DictionaryArray.from_arrays(pyarrow.array(texts.codes.astype(np.int32)), found).dictionary_decode()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from astropy.table import Table
 
 from gpuanom.display import MOST_ROWS, counted
 from gpuanom.records import KINDS
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 FIRST_READ = (
     *("exposure", "camera", "band", "n_ccd_used", "n_sources"),

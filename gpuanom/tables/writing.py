@@ -16,6 +16,8 @@ from gpuanom.version import __version__
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from gpuanom.tables.plain import PlainTable
+
 LARGE = 100_000
 """A table with more rows is written as Parquet where pyarrow is installed, and no format is asked for."""
 
@@ -24,12 +26,13 @@ FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": 
 
 
 @without_collection()
-def write(tables: Sequence[Table], folder: Path, formats: Sequence[str] | None) -> list[Path]:
+def write(tables: Sequence[Table | PlainTable], folder: Path, formats: Sequence[str] | None) -> list[Path]:
     """Write both tables in each format, each file whole or not at all.
 
     Parameters
     ----------
-    tables : Tables
+    tables : sequence of 2 Table or PlainTable
+        Those of exposures and of CCDs.
     folder : Path
         Must exist.
     formats : sequence of str, or None
@@ -54,12 +57,12 @@ def write(tables: Sequence[Table], folder: Path, formats: Sequence[str] | None) 
     return written
 
 
-def rewrite(tables: Sequence[Table], folder: Path, formats: Sequence[str] | None) -> list[Path]:
+def rewrite(tables: Sequence[Table | PlainTable], folder: Path, formats: Sequence[str] | None) -> list[Path]:
     """Write both tables of a folder again, by default in the formats in which the folder holds each.
 
     Parameters
     ----------
-    tables : Tables
+    tables : sequence of 2 Table or PlainTable
     folder : Path
     formats : sequence of str, or None
         Of `FORMATS`.
@@ -89,12 +92,12 @@ def default_format(n_rows: int) -> str:
     return "parquet" if n_rows > LARGE and importlib.util.find_spec("pyarrow") is not None else "ecsv"
 
 
-def write_table(table: Table, path: Path, suffix: str) -> None:
+def write_table(table: Table | PlainTable, path: Path, suffix: str) -> None:
     """Write one table, whole or not at all.
 
     Parameters
     ----------
-    table : Table
+    table : Table or PlainTable
     path : Path
     suffix : str
         One of `FORMATS`.
@@ -104,23 +107,29 @@ def write_table(table: Table, path: Path, suffix: str) -> None:
     OutputError
         When the file cannot be written.
     """
-    from astropy.table import Table
-
     from gpuanom.tables.ecsv import write_ecsv
     from gpuanom.tables.parquet import write_parquet
 
-    if suffix == "fits":
-        table = _for_fits(table)
-    elif suffix == "csv":
-        table = Table(table, copy=False)
-        table.meta = {}
+    made = None if suffix in ("ecsv", "parquet") else _for_astropy(table, suffix)
     with whole_file(path, remedy="what was measured is kept in the store", fits=suffix == "fits") as partial:
-        if suffix == "ecsv":
+        if made is not None:
+            made.write(partial, format=FORMATS[suffix], overwrite=True)
+        elif suffix == "ecsv":
             write_ecsv(table, partial)
-        elif suffix == "parquet":
-            write_parquet(table, partial)
         else:
-            table.write(partial, format=FORMATS[suffix], overwrite=True)
+            write_parquet(table, partial)
+
+
+def _for_astropy(table: Table | PlainTable, suffix: str) -> Table:
+    """A table as astropy writes it in one of its formats."""
+    from astropy.table import Table
+
+    made = table if isinstance(table, Table) else table.as_table()
+    if suffix == "fits":
+        return _for_fits(made)
+    made = Table(made, copy=False)
+    made.meta = {}
+    return made
 
 
 _FITS_KEYWORDS = {
