@@ -29,6 +29,7 @@ MODULES = (
     "statistics.ordered", "statistics.pairwise", "statistics.radon", "statistics.highest", "statistics.jitter",
     "statistics.step_filter", "statistics.running_median", "statistics.patches", "statistics.robust",
     "statistics.beyond_pattern", "rounded", "text_codes", "row_texts", "histogram_sums",
+    "scoring.exposure_loops",
 )  # fmt: skip
 """The modules with compiled loops, roughly in the order in which a run needs the loops."""
 MOST = 3

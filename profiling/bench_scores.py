@@ -37,7 +37,7 @@ PARTS = {
     "what verdicts are made of": (("gpuanom.tables.verdicts", ("measured",)),),
     "null and verdicts": (("gpuanom.tables.verdicts", ("judged", "add_columns")),),
     "printed digits, order, tables": (("gpuanom.tables.build", ("printed_columns", "_ordered", "_ranks")),),
-    "writing the tables": (("gpuanom.tables.writing", ("write_table",)),),
+    "writing the tables": (("gpuanom.tables.writing", ("write",)),),
 }
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 SHARED = {
     *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "rounded", "system"),
     *("compiling", "compile_ahead", "codecache", "installing", "nvidia", "data", "workspace", "display"),
-    *("text_codes", "row_texts", "histogram_sums", "tile_bounds"),
+    *("text_codes", "row_texts", "histogram_sums", "tile_bounds", "side_by_side"),
 }
 ROWS = [
     SHARED,

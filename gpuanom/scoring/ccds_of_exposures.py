@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,11 +12,15 @@ from gpuanom.records import Doubles, Integers
 from gpuanom.records.texts import Texts, coded
 from gpuanom.scoring.regression import median
 
+MANY = 50_000
+"""From so many CCDs on, to load the compiled loops takes less time than the loops save."""
+
 MOST_FOR_PATTERN = 512
 """The median of a CCD over a dataset is taken over at most so many exposures, evenly spaced."""
 
 
-class Grid(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Grid:
     """Where each CCD of each exposure has its place in arrays of (n_exposures, most CCDs of an exposure).
 
     Attributes
@@ -44,6 +49,16 @@ class Grid(NamedTuple):
         return cls(owner, place, name, tuple(names.tolist()), (n_exposures, width))
 
     @property
+    def is_large(self) -> bool:
+        """Whether compiled loops are worth while."""
+        return self.owner.size >= MANY
+
+    @cached_property
+    def starts(self) -> Integers:
+        """The first CCD of each exposure, and the end of the last one, (n_exposures + 1,) int64."""
+        return np.searchsorted(self.owner, np.arange(self.shape[0] + 1)).astype(np.int64)
+
+    @property
     def is_full(self) -> bool:
         """Whether all exposures have the same number of CCDs, so that arrays of `shape` have no gaps."""
         return self.owner.size == self.shape[0] * self.shape[1]
@@ -58,7 +73,7 @@ class Grid(NamedTuple):
 
     def medians(self, values: Doubles) -> Doubles:
         """Return the median over the CCDs of each exposure, (n_exposures,), of values of CCDs, (n_ccd,) float64."""
-        return median(self.spread(values))
+        return median(values.reshape(self.shape) if self.is_full else self.spread(values))
 
     def counted(self, values: Doubles) -> Integers:
         """Return how many CCDs of each exposure have a value, (n_exposures,) int64."""
@@ -68,29 +83,32 @@ class Grid(NamedTuple):
         return np.bincount(self.owner, known, minlength=self.shape[0]).astype(np.int64)
 
 
-def patterns(values: Doubles, grid: Grid, least: int) -> Doubles:
+def patterns(values: Sequence[Doubles], grid: Grid, least: int) -> Doubles:
     """Return what is normal for each CCD: its median over the dataset (METHOD.md 9.7).
 
     Parameters
     ----------
-    values : ndarray, (n_rows, n_ccd) float64
-        A row for each statistic.
+    values : sequence of ndarray, (n_ccd,) float64
+        One for each statistic.
     grid : Grid
     least : int
         A CCD with fewer exposures has no pattern.
 
     Returns
     -------
-    ndarray, (n_rows, n_names) float64
+    ndarray, (n_statistics, n_names) float64
         NaN where there is none.
     """
     found = np.full((len(values), len(grid.names)), np.nan)
     order = np.argsort(grid.name, kind="stable")
     ends = np.searchsorted(grid.name[order], np.arange(len(grid.names) + 1))
-    for k in range(len(grid.names)):
-        rows = order[ends[k] : ends[k + 1]]
-        rows = rows[:: max(1, -(-rows.size // MOST_FOR_PATTERN))]
-        chosen = values[:, rows]
-        enough = np.count_nonzero(np.isfinite(chosen), axis=1) >= least
-        found[:, k] = np.where(enough, median(chosen), np.nan)
+    taken = [order[ends[k] : ends[k + 1]] for k in range(len(grid.names))]
+    taken = [rows[:: max(1, -(-rows.size // MOST_FOR_PATTERN))] for rows in taken]
+    # Only the rows that are looked at are put beside each other: a survey has a million.
+    chosen = np.array([np.take(row, np.concatenate(taken)) for row in values]) if taken and len(values) else found
+    ends = np.cumsum([0, *(rows.size for rows in taken)])
+    for k in range(len(taken)):
+        of_name = chosen[:, ends[k] : ends[k + 1]]
+        enough = np.count_nonzero(np.isfinite(of_name), axis=1) >= least
+        found[:, k] = np.where(enough, median(of_name), np.nan)
     return found

@@ -14,9 +14,11 @@ from gpuanom.backends.choice import select
 from gpuanom.backends.protocol import Backend
 from gpuanom.records import KINDS, Dataset, Doubles, Integers
 from gpuanom.scoring import comparable
+from gpuanom.scoring.divergences import on_threads
 from gpuanom.scoring.reference import DatasetReference
 from gpuanom.scoring.robust_reference import KindReference, digests, from_dataset, from_saved, scored_exposures
 from gpuanom.settings import Settings
+from gpuanom.side_by_side import side_by_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,11 @@ def compared_with(
     for members in found.groups:
         compared = dataset if found.whole else comparable.part(dataset, members)
         if saved is None:
-            kinds = tuple(from_dataset(compared, kind, settings, backend) for kind in range(len(KINDS)))
+
+            def of_kind(kind: int, compared: Dataset = compared) -> KindReference:
+                return from_dataset(compared, kind, settings, backend)
+
+            kinds = tuple(side_by_side(of_kind, range(len(KINDS)), many=on_threads(compared, backend)))
         else:
             kinds = from_saved(compared, saved)
         groups.append(Group(members, compared, kinds))

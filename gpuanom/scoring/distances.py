@@ -242,12 +242,15 @@ def ccd_distances(prepared: Prepared, names: Sequence[str]) -> Doubles:
     """How far CCDs are from normal, (n_ccd_statistics, n_ccd); those of exposures with few CCDs are left out."""
     n_ccd = prepared.grid.owner.size
     two_sided = {j.name for j in OF_CCDS if j.two_sided}
-    rows = []
-    for name in names:
-        values = prepared.ccds.get(name, np.full(n_ccd, np.nan))
-        enough = (prepared.grid.counted(values) >= LEAST_CCDS)[prepared.grid.owner]
-        rows.append(np.where(enough, np.abs(values) if name in two_sided else values, np.nan))
-    return np.array(rows, dtype=np.float64).reshape(len(names), n_ccd)
+    found = np.full((len(names), n_ccd), np.nan)
+    for row, name in zip(found, names, strict=True):
+        if (values := prepared.ccds.get(name)) is None:
+            continue
+        np.copyto(row, np.abs(values) if name in two_sided else values)
+        few = prepared.grid.counted(values) < LEAST_CCDS
+        if few.any():
+            row[few[prepared.grid.owner]] = np.nan
+    return found
 
 
 def second_largest(of_ccds: Doubles, prepared: Prepared) -> Doubles:

@@ -41,7 +41,9 @@ def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers, Inte
     if kind in (BACKGROUND, FLAT_BACKGROUND):
         return counts, dataset.owner, dataset.totals[:, kind]
     n_exposures = len(dataset.exposures)
-    pooled = _pooled(counts, dataset.owner, n_exposures)
+    if kind not in dataset.pooled:
+        dataset.pooled[kind] = _pooled(counts, dataset.owner, n_exposures)
+    pooled = dataset.pooled[kind]
     return pooled, np.arange(n_exposures), pooled.sum(axis=1)
 
 
@@ -145,6 +147,21 @@ def sums_of(values: npt.NDArray[Any], owner: Integers, n_exposures: int) -> Doub
     ndarray, (n_exposures,) float64
     """
     return np.bincount(owner, values, minlength=n_exposures).astype(np.float64)
+
+
+def on_threads(dataset: Dataset, backend: Backend) -> bool:
+    """Whether the kinds of a dataset are scored by threads: a survey's, on a CPU. A GPU belongs to one thread.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    backend : Backend
+        Where the divergences are computed.
+    """
+    if not is_large(dataset.counts) or backend.takes_encoded:
+        return False
+    # Made here once, and not by each thread.
+    return bool(dataset.totals.size)
 
 
 def _pooled(counts: Integers, owner: Integers, n_exposures: int) -> Integers:

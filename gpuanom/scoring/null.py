@@ -200,7 +200,8 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         usual_ccds=_usual(prepared.exposures.get("n_ccd_used")),
     )
     # What follows depends on what the parts before it make of the same exposures.
-    largest = distances.largest_of_lists(chosen, _of_statistics(null, prepared)[1])
+    of_each_statistic = _of_statistics(null, prepared)
+    largest = distances.largest_of_lists(chosen, of_each_statistic[1])
     numbers = tails.effective_number(largest)
     of_all = distances.largest(tails.evidence_of_largest(largest, numbers))[None]
     of_each = _of_each_ccd(null, of_ccd_statistics, prepared)
@@ -214,7 +215,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         ccd_number=ccd_number,
         second_tail=tails.fit(second),
     )
-    return null, _evidence(null, prepared, of_each)
+    return null, _evidence(null, prepared, of_each, of_each_statistic)
 
 
 def evidence(null: Null, measured: Measured) -> Evidence:
@@ -232,7 +233,7 @@ def evidence(null: Null, measured: Measured) -> Evidence:
     """
     prepared = prepare(measured, null.patterns)
     of_each = _of_each_ccd(null, distances.ccd_distances(prepared, null.ccd_statistics), prepared)
-    return _evidence(null, prepared, of_each)
+    return _evidence(null, prepared, of_each, _of_statistics(null, prepared))
 
 
 def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
@@ -291,9 +292,11 @@ def _of_each_ccd(null: Null, of_statistics: Doubles, prepared: Prepared) -> _OfE
     return _OfEachCcd(np.where(np.isfinite(largest), largest, np.nan), statistic, one_axis, dark)
 
 
-def _evidence(null: Null, prepared: Prepared, of_each: _OfEachCcd) -> Evidence:
+def _evidence(
+    null: Null, prepared: Prepared, of_each: _OfEachCcd, of_each_statistic: tuple[Doubles, Doubles]
+) -> Evidence:
     chosen = _chosen(null)
-    signed, of_statistics = _of_statistics(null, prepared)
+    signed, of_statistics = of_each_statistic
     of_lists = tails.evidence_of_largest(distances.largest_of_lists(chosen, of_statistics), null.list_numbers)
     of_exposures = tails.calibrated(
         tails.evidence_of_largest(distances.largest(of_lists)[None], null.number_of_lists)[0]

@@ -16,10 +16,20 @@ from gpuanom.digits import printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.scoring import comparable, significance, simulated
 from gpuanom.scoring.comparison import Comparison, Group, compared_with
-from gpuanom.scoring.divergences import Flags, divergences, histograms_of, mean_of, mean_of_filled, ranks_of, sums_of
+from gpuanom.scoring.divergences import (
+    Flags,
+    divergences,
+    histograms_of,
+    mean_of,
+    mean_of_filled,
+    on_threads,
+    ranks_of,
+    sums_of,
+)
 from gpuanom.scoring.reference import DatasetReference, Reference
 from gpuanom.scoring.robust_reference import KindReference
 from gpuanom.settings import Settings
+from gpuanom.side_by_side import side_by_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +114,11 @@ def scores_by(dataset: Dataset, compared: Comparison, settings: Settings, backen
 
 def _scores_of(group: Group, settings: Settings, backend: Backend) -> tuple[Scores, ...]:
     """The scores of exposures that are compared with each other."""
-    return tuple(_score_kind(group.dataset, kind, settings, backend, group.kinds[kind]) for kind in range(len(KINDS)))
+
+    def of_kind(kind: int) -> Scores:
+        return _score_kind(group.dataset, kind, settings, backend, group.kinds[kind])
+
+    return tuple(side_by_side(of_kind, range(len(KINDS)), many=on_threads(group.dataset, backend)))
 
 
 def no_scores(dataset: Dataset) -> tuple[Scores, ...]:

@@ -81,11 +81,23 @@ def median(values: Doubles) -> Doubles:
     """Return the median of each row, (n_rows,) float64, NaN values passed over; NaN for a row without values."""
     if not values.size:
         return np.full(len(values), np.nan)
-    ordered = np.sort(values, axis=1)
-    n = np.count_nonzero(~np.isnan(ordered), axis=1)
-    rows = np.arange(len(ordered))
-    low, high = ordered[rows, np.maximum(n - 1, 0) // 2], ordered[rows, n // 2]
-    return np.asarray(np.where(n > 0, 0.5 * (low + high), np.nan))
+    n = np.count_nonzero(~np.isnan(values), axis=1)
+    if values.shape[1] < _WIDE:
+        ordered, rows = np.sort(values, axis=1), np.arange(len(values))
+        low, high = ordered[rows, np.maximum(n - 1, 0) // 2], ordered[rows, n // 2]
+        return np.asarray(np.where(n > 0, 0.5 * (low + high), np.nan))
+    found = np.full(len(values), np.nan)
+    for known in np.unique(n[n > 0]).tolist():
+        rows, middle = n == known, known // 2
+        # Only the middle has to be in its place, and NaN values at the end. For two places NumPy takes longer.
+        ordered = np.partition(values if rows.all() else values[rows], middle, axis=1)
+        high = ordered[:, middle]
+        found[rows] = 0.5 * (high + (high if known % 2 else ordered[:, :middle].max(axis=1)))
+    return found
+
+
+_WIDE = 512
+"""Rows of so many values are not sorted for their median: to put the middle in its place takes a third of the time."""
 
 
 def fit(values: Doubles, covariates: Doubles, used: np.typing.NDArray[np.bool_]) -> Doubles:

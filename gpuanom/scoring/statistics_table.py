@@ -18,6 +18,7 @@ from gpuanom.scoring import vectors
 from gpuanom.scoring.ccds_of_exposures import Grid, patterns
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, TYPICAL, VECTOR_KINDS, WORST, Judged
 from gpuanom.scoring.static_pattern import LEAST_EXPOSURES
+from gpuanom.side_by_side import side_by_side
 
 Flags = np.typing.NDArray[np.bool_]
 
@@ -151,19 +152,24 @@ def prepare(
     Prepared
     """
     grid = Grid.of(measured.owner, measured.names, measured.n_exposures)
-    rows = {j.name: transformed(measured.ccds[j.name], j) for j in OF_CCDS if j.name in measured.ccds}
+    judged = [j for j in OF_CCDS if j.name in measured.ccds]
+    values = side_by_side(lambda j: transformed(measured.ccds[j.name], j), judged, many=grid.is_large)
+    rows = {j.name: of_ccds for j, of_ccds in zip(judged, values, strict=True)}
     for column in ("e1", "e2", *(f"{kind}_{part}" for kind in VECTOR_KINDS for part in ("cos", "sin"))):
         if column in measured.ccds:
             rows[column] = np.asarray(measured.ccds[column], dtype=np.float64)
     if known is None:
-        found = patterns(np.array(list(rows.values())).reshape(len(rows), grid.owner.size), grid, least)
+        found = patterns(list(rows.values()), grid, least)
         known = {
             name: {ccd: v for ccd, v in zip(grid.names, line.tolist(), strict=True) if v == v}
             for name, line in zip(rows, found, strict=True)
         }
-    for name, values in rows.items():
-        of_names = np.array([known.get(name, {}).get(ccd, np.nan) for ccd in grid.names], dtype=np.float64)
-        rows[name] = values - of_names[grid.name] if grid.names else values
+    normal = {name: np.array([known.get(name, {}).get(ccd, np.nan) for ccd in grid.names]) for name in rows}
+    # The compiled loop subtracts what is normal itself.
+    apart = {j.name for j in OF_CCDS} if grid.is_large else set[str]()
+    for name, of_ccds in rows.items():
+        if name not in apart:
+            rows[name] = of_ccds - normal[name][grid.name] if grid.names else of_ccds
     exposures = dict(measured.exposures)
     rows |= _from_vectors(measured, rows, grid, exposures)
     ccds: dict[str, Doubles] = {}
@@ -178,11 +184,20 @@ def prepare(
     if {"repeat_evidence", "repeat_angle"} <= exposures.keys() and trails.any():
         along = _along_a_trail(measured, crossed)
         exposures["repeat_evidence"] = np.where(along, np.nan, exposures["repeat_evidence"])
-    for j in OF_CCDS:
-        if j.name in rows:
-            values = _without_crossed(rows[j.name], crossed, grid)
-            error = _relative_errors(measured, j.name, grid) if j.name in WITH_ERRORS else None
-            ccds[j.name], worst[j.name] = _of_exposures(j, values, grid, exposures, error)
+
+    def of_exposures(j: Judged) -> tuple[dict[str, Doubles], Doubles, Integers]:
+        found: dict[str, Doubles] = {}
+        error = _relative_errors(measured, j.name, grid) if j.name in WITH_ERRORS else None
+        if grid.is_large:
+            of_names = normal.get(j.name, np.zeros(len(grid.names)))
+            return found, *_of_exposures_natively(j, rows[j.name], of_names, crossed, grid, found, error)
+        return found, *_of_exposures(j, _without_crossed(rows[j.name], crossed, grid), grid, found, error)
+
+    judged = [j for j in OF_CCDS if j.name in rows]
+    several = side_by_side(of_exposures, judged, many=grid.is_large)
+    for j, (found_here, of_ccds, at) in zip(judged, several, strict=True):
+        exposures |= found_here
+        ccds[j.name], worst[j.name] = of_ccds, at
     return Prepared(exposures, grid, ccds, worst, {name: dict(line) for name, line in known.items()})
 
 
@@ -233,25 +248,57 @@ def _of_exposures(
     return off, np.where(np.isfinite(largest), first + place, -1)
 
 
+def _of_exposures_natively(
+    judged: Judged,
+    values: Doubles,
+    normal: Doubles,
+    crossed: Flags,
+    grid: Grid,
+    exposures: dict[str, Doubles],
+    error: Doubles | None,
+) -> tuple[Doubles, Integers]:
+    """Do what `_without_crossed` and `_of_exposures` do in a compiled loop; what is normal is subtracted first."""
+    from gpuanom.scoring.exposure_loops import compare_with_medians, without_crossed
+
+    n, starts = grid.shape[0], grid.starts
+    off, enough = np.empty(values.size), np.empty(n, dtype=np.bool_)
+    without_crossed(values, normal, grid.name, crossed, starts, vectors.LEAST_CCDS, off, enough)
+    middle = grid.medians(off)
+    largest, worst = np.empty(n), np.empty(n, dtype=np.int64)
+    of_each = np.zeros(0) if error is None else error
+    compare_with_medians(off, middle, enough, starts, of_each, judged.two_sided, largest, worst)
+    exposures[judged.name + TYPICAL], exposures[judged.name + WORST] = np.where(enough, middle, np.nan), largest
+    return off, worst
+
+
 def _from_vectors(
     measured: Measured, rows: Mapping[str, Doubles], grid: Grid, exposures: dict[str, Doubles]
 ) -> dict[str, Doubles]:
     """Fit the vectors of each kind over the focal plane; return how far off each CCD's vector is, as a logarithm."""
     result: dict[str, Doubles] = {}
+    kinds = [kind for kind in VECTOR_KINDS if f"{kind}_cos" in rows]
     with np.errstate(divide="ignore", invalid="ignore"):
-        for kind in VECTOR_KINDS:
-            if f"{kind}_cos" not in rows:
-                continue
+
+        def fitted(which: tuple[str, str]) -> vectors.Field:
+            kind, part = which
             variance = measured.ccds[f"{kind}_variance"]
-            for part in ("cos", "sin"):
-                fit = vectors.field(rows[f"{kind}_{part}"], variance, measured.x, measured.y, grid)
-                exposures[f"{kind}_vector_{part}"] = fit.constant
-                exposures[f"{kind}_vector_{part}_error"] = fit.constant_error
-                exposures[f"{kind}_gradient_{part}_x"] = fit.gradient_x
-                exposures[f"{kind}_gradient_{part}_y"] = fit.gradient_y
-                exposures[f"{kind}_gradient_{part}_x_error"] = fit.gradient_x_error
-                exposures[f"{kind}_gradient_{part}_y_error"] = fit.gradient_y_error
-            result[f"{kind}_off"] = np.log(vectors.off(rows[f"{kind}_cos"], rows[f"{kind}_sin"], variance, grid))
+            return vectors.field(rows[f"{kind}_{part}"], variance, measured.x, measured.y, grid)
+
+        def off(kind: str) -> Doubles:
+            variance = measured.ccds[f"{kind}_variance"]
+            return np.asarray(np.log(vectors.off(rows[f"{kind}_cos"], rows[f"{kind}_sin"], variance, grid)))
+
+        parts = [(kind, part) for kind in kinds for part in ("cos", "sin")]
+        fields = side_by_side(fitted, parts, many=grid.is_large)
+        for (kind, part), fit in zip(parts, fields, strict=True):
+            exposures[f"{kind}_vector_{part}"] = fit.constant
+            exposures[f"{kind}_vector_{part}_error"] = fit.constant_error
+            exposures[f"{kind}_gradient_{part}_x"] = fit.gradient_x
+            exposures[f"{kind}_gradient_{part}_y"] = fit.gradient_y
+            exposures[f"{kind}_gradient_{part}_x_error"] = fit.gradient_x_error
+            exposures[f"{kind}_gradient_{part}_y_error"] = fit.gradient_y_error
+        for kind, of_kind in zip(kinds, side_by_side(off, kinds, many=grid.is_large), strict=True):
+            result[f"{kind}_off"] = of_kind
         if "e1" in rows and "e2" in rows:
             error = np.asarray(measured.ccds.get("e1_error", np.full(grid.owner.size, np.nan)), dtype=np.float64)
             usual = np.nanmedian(error) if np.isfinite(error).any() else 1.0

@@ -62,15 +62,25 @@ def field(values: Doubles, variance: Doubles, x: Doubles, y: Doubles, grid: Grid
     def total(of: Doubles) -> Doubles:
         return np.asarray(np.bincount(grid.owner, of, minlength=n), dtype=np.float64)
 
-    w, wx, wy = total(weight), total(weight * x), total(weight * y)
+    if grid.is_large:
+        from gpuanom.scoring.exposure_loops import weighted_products, weighted_sums
+
+        sums, products, starts = np.empty((4, n)), np.empty((5, n)), grid.starts
+        weighted_sums(weight, v, x, y, starts, sums)
+        w, wx, wy, wv = sums
+    else:
+        w, wx, wy, wv = total(weight), total(weight * x), total(weight * y), total(weight * v)
     weighted = w > 0.0
     scale = np.where(weighted, w, 1.0)
-    mean_x, mean_y = wx / scale, wy / scale
-    mean = total(weight * v) / scale
+    mean_x, mean_y, mean = wx / scale, wy / scale, wv / scale
     # About the weighted centre the constant and the gradient are independent of each other.
-    dx, dy, dv = x - mean_x[grid.owner], y - mean_y[grid.owner], v - mean[grid.owner]
-    xx, yy, xy = total(weight * dx * dx), total(weight * dy * dy), total(weight * dx * dy)
-    xv, yv = total(weight * dx * dv), total(weight * dy * dv)
+    if grid.is_large:
+        weighted_products(weight, v, x, y, starts, np.stack((mean_x, mean_y, mean)), products)
+        xx, yy, xy, xv, yv = products
+    else:
+        dx, dy, dv = x - mean_x[grid.owner], y - mean_y[grid.owner], v - mean[grid.owner]
+        xx, yy, xy = total(weight * dx * dx), total(weight * dy * dy), total(weight * dx * dy)
+        xv, yv = total(weight * dx * dv), total(weight * dy * dv)
     determinant = xx * yy - xy * xy
     solved = weighted & (determinant > _LEAST_SPREAD * np.square(scale)) & (grid.counted(values) > LEAST_CCDS)
     safe = np.where(solved, determinant, 1.0)

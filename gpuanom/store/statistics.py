@@ -36,6 +36,9 @@ from gpuanom.store.schema import believed, has_table
 STATISTICS_TABLES = ("statistics", "beyond_patterns")
 """The tables that this file reads and writes."""
 
+_CCDS_AT_ONCE = 2048
+"""CCDs whose statistics are put in place together: they stay in the cache of a core."""
+
 _NO_CELLS, _NO_STEPS = np.zeros(0, np.int8), np.zeros(0, np.float32)
 _EMPTY = CcdStatistics(_NO_STEPS, np.empty((0, 0), np.int8), _NO_STEPS, _NO_STEPS)
 
@@ -147,10 +150,16 @@ class KeptStatistics:
         n, m = len(names.exposures), len(names.ccds)
         measured = np.zeros(len(found), dtype=bool)
         of_exposures = np.full((len(found), n), np.nan, dtype=np.float32)
-        blobs: list[bytes] = []
+        # In memory each statistic is one stretch: a survey is judged statistic by statistic.
+        of_ccds = np.empty((m, int(ends[-1])), dtype=np.float32)
         ccd_ids: list[str] = []
         ids_of: dict[str, list[str]] = {}
+        blobs: list[bytes] = []
+        first = 0
         for i, (name, n_ccd, _) in enumerate(found):
+            if ends[i] - first >= _CCDS_AT_ONCE:
+                of_ccds[:, first : ends[i]] = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, m).T
+                blobs, first = [], int(ends[i])
             if name not in kept:
                 ccd_ids += self._names(camera, name)
                 blobs.append(np.full(n_ccd * m, np.nan, dtype="<f4").tobytes())
@@ -164,9 +173,7 @@ class KeptStatistics:
                 raise ValueError("statistics of another number of CCDs than were measured")
             blobs.append(ccd_values)
             measured[i] = True
-        # In memory each statistic is one stretch: a survey is judged statistic by statistic.
-        of_ccds = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, m).T.astype(np.float32, order="C").T
-        del blobs
+        of_ccds[:, first:] = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, m).T
         if len(ccd_ids) != ends[-1]:
             raise ValueError("statistics of another number of CCDs than were measured")
         ids = tuple(name for name, _, _ in found)
@@ -179,7 +186,7 @@ class KeptStatistics:
             exposure_names=names.exposures,
             ccd_names=names.ccds,
             exposure_values=of_exposures,
-            ccd_values=of_ccds,
+            ccd_values=of_ccds.T,
             measured=measured,
             fingerprints=tuple(fingerprint for _, _, fingerprint in found),
             patterns=lambda i: self._patterns(camera, ids[i], names),

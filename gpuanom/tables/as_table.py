@@ -9,6 +9,7 @@ import numpy as np
 
 from gpuanom.digits import printed_values
 from gpuanom.records.texts import MANY, CodedTexts
+from gpuanom.side_by_side import side_by_side
 from gpuanom.tables.columns import Column
 from gpuanom.tables.rows import Columns
 
@@ -55,7 +56,11 @@ def printed_columns(values: Columns, columns: Sequence[Column], n: int) -> Colum
         Number of rows.
     """
     nothing = {kind: [""] * n if kind == "text" else np.full(n, np.nan) for kind in {c.kind for c in columns}}
-    return {c.name: printed_column(values.get(c.name, nothing[c.kind]), c.kind) for c in columns}
+
+    def printed(column: Column) -> Any:
+        return printed_column(values.get(column.name, nothing[column.kind]), column.kind)
+
+    return dict(zip([c.name for c in columns], side_by_side(printed, columns, many=n >= MANY), strict=True))
 
 
 def printed_column(values: Any, kind: str) -> Any:

@@ -15,7 +15,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, Dataset, DatasetKey, Doubles, Integers
-from gpuanom.records.texts import CodedTexts
+from gpuanom.records.texts import MANY, CodedTexts
 from gpuanom.scoring import ranking, stored_null
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.flat import FlatReferences
@@ -23,6 +23,7 @@ from gpuanom.scoring.reference import References
 from gpuanom.scoring.saved import kept_references, reference_of
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import Settings
+from gpuanom.side_by_side import side_by_side
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
@@ -318,11 +319,12 @@ def _rows_of_ccds(n_ccds: Integers, ranks: Integers) -> Integers:
 
 def _ordered(parts: list[Columns], order: Integers, wanted: Sequence[Column]) -> Columns:
     """The columns of all datasets, in the order of the table; each part gives its columns away."""
-    columns: Columns = {}
-    for column in wanted:
+
+    def joined(column: Column) -> Any:
         values = [part.pop(column.name) for part in parts]
-        columns[column.name] = _joined(values, order) if values else printed_column([], column.kind)
-    return columns
+        return _joined(values, order) if values else printed_column([], column.kind)
+
+    return dict(zip([c.name for c in wanted], side_by_side(joined, wanted, many=order.size >= MANY), strict=True))
 
 
 def _joined(values: Sequence[Any], order: Integers) -> Any:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpuanom.records import DatasetStatistics, Doubles, Integers
+from gpuanom.records.texts import MANY
+from gpuanom.side_by_side import side_by_side
 from gpuanom.statistics import spectrum
 from gpuanom.tables.columns import Column
 
@@ -124,13 +126,15 @@ def shown(statistics: DatasetStatistics, arcsec: Doubles) -> Shown:
     arcsec : ndarray, (n_ccd,) float64
         Side of a pixel of each CCD on the sky, in arcsec; NaN without a WCS.
     """
-    ccds = {name: statistics.of_ccds(name).astype(np.float64) for name in statistics.ccd_names}
+    many = statistics.owner.size >= MANY
+    values_of = side_by_side(lambda name: statistics.of_ccds(name).astype(np.float64), statistics.ccd_names, many=many)
+    ccds = dict(zip(statistics.ccd_names, values_of, strict=True))
     exposures = {name: statistics.of_exposures(name).astype(np.float64) for name in statistics.exposure_names}
     for values in (ccds, exposures):
         values.update(_strongest(values))
     n = len(statistics.exposures)
-    for name in LARGEST:
-        exposures[name] = largest_of_each(ccds[name], statistics.owner, n)[0]
+    largest = side_by_side(lambda name: largest_of_each(ccds[name], statistics.owner, n)[0], LARGEST, many=many)
+    exposures.update(zip(LARGEST, largest, strict=True))
     which = largest_of_each(ccds["streak"], statistics.owner, n)[1]
     with_nan = np.append(ccds["streak_angle"], np.nan)
     exposures["streak_angle"] = with_nan[which]

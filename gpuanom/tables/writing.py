@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gpuanom import installing
 from gpuanom.errors import OutputError
 from gpuanom.files import whole_file
+from gpuanom.side_by_side import side_by_side
 from gpuanom.tables.collection import without_collection
 from gpuanom.version import __version__
 
@@ -48,13 +49,13 @@ def write(tables: Sequence[Table | PlainTable], folder: Path, formats: Sequence[
     OutputError
         When a file cannot be written.
     """
-    written = []
+    wanted = []
     for table, name in zip(tables, ("exposures", "ccds"), strict=True):
         for suffix in (default_format(len(table)),) if formats is None else formats:
-            path = folder / f"{name}.{suffix}"
-            write_table(table, path, suffix)
-            written.append(path)
-    return written
+            wanted.append((table, folder / f"{name}.{suffix}", suffix))
+    many = any(len(table) > LARGE for table in tables)
+    side_by_side(lambda file: write_table(*file), wanted, many=many)
+    return [path for _, path, _ in wanted]
 
 
 def rewrite(tables: Sequence[Table | PlainTable], folder: Path, formats: Sequence[str] | None) -> list[Path]:
