@@ -23,9 +23,13 @@ from gpuanom.scoring.distances import NullOptions, Scatter
 from gpuanom.scoring.judged import LISTS, OF_CCDS, WORST, Judged
 from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepare
 from gpuanom.scoring.tails import Tails
+from gpuanom.side_by_side import side_by_side
 
 _AT_ONCE = 65_536
 """CCDs whose causes are chosen at once: a survey may have a million CCDs."""
+
+_IN_CACHE = 16_384
+"""CCDs that are looked at together: what is compared of them stays in the cache of a core."""
 
 _LEAST_TAIL = 1.0
 """The 90% quantile of distances is taken as at least so many robust standard deviations: it is 1.6 for a Gaussian."""
@@ -267,14 +271,19 @@ def _of_each_ccd(null: Null, of_statistics: Doubles, prepared: Prepared) -> _OfE
     n_ccd = of_statistics.shape[1]
     largest, best = np.full(n_ccd, -np.inf), np.full(n_ccd, -np.inf)
     statistic = np.zeros(n_ccd, dtype=np.int64)
-    for row in range(len(of_statistics)):
-        one = Tails(*(values[row : row + 1] for values in null.ccd_tails))
-        found = one.evidence(of_statistics[row : row + 1])[0]
-        np.fmax(largest, found, out=largest)
-        compared = np.asarray(np.round(np.where(np.isnan(found), -1.0, found), 6), dtype=np.float64)
-        larger = compared > best
-        np.copyto(best, compared, where=larger)
-        statistic[larger] = row
+
+    def compare(start: int) -> None:
+        some = slice(start, start + _IN_CACHE)
+        for row in range(len(of_statistics)):
+            one = Tails(*(values[row : row + 1] for values in null.ccd_tails))
+            found = one.evidence(of_statistics[row : row + 1, some])[0]
+            np.fmax(largest[some], found, out=largest[some])
+            compared = np.asarray(np.round(np.where(np.isnan(found), -1.0, found), 6), dtype=np.float64)
+            larger = compared > best[some]
+            np.copyto(best[some], compared, where=larger)
+            statistic[some][larger] = row
+
+    side_by_side(compare, range(0, n_ccd, _IN_CACHE), many=n_ccd >= _AT_ONCE)
     by_name = {j.name: j for j in OF_CCDS}
     chosen = [by_name[name] for name in null.ccd_statistics]
     precise = np.array([j.precise for j in chosen], dtype=np.int64)

@@ -126,12 +126,13 @@ def _along_a_trail(measured: Measured, crossed: Flags) -> Flags:
 
 def transformed(values: Doubles, judged: Judged) -> Doubles:
     """Return a statistic's values as they are compared: float32 numbers, as a logarithm where it enters as one."""
-    given = np.asarray(values, dtype=np.float32).astype(np.float64)
-    if not judged.logarithm:
-        return np.where(np.isfinite(given), given, np.nan)
-    floored = np.maximum(given, judged.floor)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.isfinite(floored) & (floored > 0.0), np.log(floored), np.nan)
+    found = np.asarray(values, dtype=np.float32).astype(np.float64)
+    if judged.logarithm:
+        np.maximum(found, judged.floor, out=found)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            np.log(found, out=found)  # of 0 and less there is none that is finite
+    found[~np.isfinite(found)] = np.nan
+    return found
 
 
 def prepare(

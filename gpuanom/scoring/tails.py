@@ -54,8 +54,10 @@ class Tails(NamedTuple):
     def evidence(self, values: Doubles) -> Doubles:
         """Return L = -ln P for values, (n_rows, n) float64; NaN where a value or the tail is missing."""
         with np.errstate(invalid="ignore"):
-            beyond = np.maximum(values - self.start[:, None], 0.0) / self.scale[:, None]
-            return np.asarray(beyond ** self.shape[:, None])
+            beyond = values - self.start[:, None]
+            np.maximum(beyond, 0.0, out=beyond)
+            beyond /= self.scale[:, None]
+            return np.asarray(np.power(beyond, self.shape[:, None], out=beyond))
 
 
 def fit(values: Doubles, least: float = 0.0) -> Tails:
@@ -84,11 +86,17 @@ def fit(values: Doubles, least: float = 0.0) -> Tails:
     start = _quantile(ordered, n, _START)
     rest = n.copy()
     for _ in range(_ROUNDS):
-        evidence = _through(ordered, rest, start, 0.75, least).evidence(ordered)
-        for row in np.flatnonzero(np.isfinite(evidence[:, :1].sum(axis=1))).tolist():
+        first = _through(ordered, rest, start, 0.75, least)
+        with np.errstate(invalid="ignore"):
+            near = first.start + first.scale * (0.99 * _OUTLYING) ** (1.0 / first.shape)
+        for row in np.flatnonzero(np.isfinite(first.evidence(ordered[:, :1]).sum(axis=1))).tolist():
             # The evidence grows along the sorted row, so that the outliers are its end.
-            beyond = np.flatnonzero(evidence[row, : n[row]] > _OUTLYING + np.log(n[row] / np.arange(n[row], 0, -1)))
-            rest[row] = beyond[0] if beyond.size else n[row]
+            end = int(n[row])
+            begin = int(np.searchsorted(ordered[row, :end], near[row]))
+            one = Tails(*(values[row : row + 1] for values in first))
+            evidence = one.evidence(ordered[row : row + 1, begin:end])[0]
+            beyond = np.flatnonzero(evidence > _OUTLYING + np.log(end / np.arange(end - begin, 0, -1)))
+            rest[row] = begin + beyond[0] if beyond.size else end
     return _through(ordered, rest, start, 0.9, least)
 
 

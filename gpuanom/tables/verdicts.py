@@ -54,7 +54,8 @@ def measured(
     wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "streak", "streak_angle"}
     wanted |= {f"{name}_error" for name in WITH_ERRORS}
     wanted |= {name for name in ccds if name.startswith(("stripe_period_", "stripe_angle_"))}
-    of_ccds = {name: _numbers(ccds[name]) for name in sorted(wanted) if name in ccds}
+    of_ccds = {name: ccds[name] for name in sorted(wanted) if name in ccds}
+    of_ccds = {name: v if v.dtype == np.float32 else _numbers(v) for name, v in of_ccds.items()}
     if not used.all():
         of_ccds = {name: np.where(used, values, np.nan) for name, values in of_ccds.items()}
     for k in (BACKGROUND, FLAT_BACKGROUND):
