@@ -7,6 +7,7 @@ order in which they are done.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from gpuanom.cluster.run import Cluster
     from gpuanom.scoring.reference import References
     from gpuanom.tables.build import Tables
+
+SHORT = 0.0005
+"""Seconds after which Python changes threads while the tables are imported."""
 
 _log = logging.getLogger("gpuanom")
 
@@ -203,9 +207,9 @@ def score(
 
         def measurers(scorer: Scorer | None = None) -> Processes | Works | Cluster:
             if not where and scorer is None:
-                return Processes(settings, backends, run.threads, events.debug)
+                return Processes(settings, backends, run.threads, events.debug, meanwhile=_import_tables)
             if not where:
-                return Works(settings, backends, run.threads, events.debug, scorer)
+                return Works(settings, backends, run.threads, events.debug, scorer, _import_tables)
             from gpuanom.cluster.job import Job, ModelFile
 
             file = None if given is None else given.file
@@ -220,7 +224,8 @@ def score(
             fill(store, todo, measurers(), events)
         if given is not None:
             _keep_classifier(store, given, events.say)
-        # Tables take most of a second to import: nothing of them is needed before the exposures are measured.
+        # Tables take most of a second to import: nothing of them is needed before the exposures are measured. In a long
+        # run `_import_tables` has imported them.
         from gpuanom.tables import build as tables
         from gpuanom.tables import writing
 
@@ -228,6 +233,20 @@ def score(
         failures = [*store.failures(), *unread]
     written = writing.write(result, folder, run.formats) if folder else []
     return _night(result, failures, written, len(unread))
+
+
+def _import_tables() -> None:
+    """Import what makes the tables, while native loops measure.
+
+    The threads that measure need the interpreter's lock for moments only, and would wait for each of these moments
+    until Python changes threads.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SHORT)
+    try:
+        from gpuanom.tables import build  # noqa: F401
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> Where:

@@ -47,7 +47,8 @@ def repeats(
         limit = MAXIMUM_THRESHOLD * background.sigma[i]
         bright = sources.brightest[i] > limit
         # No pixel of a tile that is lower reaches the limit.
-        least = polynomial.tile_bounds(background.coefficients[i], ny, nx, tile)[0] + limit
+        lower, _ = polynomial.tile_bounds(background.coefficients[i], ny, nx, tile)
+        least = polynomial.single_bounds(lower + limit)
         slots = MAXIMA_A_TILE * np.count_nonzero(bright)
         pixel, value = np.empty(slots, dtype=np.int64), np.empty(slots)
         n = list_maxima(stack.images[i], bad, *terms, bright, least, tile, limit, stack.saturation[i], pixel, value)
@@ -80,7 +81,7 @@ def _chosen(bright: Any) -> Any:
 @native(
     types.int64(
         _image, _mask, _doubles, _doubles, _doubles, _doubles, types.Array(types.bool_, 2, "C"),
-        types.float64[:, ::1], types.int64, types.float64, types.float32, types.int64[::1], types.float64[::1],
+        types.float32[:, ::1], types.int64, types.float64, types.float32, types.int64[::1], types.float64[::1],
     )
 )  # fmt: skip
 def list_maxima(
@@ -118,9 +119,9 @@ def list_maxima(
             prefetch_row(image, y + (after // columns - ty) * tile, after % columns * tile, tile)
             # The loops index with numbers that cannot be negative, and hand no arrays on: both take their time.
             row = np.uint64(y)
-            n_bright = 0
+            n_bright = np.uint32(0)
             for j in range(tile):
-                n_bright += np.float64(image[row, np.uint64(first) + np.uint64(j)]) >= least_here
+                n_bright += np.uint32(image[row, np.uint64(first) + np.uint64(j)] >= least_here)
             if n_bright == 0:
                 continue
             for x in range(max(first, MAXIMUM_REACH), min(first + tile, nx - MAXIMUM_REACH)):
@@ -139,9 +140,9 @@ def list_maxima(
                         dy, dx = NEAREST[step]
                     else:
                         dy, dx = (step - 4) // MAXIMUM_SIDE - MAXIMUM_REACH, (step - 4) % MAXIMUM_SIDE - MAXIMUM_REACH
-                    i, j = np.uint64(y + dy), np.uint64(x + dx)
-                    flags = bad[i, j] if masked else none
-                    other = _v(image[i, j], flags, offset[i], slope[i], across[j], bend[j])
+                    at, over = np.uint64(y + dy), np.uint64(x + dx)
+                    flags = bad[at, over] if masked else none
+                    other = _v(image[at, over], flags, offset[at], slope[at], across[over], bend[over])
                     earlier = dy < 0 or (dy == 0 and dx < 0)
                     outshone = other > v or (earlier and other == v)
                     step += 1
