@@ -375,7 +375,7 @@ def residual(
     sums, pending = np.empty((4, n_columns), dtype=np.int32), np.zeros((5, n_columns), dtype=np.int32)
     of_rows, n_of_rows = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
     whole, flags = np.empty(nx, dtype=np.int32), np.empty(0, dtype=np.uint8)
-    is_spoilt = np.zeros(4, dtype=np.uint8)
+    is_spoilt, maps = np.zeros(4, dtype=np.uint8), (map_sum, map_count, map_usable)
     first_part = 0
     for ahead in range(n_rows + 2):
         if ahead < n_rows:
@@ -433,9 +433,8 @@ def residual(
             faint_bin_sum[4 * row // faint_width],
         )  # fmt: skip
         is_last, to = _is_last(row, side // 4, n_rows), 4 * row // side
-        _add_map(sums[0], pending[2], side // 4, is_last, map_sum[to])
-        _add_map(sums[1], pending[3], side // 4, is_last, map_count[to])
-        _add_map(sums[2], pending[4], side // 4, is_last, map_usable[to])
+        for k in range(3):
+            _add_map(sums[k], pending[2 + k], side // 4, is_last, maps[k][to])
     for x in range(nx):
         column_sum[x] += columns[x]
         column_count[x] += counts[x]
