@@ -7,7 +7,6 @@ order in which they are done.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -33,6 +32,7 @@ from gpuanom.nights.progress import with_bar
 from gpuanom.records import Exposure, Failure
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
+from gpuanom.tables.ahead import import_tables
 from gpuanom.tables.left_out import left_out
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from gpuanom.cluster.run import Cluster
     from gpuanom.scoring.reference import References
     from gpuanom.tables.build import Tables
-
-SHORT = 0.0005
-"""Seconds after which Python changes threads while the tables are imported."""
 
 _log = logging.getLogger("gpuanom")
 
@@ -207,9 +204,9 @@ def score(
 
         def measurers(scorer: Scorer | None = None) -> Processes | Works | Cluster:
             if not where and scorer is None:
-                return Processes(settings, backends, run.threads, events.debug, meanwhile=_import_tables)
+                return Processes(settings, backends, run.threads, events.debug, meanwhile=import_tables)
             if not where:
-                return Works(settings, backends, run.threads, events.debug, scorer, _import_tables)
+                return Works(settings, backends, run.threads, events.debug, scorer, import_tables)
             from gpuanom.cluster.job import Job, ModelFile
 
             file = None if given is None else given.file
@@ -225,7 +222,7 @@ def score(
         if given is not None:
             _keep_classifier(store, given, events.say)
         # Tables take most of a second to import: nothing of them is needed before the exposures are measured. In a long
-        # run `_import_tables` has imported them.
+        # run `import_tables` has imported them.
         from gpuanom.tables import build as tables
         from gpuanom.tables import writing
 
@@ -233,20 +230,6 @@ def score(
         failures = [*store.failures(), *unread]
     written = writing.write(result, folder, run.formats) if folder else []
     return _night(result, failures, written, len(unread))
-
-
-def _import_tables() -> None:
-    """Import what makes the tables, while native loops measure.
-
-    The threads that measure need the interpreter's lock for moments only, and would wait for each of these moments
-    until Python changes threads.
-    """
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(SHORT)
-    try:
-        from gpuanom.tables import build  # noqa: F401
-    finally:
-        sys.setswitchinterval(usual)
 
 
 def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> Where:
