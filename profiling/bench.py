@@ -44,7 +44,7 @@ def interleaved(calls, repeats, warm_up=2):
 
 
 def machine(*packages, pinned=True):
-    """CPU model, Python version, package versions and date, in one line."""
+    """CPU model, Python version, package versions, date and load, in one line."""
     from importlib.metadata import PackageNotFoundError, version
 
     cpu = platform.processor() or platform.machine()
@@ -60,7 +60,8 @@ def machine(*packages, pinned=True):
             found.append(f"{package} {getattr(module, '__version__', '?')}")
     date = time.strftime("%Y-%m-%d")
     core = ", one core pinned, CPU time" if pinned else ""
-    return f"{date}; {cpu}{core}; Python {platform.python_version()}, {', '.join(found)}"
+    load = f"a load of {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores over the last 15 minutes"
+    return f"{date}; {cpu}{core}; {load}; Python {platform.python_version()}, {', '.join(found)}"
 
 
 def table(header, rows):

@@ -45,6 +45,22 @@ def test_one_exposure_has_work_for_two_threads(exposures, monkeypatch):
     assert [ccd.status for ccd in result.ccds] == ["ok", "ok"]
 
 
+@pytest.mark.parametrize(("long", "n_calls"), [(3, 1), (12, 1), (13, 0)])
+def test_what_is_done_meanwhile_is_done_once_in_a_long_run(exposures, monkeypatch, long, n_calls):
+    """Six exposures of two CCDs are twelve groups of CCDs."""
+    called = []
+    monkeypatch.setattr(works, "LONG", long)
+    with works.Works(QUICK, [CpuBackend()], 2, print, meanwhile=lambda: called.append(threading.get_ident())) as run:
+        assert len(list(run.measured(exposures))) == 6
+    assert called == [threading.get_ident()] * n_calls
+
+
+def test_a_gpu_has_no_thread_that_could_do_something_meanwhile(monkeypatch):
+    monkeypatch.setattr(CpuBackend, "takes_encoded", True)
+    with works.Works(QUICK, [CpuBackend()], 1, print, meanwhile=lambda: None) as run:
+        assert run._meanwhile is None
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_bounded_number_of_exposures_is_open(exposures, monkeypatch, threads):
     opened, most = [], []

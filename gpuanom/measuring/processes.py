@@ -85,6 +85,8 @@ class Processes:
     processes : int, optional
         Processes for each device, this one included; by default as many as the cores and the device's memory suffice
         for, and this one alone for a night of few exposures.
+    meanwhile : callable, optional
+        See `gpuanom.measuring.threads.Works`.
     """
 
     def __init__(
@@ -94,7 +96,9 @@ class Processes:
         threads: int | None,
         debug: Callable[[str], None],
         processes: int | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
+        self._meanwhile = meanwhile
         self._settings, self._backends, self._threads, self._debug = settings, backends, threads, debug
         self._wanted = processes
         self._works: Works | None = None
@@ -121,7 +125,7 @@ class Processes:
         readers = self._threads
         if n_processes > 1:
             readers = max(2, (self._threads or 2 * READERS) // n_processes)
-        works = self._works = Works(self._settings, self._backends, readers, self._debug)
+        works = self._works = Works(self._settings, self._backends, readers, self._debug, meanwhile=self._meanwhile)
         if n_processes == 1:
             yield from works.measured(exposures)
             return

@@ -39,6 +39,9 @@ MORE_ON_HOST = 2
 """Exposures for each GPU that the device has done with, and whose statistics are made on the host: without further
 exposures under way the lanes would wait for these statistics."""
 
+LONG = 12
+"""After so many groups of CCDs a run is long enough for what `meanwhile` does to matter."""
+
 _LOOK = 0.5
 """Seconds after which a thread that waits for measurements looks whether the run has ended."""
 
@@ -70,6 +73,9 @@ class Works:
         Takes the traceback of an unexpected error.
     stamps : StampTask, optional
         What is done with the sources' stamps besides the steps.
+    meanwhile : callable, optional
+        What the thread that waits for the measurements of a long run does once in the meantime, where the CPU measures:
+        native loops run without the interpreter's lock. The threads of a GPU need that lock themselves.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Works:
         threads: int | None,
         debug: Callable[[str], None],
         stamps: StampTask | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         raise_open_files()
         n = threads or min(READERS if backends[0].takes_encoded else WORKERS, os.cpu_count() or 1)
@@ -91,6 +98,7 @@ class Works:
         """Exposures that `measured` takes before it has yielded one: each lane has one, one is opened, and those whose
         pixels the device has done with."""
         self._planner, self._ended = backends[0], False
+        self._meanwhile = None if backends[0].takes_encoded else meanwhile
         self._lanes: SimpleQueue[Backend] = SimpleQueue()
         for lane in lanes:
             self._lanes.put(lane)
@@ -131,7 +139,7 @@ class Works:
         """
         waiting = iter(exposures)
         running: dict[Future[tuple[Any, float]], _Underway] = {}
-        n_underway = 0
+        n_underway = n_groups = 0
         while True:
             while n_underway < self.most_underway and (exposure := next(waiting, None)) is not None:
                 running[self._pool.submit(self._timed, self._opened, exposure)] = _Underway(exposure)
@@ -154,6 +162,7 @@ class Works:
                         running[self._pool.submit(self._timed, self._measured, underway, group)] = underway
                 else:
                     underway.ccds += result
+                    n_groups += 1
                 del result, future
                 if not underway.parts and underway.outcome is None:
                     underway.parts = 1
@@ -161,6 +170,9 @@ class Works:
                 elif not underway.parts and underway.outcome is not None:
                     n_underway -= 1
                     yield underway.exposure, underway.outcome, underway.seconds
+            if self._meanwhile is not None and n_groups >= LONG:
+                self._meanwhile()
+                self._meanwhile = None
 
     def _timed(self, task: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
         """A task's result, or the error of its exposure, and its seconds; a device that fails ends the run."""

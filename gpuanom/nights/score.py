@@ -32,6 +32,7 @@ from gpuanom.nights.progress import with_bar
 from gpuanom.records import Exposure, Failure
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
+from gpuanom.tables.ahead import import_tables
 from gpuanom.tables.left_out import left_out
 
 if TYPE_CHECKING:
@@ -203,9 +204,9 @@ def score(
 
         def measurers(scorer: Scorer | None = None) -> Processes | Works | Cluster:
             if not where and scorer is None:
-                return Processes(settings, backends, run.threads, events.debug)
+                return Processes(settings, backends, run.threads, events.debug, meanwhile=import_tables)
             if not where:
-                return Works(settings, backends, run.threads, events.debug, scorer)
+                return Works(settings, backends, run.threads, events.debug, scorer, import_tables)
             from gpuanom.cluster.job import Job, ModelFile
 
             file = None if given is None else given.file
@@ -220,7 +221,8 @@ def score(
             fill(store, todo, measurers(), events)
         if given is not None:
             _keep_classifier(store, given, events.say)
-        # Tables take most of a second to import: nothing of them is needed before the exposures are measured.
+        # Tables take most of a second to import: nothing of them is needed before the exposures are measured. In a long
+        # run `import_tables` has imported them.
         from gpuanom.tables import build as tables
         from gpuanom.tables import writing
 

@@ -112,6 +112,17 @@ def test_bounds_hold_and_are_close(tile):
         assert (upper - lower <= 2 * (most - least).max() + 1e-11 * np.abs(c).sum()).all()
 
 
+def test_a_pixel_reaches_a_bound_where_it_reaches_that_bound_as_float32():
+    single = np.array([0.0, 1.0, -1.0, 1200.3, -7e-46, 3e-39, np.finfo(np.float32).max], dtype=np.float32)
+    around = np.concatenate([np.nextafter(single, np.float32(-1e38)), single, np.nextafter(single, np.float32(1e38))])
+    bounds = np.concatenate([around.astype(np.float64) * factor for factor in (1 - 1e-9, 1.0, 1 + 1e-9)])
+    bounds = np.concatenate([bounds, [-np.inf, np.inf, 1e300, -1e300, 1e-300]])
+    singles = polynomial.single_bounds(bounds)
+    assert singles.dtype == np.float32
+    pixels = np.concatenate([around, np.float32([np.nan, np.inf, -np.inf])])[:, None]
+    np.testing.assert_array_equal(pixels >= singles, pixels.astype(np.float64) >= bounds)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 127, 129, 200])
 def test_a_gradient_does_not_depend_on_its_batch(n):
     rng = np.random.default_rng(n)

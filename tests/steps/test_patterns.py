@@ -124,6 +124,19 @@ def test_real_images(backend, real_data, name):
     check_patterns(backend, [image], [bad], fitted(backend, stack))
 
 
+@pytest.mark.parametrize("nx", [65535, 65540, 131076])
+def test_pixels_of_very_wide_rows_are_counted(nx):
+    """Rows are counted in 16 bits, a part of the row at a time. The cells of sources are not counted."""
+    backend = select("cpu")
+    image = np.zeros((64, nx), dtype=np.float32)
+    image[30, :40:3] = 7.0
+    background = hand_made(backend, 1)
+    found = backend.patterns(stack_of(backend, [image]), background, DEFAULT)
+    assert found.row_count[0, 0] == nx
+    assert found.row_count.sum() == found.column_count.sum() == found.map_count.sum() < 64 * nx
+    assert found.map_usable.sum() == 64 * nx
+
+
 def test_backgrounds_that_differ_in_their_last_bits_give_equal_patterns(backend):
     image = sky((140, 150), seed=8, stars=3)
     c = np.array([1000.123, 3.3, -2.1, 1.7, 0.3, -4.4])

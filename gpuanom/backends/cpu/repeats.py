@@ -10,7 +10,6 @@ from numba import types
 
 from gpuanom.backends.cpu import polynomial
 from gpuanom.backends.cpu.moments import FINITE, NO_MASK, SPOILT, UNFIT, _doubles, _image, _mask
-from gpuanom.backends.cpu.sources import _reached
 from gpuanom.backends.limits import (
     MAXIMA_A_CCD,
     MAXIMA_A_TILE,
@@ -26,6 +25,8 @@ from gpuanom.native import helper, inlined, native, prefetch_row
 from gpuanom.records import Background, CcdStack, Repeats, Sources, Turn
 from gpuanom.settings import Settings
 
+MAXIMUM_SIDE = 2 * MAXIMUM_REACH + 1
+NEAREST = np.array([(0, -1), (-1, 0), (0, 1), (1, 0)])
 QUARTER, MIRRORED = int(Turn.QUARTER), int(Turn.MIRRORED)
 
 
@@ -46,7 +47,8 @@ def repeats(
         limit = MAXIMUM_THRESHOLD * background.sigma[i]
         bright = sources.brightest[i] > limit
         # No pixel of a tile that is lower reaches the limit.
-        least = polynomial.tile_bounds(background.coefficients[i], ny, nx, tile)[0] + limit
+        lower, _ = polynomial.tile_bounds(background.coefficients[i], ny, nx, tile)
+        least = polynomial.single_bounds(lower + limit)
         slots = MAXIMA_A_TILE * np.count_nonzero(bright)
         pixel, value = np.empty(slots, dtype=np.int64), np.empty(slots)
         n = list_maxima(stack.images[i], bad, *terms, bright, least, tile, limit, stack.saturation[i], pixel, value)
@@ -57,28 +59,10 @@ def repeats(
 
 
 @inlined
-def _height(image: Any, bad: Any, offset: Any, slope: Any, across: Any, bend: Any, y: Any, x: Any) -> Any:
+def _v(pixel: Any, flags: Any, offset: Any, slope: Any, across: Any, bend: Any) -> Any:
     """Return v of a pixel, or `UNFIT` where it is unusable."""
-    pixel = image[y, x]
-    if not abs(pixel) <= FINITE or (len(bad) and bad[y, x] & SPOILT):
-        return UNFIT
-    return np.float64(pixel) - (offset[y] + across[x] * (slope[y] + bend[x]))
-
-
-@inlined
-def _is_maximum(image: Any, bad: Any, offset: Any, slope: Any, across: Any, bend: Any, y: Any, x: Any, v: Any) -> Any:
-    """Whether no usable pixel of the square around (y, x) is brighter, nor an equal one earlier; v is the centre's."""
-    for step in (-1, 1):  # on the flank of a star one of the four nearest is brighter
-        if _height(image, bad, offset, slope, across, bend, y, x + step) > v:
-            return False
-        if _height(image, bad, offset, slope, across, bend, y + step, x) > v:
-            return False
-    for i in range(y - MAXIMUM_REACH, y + MAXIMUM_REACH + 1):
-        for j in range(x - MAXIMUM_REACH, x + MAXIMUM_REACH + 1):
-            other = _height(image, bad, offset, slope, across, bend, i, j)
-            if other > v or (other == v and (i < y or (i == y and j < x))):
-                return False
-    return True
+    v = np.float64(pixel) - (offset + across * (slope + bend))
+    return v if (abs(pixel) <= FINITE) & (flags & SPOILT == 0) else UNFIT
 
 
 @helper
@@ -97,7 +81,7 @@ def _chosen(bright: Any) -> Any:
 @native(
     types.int64(
         _image, _mask, _doubles, _doubles, _doubles, _doubles, types.Array(types.bool_, 2, "C"),
-        types.float64[:, ::1], types.int64, types.float64, types.float32, types.int64[::1], types.float64[::1],
+        types.float32[:, ::1], types.int64, types.float64, types.float32, types.int64[::1], types.float64[::1],
     )
 )  # fmt: skip
 def list_maxima(
@@ -112,10 +96,10 @@ def list_maxima(
     tile: Any,
     limit: Any,
     saturation: Any,
-    pixel: Any,
+    pixel_of: Any,
     value: Any,
 ) -> Any:
-    """Fill `pixel` (y nx + x) and `value` with the first maxima above `limit` of each bright tile, in pixel order.
+    """Fill `pixel_of` (y nx + x) and `value` with the first maxima above `limit` of each bright tile, in pixel order.
 
     Returns
     -------
@@ -123,28 +107,47 @@ def list_maxima(
         The number of maxima.
     """
     ny, nx = image.shape
-    columns = bright.shape[1]
+    columns, masked = bright.shape[1], len(bad) > 0
     tiles = _chosen(bright)
+    none = np.uint8(0)
     n = 0
     for k in range(len(tiles)):
         ty, tx = tiles[k] // columns, tiles[k] % columns
         after = tiles[min(k + 1, len(tiles) - 1)]
-        n_here, first = 0, tx * tile
+        n_here, first, least_here = 0, tx * tile, least[ty, tx]
         for y in range(max(ty * tile, MAXIMUM_REACH), min((ty + 1) * tile, ny - MAXIMUM_REACH)):
             prefetch_row(image, y + (after // columns - ty) * tile, after % columns * tile, tile)
-            if not _reached(image[y, first : first + tile], least[ty, tx]):
+            # The loops index with numbers that cannot be negative, and hand no arrays on: both take their time.
+            row = np.uint64(y)
+            n_bright = np.uint32(0)
+            for j in range(tile):
+                n_bright += np.uint32(image[row, np.uint64(first) + np.uint64(j)] >= least_here)
+            if n_bright == 0:
                 continue
-            a, b = offset[y], slope[y]
             for x in range(max(first, MAXIMUM_REACH), min(first + tile, nx - MAXIMUM_REACH)):
-                if image[y, x] < least[ty, tx]:
+                column = np.uint64(x)
+                pixel = image[row, column]
+                if not pixel >= least_here or n_here == MAXIMA_A_TILE or pixel >= saturation:
                     continue
-                v = np.float64(image[y, x]) - (a + across[x] * (b + bend[x]))
-                if not v > limit or n_here == MAXIMA_A_TILE or image[y, x] >= saturation:
+                flags = bad[row, column] if masked else none
+                v = _v(pixel, flags, offset[row], slope[row], across[column], bend[column])
+                if not v > limit:
                     continue
-                if _height(image, bad, offset, slope, across, bend, y, x) == UNFIT:
-                    continue
-                if _is_maximum(image, bad, offset, slope, across, bend, y, x, v):
-                    pixel[n], value[n] = y * nx + x, v
+                # On the flank of a star one of the four nearest is brighter. Then all of the square, row by row.
+                outshone, step = False, 0
+                while not outshone and step < 4 + MAXIMUM_SIDE * MAXIMUM_SIDE:
+                    if step < 4:
+                        dy, dx = NEAREST[step]
+                    else:
+                        dy, dx = (step - 4) // MAXIMUM_SIDE - MAXIMUM_REACH, (step - 4) % MAXIMUM_SIDE - MAXIMUM_REACH
+                    at, over = np.uint64(y + dy), np.uint64(x + dx)
+                    flags = bad[at, over] if masked else none
+                    other = _v(image[at, over], flags, offset[at], slope[at], across[over], bend[over])
+                    earlier = dy < 0 or (dy == 0 and dx < 0)
+                    outshone = other > v or (earlier and other == v)
+                    step += 1
+                if not outshone:
+                    pixel_of[n], value[n] = y * nx + x, v
                     n += 1
                     n_here += 1
     return n

@@ -80,7 +80,9 @@ def _candidates(
     lower, upper = polynomial.tile_bounds(c, ny, nx, tile)
     listed = np.empty(maxima.size, dtype=np.int64)
     plane = NO_MASK if bad is None else bad
-    n = list_candidates(image, plane, maxima, lower, upper, *terms, limit, tile, listed, brightest)
+    bright = maxima - lower > limit
+    least = polynomial.single_bounds(maxima - (upper - lower))
+    n = list_candidates(image, plane, bright, least, *terms, limit, tile, listed, brightest)
     return np.sort(listed[:n])
 
 
@@ -181,28 +183,18 @@ def reduce_tiles(image: Any, bad: Any, saturation: Any, tile: Any, maxima: Any, 
                 maxima[y0 // tile, i] = _largest(top[i * tile : (i + 1) * tile])
 
 
-@helper
-def _reached(pixels: Any, least: Any) -> Any:
-    """Whether any of some pixels is at least so bright."""
-    n = 0
-    for x in range(len(pixels)):
-        n += np.float64(pixels[x]) >= least
-    return n > 0
-
-
 @native(
     types.int64(
-        _image, _mask, types.float32[:, ::1], types.float64[:, ::1], types.float64[:, ::1], _doubles, _doubles,
-        _doubles, _doubles, types.float64, types.int64, types.int64[::1],
+        _image, _mask, types.boolean[:, ::1], types.float32[:, ::1], _doubles, _doubles, _doubles, _doubles,
+        types.float64, types.int64, types.int64[::1],
         types.Array(types.float64, 2, "C"),
     )
 )  # fmt: skip
 def list_candidates(
     image: Any,
     bad: Any,
-    maxima: Any,
-    lower: Any,
-    upper: Any,
+    chosen: Any,
+    least: Any,
     offset: Any,
     slope: Any,
     across: Any,
@@ -214,31 +206,35 @@ def list_candidates(
 ) -> Any:
     """See `_candidates`; fills `listed` in the order of the tiles and returns how many there are.
 
-    A pixel can be a tile's brightest in v only if its raw value comes within the polynomial's spread of the raw
-    maximum; mostly that is one pixel a tile, and v is evaluated there alone. A pixel that a neighbouring tile's
-    outshines is left out, which spares many a stamp check.
+    The chosen tiles are those that may hold a pixel above `limit`. A pixel can be a tile's brightest in v only if its
+    raw value comes within the polynomial's spread of the raw maximum, which is what `least` says; mostly that is one
+    pixel a tile, and v is evaluated there alone. A pixel that a neighbouring tile's outshines is left out, which spares
+    many a stamp check.
     """
     ny, nx = image.shape
-    rows, columns = maxima.shape
+    rows, columns = chosen.shape
     best, at = np.full((rows, columns), -np.inf), np.full((rows, columns), np.int64(-1))
     bright = np.empty(rows * columns, dtype=np.int64)
     n = 0
     for i in range(rows):
         for j in range(columns):
-            if maxima[i, j] - lower[i, j] > limit:
+            if chosen[i, j]:
                 bright[n] = i * columns + j
                 n += 1
     for k in range(n):
         i, j = bright[k] // columns, bright[k] % columns
         after = bright[min(k + 1, n - 1)]
-        least = maxima[i, j] - (upper[i, j] - lower[i, j])
+        first, least_here = np.uint64(j * tile), least[i, j]
         for y in range(i * tile, (i + 1) * tile):
             prefetch_row(image, y + (after // columns - i) * tile, after % columns * tile, tile)
-            if not _reached(image[y, j * tile : (j + 1) * tile], least):
+            row, n_bright = np.uint64(y), np.uint32(0)
+            for x in range(tile):
+                n_bright += np.uint32(image[row, first + np.uint64(x)] >= least_here)
+            if n_bright == 0:
                 continue
             for x in range(j * tile, (j + 1) * tile):
                 pixel = image[y, x]
-                if pixel < least or not abs(pixel) <= FINITE or (len(bad) and bad[y, x] & SPOILT):
+                if pixel < least_here or not abs(pixel) <= FINITE or (len(bad) and bad[y, x] & SPOILT):
                     continue
                 v = np.float64(pixel) - (offset[y] + across[x] * (slope[y] + bend[x]))
                 if v > best[i, j]:

@@ -1,0 +1,22 @@
+"""The import of what makes the tables, while a long run measures."""
+
+from __future__ import annotations
+
+import sys
+
+SHORT = 0.0005
+"""Seconds after which Python changes threads while the tables are imported."""
+
+
+def import_tables() -> None:
+    """Import what makes the tables, while native loops measure.
+
+    The threads that measure need the interpreter's lock for moments only, and would wait for each of these moments
+    until Python changes threads.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SHORT)
+    try:
+        from gpuanom.tables import build  # noqa: F401
+    finally:
+        sys.setswitchinterval(usual)
