@@ -20,7 +20,7 @@ import numpy as np
 import scene
 from astropy.io import fits
 
-BARS = {"against": 0.4, "busy": 1.25}
+BARS = {"against": 0.35, "busy": 1.25}
 DISTINCT = 4
 """Number of scenes that are drawn. The other CCDs are flipped copies of these scenes, each with new noise, so that no
 two of them compress alike.
