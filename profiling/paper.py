@@ -191,7 +191,7 @@ def main():
     of_decals = decals(options.decals)
     print(f"{options.decals} exposures of DECaLS scored in {of_decals['seconds']:.1f} s of CPU", flush=True)
     plan = planned(options.exposures)
-    camera = Camera(options.ccds, SHAPE, SEED)
+    camera = Camera(options.ccds, SHAPE, SEED, four_together=True)
     measurements, n_lacking, seconds = measured(options.file, camera, plan, options.processes)
     of_megacam = megacam(plan, measurements) | {"ccds": options.ccds, "lacking": n_lacking, "seconds": seconds}
     whole = (options.exposures, options.ccds, options.decals) == (1171, 36, sum(BANDS.values()))
