@@ -287,7 +287,7 @@ def test_a_store_that_is_opened_again_remembers_what_no_one_else_has_changed(sur
         with suppress(RuntimeError), store._transaction():
             store._forget("TESTCAM", "6")
             raise RuntimeError  # the exposure is held again
-        store._forget(store._db, "TESTCAM", "8")
+        store._forget("TESTCAM", "8")
     assert both() == 0
     with Store(path, QUICK) as store:  # another program
         store.remove({("TESTCAM", "9")})
