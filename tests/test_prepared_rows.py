@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from test_packed_records import CASES, EXPOSURE, require_same
 
 from gpuanom import Settings
-from gpuanom.records import ExposureStatistics, Measurement, StatisticNames
+from gpuanom.records import ExposureStatistics, Measurement, StatisticNames, measurements
 from gpuanom.store.prepared import prepared
 from gpuanom.store.set_aside import Forgetting
 from gpuanom.store.store import Store
@@ -75,3 +76,21 @@ def test_an_exposure_is_forgotten_in_a_table_that_came_later():
         store._db.execute("DELETE FROM exposures")
         forget("C", "7")
         assert store._db.execute("SELECT count(*) FROM aside_exposures").fetchone() == (0,)
+
+
+def test_an_exposure_that_was_sent_takes_no_more_memory():
+    """The client of a cluster sends each exposure of a night once, and keeps them all."""
+    sent, fresh = replace(EXPOSURE), replace(EXPOSURE)
+    assert pickle.loads(pickle.dumps(sent, protocol=5)) == sent
+    assert [type(found) for found in gc.get_referents(sent)] == [type(found) for found in gc.get_referents(fresh)]
+
+
+def test_a_measurement_that_an_earlier_version_pickled_is_read(monkeypatch):
+    """Files of measurements are kept for months."""
+    measurement = replace(measured("one"), statistics=None)
+    columns, of_ccds, _ = pickle.loads(measurement.__reduce__()[1][1])
+    earlier = (measurements._unpacked, (EXPOSURE, columns, of_ccds, "settings", "model", None))
+    monkeypatch.setattr(Measurement, "__reduce__", lambda _self: earlier)
+    kept_then = pickle.dumps(measurement)
+    monkeypatch.undo()
+    require_same(pickle.loads(kept_then), measurement)

@@ -14,7 +14,7 @@ import numpy as np
 from gpuanom import display
 from gpuanom.records.exposures import Exposure
 from gpuanom.records.kinds import Doubles, Integers
-from gpuanom.records.packed import packed, unpacked
+from gpuanom.records.packed import Columns, packed, unpacked
 from gpuanom.records.statistics import CcdStatistics, ExposureStatistics
 
 _CCD_HEAD = ("CCD", "status", "sky", "sigma", "n_sources", "n_gradients", "reason")
@@ -187,9 +187,8 @@ class Measurement:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             rest = self._rest if self.rows is None else zlib.decompress(self._rest)
             columns, of_ccds, statistics = pickle.loads(rest)
-            found = iter(unpacked(CcdStatistics, of_ccds))
-            columns["statistics"] = [next(found) if one_has else None for one_has in columns["statistics"]]
-            self.__dict__.update(ccds=tuple(unpacked(CcdMeasurement, columns)), statistics=statistics)
+            ccds = _unpacked(self.exposure, columns, of_ccds, self.settings).ccds
+            self.__dict__.update(ccds=ccds, statistics=statistics)
             return self.__dict__[name]
 
     @property
@@ -227,6 +226,13 @@ class Measurement:
 def _arrived(exposure: Exposure, rest: bytes, settings: str, model: str, rows: Any) -> Measurement:
     """The measurement that `Measurement.__reduce__` took apart."""
     return _with({"exposure": exposure, "_rest": rest, "settings": settings, "model": model, "rows": rows})
+
+
+def _unpacked(exposure: Exposure, columns: Columns, of_ccds: Columns, *others: Any) -> Measurement:
+    """A measurement from a file that was pickled before measurements travelled as bytes."""
+    found = iter(unpacked(CcdStatistics, of_ccds))
+    columns["statistics"] = [next(found) if one_has else None for one_has in columns["statistics"]]
+    return Measurement(exposure, tuple(unpacked(CcdMeasurement, columns)), *others)
 
 
 def _with(attributes: dict[str, Any]) -> Measurement:
