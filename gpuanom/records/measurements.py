@@ -204,6 +204,10 @@ class Measurement:
         ----------
         exposure : Exposure
         settings, model : str
+
+        Returns
+        -------
+        Measurement
         """
         return _with(self.__dict__ | {"exposure": exposure, "settings": settings, "model": model})
 
