@@ -198,16 +198,19 @@ class Measurement:
         return outline
 
     def named(self, exposure: Exposure, settings: str, model: str) -> Measurement:
-        """The same measurement as one of this exposure, with these fingerprints; nothing is unpacked.
+        """Return the same measurement as one of this exposure, with these fingerprints; nothing is unpacked.
 
         Parameters
         ----------
         exposure : Exposure
+            As the user gave it.
         settings, model : str
+            Fingerprints of the settings and of the autoencoder; empty without one.
 
         Returns
         -------
         Measurement
+            Its CCDs and statistics are still packed if they were.
         """
         return _with(self.__dict__ | {"exposure": exposure, "settings": settings, "model": model})
 
