@@ -55,6 +55,8 @@ def absolute(path: str | Path) -> Path:
     Links are kept, so that users find the path as they gave it. Only the folder of a path with
     ``..`` is resolved, because the meaning of ``..`` depends on links.
     """
+    if isinstance(path, Path) and path.is_absolute() and ".." not in str(path):
+        return path  # the usual case, quickly
     whole = Path(path).absolute()
     if ".." not in whole.parts:
         return whole

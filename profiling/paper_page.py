@@ -36,8 +36,8 @@ def section(megacam, decals):
     return f"""### Surveys of the paper's size
 
 `python profiling/paper.py FILE` drew {megacam["n"]} exposures of {megacam["ccds"]} CCDs as of MegaCam, which has CCDs of 2048 x 4612
-pixels; these have 256 x 256, and {megacam["sources"]:.0f} sources in a typical exposure. Of the paper's anomalies we have no
-images: 13 "known" ones are {_kinds("KNOWN")}; the 10 "new" ones {_kinds("NEW")}. How many of them are among the exposures that rank highest:
+pixels; these have 256 x 256, and {megacam["sources"]:.0f} sources in a typical exposure. Each square of four CCDs shares the
+drawn stamps from which its stars and galaxies are made. Of the paper's anomalies we have no images: 13 "known" ones are {_kinds("KNOWN")}; the 10 "new" ones {_kinds("NEW")}. How many of them are among the exposures that rank highest:
 
 {bench.table(["highest", "anomalies", *(f"by {c}" for c in columns), "the paper, by its scores"], found)}
 

@@ -284,10 +284,10 @@ def test_a_store_that_is_opened_again_remembers_what_no_one_else_has_changed(sur
         store.known()
         store.remove({("TESTCAM", "3")})
         store.add_failure(gpuanom.records.Failure("f", "TESTCAM", "r", "4", "corrupt", "x"))
-        with suppress(RuntimeError), store._transaction() as db:
-            store._forget(db, "TESTCAM", "6")
+        with suppress(RuntimeError), store._transaction():
+            store._forget("TESTCAM", "6")
             raise RuntimeError  # the exposure is held again
-        store._forget(store._db, "TESTCAM", "8")
+        store._forget("TESTCAM", "8")
     assert both() == 0
     with Store(path, QUICK) as store:  # another program
         store.remove({("TESTCAM", "9")})

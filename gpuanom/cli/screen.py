@@ -43,7 +43,7 @@ class _Lines(logging.Handler):
 def _troubles(result: Measurement, *, all_of_them: bool) -> list[str]:
     """Why CCDs of an exposure were not measured; of many CCDs with one status, the reason of the first only."""
     by_status: dict[str, list[str]] = {}
-    for ccd in result.ccds:
+    for ccd in result.outline:
         if ccd.status != "ok":
             by_status.setdefault(ccd.status, []).append(ccd.reason)
     lines = []
@@ -160,13 +160,14 @@ class Screen:
         if isinstance(result, Failure):
             self.line(f"failed {about}: {result.reason}")
             return
-        used = sum(c.status == "ok" for c in result.ccds)
+        ccds = result.outline
+        used = sum(c.status == "ok" for c in ccds)
         if (used or self.verbose) and not self.quiet:
             for line in _troubles(result, all_of_them=self.verbose):
                 self.line(f"{about}: {line}")
         if not self.progress and not self.quiet:
-            sources = sum(c.n_sources for c in result.ccds)
-            self.line(f"{about}: {used} of {len(result.ccds)} CCDs, {sources} sources, {seconds:.2f} s")
+            sources = sum(c.n_sources for c in ccds)
+            self.line(f"{about}: {used} of {len(ccds)} CCDs, {sources} sources, {seconds:.2f} s")
 
     def left_out(self, groups: Sequence[LeftOut]) -> bool:
         """Show the CCDs without a measurement, a line for each status; return whether any of them was lost."""

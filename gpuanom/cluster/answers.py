@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 from gpuanom.cluster.job import SizedFile
@@ -15,6 +14,8 @@ from gpuanom.records import Exposure, Failure, Measurement
 
 def on_workers(exposure: Exposure) -> Exposure:
     """The exposure with absolute paths, which mean the same in every process."""
+    if all(path.is_absolute() for path in _files(exposure)):
+        return exposure
     masks = tuple(None if mask is None else mask.absolute() for mask in exposure.masks)
     return replace(exposure, files=tuple(file.absolute() for file in exposure.files), masks=masks)
 
@@ -52,18 +53,24 @@ def as_given(result: Measurement | Failure, exposure: Exposure, settings: str, m
     Measurement or Failure
         Its reasons name files as the user did.
     """
+    if isinstance(result, Failure):
+        named = _names(exposure)
+        return replace(result, file=path_text(exposure.files[0]), reason=named(result.reason))
+    if any(ccd.reason for ccd in result.outline):
+        # Reasons are among what the worker prepared for the store, too: this process prepares it again.
+        named = _names(exposure)
+        ccds = tuple(replace(ccd, reason=named(ccd.reason)) if ccd.reason else ccd for ccd in result.ccds)
+        result = replace(result, ccds=ccds, rows=None)
+    return result.named(exposure, settings, model)
 
-    @cache
-    def names() -> dict[str, str]:
-        paths = {printable(path_text(path.absolute())): printable(path_text(path)) for path in _files(exposure)}
-        return {absolute: given for absolute, given in paths.items() if absolute != given}
+
+def _names(exposure: Exposure) -> Callable[[str], str]:
+    """A function that names files in a reason as the user did."""
+    paths = {printable(path_text(path.absolute())): printable(path_text(path)) for path in _files(exposure)}
 
     def named(reason: str) -> str:
-        for absolute, given in names().items():
+        for absolute, given in paths.items():
             reason = reason.replace(absolute, given)
         return reason
 
-    if isinstance(result, Failure):
-        return replace(result, file=path_text(exposure.files[0]), reason=named(result.reason))
-    ccds = tuple(replace(ccd, reason=named(ccd.reason)) if ccd.reason else ccd for ccd in result.ccds)
-    return replace(result, exposure=exposure, ccds=ccds, settings=settings, model=model)
+    return named

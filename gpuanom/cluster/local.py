@@ -153,16 +153,24 @@ Dask's default of 10 ms costs a worker a tenth of its time, as the look holds th
 """
 
 
-def _profile_less() -> None:
+TICK = "500ms"
+"""How often each process of Dask looks whether its own event loop is late.
+
+Dask's default of 20 ms is more than half of what an idle process of Dask costs (profiling/log.md).
+"""
+
+
+def _look_less() -> None:
     import dask
     import distributed  # noqa: F401 (sets the defaults that are replaced)
 
     # Nannies pass the configuration on to their workers.
-    dask.config.update_defaults({"distributed": {"worker": {"profile": {"interval": PROFILE}}}})
+    less = {"worker": {"profile": {"interval": PROFILE}}, "admin": {"tick": {"interval": TICK}}}
+    dask.config.update_defaults({"distributed": less})
 
 
 def _cluster(workers: int, threads: int, devices: str) -> Any:
-    _profile_less()
+    _look_less()
     common: dict[str, Any] = {
         "n_workers": workers,
         "threads_per_worker": threads,

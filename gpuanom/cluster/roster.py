@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pickle import loads
 from queue import SimpleQueue
 from typing import Any
@@ -122,6 +123,8 @@ class Roster:
         self._last_left = -RESTART
         self._began = time.monotonic()
         self._warned: set[str] = set()
+        self._calls, self._numbers = uuid4().hex, count()
+        """What makes the names of calls unlike those of any other run, and of each other."""
 
     def look(self) -> bool:
         """Ask the scheduler for its workers, unless that was done just now, and greet new ones.
@@ -185,7 +188,7 @@ class Roster:
         future = self._connection.client.submit(
             loads,
             call.pickled(),
-            key=f"{name}-{uuid4().hex}",
+            key=f"{name}-{self._calls}-{next(self._numbers)}",
             workers=[member.address],
             allow_other_workers=False,
             pure=False,

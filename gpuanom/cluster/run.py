@@ -396,4 +396,4 @@ def short_of_memory(result: Failure | Measurement) -> bool:
     """Whether an exposure, or a CCD of it, found too little memory."""
     if isinstance(result, Failure):
         return result.status == "out_of_memory"
-    return any(ccd.status == "out_of_memory" for ccd in result.ccds)
+    return any(ccd.status == "out_of_memory" for ccd in result.outline)

@@ -8,7 +8,7 @@ import platform
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pickle import loads
@@ -18,8 +18,9 @@ from typing import Any
 from gpuanom.cluster.job import PACKAGES, Answer, Broken, Job, SizedFile, Unseen, version
 from gpuanom.errors import DeviceError, GpuanomError, printable
 from gpuanom.measuring.threads import Works
-from gpuanom.records import Exposure
+from gpuanom.records import Exposure, Measurement
 from gpuanom.settings import Settings
+from gpuanom.store.prepared import prepared
 
 
 def versions() -> dict[str, str]:
@@ -181,6 +182,8 @@ def measured(run: str, packed_job: bytes, exposure: Exposure, files: list[SizedF
         return Answer(Broken(str(error)), debug=_debug_texts(running))
     finally:
         _runs.leave(running)
+    if isinstance(result, Measurement):
+        result = replace(result, rows=prepared(result))  # here, since the client alone must keep up with all workers
     return Answer(result, seconds, _debug_texts(running))
 
 

@@ -306,7 +306,7 @@ class _Watch:
                 else:
                     store.add(result)
             self._dirty = True
-            statuses = [result.status] if isinstance(result, Failure) else [c.status for c in result.ccds]
+            statuses = [result.status] if isinstance(result, Failure) else [c.status for c in result.outline]
             refused = any(status in RETRIED for status in statuses)
             if isinstance(result, Failure) or refused:
                 self._tried[key] = states[key]

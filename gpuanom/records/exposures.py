@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum, IntFlag
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +109,10 @@ class Exposure:
         files = display.counted(len(self.files), "file") if self.files else ""
         dataset = f"{self.camera} {self.band}".strip()
         return display.one_line("Exposure", (dataset, self.date_obs, time, files), self.exposure)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be sent by its values: Python's usual way leaves a dictionary with each exposure of a night that was sent."""
+        return Exposure, tuple(getattr(self, f.name) for f in fields(self))
 
     @property
     def points_id(self) -> str:

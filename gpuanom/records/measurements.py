@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pickle
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -116,6 +119,23 @@ class CcdMeasurement:
         return display.html_table("CcdMeasurement", (), _CCD_HEAD, [self._row()])
 
 
+class CcdOutline(Protocol):
+    """What is told of a CCD while a run goes on; see `CcdMeasurement`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def status(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def n_sources(self) -> int: ...  # noqa: D102
+
+
+def _none() -> None:
+    """Nothing."""
+
+
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """Everything that is kept of one exposure.
@@ -132,21 +152,67 @@ class Measurement:
         Fingerprint of the autoencoder that the stamps went through, empty without one.
     statistics : ExposureStatistics or None
         None where no statistics are wanted (METHOD.md Part II).
+    rows : any record, or None
+        What the store keeps of CCDs and statistics (`gpuanom.store.prepared`), where the process that measured has
+        made it already; None: the store makes it.
     """
 
     exposure: Exposure
     ccds: tuple[CcdMeasurement, ...]
     settings: str
     model: str = ""
-    statistics: ExposureStatistics | None = None
+    statistics: ExposureStatistics | None = field(default_factory=_none)  # a plain default would hide `__getattr__`
+    rows: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as a few large arrays, see `gpuanom.records.packed`."""
+        """Travel to another process as a few large arrays, see `gpuanom.records.packed`.
+
+        They are bytes on the way: the other process may need nothing but `rows`, and unpacks the rest when it is asked
+        for. Beside `rows` the bytes are compressed, since most of their values travel twice then.
+        """
         columns = packed(CcdMeasurement, self.ccds)
         found = columns["statistics"]
         columns["statistics"] = [one is not None for one in found]
         of_ccds = packed(CcdStatistics, [one for one in found if one is not None])
-        return _unpacked, (self.exposure, columns, of_ccds, self.settings, self.model, self.statistics)
+        rest = pickle.dumps((columns, of_ccds, self.statistics), protocol=5)
+        if self.rows is not None:
+            rest = zlib.compress(rest, level=1)
+        return _arrived, (self.exposure, rest, self.settings, self.model, self.rows)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            """Unpack what has come from another process, when it is asked for."""
+            if name not in ("ccds", "statistics"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            rest = self._rest if self.rows is None else zlib.decompress(self._rest)
+            columns, of_ccds, statistics = pickle.loads(rest)
+            ccds = _unpacked(self.exposure, columns, of_ccds, self.settings).ccds
+            self.__dict__.update(ccds=ccds, statistics=statistics)
+            return self.__dict__[name]
+
+    @property
+    def outline(self) -> Sequence[CcdOutline]:
+        """Name, status, reason and number of sources of each CCD; nothing is unpacked for this."""
+        outline: Sequence[CcdOutline] = self.ccds if self.rows is None else self.rows.outline
+        return outline
+
+    def named(self, exposure: Exposure, settings: str, model: str) -> Measurement:
+        """Return the same measurement as one of this exposure, with these fingerprints; nothing is unpacked.
+
+        Parameters
+        ----------
+        exposure : Exposure
+            As the user gave it.
+        settings, model : str
+            Fingerprints of the settings and of the autoencoder; empty without one.
+
+        Returns
+        -------
+        Measurement
+            Its CCDs and statistics are still packed if they were.
+        """
+        return _with(self.__dict__ | {"exposure": exposure, "settings": settings, "model": model})
 
     def _facts(self) -> tuple[str, ...]:
         used = [ccd for ccd in self.ccds if ccd.status == "ok"]
@@ -164,12 +230,22 @@ class Measurement:
         return display.html_table(f"Measurement {self.exposure.exposure}", self._facts(), _CCD_HEAD, rows)
 
 
-def _unpacked(exposure: Exposure, columns: Columns, of_ccds: Columns, *others: Any) -> Measurement:
+def _arrived(exposure: Exposure, rest: bytes, settings: str, model: str, rows: Any) -> Measurement:
     """The measurement that `Measurement.__reduce__` took apart."""
+    return _with({"exposure": exposure, "_rest": rest, "settings": settings, "model": model, "rows": rows})
+
+
+def _unpacked(exposure: Exposure, columns: Columns, of_ccds: Columns, *others: Any) -> Measurement:
+    """A measurement from a file that was pickled before measurements travelled as bytes."""
     found = iter(unpacked(CcdStatistics, of_ccds))
-    has = columns["statistics"]
-    columns["statistics"] = [next(found) if one_has else None for one_has in has]
+    columns["statistics"] = [next(found) if one_has else None for one_has in columns["statistics"]]
     return Measurement(exposure, tuple(unpacked(CcdMeasurement, columns)), *others)
+
+
+def _with(attributes: dict[str, Any]) -> Measurement:
+    measurement = object.__new__(Measurement)
+    measurement.__dict__.update(attributes)
+    return measurement
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from gpuanom.simulate.acting import act_on_scene
 from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import READ_NOISE, SATURATION, Codes
 from gpuanom.simulate.injectors import INJECTORS, shows
-from gpuanom.simulate.stamps import GALAXY_SHAPES, add_galaxy, add_star, draw_library, reach_of
+from gpuanom.simulate.stamps import GALAXY_SHAPES, Library, add_galaxy, add_star, draw_library, reach_of
 
 STAR_DENSITY = 130 / 512**2  # a pixel, between the limits of STAR_FLUX
 STAR_FLUX = (5e3, 5e6)  # electrons
@@ -95,7 +95,7 @@ def draw(
     return expose(conditions, place, scene(conditions, place, rng), rng, ccd_rng)
 
 
-def scene(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> Scene:
+def scene(conditions: Conditions, place: CcdPlace, rng: np.random.Generator, library: Library | None = None) -> Scene:
     """Expected electrons of the sky and of the sources.
 
     An anomaly that shears the PSF is drawn here, on the CCDs that show it; `expose` puts in every other anomaly.
@@ -106,6 +106,8 @@ def scene(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> 
     place : CcdPlace
     rng : Generator
         Random numbers of this CCD in this exposure.
+    library : Library, optional
+        The stamps of stars and galaxies, drawn with `drawn_with`; by default those of this CCD are drawn.
 
     Returns
     -------
@@ -113,10 +115,22 @@ def scene(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> 
     """
     x, y = place.grids()
     sky = conditions.sky * (1 + conditions.slope[0] * x / place.extent + conditions.slope[1] * y / place.extent)
+    conditions = drawn_with(conditions, place)
+    return Scene(sky, _light(conditions, place, rng, library), conditions.anomaly)
+
+
+def drawn_with(conditions: Conditions, place: CcdPlace) -> Conditions:
+    """The conditions with which the sources of a CCD are drawn: with the anomaly only if it shears the PSF there.
+
+    Parameters
+    ----------
+    conditions : Conditions
+    place : CcdPlace
+    """
     anomaly = conditions.anomaly
     if anomaly.name == "none" or not INJECTORS[anomaly.name].shear or not shows(anomaly, place):
-        conditions = without_anomaly(conditions)
-    return Scene(sky, _light(conditions, place, rng), conditions.anomaly)
+        return without_anomaly(conditions)
+    return conditions
 
 
 def without_anomaly(conditions: Conditions) -> Conditions:
@@ -172,10 +186,12 @@ def sky_noise(conditions: Conditions) -> float:
     return math.sqrt(conditions.sky + READ_NOISE**2)
 
 
-def _light(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> Doubles:
+def _light(
+    conditions: Conditions, place: CcdPlace, rng: np.random.Generator, library: Library | None = None
+) -> Doubles:
     """The light of stars and galaxies."""
     ny, nx = place.shape
-    library = draw_library(conditions, place, rng)
+    library = library or draw_library(conditions, place, rng)
     area = conditions.density * (nx + 2 * MARGIN) * (ny + 2 * MARGIN)
     n_stars, n_galaxies = rng.poisson(STAR_DENSITY * area), rng.poisson(GALAXY_DENSITY * area)
     n = n_stars + n_galaxies

@@ -35,15 +35,25 @@ class Library:
 
     Attributes
     ----------
-    stars : ndarray, (CELLS, CELLS, FINER, FINER, 2 r + 1, 2 r + 1) float32
-        By cell (y, x) and position within a pixel (y, x); r = `STAR_REACH`. Position k means k / FINER - 0.4 pixels
-        from the pixel's middle.
+    stars : ndarray, (cells, cells, FINER, FINER, 2 r + 1, 2 r + 1) float32
+        By cell (y, x), of which there are `CELLS` along each axis, and position within a pixel (y, x);
+        r = `STAR_REACH`. Position k means k / FINER - 0.4 pixels from the pixel's middle.
     galaxies : ndarray, (GALAXY_SHAPES, 2 r + 1, 2 r + 1) float32
         r = `GALAXY_REACH`.
     """
 
     stars: FloatImage
     galaxies: FloatImage
+
+    def of_cell(self, i: int, j: int) -> Library:
+        """The library of a part of the CCD, over which the PSF is one.
+
+        Parameters
+        ----------
+        i, j : int
+            Number of the cell along y and x.
+        """
+        return Library(self.stars[i : i + 1, j : j + 1], self.galaxies)
 
 
 def draw_library(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> Library:
@@ -111,7 +121,8 @@ def add_star(light: Doubles, library: Library, y: float, x: float, flux: float, 
     """
     ny, nx = light.shape
     fine_y, fine_x = (round(v * FINER) + FINER // 2 for v in (y, x))
-    i, j = (min(max(int(v * CELLS / n), 0), CELLS - 1) for v, n in ((y, ny), (x, nx)))
+    cells = library.stars.shape[0]
+    i, j = (min(max(int(v * cells / n), 0), cells - 1) for v, n in ((y, ny), (x, nx)))
     stamp = library.stars[i, j, fine_y % FINER, fine_x % FINER]
     _add(light, stamp, fine_y // FINER, fine_x // FINER, flux, min(reach, STAR_REACH))
 

@@ -31,17 +31,11 @@ NUMBERS = ("sky", "sigma", "masked_fraction", "saturated_fraction", *AXES, *WHOL
 Columns: TypeAlias = dict[str, Any]
 
 
-def add_columns(
-    db: sqlite3.Connection, camera: str, exposure: str, version: str, ccds: Sequence[CcdMeasurement]
-) -> None:
-    """Keep the numbers of an exposure's CCDs.
+def columns_of(ccds: Sequence[CcdMeasurement]) -> tuple[str, bytes]:
+    """Return `texts` and `numbers` of an exposure's CCDs.
 
     Parameters
     ----------
-    db : Connection
-        The caller holds the transaction.
-    camera, exposure, version : str
-        The exposure, and the version of gpuanom that measured it.
     ccds : sequence of CcdMeasurement
     """
     nothing = (None,) * len(AXES)
@@ -50,21 +44,28 @@ def add_columns(
         + (c.n_sources, c.n_without_orientation, c.n_isophote, c.n_gradients)
         for c in ccds
     ]
-    _keep(db, camera, exposure, version, [(c.name, c.status, c.reason) for c in ccds], numbers)
+    return _columns([(c.name, c.status, c.reason) for c in ccds], numbers)
 
 
-def _keep(
-    db: sqlite3.Connection,
-    camera: str,
-    exposure: str,
-    version: str,
-    texts: Sequence[tuple[str, ...]],
-    numbers: Sequence[tuple[Any, ...]],
-) -> None:
+def _columns(texts: Sequence[tuple[str, ...]], numbers: Sequence[tuple[Any, ...]]) -> tuple[str, bytes]:
     columns = np.array(numbers, dtype="<f8").reshape(-1, len(NUMBERS)).T
+    return json.dumps(list(zip(*texts, strict=True)) or [(), (), ()]), columns.tobytes()
+
+
+def keep_columns(db: sqlite3.Connection, camera: str, exposure: str, version: str, columns: tuple[str, bytes]) -> None:
+    """Keep the numbers of an exposure's CCDs.
+
+    Parameters
+    ----------
+    db : Connection
+        The caller holds the transaction.
+    camera, exposure, version : str
+        The exposure, and the version of gpuanom that measured it.
+    columns : tuple of (str, bytes)
+        What `columns_of` returned.
+    """
     db.execute(
-        f"INSERT OR REPLACE INTO {CCD_COLUMNS_TABLE} VALUES (?, ?, ?, ?, ?)",
-        (camera, exposure, version, json.dumps(list(zip(*texts, strict=True)) or [(), (), ()]), columns.tobytes()),
+        f"INSERT OR REPLACE INTO {CCD_COLUMNS_TABLE} VALUES (?, ?, ?, ?, ?)", (camera, exposure, version, *columns)
     )
 
 
@@ -131,10 +132,9 @@ def _from_rows(db: sqlite3.Connection, camera: str, exposure: str, *, keep: bool
         " ORDER BY position",
         (camera, exposure),
     ).fetchall()
-    texts, numbers = [row[:3] for row in rows], [row[3:] for row in rows]
+    columns = _columns([row[:3] for row in rows], [row[3:] for row in rows])
     if keep:
         where = "SELECT version FROM exposures WHERE camera = ? AND exposure = ?"
         (version,) = db.execute(where, (camera, exposure)).fetchone()
-        _keep(db, camera, exposure, version, texts, numbers)
-    columns = np.array(numbers, dtype="<f8").reshape(-1, len(NUMBERS)).T
-    return json.dumps(list(zip(*texts, strict=True)) or [(), (), ()]), columns.tobytes()
+        keep_columns(db, camera, exposure, version, columns)
+    return columns

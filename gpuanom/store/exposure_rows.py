@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpuanom.naming import natural_key
-from gpuanom.records import CcdMeasurement, Exposure, Measurement, Version
+from gpuanom.records import CcdMeasurement, Exposure, Version
 from gpuanom.settings import Settings
 from gpuanom.store.located import files_json, locator, texts_of
 from gpuanom.store.schema import has_table
+
+if TYPE_CHECKING:
+    from gpuanom.store.prepared import Prepared
 
 
 def held_exposures(
@@ -141,16 +144,16 @@ def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str
     return found
 
 
-def typical_size(measurement: Measurement) -> tuple[int, int]:
+def typical_size(ccds: Sequence[CcdMeasurement]) -> tuple[int, int]:
     """Return (ny, nx) of the measured CCD of median area; (0, 0) where no CCD could be measured."""
-    sizes = sorted((c.shape for c in measurement.ccds if c.shape != (0, 0)), key=lambda s: (s[0] * s[1], s))
+    sizes = sorted((c.shape for c in ccds if c.shape != (0, 0)), key=lambda s: (s[0] * s[1], s))
     return sizes[len(sizes) // 2] if sizes else (0, 0)
 
 
-def remarks_on(measurement: Measurement) -> list[str]:
-    """Return the remarks on an exposure and its CCDs; a remark that several CCDs share is given once."""
+def remarks_on_ccds(ccds: Sequence[CcdMeasurement]) -> list[str]:
+    """Return the remarks on the CCDs of an exposure; a remark that several CCDs share is given once."""
     of_ccds: dict[str, list[str]] = {}
-    for c in measurement.ccds:
+    for c in ccds:
         if c.remark:
             of_ccds.setdefault(c.remark, []).append(c.name)
     lines = [
@@ -160,28 +163,26 @@ def remarks_on(measurement: Measurement) -> list[str]:
     if len(lines) > MOST_REMARKS:
         n_more = sum(len(names) for names in list(of_ccds.values())[MOST_REMARKS:])
         lines = [*lines[:MOST_REMARKS], f"and {n_more} more CCDs of whose sections or axes something is uncertain"]
-    return [*measurement.exposure.remarks, *lines]
+    return lines
 
 
 MOST_REMARKS = 2
 """At most so many different remarks on CCDs are given: each amplifier's header may give rise to one."""
 
 
-def exposure_row(measurement: Measurement, settings: str, version: str) -> tuple[Any, ...]:
+def exposure_row(e: Exposure, rows: Prepared, settings: str, version: str) -> tuple[Any, ...]:
     """Return the columns of the table `exposures` (see `gpuanom.store.schema`).
 
     Parameters
     ----------
-    measurement : Measurement
+    e : Exposure
+    rows : Prepared
+        What was measured of its CCDs.
     settings : str
         Fingerprint of the settings that the exposure was measured with.
     version : str
         Version of gpuanom.
     """
-    e = measurement.exposure
-    counts = np.array([c.counts for c in measurement.ccds], dtype="<i4")
-    cosine, sine = (np.array([getattr(c, name) for c in measurement.ccds], dtype="<f8") for name in ("cosine", "sine"))
-    sums = np.stack([cosine, sine], axis=-1)
     return (
         e.camera,
         e.exposure,
@@ -191,14 +192,14 @@ def exposure_row(measurement: Measurement, settings: str, version: str) -> tuple
         files_json(e.files),
         files_json(e.masks),
         e.rule,
-        json.dumps(remarks_on(measurement)),
+        json.dumps([*e.remarks, *rows.remarks]),
         e.fingerprint,
         settings,
         version,
-        *typical_size(measurement),
-        len(measurement.ccds),
-        counts.tobytes(),
-        sums.tobytes(),
+        *rows.size,
+        len(rows.ccds),
+        rows.histograms,
+        rows.sums,
     )
 
 
@@ -210,15 +211,15 @@ def ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
         c.status,
         c.reason,
         *np.asarray(c.coefficients, dtype=np.float64).tolist(),
-        c.sky,
-        c.sigma,
+        float(c.sky),
+        float(c.sigma),
         c.n_points,
         c.n_sigma_points,
         c.n_sources,
         c.n_without_orientation,
         c.n_isophote,
         c.n_gradients,
-        c.masked_fraction,
-        c.saturated_fraction,
+        float(c.masked_fraction),
+        float(c.saturated_fraction),
         *axes,
     )

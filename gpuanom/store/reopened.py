@@ -6,7 +6,6 @@ survey takes a second and more each time: what is known of them is remembered, a
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -107,6 +106,6 @@ class ReopenedStore(Store):
         self._remembered.known = None
         super().settle(placed, failed, others)
 
-    def _forget(self, db: sqlite3.Connection, camera: str, exposure: str) -> None:
+    def _forget(self, camera: str, exposure: str) -> None:
         self._remembered.changed.add((camera, exposure))
-        super()._forget(db, camera, exposure)
+        super()._forget(camera, exposure)

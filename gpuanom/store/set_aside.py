@@ -259,23 +259,46 @@ def settle(db: sqlite3.Connection, placed: Sequence[Placed], located: Callable[[
     )
 
 
-def forget_exposure(db: sqlite3.Connection, camera: str, exposure: str) -> None:
-    """Forget an exposure: its rows, what is set aside of it, and its nights. The caller holds the transaction.
+class Forgetting:
+    """Forgets exposures: their rows, what is set aside of them, and their nights.
 
     Parameters
     ----------
     db : Connection
-    camera, exposure : str
+        See `gpuanom.store.schema.open_database`.
     """
-    here = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    named = ("nights", "beyond_patterns", *EXPOSURE_TABLES, *(f"aside_{name}" for name in EXPOSURE_TABLES))
-    tables = [table for table in named if table in here]
-    where = "WHERE camera = ?1 AND exposure = ?2"
-    # Most exposures are new: one question takes a tenth of the time of a deletion from each table.
-    holds = " OR ".join(f"EXISTS (SELECT 1 FROM {table} {where})" for table in tables)
-    if db.execute(f"SELECT {holds}", (camera, exposure)).fetchone()[0]:
-        for table in tables:
-            db.execute(f"DELETE FROM {table} {where}", (camera, exposure))
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db, self._schema = db, -1
+        self._tables: list[str] = []
+        self._holds = ""
+
+    def __call__(self, camera: str, exposure: str) -> None:
+        """Forget an exposure. The caller holds the transaction.
+
+        Parameters
+        ----------
+        camera, exposure : str
+        """
+        db = self._db
+        # SQLite raises this number with each new table.
+        (schema,) = db.execute("PRAGMA schema_version").fetchone()
+        if schema != self._schema:
+            self._look()
+            self._schema = schema
+        # Most exposures are new: one question takes a tenth of the time of a deletion from each table.
+        if db.execute(self._holds, (camera, exposure)).fetchone()[0]:
+            for table in self._tables:
+                db.execute(f"DELETE FROM {table} {_OF_EXPOSURE}", (camera, exposure))
+
+    def _look(self) -> None:
+        here = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        named = ("nights", "beyond_patterns", *EXPOSURE_TABLES, *(f"aside_{name}" for name in EXPOSURE_TABLES))
+        self._tables = [table for table in named if table in here]
+        self._holds = "SELECT " + " OR ".join(f"EXISTS (SELECT 1 FROM {t} {_OF_EXPOSURE})" for t in self._tables)
+
+
+_OF_EXPOSURE = "WHERE camera = ?1 AND exposure = ?2"
 
 
 def forget_aside(db: sqlite3.Connection) -> None:

@@ -26,6 +26,7 @@ from gpuanom.records import (
     CcdStatistics,
     Cells,
     DatasetStatistics,
+    Exposure,
     Integers,
     Measurement,
     Singles,
@@ -83,44 +84,20 @@ class KeptStatistics:
         query = f"SELECT 1 {_VALID} AND names = ? LIMIT 1"
         return self._has_table and self._db.execute(query, (names.text,)).fetchone() is not None
 
-    def add(self, measurement: Measurement) -> None:
-        """Keep the statistics of an exposure, if there are any.
+    def add(self, exposure: Exposure, settings: str, row: tuple[Any, ...]) -> None:
+        """Keep the statistics of an exposure.
 
         Parameters
         ----------
-        measurement : Measurement
+        exposure : Exposure
+        settings : str
+            Fingerprint of the settings that the exposure was measured with.
+        row : tuple
+            What `statistics_row` returned.
         """
-        if measurement.statistics is None:
-            return
-        names, of_exposure = measurement.statistics.names, measurement.statistics.values
-        if of_exposure.shape != (len(names.exposures),):
-            raise ValueError(
-                f"{of_exposure.size} statistics of an exposure where there should be {len(names.exposures)}"
-            )
-        ccds = [c.statistics or _EMPTY for c in measurement.ccds]
-        values = np.full((len(ccds), len(names.ccds)), np.nan, dtype=np.float32)
-        for i, ccd in enumerate(ccds):
-            if ccd is not _EMPTY:
-                values[i] = ccd.values
-        shapes = np.array([(*c.map.shape, c.row_steps.size, c.column_steps.size) for c in ccds], dtype="<i4")
-        e = measurement.exposure
         self._db.execute(
             "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                e.camera,
-                e.exposure,
-                e.fingerprint,
-                measurement.settings,
-                names.text,
-                json.dumps([c.name for c in measurement.ccds]),
-                _blob(of_exposure),
-                _blob(values),
-                shapes.tobytes(),
-                np.concatenate([_NO_CELLS, *(c.map.ravel() for c in ccds)]).astype(np.int8).tobytes(),
-                _blob(
-                    _half(np.concatenate([_NO_STEPS, *(s for c in ccds for s in (c.row_steps, c.column_steps))])), "<f2"
-                ),
-            ),
+            (exposure.camera, exposure.exposure, exposure.fingerprint, settings, *row),
         )
 
     def of_dataset(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
@@ -268,6 +245,36 @@ class KeptStatistics:
             )
             cell, step = cell + ny * nx, between + n_columns
         return patterns
+
+
+def statistics_row(measurement: Measurement) -> tuple[Any, ...] | None:
+    """Return the columns of the table `statistics` from `names` on; None for an exposure without statistics.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    """
+    if measurement.statistics is None:
+        return None
+    names, of_exposure = measurement.statistics.names, measurement.statistics.values
+    if of_exposure.shape != (len(names.exposures),):
+        raise ValueError(f"{of_exposure.size} statistics of an exposure where there should be {len(names.exposures)}")
+    ccds = [c.statistics or _EMPTY for c in measurement.ccds]
+    values = np.full((len(ccds), len(names.ccds)), np.nan, dtype=np.float32)
+    for i, ccd in enumerate(ccds):
+        if ccd is not _EMPTY:
+            values[i] = ccd.values
+    shapes = np.array([(*c.map.shape, c.row_steps.size, c.column_steps.size) for c in ccds], dtype="<i4")
+    steps = np.concatenate([_NO_STEPS, *(s for c in ccds for s in (c.row_steps, c.column_steps))])
+    return (
+        names.text,
+        json.dumps([c.name for c in measurement.ccds]),
+        _blob(of_exposure),
+        _blob(values),
+        shapes.tobytes(),
+        np.concatenate([_NO_CELLS, *(c.map.ravel() for c in ccds)]).astype(np.int8).tobytes(),
+        _blob(_half(steps), "<f2"),
+    )
 
 
 _VALID = (

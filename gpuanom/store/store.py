@@ -8,7 +8,6 @@ numbers of a CCD are columns of the table `ccds`. Standard library only.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -18,10 +17,9 @@ from gpuanom.naming import Relocation, as_named_here, exists
 from gpuanom.records import Dataset, DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
 from gpuanom.settings import Settings, difference
 from gpuanom.store import set_aside
-from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, add_columns, read_columns
+from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, keep_columns, read_columns
 from gpuanom.store.datasets import read_dataset
 from gpuanom.store.exposure_rows import (
-    ccd_row,
     exposure_columns,
     exposure_row,
     held_exposures,
@@ -31,6 +29,7 @@ from gpuanom.store.exposure_rows import (
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator
 from gpuanom.store.nulls import KeptNulls, forget_nulls
+from gpuanom.store.prepared import prepared
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import (
     ScoringRecord,
@@ -84,6 +83,7 @@ class Store(KeptNulls):
             with believed(self.path):
                 self._reconstructions = Reconstructions(self._db)
                 self._statistics = KeptStatistics(self._db, self.path)
+                self._forgetting = set_aside.Forgetting(self._db)
                 self.idle_moves = idle_moves(self._db, moves)
                 if not read_only:
                     with self._transaction() as db:
@@ -164,21 +164,22 @@ class Store(KeptNulls):
 
     def add(self, measurement: Measurement) -> None:
         """Keep an exposure's measurements in place of earlier ones, in one transaction."""
-        e = measurement.exposure
+        e, rows = measurement.exposure, measurement.rows or prepared(measurement)
         with self._transaction() as db:
-            self._forget(db, e.camera, e.exposure)
+            self._forget(e.camera, e.exposure)
             db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", (e.camera, e.exposure))
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", self._settings_row)
-            row = exposure_row(measurement, self._settings_row[0], __version__)
+            row = exposure_row(e, rows, self._settings_row[0], __version__)
             db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)
-            ccds = [(e.camera, e.exposure, i, *ccd_row(c)) for i, c in enumerate(measurement.ccds)]
+            ccds = [(e.camera, e.exposure, i, *ccd) for i, ccd in enumerate(rows.ccds)]
             db.executemany(f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})", ccds)
-            add_columns(db, e.camera, e.exposure, __version__, measurement.ccds)
+            keep_columns(db, e.camera, e.exposure, __version__, rows.columns)
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
             db.execute("INSERT INTO versions VALUES (?, ?, ?, ?)", version_row(e))
             self._reconstructions.add(measurement)
-            self._statistics.add(measurement)
+            if rows.statistics is not None:
+                self._statistics.add(e, measurement.settings, rows.statistics)
 
     def model(self) -> str:
         """Return the fingerprint of the autoencoder that the night was scored with; empty without one."""
@@ -281,7 +282,7 @@ class Store(KeptNulls):
     def add_failure(self, failure: Failure) -> None:
         """Keep that a file or exposure failed; earlier measurements of the exposure are dropped."""
         with self._transaction() as db:
-            self._forget(db, failure.camera, failure.exposure)
+            self._forget(failure.camera, failure.exposure)
             file = absolute_text(failure.file)
             db.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
@@ -324,12 +325,12 @@ class Store(KeptNulls):
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
         """Forget the exposures of these cameras and ids."""
-        with self._transaction() as db:
+        with self._transaction():
             for camera, exposure in sorted(keys):
-                self._forget(db, camera, exposure)
+                self._forget(camera, exposure)
 
-    def _forget(self, db: sqlite3.Connection, camera: str, exposure: str) -> None:
-        set_aside.forget_exposure(db, camera, exposure)
+    def _forget(self, camera: str, exposure: str) -> None:
+        self._forgetting(camera, exposure)
 
     def dataset_keys(self) -> list[tuple[str, str]]:
         """Return camera and band of the datasets, in this order."""

@@ -202,14 +202,22 @@ def test_arguments_that_make_no_sense_are_refused(night, tmp_path, wrong):
         gpuanom.score(night, tmp_path / "out", performance_report="r.html")
 
 
-@pytest.mark.parametrize(("own", "expected"), [("", "100ms"), ("20ms", "20ms")])
-def test_dask_looks_less_often_at_what_workers_do(own, expected):
+@pytest.mark.parametrize(
+    ("name", "own", "expected"),
+    [
+        ("worker.profile.interval", "", "100ms"),
+        ("worker.profile.interval", "20ms", "20ms"),
+        ("admin.tick.interval", "", "500ms"),
+        ("admin.tick.interval", "30ms", "30ms"),
+    ],
+)
+def test_dask_looks_less_often_at_what_workers_do(name, own, expected):
     code = (
-        "import dask; from gpuanom.cluster.local import _profile_less; _profile_less(); "
-        "print(dask.config.get('distributed.worker.profile.interval'))"
+        "import dask; from gpuanom.cluster.local import _look_less; _look_less(); "
+        f"print(dask.config.get('distributed.{name}'))"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     if own:
-        env["DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL"] = own
+        env[f"DASK_DISTRIBUTED__{name.replace('.', '__').upper()}"] = own
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == expected

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("galsim")
 
 from gpuanom.simulate import INJECTORS, parse
+from gpuanom.simulate.sky import drawn_with
 
 PROFILING = Path(__file__).parents[2] / "profiling"
 
@@ -56,6 +59,30 @@ def test_normal_exposures_vary_and_follow_from_their_numbers(scripts):
     again = realistic.weather(camera, 7)
     assert (again.conditions.sky, again.trail, again.direction) == (every[6].conditions.sky, every[6].trail,
                                                                    every[6].direction)  # fmt: skip
+
+
+def test_four_ccds_that_share_drawn_stamps_have_stars_of_their_own_places(scripts, monkeypatch):
+    """Sources elongated radially, most in the corners: each star is as one that is drawn for its CCD alone."""
+    realistic = scripts["realistic"]
+    camera = realistic.Camera(7, (256, 240), 5, four_together=True)  # squares of four, two and one CCD
+    about = realistic.weather(camera, 3)
+    anomaly = realistic.anomaly_of(camera, "astigmatism", 0.3, about)
+    one_left_out = dataclasses.replace(anomaly, shown=(0, 1, 2, 3, 4, 6))
+    conditions = dataclasses.replace(about.conditions, anomaly=one_left_out)
+    drawn = []
+    draw_library = realistic.draw_library
+    monkeypatch.setattr(realistic, "draw_library", lambda *some: drawn.append(some) or draw_library(*some))
+    libraries = realistic._libraries(camera, conditions)
+    # The CCD without the anomaly, one of two in its square, has a library to itself.
+    assert len(drawn) == 4
+    assert len(realistic.scenes(camera, about, one_left_out)) == 7
+    monkeypatch.setattr("gpuanom.simulate.stamps.CELLS", 1)
+    for place in camera.places:
+        alone = draw_library(drawn_with(conditions, place), place, np.random.default_rng(1)).stars[0, 0]
+        shared = libraries[place.number].stars
+        assert shared.shape[:2] == (1, 1)
+        # A CCD's middle and the middle of its quarter of a square are 14 pixels apart.
+        assert np.abs(shared[0, 0] - alone).max() < 0.06 * alone.max()
 
 
 def test_a_pool_goes_on_where_it_stopped(scripts, tmp_path, monkeypatch):
