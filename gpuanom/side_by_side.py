@@ -26,6 +26,11 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], *, m
     items : iterable
     many : bool, optional
         Whether there is enough to do for threads: without, the items follow each other in this thread.
+
+    Raises
+    ------
+    Exception
+        The first error of an item. Items that are not begun by then are left out, as they are after an interrupt.
     """
     wanted = list(items)
     n_threads = min(MOST_THREADS, len(os.sched_getaffinity(0)), len(wanted))
@@ -34,4 +39,8 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], *, m
     with ThreadPoolExecutor(n_threads, thread_name_prefix="gpuanom-side") as pool:
         # Each thread has the caller's context: what NumPy says of a division by zero belongs to it.
         futures = [pool.submit(contextvars.copy_context().run, function, item) for item in wanted]
-        return [future.result() for future in futures]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import gpuanom
+from gpuanom.backends.choice import select
 from gpuanom.backends.cpu import CpuBackend
 from gpuanom.measuring import threads as works
 from gpuanom.measuring.readahead import Readers
 from gpuanom.records import Failure
 from gpuanom.workspace import workspace
-from tests import nights
+from tests import device, nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
 
@@ -48,17 +49,33 @@ def test_one_exposure_has_work_for_two_threads(exposures, monkeypatch):
 @pytest.mark.parametrize(("long", "n_calls"), [(3, 1), (12, 1), (13, 0)])
 def test_what_is_done_meanwhile_is_done_once_in_a_long_run(exposures, monkeypatch, long, n_calls):
     """Six exposures of two CCDs are twelve groups of CCDs."""
-    called = []
+    called, handed_out, done, all_are_out = [], [], threading.Event(), threading.Event()
+    n_left = [6]
+
+    def meanwhile():
+        called.append(n_left[0])
+        handed_out.append(all_are_out.wait(30))  # meanwhile exposures are measured and handed out
+        done.set()
+
     monkeypatch.setattr(works, "LONG", long)
-    with works.Works(QUICK, [CpuBackend()], 2, print, meanwhile=lambda: called.append(threading.get_ident())) as run:
-        assert len(list(run.measured(exposures))) == 6
-    assert called == [threading.get_ident()] * n_calls
+    with works.Works(QUICK, [CpuBackend()], 2, print, meanwhile=meanwhile) as run:
+        for _ in run.measured(exposures):
+            n_left[0] -= 1
+    assert n_left == [0]
+    all_are_out.set()
+    assert done.wait(60 * n_calls) == bool(n_calls)
+    assert handed_out == [True] * n_calls
+    if long == 3:
+        assert called[0] > 2
 
 
-def test_a_gpu_has_no_thread_that_could_do_something_meanwhile(monkeypatch):
-    monkeypatch.setattr(CpuBackend, "takes_encoded", True)
-    with works.Works(QUICK, [CpuBackend()], 1, print, meanwhile=lambda: None) as run:
-        assert run._meanwhile is None
+def test_beside_a_gpu_nothing_is_done_meanwhile(exposures, monkeypatch):
+    with device.installed():
+        called = []
+        monkeypatch.setattr(works, "LONG", 1)
+        with works.Works(QUICK, [select("0")], 1, print, meanwhile=lambda: called.append(1)) as run:
+            assert len(list(run.measured(exposures[:2]))) == 2
+    assert called == []
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -74,8 +75,8 @@ class Works:
     stamps : StampTask, optional
         What is done with the sources' stamps besides the steps.
     meanwhile : callable, optional
-        What the thread that waits for the measurements of a long run does once in the meantime, where the CPU measures:
-        native loops run without the interpreter's lock. The threads of a GPU need that lock themselves.
+        What a further thread does once while a long run measures, where the CPU measures: native loops run without the
+        interpreter's lock. The threads of a GPU need that lock themselves. It raises nothing.
     """
 
     def __init__(
@@ -171,7 +172,8 @@ class Works:
                     n_underway -= 1
                     yield underway.exposure, underway.outcome, underway.seconds
             if self._meanwhile is not None and n_groups >= LONG:
-                self._meanwhile()
+                # A thread of its own, since this one hands out work and measurements.
+                Thread(target=self._meanwhile, name="gpuanom-meanwhile", daemon=True).start()
                 self._meanwhile = None
 
     def _timed(self, task: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:

@@ -221,8 +221,8 @@ def score(
             fill(store, todo, measurers(), events)
         if given is not None:
             _keep_classifier(store, given, events.say)
-        # Tables take most of a second to import: nothing of them is needed before the exposures are measured. In a long
-        # run `import_tables` has imported them.
+        # Nothing of the tables is needed before the exposures are measured. In a long run `import_tables` has imported
+        # them, and SciPy with them, by now.
         from gpuanom.tables import build as tables
         from gpuanom.tables import writing
 

@@ -73,7 +73,7 @@ class Grid:
 
     def medians(self, values: Doubles) -> Doubles:
         """Return the median over the CCDs of each exposure, (n_exposures,), of values of CCDs, (n_ccd,) float64."""
-        return median(values.reshape(self.shape) if self.is_full else self.spread(values))
+        return median(np.asarray(values, np.float64).reshape(self.shape) if self.is_full else self.spread(values))
 
     def counted(self, values: Doubles) -> Integers:
         """Return how many CCDs of each exposure have a value, (n_exposures,) int64."""

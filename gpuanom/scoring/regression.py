@@ -78,7 +78,10 @@ def scatter(values: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def median(values: Doubles) -> Doubles:
-    """Return the median of each row, (n_rows,) float64, NaN values passed over; NaN for a row without values."""
+    """Return the median of each row, (n_rows,) float64, NaN values passed over; NaN for a row without values.
+
+    A median of zeros of both signs may have either sign.
+    """
     if not values.size:
         return np.full(len(values), np.nan)
     n = np.count_nonzero(~np.isnan(values), axis=1)

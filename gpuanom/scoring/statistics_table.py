@@ -165,7 +165,9 @@ def prepare(
             name: {ccd: v for ccd, v in zip(grid.names, line.tolist(), strict=True) if v == v}
             for name, line in zip(rows, found, strict=True)
         }
-    normal = {name: np.array([known.get(name, {}).get(ccd, np.nan) for ccd in grid.names]) for name in rows}
+    normal = {
+        name: np.array([known.get(name, {}).get(ccd, np.nan) for ccd in grid.names], dtype=np.float64) for name in rows
+    }
     # The compiled loop subtracts what is normal itself.
     apart = {j.name for j in OF_CCDS} if grid.is_large else set[str]()
     for name, of_ccds in rows.items():

@@ -75,10 +75,17 @@ class Tables(Sequence["Table"]):
     Attributes
     ----------
     plain : tuple of 2 PlainTable
-        Both tables without astropy.
+        Both tables without astropy; their numbers are those of the astropy Tables.
+
+    Raises
+    ------
+    TypeError
+        When a table is no PlainTable.
     """
 
     def __init__(self, exposures: PlainTable, ccds: PlainTable) -> None:
+        if not isinstance(exposures, PlainTable) or not isinstance(ccds, PlainTable):
+            raise TypeError("Tables are made of two PlainTables (gpuanom.open_night and gpuanom.rank return Tables)")
         self.plain = (exposures, ccds)
 
     @cached_property
@@ -95,7 +102,8 @@ class Tables(Sequence["Table"]):
         return 2
 
     def __getitem__(self, which: Any) -> Any:
-        return (self.exposures, self.ccds)[which]
+        names = ("exposures", "ccds")[which]  # one table is made without the other
+        return getattr(self, names) if isinstance(names, str) else tuple(getattr(self, name) for name in names)
 
     def __iter__(self) -> Iterator[Table]:
         yield from (self.exposures, self.ccds)

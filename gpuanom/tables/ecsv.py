@@ -53,7 +53,7 @@ def write_ecsv(table: Table | PlainTable, path: Path) -> None:
 
 
 def _header(table: Table | PlainTable) -> str:
-    """The header of a table, that astropy writes where the table says something unusual."""
+    """The header of a table, which astropy writes where the table says something unusual."""
     if isinstance(table, PlainTable):
         known = ecsv_header(table.columns, table.meta)
         if known is not None:

@@ -16,6 +16,9 @@ from gpuanom.tables.columns import Column
 _WIDTH, _INDENT = 130, 4
 """Lines longer than this are broken at the next space; what follows is indented."""
 
+_LONG = 100
+"""YAML writes names of more than 127 letters otherwise."""
+
 _UNITS = {"s": "s", "deg": "deg", "pixel": "pix", "arcsec": "arcsec"}
 """The units of our columns, as astropy prints them."""
 
@@ -73,7 +76,8 @@ def _item(values: Mapping[str, Any]) -> str | None:
     text, at = ["- {"], 3
     for i, (name, value) in enumerate(values.items()):
         words = _words(value)
-        if words is None or not name.isidentifier() or name in _WORDS:
+        known = name.isidentifier() and name.isascii() and name.lower() not in _WORDS and len(name) < _LONG
+        if words is None or not known:
             return None
         if i:
             text.append(",")

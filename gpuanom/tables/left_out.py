@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpuanom.records.texts import CodedTexts
+from gpuanom.tables.plain import PlainTable, column_of
+
 if TYPE_CHECKING:
+    from gpuanom.records.kinds import Integers
     from gpuanom.tables.build import Tables
-    from gpuanom.tables.plain import PlainTable
 
 NOT_LOST = frozenset(("constant", "saturated", "too_few_pixels", "too_small", "not_2d", "no_image"))
 """Statuses of CCDs that were read and hold nothing to measure, such as DECam's dead CCDs in every night."""
@@ -73,18 +76,31 @@ def left_out_of(ccds: Mapping[str, Any] | PlainTable) -> tuple[LeftOut, ...]:
     ccds : mapping or PlainTable
         The columns ``camera``, ``exposure``, ``status`` and ``reason`` of CCDs.
     """
-    statuses = np.asarray(ccds["status"])
+    status = column_of(ccds, "status")
+    if isinstance(status, CodedTexts):
+        rows = np.flatnonzero(np.take(status.different != "ok", status.codes))
+    else:
+        rows = np.flatnonzero(np.asarray(status) != "ok")
+    # Of these rows only: an array of all reasons of a survey would take hundreds of megabytes.
+    camera, exposure, reason = (_texts(ccds, name, rows) for name in ("camera", "exposure", "reason"))
     found: dict[str, list[int]] = {}
-    for i in np.flatnonzero(statuses != "ok").tolist():
-        found.setdefault(str(statuses[i]), []).append(i)
+    for i, text in enumerate(_texts(ccds, "status", rows)):
+        found.setdefault(text, []).append(i)
     groups = [
         LeftOut(
-            status=status,
-            n_ccds=len(rows),
-            n_exposures=len({(str(ccds["camera"][i]), str(ccds["exposure"][i])) for i in rows}),
-            reason=str(ccds["reason"][rows[0]]),
-            n_reasons=len({str(ccds["reason"][i]) for i in rows}),
+            status=of_status,
+            n_ccds=len(chosen),
+            n_exposures=len({(camera[i], exposure[i]) for i in chosen}),
+            reason=reason[chosen[0]],
+            n_reasons=len({reason[i] for i in chosen}),
         )
-        for status, rows in found.items()
+        for of_status, chosen in found.items()
     ]
     return tuple(sorted(groups, key=lambda group: (not group.lost, -group.n_ccds, group.status)))
+
+
+def _texts(ccds: Mapping[str, Any] | PlainTable, name: str, rows: Integers) -> list[str]:
+    """The texts of a column in some rows."""
+    column = column_of(ccds, name)
+    chosen = column.take(rows).array() if isinstance(column, CodedTexts) else np.asarray(column)[rows]
+    return [str(text) for text in chosen.tolist()]

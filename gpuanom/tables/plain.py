@@ -64,12 +64,12 @@ class PlainTable:
         return as_table(self.values, self.columns, self.meta)
 
 
-def column_of(table: Table | PlainTable, name: str) -> Any:
+def column_of(table: Table | PlainTable | Mapping[str, Any], name: str) -> Any:
     """Return a column of any table: texts, a masked array, or CodedTexts.
 
     Parameters
     ----------
-    table : Table or PlainTable
+    table : Table, PlainTable or mapping
     name : str
         A column of the table.
     """

@@ -192,7 +192,7 @@ def largest_of_each(values: Doubles, owner: Integers, n: int) -> tuple[Doubles, 
         full = np.full((n, int(place.max()) + 1), -np.inf)
         full[owner, place] = np.where(np.isfinite(values), values, -np.inf)
     at = np.argmax(full, axis=1)  # of equal ones the first CCD
-    largest = full[np.arange(n), at]
+    largest = full[np.arange(n), at].astype(np.float64)
     known = np.isfinite(largest)
     return np.where(known, largest, np.nan), np.where(known, starts + at, -1)
 

@@ -36,7 +36,7 @@ BOUNDS = np.array([-14336.0, 32766.0])
 NOTHING = np.int16(0)
 ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 MOST_COLUMNS = 32768
-"""So many pixels can be counted in 16 bits."""
+"""A multiple of four, whose pixels can be counted in 16 bits."""
 GLOWING = 3 * 4096 * CELL * CELL
 """A cell whose sum is above this (a mean of 3 sigma) belongs to a source, with two cells around it."""
 

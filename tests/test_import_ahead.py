@@ -1,0 +1,48 @@
+"""While a long run measures on a CPU, what makes its tables is imported."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+
+import pytest
+
+import gpuanom
+from gpuanom.measuring import threads
+from gpuanom.tables import ahead
+from tests import nights
+
+QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
+
+
+def test_a_broken_library_costs_nothing_yet_and_threads_change_as_before(monkeypatch):
+    before, short = sys.getswitchinterval(), []
+
+    def broken(name, *arguments, whole=builtins.__import__, **options):
+        if name == "gpuanom.tables":
+            short.append(sys.getswitchinterval())
+            raise ImportError("no SciPy")
+        return whole(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    ahead.import_tables()
+    monkeypatch.undo()
+    assert short == [pytest.approx(ahead.SHORT)]
+    assert sys.getswitchinterval() == before
+
+
+@pytest.mark.parametrize("model", [False, True])
+def test_a_long_run_imports_ahead(tmp_path, monkeypatch, model):
+    called = []
+    monkeypatch.setattr("gpuanom.nights.score.import_tables", lambda: called.append(True))
+    monkeypatch.setattr(threads, "LONG", 2)
+    nights.night(tmp_path / "in", exposures=3, ccds=2)
+    given = {}
+    if model:
+        from gpuanom.autoencoder.model import save
+        from tests.autoencoder import made
+
+        save(made.model(), tmp_path / "model.pt")
+        given = {"model": tmp_path / "model.pt"}
+    gpuanom.score(tmp_path / "in", tmp_path / "out", settings=QUICK, device="cpu", **given)
+    assert called
