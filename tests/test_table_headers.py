@@ -127,6 +127,6 @@ assert not {"astropy.table", "astropy.units", "yaml"} & set(sys.modules)
 @pytest.mark.parametrize("name", ["True", "No", "NULL", "on", "é", "x" * 130, "a b", "x-y"])
 def test_names_that_yaml_writes_otherwise_are_left_to_astropy(name):
     assert headers.yaml_lines([Column("n", "int", "", "a number")], {name: 1}) is None
-    columns = [Column(name, "int", "", "a number")]
+    columns = [Column(name, "int", "", f"a {name}")]
     found = headers.yaml_lines(columns, {})
     assert found is None or found == as_astropy_does(columns, {})[1]

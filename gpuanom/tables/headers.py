@@ -17,7 +17,7 @@ _WIDTH, _INDENT = 130, 4
 """Lines longer than this are broken at the next space; what follows is indented."""
 
 _LONG = 100
-"""YAML writes names of more than 127 letters otherwise."""
+"""YAML writes names of more than 127 letters otherwise, and breaks lines at words that fill a line in its own way."""
 
 _UNITS = {"s": "s", "deg": "deg", "pixel": "pix", "arcsec": "arcsec"}
 """The units of our columns, as astropy prints them."""
@@ -107,7 +107,7 @@ def _words(value: Any) -> list[str] | None:
         return [str(value)]
     if not isinstance(value, str) or not _ASCII.fullmatch(value) or value.lower() in _WORDS:
         return None
-    if value.startswith(("---", "...")):
+    if value.startswith(("---", "...")) or max(map(len, value.split(" "))) >= _LONG:
         return None
     if not value or _QUOTED.match(value):
         return f"'{value.replace(chr(39), 2 * chr(39))}'".split(" ")
