@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MODULES = (
     "tile_bounds", "fits.bits", "fits.byteorder", "fits.descriptors", "fits.dither", "fits.rice",
     "backends.cpu.points", "backends.cpu.isophote", "backends.cpu.moments", "backends.cpu.sources",
-    "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.patterns", "backends.cpu.spectrum",
-    "backends.cpu.shapes", "backends.cpu.repeats",
+    "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.pattern_rows", "backends.cpu.patterns",
+    "backends.cpu.spectrum", "backends.cpu.shapes", "backends.cpu.repeats",
     "statistics.ordered", "statistics.pairwise", "statistics.radon", "statistics.highest", "statistics.jitter",
     "statistics.step_filter", "statistics.running_median", "statistics.patches", "statistics.robust",
     "statistics.beyond_pattern", "rounded", "text_codes", "row_texts", "histogram_sums",
