@@ -39,3 +39,22 @@ def test_the_table_agrees_with_the_counters_of_the_test_device():
     counted = [line.split()[0] for line in done.stdout.splitlines()[1:]]
     # All kernels except those that fill arrays, which belong to CuPy.
     assert counted == [name for name in table().costs(table().Case()) if "(" not in name]
+
+
+def test_the_statistics_read_the_image_once():
+    device.require_compiler()
+    if device.is_off():
+        device.environment(flavour="counted")  # this call skips the test
+    script = ROOFLINE.parent / "roofline_statistics.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
+    loaded = {name: float(stacks) for name, stacks, *_ in rows}
+    with device.installed():
+        from gpuanom.backends.gpu import kernel
+    expected = {name for step in ("patterns", "spectrum", "shapes", "repeats") for name in kernel.signatures(step)}
+    assert set(loaded) == {*expected, "all"}
+    # The map of bright places is read beside the image: a hundredth.
+    assert loaded["patterns_residual"] <= 1.02
+    # Residuals of 16 bits are half of the image; pixels near the middle are read twice, for crosstalk.
+    assert loaded["patterns_add"] <= 0.75
