@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpuanom.records.texts import CodedTexts
-from gpuanom.tables.plain import PlainTable, column_of
 
 if TYPE_CHECKING:
     from gpuanom.records.kinds import Integers
     from gpuanom.tables.build import Tables
+    from gpuanom.tables.plain import PlainTable
 
 NOT_LOST = frozenset(("constant", "saturated", "too_few_pixels", "too_small", "not_2d", "no_image"))
 """Statuses of CCDs that were read and hold nothing to measure, such as DECam's dead CCDs in every night."""
@@ -76,6 +76,8 @@ def left_out_of(ccds: Mapping[str, Any] | PlainTable) -> tuple[LeftOut, ...]:
     ccds : mapping or PlainTable
         The columns ``camera``, ``exposure``, ``status`` and ``reason`` of CCDs.
     """
+    from gpuanom.tables.plain import column_of  # which imports SciPy: not before exposures are measured
+
     status = column_of(ccds, "status")
     if isinstance(status, CodedTexts):
         rows = np.flatnonzero(np.take(status.different != "ok", status.codes))
@@ -101,6 +103,8 @@ def left_out_of(ccds: Mapping[str, Any] | PlainTable) -> tuple[LeftOut, ...]:
 
 def _texts(ccds: Mapping[str, Any] | PlainTable, name: str, rows: Integers) -> list[str]:
     """The texts of a column in some rows."""
+    from gpuanom.tables.plain import column_of
+
     column = column_of(ccds, name)
     chosen = column.take(rows).array() if isinstance(column, CodedTexts) else np.asarray(column)[rows]
     return [str(text) for text in chosen.tolist()]
