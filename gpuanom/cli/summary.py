@@ -50,15 +50,16 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
     top : int, optional
         Exposures in each list.
     """
-    _print_verdicts(night.tables.plain[0], console, top)
-    _print_overall(night.tables.plain[0], console, top)
+    exposures = night.tables.plain[0]
+    _print_verdicts(exposures, console, top)
+    _print_overall(exposures, console, top)
     for kind, title in _KINDS.items():
-        _print_top(night.tables.plain[0], kind, title, console, top)
-    if "autoencoder_mse" in night.tables.plain[0].colnames:
-        _print_reconstructed(night.tables.plain[0], console, top)
-    counts = {str(s): int(np.count_nonzero(night.tables.plain[0]["status"] == s)) for s in _statuses(night)}
+        _print_top(exposures, kind, title, console, top)
+    if "autoencoder_mse" in exposures.colnames:
+        _print_reconstructed(exposures, console, top)
+    counts = {str(s): int(np.count_nonzero(exposures["status"] == s)) for s in _statuses(night)}
     parts = ", ".join(f"{n} {status}" for status, n in counts.items())
-    n = len(night.tables.plain[0])
+    n = len(exposures)
     console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {parts}" if parts else "no exposures"))
     for status, remedy in _REMEDIES.items():
         if status in counts:

@@ -76,7 +76,8 @@ class Works:
         What is done with the sources' stamps besides the steps.
     meanwhile : callable, optional
         What a further thread does once while a long run measures, where the CPU measures: native loops run without the
-        interpreter's lock. The threads of a GPU need that lock themselves. It raises nothing.
+        interpreter's lock. The threads of a GPU need that lock themselves. The
+        function raises nothing.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class PlainTable:
         column = self.values[what]
         if not isinstance(column, CodedTexts):
             return column
-        if what not in self._arrays:  # who asks for single texts asks again and again
+        if what not in self._arrays:  # single texts are asked for again and again
             self._arrays[what] = column.array()
         return self._arrays[what]
 
