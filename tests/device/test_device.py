@@ -160,9 +160,11 @@ def test_a_finding_hides_no_launch_that_runs_after_it(monkeypatch):
     assert [bool(finding) for _, finding in ends] == [False, True, False, True, True]
 
 
-def test_every_kernel_keeps_a_launch_and_the_longest_of_those_that_are_short_enough():
-    from cpudevice.recording import KEPT, MOST_SECONDS, replaced_by
+def test_every_kernel_keeps_a_launch_and_the_longest_of_those_that_are_short_enough(monkeypatch):
+    from cpudevice.recording import MOST_SECONDS, replaced_by
+    from cpudevice.settings import settings
 
+    monkeypatch.setattr(settings, "kept", 4)
     kept = []
     for number, part in enumerate((5, 9, 3, 0.2, 4, 0.1, 0.3, 0.4, 0.5, 0.05, 0.6, 2)):
         replaced = replaced_by(part * MOST_SECONDS, kept)
@@ -171,7 +173,7 @@ def test_every_kernel_keeps_a_launch_and_the_longest_of_those_that_are_short_eno
                 [*(entry for entry in kept if entry not in replaced), (part * MOST_SECONDS, Path(str(number)))]
             )
         assert kept
-        assert len(kept) <= KEPT
+        assert len(kept) <= settings.kept
         if number == 2:
             assert [path.name for _, path in kept] == ["2"]  # the shortest of those that are too long
     assert [path.name for _, path in kept] == ["6", "7", "8", "10"]

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .settings import settings
+
 # ThreadSanitizer is some hundred times slower, and can manage no more fibers than this.
 MOST_THREADS, MOST_SECONDS = 16384, 0.05
-KEPT = 4  # launches kept of each kernel
 
 _kept: dict[str, list[tuple[float, Path]]] = {}
 
@@ -77,6 +78,6 @@ def replaced_by(seconds: float, kept: list[tuple[float, Path]]) -> list[tuple[fl
         return kept if seconds < longest else None
     if seconds > MOST_SECONDS:
         return None
-    if len(kept) < KEPT:
+    if len(kept) < settings.kept:
         return []
     return kept[:1] if seconds > kept[0][0] else None

@@ -28,6 +28,8 @@ class Settings:
     flavour: str = field(default_factory=lambda: _read("FLAVOUR", "fast"))
     devices: int = field(default_factory=lambda: int(_read("COUNT", "1")))
     memory: int = field(default_factory=lambda: int(_read("MEMORY", str(2 << 30))))
+    kept: int = field(default_factory=lambda: int(_read("KEPT", "4")))
+    """Launches of each kernel that a process keeps, where launches are kept (recording.py)."""
     cache: Path = field(default_factory=lambda: Path(_read("CACHE", str(_default_cache()))))
 
     def __post_init__(self):
