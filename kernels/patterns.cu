@@ -55,7 +55,7 @@ __device__ __forceinline__ double residual(float pixel, const Scale* s, int y, i
 //   coefficients    (n_ccd, 6) float64, image unit: the background c0 ... c5
 //   sigma           (n_ccd,) float64, image unit
 //   usable          (n_ccd,) bool, whether the CCD has a background
-//   side            int32, pixels: side of a bin for lines, 16, 32, 64, ...
+//   side            int32, pixels: side of a bin for lines, 8, 16, 32, ...
 //   ny              int32, pixels: rows of a CCD
 //   nx              int32, pixels: columns of a CCD
 //   numbers         out, (n_ccd, ny, nx) int16, steps of 2^-12 sigma; BAD or BAD_AND_HIGH where a

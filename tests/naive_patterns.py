@@ -93,7 +93,7 @@ def measured(image, bad, c, sigma, saturation=float("nan")):
     }
     for axis, name in ((1, "row"), (0, "column")):
         found[f"{name}_sum"], found[f"{name}_count"] = zero.sum(axis=axis), good.sum(axis=axis)
-    side = 16
+    side = 8
     while -(-ny // side) * -(-nx // side) > 8192:
         side *= 2
     found["bin_sum"] = np.zeros((-(-ny // side), -(-nx // side)))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-LEAST = 24
+LEAST, LEAST_OF_SMALL = 24, 16
 
 
 def followed(d, rows):
@@ -20,6 +20,7 @@ def followed(d, rows):
 def contrasts(plane, mean, d, height):
     """How far each line that moves by d columns stands out of those beside it; NaN where they are too short."""
     rows, columns = plane.shape
+    least = min(LEAST, max(LEAST_OF_SMALL, max(plane.shape) // 2))
     sums, n = (np.zeros(columns + 2 * height, dtype=np.int64) for _ in range(2))
     for y, x in enumerate(followed(d, height)[:rows]):
         sums[height - x : height - x + columns] += plane[y]
@@ -27,7 +28,7 @@ def contrasts(plane, mean, d, height):
     found = np.full(columns + height, np.nan)
     for x in range(3, columns + height - 3):
         one, other = n[x - 3], n[x + 3]
-        if n[x] >= LEAST and 2 * one >= n[x] and 2 * other >= n[x]:
+        if n[x] >= least and 2 * one >= n[x] and 2 * other >= n[x]:
             over = float(sums[x]) - 0.5 * float(sums[x - 3] + sums[x + 3]) - mean * (n[x] - 0.5 * (one + other))
             found[x] = over / math.sqrt(n[x] + 0.25 * (one + other))
     return found

@@ -58,7 +58,7 @@ def values(record, name):
 def test_the_covered_pixels_are_those_near_the_line(angle, distance, shape):
     covered = lines.covered(np.array([9.0, np.radians(angle), distance, 1.0]), *shape)
     away = np.abs(across(angle, distance, shape))
-    half = 16 * (1 if shape[0] < 2000 else 2) + lines.WINGS
+    half = (8 if shape[0] < 2000 else 32) + lines.WINGS
     # Rows begin and end at whole pixels, half a pixel from the band's edges at most, measured along the row.
     assert covered[away < half - 1].all()
     assert not covered[away > half + 1].any()
@@ -76,6 +76,23 @@ def test_a_trail_is_named_and_does_not_raise_the_other_statistics():
         assert (here[[0, 2]] == before[[0, 2]]).all()
         # A ninth of the CCD is left out, and the rest of the noise is the same. With the trail, the map's rms doubles.
         assert here[1] == pytest.approx(before[1], rel=0.2), name
+
+
+# The last one crosses a corner: 163 pixels of it lie on the CCD.
+@pytest.mark.parametrize(("angle", "distance"), [(-84, -87), (5, -60), (63, 0), (45, -100)])
+def test_a_bright_trail_is_found_on_a_small_ccd(angle, distance):
+    """On CCDs of 256 x 256 pixels, where the mask of sources hides a trail from what looks for faint ones."""
+    shape = (256, 256)
+    noise = np.random.default_rng(3).standard_normal(shape)
+    trail = 14 * np.exp(-(across(angle, distance, shape) ** 2) / 10)
+    images = [(200 + 3 * (noise + light)).astype(np.float32) for light in (0.0, trail)]
+    record = gpuanom.measure(
+        [gpuanom.Ccd(f"N{i + 1}", image) for i, image in enumerate(images)], QUICK, exposure="1", camera="C", band="r"
+    )
+    assert list(values(record, "streak") > 0) == [False, True]
+    # It lifts no other statistic either: unmasked, the trail makes the row jitter three times as large.
+    jitter = values(record, "row_jitter")
+    assert jitter[1] == pytest.approx(jitter[0], rel=0.5)
 
 
 def test_a_ccd_with_a_trail_takes_no_part_in_the_spectrum_of_its_exposure():

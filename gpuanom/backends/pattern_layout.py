@@ -16,8 +16,9 @@ MOST_PARTS = 128
 MAP_SIDE = 32
 """Side of a cell of the map, in pixels, or a multiple of this number where the map would have too many cells."""
 MOST_MAP_CELLS = 2048
-LEAST_BIN, LEAST_FAINT_BIN = 16, 8
-"""Side of the bins in which straight lines are looked for, and faint ones, in pixels, or 2, 4, ... times as much."""
+LEAST_BIN, LEAST_FAINT_BIN = 8, 8
+"""Side of the bins in which straight lines are looked for, and faint ones, in pixels, or 2, 4, ... times as much. With
+bins of 16 pixels the bright trails of a CCD of 256 x 256 pixels are not found: too few bins lie on a line."""
 MOST_BINS = 8192
 
 
@@ -47,7 +48,7 @@ def map_shape(ny: int, nx: int) -> tuple[int, int]:
 
 
 def bin_side(ny: int, nx: int) -> int:
-    """Side of the bins in which lines are looked for: the least of 16, 32, 64, ... pixels that gives at most 8192 bins.
+    """Side of the bins in which lines are looked for: the least of 8, 16, 32, ... pixels that gives at most 8192 bins.
 
     Parameters
     ----------

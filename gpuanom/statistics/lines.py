@@ -37,8 +37,9 @@ SEGMENT = 32
 """Length of a segment, pixels."""
 WINGS = 12
 """A trail's light reaches about so many pixels to either side of its crest."""
-LEAST = 24
-"""Bins that a line crosses at least."""
+LEAST, LEAST_OF_SMALL = 24, 16
+"""Bins that a line crosses at least: half of the longer side of a small plane of bins, but so many at least, since a
+trail crosses the corners of CCDs, too."""
 COUNT = 40
 """The number of bins of a line is kept above so many bits of their sum."""
 
@@ -110,8 +111,9 @@ def _best(planes: Integers, side: int, ny: int, nx: int) -> list[tuple[float, ..
     if max(rows, columns) < LEAST:
         return [(math.nan,) * 4] * n_ccd
     found = np.empty((n_ccd, 6))
+    least = min(LEAST, max(LEAST_OF_SMALL, max(rows, columns) // 2))
     best_lines(
-        planes, weights(rows, columns, LEAST), weights(columns, rows, LEAST), max(1, SEGMENT // side), ALONE, NOISE,
+        planes, weights(rows, columns, least), weights(columns, rows, least), max(1, SEGMENT // side), ALONE, NOISE,
         EDGE, found,
     )  # fmt: skip
     return [_placed(line, side, ny, nx) for line in found.tolist()]

@@ -51,7 +51,7 @@ def measured(
     names = np.asarray(ccds["name"], dtype=np.str_)
     grid = Grid.of(dataset.owner, names, n)
     used = np.asarray(ccds["status"]) == "ok"
-    wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "streak", "streak_angle"}
+    wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "n_stars", "streak", "streak_angle"}
     wanted |= {f"{name}_error" for name in WITH_ERRORS}
     wanted |= {name for name in ccds if name.startswith(("stripe_period_", "stripe_angle_"))}
     of_ccds = {name: ccds[name] for name in sorted(wanted) if name in ccds}
