@@ -108,6 +108,19 @@ def test_of_the_error_of_a_ccd_only_what_exceeds_the_usual_one_counts(error, ver
     assert found.ccd_verdict[9 * 40 + 3] == verdict
 
 
+@pytest.mark.parametrize(("n_stars", "verdict"), [(8, "bad"), (7, "ok")])
+def test_a_ccd_with_few_stars_says_nothing_of_its_shapes(n_stars, verdict):
+    """Some galaxies of one size may pass for stars; where nobody counted the stars, shapes count as they are."""
+    night = noise(150, 9, 4)
+    fwhm, stars = 4.0 * np.exp(0.01 * np.random.default_rng(4).normal(size=150 * 9)), np.full(150 * 9, 40.0)
+    fwhm[9 * 40 + 3] = 6.8
+    stars[9 * 40 + 3] = n_stars
+    found = judge(dataclasses.replace(night, ccds={**night.ccds, "fwhm": fwhm, "n_stars": stars}))[0]
+    assert found.ccd_verdict[9 * 40 + 3] == verdict
+    uncounted = judge(dataclasses.replace(night, ccds={**night.ccds, "fwhm": fwhm}))[0]
+    assert uncounted.ccd_verdict[9 * 40 + 3] == "bad"
+
+
 def test_a_glow_of_less_than_a_tenth_of_the_noise_is_none():
     """The largest value of a map without any glow is close to 0: its logarithm would tell of differences of nothing."""
     random = np.random.default_rng(5)
