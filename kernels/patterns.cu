@@ -23,8 +23,9 @@ constexpr unsigned HOT_BIT = 1, GLOWING_BIT = 2;
 constexpr int PIXELS_A_BLOCK = 256;
 // Rows of pixels that a block adds up in shared memory; a cell of the map has a multiple of them.
 constexpr int ROWS_AT_ONCE = 32;
-// Cells that a warp masks: 32 but for two on either side, which it only looks at; and its rows.
-constexpr int MASKED_ACROSS = 28, MASKED_DOWN = 16;
+// Cells that a warp masks: 32 but for two on either side, which it only looks at; and its rows, as
+// many as a number has bits.
+constexpr int MASKED_ACROSS = 28, MASKED_DOWN = 32;
 // The sum of a warp's pixels is in the lower 20 bits of a number, their count in those above.
 constexpr int COUNT_BIT = 20;
 
@@ -150,20 +151,22 @@ extern "C" __global__ void __launch_bounds__(256)
 //   seeds      (n_ccd, rows, columns) uint8, bits: as patterns_residual leaves them
 //   rows       int32, number of cells along y
 //   columns    int32, number of cells along x
-//   hidden     out, (n_ccd, rows, columns) uint8, 1 where a cell is masked
+//   hidden     out, (n_ccd, ceil(rows / 32), columns) uint32, bits of cells that lie one below
+//              the other: 1 where a cell is masked
 //
-// Launch     grid (ceil(columns / 224), ceil(rows / 16), n_ccd), block (256). A warp takes 28
-//            columns of cells and walks down 16 rows; the bits of a row's 32 cells are one number,
-//            which is widened by shifts.
-// Bytes      1 read and 1 written for each cell, which is a sixteenth for each pixel.
+// Launch     grid (ceil(columns / 224), ceil(rows / 32), n_ccd), block (256). A warp takes 28
+//            columns of cells and walks down 32 rows; the bits of a row's 32 cells are one number,
+//            which is widened by shifts, and each lane gathers those of its column.
+// Bytes      1 read for each cell, which is a sixteenth for each pixel, and a bit written.
 extern "C" __global__ void __launch_bounds__(256)
-    patterns_mask(const unsigned char* seeds, int rows, int columns, unsigned char* hidden) {
+    patterns_mask(const unsigned char* seeds, int rows, int columns, unsigned int* hidden) {
     const int lane = threadIdx.x % WARP;
     const int x = (blockIdx.x * 8 + threadIdx.x / WARP) * MASKED_ACROSS + lane - 2;
     const int top = blockIdx.y * MASKED_DOWN, bottom = min(top + MASKED_DOWN, rows);
     const bool inside = x >= 0 && x < columns;
     const bool writes = inside && lane >= 2 && lane < MASKED_ACROSS + 2;
     const long long first = (long long)blockIdx.z * rows * columns + x;
+    unsigned word = 0u;
     // What the rows y - 1, y - 2 and y - 3 hide next to them, and y - 1 ... y - 4 two rows away.
     unsigned near1 = 0u, near2 = 0u, near3 = 0u, far1 = 0u, far2 = 0u, far3 = 0u, far4 = 0u;
 #pragma unroll 4
@@ -175,11 +178,11 @@ extern "C" __global__ void __launch_bounds__(256)
         const unsigned far = glowing | glowing << 1 | glowing >> 1 | glowing << 2 | glowing >> 2;
         const unsigned near = hot | hot << 1 | hot >> 1 | far;
         const unsigned found = far | near1 | near2 | near3 | far4;
-        if (writes && y - 2 >= top)
-            hidden[first + (long long)(y - 2) * columns] = (unsigned char)(found >> lane & 1u);
+        if (y - 2 >= top) word |= (found >> lane & 1u) << (y - 2 - top);
         near3 = near2, near2 = near1, near1 = near;
         far4 = far3, far3 = far2, far2 = far1, far1 = far;
     }
+    if (writes) hidden[((long long)blockIdx.z * gridDim.y + blockIdx.y) * columns + x] = word;
 }
 
 // Adds up four numbers over a warp at once: the sum of number k is returned to lanes k, k + 4, ...
@@ -199,7 +202,7 @@ __device__ __forceinline__ int sums_of_four(const int* numbers, int lane) {
 // Arguments
 //   images             (n_ccd, ny, nx) float32, image unit
 //   numbers            (n_ccd, ny, nx) int16, steps: as patterns_residual leaves them
-//   hidden             (n_ccd, ceil(ny / 4), ceil(nx / 4)) uint8, as patterns_mask leaves them
+//   hidden             (n_ccd, ceil(ny / 128), ceil(nx / 4)) uint32, as patterns_mask leaves them
 //   saturation         (n_ccd,) float32, image unit; NaN where unknown
 //   coefficients       (n_ccd, 6) float64, image unit: the background c0 ... c5
 //   sigma              (n_ccd,) float64, image unit
@@ -226,7 +229,7 @@ __device__ __forceinline__ int sums_of_four(const int* numbers, int lane) {
 // Bytes      2 read for each pixel, twice where a saturation level is known, the second time from
 //            the cache; 16 read and written for each row and each column of a block.
 extern "C" __global__ void __launch_bounds__(256)
-    patterns_add(const float* images, const short* numbers, const unsigned char* hidden,
+    patterns_add(const float* images, const short* numbers, const unsigned int* hidden,
                  const float* saturation, const double* coefficients, const double* sigma,
                  const bool* usable, int side, int bin_side, int ny, int nx, short* cells,
                  long long* map_sum, long long* map_count, long long* map_usable,
@@ -250,9 +253,10 @@ extern "C" __global__ void __launch_bounds__(256)
     int of_column = 0, n_of_column = 0, n_usable = 0, crosstalk = 0, n_crosstalk = 0, of_bin = 0;
     const int lanes = min(bin_side, WARP), bottom = min((int)(blockIdx.y + 1) * side, ny);
     for (int y0 = blockIdx.y * side; y0 < bottom; y0 += CELL) {
-        const unsigned char* hidden_row =
-            hidden + ((long long)ccd * cell_rows + y0 / CELL) * cell_columns;
-        const unsigned covered = x < nx ? hidden_row[x / CELL] : 1u;
+        const int word = ccd * ((cell_rows + WARP - 1) / WARP) + y0 / CELL / WARP;
+        const unsigned covered =
+            x < nx ? hidden[(long long)word * cell_columns + x / CELL] >> y0 / CELL % WARP & 1u
+                   : 1u;
         const long long first = ((long long)ccd * ny + y0) * nx;
         const int n = x < nx ? min(CELL, ny - y0) : 0;
         int found[CELL], others[CELL];

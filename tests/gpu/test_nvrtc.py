@@ -55,11 +55,10 @@ LIMITS = {
     "orientation_gradients": Limit(256, 32),
     "orientation_moments": Limit(256, 40),
     "patterns_add": Limit(256, 80, 320),
-    "spectrum_columns": Limit(256, 72, 32768),
+    "spectrum_add": Limit(256, 128, 48704),  # the transforms of a thread stay in its registers
     "spectrum_fold": Limit(96, 32),
     "patterns_mask": Limit(256, 40),
     "patterns_residual": Limit(256, 80, 576),
-    "spectrum_rows": Limit(256, 64, 16512),
     "points_draw": Limit(256, 48, 8192),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),

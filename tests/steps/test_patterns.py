@@ -164,13 +164,15 @@ def test_ccds_of_a_stack_are_measured_apart(backend):
             np.testing.assert_array_equal(getattr(together, name)[i], getattr(alone, name)[0])
 
 
-def test_both_backends_give_the_same_bits(gpu):
-    """Powers too; and more CCDs than the GPU transforms at a time."""
-    images = [sky((128, 131), seed=s, stars=s % 3) for s in range(9)]
+@pytest.mark.parametrize(("n", "shape"), [(9, (128, 131)), (2, (517, 645))])
+def test_both_backends_give_the_same_bits(gpu, n, shape):
+    """Powers too: of a part alone, and of many parts of both kinds, masked ones among them."""
+    images = [sky(shape, seed=s, stars=s % 3) for s in range(n)]
+    bads = [None if s % 2 == 0 else masks(shape, s) for s in range(n)]
     found = []
     for backend in (select("cpu"), gpu):
-        background = hand_made(backend, 9, sigma=30.0, coefficients=(1000.0, 2.0, -3.0, 1.0, 0.5, 0.25))
-        found.append(backend.to_host(backend.patterns(stack_of(backend, images), background, DEFAULT)))
+        background = hand_made(backend, n, sigma=30.0, coefficients=(1000.0, 2.0, -3.0, 1.0, 0.5, 0.25))
+        found.append(backend.to_host(backend.patterns(stack_of(backend, images, bads), background, DEFAULT)))
     for name in (*EXACT, "fine_power", "coarse_power"):
         np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
     assert found[0].fine_power.any()

@@ -1,4 +1,4 @@
-"""Maps, profiles and spectra of the residual sky: launches kernels/patterns.cu, and `spectrum` (METHOD.md 9)."""
+"""Maps, profiles and spectra of the residual sky: launches kernels/patterns.cu, and `spectra` (METHOD.md 9)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cupy
 import numpy as np
 
 from gpuanom.backends.gpu.kernel import Kernel
-from gpuanom.backends.gpu.spectrum import spectrum
+from gpuanom.backends.gpu.spectrum import spectra
 from gpuanom.backends.pattern_layout import CELL as SIDE_OF_CELL
 from gpuanom.backends.pattern_layout import (
     bin_shape,
@@ -26,8 +26,8 @@ MASK = Kernel("patterns", "patterns_mask")
 ADD = Kernel("patterns", "patterns_add")
 PIXELS_A_BLOCK = 256
 ROWS_OF_PIXELS_A_BLOCK = 32
-CELLS_A_BLOCK = (224, 16)
-"""Columns and rows of cells that a block of `patterns_mask` masks."""
+CELLS_A_BLOCK = (224, 32)
+"""Columns and rows of cells that a block of `patterns_mask` masks; the rows become the bits of a number."""
 
 
 def patterns(stack: CcdStack, background: Background, settings: Settings) -> Patterns:  # noqa: ARG001
@@ -36,7 +36,8 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     rows, columns = -(-ny // SIDE_OF_CELL), -(-nx // SIDE_OF_CELL)
     side, (my, mx) = map_side(ny, nx), map_shape(ny, nx)
     numbers = cupy.empty((n_ccd, ny, nx), np.int16)
-    seeds, hidden = cupy.empty((n_ccd, rows, columns), np.uint8), cupy.empty((n_ccd, rows, columns), np.uint8)
+    words = -(-rows // CELLS_A_BLOCK[1])
+    seeds, hidden = cupy.empty((n_ccd, rows, columns), np.uint8), cupy.empty((n_ccd, words, columns), np.uint32)
     cells, bin_sum = cupy.empty((n_ccd, rows, columns), np.int16), cupy.zeros((n_ccd, *bin_shape(ny, nx)), np.int64)
     of_ccd = (background.coefficients, background.sigma, background.usable)
     across = -(-nx // PIXELS_A_BLOCK)
@@ -46,7 +47,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         bin_side(ny, nx), ny, nx, numbers, seeds, bin_sum,
     )  # fmt: skip
     a_block = CELLS_A_BLOCK
-    MASK((-(-columns // a_block[0]), -(-rows // a_block[1]), n_ccd), (256,), seeds, rows, columns, hidden)
+    MASK((-(-columns // a_block[0]), words, n_ccd), (256,), seeds, rows, columns, hidden)
     shapes = ((my, mx),) * 3 + ((ny,),) * 2 + ((nx,),) * 2 + ((),) * 2
     sums = [cupy.zeros((n_ccd, *shape), np.int64) for shape in shapes]
     faint_bin_sum = cupy.zeros((n_ccd, *faint_bin_shape(ny, nx)), np.int64)
@@ -54,8 +55,9 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         (across, my, n_ccd), (PIXELS_A_BLOCK,), stack.images, numbers, hidden, stack.saturation, *of_ccd, side,
         faint_bin_side(ny, nx), ny, nx, cells, *sums, faint_bin_sum,
     )  # fmt: skip
-    fine_power, n_fine = spectrum(numbers, hidden, fine_parts(ny, nx), background)
-    coarse_power, n_coarse = spectrum(cells, None, coarse_parts(ny, nx), background)
+    (fine_power, coarse_power), (n_fine, n_coarse) = spectra(
+        numbers, hidden, cells, fine_parts(ny, nx), coarse_parts(ny, nx), background
+    )
     map_sum, map_count, map_usable, row_sum, row_count, column_sum, column_count, crosstalk_sum, crosstalk_count = sums
     return Patterns(
         map_sum=map_sum,

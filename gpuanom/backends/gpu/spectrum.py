@@ -17,58 +17,55 @@ from gpuanom.backends.pattern_layout import PART as SIDE_OF_PART
 from gpuanom.backends.pattern_layout import hann, unit_circle
 from gpuanom.records import Array, Background
 
-COLUMNS = Kernel("spectrum", "spectrum_columns")
-ROWS = Kernel("spectrum", "spectrum_rows")
+ADD = Kernel("spectrum", "spectrum_add")
 FOLD = Kernel("spectrum", "spectrum_fold")
-COLUMNS_A_BLOCK = 16
-ROWS_A_BLOCK = 8
-CCDS_AT_ONCE = 32
-"""At most so many CCDs are transformed together: 537 MB hold the transforms of 128 parts of each."""
+QUARTERS = 4
+"""Blocks that share the frequencies of a CCD."""
 
 
-def spectrum(
-    numbers: Array, hidden: Array | None, places: npt.NDArray[np.int32], background: Background
+def spectra(
+    numbers: Array,
+    hidden: Array,
+    cells: Array,
+    fine: npt.NDArray[np.int32],
+    coarse: npt.NDArray[np.int32],
+    background: Background,
 ) -> tuple[Array, Array]:
-    """Sum the powers of parts of each CCD under a Hann window.
+    """Sum the powers of parts of each CCD under a Hann window, those of pixels and those of cells.
 
     Parameters
     ----------
-    numbers : device array, (n_ccd, rows, columns) int16
+    numbers : device array, (n_ccd, ny, nx) int16
         Residuals in steps of 2^-12 sigma.
-    hidden : device array, (n_ccd, ceil(rows / 4), ceil(columns / 4)) uint8, or None
-        Cells to mask; None where the numbers are masked already.
-    places : ndarray, (n_parts, 2) int32
-        First row and column of each part.
+    hidden : device array, (n_ccd, ceil(ny / 128), ceil(nx / 4)) uint32
+        Bits of cells to mask, those below each other in one number.
+    cells : device array, (n_ccd, ceil(ny / 4), ceil(nx / 4)) int16
+        Means of cells, masked already, in the same steps.
+    fine, coarse : ndarray, (n_parts, 2) int32
+        First row and column of each part of the numbers, and of the cells.
     background : Background
 
     Returns
     -------
-    power : device array, (n_ccd, 128, 65) float64
-        In units of sigma^2.
-    n_added : device array, (n_ccd,) int64
+    power : device array, (2, n_ccd, 128, 65) float64
+        Of the fine parts, then of the coarse ones, in units of sigma^2.
+    n_added : device array, (2, n_ccd) int64
         Number of parts; 0 for a CCD without a background.
     """
-    n_ccd, rows, columns = numbers.shape
-    n_parts = len(places)
-    if not n_parts:
-        return cupy.zeros((n_ccd, SIDE_OF_PART, SIDE_OF_PART // 2 + 1)), cupy.zeros(n_ccd, np.int64)
-    power, n_added = cupy.empty((n_ccd, SIDE_OF_PART, SIDE_OF_PART // 2 + 1)), cupy.empty(n_ccd, np.int64)
-    first, window, turns = _tables(places.tobytes(), cupy.cuda.Device().id)
-    n_pairs = (n_parts + 1) // 2
-    # Batches of equal size: a small last batch would leave most of the card idle.
-    most = -(-n_ccd // -(-n_ccd // CCDS_AT_ONCE))
-    re, im = (cupy.empty((most, n_pairs, SIDE_OF_PART, SIDE_OF_PART)) for _ in range(2))
-    total = cupy.empty((n_ccd, SIDE_OF_PART, SIDE_OF_PART))
-    for start in range(0, n_ccd, most):
-        batch = slice(start, start + most)
-        n = min(most, n_ccd - start)
-        # 16 columns a block fill the shared memory that every card gives.
-        COLUMNS(
-            (SIDE_OF_PART // COLUMNS_A_BLOCK, n_pairs, n), (256,), numbers[batch],
-            None if hidden is None else hidden[batch], first, window, turns, n_parts, rows, columns, re, im,
-        )  # fmt: skip
-        ROWS((SIDE_OF_PART // ROWS_A_BLOCK, n), (256,), re, im, turns, n_pairs, total[batch])
-    FOLD((SIDE_OF_PART, n_ccd), (96,), total, background.usable, background.sigma, n_parts, power, n_added)
+    n_ccd, ny, nx = numbers.shape
+    of_kinds = (2, n_ccd)
+    if not len(fine) and not len(coarse):
+        return cupy.zeros((*of_kinds, SIDE_OF_PART, SIDE_OF_PART // 2 + 1)), cupy.zeros(of_kinds, np.int64)
+    places = [_tables(parts.tobytes(), cupy.cuda.Device().id) for parts in (fine, coarse)]
+    window, turns = places[0][1:]
+    total = cupy.empty((*of_kinds, SIDE_OF_PART, SIDE_OF_PART))
+    ADD(
+        (QUARTERS, n_ccd, 2), (256,), numbers, hidden, cells, places[0][0], places[1][0], window, turns, len(fine),
+        len(coarse), ny, nx, total,
+    )  # fmt: skip
+    power, n_added = cupy.empty((*of_kinds, SIDE_OF_PART, SIDE_OF_PART // 2 + 1)), cupy.empty(of_kinds, np.int64)
+    of_ccd = (background.usable, background.sigma)
+    FOLD((SIDE_OF_PART, n_ccd, 2), (96,), total, *of_ccd, len(fine), len(coarse), power, n_added)
     return power, n_added
 
 
