@@ -21,6 +21,8 @@ constexpr int HOT = 2, GLOWING = 196608;
 constexpr int LEVEL = 65536;
 constexpr unsigned HOT_BIT = 1, GLOWING_BIT = 2;
 constexpr int PIXELS_A_BLOCK = 256;
+// Columns of pixels of a thread that takes residuals, and of its block.
+constexpr int COLUMNS = 4, RESIDUALS_A_BLOCK = 512;
 // Rows of pixels that a block adds up in shared memory; a cell of the map has a multiple of them.
 constexpr int ROWS_AT_ONCE = 32;
 // Cells that a warp masks: 32 but for two on either side, which it only looks at; and its rows, as
@@ -34,13 +36,24 @@ struct Scale {
     double c[6], steps;
 };
 
-// Rounds the background of a CCD to whole steps, and returns false where it has none. One thread
-// calls.
-__device__ bool rounded(const double* coefficients, double sigma, bool usable, Scale* s) {
+// Rounds the background of a CCD to whole steps, and returns false where it has none. The first
+// six threads of a block call, each for a coefficient; all other threads must wait for them.
+__device__ __forceinline__ bool rounded(const double* coefficients, double sigma, bool usable,
+                                        Scale* s) {
     const double step = widen(narrow(sigma)) * 0.000244140625;
-    s->steps = 1.0 / step;
-    for (int i = 0; i < 6; i++) s->c[i] = rint(coefficients[i] / step) * step;
-    return usable && is_finite(s->steps);
+    const double steps = 1.0 / step;
+    s->c[threadIdx.x] = rint(coefficients[threadIdx.x] / step) * step;
+    if (threadIdx.x == 0) s->steps = steps;
+    return usable && is_finite(steps);
+}
+
+// widen() of a finite pixel without a branch: the bits of a float32 number are those of a float64
+// number that is 2^896 times smaller, subnormal ones too.
+__device__ __forceinline__ double widen_finite(float pixel) {
+    const int bits = __float_as_int(pixel);
+    return __hiloint2double((int)((unsigned)(bits >> 3) & 0x8fffffffu),
+                            (int)((unsigned)bits << 29)) *
+           5.282945311356653e269;
 }
 
 __device__ __forceinline__ double residual(float pixel, const Scale* s, int y, int x, int ny,
@@ -64,12 +77,13 @@ __device__ __forceinline__ double residual(float pixel, const Scale* s, int y, i
 //   seeds           out, (n_ccd, ceil(ny / 4), ceil(nx / 4)) uint8, bits: hot, glowing
 //   bin_sum         in and out, (n_ccd, ceil(ny / side), ceil(nx / side)) int64, steps
 //
-// Launch     grid (ceil(nx / 256), ceil(ny / 32), n_ccd), block (256). A thread takes the four
-//            pixels of a column of a cell, so that a warp reads 32 neighbouring pixels of each of
-//            four rows, and four lanes make up a cell. A block takes eight rows of cells, one
-//            after the other: the divisions of the background are then few.
+// Launch     grid (ceil(nx / 512), ceil(ny / 32), n_ccd), block (128). A thread takes four columns
+//            of cells that lie 128 pixels apart, so that a warp reads 32 neighbouring pixels of
+//            each of four rows, and four lanes make up a cell; sixteen reads of a thread are under
+//            way. A block takes eight rows of cells, one after the other: the divisions of the
+//            background are then few, and no index of a pixel is divided.
 // Bytes      4 read for each pixel, and 1 of its mask; 2 written for each pixel.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(128)
     patterns_residual(const float* images, OPTIONAL const unsigned char* bad,
                       const double* coefficients, const double* sigma, const bool* usable,
                       int side, int ny, int nx, short* numbers, unsigned char* seeds,
@@ -78,9 +92,12 @@ extern "C" __global__ void __launch_bounds__(256)
     // What of the background depends on the row alone.
     __shared__ double offset[ROWS_AT_ONCE], slope[ROWS_AT_ONCE];
     __shared__ bool measured;
-    const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
+    const int ccd = blockIdx.z, left = blockIdx.x * RESIDUALS_A_BLOCK + threadIdx.x;
     const int top = blockIdx.y * ROWS_AT_ONCE, bottom = min(top + ROWS_AT_ONCE, ny);
-    if (threadIdx.x == 0) measured = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
+    if (threadIdx.x < 6) {
+        const bool found = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
+        if (threadIdx.x == 0) measured = found;
+    }
     __syncthreads();
     if (threadIdx.x < ROWS_AT_ONCE) {
         const double Y = scaled(top + threadIdx.x, ny);
@@ -88,60 +105,79 @@ extern "C" __global__ void __launch_bounds__(256)
         slope[threadIdx.x] = s.c[1] + s.c[4] * Y;
     }
     __syncthreads();
-    const double X = scaled(x, nx), bend = s.c[3] * X, steps = s.steps;
     const int rows = (ny + CELL - 1) / CELL, columns = (nx + CELL - 1) / CELL;
-    const int lanes = min(side, WARP);
-    int level = 0;
+    const int lanes = min(side, WARP), shift = __ffs(side) - 1;
+    const double steps = s.steps;
+    double X[COLUMNS], bend[COLUMNS];
+    bool inside[COLUMNS];
+    int level[COLUMNS];
+    for (int k = 0; k < COLUMNS; k++) {
+        const int x = left + k * (RESIDUALS_A_BLOCK / COLUMNS);
+        X[k] = scaled(x, nx), bend[k] = s.c[3] * X[k];
+        inside[k] = x < nx, level[k] = 0;
+    }
     for (int y0 = top; y0 < bottom; y0 += CELL) {
-        const long long first = ((long long)ccd * ny + y0) * nx + x;
-        const int n = x < nx ? min(CELL, ny - y0) : 0;
-        float pixels[CELL];
-        unsigned flags[CELL];
+        const long long first = ((long long)ccd * ny + y0) * nx + left;
+        const int n = min(CELL, ny - y0);
+        float pixels[CELL][COLUMNS];
         // All are read before any is used, so that the reads do not wait for each other.
 #pragma unroll
         for (int row = 0; row < CELL; row++) {
-            const long long at = first + (long long)row * nx;
-            pixels[row] = row < n && measured ? images[at] : 0.0f;
-            flags[row] = row < n && measured && bad != nullptr ? bad[at] : 0u;
+            const float* const line = images + first + (long long)row * nx;
+#pragma unroll
+            for (int k = 0; k < COLUMNS; k++)
+                pixels[row][k] = row < n && inside[k] && measured
+                                     ? line[k * (RESIDUALS_A_BLOCK / COLUMNS)]
+                                     : MINUS_INFINITY;
         }
-        int total = 0, hot = 0;
+        // The number of hot pixels of a cell lies above the 24 bits of the sum.
+        int both[COLUMNS] = {};
 #pragma unroll
         for (int row = 0; row < CELL; row++) {
             if (row >= n) continue;
-            int number = BAD;
-            if (measured) {
-                const double b = offset[y0 - top + row] + X * (slope[y0 - top + row] + bend);
-                const double v = (widen(pixels[row]) - b) * steps;
-                // Of a NaN both comparisons are false.
-                const double low = v > -14336.0 ? v : -14336.0;
-                number = is_finite(pixels[row]) ? (int)rint(low < 32766.0 ? low : 32766.0) : BAD;
-                if ((flags[row] & UNFIT_BACKGROUND) != 0u)
+            const long long at = first + (long long)row * nx;
+            const double own_offset = offset[y0 - top + row], own_slope = slope[y0 - top + row];
+#pragma unroll
+            for (int k = 0; k < COLUMNS; k++) {
+                const double b = own_offset + X[k] * (own_slope + bend[k]);
+                const double v = (widen_finite(pixels[row][k]) - b) * steps;
+                // Of a NaN the comparison is false.
+                int number = min(__double2int_rn(v > -14336.0 ? v : -14336.0), HIGH);
+                if (!is_finite(pixels[row][k])) number = BAD;
+                if (bad != nullptr && inside[k] && measured &&
+                    (bad[at + k * (RESIDUALS_A_BLOCK / COLUMNS)] & UNFIT_BACKGROUND) != 0u)
                     number = number == HIGH ? BAD_AND_HIGH : BAD;
+                if (inside[k]) numbers[at + k * (RESIDUALS_A_BLOCK / COLUMNS)] = (short)number;
+                both[k] += (number > USABLE ? number : 0) + (number > SOURCE ? 1 << 24 : 0);
             }
-            numbers[first + (long long)row * nx] = (short)number;
-            total += number > USABLE ? number : 0;
-            hot += number > SOURCE;
         }
-        for (int step = 1; step < CELL; step *= 2) {
-            total += __shfl_xor_sync(WHOLE_WARP, total, step);
-            hot += __shfl_xor_sync(WHOLE_WARP, hot, step);
+        unsigned char* const own_seeds =
+            seeds + ((long long)ccd * rows + y0 / CELL) * columns + left / CELL;
+#pragma unroll
+        for (int k = 0; k < COLUMNS; k++) {
+            for (int step = 1; step < CELL; step *= 2)
+                both[k] += __shfl_xor_sync(WHOLE_WARP, both[k], step);
+            const int hot = (both[k] + (1 << 23)) >> 24, total = both[k] - (hot << 24);
+            if (threadIdx.x % CELL == 0 && inside[k])
+                own_seeds[k * (RESIDUALS_A_BLOCK / COLUMNS / CELL)] =
+                    (unsigned char)((hot >= HOT ? HOT_BIT : 0u) |
+                                    (total > GLOWING ? GLOWING_BIT : 0u));
+            level[k] += min(max(total, -LEVEL), LEVEL);  // the same in all lanes of a cell
         }
-        if (threadIdx.x % CELL == 0 && x < nx)
-            seeds[((long long)ccd * rows + y0 / CELL) * columns + x / CELL] =
-                (unsigned char)((hot >= HOT ? HOT_BIT : 0u) |
-                                (total > GLOWING ? GLOWING_BIT : 0u));
-        level += min(max(total, -LEVEL), LEVEL);  // the same in all lanes of a cell
-        if ((y0 + CELL) % side != 0 && y0 + CELL < bottom) continue;
-        for (int step = CELL; step < lanes; step *= 2)
-            level += __shfl_xor_sync(WHOLE_WARP, level, step);
-        if (threadIdx.x % lanes == 0 && x < nx && level != 0) {
-            const long long bin_rows = (ny + side - 1) / side;
+        if (((y0 + CELL) & (side - 1)) != 0 && y0 + CELL < bottom) continue;
+        const long long bin_rows = (ny + side - 1) >> shift;
+        long long* const bins =
+            bin_sum + (ccd * bin_rows + (y0 >> shift)) * ((nx + side - 1) >> shift);
+        for (int k = 0; k < COLUMNS; k++) {
+            for (int step = CELL; step < lanes; step *= 2)
+                level[k] += __shfl_xor_sync(WHOLE_WARP, level[k], step);
             // In two's complement the bits of a sum are the same, signed or not.
-            atomicAdd((unsigned long long*)bin_sum +
-                          (ccd * bin_rows + y0 / side) * ((nx + side - 1) / side) + x / side,
-                      (unsigned long long)(long long)level);
+            if (threadIdx.x % lanes == 0 && inside[k] && level[k] != 0)
+                atomicAdd((unsigned long long*)bins +
+                              ((left + k * (RESIDUALS_A_BLOCK / COLUMNS)) >> shift),
+                          (unsigned long long)(long long)level[k]);
+            level[k] = 0;
         }
-        level = 0;
     }
 }
 
@@ -242,9 +278,9 @@ extern "C" __global__ void __launch_bounds__(256)
     const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
     const int lane = threadIdx.x % WARP, mirrored = nx - 1 - x;
     const int cell_rows = (ny + CELL - 1) / CELL, cell_columns = (nx + CELL - 1) / CELL;
-    if (threadIdx.x == 0) {
+    if (threadIdx.x < 6) {
         rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
-        bright = 0.1 * widen(saturation[ccd]) * s.steps;
+        if (threadIdx.x == 0) bright = 0.1 * widen(saturation[ccd]) * s.steps;
     }
     if (threadIdx.x < 2 * ROWS_AT_ONCE)
         rows[threadIdx.x / ROWS_AT_ONCE][threadIdx.x % ROWS_AT_ONCE] = 0;

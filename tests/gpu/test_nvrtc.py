@@ -58,7 +58,7 @@ LIMITS = {
     "spectrum_add": Limit(256, 128, 48704),  # the transforms of a thread stay in its registers
     "spectrum_fold": Limit(96, 32),
     "patterns_mask": Limit(256, 40),
-    "patterns_residual": Limit(256, 80, 576),
+    "patterns_residual": Limit(128, 80, 576),
     "points_draw": Limit(256, 48, 8192),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),

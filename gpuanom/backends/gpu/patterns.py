@@ -25,6 +25,8 @@ RESIDUAL = Kernel("patterns", "patterns_residual")
 MASK = Kernel("patterns", "patterns_mask")
 ADD = Kernel("patterns", "patterns_add")
 PIXELS_A_BLOCK = 256
+RESIDUALS_A_BLOCK = 512
+"""Columns of pixels whose residuals a block of 128 threads takes."""
 ROWS_OF_PIXELS_A_BLOCK = 32
 CELLS_A_BLOCK = (224, 32)
 """Columns and rows of cells that a block of `patterns_mask` masks; the rows become the bits of a number."""
@@ -41,10 +43,9 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     cells, bin_sum = cupy.empty((n_ccd, rows, columns), np.int16), cupy.zeros((n_ccd, *bin_shape(ny, nx)), np.int64)
     of_ccd = (background.coefficients, background.sigma, background.usable)
     across = -(-nx // PIXELS_A_BLOCK)
-    # A thread takes a column of a cell of 4 x 4 pixels.
     RESIDUAL(
-        (across, -(-ny // ROWS_OF_PIXELS_A_BLOCK), n_ccd), (PIXELS_A_BLOCK,), stack.images, stack.bad, *of_ccd,
-        bin_side(ny, nx), ny, nx, numbers, seeds, bin_sum,
+        (-(-nx // RESIDUALS_A_BLOCK), -(-ny // ROWS_OF_PIXELS_A_BLOCK), n_ccd), (RESIDUALS_A_BLOCK // 4,),
+        stack.images, stack.bad, *of_ccd, bin_side(ny, nx), ny, nx, numbers, seeds, bin_sum,
     )  # fmt: skip
     a_block = CELLS_A_BLOCK
     MASK((-(-columns // a_block[0]), words, n_ccd), (256,), seeds, rows, columns, hidden)
