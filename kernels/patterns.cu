@@ -20,16 +20,15 @@ constexpr int HOT = 2, GLOWING = 196608;
 // For lines the sum of a cell is clipped to a mean of 1 sigma.
 constexpr int LEVEL = 65536;
 constexpr unsigned HOT_BIT = 1, GLOWING_BIT = 2;
-constexpr int PIXELS_A_BLOCK = 256;
-// Columns of pixels of a thread that takes residuals, and of its block.
-constexpr int COLUMNS = 4, RESIDUALS_A_BLOCK = 512;
+// Columns of pixels of a thread, of which each is so far from the next, and of a block.
+constexpr int COLUMNS = 4, APART = 128, PIXELS_A_BLOCK = COLUMNS * APART;
 // Rows of pixels that a block adds up in shared memory; a cell of the map has a multiple of them.
 constexpr int ROWS_AT_ONCE = 32;
 // Cells that a warp masks: 32 but for two on either side, which it only looks at; and its rows, as
 // many as a number has bits.
 constexpr int MASKED_ACROSS = 28, MASKED_DOWN = 32;
-// The sum of a warp's pixels is in the lower 20 bits of a number, their count in those above.
-constexpr int COUNT_BIT = 20;
+// The sum of four pixels of each lane is in the lower 22 bits of a number, their count above.
+constexpr int COUNT_BIT = 22;
 
 // What turns pixels of a CCD into steps.
 struct Scale {
@@ -92,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(128)
     // What of the background depends on the row alone.
     __shared__ double offset[ROWS_AT_ONCE], slope[ROWS_AT_ONCE];
     __shared__ bool measured;
-    const int ccd = blockIdx.z, left = blockIdx.x * RESIDUALS_A_BLOCK + threadIdx.x;
+    const int ccd = blockIdx.z, left = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
     const int top = blockIdx.y * ROWS_AT_ONCE, bottom = min(top + ROWS_AT_ONCE, ny);
     if (threadIdx.x < 6) {
         const bool found = rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
@@ -112,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(128)
     bool inside[COLUMNS];
     int level[COLUMNS];
     for (int k = 0; k < COLUMNS; k++) {
-        const int x = left + k * (RESIDUALS_A_BLOCK / COLUMNS);
+        const int x = left + k * APART;
         X[k] = scaled(x, nx), bend[k] = s.c[3] * X[k];
         inside[k] = x < nx, level[k] = 0;
     }
@@ -126,9 +125,8 @@ extern "C" __global__ void __launch_bounds__(128)
             const float* const line = images + first + (long long)row * nx;
 #pragma unroll
             for (int k = 0; k < COLUMNS; k++)
-                pixels[row][k] = row < n && inside[k] && measured
-                                     ? line[k * (RESIDUALS_A_BLOCK / COLUMNS)]
-                                     : MINUS_INFINITY;
+                pixels[row][k] =
+                    row < n && inside[k] && measured ? line[k * APART] : MINUS_INFINITY;
         }
         // The number of hot pixels of a cell lies above the 24 bits of the sum.
         int both[COLUMNS] = {};
@@ -145,9 +143,9 @@ extern "C" __global__ void __launch_bounds__(128)
                 int number = min(__double2int_rn(v > -14336.0 ? v : -14336.0), HIGH);
                 if (!is_finite(pixels[row][k])) number = BAD;
                 if (bad != nullptr && inside[k] && measured &&
-                    (bad[at + k * (RESIDUALS_A_BLOCK / COLUMNS)] & UNFIT_BACKGROUND) != 0u)
+                    (bad[at + k * APART] & UNFIT_BACKGROUND) != 0u)
                     number = number == HIGH ? BAD_AND_HIGH : BAD;
-                if (inside[k]) numbers[at + k * (RESIDUALS_A_BLOCK / COLUMNS)] = (short)number;
+                if (inside[k]) numbers[at + k * APART] = (short)number;
                 both[k] += (number > USABLE ? number : 0) + (number > SOURCE ? 1 << 24 : 0);
             }
         }
@@ -159,7 +157,7 @@ extern "C" __global__ void __launch_bounds__(128)
                 both[k] += __shfl_xor_sync(WHOLE_WARP, both[k], step);
             const int hot = (both[k] + (1 << 23)) >> 24, total = both[k] - (hot << 24);
             if (threadIdx.x % CELL == 0 && inside[k])
-                own_seeds[k * (RESIDUALS_A_BLOCK / COLUMNS / CELL)] =
+                own_seeds[k * (APART / CELL)] =
                     (unsigned char)((hot >= HOT ? HOT_BIT : 0u) |
                                     (total > GLOWING ? GLOWING_BIT : 0u));
             level[k] += min(max(total, -LEVEL), LEVEL);  // the same in all lanes of a cell
@@ -173,8 +171,7 @@ extern "C" __global__ void __launch_bounds__(128)
                 level[k] += __shfl_xor_sync(WHOLE_WARP, level[k], step);
             // In two's complement the bits of a sum are the same, signed or not.
             if (threadIdx.x % lanes == 0 && inside[k] && level[k] != 0)
-                atomicAdd((unsigned long long*)bins +
-                              ((left + k * (RESIDUALS_A_BLOCK / COLUMNS)) >> shift),
+                atomicAdd((unsigned long long*)bins + ((left + k * APART) >> shift),
                           (unsigned long long)(long long)level[k]);
             level[k] = 0;
         }
@@ -259,12 +256,13 @@ __device__ __forceinline__ int sums_of_four(const int* numbers, int lane) {
 //   crosstalk_count    in and out, (n_ccd,) int64, number of pixels
 //   bin_sum            in and out, (n_ccd, ceil(ny / bin_side), ceil(nx / bin_side)) int64, steps
 //
-// Launch     grid (ceil(nx / 256), ceil(ny / side), n_ccd), block (256). A block takes 256 columns
+// Launch     grid (ceil(nx / 512), ceil(ny / side), n_ccd), block (128). A block takes 512 columns
 //            of a row of cells of the map, so that a column is added to the sums of the CCD once
-//            for each cell of the map, and a warp lies in one cell.
+//            for each cell of the map. A thread takes four columns 128 pixels apart, so that each
+//            of them lies in one cell of the map with those of its warp.
 // Bytes      2 read for each pixel, twice where a saturation level is known, the second time from
 //            the cache; 16 read and written for each row and each column of a block.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(128)
     patterns_add(const float* images, const short* numbers, const unsigned int* hidden,
                  const float* saturation, const double* coefficients, const double* sigma,
                  const bool* usable, int side, int bin_side, int ny, int nx, short* cells,
@@ -275,9 +273,10 @@ extern "C" __global__ void __launch_bounds__(256)
     __shared__ Scale s;
     __shared__ double bright;
     __shared__ int rows[2][ROWS_AT_ONCE];
-    const int ccd = blockIdx.z, x = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
-    const int lane = threadIdx.x % WARP, mirrored = nx - 1 - x;
+    const int ccd = blockIdx.z, left = blockIdx.x * PIXELS_A_BLOCK + threadIdx.x;
+    const int lane = threadIdx.x % WARP, top = blockIdx.y * side, bottom = min(top + side, ny);
     const int cell_rows = (ny + CELL - 1) / CELL, cell_columns = (nx + CELL - 1) / CELL;
+    const int lanes = min(bin_side, WARP), shift = __ffs(bin_side) - 1;
     if (threadIdx.x < 6) {
         rounded(coefficients + 6 * ccd, sigma[ccd], usable[ccd], &s);
         if (threadIdx.x == 0) bright = 0.1 * widen(saturation[ccd]) * s.steps;
@@ -286,60 +285,90 @@ extern "C" __global__ void __launch_bounds__(256)
         rows[threadIdx.x / ROWS_AT_ONCE][threadIdx.x % ROWS_AT_ONCE] = 0;
     __syncthreads();
     const bool known = bright == bright;
-    int of_column = 0, n_of_column = 0, n_usable = 0, crosstalk = 0, n_crosstalk = 0, of_bin = 0;
-    const int lanes = min(bin_side, WARP), bottom = min((int)(blockIdx.y + 1) * side, ny);
-    for (int y0 = blockIdx.y * side; y0 < bottom; y0 += CELL) {
-        const int word = ccd * ((cell_rows + WARP - 1) / WARP) + y0 / CELL / WARP;
-        const unsigned covered =
-            x < nx ? hidden[(long long)word * cell_columns + x / CELL] >> y0 / CELL % WARP & 1u
-                   : 1u;
-        const long long first = ((long long)ccd * ny + y0) * nx;
-        const int n = x < nx ? min(CELL, ny - y0) : 0;
-        int found[CELL], others[CELL];
+    int crosstalk = 0, n_crosstalk = 0;
+    int of_column[COLUMNS] = {}, n_of_column[COLUMNS] = {}, n_usable[COLUMNS] = {};
+    int of_bin[COLUMNS] = {};
+    unsigned covered[COLUMNS] = {};
+    bool inside[COLUMNS];
+    for (int k = 0; k < COLUMNS; k++) inside[k] = left + k * APART < nx;
+    for (int y0 = top; y0 < bottom; y0 += CELL) {
+        // The bits of the cells below each other: the next one, or those of another number.
+        if (y0 == top || y0 % (CELL * WARP) == 0) {
+            const int words = (cell_rows + WARP - 1) / WARP, word = y0 / CELL / WARP;
+            const unsigned int* const own =
+                hidden + ((long long)ccd * words + word) * cell_columns + left / CELL;
+            for (int k = 0; k < COLUMNS; k++)
+                covered[k] = inside[k] ? own[k * (APART / CELL)] >> y0 / CELL % WARP : 0u;
+        }
+        const long long first = ((long long)ccd * ny + y0) * nx + left;
+        const int n = min(CELL, ny - y0);
+        int found[CELL][COLUMNS], others[CELL][COLUMNS];
         // All are read before any is used, so that the reads do not wait for each other.
 #pragma unroll
         for (int row = 0; row < CELL; row++) {
-            const long long at = first + (long long)row * nx;
-            found[row] = row < n ? numbers[at + x] : BAD;
-            others[row] = row < n && known ? numbers[at + mirrored] : BAD;
+            const short* const line = numbers + first + (long long)row * nx;
+            const short* const mirrored = line + (nx - 1 - 2 * left);
+#pragma unroll
+            for (int k = 0; k < COLUMNS; k++) {
+                found[row][k] = row < n && inside[k] ? line[k * APART] : BAD;
+                others[row][k] = row < n && inside[k] && known ? mirrored[-k * APART] : BAD;
+            }
         }
-        int of_cell = 0;
+        int of_row[CELL] = {}, of_cell[COLUMNS] = {};
+        unsigned beside = 0u;  // pixels whose mirrored pixel is high
 #pragma unroll
         for (int row = 0; row < CELL; row++) {
-            n_usable += found[row] > USABLE;
-            bool good;
-            const int number = masked(found[row], covered, &good);
-            if (good && (others[row] == HIGH || others[row] == BAD_AND_HIGH) && known &&
-                residual(images[first + (long long)row * nx + mirrored], &s, y0 + row, mirrored,
-                         ny, nx) > bright)
-                crosstalk += number, n_crosstalk++;
-            of_cell += number, n_of_column += good;
-            found[row] = number + ((int)good << COUNT_BIT);
+#pragma unroll
+            for (int k = 0; k < COLUMNS; k++) {
+                n_usable[k] += found[row][k] > USABLE;
+                bool good;
+                const int number = masked(found[row][k], covered[k] & 1u, &good);
+                const int both = good ? number + (1 << COUNT_BIT) : 0;
+                of_row[row] += both, of_cell[k] += both;
+                if (good && (others[row][k] == HIGH || others[row][k] == BAD_AND_HIGH))
+                    beside |= 1u << (row * COLUMNS + k);
+            }
         }
-        const int both = sums_of_four(found, lane);
+        for (; beside != 0u; beside &= beside - 1u) {
+            const int bit = __ffs((int)beside) - 1, row = bit / COLUMNS;
+            const int away = bit % COLUMNS * APART, mirrored = nx - 1 - left - away;
+            const long long line = first + (long long)row * nx - left;
+            if (residual(images[line + mirrored], &s, y0 + row, mirrored, ny, nx) > bright)
+                crosstalk += min((int)numbers[line + left + away], CLIP), n_crosstalk++;
+        }
+        const int both = sums_of_four(of_row, lane);
         const int count = (both + (1 << (COUNT_BIT - 1))) >> COUNT_BIT;
         if (lane < CELL && count > 0) {
             atomicAdd(&rows[0][y0 % ROWS_AT_ONCE + lane], both - (count << COUNT_BIT));
             atomicAdd(&rows[1][y0 % ROWS_AT_ONCE + lane], count);
         }
-        of_column += of_cell;
-        for (int step = 1; step < CELL; step *= 2)
-            of_cell += __shfl_xor_sync(WHOLE_WARP, of_cell, step);
-        // The mean, rounded, of whole cells: those that the edge cuts off are in no part.
-        if (lane % CELL == 0 && x < nx)
-            cells[((long long)ccd * cell_rows + y0 / CELL) * cell_columns + x / CELL] =
-                (short)((of_cell + 8) >> 4);
-        of_bin += of_cell;  // the same in all lanes of a cell
-        if ((y0 + CELL) % bin_side == 0 || y0 + CELL >= bottom) {
-            for (int step = CELL; step < lanes; step *= 2)
-                of_bin += __shfl_xor_sync(WHOLE_WARP, of_bin, step);
-            if (lane % lanes == 0 && x < nx && of_bin != 0)
-                atomicAdd((unsigned long long*)bin_sum +
-                              (ccd * (long long)((ny + bin_side - 1) / bin_side) + y0 / bin_side) *
-                                  ((nx + bin_side - 1) / bin_side) +
-                              x / bin_side,
-                          (unsigned long long)(long long)of_bin);
-            of_bin = 0;
+        short* const own_cells =
+            cells + ((long long)ccd * cell_rows + y0 / CELL) * cell_columns + left / CELL;
+#pragma unroll
+        for (int k = 0; k < COLUMNS; k++) {
+            const int n_of_cell = (of_cell[k] + (1 << (COUNT_BIT - 1))) >> COUNT_BIT;
+            int sum = of_cell[k] - (n_of_cell << COUNT_BIT);
+            of_column[k] += sum, n_of_column[k] += n_of_cell;
+            for (int step = 1; step < CELL; step *= 2)
+                sum += __shfl_xor_sync(WHOLE_WARP, sum, step);
+            // The mean, rounded, of whole cells: those that the edge cuts off are in no part.
+            if (lane % CELL == 0 && inside[k])
+                own_cells[k * (APART / CELL)] = (short)((sum + 8) >> 4);
+            of_bin[k] += sum;  // the same in all lanes of a cell
+            covered[k] >>= 1;
+        }
+        if (((y0 + CELL) & (bin_side - 1)) == 0 || y0 + CELL >= bottom) {
+            const long long bin_rows = (ny + bin_side - 1) >> shift;
+            long long* const bins =
+                bin_sum + (ccd * bin_rows + (y0 >> shift)) * ((nx + bin_side - 1) >> shift);
+            for (int k = 0; k < COLUMNS; k++) {
+                for (int step = CELL; step < lanes; step *= 2)
+                    of_bin[k] += __shfl_xor_sync(WHOLE_WARP, of_bin[k], step);
+                if (lane % lanes == 0 && inside[k] && of_bin[k] != 0)
+                    atomicAdd((unsigned long long*)bins + ((left + k * APART) >> shift),
+                              (unsigned long long)(long long)of_bin[k]);
+                of_bin[k] = 0;
+            }
         }
         if ((y0 + CELL) % ROWS_AT_ONCE != 0 && y0 + CELL < bottom) continue;
         __syncthreads();
@@ -355,24 +384,29 @@ extern "C" __global__ void __launch_bounds__(256)
         }
         __syncthreads();
     }
-    if (x < nx && n_of_column > 0) {
-        const long long at = (long long)ccd * nx + x;
-        atomicAdd((unsigned long long*)column_sum + at, (unsigned long long)(long long)of_column);
-        atomicAdd((unsigned long long*)column_count + at, (unsigned long long)n_of_column);
-    }
-    const long long sum = warp_sum((long long)of_column);
-    const int count = warp_sum(n_of_column), n_pixels = warp_sum(n_usable);
-    const int places = warp_sum(n_crosstalk);
-    const long long found = places > 0 ? warp_sum((long long)crosstalk) : 0;
-    if (lane == 0 && x < nx) {
-        const long long cell =
-            ((long long)ccd * gridDim.y + blockIdx.y) * ((nx + side - 1) / side) + x / side;
-        atomicAdd((unsigned long long*)map_sum + cell, (unsigned long long)sum);
-        atomicAdd((unsigned long long*)map_count + cell, (unsigned long long)count);
-        atomicAdd((unsigned long long*)map_usable + cell, (unsigned long long)n_pixels);
-        if (places > 0) {
-            atomicAdd((unsigned long long*)crosstalk_sum + ccd, (unsigned long long)found);
-            atomicAdd((unsigned long long*)crosstalk_count + ccd, (unsigned long long)places);
+    for (int k = 0; k < COLUMNS; k++) {
+        const int x = left + k * APART;
+        if (inside[k] && n_of_column[k] > 0) {
+            const long long at = (long long)ccd * nx + x;
+            atomicAdd((unsigned long long*)column_sum + at,
+                      (unsigned long long)(long long)of_column[k]);
+            atomicAdd((unsigned long long*)column_count + at, (unsigned long long)n_of_column[k]);
         }
+        const long long sum = warp_sum((long long)of_column[k]);
+        const int count = warp_sum(n_of_column[k]), n_pixels = warp_sum(n_usable[k]);
+        if (lane == 0 && inside[k]) {
+            const long long cell =
+                ((long long)ccd * gridDim.y + blockIdx.y) * ((nx + side - 1) / side) + x / side;
+            atomicAdd((unsigned long long*)map_sum + cell, (unsigned long long)sum);
+            atomicAdd((unsigned long long*)map_count + cell, (unsigned long long)count);
+            atomicAdd((unsigned long long*)map_usable + cell, (unsigned long long)n_pixels);
+        }
+    }
+    const int n_places = warp_sum(n_crosstalk);
+    if (n_places == 0) return;
+    const long long sum = warp_sum((long long)crosstalk);
+    if (lane == 0) {
+        atomicAdd((unsigned long long*)crosstalk_sum + ccd, (unsigned long long)sum);
+        atomicAdd((unsigned long long*)crosstalk_count + ccd, (unsigned long long)n_places);
     }
 }

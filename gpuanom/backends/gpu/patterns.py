@@ -24,9 +24,8 @@ from gpuanom.settings import Settings
 RESIDUAL = Kernel("patterns", "patterns_residual")
 MASK = Kernel("patterns", "patterns_mask")
 ADD = Kernel("patterns", "patterns_add")
-PIXELS_A_BLOCK = 256
-RESIDUALS_A_BLOCK = 512
-"""Columns of pixels whose residuals a block of 128 threads takes."""
+PIXELS_A_BLOCK, THREADS_A_BLOCK = 512, 128
+"""Columns of pixels, and the threads that take four of them each."""
 ROWS_OF_PIXELS_A_BLOCK = 32
 CELLS_A_BLOCK = (224, 32)
 """Columns and rows of cells that a block of `patterns_mask` masks; the rows become the bits of a number."""
@@ -44,8 +43,8 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     of_ccd = (background.coefficients, background.sigma, background.usable)
     across = -(-nx // PIXELS_A_BLOCK)
     RESIDUAL(
-        (-(-nx // RESIDUALS_A_BLOCK), -(-ny // ROWS_OF_PIXELS_A_BLOCK), n_ccd), (RESIDUALS_A_BLOCK // 4,),
-        stack.images, stack.bad, *of_ccd, bin_side(ny, nx), ny, nx, numbers, seeds, bin_sum,
+        (across, -(-ny // ROWS_OF_PIXELS_A_BLOCK), n_ccd), (THREADS_A_BLOCK,), stack.images, stack.bad, *of_ccd,
+        bin_side(ny, nx), ny, nx, numbers, seeds, bin_sum,
     )  # fmt: skip
     a_block = CELLS_A_BLOCK
     MASK((-(-columns // a_block[0]), words, n_ccd), (256,), seeds, rows, columns, hidden)
@@ -53,7 +52,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     sums = [cupy.zeros((n_ccd, *shape), np.int64) for shape in shapes]
     faint_bin_sum = cupy.zeros((n_ccd, *faint_bin_shape(ny, nx)), np.int64)
     ADD(
-        (across, my, n_ccd), (PIXELS_A_BLOCK,), stack.images, numbers, hidden, stack.saturation, *of_ccd, side,
+        (across, my, n_ccd), (THREADS_A_BLOCK,), stack.images, numbers, hidden, stack.saturation, *of_ccd, side,
         faint_bin_side(ny, nx), ny, nx, cells, *sums, faint_bin_sum,
     )  # fmt: skip
     (fine_power, coarse_power), (n_fine, n_coarse) = spectra(
