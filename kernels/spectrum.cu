@@ -49,7 +49,7 @@ struct Shared {
     // The real, and then the imaginary parts of 32 rows.
     alignas(16) double plane[QUARTER * ROW];
     Two sum[2][256];
-    double sign[2];
+    double sign[2];  // 1 and -1: from here where registers are few
 };
 
 // A step of radix 4 on four points. The CPU's twin has the same operations in the same order.
@@ -142,7 +142,12 @@ __device__ __forceinline__ void first_step(const short* numbers, const unsigned 
     const double own_window = fabs(s.window[x % QUARTER][x / QUARTER]);
     // Odd quarters turn two of four points by 90 degrees: real and imaginary part change places.
     const int swapped = -(quarter % 2);
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 750
+    // No registers are shared by a warp there, and one more would be too many.
+    const double sign = s.sign[quarter % 2];
+#else
     const double sign = quarter % 2 == 0 ? 1.0 : -1.0;
+#endif
 #pragma unroll
     for (int t = 0; t < POINTS; t++) {
         const int j = 2 * t + odd;
@@ -238,8 +243,8 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     for (int part = 0; part < n_parts; part += 2) {
         // Along y. The even and the odd points of a column meet in the last step alone.
         Complex a[POINTS];
-        // All bits, or none where the last part has no partner. Compilers would double the code for
-        // a condition.
+        // All bits, or none where the last part has no partner: for a condition compilers would
+        // make the code twice as long.
         const int kept = (part + 1 - n_parts) >> 31;
         if (is_fine)
             first_step<true>(numbers, hidden, fine + 2 * part, kept, ny, nx, s, a);

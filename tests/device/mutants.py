@@ -98,9 +98,6 @@ EQUIVALENT = {
     "shapes.cu: if (source > (last != 0 ? SHAPES_A_CCD : FOR_WIDTH)) return;": (
         "a source that gives no width is measured once more than it need be"
     ),
-    "patterns.cu: if (threadIdx.x % lanes == 0 && x <= nx && level != 0) {": "a column beyond the last has no level",
-    "patterns.cu: if (x <= nx && n_of_column > 0) {": "a column beyond the last has no pixels",
-    "patterns.cu: if (lane % lanes == 0 && x <= nx && of_bin != 0)": "a column beyond the last adds nothing to a bin",
     "moments.cu: for (int k = 0; k <= REQUESTS; k++) {": "a fourth request begins behind every stamp: the loop ends",
     "sources.cu: for (int row0 = 0; row0 <= height; row0 += ROWS_AT_ONCE) {": NOTHING_LEFT,
     "sources.cu: if (other > best[k] || (other == best[k] && other_pixel <= best_pixel[k])) {": (

@@ -54,7 +54,7 @@ LIMITS = {
     "moments_check": Limit(256, 128, 36316),
     "orientation_gradients": Limit(256, 32),
     "orientation_moments": Limit(256, 40),
-    "patterns_add": Limit(128, 96, 320),
+    "patterns_add": Limit(128, 128, 320),  # 32 pixels of a thread are under way
     "spectrum_add": Limit(256, 128, 48704),  # the transforms of a thread stay in its registers
     "spectrum_fold": Limit(96, 32),
     "patterns_mask": Limit(256, 40),
