@@ -16,7 +16,7 @@
 #include "common.cuh"
 #include "patterns.cuh"
 
-constexpr int PART = 128, HALF = 65;
+constexpr int PART = 128, HALF = 65, ROWS_A_BLOCK = 4;
 // A block keeps the sums of a quarter of the frequencies along y: a thread has 16 of them.
 constexpr int QUARTER = PART / 4, POINTS = 16;
 // So many of these sums stay in registers, the others in shared memory.
@@ -360,20 +360,20 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 //   power      out, (2, n_ccd, 128, 65) float64, sigma^2: of fine, then of coarse parts
 //   n_added    out, (2, n_ccd) int64, number of parts, 0 for a CCD without a background
 //
-// Launch     grid (128, n_ccd, 2), block (96). A block takes the frequencies of a row, of which a
-//            CCD has few, so that nothing is gained by a cleverer shape.
+// Launch     grid (32, n_ccd, 2), block (96). A block takes the frequencies of four rows, of which
+//            a CCD has few, so that nothing is gained by a cleverer shape.
 // Bytes      16 read and 8 written for each of 8320 frequencies of both kinds of a CCD.
 extern "C" __global__ void __launch_bounds__(96)
     spectrum_fold(const double* total, const bool* usable, const double* sigma, int n_fine,
                   int n_coarse, double* power, long long* n_added) {
-    const int ky = blockIdx.x, kx = threadIdx.x, ccd = blockIdx.y;
+    const int top = blockIdx.x * ROWS_A_BLOCK, kx = threadIdx.x, ccd = blockIdx.y;
     const long long of_kind = (long long)blockIdx.z * gridDim.y + ccd;
     const double* sums = total + of_kind * PART * PART;
-    if (kx < HALF)
+    for (int ky = top; ky < top + ROWS_A_BLOCK && kx < HALF; ky++)
         power[(of_kind * PART + ky) * HALF + kx] =
             (sums[ky * PART + kx] + sums[(PART - ky) % PART * PART + (PART - kx) % PART]) *
             (0.000244140625 * 0.000244140625 / 2.0);
-    if (ky == 0 && kx == 0) {
+    if (top == 0 && kx == 0) {
         const double step = widen(narrow(sigma[ccd])) * 0.000244140625;
         const int n_parts = blockIdx.z == 0 ? n_fine : n_coarse;
         n_added[of_kind] = usable[ccd] && is_finite(1.0 / step) ? n_parts : 0;

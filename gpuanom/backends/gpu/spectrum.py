@@ -19,8 +19,8 @@ from gpuanom.records import Array, Background
 
 ADD = Kernel("spectrum", "spectrum_add")
 FOLD = Kernel("spectrum", "spectrum_fold")
-QUARTERS = 4
-"""Blocks that share the frequencies of a CCD."""
+QUARTERS, ROWS_A_BLOCK = 4, 4
+"""Blocks that share the frequencies of a CCD; rows of frequencies that a block folds."""
 
 
 def spectra(
@@ -65,7 +65,7 @@ def spectra(
     )  # fmt: skip
     power, n_added = cupy.empty((*of_kinds, SIDE_OF_PART, SIDE_OF_PART // 2 + 1)), cupy.empty(of_kinds, np.int64)
     of_ccd = (background.usable, background.sigma)
-    FOLD((SIDE_OF_PART, n_ccd, 2), (96,), total, *of_ccd, len(fine), len(coarse), power, n_added)
+    FOLD((SIDE_OF_PART // ROWS_A_BLOCK, n_ccd, 2), (96,), total, *of_ccd, len(fine), len(coarse), power, n_added)
     return power, n_added
 
 
