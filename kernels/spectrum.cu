@@ -201,8 +201,9 @@ __device__ __forceinline__ void first_step(const short* numbers, const unsigned 
 // Launch     grid (4, n_ccd, 2), block (256). A block takes a quarter of the frequencies along y
 //            of all pairs of a CCD, one pair after the other, and keeps their sums in registers:
 //            one order of additions. Two threads share a column; then eight share a row.
-//            Only the first step along y is done four times in part, and 39 KiB of static shared
-//            memory suffice, which every card gives.
+//            Only the first step along y is done four times in part, and real and imaginary parts
+//            change hands one after the other: 48 KiB of shared memory suffice, which every card
+//            gives.
 // Bytes      8 read for each pixel of a fine part, and for each cell of a coarse part: the numbers
 //            by four blocks, three times from the cache.
 extern "C" __global__ void __launch_bounds__(256, 2)
