@@ -334,7 +334,8 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         add(&s.sum[0][threadIdx.x], power(c[12]), power(c[13]));
         add(&s.sum[1][threadIdx.x], power(c[14]), power(c[15]));
         put(waiting, sum);
-        __syncwarp();
+        // For the compiler, which would otherwise keep these sums in registers that it lacks.
+        __syncwarp(WHOLE_WARP);
     }
     get(waiting, sum);
     double* own = total + ((long long)blockIdx.z * gridDim.y + ccd) * PART * PART;
