@@ -110,6 +110,7 @@ def test_a_changed_source_is_compiled_again(home):
     assert run(HOME=home, program=changed) == [compiling.LOOPS]
 
 
+@pytest.mark.proof
 def test_several_first_runs_at_once(tmp_path):
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     environment.pop("NUMBA_CACHE_DIR", None)
@@ -117,6 +118,7 @@ def test_several_first_runs_at_once(tmp_path):
     assert [one.wait(300) for one in several] == [0, 0, 0]
 
 
+@pytest.mark.proof
 def test_numbas_switch_does_not_stop_the_loops(tmp_path):
     """When Numba did not compile, every exposure failed, since Python cannot read addresses."""
     assert run(HOME=tmp_path, NUMBA_DISABLE_JIT=1) == [compiling.LOOPS]

@@ -284,8 +284,8 @@ assert len(night.tables.ccds) == 240
 def test_more_files_than_may_be_open(tmp_path):
     """12 exposures of 20 one-CCD files, 8 threads and 100 open files stand for 20 of 104 with 16 threads and 1024."""
     for number in range(1, 13):
+        plane = nights.image(number, shape=(72, 72), n_stars=1)
         for ccd in range(20):
-            plane = nights.image(number, shape=(72, 72), n_stars=1)
             _one_ccd(tmp_path / "in" / f"x{number:02d}{ccd:02d}.fits", plane, number, ccd)
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path / "in"), str(tmp_path / "out"), "100"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -18,7 +18,7 @@ from tests import fuzz_score
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.proof)])
 def test_runs_that_end_early_lose_nothing(kills):
     command = [sys.executable, "-m", "tests.crash", "--kills", str(kills), "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -26,7 +26,7 @@ def test_runs_that_end_early_lose_nothing(kills):
     assert f"    {kills} ended early" in done.stdout
 
 
-@pytest.mark.parametrize("files", [8, pytest.param(60, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("files", [6, pytest.param(60, marks=pytest.mark.proof)])
 def test_damaged_files_end_as_scores_or_statuses(files):
     # Ten times the limit of the full version, since a busy machine is no fault of gpuanom.
     counts, failed, _, _ = fuzz_score.fuzz(files, seed=3, slowest=10 * fuzz_score.SLOWEST)

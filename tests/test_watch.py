@@ -166,6 +166,7 @@ def test_a_report_can_be_made_meanwhile_and_a_second_watch_not(tmp_path):
         assert process.wait(LONG) == 0
 
 
+@pytest.mark.proof
 def test_a_signal_that_is_ignored_stays_so(tmp_path):
     """For example under nohup."""
     nights.night(tmp_path / "in", exposures=2, ccds=1)

@@ -114,6 +114,7 @@ def test_array_and_merge(night, slurm, whole):
     assert nights.tables(Path("scored")) == whole
 
 
+@pytest.mark.proof
 def test_shards_on_a_gpu_node(night, slurm, whole):
     run("gpu-shards.sh", night, [("--device 0", "--device cpu")], NTASKS=2, CPUS_PER_TASK=1)
     assert nights.tables(Path("scored")) == whole

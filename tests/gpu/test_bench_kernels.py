@@ -45,6 +45,7 @@ def test_every_kernel_of_an_exposure_is_timed():
         assert re.fullmatch(r"\| \w+ \| 1 \|( [\d.]+ \|){5}", rows[name])
 
 
+@pytest.mark.proof
 def test_one_exposure_for_a_profiler():
     device.require_compiler()
     done = run(device.environment(orders="forward"), *SMALL, "--once")
