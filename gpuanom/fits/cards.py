@@ -13,11 +13,12 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
+from gpuanom.fits.layouts import WIDTH as _WIDTH
+from gpuanom.fits.layouts import as_text, layout_of
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
-_WIDTH = 80
 _END = b"END".ljust(_WIDTH)
 _COMMENT = r" *(?:/.*)?"
 _TEXT = re.compile(rf" *'([ -&(-~]*)'{_COMMENT}")
@@ -27,7 +28,6 @@ _WHOLE = re.compile(rf" *([+-]?[0-9]+){_COMMENT}")
 _FLOAT = re.compile(rf" *([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[EeDd][+-]?[0-9]+)?){_COMMENT}")
 _PLAIN_NAME = re.compile("[A-Z0-9_-]{1,8}")
 _LONG_NAME = re.compile("[A-Z0-9_-]+(?: [A-Z0-9_-]+)*")
-_NOT_NAMES = re.compile("[^A-Z0-9_ -]")
 _UNVALUED = ("COMMENT ", "HISTORY ", "        ", "HIERARCH", "CONTINUE", "END     ")
 
 
@@ -70,22 +70,15 @@ class Scanned:
     ----------
     unusual : bool
         Whether it has cards whose names only astropy understands.
+    layout : Layout
+        The names of the cards, shared by all headers that have the same names.
     """
 
     def __init__(self, text: bytes) -> None:
-        self._text = text.decode("ascii", errors="replace").replace("\ufffd", "?")  # as astropy does
-        places: dict[str, int] = {}
-        for at in range(0, len(self._text), _WIDTH):
-            name = self._text[at : at + 8]
-            if name not in places:
-                places[name] = at
-                if name == "END     ":
-                    break
-        self._places = places
-        # One search in all names at a time: only a name that begins with blanks is looked for one
-        # by one.
+        self._text = as_text(text)
+        self.layout = layout_of(text)
+        self.unusual, self._places = self.layout.unusual, self.layout.places
         self._values: dict[str, Any] = {}
-        self.unusual = bool(_NOT_NAMES.search("".join(places))) or any(n[0] == " " and n.strip() for n in places)
 
     @cached_property
     def astropy(self) -> fits.Header:
@@ -97,11 +90,7 @@ class Scanned:
 
     def may_have(self, beginning: str) -> bool:
         """Whether a keyword may begin with these letters; False is certain, and much faster than asking for each."""
-        return self.unusual or f"\n{beginning}" in self._names
-
-    @cached_property
-    def _names(self) -> str:
-        return "\n" + "\n".join(self._places)
+        return self.unusual or f"\n{beginning}" in self.layout.lines
 
     def _lacks(self, keyword: str) -> bool:
         """Whether the header certainly has no card of a name that is long or has blanks: HIERARCH cards have such."""

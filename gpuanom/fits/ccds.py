@@ -10,6 +10,7 @@ from gpuanom.errors import InputError
 from gpuanom.fits.headers import Cards, card, clean, matches
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.plane_kinds import plane_reason
+from gpuanom.fits.same_cards import once_for_same_cards
 
 _NUMBERED = (
     *("CCDNUM", "CCDID+QID", "RCID", "CCDID", "CHIPID", "RAFTBAY+CCDSLOT", "RAFTNAME+SENSNAME", "DET-ID", "DETID"),
@@ -53,6 +54,7 @@ class Listed:
     in_file: str = ""
 
 
+@once_for_same_cards
 def named_ccd(rule: CameraRule, cards: Cards) -> str:
     """Return the name that the headers give a CCD.
 

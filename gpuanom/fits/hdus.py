@@ -25,12 +25,16 @@ class Unit:
 
 @dataclass(frozen=True, eq=False)
 class Hdu:
-    """An image HDU with pixels: number, header of the image, both headers together, and where the HDU lies."""
+    """An image HDU with pixels: number, header of the image, both headers together, where the HDU lies, and its shape.
+
+    The shape is (..., ny, nx) as the header claims, which `gpuanom.fits.mapped.File.image_shape` checks.
+    """
 
     number: int
     header: Scanned | CompressedImage
     cards: Cards
     unit: Unit
+    claimed: tuple[int, ...]
 
     @property
     def compressed(self) -> bool:

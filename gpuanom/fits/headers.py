@@ -17,6 +17,7 @@ from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import printable
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.cards import CompressedImage, Scanned
+from gpuanom.fits.same_cards import once_for_same_cards
 from gpuanom.records import Turn
 
 if TYPE_CHECKING:
@@ -41,14 +42,19 @@ class Cards:
     ----------
     *headers : Header or None
         Usually the header of an HDU and the primary header.
+
+    Attributes
+    ----------
+    headers : tuple of Header
+        Those that are not None.
     """
 
     def __init__(self, *headers: fits.Header | None) -> None:
-        self._headers = tuple(h for h in headers if h is not None)
+        self.headers = tuple(h for h in headers if h is not None)
 
     def get(self, keyword: str) -> Any:
         """Return the value of a keyword in the first header where it is not blank; None without any."""
-        for header in self._headers:
+        for header in self.headers:
             value = card(header, keyword)
             if keyword == "EXTNAME" and str(value).upper() in _NO_NAMES:
                 continue
@@ -58,7 +64,7 @@ class Cards:
 
     def may_have(self, beginning: str) -> bool:
         """Whether a keyword of these headers may begin with these letters; False is certain."""
-        tables = (h.table if isinstance(h, CompressedImage) else h for h in self._headers)
+        tables = (h.table if isinstance(h, CompressedImage) else h for h in self.headers)
         return any(not isinstance(h, Scanned) or h.may_have(beginning) for h in tables)
 
     def first(self, keywords: Sequence[str]) -> Any:
@@ -172,6 +178,7 @@ def plver(value: Any) -> tuple[tuple[int, ...], str]:
     return tuple(int(n) for n in found[1].split(".")), found[2].lower()
 
 
+@once_for_same_cards
 def saturation(rule: CameraRule, cards: Cards) -> float:
     """Return the level at which pixels saturate.
 
@@ -195,6 +202,7 @@ def saturation(rule: CameraRule, cards: Cards) -> float:
     return math.nan
 
 
+@once_for_same_cards
 def sky_axes(cards: Cards) -> tuple[float, float, float, float] | None:
     """Return CD1_1, CD1_2, CD2_1, CD2_2 in degrees per pixel; None without a celestial WCS.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Iterator
 from mmap import mmap
@@ -15,17 +16,19 @@ from gpuanom.errors import InputError
 from gpuanom.fits.cards import CompressedImage, Scanned, find_end
 from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card
 from gpuanom.fits.endings import too_few, wrong_ending
+from gpuanom.fits.hdu_form import TABLES, HduForm, claimed_shape, form_of
 from gpuanom.fits.hdus import Hdu as Hdu
 from gpuanom.fits.hdus import Unit
 from gpuanom.fits.headers import Cards, card, number
-from gpuanom.fits.mapping import DamagedError, Mapping, bring
-from gpuanom.fits.scan import BLOCK, data_bytes
+from gpuanom.fits.mapping import DamagedError, HeaderReader, Mapping, bring
+from gpuanom.fits.scan import BLOCK, data_bytes, whole_card
 from gpuanom.settings import NO_CHECKSUM
 from gpuanom.system import patiently, refused
 
 _MOST_PIXELS = 2**31 - 1  # pixels are counted in 32 bits
 _MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
-_HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step; few headers need a second one
+_FIRST_STEP = 8 * BLOCK  # most headers are shorter
+_HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step
 _MOST_HDUS = 10_000
 # Largest ratio of claimed to stored bytes: RICE tiles reach a few hundred, GZIP a thousand, and a
 # constant image in one HCOMPRESS tile more. A claim below `_HARMLESS` bytes takes little memory
@@ -114,10 +117,14 @@ class File:
         try:
             patiently(lambda: bring(view, start, stop))
         except OSError as error:
-            if view.size() < min(stop, self.size):
-                raise self.corrupt("the file was cut off while it was open", hdu) from None
-            trouble = refused(error, self.path)
-            raise InputError(trouble.reason, file=self.path, hdu=hdu, remedy=trouble.remedy) from None
+            raise self._refused(error, stop, hdu) from None
+
+    def _refused(self, error: OSError, stop: int, hdu: int | None) -> InputError:
+        """Return the error for bytes up to `stop` that the system did not give, with the number of the HDU if known."""
+        if self.bytes.size() < min(stop, self.size):
+            return self.corrupt("the file was cut off while it was open", hdu)
+        trouble = refused(error, self.path)
+        return InputError(trouble.reason, file=self.path, hdu=hdu, remedy=trouble.remedy)
 
     def hdus(self) -> tuple[Hdu | InputError, ...]:
         """Return the image HDUs that have pixels, and an error for what cannot be read as an HDU.
@@ -126,36 +133,37 @@ class File:
         the HDU that is cut off, or of the HDU that should follow.
         """
         if self._listed is None:
-            self._listed = tuple(self._scan())
+            with self._mapping.header_reader() as reader:
+                self._listed = tuple(self._scan(reader))
         return self._listed
 
-    def _scan(self) -> Iterator[Hdu | InputError]:
+    def _scan(self, reader: HeaderReader) -> Iterator[Hdu | InputError]:
         primary: Scanned | None = None
         last: Unit | None = None
         index = start = 0
-        view = self.bytes
         while start < self.size and index < _MOST_HDUS:
             try:
-                end = self._header_end(view, start)
+                text = self._header(reader, start)
             except InputError as error:
                 yield InputError(error.reason, file=self.path, hdu=index, remedy=error.remedy, status=error.status)
                 return
-            if end is None:
+            if text is None:
                 break  # FITS allows special records after the last HDU
-            data = end + (start - end) % BLOCK
-            if end < 0 or data > self.size:
+            data = start + len(text) + -len(text) % BLOCK
+            if not text or data > self.size:
                 if last is None:
                     yield self.corrupt("its header cannot be read: it is cut off", index)
                     return
                 break
             try:
-                header = Scanned(view[start:end])
-                last = Unit(start, data, data_bytes(header, self.path, index), header)
+                header = Scanned(text)
+                form = form_of(header) if index else None
+                last = Unit(start, data, self._data_bytes(header, index, form), header)
                 if primary is None:
                     primary = header
-                image = self._image_header(header, index)
-                if image is not None and self.shape(image, index):
-                    yield Hdu(index, image, Cards(image, primary), last)
+                image, shape = self._image(header, index, form)
+                if image is not None and shape:
+                    yield Hdu(index, image, Cards(image, primary), last, shape)
             except InputError as error:
                 yield error
                 if last is None or last.start != start:  # the start of the next HDU is unknown
@@ -167,54 +175,56 @@ class File:
         if trouble:
             yield trouble
 
-    def _header_end(self, view: mmap, start: int) -> int | None:
-        """Return the end of the header at `start`; -1 where it has no end, None where no HDU begins at `start`."""
+    def _header(self, reader: HeaderReader, start: int) -> builtins.bytes | None:
+        """Return the header at `start` with its END card; empty without that card, None where no HDU begins there."""
         most = min(start + _MOST_HEADER, self.size)
-        stop = start
-        while stop < most:
-            stop = min(stop + _HEADER_STEP, most)
-            self.bring(start, stop)
-            if start and view[start : start + 8] != b"XTENSION":
+        text, step = b"", _FIRST_STEP
+        while start + len(text) < most:
+            at, stop = start + len(text), min(start + len(text) + step, most)
+            try:
+                text += patiently(lambda at=at, stop=stop: reader(at, stop))  # type: ignore[misc]
+            except OSError as error:
+                raise self._refused(error, stop, None) from None
+            if start and text[:8] != b"XTENSION":
                 return None
-            end = find_end(view, start, stop)
+            end = find_end(text, 0, len(text))
             if end >= 0:
-                return end
-        return -1
+                return text[:end]
+            step = _HEADER_STEP
+        return b""
+
+    def _data_bytes(self, header: Scanned, index: int, form: HduForm | None) -> int:
+        """Return the bytes of an HDU's data; the form is that of the header, if that is known."""
+        if form is None:
+            return data_bytes(header, self.path, index)
+        if form.pixels is None:
+            return 0
+        return form.group_bytes * (whole_card(header, "PCOUNT", self.path, index, 0) + form.pixels)
+
+    def _image(
+        self, header: Scanned, index: int, form: HduForm | None
+    ) -> tuple[Scanned | CompressedImage | None, tuple[int, ...]]:
+        """Return the header of the image in an HDU and the shape that it claims; None where the HDU has no image."""
+        if form is not None:
+            return CompressedImage(header) if form.compressed else header, form.shape
+        image = self._image_header(header, index)
+        if image is None:
+            return None, ()
+        shape = claimed_shape(image)
+        if shape is None:
+            raise self.corrupt("its NAXIS cards make no sense", index)
+        return image, shape
 
     def _image_header(self, header: Scanned, index: int) -> Scanned | CompressedImage | None:
         """Return the header of the image in an HDU; None where the HDU has no image."""
         if not index:
             return header if card(header, "SIMPLE") is True else None
         kind = card(header, "XTENSION")
-        if kind in ("BINTABLE", "A3DTABLE") and card(header, "ZIMAGE"):
+        if kind in TABLES and card(header, "ZIMAGE"):
             return CompressedImage(header)
         if "ZIMAGE" in header:
             raise self.corrupt("its header makes no sense", index)
         return header if kind == "IMAGE" else None
-
-    def shape(self, header: Scanned | CompressedImage, hdu: int) -> tuple[int, ...]:
-        """Return the shape (..., ny, nx) that the header of an HDU claims; empty where there are no pixels.
-
-        Parameters
-        ----------
-        header : Scanned or CompressedImage
-        hdu : int
-            Number of the HDU, for the error.
-
-        Returns
-        -------
-        tuple of int
-
-        Raises
-        ------
-        InputError
-            Status ``corrupt``: the NAXIS cards make no sense.
-        """
-        count = card(header, "NAXIS")
-        sizes = [card(header, f"NAXIS{axis}") for axis in range(1, count + 1)] if _is_count(count, 999) else [None]
-        if not all(_is_count(size) for size in sizes):
-            raise self.corrupt("its NAXIS cards make no sense", hdu)
-        return tuple(int(size) for size in reversed(sizes) if size is not None) if all(sizes) else ()
 
     def image_shape(self, item: Hdu) -> tuple[int, int]:
         """Return the shape (ny, nx) of an HDU's image, after every check that needs no pixels.
@@ -229,7 +239,7 @@ class File:
         """
         if item in self._shapes:
             return self._shapes[item]
-        shape = self.shape(item.header, item.number)
+        shape = item.claimed
         n_slices = math.prod(shape[:-2])
         if n_slices > 1:
             raise InputError(
@@ -389,10 +399,6 @@ class File:
             Status ``corrupt``.
         """
         return InputError(message, file=self.path, hdu=hdu, remedy=_AGAIN, status="corrupt")
-
-
-def _is_count(value: Any, most: int = 2**62) -> bool:
-    return type(value) is int and 0 <= value <= most
 
 
 def short(error: Exception) -> str:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +35,10 @@ _kept: weakref.WeakKeyDictionary[Mapping, None] = weakref.WeakKeyDictionary()
 
 _libc: Any = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _can_populate = _libc is not None
+
+
+HeaderReader = Callable[[int, int], bytes]
+"""A function that returns the bytes of a file from a first one to the one behind the last."""
 
 
 class DamagedError(Exception):
@@ -159,6 +163,38 @@ class Mapping:
             os.close(file)
         return True
 
+    @contextlib.contextmanager
+    def header_reader(self) -> Iterator[HeaderReader]:
+        """Give a function that returns the bytes from a first one to the one behind the last.
+
+        A plain file is read rather than mapped: to have the system map a part of a file takes ten times as long.
+
+        Yields
+        ------
+        HeaderReader
+            Raises an OSError where the system cannot read these bytes, or the file was cut off.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be opened again, or has changed since it was first opened.
+        """
+        if not self.plain:
+            view = self.view()
+            yield lambda start, stop: view[start:stop]
+            return
+        try:
+            file = patiently(lambda: os.open(self.path, os.O_RDONLY | os.O_CLOEXEC), let_go)
+        except OSError as error:
+            raise refused(error, self.path, "cannot be opened") from None
+        try:
+            status = os.fstat(file)
+            if status.st_size >= self.size:  # a file that was cut off is no other file
+                self._same(status)
+            yield lambda start, stop: _whole(file, start, stop)
+        finally:
+            os.close(file)
+
     def _same(self, found: os.stat_result) -> tuple[int, ...]:
         """Return what tells an opened file from others; raise an error where it is another one than at first."""
         state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
@@ -207,6 +243,17 @@ class Mapping:
                         return
                 except OSError as error:
                     raise _no_room(error, self.path) from None
+
+
+def _whole(file: int, start: int, stop: int) -> bytes:
+    """Read bytes of a file; an OSError where they are not all there."""
+    parts: list[bytes] = []
+    while start < stop:
+        parts.append(os.pread(file, stop - start, start))
+        if not parts[-1]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        start += len(parts[-1])
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.headers import SUFFIXES, Cards, card, clean, matches, stem
+from gpuanom.fits.same_cards import once_for_same_cards
 
 NAMES: tuple[str, ...] = ("EXTNAME", "EXTTYPE", "DES_EXT", "HDUCLAS1")
 """Cards of an HDU whose value may be the name of a plane, as the camera rule's ``not_ccds`` lists such names."""
@@ -63,6 +64,7 @@ def is_named(value: Any, names: str) -> bool:
     return bool(names) and str(value).upper() in names.upper().split("|")
 
 
+@once_for_same_cards
 def plane_reason(rule: CameraRule, header: Any) -> str:
     """Tell why an image HDU is a mask, a weight or another plane that is no CCD.
 

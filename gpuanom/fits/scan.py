@@ -155,7 +155,28 @@ def parse_header(text: bytes, path: Path, number: int) -> Scanned:
     return header
 
 
-def _card(header: Scanned, keyword: str, path: Path, number: int, default: int) -> int:
+def whole_card(header: Scanned, keyword: str, path: Path, number: int, default: int) -> int:
+    """Return the whole number of a card: from 0, except for BITPIX.
+
+    Parameters
+    ----------
+    header : Scanned
+    keyword : str
+    path : Path
+    number : int
+        File and number of the HDU, for the error.
+    default : int
+        Returned where the header has no such card.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        Status ``corrupt``: the card holds something else.
+    """
     value = card(header, keyword) if keyword in header else default
     if type(value) is not int or (value < 0 and keyword != "BITPIX"):
         message = f"its {keyword} card is no whole number"
@@ -185,10 +206,10 @@ def axes(header: Scanned, path: Path, number: int, prefix: str = "") -> tuple[in
     InputError
         Status ``corrupt``: a card is no whole number from 0.
     """
-    count = _card(header, f"{prefix}NAXIS", path, number, 0)
+    count = whole_card(header, f"{prefix}NAXIS", path, number, 0)
     if count > 999:
         raise InputError(f"{count} axes", file=path, hdu=number, remedy="fetch it again", status="corrupt")
-    return tuple(_card(header, f"{prefix}NAXIS{axis}", path, number, 0) for axis in range(1, count + 1))
+    return tuple(whole_card(header, f"{prefix}NAXIS{axis}", path, number, 0) for axis in range(1, count + 1))
 
 
 def data_bytes(header: Scanned, path: Path, number: int) -> int:
@@ -216,9 +237,9 @@ def data_bytes(header: Scanned, path: Path, number: int) -> int:
         pixels *= size
     if not sizes:
         return 0
-    bits = abs(_card(header, "BITPIX", path, number, 8))
-    groups = _card(header, "GCOUNT", path, number, 1)
-    return bits // 8 * groups * (_card(header, "PCOUNT", path, number, 0) + pixels)
+    bits = abs(whole_card(header, "BITPIX", path, number, 8))
+    groups = whole_card(header, "GCOUNT", path, number, 1)
+    return bits // 8 * groups * (whole_card(header, "PCOUNT", path, number, 0) + pixels)
 
 
 def _padded(count: int) -> int:

@@ -16,6 +16,7 @@ from gpuanom.cameras.rules import AMPLIFIERS, ANY, ESO_OUTPUT, SUBARU_CHANNELS, 
 from gpuanom.errors import InputError, printable
 from gpuanom.fits.binning import binning
 from gpuanom.fits.headers import Cards
+from gpuanom.fits.same_cards import once_for_same_cards
 from gpuanom.fits.sections import Section, bad_section, parse_section, trimmed_shape
 
 _LETTERS = "ABCDEFGHIJKLMNOP"
@@ -74,6 +75,7 @@ class _Candidate:
         return any(_overlap(section, other) for other in others for section in self.sections)
 
 
+@once_for_same_cards
 def data_sections(rule: CameraRule, cards: Cards, shape: tuple[int, int]) -> DataSections:
     """Return the parts of an image that show the sky.
 

@@ -1,0 +1,199 @@
+"""Answers that follow from a few cards of a header, worked out once for all headers in which these cards are the same.
+
+The CCDs of an exposure have headers that are alike, and the next exposure has the same CCDs. A decorated function is
+run with headers that note which cards it asks for. When it is called with headers of the same layout, and these cards
+have the same text, then its answer is the same too, and is not worked out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from operator import itemgetter
+from typing import Any, NoReturn, TypeVar, cast
+
+from gpuanom.cameras.rules import CameraRule
+from gpuanom.fits.cards import CompressedImage, Scanned
+from gpuanom.fits.layouts import WIDTH
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MOST_KEPT = 1024
+"""Answers that are kept for each function, layout and set of cards: a camera has up to 200 CCDs, each with its own."""
+_MOST_WAYS = 8
+"""Sets of cards that a function asks for in headers of one layout; a function with more of them is not remembered."""
+_TRIES = 256
+"""After so many headers none of which was like an earlier one, the function is not remembered for their layout."""
+
+
+class Noting(Scanned):
+    """A header that notes which of its cards are looked at.
+
+    Parameters
+    ----------
+    header : Scanned
+        The header itself, of which the new one has all cards and values.
+
+    Attributes
+    ----------
+    asked : dict of int to None
+        First letters of these cards.
+    whole : bool
+        Whether more was looked at than cards of one line.
+    """
+
+    def __init__(self, header: Scanned) -> None:
+        self.layout, self.unusual = header.layout, header.unusual
+        self._text, self._places = header._text, header._places
+        self._values = {}
+        self.asked: dict[int, None] = {}
+        self.whole = False
+
+    @property
+    def astropy(self) -> Any:
+        """The same header as astropy parses it: any card may count."""
+        self.whole = True
+        return Scanned(self._text.encode("ascii")).astropy
+
+    @property
+    def _capitals(self) -> str:
+        self.whole = True
+        return self._text.upper()
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """See `Scanned.get`."""
+        at = self._places.get(keyword.ljust(8))
+        if at is not None:
+            self.asked[at] = None
+        return super().get(keyword, default)
+
+    def part(self, names: Any) -> NoReturn:
+        """Refuse: nobody asks for a part of a header here."""
+        raise NotImplementedError
+
+
+class _Way:
+    """Cards that a function asks for, of one or more headers, and the answers by the text of these cards."""
+
+    def __init__(self, headers: list[Noting]) -> None:
+        self.asked = [list(h.asked) for h in headers]
+        self._of = [itemgetter(*(slice(at, at + WIDTH) for at in h.asked)) if h.asked else None for h in headers]
+        self.answers: dict[Any, Any] = {}
+
+    def texts(self, headers: tuple[Scanned, ...]) -> Any:
+        """The text of the cards in other headers of the same layouts."""
+        return tuple([of(header._text) for of, header in zip(self._of, headers, strict=True) if of])
+
+
+class _Known:
+    """What is known of a function for headers of some layouts: ways that the function took, and their answers."""
+
+    def __init__(self, keep: Any) -> None:
+        self.keep = keep  # rules and layouts, so that no other ones get their identity
+        self.ways: list[_Way] = []
+        self.found = self.missed = 0
+        self.given_up = False
+
+
+_UNKNOWN = object()
+
+
+def once_for_same_cards(function: Function) -> Function:
+    """Remember what a function answers, for headers in which the cards that it asks for are the same.
+
+    Parameters
+    ----------
+    function : callable
+        Its answer follows from its arguments: camera rules, a header or `Cards`, and what can be hashed. It raises
+        an error again each time. The answer is not changed by anybody.
+
+    Returns
+    -------
+    callable
+    """
+    known: dict[Any, _Known] = {}
+
+    @wraps(function)
+    def remembered(*arguments: Any) -> Any:
+        headers, key = _headers_and_key(arguments)
+        if headers is None:
+            return function(*arguments)
+        of_layouts = known.get(key)
+        if of_layouts is None:
+            if len(known) >= MOST_KEPT:
+                known.clear()
+            of_layouts = known[key] = _Known((arguments, [h.layout for h in headers]))
+        elif of_layouts.given_up:
+            return function(*arguments)
+        for way in of_layouts.ways:
+            answer = way.answers.get(way.texts(headers), _UNKNOWN)
+            if answer is not _UNKNOWN:
+                of_layouts.found += 1
+                return answer
+        return _worked_out(function, arguments, headers, of_layouts)
+
+    return cast(Function, remembered)
+
+
+def _headers_and_key(arguments: tuple[Any, ...]) -> tuple[tuple[Scanned, ...] | None, Any]:
+    """The headers among the arguments, and what other calls must have in common; None where none can be compared."""
+    key: list[Any] = []
+    headers: tuple[Scanned, ...] = ()
+    for argument in arguments:
+        if isinstance(argument, CameraRule):
+            key.append(id(argument))  # to hash hundreds of patterns takes longer than many an answer
+            continue
+        found = headers_of(argument)
+        if found is None:
+            key.append(argument)
+            continue
+        for header in found:
+            table = header.table if isinstance(header, CompressedImage) else header
+            if type(table) is not Scanned or table.unusual:
+                return None, None
+            key.append(id(table.layout))
+            key.append(type(header))
+            headers = (*headers, table)
+    return headers or None, tuple(key)
+
+
+def headers_of(argument: Any) -> tuple[Any, ...] | None:
+    """Return the headers of an argument: of `Cards` several, of a header itself; None for anything else."""
+    of_cards = getattr(argument, "headers", None)
+    if of_cards is not None:
+        return cast("tuple[Any, ...]", of_cards)
+    return (argument,) if isinstance(argument, Scanned | CompressedImage) else None
+
+
+def _worked_out(function: Any, arguments: tuple[Any, ...], headers: tuple[Scanned, ...], known: _Known) -> Any:
+    """Call the function with headers that note what it asks for, and remember its answer."""
+    noting = [Noting(header) for header in headers]
+    replaced = iter(noting)
+    answer = function(*(_with_headers(argument, replaced) for argument in arguments))
+    known.missed += 1
+    if any(header.whole for header in noting) or (not known.found and known.missed > _TRIES):
+        known.given_up, known.ways = True, []
+        return answer
+    way = _Way(noting)
+    for other in known.ways:
+        if other.asked == way.asked:
+            way = other
+            break
+    else:
+        known.ways = [*known.ways, way][-_MOST_WAYS:]
+    if len(way.answers) >= MOST_KEPT:
+        way.answers.clear()
+    way.answers[way.texts(headers)] = answer
+    return answer
+
+
+def _with_headers(argument: Any, replaced: Any) -> Any:
+    """The argument with the next of the headers that note in place of its own."""
+    if isinstance(argument, Scanned):
+        return next(replaced)
+    if isinstance(argument, CompressedImage):
+        return CompressedImage(next(replaced))
+    found = headers_of(argument)
+    if found is None:
+        return argument
+    return type(argument)(*(_with_headers(header, replaced) for header in found))
