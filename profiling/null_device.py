@@ -9,7 +9,6 @@ a card. `COUNTS` says how often the device was asked for something.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import mmap
 import sys
@@ -202,6 +201,10 @@ def repeat(array, n):
     return empty(array.size * n, array.dtype)
 
 
+class _Lent(np.ndarray):
+    """Pinned memory, until the last view of it is gone."""
+
+
 class Pool:
     """Pinned memory; what was given back is lent again, in sizes that are powers of two as in CuPy's pool."""
 
@@ -219,9 +222,10 @@ class Pool:
             COUNTS["pinned bytes"] += size
             memory = mmap.mmap(-1, size)
             memory.write(bytes(size))  # pinned memory has all of its pages
-        lent = (ctypes.c_ubyte * size).from_buffer(memory)
+        # A class for each size, as ctypes makes them, would cost more than CuPy's own pointers do.
+        lent = _Lent((size,), np.uint8, memory)
         weakref.finalize(lent, self._back, size, memory)
-        return np.frombuffer(lent, np.uint8, n_bytes).view(dtype).reshape(shape)
+        return lent.view(np.ndarray)[:n_bytes].view(dtype).reshape(shape)
 
     def _back(self, size, memory):
         with self._lock:

@@ -242,15 +242,18 @@ def _made(
 ) -> list[tuple[CcdStatistics, spectrum.Spectra, shapes.Stars]]:
     """The statistics, the spectra and the stars of measured CCDs of one stack, whose pixels have that shape."""
     chosen, patterns, turns = [a.index for a in arrays], arrays[0].patterns, [int(a.turn) for a in arrays]
-    of_stack = spectrum.spectra(patterns)
-    spectra = [of_stack[i] for i in chosen]
+    # Nothing is copied where all CCDs of the stack were measured.
+    some = slice(None) if chosen == list(range(len(patterns.n_fine))) else chosen
+    maps = background_map.maps(patterns)
+    of_stack = spectrum.spectra_of_stack(patterns, maps, some)
+    spectra = spectrum.of_ccds(of_stack)
     stars = shapes.stars_of_ccds(arrays[0].shapes, chosen, turns, shape)
     values = np.concatenate(
         [
-            spectrum.ccd_statistics(spectra, turns),
-            profiles.ccd_statistics(patterns)[chosen],
-            background_map.ccd_statistics(patterns)[chosen],
-            crosstalk.ccd_statistics(patterns)[chosen],
+            spectrum.stack_statistics(of_stack, turns),
+            profiles.ccd_statistics(patterns)[some],
+            background_map.ccd_statistics(patterns, maps)[some],
+            crosstalk.ccd_statistics(patterns)[some],
             np.full((len(arrays), len(lines.CCD_STATISTICS)), np.nan, dtype=np.float32),
             shapes.ccd_statistics(stars),
         ],
@@ -258,7 +261,7 @@ def _made(
     )
     if values.shape[1] != len(NAMES.ccds) or values.dtype != np.float32:
         raise ValueError(f"{values.shape} {values.dtype} statistics of CCDs where there should be {len(NAMES.ccds)}")
-    rows, columns = (steps[chosen] for steps in profiles.steps(patterns))
-    cells = background_map.encoded(background_map.maps(patterns))[chosen]
+    rows, columns = (steps[some] for steps in profiles.steps(patterns))
+    cells = background_map.encoded(maps)[some]
     statistics = [CcdStatistics(*of_ccd) for of_ccd in zip(values, cells, rows, columns, strict=True)]
     return list(zip(statistics, spectra, stars, strict=True))

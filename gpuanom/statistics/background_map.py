@@ -29,13 +29,15 @@ CCD_STATISTICS = (
 EXPOSURE_STATISTICS: tuple[Statistic, ...] = ()
 
 
-def ccd_statistics(patterns: Patterns) -> FloatImage:
+def ccd_statistics(patterns: Patterns, values: FloatImage | None = None) -> FloatImage:
     """Return masked share, largest masked patch and rms of the map of each CCD of a stack.
 
     Parameters
     ----------
     patterns : Patterns
         On the host.
+    values : ndarray, (n_ccd, my, mx) float32, optional
+        Their `maps`, where these are at hand.
 
     Returns
     -------
@@ -46,17 +48,17 @@ def ccd_statistics(patterns: Patterns) -> FloatImage:
     total = usable.sum(axis=(1, 2))
     with np.errstate(invalid="ignore"):
         share = np.where(total > 0, (total - count.sum(axis=(1, 2))) / np.maximum(total, 1), np.nan)
-    patch = [_largest_patch(hidden) for hidden in (usable > 0) & (4 * count < usable)]
-    values = maps(patterns).astype(np.float64)
-    rms = [_rms(found) for found in values]
+    hidden = (usable > 0) & (4 * count < usable)
+    some_hidden = hidden.any(axis=(1, 2)).tolist()
+    patch = [_largest_patch(of_ccd) if some else 0.0 for of_ccd, some in zip(hidden, some_hidden, strict=True)]
+    values = maps(patterns) if values is None else values
+    rms = _rms_of_each(values.astype(np.float64))
     result = np.stack([share, np.where(total > 0, patch, np.nan), rms], axis=1)
     return result.astype(np.float32)
 
 
 def _largest_patch(hidden: npt.NDArray[np.bool_]) -> float:
-    """Share of all cells in the largest patch of cells that share sides."""
-    if not hidden.any():
-        return 0.0
+    """Share of all cells in the largest patch of cells that share sides; there is at least one."""
     from gpuanom.statistics.patches import largest_patch  # imports Numba, which a night ranked again needs not
 
     return float(largest_patch(hidden)) / hidden.size
@@ -66,6 +68,18 @@ def _rms(values: Doubles) -> float:
     """Root mean square about the mean of what is no NaN."""
     known = values[np.isfinite(values)]
     return float(np.sqrt(np.mean((known - np.mean(known)) ** 2))) if known.size else float("nan")
+
+
+def _rms_of_each(values: Doubles) -> Doubles:
+    """The same of each map; maps without an empty cell are worked on together."""
+    flat = values.reshape(len(values), -1)
+    whole = np.isfinite(flat).all(axis=1) & (flat.shape[1] > 0)
+    chosen = flat if whole.all() else flat[whole]
+    result = np.empty(len(flat))
+    result[whole] = np.sqrt(np.mean((chosen - np.mean(chosen, axis=1, keepdims=True)) ** 2, axis=1))
+    for i in np.flatnonzero(~whole).tolist():
+        result[i] = _rms(flat[i])
+    return result
 
 
 def maps(patterns: Patterns) -> FloatImage:

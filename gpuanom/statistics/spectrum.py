@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from gpuanom.backends.pattern_layout import CELL, PART, map_side
-from gpuanom.records import Doubles, FloatImage, Patterns, Turn
+from gpuanom.records import Doubles, FloatImage, Integers, Patterns, Turn
 from gpuanom.statistics import peaks
 from gpuanom.statistics.background_map import maps
 from gpuanom.statistics.statistic import Statistic
@@ -70,6 +70,59 @@ class Spectra:
     map_side: int
 
 
+@dataclass(frozen=True, eq=False)
+class StackSpectra:
+    """The spectra of CCDs whose maps have the same number of cells, each array with the CCDs along its first axis.
+
+    Attributes
+    ----------
+    fine, n_fine, coarse, n_coarse, map_power : ndarray
+        See `Spectra`.
+    map_side : int
+        Side of a cell of the maps, pixels.
+    """
+
+    fine: Doubles
+    n_fine: Integers
+    coarse: Doubles
+    n_coarse: Integers
+    map_power: Doubles
+    map_side: int
+
+
+def spectra_of_stack(patterns: Patterns, of_maps: FloatImage, chosen: slice | Sequence[int]) -> StackSpectra:
+    """Return the spectra of some CCDs of a stack, without a copy where they are all.
+
+    Parameters
+    ----------
+    patterns : Patterns
+        On the host.
+    of_maps : ndarray, (n_ccd, my, mx) float32
+        `gpuanom.statistics.background_map.maps` of the patterns.
+    chosen : slice or sequence of int
+        The indices of these CCDs.
+
+    Returns
+    -------
+    StackSpectra
+    """
+    ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
+    return StackSpectra(
+        patterns.fine_power[chosen], patterns.n_fine[chosen], patterns.coarse_power[chosen], patterns.n_coarse[chosen],
+        map_powers(of_maps[chosen]), map_side(ny, nx),
+    )  # fmt: skip
+
+
+def of_ccds(stack: StackSpectra) -> list[Spectra]:
+    """Return the spectra of each CCD, as views."""
+    counts = zip(stack.n_fine.tolist(), stack.n_coarse.tolist(), strict=True)
+    powers = zip(stack.fine, stack.coarse, stack.map_power, strict=True)
+    return [
+        Spectra(fine, n_fine, coarse, n_coarse, of_map, stack.map_side)
+        for (fine, coarse, of_map), (n_fine, n_coarse) in zip(powers, counts, strict=True)
+    ]
+
+
 def spectra(patterns: Patterns) -> list[Spectra]:
     """Return the spectra of each CCD of a stack.
 
@@ -83,14 +136,7 @@ def spectra(patterns: Patterns) -> list[Spectra]:
     list of Spectra
         One for each CCD.
     """
-    ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
-    powers, side = map_powers(maps(patterns)), map_side(ny, nx)
-    return [
-        Spectra(fine, int(n_fine), coarse, int(n_coarse), power, side)
-        for fine, n_fine, coarse, n_coarse, power in zip(
-            patterns.fine_power, patterns.n_fine, patterns.coarse_power, patterns.n_coarse, powers, strict=True
-        )
-    ]
+    return of_ccds(spectra_of_stack(patterns, maps(patterns), slice(None)))
 
 
 def ccd_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None) -> FloatImage:
@@ -108,21 +154,44 @@ def ccd_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None)
     ndarray, (n_ccd, 36) float32
         In the order of `CCD_STATISTICS`; NaN where a band was not measured.
     """
-    result = np.full((len(found), 3, BANDS), np.nan)
+    result = np.empty((len(found), len(CCD_STATISTICS)), np.float32)
     alike: dict[tuple[int, int], list[int]] = {}
     for i, spectrum in enumerate(found):
         alike.setdefault((len(spectrum.map_power), spectrum.map_side), []).append(i)
-    for (size, side), at in alike.items():
+    for (_, side), at in alike.items():
         chosen = [found[i] for i in at]
-        result[at] = _peaks(
-            np.stack([s.fine for s in chosen]), np.array([float(s.n_fine) for s in chosen]),
-            np.stack([s.coarse for s in chosen]), np.array([OVERLAP * s.n_coarse for s in chosen]),
-            np.stack([s.map_power for s in chosen]), np.array([float(s.map_power.any()) for s in chosen]), size, side,
+        stack = StackSpectra(
+            np.stack([s.fine for s in chosen]), np.array([s.n_fine for s in chosen]),
+            np.stack([s.coarse for s in chosen]), np.array([s.n_coarse for s in chosen]),
+            np.stack([s.map_power for s in chosen]), side,
         )  # fmt: skip
-    if turns is not None:
-        for i, turn in enumerate(turns):
-            result[i, 2] = turned_angle(result[i, 2], turn)
-    return result.reshape(len(found), -1).astype(np.float32)
+        result[at] = stack_statistics(stack, None if turns is None else [turns[i] for i in at])
+    return result
+
+
+def stack_statistics(stack: StackSpectra, turns: Sequence[int] | None = None) -> FloatImage:
+    """Return what `ccd_statistics` does, for CCDs of one stack.
+
+    Parameters
+    ----------
+    stack : StackSpectra
+    turns : sequence of int, optional
+        See `ccd_statistics`.
+
+    Returns
+    -------
+    ndarray, (n_ccd, 36) float32
+    """
+    n_ccd, size, _ = stack.map_power.shape
+    n_fine, n_coarse, n_long = (
+        np.asarray(n, dtype=np.float64)
+        for n in (stack.n_fine, OVERLAP * stack.n_coarse, stack.map_power.any(axis=(1, 2)))
+    )
+    result = _peaks(stack.fine, n_fine, stack.coarse, n_coarse, stack.map_power, n_long, size, stack.map_side)
+    for turn in () if turns is None else set(turns):
+        alike = np.flatnonzero(np.asarray(turns) == turn)
+        result[alike, 2] = turned_angle(result[alike, 2], turn)
+    return result.reshape(n_ccd, -1).astype(np.float32)
 
 
 def exposure_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None) -> FloatImage:

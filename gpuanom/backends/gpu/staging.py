@@ -6,10 +6,10 @@ device is first copied into a ring of pinned buffers.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import weakref
 from collections import deque
+from pickle import PickleBuffer
 from typing import Any
 
 import cupy
@@ -36,6 +36,10 @@ _lock = threading.RLock()
 _n_lent = 0
 
 
+class _Lent(np.ndarray[Any, Any]):
+    """Memory that is lent, until the last view of it is gone."""
+
+
 def lent_room(n_bytes: int) -> Room:
     """Pinned memory of the current device for a reader, or ordinary memory where there is none to be had."""
     global _n_lent
@@ -46,11 +50,13 @@ def lent_room(n_bytes: int) -> Room:
         _n_lent += size if lent else 0
     if lent:
         try:
-            # All views of the memory keep this object alive, and nothing else does.
+            # All views of the memory keep this array alive, and nothing else does. NumPy's views keep the first array
+            # that was made of something else than an array or a memoryview, hence the wrapper.
             memory: Any = pinned.empty((n_bytes,), np.uint8)
-            owner = (ctypes.c_ubyte * n_bytes).from_buffer(memory)
+            wrapped: Any = PickleBuffer(memory)
+            owner = _Lent((n_bytes,), np.uint8, wrapped)
             weakref.finalize(owner, _returned, size)
-            return Room(np.frombuffer(memoryview(owner), np.uint8), lent=True)
+            return Room(owner.view(np.ndarray), lent=True)
         except BaseException as error:
             _returned(size)
             if not isinstance(error, cupy.cuda.runtime.CUDARuntimeError | MemoryError):

@@ -1,0 +1,61 @@
+"""Statistics that are made for all CCDs of a stack at once are those of each CCD alone, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from gpuanom.records import Patterns
+from gpuanom.statistics import background_map, spectrum
+
+TURNS = (0, 1, 2, 3, 0)
+
+
+@pytest.fixture(scope="module")
+def patterns():
+    """Five CCDs of random patterns; two have maps with empty cells, one has no map at all."""
+    rng = np.random.default_rng(3)
+    n = len(TURNS)
+    count = rng.integers(900, 1025, (n, 32, 16))
+    count[1, 3, 4], count[2] = 0, 0
+    count[3, :3] = 10
+    of_axis = [rng.integers(1, 500, (n, size)) for size in (1024, 1024, 512, 512)]
+    powers = [rng.exponential(1.0, (n, 128, 65)) for _ in range(2)]
+    return Patterns(
+        rng.integers(-(2**16), 2**16, count.shape), count, np.full(count.shape, 1024), *of_axis, *powers,
+        np.array([5, 0, 7, 9, 3]), np.array([1, 2, 0, 4, 3]), *(np.zeros(n, np.int64) for _ in range(2)),
+        *(np.zeros((n, 0, 0), np.int64) for _ in range(2)),
+    )  # fmt: skip
+
+
+def one_of(patterns, i):
+    return replace(patterns, **{f.name: getattr(patterns, f.name)[i : i + 1] for f in fields(Patterns)})
+
+
+def test_maps(patterns):
+    values = background_map.ccd_statistics(patterns)
+    assert np.isnan(values[2, 2])
+    assert np.isfinite(values[[0, 1, 3, 4], 2]).all()
+    known = background_map.maps(patterns)
+    for i in range(len(TURNS)):
+        of_ccd = known[i][np.isfinite(known[i])].astype(np.float64)
+        rms = np.sqrt(np.mean((of_ccd - np.mean(of_ccd)) ** 2)) if of_ccd.size else np.nan
+        assert np.array_equal(values[i, 2], np.float32(rms), equal_nan=True)
+        assert np.array_equal(values[i], background_map.ccd_statistics(one_of(patterns, i))[0], equal_nan=True)
+    assert np.array_equal(values, background_map.ccd_statistics(patterns, known), equal_nan=True)
+
+
+@pytest.mark.parametrize("chosen", [slice(None), [0, 3], [4]])
+def test_spectra(patterns, chosen):
+    some = list(range(len(TURNS)))[chosen] if isinstance(chosen, slice) else chosen
+    stack = spectrum.spectra_of_stack(patterns, background_map.maps(patterns), chosen)
+    got = spectrum.stack_statistics(stack, [TURNS[i] for i in some])
+    for row, i in zip(got, some, strict=True):
+        (alone,) = spectrum.ccd_statistics(spectrum.spectra(one_of(patterns, i)), [TURNS[i]])
+        assert np.array_equal(row, alone, equal_nan=True)
+    assert len({tuple(row) for row in got}) == len(some)
+    for of_ccd, i in zip(spectrum.of_ccds(stack), some, strict=True):
+        assert np.shares_memory(of_ccd.fine, patterns.fine_power) == isinstance(chosen, slice)
+        assert (of_ccd.n_fine, of_ccd.n_coarse) == (patterns.n_fine[i], patterns.n_coarse[i])
