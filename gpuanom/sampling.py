@@ -38,15 +38,27 @@ def key(seed: int, exposure: str, ccd: str, purpose: Purpose) -> bytes:
         preceded by its length in the hashed message, so that different arguments never share a
         key.
     """
-    texts = [text.encode() for text in (str(seed), exposure, ccd, purpose)]
-    message = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    message = b"".join(map(_with_length, (str(seed), exposure, ccd, purpose)))
     return hashlib.blake2b(message, digest_size=16).digest()
+
+
+def _with_length(text: str) -> bytes:
+    """The bytes of a text behind their number."""
+    content = text.encode()
+    return len(content).to_bytes(4, "little") + content
 
 
 def keys(seed: int, exposure: str, ccds: Sequence[str], purpose: Purpose) -> npt.NDArray[np.uint64]:
     """Return the keys of several CCDs as numbers, (n_ccd, 2) uint64; see `key`."""
-    message = b"".join(key(seed, exposure, ccd, purpose) for ccd in ccds)
-    return np.frombuffer(message, dtype="<u8").astype(np.uint64).reshape(-1, 2)
+    # What the CCDs have in common is hashed once.
+    common = hashlib.blake2b(_with_length(str(seed)) + _with_length(exposure), digest_size=16)
+    end = _with_length(purpose)
+    digests = []
+    for ccd in ccds:
+        of_ccd = common.copy()
+        of_ccd.update(_with_length(ccd) + end)
+        digests.append(of_ccd.digest())
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64).reshape(-1, 2)
 
 
 def stream(seed: int, exposure: str, ccd: str, purpose: Purpose) -> np.random.Philox:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpuanom.fits.decode import decode_raw, decode_rice
 from gpuanom.fits.discover import Discovery, FileFailure, KnownFiles, Skipped, discover
-from gpuanom.fits.reader import open_ccds, read_ccds
+from gpuanom.fits.reader import load_together, open_ccds, read_ccds
 
 __all__ = [
     "Discovery",
@@ -14,6 +14,7 @@ __all__ = [
     "decode_raw",
     "decode_rice",
     "discover",
+    "load_together",
     "open_ccds",
     "read_ccds",
 ]

@@ -147,14 +147,14 @@ class Scanned:
             raise KeyError(keyword)
         return self.get(keyword)
 
-    def part(self, names: Sequence[str]) -> str:
+    def part(self, names: tuple[str, ...]) -> str:
         """Return the cards of some keywords, one behind the other: another header, of the same values.
 
         What is worked out from these keywords alone need not be worked out again for a header with the same part.
 
         Parameters
         ----------
-        names : sequence of str
+        names : tuple of str
             Keywords of the standard's plain cards, each filled with blanks to 8 letters.
 
         Returns
@@ -164,15 +164,22 @@ class Scanned:
         """
         if self.unusual:
             return self._text
-        text, places = self._text, self._places
-        found = []
+        ends = self.layout.parts.get(names)
+        if ends is None:
+            ends = self.layout.parts[names] = self._ends(names)
+        text = self._text
+        return "".join([text[at:end] for at, end in ends])
+
+    def _ends(self, names: Sequence[str]) -> list[tuple[int, int]]:
+        """First letter, and the letter behind the last, of the cards of some names that the header has."""
+        ends = []
         for name in names:
-            if (at := places.get(name)) is not None:
+            if (at := self._places.get(name)) is not None:
                 end = at + _WIDTH
-                while text.startswith("CONTINUE", end):
+                while self._text.startswith("CONTINUE", end):
                     end += _WIDTH
-                found.append(text[at:end])
-        return "".join(found)
+                ends.append((at, end))
+        return ends
 
     def _by_astropy(self, keyword: str, default: Any = None) -> Any:
         header = self.astropy

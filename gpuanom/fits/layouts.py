@@ -7,8 +7,9 @@ names and places are therefore looked for once, and headers with the same names 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class Layout:
 
     places: dict[str, int]
     unusual: bool
+    parts: dict[Any, Any] = field(default_factory=dict)
+    """Kept by `gpuanom.fits.cards.Scanned.part`: where the cards of some names are."""
 
     @cached_property
     def lines(self) -> str:

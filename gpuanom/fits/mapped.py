@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import InputError
@@ -352,10 +353,38 @@ class File:
         if not whole:
             raise self.corrupt("the file was cut off while it was open", item.number)
         given.memory.flags.writeable = False
-        wanted = self.wanted_sum(item) if compare else None
-        if wanted is not None:
-            self._compare(item, wanted, added_up(given.memory))
+        if compare:
+            self.compare_read(item, given.memory)
         return given
+
+    def read_part(self, start: int, stop: int, room: GiveRoom) -> Room | None:
+        """Read a part of the file into memory, several HDUs at once; their sums are not compared.
+
+        Parameters
+        ----------
+        start, stop : int
+            First byte, and the byte behind the last.
+        room : callable
+            Gives the memory.
+
+        Returns
+        -------
+        Room or None
+            Read-only; None where the part cannot be read, which `read` then says of the HDU that it concerns.
+        """
+        given = room(stop - start)
+        try:
+            whole = self._mapping.read(start, given.memory)
+        except (OSError, InputError):
+            return None
+        given.memory.flags.writeable = False
+        return given if whole else None
+
+    def compare_read(self, item: Hdu, data: npt.NDArray[np.uint8]) -> None:
+        """Compare an HDU's data, as they were read, with its DATASUM; see `check` for the error."""
+        wanted = self.wanted_sum(item)
+        if wanted is not None:
+            self._compare(item, wanted, added_up(data))
 
     def wanted_sum(self, item: Hdu) -> int | None:
         """Return the DATASUM that an HDU's data must have; None where there is none, or sums are not compared."""

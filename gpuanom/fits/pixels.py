@@ -93,11 +93,11 @@ def as_stored(file: File, item: Hdu, room: GiveRoom | None = None) -> RawImage |
         As `pixels`, except for damage within the tiles.
     """
     shape = file.image_shape(item)
-    if not _is_decoded_by_gpus(item):
+    if not is_decoded_by_gpus(item):
         return None
     # Where the backend reads the bytes anyway, its sum of them costs nothing.
     on_device = room is not None and file.plain and sums_on_device.wanted and _is_whole(item, shape)
-    direct = _goes_direct(file, item, on_device)
+    direct = goes_direct(file, item, on_device)
     if room is None or direct or not file.plain:
         file.check(item, bring=not direct, compare=not on_device)
         given = Room(_mapped(file, item))
@@ -149,7 +149,7 @@ def _address(array: npt.NDArray[np.uint8]) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _is_decoded_by_gpus(item: Hdu) -> bool:
+def is_decoded_by_gpus(item: Hdu) -> bool:
     """Whether a GPU backend may decode this form of image; only then is it worth being read as it is stored."""
     if item.compressed:
         return str(card(item.unit.header, "ZCMPTYPE")) in RICE
@@ -167,7 +167,7 @@ def _reads_direct() -> bool:
     return importlib.util.find_spec("kvikio") is not None
 
 
-def _goes_direct(file: File, item: Hdu, on_device: bool) -> bool:
+def goes_direct(file: File, item: Hdu, on_device: bool) -> bool:
     """Whether a GPU may read an image's bytes without a check by the host."""
     return _reads_direct() and file.plain and (on_device or card(item.unit.header, "DATASUM") is None)
 

@@ -27,6 +27,7 @@ from gpuanom.fits.pixels import as_stored, numbers, pixels
 from gpuanom.fits.plane_kinds import is_plane
 from gpuanom.fits.scan import read_headers
 from gpuanom.fits.sections import Section, trim, trimmed_shape
+from gpuanom.fits.together import rice_images
 from gpuanom.fits.trims import data_sections
 from gpuanom.records import Ccd, CcdFailure, CcdOnDisk, Exposure, FloatImage
 from gpuanom.settings import Settings
@@ -144,6 +145,30 @@ def origin_of(ccd: CcdOnDisk, *, mask: bool = True) -> Origin:
     return Origin(load.item.number, load.full, load.shape, load.sections, about_mask)
 
 
+def load_together(items: Sequence[CcdOnDisk], room: GiveRoom) -> list[Ccd | CcdFailure]:
+    """Read CCDs as their files hold them, those that follow each other in a file by one read.
+
+    Parameters
+    ----------
+    items : sequence of CcdOnDisk
+        From `open_ccds`.
+    room : callable
+        Gives memory for a number of bytes.
+
+    Returns
+    -------
+    list of Ccd or CcdFailure
+        What ``item.load(encoded=True, room=room)`` returns for each.
+    """
+    loaders = [item.load for item in items if isinstance(item.load, _Loader)]
+    if len(loaders) == len(items) and all(load.file is loaders[0].file for load in loaders):
+        whole = all(load.shape == load.full for load in loaders)
+        images = rice_images(loaders[0].file, [load.item for load in loaders], room) if whole else None
+        if images is not None:
+            return [load.with_image(image) for load, image in zip(loaders, images, strict=True)]
+    return [item.load(encoded=True, room=room) for item in items]
+
+
 def _own_ccds(file: File, rule: CameraRule, label: str) -> Iterator[tuple[str, Cards]]:
     """Yield the names and headers of a file's CCDs, from which common axes are chosen."""
     for listed in list_hdus(file, rule, label):
@@ -246,7 +271,16 @@ class _Loader:
             return _failure(self.name, _located(error, self.file.path, self.item.number))
 
     def _read(self, encoded: bool, out: FloatImage | None, room: GiveRoom | None) -> Ccd:
-        image = (self._encoded(room) if encoded else None) or self._image(out)
+        return self._ccd((self._encoded(room) if encoded else None) or self._image(out))
+
+    def with_image(self, image: RiceImage) -> Ccd | CcdFailure:
+        """Return what a call returns, for an image that was read already, as the file holds it."""
+        try:
+            return self._ccd(image)
+        except InputError as error:
+            return _failure(self.name, _located(error, self.file.path, self.item.number))
+
+    def _ccd(self, image: FloatImage | RawImage | RiceImage) -> Ccd:
         return Ccd(
             name=self.name,
             image=image,

@@ -6,7 +6,7 @@ A lane runs the steps on its stack and lets go of the device; the statistics are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -30,7 +30,6 @@ from gpuanom.settings import Settings
 from gpuanom.statistics import background_map, crosstalk, lines, profiles, shapes, spectrum
 from gpuanom.statistics.listed import NAMES
 
-Record = TypeVar("Record", Patterns, Shapes)
 Changed = TypeVar("Changed")
 
 
@@ -155,13 +154,12 @@ def with_arrays(
     list of CcdMeasurement
     """
     none = np.zeros((len(arrays.patterns.bin_sum), 0, 0), dtype=np.int64)
-    patterns = _copied(replace(arrays.patterns, bin_sum=none, faint_bin_sum=none))
-    of_shapes = _copied(arrays.shapes)
+    patterns = replace(arrays.patterns, bin_sum=none, faint_bin_sum=none)
     found: list[CcdMeasurement] = []
     for record, (i, ccd) in zip(records, ccds, strict=True):
         of_ccd = CcdArrays(
             patterns=patterns,
-            shapes=of_shapes,
+            shapes=arrays.shapes,
             index=i,
             repeats=None if found else np.array(arrays.repeats.pairs),
             n_maxima=int(arrays.repeats.n_maxima[i]),
@@ -170,11 +168,6 @@ def with_arrays(
         )
         found.append(changed(record, parts=of_ccd))
     return found
-
-
-def _copied(record: Record) -> Record:
-    """The record in memory of its own: that of the stack is the device's to reuse."""
-    return replace(record, **{f.name: np.array(getattr(record, f.name)) for f in fields(record)})
 
 
 def changed(record: Changed, **values: object) -> Changed:

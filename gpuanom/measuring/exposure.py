@@ -13,9 +13,10 @@ import numpy as np
 
 from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
-from gpuanom.errors import InputError, printable
+from gpuanom.errors import InputError
+from gpuanom.fits import load_together
 from gpuanom.fits.pixels import sums_on_device
-from gpuanom.measuring.ccd_record import Counted, ccd_record, unmeasured
+from gpuanom.measuring.ccd_record import Counted, ccd_records, unmeasured
 from gpuanom.measuring.ccd_statistics import changed, statistic_arrays, with_arrays, with_statistics
 from gpuanom.measuring.exposure_record import in_order
 from gpuanom.measuring.points import Step, draw_points
@@ -221,6 +222,10 @@ class _Reading:
             del ccd
 
     def _read_several(self, items: Sequence[Ccd | CcdOnDisk]) -> list[Ccd | CcdFailure]:
+        on_disk = [item for item in items if isinstance(item, CcdOnDisk)]
+        if self.backend.takes_encoded and len(on_disk) == len(items):
+            with ranges.named("read"):
+                return load_together(on_disk, self.backend.room)
         return [self._read(item) for item in items]
 
     def _read(self, item: Ccd | CcdOnDisk) -> Ccd | CcdFailure:
@@ -274,12 +279,11 @@ def _measure_stack(
         )
         if arrays is not None:
             arrays = without_streaks(arrays, stack, on_device, settings, backend)
-        for i, ccd in enumerate(ccds):
+        records = ccd_records(ccds, (int(ny), int(nx)), background, counted, histograms, settings)
+        for i, (ccd, record) in enumerate(zip(ccds, records, strict=True)):
             if damaged is not None and damaged[i] >= 0:
                 again.append(reading.items[i])
             else:
-                record = ccd_record(i, ccd, ny * nx, background, counted, histograms, settings)
-                record = changed(record, shape=(int(ny), int(nx)), remark=printable(ccd.remark))
                 result = reconstructed[i] if record.status == "ok" else None
                 measured.append(record if result is None else changed(record, reconstruction=result))
                 sound.append((i, ccd))

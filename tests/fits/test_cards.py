@@ -107,7 +107,7 @@ def test_a_part_of_a_header_has_the_same_values(unusual):
     whole, _ = both(lines)
     assert whole.unusual == unusual
     keywords = ["LONG", "DUP", "BAD", "ABSENT", "UNDER_-1", "SLASH"]
-    part = Scanned(whole.part([keyword.ljust(8) for keyword in keywords]).encode())
+    part = Scanned(whole.part(tuple(keyword.ljust(8) for keyword in keywords)).encode())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert same(values(part, keywords), values(whole, keywords))

@@ -85,6 +85,13 @@ def steps() -> tuple[str, ...]:
 
 
 @cache
+def _bounds(kind: type[np.generic]) -> tuple[int, int]:
+    """The least and the largest whole number of a type."""
+    bounds: Any = np.iinfo(np.dtype(kind))
+    return int(bounds.min), int(bounds.max)
+
+
+@cache
 def source(step: str) -> str:
     """A step's source as it is compiled: includes in place, and every line under its own file and number."""
     lines = []
@@ -199,8 +206,8 @@ class Kernel:
             whole = operator.index(number)
         except TypeError:
             raise TypeError(f"{where}: a whole number is wanted, not {number!r}") from None
-        bounds: Any = np.iinfo(np.dtype(wanted.type))
-        if not bounds.min <= whole <= bounds.max:
+        least, most = _bounds(wanted.type)  # type: ignore[arg-type]
+        if not least <= whole <= most:
             raise ValueError(f"{where}: {whole} does not fit {np.dtype(wanted.type)}")
         return wanted.type(whole)
 

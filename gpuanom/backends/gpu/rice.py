@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from gpuanom.backends.gpu.checksum import ALIGNMENT, compare_sums
 from gpuanom.backends.gpu.kernel import Kernel
+from gpuanom.backends.gpu.staging import lent_room
 from gpuanom.encoded import N_RANDOM, BytesOnDisk, RiceImage, random_numbers
 from gpuanom.records import Array
 from gpuanom.tile_bounds import lie_within
@@ -116,8 +118,8 @@ class TileUpload:
         if max(place for place, *_ in self._wanted) >= n_ccd:
             raise ValueError(f"an image for a place beyond the stack's {n_ccd} CCDs")
         # One copy for all integers of the tiles, one for their real numbers, one for the images'.
-        start, size, blank = self._on_device(_joined(self._whole, np.int64))
-        scale, zero = self._on_device(_joined(self._real, np.float64))
+        start, size, blank = self._columns_on_device(self._whole, np.int64)
+        scale, zero = self._columns_on_device(self._real, np.float64)
         wanted = self._on_device(np.array(self._wanted, dtype=np.int32))
         first = self._on_device(np.array(self._first, dtype=np.int64))
         most = int(np.diff(self._first).max())
@@ -183,18 +185,20 @@ class TileUpload:
         self._used = end
         return begin
 
-    def _on_device(self, host: npt.NDArray[Any]) -> Array:
+    def _on_device(self, host: npt.NDArray[Any], lent: bool = False) -> Array:
         target = cupy.empty(host.shape, host.dtype)
-        self._upload(host, target)
+        self._upload(host, target, None, lent)
         return target
 
-
-def _joined(columns: list[tuple[npt.NDArray[Any], ...]], kind: type[np.generic]) -> npt.NDArray[Any]:
-    """The columns of all images, one behind the other: as many rows as an image has columns."""
-    joined = np.empty((len(columns[0]), sum(len(image[0]) for image in columns)), kind)
-    for row, parts in zip(joined, zip(*columns, strict=True), strict=True):
-        np.concatenate(parts, out=row)
-    return joined
+    def _columns_on_device(self, columns: list[tuple[npt.NDArray[Any], ...]], kind: type[np.generic]) -> Array:
+        """The columns of all images, one behind the other: as many rows as an image has columns."""
+        shape = len(columns[0]), sum(len(image[0]) for image in columns)
+        # Put together in pinned memory, from which they are copied while the host goes on.
+        room = lent_room(math.prod(shape) * np.dtype(kind).itemsize)
+        joined = room.memory.view(kind).reshape(shape)
+        for row, parts in zip(joined, zip(*columns, strict=True), strict=True):
+            np.concatenate(parts, out=row)
+        return self._on_device(joined, room.lent)
 
 
 def _upload(host: npt.NDArray[Any], target: Array, _place: BytesOnDisk | None = None, _lent: bool = False) -> None:

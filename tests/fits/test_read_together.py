@@ -1,0 +1,158 @@
+"""Compressed images that follow each other in a file, read by one read, against the same images read one by one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from gpuanom.encoded import RiceImage, Room
+from gpuanom.fits import discover, load_together, open_ccds
+from gpuanom.fits.pixels import sums_on_device
+from gpuanom.records import CcdFailure
+from gpuanom.settings import Settings
+
+SHAPE = (70, 90)
+COUNT = 4
+
+
+def write(path, checksum="datasum", **options):
+    rng = np.random.default_rng(1)
+    hdus = []
+    for number in range(1, COUNT + 1):
+        image = rng.normal(1000, 8, SHAPE).astype(options.get("dtype", np.float32))
+        how = {"quantize_method": 1, "dither_seed": number} if image.dtype.kind == "f" else {}
+        hdus.append(fits.CompImageHDU(image, compression_type=options.get("code", "RICE_1"), **how))
+        hdus[-1].header["EXTNAME"] = f"N{number}"
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path, checksum=checksum)
+    return path
+
+
+def opened(path):
+    (exposure,) = discover([path], Settings()).exposures
+    return list(open_ccds(exposure, Settings()))
+
+
+class Lender:
+    """Lends memory, all of whose bytes are wrong, and knows how many bytes were lent each time."""
+
+    def __init__(self):
+        self.lent = []
+
+    def __call__(self, n_bytes):
+        self.lent.append(n_bytes)
+        return Room(np.full(n_bytes, 0xA5, np.uint8), lent=True)
+
+
+def alone(ccds):
+    return [ccd.load(encoded=True, room=Lender()) for ccd in ccds]
+
+
+def assert_same(got, wanted):
+    assert [type(ccd) for ccd in got] == [type(ccd) for ccd in wanted]
+    for one, other in zip(got, wanted, strict=True):
+        if isinstance(one, CcdFailure):
+            assert one == other
+            continue
+        assert repr(vars(replace(one, image=0))) == repr(vars(replace(other, image=0)))
+        assert type(one.image) is type(other.image)
+        if isinstance(one.image, np.ndarray):
+            assert np.array_equal(one.image, other.image)
+            continue
+        for field in fields(one.image):
+            a, b = getattr(one.image, field.name), getattr(other.image, field.name)
+            if isinstance(a, np.ndarray):
+                assert a.dtype == b.dtype
+                assert np.array_equal(a, b)
+            else:
+                assert (field.name, a) == (field.name, b)
+
+
+def change(path, number, place, value):
+    """Change bytes of an HDU's data, `place` of them behind the first, and keep the time of the file."""
+    with fits.open(path) as hdus:
+        start = hdus[number].fileinfo()["datLoc"]
+    state = path.stat()
+    with path.open("r+b") as file:
+        file.seek(start + place)
+        file.write(value)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize("checksum", ["datasum", False])
+@pytest.mark.parametrize("on_device", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.int16])
+def test_the_same_images(tmp_path, monkeypatch, dtype, on_device, checksum):
+    monkeypatch.setattr(sums_on_device, "wanted", on_device)
+    ccds, lender = opened(write(tmp_path / "night.fits", checksum, dtype=dtype)), Lender()
+    got = load_together(ccds, lender)
+    assert len(lender.lent) == 1  # one read for all
+    assert all(isinstance(ccd.image, RiceImage) and ccd.image.lent for ccd in got)
+    assert all((ccd.image.datasum is not None) == (on_device and bool(checksum)) for ccd in got)
+    assert_same(got, alone(ccds))
+
+
+def test_images_far_from_each_other(tmp_path):
+    ccds, lender = opened(write(tmp_path / "night.fits")), Lender()
+    assert_same(load_together([ccds[2], ccds[0]], lender), alone([ccds[2], ccds[0]]))
+    assert_same(load_together(ccds[:1], lender), alone(ccds[:1]))
+    assert len(lender.lent) == 3
+
+
+def test_two_files(tmp_path):
+    ccds = [opened(write(tmp_path / f"{name}.fits"))[0] for name in "ab"]
+    assert_same(load_together(ccds, Lender()), alone(ccds))
+
+
+def test_images_that_a_gpu_does_not_decode(tmp_path):
+    ccds = opened(write(tmp_path / "night.fits", code="GZIP_1"))
+    assert_same(load_together(ccds, Lender()), alone(ccds))
+
+
+def test_nothing_is_lent_twice_where_all_is_well(tmp_path):
+    ccds, lender = opened(write(tmp_path / "night.fits")), Lender()
+    with fits.open(tmp_path / "night.fits") as hdus:
+        first = hdus[1].fileinfo()["datLoc"]
+    load_together(ccds, lender)
+    assert 0 <= (tmp_path / "night.fits").stat().st_size - first - lender.lent[0] < 2880
+
+
+DAMAGE = {
+    "a tile before the heap": (4, b"\xff\xff\xff\xff"),
+    "a tile behind the heap": (4, b"\x7f\xff\xff\xff"),
+    "a tile of too many bytes": (0, b"\x7f\xff\xff\xff"),
+    "a tile without bytes": (0, b"\0\0\0\0"),
+    "a byte of a scale": (20, b"\x01"),
+}
+
+
+@pytest.mark.parametrize("number", [1, 3, 4])
+@pytest.mark.parametrize("what", DAMAGE)
+@pytest.mark.parametrize("on_device", [True, False])
+def test_damage_is_told_as_for_one_image(tmp_path, monkeypatch, what, number, on_device):
+    """The tile is the last of an image, so that the next image begins soon behind."""
+    monkeypatch.setattr(sums_on_device, "wanted", on_device)
+    place, value = DAMAGE[what]
+    path = write(tmp_path / "night.fits")
+    ccds = opened(path)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        row = hdus[number].header["NAXIS1"]
+    change(path, number, (SHAPE[0] - 1) * row + place, value)
+    got, wanted = load_together(ccds, Lender()), alone(ccds)
+    if what != "a byte of a scale" or not on_device:
+        assert [i for i, ccd in enumerate(got, 1) if isinstance(ccd, CcdFailure)] == [number]
+    assert_same(got, wanted)
+
+
+def test_a_file_that_is_cut_off(tmp_path):
+    path = write(tmp_path / "night.fits")
+    ccds = opened(path)
+    with fits.open(path) as hdus:
+        end = hdus[3].fileinfo()["datLoc"] + 100
+    os.truncate(path, end)
+    got = load_together(ccds, Lender())
+    assert [isinstance(ccd, CcdFailure) for ccd in got[2:]] == [True, True]
+    assert_same(got, alone(ccds))
