@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
@@ -160,19 +161,22 @@ def list_hdus(file: File, rule: CameraRule, label: str = "") -> list[Listed | In
 
 def _list_hdus(file: File, rule: CameraRule, label: str) -> list[Listed | InputError]:
     listed: list[Listed | InputError] = []
+    by_header: dict[int, str] = {}
     for item in file.hdus():
         if isinstance(item, InputError):
             listed.append(item)
             continue
-        name = ccd_name(rule, item.cards, item.number)
-        if reason := plane_reason(rule, item.header):
+        name, reason = _name_and_reason(rule, item.header, item.cards)
+        name = name or str(item.number)
+        by_header[item.number] = name
+        if reason:
             listed.append(Listed(item, name, f"a plane, no CCD: {reason}"))
         elif is_skipped(rule, name):
             listed.append(Listed(item, name, f"a guide or focus sensor: CCD {name}", sensor=True))
         else:
             listed.append(Listed(item, name))
     ccds = [item for item in listed if isinstance(item, Listed) and not item.no_ccd]
-    names = names_in_file([ccd.hdu for ccd in ccds], rule)
+    names = _told_apart([(ccd.hdu, by_header[ccd.hdu.number]) for ccd in ccds])
     for at, ccd in enumerate(listed):
         if not isinstance(ccd, Listed) or ccd.no_ccd:
             continue
@@ -199,16 +203,27 @@ def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:
     dict of int to str
         Names by number of the HDU; no two are equal.
     """
-    versions: dict[str, list[object]] = {}
-    by_header = [ccd_name(rule, item.cards, item.number) for item in hdus]
-    for item, name in zip(hdus, by_header, strict=True):
-        versions.setdefault(name, []).append(_version(item))
+    return _told_apart([(item, ccd_name(rule, item.cards, item.number)) for item in hdus])
+
+
+@once_for_same_cards
+def _name_and_reason(rule: CameraRule, header: Any, cards: Cards) -> tuple[str, str]:
+    """What `named_ccd` and `plane_reason` return: asked of every HDU, and remembered together."""
+    return named_ccd(rule, cards), plane_reason(rule, header)
+
+
+def _told_apart(named: Sequence[tuple[Hdu, str]]) -> dict[int, str]:
+    """Names by number of the HDU, no two of which are equal, from HDUs with the names that their headers give."""
+    alike: dict[str, list[Hdu]] = {}
+    for item, name in named:
+        alike.setdefault(name, []).append(item)
     names: dict[int, str] = {}
     taken: set[str] = set()
-    for item, name in zip(hdus, by_header, strict=True):
+    for item, name in named:
         number = item.number
-        if len(versions[name]) > 1:
-            by_version = len(set(versions[name])) == len(versions[name])
+        if len(alike[name]) > 1:
+            versions = [_version(other) for other in alike[name]]
+            by_version = len(set(versions)) == len(versions)
             name = clean(f"{name}-{clean(_version(item)) if by_version else number}")
         while name in taken:
             name = f"{name[:70]}-{number}"

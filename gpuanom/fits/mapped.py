@@ -269,13 +269,14 @@ class File:
         if not math.isfinite(bits) or not int(bits):
             raise self.corrupt("its BITPIX card makes no sense", item.number)
         claimed = pixels * abs(int(bits)) // 8
-        size = " x ".join(str(n) for n in reversed(shape))
         if item.compressed and claimed > max(_HARMLESS, _TILE_RATIO * self.size):
+            size = " x ".join(str(n) for n in reversed(shape))
             raise self.corrupt(f"its header claims {size} pixels in a file of {self.size} bytes", item.number)
         if item.unit.end > self.size:
             missing = item.unit.end - self.size
             raise self.corrupt(f"cut off: {missing} bytes of its pixels are missing", item.number)
         if pixels > _MOST_PIXELS:
+            size = " x ".join(str(n) for n in reversed(shape))
             raise InputError(
                 f"an image of {size} pixels is too large",
                 file=self.path,

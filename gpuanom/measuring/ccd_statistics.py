@@ -204,36 +204,42 @@ def with_statistics(records: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
     stacks: dict[int, list[int]] = {}
     for place, record in enumerate(done):
         if isinstance(record.parts, CcdArrays):
-            done[place] = changed(record, parts=_parts(record.parts))
             if record.status == "ok":
                 stacks.setdefault(id(record.parts.patterns), []).append(place)
+            else:
+                done[place] = changed(record, parts=_parts([record.parts], [None])[0])
     for places in stacks.values():
         arrays = [records[place].parts for place in places]
         made = _made(arrays, records[places[0]].shape)
-        for place, of_ccd, (statistics, spectra, stars) in zip(places, arrays, made, strict=True):
-            parts = changed(done[place].parts, spectra=spectra, stars=stars, line=of_ccd.line)
-            done[place] = changed(done[place], statistics=statistics, parts=parts)
+        for place, part, found in zip(places, _parts(arrays, made), made, strict=True):
+            done[place] = changed(records[place], statistics=found[0], parts=part)
     return done
 
 
-def _parts(arrays: CcdArrays) -> CcdParts:
-    """What a CCD without statistics contributes to those of its exposure."""
-    patterns, i = arrays.patterns, arrays.index
-    return CcdParts(
-        spectra=None,
-        stars=None,
-        crosstalk=(int(patterns.crosstalk_sum[i]), int(patterns.crosstalk_count[i])),
-        line=np.full(4, np.nan),
-        repeats=arrays.repeats,
-        n_maxima=arrays.n_maxima,
-        turn=arrays.turn,
-    )
+Made = tuple[CcdStatistics, spectrum.Spectra, shapes.Stars]
+"""The statistics, the spectra and the stars of a measured CCD."""
 
 
-def _made(
-    arrays: Sequence[CcdArrays], shape: tuple[int, int]
-) -> list[tuple[CcdStatistics, spectrum.Spectra, shapes.Stars]]:
-    """The statistics, the spectra and the stars of measured CCDs of one stack, whose pixels have that shape."""
+def _parts(arrays: Sequence[CcdArrays], made: Sequence[Made | None]) -> list[CcdParts]:
+    """What CCDs of one stack contribute to the statistics of their exposure; None stands for one without statistics."""
+    patterns = arrays[0].patterns
+    sums, counts = patterns.crosstalk_sum.tolist(), patterns.crosstalk_count.tolist()
+    return [
+        CcdParts(
+            spectra=None if found is None else found[1],
+            stars=None if found is None else found[2],
+            crosstalk=(sums[of_ccd.index], counts[of_ccd.index]),
+            line=np.full(4, np.nan) if found is None else of_ccd.line,
+            repeats=of_ccd.repeats,
+            n_maxima=of_ccd.n_maxima,
+            turn=of_ccd.turn,
+        )
+        for of_ccd, found in zip(arrays, made, strict=True)
+    ]
+
+
+def _made(arrays: Sequence[CcdArrays], shape: tuple[int, int]) -> list[Made]:
+    """What is made of the arrays of measured CCDs of one stack, whose pixels have that shape."""
     chosen, patterns, turns = [a.index for a in arrays], arrays[0].patterns, [int(a.turn) for a in arrays]
     # Nothing is copied where all CCDs of the stack were measured.
     some = slice(None) if chosen == list(range(len(patterns.n_fine))) else chosen

@@ -174,6 +174,19 @@ def test_memory_is_lent_up_to_a_limit(gpu, monkeypatch):
     assert gpu.room(3 * 1024 - 1024).lent
 
 
+def test_numbers_of_tiles_are_kept_where_there_are_more_than_expected(gpu):
+    from gpuanom.backends.gpu.rice import _Columns
+
+    columns, wanted = _Columns(2, np.int64), np.arange(26).reshape(2, 13)
+    for n, expected in ((3, 6), (6, 6), (7, 6), (13, 6)):
+        columns.up_to(n, expected)[:, :n] = wanted[:, :n]
+        joined, lent = columns.joined(n)
+        assert np.array_equal(joined, wanted[:, :n])
+        assert joined.flags.c_contiguous
+        assert lent == (n == 6)  # where the memory is full, nothing is copied
+        assert np.array_equal(columns.up_to(n, expected)[:, :n], wanted[:, :n])
+
+
 def test_memory_that_cannot_be_pinned_is_ordinary_memory(gpu, monkeypatch):
     from gpuanom.backends.gpu import pinned, staging
 

@@ -27,7 +27,7 @@ def _load() -> None:
         from gpuanom import tile_bounds
         from gpuanom.fits import byteorder, descriptors
 
-        tile_bounds.lie_within.load()
+        tile_bounds.put_tiles.load()
         descriptors.read_places.load()
         byteorder.total.load()
     except Exception as error:  # the first use of a loop says what is wrong, in its place

@@ -31,7 +31,7 @@ def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> C
         if isinstance(image, RiceImage):
             if compressed is None:
                 # Room for all at once, as CCDs of one exposure compress much alike.
-                compressed = rice.TileUpload(staging.upload, int(1.1 * most * image.data.nbytes))
+                compressed = rice.TileUpload(staging.upload, int(1.1 * most * image.data.nbytes), most)
             compressed.add(i, image)
         elif isinstance(image, RawImage):
             if raw is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,7 +15,7 @@ from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.backends.gpu.staging import lent_room
 from gpuanom.encoded import N_RANDOM, BytesOnDisk, RiceImage, random_numbers
 from gpuanom.records import Array
-from gpuanom.tile_bounds import lie_within
+from gpuanom.tile_bounds import put_tiles
 
 RICE = Kernel("rice", "rice")
 WARP = 32
@@ -65,9 +64,11 @@ class TileUpload:
         See `Upload`.
     n_bytes : int
         Room that is made for them at first; there will be more where they need it.
+    most : int
+        How many images are expected; the same holds for the numbers of their tiles.
     """
 
-    def __init__(self, upload: Upload | None = None, n_bytes: int = 0) -> None:
+    def __init__(self, upload: Upload | None = None, n_bytes: int = 0, most: int = 1) -> None:
         self._upload = upload or _upload
         self._data = cupy.empty(n_bytes, np.uint8) if n_bytes else None
         self._used = 0
@@ -75,8 +76,9 @@ class TileUpload:
         self._wanted: list[tuple[int, ...]] = []
         self._places: set[int] = set()
         self._first = [0]
-        self._whole: list[tuple[npt.NDArray[np.int64], ...]] = []  # start, size, blank
-        self._real: list[tuple[npt.NDArray[np.float64], ...]] = []  # scale, zero
+        self._most = most
+        # The numbers of all tiles: start, size and blank; scale and zero.
+        self._wholes, self._reals = _Columns(3, np.int64), _Columns(2, np.float64)
         self._sums: list[tuple[int, int, int, int]] = []
 
     def add(self, place: int, image: RiceImage) -> None:
@@ -90,20 +92,22 @@ class TileUpload:
             May be let go as soon as this returns.
         """
         self._check(place, image)
+        at, n_tiles = self._first[-1], len(image.start)
+        wholes, reals = (numbers.up_to(at + n_tiles, self._most * n_tiles) for numbers in (self._wholes, self._reals))
+        tiles = image.start, image.size, image.blank, image.scale, image.zero
+        if not put_tiles(*tiles, image.data.size, self._next(), at, wholes, reals):
+            raise ValueError("a tile lies outside the data")
         begin = self._send(image.data, image.place, image.lent)
         if image.datasum is not None:
             self._sums.append((place, begin, image.data.nbytes, image.datasum))
-        start, size = image.start + begin, image.size
         if image.decoded:
-            size = size.copy()
             pixels = [np.asarray(tile, dtype=np.float32).reshape(-1) for _, tile in image.decoded]
-            numbers = [number for number, _ in image.decoded]
-            size[numbers] = [-tile.nbytes for tile in pixels]
-            start[numbers] = np.cumsum(size[numbers]) * -1 + size[numbers] + self._send(np.concatenate(pixels))
+            numbers = [at + number for number, _ in image.decoded]
+            wholes[1, numbers] = [-tile.nbytes for tile in pixels]
+            ends = np.cumsum([tile.nbytes for tile in pixels])
+            wholes[0, numbers] = ends + wholes[1, numbers] + self._send(np.concatenate(pixels))
         self._shape = image.shape
-        self._whole.append((start, size, image.blank))
-        self._real.append((image.scale, image.zero))
-        self._first.append(self._first[-1] + len(start))
+        self._first.append(at + n_tiles)
         self._places.add(place)
         self._wanted.append((place, *image.tile, image.bytepix, image.blocksize, image.dither, image.seed))
 
@@ -118,8 +122,8 @@ class TileUpload:
         if max(place for place, *_ in self._wanted) >= n_ccd:
             raise ValueError(f"an image for a place beyond the stack's {n_ccd} CCDs")
         # One copy for all integers of the tiles, one for their real numbers, one for the images'.
-        start, size, blank = self._columns_on_device(self._whole, np.int64)
-        scale, zero = self._columns_on_device(self._real, np.float64)
+        start, size, blank = self._on_device(*self._wholes.joined(self._first[-1]))
+        scale, zero = self._on_device(*self._reals.joined(self._first[-1]))
         wanted = self._on_device(np.array(self._wanted, dtype=np.int32))
         first = self._on_device(np.array(self._first, dtype=np.int64))
         most = int(np.diff(self._first).max())
@@ -162,16 +166,18 @@ class TileUpload:
         n_tiles = -(-ny // rows) * -(-nx // columns)
         if any(len(a) != n_tiles for a in (image.start, image.size, image.scale, image.zero, image.blank)):
             raise ValueError(f"numbers for other than {n_tiles} tiles")
-        if not lie_within(image.start, image.size, image.data.size):
-            raise ValueError("a tile lies outside the data")
         for number, tile in image.decoded:
             y, x = number // -(-nx // columns) * rows, number % -(-nx // columns) * columns
             if not 0 <= number < n_tiles or tile.shape != (min(rows, ny - y), min(columns, nx - x)):
                 raise ValueError(f"pixels of shape {tile.shape} for tile {number}")
 
+    def _next(self) -> int:
+        """The byte where the next array will begin."""
+        return -(-self._used // ALIGNMENT) * ALIGNMENT
+
     def _send(self, host: npt.NDArray[Any], place: BytesOnDisk | None = None, lent: bool = False) -> int:
         """Upload an array behind those that were; the byte where it begins."""
-        begin = -(-self._used // ALIGNMENT) * ALIGNMENT
+        begin = self._next()
         end = begin + host.nbytes
         if self._data is None:
             self._data = cupy.empty(max(end, 1), np.uint8)
@@ -190,15 +196,35 @@ class TileUpload:
         self._upload(host, target, None, lent)
         return target
 
-    def _columns_on_device(self, columns: list[tuple[npt.NDArray[Any], ...]], kind: type[np.generic]) -> Array:
-        """The columns of all images, one behind the other: as many rows as an image has columns."""
-        shape = len(columns[0]), sum(len(image[0]) for image in columns)
-        # Put together in pinned memory, from which they are copied while the host goes on.
-        room = lent_room(math.prod(shape) * np.dtype(kind).itemsize)
-        joined = room.memory.view(kind).reshape(shape)
-        for row, parts in zip(joined, zip(*columns, strict=True), strict=True):
-            np.concatenate(parts, out=row)
-        return self._on_device(joined, room.lent)
+
+class _Columns:
+    """Numbers of the tiles of all images, in memory from which they are copied while the host goes on.
+
+    Parameters
+    ----------
+    n_rows : int
+    kind : NumPy type
+        Of 8 bytes.
+    """
+
+    def __init__(self, n_rows: int, kind: type[np.generic]) -> None:
+        self._n_rows, self._kind, self._lent = n_rows, kind, False
+        self._numbers: npt.NDArray[Any] = np.empty((n_rows, 0), kind)
+
+    def up_to(self, n: int, expected: int) -> npt.NDArray[Any]:
+        """Return the memory, (n_rows, n or more), with the numbers that it had; so many columns may be wanted."""
+        if n > self._numbers.shape[1]:
+            before, width = self._numbers, max(n, expected, 2 * self._numbers.shape[1])
+            room = lent_room(self._n_rows * width * 8)
+            self._numbers, self._lent = room.memory.view(self._kind).reshape(self._n_rows, width), room.lent
+            self._numbers[:, : before.shape[1]] = before
+        return self._numbers
+
+    def joined(self, n: int) -> tuple[npt.NDArray[Any], bool]:
+        """Return the first n columns, (n_rows, n), and whether their memory is lent."""
+        if n == self._numbers.shape[1]:
+            return self._numbers, self._lent
+        return np.ascontiguousarray(self._numbers[:, :n]), False
 
 
 def _upload(host: npt.NDArray[Any], target: Array, _place: BytesOnDisk | None = None, _lent: bool = False) -> None:
