@@ -79,6 +79,7 @@ def child(folder: Path, few: Path, readers: int, repeats: int) -> None:
     import null_device
 
     null_device.install()
+    import gpuanom
     from gpuanom.backends.gpu import GpuBackend
     from gpuanom.fits import discover
     from gpuanom.measuring.threads import Works
@@ -117,6 +118,7 @@ def child(folder: Path, few: Path, readers: int, repeats: int) -> None:
                 "wall": 1e3 * (time.perf_counter() - wall) / n,
                 "cpu": 1e3 * (time.process_time() - cpu) / n,
                 "counts": counts,
+                "package": str(Path(gpuanom.__file__).parent),
             }
         ),
         flush=True,
@@ -128,9 +130,8 @@ def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | Non
     """Run `child`; where py-spy is given, with the samples that held the lock."""
     command = [sys.executable, __file__, "--child", "--night", str(folder), "--few", str(few)]
     command += ["--readers", str(options.readers), "--repeats", str(options.repeats)]
-    paths = [str(options.package), *filter(None, [os.environ.get("PYTHONPATH")])] if options.package else []
-    environment = {**os.environ, **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    command += ["--package", str(options.package)] if options.package else []
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         if process.stdout.readline().strip() != "ready":
             raise SystemExit("the measured process failed")
@@ -197,6 +198,8 @@ def main() -> int:
     parser.add_argument("--few", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
+        if options.package:
+            sys.path.insert(0, str(options.package))  # before any folder that the environment puts first
         child(options.night, options.few, options.readers, options.repeats)
         return 0
     with tempfile.TemporaryDirectory() as temporary:
@@ -216,7 +219,7 @@ def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
     beyond = plain["cpu"] - read_cpu
     print(
         f"{options.exposures} exposures of {options.ccds} CCDs, {options.readers} readers,"
-        f" {len(os.sched_getaffinity(0))} cores; milliseconds an exposure:"
+        f" {len(os.sched_getaffinity(0))} cores, {plain['package']}; milliseconds an exposure:"
     )
     print(f"  wall clock            {plain['wall']:8.1f}   (preadv alone {read_wall:.1f})")
     print(f"  CPU                   {plain['cpu']:8.1f}   (preadv alone {read_cpu:.1f}, beyond it {beyond:.1f})")
