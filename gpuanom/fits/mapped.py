@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Iterator
 from mmap import mmap
@@ -14,22 +13,20 @@ import numpy.typing as npt
 
 from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import InputError
-from gpuanom.fits.cards import CompressedImage, Scanned, find_end
+from gpuanom.fits.cards import Scanned
 from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card
 from gpuanom.fits.endings import too_few, wrong_ending
-from gpuanom.fits.hdu_form import TABLES, HduForm, claimed_shape, form_of
+from gpuanom.fits.hdu_form import form_of
+from gpuanom.fits.hdu_headers import data_size, header_at, image_in
 from gpuanom.fits.hdus import Hdu as Hdu
 from gpuanom.fits.hdus import Unit
 from gpuanom.fits.headers import Cards, card, number
 from gpuanom.fits.mapping import DamagedError, HeaderReader, Mapping, bring
-from gpuanom.fits.scan import BLOCK, data_bytes, whole_card
+from gpuanom.fits.scan import BLOCK
 from gpuanom.settings import NO_CHECKSUM
 from gpuanom.system import patiently, refused
 
 _MOST_PIXELS = 2**31 - 1  # pixels are counted in 32 bits
-_MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
-_FIRST_STEP = 8 * BLOCK  # most headers are shorter
-_HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step
 _MOST_HDUS = 10_000
 # Largest ratio of claimed to stored bytes: RICE tiles reach a few hundred, GZIP a thousand, and a
 # constant image in one HCOMPRESS tile more. A claim below `_HARMLESS` bytes takes little memory
@@ -118,9 +115,9 @@ class File:
         try:
             patiently(lambda: bring(view, start, stop))
         except OSError as error:
-            raise self._refused(error, stop, hdu) from None
+            raise self.refused(error, stop, hdu) from None
 
-    def _refused(self, error: OSError, stop: int, hdu: int | None) -> InputError:
+    def refused(self, error: OSError, stop: int, hdu: int | None) -> InputError:
         """Return the error for bytes up to `stop` that the system did not give, with the number of the HDU if known."""
         if self.bytes.size() < min(stop, self.size):
             return self.corrupt("the file was cut off while it was open", hdu)
@@ -144,7 +141,7 @@ class File:
         index = start = 0
         while start < self.size and index < _MOST_HDUS:
             try:
-                text = self._header(reader, start)
+                text = header_at(self, reader, start)
             except InputError as error:
                 yield InputError(error.reason, file=self.path, hdu=index, remedy=error.remedy, status=error.status)
                 return
@@ -159,10 +156,10 @@ class File:
             try:
                 header = Scanned(text)
                 form = form_of(header) if index else None
-                last = Unit(start, data, self._data_bytes(header, index, form), header)
+                last = Unit(start, data, data_size(self, header, index, form), header)
                 if primary is None:
                     primary = header
-                image, shape = self._image(header, index, form)
+                image, shape = image_in(self, header, index, form)
                 if image is not None and shape:
                     yield Hdu(index, image, Cards(image, primary), last, shape)
             except InputError as error:
@@ -175,57 +172,6 @@ class File:
         trouble = trouble or too_few(self, index, primary)
         if trouble:
             yield trouble
-
-    def _header(self, reader: HeaderReader, start: int) -> builtins.bytes | None:
-        """Return the header at `start` with its END card; empty without that card, None where no HDU begins there."""
-        most = min(start + _MOST_HEADER, self.size)
-        text, step = b"", _FIRST_STEP
-        while start + len(text) < most:
-            at, stop = start + len(text), min(start + len(text) + step, most)
-            try:
-                text += patiently(lambda at=at, stop=stop: reader(at, stop))  # type: ignore[misc]
-            except OSError as error:
-                raise self._refused(error, stop, None) from None
-            if start and text[:8] != b"XTENSION":
-                return None
-            end = find_end(text, 0, len(text))
-            if end >= 0:
-                return text[:end]
-            step = _HEADER_STEP
-        return b""
-
-    def _data_bytes(self, header: Scanned, index: int, form: HduForm | None) -> int:
-        """Return the bytes of an HDU's data; the form is that of the header, if that is known."""
-        if form is None:
-            return data_bytes(header, self.path, index)
-        if form.pixels is None:
-            return 0
-        return form.group_bytes * (whole_card(header, "PCOUNT", self.path, index, 0) + form.pixels)
-
-    def _image(
-        self, header: Scanned, index: int, form: HduForm | None
-    ) -> tuple[Scanned | CompressedImage | None, tuple[int, ...]]:
-        """Return the header of the image in an HDU and the shape that it claims; None where the HDU has no image."""
-        if form is not None:
-            return CompressedImage(header) if form.compressed else header, form.shape
-        image = self._image_header(header, index)
-        if image is None:
-            return None, ()
-        shape = claimed_shape(image)
-        if shape is None:
-            raise self.corrupt("its NAXIS cards make no sense", index)
-        return image, shape
-
-    def _image_header(self, header: Scanned, index: int) -> Scanned | CompressedImage | None:
-        """Return the header of the image in an HDU; None where the HDU has no image."""
-        if not index:
-            return header if card(header, "SIMPLE") is True else None
-        kind = card(header, "XTENSION")
-        if kind in TABLES and card(header, "ZIMAGE"):
-            return CompressedImage(header)
-        if "ZIMAGE" in header:
-            raise self.corrupt("its header makes no sense", index)
-        return header if kind == "IMAGE" else None
 
     def image_shape(self, item: Hdu) -> tuple[int, int]:
         """Return the shape (ny, nx) of an HDU's image, after every check that needs no pixels.

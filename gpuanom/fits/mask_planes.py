@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
+
+import numpy.typing as npt
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
@@ -10,6 +13,10 @@ from gpuanom.fits.ccds import Listed, is_generic, list_hdus, named_ccd, names_in
 from gpuanom.fits.headers import card
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.plane_kinds import is_named, is_plane
+from gpuanom.fits.sections import Section, trim
+
+NO_MASK = "--no-mask scores it without"
+"""Remedy for a mask that cannot be used."""
 
 MASK_NAMES = ("EXTNAME", "EXTTYPE")
 """Cards that name a quality plane in the file of the image (`CameraRule.mask_hdu`)."""
@@ -124,3 +131,20 @@ class OwnPlanes:
             return []
         end = min((other.number for other in self._ccds if other.number > ccd.number), default=None)
         return [p for p in self._planes if p.number > ccd.number and (end is None or p.number < end)]
+
+
+def like_image(
+    values: npt.NDArray[Any],
+    sections: tuple[Section, ...],
+    rule: CameraRule,
+    full: tuple[int, ...],
+    trimmed: tuple[int, ...],
+) -> npt.NDArray[Any]:
+    """Trim a plane like its image; a plane that was trimmed before is returned as it is."""
+    if values.shape == full:
+        return trim(values, sections, rule.full_size)
+    if values.shape == trimmed:
+        return values
+    ny, nx = values.shape
+    message = f"its mask has {nx} x {ny} pixels, its image {full[1]} x {full[0]}"
+    raise InputError(message, remedy=NO_MASK, status="mask_mismatch")

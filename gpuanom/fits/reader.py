@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +15,15 @@ from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.axes import CcdAxes, Mosaic
-from gpuanom.fits.ccds import ccd_name, is_skipped, list_hdus
+from gpuanom.fits.ccds import list_hdus
+from gpuanom.fits.common_axes import first_ccds, own_ccds
 from gpuanom.fits.copies import Copies
 from gpuanom.fits.discover import labels_of, rule_of
-from gpuanom.fits.headers import Cards, saturation
+from gpuanom.fits.headers import saturation
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.mask_bits import DECODINGS, NoMeaningError, decode
-from gpuanom.fits.mask_planes import OwnPlanes, planes_by_name
+from gpuanom.fits.mask_planes import NO_MASK, OwnPlanes, like_image, planes_by_name
 from gpuanom.fits.pixels import as_stored, numbers, pixels
-from gpuanom.fits.plane_kinds import is_plane
-from gpuanom.fits.scan import read_headers
 from gpuanom.fits.sections import Section, trim, trimmed_shape
 from gpuanom.fits.together import rice_images
 from gpuanom.fits.trims import data_sections
@@ -34,7 +32,6 @@ from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
 _log = logging.getLogger("gpuanom")
-_NO_MASK = "--no-mask scores it without"
 
 
 def read_ccds(exposure: Exposure, settings: Settings) -> Iterator[Ccd | CcdFailure]:
@@ -97,12 +94,12 @@ def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path,
     copies = Copies()
     several = len(exposure.files) > 1
     labels = labels_of(exposure, settings)
-    mosaic = Mosaic.of(rule, _first_ccds(exposure, rule, labels)) if several and rule.turn == "mosaic" else Mosaic(rule)
+    mosaic = Mosaic.of(rule, first_ccds(exposure, rule, labels)) if several and rule.turn == "mosaic" else Mosaic(rule)
     for path, mask, label in zip(exposure.files, exposure.masks, labels, strict=True):
         try:
             file = File(path, settings.checksum)
             if not several:
-                mosaic = Mosaic.of(rule, _own_ccds(file, rule, label))
+                mosaic = Mosaic.of(rule, own_ccds(file, rule, label))
             for item in _ccds(file, _Masks(mask, file, rule, settings), mosaic, names, copies, label):
                 yield path, item
         except InputError as error:
@@ -167,27 +164,6 @@ def load_together(items: Sequence[CcdOnDisk], room: GiveRoom) -> list[Ccd | CcdF
         if images is not None:
             return [load.with_image(image) for load, image in zip(loaders, images, strict=True)]
     return [item.load(encoded=True, room=room) for item in items]
-
-
-def _own_ccds(file: File, rule: CameraRule, label: str) -> Iterator[tuple[str, Cards]]:
-    """Yield the names and headers of a file's CCDs, from which common axes are chosen."""
-    for listed in list_hdus(file, rule, label):
-        if not isinstance(listed, InputError) and not listed.no_ccd:
-            yield listed.name, listed.hdu.cards
-
-
-def _first_ccds(exposure: Exposure, rule: CameraRule, labels: Sequence[str]) -> Iterator[tuple[str, Cards]]:
-    """Yield the name and header of the first CCD of each of an exposure's files, without keeping files open."""
-    for path, label in zip(exposure.files, labels, strict=True):
-        try:
-            primary, extension = read_headers(path)
-        except InputError:
-            continue  # the error is reported when the CCDs of the file are listed
-        if not is_plane(rule, primary if extension is None else extension):
-            cards = Cards(extension, primary)
-            name = ccd_name(rule, cards, int(extension is not None))
-            if not is_skipped(rule, name):
-                yield f"{label}-{name}" if label else name, cards
 
 
 def _ccds(
@@ -365,7 +341,7 @@ class _Masks:
                 return "none: no MASK plane in the file that belongs to it"
             file, plane = found
             if rule.mask == "own":
-                values = _like_image(numbers(file, plane), load.sections, rule, load.full, load.shape)
+                values = like_image(numbers(file, plane), load.sections, rule, load.full, load.shape)
                 decode(values, plane.header, plane.cards, rule, self._settings)
         except NoMeaningError as error:
             return f"not applied: {error.reason}; {error.remedy}"
@@ -403,31 +379,14 @@ class _Masks:
                 f"its mask cannot be read: {error.reason}",
                 file=error.file,
                 hdu=error.hdu,
-                remedy=f"{error.remedy}; {_NO_MASK}" if error.remedy else _NO_MASK,
+                remedy=f"{error.remedy}; {NO_MASK}" if error.remedy else NO_MASK,
                 status="mask_unreadable",
             ) from None
         try:
-            values = _like_image(values, sections, rule, full, trimmed)
+            values = like_image(values, sections, rule, full, trimmed)
             return decode(values, plane.header, plane.cards, rule, settings)
         except NoMeaningError as error:
             _log.info("%s: not applied: %s", f"{file.path}[{plane.number}]", error)
             return None
         except InputError as error:
             raise _located(error, file.path, plane.number) from None
-
-
-def _like_image(
-    values: npt.NDArray[Any],
-    sections: tuple[Section, ...],
-    rule: CameraRule,
-    full: tuple[int, ...],
-    trimmed: tuple[int, ...],
-) -> npt.NDArray[Any]:
-    """Trim a plane like its image; a plane that was trimmed before is returned as it is."""
-    if values.shape == full:
-        return trim(values, sections, rule.full_size)
-    if values.shape == trimmed:
-        return values
-    ny, nx = values.shape
-    message = f"its mask has {nx} x {ny} pixels, its image {full[1]} x {full[0]}"
-    raise InputError(message, remedy=_NO_MASK, status="mask_mismatch")

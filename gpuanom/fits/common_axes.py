@@ -1,0 +1,35 @@
+"""The CCDs of an exposure by name and header, from which `gpuanom.fits.axes.Mosaic` chooses the common axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gpuanom.cameras.rules import CameraRule
+from gpuanom.errors import InputError
+from gpuanom.fits.ccds import ccd_name, is_skipped, list_hdus
+from gpuanom.fits.headers import Cards
+from gpuanom.fits.mapped import File
+from gpuanom.fits.plane_kinds import is_plane
+from gpuanom.fits.scan import read_headers
+from gpuanom.records import Exposure
+
+
+def own_ccds(file: File, rule: CameraRule, label: str) -> Iterator[tuple[str, Cards]]:
+    """Yield the names and headers of a file's CCDs, from which common axes are chosen."""
+    for listed in list_hdus(file, rule, label):
+        if not isinstance(listed, InputError) and not listed.no_ccd:
+            yield listed.name, listed.hdu.cards
+
+
+def first_ccds(exposure: Exposure, rule: CameraRule, labels: Sequence[str]) -> Iterator[tuple[str, Cards]]:
+    """Yield the name and header of the first CCD of each of an exposure's files, without keeping files open."""
+    for path, label in zip(exposure.files, labels, strict=True):
+        try:
+            primary, extension = read_headers(path)
+        except InputError:
+            continue  # the error is reported when the CCDs of the file are listed
+        if not is_plane(rule, primary if extension is None else extension):
+            cards = Cards(extension, primary)
+            name = ccd_name(rule, cards, int(extension is not None))
+            if not is_skipped(rule, name):
+                yield f"{label}-{name}" if label else name, cards
