@@ -34,15 +34,31 @@ def printed_values(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """
     given = np.asarray(values, dtype=np.float64)
     flat = np.ravel(given)
-    rounded = np.empty(flat.size)
     if flat.size >= _MANY:
-        return _rounded_natively(flat, rounded).reshape(given.shape)
+        return _rounded_natively(flat, _ALL).reshape(given.shape)
+    rounded = np.empty(flat.size)
     for start in range(0, flat.size, _CHUNK):
         part = slice(start, start + _CHUNK)
         rounded[part] = _rounded(flat[part])
     return rounded.reshape(given.shape)
 
 
+def printed_rows(values: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the numbers of some rows, in this order, as the tables print them.
+
+    Parameters
+    ----------
+    values : ndarray, (m,) float64
+    rows : ndarray, (n,) int64
+
+    Returns
+    -------
+    ndarray, (n,) float64
+    """
+    return _rounded_natively(values, rows) if rows.size >= _MANY else printed_values(np.take(values, rows))
+
+
+_ALL = np.zeros(0, dtype=np.int64)
 _MANY = 100_000
 """From so many values on, to load the compiled loop takes less time than the loop saves."""
 _CHUNK = 8192
@@ -53,14 +69,15 @@ _UNDECIDED = 1e-6
 """A scaled value of up to 8 digits is wrong by at most 1e-8: further than this from a half, its rounding is certain."""
 
 
-def _rounded_natively(values: npt.NDArray[np.float64], rounded: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _rounded_natively(values: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Do the same in a compiled loop, in less than half of the time."""
     from gpuanom.rounded import round_digits
 
-    left = np.empty(values.size, dtype=np.int64)
-    n_left = round_digits(values, POWERS, DIGITS, _UNDECIDED, rounded, left)
+    rounded = np.empty(rows.size or values.size)
+    left = np.empty(rounded.size, dtype=np.int64)
+    n_left = round_digits(values, rows, POWERS, DIGITS, _UNDECIDED, rounded, left)
     for i in left[:n_left].tolist():
-        rounded[i] = printed(float(values[i]))
+        rounded[i] = printed(float(values[rows[i] if rows.size else i]))
     return rounded
 
 

@@ -42,6 +42,8 @@ def as_named_here(path: str) -> str:
     In a locale without UTF-8, Python names a file with other letters by escaped bytes. A store that was
     written in another locale holds the letters themselves, which no system call takes then.
     """
+    if path.isascii():
+        return path
     try:
         os.fsencode(path)
     except UnicodeEncodeError:

@@ -15,14 +15,19 @@ _ROUNDING = 2.0**52
 _numbers = types.Array(types.float64, 1, "C", readonly=True)
 
 
-@native(types.int64(_numbers, _numbers, types.int64, types.float64, types.float64[::1], types.int64[::1]))
-def round_digits(values: Any, powers: Any, most: Any, undecided: Any, rounded: Any, left: Any) -> Any:
+_rows = types.Array(types.int64, 1, "C", readonly=True)
+
+
+@native(types.int64(_numbers, _rows, _numbers, types.int64, types.float64, types.float64[::1], types.int64[::1]))
+def round_digits(values: Any, rows: Any, powers: Any, most: Any, undecided: Any, rounded: Any, left: Any) -> Any:
     """Round numbers as `gpuanom.digits.printed_values` explains, and list those whose rounding is not certain.
 
     Parameters
     ----------
-    values : ndarray, (n,) float64
-    powers : ndarray, (m,) float64
+    values : ndarray, (m,) float64
+    rows : ndarray, (n,) int64
+        The indices of the numbers that are wanted; empty where all are wanted in their order, so that n is m.
+    powers : ndarray of float64
         1, 10, 100 ...: the powers of ten that are exact.
     most : int
         Number of digits.
@@ -40,8 +45,9 @@ def round_digits(values: Any, powers: Any, most: Any, undecided: Any, rounded: A
     """
     n_left, exponent = 0, 0
     least, most_powers = powers[most - 1], len(powers)
-    for i in range(len(values)):
-        value = values[i]
+    all_rows = len(rows) == 0
+    for i in range(len(rounded)):
+        value = values[i if all_rows else rows[i]]
         size = abs(value)
         if not 0.0 < size < np.inf:
             rounded[i] = value

@@ -15,7 +15,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], *, many: bool = True) -> list[Result]:
+def side_by_side(
+    function: Callable[[Item], Result], items: Iterable[Item], *, many: bool = True, most: int = MOST_THREADS
+) -> list[Result]:
     """Return what a function gives for each item, in the order of the items.
 
     Parameters
@@ -26,6 +28,8 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], *, m
     items : iterable
     many : bool, optional
         Whether there is enough to do for threads: without, the items follow each other in this thread.
+    most : int, optional
+        Most items that are worked on at a time, where each needs much memory.
 
     Raises
     ------
@@ -33,7 +37,7 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], *, m
         The first error of an item. Items that are not begun by then are left out, as they are after an interrupt.
     """
     wanted = list(items)
-    n_threads = min(MOST_THREADS, len(os.sched_getaffinity(0)), len(wanted))
+    n_threads = min(most, len(os.sched_getaffinity(0)), len(wanted))
     if not many or n_threads < 2:
         return [function(item) for item in wanted]
     with ThreadPoolExecutor(n_threads, thread_name_prefix="gpuanom-side") as pool:

@@ -127,6 +127,8 @@ class DatasetStatistics:
         Takes the index of an exposure and reads the maps and steps of its CCDs from the store, a `CcdPatterns` each in
         the order of `owner`; an empty list where the exposure has no statistics. Only to be called while the store is
         open.
+    with_room : ndarray, (n_ccd, more than m) float32, optional
+        `ccd_values` with room for more columns behind them: those of a survey take long to be copied.
     """
 
     camera: str
@@ -141,6 +143,7 @@ class DatasetStatistics:
     measured: npt.NDArray[np.bool_]
     fingerprints: tuple[str, ...]
     patterns: Callable[[int], list[CcdPatterns]]
+    with_room: Singles | None = None
 
     def of_exposures(self, name: str) -> Singles:
         """Return the values of a statistic of the exposures, (n_exposures,) float32.

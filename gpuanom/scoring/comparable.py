@@ -211,8 +211,12 @@ def usual_size(dataset: Dataset) -> tuple[int, int]:
     found = split(dataset.sizes, len(dataset.exposures))
     if dataset.sizes is None or found.mixed:
         return 0, 0
-    known = sorted((int(y) * int(x), int(y), int(x)) for y, x in dataset.sizes[found.groups[0]] if y and x)
-    return known[len(known) // 2][1:] if known else (0, 0)
+    y, x = dataset.sizes[found.groups[0]].T
+    known = np.flatnonzero((y > 0) & (x > 0))
+    if not known.size:
+        return 0, 0
+    middle = known[np.lexsort((x[known], y[known], y[known] * x[known]))[known.size // 2]]
+    return int(y[middle]), int(x[middle])
 
 
 def like(dataset: Dataset, saved: tuple[int, int]) -> Split:

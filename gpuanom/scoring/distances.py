@@ -16,6 +16,7 @@ from gpuanom.scoring import regression
 from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
 from gpuanom.scoring.statistics_table import Prepared, transformed
 from gpuanom.scoring.vectors import LEAST_CCDS
+from gpuanom.side_by_side import side_by_side
 
 CONDITIONS: tuple[str, ...] = ("n_sources", "sky", "fwhm")
 """The conditions that statistics are regressed on, the first ones first; they enter as logarithms."""
@@ -238,19 +239,18 @@ def largest_of_lists(chosen: Sequence[Judged], of_statistics: Doubles) -> Double
     return np.array([largest(of_statistics[lists == name]) for name in LISTS])
 
 
-def ccd_distances(prepared: Prepared, names: Sequence[str]) -> Doubles:
-    """How far CCDs are from normal, (n_ccd_statistics, n_ccd); those of exposures with few CCDs are left out."""
-    n_ccd = prepared.grid.owner.size
+def ccd_distances(prepared: Prepared, names: Sequence[str]) -> list[Doubles]:
+    """How far CCDs are from normal, (n_ccd,) for each statistic; those of exposures with few CCDs are left out."""
     two_sided = {j.name for j in OF_CCDS if j.two_sided}
-    found = np.full((len(names), n_ccd), np.nan)
-    for row, name in zip(found, names, strict=True):
+
+    def distance(name: str) -> Doubles:
         if (values := prepared.ccds.get(name)) is None:
-            continue
-        np.copyto(row, np.abs(values) if name in two_sided else values)
+            return np.full(prepared.grid.owner.size, np.nan)
         few = prepared.grid.counted(values) < LEAST_CCDS
-        if few.any():
-            row[few[prepared.grid.owner]] = np.nan
-    return found
+        values = np.abs(values) if name in two_sided else values
+        return np.where(few[prepared.grid.owner], np.nan, values) if few.any() else values
+
+    return side_by_side(distance, names, many=prepared.grid.is_large)
 
 
 def second_largest(of_ccds: Doubles, prepared: Prepared) -> Doubles:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import types
 
 from gpuanom.native import native
@@ -95,6 +96,35 @@ def compare_with_medians(
             if compared > most and compared < math.inf:
                 most, at = compared, j
         largest[i], worst[i] = most if at >= 0 else math.nan, at
+
+
+@native(types.void(_numbers, types.int64, _out, _out, _places))
+def keep_largest(found: Any, row: Any, largest: Any, best: Any, statistic: Any) -> None:
+    """Keep the largest evidence of each CCD, and the statistic that has it (`gpuanom.scoring.null`).
+
+    Parameters
+    ----------
+    found : ndarray, (n_ccd,) float64
+        L of one statistic, NaN where there is none.
+    row : int
+        The number of the statistic.
+    largest : ndarray, (n_ccd,) float64
+        In and out: the largest L of the statistics so far, -inf without any.
+    best : ndarray, (n_ccd,) float64
+        In and out: the largest L, rounded to six digits behind the point as `numpy.round` does, or -1.
+    statistic : ndarray, (n_ccd,) int64
+        In and out: which statistic has that one; of equal ones the first.
+    """
+    for j in range(len(found)):
+        value = found[j]
+        if math.isnan(value):
+            value = -1.0
+        elif value > largest[j]:
+            largest[j] = value
+        if value > best[j] * (1.0 - 1e-15) - 1e-5:  # rounding changes a number by less
+            rounded = np.rint(value * 1e6) / 1e6
+            if rounded > best[j]:
+                best[j], statistic[j] = rounded, row
 
 
 @native(types.void(_numbers, _numbers, _numbers, _numbers, _whole, types.float64[:, ::1]))

@@ -12,6 +12,7 @@ A null can be applied to one new exposure: a reference keeps the statistics that
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -209,9 +210,9 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     numbers = tails.effective_number(largest)
     of_all = distances.largest(tails.evidence_of_largest(largest, numbers))[None]
     of_each = _of_each_ccd(null, of_ccd_statistics, prepared)
-    of_ccds = of_each.largest[None]
-    ccd_number = tails.effective_number(of_ccds)
-    second = distances.second_largest(tails.evidence_of_largest(of_ccds, ccd_number)[0], prepared)[None]
+    ccd_number = tails.effective_number(of_each.largest[None])
+    of_ccds = tails.evidence_of_largest(of_each.largest[None], ccd_number)[0]
+    second = distances.second_largest(of_ccds, prepared)[None]
     null = dataclasses.replace(
         null,
         list_numbers=numbers,
@@ -219,7 +220,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         ccd_number=ccd_number,
         second_tail=tails.fit(second),
     )
-    return null, _evidence(null, prepared, of_each, of_each_statistic)
+    return null, _evidence(null, prepared, of_each, of_each_statistic, of_ccds, second)
 
 
 def evidence(null: Null, measured: Measured) -> Evidence:
@@ -237,7 +238,9 @@ def evidence(null: Null, measured: Measured) -> Evidence:
     """
     prepared = prepare(measured, null.patterns)
     of_each = _of_each_ccd(null, distances.ccd_distances(prepared, null.ccd_statistics), prepared)
-    return _evidence(null, prepared, of_each, _of_statistics(null, prepared))
+    of_ccds = tails.evidence_of_largest(of_each.largest[None], null.ccd_number)[0]
+    second = distances.second_largest(of_ccds, prepared)[None]
+    return _evidence(null, prepared, of_each, _of_statistics(null, prepared), of_ccds, second)
 
 
 def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
@@ -266,17 +269,22 @@ class _OfEachCcd(NamedTuple):
     dark: cause_choice.Flags
 
 
-def _of_each_ccd(null: Null, of_statistics: Doubles, prepared: Prepared) -> _OfEachCcd:
+def _of_each_ccd(null: Null, of_statistics: Sequence[Doubles], prepared: Prepared) -> _OfEachCcd:
     """What stands out most on each CCD; one statistic at a time, since a survey has a million CCDs."""
-    n_ccd = of_statistics.shape[1]
+    n_ccd = prepared.grid.owner.size
     largest, best = np.full(n_ccd, -np.inf), np.full(n_ccd, -np.inf)
     statistic = np.zeros(n_ccd, dtype=np.int64)
+    if prepared.grid.is_large:
+        from gpuanom.scoring.exposure_loops import keep_largest
 
     def compare(start: int) -> None:
         some = slice(start, start + _IN_CACHE)
         for row in range(len(of_statistics)):
             one = Tails(*(values[row : row + 1] for values in null.ccd_tails))
-            found = one.evidence(of_statistics[row : row + 1, some])[0]
+            found = one.evidence(of_statistics[row][None, some])[0]
+            if prepared.grid.is_large:
+                keep_largest(found, row, largest[some], best[some], statistic[some])
+                continue
             np.fmax(largest[some], found, out=largest[some])
             compared = np.asarray(np.round(np.where(np.isnan(found), -1.0, found), 6), dtype=np.float64)
             larger = compared > best[some]
@@ -291,7 +299,7 @@ def _of_each_ccd(null: Null, of_statistics: Doubles, prepared: Prepared) -> _OfE
     one_axis, dark = cause_choice.steps_of_one_axis(prepared.ccds, n_ccd), np.zeros(n_ccd, dtype=bool)
     named = np.flatnonzero(best >= cause_choice.SURELY)
     for some in np.split(named, range(_AT_ONCE, named.size, _AT_ONCE)):
-        found = null.ccd_tails.evidence(of_statistics[:, some])
+        found = null.ccd_tails.evidence(np.array([values[some] for values in of_statistics]))
         compared = np.asarray(np.round(np.where(np.isnan(found), -1.0, found), 6), dtype=np.float64)
         of_each = np.where(steps[:, None] & ~one_axis[some], 0, precise[:, None])
         statistic[some] = cause_choice.most_precise(compared, statistic[some], of_each, cause_choice.SURELY, sure=True)
@@ -302,16 +310,21 @@ def _of_each_ccd(null: Null, of_statistics: Doubles, prepared: Prepared) -> _OfE
 
 
 def _evidence(
-    null: Null, prepared: Prepared, of_each: _OfEachCcd, of_each_statistic: tuple[Doubles, Doubles]
+    null: Null,
+    prepared: Prepared,
+    of_each: _OfEachCcd,
+    of_each_statistic: tuple[Doubles, Doubles],
+    of_ccds: Doubles,
+    second: Doubles,
 ) -> Evidence:
+    """What is found of the exposures, from L of each CCD and of the second-worst CCD of each exposure, (1, n)."""
     chosen = _chosen(null)
     signed, of_statistics = of_each_statistic
     of_lists = tails.evidence_of_largest(distances.largest_of_lists(chosen, of_statistics), null.list_numbers)
     of_exposures = tails.calibrated(
         tails.evidence_of_largest(distances.largest(of_lists)[None], null.number_of_lists)[0]
     )
-    of_ccds = tails.evidence_of_largest(of_each.largest[None], null.ccd_number)[0]
-    second = tails.calibrated(null.second_tail.evidence(distances.second_largest(of_ccds, prepared)[None])[0])
+    second = tails.calibrated(null.second_tail.evidence(second)[0])
     n, n_ccd = prepared.grid.shape[0], prepared.grid.owner.size
     rows = {name: i for i, name in enumerate(null.statistics)}
     worst, worst_sign = np.full((len(chosen), n), -1, dtype=np.int64), np.ones((len(chosen), n))
@@ -326,7 +339,8 @@ def _evidence(
         statistic = np.where(np.isnan(of_ccds), -1, to_row[of_each.statistic])
         for k, name in enumerate(null.ccd_statistics):
             if name in prepared.ccds:
-                sign[(of_each.statistic == k) & (prepared.ccds[name] < 0.0)] = -1.0
+                chosen_here = np.flatnonzero(of_each.statistic == k)
+                sign[chosen_here[prepared.ccds[name][chosen_here] < 0.0]] = -1.0
     return Evidence(
         chosen, of_statistics, signed, of_lists, of_exposures, of_ccds, second,
         worst, worst_sign, statistic, sign, of_each.one_axis, of_each.dark,

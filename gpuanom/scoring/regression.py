@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles
+from gpuanom.side_by_side import side_by_side
 
 MOST_FITTED = 2048
 """Coefficients are fitted to at most so many exposures, evenly spaced: they are then right to 2% of the scatter."""
@@ -125,10 +126,27 @@ def fit(values: Doubles, covariates: Doubles, used: np.typing.NDArray[np.bool_])
     """
     step = max(1, -(-values.shape[1] // MOST_FITTED))
     y, x = values[:, ::step], covariates[:, ::step]
+
+    robustly = bool(used.any())
+
+    def of_rows(first: int) -> Doubles:
+        some = slice(first, first + _ROWS)
+        return _fitted(y[some], x, used[some], robustly=robustly)
+
+    parts = side_by_side(of_rows, range(0, len(y), _ROWS), many=y.size >= _MANY)
+    return np.concatenate(parts) if parts else np.zeros((0, len(covariates) + 1))
+
+
+_ROWS, _MANY = 50, 100_000
+"""Rows that a thread fits together, and from how many numbers on threads are worth while."""
+
+
+def _fitted(y: Doubles, x: Doubles, used: np.typing.NDArray[np.bool_], *, robustly: bool) -> Doubles:
+    """The coefficients of some rows, see `fit`; the medians alone where no row is regressed on anything."""
     known = np.isfinite(y)
-    coefficients = np.zeros((len(values), len(covariates) + 1))
+    coefficients = np.zeros((len(y), len(x) + 1))
     coefficients[:, 0] = median(np.where(known, y, np.nan))
-    if not len(covariates) or not used.any():
+    if not robustly:
         return coefficients
     y = np.where(known, y, 0.0)
     for bound, tukey in ((_HUBER, False), (_TUKEY, True)):

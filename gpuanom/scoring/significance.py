@@ -6,7 +6,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import chdtrc, gammaincc
 
 from gpuanom.digits import printed_values
 from gpuanom.records import Doubles, Integers
@@ -107,6 +106,8 @@ def p_value(x: Doubles, degrees: Doubles | int) -> Doubles:
     ndarray, (m,) float64
         From 0 to 1.
     """
+    from scipy.special import chdtrc  # takes half a second to import: other threads read the store meanwhile
+
     return np.asarray(chdtrc(degrees, np.maximum(x, 0.0)))
 
 
@@ -192,6 +193,8 @@ def local_alignment(
     LocalAlignment
         NaN for exposures without orientations, and where the reference's orientations have no spread.
     """
+    from scipy.special import gammaincc
+
     m = contained.size
     none = np.full(m, np.nan)
     mean, inverse, square = _harmonics(reference)

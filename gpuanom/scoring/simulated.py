@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import rel_entr
 
 from gpuanom import sampling
 from gpuanom.records import Doubles, Integers
@@ -139,6 +138,8 @@ def _statistics(
             mean = (rest * (others / max(1, int(pool.sum()) - n)) + taken / n) / m
             yield n, 2.0 * n * _divergences(drawn, n, mean) / _factor(n, reference, contained)
         return
+    from scipy.special import rel_entr
+
     per_other = others / reference.inverse_counts
     truth = reference.shares + 0.5 * others / reference.counts.sum()
     truth = truth / truth.sum()
@@ -161,6 +162,8 @@ def _divergences(drawn: Integers, n: int, mean: Doubles) -> Doubles:
 
     `mean` is (N, n + 1): the mean of each bin where the histogram has 0 ... n counts in that bin.
     """
+    from scipy.special import rel_entr
+
     terms = rel_entr(np.arange(n + 1) / n, mean)
     return np.asarray(np.take_along_axis(terms, drawn, axis=1).sum(axis=0))
 

@@ -245,7 +245,13 @@ def with_static_patterns(
     DatasetStatistics
         With the columns `NAMES` behind those of the CCDs.
     """
-    values = np.full((statistics.owner.size, len(NAMES)), np.nan, dtype=np.float32, order="F")
+    n_before = len(statistics.ccd_names)
+    both = statistics.with_room
+    if both is None or both.shape[1] != n_before + len(NAMES):
+        more = np.empty((statistics.owner.size, len(NAMES)), dtype=np.float32, order="F")
+        both = np.concatenate([statistics.ccd_values, more], axis=1)
+    values = both[:, n_before:]
+    values[...] = np.nan
     chosen = chosen_exposures(statistics, seed) if given is None else []
     if given:
         places = np.searchsorted(statistics.owner, np.arange(len(statistics.exposures) + 1))
@@ -274,7 +280,8 @@ def with_static_patterns(
     return replace(
         statistics,
         ccd_names=(*statistics.ccd_names, *NAMES),
-        ccd_values=np.concatenate([statistics.ccd_values, values], axis=1),
+        ccd_values=both,
+        with_room=None,
     )
 
 

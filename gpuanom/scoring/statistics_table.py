@@ -285,7 +285,7 @@ def _of_exposures_natively(
     from gpuanom.scoring.exposure_loops import compare_with_medians, without_crossed
 
     n, starts = grid.shape[0], grid.starts
-    off, enough = np.empty(values.size), np.empty(n, dtype=np.bool_)
+    off, enough = values, np.empty(n, dtype=np.bool_)  # in place: the values are not asked for again
     without_crossed(values, normal, grid.name, crossed, starts, vectors.LEAST_CCDS, off, enough)
     middle = grid.medians(off)
     largest, worst = np.empty(n), np.empty(n, dtype=np.int64)

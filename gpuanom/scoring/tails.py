@@ -6,11 +6,13 @@ Arrays have one row for each statistic, so that an exposure's values are a colum
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
+from gpuanom.side_by_side import side_by_side
 
 MOST_FITTED = 65_536
 """Tails are fitted to at most so many values of a row, evenly spaced: more do not move the quantiles."""
@@ -60,7 +62,7 @@ class Tails(NamedTuple):
             return np.asarray(np.power(beyond, self.shape[:, None], out=beyond))
 
 
-def fit(values: Doubles, least: float = 0.0) -> Tails:
+def fit(values: Sequence[Doubles] | Doubles, least: float = 0.0) -> Tails:
     """Put a tail through each row's own values.
 
     A first tail through the 50% and 75% quantiles tells which values are outliers: the k largest of n leave where each
@@ -70,7 +72,7 @@ def fit(values: Doubles, least: float = 0.0) -> Tails:
 
     Parameters
     ----------
-    values : ndarray, (n_rows, n) float64
+    values : sequence of n_rows ndarrays, (n,) float64
         Distances from normal, larger is stranger; NaN where there is none.
     least : float, optional
         The quantiles that a tail goes through are taken as at least this far from the start of the tail.
@@ -80,8 +82,9 @@ def fit(values: Doubles, least: float = 0.0) -> Tails:
     Tails
         Its numbers depend on the values of a row, not on their order as long as there are at most `MOST_FITTED`.
     """
-    step = max(1, -(-values.shape[1] // MOST_FITTED))
-    ordered = np.sort(values[:, ::step], axis=1)
+    step = max(1, -(-max(map(len, values), default=0) // MOST_FITTED))
+    several = side_by_side(lambda row: np.sort(row[::step]), values, many=step > 1)
+    ordered = np.array(several, dtype=np.float64).reshape(len(values), max(map(len, several), default=0))
     n = np.count_nonzero(np.isfinite(ordered), axis=1)
     start = _quantile(ordered, n, _START)
     rest = n.copy()

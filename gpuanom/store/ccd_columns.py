@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpuanom.naming import natural_key
-from gpuanom.records import CcdMeasurement, Doubles
+from gpuanom.records import CcdMeasurement
 from gpuanom.records.texts import Texts
 from gpuanom.store.schema import has_table
 
@@ -69,21 +69,21 @@ def keep_columns(db: sqlite3.Connection, camera: str, exposure: str, version: st
     )
 
 
-def read_columns(db: sqlite3.Connection, camera: str, band: str, *, keep: bool = False) -> Columns:
+def read_columns(db: sqlite3.Connection, camera: str, band: str) -> tuple[Columns, list[Made]]:
     """Read the CCDs of a dataset as columns, in natural order of their exposures, and by position.
 
     Parameters
     ----------
     db : Connection
     camera, band : str
-    keep : bool, optional
-        Keep the columns of exposures that have none yet; the caller holds the transaction.
 
     Returns
     -------
-    dict of str to ndarray, (n_ccd,)
+    columns : dict of str to ndarray, (n_ccd,)
         ``exposure``, ``camera``, ``name``, ``status`` and ``reason`` as text; `NUMBERS` as float64, NaN where there is
         none, those of `WHOLE` as int64.
+    made : list of tuple
+        What `keep_columns` keeps of exposures that had no columns yet.
 
     Raises
     ------
@@ -99,21 +99,22 @@ def read_columns(db: sqlite3.Connection, camera: str, band: str, *, keep: bool =
             f" WHERE {CCD_COLUMNS_TABLE}.version = exposures.version AND camera = ? AND band = ?"
         )
         found = {name: (texts, numbers) for name, texts, numbers in db.execute(query, (camera, band))}
+    made = [_from_rows(db, camera, name) for name in names if name not in found]
+    found |= {name: columns for _, name, _, columns in made}
+    ends = np.cumsum([0, *(counts[name] for name in names)]).tolist()
+    every = np.empty((len(NUMBERS), ends[-1]))
     texts_of: dict[str, list[Texts]] = {}
-    parts: list[Doubles] = []
     of_exposures = []
-    for name in names:
-        texts, blob = found[name] if name in found else _from_rows(db, camera, name, keep=keep)
+    for i, name in enumerate(names):
+        texts, blob = found.pop(name)
         # Most exposures have the same CCDs with the same statuses: each different text is read once.
-        three = texts_of.get(texts)
-        if three is None:
-            three = texts_of[texts] = [np.array(column, dtype=np.str_) for column in json.loads(texts)]
-        numbers = np.frombuffer(blob, "<f8").reshape(len(NUMBERS), -1)
-        if not all(column.shape == (numbers.shape[1],) == (counts[name],) for column in three):
+        if texts not in texts_of:
+            texts_of[texts] = [np.array(column, dtype=np.str_) for column in json.loads(texts)]
+        three, n_ccd = texts_of[texts], counts[name]
+        if len(blob) != 8 * len(NUMBERS) * n_ccd or any(column.shape != (n_ccd,) for column in three):
             raise ValueError("columns of another number of CCDs than were measured")
-        parts.append(numbers)
+        every[:, ends[i] : ends[i + 1]] = np.frombuffer(blob, "<f8").reshape(len(NUMBERS), n_ccd)
         of_exposures.append(three)
-    every = np.concatenate(parts, axis=1) if parts else np.zeros((len(NUMBERS), 0))
     columns: Columns = {
         "exposure": np.repeat(np.array(names, dtype=np.str_), [counts[name] for name in names]),
         "camera": np.full(every.shape[1], camera),
@@ -122,19 +123,20 @@ def read_columns(db: sqlite3.Connection, camera: str, band: str, *, keep: bool =
         columns[column] = np.concatenate([three[k] for three in of_exposures] or [np.zeros(0, dtype=np.str_)])
     for column, values in zip(NUMBERS, every, strict=True):
         columns[column] = values.astype(np.int64) if column in WHOLE else values
-    return columns
+    return columns, made
 
 
-def _from_rows(db: sqlite3.Connection, camera: str, exposure: str, *, keep: bool) -> tuple[str, bytes]:
+Made: TypeAlias = tuple[str, str, str, tuple[str, bytes]]
+"""The arguments of `keep_columns` behind the first."""
+
+
+def _from_rows(db: sqlite3.Connection, camera: str, exposure: str) -> Made:
     """The columns of an exposure that a gpuanom measured which did not keep them."""
     rows = db.execute(
         f"SELECT name, status, reason, {', '.join(NUMBERS)} FROM ccds WHERE camera = ? AND exposure = ?"
         " ORDER BY position",
         (camera, exposure),
     ).fetchall()
-    columns = _columns([row[:3] for row in rows], [row[3:] for row in rows])
-    if keep:
-        where = "SELECT version FROM exposures WHERE camera = ? AND exposure = ?"
-        (version,) = db.execute(where, (camera, exposure)).fetchone()
-        keep_columns(db, camera, exposure, version, columns)
-    return columns
+    where = "SELECT version FROM exposures WHERE camera = ? AND exposure = ?"
+    (version,) = db.execute(where, (camera, exposure)).fetchone()
+    return camera, exposure, version, _columns([row[:3] for row in rows], [row[3:] for row in rows])

@@ -13,7 +13,7 @@ import numpy as np
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, Version
 from gpuanom.settings import Settings
-from gpuanom.store.located import files_json, locator, texts_of
+from gpuanom.store.located import files_json, lists_of, locator, texts_of
 from gpuanom.store.schema import has_table
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def exposure_columns(
     query = f"SELECT {', '.join(names)} FROM exposures WHERE camera = ? AND band = ?"
     rows = sorted(db.execute(query, (camera, band)).fetchall(), key=lambda row: natural_key(row[0]))
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {n: [] for n in names}
-    columns["files"] = [tuple(map(located, texts_of(files))) for files in columns["files"]]
+    columns["files"] = [tuple(map(located, files)) for files in lists_of(columns["files"])]
     remarks = {text: texts_of(text) for text in set(columns["remarks"])}  # most exposures have none
     columns["remarks"] = [remarks[text] for text in columns["remarks"]]
     return columns

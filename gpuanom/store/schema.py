@@ -116,7 +116,8 @@ def open_database(
         if path is not None and read_only:
             # Where the file may be written to, a reader too rolls back the transaction of a killed run.
             name += "?mode=rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "?mode=ro"
-        db = sqlite3.connect(name, uri=True, isolation_level=None, timeout=2.0)
+        # The datasets of a survey are read by several threads (`gpuanom.tables.build`).
+        db = sqlite3.connect(name, uri=True, isolation_level=None, timeout=2.0, check_same_thread=False)
         try:
             _check(db, path, read_only, is_sound)
         except BaseException:

@@ -12,6 +12,7 @@ with the fingerprint of the patterns, so that a night is ranked again without re
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -36,9 +37,6 @@ from gpuanom.store.schema import believed, has_table
 
 STATISTICS_TABLES = ("statistics", "beyond_patterns")
 """The tables that this file reads and writes."""
-
-_CCDS_AT_ONCE = 2048
-"""CCDs whose statistics are put in place together: they stay in the cache of a core."""
 
 _NO_CELLS, _NO_STEPS = np.zeros(0, np.int8), np.zeros(0, np.float32)
 _EMPTY = CcdStatistics(_NO_STEPS, np.empty((0, 0), np.int8), _NO_STEPS, _NO_STEPS)
@@ -100,7 +98,7 @@ class KeptStatistics:
             (exposure.camera, exposure.exposure, exposure.fingerprint, settings, *row),
         )
 
-    def of_dataset(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
+    def of_dataset(self, camera: str, band: str, names: StatisticNames, room: int = 0) -> DatasetStatistics:
         """Read the statistics of a dataset, its exposures in natural order of their ids.
 
         Parameters
@@ -108,6 +106,8 @@ class KeptStatistics:
         camera, band : str
         names : StatisticNames
             The statistics that are wanted; an exposure with others counts as one without statistics.
+        room : int, optional
+            For so many more statistics of CCDs there is room behind those that were read.
 
         Raises
         ------
@@ -118,48 +118,41 @@ class KeptStatistics:
             "SELECT exposure, n_ccd, fingerprint FROM exposures WHERE camera = ? AND band = ?", (camera, band)
         ).fetchall()
         found.sort(key=lambda row: natural_key(row[0]))
-        kept: dict[str, tuple[Any, ...]] = {}
-        if self._has_table:
-            query = f"SELECT exposure, ccds, exposure_values, ccd_values {_VALID} AND names = ?{_OF_DATASET}"
-            kept = {row[0]: row[1:] for row in self._db.execute(query, (names.text, camera, band))}
         counts = [n for _, n, _ in found]
-        ends = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        ends = np.cumsum([0, *counts]).tolist()
         n, m = len(names.exposures), len(names.ccds)
         measured = np.zeros(len(found), dtype=bool)
         of_exposures = np.full((len(found), n), np.nan, dtype=np.float32)
         # In memory each statistic is one stretch: a survey is judged statistic by statistic.
-        of_ccds = np.empty((m, int(ends[-1])), dtype=np.float32)
-        ccd_ids: list[str] = []
-        ids_of: dict[str, list[str]] = {}
-        blobs: list[bytes] = []
-        first = 0
-        for i, (name, n_ccd, _) in enumerate(found):
-            if ends[i] - first >= _CCDS_AT_ONCE:
-                of_ccds[:, first : ends[i]] = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, m).T
-                blobs, first = [], int(ends[i])
-            if name not in kept:
-                ccd_ids += self._names(camera, name)
-                blobs.append(np.full(n_ccd * m, np.nan, dtype="<f4").tobytes())
-                continue
-            ccds, exposure_values, ccd_values = kept.pop(name)
+        with_room = np.empty((m + room, ends[-1]), dtype=np.float32)
+        of_ccds = with_room[:m]
+        ccd_ids: list[tuple[str, ...]] = [()] * len(found)
+        ids_of: dict[str, tuple[str, ...]] = {}
+        places = {name: i for i, (name, _, _) in enumerate(found)}
+        query = f"SELECT exposure, ccds, exposure_values, ccd_values {_VALID} AND names = ?{_OF_DATASET}"
+        rows = self._db.execute(query, (names.text, camera, band)) if self._has_table else ()
+        # Each exposure goes to its place at once: the statistics of a survey are too large to be held twice.
+        for name, ccds, exposure_values, ccd_values in rows:
+            i = places[name]
             if ccds not in ids_of:  # most exposures have the same CCDs
-                ids_of[ccds] = json.loads(ccds)
-            ccd_ids += ids_of[ccds]
+                ids_of[ccds] = tuple(json.loads(ccds))
+            ccd_ids[i], measured[i] = ids_of[ccds], True
             of_exposures[i] = np.frombuffer(exposure_values, "<f4").reshape(n)
-            if len(ccd_values) != 4 * n_ccd * m:
+            if len(ccd_values) != 4 * counts[i] * m or len(ccd_ids[i]) != counts[i]:
                 raise ValueError("statistics of another number of CCDs than were measured")
-            blobs.append(ccd_values)
-            measured[i] = True
-        of_ccds[:, first:] = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, m).T
-        if len(ccd_ids) != ends[-1]:
-            raise ValueError("statistics of another number of CCDs than were measured")
+            of_ccds[:, ends[i] : ends[i + 1]] = np.frombuffer(ccd_values, "<f4").reshape(-1, m).T
+        for i in np.flatnonzero(~measured).tolist():
+            ccd_ids[i] = tuple(self._names(camera, found[i][0]))
+            of_ccds[:, ends[i] : ends[i + 1]] = np.nan
+            if len(ccd_ids[i]) != counts[i]:
+                raise ValueError("other CCDs than were measured")
         ids = tuple(name for name, _, _ in found)
         return DatasetStatistics(
             camera=camera,
             band=band,
             exposures=ids,
             owner=np.repeat(np.arange(len(found)), counts),
-            ccds=tuple(ccd_ids),
+            ccds=tuple(itertools.chain.from_iterable(ccd_ids)),
             exposure_names=names.exposures,
             ccd_names=names.ccds,
             exposure_values=of_exposures,
@@ -167,6 +160,7 @@ class KeptStatistics:
             measured=measured,
             fingerprints=tuple(fingerprint for _, _, fingerprint in found),
             patterns=lambda i: self._patterns(camera, ids[i], names),
+            with_room=with_room.T if room else None,
         )
 
     def pattern_values(self, camera: str, band: str, pattern: str) -> dict[str, Singles]:

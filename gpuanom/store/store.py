@@ -351,10 +351,10 @@ class Store(KeptNulls):
         with believed(self.path):
             return self._statistics.holds(names)
 
-    def statistics(self, camera: str, band: str, names: StatisticNames) -> DatasetStatistics:
+    def statistics(self, camera: str, band: str, names: StatisticNames, room: int = 0) -> DatasetStatistics:
         """Return the statistics of all exposures of a dataset; see `KeptStatistics.of_dataset`."""
         with believed(self.path):
-            return self._statistics.of_dataset(camera, band, names)
+            return self._statistics.of_dataset(camera, band, names, room)
 
     def pattern_values(self, camera: str, band: str, pattern: str) -> dict[str, Singles]:
         """Return what exposures show beyond a static pattern; see `KeptStatistics.pattern_values`."""
@@ -385,10 +385,12 @@ class Store(KeptNulls):
         camera, band : str
         """
         with believed(self.path):
-            if self.read_only:
-                return read_columns(self._db, camera, band)
-            with self._transaction() as db:
-                return read_columns(db, camera, band, keep=True)
+            columns, made = read_columns(self._db, camera, band)
+            if made and not self.read_only:
+                with self._transaction() as db:
+                    for row in made:
+                        keep_columns(db, *row)
+            return columns
 
     def failures(self) -> list[Failure]:
         """Return the files and exposures that failed, in order of the files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ class Transactions:
         self.path, self._db = path, db
         self._together = False
         """Whether `begin` was called, so that all changes belong to one transaction until `commit`."""
+        self._turn = threading.RLock()
+        """Threads read at any time; one of them at a time has a transaction."""
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(self.path)
@@ -47,7 +50,7 @@ class Transactions:
         first, last, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
         if self._together:
             first, last, undo = "SAVEPOINT change", "RELEASE change", ["ROLLBACK TO change", "RELEASE change"]
-        with self._explained():
+        with self._turn, self._explained():
             self._db.execute(first)
             with self._rolled_back(*undo):
                 yield self._db

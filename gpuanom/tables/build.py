@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,12 @@ import numpy as np
 
 from gpuanom import display
 from gpuanom.backends.protocol import Backend
+from gpuanom.digits import printed_rows
 from gpuanom.errors import printable
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, Dataset, DatasetKey, Doubles, Integers
 from gpuanom.records.texts import MANY, CodedTexts
-from gpuanom.scoring import ranking, stored_null
+from gpuanom.scoring import ranking, static_pattern, stored_null
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.flat import FlatReferences
 from gpuanom.scoring.reference import References
@@ -29,7 +31,7 @@ from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
 from gpuanom.tables import classified, rows, shown, verdicts
-from gpuanom.tables.as_table import printed_column, printed_columns
+from gpuanom.tables.as_table import plain_columns, printed_column, printed_columns
 from gpuanom.tables.classified import Classifier
 from gpuanom.tables.collection import without_collection
 from gpuanom.tables.columns import (
@@ -49,6 +51,10 @@ from gpuanom.version import __version__
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+
+MOST_DATASETS = 2
+"""Datasets of a survey that are scored at a time: each needs 2 kB for each of its CCDs."""
 
 
 class Ranked(NamedTuple):
@@ -209,20 +215,16 @@ def _ranked(
     A survey is scored one dataset at a time: the histograms and statistics of all its CCDs are gigabytes.
     """
     model = store.model()
-    found: dict[DatasetKey, Dataset] = {}
-    compared: dict[DatasetKey, Comparison] = {}
-    measured: dict[DatasetKey, Measured] = {}
     failures = store.failures() if only is None else []
     keys = store.dataset_keys() if only is None else [only]
     with_statistics = settings.statistics and store.holds_statistics(NAMES)
     classifier = _classifier(store, model)
     of_exposures, of_ccds = columns_of(with_statistics, bool(model), settings.statistics, classifier is not None)
-    parts: list[Columns] = []
-    ccd_parts: list[Columns] = []
-    n_ccds: list[Integers] = []
-    keeps_nulls = not store.read_only and references is None and store.n_exposures() >= stored_null.SURVEY
-    for key in keys:
-        gathered, null = None, None
+    n_exposures = store.n_exposures()
+    keeps_nulls = not store.read_only and references is None and n_exposures >= stored_null.SURVEY
+
+    def of_dataset(key: DatasetKey) -> _Part:
+        gathered, null, kinds = None, None, None
         dataset = store.dataset(*key, settings.bins)
         saved = reference_of(references, dataset)
         if references is not None and saved is None:
@@ -230,42 +232,64 @@ def _ranked(
         else:
             kinds = compared_with(dataset, settings, backend, saved)
             scores = ranking.scores_by(dataset, kinds, settings, backend)
-            if keep:
-                compared[key] = kinds
         with believed(store.path):
             size = (0, 0) if saved is None else saved.size
-            of_dataset = store.statistics(*key, NAMES) if with_statistics else None
-            dataset_exposures, dataset_ccds = rows.of_dataset(
-                store, dataset, scores, references is not None, saved is not None, size, of_dataset, settings.seed
+            statistics = store.statistics(*key, NAMES, len(static_pattern.NAMES)) if with_statistics else None
+            exposures, ccds = rows.of_dataset(
+                store, dataset, scores, references is not None, saved is not None, size, statistics, settings.seed
             )
             if classifier is not None:
-                classified.add(dataset_exposures, store.reconstructed(dataset.camera, dataset.band), classifier)
+                classified.add(exposures, store.reconstructed(dataset.camera, dataset.band), classifier)
             if settings.statistics and dataset.exposures:
-                gathered = verdicts.measured(dataset, scores, dataset_exposures, dataset_ccds)
+                gathered = verdicts.measured(dataset, scores, exposures, ccds)
                 judged, null = verdicts.judged(dataset, gathered, settings, saved)
-                verdicts.add_columns(dataset_exposures, dataset_ccds, judged)
-                if keep:
-                    measured[key] = gathered
-            if keeps_nulls and len(dataset.exposures) >= stored_null.LEAST_EXPOSURES:
-                keep_null(store, dataset, kinds, scores, settings, gathered, null, of_dataset, dataset_ccds, untold)
-        if keep:
-            found[key] = dataset
+                verdicts.add_columns(exposures, ccds, judged)
+            if keeps_nulls and kinds is not None and len(dataset.exposures) >= stored_null.LEAST_EXPOSURES:
+                keep_null(store, dataset, kinds, scores, settings, gathered, null, statistics, ccds, untold)
         n = len(dataset.exposures)
-        parts.append(printed_columns(dataset_exposures, of_exposures, n))
-        ccd_parts.append(printed_columns(dataset_ccds, of_ccds, dataset.owner.size))
-        n_ccds.append(np.bincount(dataset.owner, minlength=n))
-    parts.append(printed_columns(rows.of_failures(failures), of_exposures, len(failures)))
-    n_ccds.append(np.zeros(len(failures), dtype=np.int64))
-    ranks = _ranks(parts, settings)
-    order = _rows_of_ccds(np.concatenate(n_ccds), ranks)
+        return _Part(
+            printed_columns(exposures, of_exposures, n),
+            plain_columns(ccds, of_ccds, dataset.owner.size),
+            np.bincount(dataset.owner, minlength=n),
+            *((dataset, kinds, gathered) if keep else ()),
+        )
+
+    # A GPU's scores stay on the thread that has the GPU.
+    many = n_exposures >= stored_null.SURVEY and not backend.takes_encoded and sqlite3.threadsafety == 3
+    largest_first = sorted(keys, key=store.n_exposures_of, reverse=True) if many else keys
+    found = side_by_side(of_dataset, largest_first, many=many, most=MOST_DATASETS)
+    parts = [dict(zip(largest_first, found, strict=True))[key] for key in keys]
+    n_failures = len(failures)
+    exposures = [part.exposures for part in parts]
+    exposures.append(printed_columns(rows.of_failures(failures), of_exposures, n_failures))
+    ranks = _ranks(exposures, settings)
+    n_ccds = np.concatenate([*(part.n_ccds for part in parts), np.zeros(n_failures, dtype=np.int64)])
+    order = _rows_of_ccds(n_ccds, ranks)
     meta = _meta(settings, references, model, classifier)
     if not store.read_only:
         store.record_scoring(_record(settings, references))
     built = Tables(
-        PlainTable(_ordered(parts, ranks, of_exposures), of_exposures, meta),
-        PlainTable(_ordered(ccd_parts, order, of_ccds), of_ccds, meta),
+        PlainTable(_ordered(exposures, ranks, of_exposures), of_exposures, meta),
+        PlainTable(_ordered([part.ccds for part in parts], order, of_ccds), of_ccds, meta),
     )
-    return Ranked(built, found, compared, measured)
+    kept = [(key, part) for key, part in zip(keys, parts, strict=True) if keep]
+    return Ranked(
+        built,
+        {key: part.dataset for key, part in kept if part.dataset is not None},
+        {key: part.compared for key, part in kept if part.compared is not None},
+        {key: part.measured for key, part in kept if part.measured is not None},
+    )
+
+
+class _Part(NamedTuple):
+    """The columns of one dataset, those of exposures printed; the CCDs of each exposure; what `Ranked` keeps."""
+
+    exposures: Columns
+    ccds: Columns
+    n_ccds: Integers
+    dataset: Dataset | None = None
+    compared: Comparison | None = None
+    measured: Measured | None = None
 
 
 def columns_of(
@@ -330,20 +354,24 @@ def _ordered(parts: list[Columns], order: Integers, wanted: Sequence[Column]) ->
 
     def joined(column: Column) -> Any:
         values = [part.pop(column.name) for part in parts]
-        return _joined(values, order) if values else printed_column([], column.kind)
+        return _joined(values, order, column.kind) if values else printed_column([], column.kind)
 
     return dict(zip([c.name for c in wanted], side_by_side(joined, wanted, many=order.size >= MANY), strict=True))
 
 
-def _joined(values: Sequence[Any], order: Integers) -> Any:
-    """Texts, or masked numbers, of all datasets in one column, in this order."""
+def _joined(values: Sequence[Any], order: Integers, kind: str) -> Any:
+    """A column of all datasets, in this order, as tables hold it; the parts may be printed already."""
     if any(isinstance(part, CodedTexts) for part in values):
         return CodedTexts.joined(values).take(order)
+    are_printed = all(isinstance(part, np.ma.MaskedArray) for part in values)
+    if kind == "float" and not are_printed:
+        printed = printed_rows(np.concatenate([np.ma.getdata(part) for part in values], dtype=np.float64), order)
+        return np.ma.masked_array(printed, mask=np.isnan(printed))
     # `take` is up to three times as fast as an index.
     joined = np.take(np.concatenate([np.ma.getdata(part) for part in values]), order)
-    if joined.dtype.kind == "U":
-        return joined
-    if joined.dtype.kind == "f":  # what is missing is NaN
+    if not are_printed:
+        return printed_column(joined, kind)
+    if kind == "float":  # what is missing is NaN
         return np.ma.masked_array(joined, mask=np.isnan(joined))
     mask = np.concatenate([np.ma.getmaskarray(part) for part in values])
     return np.ma.masked_array(joined, mask=np.take(mask, order) if mask.any() else mask)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy import special
 
 from gpuanom.digits import printed_values
 from gpuanom.errors import OutputError
@@ -88,7 +87,9 @@ class Classifier:
         -------
         ndarray, (n,) float64
         """
-        return np.asarray(special.expit(self.logits(features)))
+        from scipy.special import expit
+
+        return np.asarray(expit(self.logits(features)))
 
     @property
     def text(self) -> str:
@@ -186,7 +187,9 @@ def add(columns: dict[str, Any], latent: Mapping[str, Reconstructed], classifier
     known = np.array([measured is not None and bool(measured.n_stamps.any()) for measured in held])
     # By printed digits: in their last bits the backends may differ.
     logits = printed_values(np.where(known, classifier.logits(features_of(numbers, held)), np.nan))
-    columns[LOGIT], columns[PROBABILITY] = logits, special.expit(logits)
+    from scipy.special import expit
+
+    columns[LOGIT], columns[PROBABILITY] = logits, expit(logits)
 
 
 def medians(values: Doubles) -> Doubles:

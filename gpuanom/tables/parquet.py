@@ -45,7 +45,8 @@ def write_parquet(table: Table | PlainTable, path: Path) -> None:
             about[f"table::len::{name}"] = str(width_of(column))
             arrays.append(_text_array(pyarrow, column))
         else:
-            arrays.append(pyarrow.array(np.asarray(np.ma.getdata(column)), mask=np.ma.getmaskarray(column)))
+            mask = np.ma.getmaskarray(column)
+            arrays.append(pyarrow.array(np.asarray(np.ma.getdata(column)), mask=mask if mask.any() else None))
     found = pyarrow.Table.from_arrays(arrays, names=table.colnames).replace_schema_metadata(about)
     parquet.write_table(found, path, use_dictionary=texts)
 
