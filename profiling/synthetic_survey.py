@@ -31,6 +31,7 @@ from gpuanom.store.store import NAME, Store
 BANDS = {"g": 3919, "r": 5712, "z": 7481}
 """Exposures of DECaLS DR3."""
 EXPOSURES = sum(BANDS.values())
+CAMERA = "DECam"
 CCDS = 61
 DRAWN = 1000
 """So many exposures are drawn by default: to draw a survey takes minutes."""
@@ -110,7 +111,7 @@ def measurements(band, first, n, settings, rng, n_ccds=CCDS):
         )
         name = str(i)
         place = Path(f"/data/decals/{band}/c4d_{name}_ooi_{band}_v1.fits.fz")
-        about = Exposure(name, "DECam", band, "2014-08-22T04:05:06.7", 90.0, (place,), (None,), f"{i:032x}", "decam")
+        about = Exposure(name, CAMERA, band, "2014-08-22T04:05:06.7", 90.0, (place,), (None,), f"{i:032x}", "decam")
         own = ExposureStatistics(STATISTICS, _statistics(STATISTICS.exposures, 1, rng)[0])
         yield Measurement(about, ccds, settings.fingerprint(), statistics=own)
 
@@ -163,8 +164,8 @@ def _copy(db, first, start, n):
         names = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")][2:]
         db.execute(
             f"INSERT INTO {table} SELECT camera, CAST(CAST(exposure AS INTEGER) + ? AS TEXT), {', '.join(names)}"
-            f" FROM {table} WHERE exposure >= ? AND exposure < ?",
-            (start, str(first), str(first + n)),
+            f" FROM {table} WHERE camera = ? AND exposure >= ? AND exposure < ?",  # with the camera by the table's index
+            (start, CAMERA, str(first), str(first + n)),
         )
 
 
