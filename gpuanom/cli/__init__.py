@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 some exposures failed or CCDs were lost (each is named), 2
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import os
 import sys
@@ -119,6 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     compiling.listen(lambda line: click.echo(line, err=True))
     compile_ahead.allow()
     raise_open_files()
+    # Before it ends, Python would search what is left for circles: half a second for the tables of a survey.
+    atexit.register(gc.freeze)
     try:
         code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)
         if unwritten := streams.finish():

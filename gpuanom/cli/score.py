@@ -18,6 +18,7 @@ from gpuanom.cli.options import (
     settings_options,
 )
 from gpuanom.settings import Settings
+from gpuanom.system import reuse_memory
 
 if TYPE_CHECKING:
     from gpuanom.nights.preparation import Existing
@@ -157,6 +158,8 @@ def score(
 
     The exposures of one camera and band are a dataset, and every exposure is compared with the rest of its dataset.
     """
+    if not inputs:
+        reuse_memory()
     if scheduler is None and workers is None:
         ahead.begin(device)
     from gpuanom.cli.screen import Screen

@@ -38,6 +38,9 @@ from gpuanom.store.schema import believed, has_table
 STATISTICS_TABLES = ("statistics", "beyond_patterns")
 """The tables that this file reads and writes."""
 
+_AT_ONCE = 32
+"""Exposures whose statistics are put in place together: they stay in the cache of a core."""
+
 _NO_CELLS, _NO_STEPS = np.zeros(0, np.int8), np.zeros(0, np.float32)
 _EMPTY = CcdStatistics(_NO_STEPS, np.empty((0, 0), np.int8), _NO_STEPS, _NO_STEPS)
 
@@ -131,7 +134,13 @@ class KeptStatistics:
         places = {name: i for i, (name, _, _) in enumerate(found)}
         query = f"SELECT exposure, ccds, exposure_values, ccd_values {_VALID} AND names = ?{_OF_DATASET}"
         rows = self._db.execute(query, (names.text, camera, band)) if self._has_table else ()
-        # Each exposure goes to its place at once: the statistics of a survey are too large to be held twice.
+        # Exposures go to their places a few at a time: the statistics of a survey are too large to be held twice.
+        first, blobs = 0, list[bytes]()
+
+        def put() -> None:
+            place = slice(ends[first], ends[first + len(blobs)])
+            of_ccds[:, place] = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, m).T
+
         for name, ccds, exposure_values, ccd_values in rows:
             i = places[name]
             if ccds not in ids_of:  # most exposures have the same CCDs
@@ -140,7 +149,11 @@ class KeptStatistics:
             of_exposures[i] = np.frombuffer(exposure_values, "<f4").reshape(n)
             if len(ccd_values) != 4 * counts[i] * m or len(ccd_ids[i]) != counts[i]:
                 raise ValueError("statistics of another number of CCDs than were measured")
-            of_ccds[:, ends[i] : ends[i + 1]] = np.frombuffer(ccd_values, "<f4").reshape(-1, m).T
+            if i != first + len(blobs) or len(blobs) == _AT_ONCE:
+                put()
+                first, blobs = i, []
+            blobs.append(ccd_values)
+        put()
         for i in np.flatnonzero(~measured).tolist():
             ccd_ids[i] = tuple(self._names(camera, found[i][0]))
             of_ccds[:, ends[i] : ends[i + 1]] = np.nan
