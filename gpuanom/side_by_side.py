@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextvars
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 MOST_THREADS = 8
@@ -39,62 +38,69 @@ def side_by_side(
         The first error of an item. Items that are not begun by then are left out, as they are after an interrupt.
     """
     wanted = list(items)
-    n_threads = min(most, _busy.free(), len(wanted))
-    if not many or n_threads < 2:
+    claim = _Claim(len(wanted), min(most, len(wanted)) if many else 1)
+    if claim.n_threads < 2:
         return [function(item) for item in wanted]
 
     def work(item: Item) -> Result:
-        with _busy.working():
+        try:
             return function(item)
-
-    with _busy.waiting(), ThreadPoolExecutor(n_threads, thread_name_prefix="gpuanom-side") as pool:
-        # Each thread has the caller's context: what NumPy says of a division by zero belongs to it.
-        futures = [pool.submit(contextvars.copy_context().run, work, item) for item in wanted]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-class _Busy:
-    """How many threads work on items at present: items of items are not worked on by more threads than cores."""
-
-    def __init__(self) -> None:
-        self._lock, self._here, self._n = threading.Lock(), threading.local(), 0
-
-    def _add(self, n: int) -> None:
-        with self._lock:
-            self._n += n
-
-    def free(self) -> int:
-        """Return how many threads may work for the thread that asks, which waits meanwhile."""
-        return len(os.sched_getaffinity(0)) - self._n + int(self._is_working)
-
-    @property
-    def _is_working(self) -> bool:
-        return getattr(self._here, "is_working", False)
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Count the thread inside the block."""
-        self._here.is_working = True
-        self._add(1)
-        try:
-            yield
         finally:
-            self._add(-1)
-            self._here.is_working = False
+            claim.item_done()
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Do not count a working thread that waits inside the block."""
-        n = int(self._is_working)
-        self._add(-n)
-        try:
-            yield
-        finally:
-            self._add(n)
+    try:
+        with ThreadPoolExecutor(claim.n_threads, "gpuanom-side", initializer=_claimed_here) as pool:
+            # Each thread has the caller's context: what NumPy says of a division by zero belongs to it.
+            futures = [pool.submit(contextvars.copy_context().run, work, item) for item in wanted]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        claim.end()
 
 
-_busy = _Busy()
+_lock, _here = threading.Lock(), threading.local()
+_n_claimed = 0
+"""How many cores are claimed by threads that work on items."""
+
+
+def _claimed_here() -> None:
+    """Note that the thread that calls is one that works on items."""
+    _here.works = True
+
+
+class _Claim:
+    """The cores for some items: items of items are not worked on by more threads than there are cores.
+
+    Parameters
+    ----------
+    n_items : int
+    most : int
+        Threads that are wanted.
+    """
+
+    def __init__(self, n_items: int, most: int) -> None:
+        global _n_claimed
+        # The thread that asks waits meanwhile: its core can be claimed.
+        self._own, self._n_left = int(getattr(_here, "works", False)), n_items
+        with _lock:
+            self.n_threads = min(most, len(os.sched_getaffinity(0)) - _n_claimed + self._own)
+            self._n_claimed = self.n_threads if self.n_threads > 1 else 0
+            _n_claimed += self._n_claimed - (self._own if self._n_claimed else 0)
+
+    def item_done(self) -> None:
+        """Give up the core of a thread that finds no further item."""
+        global _n_claimed
+        with _lock:
+            self._n_left -= 1
+            if self._n_left < self._n_claimed:
+                self._n_claimed, _n_claimed = self._n_claimed - 1, _n_claimed - 1
+
+    def end(self) -> None:
+        """Give up all cores but the caller's own."""
+        global _n_claimed
+        with _lock:
+            _n_claimed += self._own - self._n_claimed
+            self._n_claimed = 0

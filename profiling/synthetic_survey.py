@@ -164,7 +164,7 @@ def _copy(db, first, start, n):
         names = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")][2:]
         db.execute(
             f"INSERT INTO {table} SELECT camera, CAST(CAST(exposure AS INTEGER) + ? AS TEXT), {', '.join(names)}"
-            f" FROM {table} WHERE camera = ? AND exposure >= ? AND exposure < ?",  # with the camera by the table's index
+            f" FROM {table} WHERE camera = ? AND exposure >= ? AND exposure < ?",  # by the index of its key
             (start, CAMERA, str(first), str(first + n)),
         )
 
