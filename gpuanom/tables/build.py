@@ -13,11 +13,10 @@ import numpy as np
 
 from gpuanom import display
 from gpuanom.backends.protocol import Backend
-from gpuanom.digits import printed_rows
 from gpuanom.errors import printable
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, Dataset, DatasetKey, Doubles, Integers
-from gpuanom.records.texts import MANY, CodedTexts
+from gpuanom.records.texts import CodedTexts
 from gpuanom.scoring import ranking, static_pattern, stored_null
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.flat import FlatReferences
@@ -31,7 +30,7 @@ from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
 from gpuanom.tables import classified, rows, shown, verdicts
-from gpuanom.tables.as_table import plain_columns, printed_column, printed_columns
+from gpuanom.tables.as_table import plain_columns, printed_columns
 from gpuanom.tables.classified import Classifier
 from gpuanom.tables.collection import without_collection
 from gpuanom.tables.columns import (
@@ -44,6 +43,7 @@ from gpuanom.tables.columns import (
     with_verdict,
 )
 from gpuanom.tables.kept_null import keep_null
+from gpuanom.tables.ordered import ordered, rows_of_ccds
 from gpuanom.tables.plain import PlainTable
 from gpuanom.tables.rows import Columns
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
@@ -264,13 +264,13 @@ def _ranked(
     exposures.append(printed_columns(rows.of_failures(failures), of_exposures, n_failures))
     ranks = _ranks(exposures, settings)
     n_ccds = np.concatenate([*(part.n_ccds for part in parts), np.zeros(n_failures, dtype=np.int64)])
-    order = _rows_of_ccds(n_ccds, ranks)
+    order = rows_of_ccds(n_ccds, ranks)
     meta = _meta(settings, references, model, classifier)
     if not store.read_only:
         store.record_scoring(_record(settings, references))
     built = Tables(
-        PlainTable(_ordered(exposures, ranks, of_exposures), of_exposures, meta),
-        PlainTable(_ordered([part.ccds for part in parts], order, of_ccds), of_ccds, meta),
+        PlainTable(ordered(exposures, ranks, of_exposures), of_exposures, meta),
+        PlainTable(ordered([part.ccds for part in parts], order, of_ccds), of_ccds, meta),
     )
     kept = [(key, part) for key, part in zip(keys, parts, strict=True) if keep]
     return Ranked(
@@ -340,41 +340,6 @@ def _ranks(parts: Sequence[Columns], settings: Settings) -> Integers:
     else:
         ranks = ranking.table_order(np.stack([numbers(f"{kind}_deviation") for kind in KINDS], axis=1), ids)
     return np.array(ranks, dtype=np.int64)
-
-
-def _rows_of_ccds(n_ccds: Integers, ranks: Integers) -> Integers:
-    """The order of the table of CCDs: those of each exposure stay together, in the order of the exposures."""
-    first = np.cumsum(n_ccds) - n_ccds
-    n, start = n_ccds[ranks], first[ranks]
-    return np.repeat(start - (np.cumsum(n) - n), n) + np.arange(n.sum())
-
-
-def _ordered(parts: list[Columns], order: Integers, wanted: Sequence[Column]) -> Columns:
-    """The columns of all datasets, in the order of the table; each part gives its columns away."""
-
-    def joined(column: Column) -> Any:
-        values = [part.pop(column.name) for part in parts]
-        return _joined(values, order, column.kind) if values else printed_column([], column.kind)
-
-    return dict(zip([c.name for c in wanted], side_by_side(joined, wanted, many=order.size >= MANY), strict=True))
-
-
-def _joined(values: Sequence[Any], order: Integers, kind: str) -> Any:
-    """A column of all datasets, in this order, as tables hold it; the parts may be printed already."""
-    if any(isinstance(part, CodedTexts) for part in values):
-        return CodedTexts.joined(values).take(order)
-    are_printed = all(isinstance(part, np.ma.MaskedArray) for part in values)
-    if kind == "float" and not are_printed:
-        printed = printed_rows(np.concatenate([np.ma.getdata(part) for part in values], dtype=np.float64), order)
-        return np.ma.masked_array(printed, mask=np.isnan(printed))
-    # `take` is up to three times as fast as an index.
-    joined = np.take(np.concatenate([np.ma.getdata(part) for part in values]), order)
-    if not are_printed:
-        return printed_column(joined, kind)
-    if kind == "float":  # what is missing is NaN
-        return np.ma.masked_array(joined, mask=np.isnan(joined))
-    mask = np.concatenate([np.ma.getmaskarray(part) for part in values])
-    return np.ma.masked_array(joined, mask=np.take(mask, order) if mask.any() else mask)
 
 
 def _array(column: Any) -> Any:
