@@ -13,12 +13,14 @@ from __future__ import annotations
 import bench  # isort: skip  (first, since this import sets the number of threads)
 
 import argparse
+import contextvars
 import functools
 import os
 import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -38,7 +40,9 @@ PARTS = {
     "columns of CCDs and exposures": (("gpuanom.tables.rows", ("of_dataset",)),),
     "what verdicts are made of": (("gpuanom.tables.verdicts", ("measured",)),),
     "null and verdicts": (("gpuanom.tables.verdicts", ("judged", "add_columns")),),
-    "printed digits, order, tables": (("gpuanom.tables.build", ("printed_columns", "_ordered", "_ranks")),),
+    "printed digits, order, tables": (
+        ("gpuanom.tables.build", ("printed_columns", "plain_columns", "ordered", "_ranks")),
+    ),
     "writing the tables": (("gpuanom.tables.writing", ("write",)),),
 }
 
@@ -47,23 +51,36 @@ def timed_command(folder):
     """Run the command, and print the CPU seconds of each part and the largest memory."""
     import importlib
 
-    spent, inner = dict.fromkeys(PARTS, 0.0), []
+    from gpuanom import side_by_side
+
+    spent, lock, here = dict.fromkeys([*PARTS, None], 0.0), threading.Lock(), threading.local()
+    current = contextvars.ContextVar("part", default=None)
+
+    def timed(part, function, arguments, options):
+        """Call a function, and count the CPU seconds of its thread without those of parts inside."""
+        inner = here.__dict__.setdefault("inner", [])
+        start, before = time.thread_time(), current.set(part)
+        inner.append(0.0)
+        try:
+            return function(*arguments, **options)
+        finally:
+            took = time.thread_time() - start
+            current.reset(before)
+            with lock:
+                spent[part] += took - inner.pop()
+            if inner:
+                inner[-1] += took
 
     def watched(function, part):
-        @functools.wraps(function)
-        def run(*arguments, **options):
-            start = time.process_time()
-            inner.append(0.0)
-            try:
-                return function(*arguments, **options)
-            finally:
-                took = time.process_time() - start
-                spent[part] += took - inner.pop()
-                if inner:
-                    inner[-1] += took
+        return functools.wraps(function)(lambda *arguments, **options: timed(part, function, arguments, options))
 
-        return run
+    class Pool(side_by_side.ThreadPoolExecutor):
+        """What threads do for a part belongs to this part."""
 
+        def submit(self, function, *arguments):
+            return super().submit(timed, current.get(), function, arguments, {})
+
+    side_by_side.ThreadPoolExecutor = Pool
     import gpuanom.cli.score  # noqa: F401 (all that the command imports, which is a part of its own)
     from gpuanom.cli import cli
 
@@ -77,6 +94,7 @@ def timed_command(folder):
                 setattr(holder, name, watched(getattr(holder, name), part))
     cli.main(["score", "-q", "--device", "cpu", "-o", folder], standalone_mode=False)
     total = time.process_time()
+    del spent[None]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     parts = {"starting Python and imports": imports, **spent}
     parts["the rest"] = total - sum(parts.values())
@@ -137,7 +155,7 @@ The whole command, with the start of Python: {wall:.2f} s by the clock on {os.cp
 on two idle cores: {"held" if wall <= BAR else "NOT held"}. CPU seconds of all threads: {total:.2f}.
 Largest memory {memory:.0f} MiB; bar: at most {MEMORY:.0f} MiB: {"held" if memory <= MEMORY else "NOT held"}."""
         if options.linear:
-            header = ("exposures of 4 CCDs", "store [MiB]", "an exposure [KiB]", "opening [s]")
+            header = ("exposures of 4 CCDs", "store [MiB]", "an exposure [KiB]", "opening [CPU s]")
             text += f"\n\nStores of a growing number of exposures:\n\n{bench.table(header, linear(folder))}"
         bench.write("bench_scores.md", text)
 
