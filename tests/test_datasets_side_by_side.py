@@ -14,6 +14,7 @@ from gpuanom.scoring import stored_null
 from gpuanom.scoring.exposure_loops import keep_largest
 from gpuanom.side_by_side import side_by_side
 from gpuanom.store.located import lists_of
+from gpuanom.store.schema import open_database
 from gpuanom.system import reuse_memory
 from gpuanom.tables import build
 from tests import nights
@@ -44,6 +45,28 @@ def test_datasets_scored_by_threads_give_the_same_tables(tmp_path, monkeypatch, 
     gpuanom.score((), tmp_path / "out", device="cpu")
     assert [file.read_bytes() for file in files] == expected
     assert len(threads) == 2
+
+
+def test_two_threads_get_their_own_answers_from_one_connection(tmp_path):
+    """Python 3.12 and 3.13 mix up the answers where a connection keeps its statements (python/cpython#118172)."""
+    db = open_database(tmp_path / "measurements.db", read_only=False)
+    db.execute("COMMIT")
+    db.execute("CREATE TABLE numbers (owner INTEGER, number INTEGER)")
+    db.executemany("INSERT INTO numbers VALUES (?, ?)", [(owner, n) for owner in range(2) for n in range(20)])
+    wrong = []
+
+    def ask(owner):
+        for _ in range(3000):
+            found = db.execute("SELECT owner, number FROM numbers WHERE owner = ?", (owner,)).fetchall()
+            wrong.extend(row for row in found if row[0] != owner)
+
+    threads = [threading.Thread(target=ask, args=(owner,)) for owner in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    db.close()
+    assert not wrong
 
 
 def test_items_of_items_are_worked_on_by_no_more_threads_than_cores(two_cores):

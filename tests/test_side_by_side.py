@@ -37,3 +37,26 @@ def test_after_an_error_nothing_more_is_begun(error):
     with pytest.raises(error):
         side_by_side(work, range(40))
     assert len(begun) < 10
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_item_with_items_of_its_own_ends_when_another_one_fails(error):
+    begun, failed = [], threading.Event()
+
+    def inner(n):
+        begun.append(n)
+        failed.wait(60)
+        threading.Event().wait(0.02)
+
+    def outer(n):
+        if n == 0:
+            side_by_side(inner, range(400))
+        while not begun:
+            threading.Event().wait(0.01)
+        failed.set()
+        raise error
+
+    with pytest.raises(error):
+        side_by_side(outer, range(2))
+    # The error is heard of after some milliseconds; a busy machine takes a second. Without an end there are 400.
+    assert len(begun) < 100

@@ -121,7 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     compiling.listen(lambda line: click.echo(line, err=True))
     compile_ahead.allow()
     raise_open_files()
-    # Before it ends, Python would search what is left for circles: half a second for the tables of a survey.
+    # Before it ends, Python would search what is left for objects that refer to each other, which takes half a second
+    # for the tables of a survey.
     atexit.register(gc.freeze)
     try:
         code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)

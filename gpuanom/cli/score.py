@@ -95,7 +95,7 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="Threads that read files and, on a CPU, measure (default: one a core, at most 8). A GPU also has up to 4 "
+    help="Threads that read files and, on a CPU, measure (default: one a core, at most 8). A GPU also has up to 6 "
     "processes in a night of 24 exposures or more; the variable GPUANOM_PROCESSES sets their number.",
 )
 @formats_option

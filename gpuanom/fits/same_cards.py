@@ -122,7 +122,7 @@ def once_for_same_cards(function: Function) -> Function:
         if of_layouts is None:
             if len(known) >= MOST_KEPT:
                 known.clear()
-            of_layouts = known[key] = _Known((arguments, [h.layout for h in headers]))
+            of_layouts = known[key] = _Known(_of_the_key(arguments, headers))
         elif of_layouts.given_up:
             return function(*arguments)
         for way in of_layouts.ways:
@@ -133,6 +133,11 @@ def once_for_same_cards(function: Function) -> Function:
         return _worked_out(function, arguments, headers, of_layouts)
 
     return cast(Function, remembered)
+
+
+def _of_the_key(arguments: tuple[Any, ...], headers: tuple[Scanned, ...]) -> list[Any]:
+    """What a key names by its identity: camera rules and layouts."""
+    return [*(a for a in arguments if isinstance(a, CameraRule)), *(header.layout for header in headers)]
 
 
 def _headers_and_key(arguments: tuple[Any, ...]) -> tuple[tuple[Scanned, ...] | None, Any]:
@@ -180,7 +185,10 @@ def _worked_out(function: Any, arguments: tuple[Any, ...], headers: tuple[Scanne
             way = other
             break
     else:
-        known.ways = [*known.ways, way][-_MOST_WAYS:]
+        if len(known.ways) == _MOST_WAYS:
+            known.given_up, known.ways = True, []
+            return answer
+        known.ways = [*known.ways, way]
     if len(way.answers) >= MOST_KEPT:
         way.answers.clear()
     way.answers[way.texts(headers)] = answer

@@ -242,17 +242,17 @@ def _made(arrays: Sequence[CcdArrays], shape: tuple[int, int]) -> list[Made]:
     """What is made of the arrays of measured CCDs of one stack, whose pixels have that shape."""
     chosen, patterns, turns = [a.index for a in arrays], arrays[0].patterns, [int(a.turn) for a in arrays]
     # Nothing is copied where all CCDs of the stack were measured.
-    some = slice(None) if chosen == list(range(len(patterns.n_fine))) else chosen
+    rows_chosen = slice(None) if chosen == list(range(len(patterns.n_fine))) else chosen
     maps = background_map.maps(patterns)
-    of_stack = spectrum.spectra_of_stack(patterns, maps, some)
+    of_stack = spectrum.spectra_of_stack(patterns, maps, rows_chosen)
     spectra = spectrum.of_ccds(of_stack)
     stars = shapes.stars_of_ccds(arrays[0].shapes, chosen, turns, shape)
     values = np.concatenate(
         [
             spectrum.stack_statistics(of_stack, turns),
-            profiles.ccd_statistics(patterns)[some],
-            background_map.ccd_statistics(patterns, maps)[some],
-            crosstalk.ccd_statistics(patterns)[some],
+            profiles.ccd_statistics(patterns)[rows_chosen],
+            background_map.ccd_statistics(patterns, maps)[rows_chosen],
+            crosstalk.ccd_statistics(patterns)[rows_chosen],
             np.full((len(arrays), len(lines.CCD_STATISTICS)), np.nan, dtype=np.float32),
             shapes.ccd_statistics(stars),
         ],
@@ -260,7 +260,7 @@ def _made(arrays: Sequence[CcdArrays], shape: tuple[int, int]) -> list[Made]:
     )
     if values.shape[1] != len(NAMES.ccds) or values.dtype != np.float32:
         raise ValueError(f"{values.shape} {values.dtype} statistics of CCDs where there should be {len(NAMES.ccds)}")
-    rows, columns = (steps[some] for steps in profiles.steps(patterns))
-    cells = background_map.encoded(maps)[some]
+    rows, columns = (steps[rows_chosen] for steps in profiles.steps(patterns))
+    cells = background_map.encoded(maps)[rows_chosen]
     statistics = [CcdStatistics(*of_ccd) for of_ccd in zip(values, cells, rows, columns, strict=True)]
     return list(zip(statistics, spectra, stars, strict=True))

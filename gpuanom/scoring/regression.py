@@ -130,8 +130,8 @@ def fit(values: Doubles, covariates: Doubles, used: np.typing.NDArray[np.bool_])
     robustly = bool(used.any())
 
     def of_rows(first: int) -> Doubles:
-        some = slice(first, first + _ROWS)
-        return _fitted(y[some], x, used[some], robustly=robustly)
+        at = slice(first, first + _ROWS)
+        return _fitted(y[at], x, used[at], robustly=robustly)
 
     parts = side_by_side(of_rows, range(0, len(y), _ROWS), many=y.size >= _MANY)
     return np.concatenate(parts) if parts else np.zeros((0, len(covariates) + 1))

@@ -49,8 +49,10 @@ def ccd_statistics(patterns: Patterns, values: FloatImage | None = None) -> Floa
     with np.errstate(invalid="ignore"):
         share = np.where(total > 0, (total - count.sum(axis=(1, 2))) / np.maximum(total, 1), np.nan)
     hidden = (usable > 0) & (4 * count < usable)
-    some_hidden = hidden.any(axis=(1, 2)).tolist()
-    patch = [_largest_patch(of_ccd) if some else 0.0 for of_ccd, some in zip(hidden, some_hidden, strict=True)]
+    any_hidden = hidden.any(axis=(1, 2)).tolist()
+    patch = [
+        _largest_patch(of_ccd) if has_hidden else 0.0 for of_ccd, has_hidden in zip(hidden, any_hidden, strict=True)
+    ]
     values = maps(patterns) if values is None else values
     rms = _rms_of_each(values.astype(np.float64))
     result = np.stack([share, np.where(total > 0, patch, np.nan), rms], axis=1)

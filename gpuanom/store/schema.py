@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,8 +117,12 @@ def open_database(
         if path is not None and read_only:
             # Where the file may be written to, a reader too rolls back the transaction of a killed run.
             name += "?mode=rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "?mode=ro"
-        # The datasets of a survey are read by several threads (`gpuanom.tables.build`).
-        db = sqlite3.connect(name, uri=True, isolation_level=None, timeout=2.0, check_same_thread=False)
+        # The datasets of a survey are read by several threads (`gpuanom.tables.build`). Python 3.12 and 3.13 give a
+        # statement that they keep to a second thread before the first has its answer (python/cpython#118172).
+        db = sqlite3.connect(
+            name, uri=True, isolation_level=None, timeout=2.0, check_same_thread=False,
+            cached_statements=128 if sys.version_info < (3, 12) else 0,
+        )  # fmt: skip
         try:
             _check(db, path, read_only, is_sound)
         except BaseException:
