@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 
 import pytest
 
@@ -67,6 +69,33 @@ def test_a_card_that_is_added_or_moved(asking):
     assert ask(Cards(header("CCD     = 3", "TEMP    = 1"), time(60)), "K") == (3, 1, "K")
     assert ask(Cards(header("TEMP    = 7", "CCD     = 3"), time(60)), "K") == (3, 7, "K")
     assert ask(Cards(time(60), header("CCD     = 3", "TEMP    = 1")), "K") == (3, 1, "K")
+
+
+def test_headers_are_not_kept_with_the_answers(asking):
+    ask, _ = asking
+    cards = numbered(3)
+    kept = weakref.ref(cards)
+    assert ask(cards, "K") == (3, 1, "K")
+    del cards
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_function_that_asks_in_many_ways_is_not_remembered():
+    calls = []
+
+    @once_for_same_cards
+    def ask(cards, keyword):
+        calls.append(type(cards))
+        # Which card is asked for follows from the one before: each header goes another way.
+        return cards.get(f"C{cards.get(keyword)}")
+
+    headers = [header(f"A       = {n:20d}", *(f"C{k:<7}= {k:20d}" for k in range(12))) for n in range(12)]
+    for _ in range(3):
+        assert [ask(one, "A") for one in headers] == list(range(12))
+    assert len(calls) == 36
+    assert calls[0] is not Scanned  # it notes what is asked for
+    assert calls[-1] is Scanned
 
 
 def test_a_text_that_goes_on_in_the_next_card(asking):
