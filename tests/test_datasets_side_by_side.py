@@ -50,7 +50,6 @@ def test_datasets_scored_by_threads_give_the_same_tables(tmp_path, monkeypatch, 
 def test_two_threads_get_their_own_answers_from_one_connection(tmp_path):
     """Python 3.12 and 3.13 mix up the answers where a connection keeps its statements (python/cpython#118172)."""
     db = open_database(tmp_path / "measurements.db", read_only=False)
-    db.execute("COMMIT")
     db.execute("CREATE TABLE numbers (owner INTEGER, number INTEGER)")
     db.executemany("INSERT INTO numbers VALUES (?, ?)", [(owner, n) for owner in range(2) for n in range(20)])
     wrong = []

@@ -12,24 +12,23 @@ import pytest
 import gpuanom
 from gpuanom import digits
 from gpuanom.records import measurements, texts
-from gpuanom.scoring import ccds_of_exposures, null
-from gpuanom.store import statistics
+from gpuanom.scoring import ccds_of_exposures, null, regression
 from gpuanom.store.store import NAME, Store
-from gpuanom.tables import as_table, build, ecsv, statistic_columns, writing
+from gpuanom.tables import as_table, ecsv, ordered, statistic_columns, writing
 from profiling import synthetic_survey
 
 CCDS = 7
 LIMITS = [
     (as_table, "MANY"),
-    (build, "MANY"),
     (ccds_of_exposures, "MANY"),
     (digits, "_MANY"),
     (ecsv, "MANY"),
     (measurements, "_MANY"),
     (null, "_AT_ONCE"),
     (null, "_IN_CACHE"),
+    (ordered, "MANY"),
+    (regression, "_MANY"),
     (statistic_columns, "MANY"),
-    (statistics, "_CCDS_AT_ONCE"),
     (texts, "MANY"),
 ]
 """From these numbers on a survey takes its own way."""
