@@ -181,7 +181,7 @@ def test_stamps_of_another_size_are_refused(path):
 @pytest.mark.parametrize(("module", "name"), [("torch", "PyTorch"), ("safetensors", "safetensors")])
 def test_without_its_libraries_one_line_names_the_remedy(path, tmp_path, monkeypatch, capsys, module, name):
     save(made.model(size=16), path)
-    for loaded in [m for m in sys.modules if m.split(".")[0] == module]:
+    for loaded in [m for m in list(sys.modules) if m.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(GpuanomError, match=re.escape(f"needs {name} ({installing.install_torch()})")):

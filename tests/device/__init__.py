@@ -107,13 +107,15 @@ def uninstall() -> None:
     """Undo `install`: `import cupy` finds the CuPy of this machine, if there is one."""
     if str(HERE) in sys.path:
         sys.path.remove(str(HERE))
-    for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx", "kvikio")]:
+    for name in [name for name in list(sys.modules) if name.split(".")[0] in ("cupy", "cupyx", "kvikio")]:
         if _is_ours(sys.modules[name]):
             _put_away[name] = sys.modules.pop(name)
     if _put_away:
         # Modules that were imported with the stand-in are removed too: the device "auto" must be the CPU again.
         for name in [
-            name for name in sys.modules if name == "gpuanom.backends.gpu" or name.startswith("gpuanom.backends.gpu.")
+            name
+            for name in list(sys.modules)
+            if name == "gpuanom.backends.gpu" or name.startswith("gpuanom.backends.gpu.")
         ]:
             _put_away[name] = sys.modules.pop(name)
     _forget_what_is_installed()

@@ -70,7 +70,7 @@ def line(out, name):
 @pytest.fixture
 def no_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    for name in [name for name in sys.modules if name.startswith("gpuanom.backends.gpu")]:
+    for name in [name for name in list(sys.modules) if name.startswith("gpuanom.backends.gpu")]:
         monkeypatch.delitem(sys.modules, name)
     if hasattr(sys.modules["gpuanom"], "gpu"):
         monkeypatch.delattr(sys.modules["gpuanom"], "gpu")
