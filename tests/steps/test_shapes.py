@@ -296,6 +296,18 @@ def test_a_lost_centroid_has_no_moments(backend):
     assert np.isfinite(found.width[0])
 
 
+def test_a_centroid_that_needs_a_ninth_step_is_lost(backend):
+    """Close pairs of almost equal blobs, beside stars that give the width: the centroid creeps to one of the two."""
+    layers = []
+    # Found by trial: with 6.4 pixels and with 6.8, nine steps.
+    for k, (ratio, apart) in enumerate([(0.9, 6.35), (0.9, 6.4), (0.9, 6.45), (0.95, 6.75), (0.95, 6.8), (0.95, 6.85)]):
+        y, x = 40.2 + 70 * (k // 3), 40.3 + 70 * (k % 3)
+        layers += [sky.gaussian(y, x, 900, 3.0), sky.gaussian(y, x + apart, ratio * 900, 3.0)]
+    layers += [sky.gaussian(180 + 70 * (k // 4), 40 + 60 * (k % 4), 2000, 1.6) for k in range(12)]
+    found = check(backend, [sky.make(370, 270, *layers, sky=0.0, noise=0.05, seed=9)])
+    assert found.width[0] == pytest.approx(1.6, rel=0.02)
+
+
 def test_one_stamp_is_enough(backend):
     image = sky.make(64, 64, sky.gaussian(32, 32, 500.0, 1.5), sky=0.0)
     found = check(backend, [image])
