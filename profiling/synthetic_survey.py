@@ -131,10 +131,14 @@ def keep_pattern_values(store, settings, rng, n_ccds=CCDS):
 def build(folder, exposures=EXPOSURES, n_ccds=CCDS, seed=1, drawn=DRAWN):
     """Make a store of so many exposures in a folder, unless it is there; return its path.
 
-    At most `drawn` exposures are drawn; further ones are copies of these under other ids.
+    At most `drawn` exposures are drawn; further ones are copies of these under other ids. A store whose statistics are
+    those of another version is refused: they would be left out, and the command would seem fast.
     """
     path = Path(folder) / NAME
     if path.exists():
+        with Store(path, Settings(), read_only=True) as store:
+            if not store.holds_statistics(STATISTICS):
+                raise SystemExit(f"{path} holds the statistics of another version: remove it")
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, settings = path.with_suffix(".partial"), Settings()
