@@ -14,7 +14,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeGuard, TypeVar
@@ -92,17 +92,27 @@ def reuse_memory() -> None:
     The C library gives large arrays back to the system, which clears the memory before it gives that out again. The
     tables of a survey need many such arrays, one after the other: this takes a twentieth of their time.
     """
-    with suppress(OSError, AttributeError):  # a C library that is not glibc
+    set_memory_options({M_MMAP_MAX: 0, M_ARENA_MAX: 1, M_TRIM_THRESHOLD: 2**31 - 1})
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8
+"""Numbers of options in glibc's malloc.h."""
+
+
+def set_memory_options(options: Mapping[int, int]) -> None:
+    """Set options of how the C library hands out memory; another library than glibc is left as it is.
+
+    Parameters
+    ----------
+    options : mapping of int to int
+        Values by the numbers of the options, such as `M_TRIM_THRESHOLD`.
+    """
+    with suppress(OSError, AttributeError):
         import ctypes
 
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
-"""Numbers of options in glibc's malloc.h."""
+        for option, value in options.items():
+            mallopt(option, value)
 
 
 def raise_open_files() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import socket
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
@@ -21,6 +19,7 @@ from gpuanom.measuring.threads import Works
 from gpuanom.records import Exposure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.store.prepared import prepared
+from gpuanom.system import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, set_memory_options
 
 
 def versions() -> dict[str, str]:
@@ -76,8 +75,6 @@ def first_unseen(files: list[SizedFile]) -> Unseen | None:
     return None
 
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Numbers of glibc's malloc.h."""
 MMAP_THRESHOLD = 32 * 2**20
 """Bytes up to which glibc raises its own threshold, where none is set."""
 
@@ -139,10 +136,7 @@ def keep_memory() -> None:
     (profiling/results/bench_workers.md).
     """
     if "MALLOC_TRIM_THRESHOLD_" in os.environ:
-        with suppress(OSError, AttributeError):  # a C library that is not glibc
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
-            mallopt(M_TRIM_THRESHOLD, 2 * MMAP_THRESHOLD)
+        set_memory_options({M_MMAP_THRESHOLD: MMAP_THRESHOLD, M_TRIM_THRESHOLD: 2 * MMAP_THRESHOLD})
 
 
 def _lanes() -> int:
