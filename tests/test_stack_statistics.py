@@ -49,13 +49,15 @@ def test_maps(patterns):
 
 @pytest.mark.parametrize("chosen", [slice(None), [0, 3], [4]])
 def test_spectra(patterns, chosen):
-    some = list(range(len(TURNS)))[chosen] if isinstance(chosen, slice) else chosen
+    indices = list(range(len(TURNS)))[chosen] if isinstance(chosen, slice) else chosen
     stack = spectrum.spectra_of_stack(patterns, background_map.maps(patterns), chosen)
-    got = spectrum.stack_statistics(stack, [TURNS[i] for i in some])
-    for row, i in zip(got, some, strict=True):
+    got = spectrum.stack_statistics(stack, [TURNS[i] for i in indices])
+    for row, i in zip(got, indices, strict=True):
         (alone,) = spectrum.ccd_statistics(spectrum.spectra(one_of(patterns, i)), [TURNS[i]])
         assert np.array_equal(row, alone, equal_nan=True)
-    assert len({tuple(row) for row in got}) == len(some)
-    for of_ccd, i in zip(spectrum.of_ccds(stack), some, strict=True):
+    assert len({tuple(row) for row in got}) == len(indices)
+    for of_ccd, i in zip(spectrum.of_ccds(stack), indices, strict=True):
         assert np.shares_memory(of_ccd.fine, patterns.fine_power) == isinstance(chosen, slice)
+        assert np.array_equal(of_ccd.fine, patterns.fine_power[i])
+        assert np.array_equal(of_ccd.coarse, patterns.coarse_power[i])
         assert (of_ccd.n_fine, of_ccd.n_coarse) == (patterns.n_fine[i], patterns.n_coarse[i])
