@@ -177,9 +177,10 @@ def test_memory_is_lent_up_to_a_limit(gpu, monkeypatch):
 def test_numbers_of_tiles_are_kept_where_there_are_more_than_expected(gpu):
     from gpuanom.backends.gpu.rice import _Columns
 
-    columns, wanted = _Columns(2, np.int64), np.arange(26).reshape(2, 13)
+    columns, wanted, before = _Columns(2, np.int64), np.arange(26).reshape(2, 13), 0
     for n, expected in ((3, 6), (6, 6), (7, 6), (13, 6)):
-        columns.up_to(n, expected)[:, :n] = wanted[:, :n]
+        columns.up_to(n, expected)[:, before:n] = wanted[:, before:n]
+        before = n
         joined, lent = columns.joined(n)
         assert np.array_equal(joined, wanted[:, :n])
         assert joined.flags.c_contiguous
