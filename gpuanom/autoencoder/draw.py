@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,8 +27,6 @@ from gpuanom.measuring.threads import Works
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import Background, CcdStack, Exposure, ExposureKey, Failure, Integers, Reconstruction, Sources
 from gpuanom.settings import Settings, difference
-from gpuanom.store.exposure_rows import held_exposures, held_sources
-from gpuanom.store.schema import explained, open_database
 from gpuanom.store.store import NAME, Store
 
 MIN_STAMPS = 100
@@ -103,11 +100,10 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
         path = night / NAME
         with Store(path, Settings(), read_only=True) as store:
             recorded, _ = store.recorded_settings()
-        if settings is not None and (differs := difference(settings.measurement(), recorded)):
-            raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
+            if settings is not None and (differs := difference(settings.measurement(), recorded)):
+                raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
+            parts.append((store.held(), store.held_sources()))
         settings, origin = Settings(checksum=False).with_measurement(recorded), str(night)
-        with explained(path), closing(open_database(path, read_only=True)) as db:
-            parts.append((held_exposures(db), held_sources(db)))
     # Exposures that are named after their files may share a name in several nights: they then get the names that
     # `gpuanom merge` would give them.
     apart = names_apart([exposures for exposures, _ in parts])

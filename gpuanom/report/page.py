@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,14 +106,11 @@ def write_report(
         When the page cannot be written.
     """
     make_folder(output.parent)
-    with ExitStack() as stack:
-        partial = stack.enter_context(whole_file(output))
-        file = stack.enter_context(partial.open("w", encoding="ascii", newline="\n"))
-        return _write(stack, file, night, backend, top, threads, cache, leakage, reload, progress)
+    with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
+        return _write(file, night, backend, top, threads, cache, leakage, reload, progress)
 
 
 def _write(
-    stack: ExitStack,
     file: TextIO,
     night: ScoredNight,
     backend: Backend,
@@ -132,7 +128,7 @@ def _write(
     room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))
     pictured: list[int] = []
     troubles: list[str] = []
-    residuals = stack.enter_context(Residuals(night)) if any(_is_odd(night.exposures[i]) for i in shown) else None
+    residuals = Residuals(night)
     for done, i in enumerate(shown, start=1):
         row = night.exposures[i]
         key = key_of(row)
@@ -149,7 +145,7 @@ def _write(
         )
         detail = _detail(shown_pictures, rows, night)
         opened_at = trigger(row) if _is_odd(row) else None
-        found = residuals.of(row, of_ccds) if residuals is not None and opened_at is not None else {}
+        found = residuals.of(row, of_ccds) if opened_at is not None else {}
         if opened_at is not None and opened_at.about == "background":
             detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
         detail["found"] = found_shapes(found, shown_pictures, row, rows)

@@ -8,7 +8,6 @@ the edges of a ring or ghost, the largest step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +52,7 @@ class Residual:
 
 
 class Residuals:
-    """Maps and steps of a night's exposures less their static patterns, read from the store one exposure at a time.
-
-    Use as a context manager.
+    """Maps and steps of a night's exposures less their static patterns, read from the store a dataset at a time.
 
     Parameters
     ----------
@@ -64,17 +61,7 @@ class Residuals:
 
     def __init__(self, night: ScoredNight) -> None:
         self._night = night
-        self._open = ExitStack()
-        self._store: Store | None = None
         self._datasets: dict[tuple[str, str], tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]] = {}
-
-    def __enter__(self) -> Residuals:
-        self._store = self._open.enter_context(Store(self._night.folder / NAME, self._night.settings, read_only=True))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
-        self._store = None
 
     def of(
         self, row: Mapping[str, Any], rows: Mapping[ExposureKey, Sequence[Mapping[str, Any]]]
@@ -100,9 +87,13 @@ class Residuals:
         if row["exposure"] not in statistics.exposures:
             return {}
         i = statistics.exposures.index(row["exposure"])
-        first = int(np.searchsorted(statistics.owner, i))
+        first, last = np.searchsorted(statistics.owner, (i, i + 1)).tolist()
+        with self._opened() as store:
+            patterns = store.patterns(row["camera"], row["exposure"], NAMES)
+        if len(patterns) != last - first:
+            return {}  # none were measured, or the exposure was measured again since the night was opened
         found = {}
-        for j, pattern in enumerate(statistics.patterns(i), start=first):
+        for j, pattern in enumerate(patterns, start=first):
             if not pattern.map.size:
                 continue
             cells = background_map.decoded(pattern.map).astype(np.float64)
@@ -118,18 +109,21 @@ class Residuals:
     def _static(
         self, dataset: tuple[str, str], rows: RowsOfCcds
     ) -> tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]:
-        if self._store is None:
-            raise RuntimeError("maps are read within the context of the store alone")
-        statistics = self._store.statistics(*dataset, NAMES)
-        sky = np.full(statistics.owner.size, np.nan)
-        for i, exposure in enumerate(statistics.exposures):
-            of_ccds = {row["ccd"]: row for row in rows.get((dataset[0], exposure), ())}
-            for j in range(*np.searchsorted(statistics.owner, (i, i + 1)).tolist()):
-                row = of_ccds.get(statistics.ccds[j], {})
-                if row.get("sky") is not None and row.get("sigma"):
-                    sky[j] = row["sky"] / row["sigma"]
-        chosen = chosen_exposures(statistics, self._night.settings.seed)
-        return statistics, static_patterns(statistics, sky, chosen), sky
+        with self._opened() as store:
+            statistics = store.statistics(*dataset, NAMES)
+            sky = np.full(statistics.owner.size, np.nan)
+            for i, exposure in enumerate(statistics.exposures):
+                of_ccds = {row["ccd"]: row for row in rows.get((dataset[0], exposure), ())}
+                for j in range(*np.searchsorted(statistics.owner, (i, i + 1)).tolist()):
+                    row = of_ccds.get(statistics.ccds[j], {})
+                    if row.get("sky") is not None and row.get("sigma"):
+                        sky[j] = row["sky"] / row["sigma"]
+            chosen = chosen_exposures(statistics, self._night.settings.seed)
+            return statistics, static_patterns(statistics, sky, chosen), sky
+
+    def _opened(self) -> Store:
+        """The store, opened for a moment: no other process can write to it while it is open."""
+        return Store(self._night.folder / NAME, self._night.settings, read_only=True)
 
 
 def proof(

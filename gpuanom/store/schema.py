@@ -89,7 +89,9 @@ def open_database(
 ) -> sqlite3.Connection:
     """Open the database.
 
-    A writer locks the database as long as it is open: two runs on one night would overwrite each other's tables.
+    A writer locks the database as long as it is open: two runs on one night would overwrite each other's tables. A
+    reader sees the store as it was when it was opened: what a writer changes between two of the reader's questions
+    would be mixed with the earlier answers, so that a writer waits until the reader has closed the store.
 
     Parameters
     ----------
@@ -136,7 +138,9 @@ def _check(db: sqlite3.Connection, path: Path | None, read_only: bool, is_sound:
     # The file may come from a stranger: functions in its schema are not run, and the sizes in its pages are checked.
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA cell_size_check = ON")
-    if not read_only:
+    if read_only:
+        db.execute("BEGIN")  # one transaction, which ends when the database is closed
+    else:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("BEGIN EXCLUSIVE")
     (owner,) = db.execute("PRAGMA application_id").fetchone()
@@ -214,7 +218,7 @@ def explained(path: Path | None) -> Iterator[None]:
         text = str(error)
         kind = StoreBusyError if "locked" in text else OutputError
         if "locked" in text:
-            remedy = "another gpuanom run is writing to it; wait for it or choose another --output"
+            remedy = "another gpuanom run is using it; wait for it or choose another --output"
         elif "full" in text or "disk I/O" in text:
             remedy = "the disk is full or fails; what was measured is kept, the same command goes on"
         elif "readonly" in text or "unable to open" in text:

@@ -172,7 +172,7 @@ class KeptStatistics:
             ccd_values=of_ccds.T,
             measured=measured,
             fingerprints=tuple(fingerprint for _, _, fingerprint in found),
-            patterns=lambda i: self._patterns(camera, ids[i], names),
+            patterns=lambda i: self.patterns(camera, ids[i], names),
             with_room=with_room.T if room else None,
         )
 
@@ -220,7 +220,7 @@ class KeptStatistics:
         query = "SELECT name FROM ccds WHERE camera = ? AND exposure = ? ORDER BY position"
         return [name for (name,) in self._db.execute(query, (camera, exposure))]
 
-    def _patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:
+    def patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:
         """The maps and steps of the CCDs of an exposure; none of an exposure without statistics."""
         with believed(self._path):
             return self._read_patterns(camera, exposure, names)

@@ -15,6 +15,7 @@ from typing import Any, Self
 from gpuanom.errors import OutputError
 from gpuanom.naming import Relocation, as_named_here, exists
 from gpuanom.records import Dataset, DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
+from gpuanom.records.statistics import CcdPatterns
 from gpuanom.settings import Settings, difference
 from gpuanom.store import set_aside
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, keep_columns, read_columns
@@ -23,6 +24,7 @@ from gpuanom.store.exposure_rows import (
     exposure_columns,
     exposure_row,
     held_exposures,
+    held_sources,
     settings_row,
     version_row,
 )
@@ -58,7 +60,8 @@ class Store(KeptNulls):
     settings : Settings
         The measurement settings of what will be added.
     read_only : bool, optional
-        Change nothing, and do not make the file.
+        Change nothing, and do not make the file. All that is read belongs together: other processes cannot change the
+        store until it is closed here.
     moves : sequence of Relocation, optional
         What the user says of files that were moved; a store that may be written to keeps the new places.
     is_sound : callable, optional
@@ -144,6 +147,11 @@ class Store(KeptNulls):
         with believed(self.path):
             return held_exposures(self._db, self._located)
 
+    def held_sources(self) -> dict[tuple[str, str], list[tuple[str, int]]]:
+        """Return the names of the measured CCDs of each exposure and their numbers of sources, by camera and id."""
+        with believed(self.path):
+            return held_sources(self._db)
+
     def scoring_record(self) -> ScoringRecord:
         """Return how the night was scored last.
 
@@ -224,12 +232,7 @@ class Store(KeptNulls):
         return differs
 
     def reconstructed(self, camera: str, band: str) -> dict[str, Reconstructed]:
-        """Return the results of a model for the exposures of a dataset, by exposure id.
-
-        Parameters
-        ----------
-        camera, band : str
-        """
+        """Return the results of a model for the exposures of a dataset, by exposure id."""
         with believed(self.path):
             return self._reconstructions.of_dataset(camera, band)
 
@@ -356,6 +359,10 @@ class Store(KeptNulls):
         with believed(self.path):
             return self._statistics.of_dataset(camera, band, names, room)
 
+    def patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:
+        """Return the maps and steps of the CCDs of an exposure; see `KeptStatistics.patterns`."""
+        return self._statistics.patterns(camera, exposure, names)
+
     def pattern_values(self, camera: str, band: str, pattern: str) -> dict[str, Singles]:
         """Return what exposures show beyond a static pattern; see `KeptStatistics.pattern_values`."""
         with believed(self.path):
@@ -368,22 +375,12 @@ class Store(KeptNulls):
                 self._statistics.keep_pattern_values(camera, pattern, values)
 
     def exposures(self, camera: str, band: str) -> dict[str, list[Any]]:
-        """Return the exposures of a dataset as columns, in natural order of id; see `exposure_columns`.
-
-        Parameters
-        ----------
-        camera, band : str
-        """
+        """Return the exposures of a dataset as columns, in natural order of id; see `exposure_columns`."""
         with believed(self.path):
             return exposure_columns(self._db, camera, band, self._located)
 
     def ccds(self, camera: str, band: str) -> dict[str, Any]:
-        """Return the CCDs of a dataset as arrays, one for each column; see `read_columns`.
-
-        Parameters
-        ----------
-        camera, band : str
-        """
+        """Return the CCDs of a dataset as arrays, one for each column; see `read_columns`."""
         with believed(self.path):
             columns, made = read_columns(self._db, camera, band)
             if made and not self.read_only:

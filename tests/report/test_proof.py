@@ -66,8 +66,7 @@ def night(tmp_path_factory):
 
 def residuals(opened):
     row = next(row for row in opened.exposures if row["exposure"] == ODD)
-    with Residuals(opened) as kept:
-        return row, kept.of(row, opened.ccds())
+    return row, Residuals(opened).of(row, opened.ccds())
 
 
 def shown(turn=Turn.NONE):
