@@ -1,7 +1,6 @@
 """Checks of the arguments of public functions: converted where their meaning is clear, otherwise refused in one line.
 
-In notebooks people pass NumPy numbers for numbers, a number for a text, a text for a path, or one
-item for a list.
+In notebooks people pass NumPy numbers for numbers, a number for a text, a text for a path, or one item for a list.
 """
 
 from __future__ import annotations
@@ -193,11 +192,11 @@ def path(name: str, value: object, error: type[GpuanomError] = InputError) -> Pa
     Raises
     ------
     GpuanomError
-        Of the type `error`, when the value is no path.
+        Of the type `error`, when the value is no path, or an empty text.
     """
     try:
-        found = Path(os.fsdecode(value))  # type: ignore[arg-type]
-        if "\0" in str(found):
+        found = Path(given := os.fsdecode(value))  # type: ignore[arg-type]
+        if not given or "\0" in given:
             raise ValueError
         return found if found.exists() or not str(found).startswith("~") else found.expanduser()
     except (TypeError, ValueError):
@@ -223,7 +222,7 @@ def inputs(name: str, value: object) -> list[str | Path]:
     Raises
     ------
     InputError
-        When the value is neither a path nor a list of paths.
+        When the value is neither a path nor a list of paths, or a path is an empty text.
     """
     if value is None:
         return []
@@ -244,6 +243,8 @@ def inputs(name: str, value: object) -> list[str | Path]:
             found.append(Path(os.fsdecode(item)))
         else:
             raise InputError(f"{name} holds an item {shown(item)}, which is no path")
+        if not str(found[-1]):
+            raise InputError(f"{name} holds an empty text, which is no path (the present folder is .)")
     return found
 
 

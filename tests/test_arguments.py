@@ -220,6 +220,18 @@ def test_paths_texts_and_lists_are_the_same(night, tmp_path, monkeypatch):
     assert len(ranked.exposures) == 1
 
 
+@pytest.mark.parametrize("empty", ["", b""])
+def test_an_empty_path_is_not_the_present_folder(night, tmp_path, monkeypatch, empty):
+    monkeypatch.chdir(night / "in")
+    for refused in (lambda: gpuanom.score(empty, tmp_path / "o"), lambda: gpuanom.score([".", empty], tmp_path / "o"),
+                    lambda: gpuanom.score(".", empty), lambda: gpuanom.make_references(empty),
+                    lambda: gpuanom.References.load(empty), lambda: gpuanom.open_night(empty)):  # fmt: skip
+        with pytest.raises(gpuanom.GpuanomError, match=r"holds an empty text|is b?'' but must be a path"):
+            refused()
+    assert not list(tmp_path.iterdir())
+    assert len(list((night / "in").iterdir())) == 2
+
+
 def test_settings_take_numbers_of_numpy():
     ours = gpuanom.Settings(seed=np.int64(3), threshold=np.float32(4.5), mask=np.True_, mask_sources=["bad"])
     assert ours == gpuanom.Settings(seed=3, threshold=4.5, mask=True, mask_sources=("bad",))
@@ -227,7 +239,8 @@ def test_settings_take_numbers_of_numpy():
 
 
 WRONG = (5, -1, 1.5, True, "nonsense", b"\xff", "4", None, (), [], {}, [1, 2, 3], [None], {"a": 1}, Odd(), Odd,
-         np.zeros(3), np.array(None), np.nan, "a\0b", Path("nowhere"), iter([Odd()]), range(3), lambda: 1)  # fmt: skip
+         np.zeros(3), np.array(None), np.nan, "a\0b", "", Path("nowhere"), iter([Odd()]), range(3),
+         lambda: 1)  # fmt: skip
 
 
 def _right(night, tmp_path):

@@ -7,10 +7,12 @@ import pty
 import subprocess
 import sys
 
+import click
 import numpy as np
 import pytest
 
 from gpuanom.cli import cli, summary
+from gpuanom.cli.given_path import GivenPath
 from tests import nights
 from tests.commands import run
 
@@ -120,6 +122,41 @@ def test_every_command_teaches(capfd):
         for parameter in command.params:
             if parameter.param_type_name == "option":
                 assert getattr(parameter, "help", None), f"{name} {parameter.name} has no help"
+
+
+def _path_arguments():
+    """Command, and the words on the command line that give an empty path: a case for each argument and option."""
+    for name, command in sorted(cli.commands.items()):
+        for parameter in command.params:
+            if isinstance(parameter.type, click.Path):
+                words = ("",) if isinstance(parameter, click.Argument) else (parameter.opts[0], "")
+                # Arguments before this one, which must be given for this one to be seen.
+                before = [p for p in command.params[: command.params.index(parameter)] if isinstance(p, click.Argument)]
+                yield name, (*("x" for _ in before if isinstance(parameter, click.Argument)), *words)
+
+
+@pytest.mark.parametrize(("name", "words"), list(_path_arguments()))
+def test_an_empty_path_is_not_the_present_folder(name, words, capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capfd, name, *words)
+    assert code == 2
+    assert out == ""
+    assert "the path is empty (is a variable of the shell not set? The present folder is .)" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_path_of_the_command_line_may_not_be_empty():
+    paths = [p.type for command in cli.commands.values() for p in command.params if isinstance(p.type, click.Path)]
+    assert len(paths) > 30
+    assert all(isinstance(path, GivenPath) for path in paths)
+    # What is named like a path, but is of another type, would be taken as it is.
+    texts = {
+        p.name
+        for command in cli.commands.values()
+        for p in command.params
+        if isinstance(p.type, click.types.StringParamType)
+    }
+    assert not texts & {"inputs", "images", "nights", "folder", "output", "files", "config", "reference", "model"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

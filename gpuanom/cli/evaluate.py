@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from gpuanom.cli.figures import figure_class, require_figure, require_table, save, write_table
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import kinds_of, night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, printable
@@ -40,7 +41,7 @@ its field (the field w2p2p2 is recognised by this name alone):
     "--labels",
     "files",
     multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=GivenPath(dir_okay=False),
     help="CSV file of labels; may be repeated (default: the labels kept in SCORED).",
 )
 @click.option("--known", help="List of known anomalies: cfhtlens (the paper's), or a CSV file with a column exposure.")
@@ -76,8 +77,8 @@ its field (the field w2p2p2 is recognised by this name alone):
     show_default=True,
     help="How many of the analysts must agree, in the figure and the summary; the table has all three choices.",
 )
-@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Figure to write: .png, .pdf or .svg.")
-@click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Table to write: .csv or .ecsv.")
+@click.option("--figure", type=GivenPath(dir_okay=False), help="Figure to write: .png, .pdf or .svg.")
+@click.option("--table", type=GivenPath(dir_okay=False), help="Table to write: .csv or .ecsv.")
 @reference_option
 def evaluate(
     folder: Path,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import chosen_settings
 from gpuanom.errors import printable
 
@@ -23,8 +24,8 @@ Exit codes: 0 every file is understood, or is left out by a rule; 1 a file or a 
 
 
 @click.command(epilog=EPILOG)
-@click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
-@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file with camera rules.")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE...", type=GivenPath(str, readable=False))
+@click.option("--config", type=GivenPath(dir_okay=False), help="Settings file with camera rules.")
 @click.option("--mask/--no-mask", "mask", default=None, help="Apply masks and quality planes (default: yes).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list with an object for each file.")
 def explain(inputs: tuple[str, ...], config: Path | None, mask: bool | None, as_json: bool) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gpuanom.backends.choice import select
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import kinds_of, night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import OutputError
@@ -55,7 +56,7 @@ Which exposures are chosen as bad (give one criterion at most):
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     help="File to write; for regions, a folder (default: print the list).",
 )
 @click.option(

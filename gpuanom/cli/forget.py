@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import formats_option
 from gpuanom.cli.screen import Screen
 from gpuanom.display import counted
@@ -29,8 +30,8 @@ version of an exposure is forgotten, the newest version of the other nights is r
 
 
 @click.command(epilog=EPILOG)
-@click.argument("survey", type=click.Path(path_type=Path), metavar="SURVEY")
-@click.argument("nights", nargs=-1, required=True, metavar="WHAT...")
+@click.argument("survey", type=GivenPath(), metavar="SURVEY")
+@click.argument("nights", nargs=-1, required=True, metavar="WHAT...", type=GivenPath(str, readable=False))
 @click.option(
     "--camera",
     help="Camera of the exposures that are given by their ids, where several cameras have an exposure of that id.",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
 from gpuanom.display import counted
 from gpuanom.files import require_no_fits
@@ -25,11 +26,11 @@ is ranked again as it was scored last.
 
 
 @click.command(epilog=EPILOG)
-@click.argument("nights", metavar="SCORED...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("nights", metavar="SCORED...", nargs=-1, required=True, type=GivenPath())
 @click.option(
     "--output",
     "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=GivenPath(dir_okay=False),
     help=f"File to write (default: {NAME} in the first folder that is named).",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")

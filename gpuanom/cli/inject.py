@@ -17,6 +17,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import chosen_settings
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError, InputError, OutputError, SettingsError, printable
@@ -87,19 +88,17 @@ def _list(context: click.Context, _parameter: click.Parameter, value: bool) -> N
 
 
 @click.command(epilog=EPILOG)
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=GivenPath(str, readable=False))
 @click.option("--anomaly", required=True, help="NAME[:STRENGTH][@DIRECTION][/SIZE][%CCDS], see --list.")
-@click.option(
-    "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
-)
+@click.option("--output", "-o", required=True, type=GivenPath(file_okay=False), help="Folder to write.")
 @click.option(
     "--fwhm", default=4.0, show_default=True, type=click.FloatRange(1, 50), help="FWHM of the stars, in pixels."
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of the random choices.")
-@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file with camera rules.")
+@click.option("--config", type=GivenPath(dir_okay=False), help="Settings file with camera rules.")
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     metavar="FILE|SCORED",
     help="Judge the images before and after by this saved reference, or by this scored night (default: by the images "
     "themselves, if there are enough). They are measured with the settings of the reference.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.naming import natural_key
@@ -41,7 +42,7 @@ whether the label is about the sources or the background. Exposures of other nig
 
 @click.command(epilog=EPILOG)
 @night_argument
-@click.argument("files", nargs=-1, metavar="[LABELS]...", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, metavar="[LABELS]...", type=GivenPath(dir_okay=False))
 @click.option("--replace", is_flag=True, help="Delete the labels that were kept before.")
 def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
     """Keep people's labels of the exposures of a night.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import formats_option, relocate_option
 from gpuanom.cli.screen import Screen
 from gpuanom.display import counted
@@ -29,8 +30,8 @@ An exposure that is not ranked is set aside, and is ranked again when the night 
 
 
 @click.command(epilog=EPILOG)
-@click.argument("nights", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCORED...")
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the merged night.")
+@click.argument("nights", nargs=-1, required=True, type=GivenPath(), metavar="SCORED...")
+@click.option("--output", "-o", required=True, type=GivenPath(), help="Folder of the merged night.")
 @click.option("--add", is_flag=True, help="Add the nights to the one that --output holds already.")
 @click.option(
     "--versions",

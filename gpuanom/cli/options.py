@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cluster.where import TIMEOUT
 from gpuanom.naming import FLAT
 from gpuanom.settings import PROFILES, Settings
@@ -32,7 +33,7 @@ def settings_options(command: Command) -> Command:
     decorators = [
         click.option(
             "--config",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=GivenPath(dir_okay=False),
             help="Settings file (TOML), such as `gpuanom settings` prints.",
         ),
         click.option(
@@ -129,7 +130,7 @@ def cluster_options(command: Command) -> Command:
         ),
         click.option(
             "--scheduler-file",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=GivenPath(dir_okay=False),
             help="The same, with the file that `dask scheduler --scheduler-file` wrote in place of the address.",
         ),
         click.option(
@@ -149,7 +150,7 @@ def cluster_options(command: Command) -> Command:
         ),
         click.option(
             "--performance-report",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=GivenPath(dir_okay=False),
             metavar="FILE.html",
             help="Write Dask's report of how the workers spent their time.",
         ),
@@ -203,14 +204,14 @@ def kinds_of(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter
     return kinds
 
 
-night_argument = click.argument("folder", metavar="SCORED", type=click.Path(path_type=Path))
+night_argument = click.argument("folder", metavar="SCORED", type=GivenPath())
 
 
-class ReferenceFile(click.Path):
+class ReferenceFile(GivenPath):
     """The file of a saved reference, or the word for flat histograms, also where a folder has this name."""
 
     def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
+        super().__init__(dir_okay=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path; a file that is called like the word is known by its absolute path."""

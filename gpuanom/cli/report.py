@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gpuanom.backends.choice import select
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import Screen
 from gpuanom.files import require_no_fits
@@ -46,9 +47,7 @@ port with ssh -L 8770:127.0.0.1:8770 and open the same address there.
 
 @click.command(epilog=EPILOG)
 @night_argument
-@click.option(
-    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help=f"File to write (default: SCORED/{NAME})."
-)
+@click.option("--output", "-o", type=GivenPath(dir_okay=False), help=f"File to write (default: SCORED/{NAME}).")
 @click.option(
     "--top",
     default=200,

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from gpuanom.backends import ahead
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import (
     ReferenceFile,
     chosen_settings,
@@ -80,10 +81,8 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
 
 
 @click.command(epilog=EPILOG)
-@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to write: measurements and tables."
-)
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...", type=GivenPath(str, readable=False))
+@click.option("--output", "-o", required=True, type=GivenPath(), help="Folder to write: measurements and tables.")
 @click.option(
     "--reference",
     type=ReferenceFile(),
@@ -110,7 +109,7 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
     "--model",
     "models",
     multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=GivenPath(dir_okay=False),
     help="Autoencoder from `gpuanom train`: adds the columns autoencoder_*. For exposures that are measured already, "
     "only the stamps of their sources are read again. Repeat the option to give a classifier from `gpuanom train "
     "--supervised` beside its autoencoder: adds classifier_probability. Both are one more statistic of the verdict.",

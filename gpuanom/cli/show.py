@@ -16,6 +16,7 @@ from rich.text import Text
 from gpuanom.backends.choice import select
 from gpuanom.cameras.focalplane import places
 from gpuanom.cli.figures import figure_class, require_figure, save
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import InputError, printable
@@ -51,9 +52,7 @@ FULL = 0.6
 @night_argument
 @click.argument("exposure")
 @click.option("--camera", help="Camera of the exposure, where several cameras have one of this id.")
-@click.option(
-    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Picture to write: .png, .pdf or .svg."
-)
+@click.option("--output", "-o", type=GivenPath(dir_okay=False), help="Picture to write: .png, .pdf or .svg.")
 @reference_option
 @relocate_option
 def show(

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
 
 EPILOG = """\b
@@ -54,8 +55,8 @@ def _words(text: str) -> list[str]:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
-@click.option("--output", "-o", type=click.Path(file_okay=False, path_type=Path), help="The same as FOLDER.")
+@click.argument("folder", required=False, type=GivenPath(file_okay=False))
+@click.option("--output", "-o", type=GivenPath(file_okay=False), help="The same as FOLDER.")
 @click.option("--exposures", default=48, show_default=True, type=click.IntRange(1, 100_000), help="Exposures to write.")
 @click.option("--ccds", default=4, show_default=True, type=click.IntRange(1, 200), help="CCDs of an exposure.")
 @click.option("--shape", default="512,512", show_default=True, callback=_shape, help="Rows and columns of a CCD.")

@@ -10,6 +10,7 @@ from typing import TextIO
 
 import click
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument
 from gpuanom.files import whole_file
 from gpuanom.tables.select import TABLES, Selection, select
@@ -47,9 +48,7 @@ A missing number is NULL, a missing text is empty. docs/tables.md explains every
     show_default=True,
     help="Format of what is written; ecsv and fits keep units and descriptions.",
 )
-@click.option(
-    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write (default: print CSV)."
-)
+@click.option("--output", "-o", type=GivenPath(dir_okay=False), help="File to write (default: print CSV).")
 def tables(folder: Path, table: str, where: str, columns: str, form: str, output: Path | None) -> int:
     """Choose rows and columns of the tables of a night or a survey.
 

@@ -13,6 +13,7 @@ from astropy.table import Table
 from gpuanom.autoencoder import require
 from gpuanom.backends.choice import choose, select
 from gpuanom.cli.figures import figure_class, save, write_table
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError
 from gpuanom.files import require_writable
@@ -46,8 +47,8 @@ For --supervised the nights must have been scored with --model first; see docs/a
 
 
 @click.command(epilog=EPILOG)
-@click.argument("nights", nargs=-1, required=True, metavar="SCORED...", type=click.Path(path_type=Path))
-@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.argument("nights", nargs=-1, required=True, metavar="SCORED...", type=GivenPath())
+@click.option("--output", "-o", required=True, type=GivenPath(dir_okay=False), help="File to write.")
 @click.option(
     "--stamps", type=click.IntRange(100, 1_000_000), default=10_000, show_default=True, help="Number of stamps."
 )
@@ -77,7 +78,7 @@ For --supervised the nights must have been scored with --model first; see docs/a
     "--labels",
     "files",
     multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=GivenPath(dir_okay=False),
     help="With --supervised: CSV file of labels; may be repeated (default: the labels kept in each SCORED).",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Show how memory is planned, and tracebacks.")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import ReferenceFile, chosen_settings, formats_option, settings_options
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import printable
@@ -86,10 +87,8 @@ class Until(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command(epilog=EPILOG)
-@click.argument("inputs", nargs=-1, required=True, metavar="FOLDER...")
-@click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to write: measurements and tables."
-)
+@click.argument("inputs", nargs=-1, required=True, metavar="FOLDER...", type=GivenPath(str, readable=False))
+@click.option("--output", "-o", required=True, type=GivenPath(), help="Folder to write: measurements and tables.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, the number of a GPU, or several: 0,1.")
 @click.option(
     "--reference",

@@ -85,8 +85,6 @@ def forget_nights(
     folder, wanted = arguments.path("survey", survey, OutputError), arguments.inputs("nights", nights)
     for name in wanted:
         arguments.path("nights", name)  # refuses a name that no path can have
-        if not str(name).strip():
-            raise InputError("nights holds an empty name, which would stand for the present folder (write . for that)")
     if not callable(say):
         raise InputError(f"say is {arguments.shown(say)} but must be a function that takes a line")
     names, dry_run = arguments.formats(formats), arguments.switch("dry_run", dry_run)

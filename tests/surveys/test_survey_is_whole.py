@@ -117,7 +117,7 @@ def test_the_command_says_what_it_does_and_changes_nothing_in_a_dry_run(base, tm
         (("forget", survey, "1", base / "o_n3"), "holds none of the exposures of this night"),
         (("forget", tmp_path, "1"), "there is no such store"),
         (("forget", survey, "1", "--camera", "Other"), "no exposure, night or folder 1"),
-        (("forget", survey, ""), "holds an empty name"),
+        (("forget", survey, ""), "the path is empty"),
         (("forget", survey, "a" * 300), "no exposure, night or folder a"),
         (("merge", base / "o_n1", "-o", tmp_path / "x", "--relocate", "nothing"), "'nothing' is not OLD=NEW"),
     ):

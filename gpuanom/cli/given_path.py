@@ -1,0 +1,32 @@
+"""Paths on the command line; an empty one is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class GivenPath(click.Path):
+    """A path that a user gives.
+
+    An empty text is nearly always a variable of the shell that is not set. It would stand for the present folder, and
+    the files that lie there would be scored or replaced.
+
+    Parameters
+    ----------
+    path_type : type, optional
+        `Path`, or `str` for what may also be a pattern or a list of files.
+    **only : bool
+        See `click.Path`: ``dir_okay``, ``file_okay``, ``readable``.
+    """
+
+    def __init__(self, path_type: type = Path, **only: bool) -> None:
+        super().__init__(path_type=path_type, **only)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if not str(value):
+            self.fail("the path is empty (is a variable of the shell not set? The present folder is .)", param, ctx)
+        return super().convert(value, param, ctx)
