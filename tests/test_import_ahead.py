@@ -34,7 +34,7 @@ def test_a_broken_library_costs_nothing_yet_and_threads_change_as_before(monkeyp
 @pytest.mark.parametrize("model", [False, True])
 def test_a_long_run_imports_ahead(tmp_path, monkeypatch, model):
     called = []
-    monkeypatch.setattr("gpuanom.nights.score.import_tables", lambda: called.append(True))
+    monkeypatch.setattr("gpuanom.nights.new_exposures.import_tables", lambda: called.append(True))
     monkeypatch.setattr(threads, "LONG", 2)
     nights.night(tmp_path / "in", exposures=3, ccds=2)
     given = {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpuanom.autoencoder import classifier, model, require
 from gpuanom.autoencoder.model import Model
 from gpuanom.errors import InputError
+from gpuanom.settings import Settings
 from gpuanom.tables.classified import Classifier
 
 
@@ -29,6 +30,27 @@ class GivenModels:
     file: Path | None = None
     classifier: Classifier | None = None
     classifier_file: Path | None = None
+
+    def require_stamps(self, settings: Settings, say: Callable[[str], None]) -> None:
+        """Check that the autoencoder can reconstruct the stamps of a run; without an autoencoder, nothing is to check.
+
+        Parameters
+        ----------
+        settings : Settings
+            The settings of the run.
+        say : callable
+            Takes a line that tells how settings of the stamps differ where the stamps can be used nevertheless.
+
+        Raises
+        ------
+        InputError
+            When the stamps have another size.
+        """
+        if self.autoencoder is None:
+            return
+        self.autoencoder.require_stamps(settings, str(self.file))
+        if differs := self.autoencoder.differs(settings):
+            say(f"{self.file}: was trained on stamps of other settings: {differs}")
 
     def require_features(self, held: str) -> None:
         """Check that the night will hold the latent features that the classifier learnt from.

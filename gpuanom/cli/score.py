@@ -75,9 +75,9 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
         return chosen_settings(**options)
     if all(value is None for name, value in options.items() if name != "profile"):
         return None
-    from gpuanom.nights import score as pipeline
+    from gpuanom.nights.scored_before import scored_last
 
-    return chosen_settings(**options, start=pipeline.scored_last(output))
+    return chosen_settings(**options, start=scored_last(output))
 
 
 @click.command(epilog=EPILOG)

@@ -6,8 +6,7 @@ order in which they are done.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,35 +15,25 @@ import numpy as np
 import gpuanom
 from gpuanom import arguments
 from gpuanom.backends.choice import device_name
-from gpuanom.backends.protocol import Backend
 from gpuanom.cluster.where import TIMEOUT, Where, require_dask
-from gpuanom.errors import InputError, OutputError, SettingsError, printable
+from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits import Discovery, discover
-from gpuanom.fits.explain import decisions, untold_bands
-from gpuanom.measuring.processes import Processes
-from gpuanom.measuring.threads import Works
-from gpuanom.naming import exists, lines_on_idle, path_text
+from gpuanom.naming import exists, lines_on_idle
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
-from gpuanom.nights.keeping import fill
+from gpuanom.nights.found_files import tell_of_files, why_nothing
+from gpuanom.nights.new_exposures import Means
 from gpuanom.nights.preparation import Existing, prepare, store_path
 from gpuanom.nights.progress import with_bar
-from gpuanom.records import Exposure, Failure
-from gpuanom.settings import Settings, difference
+from gpuanom.nights.scored_before import as_before
+from gpuanom.records import Failure
+from gpuanom.settings import Settings
 from gpuanom.store.store import NAME, Store
-from gpuanom.tables.ahead import import_tables
 from gpuanom.tables.left_out import left_out
 
 if TYPE_CHECKING:
     from gpuanom.autoencoder.given import GivenModels
-    from gpuanom.autoencoder.model import Model
-    from gpuanom.autoencoder.scoring import Scorer
-    from gpuanom.cluster.job import Job
-    from gpuanom.cluster.run import Cluster
-    from gpuanom.scoring.reference import References
     from gpuanom.tables.build import Tables
-
-_log = logging.getLogger("gpuanom")
 
 
 def score(
@@ -137,7 +126,7 @@ def score(
     if not isinstance(existing, str) or existing not in get_args(Existing):
         raise SettingsError(f"existing is {arguments.shown(existing)} but must be one of resume, overwrite, fail")
     shard = arguments.share(shard)
-    models = [] if model is None else arguments.nights("model", model)
+    model_files = [] if model is None else arguments.nights("model", model)
     where = _where(scheduler, workers, timeout, performance_report)
     moves = arguments.relocations("relocate", relocate)
     if where:
@@ -155,80 +144,47 @@ def score(
         threads=threads,
         say_device=events.device if not where else lambda _about: None,
     )
-    paths, folder, backends, references = run.paths, run.folder, run.backends, run.references
-    wanted, settings = settings, run.settings
-    given = _loaded(models) if models else None
-    trained = None if given is None else given.autoencoder
-    found = discover(paths, settings) if paths else Discovery((), (), ())
-    masks = _masks(found)
-    for skipped in found.skipped:
-        if skipped.path.absolute() not in masks:
-            events.skipped(skipped)
-    if masks:
-        events.say("1 mask applied" if len(masks) == 1 else f"{len(masks)} masks applied")
-    for suffix, program in (("bz2", "bunzip2"), ("xz", "unxz")):
-        if n := sum(file.suffix.lower() == f".{suffix}" for exposure in found.exposures for file in exposure.files):
-            files = f"1 {suffix} file is" if n == 1 else f"{n} {suffix} files are"
-            events.say(f"{files} unpacked while being read, which takes long ({program} unpacks for good)")
-    for line in decisions(found):
-        _log.info("%s", line)
-    if untold := untold_bands(found):
-        events.say(untold)
-    if not found.exposures and (paths or existing == "overwrite") and (existing == "overwrite" or not _holds(folder)):
-        raise InputError(_nothing(found))
-    path = store_path(folder, existing, paths)
-    if not paths and path is not None:
-        settings, references = _recorded(path, None if wanted is None else settings, references, events.say)
+    models = _loaded(model_files)
+    found = discover(run.paths, run.settings) if run.paths else Discovery((), (), ())
+    tell_of_files(found, events)
+    overwrites = existing == "overwrite"
+    if not found.exposures and (run.paths or overwrites) and (overwrites or not _holds(run.folder)):
+        raise InputError(why_nothing(found))
+    path = store_path(run.folder, existing, run.paths)
+    effective, references = run.settings, run.references
+    if not run.paths and path is not None:
+        effective, references = as_before(path, None if settings is None else effective, references, events.say)
     if references is not None:
         from gpuanom.scoring.saved import require_reference
 
-        require_reference(references, settings, run.reference_name)
-    if given is not None and trained is not None:
-        trained.require_stamps(settings, str(given.file))
-        if differs := trained.differs(settings):
-            events.say(f"{given.file}: was trained on stamps of other settings: {differs}")
-    with with_bar(events, has_bar) as events, Store(path, settings, moves=moves) as store:
+        require_reference(references, effective, run.reference_name)
+    if models is not None:
+        models.require_stamps(effective, events.say)
+    with with_bar(events, has_bar) as events, Store(path, effective, moves=moves) as store:
         for line in lines_on_idle(store.idle_moves):
             events.say(printable(line))
-        if existing == "overwrite":
+        if overwrites:
             store.clear()
-        if given is not None:
-            given.require_features(store.model())
-        found = plan.with_held_files(paths, found, store, settings)
+        if models is not None:
+            models.require_features(store.model())
+        found = plan.with_held_files(run.paths, found, store, effective)
         if shard is not None:
             n_found = len(found.exposures)
             found = plan.shard(found, *shard)
             events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
-        todo = plan.to_measure(store, found, settings, events.say)
+        todo = plan.to_measure(store, found, effective, events.say)
         events.plan(len(todo), len(found.exposures) - len(todo))
-
-        def measurers(scorer: Scorer | None = None) -> Processes | Works | Cluster:
-            if not where and scorer is None:
-                return Processes(settings, backends, run.threads, events.debug, meanwhile=import_tables)
-            if not where:
-                return Works(settings, backends, run.threads, events.debug, scorer, import_tables)
-            from gpuanom.cluster.job import Job, ModelFile
-
-            file = None if given is None else given.file
-            known = None if scorer is None or file is None else ModelFile.of(file, scorer.fingerprint, scorer.only)
-            return _cluster(Job(settings, device, run.threads, known), where, events)
-
-        unread: list[Failure] = []
-        if trained is not None:
-            named = {(e.camera, e.exposure) for e in found.exposures} if paths else None
-            unread = _with_model(store, todo, named, trained, measurers, backends, events)
-        elif todo:
-            fill(store, todo, measurers(), events)
-        if given is not None:
-            _keep_classifier(store, given, events.say)
+        means = Means(effective, run.backends, device, run.threads, where, models, events)
+        named = {(e.camera, e.exposure) for e in found.exposures} if run.paths else None
+        unread = means.measure(store, todo, named)
         # Nothing of the tables is needed before the exposures are measured. In a long run `import_tables` has imported
         # them, and SciPy with them, by now.
         from gpuanom.tables import build as tables
         from gpuanom.tables import writing
 
-        result = tables.build(store, settings, backends[0], references)
+        result = tables.build(store, effective, run.backends[0], references)
         failures = [*store.failures(), *unread]
-    written = writing.write(result.plain, folder, run.formats) if folder else []
+    written = writing.write(result.plain, run.folder, run.formats) if run.folder else []
     return _night(result, failures, written, len(unread))
 
 
@@ -240,69 +196,6 @@ def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) 
         raise SettingsError(f"timeout is {arguments.shown(timeout)} but must be a number of seconds above 0")
     report = None if performance_report is None else arguments.path("performance_report", performance_report)
     return Where(scheduler, arguments.count("workers", workers), float(timeout), report)
-
-
-def _masks(found: Discovery) -> set[Path]:
-    """The mask files of the exposures found: they are used, although discovery lists them as skipped."""
-    return {mask.absolute() for exposure in found.exposures for mask in exposure.masks if mask is not None}
-
-
-def _nothing(found: Discovery) -> str:
-    """In a line, why there is nothing to score."""
-    why = found.failures or found.skipped
-    reasons = "; ".join(f"{printable(path_text(f.path))}: {f.reason}" for f in why[:3])
-    more = f" and {len(why) - 3} more" if len(why) > 3 else ""
-    return f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}"
-
-
-def _recorded(
-    path: Path, settings: Settings | None, references: References | None, say: Callable[[str], None]
-) -> tuple[Settings, References | None]:
-    """Settings and references for a store without new inputs: as given, or else as it was scored last."""
-    with Store(path, Settings(), read_only=True) as store:
-        recorded, _ = store.recorded_settings()
-        if settings is None:
-            return _as_scored_last(store, references, say)
-    if settings.measurement() != Settings().measurement() and (differs := difference(settings.measurement(), recorded)):
-        raise OutputError(
-            f"{path}: was measured with other settings: {differs} (give the inputs to measure them again)"
-        )
-    return settings.with_measurement(recorded), references
-
-
-def scored_last(folder: Path) -> Settings | None:
-    """Return the settings that a night was scored with last; None where the folder does not hold a night that tells."""
-    from gpuanom.tables import build as tables
-
-    try:
-        with Store(folder / NAME, Settings(), read_only=True) as store:
-            return tables.as_scored_last(store)[0]
-    except OutputError:
-        return None  # scoring the night will say what is wrong
-
-
-def _as_scored_last(
-    store: Store, references: References | None, say: Callable[[str], None]
-) -> tuple[Settings, References | None]:
-    """How the night was scored last, but compared with the given references if there are any."""
-    from gpuanom.scoring.flat import FlatReferences
-    from gpuanom.tables import build as tables
-
-    last, kept = tables.as_scored_last(store)
-    if references is not None:
-        return last.replace(robust_rounds=0), references
-    usual = Settings().scoring()
-    others = [f"{name} {value}" for name, value in last.scoring().items() if value != usual[name]]
-    if others:
-        say(
-            f"scored as it was scored last: {', '.join(others)} (--profile standard scores it with the default"
-            " settings, --profile paper as the paper does)"
-        )
-    if kept is not None:
-        origin = f"the saved reference that it was compared with last, {kept.origin or 'kept in the store'}"
-        about = "flat histograms, as it was last" if isinstance(kept, FlatReferences) else origin
-        say(f"compared with {about} (--profile standard compares the night with itself)")
-    return last, kept
 
 
 def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int) -> Night:
@@ -319,73 +212,10 @@ def _holds(folder: Path | None) -> bool:
     return folder is not None and exists(folder / NAME)
 
 
-def _loaded(models: Sequence[Path]) -> GivenModels:
-    """Load the models that are given; the part of gpuanom that needs PyTorch is imported only here."""
+def _loaded(files: Sequence[Path]) -> GivenModels | None:
+    """Read the models that are given; the part of gpuanom that needs PyTorch is imported only here."""
+    if not files:
+        return None
     from gpuanom.autoencoder.given import read_models
 
-    return read_models(models)
-
-
-def _keep_classifier(store: Store, given: GivenModels, say: Callable[[str], None]) -> None:
-    """Keep a classifier with the night; one that learnt with another autoencoder than the night's is dropped."""
-    if given.classifier is not None:
-        store.keep_classifier(given.classifier.text)
-        return
-    from gpuanom.tables.classified import Classifier
-
-    if (text := store.classifier()) and Classifier.from_text(text, str(store.path)).model != store.model():
-        store.keep_classifier("")
-        say("the classifier that this night was scored with learnt with another autoencoder: dropped")
-
-
-def _cluster(job: Job, where: Where, events: Events) -> Cluster:
-    """The workers of a run; Dask is imported only here."""
-    from gpuanom.cluster.run import Cluster
-
-    verbose = logging.getLogger("gpuanom").isEnabledFor(logging.INFO)
-    return Cluster(job, where, events.say, events.debug, verbose)
-
-
-def _with_model(
-    store: Store,
-    todo: Sequence[Exposure],
-    given: set[tuple[str, str]] | None,
-    model: Model,
-    measurers: Callable[[Scorer], Processes | Works | Cluster],
-    backends: Sequence[Backend],
-    events: Events,
-) -> list[Failure]:
-    """Measure new exposures with a model, and read the stamps of exposures that were measured without the model.
-
-    Returns
-    -------
-    list of Failure
-        Exposures whose stamps could not be read again; their measurements stay.
-    """
-    from gpuanom.autoencoder.scoring import Scorer
-    from gpuanom.autoencoder.tensors import require_shared
-
-    for backend in backends:
-        require_shared(backend)
-    _, dropped = store.lacking(model.fingerprint)
-    if dropped:
-        events.say(f"autoencoder_mse of {dropped} exposures was another model's: dropped")
-    unread: list[Failure] = []
-    with Scorer(model) as scorer:
-        if todo:
-            fill(store, todo, measurers(scorer), events)
-        lacking, _ = store.lacking(model.fingerprint)
-        lacking = [e for e in lacking if given is None or (e.camera, e.exposure) in given]
-        if not lacking:
-            return unread
-        events.stamps(len(lacking))
-        with measurers(Scorer(model, only=True)) as works:
-            for exposure, result, seconds in works.measured(lacking):
-                if not isinstance(result, Failure) and (differs := store.add_reconstruction(result)):
-                    reason = f"no autoencoder_mse: {differs}"
-                    file = path_text(exposure.files[0])
-                    result = Failure(file, exposure.camera, exposure.band, exposure.exposure, "changed", reason)
-                if isinstance(result, Failure):
-                    unread.append(result)
-                events.done(exposure, result, seconds)
-    return unread
+    return read_models(files)

@@ -1,0 +1,60 @@
+"""What a run says of the files that were found among its inputs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from gpuanom.errors import printable
+from gpuanom.fits import Discovery
+from gpuanom.fits.explain import decisions, untold_bands
+from gpuanom.naming import path_text
+from gpuanom.nights.events import Events
+
+_log = logging.getLogger("gpuanom")
+_UNPACKED = {".bz2": "bunzip2", ".xz": "unxz"}
+"""Suffixes of files that are unpacked as a whole, and the programs that unpack them for good."""
+
+
+def tell_of_files(found: Discovery, events: Events) -> None:
+    """Say which files were skipped, how many masks are applied, what takes long, and what may surprise.
+
+    Parameters
+    ----------
+    found : Discovery
+    events : Events
+    """
+    masks = _masks(found)
+    for skipped in found.skipped:
+        if skipped.path.absolute() not in masks:
+            events.skipped(skipped)
+    if masks:
+        events.say("1 mask applied" if len(masks) == 1 else f"{len(masks)} masks applied")
+    suffixes = [file.suffix.lower() for exposure in found.exposures for file in exposure.files]
+    for suffix, program in _UNPACKED.items():
+        if n := suffixes.count(suffix):
+            files = f"1 {suffix[1:]} file is" if n == 1 else f"{n} {suffix[1:]} files are"
+            events.say(f"{files} unpacked while being read, which takes long ({program} unpacks for good)")
+    for line in decisions(found):
+        _log.info("%s", line)
+    if untold := untold_bands(found):
+        events.say(untold)
+
+
+def _masks(found: Discovery) -> set[Path]:
+    """The mask files of the exposures found: they are used, although discovery lists them as skipped."""
+    return {mask.absolute() for exposure in found.exposures for mask in exposure.masks if mask is not None}
+
+
+def why_nothing(found: Discovery) -> str:
+    """Return a line that says why there is nothing to score.
+
+    Parameters
+    ----------
+    found : Discovery
+        Without an exposure.
+    """
+    why = found.failures or found.skipped
+    reasons = "; ".join(f"{printable(path_text(f.path))}: {f.reason}" for f in why[:3])
+    more = f" and {len(why) - 3} more" if len(why) > 3 else ""
+    return f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}"
