@@ -6,6 +6,7 @@ selects exposures by a score therefore compares the values that `printed` return
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -75,10 +76,28 @@ def _rounded_natively(values: npt.NDArray[np.float64], rows: npt.NDArray[np.int6
 
     rounded = np.empty(rows.size or values.size)
     left = np.empty(rounded.size, dtype=np.int64)
-    n_left = round_digits(values, rows, POWERS, DIGITS, _UNDECIDED, rounded, left)
+    bounds, scales = _scales()
+    n_left = round_digits(
+        values, values.view(np.int64), rows, bounds, scales, POWERS, DIGITS, _UNDECIDED, rounded, left
+    )
     for i in left[:n_left].tolist():
         rounded[i] = printed(float(values[rows[i] if rows.size else i]))
     return rounded
+
+
+@functools.cache
+def _scales() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """`bounds` and `scales` of `gpuanom.rounded.round_digits`."""
+    bounds, scales = np.full(2048, np.inf), np.full((2048, 2), np.nan)
+    for exponent in range(1, 2047):
+        least = math.ldexp(1.0, exponent - 1023)
+        decade = math.floor(math.log10(least))
+        if 0 <= DIGITS - 1 - decade < POWERS.size:
+            scales[exponent, 0] = POWERS[DIGITS - 1 - decade]
+        if float(f"1e{decade + 1}") < 2.0 * least and 0 <= DIGITS - 2 - decade < POWERS.size:
+            scales[exponent, 1] = POWERS[DIGITS - 2 - decade]
+        bounds[exponent] = float(f"1e{decade + 1}")
+    return bounds, scales.ravel()
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextvars
 import os
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 MOST_THREADS = 8
 """More threads would wait for each other: each holds the interpreter's lock between its calls of NumPy."""
@@ -20,6 +20,9 @@ def side_by_side(
     function: Callable[[Item], Result], items: Iterable[Item], *, many: bool = True, most: int = MOST_THREADS
 ) -> list[Result]:
     """Return what a function gives for each item, in the order of the items.
+
+    The thread that calls works on items itself. Other threads help as long as there are cores that nobody works on: a
+    core that becomes free later helps from then on, also where an item calls `side_by_side` itself.
 
     Parameters
     ----------
@@ -39,88 +42,182 @@ def side_by_side(
         item that calls `side_by_side` itself ends before the next of its own items.
     """
     wanted = list(items)
-    claim = _Claim(len(wanted), min(most, len(wanted)) if many else 1)
-
-    def work(item: Item) -> Result:
-        try:
-            claim.check()
-            return function(item)
-        finally:
-            claim.item_done()
-
-    if claim.n_threads < 2:
-        return [work(item) for item in wanted]
-    try:
-        with ThreadPoolExecutor(claim.n_threads, "gpuanom-side", _works_for, (claim,)) as pool:
-            # Each thread has the caller's context: what NumPy says of a division by zero belongs to it.
-            futures = [pool.submit(contextvars.copy_context().run, work, item) for item in wanted]
-            try:
-                ended = wait(futures, return_when=FIRST_EXCEPTION).done
-                for future in futures:
-                    if future in ended:
-                        future.result()
-                return [future.result() for future in futures]
-            except BaseException:
-                claim.stopped = True
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        claim.end()
+    if many and len(wanted) > 1:
+        return _Work(function, wanted, most).results()
+    outer: _Work | None = getattr(_here, "work", None)
+    results = []
+    for item in wanted:
+        if outer is not None:
+            outer.check()
+        results.append(function(item))
+    return results
 
 
-_lock, _here = threading.Lock(), threading.local()
-_n_claimed = 0
-"""How many cores are claimed by threads that work on items."""
+def together(*steps: Callable[[], Any], many: bool = True) -> list[Any]:
+    """Return what several different steps give, which are worked on side by side.
+
+    Parameters
+    ----------
+    *steps : callable
+        As `function` of `side_by_side`, without an argument.
+    many : bool, optional
+        See `side_by_side`.
+    """
+    return side_by_side(lambda step: step(), steps, many=many)
 
 
-def _works_for(claim: _Claim) -> None:
-    """Note that the thread that calls works on the items of a claim."""
-    _here.claim = claim
+_here = threading.local()
+_changed = threading.Condition(threading.Lock())
+"""Held while the work below is looked at or changed, and told of each thread that leaves a work."""
+_open: list[_Work] = []
+"""What is worked on, in the order in which it was begun."""
+_n_busy = 0
+"""How many threads work on items; a thread that waits for others is none of them."""
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: another item has failed, or the user has interrupted the run
     """Ends an item whose result nobody waits for any more."""
 
 
-class _Claim:
-    """The cores for the items of one call: where an item calls `side_by_side` itself, no core is counted twice.
+class _Work:
+    """The items of one call of `side_by_side`.
 
     Parameters
     ----------
-    n_items : int
+    function : callable
+    items : sequence
+        At least one.
     most : int
-        Threads that are wanted.
+        Most threads, the caller's among them.
     """
 
-    def __init__(self, n_items: int, most: int) -> None:
-        global _n_claimed
-        # The thread that asks waits meanwhile: its core can be claimed.
-        self._outer: _Claim | None = getattr(_here, "claim", None)
-        self._own, self._n_left, self.stopped = int(self._outer is not None), n_items, False
-        with _lock:
-            self.n_threads = min(most, len(os.sched_getaffinity(0)) - _n_claimed + self._own)
-            self._n_claimed = self.n_threads if self.n_threads > 1 else 0
-            _n_claimed += self._n_claimed - (self._own if self._n_claimed else 0)
+    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], most: int) -> None:
+        self.function, self._most = function, most
+        self._left, self._found = deque(enumerate(items)), [None] * len(items)
+        self._outer: _Work | None = getattr(_here, "work", None)
+        # Each item has the caller's context: what NumPy says of a division by zero belongs to it.
+        self.context = contextvars.copy_context()
+        self._n_threads, self._stopped = 0, False
+        self._error: BaseException | None = None
+
+    def results(self) -> list[Any]:
+        """Work on the items until all are done, and return what the function gave, or raise the first error."""
+        global _n_busy
+        with _changed:
+            self._n_threads = 1
+            if self._outer is None:
+                _n_busy += 1
+            _open.append(self)
+            _engage()
+        try:
+            self._work(helps=False)
+        except BaseException:  # an interrupt between two items
+            self._stop()
+            raise
+        finally:
+            self._end()
+        if self._error is not None:
+            raise self._error
+        return self._found
 
     def check(self) -> None:
         """Raise `_Stopped` where nobody waits for the results any more, of these items or of the one that has them."""
-        claim: _Claim | None = self
-        while claim is not None:
-            if claim.stopped:
+        work: _Work | None = self
+        while work is not None:
+            if work._stopped:
                 raise _Stopped
-            claim = claim._outer
+            work = work._outer
 
-    def item_done(self) -> None:
+    def do(self, item: Any) -> Any:
+        """Call the function for one item."""
+        return self.context.copy().run(self.function, item)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another thread can help."""
+        return bool(self._left) and self._n_threads < self._most
+
+    def help(self) -> None:
+        """Work on items in a thread of its own, as long as there is a core for this thread."""
+        try:
+            self._work(helps=True)
+        finally:
+            self._leave()
+
+    def begin_helper(self) -> bool:
+        """Begin a thread that helps; `_changed` is held. Tells whether the system has given one."""
+        global _n_busy
+        self._n_threads, _n_busy = self._n_threads + 1, _n_busy + 1
+        try:
+            threading.Thread(target=self.help, name="gpuanom-side").start()
+        except RuntimeError:  # no more threads: those that work do without
+            self._n_threads, _n_busy = self._n_threads - 1, _n_busy - 1
+            return False
+        return True
+
+    def _work(self, *, helps: bool) -> None:
+        """Take one item after the other."""
+        before, _here.work = getattr(_here, "work", None), self
+        try:
+            while True:
+                with _changed:
+                    if not self._left or (helps and _n_busy > _n_cores()):
+                        return
+                    place, item = self._left.popleft()
+                try:
+                    self.check()
+                    self._found[place] = self.do(item)
+                except BaseException as error:
+                    with _changed:
+                        self._error = error if self._error is None else self._error
+                    self._stop()
+                    return
+        finally:
+            _here.work = before
+
+    def _stop(self) -> None:
+        """Begin no further item."""
+        with _changed:
+            self._stopped = True
+            self._left.clear()
+
+    def _leave(self) -> None:
         """Give up the core of a thread that finds no further item."""
-        global _n_claimed
-        with _lock:
-            self._n_left -= 1
-            if self._n_left < self._n_claimed:
-                self._n_claimed, _n_claimed = self._n_claimed - 1, _n_claimed - 1
+        global _n_busy
+        with _changed:
+            self._n_threads, _n_busy = self._n_threads - 1, _n_busy - 1
+            _engage()
+            _changed.notify_all()
 
-    def end(self) -> None:
-        """Give up all cores but the caller's own."""
-        global _n_claimed
-        with _lock:
-            _n_claimed += self._own - self._n_claimed
-            self._n_claimed = 0
+    def _end(self) -> None:
+        """Wait for those that help, while the caller's core can be used by others."""
+        global _n_busy
+        self._leave()
+        try:
+            self._wait()
+        except BaseException:
+            self._stop()
+            self._wait()
+            raise
+        finally:
+            with _changed:
+                _open.remove(self)
+                if self._outer is not None:
+                    _n_busy += 1
+
+    def _wait(self) -> None:
+        with _changed:
+            while self._n_threads:
+                _changed.wait()
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _engage() -> None:
+    """Begin threads for cores that nobody works on; `_changed` is held. What was begun last is helped first."""
+    while _n_busy < _n_cores():
+        work = next((work for work in reversed(_open) if work.has_room), None)
+        if work is None or not work.begin_helper():
+            return

@@ -74,13 +74,11 @@ def timed_command(folder):
     def watched(function, part):
         return functools.wraps(function)(lambda *arguments, **options: timed(part, function, arguments, options))
 
-    class Pool(side_by_side.ThreadPoolExecutor):
+    def do(work, item):
         """What threads do for a part belongs to this part."""
+        return work.context.copy().run(lambda: timed(current.get(), work.function, (item,), {}))
 
-        def submit(self, function, *arguments):
-            return super().submit(timed, current.get(), function, arguments, {})
-
-    side_by_side.ThreadPoolExecutor = Pool
+    side_by_side._Work.do = do
     import gpuanom.cli.score  # noqa: F401 (all that the command imports, which is a part of its own)
     from gpuanom.cli import cli
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from gpuanom.side_by_side import side_by_side
+from gpuanom.side_by_side import side_by_side, together
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +60,43 @@ def test_an_item_with_items_of_its_own_ends_when_another_one_fails(error):
         side_by_side(outer, range(2))
     # The error is heard of after some milliseconds; a busy machine takes a second. Without an end there are 400.
     assert len(begun) < 100
+
+
+def test_a_core_that_becomes_free_helps_with_items_that_were_begun_before():
+    inner_begun, first_ended, both = threading.Event(), threading.Event(), threading.Barrier(2, timeout=60)
+
+    def inner(n):
+        inner_begun.set()
+        if n == 0:  # alone, until the other item of `outer` has ended
+            first_ended.wait(60)
+        else:
+            both.wait()
+
+    def outer(n):
+        if n:
+            side_by_side(inner, range(5))
+        else:
+            inner_begun.wait(60)
+            threading.Timer(0.1, first_ended.set).start()
+
+    side_by_side(outer, range(2))
+
+
+def test_without_further_threads_the_caller_does_all_items(monkeypatch):
+    def refused(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert side_by_side(lambda _: threading.get_ident(), range(3)) == [threading.get_ident()] * 3
+    monkeypatch.undo()
+    # No core is taken for busy that is not.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2))
+    barrier = threading.Barrier(2, timeout=60)
+    assert len(side_by_side(lambda _: barrier.wait(), range(2))) == 2
+
+
+def test_different_steps_are_worked_on_together():
+    barrier = threading.Barrier(2, timeout=60)
+    assert together(lambda: barrier.wait() * 0 + 1, lambda: barrier.wait() * 0 + 2) == [1, 2]
+    caller = threading.get_ident()
+    assert together(threading.get_ident, threading.get_ident, many=False) == [caller, caller]

@@ -112,3 +112,9 @@ def test_no_circles_of_objects_are_looked_for_while_tables_are_made(monkeypatch)
         make(ValueError("broken"))
     assert seen == [False, False]
     assert gc.isenabled()
+    frozen = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(gc.isenabled()))
+    with without_collection(freeze=True):
+        pass
+    assert frozen == [False]
+    assert gc.isenabled()

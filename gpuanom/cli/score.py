@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,9 +164,12 @@ def score(
         ahead.begin(device)
     from gpuanom.cli.screen import Screen
     from gpuanom.nights import score as pipeline
+    from gpuanom.tables.collection import without_collection
 
     settings = _settings(inputs, output, options)
-    with Screen(quiet=quiet, verbose=verbose) as screen:
+    # Without inputs nothing is done but tables, which stay until this process ends.
+    no_search = nullcontext() if inputs else without_collection(freeze=True)
+    with Screen(quiet=quiet, verbose=verbose) as screen, no_search:
         night = pipeline.score(
             inputs,
             output,

@@ -307,7 +307,7 @@ class Dataset:
         from gpuanom.histogram_sums import sum_bins
 
         totals = np.empty(self.counts.shape[:2], dtype=np.int64)
-        sum_bins(np.ascontiguousarray(self.counts), totals)
+        sum_bins(np.ascontiguousarray(self.counts).ravel(), self.counts.shape[2], totals.ravel())
         return totals
 
     @cached_property

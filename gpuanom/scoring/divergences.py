@@ -168,9 +168,9 @@ def _pooled(counts: Integers, owner: Integers, n_exposures: int) -> Integers:
     """The sum of each exposure's histograms, (n_exposures, N) int64; zeros for an exposure without any."""
     pooled = np.zeros((n_exposures, counts.shape[1]), dtype=np.int64)
     if is_large(counts):
-        from gpuanom.histogram_sums import pool
+        from gpuanom.histogram_sums import in_a_row, pool
 
-        pool(counts, owner, pooled)
+        pool(*in_a_row(counts), owner, pooled)
         return pooled
     starts = np.searchsorted(owner, np.arange(n_exposures + 1))
     for first in range(0, n_exposures, EXPOSURES_AT_ONCE):

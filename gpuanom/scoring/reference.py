@@ -59,10 +59,10 @@ class Reference:
         """
         n = counts.sum(axis=1) if n is None else n
         if is_large(counts):
-            from gpuanom.histogram_sums import sum_shares
+            from gpuanom.histogram_sums import in_a_row, sum_shares
 
             shares, sums = np.zeros(counts.shape[1]), np.zeros(counts.shape[1], dtype=np.int64)
-            n_histograms = int(sum_shares(counts, n, shares, sums))
+            n_histograms = int(sum_shares(*in_a_row(counts), n, shares, sums))
             return cls(n_histograms, shares, sums, float(np.add.reduce(1.0 / n[n > 0])))
         kept = counts[n > 0] if not (n > 0).all() else counts
         total = n[n > 0]

@@ -92,29 +92,33 @@ def read_columns(db: sqlite3.Connection, camera: str, band: str) -> tuple[Column
     """
     counts = dict(db.execute("SELECT exposure, n_ccd FROM exposures WHERE camera = ? AND band = ?", (camera, band)))
     names = sorted(counts, key=natural_key)
-    found: dict[str, tuple[str, bytes]] = {}
+    ends = np.cumsum([0, *(counts[name] for name in names)]).tolist()
+    places = {name: i for i, name in enumerate(names)}
+    every = np.empty((len(NUMBERS), ends[-1]))
+    texts_of: dict[str, list[Texts]] = {}
+    of_exposures: list[list[Texts]] = [[]] * len(names)
+
+    def put(name: str, texts: str, blob: bytes) -> None:
+        # Most exposures have the same CCDs with the same statuses: each different text is read once.
+        if texts not in texts_of:
+            texts_of[texts] = [np.array(column, dtype=np.str_) for column in json.loads(texts)]
+        i, three, n_ccd = places.pop(name), texts_of[texts], counts[name]
+        if len(blob) != 8 * len(NUMBERS) * n_ccd or any(column.shape != (n_ccd,) for column in three):
+            raise ValueError("columns of another number of CCDs than were measured")
+        every[:, ends[i] : ends[i + 1]] = np.frombuffer(blob, "<f8").reshape(len(NUMBERS), n_ccd)
+        of_exposures[i] = three
+
+    # Each exposure goes to its place at once: the numbers of a survey take long to be held twice.
     if has_table(db, CCD_COLUMNS_TABLE):
         query = (
             f"SELECT exposure, texts, numbers FROM {CCD_COLUMNS_TABLE} JOIN exposures USING (camera, exposure)"
             f" WHERE {CCD_COLUMNS_TABLE}.version = exposures.version AND camera = ? AND band = ?"
         )
-        found = {name: (texts, numbers) for name, texts, numbers in db.execute(query, (camera, band))}
-    made = [_from_rows(db, camera, name) for name in names if name not in found]
-    found |= {name: columns for _, name, _, columns in made}
-    ends = np.cumsum([0, *(counts[name] for name in names)]).tolist()
-    every = np.empty((len(NUMBERS), ends[-1]))
-    texts_of: dict[str, list[Texts]] = {}
-    of_exposures = []
-    for i, name in enumerate(names):
-        texts, blob = found.pop(name)
-        # Most exposures have the same CCDs with the same statuses: each different text is read once.
-        if texts not in texts_of:
-            texts_of[texts] = [np.array(column, dtype=np.str_) for column in json.loads(texts)]
-        three, n_ccd = texts_of[texts], counts[name]
-        if len(blob) != 8 * len(NUMBERS) * n_ccd or any(column.shape != (n_ccd,) for column in three):
-            raise ValueError("columns of another number of CCDs than were measured")
-        every[:, ends[i] : ends[i + 1]] = np.frombuffer(blob, "<f8").reshape(len(NUMBERS), n_ccd)
-        of_exposures.append(three)
+        for row in db.execute(query, (camera, band)):
+            put(*row)
+    made = [_from_rows(db, camera, name) for name in names if name in places]
+    for _, name, _, (texts, blob) in made:
+        put(name, texts, blob)
     columns: Columns = {
         "exposure": np.repeat(np.array(names, dtype=np.str_), [counts[name] for name in names]),
         "camera": np.full(every.shape[1], camera),

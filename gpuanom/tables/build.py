@@ -15,7 +15,7 @@ from gpuanom import display
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.naming import natural_key, path_text
-from gpuanom.records import KINDS, Dataset, DatasetKey, Doubles, Integers
+from gpuanom.records import KINDS, Dataset, DatasetKey, DatasetStatistics, Doubles, Integers
 from gpuanom.records.texts import CodedTexts
 from gpuanom.scoring import ranking, static_pattern, stored_null
 from gpuanom.scoring.comparison import Comparison, compared_with
@@ -24,7 +24,7 @@ from gpuanom.scoring.reference import References
 from gpuanom.scoring.saved import kept_references, reference_of
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import Settings
-from gpuanom.side_by_side import side_by_side
+from gpuanom.side_by_side import side_by_side, together
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
@@ -223,21 +223,30 @@ def _ranked(
     n_exposures = store.n_exposures()
     keeps_nulls = not store.read_only and references is None and n_exposures >= stored_null.SURVEY
 
+    # A GPU's scores stay on the thread that has the GPU.
+    many = n_exposures >= stored_null.SURVEY and not backend.takes_encoded and sqlite3.threadsafety == 3
+
     def of_dataset(key: DatasetKey) -> _Part:
-        gathered, null, kinds = None, None, None
+        gathered, null = None, None
         dataset = store.dataset(*key, settings.bins)
         saved = reference_of(references, dataset)
-        if references is not None and saved is None:
-            scores = ranking.no_scores(dataset)
-        else:
+
+        def scored() -> tuple[Comparison | None, tuple[ranking.Scores, ...]]:
+            if references is not None and saved is None:
+                return None, ranking.no_scores(dataset)
             kinds = compared_with(dataset, settings, backend, saved)
-            scores = ranking.scores_by(dataset, kinds, settings, backend)
+            return kinds, ranking.scores_by(dataset, kinds, settings, backend)
+
+        def statistics_read() -> DatasetStatistics | None:
+            return store.statistics(*key, NAMES, len(static_pattern.NAMES)) if with_statistics else None
+
+        (kinds, scores), statistics = together(scored, statistics_read, many=many)
         with believed(store.path):
             size = (0, 0) if saved is None else saved.size
-            statistics = store.statistics(*key, NAMES, len(static_pattern.NAMES)) if with_statistics else None
             exposures, ccds = rows.of_dataset(
-                store, dataset, scores, references is not None, saved is not None, size, statistics, settings.seed
-            )
+                store, dataset, scores, references is not None, saved is not None, size, statistics, settings.seed,
+                many=many,
+            )  # fmt: skip
             if classifier is not None:
                 classified.add(exposures, store.reconstructed(dataset.camera, dataset.band), classifier)
             if settings.statistics and dataset.exposures:
@@ -254,8 +263,6 @@ def _ranked(
             *((dataset, kinds, gathered) if keep else ()),
         )
 
-    # A GPU's scores stay on the thread that has the GPU.
-    many = n_exposures >= stored_null.SURVEY and not backend.takes_encoded and sqlite3.threadsafety == 3
     largest_first = sorted(keys, key=store.n_exposures_of, reverse=True) if many else keys
     found = side_by_side(of_dataset, largest_first, many=many, most=MOST_DATASETS)
     parts = [dict(zip(largest_first, found, strict=True))[key] for key in keys]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuanom.records.texts import CodedTexts
+from gpuanom.records.texts import MANY, CodedTexts
 from gpuanom.tables.headers import yaml_lines
 from gpuanom.tables.plain import PlainTable, column_of, width_of
 
@@ -33,21 +36,32 @@ def write_parquet(table: Table | PlainTable, path: Path) -> None:
         When the file cannot be written.
     """
     import pyarrow
-    from pyarrow import parquet
 
     about = {"table_meta_yaml": "\n".join(_yaml(table))}
-    texts, arrays = [], []
+    kinds = {}
     for name in table.colnames:
         column = column_of(table, name)
         if isinstance(column, CodedTexts) or column.dtype.kind == "U":
-            texts.append(name)
+            kinds[name] = pyarrow.string()
             # As astropy does: the longest text of a column, which Parquet does not keep.
             about[f"table::len::{name}"] = str(width_of(column))
-            arrays.append(_text_array(pyarrow, column))
         else:
-            mask = np.ma.getmaskarray(column)
-            arrays.append(pyarrow.array(np.asarray(np.ma.getdata(column)), mask=mask if mask.any() else None))
-    found = pyarrow.Table.from_arrays(arrays, names=table.colnames).replace_schema_metadata(about)
+            kinds[name] = pyarrow.from_numpy_dtype(column.dtype)
+    texts = [name for name, kind in kinds.items() if kind == pyarrow.string()]
+    no_rows = pyarrow.schema(list(kinds.items()), about).empty_table()
+
+    def columns(names: Sequence[str]) -> Any:
+        return pyarrow.table([_array(pyarrow, column_of(table, name)) for name in names], names=list(names))
+
+    if len(table) >= MANY:
+        from gpuanom.tables.column_chunks import UnusualError, write_side_by_side
+
+        with suppress(UnusualError):
+            write_side_by_side([partial(columns, [name]) for name in table.colnames], no_rows, path, texts)
+            return
+    from pyarrow import parquet
+
+    found = columns(table.colnames).replace_schema_metadata(about)
     parquet.write_table(found, path, use_dictionary=texts)
 
 
@@ -61,6 +75,14 @@ def _yaml(table: Table | PlainTable) -> list[str]:
     from astropy.table import meta
 
     return list(meta.get_yaml_from_table(table))
+
+
+def _array(pyarrow: Any, column: Any) -> Any:
+    """A column as an array of Arrow."""
+    if isinstance(column, CodedTexts) or column.dtype.kind == "U":
+        return _text_array(pyarrow, column)
+    mask = np.ma.getmaskarray(column)
+    return pyarrow.array(np.asarray(np.ma.getdata(column)), mask=mask if mask.any() else None)
 
 
 def _text_array(pyarrow: Any, column: Any) -> Any:

@@ -30,6 +30,7 @@ from gpuanom.scoring.divergences import Flags, ranks_of
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.significance import deviation, direction
 from gpuanom.scoring.static_pattern import StaticPattern, with_static_patterns
+from gpuanom.side_by_side import together
 from gpuanom.store.ccd_columns import AXES
 from gpuanom.store.reconstructions import Reconstructed
 from gpuanom.store.store import Store
@@ -51,6 +52,8 @@ def of_dataset(
     statistics: DatasetStatistics | None = None,
     seed: int = 1,
     patterns: Mapping[str, StaticPattern] | None = None,
+    *,
+    many: bool = False,
 ) -> tuple[Columns, Columns]:
     """Make the columns of a dataset's exposures, and those of their CCDs, both in the dataset's order.
 
@@ -69,6 +72,8 @@ def of_dataset(
         The setting of this name, which decides the exposures behind static patterns.
     patterns : mapping of str to StaticPattern, optional
         Static patterns of each CCD that were made from other exposures; by default they are made from these.
+    many : bool, optional
+        Whether the store is read by several threads (`gpuanom.side_by_side`).
 
     Returns
     -------
@@ -77,10 +82,17 @@ def of_dataset(
     ccds : dict
         An array for each column.
     """
-    columns: Columns = dict(store.exposures(dataset.camera, dataset.band))
-    ccds = {**store.ccds(dataset.camera, dataset.band), **_measured_columns(dataset, scores)}
+    key = (dataset.camera, dataset.band)
+    of_exposures, of_ccds, measured, reconstructed = together(
+        partial(store.exposures, *key),
+        partial(store.ccds, *key),
+        partial(_measured_columns, dataset, scores),
+        partial(store.reconstructed, *key),
+        many=many,
+    )
+    columns: Columns = dict(of_exposures)
+    ccds = {**of_ccds, **measured}
     n, owner = len(dataset.exposures), dataset.owner
-    reconstructed = store.reconstructed(dataset.camera, dataset.band)
     columns |= _reconstructed_columns(dataset, reconstructed, ccds)
     if statistics is not None:
         columns |= _statistic_columns(store, statistics, ccds, dataset, seed, patterns)
