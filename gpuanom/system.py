@@ -93,6 +93,8 @@ def reuse_memory() -> None:
     tables of a survey need many such arrays, one after the other: this takes a twentieth of their time.
     """
     set_memory_options({M_MMAP_MAX: 0, M_ARENA_MAX: 1, M_TRIM_THRESHOLD: 2**31 - 1})
+    # pyarrow, which is imported later, would have memory of its own.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8

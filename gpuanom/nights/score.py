@@ -28,6 +28,7 @@ from gpuanom.nights.progress import with_bar
 from gpuanom.nights.scored_before import as_before
 from gpuanom.records import Failure
 from gpuanom.settings import Settings
+from gpuanom.store.reopened import unchanged
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables.left_out import left_out
 
@@ -152,6 +153,7 @@ def score(
         raise InputError(why_nothing(found))
     path = store_path(run.folder, existing, run.paths)
     effective, references = run.settings, run.references
+    is_sound = unchanged(None if run.paths else path)  # what was checked once is not checked again
     if not run.paths and path is not None:
         effective, references = as_before(path, None if settings is None else effective, references, events.say)
     if references is not None:
@@ -160,7 +162,7 @@ def score(
         require_reference(references, effective, run.reference_name)
     if models is not None:
         models.require_stamps(effective, events.say)
-    with with_bar(events, has_bar) as events, Store(path, effective, moves=moves) as store:
+    with with_bar(events, has_bar) as events, Store(path, effective, moves=moves, is_sound=is_sound) as store:
         for line in lines_on_idle(store.idle_moves):
             events.say(printable(line))
         if overwrites:

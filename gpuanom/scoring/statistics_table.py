@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -66,6 +67,11 @@ class Measured:
     ccds: Mapping[str, Doubles] = field(default_factory=dict)
     x: Doubles = field(default_factory=lambda: np.zeros(0))
     y: Doubles = field(default_factory=lambda: np.zeros(0))
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The places of the CCDs: to number the names of a million CCDs takes a while."""
+        return Grid.of(self.owner, self.names, self.n_exposures)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +167,8 @@ def prepare(
     -------
     Prepared
     """
+    grid = measured.grid
     measured = _with_enough_stars(measured)
-    grid = Grid.of(measured.owner, measured.names, measured.n_exposures)
     judged = [j for j in OF_CCDS if j.name in measured.ccds]
     values = side_by_side(lambda j: transformed(measured.ccds[j.name], j), judged, many=grid.is_large)
     rows = {j.name: of_ccds for j, of_ccds in zip(judged, values, strict=True)}

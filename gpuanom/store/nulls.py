@@ -26,11 +26,11 @@ class KeptNulls(Transactions):
         with self._explained():
             return int(self._db.execute("SELECT count(*) FROM exposures").fetchone()[0])
 
-    def n_exposures_of(self, key: tuple[str, str]) -> int:
-        """Return the number of measured exposures of a camera and band."""
-        query = "SELECT count(*) FROM exposures WHERE camera = ? AND band = ?"
+    def dataset_sizes(self) -> dict[tuple[str, str], int]:
+        """Return the number of measured exposures of each dataset by camera and band, in the order of these."""
+        query = "SELECT camera, band, count(*) FROM exposures GROUP BY camera, band ORDER BY camera, band"
         with self._explained():
-            return int(self._db.execute(query, key).fetchone()[0])
+            return {(camera, band): int(n) for camera, band, n in self._db.execute(query)}
 
     def null(self, camera: str, band: str) -> tuple[str, bytes] | None:
         """Return the text and the numbers of the null of a dataset; None where none is kept.

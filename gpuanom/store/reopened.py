@@ -6,7 +6,7 @@ survey takes a second and more each time: what is known of them is remembered, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,7 +17,7 @@ from gpuanom.store.schema import believed
 from gpuanom.store.set_aside import FailedFile, Placed
 from gpuanom.store.store import Store
 
-_State: TypeAlias = tuple[int, int, int, int]
+State: TypeAlias = tuple[int, int, int, int]
 """Inode and size of a file, and the times of its last changes in nanoseconds."""
 
 
@@ -25,7 +25,7 @@ class Remembered:
     """What a process remembers of a store that it has closed."""
 
     def __init__(self) -> None:
-        self.state: _State | None = None
+        self.state: State | None = None
         """The state of the file when it was closed."""
         self.known: dict[ExposureKey, Known] | None = None
         self.changed: set[ExposureKey] = set()
@@ -41,19 +41,32 @@ class Remembered:
         path : Path
             The file of the store, which is locked.
         """
-        if self.state is not None and self.state == _state_of(path):
+        if self.state is not None and self.state == state_of(path):
             return True
         self.state = self.known = None
         self.n_changes += 1
         return False
 
 
-def _state_of(path: Path) -> _State | None:
+def state_of(path: Path) -> State | None:
+    """Return what tells whether a file has changed; None where there is no such file."""
     try:
         found = path.stat()
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def unchanged(path: Path | None) -> Callable[[], bool]:
+    """Return a function that tells whether a file is as it is now; without a file the function says no.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file of a store that is opened now, and opened again later.
+    """
+    before = None if path is None else state_of(path)
+    return lambda: path is not None and before is not None and state_of(path) == before
 
 
 class ReopenedStore(Store):
@@ -80,7 +93,7 @@ class ReopenedStore(Store):
     def close(self) -> None:
         """Close the database."""
         # The file is still locked: no other program has changed it.
-        self._remembered.state = _state_of(self._file)
+        self._remembered.state = state_of(self._file)
         super().close()
 
     def known(self) -> dict[ExposureKey, Known]:

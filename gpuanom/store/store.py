@@ -337,8 +337,7 @@ class Store(KeptNulls):
 
     def dataset_keys(self) -> list[tuple[str, str]]:
         """Return camera and band of the datasets, in this order."""
-        with believed(self.path):
-            return self._db.execute("SELECT DISTINCT camera, band FROM exposures ORDER BY camera, band").fetchall()
+        return list(self.dataset_sizes())
 
     def dataset(self, camera: str, band: str, bins: int) -> Dataset:
         """Return the histograms of the exposures of one camera and band, in natural order of their ids."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from contextlib import suppress
 
@@ -23,3 +24,17 @@ def import_tables() -> None:
             from gpuanom.tables import build  # noqa: F401
     finally:
         sys.setswitchinterval(usual)
+
+
+def import_loops() -> None:
+    """Import SciPy and the compiled loops that the tables of a survey need.
+
+    Threads that need them at the same time would wait for one of them to import them. What cannot be imported raises
+    its error where it is used.
+    """
+    with suppress(Exception):
+        for name in ("scipy.special", *(f"gpuanom.{loops}" for loops in _LOOPS)):
+            importlib.import_module(name)
+
+
+_LOOPS = ("histogram_sums", "rounded", "text_codes", "scoring.exposure_loops")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,7 @@ from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
 from gpuanom.tables import classified, rows, shown, verdicts
+from gpuanom.tables.ahead import import_loops
 from gpuanom.tables.as_table import plain_columns, printed_columns
 from gpuanom.tables.classified import Classifier
 from gpuanom.tables.collection import without_collection
@@ -216,7 +217,8 @@ def _ranked(
     """
     model = store.model()
     failures = store.failures() if only is None else []
-    keys = store.dataset_keys() if only is None else [only]
+    sizes = store.dataset_sizes() if only is None else {only: 0}
+    keys = list(sizes)
     with_statistics = settings.statistics and store.holds_statistics(NAMES)
     classifier = _classifier(store, model)
     of_exposures, of_ccds = columns_of(with_statistics, bool(model), settings.statistics, classifier is not None)
@@ -263,8 +265,11 @@ def _ranked(
             *((dataset, kinds, gathered) if keep else ()),
         )
 
-    largest_first = sorted(keys, key=store.n_exposures_of, reverse=True) if many else keys
-    found = side_by_side(of_dataset, largest_first, many=many, most=MOST_DATASETS)
+    largest_first = sorted(keys, key=sizes.__getitem__, reverse=True) if many else keys
+    # One thread imports what all datasets need, while the other one reads the first of them.
+    first = [import_loops] if many and len(keys) > 1 else []
+    steps: list[Callable[[], Any]] = [*first, *(partial(of_dataset, key) for key in largest_first)]
+    found: list[_Part] = side_by_side(lambda step: step(), steps, many=many, most=MOST_DATASETS)[len(first) :]
     parts = [dict(zip(largest_first, found, strict=True))[key] for key in keys]
     n_failures = len(failures)
     exposures = [part.exposures for part in parts]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gpuanom.records import KINDS, Dataset, DatasetStatistics
-from gpuanom.records.texts import coded
 from gpuanom.scoring import comparable, null_record, static_pattern, stored_null
 from gpuanom.scoring.comparison import Comparison, left_out
 from gpuanom.scoring.null import Null
@@ -82,8 +81,8 @@ def keep_null(
 
 def _positions(measured: Measured) -> dict[str, tuple[float, float]]:
     """Where each CCD lies in the focal plane."""
-    different, codes = coded(np.asarray(measured.names, dtype=np.str_))
-    first = dict(zip(different.tolist(), np.unique(codes, return_index=True)[1].tolist(), strict=True))
+    grid = measured.grid
+    first = dict(zip(grid.names, np.unique(grid.name, return_index=True)[1].tolist(), strict=True))
     return {name: (float(measured.x[j]), float(measured.y[j])) for name, j in first.items()}
 
 

@@ -75,7 +75,9 @@ def measured(
     usable = exposures["n_ccd_used"] > 0
     exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
     x, y = _positions(dataset.camera, grid)
-    return Measured(n, exposures, dataset.owner, names, of_ccds, x, y)
+    found = Measured(n, exposures, dataset.owner, names, of_ccds, x, y)
+    found.__dict__["grid"] = grid  # made already
+    return found
 
 
 def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
