@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import gpuanom
+from gpuanom.compile_ahead import MODULES
 from gpuanom.measuring import threads
 from gpuanom.tables import ahead
 from tests import nights
@@ -29,6 +30,23 @@ def test_a_broken_library_costs_nothing_yet_and_threads_change_as_before(monkeyp
     monkeypatch.undo()
     assert short == [pytest.approx(ahead.SHORT)]
     assert sys.getswitchinterval() == before
+
+
+def test_what_the_datasets_of_a_survey_need_is_imported_and_may_be_missing(monkeypatch):
+    imported = []
+
+    def without_scipy(name):
+        imported.append(name)
+        if name == "scipy.special":
+            raise ImportError("no SciPy")
+
+    monkeypatch.setattr(ahead.importlib, "import_module", imported.append)
+    ahead.import_loops()
+    assert imported[0] == "scipy.special"
+    assert {"gpuanom.histogram_sums", "gpuanom.scoring.exposure_loops"} < set(imported)
+    assert {name.removeprefix("gpuanom.") for name in imported[1:]} < set(MODULES)
+    monkeypatch.setattr(ahead.importlib, "import_module", without_scipy)
+    ahead.import_loops()  # the error is raised where SciPy is used
 
 
 @pytest.mark.parametrize("model", [False, True])

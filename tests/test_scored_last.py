@@ -13,6 +13,7 @@ from astropy.table import Table
 import gpuanom
 from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError
+from gpuanom.nights import score as pipeline
 from gpuanom.review.opened import open_night
 from gpuanom.scoring import comparison
 from gpuanom.settings import PROFILES
@@ -190,3 +191,25 @@ def test_only_a_store_that_is_written_to_records_how_it_was_scored(night):
     with Store(night / NAME, SETTINGS, read_only=True) as store:
         tables.build(store, SETTINGS.replace(robust_rounds=5), select("cpu"))
     assert open_night(night).settings == SETTINGS
+
+
+@pytest.mark.parametrize(("changed", "n_checks"), [(False, 1), (True, 2)])
+def test_a_store_that_is_scored_again_is_checked_once_unless_it_changes(night, monkeypatch, changed, n_checks):
+    checked, recorded = [], pipeline._recorded
+
+    def changed_meanwhile(*arguments):
+        found = recorded(*arguments)
+        if changed:
+            (night / NAME).touch()
+        return found
+
+    monkeypatch.setattr(pipeline, "_recorded", changed_meanwhile)
+    monkeypatch.setattr("gpuanom.store.schema._require_sound", lambda _db, path: checked.append(path))
+    gpuanom.score(output=night, device="cpu")
+    assert len(checked) == n_checks
+
+
+def test_the_datasets_of_a_night_are_counted(night):
+    with Store(night / NAME, gpuanom.Settings(), read_only=True) as store:
+        assert [(band, n) for (_, band), n in store.dataset_sizes().items()] == [("g", 5), ("r", 5)]
+        assert store.dataset_keys() == list(store.dataset_sizes())

@@ -14,7 +14,7 @@ from gpuanom import digits
 from gpuanom.records import measurements, texts
 from gpuanom.scoring import ccds_of_exposures, null, regression
 from gpuanom.store.store import NAME, Store
-from gpuanom.tables import as_table, ecsv, ordered, statistic_columns, writing
+from gpuanom.tables import as_table, ecsv, ordered, parquet, statistic_columns, writing
 from profiling import synthetic_survey
 
 CCDS = 7
@@ -27,6 +27,7 @@ LIMITS = [
     (null, "_AT_ONCE"),
     (null, "_IN_CACHE"),
     (ordered, "MANY"),
+    (parquet, "MANY"),
     (regression, "_MANY"),
     (statistic_columns, "MANY"),
     (texts, "MANY"),
@@ -64,14 +65,14 @@ def survey(tmp_path_factory):
 def scored(survey, folder):
     """The bytes of the tables that are made of a copy of the store."""
     shutil.copytree(survey, folder)
-    night = gpuanom.score((), folder, device="cpu", formats=["ecsv", "csv"])
+    night = gpuanom.score((), folder, device="cpu", formats=["ecsv", "csv", "parquet"])
     tables = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != NAME[NAME.index(".") :]}
     return tables, night.left_out
 
 
 def test_the_tables_are_those_of_a_night(survey, tmp_path, monkeypatch):
     expected, left_out = scored(survey, tmp_path / "night")
-    assert {"exposures.ecsv", "ccds.ecsv", "exposures.csv", "ccds.csv"} <= set(expected)
+    assert {"exposures.ecsv", "ccds.ecsv", "exposures.csv", "ccds.csv", "ccds.parquet"} <= set(expected)
     assert [(group.status, group.n_ccds, group.n_exposures) for group in left_out] == [("constant", 120, 120)]
     for module, name in LIMITS:
         assert getattr(module, name) > FEW
