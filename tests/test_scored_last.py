@@ -195,7 +195,7 @@ def test_only_a_store_that_is_written_to_records_how_it_was_scored(night):
 
 @pytest.mark.parametrize(("changed", "n_checks"), [(False, 1), (True, 2)])
 def test_a_store_that_is_scored_again_is_checked_once_unless_it_changes(night, monkeypatch, changed, n_checks):
-    checked, recorded = [], pipeline._recorded
+    checked, recorded = [], pipeline.as_before
 
     def changed_meanwhile(*arguments):
         found = recorded(*arguments)
@@ -203,7 +203,7 @@ def test_a_store_that_is_scored_again_is_checked_once_unless_it_changes(night, m
             (night / NAME).touch()
         return found
 
-    monkeypatch.setattr(pipeline, "_recorded", changed_meanwhile)
+    monkeypatch.setattr(pipeline, "as_before", changed_meanwhile)
     monkeypatch.setattr("gpuanom.store.schema._require_sound", lambda _db, path: checked.append(path))
     gpuanom.score(output=night, device="cpu")
     assert len(checked) == n_checks
