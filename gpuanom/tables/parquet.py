@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpuanom.records.texts import MANY, CodedTexts
+from gpuanom.side_by_side import side_by_side
 from gpuanom.tables.headers import yaml_lines
 from gpuanom.tables.plain import PlainTable, column_of, width_of
 
@@ -36,32 +35,16 @@ def write_parquet(table: Table | PlainTable, path: Path) -> None:
         When the file cannot be written.
     """
     import pyarrow
-
-    about = {"table_meta_yaml": "\n".join(_yaml(table))}
-    kinds = {}
-    for name in table.colnames:
-        column = column_of(table, name)
-        if isinstance(column, CodedTexts) or column.dtype.kind == "U":
-            kinds[name] = pyarrow.string()
-            # As astropy does: the longest text of a column, which Parquet does not keep.
-            about[f"table::len::{name}"] = str(width_of(column))
-        else:
-            kinds[name] = pyarrow.from_numpy_dtype(column.dtype)
-    texts = [name for name, kind in kinds.items() if kind == pyarrow.string()]
-    no_rows = pyarrow.schema(list(kinds.items()), about).empty_table()
-
-    def columns(names: Sequence[str]) -> Any:
-        return pyarrow.table([_array(pyarrow, column_of(table, name)) for name in names], names=list(names))
-
-    if len(table) >= MANY:
-        from gpuanom.tables.column_chunks import UnusualError, write_side_by_side
-
-        with suppress(UnusualError):
-            write_side_by_side([partial(columns, [name]) for name in table.colnames], no_rows, path, texts)
-            return
     from pyarrow import parquet
 
-    found = columns(table.colnames).replace_schema_metadata(about)
+    about = {"table_meta_yaml": "\n".join(_yaml(table))}
+    columns = [column_of(table, name) for name in table.colnames]
+    texts = [name for name, column in zip(table.colnames, columns, strict=True) if _is_text(column)]
+    for name in texts:
+        # As astropy does: the longest text of a column, which Parquet does not keep.
+        about[f"table::len::{name}"] = str(width_of(column_of(table, name)))
+    arrays = side_by_side(partial(_array, pyarrow), columns, many=len(table) >= MANY)
+    found = pyarrow.Table.from_arrays(arrays, names=table.colnames).replace_schema_metadata(about)
     parquet.write_table(found, path, use_dictionary=texts)
 
 
@@ -77,9 +60,13 @@ def _yaml(table: Table | PlainTable) -> list[str]:
     return list(meta.get_yaml_from_table(table))
 
 
+def _is_text(column: Any) -> bool:
+    return isinstance(column, CodedTexts) or column.dtype.kind == "U"
+
+
 def _array(pyarrow: Any, column: Any) -> Any:
     """A column as an array of Arrow."""
-    if isinstance(column, CodedTexts) or column.dtype.kind == "U":
+    if _is_text(column):
         return _text_array(pyarrow, column)
     mask = np.ma.getmaskarray(column)
     return pyarrow.array(np.asarray(np.ma.getdata(column)), mask=mask if mask.any() else None)
