@@ -16,9 +16,10 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 
 from gpuanom.cluster import worker
-from gpuanom.cluster.job import Answer, Job
+from gpuanom.cluster.job import Job
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ class Sleeping:
 def serve(pipe, n_workers, seconds):
     """Answer the calls that come through a pipe, until the pipe is closed.
 
-    A call is made at once, and its answer is sent when the worker would have had so many seconds for it: each worker
-    makes one call at a time. All measurements are the same, so that only the first one is pickled.
+    A call is made at once, and its answers are sent when the worker would have had so many seconds for each: a worker
+    makes one call at a time. All measurements are the same, so that the answers of each number of exposures are pickled
+    once.
     """
-    worker._lanes = lambda: 1  # that function asks Dask
+    worker._dask_worker = lambda: SimpleNamespace(state=SimpleNamespace(nthreads=1), log_event=None)
     worker.versions = functools.cache(worker.versions)  # each worker would find them in a process of its own
-    free, waiting, packed_measurement = [0.0] * n_workers, [], b""
+    free, waiting, packed = [0.0] * n_workers, [], {}
     while True:
         now = time.monotonic()
         while waiting and waiting[0][0] <= now:
@@ -71,11 +73,16 @@ def serve(pipe, n_workers, seconds):
             return
         number, which = message[:8], int.from_bytes(message[8:16], "little")
         result = pickle.loads(message[16:])
-        if not isinstance(result, Answer):
+        measured = isinstance(result, list)
+        if not measured:
             answer = pickle.dumps(result, protocol=5)
+        elif len(result) in packed:
+            answer = packed[len(result)]
         else:
-            answer = packed_measurement = packed_measurement or pickle.dumps(result, protocol=5)
-        free[which] = max(now, free[which]) + (seconds if isinstance(result, Answer) else 0.0)
+            # As on a worker of Dask, no answer shares anything with another one.
+            own = [pickle.loads(pickle.dumps(each, protocol=5)) for each in result]
+            answer = packed[len(result)] = pickle.dumps(own, protocol=5)
+        free[which] = max(now, free[which]) + (seconds * len(result) if measured else 0.0)
         heapq.heappush(waiting, (free[which], number, answer))
 
 

@@ -1,4 +1,4 @@
-"""Paths of files: workers get absolute ones, and their answers then name each file as the user did."""
+"""What workers are sent and what they answer: absolute paths there, and the files' names as the user gave them here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from gpuanom.cluster.job import SizedFile
+from gpuanom.cluster.job import Answer, SizedFile
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
 from gpuanom.records import Exposure, Failure, Measurement
@@ -74,3 +74,28 @@ def _names(exposure: Exposure) -> Callable[[str], str]:
         return reason
 
     return named
+
+
+def short_of_memory(result: Failure | Measurement) -> bool:
+    """Whether an exposure, or a CCD of it, found too little memory."""
+    if isinstance(result, Failure):
+        return result.status == "out_of_memory"
+    return any(ccd.status == "out_of_memory" for ccd in result.outline)
+
+
+def is_measured(answer: Answer) -> bool:
+    """Whether an answer is a result that the store may keep."""
+    return isinstance(answer.result, Measurement | Failure) and not short_of_memory(answer.result)
+
+
+def failed(exposure: Exposure, status: str, reason: str) -> Failure:
+    """Make the record of an exposure that has failed on the workers.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    status, reason : str
+        See `gpuanom.records.Failure`.
+    """
+    file = path_text(exposure.files[0])
+    return Failure(file, exposure.camera, exposure.band, exposure.exposure, status, printable(reason))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace
 from typing import Any
+from uuid import uuid4
 
 from gpuanom.cluster.job import Unseen
 from gpuanom.cluster.roster import Member
@@ -49,30 +50,52 @@ class Attempt:
 
 @dataclass(eq=False)
 class Assignment:
-    """An exposure that was sent to a worker.
+    """A call that was sent to a worker: one exposure, or several small ones that the worker measures one by one.
 
     Attributes
     ----------
-    attempt : Attempt
+    attempts : list of Attempt
+        The exposures of the call, in order.
     member : Member
         The worker.
+    size : int
+        Bytes of all files of the exposures.
     since : float or None
-        When the worker could begin, in seconds of the monotonic clock; None while the exposure waits for a lane.
+        When the worker could begin, in seconds of the monotonic clock; None while the call waits for a lane.
     future : distributed.Future
-        The worker's answer.
+        The worker's answers.
     given_up : bool
-        Whether the answer came too late, and is not waited for any more.
+        Whether the answers came too late, and are not waited for any more.
+    under_way : int or None
+        Which of several exposures holds up the call, once the worker has told that: the exposures before are measured,
+        and those after are not begun.
+    name : str
+        What the worker calls the call when it tells of it.
     """
 
-    attempt: Attempt
+    attempts: list[Attempt]
     member: Member
+    size: int = 0
     since: float | None = None
     future: Any = None
     given_up: bool = False
+    under_way: int | None = None
+    name: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def suspects(self) -> list[Attempt]:
+        """The exposures that the worker may have been measuring when it was last heard of."""
+        return self.attempts if self.under_way is None else [self.attempts[self.under_way]]
+
+    @property
+    def others(self) -> list[Attempt]:
+        """The exposures that the worker has certainly measured, or has certainly not begun."""
+        suspects = self.suspects
+        return [attempt for attempt in self.attempts if attempt not in suspects]
 
 
 def begin(member: Member) -> None:
-    """Start the clocks of the exposures that a worker can measure now: as many as it has lanes."""
+    """Start the clocks of the calls that a worker can begin now: as many as it has lanes."""
     for assignment in member.assignments[: member.lanes]:
         assignment.since = time.monotonic() if assignment.since is None else assignment.since
 
@@ -115,7 +138,7 @@ def send_again(again: list[Attempt], usable: Sequence[Member], send: Send) -> It
 
 
 def to_move(usable: Sequence[Member]) -> list[Assignment]:
-    """Exposures that wait at busy workers and that idle workers could begin at once."""
+    """Calls that wait at busy workers and that idle workers could begin at once."""
     idle = sum(max(0, m.lanes - len(m.assignments)) for m in usable)
     waiting = [assignment for m in usable for assignment in m.assignments if assignment.since is None]
     return waiting[:idle]
@@ -123,7 +146,7 @@ def to_move(usable: Sequence[Member]) -> list[Assignment]:
 
 def has_suspect(member: Member) -> bool:
     """Whether a worker has an exposure that must be alone there."""
-    return any(assignment.attempt.alone for assignment in member.assignments)
+    return any(attempt.alone for assignment in member.assignments for attempt in assignment.attempts)
 
 
 def _free(members: Sequence[Member]) -> Iterator[Member]:

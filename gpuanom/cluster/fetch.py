@@ -26,11 +26,11 @@ class Fetch:
     results : callable
         See `gpuanom.cluster.connect.Connection.results`.
     events : SimpleQueue
-        Gets ``("done", Assignment, Answer or None)``; None where there is no answer, of which the future tells more.
+        Gets ``("done", Assignment, list of Answer or None)``; None where no answers came: the future tells more.
     """
 
     def __init__(
-        self, results: Callable[[Sequence[Any]], list[Answer | None]], events: SimpleQueue[tuple[Any, ...]]
+        self, results: Callable[[Sequence[Any]], list[list[Answer] | None]], events: SimpleQueue[tuple[Any, ...]]
     ) -> None:
         self._results, self._events = results, events
         self._ended: SimpleQueue[tuple[Assignment, Any] | None] = SimpleQueue()

@@ -23,7 +23,7 @@ AGAIN = 2.0
 RESTART = 60.0
 """Seconds for which a run without workers waits for a killed worker to come back."""
 AHEAD = 1
-"""Exposures that wait at a worker, beside those that it measures."""
+"""Calls that wait at a worker, beside those that it makes."""
 WAITING = 600.0
 """Seconds for which a run waits for the first worker."""
 LATE = 10.0
@@ -42,7 +42,7 @@ class Member:
     address, host : str
         Address in Dask, and name of the machine.
     lanes : int
-        Exposures that the worker measures at the same time.
+        Calls that the worker makes at the same time: it measures an exposure of each of them.
     nanny : bool
         Whether a process of Dask watches over the worker and can start it again.
     state : str
@@ -56,8 +56,8 @@ class Member:
     since : float
         When the worker was seen first, in seconds of the monotonic clock.
     assignments : list of Assignment
-        The exposures that were sent to the worker: those that it measures, then those that wait for a lane, so that
-        the worker can begin the next exposure while the last answer travels.
+        The calls that were sent to the worker: those that it makes, then those that wait for a lane, so that the worker
+        can begin the next call while the last answers travel.
     """
 
     address: str
@@ -73,7 +73,7 @@ class Member:
 
     @property
     def room(self) -> int:
-        """How many exposures may be with the worker at the same time."""
+        """How many calls may be with the worker at the same time."""
         return self.lanes + AHEAD
 
     @property

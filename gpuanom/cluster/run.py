@@ -1,8 +1,9 @@
 """A night measured by workers: which worker gets which exposure, what is tried again, and what is given up.
 
-Each exposure is sent to a worker that is chosen here, and a worker gets no more exposures than it can measure at the
-same time and one that waits. So it is known exactly which exposures are lost when a worker dies, and when one has
-taken too long. Dask carries the calls, watches over the workers and shows them on its dashboard.
+Each exposure is sent to a worker that is chosen here, and a worker gets no more calls than it can make at the same
+time and one that waits. A call is one exposure, or a few small ones (`gpuanom.cluster.together`). So it is known which
+exposures are lost when a worker dies, and when one has taken too long. Dask carries the calls, watches over the
+workers and shows them on its dashboard.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from uuid import uuid4
 from distributed import KilledWorker, fire_and_forget
 
 from gpuanom.cluster import worker
-from gpuanom.cluster.answers import as_given, on_workers, sized_files
+from gpuanom.cluster.answers import as_given, failed, is_measured, on_workers, short_of_memory, sized_files
 from gpuanom.cluster.assignment import Assignment, Attempt, begin, has_suspect, send_again, to_move
 from gpuanom.cluster.connect import Connection, quiet
 from gpuanom.cluster.fetch import Fetch
-from gpuanom.cluster.job import Answer, Broken, Call, Job, Unseen
+from gpuanom.cluster.job import Answer, Broken, Call, Job, SizedFile, Unseen
 from gpuanom.cluster.local import LocalCluster
+from gpuanom.cluster.reports import subscribe
 from gpuanom.cluster.roster import LATE, Member, Roster
+from gpuanom.cluster.together import Together, size
 from gpuanom.cluster.where import Where, cores, local_devices, require_dask
 from gpuanom.errors import printable
 from gpuanom.measuring.threads import WORKERS
-from gpuanom.naming import path_text
 from gpuanom.records import Exposure, Failure, Measurement
 
 TRIES = 3
@@ -84,6 +86,7 @@ class Cluster:
         """Whether more has happened than that exposures were measured: all workers are then looked at."""
         self._looked = 0.0
         self._packed_job = b""
+        self._together, self._room = Together(where.timeout), 1
         self._settings = job.settings.fingerprint()
         self._model = "" if job.model is None else job.model.fingerprint
 
@@ -125,11 +128,7 @@ class Cluster:
         """Whether measurements are here already that the run has not taken yet."""
         self._receive()
         return any(
-            event[0] == "done"
-            and event[1] in self._assignments
-            and event[2] is not None
-            and isinstance(event[2].result, Measurement | Failure)
-            and not short_of_memory(event[2].result)
+            event[0] == "done" and event[1] in self._assignments and any(is_measured(a) for a in event[2] or ())
             for event in self._arrived
         )
 
@@ -152,9 +151,7 @@ class Cluster:
         """
         files = sized_files(exposures[0]) + ([] if self._job.model is None else [self._job.model.sized_file])
         roster = Roster(self._connection, self._job, files, self._events, self._say, self._debug)
-        client = self._connection.client
-        client.subscribe_topic("all", self._scheduler_event)
-        client.subscribe_topic("worker-restart-memory", self._memory_event)
+        subscribe(self._connection.client, self._run, self._events)
         self._packed_job = dumps(self._job, protocol=5)
         self._new = deque(exposures)
         try:
@@ -176,15 +173,6 @@ class Cluster:
                 for assignment in member.assignments:
                     assignment.future.release()
 
-    def _scheduler_event(self, event: tuple[float, Any]) -> None:
-        """Note that a worker has left, as the scheduler reports in a thread of Dask."""
-        report = event[1]
-        if isinstance(report, dict) and report.get("action") == "remove-worker":
-            self._events.put(("left", report["worker"], bool(report.get("expected"))))
-
-    def _memory_event(self, event: tuple[float, Any]) -> None:
-        self._events.put(("memory", event[1]["worker"]))
-
     def _wait(self) -> None:
         """Take all events so far; waits up to `TICK` seconds for the first."""
         if not self._arrived:
@@ -200,10 +188,10 @@ class Cluster:
     def _assign(self, roster: Roster) -> None:
         """Look at all workers, and give exposures to those that have room."""
         self._unsettled = False
-        send = partial(self._send, roster)
-        free = send_again(self._again, roster.usable(), send)
+        self._room = sum(member.room for member in roster.usable())
+        free = send_again(self._again, roster.usable(), partial(self._send_one, roster))
         while self._new and (member := next(free, None)) is not None:
-            send(Attempt(self._new.popleft()), member)
+            self._send_new(roster, member)
         if not self._new and not self._again:
             self._take_back(to_move(roster.usable()))
 
@@ -212,12 +200,20 @@ class Cluster:
         if self._again or not member.is_usable or has_suspect(member):
             self._unsettled = True
         while self._new and not self._unsettled and len(member.assignments) < member.room:
-            self._send(roster, Attempt(self._new.popleft()), member)
+            self._send_new(roster, member)
 
-    def _send(self, roster: Roster, attempt: Attempt, member: Member) -> None:
-        assignment = Assignment(attempt, member)
-        exposure = attempt.exposure
-        call = Call(worker.measured, self._run, self._packed_job, on_workers(exposure), sized_files(exposure))
+    def _send_new(self, roster: Roster, member: Member) -> None:
+        taken = self._together.take(self._new, self._room)
+        self._send(roster, [(Attempt(exposure), files) for exposure, files in taken], member)
+
+    def _send_one(self, roster: Roster, attempt: Attempt, member: Member) -> None:
+        """Send an exposure again, by itself: nothing but that exposure can hold up this call."""
+        self._send(roster, [(attempt, sized_files(attempt.exposure))], member)
+
+    def _send(self, roster: Roster, sent: Sequence[tuple[Attempt, list[SizedFile]]], member: Member) -> None:
+        assignment = Assignment([attempt for attempt, _ in sent], member, sum(size(files) for _, files in sent))
+        parts = [(on_workers(attempt.exposure), files) for attempt, files in sent]
+        call = Call(worker.measured, self._run, self._packed_job, assignment.name, parts, self._together.span)
         self._assignments.add(assignment)
         member.assignments.append(assignment)
         begin(member)
@@ -238,17 +234,30 @@ class Cluster:
                 self._over_memory.add(address)
             case ("left", address, expected):
                 yield from self._worker_left(roster, address, expected)
-            case ("done", assignment, answer):
+            case ("under way", name, number, seconds):
+                for assignment in (each for each in self._assignments if each.name == name):
+                    assignment.under_way, assignment.since = number, time.monotonic() - seconds
+            case ("done", assignment, answers):
                 if assignment in self._assignments:
-                    yield from self._answered(roster, assignment, answer or self._no_answer(assignment))
+                    answers = self._no_answers(assignment) if answers is None else answers
+                    if answers is not None:
+                        yield from self._answered(roster, assignment, answers)
                 elif assignment.given_up:
                     self._late(assignment)
 
-    def _answered(self, roster: Roster, assignment: Assignment, answer: Answer | None) -> Iterator[Outcome]:
-        if answer is None:
-            return
-        attempt, member = assignment.attempt, assignment.member
+    def _answered(self, roster: Roster, assignment: Assignment, answers: Sequence[Answer]) -> Iterator[Outcome]:
+        """Yield the exposures that a call has measured; the others are sent again, each in a call of its own."""
+        attempts, member = assignment.attempts, assignment.member
         self._forget(assignment)
+        self._together.note(assignment.size * len(answers) / len(attempts), answers)
+        self._again[:0] = attempts[len(answers) :]
+        self._unsettled |= len(answers) < len(attempts) or not all(is_measured(answer) for answer in answers)
+        if not self._unsettled:
+            self._assign_next(roster, member)
+        for attempt, answer in zip(attempts, answers, strict=False):
+            yield from self._outcome(roster, attempt, member, answer)
+
+    def _outcome(self, roster: Roster, attempt: Attempt, member: Member, answer: Answer) -> Iterator[Outcome]:
         for text in answer.debug:
             self._debug(text)
         result = answer.result
@@ -265,25 +274,24 @@ class Cluster:
             # After the last try, an exposure of which some CCDs could be measured is kept with these CCDs.
             yield from self._trouble(attempt, member, "out_of_memory", "memory did not suffice", alone=True)
         else:
-            self._assign_next(roster, member)
             yield attempt.exposure, as_given(result, attempt.exposure, self._settings, self._model), answer.seconds
-            return
-        self._unsettled = True
 
-    def _no_answer(self, assignment: Assignment) -> Answer | None:
-        """What is known where no answer came; None when it was lost as the worker ended, which another event tells."""
+    def _no_answers(self, assignment: Assignment) -> list[Answer] | None:
+        """What is known where no answers came; None when they were lost as the worker ended: another event tells."""
         if assignment.future.status == "cancelled":
             raise self._connection.lost()
         try:
-            answer: Answer = assignment.future.result(timeout=10)
+            answers: list[Answer] = assignment.future.result(timeout=10)
         except (KilledWorker, TimeoutError):
             return None
         except Exception as error:
             if self._connection.client.status != "running":
                 raise self._connection.lost() from None
+            if len(assignment.attempts) > 1:
+                return []  # each is sent again by itself, and the error is then that exposure's own
             text = printable(f"{type(error).__name__}: {error}")
-            return Answer(self._failure(assignment.attempt.exposure, "failed", text))
-        return answer
+            return [Answer(failed(assignment.attempts[0].exposure, "failed", text))]
+        return answers
 
     def _worker_left(self, roster: Roster, address: str, expected: bool) -> Iterator[Outcome]:
         """Try the exposures of a worker that has left on other workers."""
@@ -297,13 +305,15 @@ class Cluster:
             self._forget(assignment)
             if assignment.given_up:
                 continue
-            if over_memory:
-                text = "it was stopped for its use of memory"
-                yield from self._trouble(assignment.attempt, member, "out_of_memory", text, alone=True)
-            elif expected or member.state == "hung":
-                self._again.insert(0, assignment.attempt)  # the exposure is not to blame
-            else:
-                yield from self._trouble(assignment.attempt, member, "worker_died", "it died", alone=True)
+            if not over_memory and (expected or member.state == "hung"):
+                self._again[:0] = assignment.attempts  # the exposures are not to blame
+                continue
+            status, text = (
+                ("out_of_memory", "it was stopped for its use of memory") if over_memory else ("worker_died", "it died")
+            )
+            self._again[:0] = assignment.others
+            for attempt in assignment.suspects:
+                yield from self._trouble(attempt, member, status, text, alone=True)
 
     def _overdue(self) -> Iterator[Outcome]:
         """Give up exposures that have taken too long; their workers get no more, and are restarted where possible."""
@@ -324,13 +334,15 @@ class Cluster:
             if member.nanny:
                 assignment.future.release()
             text = f"no answer within {self._where.timeout:g} s"
-            yield from self._trouble(assignment.attempt, member, "timed_out", text, alone=False)
+            self._again[:0] = assignment.others
+            for attempt in assignment.suspects:
+                yield from self._trouble(attempt, member, "timed_out", text, alone=False)
 
     def _take_back(self, waiting: Sequence[Assignment]) -> None:
         """Take back exposures that wait at a worker, for other workers."""
         for assignment in waiting:
             self._forget(assignment)
-            self._again.append(assignment.attempt)
+            self._again += assignment.attempts
 
     def _late(self, assignment: Assignment) -> None:
         """Use a worker again that did answer, too late; one with a nanny is being restarted already."""
@@ -356,7 +368,7 @@ class Cluster:
         exposure, n = attempt.exposure, len(attempt.troubles)
         if n >= TRIES:
             reason = f"tried {n} times; " + "; ".join(attempt.troubles)
-            yield exposure, self._failure(exposure, status, reason), 0.0
+            yield exposure, failed(exposure, status, reason), 0.0
             return
         self._say(f"exposure {exposure.exposure}: {attempt.troubles[-1]}; tried again ({n + 1} of {TRIES})")
         self._again.append(attempt)
@@ -372,7 +384,7 @@ class Cluster:
                 continue
             self._again.remove(attempt)
             reason = f"no worker sees {attempt.unseen.path}: {attempt.unseen.why} (is it on a shared file system?)"
-            yield attempt.exposure, self._failure(attempt.exposure, "unreadable", reason), 0.0
+            yield attempt.exposure, failed(attempt.exposure, "unreadable", reason), 0.0
 
     def _forget(self, assignment: Assignment) -> None:
         self._assignments.discard(assignment)
@@ -380,20 +392,9 @@ class Cluster:
         begin(assignment.member)
         assignment.future.release()
 
-    def _failure(self, exposure: Exposure, status: str, reason: str) -> Failure:
-        file = path_text(exposure.files[0])
-        return Failure(file, exposure.camera, exposure.band, exposure.exposure, status, printable(reason))
-
     def _goodbye(self, roster: Roster) -> None:
         """Let the workers free what they hold for this run, without waiting for them."""
         for member in roster.usable():
             fire_and_forget(
                 roster.submit(Call(worker.ended, self._run), member, "gpuanom-goodbye", lambda _future: None)
             )
-
-
-def short_of_memory(result: Failure | Measurement) -> bool:
-    """Whether an exposure, or a CCD of it, found too little memory."""
-    if isinstance(result, Failure):
-        return result.status == "out_of_memory"
-    return any(ccd.status == "out_of_memory" for ccd in result.outline)

@@ -6,12 +6,14 @@ import os
 import platform
 import socket
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pickle import loads
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Self
 
 from gpuanom.cluster.job import PACKAGES, Answer, Broken, Job, SizedFile, Unseen, version
 from gpuanom.errors import DeviceError, GpuanomError, printable
@@ -139,14 +141,20 @@ def keep_memory() -> None:
         set_memory_options({M_MMAP_THRESHOLD: MMAP_THRESHOLD, M_TRIM_THRESHOLD: 2 * MMAP_THRESHOLD})
 
 
-def _lanes() -> int:
+def _dask_worker() -> Any:
     from distributed import get_worker
 
-    return int(get_worker().state.nthreads)
+    return get_worker()
 
 
-def measured(run: str, packed_job: bytes, exposure: Exposure, files: list[SizedFile]) -> Answer:
-    """Measure an exposure.
+def _lanes() -> int:
+    return int(_dask_worker().state.nthreads)
+
+
+def measured(
+    run: str, packed_job: bytes, name: str, parts: list[tuple[Exposure, list[SizedFile]]], span: float
+) -> list[Answer]:
+    """Measure one exposure, or several one by one.
 
     Parameters
     ----------
@@ -154,15 +162,73 @@ def measured(run: str, packed_job: bytes, exposure: Exposure, files: list[SizedF
         Name of the run: exposures of one run share threads.
     packed_job : bytes
         A pickle of the `Job`: what to measure, and how. Only the run's first exposure on this worker needs it.
-    exposure : Exposure
-        With absolute paths.
-    files : list of (bytes, int)
-        The exposure's files as the client sees them: path and size in bytes.
+    name : str
+        Name of the call, by which the client is told which exposure holds it up.
+    parts : list of (Exposure, list of (bytes, int))
+        Exposures with absolute paths, and their files as the client sees them: path and size in bytes.
+    span : float
+        Seconds after which no further exposure is begun; the client sends the rest again.
 
     Returns
     -------
-    Answer
+    list of Answer
+        One for each exposure that was begun, in order.
     """
+    answers: list[Answer] = []
+    with _Watch(run, name, span, len(parts)) as watch:
+        for exposure, files in parts:
+            if not watch.begins(len(answers)):
+                break
+            answers.append(_measured(run, packed_job, exposure, files))
+            if isinstance(answers[-1].result, Broken):
+                break
+    return answers
+
+
+class _Watch:
+    """Tells the client which exposure of a call holds up the others, once the time for such calls is over.
+
+    The client would otherwise not know which exposure has taken too long, or has killed the worker.
+    """
+
+    def __init__(self, run: str, name: str, span: float, n_exposures: int) -> None:
+        self._lock, self._late = threading.Lock(), False
+        self._begun, self._since = 0, time.monotonic()
+        self._timer: threading.Timer | None = None
+        if n_exposures > 1:
+            tell = _dask_worker().log_event
+            self._timer = threading.Timer(span, self._tell, (tell, run, name))
+            self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        if self._timer is not None:
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def begins(self, number: int) -> bool:
+        """Note that an exposure begins; False when it must not, because the time is over."""
+        with self._lock:
+            if not self._late:
+                self._begun, self._since = number, time.monotonic()
+            return not self._late
+
+    def _tell(self, tell: Callable[[str, dict[str, Any]], None], run: str, name: str) -> None:
+        with self._lock:
+            self._late = True
+        seconds = time.monotonic() - self._since
+        tell(under_way_topic(run), {"call": name, "under_way": self._begun, "seconds": seconds})
+
+
+def under_way_topic(run: str) -> str:
+    """The topic of Dask's events by which the workers of a run tell what holds them up."""
+    return f"gpuanom-under-way-{run}"
+
+
+def _measured(run: str, packed_job: bytes, exposure: Exposure, files: list[SizedFile]) -> Answer:
     unseen = first_unseen(files)
     if unseen is not None:
         return Answer(unseen)

@@ -94,10 +94,20 @@ def choose(device, whole=job.choose):
     return whole("cpu")
 
 
+def error():
+    raise RuntimeError("unforeseen")
+
+
+def measured(run, job, name, parts, span, whole=worker.measured):
+    if len(parts) > 1:
+        befall(parts[0][0].exposure, (error,))
+    return whole(run, job, name, parts, span)
+
+
 def dask_setup(_worker):
     if "GPUANOM_TEST_CHOICES" in os.environ:
         job.choose = choose
-    worker.first_unseen, worker.versions = hidden, versions
+    worker.first_unseen, worker.versions, worker.measured = hidden, versions, measured
 
     def measure_group(exposure, *arguments, whole=works.measure_group):
         befall(exposure)

@@ -21,7 +21,7 @@ def attempt(**options):
 
 
 def send(attempt, member):
-    member.assignments.append(Assignment(attempt, member))
+    member.assignments.append(Assignment([attempt], member))
 
 
 def members(*loads, lanes=2):
@@ -90,8 +90,8 @@ def test_elsewhere_if_there_is_an_elsewhere():
     roster, again = members(0, 0), [attempt(avoid={"w0"}), attempt(avoid={"w0", "w1"})]
     first, second = again
     fill(again, roster)
-    assert first in [assignment.attempt for assignment in roster[1].assignments]
-    assert second in [assignment.attempt for assignment in roster[0].assignments + roster[1].assignments]
+    assert first in [assignment.attempts[0] for assignment in roster[1].assignments]
+    assert second in [a.attempts[0] for a in roster[0].assignments + roster[1].assignments]
 
 
 def test_never_where_its_files_are_not_seen():
@@ -114,11 +114,11 @@ def test_bounded_and_all_sent_in_the_end(loads, suspects):
         fill(again, roster)
         for member in roster:
             assert len(member.assignments) <= member.lanes + 1
-            placed = [assignment for assignment in member.assignments if assignment.attempt.alone]
+            placed = [assignment for assignment in member.assignments if assignment.attempts[0].alone]
             assert not placed or len(member.assignments) == 1
         if not again:
             break
         for member in roster:
             if member.assignments:
-                member.assignments.remove(min(member.assignments, key=lambda a: int(a.attempt.exposure.exposure)))
+                member.assignments.remove(min(member.assignments, key=lambda a: int(a.attempts[0].exposure.exposure)))
     assert not again

@@ -209,6 +209,8 @@ def test_arguments_that_make_no_sense_are_refused(night, tmp_path, wrong):
         ("worker.profile.interval", "20ms", "20ms"),
         ("admin.tick.interval", "", "500ms"),
         ("admin.tick.interval", "30ms", "30ms"),
+        ("worker.memory.monitor-interval", "", "500ms"),
+        ("admin.system-monitor.interval", "", "2s"),
     ],
 )
 def test_dask_looks_less_often_at_what_workers_do(name, own, expected):
