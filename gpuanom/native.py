@@ -78,6 +78,8 @@ class native:  # noqa: N801 (a decorator)
 
     def __call__(self, function: Any) -> Any:
         """Return the function that compiles `function` at its first call, or when its attribute `load` is called."""
+        if function.__closure__:
+            raise TypeError(f"{function.__qualname__}: a loop that uses what is around it is compiled by every process")
         self._function = function
 
         @wraps(function)

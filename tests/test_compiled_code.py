@@ -278,3 +278,40 @@ def test_a_command_begins_further_processes(tmp_path):
     (pids,) = run(NUMBA_CACHE_DIR=tmp_path, program=program)
     assert len(pids.split()) == min(compile_ahead.MOST, len(os.sched_getaffinity(0)) - 1)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids.split())
+
+
+def test_a_loop_that_uses_what_is_around_it_is_refused():
+    """Numba names such a loop otherwise in each process, which then compiles the loop and keeps one more copy."""
+    from numba import types
+
+    from gpuanom.native import native, swapped16
+
+    def made(swapped):
+        @native(types.uint16(types.uint16))
+        def swap(number):
+            return swapped(number)
+
+        return swap
+
+    with pytest.raises(TypeError, match=r"swap: a loop that uses what is around it is compiled by every process"):
+        made(swapped16)
+
+
+def test_every_kind_of_pixels_is_loaded_by_the_next_process(tmp_path):
+    """The loops of `gpuanom.fits.byteorder`: the second process finds what the first one has compiled."""
+    program = """
+from gpuanom import compile_ahead, compiling, native
+from gpuanom.fits import byteorder
+said = []
+compiling.listen(said.append)
+for loop in native.native.made:
+    if loop.module == byteorder.__name__:
+        loop.compile()
+print(len(said))
+"""
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert (first.strip(), second.strip()) == ("1", "0")

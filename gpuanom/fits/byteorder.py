@@ -7,35 +7,40 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from gpuanom.native import as_float32, as_float64, helper, native, swapped16, swapped32, swapped64
+from gpuanom.native import as_float32, as_float64, inlined, native, swapped16, swapped32, swapped64
 
 
 def _readonly(kind: Any) -> Any:
     return types.Array(kind, 1, "C", readonly=True)
 
 
-@helper
-def _same(word: Any) -> Any:
-    return word
+@inlined
+def _pixel(stored: Any, scale: Any, zero: Any, blank: Any) -> Any:
+    value = np.float32(np.float64(stored) * scale + zero)
+    return np.float32(np.nan) if stored == blank else value
 
 
-def _integers(word: Any, number: Any, swapped: Any) -> Any:
-    """Make the function that converts integers of one width: unsigned for 8 bits, otherwise two's complement."""
-
-    @native(types.void(_readonly(word), types.float64, types.float64, types.int64, types.float32[::1]))
-    def convert(numbers: Any, scale: Any, zero: Any, blank: Any, out: Any) -> None:
-        nan = np.float32(np.nan)
-        for i in range(len(out)):
-            stored = number(swapped(numbers[i]))
-            value = np.float32(np.float64(stored) * scale + zero)
-            out[i] = nan if stored == blank else value
-
-    return convert
+# Three loops in place of a function that makes them: what a loop takes from around it has another name in each
+# process, and Numba would compile the loop in each of them.
+@native(types.void(_readonly(types.uint8), types.float64, types.float64, types.int64, types.float32[::1]))
+def from_8(numbers: Any, scale: Any, zero: Any, blank: Any, out: Any) -> None:
+    """Convert unsigned 8-bit integers; for the parameters see `from_64`."""
+    for i in range(len(out)):
+        out[i] = _pixel(numbers[i], scale, zero, blank)
 
 
-from_8 = _integers(types.uint8, np.uint8, _same)
-from_16 = _integers(types.uint16, np.int16, swapped16)
-from_32 = _integers(types.uint32, np.int32, swapped32)
+@native(types.void(_readonly(types.uint16), types.float64, types.float64, types.int64, types.float32[::1]))
+def from_16(numbers: Any, scale: Any, zero: Any, blank: Any, out: Any) -> None:
+    """Convert 16-bit integers, two's complement; for the parameters see `from_64`."""
+    for i in range(len(out)):
+        out[i] = _pixel(np.int16(swapped16(numbers[i])), scale, zero, blank)
+
+
+@native(types.void(_readonly(types.uint32), types.float64, types.float64, types.int64, types.float32[::1]))
+def from_32(numbers: Any, scale: Any, zero: Any, blank: Any, out: Any) -> None:
+    """Convert 32-bit integers, two's complement; for the parameters see `from_64`."""
+    for i in range(len(out)):
+        out[i] = _pixel(np.int32(swapped32(numbers[i])), scale, zero, blank)
 
 
 @native(types.void(_readonly(types.uint64), types.float64, types.float64, types.int64, types.float32[::1]))
