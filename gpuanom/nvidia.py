@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,23 @@ def n_gpus() -> int:
     if library is None or library.cuInit(0) != 0 or library.cuDeviceGetCount(ctypes.byref(found)) != 0:
         return 0
     return found.value
+
+
+def start(number: int) -> None:
+    """Make the context of a GPU that all libraries of this process share; nothing is done where that is impossible.
+
+    The driver takes some tenths of a second for the first context, in which Python can go on. CuPy then finds the
+    context, and says what is wrong where there is none.
+
+    Parameters
+    ----------
+    number : int
+        The device, as CUDA counts.
+    """
+    library, device, context = _library(), ctypes.c_int(0), ctypes.c_void_p()
+    with suppress(AttributeError):  # a driver without these functions
+        if library is not None and library.cuInit(0) == 0 and library.cuDeviceGet(ctypes.byref(device), number) == 0:
+            library.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
 
 
 def extra(driver: int | None = None) -> str:

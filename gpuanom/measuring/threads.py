@@ -24,6 +24,7 @@ from gpuanom.fits import open_ccds
 from gpuanom.measuring.ccd_statistics import with_statistics
 from gpuanom.measuring.exposure import groups, measure_group
 from gpuanom.measuring.exposure_record import exposure_record
+from gpuanom.measuring.loops_ahead import load_statistics
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampTask
 from gpuanom.naming import path_text
@@ -107,6 +108,8 @@ class Works:
         n_threads = self.most_underway if on_host else self._n_lanes
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="gpuanom")
         self._readers = Readers(n) if backends[0].takes_encoded else None
+        if backends[0].takes_encoded and settings.statistics:
+            load_statistics()
 
     def __enter__(self) -> Self:
         return self

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+import gpuanom
+from gpuanom import nvidia
 from gpuanom.backends import ahead
 from gpuanom.backends.choice import choose
 from gpuanom.errors import DeviceError
+from gpuanom.measuring import threads
+from tests import nights
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +64,104 @@ def test_the_loops_of_every_run_are_loaded_once(gpu, monkeypatch):
 
     loaded = []
     monkeypatch.setattr(descriptors.read_places, "load", lambda: loaded.append("places"))
+    monkeypatch.setattr(descriptors.read_sound_tables, "load", lambda: loaded.append("tables"))
     monkeypatch.setattr(byteorder.total, "load", lambda: loaded.append("total"))
     loops._load()
-    assert loaded == ["places", "total"]
+    assert loaded == ["places", "tables", "total"]
     monkeypatch.setattr(byteorder.total, "load", lambda: 1 / 0)
     loops._load()  # the first use of the loop would say what is wrong
+
+
+def test_the_driver_makes_the_context_beside_the_first_thread(monkeypatch):
+    started, done = [], threading.Event()
+    monkeypatch.setattr(ahead, "_prepare", lambda _device: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: True)
+    monkeypatch.setattr(ahead.nvidia, "start", lambda number: (started.append(number), number == 3 and done.set()))
+    ahead.begin("0,3")
+    assert done.wait(10)
+    assert started == [0, 3]
+    ahead._start("nonsense")  # the choice of the device has words for this
+    assert started == [0, 3]
+
+
+def test_no_context_is_made_where_cupy_is_missing(monkeypatch):
+    started = []
+    monkeypatch.setattr(ahead, "_prepare", lambda _device: None)
+    monkeypatch.setattr(ahead, "_start", started.append)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    ahead.begin("auto")
+    ahead.wait()
+    assert started == []
+
+
+class Driver:
+    """A driver's library: what each of its functions returns, and which were called."""
+
+    def __init__(self, **results):
+        self.called = []
+        for name, result in results.items():
+            setattr(self, name, lambda *_arguments, name=name, result=result: (self.called.append(name), result)[1])
+
+
+@pytest.mark.parametrize(
+    ("results", "called"),
+    [
+        ({"cuInit": 0, "cuDeviceGet": 0, "cuDevicePrimaryCtxRetain": 0}, 3),
+        ({"cuInit": 0, "cuDeviceGet": 101, "cuDevicePrimaryCtxRetain": 0}, 2),
+        ({"cuInit": 100}, 1),
+        ({"cuInit": 0}, 1),
+    ],
+)
+def test_a_context_is_made_if_the_driver_can(monkeypatch, results, called):
+    driver = Driver(**results)
+    monkeypatch.setattr(nvidia, "_library", lambda: driver)
+    nvidia.start(0)
+    assert driver.called == ["cuInit", "cuDeviceGet", "cuDevicePrimaryCtxRetain"][:called]
+
+
+def test_without_a_driver_no_context_is_made(monkeypatch):
+    monkeypatch.setattr(nvidia, "_library", lambda: None)
+    nvidia.start(0)
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import null_device
+null_device.install()
+from gpuanom.backends.gpu import GpuBackend, devices
+print("numba" in sys.modules)
+"""
+
+
+def test_a_gpu_is_asked_before_numba_is_imported():
+    """Numba takes as long to import as the driver takes for its context: `loops` imports Numba beside that."""
+    profiling = Path(__file__).parents[2] / "profiling"
+    done = subprocess.run([sys.executable, "-c", PROGRAM, profiling], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_the_loops_of_statistics_are_loaded_where_they_are_needed(gpu, monkeypatch, statistics):
+    loaded = []
+    monkeypatch.setattr(threads, "load_statistics", lambda: loaded.append(True))
+    backends, _ = choose("0")
+    with threads.Works(gpuanom.Settings(statistics=statistics), backends, 1, print):
+        assert loaded == [True] * statistics
+    backends, _ = choose("cpu")
+    with threads.Works(gpuanom.Settings(), backends, 1, print):
+        assert loaded == [True] * statistics
+
+
+def test_every_loop_of_the_statistics_of_an_exposure_is_loaded(gpu, monkeypatch, tmp_path):
+    """After `loops_ahead` has loaded, an exposure loads no further loop of the statistics."""
+    from gpuanom.measuring import loops_ahead
+    from gpuanom.native import native
+
+    loops_ahead._load()
+    for loop in native.made:
+        if loop._compiled is None and loop.module.startswith("gpuanom.statistics"):
+            monkeypatch.setattr(loop, "compile", lambda loop=loop: pytest.fail(loop.module))
+    nights.night(tmp_path / "in", exposures=1, ccds=2, odd=None)
+    night = gpuanom.score(tmp_path / "in", tmp_path / "out", device="0")
+    assert not night.failed

@@ -29,6 +29,7 @@ def _load() -> None:
 
         tile_bounds.put_tiles.load()
         descriptors.read_places.load()
+        descriptors.read_sound_tables.load()
         byteorder.total.load()
     except Exception as error:  # the first use of a loop says what is wrong, in its place
         _log.debug("loops not loaded ahead: %s", error)

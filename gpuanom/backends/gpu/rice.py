@@ -15,7 +15,6 @@ from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.backends.gpu.staging import lent_room
 from gpuanom.encoded import N_RANDOM, BytesOnDisk, RiceImage, random_numbers
 from gpuanom.records import Array
-from gpuanom.tile_bounds import put_tiles
 
 RICE = Kernel("rice", "rice")
 WARP = 32
@@ -95,6 +94,8 @@ class TileUpload:
         at, n_tiles = self._first[-1], len(image.start)
         wholes, reals = (numbers.up_to(at + n_tiles, self._most * n_tiles) for numbers in (self._wholes, self._reals))
         tiles = image.start, image.size, image.blank, image.scale, image.zero
+        from gpuanom.tile_bounds import put_tiles  # imports Numba, which is for `loops` while the driver starts
+
         if not put_tiles(*tiles, image.data.size, self._next(), at, wholes, reals):
             raise ValueError("a tile lies outside the data")
         begin = self._send(image.data, image.place, image.lent)

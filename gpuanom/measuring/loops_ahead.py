@@ -1,0 +1,24 @@
+"""The compiled loops of the statistics, loaded while the first exposure for a GPU is read."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from threading import Thread
+
+
+def load_statistics() -> None:
+    """Load the loops in a thread; the statistics of the first exposure would otherwise wait for each of them."""
+    Thread(target=_load, name="gpuanom-statistics", daemon=True).start()
+
+
+def _load() -> None:
+    with suppress(Exception):  # the first use of a loop says what is wrong, in its place
+        from gpuanom.statistics import highest, jitter, radon, robust, step_filter
+
+        radon.best_lines.load()
+        highest.highest_powers.load()
+        jitter.profile_jitter.load()
+        robust.robust_means.load()
+        step_filter.filter_steps.load()
+        robust.densest.load()
+        robust.plane_sums.load()
