@@ -28,8 +28,7 @@ def begin(device: str) -> None:
     if device != "cpu":
         _thread = threading.Thread(target=_prepare, args=(device,), name="gpuanom-device")
         _thread.start()
-        if importlib.util.find_spec("cupy") is not None:
-            threading.Thread(target=_start, args=(device,), name="gpuanom-driver").start()
+        threading.Thread(target=_start, args=(device,), name="gpuanom-driver").start()
 
 
 def wait() -> None:
@@ -47,9 +46,10 @@ def _prepare(device: str) -> None:
 
 
 def _start(device: str) -> None:
-    with suppress(ValueError):
-        for number in _numbers(device):
-            nvidia.start(number)
+    with suppress(ValueError):  # from a name that is no number, or from a stand-in for CuPy
+        if importlib.util.find_spec("cupy") is not None:
+            for number in _numbers(device):
+                nvidia.start(number)
 
 
 def _numbers(device: str) -> list[int]:

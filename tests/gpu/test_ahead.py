@@ -86,11 +86,9 @@ def test_the_driver_makes_the_context_beside_the_first_thread(monkeypatch):
 
 def test_no_context_is_made_where_cupy_is_missing(monkeypatch):
     started = []
-    monkeypatch.setattr(ahead, "_prepare", lambda _device: None)
-    monkeypatch.setattr(ahead, "_start", started.append)
+    monkeypatch.setattr(ahead.nvidia, "start", started.append)
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    ahead.begin("auto")
-    ahead.wait()
+    ahead._start("auto")
     assert started == []
 
 
