@@ -178,6 +178,39 @@ __device__ __forceinline__ void first_step(const short* numbers, const unsigned 
     }
 }
 
+// The real or the imaginary parts of 32 rows change hands, with the last step along y: a sum, or a
+// difference in odd rows.
+__device__ __forceinline__ void exchange_rows(double Complex::* half, const Complex* a, Complex* b,
+                                              const double* sign, double* of_column,
+                                              const double* of_pair) {
+    __syncthreads();
+#pragma unroll
+    for (int t = 0; t < POINTS; t++) of_column[2 * t * ROW] = a[t].*half;
+    __syncthreads();
+#pragma unroll
+    for (int k = 0; k < POINTS; k += 2) {
+        const Two even = *(const Two*)(of_pair + k), uneven = *(const Two*)(of_pair + ROW + k);
+        b[k].*half = fma(*sign, uneven.first, even.first);
+        b[k + 1].*half = fma(*sign, uneven.second, even.second);
+    }
+}
+
+// The same within a row, which belongs to a warp: a thread gets points 16 eighth to
+// 16 eighth + 15.
+__device__ __forceinline__ void exchange_in_row(double Complex::* half, const Complex* b,
+                                                Complex* c, int eighth, double* of_row) {
+    __syncwarp();
+#pragma unroll
+    for (int k = 0; k < POINTS; k += 2)
+        *(Two*)(of_row + eighth * GROUP + k) = {b[k].*half, b[k + 1].*half};
+    __syncwarp();
+#pragma unroll
+    for (int k = 0; k < 8; k++) {
+        const Two found = *(const Two*)(of_row + k * GROUP + 2 * eighth);
+        c[k].*half = found.first, c[k + 8].*half = found.second;
+    }
+}
+
 // The powers of all pairs of parts of a CCD, added up. Two real parts are the real and the
 // imaginary part of one complex part, which stays in registers and shared memory.
 //
@@ -263,29 +296,9 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                 for (int k = 1; k < 4; k++) turn(a[t + k], s.three[k - 1]);
         }
         get(waiting, sum);
-        // Rows change hands, with the last step along y: a sum, or a difference in odd rows.
         Complex b[POINTS];
-        __syncthreads();
-#pragma unroll
-        for (int t = 0; t < POINTS; t++) of_column[2 * t * ROW] = a[t].re;
-        __syncthreads();
-        const double sign = s.sign[row % 2];
-#pragma unroll
-        for (int k = 0; k < POINTS; k += 2) {
-            const Two even = *(const Two*)(of_pair + k), uneven = *(const Two*)(of_pair + ROW + k);
-            b[k].re = fma(sign, uneven.first, even.first);
-            b[k + 1].re = fma(sign, uneven.second, even.second);
-        }
-        __syncthreads();
-#pragma unroll
-        for (int t = 0; t < POINTS; t++) of_column[2 * t * ROW] = a[t].im;
-        __syncthreads();
-#pragma unroll
-        for (int k = 0; k < POINTS; k += 2) {
-            const Two even = *(const Two*)(of_pair + k), uneven = *(const Two*)(of_pair + ROW + k);
-            b[k].im = fma(sign, uneven.first, even.first);
-            b[k + 1].im = fma(sign, uneven.second, even.second);
-        }
+        exchange_rows(&Complex::re, a, b, s.sign + row % 2, of_column, of_pair);
+        exchange_rows(&Complex::im, a, b, s.sign + row % 2, of_column, of_pair);
         // Along x: point k of a thread is eighth + 8 k.
 #pragma unroll
         for (int t = 0; t < 4; t++) {
@@ -297,29 +310,9 @@ extern "C" __global__ void __launch_bounds__(256, 2)
             four(b[t], b[t + 1], b[t + 2], b[t + 3]);
             for (int k = 1; k < 4; k++) turn(b[t + k], s.two[k - 1][eighth]);
         }
-        // Points change hands within a row, which belongs to a warp: a thread gets those from
-        // 16 eighth to 16 eighth + 15.
         Complex c[POINTS];
-        __syncwarp();
-#pragma unroll
-        for (int k = 0; k < POINTS; k += 2)
-            *(Two*)(of_row + eighth * GROUP + k) = {b[k].re, b[k + 1].re};
-        __syncwarp();
-#pragma unroll
-        for (int k = 0; k < 8; k++) {
-            const Two found = *(const Two*)(of_row + k * GROUP + 2 * eighth);
-            c[k].re = found.first, c[k + 8].re = found.second;
-        }
-        __syncwarp();
-#pragma unroll
-        for (int k = 0; k < POINTS; k += 2)
-            *(Two*)(of_row + eighth * GROUP + k) = {b[k].im, b[k + 1].im};
-        __syncwarp();
-#pragma unroll
-        for (int k = 0; k < 8; k++) {
-            const Two found = *(const Two*)(of_row + k * GROUP + 2 * eighth);
-            c[k].im = found.first, c[k + 8].im = found.second;
-        }
+        exchange_in_row(&Complex::re, b, c, eighth, of_row);
+        exchange_in_row(&Complex::im, b, c, eighth, of_row);
 #pragma unroll
         for (int t = 0; t < POINTS; t += 8) {
             four(c[t], c[t + 2], c[t + 4], c[t + 6]);
