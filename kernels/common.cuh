@@ -41,12 +41,26 @@ __device__ __forceinline__ double widen(float pixel) {
     return (bits & 0x80000000u) != 0u ? -magnitude : magnitude;
 }
 
-// float64 to the nearest float32, ties to even, subnormal results too.
-__device__ __forceinline__ float narrow(double value) {
-    const double magnitude = fabs(value);
-    if (!(magnitude < 1.1754943508222875e-38)) return (float)value;               // 2^-126
-    const unsigned bits = (unsigned)(int)rint(magnitude * 7.136238463529799e44);  // 2^149
+// widen() of a finite pixel without a branch: the bits of a float32 number are those of a float64
+// number that is 2^896 times smaller, subnormal ones too.
+__device__ __forceinline__ double widen_finite(float pixel) {
+    const int bits = __float_as_int(pixel);
+    return __hiloint2double((int)((unsigned)(bits >> 3) & 0x8fffffffu),
+                            (int)((unsigned)bits << 29)) *
+           5.282945311356653e269;
+}
+
+// A float64 number below 2^-126, to the nearest float32. Seldom needed, and therefore no part of
+// the code around it.
+__device__ __noinline__ float narrow_subnormal(double value) {
+    const unsigned bits = (unsigned)(int)rint(fabs(value) * 7.136238463529799e44);  // 2^149
     return __uint_as_float(value < 0.0 ? bits | 0x80000000u : bits);
+}
+
+// float64 to the nearest float32, ties to even, subnormal results too, which -ftz makes 0.
+__device__ __forceinline__ float narrow(double value) {
+    const float nearest = (float)value;
+    return nearest != 0.0f ? nearest : narrow_subnormal(value);
 }
 
 // Whether a pixel may be used by the step of the given bit (METHOD.md 6). `bad` is the plane of
@@ -94,6 +108,12 @@ __device__ T block_sum(T value, T* scratch) {
     for (int warp = 1; warp < (int)blockDim.x / WARP; warp++) sum += scratch[warp];
     __syncthreads();
     return sum;
+}
+
+// Adds to a number in global memory that other threads add to as well: the same result in any
+// order. CUDA adds unsigned numbers only; for two's complement the bits of the sum are the same.
+__device__ __forceinline__ void add_to(long long* sum, long long value) {
+    atomicAdd((unsigned long long*)sum, (unsigned long long)value);
 }
 
 // The number of threads before this thread, in thread order, that have chosen; *total gets the

@@ -41,6 +41,42 @@ struct Filter {
     int ny, nx, half;
 };
 
+// A walk from the middle of the patch down and, mirrored, up one column, and what it has added up.
+struct Walk {
+    const float *down, *up;
+    double column, difference;
+};
+
+// Takes the next N rows of both ways, the first of them being row v from the middle. `twice` gets
+// its value where the patch begins.
+template <int N>
+__device__ __forceinline__ void take_rows(Walk* w, const Filter& f, int v, bool begins,
+                                          double* twice) {
+    float below[N], above[N], least = __int_as_float(0x7f800000);
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        below[k] = *w->down, above[k] = *w->up;
+        w->down += f.nx, w->up -= f.nx;
+    }
+#pragma unroll
+    for (int k = 0; k < N; k++) least = fminf(fminf(least, fabsf(below[k])), fabsf(above[k]));
+    // One pixel is subtracted from all others, which is exact, so that a constant added to the
+    // image changes no bit of the sums.
+    if (begins) *twice = 2.0 * widen(__shfl_sync(WHOLE_WARP, below[0], 0));
+    const auto add = [&](int k, double lower, double upper) {
+        w->column += f.across[f.half + v + k] * ((lower + upper) - *twice);
+        w->difference += f.along[v + k] * (lower - upper);
+    };
+    if (least >= 1.17549435e-38f) {  // 2^-126
+#pragma unroll
+        for (int k = 0; k < N; k++) add(k, (double)below[k], (double)above[k]);
+    } else {  // seldom: a pixel is 0, or so small that -ftz makes it 0
+        const float *down = w->down - N * f.nx, *up = w->up + N * f.nx;
+#pragma unroll 1
+        for (int k = 0; k < N; k++, down += f.nx, up -= f.nx) add(k, widen(*down), widen(*up));
+    }
+}
+
 // The gradient at one point, by one warp: all of its lanes call, and all get the same answer. A
 // lane takes a column of the patch, or every 32nd column of a wide patch. columns: shared memory
 // for 2 half numbers, used by this warp alone. A pixel that is not finite makes a sum that is not
@@ -52,52 +88,26 @@ __device__ Gradient patch_gradient(const Filter& f, int y, int x, double* column
     double dx = 0.0, dy = 0.0, twice = 0.0;
     unsigned spoilt = 0u;
     for (int left = 0; left < size; left += WARP) {
-        // Lanes beyond the patch have the last column, which they do not use. The rows of a lane
-        // go down from the middle of the patch and, mirrored, up.
+        // Lanes beyond the patch have the last column, which they do not use.
         const int c = left + lane, there = min(c, size - 1);
         const long long at = (long long)y * f.nx + (x - f.half + there);
-        const float *down = f.image + at, *up = down - f.nx;
-        double column = 0.0, difference = 0.0;
-        for (int first = 0; first < f.half; first += BATCH) {
-            float below[BATCH], above[BATCH];
-            unsigned exponent = 0x7f800000u;
-#pragma unroll
-            for (int k = 0; k < BATCH; k++) {
-                below[k] = above[k] = 1.0f;
-                if (first + k >= f.half) continue;
-                const long long rows = (long long)(first + k) * f.nx;
-                below[k] = down[rows], above[k] = up[-rows];
-                if (f.bad != nullptr) spoilt |= f.bad[at + rows] | f.bad[at - f.nx - rows];
-            }
-#pragma unroll
-            for (int k = 0; k < BATCH; k++) {
-                exponent = min(exponent, __float_as_uint(below[k]) & 0x7f800000u);
-                exponent = min(exponent, __float_as_uint(above[k]) & 0x7f800000u);
-            }
-            // One pixel is subtracted from all others, which is exact, so that a constant added to
-            // the image changes no bit of the sums.
-            if (first == 0 && left == 0) twice = 2.0 * widen(__shfl_sync(WHOLE_WARP, below[0], 0));
-            const auto add = [&](int v, double lower, double upper) {
-                column += f.across[f.half + v] * ((lower + upper) - twice);
-                difference += f.along[v] * (lower - upper);
-            };
-            const int n = min(BATCH, f.half - first);
-            if (exponent != 0u) {
-#pragma unroll
-                for (int k = 0; k < BATCH; k++)
-                    if (k < n) add(first + k, (double)below[k], (double)above[k]);
-            } else {  // seldom: a pixel is 0, or so small that -ftz makes it 0
-#pragma unroll
-                for (int k = 0; k < BATCH; k++)
-                    if (k < n) add(first + k, widen(below[k]), widen(above[k]));
-            }
+        if (f.bad != nullptr) {
+            const unsigned char* mask = f.bad + (at - (long long)f.half * f.nx);
+#pragma unroll 4
+            for (int row = 0; row < size; row++, mask += f.nx) spoilt |= *mask;
         }
+        Walk w = {f.image + at, f.image + at - f.nx, 0.0, 0.0};
+        int v = 0;
+        for (; v + BATCH <= f.half; v += BATCH)
+            take_rows<BATCH>(&w, f, v, v == 0 && left == 0, &twice);
+        for (; v < f.half; v++) take_rows<1>(&w, f, v, v == 0 && left == 0, &twice);
         if (c < size) {
-            columns[c] = column;
-            dy += f.across[c] * difference;
+            columns[c] = w.column;
+            dy += f.across[c] * w.difference;
         }
     }
     __syncwarp();
+#pragma unroll 1
     for (int u = lane; u < f.half; u += WARP)
         dx += f.along[u] * (columns[f.half + u] - columns[f.half - 1 - u]);
     const bool masked = __any_sync(WHOLE_WARP, (spoilt & UNFIT_GRADIENTS) != 0u);

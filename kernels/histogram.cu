@@ -33,11 +33,6 @@ __device__ double turned(double theta, long long turn) {
     return theta;
 }
 
-// CUDA adds unsigned numbers only; for two's complement the bits of the sum are the same.
-__device__ void add(long long* to, long long value) {
-    atomicAdd((unsigned long long*)to, (unsigned long long)value);
-}
-
 // The counts and the sums, the latter in units of 2^-42, of all CCDs.
 //
 // Arguments
@@ -83,9 +78,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
             atomicAdd(&tally[bins + bin], 1);
             cosine[1] += of_cosine, sine[1] += of_sine;
         } else {
-            add(&counts[owner * bins + bin], 1);
-            add(&sums[2 * owner], of_cosine);
-            add(&sums[2 * owner + 1], of_sine);
+            add_to(&counts[owner * bins + bin], 1);
+            add_to(&sums[2 * owner], of_cosine);
+            add_to(&sums[2 * owner + 1], of_sine);
         }
     }
     __syncthreads();
@@ -94,11 +89,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         if (own[k] < 0 || own[k] >= n_ccd || (k == 1 && own[1] == own[0])) continue;
         for (int bin = threadIdx.x; bin < bins; bin += THREADS)
             if (tally[k * bins + bin] != 0)
-                add(&counts[own[k] * bins + bin], tally[k * bins + bin]);
+                add_to(&counts[own[k] * bins + bin], tally[k * bins + bin]);
         const long long all_cosine = warp_sum(cosine[k]), all_sine = warp_sum(sine[k]);
         if (threadIdx.x % WARP == 0) {
-            add(&sums[2 * own[k]], all_cosine);
-            add(&sums[2 * own[k] + 1], all_sine);
+            add_to(&sums[2 * own[k]], all_cosine);
+            add_to(&sums[2 * own[k] + 1], all_sine);
         }
     }
 }

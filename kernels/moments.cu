@@ -6,9 +6,10 @@
 //            y^j, i + j = 2, over the pixels with v > I0 = moment_fraction v_centre, (x, y)
 //            counted from the centre. The isophote's moments are the same sum over the pixels that
 //            are 4-connected to the centre through v > max(I0, isophote_threshold sigma).
-// Precision  v, comparisons and sums in float64, no FMA; v has the CPU's order of operations, so
-//            its bits too, and widen() keeps what -ftz would make 0. Sums run in an order that the
-//            launch fixes: the same bits in every run and for every stack.
+// Precision  v, comparisons and sums in float64; v has the CPU's order of operations without FMA,
+//            so its bits too, and widen_finite() keeps what -ftz would make 0. Sums take fma(),
+//            and run in an order that the launch fixes: down the columns, then in pairs over
+//            them, then over the warps. The bits are the same in every run and for every stack.
 // Edges      Stamps lie on the CCD, which sources_list has made sure of. Unusable pixels are below
 //            every threshold.
 // Parity     Counts are exact. Moments are rounded, 1e-12 of the sum of their terms' magnitudes,
@@ -18,15 +19,45 @@
 #include "common.cuh"
 
 constexpr int WARPS = 8, MAX_STAMP = 64;
-constexpr int REQUESTS = 3;  // of a warp for a row of a stamp, in whole sectors
+constexpr int SECTOR = 8;  // pixels
 
 typedef unsigned long long RowMask;  // bit i is column i of a stamp's row
 
-// Finds the pixels that are 4-connected to (row, column) through allowed pixels. The first warp
+// What of the background depends on the row alone, and on the column alone.
+struct alignas(16) OfRow {
+    double offset, slope;
+};
+struct alignas(16) OfColumn {
+    double X, bend;
+};
+
+// Of which height pixels count: for the moments, and for the isophote.
+struct alignas(16) Levels {
+    double least, bright;
+};
+
+// What the threads of a block share of a stamp; levels and v of the centre for each warp.
+struct Stamp {
+    float pixels[MAX_STAMP][MAX_STAMP];
+    OfRow of_row[MAX_STAMP];
+    OfColumn of_column[MAX_STAMP];
+    RowMask isophote[MAX_STAMP];
+    Levels levels[WARPS];
+    double c[6], noise, centres[WARPS], moments[2][WARPS][3];
+    int n_candidates, n_above, n_connected, counts[WARPS], leads[WARPS];
+};
+
+// Finds the pixels of the isophote that are 4-connected to (row, column), and their number.
+// The masks come in the order of the lanes, and go in the order of the columns. The first warp
 // calls: a lane keeps rows 2 lane and 2 lane + 1, and the region grows until no row changes.
-__device__ __forceinline__ void grow(RowMask* rows, int row, int column) {
+__device__ __forceinline__ void grow(Stamp* s, int row, int column) {
     const int lane = threadIdx.x;
-    const RowMask may[2] = {rows[2 * lane], rows[2 * lane + 1]};
+    RowMask* const rows = s->isophote + 2 * lane;
+    RowMask may[2];
+    for (int k = 0; k < 2; k++) {
+        const int lead = s->leads[2 * lane % WARPS + k];
+        may[k] = rows[k] >> lead | rows[k] << (MAX_STAMP - lead) % MAX_STAMP;
+    }
     RowMask grown[2];
     for (int k = 0; k < 2; k++) grown[k] = 2 * lane + k == row ? may[k] & (1ull << column) : 0ull;
     bool changed = true;
@@ -47,33 +78,36 @@ __device__ __forceinline__ void grow(RowMask* rows, int row, int column) {
             changed = changed || now != old;
         }
     }
-    rows[2 * lane] = grown[0], rows[2 * lane + 1] = grown[1];
+    rows[0] = grown[0], rows[1] = grown[1];
+    const int n = warp_sum(__popcll(grown[0]) + __popcll(grown[1]));
+    if (lane == 0) s->n_connected = n;
 }
 
-// The second moments of v over the chosen pixels of the stamp. Every thread gets Q20, Q02 and Q11
-// in sums[0 ... 2].
-__device__ __forceinline__ void second_moments(const double (*v)[MAX_STAMP], const RowMask* chosen,
-                                               int size, double* scratch, double* sums) {
-    const int half = size / 2;
-    double own[3] = {0.0, 0.0, 0.0};
-    for (int row = threadIdx.y; row < size; row += WARPS) {
-        const double y = (double)(row - half);
-        for (int column = threadIdx.x; column < size; column += WARP) {
-            if ((chosen[row] >> column & 1ull) == 0ull) continue;
-            const double x = (double)(column - half);
-            own[0] += v[row][column] * (x * x);
-            own[1] += v[row][column] * (y * y);
-            own[2] += v[row][column] * (x * y);
-        }
-    }
+// v of a finite pixel: the operations of polynomial(), in their order.
+__device__ __forceinline__ double height(float pixel, const OfRow& r, const OfColumn& c) {
+    return widen_finite(pixel) - (r.offset + c.X * (r.slope + c.bend));
+}
+
+// A lane's part of the second moments: sums over its two columns, row after row.
+struct Sums {
+    double v[2], yv[2], yyv;
+};
+
+__device__ __forceinline__ void add(Sums* s, double y, double first, double second) {
+    s->v[0] += first, s->v[1] += second;
+    s->yv[0] = fma(y, first, s->yv[0]), s->yv[1] = fma(y, second, s->yv[1]);
+    s->yyv = fma(y * y, first + second, s->yyv);
+}
+
+// Q20, Q02 and Q11 of a warp's rows, for columns x[0] and x[1] from the centre. Where in memory
+// the stamp lies decides by how many lanes the columns are turned round; warp_sum(), which begins
+// with lanes 16 apart and ends with neighbours, adds up the same pairs whatever the turn is.
+__device__ __forceinline__ void finish(const Sums& s, const double* x, double (*moments)[3]) {
+    const double q[3] = {x[0] * x[0] * s.v[0] + x[1] * x[1] * s.v[1], s.yyv,
+                         x[0] * s.yv[0] + x[1] * s.yv[1]};
     for (int j = 0; j < 3; j++) {
-        own[j] = warp_sum(own[j]);
-        if (threadIdx.x == 0) scratch[j * WARPS + threadIdx.y] = own[j];
-    }
-    __syncthreads();
-    for (int j = 0; j < 3; j++) {
-        sums[j] = 0.0;
-        for (int warp = 0; warp < WARPS; warp++) sums[j] += scratch[j * WARPS + warp];
+        const double sum = warp_sum(q[j]);
+        if (threadIdx.x == 0) moments[threadIdx.y][j] = sum;
     }
 }
 
@@ -107,13 +141,13 @@ __device__ __forceinline__ void second_moments(const double (*v)[MAX_STAMP], con
 // order Q20, Q02, Q11.
 //
 // Launch     grid (blocks, n_ccd), block (32, 8). A block takes every blocks-th candidate of its
-//            CCD, since only the device knows how many there are. The v of a stamp are computed
-//            and compared once, as the pixels come in, and stay in shared memory (32 KiB) until
-//            the last sum: in registers they would halve the number of blocks at work. One warp
+//            CCD, since only the device knows how many there are. The v of a stamp are computed,
+//            compared and added up as the pixels come in. The pixels stay in shared memory (16
+//            KiB), and v is computed again for those of the isophote, which are few. One warp
 //            grows the isophote, with the 64 rows in its registers, so no barrier is needed.
 // Bytes      4 for each pixel of a stamp, once, and 1 for its mask, in whole sectors; 96 written
 //            for each source.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     moments_check(const float* images, OPTIONAL const unsigned char* bad,
                   const double* coefficients, const double* sigma, const int* listed,
                   const int* n_listed, int n_slots, int ny, int nx, int size,
@@ -121,103 +155,135 @@ extern "C" __global__ void __launch_bounds__(256)
                   double isophote_threshold, long long* y, long long* x, double* value,
                   long long* n_above, double* moments, double* isophote_moments,
                   long long* n_isophote, unsigned long long* n_sources) {
-    __shared__ double v[MAX_STAMP][MAX_STAMP], scratch[2][3 * WARPS];
-    // What of the background depends on the row alone, and on the column alone.
-    __shared__ double offset[MAX_STAMP], slope[MAX_STAMP], X[MAX_STAMP], bend[MAX_STAMP];
-    __shared__ RowMask over[MAX_STAMP], isophote[MAX_STAMP];
-    __shared__ double c[6], noise;
-    __shared__ int n_candidates, counts[WARPS];
+    __shared__ Stamp s;
     const int lane = threadIdx.x, warp = threadIdx.y, ccd = blockIdx.y, half = size / 2;
     // Read once by the block, not by each warp.
-    if (warp == 0 && lane < 6) c[lane] = coefficients[6 * ccd + lane];
-    if (warp == 1 && lane == 0) noise = sigma[ccd], n_candidates = n_listed[ccd];
+    if (warp == 0 && lane < 6) s.c[lane] = coefficients[6 * ccd + lane];
+    if (warp == 1 && lane == 0) s.noise = sigma[ccd], s.n_candidates = n_listed[ccd];
+    if (warp >= 2 && warp < 4) s.isophote[(warp - 2) * WARP + lane] = 0ull;
     __syncthreads();
-    const double above = above_threshold * noise, lowest = isophote_threshold * noise;
-
-    for (int candidate = blockIdx.x; candidate < n_candidates; candidate += gridDim.x) {
-        const long long slot = (long long)ccd * n_slots + candidate;
-        const int cy = listed[slot] / nx, cx = listed[slot] % nx;
-        const long long middle = ((long long)ccd * ny + cy) * nx + cx;
-        const float peak = images[middle];
+    const double above = above_threshold * s.noise;
+    const long long plane = (long long)ccd * ny * nx;
+    for (int candidate = blockIdx.x; candidate < s.n_candidates; candidate += gridDim.x) {
+        const int middle = listed[(long long)ccd * n_slots + candidate];
+        const int cy = middle / nx, cx = middle % nx;
+        const float peak = images[plane + middle];
         // Divisions are slow: one for each row and column, not one for each pixel.
         const int i = (warp * WARP + lane) % MAX_STAMP;
-        if (warp < 2) X[i] = scaled(cx - half + i, nx), bend[i] = c[3] * X[i];
+        if (warp < 2) {
+            // v in columns beyond a small stamp is NaN, and every comparison with NaN is false.
+            const double X = i < size ? scaled(cx - half + i, nx) : nan("");
+            s.of_column[i] = {X, s.c[3] * X};
+        }
         if (warp >= 6) {
             const double Y = scaled(cy - half + i, ny);
-            offset[i] = c[0] + Y * (c[2] + c[5] * Y), slope[i] = c[1] + c[4] * Y;
+            s.of_row[i] = {s.c[0] + Y * (s.c[2] + s.c[5] * Y), s.c[1] + s.c[4] * Y};
         }
         __syncthreads();
-        // The operations of polynomial(), in their order.
-        const double centre =
-                         is_usable(peak, bad, middle, UNFIT_SOURCES)
-                             ? widen(peak) - (offset[half] + X[half] * (slope[half] + bend[half]))
-                             : UNFIT,
+        const double centre = is_usable(peak, bad, plane + middle, UNFIT_SOURCES)
+                                  ? height(peak, s.of_row[half], s.of_column[half])
+                                  : UNFIT,
                      least = moment_fraction * centre;
+        // Requests begin at a whole sector, `lead` pixels before the stamp. Rows that are 8 apart
+        // have the same lead, so that a lane has the same two columns in all rows of its warp: 64
+        // requested pixels, of which those before the stamp change places with those behind.
+        const int first = middle + (warp - half) * nx - half;
+        const int lead = (int)((plane + first) % SECTOR);
+        const int column[2] = {(lane - lead) & (MAX_STAMP - 1), lane + WARP - lead};
+        // In the loop registers are scarce.
+        if (lane == 0) {
+            s.leads[warp] = lead, s.centres[warp] = centre;
+            s.levels[warp] = {least, fmax(least, isophote_threshold * s.noise)};
+        }
+        __syncwarp();
+        int at[2];
+        for (int k = 0; k < 2; k++) at[k] = first + min(column[k], size - 1);
+        // As whole numbers the upper halves of positive numbers sort as the numbers do.
+        const int upper = centre > 0.0 ? __double2hiint(centre) : (int)0x80000000u;
+        const auto ask = [&](int k) {
+            const float seen = images[plane + at[k]];
+            const bool fit = bad == nullptr || (bad[plane + at[k]] & UNFIT_SOURCES) == 0u;
+            at[k] += WARPS * nx;
+            return fit ? seen : MINUS_INFINITY;
+        };
+        Sums sums = {};
         int n = 0;
         bool outshone = false;
-        for (int row = warp; row < MAX_STAMP; row += WARPS) {
-            RowMask in_moments = 0ull, in_isophote = 0ull;
-            if (row < size) {
-                const long long first = middle + (long long)(row - half) * nx - half;
-                const float* pixels = images + first;
-                const unsigned char* plane = bad == nullptr ? nullptr : bad + first;
-                // The walk described in common.cuh, counted from the row's first pixel. All pixels
-                // are asked for before the first one is used.
-                const int lead = (int)(first - whole_sectors(first));
-                float seen[REQUESTS];
-                bool good[REQUESTS];
-#pragma unroll
-                for (int k = 0; k < REQUESTS; k++) {
-                    const int column = lane + k * WARP - lead;
-                    const bool own = column >= 0 && column < size;
-                    seen[k] = own ? pixels[column] : MINUS_INFINITY;
-                    good[k] = own && (plane == nullptr || (plane[column] & UNFIT_SOURCES) == 0u);
-                }
-                const double of_row = offset[row], along = slope[row];
-#pragma unroll
-                for (int k = 0; k < REQUESTS; k++) {
-                    const int start = k * WARP - lead, column = lane + start;
-                    if (start >= size) break;  // the same for all lanes
-                    double height = UNFIT;
-                    if (good[k] && is_finite(seen[k])) {
-                        height = widen(seen[k]) - (of_row + X[column] * (along + bend[column]));
-                    }
-                    if (column >= 0 && column < size) v[row][column] = height;
-                    n += height > above;
-                    const bool before = row < half || (row == half && column < half);
-                    outshone = outshone || height > centre || (height == centre && before);
-                    const RowMask higher = __ballot_sync(WHOLE_WARP, height > least);
-                    const RowMask bright =
-                        __ballot_sync(WHOLE_WARP, height > least && height > lowest);
-                    // Bit i of the masks is column i.
-                    in_moments |= k == 0 ? higher >> lead : higher << start;
-                    in_isophote |= k == 0 ? bright >> lead : bright << start;
+        float next[2] = {};
+        if (warp < size) next[0] = ask(0), next[1] = ask(1);
+#pragma unroll 1
+        for (int row = warp; row < size; row += WARPS) {
+            const float seen[2] = {next[0], next[1]};
+            // The next row is asked for before this one is used.
+            if (row + WARPS < size) next[0] = ask(0), next[1] = ask(1);
+            const OfRow here = s.of_row[row];
+            // One instruction for each pixel, where is_finite() takes two.
+            const float infinity = -MINUS_INFINITY;
+            const bool fit[2] = {fabsf(seen[0]) < infinity, fabsf(seen[1]) < infinity};
+            const double v[2] = {height(seen[0], here, s.of_column[column[0]]),
+                                 height(seen[1], here, s.of_column[column[1]])};
+            const Levels level = s.levels[warp];
+            double in_moments[2];
+            unsigned lanes[2];
+            for (int k = 0; k < 2; k++) {
+                s.pixels[row][column[k]] = seen[k];
+                n += fit[k] && v[k] > above;
+                in_moments[k] = fit[k] && v[k] > level.least ? v[k] : 0.0;
+                lanes[k] = __ballot_sync(WHOLE_WARP, fit[k] && v[k] > level.bright);
+            }
+            if (lane == 0) s.isophote[row] = (RowMask)lanes[1] << 32 | lanes[0];
+            if (max(__double2hiint(v[0]), __double2hiint(v[1])) >= upper) {
+                // Of equal pixels the first one counts as the brightest.
+                const double peak_v = s.centres[warp];
+                const bool before[2] = {row < half || (row == half && column[0] < half),
+                                        row < half || (row == half && column[1] < half)};
+                for (int k = 0; k < 2; k++) {
+                    if (fit[k] && (v[k] > peak_v || (v[k] == peak_v && before[k])))
+                        outshone = true;
                 }
             }
-            if (lane == 0) over[row] = in_moments, isophote[row] = in_isophote;
+            add(&sums, (double)(row - half), in_moments[0], in_moments[1]);
         }
         n = warp_sum(n);
-        if (lane == 0) counts[warp] = n;
+        if (lane == 0) s.counts[warp] = n;
         // This is also the barrier after which masks and counts are complete.
         if (__syncthreads_or(outshone)) continue;
         n = 0;
-        for (int i = 0; i < WARPS; i++) n += counts[i];
+        for (int w = 0; w < WARPS; w++) n += s.counts[w];
         if (n <= above_pixels) continue;
-        if (warp == 0) grow(isophote, half, half);
-        double sums[3], isophote_sums[3];
-        // The barrier in the first call also makes the grown rows visible.
-        second_moments(v, over, size, scratch[0], sums);
-        second_moments(v, isophote, size, scratch[1], isophote_sums);
-        // No thread may fill v with the next stamp before all threads have done with this one; the
-        // barrier in the second call sees to that.
-        if (warp == 0 && lane == 0) {
-            int n_connected = 0;
-            for (int row = 0; row < size; row++) n_connected += __popcll(isophote[row]);
-            y[slot] = cy, x[slot] = cx, value[slot] = centre, n_above[slot] = n,
-            n_isophote[slot] = n_connected;
-            for (int j = 0; j < 3; j++) {
-                moments[3 * slot + j] = sums[j], isophote_moments[3 * slot + j] = isophote_sums[j];
+        // These wait in shared memory, since registers are scarce.
+        if (warp == 0 && lane == 0) s.n_above = n;
+        const double x_of[2] = {(double)(column[0] - half), (double)(column[1] - half)};
+        finish(sums, x_of, s.moments[0]);
+        if (warp == 0) grow(&s, half, half);
+        __syncthreads();
+        sums = {};
+#pragma unroll 1
+        for (int row = warp; row < size; row += WARPS) {
+            const RowMask mask = s.isophote[row];
+            if (mask == 0ull) continue;
+            const OfRow here = s.of_row[row];
+            double v[2];
+            for (int k = 0; k < 2; k++) {
+                v[k] = (mask >> column[k] & 1ull) != 0ull
+                           ? height(s.pixels[row][column[k]], here, s.of_column[column[k]])
+                           : 0.0;
             }
+            add(&sums, (double)(row - half), v[0], v[1]);
+        }
+        finish(sums, x_of, s.moments[1]);
+        // No thread may begin with the next stamp before all threads have done with this one; the
+        // next barrier sees to that, and the barrier at the next stamp's beginning.
+        __syncthreads();
+        const long long slot = (long long)ccd * n_slots + candidate;
+        if (warp == 0 && lane < 6) {
+            double sum = 0.0;
+            for (int w = 0; w < WARPS; w++) sum += s.moments[lane / 3][w][lane % 3];
+            (lane < 3 ? moments : isophote_moments)[3 * slot + lane % 3] = sum;
+        }
+        if (warp == 0 && lane == 0) {
+            y[slot] = listed[slot] / nx, x[slot] = listed[slot] % nx, value[slot] = s.centres[0],
+            n_above[slot] = s.n_above, n_isophote[slot] = s.n_connected;
             atomicAdd(n_sources + ccd, 1ull);  // whole numbers: the same in any order
         }
     }

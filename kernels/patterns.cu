@@ -46,15 +46,6 @@ __device__ __forceinline__ bool rounded(const double* coefficients, double sigma
     return usable && is_finite(steps);
 }
 
-// widen() of a finite pixel without a branch: the bits of a float32 number are those of a float64
-// number that is 2^896 times smaller, subnormal ones too.
-__device__ __forceinline__ double widen_finite(float pixel) {
-    const int bits = __float_as_int(pixel);
-    return __hiloint2double((int)((unsigned)(bits >> 3) & 0x8fffffffu),
-                            (int)((unsigned)bits << 29)) *
-           5.282945311356653e269;
-}
-
 __device__ __forceinline__ double residual(float pixel, const Scale* s, int y, int x, int ny,
                                            int nx) {
     return (widen(pixel) - polynomial(s->c, scaled(y, ny), scaled(x, nx))) * s->steps;
@@ -169,10 +160,8 @@ extern "C" __global__ void __launch_bounds__(128)
         for (int k = 0; k < COLUMNS; k++) {
             for (int step = CELL; step < lanes; step *= 2)
                 level[k] += __shfl_xor_sync(WHOLE_WARP, level[k], step);
-            // In two's complement the bits of a sum are the same, signed or not.
             if (threadIdx.x % lanes == 0 && inside[k] && level[k] != 0)
-                atomicAdd((unsigned long long*)bins + ((left + k * APART) >> shift),
-                          (unsigned long long)(long long)level[k]);
+                add_to(bins + ((left + k * APART) >> shift), level[k]);
             level[k] = 0;
         }
     }
@@ -365,8 +354,7 @@ extern "C" __global__ void __launch_bounds__(128)
                 for (int step = CELL; step < lanes; step *= 2)
                     of_bin[k] += __shfl_xor_sync(WHOLE_WARP, of_bin[k], step);
                 if (lane % lanes == 0 && inside[k] && of_bin[k] != 0)
-                    atomicAdd((unsigned long long*)bins + ((left + k * APART) >> shift),
-                              (unsigned long long)(long long)of_bin[k]);
+                    add_to(bins + ((left + k * APART) >> shift), of_bin[k]);
                 of_bin[k] = 0;
             }
         }
@@ -375,11 +363,10 @@ extern "C" __global__ void __launch_bounds__(128)
         if (threadIdx.x < 2 * ROWS_AT_ONCE) {
             int* sum = &rows[threadIdx.x / ROWS_AT_ONCE][threadIdx.x % ROWS_AT_ONCE];
             const int y = y0 / ROWS_AT_ONCE * ROWS_AT_ONCE + threadIdx.x % ROWS_AT_ONCE;
-            // In two's complement the bits of a sum are the same, signed or not.
             if (*sum != 0)
-                atomicAdd((unsigned long long*)(threadIdx.x < ROWS_AT_ONCE ? row_sum : row_count) +
-                              (long long)ccd * ny + y,
-                          (unsigned long long)(long long)*sum);
+                add_to(
+                    (threadIdx.x < ROWS_AT_ONCE ? row_sum : row_count) + (long long)ccd * ny + y,
+                    *sum);
             *sum = 0;
         }
         __syncthreads();
@@ -388,25 +375,24 @@ extern "C" __global__ void __launch_bounds__(128)
         const int x = left + k * APART;
         if (inside[k] && n_of_column[k] > 0) {
             const long long at = (long long)ccd * nx + x;
-            atomicAdd((unsigned long long*)column_sum + at,
-                      (unsigned long long)(long long)of_column[k]);
-            atomicAdd((unsigned long long*)column_count + at, (unsigned long long)n_of_column[k]);
+            add_to(column_sum + at, of_column[k]);
+            add_to(column_count + at, n_of_column[k]);
         }
         const long long sum = warp_sum((long long)of_column[k]);
         const int count = warp_sum(n_of_column[k]), n_pixels = warp_sum(n_usable[k]);
         if (lane == 0 && inside[k]) {
             const long long cell =
                 ((long long)ccd * gridDim.y + blockIdx.y) * ((nx + side - 1) / side) + x / side;
-            atomicAdd((unsigned long long*)map_sum + cell, (unsigned long long)sum);
-            atomicAdd((unsigned long long*)map_count + cell, (unsigned long long)count);
-            atomicAdd((unsigned long long*)map_usable + cell, (unsigned long long)n_pixels);
+            add_to(map_sum + cell, sum);
+            add_to(map_count + cell, count);
+            add_to(map_usable + cell, n_pixels);
         }
     }
     const int n_places = warp_sum(n_crosstalk);
     if (n_places == 0) return;
     const long long sum = warp_sum((long long)crosstalk);
     if (lane == 0) {
-        atomicAdd((unsigned long long*)crosstalk_sum + ccd, (unsigned long long)sum);
-        atomicAdd((unsigned long long*)crosstalk_count + ccd, (unsigned long long)n_places);
+        add_to(crosstalk_sum + ccd, sum);
+        add_to(crosstalk_count + ccd, n_places);
     }
 }

@@ -68,9 +68,10 @@ __device__ __forceinline__ int least_key(const double* c, double limit, int y0, 
 // Launch     grid (ceil(ceil(nx / tile) / 24), ceil(ny / tile), n_ccd), block (32, 8). A block
 //            takes 24 tiles side by side, 8 rows at a time through shared memory (24 KiB). So a
 //            warp reads one row of 768 pixels in whole sectors, and only 1% of what is read where
-//            rows are misaligned is read twice, instead of 25%. Then lane i of a warp has column i
-//            of three tiles; more tiles would cost registers. One warp writes the results, side by
-//            side.
+//            rows are misaligned is read twice, instead of 25%. Requests without a pixel of
+//            interest, which are most, stay out of shared memory. Then lane i of a warp has column
+//            i of three tiles; more tiles would cost registers. One warp writes the results, side
+//            by side.
 // Bytes      4 read for each pixel, once, and 1 of its mask; 12 written for each tile.
 extern "C" __global__ void __launch_bounds__(256)
     sources_tiles(const float* images, OPTIONAL const unsigned char* bad, const float* saturation,
@@ -80,7 +81,12 @@ extern "C" __global__ void __launch_bounds__(256)
     // As sort_key(), so that a key is made once for each pixel.
     __shared__ int staged[ROWS_AT_ONCE][TILES_A_BLOCK * MAX_TILE];
     __shared__ double c[6], limit, brightest[TILES_A_BLOCK];
-    __shared__ int full, counts[2][ROWS_AT_ONCE], place[TILES_A_BLOCK], least[TILES_A_BLOCK];
+    __shared__ int full, counts[2][ROWS_AT_ONCE], place[TILES_A_BLOCK], least[WARP];
+    // Which requests of each row were staged, and by how many pixels the first one began before
+    // the block's columns. The Y of the block's rows.
+    __shared__ unsigned noted[ROWS_AT_ONCE];
+    __shared__ int leads[ROWS_AT_ONCE];
+    __shared__ double Y_of[MAX_TILE];
     const int lane = threadIdx.x, warp = threadIdx.y, ccd = blockIdx.z;
     const int x0 = blockIdx.x * TILES_A_BLOCK * tile, y0 = blockIdx.y * tile;
     const int width = min(TILES_A_BLOCK * tile, nx - x0), height = min(tile, ny - y0);
@@ -94,6 +100,7 @@ extern "C" __global__ void __launch_bounds__(256)
                : (__float_as_uint(level) << 1) == 0u ? -1
                                                      : sort_key(level);
     }
+    if (warp == 2) Y_of[lane] = scaled(y0 + lane, ny), least[lane] = 0x7fffffff;
     __syncthreads();
 
     int best_pixel[TILES_A_WARP];
@@ -105,54 +112,91 @@ extern "C" __global__ void __launch_bounds__(256)
         const int key = whole ? least_key(c, limit, y0, left, tile, ny, nx) : 0x7fffffff;
         if (lane == 0) least[own] = key;
     }
+    __syncthreads();
+    // Most requests have no pixel of interest: none above the lowest of the tiles' levels, none
+    // saturated, infinite or NaN. One comparison tells, of keys counted from the lowest finite
+    // one, so that those below are the highest.
+    int level = least[lane];
+    for (int step = WARP / 2; step > 0; step /= 2)
+        level = min(level, __shfl_xor_sync(WHOLE_WARP, level, step));
+    level = min(min(full, HIGHEST), level == 0x7fffffff ? HIGHEST : level + 1);
+    const unsigned lowest = (unsigned)LOWEST + 1u, of_interest = (unsigned)level - lowest;
     int spoilt = 0, saturated = 0;
     for (int row0 = 0; row0 < height; row0 += ROWS_AT_ONCE) {
+        unsigned staged_requests = 0u;
         if (row0 + warp < height) {
             // The walk described in common.cuh, but counted from the first pixel with ints, which
             // take half the registers.
             const long long first = ((long long)ccd * ny + y0 + row0 + warp) * nx + x0;
             const float* pixels = images + first;
             const unsigned char* plane = bad == nullptr ? nullptr : bad + first;
-            const auto keep = [&](int column, float seen, unsigned bits) {
-                const int key = sort_key(seen);
+            int base = (int)(whole_sectors(first) - first);
+            const int lead = -base;
+            if (lane == 0) leads[warp] = lead;
+            const auto keep = [&](int column, int key, unsigned bits) {
                 // Of a NaN, too, the key lies beyond those of the infinities.
                 const bool finite = key > LOWEST && key < HIGHEST;
                 spoilt += !finite | (bits != 0u);
                 saturated += finite & (key >= full);
                 staged[warp][column] = finite && (bits & UNFIT_SOURCES) == 0u ? key : LOWEST;
             };
-            const auto edge = [&](int column) {
-                if (column >= 0 && column < width)
-                    keep(column, pixels[column], plane == nullptr ? 0u : plane[column]);
+            // A request that may leave the block's columns.
+            const auto edge = [&]() {
+                const int column = base + lane;
+                const bool inside = column >= 0 && column < width;
+                const int key = inside ? sort_key(pixels[column]) : LOWEST + 1;
+                const unsigned bits = inside && plane != nullptr ? plane[column] : 0u;
+                if (__any_sync(WHOLE_WARP, (unsigned)key - lowest >= of_interest || bits != 0u)) {
+                    if (inside) keep(column, key, bits);
+                    staged_requests |= 1u << (base + lead) / WARP;
+                }
+                base += WARP;
             };
-            int base = (int)(whole_sectors(first) - first);
-            if (base < 0) edge(base + lane), base += WARP;
+            if (base < 0) edge();
             // All requests of a turn are made before the first one is waited for.
 #pragma unroll 1
             for (; base + TOGETHER * WARP <= width; base += TOGETHER * WARP) {
-                float seen[TOGETHER];
-                unsigned bits[TOGETHER];
+                int keys[TOGETHER];
+                unsigned bits[TOGETHER], highest = 0u, any_bits = 0u;
 #pragma unroll
                 for (int k = 0; k < TOGETHER; k++) {
                     const int column = base + k * WARP + lane;
-                    seen[k] = pixels[column], bits[k] = plane == nullptr ? 0u : plane[column];
+                    keys[k] = __float_as_int(pixels[column]);
+                    bits[k] = plane == nullptr ? 0u : plane[column];
                 }
 #pragma unroll
-                for (int k = 0; k < TOGETHER; k++) keep(base + k * WARP + lane, seen[k], bits[k]);
+                for (int k = 0; k < TOGETHER; k++) {
+                    keys[k] = sort_key(__int_as_float(keys[k]));
+                    highest = max(highest, (unsigned)keys[k] - lowest);
+                    any_bits |= bits[k];
+                }
+                if (!__any_sync(WHOLE_WARP, highest >= of_interest || any_bits != 0u)) continue;
+#pragma unroll
+                for (int k = 0; k < TOGETHER; k++) keep(base + k * WARP + lane, keys[k], bits[k]);
+                staged_requests |= ((1u << TOGETHER) - 1u) << (base + lead) / WARP;
             }
 #pragma unroll 1
-            for (; base < width; base += WARP) edge(base + lane);
+            while (base < width) edge();
         }
+        if (lane == 0) noted[warp] = staged_requests;
         __syncthreads();
         for (int k = 0; k < TILES_A_WARP; k++) {
-            const int own = warp + k * ROWS_AT_ONCE, column = own * tile + lane, key = least[own];
-            if (key == 0x7fffffff || lane >= tile) continue;
-#pragma unroll 4
-            for (int row = 0; row < min(ROWS_AT_ONCE, height - row0); row++) {
+            const int own = warp + k * ROWS_AT_ONCE, left = own * tile, key = least[own];
+            if (key == 0x7fffffff) continue;
+            // Lane i finds out whether anything was staged of the tile's pixels in row i.
+            const int i = lane % ROWS_AT_ONCE;
+            const int from = (left + leads[i]) / WARP, to = (left + tile - 1 + leads[i]) / WARP;
+            const bool found = lane < ROWS_AT_ONCE && (noted[i] & (1u << from | 1u << to)) != 0u;
+            unsigned rows = __ballot_sync(WHOLE_WARP, found);
+            for (; rows != 0u; rows &= rows - 1u) {
+                const int row = __ffs((int)rows) - 1, column = left + lane;
+                if (lane >= tile || (noted[row] >> (column + leads[row]) / WARP & 1u) == 0u)
+                    continue;
                 const int seen = staged[row][column];
                 if (seen <= key) continue;
                 const int y = y0 + row0 + row, x = x0 + column;
-                const double v = widen(of_key(seen)) - polynomial(c, scaled(y, ny), scaled(x, nx));
+                const double v =
+                    widen_finite(of_key(seen)) - polynomial(c, Y_of[row0 + row], scaled(x, nx));
                 // Rows come in order, so of equal v the first stays.
                 if (v > best[k]) best[k] = v, best_pixel[k] = y * nx + x;
             }
@@ -178,10 +222,7 @@ extern "C" __global__ void __launch_bounds__(256)
     if (warp == 0 && lane < 2) {
         int sum = 0;
         for (int i = 0; i < ROWS_AT_ONCE; i++) sum += counts[lane][i];
-        // In two's complement the bits of a sum are the same, signed or not.
-        if (sum > 0)
-            atomicAdd((unsigned long long*)(lane == 0 ? n_bad : n_saturated) + ccd,
-                      (unsigned long long)sum);
+        if (sum > 0) add_to((lane == 0 ? n_bad : n_saturated) + ccd, sum);
     }
     const int columns = nx / tile, column = blockIdx.x * TILES_A_BLOCK + lane;
     if (warp == 1 && lane < TILES_A_BLOCK && column < columns && (int)blockIdx.y < ny / tile) {

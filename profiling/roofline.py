@@ -8,8 +8,8 @@ if there were no cache. `pixels` are the sectors of the images; `other` are the 
 and results. The limit of 2.1 stacks is for the sectors of the images that all scoring kernels together request, without
 a mask. With a perfect cache in each kernel 1.82 stacks would remain: 1, and 1 - exp(-s) for each of the two random
 kinds that request s. All other requests stand beside these, with a limit of their own; most of that memory is small
-enough to stay in the L2 cache. Floating point is float64 without FMA; atan, sincos and log are counted as 40 operations
-each.
+enough to stay in the L2 cache. Floating point is float64, and an FMA counts as two operations; atan, sincos and log are
+counted as 40 each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SECTOR = 32
 
 # Memory bandwidth and float64 rate of NVIDIA's data sheets "A100 Tensor Core GPU" (SXM with 40 and with 80 GB,
 # nvidia-a100-datasheet-nvidia-us-2188504) and "H100 Tensor Core GPU" (SXM, nvidia-h100-datasheet-2430615). The rates of
-# the data sheets count an FMA as two operations; these kernels use no FMA.
+# the data sheets count an FMA as two operations; these kernels use hardly any.
 CARDS = {"A100-40": (1555e9, 9.7e12 / 2), "A100-80": (2039e9, 9.7e12 / 2), "H100": (3350e9, 34e12 / 2)}
 BAR, OTHER_BAR = 2.1, 0.25
 TOLERANCE = 1.4
@@ -116,7 +116,7 @@ def costs(case: Case) -> dict[str, Cost]:
     # first stamp.
     rows = 64 * spanned(256, 4)
     table["moments_check"] = Cost(
-        stamps * rows, 12 * stamps + n * 256 * 30, stamps * 4 * 4096, 88 * stamps, 4096 * 20 * stamps
+        stamps * rows, 12 * stamps + n * 256 * 30, stamps * 4 * 4096, 88 * stamps, 4096 * 15 * stamps
     )
     # cupy.full fills the slots, 7 float64 and 4 int64 arrays, and the CCDs of the slots.
     table["(fills of slots)"] = Cost(0, slots * 96 / SECTOR, 0, 96 * slots, 0)
@@ -144,10 +144,10 @@ def reading(case: Case, bits: float = 4.93) -> dict[str, Cost]:
     words = tiles * case.nx * bits / 32
     table: dict[str, Cost] = {}
     # Each lane of a warp asks for a word of its own tile: of 8 requests for a sector the cache answers 7. Every 32
-    # pixels need their random numbers, and scale, zero and blank of their tile.
+    # pixels need their random numbers; scale, zero and blank are read once for each tile.
     table["rice"] = Cost(
         pass_sectors(case, 32),
-        words + steps * (spanned(128, 4) + 3) + 6 * tiles,
+        words + steps * spanned(128, 4) + 6 * tiles,
         tiles * (case.nx * bits / 8 + 40),
         4 * case.pixels,
         4 * case.pixels,

@@ -45,10 +45,9 @@ TOGETHER = {"moments": ("moments", "sources"), "sources": ("sources", "moments")
 
 NOTHING_LEFT = "one round more, in which no thread has anything to do"
 EQUIVALENT = {
-    "common.cuh: if (!(magnitude <= 1.1754943508222875e-38)) return (float)value;               // 2^-126": (
-        "2^-126 itself has the same bits when it is put together as a subnormal number"
-    ),
     "rice.cu: for (int done = 0; done <= most; done += WARP) {": "once more, no tile has pixels left",
+    "rice.cu: if (left > 0 && j + 1 < stop) {": "a second code that ends with the window is read in the next round",
+    "rice.cu: } else if (kept > 0) {": "a code as long as the window is read as longer ones are",
     "background.cu: for (int step = 1; step <= WARP; step *= 2) {": "no lane is as high as 32: nothing is added",
     "background.cu: for (int start = 0; start <= n_drawn && n < wanted; start += THREADS) {": NOTHING_LEFT,
     "background.cu: for (int start = 0; start < n_drawn && n <= wanted; start += THREADS) {": (
@@ -71,7 +70,7 @@ EQUIVALENT = {
     ),
     "background.cu: s->bin = condition(copy) <= 1e12;": "no condition number is 1e12 to the last bit",
     "gradients.cu: for (int left = 0; left <= size; left += WARP) {": NOTHING_LEFT,
-    "gradients.cu: for (int first = 0; first <= f.half; first += BATCH) {": NOTHING_LEFT,
+    "gradients.cu: if (least > 1.17549435e-38f) {  // 2^-126": "2^-126 is widened to the same number either way",
     "gradients.cu: if (warp <= n) {": "a warp too many computes what nobody stores",
     "gradients.cu: for (int first = 0; first <= slots; first += blockDim.x) {": NOTHING_LEFT,
     "gradients.cu: for (int next = slots; filled <= slots && next < n_draws; next += REST_WARPS) {": (
@@ -98,7 +97,6 @@ EQUIVALENT = {
     "shapes.cu: if (source > (last != 0 ? SHAPES_A_CCD : FOR_WIDTH)) return;": (
         "a source that gives no width is measured once more than it need be"
     ),
-    "moments.cu: for (int k = 0; k <= REQUESTS; k++) {": "a fourth request begins behind every stamp: the loop ends",
     "sources.cu: for (int row0 = 0; row0 <= height; row0 += ROWS_AT_ONCE) {": NOTHING_LEFT,
     "sources.cu: if (other > best[k] || (other == best[k] && other_pixel <= best_pixel[k])) {": (
         "two lanes never have one pixel, but for -1, which is replaced by itself"

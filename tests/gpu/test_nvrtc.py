@@ -48,7 +48,7 @@ LIMITS = {
     "checksum_compare": Limit(256, 32),
     "divergence": Limit(256, 56),
     "gradients_first": Limit(256, 64, 256),  # 32 warps, each with 10 memory requests under way
-    "gradients_rest": Limit(512, 120, 64),  # one block for each CCD
+    "gradients_rest": Limit(512, 128, 64),  # one block for each CCD
     "histogram_count": Limit(256, 48),
     "histogram_finish": Limit(256, 48),
     "moments_check": Limit(256, 128, 36316),
@@ -69,7 +69,7 @@ LIMITS = {
     "shapes_measure": Limit(256, 80, 8192),
     "shapes_width": Limit(128, 48, 2100),
     "sources_list": Limit(1024, 48, 128),
-    "sources_tiles": Limit(256, 88, 25180),  # 64 registers on sm_80 and sm_90
+    "sources_tiles": Limit(256, 72, 25440),  # 64 registers on sm_80 and sm_90
     "stamps_cut": Limit(256, 64, 1024),
 }
 

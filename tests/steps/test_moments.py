@@ -77,6 +77,19 @@ def test_sums_by_hand(backend):
     assert n == 5
 
 
+def test_the_last_bit_does_not_depend_on_the_place_in_the_stack(backend):
+    """Rows of an odd width begin anywhere in a sector of memory, which decides what a thread of a GPU adds up."""
+    rng = np.random.default_rng(5)
+    noise = rng.normal(0.0, 1.0, (129, 131)).astype(np.float32)
+    image = (sky.make(129, 131, sky.gaussian(64, 65, 90.0, 5.0, degrees=20, ratio=0.7), sky=0.0) + noise).astype("f4")
+    coefficients = (1 / 3, 1 / 7, 1 / 11, 1 / 13, 1 / 17, 1 / 19)  # else the sums would be exact
+    alone = check_sources(backend, [image], None, hand_made(backend, 1, coefficients=coefficients))
+    found = check_sources(backend, [image] * 8, None, hand_made(backend, 8, coefficients=coefficients))
+    assert found.y.size == 8 * alone.y.size > 0
+    for name in ("moments", "isophote_moments"):
+        assert getattr(found, name).tobytes() == 8 * getattr(alone, name).tobytes()
+
+
 def test_the_stamp_holds_minus_32_and_plus_31(backend):
     near = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1)]
     base = one_source(backend, line(*near))[0]
