@@ -47,6 +47,7 @@ NOTHING_LEFT = "one round more, in which no thread has anything to do"
 EQUIVALENT = {
     "rice.cu: for (int done = 0; done <= most; done += WARP) {": "once more, no tile has pixels left",
     "rice.cu: if (left > 0 && j + 1 < stop) {": "a second code that ends with the window is read in the next round",
+    "rice.cu: if (place > RANDOM) {": "the lanes find that the numbers go on elsewhere, and the next round wraps",
     "rice.cu: } else if (kept > 0) {": "a code as long as the window is read as longer ones are",
     "background.cu: for (int step = 1; step <= WARP; step *= 2) {": "no lane is as high as 32: nothing is added",
     "background.cu: for (int start = 0; start <= n_drawn && n < wanted; start += THREADS) {": NOTHING_LEFT,
