@@ -7,7 +7,7 @@ which may be damaged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -166,3 +166,43 @@ class RiceImage:
     place: BytesOnDisk | None = None
     lent: bool = False
     datasum: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RiceImages:
+    """RICE_1-compressed images of one form that follow each other in a file, in one piece of memory.
+
+    Attributes
+    ----------
+    data : ndarray, (n_bytes,) uint8
+        All data of the images' HDUs, and what lies between these.
+    shape, tile, bytepix, blocksize, quantised, dither, lent
+        See `RiceImage`; the same for all images.
+    start, size : ndarray, (n, n_tiles) int64
+        First byte of each tile of each image within `data`, and its number of bytes, at least 1.
+    seeds : sequence of int
+        ZDITHER0 of each image, 1 to 10000.
+    scale, zero : ndarray, (n, n_tiles) float64
+        See `RiceImage`, for each image.
+    blank : ndarray, (n_tiles,) int64
+        See `RiceImage`; the same for all images.
+    sums : sequence of (int, int, int or None)
+        For each image: the first byte of its HDU's data within `data`, a multiple of 16; their number of bytes; and
+        the DATASUM that the backend must compare these with, see `RiceImage`.
+    """
+
+    data: npt.NDArray[np.uint8]
+    shape: tuple[int, int]
+    tile: tuple[int, int]
+    start: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    bytepix: int
+    blocksize: int
+    quantised: bool
+    dither: int
+    seeds: Sequence[int]
+    scale: npt.NDArray[np.float64]
+    zero: npt.NDArray[np.float64]
+    blank: npt.NDArray[np.int64]
+    lent: bool
+    sums: Sequence[tuple[int, int, int | None]]

@@ -1,4 +1,4 @@
-"""Whether the tiles of an image lie within its data: a compiled loop, since a GPU would read whatever it is told to."""
+"""Whether the tiles of images lie within their data: a compiled loop, since a GPU would read whatever it is told to."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from numba import types
 from gpuanom.native import native
 
 _whole = types.Array(types.int64, 1, "A", readonly=True)
-_real = types.Array(types.float64, 1, "A", readonly=True)
+_wholes = types.Array(types.int64, 2, "A", readonly=True)
+_reals = types.Array(types.float64, 2, "A", readonly=True)
 
 
 @native(
     types.boolean(
-        _whole, _whole, _whole, _real, _real, types.int64, types.int64, types.int64, types.int64[:, ::1],
+        _wholes, _wholes, _whole, _reals, _reals, types.int64, types.int64, types.int64, types.int64[:, ::1],
         types.float64[:, ::1],
     )
 )  # fmt: skip
 def put_tiles(start: Any, size: Any, blank: Any, scale: Any, zero: Any, n_bytes: Any, begin: Any, at: Any, wholes: Any,
               reals: Any) -> Any:  # fmt: skip
-    """Put the numbers of an image's tiles behind those of other images, if all tiles lie within the image's data.
+    """Put the numbers of images' tiles behind those of other images, if all tiles lie within the images' data.
 
     Parameters
     ----------
-    start, size, blank : ndarray, (n_tiles,) int64
-    scale, zero : ndarray, (n_tiles,) float64
-        See `gpuanom.encoded.RiceImage`.
+    start, size : ndarray, (n, n_tiles) int64
+    blank : ndarray, (n_tiles,) int64
+    scale, zero : ndarray, (n, n_tiles) float64
+        See `gpuanom.encoded.RiceImages`.
     n_bytes : int
-        Bytes of the image's data.
+        Bytes of the images' data.
     begin : int
         Where the data begin among those of all images.
     at : int
@@ -43,10 +45,14 @@ def put_tiles(start: Any, size: Any, blank: Any, scale: Any, zero: Any, n_bytes:
     bool
         False where a tile does not lie within the data; then nothing of what was written counts.
     """
-    for tile in range(len(start)):
-        # Each number is compared alone, so that no sum overflows.
-        if start[tile] < 0 or size[tile] < 0 or size[tile] > n_bytes or start[tile] > n_bytes - size[tile]:
-            return False
-        wholes[0, at + tile], wholes[1, at + tile] = begin + start[tile], size[tile]
-        wholes[2, at + tile], reals[0, at + tile], reals[1, at + tile] = blank[tile], scale[tile], zero[tile]
+    n_images, n_tiles = start.shape
+    for image in range(n_images):
+        for tile in range(n_tiles):
+            first, n = start[image, tile], size[image, tile]
+            # Each number is compared alone, so that no sum overflows.
+            if first < 0 or n < 0 or n > n_bytes or first > n_bytes - n:
+                return False
+            place = at + image * n_tiles + tile
+            wholes[0, place], wholes[1, place], wholes[2, place] = begin + first, n, blank[tile]
+            reals[0, place], reals[1, place] = scale[image, tile], zero[image, tile]
     return True

@@ -23,6 +23,7 @@ from gpuanom.records import (
     Background,
     Ccd,
     CcdStack,
+    CcdsTogether,
     Gradients,
     OrientationHistograms,
     Patterns,
@@ -40,14 +41,15 @@ class Backend(Device, Protocol):
     device fails.
     """
 
-    def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
+    def prepare(self, ccds: Iterable[Ccd | CcdsTogether], most: int) -> CcdStack:
         """Bring CCDs that share a shape to where the backend works (METHOD.md 6).
 
         Parameters
         ----------
-        ccds : iterable of Ccd
+        ccds : iterable of Ccd or CcdsTogether
             At least one, all of one shape, (ny, nx); pixels in the image unit. They are taken one
-            at a time, and each may be let go when the next one is asked for.
+            at a time, and each may be let go when the next one is asked for. Only a backend that
+            decodes, see `takes_encoded`, is given CCDs that were read together.
         most : int
             The number of CCDs is at most this.
 

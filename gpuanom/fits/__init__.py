@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gpuanom.fits.decode import decode_raw, decode_rice
 from gpuanom.fits.discover import Discovery, FileFailure, KnownFiles, Skipped, discover
-from gpuanom.fits.reader import load_together, open_ccds, read_ccds
+from gpuanom.fits.reader import CcdsOnDisk, open_ccds, read_ccds
 
 __all__ = [
+    "CcdsOnDisk",
     "Discovery",
     "FileFailure",
     "KnownFiles",
@@ -14,7 +15,6 @@ __all__ = [
     "decode_raw",
     "decode_rice",
     "discover",
-    "load_together",
     "open_ccds",
     "read_ccds",
 ]

@@ -68,6 +68,8 @@ class Scanned:
 
     Attributes
     ----------
+    text : str
+        The cards.
     unusual : bool
         Whether it has cards whose names only astropy understands.
     layout : Layout
@@ -75,7 +77,7 @@ class Scanned:
     """
 
     def __init__(self, text: bytes) -> None:
-        self._text = as_text(text)
+        self.text = as_text(text)
         self.layout = layout_of(text)
         self.unusual, self._places = self.layout.unusual, self.layout.places
         self._values: dict[str, Any] = {}
@@ -86,7 +88,7 @@ class Scanned:
         from astropy.io import fits
 
         with ignore_astropy_warnings():
-            return fits.Header.fromstring(self._text.encode("ascii"))
+            return fits.Header.fromstring(self.text.encode("ascii"))
 
     def may_have(self, beginning: str) -> bool:
         """Whether a keyword may begin with these letters; False is certain, and much faster than asking for each."""
@@ -100,7 +102,7 @@ class Scanned:
 
     @cached_property
     def _capitals(self) -> str:
-        return self._text.upper()
+        return self.text.upper()
 
     def __contains__(self, keyword: str) -> bool:
         if not self.unusual and _is_plain(keyword):
@@ -163,11 +165,11 @@ class Scanned:
             Cards of 80 letters. All cards, where the header has cards whose names only astropy understands.
         """
         if self.unusual:
-            return self._text
+            return self.text
         ends = self.layout.parts.get(names)
         if ends is None:
             ends = self.layout.parts[names] = self._ends(names)
-        text = self._text
+        text = self.text
         return "".join([text[at:end] for at, end in ends])
 
     def _ends(self, names: Sequence[str]) -> list[tuple[int, int]]:
@@ -176,7 +178,7 @@ class Scanned:
         for name in names:
             if (at := self._places.get(name)) is not None:
                 end = at + _WIDTH
-                while self._text.startswith("CONTINUE", end):
+                while self.text.startswith("CONTINUE", end):
                     end += _WIDTH
                 ends.append((at, end))
         return ends
@@ -187,7 +189,7 @@ class Scanned:
             return header.get(keyword, default)
 
     def _value(self, at: int, keyword: str) -> Any:
-        text = self._text
+        text = self.text
         if text[at + 8 : at + 10] == "= ":
             value = text[at + 10 : at + _WIDTH]
             if found := _TEXT.fullmatch(value):

@@ -21,7 +21,7 @@ from gpuanom.fits.hdu_headers import data_size, header_at, image_in
 from gpuanom.fits.hdus import Hdu as Hdu
 from gpuanom.fits.hdus import Unit
 from gpuanom.fits.headers import Cards, card, number
-from gpuanom.fits.mapping import DamagedError, HeaderReader, Mapping, bring
+from gpuanom.fits.mapping import DamagedError, HeaderReader, Mapping, OpenFile, bring
 from gpuanom.fits.scan import BLOCK
 from gpuanom.settings import NO_CHECKSUM
 from gpuanom.system import patiently, refused
@@ -304,28 +304,9 @@ class File:
             self.compare_read(item, given.memory)
         return given
 
-    def read_part(self, start: int, stop: int, room: GiveRoom) -> Room | None:
-        """Read a part of the file into memory, several HDUs at once; their sums are not compared.
-
-        Parameters
-        ----------
-        start, stop : int
-            First byte, and the byte behind the last.
-        room : callable
-            Gives the memory.
-
-        Returns
-        -------
-        Room or None
-            Read-only; None where the part cannot be read, which `read` then says of the HDU that it concerns.
-        """
-        given = room(stop - start)
-        try:
-            whole = self._mapping.read(start, given.memory)
-        except (OSError, InputError):
-            return None
-        given.memory.flags.writeable = False
-        return given if whole else None
+    def opened(self) -> OpenFile | None:
+        """Open the file to be read apart from the mapping; None where it is packed, has changed or cannot be opened."""
+        return self._mapping.opened()
 
     def compare_read(self, item: Hdu, data: npt.NDArray[np.uint8]) -> None:
         """Compare an HDU's data, as they were read, with its DATASUM; see `check` for the error."""

@@ -58,6 +58,21 @@ def let_go() -> None:
         _kept.clear()
 
 
+class OpenFile:
+    """A descriptor of a file, which is closed with this object.
+
+    Parameters
+    ----------
+    number : int
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self.number)
+
+
 class Mapping:
     """The bytes of a file; for a file that is packed as a whole, the unpacked bytes.
 
@@ -162,6 +177,19 @@ class Mapping:
         finally:
             os.close(file)
         return True
+
+    def opened(self) -> OpenFile | None:
+        """Open a plain file once more; None where it is packed, has changed since, or cannot be opened."""
+        if not self.plain:
+            return None
+        try:
+            file = OpenFile(patiently(lambda: os.open(self.path, os.O_RDONLY | os.O_CLOEXEC), let_go))
+            status = os.fstat(file.number)
+            if status.st_size >= self.size:  # what is left of a file that was cut off can be read
+                self._same(status)
+        except (OSError, InputError):
+            return None
+        return file
 
     @contextlib.contextmanager
     def header_reader(self) -> Iterator[HeaderReader]:

@@ -25,9 +25,9 @@ from gpuanom.fits.mask_bits import DECODINGS, NoMeaningError, decode
 from gpuanom.fits.mask_planes import NO_MASK, OwnPlanes, like_image, planes_by_name
 from gpuanom.fits.pixels import as_stored, numbers, pixels
 from gpuanom.fits.sections import Section, trim, trimmed_shape
-from gpuanom.fits.together import rice_images
+from gpuanom.fits.together import RiceFile
 from gpuanom.fits.trims import data_sections
-from gpuanom.records import Ccd, CcdFailure, CcdOnDisk, Exposure, FloatImage
+from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
@@ -142,28 +142,49 @@ def origin_of(ccd: CcdOnDisk, *, mask: bool = True) -> Origin:
     return Origin(load.item.number, load.full, load.shape, load.sections, about_mask)
 
 
-def load_together(items: Sequence[CcdOnDisk], room: GiveRoom) -> list[Ccd | CcdFailure]:
-    """Read CCDs as their files hold them, those that follow each other in a file by one read.
+class CcdsOnDisk:
+    """CCDs whose pixels are read several at a time, as the files hold them.
 
     Parameters
     ----------
     items : sequence of CcdOnDisk
         From `open_ccds`.
-    room : callable
-        Gives memory for a number of bytes.
-
-    Returns
-    -------
-    list of Ccd or CcdFailure
-        What ``item.load(encoded=True, room=room)`` returns for each.
     """
-    loaders = [item.load for item in items if isinstance(item.load, _Loader)]
-    if len(loaders) == len(items) and all(load.file is loaders[0].file for load in loaders):
-        whole = all(load.shape == load.full for load in loaders)
-        images = rice_images(loaders[0].file, [load.item for load in loaders], room) if whole else None
-        if images is not None:
-            return [load.with_image(image) for load, image in zip(loaders, images, strict=True)]
-    return [item.load(encoded=True, room=room) for item in items]
+
+    def __init__(self, items: Sequence[CcdOnDisk]) -> None:
+        self._items = items
+        self._loaders = [item.load for item in items if isinstance(item.load, _Loader)]
+        file = self._loaders[0].file if self._loaders else None
+        self._whole = [load.file is file and load.shape == load.full for load in self._loaders]
+        self._images = self._ccds = None
+        if file is not None and len(self._loaders) == len(items):
+            self._images = RiceFile(file, [load.item for load in self._loaders])
+            self._ccds = [None if load.masks.any_for(load.item) else load.without_pixels() for load in self._loaders]
+
+    def load(self, first: int, last: int, room: GiveRoom) -> CcdsTogether | list[Ccd | CcdFailure]:
+        """Read some of the CCDs, those that follow each other in a file by one read.
+
+        Parameters
+        ----------
+        first, last : int
+            The first CCD, and the one behind the last.
+        room : callable
+            Gives memory for a number of bytes.
+
+        Returns
+        -------
+        CcdsTogether, or list of Ccd or CcdFailure
+            What ``item.load(encoded=True, room=room)`` returns for each; in one record where one read gave all CCDs.
+        """
+        if self._images is not None and self._ccds is not None and all(self._whole[first:last]):
+            images = self._images.read(first, last, room)
+            if images is not None:
+                several = zip(self._ccds[first:last], self._loaders[first:last], strict=True)
+                ccds = [load.without_pixels() if ccd is None else ccd for ccd, load in several]
+                found = [ccd for ccd in ccds if isinstance(ccd, Ccd)]
+                if len(found) == len(ccds):
+                    return CcdsTogether(found, images)
+        return [item.load(encoded=True, room=room) for item in self._items[first:last]]
 
 
 def _ccds(
@@ -249,10 +270,10 @@ class _Loader:
     def _read(self, encoded: bool, out: FloatImage | None, room: GiveRoom | None) -> Ccd:
         return self._ccd((self._encoded(room) if encoded else None) or self._image(out))
 
-    def with_image(self, image: RiceImage) -> Ccd | CcdFailure:
-        """Return what a call returns, for an image that was read already, as the file holds it."""
+    def without_pixels(self) -> Ccd | CcdFailure:
+        """Return what a call returns, with an empty image."""
         try:
-            return self._ccd(image)
+            return self._ccd(NO_PIXELS)
         except InputError as error:
             return _failure(self.name, _located(error, self.file.path, self.item.number))
 
@@ -326,6 +347,15 @@ class _Masks:
             if first and plane is not None and self._rule.mask == "own":
                 _log.info("%s: the mask plane of the same file is applied", self._image_file.path)
             return None if plane is None else (self._image_file, plane)
+
+    def any_for(self, item: Hdu) -> bool:
+        """Whether a CCD may have a plane that is applied: False is certain, and needs no pixels."""
+        if not self._settings.mask or self._rule.mask == "none" or (self._path is None and not self._rule.mask_hdu):
+            return False
+        try:
+            return self._path is not None or self._plane(item, "") is not None
+        except InputError:
+            return True
 
     def in_words(self, load: _Loader) -> str:
         """Say which plane is the mask of a CCD and how it is decoded, or why there is no mask."""

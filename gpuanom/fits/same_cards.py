@@ -44,7 +44,7 @@ class Noting(Scanned):
 
     def __init__(self, header: Scanned) -> None:
         self.layout, self.unusual = header.layout, header.unusual
-        self._text, self._places = header._text, header._places
+        self.text, self._places = header.text, header._places
         self._values = {}
         self.asked: dict[int, None] = {}
         self.whole = False
@@ -53,12 +53,12 @@ class Noting(Scanned):
     def astropy(self) -> Any:
         """The same header as astropy parses it: any card may count."""
         self.whole = True
-        return Scanned(self._text.encode("ascii")).astropy
+        return Scanned(self.text.encode("ascii")).astropy
 
     @property
     def _capitals(self) -> str:
         self.whole = True
-        return self._text.upper()
+        return self.text.upper()
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """See `Scanned.get`."""
@@ -82,7 +82,7 @@ class _Way:
 
     def texts(self, headers: tuple[Scanned, ...]) -> Any:
         """The text of the cards in other headers of the same layouts."""
-        return tuple([of(header._text) for of, header in zip(self._of, headers, strict=True) if of])
+        return tuple([of(header.text) for of, header in zip(self._of, headers, strict=True) if of])
 
 
 class _Known:

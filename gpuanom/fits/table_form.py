@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from operator import itemgetter
+from typing import Any
 
 from gpuanom.encoded import NO_BLANK
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import MOST_COLUMNS, Scanned
 from gpuanom.fits.headers import card
+from gpuanom.fits.layouts import WIDTH, Layout
 from gpuanom.fits.tiles import GZIP, RICE, AstropyOnlyError
 
 BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
@@ -32,6 +35,10 @@ _CARDS = (
     *("ZCMPTYPE", "ZMASKCMP", "ZBITPIX", "ZTILE1", "ZTILE2", "NAXIS1", "NAXIS2", "THEAP", "TFIELDS", "BSCALE", "BZERO"),
     *("ZSCALE", "ZZERO", "ZQUANTIZ", "ZBLANK", "BLANK"),
 )
+
+
+_DECIDE = frozenset(keyword.ljust(8) for keyword in _CARDS)
+_BEGIN = ("TTYPE", "ZNAME", "ZVAL")
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,31 @@ class TableForm:
     blocksize: int
     blank: int
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether each image of this form can be Rice-coded throughout, with at most a scale and a zero a tile."""
+        data = self.columns.get("COMPRESSED_DATA")
+        if self.code not in RICE or "ZBLANK" in self.columns or data is None:
+            return False
+        if data.kind not in "PQ" or (data.repeat, data.element) != (1, "B"):
+            return False
+        return all(c is None or (c.repeat, c.kind) == (1, "D") for c in self._reals)
+
+    @property
+    def _reals(self) -> list[Column | None]:
+        """The columns of scales and zero points."""
+        return [self.columns.get(name) if self.quantised else None for name in ("ZSCALE", "ZZERO")]
+
+    @cached_property
+    def places(self) -> tuple[int, int, int, int]:
+        """Of a plain form: first byte of the descriptors in a row, and bytes of their numbers; of scales; of zeros.
+
+        The places of scales and zeros are -1 where there are no such columns.
+        """
+        data, (scale, zero) = self.columns["COMPRESSED_DATA"], self._reals
+        of_scale, of_zero = (-1 if column is None else column.offset for column in (scale, zero))
+        return data.offset, BYTES[data.kind] // 2, of_scale, of_zero
+
 
 def table_form(header: Scanned, shape: tuple[int, int]) -> TableForm:
     """Understand the cards that describe the table of a compressed image (FITS 4.0, section 10.1).
@@ -116,6 +148,44 @@ def table_form(header: Scanned, shape: tuple[int, int]) -> TableForm:
         n_settings += 1
     text = header.part(_cards(n_columns, n_settings))
     return _understood(_LONGEST.sub(_blanks, text), shape)
+
+
+def about_table(header: Scanned) -> tuple[Any, ...] | None:
+    """Return what tells whether headers describe tables of the same form, if their images have the same shape.
+
+    To compare these texts takes a tenth of the time that it takes to look up what they mean.
+
+    Parameters
+    ----------
+    header : Scanned
+        Header of a table.
+
+    Returns
+    -------
+    tuple or None
+        The names of all cards, and the text of those that describe the table, without the length of the longest tile.
+        None where that is not known.
+    """
+    layout, text = header.layout, header.text
+    cards = layout.parts.get(about_table)
+    if cards is None:
+        cards = layout.parts[about_table] = _cards_about_table(layout)
+    others, types = cards
+    if others is None:
+        return None
+    return layout, others(text), *[_LONGEST.sub(_blanks, text[at]) for at in types]
+
+
+def _cards_about_table(layout: Layout) -> tuple[itemgetter[Any] | None, list[slice]]:
+    """The text of the cards that describe a table, all but those of the columns' types; and where the latter are."""
+    others, types = [], []
+    for name, at in layout.places.items():
+        if name in _DECIDE or name.startswith(_BEGIN):
+            others.append(slice(at, at + WIDTH))
+        elif name.startswith("TFORM"):
+            types.append(slice(at, at + WIDTH))
+    known = not layout.unusual and "CONTINUE" not in layout.places and len(others) > 1
+    return itemgetter(*others) if known else None, types
 
 
 def _blanks(found: re.Match[str]) -> str:

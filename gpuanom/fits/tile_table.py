@@ -5,19 +5,16 @@ Source: FITS standard 4.0, section 10.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.errors import InputError
 from gpuanom.fits.cards import Scanned
 from gpuanom.fits.decode import damaged_tile
 from gpuanom.fits.table_form import BYTES, TableForm, table_form, whole_number, wrong
-from gpuanom.fits.tiles import RICE, AstropyOnlyError, Places, Tiles
-from gpuanom.records import Doubles, Integers
+from gpuanom.fits.tiles import AstropyOnlyError, Places, Tiles
 
 _OTHER_FORMS = ("GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA")
 _NUMBERS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
@@ -49,7 +46,7 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
     form = table_form(header, shape)
     if form.heap > len(data):
         raise wrong("its heap lies outside its data")
-    seed = _seed(header) if form.dither else 1
+    seed = dither_seed(header, form)
     table = _Table(form, data)
     places = table.places("COMPRESSED_DATA")
     # Most images have a column for tiles in another form, and no such tile.
@@ -81,90 +78,28 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
     )
 
 
-class SoundTables(NamedTuple):
-    """The tables of several images of one form, each tile of which is Rice-coded and lies within its heap.
+def dither_seed(header: Scanned, form: TableForm) -> int:
+    """Return ZDITHER0, which each CCD has of its own; 1 where nothing is dithered.
 
-    Attributes
-    ----------
-    form : TableForm
-    seeds : list of int
-        ZDITHER0 of each image.
-    start, size : ndarray, (n, n_tiles) int64
-        First byte of each tile within the data of its HDU, and number of bytes.
-    scale, zero : ndarray, (n, n_tiles) float64
-    blank : ndarray, (n_tiles,) int64
-        The same for each image.
+    Raises
+    ------
+    InputError
+        Status ``corrupt``: the card makes no sense.
     """
-
-    form: TableForm
-    seeds: list[int]
-    start: Integers
-    size: Integers
-    scale: Doubles
-    zero: Doubles
-    blank: Integers
-
-
-def sound_tables(
-    headers: Sequence[Scanned], shape: tuple[int, int], memory: npt.NDArray[np.uint8], tables: Integers, ends: Integers
-) -> SoundTables | None:
-    """Read the tables of several images at once, if nothing about them is unusual.
-
-    Parameters
-    ----------
-    headers : sequence of Scanned
-        Of the tables.
-    shape : tuple of int
-        (ny, nx) of each image.
-    memory : ndarray, (n_bytes,) uint8
-        What was read of a file.
-    tables, ends : ndarray, (n,) int64
-        First byte of the data of each HDU in `memory`, and the byte behind the last.
-
-    Returns
-    -------
-    SoundTables or None
-        None where the images are not of one form, or where `read_table` has to say of one of them what is wrong.
-    """
-    try:
-        form = table_form(headers[0], shape)
-        if any(table_form(header, shape) is not form for header in headers[1:]):
-            return None
-        seeds = [_seed(header) if form.dither else 1 for header in headers]
-    except (AstropyOnlyError, InputError):
-        return None
-    columns = form.columns
-    places = columns.get("COMPRESSED_DATA")
-    if places is None or places.kind not in "PQ" or (places.repeat, places.element) != (1, "B"):
-        return None
-    reals = [columns.get(name) if form.quantised else None for name in ("ZSCALE", "ZZERO")]
-    if any(column is not None and (column.repeat, column.kind) != (1, "D") for column in reals):
-        return None
-    if form.code not in RICE or "ZBLANK" in columns or (ends - tables < form.heap).any():
-        return None
-    from gpuanom.fits.descriptors import read_sound_tables
-
-    n = len(headers), form.n_tiles
-    start, size = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
-    scale, zero = (
-        np.empty(n) if column is not None else np.full(n, default)
-        for column, default in zip(reals, (form.scale, form.zero), strict=True)
-    )
-    at_scale, at_zero = (-1 if column is None else column.offset for column in reals)
-    sound = read_sound_tables(
-        memory, tables, ends, form.width, form.heap, places.offset, BYTES[places.kind] // 2, at_scale, at_zero, start,
-        size, scale, zero,
-    )  # fmt: skip
-    blank = np.asarray(_constant(form.n_tiles, form.blank), dtype=np.int64)
-    return SoundTables(form, seeds, start, size, scale, zero, blank) if sound else None
-
-
-def _seed(header: Scanned) -> int:
-    """Return ZDITHER0, which each CCD has of its own."""
+    if not form.dither:
+        return 1
     seed = whole_number(header, "ZDITHER0", 0)
     if not 1 <= seed <= 10000:
         raise wrong(f"its ZDITHER0 is {seed}, not 1 to 10000")
     return seed
+
+
+@lru_cache(maxsize=16)
+def same_for_all(n: int, number: int) -> npt.NDArray[np.int64]:
+    """Return the same whole number for each of n tiles, read-only."""
+    numbers = np.full(n, number, dtype=np.int64)
+    numbers.flags.writeable = False
+    return numbers
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ Patterns, shapes and repeats -> statistics (`gpuanom.measuring.ccd_statistics`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError
-from gpuanom.fits import load_together
+from gpuanom.fits import CcdsOnDisk
 from gpuanom.fits.pixels import sums_on_device
 from gpuanom.measuring.ccd_record import Counted, ccd_records, unmeasured
 from gpuanom.measuring.ccd_statistics import changed, statistic_arrays, with_arrays, with_statistics
@@ -25,11 +25,13 @@ from gpuanom.measuring.stamp_hook import StampUse
 from gpuanom.measuring.streaks import without_streaks
 from gpuanom.records import (
     KINDS,
+    NO_PIXELS,
     Array,
     Ccd,
     CcdFailure,
     CcdMeasurement,
     CcdOnDisk,
+    CcdsTogether,
     Gradients,
     Integers,
     OrientationHistograms,
@@ -42,7 +44,6 @@ from gpuanom.workspace import workspace
 STEPS: tuple[Step, ...] = ("background", "sigma", "gradients")
 AT_ONCE = 3
 """CCDs that a thread reads for a GPU before it hands them over, where a stack has many."""
-NO_PIXELS = np.empty((0, 0), dtype=np.float32)
 
 
 def measure_ccds(
@@ -204,15 +205,27 @@ class _Reading:
         self.ccds: list[Ccd] = []
         """The CCDs of these items without their pixels."""
 
-    def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd]:
+    def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd | CcdsTogether]:
         """Yield the CCDs that can be read, in order."""
-        read: Iterable[Ccd | CcdFailure] = map(self._read, group)
+        # Several CCDs a task, since a thread that hands over a result takes the interpreter's lock from the others.
+        n = AT_ONCE if self.readers is not None and len(group) >= 4 * AT_ONCE else 1
+        starts, task = range(0, len(group), n), self._several(group, n)
+        read: Iterable[CcdsTogether | list[Ccd | CcdFailure]] = map(task, starts)
         if self.readers is not None and len(group) > 1:
-            # Several CCDs a task, since a thread that hands over a result takes the interpreter's lock from the others.
-            n = AT_ONCE if len(group) >= 4 * AT_ONCE else 1
-            parts = [group[start : start + n] for start in range(0, len(group), n)]
-            read = chain.from_iterable(self.readers.ahead(self._read_several, parts))
-        for item, ccd in zip(group, read, strict=True):
+            read = self.readers.ahead(task, starts)
+        for start, found in zip(starts, read, strict=True):
+            items = group[start : start + n]
+            if isinstance(found, CcdsTogether):
+                self.items += items
+                self.ccds += [changed(ccd, bad=None) if ccd.bad is not None else ccd for ccd in found.ccds]
+                yield found
+            else:
+                yield from self._one_by_one(items, found)
+            del found
+
+    def _one_by_one(self, items: Sequence[Ccd | CcdOnDisk], found: list[Ccd | CcdFailure]) -> Iterator[Ccd]:
+        for item in items:
+            ccd = found.pop(0)
             if isinstance(ccd, CcdFailure):
                 self.failures.append(ccd)
                 continue
@@ -221,12 +234,20 @@ class _Reading:
             yield ccd
             del ccd
 
-    def _read_several(self, items: Sequence[Ccd | CcdOnDisk]) -> list[Ccd | CcdFailure]:
-        on_disk = [item for item in items if isinstance(item, CcdOnDisk)]
-        if self.backend.takes_encoded and len(on_disk) == len(items):
+    def _several(
+        self, group: Sequence[Ccd | CcdOnDisk], n: int
+    ) -> Callable[[int], CcdsTogether | list[Ccd | CcdFailure]]:
+        """Return a function that reads n CCDs from one on."""
+        on_disk = [item for item in group if isinstance(item, CcdOnDisk)]
+        if n == 1 or len(on_disk) != len(group) or not self.backend.takes_encoded:
+            return lambda start: [self._read(item) for item in group[start : start + n]]
+        together = CcdsOnDisk(on_disk)
+
+        def load(start: int) -> CcdsTogether | list[Ccd | CcdFailure]:
             with ranges.named("read"):
-                return load_together(on_disk, self.backend.room)
-        return [self._read(item) for item in items]
+                return together.load(start, min(start + n, len(group)), self.backend.room)
+
+        return load
 
     def _read(self, item: Ccd | CcdOnDisk) -> Ccd | CcdFailure:
         if isinstance(item, Ccd):

@@ -6,9 +6,11 @@ The arrays of a record are on the host (NumPy) or on a device (CuPy): `Array` st
 from __future__ import annotations
 
 from gpuanom.records.exposures import (
+    NO_PIXELS,
     Ccd,
     CcdFailure,
     CcdOnDisk,
+    CcdsTogether,
     DatasetKey,
     Exposure,
     ExposureKey,
@@ -50,6 +52,7 @@ __all__ = [
     "KINDS",
     "MAP_STEP",
     "NO_CELL",
+    "NO_PIXELS",
     "SOURCE",
     "Array",
     "Background",
@@ -60,6 +63,7 @@ __all__ = [
     "CcdPatterns",
     "CcdStack",
     "CcdStatistics",
+    "CcdsTogether",
     "Cells",
     "Dataset",
     "DatasetKey",

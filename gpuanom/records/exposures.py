@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom import display
-from gpuanom.encoded import GiveRoom, RawImage, RiceImage
+from gpuanom.encoded import GiveRoom, RawImage, RiceImage, RiceImages
 from gpuanom.records.kinds import FloatImage
 
 ExposureKey: TypeAlias = tuple[str, str]
@@ -23,6 +23,10 @@ DatasetKey: TypeAlias = tuple[str, str]
 
 Version: TypeAlias = tuple[tuple[int, ...], str, tuple[int, ...], str]
 """A processing version, sortable by age: numbers and letters of PLVER, then of the version in the file's name."""
+
+
+NO_PIXELS = np.empty((0, 0), dtype=np.float32)
+"""The image of a CCD whose pixels are elsewhere."""
 
 
 class Unfit(IntFlag):
@@ -158,6 +162,22 @@ class Ccd:
         shape: tuple[int, ...] = getattr(self.image, "shape", ())
         size = f"{shape[1]} x {shape[0]} pixels" if len(shape) == 2 else f"of type {type(self.image).__name__}"
         return display.one_line("Ccd", (size, "" if self.bad is None else "with a mask"), str(self.name))
+
+
+@dataclass(frozen=True, eq=False)
+class CcdsTogether:
+    """CCDs that follow each other in a file, read by one read for a backend that decodes images itself.
+
+    Attributes
+    ----------
+    ccds : list of Ccd
+        Their images are empty.
+    images : RiceImages
+        The image of each of them, as the file holds it.
+    """
+
+    ccds: list[Ccd]
+    images: RiceImages
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.encoded import RiceImage, Room
-from gpuanom.fits import discover, load_together, open_ccds
+from gpuanom.fits import CcdsOnDisk, discover, open_ccds
 from gpuanom.fits.pixels import sums_on_device
-from gpuanom.records import CcdFailure
+from gpuanom.records import CcdFailure, CcdsTogether
 from gpuanom.settings import Settings
 
 SHAPE = (70, 90)
@@ -45,6 +45,29 @@ class Lender:
     def __call__(self, n_bytes):
         self.lent.append(n_bytes)
         return Room(np.full(n_bytes, 0xA5, np.uint8), lent=True)
+
+
+def load_together(ccds, room):
+    """The CCDs that were read together, each with its image alone."""
+    found = CcdsOnDisk(ccds).load(0, len(ccds), room)
+    return apart(found) if isinstance(found, CcdsTogether) else found
+
+
+def apart(together):
+    images, ccds = together.images, []
+    assert all(ccd.image.size == 0 for ccd in together.ccds)
+    rows = zip(images.start, images.size, images.scale, images.zero, images.seeds, images.sums, strict=True)
+    for ccd, (start, size, scale, zero, seed, (first, n_bytes, datasum)) in zip(together.ccds, rows, strict=True):
+        assert first % 16 == 0
+        heap = int(start.min()) - first if datasum is None else 0  # one image alone is sent without its table
+        data = images.data[first + heap : first + n_bytes]
+        named = {name: getattr(images, name) for name in ("shape", "tile", "bytepix", "blocksize", "quantised")}
+        image = RiceImage(
+            data=data, start=start - first - heap, size=size, scale=scale, zero=zero, blank=images.blank, seed=seed,
+            dither=images.dither, lent=images.lent, datasum=datasum, **named,
+        )  # fmt: skip
+        ccds.append(replace(ccd, image=image))
+    return ccds
 
 
 def alone(ccds):

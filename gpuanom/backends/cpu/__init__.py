@@ -18,6 +18,7 @@ from gpuanom.records import (
     Background,
     Ccd,
     CcdStack,
+    CcdsTogether,
     Doubles,
     FloatImage,
     Gradients,
@@ -75,7 +76,7 @@ class CpuBackend:
         """See `gpuanom.backends.protocol.Backend.room`."""
         return Room(np.empty(n_bytes, dtype=np.uint8))
 
-    def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
+    def prepare(self, ccds: Iterable[Ccd | CcdsTogether], most: int) -> CcdStack:
         """See `gpuanom.backends.protocol.Backend.prepare`."""
         return prepare.prepare(ccds, most)
 

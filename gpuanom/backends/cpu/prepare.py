@@ -6,23 +6,29 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gpuanom.records import Ccd, CcdStack, FloatImage
+from gpuanom.records import Ccd, CcdStack, CcdsTogether, FloatImage
 
 
-def prepare(ccds: Iterable[Ccd], most: int) -> CcdStack:  # noqa: ARG001 - the protocol's signature
+def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int) -> CcdStack:  # noqa: ARG001 - the protocol's signature
     """See `gpuanom.backends.protocol.Backend.prepare`."""
-    ccds = list(ccds)
-    saturation = np.array([ccd.saturation for ccd in ccds], dtype=np.float32)
-    if len(ccds) == 1:
-        bad = ccds[0].bad
-        return CcdStack(_pixels(ccds[0])[None], None if bad is None else bad[None], saturation)
-    masked = any(ccd.bad is not None for ccd in ccds)
-    blank = np.zeros(_pixels(ccds[0]).shape, dtype=np.uint8)
+    alone = [_alone(ccd) for ccd in ccds]
+    saturation = np.array([ccd.saturation for ccd in alone], dtype=np.float32)
+    if len(alone) == 1:
+        bad = alone[0].bad
+        return CcdStack(_pixels(alone[0])[None], None if bad is None else bad[None], saturation)
+    masked = any(ccd.bad is not None for ccd in alone)
+    blank = np.zeros(_pixels(alone[0]).shape, dtype=np.uint8)
     return CcdStack(
-        np.stack([_pixels(ccd) for ccd in ccds]),
-        np.stack([blank if ccd.bad is None else ccd.bad for ccd in ccds]) if masked else None,
+        np.stack([_pixels(ccd) for ccd in alone]),
+        np.stack([blank if ccd.bad is None else ccd.bad for ccd in alone]) if masked else None,
         saturation,
     )
+
+
+def _alone(ccd: Ccd | CcdsTogether) -> Ccd:
+    if isinstance(ccd, CcdsTogether):
+        raise TypeError("the CPU takes pixels; CCDs that were read together are for backends that decode images")
+    return ccd
 
 
 def _pixels(ccd: Ccd) -> FloatImage:

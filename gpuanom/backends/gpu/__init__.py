@@ -39,6 +39,7 @@ from gpuanom.records import (
     Background,
     Ccd,
     CcdStack,
+    CcdsTogether,
     Gradients,
     OrientationHistograms,
     Patterns,
@@ -133,7 +134,7 @@ class GpuBackend:
         with self.device:
             return lent_room(n_bytes)
 
-    def prepare(self, ccds: Iterable[Ccd], most: int) -> CcdStack:
+    def prepare(self, ccds: Iterable[Ccd | CcdsTogether], most: int) -> CcdStack:
         """See `gpuanom.backends.protocol.Backend.prepare`."""
         with self.working("prepare"):
             return prepare.prepare(ccds, most, self.staging)

@@ -11,28 +11,32 @@ from gpuanom.backends.gpu import rice
 from gpuanom.backends.gpu.checksum import compare_sums
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.backends.gpu.staging import Staging
-from gpuanom.encoded import RawImage, RiceImage
-from gpuanom.records import Array, Ccd, CcdStack
+from gpuanom.encoded import RawImage, RiceImage, RiceImages
+from gpuanom.records import Array, Ccd, CcdStack, CcdsTogether
 
 PIXELS = Kernel("prepare", "prepare_pixels")
 THREADS = 256
 
 
-def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> CcdStack:
+def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int, staging: Staging | None = None) -> CcdStack:
     """See `gpuanom.backends.protocol.Backend.prepare`; each CCD is on its way before the next one is asked for."""
     staging = staging or Staging()
     images = bad = raw = damaged = None
     saturation: list[float] = []
     compressed: rice.TileUpload | None = None
-    for i, ccd in enumerate(ccds):
-        image = ccd.image
+    for given in ccds:
+        i = len(saturation)
+        of_given, image = (given.ccds, given.images) if isinstance(given, CcdsTogether) else ([given], given.image)
         if images is None:
             images = cupy.empty((most, *image.shape), np.float32)
-        if isinstance(image, RiceImage):
+        if isinstance(image, RiceImage | RiceImages):
             if compressed is None:
                 # Room for all at once, as CCDs of one exposure compress much alike.
-                compressed = rice.TileUpload(staging.upload, int(1.1 * most * image.data.nbytes), most)
-            compressed.add(i, image)
+                compressed = rice.TileUpload(staging.upload, int(1.1 * most * image.data.nbytes / len(of_given)), most)
+            if isinstance(image, RiceImages):
+                compressed.add_several(i, image)
+            else:
+                compressed.add(i, image)
         elif isinstance(image, RawImage):
             if raw is None:
                 raw = cupy.empty(images[0].nbytes, np.uint8)
@@ -44,11 +48,12 @@ def prepare(ccds: Iterable[Ccd], most: int, staging: Staging | None = None) -> C
             pixels(raw[: image.data.nbytes], image, images[i])
         else:
             staging.upload(image, images[i])
-        if ccd.bad is not None:
-            if bad is None:
-                bad = cupy.zeros(images.shape, np.uint8)
-            staging.upload(ccd.bad, bad[i])
-        saturation.append(ccd.saturation)
+        for ccd in of_given:
+            if ccd.bad is not None:
+                if bad is None:
+                    bad = cupy.zeros(images.shape, np.uint8)
+                staging.upload(ccd.bad, bad[len(saturation)])
+            saturation.append(ccd.saturation)
     if images is None:
         raise ValueError("a stack of no CCDs")
     n = len(saturation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import cupy
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gpuanom.backends.gpu.checksum import ALIGNMENT, compare_sums
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.backends.gpu.staging import lent_room
-from gpuanom.encoded import N_RANDOM, BytesOnDisk, RiceImage, random_numbers
+from gpuanom.encoded import N_RANDOM, BytesOnDisk, RiceImage, RiceImages, random_numbers
 from gpuanom.records import Array
 
 RICE = Kernel("rice", "rice")
@@ -90,27 +90,56 @@ class TileUpload:
         image : RiceImage
             May be let go as soon as this returns.
         """
-        self._check(place, image)
-        at, n_tiles = self._first[-1], len(image.start)
-        wholes, reals = (numbers.up_to(at + n_tiles, self._most * n_tiles) for numbers in (self._wholes, self._reals))
-        tiles = image.start, image.size, image.blank, image.scale, image.zero
-        from gpuanom.tile_bounds import put_tiles  # imports Numba, which is for `loops` while the driver starts
-
-        if not put_tiles(*tiles, image.data.size, self._next(), at, wholes, reals):
-            raise ValueError("a tile lies outside the data")
+        self._check(place, image, (image.seed,))
+        tiles = (image.start[None], image.size[None], image.blank, image.scale[None], image.zero[None])
+        wholes = self._put(tiles, image.data.size)
         begin = self._send(image.data, image.place, image.lent)
         if image.datasum is not None:
             self._sums.append((place, begin, image.data.nbytes, image.datasum))
         if image.decoded:
             pixels = [np.asarray(tile, dtype=np.float32).reshape(-1) for _, tile in image.decoded]
-            numbers = [at + number for number, _ in image.decoded]
+            numbers = [self._first[-1] + number for number, _ in image.decoded]
             wholes[1, numbers] = [-tile.nbytes for tile in pixels]
             ends = np.cumsum([tile.nbytes for tile in pixels])
             wholes[0, numbers] = ends + wholes[1, numbers] + self._send(np.concatenate(pixels))
+        self._added(place, image, (image.seed,), len(image.start))
+
+    def add_several(self, place: int, images: RiceImages) -> None:
+        """Send the bytes of images that were read together to the device, by one copy.
+
+        Parameters
+        ----------
+        place : int
+            Of the first of their CCDs in the stack; the others follow.
+        images : RiceImages
+            May be let go as soon as this returns.
+        """
+        self._check(place, images, images.seeds)
+        self._put((images.start, images.size, images.blank, images.scale, images.zero), images.data.size)
+        begin = self._send(images.data, None, images.lent)
+        for of_image, (first, n_bytes, datasum) in enumerate(images.sums, place):
+            if datasum is not None:
+                self._sums.append((of_image, begin + first, n_bytes, datasum))
+        self._added(place, images, images.seeds, images.start.shape[1])
+
+    def _put(self, tiles: tuple[npt.NDArray[Any], ...], n_bytes: int) -> npt.NDArray[Any]:
+        """Put the numbers of images' tiles, whose data come next, behind others; return all whole numbers."""
+        at, (n, n_tiles) = self._first[-1], tiles[0].shape
+        up_to, expected = at + n * n_tiles, self._most * n_tiles
+        wholes, reals = self._wholes.up_to(up_to, expected), self._reals.up_to(up_to, expected)
+        from gpuanom.tile_bounds import put_tiles  # imports Numba, which is for `loops` while the driver starts
+
+        if not put_tiles(*tiles, n_bytes, self._next(), at, wholes, reals):
+            raise ValueError("a tile lies outside the data")
+        return wholes
+
+    def _added(self, place: int, image: RiceImage | RiceImages, seeds: Sequence[int], n_tiles: int) -> None:
         self._shape = image.shape
-        self._first.append(at + n_tiles)
-        self._places.add(place)
-        self._wanted.append((place, *image.tile, image.bytepix, image.blocksize, image.dither, image.seed))
+        form = (*image.tile, image.bytepix, image.blocksize, image.dither)
+        for of_image, seed in enumerate(seeds, place):
+            self._first.append(self._first[-1] + n_tiles)
+            self._places.add(of_image)
+            self._wanted.append((of_image, *form, seed))
 
     def decode(self, stack: Array, damaged: Array | None = None) -> Array:
         """Decode what was sent; see `decode` for argument and result. `damaged` holds what is known already."""
@@ -150,24 +179,28 @@ class TileUpload:
             compare_sums(self._data, self._sums, damaged)
         return damaged
 
-    def _check(self, place: int, image: RiceImage) -> None:
+    def _check(self, place: int, image: RiceImage | RiceImages, seeds: Sequence[int]) -> None:
         """Refuse what would make the kernel read or write where it must not."""
         ny, nx = image.shape
         rows, columns = image.tile
         if self._shape not in (None, image.shape) or not 0 < ny * nx <= MOST_PIXELS:
             raise ValueError(f"an image of {ny} x {nx} among some of {self._shape}")
-        if place < 0 or place in self._places:
+        if place < 0 or not self._places.isdisjoint(range(place, place + len(seeds))):
             raise ValueError(f"place {place} is none, or taken")
         if not (0 < rows < 2**31 and 0 < columns < 2**31 and 0 < image.blocksize < 2**31):
             raise ValueError(f"tiles of {rows} x {columns} pixels in blocks of {image.blocksize}")
         if image.bytepix not in (1, 2, 4) or image.dither not in (0, 1, 2):
             raise ValueError(f"BYTEPIX {image.bytepix}, dither {image.dither}")
-        if image.dither and not 1 <= image.seed <= N_RANDOM:
-            raise ValueError(f"ZDITHER0 {image.seed}")
+        for seed in seeds if image.dither else ():
+            if not 1 <= seed <= N_RANDOM:
+                raise ValueError(f"ZDITHER0 {seed}")
         n_tiles = -(-ny // rows) * -(-nx // columns)
-        if any(len(a) != n_tiles for a in (image.start, image.size, image.scale, image.zero, image.blank)):
+        shape = (len(seeds), n_tiles) if isinstance(image, RiceImages) else (n_tiles,)
+        if image.blank.shape != (n_tiles,) or any(
+            a.shape != shape for a in (image.start, image.size, image.scale, image.zero)
+        ):
             raise ValueError(f"numbers for other than {n_tiles} tiles")
-        for number, tile in image.decoded:
+        for number, tile in () if isinstance(image, RiceImages) else image.decoded:
             y, x = number // -(-nx // columns) * rows, number % -(-nx // columns) * columns
             if not 0 <= number < n_tiles or tile.shape != (min(rows, ny - y), min(columns, nx - x)):
                 raise ValueError(f"pixels of shape {tile.shape} for tile {number}")
