@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gpuanom.records import Ccd
-from tests import sky
+from gpuanom.encoded import RiceImages
+from gpuanom.fits.checksum import added_up
+from gpuanom.records import NO_PIXELS, Ccd, CcdsTogether
+from tests import sky, tiles
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (31, 33), (64, 64), (65, 130)])
@@ -35,3 +39,78 @@ def test_stack_is_its_ccds(backend, shape, masked, n_ccd):
         np.testing.assert_array_equal(backend.to_host(stack.bad), planes)
     else:
         assert stack.bad is None
+
+
+def together():
+    """Three CCDs that were read together, one of them with a mask; and the same CCDs, each with its image alone."""
+    rng, shape = np.random.default_rng(3), (6, 9)
+    codes = [[tiles.encode(row) for row in rng.integers(0, 99, shape).tolist()] for _ in range(3)]
+    images = [
+        tiles.image_of(code, shape, (1, shape[1]), dither=1, seed=10 * i + 7, scale=0.5 + i, zero=i, gap=b"?" * i)
+        for i, code in enumerate(codes)
+    ]
+    # What lies between the images, such as headers, is sent too. Each begins at a multiple of 16.
+    data = b"".join(image.data.tobytes().ljust(2880, b"!") for image in images)
+    wanted = [added_up(image.data) for image in images]
+    given = RiceImages(
+        data=np.frombuffer(data, np.uint8),
+        start=np.array([image.start + 2880 * i for i, image in enumerate(images)]),
+        size=np.array([image.size for image in images]),
+        scale=np.array([image.scale for image in images]),
+        zero=np.array([image.zero for image in images]),
+        seeds=[image.seed for image in images],
+        sums=[(2880 * i, image.data.size, wanted[i]) for i, image in enumerate(images)],
+        blank=images[0].blank,
+        **{name: getattr(images[0], name) for name in FORM},
+    )
+    bad = [None, sky.bad_plane(*shape, fraction=0.5, seed=1), None]
+    ccds = [Ccd(str(i), NO_PIXELS, bad[i], saturation=100.0 + i) for i in range(3)]
+    alone = [replace(ccd, image=replace(image, datasum=s)) for ccd, image, s in zip(ccds, images, wanted, strict=True)]
+    return CcdsTogether(ccds, given), alone
+
+
+FORM = ("shape", "tile", "bytepix", "blocksize", "quantised", "dither", "lent")
+
+
+def test_ccds_that_were_read_together(backend):
+    several, alone = together()
+    if not backend.takes_encoded:
+        with pytest.raises(TypeError, match="read together"):
+            backend.prepare([several], 3)
+        return
+    one = alone[0]
+    stack, wanted = backend.prepare([one, several, one], 5), backend.prepare([one, *alone, one], 5)
+    for name in ("images", "bad", "saturation", "damaged"):
+        np.testing.assert_array_equal(
+            *(backend.to_host(getattr(s, name)).tobytes() for s in (stack, wanted)), err_msg=name
+        )
+    assert backend.to_host(stack.damaged).tolist() == [-1] * 5
+    assert len(np.unique(backend.to_host(stack.images), axis=0)) == 3
+
+
+def test_sums_of_ccds_that_were_read_together(backend):
+    several, _ = together()
+    if not backend.takes_encoded:
+        pytest.skip("pixels only")
+    first, second, third = several.images.sums
+    wrong = replace(several.images, sums=[first, (*second[:2], second[2] ^ 1), third])
+    stack = backend.prepare([replace(several, images=wrong)], 3)
+    assert backend.to_host(stack.damaged).tolist() == [-1, 0, -1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": [1, 1, 0]}, "ZDITHER0 0"),
+        ({"start": np.full((3, 6), 3 * 2880)}, "outside the data"),
+        ({"size": np.full((3, 6), -1)}, "outside the data"),
+        ({"scale": np.ones(6)}, "numbers for other than 6 tiles"),
+        ({"blank": np.zeros((3, 6), np.int64)}, "numbers for other than 6 tiles"),
+    ],
+)
+def test_what_no_reader_gives_is_refused(backend, changes, message):
+    several, _ = together()
+    if not backend.takes_encoded:
+        pytest.skip("pixels only")
+    with pytest.raises(ValueError, match=message):
+        backend.prepare([replace(several, images=replace(several.images, **changes))], 3)
