@@ -51,6 +51,7 @@ class Cards:
 
     def __init__(self, *headers: fits.Header | None) -> None:
         self.headers = tuple(h for h in headers if h is not None)
+        self.comparable: Any = None  # of gpuanom.fits.same_cards
 
     def get(self, keyword: str) -> Any:
         """Return the value of a keyword in the first header where it is not blank; None without any."""

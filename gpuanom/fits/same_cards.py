@@ -148,18 +148,36 @@ def _headers_and_key(arguments: tuple[Any, ...]) -> tuple[tuple[Scanned, ...] | 
         if isinstance(argument, CameraRule):
             key.append(id(argument))  # to hash hundreds of patterns takes longer than many an answer
             continue
-        found = headers_of(argument)
+        found = _comparable(argument)
         if found is None:
             key.append(argument)
             continue
-        for header in found:
-            table = header.table if isinstance(header, CompressedImage) else header
-            if type(table) is not Scanned or table.unusual:
-                return None, None
-            key.append(id(table.layout))
-            key.append(type(header))
-            headers = (*headers, table)
+        of_argument, of_key = found
+        if of_argument is None:
+            return None, None
+        key.append(of_key)
+        headers = headers + of_argument if headers else of_argument
     return headers or None, tuple(key)
+
+
+def _comparable(argument: Any) -> tuple[tuple[Scanned, ...] | None, Any] | None:
+    """The headers of an argument, and its part of the key; None for an argument without headers.
+
+    Several functions ask for the same argument, which remembers the answer (`gpuanom.fits.headers.Cards`).
+    """
+    known: tuple[tuple[Scanned, ...] | None, Any] | None = getattr(argument, "comparable", None)
+    if known is not None:
+        return known
+    found = headers_of(argument)
+    if found is None:
+        return None
+    tables = tuple(header.table if isinstance(header, CompressedImage) else header for header in found)
+    plain = all(type(table) is Scanned and not table.unusual for table in tables)
+    key = tuple((id(table.layout), type(header)) for table, header in zip(tables, found, strict=True)) if plain else ()
+    answer = (tables if plain else None), key
+    if hasattr(argument, "comparable"):
+        argument.comparable = answer
+    return answer
 
 
 def headers_of(argument: Any) -> tuple[Any, ...] | None:
