@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -338,6 +339,10 @@ class Settings(PaperSettings):
         str
             16 hexadecimal digits.
         """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         text = json.dumps(self.measurement(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -57,7 +57,36 @@ def test_spectra(patterns, chosen):
         assert np.array_equal(row, alone, equal_nan=True)
     assert len({tuple(row) for row in got}) == len(indices)
     for of_ccd, i in zip(spectrum.of_ccds(stack), indices, strict=True):
-        assert np.shares_memory(of_ccd.fine, patterns.fine_power) == isinstance(chosen, slice)
-        assert np.array_equal(of_ccd.fine, patterns.fine_power[i])
-        assert np.array_equal(of_ccd.coarse, patterns.coarse_power[i])
-        assert (of_ccd.n_fine, of_ccd.n_coarse) == (patterns.n_fine[i], patterns.n_coarse[i])
+        of_stack, place = of_ccd
+        assert np.shares_memory(of_stack.fine, patterns.fine_power) == isinstance(chosen, slice)
+        assert np.array_equal(of_stack.fine[place], patterns.fine_power[i])
+        assert np.array_equal(of_stack.coarse[place], patterns.coarse_power[i])
+        assert (of_stack.n_fine[place], of_stack.n_coarse[place]) == (patterns.n_fine[i], patterns.n_coarse[i])
+
+
+def test_spectra_are_added_in_the_order_of_the_ccds(patterns):
+    """CCDs of two stacks, in another order than in these, against sums that are made one by one."""
+    stacks = [
+        spectrum.spectra_of_stack(patterns, background_map.maps(patterns), chosen) for chosen in ([4, 0, 2], [3, 1])
+    ]
+    found = [(s, i) for s, places in zip(stacks, ((2, 0), (1, 0)), strict=True) for i in places] + [(stacks[0], 1)]
+    turns = [3, 1, 0, 2, 3]
+    fine, coarse, long = (
+        np.zeros(power.shape[1:]) for power in (stacks[0].fine, stacks[0].coarse, stacks[0].map_power)
+    )
+    n_fine = n_coarse = n_long = 0.0
+    for (stack, i), turn in zip(found, turns, strict=True):
+        fine += spectrum.turned_power(stack.fine[i], turn)
+        coarse += spectrum.turned_power(stack.coarse[i], turn)
+        long += spectrum.turned_power(stack.map_power[i], turn)
+        n_fine, n_coarse = n_fine + stack.n_fine[i], n_coarse + spectrum.OVERLAP * stack.n_coarse[i]
+        n_long += float(stack.map_power[i].any())
+    side = stacks[0].map_side
+    numbers = [np.array([n]) for n in (n_fine, n_coarse, n_long)]
+    wanted = spectrum._peaks(
+        fine[None], numbers[0], coarse[None], numbers[1], long[None], numbers[2], len(long), side
+    )  # fmt: skip
+    got = spectrum.exposure_statistics([spectrum.Spectra(*of_ccd) for of_ccd in found], turns)
+    assert got.tobytes() == wanted.ravel().astype(np.float32).tobytes()
+    other = spectrum.exposure_statistics([spectrum.Spectra(*of_ccd) for of_ccd in found], [0] * 5)
+    assert got.tobytes() != other.tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 
@@ -129,6 +130,47 @@ def test_readers_keep_order_and_do_not_run_away():
     finally:
         readers.close()
     assert sorted(started) == list(range(30))
+
+
+def test_a_caller_learns_that_the_readers_have_ended():
+    readers = Readers(1, ahead=3)
+    begun, go_on = threading.Event(), threading.Event()
+    results = readers.ahead(lambda i: (begun.set(), go_on.wait(60), i)[2], range(9))
+    got, caught = [], []
+
+    def take():
+        try:
+            got.extend(results)
+        except RuntimeError as error:
+            caught.append(error)
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    begun.wait(60)
+    closer = threading.Thread(target=readers.close)
+    closer.start()
+    while not readers._closed:
+        time.sleep(0.001)
+    go_on.set()
+    closer.join(60)
+    taker.join(60)
+    assert not taker.is_alive()
+    assert got in ([], [0])
+    assert len(caught) == 1
+    with pytest.raises(RuntimeError, match="have ended"):
+        next(readers.ahead(lambda i: i, [1]))
+
+
+def test_what_is_there_to_stay_is_not_looked_through_again(exposures, monkeypatch):
+    """Python's garbage collection passes over it in a long run, and knows it again afterwards."""
+    monkeypatch.setattr(works, "LONG", 4)
+    during = []
+    with works.Works(QUICK, [CpuBackend()], 1, print) as run:
+        assert gc.get_freeze_count() == 0
+        for _ in run.measured(exposures):
+            during.append(gc.get_freeze_count())
+    assert during[-1] > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_readers_hand_errors_on_and_stop():

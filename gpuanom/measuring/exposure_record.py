@@ -95,13 +95,11 @@ def _with_lines(ccds: Sequence[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
     if not measured:
         return tuple(ccds)
     found = np.array([ccd.parts.line for ccd in measured])
-    judged = iter(lines.ccd_statistics(found, [int(ccd.parts.turn) for ccd in measured]))
-    return tuple(ccd if ccd.statistics is None else _with_line(ccd, next(judged)) for ccd in ccds)
-
-
-def _with_line(ccd: CcdMeasurement, line: Singles) -> CcdMeasurement:
-    if ccd.statistics is None:
-        return ccd
-    values = ccd.statistics.values.copy()
-    values[_STREAK : _STREAK + line.size] = line
-    return changed(ccd, statistics=changed(ccd.statistics, values=values))
+    values = np.array([ccd.statistics.values for ccd in measured if ccd.statistics is not None])
+    judged = lines.ccd_statistics(found, [int(ccd.parts.turn) for ccd in measured])
+    values[:, _STREAK : _STREAK + judged.shape[1]] = judged
+    rows = iter(values)
+    return tuple(
+        ccd if ccd.statistics is None else changed(ccd, statistics=changed(ccd.statistics, values=next(rows)))
+        for ccd in ccds
+    )

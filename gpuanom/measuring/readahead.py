@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_ENDED = "the threads that read have ended"
+
 
 class Readers:
     """A few threads that read ahead of their caller. Use as a context manager, or call `close` at the end.
+
+    Tasks and results go through queues that are written in C: futures, which have locks of their own, hold the
+    interpreter's lock several times as long.
 
     Parameters
     ----------
@@ -24,8 +30,20 @@ class Readers:
     """
 
     def __init__(self, threads: int, ahead: int | None = None) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="gpuanom-read")
         self._n_ahead = threads + 1 if ahead is None else ahead
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._closed = False
+        self._threads = [Thread(target=self._work, name=f"gpuanom-read_{i}", daemon=True) for i in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            if self._closed:
+                task.refuse()
+            elif not task.caller.gone:
+                task.run()
+            del task  # the result is the caller's alone
 
     def __enter__(self) -> Self:
         return self
@@ -48,18 +66,69 @@ class Readers:
         object
             What the task returns for each item, in the order of the items.
         """
-        waiting: deque[Future[Result]] = deque()
+        caller = _Caller()
+        results: dict[int, tuple[Any, BaseException | None]] = {}
+        asked = given = 0
         try:
             for item in items:
-                waiting.append(self._pool.submit(task, item))
-                if len(waiting) >= self._n_ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                if self._closed:
+                    raise RuntimeError(_ENDED)
+                self._tasks.put(_Task(caller, asked, task, item))
+                asked += 1
+                if asked - given >= self._n_ahead:
+                    yield caller.result(given, results)
+                    given += 1
+            while given < asked:
+                yield caller.result(given, results)
+                given += 1
         finally:
-            for future in waiting:
-                future.cancel()
+            caller.gone = True
 
     def close(self) -> None:
         """End the threads, once they have done the items that they are reading."""
-        self._pool.shutdown(cancel_futures=True)
+        self._closed = True
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        with suppress(Empty):
+            while True:
+                if (task := self._tasks.get_nowait()) is not None:
+                    task.refuse()
+
+
+class _Caller:
+    """One run of `Readers.ahead`: its results, as they come, by the numbers of its items."""
+
+    def __init__(self) -> None:
+        self.done: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
+        self.gone = False
+
+    def result(self, number: int, results: dict[int, tuple[Any, BaseException | None]]) -> Any:
+        """Return the result of an item; `results` holds those of later items that came before it."""
+        while number not in results:
+            done, found, error = self.done.get()
+            results[done] = found, error
+            del found, error
+        found, error = results.pop(number)
+        if error is not None:
+            raise error
+        return found
+
+
+class _Task:
+    """What a thread does for an item of a caller."""
+
+    def __init__(self, caller: _Caller, number: int, task: Callable[[Any], Any], item: Any) -> None:
+        self.caller, self._number, self._task, self._item = caller, number, task, item
+
+    def run(self) -> None:
+        """Do it, and hand the caller the result or the error."""
+        try:
+            self.caller.done.put((self._number, self._task(self._item), None))
+        except BaseException as error:
+            self.caller.done.put((self._number, None, error))
+
+    def refuse(self) -> None:
+        """Tell the caller that nothing will be read any more."""
+        self.caller.done.put((self._number, None, RuntimeError(_ENDED)))

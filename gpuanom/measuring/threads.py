@@ -6,6 +6,7 @@ one is measured. Other threads read for the lanes of a GPU. Trouble with one exp
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 import traceback
@@ -101,6 +102,7 @@ class Works:
         """Exposures that `measured` takes before it has yielded one: each lane has one, one is opened, and those whose
         pixels the device has done with."""
         self._planner, self._ended = backends[0], False
+        self._frozen = False
         self._meanwhile = None if backends[0].takes_encoded else meanwhile
         self._lanes: SimpleQueue[Backend] = SimpleQueue()
         for lane in lanes:
@@ -116,6 +118,8 @@ class Works:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._ended = True
+        if self._frozen:
+            gc.unfreeze()
         self._pool.shutdown(cancel_futures=True)
         if self._readers:
             self._readers.close()
@@ -175,6 +179,11 @@ class Works:
                 elif not underway.parts and underway.outcome is not None:
                     n_underway -= 1
                     yield underway.exposure, underway.outcome, underway.seconds
+            if n_groups >= LONG and not self._frozen:
+                # Modules and settings are there to stay. Python looks through all of their objects for garbage again
+                # and again, 50 to 80 ms each time, and holds its lock meanwhile.
+                gc.freeze()
+                self._frozen = True
             if self._meanwhile is not None and n_groups >= LONG:
                 # A thread of its own, since this one hands out work and measurements.
                 Thread(target=self._meanwhile, name="gpuanom-meanwhile", daemon=True).start()

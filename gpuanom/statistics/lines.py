@@ -152,11 +152,14 @@ def ccd_statistics(lines: Doubles, turns: Sequence[int] | None = None) -> FloatI
     """
     height, angle, positive = lines[:, 0], np.degrees(lines[:, 1]), lines[:, 3]
     if turns is not None:
-        angle = np.array([float(turned_angle(a, turn)) for a, turn in zip(angle, turns, strict=True)])
+        of_turn = np.asarray(turns)
+        for turn in set(turns):
+            angle[of_turn == turn] = turned_angle(angle[of_turn == turn], turn)
     sure, weak = streaks(lines), (height > WEAK) & (positive >= POSITIVE)
     # A trail that crosses several CCDs has one angle in the axes of the focal plane.
     apart = np.abs((angle[:, np.newaxis] - angle + 90.0) % 180.0 - 90.0)
-    alike = (apart <= ALIKE) & weak[:, np.newaxis] & weak & ~np.eye(len(lines), dtype=bool)
+    alike = (apart <= ALIKE) & weak[:, np.newaxis] & weak
+    np.fill_diagonal(alike, False)
     sure |= alike.any(axis=1)
     straight = (apart <= STRAIGHT) & sure
     # Where no direction is that of most of the lines, they are parts of an arc.

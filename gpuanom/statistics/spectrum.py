@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,37 +48,17 @@ EXPOSURE_STATISTICS = _statistics("of the spectra of all CCDs together")
 
 
 @dataclass(frozen=True, eq=False)
-class Spectra:
-    """The spectra of one CCD.
-
-    Attributes
-    ----------
-    fine, coarse : ndarray, (128, 65) float64
-        See `gpuanom.records.Patterns`.
-    n_fine, n_coarse : int
-        Numbers of parts that were added.
-    map_power : ndarray, (n, n // 2 + 1) float64
-        Squared magnitudes of the Fourier transform of the map; all 0 where there is no map.
-    map_side : int
-        Side of a cell of the map, pixels.
-    """
-
-    fine: Doubles
-    n_fine: int
-    coarse: Doubles
-    n_coarse: int
-    map_power: Doubles
-    map_side: int
-
-
-@dataclass(frozen=True, eq=False)
 class StackSpectra:
     """The spectra of CCDs whose maps have the same number of cells, each array with the CCDs along its first axis.
 
     Attributes
     ----------
-    fine, n_fine, coarse, n_coarse, map_power : ndarray
-        See `Spectra`.
+    fine, coarse : ndarray, (n_ccd, 128, 65) float64
+        See `gpuanom.records.Patterns`.
+    n_fine, n_coarse : ndarray, (n_ccd,) int
+        Numbers of parts that were added.
+    map_power : ndarray, (n_ccd, n, n // 2 + 1) float64
+        Squared magnitudes of the Fourier transform of the map; all 0 where there is no map.
     map_side : int
         Side of a cell of the maps, pixels.
     """
@@ -88,6 +69,21 @@ class StackSpectra:
     n_coarse: Integers
     map_power: Doubles
     map_side: int
+
+
+class Spectra(NamedTuple):
+    """The spectra of one CCD.
+
+    Attributes
+    ----------
+    stack : StackSpectra
+        Those of the stack that the CCD was measured in.
+    place : int
+        Of the CCD in the stack.
+    """
+
+    stack: StackSpectra
+    place: int
 
 
 def spectra_of_stack(patterns: Patterns, of_maps: FloatImage, chosen: slice | Sequence[int]) -> StackSpectra:
@@ -114,13 +110,8 @@ def spectra_of_stack(patterns: Patterns, of_maps: FloatImage, chosen: slice | Se
 
 
 def of_ccds(stack: StackSpectra) -> list[Spectra]:
-    """Return the spectra of each CCD, as views."""
-    counts = zip(stack.n_fine.tolist(), stack.n_coarse.tolist(), strict=True)
-    powers = zip(stack.fine, stack.coarse, stack.map_power, strict=True)
-    return [
-        Spectra(fine, n_fine, coarse, n_coarse, of_map, stack.map_side)
-        for (fine, coarse, of_map), (n_fine, n_coarse) in zip(powers, counts, strict=True)
-    ]
+    """Return the spectra of each CCD."""
+    return [Spectra(stack, place) for place in range(len(stack.fine))]
 
 
 def spectra(patterns: Patterns) -> list[Spectra]:
@@ -155,17 +146,16 @@ def ccd_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None)
         In the order of `CCD_STATISTICS`; NaN where a band was not measured.
     """
     result = np.empty((len(found), len(CCD_STATISTICS)), np.float32)
-    alike: dict[tuple[int, int], list[int]] = {}
-    for i, spectrum in enumerate(found):
-        alike.setdefault((len(spectrum.map_power), spectrum.map_side), []).append(i)
-    for (_, side), at in alike.items():
-        chosen = [found[i] for i in at]
-        stack = StackSpectra(
-            np.stack([s.fine for s in chosen]), np.array([s.n_fine for s in chosen]),
-            np.stack([s.coarse for s in chosen]), np.array([s.n_coarse for s in chosen]),
-            np.stack([s.map_power for s in chosen]), side,
+    stacks: dict[int, list[int]] = {}
+    for i, of_ccd in enumerate(found):
+        stacks.setdefault(id(of_ccd.stack), []).append(i)
+    for at in stacks.values():
+        stack, chosen = found[at[0]].stack, [found[i].place for i in at]
+        some = StackSpectra(
+            stack.fine[chosen], stack.n_fine[chosen], stack.coarse[chosen], stack.n_coarse[chosen],
+            stack.map_power[chosen], stack.map_side,
         )  # fmt: skip
-        result[at] = stack_statistics(stack, None if turns is None else [turns[i] for i in at])
+        result[at] = stack_statistics(some, None if turns is None else [turns[i] for i in at])
     return result
 
 
@@ -183,10 +173,8 @@ def stack_statistics(stack: StackSpectra, turns: Sequence[int] | None = None) ->
     ndarray, (n_ccd, 36) float32
     """
     n_ccd, size, _ = stack.map_power.shape
-    n_fine, n_coarse, n_long = (
-        np.asarray(n, dtype=np.float64)
-        for n in (stack.n_fine, OVERLAP * stack.n_coarse, stack.map_power.any(axis=(1, 2)))
-    )
+    n_fine, n_coarse = (np.asarray(n, dtype=np.float64) for n in (stack.n_fine, OVERLAP * stack.n_coarse))
+    n_long = np.ones(n_ccd)  # a spectrum without any power has no peaks, whatever is said to have been added
     result = _peaks(stack.fine, n_fine, stack.coarse, n_coarse, stack.map_power, n_long, size, stack.map_side)
     for turn in () if turns is None else set(turns):
         alike = np.flatnonzero(np.asarray(turns) == turn)
@@ -212,16 +200,26 @@ def exposure_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = 
     """
     if not found:
         return np.full(3 * BANDS, np.nan, np.float32)
-    size, side = len(found[0].map_power), found[0].map_side
-    fine, coarse, long = (np.zeros_like(power) for power in (found[0].fine, found[0].coarse, found[0].map_power))
-    counts = np.zeros(3)
-    for spectrum, turn in zip(found, [0] * len(found) if turns is None else turns, strict=True):
-        fine += turned_power(spectrum.fine, turn)
-        coarse += turned_power(spectrum.coarse, turn)
-        counts[:2] += spectrum.n_fine, OVERLAP * spectrum.n_coarse
-        if (len(spectrum.map_power), spectrum.map_side) == (size, side):
-            long += turned_power(spectrum.map_power, turn)
-            counts[2] += float(spectrum.map_power.any())
+    from gpuanom.statistics.added_powers import add_powers  # imports Numba, which a night ranked again needs not
+
+    first = found[0].stack
+    size, side = first.map_power.shape[1], first.map_side
+    fine, coarse, long = (np.zeros(power.shape[1:]) for power in (first.fine, first.coarse, first.map_power))
+    counts, n_parts = np.zeros(3), 0.0
+    turned = list(zip(found, [0] * len(found) if turns is None else turns, strict=True))
+    for _, run in groupby(turned, key=lambda of_ccd: id(of_ccd[0].stack)):
+        of_run = list(run)
+        stack = of_run[0][0].stack
+        chosen = np.array([of_ccd.place for of_ccd, _ in of_run], dtype=np.int64)
+        turns_of = np.array([int(turn) for _, turn in of_run], dtype=np.int64)
+        add_powers(stack.fine, chosen, turns_of, fine)
+        add_powers(stack.coarse, chosen, turns_of, coarse)
+        if (stack.map_power.shape[1], stack.map_side) == (size, side):
+            counts[2] += add_powers(stack.map_power, chosen, turns_of, long)
+        counts[0] += int(stack.n_fine[chosen].sum())
+        for n_coarse in stack.n_coarse[chosen].tolist():
+            n_parts += OVERLAP * n_coarse
+    counts[1] = n_parts
     k = counts[:, None]
     return _peaks(fine[None], k[0], coarse[None], k[1], long[None], k[2], size, side).ravel().astype(np.float32)
 

@@ -28,6 +28,7 @@ def _load() -> None:
         from gpuanom.fits import byteorder, descriptors
 
         tile_bounds.put_tiles.load()
+        descriptors.read_sound_images.load()
         descriptors.read_places.load()
         descriptors.read_sound_tables.load()
         byteorder.total.load()
