@@ -5,9 +5,10 @@ The only part of gpuanom that imports CuPy; `gpuanom.backends.choice.select` imp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, is_dataclass, replace
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import cupy
@@ -50,6 +51,9 @@ from gpuanom.records import (
 from gpuanom.settings import Settings
 
 Record = TypeVar("Record")
+
+ALIGNMENT = 64
+"""Of each array that is copied home, in bytes."""
 
 
 class GpuBackend:
@@ -211,28 +215,40 @@ class GpuBackend:
     def to_host(self, record: Record) -> Record:
         """See `gpuanom.backends.protocol.Backend.to_host`; slots without a source or a gradient are left out here."""
         with self.working("copy home"):
-            copied = _copied(record)
+            arrays: list[Array] = []
+            _changed(record, arrays.append)
+            home = dict(zip(map(id, arrays), _copied(arrays), strict=True))
             self.stream.synchronize()
             self.staging.done()
-        return _filled(copied)  # type: ignore[no-any-return]
+        return _filled(_changed(record, lambda array: home[id(array)]))  # type: ignore[no-any-return]
 
 
-def _copied(record: Any) -> Any:
-    """Host copies that are complete once the stream is synchronised; what is on the host already stays."""
+def _copied(arrays: Sequence[Array]) -> list[npt.NDArray[Any]]:
+    """Host copies that are complete once the stream is synchronised.
+
+    They are pinned, since into other memory the copy would wait for the device, once for each array; and they share
+    one piece of memory, which takes the time of one of them to be had.
+    """
+    begins = [0, *accumulate(-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays)]
+    memory = pinned.empty((begins[-1],), np.uint8) if begins[-1] else np.empty(0, np.uint8)
+    copies = []
+    for array, begin in zip(arrays, begins, strict=False):
+        host: npt.NDArray[Any] = np.ndarray(array.shape, array.dtype, memory.data, begin)
+        if array.size:
+            array.get(out=host, blocking=False)
+        copies.append(host)
+    return copies
+
+
+def _changed(record: Any, change: Callable[[Array], Any]) -> Any:
+    """A record with other arrays in place of those of the device; what is on the host already stays."""
     if isinstance(record, Sources):
         record = replace(record, brightest=None)
     if isinstance(record, tuple | list):
-        return type(record)(_copied(part) for part in record)
+        return type(record)(_changed(part, change) for part in record)
     if is_dataclass(record) and not isinstance(record, type):
-        return replace(record, **{f.name: _copied(getattr(record, f.name)) for f in fields(record)})
-    if not isinstance(record, cupy.ndarray):
-        return record
-    if not record.size:
-        return np.empty(record.shape, record.dtype)
-    # Pinned: into other memory the copy would wait for the device, once for each array.
-    host = pinned.empty(record.shape, record.dtype)
-    record.get(out=host, blocking=False)
-    return host
+        return replace(record, **{f.name: _changed(getattr(record, f.name), change) for f in fields(record)})
+    return change(record) if isinstance(record, cupy.ndarray) else record
 
 
 def _filled(record: Any) -> Any:
