@@ -67,7 +67,6 @@ class Readers:
             What the task returns for each item, in the order of the items.
         """
         caller = _Caller()
-        results: dict[int, tuple[Any, BaseException | None]] = {}
         asked = given = 0
         try:
             for item in items:
@@ -76,10 +75,10 @@ class Readers:
                 self._tasks.put(_Task(caller, asked, task, item))
                 asked += 1
                 if asked - given >= self._n_ahead:
-                    yield caller.result(given, results)
+                    yield caller.result(given)
                     given += 1
             while given < asked:
-                yield caller.result(given, results)
+                yield caller.result(given)
                 given += 1
         finally:
             caller.gone = True
@@ -98,22 +97,34 @@ class Readers:
 
 
 class _Caller:
-    """One run of `Readers.ahead`: its results, as they come, by the numbers of its items."""
+    """One run of `Readers.ahead`: its results by the numbers of its items, as they come.
+
+    The caller is woken by the result that it waits for, not by those of later items: the caller would take the core of
+    the thread that wakes it, which has the interpreter's lock.
+    """
 
     def __init__(self) -> None:
-        self.done: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
         self.gone = False
+        self._results: dict[int, tuple[Any, BaseException | None]] = {}
+        self._awaited = -1
+        self._woken: SimpleQueue[None] = SimpleQueue()
 
-    def result(self, number: int, results: dict[int, tuple[Any, BaseException | None]]) -> Any:
-        """Return the result of an item; `results` holds those of later items that came before it."""
-        while number not in results:
-            done, found, error = self.done.get()
-            results[done] = found, error
-            del found, error
-        found, error = results.pop(number)
+    def take(self, number: int, result: Any, error: BaseException | None) -> None:
+        """Take the result of an item, or the error."""
+        self._results[number] = result, error
+        if self._awaited == number:
+            self._woken.put(None)
+
+    def result(self, number: int) -> Any:
+        """Return the result of an item, once it is there."""
+        # Whoever takes the result looks for this number afterwards: one of the two sees what the other did.
+        self._awaited = number
+        while number not in self._results:
+            self._woken.get()
+        result, error = self._results.pop(number)
         if error is not None:
             raise error
-        return found
+        return result
 
 
 class _Task:
@@ -125,10 +136,10 @@ class _Task:
     def run(self) -> None:
         """Do it, and hand the caller the result or the error."""
         try:
-            self.caller.done.put((self._number, self._task(self._item), None))
+            self.caller.take(self._number, self._task(self._item), None)
         except BaseException as error:
-            self.caller.done.put((self._number, None, error))
+            self.caller.take(self._number, None, error)
 
     def refuse(self) -> None:
         """Tell the caller that nothing will be read any more."""
-        self.caller.done.put((self._number, None, RuntimeError(_ENDED)))
+        self.caller.take(self._number, None, RuntimeError(_ENDED))
