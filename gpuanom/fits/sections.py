@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,7 @@ def trim(pixels: npt.NDArray[Any], sections: tuple[Section, ...], full_size: tup
     return np.concatenate([np.concatenate([pixels[s.slices] for s in row], axis=1) for row in rows], axis=0)
 
 
+@lru_cache(maxsize=256)  # asked of each CCD of each exposure, and the same for most of them
 def trimmed_shape(shape: tuple[int, int], sections: tuple[Section, ...], full_size: tuple[int, ...]) -> tuple[int, int]:
     """Return the shape that `trim` gives an image, without its pixels.
 
