@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.axes import CcdAxes, Mosaic
+from gpuanom.fits.ccd_masks import Masks, located
 from gpuanom.fits.ccds import list_hdus
 from gpuanom.fits.common_axes import first_ccds, own_ccds
 from gpuanom.fits.copies import Copies
 from gpuanom.fits.discover import labels_of, rule_of
 from gpuanom.fits.headers import saturation
 from gpuanom.fits.mapped import File, Hdu
-from gpuanom.fits.mask_bits import DECODINGS, NoMeaningError, decode
-from gpuanom.fits.mask_planes import NO_MASK, OwnPlanes, like_image, planes_by_name
-from gpuanom.fits.pixels import as_stored, numbers, pixels
+from gpuanom.fits.pixels import as_stored, pixels
 from gpuanom.fits.sections import Section, trim, trimmed_shape
 from gpuanom.fits.together import RiceFile
 from gpuanom.fits.trims import data_sections
@@ -100,7 +97,7 @@ def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path,
             file = File(path, settings.checksum)
             if not several:
                 mosaic = Mosaic.of(rule, own_ccds(file, rule, label))
-            for item in _ccds(file, _Masks(mask, file, rule, settings), mosaic, names, copies, label):
+            for item in _ccds(file, Masks(mask, file, rule, settings), mosaic, names, copies, label):
                 yield path, item
         except InputError as error:
             yield path, _failure(_unique(f"({path.name})", names), error)
@@ -188,7 +185,7 @@ class CcdsOnDisk:
 
 
 def _ccds(
-    file: File, masks: _Masks, mosaic: Mosaic, names: dict[str, int], copies: Copies, label: str
+    file: File, masks: Masks, mosaic: Mosaic, names: dict[str, int], copies: Copies, label: str
 ) -> Iterator[CcdOnDisk | CcdFailure]:
     rule = mosaic.rule
     empty = True
@@ -220,7 +217,7 @@ def _ccds(
             yield CcdOnDisk(name, shape, load, (sky.why, axes.why))
         except InputError as error:
             failed.add(item.number)
-            yield _failure(unique, _located(error, file.path, item.number))
+            yield _failure(unique, located(error, file.path, item.number))
     if empty and not skipped:
         remedy = "leave it out of the input"
         raise InputError("no image HDU that is a CCD", file=file.path, remedy=remedy, status="no_image")
@@ -235,13 +232,6 @@ def _failure(name: str, error: InputError) -> CcdFailure:
     return CcdFailure(name, error.status, str(error))
 
 
-def _located(error: InputError, path: Path, hdu: int) -> InputError:
-    """Return an error with file and HDU, where it was raised without them."""
-    if error.file is not None:
-        return error
-    return InputError(error.reason, file=path, hdu=hdu, remedy=error.remedy, status=error.status)
-
-
 @dataclass(frozen=True, eq=False)
 class _Loader:
     """The function `records.Load` of one CCD, which keeps the file open but holds no pixels."""
@@ -249,7 +239,7 @@ class _Loader:
     name: str
     file: File
     item: Hdu
-    masks: _Masks
+    masks: Masks
     rule: CameraRule
     sections: tuple[Section, ...]
     full: tuple[int, int]
@@ -265,7 +255,7 @@ class _Loader:
         try:
             return self._read(encoded, out, room)
         except InputError as error:
-            return _failure(self.name, _located(error, self.file.path, self.item.number))
+            return _failure(self.name, located(error, self.file.path, self.item.number))
 
     def _read(self, encoded: bool, out: FloatImage | None, room: GiveRoom | None) -> Ccd:
         return self._ccd((self._encoded(room) if encoded else None) or self._image(out))
@@ -275,7 +265,7 @@ class _Loader:
         try:
             return self._ccd(NO_PIXELS)
         except InputError as error:
-            return _failure(self.name, _located(error, self.file.path, self.item.number))
+            return _failure(self.name, located(error, self.file.path, self.item.number))
 
     def _ccd(self, image: FloatImage | RawImage | RiceImage) -> Ccd:
         return Ccd(
@@ -303,120 +293,3 @@ class _Loader:
     def _encoded(self, room: GiveRoom | None) -> RawImage | RiceImage | None:
         """Return the image as the file holds it; None where it must be trimmed or a GPU cannot decode it."""
         return as_stored(self.file, self.item, room) if self.shape == self.full else None
-
-
-class _Masks:
-    """The quality planes of the CCDs of one image file, from the mask file or from the image file itself."""
-
-    def __init__(self, path: Path | None, image_file: File, rule: CameraRule, settings: Settings) -> None:
-        self._path = path
-        self._image_file = image_file
-        self._rule = rule
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._file: File | None = None
-        self._planes: dict[str, Hdu] = {}
-        self._planes_of_image: OwnPlanes | None = None
-        self._trouble: InputError | None = None
-
-    def _of_file(self, path: Path, name: str) -> tuple[File, Hdu]:
-        """Return the plane of a CCD in the mask file; the HDUs of the file are listed only once."""
-        if self._trouble is not None and self._file is None:
-            raise self._trouble
-        if self._file is None:
-            try:
-                self._file = File(path, self._settings.checksum)
-            except InputError as error:
-                self._trouble = error
-                raise
-            self._planes, self._trouble = planes_by_name(self._file, self._image_file, self._rule)
-        if name not in self._planes:
-            raise self._trouble or InputError(f"it has no plane for CCD {name}", file=path)
-        return self._file, self._planes[name]
-
-    def _plane(self, item: Hdu, name: str) -> tuple[File, Hdu] | None:
-        """Return the plane of a CCD and the file of the plane; None where the CCD has none."""
-        with self._lock:
-            if self._path is not None:
-                return self._of_file(self._path, name)
-            if not self._rule.mask_hdu:
-                return None
-            first = self._planes_of_image is None
-            self._planes_of_image = self._planes_of_image or OwnPlanes(self._image_file, self._rule)
-            plane = self._planes_of_image.of(item)
-            if first and plane is not None and self._rule.mask == "own":
-                _log.info("%s: the mask plane of the same file is applied", self._image_file.path)
-            return None if plane is None else (self._image_file, plane)
-
-    def any_for(self, item: Hdu) -> bool:
-        """Whether a CCD may have a plane that is applied: False is certain, and needs no pixels."""
-        if not self._settings.mask or self._rule.mask == "none" or (self._path is None and not self._rule.mask_hdu):
-            return False
-        try:
-            return self._path is not None or self._plane(item, "") is not None
-        except InputError:
-            return True
-
-    def in_words(self, load: _Loader) -> str:
-        """Say which plane is the mask of a CCD and how it is decoded, or why there is no mask."""
-        rule = self._rule
-        if not self._settings.mask:
-            return "none: masks are off"
-        if rule.mask == "none" or (self._path is None and not rule.mask_hdu):
-            why = "no mask file beside the image" if rule.mask_file else f"rule '{rule.name}' names no mask"
-            return f"none: {why}"
-        try:
-            found = self._plane(load.item, load.in_file)
-            if found is None:
-                return "none: no MASK plane in the file that belongs to it"
-            file, plane = found
-            if rule.mask == "own":
-                values = like_image(numbers(file, plane), load.sections, rule, load.full, load.shape)
-                decode(values, plane.header, plane.cards, rule, self._settings)
-        except NoMeaningError as error:
-            return f"not applied: {error.reason}; {error.remedy}"
-        except InputError as error:
-            return f"cannot be applied: {error}"
-        place = "" if file is self._image_file else f" of {file.path.name}"
-        return f"HDU {plane.number}{place}, decoded as {DECODINGS[rule.mask]}"
-
-    def bad(
-        self,
-        item: Hdu,
-        name: str,
-        sections: tuple[Section, ...],
-        full: tuple[int, ...],
-        trimmed: tuple[int, ...],
-    ) -> npt.NDArray[np.uint8] | None:
-        """Return the `Unfit` bits of a CCD, trimmed like the image; None without a plane or bad pixels.
-
-        Raises
-        ------
-        InputError
-            Status ``mask_unreadable`` or ``mask_mismatch``: a CCD that has a mask is never scored without it.
-        """
-        rule, settings = self._rule, self._settings
-        if not settings.mask or rule.mask == "none":
-            return None
-        try:
-            found = self._plane(item, name)
-            if found is None:
-                return None
-            file, plane = found
-            values = numbers(file, plane)
-        except InputError as error:
-            raise InputError(
-                f"its mask cannot be read: {error.reason}",
-                file=error.file,
-                hdu=error.hdu,
-                remedy=f"{error.remedy}; {NO_MASK}" if error.remedy else NO_MASK,
-                status="mask_unreadable",
-            ) from None
-        try:
-            values = like_image(values, sections, rule, full, trimmed)
-            return decode(values, plane.header, plane.cards, rule, settings)
-        except NoMeaningError as error:
-            _log.info("%s: not applied: %s", f"{file.path}[{plane.number}]", error)
-            return None
-        except InputError as error:
-            raise _located(error, file.path, plane.number) from None

@@ -81,6 +81,13 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
 def dither_seed(header: Scanned, form: TableForm) -> int:
     """Return ZDITHER0, which each CCD has of its own; 1 where nothing is dithered.
 
+    Parameters
+    ----------
+    header : Scanned
+        Of the table.
+    form : TableForm
+        Of the table.
+
     Raises
     ------
     InputError
@@ -96,7 +103,14 @@ def dither_seed(header: Scanned, form: TableForm) -> int:
 
 @lru_cache(maxsize=16)
 def same_for_all(n: int, number: int) -> npt.NDArray[np.int64]:
-    """Return the same whole number for each of n tiles, read-only."""
+    """Return the same whole number for each tile, read-only.
+
+    Parameters
+    ----------
+    n : int
+        How many tiles.
+    number : int
+    """
     numbers = np.full(n, number, dtype=np.int64)
     numbers.flags.writeable = False
     return numbers

@@ -27,7 +27,8 @@ def write(path, checksum="datasum", **options):
         how = {"quantize_method": 1, "dither_seed": number} if image.dtype.kind == "f" else {}
         hdus.append(fits.CompImageHDU(image, compression_type=options.get("code", "RICE_1"), **how))
         hdus[-1].header["EXTNAME"] = f"N{number}"
-    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path, checksum=checksum)
+    cards = {name: value for name, value in options.items() if name.isupper()}
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header(cards)), *hdus]).writeto(path, checksum=checksum)
     return path
 
 
@@ -179,3 +180,31 @@ def test_a_file_that_is_cut_off(tmp_path):
     got = load_together(ccds, Lender())
     assert [isinstance(ccd, CcdFailure) for ccd in got[2:]] == [True, True]
     assert_same(got, alone(ccds))
+
+
+CARDS = {"INSTRUME": "DECam", "PROCTYPE": "InstCal", "PLVER": "V4.8", "FILTER": "r", "EXPNUM": 7}
+
+
+def test_masks_of_ccds_that_are_read_together(tmp_path):
+    """A CCD with a mask, one whose mask says nothing, and one whose plane is missing: that one costs no other."""
+    path = write(tmp_path / "c4d_200101_010101_ooi_r_v1.fits.fz", **CARDS)
+    planes = []
+    for number in (1, 2, 4):
+        values = np.zeros(SHAPE, np.int32)
+        values[3:9, 5] = 1 if number == 1 else 0
+        planes.append(fits.CompImageHDU(values, name=f"N{number}", compression_type="RICE_1"))
+    mask = tmp_path / path.name.replace("_ooi_", "_ood_")
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header(CARDS)), *planes]).writeto(mask)
+    (exposure,) = discover([tmp_path], Settings()).exposures
+    assert exposure.masks == (mask,)
+    ccds = list(open_ccds(exposure, Settings()))
+    together = CcdsOnDisk(ccds).load(0, 2, Lender())
+    assert isinstance(together, CcdsTogether)
+    assert [None if ccd.bad is None else int((ccd.bad > 0).sum()) for ccd in together.ccds] == [6, None]
+    got = load_together(ccds, Lender())
+    assert [isinstance(ccd, CcdFailure) for ccd in got] == [False, False, True, False]
+    for one, other in zip(got, alone(ccds), strict=True):
+        if isinstance(one, CcdFailure):
+            assert one == other
+        else:
+            assert np.array_equal(one.bad, other.bad) if one.bad is not None else other.bad is None
