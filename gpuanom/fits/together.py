@@ -93,7 +93,7 @@ class RiceFile:
             return None
         given, (wholes, reals) = room(n_bytes), self._tiles(form)
         start, size, scale, zero = (*wholes[:, first:last], *reals[:, first:last])
-        from gpuanom.fits.descriptors import read_sound_images
+        from gpuanom.fits.sound_images import read_sound_images
 
         places = self._places[first:last]
         where = (form.width, form.heap, *form.places)

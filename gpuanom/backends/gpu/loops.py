@@ -25,10 +25,10 @@ def load_meanwhile() -> None:
 def _load() -> None:
     try:
         from gpuanom import tile_bounds
-        from gpuanom.fits import byteorder, descriptors
+        from gpuanom.fits import byteorder, descriptors, sound_images
 
         tile_bounds.put_tiles.load()
-        descriptors.read_sound_images.load()
+        sound_images.read_sound_images.load()
         descriptors.read_places.load()
         descriptors.read_sound_tables.load()
         byteorder.total.load()
