@@ -30,7 +30,6 @@ def _load() -> None:
         tile_bounds.put_tiles.load()
         sound_images.read_sound_images.load()
         descriptors.read_places.load()
-        descriptors.read_sound_tables.load()
         byteorder.total.load()
     except Exception as error:  # the first use of a loop says what is wrong, in its place
         _log.debug("loops not loaded ahead: %s", error)
