@@ -60,14 +60,14 @@ def test_nothing_is_prepared_for_the_cpu():
 
 def test_the_loops_of_every_run_are_loaded_once(gpu, monkeypatch):
     from gpuanom.backends.gpu import loops
-    from gpuanom.fits import byteorder, descriptors
+    from gpuanom.fits import byteorder, descriptors, sound_images
 
     loaded = []
     monkeypatch.setattr(descriptors.read_places, "load", lambda: loaded.append("places"))
-    monkeypatch.setattr(descriptors.read_sound_tables, "load", lambda: loaded.append("tables"))
+    monkeypatch.setattr(sound_images.read_sound_images, "load", lambda: loaded.append("images"))
     monkeypatch.setattr(byteorder.total, "load", lambda: loaded.append("total"))
     loops._load()
-    assert loaded == ["places", "tables", "total"]
+    assert loaded == ["places", "images", "total"]
     monkeypatch.setattr(byteorder.total, "load", lambda: 1 / 0)
     loops._load()  # the first use of the loop would say what is wrong
 

@@ -28,8 +28,8 @@ def _load() -> None:
         from gpuanom.fits import byteorder, descriptors, sound_images
 
         tile_bounds.put_tiles.load()
-        sound_images.read_sound_images.load()
         descriptors.read_places.load()
+        sound_images.read_sound_images.load()
         byteorder.total.load()
     except Exception as error:  # the first use of a loop says what is wrong, in its place
         _log.debug("loops not loaded ahead: %s", error)
