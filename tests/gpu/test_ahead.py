@@ -62,6 +62,9 @@ def test_the_loops_of_every_run_are_loaded_once(gpu, monkeypatch):
     from gpuanom.backends.gpu import loops
     from gpuanom.fits import byteorder, descriptors, sound_images
 
+    for thread in threading.enumerate():
+        if thread.name == "gpuanom-loops":  # of an earlier choice of the GPU
+            thread.join()
     loaded = []
     monkeypatch.setattr(descriptors.read_places, "load", lambda: loaded.append("places"))
     monkeypatch.setattr(sound_images.read_sound_images, "load", lambda: loaded.append("images"))
