@@ -108,8 +108,9 @@ class _Work:
             if self._outer is None:
                 _n_busy += 1
             _open.append(self)
-            _engage()
         try:
+            with _changed:
+                _engage()
             self._work(helps=False)
         except BaseException:  # an interrupt between two items
             self._stop()

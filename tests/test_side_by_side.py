@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from gpuanom.side_by_side import side_by_side, together
+from gpuanom.side_by_side import _Work, side_by_side, together
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +100,29 @@ def test_different_steps_are_worked_on_together():
     assert together(lambda: barrier.wait() * 0 + 1, lambda: barrier.wait() * 0 + 2) == [1, 2]
     caller = threading.get_ident()
     assert together(threading.get_ident, threading.get_ident, many=False) == [caller, caller]
+
+
+def test_an_interrupt_while_a_thread_begins_ends_that_thread(monkeypatch):
+    """To begin a thread takes longer than all else here, and is where an interrupt is likely to come."""
+    whole, done = _Work.begin_helper, []
+
+    def interrupted(work):
+        whole(work)
+        raise KeyboardInterrupt
+
+    def work(n):
+        done.append(n)
+        threading.Event().wait(0.05)
+
+    monkeypatch.setattr(_Work, "begin_helper", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(work, range(40))
+    n_done = len(done)
+    assert n_done <= 2
+    threading.Event().wait(0.3)
+    assert len(done) == n_done
+    monkeypatch.undo()
+    # No core is taken for busy that is not.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2))
+    barrier = threading.Barrier(2, timeout=60)
+    assert len(side_by_side(lambda _: barrier.wait(), range(2))) == 2
