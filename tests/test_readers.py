@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gpuanom import open_night
+from gpuanom import merge_nights, open_night
 from gpuanom.errors import StoreBusyError
+from gpuanom.nights import merge
 from gpuanom.review import opened
 from gpuanom.store.store import NAME, Store
 from tests.test_keeping import QUICK  # a fixture: measured exposures
@@ -52,3 +53,19 @@ def test_no_exposure_is_added_to_a_night_while_it_is_opened(night, measured, mon
         store.add(measured[1][1])
     monkeypatch.undo()
     assert len(open_night(night).exposures) == 2
+
+
+def test_a_night_can_be_written_to_while_the_merged_night_is_ranked(night, measured, monkeypatch):
+    """To rank a survey takes long, and a watch of one of the nights waits meanwhile."""
+    build, written = merge.tables.build, []
+
+    def write_first(*arguments):
+        with Store(night / NAME, QUICK) as store:
+            store.add(measured[1][1])
+        written.append(True)
+        return build(*arguments)
+
+    monkeypatch.setattr(merge.tables, "build", write_first)
+    merged = merge_nights(night, night / "merged", settings=QUICK, device="cpu")
+    assert written
+    assert len(merged.exposures) == 1

@@ -226,6 +226,7 @@ def merge_nights(
         with _changed_whole(path, effective, moves, grows) as merged:
             gather(merged, given, effective, say)
             _keep_classifier(merged, stores, say)
+            opened.close()  # a watch of one of the nights waits as long as the night is read
             result = tables.build(merged, effective, backend, references)
             (writing.rewrite if grows else writing.write)(result.plain, folder, names)
     return result
