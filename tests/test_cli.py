@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pty
 import subprocess
@@ -157,6 +158,19 @@ def test_every_path_of_the_command_line_may_not_be_empty():
         if isinstance(p.type, click.types.StringParamType)
     }
     assert not texts & {"inputs", "images", "nights", "folder", "output", "files", "config", "reference", "model"}
+
+
+@pytest.mark.parametrize(("words", "searched"), [((), False), (("--model", "night/model.pt"), True)])
+def test_circles_of_objects_are_freed_unless_only_tables_are_made(words, searched, capfd, monkeypatch):
+    """A model reads the stamps of a whole night again, without inputs too."""
+    seen = []
+    monkeypatch.setattr("gpuanom.nights.score.score", lambda *_, **__: (seen.append(gc.isenabled()), 1 / 0))
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr("gpuanom.cli.score.reuse_memory", lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["score", "-o", "night", "--device", "cpu", *words], standalone_mode=False)
+    capfd.readouterr()
+    assert seen == [searched]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

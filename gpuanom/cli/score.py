@@ -167,8 +167,9 @@ def score(
     from gpuanom.tables.collection import without_collection
 
     settings = _settings(inputs, output, options)
-    # Without inputs nothing is done but tables, which stay until this process ends.
-    no_search = nullcontext() if inputs else without_collection(freeze=True)
+    # Without inputs and models nothing is done but tables, which stay until this process ends. With a model the stamps
+    # of a whole night may be read again: what that leaves in circles must be freed.
+    no_search = nullcontext() if inputs or models else without_collection(freeze=True)
     with Screen(quiet=quiet, verbose=verbose) as screen, no_search:
         night = pipeline.score(
             inputs,
