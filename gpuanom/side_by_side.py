@@ -67,8 +67,12 @@ def together(*steps: Callable[[], Any], many: bool = True) -> list[Any]:
 
 
 _here = threading.local()
-_changed = threading.Condition(threading.Lock())
-"""Held while the work below is looked at or changed, and told of each thread that leaves a work."""
+_lock = threading.Lock()
+"""Held while the work below is looked at or changed.
+
+No `threading.Condition`, which is a class in Python: an interrupt that comes while its lock is taken would leave the
+lock taken for ever. To enter a plain lock is one instruction.
+"""
 _open: list[_Work] = []
 """What is worked on, in the order in which it was begun."""
 _n_busy = 0
@@ -98,25 +102,33 @@ class _Work:
         # Each item has the caller's context: what NumPy says of a division by zero belongs to it.
         self.context = contextvars.copy_context()
         self._n_threads, self._stopped = 0, False
+        self._caller_works = False
+        self._all_left = threading.Lock()
+        """Taken as long as threads work here."""
+        self._all_left.acquire()
         self._error: BaseException | None = None
 
     def results(self) -> list[Any]:
         """Work on the items until all are done, and return what the function gave, or raise the first error."""
         global _n_busy
-        with _changed:
-            self._n_threads = 1
-            if self._outer is None:
-                _n_busy += 1
-            _open.append(self)
         try:
-            with _changed:
+            with _lock:
+                self._n_threads, self._caller_works = 1, True
+                if self._outer is None:
+                    _n_busy += 1
+                _open.append(self)
                 _engage()
             self._work(helps=False)
         except BaseException:  # an interrupt between two items
             self._stop()
             raise
         finally:
-            self._end()
+            try:
+                self._end()
+            except BaseException:  # an interrupt while the others are waited for
+                self._stop()
+                self._end()
+                raise
         if self._error is not None:
             raise self._error
         return self._found
@@ -138,22 +150,37 @@ class _Work:
         """Whether another thread can help."""
         return bool(self._left) and self._n_threads < self._most
 
-    def help(self) -> None:
-        """Work on items in a thread of its own, as long as there is a core for this thread."""
+    def help(self, wanted: Sequence[bool]) -> None:
+        """Work on items in a thread of its own, as long as there is a core for this thread.
+
+        Parameters
+        ----------
+        wanted : sequence of bool
+            Empty where the thread that began this one was interrupted, and does not count this one.
+        """
+        with _lock:
+            if not wanted:
+                return
         try:
             self._work(helps=True)
         finally:
-            self._leave()
+            self._leave(helps=True)
 
     def begin_helper(self) -> bool:
-        """Begin a thread that helps; `_changed` is held. Tells whether the system has given one."""
+        """Begin a thread that helps; `_lock` is held. Tells whether the system has given one."""
         global _n_busy
+        wanted = [True]
+        # A daemon: after a second interrupt nobody waits for this thread.
+        thread = threading.Thread(target=self.help, args=(wanted,), name="gpuanom-side", daemon=True)
         self._n_threads, _n_busy = self._n_threads + 1, _n_busy + 1
         try:
-            threading.Thread(target=self.help, name="gpuanom-side").start()
-        except RuntimeError:  # no more threads: those that work do without
+            thread.start()
+        except BaseException as error:
             self._n_threads, _n_busy = self._n_threads - 1, _n_busy - 1
-            return False
+            wanted.clear()
+            if isinstance(error, RuntimeError):  # no more threads: those that work do without
+                return False
+            raise
         return True
 
     def _work(self, *, helps: bool) -> None:
@@ -161,7 +188,7 @@ class _Work:
         before, _here.work = getattr(_here, "work", None), self
         try:
             while True:
-                with _changed:
+                with _lock:
                     if not self._left or (helps and _n_busy > _n_cores()):
                         return
                     place, item = self._left.popleft()
@@ -169,7 +196,7 @@ class _Work:
                     self.check()
                     self._found[place] = self.do(item)
                 except BaseException as error:
-                    with _changed:
+                    with _lock:
                         self._error = error if self._error is None else self._error
                     self._stop()
                     return
@@ -178,38 +205,34 @@ class _Work:
 
     def _stop(self) -> None:
         """Begin no further item."""
-        with _changed:
+        with _lock:
             self._stopped = True
             self._left.clear()
 
-    def _leave(self) -> None:
-        """Give up the core of a thread that finds no further item."""
+    def _leave(self, *, helps: bool) -> None:
+        """Give up the core of a thread that finds no further item; the caller may do so twice."""
         global _n_busy
-        with _changed:
-            self._n_threads, _n_busy = self._n_threads - 1, _n_busy - 1
+        with _lock:
+            if helps or self._caller_works:
+                self._caller_works = self._caller_works and helps
+                self._n_threads, _n_busy = self._n_threads - 1, _n_busy - 1
+                if not self._n_threads:
+                    self._all_left.release()
             _engage()
-            _changed.notify_all()
 
     def _end(self) -> None:
-        """Wait for those that help, while the caller's core can be used by others."""
+        """Wait for those that help, while the caller's core can be used by others; after an interrupt, once more."""
         global _n_busy
-        self._leave()
-        try:
-            self._wait()
-        except BaseException:
-            self._stop()
-            self._wait()
-            raise
-        finally:
-            with _changed:
+        self._leave(helps=False)
+        self._wait()
+        with _lock:
+            if self in _open:
+                _n_busy += int(self._outer is not None)
                 _open.remove(self)
-                if self._outer is not None:
-                    _n_busy += 1
 
     def _wait(self) -> None:
-        with _changed:
-            while self._n_threads:
-                _changed.wait()
+        if self._n_threads:
+            self._all_left.acquire()
 
 
 def _n_cores() -> int:
@@ -217,7 +240,7 @@ def _n_cores() -> int:
 
 
 def _engage() -> None:
-    """Begin threads for cores that nobody works on; `_changed` is held. What was begun last is helped first."""
+    """Begin threads for cores that nobody works on; `_lock` is held. What was begun last is helped first."""
     while _n_busy < _n_cores():
         work = next((work for work in reversed(_open) if work.has_room), None)
         if work is None or not work.begin_helper():

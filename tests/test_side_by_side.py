@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -126,3 +128,43 @@ def test_an_interrupt_while_a_thread_begins_ends_that_thread(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2))
     barrier = threading.Barrier(2, timeout=60)
     assert len(side_by_side(lambda _: barrier.wait(), range(2))) == 2
+
+
+INTERRUPTED = """
+import os, sys, threading, time
+from gpuanom import side_by_side as module
+
+os.sched_getaffinity = lambda _: range(3)
+FILES = module.__file__, threading.__file__
+left = 0
+
+def trace(frame, event, _):
+    # Python handles a signal where a function begins, and where a call has ended.
+    global left
+    if frame.f_code.co_filename in FILES and event in ("call", "return"):
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+    return trace
+
+def item(n):
+    module.side_by_side(lambda _: time.sleep(0.001), range(4))
+
+for n in range(1, 1000):
+    left = n
+    sys.settrace(trace)
+    try:
+        module.side_by_side(item, range(4))
+    except KeyboardInterrupt:
+        pass
+    sys.settrace(None)
+    assert (module._open, module._n_busy) == ([], 0), n
+    if left > 0:
+        break
+print("interrupted", n > 50)
+"""
+
+
+def test_an_interrupt_at_any_place_leaves_no_thread_waiting_and_no_core_taken():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted True\n"), done.stderr[-2000:]
