@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from queue import SimpleQueue
 from types import SimpleNamespace
 
 import pytest
@@ -279,3 +280,34 @@ def test_exposures_are_given_out_as_they_are_stored():
     assert source.take() == 4
     assert source.rest() == [5, 6, 7, 8, 9, 1]
     assert source.take() is None
+
+
+def test_an_interrupt_never_leaves_the_list_of_exposures_locked():
+    """Python handles a signal where a function begins, and where a call has ended."""
+    files = processes.__file__, threading.__file__
+    left = 0
+
+    def trace(frame, event, _):
+        nonlocal left
+        if frame.f_code.co_filename in files and event in ("call", "return"):
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    for n in range(1, 100):
+        source, left = processes._Source(range(3), 3), n
+        try:
+            sys.settrace(trace)
+            source.stored()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        taken = SimpleQueue()
+        threading.Thread(target=lambda s=source, q=taken: q.put(s.take()), daemon=True).start()
+        assert taken.get(timeout=30) == 0
+        if left > 0:
+            break
+    assert 2 < n < 100

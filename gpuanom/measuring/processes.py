@@ -197,11 +197,14 @@ class _Source:
     def __init__(self, exposures: Iterable[Exposure], most: int) -> None:
         self._waiting = deque(exposures)
         self._most, self._n_underway, self._closed = most, 0, False
-        self._changed = threading.Condition()
+        # `with` takes the plain lock: to enter a condition is a function of Python, and an interrupt at its end would
+        # leave the lock taken for ever.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
 
     def take(self) -> Exposure | None:
         """Wait until one more exposure may be under way, and return it; None when no exposure is left."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._closed or not self._waiting or self._n_underway < self._most)
             if self._closed or not self._waiting:
                 return None
@@ -210,13 +213,13 @@ class _Source:
 
     def stored(self) -> None:
         """Note that an exposure which was taken is stored."""
-        with self._changed:
+        with self._lock:
             self._n_underway -= 1
             self._changed.notify_all()
 
     def give_back(self, exposures: Iterable[Exposure]) -> None:
         """Take back exposures that a process has not measured."""
-        with self._changed:
+        with self._lock:
             for exposure in exposures:
                 self._waiting.append(exposure)
                 self._n_underway -= 1
@@ -224,14 +227,14 @@ class _Source:
 
     def rest(self) -> list[Exposure]:
         """Return the exposures that nobody has taken."""
-        with self._changed:
+        with self._lock:
             rest = list(self._waiting)
             self._waiting.clear()
             return rest
 
     def close(self) -> None:
         """Give out no further exposures."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
