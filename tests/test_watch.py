@@ -31,6 +31,7 @@ from gpuanom.nights import alerts
 from gpuanom.nights.arrivals import Arrivals, Pace
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.watch import watch
+from gpuanom.store.store import NAME, Store
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
@@ -311,6 +312,21 @@ def test_a_watch_ends_when_it_is_told_to(tmp_path):
     (tmp_path / "in" / "half.fits").write_bytes(b"SIMPLE  =")  # a watch would wait for this folder
     told, _, _ = once(tmp_path / "in", tmp_path / "out", pace=Pace(every=0.02, settle=0.0, until=time.time() + 1.5))
     assert len(told) == 2
+
+
+def test_a_watch_that_is_told_to_stop_waits_for_the_store(tmp_path):
+    """Somebody may read a survey for some seconds: what was measured is kept and ranked nevertheless."""
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
+    nights.write(tmp_path / "later", 9, "9.fits", ccds=1)
+    with watched(tmp_path / "in", tmp_path / "out") as process:
+        until((tmp_path / "out" / "exposures.ecsv").exists)
+        with Store(tmp_path / "out" / NAME, QUICK, read_only=True):
+            shutil.move(tmp_path / "later" / "9.fits", tmp_path / "in" / "9.fits")
+            time.sleep(1.5)  # the file has settled by then, and the watch waits to look into the store
+            process.terminate()
+            time.sleep(3.0)  # longer than SQLite waits
+            assert process.poll() is None
+        process.wait(LONG)  # a second signal would end it at once
 
 
 def test_what_cannot_be_is_refused_at_once(tmp_path):

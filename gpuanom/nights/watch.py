@@ -7,6 +7,7 @@ is closed, so that a report can be made meanwhile.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -124,6 +125,10 @@ def watch(
     with Alerts(folder, hook, events.say) as alerts, Works(run.settings, backends, run.threads, events.debug) as works:
         ranked = Ranked(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
         _Watch(path, run.settings, pace, events, arrivals, works, ranked).run()
+
+
+_PATIENCE = 60.0
+"""Seconds that a watch which was told to stop waits for its store: somebody may have a survey open for some of them."""
 
 
 def _key(exposure: Exposure) -> ExposureKey:
@@ -330,13 +335,16 @@ class _Watch:
 
     @contextmanager
     def _store(self) -> Iterator[ReopenedStore]:
-        """The store, opened for a moment; waits while another program uses it."""
+        """The store, opened for a moment; waits while another program uses it, for a while even when told to stop."""
+        last = math.inf
         while True:
             try:
                 store = ReopenedStore(self._path, self._settings, self._remembered)
                 break
             except StoreBusyError as error:
                 if self._pace.stop.is_set():
+                    last = min(last, time.monotonic() + _PATIENCE)
+                if time.monotonic() > last:
                     raise
                 self._events.waiting(str(error))
                 self._pace.stop.wait(min(1.0, self._pace.every))
