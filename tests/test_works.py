@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import threading
 import time
+import weakref
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -159,6 +161,56 @@ def test_a_caller_learns_that_the_readers_have_ended():
     assert len(caught) == 1
     with pytest.raises(RuntimeError, match="have ended"):
         next(readers.ahead(lambda i: i, [1]))
+
+
+def test_a_task_that_comes_while_the_readers_end_is_refused():
+    """Nobody does a task that is put when the threads have ended; the caller must not wait for it."""
+    readers = Readers(1, ahead=1)
+
+    class Late:
+        def put(self, task):
+            readers._tasks = tasks
+            readers.close()
+            tasks.put(task)
+
+    tasks, readers._tasks = readers._tasks, Late()
+    caught = []
+
+    def take():
+        try:
+            list(readers.ahead(lambda i: i, [1]))
+        except RuntimeError as error:
+            caught.append(str(error))
+
+    taker = threading.Thread(target=take, daemon=True)
+    taker.start()
+    taker.join(20)
+    assert caught == ["the threads that read have ended"]
+
+
+def test_an_error_of_a_reader_keeps_nothing_of_its_caller_alive():
+    """Where memory runs out, the stack must be gone as soon as the error is handled, or there is no second attempt."""
+
+    class Stack:
+        pass
+
+    def fail(_):
+        raise MemoryError
+
+    def measure():
+        stack = Stack()
+        alive.append(weakref.ref(stack))
+        return list(readers.ahead(fail, [1, 2]))
+
+    alive = []
+    gc.disable()
+    try:
+        with Readers(1) as readers:
+            with suppress(MemoryError):
+                measure()
+            assert alive[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_what_is_there_to_stay_is_not_looked_through_again(exposures, monkeypatch):

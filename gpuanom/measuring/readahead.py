@@ -70,9 +70,10 @@ class Readers:
         asked = given = 0
         try:
             for item in items:
+                self._tasks.put(_Task(caller, asked, task, item))
+                # Looked at after the task was put: `close` either sees this task, or has said so before.
                 if self._closed:
                     raise RuntimeError(_ENDED)
-                self._tasks.put(_Task(caller, asked, task, item))
                 asked += 1
                 if asked - given >= self._n_ahead:
                     yield caller.result(given)
@@ -122,8 +123,13 @@ class _Caller:
         while number not in self._results:
             self._woken.get()
         result, error = self._results.pop(number)
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            # The error knows this frame. If the frame knew the error too, the caller's arrays, such as a stack on a
+            # device, would live until the next garbage collection.
+            del error
         return result
 
 
