@@ -308,6 +308,10 @@ class File:
         """Open the file to be read apart from the mapping; None where it is packed, has changed or cannot be opened."""
         return self._mapping.opened()
 
+    def is_same(self, file: OpenFile) -> bool:
+        """Whether a file from `opened` is as it was at first, neither written to nor cut off since."""
+        return self._mapping.is_same(file)
+
     def compare_read(self, item: Hdu, data: npt.NDArray[np.uint8]) -> None:
         """Compare an HDU's data, as they were read, with its DATASUM; see `check` for the error."""
         wanted = self.wanted_sum(item)

@@ -191,6 +191,14 @@ class Mapping:
             return None
         return file
 
+    def is_same(self, file: OpenFile) -> bool:
+        """Whether a file from `opened` is as it was at first, neither written to nor cut off since."""
+        try:
+            self._same(os.fstat(file.number))
+        except (OSError, InputError):
+            return False
+        return True
+
     @contextlib.contextmanager
     def header_reader(self) -> Iterator[HeaderReader]:
         """Give a function that returns the bytes from a first one to the one behind the last.

@@ -99,6 +99,9 @@ class RiceFile:
         where = (form.width, form.heap, *form.places)
         if not read_sound_images(self._opened.number, given.memory, places, *where, start, size, scale, zero):
             return None
+        # Looked at after the read, so that a program that writes to the file meanwhile is found out.
+        if not self._file.is_same(self._opened):
+            return None
         given.memory.flags.writeable = False
         if not on_device and not self._agree(first, last, given.memory):
             return None

@@ -182,6 +182,33 @@ def test_a_file_that_is_cut_off(tmp_path):
     assert_same(got, alone(ccds))
 
 
+def test_a_file_that_is_written_to_while_it_is_read(tmp_path):
+    """The headers are those of the file before: the pixels are refused, as for one image."""
+    path = write(tmp_path / "night.fits", checksum=False)
+    ccds = opened(path)
+    together = CcdsOnDisk(ccds)
+    assert isinstance(together.load(0, 2, Lender()), CcdsTogether)
+    state = path.stat()
+    with path.open("r+b") as file:
+        file.seek(state.st_size - 2880)
+        file.write(b"!")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    got = together.load(2, 4, Lender())
+    assert isinstance(got, list)
+    assert all("was changed while it was being read" in ccd.reason for ccd in got)
+    assert_same(got, alone(ccds[2:]))
+
+
+def test_a_file_that_is_cut_off_behind_the_images(tmp_path):
+    """What is said of an image does not depend on which images are read with it."""
+    path = write(tmp_path / "night.fits")
+    ccds = opened(path)
+    together = CcdsOnDisk(ccds)
+    os.truncate(path, path.stat().st_size - 2880)
+    got = together.load(0, 2, Lender())
+    assert_same(got if isinstance(got, list) else apart(got), alone(ccds[:2]))
+
+
 CARDS = {"INSTRUME": "DECam", "PROCTYPE": "InstCal", "PLVER": "V4.8", "FILTER": "r", "EXPNUM": 7}
 
 
