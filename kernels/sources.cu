@@ -95,10 +95,11 @@ extern "C" __global__ void __launch_bounds__(256)
     if (warp == 1 && lane == 0) {
         limit = usable[ccd] ? threshold * sigma[ccd] : nan("");
         const float level = saturation[ccd];
-        // -0 equals +0, and every comparison with NaN is false.
+        // -0 equals +0, and every comparison with NaN is false. Every finite pixel is above
+        // -infinity: the lowest of their keys, since others are counted from it below.
         full = level != level                        ? 0x7fffffff
                : (__float_as_uint(level) << 1) == 0u ? -1
-                                                     : sort_key(level);
+                                                     : max(sort_key(level), LOWEST + 1);
     }
     if (warp == 2) Y_of[lane] = scaled(y0 + lane, ny), least[lane] = 0x7fffffff;
     __syncthreads();

@@ -397,6 +397,17 @@ def test_saturated_pixels_are_counted_where_a_level_is_known(backend):
     assert found.n_bad.tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("level", [float("-inf"), -3.4028235e38, 0.0, -0.0, float("inf")])
+def test_any_level_may_be_that_of_saturation(backend, level):
+    """At the lowest levels every finite pixel is saturated, dark ones too; at the highest none."""
+    image = np.array(sky.make(100, 137, noise=5.0, seed=1))
+    image[9, 3:7] = -3.4028235e38, -7.0, 0.0, -np.inf
+    image[50, 50:53] = np.nan, np.inf, -np.inf
+    background = hand_made(backend, 1, sigma=5.0, coefficients=(1000.0, 0, 0, 0, 0, 0))
+    found = check_sources(backend, [image], None, background, saturation=[level])
+    assert found.n_saturated.tolist() == [np.isfinite(image[image >= level]).sum()]
+
+
 def test_saturated_pixels_count_masked_or_not(backend):
     image = np.array(sky.make(100, 137, noise=5.0, seed=1))
     image[3:5, 4:9] = 60000.0
