@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import fields, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from astropy.io import fits
 from gpuanom.encoded import RiceImage, Room
 from gpuanom.fits import CcdsOnDisk, discover, open_ccds
 from gpuanom.fits.pixels import sums_on_device
+from gpuanom.fits.sound_images import read_sound_images
 from gpuanom.records import CcdFailure, CcdsTogether
 from gpuanom.settings import Settings
 
@@ -169,6 +171,57 @@ def test_damage_is_told_as_for_one_image(tmp_path, monkeypatch, what, number, on
     if what != "a byte of a scale" or not on_device:
         assert [i for i, ccd in enumerate(got, 1) if isinstance(ccd, CcdFailure)] == [number]
     assert_same(got, wanted)
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_tile_may_end_with_its_heap_and_not_a_byte_later(tmp_path, number, beyond):
+    path = write(tmp_path / "night.fits", checksum=False)
+    ccds = opened(path)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        header = hdus[number].header
+        rows, gap = header["NAXIS1"] * header["NAXIS2"], header.get("THEAP", 0)
+        room = rows + header["PCOUNT"] - max(gap, rows)  # of the heap
+    change(path, number, header["NAXIS1"], struct.pack(">ii", room - 100, 100 + beyond))
+    got = load_together(ccds, Lender())
+    assert [i for i, ccd in enumerate(got, 1) if isinstance(ccd, CcdFailure)] == [number] * beyond
+    assert_same(got, alone(ccds))
+
+
+@pytest.mark.parametrize("trouble", [None, "cut off", "not readable"])
+def test_bytes_that_memory_held_before_never_count(tmp_path, trouble):
+    """Memory is lent again and again, and may hold the very images that the system does not give this time."""
+    path = write(tmp_path / "night.fits", checksum=False)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        header, begin, span = hdus[1].header, hdus[1].fileinfo()["datLoc"], hdus[1].fileinfo()["datSpan"]
+    row, n_tiles = header["NAXIS1"], header["NAXIS2"]
+    end = begin + row * n_tiles + header["PCOUNT"]
+    memory = np.frombuffer(path.read_bytes()[begin:end], np.uint8).copy()
+    assert end <= begin + span
+    if trouble == "cut off":
+        os.truncate(path, end - 1)
+    file = os.open(path, os.O_WRONLY if trouble == "not readable" else os.O_RDONLY)
+    try:
+        start, size, scale, zero = (np.zeros((1, n_tiles), kind) for kind in "qqdd")
+        where = np.array([(begin, end)]), row, row * n_tiles, 0, 4, -1, -1
+        assert read_sound_images(file, memory, *where, start, size, scale, zero) == (trouble is None)
+    finally:
+        os.close(file)
+
+
+def test_images_of_other_forms_between(tmp_path):
+    """An image of other numbers, of other tiles or of another code is none of the group, and all are read."""
+    for name, options, tiles in (("a", {"dtype": np.int16}, {}), ("b", {}, {"tile_shape": (2, 90)}), ("c", {}, {})):
+        path = write(tmp_path / f"{name}.fits")
+        with fits.open(path) as hdus:
+            image = hdus[2].data.astype(options.get("dtype", np.float32))
+            code = "GZIP_2" if name == "c" else "RICE_1"
+            hdus[2] = fits.CompImageHDU(image, hdus[2].header, compression_type=code, **tiles)
+            hdus.writeto(tmp_path / f"of_{name}.fits", checksum=True)
+        ccds = opened(tmp_path / f"of_{name}.fits")
+        got = load_together(ccds, Lender())
+        assert not any(isinstance(ccd, CcdFailure) for ccd in got)
+        assert_same(got, alone(ccds))
 
 
 def test_a_file_that_is_cut_off(tmp_path):
