@@ -225,6 +225,31 @@ def test_what_is_there_to_stay_is_not_looked_through_again(exposures, monkeypatc
     assert gc.get_freeze_count() == 0
 
 
+def test_objects_that_others_have_frozen_stay_frozen(exposures, monkeypatch):
+    monkeypatch.setattr(works, "LONG", 4)
+    gc.freeze()
+    try:
+        with works.Works(QUICK, [CpuBackend()], 1, print) as run:
+            assert len(list(run.measured(exposures))) == len(exposures)
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
+
+
+def test_what_was_frozen_is_looked_through_again_after_an_error(exposures, monkeypatch):
+    monkeypatch.setattr(works, "LONG", 4)
+
+    def interrupted():
+        with works.Works(QUICK, [CpuBackend()], 1, print) as run:
+            for _ in run.measured(exposures):
+                if gc.get_freeze_count():
+                    raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert gc.get_freeze_count() == 0
+
+
 def test_readers_hand_errors_on_and_stop():
     readers = Readers(2)
 

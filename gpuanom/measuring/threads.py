@@ -179,11 +179,12 @@ class Works:
                 elif not underway.parts and underway.outcome is not None:
                     n_underway -= 1
                     yield underway.exposure, underway.outcome, underway.seconds
-            if n_groups >= LONG and not self._frozen:
+            if n_groups >= LONG and not self._frozen and not gc.get_freeze_count():
                 # Modules and settings are there to stay. Python looks through all of their objects for garbage again
-                # and again, 50 to 80 ms each time, and holds its lock meanwhile.
-                gc.freeze()
+                # and again, 50 to 80 ms each time, and holds its lock meanwhile. Where whoever runs gpuanom, or another
+                # run of the same process, has frozen objects, it is not for this run to unfreeze them.
                 self._frozen = True
+                gc.freeze()
             if self._meanwhile is not None and n_groups >= LONG:
                 # A thread of its own, since this one hands out work and measurements.
                 Thread(target=self._meanwhile, name="gpuanom-meanwhile", daemon=True).start()
