@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.encoded import RiceImage, Room
-from gpuanom.fits import CcdsOnDisk, discover, open_ccds
+from gpuanom.fits import CcdsOnDisk, discover, open_ccds, together
 from gpuanom.fits.pixels import sums_on_device
 from gpuanom.fits.sound_images import read_sound_images
 from gpuanom.records import CcdFailure, CcdsTogether
@@ -56,11 +56,11 @@ def load_together(ccds, room):
     return apart(found) if isinstance(found, CcdsTogether) else found
 
 
-def apart(together):
-    images, ccds = together.images, []
-    assert all(ccd.image.size == 0 for ccd in together.ccds)
+def apart(found):
+    images, ccds = found.images, []
+    assert all(ccd.image.size == 0 for ccd in found.ccds)
     rows = zip(images.start, images.size, images.scale, images.zero, images.seeds, images.sums, strict=True)
-    for ccd, (start, size, scale, zero, seed, (first, n_bytes, datasum)) in zip(together.ccds, rows, strict=True):
+    for ccd, (start, size, scale, zero, seed, (first, n_bytes, datasum)) in zip(found.ccds, rows, strict=True):
         assert first % 16 == 0
         heap = int(start.min()) - first if datasum is None else 0  # one image alone is sent without its table
         data = images.data[first + heap : first + n_bytes]
@@ -125,6 +125,24 @@ def test_images_far_from_each_other(tmp_path):
     ccds, lender = opened(write(tmp_path / "night.fits")), Lender()
     assert_same(load_together([ccds[2], ccds[0]], lender), alone([ccds[2], ccds[0]]))
     assert_same(load_together(ccds[:1], lender), alone(ccds[:1]))
+    assert len(lender.lent) == 3
+
+
+def test_images_in_another_order_than_in_the_file(tmp_path):
+    """One read for all would end before the second of these."""
+    ccds, lender = opened(write(tmp_path / "night.fits")), Lender()
+    order = [ccds[i] for i in (0, 2, 1)]
+    assert_same(load_together(order, lender), alone(order))
+    assert len(lender.lent) == 3
+
+
+def test_much_between_two_images_is_not_read(tmp_path, monkeypatch):
+    ccds, lender = opened(write(tmp_path / "night.fits")), Lender()
+    order = [ccds[0], ccds[2]]
+    assert_same(load_together(order, lender), alone(order))
+    assert len(lender.lent) == 1
+    monkeypatch.setattr(together, "MOST_BETWEEN", 2880)
+    assert_same(load_together(order, lender), alone(order))
     assert len(lender.lent) == 3
 
 
@@ -239,14 +257,14 @@ def test_a_file_that_is_written_to_while_it_is_read(tmp_path):
     """The headers are those of the file before: the pixels are refused, as for one image."""
     path = write(tmp_path / "night.fits", checksum=False)
     ccds = opened(path)
-    together = CcdsOnDisk(ccds)
-    assert isinstance(together.load(0, 2, Lender()), CcdsTogether)
+    several = CcdsOnDisk(ccds)
+    assert isinstance(several.load(0, 2, Lender()), CcdsTogether)
     state = path.stat()
     with path.open("r+b") as file:
         file.seek(state.st_size - 2880)
         file.write(b"!")
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
-    got = together.load(2, 4, Lender())
+    got = several.load(2, 4, Lender())
     assert isinstance(got, list)
     assert all("was changed while it was being read" in ccd.reason for ccd in got)
     assert_same(got, alone(ccds[2:]))
@@ -256,9 +274,9 @@ def test_a_file_that_is_cut_off_behind_the_images(tmp_path):
     """What is said of an image does not depend on which images are read with it."""
     path = write(tmp_path / "night.fits")
     ccds = opened(path)
-    together = CcdsOnDisk(ccds)
+    several = CcdsOnDisk(ccds)
     os.truncate(path, path.stat().st_size - 2880)
-    got = together.load(0, 2, Lender())
+    got = several.load(0, 2, Lender())
     assert_same(got if isinstance(got, list) else apart(got), alone(ccds[:2]))
 
 
@@ -278,9 +296,9 @@ def test_masks_of_ccds_that_are_read_together(tmp_path):
     (exposure,) = discover([tmp_path], Settings()).exposures
     assert exposure.masks == (mask,)
     ccds = list(open_ccds(exposure, Settings()))
-    together = CcdsOnDisk(ccds).load(0, 2, Lender())
-    assert isinstance(together, CcdsTogether)
-    assert [None if ccd.bad is None else int((ccd.bad > 0).sum()) for ccd in together.ccds] == [6, None]
+    found = CcdsOnDisk(ccds).load(0, 2, Lender())
+    assert isinstance(found, CcdsTogether)
+    assert [None if ccd.bad is None else int((ccd.bad > 0).sum()) for ccd in found.ccds] == [6, None]
     got = load_together(ccds, Lender())
     assert [isinstance(ccd, CcdFailure) for ccd in got] == [False, False, True, False]
     for one, other in zip(got, alone(ccds), strict=True):
