@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from gpuanom.encoded import RiceImage, Room
 from gpuanom.fits import CcdsOnDisk, discover, open_ccds, together
+from gpuanom.fits.ccd_masks import Masks
 from gpuanom.fits.pixels import sums_on_device
 from gpuanom.fits.sound_images import read_sound_images
 from gpuanom.records import CcdFailure, CcdsTogether
@@ -227,19 +228,30 @@ def test_bytes_that_memory_held_before_never_count(tmp_path, trouble):
         os.close(file)
 
 
-def test_images_of_other_forms_between(tmp_path):
-    """An image of other numbers, of other tiles or of another code is none of the group, and all are read."""
-    for name, options, tiles in (("a", {"dtype": np.int16}, {}), ("b", {}, {"tile_shape": (2, 90)}), ("c", {}, {})):
-        path = write(tmp_path / f"{name}.fits")
-        with fits.open(path) as hdus:
-            image = hdus[2].data.astype(options.get("dtype", np.float32))
-            code = "GZIP_2" if name == "c" else "RICE_1"
-            hdus[2] = fits.CompImageHDU(image, hdus[2].header, compression_type=code, **tiles)
-            hdus.writeto(tmp_path / f"of_{name}.fits", checksum=True)
-        ccds = opened(tmp_path / f"of_{name}.fits")
-        got = load_together(ccds, Lender())
-        assert not any(isinstance(ccd, CcdFailure) for ccd in got)
-        assert_same(got, alone(ccds))
+OTHERS = {
+    "whole numbers": {"quantize_level": 0},
+    "other tiles": {"tile_shape": (2, 90), "quantize_method": 1},
+    "another code": {"compression_type": "GZIP_2", "quantize_method": 1},
+    # The tables of these have the same columns as those of the others.
+    "another dither": {"quantize_method": 2},
+    "no dither": {"quantize_method": -1},
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_an_image_of_another_form_between(tmp_path, what):
+    """Such an image is none of the group, and all are read."""
+    path = write(tmp_path / "night.fits")
+    with fits.open(path) as hdus:
+        image = hdus[2].data.astype(np.int32 if what == "whole numbers" else np.float32)
+        hdus[2] = fits.CompImageHDU(
+            image, name="N2", **{"compression_type": "RICE_1", "dither_seed": 2, **OTHERS[what]}
+        )
+        hdus.writeto(tmp_path / "mixed.fits", checksum=True)
+    ccds, lender = opened(tmp_path / "mixed.fits"), Lender()
+    got = load_together(ccds, lender)
+    assert not any(isinstance(ccd, CcdFailure) for ccd in got)
+    assert_same(got, alone(ccds))
 
 
 def test_a_file_that_is_cut_off(tmp_path):
@@ -283,7 +295,7 @@ def test_a_file_that_is_cut_off_behind_the_images(tmp_path):
 CARDS = {"INSTRUME": "DECam", "PROCTYPE": "InstCal", "PLVER": "V4.8", "FILTER": "r", "EXPNUM": 7}
 
 
-def test_masks_of_ccds_that_are_read_together(tmp_path):
+def test_masks_of_ccds_that_are_read_together(tmp_path, monkeypatch):
     """A CCD with a mask, one whose mask says nothing, and one whose plane is missing: that one costs no other."""
     path = write(tmp_path / "c4d_200101_010101_ooi_r_v1.fits.fz", **CARDS)
     planes = []
@@ -296,7 +308,15 @@ def test_masks_of_ccds_that_are_read_together(tmp_path):
     (exposure,) = discover([tmp_path], Settings()).exposures
     assert exposure.masks == (mask,)
     ccds = list(open_ccds(exposure, Settings()))
-    found = CcdsOnDisk(ccds).load(0, 2, Lender())
+    decoded = []
+    plain = Masks.bad
+    monkeypatch.setattr(
+        Masks, "bad", lambda self, item, *more: (decoded.append(item.number), plain(self, item, *more))[1]
+    )
+    several = CcdsOnDisk(ccds)
+    assert decoded == []  # a mask is as large as its CCD: it is read when the CCD is
+    found = several.load(0, 2, Lender())
+    assert decoded == [1, 2]
     assert isinstance(found, CcdsTogether)
     assert [None if ccd.bad is None else int((ccd.bad > 0).sum()) for ccd in found.ccds] == [6, None]
     got = load_together(ccds, Lender())
