@@ -166,14 +166,15 @@ class Mapping:
         # Each CCD opens its file for itself: os.open takes a third of the time of Path.open.
         file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            status = os.fstat(file)
-            if status.st_size >= start + target.size:  # a file that was cut off is no other file
-                self._same(status)
             while done < target.size:
                 n = os.preadv(file, [target[done : done + _MOST_READ].data], start + done)
                 if not n:
                     return False
                 done += n
+            # Looked at after the read, so that a program that writes to the file meanwhile is found out.
+            status = os.fstat(file)
+            if status.st_size >= start + target.size:  # a file that was cut off is no other file
+                self._same(status)
         finally:
             os.close(file)
         return True

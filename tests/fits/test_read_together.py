@@ -282,6 +282,23 @@ def test_a_file_that_is_written_to_while_it_is_read(tmp_path):
     assert_same(got, alone(ccds[2:]))
 
 
+def test_a_file_that_is_written_to_during_the_read_of_one_image(tmp_path, monkeypatch):
+    path = write(tmp_path / "night.fits", checksum=False)
+    (ccd, *_), plain = opened(path), os.preadv
+
+    def read(*arguments):
+        n = plain(*arguments)
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+        return n
+
+    monkeypatch.setattr(os, "preadv", read)
+    failure = ccd.load(encoded=True, room=Lender())
+    assert isinstance(failure, CcdFailure)
+    assert f"{path}" in failure.reason
+    assert "was changed while it was being read" in failure.reason
+    assert "the next run reads it again" in failure.reason
+
+
 def test_a_file_that_is_cut_off_behind_the_images(tmp_path):
     """What is said of an image does not depend on which images are read with it."""
     path = write(tmp_path / "night.fits")
