@@ -126,7 +126,7 @@ class Standin:
         while True:
             try:
                 message = self._pipe.recv_bytes()
-            except (EOFError, OSError):
+            except (EOFError, OSError, TypeError):  # Python reads from no descriptor where the pipe is closed meanwhile
                 return
             self._waiting.pop(int.from_bytes(message[:8], "little")).finish(message[8:])
 

@@ -213,7 +213,15 @@ def test_an_error_of_a_reader_keeps_nothing_of_its_caller_alive():
         gc.enable()
 
 
-def test_what_is_there_to_stay_is_not_looked_through_again(exposures, monkeypatch):
+@pytest.fixture
+def nothing_frozen():
+    """Commands that other tests have run in this process may have frozen objects (`gpuanom score -o NIGHT`)."""
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+def test_what_is_there_to_stay_is_not_looked_through_again(exposures, monkeypatch, nothing_frozen):
     """Python's garbage collection passes over it in a long run, and knows it again afterwards."""
     monkeypatch.setattr(works, "LONG", 4)
     during = []
@@ -225,18 +233,15 @@ def test_what_is_there_to_stay_is_not_looked_through_again(exposures, monkeypatc
     assert gc.get_freeze_count() == 0
 
 
-def test_objects_that_others_have_frozen_stay_frozen(exposures, monkeypatch):
+def test_objects_that_others_have_frozen_stay_frozen(exposures, monkeypatch, nothing_frozen):
     monkeypatch.setattr(works, "LONG", 4)
     gc.freeze()
-    try:
-        with works.Works(QUICK, [CpuBackend()], 1, print) as run:
-            assert len(list(run.measured(exposures))) == len(exposures)
-        assert gc.get_freeze_count() > 10_000
-    finally:
-        gc.unfreeze()
+    with works.Works(QUICK, [CpuBackend()], 1, print) as run:
+        assert len(list(run.measured(exposures))) == len(exposures)
+    assert gc.get_freeze_count() > 10_000
 
 
-def test_what_was_frozen_is_looked_through_again_after_an_error(exposures, monkeypatch):
+def test_what_was_frozen_is_looked_through_again_after_an_error(exposures, monkeypatch, nothing_frozen):
     monkeypatch.setattr(works, "LONG", 4)
 
     def interrupted():

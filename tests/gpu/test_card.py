@@ -88,10 +88,17 @@ def arrays(record):
 
 
 def of_ccds(measured):
-    """The measurements, and the pairs of sources of all CCDs: those are counted together for the CCDs of a stack."""
+    """The measurements, and the pairs of sources of all CCDs: those are counted together for the CCDs of a stack.
+
+    The spectra of a CCD are one of those of the CCD's stack.
+    """
     pairs = sum(ccd.parts.repeats for ccd in measured if ccd.parts.repeats is not None)
-    alone = [dataclasses.replace(ccd, parts=dataclasses.replace(ccd.parts, repeats=None)) for ccd in measured]
-    return [*alone, pairs]
+    found = []
+    for ccd in measured:
+        of_stack = ccd.parts.spectra
+        spectra = None if of_stack is None else [array[of_stack.place] for array in arrays(of_stack.stack)]
+        found += [dataclasses.replace(ccd, parts=dataclasses.replace(ccd.parts, repeats=None, spectra=spectra))]
+    return [*found, pairs]
 
 
 def bits(record):
