@@ -102,6 +102,7 @@ EQUIVALENT = {
     "sources.cu: if (other > best[k] || (other == best[k] && other_pixel <= best_pixel[k])) {": (
         "two lanes never have one pixel, but for -1, which is replaced by itself"
     ),
+    "sources.cu: (value[other] == value[own] && pixel[other] <= pixel[own]))": "no two tiles have a pixel in common",
 }
 """Damage that changes no result and does no harm: the damaged line, and the reason."""
 
