@@ -16,8 +16,9 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 
 import click
 import numpy as np
@@ -314,6 +315,13 @@ def test_a_watch_ends_when_it_is_told_to(tmp_path):
     assert len(told) == 2
 
 
+def has_open(pid, name):
+    """Whether a process has a file of this name open."""
+    with suppress(OSError):  # one that is closed meanwhile
+        return any(file.readlink().name == name for file in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
 def test_a_watch_that_is_told_to_stop_waits_for_the_store(tmp_path):
     """Somebody may read a survey for some seconds: what was measured is kept and ranked nevertheless."""
     nights.night(tmp_path / "in", exposures=2, ccds=1)
@@ -322,9 +330,9 @@ def test_a_watch_that_is_told_to_stop_waits_for_the_store(tmp_path):
         until((tmp_path / "out" / "exposures.ecsv").exists)
         with Store(tmp_path / "out" / NAME, QUICK, read_only=True):
             shutil.move(tmp_path / "later" / "9.fits", tmp_path / "in" / "9.fits")
-            time.sleep(1.5)  # the file has settled by then, and the watch waits to look into the store
+            until(lambda: has_open(process.pid, NAME))  # SQLite waits for the store
             process.terminate()
-            time.sleep(3.0)  # longer than SQLite waits
+            time.sleep(6.0)  # longer than SQLite waits in two tries
             assert process.poll() is None
         process.wait(LONG)  # a second signal would end it at once
 
