@@ -166,3 +166,11 @@ def test_no_public_name_is_also_a_module():
 
     modules = {_top(path) for path in _modules()}
     assert not modules & set(gpuanom.__all__)
+
+
+def test_locks_are_taken_plainly():
+    """`with` on a condition is a function of Python: an interrupt at its end would leave the lock taken for ever."""
+    for path in _modules():
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        conditions = [call for call in calls if ast.unparse(call.func).split(".")[-1] == "Condition"]
+        assert all(call.args for call in conditions), f"{path}: a condition without a lock that `with` can take"

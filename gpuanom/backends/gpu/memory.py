@@ -41,7 +41,9 @@ class MemoryPlan:
         self._most: dict[tuple[int, int], int] = {}
         self._free: int | None = None
         self._limit: int | None = None
-        self._turn = threading.Condition()
+        # `with` takes the plain lock, see `docs/architecture.md`: an interrupt must not leave the lock taken.
+        self._turns = threading.Lock()
+        self._turn = threading.Condition(self._turns)
         self._n_at_work = self._n_alone = 0
 
     def most(self, ny: int, nx: int) -> int:
@@ -92,7 +94,7 @@ class MemoryPlan:
     @contextmanager
     def sharing(self, alone: bool) -> Iterator[None]:
         """The device's memory, beside other lanes or alone; who wants it alone waits for all, and all wait for it."""
-        with self._turn:
+        with self._turns:
             if alone:
                 self._n_alone += 1
                 self._turn.wait_for(lambda: self._n_at_work == 0)
@@ -102,7 +104,7 @@ class MemoryPlan:
         try:
             yield
         finally:
-            with self._turn:
+            with self._turns:
                 self._n_at_work -= 1
                 self._n_alone -= alone
                 self._turn.notify_all()
