@@ -53,7 +53,7 @@ def side_by_side(
     return results
 
 
-def together(*steps: Callable[[], Any], many: bool = True) -> list[Any]:
+def steps_side_by_side(*steps: Callable[[], Any], many: bool = True) -> list[Any]:
     """Return what several different steps give, which are worked on side by side.
 
     Parameters

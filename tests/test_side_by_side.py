@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from gpuanom.side_by_side import _Work, side_by_side, together
+from gpuanom.side_by_side import _Work, side_by_side, steps_side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -99,9 +99,9 @@ def test_without_further_threads_the_caller_does_all_items(monkeypatch):
 
 def test_different_steps_are_worked_on_together():
     barrier = threading.Barrier(2, timeout=60)
-    assert together(lambda: barrier.wait() * 0 + 1, lambda: barrier.wait() * 0 + 2) == [1, 2]
+    assert steps_side_by_side(lambda: barrier.wait() * 0 + 1, lambda: barrier.wait() * 0 + 2) == [1, 2]
     caller = threading.get_ident()
-    assert together(threading.get_ident, threading.get_ident, many=False) == [caller, caller]
+    assert steps_side_by_side(threading.get_ident, threading.get_ident, many=False) == [caller, caller]
 
 
 def test_an_interrupt_while_a_thread_begins_ends_that_thread(monkeypatch):

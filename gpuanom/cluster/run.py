@@ -1,8 +1,8 @@
 """A night measured by workers: which worker gets which exposure, what is tried again, and what is given up.
 
 Each exposure is sent to a worker that is chosen here, and a worker gets no more calls than it can make at the same
-time and one that waits. A call is one exposure, or a few small ones (`gpuanom.cluster.together`). So it is known which
-exposures are lost when a worker dies, and when one has taken too long. Dask carries the calls, watches over the
+time and one that waits. A call is one exposure, or a few small ones (`gpuanom.cluster.call_sizes`). So it is known
+which exposures are lost when a worker dies, and when one has taken too long. Dask carries the calls, watches over the
 workers and shows them on its dashboard.
 """
 
@@ -26,13 +26,13 @@ from distributed import KilledWorker, fire_and_forget
 from gpuanom.cluster import worker
 from gpuanom.cluster.answers import as_given, failed, is_measured, on_workers, short_of_memory, sized_files
 from gpuanom.cluster.assignment import Assignment, Attempt, begin, has_suspect, send_again, to_move
+from gpuanom.cluster.call_sizes import CallSizes, size
 from gpuanom.cluster.connect import Connection, quiet
 from gpuanom.cluster.fetch import Fetch
 from gpuanom.cluster.job import Answer, Broken, Call, Job, SizedFile, Unseen
 from gpuanom.cluster.local import LocalCluster
 from gpuanom.cluster.reports import subscribe
 from gpuanom.cluster.roster import LATE, Member, Roster
-from gpuanom.cluster.together import Together, size
 from gpuanom.cluster.where import Where, cores, local_devices, require_dask
 from gpuanom.errors import printable
 from gpuanom.measuring.threads import WORKERS
@@ -86,7 +86,7 @@ class Cluster:
         """Whether more has happened than that exposures were measured: all workers are then looked at."""
         self._looked = 0.0
         self._packed_job = b""
-        self._together, self._room = Together(where.timeout), 1
+        self._sizes, self._room = CallSizes(where.timeout), 1
         self._settings = job.settings.fingerprint()
         self._model = "" if job.model is None else job.model.fingerprint
 
@@ -203,7 +203,7 @@ class Cluster:
             self._send_new(roster, member)
 
     def _send_new(self, roster: Roster, member: Member) -> None:
-        taken = self._together.take(self._new, self._room)
+        taken = self._sizes.take(self._new, self._room)
         self._send(roster, [(Attempt(exposure), files) for exposure, files in taken], member)
 
     def _send_one(self, roster: Roster, attempt: Attempt, member: Member) -> None:
@@ -213,7 +213,7 @@ class Cluster:
     def _send(self, roster: Roster, sent: Sequence[tuple[Attempt, list[SizedFile]]], member: Member) -> None:
         assignment = Assignment([attempt for attempt, _ in sent], member, sum(size(files) for _, files in sent))
         parts = [(on_workers(attempt.exposure), files) for attempt, files in sent]
-        call = Call(worker.measured, self._run, self._packed_job, assignment.name, parts, self._together.span)
+        call = Call(worker.measured, self._run, self._packed_job, assignment.name, parts, self._sizes.span)
         self._assignments.add(assignment)
         member.assignments.append(assignment)
         begin(member)
@@ -249,7 +249,7 @@ class Cluster:
         """Yield the exposures that a call has measured; the others are sent again, each in a call of its own."""
         attempts, member = assignment.attempts, assignment.member
         self._forget(assignment)
-        self._together.note(assignment.size * len(answers) / len(attempts), answers)
+        self._sizes.note(assignment.size * len(answers) / len(attempts), answers)
         self._again[:0] = attempts[len(answers) :]
         self._unsettled |= len(answers) < len(attempts) or not all(is_measured(answer) for answer in answers)
         if not self._unsettled:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Means:
-    """What the exposures of a run are measured with.
+class NewExposures:
+    """What measures the new exposures of a run.
 
     Attributes
     ----------

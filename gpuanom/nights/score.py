@@ -22,7 +22,7 @@ from gpuanom.naming import exists, lines_on_idle
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
 from gpuanom.nights.found_files import tell_of_files, why_nothing
-from gpuanom.nights.new_exposures import Means
+from gpuanom.nights.new_exposures import NewExposures
 from gpuanom.nights.preparation import Existing, prepare, store_path
 from gpuanom.nights.progress import with_bar
 from gpuanom.nights.scored_before import as_before
@@ -176,9 +176,9 @@ def score(
             events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
         todo = plan.to_measure(store, found, effective, events.say)
         events.plan(len(todo), len(found.exposures) - len(todo))
-        means = Means(effective, run.backends, device, run.threads, where, models, events)
+        new = NewExposures(effective, run.backends, device, run.threads, where, models, events)
         named = {(e.camera, e.exposure) for e in found.exposures} if run.paths else None
-        unread = means.measure(store, todo, named)
+        unread = new.measure(store, todo, named)
         # Nothing of the tables is needed before the exposures are measured. In a long run `import_tables` has imported
         # them, and SciPy with them, by now.
         from gpuanom.tables import build as tables

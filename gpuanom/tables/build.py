@@ -24,7 +24,7 @@ from gpuanom.scoring.reference import References
 from gpuanom.scoring.saved import kept_references, reference_of
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import Settings
-from gpuanom.side_by_side import side_by_side, together
+from gpuanom.side_by_side import side_by_side, steps_side_by_side
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.recorded_settings import ScoringRecord
 from gpuanom.store.schema import believed
@@ -242,7 +242,7 @@ def _ranked(
         def statistics_read() -> DatasetStatistics | None:
             return store.statistics(*key, NAMES, len(static_pattern.NAMES)) if with_statistics else None
 
-        (kinds, scores), statistics = together(scored, statistics_read, many=many)
+        (kinds, scores), statistics = steps_side_by_side(scored, statistics_read, many=many)
         with believed(store.path):
             size = (0, 0) if saved is None else saved.size
             exposures, ccds = rows.of_dataset(

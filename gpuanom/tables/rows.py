@@ -30,7 +30,7 @@ from gpuanom.scoring.divergences import Flags, ranks_of
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.significance import deviation, direction
 from gpuanom.scoring.static_pattern import StaticPattern, with_static_patterns
-from gpuanom.side_by_side import together
+from gpuanom.side_by_side import steps_side_by_side
 from gpuanom.store.ccd_columns import AXES
 from gpuanom.store.reconstructions import Reconstructed
 from gpuanom.store.store import Store
@@ -83,7 +83,7 @@ def of_dataset(
         An array for each column.
     """
     key = (dataset.camera, dataset.band)
-    of_exposures, of_ccds, measured, reconstructed = together(
+    of_exposures, of_ccds, measured, reconstructed = steps_side_by_side(
         partial(store.exposures, *key),
         partial(store.ccds, *key),
         partial(_measured_columns, dataset, scores),

@@ -17,7 +17,7 @@ SHARE = 0.1
 """Most part of an exposure's own time limit that `SPAN` may be."""
 
 
-class Together:
+class CallSizes:
     """Decides how many exposures a call has, by their bytes and by how fast earlier ones were measured.
 
     Parameters

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpuanom.cluster import together, worker
+from gpuanom.cluster import call_sizes, worker
 from gpuanom.cluster.assignment import Assignment, Attempt, has_suspect
+from gpuanom.cluster.call_sizes import MOST, SPAN, CallSizes
 from gpuanom.cluster.job import Answer, Broken
 from gpuanom.cluster.roster import Member
-from gpuanom.cluster.together import MOST, SPAN, Together
 from gpuanom.records import Exposure, Failure, Measurement
 from tests import nights
 
@@ -34,17 +34,17 @@ def measured(seconds):
     return Answer(object.__new__(Measurement), seconds)
 
 
-def counts(together, new, room, n=1):
-    return [len(together.take(new, room)) for _ in range(n)]
+def counts(sizes, new, room, n=1):
+    return [len(sizes.take(new, room)) for _ in range(n)]
 
 
 def test_exposures_travel_alone_before_one_was_measured(new):
-    assert counts(Together(600.0), new, 4, 3) == [1, 1, 1]
+    assert counts(CallSizes(600.0), new, 4, 3) == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("seconds", "n"), [(0.001, MOST), (SPAN / 4.5, 4), (SPAN / 1.5, 1), (60.0, 1)])
 def test_so_many_share_a_call_as_are_measured_within_the_span(new, seconds, n):
-    calls = Together(600.0)
+    calls = CallSizes(600.0)
     calls.note(2000, [measured(seconds), measured(seconds)])
     first = [e.exposure for e in new][:n]
     taken = calls.take(new, 4)
@@ -57,13 +57,13 @@ def test_a_large_exposure_does_not_hold_up_small_ones(new, tmp_path):
     large = tmp_path / "large.fits"
     large.write_bytes(bytes(100_000))
     new[2] = replace(new[2], files=(large,))
-    calls = Together(600.0)
+    calls = CallSizes(600.0)
     calls.note(1000, [measured(SPAN / 20)])
     assert counts(calls, new, 4, 3) == [2, 1, MOST]
 
 
 def test_the_last_exposures_of_a_night_are_spread_over_the_workers(new):
-    calls = Together(600.0)
+    calls = CallSizes(600.0)
     calls.note(1000, [measured(0.001)])
     for _ in range(200 - 40):
         new.popleft()
@@ -76,19 +76,19 @@ def test_the_last_exposures_of_a_night_are_spread_over_the_workers(new):
 
 
 def test_the_span_is_a_small_part_of_the_time_limit():
-    assert Together(600.0).span == SPAN
-    assert Together(1.0).span == pytest.approx(0.1)
+    assert CallSizes(600.0).span == SPAN
+    assert CallSizes(1.0).span == pytest.approx(0.1)
 
 
 def test_failures_say_nothing_of_the_time(new):
-    calls = Together(600.0)
+    calls = CallSizes(600.0)
     calls.note(1000, [Answer(Failure("f", "C", "r", "1", "failed", "why"), 0.0)])
     calls.note(0, [measured(0.0)])
     assert counts(calls, new, 4) == [1]
 
 
 def test_the_slow_start_of_a_worker_is_forgotten(new):
-    calls = Together(600.0)
+    calls = CallSizes(600.0)
     calls.note(1000, [measured(3.0)])
     for _ in range(8):
         calls.note(1000, [measured(0.02)])
@@ -157,7 +157,7 @@ def many(tmp_path_factory):
     import gpuanom
     from tests.cluster.conftest import QUICK
 
-    folder = tmp_path_factory.mktemp("together") / "night"
+    folder = tmp_path_factory.mktemp("shared") / "night"
     nights.night(folder, exposures=18, ccds=1, bands=("r",))
     gpuanom.score(folder, folder.parent / "alone", settings=QUICK, device="cpu", threads=1)
     return folder, nights.tables(folder.parent / "alone")
@@ -166,7 +166,7 @@ def many(tmp_path_factory):
 @pytest.fixture
 def calls(monkeypatch):
     """Exposures share calls from the beginning, three in each; the numbers of those in each call."""
-    sent, whole = [], Together.take
+    sent, whole = [], CallSizes.take
 
     def take(self, new, _room):
         self._pace, self.span = 1e-12, 2.0
@@ -174,8 +174,8 @@ def calls(monkeypatch):
         sent.append([exposure.exposure for exposure, _ in taken])
         return taken
 
-    monkeypatch.setattr(together, "MOST", 3)
-    monkeypatch.setattr(Together, "take", take)
+    monkeypatch.setattr(call_sizes, "MOST", 3)
+    monkeypatch.setattr(CallSizes, "take", take)
     return sent
 
 
