@@ -43,10 +43,13 @@ class BytesOnDisk:
         The file.
     offset : int
         The first byte, counted from the beginning of the file.
+    is_unchanged : callable
+        Whether the file is still the one whose headers were read; asked after its bytes have been read.
     """
 
     path: str
     offset: int
+    is_unchanged: Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)

@@ -312,6 +312,18 @@ class File:
         """Whether a file from `opened` is as it was at first, neither written to nor cut off since."""
         return self._mapping.is_same(file)
 
+    def refuse_change(self) -> None:
+        """Raise an InputError where the file was written to, or replaced, since it was opened."""
+        self._mapping.refuse_change()
+
+    def is_unchanged(self) -> bool:
+        """Whether `refuse_change` raises nothing."""
+        try:
+            self.refuse_change()
+        except InputError:
+            return False
+        return True
+
     def compare_read(self, item: Hdu, data: npt.NDArray[np.uint8]) -> None:
         """Compare an HDU's data, as they were read, with its DATASUM; see `check` for the error."""
         wanted = self.wanted_sum(item)

@@ -200,6 +200,16 @@ class Mapping:
             return False
         return True
 
+    def refuse_change(self) -> None:
+        """Raise the error of `read` where a plain file was written to, or replaced, since it was first opened.
+
+        Mapped bytes change with the file, so that pixels taken from them may be newer than the headers. A file that
+        is gone, or that cannot be asked for, has not changed.
+        """
+        if self.plain:
+            with contextlib.suppress(OSError):
+                self._same(self.path.stat())
+
     @contextlib.contextmanager
     def header_reader(self) -> Iterator[HeaderReader]:
         """Give a function that returns the bytes from a first one to the one behind the last.

@@ -48,10 +48,25 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
     ------
     InputError
         Status ``cube``, ``not_2d`` or ``too_large``; or ``corrupt``: cut off, not decodable, or of
-        a size that the file cannot hold; or ``unreadable``: the system refuses to read the file.
+        a size that the file cannot hold; or ``unreadable``: the system refuses to read the file,
+        or the file was written to meanwhile.
     """
     shape = file.image_shape(item)
     file.check(item)
+    try:
+        image = _decoded(file, item, shape, out)
+    except InputError as error:
+        file.refuse_change()  # which explains whatever the error says
+        raise _located(file, error, item) from None
+    file.refuse_change()
+    if out is None or image is out:
+        return image
+    out[...] = image
+    return out
+
+
+def _decoded(file: File, item: Hdu, shape: tuple[int, int], out: FloatImage | None) -> FloatImage:
+    """The pixels of an HDU as float32, in `out` where the decoder can write there."""
     try:
         if not item.compressed:
             return decode_raw(_raw(file, item, shape, _mapped(file, item)), out)
@@ -61,13 +76,7 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
         return tiles.decode_gzip(np.empty(shape, np.float32) if out is None else out)
     except AstropyOnlyError as error:
         blank = blank_value(item.header) - (_UNSIGNED_PLIO if _is_unsigned_plio(item) else 0)
-        image = blanked(_by_astropy(file, item, shape, str(error)), blank)
-    except InputError as error:
-        raise _located(file, error, item) from None
-    if out is None:
-        return image
-    out[...] = image
-    return out
+        return blanked(_by_astropy(file, item, shape, str(error)), blank)
 
 
 def as_stored(file: File, item: Hdu, room: GiveRoom | None = None) -> RawImage | RiceImage | None:
@@ -175,7 +184,7 @@ def goes_direct(file: File, item: Hdu, on_device: bool) -> bool:
 def _placed(file: File, image: RawImage | RiceImage) -> RawImage | RiceImage:
     """Add the place in the file to an image."""
     offset = _address(image.data) - _address(np.frombuffer(file.bytes, np.uint8))
-    return replace(image, place=BytesOnDisk(path_text(file.path), offset))
+    return replace(image, place=BytesOnDisk(path_text(file.path), offset, file.is_unchanged))
 
 
 def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:
@@ -200,11 +209,15 @@ def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:
     shape = file.image_shape(item)
     file.check(item)
     try:
-        return _numbers(file, item, shape)
-    except AstropyOnlyError as error:
-        return _by_astropy(file, item, shape, str(error))
+        try:
+            plane = _numbers(file, item, shape)
+        except AstropyOnlyError as error:
+            plane = _by_astropy(file, item, shape, str(error))
     except InputError as error:
+        file.refuse_change()
         raise _located(file, error, item) from None
+    file.refuse_change()
+    return plane
 
 
 def _numbers(file: File, item: Hdu, shape: tuple[int, int]) -> npt.NDArray[Any]:

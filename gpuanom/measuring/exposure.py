@@ -13,6 +13,7 @@ import numpy as np
 
 from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
+from gpuanom.encoded import BytesOnDisk, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits import CcdsOnDisk
 from gpuanom.fits.pixels import sums_on_device
@@ -204,6 +205,12 @@ class _Reading:
         """The items whose CCDs could be read."""
         self.ccds: list[Ccd] = []
         """The CCDs of these items without their pixels."""
+        self._on_disk: dict[int, BytesOnDisk] = {}
+        """Of the images that the device may read from disk by itself, by their numbers in `items`."""
+
+    def is_unchanged(self, i: int) -> bool:
+        """Whether the file of one of `items` was not written to before the device had read it; asked afterwards."""
+        return i not in self._on_disk or self._on_disk[i].is_unchanged()
 
     def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd | CcdsTogether]:
         """Yield the CCDs that can be read, in order."""
@@ -229,6 +236,8 @@ class _Reading:
             if isinstance(ccd, CcdFailure):
                 self.failures.append(ccd)
                 continue
+            if isinstance(ccd.image, RawImage | RiceImage) and ccd.image.place is not None:
+                self._on_disk[len(self.items)] = ccd.image.place
             self.items.append(item)
             self.ccds.append(changed(ccd, image=NO_PIXELS, bad=None))
             yield ccd
@@ -302,7 +311,7 @@ def _measure_stack(
             arrays = without_streaks(arrays, stack, on_device, settings, backend)
         records = ccd_records(ccds, (int(ny), int(nx)), background, counted, histograms, settings)
         for i, (ccd, record) in enumerate(zip(ccds, records, strict=True)):
-            if damaged is not None and damaged[i] >= 0:
+            if (damaged is not None and damaged[i] >= 0) or not reading.is_unchanged(i):
                 again.append(reading.items[i])
             else:
                 result = reconstructed[i] if record.status == "ok" else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -142,6 +144,35 @@ def test_with_kvikio_plain_files_are_read_straight_to_the_device(mixed, monkeypa
         gpuanom.score(mixed / "in", mixed / "failing", settings=QUICK, device="0")
     for name in ("direct", "short", "failing"):
         assert nights.tables(mixed / name) == nights.tables(mixed / "cpu"), name
+
+
+def test_with_kvikio_a_file_that_is_written_to_meanwhile_is_read_by_the_next_run(mixed, monkeypatch):
+    """What the device read by itself may be newer than the headers; nothing on the host has seen these bytes."""
+    path = mixed / "in" / "e2.fits"
+    with device.installed():
+        kvikio = pytest.importorskip("kvikio", reason="needs KvikIO: the extra direct12 or direct13")
+        if not hasattr(kvikio, "opened"):
+            pytest.skip("looks at what the stand-in for KvikIO opened; the real one is installed")
+
+        from gpuanom.backends.gpu import gpudirect
+
+        monkeypatch.setattr(gpudirect, "MIN_BYTES", 1)
+        read, before = kvikio.CuFile.read, path.stat().st_mtime_ns
+
+        def touched(file, *arguments, **options):
+            n = read(file, *arguments, **options)
+            if kvikio.opened[-1][0] == str(path):
+                os.utime(path, ns=(0, before + 1))
+            return n
+
+        monkeypatch.setattr(kvikio.CuFile, "read", touched)
+        first = gpuanom.score(mixed / "in", mixed / "out", settings=QUICK, device="0").tables.ccds
+        monkeypatch.undo()
+        second = gpuanom.score(mixed / "in", mixed / "out", settings=QUICK, device="0").tables.ccds
+    of_file = first["exposure"] == "2"
+    assert {"unreadable"} == set(first["status"][of_file])
+    assert all("was changed while it was being read" in reason for reason in first["reason"][of_file])
+    assert {"ok"} == set(first["status"][~of_file]) == set(second["status"])
 
 
 def with_sums(path):
