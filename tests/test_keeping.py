@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from contextlib import closing
 
@@ -180,3 +181,19 @@ def test_a_transaction_that_sqlite_gave_up(tmp_path, measured):
         store._db.execute("PRAGMA max_page_count = 1000000")
         store.add(measured[3][1])
     assert kept(path) == 2
+
+
+def test_what_could_not_be_committed_is_not_said_to_be_done(measured, tmp_path, monkeypatch):
+    """A disk that is full at the end of a transaction takes none of its exposures."""
+    path, done = tmp_path / "measurements.sqlite", []
+    monkeypatch.setattr(keeping, "EVERY", 0.0)
+    events = Events(done=lambda exposure, *_: done.append(exposure.exposure))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Store(path, QUICK) as store:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, limits[1]))
+        try:
+            with pytest.raises(OutputError, match="disk"):
+                keeping.fill(store, [], Given(measured), events)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(done) == kept(path)

@@ -41,7 +41,11 @@ def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | 
     waiting: list[tuple[Exposure, Measurement | Failure, float]] = []
 
     def commit() -> None:
-        store.commit()
+        try:
+            store.commit()
+        except BaseException:
+            waiting.clear()  # the transaction was rolled back: these exposures are not on disk
+            raise
         while waiting:
             events.done(*waiting.pop(0))
 
