@@ -66,7 +66,9 @@ def roc(score: Doubles, truth: npt.NDArray[np.int64]) -> tuple[Doubles, Doubles,
     known = truth >= 0
     value, y = np.nan_to_num(score[known], nan=-np.inf, posinf=np.inf, neginf=-np.inf), truth[known]
     order = np.argsort(-value, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(value[order]) != 0), order.size - 1)
+    ordered = value[order]
+    # Not their differences: of two missing scores, -inf both, that is NaN, and their tie would not be seen.
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), order.size - 1)
     true = np.append(0.0, np.cumsum(y[order])[ends] / max(y.sum(), 1))
     false = np.append(0.0, np.cumsum(1 - y[order])[ends] / max((1 - y).sum(), 1))
     return false, true, float(np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2))

@@ -91,6 +91,13 @@ def test_no_score_is_the_lowest():
     assert validation.roc(np.array([np.nan, 3.0, 1.0, 2.0, 9.0]), truth)[2] == 0.5
 
 
+@pytest.mark.parametrize("truth", [[1, 1, 0, 0], [0, 0, 1, 1], [0, 1, 1, 0]])
+def test_missing_scores_are_tied_whatever_their_order(truth):
+    assert validation.roc(np.full(4, np.nan), np.array(truth))[2] == 0.5
+    one = np.where(np.arange(4) == truth.index(1), 5.0, np.nan)
+    assert validation.roc(one, np.array(truth))[2] == 0.75
+
+
 @pytest.mark.parametrize(("odd", "normal"), [(4, 50), (50, 4), (0, 0)])
 def test_too_few_labels(odd, normal):
     exposures, _ = sample()
