@@ -85,6 +85,14 @@ def test_clipping_ties_goes_by_draw_order(backend, seed, n, levels):
     check_background(backend, [image], None, *draws(1, 40, 50, seed=seed % 1000, n_fit=n, n_sigma=300))
 
 
+def test_zeros_of_both_signs_are_one_number(backend):
+    """A masked part that was multiplied by 0 holds both: the clip falls among them, and goes by draw order."""
+    image = np.array(sky.make(256, 256, sky=3.0, noise=2.0, seed=6))
+    image[:, :40] = sky.make(256, 40, sky=0.0, noise=2.0, seed=7) * np.float32(0.0)
+    assert 0.4 < np.signbit(image[:, :40]).mean() < 0.6
+    check_background(backend, [image], None, *draws(1, 256, 256))
+
+
 @pytest.mark.parametrize("clip_fraction", [0.0, 0.07, 0.25, 0.4])
 def test_other_clip_fractions_and_numbers_of_points(backend, clip_fraction):
     settings = DEFAULT.replace(clip_fraction=clip_fraction, background_points=300, sigma_points=500)
