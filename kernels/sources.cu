@@ -55,7 +55,7 @@ __device__ __forceinline__ int least_key(const double* c, double limit, int y0, 
 //   coefficients    (n_ccd, 6) float64, image unit: the background c0 ... c5
 //   sigma           (n_ccd,) float64, image unit
 //   usable          (n_ccd,) bool, whether the CCD has a background
-//   threshold       float64, sigma: least height of a source
+//   threshold       float64, sigma: least height of a pixel that is looked for
 //   tile            int32, pixels: side of a tile, 2 to 32
 //   ny              int32, pixels: rows of a CCD
 //   nx              int32, pixels: columns of a CCD
@@ -259,6 +259,8 @@ __device__ bool outshone(const double* value, const int* pixel, int row, int col
 // Arguments
 //   value       (n_ccd, rows, columns) float64, image unit: as sources_tiles leaves it
 //   pixel       (n_ccd, rows, columns) int32, y nx + x: as sources_tiles leaves it
+//   sigma       (n_ccd,) float64, image unit; NaN without a background
+//   threshold   float64, sigma: least height of a source
 //   rows        int32, number of whole tiles along y
 //   columns     int32, number of whole tiles along x
 //   half        int32, pixels: half a stamp's side
@@ -272,16 +274,17 @@ __device__ bool outshone(const double* value, const int* pixel, int row, int col
 // Bytes      12 read for each tile, and those of a candidate's neighbours again, from the cache; 4
 //            written for each candidate.
 extern "C" __global__ void __launch_bounds__(1024)
-    sources_list(const double* value, const int* pixel, int rows, int columns, int half, int ny,
-                 int nx, int* listed, int* n_listed) {
+    sources_list(const double* value, const int* pixel, const double* sigma, double threshold,
+                 int rows, int columns, int half, int ny, int nx, int* listed, int* n_listed) {
     __shared__ int scratch[WARP];
+    const double limit = threshold * sigma[blockIdx.x];
     const long long first = (long long)blockIdx.x * rows * columns;
     value += first, pixel += first, listed += first;
     int n = 0;
     for (int start = 0; start < rows * columns; start += blockDim.x) {
         const int tile = start + threadIdx.x;
         bool chosen = false;
-        if (tile < rows * columns && pixel[tile] >= 0) {
+        if (tile < rows * columns && value[tile] > limit) {
             const int y = pixel[tile] / nx, x = pixel[tile] % nx;
             chosen =
                 y >= half && y <= ny - half && x >= half && x <= nx - half &&

@@ -80,8 +80,9 @@ class Sources:
         finite, and of pixels at or above the saturation level.
     brightest : Array, (n_ccd, rows, columns) float64, or None
         Value of the brightest usable pixel of each full tile, whose side is half a stamp's, in the
-        image's unit; the lowest float64 number where no pixel of the tile is above the threshold.
-        `Backend.repeats` looks at bright tiles only. None once the sources are on the host.
+        image's unit; the lowest float64 number where no pixel of the tile is above the threshold,
+        or above `gpuanom.backends.limits.MAXIMUM_THRESHOLD` where this is lower. `Backend.repeats`
+        looks at bright tiles only. None once the sources are on the host.
     """
 
     ccd: Array

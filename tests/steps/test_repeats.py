@@ -95,6 +95,13 @@ def test_matches_naive_on_busy_skies(backend, ny, nx, turn):
     assert found.n_maxima.min() > 10
 
 
+@pytest.mark.parametrize("threshold", [7.0, 30.0, 1e6])
+def test_maxima_are_above_8_sigma_whatever_the_threshold_of_sources_is(backend, threshold):
+    images = [sky.night_sky(130, 160, seed=s, n_stars=40) for s in (4, 5)]
+    found = check(backend, images, sigma=8.0, coefficients=(1000.0, *[0.0] * 5), settings=Settings(threshold=threshold))
+    assert found.n_maxima.min() > 10
+
+
 @pytest.mark.parametrize("name", ["decam masked columns", "decam bleed trail"])
 def test_matches_naive_on_real_images(backend, real_data, name):
     image, bad = real_crop(real_data, name)

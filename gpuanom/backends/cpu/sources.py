@@ -15,6 +15,7 @@ from numba import types
 
 from gpuanom.backends.cpu import moments, polynomial
 from gpuanom.backends.cpu.moments import FINITE, NO_MASK, SPOILT, _doubles, _image, _mask
+from gpuanom.backends.limits import MAXIMUM_THRESHOLD
 from gpuanom.native import helper, native, prefetch_row
 from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Integers, Sources
 from gpuanom.settings import Settings
@@ -41,7 +42,10 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         c, sigma = background.coefficients[i], float(background.sigma[i])
         terms = polynomial.terms(c, ny, nx)
         bad = bad if counted[i, 2] else None
-        candidates = _candidates(image, bad, maxima, c, terms, settings.threshold * sigma, tile, brightest[i])
+        # Repeated stars are looked for below the sources, too.
+        least = min(settings.threshold, MAXIMUM_THRESHOLD) * sigma
+        limits = (settings.threshold * sigma, least)
+        candidates = _candidates(image, bad, maxima, c, terms, limits, tile, brightest[i])
         found.append(moments.check(image, bad, terms, sigma, candidates, settings))
     ccd = np.repeat(np.arange(n_ccd), [f.y.size for f in found])
     merged = moments.join(found)
@@ -67,22 +71,23 @@ def _candidates(
     maxima: FloatImage,
     c: Doubles,
     terms: polynomial.Terms,
-    limit: float,
+    limits: tuple[float, float],
     tile: int,
     brightest: Doubles,
 ) -> Integers:
-    """The brightest pixel of each full tile, where it is above `limit` and its stamp lies on the CCD, in (y, x) order.
+    """The brightest pixel of each full tile, if it is above the first limit and its stamp lies on the CCD, in order.
 
-    Only full tiles matter: a pixel of a cut-off tile has no full stamp. Pixels are y nx + x. `brightest` gets the
-    value of these brightest pixels, and stays as it is where no pixel of the tile is above `limit`.
+    Only full tiles matter: a pixel of a cut-off tile has no full stamp. Pixels are y nx + x, in (y, x) order.
+    `brightest` gets the value of these brightest pixels, and stays as it is where no pixel of the tile is above the
+    second limit.
     """
     ny, nx = image.shape
     lower, upper = polynomial.tile_bounds(c, ny, nx, tile)
     listed = np.empty(maxima.size, dtype=np.int64)
     plane = NO_MASK if bad is None else bad
-    bright = maxima - lower > limit
+    bright = maxima - lower > limits[1]
     least = polynomial.single_bounds(maxima - (upper - lower))
-    n = list_candidates(image, plane, bright, least, *terms, limit, tile, listed, brightest)
+    n = list_candidates(image, plane, bright, least, *terms, *limits, tile, listed, brightest)
     return np.sort(listed[:n])
 
 
@@ -186,7 +191,7 @@ def reduce_tiles(image: Any, bad: Any, saturation: Any, tile: Any, maxima: Any, 
 @native(
     types.int64(
         _image, _mask, types.boolean[:, ::1], types.float32[:, ::1], _doubles, _doubles, _doubles, _doubles,
-        types.float64, types.int64, types.int64[::1],
+        types.float64, types.float64, types.int64, types.int64[::1],
         types.Array(types.float64, 2, "C"),
     )
 )  # fmt: skip
@@ -200,16 +205,17 @@ def list_candidates(
     across: Any,
     bend: Any,
     limit: Any,
+    lower_limit: Any,
     tile: Any,
     listed: Any,
     brightest: Any,
 ) -> Any:
     """See `_candidates`; fills `listed` in the order of the tiles and returns how many there are.
 
-    The chosen tiles are those that may hold a pixel above `limit`. A pixel can be a tile's brightest in v only if its
-    raw value comes within the polynomial's spread of the raw maximum, which is what `least` says; mostly that is one
-    pixel a tile, and v is evaluated there alone. A pixel that a neighbouring tile's outshines is left out, which spares
-    many a stamp check.
+    The chosen tiles are those that may hold a pixel above `lower_limit`, the lower one of both limits. A pixel can be a
+    tile's brightest in v only if its raw value comes within the polynomial's spread of the raw maximum, which is what
+    `least` says; mostly that is one pixel a tile, and v is evaluated there alone. A pixel that a neighbouring tile's
+    outshines is left out, which spares many a stamp check.
     """
     ny, nx = image.shape
     rows, columns = chosen.shape
@@ -242,7 +248,7 @@ def list_candidates(
     n = 0
     for i in range(rows):
         for j in range(columns):
-            brightest[i, j] = best[i, j] if best[i, j] > limit else brightest[i, j]
+            brightest[i, j] = best[i, j] if best[i, j] > lower_limit else brightest[i, j]
             y, x = at[i, j] // nx, at[i, j] % nx
             if not best[i, j] > limit or y < tile or y > ny - tile or x < tile or x > nx - tile:
                 continue

@@ -14,6 +14,7 @@ import numpy as np
 
 from gpuanom.backends.gpu import moments
 from gpuanom.backends.gpu.kernel import Kernel
+from gpuanom.backends.limits import MAXIMUM_THRESHOLD
 from gpuanom.errors import InputError
 from gpuanom.records import Background, CcdStack, Sources
 from gpuanom.settings import Settings
@@ -48,7 +49,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         background.coefficients,
         background.sigma,
         background.usable,
-        settings.threshold,
+        min(settings.threshold, MAXIMUM_THRESHOLD),  # repeated stars are looked for below the sources, too
         tile,
         ny,
         nx,
@@ -59,7 +60,10 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
     )
     listed, n_listed = cupy.empty((n_ccd, rows * columns), np.int32), cupy.empty(n_ccd, np.int32)
     # A block a CCD, as wide as can be: the list's order comes for free, and a CCD has some thousand tiles.
-    LIST((n_ccd,), (1024,), value, pixel, rows, columns, settings.stamp_size // 2, ny, nx, listed, n_listed)
+    LIST(
+        (n_ccd,), (1024,), value, pixel, background.sigma, settings.threshold, rows, columns, settings.stamp_size // 2,
+        ny, nx, listed, n_listed,
+    )  # fmt: skip
     found = moments.check(stack, background, listed, n_listed, n_bad, n_saturated, settings)
     return replace(found, brightest=value)
 
