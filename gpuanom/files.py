@@ -239,8 +239,8 @@ def require_writable(path: Path) -> None:
     try:
         target = _target(path)
         if target is not None:
-            partial = partial_path(target)
-            partial.touch()
-            partial.unlink()
+            with _partial_alone(target) as partial:  # another program may be writing this very file
+                partial.touch()
+                partial.unlink()
     except OSError as error:
         raise cannot_be_written(path, error) from None

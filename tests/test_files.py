@@ -205,6 +205,15 @@ def test_two_programs_that_write_one_file_at_the_same_time(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_to_ask_whether_a_file_can_be_written_disturbs_nobody_who_writes_it(tmp_path):
+    path = tmp_path / "model"
+    with whole_file(path) as partial:
+        partial.write_text("whole")
+        require_writable(path)
+    assert path.read_text() == "whole"
+    assert not temporary(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("number", "remedy"), [(28, "make room"), (13, "may write to"), (30, "may write to"), (2, "make it first")]
 )
