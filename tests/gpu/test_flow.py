@@ -364,17 +364,23 @@ def test_a_group_of_which_nothing_can_be_read(backend):
 
 
 def test_a_ccd_too_large_for_the_device_costs_nothing_but_itself(stand_in, monkeypatch):
-    """Such a CCD once ended the run: its pixels cannot be counted in 32 bits (a lower limit is set here)."""
-    from gpuanom.backends.gpu import sources
+    """Such a CCD once ended the run: its pixels cannot be counted in 32 bits (a lower limit is set here).
+
+    It is refused before any step sees it: a pixel that is counted wrongly may lie outside of the device's memory.
+    """
+    from gpuanom.backends.gpu import background, prepare
 
     ny, nx = nights.SHAPE
-    monkeypatch.setattr(sources, "MOST_PIXELS", ny * nx)
+    monkeypatch.setattr(prepare, "MOST_PIXELS", ny * nx)
+    fit, fitted = background.FIT, []
+    monkeypatch.setattr(background, "FIT", lambda *a, **k: (fitted.append(a[2].shape), fit(*a, **k)))
     ccds = [gpuanom.Ccd("1", nights.image(1)), gpuanom.Ccd("2", nights.image(2, shape=(ny + 1, nx)))]
     ccds += [gpuanom.Ccd("3", nights.image(3))]
     measured = measure_ccds("e", ccds, QUICK, gpuanom.backends.choice.select("0"))
     assert [m.status for m in measured] == ["ok", "too_large", "ok"]
     assert "--device cpu" in measured[1].reason
     assert "CCD 2" in measured[1].reason
+    assert {shape[1:] for shape in fitted} == {nights.SHAPE}
     expected = measure_ccds("e", [ccds[0], ccds[2]], QUICK, gpuanom.backends.choice.select("cpu"))
     assert same([measured[0], measured[2]], expected)
 

@@ -12,10 +12,13 @@ from gpuanom.backends.gpu.checksum import compare_sums
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.backends.gpu.staging import Staging
 from gpuanom.encoded import RawImage, RiceImage, RiceImages
+from gpuanom.errors import InputError
 from gpuanom.records import Array, Ccd, CcdStack, CcdsTogether
 
 PIXELS = Kernel("prepare", "prepare_pixels")
 THREADS = 256
+MOST_PIXELS = 2**31 - 1
+"""Of a CCD: its pixels are counted in 32 bits."""
 
 
 def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int, staging: Staging | None = None) -> CcdStack:
@@ -28,7 +31,7 @@ def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int, staging: Staging | No
         i = len(saturation)
         of_given, image = (given.ccds, given.images) if isinstance(given, CcdsTogether) else ([given], given.image)
         if images is None:
-            images = cupy.empty((most, *image.shape), np.float32)
+            images = cupy.empty((most, *_counted(*image.shape)), np.float32)
         if isinstance(image, RiceImage | RiceImages):
             if compressed is None:
                 # Room for all at once, as CCDs of one exposure compress much alike.
@@ -64,6 +67,14 @@ def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int, staging: Staging | No
         saturation=cupy.asarray(np.array(saturation, dtype=np.float32)),
         damaged=compressed.decode(images[:n], damaged) if compressed else damaged,
     )
+
+
+def _counted(ny: int, nx: int) -> tuple[int, int]:
+    """The shape of a CCD whose pixels can be counted; others are refused before a kernel takes one for another."""
+    if ny * nx > MOST_PIXELS:
+        remedy = "--device cpu measures it, or cut it into parts"
+        raise InputError(f"{nx} x {ny} pixels are too many for the CUDA backend", remedy=remedy, status="too_large")
+    return ny, nx
 
 
 def pixels(raw: Array, image: RawImage, out: Array) -> None:

@@ -15,15 +15,12 @@ import numpy as np
 from gpuanom.backends.gpu import moments
 from gpuanom.backends.gpu.kernel import Kernel
 from gpuanom.backends.limits import MAXIMUM_THRESHOLD
-from gpuanom.errors import InputError
 from gpuanom.records import Background, CcdStack, Sources
 from gpuanom.settings import Settings
 
 TILES = Kernel("sources", "sources_tiles")
 LIST = Kernel("sources", "sources_list")
 TILES_A_BLOCK = 24
-MOST_PIXELS = 2**31 - 1
-"""Of a CCD: its pixels are counted in 32 bits."""
 EMPTY = -1
 """y of a slot without a source."""
 
@@ -31,9 +28,6 @@ EMPTY = -1
 def sources(stack: CcdStack, background: Background, settings: Settings) -> Sources:
     """See `gpuanom.backends.protocol.Backend.sources`; empty slots have y = `EMPTY` and NaN moments until `filled`."""
     n_ccd, ny, nx = stack.shape
-    if ny * nx > MOST_PIXELS:
-        remedy = "--device cpu measures it, or cut it into parts"
-        raise InputError(f"{nx} x {ny} pixels are too many for the CUDA backend", remedy=remedy, status="too_large")
     tile = settings.stamp_size // 2
     rows, columns = ny // tile, nx // tile
     n_bad, n_saturated = cupy.zeros(n_ccd, np.int64), cupy.zeros(n_ccd, np.int64)
