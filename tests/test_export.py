@@ -176,6 +176,14 @@ def test_places_in_the_focal_plane():
     assert places("other", []) == {}
 
 
+@pytest.mark.parametrize("ending", ["raw", "desdm", "bin2x2", "raw-bin2x2"])
+def test_images_of_other_levels_and_binnings_have_the_same_focal_plane(ending):
+    """A CCD of raw images was called by the number of another one in exclude lists."""
+    for camera, ccds in (("DECam", list(DECAM_NUMBERS)), ("MegaCam", [f"ccd{i:02d}" for i in range(36)])):
+        assert places(f"{camera}-{ending}", ccds) == places(camera, ccds)
+        assert [ccd_number(f"{camera}-{ending}", c) for c in ccds] == [ccd_number(camera, c) for c in ccds]
+
+
 def test_export_from_the_command_line(folder, tmp_path, capfd):
     code, out, err = run(capfd, "export", folder, "--format", "bad_expid", "--rank", 1, "--by", "isophote")
     assert code == 0

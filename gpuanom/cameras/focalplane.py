@@ -55,8 +55,8 @@ def places(camera: str, ccds: Sequence[str]) -> dict[str, Position]:
     Parameters
     ----------
     camera : str
-        Name of the camera. The positions of DECam and MegaCam are known; the CCDs of other cameras
-        are put into a grid, row by row from the lower left.
+        Name of the camera. The positions of DECam and MegaCam are known, also of raw and of binned
+        images; the CCDs of other cameras are put into a grid, row by row from the lower left.
     ccds : sequence of str
         Names of the CCDs, in the order in which a grid is filled.
 
@@ -65,7 +65,7 @@ def places(camera: str, ccds: Sequence[str]) -> dict[str, Position]:
     dict of str to Position
         By names of the CCDs.
     """
-    layout = _LAYOUTS.get(camera.lower(), {})
+    layout = _LAYOUTS.get(_mosaic(camera), {})
     found = {ccd: position for ccd in ccds if (position := _known(layout, ccd)) is not None}
     if len(set(found.values())) < len(found):
         found = {}  # two CCDs at one position: the names mean something else than in the layout
@@ -77,6 +77,11 @@ def places(camera: str, ccds: Sequence[str]) -> dict[str, Position]:
     for i, ccd in enumerate(unknown):
         found[ccd] = Position(left + i % columns, float(i // columns))
     return found
+
+
+def _mosaic(camera: str) -> str:
+    """The camera without the level and the binning of its images, which its name may end with: DECam-raw-bin2x2."""
+    return camera.lower().partition("-")[0]
 
 
 def _known(layout: dict[str, Position], ccd: str) -> Position | None:
@@ -104,7 +109,7 @@ def ccd_number(camera: str, ccd: str) -> str:
         CCDNUM for DECam; otherwise the number at the end of the name, or the name itself where
         there is none.
     """
-    if camera.lower() == "decam" and ccd in DECAM_NUMBERS:
+    if _mosaic(camera) == "decam" and ccd in DECAM_NUMBERS:
         return str(DECAM_NUMBERS[ccd])
     digits = re.search(r"(\d+)$", ccd)
     return str(int(digits.group(1))) if digits else ccd
