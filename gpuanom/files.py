@@ -28,6 +28,7 @@ _REMEDIES = {
     errno.EISDIR: "a folder has that name; choose another name",
     errno.ENOENT: "the folder does not exist; make it first",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+    errno.EEXIST: "a file has this name, and a folder is to be made; choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 

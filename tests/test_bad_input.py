@@ -271,3 +271,19 @@ def test_damaged_mask_file_is_no_exposure(tmp_path):
     nights.night(tmp_path / "in", exposures=2)
     (tmp_path / "in" / "c4d_150110_053718_ood_z_v1.fits").write_text("<html>")
     assert not gpuanom.score(tmp_path / "in", settings=QUICK).failed
+
+
+@pytest.mark.parametrize("spoilt", ["constant", "saturated"])
+def test_a_band_without_any_usable_exposure_costs_the_others_nothing(tmp_path, capfd, spoilt):
+    """As many as a verdict needs, so that there is one to be refused."""
+    nights.night(tmp_path / "in", exposures=2, bands=("r",), ccds=1)
+    for number in range(100, 120):
+        level = 100.0 if spoilt == "constant" else 60000.0
+        hdu = _single(np.full((128, 128), level, np.float32), EXPNUM=number, FILTER="g", SATURATE=60000.0)
+        hdu.writeto(tmp_path / "in" / f"{number}.fits")
+    points = ("--points", "500", "--sigma-points", "1000", "--device", "cpu")
+    code, out, err = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", *points)
+    assert code == 1
+    assert "22 exposures: 2 measured, 20 unusable" in out, err
+    night = gpuanom.open_night(tmp_path / "out")
+    assert [str(row["status"]) for row in night.exposures].count("ok") == 2

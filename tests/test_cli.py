@@ -39,6 +39,44 @@ def test_score_prints_a_ranking_and_logs_a_line_an_exposure(small, capfd):
     assert err.count("\n") == 5
 
 
+def test_what_is_ranked_beside_the_inputs_is_said(small, capfd):
+    """Somebody who takes a file away, and scores again, may believe that its exposure is gone."""
+    run(capfd, "score", small / "in", "-o", small / "out", *QUICK)
+    assert "not among these files" not in run(capfd, "score", small / "in", "-o", small / "out", *QUICK)[2]
+    (small / "in" / "exposure_002.fits").unlink()
+    code, out, err = run(capfd, "score", small / "in", "-o", small / "out", *QUICK)
+    assert (code, "4 exposures: 4 measured" in out) == (0, True)
+    assert "1 exposure measured before, not among these files, ranked as well (gpuanom forget leaves" in err
+    assert "not among these files" not in run(capfd, "score", "-o", small / "out", *QUICK)[2]
+
+
+def test_an_interrupt_while_the_program_is_imported_is_one_line():
+    """No command is there yet that could say so."""
+    program = (
+        "import builtins\n"
+        "plain = builtins.__import__\n"
+        "def imported(name, *rest, **more):\n"
+        "    if name == 'gpuanom.cli': raise KeyboardInterrupt\n"
+        "    return plain(name, *rest, **more)\n"
+        "builtins.__import__ = imported\n"
+        "from gpuanom.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_only_a_command_that_measures_says_that_measurements_are_kept(monkeypatch, capfd):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    for command, more in (("score", "; what was measured is kept"), ("report", "\n")):
+        code, _, err = run(capfd, command)
+        assert code == 130
+        assert err.startswith(f"gpuanom: interrupted{more}")
+
+
 def test_quiet_says_nothing_when_all_is_well(small, capfd):
     assert run(capfd, "score", small / "in", "-o", small / "out", "-q", *QUICK) == (0, "", "")
 

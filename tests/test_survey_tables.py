@@ -186,6 +186,8 @@ def test_rows_are_chosen_by_a_condition(scored, tmp_path, suffix, monkeypatch):
     ("where", "message"),
     [
         ("bandd = 'r'", "do you mean band"),
+        ("band = band_r", "a text has single quotes: 'band_r'"),
+        ("bands = 'r' and exposure > 'x'", "do you mean band"),
         ("band = ", "a condition is SQL"),
         ("1); DELETE FROM rows; --", "cannot be used"),
         ("load_extension('x')", "cannot be used"),

@@ -27,6 +27,7 @@ from astropy.io import fits
 
 import gpuanom
 from gpuanom.cli.watch import Until
+from gpuanom.errors import OutputError
 from gpuanom.fits.complete import lacking
 from gpuanom.nights import alerts
 from gpuanom.nights.arrivals import Arrivals, Pace
@@ -249,6 +250,25 @@ def test_a_folder_that_comes_goes_and_comes_back(tmp_path):
         time.sleep(0.3)
     assert sorted(line.split()[2] for line in process.lines) == ["1", "2", "3"]
     assert ranked(tmp_path / "out") == score_whole(tmp_path / "in", tmp_path / "whole")
+
+
+def test_a_single_round_does_not_try_for_ever(tmp_path, monkeypatch):
+    """Trouble with the store or the folder may end within a minute; a command that is to end waits no longer."""
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
+    tried = []
+
+    def fail(watching):
+        tried.append(1)
+        if len(tried) == 1:
+            watching._unfinished = True  # the trouble begins after the first round
+        else:
+            raise OutputError("no room")
+
+    monkeypatch.setattr("gpuanom.nights.watch._Watch._round", fail)
+    monkeypatch.setattr("gpuanom.nights.watch.LASTING", 0.3)
+    with pytest.raises(OutputError, match="no room"):
+        once(tmp_path / "in", tmp_path / "out")
+    assert len(tried) > 3
 
 
 def test_a_file_that_changes_while_it_is_measured_is_measured_later(tmp_path, monkeypatch):

@@ -136,9 +136,9 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "gpuanom: interrupted; what was measured is kept, and the same command continues from there", err=True
-        )
+        measures = "score" in (sys.argv[1:] if arguments is None else arguments)[:1]
+        kept = "; what was measured is kept, and the same command continues from there" if measures else ""
+        click.echo(f"gpuanom: interrupted{kept}", err=True)
         sys.exit(130)
     except MemoryError:
         click.echo("gpuanom: out of memory (fewer --threads need less of it)", err=True)

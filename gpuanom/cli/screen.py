@@ -141,7 +141,7 @@ class Screen:
                 self.line(f"skipped {n} {'file' if n == 1 else 'files'}: {reason}")
         if known and not self.quiet:
             self.line(f"{known} {'exposure is' if known == 1 else 'exposures are'} measured already")
-        if self.progress:
+        if self.progress and new:
             self._task = self.progress.add_task("measuring exposures", total=new)
 
     def stamps(self, n: int) -> None:

@@ -10,7 +10,7 @@ from gpuanom.cli.options import chosen_settings, settings_options
 
 EPILOG = """\b
 Examples:
-  gpuanom settings                             all settings of the paper, with their meaning
+  gpuanom settings                             all settings, with their meaning
   gpuanom settings --threshold 10 > my.toml    a settings file; then: gpuanom score /data -o scored --config my.toml
   gpuanom settings --config my.toml            check a settings file, and see all that it leaves at its default
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from gpuanom.review.mosaic import level, mosaic
 from gpuanom.review.opened import Histogram, ScoredNight, key_of, open_night
 from gpuanom.review.quicklook import Look, binning_for, look
 from gpuanom.review.whiskers import whisker_cells
+from gpuanom.scoring.verdict import OK
 
 EPILOG = """\b
 Examples:
@@ -95,9 +97,33 @@ def _row(night: ScoredNight, exposure: str, camera: str | None) -> dict[str, Any
     return found[0]
 
 
+def judged_as(row: Mapping[str, Any]) -> str:
+    """Say the verdict on an exposure and its cause, or why there is no verdict.
+
+    Parameters
+    ----------
+    row : mapping
+        Of the table of exposures.
+
+    Returns
+    -------
+    str
+        The verdict, cause and evidence; the status where the exposure has another one than ``ok``.
+    """
+    status = "" if row["status"] == "ok" else str(row["status"])
+    verdict, cause = str(row.get("verdict") or ""), str(row.get("cause") or "")
+    if not verdict:
+        why = f"no verdict: {cause}" if cause else ""
+        return ", ".join(filter(None, (status, why))) or "measured, without a verdict"
+    evidence = row.get("evidence")
+    strength = "" if evidence is None or verdict == OK else f" (evidence {evidence:.0f})"
+    return ", ".join(filter(None, (status, f"{verdict}{f': {cause}' if cause else ''}{strength}")))
+
+
 def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
-    facts = (row["camera"], row["band"], row["date_obs"], f"{row['n_ccd_used']} of {row['n_ccd']} CCDs", row["status"])
+    facts = (row["camera"], row["band"], row["date_obs"], f"{row['n_ccd_used']} of {row['n_ccd']} CCDs")
     console.print(Text(printable(f"exposure {row['exposure']}: " + ", ".join(str(f) for f in facts if f))))
+    console.print(Text(printable(judged_as(row))))
     if row["note"]:
         console.print(Text(printable(row["note"])))
     grid = Grid(box=None, pad_edge=False)
@@ -188,7 +214,7 @@ def _draw(night: ScoredNight, row: dict[str, Any], figure_type: Any, output: Pat
     for axes, histogram in zip(right.subplots(2, 2).flat, night.histograms(key), strict=False):
         plots.orientations(axes, histogram, angle=row[f"{histogram.kind}_angle"])
         axes.set_title(NAMES[histogram.kind], fontsize="small")
-    title = f"{row['exposure']}  {row['camera']} {row['band']}  {row['date_obs']}  {row['status']}"
+    title = f"{row['exposure']}  {row['camera']} {row['band']}  {row['date_obs']}  {judged_as(row)}"
     figure.suptitle(printable(title).replace("$", r"\$"))
     save(figure, output)
     return missing

@@ -58,7 +58,8 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
     if "autoencoder_mse" in exposures.colnames:
         _print_reconstructed(exposures, console, top)
     counts = {str(s): int(np.count_nonzero(exposures["status"] == s)) for s in _statuses(night)}
-    parts = ", ".join(f"{n} {status}" for status, n in counts.items())
+    # "ok" is a verdict, too, above these lines.
+    parts = ", ".join(f"{n} {'measured' if status == 'ok' else status}" for status, n in counts.items())
     n = len(exposures)
     console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {parts}" if parts else "no exposures"))
     for status, remedy in _REMEDIES.items():
@@ -103,13 +104,13 @@ def _print_overall(exposures: PlainTable, console: Console, top: int) -> None:
     known = known[np.argsort(-largest_of_all[known], kind="stable")]
     grid = _grid(f"all scores: the {min(top, known.size)} most anomalous of {known.size}", ("deviation", "z"))
     grid.add_column("by score")
-    grid.add_column("status")
+    grid.add_column(_standing(exposures))
     for i in known[:top]:
         largest = int(np.nanargmax(deviations[i]))
         row = exposures[int(i)]
         kind = KINDS[largest].replace("_", " ")
         z = _number(row[f"{KINDS[largest]}_z"], ".1f")
-        grid.add_row(*_names(row), f"{deviations[i, largest]:.1f}", z, kind, str(row["status"]))
+        grid.add_row(*_names(row), f"{deviations[i, largest]:.1f}", z, kind, _stands(row))
     console.print(grid)
     console.print()
 
@@ -128,6 +129,17 @@ def _grid(title: str, numbers: tuple[str, ...]) -> Grid:
 def _names(row: Mapping[str, object]) -> list[Text]:
     """Id, camera and band of an exposure, fit for a terminal."""
     return [Text(printable(str(row[name]))) for name in _NAMES]
+
+
+def _standing(exposures: PlainTable) -> str:
+    """The title of the column in which the verdict stands, or the status where there are no verdicts."""
+    return "verdict" if "verdict" in exposures.colnames else "status"
+
+
+def _stands(row: Mapping[str, object]) -> str:
+    """What stands there: the verdict of a measured exposure, and the status of others."""
+    status = str(row["status"])
+    return str(row.get("verdict") or status) if status == "ok" else status
 
 
 def _statuses(night: Night) -> list[str]:
@@ -152,13 +164,13 @@ def _print_top(exposures: PlainTable, kind: str, title: str, console: Console, t
     wide = console.width >= 100
     numbers = tuple(name for name in _NUMBERS if wide or name in ("z", "p", "deviation", "angle", "alignment"))
     grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", numbers)
-    grid.add_column("status")
+    grid.add_column(_standing(exposures))
     for i in order:
         row = exposures[int(i)]
         grid.add_row(
             *_names(row),
             *(_number(row[f"{kind}_{name.lower()}"], _NUMBERS[name]) for name in numbers),
-            str(row["status"]),
+            _stands(row),
         )
     console.print(grid)
     console.print()
@@ -174,11 +186,11 @@ def _print_reconstructed(exposures: PlainTable, console: Console, top: int) -> N
         return
     order = known[_by_deviation(deviation[known], mse[known])[:top]]
     grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", (*_RECONSTRUCTED, "stamps"))
-    grid.add_column("status")
+    grid.add_column(_standing(exposures))
     for i in order:
         row = exposures[int(i)]
         numbers = (_number(row[f"autoencoder_{name}"], spec) for name, spec in _RECONSTRUCTED.items())
-        grid.add_row(*_names(row), *numbers, _number(row["n_stamps"], "d"), str(row["status"]))
+        grid.add_row(*_names(row), *numbers, _number(row["n_stamps"], "d"), _stands(row))
     console.print(grid)
     console.print()
 

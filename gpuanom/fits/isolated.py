@@ -26,8 +26,8 @@ from gpuanom.fits import isolated_program
 from gpuanom.system import patiently
 
 SECONDS, SECONDS_A_PIXEL = 30.0, 2e-6
-"""Time limits of a decoder, in all and for each pixel. A decoder that needs a second on an idle machine needed more than
-8 s on one with five times as many processes at work as cores."""
+"""Time limits of a decoder, in all and for each pixel. Four decoders at once, which need a second on an idle machine,
+needed 7 to 9 s on one with five times as many processes at work as cores."""
 _MEMORY, _MEMORY_A_PIXEL = 2**31, 64
 """Bytes of address space that a decoder may use: for the interpreter and its libraries, and for each pixel."""
 _CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from gpuanom.errors import printable
@@ -10,6 +11,8 @@ from gpuanom.fits import Discovery
 from gpuanom.fits.explain import decisions, untold_bands
 from gpuanom.naming import path_text
 from gpuanom.nights.events import Events
+from gpuanom.records import ExposureKey
+from gpuanom.store.store import Store
 
 _log = logging.getLogger("gpuanom")
 _UNPACKED = {".bz2": "bunzip2", ".xz": "unxz"}
@@ -39,6 +42,22 @@ def tell_of_files(found: Discovery, events: Events) -> None:
         _log.info("%s", line)
     if untold := untold_bands(found):
         events.say(untold)
+
+
+def tell_of_others(store: Store, named: set[ExposureKey], say: Callable[[str], None]) -> None:
+    """Say how many exposures are ranked that are not among the inputs: their files may have been taken away on purpose.
+
+    Parameters
+    ----------
+    store : Store
+    named : set of ExposureKey
+        The exposures of the inputs.
+    say : callable
+        Takes a line.
+    """
+    if n := len(store.known().keys() - named):
+        exposures = "1 exposure" if n == 1 else f"{n} exposures"
+        say(f"{exposures} measured before, not among these files, ranked as well (gpuanom forget leaves exposures out)")
 
 
 def _masks(found: Discovery) -> set[Path]:

@@ -87,7 +87,8 @@ def with_bar(events: Events, progress: bool) -> Iterator[Events]:
 
         def plan(new: int, known: int) -> None:
             events.plan(new, known)
-            bar.add_task("measuring exposures", total=new)
+            if new:
+                bar.add_task("measuring exposures", total=new)
 
         def stamps(n: int) -> None:
             events.stamps(n)

@@ -21,7 +21,7 @@ from gpuanom.fits import Discovery, discover
 from gpuanom.naming import exists, lines_on_idle
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
-from gpuanom.nights.found_files import tell_of_files, why_nothing
+from gpuanom.nights.found_files import tell_of_files, tell_of_others, why_nothing
 from gpuanom.nights.new_exposures import NewExposures
 from gpuanom.nights.preparation import Existing, prepare, store_path
 from gpuanom.nights.progress import with_bar
@@ -179,6 +179,8 @@ def score(
         new = NewExposures(effective, run.backends, device, run.threads, where, models, events)
         named = {(e.camera, e.exposure) for e in found.exposures} if run.paths else None
         unread = new.measure(store, todo, named)
+        if named is not None:
+            tell_of_others(store, named, events.say)
         # Nothing of the tables is needed before the exposures are measured. In a long run `import_tables` has imported
         # them, and SciPy with them, by now.
         from gpuanom.tables import build as tables

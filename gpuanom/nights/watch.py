@@ -46,6 +46,8 @@ _SHARE = 10.0
 """Measuring takes at least so many times as long as ranking all exposures again."""
 _PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
 """Seconds until a file that the system refused to read is tried again: the first pause, doubled up to the longest."""
+LASTING = 60.0
+"""Seconds of trouble with the folder or store after which a watch that need not stay (`Pace.once`) ends with it."""
 _LONGEST = 20.0
 """Seconds of measuring between two looks at the folder, when many exposures wait."""
 
@@ -168,6 +170,8 @@ class _Watch:
         """Seconds that an exposure took to measure."""
         self._said = ""
         """The last trouble that was told."""
+        self._since: float | None = None
+        """When the first of the rounds failed that have all failed since; None after one that did not."""
         self._troubles: tuple[str, ...] = ()
         """What could not be read in the round before."""
 
@@ -196,8 +200,13 @@ class _Watch:
         try:
             task()
             self._said = ""
+            self._since = None
         except OutputError as error:
             self._unfinished = self._dirty = True
+            now = time.monotonic()
+            self._since = now if self._since is None else self._since
+            if self._pace.once and now - self._since >= LASTING:
+                raise
             if str(error) != self._said:
                 self._said = str(error)
                 self._events.say(f"{error}; tried again")

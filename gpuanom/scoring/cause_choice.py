@@ -93,7 +93,9 @@ def of_exposures(statistics: Sequence[Judged], evidence: Doubles, separation: Do
         Evidence from which on a statistic that has a direction tells that the images of a star lie along one.
     """
     names = [j.name for j in statistics]
-    precise = np.repeat(np.array([[j.precise] for j in statistics], dtype=np.int64), separation.size, axis=1)
+    # Where no exposure has pixels that can be judged there are no statistics: an empty list has no columns by itself.
+    column = np.array([j.precise for j in statistics], dtype=np.int64).reshape(-1, 1)
+    precise = np.repeat(column, separation.size, axis=1)
     directed = np.zeros(separation.size, dtype=bool)
     for row, name in enumerate(names):
         if name in _DIRECTED:

@@ -203,10 +203,13 @@ def believed(path: Path | None) -> Iterator[None]:
         with explained(path):
             yield
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        if isinstance(error, GpuanomError):
+        if isinstance(error, GpuanomError) or "GPUANOM_TRACEBACK" in os.environ:
             raise
         cause = printable(f"{type(error).__name__}: {error}")[:160]
-        raise OutputError(f"{path}: it holds damaged values ({cause}); it was left as it is") from None
+        raise OutputError(
+            f"{path}: it holds damaged values, or gpuanom has a fault"
+            f" ({cause}; GPUANOM_TRACEBACK=1 shows where); it was left as it is"
+        ) from None
 
 
 @contextmanager

@@ -135,6 +135,8 @@ def _columns_used(path: Path, query: str, known: Sequence[Column]) -> set[str]:
         missing = re.match(r"no such column: (.*)", text)
         near = difflib.get_close_matches(missing[1], [c.name for c in known], 1) if missing else []
         hint = f"do you mean {near[0]}?" if near else "a condition is SQL, as in band = 'r' and source_z > 5"
+        if missing and re.search(rf"[=<>]\s*{re.escape(missing[1])}\b", query):  # a text that lacks its quotes
+            hint = f"a text has single quotes: '{printable(missing[1])}'"
         raise InputError(f"{path}: the condition cannot be used: {printable(text)} ({hint})") from None
     finally:
         db.close()

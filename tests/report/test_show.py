@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.cli.show import text_histogram
+from gpuanom.cli.show import judged_as, text_histogram
 from gpuanom.review.opened import Histogram
 from tests import nights
 from tests.report import made
@@ -43,8 +43,25 @@ def test_text_holds_every_bin():
 def test_show_on_a_terminal(scored, capfd):
     code, out, _ = run(capfd, "show", scored / "night", "2")
     assert code == 0
-    assert "exposure 2: TESTCAM, r, 2026-01-02T03:04:05, 2 of 2 CCDs, ok" in out
+    assert "exposure 2: TESTCAM, r, 2026-01-02T03:04:05, 2 of 2 CCDs\nno verdict: " in out
     assert out.count("the reference;") == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (("ok", "bad", "donut", 55.7), "bad: donut (evidence 56)"),
+        (("ok", "check", "glow on C4", 8.74), "check: glow on C4 (evidence 9)"),
+        (("ok", "ok", "", 1.2), "ok"),
+        (("ok", "ok", "streak", 1.2), "ok: streak"),
+        (("other_size", "bad", "tilted", 12.0), "other_size, bad: tilted (evidence 12)"),
+        (("ok", "", "3 exposures, fewer than 20", None), "no verdict: 3 exposures, fewer than 20"),
+        (("unusable", "", "", None), "unusable"),
+        (("ok", None, None, None), "measured, without a verdict"),
+    ],
+)
+def test_a_bad_exposure_is_not_called_ok(row, words):
+    assert judged_as(dict(zip(("status", "verdict", "cause", "evidence"), row, strict=True))) == words
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
