@@ -259,3 +259,17 @@ def test_the_summary_orders_by_deviation_then_by_score():
     score = np.array([9.0, 1.0, 4.0, 5.0, 2.0, 5.0, 9.0])
     expected = sorted(range(7), key=lambda i: (-np.nan_to_num(deviation[i], nan=-np.inf), -score[i], i))
     assert summary._by_deviation(deviation, score).tolist() == expected == [3, 5, 2, 0, 6, 4, 1]
+
+
+def test_the_screen_calls_no_exposure_ok_that_has_no_verdict(small, capfd):
+    """Four exposures are too few for verdicts; with --profile paper there is no such column."""
+    _, out, _ = run(capfd, "score", small / "in", "-o", small / "out", *QUICK)
+    heads = [line for line in out.splitlines() if line.split()[:2] == ["exposure", "camera"]]
+    rows = [line for line in out.splitlines() if line.split()[1:2] == ["TESTCAM"]]
+    assert {line.split()[-1] for line in heads} == {"verdict"}
+    assert {line.split()[-1] for line in rows} == {"-"}
+    _, out, _ = run(capfd, "score", small / "in", "-o", small / "paper", "--profile", "paper", "--device", "cpu")
+    heads = [line for line in out.splitlines() if line.split()[:2] == ["exposure", "camera"]]
+    rows = [line for line in out.splitlines() if line.split()[1:2] == ["TESTCAM"]]
+    assert {line.split()[-1] for line in heads} == {"status"}
+    assert {line.split()[-1] for line in rows} == {"ok"}

@@ -137,9 +137,9 @@ def _standing(exposures: PlainTable) -> str:
 
 
 def _stands(row: Mapping[str, object]) -> str:
-    """What stands there: the verdict of a measured exposure, and the status of others."""
+    """What stands there: the verdict of a measured exposure, if there is one, and the status of others."""
     status = str(row["status"])
-    return str(row.get("verdict") or status) if status == "ok" else status
+    return str(row["verdict"] or "-") if status == "ok" and "verdict" in row else status
 
 
 def _statuses(night: Night) -> list[str]:
