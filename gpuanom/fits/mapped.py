@@ -18,8 +18,8 @@ from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card
 from gpuanom.fits.endings import too_few, wrong_ending
 from gpuanom.fits.hdu_form import form_of
 from gpuanom.fits.hdu_headers import data_size, header_at, image_in
+from gpuanom.fits.hdus import FileHeaders, Unit
 from gpuanom.fits.hdus import Hdu as Hdu
-from gpuanom.fits.hdus import Unit
 from gpuanom.fits.headers import Cards, card, number
 from gpuanom.fits.mapping import DamagedError, HeaderReader, Mapping, OpenFile, bring
 from gpuanom.fits.scan import BLOCK
@@ -71,6 +71,7 @@ class File:
         self.path = path
         self.checksum = checksum
         self._listed: tuple[Hdu | InputError, ...] | None = None
+        self._headers: FileHeaders | None = None
         self._shapes: dict[Hdu, tuple[int, int]] = {}
         self.listings: dict[tuple[int, str], tuple[Any, list[Any]]] = {}
         try:
@@ -134,6 +135,16 @@ class File:
             with self._mapping.header_reader() as reader:
                 self._listed = tuple(self._scan(reader))
         return self._listed
+
+    def images(self) -> list[Hdu]:
+        """Return the image HDUs that have pixels."""
+        return [item for item in self.hdus() if isinstance(item, Hdu)]
+
+    def headers(self) -> FileHeaders:
+        """Return the headers of `images`."""
+        if self._headers is None:
+            self._headers = FileHeaders.of(self.images())
+        return self._headers
 
     def _scan(self, reader: HeaderReader) -> Iterator[Hdu | InputError]:
         primary: Scanned | None = None
