@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.layouts import WIDTH as _WIDTH
-from gpuanom.fits.layouts import as_text, layout_of
+from gpuanom.fits.layouts import Layout, as_text, layout_of
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -64,6 +64,8 @@ class Scanned:
     ----------
     text : bytes
         Cards of 80 bytes each, with or without the END card and the padding.
+    layout : Layout, optional
+        That of the header, where another header is known to have the same names of cards.
 
     Attributes
     ----------
@@ -75,9 +77,9 @@ class Scanned:
         The names of the cards, shared by all headers that have the same names.
     """
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, layout: Layout | None = None) -> None:
         self.text = as_text(text)
-        self.layout = layout_of(text)
+        self.layout = layout or layout_of(text)
         self.unusual, self._places = self.layout.unusual, self.layout.places
         self._values: dict[str, Any] = {}
 

@@ -13,6 +13,7 @@ from gpuanom.fits.headers import Cards, card, clean, matches
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.plane_kinds import plane_reason
 from gpuanom.fits.same_cards import once_for_same_cards
+from gpuanom.set_at_once import set_at_once
 
 _NUMBERED = (
     *("CCDNUM", "CCDID+QID", "RCID", "CCDID", "CHIPID", "RAFTBAY+CCDSLOT", "RAFTNAME+SENSNAME", "DET-ID", "DETID"),
@@ -32,6 +33,7 @@ PLACES = ("DETSEC", "CCDSEC")
 _GENERIC = frozenset(("CHIP", "CCD", "IM", "IMG", "DATA", "AMP", "EXT", "FRAME", "DETECTOR", "EXTENSION", "SCIENCE"))
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class Listed:
     """An HDU of a file, and what kind of image it is.

@@ -8,8 +8,10 @@ from typing import Any
 
 from gpuanom.fits.cards import CompressedImage, Scanned
 from gpuanom.fits.headers import Cards
+from gpuanom.set_at_once import set_at_once
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class Unit:
     """First bytes of an HDU and of its data, number of bytes of the data, and the header as it is stored."""
@@ -25,11 +27,13 @@ class Unit:
         return self.data + self.size
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class Hdu:
     """An image HDU with pixels: number, header of the image, both headers together, where the HDU lies, and its shape.
 
-    The shape is (..., ny, nx) as the header claims, which `gpuanom.fits.mapped.File.image_shape` checks.
+    The shape is (..., ny, nx) as the header claims, which `gpuanom.fits.mapped.File.image_shape` checks, as
+    it checks BITPIX of the image: NaN where that makes no sense.
     """
 
     number: int
@@ -37,6 +41,7 @@ class Hdu:
     cards: Cards
     unit: Unit
     claimed: tuple[int, ...]
+    bits: float
 
     @property
     def compressed(self) -> bool:

@@ -77,6 +77,11 @@ class OwnPlanes:
             if isinstance(trouble, InputError):
                 self._trouble = trouble
 
+    @property
+    def none(self) -> bool:
+        """Whether the file has no planes, and the rule does not demand any."""
+        return self._optional and not self._planes
+
     @cached_property
     def _ccds(self) -> list[Hdu]:
         return [item for item in self._others if not is_plane(self._rule, item.header)]
