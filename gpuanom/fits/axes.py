@@ -14,7 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gpuanom.cameras.rules import CameraRule
+from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.headers import Cards, number, sky_axes, turn
+from gpuanom.fits.same_cards import once_for_same_cards
 from gpuanom.naming import natural_key
 from gpuanom.records import Turn
 
@@ -116,6 +118,27 @@ class Mosaic:
             return CcdAxes(Turn.NONE, matrix, "its axes stand for the focal plane's (first CCD with a celestial WCS)")
         found = _relative(self.cards, cards)
         return CcdAxes(found, matrix, f"{_WORDS[found]}, by its WCS beside CCD {self.first}'s")
+
+
+@once_for_same_cards
+def axes_of_file(rule: CameraRule, names: tuple[str | None, ...], headers: FileHeaders) -> list[CcdAxes]:
+    """Return how the axes of each CCD lie, where one file holds all CCDs of an exposure.
+
+    Parameters
+    ----------
+    rule : CameraRule
+    names : tuple of str or None
+        Name of each image's CCD; None for an image that is no CCD.
+    headers : FileHeaders
+
+    Returns
+    -------
+    list of CcdAxes
+        Those of an image that is no CCD mean nothing.
+    """
+    ccds = list(zip(names, headers.cards(), strict=True))
+    mosaic = Mosaic.of(rule, ((name, cards) for name, cards in ccds if name is not None))
+    return [mosaic.axes(name or "", cards) for name, cards in ccds]
 
 
 _WORDS = {

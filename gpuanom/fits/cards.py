@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.layouts import WIDTH as _WIDTH
-from gpuanom.fits.layouts import as_text, layout_of
+from gpuanom.fits.layouts import Layout, as_text, layout_of
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
 _END = b"END".ljust(_WIDTH)
-_COMMENT = r" *(?:/.*)?"
-_TEXT = re.compile(rf" *'([ -&(-~]*)'{_COMMENT}")
 _RECORD = re.compile(r"[A-Za-z_][\w.]*: ")
-_WORD = re.compile(rf" *([TF]){_COMMENT}")
-_WHOLE = re.compile(rf" *([+-]?[0-9]+){_COMMENT}")
-_FLOAT = re.compile(rf" *([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[EeDd][+-]?[0-9]+)?){_COMMENT}")
+_FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[EeDd][+-]?[0-9]+)?"
+_TEXT, _WHOLE, _REAL, _WORD = range(1, 5)
+_VALUE = re.compile(rf" *(?:'([ -&(-~]*)'|([+-]?[0-9]+)|({_FLOAT})|([TF])) *(?:/.*)?")
+"""The value of a card, in the group of its kind, and a comment."""
 _PLAIN_NAME = re.compile("[A-Z0-9_-]{1,8}")
 _LONG_NAME = re.compile("[A-Z0-9_-]+(?: [A-Z0-9_-]+)*")
 _UNVALUED = ("COMMENT ", "HISTORY ", "        ", "HIERARCH", "CONTINUE", "END     ")
@@ -65,6 +64,8 @@ class Scanned:
     ----------
     text : bytes
         Cards of 80 bytes each, with or without the END card and the padding.
+    layout : Layout, optional
+        That of the header, where another header is known to have the same names of cards.
 
     Attributes
     ----------
@@ -76,9 +77,9 @@ class Scanned:
         The names of the cards, shared by all headers that have the same names.
     """
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, layout: Layout | None = None) -> None:
         self.text = as_text(text)
-        self.layout = layout_of(text)
+        self.layout = layout or layout_of(text)
         self.unusual, self._places = self.layout.unusual, self.layout.places
         self._values: dict[str, Any] = {}
 
@@ -191,17 +192,16 @@ class Scanned:
     def _value(self, at: int, keyword: str) -> Any:
         text = self.text
         if text[at + 8 : at + 10] == "= ":
-            value = text[at + 10 : at + _WIDTH]
-            if found := _TEXT.fullmatch(value):
-                continued = text[at + _WIDTH : at + _WIDTH + 8] == "CONTINUE"
-                if not continued and not _RECORD.match(found[1]):
-                    return found[1].rstrip()
-            elif found := _WHOLE.fullmatch(value):
-                return int(found[1])
-            elif found := _FLOAT.fullmatch(value):
-                return float(found[1].translate(_EXPONENT))
-            elif found := _WORD.fullmatch(value):
-                return found[1] == "T"
+            found = _VALUE.fullmatch(text, at + 10, min(at + _WIDTH, len(text)))
+            kind = found and found.lastindex
+            if found and kind == _WHOLE:
+                return int(found[_WHOLE])
+            if found and kind == _REAL:
+                return float(found[_REAL].translate(_EXPONENT))
+            if found and kind == _WORD:
+                return found[_WORD] == "T"
+            if found and not text.startswith("CONTINUE", at + _WIDTH) and not _RECORD.match(found[_TEXT]):
+                return found[_TEXT].rstrip()
         return self._by_astropy(keyword)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class Masks:
         self._planes: dict[str, Hdu] = {}
         self._planes_of_image: OwnPlanes | None = None
         self._trouble: InputError | None = None
+        self._told = False
 
     def _of_file(self, path: Path, name: str) -> tuple[File, Hdu]:
         """Return the plane of a CCD in the mask file; the HDUs of the file are listed only once."""
@@ -77,6 +79,11 @@ class Masks:
             raise self._trouble or InputError(f"it has no plane for CCD {name}", file=path)
         return self._file, self._planes[name]
 
+    def _own(self) -> OwnPlanes:
+        """The quality planes in the file of the image."""
+        self._planes_of_image = self._planes_of_image or OwnPlanes(self._image_file, self._rule)
+        return self._planes_of_image
+
     def _plane(self, item: Hdu, name: str) -> tuple[File, Hdu] | None:
         """Return the plane of a CCD and the file of the plane; None where the CCD has none."""
         with self._lock:
@@ -84,21 +91,27 @@ class Masks:
                 return self._of_file(self._path, name)
             if not self._rule.mask_hdu:
                 return None
-            first = self._planes_of_image is None
-            self._planes_of_image = self._planes_of_image or OwnPlanes(self._image_file, self._rule)
-            plane = self._planes_of_image.of(item)
-            if first and plane is not None and self._rule.mask == "own":
+            plane = self._own().of(item)
+            if not self._told and plane is not None and self._rule.mask == "own":
+                self._told = True
                 _log.info("%s: the mask plane of the same file is applied", self._image_file.path)
             return None if plane is None else (self._image_file, plane)
 
     def any_for(self, item: Hdu) -> bool:
         """Whether a CCD may have a plane that is applied: False is certain, and needs no pixels."""
-        if not self._settings.mask or self._rule.mask == "none" or (self._path is None and not self._rule.mask_hdu):
+        if self._none:
             return False
         try:
             return self._path is not None or self._plane(item, "") is not None
         except InputError:
             return True
+
+    @cached_property
+    def _none(self) -> bool:
+        """Whether no CCD of the file has a plane that is applied."""
+        if not self._settings.mask or self._rule.mask == "none":
+            return True
+        return self._path is None and (not self._rule.mask_hdu or self._own().none)
 
     def in_words(self, load: Any) -> str:
         """Say which plane is the mask of a CCD and how it is decoded, or why there is no mask.

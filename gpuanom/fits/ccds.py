@@ -8,10 +8,12 @@ from typing import Any
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
+from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.headers import Cards, card, clean, matches
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.plane_kinds import plane_reason
 from gpuanom.fits.same_cards import once_for_same_cards
+from gpuanom.set_at_once import set_at_once
 
 _NUMBERED = (
     *("CCDNUM", "CCDID+QID", "RCID", "CCDID", "CHIPID", "RAFTBAY+CCDSLOT", "RAFTNAME+SENSNAME", "DET-ID", "DETID"),
@@ -31,6 +33,7 @@ PLACES = ("DETSEC", "CCDSEC")
 _GENERIC = frozenset(("CHIP", "CCD", "IM", "IMG", "DATA", "AMP", "EXT", "FRAME", "DETECTOR", "EXTENSION", "SCIENCE"))
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class Listed:
     """An HDU of a file, and what kind of image it is.
@@ -160,32 +163,53 @@ def list_hdus(file: File, rule: CameraRule, label: str = "") -> list[Listed | In
 
 
 def _list_hdus(file: File, rule: CameraRule, label: str) -> list[Listed | InputError]:
-    listed: list[Listed | InputError] = []
-    by_header: dict[int, str] = {}
-    for item in file.hdus():
-        if isinstance(item, InputError):
-            listed.append(item)
-            continue
-        name, reason = _name_and_reason(rule, item.header, item.cards)
-        name = name or str(item.number)
-        by_header[item.number] = name
+    numbers = tuple([item.number for item in file.images()])
+    said = iter(said_of_images(rule, label, numbers, file.headers()))
+    return [item if isinstance(item, InputError) else Listed(item, *next(said)) for item in file.hdus()]
+
+
+@once_for_same_cards
+def said_of_images(
+    rule: CameraRule, label: str, numbers: tuple[int, ...], headers: FileHeaders
+) -> list[tuple[str, str, bool, str]]:
+    """Return what is listed of each image of a file besides the HDU.
+
+    Parameters
+    ----------
+    rule : CameraRule
+    label : str
+        See `list_hdus`.
+    numbers : tuple of int
+        Of the images' HDUs.
+    headers : FileHeaders
+
+    Returns
+    -------
+    list of (str, str, bool, str)
+        `name`, `no_ccd`, `sensor` and `in_file` of `Listed`.
+    """
+    said: list[tuple[str, str, bool, str]] = []
+    ccds: list[tuple[int, Any, str]] = []
+    for number, header, cards in zip(numbers, headers.of_images, headers.cards(), strict=True):
+        name, reason = _name_and_reason(rule, header, cards)
+        name = name or str(number)
         if reason:
-            listed.append(Listed(item, name, f"a plane, no CCD: {reason}"))
+            said.append((name, f"a plane, no CCD: {reason}", False, ""))
         elif is_skipped(rule, name):
-            listed.append(Listed(item, name, f"a guide or focus sensor: CCD {name}", sensor=True))
+            said.append((name, f"a guide or focus sensor: CCD {name}", True, ""))
         else:
-            listed.append(Listed(item, name))
-    ccds = [item for item in listed if isinstance(item, Listed) and not item.no_ccd]
-    names = _told_apart([(ccd.hdu, by_header[ccd.hdu.number]) for ccd in ccds])
-    for at, ccd in enumerate(listed):
-        if not isinstance(ccd, Listed) or ccd.no_ccd:
+            said.append((name, "", False, ""))
+            ccds.append((number, header, name))
+    names = _told_apart(ccds)
+    for at, (number, cards) in enumerate(zip(numbers, headers.cards(), strict=True)):
+        if number not in names:
             continue
-        in_file = name = names[ccd.hdu.number]
+        in_file = name = names[number]
         if label:
-            alone = len(ccds) == 1 and is_generic(named_ccd(rule, ccd.hdu.cards))
+            alone = len(ccds) == 1 and is_generic(named_ccd(rule, cards))
             name = label if alone or label == name else clean(f"{label}-{name}")
-        listed[at] = Listed(ccd.hdu, name, in_file=in_file)
-    return listed
+        said[at] = (name, "", False, in_file)
+    return said
 
 
 def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:
@@ -203,7 +227,7 @@ def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:
     dict of int to str
         Names by number of the HDU; no two are equal.
     """
-    return _told_apart([(item, ccd_name(rule, item.cards, item.number)) for item in hdus])
+    return _told_apart([(item.number, item.header, ccd_name(rule, item.cards, item.number)) for item in hdus])
 
 
 @once_for_same_cards
@@ -212,19 +236,18 @@ def _name_and_reason(rule: CameraRule, header: Any, cards: Cards) -> tuple[str, 
     return named_ccd(rule, cards), plane_reason(rule, header)
 
 
-def _told_apart(named: Sequence[tuple[Hdu, str]]) -> dict[int, str]:
-    """Names by number of the HDU, no two of which are equal, from HDUs with the names that their headers give."""
-    alike: dict[str, list[Hdu]] = {}
-    for item, name in named:
-        alike.setdefault(name, []).append(item)
+def _told_apart(named: Sequence[tuple[int, Any, str]]) -> dict[int, str]:
+    """Names by number of the HDU, no two of which are equal, from numbers, headers and the names that these give."""
+    alike: dict[str, list[Any]] = {}
+    for _, header, name in named:
+        alike.setdefault(name, []).append(header)
     names: dict[int, str] = {}
     taken: set[str] = set()
-    for item, name in named:
-        number = item.number
+    for number, header, name in named:
         if len(alike[name]) > 1:
             versions = [_version(other) for other in alike[name]]
             by_version = len(set(versions)) == len(versions)
-            name = clean(f"{name}-{clean(_version(item)) if by_version else number}")
+            name = clean(f"{name}-{clean(_version(header)) if by_version else number}")
         while name in taken:
             name = f"{name[:70]}-{number}"
         names[number] = name
@@ -232,7 +255,7 @@ def _told_apart(named: Sequence[tuple[Hdu, str]]) -> dict[int, str]:
     return names
 
 
-def _version(item: Hdu) -> object:
+def _version(header: Any) -> object:
     """Return EXTVER of an HDU; 1 where the header has none (FITS 4.0, section 4.4.2.6)."""
-    version = card(item.header, "EXTVER")
+    version = card(header, "EXTVER")
     return 1 if version is None else version

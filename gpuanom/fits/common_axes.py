@@ -6,19 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds import ccd_name, is_skipped, list_hdus
+from gpuanom.fits.ccds import ccd_name, is_skipped
 from gpuanom.fits.headers import Cards
-from gpuanom.fits.mapped import File
 from gpuanom.fits.plane_kinds import is_plane
 from gpuanom.fits.scan import read_headers
 from gpuanom.records import Exposure
-
-
-def own_ccds(file: File, rule: CameraRule, label: str) -> Iterator[tuple[str, Cards]]:
-    """Yield the names and headers of a file's CCDs, from which common axes are chosen."""
-    for listed in list_hdus(file, rule, label):
-        if not isinstance(listed, InputError) and not listed.no_ccd:
-            yield listed.name, listed.hdu.cards
 
 
 def first_ccds(exposure: Exposure, rule: CameraRule, labels: Sequence[str]) -> Iterator[tuple[str, Cards]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import CompressedImage, Scanned
-from gpuanom.fits.headers import card
+from gpuanom.fits.hdus import FileHeaders
+from gpuanom.fits.headers import card, number
 from gpuanom.fits.same_cards import once_for_same_cards
 from gpuanom.fits.scan import axes, whole_card
 
@@ -30,12 +32,15 @@ class HduForm:
         Whether the HDU holds a tile-compressed image.
     shape : tuple of int
         (..., ny, nx) of the image; empty where the HDU has no image, or an image without pixels.
+    bits : float
+        BITPIX of the image; NaN where it makes no sense, or where the HDU has no image.
     """
 
     pixels: int | None
     group_bytes: int
     compressed: bool
     shape: tuple[int, ...]
+    bits: float = math.nan
 
 
 @once_for_same_cards
@@ -60,9 +65,19 @@ def form_of(header: Scanned) -> HduForm | None:
     if not compressed and "ZIMAGE" in header:
         return None
     shape: tuple[int, ...] | None = ()
+    bits_of_image = math.nan
     if compressed or kind == "IMAGE":
-        shape = claimed_shape(CompressedImage(header) if compressed else header)
-    return None if shape is None else HduForm(pixels if sizes else None, bits // 8 * groups, compressed, shape)
+        image = CompressedImage(header) if compressed else header
+        shape, bits_of_image = claimed_shape(image), number(card(image, "BITPIX"))
+    if shape is None:
+        return None
+    return HduForm(pixels if sizes else None, bits // 8 * groups, compressed, shape, bits_of_image)
+
+
+@once_for_same_cards
+def forms_of(headers: FileHeaders) -> list[HduForm | None]:
+    """Return what `form_of` returns for each of several headers."""
+    return [form_of(header) for header in headers.headers if isinstance(header, Scanned)]
 
 
 def claimed_shape(header: Scanned | CompressedImage) -> tuple[int, ...] | None:

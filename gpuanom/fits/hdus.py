@@ -1,13 +1,17 @@
-"""An HDU of a file: its header, and where it lies."""
+"""An HDU of a file: its header, and where it lies; and the headers of all image HDUs of a file together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gpuanom.fits.cards import CompressedImage, Scanned
 from gpuanom.fits.headers import Cards
+from gpuanom.set_at_once import set_at_once
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class Unit:
     """First bytes of an HDU and of its data, number of bytes of the data, and the header as it is stored."""
@@ -23,11 +27,13 @@ class Unit:
         return self.data + self.size
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class Hdu:
     """An image HDU with pixels: number, header of the image, both headers together, where the HDU lies, and its shape.
 
-    The shape is (..., ny, nx) as the header claims, which `gpuanom.fits.mapped.File.image_shape` checks.
+    The shape is (..., ny, nx) as the header claims, which `gpuanom.fits.mapped.File.image_shape` checks, as
+    it checks BITPIX of the image: NaN where that makes no sense.
     """
 
     number: int
@@ -35,8 +41,43 @@ class Hdu:
     cards: Cards
     unit: Unit
     claimed: tuple[int, ...]
+    bits: float
 
     @property
     def compressed(self) -> bool:
         """Whether the image is tile-compressed, in a table."""
         return isinstance(self.header, CompressedImage)
+
+
+class FileHeaders:
+    """The headers of a file's image HDUs: what follows from them is asked once for all, and remembered for other files.
+
+    The CCDs of the next exposure have the same names, sections and masks, see `gpuanom.fits.same_cards`.
+
+    Parameters
+    ----------
+    *headers : Header
+        The primary header, then the header of each image. None of both where a file has no image.
+
+    Attributes
+    ----------
+    headers : tuple of Header
+    """
+
+    def __init__(self, *headers: Scanned | CompressedImage) -> None:
+        self.headers = headers
+        self.comparable: Any = None  # of gpuanom.fits.same_cards
+
+    @classmethod
+    def of(cls, hdus: Sequence[Hdu]) -> FileHeaders:
+        """Return the headers of image HDUs of one file."""
+        return cls(*hdus[0].cards.headers[-1:], *[item.header for item in hdus]) if hdus else cls()
+
+    @property
+    def of_images(self) -> tuple[Scanned | CompressedImage, ...]:
+        """The header of each image alone."""
+        return self.headers[1:]
+
+    def cards(self) -> list[Cards]:
+        """Return the header of each image together with the primary header."""
+        return [Cards(header, self.headers[0]) for header in self.headers[1:]]

@@ -23,6 +23,8 @@ from gpuanom.records import Turn
 if TYPE_CHECKING:
     from astropy.io import fits
 
+    from gpuanom.fits.hdus import FileHeaders
+
 SUFFIXES: tuple[str, ...] = tuple(
     kind + packed for kind in (".fits", ".fit", ".fts") for packed in ("", ".fz", ".gz", ".bz2", ".xz")
 )
@@ -201,6 +203,23 @@ def saturation(rule: CameraRule, cards: Cards) -> float:
         if known:
             return min(known)
     return math.nan
+
+
+@once_for_same_cards
+def saturations(rule: CameraRule, headers: FileHeaders) -> list[float]:
+    """Return the level at which the pixels of each image of a file saturate.
+
+    Parameters
+    ----------
+    rule : CameraRule
+    headers : FileHeaders
+
+    Returns
+    -------
+    list of float
+        See `saturation`.
+    """
+    return [saturation(rule, cards) for cards in headers.cards()]
 
 
 @once_for_same_cards

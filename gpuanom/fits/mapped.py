@@ -16,11 +16,11 @@ from gpuanom.errors import InputError
 from gpuanom.fits.cards import Scanned
 from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card
 from gpuanom.fits.endings import too_few, wrong_ending
-from gpuanom.fits.hdu_form import form_of
-from gpuanom.fits.hdu_headers import data_size, header_at, image_in
+from gpuanom.fits.hdu_form import HduForm, form_of
+from gpuanom.fits.hdu_headers import HeaderAhead, data_size, header_at, headers_ahead, image_in
+from gpuanom.fits.hdus import FileHeaders, Unit
 from gpuanom.fits.hdus import Hdu as Hdu
-from gpuanom.fits.hdus import Unit
-from gpuanom.fits.headers import Cards, card, number
+from gpuanom.fits.headers import Cards, card
 from gpuanom.fits.mapping import DamagedError, HeaderReader, Mapping, OpenFile, bring
 from gpuanom.fits.scan import BLOCK
 from gpuanom.settings import NO_CHECKSUM
@@ -71,6 +71,7 @@ class File:
         self.path = path
         self.checksum = checksum
         self._listed: tuple[Hdu | InputError, ...] | None = None
+        self._headers: FileHeaders | None = None
         self._shapes: dict[Hdu, tuple[int, int]] = {}
         self.listings: dict[tuple[int, str], tuple[Any, list[Any]]] = {}
         try:
@@ -135,38 +136,58 @@ class File:
                 self._listed = tuple(self._scan(reader))
         return self._listed
 
+    def images(self) -> list[Hdu]:
+        """Return the image HDUs that have pixels."""
+        return [item for item in self.hdus() if isinstance(item, Hdu)]
+
+    def headers(self) -> FileHeaders:
+        """Return the headers of `images`."""
+        if self._headers is None:
+            self._headers = FileHeaders.of(self.images())
+        return self._headers
+
     def _scan(self, reader: HeaderReader) -> Iterator[Hdu | InputError]:
         primary: Scanned | None = None
         last: Unit | None = None
+        ahead: dict[int, HeaderAhead] = {}
         index = start = 0
         while start < self.size and index < _MOST_HDUS:
-            try:
-                text = header_at(self, reader, start)
-            except InputError as error:
-                yield InputError(error.reason, file=self.path, hdu=index, remedy=error.remedy, status=error.status)
-                return
-            if text is None:
-                break  # FITS allows special records after the last HDU
-            data = start + len(text) + -len(text) % BLOCK
-            if not text or data > self.size:
-                if last is None:
-                    yield self.corrupt("its header cannot be read: it is cut off", index)
+            form: HduForm | None = None
+            known = ahead.get(start)
+            if known is not None:
+                header, form, size = known
+            else:
+                try:
+                    text = header_at(self, reader, start)
+                except InputError as error:
+                    yield InputError(error.reason, file=self.path, hdu=index, remedy=error.remedy, status=error.status)
                     return
-                break
-            try:
+                if text is None:
+                    break  # FITS allows special records after the last HDU
+                if not text or start + len(text) + -len(text) % BLOCK > self.size:
+                    if last is None:
+                        yield self.corrupt("its header cannot be read: it is cut off", index)
+                        return
+                    break
                 header = Scanned(text)
-                form = form_of(header) if index else None
-                last = Unit(start, data, data_size(self, header, index, form), header)
+            try:
+                if known is None:
+                    form = form_of(header) if index else None
+                    size = data_size(self, header, index, form)
+                n_bytes = len(header.text)
+                last = Unit(start, start + n_bytes + -n_bytes % BLOCK, size, header)
                 if primary is None:
                     primary = header
-                image, shape = image_in(self, header, index, form)
+                image, shape, bits = image_in(self, header, index, form)
                 if image is not None and shape:
-                    yield Hdu(index, image, Cards(image, primary), last, shape)
+                    yield Hdu(index, image, Cards(image, primary), last, shape, bits)
             except InputError as error:
                 yield error
                 if last is None or last.start != start:  # the start of the next HDU is unknown
                     return
             start = last.end + -last.end % BLOCK
+            if not index:
+                ahead = headers_ahead(self, reader, start)
             index += 1
         trouble = wrong_ending(self, index, None if last is None else last.end)
         trouble = trouble or too_few(self, index, primary)
@@ -211,10 +232,9 @@ class File:
     def _refuse_absurd(self, item: Hdu, shape: tuple[int, ...]) -> None:
         """Compare a header's claim with the file's size before anything is allocated."""
         pixels = math.prod(shape)
-        bits = number(card(item.header, "BITPIX"))
-        if not math.isfinite(bits) or not int(bits):
+        if not math.isfinite(item.bits) or not int(item.bits):
             raise self.corrupt("its BITPIX card makes no sense", item.number)
-        claimed = pixels * abs(int(bits)) // 8
+        claimed = pixels * abs(int(item.bits)) // 8
         if item.compressed and claimed > max(_HARMLESS, _TILE_RATIO * self.size):
             size = " x ".join(str(n) for n in reversed(shape))
             raise self.corrupt(f"its header claims {size} pixels in a file of {self.size} bytes", item.number)

@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,13 @@ _libc: Any = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else N
 _can_populate = _libc is not None
 
 
-HeaderReader = Callable[[int, int], bytes]
-"""A function that returns the bytes of a file from a first one to the one behind the last."""
+class HeaderReader(NamedTuple):
+    """How the bytes of a file's headers are read."""
+
+    read: Callable[[int, int], bytes]
+    """Returns the bytes from a first one to the one behind the last."""
+    file: int | None = None
+    """Descriptor of a plain file."""
 
 
 class DamagedError(Exception):
@@ -212,14 +217,14 @@ class Mapping:
 
     @contextlib.contextmanager
     def header_reader(self) -> Iterator[HeaderReader]:
-        """Give a function that returns the bytes from a first one to the one behind the last.
+        """Give the way to read the bytes of headers.
 
         A plain file is read rather than mapped: to have the system map a part of a file takes ten times as long.
 
         Yields
         ------
         HeaderReader
-            Raises an OSError where the system cannot read these bytes, or the file was cut off.
+            Its function raises an OSError where the system cannot read these bytes, or the file was cut off.
 
         Raises
         ------
@@ -228,7 +233,7 @@ class Mapping:
         """
         if not self.plain:
             view = self.view()
-            yield lambda start, stop: view[start:stop]
+            yield HeaderReader(lambda start, stop: view[start:stop])
             return
         try:
             file = patiently(lambda: os.open(self.path, os.O_RDONLY | os.O_CLOEXEC), let_go)
@@ -238,7 +243,7 @@ class Mapping:
             status = os.fstat(file)
             if status.st_size >= self.size:  # a file that was cut off is no other file
                 self._same(status)
-            yield lambda start, stop: _whole(file, start, stop)
+            yield HeaderReader(lambda start, stop: _whole(file, start, stop), file)
         finally:
             os.close(file)
 

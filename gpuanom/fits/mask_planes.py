@@ -10,9 +10,11 @@ import numpy.typing as npt
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
 from gpuanom.fits.ccds import Listed, is_generic, list_hdus, named_ccd, names_in_file
+from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.headers import card
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.plane_kinds import is_named, is_plane
+from gpuanom.fits.same_cards import once_for_same_cards
 from gpuanom.fits.sections import Section, trim
 
 NO_MASK = "--no-mask scores it without"
@@ -69,13 +71,16 @@ class OwnPlanes:
         self._others: list[Hdu] = []
         self._planes: list[Hdu] = []
         self._trouble: InputError | None = None
-        for item in file.hdus():
-            if isinstance(item, InputError):
-                self._trouble = item
-            elif any(is_named(card(item.header, key), rule.mask_hdu) for key in MASK_NAMES):
-                self._planes.append(item)
-            else:
-                self._others.append(item)
+        for item, is_one in zip(file.images(), are_named(rule.mask_hdu, file.headers()), strict=True):
+            (self._planes if is_one else self._others).append(item)
+        for trouble in file.hdus():
+            if isinstance(trouble, InputError):
+                self._trouble = trouble
+
+    @property
+    def none(self) -> bool:
+        """Whether the file has no planes, and the rule does not demand any."""
+        return self._optional and not self._planes
 
     @cached_property
     def _ccds(self) -> list[Hdu]:
@@ -131,6 +136,23 @@ class OwnPlanes:
             return []
         end = min((other.number for other in self._ccds if other.number > ccd.number), default=None)
         return [p for p in self._planes if p.number > ccd.number and (end is None or p.number < end)]
+
+
+@once_for_same_cards
+def are_named(names: str, headers: FileHeaders) -> list[bool]:
+    """Tell of each image of a file whether its header names a quality plane.
+
+    Parameters
+    ----------
+    names : str
+        See `gpuanom.fits.plane_kinds.is_named`.
+    headers : FileHeaders
+
+    Returns
+    -------
+    list of bool
+    """
+    return [any(is_named(card(header, key), names) for key in MASK_NAMES) for header in headers.of_images]
 
 
 def like_image(

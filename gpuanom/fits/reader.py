@@ -8,23 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
-from gpuanom.fits.axes import CcdAxes, Mosaic
+from gpuanom.fits.axes import CcdAxes, Mosaic, axes_of_file
 from gpuanom.fits.ccd_masks import Masks, located
-from gpuanom.fits.ccds import list_hdus
-from gpuanom.fits.common_axes import first_ccds, own_ccds
+from gpuanom.fits.ccds import Listed, list_hdus
+from gpuanom.fits.common_axes import first_ccds
 from gpuanom.fits.copies import Copies
 from gpuanom.fits.discover import labels_of, rule_of
-from gpuanom.fits.headers import saturation
+from gpuanom.fits.headers import saturations
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.pixels import as_stored, pixels
 from gpuanom.fits.sections import Section, trim, trimmed_shape
 from gpuanom.fits.together import RiceFile
-from gpuanom.fits.trims import data_sections
+from gpuanom.fits.trims import DataSections, data_sections, sections_and_shapes
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
+from gpuanom.set_at_once import set_at_once
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
@@ -91,13 +93,14 @@ def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path,
     copies = Copies()
     several = len(exposure.files) > 1
     labels = labels_of(exposure, settings)
-    mosaic = Mosaic.of(rule, first_ccds(exposure, rule, labels)) if several and rule.turn == "mosaic" else Mosaic(rule)
+    # Common axes are chosen from the first CCD of each file, or, in `_ccds`, from all CCDs of a single file.
+    common = None
+    if several:
+        common = Mosaic.of(rule, first_ccds(exposure, rule, labels) if rule.turn == "mosaic" else ())
     for path, mask, label in zip(exposure.files, exposure.masks, labels, strict=True):
         try:
             file = File(path, settings.checksum)
-            if not several:
-                mosaic = Mosaic.of(rule, own_ccds(file, rule, label))
-            for item in _ccds(file, Masks(mask, file, rule, settings), mosaic, names, copies, label):
+            for item in _ccds(file, Masks(mask, file, rule, settings), rule, common, names, copies, label):
                 yield path, item
         except InputError as error:
             yield path, _failure(_unique(f"({path.name})", names), error)
@@ -153,10 +156,13 @@ class CcdsOnDisk:
         self._loaders = [item.load for item in items if isinstance(item.load, _Loader)]
         file = self._loaders[0].file if self._loaders else None
         self._whole = [load.file is file and load.shape == load.full for load in self._loaders]
-        self._images = self._ccds = None
+        self._images: RiceFile | None = None
+        self._ccds: list[Ccd | None] = []
         if file is not None and len(self._loaders) == len(items):
             self._images = RiceFile(file, [load.item for load in self._loaders])
-            self._ccds = [None if load.masks.any_for(load.item) else load.without_pixels() for load in self._loaders]
+            self._ccds = [
+                None if load.masks.any_for(load.item) else load.ccd(NO_PIXELS, None) for load in self._loaders
+            ]
 
     def load(self, first: int, last: int, room: GiveRoom) -> CcdsTogether | list[Ccd | CcdFailure]:
         """Read some of the CCDs, those that follow each other in a file by one read.
@@ -173,7 +179,7 @@ class CcdsOnDisk:
         CcdsTogether, or list of Ccd or CcdFailure
             What ``item.load(encoded=True, room=room)`` returns for each; in one record where one read gave all CCDs.
         """
-        if self._images is not None and self._ccds is not None and all(self._whole[first:last]):
+        if self._images is not None and all(self._whole[first:last]):
             images = self._images.read(first, last, room)
             if images is not None:
                 several = zip(self._ccds[first:last], self._loaders[first:last], strict=True)
@@ -185,12 +191,12 @@ class CcdsOnDisk:
 
 
 def _ccds(
-    file: File, masks: Masks, mosaic: Mosaic, names: dict[str, int], copies: Copies, label: str
+    file: File, masks: Masks, rule: CameraRule, common: Mosaic | None, names: dict[str, int], copies: Copies, label: str
 ) -> Iterator[CcdOnDisk | CcdFailure]:
-    rule = mosaic.rule
     empty = True
     skipped = 0
     failed: set[int] = set()
+    said = _said(file, rule, common, label)
     for listed in list_hdus(file, rule, label):
         if isinstance(listed, InputError):
             empty = False
@@ -198,6 +204,7 @@ def _ccds(
                 continue  # the CCD that is cut off was reported before
             yield _failure(_unique(f"({file.path.name}[{listed.hdu}])", names), listed)
             continue
+        trimmed, axes, level = next(said)
         if listed.no_ccd:
             skipped += listed.sensor
             continue
@@ -209,11 +216,12 @@ def _ccds(
                 remedy = "the first one is used; leave one out of the input"
                 raise InputError(f"a second CCD '{name}' of one exposure", remedy=remedy, status="duplicate")
             full = file.image_shape(item)
-            sky = data_sections(rule, item.cards, full)
-            axes = mosaic.axes(name, item.cards)
-            shape = trimmed_shape(full, sky.sections, rule.full_size)
-            remark = "; ".join(r for r in (sky.remark, axes.remark) if r)
-            load = _Loader(name, file, item, masks, rule, sky.sections, full, shape, listed.in_file, axes, remark)
+            if trimmed is None:
+                sky = data_sections(rule, item.cards, full)
+                trimmed = sky, trimmed_shape(full, sky.sections, rule.full_size)
+            sky, shape = trimmed
+            remark = "; ".join([r for r in (sky.remark, axes.remark) if r])
+            load = _Loader(name, file, item, masks, rule, sky, full, shape, listed.in_file, axes, level, remark)
             yield CcdOnDisk(name, shape, load, (sky.why, axes.why))
         except InputError as error:
             failed.add(item.number)
@@ -221,6 +229,21 @@ def _ccds(
     if empty and not skipped:
         remedy = "leave it out of the input"
         raise InputError("no image HDU that is a CCD", file=file.path, remedy=remedy, status="no_image")
+
+
+def _said(
+    file: File, rule: CameraRule, common: Mosaic | None, label: str
+) -> Iterator[tuple[tuple[DataSections, tuple[int, int]] | None, CcdAxes, float]]:
+    """What the headers say of each image of a file: its parts that show the sky, its axes, and where it saturates."""
+    images, headers = file.images(), file.headers()
+    listed = [item for item in list_hdus(file, rule, label) if isinstance(item, Listed)]
+    names = tuple([None if item.no_ccd else item.name for item in listed])
+    if common is None:
+        axes = axes_of_file(rule, names, headers)
+    else:
+        axes = [common.axes(item.name, item.hdu.cards) for item in listed]
+    trimmed = sections_and_shapes(rule, tuple([item.claimed for item in images]), headers)
+    return zip(trimmed, axes, saturations(rule, headers), strict=True)
 
 
 def _unique(name: str, names: dict[str, int]) -> str:
@@ -232,6 +255,7 @@ def _failure(name: str, error: InputError) -> CcdFailure:
     return CcdFailure(name, error.status, str(error))
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class _Loader:
     """The function `records.Load` of one CCD, which keeps the file open but holds no pixels."""
@@ -241,12 +265,18 @@ class _Loader:
     item: Hdu
     masks: Masks
     rule: CameraRule
-    sections: tuple[Section, ...]
+    sky: DataSections
     full: tuple[int, int]
     shape: tuple[int, int]
     in_file: str
     axes: CcdAxes
+    saturation: float
     remark: str
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The parts of the image that are kept; empty: the whole image."""
+        return self.sky.sections
 
     def __call__(
         self, *, encoded: bool = False, out: FloatImage | None = None, room: GiveRoom | None = None
@@ -258,21 +288,26 @@ class _Loader:
             return _failure(self.name, located(error, self.file.path, self.item.number))
 
     def _read(self, encoded: bool, out: FloatImage | None, room: GiveRoom | None) -> Ccd:
-        return self._ccd((self._encoded(room) if encoded else None) or self._image(out))
+        image = (self._encoded(room) if encoded else None) or self._image(out)
+        return self.ccd(image, self._bad())
+
+    def _bad(self) -> npt.NDArray[np.uint8] | None:
+        return self.masks.bad(self.item, self.in_file, self.sections, self.full, self.shape)
 
     def without_pixels(self) -> Ccd | CcdFailure:
         """Return what a call returns, with an empty image."""
         try:
-            return self._ccd(NO_PIXELS)
+            return self.ccd(NO_PIXELS, self._bad())
         except InputError as error:
             return _failure(self.name, located(error, self.file.path, self.item.number))
 
-    def _ccd(self, image: FloatImage | RawImage | RiceImage) -> Ccd:
+    def ccd(self, image: FloatImage | RawImage | RiceImage, bad: npt.NDArray[np.uint8] | None) -> Ccd:
+        """Return the CCD with this image and these bad pixels."""
         return Ccd(
             name=self.name,
             image=image,
-            bad=self.masks.bad(self.item, self.in_file, self.sections, self.full, self.shape),
-            saturation=saturation(self.rule, self.item.cards),
+            bad=bad,
+            saturation=self.saturation,
             turn=self.axes.turn,
             sky_axes=self.axes.sky_axes,
             remark=self.remark,

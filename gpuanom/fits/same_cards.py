@@ -19,9 +19,12 @@ from gpuanom.fits.layouts import WIDTH
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 MOST_KEPT = 1024
-"""Answers that are kept for each function, layout and set of cards: a camera has up to 200 CCDs, each with its own."""
+"""Headers whose layouts are known for each function; and those whose answers are kept for each set of layouts and of
+cards, twice as many: a camera has up to 200 CCDs, each with its own."""
 _MOST_WAYS = 8
 """Sets of cards that a function asks for in headers of one layout; a function with more of them is not remembered."""
+_FEW = 8
+"""More headers are those of a whole file."""
 _TRIES = 256
 """After so many headers none of which was like an earlier one, the function is not remembered for their layout."""
 
@@ -120,9 +123,11 @@ def once_for_same_cards(function: Function) -> Function:
             return function(*arguments)
         of_layouts = known.get(key)
         if of_layouts is None:
-            if len(known) >= MOST_KEPT:
+            if len(known) * len(headers) >= MOST_KEPT:
                 known.clear()
             of_layouts = known[key] = _Known(_of_the_key(arguments, headers))
+            if len(headers) > _FEW:
+                return function(*arguments)  # whether these layouts come again is seen with the next file
         elif of_layouts.given_up:
             return function(*arguments)
         for way in of_layouts.ways:
@@ -142,6 +147,8 @@ def _of_the_key(arguments: tuple[Any, ...], headers: tuple[Scanned, ...]) -> lis
 
 def _headers_and_key(arguments: tuple[Any, ...]) -> tuple[tuple[Scanned, ...] | None, Any]:
     """The headers among the arguments, and what other calls must have in common; None where none can be compared."""
+    if len(arguments) == 1 and type(header := arguments[0]) is Scanned:
+        return (None, None) if header.unusual else (arguments, id(header.layout))
     key: list[Any] = []
     headers: tuple[Scanned, ...] = ()
     for argument in arguments:
@@ -193,7 +200,7 @@ def _worked_out(function: Any, arguments: tuple[Any, ...], headers: tuple[Scanne
     noting = [Noting(header) for header in headers]
     replaced = iter(noting)
     answer = function(*(_with_headers(argument, replaced) for argument in arguments))
-    known.missed += 1
+    known.missed += len(headers)
     if any(header.whole for header in noting) or (not known.found and known.missed > _TRIES):
         known.given_up, known.ways = True, []
         return answer
@@ -207,7 +214,7 @@ def _worked_out(function: Any, arguments: tuple[Any, ...], headers: tuple[Scanne
             known.given_up, known.ways = True, []
             return answer
         known.ways = [*known.ways, way]
-    if len(way.answers) >= MOST_KEPT:
+    if len(way.answers) * len(headers) >= 2 * MOST_KEPT:
         way.answers.clear()
     way.answers[way.texts(headers)] = answer
     return answer

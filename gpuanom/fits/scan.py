@@ -177,7 +177,9 @@ def whole_card(header: Scanned, keyword: str, path: Path, number: int, default: 
     InputError
         Status ``corrupt``: the card holds something else.
     """
-    value = card(header, keyword) if keyword in header else default
+    value = card(header, keyword)
+    if value is None and keyword not in header:
+        return default
     if type(value) is not int or (value < 0 and keyword != "BITPIX"):
         message = f"its {keyword} card is no whole number"
         raise InputError(message, file=path, hdu=number, remedy="fetch it again", status="corrupt")

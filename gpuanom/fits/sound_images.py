@@ -17,7 +17,7 @@ _bytes = types.Array(types.uint8, 1, "C")
 _pairs = types.Array(types.int64, 2, "C", readonly=True)
 _places = types.int64[:, ::1]
 _reals = types.float64[:, ::1]
-_read_at = types.ExternalFunction("pread", types.int64(types.int32, types.uint64, types.uint64, types.int64))
+read_at = types.ExternalFunction("pread", types.int64(types.int32, types.uint64, types.uint64, types.int64))
 """The C library's function: descriptor of the file, address, number of bytes, and the first byte in the file."""
 
 
@@ -56,7 +56,7 @@ def read_sound_images(file: Any, memory: Any, tables: Any, row: Any, heap: Any, 
     n_images, n_tiles = start.shape
     address, done = np.uint64(memory.ctypes.data), 0
     while done < len(memory):
-        n = _read_at(file, address + np.uint64(done), np.uint64(len(memory) - done), tables[0, 0] + done)
+        n = read_at(file, address + np.uint64(done), np.uint64(len(memory) - done), tables[0, 0] + done)
         if n <= 0:
             return False
         done += n

@@ -173,7 +173,7 @@ def about_table(header: Scanned) -> tuple[Any, ...] | None:
     others, types = cards
     if others is None:
         return None
-    return layout, others(text), *[_LONGEST.sub(_blanks, text[at]) for at in types]
+    return layout, others(text), _LONGEST.sub(_blanks, "".join([text[at] for at in types]))
 
 
 def _cards_about_table(layout: Layout) -> tuple[itemgetter[Any] | None, list[slice]]:

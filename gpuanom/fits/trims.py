@@ -8,13 +8,16 @@ exposure says where overscan may be left in the image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from gpuanom.cameras.rules import AMPLIFIERS, ANY, ESO_OUTPUT, SUBARU_CHANNELS, CameraRule
 from gpuanom.errors import InputError, printable
 from gpuanom.fits.binning import binning
+from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.headers import Cards
 from gpuanom.fits.same_cards import once_for_same_cards
 from gpuanom.fits.sections import Section, bad_section, parse_section, trimmed_shape
@@ -126,6 +129,35 @@ def data_sections(rule: CameraRule, cards: Cards, shape: tuple[int, int]) -> Dat
     if not _describes(chosen, inside, shape):
         return _whole(f"{chosen.label} covers a part of the image only and seems to be of an earlier form of it")
     return DataSections(chosen.sections, f"trimmed to {chosen.label}", _doubts(chosen, usable, inside))
+
+
+@once_for_same_cards
+def sections_and_shapes(
+    rule: CameraRule, claimed: tuple[tuple[int, ...], ...], headers: FileHeaders
+) -> list[tuple[DataSections, tuple[int, int]] | None]:
+    """Return the parts of each image of a file that show the sky, and the shape of the trimmed image.
+
+    Parameters
+    ----------
+    rule : CameraRule
+    claimed : tuple of tuple of int
+        (..., ny, nx) of each image.
+    headers : FileHeaders
+
+    Returns
+    -------
+    list of (DataSections, (ny, nx)), or None
+        None for an image that is not one plane, and where `data_sections` or `trimmed_shape` raises an error.
+    """
+    found: list[tuple[DataSections, tuple[int, int]] | None] = []
+    for shape, cards in zip(claimed, headers.cards(), strict=True):
+        found.append(None)
+        if len(shape) > 1 and math.prod(shape[:-2]) == 1:
+            ny, nx = shape[-2:]
+            with suppress(InputError):
+                sky = data_sections(rule, cards, (ny, nx))
+                found[-1] = sky, trimmed_shape((ny, nx), sky.sections, rule.full_size)
+    return found
 
 
 def _candidates(rule: CameraRule, cards: Cards, shape: tuple[int, int], unreadable: list[str]) -> Iterable[_Candidate]:

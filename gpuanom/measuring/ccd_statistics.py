@@ -26,6 +26,7 @@ from gpuanom.records import (
     Sources,
     Turn,
 )
+from gpuanom.set_at_once import set_at_once
 from gpuanom.settings import Settings
 from gpuanom.statistics import background_map, crosstalk, lines, profiles, shapes, spectrum
 from gpuanom.statistics.listed import NAMES
@@ -44,6 +45,7 @@ class StatisticArrays:
     """From `gpuanom.statistics.lines.find`, once the arrays are on the host."""
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class CcdArrays:
     """What the steps gave for one CCD, before its statistics are made.
@@ -75,6 +77,7 @@ class CcdArrays:
     turn: Turn
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class CcdParts:
     """What one CCD contributes to the statistics of its exposure.

@@ -99,21 +99,24 @@ def groups(
     """
     smallest = max(settings.stamp_size, settings.patch_size)
     group: list[Ccd | CcdOnDisk] = []
+    of_group, most = (0, 0), 1
     for ccd in ccds:
         if isinstance(ccd, CcdFailure):
             yield ccd
             continue
-        ny, nx = _shape(ccd)
+        shape = ny, nx = _shape(ccd)
         if min(ny, nx) < smallest:
             yield CcdFailure(
                 ccd.name, "too_small", f"CCD {ccd.name}: {nx} x {ny} pixels hold no stamp of {smallest} x {smallest}"
             )
             continue
-        if group and (_shape(group[0]) != (ny, nx) or len(group) >= backend.group_size(ny, nx)):
+        if group and shape != of_group:
             yield group
             group = []
+        if not group:
+            of_group, most = shape, backend.group_size(ny, nx)
         group.append(ccd)
-        if len(group) >= backend.group_size(ny, nx):
+        if len(group) >= most:
             yield group
             group = []
         del ccd

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from gpuanom import display
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage, RiceImages
 from gpuanom.records.kinds import FloatImage
+from gpuanom.set_at_once import set_at_once
 
 ExposureKey: TypeAlias = tuple[str, str]
 """Camera and exposure id, which together name an exposure in a night."""
@@ -124,6 +125,7 @@ class Exposure:
         return self.measured_as or self.exposure
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class Ccd:
     """One detector image in memory, ready to be measured.
@@ -164,6 +166,7 @@ class Ccd:
         return display.one_line("Ccd", (size, "" if self.bad is None else "with a mask"), str(self.name))
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class CcdsTogether:
     """CCDs that follow each other in a file, read by one read for a backend that decodes images itself.
@@ -225,6 +228,7 @@ class Load(Protocol):
         ...
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class CcdOnDisk:
     """A CCD that was found in a file, whose pixels have not been read.

@@ -16,6 +16,7 @@ from gpuanom.records.exposures import Exposure
 from gpuanom.records.kinds import Doubles, Integers
 from gpuanom.records.packed import Columns, packed, unpacked
 from gpuanom.records.statistics import CcdStatistics, ExposureStatistics
+from gpuanom.set_at_once import set_at_once
 
 _CCD_HEAD = ("CCD", "status", "sky", "sigma", "n_sources", "n_gradients", "reason")
 
@@ -39,6 +40,7 @@ class Reconstruction:
     latent: Doubles
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class CcdMeasurement:
     """The measurement of one CCD.

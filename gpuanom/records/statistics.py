@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.records.kinds import Integers
+from gpuanom.set_at_once import set_at_once
 
 Singles: TypeAlias = npt.NDArray[np.float32]
 Cells: TypeAlias = npt.NDArray[np.int8]
@@ -53,6 +54,7 @@ def _text(names: StatisticNames) -> str:
     return json.dumps([names.version, names.exposures, names.ccds])
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class CcdStatistics:
     """What is kept of one CCD.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gpuanom.backends.limits import SIGNAL_TO_NOISE
 from gpuanom.cameras.focalplane import Position
 from gpuanom.records import Doubles, FloatImage, Shapes, Turn
+from gpuanom.set_at_once import set_at_once
 from gpuanom.statistics.statistic import Statistic
 
 BRIGHT = 20.0
@@ -51,6 +52,7 @@ EXPOSURE_STATISTICS: tuple[Statistic, ...] = (
 """In the order of `exposure_statistics`."""
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class Stars:
     """The star-like sources of one CCD, in focal-plane axes.

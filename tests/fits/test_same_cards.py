@@ -10,12 +10,16 @@ import pytest
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.errors import InputError
+from gpuanom.fits.axes import axes_of_file
 from gpuanom.fits.cards import CompressedImage, Scanned
-from gpuanom.fits.headers import Cards, card, saturation, sky_axes
+from gpuanom.fits.ccds import said_of_images
+from gpuanom.fits.hdus import FileHeaders
+from gpuanom.fits.headers import Cards, card, saturation, saturations, sky_axes
 from gpuanom.fits.layouts import layout_of
+from gpuanom.fits.mask_planes import are_named
 from gpuanom.fits.plane_kinds import plane_reason
 from gpuanom.fits.same_cards import once_for_same_cards
-from gpuanom.fits.trims import data_sections
+from gpuanom.fits.trims import data_sections, sections_and_shapes
 
 
 def header(*cards):
@@ -156,21 +160,64 @@ def test_answers_are_those_of_the_functions_themselves():
     """Random headers, many of them alike: the functions that are remembered against the functions as written."""
     rules = BUILTIN_RULES
     rng = random.Random(1)
-    pools = {
-        "EXTNAME": ("'N1'", "'MASK'", "'WEIGHT'", "5"), "CTYPE1": ("'RA---TAN'", "'DEC--TAN'"),
-        "CTYPE2": ("'DEC--TAN'", "'RA---TAN'"), "CD1_1": ("0.1", "-0.2", "'x'"), "CD2_2": ("0.1", "0.3"),
-        "CDELT1": ("1.0", "2"), "CDELT2": ("1.0",), "SATURATE": ("60000", "'a'", "0"), "DATASEC": ("'[1:50,1:60]'",),
-        "BIASSEC": ("'[51:64,1:60]'", "'nothing'"), "BUNIT": ("'adu'", "'adu**2'"), "DATASECA": ("'[1:50,1:60]'",),
-    }  # fmt: skip
     for _ in range(3000):
-        names = rng.sample(sorted(pools), rng.randint(1, 5)) if rng.random() < 0.3 else sorted(pools)
-        one = header(*(f"{name:8s}= {rng.choice(pools[name])}" for name in names))
+        names = rng.sample(sorted(POOLS), rng.randint(1, 5)) if rng.random() < 0.3 else sorted(POOLS)
+        one = drawn(rng, names)
         cards, rule = Cards(one, header("OBSTYPE = 'object'")), rng.choice(rules)
         for function, arguments in (
             (saturation, (rule, cards)), (sky_axes, (cards,)), (plane_reason, (rule, one)),
             (data_sections, (rule, cards, (60, 64))),
         ):  # fmt: skip
             assert _outcome(function, arguments) == _outcome(function.__wrapped__, arguments)
+
+
+def drawn(rng, names):
+    return header(*(f"{name:8s}= {rng.choice(POOLS[name])}" for name in names))
+
+
+def test_answers_about_files_are_those_of_the_functions_themselves():
+    """Files of 12 images, of which one or none has another card than in the file before."""
+    rng = random.Random(2)
+    names, numbers = sorted(POOLS), tuple(range(1, 13))
+    images = [drawn(rng, names) for _ in numbers]
+    for _ in range(300):
+        if rng.random() < 0.7:
+            images[rng.randrange(12)] = drawn(rng, names)
+        rule, label = rng.choice(BUILTIN_RULES[:4]), rng.choice(("", "a"))
+        headers = FileHeaders(header(f"OBSTYPE = {rng.randrange(2)}"), *map(Scanned, (h.text.encode() for h in images)))
+        called = tuple(rng.choice((None, f"N{n}")) if rng.random() < 0.1 else f"N{n}" for n in numbers)
+        for function, arguments in (
+            (said_of_images, (rule, label, numbers, headers)), (sections_and_shapes, (rule, ((60, 64),) * 12, headers)),
+            (saturations, (rule, headers)), (axes_of_file, (rule, called, headers)), (are_named, ("MASK", headers)),
+        ):  # fmt: skip
+            assert _outcome(function, arguments) == _outcome(function.__wrapped__, arguments)
+
+
+def test_a_file_is_asked_about_again_where_a_card_of_one_image_is_another_one():
+    calls = []
+
+    @once_for_same_cards
+    def ask(headers):
+        calls.append(len(headers.of_images))
+        return [card(image, "CCD") for image in headers.of_images]
+
+    def file(*ccds):
+        images = [header(f"CCD     = {ccd:20d}", f"OTHER   = {len(calls):20d}") for ccd in ccds]
+        return FileHeaders(header("SIMPLE  = T"), *images)
+
+    plain, other = tuple(range(20)), (*range(19), 33)
+    for ccds, asked in ((plain, 1), (plain, 2), (plain, 2), (other, 3), (other, 3), (plain, 3)):
+        assert ask(file(*ccds)) == list(ccds)
+        assert len(calls) == asked  # with the first file nothing is kept: its layouts may not come again
+
+
+POOLS = {
+    "EXTNAME": ("'N1'", "'MASK'", "'WEIGHT'", "5"), "CTYPE1": ("'RA---TAN'", "'DEC--TAN'"),
+        "CTYPE2": ("'DEC--TAN'", "'RA---TAN'"), "CD1_1": ("0.1", "-0.2", "'x'"), "CD2_2": ("0.1", "0.3"),
+        "CDELT1": ("1.0", "2"), "CDELT2": ("1.0",), "SATURATE": ("60000", "'a'", "0"), "DATASEC": ("'[1:50,1:60]'",),
+        "BIASSEC": ("'[51:64,1:60]'", "'nothing'"), "BUNIT": ("'adu'", "'adu**2'"), "DATASECA": ("'[1:50,1:60]'",),
+}  # fmt: skip
+"""Values of cards to draw from."""
 
 
 def _outcome(function, arguments):

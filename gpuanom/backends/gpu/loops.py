@@ -25,10 +25,11 @@ def load_meanwhile() -> None:
 def _load() -> None:
     try:
         from gpuanom import tile_bounds
-        from gpuanom.fits import byteorder, descriptors, sound_images
+        from gpuanom.fits import byteorder, descriptors, header_walk, sound_images
 
         tile_bounds.put_tiles.load()
         descriptors.read_places.load()
+        header_walk.walk_headers.load()
         sound_images.read_sound_images.load()
         byteorder.total.load()
     except Exception as error:  # the first use of a loop says what is wrong, in its place
