@@ -13,6 +13,7 @@ import numpy as np
 
 from gpuanom.records import KINDS, Doubles
 from gpuanom.scoring.distances import NullOptions, Scatter
+from gpuanom.scoring.focal_plane import UsualCcds
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.reference import Reference
 from gpuanom.scoring.regression import Covariates
@@ -21,7 +22,7 @@ from gpuanom.scoring.static_pattern import StaticPattern
 from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.tails import Tails
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a null is kept in another form."""
 
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
@@ -51,6 +52,7 @@ def to_record(stored: StoredNull) -> tuple[str, bytes]:
         "size": stored.size,
         "left_out": [sorted(ids) for ids in stored.left_out],
         "positions": dict(stored.positions),
+        "usual_ccds": list(stored.usual_ccds),
         "pattern": stored.pattern,
         "untold": list(stored.untold),
         "ccds": list(stored.patterns),
@@ -163,6 +165,7 @@ def from_record(about: str, numbers: bytes) -> StoredNull:
         usual_local=_usual(arrays["usual_local"]),
         ordered=tuple(arrays[f"ordered_{kind}"] for kind in kinds),
         positions={name: (float(x), float(y)) for name, (x, y) in values["positions"].items()},
+        usual_ccds=UsualCcds(*(tuple(map(str, names)) for names in values["usual_ccds"])),
         pattern=str(values["pattern"]),
         patterns=patterns,
         null=_null(values["null"], arrays) if "null" in values else None,

@@ -17,6 +17,7 @@ from gpuanom.digits import printed_values
 from gpuanom.records import Dataset, Doubles, Integers
 from gpuanom.scoring import comparable, static_pattern
 from gpuanom.scoring.comparison import Comparison, Group
+from gpuanom.scoring.focal_plane import UsualCcds, located
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.reference import Reference
@@ -64,6 +65,8 @@ class StoredNull:
         The scores of the dataset to the printed digits, ascending.
     positions : mapping of str to (float, float)
         Where each CCD lies in the focal plane (`Measured.x`).
+    usual_ccds : UsualCcds
+        The CCDs that most exposures have: the gradients of others may not be comparable.
     pattern : str
         Fingerprint of the static patterns (`static_pattern.pattern_fingerprint`).
     patterns : mapping of str to StaticPattern
@@ -86,6 +89,7 @@ class StoredNull:
     usual_local: tuple[Usual, ...]
     ordered: tuple[Doubles, ...]
     positions: Mapping[str, tuple[float, float]]
+    usual_ccds: UsualCcds
     pattern: str
     patterns: Mapping[str, StaticPattern]
     null: Null | None
@@ -152,11 +156,7 @@ class StoredNull:
         ----------
         measured : Measured
         """
-        nowhere = (np.nan, np.nan)
-        places = np.array([self.positions.get(name, nowhere) for name in measured.names]).reshape(-1, 2)
-        known = np.isfinite(places[:, 0])
-        x, y = np.where(known, places[:, 0], measured.x), np.where(known, places[:, 1], measured.y)
-        return dataclasses.replace(measured, x=x, y=y)
+        return located(measured, self.positions)
 
 
 def _ranks(score: Doubles, ordered: Doubles) -> Integers:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.records import KINDS, Dataset, DatasetStatistics
+from gpuanom.records import KINDS, Dataset, DatasetStatistics, Integers
 from gpuanom.scoring import comparable, null_record, static_pattern, stored_null
 from gpuanom.scoring.comparison import Comparison, left_out
+from gpuanom.scoring.focal_plane import UsualCcds, usual_ccds
+from gpuanom.scoring.kept_statistics import part
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.static_pattern import StaticPattern
@@ -70,6 +72,7 @@ def keep_null(
         references=tuple(kind.reference for kind in usual.kinds),
         left_out=left_out(usual) if settings.robust_rounds else (frozenset(),) * len(KINDS),
         positions={} if measured is None else _positions(measured),
+        usual_ccds=UsualCcds() if measured is None else usual_ccds(_behind(measured, usual.members)),
         pattern=pattern,
         patterns=patterns,
         null=null,
@@ -84,6 +87,11 @@ def _positions(measured: Measured) -> dict[str, tuple[float, float]]:
     grid = measured.grid
     first = dict(zip(grid.names, np.unique(grid.name, return_index=True)[1].tolist(), strict=True))
     return {name: (float(measured.x[j]), float(measured.y[j])) for name, j in first.items()}
+
+
+def _behind(measured: Measured, members: Integers) -> Measured:
+    """What was measured of the exposures that the null is made from."""
+    return measured if members.size == measured.n_exposures else part(measured, members)
 
 
 def _patterns(

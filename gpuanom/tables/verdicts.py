@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.cameras import focalplane
 from gpuanom.digits import printed, printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.records.texts import Texts, none_but
-from gpuanom.scoring import comparable
+from gpuanom.scoring import comparable, focal_plane
 from gpuanom.scoring.ccds_of_exposures import Grid
 from gpuanom.scoring.flat import NO_VERDICT, FlatReference
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
@@ -74,10 +73,10 @@ def measured(
         exposures["ellipticity_angle"] = np.degrees(0.5 * np.arctan2(exposures["e2"], exposures["e1"]))
     usable = exposures["n_ccd_used"] > 0
     exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
-    x, y = _positions(dataset.camera, grid)
-    found = Measured(n, exposures, dataset.owner, names, of_ccds, x, y)
+    nowhere = np.zeros(dataset.owner.size)
+    found = Measured(n, exposures, dataset.owner, names, of_ccds, nowhere, nowhere)
     found.__dict__["grid"] = grid  # made already
-    return found
+    return focal_plane.located(found, focal_plane.positions(dataset.camera, grid.names))
 
 
 def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
@@ -89,9 +88,13 @@ def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
     settings : Settings
     """
     statistics = None if saved is None else saved.statistics
-    if statistics is None or statistics.n_exposures < settings.verdict_exposures:
+    if saved is None or statistics is None or statistics.n_exposures < settings.verdict_exposures:
         return None
-    return fit(statistics, VerdictOptions.of(settings).null)[0]
+    # Nights that were merged may lack different CCDs, and each night has put its own ones into a grid.
+    placed = focal_plane.located(statistics, focal_plane.positions(saved.camera, statistics.grid.names))
+    usual = focal_plane.usual_ccds(placed)
+    placed = focal_plane.with_comparable_gradients(placed, saved.camera, usual, saved.size)
+    return fit(placed, VerdictOptions.of(settings).null)[0]
 
 
 def judged(
@@ -123,18 +126,27 @@ def judged(
         nothing.reason[:] = [NO_VERDICT] * n
         return nothing, None
     known = null_of(saved, settings) if stored is None else stored.null
+    behind = None if saved is None or known is None else saved.statistics
+    if behind is not None:
+        found = focal_plane.located(found, focal_plane.positions(dataset.camera, behind.grid.names))
     size = (0, 0) if saved is None else saved.size
     if stored is not None:
         size = stored.size
     is_known = saved is not None or stored is not None
     split = comparable.like(dataset, size) if is_known else comparable.split(dataset.sizes, n)
     options = VerdictOptions.of(settings)
+
+    def compared(some: Measured) -> Measured:
+        usual = focal_plane.usual_ccds(behind or some) if stored is None else stored.usual_ccds
+        typical = size if is_known else comparable.usual_size(dataset)
+        return focal_plane.with_comparable_gradients(some, dataset.camera, usual, typical)
+
     if split.whole:
-        found_here = judge(found, options, known)
+        found_here = judge(compared(found), options, known)
         return _told(found_here, saved, settings), found_here[1]
     joined, usual = _empty(n, found.owner.size), None
     for k, members in enumerate(split.groups):
-        found_here = judge(part(found, members), options, known)
+        found_here = judge(compared(part(found, members)), options, known)
         usual = found_here[1] if k == 0 else usual
         verdicts = _told(found_here, saved, settings)
         joined = _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
@@ -227,19 +239,6 @@ def _numbers(values: Sequence[Any] | Doubles) -> Doubles:
     if isinstance(values, np.ndarray):
         return values.astype(np.float64, copy=False)
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-
-
-def _positions(camera: str, grid: Grid) -> tuple[Doubles, Doubles]:
-    """The centres of CCDs in the focal plane, from -1 to 1 along its longer side."""
-    if not grid.names:
-        return np.zeros(0), np.zeros(0)
-    places = focalplane.places(camera, list(grid.names))
-    # Every name comes at least once, so that the ends are those of all CCDs.
-    xy = np.array([(places[name].x, places[name].y) for name in grid.names], dtype=np.float64).T
-    low, high = xy.min(axis=1), xy.max(axis=1)
-    half = max(0.5 * float((high - low).max()), 0.5)
-    x, y = (xy - 0.5 * (low + high)[:, None]) / half
-    return x[grid.name], y[grid.name]
 
 
 def _empty(n: int, n_ccd: int) -> Verdicts:
