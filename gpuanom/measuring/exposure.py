@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -172,8 +173,26 @@ def measure_group(
     if done is None:
         reason = f"CCD {group[0].name}: no memory for its {nx} x {ny} pixels (free some, or use another --device)"
         return [unmeasured(CcdFailure(group[0].name, "out_of_memory", reason), settings.bins)]
-    measured, damaged = done
-    return measured + [m for item in damaged for m in _again(exposure, item, settings, backend, use)]
+    measured = done.measured + [m for item in done.damaged for m in _again(exposure, item, settings, backend, use)]
+    # Those that are left are fewer than before: this comes to an end.
+    return measured + (measure_group(exposure, done.left, settings, backend, readers, use) if done.left else [])
+
+
+class _Measured(NamedTuple):
+    """What became of the CCDs of a stack.
+
+    Attributes
+    ----------
+    measured : list of CcdMeasurement
+    damaged : list of Ccd or CcdOnDisk
+        Those that the device could not decode, and those whose files were written to before the device had read them.
+    left : list of Ccd or CcdOnDisk
+        Those that are to be measured once more without the damaged ones.
+    """
+
+    measured: list[CcdMeasurement]
+    damaged: list[Ccd | CcdOnDisk]
+    left: list[Ccd | CcdOnDisk]
 
 
 def _attempt(
@@ -184,8 +203,8 @@ def _attempt(
     readers: Readers | None,
     use: StampUse | None,
     alone: bool = False,
-) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]] | None:
-    """The measurements of a stack, and the CCDs that the device could not decode; None without enough memory."""
+) -> _Measured | None:
+    """What became of the CCDs of a stack; None without enough memory."""
     try:
         # Damaged pixels may hold NaN patterns of which even a cast warns; they are merely bad pixels.
         with backend.sharing(alone), np.errstate(invalid="ignore", over="ignore"):
@@ -195,7 +214,7 @@ def _attempt(
     except InputError as error:
         # The backend cannot take CCDs of this shape; the other CCDs of the exposure are measured all the same.
         refused = [CcdFailure(item.name, error.status, f"CCD {item.name}: {error}") for item in group]
-        return [unmeasured(failure, settings.bins) for failure in refused], []
+        return _Measured([unmeasured(failure, settings.bins) for failure in refused], [], [])
 
 
 class _Reading:
@@ -277,11 +296,12 @@ def _measure_stack(
     backend: Backend,
     readers: Readers | None,
     use: StampUse | None,
-) -> tuple[list[CcdMeasurement], list[Ccd | CcdOnDisk]]:
-    """Measure CCDs that share a shape; return the measurements, and the CCDs that the device could not decode."""
+) -> _Measured:
+    """Measure CCDs that share a shape."""
     measured: list[CcdMeasurement] = []
     sound: list[tuple[int, Ccd]] = []
     again: list[Ccd | CcdOnDisk] = []
+    left: list[Ccd | CcdOnDisk] = []
     reading = _Reading(backend, readers)
     arriving = reading(group)
     first = next(arriving, None)
@@ -312,17 +332,22 @@ def _measure_stack(
         )
         if arrays is not None:
             arrays = without_streaks(arrays, stack, on_device, settings, backend)
+        changed_files = {i for i in range(len(ccds)) if not reading.is_unchanged(i)}
         records = ccd_records(ccds, (int(ny), int(nx)), background, counted, histograms, settings)
         for i, (ccd, record) in enumerate(zip(ccds, records, strict=True)):
-            if (damaged is not None and damaged[i] >= 0) or not reading.is_unchanged(i):
+            if i in changed_files or (damaged is not None and damaged[i] >= 0):
                 again.append(reading.items[i])
+            elif changed_files and arrays is not None:
+                # The pairs of maxima are one sum over the stack, and this one holds pairs of who knows which pixels. A
+                # CCD that could not be decoded has no maxima.
+                left.append(reading.items[i])
             else:
                 result = reconstructed[i] if record.status == "ok" else None
                 measured.append(record if result is None else changed(record, reconstruction=result))
                 sound.append((i, ccd))
-        if arrays is not None:
+        if arrays is not None and measured:
             measured = with_arrays(measured, sound, arrays)
-    return measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again
+    return _Measured(measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again, left)
 
 
 def _histograms(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -173,6 +174,44 @@ def test_with_kvikio_a_file_that_is_written_to_meanwhile_is_read_by_the_next_run
     assert {"unreadable"} == set(first["status"][of_file])
     assert all("was changed while it was being read" in reason for reason in first["reason"][of_file])
     assert {"ok"} == set(first["status"][~of_file]) == set(second["status"])
+
+
+def test_pairs_of_maxima_hold_none_of_a_ccd_whose_file_is_written_to_meanwhile(tmp_path, monkeypatch):
+    """The maxima of a stack are counted together; what is left of the stack is measured once more without that CCD."""
+    for number in range(1, 4):
+        header = {"INSTRUME": "TESTCAM", "EXPNUM": 7, "FILTER": "r", "OBSTYPE": "object"}
+        image = fits.ImageHDU(np.array(nights.image(number)), name=f"CCD{number}")
+        (tmp_path / "in").mkdir(exist_ok=True)
+        fits.HDUList([fits.PrimaryHDU(header=fits.Header(header)), image]).writeto(tmp_path / "in" / f"c{number}.fits")
+    shutil.copytree(tmp_path / "in", tmp_path / "two")
+    (tmp_path / "two" / "c2.fits").unlink()
+    two = gpuanom.score(tmp_path / "two", tmp_path / "cpu", settings=QUICK, device="cpu").tables.exposures
+    path = tmp_path / "in" / "c2.fits"
+    with device.installed():
+        kvikio = pytest.importorskip("kvikio", reason="needs KvikIO: the extra direct12 or direct13")
+        if not hasattr(kvikio, "opened"):
+            pytest.skip("looks at what the stand-in for KvikIO opened; the real one is installed")
+
+        from gpuanom.backends.gpu import gpudirect
+
+        monkeypatch.setattr(gpudirect, "MIN_BYTES", 1)
+        read, before = kvikio.CuFile.read, path.stat().st_mtime_ns
+
+        def touched(file, *arguments, **options):
+            n = read(file, *arguments, **options)
+            if kvikio.opened[-1][0] == str(path):
+                os.utime(path, ns=(0, before + 1))
+            return n
+
+        monkeypatch.setattr(kvikio.CuFile, "read", touched)
+        sums_on_device.wanted = True
+        found = gpuanom.score(tmp_path / "in", tmp_path / "gpu", settings=QUICK, device="0").tables
+    assert sums_on_device.wanted
+    assert list(found.ccds["status"]) == ["ok", "unreadable", "ok"]
+    columns = [name for name in two.colnames if name.startswith(("repeat_", "e1", "fwhm", "n_sources"))]
+    assert len(columns) > 8
+    for name in columns:
+        assert str(found.exposures[name][0]) == str(two[name][0]), name
 
 
 def with_sums(path):
