@@ -225,15 +225,21 @@ class _Collector:
         self._drawn = {d.candidate.key: d for d in drawn}
         self._lock = threading.Lock()
         self.kept: dict[tuple[ExposureKey, str], Tensor] = {}
+        self.changed: dict[tuple[ExposureKey, str], str] = {}
+        """What is said of CCDs whose stamps are not kept, since their sources are others than were measured."""
 
     def of(self, exposure: Exposure) -> _Collecting:
         """See `gpuanom.measuring.stamp_hook.StampTask.of`."""
         drawn = self._drawn[exposure.camera, exposure.exposure]
-        return _Collecting(drawn, partial(self._keep, drawn.candidate.key))
+        return _Collecting(drawn, partial(self._keep, drawn.candidate.key), partial(self._note, drawn.candidate.key))
 
     def _keep(self, key: ExposureKey, ccd: str, stamps: Tensor) -> None:
         with self._lock:
             self.kept[key, ccd] = stamps
+
+    def _note(self, key: ExposureKey, ccd: str, reason: str) -> None:
+        with self._lock:
+            self.changed[key, ccd] = reason
 
 
 class _Collecting:
@@ -241,8 +247,8 @@ class _Collecting:
 
     only = True
 
-    def __init__(self, drawn: Drawn, keep: Callable[[str, Tensor], None]) -> None:
-        self._drawn, self._keep = drawn, keep
+    def __init__(self, drawn: Drawn, keep: Callable[[str, Tensor], None], note: Callable[[str, str], None]) -> None:
+        self._drawn, self._keep, self._note = drawn, keep, note
 
     def wants(self, ccd: str) -> bool:
         """Whether stamps of a CCD are drawn: only such CCDs of an exposure are read."""
@@ -260,21 +266,27 @@ class _Collecting:
         """See `gpuanom.measuring.stamp_hook.StampUse`."""
         host = backend.to_host(sources)
         counts = dict(self._drawn.candidate.ccds)
-        chosen: list[Integers] = []
+        chosen: dict[str, Integers] = {}
         for i, name in enumerate(names):
             indices = np.flatnonzero(host.ccd == i)
-            if indices.size != counts[name]:
-                raise InputError(
-                    f"CCD {name} has {indices.size} sources and had {counts[name]} when it was measured",
-                    file=self._drawn.candidate.exposure.files[0],
-                    remedy="its files have changed: score them again",
-                )
-            chosen.append(indices[self._drawn.chosen[name]])
+            if indices.size == counts[name]:
+                chosen[name] = indices[self._drawn.chosen[name]]
+                continue
+            # An error would cost the stamps of all CCDs of the stack.
+            error = InputError(
+                f"CCD {name} has {indices.size} sources and had {counts[name]} when it was measured",
+                file=self._drawn.candidate.exposure.files[0],
+                remedy="its files have changed: score them again",
+            )
+            self._note(name, str(error))
+        if not chosen:
+            return [None] * len(names)
         # All CCDs at once: a call for each would take longer than the stamps.
-        ends = np.cumsum([len(indices) for indices in chosen]).tolist()
-        with shared(stamps_of(stack, background, host, np.concatenate(chosen), settings, backend), backend) as stamps:
+        ends = np.cumsum([len(indices) for indices in chosen.values()]).tolist()
+        every = np.concatenate(list(chosen.values()))
+        with shared(stamps_of(stack, background, host, every, settings, backend), backend) as stamps:
             copied = stamps.clone()
-        for name, begin, end in zip(names, [0, *ends], ends, strict=False):
+        for name, begin, end in zip(chosen, [0, *ends], ends, strict=False):
             self._keep(name, copied[begin:end])
         return [None] * len(names)
 
@@ -323,11 +335,12 @@ def read_stamps(
     with Works(settings, backends, threads, debug, task) as works:
         for exposure, result, _ in works.measured([d.candidate.exposure for d in drawn]):
             key = (exposure.camera, exposure.exposure)
-            if not isinstance(result, Failure) and any((key, name) not in task.kept for name in wanted[key]):
-                reasons = [ccd.reason for ccd in result.ccds if ccd.reason] or [
-                    "CCDs that were measured are missing now"
-                ]
-                result = Failure(path_text(exposure.files[0]), key[0], exposure.band, key[1], "changed", reasons[0])
+            lost = [name for name in wanted[key] if (key, name) not in task.kept]
+            if not isinstance(result, Failure) and lost:
+                told = {ccd.name: ccd.reason for ccd in result.ccds}
+                reasons = [task.changed.get((key, name)) or told.get(name) for name in lost]
+                reason = next(filter(None, reasons), "CCDs that were measured are missing now")
+                result = Failure(path_text(exposure.files[0]), key[0], exposure.band, key[1], "changed", reason)
             if isinstance(result, Failure):
                 failed.add(key)
             done(exposure, result)

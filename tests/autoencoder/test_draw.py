@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +182,25 @@ def test_a_changed_file_is_named_and_costs_no_other(night, tmp_path):
     assert str(path) in failed[0].reason
     assert "score them again" in failed[0].reason
     assert len(stamps) == 100 - counted(drawn)[drawn[0].candidate.key]
+
+
+@pytest.mark.parametrize("on", ["cpu", "0"])
+def test_of_a_stack_the_ccd_that_has_changed_is_named(night, on):
+    """The CCDs of a stack are measured together; the stamps of the others are those that were drawn."""
+    found, settings = candidates([night / "out"])
+    drawn = draw(found, 100, 0.25, 1)
+    at, exposure = next((k, d.candidate.exposure) for k, d in enumerate(drawn) if len(d.chosen) > 1)
+    second = list(drawn[at].chosen)[1]
+    # As if that CCD had had one source more when it was measured.
+    ccds = tuple((name, n + (name == second)) for name, n in drawn[at].candidate.ccds)
+    drawn[at] = replace(drawn[at], candidate=replace(drawn[at].candidate, ccds=ccds))
+    with device.installed() if on == "0" else nullcontext():
+        (stamps, _, _), outcomes = read(night, drawn, settings, select(on))
+    (failed,) = [o for o in outcomes if isinstance(o, gpuanom.records.Failure)]
+    n = dict(ccds)[second]
+    expected = f"CCD {second} has {n - 1} sources and had {n} when it was measured (its files have changed: score them"
+    assert failed.reason == f"{exposure.files[0]}: {expected} again)"
+    assert len(stamps) == 100 - counted(drawn)[drawn[at].candidate.key]
 
 
 def test_files_that_are_gone(night, tmp_path):
