@@ -91,6 +91,24 @@ def test_every_kind_of_file_is_decoded_on_the_device_as_on_the_host(mixed, monke
     assert nights.tables(mixed / "gpu") == nights.tables(mixed / "cpu")
 
 
+def test_a_compressed_ccd_too_large_for_the_device_costs_no_other(tmp_path, monkeypatch):
+    """With the limit of compressed images, which was lower than that of others, and ended the whole exposure."""
+    header = fits.Header({"INSTRUME": "TESTCAM", "EXPNUM": 7, "FILTER": "r", "OBSTYPE": "object"})
+    ny, nx = nights.SHAPE
+    images = [nights.image(1), nights.image(2, shape=(ny + 1, nx)), nights.image(3)]
+    planes = [plane("rice uint16", np.array(image), f"CCD{i}") for i, image in enumerate(images)]
+    (tmp_path / "in").mkdir()
+    fits.HDUList([fits.PrimaryHDU(header=header), *planes]).writeto(tmp_path / "in" / "e.fits")
+    with device.installed():
+        from gpuanom.backends.gpu import rice
+
+        monkeypatch.setattr(rice, "MOST_PIXELS", ny * nx)
+        found = gpuanom.score(tmp_path / "in", tmp_path / "gpu", settings=QUICK, device="0")
+    assert not found.failed
+    assert list(found.tables.ccds["status"]) == ["ok", "too_large", "ok"]
+    assert "--device cpu" in found.tables.ccds["reason"][1]
+
+
 def test_a_damaged_tile_costs_its_ccd_and_has_the_hosts_words(mixed):
     """The device finds the damage; the message with file, HDU and tile comes from the host."""
     path = mixed / "in" / "e2.fits"

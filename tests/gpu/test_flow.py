@@ -368,10 +368,10 @@ def test_a_ccd_too_large_for_the_device_costs_nothing_but_itself(stand_in, monke
 
     It is refused before any step sees it: a pixel that is counted wrongly may lie outside of the device's memory.
     """
-    from gpuanom.backends.gpu import background, prepare
+    from gpuanom.backends.gpu import background, rice
 
     ny, nx = nights.SHAPE
-    monkeypatch.setattr(prepare, "MOST_PIXELS", ny * nx)
+    monkeypatch.setattr(rice, "MOST_PIXELS", ny * nx)
     fit, fitted = background.FIT, []
     monkeypatch.setattr(background, "FIT", lambda *a, **k: (fitted.append(a[2].shape), fit(*a, **k)))
     ccds = [gpuanom.Ccd("1", nights.image(1)), gpuanom.Ccd("2", nights.image(2, shape=(ny + 1, nx)))]

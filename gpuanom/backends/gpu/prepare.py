@@ -17,8 +17,6 @@ from gpuanom.records import Array, Ccd, CcdStack, CcdsTogether
 
 PIXELS = Kernel("prepare", "prepare_pixels")
 THREADS = 256
-MOST_PIXELS = 2**31 - 1
-"""Of a CCD: its pixels are counted in 32 bits."""
 
 
 def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int, staging: Staging | None = None) -> CcdStack:
@@ -71,7 +69,7 @@ def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int, staging: Staging | No
 
 def _counted(ny: int, nx: int) -> tuple[int, int]:
     """The shape of a CCD whose pixels can be counted; others are refused before a kernel takes one for another."""
-    if ny * nx > MOST_PIXELS:
+    if ny * nx > rice.MOST_PIXELS:
         remedy = "--device cpu measures it, or cut it into parts"
         raise InputError(f"{nx} x {ny} pixels are too many for the CUDA backend", remedy=remedy, status="too_large")
     return ny, nx

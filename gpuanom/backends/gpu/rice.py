@@ -20,7 +20,7 @@ RICE = Kernel("rice", "rice")
 WARP = 32
 WARPS = 4
 MOST_PIXELS = 2**31 - 64
-"""Of an image: the kernel numbers them as int, and goes on by 32 at a time."""
+"""Of a CCD: kernels number pixels as int, and this one goes on by 32 at a time."""
 
 Upload = Callable[..., None]
 """Copies a host array, of any type and alignment, to a device array of as many bytes: `Staging.upload`."""
