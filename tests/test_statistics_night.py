@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from astropy.table import Table
 
 import gpuanom
 from gpuanom.nights.events import Events
-from gpuanom.records import Turn
+from gpuanom.records import Turn, Unfit
 from gpuanom.store.store import NAME
 from gpuanom.tables.columns import CCD_COLUMNS, EXPOSURE_COLUMNS
 from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
-from tests import nights
+from tests import device, nights
 
 SETTINGS = gpuanom.Settings(background_points=200, sigma_points=300, gradient_points=300, simulations=200)
 PAPER = SETTINGS.replace(statistics=False)
@@ -134,6 +135,23 @@ def odd_ccds():
         gpuanom.Ccd("small", nights.image(7)[:64, :70]),
         gpuanom.Ccd("saturated", np.where(np.arange(192) < 150, np.float32(9e4), nights.image(8)), saturation=6e4),
     ]
+
+
+@pytest.mark.parametrize("on", ["cpu", "0"])
+def test_a_mostly_saturated_ccd_adds_no_repeated_stars(on):
+    """Its saturated pixels are masked, and the rest of it has a background, sources and maxima; but it is unusable."""
+    image = np.array(nights.image(8))
+    saturated = np.broadcast_to(np.arange(image.shape[1]) < 100, image.shape)
+    image[saturated] = 9e4
+    spoilt = gpuanom.Ccd("b", image, saturated * np.uint8(Unfit.BACKGROUND | Unfit.SOURCES), saturation=6e4)
+    sound = [gpuanom.Ccd("a", nights.image(1), saturation=6e4), gpuanom.Ccd("c", nights.image(2), saturation=6e4)]
+    with device.installed() if on == "0" else nullcontext():
+        for good in (sound, []):
+            found = gpuanom.measure([*good, spoilt], SETTINGS, on, exposure="e")
+            assert [ccd.status for ccd in found.ccds if ccd.name == "b"] == ["saturated"]
+            empty = gpuanom.Ccd("b", np.zeros(nights.SHAPE, np.float32))
+            expected = gpuanom.measure([*good, empty], SETTINGS, on, exposure="e")
+            np.testing.assert_array_equal(found.statistics.values, expected.statistics.values)
 
 
 def test_ccds_that_cannot_be_measured_have_no_statistics_and_spoil_none():

@@ -21,6 +21,9 @@ from gpuanom.records import (
 )
 from gpuanom.settings import Settings
 
+SATURATED = "saturated"
+"""Status of a CCD of which more than the share `MOSTLY` of the pixels is saturated."""
+
 MOSTLY = 0.5
 """A CCD with a larger fraction of saturated pixels is not an image of the sky."""
 
@@ -118,7 +121,7 @@ def ccd_records(
         saturated = n_saturated[i] / n_pixels
         if saturated > MOSTLY:
             reason = f"CCD {ccd.name}: {saturated:.0%} of its pixels are saturated"
-            record = unmeasured(CcdFailure(ccd.name, "saturated", reason), settings.bins)
+            record = unmeasured(CcdFailure(ccd.name, SATURATED, reason), settings.bins)
             records.append(replace(record, shape=shape, remark=printable(ccd.remark)))
             continue
         status, reason = _status(i, ccd.name, background, settings)

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
+from gpuanom.measuring.ccd_record import MOSTLY
 from gpuanom.records import (
     Background,
     Ccd,
@@ -136,6 +137,44 @@ def statistic_arrays(
         backend.shapes(stack, background, sources, settings),
         backend.repeats(stack, background, sources, turns, settings),
     )
+
+
+def without_saturated(
+    arrays: StatisticArrays,
+    stack: CcdStack,
+    background: Background,
+    sources: Sources,
+    turns: Integers,
+    settings: Settings,
+    backend: Backend,
+) -> StatisticArrays:
+    """Count the pairs of maxima of a stack again without the CCDs that are unusable because they are mostly saturated.
+
+    Such a CCD may have a background and maxima where the rest of it is sky. All its other arrays are left unused, but
+    pairs are one sum over the stack.
+
+    Parameters
+    ----------
+    arrays : StatisticArrays
+        From `statistic_arrays`, on the host.
+    stack, background, sources : CcdStack, Background, Sources
+        On the device.
+    turns : ndarray, (n_ccd,) int64
+        `Turn` of each CCD.
+    settings : Settings
+    backend : Backend
+
+    Returns
+    -------
+    StatisticArrays
+        The same with other pairs; on the host.
+    """
+    _, ny, nx = stack.shape
+    with backend.working():
+        saturated = sources.n_saturated / (ny * nx) > MOSTLY
+        sigma, usable = np.where(saturated, np.nan, background.sigma), background.usable & ~saturated
+    found = backend.repeats(stack, replace(background, sigma=sigma, usable=usable), sources, turns, settings)
+    return replace(arrays, repeats=backend.to_host(found))
 
 
 def with_arrays(

@@ -18,8 +18,14 @@ from gpuanom.encoded import BytesOnDisk, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits import CcdsOnDisk
 from gpuanom.fits.pixels import sums_on_device
-from gpuanom.measuring.ccd_record import Counted, ccd_records, unmeasured
-from gpuanom.measuring.ccd_statistics import changed, statistic_arrays, with_arrays, with_statistics
+from gpuanom.measuring.ccd_record import SATURATED, Counted, ccd_records, unmeasured
+from gpuanom.measuring.ccd_statistics import (
+    changed,
+    statistic_arrays,
+    with_arrays,
+    with_statistics,
+    without_saturated,
+)
 from gpuanom.measuring.exposure_record import in_order
 from gpuanom.measuring.points import Step, draw_points
 from gpuanom.measuring.readahead import Readers
@@ -330,10 +336,12 @@ def _measure_stack(
         background, counted, histograms, damaged, arrays = backend.to_host(
             (background, counted, histograms, stack.damaged, arrays)
         )
-        if arrays is not None:
-            arrays = without_streaks(arrays, stack, on_device, settings, backend)
         changed_files = {i for i in range(len(ccds)) if not reading.is_unchanged(i)}
         records = ccd_records(ccds, (int(ny), int(nx)), background, counted, histograms, settings)
+        if arrays is not None:
+            if any(record.status == SATURATED for record in records):
+                arrays = without_saturated(arrays, stack, on_device, sources, turns, settings, backend)
+            arrays = without_streaks(arrays, stack, on_device, settings, backend)
         for i, (ccd, record) in enumerate(zip(ccds, records, strict=True)):
             if i in changed_files or (damaged is not None and damaged[i] >= 0):
                 again.append(reading.items[i])
