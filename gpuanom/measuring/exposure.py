@@ -27,6 +27,7 @@ from gpuanom.measuring.ccd_statistics import (
     without_saturated,
 )
 from gpuanom.measuring.exposure_record import in_order
+from gpuanom.measuring.isophotes import isophote_moments
 from gpuanom.measuring.points import Step, draw_points
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampUse
@@ -390,23 +391,3 @@ def _again(
     # The CCD is sound. Only the host can see that a program changed the pixels and kept the header.
     sums_on_device.no_longer()
     return measure_group(exposure, [ccd], settings, backend, use=use)
-
-
-def isophote_moments(sources: Sources, settings: Settings) -> Array:
-    """Return the isophotal moments of the sources that have an isophotal orientation (METHOD.md 3b).
-
-    Parameters
-    ----------
-    sources : Sources
-    settings : Settings
-        Of these, `isophote_pixels`: a source needs so many connected pixels.
-
-    Returns
-    -------
-    ndarray, (n_source, 3) float32
-        NaN where too few pixels are connected.
-    """
-    too_few = sources.n_isophote < settings.isophote_pixels
-    # An assignment to the chosen rows would have the host wait for the device, which counts them first.
-    masked: Array = np.where(too_few[:, None], np.float32(np.nan), sources.isophote_moments)
-    return masked

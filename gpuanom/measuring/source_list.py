@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.measuring.exposure import isophote_moments
+from gpuanom.measuring.isophotes import isophote_moments
 from gpuanom.records import Background, CcdStack, Doubles, Reconstruction, Sources
 from gpuanom.settings import Settings
 

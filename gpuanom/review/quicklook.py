@@ -19,7 +19,7 @@ from gpuanom.cameras.focalplane import places
 from gpuanom.errors import InputError, printable
 from gpuanom.fits import open_ccds
 from gpuanom.fits.reader import Origin, open_by_file, origin_of
-from gpuanom.measuring.exposure import isophote_moments
+from gpuanom.measuring.isophotes import isophote_moments
 from gpuanom.measuring.points import draw_points
 from gpuanom.measuring.readahead import Readers
 from gpuanom.records import (

@@ -53,7 +53,7 @@ def usual_ccds(measured: Measured) -> UsualCcds:
     """
     grid = measured.grid
     usual = []
-    for of_each in (_sets(grid), _sets(grid, _is_measured(measured))):
+    for of_each in _sets_of(measured):
         counted = Counter(text for text in of_each if text)
         found = [(n, _names(grid, text)) for text, n in counted.items()]
         best = max(((n, len(names)) for n, names in found), default=None)
@@ -90,7 +90,7 @@ def with_comparable_gradients(
     span = _span(camera, usual.names, usual.measured, size)
     known: dict[tuple[bytes, bytes], bool] = {}
     sound = np.ones(measured.n_exposures, dtype=bool)
-    for i, key in enumerate(zip(_sets(grid), _sets(grid, _is_measured(measured)), strict=True)):
+    for i, key in enumerate(zip(*_sets_of(measured), strict=True)):
         if key not in known:
             names, of_these = (_names(grid, text) for text in key)
             here = _span(camera, names, of_these, size)
@@ -122,16 +122,16 @@ def _span(camera: str, names: Sequence[str], of_these: Sequence[str], size: tupl
     return max(float(max(x) - min(x) + 1.0) * nx, float(max(y) - min(y) + 1.0) * ny)
 
 
-def _is_measured(measured: Measured) -> Integers:
-    """Which CCDs could be measured: the others have no sky."""
-    sky = measured.ccds.get("sky", np.zeros(measured.owner.size))
-    return np.flatnonzero(np.isfinite(sky))
+def _sets_of(measured: Measured) -> tuple[list[bytes], list[bytes]]:
+    """The set of CCDs of each exposure, and that of its measured CCDs: the others have no sky."""
+    known = np.isfinite(measured.ccds.get("sky", np.zeros(measured.owner.size)))
+    every = _sets(measured.grid, np.arange(known.size))
+    return every, every if known.all() else _sets(measured.grid, np.flatnonzero(known))
 
 
-def _sets(grid: Grid, chosen: Integers | None = None) -> list[bytes]:
-    """The set of CCDs of each exposure, or of those chosen among them, as bytes that are equal for equal sets."""
+def _sets(grid: Grid, rows: Integers) -> list[bytes]:
+    """The set of the chosen CCDs of each exposure, as bytes that are equal for equal sets."""
     full = np.full(grid.shape, -1, dtype=np.int32)
-    rows = slice(None) if chosen is None else chosen
     full[grid.owner[rows], grid.place[rows]] = grid.name[rows]
     full.sort(axis=1)
     return [row[row >= 0].tobytes() for row in full]
