@@ -15,6 +15,7 @@ from typing import Any
 
 from gpuanom.cameras.bad_pixels import MASK_CLASSES
 from gpuanom.cameras.rules import CameraRule
+from gpuanom.cameras.user_rules import from_table
 from gpuanom.errors import SettingsError
 
 MEASUREMENT = "measurement"
@@ -84,7 +85,7 @@ def from_toml_value(name: str, value: Any) -> Any:
             return value
         if not isinstance(value, Mapping):
             raise SettingsError("setting 'cameras' must be tables [cameras.NAME]")
-        return tuple(CameraRule.from_mapping(camera, rule) for camera, rule in sorted(value.items()))
+        return tuple(from_table(camera, rule) for camera, rule in sorted(value.items()))
     return value
 
 
@@ -124,10 +125,25 @@ def decimal(value: float) -> Fraction:
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """What differs between two `Settings.measurement` mappings, in words; empty when nothing does."""
-    names = sorted(set(ours) | set(theirs))
+    differing = [n for n in sorted(set(ours) | set(theirs)) if ours.get(n) != theirs.get(n)]
     return ", ".join(
-        f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here" for n in names if ours.get(n) != theirs.get(n)
+        _differing_rules(ours.get(n) or {}, theirs.get(n) or {})
+        if n == "cameras"
+        else f"{n} {theirs.get(n)!r} there, {ours.get(n)!r} here"
+        for n in differing
     )
+
+
+def _differing_rules(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """What differs between the camera rules of two records: the names of rules, or of the keys of a rule."""
+    told = []
+    for name in sorted(set(ours) | set(theirs)):
+        if name not in ours or name not in theirs:
+            told.append(f"camera rule '{name}' only {'here' if name in ours else 'there'}")
+        elif ours[name] != theirs[name]:
+            keys = [k for k in sorted({*ours[name], *theirs[name]}) if ours[name].get(k) != theirs[name].get(k)]
+            told.append(f"camera rule '{name}' with other {', '.join(keys)}")
+    return ", ".join(told)
 
 
 def any_value(_value: object) -> bool:

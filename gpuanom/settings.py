@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from gpuanom import display
 from gpuanom.cameras.rules import CameraRule
+from gpuanom.cameras.user_rules import from_record, to_record, to_table
 from gpuanom.errors import SettingsError
 from gpuanom.paper_settings import PaperSettings
 from gpuanom.setting_fields import (
@@ -249,7 +250,7 @@ class Settings(PaperSettings):
             unit = f" [{about['unit']}]" if about["unit"] else ""
             lines.append(f"{f.name} = {toml_value(getattr(self, f.name))}  # {about['help']}{unit}{place}")
         for rule in self.cameras:
-            lines += ["", f"[cameras.{json.dumps(rule.name)}]", *rule.to_toml()]
+            lines += ["", f"[cameras.{json.dumps(rule.name)}]", *to_table(rule)]
         return "\n".join(lines) + "\n"
 
     def measurement(self) -> dict[str, Any]:
@@ -261,7 +262,7 @@ class Settings(PaperSettings):
             Values by name.
         """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
-        values["cameras"] = {rule.name: rule.to_mapping() for rule in self.cameras}
+        values["cameras"] = {rule.name: to_record(rule) for rule in self.cameras}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def scoring(self) -> dict[str, Any]:
@@ -327,7 +328,9 @@ class Settings(PaperSettings):
             When the record is of another version that knew other settings.
         """
         recorded = dict(measurement)
-        recorded["cameras"] = dict(recorded.get("cameras", {}))
+        recorded["cameras"] = tuple(
+            from_record(name, rule) for name, rule in sorted(dict(recorded.get("cameras", {})).items())
+        )
         ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] != MEASUREMENT}
         return type(self).from_mapping({**recorded, **ours}, origin="recorded settings")
 

@@ -1,8 +1,8 @@
 """The table of camera rules: what a camera's headers mean, as data rather than code.
 
 A rule holds keywords and patterns; `gpuanom.fits` applies it. The rules of the user's settings
-file (tables ``[cameras.NAME]``) are tried before the built-in rules and replace built-in rules of
-the same name. The last built-in rule fits every FITS image.
+file (tables ``[cameras.NAME]``, `gpuanom.cameras.user_rules`) are tried before the built-in rules
+and replace built-in rules of the same name. The last built-in rule fits every FITS image.
 """
 
 from __future__ import annotations
@@ -154,14 +154,16 @@ class CameraRule:
 
     @classmethod
     def from_mapping(cls, name: str, mapping: Any) -> Self:
-        """Make a rule from a table ``[cameras.NAME]`` of the settings file.
+        """Make a rule from its attributes alone: what is not given has its default.
+
+        A table of a settings file inherits more: `gpuanom.cameras.user_rules`.
 
         Parameters
         ----------
         name : str
             Name of the rule.
         mapping : mapping of str to object
-            The table's keys, which are attributes of the rule, and their values.
+            Attributes of the rule, and their values.
 
         Returns
         -------
@@ -183,14 +185,10 @@ class CameraRule:
     def to_mapping(self) -> dict[str, Any]:
         """Return the attributes that differ from their defaults, as plain values that `from_mapping` reads."""
         return {
-            f.name: _plain(f.name, getattr(self, f.name))
+            f.name: plain_value(f.name, getattr(self, f.name))
             for f in dataclasses.fields(self)
             if f.name != "name" and getattr(self, f.name) != f.default
         }
-
-    def to_toml(self) -> list[str]:
-        """Return the lines ``key = value`` of the rule's TOML table."""
-        return [f"{key} = {_toml(value)}" for key, value in self.to_mapping().items()]
 
 
 _TABLES = ("match", "not_sky", "stacks", "mask_values")
@@ -204,10 +202,16 @@ def _frozen(value: Any) -> Any:
     return value
 
 
-def _plain(key: str, value: Any) -> Any:
+def plain_value(key: str, value: Any) -> Any:
+    """Return the value of an attribute as plain lists and mappings, which `CameraRule.from_mapping` reads."""
     if key in _TABLES:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in value}
     return list(value) if isinstance(value, tuple) else value
+
+
+def toml_line(key: str, value: Any) -> str:
+    """Return an attribute of a rule as a line ``key = value`` of TOML."""
+    return f"{key} = {_toml(plain_value(key, value))}"
 
 
 def _toml(value: Any) -> str:

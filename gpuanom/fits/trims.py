@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import AMPLIFIERS, ANY, ESO_OUTPUT, SUBARU_CHANNELS, CameraRule
 from gpuanom.errors import InputError, printable
 from gpuanom.fits.binning import binning
@@ -99,7 +100,8 @@ def data_sections(rule: CameraRule, cards: Cards, shape: tuple[int, int]) -> Dat
     ------
     InputError
         Status ``bad_section``: the cards make no sense for the image, and the rule of this camera
-        names them. By the rule for any camera, such cards are ignored.
+        names them. By the rule for any camera, and by rules that inherit its ways to trim, such
+        cards are ignored.
     """
     if not rule.trim:
         return DataSections(why=f"camera rule '{rule.name}' takes images whole")
@@ -113,7 +115,7 @@ def data_sections(rule: CameraRule, cards: Cards, shape: tuple[int, int]) -> Dat
     inside = [b for b in bias if b.fits_in(*shape)]
     if not candidates:
         return _without_cards(inside, unreadable)
-    if rule.name != ANY:
+    if not _tries_all(rule):
         candidates = candidates[:1]
     untouched = _untouched(candidates, cards, shape, inside)
     if untouched:
@@ -160,6 +162,11 @@ def sections_and_shapes(
     return found
 
 
+def _tries_all(rule: CameraRule) -> bool:
+    """Whether a rule knows nothing of the camera: all cards are tried, and those that make no sense are ignored."""
+    return rule.name == ANY or rule.trim == BUILTIN_RULES[-1].trim
+
+
 def _candidates(rule: CameraRule, cards: Cards, shape: tuple[int, int], unreadable: list[str]) -> Iterable[_Candidate]:
     """Yield the sections of each way to trim whose cards the headers have; add what cannot be read to `unreadable`."""
     for way in rule.trim:
@@ -173,7 +180,7 @@ def _candidates(rule: CameraRule, cards: Cards, shape: tuple[int, int], unreadab
             else:
                 found = _of_keywords(way.split("+"), cards, shape)
         except InputError as error:
-            if rule.name != ANY:
+            if not _tries_all(rule):
                 raise
             unreadable.append(f"{_name(way)}: {error.reason}")
             continue
@@ -330,7 +337,7 @@ def _misfit(rule: CameraRule, candidate: _Candidate, shape: tuple[int, int]) -> 
     if size is None:
         trimmed_shape(shape, candidate.sections, ())  # raises an error that says what is wrong
         raise bad_section("its data sections do not make up a rectangle")
-    if rule.name != ANY and (nx > size[1] or ny > size[0]):
+    if not _tries_all(rule) and (nx > size[1] or ny > size[0]):
         raise bad_section(f"a data section leaves the image of {nx} x {ny} pixels")
     return _whole(f"{candidate.label} leaves the image of {nx} x {ny} pixels")
 

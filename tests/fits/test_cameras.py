@@ -1,17 +1,23 @@
+import dataclasses
 import tomllib
 
 import pytest
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import CameraRule
+from gpuanom.cameras.user_rules import from_record, from_table, to_record, to_table
 from gpuanom.errors import SettingsError
 from gpuanom.settings import Settings
 
 
 @pytest.mark.parametrize("rule", BUILTIN_RULES, ids=lambda r: r.name)
-def test_a_rule_survives_toml(rule):
-    text = "\n".join(rule.to_toml())
-    assert CameraRule.from_mapping(rule.name, tomllib.loads(text)) == rule
+@pytest.mark.parametrize("name", ["as it is", "mine"])
+def test_a_rule_survives_toml(rule, name):
+    rule = rule if name == "as it is" else dataclasses.replace(rule, name=name)
+    text = "\n".join(to_table(rule))
+    assert from_table(rule.name, tomllib.loads(text)) == rule
+    assert CameraRule.from_mapping(rule.name, rule.to_mapping()) == rule
+    assert from_record(rule.name, to_record(rule)) == rule
     hash(rule)
 
 
