@@ -73,7 +73,7 @@ class Account:
     not_ccds : tuple of str
         Image HDUs that are no CCDs, and why.
     remarks : tuple of str
-        What the column ``note`` says of the exposure.
+        What the column ``note`` says of the exposure, and what may surprise of this file.
     """
 
     file: str
@@ -174,7 +174,7 @@ def _accounts(exposure: Exposure, found: Discovery, settings: Settings) -> list[
                 mask_file="" if mask is None else path_text(mask),
                 ccds=tuple(ccds[path]),
                 not_ccds=tuple(_not_ccds(path, exposure, settings, labels[path])),
-                remarks=exposure.remarks,
+                remarks=(*exposure.remarks, *map(str, about.doubts)),
             )
         )
     return accounts
@@ -231,3 +231,14 @@ def untold_bands(found: Discovery) -> str:
         f"{exposures}: no card of the headers names a band (such as {first}); exposures of one camera without a "
         "band are ranked together (name the keyword of the filter in a camera rule: docs/files.md)"
     )
+
+
+def doubtful(found: Discovery) -> dict[str, str]:
+    """Return a line for each kind of doubt about the files, with their number, by the kind."""
+    lines = {}
+    about = [(path, doubt) for path, about in sorted(found.told.items()) for doubt in about.doubts]
+    for kind, n in Counter(doubt.kind for _, doubt in about).items():
+        path, first = next((path, doubt) for path, doubt in about if doubt.kind == kind)
+        example = f"{first.card} in {path_text(path.name)}" if first.card else path_text(path.name)
+        lines[kind] = f"{n} {'file' if n == 1 else 'files'}: {kind} ({example if n == 1 else f'such as {example}'})"
+    return lines

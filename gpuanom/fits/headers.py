@@ -113,6 +113,16 @@ def clean(value: Any) -> str:
     return " ".join(text.split()).lstrip(". ")[:LONGEST_ID].strip()
 
 
+def card_text(cards: Cards, keyword: str) -> str:
+    """Return a card as messages quote it, such as ``DATE-OBS is '2026-01-01T00:30:00'``."""
+    return f"{keyword} is '{quoted(cards.get(keyword))}'"
+
+
+def quoted(value: Any) -> str:
+    """Return a header value as messages quote it: as the card has it, but printable and at most 80 characters."""
+    return " ".join(printable(str(value)).split())[:LONGEST_ID]
+
+
 def number(value: Any) -> float:
     """Return a header value as a finite float; NaN where the value is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

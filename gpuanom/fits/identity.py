@@ -16,6 +16,7 @@ from gpuanom.errors import printable
 from gpuanom.fits.bands import Band, band_of
 from gpuanom.fits.binning import binning_label
 from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
+from gpuanom.fits.doubts import Doubt, missing_keywords
 from gpuanom.fits.headers import LONGEST_ID, Cards, clean, matches, number, plver, stem
 from gpuanom.fits.plane_kinds import plane_reason, side_file
 from gpuanom.records import Version
@@ -79,6 +80,8 @@ class Description:
     detector : mapping of str to str
         Values of the cards that distinguish the CCDs of a camera
         (`gpuanom.fits.ccds.DETECTOR_CARDS`).
+    doubts : tuple of Doubt
+        What may surprise the observer.
     """
 
     rule: CameraRule
@@ -97,6 +100,7 @@ class Description:
     other_ids: tuple[tuple[str, str], ...]
     ccd: str
     detector: Mapping[str, str]
+    doubts: tuple[Doubt, ...] = ()
 
 
 def find_rule(cards: Cards, rules: Sequence[CameraRule]) -> CameraRule:
@@ -168,6 +172,7 @@ def describe(
         other_ids=ids[1:],
         ccd=named_ccd(rule, cards),
         detector=detector_cards(cards),
+        doubts=tuple(missing_keywords(rule, cards, keyword)),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpuanom.errors import printable
 from gpuanom.fits import Discovery
-from gpuanom.fits.explain import decisions, untold_bands
+from gpuanom.fits.explain import decisions, doubtful, untold_bands
 from gpuanom.naming import path_text
 from gpuanom.nights.events import Events
 from gpuanom.records import ExposureKey
@@ -42,6 +42,8 @@ def tell_of_files(found: Discovery, events: Events) -> None:
         _log.info("%s", line)
     if untold := untold_bands(found):
         events.say(untold)
+    for line in doubtful(found).values():
+        events.say(line)
 
 
 def tell_of_others(store: Store, named: set[ExposureKey], say: Callable[[str], None]) -> None:

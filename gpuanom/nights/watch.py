@@ -20,7 +20,7 @@ import numpy as np
 from gpuanom import arguments
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
-from gpuanom.fits.explain import decisions, untold_bands
+from gpuanom.fits.explain import decisions, doubtful, untold_bands
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import path_text
 from gpuanom.nights import plan
@@ -157,6 +157,7 @@ class _Watch:
         self._decided: set[Path] = set()
         """Files of which it was said which rules and cards decided what they are."""
         self._bandless: set[str] = set()
+        self._doubted: set[str] = set()
         """Cameras of which it was said that their headers name no band."""
         self._tried: dict[ExposureKey, tuple[State | None, ...]] = {}
         """Exposures that failed, wholly or in part, with the states of their files at that time."""
@@ -288,6 +289,10 @@ class _Watch:
         self._decided.update(new)
         for line in decisions(replace(found, told=new)):
             _log.info("%s", line)
+        for kind, line in doubtful(replace(found, told=new)).items():
+            if kind not in self._doubted:
+                self._doubted.add(kind)
+                self._events.say(line)
         exposures = [e for e in found.exposures if e.camera not in self._bandless and self._is_ready(e)]
         if untold := untold_bands(replace(found, exposures=tuple(exposures))):
             self._bandless.update(e.camera for e in exposures if not found.told[e.files[0]].band.known)

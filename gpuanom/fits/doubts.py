@@ -1,0 +1,59 @@
+"""What is read from a file's headers in another way than its observer may expect, in lines for people.
+
+Nothing here decides anything: `gpuanom explain` says it of each file, `gpuanom score` and `watch` once a run.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gpuanom.cameras.rules import CameraRule
+from gpuanom.cameras.user_rules import own_keywords
+from gpuanom.fits.headers import Cards
+
+
+class Doubt(NamedTuple):
+    """Something about a file that may surprise.
+
+    Attributes
+    ----------
+    kind : str
+        What it is, in words that are the same for many files.
+    card : str
+        The card of this file and its value; empty where the kind says all.
+    """
+
+    kind: str
+    card: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.card}: {self.kind}" if self.card else self.kind
+
+
+def missing_keywords(rule: CameraRule, cards: Cards, told_by: str) -> list[Doubt]:
+    """Tell of which keywords that a user's camera rule names the headers have none.
+
+    Parameters
+    ----------
+    rule : CameraRule
+        The rule of the file.
+    cards : Cards
+        The first headers of the file.
+    told_by : str
+        The keyword that tells the exposure; empty where the name of the file does.
+
+    Returns
+    -------
+    list of Doubt
+        One for each key whose own keywords are all missing: a wrong keyword is seldom meant.
+    """
+    found = []
+    for key in ("exposure", "band", "date", "exptime", "ccd", "saturation"):
+        own = own_keywords(rule, key)
+        parts = [entry.partition(":")[0].split("+") for entry in own]
+        if not own or any(cards.get(keyword) is not None for part in parts for keyword in part):
+            continue
+        names = " or ".join("+".join(part) for part in parts)
+        instead = f"; {told_by or 'the name of the file'} tells the exposure" if key == "exposure" else ""
+        found.append(Doubt(f"camera rule '{rule.name}': no card {names} for '{key}'{instead}"))
+    return found

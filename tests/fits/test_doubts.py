@@ -1,0 +1,67 @@
+"""What may surprise an observer is said of each file by `gpuanom explain`, and once by `gpuanom score`."""
+
+import tomllib
+
+import numpy as np
+import pytest
+
+from gpuanom.fits import discover
+from gpuanom.fits.explain import doubtful, explain
+from gpuanom.nights.events import Events
+from gpuanom.nights.found_files import tell_of_files
+from gpuanom.settings import Settings
+
+DATA = np.random.default_rng(1).normal(1000, 10, (20, 22)).astype(np.float32)
+CARDS = {"INSTRUME": "MYCAM", "EXPNUM": 1001, "FILTER": "r", "DATE-OBS": "2026-01-01T00:30:00", "EXPTIME": 60.0}
+
+
+def mycam(text):
+    return Settings.from_mapping(tomllib.loads(f'[cameras.mycam]\nmatch = {{INSTRUME = "MYCAM"}}\n{text}\n'))
+
+
+def said(paths, settings):
+    """The lines of a run about its files."""
+    lines = []
+    tell_of_files(discover(paths, settings), Events(say=lines.append))
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("exposure", "RUNNO", "no card RUNNO for 'exposure'; EXPNUM tells the exposure"),
+        ("band", "FILTNAMM:word", "no card FILTNAMM for 'band'"),
+        ("date", "DATEBEG", "no card DATEBEG for 'date'"),
+        ("exptime", "SHUTTER", "no card SHUTTER for 'exptime'"),
+        ("ccd", "CHIP+AMP", "no card CHIP+AMP for 'ccd'"),
+        ("saturation", "FULLWELL", "no card FULLWELL for 'saturation'"),
+    ],
+)
+def test_a_keyword_that_no_header_has_is_said_and_others_are_tried(write, key, value, line):
+    paths = [write(f"{n}.fits", (DATA, {"EXTNAME": "C1"}), **CARDS | {"EXPNUM": n}) for n in (1001, 1002)]
+    settings = mycam(f'{key} = ["{value}"]')
+    account, plain = explain(paths, settings)[0], explain(paths, Settings())[0]
+    for name in ("exposure", "exposure_told_by", "band", "date_obs", "exptime"):
+        assert getattr(account, name) == getattr(plain, name)
+    assert [ccd.name for ccd in account.ccds] == ["C1"]
+    assert account.remarks == (f"camera rule 'mycam': {line}",)
+    assert said(paths, settings) == [f"2 files: camera rule 'mycam': {line} (such as 1001.fits)"]
+    assert plain.remarks == ()
+    assert said(paths, Settings()) == []
+
+
+def test_the_name_of_the_file_is_said_too_where_it_tells_the_exposure(write):
+    path = write("x.fits", data=DATA, INSTRUME="MYCAM", FILTER="r")
+    assert "no card RUNNO for 'exposure'; the name of the file tells" in said([path], mycam('exposure = ["RUNNO"]'))[0]
+    only = mycam('exposure = ["RUNNO", "only"]')
+    numbered = write("y.fits", data=DATA, **CARDS)
+    assert explain([numbered], only)[0].exposure == "y"
+    assert doubtful(discover([numbered], only))
+    assert not doubtful(discover([numbered], mycam("exposure = []")))
+
+
+def test_one_of_several_keywords_is_enough(write):
+    path = write("x.fits", data=DATA, **CARDS, RUNNO=7)
+    settings = mycam('exposure = ["SHOT", "RUNNO"]')
+    assert explain([path], settings)[0].exposure == "7"
+    assert not doubtful(discover([path], settings))
