@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from gpuanom import display
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.cameras.user_rules import from_record, to_record, to_table
+from gpuanom.cameras.user_rules import EXAMPLE, from_record, to_record, to_table
 from gpuanom.errors import SettingsError
 from gpuanom.paper_settings import PaperSettings
 from gpuanom.setting_fields import (
@@ -239,7 +239,7 @@ class Settings(PaperSettings):
         Returns
         -------
         str
-            Lines that `from_toml` reads.
+            Lines that `from_toml` reads. They end with the camera rules, or with one in comments as an example.
         """
         lines = ["# gpuanom settings; the section numbers are those of docs/METHOD.md"]
         for f in dataclasses.fields(self):
@@ -251,6 +251,8 @@ class Settings(PaperSettings):
             lines.append(f"{f.name} = {toml_value(getattr(self, f.name))}  # {about['help']}{unit}{place}")
         for rule in self.cameras:
             lines += ["", f"[cameras.{json.dumps(rule.name)}]", *to_table(rule)]
+        if not self.cameras:
+            lines += ["", *EXAMPLE]
         return "\n".join(lines) + "\n"
 
     def measurement(self) -> dict[str, Any]:

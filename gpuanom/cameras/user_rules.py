@@ -22,6 +22,23 @@ FALLING_BACK: tuple[str, ...] = ("exposure", "date", "exptime", "ccd", "saturati
 """Lists of keywords that go on with those of the rule from which a user's rule inherits. (The band does so for every
 rule: `gpuanom.fits.bands`.)"""
 
+EXAMPLE: tuple[str, ...] = (
+    "# A camera rule says what the headers of a camera mean, where gpuanom reads them in another way than they are",
+    "# meant. All keys: docs/files.md. What a rule does not say is taken from the rule for any camera.",
+    "# `gpuanom explain FILE --config THIS_FILE` tells what a rule does. Remove the # to use these lines:",
+    "# [cameras.mycam]",
+    '# match = {INSTRUME = "MYCAM*"}    # the files that the rule is for: a keyword, and a pattern of its value',
+    '# exposure = ["RUNNO"]             # keywords of the number of the exposure',
+    '# band = ["FILTNAM:word"]          # keywords of the filter; of this one the first word',
+    '# ccd = ["CHIPID"]                 # keywords of the name of a CCD',
+    '# trim = ["TRIMSEC", "DATASEC"]    # cards of the part of a CCD that shows the sky; [] takes images whole',
+    '# skip_ccds = ["GUIDE*"]         # names of CCDs that are not scored',
+    '# mask = "bits"                    # a quality plane whose values are sums of these bits ...',
+    '# mask_hdu = "DQ"                  # ... in the HDU of this name',
+    '# mask_values = {1 = "bad", 2 = "saturated", 4 = "cosmic_ray"}',
+)
+"""A camera rule as comments of TOML, with which `gpuanom settings` ends."""
+
 _MASK_KEYS = ("mask_file", "mask_hdu", "mask_values")
 _LONG = ("not_sky", "stacks", "not_ccds")  # built-in rules have hundreds of patterns there
 

@@ -1,5 +1,6 @@
 """A user's camera rule inherits what it does not say, and measurements by earlier rules stay apart from those by it."""
 
+import dataclasses
 import json
 import re
 import tomllib
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from gpuanom.cameras.bad_pixels import MASK_CLASSES
 from gpuanom.cameras.builtin import BUILTIN_RULES
-from gpuanom.cameras.rules import CameraRule
+from gpuanom.cameras.rules import MASKS, TURNS, CameraRule
 from gpuanom.cameras.user_rules import from_table
+from gpuanom.cli import cli
 from gpuanom.errors import SettingsError
 from gpuanom.fits.explain import explain
 from gpuanom.setting_fields import difference
@@ -117,3 +121,39 @@ def test_keywords_survive_the_settings_file(tmp_path, keywords):
     assert Settings.from_toml(tmp_path / "s.toml") == settings
     assert settings.cameras[0].exposure[: len(keywords)] == tuple(k for k in keywords if k != "only")
     assert f"exposure = {json.dumps(keywords)}\n" in settings.to_toml()
+
+
+def test_the_page_describes_all_keys_of_a_rule():
+    page = (ROOT / "docs/files.md").read_text()
+    section = page.partition("### The keys of a camera rule")[2].partition("\n## ")[0]
+    rows = {key: line for line in section.splitlines() for key in re.findall(r"^\| `(\w+)` \|", line)}
+    assert list(rows) == [f.name for f in dataclasses.fields(CameraRule) if f.name != "name"]
+    assert all(f'"{mask}"' in rows["mask"] for mask in MASKS)
+    assert all(f'"{turn}"' in rows["turn"] for turn in TURNS)
+    assert json.dumps(list(ANY.trim)) in rows["trim"]
+    assert all(word in rows[key] for key, words in (("exptime", ANY.exptime), ("saturation", ANY.saturation))
+               for word in words)  # fmt: skip
+    assert f'`"{ANY.mask}"` |' in rows["mask"]
+    assert ANY.mask_hdu.replace("|", "\\|") in rows["mask_hdu"]
+    assert f'`"{ANY.turn}"` |' in rows["turn"]
+    assert all(f"`{mask_class}`" in rows["mask_values"] for mask_class in MASK_CLASSES)
+    assert all(keyword in rows["stacks"] for keyword, _ in ANY.stacks)
+
+
+def test_settings_end_with_an_example_that_works(tmp_path):
+    text = CliRunner().invoke(cli, ["settings"], standalone_mode=False).output
+    assert Settings.from_mapping(tomllib.loads(text)) == Settings()
+    settings, _, example = text.partition("# [cameras.mycam]\n")
+    lines = [line.removeprefix("# ") for line in example.splitlines()]
+    rule = Settings.from_mapping(tomllib.loads("\n".join([settings, "[cameras.mycam]", *lines]))).cameras[0]
+    assert (rule.name, rule.mask_hdu, rule.exposure[0]) == ("mycam", "DQ", "RUNNO")
+    assert all(mask_class in MASK_CLASSES for _, mask_class in rule.mask_values)
+    assert max(map(len, text.splitlines()[-12:])) <= 120
+    with_rule = Settings(cameras=(rule,)).to_toml()
+    assert "# [cameras" not in with_rule
+
+
+def test_the_help_of_settings_tells_of_camera_rules():
+    text = CliRunner().invoke(cli, ["settings", "--help"], standalone_mode=False).output
+    assert "cameras" in text
+    assert "settings of the paper" not in text
