@@ -5,11 +5,13 @@ Nothing here decides anything: `gpuanom explain` says it of each file, `gpuanom 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.cameras.user_rules import own_keywords
-from gpuanom.fits.headers import Cards
+from gpuanom.fits.calibration_names import word_of_calibration
+from gpuanom.fits.headers import Cards, card_text, number, stem
 
 
 class Doubt(NamedTuple):
@@ -56,4 +58,33 @@ def missing_keywords(rule: CameraRule, cards: Cards, told_by: str) -> list[Doubt
         names = " or ".join("+".join(part) for part in parts)
         instead = f"; {told_by or 'the name of the file'} tells the exposure" if key == "exposure" else ""
         found.append(Doubt(f"camera rule '{rule.name}': no card {names} for '{key}'{instead}"))
+    return found
+
+
+def perhaps_calibration(rule: CameraRule, cards: Cards, path: Path) -> list[Doubt]:
+    """Tell what a calibration would have and an exposure of the sky seldom has, of a file that is scored.
+
+    Parameters
+    ----------
+    rule : CameraRule
+        The rule of the file.
+    cards : Cards
+        The first headers of the file.
+    path : Path
+        The file, whose name counts where no card tells what the file is.
+
+    Returns
+    -------
+    list of Doubt
+        About an exposure time of 0, and a word of calibrations in the name of the file.
+    """
+    found = []
+    exptime = cards.told_by(rule.exptime)
+    if number(cards.get(exptime)) == 0:
+        found.append(Doubt("an exposure time of 0 s, as a bias has, but scored as an exposure of the sky",
+                           card_text(cards, exptime)))  # fmt: skip
+    told = (*(keyword for keyword, _ in rule.not_sky), "OBJECT")
+    if all(cards.get(keyword) is None for keyword in told) and (word := word_of_calibration(stem(path))):
+        found.append(Doubt("the name of the file has a word of calibrations, and no card tells what the file is: "
+                           "scored as an exposure of the sky", f"'{word}'"))  # fmt: skip
     return found

@@ -15,8 +15,9 @@ from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import printable
 from gpuanom.fits.bands import Band, band_of
 from gpuanom.fits.binning import binning_label
+from gpuanom.fits.calibration_names import is_calibration, is_name_of_calibration
 from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
-from gpuanom.fits.doubts import Doubt, missing_keywords
+from gpuanom.fits.doubts import Doubt, missing_keywords, perhaps_calibration
 from gpuanom.fits.headers import LONGEST_ID, Cards, clean, matches, number, plver, stem
 from gpuanom.fits.plane_kinds import plane_reason, side_file
 from gpuanom.records import Version
@@ -33,16 +34,6 @@ _OTHER_IDS = ("OBSID", "OBS-ID", "OBS_ID", "EXPOSURE_ID", "FRAMEID", "ARCFILE", 
 # Ids in a file of one CCD of several, where the header has none of the keywords of the camera's
 # rule.
 _SHARED_IDS = ("OBSID", "OBS-ID", "OBS_ID")
-
-_KINDS = r"(?:bias|dark|zero|(?:dome|sky|twilight|twi|d|s|t)?[ _-]?flat(?:[ _-]?field)?)"
-_CALIBRATION_OBJECT = re.compile(rf"(?:(?:master|super)[ _-]?)?{_KINDS}s?(?:[ _-]?(?:frame|image|exposure))?", re.I)
-# Only numbers, exposure times, filters and words of calibration may follow the word: 'dark_cloud'
-# is a target.
-_CALIBRATION_NAME = re.compile(
-    rf"(?:(?:master|super)[ _-]?)?{_KINDS}s?[0-9]*(?:[ ._-]+(?:[0-9.]+s?(?:ec)?|t[0-9.]+s?|[ugrizyUBVRIJHK]|"
-    r"master|super|combined|median|mean|bin[0-9x]+|[0-9]+x[0-9]+|frame|ccd[0-9]+))*",
-    re.I,
-)
 
 
 @dataclass(frozen=True)
@@ -172,7 +163,7 @@ def describe(
         other_ids=ids[1:],
         ccd=named_ccd(rule, cards),
         detector=detector_cards(cards),
-        doubts=tuple(missing_keywords(rule, cards, keyword)),
+        doubts=(*missing_keywords(rule, cards, keyword), *perhaps_calibration(rule, cards, path)),
     )
 
 
@@ -206,9 +197,9 @@ def _no_exposure(rule: CameraRule, cards: Cards, path: Path, alone: bool, primar
     if any(cards.get(keyword) is not None for keyword, _ in rule.not_sky):
         return "", ""  # the header says what kind of exposure this is, so names of targets and files do not count
     target = clean(cards.get("OBJECT"))
-    if rule.not_sky and _CALIBRATION_OBJECT.fullmatch(target):
+    if rule.not_sky and is_calibration(target):
         return f"not a sky exposure: OBJECT is '{target}'", f"not a sky exposure ({target.lower()})"
-    if rule.not_sky and not target and _CALIBRATION_NAME.fullmatch(stem(path)):
+    if rule.not_sky and not target and is_name_of_calibration(stem(path)):
         return "not a sky exposure: the file's name is that of a calibration", "not a sky exposure (by its name)"
     return "", ""
 

@@ -49,9 +49,41 @@ def test_a_target_that_only_sounds_so(target):
 @pytest.mark.parametrize(
     ("name", "out"),
     [("bias_001", True), ("dark_300s_002", True), ("flat_r_01", True), ("masterbias", True), ("dark_cloud_001", False),
+     ("flat_r_norm", True), ("norm_flat_r", True), ("mflat_r", True), ("nflat_r", True), ("pixelflat", True),
+     ("biasframe", True), ("combined_bias", True), ("mdark60", True), ("badpix", True), ("fringe_i", True),
+     ("illum_r", True), ("supersky_r", True), ("normalized-dome-flat_g", True), ("superdark", True), ("dome_r", True),
+     ("dark_1.5s_002.", True), ("nflatiron", False), ("M31_flat_001", False), ("fringes_of_m31", False),
+     ("mdarkcloud", False), ("illuminati", False), ("m_31", False), ("supersky_galaxy", False), ("domeA_r", False),
      ("flatfish", False), ("biased", False), ("zeropoint_3", False), ("darkfield_r_1", False), ("m31_flat", False)],
 )  # fmt: skip
 def test_names_count_only_where_the_header_is_silent(name, out):
     assert bool(outcome({}, f"{name}.fits")) is out
     assert outcome({"OBJECT": "M31"}, f"{name}.fits") == ""
     assert outcome({"OBSTYPE": "object"}, f"{name}.fits") == ""
+
+
+def test_a_name_of_many_points_takes_no_time():
+    for name in ("flat" + "." * 240, "flat" + "." * 240 + "x", "flat" + "_1.5" * 60 + "x", "mn" * 120 + "x"):
+        outcome({}, f"{name}.fits")  # twenty-eight points took minutes
+
+
+@pytest.mark.parametrize("name", ["M31_flat_001", "dark_cloud_001", "ngc1_biasframe"])
+def test_a_name_that_may_be_a_calibrations_is_said(name):
+    header = fits.Header({"INSTRUME": "X"})
+    about = describe(header, None, BUILTIN_RULES, Path(f"{name}.fits"))
+    assert not about.no_exposure
+    assert "word of calibrations" in str(about.doubts[0])
+    header["OBJECT"] = "M31"
+    assert not describe(header, None, BUILTIN_RULES, Path(f"{name}.fits")).doubts
+
+
+@pytest.mark.parametrize("name", ["nflatiron_001", "darkness", "m31_r", "flatfish", "zeropoint"])
+def test_other_names_are_not(name):
+    assert not describe(fits.Header(), None, BUILTIN_RULES, Path(f"{name}.fits")).doubts
+
+
+@pytest.mark.parametrize(("exptime", "n"), [(0.0, 1), (0, 1), ("0.0", 1), (0.1, 0), (None, 0)])
+def test_an_exposure_time_of_0_is_said(exptime, n):
+    header = fits.Header({"OBSTYPE": "object"} | ({} if exptime is None else {"EXPTIME": exptime}))
+    doubts = describe(header, None, BUILTIN_RULES, Path("x.fits")).doubts
+    assert [str(doubt).partition(":")[0] for doubt in doubts] == [f"EXPTIME is '{exptime}'"] * n
