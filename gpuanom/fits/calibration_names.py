@@ -17,7 +17,8 @@ _OBJECT = re.compile(rf"{_MADE}{_KINDS}s?(?:[ _-]?(?:frame|image|exposure))?", r
 _NAME = re.compile(
     rf"{_MADE}(?:{_KINDS}|{_MAPS}){_FORM}s?[0-9]*"
     r"(?:[ ._-]+(?:[0-9]+s?(?:ec)?|t[0-9]+s?|[ugrizyUBVRIJHK]|"
-    r"master|super|combined|median|mean|norm(?:ed|ali[sz]ed)?|corr?|map|bin[0-9x]+|[0-9]+x[0-9]+|frame|ccd[0-9]+))*[ ._-]*",
+    r"master|super|combined|median|mean|norm(?:ed|ali[sz]ed)?|corr?|map|bin[0-9x]+|[0-9]+x[0-9]+|frame|"
+    r"ccd[0-9]+))*[ ._-]*",
     re.I,
 )
 _WORD = re.compile(

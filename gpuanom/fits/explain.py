@@ -11,7 +11,7 @@ from typing import Any
 from gpuanom.errors import InputError, printable
 from gpuanom.fits.ccds import Listed, list_hdus
 from gpuanom.fits.discover import Discovery, discover, labels_of, rule_of
-from gpuanom.fits.headers import card, clean
+from gpuanom.fits.headers import card, quoted
 from gpuanom.fits.mapped import File
 from gpuanom.fits.reader import open_by_file, origin_of
 from gpuanom.fits.sections import Section
@@ -202,7 +202,7 @@ def _not_ccds(path: Path, exposure: Exposure, settings: Settings, label: str) ->
     lines = []
     for item in listed:
         if isinstance(item, Listed) and item.no_ccd:
-            name = clean(card(item.hdu.header, "EXTNAME")) or "without a name"
+            name = quoted(card(item.hdu.header, "EXTNAME") or "") or "without a name"
             lines.append(printable(f"HDU {item.hdu.number} ({name}): {item.no_ccd}"))
     return lines
 

@@ -123,6 +123,7 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
     id and the start.
     """
     parts = [[files[i] for i in part] for part in by_start([(f.about.date_obs, f.about.exptime) for f in files])]
+    starts = bool(parts)
     if not parts:
         parts = list(_grouped(files, lambda file: dict(file.about.other_ids).get("OBSID", "")).values())
     if len(parts) < 2:
@@ -135,7 +136,7 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
         values = [{each.get(keyword, "") for each in part} for part in ids]
         plain = [next(iter(value)) for value in values if len(value) == 1]
         if len(plain) == len(parts) == len(set(plain)) and all(plain):
-            named = [[_renamed(f, value, f"{keyword} is '{value}'") for f in part]
+            named = [[_renamed(f, value, _why_another(f.about, keyword, starts)) for f in part]
                      for value, part in zip(plain, parts, strict=True)]  # fmt: skip
             return [*itertools.chain.from_iterable(named), *undated]
     apart = []
@@ -144,6 +145,13 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
         told_by = f"{first.told_by}, which other exposures have too, and the start, {first.date_obs}"
         apart += [_renamed(f, clean(f"{first.exposure}-{first.date_obs}"), told_by) for f in part]
     return [*apart, *undated]
+
+
+def _why_another(about: Description, keyword: str, starts: bool) -> str:
+    """Say which card names an exposure whose first id is that of several exposures, and why that id does not."""
+    first = next(iter(about.id_cards.values())).replace(" is ", " ", 1)
+    others = "exposures of other starts" if starts else "other exposures"
+    return f"{about.id_cards[keyword]}; {first} is shared by {others}"
 
 
 def by_start(begun: Sequence[tuple[str, float]]) -> list[list[int]]:

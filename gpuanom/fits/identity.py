@@ -18,7 +18,7 @@ from gpuanom.fits.binning import binning_label
 from gpuanom.fits.calibration_names import is_calibration, is_name_of_calibration
 from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
 from gpuanom.fits.doubts import Doubt, missing_keywords, perhaps_calibration
-from gpuanom.fits.headers import LONGEST_ID, Cards, clean, matches, number, plver, stem
+from gpuanom.fits.headers import LONGEST_ID, Cards, card_text, clean, matches, number, plver, stem
 from gpuanom.fits.plane_kinds import plane_reason, side_file
 from gpuanom.records import Version
 
@@ -66,6 +66,8 @@ class Description:
         Whether the headers have an exposure id; otherwise `exposure` is the name of the file.
     other_ids : tuple of (keyword, id)
         Other ids in the headers, for use where several exposures share the id.
+    id_cards : mapping of str to str
+        The cards of all these ids as messages quote them, by keyword.
     ccd : str
         Name of the first CCD of the file; empty where the headers give none.
     detector : mapping of str to str
@@ -89,6 +91,7 @@ class Description:
     kind: str
     named: bool
     other_ids: tuple[tuple[str, str], ...]
+    id_cards: Mapping[str, str]
     ccd: str
     detector: Mapping[str, str]
     doubts: tuple[Doubt, ...] = ()
@@ -147,11 +150,11 @@ def describe(
     keyword, exposure = ids[0] if ids else ("", clean(stem(path)) or "unnamed")
     return Description(
         rule=rule,
-        rule_reason=", ".join(f"{k} is '{clean(cards.get(k))}'" for k in matched) or "no other rule fits",
+        rule_reason=", ".join(card_text(cards, k) for k in matched) or "no other rule fits",
         # Binned images are a separate dataset, as raw images are.
         camera="-".join(part for part in (camera, rule.level, binning_label(cards)) if part),
         exposure=exposure,
-        told_by=f"{keyword} is '{clean(cards.get(keyword))}'" if keyword else "the file's name",
+        told_by=card_text(cards, keyword) if keyword else "the file's name",
         band=band_of(rule, cards),
         date_obs=date,
         exptime=number(cards.first(rule.exptime)),
@@ -161,6 +164,7 @@ def describe(
         kind=kind,
         named=bool(ids),
         other_ids=ids[1:],
+        id_cards={keyword: card_text(cards, keyword) for keyword, _ in ids},
         ccd=named_ccd(rule, cards),
         detector=detector_cards(cards),
         doubts=(*missing_keywords(rule, cards, keyword), *perhaps_calibration(rule, cards, path)),
@@ -192,13 +196,12 @@ def _no_exposure(rule: CameraRule, cards: Cards, path: Path, alone: bool, primar
     for what, exclusions in (("not a sky exposure", rule.not_sky), ("a stack", rule.stacks)):
         for keyword, patterns in exclusions:
             if matches(cards.get(keyword), patterns):
-                value = clean(cards.get(keyword))
-                return f"{what}: {keyword} is '{value}'", f"{what} ({value.lower()})"
+                return f"{what}: {card_text(cards, keyword)}", f"{what} ({clean(cards.get(keyword)).lower()})"
     if any(cards.get(keyword) is not None for keyword, _ in rule.not_sky):
         return "", ""  # the header says what kind of exposure this is, so names of targets and files do not count
     target = clean(cards.get("OBJECT"))
     if rule.not_sky and is_calibration(target):
-        return f"not a sky exposure: OBJECT is '{target}'", f"not a sky exposure ({target.lower()})"
+        return f"not a sky exposure: {card_text(cards, 'OBJECT')}", f"not a sky exposure ({target.lower()})"
     if rule.not_sky and not target and is_name_of_calibration(stem(path)):
         return "not a sky exposure: the file's name is that of a calibration", "not a sky exposure (by its name)"
     return "", ""

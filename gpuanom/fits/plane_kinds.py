@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.fits.headers import SUFFIXES, Cards, card, clean, matches, stem
+from gpuanom.fits.headers import SUFFIXES, Cards, card, clean, matches, quoted, stem
 from gpuanom.fits.same_cards import once_for_same_cards
 
 NAMES: tuple[str, ...] = ("EXTNAME", "EXTTYPE", "DES_EXT", "HDUCLAS1")
@@ -92,12 +92,12 @@ def plane_reason(rule: CameraRule, header: Any) -> str:
         if matches(value, _PLANE_CLASSES):
             return _says(keyword, value)
     if card(header, "SCIDATA") is not None and not is_named(card(header, "SCIDATA"), clean(card(header, "EXTNAME"))):
-        return f"SCIDATA says that HDU '{clean(card(header, 'SCIDATA'))}' holds the sky"
+        return f"SCIDATA says that HDU '{quoted(card(header, 'SCIDATA'))}' holds the sky"
     if matches(card(header, "UTYPE"), _UNCERTAINTIES):
         return _says("UTYPE", card(header, "UTYPE"))
     unit = card(header, "BUNIT")
     if isinstance(unit, str) and _SQUARED_UNIT.match(unit.strip().lower()):
-        return f"BUNIT is '{clean(unit)}', the unit of a variance"
+        return f"BUNIT is '{quoted(unit)}', the unit of a variance"
     return ""
 
 
@@ -118,7 +118,7 @@ def is_plane(rule: CameraRule, header: Any) -> bool:
 
 
 def _says(keyword: str, value: Any) -> str:
-    return f"{keyword} is '{clean(value)}'"
+    return f"{keyword} is '{quoted(value)}'"
 
 
 def side_file(path: Path, cards: Cards | None = None) -> str:

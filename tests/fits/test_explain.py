@@ -10,6 +10,7 @@ from gpuanom.cli import cli
 from gpuanom.fits import discover, open_ccds
 from gpuanom.fits.explain import explain
 from gpuanom.records import CcdOnDisk
+from gpuanom.settings import Settings
 
 
 def image(seed=0, size=(200, 210)):
@@ -94,3 +95,29 @@ def test_score_says_with_v_what_decided_and_always_that_no_band_is_told(write, t
     assert "2 files: band r told by WFFBAND" in result.output
     assert "4 files: camera rule 'any'" in result.output
     assert "no card of its header names a band" in (tmp_path / "out2" / "exposures.ecsv").read_text()
+
+
+def test_cards_are_quoted_as_the_header_has_them(write, tmp_path):
+    """Ids and names have no colons and slashes; what explain quotes does."""
+    for n in range(2):
+        write(f"{n}.fits", (image(), {"EXTNAME": "C1"}), (image(), {"EXTNAME": "A/B_MASK"}), INSTRUME="A/B:C",
+              EXPNUM=1001, **{"DATE-OBS": f"2026-01-01T0{n}:30:00"})  # fmt: skip
+    write("2.fits", data=image(), INSTRUME="A", OBSTYPE="flat/dome")
+    write("3.fits", data=image(), INSTRUME="A", OBJECT="sky flat")
+    match = {"mine": {"match": {"INSTRUME": "a/b*"}}}
+    first, second, flat, target = explain([tmp_path], Settings.from_mapping({"cameras": match}))
+    assert first.exposure == "2026-01-01T00_30_00"
+    shared = "EXPNUM '1001' is shared by exposures of other starts"
+    assert first.exposure_told_by == f"DATE-OBS is '2026-01-01T00:30:00'; {shared}"
+    assert second.exposure_told_by == f"DATE-OBS is '2026-01-01T01:30:00'; {shared}"
+    assert first.rule_told_by == "INSTRUME is 'A/B:C'"
+    assert first.not_ccds == ("HDU 2 (A/B_MASK): a plane, no CCD: EXTNAME is 'A/B_MASK'",)
+    assert flat.reason == "not a sky exposure: OBSTYPE is 'flat/dome'"
+    assert target.reason == "not a sky exposure: OBJECT is 'sky flat'"
+
+
+def test_an_id_of_several_exposures_is_said_where_another_card_names_them(write, tmp_path):
+    for n in (1, 2):
+        write(f"{n}.fits", data=image(), EXPNUM=5, OBSID=f"o{n}", INSTRUME="A")
+    told = [account.exposure_told_by for account in explain([tmp_path], Settings())]
+    assert told == [f"OBSID is 'o{n}'; EXPNUM '5' is shared by other exposures" for n in (1, 2)]
