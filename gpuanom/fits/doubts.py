@@ -88,3 +88,28 @@ def perhaps_calibration(rule: CameraRule, cards: Cards, path: Path) -> list[Doub
         found.append(Doubt("the name of the file has a word of calibrations, and no card tells what the file is: "
                            "scored as an exposure of the sky", f"'{word}'"))  # fmt: skip
     return found
+
+
+def unread_times(start: str, told_by: str, exptime: str) -> list[Doubt]:
+    """Tell which cards of times cannot be read.
+
+    Parameters
+    ----------
+    start : str
+        The card that should tell the start, as messages quote it; empty where there is no such card, or it can be read.
+    told_by : str
+        The keyword of the card that tells the start instead; empty where none does.
+    exptime : str
+        The same for the exposure time.
+
+    Returns
+    -------
+    list of Doubt
+    """
+    found = []
+    if start:
+        otherwise = f"{told_by} tells the start" if told_by else "the start is unknown"
+        found.append(Doubt(f"no date of the form YYYY-MM-DDThh:mm:ss, so {otherwise}", start))
+    if exptime:
+        found.append(Doubt("no number of seconds, so the exposure time is unknown", exptime))
+    return found

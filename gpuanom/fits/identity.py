@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.errors import printable
 from gpuanom.fits.bands import Band, band_of
 from gpuanom.fits.binning import binning_label
 from gpuanom.fits.calibration_names import is_calibration, is_name_of_calibration
 from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
-from gpuanom.fits.doubts import Doubt, missing_keywords, perhaps_calibration
-from gpuanom.fits.headers import LONGEST_ID, Cards, card_text, clean, matches, number, plver, stem
+from gpuanom.fits.doubts import Doubt, missing_keywords, perhaps_calibration, unread_times
+from gpuanom.fits.headers import Cards, card_text, clean, matches, plver, stem
 from gpuanom.fits.plane_kinds import plane_reason, side_file
+from gpuanom.fits.start_times import Start, exposure_time, start
 from gpuanom.records import Version
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
 _NAME_VERSION = re.compile(r"(?<=_)(?:v|ls|a|d)[0-9]{1,6}(?=[._-]|$)", re.IGNORECASE)
-_TIMES = ("UTC-OBS", "UT", "TIME-OBS", "UTSTART")
 _NO_ID = re.compile(
     r"[+-]?0+(?:\.0*)?|-[0-9.]+|_*(?:none|null|nan|n[/_]?a|unknown|undefined|undef|tbd|notset|-+)_*", re.I
 )
@@ -145,8 +144,9 @@ def describe(
     camera = clean(rule.camera or cards.get("INSTRUME") or "") or "unknown"
     version, label = _version(rule, cards, path)
     no_exposure, kind = _no_exposure(rule, cards, path, extension is None, primary)
-    date = _date(rule, cards)
-    ids = _ids(rule, cards, date)
+    begun = start(rule, cards)
+    exptime, no_time = exposure_time(rule, cards)
+    ids = _ids(rule, cards, begun)
     keyword, exposure = ids[0] if ids else ("", clean(stem(path)) or "unnamed")
     return Description(
         rule=rule,
@@ -156,8 +156,8 @@ def describe(
         exposure=exposure,
         told_by=card_text(cards, keyword) if keyword else "the file's name",
         band=band_of(rule, cards),
-        date_obs=date,
-        exptime=number(cards.first(rule.exptime)),
+        date_obs=begun.date,
+        exptime=exptime,
         version=version,
         version_label=label,
         no_exposure=no_exposure,
@@ -167,11 +167,15 @@ def describe(
         id_cards={keyword: card_text(cards, keyword) for keyword, _ in ids},
         ccd=named_ccd(rule, cards),
         detector=detector_cards(cards),
-        doubts=(*missing_keywords(rule, cards, keyword), *perhaps_calibration(rule, cards, path)),
+        doubts=(
+            *unread_times(begun.unreadable, begun.told_by, no_time),
+            *missing_keywords(rule, cards, keyword),
+            *perhaps_calibration(rule, cards, path),
+        ),
     )
 
 
-def _ids(rule: CameraRule, cards: Cards, date: str) -> tuple[tuple[str, str], ...]:
+def _ids(rule: CameraRule, cards: Cards, begun: Start) -> tuple[tuple[str, str], ...]:
     """Return the exposure ids in the headers with their keywords, the best first; empty where the headers have none.
 
     Values such as 0, -1 or 'none' are no ids. In this case, and in a file of one CCD of several
@@ -183,8 +187,8 @@ def _ids(rule: CameraRule, cards: Cards, date: str) -> tuple[tuple[str, str], ..
     keywords = _OTHER_IDS if of_rule else _SHARED_IDS if is_one_of_several(cards) else ()
     others = [(k, clean(stem(Path(clean(cards.get(k)))))) for k in keywords if k not in rule.exposure]
     others = [(k, value) for k, value in others if value and not _NO_ID.fullmatch(value)]
-    if of_rule and "T" in date:
-        others.append((cards.told_by(rule.date), clean(date)))
+    if of_rule and "T" in begun.date:
+        others.append((begun.told_by, clean(begun.date)))
     return (*good, *others)
 
 
@@ -205,17 +209,6 @@ def _no_exposure(rule: CameraRule, cards: Cards, path: Path, alone: bool, primar
     if rule.not_sky and not target and is_name_of_calibration(stem(path)):
         return "not a sky exposure: the file's name is that of a calibration", "not a sky exposure (by its name)"
     return "", ""
-
-
-def _date(rule: CameraRule, cards: Cards) -> str:
-    date = cards.first(rule.date)
-    if not isinstance(date, str):
-        return ""
-    time = cards.first(_TIMES)
-    if "T" not in date and isinstance(time, str) and re.fullmatch(r"[0-9]{1,2}:[0-9]{2}:[0-9.]+", time):
-        hour, _, rest = time.partition(":")
-        date = f"{date}T{hour.zfill(2)}:{rest}"
-    return printable(date)[:LONGEST_ID]
 
 
 def _version(rule: CameraRule, cards: Cards, path: Path) -> tuple[Version, str]:
