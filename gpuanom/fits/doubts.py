@@ -5,6 +5,7 @@ Nothing here decides anything: `gpuanom explain` says it of each file, `gpuanom 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from gpuanom.cameras.rules import CameraRule
 from gpuanom.cameras.user_rules import own_keywords
 from gpuanom.fits.calibration_names import word_of_calibration
 from gpuanom.fits.headers import Cards, card_text, number, stem
+
+_ZERO = re.compile(r"[+-]?0+(?:\.0*)?")
 
 
 class Doubt(NamedTuple):
@@ -113,3 +116,29 @@ def unread_times(start: str, told_by: str, exptime: str) -> list[Doubt]:
     if exptime:
         found.append(Doubt("no number of seconds, so the exposure time is unknown", exptime))
     return found
+
+
+def number_of_zero(rule: CameraRule, cards: Cards, told_by: str) -> list[Doubt]:
+    """Tell of an exposure number of 0, which is no number of an exposure, for surveys that begin to count at 0.
+
+    Parameters
+    ----------
+    rule : CameraRule
+        Its `exposure` lists the keywords of the number.
+    cards : Cards
+        The first headers of the file.
+    told_by : str
+        The keyword that tells the exposure; empty where the name of the file does.
+
+    Returns
+    -------
+    list of Doubt
+    """
+    if told_by in rule.exposure:
+        return []
+    zeros = (k for k in rule.exposure if cards.get(k) is not None and _ZERO.fullmatch(str(cards.get(k))))
+    otherwise = told_by or "the name of the file"
+    return [
+        Doubt(f"0 is taken for no number of an exposure, so {otherwise} tells the exposure", card_text(cards, keyword))
+        for keyword in zeros
+    ][:1]

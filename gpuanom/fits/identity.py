@@ -16,7 +16,7 @@ from gpuanom.fits.bands import Band, band_of
 from gpuanom.fits.binning import binning_label
 from gpuanom.fits.calibration_names import is_calibration, is_name_of_calibration
 from gpuanom.fits.ccds import detector_cards, is_one_of_several, named_ccd
-from gpuanom.fits.doubts import Doubt, missing_keywords, perhaps_calibration, unread_times
+from gpuanom.fits.doubts import Doubt, missing_keywords, number_of_zero, perhaps_calibration, unread_times
 from gpuanom.fits.headers import Cards, card_text, clean, matches, plver, stem
 from gpuanom.fits.plane_kinds import plane_reason, side_file
 from gpuanom.fits.start_times import Start, exposure_time, start
@@ -170,6 +170,7 @@ def describe(
         doubts=(
             *unread_times(begun.unreadable, begun.told_by, no_time),
             *missing_keywords(rule, cards, keyword),
+            *number_of_zero(rule, cards, keyword),
             *perhaps_calibration(rule, cards, path),
         ),
     )

@@ -65,3 +65,23 @@ def test_one_of_several_keywords_is_enough(write):
     settings = mycam('exposure = ["SHOT", "RUNNO"]')
     assert explain([path], settings)[0].exposure == "7"
     assert not doubtful(discover([path], settings))
+
+
+def test_an_exposure_number_of_0_is_said_once(write):
+    paths = [write(f"{n}.fits", data=DATA, **CARDS | {"EXPNUM": n, "DATE-OBS": f"2026-01-01T00:0{n}:00"})
+             for n in range(3)]  # fmt: skip
+    line = "0 is taken for no number of an exposure, so DATE-OBS tells the exposure"
+    assert said(paths, Settings()) == [f"1 file: {line} (EXPNUM is '0' in 0.fits)"]
+    assert [account.remarks for account in explain(paths, Settings())] == [(f"EXPNUM is '0': {line}",), (), ()]
+    dateless = write("x.fits", data=DATA, INSTRUME="A", FILTER="r", EXPNUM="0000")
+    assert said([dateless], Settings()) == [
+        f"1 file: {line.replace('DATE-OBS', 'the name of the file')} (EXPNUM is '0000' in x.fits)"
+    ]
+
+
+def test_an_exposure_number_of_0_beside_another_number_is_not_said(write):
+    path = write("x.fits", data=DATA, **CARDS | {"EXPNUM": 0, "EXPID": 17})
+    assert explain([path], Settings())[0].exposure == "17"
+    assert said([path], Settings()) == []
+    unknown = write("y.fits", data=DATA, **CARDS | {"EXPNUM": -1})
+    assert said([unknown], Settings()) == []
