@@ -534,3 +534,13 @@ def test_decisions_and_exposures_without_a_band_are_told_as_score_tells_them(tmp
         text for text in said if "names a band" in text
     ]
     assert len([text for text in said if "names a band" in text]) == 1
+
+
+def test_what_may_surprise_is_told_by_a_watch(tmp_path):
+    """Here exposure times of 0, in one line as `score` tells them."""
+    for number in (1, 2):
+        nights.write(tmp_path / "in", number, ccds=1, EXPTIME=0.0)
+    assert [text for text in once(tmp_path / "in", tmp_path / "out")[2] if "an exposure time of 0 s" in text] == [
+        "2 files: an exposure time of 0 s, as a bias has, but scored as an exposure of the sky "
+        "(such as EXPTIME is '0.0' in exposure_001.fits)"
+    ]

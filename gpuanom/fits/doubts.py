@@ -87,7 +87,7 @@ def perhaps_calibration(rule: CameraRule, cards: Cards, path: Path) -> list[Doub
         found.append(Doubt("an exposure time of 0 s, as a bias has, but scored as an exposure of the sky",
                            card_text(cards, exptime)))  # fmt: skip
     told = (*(keyword for keyword, _ in rule.not_sky), "OBJECT")
-    if all(cards.get(keyword) is None for keyword in told) and (word := word_of_calibration(stem(path))):
+    if (word := word_of_calibration(stem(path))) and all(cards.get(keyword) is None for keyword in told):
         found.append(Doubt("the name of the file has a word of calibrations, and no card tells what the file is: "
                            "scored as an exposure of the sky", f"'{word}'"))  # fmt: skip
     return found
