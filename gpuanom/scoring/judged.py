@@ -43,6 +43,9 @@ class Judged:
         The condition of which the statistic is itself a measure: it is not regressed on that one.
     floor : float
         Smaller values count as this one before the logarithm is taken, in the unit of the column.
+    offset : float
+        What is added to values above 0, and stands for all others, before the logarithm is taken, in the unit of the
+        column: values far below this one hardly differ, and yet are not equal.
     needs_sources : bool
         Whether the statistic says nothing of an exposure with few sources.
     of_ccds : bool
@@ -68,6 +71,7 @@ class Judged:
     two_sided: bool = False
     covariate: str = ""
     floor: float = 0.0
+    offset: float = 0.0
     needs_sources: bool = False
     of_ccds: bool = False
     of_orientations: bool = False
@@ -222,8 +226,9 @@ OF_CCDS: tuple[Judged, ...] = (
     _ccd("masked_share", "background", "a large bright area[ on {ccd}]", floor=1e-3),
     _ccd("masked_patch", "background", "ring or ghost, or a bright star[ on {ccd}]", floor=1e-3),
     _ccd("map_rms", "background", "uneven background[ on {ccd}]", precise=0),
-    # Less than a tenth of the noise is no glow: its logarithm would tell of differences of nothing.
-    _ccd("glow", "background", "glow[ on {ccd}]", floor=0.1),
+    # Less than a tenth of the noise is no glow: its logarithm would tell of differences of nothing. As a floor, a tenth
+    # would make most CCDs of many nights equal, so that nothing told how far from these the others may be by chance.
+    _ccd("glow", "background", "glow[ on {ccd}]", offset=0.1),
     _ccd("edge", "background", "ring or ghost[ on {ccd}]"),
     _ccd("crosstalk", "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True),
     _ccd("fwhm", "shapes", "out of focus[ on {ccd}]", needs_sources=True),

@@ -169,7 +169,8 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     sky = distances.sky_or_sigma(prepared, options)
     conditions, covariates = distances.choose_conditions(prepared, sky, options)
     y, error = distances.compared_values(prepared, chosen, sky, options)
-    used = distances.regressed_on(chosen, conditions)
+    # A regression of values most of which are equal would make these differ.
+    used = distances.regressed_on(chosen, conditions) & ~tails.are_tied(y)[:, None]
     x = covariates.scaled(distances.condition_values(prepared, conditions))
     coefficients = regression.fit(y, x, used)
     residual = y - regression.predicted(coefficients, x)

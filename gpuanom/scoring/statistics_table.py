@@ -144,6 +144,7 @@ def transformed(values: Doubles, judged: Judged) -> Doubles:
     found = np.asarray(values, dtype=np.float32).astype(np.float64)
     if judged.logarithm:
         np.maximum(found, judged.floor, out=found)
+        found += judged.offset
         with np.errstate(divide="ignore", invalid="ignore"):
             np.log(found, out=found)  # of 0 and less there is none that is finite
     found[~np.isfinite(found)] = np.nan

@@ -14,6 +14,8 @@ import numpy as np
 from gpuanom.records import Doubles, Integers
 from gpuanom.side_by_side import side_by_side
 
+Flags = np.typing.NDArray[np.bool_]
+
 MOST_FITTED = 65_536
 """Tails are fitted to at most so many values of a row, evenly spaced: more do not move the quantiles."""
 
@@ -35,6 +37,17 @@ above it (`profiling/verdict_thresholds.py`).
 _EXACT, _BEYOND = 2.0, 0.75
 """The evidence of exposures above the first number counts in part: it is the largest of many, whose tails are known
 from few values each, so that chance reaches 4.6 in 2 cases of 100 (`profiling/verdict_thresholds.py`)."""
+
+_TIED, _ALIKE, _NEARLY = 0.3, 1e-6, 0.02
+"""Values are tied where so large a part of them is as near as the second number to their median, or as near as the
+third part of the range of the bulk: those of a statistic below its floor are equal, and so are many counts of few
+things. What is subtracted from equal values, a median of few CCDs, may make them differ a little."""
+
+_BULK = 0.85
+"""The range of the bulk ends at this quantile, which one exposure in ten with the same anomaly does not move."""
+
+_LEAST_ABOVE = 10
+"""So many values above tied ones tell how they scatter; fewer tell nothing."""
 
 _RELATIVE_SPREAD = 1e-6
 """Values that differ by less than this part of their size count as equal: they come from float32 numbers."""
@@ -70,6 +83,10 @@ def fit(values: Sequence[Doubles] | Doubles, least: float = 0.0) -> Tails:
     the rest, since many outliers widen the first tail. The tail then goes through the 50% and 90% quantiles of the
     rest, so that one exposure in ten with the same anomaly does not make the anomaly look normal.
 
+    Where many values are equal, as those of CCDs without any glow, quantiles that lie among these tell nothing of how
+    the others scatter. The equal values then count as values whose size is not known, and an exponential tail goes
+    through the 50% and 90% quantiles of those above them.
+
     Parameters
     ----------
     values : sequence of n_rows ndarrays, (n,) float64
@@ -98,9 +115,69 @@ def fit(values: Sequence[Doubles] | Doubles, least: float = 0.0) -> Tails:
             begin = int(np.searchsorted(ordered[row, :end], near[row]))
             one = Tails(*(values[row : row + 1] for values in first))
             evidence = one.evidence(ordered[row : row + 1, begin:end])[0]
-            beyond = np.flatnonzero(evidence > _OUTLYING + np.log(end / np.arange(end - begin, 0, -1)))
-            rest[row] = begin + beyond[0] if beyond.size else end
-    return _through(ordered, rest, start, 0.9, least)
+            rest[row] = begin + _first_outlier(evidence, end)
+    found = _through(ordered, rest, start, 0.9, least)
+    alike = _alike(ordered, n)
+    for row in np.flatnonzero(_are_tied(ordered, n)).tolist():
+        found.start[row], found.scale[row], found.shape[row] = _above_tied(
+            ordered[row, : int(n[row])], float(alike[row])
+        )
+    return found
+
+
+def _first_outlier(evidence: Doubles, n: int) -> int:
+    """The place of the first outlier in the evidence of the largest of n values, in ascending order; its end without.
+
+    The k largest are outliers where each has L > 4 + ln(n / k).
+    """
+    beyond = np.flatnonzero(evidence > _OUTLYING + np.log(n / np.arange(evidence.size, 0, -1)))
+    return int(beyond[0]) if beyond.size else evidence.size
+
+
+def are_tied(values: Doubles) -> Flags:
+    """Return in which rows many values are alike, (n_rows,) bool.
+
+    Parameters
+    ----------
+    values : ndarray, (n_rows, n) float64
+        NaN where there is none.
+    """
+    return _are_tied(np.sort(values, axis=1), np.count_nonzero(np.isfinite(values), axis=1))
+
+
+def _are_tied(ordered: Doubles, n: Integers) -> Flags:
+    """Of which sorted rows so many of the first n values are alike that their quantiles do not tell of the others."""
+    middle, tied = _quantile(ordered, n, 0.5), np.zeros(len(ordered), dtype=np.bool_)
+    alike = _alike(ordered, n)
+    for row in np.flatnonzero(n).tolist():
+        first, last = np.searchsorted(ordered[row, : int(n[row])], (middle[row] - alike[row], middle[row] + alike[row]))
+        tied[row] = last - first >= _TIED * n[row]
+    return tied
+
+
+def _alike(ordered: Doubles, n: Integers) -> Doubles:
+    """How near the median of each sorted row values are alike."""
+    return np.fmax(_NEARLY * (_quantile(ordered, n, _BULK) - _quantile(ordered, n, _START)), _ALIKE)
+
+
+def _above_tied(values: Doubles, alike: float) -> tuple[float, float, float]:
+    """Start, scale and shape of the tail of sorted values many of which are alike; the scale is NaN without a tail."""
+    n, middle = values.size, float(np.median(values))
+    above = int(np.searchsorted(values, middle + alike, side="right"))
+    end, start, scale = n, middle, math.nan
+    for _ in range(_ROUNDS):
+        if end - above < _LEAST_ABOVE:
+            return middle, math.nan, 1.0
+        half, high = (float(values[above + int(share * (end - above))]) for share in (0.5, 0.9))
+        # How many are as large: of equal values all.
+        of_half, of_high = (-math.log((end - int(np.searchsorted(values, value))) / end) for value in (half, high))
+        scale = (high - middle) / of_high
+        if of_high > of_half:
+            scale = max(scale, (high - half) / (of_high - of_half))
+        start = high - scale * of_high
+        evidence = (values[above:] - start) / scale
+        end = above + _first_outlier(evidence, n)
+    return start, scale, 1.0
 
 
 def effective_number(largest: Doubles) -> Doubles:

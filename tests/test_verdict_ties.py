@@ -1,0 +1,56 @@
+"""Statistics most of whose values are equal, or nearly so: nothing may stand out for that alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpuanom.scoring import tails
+from gpuanom.scoring.statistics_table import Measured
+from gpuanom.scoring.verdict import judge
+
+
+@pytest.mark.parametrize("equal", [0.5, 0.6, 0.77, 0.85, 0.9, 0.95])
+@pytest.mark.parametrize("n", [80, 600])
+def test_values_above_many_equal_ones_are_as_unlikely_as_they_are(equal, n):
+    values = np.random.default_rng(4).standard_exponential((50, n))
+    floor = np.quantile(values, equal, axis=1, keepdims=True)
+    # What is subtracted from CCDs of one exposure makes some of the equal values smaller than the others.
+    lower = np.maximum(values, floor) - floor - 0.5 * (np.random.default_rng(5).random((50, n)) < 0.05)
+    evidence = tails.fit(lower).evidence(lower)
+    known = np.isfinite(evidence)
+    assert np.count_nonzero(known & (evidence > np.log(1000))) < 0.004 * evidence.size
+    # What chance would give in one of e^40 cases is found where there are values to compare with.
+    far = tails.fit(lower).evidence(np.full((50, 1), 40.0))
+    assert (far[np.isfinite(far)] > 15).all()
+    assert np.isfinite(far).any() or (1 - equal) * n < 20
+
+
+def night(seed, n=30, ccds=4):
+    """A night of small CCDs: the largest values of their smoothed maps are near 0.06 sigma, and nothing is a glow."""
+    rng = np.random.default_rng(seed)
+    total = n * ccds
+    columns = {"glow": rng.normal(0.065, 0.045, total), "map_rms": np.exp(rng.normal(0, 0.2, total)),
+               "masked_patch": rng.poisson(0.4, total) / 64}  # fmt: skip
+    return Measured(
+        n, {"n_ccd_used": np.full(n, float(ccds))}, np.repeat(np.arange(n), ccds),
+        [f"C{k + 1}" for k in range(ccds)] * n, {**columns, "sky": np.full(total, 1e3), "sigma": np.full(total, 20.0)},
+        np.tile(np.linspace(-1, 1, ccds), n), np.zeros(total),
+    )  # fmt: skip
+
+
+def test_a_night_without_a_glow_has_none():
+    found = [judge(night(seed))[0] for seed in range(30)]
+    exposures, ccds = sum(len(v.verdict) for v in found), sum(v.ccd_verdict.size for v in found)
+    assert sum(v.verdict.count("bad") for v in found) <= 0.005 * exposures
+    assert sum(len(v.verdict) - v.verdict.count("ok") for v in found) <= 0.03 * exposures
+    assert sum(np.count_nonzero(v.ccd_verdict == "bad") for v in found) <= 0.001 * ccds
+
+
+def test_a_glow_among_ccds_without_one_is_found():
+    measured = night(1)
+    measured.ccds["glow"][37] = 2.5
+    verdicts = judge(measured)[0]
+    assert verdicts.ccd_verdict[37] == "bad"
+    assert verdicts.ccd_cause[37] == "glow on C2"
+    assert verdicts.verdict[9] == "check"
