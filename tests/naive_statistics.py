@@ -18,20 +18,37 @@ def followed(d, rows):
 
 
 def contrasts(plane, mean, d, height):
-    """How far each line that moves by d columns stands out of those beside it; NaN where they are too short."""
+    """How far each line that moves by d columns stands out of those beside it, NaN where short, and the unit."""
     rows, columns = plane.shape
     least = min(LEAST, max(LEAST_OF_SMALL, max(plane.shape) // 2))
     sums, n = (np.zeros(columns + 2 * height, dtype=np.int64) for _ in range(2))
     for y, x in enumerate(followed(d, height)[:rows]):
         sums[height - x : height - x + columns] += plane[y]
         n[height - x : height - x + columns] += 1
-    found = np.full(columns + height, np.nan)
+    found, unit = np.full(columns + height, np.nan), np.zeros(columns + height)
     for x in range(3, columns + height - 3):
         one, other = n[x - 3], n[x + 3]
         if n[x] >= least and 2 * one >= n[x] and 2 * other >= n[x]:
             over = float(sums[x]) - 0.5 * float(sums[x - 3] + sums[x + 3]) - mean * (n[x] - 0.5 * (one + other))
-            found[x] = over / math.sqrt(n[x] + 0.25 * (one + other))
-    return found
+            unit[x] = math.sqrt(n[x] + 0.25 * (one + other))
+            found[x] = over / unit[x]
+    return found, unit
+
+
+def along_a_column(plane, d, height, column, excess):
+    """Whether what stands out of a line that moves by d columns belongs to its columns, not to the line."""
+    rows, columns = plane.shape
+    x = column - height + d / max(height - 1, 1) * np.arange(rows)
+    inside = (x > -0.5) & (x < columns - 0.5)
+    of_row = np.where(inside, np.rint(x), -1).astype(np.int64)
+    parts = []
+    for c in np.unique(of_row[inside]):
+        here = of_row == c
+        over = 0.0 if here.all() else float(np.median(plane[here, c]) - np.median(plane[~here, c]))
+        parts.append((int(here.sum()) * over, int(here.sum())))
+    strongest, n_strongest = max(parts, key=lambda part: part[0])
+    rest = sum(n for _, n in parts) - n_strongest
+    return rest < 4 or (sum(part[0] for part in parts) - strongest) * (rest + n_strongest) < 0.5 * excess * rest
 
 
 def best_line(plane, mean, deviation):
@@ -41,9 +58,13 @@ def best_line(plane, mean, deviation):
         height *= 2
     best, result = 0.0, (0.0, 0.0, 0, 0.0, 0.0)
     for d in range(max(1, height // 64), height):
-        values = contrasts(plane, mean, d, height)
-        if np.isfinite(values).any() and np.nanmax(values) > best:
-            best, column = float(np.nanmax(values)), int(np.nanargmax(values))
+        values, unit = contrasts(plane, mean, d, height)
+        lines = np.where(np.isnan(values), -math.inf, values)
+        for column in np.flatnonzero(lines > best) if d <= 8 else ():
+            if along_a_column(plane, d, height, column, values[column] * unit[column]):
+                lines[column] = -math.inf
+        if lines.max() > best:
+            best, column = float(lines.max()), int(lines.argmax())
             known = np.where(np.isnan(values), 0.0, values)
             far = np.abs(np.arange(len(values)) - column) > 5
             elsewhere, beside = np.abs(known[far]).max(initial=0.0), (-known[~far]).max(initial=0.0)

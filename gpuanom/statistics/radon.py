@@ -21,6 +21,11 @@ BLOCK = 32
 """Columns that are added at a time."""
 PARALLEL = 3
 """A line is compared with the two lines that lie this number of columns to either side of it."""
+STEEP = 8
+"""Lines that move by at most so many columns may owe what stands out of them to one column alone."""
+REST, LEAST_REST = 0.5, 4
+"""Outside of the column in which a steep line is strongest, a trail has so many bins, which are above the rest of their
+columns by at least this part of what the line is above those beside it."""
 
 
 @lru_cache(maxsize=16)
@@ -140,8 +145,62 @@ def _any_higher(line: Any, mean: Any, excess: Any, root: Any, best: Any) -> Any:
 
 
 @helper
-def _highest(sums: Any, mean: Any, weights: Any, least: Any) -> Any:
+def _over_its_column(plane: Any, transposed: Any, c: Any, begin: Any, end: Any) -> Any:
+    """How far the bins of a column between two rows are above its other bins, by medians: stars lie on lines, too."""
+    rows = plane.shape[1] if transposed else plane.shape[0]
+    if end - begin == rows:
+        return 0.0
+    inside, outside = np.empty(end - begin), np.empty(rows - (end - begin))
+    for y in range(rows):
+        value = float(plane[c, y] if transposed else plane[y, c])
+        if begin <= y < end:
+            inside[y - begin] = value
+        else:
+            outside[y if y < begin else y - (end - begin)] = value
+    return _median(inside) - _median(outside)
+
+
+@helper
+def _median(values: Any) -> Any:
+    """The median; the values are sorted in place."""
+    values.sort()
+    half = len(values) // 2
+    return values[half] if len(values) % 2 else 0.5 * (values[half - 1] + values[half])
+
+
+@helper
+def _along_a_column(plane: Any, transposed: Any, mirrored: Any, height: Any, d: Any, column: Any, excess: Any) -> Any:
+    """Whether a line owes what stands out of it, `excess` in all, to columns of bins: these are then bad ones.
+
+    A trail is bright in each of the columns that it crosses, where it crosses them. A bad column may be bright along a
+    part of its length, and may have bad neighbours: so bins on the line are compared with the others of their column.
+    """
+    rows, columns = (plane.shape[1], plane.shape[0]) if transposed else plane.shape
+    slope, start = d / max(height - 1, 1), column - height
+    total, strongest, n, n_strongest = 0.0, -np.inf, 0, 0
+    current, begin = -1, 0
+    for y in range(rows + 1):
+        x = start + slope * y
+        c = int(np.rint(x)) if y < rows and -0.5 < x < columns - 0.5 else -1
+        if c == current:
+            continue
+        if current >= 0:
+            length = y - begin
+            at = columns - 1 - current if mirrored else current
+            over = length * _over_its_column(plane, transposed, at, begin, y)
+            total, n = total + over, n + length
+            if over > strongest:
+                strongest, n_strongest = over, length
+        current, begin = c, y
+    rest = n - n_strongest
+    return rest < LEAST_REST or (total - strongest) * n < REST * excess * rest
+
+
+@helper
+def _highest(sums: Any, plane: Any, transposed: Any, mirrored: Any, mean: Any, weights: Any, least: Any) -> Any:
     """The highest of all lines above `least`, its d and its column, and the extremes of the lines parallel to it.
+
+    Lines along bad columns are passed over, so that they do not hide a trail.
 
     Its column is -1 where no line is higher. The extremes are the largest contrast more than 5 columns away, and the
     depth of the darkest line nearer to it.
@@ -154,8 +213,11 @@ def _highest(sums: Any, mean: Any, weights: Any, least: Any) -> Any:
         if _any_higher(line, mean, excess, root, best):
             for x in range(len(line) - 6):
                 value = _contrast(line, x, mean, excess, root)
-                if value > best:
-                    best, at, column = value, d, first + x + 3
+                if not value > best:
+                    continue
+                at_x, over = first + x + 3, value * root[x + 3]
+                if d > STEEP or not _along_a_column(plane, transposed, mirrored, height, d, at_x, over):
+                    best, at, column = value, d, at_x
     elsewhere = darkest = 0.0
     if column >= 0:
         first = height - at
@@ -214,7 +276,7 @@ def _best_line(plane: Any, flat: Any, buffers: Any, tables: Any, mean: Any, devi
         _filled(flat, first, 1 if across else columns, -step if mirrored else step, columns if across else rows,
                 table.shape[2], both)  # fmt: skip
         lines = both[_folded(both.ravel(), both.shape[1], both.shape[2])]
-        best, d, column, elsewhere, beside = _highest(lines, mean, table, least)
+        best, d, column, elsewhere, beside = _highest(lines, plane, across, mirrored, mean, table, least)
         height, elsewhere, beside = best / deviation, elsewhere / deviation, beside / deviation
         if not height > highest:
             continue
@@ -237,6 +299,9 @@ _tables = types.Array(types.float64, 3, "C", readonly=True)
 def best_lines(planes: Any, upright: Any, transposed: Any, segment: Any, alone: Any, noise: Any, edge: Any,
                found: Any) -> None:  # fmt: skip
     """Find the highest of the lines of each plane, in any direction that is not within a degree of the axes.
+
+    Bad columns and rows are no lines, although lines that are a degree or more from the axes run along them for a part
+    of their length.
 
     Parameters
     ----------
