@@ -53,6 +53,15 @@ def _order(verdict, evidence, ids):
 # Tails
 
 
+def test_exposures_of_equal_evidence_are_ordered_by_that_of_their_ccds():
+    nan = math.nan
+    order = order_of(
+        ["check", "check", "bad", "check", "ok"], np.array([8.7, 8.7, 30.0, 9.0, 8.7]), np.full(5, nan), list("abcde"),
+        np.array([14.0, 39.0, nan, 1.0, 50.0]),
+    )  # fmt: skip
+    assert order == [2, 3, 1, 0, 4]
+
+
 def test_a_weibull_distribution_gets_its_own_tail():
     p = (np.arange(10_001) + 0.5) / 10_001
     values = np.stack([3.0 * (-np.log1p(-p)) ** (1.0 / shape) for shape in (0.7, 1.0, 1.9)])

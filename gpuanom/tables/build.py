@@ -274,7 +274,7 @@ def _ranked(
     n_failures = len(failures)
     exposures = [part.exposures for part in parts]
     exposures.append(printed_columns(rows.of_failures(failures), of_exposures, n_failures))
-    ranks = _ranks(exposures, settings)
+    ranks = _ranks(exposures, settings, _largest_of_ccds(parts, n_failures))
     n_ccds = np.concatenate([*(part.n_ccds for part in parts), np.zeros(n_failures, dtype=np.int64)])
     order = rows_of_ccds(n_ccds, ranks)
     meta = _meta(settings, references, model, classifier)
@@ -336,7 +336,20 @@ def _record(settings: Settings, references: References | None) -> ScoringRecord:
     return ScoringRecord(settings.scoring(), references.text, references.origin)
 
 
-def _ranks(parts: Sequence[Columns], settings: Settings) -> Integers:
+def _largest_of_ccds(parts: Sequence[_Part], n_failures: int) -> Doubles:
+    """The largest evidence of the CCDs of each exposure, NaN where there is none, as for failures."""
+    found = [np.full(n_failures, np.nan)]
+    for part in reversed(parts):
+        largest = np.full(part.n_ccds.size, -np.inf)
+        if "evidence" in part.ccds:
+            values = np.ma.filled(np.ma.asarray(part.ccds["evidence"], dtype=np.float64), np.nan)
+            owner = np.repeat(np.arange(part.n_ccds.size), part.n_ccds)
+            np.fmax.at(largest, owner, values)
+        found.append(np.where(np.isfinite(largest), largest, np.nan))
+    return np.concatenate(found[::-1])
+
+
+def _ranks(parts: Sequence[Columns], settings: Settings, of_ccds: Doubles) -> Integers:
     """The order of the table of exposures, from the printed columns of all datasets and of failures."""
 
     def joined(name: str) -> list[Any]:
@@ -348,7 +361,7 @@ def _ranks(parts: Sequence[Columns], settings: Settings) -> Integers:
     names = map(natural_key, joined("exposure"))
     ids = list(zip(names, joined("camera"), joined("band"), joined("file"), strict=True))
     if settings.statistics:
-        ranks = verdicts.order_of(joined("verdict"), numbers("evidence"), numbers("deviation"), ids)
+        ranks = verdicts.order_of(joined("verdict"), numbers("evidence"), numbers("deviation"), ids, of_ccds)
     else:
         ranks = ranking.table_order(np.stack([numbers(f"{kind}_deviation") for kind in KINDS], axis=1), ids)
     return np.array(ranks, dtype=np.int64)

@@ -190,8 +190,17 @@ def add_columns(columns: Columns, ccds: Columns, verdicts: Verdicts) -> None:
     ccds["evidence"] = verdicts.ccd_evidence
 
 
-def order_of(verdict: Sequence[str], evidence: Doubles, deviation: Doubles, ids: Sequence[Any]) -> list[int]:
+def order_of(
+    verdict: Sequence[str],
+    evidence: Doubles,
+    deviation: Doubles,
+    ids: Sequence[Any],
+    of_ccds: Doubles | None = None,
+) -> list[int]:
     """Return the order of the tables: the verdict, the evidence, and for exposures without a verdict the deviation.
+
+    Exposures that are to be checked because of one CCD alone have the evidence of the threshold where their own is
+    lower, which makes many equal: these are sorted by the evidence of the CCD.
 
     Parameters
     ----------
@@ -201,6 +210,8 @@ def order_of(verdict: Sequence[str], evidence: Doubles, deviation: Doubles, ids:
         NaN where there is none.
     ids : sequence
         What exposures of equal evidence are sorted by.
+    of_ccds : ndarray, (n,) float64, optional
+        The largest evidence of a CCD of each exposure, NaN where there is none.
 
     Returns
     -------
@@ -210,7 +221,10 @@ def order_of(verdict: Sequence[str], evidence: Doubles, deviation: Doubles, ids:
     judged = np.array([bool(name) for name in verdict], dtype=bool)
     strength = printed_values(np.where(judged, evidence, deviation))
     weakness = np.where(np.isnan(strength), np.inf, -strength).tolist()
-    return sorted(range(len(ids)), key=lambda i: (rank.get(verdict[i], len(VERDICTS)), weakness[i], ids[i]))
+    worst = np.full(len(ids), np.nan) if of_ccds is None else np.where(judged, printed_values(of_ccds), np.nan)
+    of_worst = np.where(np.isnan(worst), np.inf, -worst).tolist()
+    levels = [rank.get(name, len(VERDICTS)) for name in verdict]
+    return sorted(range(len(ids)), key=lambda i: (levels[i], weakness[i], of_worst[i], ids[i]))
 
 
 def _most_deviating(columns: Mapping[str, Any], i: int) -> str:
