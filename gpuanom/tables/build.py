@@ -14,9 +14,8 @@ import numpy as np
 from gpuanom import display
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
-from gpuanom.naming import natural_key, path_text
-from gpuanom.records import KINDS, Dataset, DatasetKey, DatasetStatistics, Doubles, Integers
-from gpuanom.records.texts import CodedTexts
+from gpuanom.naming import path_text
+from gpuanom.records import Dataset, DatasetKey, DatasetStatistics, Integers
 from gpuanom.scoring import ranking, static_pattern, stored_null
 from gpuanom.scoring.comparison import Comparison, compared_with
 from gpuanom.scoring.flat import FlatReferences
@@ -43,6 +42,7 @@ from gpuanom.tables.columns import (
     with_more,
     with_verdict,
 )
+from gpuanom.tables.exposure_order import largest_of_ccds, order_of_exposures
 from gpuanom.tables.kept_null import keep_null
 from gpuanom.tables.ordered import ordered, rows_of_ccds
 from gpuanom.tables.plain import PlainTable
@@ -274,7 +274,7 @@ def _ranked(
     n_failures = len(failures)
     exposures = [part.exposures for part in parts]
     exposures.append(printed_columns(rows.of_failures(failures), of_exposures, n_failures))
-    ranks = _ranks(exposures, settings, _largest_of_ccds(parts, n_failures))
+    ranks = order_of_exposures(exposures, settings, largest_of_ccds(parts, n_failures))
     n_ccds = np.concatenate([*(part.n_ccds for part in parts), np.zeros(n_failures, dtype=np.int64)])
     order = rows_of_ccds(n_ccds, ranks)
     meta = _meta(settings, references, model, classifier)
@@ -334,42 +334,6 @@ def _record(settings: Settings, references: References | None) -> ScoringRecord:
     if references is None:
         return ScoringRecord(settings.scoring())
     return ScoringRecord(settings.scoring(), references.text, references.origin)
-
-
-def _largest_of_ccds(parts: Sequence[_Part], n_failures: int) -> Doubles:
-    """The largest evidence of the CCDs of each exposure, NaN where there is none, as for failures."""
-    found = [np.full(n_failures, np.nan)]
-    for part in reversed(parts):
-        largest = np.full(part.n_ccds.size, -np.inf)
-        if "evidence" in part.ccds:
-            values = np.ma.filled(np.ma.asarray(part.ccds["evidence"], dtype=np.float64), np.nan)
-            owner = np.repeat(np.arange(part.n_ccds.size), part.n_ccds)
-            np.fmax.at(largest, owner, values)
-        found.append(np.where(np.isfinite(largest), largest, np.nan))
-    return np.concatenate(found[::-1])
-
-
-def _ranks(parts: Sequence[Columns], settings: Settings, of_ccds: Doubles) -> Integers:
-    """The order of the table of exposures, from the printed columns of all datasets and of failures."""
-
-    def joined(name: str) -> list[Any]:
-        return [value for part in parts for value in _array(part[name]).tolist()]
-
-    def numbers(name: str) -> Doubles:
-        return np.concatenate([np.ma.getdata(part[name]) for part in parts])
-
-    names = map(natural_key, joined("exposure"))
-    ids = list(zip(names, joined("camera"), joined("band"), joined("file"), strict=True))
-    if settings.statistics:
-        ranks = verdicts.order_of(joined("verdict"), numbers("evidence"), numbers("deviation"), ids, of_ccds)
-    else:
-        ranks = ranking.table_order(np.stack([numbers(f"{kind}_deviation") for kind in KINDS], axis=1), ids)
-    return np.array(ranks, dtype=np.int64)
-
-
-def _array(column: Any) -> Any:
-    """A column as an array, whatever it is kept as."""
-    return column.array() if isinstance(column, CodedTexts) else column
 
 
 def _classifier(store: Store, model: str) -> Classifier | None:
