@@ -96,7 +96,10 @@ def _iso(value: Any, cards: Cards) -> str:
     if zone is None or zone[1] is None:
         return text[:LONGEST_ID]
     ahead = timedelta(hours=int(zone[2]), minutes=int(zone[3]))
-    return _written(begun - ahead if zone[1] == "+" else begun + ahead)
+    try:
+        return _written(begun - ahead if zone[1] == "+" else begun + ahead)
+    except OverflowError:  # before the year 1, or after 9999
+        return ""
 
 
 def _with_usual_day(text: str) -> str:

@@ -46,7 +46,10 @@ def test_other_forms_are_changed_to_it(cards, date):
     assert not about(**cards).doubts
 
 
-@pytest.mark.parametrize("date", ["99/31/12", "2026-13-01T00:00:00", "yesterday", 20260101, "2026-01-01T00:00:00 EST"])
+@pytest.mark.parametrize(
+    "date", ["99/31/12", "2026-13-01T00:00:00", "yesterday", 20260101, "2026-01-01T00:00:00 EST",
+             "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-01:00"],
+)  # fmt: skip
 def test_a_date_that_cannot_be_read_is_said(date):
     found = about(DATE_OBS=date)
     said = f"DATE-OBS is '{date}': no date of the form YYYY-MM-DDThh:mm:ss, so "
