@@ -26,6 +26,19 @@ def test_values_above_many_equal_ones_are_as_unlikely_as_they_are(equal, n):
     assert np.isfinite(far).any() or (1 - equal) * n < 20
 
 
+@pytest.mark.parametrize("share", [0.05, 0.1])
+@pytest.mark.parametrize("equal", [0.35, 0.5, 0.6, 0.7, 0.8])
+@pytest.mark.parametrize("n", [100, 600])
+def test_one_in_ten_with_the_same_anomaly_stands_out_of_values_most_of_which_are_equal(equal, share, n):
+    rng = np.random.default_rng(6)
+    floor = -np.log(1 - equal)
+    values = np.maximum(rng.standard_exponential((50, n)), floor) - floor
+    same = round(share * n)
+    values[:, :same] = 50 + rng.normal(0, 1, (50, same))
+    evidence = tails.fit(values).evidence(values)[:, :same]
+    assert np.count_nonzero(evidence > 7) > 0.95 * evidence.size
+
+
 def night(seed, n=30, ccds=4):
     """A night of small CCDs: the largest values of their smoothed maps are near 0.06 sigma, and nothing is a glow."""
     rng = np.random.default_rng(seed)

@@ -49,6 +49,9 @@ _BULK = 0.85
 _LEAST_ABOVE = 10
 """So many values above tied ones tell how they scatter; fewer tell nothing."""
 
+_FIRST_OF_ABOVE = (0.25, 0.5)
+"""The first tails of these go through such quantiles: one exposure in ten with the same anomaly may be half of them."""
+
 _RELATIVE_SPREAD = 1e-6
 """Values that differ by less than this part of their size count as equal: they come from float32 numbers."""
 
@@ -85,7 +88,8 @@ def fit(values: Sequence[Doubles] | Doubles, least: float = 0.0) -> Tails:
 
     Where many values are equal, as those of CCDs without any glow, quantiles that lie among these tell nothing of how
     the others scatter. The equal values then count as values whose size is not known, and an exponential tail goes
-    through the 50% and 90% quantiles of those above them.
+    through the 50% and 90% quantiles of those above them, without the outliers, which first tails through their 25% and
+    50% quantiles tell.
 
     Parameters
     ----------
@@ -165,10 +169,10 @@ def _above_tied(values: Doubles, alike: float) -> tuple[float, float, float]:
     n, middle = values.size, float(np.median(values))
     above = int(np.searchsorted(values, middle + alike, side="right"))
     end, start, scale = n, middle, math.nan
-    for _ in range(_ROUNDS):
+    for shares in (*[_FIRST_OF_ABOVE] * _ROUNDS, (0.5, 0.9)):
         if end - above < _LEAST_ABOVE:
             return middle, math.nan, 1.0
-        half, high = (float(values[above + int(share * (end - above))]) for share in (0.5, 0.9))
+        half, high = (float(values[above + int(share * (end - above))]) for share in shares)
         # How many are as large: of equal values all.
         of_half, of_high = (-math.log((end - int(np.searchsorted(values, value))) / end) for value in (half, high))
         scale = (high - middle) / of_high
