@@ -38,13 +38,14 @@ _EXACT, _BEYOND = 2.0, 0.75
 """The evidence of exposures above the first number counts in part: it is the largest of many, whose tails are known
 from few values each, so that chance reaches 4.6 in 2 cases of 100 (`profiling/verdict_thresholds.py`)."""
 
-_TIED, _ALIKE, _NEARLY = 0.3, 1e-6, 0.02
+_TIED, _ALIKE, _NEARLY = 0.3, 1e-6, 0.05
 """Values are tied where so large a part of them is as near as the second number to their median, or as near as the
 third part of the range of the bulk: those of a statistic below its floor are equal, and so are many counts of few
 things. What is subtracted from equal values, a median of few CCDs, may make them differ a little."""
 
-_BULK = 0.85
-"""The range of the bulk ends at this quantile, which one exposure in ten with the same anomaly does not move."""
+_BULK = (0.1, 0.75)
+"""The range of the bulk is between these quantiles. Strong anomalies beyond them make the range so large that values
+with their usual scatter seem alike: as few as 15% of the exposures, in a night of clouds, must not do so."""
 
 _LEAST_ABOVE = 10
 """So many values above tied ones tell how they scatter; fewer tell nothing."""
@@ -161,7 +162,8 @@ def _are_tied(ordered: Doubles, n: Integers) -> Flags:
 
 def _alike(ordered: Doubles, n: Integers) -> Doubles:
     """How near the median of each sorted row values are alike."""
-    return np.fmax(_NEARLY * (_quantile(ordered, n, _BULK) - _quantile(ordered, n, _START)), _ALIKE)
+    low, high = (_quantile(ordered, n, share) for share in _BULK)
+    return np.fmax(_NEARLY * (high - low), _ALIKE)
 
 
 def _above_tied(values: Doubles, alike: float) -> tuple[float, float, float]:
