@@ -26,6 +26,33 @@ def test_values_above_many_equal_ones_are_as_unlikely_as_they_are(equal, n):
     assert np.isfinite(far).any() or (1 - equal) * n < 20
 
 
+@pytest.mark.parametrize("share", [0.05, 0.1])
+@pytest.mark.parametrize("equal", [0.35, 0.5, 0.6, 0.7, 0.8])
+@pytest.mark.parametrize("n", [100, 600])
+def test_one_in_ten_with_the_same_anomaly_stands_out_of_values_most_of_which_are_equal(equal, share, n):
+    rng = np.random.default_rng(6)
+    floor = -np.log(1 - equal)
+    values = np.maximum(rng.standard_exponential((50, n)), floor) - floor
+    same = round(share * n)
+    values[:, :same] = 50 + rng.normal(0, 1, (50, same))
+    evidence = tails.fit(values).evidence(values)[:, :same]
+    assert np.count_nonzero(evidence > 7) > 0.95 * evidence.size
+
+
+@pytest.mark.parametrize("share", [0.1, 0.16, 0.2, 0.24])
+def test_many_strong_anomalies_do_not_make_the_others_alike(share):
+    """The others scatter as before, although far less than the anomalies stand out."""
+    rng = np.random.default_rng(7)
+    values = np.abs(rng.normal(0, 1, (50, 200)))
+    same = round(share * 200)
+    values[:, :same] = 60 + rng.normal(0, 1, (50, same))
+    assert not tails.are_tied(values).any()
+    assert (tails.fit(values).evidence(values)[:, :same] > 7).all()
+    low = rng.normal(0, 0.1, (50, 200))
+    low[:, :8] -= 6  # the logarithms of numbers of sources, a few of which are nearly 0
+    assert not tails.are_tied(low).any()
+
+
 def night(seed, n=30, ccds=4):
     """A night of small CCDs: the largest values of their smoothed maps are near 0.06 sigma, and nothing is a glow."""
     rng = np.random.default_rng(seed)
@@ -54,3 +81,14 @@ def test_a_glow_among_ccds_without_one_is_found():
     assert verdicts.ccd_verdict[37] == "bad"
     assert verdicts.ccd_cause[37] == "glow on C2"
     assert verdicts.verdict[9] == "check"
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.16, 0.2, 0.24])
+def test_a_cloudy_part_of_a_night_is_bad(share):
+    n, ccds, rng = 100, 4, np.random.default_rng(0)
+    measured = night(0, n, ccds)
+    cloudy = np.arange(n) < round(share * n)
+    measured.exposures["n_sources"] = np.exp(np.where(cloudy, 3.5, 8.0) + rng.normal(0, 0.05, n))
+    verdicts = judge(measured)[0]
+    assert {verdicts.verdict[i] for i in np.flatnonzero(cloudy)} == {"bad"}
+    assert verdicts.verdict.count("bad") == np.count_nonzero(cloudy)

@@ -84,6 +84,8 @@ def _data_bytes(header: Any, n_bytes: Any) -> Any:
         card = header + np.uint64(at)
         name = word_at(card)
         axis = name >> np.uint64(24) == _NAXIS and name & np.uint64(0xFFFF) == np.uint64(0x2020)
+        if name == _END and at + 80 < n_bytes:
+            return -1  # more than its name: `gpuanom.fits.layouts` looks for no names behind it
         if not axis and name != _BITPIX and name != _PCOUNT and name != _GCOUNT:
             continue
         number = _number(card)

@@ -23,6 +23,7 @@ _OTHER_DAY = re.compile(
     r"(?P<year>[0-9]{4})[/.](?P<month2>[0-9]{2})[/.](?P<day2>[0-9]{2}))(?=[T ]|$)"
 )
 _ZONE = re.compile(r"(?<=[0-9])\s*(?:Z|UTC?|([+-])([0-9]{2}):?([0-9]{2}))$")
+_LEAP = re.compile(r"(?<=T[0-9]{2}:[0-9]{2}:)60")
 _SECONDS = re.compile(r"([-+0-9.eE]+)\s*s(?:ec(?:onds?|s)?)?\.?", re.IGNORECASE)
 
 
@@ -89,14 +90,18 @@ def _iso(value: Any, cards: Cards) -> str:
     if not _ISO.fullmatch(text):
         return ""
     try:
-        begun = datetime.fromisoformat(re.sub(r"\.([0-9]{0,6})[0-9]*$", lambda f: f".{f[1]:0<6}", text))
+        # Python does not know leap seconds.
+        whole = _LEAP.sub("59", re.sub(r"\.([0-9]{0,6})[0-9]*$", lambda f: f".{f[1]:0<6}", text))
+        begun = datetime.fromisoformat(whole)
     except ValueError:
-        # A leap second is a time that Python does not know; every other such text is no time.
-        return text if re.search(r":60(?:\.[0-9]*)?$", text) else ""
+        return ""
     if zone is None or zone[1] is None:
-        return text[:LONGEST_ID]
+        return text[:LONGEST_ID].removesuffix(".")
     ahead = timedelta(hours=int(zone[2]), minutes=int(zone[3]))
-    return _written(begun - ahead if zone[1] == "+" else begun + ahead)
+    try:
+        return _written(begun - ahead if zone[1] == "+" else begun + ahead)
+    except OverflowError:  # before the year 1, or after 9999
+        return ""
 
 
 def _with_usual_day(text: str) -> str:

@@ -38,16 +38,20 @@ _EXACT, _BEYOND = 2.0, 0.75
 """The evidence of exposures above the first number counts in part: it is the largest of many, whose tails are known
 from few values each, so that chance reaches 4.6 in 2 cases of 100 (`profiling/verdict_thresholds.py`)."""
 
-_TIED, _ALIKE, _NEARLY = 0.3, 1e-6, 0.02
+_TIED, _ALIKE, _NEARLY = 0.3, 1e-6, 0.05
 """Values are tied where so large a part of them is as near as the second number to their median, or as near as the
 third part of the range of the bulk: those of a statistic below its floor are equal, and so are many counts of few
 things. What is subtracted from equal values, a median of few CCDs, may make them differ a little."""
 
-_BULK = 0.85
-"""The range of the bulk ends at this quantile, which one exposure in ten with the same anomaly does not move."""
+_BULK = (0.1, 0.75)
+"""The range of the bulk is between these quantiles. Strong anomalies beyond them make the range so large that values
+with their usual scatter seem alike: as few as 15% of the exposures, in a night of clouds, must not do so."""
 
 _LEAST_ABOVE = 10
 """So many values above tied ones tell how they scatter; fewer tell nothing."""
+
+_FIRST_OF_ABOVE = (0.25, 0.5)
+"""The first tails of these go through such quantiles: one exposure in ten with the same anomaly may be half of them."""
 
 _RELATIVE_SPREAD = 1e-6
 """Values that differ by less than this part of their size count as equal: they come from float32 numbers."""
@@ -85,7 +89,8 @@ def fit(values: Sequence[Doubles] | Doubles, least: float = 0.0) -> Tails:
 
     Where many values are equal, as those of CCDs without any glow, quantiles that lie among these tell nothing of how
     the others scatter. The equal values then count as values whose size is not known, and an exponential tail goes
-    through the 50% and 90% quantiles of those above them.
+    through the 50% and 90% quantiles of those above them, without the outliers, which first tails through their 25% and
+    50% quantiles tell.
 
     Parameters
     ----------
@@ -157,7 +162,8 @@ def _are_tied(ordered: Doubles, n: Integers) -> Flags:
 
 def _alike(ordered: Doubles, n: Integers) -> Doubles:
     """How near the median of each sorted row values are alike."""
-    return np.fmax(_NEARLY * (_quantile(ordered, n, _BULK) - _quantile(ordered, n, _START)), _ALIKE)
+    low, high = (_quantile(ordered, n, share) for share in _BULK)
+    return np.fmax(_NEARLY * (high - low), _ALIKE)
 
 
 def _above_tied(values: Doubles, alike: float) -> tuple[float, float, float]:
@@ -165,10 +171,10 @@ def _above_tied(values: Doubles, alike: float) -> tuple[float, float, float]:
     n, middle = values.size, float(np.median(values))
     above = int(np.searchsorted(values, middle + alike, side="right"))
     end, start, scale = n, middle, math.nan
-    for _ in range(_ROUNDS):
+    for shares in (*[_FIRST_OF_ABOVE] * _ROUNDS, (0.5, 0.9)):
         if end - above < _LEAST_ABOVE:
             return middle, math.nan, 1.0
-        half, high = (float(values[above + int(share * (end - above))]) for share in (0.5, 0.9))
+        half, high = (float(values[above + int(share * (end - above))]) for share in shares)
         # How many are as large: of equal values all.
         of_half, of_high = (-math.log((end - int(np.searchsorted(values, value))) / end) for value in (half, high))
         scale = (high - middle) / of_high

@@ -93,6 +93,13 @@ def test_what_is_not_plain_ends_the_walk(tmp_path, monkeypatch, at, card):
     assert listed(path, monkeypatch, ahead=True) == listed(path, monkeypatch, ahead=False)
 
 
+def test_a_card_that_is_named_end_hides_the_cards_behind_it_from_both(tmp_path, monkeypatch):
+    cards, n_bytes = image()
+    path = write(tmp_path / "a.fits", image(), ([*cards[:3], "END     = 1", *cards[3:]], n_bytes), image())
+    assert len(walked(path)[0]) == 1
+    assert listed(path, monkeypatch, ahead=True) == listed(path, monkeypatch, ahead=False)
+
+
 def test_mutated_files(tmp_path, monkeypatch):
     """Whatever stands in a file: headers that are read ahead say what they say when they are read one by one."""
     rng = random.Random(3)

@@ -33,6 +33,8 @@ def test_a_date_that_is_in_this_form_stays_as_it_is(date):
         ({"DATE_OBS": "2026-01-02 01:02:03 UTC"}, "2026-01-02T01:02:03"),
         ({"DATE_OBS": "2026/01/02 01:02:03"}, "2026-01-02T01:02:03"),
         ({"DATE_OBS": "2026-01-02T1:02:03"}, "2026-01-02T01:02:03"),
+        ({"DATE_OBS": "2026-01-02T01:02:03."}, "2026-01-02T01:02:03"),
+        ({"DATE_OBS": "2017-01-01T01:59:60+02:00"}, "2016-12-31T23:59:59"),
         ({"DATE_OBS": "31/12/99"}, "1999-12-31"),
         ({"DATE_OBS": "31/12/99", "UT": "9:08:7.5"}, "1999-12-31T09:08:07.5"),
         ({"DATE_OBS": "2026-01-02", "UTSTART": "01:02:03"}, "2026-01-02T01:02:03"),
@@ -46,7 +48,11 @@ def test_other_forms_are_changed_to_it(cards, date):
     assert not about(**cards).doubts
 
 
-@pytest.mark.parametrize("date", ["99/31/12", "2026-13-01T00:00:00", "yesterday", 20260101, "2026-01-01T00:00:00 EST"])
+@pytest.mark.parametrize(
+    "date", ["99/31/12", "2026-13-01T00:00:00", "yesterday", 20260101, "2026-01-01T00:00:00 EST",
+             "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-01:00",
+             "2026-13-45T25:00:60", "2026-01-01T12:60"],
+)  # fmt: skip
 def test_a_date_that_cannot_be_read_is_said(date):
     found = about(DATE_OBS=date)
     said = f"DATE-OBS is '{date}': no date of the form YYYY-MM-DDThh:mm:ss, so "
