@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import math
 import sys
 import tomllib
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.cameras.bad_pixels import MASK_CLASSES
-from gpuanom.cameras.rules import CameraRule
+from gpuanom.cameras.rules import CameraRule, toml_text
 from gpuanom.cameras.user_rules import from_table
 from gpuanom.errors import SettingsError
 
@@ -114,8 +113,8 @@ def checked(f: dataclasses.Field[Any], value: Any) -> Any:
 def toml_value(value: Any) -> str:
     """Return a value as TOML writes it."""
     if isinstance(value, tuple):
-        return "[" + ", ".join(json.dumps(v) for v in value) + "]"
-    return json.dumps(value)
+        return "[" + ", ".join(toml_text(v) for v in value) + "]"
+    return toml_text(value)
 
 
 def decimal(value: float) -> Fraction:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gpuanom import display
-from gpuanom.cameras.rules import CameraRule
+from gpuanom.cameras.rules import CameraRule, toml_text
 from gpuanom.cameras.user_rules import EXAMPLE, from_record, to_record, to_table
 from gpuanom.errors import SettingsError
 from gpuanom.paper_settings import PaperSettings
@@ -250,7 +250,7 @@ class Settings(PaperSettings):
             unit = f" [{about['unit']}]" if about["unit"] else ""
             lines.append(f"{f.name} = {toml_value(getattr(self, f.name))}  # {about['help']}{unit}{place}")
         for rule in self.cameras:
-            lines += ["", f"[cameras.{json.dumps(rule.name)}]", *to_table(rule)]
+            lines += ["", f"[cameras.{toml_text(rule.name)}]", *to_table(rule)]
         if not self.cameras:
             lines += ["", *EXAMPLE]
         return "\n".join(lines) + "\n"

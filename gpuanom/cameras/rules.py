@@ -214,10 +214,18 @@ def toml_line(key: str, value: Any) -> str:
     return f"{key} = {_toml(plain_value(key, value))}"
 
 
+def toml_text(value: Any) -> str:
+    """Return a text, number, flag or list as TOML writes it.
+
+    JSON writes the same, but for characters beyond U+FFFF, which TOML has not as pairs of codes, and for DEL.
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
-    return json.dumps(value)
+        return "{" + ", ".join(f"{toml_text(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    return toml_text(value)
 
 
 def _texts(value: Any) -> str:

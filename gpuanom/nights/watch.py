@@ -157,8 +157,9 @@ class _Watch:
         self._decided: set[Path] = set()
         """Files of which it was said which rules and cards decided what they are."""
         self._bandless: set[str] = set()
-        self._doubted: set[str] = set()
         """Cameras of which it was said that their headers name no band."""
+        self._doubted: set[str] = set()
+        """Kinds of what may surprise about files that were told."""
         self._tried: dict[ExposureKey, tuple[State | None, ...]] = {}
         """Exposures that failed, wholly or in part, with the states of their files at that time."""
         self._due: dict[ExposureKey, tuple[float, float]] = {}

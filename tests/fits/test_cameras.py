@@ -25,7 +25,7 @@ def test_rules_travel_in_the_settings_file(tmp_path):
     settings = Settings(
         cameras=(
             CameraRule(
-                name='odd "one"', match=(("INSTRUME", "X*"),), mask="codes", mask_hdu="DQ",
+                name='odd "one" é😀 \x7f', match=(("INSTRUME", "X*"),), mask="codes", mask_hdu="DQ",
                 mask_values=(("1", "bad"),), full_size=(10, 20), not_sky=(("KIND", ("dark", "a=b")),),
             ),
         )
