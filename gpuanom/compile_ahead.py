@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import subprocess
 
 MODULES = (
-    "tile_bounds", "fits.bits", "fits.byteorder", "fits.descriptors", "fits.sound_images", "fits.dither", "fits.rice",
+    "tile_bounds", "fits.bits", "fits.byteorder", "fits.descriptors", "fits.sound_images", "fits.header_walk",
+    "fits.dither", "fits.rice",
     "backends.cpu.points", "backends.cpu.isophote", "backends.cpu.moments", "backends.cpu.sources",
     "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.pattern_rows", "backends.cpu.patterns",
     "backends.cpu.spectrum", "backends.cpu.shapes", "backends.cpu.repeats",

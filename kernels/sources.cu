@@ -277,14 +277,14 @@ extern "C" __global__ void __launch_bounds__(1024)
     sources_list(const double* value, const int* pixel, const double* sigma, double threshold,
                  int rows, int columns, int half, int ny, int nx, int* listed, int* n_listed) {
     __shared__ int scratch[WARP];
-    const double limit = threshold * sigma[blockIdx.x];
     const long long first = (long long)blockIdx.x * rows * columns;
     value += first, pixel += first, listed += first;
     int n = 0;
     for (int start = 0; start < rows * columns; start += blockDim.x) {
         const int tile = start + threadIdx.x;
         bool chosen = false;
-        if (tile < rows * columns && value[tile] > limit) {
+        // The limit is computed again: two registers more in the loop would spill on some cards.
+        if (tile < rows * columns && value[tile] > threshold * sigma[blockIdx.x]) {
             const int y = pixel[tile] / nx, x = pixel[tile] % nx;
             chosen =
                 y >= half && y <= ny - half && x >= half && x <= nx - half &&

@@ -339,6 +339,8 @@ def read_stamps(
             if not isinstance(result, Failure) and lost:
                 told = {ccd.name: ccd.reason for ccd in result.ccds}
                 reasons = [task.changed.get((key, name)) or told.get(name) for name in lost]
+                # A file that cannot be read at all is told under its own name, not under that of a CCD.
+                reasons += told.values()
                 reason = next(filter(None, reasons), "CCDs that were measured are missing now")
                 result = Failure(path_text(exposure.files[0]), key[0], exposure.band, key[1], "changed", reason)
             if isinstance(result, Failure):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
 _FIRST_STEP = 8 * BLOCK  # most headers are shorter
-_MOST_AHEAD, _MOST_HDUS_AHEAD = 2**22, 256  # headers of an exposure that are read by one call
+_MOST_AHEAD, _MOST_HDUS_AHEAD = 2**21, 256  # headers of an exposure that are read by one call
 _HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step
 
 
