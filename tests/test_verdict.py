@@ -441,6 +441,15 @@ def test_ccds_that_a_trail_leaves_alone_are_not_judged_without_the_others():
     assert all(cause == "streak" for cause in found.cause[:10])
 
 
+@pytest.mark.parametrize(("crossed", "verdict"), [(0, "bad"), (1, "bad"), (2, "bad"), (3, "ok"), (4, "bad")])
+def test_the_spectrum_of_few_ccds_is_not_compared_with_that_of_all(crossed, verdict):
+    """Trails leave CCDs out of the spectrum of an exposure, but not where each CCD has one."""
+    night = _with_anomalies(_night(150, 4), "stripe_power_5", [40], 1e3)
+    ccds = {**night.ccds, "streak": np.zeros(600)}
+    ccds["streak"][160 : 160 + crossed] = 80.0
+    assert judge(dataclasses.replace(night, ccds=ccds))[0].verdict[40] == verdict
+
+
 def test_a_streak_alone_leaves_the_exposure_ok():
     night = _night(150, 9)
     streak = np.zeros(150 * 9)

@@ -124,10 +124,28 @@ def members() -> tuple[Judged, ...]:
     return OF_EXPOSURES + tuple(worst) + tuple(typical)
 
 
+SPECTRUM = "stripe_power_"
+"""The beginning of the names of the statistics of a spectrum, of a CCD and of all CCDs of an exposure."""
+
+
 def with_streak(measured: Measured) -> Flags:
     """Return which CCDs a satellite's trail crosses, (n_ccd,) bool."""
     found = measured.ccds.get("streak")
     return np.zeros(measured.owner.size, dtype=bool) if found is None else np.asarray(found > 0.0)
+
+
+def _few_without_a_trail(measured: Measured, crossed: Flags, grid: Grid) -> Flags:
+    """Of which exposures trails leave out more than half of the CCDs, but not all, from the spectrum of the exposure.
+
+    The spectrum of few CCDs is noisier than that of all, with which the others are compared.
+    """
+    # Small CCDs have no statistics of the longest periods.
+    of_ccds = [np.isfinite(values) for name, values in measured.ccds.items() if name.startswith(SPECTRUM)]
+    known = np.logical_or.reduce(of_ccds) if of_ccds else np.zeros(crossed.size, dtype=bool)
+    left, n = (
+        np.bincount(grid.owner, of_some, minlength=measured.n_exposures) for of_some in (known & ~crossed, known)
+    )
+    return np.asarray((left > 0) & (2 * left < n))
 
 
 def _along_a_trail(measured: Measured, crossed: Flags) -> Flags:
@@ -201,6 +219,10 @@ def prepare(
         for column in j.columns:
             if j.of_orientations and column in exposures:
                 exposures[column] = np.where(trails, np.nan, exposures[column])
+    if trails.any():
+        few = _few_without_a_trail(measured, crossed, grid)
+        for column in (c for c in exposures if c.startswith(SPECTRUM) and few.any()):
+            exposures[column] = np.where(few, np.nan, exposures[column])
     if {"repeat_evidence", "repeat_angle"} <= exposures.keys() and trails.any():
         along = _along_a_trail(measured, crossed)
         exposures["repeat_evidence"] = np.where(along, np.nan, exposures["repeat_evidence"])
