@@ -58,8 +58,7 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
     if "autoencoder_mse" in exposures.colnames:
         _print_reconstructed(exposures, console, top)
     counts = {str(s): int(np.count_nonzero(exposures["status"] == s)) for s in _statuses(night)}
-    # "ok" is a verdict, too, above these lines.
-    parts = ", ".join(f"{n} {'measured' if status == 'ok' else status}" for status, n in counts.items())
+    parts = ", ".join(f"{n} {status}" for status, n in counts.items())
     n = len(exposures)
     console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {parts}" if parts else "no exposures"))
     for status, remedy in _REMEDIES.items():
