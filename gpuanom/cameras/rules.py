@@ -174,8 +174,7 @@ class CameraRule:
         SettingsError
             When a key is unknown or a value is impossible; the message names the key.
         """
-        if not isinstance(mapping, Mapping):
-            raise SettingsError(f"camera rule '{name}' must be a table [cameras.{name}]")
+        require_table(name, mapping)
         known = {f.name for f in dataclasses.fields(cls)} - {"name"}
         for key in mapping:
             if key not in known:
@@ -192,6 +191,12 @@ class CameraRule:
 
 
 _TABLES = ("match", "not_sky", "stacks", "mask_values")
+
+
+def require_table(name: str, value: Any) -> None:
+    """Raise a SettingsError where what should be the keys of a rule and their values is something else."""
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"camera rule '{name}' must be a table [cameras.{name}]")
 
 
 def _frozen(value: Any) -> Any:

@@ -8,12 +8,10 @@ applies masks and leaves calibrations out.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
-from gpuanom.cameras.rules import CameraRule, plain_value, toml_line
-from gpuanom.errors import SettingsError
+from gpuanom.cameras.rules import CameraRule, plain_value, require_table, toml_line
 
 ONLY = "only"
 """Last entry of a list of keywords after which no others are tried."""
@@ -74,8 +72,7 @@ def from_table(name: str, table: Any) -> CameraRule:
     SettingsError
         When a key is unknown or a value is impossible; the message names the key.
     """
-    if not isinstance(table, Mapping):
-        raise SettingsError(f"camera rule '{name}' must be a table [cameras.{name}]")
+    require_table(name, table)
     inherits = parent(name)
     given = {key: _with_fallback(key, value, inherits) for key, value in table.items()}
     return CameraRule.from_mapping(name, {**_inherited(inherits, table.get("mask", inherits.mask)), **given})
@@ -146,8 +143,7 @@ def from_record(name: str, record: Any) -> CameraRule:
     SettingsError
         When the record is of another version that knew other keys.
     """
-    if not isinstance(record, Mapping):
-        raise SettingsError(f"camera rule '{name}' must be a table [cameras.{name}]")
+    require_table(name, record)
     values = {
         key: plain_value(key, getattr(parent(value), key)) if key in _LONG and isinstance(value, str) else value
         for key, value in record.items()

@@ -54,6 +54,10 @@ _NAMES = (
 """The commands, the usual ones first. Each is the function of that name in the module of that name."""
 
 
+_MEASURING = (["score"], ["watch"])
+"""The commands that keep each measurement at once."""
+
+
 class _CommandsByName(MutableMapping[str, click.Command]):
     """The commands, each imported when it is asked for, because all of them together take a second to import."""
 
@@ -136,8 +140,8 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        measures = "score" in (sys.argv[1:] if arguments is None else arguments)[:1]
-        kept = "; what was measured is kept, and the same command continues from there" if measures else ""
+        command = (sys.argv[1:] if arguments is None else arguments)[:1]
+        kept = "; what was measured is kept, and the same command continues from there" if command in _MEASURING else ""
         click.echo(f"gpuanom: interrupted{kept}", err=True)
         sys.exit(130)
     except MemoryError:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gpuanom.records import KINDS, Doubles
+from gpuanom.scoring.ccd_places import UsualCcds
 from gpuanom.scoring.distances import NullOptions, Scatter
-from gpuanom.scoring.focal_plane import UsualCcds
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.reference import Reference
 from gpuanom.scoring.regression import Covariates

@@ -221,7 +221,7 @@ def prepare(
                 exposures[column] = np.where(trails, np.nan, exposures[column])
     if trails.any():
         few = _few_without_a_trail(measured, crossed, grid)
-        for column in (c for c in exposures if c.startswith(SPECTRUM) and few.any()):
+        for column in [name for name in exposures if name.startswith(SPECTRUM)]:
             exposures[column] = np.where(few, np.nan, exposures[column])
     if {"repeat_evidence", "repeat_angle"} <= exposures.keys() and trails.any():
         along = _along_a_trail(measured, crossed)

@@ -16,8 +16,8 @@ import numpy as np
 from gpuanom.digits import printed_values
 from gpuanom.records import Dataset, Doubles, Integers
 from gpuanom.scoring import comparable, static_pattern
+from gpuanom.scoring.ccd_places import UsualCcds, located
 from gpuanom.scoring.comparison import Comparison, Group
-from gpuanom.scoring.focal_plane import UsualCcds, located
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.reference import Reference

@@ -10,8 +10,8 @@ import numpy as np
 
 from gpuanom.records import KINDS, Dataset, DatasetStatistics, Integers
 from gpuanom.scoring import comparable, null_record, static_pattern, stored_null
+from gpuanom.scoring.ccd_places import UsualCcds, usual_ccds
 from gpuanom.scoring.comparison import Comparison, left_out
-from gpuanom.scoring.focal_plane import UsualCcds, usual_ccds
 from gpuanom.scoring.kept_statistics import part
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.ranking import Scores

@@ -12,7 +12,7 @@ import numpy as np
 from gpuanom.digits import printed, printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.records.texts import Texts, none_but
-from gpuanom.scoring import comparable, focal_plane
+from gpuanom.scoring import ccd_places, comparable
 from gpuanom.scoring.ccds_of_exposures import Grid
 from gpuanom.scoring.flat import NO_VERDICT, FlatReference
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
@@ -76,7 +76,7 @@ def measured(
     nowhere = np.zeros(dataset.owner.size)
     found = Measured(n, exposures, dataset.owner, names, of_ccds, nowhere, nowhere)
     found.__dict__["grid"] = grid  # made already
-    return focal_plane.located(found, focal_plane.positions(dataset.camera, grid.names))
+    return ccd_places.located(found, ccd_places.positions(dataset.camera, grid.names))
 
 
 def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
@@ -91,9 +91,9 @@ def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
     if saved is None or statistics is None or statistics.n_exposures < settings.verdict_exposures:
         return None
     # Nights that were merged may lack different CCDs, and each night has put its own ones into a grid.
-    placed = focal_plane.located(statistics, focal_plane.positions(saved.camera, statistics.grid.names))
-    usual = focal_plane.usual_ccds(placed)
-    placed = focal_plane.with_comparable_gradients(placed, saved.camera, usual, saved.size)
+    placed = ccd_places.located(statistics, ccd_places.positions(saved.camera, statistics.grid.names))
+    usual = ccd_places.usual_ccds(placed)
+    placed = ccd_places.with_comparable_gradients(placed, saved.camera, usual, saved.size)
     return fit(placed, VerdictOptions.of(settings).null)[0]
 
 
@@ -128,7 +128,7 @@ def judged(
     known = null_of(saved, settings) if stored is None else stored.null
     behind = None if saved is None or known is None else saved.statistics
     if behind is not None:
-        found = focal_plane.located(found, focal_plane.positions(dataset.camera, behind.grid.names))
+        found = ccd_places.located(found, ccd_places.positions(dataset.camera, behind.grid.names))
     size = (0, 0) if saved is None else saved.size
     if stored is not None:
         size = stored.size
@@ -137,9 +137,9 @@ def judged(
     options = VerdictOptions.of(settings)
 
     def compared(some: Measured) -> Measured:
-        usual = focal_plane.usual_ccds(behind or some) if stored is None else stored.usual_ccds
+        usual = ccd_places.usual_ccds(behind or some) if stored is None else stored.usual_ccds
         typical = size if is_known else comparable.usual_size(dataset)
-        return focal_plane.with_comparable_gradients(some, dataset.camera, usual, typical)
+        return ccd_places.with_comparable_gradients(some, dataset.camera, usual, typical)
 
     if split.whole:
         found_here = judge(compared(found), options, known)

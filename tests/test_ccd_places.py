@@ -13,7 +13,7 @@ from gpuanom.measuring.exposure_record import in_order
 from gpuanom.nights.merge import make_references
 from gpuanom.review.opened import plain_rows
 from gpuanom.scoring import stored_null
-from gpuanom.scoring.focal_plane import UsualCcds, located, positions, usual_ccds, with_comparable_gradients
+from gpuanom.scoring.ccd_places import UsualCcds, located, positions, usual_ccds, with_comparable_gradients
 from gpuanom.scoring.kept_statistics import joined, part
 from gpuanom.scoring.static_pattern import NAMES as PATTERN_NAMES
 from gpuanom.scoring.static_pattern import chosen_exposures, pattern_fingerprint
