@@ -266,8 +266,9 @@ def test_a_single_round_does_not_try_for_ever(tmp_path, monkeypatch):
 
     monkeypatch.setattr("gpuanom.nights.watch._Watch._round", fail)
     monkeypatch.setattr("gpuanom.nights.watch.LASTING", 0.3)
+    pace = Pace(every=0.02, settle=0.0, once=True, until=time.time() + LONG)
     with pytest.raises(OutputError, match="no room"):
-        once(tmp_path / "in", tmp_path / "out")
+        once(tmp_path / "in", tmp_path / "out", pace=pace)
     assert len(tried) > 3
 
 
