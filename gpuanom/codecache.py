@@ -3,12 +3,13 @@
 Numba would write its files into ``__pycache__`` beside the sources. Those files stay when the
 package is uninstalled, and their folder then hides a checkout of the same name from Python. So the
 compiled loops are written to ``<user's cache folder>/gpuanom/numba/<versions and processor>/``, or
-below NUMBA_CACHE_DIR where that variable is set.
+below NUMBA_CACHE_DIR where that variable is set. Installations share them (`gpuanom.loop_digest`).
 """
 
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import os
 import sys
@@ -26,10 +27,13 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 from gpuanom import compile_ahead, compiling
 from gpuanom.errors import GpuanomError
+from gpuanom.loop_digest import digest
 
 PATIENCE = 60.0
 """Seconds to wait for another process that compiles the same loop, before this process compiles the loop itself."""
 _PAUSE = 0.02
+MOST_STATES = 4
+"""States of a function of which the compiled code is kept: those of different versions of the package."""
 
 
 class ClaimedError(GpuanomError):
@@ -69,38 +73,21 @@ def _versions() -> str:
     return f"{numba.__version__}-{python}-{processor}-{features}"
 
 
-@cache
-def _digest(sources: Path) -> str:
-    """Return a hash of all sources from which a folder's functions are compiled: the folder's files and `native`.
-
-    A loop contains compiled functions from other files, while Numba itself looks only at the file
-    of the loop.
-    """
-    total = hashlib.sha256()
-    for path in (*sorted(sources.glob("*.py")), Path(__file__).with_name("native.py")):
-        content = path.read_bytes()
-        total.update(f"{path.name} {len(content)}\n".encode() + content)
-    return total.hexdigest()
-
-
 class _FunctionFolder:
     """The folder in which one compiled function is kept (a "locator" in Numba's words)."""
 
-    def __init__(self, function: Any, file: str, base: Path) -> None:
-        self._sources = Path(file).resolve().parent
-        self._line = function.__code__.co_firstlineno
-        # Each installation has its own folder: otherwise one would throw away what the other has
-        # compiled.
-        which = hashlib.sha256(os.fsencode(self._sources)).hexdigest()[:16]
-        self._path = base / f"{self._sources.name}-{which}"
+    def __init__(self, function: Any, base: Path) -> None:
+        # All installations share the folder: the files of different functions have different digests in their names.
+        self._digest = digest(function)
+        self._path = base / function.__module__
 
     @classmethod
-    def from_function(cls, function: Any, file: str) -> _FunctionFolder | None:
+    def from_function(cls, function: Any, _file: str) -> _FunctionFolder | None:
         """Return the folder of a function; None where nothing can be kept."""
         base = folder()
         if base is None:
             return None
-        found = cls(function, file, base)
+        found = cls(function, base)
         try:
             found.ensure_cache_path()
         except OSError:
@@ -119,12 +106,12 @@ class _FunctionFolder:
         return str(self._path)
 
     def get_source_stamp(self) -> str:
-        """Return a text that changes whenever a source does."""
-        return _digest(self._sources)
+        """Return a text that changes whenever the compiled code would."""
+        return self._digest
 
     def get_disambiguator(self) -> str:
-        """Return a text that distinguishes functions of the same name."""
-        return str(self._line)
+        """Return a text that distinguishes functions of the same name, and states of the same function."""
+        return self._digest[:16]
 
 
 class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
@@ -228,6 +215,23 @@ class FunctionFiles(FunctionCache):  # type: ignore[misc]
         """
         with suppress(OSError):
             super().save_overload(sig, data)
+            self._forget_earlier_states()
+
+    def _forget_earlier_states(self) -> None:
+        """Delete the files of earlier states of the function, but for those written last.
+
+        A process that was about to load one of them compiles the function again.
+        """
+        # The name of a file is the function's, its digest, and what Numba adds: "rice.decode_tiles-0123abcd.py311.nbi".
+        function, _, state = self._impl.filename_base.rpartition("-")
+        states: dict[str, list[Path]] = {}
+        for path in Path(self._cache_path).glob(f"{glob.escape(function)}-*"):
+            states.setdefault(path.name.removeprefix(f"{function}-").partition(".")[0], []).append(path)
+        states.pop(state.partition(".")[0], None)
+        last_written = {name: max(path.stat().st_mtime for path in paths) for name, paths in states.items()}
+        for name in sorted(states, key=last_written.__getitem__)[: -(MOST_STATES - 1)]:
+            for path in states[name]:
+                path.unlink(missing_ok=True)
 
     def _can_be_written(self) -> bool:
         return os.access(self._cache_path, os.W_OK)

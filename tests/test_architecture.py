@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # other. The single files of the first row are shared by all parts, and may import each other.
 SHARED = {
     *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "rounded", "system"),
-    *("compiling", "compile_ahead", "codecache", "installing", "nvidia", "data", "workspace", "display", "set_at_once"),
-    *("text_codes", "row_texts", "histogram_sums", "tile_bounds", "side_by_side"),
+    *("compiling", "compile_ahead", "codecache", "loop_digest", "installing", "nvidia", "data", "workspace", "display"),
+    *("set_at_once", "text_codes", "row_texts", "histogram_sums", "tile_bounds", "side_by_side"),
 }
 ROWS = [
     SHARED,

@@ -106,7 +106,7 @@ def test_damaged_files_of_the_cache_are_compiled_and_written_again(home):
 
 
 def test_a_changed_source_is_compiled_again(home):
-    changed = PROGRAM.replace("import numpy", "from gpuanom import codecache\ncodecache._digest = str\nimport numpy")
+    changed = "import gpuanom.loop_digest as made_of\nmade_of._native_source = bytes\n" + PROGRAM
     assert run(HOME=home, program=changed) == [compiling.LOOPS]
 
 
