@@ -170,6 +170,12 @@ def outcome(variants: list[Mutant], expected: dict[str, str], folder: Path) -> s
     return next(filter(None, found), "") if found else "-"
 
 
+def replayed(launches: tuple[Path, ...], folder: Path) -> str:
+    """What the kept launches of a source give while nothing is damaged."""
+    line = [sys.executable, "-m", "tests.device.recording", *map(str, launches)]
+    return _run(line, environment(orders=ORDERS, cache=str(folder / "cache")))
+
+
 def noticed_by(mutant: Mutant, expected: str, folder: Path) -> str:
     """The first check that notices a mutant."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -275,21 +281,18 @@ def main(arguments: list[str]) -> int:
         kept = chosen.launches or folder
         if chosen.launches is None:
             record(folder, tests or list(DEFAULT))
-        expected: dict[str, str] = {}
         # A line of common.cuh is part of several sources, and it is enough if one of them notices.
         damage = defaultdict(list)
         for code, launches in of_kernels(list(kept.glob("*.pickle"))).items():
-            replay = ["-m", "tests.device.recording", *map(str, launches)]
             for mutant in mutants(code, launches):
                 if chosen.steps is None or set(mutant.steps) & set(chosen.steps):
                     damage[f"{mutant.kind}: {mutant.place}"].append(mutant)
-                    if code not in expected:
-                        env = environment(orders=ORDERS, cache=str(folder / "cache"))
-                        expected[code] = _run([sys.executable, *replay], env)
         keys = [key for key, variants in damage.items() if not variants[0].equivalent]
         equivalent = Counter(_file(key) for key, variants in damage.items() if variants[0].equivalent)
         if chosen.sample is not None:
             keys = random.Random(chosen.seed).sample(keys, min(chosen.sample, len(keys)))
+        sound = {mutant.original: mutant.launches for key in keys for mutant in damage[key]}
+        expected = dict(zip(sound, pool.map(lambda launches: replayed(launches, folder), sound.values()), strict=True))
         made, caught, survivors = Counter(), Counter(), []
         for key, by in zip(keys, pool.map(lambda key: outcome(damage[key], expected, folder), keys), strict=True):
             if by == "-":
