@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -37,19 +39,27 @@ def few(output, *more):
     return ("-o", output, "--stamps", 100, "--epochs", 4, "--threads", 1, "--device", "cpu", *more)
 
 
-def test_what_it_writes_and_says(night, tmp_path, capsys):
-    train(night, *few(tmp_path / "my.pt"))
-    told = capsys.readouterr().err
+@pytest.fixture(scope="module")
+def trained(night, tmp_path_factory):
+    """The folder of a trained autoencoder, `my.pt`, and what the command said."""
+    folder, said = tmp_path_factory.mktemp("trained"), io.StringIO()
+    with contextlib.redirect_stderr(said):
+        train(night, *few(folder / "my.pt"))
+    return folder, said.getvalue()
+
+
+def test_what_it_writes_and_says(night, trained):
+    folder, told = trained
     assert "reading stamps of 20 exposures" in told
     assert "epoch 4 of 4: loss 0." in told
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
+    assert sorted(p.name for p in folder.iterdir()) == [
         "my.losses.ecsv",
         "my.losses.png",
         "my.pt",
         "my.reconstructions.png",
     ]
-    assert (tmp_path / "my.losses.png").read_bytes().startswith(b"\x89PNG")
-    model, losses = load(tmp_path / "my.pt"), Table.read(tmp_path / "my.losses.ecsv")
+    assert (folder / "my.losses.png").read_bytes().startswith(b"\x89PNG")
+    model, losses = load(folder / "my.pt"), Table.read(folder / "my.losses.ecsv")
     about = model.about
     assert list(losses["epoch"]) == [1, 2, 3, 4]
     best = losses[about["best_epoch"] - 1]
@@ -66,18 +76,18 @@ def test_what_it_writes_and_says(night, tmp_path, capsys):
     assert (about["seed"], about["threads"], about["interrupted"]) == (1, 1, False)
 
 
-def test_the_same_command_makes_the_same_file(night, tmp_path):
-    for name in ("one.pt", "two.pt"):
-        train(night, *few(tmp_path / name, "-q"))
-    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
+def test_the_same_command_makes_the_same_file(night, trained, tmp_path):
+    folder, _ = trained
+    train(night, *few(tmp_path / "two.pt", "-q"))
+    assert (folder / "my.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
     train(night, *few(tmp_path / "three.pt", "-q", "--seed", 2))
-    assert load(tmp_path / "three.pt").fingerprint != load(tmp_path / "one.pt").fingerprint
+    assert load(tmp_path / "three.pt").fingerprint != load(tmp_path / "two.pt").fingerprint
 
 
-def test_what_it_made_scores_the_night(night, tmp_path):
-    train(night, *few(tmp_path / "my.pt", "-q"))
+def test_what_it_made_scores_the_night(night, trained):
+    folder, _ = trained
     with pytest.raises(SystemExit) as ended:
-        main(["score", "-o", str(night), "--model", str(tmp_path / "my.pt"), "--device", "cpu", "-q"])
+        main(["score", "-o", str(night), "--model", str(folder / "my.pt"), "--device", "cpu", "-q"])
     assert ended.value.code == 0
     exposures = Table.read(night / "exposures.ecsv")
     # The loss lies between that of a perfect reconstruction and that of none, which is the mean square of a star, about
