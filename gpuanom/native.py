@@ -74,13 +74,13 @@ class native:  # noqa: N801 (a decorator)
     def __init__(self, signature: Any) -> None:
         self._signature = signature
         self._compiled: Any = None
-        self.made.append(self)
 
     def __call__(self, function: Any) -> Any:
         """Return the function that compiles `function` at its first call, or when its attribute `load` is called."""
         if function.__closure__:
             raise TypeError(f"{function.__qualname__}: a loop that uses what is around it is compiled by every process")
         self._function = function
+        self.made.append(self)
 
         @wraps(function)
         def call(*arguments: Any) -> Any:
