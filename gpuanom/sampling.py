@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -42,6 +43,7 @@ def key(seed: int, exposure: str, ccd: str, purpose: Purpose) -> bytes:
     return hashlib.blake2b(message, digest_size=16).digest()
 
 
+@lru_cache(maxsize=1024)
 def _with_length(text: str) -> bytes:
     """The bytes of a text behind their number."""
     content = text.encode()

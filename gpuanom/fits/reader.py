@@ -220,7 +220,7 @@ def _ccds(
                 sky = data_sections(rule, item.cards, full)
                 trimmed = sky, trimmed_shape(full, sky.sections, rule.full_size)
             sky, shape = trimmed
-            remark = "; ".join([r for r in (sky.remark, axes.remark) if r])
+            remark = "; ".join(filter(None, (sky.remark, axes.remark)))
             load = _Loader(name, file, item, masks, rule, sky, full, shape, listed.in_file, axes, level, remark)
             yield CcdOnDisk(name, shape, load, (sky.why, axes.why))
         except InputError as error:

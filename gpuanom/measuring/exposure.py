@@ -112,16 +112,16 @@ def groups(
         if isinstance(ccd, CcdFailure):
             yield ccd
             continue
-        shape = ny, nx = _shape(ccd)
-        if min(ny, nx) < smallest:
-            yield CcdFailure(
-                ccd.name, "too_small", f"CCD {ccd.name}: {nx} x {ny} pixels hold no stamp of {smallest} x {smallest}"
-            )
-            continue
-        if group and shape != of_group:
-            yield group
-            group = []
-        if not group:
+        shape = _shape(ccd)
+        if not group or shape != of_group:
+            ny, nx = shape
+            if min(shape) < smallest:
+                size = f"{smallest} x {smallest}"
+                yield CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: {nx} x {ny} pixels hold no stamp of {size}")
+                continue
+            if group:
+                yield group
+                group = []
             of_group, most = shape, backend.group_size(ny, nx)
         group.append(ccd)
         if len(group) >= most:
