@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FIRST_COMMAND = "GPUANOM_FIRST_COMMAND"
 
 
 def printed(folder, *arguments):
@@ -25,10 +27,16 @@ def lines(text, pattern):
 
 
 def test_the_tour_prints_the_verdicts_of_its_night(tmp_path):
-    """README's tour, which docs/reading-scores.md goes on with."""
+    """README's tour, which docs/reading-scores.md goes on with.
+
+    The gate has just run the README's first command, and names the file with all that was printed.
+    """
     pytest.importorskip("galsim")
-    drawn = lines(printed(tmp_path, "simulate", "night"), r"anomalous:$|^ +exposure \d+, band")
-    found = lines(printed(tmp_path, "score", "night", "--output", "scored"), r"^verdicts:|^ (bad|check) ")
+    if FIRST_COMMAND in os.environ:
+        text = Path(os.environ[FIRST_COMMAND]).read_text()
+    else:
+        text = printed(tmp_path, "simulate", "night") + printed(tmp_path, "score", "night", "--output", "scored")
+    drawn, found = (lines(text, of) for of in (r"anomalous:$|^ +exposure \d+, band", r"^verdicts:|^ (bad|check) "))
     readme = (ROOT / "README.md").read_text()
     assert len(drawn) == len(found) == 4
     assert drawn == lines(readme, r"^\d+ exposures in night|^  exposure \d+, band")
