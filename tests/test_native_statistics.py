@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import naive_shapes
 import naive_statistics
 import numba
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from gpuanom.native import sort
 from gpuanom.records.patterns import STEP
-from gpuanom.statistics import peaks, profiles, shapes
+from gpuanom.statistics import background_map, peaks, profiles, shapes
 from gpuanom.statistics.pairwise import select
 from gpuanom.statistics.robust import plane_sums
 
@@ -72,7 +73,25 @@ def test_robust_means_of_several_lists():
     lists = [rng.normal(size=n) * (1 + 20 * (rng.random(n) < 0.1)) for n in (0, 1, 2, 3, 7, 8, 60, 61, 400, 3000)]
     lists += [np.full(4, 7.0), np.array([1.0, 1.0, 1.0, 5.0]), np.round(rng.normal(size=90))]
     expected = [naive_statistics.robust_mean(values) for values in lists]
-    np.testing.assert_array_equal(shapes._robust_means(lists), expected)
+    found = shapes._robust_means(np.concatenate(lists), [values.size for values in lists])
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 130, 2048])
+def test_the_rms_of_maps_is_that_of_numpy_to_the_last_bit(size):
+    rng = np.random.default_rng(size)
+    values = rng.normal(3.0, 1.0, (4, size, 1))
+    values[1, ::3], values[2] = np.nan, np.nan
+    values[3, 0] = np.inf
+    expected = [background_map._rms(of_ccd) for of_ccd in values]
+    np.testing.assert_array_equal(background_map._rms_of_each(values), expected)
+
+
+def test_the_half_sample_modes_of_several_rows():
+    rows, sizes = np.sort(np.random.default_rng(3).normal(size=(5, 40)), axis=1), np.array([40, 1, 0, 2, 7])
+    rows[1:, 7:] = np.nan
+    expected = [naive_shapes.half_sample_mode(row[:n]) if n else np.nan for row, n in zip(rows, sizes, strict=True)]
+    np.testing.assert_allclose(shapes._half_sample_modes(rows, sizes), expected, rtol=1e-15)
 
 
 @pytest.mark.parametrize("kind", ["noise", "ties", "outliers", "one column"])

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from gpuanom.statistics import background_map
 from gpuanom.statistics.beyond_pattern import beyond_pattern
-from gpuanom.statistics.patches import largest_patch
+from gpuanom.statistics.patches import largest_patches
 from gpuanom.statistics.running_median import running_median
 
 
@@ -67,12 +67,13 @@ def test_a_map_of_one_value_has_no_glow_edge_or_rms_beyond_it():
 def test_the_largest_patch_is_that_of_scipy(shape, share):
     """Cells that touch at corners alone are two patches."""
     chosen = np.random.default_rng(5).random(shape) < share
+    several = np.array([chosen, np.zeros_like(chosen), np.ones_like(chosen), chosen])
     labels, n = ndimage.label(chosen)
     expected = np.bincount(labels.ravel())[1:].max() if n else 0
-    before = chosen.copy()
-    assert largest_patch(chosen) == expected
-    assert largest_patch(np.asfortranarray(chosen)) == expected
-    assert np.array_equal(chosen, before)
+    before = several.copy()
+    assert largest_patches(several).tolist() == [expected, 0, chosen.size, expected]
+    assert largest_patches(np.asfortranarray(several)).tolist() == [expected, 0, chosen.size, expected]
+    assert np.array_equal(several, before)
 
 
 def test_a_median_far_from_the_one_before():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -65,6 +66,11 @@ def places(camera: str, ccds: Sequence[str]) -> dict[str, Position]:
     dict of str to Position
         By names of the CCDs.
     """
+    return dict(_places(camera, tuple(ccds)))
+
+
+@lru_cache(maxsize=16)  # the exposures of a camera have the same CCDs, but for a few that are missing
+def _places(camera: str, ccds: tuple[str, ...]) -> dict[str, Position]:
     layout = _LAYOUTS.get(_mosaic(camera), {})
     found = {ccd: position for ccd in ccds if (position := _known(layout, ccd)) is not None}
     if len(set(found.values())) < len(found):

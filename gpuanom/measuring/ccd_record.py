@@ -116,6 +116,7 @@ def ccd_records(
         np.asarray(numbers)[:n].tolist()
         for numbers in (counted.n_sources, counted.n_bad, counted.n_saturated, counted.n_gradients)
     )
+    usable = background.usable[:n].tolist()
     records = []
     for i, ccd in enumerate(ccds):
         saturated = n_saturated[i] / n_pixels
@@ -124,7 +125,7 @@ def ccd_records(
             record = unmeasured(CcdFailure(ccd.name, SATURATED, reason), settings.bins)
             records.append(replace(record, shape=shape, remark=printable(ccd.remark)))
             continue
-        status, reason = _status(i, ccd.name, background, settings)
+        status, reason = ("ok", "") if usable[i] else _why_unusable(i, ccd.name, background, settings)
         records.append(
             CcdMeasurement(
                 name=printable(ccd.name),
@@ -153,10 +154,8 @@ def ccd_records(
     return records
 
 
-def _status(i: int, name: str, background: Background, settings: Settings) -> tuple[str, str]:
-    """The status of a CCD, and in a line why it could not be measured."""
-    if background.usable[i]:
-        return "ok", ""
+def _why_unusable(i: int, name: str, background: Background, settings: Settings) -> tuple[str, str]:
+    """The status of a CCD without a usable background, and in a line why it could not be measured."""
     usable = int(min(background.n_points[i], background.n_sigma_points[i]))
     if usable < settings.minimum_points:
         return "too_few_pixels", f"CCD {name}: only {usable} of the drawn points fell on usable pixels"

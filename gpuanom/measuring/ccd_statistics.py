@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import TypeVar
 
 import numpy as np
@@ -197,19 +198,13 @@ def with_arrays(
     """
     none = np.zeros((len(arrays.patterns.bin_sum), 0, 0), dtype=np.int64)
     patterns = replace(arrays.patterns, bin_sum=none, faint_bin_sum=none)
-    found: list[CcdMeasurement] = []
-    for record, (i, ccd) in zip(records, ccds, strict=True):
-        of_ccd = CcdArrays(
-            patterns=patterns,
-            shapes=arrays.shapes,
-            index=i,
-            repeats=None if found else np.array(arrays.repeats.pairs),
-            n_maxima=int(arrays.repeats.n_maxima[i]),
-            line=np.full(4, np.nan) if arrays.lines is None else arrays.lines[i],
-            turn=Turn(ccd.turn),
-        )
-        found.append(changed(record, parts=of_ccd))
-    return found
+    n_maxima = arrays.repeats.n_maxima.tolist()
+    found_lines = np.full((len(n_maxima), 4), np.nan) if arrays.lines is None else arrays.lines
+    pairs = chain([np.array(arrays.repeats.pairs)], repeat(None))
+    return [
+        changed(record, parts=CcdArrays(patterns, arrays.shapes, i, of_first, n_maxima[i], found_lines[i], ccd.turn))
+        for record, (i, ccd), of_first in zip(records, ccds, pairs, strict=False)
+    ]
 
 
 def changed(record: Changed, **values: object) -> Changed:
@@ -223,7 +218,8 @@ def changed(record: Changed, **values: object) -> Changed:
         New values of its fields.
     """
     copy = object.__new__(type(record))
-    copy.__dict__.update(record.__dict__, **values)
+    copy.__dict__.update(record.__dict__)
+    copy.__dict__.update(values)
     return copy
 
 
@@ -249,40 +245,24 @@ def with_statistics(records: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
             if record.status == "ok":
                 stacks.setdefault(id(record.parts.patterns), []).append(place)
             else:
-                done[place] = changed(record, parts=_parts([record.parts], [None])[0])
+                done[place] = changed(record, parts=_without_statistics(record.parts))
     for places in stacks.values():
-        arrays = [records[place].parts for place in places]
-        made = _made(arrays, records[places[0]].shape)
-        for place, part, found in zip(places, _parts(arrays, made), made, strict=True):
-            done[place] = changed(records[place], statistics=found[0], parts=part)
+        made = _made([records[place].parts for place in places], records[places[0]].shape)
+        for place, (statistics, parts) in zip(places, made, strict=True):
+            done[place] = changed(records[place], statistics=statistics, parts=parts)
     return done
 
 
-Made = tuple[CcdStatistics, spectrum.Spectra, shapes.Stars]
-"""The statistics, the spectra and the stars of a measured CCD."""
+def _without_statistics(of_ccd: CcdArrays) -> CcdParts:
+    """What a CCD that could not be measured contributes to the statistics of its exposure."""
+    patterns, i = of_ccd.patterns, of_ccd.index
+    crosstalk_of_ccd = int(patterns.crosstalk_sum[i]), int(patterns.crosstalk_count[i])
+    return CcdParts(None, None, crosstalk_of_ccd, np.full(4, np.nan), of_ccd.repeats, of_ccd.n_maxima, of_ccd.turn)
 
 
-def _parts(arrays: Sequence[CcdArrays], made: Sequence[Made | None]) -> list[CcdParts]:
-    """What CCDs of one stack contribute to the statistics of their exposure; None stands for one without statistics."""
-    patterns = arrays[0].patterns
-    sums, counts = patterns.crosstalk_sum.tolist(), patterns.crosstalk_count.tolist()
-    return [
-        CcdParts(
-            spectra=None if found is None else found[1],
-            stars=None if found is None else found[2],
-            crosstalk=(sums[of_ccd.index], counts[of_ccd.index]),
-            line=np.full(4, np.nan) if found is None else of_ccd.line,
-            repeats=of_ccd.repeats,
-            n_maxima=of_ccd.n_maxima,
-            turn=of_ccd.turn,
-        )
-        for of_ccd, found in zip(arrays, made, strict=True)
-    ]
-
-
-def _made(arrays: Sequence[CcdArrays], shape: tuple[int, int]) -> list[Made]:
+def _made(arrays: Sequence[CcdArrays], shape: tuple[int, int]) -> list[tuple[CcdStatistics, CcdParts]]:
     """What is made of the arrays of measured CCDs of one stack, whose pixels have that shape."""
-    chosen, patterns, turns = [a.index for a in arrays], arrays[0].patterns, [int(a.turn) for a in arrays]
+    chosen, patterns, turns = [a.index for a in arrays], arrays[0].patterns, [a.turn for a in arrays]
     # Nothing is copied where all CCDs of the stack were measured.
     rows_chosen = slice(None) if chosen == list(range(len(patterns.n_fine))) else chosen
     maps = background_map.maps(patterns)
@@ -304,5 +284,9 @@ def _made(arrays: Sequence[CcdArrays], shape: tuple[int, int]) -> list[Made]:
         raise ValueError(f"{values.shape} {values.dtype} statistics of CCDs where there should be {len(NAMES.ccds)}")
     rows, columns = (steps[rows_chosen] for steps in profiles.steps(patterns))
     cells = background_map.encoded(maps)[rows_chosen]
-    statistics = [CcdStatistics(*of_ccd) for of_ccd in zip(values, cells, rows, columns, strict=True)]
-    return list(zip(statistics, spectra, stars, strict=True))
+    sums, counts = (found[rows_chosen].tolist() for found in (patterns.crosstalk_sum, patterns.crosstalk_count))
+    parts = [
+        CcdParts(of_spectra, of_stars, (residual, n), of_ccd.line, of_ccd.repeats, of_ccd.n_maxima, of_ccd.turn)
+        for of_ccd, of_spectra, of_stars, residual, n in zip(arrays, spectra, stars, sums, counts, strict=True)
+    ]
+    return list(zip(map(CcdStatistics, values, cells, rows, columns), parts, strict=True))

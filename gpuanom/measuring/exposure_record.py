@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
 from gpuanom.cameras.focalplane import places
 from gpuanom.measuring.ccd_statistics import CcdParts, changed
 from gpuanom.naming import natural_key
-from gpuanom.records import CcdMeasurement, Exposure, ExposureStatistics, Measurement, Singles
+from gpuanom.records import CcdMeasurement, Exposure, ExposureStatistics, FloatImage, Measurement, Singles
 from gpuanom.settings import Settings
 from gpuanom.statistics import crosstalk, lines, repeats, shapes, spectrum
 from gpuanom.statistics.listed import NAMES
@@ -47,31 +48,35 @@ def exposure_record(
     """
     ccds, statistics = in_order(done), None
     if settings.statistics and all(ccd.statistics is not None for ccd in ccds if ccd.status == "ok"):
-        ccds = _with_lines(ccds)
-        statistics = ExposureStatistics(NAMES, _values(exposure, ccds))
+        judged = _judged_lines(ccds)
+        statistics = ExposureStatistics(NAMES, _values(exposure, ccds, judged))
+        ccds = _with_lines(ccds, judged)
     plain = tuple(ccd if ccd.parts is None else changed(ccd, parts=None) for ccd in ccds)
     return Measurement(exposure, plain, settings.fingerprint(), model, statistics)
 
 
-def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement]) -> Singles:
-    """The statistics of an exposure in the order of `listed.EXPOSURE_STATISTICS`."""
-    parts: list[CcdParts] = [ccd.parts for ccd in ccds if ccd.parts is not None]
-    measured: list[tuple[str, CcdParts]] = [(ccd.name, ccd.parts) for ccd in ccds if ccd.statistics is not None]
+def _measured(ccds: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
+    """The CCDs that have statistics."""
+    return [ccd for ccd in ccds if ccd.statistics is not None]
+
+
+def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement], judged: FloatImage) -> Singles:
+    """The statistics of an exposure in the order of `listed.EXPOSURE_STATISTICS`; `judged` is from `_judged_lines`."""
+    every: list[CcdParts] = [ccd.parts for ccd in ccds if ccd.parts is not None]
+    names = [ccd.name for ccd in _measured(ccds)]
+    parts: list[Any] = [ccd.parts for ccd in _measured(ccds)]
     where = places(exposure.camera, [ccd.name for ccd in ccds])
     pairs = np.zeros((PAIR_ROWS, PAIR_COLUMNS), dtype=np.int64)
-    for part in parts:
-        if part.repeats is not None:
-            pairs += part.repeats
-    sums, counts = np.array([p.crosstalk for _, p in measured], dtype=np.int64).reshape(-1, 2).T
-    free = _free_of_streaks([ccd for ccd in ccds if ccd.statistics is not None])
-    spectra = [(part.spectra, int(part.turn)) for part in free if part.spectra is not None]
-    stars = [(p.stars, where[name]) for name, p in measured if p.stars is not None]
+    for of_stack in [part.repeats for part in every if part.repeats is not None]:
+        pairs += of_stack
+    sums, counts = np.array([part.crosstalk for part in parts], dtype=np.int64).reshape(-1, 2).T
+    free = _free_of_streaks(parts, judged)
     values = np.concatenate(
         [
-            spectrum.exposure_statistics([s for s, _ in spectra], [turn for _, turn in spectra]),
+            spectrum.exposure_statistics([part.spectra for part in free], [part.turn for part in free]),
             crosstalk.exposure_statistics(sums, counts),
-            shapes.exposure_statistics([s for s, _ in stars], [place for _, place in stars]),
-            repeats.exposure_statistics(pairs, sum(part.n_maxima for part in parts)),
+            shapes.exposure_statistics([part.stars for part in parts], [where[name] for name in names]),
+            repeats.exposure_statistics(pairs, sum([part.n_maxima for part in every])),
         ]
     )
     if values.shape != (len(NAMES.exposures),) or values.dtype != np.float32:
@@ -80,26 +85,27 @@ def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement]) -> Singles:
     return values
 
 
-def _free_of_streaks(ccds: Sequence[CcdMeasurement]) -> list[CcdParts]:
-    """The parts of the CCDs that no satellite's trail crosses, or of all where each CCD has one.
+def _free_of_streaks(parts: list[Any], judged: FloatImage) -> list[Any]:
+    """The parts of the CCDs that no satellite's trail crosses, or all parts where each CCD has one.
 
     What is left of a trail after its pixels are masked would still be a stripe of the sum.
     """
-    free = [ccd for ccd in ccds if ccd.statistics is not None and not ccd.statistics.values[_STREAK] > 0.0]
-    return [ccd.parts for ccd in free or ccds]
+    free = [part for part, height in zip(parts, judged[:, 0].tolist(), strict=True) if not height > 0.0]
+    return free or parts
 
 
-def _with_lines(ccds: Sequence[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
-    """The CCDs with their straight lines judged: a trail on one CCD makes weaker ones on the others count."""
-    measured = [ccd for ccd in ccds if ccd.statistics is not None]
-    if not measured:
-        return tuple(ccds)
-    found = np.array([ccd.parts.line for ccd in measured])
-    values = np.array([ccd.statistics.values for ccd in measured if ccd.statistics is not None])
-    judged = lines.ccd_statistics(found, [int(ccd.parts.turn) for ccd in measured])
-    values[:, _STREAK : _STREAK + judged.shape[1]] = judged
-    rows = iter(values)
-    return tuple(
-        ccd if ccd.statistics is None else changed(ccd, statistics=changed(ccd.statistics, values=next(rows)))
-        for ccd in ccds
-    )
+def _judged_lines(ccds: Sequence[CcdMeasurement]) -> FloatImage:
+    """The straight lines of the CCDs that have statistics: a trail on one CCD makes weaker ones on the others count."""
+    parts: list[CcdParts] = [ccd.parts for ccd in _measured(ccds)]
+    found = np.array([part.line for part in parts]).reshape(-1, 4)
+    return lines.ccd_statistics(found, [part.turn for part in parts])
+
+
+def _with_lines(ccds: Sequence[CcdMeasurement], judged: FloatImage) -> tuple[CcdMeasurement, ...]:
+    """The CCDs with their judged lines among their statistics; those that have statistics are without their parts."""
+    statistics = [ccd.statistics for ccd in ccds if ccd.statistics is not None]
+    values = np.array([of_ccd.values for of_ccd in statistics])
+    if statistics:
+        values[:, _STREAK : _STREAK + judged.shape[1]] = judged
+    made = (changed(of_ccd, values=row) for of_ccd, row in zip(statistics, values, strict=True))
+    return tuple(ccd if ccd.statistics is None else changed(ccd, statistics=next(made), parts=None) for ccd in ccds)

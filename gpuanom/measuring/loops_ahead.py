@@ -13,7 +13,7 @@ def load_statistics() -> None:
 
 def _load() -> None:
     with suppress(Exception):  # the first use of a loop says what is wrong, in its place
-        from gpuanom.statistics import highest, jitter, radon, robust, step_filter
+        from gpuanom.statistics import highest, jitter, map_rms, radon, robust, step_filter
 
         radon.best_lines.load()
         highest.highest_powers.load()
@@ -21,4 +21,5 @@ def _load() -> None:
         robust.robust_means.load()
         step_filter.filter_steps.load()
         robust.densest.load()
+        map_rms.rms_of_each.load()
         robust.plane_sums.load()

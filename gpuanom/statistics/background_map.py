@@ -49,21 +49,18 @@ def ccd_statistics(patterns: Patterns, values: FloatImage | None = None) -> Floa
     with np.errstate(invalid="ignore"):
         share = np.where(total > 0, (total - count.sum(axis=(1, 2))) / np.maximum(total, 1), np.nan)
     hidden = (usable > 0) & (4 * count < usable)
-    any_hidden = hidden.any(axis=(1, 2)).tolist()
-    patch = [
-        _largest_patch(of_ccd) if has_hidden else 0.0 for of_ccd, has_hidden in zip(hidden, any_hidden, strict=True)
-    ]
+    patch = _largest_patches(hidden)
     values = maps(patterns) if values is None else values
     rms = _rms_of_each(values.astype(np.float64))
     result = np.stack([share, np.where(total > 0, patch, np.nan), rms], axis=1)
     return result.astype(np.float32)
 
 
-def _largest_patch(hidden: npt.NDArray[np.bool_]) -> float:
-    """Share of all cells in the largest patch of cells that share sides; there is at least one."""
-    from gpuanom.statistics.patches import largest_patch  # imports Numba, which a night ranked again needs not
+def _largest_patches(hidden: npt.NDArray[np.bool_]) -> Doubles:
+    """Share of all cells of each map in the largest patch of hidden cells that share sides, (n_ccd,)."""
+    from gpuanom.statistics.patches import largest_patches  # imports Numba, which a night ranked again needs not
 
-    return float(largest_patch(hidden)) / hidden.size
+    return np.asarray(largest_patches(hidden) / max(1, hidden.shape[1] * hidden.shape[2]))
 
 
 def _rms(values: Doubles) -> float:
@@ -73,15 +70,12 @@ def _rms(values: Doubles) -> float:
 
 
 def _rms_of_each(values: Doubles) -> Doubles:
-    """The same of each map; maps without an empty cell are worked on together."""
-    flat = values.reshape(len(values), -1)
-    whole = np.isfinite(flat).all(axis=1) & (flat.shape[1] > 0)
-    chosen = flat if whole.all() else flat[whole]
-    result = np.empty(len(flat))
-    result[whole] = np.sqrt(np.mean((chosen - np.mean(chosen, axis=1, keepdims=True)) ** 2, axis=1))
-    for i in np.flatnonzero(~whole).tolist():
-        result[i] = _rms(flat[i])
-    return result
+    """The same of each map, (n_ccd,)."""
+    from gpuanom.statistics.map_rms import rms_of_each  # imports Numba, which a night ranked again needs not
+
+    found = np.empty(len(values))
+    rms_of_each(values.reshape(len(values), values.shape[1] * values.shape[2]), found)
+    return found
 
 
 def maps(patterns: Patterns) -> FloatImage:

@@ -71,9 +71,9 @@ def find(patterns: Patterns) -> Doubles:
     ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
     result = np.full((len(patterns.bin_sum), 4), np.nan)
     for planes, side in ((patterns.bin_sum, bin_side(ny, nx)), (patterns.faint_bin_sum, faint_bin_side(ny, nx))):
-        for i, line in enumerate(_best(planes, side, ny, nx)):
-            if line[0] >= 0.0 and not result[i, 0] >= line[0]:
-                result[i] = line
+        best = np.array(_best(planes, side, ny, nx)).reshape(-1, 4)
+        higher = (best[:, 0] >= 0.0) & ~(result[:, 0] >= best[:, 0])
+        result[higher] = best[higher]
     return result
 
 

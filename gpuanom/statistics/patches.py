@@ -1,4 +1,4 @@
-"""The largest patch of cells of a map: a native loop, since scipy.ndimage takes a third of a second to import."""
+"""The largest patch of cells of each map: a native loop, since scipy.ndimage takes a third of a second to import."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from gpuanom.native import native
+from gpuanom.native import helper, native
+from gpuanom.records import Integers
 
 
-@native(types.int64(types.uint8[:, ::1], types.int64[::1]))
+@helper
 def _largest(chosen: Any, waiting: Any) -> Any:
     """Fill patch after patch; return the number of cells of the largest.
 
@@ -43,18 +44,27 @@ def _largest(chosen: Any, waiting: Any) -> Any:
     return largest
 
 
-def largest_patch(chosen: npt.NDArray[np.bool_]) -> int:
-    """Return the number of cells of the largest patch of chosen cells that share sides.
+@native(types.void(types.uint8[:, :, ::1], types.int64[::1]))
+def _largest_of_each(chosen: Any, found: Any) -> None:
+    """Find the number of cells of the largest patch of each map; `chosen` is written."""
+    waiting = np.empty(chosen.shape[1] * chosen.shape[2], np.int64)
+    for i in range(len(chosen)):
+        found[i] = _largest(chosen[i], waiting)
+
+
+def largest_patches(chosen: npt.NDArray[np.bool_]) -> Integers:
+    """Return the number of cells of the largest patch of chosen cells that share sides, for each map.
 
     Parameters
     ----------
-    chosen : ndarray, (ny, nx) bool
+    chosen : ndarray, (n, ny, nx) bool
 
     Returns
     -------
-    int
+    ndarray, (n,) int64
         0 where no cell is chosen.
     """
-    if not chosen.any():
-        return 0
-    return int(_largest(chosen.astype(np.uint8, order="C"), np.empty(chosen.size, dtype=np.int64)))
+    found: Integers = np.zeros(len(chosen), dtype=np.int64)
+    if chosen.any():
+        _largest_of_each(chosen.astype(np.uint8, order="C"), found)
+    return found

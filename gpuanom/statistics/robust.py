@@ -110,9 +110,9 @@ def plane_sums(u: Any, v: Any, e: Any, fit: Any, sums: Any) -> None:
     sums[9] = np.sqrt(pairwise_sum(part) / (m - 3))
 
 
-@native(types.float64(types.float64[::1]))
-def densest(ordered: Any) -> Any:
-    """Find the half-sample mode of ordered numbers, at least one: see `gpuanom.statistics.shapes.half_sample_mode`."""
+@helper
+def _half_sample_mode(ordered: Any) -> Any:
+    """The half-sample mode of ordered numbers, at least one: see `gpuanom.statistics.shapes.half_sample_mode`."""
     first, n = 0, len(ordered)
     while n > 3:
         half = (n + 1) // 2
@@ -127,3 +127,20 @@ def densest(ordered: Any) -> Any:
             return ordered[first + 1]
         first, n = first if lower < upper else first + 1, 2
     return ordered[first] if n == 1 else (ordered[first] + ordered[first + 1]) / 2.0
+
+
+@native(types.void(types.float64[:, ::1], types.int64[::1], types.float64[::1]))
+def densest(rows: Any, sizes: Any, found: Any) -> None:
+    """Find the half-sample mode of the first numbers of each row.
+
+    Parameters
+    ----------
+    rows : ndarray, (n, m) float64
+        Each row is ordered as far as the numbers are used.
+    sizes : ndarray, (n,) int64
+        How many numbers of each row are used.
+    found : ndarray, (n,) float64
+        Out; NaN where no number is used.
+    """
+    for i in range(len(rows)):
+        found[i] = _half_sample_mode(rows[i, : sizes[i]]) if sizes[i] > 0 else np.nan

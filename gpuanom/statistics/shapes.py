@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from gpuanom.backends.limits import SIGNAL_TO_NOISE
 from gpuanom.cameras.focalplane import Position
-from gpuanom.records import Doubles, FloatImage, Shapes, Turn
+from gpuanom.records import Doubles, FloatImage, Integers, Shapes, Turn
 from gpuanom.set_at_once import set_at_once
 from gpuanom.statistics.statistic import Statistic
 
@@ -59,22 +60,26 @@ class Stars:
 
     Attributes
     ----------
+    table : ndarray, (6, n) float64
+        A column for each star, with the rows x, y, fwhm, e1, e2 and kurtosis.
+    shape : tuple of int
+        (ny, nx) of the CCD in pixels.
     x, y : ndarray, (n,) float64
         Position on the CCD as a share of its width and height, 0 to 1.
     fwhm, e1, e2, kurtosis : ndarray, (n,) float64
         Of each star: pixels, and no unit. Sizes and ellipticities are those of the star without
         the weight.
-    shape : tuple of int
-        (ny, nx) of the CCD in pixels.
     """
 
-    x: Doubles
-    y: Doubles
-    fwhm: Doubles
-    e1: Doubles
-    e2: Doubles
-    kurtosis: Doubles
+    table: Doubles
     shape: tuple[int, int]
+
+    x = property(lambda self: self.table[0])
+    y = property(lambda self: self.table[1])
+    fwhm = property(lambda self: self.table[2])
+    e1 = property(lambda self: self.table[3])
+    e2 = property(lambda self: self.table[4])
+    kurtosis = property(lambda self: self.table[5])
 
 
 def stars(shapes: Shapes, ccd: int, turn: Turn, shape: tuple[int, int]) -> Stars:
@@ -131,13 +136,15 @@ def stars_of_ccds(
     signal, size = moments[:, :, 1], moments[:, :, 2]
     usable = (signal >= SIGNAL_TO_NOISE) & (spoilt == 0)  # a NaN is not
     logs = np.log(np.sort(np.where(usable, size, np.nan), axis=1))  # a NaN is the last
-    n_usable = np.count_nonzero(usable, axis=1).tolist()
+    # Of an odd number of values the lower half has the one in the middle, too.
+    modes = _half_sample_modes(logs, (np.count_nonzero(usable, axis=1) + 1) // 2)
+    # Python's powers and exponentials, since NumPy rounds those of some processors otherwise.
+    typical = np.array(list(map(math.exp, modes.tolist())))[:, None]
+    squares = np.array([width**2 for width in widths.tolist()])
     # Twice the square of the weight's width is the T at which nothing but the weight is seen.
-    double = np.array([2.0 * width**2 for width in widths.tolist()])
-    modes = [half_sample_mode(row[: (n + 1) // 2]) if n else math.nan for row, n in zip(logs, n_usable, strict=True)]
-    typical = np.array([math.exp(mode) for mode in modes])[:, None]
+    double = 2.0 * squares
     chosen = usable & (np.abs(size / typical - 1.0) < STAR_LIKE) & (signal >= BRIGHT)
-    chosen &= size < np.array([0.95 * 2.0 * width**2 for width in widths.tolist()])[:, None]
+    chosen &= size < (0.95 * 2.0 * squares)[:, None]
     counts = np.count_nonzero(chosen, axis=1)
     t, e1, e2, kurtosis = moments[chosen][:, 2:].T
     alone = 1.0 / (1.0 / t - np.repeat(1.0 / double, counts))
@@ -145,19 +152,13 @@ def stars_of_ccds(
     share = np.repeat(_medians(alone / t, chosen), counts)
     y, x = centre[chosen].T
     x, y = (x + 0.5) / shape[1], (y + 0.5) / shape[0]
-    mirrored, quarter = (
-        np.repeat([bool(turn & which) for turn in turns], counts) for which in (Turn.MIRRORED, Turn.QUARTER)
-    )
+    of_star = np.repeat(np.array(turns, dtype=np.int64), counts)
+    mirrored, quarter = (of_star & int(which) != 0 for which in (Turn.MIRRORED, Turn.QUARTER))
     y, e2 = np.where(mirrored, 1.0 - y, y), np.where(mirrored, -e2, e2)
     x, y = np.where(quarter, 1.0 - y, x), np.where(quarter, x, y)
     e1, e2 = np.where(quarter, -e1, e1), np.where(quarter, -e2, e2)
-    kurtosis = np.ascontiguousarray(kurtosis)
-    fwhm, e1, e2 = FWHM * np.sqrt(alone / 2.0), share * e1, share * e2
-    last = np.cumsum(counts).tolist()
-    return [
-        Stars(x[i:j], y[i:j], fwhm[i:j], e1[i:j], e2[i:j], kurtosis[i:j], shape)
-        for i, j in zip([0, *last], last, strict=False)
-    ]
+    table = np.array([x, y, FWHM * np.sqrt(alone / 2.0), share * e1, share * e2, kurtosis])
+    return [Stars(table[:, i:j], shape) for i, j in pairwise([0, *np.cumsum(counts).tolist()])]
 
 
 def _medians(values: Doubles, chosen: npt.NDArray[np.bool_]) -> Doubles:
@@ -183,9 +184,16 @@ def half_sample_mode(ordered: Doubles) -> float:
     float
         The middle of what is left; of equally dense halves the lowest counts.
     """
+    return float(_half_sample_modes(ordered[None], np.array([ordered.size]))[0])
+
+
+def _half_sample_modes(rows: Doubles, sizes: Integers) -> Doubles:
+    """`half_sample_mode` of the first numbers of each row, (n,); NaN for a row of which no number is asked for."""
     from gpuanom.statistics.robust import densest  # imports Numba, which a night ranked again needs not
 
-    return float(densest(ordered))
+    found = np.empty(len(rows))
+    densest(rows, sizes, found)
+    return found
 
 
 def robust_mean(values: Doubles) -> tuple[float, float]:
@@ -201,16 +209,16 @@ def robust_mean(values: Doubles) -> tuple[float, float]:
     mean, error : float
         NaN with fewer than three values.
     """
-    mean, error = _robust_means([values])[0].tolist()
+    mean, error = _robust_means(values, [values.size])[0].tolist()
     return mean, error
 
 
-def _robust_means(lists: Sequence[Doubles]) -> Doubles:
-    """`robust_mean` of several lists of values, (n, 2)."""
+def _robust_means(values: Doubles, sizes: Sequence[int]) -> Doubles:
+    """`robust_mean` of several lists of values of these sizes, which follow each other, (n, 2)."""
     from gpuanom.statistics.robust import robust_means  # imports Numba, which a night ranked again needs not
 
-    found = np.empty((len(lists), 2))
-    robust_means(np.concatenate(lists), np.array([values.size for values in lists], dtype=np.int64), found)
+    found = np.empty((len(sizes), 2))
+    robust_means(values, np.array(sizes, dtype=np.int64), found)
     return found
 
 
@@ -227,11 +235,23 @@ def ccd_statistics(found: Sequence[Stars]) -> FloatImage:
     ndarray, (n_ccd, len(CCD_STATISTICS)) float32
         NaN where there are fewer than three stars; the number of stars is always a number.
     """
-    result = np.empty((len(found), len(_MEANS)), dtype=np.float32)
-    if found:
-        means = _robust_means([values for s in found for values in (s.fwhm, s.e1, s.e2, s.kurtosis)])
-        result[:, :-1] = means.reshape(len(found), -1)
-        result[:, -1] = [s.fwhm.size for s in found]
+    if not found:
+        return np.empty((0, len(_MEANS)), dtype=np.float32)
+    return _means(np.concatenate([stars_.table for stars_ in found], axis=1), _numbers(found))
+
+
+def _numbers(found: Sequence[Stars]) -> list[int]:
+    """The number of stars of each CCD."""
+    return [stars_.table.shape[1] for stars_ in found]
+
+
+def _means(table: Doubles, numbers: list[int]) -> FloatImage:
+    """What `ccd_statistics` returns, from the tables of all CCDs side by side and the number of stars of each."""
+    # fwhm of all CCDs, then e1 of all, e2 and kurtosis: (4, n_ccd, 2)
+    means = _robust_means(table[2:].ravel(), 4 * numbers).reshape(4, len(numbers), 2)
+    result = np.empty((len(numbers), len(_MEANS)), dtype=np.float32)
+    result[:, :-1] = means.swapaxes(0, 1).reshape(len(numbers), -1)
+    result[:, -1] = numbers
     return result
 
 
@@ -254,13 +274,10 @@ def exposure_statistics(found: Sequence[Stars], places: Sequence[Position]) -> F
     result[len(_MEANS) - 1] = 0.0
     if not found:
         return result
-    fwhm, e1, e2, kurtosis = (
-        np.concatenate([getattr(stars_, name) for stars_ in found]) for name in ("fwhm", "e1", "e2", "kurtosis")
-    )
-    together = Stars(fwhm, fwhm, fwhm, e1, e2, kurtosis, found[0].shape)
-    result[: len(_MEANS)] = ccd_statistics([together])[0]
+    together = Stars(np.concatenate([stars_.table for stars_ in found], axis=1), found[0].shape)
+    result[: len(_MEANS)] = _means(together.table, _numbers([together]))[0]
     u, v = field_positions(found, places)
-    planes = [fitted_plane(u, v, e) for e in (e1, e2)]
+    planes = [fitted_plane(u, v, e) for e in (together.e1, together.e2)]
     if any(plane is None for plane in planes):
         return result
     (first, first_errors), (second, second_errors) = (plane for plane in planes if plane is not None)
@@ -287,17 +304,16 @@ def field_positions(found: Sequence[Stars], places: Sequence[Position]) -> tuple
     u, v : ndarray, (n,) float64
         -1 to 1 along the longer side, along x and along y.
     """
-    x, y, right, top = [], [], [], []
-    for stars_, place in zip(found, places, strict=True):
-        ny, nx = stars_.shape
-        along_x, along_y = (1.0 - stars_.x, 1.0 - stars_.y) if place.upside_down else (stars_.x, stars_.y)
-        x.append((place.x + along_x) * nx)
-        y.append((place.y + along_y) * ny)
-        right += [place.x * nx, (place.x + 1.0) * nx]
-        top += [place.y * ny, (place.y + 1.0) * ny]
-    half = 0.5 * max(max(right) - min(right), max(top) - min(top))
-    u = (np.concatenate(x) - 0.5 * (max(right) + min(right))) / half
-    v = (np.concatenate(y) - 0.5 * (max(top) + min(top))) / half
+    # The rows x and y, with a column for each CCD; with one for each star from here on.
+    corner = np.array([(place.x, place.y) for place in places]).T
+    size = np.array([stars_.shape[::-1] for stars_ in found], dtype=np.float64).T
+    first, last = (corner * size).min(axis=1), ((corner + 1.0) * size).max(axis=1)
+    middle, half = 0.5 * (last + first), 0.5 * (last - first).max()
+    of_star = np.repeat(np.arange(len(found)), _numbers(found))
+    along = np.concatenate([stars_.table[:2] for stars_ in found], axis=1)
+    upside_down = np.array([place.upside_down for place in places])[of_star]
+    along = np.where(upside_down, 1.0 - along, along)
+    u, v = ((corner[:, of_star] + along) * size[:, of_star] - middle[:, None]) / half
     return u, v
 
 

@@ -203,23 +203,26 @@ def exposure_row(e: Exposure, rows: Prepared, settings: str, version: str) -> tu
     )
 
 
-def ccd_row(c: CcdMeasurement) -> tuple[Any, ...]:
-    """Return the columns of the table `ccds` from `name` on (see `gpuanom.store.schema`)."""
-    axes = (None,) * 4 if c.sky_axes is None else tuple(float(v) for v in c.sky_axes)
-    return (
-        c.name,
-        c.status,
-        c.reason,
-        *np.asarray(c.coefficients, dtype=np.float64).tolist(),
-        float(c.sky),
-        float(c.sigma),
-        c.n_points,
-        c.n_sigma_points,
-        c.n_sources,
-        c.n_without_orientation,
-        c.n_isophote,
-        c.n_gradients,
-        float(c.masked_fraction),
-        float(c.saturated_fraction),
-        *axes,
-    )
+def ccd_rows(ccds: Sequence[CcdMeasurement]) -> list[tuple[Any, ...]]:
+    """Return the columns of the table `ccds` from `name` on, for each CCD (see `gpuanom.store.schema`)."""
+    coefficients = np.array([c.coefficients for c in ccds], dtype=np.float64).tolist()
+    return [
+        (
+            c.name,
+            c.status,
+            c.reason,
+            *of_fit,
+            float(c.sky),
+            float(c.sigma),
+            c.n_points,
+            c.n_sigma_points,
+            c.n_sources,
+            c.n_without_orientation,
+            c.n_isophote,
+            c.n_gradients,
+            float(c.masked_fraction),
+            float(c.saturated_fraction),
+            *(map(float, c.sky_axes) if c.sky_axes is not None else (None,) * 4),
+        )
+        for c, of_fit in zip(ccds, coefficients, strict=True)
+    ]

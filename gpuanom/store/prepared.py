@@ -13,12 +13,12 @@ import numpy as np
 
 from gpuanom.records import Measurement
 from gpuanom.store.ccd_columns import columns_of
-from gpuanom.store.exposure_rows import ccd_row, remarks_on_ccds, typical_size
+from gpuanom.store.exposure_rows import ccd_rows, remarks_on_ccds, typical_size
 from gpuanom.store.statistics import statistics_row
 
 Row = tuple[Any, ...]
 _N_SOURCES = 13
-"""Where the number of sources stands in `ccd_row`."""
+"""Where the number of sources stands in `ccd_rows`."""
 
 
 class Outline(NamedTuple):
@@ -84,7 +84,7 @@ def prepared(measurement: Measurement) -> Prepared:
         typical_size(ccds),
         counts.tobytes(),
         np.stack([cosine, sine], axis=-1).tobytes(),
-        [ccd_row(c) for c in ccds],
+        ccd_rows(ccds),
         columns_of(ccds),
         statistics_row(measurement),
     )

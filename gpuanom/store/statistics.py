@@ -268,9 +268,9 @@ def statistics_row(measurement: Measurement) -> tuple[Any, ...] | None:
         raise ValueError(f"{of_exposure.size} statistics of an exposure where there should be {len(names.exposures)}")
     ccds = [c.statistics or _EMPTY for c in measurement.ccds]
     values = np.full((len(ccds), len(names.ccds)), np.nan, dtype=np.float32)
-    for i, ccd in enumerate(ccds):
-        if ccd is not _EMPTY:
-            values[i] = ccd.values
+    with_values = [i for i, ccd in enumerate(ccds) if ccd is not _EMPTY]
+    if with_values:
+        values[with_values] = [ccds[i].values for i in with_values]
     shapes = np.array([(*c.map.shape, c.row_steps.size, c.column_steps.size) for c in ccds], dtype="<i4")
     steps = np.concatenate([_NO_STEPS, *(s for c in ccds for s in (c.row_steps, c.column_steps))])
     return (
@@ -279,7 +279,7 @@ def statistics_row(measurement: Measurement) -> tuple[Any, ...] | None:
         _blob(of_exposure),
         _blob(values),
         shapes.tobytes(),
-        np.concatenate([_NO_CELLS, *(c.map.ravel() for c in ccds)]).astype(np.int8).tobytes(),
+        np.concatenate([_NO_CELLS, *(c.map.ravel() for c in ccds)]).astype(np.int8, copy=False).tobytes(),
         _blob(_half(steps), "<f2"),
     )
 

@@ -13,7 +13,8 @@ from gpuanom.statistics.shapes import Stars
 def stars(n=400, shape=(4094, 2046), seed=1, noise=0.02):
     rng = np.random.default_rng(seed)
     x, y = rng.uniform(0, 1, (2, n))
-    return Stars(x, y, 3.0 + y, 0.1 * y + rng.normal(0, noise, n), rng.normal(0, noise, n), np.full(n, 2.0), shape)
+    e1, e2 = 0.1 * y + rng.normal(0, noise, n), rng.normal(0, noise, n)
+    return Stars(np.array([x, y, 3.0 + y, e1, e2, np.full(n, 2.0)]), shape)
 
 
 @pytest.mark.parametrize("upside_down", [False, True])
