@@ -51,8 +51,9 @@ from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
 STEPS: tuple[Step, ...] = ("background", "sigma", "gradients")
-AT_ONCE = 3
-"""CCDs that a thread reads for a GPU before it hands them over, where a stack has many."""
+AT_ONCE = 6
+"""Most CCDs that a thread reads for a GPU before it hands them over: a fourth of a smaller stack, one of a stack of
+less than twice as many."""
 
 
 def measure_ccds(
@@ -244,7 +245,7 @@ class _Reading:
     def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd | CcdsTogether]:
         """Yield the CCDs that can be read, in order."""
         # Several CCDs a task, since a thread that hands over a result takes the interpreter's lock from the others.
-        n = AT_ONCE if self.readers is not None and len(group) >= 4 * AT_ONCE else 1
+        n = min(AT_ONCE, len(group) // 4) if self.readers is not None and len(group) >= 2 * AT_ONCE else 1
         starts, task = range(0, len(group), n), self._several(group, n)
         read: Iterable[CcdsTogether | list[Ccd | CcdFailure]] = map(task, starts)
         if self.readers is not None and len(group) > 1:
