@@ -53,11 +53,11 @@ def test_many_strong_anomalies_do_not_make_the_others_alike(share):
     assert not tails.are_tied(low).any()
 
 
-def night(seed, n=30, ccds=4):
+def night(seed, n=30, ccds=4, glow=0.065):
     """A night of small CCDs: the largest values of their smoothed maps are near 0.06 sigma, and nothing is a glow."""
     rng = np.random.default_rng(seed)
     total = n * ccds
-    columns = {"glow": rng.normal(0.065, 0.045, total), "map_rms": np.exp(rng.normal(0, 0.2, total)),
+    columns = {"glow": rng.normal(glow, 0.7 * glow, total), "map_rms": np.exp(rng.normal(0, 0.2, total)),
                "masked_patch": rng.poisson(0.4, total) / 64}  # fmt: skip
     return Measured(
         n, {"n_ccd_used": np.full(n, float(ccds))}, np.repeat(np.arange(n), ccds),
@@ -81,6 +81,17 @@ def test_a_glow_among_ccds_without_one_is_found():
     assert verdicts.ccd_verdict[37] == "bad"
     assert verdicts.ccd_cause[37] == "glow on C2"
     assert verdicts.verdict[9] == "check"
+
+
+@pytest.mark.parametrize("glow", [0.015, 0.03, 0.065])
+def test_a_glow_is_found_where_hardly_any_ccd_has_a_tenth_of_the_noise(glow):
+    """A floor of a tenth would make these CCDs equal: nothing would tell how far the others may be by chance."""
+    for seed in range(5):
+        measured = night(seed, glow=glow)
+        measured.ccds["glow"][37] = 1.0
+        verdicts = judge(measured)[0]
+        assert verdicts.ccd_verdict[37] == "bad"
+        assert verdicts.ccd_cause[37] == "glow on C2"
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.16, 0.2, 0.24])
