@@ -207,17 +207,22 @@ def _highest(sums: Any, plane: Any, transposed: Any, mirrored: Any, mean: Any, w
     """
     height, width = sums.shape[0], weights.shape[2]
     best, at, column = least, 0, -1
-    for d in range(max(1, height // 64), height):
-        first = height - d  # lines that begin further left do not cross the plane
-        line, excess, root = sums[d, first:width], weights[0, d, first:], weights[1, d, first:]
-        if _any_higher(line, mean, excess, root, best):
-            for x in range(len(line) - 6):
-                value = _contrast(line, x, mean, excess, root)
-                if not value > best:
-                    continue
-                at_x, over = first + x + 3, value * root[x + 3]
-                if d > STEEP or not _along_a_column(plane, transposed, mirrored, height, d, at_x, over):
-                    best, at, column = value, d, at_x
+    # Steep lines come last: only those that are higher than all others need be compared with their columns, which takes
+    # much longer than their sums. Of lines that are equally high the steepest counts.
+    for part in range(2):
+        steep = part == 1
+        begin, end = (1, STEEP + 1) if steep else (STEEP + 1, height)
+        for d in range(max(begin, height // 64), min(end, height)):
+            first = height - d  # lines that begin further left do not cross the plane
+            line, excess, root = sums[d, first:width], weights[0, d, first:], weights[1, d, first:]
+            if _any_higher(line, mean, excess, root, best):
+                for x in range(len(line) - 6):
+                    value = _contrast(line, x, mean, excess, root)
+                    if not (value > best or (value == best and steep and at > STEEP)):
+                        continue
+                    at_x, over = first + x + 3, value * root[x + 3]
+                    if not steep or not _along_a_column(plane, transposed, mirrored, height, d, at_x, over):
+                        best, at, column = value, d, at_x
     elsewhere = darkest = 0.0
     if column >= 0:
         first = height - at
