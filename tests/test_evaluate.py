@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import pytest
 
@@ -103,7 +104,11 @@ def test_the_papers_lists():
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("id\n1\n", "exposure is missing"), ("exposure,n\n1,x\n", "no sense"), ("exposure,kind\n1,stars\n", "stars")],
+    [
+        ("id\n1\n", "exposure is missing .the line is 'id'"),
+        ("exposure,n\n1,x\n", "no sense"),
+        ("exposure,kind\n1,stars\n", "stars"),
+    ],
 )
 def test_lists_that_make_no_sense(tmp_path, text, word):
     (tmp_path / "list.csv").write_text(text)
@@ -163,3 +168,58 @@ def test_the_figure_is_drawn(night, folder, tmp_path, capfd, suffix):
     code, _, err = run(capfd, "evaluate", folder, "--labels", tmp_path / "ann.csv", "--figure", tmp_path / "a.xyz")
     assert code == 2
     assert "a.xyz" in err
+
+
+def test_replacing_labels_by_those_of_another_night_keeps_what_is_there(night, folder, tmp_path, capfd):
+    scored = tmp_path / "night"
+    shutil.copytree(folder, scored)
+    labels.write(scored / labels.NAME, said(night, ["prominent", "normal"]))
+    before = (scored / labels.NAME).read_bytes()
+    (tmp_path / "other.csv").write_text("exposure,kind,label\n4711,source,normal\n")
+    (tmp_path / "empty.csv").write_text("exposure,kind,label\n")
+    for name in ("other.csv", "empty.csv"):
+        code, _, err = run(capfd, "label", scored, tmp_path / name, "--replace")
+        assert code == 2
+        assert "the kept labels stay" in err
+        assert (scored / labels.NAME).read_bytes() == before
+    # One label of this night is enough to replace the others.
+    (tmp_path / "other.csv").write_text("exposure,kind,label\n4711,source,normal\n1,source,normal\n")
+    assert run(capfd, "label", scored, tmp_path / "other.csv", "--replace")[0] == 1
+    assert [one.exposure for one in labels.kept(scored)] == ["1"]
+
+
+def test_a_time_that_cannot_be_read_is_told(folder, tmp_path, capfd):
+    scored = tmp_path / "night"
+    shutil.copytree(folder, scored)
+    (tmp_path / "ann.csv").write_text("exposure,kind,label,time\n1,source,normal,1/2/2026 3:04\n2,source,normal,\n")
+    code, _, err = run(capfd, "label", scored, tmp_path / "ann.csv")
+    assert code == 0
+    assert err.count("exposure") == 1
+    assert "exposure 1: '1/2/2026 3:04' is no time as 2026-01-02T03:04:05Z" in err
+
+
+def test_what_cannot_be_evaluated_is_refused(folder, tmp_path, capfd):
+    """A figure without labels, and a score that the night does not have, which ended as "not found" and no figure."""
+    (tmp_path / "known.csv").write_text("exposure,kind\n1,source\n")
+    scored = tmp_path / "night"
+    shutil.copytree(folder, scored)
+    (scored / labels.NAME).unlink(missing_ok=True)
+    known = ("evaluate", scored, "--known", tmp_path / "known.csv")
+    for given, words in (
+        (
+            ("--figure", tmp_path / "r.png", "--table", tmp_path / "r.csv"),
+            "--figure and --table show labels, and there",
+        ),
+        (("--by", "source,autoencoder"), "was scored without an autoencoder (gpuanom score -o"),
+        (("--by", "autoencoder", "--score", "z"), "an autoencoder's errors have no z (give --score kl"),
+    ):
+        code, out, err = run(capfd, *known, *given)
+        assert (code, out) == (2, "")
+        assert words in err
+    image = min((folder.parent / "in").rglob("*.fits"))
+    gpuanom.score(image, tmp_path / "flat", settings=SETTINGS, device="cpu", reference="flat")
+    code, out, err = run(
+        capfd, "evaluate", tmp_path / "flat", "--known", tmp_path / "known.csv", "--score", "deviation"
+    )
+    assert (code, out) == (2, "")
+    assert "no exposure has a deviation to rank by (of --score, try kl, z)" in err

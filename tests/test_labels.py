@@ -50,6 +50,8 @@ def test_marked_places_go_to_a_file_and_come_back(tmp_path):
         ("exposure,kind,label,reason\n1,source,normal,aliens\n", "reason 'aliens'"),
         ("exposure,kind,label\n,source,normal\n", "line 2: no exposure"),
         ('exposure,kind,label\n"1,source,normal\n', "line"),
+        ("exposure;kind;label\n1;source;normal\n", "the line is 'exposure;kind;label'; names are written in small"),
+        ("exposure,kind,label,analyst\n1,source,normal,Ann, jr.\n", "line 2: more values than columns .quote a text"),
         ("exposure,kind,label,places\n1,source,normal,N4 1\n", "line 2: 'N4 1' is no place"),
         ("exposure,kind,label,places\n1,source,normal,N4 1 y\n", "'N4 1 y' is no place"),
         ("exposure,kind,label,places\n1,source,normal,N4 nan 2\n", "outside of every image"),
@@ -82,6 +84,26 @@ def test_the_latest_of_an_analysts_labels_counts():
     other = label(analyst="bob")
     assert labels.merged([late, other, early]) == [late, other]
     assert labels.merged([label(exposure="10"), label(exposure="9")])[0].exposure == "9"
+
+
+@pytest.mark.parametrize(
+    ("early", "late"),
+    [
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05-05:00"),  # 08:04:05 UTC
+        ("2026-01-02T03:04:05+05:00", "2026-01-02T03:04:05"),
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.5Z"),
+        ("yesterday", "2026-01-02"),  # no time, and greater than one as a text
+        ("", "2026-01-02"),
+    ],
+)
+def test_the_later_moment_counts_and_not_the_greater_text(early, late):
+    first, second = label(time=early), label(grade="normal", time=late)
+    assert labels.merged([first, second]) == labels.merged([second, first]) == [second]
+
+
+def test_empty_values_behind_the_last_column_are_a_spreadsheets(tmp_path):
+    (tmp_path / "ann.csv").write_text("exposure,kind,label\n7,source,dubious,,\n")
+    assert labels.read(tmp_path / "ann.csv")[0].label == "dubious"
 
 
 def test_labels_find_their_camera():

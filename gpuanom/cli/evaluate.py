@@ -15,6 +15,7 @@ from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import kinds_of, night_argument, reference_option
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, printable
+from gpuanom.records import KINDS
 from gpuanom.review import evaluate as judging
 from gpuanom.review import labels
 from gpuanom.review.evaluate import Recalled
@@ -77,8 +78,8 @@ its field (the field w2p2p2 is recognised by this name alone):
     show_default=True,
     help="How many of the analysts must agree, in the figure and the summary; the table has all three choices.",
 )
-@click.option("--figure", type=GivenPath(dir_okay=False), help="Figure to write: .png, .pdf or .svg.")
-@click.option("--table", type=GivenPath(dir_okay=False), help="Table to write: .csv or .ecsv.")
+@click.option("--figure", type=GivenPath(dir_okay=False), help="Figure of the labels to write: .png, .pdf or .svg.")
+@click.option("--table", type=GivenPath(dir_okay=False), help="Table of the labels to write: .csv or .ecsv.")
 @reference_option
 def evaluate(
     folder: Path,
@@ -107,6 +108,11 @@ def evaluate(
     said, strangers = labels.placed(labels.merged(said), night.found)
     if not said and not anomalies:
         raise GpuanomError(f"{folder}: no labels (give --labels or --known, or import them: gpuanom label)")
+    wanted = [name for name, file in (("--figure", figure), ("--table", table)) if file is not None]
+    if wanted and not said:
+        remedy = "give --labels, or import them: gpuanom label"
+        raise GpuanomError(f"{folder}: {' and '.join(wanted)} show labels, and there are none ({remedy})")
+    judging.require_scores(night, kinds if anomalies else KINDS, options["score"])
     if strangers:
         click.echo(f"{len(strangers)} labels belong to no exposure of this night", err=True)
     if said:

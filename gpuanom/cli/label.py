@@ -65,6 +65,15 @@ def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
     ours += visits
     if n_others := len({one.exposure for one in others}):
         click.echo(f"{n_others} of the excluded visits are not in {folder}: passed over", err=True)
+    if replace and not ours:
+        raise GpuanomError(f"no label of these files belongs to an exposure of {folder}: the kept labels stay")
+    for one in ours:
+        if one.time and labels.moment(one.time) == labels.moment(""):
+            click.echo(
+                f"exposure {one.exposure}: '{printable(one.time)}' is no time as 2026-01-02T03:04:05Z: the label of "
+                f"{printable(one.analyst)} counts as older than those with a time",
+                err=True,
+            )
     kept = labels.merged(([] if replace else labels.kept(folder)) + ours)
     if files:
         labels.write(folder / labels.NAME, kept)

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.table import Table
 
 from gpuanom.digits import printed
-from gpuanom.errors import InputError, printable
+from gpuanom.errors import InputError, OutputError, printable
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import labels
@@ -132,6 +132,33 @@ def _ranked(night: ScoredNight, score: str) -> dict[tuple[str, str, str], list[E
     return {dataset: [key for _, _, key in sorted(values)] for dataset, values in sorted(found.items())}
 
 
+def require_scores(night: ScoredNight, kinds: Sequence[str], score: str) -> None:
+    """Refuse to rank a night by scores that it does not have: nothing would be found, whatever is known.
+
+    Parameters
+    ----------
+    night : ScoredNight
+    kinds : sequence of str
+        Some of `JUDGED`.
+    score : str
+        One of `SCORES`.
+
+    Raises
+    ------
+    OutputError
+        When no exposure has a score of these kinds, or none has an autoencoder's error although it is asked for.
+    """
+    scored = {kind for _, _, kind in _ranked(night, score)}
+    if "autoencoder" in kinds and "autoencoder" not in scored:
+        if score not in _RECONSTRUCTED:
+            raise OutputError(f"an autoencoder's errors have no {score} (give --score kl or --score deviation)")
+        remedy = f"gpuanom score -o {night.folder} --model MODEL"
+        raise OutputError(f"{night.folder}: was scored without an autoencoder ({remedy})")
+    if not scored.intersection(kinds):
+        other = ", ".join(name for name in SCORES if name != score)
+        raise OutputError(f"{night.folder}: no exposure has a {score} to rank by (of --score, try {other})")
+
+
 def rates_table(rates: Mapping[str, Rates]) -> Table:
     """Make a table of true-positive rates, with a row for each bin.
 
@@ -214,7 +241,11 @@ def read_known(name: str | Path) -> list[Known]:
             raise InputError("not a CSV file in UTF-8", file=name) from None
     lines = csv.DictReader(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
     if "exposure" not in (lines.fieldnames or ()):
-        raise InputError("its first line must name the columns; exposure is missing", file=name)
+        words, remedy = (
+            "its first line must name the columns; exposure is missing",
+            labels.how_to_name(lines.fieldnames),
+        )
+        raise InputError(words, file=name, remedy=remedy)
     return [_known(row, name) for row in lines]
 
 

@@ -7,9 +7,10 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from gpuanom.errors import InputError, printable
 from gpuanom.files import write_text
@@ -55,7 +56,8 @@ class Label:
         One of `REASONS`, or empty.
     analyst : str
     time : str
-        ISO 8601, UTC; the latest of an analyst's labels counts.
+        ISO 8601, UTC where no other offset is given; the latest of an analyst's labels counts. A label without a time
+        that can be read is older than any label with one.
     places : str
         Where the analyst marked something, as `gpuanom.review.marked.to_text` writes it; empty without a mark.
     """
@@ -114,10 +116,18 @@ def read(path: Path) -> list[Label]:
     try:
         missing = [name for name in _REQUIRED if name not in (lines.fieldnames or ())]
         if missing:
-            raise InputError(f"its first line must name the columns; {', '.join(missing)} missing", file=path)
+            words = f"its first line must name the columns; {', '.join(missing)} missing"
+            raise InputError(words, file=path, remedy=how_to_name(lines.fieldnames))
         return [_label(row, path, lines.line_num) for row in lines]
     except csv.Error as error:
         raise InputError(f"line {lines.line_num}: {error}", file=path) from None
+
+
+def how_to_name(columns: Sequence[str] | None) -> str | None:
+    """Say what the first line of a CSV file holds in place of the wanted names; None where the file is empty."""
+    if not columns:
+        return None
+    return f"the line is '{','.join(columns)[:80]}'; names are written in small letters, with commas between"
 
 
 def is_visit_list(path: Path) -> bool:
@@ -148,7 +158,12 @@ def _of_visit(exposure: str, comment: str, analyst: str) -> list[Label]:
     return list(found.values())
 
 
-def _label(row: Mapping[str, str | None], path: Path, line: int) -> Label:
+def _label(row: Mapping[str | None, Any], path: Path, line: int) -> Label:
+    # csv keeps the values behind the last column under None; a spreadsheet may write empty ones.
+    if any(row.get(None) or ()):
+        raise InputError(
+            f"line {line}: more values than columns", file=path, remedy='quote a text with a comma: "a, b"'
+        )
     values = {name: printable(row.get(name) or "") for name in _COLUMNS}
     values["analyst"] = values["analyst"] or printable(path.stem)
     for name, allowed in (("kind", LABEL_KINDS), ("label", GRADES), ("reason", ("", *REASONS))):
@@ -191,13 +206,25 @@ def kept(folder: Path) -> list[Label]:
 
 
 def merged(labels: Iterable[Label]) -> list[Label]:
-    """Keep the latest label of each exposure, kind and analyst, of equally late ones the last; in order of exposure."""
+    """Keep the latest label of each exposure, kind and analyst, of equally late ones the last; in order of exposure.
+
+    Times are compared as moments, not as texts: `2026-01-02T03:00:00-05:00` is later than `2026-01-02T04:00:00Z`.
+    """
     latest: dict[tuple[str, str, str, str], Label] = {}
     for label in labels:
         key = (label.camera, label.exposure, label.kind, label.analyst)
-        if key not in latest or latest[key].time <= label.time:
+        if key not in latest or moment(latest[key].time) <= moment(label.time):
             latest[key] = label
     return sorted(latest.values(), key=lambda a: (natural_key(a.exposure), a.camera, a.kind, a.analyst))
+
+
+def moment(time: str) -> datetime:
+    """The moment that a label's time names; the earliest moment of all where the text is no time in ISO 8601."""
+    try:
+        found = datetime.fromisoformat(time)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def placed(labels: Iterable[Label], exposures: Iterable[tuple[str, str]]) -> tuple[list[Label], list[Label]]:
