@@ -205,6 +205,9 @@ def test_export_from_the_command_line(folder, tmp_path, capfd):
         (["--format", "regions", "--rank", 1], "--output"),
         (["--format", "list", "--rank", 1, "--by", "stars"], "stars"),
         (["--format", "list", "--label", "prominent"], "holds no labels"),
+        (["--format", "list", "--verdict", "bad", "--by", "source"], "--verdict does not"),
+        (["--format", "exclude", "--verdict", "bad", "--ccd-z", 5], "--verdict does not"),
+        (["--format", "list", "--label", "prominent", "--by", "isophote"], "--by names one of these"),
     ],
 )
 def test_what_cannot_be_exported_is_said(folder, capfd, arguments, word):

@@ -106,6 +106,10 @@ def export(
         if set(kinds) != set(KINDS) or ccd_z is not None:
             raise click.UsageError("--by and --ccd-z choose by scores: give --deviation, --rank, --z, --p or --fdr too")
         criterion["verdict"] = "bad"
+    elif criterion["verdict"] is not None and (ccd_z is not None or (form != "regions" and set(kinds) != set(KINDS))):
+        raise click.UsageError("--by and --ccd-z choose by scores, and --verdict does not: leave them out")
+    elif criterion["label"] is not None and not {"source", "background"} & set(kinds):
+        raise click.UsageError("labels are of source or background: with --label, --by names one of these or both")
     chosen_by = lists.Criterion(**criterion)
     _ = chosen_by.name  # refuses none or several criteria before anything is read
     if output is not None and form != "regions":
