@@ -38,7 +38,7 @@ Written beside model.pt:
   model.reconstructions.png              validation stamps, from the best reconstructed to the worst
 With --supervised, beside classifier.pt:
   classifier.exposures.ecsv              the probability of each exposure to be anomalous
-  validation.roc.ecsv, validation.roc.png   how well the classifier and the scores tell anomalous from normal ones
+  classifier.roc.ecsv, classifier.roc.png   how well the classifier and the scores tell anomalous from normal ones
 
 \b
 Ctrl-C ends the training and keeps the best model so far. On one machine, equal --seed and --threads give equal weights.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -178,6 +179,16 @@ def test_from_the_command_line(folder, tmp_path, capsys):
     assert about["labelled"] == {"prominent": 6, "normal": 11}
     assert about["roc_area"]["classifier"] == areas["classifier"]
     assert json.dumps(about)
+
+
+def test_the_help_names_the_files_that_are_written(folder, tmp_path, capsys):
+    supervised(folder / "out", "-o", tmp_path / "classifier.pt", "--labels", folder / "labels.csv", "-q")
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = capsys.readouterr().out
+    written = {path.name for path in tmp_path.iterdir()}
+    assert len(written) == 4
+    assert written <= set(re.findall(r"[\w.]+\w", told))
 
 
 def test_labels_that_the_night_keeps(folder, tmp_path, capsys):
