@@ -102,6 +102,19 @@ def test_a_night_is_opened_by_a_text_or_a_path(folder):
         gpuanom.open_night(3)
 
 
+def test_histograms_of_an_exposure_that_is_not_there_are_refused(folder):
+    opened = gpuanom.open_night(folder[0] / "out")
+    for key in (("TESTCAM", "4711"), "1"):
+        with pytest.raises(gpuanom.InputError, match=r"no exposure .* \(a key is \(camera, exposure\)\)"):
+            opened.histograms(key)
+
+
+def test_no_input_and_no_folder_is_refused():
+    """A pattern that a script expanded to nothing ended as a night without exposures."""
+    with pytest.raises(gpuanom.InputError, match="no exposure among the inputs"):
+        gpuanom.score([], None, device="cpu")
+
+
 @pytest.mark.parametrize(
     ("date", "expected"),
     [

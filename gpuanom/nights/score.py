@@ -149,7 +149,8 @@ def score(
     found = discover(run.paths, run.settings) if run.paths else Discovery((), (), ())
     tell_of_files(found, events)
     overwrites = existing == "overwrite"
-    if not found.exposures and (run.paths or overwrites) and (overwrites or not _holds(run.folder)):
+    nothing_held = overwrites or not _holds(run.folder)
+    if not found.exposures and nothing_held and (run.paths or overwrites or run.folder is None):
         raise InputError(why_nothing(found))
     path = store_path(run.folder, existing, run.paths)
     effective, references = run.settings, run.references

@@ -14,7 +14,7 @@ from astropy.table import Table
 
 from gpuanom import arguments, display
 from gpuanom.backends.choice import select
-from gpuanom.errors import OutputError
+from gpuanom.errors import InputError, OutputError
 from gpuanom.naming import lines_on_idle, path_text
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
 from gpuanom.scoring.comparison import Comparison
@@ -111,8 +111,15 @@ class ScoredNight:
         -------
         tuple of Histogram
             In the order of `KINDS`; empty for an exposure that could not be measured.
+
+        Raises
+        ------
+        InputError
+            When the night's table has no such exposure.
         """
         if key not in self._place:
+            if all(key_of(row) != key for row in self.exposures):
+                raise InputError(f"no exposure {key!r} in {self.folder}", remedy="a key is (camera, exposure)")
             return ()
         dataset, i = self._place[key]
         stored = self.datasets[dataset]
