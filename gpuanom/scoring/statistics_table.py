@@ -170,7 +170,10 @@ def transformed(values: Doubles, judged: Judged) -> Doubles:
 
 
 def prepare(
-    measured: Measured, known: Mapping[str, Mapping[str, float]] | None = None, least: int = LEAST_EXPOSURES
+    measured: Measured,
+    known: Mapping[str, Mapping[str, float]] | None = None,
+    usual_ccds: float = 0.0,
+    least: int = LEAST_EXPOSURES,
 ) -> Prepared:
     """Bring the statistics of a dataset into the form in which they are compared.
 
@@ -179,6 +182,9 @@ def prepare(
     measured : Measured
     known : mapping, optional
         `Prepared.patterns` of a stored null; by default what is normal for a CCD comes from the dataset itself.
+    usual_ccds : float, optional
+        How many CCDs of an exposure can usually be measured; 0 where that is not known. Where these are enough to be
+        compared with each other, CCDs of exposures that have too few say nothing.
     least : int, optional
         A CCD with fewer exposures has no pattern, and what needs one is empty.
 
@@ -214,6 +220,7 @@ def prepare(
     worst: dict[str, Integers] = {}
     # A satellite's trail is found as such; what it does to the CCD's other statistics is not another cause.
     crossed = with_streak(measured)
+    always = usual_ccds >= vectors.LEAST_CCDS
     trails = np.bincount(grid.owner, crossed, minlength=measured.n_exposures) > 0
     for j in OF_EXPOSURES:
         for column in j.columns:
@@ -232,8 +239,9 @@ def prepare(
         error = _relative_errors(measured, j.name, grid) if j.name in WITH_ERRORS else None
         if grid.is_large:
             of_names = normal.get(j.name, np.zeros(len(grid.names)))
-            return found, *_of_exposures_natively(j, rows[j.name], of_names, crossed, grid, found, error)
-        return found, *_of_exposures(j, _without_crossed(rows[j.name], crossed, grid), grid, found, error)
+            return found, *_of_exposures_natively(j, rows[j.name], of_names, crossed, grid, found, error, always=always)
+        left = _without_crossed(rows[j.name], crossed, grid, always=always)
+        return found, *_of_exposures(j, left, grid, found, error)
 
     judged = [j for j in OF_CCDS if j.name in rows]
     several = side_by_side(of_exposures, judged, many=grid.is_large)
@@ -255,14 +263,17 @@ def _with_enough_stars(measured: Measured) -> Measured:
     return dataclasses.replace(measured, ccds={**measured.ccds, **less})
 
 
-def _without_crossed(values: Doubles, crossed: Flags, grid: Grid) -> Doubles:
+def _without_crossed(values: Doubles, crossed: Flags, grid: Grid, *, always: bool) -> Doubles:
     """The values of CCDs that no trail crosses.
 
     Where too few are left of an exposure to be compared with each other, none is: by themselves they differ much more
-    from one exposure to the next than CCDs of one exposure do.
+    from one exposure to the next than CCDs of one exposure do. So it is, if `always` is set, where an exposure had too
+    few from the beginning; else such exposures are compared with each other, as those of a camera of two CCDs are.
     """
     left = np.where(crossed, np.nan, values)
-    lost = (grid.counted(values) >= vectors.LEAST_CCDS) & (grid.counted(left) < vectors.LEAST_CCDS)
+    lost = grid.counted(left) < vectors.LEAST_CCDS
+    if not always:
+        lost &= grid.counted(values) >= vectors.LEAST_CCDS
     return np.where(lost[grid.owner], np.nan, left)
 
 
@@ -310,13 +321,15 @@ def _of_exposures_natively(
     grid: Grid,
     exposures: dict[str, Doubles],
     error: Doubles | None,
+    *,
+    always: bool,
 ) -> tuple[Doubles, Integers]:
     """Do what `_without_crossed` and `_of_exposures` do in a compiled loop; what is normal is subtracted first."""
     from gpuanom.scoring.exposure_loops import compare_with_medians, without_crossed
 
     n, starts = grid.shape[0], grid.starts
     off, enough = values, np.empty(n, dtype=np.bool_)  # in place: the values are not asked for again
-    without_crossed(values, normal, grid.name, crossed, starts, vectors.LEAST_CCDS, off, enough)
+    without_crossed(values, normal, grid.name, crossed, starts, vectors.LEAST_CCDS, always, off, enough)
     middle = grid.medians(off)
     largest, worst = np.empty(n), np.empty(n, dtype=np.int64)
     of_each = np.zeros(0) if error is None else error
