@@ -56,6 +56,26 @@ def test_the_number_of_sources_is_compared_with_that_of_as_many_ccds():
         assert alone.evidence[0] == pytest.approx(verdicts.evidence[i], rel=1e-6)
 
 
+@pytest.mark.parametrize(("ccds", "left"), [(4, 3), (8, 4), (8, 7)])
+def test_the_sky_of_ccds_of_another_gain_is_that_of_all(ccds, left):
+    """The median over the CCDs that are left would be brighter or darker, and their noise too small or too large."""
+    found = []
+    for seed in range(4):
+        measured = night(seed, left, ccds)
+        rng = np.random.default_rng(seed)
+        gain = np.exp(rng.normal(0.0, 0.15, ccds))[[int(name[1:]) for name in measured.names]]
+        sky = 1000.0 * np.exp(rng.normal(0.0, 0.08, N))[measured.owner] * gain
+        columns = {"sky": sky, "sigma": np.sqrt(sky * gain)}
+        for name, values in columns.items():
+            measured.ccds[name] = values * np.exp(rng.normal(0.0, 0.003, values.size))
+            measured.exposures[name] = measured.grid.medians(measured.ccds[name])
+        verdicts, null = judge(measured)
+        found += [(verdicts.verdict[i], verdicts.cause[i]) for i in LACKING]
+        alone = judge(part(measured, LACKING[:1]), known=null)[0]
+        assert alone.evidence[0] == pytest.approx(verdicts.evidence[LACKING[0]], rel=1e-6)
+    assert sum(verdict != "ok" for verdict, _ in found) <= 1, found
+
+
 def test_ccds_of_a_camera_of_two_are_compared_with_those_of_other_exposures():
     measured = night(3, 2, ccds=2)
     measured.ccds["map_rms"][80] *= 1e3

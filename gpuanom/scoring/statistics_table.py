@@ -33,6 +33,9 @@ WITH_ERRORS: tuple[str, ...] = ("fwhm", "kurtosis")
 OF_STARS: tuple[str, ...] = ("fwhm", "kurtosis", "e1", "e2")
 """Statistics of CCDs that are means over the CCD's stars."""
 
+OF_A_TYPICAL_CCD: tuple[str, ...] = ("sky", "sigma")
+"""Statistics of exposures that are those of a typical CCD: the median over the CCDs."""
+
 LEAST_STARS = 8
 """A CCD with fewer stars says nothing of its own shapes: three or four galaxies of one size pass for stars there, and
 agree so well that the mean seems precise. In the normal exposures of `profiling/paper.py`, the FWHM of a CCD differed
@@ -209,12 +212,15 @@ def prepare(
     normal = {
         name: np.array([known.get(name, {}).get(ccd, np.nan) for ccd in grid.names], dtype=np.float64) for name in rows
     }
+    exposures = dict(measured.exposures)
+    for name in OF_A_TYPICAL_CCD:
+        if name in rows and name in exposures:
+            exposures[name] = _of_a_typical_ccd(exposures[name], rows[name], normal[name], known.get(name, {}), grid)
     # The compiled loop subtracts what is normal itself.
     apart = {j.name for j in OF_CCDS} if grid.is_large else set[str]()
     for name, of_ccds in rows.items():
         if name not in apart:
             rows[name] = of_ccds - normal[name][grid.name] if grid.names else of_ccds
-    exposures = dict(measured.exposures)
     rows |= _from_vectors(measured, rows, grid, exposures)
     ccds: dict[str, Doubles] = {}
     worst: dict[str, Integers] = {}
@@ -249,6 +255,21 @@ def prepare(
         exposures |= found_here
         ccds[j.name], worst[j.name] = of_ccds, at
     return Prepared(exposures, grid, ccds, worst, {name: dict(line) for name, line in known.items()})
+
+
+def _of_a_typical_ccd(
+    values: Doubles, logarithms: Doubles, normal: Doubles, of_names: Mapping[str, float], grid: Grid
+) -> Doubles:
+    """The values of exposures, those that lack CCDs as if these were there.
+
+    The sky of CCDs differs by their gain, so that the median of the others is not that of all.
+    """
+    less = logarithms - normal[grid.name] if grid.names else logarithms
+    lacking = (grid.counted(less) < len(of_names)) & (grid.counted(less) == grid.counted(logarithms))
+    if not lacking.any():
+        return values
+    typical = float(np.median(np.exp(list(of_names.values()))))
+    return np.where(lacking & (grid.counted(less) > 0), typical * grid.medians(np.exp(less)), values)
 
 
 def _with_enough_stars(measured: Measured) -> Measured:
