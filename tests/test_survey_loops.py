@@ -35,7 +35,8 @@ def measured(rng, sizes, few_values):
 
 @pytest.mark.parametrize("full", [False, True], ids=["gaps", "full"])
 @pytest.mark.parametrize("few_values", [False, True], ids=["all different", "many equal"])
-def test_statistics_of_ccds_are_compared_alike(full, few_values, monkeypatch):
+@pytest.mark.parametrize("usual_ccds", [0.0, 3.0])
+def test_statistics_of_ccds_are_compared_alike(full, few_values, usual_ccds, monkeypatch):
     rng = np.random.default_rng(7)
     for width in range(1, 10):
         sizes = np.full(20, width) if full else rng.integers(0, width + 1, 20)
@@ -43,7 +44,7 @@ def test_statistics_of_ccds_are_compared_alike(full, few_values, monkeypatch):
         found = []
         for many in (10**9, 0):
             monkeypatch.setattr(ccds_of_exposures, "MANY", many)
-            found.append(statistics_table.prepare(given, least=2))
+            found.append(statistics_table.prepare(given, usual_ccds=usual_ccds, least=2))
         plain, native = found
         assert plain.patterns == native.patterns
         for columns, others in ((plain.exposures, native.exposures), (plain.ccds, native.ccds)):

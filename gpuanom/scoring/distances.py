@@ -105,9 +105,12 @@ def is_measured(prepared: Prepared, judged: Judged) -> bool:
 
 
 def compared_values(
-    prepared: Prepared, chosen: Sequence[Judged], sky: str, options: NullOptions
+    prepared: Prepared, chosen: Sequence[Judged], sky: str, options: NullOptions, usual_ccds: float
 ) -> tuple[Doubles, Doubles]:
-    """The numbers of statistics and their errors as they are compared, (n_parts, n_exposures) each."""
+    """The numbers of statistics and their errors as they are compared, (n_parts, n_exposures) each.
+
+    The number of sources is that of as many CCDs as usual: an exposure that lacks a CCD has as many on each of its own.
+    """
     n = prepared.grid.shape[0]
     none = np.full(n, np.nan)
     few = prepared.exposures.get("n_sources", none) < options.few_sources
@@ -116,6 +119,8 @@ def compared_values(
         for column, error_column in zip(j.columns, j.errors, strict=True):
             name = sky if j.name == "sky" else column
             raw = np.asarray(prepared.exposures.get(name, none), dtype=np.float64)
+            if name == "n_sources":
+                raw = raw * _lacking(prepared, usual_ccds)
             error = np.asarray(prepared.exposures.get(error_column, none), dtype=np.float64)
             value = transformed(raw, j)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -124,6 +129,12 @@ def compared_values(
             errors.append(np.where(np.isfinite(error), error, np.nan))
     shape = (len(values), n)
     return np.array(values, dtype=np.float64).reshape(shape), np.array(errors, dtype=np.float64).reshape(shape)
+
+
+def _lacking(prepared: Prepared, usual_ccds: float) -> Doubles:
+    """The usual number of CCDs over that of each exposure; 1 where either is not known."""
+    used = np.asarray(prepared.exposures.get("n_ccd_used", np.zeros(prepared.grid.shape[0])), dtype=np.float64)
+    return np.where((used > 0.0) & (usual_ccds > 0.0), usual_ccds / np.where(used > 0.0, used, 1.0), 1.0)
 
 
 def rows_of(chosen: Sequence[Judged]) -> list[slice]:

@@ -20,9 +20,9 @@ _whole = types.Array(types.int64, 1, "C", readonly=True)
 _out, _places = types.float64[::1], types.int64[::1]
 
 
-@native(types.void(_numbers, _numbers, _whole, _flags, _whole, types.int64, _out, types.boolean[::1]))
+@native(types.void(_numbers, _numbers, _whole, _flags, _whole, types.int64, types.boolean, _out, types.boolean[::1]))
 def without_crossed(
-    values: Any, normal: Any, names: Any, crossed: Any, starts: Any, least: Any, left: Any, enough: Any
+    values: Any, normal: Any, names: Any, crossed: Any, starts: Any, least: Any, always: Any, left: Any, enough: Any
 ) -> None:
     """Subtract what is normal for each CCD, and leave out CCDs that a trail crosses.
 
@@ -39,6 +39,8 @@ def without_crossed(
     starts : ndarray, (n + 1,) int64
     least : int
         Exposures with fewer CCDs have no median.
+    always : bool
+        Whether none is left, too, where an exposure had too few from the beginning.
     left : ndarray, (n_ccd,) float64
         Out; NaN where nothing is left.
     enough : ndarray, (n,) bool
@@ -54,7 +56,7 @@ def without_crossed(
             n_left += math.isfinite(value)
             left[j] = value
         enough[i] = n_left >= least
-        if n_before >= least and n_left < least:
+        if (always or n_before >= least) and n_left < least:
             for j in range(starts[i], starts[i + 1]):
                 left[j] = math.nan
 

@@ -164,11 +164,12 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         The same as `evidence` of the null and the dataset gives.
     """
     options = options or NullOptions()
-    prepared = prepare(measured)
+    usual_ccds = _usual(measured.exposures.get("n_ccd_used"))
+    prepared = prepare(measured, usual_ccds=usual_ccds)
     chosen = tuple(j for j in members() if distances.is_measured(prepared, j))
     sky = distances.sky_or_sigma(prepared, options)
     conditions, covariates = distances.choose_conditions(prepared, sky, options)
-    y, error = distances.compared_values(prepared, chosen, sky, options)
+    y, error = distances.compared_values(prepared, chosen, sky, options, usual_ccds)
     # A regression of values most of which are equal would make these differ.
     used = distances.regressed_on(chosen, conditions) & ~tails.are_tied(y)[:, None]
     x = covariates.scaled(distances.condition_values(prepared, conditions))
@@ -203,7 +204,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         ccd_number=nothing,
         second_tail=Tails(nothing, nothing, nothing),
         patterns=prepared.patterns,
-        usual_ccds=_usual(prepared.exposures.get("n_ccd_used")),
+        usual_ccds=usual_ccds,
     )
     # What follows depends on what the parts before it make of the same exposures.
     of_each_statistic = _of_statistics(null, prepared)
@@ -237,7 +238,7 @@ def evidence(null: Null, measured: Measured) -> Evidence:
     -------
     Evidence
     """
-    prepared = prepare(measured, null.patterns)
+    prepared = prepare(measured, null.patterns, null.usual_ccds)
     of_each = _of_each_ccd(null, distances.ccd_distances(prepared, null.ccd_statistics), prepared)
     of_ccds = tails.evidence_of_largest(of_each.largest[None], null.ccd_number)[0]
     second = distances.second_largest(of_ccds, prepared)[None]
@@ -247,7 +248,7 @@ def evidence(null: Null, measured: Measured) -> Evidence:
 def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
     """The deviations and L of all statistics, (n_statistics, n_exposures) each."""
     chosen = _chosen(null)
-    y, error = distances.compared_values(prepared, chosen, null.sky, null.options)
+    y, error = distances.compared_values(prepared, chosen, null.sky, null.options, null.usual_ccds)
     x = null.covariates.scaled(distances.condition_values(prepared, null.conditions))
     spread = regression.usual_spread(null.slopes, x)
     residual, error = (y - regression.predicted(null.coefficients, x)) / spread, error / spread

@@ -22,8 +22,8 @@ from gpuanom.scoring.static_pattern import StaticPattern
 from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.tails import Tails
 
-FORMAT = 2
-"""Raised when a null is kept in another form."""
+FORMAT = 3
+"""Raised when a null is kept in another form, or judges in another way."""
 
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 """What `from_record` raises when a record is damaged."""

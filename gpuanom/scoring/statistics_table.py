@@ -33,6 +33,9 @@ WITH_ERRORS: tuple[str, ...] = ("fwhm", "kurtosis")
 OF_STARS: tuple[str, ...] = ("fwhm", "kurtosis", "e1", "e2")
 """Statistics of CCDs that are means over the CCD's stars."""
 
+OF_A_TYPICAL_CCD: tuple[str, ...] = ("sky", "sigma")
+"""Statistics of exposures that are those of a typical CCD: the median over the CCDs."""
+
 LEAST_STARS = 8
 """A CCD with fewer stars says nothing of its own shapes: three or four galaxies of one size pass for stars there, and
 agree so well that the mean seems precise. In the normal exposures of `profiling/paper.py`, the FWHM of a CCD differed
@@ -170,7 +173,10 @@ def transformed(values: Doubles, judged: Judged) -> Doubles:
 
 
 def prepare(
-    measured: Measured, known: Mapping[str, Mapping[str, float]] | None = None, least: int = LEAST_EXPOSURES
+    measured: Measured,
+    known: Mapping[str, Mapping[str, float]] | None = None,
+    usual_ccds: float = 0.0,
+    least: int = LEAST_EXPOSURES,
 ) -> Prepared:
     """Bring the statistics of a dataset into the form in which they are compared.
 
@@ -179,6 +185,9 @@ def prepare(
     measured : Measured
     known : mapping, optional
         `Prepared.patterns` of a stored null; by default what is normal for a CCD comes from the dataset itself.
+    usual_ccds : float, optional
+        How many CCDs of an exposure can usually be measured; 0 where that is not known. Where these are enough to be
+        compared with each other, CCDs of exposures that have too few say nothing.
     least : int, optional
         A CCD with fewer exposures has no pattern, and what needs one is empty.
 
@@ -203,17 +212,21 @@ def prepare(
     normal = {
         name: np.array([known.get(name, {}).get(ccd, np.nan) for ccd in grid.names], dtype=np.float64) for name in rows
     }
+    exposures = dict(measured.exposures)
+    for name in OF_A_TYPICAL_CCD:
+        if name in rows and name in exposures:
+            exposures[name] = _of_a_typical_ccd(exposures[name], rows[name], normal[name], known.get(name, {}), grid)
     # The compiled loop subtracts what is normal itself.
     apart = {j.name for j in OF_CCDS} if grid.is_large else set[str]()
     for name, of_ccds in rows.items():
         if name not in apart:
             rows[name] = of_ccds - normal[name][grid.name] if grid.names else of_ccds
-    exposures = dict(measured.exposures)
     rows |= _from_vectors(measured, rows, grid, exposures)
     ccds: dict[str, Doubles] = {}
     worst: dict[str, Integers] = {}
     # A satellite's trail is found as such; what it does to the CCD's other statistics is not another cause.
     crossed = with_streak(measured)
+    always = usual_ccds >= vectors.LEAST_CCDS
     trails = np.bincount(grid.owner, crossed, minlength=measured.n_exposures) > 0
     for j in OF_EXPOSURES:
         for column in j.columns:
@@ -232,8 +245,9 @@ def prepare(
         error = _relative_errors(measured, j.name, grid) if j.name in WITH_ERRORS else None
         if grid.is_large:
             of_names = normal.get(j.name, np.zeros(len(grid.names)))
-            return found, *_of_exposures_natively(j, rows[j.name], of_names, crossed, grid, found, error)
-        return found, *_of_exposures(j, _without_crossed(rows[j.name], crossed, grid), grid, found, error)
+            return found, *_of_exposures_natively(j, rows[j.name], of_names, crossed, grid, found, error, always=always)
+        left = _without_crossed(rows[j.name], crossed, grid, always=always)
+        return found, *_of_exposures(j, left, grid, found, error)
 
     judged = [j for j in OF_CCDS if j.name in rows]
     several = side_by_side(of_exposures, judged, many=grid.is_large)
@@ -241,6 +255,21 @@ def prepare(
         exposures |= found_here
         ccds[j.name], worst[j.name] = of_ccds, at
     return Prepared(exposures, grid, ccds, worst, {name: dict(line) for name, line in known.items()})
+
+
+def _of_a_typical_ccd(
+    values: Doubles, logarithms: Doubles, normal: Doubles, of_names: Mapping[str, float], grid: Grid
+) -> Doubles:
+    """The values of exposures, those that lack CCDs as if these were there.
+
+    The sky of CCDs differs by their gain, so that the median of the others is not that of all.
+    """
+    less = logarithms - normal[grid.name] if grid.names else logarithms
+    lacking = (grid.counted(less) < len(of_names)) & (grid.counted(less) == grid.counted(logarithms))
+    if not lacking.any():
+        return values
+    typical = float(np.median(np.exp(list(of_names.values()))))
+    return np.where(lacking & (grid.counted(less) > 0), typical * grid.medians(np.exp(less)), values)
 
 
 def _with_enough_stars(measured: Measured) -> Measured:
@@ -255,14 +284,17 @@ def _with_enough_stars(measured: Measured) -> Measured:
     return dataclasses.replace(measured, ccds={**measured.ccds, **less})
 
 
-def _without_crossed(values: Doubles, crossed: Flags, grid: Grid) -> Doubles:
+def _without_crossed(values: Doubles, crossed: Flags, grid: Grid, *, always: bool) -> Doubles:
     """The values of CCDs that no trail crosses.
 
     Where too few are left of an exposure to be compared with each other, none is: by themselves they differ much more
-    from one exposure to the next than CCDs of one exposure do.
+    from one exposure to the next than CCDs of one exposure do. So it is, if `always` is set, where an exposure had too
+    few from the beginning; else such exposures are compared with each other, as those of a camera of two CCDs are.
     """
     left = np.where(crossed, np.nan, values)
-    lost = (grid.counted(values) >= vectors.LEAST_CCDS) & (grid.counted(left) < vectors.LEAST_CCDS)
+    lost = grid.counted(left) < vectors.LEAST_CCDS
+    if not always:
+        lost &= grid.counted(values) >= vectors.LEAST_CCDS
     return np.where(lost[grid.owner], np.nan, left)
 
 
@@ -310,13 +342,15 @@ def _of_exposures_natively(
     grid: Grid,
     exposures: dict[str, Doubles],
     error: Doubles | None,
+    *,
+    always: bool,
 ) -> tuple[Doubles, Integers]:
     """Do what `_without_crossed` and `_of_exposures` do in a compiled loop; what is normal is subtracted first."""
     from gpuanom.scoring.exposure_loops import compare_with_medians, without_crossed
 
     n, starts = grid.shape[0], grid.starts
     off, enough = values, np.empty(n, dtype=np.bool_)  # in place: the values are not asked for again
-    without_crossed(values, normal, grid.name, crossed, starts, vectors.LEAST_CCDS, off, enough)
+    without_crossed(values, normal, grid.name, crossed, starts, vectors.LEAST_CCDS, always, off, enough)
     middle = grid.medians(off)
     largest, worst = np.empty(n), np.empty(n, dtype=np.int64)
     of_each = np.zeros(0) if error is None else error

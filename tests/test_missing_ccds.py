@@ -1,0 +1,84 @@
+"""Exposures that lack CCDs are no worse for that: what is left of them is compared as far as this is possible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpuanom.scoring.kept_statistics import part
+from gpuanom.scoring.statistics_table import Measured
+from gpuanom.scoring.verdict import judge
+from tests.test_verdict import _script
+
+N, CCDS = 120, 4
+LACKING = np.arange(5, 65, 10)
+
+
+def night(seed, left, ccds=CCDS, lacking=LACKING):
+    """A night in which sky and seeing differ from one exposure to the next, and some exposures lack CCDs.
+
+    Parameters
+    ----------
+    left : int
+        CCDs that these exposures have.
+    """
+    rng = np.random.default_rng(seed)
+    every = _script().noise(rng, N, ccds)
+    ccd, changed = dict(every.ccds), dict(every.exposures)
+    for name in ("sky", "sigma", "fwhm", "map_rms"):
+        ccd[name] = np.exp(np.repeat(rng.normal(0.0, 0.3, N), ccds) + rng.normal(0.0, 0.01, N * ccds))
+    used = np.full(N, float(ccds))
+    used[lacking] = left
+    keep = np.tile(np.arange(ccds), N) < np.repeat(used, ccds)
+    changed["n_ccd_used"] = used
+    changed["n_sources"] = rng.poisson(500.0 * used).astype(np.float64)
+    names = [name for name, kept in zip(every.names, keep, strict=True) if kept]
+    columns = {name: values[keep] for name, values in ccd.items()}
+    return Measured(N, changed, every.owner[keep], names, columns, every.x[keep], every.y[keep])
+
+
+@pytest.mark.parametrize("left", [2, 3])
+def test_exposures_that_lack_ccds_are_ok(left):
+    """Two CCDs have no median: by themselves they differ as exposures do, which is no glow on one of them."""
+    verdicts = [judge(night(seed, left))[0] for seed in range(8)]
+    found = [(v.verdict[i], v.cause[i]) for v in verdicts for i in LACKING]
+    assert sum(verdict != "ok" for verdict, _ in found) <= 0.03 * len(found), found
+
+
+def test_the_number_of_sources_is_compared_with_that_of_as_many_ccds():
+    measured = night(1, 2)
+    measured.exposures["n_sources"][LACKING[0]] = 300.0
+    verdicts, null = judge(measured)
+    assert (verdicts.verdict[LACKING[0]], verdicts.cause[LACKING[0]]) == ("bad", "few sources")
+    for i in LACKING[:2].tolist():
+        alone = judge(part(measured, np.array([i])), known=null)[0]
+        assert (alone.verdict[0], alone.cause[0]) == (verdicts.verdict[i], verdicts.cause[i])
+        assert alone.evidence[0] == pytest.approx(verdicts.evidence[i], rel=1e-6)
+
+
+@pytest.mark.parametrize(("ccds", "left"), [(4, 3), (8, 4), (8, 7)])
+def test_the_sky_of_ccds_of_another_gain_is_that_of_all(ccds, left):
+    """The median over the CCDs that are left would be brighter or darker, and their noise too small or too large."""
+    found = []
+    for seed in range(4):
+        measured = night(seed, left, ccds)
+        rng = np.random.default_rng(seed)
+        gain = np.exp(rng.normal(0.0, 0.15, ccds))[[int(name[1:]) for name in measured.names]]
+        sky = 1000.0 * np.exp(rng.normal(0.0, 0.08, N))[measured.owner] * gain
+        columns = {"sky": sky, "sigma": np.sqrt(sky * gain)}
+        for name, values in columns.items():
+            measured.ccds[name] = values * np.exp(rng.normal(0.0, 0.003, values.size))
+            measured.exposures[name] = measured.grid.medians(measured.ccds[name])
+        verdicts, null = judge(measured)
+        found += [(verdicts.verdict[i], verdicts.cause[i]) for i in LACKING]
+        alone = judge(part(measured, LACKING[:1]), known=null)[0]
+        assert alone.evidence[0] == pytest.approx(verdicts.evidence[LACKING[0]], rel=1e-6)
+    assert sum(verdict != "ok" for verdict, _ in found) <= 1, found
+
+
+def test_ccds_of_a_camera_of_two_are_compared_with_those_of_other_exposures():
+    measured = night(3, 2, ccds=2)
+    measured.ccds["map_rms"][80] *= 1e3
+    verdicts = judge(measured)[0]
+    assert verdicts.verdict[40] == "bad"
+    assert verdicts.cause[40] == "uneven background on C0"
