@@ -32,13 +32,20 @@ function recall() {
   }
 }
 
+/** The moment that a label's time names; a text that names none is earlier than all. A time without an offset is UTC. */
+function momentOf(time) {
+  const text = String(time || "").trim().replace(" ", "T");
+  const moment = Date.parse(/T/i.test(text) && !/(Z|[+-]\d\d:?\d\d)$/i.test(text) ? `${text}Z` : text);
+  return /^\d{4}-/.test(text) && !Number.isNaN(moment) ? moment : -Infinity;
+}
+
 /** Keep a label if it is valid for this night and no later one is held; return whether it was kept. */
 function take(label) {
   const { camera, exposure, kind } = label;
   const valid = INDEX.has(keyOf(camera, exposure, "")) && ["source", "background"].includes(kind)
     && NIGHT.grades.includes(label.label) && (!label.reason || NIGHT.reasons.includes(label.reason));
   const key = keyOf(camera, exposure, kind), held = given.get(key);
-  if (!valid || (held && held.time > label.time)) return false;
+  if (!valid || (held && momentOf(held.time) > momentOf(label.time))) return false;
   given.set(key, { ...Object.fromEntries(FIELDS.map((name) => [name, String(label[name] || "")])), places: placesText(placesOf(label.places)) });
   return true;
 }
@@ -85,9 +92,11 @@ function fromCsv(text) {
     else if (c === "\n") rows.push([""]);
     else if (c !== "\r") row[row.length - 1] += c;
   }
-  const [names, ...lines] = rows;
-  return lines.filter((row) => row.length === names.length)
-    .map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])));
+  const [names, ...lines] = rows, written = lines.filter((row) => row.some((cell) => cell !== ""));
+  // Spreadsheets write empty values behind the last column; any others show that a text has a comma.
+  const fitting = written.filter((row) => row.slice(names.length).every((cell) => cell === ""));
+  const labels = fitting.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] || ""])));
+  return { labels, tooLong: written.length - fitting.length };
 }
 
 function saveLabels() {
@@ -102,7 +111,7 @@ function saveLabels() {
 }
 
 async function loadLabels(file) {
-  const labels = fromCsv(await file.text());
+  const { labels, tooLong } = fromCsv(await file.text());
   for (const label of labels) {
     if (label.camera === undefined || label.camera === "") {
       const found = COLUMNS.exposure.indexOf(label.exposure);
@@ -112,5 +121,6 @@ async function loadLabels(file) {
   const n = labels.filter(take).length;
   remember();
   refreshLabels();
-  say(`${n} of ${labels.length} labels read; all others are older than yours, or their exposures are not on this page`);
+  const long = tooLong ? `; ${tooLong} ${tooLong === 1 ? "line has" : "lines have"} more values than columns: quote a text that holds a comma` : "";
+  say(`${n} of ${labels.length} labels read; all others are older than yours, or their exposures are not on this page${long}`);
 }

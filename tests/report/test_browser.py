@@ -153,6 +153,28 @@ def test_labels_by_keyboard_are_saved_read_back_and_imported(visit, report, tmp_
     assert listed(other) == [first]
 
 
+def test_of_loaded_labels_the_later_moment_counts_and_no_line_is_lost_in_silence(visit, report, tmp_path):
+    tab = visit(report)
+
+    def load(*lines):
+        (tmp_path / "some.csv").write_text("\n".join(("exposure,camera,kind,label,analyst,time", *lines)))
+        tab.evaluate("$('tip').textContent = ''")
+        tab.set_input_files("#load", tmp_path / "some.csv")
+        tab.locator("#tip", has_text="labels read").wait_for(state="attached")
+        return tab.locator("#tip").text_content(), tab.evaluate("[...given.values()].map((one) => one.label)")
+
+    said, kept = load(
+        "1,TESTCAM,source,prominent,Ann,2026-01-02T03:00:00-05:00,,",  # 08:00 UTC, and a spreadsheet's empty values
+        "2,TESTCAM,source,normal,Ann, jr.,2026-01-02T03:00:00Z",
+    )
+    assert said.startswith("1 of 1 labels read")
+    assert said.endswith("; 1 line has more values than columns: quote a text that holds a comma")
+    assert kept == ["prominent"]
+    assert load("1,TESTCAM,source,dubious,Ann,2026-01-02T07:59:59")[1] == ["prominent"]
+    assert load("1,TESTCAM,source,dubious,Ann,yesterday")[1] == ["prominent"]
+    assert load("1,TESTCAM,source,dubious,Ann,2026-01-02 08:00:01")[1] == ["dubious"]
+
+
 def test_others_labels_show_when_asked(visit, report):
     tab = visit(report)
     tab.fill("#search", "exposure_001")
