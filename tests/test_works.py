@@ -15,7 +15,7 @@ import gpuanom
 from gpuanom.backends.choice import select
 from gpuanom.backends.cpu import CpuBackend
 from gpuanom.measuring import threads as works
-from gpuanom.measuring.readahead import Readers
+from gpuanom.measuring.readahead import Readers, read_together
 from gpuanom.records import Failure
 from gpuanom.workspace import workspace
 from tests import device, nights
@@ -285,3 +285,8 @@ def test_a_thread_keeps_its_memory_and_no_other_thread_or_purpose_has_it():
     thread.start()
     thread.join()
     assert not np.shares_memory(of_other_thread[0], image(20, 10))
+
+
+@pytest.mark.parametrize(("n_ccd", "n"), [(1, 1), (2, 1), (11, 1), (12, 3), (23, 5), (24, 6), (61, 6), (500, 6)])
+def test_a_thread_reads_a_few_ccds_of_a_large_stack_before_it_hands_them_over(n_ccd, n):
+    assert read_together(n_ccd) == n

@@ -29,7 +29,7 @@ from gpuanom.measuring.ccd_statistics import (
 from gpuanom.measuring.exposure_record import in_order
 from gpuanom.measuring.isophotes import isophote_moments
 from gpuanom.measuring.points import Step, draw_points
-from gpuanom.measuring.readahead import Readers
+from gpuanom.measuring.readahead import Readers, read_together
 from gpuanom.measuring.stamp_hook import StampUse
 from gpuanom.measuring.streaks import without_streaks
 from gpuanom.records import (
@@ -51,9 +51,6 @@ from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
 STEPS: tuple[Step, ...] = ("background", "sigma", "gradients")
-AT_ONCE = 6
-"""Most CCDs that a thread reads for a GPU before it hands them over: a fourth of a smaller stack, one of a stack of
-less than twice as many."""
 
 
 def measure_ccds(
@@ -244,8 +241,7 @@ class _Reading:
 
     def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd | CcdsTogether]:
         """Yield the CCDs that can be read, in order."""
-        # Several CCDs a task, since a thread that hands over a result takes the interpreter's lock from the others.
-        n = min(AT_ONCE, len(group) // 4) if self.readers is not None and len(group) >= 2 * AT_ONCE else 1
+        n = read_together(len(group)) if self.readers is not None else 1
         starts, task = range(0, len(group), n), self._several(group, n)
         read: Iterable[CcdsTogether | list[Ccd | CcdFailure]] = map(task, starts)
         if self.readers is not None and len(group) > 1:

@@ -15,6 +15,29 @@ Result = TypeVar("Result")
 _ENDED = "the threads that read have ended"
 
 
+AT_ONCE = 6
+"""Most CCDs that a thread reads for a GPU before it hands them over."""
+
+
+def read_together(n_ccd: int) -> int:
+    """Return how many CCDs of a stack one thread reads before it hands them over.
+
+    Several, since a thread that hands over a result takes the interpreter's lock from the others; but not so many that
+    other threads have nothing to read.
+
+    Parameters
+    ----------
+    n_ccd : int
+        CCDs of the stack.
+
+    Returns
+    -------
+    int
+        A fourth of a stack, but no more than `AT_ONCE`; 1 where a stack has fewer than twice `AT_ONCE`.
+    """
+    return min(AT_ONCE, n_ccd // 4) if n_ccd >= 2 * AT_ONCE else 1
+
+
 class Readers:
     """A few threads that read ahead of their caller. Use as a context manager, or call `close` at the end.
 

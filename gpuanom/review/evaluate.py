@@ -241,11 +241,8 @@ def read_known(name: str | Path) -> list[Known]:
             raise InputError("not a CSV file in UTF-8", file=name) from None
     lines = csv.DictReader(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
     if "exposure" not in (lines.fieldnames or ()):
-        words, remedy = (
-            "its first line must name the columns; exposure is missing",
-            labels.how_to_name(lines.fieldnames),
-        )
-        raise InputError(words, file=name, remedy=remedy)
+        remedy = labels.how_to_name(lines.fieldnames)
+        raise InputError("its first line must name the columns; exposure is missing", file=name, remedy=remedy)
     return [_known(row, name) for row in lines]
 
 
