@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles
-from gpuanom.scoring import regression
+from gpuanom.scoring import regression, tails
 from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
-from gpuanom.scoring.statistics_table import Prepared, transformed
+from gpuanom.scoring.statistics_table import Measured, Prepared, transformed
 from gpuanom.scoring.vectors import LEAST_CCDS
 from gpuanom.side_by_side import side_by_side
 
@@ -262,6 +262,18 @@ def ccd_distances(prepared: Prepared, names: Sequence[str]) -> list[Doubles]:
         return np.where(few[prepared.grid.owner], np.nan, values) if few.any() else values
 
     return side_by_side(distance, names, many=prepared.grid.is_large)
+
+
+def have_equal_values(measured: Measured, names: Sequence[str]) -> Flags:
+    """Of which statistics many CCDs have one value, (n_statistics,) bool.
+
+    Medians of each CCD and of each exposure's CCDs are taken off later, and make equal values differ.
+    """
+    step = max(1, -(-measured.owner.size // tails.MOST_FITTED))
+    by_name = {j.name: j for j in OF_CCDS}
+    none = np.zeros(0)
+    values = [transformed(measured.ccds.get(name, none)[::step], by_name[name])[None] for name in names]
+    return np.array([tails.have_equal(of_ccds)[0] for of_ccds in values], dtype=np.bool_)
 
 
 def second_largest(of_ccds: Doubles, prepared: Prepared) -> Doubles:
