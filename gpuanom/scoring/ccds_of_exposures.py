@@ -11,12 +11,13 @@ import numpy as np
 from gpuanom.records import Doubles, Integers
 from gpuanom.records.texts import Texts, coded
 from gpuanom.scoring.regression import median
+from gpuanom.scoring.some_of_many import some_of_many
 
 MANY = 50_000
 """From so many CCDs on, to load the compiled loops takes less time than the loops save."""
 
 MOST_FOR_PATTERN = 512
-"""The median of a CCD over a dataset is taken over at most so many exposures, evenly spaced."""
+"""The median of a CCD over a dataset is taken over at most so many exposures, evenly spread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ def patterns(values: Sequence[Doubles], grid: Grid, least: int) -> Doubles:
     order = np.argsort(grid.name, kind="stable")
     ends = np.searchsorted(grid.name[order], np.arange(len(grid.names) + 1))
     taken = [order[ends[k] : ends[k + 1]] for k in range(len(grid.names))]
-    taken = [rows[:: max(1, -(-rows.size // MOST_FOR_PATTERN))] for rows in taken]
+    taken = [rows[some_of_many(rows.size, MOST_FOR_PATTERN)] for rows in taken]
     # Only the rows that are looked at are put beside each other: a survey has a million.
     chosen = np.array([np.take(row, np.concatenate(taken)) for row in values]) if taken and len(values) else found
     ends = np.cumsum([0, *(rows.size for rows in taken)])

@@ -14,6 +14,7 @@ import numpy as np
 from gpuanom.records import Doubles
 from gpuanom.scoring import regression, tails
 from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
+from gpuanom.scoring.some_of_many import some_of_many
 from gpuanom.scoring.statistics_table import Measured, Prepared, transformed
 from gpuanom.scoring.vectors import LEAST_CCDS
 from gpuanom.side_by_side import side_by_side
@@ -269,11 +270,13 @@ def have_equal_values(measured: Measured, names: Sequence[str]) -> Flags:
 
     Medians of each CCD and of each exposure's CCDs are taken off later, and make equal values differ.
     """
-    step = max(1, -(-measured.owner.size // tails.MOST_FITTED))
+    taken = some_of_many(measured.owner.size, tails.MOST_FITTED)
     by_name = {j.name: j for j in OF_CCDS}
-    none = np.zeros(0)
-    values = [transformed(measured.ccds.get(name, none)[::step], by_name[name])[None] for name in names]
-    return np.array([tails.have_equal(of_ccds)[0] for of_ccds in values], dtype=np.bool_)
+    found = [
+        name in measured.ccds and tails.have_equal(transformed(measured.ccds[name][taken], by_name[name])[None])[0]
+        for name in names
+    ]
+    return np.array(found, dtype=np.bool_)
 
 
 def second_largest(of_ccds: Doubles, prepared: Prepared) -> Doubles:

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
+from gpuanom.scoring.some_of_many import some_of_many
 from gpuanom.side_by_side import side_by_side
 
 Flags = np.typing.NDArray[np.bool_]
 
 MOST_FITTED = 65_536
-"""Tails are fitted to at most so many values of a row, evenly spaced: more do not move the quantiles."""
+"""Tails are fitted to at most so many values of a row, evenly spread: more do not move the quantiles."""
 
 LEAST_NUMBER = 0.5
 """The largest of several values is not taken for that of fewer: values with tails thinner than expected look so."""
@@ -173,8 +174,9 @@ def have_equal(values: Sequence[Doubles] | Doubles) -> Flags:
 
 def _sorted_rows(values: Sequence[Doubles] | Doubles) -> tuple[Doubles, Integers]:
     """At most `MOST_FITTED` values of each row, in ascending order, and how many are finite: these come first."""
-    step = max(1, -(-max(map(len, values), default=0) // MOST_FITTED))
-    several = side_by_side(lambda row: np.sort(row[::step]), values, many=step > 1)
+    longest = max(map(len, values), default=0)
+    taken = some_of_many(longest, MOST_FITTED)
+    several = side_by_side(lambda row: np.sort(row[taken]), values, many=longest > MOST_FITTED)
     ordered = np.array(several, dtype=np.float64).reshape(len(values), max(map(len, several), default=0))
     return ordered, np.count_nonzero(np.isfinite(ordered), axis=1)
 
