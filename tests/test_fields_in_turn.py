@@ -62,3 +62,36 @@ def test_a_tail_is_that_of_all_ccds_of_a_survey():
     far = tails.fit(values[None]).evidence(values[None])[0]
     # 1 in 100 to within five standard deviations of a binomial, and what two scales do to an exponential tail.
     assert np.mean(far > np.log(100.0)) == pytest.approx(0.01, abs=0.004)
+
+
+def night_of_four(seed, n):
+    """A night of four CCDs; every second exposure is of a rich field, and one in twelve lacks a CCD."""
+    every, rng = _night(n, 4, seed), np.random.default_rng(seed)
+    rich = np.where(np.arange(n) % 2 == 1, 3.0, 1.0) * np.exp(rng.normal(0.0, 0.02, n))
+    columns = {**every.ccds, "n_sources": rng.poisson(2000.0 * rich[every.owner]).astype(np.float64)}
+    lacking = rng.choice(n, n // 12, replace=False)
+    keep = np.ones(4 * n, dtype=bool)
+    keep[4 * lacking + rng.integers(0, 4, lacking.size)] = False
+    exposures = {**every.exposures, "n_ccd_used": np.bincount(every.owner[keep], minlength=n).astype(np.float64)}
+    exposures["n_sources"] = np.bincount(every.owner[keep], columns["n_sources"][keep], minlength=n)
+    names = [name for name, kept in zip(every.names, keep, strict=True) if kept]
+    measured = dataclasses.replace(
+        every, exposures=exposures, owner=every.owner[keep], names=names, x=every.x[keep], y=every.y[keep],
+        ccds={name: values[keep] for name, values in columns.items()},
+    )  # fmt: skip
+    for name in ("sky", "sigma"):
+        exposures[name] = measured.grid.medians(measured.ccds[name])
+    return measured, lacking
+
+
+@pytest.mark.parametrize("n", [61, 101, 200])
+def test_what_is_normal_for_a_ccd_is_of_no_field(n):
+    """The median over as many exposures of one field as of the other is of the one that lacks the CCD less often."""
+    lack, others = [], []
+    for seed in range(600 // n):
+        measured, lacking = night_of_four(seed, n)
+        verdict = np.array(judge(measured)[0].verdict)
+        lack += verdict[lacking].tolist()
+        others += np.delete(verdict, lacking).tolist()
+    assert len(lack) - lack.count("ok") <= 2
+    assert len(others) - others.count("ok") <= 0.03 * len(others)
