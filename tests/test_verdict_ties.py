@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from gpuanom.scoring import tails
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.scoring.verdict import judge
+from tests.test_verdict import _night
 
 
 @pytest.mark.parametrize("equal", [0.5, 0.6, 0.77, 0.85, 0.9, 0.95])
@@ -92,6 +95,45 @@ def test_a_glow_is_found_where_hardly_any_ccd_has_a_tenth_of_the_noise(glow):
         verdicts = judge(measured)[0]
         assert verdicts.ccd_verdict[37] == "bad"
         assert verdicts.ccd_cause[37] == "glow on C2"
+
+
+def partly_equal(seed, n, equal):
+    """A night of 4 CCDs; so large a part of each statistic of CCDs, of which counts may be made, has one value."""
+    every = _night(n, 4, seed)
+    whole = {"sky", "sigma", "fwhm", "e1", "e2"}
+    counts = [name for name in every.ccds if name not in whole and not name.endswith(("_cos", "_sin", "_variance"))]
+    floored = {name: np.maximum(every.ccds[name], np.quantile(every.ccds[name], equal)) for name in counts}
+    return dataclasses.replace(every, ccds={**every.ccds, **floored})
+
+
+@pytest.mark.parametrize(("n", "equal"), [(30, 0.4), (30, 0.5), (30, 0.55), (30, 0.6), (150, 0.5), (150, 0.55)])
+def test_medians_that_are_taken_off_do_not_hide_that_values_are_equal(n, equal):
+    """CCDs half of whose values are equal have medians that differ: a tail through what these make differ is wrong."""
+    found = [judge(partly_equal(seed, n, equal))[0] for seed in range(600 // n)]
+    ccds = np.concatenate([v.ccd_verdict for v in found])
+    assert sum(n - v.verdict.count("ok") for v in found) <= 0.03 * 600
+    assert np.count_nonzero(ccds == "bad") <= 0.003 * ccds.size
+
+
+@pytest.mark.parametrize("equal", [0.4, 0.5, 0.6])
+def test_a_ghost_among_partly_equal_values_is_found(equal):
+    measured = partly_equal(3, 60, equal)
+    measured.ccds["masked_patch"][50] *= 1e4
+    verdicts = judge(measured)[0]
+    assert verdicts.ccd_verdict[50] == "bad"
+    assert verdicts.ccd_cause[50] == "ring or ghost, or a bright star on C2"
+
+
+def test_equal_values_are_found_wherever_they_lie():
+    values = np.random.default_rng(8).normal(0, 1, (5, 200))
+    values[0, :60] = -3.0
+    values[1, :60] = 0.0
+    values[2, 100:] = np.nan
+    values[2, :30] = 5.0
+    values[3, :59] = -3.0
+    assert tails.have_equal(values).tolist() == [True, True, True, False, False]
+    assert tails.have_equal(np.full((2, 3), np.nan)).tolist() == [False, False]
+    assert tails.have_equal(np.zeros((2, 1))).tolist() == [False, False]
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.16, 0.2, 0.24])

@@ -11,12 +11,17 @@ import numpy as np
 from gpuanom.records import Doubles, Integers
 from gpuanom.records.texts import Texts, coded
 from gpuanom.scoring.regression import median
+from gpuanom.scoring.some_of_many import some_of_many
 
 MANY = 50_000
 """From so many CCDs on, to load the compiled loops takes less time than the loops save."""
 
 MOST_FOR_PATTERN = 512
-"""The median of a CCD over a dataset is taken over at most so many exposures, evenly spaced."""
+"""The median of a CCD over a dataset is taken over at most so many exposures, evenly spread."""
+
+
+LEAST_FOR_LEVEL = 3
+"""With fewer CCDs an exposure has no level apart from that of each of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +88,12 @@ class Grid:
         return np.bincount(self.owner, known, minlength=self.shape[0]).astype(np.int64)
 
 
-def patterns(values: Sequence[Doubles], grid: Grid, least: int) -> Doubles:
+def patterns(values: Sequence[Doubles], grid: Grid, least: int, follow: Sequence[bool] = ()) -> Doubles:
     """Return what is normal for each CCD: its median over the dataset (METHOD.md 9.7).
+
+    Where exposures are of a rich and a poor field, the median of a CCD may be of either, and CCDs that some exposures
+    lack then have another one than the others. So statistics that follow the exposure lose its level first: the
+    median over its CCDs of what is left of them without their own medians.
 
     Parameters
     ----------
@@ -93,6 +102,8 @@ def patterns(values: Sequence[Doubles], grid: Grid, least: int) -> Doubles:
     grid : Grid
     least : int
         A CCD with fewer exposures has no pattern.
+    follow : sequence of bool, optional
+        Which statistics follow the exposure; by default none.
 
     Returns
     -------
@@ -103,7 +114,7 @@ def patterns(values: Sequence[Doubles], grid: Grid, least: int) -> Doubles:
     order = np.argsort(grid.name, kind="stable")
     ends = np.searchsorted(grid.name[order], np.arange(len(grid.names) + 1))
     taken = [order[ends[k] : ends[k + 1]] for k in range(len(grid.names))]
-    taken = [rows[:: max(1, -(-rows.size // MOST_FOR_PATTERN))] for rows in taken]
+    taken = [rows[some_of_many(rows.size, MOST_FOR_PATTERN)] for rows in taken]
     # Only the rows that are looked at are put beside each other: a survey has a million.
     chosen = np.array([np.take(row, np.concatenate(taken)) for row in values]) if taken and len(values) else found
     ends = np.cumsum([0, *(rows.size for rows in taken)])
@@ -111,4 +122,18 @@ def patterns(values: Sequence[Doubles], grid: Grid, least: int) -> Doubles:
         of_name = chosen[:, ends[k] : ends[k + 1]]
         enough = np.count_nonzero(np.isfinite(of_name), axis=1) >= least
         found[:, k] = np.where(enough, median(of_name), np.nan)
+    if grid.shape[1] >= LEAST_FOR_LEVEL:
+        for i in np.flatnonzero(follow).tolist():
+            of_rows = np.concatenate(taken)
+            level = _levels(values[i] - found[i][grid.name], grid)[grid.owner[of_rows]]
+            less = values[i][of_rows] - level
+            for k in range(len(taken)):
+                of_name = less[ends[k] : ends[k + 1]]
+                if np.count_nonzero(np.isfinite(of_name)) >= least:
+                    found[i, k] = median(of_name[None])[0]
     return found
+
+
+def _levels(less: Doubles, grid: Grid) -> Doubles:
+    """The medians over the CCDs of each exposure, (n_exposures,), NaN with too few of them."""
+    return np.where(grid.counted(less) >= LEAST_FOR_LEVEL, grid.medians(less), np.nan)

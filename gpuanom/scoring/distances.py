@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles
-from gpuanom.scoring import regression
+from gpuanom.scoring import regression, tails
 from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
-from gpuanom.scoring.statistics_table import Prepared, transformed
+from gpuanom.scoring.some_of_many import some_of_many
+from gpuanom.scoring.statistics_table import Measured, Prepared, transformed
 from gpuanom.scoring.vectors import LEAST_CCDS
 from gpuanom.side_by_side import side_by_side
 
@@ -262,6 +263,20 @@ def ccd_distances(prepared: Prepared, names: Sequence[str]) -> list[Doubles]:
         return np.where(few[prepared.grid.owner], np.nan, values) if few.any() else values
 
     return side_by_side(distance, names, many=prepared.grid.is_large)
+
+
+def have_equal_values(measured: Measured, names: Sequence[str]) -> Flags:
+    """Of which statistics many CCDs have one value, (n_statistics,) bool.
+
+    Medians of each CCD and of each exposure's CCDs are taken off later, and make equal values differ.
+    """
+    taken = some_of_many(measured.owner.size, tails.MOST_FITTED)
+    by_name = {j.name: j for j in OF_CCDS}
+    found = [
+        name in measured.ccds and tails.have_equal(transformed(measured.ccds[name][taken], by_name[name])[None])[0]
+        for name in names
+    ]
+    return np.array(found, dtype=np.bool_)
 
 
 def second_largest(of_ccds: Doubles, prepared: Prepared) -> Doubles:

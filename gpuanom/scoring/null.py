@@ -183,6 +183,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     inverse = distances.inverse_correlations(chosen, residual, scatter.above)
     of_statistics = tails.fit(distances.distances(chosen, residual, error, scatter, usual, inverse)[0], _LEAST_TAIL)
     names = tuple(prepared.ccds)
+    tied = distances.have_equal_values(measured, names)
     nothing = np.full(1, np.nan)
     null = Null(
         n_exposures=measured.n_exposures,
@@ -200,7 +201,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         list_numbers=np.full(len(LISTS), np.nan),
         number_of_lists=nothing,
         ccd_statistics=names,
-        ccd_tails=tails.fit(of_ccd_statistics := distances.ccd_distances(prepared, names)),
+        ccd_tails=tails.fit(of_ccd_statistics := distances.ccd_distances(prepared, names), tied=tied),
         ccd_number=nothing,
         second_tail=Tails(nothing, nothing, nothing),
         patterns=prepared.patterns,

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles
+from gpuanom.scoring.some_of_many import some_of_many
 from gpuanom.side_by_side import side_by_side
 
 MOST_FITTED = 2048
-"""Coefficients are fitted to at most so many exposures, evenly spaced: they are then right to 2% of the scatter."""
+"""Coefficients are fitted to at most so many exposures, evenly spread: they are then right to 2% of the scatter."""
 
 _HUBER, _TUKEY = 1.345, 4.685
 """The usual bounds of Huber's and Tukey's weights: 95% efficient where the scatter is Gaussian."""
@@ -124,8 +125,8 @@ def fit(values: Doubles, covariates: Doubles, used: np.typing.NDArray[np.bool_])
     ndarray, (n_rows, k + 1) float64
         The constant and the coefficients, 0 for covariates that are not used; NaN for a row without values.
     """
-    step = max(1, -(-values.shape[1] // MOST_FITTED))
-    y, x = values[:, ::step], covariates[:, ::step]
+    taken = some_of_many(values.shape[1], MOST_FITTED)
+    y, x = values[:, taken], covariates[:, taken]
 
     robustly = bool(used.any())
 

@@ -36,6 +36,9 @@ OF_STARS: tuple[str, ...] = ("fwhm", "kurtosis", "e1", "e2")
 OF_A_TYPICAL_CCD: tuple[str, ...] = ("sky", "sigma")
 """Statistics of exposures that are those of a typical CCD: the median over the CCDs."""
 
+OF_THE_EXPOSURE: tuple[str, ...] = ("n_sources",)
+"""Statistics of CCDs that a rich and a poor field change far more than CCDs differ from each other."""
+
 LEAST_STARS = 8
 """A CCD with fewer stars says nothing of its own shapes: three or four galaxies of one size pass for stars there, and
 agree so well that the mean seems precise. In the normal exposures of `profiling/paper.py`, the FWHM of a CCD differed
@@ -204,7 +207,7 @@ def prepare(
         if column in measured.ccds:
             rows[column] = np.asarray(measured.ccds[column], dtype=np.float64)
     if known is None:
-        found = patterns(list(rows.values()), grid, least)
+        found = patterns(list(rows.values()), grid, least, [name in OF_THE_EXPOSURE for name in rows])
         known = {
             name: {ccd: v for ccd, v in zip(grid.names, line.tolist(), strict=True) if v == v}
             for name, line in zip(rows, found, strict=True)

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
+from gpuanom.scoring.some_of_many import some_of_many
 from gpuanom.side_by_side import side_by_side
 
 Flags = np.typing.NDArray[np.bool_]
 
 MOST_FITTED = 65_536
-"""Tails are fitted to at most so many values of a row, evenly spaced: more do not move the quantiles."""
+"""Tails are fitted to at most so many values of a row, evenly spread: more do not move the quantiles."""
 
 LEAST_NUMBER = 0.5
 """The largest of several values is not taken for that of fewer: values with tails thinner than expected look so."""
@@ -79,7 +80,7 @@ class Tails(NamedTuple):
             return np.asarray(np.power(beyond, self.shape[:, None], out=beyond))
 
 
-def fit(values: Sequence[Doubles] | Doubles, least: float = 0.0) -> Tails:
+def fit(values: Sequence[Doubles] | Doubles, least: float = 0.0, tied: Flags | None = None) -> Tails:
     """Put a tail through each row's own values.
 
     A first tail through the 50% and 75% quantiles tells which values are outliers: the k largest of n leave where each
@@ -98,16 +99,16 @@ def fit(values: Sequence[Doubles] | Doubles, least: float = 0.0) -> Tails:
         Distances from normal, larger is stranger; NaN where there is none.
     least : float, optional
         The quantiles that a tail goes through are taken as at least this far from the start of the tail.
+    tied : ndarray, (n_rows,) bool, optional
+        Rows whose values were tied before medians were taken off, which made them differ. By default the values
+        themselves tell.
 
     Returns
     -------
     Tails
         Its numbers depend on the values of a row, not on their order as long as there are at most `MOST_FITTED`.
     """
-    step = max(1, -(-max(map(len, values), default=0) // MOST_FITTED))
-    several = side_by_side(lambda row: np.sort(row[::step]), values, many=step > 1)
-    ordered = np.array(several, dtype=np.float64).reshape(len(values), max(map(len, several), default=0))
-    n = np.count_nonzero(np.isfinite(ordered), axis=1)
+    ordered, n = _sorted_rows(values)
     start = _quantile(ordered, n, _START)
     rest = n.copy()
     for _ in range(_ROUNDS):
@@ -123,7 +124,8 @@ def fit(values: Sequence[Doubles] | Doubles, least: float = 0.0) -> Tails:
             rest[row] = begin + _first_outlier(evidence, end)
     found = _through(ordered, rest, start, 0.9, least)
     alike = _alike(ordered, n)
-    for row in np.flatnonzero(_are_tied(ordered, n)).tolist():
+    are_alike = _are_tied(ordered, n, alike)
+    for row in np.flatnonzero(are_alike if tied is None else (are_alike | tied) & (n > 0)).tolist():
         found.start[row], found.scale[row], found.shape[row] = _above_tied(
             ordered[row, : int(n[row])], float(alike[row])
         )
@@ -147,13 +149,41 @@ def are_tied(values: Doubles) -> Flags:
     values : ndarray, (n_rows, n) float64
         NaN where there is none.
     """
-    return _are_tied(np.sort(values, axis=1), np.count_nonzero(np.isfinite(values), axis=1))
+    ordered, n = _sorted_rows(values)
+    return _are_tied(ordered, n, _alike(ordered, n))
 
 
-def _are_tied(ordered: Doubles, n: Integers) -> Flags:
+def have_equal(values: Sequence[Doubles] | Doubles) -> Flags:
+    """Return in which rows as many values are equal as make a row tied, (n_rows,) bool.
+
+    Values that are merely near each other do not count: those of CCDs that differ from each other may be.
+
+    Parameters
+    ----------
+    values : sequence of n_rows ndarrays, (n,) float64
+        NaN where there is none.
+    """
+    ordered, n = _sorted_rows(values)
+    equal = np.zeros(len(ordered), dtype=np.bool_)
+    for row in np.flatnonzero(n > 1).tolist():
+        known = ordered[row, : int(n[row])]
+        further = max(math.ceil(_TIED * known.size) - 1, 1)
+        equal[row] = bool((known[further:] - known[:-further] <= _ALIKE).any())
+    return equal
+
+
+def _sorted_rows(values: Sequence[Doubles] | Doubles) -> tuple[Doubles, Integers]:
+    """At most `MOST_FITTED` values of each row, in ascending order, and how many are finite: these come first."""
+    longest = max(map(len, values), default=0)
+    taken = some_of_many(longest, MOST_FITTED)
+    several = side_by_side(lambda row: np.sort(row[taken]), values, many=longest > MOST_FITTED)
+    ordered = np.array(several, dtype=np.float64).reshape(len(values), max(map(len, several), default=0))
+    return ordered, np.count_nonzero(np.isfinite(ordered), axis=1)
+
+
+def _are_tied(ordered: Doubles, n: Integers, alike: Doubles) -> Flags:
     """Of which sorted rows so many of the first n values are alike that their quantiles do not tell of the others."""
     middle, tied = _quantile(ordered, n, 0.5), np.zeros(len(ordered), dtype=np.bool_)
-    alike = _alike(ordered, n)
     for row in np.flatnonzero(n).tolist():
         first, last = np.searchsorted(ordered[row, : int(n[row])], (middle[row] - alike[row], middle[row] + alike[row]))
         tied[row] = last - first >= _TIED * n[row]
