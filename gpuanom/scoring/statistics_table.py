@@ -114,7 +114,8 @@ def members() -> tuple[Judged, ...]:
             logarithm=False,
             # Rings and ghosts lie on some CCDs alone.
             above="uneven background" if j.name == "edge" else j.above.replace("[ on {ccd}]", ""),
-            below=j.below.replace("[ on {ccd}]", ""),
+            # Less noise on one CCD is that of a part without light; on all of them it is that of fewer photons.
+            below="dark sky" if j.name == "sigma" else j.below.replace("[ on {ccd}]", ""),
             of_ccds=False,
             # What all CCDs have in common, such as larger steps under a bright sky, comes from elsewhere.
             precise=0 if j.name == "edge" else min(j.precise, 1),
