@@ -189,3 +189,17 @@ def test_steps_of_one_axis_need_both_axes_to_be_compared():
     steps = {"row_step": np.array([0.0, 2.0, 2.0, np.nan]), "column_step": np.array([3.0, 1.5, 0.5, 1.0])}
     assert cause_choice.steps_of_one_axis(steps, 4).tolist() == [True, False, True, True]
     assert cause_choice.steps_of_one_axis({"row_step": np.zeros(4)}, 4).all()
+
+
+def test_little_noise_on_all_ccds_is_that_of_a_dark_sky(night):
+    """Exposures of a tenth of the time had a "dead amplifier" on no CCD in particular."""
+    rng = np.random.default_rng(4)
+    short = np.arange(10, 16)
+    sky = np.exp(rng.normal(7.0, 0.1, night.n_exposures))
+    sky[short] /= 10.0
+    of_ccds = np.repeat(sky, CCDS) * np.exp(rng.normal(0.0, 0.01, night.owner.size))
+    ccds = {**night.ccds, "sky": of_ccds, "sigma": np.sqrt(of_ccds) * np.exp(rng.normal(0.0, 0.01, of_ccds.size))}
+    exposures = {**night.exposures, "sky": sky, "sigma": np.sqrt(sky)}
+    found = judge(dataclasses.replace(night, exposures=exposures, ccds=ccds))[0]
+    assert {found.verdict[i] for i in short} == {"bad"}
+    assert {found.cause[i] for i in short} == {"dark sky"}

@@ -14,6 +14,7 @@ import numpy as np
 from gpuanom.records import Doubles
 from gpuanom.scoring import regression, tails
 from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
+from gpuanom.scoring.lacking_ccds import usual_over_own
 from gpuanom.scoring.some_of_many import some_of_many
 from gpuanom.scoring.statistics_table import Measured, Prepared, transformed
 from gpuanom.scoring.vectors import LEAST_CCDS
@@ -121,7 +122,7 @@ def compared_values(
             name = sky if j.name == "sky" else column
             raw = np.asarray(prepared.exposures.get(name, none), dtype=np.float64)
             if name == "n_sources":
-                raw = raw * _lacking(prepared, usual_ccds)
+                raw = raw * usual_over_own(prepared.exposures.get("n_ccd_used"), usual_ccds)
             error = np.asarray(prepared.exposures.get(error_column, none), dtype=np.float64)
             value = transformed(raw, j)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -130,12 +131,6 @@ def compared_values(
             errors.append(np.where(np.isfinite(error), error, np.nan))
     shape = (len(values), n)
     return np.array(values, dtype=np.float64).reshape(shape), np.array(errors, dtype=np.float64).reshape(shape)
-
-
-def _lacking(prepared: Prepared, usual_ccds: float) -> Doubles:
-    """The usual number of CCDs over that of each exposure; 1 where either is not known."""
-    used = np.asarray(prepared.exposures.get("n_ccd_used", np.zeros(prepared.grid.shape[0])), dtype=np.float64)
-    return np.where((used > 0.0) & (usual_ccds > 0.0), usual_ccds / np.where(used > 0.0, used, 1.0), 1.0)
 
 
 def rows_of(chosen: Sequence[Judged]) -> list[slice]:

@@ -18,6 +18,7 @@ from gpuanom.records.texts import Texts
 from gpuanom.scoring import vectors
 from gpuanom.scoring.ccds_of_exposures import Grid, patterns
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, TYPICAL, VECTOR_KINDS, WORST, Judged
+from gpuanom.scoring.lacking_ccds import OF_A_TYPICAL_CCD, compare_spectra, of_a_typical_ccd
 from gpuanom.scoring.static_pattern import LEAST_EXPOSURES
 from gpuanom.side_by_side import side_by_side
 
@@ -32,9 +33,6 @@ WITH_ERRORS: tuple[str, ...] = ("fwhm", "kurtosis")
 
 OF_STARS: tuple[str, ...] = ("fwhm", "kurtosis", "e1", "e2")
 """Statistics of CCDs that are means over the CCD's stars."""
-
-OF_A_TYPICAL_CCD: tuple[str, ...] = ("sky", "sigma")
-"""Statistics of exposures that are those of a typical CCD: the median over the CCDs."""
 
 OF_THE_EXPOSURE: tuple[str, ...] = ("n_sources",)
 """Statistics of CCDs that a rich and a poor field change far more than CCDs differ from each other."""
@@ -119,7 +117,8 @@ def members() -> tuple[Judged, ...]:
             logarithm=False,
             # Rings and ghosts lie on some CCDs alone.
             above="uneven background" if j.name == "edge" else j.above.replace("[ on {ccd}]", ""),
-            below=j.below.replace("[ on {ccd}]", ""),
+            # Less noise on one CCD is that of a part without light; on all of them it is that of fewer photons.
+            below="dark sky" if j.name == "sigma" else j.below.replace("[ on {ccd}]", ""),
             of_ccds=False,
             # What all CCDs have in common, such as larger steps under a bright sky, comes from elsewhere.
             precise=0 if j.name == "edge" else min(j.precise, 1),
@@ -130,28 +129,10 @@ def members() -> tuple[Judged, ...]:
     return OF_EXPOSURES + tuple(worst) + tuple(typical)
 
 
-SPECTRUM = "stripe_power_"
-"""The beginning of the names of the statistics of a spectrum, of a CCD and of all CCDs of an exposure."""
-
-
 def with_streak(measured: Measured) -> Flags:
     """Return which CCDs a satellite's trail crosses, (n_ccd,) bool."""
     found = measured.ccds.get("streak")
     return np.zeros(measured.owner.size, dtype=bool) if found is None else np.asarray(found > 0.0)
-
-
-def _few_without_a_trail(measured: Measured, crossed: Flags, grid: Grid) -> Flags:
-    """Of which exposures trails leave out more than half of the CCDs, but not all, from the spectrum of the exposure.
-
-    The spectrum of few CCDs is noisier than that of all, with which the others are compared.
-    """
-    # Small CCDs have no statistics of the longest periods.
-    of_ccds = [np.isfinite(values) for name, values in measured.ccds.items() if name.startswith(SPECTRUM)]
-    known = np.logical_or.reduce(of_ccds) if of_ccds else np.zeros(crossed.size, dtype=bool)
-    left, n = (
-        np.bincount(grid.owner, of_some, minlength=measured.n_exposures) for of_some in (known & ~crossed, known)
-    )
-    return np.asarray((left > 0) & (2 * left < n))
 
 
 def _along_a_trail(measured: Measured, crossed: Flags) -> Flags:
@@ -218,7 +199,7 @@ def prepare(
     exposures = dict(measured.exposures)
     for name in OF_A_TYPICAL_CCD:
         if name in rows and name in exposures:
-            exposures[name] = _of_a_typical_ccd(exposures[name], rows[name], normal[name], known.get(name, {}), grid)
+            exposures[name] = of_a_typical_ccd(exposures[name], rows[name], normal[name], known.get(name, {}), grid)
     # The compiled loop subtracts what is normal itself.
     apart = {j.name for j in OF_CCDS} if grid.is_large else set[str]()
     for name, of_ccds in rows.items():
@@ -235,10 +216,7 @@ def prepare(
         for column in j.columns:
             if j.of_orientations and column in exposures:
                 exposures[column] = np.where(trails, np.nan, exposures[column])
-    if trails.any():
-        few = _few_without_a_trail(measured, crossed, grid)
-        for column in [name for name in exposures if name.startswith(SPECTRUM)]:
-            exposures[column] = np.where(few, np.nan, exposures[column])
+    compare_spectra(measured.ccds, crossed, grid, usual_ccds, exposures)
     if {"repeat_evidence", "repeat_angle"} <= exposures.keys() and trails.any():
         along = _along_a_trail(measured, crossed)
         exposures["repeat_evidence"] = np.where(along, np.nan, exposures["repeat_evidence"])
@@ -258,21 +236,6 @@ def prepare(
         exposures |= found_here
         ccds[j.name], worst[j.name] = of_ccds, at
     return Prepared(exposures, grid, ccds, worst, {name: dict(line) for name, line in known.items()})
-
-
-def _of_a_typical_ccd(
-    values: Doubles, logarithms: Doubles, normal: Doubles, of_names: Mapping[str, float], grid: Grid
-) -> Doubles:
-    """The values of exposures, those that lack CCDs as if these were there.
-
-    The sky of CCDs differs by their gain, so that the median of the others is not that of all.
-    """
-    less = logarithms - normal[grid.name] if grid.names else logarithms
-    lacking = (grid.counted(less) < len(of_names)) & (grid.counted(less) == grid.counted(logarithms))
-    if not lacking.any():
-        return values
-    typical = float(np.median(np.exp(list(of_names.values()))))
-    return np.where(lacking & (grid.counted(less) > 0), typical * grid.medians(np.exp(less)), values)
 
 
 def _with_enough_stars(measured: Measured) -> Measured:
