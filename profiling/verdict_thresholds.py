@@ -19,7 +19,7 @@ import numpy as np
 from gpuanom.scoring import null
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
 from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.verdict import THRESHOLD_EXPOSURES
+from gpuanom.scoring.verdict_levels import THRESHOLD_EXPOSURES
 
 ALLOWED = {20: (0.005, 0.03), 30: (0.005, 0.03), 50: (0.005, 0.03), 150: (0.003, 0.02), 1000: (0.003, 0.02)}
 """Shares of normal exposures that may be bad, and bad or check, by the number of exposures."""

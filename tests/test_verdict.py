@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from gpuanom.scoring import null as nulls
 from gpuanom.scoring import regression, tails
+from gpuanom.scoring.cause_words import words
 from gpuanom.scoring.judged import LISTS, OF_CCDS, OF_EXPOSURES, Judged
 from gpuanom.scoring.kept_statistics import part
 from gpuanom.scoring.statistics_table import Measured, members
-from gpuanom.scoring.verdict import BAD, CHECK, THRESHOLD_EXPOSURES, VerdictOptions, judge, threshold, words
+from gpuanom.scoring.verdict import judge
+from gpuanom.scoring.verdict_levels import BAD, CHECK, THRESHOLD_EXPOSURES, VerdictOptions, threshold
 from gpuanom.settings import Settings
 from gpuanom.tables.verdicts import order_of
 

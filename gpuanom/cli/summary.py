@@ -13,7 +13,7 @@ from gpuanom.digits import printed_values
 from gpuanom.errors import printable
 from gpuanom.nights.events import Night
 from gpuanom.records import KINDS, Doubles, Integers
-from gpuanom.scoring.verdict import BAD, VERDICTS
+from gpuanom.scoring.verdict_levels import BAD, VERDICTS
 from gpuanom.tables.plain import PlainTable
 
 _REMEDIES = {

@@ -14,7 +14,7 @@ from gpuanom.nights.score import score
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.review.opened import key_of, plain_rows
 from gpuanom.scoring.reference import References
-from gpuanom.scoring.verdict import OK
+from gpuanom.scoring.verdict_levels import OK
 from gpuanom.settings import Settings
 from gpuanom.tables.build import Tables
 

@@ -24,7 +24,7 @@ from gpuanom.scoring.comparable import part
 from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.reference import DatasetReference, References
 from gpuanom.scoring.saved import kept_references, merge
-from gpuanom.scoring.verdict import BAD, CHECK
+from gpuanom.scoring.verdict_levels import BAD, CHECK
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables

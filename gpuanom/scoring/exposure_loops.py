@@ -1,6 +1,6 @@
 """Numbers of the CCDs of each exposure of a survey, a million CCDs: native loops that read each number once.
 
-They do what `gpuanom.scoring.ccds_of_exposures`, `statistics_table` and `vectors` do with NumPy for nights, in the same
+They do what `gpuanom.scoring.ccds_of_exposures`, `worst_ccds` and `vectors` do with NumPy for nights, in the same
 order, and give the same bits. The CCDs of exposure i are those from `starts[i]` to `starts[i + 1]`.
 """
 
@@ -26,7 +26,7 @@ def without_crossed(
 ) -> None:
     """Subtract what is normal for each CCD, and leave out CCDs that a trail crosses.
 
-    Where too few CCDs of an exposure are left, none is (`statistics_table._without_crossed`).
+    Where too few CCDs of an exposure are left, none is (`crossed_ccds.without_crossed`).
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def without_crossed(
 def compare_with_medians(
     off: Any, middle: Any, enough: Any, starts: Any, error: Any, two_sided: Any, largest: Any, worst: Any
 ) -> None:
-    """Compare a statistic of each CCD with the median of its exposure's CCDs (`statistics_table._of_exposures`).
+    """Compare a statistic of each CCD with the median of its exposure's CCDs (`worst_ccds.compare_ccds`).
 
     Parameters
     ----------

@@ -17,16 +17,12 @@ from gpuanom.records import Doubles, Integers
 from gpuanom.records.texts import Texts
 from gpuanom.scoring import vectors
 from gpuanom.scoring.ccds_of_exposures import Grid, patterns
+from gpuanom.scoring.crossed_ccds import leave_out_trails, with_streak
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, TYPICAL, VECTOR_KINDS, WORST, Judged
 from gpuanom.scoring.lacking_ccds import OF_A_TYPICAL_CCD, compare_spectra, of_a_typical_ccd
 from gpuanom.scoring.static_pattern import LEAST_EXPOSURES
+from gpuanom.scoring.worst_ccds import compare_ccds, relative_errors
 from gpuanom.side_by_side import side_by_side
-
-Flags = np.typing.NDArray[np.bool_]
-
-ALONG_A_TRAIL = 15.0
-"""Repeated maxima along a trail lie along its angle within so many degrees: they are 10 to 20 pixels apart, and their
-separations are known to 2."""
 
 WITH_ERRORS: tuple[str, ...] = ("fwhm", "kurtosis")
 """Statistics of CCDs that have a column of errors, whose name ends so; a CCD with few stars has a large one."""
@@ -129,21 +125,6 @@ def members() -> tuple[Judged, ...]:
     return OF_EXPOSURES + tuple(worst) + tuple(typical)
 
 
-def with_streak(measured: Measured) -> Flags:
-    """Return which CCDs a satellite's trail crosses, (n_ccd,) bool."""
-    found = measured.ccds.get("streak")
-    return np.zeros(measured.owner.size, dtype=bool) if found is None else np.asarray(found > 0.0)
-
-
-def _along_a_trail(measured: Measured, crossed: Flags) -> Flags:
-    """Of which exposures the repeated maxima lie along a satellite's trail, whose own maxima they then are."""
-    angle = np.asarray(measured.exposures["repeat_angle"], dtype=np.float64)[measured.owner]
-    streak = np.asarray(measured.ccds.get("streak_angle", np.full(crossed.size, np.nan)), dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        alike = crossed & (np.abs((angle - streak + 90.0) % 180.0 - 90.0) <= ALONG_A_TRAIL)
-    return np.bincount(measured.owner, alike, minlength=measured.n_exposures) > 0
-
-
 def transformed(values: Doubles, judged: Judged) -> Doubles:
     """Return a statistic's values as they are compared: float32 numbers, as a logarithm where it enters as one."""
     found = np.asarray(values, dtype=np.float32).astype(np.float64)
@@ -181,61 +162,57 @@ def prepare(
     """
     grid = measured.grid
     measured = _with_enough_stars(measured)
+    rows = _rows(measured, grid)
+    if known is None:
+        known = _found_patterns(rows, grid, least)
+    normal = {name: _of_names(known.get(name, {}), grid) for name in rows}
+    exposures = dict(measured.exposures)
+    for name in OF_A_TYPICAL_CCD:
+        if name in rows and name in exposures:
+            exposures[name] = of_a_typical_ccd(exposures[name], rows[name], normal[name], known.get(name, {}), grid)
+    rows |= _from_vectors(measured, rows, normal, grid, exposures)
+    crossed = with_streak(measured.ccds, measured.owner.size)
+    leave_out_trails(exposures, measured.n_exposures, measured.ccds, crossed, measured.owner)
+    compare_spectra(measured.ccds, crossed, grid, usual_ccds, exposures)
+    always, none = usual_ccds >= vectors.LEAST_CCDS, np.zeros(len(grid.names))
+
+    def compared(j: Judged) -> tuple[dict[str, Doubles], Doubles, Integers]:
+        errors = relative_errors(measured.ccds.get(f"{j.name}_error"), grid) if j.name in WITH_ERRORS else None
+        return compare_ccds(j, rows[j.name], normal.get(j.name, none), crossed, grid, errors, always=always)
+
+    ccds: dict[str, Doubles] = {}
+    worst: dict[str, Integers] = {}
+    judged = [j for j in OF_CCDS if j.name in rows]
+    several = side_by_side(compared, judged, many=grid.is_large)
+    for j, (of_exposures, off, at) in zip(judged, several, strict=True):
+        exposures |= of_exposures
+        ccds[j.name], worst[j.name] = off, at
+    return Prepared(exposures, grid, ccds, worst, {name: dict(line) for name, line in known.items()})
+
+
+def _rows(measured: Measured, grid: Grid) -> dict[str, Doubles]:
+    """The statistics of CCDs as they are compared, by name, and the parts of their vectors and ellipticities."""
     judged = [j for j in OF_CCDS if j.name in measured.ccds]
     values = side_by_side(lambda j: transformed(measured.ccds[j.name], j), judged, many=grid.is_large)
     rows = {j.name: of_ccds for j, of_ccds in zip(judged, values, strict=True)}
     for column in ("e1", "e2", *(f"{kind}_{part}" for kind in VECTOR_KINDS for part in ("cos", "sin"))):
         if column in measured.ccds:
             rows[column] = np.asarray(measured.ccds[column], dtype=np.float64)
-    if known is None:
-        found = patterns(list(rows.values()), grid, least, [name in OF_THE_EXPOSURE for name in rows])
-        known = {
-            name: {ccd: v for ccd, v in zip(grid.names, line.tolist(), strict=True) if v == v}
-            for name, line in zip(rows, found, strict=True)
-        }
-    normal = {
-        name: np.array([known.get(name, {}).get(ccd, np.nan) for ccd in grid.names], dtype=np.float64) for name in rows
+    return rows
+
+
+def _found_patterns(rows: Mapping[str, Doubles], grid: Grid, least: int) -> dict[str, dict[str, float]]:
+    """What is normal for each CCD of this dataset, by statistic and name of the CCD."""
+    found = patterns(list(rows.values()), grid, least, [name in OF_THE_EXPOSURE for name in rows])
+    return {
+        name: {ccd: v for ccd, v in zip(grid.names, line.tolist(), strict=True) if v == v}
+        for name, line in zip(rows, found, strict=True)
     }
-    exposures = dict(measured.exposures)
-    for name in OF_A_TYPICAL_CCD:
-        if name in rows and name in exposures:
-            exposures[name] = of_a_typical_ccd(exposures[name], rows[name], normal[name], known.get(name, {}), grid)
-    # The compiled loop subtracts what is normal itself.
-    apart = {j.name for j in OF_CCDS} if grid.is_large else set[str]()
-    for name, of_ccds in rows.items():
-        if name not in apart:
-            rows[name] = of_ccds - normal[name][grid.name] if grid.names else of_ccds
-    rows |= _from_vectors(measured, rows, grid, exposures)
-    ccds: dict[str, Doubles] = {}
-    worst: dict[str, Integers] = {}
-    # A satellite's trail is found as such; what it does to the CCD's other statistics is not another cause.
-    crossed = with_streak(measured)
-    always = usual_ccds >= vectors.LEAST_CCDS
-    trails = np.bincount(grid.owner, crossed, minlength=measured.n_exposures) > 0
-    for j in OF_EXPOSURES:
-        for column in j.columns:
-            if j.of_orientations and column in exposures:
-                exposures[column] = np.where(trails, np.nan, exposures[column])
-    compare_spectra(measured.ccds, crossed, grid, usual_ccds, exposures)
-    if {"repeat_evidence", "repeat_angle"} <= exposures.keys() and trails.any():
-        along = _along_a_trail(measured, crossed)
-        exposures["repeat_evidence"] = np.where(along, np.nan, exposures["repeat_evidence"])
 
-    def of_exposures(j: Judged) -> tuple[dict[str, Doubles], Doubles, Integers]:
-        found: dict[str, Doubles] = {}
-        error = _relative_errors(measured, j.name, grid) if j.name in WITH_ERRORS else None
-        if grid.is_large:
-            of_names = normal.get(j.name, np.zeros(len(grid.names)))
-            return found, *_of_exposures_natively(j, rows[j.name], of_names, crossed, grid, found, error, always=always)
-        left = _without_crossed(rows[j.name], crossed, grid, always=always)
-        return found, *_of_exposures(j, left, grid, found, error)
 
-    judged = [j for j in OF_CCDS if j.name in rows]
-    several = side_by_side(of_exposures, judged, many=grid.is_large)
-    for j, (found_here, of_ccds, at) in zip(judged, several, strict=True):
-        exposures |= found_here
-        ccds[j.name], worst[j.name] = of_ccds, at
-    return Prepared(exposures, grid, ccds, worst, {name: dict(line) for name, line in known.items()})
+def _of_names(known: Mapping[str, float], grid: Grid) -> Doubles:
+    """What is normal for the CCD of each name of the grid, NaN where that is not known."""
+    return np.array([known.get(ccd, np.nan) for ccd in grid.names], dtype=np.float64)
 
 
 def _with_enough_stars(measured: Measured) -> Measured:
@@ -250,86 +227,17 @@ def _with_enough_stars(measured: Measured) -> Measured:
     return dataclasses.replace(measured, ccds={**measured.ccds, **less})
 
 
-def _without_crossed(values: Doubles, crossed: Flags, grid: Grid, *, always: bool) -> Doubles:
-    """The values of CCDs that no trail crosses.
-
-    Where too few are left of an exposure to be compared with each other, none is: by themselves they differ much more
-    from one exposure to the next than CCDs of one exposure do. So it is, if `always` is set, where an exposure had too
-    few from the beginning; else such exposures are compared with each other, as those of a camera of two CCDs are.
-    """
-    left = np.where(crossed, np.nan, values)
-    lost = grid.counted(left) < vectors.LEAST_CCDS
-    if not always:
-        lost &= grid.counted(values) >= vectors.LEAST_CCDS
-    return np.where(lost[grid.owner], np.nan, left)
-
-
-def _relative_errors(measured: Measured, name: str, grid: Grid) -> Doubles:
-    """The error of each CCD's statistic in units of the usual one of the exposure's CCDs; 1 where it is smaller."""
-    error = measured.ccds.get(f"{name}_error")
-    if error is None:
-        return np.ones(grid.owner.size)
-    usual = grid.medians(np.asarray(error, dtype=np.float64))[grid.owner]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.fmax(np.where(usual > 0.0, error / usual, 1.0), 1.0)
-
-
-def _of_exposures(
-    judged: Judged, values: Doubles, grid: Grid, exposures: dict[str, Doubles], error: Doubles | None = None
-) -> tuple[Doubles, Integers]:
-    """Add what a statistic of CCDs says of their exposures; return the CCDs' values and which CCD is the worst.
-
-    Values are in units of `error` where one is given: of a CCD's own error only what exceeds the usual one counts.
-    """
-    enough = grid.counted(values) >= vectors.LEAST_CCDS
-    middle = np.where(enough, grid.medians(values), np.nan)
-    exposures[judged.name + TYPICAL] = middle
-    off = values - np.where(enough, middle, 0.0)[grid.owner]
-    if error is not None:
-        off = off / error
-    compared = np.abs(off) if judged.two_sided else off
-    full = grid.spread(np.where(np.isfinite(compared), compared, -np.inf))
-    full = np.where(np.isnan(full), -np.inf, full)
-    n, width = grid.shape
-    if not width:
-        return compared, np.full(n, -1, dtype=np.int64)
-    place = np.argmax(full, axis=1)
-    largest = full[np.arange(n), place]
-    exposures[judged.name + WORST] = np.where(np.isfinite(largest), largest, np.nan)
-    first = np.searchsorted(grid.owner, np.arange(n))
-    return off, np.where(np.isfinite(largest), first + place, -1)
-
-
-def _of_exposures_natively(
-    judged: Judged,
-    values: Doubles,
-    normal: Doubles,
-    crossed: Flags,
+def _from_vectors(
+    measured: Measured,
+    rows: Mapping[str, Doubles],
+    normal: Mapping[str, Doubles],
     grid: Grid,
     exposures: dict[str, Doubles],
-    error: Doubles | None,
-    *,
-    always: bool,
-) -> tuple[Doubles, Integers]:
-    """Do what `_without_crossed` and `_of_exposures` do in a compiled loop; what is normal is subtracted first."""
-    from gpuanom.scoring.exposure_loops import compare_with_medians, without_crossed
-
-    n, starts = grid.shape[0], grid.starts
-    off, enough = values, np.empty(n, dtype=np.bool_)  # in place: the values are not asked for again
-    without_crossed(values, normal, grid.name, crossed, starts, vectors.LEAST_CCDS, always, off, enough)
-    middle = grid.medians(off)
-    largest, worst = np.empty(n), np.empty(n, dtype=np.int64)
-    of_each = np.zeros(0) if error is None else error
-    compare_with_medians(off, middle, enough, starts, of_each, judged.two_sided, largest, worst)
-    exposures[judged.name + TYPICAL], exposures[judged.name + WORST] = np.where(enough, middle, np.nan), largest
-    return off, worst
-
-
-def _from_vectors(
-    measured: Measured, rows: Mapping[str, Doubles], grid: Grid, exposures: dict[str, Doubles]
 ) -> dict[str, Doubles]:
     """Fit the vectors of each kind over the focal plane; return how far off each CCD's vector is, as a logarithm."""
     result: dict[str, Doubles] = {}
+    of_vectors = [name for name in rows if name.endswith(("_cos", "_sin")) or name in {"e1", "e2"}]
+    rows = {name: rows[name] - normal[name][grid.name] if grid.names else rows[name] for name in of_vectors}
     kinds = [kind for kind in VECTOR_KINDS if f"{kind}_cos" in rows]
     with np.errstate(divide="ignore", invalid="ignore"):
 

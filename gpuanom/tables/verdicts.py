@@ -22,7 +22,8 @@ from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.reference import DatasetReference
 from gpuanom.scoring.statistics_table import WITH_ERRORS, Measured
 from gpuanom.scoring.stored_null import StoredNull
-from gpuanom.scoring.verdict import VERDICTS, VerdictOptions, Verdicts, judge
+from gpuanom.scoring.verdict import Verdicts, judge
+from gpuanom.scoring.verdict_levels import VERDICTS, VerdictOptions
 from gpuanom.settings import Settings
 
 Columns = dict[str, Any]

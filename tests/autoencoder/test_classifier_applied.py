@@ -15,7 +15,7 @@ from gpuanom.errors import InputError, OutputError
 from gpuanom.nights.merge import make_references
 from gpuanom.review.opened import open_night
 from gpuanom.scoring.null import fit
-from gpuanom.scoring.verdict import VerdictOptions
+from gpuanom.scoring.verdict_levels import VerdictOptions
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables.classified import FEATURES, PROBABILITY, Classifier
