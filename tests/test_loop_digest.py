@@ -25,8 +25,11 @@ for name in {compile_ahead.MODULES}:
     importlib.import_module("gpuanom." + name)
 from gpuanom.loop_digest import digest
 from gpuanom.native import native
-json.dump([digest(loop._function) for loop in native.made], sys.stdout)
+def holds_a_set(x):
+    return x in {{"north", "south", "east", "west"}}
+json.dump([digest(holds_a_set), *(digest(loop._function) for loop in native.made)], sys.stdout)
 """
+"""Digests of all loops, and of a function with a set, whose order each process chooses anew."""
 
 
 def test_every_loop_has_a_digest_of_its_own():
@@ -49,10 +52,10 @@ def test_other_installations_and_other_processes_have_the_same_digests(tmp_path)
     assert digests_of(ROOT, "1") == digests_of(tmp_path, "2")
 
 
-def loop(body, **around):
+def loop(body, arguments="x", **around):
     """A function as a module would hold it, with what is around it."""
     names = {"__name__": "gpuanom.fits.rice", "np": np, **around}
-    exec(f"def loop(x):\n    return {body}\n", names)
+    exec(f"def loop({arguments}):\n    return {body}\n", names)
     function = names["loop"]
     assert isinstance(function, FunctionType)
     return function
@@ -70,6 +73,7 @@ def helper(body, **around):
     [
         (loop("x + 1"), loop("x + 2")),
         (loop("x + 1"), loop("x - 1")),
+        (loop("x + y", "x, y=1"), loop("x + y", "x, y=2")),
         (loop("x in {'a', 'b'}"), loop("x in {'a', 'c'}")),
         (loop("x + LEAST", LEAST=20.0), loop("x + LEAST", LEAST=21.0)),
         (loop("x + LEAST", LEAST=20.0), loop("x + LEAST", LEAST=20)),
