@@ -391,6 +391,24 @@ def test_a_pattern_on_one_ccd_makes_the_ccd_bad_and_the_exposure_check():
     assert found.ccd_cause[9 * 40 + 5] == "amplifier step on C5"
 
 
+def test_the_evidence_of_one_bad_ccd_is_at_least_that_of_the_verdict():
+    """Evidence of the exposure below the threshold beside the verdict `check` would contradict it."""
+    found, null = judge(_with_ccd(_night(150, 9), "masked_patch", [9 * 40 + 5], 100.0))
+    least = threshold(VerdictOptions.of(Settings()).check, null.n_exposures)
+    assert (found.verdict[40], found.evidence[40]) == ("check", pytest.approx(least))
+    assert all(found.evidence[i] < least for i in range(150) if found.verdict[i] == "ok")
+
+
+def test_the_score_of_one_bad_ccd_is_that_of_the_ccd():
+    """The divergence of the exposure may stand out more, and does not say what is wrong with the CCD."""
+    night = _with_ccd(_night(150, 9), "column_step", [9 * 40 + 5], 1e5)
+    alone = judge(night)[0]
+    found = judge(_with_anomalies(night, "source_kl", [40], 1e12))[0]
+    assert found.evidence[40] > alone.evidence[40]
+    assert (found.verdict[40], found.cause[40]) == ("check", "amplifier step on C5")
+    assert (found.score[40], found.deviation[40]) == ("column_step_worst_ccd", alone.deviation[40])
+
+
 def test_a_pattern_on_all_ccds_makes_the_exposure_bad():
     night = _with_ccd(_night(150, 9), "row_jitter", range(9 * 40, 9 * 41), 1e5)
     found, _ = judge(night)
