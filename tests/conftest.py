@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import importlib.util
 import os
 import signal
@@ -83,6 +85,39 @@ def compile_loops(config):
     failed = [compiler.wait() for compiler in compilers]
     assert not any(failed), "a loop does not compile"
     cache.set("gpuanom/loops", stamp)
+
+
+def module_of(path):
+    """The name of a test module, as pytest names it, and the folder in which this name is looked for."""
+    top = path.parent
+    while (top / "__init__.py").exists():
+        top = top.parent
+    return ".".join(path.relative_to(top).with_suffix("").parts), top
+
+
+def import_in_turn(config):
+    """Import the test modules, each process from another place of the list on.
+
+    In a clean clone a module and the packages that it needs are compiled by the process that imports them first.
+    Processes that all begin at one end compile everything at the same time, each for itself; like this each finds what
+    the others have compiled.
+    """
+    modules = [module_of(path) for path in sorted(Path(__file__).parent.glob("**/test_*.py"))]
+    worker = config.workerinput
+    start = len(modules) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    for name, top in [*modules[start:], *modules[:start]]:
+        if str(top) not in sys.path:
+            sys.path.insert(0, str(top))
+        # Collecting says what is wrong with a module that cannot be imported.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session):
+    config = session.config
+    if hasattr(config, "workerinput") and config.args == config.getini("testpaths"):
+        import_in_turn(config)
 
 
 def pytest_configure(config):
