@@ -2,11 +2,13 @@
 
     python -m tests.device.sanitize address [pytest arguments]
     python -m tests.device.sanitize thread [pytest arguments]
-    python -m tests.device.sanitize both FOLDER [pytest arguments]
+    python -m tests.device.sanitize keep FOLDER [pytest arguments]
+    python -m tests.device.sanitize kept FOLDER
 
 `address` runs the tests with kernels that check every access. `thread` is some hundred times slower: it runs the tests
 in the ordinary way, keeps a few small launches of each kernel, and runs these launches again under ThreadSanitizer.
-`both` runs the tests once for the two jobs, and leaves the launches in FOLDER, where the mutants need them.
+`keep` does what `address` does and leaves small launches of each kernel in FOLDER, for the mutants and for `kept`,
+which runs them under ThreadSanitizer: so the tests run once for all of these jobs.
 """
 
 from __future__ import annotations
@@ -67,12 +69,14 @@ def run(flavour: str, arguments: Sequence[str], **settings: str) -> subprocess.C
 
 
 def main(flavour: str, tests: Sequence[str]) -> int:
-    """Run the tests, the launches, or both; 0 when no fault was found."""
+    """Run the tests or the launches; 0 when no fault was found."""
     if flavour == "address":
         return address(tests)
-    if flavour == "both":
+    if flavour == "keep":
         folder, *tests = tests
-        return address(tests or DEFAULT, record=folder) or replay("thread", Path(folder))
+        return address(tests or DEFAULT, record=folder)
+    if flavour == "kept":
+        return replay("thread", Path(tests[0]))
     with tempfile.TemporaryDirectory() as folder:
         env = environment(record=folder, orders="forward")
         done = subprocess.run([sys.executable, "-m", "pytest", *tests], env=env, cwd=ROOT)
@@ -127,6 +131,6 @@ def kernels() -> set[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or sys.argv[1] not in (*OPTIONS, "both") or sys.argv[1:] == ["both"]:
+    if len(sys.argv) < 2 or sys.argv[1] not in (*OPTIONS, "keep", "kept") or sys.argv[1:] in (["keep"], ["kept"]):
         sys.exit(__doc__)
     sys.exit(main(sys.argv[1], sys.argv[2:] or DEFAULT))
