@@ -173,6 +173,26 @@ def _partial_alone(target: Path) -> Iterator[Path]:
             os.close(lock)
 
 
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one program at a time read, change and write files of a folder; others wait for the block to end.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to lock. On a file system without locks nobody waits.
+    """
+    lock = -1
+    try:
+        with suppress(OSError):  # a folder that may not be read, or a file system without locks
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
 def _target(path: Path) -> Path | None:
     """Return the file to replace; None where the path is no regular file and can only be written to."""
     try:
