@@ -105,7 +105,8 @@ def evaluate(
     anomalies = judging.read_known(known) if known else []
     said = [label for file in files for label in labels.read(file)] if files else labels.kept(folder)
     night = open_night(folder, reference=reference)
-    said, strangers = labels.placed(labels.merged(said), night.found)
+    said, strangers = labels.placed(said, night.found)
+    said, strangers = labels.merged(said), labels.merged(strangers)
     if not said and not anomalies:
         raise GpuanomError(f"{folder}: no labels (give --labels or --known, or import them: gpuanom label)")
     wanted = [name for name, file in (("--figure", figure), ("--table", table)) if file is not None]

@@ -19,7 +19,7 @@ from gpuanom.backends.choice import choose, select
 from gpuanom.cli.figures import figure_class, save, write_table
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
-from gpuanom.errors import GpuanomError
+from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import require_writable
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.review import labels
@@ -178,6 +178,7 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
         screen.say(f"{len(strangers)} labels belong to no exposure of these nights")
     if not said:
         raise GpuanomError("no labels (give --labels, or import them: gpuanom label)")
+    _tell_contradictions(classifier.matching(said, sample.keys)[0], screen)
     probability = validation.cross_validated(sample, truth, seed)
     fitted = classifier.fit(sample, truth)
     scores = {"classifier": probability, **sample.scores}
@@ -216,6 +217,23 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
     except GpuanomError as error:
         screen.line(f"no picture: {error}")
     screen.say(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _tell_contradictions(said: list[labels.Label], screen: Screen) -> None:
+    """Tell where the analysts contradict each other, and what is trained with then."""
+    contradictions = labels.contradictions(said)
+    if not contradictions:
+        return
+    n, agreed = len(contradictions), labels.consensus(said)
+    screen.line(
+        f"analysts contradict each other on {n} {'label' if n == 1 else 'labels'}: the grade that more than half of"
+        " them give, or exceed, is trained with (normal where two say prominent and normal)"
+    )
+    for key, given in itertools.islice(contradictions.items(), 5):
+        grades = ", ".join(f"{one.analyst} {one.label}" for one in given)
+        screen.line(printable(f"exposure {key[1]} {key[0]}, {key[2]}: {grades}; trained as {agreed[key]}"))
+    if n > 5:
+        screen.line(f"and {n - 5} more")
 
 
 def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:
