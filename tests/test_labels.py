@@ -51,7 +51,7 @@ def test_marked_places_go_to_a_file_and_come_back(tmp_path):
         ("exposure,kind,label\n1,stars,normal\n", "line 2: kind 'stars'"),
         ("exposure,kind,label,reason\n1,source,normal,aliens\n", "reason 'aliens'"),
         ("exposure,kind,label\n,source,normal\n", "line 2: no exposure"),
-        ('exposure,kind,label\n"1,source,normal\n', "line"),
+        ('exposure,kind,label\n"1,source,normal\n', "line 2: "),
         ("exposure;kind;label\n1;source;normal\n", "the line is 'exposure;kind;label'; names are written in small"),
         ("exposure,kind,label,analyst\n1,source,normal,Ann, jr.\n", "line 2: more values than columns .quote a text"),
         ("exposure,kind,label,places\n1,source,normal,N4 1\n", "line 2: 'N4 1' is no place"),

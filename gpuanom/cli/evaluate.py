@@ -129,6 +129,12 @@ def evaluate(
     if anomalies:
         found = judging.recall(night, anomalies, kinds=kinds, score=options["score"], fraction=options["fraction"])
         _print_recall(night, found, options["fraction"])
+        absent = [r.known.exposure for r in found if r.key is None and r.known.exposure]
+        if known not in judging.SHIPPED:
+            for exposure in absent[:5]:
+                click.echo(printable(judging.nearest(night, exposure)), err=True)
+            if len(absent) > 5:
+                click.echo(f"and {len(absent) - 5} more", err=True)
     return 0
 
 

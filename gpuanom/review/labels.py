@@ -120,7 +120,7 @@ def read(path: Path) -> list[Label]:
             raise InputError(words, file=path, remedy=how_to_name(lines.fieldnames))
         return [_label(row, path, lines.line_num) for row in lines]
     except csv.Error as error:
-        raise InputError(f"line {lines.line_num}: {error}", file=path) from None
+        raise InputError(f"line {lines.reader.line_num}: {error}", file=path) from None
 
 
 def how_to_name(columns: Sequence[str] | None) -> str | None:
