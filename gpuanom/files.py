@@ -34,6 +34,8 @@ _REMEDIES = {
 
 _FITS_START = b"SIMPLE  ="
 """The first bytes of every FITS file, also of the .fz files that fpack writes."""
+_STORE_START = b"SQLite format 3\0"
+"""The first bytes of a database, such as the measurements of a night."""
 _PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How files that a program packed whole are opened, by their first bytes."""
 
@@ -61,7 +63,7 @@ def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputErr
 
 
 def require_no_fits(path: Path) -> None:
-    """Refuse to replace a FITS file by a file of another kind: somebody's image has the name of the output.
+    """Refuse to replace a FITS file, or the measurements of a night: by a slip they have the name of the output.
 
     Parameters
     ----------
@@ -71,31 +73,36 @@ def require_no_fits(path: Path) -> None:
     Raises
     ------
     OutputError
-        When the file is there and holds FITS.
+        When the file is there and holds FITS, or is a database.
     """
     try:
         regular = _target(path) is not None
     except OSError:
         return  # what keeps the file from being written is said when it is written
-    if regular and _holds_fits(path):
+    if regular and (kind := _precious(path)):
         raise OutputError(
-            printable(f"{path_text(path)}: is a FITS file and is not replaced (choose another name for the output)")
+            printable(f"{path_text(path)}: is a {kind} and is not replaced (choose another name for the output)")
         )
 
 
-def _holds_fits(path: Path) -> bool:
-    """Whether a regular file begins as FITS does; one that is missing or damaged does not."""
+def _precious(path: Path) -> str:
+    """What a regular file is that no output may replace; empty for any other, and for one that is missing or damaged.
+
+    The words are those of the message.
+    """
     try:
         with path.open("rb") as file:
-            start = file.read(len(_FITS_START))
+            start = file.read(len(_STORE_START))
+            if start == _STORE_START:
+                return "database, as it keeps the measurements of a night,"
             for magic, unpacked in _PACKED.items():
                 if start.startswith(magic):
                     file.seek(0)
                     start = unpacked(file).read(len(_FITS_START))
                     break
     except (OSError, EOFError, lzma.LZMAError):
-        return False  # what keeps the file from being written is said when it is written
-    return start == _FITS_START
+        return ""  # what keeps the file from being written is said when it is written
+    return "FITS file" if start.startswith(_FITS_START) else ""
 
 
 @contextmanager
@@ -168,6 +175,26 @@ def _partial_alone(target: Path) -> Iterator[Path]:
             except BlockingIOError:
                 partial = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
         yield partial
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one program at a time read, change and write files of a folder; others wait for the block to end.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to lock. On a file system without locks nobody waits.
+    """
+    lock = -1
+    try:
+        with suppress(OSError):  # a folder that may not be read, or a file system without locks
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
     finally:
         if lock >= 0:
             os.close(lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -92,6 +93,27 @@ def test_a_number_is_not_the_beginning_of_another(night):
     assert found.key == ("TESTCAM", "1")  # not 10, 11, 12
 
 
+def test_zeros_before_a_number_say_nothing(night):
+    (found,) = evaluate.recall(night, [Known("007", "", 1, "", "", "")])
+    assert found.key == ("TESTCAM", "7")
+
+
+def test_an_id_that_is_not_there_or_that_fits_several_is_explained(night):
+    (found,) = evaluate.recall(night, [Known("0999", "", 1, "", "", "")])
+    assert found.key is None
+    assert "exposure 0999 is not in" in evaluate.nearest(night, "0999")
+    assert evaluate.nearest(night, "0999").endswith("10, 11, 12")
+    held = night.found["TESTCAM", "7"]
+    other = replace(
+        night, found={**night.found, ("TESTCAM", "7p"): held, ("OTHER", "12"): held, ("TESTCAM", "07"): held}
+    )
+    for name, key in (("7", ("TESTCAM", "7")), ("007", None), ("12", None)):
+        (found,) = evaluate.recall(other, [Known(name, "", 1, "", "", "")])
+        assert found.key == key
+    assert evaluate.nearest(other, "007") == "exposure 007 could be any of 07, 7, 7p: none was taken"
+    assert "12 of OTHER, 12 of TESTCAM" in evaluate.nearest(other, "12")
+
+
 def test_the_papers_lists():
     known = evaluate.read_known("cfhtlens")
     groups = {g: [k for k in known if k.group == g] for g in ("known", "new")}
@@ -106,8 +128,13 @@ def test_the_papers_lists():
     ("text", "word"),
     [
         ("id\n1\n", "exposure is missing .the line is 'id'"),
-        ("exposure,n\n1,x\n", "no sense"),
-        ("exposure,kind\n1,stars\n", "stars"),
+        ("exposure,n\n1,x\n", "line 2: n 'x' is no number"),
+        ("exposure,n\n1,0\n", "line 2: n '0' is no number"),
+        ("exposure,n\n1,99999999999999\n", "line 2: n '9"),
+        ("# mine\n\nexposure,kind\n1,source\n# more\n1,stars\n", "line 6: kind 'stars'"),
+        ("exposure,kind\n,source\n", "line 2: neither an exposure"),
+        ("exposure,kind\n1,source,3\n", "line 2: more values than columns"),
+        ('exposure,kind\n"1,source\n', "line 2: unexpected end of data"),
     ],
 )
 def test_lists_that_make_no_sense(tmp_path, text, word):

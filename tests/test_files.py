@@ -117,6 +117,20 @@ def test_a_disk_that_is_full(scored, night, tmp_path, capfd, monkeypatch, name):
     assert not temporary(night, tmp_path)
 
 
+def test_the_measurements_of_a_night_are_replaced_by_no_output(scored, night, capfd):
+    path = night / "measurements.sqlite"
+    before = path.read_bytes()
+    for words in (
+        ("reference", night, "-o", path),
+        ("export", night, "--format", "list", "-o", path),
+        ("report", night, "-o", path),
+    ):
+        code, _, err = run(capfd, *words)
+        assert code == 2
+        assert "measurements.sqlite: is a database, as it keeps the measurements of a night, and is not repl" in err
+    assert path.read_bytes() == before
+
+
 PACKERS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -49,7 +51,7 @@ def test_marked_places_go_to_a_file_and_come_back(tmp_path):
         ("exposure,kind,label\n1,stars,normal\n", "line 2: kind 'stars'"),
         ("exposure,kind,label,reason\n1,source,normal,aliens\n", "reason 'aliens'"),
         ("exposure,kind,label\n,source,normal\n", "line 2: no exposure"),
-        ('exposure,kind,label\n"1,source,normal\n', "line"),
+        ('exposure,kind,label\n"1,source,normal\n', "line 2: "),
         ("exposure;kind;label\n1;source;normal\n", "the line is 'exposure;kind;label'; names are written in small"),
         ("exposure,kind,label,analyst\n1,source,normal,Ann, jr.\n", "line 2: more values than columns .quote a text"),
         ("exposure,kind,label,places\n1,source,normal,N4 1\n", "line 2: 'N4 1' is no place"),
@@ -143,3 +145,27 @@ def test_agreement_is_cohens_kappa():
     (alike,) = labels.agreement([label(), label(analyst="bob")])
     assert alike.same == 1.0
     assert math.isnan(alike.kappa)
+
+
+def test_labels_that_are_kept_at_the_same_time_are_all_kept(tmp_path, monkeypatch):
+    read = labels.kept
+
+    def slowly(folder):
+        found = read(folder)
+        time.sleep(0.02)
+        return found
+
+    monkeypatch.setattr(labels, "kept", slowly)
+    programs = [threading.Thread(target=labels.keep, args=(tmp_path, [label(exposure=str(i))])) for i in range(6)]
+    for program in programs:
+        program.start()
+    for program in programs:
+        program.join()
+    assert [one.exposure for one in read(tmp_path)] == list("012345")
+    assert [path.name for path in tmp_path.iterdir()] == [labels.NAME]
+
+
+def test_contradictions_are_found():
+    said = [label(), label(analyst="bob", grade="normal"), label(exposure="2"), label("2", "dubious", "bob")]
+    said.append(label(kind="background", grade="normal"))
+    assert labels.contradictions(said) == {("C", "1", "source"): said[:2]}

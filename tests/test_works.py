@@ -49,6 +49,24 @@ def test_one_exposure_has_work_for_two_threads(exposures, monkeypatch):
     assert [ccd.status for ccd in result.ccds] == ["ok", "ok"]
 
 
+def test_the_seconds_of_an_exposure_are_no_sum_over_threads(exposures, monkeypatch):
+    """Each of the two CCDs takes half a second at least, and both are measured at the same time."""
+    both = threading.Barrier(2, timeout=60)
+
+    def background(self, *arguments, whole=CpuBackend.background):
+        both.wait()
+        time.sleep(0.5)
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(CpuBackend, "background", background)
+    start = time.perf_counter()
+    with works.Works(QUICK, [CpuBackend()], 2, lambda _text: None) as run:
+        ((_, _, seconds),) = run.measured(exposures[:1])
+        wall = time.perf_counter() - start
+    assert 0.5 <= seconds <= wall
+    assert works.covered([(3.0, 4.0), (0.0, 2.0), (1.0, 1.5), (1.0, 2.5)]) == 3.5
+
+
 @pytest.mark.parametrize(("long", "n_calls"), [(3, 1), (12, 1), (13, 0)])
 def test_what_is_done_meanwhile_is_done_once_in_a_long_run(exposures, monkeypatch, long, n_calls):
     """Six exposures of two CCDs are twelve groups of CCDs."""

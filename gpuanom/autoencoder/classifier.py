@@ -158,12 +158,26 @@ def grades(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[npt.NDAr
     strangers : list of Label
         Labels that belong to none of the exposures.
     """
-    matched, strangers = labels.placed(labels.merged(said), keys)
+    matched, strangers = matching(said, keys)
     by_key: dict[ExposureKey, set[str]] = {}
     for (camera, exposure, _), grade in labels.consensus(matched).items():
         by_key.setdefault((camera, exposure), set()).add(grade)
     values = [by_key.get(key, set()) for key in keys]
     return np.array([1 if "prominent" in v else 0 if v == {"normal"} else -1 for v in values]), strangers
+
+
+def matching(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[list[Label], list[Label]]:
+    """The latest label of each exposure, kind and analyst, and the labels that belong to none of the exposures.
+
+    Parameters
+    ----------
+    said : iterable of Label
+    keys : sequence of (str, str)
+        Camera and id of the exposures.
+    """
+    # Cameras are filled in first: a label without a camera may be an earlier one of the same analyst.
+    matched, strangers = labels.placed(said, keys)
+    return labels.merged(matched), labels.merged(strangers)
 
 
 def fit(exposures: Sample, truth: npt.NDArray[np.int64]) -> Classifier:

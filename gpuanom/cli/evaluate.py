@@ -105,7 +105,8 @@ def evaluate(
     anomalies = judging.read_known(known) if known else []
     said = [label for file in files for label in labels.read(file)] if files else labels.kept(folder)
     night = open_night(folder, reference=reference)
-    said, strangers = labels.placed(labels.merged(said), night.found)
+    said, strangers = labels.placed(said, night.found)
+    said, strangers = labels.merged(said), labels.merged(strangers)
     if not said and not anomalies:
         raise GpuanomError(f"{folder}: no labels (give --labels or --known, or import them: gpuanom label)")
     wanted = [name for name, file in (("--figure", figure), ("--table", table)) if file is not None]
@@ -128,6 +129,12 @@ def evaluate(
     if anomalies:
         found = judging.recall(night, anomalies, kinds=kinds, score=options["score"], fraction=options["fraction"])
         _print_recall(night, found, options["fraction"])
+        absent = [r.known.exposure for r in found if r.key is None and r.known.exposure]
+        if known not in judging.SHIPPED:
+            for exposure in absent[:5]:
+                click.echo(printable(judging.nearest(night, exposure)), err=True)
+            if len(absent) > 5:
+                click.echo(f"and {len(absent) - 5} more", err=True)
     return 0
 
 

@@ -74,9 +74,7 @@ def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
                 f"{printable(one.analyst)} counts as older than those with a time",
                 err=True,
             )
-    kept = labels.merged(([] if replace else labels.kept(folder)) + ours)
-    if files:
-        labels.write(folder / labels.NAME, kept)
+    kept = labels.keep(folder, ours, replace=replace) if files else labels.merged(labels.kept(folder))
     for stranger in strangers[:5]:
         click.echo(f"exposure {stranger.exposure} is not in {folder}, or of several cameras: label left out", err=True)
     if len(strangers) > 5:

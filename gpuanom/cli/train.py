@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +19,7 @@ from gpuanom.backends.choice import choose, select
 from gpuanom.cli.figures import figure_class, save, write_table
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
-from gpuanom.errors import GpuanomError
+from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import require_writable
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.review import labels
@@ -41,7 +45,9 @@ With --supervised, beside classifier.pt:
   classifier.roc.ecsv, classifier.roc.png   how well the classifier and the scores tell anomalous from normal ones
 
 \b
-Ctrl-C ends the training and keeps the best model so far. On one machine, equal --seed and --threads give equal weights.
+Ctrl-C, or SIGTERM as batch systems send it, ends the training and keeps the best model so far. A file that is there
+already is replaced with --overwrite only, since nights that were scored with a model need that very model again.
+On one machine, equal --seed and --threads give equal weights.
 For --supervised the nights must have been scored with --model first; see docs/autoencoder.md.
 """
 
@@ -81,6 +87,7 @@ For --supervised the nights must have been scored with --model first; see docs/a
     type=GivenPath(dir_okay=False),
     help="With --supervised: CSV file of labels; may be repeated (default: the labels kept in each SCORED).",
 )
+@click.option("--overwrite", is_flag=True, help="Replace the output file where it is there already.")
 @click.option("--verbose", "-v", is_flag=True, help="Show how memory is planned, and tracebacks.")
 @click.option("--quiet", "-q", is_flag=True, help="Show failures only.")
 def train(
@@ -89,6 +96,7 @@ def train(
     device: str,
     supervised: bool,
     files: tuple[Path, ...],
+    overwrite: bool,
     verbose: bool,
     quiet: bool,
     **options: Any,
@@ -103,6 +111,8 @@ def train(
         raise click.UsageError("--labels is for --supervised: the autoencoder itself needs no labels")
     require()
     require_writable(output)
+    if not overwrite and output.is_file() and output.stat().st_size:
+        raise GpuanomError(f"{output}: is there already (--overwrite replaces it, another --output keeps it)")
     if supervised:
         with Screen(quiet=quiet, verbose=verbose) as screen:
             _supervised(nights, output, files, options["seed"], screen)
@@ -115,7 +125,8 @@ def train(
         screen.device(about)
         failed: list[str] = []
         try:
-            result = fit(nights, backends[:1], tell=_telling(screen, options["epochs"], failed), **options)
+            with _ended_by_signals():
+                result = fit(nights, backends[:1], tell=_telling(screen, options["epochs"], failed), **options)
         except KeyboardInterrupt:
             screen.line("interrupted before the first epoch was done: no model was made")
             return 130
@@ -135,6 +146,26 @@ def train(
     return 1 if failed else 0
 
 
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, as batch systems send it, and SIGHUP end a training in good order, as Ctrl-C does."""
+    before: dict[signal.Signals, Any] = {}
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, before[signal.Signals(number)])  # a second signal ends the program at once
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...], seed: int, screen: Screen) -> None:
     """Train a classifier with labels; show its ROC beside the scores'."""
     from gpuanom.autoencoder import classifier, validation
@@ -147,6 +178,7 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
         screen.say(f"{len(strangers)} labels belong to no exposure of these nights")
     if not said:
         raise GpuanomError("no labels (give --labels, or import them: gpuanom label)")
+    _tell_contradictions(classifier.matching(said, sample.keys)[0], screen)
     probability = validation.cross_validated(sample, truth, seed)
     fitted = classifier.fit(sample, truth)
     scores = {"classifier": probability, **sample.scores}
@@ -185,6 +217,23 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
     except GpuanomError as error:
         screen.line(f"no picture: {error}")
     screen.say(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _tell_contradictions(said: list[labels.Label], screen: Screen) -> None:
+    """Tell where the analysts contradict each other, and what is trained with then."""
+    contradictions = labels.contradictions(said)
+    if not contradictions:
+        return
+    n, agreed = len(contradictions), labels.consensus(said)
+    screen.line(
+        f"analysts contradict each other on {n} {'label' if n == 1 else 'labels'}: the grade that more than half of"
+        " them give, or exceed, is trained with (normal where two say prominent and normal)"
+    )
+    for key, given in itertools.islice(contradictions.items(), 5):
+        grades = ", ".join(f"{one.analyst} {one.label}" for one in given)
+        screen.line(printable(f"exposure {key[1]} {key[0]}, {key[2]}: {grades}; trained as {agreed[key]}"))
+    if n > 5:
+        screen.line(f"and {n - 5} more")
 
 
 def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:

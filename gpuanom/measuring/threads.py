@@ -59,7 +59,8 @@ class _Underway:
     ccds: list[CcdMeasurement] = field(default_factory=list)
     outcome: Measurement | Failure | None = None
     """None until the exposure is done; a task that fails sets it at once."""
-    seconds: float = 0.0
+    spent: list[tuple[float, float]] = field(default_factory=list)
+    """When each of the tasks began and ended."""
 
 
 class Works:
@@ -139,7 +140,7 @@ class Works:
         Yields
         ------
         Exposure, Measurement or Failure, float
-            Each exposure as soon as it is done, with the seconds of work that it took.
+            Each exposure as soon as it is done, with the seconds in which a thread or more worked at the exposure.
 
         Raises
         ------
@@ -147,7 +148,7 @@ class Works:
             When the device fails.
         """
         waiting = iter(exposures)
-        running: dict[Future[tuple[Any, float]], _Underway] = {}
+        running: dict[Future[tuple[Any, tuple[float, float]]], _Underway] = {}
         n_underway = n_groups = 0
         while True:
             while n_underway < self.most_underway and (exposure := next(waiting, None)) is not None:
@@ -158,8 +159,8 @@ class Works:
                 return
             for future in wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED).done:
                 underway = running.pop(future)
-                result, seconds = future.result()
-                underway.seconds += seconds
+                result, spent = future.result()
+                underway.spent.append(spent)
                 underway.parts -= 1
                 if isinstance(result, Exception):
                     underway.outcome = underway.outcome or self._failure(underway.exposure, result)
@@ -178,7 +179,7 @@ class Works:
                     running[self._pool.submit(self._timed, self._recorded, underway)] = underway
                 elif not underway.parts and underway.outcome is not None:
                     n_underway -= 1
-                    yield underway.exposure, underway.outcome, underway.seconds
+                    yield underway.exposure, underway.outcome, covered(underway.spent)
             if n_groups >= LONG and not self._frozen and not gc.get_freeze_count():
                 # Modules and settings are there to stay. Python looks through all of their objects for garbage again
                 # and again, 50 to 80 ms each time, and holds its lock meanwhile. Where whoever runs gpuanom, or another
@@ -190,8 +191,8 @@ class Works:
                 Thread(target=self._meanwhile, name="gpuanom-meanwhile", daemon=True).start()
                 self._meanwhile = None
 
-    def _timed(self, task: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-        """A task's result, or the error of its exposure, and its seconds; a device that fails ends the run."""
+    def _timed(self, task: Callable[..., Any], *arguments: Any) -> tuple[Any, tuple[float, float]]:
+        """A task's result, or the error of its exposure, and its begin and end; a device that fails ends the run."""
         start = time.perf_counter()
         try:
             result = task(*arguments)
@@ -201,7 +202,7 @@ class Works:
             if not isinstance(error, GpuanomError):
                 self._debug(traceback.format_exc())
             result = error.with_traceback(None)
-        return result, time.perf_counter() - start
+        return result, (start, time.perf_counter())
 
     def _opened(self, exposure: Exposure) -> _Groups:
         """The groups of CCDs of an exposure that are measured together; only headers have been read."""
@@ -243,6 +244,18 @@ class Works:
             status=status,
             reason=printable(f"{kind}{error}"),
         )
+
+
+def covered(spans: Sequence[tuple[float, float]]) -> float:
+    """The length of what spans of time cover together; what several of them cover counts once.
+
+    Several threads work at an exposure at the same time: the sum over threads can be longer than the whole run.
+    """
+    total, reached = 0.0, float("-inf")
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
 
 
 class _Groups(list[list[Ccd | CcdOnDisk] | CcdFailure]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -239,20 +240,29 @@ def read_known(name: str | Path) -> list[Known]:
             raise InputError(f"cannot be read: {error.strerror}", file=name, remedy=f"shipped: {shipped}") from None
         except UnicodeDecodeError:
             raise InputError("not a CSV file in UTF-8", file=name) from None
-    lines = csv.DictReader(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    numbered = [(i, t) for i, t in enumerate(text.splitlines(), 1) if t.strip() and not t.startswith("#")]
+    lines = csv.DictReader((t for _, t in numbered), strict=True)
     if "exposure" not in (lines.fieldnames or ()):
         remedy = labels.how_to_name(lines.fieldnames)
         raise InputError("its first line must name the columns; exposure is missing", file=name, remedy=remedy)
-    return [_known(row, name) for row in lines]
+    try:
+        return [_known(row, name, numbered[lines.line_num - 1][0]) for row in lines]
+    except csv.Error as error:
+        raise InputError(f"line {numbered[lines.reader.line_num - 1][0]}: {error}", file=name) from None
 
 
-def _known(row: Mapping[str, str | None], name: str | Path) -> Known:
+def _known(row: Mapping[str | None, Any], name: str | Path, line: int) -> Known:
+    if any(row.get(None) or ()):
+        remedy = 'quote a text with a comma: "a, b"'
+        raise InputError(f"line {line}: more values than columns", file=name, remedy=remedy)
     values = {key: printable(row.get(key) or "") for key in ("exposure", "field", "n", "kind", "list", "paper")}
     number = values["n"] or "1"
-    if not (values["exposure"] or values["field"]) or not (number.isascii() and number.isdigit()):
-        raise InputError(f"a line makes no sense: {values}", file=name)
+    if not (values["exposure"] or values["field"]):
+        raise InputError(f"line {line}: neither an exposure nor a field", file=name)
+    if not (number.isascii() and number.isdigit() and 0 < len(number) < 7 and int(number)):
+        raise InputError(f"line {line}: n '{number[:40]}' is no number of exposures", file=name)
     if values["kind"] not in ("", *labels.LABEL_KINDS):
-        raise InputError(f"kind '{values['kind']}' is none of {', '.join(labels.LABEL_KINDS)}", file=name)
+        raise InputError(f"line {line}: kind '{values['kind']}' is none of {', '.join(labels.LABEL_KINDS)}", file=name)
     group = values["list"] or "known"
     return Known(values["exposure"], values["field"], int(number), values["kind"], group, values["paper"])
 
@@ -311,7 +321,9 @@ def recall(
             places.setdefault(ranked, {})[kind] = (i, len(order))
     result = []
     for anomaly in known:
-        matching = [*_matching(night, anomaly)][: anomaly.n]
+        matching = [*_matching(night, anomaly)]
+        # An id that stands for several exposures stands for none of them: which one is meant is not for us to choose.
+        matching = [] if anomaly.exposure and len(matching) > anomaly.n else matching[: anomaly.n]
         key: ExposureKey | None
         for key in [*matching, *[None] * (anomaly.n - len(matching))]:
             ranks = places.get(key, {}) if key else {}
@@ -326,10 +338,44 @@ def recall(
     return result
 
 
+def nearest(night: ScoredNight, exposure: str) -> str:
+    """Say why an id is that of no exposure of the night, and which ids are near.
+
+    Parameters
+    ----------
+    night : ScoredNight
+    exposure : str
+        An id that `recall` did not find.
+
+    Returns
+    -------
+    str
+    """
+    fitting = [key for key, _ in zip(_matching(night, Known(exposure, "", 1, "", "", "")), range(5), strict=False)]
+    if fitting:
+        cameras = {camera for camera, _ in fitting}
+        names = (f"{name} of {camera}" if len(cameras) > 1 else name for camera, name in fitting)
+        return f"exposure {exposure} could be any of {', '.join(names)}: none was taken"
+    ids = sorted({name for _, name in night.found}, key=natural_key)
+    near = difflib.get_close_matches(exposure, ids, 3)
+    if exposure.isdecimal() and (numbers := [name for name in ids if name.isdecimal()]):
+        near = sorted(sorted(numbers, key=lambda name: abs(int(name) - int(exposure)))[:3], key=natural_key)
+    return f"exposure {exposure} is not in {path_text(night.folder)}" + (
+        f"; the nearest ids are {', '.join(near)}" if near else ""
+    )
+
+
 def _matching(night: ScoredNight, anomaly: Known) -> Iterable[ExposureKey]:
     """The measured exposures that a line of a list stands for, in order of id."""
-    # Ids of the night may carry a version or a letter behind the number: 859948p, 859948_v2.
-    pattern = re.compile(rf"0*{re.escape(anomaly.exposure)}(?!\d)", re.IGNORECASE) if anomaly.exposure else None
+    wanted = anomaly.exposure
+    if exact := [key for key in night.found if key[1] == wanted]:
+        yield from sorted(exact)
+        return
+    # Ids of the night may carry a version or a letter behind the number: 859948p, 859948_v2; and 037 may be 37 there.
+    number = wanted.lstrip("0") or wanted[-1:]
+    if not number[:1].isdecimal():
+        number = wanted
+    pattern = re.compile(rf"0*{re.escape(number)}(?!\d)", re.IGNORECASE) if wanted else None
     word = re.compile(rf"(?<![a-z0-9]){re.escape(anomaly.field)}(?![a-z0-9])", re.IGNORECASE)
     for key in sorted(night.found, key=lambda k: (natural_key(k[1]), k[0])):
         if pattern is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gpuanom.errors import InputError, printable
-from gpuanom.files import write_text
+from gpuanom.files import one_at_a_time, write_text
 from gpuanom.naming import natural_key
 from gpuanom.review import excluded_visits, marked
 
@@ -120,7 +120,7 @@ def read(path: Path) -> list[Label]:
             raise InputError(words, file=path, remedy=how_to_name(lines.fieldnames))
         return [_label(row, path, lines.line_num) for row in lines]
     except csv.Error as error:
-        raise InputError(f"line {lines.line_num}: {error}", file=path) from None
+        raise InputError(f"line {lines.reader.line_num}: {error}", file=path) from None
 
 
 def how_to_name(columns: Sequence[str] | None) -> str | None:
@@ -203,6 +203,50 @@ def kept(folder: Path) -> list[Label]:
     """Return the labels that a night's folder keeps; there are none before the first `gpuanom label`."""
     path = folder / NAME
     return read(path) if path.exists() else []
+
+
+def keep(folder: Path, new: Iterable[Label], *, replace: bool = False) -> list[Label]:
+    """Keep further labels in a night's folder, one program at a time, so that none loses the labels of another one.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that `gpuanom score` made.
+    new : iterable of Label
+        Labels with their cameras, see `placed`.
+    replace : bool, optional
+        Drop the labels that were kept before.
+
+    Returns
+    -------
+    list of Label
+        All labels that are kept now.
+
+    Raises
+    ------
+    InputError
+        When the kept labels cannot be read.
+    OutputError
+        When the labels cannot be written.
+    """
+    with one_at_a_time(folder):
+        found = merged([*([] if replace else kept(folder)), *new])
+        write(folder / NAME, found)
+    return found
+
+
+def contradictions(labels: Iterable[Label]) -> dict[tuple[str, str, str], list[Label]]:
+    """Find where one analyst says prominent and another one normal, by camera, exposure and kind.
+
+    Parameters
+    ----------
+    labels : iterable of Label
+        At most one for each exposure, kind and analyst (see `merged`).
+    """
+    found: dict[tuple[str, str, str], list[Label]] = {}
+    for label in labels:
+        found.setdefault((label.camera, label.exposure, label.kind), []).append(label)
+    return {key: said for key, said in found.items() if {GRADES[0], GRADES[-1]} <= {a.label for a in said}}
 
 
 def merged(labels: Iterable[Label]) -> list[Label]:

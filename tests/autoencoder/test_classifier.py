@@ -181,6 +181,26 @@ def test_from_the_command_line(folder, tmp_path, capsys):
     assert json.dumps(about)
 
 
+def test_analysts_who_contradict_each_other_are_told(folder, tmp_path, capsys):
+    bob = tmp_path / "bob.csv"
+    lines = [f"{i},source,normal" for i in range(21, 27)]
+    bob.write_text("\n".join(["exposure,kind,label", *lines[:1], "1,source,dubious"]) + "\n")
+    both = ("--labels", folder / "labels.csv", "--labels", bob)
+    supervised(folder / "out", "-o", tmp_path / "c.pt", *both)
+    told = capsys.readouterr().err
+    assert "analysts contradict each other on 1 label: " in told
+    assert "exposure 21 TESTCAM, source: bob normal, labels prominent; trained as normal" in told
+    assert "labelled: 5 prominent, 12 normal" in told
+
+
+def test_a_label_without_its_camera_is_no_second_analysts():
+    said = [
+        Label("1", "", "source", "normal", "", "ann", "2026-01-01"),
+        Label("1", "C", "source", "prominent", "", "ann", "2026-01-02"),
+    ]
+    assert list(classifier.grades(said, [("C", "1")])[0]) == [1]
+
+
 def test_the_help_names_the_files_that_are_written(folder, tmp_path, capsys):
     supervised(folder / "out", "-o", tmp_path / "classifier.pt", "--labels", folder / "labels.csv", "-q")
     with pytest.raises(SystemExit):

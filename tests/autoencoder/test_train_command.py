@@ -100,7 +100,8 @@ def test_fewer_stamps_than_asked_for_are_said(night, tmp_path, capsys):
     assert "stamps are all there are (5000 were asked for)" in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_the_best_so_far(night, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_best_so_far(night, tmp_path, number):
     command = [sys.executable, "-m", "gpuanom", "train", night, *few(tmp_path / "my.pt", "--epochs", 1_000_000)]
     with subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -108,13 +109,28 @@ def test_ctrl_c_keeps_the_best_so_far(night, tmp_path):
                 if line.startswith("epoch 1 of"):
                     break
             time.sleep(0.1)
-            os.kill(process.pid, signal.SIGINT)
+            os.kill(process.pid, number)
             told = process.communicate(timeout=60)[1]
         finally:
             process.kill()
     assert process.returncode == 0, told
     assert "interrupted after" in told
     assert load(tmp_path / "my.pt").about["interrupted"] is True
+
+
+@pytest.mark.parametrize("how", [(), ("--supervised",)])
+def test_a_model_that_is_there_is_replaced_when_asked_only(night, trained, tmp_path, capsys, how):
+    path = tmp_path / "my.pt"
+    path.write_bytes((trained[0] / "my.pt").read_bytes())
+    train(night, *few(path, "--seed", 2, *how), code=2)
+    assert f"{path}: is there already (--overwrite replaces it" in _error(capsys)
+    assert path.read_bytes() == (trained[0] / "my.pt").read_bytes()
+    if not how:
+        train(night, *few(path, "--seed", 2, "--overwrite"))
+        assert path.read_bytes() != (trained[0] / "my.pt").read_bytes()
+        path.write_bytes(b"")  # as mktemp leaves it
+        train(night, *few(path))
+        assert path.read_bytes() == (trained[0] / "my.pt").read_bytes()
 
 
 def _error(capsys):
