@@ -111,6 +111,10 @@ class Settings(PaperSettings):
     faint_sky: float = setting(
         5.0, "where any sky is below this, sigma stands for the sky", "13", stage=STATISTICS, unit="sigma", **positive()
     )
+    exposure_time_ratio: float = setting(
+        1.5, "exposure times that differ by more have each what is normal for them", "13", stage=STATISTICS,
+        **fraction(1.0, 1e6),
+    )  # fmt: skip
     cameras: tuple[CameraRule, ...] = setting(
         (), "camera rules beside the built-in rules, as tables [cameras.NAME]", "-", check=any_value, allowed="tables"
     )

@@ -42,12 +42,15 @@ class NullOptions(NamedTuple):
         Where any sky of the dataset is below so many sigma, sigma stands for the sky.
     few_sources : int
         With fewer sources, statistics of sources and shapes say nothing of an exposure.
+    time_ratio : float
+        Exposures whose exposure times differ by more have each what is normal for their own time.
     """
 
     exposures_per_covariate: int = 15
     clip: float = 5.0
     faint_sky: float = 5.0
     few_sources: int = 10
+    time_ratio: float = 1.5
 
 
 class Scatter(NamedTuple):

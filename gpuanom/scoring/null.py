@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
-from gpuanom.scoring import cause_choice, distances, regression, tails
+from gpuanom.scoring import cause_choice, distances, exposure_times, regression, tails
 from gpuanom.scoring.distances import NullOptions, Scatter
+from gpuanom.scoring.exposure_times import Times
 from gpuanom.scoring.judged import LISTS, OF_CCDS, WORST, Judged
 from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepare
 from gpuanom.scoring.tails import Tails
@@ -92,7 +93,7 @@ class Null:
     Attributes
     ----------
     n_exposures : int
-        Exposures that the null was made from.
+        Exposures that the null was made from, without those of rare exposure times.
     options : NullOptions
     statistics : tuple of str
         Names of the statistics; arrays of `parts` have a row for each number that a statistic consists of.
@@ -124,6 +125,10 @@ class Null:
         What is normal for each CCD (`Prepared.patterns`).
     usual_ccds : float
         Median of the number of CCDs that could be measured, 0 where it is not known.
+    times : Times
+        The exposure times of the exposures.
+    of_times : ndarray, (n_parts, n_groups) float64
+        What statistics of exposures of each time differ by from those of the most frequent one.
     """
 
     n_exposures: int
@@ -146,6 +151,8 @@ class Null:
     second_tail: Tails
     patterns: dict[str, dict[str, float]]
     usual_ccds: float = 0.0
+    times: Times = Times()
+    of_times: Doubles = dataclasses.field(default_factory=lambda: np.zeros((0, 1)))
 
 
 def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, Evidence]:
@@ -170,6 +177,10 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     sky = distances.sky_or_sigma(prepared, options)
     conditions, covariates = distances.choose_conditions(prepared, sky, options)
     y, error = distances.compared_values(prepared, chosen, sky, options, usual_ccds)
+    times = exposure_times.find(measured.exposures, options.time_ratio)
+    group = _groups(times, prepared)
+    of_times = exposure_times.offsets(y, group, times)
+    y = exposure_times.moved(y, group, of_times)
     # A regression of values most of which are equal would make these differ.
     used = distances.regressed_on(chosen, conditions) & ~tails.are_tied(y)[:, None]
     x = covariates.scaled(distances.condition_values(prepared, conditions))
@@ -186,7 +197,7 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     tied = distances.have_equal_values(measured, names)
     nothing = np.full(1, np.nan)
     null = Null(
-        n_exposures=measured.n_exposures,
+        n_exposures=times.n_alike(measured.n_exposures),
         options=options,
         statistics=tuple(j.name for j in chosen),
         sky=sky,
@@ -206,6 +217,8 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
         second_tail=Tails(nothing, nothing, nothing),
         patterns=prepared.patterns,
         usual_ccds=usual_ccds,
+        times=times,
+        of_times=of_times,
     )
     # What follows depends on what the parts before it make of the same exposures.
     of_each_statistic = _of_statistics(null, prepared)
@@ -250,11 +263,18 @@ def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
     """The deviations and L of all statistics, (n_statistics, n_exposures) each."""
     chosen = _chosen(null)
     y, error = distances.compared_values(prepared, chosen, null.sky, null.options, null.usual_ccds)
+    y = exposure_times.moved(y, _groups(null.times, prepared), null.of_times)
     x = null.covariates.scaled(distances.condition_values(prepared, null.conditions))
     spread = regression.usual_spread(null.slopes, x)
     residual, error = (y - regression.predicted(null.coefficients, x)) / spread, error / spread
     distance, signed = distances.distances(chosen, residual, error, null.scatter, null.usual_error, null.inverse)
     return signed, null.tails.evidence(distance)
+
+
+def _groups(times: Times, prepared: Prepared) -> Integers:
+    """The group of each exposure by its exposure time."""
+    seconds = prepared.exposures.get(exposure_times.COLUMN)
+    return times.group_of(np.full(prepared.grid.shape[0], np.nan) if seconds is None else seconds)
 
 
 def _chosen(null: Null) -> tuple[Judged, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from gpuanom.records import KINDS, Doubles
 from gpuanom.scoring.ccd_places import UsualCcds
 from gpuanom.scoring.distances import NullOptions, Scatter
+from gpuanom.scoring.exposure_times import Times
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.reference import Reference
 from gpuanom.scoring.regression import Covariates
@@ -22,7 +23,7 @@ from gpuanom.scoring.static_pattern import StaticPattern
 from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.tails import Tails
 
-FORMAT = 3
+FORMAT = 4
 """Raised when a null is kept in another form, or judges in another way."""
 
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
@@ -30,7 +31,7 @@ DAMAGED = (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zipfi
 
 Arrays = dict[str, Any]
 
-_OF_NULL = ("coefficients", "slopes", "usual_error", "list_numbers", "number_of_lists", "ccd_number")
+_OF_NULL = ("coefficients", "slopes", "usual_error", "list_numbers", "number_of_lists", "ccd_number", "of_times")
 _TAILS = ("tails", "ccd_tails", "second_tail")
 _TEXTS = ("statistics", "conditions", "ccd_statistics")
 
@@ -87,6 +88,7 @@ def _null_text(null: Null) -> dict[str, Any]:
         "patterns": null.patterns,
         "usual_ccds": null.usual_ccds,
         "vectors": list(null.inverse),
+        "times": [null.times.ratio, null.times.are_mixed],
         **{name: list(getattr(null, name)) for name in _TEXTS},
     }
 
@@ -96,6 +98,7 @@ def _null_arrays(null: Null) -> Arrays:
     arrays |= {"centre": null.covariates.centre, "scatter": null.covariates.scatter}
     arrays |= {"above": null.scatter.above, "below": null.scatter.below}
     arrays |= {name: np.array(getattr(null, name)) for name in _TAILS}
+    arrays |= {"times": np.array(null.times[:3]), "n_of_times": null.times.counts}
     return arrays | {f"inverse_{i}": values for i, values in enumerate(null.inverse.values())}
 
 
@@ -189,5 +192,6 @@ def _null(values: Mapping[str, Any], arrays: Arrays) -> Null:
         inverse={name: arrays[f"inverse_{i}"] for i, name in enumerate(values["vectors"])},
         patterns={name: dict(of_ccds) for name, of_ccds in values["patterns"].items()},
         usual_ccds=float(values["usual_ccds"]),
+        times=Times(*arrays["times"], arrays["n_of_times"], float(values["times"][0]), bool(values["times"][1])),
         **rest,
     )

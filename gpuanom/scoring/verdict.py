@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gpuanom.records import Doubles
 from gpuanom.records.texts import Texts, none_but, texts_of
+from gpuanom.scoring import exposure_times
 from gpuanom.scoring import null as nulls
 from gpuanom.scoring.cause_words import causes
 from gpuanom.scoring.null import Evidence, Null
@@ -36,6 +37,8 @@ class Verdicts:
         Why an exposure has no verdict.
     ccd_verdict, ccd_cause : ndarray, (n_ccd,) str
     ccd_evidence : ndarray, (n_ccd,) float64
+    note : list of str
+        What a user should know of the exposure times behind a verdict; may be empty.
     """
 
     verdict: list[str]
@@ -47,6 +50,7 @@ class Verdicts:
     ccd_verdict: Texts
     ccd_cause: Texts
     ccd_evidence: Doubles
+    note: list[str] = field(default_factory=list)
 
 
 def judge(
@@ -73,12 +77,14 @@ def judge(
     n = measured.n_exposures
     if known is not None:
         found = nulls.evidence(known, measured)
-    elif n >= options.least_exposures:
-        known, found = nulls.fit(measured, options.null)
     else:
-        counted = "1 exposure" if n == 1 else f"{n} exposures"
-        why = f"no verdict: {counted} of this kind, and {options.least_exposures} tell what is normal"
-        return _none(measured, why), None
+        alike = exposure_times.find(measured.exposures, options.null.time_ratio).n_alike(n)
+        if alike < options.least_exposures:
+            counted = "1 exposure" if alike == 1 else f"{alike} exposures"
+            kind = "of this kind" if alike == n else "of a frequent exposure time"
+            why = f"no verdict: {counted} {kind}, and {options.least_exposures} tell what is normal"
+            return _none(measured, why), None
+        known, found = nulls.fit(measured, options.null)
     return _verdicts(measured, known, found, options), known
 
 
@@ -107,4 +113,5 @@ def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictO
         texts_of(np.array(LEVELS), level.of_ccds),
         none_but(cause.of_ccds, n_ccd),
         level.ccd_evidence,
+        exposure_times.notes(null.times, measured.exposures, n),
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpuanom.digits import printed, printed_values
 from gpuanom.records import Doubles, Integers
+from gpuanom.scoring import exposure_times
 from gpuanom.scoring.distances import NullOptions
 from gpuanom.scoring.judged import LISTS
 from gpuanom.scoring.null import Evidence, Null
@@ -62,7 +63,11 @@ class VerdictOptions(NamedTuple):
             settings.verdict_exposures,
             settings.verdict_ccds,
             NullOptions(
-                settings.covariate_exposures, settings.covariate_clip, settings.faint_sky, settings.few_sources
+                settings.covariate_exposures,
+                settings.covariate_clip,
+                settings.faint_sky,
+                settings.few_sources,
+                settings.exposure_time_ratio,
             ),
         )
 
@@ -186,6 +191,9 @@ def _reasons(measured: Measured, null: Null, evidence: Doubles, options: Verdict
     reasons = [""] * n
     for i in np.flatnonzero(np.isnan(evidence)).tolist():
         reasons[i] = "no verdict: nothing was measured that could be judged"
+    seconds = measured.exposures.get(exposure_times.COLUMN, np.full(n, np.nan))
+    for i in np.flatnonzero(null.times.group_of(seconds) < 0).tolist():
+        reasons[i] = exposure_times.without_group(null.times, float(seconds[i]))
     if null.usual_ccds:
         for i in np.flatnonzero(used < options.least_ccds * null.usual_ccds).tolist():
             reasons[i] = f"no verdict: {used[i]:.0f} of usually {null.usual_ccds:.0f} CCDs could be measured"

@@ -12,7 +12,7 @@ import numpy as np
 from gpuanom.digits import printed, printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.records.texts import Texts, none_but
-from gpuanom.scoring import ccd_places, comparable
+from gpuanom.scoring import ccd_places, comparable, exposure_times
 from gpuanom.scoring.ccds_of_exposures import Grid
 from gpuanom.scoring.flat import NO_VERDICT, FlatReference
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
@@ -72,6 +72,7 @@ def measured(
     exposures["sky"], exposures["sigma"] = grid.medians(of_ccds["sky"]), grid.medians(of_ccds["sigma"])
     if "e1" in exposures and "e2" in exposures:
         exposures["ellipticity_angle"] = np.degrees(0.5 * np.arctan2(exposures["e2"], exposures["e1"]))
+    exposures[exposure_times.COLUMN] = _numbers(columns[exposure_times.COLUMN])
     usable = exposures["n_ccd_used"] > 0
     exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
     nowhere = np.zeros(dataset.owner.size)
@@ -95,7 +96,8 @@ def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
     placed = ccd_places.located(statistics, ccd_places.positions(saved.camera, statistics.grid.names))
     usual = ccd_places.usual_ccds(placed)
     placed = ccd_places.with_comparable_gradients(placed, saved.camera, usual, saved.size)
-    return fit(placed, VerdictOptions.of(settings).null)[0]
+    null = fit(placed, VerdictOptions.of(settings).null)[0]
+    return null if null.n_exposures >= settings.verdict_exposures else None
 
 
 def judged(
@@ -187,6 +189,9 @@ def add_columns(columns: Columns, ccds: Columns, verdicts: Verdicts) -> None:
     columns["verdict"], columns["evidence"] = verdicts.verdict, verdicts.evidence
     columns["cause"] = [cause or reason for cause, reason in zip(verdicts.cause, verdicts.reason, strict=True)]
     columns["score"], columns["deviation"], columns["z"] = score, deviation, z
+    for i, note in enumerate(verdicts.note):
+        if note and columns["n_ccd_used"][i]:
+            columns["note"][i] = "; ".join(filter(None, (columns["note"][i], note)))
     ccds["verdict"], ccds["cause"] = verdicts.ccd_verdict, verdicts.ccd_cause
     ccds["evidence"] = verdicts.ccd_evidence
 
@@ -259,7 +264,9 @@ def _numbers(values: Sequence[Any] | Doubles) -> Doubles:
 def _empty(n: int, n_ccd: int) -> Verdicts:
     """Verdicts on nothing, to be filled."""
     none, no_text = np.full(n, np.nan), none_but({}, n_ccd)
-    return Verdicts([""] * n, [""] * n, none, [""] * n, none.copy(), [""] * n, no_text, no_text, np.full(n_ccd, np.nan))
+    return Verdicts(
+        [""] * n, [""] * n, none, [""] * n, none.copy(), [""] * n, no_text, no_text, np.full(n_ccd, np.nan), [""] * n
+    )
 
 
 def _put(joined: Verdicts, found: Verdicts, members: Integers, rows: Integers) -> Verdicts:
@@ -267,6 +274,7 @@ def _put(joined: Verdicts, found: Verdicts, members: Integers, rows: Integers) -
     for k, i in enumerate(members.tolist()):
         for name in ("verdict", "cause", "score", "reason"):
             getattr(joined, name)[i] = getattr(found, name)[k]
+        joined.note[i] = found.note[k] if found.note else ""
         joined.evidence[i], joined.deviation[i] = found.evidence[k], found.deviation[k]
     joined.ccd_evidence[rows] = found.ccd_evidence
 
