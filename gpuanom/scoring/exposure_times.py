@@ -125,7 +125,7 @@ def _runs(x: Doubles, ratio: float) -> tuple[Doubles, Doubles]:
     np.add.at(covered, np.flatnonzero(opens) + 1, 1)
     np.add.at(covered, beyond[opens], -1)
     inside = np.cumsum(covered)[:-1] == 0
-    run = (np.cumsum(opens) - opens)[inside]
+    run: Integers = (np.cumsum(opens) - opens)[inside]
     starts = np.flatnonzero(np.diff(run, prepend=-1))
     ends = np.append(starts[1:], run.size) - 1
     return np.exp(at[inside][starts]), np.exp(at[inside][ends])

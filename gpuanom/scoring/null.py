@@ -151,7 +151,7 @@ class Null:
     second_tail: Tails
     patterns: dict[str, dict[str, float]]
     usual_ccds: float = 0.0
-    times: Times = Times()
+    times: Times = dataclasses.field(default_factory=Times)
     of_times: Doubles = dataclasses.field(default_factory=lambda: np.zeros((0, 1)))
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -180,6 +180,11 @@ def _usual(values: Doubles) -> tuple[Usual, ...]:
     return tuple(Usual(middle, spread) for middle, spread in values.reshape(len(KINDS), 2).tolist())
 
 
+def _times(about: Sequence[Any], arrays: Arrays) -> Times:
+    low, high, usual = arrays["times"]
+    return Times(low, high, usual, arrays["n_of_times"], float(about[0]), bool(about[1]))
+
+
 def _null(values: Mapping[str, Any], arrays: Arrays) -> Null:
     rest: dict[str, Any] = {name: tuple(map(str, values[name])) for name in _TEXTS}
     rest |= {name: Tails(*arrays[name]) for name in _TAILS} | {name: arrays[name] for name in _OF_NULL}
@@ -192,6 +197,6 @@ def _null(values: Mapping[str, Any], arrays: Arrays) -> Null:
         inverse={name: arrays[f"inverse_{i}"] for i, name in enumerate(values["vectors"])},
         patterns={name: dict(of_ccds) for name, of_ccds in values["patterns"].items()},
         usual_ccds=float(values["usual_ccds"]),
-        times=Times(*arrays["times"], arrays["n_of_times"], float(values["times"][0]), bool(values["times"][1])),
+        times=_times(values["times"], arrays),
         **rest,
     )
