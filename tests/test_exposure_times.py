@@ -119,9 +119,9 @@ def test_an_unknown_time_counts_as_the_most_frequent_one():
     [
         (np.linspace(80.0, 300.0, 40), [40]),  # times that were chosen by the conditions
         (found((60, 300.0), (8, 200.0)), [68]),
-        (found((60, 300.0), (8, 199.0)), [60, 8]),
+        (found((60, 300.0), (LEAST, 199.0)), [60, LEAST]),
         (found((60, 300.0), (25, 30.0), (3, 5.0)), [60, 25]),
-        (found((60, 60.0), (10, 30.0), (1, 45.0)), [61, 10]),  # one between two groups joins the nearer one
+        (found((60, 60.0), (LEAST, 30.0), (1, 45.0)), [61, LEAST]),  # one between two groups joins the nearer one
         (found((3, 300.0), (2, 30.0)), []),
     ],
 )

@@ -20,8 +20,8 @@ from gpuanom.scoring import regression
 COLUMN = "exptime"
 """The column of `Measured.exposures` that holds the times, in seconds."""
 
-LEAST = 8
-"""So many exposures of about one time tell what is normal for that time: their median is known to half a scatter."""
+LEAST = 10
+"""So many exposures of about one time tell what is normal for that time: their median is known to 0.4 of a scatter."""
 
 _BETWEEN = 30
 """One of so many exposures may lie between two times, but at most `LEAST` - 1, without making one group of both."""
