@@ -13,7 +13,8 @@ from gpuanom.scoring import exposure_times, null_record
 from gpuanom.scoring.exposure_times import LEAST, find
 from gpuanom.scoring.kept_statistics import from_text, joined, part, to_text
 from gpuanom.scoring.null import evidence, fit
-from gpuanom.scoring.verdict import VerdictOptions, judge
+from gpuanom.scoring.verdict import judge
+from gpuanom.scoring.verdict_levels import VerdictOptions
 from gpuanom.settings import Settings
 from tests.test_verdict import _night
 
