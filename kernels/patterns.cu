@@ -20,6 +20,9 @@ constexpr int HOT = 2, GLOWING = 196608;
 // For lines the sum of a cell is clipped to a mean of 1 sigma.
 constexpr int LEVEL = 65536;
 constexpr unsigned HOT_BIT = 1, GLOWING_BIT = 2;
+// Masked places nearer than this to the pixel that they are mirrored from, in pixels, are not counted
+// as crosstalk: the star may hide them itself.
+constexpr int OWN_LIGHT = 64;
 // Columns of pixels of a thread, of which each is so far from the next, and of a block.
 constexpr int COLUMNS = 4, APART = 128, PIXELS_A_BLOCK = COLUMNS * APART;
 // Rows of pixels that a block adds up in shared memory; a cell of the map has a multiple of them.
@@ -243,6 +246,7 @@ __device__ __forceinline__ int sums_of_four(const int* numbers, int lane) {
 //   column_count       in and out, (n_ccd, nx) int64, number of pixels left
 //   crosstalk_sum      in and out, (n_ccd,) int64, steps
 //   crosstalk_count    in and out, (n_ccd,) int64, number of pixels
+//   crosstalk_masked   in and out, (n_ccd,) int64, number of masked pixels
 //   bin_sum            in and out, (n_ccd, ceil(ny / bin_side), ceil(nx / bin_side)) int64, steps
 //
 // Launch     grid (ceil(nx / 512), ceil(ny / side), n_ccd), block (128). A block takes 512 columns
@@ -258,7 +262,7 @@ extern "C" __global__ void __launch_bounds__(128)
                  long long* map_sum, long long* map_count, long long* map_usable,
                  long long* row_sum, long long* row_count, long long* column_sum,
                  long long* column_count, long long* crosstalk_sum, long long* crosstalk_count,
-                 long long* bin_sum) {
+                 long long* crosstalk_masked, long long* bin_sum) {
     __shared__ Scale s;
     __shared__ double bright;
     __shared__ int rows[2][ROWS_AT_ONCE];
@@ -274,7 +278,7 @@ extern "C" __global__ void __launch_bounds__(128)
         rows[threadIdx.x / ROWS_AT_ONCE][threadIdx.x % ROWS_AT_ONCE] = 0;
     __syncthreads();
     const bool known = bright == bright;
-    int crosstalk = 0, n_crosstalk = 0;
+    int crosstalk = 0, n_crosstalk = 0, n_masked = 0;
     int of_column[COLUMNS] = {}, n_of_column[COLUMNS] = {}, n_usable[COLUMNS] = {};
     int of_bin[COLUMNS] = {};
     unsigned covered[COLUMNS] = {};
@@ -304,7 +308,8 @@ extern "C" __global__ void __launch_bounds__(128)
             }
         }
         int of_row[CELL] = {}, of_cell[COLUMNS] = {};
-        unsigned beside = 0u;  // pixels whose mirrored pixel is high
+        // Pixels whose mirrored pixel is high, and which of them are masked.
+        unsigned beside = 0u, unseen = 0u;
 #pragma unroll
         for (int row = 0; row < CELL; row++) {
 #pragma unroll
@@ -314,16 +319,23 @@ extern "C" __global__ void __launch_bounds__(128)
                 const int number = masked(found[row][k], covered[k] & 1u, &good);
                 const int both = good ? number + (1 << COUNT_BIT) : 0;
                 of_row[row] += both, of_cell[k] += both;
-                if (good && (others[row][k] == HIGH || others[row][k] == BAD_AND_HIGH))
+                if (found[row][k] > USABLE &&
+                    (others[row][k] == HIGH || others[row][k] == BAD_AND_HIGH)) {
                     beside |= 1u << (row * COLUMNS + k);
+                    unseen |= (good ? 0u : 1u) << (row * COLUMNS + k);
+                }
             }
         }
         for (; beside != 0u; beside &= beside - 1u) {
             const int bit = __ffs((int)beside) - 1, row = bit / COLUMNS;
             const int away = bit % COLUMNS * APART, mirrored = nx - 1 - left - away;
             const long long line = first + (long long)row * nx - left;
-            if (residual(images[line + mirrored], &s, y0 + row, mirrored, ny, nx) > bright)
+            if (!(residual(images[line + mirrored], &s, y0 + row, mirrored, ny, nx) > bright))
+                continue;
+            if ((unseen >> bit & 1u) == 0u)
                 crosstalk += min((int)numbers[line + left + away], CLIP), n_crosstalk++;
+            else
+                n_masked += abs(mirrored - left - away) >= OWN_LIGHT;
         }
         const int both = sums_of_four(of_row, lane);
         const int count = (both + (1 << (COUNT_BIT - 1))) >> COUNT_BIT;
@@ -388,7 +400,8 @@ extern "C" __global__ void __launch_bounds__(128)
             add_to(map_usable + cell, n_pixels);
         }
     }
-    const int n_places = warp_sum(n_crosstalk);
+    const int n_places = warp_sum(n_crosstalk), n_hidden = warp_sum(n_masked);
+    if (lane == 0 && n_hidden != 0) add_to(crosstalk_masked + ccd, n_hidden);
     if (n_places == 0) return;
     const long long sum = warp_sum((long long)crosstalk);
     if (lane == 0) {

@@ -114,11 +114,15 @@ def measured(image, bad, c, sigma, saturation=float("nan")):
     coarse = parts(rows, columns, *halves)
     found["fine_power"], found["n_fine"] = power(zero, fine), len(fine)
     found["coarse_power"], found["n_coarse"] = power(means, coarse), len(coarse)
-    found["crosstalk_sum"] = found["crosstalk_count"] = 0
+    found["crosstalk_sum"] = found["crosstalk_count"] = found["crosstalk_masked"] = 0
     c, step = rounded(c, sigma)
     for y, x in np.argwhere((v >= 32766) | (np.isfinite(image) & ~usable)):
         above = (float(image[y, x]) - naive.background_value(c, int(y), int(x), ny, nx)) * (1 / step)
-        if above >= 32765.5 and above > 0.1 * saturation * (1 / step) and good[y, nx - 1 - x]:
+        if not (above >= 32765.5 and above > 0.1 * saturation * (1 / step)):
+            continue
+        if good[y, nx - 1 - x]:
             found["crosstalk_sum"] += r[y, nx - 1 - x]
             found["crosstalk_count"] += 1
+        elif usable[y, nx - 1 - x] and abs(nx - 1 - 2 * x) >= 64:
+            found["crosstalk_masked"] += 1
     return found

@@ -25,7 +25,7 @@ def patterns():
     powers = [rng.exponential(1.0, (n, 128, 65)) for _ in range(2)]
     return Patterns(
         rng.integers(-(2**16), 2**16, count.shape), count, np.full(count.shape, 1024), *of_axis, *powers,
-        np.array([5, 0, 7, 9, 3]), np.array([1, 2, 0, 4, 3]), *(np.zeros(n, np.int64) for _ in range(2)),
+        np.array([5, 0, 7, 9, 3]), np.array([1, 2, 0, 4, 3]), *(np.zeros(n, np.int64) for _ in range(3)),
         *(np.zeros((n, 0, 0), np.int64) for _ in range(2)),
     )  # fmt: skip
 

@@ -90,8 +90,8 @@ class CcdParts:
         None where the CCD could not be measured.
     stars : Stars or None
         The same.
-    crosstalk : tuple of 2 ints
-        Sum of residuals in steps of `gpuanom.records.patterns.STEP` sigma, and number of pixels.
+    crosstalk : tuple of 5 ints
+        See `gpuanom.statistics.crosstalk.parts_of_ccds`.
     line : ndarray, (4,) float64
         See `gpuanom.statistics.lines.find`; NaN where the CCD could not be measured.
     repeats : ndarray, (PAIR_ROWS, PAIR_COLUMNS) int32, or None
@@ -104,7 +104,7 @@ class CcdParts:
 
     spectra: spectrum.Spectra | None
     stars: shapes.Stars | None
-    crosstalk: tuple[int, int]
+    crosstalk: tuple[int, ...]
     line: Doubles
     repeats: Integers | None
     n_maxima: int
@@ -255,9 +255,8 @@ def with_statistics(records: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
 
 def _without_statistics(of_ccd: CcdArrays) -> CcdParts:
     """What a CCD that could not be measured contributes to the statistics of its exposure."""
-    patterns, i = of_ccd.patterns, of_ccd.index
-    crosstalk_of_ccd = int(patterns.crosstalk_sum[i]), int(patterns.crosstalk_count[i])
-    return CcdParts(None, None, crosstalk_of_ccd, np.full(4, np.nan), of_ccd.repeats, of_ccd.n_maxima, of_ccd.turn)
+    of_crosstalk = tuple(crosstalk.parts_of_ccds(of_ccd.patterns)[of_ccd.index].tolist())
+    return CcdParts(None, None, of_crosstalk, np.full(4, np.nan), of_ccd.repeats, of_ccd.n_maxima, of_ccd.turn)
 
 
 def _made(arrays: Sequence[CcdArrays], shape: tuple[int, int]) -> list[tuple[CcdStatistics, CcdParts]]:
@@ -284,9 +283,9 @@ def _made(arrays: Sequence[CcdArrays], shape: tuple[int, int]) -> list[tuple[Ccd
         raise ValueError(f"{values.shape} {values.dtype} statistics of CCDs where there should be {len(NAMES.ccds)}")
     rows, columns = (steps[rows_chosen] for steps in profiles.steps(patterns))
     cells = background_map.encoded(maps)[rows_chosen]
-    sums, counts = (found[rows_chosen].tolist() for found in (patterns.crosstalk_sum, patterns.crosstalk_count))
+    of_crosstalk = crosstalk.parts_of_ccds(patterns)[rows_chosen].tolist()
     parts = [
-        CcdParts(of_spectra, of_stars, (residual, n), of_ccd.line, of_ccd.repeats, of_ccd.n_maxima, of_ccd.turn)
-        for of_ccd, of_spectra, of_stars, residual, n in zip(arrays, spectra, stars, sums, counts, strict=True)
+        CcdParts(of_spectra, of_stars, tuple(counted), of_ccd.line, of_ccd.repeats, of_ccd.n_maxima, of_ccd.turn)
+        for of_ccd, of_spectra, of_stars, counted in zip(arrays, spectra, stars, of_crosstalk, strict=True)
     ]
     return list(zip(map(CcdStatistics, values, cells, rows, columns), parts, strict=True))

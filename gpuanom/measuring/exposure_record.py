@@ -69,12 +69,11 @@ def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement], judged: FloatIma
     pairs = np.zeros((PAIR_ROWS, PAIR_COLUMNS), dtype=np.int64)
     for of_stack in [part.repeats for part in every if part.repeats is not None]:
         pairs += of_stack
-    sums, counts = np.array([part.crosstalk for part in parts], dtype=np.int64).reshape(-1, 2).T
     free = _free_of_streaks(parts, judged)
     values = np.concatenate(
         [
             spectrum.exposure_statistics([part.spectra for part in free], [part.turn for part in free]),
-            crosstalk.exposure_statistics(sums, counts),
+            crosstalk.exposure_statistics(np.array([part.crosstalk for part in parts], dtype=np.int64).reshape(-1, 5)),
             shapes.exposure_statistics([part.stars for part in parts], [where[name] for name in names]),
             repeats.exposure_statistics(pairs, sum([part.n_maxima for part in every])),
         ]

@@ -35,6 +35,9 @@ class Patterns:
     crosstalk_sum, crosstalk_count : Array, (n_ccd,) int64
         Over the places mirrored from left to right from pixels above a tenth of saturation, where they are not
         masked: the sum of r in steps of `STEP` sigma, and their number.
+    crosstalk_masked : Array, (n_ccd,) int64
+        The number of such places that are masked though their pixels are not bad, without those less than 64 pixels
+        from the bright pixel, which its own star may hide.
     bin_sum : Array, (n_ccd, rows, columns) int64
         For straight lines: of each bin the sum of v in steps of `STEP` sigma, where v is clipped to -3.5 ... 8 sigma,
         and its mean over 4 x 4 pixels to -1 ... 1 sigma; nothing but bad pixels is left out. The side of a bin is
@@ -57,5 +60,6 @@ class Patterns:
     n_coarse: Array
     crosstalk_sum: Array
     crosstalk_count: Array
+    crosstalk_masked: Array
     bin_sum: Array
     faint_bin_sum: Array

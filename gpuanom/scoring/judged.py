@@ -170,6 +170,7 @@ BACKGROUND: tuple[Judged, ...] = (
     *(_stripes(band) for band in range(BANDS)),
     Judged("crosstalk", ("crosstalk",), "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True,
            precise=2),
+    Judged("crosstalk_masked", ("crosstalk_masked",), "background", "crosstalk", logarithm=False, precise=2),
 )  # fmt: skip
 """Statistics of an exposure's background."""
 

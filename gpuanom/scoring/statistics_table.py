@@ -173,6 +173,9 @@ def prepare(
     rows |= _from_vectors(measured, rows, normal, grid, exposures)
     crossed = with_streak(measured.ccds, measured.owner.size)
     leave_out_trails(exposures, measured.n_exposures, measured.ccds, crossed, measured.owner)
+    if "crosstalk_masked" in exposures:
+        # Counts of few stars scatter by chance even where most of them agree.
+        exposures["crosstalk_masked_error"] = np.ones(measured.n_exposures)
     compare_spectra(measured.ccds, crossed, grid, usual_ccds, exposures)
     always, none = usual_ccds >= vectors.LEAST_CCDS, np.zeros(len(grid.names))
 

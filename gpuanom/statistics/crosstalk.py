@@ -11,11 +11,18 @@ from gpuanom.statistics.statistic import Statistic
 LEAST = 20
 """With fewer bright pixels crosstalk is not measured."""
 
+STAR = 50
+"""So many mirrored places are masked, or not, together: they are those of one star."""
+
+_MASKED = "How much more of these places is masked than of {}, in standard deviations of chance."
+
 CCD_STATISTICS = (
     Statistic("crosstalk", "", "Mean residual, in sigma, at places mirrored from left to right from bright pixels."),
+    Statistic("crosstalk_masked", "", _MASKED.format("the CCD")),
 )
 EXPOSURE_STATISTICS = (
     Statistic("crosstalk", "", "Mean residual, in sigma, at mirrored places over all CCDs of the exposure."),
+    Statistic("crosstalk_masked", "", _MASKED.format("the exposure")),
 )
 
 
@@ -29,27 +36,78 @@ def ccd_statistics(patterns: Patterns) -> FloatImage:
 
     Returns
     -------
-    ndarray, (n_ccd, 1) float32
+    ndarray, (n_ccd, 2) float32
         NaN where fewer than 20 pixels are bright, or no saturation level is known.
     """
-    return _mean(patterns.crosstalk_sum, patterns.crosstalk_count)[:, None]
+    return _statistics(parts_of_ccds(patterns))
 
 
-def exposure_statistics(sums: Integers, counts: Integers) -> FloatImage:
+def parts_of_ccds(patterns: Patterns) -> Integers:
+    """Return what each CCD of a stack contributes to the crosstalk of its exposure.
+
+    Parameters
+    ----------
+    patterns : Patterns
+        On the host.
+
+    Returns
+    -------
+    ndarray, (n_ccd, 5) int64
+        Sum of residuals in steps of `gpuanom.records.patterns.STEP` sigma; number of mirrored places that are not
+        masked, and of those that are; number of all pixels that are not masked, and of those that are not bad.
+    """
+    return np.stack(
+        [
+            patterns.crosstalk_sum,
+            patterns.crosstalk_count,
+            patterns.crosstalk_masked,
+            patterns.map_count.sum(axis=(1, 2)),
+            patterns.map_usable.sum(axis=(1, 2)),
+        ],
+        axis=1,
+    )
+
+
+def exposure_statistics(parts: Integers) -> FloatImage:
     """Return the crosstalk of an exposure.
 
     Parameters
     ----------
-    sums, counts : ndarray, (n_ccd,) int64
-        `crosstalk_sum` and `crosstalk_count` of the records `Patterns`.
+    parts : ndarray, (n_ccd, 5) int64
+        See `parts_of_ccds`.
 
     Returns
     -------
-    ndarray, (1,) float32
+    ndarray, (2,) float32
         NaN where fewer than 20 pixels are bright.
     """
-    return _mean(sums.sum(keepdims=True), counts.sum(keepdims=True))
+    # Places of CCDs without any count for nothing, and neither do their pixels: sources may be few there.
+    used = parts[parts[:, 1] + parts[:, 2] > 0]
+    return _statistics(used.sum(axis=0, keepdims=True))[0]
+
+
+def _statistics(parts: Integers) -> FloatImage:
+    sums, counts, masked, good, usable = parts.T
+    return np.stack([_mean(sums, counts), _beyond_chance(counts, masked, good, usable)], axis=1)
 
 
 def _mean(sums: Integers, counts: Integers) -> FloatImage:
     return np.where(counts >= LEAST, sums * STEP / np.maximum(counts, 1), np.nan).astype(np.float32)
+
+
+def _beyond_chance(counts: Integers, masked: Integers, good: Integers, usable: Integers) -> FloatImage:
+    """How many standard deviations the masked share of mirrored places is above that of all pixels.
+
+    Ghosts of bright stars that are themselves above 4 sigma pass for sources, so that `crosstalk` does not see them.
+    The root of the deviance of a binomial share, with its sign, scatters by about 1 by chance whatever the share is.
+    """
+    places = counts + masked
+    n = np.maximum(places, 1) / STAR
+    share = masked / np.maximum(places, 1)
+    # As if one more pixel were masked and one were not, so that no expected share is 0 or 1.
+    expected = (usable - good + 1) / (usable + 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        hidden = np.where(share > 0.0, share * np.log(share / expected), 0.0)
+        seen = np.where(share < 1.0, (1.0 - share) * np.log((1.0 - share) / (1.0 - expected)), 0.0)
+    size = np.sqrt(2.0 * n * np.maximum(hidden + seen, 0.0))
+    return np.where(places >= LEAST, np.copysign(size, share - expected), np.nan).astype(np.float32)

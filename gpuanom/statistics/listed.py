@@ -6,7 +6,7 @@ from gpuanom.records import StatisticNames
 from gpuanom.statistics import background_map, crosstalk, lines, profiles, repeats, shapes, spectrum
 from gpuanom.statistics.statistic import Statistic
 
-VERSION = 4
+VERSION = 5
 """Raised when a statistic of the same name is computed in another way: exposures are then measured again."""
 
 CCD_MODULES = (spectrum, profiles, background_map, crosstalk, lines, shapes)

@@ -29,6 +29,7 @@ _OF_CCDS = (
     ("masked_share", "", "share of the usable pixels that belong to sources, trails, rings or glows"),
     ("masked_patch", "", "share of the CCD in the largest patch that is mostly masked"),
     ("crosstalk", "", "mean residual at the places mirrored from bright pixels, in sigma of a pixel"),
+    ("crosstalk_masked", "", "how much more of these places belongs to sources than by chance, in standard deviations"),
     ("streak", "", "height of a straight line, such as a satellite's trail, in standard deviations; 0 without one"),
     ("streak_angle", "deg", "direction of that line, from the focal plane's +x toward +y"),
 )
@@ -66,7 +67,7 @@ _STRIPE_COLUMNS = (
 )
 _ARCSEC = ("fwhm_arcsec", "arcsec", "fwhm on the sky; empty without a WCS")
 
-LARGEST = tuple(name for name, _, _ in _OF_CCDS if name not in ("crosstalk", "streak_angle"))
+LARGEST = tuple(name for name, _, _ in _OF_CCDS if name not in ("crosstalk", "crosstalk_masked", "streak_angle"))
 """Columns of exposures whose value is the largest of the exposure's CCDs."""
 
 

@@ -15,7 +15,7 @@ from steps.harness import DEFAULT, fitted, hand_made, real_crop, stack_of, unfit
 
 EXACT = (
     *("map_sum", "map_count", "map_usable", "row_sum", "row_count", "column_sum", "column_count", "bin_sum"),
-    *("faint_bin_sum", "n_fine", "n_coarse", "crosstalk_sum", "crosstalk_count"),
+    *("faint_bin_sum", "n_fine", "n_coarse", "crosstalk_sum", "crosstalk_count", "crosstalk_masked"),
 )
 
 

@@ -29,6 +29,9 @@ USABLE = np.int16(-20000)
 """Above this a number is a residual."""
 HOT = 2
 """A cell with so many pixels above 4 sigma belongs to a source, and so do its neighbours."""
+OWN_LIGHT = 64
+"""Masked places nearer than this to the pixel that they are mirrored from, in pixels, are not counted as crosstalk:
+the star may hide them itself."""
 LEVEL = 4096 * CELL * CELL
 """For lines the sum of a cell is clipped to a mean of 1 sigma."""
 BOUNDS = np.array([-14336.0, 32766.0])
@@ -106,7 +109,10 @@ def _seeds(row0: Any, row1: Any, row2: Any, row3: Any, nx: Any, totals: Any, hot
 @helper
 def _crosstalk(pixels: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any, bright: Any, numbers: Any,
                hidden: Any, crosstalk: Any) -> None:  # fmt: skip
-    """Add the residuals mirrored from the bright pixels of one row, which is not masked yet."""
+    """Add the residuals mirrored from the bright pixels of one row, which is not masked yet.
+
+    `crosstalk` is their sum, their number, and the number of the places that are masked.
+    """
     n_high = np.uint32(0)
     for x in range(len(numbers)):
         n_high += np.uint32((numbers[x] == HIGH) | (numbers[x] == BAD_AND_HIGH))
@@ -116,12 +122,13 @@ def _crosstalk(pixels: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, s
         if numbers[x] == HIGH or numbers[x] == BAD_AND_HIGH:
             mirrored = len(pixels) - 1 - x
             other = numbers[mirrored]
-            if (
-                _residual(pixels[x], x, offset, slope, x_scaled, bend, scale) > bright
-                and hidden[mirrored] == 0 and other > USABLE and other <= SOURCE
-            ):  # fmt: skip
+            if other <= USABLE or not _residual(pixels[x], x, offset, slope, x_scaled, bend, scale) > bright:
+                continue
+            if hidden[mirrored] == 0 and other <= SOURCE:
                 crosstalk[0] += min(other, CLIP)
                 crosstalk[1] += 1
+            elif abs(x - mirrored) >= OWN_LIGHT:
+                crosstalk[2] += 1
 
 
 @helper

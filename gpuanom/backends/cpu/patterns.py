@@ -72,6 +72,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         n_coarse=np.zeros(n_ccd, np.int64),
         crosstalk_sum=np.zeros(n_ccd, np.int64),
         crosstalk_count=np.zeros(n_ccd, np.int64),
+        crosstalk_masked=np.zeros(n_ccd, np.int64),
         bin_sum=np.zeros((n_ccd, *bin_shape(ny, nx)), np.int64),
         faint_bin_sum=np.zeros((n_ccd, *faint_bin_shape(ny, nx)), np.int64),
     )
@@ -84,14 +85,14 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         parts = workspace("pattern_parts", (max(len(fine), 1) * PART, PART), np.int16)
         cells = workspace("pattern_cells", (-(-ny // CELL), -(-nx // CELL)), np.int16)
         bright = 0.1 * float(stack.saturation[i]) * scale
-        crosstalk = np.zeros(2, np.int64)
+        crosstalk = np.zeros(3, np.int64)
         residual(
             stack.images[i], bad, *polynomial.terms(c, ny, nx), scale, bright, side, fine, parts, cells,
             found.map_sum[i], found.map_count[i], found.map_usable[i], found.row_sum[i], found.row_count[i],
             found.column_sum[i], found.column_count[i], crosstalk, bin_side(ny, nx), found.bin_sum[i],
             faint_bin_side(ny, nx), found.faint_bin_sum[i], BOUNDS,
         )  # fmt: skip
-        found.crosstalk_sum[i], found.crosstalk_count[i] = crosstalk
+        found.crosstalk_sum[i], found.crosstalk_count[i], found.crosstalk_masked[i] = crosstalk
         if len(fine):
             rows = np.zeros((len(fine), 2), np.int32)
             rows[:, 0] = PART * np.arange(len(fine))

@@ -48,7 +48,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     )  # fmt: skip
     a_block = CELLS_A_BLOCK
     MASK((-(-columns // a_block[0]), words, n_ccd), (256,), seeds, rows, columns, hidden)
-    shapes = ((my, mx),) * 3 + ((ny,),) * 2 + ((nx,),) * 2 + ((),) * 2
+    shapes = ((my, mx),) * 3 + ((ny,),) * 2 + ((nx,),) * 2 + ((),) * 3
     sums = [cupy.zeros((n_ccd, *shape), np.int64) for shape in shapes]
     faint_bin_sum = cupy.zeros((n_ccd, *faint_bin_shape(ny, nx)), np.int64)
     ADD(
@@ -58,7 +58,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     (fine_power, coarse_power), (n_fine, n_coarse) = spectra(
         numbers, hidden, cells, fine_parts(ny, nx), coarse_parts(ny, nx), background
     )
-    map_sum, map_count, map_usable, row_sum, row_count, column_sum, column_count, crosstalk_sum, crosstalk_count = sums
+    map_sum, map_count, map_usable, row_sum, row_count, column_sum, column_count, *crosstalk = sums
     return Patterns(
         map_sum=map_sum,
         map_count=map_count,
@@ -71,8 +71,9 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         coarse_power=coarse_power,
         n_fine=n_fine,
         n_coarse=n_coarse,
-        crosstalk_sum=crosstalk_sum,
-        crosstalk_count=crosstalk_count,
+        crosstalk_sum=crosstalk[0],
+        crosstalk_count=crosstalk[1],
+        crosstalk_masked=crosstalk[2],
         bin_sum=bin_sum,
         faint_bin_sum=faint_bin_sum,
     )
