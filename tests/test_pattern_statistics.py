@@ -164,7 +164,7 @@ def test_a_ccd_without_background_has_no_statistics():
 def test_every_statistic_has_a_name_of_its_own():
     modules = (spectrum, background_map, profiles, crosstalk, lines)
     names = [s.name for module in modules for s in module.CCD_STATISTICS]
-    assert len(set(names)) == len(names) == 36 + 3 + 2 + 1 + 2
+    assert len(set(names)) == len(names) == 36 + 3 + 2 + 2 + 2
     found = measured(noise((64, 64)))
     sizes = [spectrum.ccd_statistics(spectrum.spectra(found))]
     sizes += [module.ccd_statistics(found) for module in (background_map, profiles, crosstalk)]
@@ -296,11 +296,35 @@ def test_crosstalk_is_the_mean_at_the_mirrored_place():
     assert found.crosstalk_count[0] == 100
     # Residuals are rounded to 2^-12 sigma.
     assert value == pytest.approx(np.clip(mirrored, -3.5, 3.5).mean(), abs=1e-4)
-    both = np.array([found.crosstalk_sum[0], 0]), np.array([found.crosstalk_count[0], 0])
-    assert crosstalk.exposure_statistics(*both) == value
+    parts = crosstalk.parts_of_ccds(found)
+    np.testing.assert_array_equal(
+        crosstalk.exposure_statistics(np.concatenate([parts, 0 * parts])), crosstalk.ccd_statistics(found)[0]
+    )
     assert np.isnan(crosstalk.ccd_statistics(measured(image))).all()
     few = dataclasses.replace(found, crosstalk_count=np.array([19]))
     assert np.isnan(crosstalk.ccd_statistics(few)).all()
+
+
+def test_ghosts_that_pass_for_sources_are_crosstalk():
+    """The mean leaves masked places out, and so would say nothing of strong crosstalk."""
+    image = noise((400, 500), seed=5).copy()
+    image[100:120, 80:100] = 9000
+    none = crosstalk.ccd_statistics(measured(image, saturation=60000.0))[0, 1]
+    image[100:120, 400:420] += 50
+    found = measured(image, saturation=60000.0)
+    mean, masked = crosstalk.ccd_statistics(found)[0]
+    assert np.isnan(mean)
+    assert found.crosstalk_masked[0] == 400
+    assert -1 < none < 0
+    assert masked > 6
+
+
+def test_a_star_in_the_middle_is_not_its_own_ghost():
+    image = noise((400, 500), seed=5).copy()
+    image[100:120, 240:260] = 9000
+    found = measured(image, saturation=60000.0)
+    assert found.crosstalk_masked[0] == 0
+    assert np.isnan(crosstalk.ccd_statistics(found)).all()
 
 
 # Lines

@@ -11,7 +11,7 @@ from gpuanom.statistics.statistic import Statistic
 LEAST = 20
 """With fewer bright pixels crosstalk is not measured."""
 
-STAR = 50
+STAR = 25
 """So many mirrored places are masked, or not, together: they are those of one star."""
 
 _MASKED = "How much more of these places is masked than of {}, in standard deviations of chance."
@@ -104,8 +104,9 @@ def _beyond_chance(counts: Integers, masked: Integers, good: Integers, usable: I
     places = counts + masked
     n = np.maximum(places, 1) / STAR
     share = masked / np.maximum(places, 1)
-    # As if one more pixel were masked and one were not, so that no expected share is 0 or 1.
-    expected = (usable - good + 1) / (usable + 2)
+    # As if one more pixel were masked and one were not, so that no expected share is 0 or 1. Where all mirrored places
+    # are masked, so are those of fainter sources: half of what is masked are then ghosts.
+    expected = (usable - good + 1) / (usable + 2) / (1.0 + share)
     with np.errstate(divide="ignore", invalid="ignore"):
         hidden = np.where(share > 0.0, share * np.log(share / expected), 0.0)
         seen = np.where(share < 1.0, (1.0 - share) * np.log((1.0 - share) / (1.0 - expected)), 0.0)
