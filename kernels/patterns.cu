@@ -20,8 +20,8 @@ constexpr int HOT = 2, GLOWING = 196608;
 // For lines the sum of a cell is clipped to a mean of 1 sigma.
 constexpr int LEVEL = 65536;
 constexpr unsigned HOT_BIT = 1, GLOWING_BIT = 2;
-// Masked places nearer than this to the pixel that they are mirrored from, in pixels, are not counted
-// as crosstalk: the star may hide them itself.
+// Masked places nearer than this to the pixel that they are mirrored from, in pixels, are not
+// counted as crosstalk: the star may hide them itself.
 constexpr int OWN_LIGHT = 64;
 // Columns of pixels of a thread, of which each is so far from the next, and of a block.
 constexpr int COLUMNS = 4, APART = 128, PIXELS_A_BLOCK = COLUMNS * APART;
