@@ -14,7 +14,7 @@ LEAST = 20
 STAR = 25
 """So many mirrored places are masked, or not, together: they are those of one star."""
 
-_MASKED = "How much more of these places is masked than of {}, in standard deviations of chance."
+_MASKED = "-ln of the probability that chance masks so much more of these places than of {}; below 0 for less."
 
 CCD_STATISTICS = (
     Statistic("crosstalk", "", "Mean residual, in sigma, at places mirrored from left to right from bright pixels."),
@@ -96,10 +96,10 @@ def _mean(sums: Integers, counts: Integers) -> FloatImage:
 
 
 def _beyond_chance(counts: Integers, masked: Integers, good: Integers, usable: Integers) -> FloatImage:
-    """How many standard deviations the masked share of mirrored places is above that of all pixels.
+    """How unlikely it is by chance that so many more of the mirrored places are masked than of all pixels.
 
     Ghosts of bright stars that are themselves above 4 sigma pass for sources, so that `crosstalk` does not see them.
-    The root of the deviance of a binomial share, with its sign, scatters by about 1 by chance whatever the share is.
+    Chance exceeds the deviance of a binomial share t in at most exp(-t) of all cases, whatever the share is.
     """
     places = counts + masked
     n = np.maximum(places, 1) / STAR
@@ -110,5 +110,5 @@ def _beyond_chance(counts: Integers, masked: Integers, good: Integers, usable: I
     with np.errstate(divide="ignore", invalid="ignore"):
         hidden = np.where(share > 0.0, share * np.log(share / expected), 0.0)
         seen = np.where(share < 1.0, (1.0 - share) * np.log((1.0 - share) / (1.0 - expected)), 0.0)
-    size = np.sqrt(2.0 * n * np.maximum(hidden + seen, 0.0))
+    size = n * np.maximum(hidden + seen, 0.0)
     return np.where(places >= LEAST, np.copysign(size, share - expected), np.nan).astype(np.float32)

@@ -29,7 +29,7 @@ _OF_CCDS = (
     ("masked_share", "", "share of the usable pixels that belong to sources, trails, rings or glows"),
     ("masked_patch", "", "share of the CCD in the largest patch that is mostly masked"),
     ("crosstalk", "", "mean residual at the places mirrored from bright pixels, in sigma of a pixel"),
-    ("crosstalk_masked", "", "how much more of these places belongs to sources than by chance, in standard deviations"),
+    ("crosstalk_masked", "", "-ln of the probability that chance masks so many of these places"),
     ("streak", "", "height of a straight line, such as a satellite's trail, in standard deviations; 0 without one"),
     ("streak_angle", "deg", "direction of that line, from the focal plane's +x toward +y"),
 )
