@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from gpuanom.scoring.cause_words import STREAK
 from gpuanom.scoring.judged import WIDE_AND_FLAT
 from gpuanom.scoring.statistics_table import members
 
@@ -28,9 +29,6 @@ class Trigger(NamedTuple):
     about: str
     outline: str
 
-
-STREAK = "streak"
-"""The cause of an exposure that a satellite's trail crosses (METHOD.md 9.6); no statistic has this name for a cause."""
 
 TRIGGERS: dict[str, Trigger] = {
     "stripes": Trigger("background", "stripe_power"),

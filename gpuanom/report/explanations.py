@@ -199,7 +199,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         f"Check bias and flat field; look at the brightest stars for trails. {_NEXT}",
     ),
     "crosstalk": Explanation(
-        "Faint mirror images of bright stars, at the same place in the other amplifier; too faint for the picture.",
+        "Mirror images of bright stars, at the same place in the other amplifier; mostly too faint for the picture.",
         "Signal of one amplifier leaks into another one that is read out at the same time.",
         "Correct it with the camera's crosstalk matrix; measure this matrix again if it was corrected.",
     ),

@@ -19,7 +19,8 @@ from gpuanom.scoring.statistics_table import Measured
 from gpuanom.scoring.verdict_levels import LEVELS, OK, Flags, Levels
 
 STREAK = "streak"
-"""The cause of a satellite's trail, which is added to what else is wrong, and alone makes no exposure bad."""
+"""The cause of an exposure or CCD that a satellite's trail crosses (METHOD.md 9.6). The cause is added to what else is
+wrong, and alone makes no exposure bad; no statistic has this name for a cause."""
 
 
 class Causes(NamedTuple):

@@ -83,7 +83,7 @@ def exposure_statistics(parts: Integers) -> FloatImage:
     """
     # Places of CCDs without any count for nothing, and neither do their pixels: sources may be few there.
     used = parts[parts[:, 1] + parts[:, 2] > 0]
-    return _statistics(used.sum(axis=0, keepdims=True))[0]
+    return np.asarray(_statistics(used.sum(axis=0, keepdims=True))[0])
 
 
 def _statistics(parts: Integers) -> FloatImage:
