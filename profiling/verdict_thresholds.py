@@ -24,6 +24,9 @@ from gpuanom.scoring.verdict_levels import THRESHOLD_EXPOSURES
 ALLOWED = {20: (0.005, 0.03), 30: (0.005, 0.03), 50: (0.005, 0.03), 150: (0.003, 0.02), 1000: (0.003, 0.02)}
 """Shares of normal exposures that may be bad, and bad or check, by the number of exposures."""
 
+LATEST = ("crosstalk_masked",)
+"""Statistics of exposures that are drawn last: the noise of the others is as it was before there were these."""
+
 ALLOWED_CCDS = 0.001
 PART = 1.0 / 3.0
 
@@ -44,7 +47,7 @@ def noise(random: np.random.Generator, n: int, n_ccd: int) -> Measured:
     for judged in OF_EXPOSURES:
         if judged.name.endswith(made) and judged.name.removesuffix("_vector").removesuffix("_gradient") in VECTOR_KINDS:
             continue  # these are made of the CCDs
-        for column in judged.columns:
+        for column in judged.columns if judged.name not in LATEST else ():
             exposures[column] = values(n, judged.logarithm)
     exposures["n_sources"] = 1000.0 * exposures["n_sources"]
     exposures["sky"] = 1000.0 * exposures["sky"]
@@ -55,6 +58,7 @@ def noise(random: np.random.Generator, n: int, n_ccd: int) -> Measured:
         ccds[f"{kind}_cos"], ccds[f"{kind}_sin"] = 0.03 * values(total, False), 0.03 * values(total, False)
         ccds[f"{kind}_variance"] = np.full(total, 0.02**2)
     ccds["e1"], ccds["e2"] = 0.01 * values(total, False), 0.01 * values(total, False)
+    exposures |= {judged.name: values(n, judged.logarithm) for judged in OF_EXPOSURES if judged.name in LATEST}
     side = math.ceil(math.sqrt(n_ccd))
     place = np.tile(np.arange(n_ccd), n)
     scale = max(1, side - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from gpuanom.scoring.null import evidence, fit
 from gpuanom.scoring.verdict import judge
 from gpuanom.scoring.verdict_levels import VerdictOptions
 from gpuanom.settings import Settings
+from gpuanom.tables.verdicts import null_of
 from tests.test_verdict import _night
 
 RATIO = Settings().exposure_time_ratio
@@ -150,6 +152,27 @@ def test_a_null_judges_one_exposure_as_it_was_judged_among_all():
     again = null_record._null(text, arrays)
     assert again.times.group_of(np.array([300.0, 30.0, 5.0, NAN])).tolist() == [0, 1, -1, 0]
     assert evidence(again, measured).of_exposures.tobytes() == together.of_exposures.tobytes()
+
+
+def test_exposures_of_a_rare_time_are_compared_with_none():
+    group = np.array([0, 1, -1, 0])
+    moved = exposure_times.moved(np.array([[1.0, 2.0, 3.0, 4.0]]), group, np.array([[0.0, 0.5]]))
+    np.testing.assert_array_equal(moved, [[1.0, 1.5, NAN, 4.0]])
+
+
+def test_a_kept_null_knows_that_all_times_were_judged_together():
+    null, _ = fit(night(*((3, 2.0**k) for k in range(10))))
+    again = null_record._null(null_record._null_text(null), null_record._null_arrays(null))
+    assert again.times.are_mixed
+    assert null.times.are_mixed
+
+
+def test_a_reference_of_too_few_exposures_of_a_frequent_time_gives_no_null():
+    def saved(*groups):
+        return SimpleNamespace(statistics=night(*groups), camera="CAM", size=(512, 512))
+
+    assert null_of(saved((18, 300.0), (4, 30.0)), Settings()) is None
+    assert null_of(saved((22, 300.0)), Settings()).n_exposures == 22
 
 
 def test_references_keep_the_times_and_gather_rare_ones():

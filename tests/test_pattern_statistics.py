@@ -319,6 +319,17 @@ def test_ghosts_that_pass_for_sources_are_crosstalk():
     assert masked > 18
 
 
+def test_masked_places_are_compared_with_the_masked_share_of_ccds_that_have_places():
+    parts = np.array([[0, 300, 100, 900_000, 1_000_000], [0, 0, 0, 100_000, 1_000_000]])
+    share = 0.25
+    expected = 100_001 / 1_000_002 / (1.0 + share)
+    deviance = share * np.log(share / expected) + (1.0 - share) * np.log((1.0 - share) / (1.0 - expected))
+    # The value is a float32.
+    assert crosstalk.exposure_statistics(parts)[1] == pytest.approx(400 / 25 * deviance, rel=1e-6)
+    parts[0, 1:3] = 400, 0
+    assert crosstalk.exposure_statistics(parts)[1] < 0
+
+
 def test_a_star_in_the_middle_is_not_its_own_ghost():
     image = noise((400, 500), seed=5).copy()
     image[100:120, 240:260] = 9000
