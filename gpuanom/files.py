@@ -32,10 +32,19 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
+LABELS = "file of people's labels"
+MODEL = "trained model"
+"""What messages call files that nothing but a file of their own kind replaces."""
+
 _FITS_START = b"SIMPLE  ="
 """The first bytes of every FITS file, also of the .fz files that fpack writes."""
 _STORE_START = b"SQLite format 3\0"
 """The first bytes of a database, such as the measurements of a night."""
+_LABELS_START = b"exposure,camera,kind,label,"
+"""The first bytes of the labels that `gpuanom label` and the report keep: hours of people's work."""
+_MODEL_START = b'{"__metadata__":{"gpuanom":'
+"""The first bytes of a model behind the 8 bytes that say how long its header is: hours of a GPU."""
+_START_LENGTH = 8 + len(_MODEL_START)
 _PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How files that a program packed whole are opened, by their first bytes."""
 
@@ -62,24 +71,26 @@ def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputErr
     return OutputError(printable(f"{path_text(path)}: cannot be written: {what}{f' ({advice})' if advice else ''}"))
 
 
-def require_no_fits(path: Path) -> None:
-    """Refuse to replace a FITS file, or the measurements of a night: by a slip they have the name of the output.
+def require_no_fits(path: Path, *, same: str = "") -> None:
+    """Refuse to replace what no command makes again in a moment: by a slip such a file has the name of the output.
 
     Parameters
     ----------
     path : Path
         The file that will be written. Its content decides, whatever its name is, also inside a gzip, bzip2 or xz file.
+    same : str, optional
+        One of `LABELS` and `MODEL`, where such a file is written and may replace an earlier one.
 
     Raises
     ------
     OutputError
-        When the file is there and holds FITS, or is a database.
+        When the file is there and holds FITS, people's labels or a model, or is a database.
     """
     try:
         regular = _target(path) is not None
     except OSError:
         return  # what keeps the file from being written is said when it is written
-    if regular and (kind := _precious(path)):
+    if regular and (kind := _precious(path)) and kind != same:
         raise OutputError(
             printable(f"{path_text(path)}: is a {kind} and is not replaced (choose another name for the output)")
         )
@@ -92,9 +103,13 @@ def _precious(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            start = file.read(len(_STORE_START))
-            if start == _STORE_START:
+            start = file.read(_START_LENGTH)
+            if start.startswith(_STORE_START):
                 return "database, as it keeps the measurements of a night,"
+            if start.startswith(_LABELS_START):
+                return LABELS
+            if start[8:] == _MODEL_START:
+                return MODEL
             for magic, unpacked in _PACKED.items():
                 if start.startswith(magic):
                     file.seek(0)
@@ -106,14 +121,14 @@ def _precious(path: Path) -> str:
 
 
 @contextmanager
-def whole_file(path: Path, *, remedy: str = "", fits: bool = False) -> Iterator[Path]:
+def whole_file(path: Path, *, remedy: str = "", fits: bool = False, same: str = "") -> Iterator[Path]:
     """Write a file whole or not at all.
 
     The block writes to a temporary file beside `path`. When the block ends, the temporary file is
     renamed to `path`; when an error occurs, the temporary file is removed, and a file that existed
     before is left as it was. Where `path` is a link, the file that the link leads to is replaced,
     not the link. Where `path` is no regular file (``/dev/stdout``, a named pipe), the block writes
-    to `path` itself. A FITS file is replaced by nothing but a FITS file.
+    to `path` itself. A FITS file is replaced by nothing but a FITS file, and a database by nothing.
 
     Parameters
     ----------
@@ -123,6 +138,8 @@ def whole_file(path: Path, *, remedy: str = "", fits: bool = False) -> Iterator[
         What else an error message should say, after the remedy for the error itself.
     fits : bool, optional
         Whether a FITS file is written.
+    same : str, optional
+        One of `LABELS` and `MODEL`, where such a file is written and may replace an earlier one.
 
     Yields
     ------
@@ -136,7 +153,7 @@ def whole_file(path: Path, *, remedy: str = "", fits: bool = False) -> Iterator[
     """
     try:
         if not fits:
-            require_no_fits(path)
+            require_no_fits(path, same=same)
         target = _target(path)
         if target is None:
             yield path
@@ -234,7 +251,7 @@ def make_folder(folder: Path, *, remedy: str = "") -> None:
         raise cannot_be_written(folder, error, remedy) from None
 
 
-def write_text(path: Path, text: str, *, remedy: str = "") -> None:
+def write_text(path: Path, text: str, *, remedy: str = "", same: str = "") -> None:
     """Write a text file in UTF-8, whole or not at all.
 
     Parameters
@@ -245,25 +262,34 @@ def write_text(path: Path, text: str, *, remedy: str = "") -> None:
         The file's content; line ends are written as they are.
     remedy : str, optional
         What else an error message should say, after the remedy for the error itself.
+    same : str, optional
+        See `whole_file`.
 
     Raises
     ------
     OutputError
         When the file cannot be written; see `whole_file`.
     """
-    with whole_file(path, remedy=remedy) as partial:
+    with whole_file(path, remedy=remedy, same=same) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path, *, same: str = "") -> None:
     """Check that a file that is no FITS file can be written, before minutes are spent on computing its content.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    same : str, optional
+        See `whole_file`.
 
     Raises
     ------
     OutputError
         When the file cannot be written, or would replace a FITS file; see `whole_file`.
     """
-    require_no_fits(path)
+    require_no_fits(path, same=same)
     try:
         target = _target(path)
         if target is not None:

@@ -55,7 +55,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except TypeError:
         raise SettingsError(f"the settings' file is {path!r} but must be a path") from None
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+        raise SettingsError(
+            f"{path}: cannot be read: {error.strerror} (gpuanom settings > my.toml writes one to begin with)"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
     except ValueError as error:  # a null character in the path

@@ -131,6 +131,28 @@ def test_the_measurements_of_a_night_are_replaced_by_no_output(scored, night, ca
     assert path.read_bytes() == before
 
 
+def test_labels_and_models_are_replaced_by_no_other_output(scored, night, tmp_path, capfd):
+    """People's hours, and a GPU's: `export -o scored/labels.csv` is a slip."""
+    run(capfd, "label", night, scored / "labels.csv")
+    model = tmp_path / "model.pt"
+    header = b'{"__metadata__":{"gpuanom":"{}"}}'
+    model.write_bytes(len(header).to_bytes(8, "little") + header)
+    for path, kind in ((night / "labels.csv", "file of people's labels"), (model, "trained model")):
+        before = path.read_bytes()
+        for words in (
+            ("export", night, "--format", "list", "--rank", "1", "-o", path),
+            ("reference", night, "-o", path),
+            ("report", night, "--top", "0", "-o", path),
+        ):
+            code, _, err = run(capfd, *words)
+            assert code == 2
+            assert f"{path.name}: is a {kind} and is not replaced (choose another name for the output)" in err
+        assert path.read_bytes() == before
+    # Labels replace labels.
+    code, _, _ = run(capfd, "label", night, scored / "labels.csv")
+    assert code == 0
+
+
 PACKERS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gpuanom.autoencoder import require
 from gpuanom.errors import InputError, printable
-from gpuanom.files import whole_file
+from gpuanom.files import MODEL, whole_file
 from gpuanom.settings import Settings
 from gpuanom.store.reconstructions import N_LATENT
 
@@ -158,7 +158,7 @@ def write(path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[st
     require()
     from safetensors.numpy import save as as_bytes
 
-    with whole_file(path) as partial:
+    with whole_file(path, same=MODEL) as partial:
         partial.write_bytes(as_bytes(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
 
 

@@ -20,7 +20,7 @@ from gpuanom.cli.figures import figure_class, save, write_table
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError, printable
-from gpuanom.files import require_writable
+from gpuanom.files import MODEL, require_writable
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.review import labels
 
@@ -110,7 +110,7 @@ def train(
     if files and not supervised:
         raise click.UsageError("--labels is for --supervised: the autoencoder itself needs no labels")
     require()
-    require_writable(output)
+    require_writable(output, same=MODEL)
     if not overwrite and output.is_file() and output.stat().st_size:
         raise GpuanomError(f"{output}: is there already (--overwrite replaces it, another --output keeps it)")
     if supervised:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gpuanom.errors import InputError, printable
-from gpuanom.files import one_at_a_time, write_text
+from gpuanom.files import LABELS, one_at_a_time, write_text
 from gpuanom.naming import natural_key
 from gpuanom.review import excluded_visits, marked
 
@@ -196,7 +196,7 @@ def write(path: Path, labels: Iterable[Label]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     writer.writerows(astuple(label) for label in labels)
-    write_text(path, text.getvalue())
+    write_text(path, text.getvalue(), same=LABELS)
 
 
 def kept(folder: Path) -> list[Label]:
