@@ -37,6 +37,13 @@ def slope_of_one(images: Images, _: np.random.Generator) -> None:
     images[3] *= 1.0 + 0.15 * (_X / SIDE - 0.5)
 
 
+def hot_pixels(images: Images, rng: np.random.Generator) -> None:
+    """One pixel of 500 holds some thousand electrons more, on every CCD."""
+    for image in images:
+        hot = rng.random((SIDE, SIDE)) < 0.002
+        image[hot] += rng.exponential(3000.0, np.count_nonzero(hot))
+
+
 def bright_disc(images: Images, _: np.random.Generator) -> None:
     """A disc of 90 pixels radius and 3000 electrons on one CCD."""
     images[3] += 3000.0 * (np.hypot(_X - 250.0, _Y - 260.0) < 90.0)
@@ -64,6 +71,13 @@ _LIST = (
         show=("plane", "stamps"),
     ),
     _one("few sources", 1100, "clouds:0.9", "clouds take 90% of the light"),
+    Example(
+        1101,
+        "few stars among the sources",
+        "Pixels: one of 500 holds some thousand electrons more, on every CCD, as hot pixels do that no mask names.",
+        change=hot_pixels,
+        show=("plane", "stamps"),
+    ),
     Example(
         923,
         "ring or ghost, or a bright star",
@@ -154,6 +168,7 @@ HEADS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "What is missing, what is too much, and what looks like nothing seen before.",
         (
             "few sources",
+            "few stars among the sources",
             "many sources",
             "a large bright area",
             "ring or ghost, or a bright star",

@@ -17,14 +17,14 @@ import math
 import numpy as np
 
 from gpuanom.scoring import null
-from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
+from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, SOURCES_PER_STAR, VECTOR_KINDS
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.scoring.verdict_levels import THRESHOLD_EXPOSURES
 
 ALLOWED = {20: (0.005, 0.03), 30: (0.005, 0.03), 50: (0.005, 0.03), 150: (0.003, 0.02), 1000: (0.003, 0.02)}
 """Shares of normal exposures that may be bad, and bad or check, by the number of exposures."""
 
-LATEST = ("crosstalk_masked",)
+LATEST = ("crosstalk_masked", SOURCES_PER_STAR)
 """Statistics of exposures that are drawn last: the noise of the others is as it was before there were these."""
 
 ALLOWED_CCDS = 0.001
@@ -58,7 +58,8 @@ def noise(random: np.random.Generator, n: int, n_ccd: int) -> Measured:
         ccds[f"{kind}_cos"], ccds[f"{kind}_sin"] = 0.03 * values(total, False), 0.03 * values(total, False)
         ccds[f"{kind}_variance"] = np.full(total, 0.02**2)
     ccds["e1"], ccds["e2"] = 0.01 * values(total, False), 0.01 * values(total, False)
-    exposures |= {judged.name: values(n, judged.logarithm) for judged in OF_EXPOSURES if judged.name in LATEST}
+    logarithms = {judged.name: judged.logarithm for judged in OF_EXPOSURES}
+    exposures |= {name: values(n, logarithms[name]) for name in LATEST}
     side = math.ceil(math.sqrt(n_ccd))
     place = np.tile(np.arange(n_ccd), n)
     scale = max(1, side - 1)

@@ -62,6 +62,7 @@ TRIGGERS: dict[str, Trigger] = {
     "repeated images": Trigger("source", "source_alignment"),
     "many sources": Trigger("source", "n_sources"),
     "few sources": Trigger("source", "n_sources"),
+    "few stars among the sources": Trigger("source", "n_sources"),
     "sources of an unusual form": Trigger("source", "autoencoder_mse"),
     "like the exposures that were labelled prominent": Trigger("source", "source_alignment"),
     "out of focus": Trigger("source", "fwhm"),

@@ -94,6 +94,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         "Clouds, a shutter that did not open fully, dew, or a wrong exposure time.",
         "Check the zero point; leave the exposure out if it is too shallow.",
     ),
+    "few stars among the sources": Explanation(
+        "The number of sources tells nothing, but far fewer of them than usual have the shape of a star.",
+        "Hot pixels or cosmic rays that no mask names, lost pixels all over the CCDs, bright pixels whose values were "
+        "wrapped or cut off, or stars that are rings.",
+        "Look at the stamps and at the stars' brightest pixels; check the mask, and the reduction.",
+    ),
     "many sources": Explanation(
         "Far more sources than usual.",
         "A crowded field, or spurious sources: cosmic rays, hot pixels, residual images.",

@@ -15,6 +15,10 @@ LISTS: tuple[str, ...] = ("sources", "background", "shapes")
 VECTOR_KINDS: tuple[str, ...] = ("source", "isophote", "flat_background")
 """Kinds of orientations whose mean vectors are judged (METHOD.md 12)."""
 
+SOURCES_PER_STAR = "sources_per_star"
+"""Sources of an exposure over its stars that were measured and one more. Hot pixels, cosmic rays that no mask names and
+stars whose bright pixels were wrapped or cut off are sources without a star's shape."""
+
 WORST, TYPICAL = "_worst_ccd", "_typical_ccd"
 """Ends of the names of statistics made of CCDs: the CCD that stands out most, and the median over the CCDs."""
 
@@ -139,6 +143,16 @@ SOURCES: tuple[Judged, ...] = (
     *_vectors("isophote"),
     Judged(
         "n_sources", ("n_sources",), "sources", "many sources", "few sources", two_sided=True, covariate="n_sources"
+    ),
+    # A number of sources that is as usual does not tell that a third of them are stars, and the rest hot pixels.
+    Judged(
+        SOURCES_PER_STAR,
+        (SOURCES_PER_STAR,),
+        "sources",
+        "few stars among the sources",
+        needs_sources=True,
+        of_orientations=True,
+        precise=0,
     ),
     Judged(
         "repeat_evidence",

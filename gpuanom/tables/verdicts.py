@@ -15,7 +15,7 @@ from gpuanom.records.texts import Texts, none_but
 from gpuanom.scoring import ccd_places, comparable, exposure_times
 from gpuanom.scoring.ccds_of_exposures import Grid
 from gpuanom.scoring.flat import NO_VERDICT, FlatReference
-from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, VECTOR_KINDS
+from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, SOURCES_PER_STAR, VECTOR_KINDS
 from gpuanom.scoring.kept_statistics import part
 from gpuanom.scoring.null import Null, fit
 from gpuanom.scoring.ranking import Scores
@@ -75,6 +75,8 @@ def measured(
     exposures[exposure_times.COLUMN] = _numbers(columns[exposure_times.COLUMN])
     usable = exposures["n_ccd_used"] > 0
     exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
+    if "n_stars" in columns:
+        exposures[SOURCES_PER_STAR] = exposures["n_sources"] / (1.0 + _numbers(columns["n_stars"]))
     nowhere = np.zeros(dataset.owner.size)
     found = Measured(n, exposures, dataset.owner, names, of_ccds, nowhere, nowhere)
     found.__dict__["grid"] = grid  # made already
