@@ -4,6 +4,7 @@ terminal or a page raw; a store that is not ours, altered or damaged stays as it
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 import gpuanom
 from gpuanom.cli import main
 from gpuanom.nights.alerts import NAME as ALERTS
+from gpuanom.review.opened import open_night
 from gpuanom.store.store import NAME
 from tests import nights
 
@@ -39,6 +41,7 @@ HOSTILE = {
     "format": "%s%n{0}{x!r}$PATH",
     "long": "Z" * 68,
 }
+show = importlib.import_module("gpuanom.cli.show")  # the package has the command under the same name
 KEYS = ("EXPNUM", "FILTER", "INSTRUME", "DATE-OBS", "OBJECT", "EXTNAME")
 
 
@@ -118,9 +121,13 @@ def test_what_headers_and_names_say_stays_text_in_every_command(scene, capfd, mo
     nights.night(scene / "good", exposures=2, ccds=1, camera="OTHERCAM")
     run(capfd, "score", scene / "good", "-o", others, *FLAGS)
     assert run(capfd, "merge", out, others, "-o", scene / "both")[0] == 0
-    for exposure, camera, _ in exposures[::6]:
-        assert run(capfd, "show", out, "--camera", camera, "--", exposure)[0] == 0
-    run(capfd, "show", out, "--", HOSTILE["ansi"])
+    with monkeypatch.context() as patch:
+        for i, (exposure, camera, _) in enumerate(exposures[::6]):
+            if i == 1:  # the first `show` has opened the night for itself; each further one would open the same again
+                night = open_night(out)
+                patch.setattr(show, "open_night", lambda *_, night=night, **__: night)
+            assert run(capfd, "show", out, "--camera", camera, "--", exposure)[0] == 0
+        run(capfd, "show", out, "--", HOSTILE["ansi"])
     lists = {}
     for form in ("exclude", "bad_expid"):
         code, lists[form], _ = run(capfd, "export", out, "--format", form, "--rank", "1")

@@ -42,6 +42,19 @@ def whole(inputs):
     return inputs / "whole"
 
 
+@pytest.fixture(scope="module")
+def plain(inputs):
+    """A night that was scored without a model in one run; copied by tests that go on with one."""
+    score(inputs, inputs / "plain")
+    return inputs / "plain"
+
+
+def copied(night, folder):
+    """A copy of a scored night, to be changed."""
+    shutil.copytree(night, folder, dirs_exist_ok=True)
+    return folder
+
+
 class Said(gpuanom.Events):
     """Events that remember every message and every measured exposure."""
 
@@ -95,8 +108,8 @@ def test_without_a_model_the_tables_are_as_ever(inputs, whole, tmp_path):
             assert a[name].tolist() == b[name].tolist(), name
 
 
-def test_a_measured_night_only_needs_its_stamps_read_again(inputs, whole, tmp_path, monkeypatch):
-    score(inputs, tmp_path)
+def test_a_measured_night_only_needs_its_stamps_read_again(inputs, whole, plain, tmp_path, monkeypatch):
+    copied(plain, tmp_path)
     monkeypatch.setattr(type(select("cpu")), "gradients", lambda *_: pytest.fail("gradients were taken again"))
     _, said = score(inputs, tmp_path, [], model=inputs / "model.pt")
     assert said.again == [8]
@@ -140,8 +153,8 @@ def test_threads_shares_and_interruptions_do_not_matter(inputs, whole, tmp_path,
     assert nights.tables(tmp_path / "cut") == nights.tables(whole)
 
 
-def test_given_inputs_are_those_that_are_read_again(inputs, tmp_path):
-    score(inputs, tmp_path)
+def test_given_inputs_are_those_that_are_read_again(inputs, plain, tmp_path):
+    copied(plain, tmp_path)
     _, said = score(inputs, tmp_path, [inputs / "in" / "exposure_002.fits"], model=inputs / "model.pt")
     assert said.again == [1]
     exposures = open_night(tmp_path).tables.exposures
@@ -149,8 +162,8 @@ def test_given_inputs_are_those_that_are_read_again(inputs, tmp_path):
     assert exposures["n_stamps"].mask.sum() == 7
 
 
-def test_errors_of_two_models_do_not_mix(inputs, tmp_path):
-    score(inputs, tmp_path, model=inputs / "model.pt")
+def test_errors_of_two_models_do_not_mix(inputs, whole, tmp_path):
+    copied(whole, tmp_path)
     path = [inputs / "in" / "exposure_002.fits"]
     _, said = score(inputs, tmp_path, path, model=inputs / "other.pt")
     assert "autoencoder_mse of 8 exposures was another model's: dropped" in said.lines
@@ -208,28 +221,28 @@ def _without_the_table(folder):
     db.close()
 
 
-def test_stores_from_before_there_were_models(inputs, whole, tmp_path):
+def test_stores_from_before_there_were_models(inputs, whole, plain, tmp_path):
     """Such stores are read as they are, stay as they are, and get the table when they are written to."""
-    score(inputs, tmp_path / "old")
+    copied(plain, tmp_path / "old")
     _without_the_table(tmp_path / "old")
-    plain = nights.tables(tmp_path / "old")
+    before = nights.tables(tmp_path / "old")
     bytes_before = (tmp_path / "old" / NAME).read_bytes()
     assert open_night(tmp_path / "old").tables.exposures.colnames == names_of(autoencoder=False)[0]
     assert (tmp_path / "old" / NAME).read_bytes() == bytes_before
     shutil.copytree(tmp_path / "old", tmp_path / "again")
     score(inputs, tmp_path / "again", [])
-    assert nights.tables(tmp_path / "again") == plain
+    assert nights.tables(tmp_path / "again") == before
     merge_nights([tmp_path / "old"], tmp_path / "merged", settings=made.QUICK)
-    assert nights.tables(tmp_path / "merged") == plain
+    assert nights.tables(tmp_path / "merged") == before
     score(inputs, tmp_path / "old", [], model=inputs / "model.pt")
     assert nights.tables(tmp_path / "old") == nights.tables(whole)
 
 
-def test_values_that_an_older_gpuanom_left_behind_do_not_count(inputs, tmp_path):
+def test_values_that_an_older_gpuanom_left_behind_do_not_count(whole, tmp_path):
     """An older gpuanom does not know the table: it measures an exposure again and leaves the exposure's row in that
     table.
     """
-    score(inputs, tmp_path, model=inputs / "model.pt")
+    copied(whole, tmp_path)
     with sqlite3.connect(tmp_path / NAME) as db:
         db.execute("UPDATE exposures SET fingerprint = 'new files' WHERE exposure = '2'")
         db.execute("DELETE FROM exposures WHERE exposure = '3'")
