@@ -204,6 +204,7 @@ def test_exposures_of_several_ccds_are_calibrated(backend, m, ccds, n):
 
 @pytest.mark.proof(backend="gpu")
 @pytest.mark.proof(m=3, n=60)
+@pytest.mark.proof(m=30, n=1000)
 @pytest.mark.parametrize("n", [60, 1000])
 @pytest.mark.parametrize("m", [3, 30])
 def test_against_a_saved_reference_that_does_not_contain_them(backend, m, n):
