@@ -41,7 +41,7 @@ PARTS = {
     "what verdicts are made of": (("gpuanom.tables.verdicts", ("measured",)),),
     "null and verdicts": (("gpuanom.tables.verdicts", ("judged", "add_columns")),),
     "printed digits, order, tables": (
-        ("gpuanom.tables.build", ("printed_columns", "plain_columns", "ordered", "_ranks")),
+        ("gpuanom.tables.build", ("printed_columns", "plain_columns", "ordered", "order_of_exposures")),
     ),
     "writing the tables": (("gpuanom.tables.writing", ("write",)),),
 }
