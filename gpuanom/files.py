@@ -71,7 +71,7 @@ def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputErr
     return OutputError(printable(f"{path_text(path)}: cannot be written: {what}{f' ({advice})' if advice else ''}"))
 
 
-def require_no_fits(path: Path, *, same: str = "") -> None:
+def require_replaceable(path: Path, *, same: str = "") -> None:
     """Refuse to replace what no command makes again in a moment: by a slip such a file has the name of the output.
 
     Parameters
@@ -153,7 +153,7 @@ def whole_file(path: Path, *, remedy: str = "", fits: bool = False, same: str = 
     """
     try:
         if not fits:
-            require_no_fits(path, same=same)
+            require_replaceable(path, same=same)
         target = _target(path)
         if target is None:
             yield path
@@ -289,7 +289,7 @@ def require_writable(path: Path, *, same: str = "") -> None:
     OutputError
         When the file cannot be written, or would replace a FITS file; see `whole_file`.
     """
-    require_no_fits(path, same=same)
+    require_replaceable(path, same=same)
     try:
         target = _target(path)
         if target is not None:

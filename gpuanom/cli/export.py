@@ -12,7 +12,7 @@ from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import kinds_of, night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import OutputError
-from gpuanom.files import require_no_fits, write_text
+from gpuanom.files import require_replaceable, write_text
 from gpuanom.records import KINDS
 from gpuanom.review import export as lists
 from gpuanom.review import labels
@@ -113,7 +113,7 @@ def export(
     chosen_by = lists.Criterion(**criterion)
     _ = chosen_by.name  # refuses none or several criteria before anything is read
     if output is not None and form != "regions":
-        require_no_fits(output)
+        require_replaceable(output)
     night = open_night(folder, reference=reference, relocate=relocate)
     said, _ = labels.placed(labels.kept(folder), night.found)
     if chosen_by.label and not said:

@@ -9,7 +9,7 @@ import click
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
 from gpuanom.display import counted
-from gpuanom.files import require_no_fits
+from gpuanom.files import require_replaceable
 from gpuanom.report.history import NAME, scored_nights, write_history
 
 EPILOG = """\b
@@ -41,7 +41,7 @@ def history(nights: tuple[Path, ...], output: Path | None, quiet: bool) -> int:
     """
     folders = scored_nights(nights)
     output = output or nights[0] / NAME
-    require_no_fits(output)  # said before nights are ranked
+    require_replaceable(output)  # said before nights are ranked
     with Screen(quiet=quiet, verbose=False) as screen:
         gathered = write_history(folders, output, screen.count("ranking nights"))
     if not quiet:

@@ -12,7 +12,7 @@ from gpuanom.backends.choice import select
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import Screen
-from gpuanom.files import require_no_fits
+from gpuanom.files import require_replaceable
 from gpuanom.report.page import NAME, write_report
 from gpuanom.report.pictures import require_pillow
 from gpuanom.report.serve import PORT, Served
@@ -105,7 +105,7 @@ def report(
     require_pillow()  # said before anything is read
     night = open_night(folder, reference=reference, relocate=relocate)
     output = output or folder / NAME
-    require_no_fits(output)  # said before pictures are made
+    require_replaceable(output)  # said before pictures are made
     served = Served(night, output, port, lambda line: click.echo(line, err=True)) if serve else None
     threads = threads or min(4, os.cpu_count() or 1)
     with Screen(quiet=quiet, verbose=False) as screen:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpuanom import installing, nvidia
 from gpuanom.errors import ClusterError, SettingsError
-from gpuanom.files import require_no_fits
+from gpuanom.files import require_replaceable
 
 TIMEOUT = 600.0
 """Seconds that an exposure may take on a worker, by default."""
@@ -67,7 +67,7 @@ def require_dask(where: Where) -> None:
     if where.report is not None and importlib.util.find_spec("bokeh") is None:
         raise ClusterError(f"a performance report needs Bokeh, which is not installed ({install})")
     if where.report is not None:
-        require_no_fits(where.report)
+        require_replaceable(where.report)
 
 
 def local_devices(workers: int, device: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from gpuanom import arguments
 from gpuanom.backends.choice import select
 from gpuanom.errors import GpuanomError, printable
-from gpuanom.files import require_no_fits
+from gpuanom.files import require_replaceable
 from gpuanom.naming import path_text
 from gpuanom.report.page import NAME, write_report
 from gpuanom.report.pictures import require_pillow
@@ -65,7 +65,7 @@ class FreshPage(NoPage):
     def __init__(self, folder: Path, top: int, threads: int, say: Callable[[str], None]) -> None:
         require_pillow()
         self.path = folder / NAME
-        require_no_fits(self.path)
+        require_replaceable(self.path)
         self._folder, self._top, self._threads, self._say = folder, top, threads, say
         self._changed = True
         """Whether the night was ranked since the page was made."""
