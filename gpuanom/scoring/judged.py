@@ -184,7 +184,7 @@ BACKGROUND: tuple[Judged, ...] = (
     *(_stripes(band) for band in range(BANDS)),
     Judged("crosstalk", ("crosstalk",), "background", "crosstalk", "crosstalk", logarithm=False, two_sided=True,
            precise=2),
-    # Donuts are larger than stars, so that chance masks more places at once: this names the cause only as the strongest.
+    # Chance masks more places at once where stars are donuts, so this names a cause only where nothing is stronger.
     Judged("crosstalk_masked", ("crosstalk_masked",), "background", "crosstalk", logarithm=False, precise=0),
 )  # fmt: skip
 """Statistics of an exposure's background."""
