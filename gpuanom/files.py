@@ -32,6 +32,7 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
+FITS = "FITS file"
 LABELS = "file of people's labels"
 MODEL = "trained model"
 """What messages call files that nothing but a file of their own kind replaces."""
@@ -79,7 +80,7 @@ def require_replaceable(path: Path, *, same: str = "") -> None:
     path : Path
         The file that will be written. Its content decides, whatever its name is, also inside a gzip, bzip2 or xz file.
     same : str, optional
-        One of `LABELS` and `MODEL`, where such a file is written and may replace an earlier one.
+        One of `FITS`, `LABELS` and `MODEL`, where such a file is written and may replace an earlier one.
 
     Raises
     ------
@@ -117,18 +118,19 @@ def _precious(path: Path) -> str:
                     break
     except (OSError, EOFError, lzma.LZMAError):
         return ""  # what keeps the file from being written is said when it is written
-    return "FITS file" if start.startswith(_FITS_START) else ""
+    return FITS if start.startswith(_FITS_START) else ""
 
 
 @contextmanager
-def whole_file(path: Path, *, remedy: str = "", fits: bool = False, same: str = "") -> Iterator[Path]:
+def whole_file(path: Path, *, remedy: str = "", same: str = "") -> Iterator[Path]:
     """Write a file whole or not at all.
 
     The block writes to a temporary file beside `path`. When the block ends, the temporary file is
     renamed to `path`; when an error occurs, the temporary file is removed, and a file that existed
     before is left as it was. Where `path` is a link, the file that the link leads to is replaced,
     not the link. Where `path` is no regular file (``/dev/stdout``, a named pipe), the block writes
-    to `path` itself. A FITS file is replaced by nothing but a FITS file, and a database by nothing.
+    to `path` itself. FITS files, labels and models are replaced by nothing but files of their kind,
+    and a database by nothing.
 
     Parameters
     ----------
@@ -136,10 +138,8 @@ def whole_file(path: Path, *, remedy: str = "", fits: bool = False, same: str = 
         The file to write.
     remedy : str, optional
         What else an error message should say, after the remedy for the error itself.
-    fits : bool, optional
-        Whether a FITS file is written.
     same : str, optional
-        One of `LABELS` and `MODEL`, where such a file is written and may replace an earlier one.
+        One of `FITS`, `LABELS` and `MODEL`, where such a file is written and may replace an earlier one.
 
     Yields
     ------
@@ -149,11 +149,11 @@ def whole_file(path: Path, *, remedy: str = "", fits: bool = False, same: str = 
     Raises
     ------
     OutputError
-        When the file cannot be written, or would replace a FITS file; the message names the file and the remedy.
+        When the file cannot be written, or would replace a file that is not to be lost; the message names the file and
+        the remedy.
     """
     try:
-        if not fits:
-            require_replaceable(path, same=same)
+        require_replaceable(path, same=same)
         target = _target(path)
         if target is None:
             yield path
@@ -275,7 +275,7 @@ def write_text(path: Path, text: str, *, remedy: str = "", same: str = "") -> No
 
 
 def require_writable(path: Path, *, same: str = "") -> None:
-    """Check that a file that is no FITS file can be written, before minutes are spent on computing its content.
+    """Check that a file can be written, before minutes are spent on computing its content.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def require_writable(path: Path, *, same: str = "") -> None:
     Raises
     ------
     OutputError
-        When the file cannot be written, or would replace a FITS file; see `whole_file`.
+        When the file cannot be written, or would replace a file that is not to be lost; see `whole_file`.
     """
     require_replaceable(path, same=same)
     try:

@@ -111,6 +111,7 @@ SHARED_BY_COMMANDS = {
     "cli.given_path",
     "cli.options",
     "cli.screen",
+    "cli.signals",
     "cli.streams",
     "cli.summary",
 }

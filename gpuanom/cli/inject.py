@@ -21,7 +21,7 @@ from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import chosen_settings
 from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError, InputError, OutputError, SettingsError, printable
-from gpuanom.files import make_folder, whole_file
+from gpuanom.files import FITS, make_folder, whole_file
 from gpuanom.fits import discover
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.ccds import ccd_name, is_skipped
@@ -285,7 +285,7 @@ def _copy(work: _Work, output: Path, settings: Settings, fwhm: float, seed: int)
                         _forget_sums(hdu)
                 hdus[0].header["HISTORY"] = f"{INJECTED} {_about(anomaly)}"
                 _forget_sums(hdus[0])
-                with whole_file(output / path.name, fits=True) as partial:
+                with whole_file(output / path.name, same=FITS) as partial:
                     _write(hdus, partial, path.suffix.lower())
                 written.append(output / path.name)
         if not shown:

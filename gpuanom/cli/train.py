@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,7 @@ from gpuanom.backends.choice import choose, select
 from gpuanom.cli.figures import figure_class, save, write_table
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
+from gpuanom.cli.signals import ended_by_signals
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import MODEL, require_writable
 from gpuanom.records import Exposure, Failure, Measurement
@@ -125,7 +123,8 @@ def train(
         screen.device(about)
         failed: list[str] = []
         try:
-            with _ended_by_signals():
+            # As batch systems and closed terminals send them; Ctrl-C interrupts by itself.
+            with ended_by_signals((signal.SIGTERM, signal.SIGHUP), _interrupt):
                 result = fit(nights, backends[:1], tell=_telling(screen, options["epochs"], failed), **options)
         except KeyboardInterrupt:
             screen.line("interrupted before the first epoch was done: no model was made")
@@ -146,24 +145,8 @@ def train(
     return 1 if failed else 0
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM, as batch systems send it, and SIGHUP end a training in good order, as Ctrl-C does."""
-    before: dict[signal.Signals, Any] = {}
-
-    def end(number: int, _frame: object) -> None:
-        signal.signal(number, before[signal.Signals(number)])  # a second signal ends the program at once
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
-                before[number] = signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...], seed: int, screen: Screen) -> None:

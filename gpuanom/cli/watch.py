@@ -7,11 +7,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +18,7 @@ import click
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import ReferenceFile, chosen_settings, formats_option, settings_options
 from gpuanom.cli.screen import Screen
+from gpuanom.cli.signals import ended_by_signals
 from gpuanom.errors import printable
 from gpuanom.nights import alerts
 
@@ -191,7 +191,11 @@ def watch(
     from gpuanom.nights.arrivals import Pace
 
     pace = Pace(every, settle, patience, once, float("inf") if until is None else until, stop)
-    with Screen(quiet=quiet, verbose=verbose) as screen, _ended_by_signals(stop), _Output(screen, as_json) as shown:
+    with (
+        Screen(quiet=quiet, verbose=verbose) as screen,
+        ended_by_signals((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop.set),
+        _Output(screen, as_json) as shown,
+    ):
         watching.watch(
             inputs,
             output,
@@ -208,26 +212,6 @@ def watch(
             events=shown.events(),
         )
     return int(shown.lost)
-
-
-@contextmanager
-def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end the watch in good order; a second signal ends it at once."""
-    before: dict[signal.Signals, Any] = {}
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
-                before[number] = signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Output:

@@ -19,9 +19,8 @@ MANY = 50_000
 MOST_FOR_PATTERN = 512
 """The median of a CCD over a dataset is taken over at most so many exposures, evenly spread."""
 
-
-LEAST_FOR_LEVEL = 3
-"""With fewer CCDs an exposure has no level apart from that of each of them."""
+LEAST_CCDS = 3
+"""With fewer CCDs an exposure has no median to which one of the CCDs could be compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +91,8 @@ def patterns(values: Sequence[Doubles], grid: Grid, least: int, follow: Sequence
     """Return what is normal for each CCD: its median over the dataset (METHOD.md 9.7).
 
     Where exposures are of a rich and a poor field, the median of a CCD may be of either, and CCDs that some exposures
-    lack then have another one than the others. So statistics that follow the exposure lose its level first: the
-    median over its CCDs of what is left of them without their own medians.
+    lack then have another one than the others. So statistics that follow the exposure lose first the median
+    over its CCDs of what is left of them without their own medians.
 
     Parameters
     ----------
@@ -122,11 +121,11 @@ def patterns(values: Sequence[Doubles], grid: Grid, least: int, follow: Sequence
         of_name = chosen[:, ends[k] : ends[k + 1]]
         enough = np.count_nonzero(np.isfinite(of_name), axis=1) >= least
         found[:, k] = np.where(enough, median(of_name), np.nan)
-    if grid.shape[1] >= LEAST_FOR_LEVEL:
+    if grid.shape[1] >= LEAST_CCDS:
         for i in np.flatnonzero(follow).tolist():
             of_rows = np.concatenate(taken)
-            level = _levels(values[i] - found[i][grid.name], grid)[grid.owner[of_rows]]
-            less = values[i][of_rows] - level
+            of_exposures = _medians_of_enough(values[i] - found[i][grid.name], grid)[grid.owner[of_rows]]
+            less = values[i][of_rows] - of_exposures
             for k in range(len(taken)):
                 of_name = less[ends[k] : ends[k + 1]]
                 if np.count_nonzero(np.isfinite(of_name)) >= least:
@@ -134,6 +133,6 @@ def patterns(values: Sequence[Doubles], grid: Grid, least: int, follow: Sequence
     return found
 
 
-def _levels(less: Doubles, grid: Grid) -> Doubles:
+def _medians_of_enough(less: Doubles, grid: Grid) -> Doubles:
     """The medians over the CCDs of each exposure, (n_exposures,), NaN with too few of them."""
-    return np.where(grid.counted(less) >= LEAST_FOR_LEVEL, grid.medians(less), np.nan)
+    return np.where(grid.counted(less) >= LEAST_CCDS, grid.medians(less), np.nan)

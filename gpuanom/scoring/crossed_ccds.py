@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
-from gpuanom.scoring import vectors
-from gpuanom.scoring.ccds_of_exposures import Grid
+from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS, Grid
 from gpuanom.scoring.judged import OF_EXPOSURES
 
 Flags = np.typing.NDArray[np.bool_]
@@ -81,7 +80,7 @@ def without_crossed(values: Doubles, crossed: Flags, grid: Grid, *, always: bool
         Whether exposures of the dataset usually have enough CCDs.
     """
     left = np.where(crossed, np.nan, values)
-    lost = grid.counted(left) < vectors.LEAST_CCDS
+    lost = grid.counted(left) < LEAST_CCDS
     if not always:
-        lost &= grid.counted(values) >= vectors.LEAST_CCDS
+        lost &= grid.counted(values) >= LEAST_CCDS
     return np.where(lost[grid.owner], np.nan, left)

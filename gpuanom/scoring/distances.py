@@ -13,11 +13,11 @@ import numpy as np
 
 from gpuanom.records import Doubles
 from gpuanom.scoring import regression, tails
+from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS
 from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
 from gpuanom.scoring.lacking_ccds import usual_over_own
 from gpuanom.scoring.some_of_many import some_of_many
 from gpuanom.scoring.statistics_table import Measured, Prepared, transformed
-from gpuanom.scoring.vectors import LEAST_CCDS
 from gpuanom.side_by_side import side_by_side
 
 CONDITIONS: tuple[str, ...] = ("n_sources", "sky", "fwhm")

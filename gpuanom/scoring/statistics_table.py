@@ -16,7 +16,7 @@ import numpy as np
 from gpuanom.records import Doubles, Integers
 from gpuanom.records.texts import Texts
 from gpuanom.scoring import vectors
-from gpuanom.scoring.ccds_of_exposures import Grid, patterns
+from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS, Grid, patterns
 from gpuanom.scoring.crossed_ccds import leave_out_trails, with_streak
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, TYPICAL, VECTOR_KINDS, WORST, Judged
 from gpuanom.scoring.lacking_ccds import OF_A_TYPICAL_CCD, compare_spectra, of_a_typical_ccd
@@ -177,7 +177,7 @@ def prepare(
         # Counts of few stars scatter by chance even where most of them agree.
         exposures["crosstalk_masked_error"] = np.ones(measured.n_exposures)
     compare_spectra(measured.ccds, crossed, grid, usual_ccds, exposures)
-    always, none = usual_ccds >= vectors.LEAST_CCDS, np.zeros(len(grid.names))
+    always, none = usual_ccds >= LEAST_CCDS, np.zeros(len(grid.names))
 
     def compared(j: Judged) -> tuple[dict[str, Doubles], Doubles, Integers]:
         errors = relative_errors(measured.ccds.get(f"{j.name}_error"), grid) if j.name in WITH_ERRORS else None

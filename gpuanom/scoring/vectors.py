@@ -12,10 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles
-from gpuanom.scoring.ccds_of_exposures import Grid
-
-LEAST_CCDS = 3
-"""With fewer CCDs an exposure has no median to which one of the CCDs could be compared."""
+from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS, Grid
 
 _LEAST_SPREAD = 1e-6
 

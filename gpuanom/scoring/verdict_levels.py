@@ -12,11 +12,11 @@ import numpy as np
 from gpuanom.digits import printed, printed_values
 from gpuanom.records import Doubles, Integers
 from gpuanom.scoring import exposure_times
+from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS
 from gpuanom.scoring.distances import NullOptions
 from gpuanom.scoring.judged import LISTS
 from gpuanom.scoring.null import Evidence, Null
 from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.vectors import LEAST_CCDS
 from gpuanom.settings import Settings
 
 BAD, CHECK, OK = "bad", "check", "ok"

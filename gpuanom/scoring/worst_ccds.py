@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpuanom.records import Doubles, Integers
-from gpuanom.scoring import vectors
-from gpuanom.scoring.ccds_of_exposures import Grid
+from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS, Grid
 from gpuanom.scoring.crossed_ccds import Flags, without_crossed
 from gpuanom.scoring.judged import TYPICAL, WORST, Judged
 
@@ -72,7 +71,7 @@ def compare_ccds(
         return _natively(judged, values, normal, crossed, grid, error, always=always)
     less = values - normal[grid.name] if grid.names else values
     left = without_crossed(less, crossed, grid, always=always)
-    enough = grid.counted(left) >= vectors.LEAST_CCDS
+    enough = grid.counted(left) >= LEAST_CCDS
     middle = np.where(enough, grid.medians(left), np.nan)
     off = left - np.where(enough, middle, 0.0)[grid.owner]
     if error is not None:
@@ -105,7 +104,7 @@ def _natively(
     n, starts = grid.shape[0], grid.starts
     off, enough = values, np.empty(n, dtype=np.bool_)  # in place: the values are not asked for again
     of_each = np.zeros(0) if error is None else error
-    exposure_loops.without_crossed(values, normal, grid.name, crossed, starts, vectors.LEAST_CCDS, always, off, enough)
+    exposure_loops.without_crossed(values, normal, grid.name, crossed, starts, LEAST_CCDS, always, off, enough)
     middle = grid.medians(off)
     largest, worst = np.empty(n), np.empty(n, dtype=np.int64)
     exposure_loops.compare_with_medians(off, middle, enough, starts, of_each, judged.two_sided, largest, worst)

@@ -19,7 +19,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from gpuanom.errors import SettingsError
-from gpuanom.files import whole_file
+from gpuanom.files import FITS, whole_file
 from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import SATURATION
 from gpuanom.simulate.folder import INSTRUMENT, REQUEST, TRUTH, Request, begin, claim
@@ -246,7 +246,7 @@ def _write_exposure(output: Path, form: _Form, conditions: Conditions) -> list[s
         for plane, pixels in zip(planes, (image.astype(np.uint16), codes), strict=False):
             plane.append(_hdu(pixels, c, conditions, place.corner, form))
     for name, plane in zip(names, planes, strict=True):
-        with whole_file(output / name, fits=True) as path:
+        with whole_file(output / name, same=FITS) as path:
             plane.writeto(path, overwrite=True)
     return changed
 

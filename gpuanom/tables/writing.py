@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gpuanom import installing
 from gpuanom.errors import OutputError
-from gpuanom.files import whole_file
+from gpuanom.files import FITS, whole_file
 from gpuanom.side_by_side import side_by_side
 from gpuanom.tables.collection import without_collection
 from gpuanom.version import __version__
@@ -112,7 +112,9 @@ def write_table(table: Table | PlainTable, path: Path, suffix: str) -> None:
     from gpuanom.tables.parquet import write_parquet
 
     made = None if suffix in ("ecsv", "parquet") else _for_astropy(table, suffix)
-    with whole_file(path, remedy="what was measured is kept in the store", fits=suffix == "fits") as partial:
+    with whole_file(
+        path, remedy="what was measured is kept in the store", same=FITS if suffix == "fits" else ""
+    ) as partial:
         if made is not None:
             made.write(partial, format=FORMATS[suffix], overwrite=True)
         elif suffix == "ecsv":

@@ -17,6 +17,7 @@ from gpuanom.autoencoder.classifier import FEATURES, Sample
 from gpuanom.autoencoder.model import read, save
 from gpuanom.cli import main
 from gpuanom.errors import InputError, OutputError
+from gpuanom.files import write_text
 from gpuanom.review.labels import Label
 from tests import nights
 from tests.autoencoder import made
@@ -130,6 +131,8 @@ def test_a_classifier_s_file(tmp_path):
     exposures, truth = sample()
     fitted = classifier.fit(exposures, truth)
     classifier.save(fitted, tmp_path / "c.pt", {"roc_area": {"classifier": 0.5}})
+    with pytest.raises(OutputError, match="is a trained model and is not replaced"):
+        write_text(tmp_path / "c.pt", "another output of this name")
     again = classifier.load(tmp_path / "c.pt")
     assert np.array_equal(again.probabilities(exposures.features), fitted.probabilities(exposures.features))
     assert again.model == "m"
