@@ -75,8 +75,12 @@ def night(folder: Path, exposures: int, n_ccds: int) -> None:
 # ---- the measured process ----
 
 
-def child(folder: Path, few: Path, readers: int, repeats: int) -> None:
-    """Measure in this process, which py-spy may watch: "ready" is said, and the night begins when a line comes."""
+def child(folder: Path, few: Path, readers: int, repeats: int, *, spied: bool) -> None:
+    """Measure in this process: "ready" is said, and the night begins when a line comes.
+
+    While py-spy watches, native loops and reads are not timed: a clock that is asked twice in each of them would be
+    counted as time with the lock held.
+    """
     import null_device
 
     null_device.install()
@@ -108,7 +112,7 @@ def child(folder: Path, few: Path, readers: int, repeats: int) -> None:
     counts = {"all": counted(everything[:1]), "few": counted(sorted(few.glob("*.fz")))}
     # As many exposures under way as in the measured night, so that pinned memory is there already.
     run(everything)
-    unlocked = without_lock()
+    unlocked = [] if spied else without_lock()
     print("ready", flush=True)
     sys.stdin.readline()
     unlocked.clear()
@@ -158,6 +162,7 @@ def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | Non
     command = [sys.executable, __file__, "--child", "--night", str(folder), "--few", str(few)]
     command += ["--readers", str(options.readers), "--repeats", str(options.repeats)]
     command += ["--package", str(options.package)] if options.package else []
+    command += ["--spied"] if spy else []
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         if process.stdout.readline().strip() != "ready":
@@ -223,11 +228,12 @@ def main() -> int:
     parser.add_argument("--profile", type=Path, help="keep py-spy's samples in this file")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--few", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--spied", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         if options.package:
             sys.path.insert(0, str(options.package))  # before any folder that the environment puts first
-        child(options.night, options.few, options.readers, options.repeats)
+        child(options.night, options.few, options.readers, options.repeats, spied=options.spied)
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.night or Path(temporary) / "night"

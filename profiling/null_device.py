@@ -9,6 +9,7 @@ a card. `COUNTS` says how often the device was asked for something.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import sys
@@ -23,6 +24,8 @@ COUNTS: Counter[str] = Counter()
 """Launches, copies (to the device and home) and allocations (on the device, and of pinned memory) so far."""
 FREE_MEMORY = 75 * 2**30
 """Bytes that the device says are free: a card of 80 GB."""
+LARGE = 4096
+"""Bytes from which on a copy home is made without the interpreter's lock, as a card's is."""
 ALIGNED = 512
 """The address of every array: CuPy aligns them so."""
 
@@ -88,8 +91,23 @@ class ndarray:  # noqa: N801 - CuPy's name
     def get(self, stream=None, order="C", out=None, blocking=True):
         COUNTS["copies"] += 1
         out = np.empty(self.shape, self.dtype) if out is None else out
-        out[...] = 1 if self.value is None else self.value
+        value = 1 if self.value is None else self.value
+        if out.nbytes < LARGE or not out.flags.c_contiguous:
+            out[...] = value
+        else:  # a card's copy does not hold the interpreter's lock, and neither does memmove
+            ctypes.memmove(out.ctypes.data, _filled(out.dtype, value, out.nbytes).ctypes.data, out.nbytes)
         return out
+
+
+_FILLED: dict[tuple, np.ndarray] = {}
+
+
+def _filled(dtype, value, n_bytes):
+    """At least so many bytes of one value, made once."""
+    kept = _FILLED.get((dtype, value))
+    if kept is None or kept.nbytes < n_bytes:
+        kept = _FILLED[dtype, value] = np.full(2 * n_bytes // dtype.itemsize, value, dtype)
+    return kept
 
 
 def _broadcast(arguments):
@@ -225,7 +243,8 @@ class Pool:
         if memory is None:
             COUNTS["pinned bytes"] += size
             memory = mmap.mmap(-1, size)
-            memory.write(bytes(size))  # pinned memory has all of its pages
+            # Pinned memory has all of its pages; neither the driver nor memset holds the interpreter's lock meanwhile.
+            ctypes.memset(np.frombuffer(memory, np.uint8).ctypes.data, 0, size)
         # A class for each size, as ctypes makes them, would cost more than CuPy's own pointers do.
         lent = _Lent((size,), np.uint8, memory)
         weakref.finalize(lent, self._back, size, memory)
