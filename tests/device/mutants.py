@@ -3,10 +3,10 @@
     python -m tests.device.mutants [--sample N] [--steps STEP,...] [--jobs N] [--launches FOLDER] [pytest arguments]
 
 The tests run once, and small launches of each kernel are kept (or taken from FOLDER). Then each mutant runs these
-launches again: in several orders, then with a search for races between blocks, then under the sanitizers. A mutant that
-passes all of these meets the tests of its step, with the damaged kernel in place of the right kernel. A mutant that
-nothing notices makes the job fail, unless EQUIVALENT gives the reason why it changes nothing. --sample takes some of
-all mutants, always the same ones.
+launches again: in several orders, then with a search for races between blocks. A mutant that passes these meets the
+tests of its step, with the damaged kernel in place of the right kernel; then the launches under the sanitizers, and at
+last the tests under a sanitizer. A mutant that nothing notices makes the job fail, unless EQUIVALENT gives the reason
+why it changes nothing. --sample takes some of all mutants, always the same ones.
 """
 
 from __future__ import annotations
@@ -192,35 +192,25 @@ def noticed_by(mutant: Mutant, expected: str, folder: Path) -> str:
         for name, way in ways.items():
             if _run([sys.executable, *arguments], environment(**way, **settings)) != expected:
                 return name
+        swap = Path(scratch) / "swap"
+        swap.write_bytes(pickle.dumps((mutant.original, mutant.code)))
+        tests = sorted({f"tests/steps/test_{name}.py" for step in mutant.steps for name in TOGETHER.get(step, (step,))})
+        pytest = ["-m", "pytest", "-p", "tests.device.mutants", "-p", "no:cacheprovider"]
+        pytest += ["-n", "0", "-x", "-k", "gpu", *tests]
+        way = {"orders": "forward", "unset": "66", "cache": settings["cache"]}
+
+        def tests_fail(line: list[str], env: dict[str, str]) -> bool:
+            return _run(line, {**env, SWAP: str(swap)}, SECONDS_OF_TESTS, output=False) != ""
+
+        # What is cheap comes first: a sanitizer compiles the mutant anew, and its tests are several times as slow.
+        if tests_fail([sys.executable, *pytest], environment(**way)):
+            return "tests"
         for flavour in ("address", "thread"):
             line, env = command(flavour, arguments, **settings)
             if _run(line, env) != expected:
                 return flavour
-        swap = Path(scratch) / "swap"
-        swap.write_bytes(pickle.dumps((mutant.original, mutant.code)))
-        tests = sorted({f"tests/steps/test_{name}.py" for step in mutant.steps for name in TOGETHER.get(step, (step,))})
-        line, env = command(
-            "address",
-            [
-                "-m",
-                "pytest",
-                "-p",
-                "tests.device.mutants",
-                "-p",
-                "no:cacheprovider",
-                "-n",
-                "0",
-                "-x",
-                "-k",
-                "gpu",
-                *tests,
-            ],
-            orders="forward",
-            unset="66",
-            cache=settings["cache"],
-        )
-        if _run(line, {**env, SWAP: str(swap)}, SECONDS_OF_TESTS, output=False) != "":
-            return "tests"
+        if tests_fail(*command("address", pytest, **way)):
+            return "tests under address"
         return ""
 
 
