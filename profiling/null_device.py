@@ -95,7 +95,8 @@ class ndarray:  # noqa: N801 - CuPy's name
         if out.nbytes < LARGE or not out.flags.c_contiguous:
             out[...] = value
         else:  # a card's copy does not hold the interpreter's lock, and neither does memmove
-            ctypes.memmove(out.ctypes.data, _filled(out.dtype, value, out.nbytes).ctypes.data, out.nbytes)
+            filled = _filled(out.dtype, value, out.nbytes)  # named, so that another thread's larger one cannot free it
+            ctypes.memmove(out.ctypes.data, filled.ctypes.data, out.nbytes)
         return out
 
 
