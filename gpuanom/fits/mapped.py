@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import Scanned
-from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card
+from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card, sum_cards
 from gpuanom.fits.endings import too_few, wrong_ending
 from gpuanom.fits.hdu_form import HduForm, form_of
 from gpuanom.fits.hdu_headers import HeaderAhead, data_size, header_at, headers_ahead, image_in
@@ -72,7 +72,7 @@ class File:
         self.checksum = checksum
         self._listed: tuple[Hdu | InputError, ...] | None = None
         self._headers: FileHeaders | None = None
-        self._shapes: dict[Hdu, tuple[int, int]] = {}
+        self._shapes: dict[Any, tuple[int, int]] = {}
         self.listings: dict[tuple[int, str], tuple[Any, list[Any]]] = {}
         try:
             self._mapping = Mapping(path)
@@ -205,8 +205,11 @@ class File:
             Status ``cube`` (more than one slice), ``not_2d`` (one axis), or ``corrupt``: cut off,
             or of a size that the file cannot hold.
         """
-        if item in self._shapes:
-            return self._shapes[item]
+        # What is claimed of one CCD is mostly claimed of all, and need not be judged again.
+        claim = item.claimed, item.bits, item.compressed
+        known = self._shapes.get(claim)
+        if known is not None and item.unit.end <= self.size:
+            return known
         shape = item.claimed
         n_slices = math.prod(shape[:-2])
         if n_slices > 1:
@@ -227,7 +230,7 @@ class File:
                 status="not_2d",
             )
         self._refuse_absurd(item, shape)
-        return self._shapes.setdefault(item, (shape[0], shape[1]))
+        return self._shapes.setdefault(claim, (shape[0], shape[1]))
 
     def _refuse_absurd(self, item: Hdu, shape: tuple[int, ...]) -> None:
         """Compare a header's claim with the file's size before anything is allocated."""
@@ -353,6 +356,10 @@ class File:
     def wanted_sum(self, item: Hdu) -> int | None:
         """Return the DATASUM that an HDU's data must have; None where there is none, or sums are not compared."""
         return sum_card(card(item.unit.header, "DATASUM")) if self.checksum else None
+
+    def wanted_sums(self, headers: Sequence[Scanned]) -> list[int | None]:
+        """Return what `wanted_sum` returns for each of several HDUs, whose headers are of one layout."""
+        return sum_cards(headers) if self.checksum else [None] * len(headers)
 
     def _compare(self, item: Hdu, wanted: int, found: int) -> None:
         """Raise an error where the sum of an HDU's data is not the wanted one, unless its CHECKSUM explains that."""

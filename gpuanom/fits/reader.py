@@ -159,7 +159,8 @@ class CcdsOnDisk:
         self._images: RiceFile | None = None
         self._ccds: list[Ccd | None] = []
         if file is not None and len(self._loaders) == len(items):
-            self._images = RiceFile(file, [load.item for load in self._loaders])
+            shapes = [load.full for load in self._loaders]
+            self._images = RiceFile(file, [load.item for load in self._loaders], shapes)
             self._ccds = [
                 None if load.masks.any_for(load.item) else load.ccd(NO_PIXELS, None) for load in self._loaders
             ]
