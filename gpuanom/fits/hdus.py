@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gpuanom.fits.cards import CompressedImage, Scanned
@@ -30,7 +31,7 @@ class Unit:
 @set_at_once
 @dataclass(frozen=True, eq=False)
 class Hdu:
-    """An image HDU with pixels: number, header of the image, both headers together, where the HDU lies, and its shape.
+    """An image HDU with pixels: number, header of the image, primary header, where the HDU lies, and its shape.
 
     The shape is (..., ny, nx) as the header claims, which `gpuanom.fits.mapped.File.image_shape` checks, as
     it checks BITPIX of the image: NaN where that makes no sense.
@@ -38,10 +39,15 @@ class Hdu:
 
     number: int
     header: Scanned | CompressedImage
-    cards: Cards
+    primary: Scanned
     unit: Unit
     claimed: tuple[int, ...]
     bits: float
+
+    @cached_property
+    def cards(self) -> Cards:
+        """The header of the image together with the primary header."""
+        return Cards(self.header, self.primary)
 
     @property
     def compressed(self) -> bool:
@@ -71,7 +77,7 @@ class FileHeaders:
     @classmethod
     def of(cls, hdus: Sequence[Hdu]) -> FileHeaders:
         """Return the headers of image HDUs of one file."""
-        return cls(*hdus[0].cards.headers[-1:], *[item.header for item in hdus]) if hdus else cls()
+        return cls(hdus[0].primary, *[item.header for item in hdus]) if hdus else cls()
 
     @property
     def of_images(self) -> tuple[Scanned | CompressedImage, ...]:

@@ -16,11 +16,11 @@ from gpuanom.errors import InputError
 from gpuanom.fits.cards import Scanned
 from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card, sum_cards
 from gpuanom.fits.endings import too_few, wrong_ending
-from gpuanom.fits.hdu_form import HduForm, form_of
-from gpuanom.fits.hdu_headers import HeaderAhead, data_size, header_at, headers_ahead, image_in
+from gpuanom.fits.hdu_form import form_of
+from gpuanom.fits.hdu_headers import data_size, header_at, headers_ahead, image_in
 from gpuanom.fits.hdus import FileHeaders, Unit
 from gpuanom.fits.hdus import Hdu as Hdu
-from gpuanom.fits.headers import Cards, card
+from gpuanom.fits.headers import card
 from gpuanom.fits.mapping import DamagedError, HeaderReader, Mapping, OpenFile, bring
 from gpuanom.fits.scan import BLOCK
 from gpuanom.settings import NO_CHECKSUM
@@ -55,8 +55,6 @@ class File:
     path : Path
     size : int
         Number of bytes of the unpacked file.
-    listings : dict
-        What `gpuanom.fits.ccds.list_hdus` has found in the file, for when it is asked again.
     plain : bool
         Whether the file on disk is mapped; False for a packed file, whose unpacked copy is mapped.
 
@@ -71,9 +69,9 @@ class File:
         self.path = path
         self.checksum = checksum
         self._listed: tuple[Hdu | InputError, ...] | None = None
+        self._images: list[Hdu] | None = None
         self._headers: FileHeaders | None = None
         self._shapes: dict[Any, tuple[int, int]] = {}
-        self.listings: dict[tuple[int, str], tuple[Any, list[Any]]] = {}
         try:
             self._mapping = Mapping(path)
         except DamagedError as error:
@@ -138,7 +136,9 @@ class File:
 
     def images(self) -> list[Hdu]:
         """Return the image HDUs that have pixels."""
-        return [item for item in self.hdus() if isinstance(item, Hdu)]
+        if self._images is None:
+            self._images = [item for item in self.hdus() if isinstance(item, Hdu)]
+        return self._images
 
     def headers(self) -> FileHeaders:
         """Return the headers of `images`."""
@@ -149,46 +149,42 @@ class File:
     def _scan(self, reader: HeaderReader) -> Iterator[Hdu | InputError]:
         primary: Scanned | None = None
         last: Unit | None = None
-        ahead: dict[int, HeaderAhead] = {}
         index = start = 0
         while start < self.size and index < _MOST_HDUS:
-            form: HduForm | None = None
-            known = ahead.get(start)
-            if known is not None:
-                header, form, size = known
-            else:
-                try:
-                    text = header_at(self, reader, start)
-                except InputError as error:
-                    yield InputError(error.reason, file=self.path, hdu=index, remedy=error.remedy, status=error.status)
-                    return
-                if text is None:
-                    break  # FITS allows special records after the last HDU
-                if not text or start + len(text) + -len(text) % BLOCK > self.size:
-                    if last is None:
-                        yield self.corrupt("its header cannot be read: it is cut off", index)
-                        return
-                    break
-                header = Scanned(text)
             try:
-                if known is None:
-                    form = form_of(header) if index else None
-                    size = data_size(self, header, index, form)
-                n_bytes = len(header.text)
-                last = Unit(start, start + n_bytes + -n_bytes % BLOCK, size, header)
-                if primary is None:
-                    primary = header
-                image, shape, bits = image_in(self, header, index, form)
-                if image is not None and shape:
-                    yield Hdu(index, image, Cards(image, primary), last, shape, bits)
+                text = header_at(self, reader, start)
+            except InputError as error:
+                yield InputError(error.reason, file=self.path, hdu=index, remedy=error.remedy, status=error.status)
+                return
+            if text is None:
+                break  # FITS allows special records after the last HDU
+            if not text or start + len(text) + -len(text) % BLOCK > self.size:
+                if last is None:
+                    yield self.corrupt("its header cannot be read: it is cut off", index)
+                    return
+                break
+            header = Scanned(text)
+            primary = primary or header
+            try:
+                form = form_of(header) if index else None
+                size = data_size(self, header, index, form)
+                last = Unit(start, start + len(text) + -len(text) % BLOCK, size, header)
+                image = image_in(self, index, last, form, primary)
+                if image is not None:
+                    yield image
             except InputError as error:
                 yield error
                 if last is None or last.start != start:  # the start of the next HDU is unknown
                     return
             start = last.end + -last.end % BLOCK
-            if not index:
-                ahead = headers_ahead(self, reader, start)
             index += 1
+            if index == 1:
+                for last, form in headers_ahead(self, reader, start):
+                    image = image_in(self, index, last, form, primary)
+                    if image is not None:
+                        yield image
+                    index += 1
+                start = last.end + -last.end % BLOCK
         trouble = wrong_ending(self, index, None if last is None else last.end)
         trouble = trouble or too_few(self, index, primary)
         if trouble:
