@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from itertools import takewhile
 from operator import itemgetter
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from gpuanom.errors import InputError
 from gpuanom.fits.cards import CompressedImage, Scanned, find_end
-from gpuanom.fits.hdu_form import TABLES, HduForm, claimed_shape, forms_of
+from gpuanom.fits.endings import too_few, wrong_ending
+from gpuanom.fits.hdu_form import TABLES, HduForm, claimed_shape, form_of, forms_of
 from gpuanom.fits.hdus import FileHeaders, Hdu, Unit
 from gpuanom.fits.headers import card, number
 from gpuanom.fits.layouts import Layout
@@ -22,10 +25,57 @@ from gpuanom.workspace import workspace
 if TYPE_CHECKING:
     from gpuanom.fits.mapped import File
 
+_MOST_HDUS = 10_000
 _MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
 _FIRST_STEP = 8 * BLOCK  # most headers are shorter
 _MOST_AHEAD, _MOST_HDUS_AHEAD = 2**21, 256  # headers of an exposure that are read by one call
 _HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step
+
+
+def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
+    """Yield the image HDUs of a file; see `gpuanom.fits.mapped.File.hdus`."""
+    primary: Scanned | None = None
+    last: Unit | None = None
+    index = start = 0
+    while start < file.size and index < _MOST_HDUS:
+        try:
+            text = header_at(file, reader, start)
+        except InputError as error:
+            yield InputError(error.reason, file=file.path, hdu=index, remedy=error.remedy, status=error.status)
+            return
+        if text is None:
+            break  # FITS allows special records after the last HDU
+        if not text or start + len(text) + -len(text) % BLOCK > file.size:
+            if last is None:
+                yield file.corrupt("its header cannot be read: it is cut off", index)
+                return
+            break
+        header = Scanned(text)
+        primary = primary or header
+        try:
+            form = form_of(header) if index else None
+            size = data_size(file, header, index, form)
+            last = Unit(start, start + len(text) + -len(text) % BLOCK, size, header)
+            image = image_in(file, index, last, form, primary)
+            if image is not None:
+                yield image
+        except InputError as error:
+            yield error
+            if last is None or last.start != start:  # the start of the next HDU is unknown
+                return
+        start = last.end + -last.end % BLOCK
+        index += 1
+        if index == 1:
+            for last, form in headers_ahead(file, reader, start):
+                image = image_in(file, index, last, form, primary)
+                if image is not None:
+                    yield image
+                index += 1
+            start = last.end + -last.end % BLOCK
+    trouble = wrong_ending(file, index, None if last is None else last.end)
+    trouble = trouble or too_few(file, index, primary)
+    if trouble:
+        yield trouble
 
 
 def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[Unit, HduForm]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,16 @@ from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import Scanned
 from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card, sum_cards
-from gpuanom.fits.endings import too_few, wrong_ending
-from gpuanom.fits.hdu_form import form_of
-from gpuanom.fits.hdu_headers import data_size, header_at, headers_ahead, image_in
-from gpuanom.fits.hdus import FileHeaders, Unit
+from gpuanom.fits.hdu_headers import list_hdus
+from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.hdus import Hdu as Hdu
 from gpuanom.fits.headers import card
-from gpuanom.fits.mapping import DamagedError, HeaderReader, Mapping, OpenFile, bring
+from gpuanom.fits.mapping import DamagedError, Mapping, OpenFile, bring
 from gpuanom.fits.scan import BLOCK
 from gpuanom.settings import NO_CHECKSUM
 from gpuanom.system import patiently, refused
 
 _MOST_PIXELS = 2**31 - 1  # pixels are counted in 32 bits
-_MOST_HDUS = 10_000
 # Largest ratio of claimed to stored bytes: RICE tiles reach a few hundred, GZIP a thousand, and a
 # constant image in one HCOMPRESS tile more. A claim below `_HARMLESS` bytes takes little memory
 # and is not questioned.
@@ -131,7 +128,7 @@ class File:
         """
         if self._listed is None:
             with self._mapping.header_reader() as reader:
-                self._listed = tuple(self._scan(reader))
+                self._listed = tuple(list_hdus(self, reader))
         return self._listed
 
     def images(self) -> list[Hdu]:
@@ -145,50 +142,6 @@ class File:
         if self._headers is None:
             self._headers = FileHeaders.of(self.images())
         return self._headers
-
-    def _scan(self, reader: HeaderReader) -> Iterator[Hdu | InputError]:
-        primary: Scanned | None = None
-        last: Unit | None = None
-        index = start = 0
-        while start < self.size and index < _MOST_HDUS:
-            try:
-                text = header_at(self, reader, start)
-            except InputError as error:
-                yield InputError(error.reason, file=self.path, hdu=index, remedy=error.remedy, status=error.status)
-                return
-            if text is None:
-                break  # FITS allows special records after the last HDU
-            if not text or start + len(text) + -len(text) % BLOCK > self.size:
-                if last is None:
-                    yield self.corrupt("its header cannot be read: it is cut off", index)
-                    return
-                break
-            header = Scanned(text)
-            primary = primary or header
-            try:
-                form = form_of(header) if index else None
-                size = data_size(self, header, index, form)
-                last = Unit(start, start + len(text) + -len(text) % BLOCK, size, header)
-                image = image_in(self, index, last, form, primary)
-                if image is not None:
-                    yield image
-            except InputError as error:
-                yield error
-                if last is None or last.start != start:  # the start of the next HDU is unknown
-                    return
-            start = last.end + -last.end % BLOCK
-            index += 1
-            if index == 1:
-                for last, form in headers_ahead(self, reader, start):
-                    image = image_in(self, index, last, form, primary)
-                    if image is not None:
-                        yield image
-                    index += 1
-                start = last.end + -last.end % BLOCK
-        trouble = wrong_ending(self, index, None if last is None else last.end)
-        trouble = trouble or too_few(self, index, primary)
-        if trouble:
-            yield trouble
 
     def image_shape(self, item: Hdu) -> tuple[int, int]:
         """Return the shape (ny, nx) of an HDU's image, after every check that needs no pixels.

@@ -51,7 +51,8 @@ class RiceFile:
     def __init__(self, file: File, items: Sequence[Hdu], shapes: Sequence[tuple[int, int]]) -> None:
         self._file, self._items = file, items
         self._opened = file.opened()
-        self._places = np.array([(item.unit.data, item.unit.end) for item in items], dtype=np.int64)
+        self._places = np.array([(unit.data, unit.size) for unit in [item.unit for item in items]], dtype=np.int64)
+        self._places[:, 1] += self._places[:, 0]
         between = self._places[1:, 0] - self._places[:-1, 1]
         self._follows = ((between >= 0) & (between <= MOST_BETWEEN)).tolist()
         self._kinds: list[_Kind | None] = [None] * len(items)
