@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.cards import CompressedImage, Scanned
-from gpuanom.fits.layouts import WIDTH
+from gpuanom.fits.layouts import cards_at
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -86,8 +86,7 @@ class _Way:
         for asked, alike in groupby(range(len(headers)), key=self.asked.__getitem__):
             first, *others = alike
             if asked:
-                of = itemgetter(*(slice(at, at + WIDTH) for at in asked))
-                self._cards.append((slice(first, first + 1 + len(others)), of))
+                self._cards.append((slice(first, first + 1 + len(others)), cards_at(asked)))
         self.answers: dict[Any, Any] = {}
 
     def texts(self, headers: tuple[Scanned, ...]) -> Any:

@@ -20,7 +20,7 @@ from gpuanom.encoded import NO_BLANK
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import MOST_COLUMNS, Scanned
 from gpuanom.fits.headers import card
-from gpuanom.fits.layouts import WIDTH, Layout
+from gpuanom.fits.layouts import Layout, cards_at
 from gpuanom.fits.tiles import GZIP, RICE, AstropyOnlyError
 
 BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
@@ -173,18 +173,15 @@ def have_same_table(headers: Sequence[Scanned]) -> bool:
 
 def _cards_about_table(layout: Layout) -> tuple[itemgetter[Any] | None, list[itemgetter[Any]]]:
     """The cards that describe a table: all but those of the columns' types, and each of the latter."""
-    others, types = [], []
-    for name, at in layout.places.items():
-        if name in _DECIDE or name.startswith(_BEGIN):
-            others.append(slice(at, at + WIDTH))
-        elif name.startswith("TFORM"):
-            types.append(itemgetter(slice(at, at + WIDTH)))
-    known = not layout.unusual and "CONTINUE" not in layout.places and len(others) > 1
-    return itemgetter(*others) if known else None, types
+    others = [at for name, at in layout.places.items() if name in _DECIDE or name.startswith(_BEGIN)]
+    types = [cards_at([at]) for name, at in layout.places.items() if name.startswith("TFORM")]
+    known = others and not layout.unusual and "CONTINUE" not in layout.places
+    return cards_at(others) if known else None, types
 
 
 def _all_same(items: Iterable[Any]) -> bool:
-    return len(set(items)) == 1
+    items = list(items)
+    return items.count(items[0]) == len(items)
 
 
 def _same_type(cards: Iterable[str]) -> bool:
