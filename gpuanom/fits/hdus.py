@@ -1,4 +1,8 @@
-"""An HDU of a file: its header, and where it lies; and the headers of all image HDUs of a file together."""
+"""An HDU of a file: its header, and where it lies; and the headers of all image HDUs of a file together.
+
+Nobody changes the records of HDUs. They are not frozen, since a frozen record takes two to three times as long to make,
+and an exposure has hundreds of them.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,9 @@ from typing import Any
 
 from gpuanom.fits.cards import CompressedImage, Scanned
 from gpuanom.fits.headers import Cards
-from gpuanom.set_at_once import set_at_once
 
 
-@set_at_once
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Unit:
     """First bytes of an HDU and of its data, number of bytes of the data, and the header as it is stored."""
 
@@ -28,8 +30,7 @@ class Unit:
         return self.data + self.size
 
 
-@set_at_once
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Hdu:
     """An image HDU with pixels: number, header of the image, primary header, where the HDU lies, and its shape.
 

@@ -28,7 +28,6 @@ from gpuanom.fits.sections import Section, trim, trimmed_shape
 from gpuanom.fits.together import RiceFile
 from gpuanom.fits.trims import DataSections, data_sections, sections_and_shapes
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
-from gpuanom.set_at_once import set_at_once
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
@@ -259,10 +258,9 @@ def _failure(name: str, error: InputError) -> CcdFailure:
     return CcdFailure(name, error.status, str(error))
 
 
-@set_at_once
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Loader:
-    """The function `records.Load` of one CCD, which keeps the file open but holds no pixels."""
+    """The function `records.Load` of one CCD, which keeps the file open but holds no pixels; nobody changes it."""
 
     without_pixels: Ccd
     """The CCD with an empty image and without a mask."""
