@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.attributes import attributes
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
@@ -158,10 +159,12 @@ class CcdsOnDisk:
         self._images: RiceFile | None = None
         if self._loaders and len(self._loaders) == len(items):
             file, masks = self._loaders[0].file, self._loaders[0].masks
-            shapes = [load.full for load in self._loaders]
-            self._images = RiceFile(file, [load.item for load in self._loaders], shapes)
-            self._whole = [load.file is file and load.shape == load.full for load in self._loaders]
-            self._unmasked = [load.without_pixels for load in self._loaders] if masks.none else None
+            files, hdus, full, shapes, ccds = attributes(
+                self._loaders, "file", "item", "full", "shape", "without_pixels"
+            )
+            self._images = RiceFile(file, hdus, full)
+            self._whole = [one is file and a == b for one, a, b in zip(files, full, shapes, strict=True)]
+            self._unmasked: list[Ccd] | None = list(ccds) if masks.none else None
 
     def load(self, first: int, last: int, room: GiveRoom) -> CcdsTogether | list[Ccd | CcdFailure]:
         """Read some of the CCDs, those that follow each other in a file by one read.

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.attributes import attributes
 from gpuanom.encoded import GiveRoom, RiceImages
 from gpuanom.errors import InputError
 from gpuanom.fits.mapped import File, Hdu
@@ -51,8 +52,9 @@ class RiceFile:
     def __init__(self, file: File, items: Sequence[Hdu], shapes: Sequence[tuple[int, int]]) -> None:
         self._file, self._items = file, items
         self._opened = file.opened()
-        self._places = np.array([(unit.data, unit.size) for unit in [item.unit for item in items]], dtype=np.int64)
-        self._places[:, 1] += self._places[:, 0]
+        begins, self._sizes, layouts = attributes(items, "unit.data", "unit.size", "unit.header.layout")
+        first = np.array(begins, dtype=np.int64)
+        self._places = np.column_stack([first, first + self._sizes])
         between = self._places[1:, 0] - self._places[:-1, 1]
         self._follows = ((between >= 0) & (between <= MOST_BETWEEN)).tolist()
         self._kinds: list[_Kind | None] = [None] * len(items)
@@ -60,9 +62,7 @@ class RiceFile:
         self._sums: list[int | None] = [None] * len(items)
         self._numbers: dict[int, tuple[Integers, Doubles]] = {}
         if self._opened:
-            alike = [
-                (item.compressed, item.unit.header.layout, shape) for item, shape in zip(items, shapes, strict=True)
-            ]
+            alike = list(zip([item.compressed for item in items], layouts, shapes, strict=True))
             for one in set(alike):
                 compressed, _, shape = one
                 if compressed:
@@ -71,7 +71,7 @@ class RiceFile:
     def _understand(self, images: list[int], shape: tuple[int, int]) -> None:
         """Find out what the headers of compressed images say, which are of one layout; nothing of an unusual image."""
         headers = [self._items[i].unit.header for i in images]
-        smallest = min([self._items[i].unit.size for i in images])
+        smallest = min([self._sizes[i] for i in images])
         seeds: list[int] = []
         if len(images) == 1 or have_same_table(headers):
             with suppress(AstropyOnlyError, InputError):

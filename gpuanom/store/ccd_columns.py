@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement
 from gpuanom.records.texts import Texts
-from gpuanom.store.exposure_rows import attributes
 from gpuanom.store.schema import has_table
 
 CCD_COLUMNS_TABLE = "ccd_columns"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, Version
 from gpuanom.settings import Settings
@@ -219,20 +219,6 @@ def ccd_rows(ccds: Sequence[CcdMeasurement]) -> list[tuple[Any, ...]]:
             strict=True,
         )
     )
-
-
-def attributes(records: Sequence[Any], *names: str) -> list[tuple[Any, ...]]:
-    """Return attributes of several records as columns.
-
-    Functions written in C go through the records: an exposure has a row of 24 values for each of its CCDs.
-
-    Parameters
-    ----------
-    records : sequence
-    *names : str
-        Two or more.
-    """
-    return list(zip(*map(attrgetter(*names), records), strict=True)) or [()] * len(names)
 
 
 def as_floats(columns: Sequence[tuple[Any, ...]]) -> list[tuple[float, ...]]:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.records import Measurement
 from gpuanom.store.ccd_columns import columns_of
-from gpuanom.store.exposure_rows import attributes, ccd_rows, remarks_on_ccds, typical_size
+from gpuanom.store.exposure_rows import ccd_rows, remarks_on_ccds, typical_size
 from gpuanom.store.statistics import statistics_row
 
 Row = tuple[Any, ...]

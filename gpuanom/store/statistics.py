@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import (
     CcdPatterns,
@@ -33,7 +34,6 @@ from gpuanom.records import (
     Singles,
     StatisticNames,
 )
-from gpuanom.store.exposure_rows import attributes
 from gpuanom.store.schema import believed, has_table
 
 STATISTICS_TABLES = ("statistics", "beyond_patterns")
