@@ -14,6 +14,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.set_at_once import set_at_once
+
 NO_BLANK = 2**62
 """Stands for an image without a blank value: no stored integer can be this large."""
 
@@ -171,6 +173,7 @@ class RiceImage:
     datasum: int | None = None
 
 
+@set_at_once
 @dataclass(frozen=True, eq=False)
 class RiceImages:
     """RICE_1-compressed images of one form that follow each other in a file, in one piece of memory.

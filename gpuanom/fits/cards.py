@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
@@ -55,6 +56,41 @@ def find_end(data: Any, start: int, stop: int) -> int:
         if (found - start) % _WIDTH == 0:
             return found + _WIDTH
         at = found + 1
+
+
+_WHOLE_NUMBERS = re.compile(r"^= +([0-9]{1,10}) *(?:/.*)?$", re.MULTILINE)
+_QUOTED_NUMBERS = re.compile(r"^= +'([0-9]{1,10}) *' *(?:/.*)?$", re.MULTILINE)
+
+
+def whole_numbers(headers: Sequence[Scanned], keyword: str, *, quoted: bool = False) -> list[int] | None:
+    """Return the whole number that each of several headers has in a card, if all these cards are plain.
+
+    To ask each header for the value takes twenty times as long.
+
+    Parameters
+    ----------
+    headers : sequence of Scanned
+        Of one layout.
+    keyword : str
+        One of the standard's plain cards.
+    quoted : bool, optional
+        Whether the numbers stand between quotation marks, as those of DATASUM.
+
+    Returns
+    -------
+    list of int, or None
+        What `Scanned.get` returns for each, or the number in that text. None where the headers have no such card, or
+        where one of the cards may hold anything else than a whole number without a sign.
+    """
+    layout = headers[0].layout
+    at = layout.places.get(keyword.ljust(8))
+    if at is None or layout.unusual or "CONTINUE" in layout.places:
+        return None
+    behind_the_name = itemgetter(slice(at + 8, at + _WIDTH))
+    cards = "\n".join(map(behind_the_name, [header.text for header in headers]))
+    found = (_QUOTED_NUMBERS if quoted else _WHOLE_NUMBERS).findall(cards)
+    all_plain = len(found) == len(headers) == cards.count("\n") + 1
+    return list(map(int, found)) if all_plain else None
 
 
 class Scanned:

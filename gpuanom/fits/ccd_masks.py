@@ -97,17 +97,8 @@ class Masks:
                 _log.info("%s: the mask plane of the same file is applied", self._image_file.path)
             return None if plane is None else (self._image_file, plane)
 
-    def any_for(self, item: Hdu) -> bool:
-        """Whether a CCD may have a plane that is applied: False is certain, and needs no pixels."""
-        if self._none:
-            return False
-        try:
-            return self._path is not None or self._plane(item, "") is not None
-        except InputError:
-            return True
-
     @cached_property
-    def _none(self) -> bool:
+    def none(self) -> bool:
         """Whether no CCD of the file has a plane that is applied."""
         if not self._settings.mask or self._rule.mask == "none":
             return True

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.errors import InputError
 from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.headers import Cards, card, clean, matches
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.plane_kinds import plane_reason
 from gpuanom.fits.same_cards import once_for_same_cards
-from gpuanom.set_at_once import set_at_once
 
 _NUMBERED = (
     *("CCDNUM", "CCDID+QID", "RCID", "CCDID", "CHIPID", "RAFTBAY+CCDSLOT", "RAFTNAME+SENSNAME", "DET-ID", "DETID"),
@@ -33,14 +30,11 @@ PLACES = ("DETSEC", "CCDSEC")
 _GENERIC = frozenset(("CHIP", "CCD", "IM", "IMG", "DATA", "AMP", "EXT", "FRAME", "DETECTOR", "EXTENSION", "SCIENCE"))
 
 
-@set_at_once
-@dataclass(frozen=True, eq=False)
-class Listed:
-    """An HDU of a file, and what kind of image it is.
+class Said(NamedTuple):
+    """What kind of image an HDU holds.
 
     Attributes
     ----------
-    hdu : Hdu
     name : str
         Name of the CCD within the exposure.
     no_ccd : str
@@ -51,7 +45,6 @@ class Listed:
         Name of the CCD within the file, by which its mask is found.
     """
 
-    hdu: Hdu
     name: str
     no_ccd: str = ""
     sensor: bool = False
@@ -137,8 +130,8 @@ def detector_cards(cards: Cards) -> Mapping[str, str]:
     return found
 
 
-def list_hdus(file: File, rule: CameraRule, label: str = "") -> list[Listed | InputError]:
-    """List the image HDUs of a file: CCDs, quality and other planes, guide sensors, and HDUs that cannot be read.
+def said_of_file(file: File, rule: CameraRule, label: str = "") -> list[Said]:
+    """Tell CCDs, quality and other planes, and guide sensors among the images of a file apart.
 
     Parameters
     ----------
@@ -151,54 +144,41 @@ def list_hdus(file: File, rule: CameraRule, label: str = "") -> list[Listed | In
 
     Returns
     -------
-    list of Listed or InputError
-        In the order of the file. Several HDUs of the same EXTNAME are distinguished by EXTVER
+    list of Said
+        One for each of the file's `images`. Several HDUs of the same EXTNAME are distinguished by EXTVER
         (FITS 4.0, section 4.4.2.6), or else by their numbers.
     """
-    # The axes of a mosaic, the CCDs and their planes ask for the same list, one after the other.
-    known = file.listings.get((id(rule), label))
-    if known is None:
-        known = file.listings[id(rule), label] = (rule, _list_hdus(file, rule, label))
-    return list(known[1])
-
-
-def _list_hdus(file: File, rule: CameraRule, label: str) -> list[Listed | InputError]:
-    numbers = tuple([item.number for item in file.images()])
-    said = iter(said_of_images(rule, label, numbers, file.headers()))
-    return [item if isinstance(item, InputError) else Listed(item, *next(said)) for item in file.hdus()]
+    return said_of_images(rule, label, tuple([item.number for item in file.images()]), file.headers())
 
 
 @once_for_same_cards
-def said_of_images(
-    rule: CameraRule, label: str, numbers: tuple[int, ...], headers: FileHeaders
-) -> list[tuple[str, str, bool, str]]:
-    """Return what is listed of each image of a file besides the HDU.
+def said_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], headers: FileHeaders) -> list[Said]:
+    """Return what kind of image each of a file's images is.
 
     Parameters
     ----------
     rule : CameraRule
     label : str
-        See `list_hdus`.
+        See `said_of_file`.
     numbers : tuple of int
         Of the images' HDUs.
     headers : FileHeaders
 
     Returns
     -------
-    list of (str, str, bool, str)
-        `name`, `no_ccd`, `sensor` and `in_file` of `Listed`.
+    list of Said
     """
-    said: list[tuple[str, str, bool, str]] = []
+    said: list[Said] = []
     ccds: list[tuple[int, Any, str]] = []
     for number, header, cards in zip(numbers, headers.of_images, headers.cards(), strict=True):
         name, reason = _name_and_reason(rule, header, cards)
         name = name or str(number)
         if reason:
-            said.append((name, f"a plane, no CCD: {reason}", False, ""))
+            said.append(Said(name, f"a plane, no CCD: {reason}"))
         elif is_skipped(rule, name):
-            said.append((name, f"a guide or focus sensor: CCD {name}", True, ""))
+            said.append(Said(name, f"a guide or focus sensor: CCD {name}", sensor=True))
         else:
-            said.append((name, "", False, ""))
+            said.append(Said(name))
             ccds.append((number, header, name))
     names = _told_apart(ccds)
     for at, (number, cards) in enumerate(zip(numbers, headers.cards(), strict=True)):
@@ -208,7 +188,7 @@ def said_of_images(
         if label:
             alone = len(ccds) == 1 and is_generic(named_ccd(rule, cards))
             name = label if alone or label == name else clean(f"{label}-{name}")
-        said[at] = (name, "", False, in_file)
+        said[at] = Said(name, in_file=in_file)
     return said
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from gpuanom.fits.cards import Scanned, whole_numbers
+from gpuanom.fits.headers import card
 
 
 def sum_card(value: Any) -> int | None:
@@ -17,6 +21,14 @@ def sum_card(value: Any) -> int | None:
         return None
     total = int(text)
     return total if total < 2**32 else None
+
+
+def sum_cards(headers: Sequence[Scanned]) -> list[int | None]:
+    """Return the sum in the DATASUM card of each of several headers of one layout, see `sum_card`."""
+    sums = whole_numbers(headers, "DATASUM", quoted=True)
+    if sums is not None and max(sums) < 2**32:
+        return [*sums]
+    return [sum_card(card(header, "DATASUM")) for header in headers]
 
 
 def same_sum(first: int, second: int) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.errors import InputError, printable
-from gpuanom.fits.ccds import Listed, list_hdus
+from gpuanom.fits.ccds import said_of_file
 from gpuanom.fits.discover import Discovery, discover, labels_of, rule_of
 from gpuanom.fits.headers import card, quoted
 from gpuanom.fits.mapped import File
@@ -196,14 +196,15 @@ def _section(section: Section) -> str:
 
 def _not_ccds(path: Path, exposure: Exposure, settings: Settings, label: str) -> list[str]:
     try:
-        listed = list_hdus(File(path), rule_of(exposure, settings), label)
+        file = File(path)
+        said_of_images = said_of_file(file, rule_of(exposure, settings), label)
     except InputError:
         return []  # the accounts of the CCDs say why the file cannot be read
     lines = []
-    for item in listed:
-        if isinstance(item, Listed) and item.no_ccd:
-            name = quoted(card(item.hdu.header, "EXTNAME") or "") or "without a name"
-            lines.append(printable(f"HDU {item.hdu.number} ({name}): {item.no_ccd}"))
+    for item, said in zip(file.images(), said_of_images, strict=True):
+        if said.no_ccd:
+            name = quoted(card(item.header, "EXTNAME") or "") or "without a name"
+            lines.append(printable(f"HDU {item.number} ({name}): {said.no_ccd}"))
     return lines
 
 

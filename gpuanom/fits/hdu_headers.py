@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from itertools import takewhile
+from operator import itemgetter
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from gpuanom.errors import InputError
 from gpuanom.fits.cards import CompressedImage, Scanned, find_end
-from gpuanom.fits.hdu_form import TABLES, HduForm, claimed_shape, forms_of
-from gpuanom.fits.hdus import FileHeaders
+from gpuanom.fits.endings import too_few, wrong_ending
+from gpuanom.fits.hdu_form import TABLES, HduForm, claimed_shape, form_of, forms_of
+from gpuanom.fits.hdus import FileHeaders, Hdu, Unit
 from gpuanom.fits.headers import card, number
+from gpuanom.fits.layouts import Layout
 from gpuanom.fits.mapping import HeaderReader
 from gpuanom.fits.scan import BLOCK, data_bytes, whole_card
 from gpuanom.system import patiently
@@ -20,37 +25,82 @@ from gpuanom.workspace import workspace
 if TYPE_CHECKING:
     from gpuanom.fits.mapped import File
 
+_MOST_HDUS = 10_000
 _MOST_HEADER = 2000 * BLOCK  # 72,000 cards: no real header comes near
 _FIRST_STEP = 8 * BLOCK  # most headers are shorter
 _MOST_AHEAD, _MOST_HDUS_AHEAD = 2**21, 256  # headers of an exposure that are read by one call
 _HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step
 
 
-class HeaderAhead(NamedTuple):
-    """A header that was read with others, its form, and the number of bytes of its data."""
+def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
+    """Yield the image HDUs of a file; see `gpuanom.fits.mapped.File.hdus`."""
+    primary: Scanned | None = None
+    last: Unit | None = None
+    index = start = 0
+    while start < file.size and index < _MOST_HDUS:
+        try:
+            text = header_at(file, reader, start)
+        except InputError as error:
+            yield InputError(error.reason, file=file.path, hdu=index, remedy=error.remedy, status=error.status)
+            return
+        if text is None:
+            break  # FITS allows special records after the last HDU
+        if not text or start + len(text) + -len(text) % BLOCK > file.size:
+            if last is None:
+                yield file.corrupt("its header cannot be read: it is cut off", index)
+                return
+            break
+        header = Scanned(text)
+        primary = primary or header
+        try:
+            form = form_of(header) if index else None
+            size = data_size(file, header, index, form)
+            last = Unit(start, start + len(text) + -len(text) % BLOCK, size, header)
+            image = image_in(file, index, last, form, primary)
+            if image is not None:
+                yield image
+        except InputError as error:
+            yield error
+            if last is None or last.start != start:  # the start of the next HDU is unknown
+                return
+        start = last.end + -last.end % BLOCK
+        index += 1
+        if index == 1:
+            for last, form in headers_ahead(file, reader, start):
+                image = image_in(file, index, last, form, primary)
+                if image is not None:
+                    yield image
+                index += 1
+            start = last.end + -last.end % BLOCK
+    trouble = wrong_ending(file, index, None if last is None else last.end)
+    trouble = trouble or too_few(file, index, primary)
+    if trouble:
+        yield trouble
 
-    header: Scanned
-    form: HduForm
-    size: int
 
-
-def headers_ahead(file: File, reader: HeaderReader, start: int) -> dict[int, HeaderAhead]:
-    """Return the headers from `start` on that are plainly those of the standard, by their first bytes in the file.
+def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[Unit, HduForm]]:
+    """Return the HDUs from `start` on, and their forms, as long as their headers are plainly those of the standard.
 
     They are read by one native call in a run on a GPU, which has what the call needs; otherwise none is read here.
     """
     if "gpuanom.fits.sound_images" not in sys.modules or reader.file is None:
-        return {}
+        return []
     from gpuanom.fits.header_walk import walk_headers
 
     memory, found = workspace("headers", (_MOST_AHEAD,), np.uint8), np.empty((_MOST_HDUS_AHEAD, 5), np.int64)
     rows = found[: walk_headers(reader.file, memory, start, file.size, found)].tolist()
     text = memory[: rows[-1][1] + rows[-1][2]].tobytes() if rows else b""
-    headers: list[Scanned] = []
-    for _, first, length, _, same in rows:
-        headers.append(Scanned(text[first : first + length], headers[-1].layout if same else None))
-    several = zip(rows, headers, forms_of(FileHeaders(*headers)), strict=True)
-    return {row[0]: HeaderAhead(h, form, row[3]) for row, h, form in several if form is not None and not h.unusual}
+    units: list[Unit] = []
+    layout: Layout | None = None
+    for begin, first, length, size, same in rows:
+        header = Scanned(text[first : first + length], layout if same else None)
+        layout = header.layout
+        if header.unusual:
+            break
+        units.append(Unit(begin, begin + length + -length % BLOCK, size, header))
+    forms = forms_of(FileHeaders(*[unit.header for unit in units]))
+    known = takewhile(itemgetter(1), zip(units, forms, strict=True))
+    return cast("list[tuple[Unit, HduForm]]", list(known))
 
 
 def header_at(file: File, reader: HeaderReader, start: int) -> bytes | None:
@@ -81,19 +131,21 @@ def data_size(file: File, header: Scanned, index: int, form: HduForm | None) -> 
     return form.group_bytes * (whole_card(header, "PCOUNT", file.path, index, 0) + form.pixels)
 
 
-def image_in(
-    file: File, header: Scanned, index: int, form: HduForm | None
-) -> tuple[Scanned | CompressedImage | None, tuple[int, ...], float]:
-    """Return the header of the image in an HDU, the shape that it claims, and its BITPIX; None without an image."""
+def image_in(file: File, index: int, unit: Unit, form: HduForm | None, primary: Scanned) -> Hdu | None:
+    """Return the image in an HDU; None where there is none, or none with pixels."""
+    header = unit.header
     if form is not None:
-        return CompressedImage(header) if form.compressed else header, form.shape, form.bits
-    image = _image_header(file, header, index)
-    if image is None:
-        return None, (), math.nan
-    shape = claimed_shape(image)
+        if not form.shape:
+            return None
+        image = CompressedImage(header) if form.compressed else header
+        return Hdu(index, image, primary, unit, form.shape, form.bits)
+    found = _image_header(file, header, index)
+    if found is None:
+        return None
+    shape = claimed_shape(found)
     if shape is None:
         raise file.corrupt("its NAXIS cards make no sense", index)
-    return image, shape, number(card(image, "BITPIX"))
+    return Hdu(index, found, primary, unit, shape, number(card(found, "BITPIX"))) if shape else None
 
 
 def _image_header(file: File, header: Scanned, index: int) -> Scanned | CompressedImage | None:

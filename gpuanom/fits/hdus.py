@@ -1,18 +1,21 @@
-"""An HDU of a file: its header, and where it lies; and the headers of all image HDUs of a file together."""
+"""An HDU of a file: its header, and where it lies; and the headers of all image HDUs of a file together.
+
+Nobody changes the records of HDUs. They are not frozen, since a frozen record takes two to three times as long to make,
+and an exposure has hundreds of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gpuanom.fits.cards import CompressedImage, Scanned
 from gpuanom.fits.headers import Cards
-from gpuanom.set_at_once import set_at_once
 
 
-@set_at_once
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Unit:
     """First bytes of an HDU and of its data, number of bytes of the data, and the header as it is stored."""
 
@@ -27,10 +30,9 @@ class Unit:
         return self.data + self.size
 
 
-@set_at_once
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Hdu:
-    """An image HDU with pixels: number, header of the image, both headers together, where the HDU lies, and its shape.
+    """An image HDU with pixels: number, header of the image, primary header, where the HDU lies, and its shape.
 
     The shape is (..., ny, nx) as the header claims, which `gpuanom.fits.mapped.File.image_shape` checks, as
     it checks BITPIX of the image: NaN where that makes no sense.
@@ -38,10 +40,15 @@ class Hdu:
 
     number: int
     header: Scanned | CompressedImage
-    cards: Cards
+    primary: Scanned
     unit: Unit
     claimed: tuple[int, ...]
     bits: float
+
+    @cached_property
+    def cards(self) -> Cards:
+        """The header of the image together with the primary header."""
+        return Cards(self.header, self.primary)
 
     @property
     def compressed(self) -> bool:
@@ -71,7 +78,7 @@ class FileHeaders:
     @classmethod
     def of(cls, hdus: Sequence[Hdu]) -> FileHeaders:
         """Return the headers of image HDUs of one file."""
-        return cls(*hdus[0].cards.headers[-1:], *[item.header for item in hdus]) if hdus else cls()
+        return cls(hdus[0].primary, *[item.header for item in hdus]) if hdus else cls()
 
     @property
     def of_images(self) -> tuple[Scanned | CompressedImage, ...]:

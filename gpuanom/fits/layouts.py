@@ -7,8 +7,10 @@ names and places are therefore looked for once, and headers with the same names 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,21 @@ def _layout(names: bytes) -> Layout:
     # One search in all names at a time: only a name that begins with blanks is looked for one by one.
     unusual = bool(_NOT_NAMES.search("".join(places))) or any(n[0] == " " and n.strip() for n in places)
     return Layout(places, unusual)
+
+
+def cards_at(places: Iterable[int]) -> itemgetter[Any]:
+    """Return a function that takes some cards out of the text of a header; those that follow each other as one piece.
+
+    Parameters
+    ----------
+    places : iterable of int
+        First letter of each card, one or more.
+    """
+    pieces: list[slice] = []
+    for at in sorted(places):
+        begin = pieces.pop().start if pieces and pieces[-1].stop == at else at
+        pieces.append(slice(begin, at + WIDTH))
+    return itemgetter(*pieces)
 
 
 def as_text(header: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,17 @@ import numpy.typing as npt
 from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import Scanned
-from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card
-from gpuanom.fits.endings import too_few, wrong_ending
-from gpuanom.fits.hdu_form import HduForm, form_of
-from gpuanom.fits.hdu_headers import HeaderAhead, data_size, header_at, headers_ahead, image_in
-from gpuanom.fits.hdus import FileHeaders, Unit
+from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card, sum_cards
+from gpuanom.fits.hdu_headers import list_hdus
+from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.hdus import Hdu as Hdu
-from gpuanom.fits.headers import Cards, card
-from gpuanom.fits.mapping import DamagedError, HeaderReader, Mapping, OpenFile, bring
+from gpuanom.fits.headers import card
+from gpuanom.fits.mapping import DamagedError, Mapping, OpenFile, bring
 from gpuanom.fits.scan import BLOCK
 from gpuanom.settings import NO_CHECKSUM
 from gpuanom.system import patiently, refused
 
 _MOST_PIXELS = 2**31 - 1  # pixels are counted in 32 bits
-_MOST_HDUS = 10_000
 # Largest ratio of claimed to stored bytes: RICE tiles reach a few hundred, GZIP a thousand, and a
 # constant image in one HCOMPRESS tile more. A claim below `_HARMLESS` bytes takes little memory
 # and is not questioned.
@@ -55,8 +52,6 @@ class File:
     path : Path
     size : int
         Number of bytes of the unpacked file.
-    listings : dict
-        What `gpuanom.fits.ccds.list_hdus` has found in the file, for when it is asked again.
     plain : bool
         Whether the file on disk is mapped; False for a packed file, whose unpacked copy is mapped.
 
@@ -71,9 +66,9 @@ class File:
         self.path = path
         self.checksum = checksum
         self._listed: tuple[Hdu | InputError, ...] | None = None
+        self._images: list[Hdu] | None = None
         self._headers: FileHeaders | None = None
-        self._shapes: dict[Hdu, tuple[int, int]] = {}
-        self.listings: dict[tuple[int, str], tuple[Any, list[Any]]] = {}
+        self._shapes: dict[Any, tuple[int, int]] = {}
         try:
             self._mapping = Mapping(path)
         except DamagedError as error:
@@ -133,66 +128,20 @@ class File:
         """
         if self._listed is None:
             with self._mapping.header_reader() as reader:
-                self._listed = tuple(self._scan(reader))
+                self._listed = tuple(list_hdus(self, reader))
         return self._listed
 
     def images(self) -> list[Hdu]:
         """Return the image HDUs that have pixels."""
-        return [item for item in self.hdus() if isinstance(item, Hdu)]
+        if self._images is None:
+            self._images = [item for item in self.hdus() if isinstance(item, Hdu)]
+        return self._images
 
     def headers(self) -> FileHeaders:
         """Return the headers of `images`."""
         if self._headers is None:
             self._headers = FileHeaders.of(self.images())
         return self._headers
-
-    def _scan(self, reader: HeaderReader) -> Iterator[Hdu | InputError]:
-        primary: Scanned | None = None
-        last: Unit | None = None
-        ahead: dict[int, HeaderAhead] = {}
-        index = start = 0
-        while start < self.size and index < _MOST_HDUS:
-            form: HduForm | None = None
-            known = ahead.get(start)
-            if known is not None:
-                header, form, size = known
-            else:
-                try:
-                    text = header_at(self, reader, start)
-                except InputError as error:
-                    yield InputError(error.reason, file=self.path, hdu=index, remedy=error.remedy, status=error.status)
-                    return
-                if text is None:
-                    break  # FITS allows special records after the last HDU
-                if not text or start + len(text) + -len(text) % BLOCK > self.size:
-                    if last is None:
-                        yield self.corrupt("its header cannot be read: it is cut off", index)
-                        return
-                    break
-                header = Scanned(text)
-            try:
-                if known is None:
-                    form = form_of(header) if index else None
-                    size = data_size(self, header, index, form)
-                n_bytes = len(header.text)
-                last = Unit(start, start + n_bytes + -n_bytes % BLOCK, size, header)
-                if primary is None:
-                    primary = header
-                image, shape, bits = image_in(self, header, index, form)
-                if image is not None and shape:
-                    yield Hdu(index, image, Cards(image, primary), last, shape, bits)
-            except InputError as error:
-                yield error
-                if last is None or last.start != start:  # the start of the next HDU is unknown
-                    return
-            start = last.end + -last.end % BLOCK
-            if not index:
-                ahead = headers_ahead(self, reader, start)
-            index += 1
-        trouble = wrong_ending(self, index, None if last is None else last.end)
-        trouble = trouble or too_few(self, index, primary)
-        if trouble:
-            yield trouble
 
     def image_shape(self, item: Hdu) -> tuple[int, int]:
         """Return the shape (ny, nx) of an HDU's image, after every check that needs no pixels.
@@ -205,8 +154,11 @@ class File:
             Status ``cube`` (more than one slice), ``not_2d`` (one axis), or ``corrupt``: cut off,
             or of a size that the file cannot hold.
         """
-        if item in self._shapes:
-            return self._shapes[item]
+        # What is claimed of one CCD is mostly claimed of all, and need not be judged again.
+        claim = item.claimed, item.bits, item.compressed
+        known = self._shapes.get(claim)
+        if known is not None and item.unit.end <= self.size:
+            return known
         shape = item.claimed
         n_slices = math.prod(shape[:-2])
         if n_slices > 1:
@@ -227,7 +179,7 @@ class File:
                 status="not_2d",
             )
         self._refuse_absurd(item, shape)
-        return self._shapes.setdefault(item, (shape[0], shape[1]))
+        return self._shapes.setdefault(claim, (shape[0], shape[1]))
 
     def _refuse_absurd(self, item: Hdu, shape: tuple[int, ...]) -> None:
         """Compare a header's claim with the file's size before anything is allocated."""
@@ -353,6 +305,10 @@ class File:
     def wanted_sum(self, item: Hdu) -> int | None:
         """Return the DATASUM that an HDU's data must have; None where there is none, or sums are not compared."""
         return sum_card(card(item.unit.header, "DATASUM")) if self.checksum else None
+
+    def wanted_sums(self, headers: Sequence[Scanned]) -> list[int | None]:
+        """Return what `wanted_sum` returns for each of several HDUs, whose headers are of one layout."""
+        return sum_cards(headers) if self.checksum else [None] * len(headers)
 
     def _compare(self, item: Hdu, wanted: int, found: int) -> None:
         """Raise an error where the sum of an HDU's data is not the wanted one, unless its CHECKSUM explains that."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy.typing as npt
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds import Listed, is_generic, list_hdus, named_ccd, names_in_file
+from gpuanom.fits.ccds import is_generic, named_ccd, names_in_file, said_of_file
 from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.headers import card
 from gpuanom.fits.mapped import File, Hdu
@@ -47,7 +48,7 @@ def planes_by_name(file: File, image_file: File, rule: CameraRule) -> tuple[dict
     names = names_in_file(planes, rule)
     found = {names[plane.number]: plane for plane in planes}
     if len(planes) == 1 and is_generic(named_ccd(rule, planes[0].cards)):
-        ccds = [item for item in list_hdus(image_file, rule) if isinstance(item, Listed) and not item.no_ccd]
+        ccds = [said for said in said_of_file(image_file, rule) if not said.no_ccd]
         if len(ccds) == 1:
             found = {ccds[0].in_file: planes[0]}
     return found, troubles[-1] if troubles else None
@@ -67,15 +68,9 @@ class OwnPlanes:
     def __init__(self, file: File, rule: CameraRule) -> None:
         self._name = rule.mask_hdu
         self._optional = rule.mask == "own"
-        self._rule = rule
-        self._others: list[Hdu] = []
-        self._planes: list[Hdu] = []
-        self._trouble: InputError | None = None
-        for item, is_one in zip(file.images(), are_named(rule.mask_hdu, file.headers()), strict=True):
-            (self._planes if is_one else self._others).append(item)
-        for trouble in file.hdus():
-            if isinstance(trouble, InputError):
-                self._trouble = trouble
+        self._rule, self._file = rule, file
+        self._are_planes = are_named(rule.mask_hdu, file.headers())
+        self._planes = list(compress(file.images(), self._are_planes))
 
     @property
     def none(self) -> bool:
@@ -84,7 +79,13 @@ class OwnPlanes:
 
     @cached_property
     def _ccds(self) -> list[Hdu]:
-        return [item for item in self._others if not is_plane(self._rule, item.header)]
+        others = [item for item, is_one in zip(self._file.images(), self._are_planes, strict=True) if not is_one]
+        return [item for item in others if not is_plane(self._rule, item.header)]
+
+    @property
+    def _trouble(self) -> InputError | None:
+        """What could not be read of the file: the last trouble, if any."""
+        return next((item for item in reversed(self._file.hdus()) if isinstance(item, InputError)), None)
 
     def of(self, ccd: Hdu) -> Hdu | None:
         """Return the plane of a CCD.

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.attributes import attributes
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.axes import CcdAxes, Mosaic, axes_of_file
 from gpuanom.fits.ccd_masks import Masks, located
-from gpuanom.fits.ccds import Listed, list_hdus
+from gpuanom.fits.ccds import Said, said_of_file
 from gpuanom.fits.common_axes import first_ccds
 from gpuanom.fits.copies import Copies
 from gpuanom.fits.discover import labels_of, rule_of
@@ -26,7 +29,6 @@ from gpuanom.fits.sections import Section, trim, trimmed_shape
 from gpuanom.fits.together import RiceFile
 from gpuanom.fits.trims import DataSections, data_sections, sections_and_shapes
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
-from gpuanom.set_at_once import set_at_once
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
@@ -73,7 +75,7 @@ def open_ccds(exposure: Exposure, settings: Settings) -> Iterator[CcdOnDisk | Cc
     CcdOnDisk or CcdFailure
         Names are unique: a second CCD of the same name is a failure of status ``duplicate``, named ``NAME (2)``.
     """
-    yield from (item for _, item in open_by_file(exposure, settings))
+    yield from map(itemgetter(1), open_by_file(exposure, settings))
 
 
 def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path, CcdOnDisk | CcdFailure]]:
@@ -100,8 +102,8 @@ def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path,
     for path, mask, label in zip(exposure.files, exposure.masks, labels, strict=True):
         try:
             file = File(path, settings.checksum)
-            for item in _ccds(file, Masks(mask, file, rule, settings), rule, common, names, copies, label):
-                yield path, item
+            ccds = _ccds(file, Masks(mask, file, rule, settings), rule, common, names, copies, label)
+            yield from zip(repeat(path), ccds, strict=False)
         except InputError as error:
             yield path, _failure(_unique(f"({path.name})", names), error)
     if not names:
@@ -154,15 +156,15 @@ class CcdsOnDisk:
     def __init__(self, items: Sequence[CcdOnDisk]) -> None:
         self._items = items
         self._loaders = [item.load for item in items if isinstance(item.load, _Loader)]
-        file = self._loaders[0].file if self._loaders else None
-        self._whole = [load.file is file and load.shape == load.full for load in self._loaders]
         self._images: RiceFile | None = None
-        self._ccds: list[Ccd | None] = []
-        if file is not None and len(self._loaders) == len(items):
-            self._images = RiceFile(file, [load.item for load in self._loaders])
-            self._ccds = [
-                None if load.masks.any_for(load.item) else load.ccd(NO_PIXELS, None) for load in self._loaders
-            ]
+        if self._loaders and len(self._loaders) == len(items):
+            file, masks = self._loaders[0].file, self._loaders[0].masks
+            files, hdus, full, shapes, ccds = attributes(
+                self._loaders, "file", "item", "full", "shape", "without_pixels"
+            )
+            self._images = RiceFile(file, hdus, full)
+            self._whole = [one is file and a == b for one, a, b in zip(files, full, shapes, strict=True)]
+            self._unmasked: list[Ccd] | None = list(ccds) if masks.none else None
 
     def load(self, first: int, last: int, room: GiveRoom) -> CcdsTogether | list[Ccd | CcdFailure]:
         """Read some of the CCDs, those that follow each other in a file by one read.
@@ -181,13 +183,18 @@ class CcdsOnDisk:
         """
         if self._images is not None and all(self._whole[first:last]):
             images = self._images.read(first, last, room)
-            if images is not None:
-                several = zip(self._ccds[first:last], self._loaders[first:last], strict=True)
-                ccds = [load.without_pixels() if ccd is None else ccd for ccd, load in several]
-                found = [ccd for ccd in ccds if isinstance(ccd, Ccd)]
-                if len(found) == len(ccds):
-                    return CcdsTogether(found, images)
+            ccds = self._without_pixels(first, last) if images is not None else None
+            if images is not None and ccds is not None:
+                return CcdsTogether(ccds, images)
         return [item.load(encoded=True, room=room) for item in self._items[first:last]]
+
+    def _without_pixels(self, first: int, last: int) -> list[Ccd] | None:
+        """The CCDs with their masks, and with empty images; None where a mask cannot be read."""
+        if self._unmasked is not None:
+            return self._unmasked[first:last]
+        found = [load.masked() for load in self._loaders[first:last]]
+        ccds = [ccd for ccd in found if isinstance(ccd, Ccd)]
+        return ccds if len(ccds) == len(found) else None
 
 
 def _ccds(
@@ -196,19 +203,18 @@ def _ccds(
     empty = True
     skipped = 0
     failed: set[int] = set()
-    said = _said(file, rule, common, label)
-    for listed in list_hdus(file, rule, label):
-        if isinstance(listed, InputError):
+    said_of_all = _said(file, rule, common, label)
+    for item in file.hdus():
+        if isinstance(item, InputError):
             empty = False
-            if listed.hdu in failed:
+            if item.hdu in failed:
                 continue  # the CCD that is cut off was reported before
-            yield _failure(_unique(f"({file.path.name}[{listed.hdu}])", names), listed)
+            yield _failure(_unique(f"({file.path.name}[{item.hdu}])", names), item)
             continue
-        trimmed, axes, level = next(said)
-        if listed.no_ccd:
-            skipped += listed.sensor
+        (name, no_ccd, sensor, in_file), trimmed, axes, level = next(said_of_all)
+        if no_ccd:
+            skipped += sensor
             continue
-        item, name = listed.hdu, listed.name
         empty = False
         unique = _unique(name, names)
         try:
@@ -221,7 +227,8 @@ def _ccds(
                 trimmed = sky, trimmed_shape(full, sky.sections, rule.full_size)
             sky, shape = trimmed
             remark = "; ".join(filter(None, (sky.remark, axes.remark)))
-            load = _Loader(name, file, item, masks, rule, sky, full, shape, listed.in_file, axes, level, remark)
+            ccd = Ccd(name, NO_PIXELS, None, level, axes.turn, axes.sky_axes, remark)
+            load = _Loader(ccd, file, item, masks, rule, sky, full, shape, in_file)
             yield CcdOnDisk(name, shape, load, (sky.why, axes.why))
         except InputError as error:
             failed.add(item.number)
@@ -233,17 +240,16 @@ def _ccds(
 
 def _said(
     file: File, rule: CameraRule, common: Mosaic | None, label: str
-) -> Iterator[tuple[tuple[DataSections, tuple[int, int]] | None, CcdAxes, float]]:
-    """What the headers say of each image of a file: its parts that show the sky, its axes, and where it saturates."""
+) -> Iterator[tuple[Said, tuple[DataSections, tuple[int, int]] | None, CcdAxes, float]]:
+    """What the headers say of each image of a file: its kind, its parts that show the sky, its axes, its saturation."""
     images, headers = file.images(), file.headers()
-    listed = [item for item in list_hdus(file, rule, label) if isinstance(item, Listed)]
-    names = tuple([None if item.no_ccd else item.name for item in listed])
+    kinds = said_of_file(file, rule, label)
     if common is None:
-        axes = axes_of_file(rule, names, headers)
+        axes = axes_of_file(rule, tuple([None if kind.no_ccd else kind.name for kind in kinds]), headers)
     else:
-        axes = [common.axes(item.name, item.hdu.cards) for item in listed]
+        axes = [common.axes(kind.name, item.cards) for kind, item in zip(kinds, images, strict=True)]
     trimmed = sections_and_shapes(rule, tuple([item.claimed for item in images]), headers)
-    return zip(trimmed, axes, saturations(rule, headers), strict=True)
+    return zip(kinds, trimmed, axes, saturations(rule, headers), strict=True)
 
 
 def _unique(name: str, names: dict[str, int]) -> str:
@@ -255,12 +261,12 @@ def _failure(name: str, error: InputError) -> CcdFailure:
     return CcdFailure(name, error.status, str(error))
 
 
-@set_at_once
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Loader:
-    """The function `records.Load` of one CCD, which keeps the file open but holds no pixels."""
+    """The function `records.Load` of one CCD, which keeps the file open but holds no pixels; nobody changes it."""
 
-    name: str
+    without_pixels: Ccd
+    """The CCD with an empty image and without a mask."""
     file: File
     item: Hdu
     masks: Masks
@@ -269,9 +275,6 @@ class _Loader:
     full: tuple[int, int]
     shape: tuple[int, int]
     in_file: str
-    axes: CcdAxes
-    saturation: float
-    remark: str
 
     @property
     def sections(self) -> tuple[Section, ...]:
@@ -285,33 +288,24 @@ class _Loader:
         try:
             return self._read(encoded, out, room)
         except InputError as error:
-            return _failure(self.name, located(error, self.file.path, self.item.number))
+            return self._failed(error)
 
     def _read(self, encoded: bool, out: FloatImage | None, room: GiveRoom | None) -> Ccd:
         image = (self._encoded(room) if encoded else None) or self._image(out)
-        return self.ccd(image, self._bad())
+        return replace(self.without_pixels, image=image, bad=self._bad())
 
     def _bad(self) -> npt.NDArray[np.uint8] | None:
         return self.masks.bad(self.item, self.in_file, self.sections, self.full, self.shape)
 
-    def without_pixels(self) -> Ccd | CcdFailure:
+    def masked(self) -> Ccd | CcdFailure:
         """Return what a call returns, with an empty image."""
         try:
-            return self.ccd(NO_PIXELS, self._bad())
+            return replace(self.without_pixels, bad=self._bad())
         except InputError as error:
-            return _failure(self.name, located(error, self.file.path, self.item.number))
+            return self._failed(error)
 
-    def ccd(self, image: FloatImage | RawImage | RiceImage, bad: npt.NDArray[np.uint8] | None) -> Ccd:
-        """Return the CCD with this image and these bad pixels."""
-        return Ccd(
-            name=self.name,
-            image=image,
-            bad=bad,
-            saturation=self.saturation,
-            turn=self.axes.turn,
-            sky_axes=self.axes.sky_axes,
-            remark=self.remark,
-        )
+    def _failed(self, error: InputError) -> CcdFailure:
+        return _failure(self.without_pixels.name, located(error, self.file.path, self.item.number))
 
     def _image(self, out: FloatImage | None) -> FloatImage:
         """Return the pixels without overscan, in `out` if given."""

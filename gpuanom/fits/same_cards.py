@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from operator import itemgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any, NoReturn, TypeVar, cast
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.cards import CompressedImage, Scanned
-from gpuanom.fits.layouts import WIDTH
+from gpuanom.fits.layouts import cards_at
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -80,12 +81,21 @@ class _Way:
 
     def __init__(self, headers: list[Noting]) -> None:
         self.asked = [list(h.asked) for h in headers]
-        self._of = [itemgetter(*(slice(at, at + WIDTH) for at in h.asked)) if h.asked else None for h in headers]
+        self._cards: list[tuple[slice, itemgetter[Any]]] = []
+        """Headers that follow each other, of which the same cards are asked for, and the text of these cards."""
+        for asked, alike in groupby(range(len(headers)), key=self.asked.__getitem__):
+            first, *others = alike
+            if asked:
+                self._cards.append((slice(first, first + 1 + len(others)), cards_at(asked)))
         self.answers: dict[Any, Any] = {}
 
     def texts(self, headers: tuple[Scanned, ...]) -> Any:
         """The text of the cards in other headers of the same layouts."""
-        return tuple([of(header.text) for of, header in zip(self._of, headers, strict=True) if of])
+        texts = list(map(_TEXT, headers))
+        return tuple([tuple(map(of, texts[these])) for these, of in self._cards])
+
+
+_TEXT, _LAYOUT = attrgetter("text"), attrgetter("layout")
 
 
 class _Known:
@@ -178,10 +188,12 @@ def _comparable(argument: Any) -> tuple[tuple[Scanned, ...] | None, Any] | None:
     found = headers_of(argument)
     if found is None:
         return None
-    tables = tuple(header.table if isinstance(header, CompressedImage) else header for header in found)
-    plain = all(type(table) is Scanned and not table.unusual for table in tables)
-    key = tuple((id(table.layout), type(header)) for table, header in zip(tables, found, strict=True)) if plain else ()
-    answer = (tables if plain else None), key
+    tables = tuple([header.table if type(header) is CompressedImage else header for header in found])
+    answer: tuple[tuple[Scanned, ...] | None, Any] = None, ()
+    if set(map(type, tables)) <= {Scanned}:
+        layouts = list(map(_LAYOUT, tables))
+        if not any(layout.unusual for layout in set(layouts)):
+            answer = tables, (*map(id, layouts), *map(type, found))
     if hasattr(argument, "comparable"):
         argument.comparable = answer
     return answer

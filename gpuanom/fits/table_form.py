@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import itemgetter
@@ -19,7 +20,7 @@ from gpuanom.encoded import NO_BLANK
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import MOST_COLUMNS, Scanned
 from gpuanom.fits.headers import card
-from gpuanom.fits.layouts import WIDTH, Layout
+from gpuanom.fits.layouts import Layout, cards_at
 from gpuanom.fits.tiles import GZIP, RICE, AstropyOnlyError
 
 BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
@@ -29,6 +30,7 @@ _DITHERS = {"NO_DITHER": 0, "SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2
 _FORM = re.compile(r"\s*([0-9]{0,9})([LXBIJKAEDCMPQ])([A-Z]?).*")
 _LONGEST = re.compile(r"(TFORM[0-9 ]{3}= *'[^'(]*)(\([0-9]*\))")
 """The length of the longest tile in a TFORM card, '1PB(2604)': each CCD has another one, and nobody needs it."""
+_WITH_LENGTH = re.compile(r"TFORM[0-9 ]{3}= *'[^'(]*\([0-9]*\) *' *(?:/.*)?")
 _MOST_SETTINGS = 99
 _MOST_FORMS = 64  # one for each camera and each way of compressing; a night has a few
 _CARDS = (
@@ -150,42 +152,44 @@ def table_form(header: Scanned, shape: tuple[int, int]) -> TableForm:
     return _understood(_LONGEST.sub(_blanks, text), shape)
 
 
-def about_table(header: Scanned) -> tuple[Any, ...] | None:
-    """Return what tells whether headers describe tables of the same form, if their images have the same shape.
+def have_same_table(headers: Sequence[Scanned]) -> bool:
+    """Whether headers certainly describe tables of the same form, if their images have the same shape.
 
-    To compare these texts takes a tenth of the time that it takes to look up what they mean.
+    To compare the texts of cards takes a tenth of the time that it takes to look up what they mean.
 
     Parameters
     ----------
-    header : Scanned
-        Header of a table.
-
-    Returns
-    -------
-    tuple or None
-        The names of all cards, and the text of those that describe the table, without the length of the longest tile.
-        None where that is not known.
+    headers : sequence of Scanned
+        Headers of tables, of one layout.
     """
-    layout, text = header.layout, header.text
-    cards = layout.parts.get(about_table)
-    if cards is None:
-        cards = layout.parts[about_table] = _cards_about_table(layout)
-    others, types = cards
-    if others is None:
-        return None
-    return layout, others(text), _LONGEST.sub(_blanks, "".join([text[at] for at in types]))
+    layout = headers[0].layout
+    parts = layout.parts.get(have_same_table)
+    if parts is None:
+        parts = layout.parts[have_same_table] = _cards_about_table(layout)
+    others, types = parts
+    texts = [header.text for header in headers]
+    return others is not None and _all_same(map(others, texts)) and all(_same_type(map(of, texts)) for of in types)
 
 
-def _cards_about_table(layout: Layout) -> tuple[itemgetter[Any] | None, list[slice]]:
-    """The text of the cards that describe a table, all but those of the columns' types; and where the latter are."""
-    others, types = [], []
-    for name, at in layout.places.items():
-        if name in _DECIDE or name.startswith(_BEGIN):
-            others.append(slice(at, at + WIDTH))
-        elif name.startswith("TFORM"):
-            types.append(slice(at, at + WIDTH))
-    known = not layout.unusual and "CONTINUE" not in layout.places and len(others) > 1
-    return itemgetter(*others) if known else None, types
+def _cards_about_table(layout: Layout) -> tuple[itemgetter[Any] | None, list[itemgetter[Any]]]:
+    """The cards that describe a table: all but those of the columns' types, and each of the latter."""
+    others = [at for name, at in layout.places.items() if name in _DECIDE or name.startswith(_BEGIN)]
+    types = [cards_at([at]) for name, at in layout.places.items() if name.startswith("TFORM")]
+    known = others and not layout.unusual and "CONTINUE" not in layout.places
+    return cards_at(others) if known else None, types
+
+
+def _all_same(items: Iterable[Any]) -> bool:
+    items = list(items)
+    return items.count(items[0]) == len(items)
+
+
+def _same_type(cards: Iterable[str]) -> bool:
+    """Whether TFORM cards differ at most in the length of the longest tile."""
+    different = set(cards)
+    if len(different) == 1:
+        return True
+    return all(map(_WITH_LENGTH.fullmatch, different)) and _all_same([card.partition("(")[0] for card in different])
 
 
 def _blanks(found: re.Match[str]) -> str:

@@ -5,17 +5,19 @@ Source: FITS standard 4.0, section 10.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.fits.cards import Scanned
+from gpuanom.fits.cards import Scanned, whole_numbers
 from gpuanom.fits.decode import damaged_tile
 from gpuanom.fits.table_form import BYTES, TableForm, table_form, whole_number, wrong
 from gpuanom.fits.tiles import AstropyOnlyError, Places, Tiles
 
+_MOST_SEED = 10000
 _OTHER_FORMS = ("GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA")
 _NUMBERS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 
@@ -96,9 +98,19 @@ def dither_seed(header: Scanned, form: TableForm) -> int:
     if not form.dither:
         return 1
     seed = whole_number(header, "ZDITHER0", 0)
-    if not 1 <= seed <= 10000:
-        raise wrong(f"its ZDITHER0 is {seed}, not 1 to 10000")
+    if not 1 <= seed <= _MOST_SEED:
+        raise wrong(f"its ZDITHER0 is {seed}, not 1 to {_MOST_SEED}")
     return seed
+
+
+def dither_seeds(headers: Sequence[Scanned], form: TableForm) -> list[int]:
+    """Return what `dither_seed` returns for each of several headers of one layout."""
+    if not form.dither:
+        return [1] * len(headers)
+    seeds = whole_numbers(headers, "ZDITHER0")
+    if seeds is not None and min(seeds) >= 1 and max(seeds) <= _MOST_SEED:
+        return seeds
+    return [dither_seed(header, form) for header in headers]
 
 
 @lru_cache(maxsize=16)

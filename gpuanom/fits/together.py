@@ -8,18 +8,19 @@ once, before the first is read: a thread that has copied megabytes has nothing o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.attributes import attributes
 from gpuanom.encoded import GiveRoom, RiceImages
 from gpuanom.errors import InputError
 from gpuanom.fits.mapped import File, Hdu
 from gpuanom.fits.pixels import goes_direct, sums_on_device
-from gpuanom.fits.table_form import TableForm, about_table, table_form
-from gpuanom.fits.tile_table import dither_seed, same_for_all
+from gpuanom.fits.table_form import TableForm, have_same_table, table_form
+from gpuanom.fits.tile_table import dither_seeds, same_for_all
 from gpuanom.fits.tiles import AstropyOnlyError
 from gpuanom.records import Doubles, Integers
 
@@ -27,6 +28,13 @@ MOST_BYTES = 2**26
 """Bytes of one read: memory is lent in powers of two, so that long reads would leave much of it unused."""
 MOST_BETWEEN = 2**18
 """Bytes between two images, such as a header, that are read and not used."""
+
+
+class _Kind(NamedTuple):
+    """What plain images have in common that are read together."""
+
+    form: TableForm
+    shape: tuple[int, int]
 
 
 class RiceFile:
@@ -37,32 +45,46 @@ class RiceFile:
     file : File
     items : sequence of Hdu
         Image HDUs of the file.
+    shapes : sequence of (int, int)
+        (ny, nx) of each image.
     """
 
-    def __init__(self, file: File, items: Sequence[Hdu]) -> None:
+    def __init__(self, file: File, items: Sequence[Hdu], shapes: Sequence[tuple[int, int]]) -> None:
         self._file, self._items = file, items
         self._opened = file.opened()
-        self._places = np.array([(item.unit.data, item.unit.end) for item in items], dtype=np.int64)
-        self._abouts: list[_About | None] = [None] * len(items)
+        begins, self._sizes, layouts = attributes(items, "unit.data", "unit.size", "unit.header.layout")
+        first = np.array(begins, dtype=np.int64)
+        self._places = np.column_stack([first, first + self._sizes])
+        between = self._places[1:, 0] - self._places[:-1, 1]
+        self._follows = ((between >= 0) & (between <= MOST_BETWEEN)).tolist()
+        self._kinds: list[_Kind | None] = [None] * len(items)
+        self._seeds = [1] * len(items)
+        self._sums: list[int | None] = [None] * len(items)
         self._numbers: dict[int, tuple[Integers, Doubles]] = {}
-        about: _About | None = None
-        for i, item in enumerate(items if self._opened else ()):
-            about = self._abouts[i] = self._about(item, about)
+        if self._opened:
+            alike = list(zip([item.compressed for item in items], layouts, shapes, strict=True))
+            for one in set(alike):
+                compressed, _, shape = one
+                if compressed:
+                    self._understand([i for i, other in enumerate(alike) if other == one], shape)
 
-    def _about(self, item: Hdu, last: _About | None) -> _About | None:
-        """What the headers say of an image; `last` is what those of the image before say. None for an unusual one."""
-        if not item.compressed:
-            return None
-        header = item.unit.header
-        try:
-            shape, table = self._file.image_shape(item), about_table(header)
-            alike = last is not None and table is not None and (last.shape, last.table) == (shape, table)
-            form = last.form if last is not None and alike else table_form(header, shape)
-            seed, datasum = dither_seed(header, form), self._file.wanted_sum(item)
-        except (AstropyOnlyError, InputError):
-            return None
-        sound = form.is_plain and item.unit.size >= form.heap
-        return _About(table, shape, form, seed, datasum) if sound else None
+    def _understand(self, images: list[int], shape: tuple[int, int]) -> None:
+        """Find out what the headers of compressed images say, which are of one layout; nothing of an unusual image."""
+        headers = [self._items[i].unit.header for i in images]
+        smallest = min([self._sizes[i] for i in images])
+        seeds: list[int] = []
+        if len(images) == 1 or have_same_table(headers):
+            with suppress(AstropyOnlyError, InputError):
+                form = table_form(headers[0], shape)
+                if form.is_plain and smallest >= form.heap:
+                    seeds = dither_seeds(headers, form)
+        if seeds:
+            kind = _Kind(form, shape)
+            for i, seed, datasum in zip(images, seeds, self._file.wanted_sums(headers), strict=True):
+                self._kinds[i], self._seeds[i], self._sums[i] = kind, seed, datasum
+        elif len(images) > 1:
+            for i in images:  # some of them may be as usual
+                self._understand([i], shape)
 
     def read(self, first: int, last: int, room: GiveRoom) -> RiceImages | None:
         """Read images as the file holds them, for a GPU to decode.
@@ -80,22 +102,19 @@ class RiceFile:
             What `gpuanom.fits.pixels.as_stored` returns for each, in one record. None where the images do not follow
             each other, are not of one shape and form, or where anything may be wrong with one of them.
         """
-        abouts, units = self._abouts[first:last], [item.unit for item in self._items[first:last]]
-        about, begin, n_bytes = abouts[0], units[0].data, units[-1].end - units[0].data
-        if about is None or self._opened is None or not 0 < n_bytes <= MOST_BYTES:
+        kinds, places = self._kinds[first:last], self._places[first:last]
+        kind, begin, n_bytes = kinds[0], int(places[0, 0]), int(places[-1, 1] - places[0, 0])
+        if kind is None or self._opened is None or not 0 < n_bytes <= MOST_BYTES:
             return None
-        form, shape, on_device = about.form, about.shape, sums_on_device.wanted
-        if any(a is None or a.form is not form or a.shape != shape for a in abouts):
+        if kinds.count(kind) < len(kinds) or not all(self._follows[first : last - 1]):
             return None
-        if not all(0 <= two.data - one.end <= MOST_BETWEEN for one, two in pairwise(units)):
-            return None
+        form, on_device = kind.form, sums_on_device.wanted
         if goes_direct(self._file, self._items[first], on_device):
             return None
         given, (wholes, reals) = room(n_bytes), self._tiles(form)
         start, size, scale, zero = (*wholes[:, first:last], *reals[:, first:last])
         from gpuanom.fits.sound_images import read_sound_images
 
-        places = self._places[first:last]
         where = (form.width, form.heap, *form.places)
         if not read_sound_images(self._opened.number, given.memory, places, *where, start, size, scale, zero):
             return None
@@ -105,9 +124,11 @@ class RiceFile:
         given.memory.flags.writeable = False
         if not on_device and not self._agree(first, last, given.memory):
             return None
+        starts, sizes = places[:, 0] - begin, places[:, 1] - places[:, 0]
+        sums = self._sums[first:last] if on_device else [None] * len(kinds)
         return RiceImages(
             data=given.memory,
-            shape=shape,
+            shape=kind.shape,
             tile=form.tile,
             start=start,
             size=size,
@@ -115,16 +136,12 @@ class RiceFile:
             blocksize=form.blocksize,
             quantised=form.quantised,
             dither=form.dither,
-            seeds=[a.seed for a in abouts if a],
+            seeds=self._seeds[first:last],
             scale=scale,
             zero=zero,
             blank=same_for_all(form.n_tiles, form.blank),
             lent=given.lent,
-            sums=[
-                (u.data - begin, u.size, a.datasum if on_device else None)
-                for u, a in zip(units, abouts, strict=True)
-                if a
-            ],
+            sums=list(zip(starts.tolist(), sizes.tolist(), sums, strict=True)),
         )
 
     def _tiles(self, form: TableForm) -> tuple[Integers, Doubles]:
@@ -148,13 +165,3 @@ class RiceFile:
         except InputError:
             return False
         return True
-
-
-class _About(NamedTuple):
-    """What the headers say of a plain image."""
-
-    table: tuple[Any, ...] | None
-    shape: tuple[int, int]
-    form: TableForm
-    seed: int
-    datasum: int | None

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement
 from gpuanom.records.texts import Texts
@@ -38,18 +39,16 @@ def columns_of(ccds: Sequence[CcdMeasurement]) -> tuple[str, bytes]:
     ----------
     ccds : sequence of CcdMeasurement
     """
-    nothing = (None,) * len(AXES)
-    numbers = [
-        (c.sky, c.sigma, c.masked_fraction, c.saturated_fraction, *(c.sky_axes or nothing))
-        + (c.n_sources, c.n_without_orientation, c.n_isophote, c.n_gradients)
-        for c in ccds
-    ]
-    return _columns([(c.name, c.status, c.reason) for c in ccds], numbers)
+    (sky_axes, *others) = attributes(ccds, "sky_axes", *NUMBERS[:4], *WHOLE)
+    axes = list(zip(*[axes or _NO_AXES for axes in sky_axes], strict=True)) or [()] * 4
+    return _columns(attributes(ccds, "name", "status", "reason"), [*others[:4], *axes, *others[4:]])
+
+
+_NO_AXES = (None,) * len(AXES)
 
 
 def _columns(texts: Sequence[tuple[str, ...]], numbers: Sequence[tuple[Any, ...]]) -> tuple[str, bytes]:
-    columns = np.array(numbers, dtype="<f8").reshape(-1, len(NUMBERS)).T
-    return json.dumps(list(zip(*texts, strict=True)) or [(), (), ()]), columns.tobytes()
+    return json.dumps(texts), np.array(numbers, dtype="<f8").tobytes()
 
 
 def keep_columns(db: sqlite3.Connection, camera: str, exposure: str, version: str, columns: tuple[str, bytes]) -> None:
@@ -143,4 +142,5 @@ def _from_rows(db: sqlite3.Connection, camera: str, exposure: str) -> Made:
     ).fetchall()
     where = "SELECT version FROM exposures WHERE camera = ? AND exposure = ?"
     (version,) = db.execute(where, (camera, exposure)).fetchone()
-    return camera, exposure, version, _columns([row[:3] for row in rows], [row[3:] for row in rows])
+    columns = list(zip(*rows, strict=True)) or [()] * (3 + len(NUMBERS))
+    return camera, exposure, version, _columns(columns[:3], columns[3:])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, Version
 from gpuanom.settings import Settings
@@ -205,24 +206,24 @@ def exposure_row(e: Exposure, rows: Prepared, settings: str, version: str) -> tu
 
 def ccd_rows(ccds: Sequence[CcdMeasurement]) -> list[tuple[Any, ...]]:
     """Return the columns of the table `ccds` from `name` on, for each CCD (see `gpuanom.store.schema`)."""
-    coefficients = np.array([c.coefficients for c in ccds], dtype=np.float64).tolist()
-    return [
-        (
-            c.name,
-            c.status,
-            c.reason,
-            *of_fit,
-            float(c.sky),
-            float(c.sigma),
-            c.n_points,
-            c.n_sigma_points,
-            c.n_sources,
-            c.n_without_orientation,
-            c.n_isophote,
-            c.n_gradients,
-            float(c.masked_fraction),
-            float(c.saturated_fraction),
-            *(map(float, c.sky_axes) if c.sky_axes is not None else (None,) * 4),
+    coefficients, sky_axes = attributes(ccds, "coefficients", "sky_axes")
+    return list(
+        zip(
+            *attributes(ccds, "name", "status", "reason"),
+            *np.array(coefficients, dtype=np.float64).reshape(-1, 6).T.tolist(),
+            *as_floats(attributes(ccds, "sky", "sigma")),
+            *attributes(ccds, "n_points", "n_sigma_points", "n_sources"),
+            *attributes(ccds, "n_without_orientation", "n_isophote", "n_gradients"),
+            *as_floats(attributes(ccds, "masked_fraction", "saturated_fraction")),
+            *zip(*[_NO_AXES if axes is None else map(float, axes) for axes in sky_axes], strict=True),
+            strict=True,
         )
-        for c, of_fit in zip(ccds, coefficients, strict=True)
-    ]
+    )
+
+
+def as_floats(columns: Sequence[tuple[Any, ...]]) -> list[tuple[float, ...]]:
+    """Return columns of numbers as Python's floats."""
+    return [tuple(map(float, column)) for column in columns]
+
+
+_NO_AXES = (None,) * 4

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.records import Measurement
 from gpuanom.store.ccd_columns import columns_of
 from gpuanom.store.exposure_rows import ccd_rows, remarks_on_ccds, typical_size
@@ -77,13 +78,12 @@ def prepared(measurement: Measurement) -> Prepared:
     measurement : Measurement
     """
     ccds = measurement.ccds
-    counts = np.array([c.counts for c in ccds], dtype="<i4")
-    cosine, sine = (np.array([getattr(c, name) for c in ccds], dtype="<f8") for name in ("cosine", "sine"))
+    counts, cosine, sine = attributes(ccds, "counts", "cosine", "sine")
     return Prepared(
         remarks_on_ccds(ccds),
         typical_size(ccds),
-        counts.tobytes(),
-        np.stack([cosine, sine], axis=-1).tobytes(),
+        np.array(counts, dtype="<i4").tobytes(),
+        np.stack([np.array(cosine, dtype="<f8"), np.array(sine, dtype="<f8")], axis=-1).tobytes(),
         ccd_rows(ccds),
         columns_of(ccds),
         statistics_row(measurement),

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import (
     CcdPatterns,
@@ -266,20 +267,21 @@ def statistics_row(measurement: Measurement) -> tuple[Any, ...] | None:
     names, of_exposure = measurement.statistics.names, measurement.statistics.values
     if of_exposure.shape != (len(names.exposures),):
         raise ValueError(f"{of_exposure.size} statistics of an exposure where there should be {len(names.exposures)}")
-    ccds = [c.statistics or _EMPTY for c in measurement.ccds]
-    values = np.full((len(ccds), len(names.ccds)), np.nan, dtype=np.float32)
-    with_values = [i for i, ccd in enumerate(ccds) if ccd is not _EMPTY]
-    if with_values:
-        values[with_values] = [ccds[i].values for i in with_values]
-    shapes = np.array([(*c.map.shape, c.row_steps.size, c.column_steps.size) for c in ccds], dtype="<i4")
-    steps = np.concatenate([_NO_STEPS, *(s for c in ccds for s in (c.row_steps, c.column_steps))])
+    ids, kept = attributes(measurement.ccds, "name", "statistics")
+    ccds = [of_ccd or _EMPTY for of_ccd in kept]
+    maps, row_steps, column_steps = attributes(ccds, "map", "row_steps", "column_steps")
+    nothing = np.full(len(names.ccds), np.nan, dtype=np.float32)
+    values = [nothing if of_ccd is _EMPTY else of_ccd.values for of_ccd in ccds]
+    sizes = zip(*attributes(ccds, "map.shape", "row_steps.size", "column_steps.size"), strict=True)
+    shapes = np.array([(*of_map, n_rows, n_columns) for of_map, n_rows, n_columns in sizes], dtype="<i4")
+    steps = np.concatenate([_NO_STEPS, *itertools.chain.from_iterable(zip(row_steps, column_steps, strict=True))])
     return (
         names.text,
-        json.dumps([c.name for c in measurement.ccds]),
+        json.dumps(ids),
         _blob(of_exposure),
-        _blob(values),
+        _blob(np.array(values, dtype=np.float32).reshape(len(ccds), len(names.ccds))),
         shapes.tobytes(),
-        np.concatenate([_NO_CELLS, *(c.map.ravel() for c in ccds)]).astype(np.int8, copy=False).tobytes(),
+        np.concatenate([_NO_CELLS, *map(np.ravel, maps)]).astype(np.int8, copy=False).tobytes(),
         _blob(_half(steps), "<f2"),
     )
 

@@ -53,7 +53,7 @@ def listed(path, monkeypatch, *, ahead):
     """What a file says of its HDUs, with headers that were read ahead and without."""
     with monkeypatch.context() as patch:
         if not ahead:
-            patch.setattr("gpuanom.fits.mapped.headers_ahead", lambda *_: {})
+            patch.setattr("gpuanom.fits.hdu_headers.headers_ahead", lambda *_: {})
         return [
             str(item) if isinstance(item, InputError) else
             (item.number, item.claimed, item.bits, item.unit.start, item.unit.data, item.unit.size,

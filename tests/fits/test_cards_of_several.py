@@ -1,0 +1,77 @@
+"""A card of several headers at once: the numbers are those that each header gives, or nobody says any."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpuanom.fits.cards import Scanned, whole_numbers
+from gpuanom.fits.checksum import sum_card, sum_cards
+from gpuanom.fits.headers import card
+from gpuanom.fits.table_form import have_same_table, table_form
+
+CARDS = [
+    "= 5", "=                   17 / a comment", "= 0", "=                   007", "= '12'", "= '12      ' / a comment",
+    "= '4294967295'", "= '4294967296'", "= '12", "= 12'", "= ' 12 '", "= '1'' '", "= +5", "= -5", "= 5.0", "= T", "=",
+    "=5", "  5", "= 5 6", "= 5 / 6\n= 7", "= 123456789012", "= '123456789012'", "= '12: 5'", "= ''", "= 5\n",
+]  # fmt: skip
+
+
+def header(*cards):
+    return Scanned("".join(card.ljust(80) for card in (*cards, "END")).encode())
+
+
+@pytest.mark.parametrize("one", CARDS)
+@pytest.mark.parametrize("name", ["DATASUM", "ZDITHER0"])
+def test_numbers_are_those_that_each_header_gives(name, one):
+    for cards in ([one], [one, "= 3"], ["= '3'", one], ["= '3'", "= '4'", one, "= '5'"]):
+        headers = [header("XTENSION= 'BINTABLE'", name.ljust(8) + value, "GAIN    = 2") for value in cards]
+        values = [card(h, name) for h in headers]
+        assert sum_cards(headers) == [sum_card(card(h, "DATASUM")) for h in headers]
+        assert whole_numbers(headers, name) in (None, values)
+        quoted = whole_numbers(headers, name, quoted=True)
+        assert quoted is None or ([int(value) for value in values] == quoted and {type(v) for v in values} == {str})
+
+
+def test_plain_cards_need_not_be_asked_one_by_one():
+    headers = [header(f"ZDITHER0= {n} / seed", f"DATASUM = '{n}' / sum") for n in (1, 20, 10000)]
+    assert whole_numbers(headers, "ZDITHER0") == whole_numbers(headers, "DATASUM", quoted=True) == [1, 20, 10000]
+    assert whole_numbers(headers, "GAIN") is None
+
+
+def test_a_sum_that_goes_on_in_the_next_card():
+    headers = [header(f"DATASUM = '{n}'", "CONTINUE  '7'") for n in (1, 2)]
+    assert sum_cards(headers) == [sum_card(card(h, "DATASUM")) for h in headers]
+
+
+TABLE = (
+    *("XTENSION= 'BINTABLE'", "NAXIS1  = 8", "NAXIS2  = 10", "TFIELDS = 1", "TTYPE1  = 'COMPRESSED_DATA'"),
+    *("ZIMAGE  = T", "ZBITPIX = 16", "ZCMPTYPE= 'RICE_1'", "ZTILE1  = 20", "ZTILE2  = 1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("'1PB(333)'", "'1PB(333)'", True),
+        ("'1PB(333)'", "'1PB(7)  ' / longest", True),
+        ("'1PB(333)'", "'1PB(2604)'", True),
+        ("'1PB(333)'", "'1QB(333)'", False),
+        ("'1PB(333)'", "'1PB     '", False),
+        ("'1PB(333)'", "'1PB(33'", False),
+        ("'1PB(333)'", "'1PB(33)", False),
+        ("'1PB(333)'", "'1PB''(3)'", False),
+    ],
+)
+def test_tables_are_the_same_but_for_their_longest_tiles(first, second, same):
+    headers = [header(*TABLE, f"TFORM1  = {value}") for value in (first, second)]
+    assert have_same_table(headers) == same
+    if same:
+        one, other = (table_form(h, (10, 20)) for h in headers)
+        assert one == other
+
+
+def test_tables_that_differ_in_another_card():
+    others = [tuple(card.replace("= 8", "= 16") for card in TABLE), tuple(c.replace("RICE", "GZIP") for c in TABLE)]
+    for cards in others:
+        assert not have_same_table([header(*t, "TFORM1  = '1PB(5)'") for t in (TABLE, cards)])
+    assert have_same_table([header(*TABLE, "TFORM1  = '1PB(5)'", f"EXTNAME = 'N{n}'") for n in (1, 2)])
