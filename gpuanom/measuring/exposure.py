@@ -20,10 +20,11 @@ from gpuanom.fits import CcdsOnDisk
 from gpuanom.fits.pixels import sums_on_device
 from gpuanom.measuring.ccd_record import SATURATED, Counted, ccd_records, unmeasured
 from gpuanom.measuring.ccd_statistics import (
+    OfCcd,
     changed,
     statistic_arrays,
-    with_arrays,
     with_statistics,
+    without_bins,
     without_saturated,
 )
 from gpuanom.measuring.exposure_record import in_order
@@ -303,7 +304,6 @@ def _measure_stack(
 ) -> _Measured:
     """Measure CCDs that share a shape."""
     measured: list[CcdMeasurement] = []
-    sound: list[tuple[int, Ccd]] = []
     again: list[Ccd | CcdOnDisk] = []
     left: list[Ccd | CcdOnDisk] = []
     reading = _Reading(backend, readers)
@@ -339,8 +339,8 @@ def _measure_stack(
         if arrays is not None:
             if any(record.status == SATURATED for record in records):
                 arrays = without_saturated(arrays, stack, on_device, sources, turns, settings, backend)
-            arrays = without_streaks(arrays, stack, on_device, settings, backend)
-        for i, (ccd, record) in enumerate(zip(ccds, records, strict=True)):
+            arrays = without_bins(without_streaks(arrays, stack, on_device, settings, backend))
+        for i, record in enumerate(records):
             if i in changed_files or (damaged is not None and damaged[i] >= 0):
                 again.append(reading.items[i])
             elif changed_files and arrays is not None:
@@ -349,10 +349,8 @@ def _measure_stack(
                 left.append(reading.items[i])
             else:
                 result = reconstructed[i] if record.status == "ok" else None
-                measured.append(record if result is None else changed(record, reconstruction=result))
-                sound.append((i, ccd))
-        if arrays is not None and measured:
-            measured = with_arrays(measured, sound, arrays)
+                parts = None if arrays is None else OfCcd(arrays, i)
+                measured.append(changed(record, reconstruction=result, parts=parts))
     return _Measured(measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again, left)
 
 
