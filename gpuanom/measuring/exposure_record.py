@@ -10,7 +10,7 @@ import numpy as np
 
 from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
 from gpuanom.cameras.focalplane import Position, places
-from gpuanom.measuring.ccd_statistics import Maxima, OfCcd, StackParts, changed
+from gpuanom.measuring.ccd_statistics import Maxima, OfCcd, StackParts
 from gpuanom.naming import natural_key
 from gpuanom.records import (
     CcdMeasurement,
@@ -21,6 +21,7 @@ from gpuanom.records import (
     Measurement,
     Singles,
 )
+from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 from gpuanom.statistics import crosstalk, lines, repeats, shapes, spectrum
 from gpuanom.statistics.listed import NAMES
