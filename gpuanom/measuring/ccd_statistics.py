@@ -218,17 +218,15 @@ def with_statistics(records: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
             stacks.setdefault(id(record.parts.stack), []).append(place)
     for places in stacks.values():
         arrays: StatisticArrays = done[places[0]].parts.stack
-        maxima = Maxima(
-            # A copy, since the arrays of a stack lie in one piece of memory.
-            np.array(arrays.repeats.pairs),
-            int(arrays.repeats.n_maxima[[done[place].parts.row for place in places]].sum()),
-        )
-        measured = [place for place in places if done[place].status == "ok"]
-        made = _made(arrays, [done[i].parts.row for i in measured], done[measured[0]].shape) if measured else None
-        for place in places:
-            done[place] = changed(done[place], parts=OfCcd(None, 0, maxima))
+        rows = {place: done[place].parts.row for place in places}
+        measured = {place: row for place, row in rows.items() if done[place].status == "ok"}
+        made = _made(arrays, list(measured.values()), done[next(iter(measured))].shape) if measured else None
+        # A copy, since the arrays of a stack lie in one piece of memory.
+        maxima = Maxima(np.array(arrays.repeats.pairs), int(arrays.repeats.n_maxima[list(rows.values())].sum()))
         for row, place in enumerate(measured):
-            done[place] = changed(records[place], parts=OfCcd(made, row, maxima))
+            done[place] = changed(done[place], parts=OfCcd(made, row, maxima))
+        for place in rows.keys() - measured:
+            done[place] = changed(done[place], parts=OfCcd(None, 0, maxima))
     return done
 
 
