@@ -179,6 +179,21 @@ def test_only_rounding_depends_on_the_order_of_the_ccds(order):
     np.testing.assert_allclose(values, again, rtol=1e-5, atol=1e-9)
 
 
+def test_stars_of_several_ccds_in_one_table_are_those_of_the_ccds():
+    found, places = [plain(n, seed=n, e1=0.1 * n) for n in (12, 0, 30, 7)], [Position(float(k), 0.0) for k in range(4)]
+    together = Stars(np.concatenate([stars.table for stars in found], axis=1), SHAPE, [12, 0, 30, 7])
+    assert together.of_ccds(range(4)) is together
+    for order in ([3, 1, 0, 2], [2, 3], [1]):
+        chosen, where = together.of_ccds(order), [places[k] for k in order]
+        apart = [found[k] for k in order]
+        assert chosen.table.tobytes() == np.concatenate([stars.table for stars in apart], axis=1).tobytes()
+        assert chosen.numbers == [stars.table.shape[1] for stars in apart]
+        for given_ in ([chosen], [chosen.of_ccds([0]), chosen.of_ccds(range(1, len(order)))]):
+            assert stars_of.ccd_statistics(given_).tobytes() == stars_of.ccd_statistics(apart).tobytes()
+            together_, apart_ = (stars_of.exposure_statistics(one, where) for one in (given_, apart))
+            assert together_.tobytes() == apart_.tobytes()
+
+
 @pytest.mark.parametrize("numbers", [(), (0, 0), (5, 4), (2,)])
 def test_too_few_stars_for_a_plane(numbers):
     found = [plain(n, seed=n) for n in numbers]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from gpuanom.records import (
     OrientationHistograms,
     Turn,
 )
+from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 
 SATURATED = "saturated"
@@ -103,54 +103,48 @@ def ccd_records(
     list of CcdMeasurement
         Their arrays are views of arrays of the stack.
     """
-    n = len(ccds)
-    n_pixels = shape[0] * shape[1]
-    # Numbers of Python once for all CCDs: an element of an array at a time takes ten times as long.
+    n, n_pixels = len(ccds), shape[0] * shape[1]
     counts = np.stack([h.counts[:n] for h in histograms], axis=1)
     cosine, sine = (np.stack([getattr(h, of)[:n] for h in histograms], axis=1) for of in ("cosine", "sine"))
-    in_histograms = counts.sum(axis=2).tolist()
+    n_sources, in_histograms = np.asarray(counted.n_sources)[:n], counts.sum(axis=2)
+    saturated = np.asarray(counted.n_saturated)[:n] / n_pixels
+    is_unknown = np.isnan([ccd.saturation for ccd in ccds])
     coefficients = background.coefficients[:n].copy()
-    sky, sigma = coefficients[:, 0].tolist(), background.sigma[:n].tolist()
-    n_points, n_sigma_points = background.n_points[:n].tolist(), background.n_sigma_points[:n].tolist()
-    n_sources, n_bad, n_saturated, n_gradients = (
-        np.asarray(numbers)[:n].tolist()
-        for numbers in (counted.n_sources, counted.n_bad, counted.n_saturated, counted.n_gradients)
-    )
-    usable = background.usable[:n].tolist()
-    records = []
-    for i, ccd in enumerate(ccds):
-        saturated = n_saturated[i] / n_pixels
-        if saturated > MOSTLY:
-            reason = f"CCD {ccd.name}: {saturated:.0%} of its pixels are saturated"
-            record = unmeasured(CcdFailure(ccd.name, SATURATED, reason), settings.bins)
-            records.append(replace(record, shape=shape, remark=printable(ccd.remark)))
-            continue
-        status, reason = ("ok", "") if usable[i] else _why_unusable(i, ccd.name, background, settings)
-        records.append(
-            CcdMeasurement(
-                name=printable(ccd.name),
-                status=status,
-                reason=reason,
-                coefficients=coefficients[i],
-                # The sky at the CCD's centre, where X = Y = 0.
-                sky=sky[i],
-                sigma=sigma[i],
-                n_points=n_points[i],
-                n_sigma_points=n_sigma_points[i],
-                n_sources=n_sources[i],
-                n_without_orientation=n_sources[i] - in_histograms[i][0],
-                n_isophote=in_histograms[i][1],
-                n_gradients=n_gradients[i],
-                masked_fraction=n_bad[i] / n_pixels,
-                saturated_fraction=float("nan") if math.isnan(ccd.saturation) else saturated,
-                counts=counts[i],
-                cosine=cosine[i],
-                sine=sine[i],
-                sky_axes=None if ccd.sky_axes is None else focal_plane_axes(ccd.sky_axes, ccd.turn),
-                shape=shape,
-                remark=printable(ccd.remark),
-            )
-        )
+    # A column for each field of the records: numbers of Python once for all CCDs, since an element of an array at a
+    # time takes ten times as long.
+    columns: dict[str, Iterable[object]] = {
+        "name": [printable(ccd.name) for ccd in ccds],
+        "status": ["ok"] * n,
+        "reason": [""] * n,
+        "coefficients": coefficients,
+        # The sky at the CCD's centre, where X = Y = 0.
+        "sky": coefficients[:, 0].tolist(),
+        "sigma": background.sigma[:n].tolist(),
+        "n_points": background.n_points[:n].tolist(),
+        "n_sigma_points": background.n_sigma_points[:n].tolist(),
+        "n_sources": n_sources.tolist(),
+        "n_without_orientation": (n_sources - in_histograms[:, 0]).tolist(),
+        "n_isophote": in_histograms[:, 1].tolist(),
+        "n_gradients": np.asarray(counted.n_gradients)[:n].tolist(),
+        "masked_fraction": (np.asarray(counted.n_bad)[:n] / n_pixels).tolist(),
+        "saturated_fraction": np.where(is_unknown, np.nan, saturated).tolist(),
+        "counts": counts,
+        "cosine": cosine,
+        "sine": sine,
+        "sky_axes": [ccd.sky_axes and focal_plane_axes(ccd.sky_axes, ccd.turn) for ccd in ccds],
+        "shape": [shape] * n,
+        "remark": [printable(ccd.remark) if ccd.remark else "" for ccd in ccds],
+    }
+    records = [CcdMeasurement(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    for i in np.flatnonzero((saturated > MOSTLY) | ~background.usable[:n]).tolist():
+        name, remark = ccds[i].name, records[i].remark
+        if saturated[i] > MOSTLY:
+            reason = f"CCD {name}: {saturated[i]:.0%} of its pixels are saturated"
+            record = unmeasured(CcdFailure(name, SATURATED, reason), settings.bins)
+            records[i] = changed(record, shape=shape, remark=remark)
+        else:
+            status, reason = _why_unusable(i, name, background, settings)
+            records[i] = changed(records[i], status=status, reason=reason)
     return records
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
-from typing import TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,24 +15,21 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.measuring.ccd_record import MOSTLY
 from gpuanom.records import (
     Background,
-    Ccd,
     CcdMeasurement,
     CcdStack,
-    CcdStatistics,
+    Cells,
     Doubles,
     Integers,
     Patterns,
     Repeats,
     Shapes,
+    Singles,
     Sources,
-    Turn,
 )
-from gpuanom.set_at_once import set_at_once
+from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 from gpuanom.statistics import background_map, crosstalk, lines, profiles, shapes, spectrum
 from gpuanom.statistics.listed import NAMES
-
-Changed = TypeVar("Changed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,72 +39,76 @@ class StatisticArrays:
     patterns: Patterns
     shapes: Shapes
     repeats: Repeats
+    turns: Integers
+    """`Turn` of each CCD, from its axes to those of the focal plane; always on the host."""
     lines: Doubles | None = None
     """From `gpuanom.statistics.lines.find`, once the arrays are on the host."""
 
 
-@set_at_once
 @dataclass(frozen=True, eq=False)
-class CcdArrays:
-    """What the steps gave for one CCD, before its statistics are made.
+class StackParts:
+    """What the CCDs of a stack contribute to the statistics of their exposure.
+
+    The arrays have a row for each CCD that could be measured. An exposure on a GPU is one stack or a few, so that the
+    numbers of all its CCDs are worked on at once.
 
     Attributes
     ----------
-    patterns : Patterns
-        Of the stack that the CCD was measured in, without the bins of lines.
-    shapes : Shapes
-        The same.
-    index : int
-        Of the CCD in the stack.
-    repeats : ndarray, (PAIR_ROWS, PAIR_COLUMNS) int32, or None
-        Pairs of maxima of the stack that the CCD was measured in, for the first CCD of the stack; None for the others.
-    n_maxima : int
-        Number of maxima of this CCD.
-    line : ndarray, (4,) float64
-        See `gpuanom.statistics.lines.find`.
-    turn : Turn
-        From the axes of the CCD to those of the focal plane.
-    """
-
-    patterns: Patterns
-    shapes: Shapes
-    index: int
-    repeats: Integers | None
-    n_maxima: int
-    line: Doubles
-    turn: Turn
-
-
-@set_at_once
-@dataclass(frozen=True, eq=False)
-class CcdParts:
-    """What one CCD contributes to the statistics of its exposure.
-
-    Attributes
-    ----------
-    spectra : Spectra or None
-        None where the CCD could not be measured.
-    stars : Stars or None
-        The same.
-    crosstalk : tuple of 5 ints
+    values, cells, row_steps, column_steps : ndarray, (n_ccd, ...)
+        The fields of each CCD's `CcdStatistics`; the straight lines are not among the values yet.
+    spectra : StackSpectra
+    stars : Stars
+    crosstalk : ndarray, (n_ccd, 5) int64
         See `gpuanom.statistics.crosstalk.parts_of_ccds`.
-    line : ndarray, (4,) float64
-        See `gpuanom.statistics.lines.find`; NaN where the CCD could not be measured.
-    repeats : ndarray, (PAIR_ROWS, PAIR_COLUMNS) int32, or None
-        Pairs of the stack that the CCD was the first of.
-    n_maxima : int
-        Of the CCD.
-    turn : Turn
-        From the axes of the CCD to those of the focal plane.
+    lines : ndarray, (n_ccd, 4) float64
+        See `gpuanom.statistics.lines.find`.
+    turns : ndarray, (n_ccd,) int64
+        `Turn` of each CCD, from its axes to those of the focal plane.
     """
 
-    spectra: spectrum.Spectra | None
-    stars: shapes.Stars | None
-    crosstalk: tuple[int, ...]
-    line: Doubles
-    repeats: Integers | None
+    values: Singles
+    cells: Cells
+    row_steps: Singles
+    column_steps: Singles
+    spectra: spectrum.StackSpectra
+    stars: shapes.Stars
+    crosstalk: Integers
+    lines: Doubles
+    turns: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Maxima:
+    """Pairs of maxima and numbers of maxima, which are counted over a whole stack.
+
+    Attributes
+    ----------
+    pairs : ndarray, (PAIR_ROWS, PAIR_COLUMNS) int32
+    n_maxima : int
+        Of those CCDs of the stack that could be decoded.
+    """
+
+    pairs: Integers
     n_maxima: int
-    turn: Turn
+
+
+class OfCcd(NamedTuple):
+    """Where the record of a CCD finds what its statistics are made from: `CcdMeasurement.parts`.
+
+    Attributes
+    ----------
+    stack : StatisticArrays, then StackParts or None
+        Shared by the CCDs of a stack. The arrays before `with_statistics`; None after where the CCD could not be
+        measured.
+    row : int
+        Of the CCD in the arrays of the stack.
+    maxima : Maxima or None
+        Shared by the CCDs of a stack; None before `with_statistics`.
+    """
+
+    stack: Any
+    row: int
+    maxima: Maxima | None = None
 
 
 def statistic_arrays(
@@ -137,6 +137,7 @@ def statistic_arrays(
         backend.patterns(stack, background, settings),
         backend.shapes(stack, background, sources, settings),
         backend.repeats(stack, background, sources, turns, settings),
+        turns,
     )
 
 
@@ -178,114 +179,88 @@ def without_saturated(
     return replace(arrays, repeats=backend.to_host(found))
 
 
-def with_arrays(
-    records: Sequence[CcdMeasurement], ccds: Sequence[tuple[int, Ccd]], arrays: StatisticArrays
-) -> list[CcdMeasurement]:
-    """Give each record of a stack what the steps of the statistics gave for its CCD.
+def without_bins(arrays: StatisticArrays) -> StatisticArrays:
+    """Let go of the bins of lines, which are large, once the lines are found.
 
     Parameters
     ----------
-    records : sequence of CcdMeasurement
-        Of the CCDs that could be decoded.
-    ccds : sequence of (int, Ccd)
-        The CCD of each record, and its index in the stack; the pixels are not used.
     arrays : StatisticArrays
-        Of the stack, from `gpuanom.measuring.streaks.without_streaks`.
+        Of a stack, from `gpuanom.measuring.streaks.without_streaks`.
 
     Returns
     -------
-    list of CcdMeasurement
+    StatisticArrays
     """
     none = np.zeros((len(arrays.patterns.bin_sum), 0, 0), dtype=np.int64)
-    patterns = replace(arrays.patterns, bin_sum=none, faint_bin_sum=none)
-    n_maxima = arrays.repeats.n_maxima.tolist()
-    found_lines = np.full((len(n_maxima), 4), np.nan) if arrays.lines is None else arrays.lines
-    pairs = chain([np.array(arrays.repeats.pairs)], repeat(None))
-    return [
-        changed(record, parts=CcdArrays(patterns, arrays.shapes, i, of_first, n_maxima[i], found_lines[i], ccd.turn))
-        for record, (i, ccd), of_first in zip(records, ccds, pairs, strict=False)
-    ]
-
-
-def changed(record: Changed, **values: object) -> Changed:
-    """A copy of a record with other values: `dataclasses.replace`, which takes ten times as long for many fields.
-
-    Parameters
-    ----------
-    record : any record
-        Of a dataclass that computes nothing from its fields when it is made.
-    **values
-        New values of its fields.
-    """
-    copy = object.__new__(type(record))
-    copy.__dict__.update(record.__dict__)
-    copy.__dict__.update(values)
-    return copy
+    return changed(arrays, patterns=changed(arrays.patterns, bin_sum=none, faint_bin_sum=none))
 
 
 def with_statistics(records: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
-    """Make the statistics of CCDs, and their parts of those of their exposure, from what the steps gave.
+    """Make the parts of CCDs of the statistics of their exposure from what the steps gave.
 
     Parameters
     ----------
     records : sequence of CcdMeasurement
-        From `with_arrays`; other records are returned as they are. CCDs of one stack are worked on together, since
-        each call of a native loop holds the interpreter's lock for a moment.
+        From `gpuanom.measuring.exposure.measure_group`: all CCDs of a stack, which are worked on together, since each
+        call of a native loop holds the interpreter's lock for a moment.
 
     Returns
     -------
     list of CcdMeasurement
-        Without the arrays. The straight lines are judged with those of the other CCDs, when all of them are measured
-        (`gpuanom.measuring.exposure_record`).
+        With parts in place of the arrays; the records of CCDs without arrays are returned as they are. The straight
+        lines are judged with those of the other CCDs, when all of them are measured, and the statistics of the CCDs
+        are complete then (`gpuanom.measuring.exposure_record`).
     """
     done = list(records)
     stacks: dict[int, list[int]] = {}
     for place, record in enumerate(done):
-        if isinstance(record.parts, CcdArrays):
-            if record.status == "ok":
-                stacks.setdefault(id(record.parts.patterns), []).append(place)
-            else:
-                done[place] = changed(record, parts=_without_statistics(record.parts))
+        if isinstance(record.parts, OfCcd):
+            stacks.setdefault(id(record.parts.stack), []).append(place)
     for places in stacks.values():
-        made = _made([records[place].parts for place in places], records[places[0]].shape)
-        for place, (statistics, parts) in zip(places, made, strict=True):
-            done[place] = changed(records[place], statistics=statistics, parts=parts)
+        arrays: StatisticArrays = done[places[0]].parts.stack
+        rows = {place: done[place].parts.row for place in places}
+        measured = {place: row for place, row in rows.items() if done[place].status == "ok"}
+        made = _made(arrays, list(measured.values()), done[next(iter(measured))].shape) if measured else None
+        # A copy, since the arrays of a stack lie in one piece of memory.
+        maxima = Maxima(np.array(arrays.repeats.pairs), int(arrays.repeats.n_maxima[list(rows.values())].sum()))
+        for row, place in enumerate(measured):
+            done[place] = changed(done[place], parts=OfCcd(made, row, maxima))
+        for place in rows.keys() - measured:
+            done[place] = changed(done[place], parts=OfCcd(None, 0, maxima))
     return done
 
 
-def _without_statistics(of_ccd: CcdArrays) -> CcdParts:
-    """What a CCD that could not be measured contributes to the statistics of its exposure."""
-    of_crosstalk = tuple(crosstalk.parts_of_ccds(of_ccd.patterns)[of_ccd.index].tolist())
-    return CcdParts(None, None, of_crosstalk, np.full(4, np.nan), of_ccd.repeats, of_ccd.n_maxima, of_ccd.turn)
-
-
-def _made(arrays: Sequence[CcdArrays], shape: tuple[int, int]) -> list[tuple[CcdStatistics, CcdParts]]:
+def _made(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, int]) -> StackParts:
     """What is made of the arrays of measured CCDs of one stack, whose pixels have that shape."""
-    chosen, patterns, turns = [a.index for a in arrays], arrays[0].patterns, [a.turn for a in arrays]
+    patterns, turns = arrays.patterns, arrays.turns[chosen].tolist()
     # Nothing is copied where all CCDs of the stack were measured.
     rows_chosen = slice(None) if chosen == list(range(len(patterns.n_fine))) else chosen
     maps = background_map.maps(patterns)
     of_stack = spectrum.spectra_of_stack(patterns, maps, rows_chosen)
-    spectra = spectrum.of_ccds(of_stack)
-    stars = shapes.stars_of_ccds(arrays[0].shapes, chosen, turns, shape)
+    stars = shapes.stars_of_ccds(arrays.shapes, chosen, turns, shape)
     values = np.concatenate(
         [
             spectrum.stack_statistics(of_stack, turns),
             profiles.ccd_statistics(patterns)[rows_chosen],
             background_map.ccd_statistics(patterns, maps)[rows_chosen],
             crosstalk.ccd_statistics(patterns)[rows_chosen],
-            np.full((len(arrays), len(lines.CCD_STATISTICS)), np.nan, dtype=np.float32),
-            shapes.ccd_statistics(stars),
+            np.full((len(chosen), len(lines.CCD_STATISTICS)), np.nan, dtype=np.float32),
+            shapes.ccd_statistics([stars]),
         ],
         axis=1,
     )
     if values.shape[1] != len(NAMES.ccds) or values.dtype != np.float32:
         raise ValueError(f"{values.shape} {values.dtype} statistics of CCDs where there should be {len(NAMES.ccds)}")
-    rows, columns = (steps[rows_chosen] for steps in profiles.steps(patterns))
-    cells = background_map.encoded(maps)[rows_chosen]
-    of_crosstalk = crosstalk.parts_of_ccds(patterns)[rows_chosen].tolist()
-    parts = [
-        CcdParts(of_spectra, of_stars, tuple(counted), of_ccd.line, of_ccd.repeats, of_ccd.n_maxima, of_ccd.turn)
-        for of_ccd, of_spectra, of_stars, counted in zip(arrays, spectra, stars, of_crosstalk, strict=True)
-    ]
-    return list(zip(map(CcdStatistics, values, cells, rows, columns), parts, strict=True))
+    row_steps, column_steps = (steps[rows_chosen] for steps in profiles.steps(patterns))
+    found_lines = np.full((len(patterns.n_fine), 4), np.nan) if arrays.lines is None else arrays.lines
+    return StackParts(
+        values,
+        background_map.encoded(maps)[rows_chosen],
+        row_steps,
+        column_steps,
+        of_stack,
+        stars,
+        crosstalk.parts_of_ccds(patterns)[rows_chosen],
+        found_lines[rows_chosen],
+        arrays.turns[chosen],
+    )

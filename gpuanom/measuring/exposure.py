@@ -20,10 +20,10 @@ from gpuanom.fits import CcdsOnDisk
 from gpuanom.fits.pixels import sums_on_device
 from gpuanom.measuring.ccd_record import SATURATED, Counted, ccd_records, unmeasured
 from gpuanom.measuring.ccd_statistics import (
-    changed,
+    OfCcd,
     statistic_arrays,
-    with_arrays,
     with_statistics,
+    without_bins,
     without_saturated,
 )
 from gpuanom.measuring.exposure_record import in_order
@@ -47,6 +47,7 @@ from gpuanom.records import (
     Reconstruction,
     Sources,
 )
+from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
@@ -128,6 +129,15 @@ def groups(
         del ccd
     if group:
         yield group
+
+
+def grouped_again(
+    group: list[Ccd | CcdOnDisk] | CcdFailure, settings: Settings, backend: Backend
+) -> Iterable[list[Ccd | CcdOnDisk] | CcdFailure]:
+    """Group one of the `groups` once more, for a device that may have less memory than was known before."""
+    if isinstance(group, CcdFailure) or len(group) <= backend.group_size(*_shape(group[0])):
+        return [group]
+    return groups(group, settings, backend)
 
 
 def _shape(ccd: Ccd | CcdOnDisk) -> tuple[int, int]:
@@ -235,9 +245,9 @@ class _Reading:
         self._on_disk: dict[int, BytesOnDisk] = {}
         """Of the images that the device may read from disk by itself, by their numbers in `items`."""
 
-    def is_unchanged(self, i: int) -> bool:
-        """Whether the file of one of `items` was not written to before the device had read it; asked afterwards."""
-        return i not in self._on_disk or self._on_disk[i].is_unchanged()
+    def changed_on_disk(self) -> set[int]:
+        """Those of `items` whose files were written to before the device had read them; asked afterwards."""
+        return {i for i, place in self._on_disk.items() if not place.is_unchanged()}
 
     def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd | CcdsTogether]:
         """Yield the CCDs that can be read, in order."""
@@ -303,7 +313,6 @@ def _measure_stack(
 ) -> _Measured:
     """Measure CCDs that share a shape."""
     measured: list[CcdMeasurement] = []
-    sound: list[tuple[int, Ccd]] = []
     again: list[Ccd | CcdOnDisk] = []
     left: list[Ccd | CcdOnDisk] = []
     reading = _Reading(backend, readers)
@@ -313,8 +322,9 @@ def _measure_stack(
         stack = backend.prepare(chain((first,), arriving), len(group))
         del first
         ccds, (_, ny, nx) = reading.ccds, stack.shape
+        names = [ccd.name for ccd in ccds]
         fit_points, sigma_points, gradient_points = (
-            draw_points(exposure, [ccd.name for ccd in ccds], step, ny, nx, settings, backend) for step in STEPS
+            draw_points(exposure, names, step, ny, nx, settings, backend) for step in STEPS
         )
         turns = np.array([ccd.turn for ccd in ccds], dtype=np.int64)
         background = backend.background(stack, fit_points, sigma_points, settings)
@@ -328,20 +338,21 @@ def _measure_stack(
             histograms, n_gradients = _histograms(sources, gradients, turns, settings, backend), gradients.n_points
         reconstructed: Sequence[Reconstruction | None] = [None] * len(ccds)
         if use is not None:
-            reconstructed = use([ccd.name for ccd in ccds], stack, background, sources, settings, backend)
+            reconstructed = use(names, stack, background, sources, settings, backend)
         counted = Counted(sources.n_sources, sources.n_bad, sources.n_saturated, n_gradients)
         on_device = background
         background, counted, histograms, damaged, arrays = backend.to_host(
             (background, counted, histograms, stack.damaged, arrays)
         )
-        changed_files = {i for i in range(len(ccds)) if not reading.is_unchanged(i)}
+        changed_files = reading.changed_on_disk()
+        unsound = changed_files if damaged is None else changed_files.union(np.flatnonzero(damaged >= 0).tolist())
         records = ccd_records(ccds, (int(ny), int(nx)), background, counted, histograms, settings)
         if arrays is not None:
             if any(record.status == SATURATED for record in records):
                 arrays = without_saturated(arrays, stack, on_device, sources, turns, settings, backend)
-            arrays = without_streaks(arrays, stack, on_device, settings, backend)
-        for i, (ccd, record) in enumerate(zip(ccds, records, strict=True)):
-            if i in changed_files or (damaged is not None and damaged[i] >= 0):
+            arrays = without_bins(without_streaks(arrays, stack, on_device, settings, backend))
+        for i, record in enumerate(records):
+            if i in unsound:
                 again.append(reading.items[i])
             elif changed_files and arrays is not None:
                 # The pairs of maxima are one sum over the stack, and this one holds pairs of who knows which pixels. A
@@ -349,10 +360,8 @@ def _measure_stack(
                 left.append(reading.items[i])
             else:
                 result = reconstructed[i] if record.status == "ok" else None
-                measured.append(record if result is None else changed(record, reconstruction=result))
-                sound.append((i, ccd))
-        if arrays is not None and measured:
-            measured = with_arrays(measured, sound, arrays)
+                parts = None if arrays is None else OfCcd(arrays, i)
+                measured.append(changed(record, reconstruction=result, parts=parts))
     return _Measured(measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again, left)
 
 

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
-from gpuanom.cameras.focalplane import places
-from gpuanom.measuring.ccd_statistics import CcdParts, changed
+from gpuanom.cameras.focalplane import Position, places
+from gpuanom.measuring.ccd_statistics import Maxima, OfCcd, StackParts
 from gpuanom.naming import natural_key
-from gpuanom.records import CcdMeasurement, Exposure, ExposureStatistics, FloatImage, Measurement, Singles
+from gpuanom.records import (
+    CcdMeasurement,
+    CcdStatistics,
+    Exposure,
+    ExposureStatistics,
+    FloatImage,
+    Measurement,
+    Singles,
+)
+from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 from gpuanom.statistics import crosstalk, lines, repeats, shapes, spectrum
 from gpuanom.statistics.listed import NAMES
 
 _STREAK = NAMES.ccds.index("streak")
+
+_Run: TypeAlias = tuple[StackParts, list[int]]
+"""CCDs that follow each other in the order of an exposure and are of one stack: that, and their rows of its arrays."""
 
 
 def in_order(done: Iterable[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
@@ -47,35 +60,67 @@ def exposure_record(
         stamps of the CCDs were used, there are no statistics.
     """
     ccds, statistics = in_order(done), None
-    if settings.statistics and all(ccd.statistics is not None for ccd in ccds if ccd.status == "ok"):
-        judged = _judged_lines(ccds)
-        statistics = ExposureStatistics(NAMES, _values(exposure, ccds, judged))
-        ccds = _with_lines(ccds, judged)
-    plain = tuple(ccd if ccd.parts is None else changed(ccd, parts=None) for ccd in ccds)
-    return Measurement(exposure, plain, settings.fingerprint(), model, statistics)
+    if settings.statistics and all(ccd.parts is not None for ccd in ccds if ccd.status == "ok"):
+        measured = [ccd for ccd in ccds if ccd.status == "ok"]
+        runs = _runs([ccd.parts for ccd in measured])
+        judged = lines.ccd_statistics(_rows(runs, "lines", (0, 4)), _rows(runs, "turns", (0,)).tolist())
+        where = places(exposure.camera, [ccd.name for ccd in ccds])
+        of_stacks = {id(ccd.parts.maxima): ccd.parts.maxima for ccd in ccds if ccd.parts is not None}
+        found = _values(runs, judged, [where[ccd.name] for ccd in measured], list(of_stacks.values()))
+        statistics = ExposureStatistics(NAMES, found)
+        made = iter(_ccd_statistics(runs, judged))
+        ccds = tuple(
+            changed(ccd, statistics=next(made) if ccd.status == "ok" else None, parts=None)
+            if ccd.parts is not None
+            else ccd
+            for ccd in ccds
+        )
+    return Measurement(exposure, ccds, settings.fingerprint(), model, statistics)
 
 
-def _measured(ccds: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
-    """The CCDs that have statistics."""
-    return [ccd for ccd in ccds if ccd.statistics is not None]
+def _runs(parts: Iterable[OfCcd]) -> list[_Run]:
+    """Those of the CCDs that follow each other and are of one stack together."""
+    return [
+        (of_run[0].stack, [of_ccd.row for of_ccd in of_run])
+        for of_run in (list(run) for _, run in groupby(parts, key=lambda of_ccd: id(of_ccd.stack)))
+    ]
 
 
-def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement], judged: FloatImage) -> Singles:
-    """The statistics of an exposure in the order of `listed.EXPOSURE_STATISTICS`; `judged` is from `_judged_lines`."""
-    every: list[CcdParts] = [ccd.parts for ccd in ccds if ccd.parts is not None]
-    names = [ccd.name for ccd in _measured(ccds)]
-    parts: list[Any] = [ccd.parts for ccd in _measured(ccds)]
-    where = places(exposure.camera, [ccd.name for ccd in ccds])
+def _rows(runs: Sequence[_Run], name: str, none: tuple[int, ...]) -> Any:
+    """The rows of an array of `StackParts` for all CCDs, in their order; an array of the shape `none` without CCDs."""
+    found = [getattr(stack, name)[rows] for stack, rows in runs]
+    return np.concatenate(found) if found else np.zeros(none, dtype=np.int64)
+
+
+def _values(
+    runs: Sequence[_Run], judged: FloatImage, where: Sequence[Position], of_stacks: Sequence[Maxima]
+) -> Singles:
+    """The statistics of an exposure in the order of `listed.EXPOSURE_STATISTICS`.
+
+    Parameters
+    ----------
+    runs : sequence of runs
+        The CCDs that have statistics.
+    judged : ndarray, (n_ccd, 2) float32
+        Their straight lines.
+    where : sequence of Position
+        Where each of them lies.
+    of_stacks : sequence of Maxima
+        Of each stack of the exposure.
+    """
     pairs = np.zeros((PAIR_ROWS, PAIR_COLUMNS), dtype=np.int64)
-    for of_stack in [part.repeats for part in every if part.repeats is not None]:
-        pairs += of_stack
-    free = _free_of_streaks(parts, judged)
+    for of_stack in of_stacks:
+        pairs += of_stack.pairs
+    free = _free_of_streaks(runs, judged)
     values = np.concatenate(
         [
-            spectrum.exposure_statistics([part.spectra for part in free], [part.turn for part in free]),
-            crosstalk.exposure_statistics(np.array([part.crosstalk for part in parts], dtype=np.int64).reshape(-1, 5)),
-            shapes.exposure_statistics([part.stars for part in parts], [where[name] for name in names]),
-            repeats.exposure_statistics(pairs, sum([part.n_maxima for part in every])),
+            spectrum.exposure_statistics(
+                [spectrum.Spectra(stack.spectra, row) for stack, rows in free for row in rows],
+                _rows(free, "turns", (0,)).tolist(),
+            ),
+            crosstalk.exposure_statistics(_rows(runs, "crosstalk", (0, 5))),
+            shapes.exposure_statistics([stack.stars.of_ccds(rows) for stack, rows in runs], where),
+            repeats.exposure_statistics(pairs, sum([of_stack.n_maxima for of_stack in of_stacks])),
         ]
     )
     if values.shape != (len(NAMES.exposures),) or values.dtype != np.float32:
@@ -84,27 +129,23 @@ def _values(exposure: Exposure, ccds: Sequence[CcdMeasurement], judged: FloatIma
     return values
 
 
-def _free_of_streaks(parts: list[Any], judged: FloatImage) -> list[Any]:
-    """The parts of the CCDs that no satellite's trail crosses, or all parts where each CCD has one.
+def _free_of_streaks(runs: Sequence[_Run], judged: FloatImage) -> Sequence[_Run]:
+    """The CCDs that no satellite's trail crosses, or all where each CCD has one.
 
     What is left of a trail after its pixels are masked would still be a stripe of the sum.
     """
-    free = [part for part, height in zip(parts, judged[:, 0].tolist(), strict=True) if not height > 0.0]
-    return free or parts
+    crossed = judged[:, 0] > 0.0
+    if not crossed.any() or crossed.all():
+        return runs
+    is_crossed = iter(crossed.tolist())
+    return [(stack, [row for row in rows if not next(is_crossed)]) for stack, rows in runs]
 
 
-def _judged_lines(ccds: Sequence[CcdMeasurement]) -> FloatImage:
-    """The straight lines of the CCDs that have statistics: a trail on one CCD makes weaker ones on the others count."""
-    parts: list[CcdParts] = [ccd.parts for ccd in _measured(ccds)]
-    found = np.array([part.line for part in parts]).reshape(-1, 4)
-    return lines.ccd_statistics(found, [part.turn for part in parts])
-
-
-def _with_lines(ccds: Sequence[CcdMeasurement], judged: FloatImage) -> tuple[CcdMeasurement, ...]:
-    """The CCDs with their judged lines among their statistics; those that have statistics are without their parts."""
-    statistics = [ccd.statistics for ccd in ccds if ccd.statistics is not None]
-    values = np.array([of_ccd.values for of_ccd in statistics])
-    if statistics:
-        values[:, _STREAK : _STREAK + judged.shape[1]] = judged
-    made = (changed(of_ccd, values=row) for of_ccd, row in zip(statistics, values, strict=True))
-    return tuple(ccd if ccd.statistics is None else changed(ccd, statistics=next(made), parts=None) for ccd in ccds)
+def _ccd_statistics(runs: Sequence[_Run], judged: FloatImage) -> Iterator[CcdStatistics]:
+    """The statistics of each CCD, with the judged lines: a trail on one CCD makes weaker ones on the others count."""
+    start = 0
+    for stack, rows in runs:
+        values = stack.values[rows]
+        values[:, _STREAK : _STREAK + judged.shape[1]] = judged[start : start + len(rows)]
+        start += len(rows)
+        yield from map(CcdStatistics, values, stack.cells[rows], stack.row_steps[rows], stack.column_steps[rows])

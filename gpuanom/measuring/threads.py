@@ -23,7 +23,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError, GpuanomError, InputError, printable
 from gpuanom.fits import open_ccds
 from gpuanom.measuring.ccd_statistics import with_statistics
-from gpuanom.measuring.exposure import groups, measure_group
+from gpuanom.measuring.exposure import grouped_again, groups, measure_group
 from gpuanom.measuring.exposure_record import exposure_record
 from gpuanom.measuring.loops_ahead import load_statistics
 from gpuanom.measuring.readahead import Readers
@@ -213,13 +213,12 @@ class Works:
                 ccds = (ccd for ccd in ccds if isinstance(ccd, CcdFailure) or use.wants(ccd.name))
             return _Groups(groups(ccds, self._settings, self._planner))
 
-    def _measured(self, underway: _Underway, group: Sequence[Ccd | CcdOnDisk] | CcdFailure) -> list[CcdMeasurement]:
+    def _measured(self, underway: _Underway, group: list[Ccd | CcdOnDisk] | CcdFailure) -> list[CcdMeasurement]:
         if underway.outcome:
             return []
         lane = self._lanes.get()
         try:
-            # Grouped once more for this lane's device, which may have less memory than was known before.
-            parts = [group] if isinstance(group, CcdFailure) else groups(group, self._settings, lane)
+            parts = grouped_again(group, self._settings, lane)
             name = underway.exposure.points_id
             use = None if self._stamps is None else self._stamps.of(underway.exposure)
             done = [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]

@@ -71,7 +71,7 @@ def find(patterns: Patterns) -> Doubles:
     ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
     result = np.full((len(patterns.bin_sum), 4), np.nan)
     for planes, side in ((patterns.bin_sum, bin_side(ny, nx)), (patterns.faint_bin_sum, faint_bin_side(ny, nx))):
-        best = np.array(_best(planes, side, ny, nx)).reshape(-1, 4)
+        best = _best(planes, side, ny, nx)
         higher = (best[:, 0] >= 0.0) & ~(result[:, 0] >= best[:, 0])
         result[higher] = best[higher]
     return result
@@ -103,27 +103,29 @@ def covered(line: Doubles, ny: int, nx: int) -> npt.NDArray[np.bool_]:
     return np.asarray((columns >= first[:, np.newaxis]) & (columns < last[:, np.newaxis]))
 
 
-def _best(planes: Integers, side: int, ny: int, nx: int) -> list[tuple[float, ...]]:
+def _best(planes: Integers, side: int, ny: int, nx: int) -> Doubles:
     """Height, angle, distance and positive share of the best line of each CCD; a height of 0 without any, or NaN."""
     from gpuanom.statistics.radon import best_lines, weights
 
     n_ccd, rows, columns = planes.shape
+    result = np.full((n_ccd, 4), np.nan)
     if max(rows, columns) < LEAST:
-        return [(math.nan,) * 4] * n_ccd
+        return result
     found = np.empty((n_ccd, 6))
     least = min(LEAST, max(LEAST_OF_SMALL, max(rows, columns) // 2))
     best_lines(
         planes, weights(rows, columns, least), weights(columns, rows, least), max(1, SEGMENT // side), ALONE, NOISE,
         EDGE, found,
     )  # fmt: skip
-    return [_placed(line, side, ny, nx) for line in found.tolist()]
+    result[:, 0] = found[:, 0]
+    for i in np.flatnonzero(found[:, 0] > 0.0).tolist():
+        result[i] = _placed(found[i].tolist(), side, ny, nx)
+    return result
 
 
 def _placed(line: list[float], side: int, ny: int, nx: int) -> tuple[float, ...]:
     """A line from its first and last bins as `find` returns it."""
     height, x, y, last_x, last_y, share = line
-    if not height > 0.0:
-        return height, math.nan, math.nan, math.nan
     angle = math.pi / 2 - (math.pi / 2 - math.atan2(last_y - y, last_x - x)) % math.pi
     x0, y0 = (x + 0.5) * side - nx / 2, (y + 0.5) * side - ny / 2
     return height, angle, y0 * math.cos(angle) - x0 * math.sin(angle), share

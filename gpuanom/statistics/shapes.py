@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -56,14 +55,16 @@ EXPOSURE_STATISTICS: tuple[Statistic, ...] = (
 @set_at_once
 @dataclass(frozen=True, eq=False)
 class Stars:
-    """The star-like sources of one CCD, in focal-plane axes.
+    """The star-like sources of one CCD, or of several CCDs of one size, in focal-plane axes.
 
     Attributes
     ----------
     table : ndarray, (6, n) float64
         A column for each star, with the rows x, y, fwhm, e1, e2 and kurtosis.
     shape : tuple of int
-        (ny, nx) of the CCD in pixels.
+        (ny, nx) of each CCD in pixels.
+    numbers : list of int, or None
+        Number of stars of each CCD, which follow each other in the table; None where all are those of one CCD.
     x, y : ndarray, (n,) float64
         Position on the CCD as a share of its width and height, 0 to 1.
     fwhm, e1, e2, kurtosis : ndarray, (n,) float64
@@ -73,6 +74,7 @@ class Stars:
 
     table: Doubles
     shape: tuple[int, int]
+    numbers: list[int] | None = None
 
     x = property(lambda self: self.table[0])
     y = property(lambda self: self.table[1])
@@ -80,6 +82,23 @@ class Stars:
     e1 = property(lambda self: self.table[3])
     e2 = property(lambda self: self.table[4])
     kurtosis = property(lambda self: self.table[5])
+
+    def of_ccds(self, chosen: Sequence[int]) -> Stars:
+        """Return the stars of some of the CCDs, in that order.
+
+        Parameters
+        ----------
+        chosen : sequence of int
+            Indices of the CCDs.
+        """
+        numbers = np.array(_numbers([self]))
+        if list(chosen) == list(range(len(numbers))):
+            return self
+        end, wanted = np.cumsum(numbers)[chosen], numbers[chosen]
+        # The first star of each CCD in this table, less the place that it has in the new one.
+        shift = end - np.cumsum(wanted)
+        columns = np.repeat(shift, wanted) + np.arange(wanted.sum())
+        return Stars(self.table[:, columns], self.shape, wanted.tolist())
 
 
 def stars(shapes: Shapes, ccd: int, turn: Turn, shape: tuple[int, int]) -> Stars:
@@ -104,12 +123,10 @@ def stars(shapes: Shapes, ccd: int, turn: Turn, shape: tuple[int, int]) -> Stars
     Stars
         Brightest first; empty where none is found.
     """
-    return stars_of_ccds(shapes, [ccd], [turn], shape)[0]
+    return stars_of_ccds(shapes, [ccd], [turn], shape)
 
 
-def stars_of_ccds(
-    shapes: Shapes, ccds: Sequence[int], turns: Sequence[Turn | int], shape: tuple[int, int]
-) -> list[Stars]:
+def stars_of_ccds(shapes: Shapes, ccds: Sequence[int], turns: Sequence[Turn | int], shape: tuple[int, int]) -> Stars:
     """Do what `stars` does for several CCDs of a stack at once, in a fraction of the time.
 
     Parameters
@@ -125,8 +142,8 @@ def stars_of_ccds(
 
     Returns
     -------
-    list of Stars
-        One for each CCD, brightest star first.
+    Stars
+        Those of all these CCDs, of each the brightest star first.
     """
     every = list(ccds) == list(range(len(shapes.width)))
     moments, centre, spoilt, widths = (
@@ -158,7 +175,7 @@ def stars_of_ccds(
     x, y = np.where(quarter, 1.0 - y, x), np.where(quarter, x, y)
     e1, e2 = np.where(quarter, -e1, e1), np.where(quarter, -e2, e2)
     table = np.array([x, y, FWHM * np.sqrt(alone / 2.0), share * e1, share * e2, kurtosis])
-    return [Stars(table[:, i:j], shape) for i, j in pairwise([0, *np.cumsum(counts).tolist()])]
+    return Stars(table, shape, counts.tolist())
 
 
 def _medians(values: Doubles, chosen: npt.NDArray[np.bool_]) -> Doubles:
@@ -228,7 +245,7 @@ def ccd_statistics(found: Sequence[Stars]) -> FloatImage:
     Parameters
     ----------
     found : sequence of Stars
-        Of each CCD.
+        Of a CCD, or of several, each.
 
     Returns
     -------
@@ -237,12 +254,17 @@ def ccd_statistics(found: Sequence[Stars]) -> FloatImage:
     """
     if not found:
         return np.empty((0, len(_MEANS)), dtype=np.float32)
-    return _means(np.concatenate([stars_.table for stars_ in found], axis=1), _numbers(found))
+    return _means(_joined(found), _numbers(found))
+
+
+def _joined(found: Sequence[Stars]) -> Doubles:
+    """The tables of stars side by side."""
+    return found[0].table if len(found) == 1 else np.concatenate([stars_.table for stars_ in found], axis=1)
 
 
 def _numbers(found: Sequence[Stars]) -> list[int]:
     """The number of stars of each CCD."""
-    return [stars_.table.shape[1] for stars_ in found]
+    return [n for stars_ in found for n in ([stars_.table.shape[1]] if stars_.numbers is None else stars_.numbers)]
 
 
 def _means(table: Doubles, numbers: list[int]) -> FloatImage:
@@ -261,7 +283,7 @@ def exposure_statistics(found: Sequence[Stars], places: Sequence[Position]) -> F
     Parameters
     ----------
     found : sequence of Stars
-        Of the exposure's CCDs, in natural order of the CCDs' names.
+        Of the exposure's CCDs, of one or several each, in natural order of the CCDs' names.
     places : sequence of Position
         Where each of these CCDs lies, see `gpuanom.cameras.focalplane.places`.
 
@@ -274,7 +296,7 @@ def exposure_statistics(found: Sequence[Stars], places: Sequence[Position]) -> F
     result[len(_MEANS) - 1] = 0.0
     if not found:
         return result
-    together = Stars(np.concatenate([stars_.table for stars_ in found], axis=1), found[0].shape)
+    together = Stars(_joined(found), found[0].shape)
     result[: len(_MEANS)] = _means(together.table, _numbers([together]))[0]
     u, v = field_positions(found, places)
     planes = [fitted_plane(u, v, e) for e in (together.e1, together.e2)]
@@ -295,7 +317,7 @@ def field_positions(found: Sequence[Stars], places: Sequence[Position]) -> tuple
     Parameters
     ----------
     found : sequence of Stars
-        Of each CCD.
+        Of a CCD, or of several, each.
     places : sequence of Position
         Of each CCD.
 
@@ -306,11 +328,12 @@ def field_positions(found: Sequence[Stars], places: Sequence[Position]) -> tuple
     """
     # The rows x and y, with a column for each CCD; with one for each star from here on.
     corner = np.array([(place.x, place.y) for place in places]).T
-    size = np.array([stars_.shape[::-1] for stars_ in found], dtype=np.float64).T
+    shapes = [stars_.shape[::-1] for stars_ in found]
+    size = np.repeat(np.array(shapes, dtype=np.float64), [len(_numbers([stars_])) for stars_ in found], axis=0).T
     first, last = (corner * size).min(axis=1), ((corner + 1.0) * size).max(axis=1)
     middle, half = 0.5 * (last + first), 0.5 * (last - first).max()
-    of_star = np.repeat(np.arange(len(found)), _numbers(found))
-    along = np.concatenate([stars_.table[:2] for stars_ in found], axis=1)
+    of_star = np.repeat(np.arange(len(places)), _numbers(found))
+    along = _joined(found)[:2]
     upside_down = np.array([place.upside_down for place in places])[of_star]
     along = np.where(upside_down, 1.0 - along, along)
     u, v = ((corner[:, of_star] + along) * size[:, of_star] - middle[:, None]) / half

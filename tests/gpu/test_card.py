@@ -88,17 +88,17 @@ def arrays(record):
 
 
 def of_ccds(measured):
-    """The measurements, and the pairs of sources of all CCDs: those are counted together for the CCDs of a stack.
+    """The measurements, with each CCD's own rows of what its stack contributes to the statistics of the exposure.
 
-    The spectra of a CCD are one of those of the CCD's stack.
+    The pairs of sources of all CCDs come last: those are counted together for the CCDs of a stack.
     """
-    pairs = sum(ccd.parts.repeats for ccd in measured if ccd.parts.repeats is not None)
-    found = []
+    found, maxima = [], {id(ccd.parts.maxima): ccd.parts.maxima for ccd in measured}.values()
     for ccd in measured:
-        of_stack = ccd.parts.spectra
-        spectra = None if of_stack is None else [array[of_stack.place] for array in arrays(of_stack.stack)]
-        found += [dataclasses.replace(ccd, parts=dataclasses.replace(ccd.parts, repeats=None, spectra=spectra))]
-    return [*found, pairs]
+        stack, row = ccd.parts.stack, ccd.parts.row
+        shared = [] if stack is None else list(arrays(dataclasses.replace(stack, stars=None)))
+        found += [dataclasses.replace(ccd, parts=None), [array[row] for array in shared]]
+        found += [] if stack is None else [stack.stars.of_ccds([row])]
+    return [*found, sum(of_stack.pairs for of_stack in maxima)]
 
 
 def bits(record):

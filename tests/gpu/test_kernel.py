@@ -51,6 +51,8 @@ def test_an_empty_grid_launches_nothing(kernel, monkeypatch):
     ],
 )
 def test_arguments_are_held_against_the_signature(kernel, change, kind, message):
+    good = arrays()
+    kernel(GRID, BLOCK, *good[:2], 4, good[2])  # what is remembered of it makes nothing else right
     dx, dy, *others = change(arrays())
     with pytest.raises(kind, match=message):
         kernel(GRID, BLOCK, dx, dy, *others[::-1])  # the number stands before the array that is written

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import fields, is_dataclass, replace
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -48,6 +47,7 @@ from gpuanom.records import (
     Shapes,
     Sources,
 )
+from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 
 Record = TypeVar("Record")
@@ -242,13 +242,15 @@ def _copied(arrays: Sequence[Array]) -> list[npt.NDArray[Any]]:
 
 def _changed(record: Any, change: Callable[[Array], Any]) -> Any:
     """A record with other arrays in place of those of the device; what is on the host already stays."""
-    if isinstance(record, Sources):
-        record = replace(record, brightest=None)
+    if isinstance(record, cupy.ndarray):
+        return change(record)
     if isinstance(record, tuple | list):
-        return type(record)(_changed(part, change) for part in record)
-    if is_dataclass(record) and not isinstance(record, type):
-        return replace(record, **{f.name: _changed(getattr(record, f.name), change) for f in fields(record)})
-    return change(record) if isinstance(record, cupy.ndarray) else record
+        return type(record)([_changed(part, change) for part in record])
+    if not hasattr(type(record), "__dataclass_fields__"):
+        return record
+    values = {name: _changed(value, change) for name, value in vars(record).items() if name != "brightest"}
+    # What `Sources` hold of the brightest pixels stays on the device.
+    return changed(record, **(values | {"brightest": None} if isinstance(record, Sources) else values))
 
 
 def _filled(record: Any) -> Any:

@@ -37,14 +37,17 @@ def compare_sums(data: Array, wanted: Sequence[tuple[int, int, int, int]], damag
     ValueError
         When an image's bytes lie outside the data, or begin elsewhere.
     """
-    for place, begin, n_bytes, _ in wanted:
-        is_within = 0 <= begin <= begin + n_bytes <= data.size and 0 <= place < damaged.size
-        if not is_within or begin % ALIGNMENT:
-            raise ValueError(f"{n_bytes} bytes from byte {begin} on of {data.size}, for place {place}")
+    table = np.array(wanted, dtype=np.int64)
+    place, begin, n_bytes, _ = table.T
+    is_within = (begin >= 0) & (n_bytes >= 0) & (n_bytes <= data.size - begin) & (place >= 0) & (place < damaged.size)
+    wrong = np.flatnonzero(~is_within | (begin % ALIGNMENT != 0))
+    if wrong.size:
+        i = wrong[0]
+        raise ValueError(f"{n_bytes[i]} bytes from byte {begin[i]} on of {data.size}, for place {place[i]}")
     if data.data.ptr % ALIGNMENT:
         raise ValueError("the bytes do not begin at a multiple of 16")
-    about = cupy.asarray(np.array([row[:3] for row in wanted], dtype=np.int64))
-    sums = cupy.asarray(np.array([row[3] for row in wanted], dtype=np.uint64))
+    about = cupy.asarray(np.ascontiguousarray(table[:, :3]))
+    sums = cupy.asarray(table[:, 3].astype(np.uint64))
     found = cupy.zeros(len(wanted), np.uint64)
     # Neighbouring threads read neighbouring 16 bytes.
     ADD((BLOCKS_AN_IMAGE, len(wanted)), (THREADS,), data, about, found)

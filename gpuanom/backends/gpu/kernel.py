@@ -8,16 +8,16 @@ expects.
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -49,7 +49,19 @@ _KERNEL = re.compile(
     r'extern "C" __global__ void\s+(?:__launch_bounds__\((?P<bounds>[^)]*)\)\s+)?(?P<name>\w+)\((?P<arguments>[^)]*)\)'
 )
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_ABOUT = operator.attrgetter("dtype", "flags.c_contiguous", "device.id")
+"""What a launch must know of an array."""
 _ERROR = re.compile(r"^(?P<file>\w+\.cuh?)\((?P<line>\d+)\): (?:catastrophic )?error:? ?(?P<what>.*)$", re.MULTILINE)
+
+
+_Take: TypeAlias = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
+def _taking(places: Sequence[int]) -> _Take:
+    """A function that takes the items at these places of a tuple, without a loop in Python where there are several."""
+    if len(places) > 1:
+        return operator.itemgetter(*places)
+    return lambda items: tuple(items[i] for i in places)
 
 
 @dataclass(frozen=True)
@@ -83,13 +95,6 @@ def folder() -> Traversable:
 def steps() -> tuple[str, ...]:
     """The names of all .cu files, without suffix, sorted."""
     return tuple(sorted(f.name.removesuffix(".cu") for f in folder().iterdir() if f.name.endswith(".cu")))
-
-
-@cache
-def _bounds(kind: type[np.generic]) -> tuple[int, int]:
-    """The least and the largest whole number of a type."""
-    bounds: Any = np.iinfo(np.dtype(kind))
-    return int(bounds.min), int(bounds.max)
 
 
 @cache
@@ -141,6 +146,10 @@ class Kernel:
 
     def __init__(self, step: str, name: str) -> None:
         self.step, self.name = step, name
+        self._sound: set[tuple[Any, ...]] = set()
+        """What `checked` found to be right of the arrays of earlier launches."""
+        # The same numbers come again with every exposure. 1, 1.0 and True are kept apart.
+        self._sized = lru_cache(maxsize=256, typed=True)(self._numbers)
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any, shared: int = 0) -> None:
         """Launch on the current device and stream; nothing is launched when the grid is empty.
@@ -161,7 +170,7 @@ class Kernel:
         DeviceError
             When the kernel does not compile.
         """
-        self._check_geometry(grid, block, shared)
+        _check_geometry(self.name, grid, block, shared)
         checked = self.checked(arguments)
         if 0 not in grid:
             self.function()(grid, block, checked, shared_mem=shared)
@@ -173,28 +182,32 @@ class Kernel:
         wanted = self._wanted
         if len(arguments) != len(wanted):
             raise TypeError(f"kernel {self.name} takes {len(wanted)} arguments, not {len(arguments)}")
-        kind, device = cupy.ndarray, cupy.cuda.Device().id
-        checked = []
-        for (argument, dtype, least, most), given in zip(wanted, arguments, strict=True):
-            # Most of an exposure's 600 arguments are plainly right. Of others the methods say what is wrong.
-            if dtype is not None:
-                plain = type(given) is kind and given.dtype == dtype and given.flags.c_contiguous
-                right = plain and given.device.id == device
-                checked.append(given if right else self._array(argument, given, kind, device))
-            else:
-                right = type(given) is int and least <= given <= most
-                checked.append(argument.type(given) if right else self._number(argument, given))
-        return tuple(checked)
+        arrays_of, numbers_of, in_order = self._taken
+        arrays, kind, device = arrays_of(arguments), cupy.ndarray, cupy.cuda.Device().id
+        # An exposure has 600 arguments. What is known to be right is compared, without a look at each of its parts.
+        about = (device, *[_ABOUT(array) if type(array) is kind else type(array) for array in arrays])
+        if about not in self._sound:
+            for argument, array in zip(arrays_of(wanted), arrays, strict=True):
+                self._check_array(argument, array, kind, device)
+            self._sound.add(about)
+        return in_order((*arrays, *self._sized(*numbers_of(arguments))))
 
     @cached_property
-    def _wanted(self) -> list[tuple[Argument, np.dtype[Any] | None, float, float]]:
-        """The arguments; with the type of an array's elements, or the least and largest number."""
-        found: list[tuple[Argument, np.dtype[Any] | None, float, float]] = []
-        for argument in signatures(self.step)[self.name]:
-            whole = not argument.array and not issubclass(argument.type, np.floating)
-            least, most = _bounds(argument.type) if whole else (math.inf, -math.inf)  # type: ignore[arg-type]
-            found.append((argument, np.dtype(argument.type) if argument.array else None, least, most))
-        return found
+    def _wanted(self) -> tuple[Argument, ...]:
+        return signatures(self.step)[self.name]
+
+    @cached_property
+    def _taken(self) -> tuple[_Take, _Take, _Take]:
+        """Functions that take the arrays and the numbers of the arguments, and that put the two in order again."""
+        arrays = [i for i, argument in enumerate(self._wanted) if argument.array]
+        numbers = [i for i, argument in enumerate(self._wanted) if not argument.array]
+        every = arrays + numbers
+        return _taking(arrays), _taking(numbers), _taking([every.index(i) for i in range(len(every))])
+
+    def _numbers(self, *numbers: Any) -> list[np.generic]:
+        """Numbers of the types of the signature."""
+        wanted = self._taken[1](self._wanted)
+        return [self._number(argument, number) for argument, number in zip(wanted, numbers, strict=True)]
 
     def function(self) -> Any:
         """The compiled kernel of the current device: CuPy's RawKernel, which also knows its registers."""
@@ -202,10 +215,10 @@ class Kernel:
 
         return _compiled(self.step, cupy.cuda.Device().id).get_function(self.name)
 
-    def _array(self, wanted: Argument, array: Any, kind: Any, device: int) -> Any:
+    def _check_array(self, wanted: Argument, array: Any, kind: Any, device: int) -> None:
         where = f"kernel {self.name}, argument {wanted.name}"
         if array is None and wanted.optional:
-            return None
+            return
         if not isinstance(array, kind):
             raise TypeError(f"{where}: a device array is wanted, not {type(array).__name__}")
         if array.dtype != wanted.type:
@@ -214,7 +227,6 @@ class Kernel:
             raise ValueError(f"{where}: the array is not C-contiguous")
         if array.device.id != device:
             raise ValueError(f"{where}: the array is on device {array.device.id}, the launch on device {device}")
-        return array
 
     def _number(self, wanted: Argument, number: Any) -> np.generic:
         where = f"kernel {self.name}, argument {wanted.name}"
@@ -224,23 +236,25 @@ class Kernel:
             whole = operator.index(number)
         except TypeError:
             raise TypeError(f"{where}: a whole number is wanted, not {number!r}") from None
-        least, most = _bounds(wanted.type)  # type: ignore[arg-type]
-        if not least <= whole <= most:
+        bounds: Any = np.iinfo(np.dtype(wanted.type))
+        if not bounds.min <= whole <= bounds.max:
             raise ValueError(f"{where}: {whole} does not fit {np.dtype(wanted.type)}")
         return wanted.type(whole)
 
-    def _check_geometry(self, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> None:
-        threads = 1
-        for size, limit in zip(block, MAX_BLOCK, strict=False):
-            threads *= size
-            if not 1 <= size <= limit:
-                raise ValueError(f"kernel {self.name}: block {block} is beyond {MAX_BLOCK}")
-        if threads > MAX_THREADS:
-            raise ValueError(f"kernel {self.name}: block {block} has more than {MAX_THREADS} threads")
-        if any(not 0 <= size <= limit for size, limit in zip(grid, MAX_GRID, strict=False)):
-            raise ValueError(f"kernel {self.name}: grid {grid} is beyond {MAX_GRID}")
-        if not 0 <= shared <= MAX_SHARED:
-            raise ValueError(f"kernel {self.name}: {shared} bytes of shared memory are beyond {MAX_SHARED}")
+
+@lru_cache(maxsize=1024)
+def _check_geometry(name: str, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> None:
+    threads = 1
+    for size, limit in zip(block, MAX_BLOCK, strict=False):
+        threads *= size
+        if not 1 <= size <= limit:
+            raise ValueError(f"kernel {name}: block {block} is beyond {MAX_BLOCK}")
+    if threads > MAX_THREADS:
+        raise ValueError(f"kernel {name}: block {block} has more than {MAX_THREADS} threads")
+    if any(not 0 <= size <= limit for size, limit in zip(grid, MAX_GRID, strict=False)):
+        raise ValueError(f"kernel {name}: grid {grid} is beyond {MAX_GRID}")
+    if not 0 <= shared <= MAX_SHARED:
+        raise ValueError(f"kernel {name}: {shared} bytes of shared memory are beyond {MAX_SHARED}")
 
 
 _modules: dict[tuple[str, int], Any] = {}

@@ -117,9 +117,11 @@ class TileUpload:
         self._check(place, images, images.seeds)
         self._put((images.start, images.size, images.blank, images.scale, images.zero), images.data.size)
         begin = self._send(images.data, None, images.lent)
-        for of_image, (first, n_bytes, datasum) in enumerate(images.sums, place):
-            if datasum is not None:
-                self._sums.append((of_image, begin + first, n_bytes, datasum))
+        self._sums += [
+            (of_image, begin + first, n_bytes, datasum)
+            for of_image, (first, n_bytes, datasum) in enumerate(images.sums, place)
+            if datasum is not None
+        ]
         self._added(place, images, images.seeds, images.start.shape[1])
 
     def _put(self, tiles: tuple[npt.NDArray[Any], ...], n_bytes: int) -> npt.NDArray[Any]:
@@ -135,11 +137,10 @@ class TileUpload:
 
     def _added(self, place: int, image: RiceImage | RiceImages, seeds: Sequence[int], n_tiles: int) -> None:
         self._shape = image.shape
-        form = (*image.tile, image.bytepix, image.blocksize, image.dither)
-        for of_image, seed in enumerate(seeds, place):
-            self._first.append(self._first[-1] + n_tiles)
-            self._places.add(of_image)
-            self._wanted.append((of_image, *form, seed))
+        form, first = (*image.tile, image.bytepix, image.blocksize, image.dither), self._first[-1] + n_tiles
+        self._first += range(first, first + len(seeds) * n_tiles, n_tiles)
+        self._places.update(range(place, place + len(seeds)))
+        self._wanted += [(of_image, *form, seed) for of_image, seed in enumerate(seeds, place)]
 
     def decode(self, stack: Array, damaged: Array | None = None) -> Array:
         """Decode what was sent; see `decode` for argument and result. `damaged` holds what is known already."""
@@ -149,7 +150,7 @@ class TileUpload:
             return damaged
         if self._shape != (ny, nx):
             raise ValueError(f"images of {self._shape} for a stack of {(ny, nx)}")
-        if max(place for place, *_ in self._wanted) >= n_ccd:
+        if max(self._places) >= n_ccd:
             raise ValueError(f"an image for a place beyond the stack's {n_ccd} CCDs")
         # One copy for all integers of the tiles, one for their real numbers, one for the images'.
         start, size, blank = self._on_device(*self._wholes.joined(self._first[-1]))
@@ -191,14 +192,12 @@ class TileUpload:
             raise ValueError(f"tiles of {rows} x {columns} pixels in blocks of {image.blocksize}")
         if image.bytepix not in (1, 2, 4) or image.dither not in (0, 1, 2):
             raise ValueError(f"BYTEPIX {image.bytepix}, dither {image.dither}")
-        for seed in seeds if image.dither else ():
-            if not 1 <= seed <= N_RANDOM:
-                raise ValueError(f"ZDITHER0 {seed}")
+        if image.dither and not 1 <= min(seeds) <= max(seeds) <= N_RANDOM:
+            raise ValueError(f"ZDITHER0 {min(seeds)} to {max(seeds)}")
         n_tiles = -(-ny // rows) * -(-nx // columns)
         shape = (len(seeds), n_tiles) if isinstance(image, RiceImages) else (n_tiles,)
-        if image.blank.shape != (n_tiles,) or any(
-            a.shape != shape for a in (image.start, image.size, image.scale, image.zero)
-        ):
+        shapes = (image.start.shape, image.size.shape, image.scale.shape, image.zero.shape)
+        if image.blank.shape != (n_tiles,) or shapes != (shape,) * 4:
             raise ValueError(f"numbers for other than {n_tiles} tiles")
         for number, tile in () if isinstance(image, RiceImages) else image.decoded:
             y, x = number // -(-nx // columns) * rows, number % -(-nx // columns) * columns
