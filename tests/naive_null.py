@@ -129,7 +129,9 @@ def furthest(cosine, sine, variance):
     """How far each CCD's vector is from the median of its exposure's, as the logarithm of its errors."""
     away = (v - np.median(v, axis=1, keepdims=True) for v in (cosine, sine))
     away = np.hypot(*away) / np.sqrt(variance)
-    return np.log(np.where(away > 0, away, np.nan))  # the vector of a CCD may be the median itself
+    # The vector of a CCD may be the median itself; then it counts as near as the nearest other one.
+    nearest = np.nanmin(np.where(away > 0, away, np.nan), axis=1, keepdims=True)
+    return np.log(np.where(away > 0, away, nearest))
 
 
 def of_ccds(exposures, ccds, x, y, statistics, kinds):

@@ -10,7 +10,7 @@ import pytest
 
 from gpuanom.scoring.judged import OF_CCDS, VECTOR_KINDS
 from gpuanom.scoring.null import fit
-from gpuanom.scoring.statistics_table import members
+from gpuanom.scoring.statistics_table import members, prepare
 from tests.test_verdict import _night
 
 
@@ -27,8 +27,8 @@ def night(n, n_ccd, seed):
     ccds["n_sources"] = 1000.0 * ccds["n_sources"]  # above the floor: where many values are equal, other rules hold
     for name in ("e1", "e2", "fwhm", "e_gradient"):
         exposures[f"{name}_error"] = 0.05 * random.lognormal(0.0, 1.0, n)
-    for name in ("e1", "fwhm", "kurtosis"):
-        ccds[f"{name}_error"] = 0.05 * random.lognormal(0.0, 1.0, n * n_ccd)
+    for name, error in (("e1", 0.005), ("fwhm", 0.05), ("kurtosis", 0.05)):
+        ccds[f"{name}_error"] = error * random.lognormal(0.0, 1.0, n * n_ccd)
     for kind in VECTOR_KINDS:
         ccds[f"{kind}_variance"] = ccds[f"{kind}_variance"] * random.uniform(0.5, 2.0, n * n_ccd)
     ccds["glow"][5 * n_ccd] *= 1e4
@@ -51,3 +51,12 @@ def test_the_null_is_that_of_plain_loops(n, n_ccd, seed):
     np.testing.assert_allclose(found.of_exposures, of_exposures, rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(found.of_ccds, of_ccds.ravel(), rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(found.second_ccd, second, rtol=1e-8, atol=1e-8)
+
+
+def test_of_three_ccds_one_may_be_the_median_itself():
+    n, n_ccd = 60, 3
+    measured = _night(n, n_ccd, 1)
+    used = {**measured.exposures, "n_ccd_used": np.full(n, 3.0)}
+    prepared = prepare(dataclasses.replace(measured, exposures=used), usual_ccds=3.0)
+    for name in (*(f"{kind}_off" for kind in VECTOR_KINDS), "ellipticity_off"):
+        assert np.isfinite(prepared.exposures[f"{name}_worst_ccd"]).all(), name

@@ -19,8 +19,8 @@ from gpuanom.tables.columns import Column
 STRIPES = ("stripe_power", "stripe_period", "stripe_angle")
 
 _OF_CCDS = (
-    ("row_jitter", "", "variance of the rows' means about their running median, over that of pixel noise: about 1"),
-    ("column_jitter", "", "variance of the columns' means about their running median, over that of pixel noise: about 1"),
+    ("row_jitter", "", "variance of the rows' means about their running median, over that of noise: about 1"),
+    ("column_jitter", "", "variance of the columns' means about their running median, over that of noise: about 1"),
     ("row_step", "", "largest step between rows beyond the CCD's usual steps, over the exposure's typical step"),
     ("column_step", "", "largest step between columns beyond the CCD's usual steps, over the exposure's typical step"),
     ("map_rms", "", "rms of the map of the residual sky, in sigma of a pixel"),
