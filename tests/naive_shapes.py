@@ -148,10 +148,10 @@ def maxima(image, bad, coefficients, sigma, *, saturation=math.nan, tile=32, a_t
         place = y // tile, x // tile
         if not (3 <= y < ny - 3 and 3 <= x < nx - 3 and place[0] < ny // tile and place[1] < nx // tile):
             continue
-        if image[y, x] >= saturation or not naive.brightest(v[y - 3 : y + 4, x - 3 : x + 4], 3, 3, 3):
+        square = v[y - 3 : y + 4, x - 3 : x + 4]
+        # Of equal pixels the first in (y, x) order is the brightest: the first of the largest must be the middle one.
+        if image[y, x] >= saturation or np.argmax(square) != square.size // 2:
             continue
-        if v[y + 3, x - 3 : x + 4].max() > v[y, x] or v[y - 3 : y + 4, x + 3].max() > v[y, x]:
-            continue  # `brightest` looks at the even square, which lacks the last row and column
         of_tile[place] = of_tile.get(place, 0) + 1
         if of_tile[place] <= a_tile:
             found.append((y, x))

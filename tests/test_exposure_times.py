@@ -160,6 +160,20 @@ def test_exposures_of_a_rare_time_are_compared_with_none():
     np.testing.assert_array_equal(moved, [[1.0, 1.5, NAN, 4.0]])
 
 
+def test_exposures_of_a_rare_time_tell_nothing_of_what_is_normal():
+    every = night((40, 300.0), (9, 3.0), (9, 30.0), seed=2)
+    rare = np.arange(every.n_exposures) >= 40
+    # Their sky is fainter than any other, and their CCDs differ as no others do.
+    every.exposures["sky"][rare] = 0.1
+    for values in every.ccds.values():
+        values[rare[every.owner]] *= np.random.default_rng(3).lognormal(0.0, 3.0, 4 * 18)
+    alone = part(every, np.flatnonzero(~rare))
+    (null, found), (expected_null, expected) = fit(every), fit(alone)
+    assert (null.n_exposures, null.sky, null.conditions) == (40, "sky", expected_null.conditions)
+    np.testing.assert_array_equal(found.of_exposures[~rare], expected.of_exposures)
+    np.testing.assert_array_equal(found.of_ccds[~rare[every.owner]], expected.of_ccds)
+
+
 def test_a_kept_null_knows_that_all_times_were_judged_together():
     null, _ = fit(night(*((3, 2.0**k) for k in range(10))))
     again = null_record._null(null_record._null_text(null), null_record._null_arrays(null))

@@ -23,6 +23,7 @@ from gpuanom.scoring import cause_choice, distances, exposure_times, regression,
 from gpuanom.scoring.distances import NullOptions, Scatter
 from gpuanom.scoring.exposure_times import Times
 from gpuanom.scoring.judged import LISTS, OF_CCDS, WORST, Judged
+from gpuanom.scoring.kept_statistics import part
 from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepare
 from gpuanom.scoring.tails import Tails
 from gpuanom.side_by_side import side_by_side
@@ -167,18 +168,28 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     Returns
     -------
     null : Null
+        Made without the exposures of rare exposure times.
     evidence : Evidence
         The same as `evidence` of the null and the dataset gives.
     """
     options = options or NullOptions()
+    times = exposure_times.find(measured.exposures, options.time_ratio)
+    alike = _groups(times, measured) >= 0
+    if alike.all():
+        return _fit(measured, options, times)
+    null, _ = _fit(part(measured, np.flatnonzero(alike)), options, times)
+    return null, evidence(null, measured)
+
+
+def _fit(measured: Measured, options: NullOptions, times: Times) -> tuple[Null, Evidence]:
+    """See `fit`; every exposure is of one of the groups of exposure times."""
     usual_ccds = _usual(measured.exposures.get("n_ccd_used"))
     prepared = prepare(measured, usual_ccds=usual_ccds)
     chosen = tuple(j for j in members() if distances.is_measured(prepared, j))
     sky = distances.sky_or_sigma(prepared, options)
     conditions, covariates = distances.choose_conditions(prepared, sky, options)
     y, error = distances.compared_values(prepared, chosen, sky, options, usual_ccds)
-    times = exposure_times.find(measured.exposures, options.time_ratio)
-    group = _groups(times, prepared)
+    group = _groups(times, measured)
     of_times = exposure_times.offsets(y, group, times)
     y = exposure_times.moved(y, group, of_times)
     # A regression of values most of which are equal would make these differ.
@@ -271,10 +282,10 @@ def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
     return signed, null.tails.evidence(distance)
 
 
-def _groups(times: Times, prepared: Prepared) -> Integers:
+def _groups(times: Times, found: Measured | Prepared) -> Integers:
     """The group of each exposure by its exposure time."""
-    seconds = prepared.exposures.get(exposure_times.COLUMN)
-    return times.group_of(np.full(prepared.grid.shape[0], np.nan) if seconds is None else seconds)
+    seconds = found.exposures.get(exposure_times.COLUMN)
+    return times.group_of(np.full(found.grid.shape[0], np.nan) if seconds is None else seconds)
 
 
 def _chosen(null: Null) -> tuple[Judged, ...]:

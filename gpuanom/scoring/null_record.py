@@ -23,7 +23,7 @@ from gpuanom.scoring.static_pattern import StaticPattern
 from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.tails import Tails
 
-FORMAT = 5
+FORMAT = 6
 """Raised when a null is kept in another form, or judges in another way."""
 
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zipfile.BadZipFile, zlib.error)

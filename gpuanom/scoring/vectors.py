@@ -107,9 +107,16 @@ def off(cosine: Doubles, sine: Doubles, variance: Doubles, grid: Grid) -> Double
     Returns
     -------
     ndarray, (n_ccd,) float64
-        NaN for exposures with fewer than `LEAST_CCDS` vectors.
+        A vector that is the median itself counts as near as the nearest other one of its exposure: of three CCDs one
+        often is the median of both components, and the logarithm of 0 would leave too few values to compare. NaN for
+        exposures with fewer than `LEAST_CCDS` vectors.
     """
     enough = (grid.counted(cosine) >= LEAST_CCDS)[grid.owner]
     away = np.hypot(cosine - grid.medians(cosine)[grid.owner], sine - grid.medians(sine)[grid.owner])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(enough & (variance > 0.0), away / np.sqrt(variance), np.nan)
+        of_errors = np.where(enough & (variance > 0.0), away / np.sqrt(variance), np.nan)
+    medians = np.flatnonzero(of_errors == 0.0)
+    if medians.size:
+        others = grid.spread(np.where(of_errors > 0.0, of_errors, np.nan))
+        of_errors[medians] = np.fmin.reduce(others, axis=1)[grid.owner[medians]]
+    return of_errors

@@ -19,8 +19,8 @@ from gpuanom.tables.columns import Column
 STRIPES = ("stripe_power", "stripe_period", "stripe_angle")
 
 _OF_CCDS = (
-    ("row_jitter", "", "variance of the rows' means beyond pixel noise, in units of the variance of noise"),
-    ("column_jitter", "", "variance of the columns' means beyond pixel noise, in units of the variance of noise"),
+    ("row_jitter", "", "variance of the rows' means about their running median, over that of noise: about 1"),
+    ("column_jitter", "", "variance of the columns' means about their running median, over that of noise: about 1"),
     ("row_step", "", "largest step between rows beyond the CCD's usual steps, over the exposure's typical step"),
     ("column_step", "", "largest step between columns beyond the CCD's usual steps, over the exposure's typical step"),
     ("map_rms", "", "rms of the map of the residual sky, in sigma of a pixel"),
@@ -40,7 +40,7 @@ _STARS = (
     ("e1_error", "", "error of e1"),
     ("e2", "", "ellipticity of the stars along the focal plane's diagonals, 45 (above 0) or -45 deg (below 0)"),
     ("e2_error", "", "error of e2"),
-    ("kurtosis", "", "kurtosis of the stars: 2 for a Gaussian, more for donuts and wide wings"),
+    ("kurtosis", "", "kurtosis of the stars: 2 for a Gaussian, less for donuts, more for wide wings"),
     ("kurtosis_error", "", "error of kurtosis"),
     ("n_stars", "", "number of stars behind these"),
 )
@@ -100,7 +100,7 @@ NOT_SHOWN = {
         for name in STRIPES
         for band in range(spectrum.BANDS)
     },
-    "pattern_rms": "a number that glow and edge are compared with; map_rms says the same to a reader",
+    "pattern_rms": "kept with glow and edge, which it helps to understand; map_rms says the same to a reader",
 }
 """Statistics that are kept and not shown, and why."""
 

@@ -171,6 +171,11 @@ def test_a_square_reaches_3_pixels_to_each_side(backend, dy, dx, value):
     assert found.n_maxima.tolist() == [2 if max(abs(dy), abs(dx)) > 3 else 1]
 
 
+@pytest.mark.parametrize(("dy", "dx"), [(-3, 3), (-1, 3), (0, 3), (3, -3), (3, 3)])
+def test_equal_neighbours_at_the_edge_of_the_square_match_naive(backend, dy, dx):
+    check(backend, [points(128, 128, (60, 60, 100.0), (60 + dy, 60 + dx, 100.0))])
+
+
 def test_bad_pixels_make_no_maxima_and_outshine_nobody(backend):
     image = np.array(points(128, 128, (60, 60, 50.0), (60, 62, 100.0)))
     bad = np.zeros((128, 128), np.uint8)
