@@ -17,7 +17,7 @@ import pytest
 import gpuanom
 from gpuanom.cli import main
 from gpuanom.errors import OutputError
-from gpuanom.files import require_writable, whole_file, write_text
+from gpuanom.files import make_folder, require_writable, whole_file, write_text
 from tests import nights
 
 PACKAGE = Path(gpuanom.__file__).parent
@@ -264,6 +264,23 @@ def test_paths_that_cannot_be_written(tmp_path):
                 write(path)
     with pytest.raises(OutputError, match="a folder has that name"):
         require_writable(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["link", "link/night"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path, name):
+    (tmp_path / "link").symlink_to("/disk/that/is/not/mounted")
+    path = tmp_path / name
+    words = r"link is a link to /disk/that/is/not/mounted, which does not exist \(mend the link\)"
+    for write in (lambda p: write_text(p, "x"), require_writable, make_folder):
+        with pytest.raises(OutputError, match=r"cannot be written: .*link to /disk/that/is/not/mounted") as raised:
+            write(path)
+        assert name == "link" or re.search(words, str(raised.value))
+
+
+def test_a_link_to_a_file_that_is_to_be_made(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_text(tmp_path / "link", "x")
+    assert (tmp_path / "file").read_text() == "x"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -159,7 +159,10 @@ class Alerts:
         try:
             text = self._path.read_bytes()
         except OSError as error:
-            raise OutputError(f"{self._path}: cannot be read: {error.strerror}") from None
+            raise OutputError(
+                f"{self._path}: cannot be read: {error.strerror} (the alerts that were given before stand in this file:"
+                " check its permissions, or remove the file, and the alerts are given again)"
+            ) from None
         self._torn = bool(text) and not text.endswith(b"\n")
         for line in text.split(b"\n"):
             # A line that is cut off, by a kill or a full disk, does not count: the alert will be given again.

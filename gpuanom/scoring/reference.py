@@ -280,7 +280,10 @@ class References:
         try:
             text = arguments.path("path", path, ReferenceFileError).read_bytes().decode("utf-8", "replace")
         except OSError as error:
-            raise ReferenceFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+            raise ReferenceFileError(
+                f"{path}: cannot be read: {error.strerror or error}"
+                " (check the path and its permissions; gpuanom reference makes such a file)"
+            ) from None
         return cls.from_text(text, path_text(absolute(path)), str(path))
 
     @classmethod
