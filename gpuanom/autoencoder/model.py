@@ -162,11 +162,23 @@ def write(path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[st
     OutputError
         When the file cannot be written.
     """
-    require()
-    from safetensors.numpy import save as as_bytes
-
     with whole_file(path, same=MODEL) as partial:
-        partial.write_bytes(as_bytes(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
+        partial.write_bytes(as_bytes(tensors, about))
+
+
+def as_bytes(tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any]) -> bytes:
+    """Return what `write` writes.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+    about : mapping
+        Metadata, as values for JSON.
+    """
+    require()
+    from safetensors.numpy import save as saved
+
+    return bytes(saved(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
 
 
 def load(path: str | Path) -> Model:
