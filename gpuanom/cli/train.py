@@ -38,6 +38,7 @@ Examples:
 Written beside model.pt:
   model.losses.ecsv, model.losses.png    the losses of every epoch
   model.reconstructions.png              validation stamps, from the best reconstructed to the worst
+  model.pt.checkpoint                    while it trains: a training that was killed goes on from this file
 With --supervised, beside classifier.pt:
   classifier.exposures.ecsv              the probability of each exposure to be anomalous
   classifier.roc.ecsv, classifier.roc.png   how well the classifier and the scores tell anomalous from normal ones
