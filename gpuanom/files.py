@@ -68,8 +68,11 @@ def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputErr
         To be raised by the caller.
     """
     what = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    usual = _REMEDIES.get(error.errno or 0, "")
-    if error.errno in (errno.EEXIST, errno.ENOENT) and (link := _broken_link(path)):
+    number = error.errno or 0
+    if what.startswith("Not enough space on disk"):  # as astropy says it, with the bytes that it asked for
+        number, what = errno.ENOSPC, os.strerror(errno.ENOSPC)
+    usual = _REMEDIES.get(number, "")
+    if number in (errno.EEXIST, errno.ENOENT) and (link := _broken_link(path)):
         what, usual = link
     advice = "; ".join(text for text in (usual, remedy) if text)
     return OutputError(printable(f"{path_text(path)}: cannot be written: {what}{f' ({advice})' if advice else ''}"))

@@ -256,6 +256,12 @@ def test_errors_name_file_and_remedy(tmp_path, number, remedy):
         raise OSError(number, os.strerror(number))
 
 
+def test_a_disk_that_astropy_finds_full_is_called_full(tmp_path):
+    words = r"a\.fits: cannot be written: No space left on device \(make room on the disk and repeat the command\)"
+    with pytest.raises(OutputError, match=words), whole_file(tmp_path / "a.fits"):
+        raise OSError("Not enough space on disk: requested 2097152, available 0. 262144 requested and 254400 written")
+
+
 def test_paths_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     for path, word in ((tmp_path / "none" / "a", "make it first"), (tmp_path / "file" / "a", "not a folder")):
