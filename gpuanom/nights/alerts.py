@@ -140,7 +140,9 @@ class Alerts:
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
         except OSError as error:
-            raise OutputError(f"{self._path}: cannot be used: {error.strerror}") from None
+            raise OutputError(
+                f"{self._path}: cannot be used: {error.strerror} (check the permissions of the file and its folder)"
+            ) from None
         try:
             self._take()
         except BaseException:
@@ -149,7 +151,7 @@ class Alerts:
 
     def _take(self) -> None:
         if not stat.S_ISREG(os.fstat(self._file).st_mode):  # reading a pipe would never end
-            raise OutputError(f"{self._path}: no regular file; it was left as it is")
+            raise OutputError(f"{self._path}: no regular file; it was left as it is (move it away)")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

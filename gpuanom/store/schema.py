@@ -114,7 +114,7 @@ def open_database(
         raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
     with explained(path):
         if path is not None and path.is_symlink() and not path.exists():
-            raise OutputError(f"{path}: a link that leads nowhere; it was left as it is")
+            raise OutputError(f"{path}: a link that leads nowhere; it was left as it is (mend or remove the link)")
         name = ":memory:" if path is None else path.resolve().as_uri()
         if path is not None and read_only:
             # Where the file may be written to, a reader too rolls back the transaction of a killed run.
