@@ -68,8 +68,27 @@ def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputErr
         To be raised by the caller.
     """
     what = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    advice = "; ".join(text for text in (_REMEDIES.get(error.errno or 0, ""), remedy) if text)
+    number = error.errno or 0
+    if what.startswith("Not enough space on disk"):  # as astropy says it, with the bytes that it asked for
+        number, what = errno.ENOSPC, os.strerror(errno.ENOSPC)
+    usual = _REMEDIES.get(number, "")
+    if number in (errno.EEXIST, errno.ENOENT) and (link := _broken_link(path)):
+        what, usual = link
+    advice = "; ".join(text for text in (usual, remedy) if text)
     return OutputError(printable(f"{path_text(path)}: cannot be written: {what}{f' ({advice})' if advice else ''}"))
+
+
+def _broken_link(path: Path) -> tuple[str, str] | None:
+    """What is wrong with a path, and what helps, where the path or a folder of the path is a link that leads nowhere.
+
+    A folder on a disk that is not mounted is such a link.
+    """
+    with suppress(OSError):
+        for part in (path, *path.parents):
+            if part.is_symlink() and not part.exists():
+                shown = "it" if part == path else path_text(part)
+                return f"{shown} is a link to {path_text(part.readlink())}, which does not exist", "mend the link"
+    return None
 
 
 def require_replaceable(path: Path, *, same: str = "") -> None:

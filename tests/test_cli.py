@@ -274,3 +274,12 @@ def test_the_screen_calls_no_exposure_ok_that_has_no_verdict(small, capfd):
     rows = [line for line in out.splitlines() if line.split()[1:2] == ["TESTCAM"]]
     assert {line.split()[-1] for line in heads} == {"status"}
     assert {line.split()[-1] for line in rows} == {"ok"}
+
+
+def test_a_dash_is_no_path(small, capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (("score", tmp_path / "in", "-o", "-"), ("history", tmp_path, "-o", "-"), ("explain", "-")):
+        code, _, err = run(capfd, *words)
+        assert code == 2
+        assert "- is no path here (/dev/stdout is standard output" in err
+    assert not (tmp_path / "-").exists()

@@ -17,7 +17,7 @@ import pytest
 import gpuanom
 from gpuanom.cli import main
 from gpuanom.errors import OutputError
-from gpuanom.files import require_writable, whole_file, write_text
+from gpuanom.files import make_folder, require_writable, whole_file, write_text
 from tests import nights
 
 PACKAGE = Path(gpuanom.__file__).parent
@@ -256,6 +256,12 @@ def test_errors_name_file_and_remedy(tmp_path, number, remedy):
         raise OSError(number, os.strerror(number))
 
 
+def test_a_disk_that_astropy_finds_full_is_called_full(tmp_path):
+    words = r"a\.fits: cannot be written: No space left on device \(make room on the disk and repeat the command\)"
+    with pytest.raises(OutputError, match=words), whole_file(tmp_path / "a.fits"):
+        raise OSError("Not enough space on disk: requested 2097152, available 0. 262144 requested and 254400 written")
+
+
 def test_paths_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     for path, word in ((tmp_path / "none" / "a", "make it first"), (tmp_path / "file" / "a", "not a folder")):
@@ -264,6 +270,23 @@ def test_paths_that_cannot_be_written(tmp_path):
                 write(path)
     with pytest.raises(OutputError, match="a folder has that name"):
         require_writable(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["link", "link/night"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path, name):
+    (tmp_path / "link").symlink_to("/disk/that/is/not/mounted")
+    path = tmp_path / name
+    words = r"link is a link to /disk/that/is/not/mounted, which does not exist \(mend the link\)"
+    for write in (lambda p: write_text(p, "x"), require_writable, make_folder):
+        with pytest.raises(OutputError, match=r"cannot be written: .*link to /disk/that/is/not/mounted") as raised:
+            write(path)
+        assert name == "link" or re.search(words, str(raised.value))
+
+
+def test_a_link_to_a_file_that_is_to_be_made(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_text(tmp_path / "link", "x")
+    assert (tmp_path / "file").read_text() == "x"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -21,6 +21,7 @@ from tests.commands import run
 
 QUICK = {"background_points": 200, "sigma_points": 300, "gradient_points": 500, "simulations": 200}
 SETTINGS = gpuanom.Settings(**QUICK)
+FLAGS = ("--background-points", "200", "--sigma-points", "300", "--points", "500", "--device", "cpu")
 
 
 def by_file(folder, n, seed):
@@ -185,3 +186,22 @@ def test_ids_follow_the_rule_of_one_run(files, ids):
 def test_the_same_exposure_in_two_nights_keeps_its_name():
     same = {("C", "img"): exposure("img", "/a/n1/img.fits", "1")}
     assert names_apart([same, same]) == [{}, {}]
+
+
+@pytest.mark.parametrize("command", ["score", "watch"])
+def test_a_file_that_was_moved_after_it_was_measured_is_found_where_it_is(tmp_path, capfd, command):
+    flags = [*FLAGS, *(("--once", "--settle", "0") if command == "watch" else ())]
+    for i in (1, 2, 3):
+        nights.write(tmp_path / "in", i, ccds=1)
+    kept = tmp_path / "in" / "deeper"
+    kept.mkdir()
+    assert run(capfd, command, tmp_path / "in", "-o", tmp_path / "out", *flags)[0] == 0
+    file = next((tmp_path / "in").glob("*2.fits"))
+    file.rename(kept / file.name)
+    code, _, err = run(capfd, command, tmp_path / "in", "-o", tmp_path / "out", *flags)
+    assert code == 0
+    assert "1 measured exposure was moved: the new places of the files are kept" in err
+    assert "measured again" not in err
+    run(capfd, command, tmp_path / "in", "-o", tmp_path / "fresh", *flags)
+    for name in ("exposures.ecsv", "ccds.ecsv"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()

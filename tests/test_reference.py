@@ -314,8 +314,17 @@ def test_files_that_are_no_references(tmp_path, text):
     path.write_text(text, encoding="latin-1")
     with pytest.raises(ReferenceFileError, match=r"reference\.ecsv"):
         References.load(path)
-    with pytest.raises(ReferenceFileError, match="cannot be read"):
+    with pytest.raises(ReferenceFileError, match=r"cannot be read: .* \(check the path .*\)"):
         References.load(tmp_path / "missing.ecsv")
+
+
+def test_a_reference_of_other_settings_names_them_and_the_remedy():
+    saved = References((), QUICK.measurement())
+    words = (
+        r"ref\.ecsv: the reference was made with other settings: threshold .* there, 10\.0 here \(score with those .*\)"
+    )
+    with pytest.raises(ReferenceFileError, match=words):
+        saved.require(QUICK.replace(threshold=10.0).measurement(), "ref.ecsv")
 
 
 def test_a_reference_of_nothing_scores_nothing(backend):

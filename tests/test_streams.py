@@ -257,3 +257,8 @@ def test_a_hook_is_run_for_names_that_the_system_cannot_encode(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b"GPUANOM_BAND=\\u591c" in done.stderr
+
+
+def test_a_table_goes_nowhere_when_standard_output_is_closed(night):
+    closed = run(["tables", OUT], night, stdout=None, preexec_fn=lambda: os.close(1))
+    assert (closed.returncode, closed.stderr) == (0, b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sqlite3
 
 import numpy as np
@@ -19,6 +20,7 @@ from gpuanom.store.store import NAME, Store
 from gpuanom.tables import select as selection
 from gpuanom.tables import writing
 from tests import nights
+from tests.commands import run
 
 SETTINGS = gpuanom.Settings(background_points=200, sigma_points=300, gradient_points=500, statistics=False)
 
@@ -211,6 +213,18 @@ def test_tables_that_are_not_there_or_damaged_are_one_line(scored, tmp_path):
     (tmp_path / "exposures.ecsv").write_text(text + "1 2\n")
     with pytest.raises(OutputError, match="another number of values"):
         list(selection.select(tmp_path).rows)
+
+
+def test_tables_beside_a_store_of_another_version_are_refused(scored, tmp_path, capfd):
+    (tmp_path / "exposures.ecsv").write_bytes((scored / "exposures.ecsv").read_bytes())
+    shutil.copy(scored / NAME, tmp_path)
+    assert list(selection.select(tmp_path).rows)
+    db = sqlite3.connect(tmp_path / NAME)
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    code, out, err = run(capfd, "tables", tmp_path)
+    assert (code, out) == (2, "")
+    assert f"{tmp_path / NAME}: a store of another version of gpuanom (1, not 2)" in err
 
 
 def test_the_command_prints_and_writes(scored, tmp_path):

@@ -95,7 +95,10 @@ def sample(nights: Sequence[Path], backend: Backend) -> Sample:
         with Store(night / NAME, Settings(), read_only=True) as store:
             night_settings, _ = store.recorded_settings()
             if recorded is not None and (differs := difference(recorded, night_settings)):
-                raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
+                raise OutputError(
+                    f"{night}: was measured with other settings than {origin}: {differs}"
+                    " (score its images again with the same settings into another --output)"
+                )
             recorded, origin = night_settings, str(night)
             part = _sample(store, backend)
         if not part.model:

@@ -101,7 +101,10 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
         with Store(path, Settings(), read_only=True) as store:
             recorded, _ = store.recorded_settings()
             if settings is not None and (differs := difference(settings.measurement(), recorded)):
-                raise OutputError(f"{night}: was measured with other settings than {origin}: {differs}")
+                raise OutputError(
+                    f"{night}: was measured with other settings than {origin}: {differs}"
+                    " (score its images again with the same settings into another --output)"
+                )
             parts.append((store.held(), store.held_sources()))
         settings, origin = Settings(checksum=False).with_measurement(recorded), str(night)
     # Exposures that are named after their files may share a name in several nights: they then get the names that
@@ -354,7 +357,7 @@ def read_stamps(
                 parts.append(stamps)
                 flags.append(torch.full((len(stamps),), d.validation))
     if not parts:
-        raise InputError("none of the drawn stamps could be read")
+        raise InputError("none of the drawn stamps could be read", remedy="the lines before name the files")
     validation = torch.cat(flags)
     device = parts[0].device
     everything = torch.cat([part.to(device) for part in parts])

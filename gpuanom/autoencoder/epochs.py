@@ -96,6 +96,31 @@ class Epochs:
                 for value in state.values():
                     value.zero_()
 
+    def state(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], float]:
+        """What the next epoch begins with: the weights, Adam's two moments of each, and Adam's number of steps."""
+        parameters = self._network.parameters()
+        states = [self._optimizer.state[parameter] for parameter in parameters]
+        mean, square = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
+        return parameters, mean, square, float(states[0]["step"])
+
+    def restore(self, weights: list[Tensor], mean: list[Tensor], square: list[Tensor], step: float) -> None:
+        """Begin the next epoch with what `state` gave; after `record`, if that is called.
+
+        Parameters
+        ----------
+        weights, mean, square : list of Tensor
+        step : float
+        """
+        with torch.no_grad():
+            parameters = self._network.parameters()
+            for parameter, *given in zip(parameters, weights, mean, square, strict=True):
+                # A graph works on the tensors that are there; without a graph, Adam makes them in its first step.
+                state = self._optimizer.state[parameter]
+                for name, value in zip(("exp_avg", "exp_avg_sq"), given[1:], strict=True):
+                    state.setdefault(name, torch.zeros_like(parameter)).copy_(value)
+                state.setdefault("step", torch.zeros((), dtype=torch.float32, device=parameter.device)).fill_(step)
+                parameter.copy_(given[0])
+
     def _epoch(self) -> None:
         self._training.zero_()
         for first in range(0, len(self._stamps), BATCH):

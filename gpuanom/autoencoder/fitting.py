@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpuanom.autoencoder.checkpoint import Checkpoint
 from gpuanom.autoencoder.draw import MIN_STAMPS, Drawn, candidates, draw, read_stamps
 from gpuanom.autoencoder.epochs import BATCH, RATE
 from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, stamp_settings
 from gpuanom.autoencoder.network import layers_of, reconstruct
-from gpuanom.autoencoder.tensors import require_shared
+from gpuanom.autoencoder.tensors import device_type, require_shared
 from gpuanom.autoencoder.training import THREADS, Told, Trained, train
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, SettingsError, printable
@@ -86,6 +87,7 @@ def fit(
     seed: int = 1,
     threads: int | None = None,
     tell: Telling | None = None,
+    checkpoint: Path | None = None,
 ) -> Fit:
     """Train an autoencoder on the stamps of measured nights (METHOD.md 7).
 
@@ -107,6 +109,9 @@ def fit(
         Threads that read stamps and, on a CPU, train; by default as many as `gpuanom.score` has, and 2 that train.
     tell : Telling, optional
         Callbacks.
+    checkpoint : Path, optional
+        A file that keeps the training from time to time, and from which the training goes on. The caller removes the
+        file once the model is kept.
 
     Returns
     -------
@@ -117,7 +122,7 @@ def fit(
     OutputError
         When a folder holds no night, or nights were measured with different settings.
     InputError
-        When there are too few stamps, or none can be read.
+        When there are too few stamps, or none can be read, or when the checkpoint belongs to another training.
     SettingsError
         When an argument is impossible.
     KeyboardInterrupt
@@ -132,6 +137,19 @@ def fit(
     for backend in backends:
         require_shared(backend)
     exposures, settings = candidates([Path(night) for night in nights])
+    used = threads or THREADS
+    about = {
+        "gpuanom": __version__,
+        "torch": version("torch"),
+        "stamp_size": settings.stamp_size,
+        **{f"the setting {n}": value for n, value in stamp_settings(settings.measurement()).items()},
+        "stamps": stamps,
+        "validation": validation,
+        "seed": seed,
+        "threads": used,
+        "device": device_type(backends[0]),
+    }
+    begun = None if checkpoint is None else Checkpoint(checkpoint, about, epochs, tell.say)
     drawn = draw(exposures, stamps, validation, seed)
     n = sum(len(i) for d in drawn for i in d.chosen.values())
     if n < stamps:
@@ -149,12 +167,12 @@ def fit(
         tell.say(f"{left_out} stamps left out: not finite, or with pixels much darker than their source is bright")
     if len(read) < MIN_STAMPS:
         raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{MIN_STAMPS} at least")
-    used = threads or THREADS
     trained = train(
-        read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=used, told=tell.epoch, say=tell.say
-    )
+        read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=used, told=tell.epoch, say=tell.say,
+        checkpoint=begun,
+    )  # fmt: skip
     kept = [d for d in drawn if d.candidate.key not in failed]
-    about = {
+    told = {
         "kind": "autoencoder",
         "format": FORMAT,
         "gpuanom": __version__,
@@ -177,7 +195,7 @@ def fit(
         "nights": [printable(path_text(night)) for night in nights],
         "datasets": _datasets(kept),
     }
-    model = Model(trained.weights, about)
+    model = Model(trained.weights, told)
     return Fit(model, trained, *_examples(model, read[held_out.to(read.device)], settings))
 
 

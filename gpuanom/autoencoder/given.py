@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,23 @@ class GivenModels:
         self.autoencoder.require_stamps(settings, str(self.file))
         if differs := self.autoencoder.differs(settings):
             say(f"{self.file}: was trained on stamps of other settings: {differs}")
+
+    def tell_of_cameras(self, cameras: Iterable[str], say: Callable[[str], None]) -> None:
+        """Say which cameras of a run the autoencoder was not trained on; its errors there tell little.
+
+        Parameters
+        ----------
+        cameras : iterable of str
+            Cameras of the exposures of the run.
+        say : callable
+            Takes the line.
+        """
+        trained = set() if self.autoencoder is None else self.autoencoder.cameras
+        if trained and (strange := sorted(set(cameras) - trained)):
+            say(
+                f"{self.file}: was trained on exposures of {', '.join(sorted(trained))}, and not of"
+                f" {', '.join(strange)}: compare the errors with care, or train a model on nights of that camera"
+            )
 
     def require_features(self, held: str) -> None:
         """Check that the night will hold the latent features that the classifier learnt from.

@@ -73,6 +73,13 @@ class Model:
         return int(self.about["stamp_size"])
 
     @property
+    def cameras(self) -> set[str]:
+        """The cameras of the exposures that the model was trained on; empty where its file does not say."""
+        datasets = self.about.get("datasets")
+        entries = datasets if isinstance(datasets, list) else []
+        return {printable(str(entry["camera"])) for entry in entries if isinstance(entry, dict) and "camera" in entry}
+
+    @property
     def fingerprint(self) -> str:
         """A hash of weights, stamp size and normalisation: equal for models that give equal errors."""
         digest = hashlib.blake2b(f"{self.stamp_size} {NORMALISATION}".encode(), digest_size=16)
@@ -155,11 +162,23 @@ def write(path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[st
     OutputError
         When the file cannot be written.
     """
-    require()
-    from safetensors.numpy import save as as_bytes
-
     with whole_file(path, same=MODEL) as partial:
-        partial.write_bytes(as_bytes(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
+        partial.write_bytes(as_bytes(tensors, about))
+
+
+def as_bytes(tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any]) -> bytes:
+    """Return what `write` writes.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+    about : mapping
+        Metadata, as values for JSON.
+    """
+    require()
+    from safetensors.numpy import save as saved
+
+    return bytes(saved(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
 
 
 def load(path: str | Path) -> Model:
@@ -209,7 +228,11 @@ def read(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]
         with Path(path).open("rb") as file:
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+        raise InputError(
+            f"cannot be read: {error.strerror or error}",
+            file=path,
+            remedy="check the path and its permissions; models are made by gpuanom train",
+        ) from None
     # Checked before the library reads it: a hostile header must not make it allocate memory, and users get the reason.
     length = int.from_bytes(data[:8], "little")
     if len(data) > MOST_BYTES:

@@ -28,12 +28,23 @@ def require_shared(backend: Backend) -> None:
     DeviceError
         When the backend works on a GPU and this PyTorch cannot.
     """
-    kind, number = (int(v) for v in backend.to_device(np.zeros(1)).__dlpack_device__())
+    kind, number = _device(backend)
     if kind == _CUDA and not torch.cuda.is_available():
         raise DeviceError(
             f"gpu {number}: this PyTorch ({torch.__version__}) cannot use it (install PyTorch's CUDA build,"
             " or take --device cpu)"
         )
+
+
+def device_type(backend: Backend) -> str:
+    """What PyTorch calls the kind of a backend's device: cpu or cuda."""
+    return "cuda" if _device(backend)[0] == _CUDA else "cpu"
+
+
+def _device(backend: Backend) -> tuple[int, int]:
+    """The kind and the number of a backend's device, as DLPack counts them."""
+    kind, number = (int(v) for v in backend.to_device(np.zeros(1)).__dlpack_device__())
+    return kind, number
 
 
 def stamps_of(

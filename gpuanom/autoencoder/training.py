@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpuanom.autoencoder.checkpoint import Checkpoint, Progress
 from gpuanom.autoencoder.epochs import Epochs, cuda_graph
 from gpuanom.autoencoder.model import Weights
 from gpuanom.autoencoder.network import Autoencoder
@@ -56,6 +57,7 @@ def train(
     threads: int = THREADS,
     told: Told = lambda _epoch, _training, _validation: None,
     say: Callable[[str], None] = lambda _line: None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train an autoencoder; a KeyboardInterrupt ends the training early, with the best weights so far.
 
@@ -78,6 +80,8 @@ def train(
         Takes epoch, training loss and validation loss after each epoch.
     say : callable, optional
         Takes a line that a user should see: a GPU that trains more slowly than it could.
+    checkpoint : Checkpoint, optional
+        Where the training is kept from time to time, and goes on from. The caller removes it once the model is kept.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def train(
     Raises
     ------
     InputError
-        When there are no stamps to train with, or none to validate with.
+        When there are no stamps to train with, or none to validate with, or when the checkpoint is of other stamps.
     GpuanomError
         When the losses are not finite from the first epoch on.
     KeyboardInterrupt
@@ -101,17 +105,22 @@ def train(
         if stamps.device.type == "cuda":
             run.record(cuda_graph, say)
         order = torch.Generator().manual_seed(seed)
-        best, kept = 0, network.copy()
-        losses: tuple[list[float], list[float]] = ([], [])
+        before = checkpoint.begin(stamps, validation, run, order) if checkpoint else None
+        best, kept = (before.best, before.kept) if before else (0, network.copy())
+        losses = (before.training, before.validation) if before else ([], [])
         interrupted = False
+        if best:
+            told(best, losses[0][best - 1], losses[1][best - 1])
         try:
-            for epoch in range(1, epochs + 1):
+            for epoch in range(len(losses[1]) + 1, epochs + 1):
                 training, loss = run(torch.randperm(len(train_stamps), generator=order))
                 if loss < min((v for v in losses[1] if v == v), default=float("inf")):
                     best, kept = epoch, network.copy()
                 losses[0].append(training)
                 losses[1].append(loss)
                 told(epoch, training, loss)
+                if checkpoint:
+                    checkpoint.keep(Progress(best, kept, *losses), run, order)
         except KeyboardInterrupt:
             if not losses[1]:
                 raise

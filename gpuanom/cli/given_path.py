@@ -1,4 +1,4 @@
-"""Paths on the command line; an empty one is refused."""
+"""Paths on the command line; an empty one is refused, and a dash, which would become a file of that name."""
 
 from __future__ import annotations
 
@@ -29,4 +29,11 @@ class GivenPath(click.Path):
         """The path."""
         if not str(value):
             self.fail("the path is empty (is a variable of the shell not set? The present folder is .)", param, ctx)
+        if str(value) == "-":
+            self.fail(
+                "- is no path here (/dev/stdout is standard output, @- a list of files on standard input,"
+                " and ./- a file of that name)",
+                param,
+                ctx,
+            )
         return super().convert(value, param, ctx)

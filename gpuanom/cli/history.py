@@ -21,7 +21,7 @@ Examples:
 The page shows, for each camera and band against time: the share of bad exposures and of those to check, and the medians
 of FWHM, ellipticity, sky and number of sources. Below are the record of each CCD (which are often bad, and since when)
 and the exposures that are not ok, each with its neighbours in time. Only stores are read, no images: each night
-is ranked again as it was scored last.
+is ranked again as it was scored last. A night that cannot be opened is named and left out (exit code 1).
 """
 
 
@@ -43,9 +43,14 @@ def history(nights: tuple[Path, ...], output: Path | None, quiet: bool) -> int:
     output = output or nights[0] / NAME
     require_replaceable(output)  # said before nights are ranked
     with Screen(quiet=quiet, verbose=False) as screen:
-        gathered = write_history(folders, output, screen.count("ranking nights"))
+        gathered = write_history(
+            folders,
+            output,
+            screen.count("ranking nights"),
+            lambda error: screen.line(f"night left out: {error}"),
+        )
     if not quiet:
         n = len(gathered["exposures"]["exposure"])
-        said = f"{counted(n, 'exposure')} of {counted(len(folders), 'night')}"
+        said = f"{counted(n, 'exposure')} of {counted(len(gathered['nights']), 'night')}"
         click.echo(f"{output}: {said}, {output.stat().st_size / 1e6:.1f} MB")
-    return 0
+    return int(gathered["left_out"] > 0)

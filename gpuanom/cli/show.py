@@ -113,7 +113,7 @@ def judged_as(row: Mapping[str, Any]) -> str:
     status = "" if row["status"] == "ok" else str(row["status"])
     verdict, cause = str(row.get("verdict") or ""), str(row.get("cause") or "")
     if not verdict:
-        why = f"no verdict: {cause}" if cause else ""
+        why = f"no verdict: {cause.removeprefix('no verdict: ')}" if cause else ""
         return ", ".join(filter(None, (status, why))) or "measured, without a verdict"
     evidence = row.get("evidence")
     strength = "" if evidence is None or verdict == OK else f" (evidence {evidence:.0f})"

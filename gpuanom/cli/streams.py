@@ -44,7 +44,15 @@ def prepare() -> None:
         except OSError:
             with suppress(OSError):
                 os.open(os.devnull, os.O_RDWR)
-    sys.stdout, sys.stderr = _lasting(sys.stdout, 1), _lasting(sys.stderr, 2)
+    # Python has no stream for a descriptor that was closed when it began; what is printed goes nowhere then.
+    sys.stdout, sys.stderr = (
+        _nowhere(descriptor) if stream is None else _lasting(stream, descriptor)
+        for descriptor, stream in ((1, sys.stdout), (2, sys.stderr))
+    )
+
+
+def _nowhere(descriptor: int) -> TextIO:
+    return io.TextIOWrapper(io.BufferedWriter(_Lasting(descriptor, "wb", closefd=False)), encoding="utf-8")
 
 
 def _lasting(stream: TextIO, descriptor: int) -> TextIO:

@@ -38,6 +38,7 @@ Examples:
 Written beside model.pt:
   model.losses.ecsv, model.losses.png    the losses of every epoch
   model.reconstructions.png              validation stamps, from the best reconstructed to the worst
+  model.pt.checkpoint                    while it trains: a training that was killed goes on from this file
 With --supervised, beside classifier.pt:
   classifier.exposures.ecsv              the probability of each exposure to be anomalous
   classifier.roc.ecsv, classifier.roc.png   how well the classifier and the scores tell anomalous from normal ones
@@ -115,6 +116,7 @@ def train(
         with Screen(quiet=quiet, verbose=verbose) as screen:
             _supervised(nights, output, files, options["seed"], screen)
         return 0
+    from gpuanom.autoencoder.checkpoint import checkpoint_of
     from gpuanom.autoencoder.fitting import fit
     from gpuanom.autoencoder.model import save as save_model
 
@@ -122,14 +124,19 @@ def train(
         backends, about = choose(device)
         screen.device(about)
         failed: list[str] = []
+        kept = checkpoint_of(output)
         try:
             # As batch systems and closed terminals send them; Ctrl-C interrupts by itself.
             with ended_by_signals((signal.SIGTERM, signal.SIGHUP), _interrupt):
-                result = fit(nights, backends[:1], tell=_telling(screen, options["epochs"], failed), **options)
+                telling = _telling(screen, options["epochs"], failed)
+                result = fit(nights, backends[:1], tell=telling, checkpoint=kept, **options)
         except KeyboardInterrupt:
             screen.line("interrupted before the first epoch was done: no model was made")
             return 130
         save_model(result.model, output)
+        goes_on = result.trained.interrupted and kept is not None and kept.is_file()
+        if kept is not None and not goes_on:
+            kept.unlink(missing_ok=True)
         table = _beside(output, "losses.ecsv")
         _write_losses(result.trained, table)
         written = [output, table]
@@ -142,6 +149,8 @@ def train(
         loss = trained.validation[trained.best - 1]
         screen.say(f"{done}kept epoch {trained.best}: validation loss {loss:.4g}, model {result.model.fingerprint}")
         screen.say(f"written: {', '.join(str(path) for path in written)}")
+        if goes_on:
+            screen.say(f"the same command with --overwrite goes on from {kept}; remove that file to begin anew")
     return 1 if failed else 0
 
 

@@ -140,7 +140,9 @@ class Alerts:
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
         except OSError as error:
-            raise OutputError(f"{self._path}: cannot be used: {error.strerror}") from None
+            raise OutputError(
+                f"{self._path}: cannot be used: {error.strerror} (check the permissions of the file and its folder)"
+            ) from None
         try:
             self._take()
         except BaseException:
@@ -149,7 +151,7 @@ class Alerts:
 
     def _take(self) -> None:
         if not stat.S_ISREG(os.fstat(self._file).st_mode):  # reading a pipe would never end
-            raise OutputError(f"{self._path}: no regular file; it was left as it is")
+            raise OutputError(f"{self._path}: no regular file; it was left as it is (move it away)")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -159,7 +161,10 @@ class Alerts:
         try:
             text = self._path.read_bytes()
         except OSError as error:
-            raise OutputError(f"{self._path}: cannot be read: {error.strerror}") from None
+            raise OutputError(
+                f"{self._path}: cannot be read: {error.strerror} (the alerts that were given before stand in this file:"
+                " check its permissions, or remove the file, and the alerts are given again)"
+            ) from None
         self._torn = bool(text) and not text.endswith(b"\n")
         for line in text.split(b"\n"):
             # A line that is cut off, by a kill or a full disk, does not count: the alert will be given again.

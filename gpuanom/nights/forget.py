@@ -236,7 +236,7 @@ def _forget_held(left: Left, night: Path) -> set[tuple[str, str]]:
     n_before = len(left.failed)
     left.failed = [f for f in left.failed if f.failure.file not in failed]
     if not touched and n_before == len(left.failed):
-        raise OutputError(f"{night}: the survey holds none of the exposures of this night")
+        raise OutputError(f"{night}: the survey holds none of the exposures of this night (is it the right folder?)")
     return touched
 
 

@@ -124,7 +124,9 @@ def _night_references(
             if any(kind.n_histograms for kind in reference.kinds):
                 datasets.append(reference.renamed({e: names.get((dataset.camera, e), e) for e in dataset.exposures}))
     if not datasets:
-        raise ReferenceFileError(f"{folder}: none of its exposures could be measured")
+        raise ReferenceFileError(
+            f"{folder}: none of its exposures could be measured (gpuanom score -o {folder} says why)"
+        )
     return References(tuple(datasets), recorded, version)
 
 
@@ -245,7 +247,7 @@ def _changed_whole(path: Path, settings: Settings, moves: Sequence[Relocation], 
             store.commit()
         return
     if path.is_symlink():
-        raise OutputError(f"{path}: a link that leads nowhere; it was left as it is")
+        raise OutputError(f"{path}: a link that leads nowhere; it was left as it is (mend or remove the link)")
     partial = partial_path(path)
     try:
         with Store(partial, settings, moves=moves) as store:
@@ -273,10 +275,13 @@ def _measured_alike(nights: Iterable[tuple[Path, Store]]) -> Mapping[str, Any]:
             continue  # a small share of a night, or a night of failures only
         of_night, _ = store.recorded_settings()
         if recorded is not None and (differs := difference(recorded, of_night)):
-            raise OutputError(f"{folder}: was measured with other settings than {origin}: {differs}")
+            raise OutputError(
+                f"{folder}: was measured with other settings than {origin}: {differs}"
+                " (score its images again with the same settings into another --output)"
+            )
         recorded, origin = of_night, str(folder)
     if recorded is None:
-        raise OutputError("no input holds a measured exposure")
+        raise OutputError("no input holds a measured exposure (gpuanom score measures them)")
     return recorded
 
 

@@ -89,9 +89,16 @@ def shard(found: Discovery, part: int, parts: int) -> Discovery:
 
 
 def to_measure(
-    store: Store, found: Discovery, settings: Settings, say: Say, waiting: Collection[ExposureKey] = ()
+    store: Store,
+    found: Discovery,
+    settings: Settings,
+    say: Say,
+    waiting: Collection[ExposureKey] = (),
+    moved: Callable[[], None] = lambda: None,
 ) -> list[Exposure]:
     """Return the exposures that must be measured; the store forgets exposures and failures that no longer hold.
+
+    Of measured exposures whose files were moved since, the store keeps the new places.
 
     Parameters
     ----------
@@ -102,6 +109,8 @@ def to_measure(
         Takes a line on exposures that are measured again, or dropped.
     waiting : collection of (camera, exposure), optional
         Exposures that are left as they are, even if their files have changed.
+    moved : callable, optional
+        Called when the store keeps new places of files.
 
     Returns
     -------
@@ -125,7 +134,7 @@ def to_measure(
             f"{store.path}: holds {n_left} exposures that are not among the inputs and were measured with other "
             f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
         )
-    todo = []
+    todo, elsewhere = [], []
     again: dict[str, list[str]] = {}
     ready = [e for e in found.exposures if (e.camera, e.exposure) not in waiting]
     for exposure in ready:
@@ -135,6 +144,15 @@ def to_measure(
             again.setdefault(reason, []).append(exposure.exposure)
         if held is None or reason:
             todo.append(exposure)
+        elif _is_elsewhere(held, exposure):
+            elsewhere.append(exposure)
+    if elsewhere:
+        n = len(elsewhere)
+        say(
+            f"{n} measured {'exposure was' if n == 1 else 'exposures were'} moved: the new places of the files are kept"
+        )
+        store.place(elsewhere)
+        moved()
     for reason, names in again.items():
         names_text = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
         say(f"{names_text}: measured again, {reason}")
@@ -157,6 +175,12 @@ def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
         lack = "are of another version" if held.statistics else "are missing"
         return f"statistics of patterns, shapes and repeated stars {lack} (--profile paper does not need them)"
     return ""
+
+
+def _is_elsewhere(held: Known, exposure: Exposure) -> bool:
+    """Whether an exposure was found in other files than those that the store names, of which one is gone."""
+    given = {_place(file) for file in exposure.files}
+    return any(file not in given and not exists(Path(file)) for file in held.files)
 
 
 def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, Known], say: Say) -> None:

@@ -138,7 +138,7 @@ def store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Pa
     if exists(path) and existing == "fail":
         raise OutputError(f"{folder}: holds a night already (--existing resume goes on with it, overwrite begins anew)")
     if not exists(path) and not paths:
-        raise OutputError(f"{folder}: holds no night, and no input was given")
+        raise OutputError(f"{folder}: holds no night, and no input was given (name the files to score)")
     make_folder(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise cannot_be_written(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))

@@ -171,6 +171,8 @@ def score(
         if models is not None:
             models.require_features(store.model())
         found = plan.with_held_files(run.paths, found, store, effective)
+        if models is not None:
+            models.tell_of_cameras((e.camera for e in found.exposures), lambda line: events.say(printable(line)))
         if shard is not None:
             n_found = len(found.exposures)
             found = plan.shard(found, *shard)

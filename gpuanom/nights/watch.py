@@ -270,7 +270,7 @@ class _Watch:
             found = plan.with_held_files(paths, found, store, settings, self._files)
             found = without_unfinished(found, given_up, arrivals)
             waiting = {_key(e) for e in found.exposures if not self._is_ready(e)}
-            todo = plan.to_measure(store, found, settings, self._events.say, waiting)
+            todo = plan.to_measure(store, found, settings, self._events.say, waiting, self._have_moved)
             after = store.failures()
         refused = {("", path_text(f.path)) for f in found.failures if f.status in RETRIED}
         for place in [place for place in self._due if not place[0] and place not in refused]:
@@ -283,6 +283,9 @@ class _Watch:
         self._dirty = self._dirty or before != set(after)
         self._events.plan(len(todo), len(found.exposures) - len(todo))
         return todo
+
+    def _have_moved(self) -> None:
+        self._dirty = True
 
     def _say_decisions(self, found: Discovery) -> None:
         """Say what `gpuanom score` says of the files that have come, each once."""

@@ -77,7 +77,8 @@ function begin() {
   camera = cameras[0] || "";
   $("camera").replaceChildren(...cameras.map((name) => h("option", { value: name }, name)));
   $("camera").addEventListener("change", () => { camera = $("camera").value; chosen = -1; draw(); });
-  $("about").textContent = `${many(ALL.exposure.length, "exposure")}; gpuanom ${HISTORY.version}, made ${HISTORY.made}`;
+  const leftOut = HISTORY.left_out ? `, ${many(HISTORY.left_out, "night")} left out that could not be opened` : "";
+  $("about").textContent = `${many(ALL.exposure.length, "exposure")}${leftOut}; gpuanom ${HISTORY.version}, made ${HISTORY.made}`;
   draw();
   document.documentElement.dataset.ready = "yes";
 }

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gpuanom.errors import OutputError, printable
+from gpuanom.errors import GpuanomError, OutputError, printable
 from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import natural_key, path_text
 from gpuanom.report.blocks import begin, block
@@ -73,9 +73,14 @@ def history(nights: Iterable[ScoredNight]) -> dict[str, Any]:
     -------
     dict
         ``nights``: name and time of each, in order of time; ``trends``: a row for each night, camera and band;
-        ``ccds``: by camera, the record of each CCD; ``exposures``: columns of all exposures in order of time.
+        ``ccds``: by camera, the record of each CCD; ``exposures``: columns of all exposures in order of time;
+        ``left_out``: number of nights that could not be opened, 0 here.
     """
-    gathered = [_of_night(night) for night in nights]
+    return _together([_of_night(night) for night in nights], 0)
+
+
+def _together(gathered: list[dict[str, Any]], n_left_out: int) -> dict[str, Any]:
+    """The history, from what `_of_night` kept of each night."""
     gathered.sort(key=lambda night: (night["time"] or "", natural_key(night["name"])))
     cameras = sorted({camera for night in gathered for camera in night["ccds"]})
     exposures = [(row, i) for i, night in enumerate(gathered) for row in night["exposures"]]
@@ -85,6 +90,7 @@ def history(nights: Iterable[ScoredNight]) -> dict[str, Any]:
         "version": __version__,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "often": OFTEN,
+        "left_out": n_left_out,
         "nights": [{"name": night["name"], "time": night["time"]} for night in gathered],
         "trends": [{"night": i, **trend} for i, night in enumerate(gathered) for trend in night["trends"]],
         "ccds": {camera: _record([night["ccds"].get(camera, {}) for night in gathered]) for camera in cameras},
@@ -158,7 +164,10 @@ def _record(nights: Sequence[Mapping[str, Sequence[int]]]) -> list[dict[str, Any
 
 
 def write_history(
-    folders: Sequence[Path], output: Path, progress: Callable[[int, int], None] | None = None
+    folders: Sequence[Path],
+    output: Path,
+    progress: Callable[[int, int], None] | None = None,
+    left_out: Callable[[GpuanomError], None] | None = None,
 ) -> dict[str, Any]:
     """Write the history of scored nights as one HTML page.
 
@@ -170,6 +179,9 @@ def write_history(
         The HTML file.
     progress : callable, optional
         Called with (nights done, nights) after each night.
+    left_out : callable, optional
+        Called with the error of each night that cannot be opened; the page is written without that night. By default
+        the error is raised.
 
     Returns
     -------
@@ -178,20 +190,27 @@ def write_history(
 
     Raises
     ------
+    GpuanomError
+        When no night can be opened, or one cannot and `left_out` is not given.
     OutputError
-        When a night cannot be opened, or the page cannot be written.
+        When the page cannot be written.
     """
-
-    def opened() -> Iterable[ScoredNight]:
-        for done, folder in enumerate(folders, start=1):
-            yield open_night(folder)
-            if progress is not None:
-                progress(done, len(folders))
-
-    gathered = history(opened())
+    nights: list[dict[str, Any]] = []
+    n_left_out = 0
+    for done, folder in enumerate(folders, start=1):
+        try:
+            nights.append(_of_night(open_night(folder)))
+        except GpuanomError as error:
+            n_left_out += 1
+            if left_out is None or n_left_out == len(folders):
+                raise
+            left_out(error)
+        if progress is not None:
+            progress(done, len(folders))
+    gathered = _together(nights, n_left_out)
     make_folder(output.parent)
     with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
-        after = begin(file, "history.html", f"{len(folders)} nights", _SCRIPTS)
+        after = begin(file, "history.html", f"{len(nights)} nights", _SCRIPTS)
         block(file, "history", gathered)
         file.write(after)
     return gathered

@@ -139,9 +139,11 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+        raise InputError(
+            f"cannot be read: {error.strerror}", file=path, remedy="check the path and its permissions"
+        ) from None
     except UnicodeDecodeError:
-        raise InputError("not a CSV file in UTF-8", file=path) from None
+        raise InputError("not a CSV file in UTF-8", file=path, remedy="save it as CSV in UTF-8") from None
 
 
 def _of_visit(exposure: str, comment: str, analyst: str) -> list[Label]:

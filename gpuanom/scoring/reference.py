@@ -211,7 +211,10 @@ class References:
         """
         differs = difference(settings, self.settings)
         if differs:
-            raise ReferenceFileError(f"{origin}: the reference was made with other settings: {differs}")
+            raise ReferenceFileError(
+                f"{origin}: the reference was made with other settings: {differs}"
+                " (score with those settings, or make a reference of nights that were scored with these)"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write as ECSV, one row for each dataset and kind; the file is written whole or not at all.
@@ -280,7 +283,10 @@ class References:
         try:
             text = arguments.path("path", path, ReferenceFileError).read_bytes().decode("utf-8", "replace")
         except OSError as error:
-            raise ReferenceFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+            raise ReferenceFileError(
+                f"{path}: cannot be read: {error.strerror or error}"
+                " (check the path and its permissions; gpuanom reference makes such a file)"
+            ) from None
         return cls.from_text(text, path_text(absolute(path)), str(path))
 
     @classmethod
@@ -314,7 +320,10 @@ class References:
         except Exception as error:  # the ECSV reader raises many kinds on files that are not ECSV
             raise ReferenceFileError(f"{path}: not a reference: {' '.join(str(error).split())[:120]}") from None
         if table.meta.get("format") != FORMAT:
-            raise ReferenceFileError(f"{path}: not a reference that this version of gpuanom can read")
+            raise ReferenceFileError(
+                f"{path}: not a reference that this version of gpuanom can read"
+                " (gpuanom reference makes one of scored nights)"
+            )
         try:
             return cls._from_table(table, origin)
         except (KeyError, ValueError, TypeError, IndexError) as error:

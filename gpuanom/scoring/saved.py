@@ -140,4 +140,4 @@ def require_reference(references: References, settings: Settings, origin: str) -
     """
     references.require(settings.measurement(), origin)
     if not references.datasets and not isinstance(references, flat.FlatReferences):
-        raise ReferenceFileError(f"{origin}: holds no dataset")
+        raise ReferenceFileError(f"{origin}: holds no dataset (gpuanom reference makes a reference of scored nights)")

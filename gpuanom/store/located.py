@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gpuanom.naming import Relocation, absolute, as_named_here, exists, is_within, path_text, relocated
+from gpuanom.records import Exposure
 from gpuanom.store.schema import has_table
 
 
@@ -90,6 +91,19 @@ def follow_files(db: sqlite3.Connection, moves: Sequence[Relocation] = ()) -> No
             if now != night:
                 db.execute(f"UPDATE OR REPLACE {table} SET night = ? WHERE night = ?", (now, night))
     db.execute("INSERT OR REPLACE INTO about VALUES ('folder', ?)", (json.dumps(folder),))
+
+
+def place_files(db: sqlite3.Connection, exposures: Sequence[Exposure]) -> None:
+    """Write down where the files of measured exposures were found; the caller holds the transaction.
+
+    Parameters
+    ----------
+    db : Connection
+    exposures : sequence of Exposure
+        As they were found, with the fingerprints of those that the store holds.
+    """
+    rows = [(files_json(e.files), files_json(e.masks), e.camera, e.exposure) for e in exposures]
+    db.executemany("UPDATE exposures SET files = ?, masks = ? WHERE camera = ? AND exposure = ?", rows)
 
 
 def files_json(files: tuple[Path | None, ...]) -> str:

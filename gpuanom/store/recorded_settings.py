@@ -121,7 +121,7 @@ def measured_with(db: sqlite3.Connection, path: Path | None) -> tuple[Mapping[st
             " WHERE fingerprint IN (SELECT settings FROM exposures) GROUP BY measurement"
         ).fetchall()
     if not rows:
-        raise OutputError(f"{path}: holds no measured exposures")
+        raise OutputError(f"{path}: holds no measured exposures (gpuanom score measures them)")
     if len(rows) > 1:
         raise OutputError(f"{path}: holds exposures of different settings (finish the run that changed them)")
     with believed(path):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from gpuanom.records import ExposureKey
+from gpuanom.records import Exposure, ExposureKey
 from gpuanom.settings import Settings
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.schema import believed
@@ -118,6 +118,11 @@ class ReopenedStore(Store):
         """Put all copies of exposures where they belong; see `Store.settle`."""
         self._remembered.known = None
         super().settle(placed, failed, others)
+
+    def place(self, exposures: Sequence[Exposure]) -> None:
+        """Keep where the files of measured exposures are now."""
+        self._remembered.changed.update((e.camera, e.exposure) for e in exposures)
+        super().place(exposures)
 
     def _forget(self, camera: str, exposure: str) -> None:
         self._remembered.changed.add((camera, exposure))

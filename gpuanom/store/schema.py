@@ -114,7 +114,7 @@ def open_database(
         raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
     with explained(path):
         if path is not None and path.is_symlink() and not path.exists():
-            raise OutputError(f"{path}: a link that leads nowhere; it was left as it is")
+            raise OutputError(f"{path}: a link that leads nowhere; it was left as it is (mend or remove the link)")
         name = ":memory:" if path is None else path.resolve().as_uri()
         if path is not None and read_only:
             # Where the file may be written to, a reader too rolls back the transaction of a killed run.
@@ -154,16 +154,46 @@ def _check(db: sqlite3.Connection, path: Path | None, read_only: bool, is_sound:
     elif owner != APPLICATION_ID:
         raise OutputError(f"{path}: not a store of gpuanom; it was left as it is (choose another --output)")
     elif version != SCHEMA_VERSION:
-        raise OutputError(
-            f"{path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION}); it was left as it is"
-            " (score the images again into another --output)"
-        )
+        raise _of_another_version(path, version)
     elif not is_sound():
         _require_sound(db, path)
     if not read_only:
         for statement in _LATER.strip().split(";\n"):
             db.execute(statement)
         db.execute("COMMIT")
+
+
+def _of_another_version(path: Path | None, version: int) -> OutputError:
+    return OutputError(
+        f"{path}: a store of another version of gpuanom ({version}, not {SCHEMA_VERSION}); it was left as it is"
+        " (score the images again into another --output)"
+    )
+
+
+def require_version(path: Path) -> None:
+    """Refuse a store of another version without opening it; a file that is missing or no store of gpuanom passes.
+
+    Tables that lie beside such a store are older than this gpuanom, too.
+
+    Parameters
+    ----------
+    path : Path
+        The file of the store, which other programs may use meanwhile.
+
+    Raises
+    ------
+    OutputError
+        When another version of gpuanom made the store.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(72)
+    except OSError:
+        return
+    # Where SQLite's file format has the numbers that PRAGMA user_version and application_id give.
+    version, owner = (int.from_bytes(header[at : at + 4], "big") for at in (60, 68))
+    if len(header) == 72 and owner == APPLICATION_ID and version != SCHEMA_VERSION:
+        raise _of_another_version(path, version)
 
 
 _OTHERS = """

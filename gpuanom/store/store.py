@@ -29,7 +29,7 @@ from gpuanom.store.exposure_rows import (
     version_row,
 )
 from gpuanom.store.known import Known, known_exposures
-from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator
+from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator, place_files
 from gpuanom.store.nulls import KeptNulls, forget_nulls
 from gpuanom.store.prepared import prepared
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
@@ -281,6 +281,11 @@ class Store(KeptNulls):
             set_aside.settle(db, placed, self._located)
             forget_nulls(db)
             set_aside.write_failed(db, failed)
+
+    def place(self, exposures: Sequence[Exposure]) -> None:
+        """Keep where the files of measured exposures are now."""
+        with self._transaction() as db:
+            place_files(db, exposures)
 
     def add_failure(self, failure: Failure) -> None:
         """Keep that a file or exposure failed; earlier measurements of the exposure are dropped."""

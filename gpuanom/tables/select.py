@@ -21,6 +21,8 @@ from astropy.table import Table, meta
 
 from gpuanom import installing
 from gpuanom.errors import InputError, OutputError, printable
+from gpuanom.store.schema import require_version
+from gpuanom.store.store import NAME as STORE_NAME
 from gpuanom.tables.as_table import as_table
 from gpuanom.tables.columns import Column
 
@@ -75,11 +77,13 @@ def select(folder: Path, table: str = "exposures", where: str = "", columns: Seq
     Raises
     ------
     OutputError
-        When the folder has no such table, or the file is damaged.
+        When the folder has no such table, the file is damaged, or the store beside it is of another version, of which
+        every other command refuses to say anything.
     InputError
         When a column does not exist, or the condition cannot be understood.
     """
     path = _newest(folder, table)
+    require_version(folder / STORE_NAME)
     known = _parquet_columns(path) if path.suffix == ".parquet" else _ecsv_columns(path)
     by_name = {column.name: column for column in known}
     for name in columns:
@@ -156,11 +160,14 @@ def _chosen(
             yield from db.execute(query)
             db.execute("ROLLBACK")
     except (sqlite3.Error, ValueError, UnicodeDecodeError, csv.Error) as error:
-        raise OutputError(
-            f"{path}: cannot be read: {printable(str(error))} (gpuanom score -o {path.parent} writes it again)"
-        ) from None
+        raise _unreadable(path, error) from None
     finally:
         db.close()
+
+
+def _unreadable(path: Path, error: Exception) -> OutputError:
+    why = printable(str(error))[:160]
+    return OutputError(f"{path}: cannot be read: {why} (gpuanom score -o {path.parent} writes it again)")
 
 
 def _ecsv_header(path: Path) -> tuple[list[str], int]:
@@ -187,7 +194,7 @@ def _ecsv_columns(path: Path) -> tuple[Column, ...]:
             meta.get_header_from_yaml([line for line in lines if not line.startswith("%ECSV")])["datatype"]
         )
     except (OSError, ValueError, KeyError, TypeError, meta.YamlParseError) as error:
-        raise OutputError(f"{path}: cannot be read: {printable(str(error))[:160]}") from None
+        raise _unreadable(path, error) from None
 
 
 def _ecsv_rows(path: Path, known: Sequence[Column], read: Sequence[Column]) -> Iterator[Iterable[Sequence[Any]]]:
@@ -211,7 +218,7 @@ def _parquet_file(path: Path) -> Any:
     try:
         return parquet.ParquetFile(path)
     except (ArrowException, OSError) as error:
-        raise OutputError(f"{path}: cannot be read: {printable(str(error))[:160]}") from None
+        raise _unreadable(path, error) from None
 
 
 def _parquet_columns(path: Path) -> tuple[Column, ...]:
@@ -220,7 +227,10 @@ def _parquet_columns(path: Path) -> tuple[Column, ...]:
     try:
         return _described(meta.get_header_from_yaml(about[b"table_meta_yaml"].decode().split("\n"))["datatype"])
     except (ValueError, KeyError, TypeError, meta.YamlParseError) as error:
-        raise OutputError(f"{path}: no table of gpuanom: {printable(str(error))[:160]}") from None
+        raise OutputError(
+            f"{path}: no table of gpuanom: {printable(str(error))[:160]}"
+            f" (gpuanom score -o {path.parent} writes it again)"
+        ) from None
 
 
 def _parquet_rows(path: Path, read: Sequence[Column]) -> Iterator[Iterable[Sequence[Any]]]:

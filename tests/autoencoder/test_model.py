@@ -167,7 +167,8 @@ def test_paths_that_cannot_be_read_or_written(tmp_path, capsys):
         main(["score", str(tmp_path), "-o", str(tmp_path / "out"), "--model", str(tmp_path / "none.pt")])
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()[-1:]
-    assert line == f"gpuanom: {tmp_path / 'none.pt'}: cannot be read: No such file or directory"
+    remedy = "check the path and its permissions; models are made by gpuanom train"
+    assert line == f"gpuanom: {tmp_path / 'none.pt'}: cannot be read: No such file or directory ({remedy})"
 
 
 def test_stamps_of_another_size_are_refused(path):

@@ -267,6 +267,15 @@ def test_a_model_of_other_stamps(inputs, tmp_path):
     assert any("was trained on stamps of other settings: threshold 4.0 and not 10.0" in line for line in said.lines)
 
 
+def test_a_model_of_another_camera_is_told(inputs, tmp_path):
+    datasets = [{"camera": "OTHERCAM", "band": "r", "exposures": 8, "validation_exposures": 2, "stamps": 100}]
+    for name, of_camera in (("other", datasets), ("same", [{"camera": "TESTCAM"}, *datasets]), ("odd", "TESTCAM")):
+        save(made.model(datasets=of_camera), tmp_path / f"{name}.pt")
+        _, said = score(inputs, tmp_path / "out", model=tmp_path / f"{name}.pt")
+        told = [line for line in said.lines if "was trained on exposures of OTHERCAM, and not of TESTCAM" in line]
+        assert len(told) == (name == "other")
+
+
 def test_exposures_without_sources_have_no_error(inputs, tmp_path):
     shutil.copytree(inputs / "in", tmp_path / "in")
     nights.write(tmp_path / "in", 20, ccds=1, OBJECT="blank")

@@ -15,6 +15,8 @@ import pytest
 from astropy.table import Table
 
 import gpuanom
+from gpuanom.autoencoder import checkpoint
+from gpuanom.autoencoder.epochs import Epochs
 from gpuanom.autoencoder.model import load
 from gpuanom.cli import main
 from tests import nights
@@ -27,6 +29,10 @@ def night(tmp_path_factory):
     nights.night(folder / "in", exposures=20, bands=("g", "r"))
     gpuanom.score(folder / "in", folder / "out", settings=made.QUICK, device="cpu")
     return folder / "out"
+
+
+class Killed(BaseException):
+    """In place of a signal that ends the process."""
 
 
 def train(*arguments, code=0):
@@ -163,3 +169,30 @@ def test_a_file_that_is_gone_costs_no_other(night, tmp_path, capsys):
     about = load(tmp_path / "my.pt").about
     assert sum(d["exposures"] for d in about["datasets"]) == 19
     assert sum(d["stamps"] for d in about["datasets"]) == about["stamps"]
+
+
+def test_a_training_that_ends_early_goes_on(night, trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    epoch, n_done = Epochs.__call__, [0]
+
+    def ends_early(self, order):
+        n_done[0] += 1
+        if n_done[0] in (3, 5):
+            raise [Killed, KeyboardInterrupt][n_done[0] == 5]
+        return epoch(self, order)
+
+    monkeypatch.setattr(Epochs, "__call__", ends_early)
+    output, kept = tmp_path / "my.pt", tmp_path / "my.pt.checkpoint"
+    with pytest.raises(Killed):
+        main(["train", str(night), *map(str, few(output))])
+    assert sorted(tmp_path.iterdir()) == [kept]
+    train(night, *few(output, "--seed", "2"), code=2)
+    assert f"{kept}: belongs to another training: seed 1 and not 2" in capsys.readouterr().err
+    train(night, *few(output))  # interrupted in the fourth epoch: the best of three is the model
+    told = capsys.readouterr().err
+    assert "going on after epoch 2" in told
+    assert f"the same command with --overwrite goes on from {kept}" in told
+    assert load(output).about["epochs"] == 3
+    train(night, *few(output, "--overwrite"))
+    assert output.read_bytes() == (trained[0] / "my.pt").read_bytes()
+    assert not kept.exists()

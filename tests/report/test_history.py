@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import statistics
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from gpuanom.errors import OutputError
 from gpuanom.report import history
 from gpuanom.review.opened import key_of, open_night
+from gpuanom.store.store import NAME
 from tests.report import made
 from tests.test_cli import run
 
@@ -84,6 +87,26 @@ def test_what_is_no_night_is_refused(nights, capfd, tmp_path):
     code, out, err = run(capfd, "history", nights / "a", "-o", tmp_path / "h.html")
     assert (code, err) == (0, "")
     assert "24 exposures of 1 night" in out
+
+
+@pytest.mark.parametrize("damage", ["PRAGMA user_version = 1", "UPDATE ccd_columns SET texts = '['"])
+def test_a_night_that_cannot_be_opened_costs_no_other_night(nights, capfd, tmp_path, damage):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        shutil.copy(nights / name / NAME, tmp_path / name)
+    db = sqlite3.connect(tmp_path / "b" / NAME)
+    with db:
+        db.execute(damage)
+    db.close()
+    code, out, err = run(capfd, "history", tmp_path)
+    assert code == 1
+    assert f"night left out: {(tmp_path / 'b' / NAME).resolve()}" in err
+    assert "24 exposures of 1 night" in out
+    assert '"left_out":1' in (tmp_path / "history.html").read_text().replace(" ", "")
+    (tmp_path / "history.html").unlink()
+    code, out, err = run(capfd, "history", tmp_path / "b")
+    assert (code, out) == (2, "")
+    assert not (tmp_path / "b" / "history.html").exists()
 
 
 @pytest.mark.parametrize("width", [1280, 1920])

@@ -56,6 +56,7 @@ def test_show_on_a_terminal(scored, capfd):
         (("ok", "ok", "streak", 1.2), "ok: streak"),
         (("other_size", "bad", "tilted", 12.0), "other_size, bad: tilted (evidence 12)"),
         (("ok", "", "3 exposures, fewer than 20", None), "no verdict: 3 exposures, fewer than 20"),
+        (("ok", "", "no verdict: exposed for 10 s", None), "no verdict: exposed for 10 s"),
         (("unusable", "", "", None), "unusable"),
         (("ok", None, None, None), "measured, without a verdict"),
     ],
