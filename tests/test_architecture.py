@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,18 +53,21 @@ def _top(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
+def _imported(path):
+    """The dotted names that a file imports. Each file is parsed once: two of the tests look at each file by itself."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return names
+
+
 def _imports(path):
     """The modules of gpuanom that a file imports, as dotted names without the name of the package."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            package, _, rest = name.partition(".")
-            if package == "gpuanom" and rest:
-                yield rest
+    return [name.removeprefix("gpuanom.") for name in _imported(path) if name.startswith("gpuanom.")]
 
 
 def test_every_package_is_installed():
@@ -127,12 +131,7 @@ SHARED_BY_COMMANDS = {
 )
 def test_one_part_alone_imports_what_may_not_be_there(packages, owner):
     for path in _modules():
-        imported = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add((node.module or "").split(".")[0])
+        imported = {name.partition(".")[0] for name in _imported(path)}
         name = str(path.relative_to(PACKAGE))
         assert not imported & packages or name.startswith(f"{owner}/"), path
 

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -210,6 +211,26 @@ def test_damaged_and_half_files_are_listed_and_taken_up_when_they_change(tmp_pat
             (tmp_path / "in" / f"exposure_00{i}.fits").write_bytes(whole[i])
         until(lambda: len(process.lines) == 4)
     assert ranked(tmp_path / "out") == score_whole(tmp_path / "in", tmp_path / "whole")
+
+
+def test_a_file_that_fails_wholly_is_a_loss_as_for_score(tmp_path):
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
+    (tmp_path / "in" / "broken.fits").write_bytes(b"SIMPLE  =                    T" + bytes(5000))
+    command = [sys.executable, "-m", "gpuanom", "watch", tmp_path / "in", "-o", tmp_path / "out", "--once"]
+    command += ["--every", "0.02", "--settle", "0", "--patience", "0", *FLAGS]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "broken.fits" in done.stderr
+
+
+def test_exposures_that_are_measured_again_are_told_once(tmp_path):
+    nights.night(tmp_path / "in", exposures=9, ccds=1)
+    once(tmp_path / "in", tmp_path / "out")
+    other = replace(QUICK, gradient_points=QUICK.gradient_points + 1)
+    _, _, said = once(
+        tmp_path / "in", tmp_path / "out", settings=other
+    )  # more rounds than one: four exposures at first
+    assert [line for line in said if "measured again" in line] == ["9 exposures: measured again, the settings changed"]
 
 
 def test_an_exposure_of_several_files_waits_for_all_and_is_measured_again_when_one_joins(tmp_path):

@@ -61,8 +61,8 @@ A file that the system cannot read (a file server that does not answer) is tried
 less often.
 
 \b
-At the end, the CCDs without a measurement are counted once, by reason. Exit code 1: CCDs were lost (unreadable,
-corrupt, a mask that does not fit, two CCDs of one name, out of memory).
+At the end, the CCDs without a measurement are counted once, by reason. Exit code 1: exposures failed, or CCDs were
+lost (unreadable, corrupt, a mask that does not fit, two CCDs of one name, out of memory).
 """
 
 
@@ -220,7 +220,7 @@ class _Output:
     def __init__(self, screen: Screen, as_json: bool) -> None:
         self._screen, self._json = screen, as_json
         self.lost = False
-        """Whether CCDs were lost; known at the end."""
+        """Whether CCDs or whole exposures were lost; known at the end."""
         shown = screen.console.is_terminal and not screen.quiet
         self._status = screen.console.status("waiting for exposures") if shown else None
 
@@ -246,10 +246,15 @@ class _Output:
             alert=self._alert,
             waiting=self._waiting,
             left_out=self._left_out,
+            failures=self._failures,
         )
 
     def _left_out(self, groups: Sequence[LeftOut]) -> None:
-        self.lost = self._screen.left_out(groups)
+        self.lost |= self._screen.left_out(groups)
+
+    def _failures(self, failures: Sequence[Any]) -> None:
+        # Each was told when it failed.
+        self.lost |= bool(failures)
 
     def _done(self, exposure: Any, result: Any, seconds: float) -> None:
         from gpuanom.records import Failure

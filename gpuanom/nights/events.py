@@ -104,9 +104,12 @@ class WatchEvents(Events):
     left_out : callable
         Takes, at the end, the CCDs of the night without a measurement: a `gpuanom.tables.left_out.LeftOut` for each
         status.
+    failures : callable
+        Takes, at the end, the `gpuanom.records.Failure` of each exposure that failed as a whole.
     """
 
     scored: Callable[[Mapping[str, Any]], None] = lambda _notice: None
     alert: Callable[[Mapping[str, Any]], None] = lambda _notice: None
     waiting: Callable[[str], None] = lambda _text: None
     left_out: Callable[[Sequence[LeftOut]], None] = lambda _groups: None
+    failures: Callable[[Sequence[Failure]], None] = lambda _failures: None

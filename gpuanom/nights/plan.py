@@ -95,6 +95,7 @@ def to_measure(
     say: Say,
     waiting: Collection[ExposureKey] = (),
     moved: Callable[[], None] = lambda: None,
+    told: set[ExposureKey] | None = None,
 ) -> list[Exposure]:
     """Return the exposures that must be measured; the store forgets exposures and failures that no longer hold.
 
@@ -111,6 +112,8 @@ def to_measure(
         Exposures that are left as they are, even if their files have changed.
     moved : callable, optional
         Called when the store keeps new places of files.
+    told : set of (camera, exposure), optional
+        Exposures of which `say` was told before that they are measured again; those that are told now are added.
 
     Returns
     -------
@@ -136,12 +139,15 @@ def to_measure(
         )
     todo, elsewhere = [], []
     again: dict[str, list[str]] = {}
+    told = set() if told is None else told
     ready = [e for e in found.exposures if (e.camera, e.exposure) not in waiting]
     for exposure in ready:
-        held = known.get((exposure.camera, exposure.exposure))
+        key = (exposure.camera, exposure.exposure)
+        held = known.get(key)
         reason = "" if held is None else _stale(held, exposure, settings)
-        if reason:
+        if reason and key not in told:
             again.setdefault(reason, []).append(exposure.exposure)
+            told.add(key)
         if held is None or reason:
             todo.append(exposure)
         elif _is_elsewhere(held, exposure):

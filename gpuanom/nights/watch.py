@@ -160,6 +160,8 @@ class _Watch:
         """Cameras of which it was said that their headers name no band."""
         self._doubted: set[str] = set()
         """Kinds of what may surprise about files that were told."""
+        self._told_again: set[ExposureKey] = set()
+        """Exposures of which it was said that they are measured again, and that wait for it."""
         self._tried: dict[ExposureKey, tuple[State | None, ...]] = {}
         """Exposures that failed, wholly or in part, with the states of their files at that time."""
         self._due: dict[ExposureKey, tuple[float, float]] = {}
@@ -192,6 +194,8 @@ class _Watch:
         if pace.once and not self._arrivals.paths() and not self._arrivals.given_up():
             raise InputError("; ".join(self._arrivals.troubles[:3]) or "no FITS file among the inputs")
         self._events.left_out(self._ranks.left_out)
+        with self._store() as store:
+            self._events.failures(store.failures())
         self._page.finish()
 
     def _is_over(self) -> bool:
@@ -270,7 +274,9 @@ class _Watch:
             found = plan.with_held_files(paths, found, store, settings, self._files)
             found = without_unfinished(found, given_up, arrivals)
             waiting = {_key(e) for e in found.exposures if not self._is_ready(e)}
-            todo = plan.to_measure(store, found, settings, self._events.say, waiting, self._have_moved)
+            todo = plan.to_measure(
+                store, found, settings, self._events.say, waiting, self._have_moved, self._told_again
+            )
             after = store.failures()
         refused = {("", path_text(f.path)) for f in found.failures if f.status in RETRIED}
         for place in [place for place in self._due if not place[0] and place not in refused]:
@@ -329,6 +335,7 @@ class _Watch:
                 else:
                     store.add(result)
             self._dirty = True
+            self._told_again.discard(key)
             statuses = [result.status] if isinstance(result, Failure) else [c.status for c in result.outline]
             refused = any(status in RETRIED for status in statuses)
             if isinstance(result, Failure) or refused:

@@ -106,7 +106,7 @@ def test_fewer_stamps_than_asked_for_are_said(night, tmp_path, capsys):
     assert "stamps are all there are (5000 were asked for)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.proof), signal.SIGTERM])
 def test_a_signal_keeps_the_best_so_far(night, tmp_path, number):
     command = [sys.executable, "-m", "gpuanom", "train", night, *few(tmp_path / "my.pt", "--epochs", 1_000_000)]
     with subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True) as process:
