@@ -40,6 +40,8 @@ def found(lights, rng):
     return lines.streaks(best), best
 
 
+@pytest.mark.proof(shape=(512, 512))
+@pytest.mark.proof(width=2)
 @pytest.mark.parametrize("shape", [(256, 256), (512, 512), (512, 1024)])
 @pytest.mark.parametrize("width", [1, 2, 4])
 @pytest.mark.parametrize("whole", [True, False])

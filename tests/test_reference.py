@@ -186,6 +186,7 @@ def test_datasets_match_naive(backend, n_exposures, n):
     check_dataset(backend, night(np.random.default_rng(n_exposures + n), n_exposures, n=n))
 
 
+@pytest.mark.proof(rounds=2)
 @pytest.mark.parametrize("rounds", [1, 2, 5])
 @pytest.mark.parametrize("n_exposures", [3, 4, 9, 10, 11, 24, 70])
 def test_robust_rounds_match_naive(backend, n_exposures, rounds):

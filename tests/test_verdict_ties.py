@@ -106,6 +106,9 @@ def partly_equal(seed, n, equal):
     return dataclasses.replace(every, ccds={**every.ccds, **floored})
 
 
+@pytest.mark.proof(n=30, equal=0.5)
+@pytest.mark.proof(n=30, equal=0.6)
+@pytest.mark.proof(n=150, equal=0.55)
 @pytest.mark.parametrize(("n", "equal"), [(30, 0.4), (30, 0.5), (30, 0.55), (30, 0.6), (150, 0.5), (150, 0.55)])
 def test_medians_that_are_taken_off_do_not_hide_that_values_are_equal(n, equal):
     """CCDs half of whose values are equal have medians that differ: a tail through what these make differ is wrong."""
