@@ -6,7 +6,6 @@ orders the stamps, the best weights so far, and the losses. The file also says w
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,9 +18,8 @@ import torch
 from torch import Tensor
 
 from gpuanom.autoencoder.epochs import Epochs
-from gpuanom.autoencoder.model import as_bytes, read, shapes
+from gpuanom.autoencoder.model import read, shapes, write
 from gpuanom.errors import GpuanomError, InputError
-from gpuanom.files import MODEL, whole_file
 
 EVERY = 60.0
 """Seconds between two checkpoints; a file takes 17 MB for stamps of 64 x 64 pixels."""
@@ -89,10 +87,10 @@ class Checkpoint:
         self._works = True
         self._held: tuple[dict[str, Any], dict[str, Any]] | None = None
         if path.exists():
-            arrays, told = read(path)
-            if told.get("kind") != _KIND or told.get("format") != _FORMAT:
+            arrays, metadata = read(path)
+            if metadata.get("kind") != _KIND or metadata.get("format") != _FORMAT:
                 raise self._refused("is no checkpoint of this version of gpuanom")
-            held = told.get("training")
+            held = metadata.get("training")
             before: dict[str, Any] = held if isinstance(held, dict) else {}
             differs = [f"{n} {before.get(n)} and not {about[n]}" for n in about if before.get(n) != about[n]]
             if differs:
@@ -100,7 +98,7 @@ class Checkpoint:
             n_done = len(np.atleast_1d(arrays.get("losses", ())))
             if n_done > epochs:
                 raise self._refused(f"has gone on to epoch {n_done}, and {epochs} epochs are wanted")
-            self._held = arrays, told
+            self._held = arrays, metadata
 
     def _refused(self, why: str) -> InputError:
         remedy = "repeat the command that began it, remove the file to begin anew, or choose another --output"
@@ -134,9 +132,9 @@ class Checkpoint:
         self._digest = digest.hexdigest()
         if self._held is None:
             return None
-        arrays, told = self._held
+        arrays, metadata = self._held
         self._held = None
-        if told.get("stamps") != self._digest:
+        if metadata.get("stamps") != self._digest:
             raise self._refused("belongs to a training with other stamps (have files of the nights changed?)")
         wanted = shapes(int(self._about["stamp_size"]))
         try:
@@ -147,7 +145,7 @@ class Checkpoint:
             epochs.restore(parts[0], parts[1], parts[2], float(arrays["step"]))
             order.set_state(torch.tensor(arrays["order"]))
             training, validation_losses = (arrays["losses"][:, column].tolist() for column in (0, 1))
-            best = int(told["best"])
+            best = int(metadata["best"])
             if not 0 <= best <= len(training):
                 raise ValueError
         except (KeyError, ValueError, TypeError, IndexError, RuntimeError):
@@ -178,7 +176,7 @@ class Checkpoint:
         arrays["step"] = np.array(step)
         arrays["order"] = order.get_state().numpy()
         arrays["losses"] = np.array([progress.training, progress.validation], dtype=np.float64).T.copy()
-        told = {
+        metadata = {
             "kind": _KIND,
             "format": _FORMAT,
             "training": self._about,
@@ -186,10 +184,7 @@ class Checkpoint:
             "best": progress.best,
         }
         try:
-            with whole_file(self.path, same=MODEL) as partial, partial.open("wb") as file:
-                file.write(as_bytes(arrays, told))
-                file.flush()
-                os.fsync(file.fileno())  # the machine may lose its power
+            write(self.path, arrays, metadata, durable=True)
         except GpuanomError as error:
             self._works = False
             self._say(f"no checkpoint, a training that is killed begins anew: {error}")

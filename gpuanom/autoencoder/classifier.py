@@ -22,7 +22,8 @@ from gpuanom.errors import InputError, OutputError
 from gpuanom.records import KINDS, Doubles, ExposureKey
 from gpuanom.review import labels
 from gpuanom.review.labels import Label
-from gpuanom.settings import Settings, difference
+from gpuanom.settings import Settings
+from gpuanom.store.recorded_settings import require_alike
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables.classified import COLUMNS, FEATURES, Classifier, features_of, medians, standard
@@ -94,11 +95,7 @@ def sample(nights: Sequence[Path], backend: Backend) -> Sample:
     for night in nights:
         with Store(night / NAME, Settings(), read_only=True) as store:
             night_settings, _ = store.recorded_settings()
-            if recorded is not None and (differs := difference(recorded, night_settings)):
-                raise OutputError(
-                    f"{night}: was measured with other settings than {origin}: {differs}"
-                    " (score its images again with the same settings into another --output)"
-                )
+            require_alike(night, night_settings, origin, recorded)
             recorded, origin = night_settings, str(night)
             part = _sample(store, backend)
         if not part.model:

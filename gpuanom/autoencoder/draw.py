@@ -21,12 +21,13 @@ from torch import Tensor
 from gpuanom import sampling
 from gpuanom.autoencoder.tensors import shared, stamps_of
 from gpuanom.backends.protocol import Backend
-from gpuanom.errors import InputError, OutputError
+from gpuanom.errors import InputError
 from gpuanom.fits.grouping import names_apart
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import Background, CcdStack, Exposure, ExposureKey, Failure, Integers, Reconstruction, Sources
-from gpuanom.settings import Settings, difference
+from gpuanom.settings import Settings
+from gpuanom.store.recorded_settings import require_alike
 from gpuanom.store.store import NAME, Store
 
 MIN_STAMPS = 100
@@ -100,11 +101,7 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
         path = night / NAME
         with Store(path, Settings(), read_only=True) as store:
             recorded, _ = store.recorded_settings()
-            if settings is not None and (differs := difference(settings.measurement(), recorded)):
-                raise OutputError(
-                    f"{night}: was measured with other settings than {origin}: {differs}"
-                    " (score its images again with the same settings into another --output)"
-                )
+            require_alike(night, recorded, origin, None if settings is None else settings.measurement())
             parts.append((store.held(), store.held_sources()))
         settings, origin = Settings(checksum=False).with_measurement(recorded), str(night)
     # Exposures that are named after their files may share a name in several nights: they then get the names that

@@ -138,7 +138,7 @@ def fit(
         require_shared(backend)
     exposures, settings = candidates([Path(night) for night in nights])
     used = threads or THREADS
-    about = {
+    decisive = {
         "gpuanom": __version__,
         "torch": version("torch"),
         "stamp_size": settings.stamp_size,
@@ -149,7 +149,7 @@ def fit(
         "threads": used,
         "device": device_type(backends[0]),
     }
-    begun = None if checkpoint is None else Checkpoint(checkpoint, about, epochs, tell.say)
+    begun = None if checkpoint is None else Checkpoint(checkpoint, decisive, epochs, tell.say)
     drawn = draw(exposures, stamps, validation, seed)
     n = sum(len(i) for d in drawn for i in d.chosen.values())
     if n < stamps:
@@ -172,7 +172,7 @@ def fit(
         checkpoint=begun,
     )  # fmt: skip
     kept = [d for d in drawn if d.candidate.key not in failed]
-    told = {
+    about = {
         "kind": "autoencoder",
         "format": FORMAT,
         "gpuanom": __version__,
@@ -195,7 +195,7 @@ def fit(
         "nights": [printable(path_text(night)) for night in nights],
         "datasets": _datasets(kept),
     }
-    model = Model(trained.weights, told)
+    model = Model(trained.weights, about)
     return Fit(model, trained, *_examples(model, read[held_out.to(read.device)], settings))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -147,7 +148,9 @@ def save(model: Model, path: Path) -> None:
     write(path, model.weights, model.about)
 
 
-def write(path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any]) -> None:
+def write(
+    path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any], *, durable: bool = False
+) -> None:
     """Write arrays and metadata as safetensors, whole or not at all.
 
     Parameters
@@ -156,29 +159,22 @@ def write(path: Path, tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[st
     tensors : mapping of str to ndarray
     about : mapping
         Metadata, as values for JSON.
+    durable : bool, optional
+        Whether the file is on the disk when the function returns, since the machine may lose its power.
 
     Raises
     ------
     OutputError
         When the file cannot be written.
     """
-    with whole_file(path, same=MODEL) as partial:
-        partial.write_bytes(as_bytes(tensors, about))
-
-
-def as_bytes(tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any]) -> bytes:
-    """Return what `write` writes.
-
-    Parameters
-    ----------
-    tensors : mapping of str to ndarray
-    about : mapping
-        Metadata, as values for JSON.
-    """
     require()
-    from safetensors.numpy import save as saved
+    from safetensors.numpy import save as as_bytes
 
-    return bytes(saved(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
+    with whole_file(path, same=MODEL) as partial, partial.open("wb") as file:
+        file.write(as_bytes(dict(tensors), {_KEY: json.dumps(about, sort_keys=True)}))
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def load(path: str | Path) -> Model:

@@ -30,8 +30,8 @@ PLACES = ("DETSEC", "CCDSEC")
 _GENERIC = frozenset(("CHIP", "CCD", "IM", "IMG", "DATA", "AMP", "EXT", "FRAME", "DETECTOR", "EXTENSION", "SCIENCE"))
 
 
-class Said(NamedTuple):
-    """What kind of image an HDU holds.
+class Role(NamedTuple):
+    """What the image of an HDU is: a CCD, a plane beside the CCDs, or a guide sensor.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ def detector_cards(cards: Cards) -> Mapping[str, str]:
     return found
 
 
-def said_of_file(file: File, rule: CameraRule, label: str = "") -> list[Said]:
+def roles_in_file(file: File, rule: CameraRule, label: str = "") -> list[Role]:
     """Tell CCDs, quality and other planes, and guide sensors among the images of a file apart.
 
     Parameters
@@ -144,41 +144,41 @@ def said_of_file(file: File, rule: CameraRule, label: str = "") -> list[Said]:
 
     Returns
     -------
-    list of Said
+    list of Role
         One for each of the file's `images`. Several HDUs of the same EXTNAME are distinguished by EXTVER
         (FITS 4.0, section 4.4.2.6), or else by their numbers.
     """
-    return said_of_images(rule, label, tuple([item.number for item in file.images()]), file.headers())
+    return roles_of_images(rule, label, tuple([item.number for item in file.images()]), file.headers())
 
 
 @once_for_same_cards
-def said_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], headers: FileHeaders) -> list[Said]:
+def roles_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], headers: FileHeaders) -> list[Role]:
     """Return what kind of image each of a file's images is.
 
     Parameters
     ----------
     rule : CameraRule
     label : str
-        See `said_of_file`.
+        See `roles_in_file`.
     numbers : tuple of int
         Of the images' HDUs.
     headers : FileHeaders
 
     Returns
     -------
-    list of Said
+    list of Role
     """
-    said: list[Said] = []
+    roles: list[Role] = []
     ccds: list[tuple[int, Any, str]] = []
     for number, header, cards in zip(numbers, headers.of_images, headers.cards(), strict=True):
         name, reason = _name_and_reason(rule, header, cards)
         name = name or str(number)
         if reason:
-            said.append(Said(name, f"a plane, no CCD: {reason}"))
+            roles.append(Role(name, f"a plane, no CCD: {reason}"))
         elif is_skipped(rule, name):
-            said.append(Said(name, f"a guide or focus sensor: CCD {name}", sensor=True))
+            roles.append(Role(name, f"a guide or focus sensor: CCD {name}", sensor=True))
         else:
-            said.append(Said(name))
+            roles.append(Role(name))
             ccds.append((number, header, name))
     names = _told_apart(ccds)
     for at, (number, cards) in enumerate(zip(numbers, headers.cards(), strict=True)):
@@ -188,8 +188,8 @@ def said_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], heade
         if label:
             alone = len(ccds) == 1 and is_generic(named_ccd(rule, cards))
             name = label if alone or label == name else clean(f"{label}-{name}")
-        said[at] = Said(name, in_file=in_file)
-    return said
+        roles[at] = Role(name, in_file=in_file)
+    return roles
 
 
 def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:

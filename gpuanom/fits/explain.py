@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.errors import InputError, printable
-from gpuanom.fits.ccds import said_of_file
+from gpuanom.fits.ccds import roles_in_file
 from gpuanom.fits.discover import Discovery, discover, labels_of, rule_of
 from gpuanom.fits.headers import card, quoted
 from gpuanom.fits.mapped import File
@@ -197,14 +197,14 @@ def _section(section: Section) -> str:
 def _not_ccds(path: Path, exposure: Exposure, settings: Settings, label: str) -> list[str]:
     try:
         file = File(path)
-        said_of_images = said_of_file(file, rule_of(exposure, settings), label)
+        roles = roles_in_file(file, rule_of(exposure, settings), label)
     except InputError:
         return []  # the accounts of the CCDs say why the file cannot be read
     lines = []
-    for item, said in zip(file.images(), said_of_images, strict=True):
-        if said.no_ccd:
+    for item, role in zip(file.images(), roles, strict=True):
+        if role.no_ccd:
             name = quoted(card(item.header, "EXTNAME") or "") or "without a name"
-            lines.append(printable(f"HDU {item.number} ({name}): {said.no_ccd}"))
+            lines.append(printable(f"HDU {item.number} ({name}): {role.no_ccd}"))
     return lines
 
 

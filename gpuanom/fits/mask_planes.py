@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds import is_generic, named_ccd, names_in_file, said_of_file
+from gpuanom.fits.ccds import is_generic, named_ccd, names_in_file, roles_in_file
 from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.headers import card
 from gpuanom.fits.mapped import File, Hdu
@@ -48,7 +48,7 @@ def planes_by_name(file: File, image_file: File, rule: CameraRule) -> tuple[dict
     names = names_in_file(planes, rule)
     found = {names[plane.number]: plane for plane in planes}
     if len(planes) == 1 and is_generic(named_ccd(rule, planes[0].cards)):
-        ccds = [said for said in said_of_file(image_file, rule) if not said.no_ccd]
+        ccds = [role for role in roles_in_file(image_file, rule) if not role.no_ccd]
         if len(ccds) == 1:
             found = {ccds[0].in_file: planes[0]}
     return found, troubles[-1] if troubles else None

@@ -18,7 +18,7 @@ from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.axes import CcdAxes, Mosaic, axes_of_file
 from gpuanom.fits.ccd_masks import Masks, located
-from gpuanom.fits.ccds import Said, said_of_file
+from gpuanom.fits.ccds import Role, roles_in_file
 from gpuanom.fits.common_axes import first_ccds
 from gpuanom.fits.copies import Copies
 from gpuanom.fits.discover import labels_of, rule_of
@@ -240,16 +240,16 @@ def _ccds(
 
 def _said(
     file: File, rule: CameraRule, common: Mosaic | None, label: str
-) -> Iterator[tuple[Said, tuple[DataSections, tuple[int, int]] | None, CcdAxes, float]]:
-    """What the headers say of each image of a file: its kind, its parts that show the sky, its axes, its saturation."""
+) -> Iterator[tuple[Role, tuple[DataSections, tuple[int, int]] | None, CcdAxes, float]]:
+    """What the headers say of each image of a file: its role, its parts that show the sky, its axes, its saturation."""
     images, headers = file.images(), file.headers()
-    kinds = said_of_file(file, rule, label)
+    roles = roles_in_file(file, rule, label)
     if common is None:
-        axes = axes_of_file(rule, tuple([None if kind.no_ccd else kind.name for kind in kinds]), headers)
+        axes = axes_of_file(rule, tuple([None if role.no_ccd else role.name for role in roles]), headers)
     else:
-        axes = [common.axes(kind.name, item.cards) for kind, item in zip(kinds, images, strict=True)]
+        axes = [common.axes(role.name, item.cards) for role, item in zip(roles, images, strict=True)]
     trimmed = sections_and_shapes(rule, tuple([item.claimed for item in images]), headers)
-    return zip(kinds, trimmed, axes, saturations(rule, headers), strict=True)
+    return zip(roles, trimmed, axes, saturations(rule, headers), strict=True)
 
 
 def _unique(name: str, names: dict[str, int]) -> str:

@@ -26,6 +26,7 @@ from gpuanom.scoring.reference import DatasetReference, References
 from gpuanom.scoring.saved import kept_references, merge
 from gpuanom.scoring.verdict_levels import BAD, CHECK
 from gpuanom.settings import Settings, difference
+from gpuanom.store.recorded_settings import require_alike
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import writing
@@ -274,11 +275,7 @@ def _measured_alike(nights: Iterable[tuple[Path, Store]]) -> Mapping[str, Any]:
         if not store.n_exposures():
             continue  # a small share of a night, or a night of failures only
         of_night, _ = store.recorded_settings()
-        if recorded is not None and (differs := difference(recorded, of_night)):
-            raise OutputError(
-                f"{folder}: was measured with other settings than {origin}: {differs}"
-                " (score its images again with the same settings into another --output)"
-            )
+        require_alike(folder, of_night, origin, recorded)
         recorded, origin = of_night, str(folder)
     if recorded is None:
         raise OutputError("no input holds a measured exposure (gpuanom score measures them)")

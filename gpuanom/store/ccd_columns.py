@@ -25,6 +25,8 @@ from gpuanom.store.schema import has_table
 CCD_COLUMNS_TABLE = "ccd_columns"
 
 AXES = ("cd1_1", "cd1_2", "cd2_1", "cd2_2")
+NO_AXES = (None,) * len(AXES)
+"""The values of a CCD whose header does not say how its axes lie on the sky."""
 WHOLE = ("n_sources", "n_without_orientation", "n_isophote", "n_gradients")
 """The columns of whole numbers, the last ones of `NUMBERS`."""
 NUMBERS = ("sky", "sigma", "masked_fraction", "saturated_fraction", *AXES, *WHOLE)
@@ -40,11 +42,8 @@ def columns_of(ccds: Sequence[CcdMeasurement]) -> tuple[str, bytes]:
     ccds : sequence of CcdMeasurement
     """
     (sky_axes, *others) = attributes(ccds, "sky_axes", *NUMBERS[:4], *WHOLE)
-    axes = list(zip(*[axes or _NO_AXES for axes in sky_axes], strict=True)) or [()] * 4
+    axes = list(zip(*[axes or NO_AXES for axes in sky_axes], strict=True)) or [()] * 4
     return _columns(attributes(ccds, "name", "status", "reason"), [*others[:4], *axes, *others[4:]])
-
-
-_NO_AXES = (None,) * len(AXES)
 
 
 def _columns(texts: Sequence[tuple[str, ...]], numbers: Sequence[tuple[Any, ...]]) -> tuple[str, bytes]:

@@ -14,6 +14,7 @@ from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, Version
 from gpuanom.settings import Settings
+from gpuanom.store.ccd_columns import NO_AXES
 from gpuanom.store.located import files_json, lists_of, locator, texts_of
 from gpuanom.store.schema import has_table
 
@@ -215,7 +216,7 @@ def ccd_rows(ccds: Sequence[CcdMeasurement]) -> list[tuple[Any, ...]]:
             *attributes(ccds, "n_points", "n_sigma_points", "n_sources"),
             *attributes(ccds, "n_without_orientation", "n_isophote", "n_gradients"),
             *as_floats(attributes(ccds, "masked_fraction", "saturated_fraction")),
-            *zip(*[_NO_AXES if axes is None else map(float, axes) for axes in sky_axes], strict=True),
+            *zip(*[NO_AXES if axes is None else map(float, axes) for axes in sky_axes], strict=True),
             strict=True,
         )
     )
@@ -224,6 +225,3 @@ def ccd_rows(ccds: Sequence[CcdMeasurement]) -> list[tuple[Any, ...]]:
 def as_floats(columns: Sequence[tuple[Any, ...]]) -> list[tuple[float, ...]]:
     """Return columns of numbers as Python's floats."""
     return [tuple(map(float, column)) for column in columns]
-
-
-_NO_AXES = (None,) * 4

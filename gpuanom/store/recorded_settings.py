@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.errors import OutputError
+from gpuanom.settings import difference
 from gpuanom.store.schema import believed, explained, has_table
 
 
@@ -128,6 +129,32 @@ def measured_with(db: sqlite3.Connection, path: Path | None) -> tuple[Mapping[st
         measurement = dict(json.loads(rows[0][0]))
         measurement["bins"] = int(measurement["bins"])
         return measurement, str(rows[0][1])
+
+
+def require_alike(night: Path, settings: Mapping[str, Any], other: str, of_other: Mapping[str, Any] | None) -> None:
+    """Check that a night was measured with the same settings as another one that is used with it.
+
+    Parameters
+    ----------
+    night : Path
+        The folder of the night.
+    settings : mapping
+        The settings that the night was measured with, as `measured_with` gives them.
+    other : str
+        The folder of the other night, for the message.
+    of_other : mapping or None
+        The settings of the other night; None where there is no other night yet.
+
+    Raises
+    ------
+    OutputError
+        When a setting differs.
+    """
+    if of_other is not None and (differs := difference(of_other, settings)):
+        raise OutputError(
+            f"{night}: was measured with other settings than {other}: {differs}"
+            " (score its images again with the same settings into another --output)"
+        )
 
 
 def write_record(db: sqlite3.Connection, record: ScoringRecord) -> None:

@@ -9,7 +9,7 @@ import torch
 from gpuanom.autoencoder import checkpoint
 from gpuanom.autoencoder.checkpoint import Checkpoint, Progress, checkpoint_of
 from gpuanom.autoencoder.epochs import Epochs
-from gpuanom.autoencoder.model import load, read, save
+from gpuanom.autoencoder.model import load, read, save, write
 from gpuanom.autoencoder.network import Autoencoder
 from gpuanom.autoencoder.training import train
 from gpuanom.errors import InputError
@@ -134,7 +134,7 @@ def test_what_is_no_checkpoint_or_is_damaged_is_refused(stamps, tmp_path):
     for name in ("order", "losses", "step", "best.layers.0.bias"):
         arrays, told = read(tmp_path / "c")
         arrays[name] = arrays[name].ravel()[:0]
-        (tmp_path / "odd").write_bytes(checkpoint.as_bytes(arrays, told))
+        write(tmp_path / "odd", arrays, told)
         with pytest.raises(InputError, match="is damaged"):
             trained(stamps, tmp_path / "odd")
     with pytest.raises(InputError, match="not a model of gpuanom"):

@@ -12,7 +12,7 @@ from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.errors import InputError
 from gpuanom.fits.axes import axes_of_file
 from gpuanom.fits.cards import CompressedImage, Scanned
-from gpuanom.fits.ccds import said_of_images
+from gpuanom.fits.ccds import roles_of_images
 from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.headers import Cards, card, saturation, saturations, sky_axes
 from gpuanom.fits.layouts import layout_of
@@ -187,7 +187,8 @@ def test_answers_about_files_are_those_of_the_functions_themselves():
         headers = FileHeaders(header(f"OBSTYPE = {rng.randrange(2)}"), *map(Scanned, (h.text.encode() for h in images)))
         called = tuple(rng.choice((None, f"N{n}")) if rng.random() < 0.1 else f"N{n}" for n in numbers)
         for function, arguments in (
-            (said_of_images, (rule, label, numbers, headers)), (sections_and_shapes, (rule, ((60, 64),) * 12, headers)),
+            (roles_of_images, (rule, label, numbers, headers)),
+            (sections_and_shapes, (rule, ((60, 64),) * 12, headers)),
             (saturations, (rule, headers)), (axes_of_file, (rule, called, headers)), (are_named, ("MASK", headers)),
         ):  # fmt: skip
             assert _outcome(function, arguments) == _outcome(function.__wrapped__, arguments)
