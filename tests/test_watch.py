@@ -236,7 +236,7 @@ def test_exposures_that_are_measured_again_are_told_once(tmp_path):
 def test_an_exposure_of_several_files_waits_for_all_and_is_measured_again_when_one_joins(tmp_path):
     (tmp_path / "in").mkdir()
     files = []
-    for ccd in range(3):
+    for ccd in range(4):
         made = nights.hdus(1, ccds=1)
         made[1].name = f"CCD{ccd}"
         files.append(tmp_path / f"e1_{ccd}.fits")
@@ -254,7 +254,10 @@ def test_an_exposure_of_several_files_waits_for_all_and_is_measured_again_when_o
         until(lambda: len(process.lines) == 2)
         shutil.copy(files[2], tmp_path / "in")
         until(lambda: len(process.lines) == 3)
-    assert [line.split()[2] for line in process.lines] == ["2", "1", "1"]
+        shutil.copy(files[3], tmp_path / "in")
+        until(lambda: len(process.lines) == 4)
+    assert [line.split()[2] for line in process.lines] == ["2", "1", "1", "1"]
+    assert len([line for line in process.said if "exposure 1: measured again" in line]) == 2
     assert ranked(tmp_path / "out") == score_whole(tmp_path / "in", tmp_path / "whole")
 
 
