@@ -1,6 +1,7 @@
 """What amplifiers and cables do to an image: functions of a CCD's own rows and columns.
 
-What is random follows from the anomaly's seed and the CCD's number alone.
+A pattern is computed from the anomaly and from where the CCD lies, as in `gpuanom.simulate.patterns`. What is random
+follows from the anomaly's seed and the CCD's number alone.
 """
 
 from __future__ import annotations
@@ -20,19 +21,7 @@ HERRINGBONE_SLOPE = math.tan(math.radians(30))
 
 
 def one_half(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """1 on the columns that one of a CCD's two amplifiers reads, the left or the right half; 0 on the others.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
-    """
+    """1 on the columns that one of a CCD's two amplifiers reads, the left or the right half; 0 on the others."""
     ny, nx = place.shape
     is_right = np.arange(nx) >= nx // 2
     chosen = is_right if _random(anomaly, place).random() < 0.5 else ~is_right
@@ -40,37 +29,13 @@ def one_half(anomaly: Anomaly, place: CcdPlace) -> Doubles:
 
 
 def row_jitter(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """A level of each row's own, normally distributed.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
-    """
+    """A level of each row's own, normally distributed."""
     ny, nx = place.shape
     return np.broadcast_to(_random(anomaly, place).standard_normal(ny)[:, None], (ny, nx))
 
 
 def herringbone(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """Fine stripes 30 degrees off the columns, which turn back every `HERRINGBONE_ROWS` rows.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
-    """
+    """Fine stripes 30 degrees off the columns, which turn back every `HERRINGBONE_ROWS` rows."""
     ny, nx = place.shape
     rng = _random(anomaly, place)
     rows = (np.arange(float(ny)) + rng.integers(HERRINGBONE_ROWS)) % (2 * HERRINGBONE_ROWS)

@@ -94,6 +94,11 @@ def _clouds(light: Doubles, share: float) -> Doubles:
     return (1 - share) * light
 
 
+def _everywhere(spread: Callable[[Anomaly], Doubles]) -> Spread:
+    """A spread function that is the same on all CCDs and for all stars."""
+    return lambda anomaly, _place, _fwhm: spread(anomaly)
+
+
 INJECTORS: dict[str, Injector] = {
     "elongation": Injector(
         "source", "shear added to the PSF", 0.25, 0.8, "every source elongated along one axis", True,
@@ -101,11 +106,11 @@ INJECTORS: dict[str, Injector] = {
     ),
     "guiding": Injector(
         "source", "pixels of drift", 4.0, 60, "guiding lost: every source drawn out to a line", True,
-        spread=optics.guiding,
+        spread=_everywhere(optics.guiding),
     ),
     "focus": Injector(
         "source", "pixels of length", 8.0, 60, "astigmatic defocus: every source an ellipse, half as wide", True,
-        spread=optics.focus,
+        spread=_everywhere(optics.focus),
     ),
     "astigmatism": Injector(
         "source", "shear at the field's edge", 0.3, 0.8, "sources elongated radially, more so away from the centre",
@@ -117,22 +122,22 @@ INJECTORS: dict[str, Injector] = {
         spread=optics.tilt, varies=True,
     ),
     "coma": Injector(
-        "source", "pixels of length", 8.0, 60, "every source a comet", True, spread=optics.coma,
+        "source", "pixels of length", 8.0, 60, "every source a comet", True, spread=_everywhere(optics.coma),
     ),
     "double": Injector(
-        "source", "pixels apart", 8.0, 60, "two images of every source", True, spread=optics.double,
+        "source", "pixels apart", 8.0, 60, "two images of every source", True, spread=_everywhere(optics.double),
     ),
     "multiple": Injector(
         "source", "pixels between images", 6.0, 30, "four images of every source, on a zigzag", True,
-        spread=optics.multiple,
+        spread=_everywhere(optics.multiple),
     ),
     "repeats": Injector(
         "source", "share of the light in the second image", 0.3, 0.5,
         "the telescope moved far: every source twice, its images well apart", True,
-        size=40.0, sized="separation", spread=optics.repeats,
+        size=40.0, sized="separation", spread=_everywhere(optics.repeats),
     ),
     "donuts": Injector(
-        "source", "pixels across", 16.0, 60, "out of focus: every source a ring", spread=optics.donut,
+        "source", "pixels across", 16.0, 60, "out of focus: every source a ring", spread=_everywhere(optics.donut),
     ),
     "trails": Injector(
         "source", "share of the light", 0.1, 1, "read out with an open shutter: vertical trails", dim=_trails,

@@ -1,7 +1,9 @@
 """Spread functions: what guiding, focus and optics make of a point, and images convolved with it.
 
-A spread function is a list of points (x, y, weight) in pixels about its centroid. It becomes a kernel by dealing each
-point's weight to its four nearest pixels, which adds less than half a pixel to its width.
+A spread function is a list of points about its centroid, (n, 3) float64: x, y in pixels, and their weight. It becomes
+a kernel by dealing each point's weight to its four nearest pixels, which adds less than half a pixel to its width. Some
+depend on the FWHM of the stars, in pixels, and on where the CCD lies. Positions in the field run from -1 to 1 over the
+longer side of the focal plane.
 """
 
 from __future__ import annotations
@@ -18,45 +20,17 @@ from gpuanom.simulate.conditions import Anomaly, CcdPlace
 SAMPLES = 64
 """Points along a line, or across a disc."""
 
-MOFFAT_WIDTH = 2.355
-"""FWHM of a Gaussian in standard deviations: stars are taken as Gaussians where a shear becomes a kernel."""
+GAUSSIAN_FWHM = 2.355
+"""In standard deviations: stars are taken as Gaussians where a shear becomes a kernel."""
 
 
 def elongation(anomaly: Anomaly, _place: CcdPlace, fwhm: float) -> Doubles:
-    """A Gaussian line that gives round stars of this FWHM the axis ratio (1 - shear) / (1 + shear).
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    _place : CcdPlace
-        Not used: the same on all CCDs.
-    fwhm : float
-        FWHM of the stars, in pixels.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
-    """
+    """A Gaussian line that gives round stars of this FWHM the axis ratio (1 - shear) / (1 + shear)."""
     return _gaussian_line(anomaly.amplitude, anomaly.direction, fwhm)
 
 
 def astigmatism(anomaly: Anomaly, place: CcdPlace, fwhm: float) -> Doubles:
-    """Radial elongation that grows with the square of the distance from the field's centre, at a place's middle.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-    fwhm : float
-        FWHM of the stars, in pixels.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
-    """
+    """Radial elongation that grows with the square of the distance from the field's centre, at a place's middle."""
     x, y = place.centre
     shear = anomaly.amplitude * (x * x + y * y) / place.extent**2
     return _gaussian_line(min(shear, 0.9), math.degrees(math.atan2(y, x)), fwhm)
@@ -67,19 +41,6 @@ def tilt(anomaly: Anomaly, place: CcdPlace, fwhm: float) -> Doubles:
 
     The elongation grows in proportion to the distance from the field's centre along the direction, at a place's
     middle. The sources grow wider with it.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-    fwhm : float
-        FWHM of the stars, in pixels.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
     """
     x, y = place.centre
     along = math.radians(anomaly.direction)
@@ -88,157 +49,49 @@ def tilt(anomaly: Anomaly, place: CcdPlace, fwhm: float) -> Doubles:
 
 
 def elongation_shear(anomaly: Anomaly, _x: float, _y: float) -> tuple[float, float]:
-    """Shear of the PSF, and its direction in radians, at a field position (from -1 to 1).
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    _x, _y : float
-        Not used: the same all over the field.
-
-    Returns
-    -------
-    shear, direction : float
-        Direction in radians.
-    """
+    """Shear of the PSF, and its direction in radians, at a field position."""
     return anomaly.amplitude, math.radians(anomaly.direction)
 
 
 def astigmatism_shear(anomaly: Anomaly, x: float, y: float) -> tuple[float, float]:
-    """Shear of the PSF, and its direction in radians, at a field position (from -1 to 1).
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    x, y : float
-        Position in the field, from -1 to 1 over the longer side of the focal plane.
-
-    Returns
-    -------
-    shear, direction : float
-        Direction in radians.
-    """
+    """Shear of the PSF, and its direction in radians, at a field position."""
     return min(anomaly.amplitude * (x * x + y * y), 0.9), math.atan2(y, x)
 
 
-def guiding(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """A drift at constant speed: a line of this length.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    _place : CcdPlace
-        Not used: the same on all CCDs.
-    _fwhm : float
-        Not used: the same for all stars.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
-    """
+def guiding(anomaly: Anomaly) -> Doubles:
+    """A drift at constant speed: a line of this length."""
     t = np.linspace(-0.5, 0.5, SAMPLES) * anomaly.amplitude
     return _turned(t, np.zeros_like(t), anomaly.direction)
 
 
-def focus(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """Near an astigmatic focus: an even ellipse of this length, half as wide.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    _place : CcdPlace
-        Not used: the same on all CCDs.
-    _fwhm : float
-        Not used: the same for all stars.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
-    """
+def focus(anomaly: Anomaly) -> Doubles:
+    """Near an astigmatic focus: an even ellipse of this length, half as wide."""
     u, v = _disc()
     return _turned(u * anomaly.amplitude / 2, v * anomaly.amplitude / 4, anomaly.direction)
 
 
-def coma(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """Third-order coma of a tilted mirror, the same all over the field: a comet of this length.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    _place : CcdPlace
-        Not used: the same on all CCDs.
-    _fwhm : float
-        Not used: the same for all stars.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
-    """
+def coma(anomaly: Anomaly) -> Doubles:
+    """Third-order coma of a tilted mirror, the same all over the field: a comet of this length."""
     rho, phi = np.meshgrid(np.sqrt((np.arange(12) + 0.5) / 12), 2 * np.pi * np.arange(24) / 24)
     scale = anomaly.amplitude / 3  # the rim's circle reaches from 1 to 3
     u, v = scale * rho**2 * (2 + np.cos(2 * phi)), scale * rho**2 * np.sin(2 * phi)
     return _turned(u.ravel(), v.ravel(), anomaly.direction)
 
 
-def double(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """The telescope jumped: two images of 60 and 40% of the light, so far apart.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    _place : CcdPlace
-        Not used: the same on all CCDs.
-    _fwhm : float
-        Not used: the same for all stars.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
-    """
+def double(anomaly: Anomaly) -> Doubles:
+    """The telescope jumped: two images of 60 and 40% of the light, so far apart."""
     t = np.array([0.0, anomaly.amplitude])
     return _turned(t, np.zeros(2), anomaly.direction, np.array([0.6, 0.4]))
 
 
-def repeats(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """The telescope moved far and stayed: two images, as far apart as the anomaly's size.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    _place : CcdPlace
-        Not used: the same on all CCDs.
-    _fwhm : float
-        Not used: the same for all stars.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
-    """
+def repeats(anomaly: Anomaly) -> Doubles:
+    """The telescope moved far and stayed: two images, as far apart as the anomaly's size."""
     t = np.array([0.0, anomaly.size])
     return _turned(t, np.zeros(2), anomaly.direction, np.array([1 - anomaly.amplitude, anomaly.amplitude]))
 
 
-def multiple(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """The telescope jumped thrice: four images on a zigzag, so far apart along its axis.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    _place : CcdPlace
-        Not used: the same on all CCDs.
-    _fwhm : float
-        Not used: the same for all stars.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
-    """
+def multiple(anomaly: Anomaly) -> Doubles:
+    """The telescope jumped thrice: four images on a zigzag, so far apart along its axis."""
     return _turned(
         anomaly.amplitude * np.arange(4.0),
         anomaly.amplitude * np.array([0.0, 0.5, -0.3, 0.2]),
@@ -247,22 +100,8 @@ def multiple(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
     )
 
 
-def donut(anomaly: Anomaly, _place: CcdPlace, _fwhm: float) -> Doubles:
-    """Far out of focus: an even ring of this outer diameter, its hole (the secondary mirror) 0.4 of it.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    _place : CcdPlace
-        Not used: the same on all CCDs.
-    _fwhm : float
-        Not used: the same for all stars.
-
-    Returns
-    -------
-    ndarray, (n, 3) float64
-        Points x, y in pixels, and their weight.
-    """
+def donut(anomaly: Anomaly) -> Doubles:
+    """Far out of focus: an even ring of this outer diameter, its hole (the secondary mirror) 0.4 of it."""
     u, v = _disc()
     lit = np.hypot(u, v) > 0.4
     return _turned(u[lit] * anomaly.amplitude / 2, v[lit] * anomaly.amplitude / 2, 0.0)
@@ -350,7 +189,7 @@ def _filtered(padded: Doubles, spread: Doubles, noise: Doubles | None) -> Double
 
 def _gaussian_line(shear: float, direction: float, fwhm: float) -> Doubles:
     ratio = (1 + shear) / (1 - shear)
-    t = ndtri((np.arange(SAMPLES) + 0.5) / SAMPLES) * fwhm / MOFFAT_WIDTH * math.sqrt(ratio**2 - 1)
+    t = ndtri((np.arange(SAMPLES) + 0.5) / SAMPLES) * fwhm / GAUSSIAN_FWHM * math.sqrt(ratio**2 - 1)
     return _turned(t, np.zeros_like(t), direction)
 
 

@@ -1,7 +1,8 @@
 """What is added to the sky, in units of its noise, or takes light away: functions of the focal plane's pixels.
 
-What is random in a pattern (where a ring lies) follows from the anomaly's seed alone, so that all CCDs of an exposure
-show parts of one pattern.
+A pattern is computed from the anomaly and from where the CCD lies: (ny, nx) float64, in units of the anomaly's
+strength. Its function ``..._reaches`` tells whether the pattern is visible on the CCD. What is random in a pattern,
+such as where a ring lies, follows from the anomaly's seed alone, so that all CCDs of an exposure show parts of one pattern.
 """
 
 from __future__ import annotations
@@ -28,36 +29,12 @@ EDGE_WIDTH = 40.0
 
 
 def stripes(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """A sine wave whose crests run along the direction.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
-    """
+    """A sine wave whose crests run along the direction."""
     return np.sin(2 * np.pi / anomaly.size * _across(anomaly, place))
 
 
 def ring(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """A ring of light about a point in the inner half of the CCD.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
-    """
+    """A ring of light about a point in the inner half of the CCD."""
     ny, nx = place.shape
     x, y = _ring_centre(anomaly, place)
     return _annulus(np.arange(float(nx))[None, :] - x, np.arange(float(ny))[:, None] - y, anomaly.size)
@@ -69,36 +46,14 @@ def ring_radius(place: CcdPlace) -> float:
 
 
 def ring_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether the ring is small enough to lie on the CCD, in part at least.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the ring is small enough to lie on the CCD, in part at least."""
     ny, nx = place.shape
     x, y = _ring_centre(anomaly, place)
     return anomaly.size <= math.hypot(max(x, nx - 1 - x), max(y, ny - 1 - y))
 
 
 def first_ccd(anomaly: Anomaly, of: int) -> int:
-    """The CCD, of so many, on which the ring lies when it lies on one.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    of : int
-        Number of CCDs.
-
-    Returns
-    -------
-    int
-    """
+    """The number of the CCD, of so many, on which the ring lies when it lies on one."""
     return int(_random(anomaly).integers(of))
 
 
@@ -116,17 +71,6 @@ def ghost(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """An even disc of light with a hole, both with sharp edges, about a point in the inner half of the CCD.
 
     Such a disc is the image of the telescope's mirror, its hole that of the secondary mirror.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
     """
     ny, nx = place.shape
     x, y = _ring_centre(anomaly, place)
@@ -136,19 +80,7 @@ def ghost(anomaly: Anomaly, place: CcdPlace) -> Doubles:
 
 
 def arc(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """A ring of 1.2 times the focal plane's half side about a point near its edge: arcs on many CCDs.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
-    """
+    """A ring of 1.2 times the focal plane's half side about a point near its edge: arcs on many CCDs."""
     centre, radius = _arc(anomaly, place)
     x, y = place.grids()
     return _annulus(x - centre[0], y - centre[1], radius)
@@ -160,18 +92,7 @@ def arc_radius(place: CcdPlace) -> float:
 
 
 def arc_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether the arc's crest crosses the CCD.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the arc's crest crosses the CCD."""
     centre, radius = _arc(anomaly, place)
     near, far = _distances(centre, place)
     return near <= radius <= far
@@ -184,35 +105,12 @@ def _arc(anomaly: Anomaly, place: CcdPlace) -> tuple[tuple[float, float], float]
 
 
 def streak(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """A satellite's straight track across the focal plane, near its centre.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
-    """
+    """A satellite's straight track across the focal plane, near its centre."""
     return np.exp(-0.5 * ((_across(anomaly, place) - _streak_offset(anomaly, place)) / STREAK_WIDTH) ** 2)
 
 
 def streak_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether the middle of the track crosses the CCD; it may run between two rows of CCDs.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the middle of the track crosses the CCD; it may run between two rows of CCDs."""
     low, high = _range_across(anomaly, place)
     return low <= _streak_offset(anomaly, place) <= high
 
@@ -222,19 +120,7 @@ def _streak_offset(anomaly: Anomaly, place: CcdPlace) -> float:
 
 
 def glow(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """Scattered light of a bright star just outside the field: brightest at the edge, fading over half of the field.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
-    """
+    """Scattered light of a bright star just outside the field: brightest at the edge, fading over half of the field."""
     star = _on_the_edge(anomaly, place)
     x, y = place.grids()
     return np.exp(-np.hypot(x - star[0], y - star[1]) / _glow_scale(anomaly, place))
@@ -246,18 +132,7 @@ def glow_scale(place: CcdPlace) -> float:
 
 
 def glow_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether the CCD gets more than 5% (e^-3) of the brightest light somewhere.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the CCD gets more than 5% (e^-3) of the brightest light somewhere."""
     return _distances(_on_the_edge(anomaly, place), place)[0] <= 3 * _glow_scale(anomaly, place)
 
 
@@ -266,19 +141,7 @@ def _glow_scale(anomaly: Anomaly, place: CcdPlace) -> float:
 
 
 def fringing(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """Interference in a CCD of uneven thickness: bent fringes of a period that varies, other ones on each CCD.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
-    """
+    """Interference in a CCD of uneven thickness: bent fringes of a period that varies, other ones on each CCD."""
     rng = np.random.default_rng([anomaly.seed, place.number])
     ny, nx = place.shape
     x, y = np.arange(nx)[None, :] / anomaly.size, np.arange(ny)[:, None] / anomaly.size
@@ -294,17 +157,6 @@ def tree_rings(anomaly: Anomaly, place: CcdPlace) -> Doubles:
     """Rings of growth of the silicon: concentric about the wafer's centre, which lies beside the CCD.
 
     The period is the usual one at the CCD's middle, and shrinks outward. Each CCD has a wafer of its own.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        In units of the anomaly's strength.
     """
     rng = np.random.default_rng([anomaly.seed, place.number])
     ny, nx = place.shape
@@ -317,35 +169,12 @@ def tree_rings(anomaly: Anomaly, place: CcdPlace) -> Doubles:
 
 
 def shadow(anomaly: Anomaly, place: CcdPlace) -> Doubles:
-    """How far a pixel lies in the shadow of a dome or a tree, 0 to 1; its edge runs along the direction.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        Share of the shadow's strength, 0 to 1.
-    """
+    """How far a pixel lies in the shadow of a dome or a tree, 0 to 1; its edge runs along the direction."""
     return expit((_across(anomaly, place) - _shadow_offset(anomaly, place)) / EDGE_WIDTH)
 
 
 def shadow_reaches(anomaly: Anomaly, place: CcdPlace) -> bool:
-    """Whether a part of the CCD lies behind the shadow's edge.
-
-    Parameters
-    ----------
-    anomaly : Anomaly
-    place : CcdPlace
-        Where the CCD lies.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a part of the CCD lies behind the shadow's edge."""
     return _range_across(anomaly, place)[1] > _shadow_offset(anomaly, place)
 
 
