@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy import ndimage
 
 from gpuanom.records import Doubles
 from gpuanom.simulate import optics
 from gpuanom.simulate.conditions import Anomaly, CcdPlace
 from gpuanom.simulate.injectors import INJECTORS, Injector, complete, shows
-from gpuanom.simulate.real_sky import sky_of
+
+BOX = 64
+"""Side of the boxes whose medians are a real image's sky, in pixels."""
 
 
 def act_on_scene(
@@ -109,6 +112,33 @@ def inject(image: Doubles, anomaly: Anomaly, place: CcdPlace, *, fwhm: float, rn
         lost = sigma * math.sqrt(1 - (1 - anomaly.amplitude) ** 2)
         result = sky + injector.dim(filled - sky, anomaly.amplitude) + lost * rng.standard_normal(filled.shape)
     return np.where(good, result, image)
+
+
+def sky_of(image: Doubles) -> tuple[Doubles, float]:
+    """The sky of a real image, from medians of boxes, and the noise about it.
+
+    Returns
+    -------
+    sky : ndarray, (ny, nx) float64
+    sigma : float
+        1.4826 times the median of absolute differences.
+    """
+    ny, nx = image.shape
+    rows, columns = max(1, ny // BOX), max(1, nx // BOX)
+    finite = np.where(np.isfinite(image), image, np.nan)
+    if not np.isfinite(finite).any():
+        return np.zeros((ny, nx)), 0.0
+    whole = float(np.nanmedian(finite))
+    medians = np.empty((rows, columns))
+    for i, band in enumerate(np.array_split(finite, rows)):
+        for j, box in enumerate(np.array_split(band, columns, axis=1)):
+            known = box[np.isfinite(box)]
+            medians[i, j] = np.median(known) if known.size else whole
+    y, x = np.meshgrid(
+        (np.arange(ny) + 0.5) * rows / ny - 0.5, (np.arange(nx) + 0.5) * columns / nx - 0.5, indexing="ij"
+    )
+    sky = ndimage.map_coordinates(medians, (y, x), order=1, mode="nearest")
+    return sky, 1.4826 * float(np.nanmedian(np.abs(finite - sky)))
 
 
 def _in_parts(

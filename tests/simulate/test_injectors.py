@@ -10,10 +10,9 @@ import pytest
 
 from gpuanom.errors import SettingsError
 from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, inject, parse
-from gpuanom.simulate.acting import act_on_scene
+from gpuanom.simulate.acting import act_on_scene, sky_of
 from gpuanom.simulate.injectors import complete, shows
 from gpuanom.simulate.optics import convolved, convolved_image, kernel
-from gpuanom.simulate.real_sky import sky_of
 
 PLACE = CcdPlace((128, 192), (-96.0, -64.0), 96.0)
 BESIDE = CcdPlace((128, 192), (200.0, 140.0), 400.0)
