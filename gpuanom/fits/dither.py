@@ -49,22 +49,9 @@ def _dithered(q: Any, random: Any, scale: Any, zero: Any, blanked: Any, blank: A
 
 @helper
 def put_pixels(
-    q: Any,
-    narrow: Any,
-    tile: Any,
-    rows: Any,
-    columns: Any,
-    dither: Any,
-    seed: Any,
-    scale: Any,
-    zero: Any,
-    blank: Any,
-    random: Any,
-    first: Any,
-    out: Any,
-    at: Any,
-    nx: Any,
-) -> Any:
+    q: Any, narrow: Any, tile: Any, rows: Any, columns: Any, dither: Any, seed: Any, scale: Any, zero: Any, blank: Any,
+    random: Any, first: Any, out: Any, at: Any, nx: Any,
+) -> Any:  # fmt: skip
     """Write the pixels of a tile into an image (FITS 4.0, section 10.2).
 
     Parameters
@@ -133,46 +120,8 @@ _int = numba.types.int64
     )
 )  # fmt: skip
 def pixels_of(
-    q: Any,
-    tile: Any,
-    rows: Any,
-    columns: Any,
-    dither: Any,
-    seed: Any,
-    scale: Any,
-    zero: Any,
-    blank: Any,
-    random: Any,
-    first: Any,
-    out: Any,
-    at: Any,
-    nx: Any,
-) -> None:
-    """Write the pixels of a tile into an image (FITS 4.0, section 10.2), for codes other than Rice.
-
-    Parameters
-    ----------
-    q : ndarray, (rows x columns,) int32
-        The integers of the tile, row by row.
-    tile : int
-        Number of the tile, from 0.
-    rows, columns : int
-        Shape of the tile.
-    dither : int
-        0, 1 or 2: no dithering, SUBTRACTIVE_DITHER_1 or _2.
-    seed : int
-        ZDITHER0.
-    scale, zero : float
-        ZSCALE and ZZERO, or BSCALE and BZERO.
-    blank : int
-        The integer that means "no value"; no int32 where there is none.
-    random, first : ndarray
-        `RANDOM` and `FIRST`.
-    out : ndarray, (ny nx,) float32
-        The image, written to.
-    at : int
-        Index in `out` of the tile's first pixel.
-    nx : int
-        Number of pixels of a row of the image.
-    """
+    q: Any, tile: Any, rows: Any, columns: Any, dither: Any, seed: Any, scale: Any, zero: Any, blank: Any, random: Any,
+    first: Any, out: Any, at: Any, nx: Any,
+) -> None:  # fmt: skip
+    """Write the pixels of a tile in another code than Rice into an image; for the parameters see `put_pixels`."""
     put_pixels(q, False, tile, rows, columns, dither, seed, scale, zero, blank, random, first, out, at, nx)

@@ -2,7 +2,7 @@
 
 A pattern is computed from the anomaly and from where the CCD lies: (ny, nx) float64, in units of the anomaly's
 strength. Its function ``..._reaches`` tells whether the pattern is visible on the CCD. What is random in a pattern,
-such as where a ring lies, follows from the anomaly's seed alone, so that all CCDs of an exposure show parts of one pattern.
+such as where a ring lies, follows from the anomaly's seed alone: all CCDs of an exposure show parts of one pattern.
 """
 
 from __future__ import annotations
