@@ -71,7 +71,7 @@ def _decoded(file: File, item: Hdu, shape: tuple[int, int], out: FloatImage | No
         if not item.compressed:
             return decode_raw(_raw(file, item, shape, _mapped(file, item)), out)
         tiles = _tiles(file, item, shape)
-        if tiles.code in RICE:
+        if tiles.form.code in RICE:
             return decode_rice(tiles.rice(), out)
         return tiles.decode_gzip(np.empty(shape, np.float32) if out is None else out)
     except AstropyOnlyError as error:

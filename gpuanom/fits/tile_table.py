@@ -58,21 +58,14 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
     if form.quantised:
         scale, zero = table.numbers("ZSCALE", form.scale), table.numbers("ZZERO", form.zero)
     else:
-        scale, zero = _constant(form.n_tiles, form.scale), _constant(form.n_tiles, form.zero)
+        scale, zero = same_for_all(form.n_tiles, form.scale), same_for_all(form.n_tiles, form.zero)
     return Tiles(
-        code=form.code,
-        table=data,
-        heap_start=form.heap,
+        form=form,
         shape=shape,
-        tile=form.tile,
-        bitpix=form.bitpix,
+        table=data,
         places=places,
         gzipped=gzipped,
         uncompressed=uncompressed,
-        bytepix=form.bytepix,
-        blocksize=form.blocksize,
-        quantised=form.quantised,
-        dither=form.dither,
         seed=seed,
         scale=np.ascontiguousarray(scale, dtype=np.float64),
         zero=np.ascontiguousarray(zero, dtype=np.float64),
@@ -113,25 +106,17 @@ def dither_seeds(headers: Sequence[Scanned], form: TableForm) -> list[int]:
     return [dither_seed(header, form) for header in headers]
 
 
-@lru_cache(maxsize=16)
-def same_for_all(n: int, number: int) -> npt.NDArray[np.int64]:
-    """Return the same whole number for each tile, read-only.
+@lru_cache(maxsize=16, typed=True)
+def same_for_all(n: int, number: float) -> npt.NDArray[Any]:
+    """Return the same number for each tile, read-only: int64 for a whole number, float64 otherwise.
 
     Parameters
     ----------
     n : int
         How many tiles.
-    number : int
+    number : int or float
     """
-    numbers = np.full(n, number, dtype=np.int64)
-    numbers.flags.writeable = False
-    return numbers
-
-
-@lru_cache(maxsize=16)
-def _constant(n: int, value: float) -> npt.NDArray[Any]:
-    """The same number for each tile, read-only."""
-    numbers = np.full(n, value)
+    numbers = np.full(n, number)
     numbers.flags.writeable = False
     return numbers
 
@@ -149,7 +134,7 @@ class _Table:
         """Return a column of numbers, one for each tile; the default for all tiles where there is no such column."""
         column = self._form.columns.get(name)
         if column is None:
-            return _constant(self._n, default)
+            return same_for_all(self._n, default)
         if column.repeat != 1 or column.kind not in _NUMBERS:
             raise AstropyOnlyError(f"a column {name} of an unusual form")
         # One number of each row, wherever it lies: NumPy copies it as it converts it.

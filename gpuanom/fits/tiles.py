@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.fits.decode import damaged_tile, decode_raw, place
 from gpuanom.records import FloatImage, Integers
 from gpuanom.workspace import workspace
+
+if TYPE_CHECKING:
+    from gpuanom.fits.table_form import TableForm
 
 RICE = ("RICE_1", "RICE_ONE")
 GZIP = ("GZIP_1", "GZIP_2")
@@ -36,37 +40,26 @@ class Tiles:
 
     Attributes
     ----------
-    code : str
-        ZCMPTYPE, one of `RICE` or `GZIP`.
+    form : TableForm
+        What the header says of the table.
+    shape : tuple of int
+        (ny, nx) of the image.
     table : ndarray, (n_bytes,) uint8
         The data of the HDU: rows, gap and heap; a view into the file, or what was read from there.
-    heap_start : int
-        First byte of the heap within the data.
-    shape, tile : tuple of int
-        (ny, nx) of the image and of a whole tile, which is no larger than the image.
-    bitpix : int
-        ZBITPIX.
     places : Places
         Where COMPRESSED_DATA of each tile lies.
     gzipped, uncompressed : Places or None
         Where GZIP_COMPRESSED_DATA and UNCOMPRESSED_DATA lie, for tiles without COMPRESSED_DATA.
-    bytepix, blocksize, quantised, dither, seed, scale, zero, blank
+    seed, scale, zero, blank
         See `gpuanom.encoded.RiceImage`.
     """
 
-    code: str
-    table: npt.NDArray[np.uint8]
-    heap_start: int
+    form: TableForm
     shape: tuple[int, int]
-    tile: tuple[int, int]
-    bitpix: int
+    table: npt.NDArray[np.uint8]
     places: Places
     gzipped: Places | None
     uncompressed: Places | None
-    bytepix: int
-    blocksize: int
-    quantised: bool
-    dither: int
     seed: int
     scale: npt.NDArray[np.float64]
     zero: npt.NDArray[np.float64]
@@ -75,7 +68,7 @@ class Tiles:
     @property
     def heap(self) -> npt.NDArray[np.uint8]:
         """The heap of the table, in which the tiles lie."""
-        return self.table[self.heap_start :]
+        return self.table[self.form.heap :]
 
     def rice(self, *, lent: bool = False, datasum: int | None = None) -> RiceImage:
         """Return a Rice-coded image for a decoder; tiles that are not Rice-coded are decoded.
@@ -96,17 +89,17 @@ class Tiles:
         start, size = self.places
         decoded = tuple((int(t), self.fallback(int(t))) for t in np.flatnonzero(size == 0))
         if datasum is not None:
-            start = start + self.heap_start
+            start = start + self.form.heap
         return RiceImage(
             data=self.heap if datasum is None else self.table,
             shape=self.shape,
-            tile=self.tile,
+            tile=self.form.tile,
             start=start,
             size=size,
-            bytepix=self.bytepix,
-            blocksize=self.blocksize,
-            quantised=self.quantised,
-            dither=self.dither,
+            bytepix=self.form.bytepix,
+            blocksize=self.form.blocksize,
+            quantised=self.form.quantised,
+            dither=self.form.dither,
             seed=self.seed,
             scale=self.scale,
             zero=self.zero,
@@ -127,7 +120,7 @@ class Tiles:
         size = self.places[1]
         for t in range(len(size)):
             if size[t] == 0:
-                out[place(t, self.shape, self.tile)] = self.fallback(t)
+                out[place(t, self.shape, self.form.tile)] = self.fallback(t)
             else:
                 self._gzip_tile(t, out)
         return out
@@ -144,12 +137,12 @@ class Tiles:
         """
         from gpuanom.fits import rice
 
-        if self.code not in RICE or self.bitpix < 0 or not self.places[1].all():
-            raise AstropyOnlyError(f"a plane of {self.code} and BITPIX {self.bitpix}")
-        (ny, nx), (rows, columns) = self.shape, self.tile
+        if self.form.code not in RICE or self.form.bitpix < 0 or not self.places[1].all():
+            raise AstropyOnlyError(f"a plane of {self.form.code} and BITPIX {self.form.bitpix}")
+        (ny, nx), (rows, columns) = self.shape, self.form.tile
         out = np.empty(self.shape, dtype=np.int32)
         damaged = rice.decode_integers(
-            self.heap, *self.places, ny, nx, rows, columns, self.bytepix, self.blocksize,
+            self.heap, *self.places, ny, nx, rows, columns, self.form.bytepix, self.form.blocksize,
             workspace("mask tile", (rows * columns,), np.int32), out.reshape(-1),
         )  # fmt: skip
         if damaged >= 0:
@@ -165,7 +158,7 @@ class Tiles:
             When the tile is damaged; the message names it.
         """
         shape = self._size(t)
-        n, width = math.prod(shape), abs(self.bitpix) // 8
+        n, width = math.prod(shape), abs(self.form.bitpix) // 8
         if self.gzipped is not None and self.gzipped[1][t]:
             raw = self._inflated(self.gzipped, t, n * width)
         elif self.uncompressed is not None and self.uncompressed[1][t]:
@@ -175,11 +168,11 @@ class Tiles:
             raise damaged_tile(t, len(self.blank), "holds nothing")
         if len(raw) != n * width:
             raise damaged_tile(t, len(self.blank), f"has {len(raw)} bytes instead of {n * width}")
-        scale, zero = (1.0, 0.0) if self.quantised else (float(self.scale[t]), float(self.zero[t]))
-        return _plain(raw, self.bitpix, shape, scale, zero, int(self.blank[t]))
+        scale, zero = (1.0, 0.0) if self.form.quantised else (float(self.scale[t]), float(self.zero[t]))
+        return _plain(raw, self.form.bitpix, shape, scale, zero, int(self.blank[t]))
 
     def _size(self, t: int) -> tuple[int, int]:
-        y, x = place(t, self.shape, self.tile)
+        y, x = place(t, self.shape, self.form.tile)
         return y.stop - y.start, x.stop - x.start
 
     def _inflated(self, places: Places, t: int, most: int) -> bytes:
@@ -200,23 +193,23 @@ class Tiles:
 
         rows, columns = self._size(t)
         n = rows * columns
-        lossless = self.bitpix < 0 and not self.quantised
-        most = abs(self.bitpix) // 8 if lossless else 8
+        lossless = self.form.bitpix < 0 and not self.form.quantised
+        most = abs(self.form.bitpix) // 8 if lossless else 8
         raw = self._inflated(self.places, t, n * most)
         width, rest = divmod(len(raw), n)
         if rest or width not in ((most,) if lossless else (1, 2, 4, 8)):
             raise damaged_tile(t, len(self.blank), f"has {len(raw)} bytes for {n} pixels")
-        if self.code == "GZIP_2" and width > 1:  # the most significant bytes of all pixels come first
+        if self.form.code == "GZIP_2" and width > 1:  # the most significant bytes of all pixels come first
             raw = np.frombuffer(raw, np.uint8).reshape(width, n).T.tobytes()
-        y, x = place(t, self.shape, self.tile)
-        if not self.quantised:
-            bitpix = self.bitpix if lossless else 8 * width
+        y, x = place(t, self.shape, self.form.tile)
+        if not self.form.quantised:
+            bitpix = self.form.bitpix if lossless else 8 * width
             values = _plain(raw, bitpix, (rows, columns), float(self.scale[t]), float(self.zero[t]), int(self.blank[t]))
             out[y, x] = values
             return
         q = np.frombuffer(raw, "u1" if width == 1 else f">i{width}").astype(np.int32)
         dither.pixels_of(
-            q, t, rows, columns, self.dither, self.seed, self.scale[t], self.zero[t], self.blank[t],
+            q, t, rows, columns, self.form.dither, self.seed, self.scale[t], self.zero[t], self.blank[t],
             dither.RANDOM, dither.FIRST, out.reshape(-1), y.start * self.shape[1] + x.start, self.shape[1],
         )  # fmt: skip
 
