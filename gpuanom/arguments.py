@@ -57,10 +57,6 @@ def count(name: str, value: object, low: int = 1) -> int | None:
     low : int, optional
         The smallest number that is allowed.
 
-    Returns
-    -------
-    int or None
-
     Raises
     ------
     SettingsError
@@ -81,10 +77,6 @@ def text(name: str, value: object) -> str:
         Name of the argument, for the error message.
     value : object
         The argument as it was passed; None for an empty text.
-
-    Returns
-    -------
-    str
 
     Raises
     ------
@@ -185,10 +177,6 @@ def path(name: str, value: object, error: type[GpuanomError] = InputError) -> Pa
     error : type, optional
         The exception to raise.
 
-    Returns
-    -------
-    Path
-
     Raises
     ------
     GpuanomError
@@ -214,10 +202,6 @@ def inputs(name: str, value: object) -> list[str | Path]:
         Name of the argument, for the error message.
     value : object
         The argument as it was passed: a path, or several; None for no input.
-
-    Returns
-    -------
-    list of str or Path
 
     Raises
     ------
@@ -257,10 +241,6 @@ def nights(name: str, value: object) -> list[Path]:
         Name of the argument, for the error message.
     value : object
         The argument as it was passed: a path, or several; None for no path.
-
-    Returns
-    -------
-    list of Path
 
     Raises
     ------
@@ -355,10 +335,6 @@ def switch(name: str, value: object) -> bool:
         What the message calls the argument.
     value : object
         Should be a bool, also NumPy's.
-
-    Returns
-    -------
-    bool
 
     Raises
     ------

@@ -70,10 +70,6 @@ def stream(seed: int, exposure: str, ccd: str, purpose: Purpose) -> np.random.Ph
     ----------
     seed, exposure, ccd, purpose
         As for `key`.
-
-    Returns
-    -------
-    numpy.random.Philox
     """
     return np.random.Philox(key=keys(seed, exposure, [ccd], purpose)[0])
 

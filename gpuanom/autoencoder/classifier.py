@@ -80,10 +80,6 @@ def sample(nights: Sequence[Path], backend: Backend) -> Sample:
     backend : Backend
         Where tables are computed.
 
-    Returns
-    -------
-    Sample
-
     Raises
     ------
     OutputError
@@ -188,10 +184,6 @@ def fit(exposures: Sample, truth: npt.NDArray[np.int64]) -> Classifier:
     exposures : Sample
     truth : ndarray, (n,) int64
         See `grades`.
-
-    Returns
-    -------
-    Classifier
 
     Raises
     ------

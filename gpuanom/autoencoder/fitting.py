@@ -113,10 +113,6 @@ def fit(
         A file that keeps the training from time to time, and from which the training goes on. The caller removes the
         file once the model is kept.
 
-    Returns
-    -------
-    Fit
-
     Raises
     ------
     OutputError

@@ -103,10 +103,6 @@ def read_models(paths: Sequence[Path]) -> GivenModels:
     paths : sequence of Path
         At most one autoencoder and one classifier.
 
-    Returns
-    -------
-    GivenModels
-
     Raises
     ------
     InputError

@@ -83,10 +83,6 @@ def train(
     checkpoint : Checkpoint, optional
         Where the training is kept from time to time, and goes on from. The caller removes it once the model is kept.
 
-    Returns
-    -------
-    Trained
-
     Raises
     ------
     InputError

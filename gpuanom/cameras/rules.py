@@ -165,10 +165,6 @@ class CameraRule:
         mapping : mapping of str to object
             Attributes of the rule, and their values.
 
-        Returns
-        -------
-        CameraRule
-
         Raises
         ------
         SettingsError

@@ -63,10 +63,6 @@ def from_table(name: str, table: Any) -> CameraRule:
         the key off. The keys that find a mask's plane and tell its values are inherited together with `mask` only.
         After the keywords of `FALLING_BACK` the inherited ones are tried, unless the last entry is ``"only"``.
 
-    Returns
-    -------
-    CameraRule
-
     Raises
     ------
     SettingsError
@@ -85,10 +81,6 @@ def to_table(rule: CameraRule) -> list[str]:
     ----------
     rule : CameraRule
         A user's rule.
-
-    Returns
-    -------
-    list of str
     """
     inherits = parent(rule.name)
     inherited = _inherited(inherits, rule.mask)
@@ -134,10 +126,6 @@ def from_record(name: str, record: Any) -> CameraRule:
     record : mapping of str to object
         What was recorded. A key that is not there has the default of `CameraRule`; nothing is inherited.
 
-    Returns
-    -------
-    CameraRule
-
     Raises
     ------
     SettingsError
@@ -160,10 +148,6 @@ def own_keywords(rule: CameraRule, key: str) -> tuple[str, ...]:
         Any rule.
     key : str
         A key that holds keywords, such as ``exposure``.
-
-    Returns
-    -------
-    tuple of str
     """
     if is_builtin(rule):
         return ()

@@ -78,10 +78,6 @@ class Mosaic:
             The rule of the camera.
         ccds : iterable of (str, Cards)
             Names and headers of the exposure's CCDs, in any order.
-
-        Returns
-        -------
-        Mosaic
         """
         if rule.turn != "mosaic":
             return cls(rule)
@@ -100,10 +96,6 @@ class Mosaic:
             Name of the CCD.
         cards : Cards
             Header of the CCD.
-
-        Returns
-        -------
-        CcdAxes
         """
         matrix = sky_axes(cards)
         if self.rule.turn != "mosaic":

@@ -65,10 +65,6 @@ def band_of(rule: CameraRule, cards: Cards) -> Band:
         The camera's rule, which names keywords of the filter.
     cards : Cards
         The headers.
-
-    Returns
-    -------
-    Band
     """
     kept: list[Band] = []
     of_rule = [entry.partition(":")[0] for entry in rule.band]
@@ -100,10 +96,6 @@ def part_of(value: Any, part: str) -> Any:
         ``word``: the first word. ``letter``: the part of the first word before a point, which is
         ``i`` for ``i.MP9702``, but ``gri`` for ``gri.MP9605`` and ``Ha`` for ``Ha.MP7605``,
         because their first letters are the names of other bands. Empty: the value itself.
-
-    Returns
-    -------
-    object
     """
     words = str(value).split()
     if part == "word":

@@ -85,10 +85,6 @@ def ccd_name(rule: CameraRule, cards: Cards, hdu: int) -> str:
         The headers of the CCD.
     hdu : int
         The number of the HDU, which is the name where the headers give none.
-
-    Returns
-    -------
-    str
     """
     return named_ccd(rule, cards) or str(hdu)
 
@@ -107,10 +103,6 @@ def is_skipped(rule: CameraRule, name: str) -> bool:
         Its `skip_ccds` lists the names of such sensors.
     name : str
         Name of the CCD.
-
-    Returns
-    -------
-    bool
     """
     return matches(name, rule.skip_ccds)
 
@@ -163,10 +155,6 @@ def roles_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], head
     numbers : tuple of int
         Of the images' HDUs.
     headers : FileHeaders
-
-    Returns
-    -------
-    list of Role
     """
     roles: list[Role] = []
     ccds: list[tuple[int, Any, str]] = []

@@ -38,10 +38,6 @@ def same_sum(first: int, second: int) -> bool:
     ----------
     first, second : int
         A sum with all bits set equals 0.
-
-    Returns
-    -------
-    bool
     """
     return first % (2**32 - 1) == second % (2**32 - 1)
 
@@ -53,10 +49,6 @@ def added_up(data: npt.NDArray[np.uint8]) -> int:
     ----------
     data : ndarray, (n,) uint8
         Beginning at a multiple of 4 bytes.
-
-    Returns
-    -------
-    int
     """
     from gpuanom.fits import byteorder
 

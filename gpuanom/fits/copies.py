@@ -35,10 +35,6 @@ class Copies:
             The file of the CCD.
         item : Hdu
             The HDU of the CCD.
-
-        Returns
-        -------
-        bool
         """
         known = self._seen.setdefault(_cards(item), [])
         in_other_files = [entry for entry in known if entry[0] != file.path]  # HDUs of one file are never copies

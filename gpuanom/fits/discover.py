@@ -110,10 +110,6 @@ def rule_of(exposure: Exposure, settings: Settings) -> CameraRule:
     settings : Settings
         Its camera rules are searched, and the built-in rules.
 
-    Returns
-    -------
-    CameraRule
-
     Raises
     ------
     SettingsError
@@ -173,10 +169,6 @@ class KnownFiles:
             The file.
         tried : sequence of CameraRule
             The camera rules, in the order in which they are tried.
-
-        Returns
-        -------
-        Found, Skipped or FileFailure
         """
         try:
             state = path.stat()

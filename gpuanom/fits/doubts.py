@@ -104,10 +104,6 @@ def unread_times(start: str, told_by: str, exptime: str) -> list[Doubt]:
         The keyword of the card that tells the start instead; empty where none does.
     exptime : str
         The same for the exposure time.
-
-    Returns
-    -------
-    list of Doubt
     """
     found = []
     if start:
@@ -129,10 +125,6 @@ def number_of_zero(rule: CameraRule, cards: Cards, told_by: str) -> list[Doubt]:
         The first headers of the file.
     told_by : str
         The keyword that tells the exposure; empty where the name of the file does.
-
-    Returns
-    -------
-    list of Doubt
     """
     if told_by in rule.exposure:
         return []

@@ -25,10 +25,6 @@ def wrong_ending(file: File, count: int, end: int | None) -> InputError | None:
         Number of HDUs.
     end : int or None
         The byte behind the data of the last HDU; None for a file without HDUs.
-
-    Returns
-    -------
-    InputError or None
     """
     if end is None:
         return None
@@ -65,10 +61,6 @@ def too_few(file: File, count: int, primary: Scanned | None) -> InputError | Non
     count : int
         Number of HDUs.
     primary : Scanned or None
-
-    Returns
-    -------
-    InputError or None
     """
     promised = None if primary is None else card(primary, "NEXTEND")
     if type(promised) is not int or count - 1 >= promised or count == 2:

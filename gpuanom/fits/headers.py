@@ -149,10 +149,6 @@ def matches(value: Any, patterns: Sequence[str]) -> bool:
     value : object
         The value; None, for a card that is absent, fits no pattern.
     patterns : sequence of str
-
-    Returns
-    -------
-    bool
     """
     text = "" if value is None else str(value).lower()
     return bool(text) and bool(patterns) and _one_of(tuple(patterns)).fullmatch(text) is not None

@@ -105,10 +105,6 @@ def find_rule(cards: Cards, rules: Sequence[CameraRule]) -> CameraRule:
         The headers of the file.
     rules : sequence of CameraRule
         The last rule must fit every file.
-
-    Returns
-    -------
-    CameraRule
     """
     return next(r for r in rules if all(_matched_by(cards, entry) for entry in r.match))
 
@@ -133,10 +129,6 @@ def describe(
     path : Path
         The name of the file is the id where the headers have none. It may also name a version, or
         show that the file is a mask, a weight map or a calibration.
-
-    Returns
-    -------
-    Description
     """
     cards = Cards(extension, primary)
     rule = find_rule(cards, rules)

@@ -54,10 +54,6 @@ def layout_of(text: bytes) -> Layout:
     ----------
     text : bytes
         Cards of 80 bytes each.
-
-    Returns
-    -------
-    Layout
     """
     if len(text) % WIDTH:
         text = text + b" " * (-len(text) % WIDTH)

@@ -110,10 +110,6 @@ def with_streams_read(inputs: Sequence[str | Path]) -> list[str | Path]:
     inputs : sequence of str or Path
         See `gpuanom.fits.inputs.expand`.
 
-    Returns
-    -------
-    list of str or Path
-
     Raises
     ------
     InputError

@@ -148,10 +148,6 @@ def are_named(names: str, headers: FileHeaders) -> list[bool]:
     names : str
         See `gpuanom.fits.plane_kinds.is_named`.
     headers : FileHeaders
-
-    Returns
-    -------
-    list of bool
     """
     return [any(is_named(card(header, key), names) for key in MASK_NAMES) for header in headers.of_images]
 

@@ -114,10 +114,6 @@ def unpacked(stream: BinaryIO, how: str) -> BinaryIO:
         The packed file, at its beginning.
     how : str
         As `packing` returns it.
-
-    Returns
-    -------
-    binary file
     """
     openers: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
     return cast(BinaryIO, openers[how](stream))

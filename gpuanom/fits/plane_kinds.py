@@ -56,10 +56,6 @@ def is_named(value: Any, names: str) -> bool:
         The header value.
     names : str
         A name, or several joined by ``|``. No value equals an empty text.
-
-    Returns
-    -------
-    bool
     """
     return bool(names) and str(value).upper() in names.upper().split("|")
 
@@ -109,10 +105,6 @@ def is_plane(rule: CameraRule, header: Any) -> bool:
     rule : CameraRule
     header : Header
         As for `plane_reason`.
-
-    Returns
-    -------
-    bool
     """
     return bool(plane_reason(rule, header))
 

@@ -119,10 +119,6 @@ def once_for_same_cards(function: Function) -> Function:
     function : callable
         Its answer follows from its arguments: camera rules, a header or `Cards`, and what can be hashed. It raises
         an error again each time. The answer is not changed by anybody.
-
-    Returns
-    -------
-    callable
     """
     known: dict[Any, _Known] = {}
 

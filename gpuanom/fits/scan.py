@@ -136,10 +136,6 @@ def parse_header(text: bytes, path: Path, number: int) -> Scanned:
     number : int
         File and number of the HDU, for the error.
 
-    Returns
-    -------
-    Scanned
-
     Raises
     ------
     InputError
@@ -167,10 +163,6 @@ def whole_card(header: Scanned, keyword: str, path: Path, number: int, default: 
         File and number of the HDU, for the error.
     default : int
         Returned where the header has no such card.
-
-    Returns
-    -------
-    int
 
     Raises
     ------
@@ -223,10 +215,6 @@ def data_bytes(header: Scanned, path: Path, number: int) -> int:
     path : Path
     number : int
         File and number of the HDU, for the error.
-
-    Returns
-    -------
-    int
 
     Raises
     ------

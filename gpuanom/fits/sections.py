@@ -47,10 +47,6 @@ class Section:
         ----------
         ny, nx : int
             Shape of the image in pixels.
-
-        Returns
-        -------
-        bool
         """
         return self.y1 <= ny and self.x1 <= nx
 

@@ -132,10 +132,6 @@ def table_form(header: Scanned, shape: tuple[int, int]) -> TableForm:
     shape : tuple of int
         (ny, nx) of the image.
 
-    Returns
-    -------
-    TableForm
-
     Raises
     ------
     AstropyOnlyError

@@ -34,10 +34,6 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
     data : ndarray, (n_bytes,) uint8
         The data of the HDU: rows, gap and heap.
 
-    Returns
-    -------
-    Tiles
-
     Raises
     ------
     AstropyOnlyError

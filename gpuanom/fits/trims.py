@@ -92,10 +92,6 @@ def data_sections(rule: CameraRule, cards: Cards, shape: tuple[int, int]) -> Dat
     shape : tuple of 2 ints
         (ny, nx) of the image as the file holds it.
 
-    Returns
-    -------
-    DataSections
-
     Raises
     ------
     InputError

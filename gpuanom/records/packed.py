@@ -26,10 +26,6 @@ def packed(kind: type[T], records: Sequence[T]) -> Columns:
     kind : type
         A dataclass.
     records : sequence of it
-
-    Returns
-    -------
-    Columns
     """
     return {f.name: _column([getattr(record, f.name) for record in records]) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
 

@@ -226,10 +226,6 @@ def shows(anomaly: Anomaly, place: CcdPlace) -> bool:
     anomaly : Anomaly
     place : CcdPlace
         Where the CCD lies.
-
-    Returns
-    -------
-    bool
     """
     if anomaly.shown is not None:
         return place.number in anomaly.shown
@@ -244,10 +240,6 @@ def asked_for(anomaly: Anomaly, of: int) -> int:
     anomaly : Anomaly
     of : int
         Number of CCDs.
-
-    Returns
-    -------
-    int
     """
     if math.isnan(anomaly.ccds):
         return 1 if INJECTORS[anomaly.name].single else of
@@ -262,10 +254,6 @@ def in_order(anomaly: Anomaly, of: int) -> list[int]:
     anomaly : Anomaly
     of : int
         Number of CCDs.
-
-    Returns
-    -------
-    list of int
     """
     order: list[int] = np.random.default_rng([anomaly.seed, 1]).permutation(of).tolist()
     if INJECTORS[anomaly.name].single:

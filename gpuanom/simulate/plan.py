@@ -33,10 +33,6 @@ def draw_conditions(number: int, band: str, anomaly: Anomaly, rng: np.random.Gen
     band : str
     anomaly : Anomaly
     rng : Generator
-
-    Returns
-    -------
-    Conditions
     """
     return Conditions(
         number=number,

@@ -87,10 +87,6 @@ def draw(
     ccd_rng : Generator, optional
         Random numbers of this CCD that are the same in every exposure: its bad columns and the step between its
         amplifiers. Without them the CCD has neither.
-
-    Returns
-    -------
-    Drawn
     """
     return expose(conditions, place, scene(conditions, place, rng), rng, ccd_rng)
 
@@ -108,10 +104,6 @@ def scene(conditions: Conditions, place: CcdPlace, rng: np.random.Generator, lib
         Random numbers of this CCD in this exposure.
     library : Library, optional
         The stamps of stars and galaxies, drawn with `drawn_with`; by default those of this CCD are drawn.
-
-    Returns
-    -------
-    Scene
     """
     x, y = place.grids()
     sky = conditions.sky * (1 + conditions.slope[0] * x / place.extent + conditions.slope[1] * y / place.extent)
@@ -155,10 +147,6 @@ def expose(
         The scene of these conditions, or of the same ones without their anomaly.
     rng, ccd_rng : Generator
         See `draw`.
-
-    Returns
-    -------
-    Drawn
 
     Raises
     ------

@@ -69,10 +69,6 @@ def draw_library(conditions: Conditions, place: CcdPlace, rng: np.random.Generat
         Where the CCD lies.
     rng : Generator
         Random numbers for the shapes of galaxies.
-
-    Returns
-    -------
-    Library
     """
     galsim = galsim_module()
     accuracy = galsim.GSParams(folding_threshold=2e-2, maxk_threshold=1e-2, kvalue_accuracy=1e-3)
