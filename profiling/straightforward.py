@@ -10,6 +10,12 @@ import numpy as np
 from scipy import ndimage
 
 from gpuanom import sampling
+from gpuanom.backends.cpu.points import points
+
+
+def drawn(seed, exposure, ccd, purpose, n, shape, margin=0):
+    """y and x of random points of a CCD."""
+    return points(sampling.keys(seed, exposure, [ccd], purpose), n, *shape, margin)[0].T
 
 
 def polynomial_terms(y, x, shape):
@@ -19,7 +25,7 @@ def polynomial_terms(y, x, shape):
 
 def subtract_background(image, seed, exposure, ccd):
     """The image in float64 minus its second-order polynomial, and the noise."""
-    y, x = sampling.points(seed, exposure, ccd, "background", 1000, *image.shape).T
+    y, x = drawn(seed, exposure, ccd, "background", 1000, image.shape)
     values = image[y, x].astype(np.float64)
     order = np.argsort(values, kind="stable")[100:900]
     coefficients, *_ = np.linalg.lstsq(polynomial_terms(y[order], x[order], image.shape), values[order], rcond=None)
@@ -27,7 +33,7 @@ def subtract_background(image, seed, exposure, ccd):
     X, Y = 2 * columns / (image.shape[1] - 1) - 1, 2 * rows / (image.shape[0] - 1) - 1
     c = coefficients
     flat = image.astype(np.float64) - (c[0] + c[1] * X + c[2] * Y + c[3] * X * X + c[4] * X * Y + c[5] * Y * Y)
-    y, x = sampling.points(seed, exposure, ccd, "sigma", 10_000, *image.shape).T
+    y, x = drawn(seed, exposure, ccd, "sigma", 10_000, image.shape)
     residuals = flat[y, x]
     return flat, coefficients, 1.4826 * np.median(np.abs(residuals - np.median(residuals)))
 
@@ -82,7 +88,7 @@ def gradient_images(image):
 def gradient_orientations(image, coefficients, seed, exposure, ccd):
     """Orientations of the gradients, with and without the gradient of the polynomial."""
     dx, dy = gradient_images(image)
-    y, x = sampling.points(seed, exposure, ccd, "gradients", 10_000, *image.shape, 10).T
+    y, x = drawn(seed, exposure, ccd, "gradients", 10_000, image.shape, 10)
     dx, dy = dx[y, x], dy[y, x]
     # The polynomial is of second order, so that the sums over the smoothed polynomial are 55 times its slope half a
     # pixel to the lower left of the point (a mean of 10 pixels from -5 to 4 is centred on -1/2).

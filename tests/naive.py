@@ -7,6 +7,7 @@ takes a bool array `bad` of its own (METHOD.md 6); usable pixels are finite and 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from fractions import Fraction
 
@@ -24,6 +25,24 @@ def usable_pixels(image, bad=None):
     """True where a pixel is finite and not bad."""
     usable = np.isfinite(image)
     return usable if bad is None else usable & ~bad
+
+
+# Section 6: random points
+
+
+def key(*texts):
+    """Two little-endian words of the BLAKE2b-128 hash of the texts, each preceded by its length."""
+    message = b"".join(len(t.encode()).to_bytes(4, "little") + t.encode() for t in texts)
+    digest = hashlib.blake2b(message, digest_size=16).digest()
+    return [int.from_bytes(digest[i : i + 8], "little") for i in (0, 8)]
+
+
+def points(seed, exposure, ccd, purpose, n, ny, nx, margin=0):
+    """(y, x) of n points, (n, 2): the upper and lower halves of the words of NumPy's Philox4x64, times the spans."""
+    words = np.random.Philox(key=np.array(key(str(seed), exposure, ccd, purpose), np.uint64)).random_raw(n).tolist()
+    spans = [side + 1 - 2 * margin if margin else side for side in (ny, nx)]
+    drawn = [[margin + (half * s >> 32) for half, s in zip(divmod(w, 2**32), spans, strict=True)] for w in words]
+    return np.array(drawn, np.int64).reshape(n, 2)
 
 
 # Section 1: background of a CCD

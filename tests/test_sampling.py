@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-
+import naive
 import numpy as np
 import pytest
 from scipy import stats
 
 from gpuanom import sampling
+from gpuanom.backends.cpu import CpuBackend
 
 WORD = 2**64 - 1
 
@@ -34,20 +34,18 @@ def philox_words(key, n):
     return out[:n]
 
 
-def key_of(*texts):
-    """Two little-endian words of the BLAKE2b-128 hash of the texts, each preceded by its length."""
-    message = b"".join(len(t.encode()).to_bytes(4, "little") + t.encode() for t in texts)
-    digest = hashlib.blake2b(message, digest_size=16).digest()
-    return [int.from_bytes(digest[i : i + 8], "little") for i in (0, 8)]
+def points(seed, exposure, ccd, purpose, n, ny, nx, margin=0):
+    """The points of one CCD on the CPU; tests/steps/test_points.py compares both backends."""
+    return CpuBackend().points(sampling.keys(seed, exposure, [ccd], purpose), n, ny, nx, margin)[0]
 
 
 def test_points_from_first_principles():
     """Hash, counter-based words, multiply and shift, all three computed with Python's whole numbers."""
-    words = philox_words(key_of("7", "c4d_123", "N4", "sigma"), 101)
-    drawn = sampling.points(7, "c4d_123", "N4", "sigma", 101, 4094, 2046)
+    words = philox_words(naive.key("7", "c4d_123", "N4", "sigma"), 101)
+    drawn = points(7, "c4d_123", "N4", "sigma", 101, 4094, 2046)
     assert drawn.dtype == np.int32
     assert drawn.tolist() == [[((w >> 32) * 4094) >> 32, ((w & 0xFFFFFFFF) * 2046) >> 32] for w in words]
-    inner = sampling.points(7, "c4d_123", "N4", "sigma", 101, 4094, 2046, 10)
+    inner = points(7, "c4d_123", "N4", "sigma", 101, 4094, 2046, 10)
     spans = 4094 - 20 + 1, 2046 - 20 + 1
     assert inner.tolist() == [
         [10 + (((w >> 32) * spans[0]) >> 32), 10 + (((w & 0xFFFFFFFF) * spans[1]) >> 32)] for w in words
@@ -56,13 +54,13 @@ def test_points_from_first_principles():
 
 def test_points_are_the_same_for_ever():
     """A change of these numbers would change every measurement ever made."""
-    assert sampling.points(1, "exposure", "N1", "background", 3, 4094, 2046).tolist() == PINNED["background"]
-    assert sampling.points(1, "exposure", "N1", "gradients", 3, 4094, 2046, 10).tolist() == PINNED["gradients"]
+    assert points(1, "exposure", "N1", "background", 3, 4094, 2046).tolist() == PINNED["background"]
+    assert points(1, "exposure", "N1", "gradients", 3, 4094, 2046, 10).tolist() == PINNED["gradients"]
 
 
 def test_fewer_points_are_the_first_of_more():
-    many = sampling.points(1, "a", "b", "sigma", 1000, 300, 200)
-    np.testing.assert_array_equal(sampling.points(1, "a", "b", "sigma", 10, 300, 200), many[:10])
+    many = points(1, "a", "b", "sigma", 1000, 300, 200)
+    np.testing.assert_array_equal(points(1, "a", "b", "sigma", 10, 300, 200), many[:10])
 
 
 def test_points_differ_with_every_part_of_their_key():
@@ -80,21 +78,21 @@ def test_points_differ_with_every_part_of_their_key():
         (1, "a\x00", "b", "sigma"),
         (1, "é", "b", "sigma"),
     ]
-    drawn = {sampling.points(*key, 20, 1000, 1000).tobytes() for key in keys}
+    drawn = {points(*key, 20, 1000, 1000).tobytes() for key in keys}
     assert len(drawn) == len(keys)
 
 
 def test_the_order_of_asking_does_not_matter():
     names = [f"N{i}" for i in range(5)]
-    once = {name: sampling.points(1, "a", name, "sigma", 50, 100, 100).tolist() for name in names}
-    again = {name: sampling.points(1, "a", name, "sigma", 50, 100, 100).tolist() for name in reversed(names)}
+    once = {name: points(1, "a", name, "sigma", 50, 100, 100).tolist() for name in names}
+    again = {name: points(1, "a", name, "sigma", 50, 100, 100).tolist() for name in reversed(names)}
     assert once == again
 
 
 @pytest.mark.parametrize("margin", [0, 10])
 @pytest.mark.parametrize(("ny", "nx"), [(64, 97), (21, 300)])
 def test_points_are_even_and_keep_their_margin(ny, nx, margin):
-    drawn = sampling.points(3, "a", "b", "gradients", 50_000, ny, nx, margin)
+    drawn = points(3, "a", "b", "gradients", 50_000, ny, nx, margin)
     for axis, size in enumerate((ny, nx)):
         low, high = (margin, size - margin) if margin else (0, size - 1)
         values = drawn[:, axis] - low
@@ -107,7 +105,7 @@ def test_points_are_even_and_keep_their_margin(ny, nx, margin):
 
 
 def test_rows_and_columns_and_neighbours_are_independent():
-    drawn = sampling.points(3, "a", "b", "gradients", 50_000, 1000, 1000).astype(float)
+    drawn = points(3, "a", "b", "gradients", 50_000, 1000, 1000).astype(float)
     y, x = drawn.T
     # The correlation of 50 000 independent pairs scatters by 1 / sqrt(50 000) = 0.0045. The bound is four of those.
     for a, b in ((y, x), (y[1:], y[:-1]), (x[1:], x[:-1]), (y[1:], x[:-1])):
@@ -115,4 +113,4 @@ def test_rows_and_columns_and_neighbours_are_independent():
 
 
 def test_no_points_at_all():
-    assert sampling.points(1, "a", "b", "sigma", 0, 100, 100).shape == (0, 2)
+    assert points(1, "a", "b", "sigma", 0, 100, 100).shape == (0, 2)

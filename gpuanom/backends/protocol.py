@@ -80,12 +80,14 @@ class Backend(Device, Protocol):
         ny, nx : int
             Shape of the CCDs in pixels.
         margin : int
-            In pixels: see `gpuanom.sampling.points`, whose points these are.
+            Half the side of an even-sized patch, in pixels: points keep to ``margin ... size - margin``, where the
+            patch lies on the CCD. 0 means all pixels.
 
         Returns
         -------
         Array, (n_ccd, n_draws, 2) int32
-            (y, x), 0-based, in draw order. Parity: exact.
+            (y, x), 0-based, in draw order, with replacement. Each point takes one 64-bit word of Philox4x64: the upper
+            half gives y and the lower half x, each by multiply and shift. Parity: exact.
         """
         ...
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import sky
 
-from gpuanom import sampling
 from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.records import Ccd, Turn, Unfit
 from steps.harness import DEFAULT, REAL, real_crop, unfit
@@ -20,7 +19,7 @@ def naive_angles(exposure, ccd, settings):
     ny, nx = ccd.image.shape
 
     def drawn(purpose, wanted, margin=0):
-        return sampling.points(settings.seed, exposure, ccd.name, purpose, wanted * settings.draws, ny, nx, margin)
+        return naive.points(settings.seed, exposure, ccd.name, purpose, wanted * settings.draws, ny, nx, margin)
 
     image = ccd.image
     c, sigma, usable = naive.fit_background(

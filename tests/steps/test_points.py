@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import naive
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ def drawn(backend, names, purpose, n, ny, nx, margin):
 
 
 def by_numpy(names, purpose, n, ny, nx, margin):
-    return np.stack([sampling.points(1, "c4d_123", name, purpose, n, ny, nx, margin) for name in names])
+    return np.stack([naive.points(1, "c4d_123", name, purpose, n, ny, nx, margin) for name in names])
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 1023, 1024, 1025, 4101])
