@@ -24,10 +24,9 @@ from gpuanom.errors import GpuanomError, InputError, OutputError, SettingsError,
 from gpuanom.files import FITS, make_folder, whole_file
 from gpuanom.fits import discover
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
-from gpuanom.fits.ccds import ccd_name, is_skipped
+from gpuanom.fits.ccds import measured_ccd
 from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers import Cards
-from gpuanom.fits.plane_kinds import is_plane
 from gpuanom.fits.sections import parse_section
 from gpuanom.nights import injected
 from gpuanom.nights.merge import make_references
@@ -355,12 +354,9 @@ def _ccds(hdus: Any, exposure: Exposure, settings: Settings) -> Iterator[tuple[i
     """The CCDs among a file's HDUs, with the HDUs' numbers and the CCDs' names."""
     rule = rule_of(exposure, settings)
     for number, hdu in enumerate(hdus):
-        if not hdu.is_image or len(hdu.shape) != 2 or is_plane(rule, hdu.header):
-            continue
-        if min(hdu.shape) < settings.stamp_size:
+        if not hdu.is_image or len(hdu.shape) != 2 or min(hdu.shape) < settings.stamp_size:
             continue  # nothing that is scored
-        name = ccd_name(rule, Cards(hdu.header, hdus[0].header), number)
-        if not is_skipped(rule, name):
+        if name := measured_ccd(rule, hdu.header, Cards(hdu.header, hdus[0].header), number):
             yield number, name, hdu
 
 

@@ -67,44 +67,36 @@ def named_ccd(rule: CameraRule, cards: Cards) -> str:
     str
         Empty where the headers have none of these keywords.
     """
-    for entry in rule.ccd:
-        parts = [clean(cards.get(keyword)) for keyword in entry.split("+")]
-        if all(parts):
-            return clean("-".join(parts))
-    return ""
+    return next(filter(None, (_joined(cards, entry) for entry in rule.ccd)), "")
 
 
-def ccd_name(rule: CameraRule, cards: Cards, hdu: int) -> str:
-    """Return the name of a CCD within its file.
+def _joined(cards: Cards, entry: str) -> str:
+    """The values of an entry's keywords, such as ``CCDID+QID``, as one name; empty where one of them is missing."""
+    parts = [clean(cards.get(keyword)) for keyword in entry.split("+")]
+    return clean("-".join(parts)) if all(parts) else ""
+
+
+def measured_ccd(rule: CameraRule, header: Any, cards: Cards, hdu: int) -> str:
+    """Return the name of a CCD within its file; empty for a plane that is no CCD, and for a guide or focus sensor.
 
     Parameters
     ----------
     rule : CameraRule
-        Its `ccd` lists the keywords of the name.
+    header : Header
+        Header of the HDU alone.
     cards : Cards
-        The headers of the CCD.
+        The same together with the primary header.
     hdu : int
         The number of the HDU, which is the name where the headers give none.
     """
-    return named_ccd(rule, cards) or str(hdu)
+    name, reason = _name_and_reason(rule, header, cards)
+    name = name or str(hdu)
+    return "" if reason or matches(name, rule.skip_ccds) else name
 
 
 def is_generic(name: str) -> bool:
     """Whether a name, such as ``CHIP``, does not say which CCD it is; also for an empty name."""
     return not name or name.upper() in _GENERIC
-
-
-def is_skipped(rule: CameraRule, name: str) -> bool:
-    """Whether a CCD is a guide or focus sensor.
-
-    Parameters
-    ----------
-    rule : CameraRule
-        Its `skip_ccds` lists the names of such sensors.
-    name : str
-        Name of the CCD.
-    """
-    return matches(name, rule.skip_ccds)
 
 
 def is_one_of_several(cards: Cards) -> bool:
@@ -114,12 +106,7 @@ def is_one_of_several(cards: Cards) -> bool:
 
 def detector_cards(cards: Cards) -> Mapping[str, str]:
     """Return the values of those of `DETECTOR_CARDS` that the headers have, by keyword."""
-    found = {}
-    for entry in DETECTOR_CARDS:
-        parts = [clean(cards.get(keyword)) for keyword in entry.split("+")]
-        if all(parts):
-            found[entry] = clean("-".join(parts))
-    return found
+    return {entry: value for entry in DETECTOR_CARDS if (value := _joined(cards, entry))}
 
 
 def roles_in_file(file: File, rule: CameraRule, label: str = "") -> list[Role]:
@@ -163,7 +150,7 @@ def roles_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], head
         name = name or str(number)
         if reason:
             roles.append(Role(name, f"a plane, no CCD: {reason}"))
-        elif is_skipped(rule, name):
+        elif matches(name, rule.skip_ccds):
             roles.append(Role(name, f"a guide or focus sensor: CCD {name}", sensor=True))
         else:
             roles.append(Role(name))
@@ -195,7 +182,7 @@ def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:
     dict of int to str
         Names by number of the HDU; no two are equal.
     """
-    return _told_apart([(item.number, item.header, ccd_name(rule, item.cards, item.number)) for item in hdus])
+    return _told_apart([(i.number, i.header, named_ccd(rule, i.cards) or str(i.number)) for i in hdus])
 
 
 @once_for_same_cards

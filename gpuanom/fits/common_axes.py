@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds import ccd_name, is_skipped
+from gpuanom.fits.ccds import measured_ccd
 from gpuanom.fits.headers import Cards
-from gpuanom.fits.plane_kinds import is_plane
 from gpuanom.fits.scan import read_headers
 from gpuanom.records import Exposure
 
@@ -20,8 +19,7 @@ def first_ccds(exposure: Exposure, rule: CameraRule, labels: Sequence[str]) -> I
             primary, extension = read_headers(path)
         except InputError:
             continue  # the error is reported when the CCDs of the file are listed
-        if not is_plane(rule, primary if extension is None else extension):
-            cards = Cards(extension, primary)
-            name = ccd_name(rule, cards, int(extension is not None))
-            if not is_skipped(rule, name):
-                yield f"{label}-{name}" if label else name, cards
+        cards = Cards(extension, primary)
+        name = measured_ccd(rule, primary if extension is None else extension, cards, int(extension is not None))
+        if name:
+            yield f"{label}-{name}" if label else name, cards

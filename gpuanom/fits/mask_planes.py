@@ -14,7 +14,7 @@ from gpuanom.fits.ccds import is_generic, named_ccd, names_in_file, roles_in_fil
 from gpuanom.fits.hdus import FileHeaders
 from gpuanom.fits.headers import card
 from gpuanom.fits.mapped import File, Hdu
-from gpuanom.fits.plane_kinds import is_named, is_plane
+from gpuanom.fits.plane_kinds import is_named, plane_reason
 from gpuanom.fits.same_cards import once_for_same_cards
 from gpuanom.fits.sections import Section, trim
 
@@ -80,7 +80,7 @@ class OwnPlanes:
     @cached_property
     def _ccds(self) -> list[Hdu]:
         others = [item for item, is_one in zip(self._file.images(), self._are_planes, strict=True) if not is_one]
-        return [item for item in others if not is_plane(self._rule, item.header)]
+        return [item for item in others if not plane_reason(self._rule, item.header)]
 
     @property
     def _trouble(self) -> InputError | None:

@@ -97,18 +97,6 @@ def plane_reason(rule: CameraRule, header: Any) -> str:
     return ""
 
 
-def is_plane(rule: CameraRule, header: Any) -> bool:
-    """Whether an image HDU is a mask, a weight or another plane that is no CCD.
-
-    Parameters
-    ----------
-    rule : CameraRule
-    header : Header
-        As for `plane_reason`.
-    """
-    return bool(plane_reason(rule, header))
-
-
 def _says(keyword: str, value: Any) -> str:
     return f"{keyword} is '{quoted(value)}'"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.fits.ccds import ccd_name, is_skipped
+from gpuanom.fits.ccds import measured_ccd, named_ccd
 from gpuanom.fits.headers import Cards, clean, number, plver, saturation, sky_axes, stem, turn
 from gpuanom.fits.identity import describe
 from gpuanom.fits.plane_kinds import side_file
@@ -48,7 +48,7 @@ def test_real_headers(real_header, name, rule, camera, exposure, band, date, ccd
     if date:
         assert got.date_obs == date
     if ccd:
-        assert ccd_name(got.rule, Cards(header), 7) == ccd
+        assert named_ccd(got.rule, Cards(header)) == ccd
     np.testing.assert_equal(saturation(got.rule, Cards(header)), level)
 
 
@@ -146,6 +146,11 @@ def test_stem(name, wanted):
     assert stem(Path(name)) == wanted
 
 
+def is_skipped(rule, name):
+    header = fits.Header({rule.ccd[0]: name})
+    return not measured_ccd(rule, header, Cards(header), 1)
+
+
 @pytest.mark.parametrize("name", ["FS1", "FN4", "fs2"])
 def test_decam_focus_sensors_are_skipped(name):
     assert is_skipped(RULES["DECam raw"], name)
@@ -240,5 +245,5 @@ def test_hsc_turns_four_ccds_whatever_the_rotator():
 @pytest.mark.parametrize("name", ["fitsheader-hsc", "fitsheader-hsc-HSCA04090107"])
 def test_an_ordinary_real_hsc_ccd_is_not_turned(real_header, name):
     cards = Cards(real_header(name))
-    assert turn(RULES["HSC"], ccd_name(RULES["HSC"], cards, 0), sky_axes(cards)) is Turn.NONE
+    assert turn(RULES["HSC"], named_ccd(RULES["HSC"], cards), sky_axes(cards)) is Turn.NONE
     assert turn(BY_WCS, "1", sky_axes(cards)) is Turn.NONE

@@ -7,7 +7,7 @@ from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, Variance
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.fits import discover
-from gpuanom.fits.plane_kinds import is_plane
+from gpuanom.fits.plane_kinds import plane_reason
 from gpuanom.settings import Settings
 
 ANY = BUILTIN_RULES[-1]
@@ -24,8 +24,8 @@ def image(seed=0):
      "SIGMA", "CTX", "EXPMAP", "FLAGS", "DQ_FLAGS", "BKG", "BACKGROUND", "EXP", "ERROR", "SCI_ERR", "QUALITY"],
 )  # fmt: skip
 def test_names_of_planes(name):
-    assert is_plane(ANY, fits.Header({"EXTNAME": name}))
-    assert is_plane(ANY, fits.Header({"EXTNAME": name.lower()}))
+    assert plane_reason(ANY, fits.Header({"EXTNAME": name}))
+    assert plane_reason(ANY, fits.Header({"EXTNAME": name.lower()}))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_names_of_planes(name):
      "ESO_CCD_#65", "EXP1", "VARUNA", "MSX1", "DATA", "BKS", "CONE", "TIMES2"],
 )  # fmt: skip
 def test_names_of_ccds(name):
-    assert not is_plane(ANY, fits.Header({"EXTNAME": name}))
+    assert not plane_reason(ANY, fits.Header({"EXTNAME": name}))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_names_of_ccds(name):
 )  # fmt: skip
 @pytest.mark.parametrize("rule", [ANY, BUILTIN_RULES[1]], ids=lambda rule: rule.name)
 def test_other_cards_of_planes(cards, rule):
-    assert is_plane(rule, fits.Header({"EXTNAME": "X1"} | cards))
+    assert plane_reason(rule, fits.Header({"EXTNAME": "X1"} | cards))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_other_cards_of_planes(cards, rule):
      {"ERRDATA": "ERR", "QUALDATA": "DQ", "HDUCLAS2": "DATA"}],
 )  # fmt: skip
 def test_other_cards_of_ccds(cards):
-    assert not is_plane(ANY, fits.Header({"EXTNAME": "X1"} | cards))
+    assert not plane_reason(ANY, fits.Header({"EXTNAME": "X1"} | cards))
 
 
 @pytest.mark.parametrize("kind", [StdDevUncertainty, VarianceUncertainty, InverseVariance])
