@@ -12,8 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from gpuanom.cameras.bad_pixels import MASK_CLASSES
-from gpuanom.cameras.rules import CameraRule, toml_text
+from gpuanom.cameras.rules import MASK_CLASSES, CameraRule, toml_text
 from gpuanom.cameras.user_rules import from_table
 from gpuanom.errors import SettingsError
 

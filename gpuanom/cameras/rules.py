@@ -14,12 +14,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gpuanom.cameras.bad_pixels import MASK_CLASSES
 from gpuanom.errors import SettingsError
 
 Patterns = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
 Exclusions = tuple[tuple[str, Patterns], ...]
+
+MASK_CLASSES: tuple[str, ...] = (
+    *("bad", "no_value", "saturated", "bleed", "cosmic_ray", "low_weight", "interpolated", "transient", "streak"),
+    *("star", "crosstalk", "edge", "other"),
+)
+"""The classes of bad pixels, to which the quality planes of all cameras are translated (METHOD.md 6). The settings
+`mask_background`, `mask_sources` and `mask_gradients` name them."""
 
 MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "bits", "codes", "own")
 """How a quality plane is decoded: see `gpuanom.fits.mask_bits`."""

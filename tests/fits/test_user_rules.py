@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gpuanom.cameras.bad_pixels import MASK_CLASSES
 from gpuanom.cameras.builtin import BUILTIN_RULES
-from gpuanom.cameras.rules import MASKS, TURNS, CameraRule
+from gpuanom.cameras.rules import MASK_CLASSES, MASKS, TURNS, CameraRule
 from gpuanom.cameras.user_rules import from_table
 from gpuanom.cli import cli
 from gpuanom.errors import SettingsError
