@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,10 @@ class Section:
             Shape of the image in pixels.
         """
         return self.y1 <= ny and self.x1 <= nx
+
+    def overlaps(self, other: Section) -> bool:
+        """Whether the two sections share a pixel."""
+        return self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
 
 
 def parse_section(text: Any) -> Section:
@@ -164,21 +169,14 @@ def _rows(shape: tuple[int, int], sections: tuple[Section, ...], full_size: tupl
             return []
         raise bad_section(f"a data section leaves the image of {nx} x {ny} pixels")
     ordered = sorted(sections)
-    _refuse_overlap(ordered)
+    if any(a.overlaps(b) for a, b in combinations(ordered, 2)):  # a shared pixel would be in the CCD twice
+        raise bad_section("the data sections of the amplifiers overlap")
     rows: dict[tuple[int, int], list[Section]] = {}
     for s in ordered:
         rows.setdefault((s.y0, s.y1), []).append(s)
     if len({sum(s.x1 - s.x0 for s in row) for row in rows.values()}) > 1:
         raise bad_section("the data sections of the amplifiers do not make up a rectangle")
     return list(rows.values())
-
-
-def _refuse_overlap(sections: list[Section]) -> None:
-    """Check that no two sections overlap: a shared pixel would be in the CCD twice."""
-    for at, a in enumerate(sections):
-        for b in sections[at + 1 :]:
-            if a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1:
-                raise bad_section("the data sections of the amplifiers overlap")
 
 
 def bad_section(message: str) -> InputError:

@@ -76,7 +76,7 @@ class _Candidate:
         return self.fits(shape) and self.size == shape
 
     def overlaps(self, others: Iterable[Section]) -> bool:
-        return any(_overlap(section, other) for other in others for section in self.sections)
+        return any(section.overlaps(other) for other in others for section in self.sections)
 
 
 @once_for_same_cards
@@ -359,7 +359,3 @@ def _doubts(chosen: _Candidate, usable: Sequence[_Candidate], inside: Sequence[S
 
 def _within(a: Section, b: Section) -> bool:
     return b.x0 <= a.x0 and b.y0 <= a.y0 and a.x1 <= b.x1 and a.y1 <= b.y1
-
-
-def _overlap(a: Section, b: Section) -> bool:
-    return a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1
