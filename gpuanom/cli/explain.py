@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -40,7 +41,7 @@ def explain(inputs: tuple[str, ...], config: Path | None, mask: bool | None, as_
 
     accounts = accounts_of(inputs, chosen_settings(config, mask=mask))
     if as_json:
-        click.echo(json.dumps([account.to_mapping() for account in accounts], indent=1))
+        click.echo(json.dumps([asdict(account) for account in accounts], indent=1))
     else:
         for n, account in enumerate(accounts):
             lines = ([""] if n else []) + account.to_text().split("\n")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
 from gpuanom.fits.ccds import roles_in_file
 from gpuanom.fits.discover import Discovery, discover, labels_of, rule_of
 from gpuanom.fits.headers import card, quoted
 from gpuanom.fits.mapped import File
 from gpuanom.fits.reader import open_by_file, origin_of
-from gpuanom.fits.sections import Section
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import CcdFailure, CcdOnDisk, Exposure
 from gpuanom.settings import Settings
@@ -93,10 +92,6 @@ class Account:
     ccds: tuple[CcdAccount, ...] = ()
     not_ccds: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the account as plain values, for JSON."""
-        return asdict(self)
 
     def to_text(self) -> str:
         """Return the account as lines of text."""
@@ -185,13 +180,9 @@ def _ccd(item: CcdOnDisk | CcdFailure) -> CcdAccount:
         return CcdAccount(item.name, None, None, "", "", f"{item.status}: {item.reason}")
     origin = origin_of(item)
     (ny, nx), full = origin.shape, origin.full
-    kept = ", ".join(_section(section) for section in origin.sections)
+    kept = ", ".join(section.text for section in origin.sections)
     trim = "whole" if origin.shape == full else f"cut from {full[1]} x {full[0]} to {kept}"
     return CcdAccount(item.name, origin.hdu, (nx, ny), trim, origin.mask, "", tuple(text for text in item.why if text))
-
-
-def _section(section: Section) -> str:
-    return f"[{section.x0 + 1}:{section.x1},{section.y0 + 1}:{section.y1}]"
 
 
 def _not_ccds(path: Path, exposure: Exposure, settings: Settings, label: str) -> list[str]:
@@ -214,11 +205,7 @@ def decisions(found: Discovery) -> list[str]:
     rules = Counter(f"camera rule '{about.rule.name}': {about.rule_reason}" for about in told)
     ids = Counter(f"exposure told by {about.told_by.partition(' is ')[0]}" for about in told)
     bands = Counter(f"band {a.band.name or 'none'} told by {a.band.told_by or 'no card'}" for a in told)
-    return [
-        f"{n} {'file' if n == 1 else 'files'}: {text}"
-        for counted in (rules, ids, bands)
-        for text, n in sorted(counted.items())
-    ]
+    return [f"{counted(n, 'file')}: {text}" for each in (rules, ids, bands) for text, n in sorted(each.items())]
 
 
 def untold_bands(found: Discovery) -> str:
@@ -226,11 +213,10 @@ def untold_bands(found: Discovery) -> str:
     untold = [e for e in found.exposures if not found.told[e.files[0]].band.known]
     if not untold:
         return ""
-    exposures = f"{len(untold)} {'exposure' if len(untold) == 1 else 'exposures'}"
     first = path_text(untold[0].files[0].name)
     return (
-        f"{exposures}: no card of the headers names a band (such as {first}); exposures of one camera without a "
-        "band are ranked together (name the keyword of the filter in a camera rule: docs/files.md)"
+        f"{counted(len(untold), 'exposure')}: no card of the headers names a band (such as {first}); exposures of one "
+        "camera without a band are ranked together (name the keyword of the filter in a camera rule: docs/files.md)"
     )
 
 
@@ -241,5 +227,5 @@ def doubtful(found: Discovery) -> dict[str, str]:
     for kind, n in Counter(doubt.kind for _, doubt in about).items():
         path, first = next((path, doubt) for path, doubt in about if doubt.kind == kind)
         example = f"{first.card} in {path_text(path.name)}" if first.card else path_text(path.name)
-        lines[kind] = f"{n} {'file' if n == 1 else 'files'}: {kind} ({example if n == 1 else f'such as {example}'})"
+        lines[kind] = f"{counted(n, 'file')}: {kind} ({example if n == 1 else f'such as {example}'})"
     return lines
