@@ -174,15 +174,15 @@ def _ids(rule: CameraRule, cards: Cards, begun: Start) -> tuple[tuple[str, str],
     Values such as 0, -1 or 'none' are no ids. In this case, and in a file of one CCD of several
     that has none of the keywords of the camera's rule, other keywords are used.
     """
+    of_rule = any(cards.get(keyword) is not None for keyword in rule.exposure)
+    others = _OTHER_IDS if of_rule else _SHARED_IDS if is_one_of_several(cards) else ()
+    keywords = (*rule.exposure, *(keyword for keyword in others if keyword not in rule.exposure))
     # For some cameras the id is the name under which the file was first written.
-    of_rule = [(k, clean(stem(Path(clean(cards.get(k)))))) for k in rule.exposure if cards.get(k) is not None]
-    good = [(k, value) for k, value in of_rule if value and not _NO_ID.fullmatch(value)]
-    keywords = _OTHER_IDS if of_rule else _SHARED_IDS if is_one_of_several(cards) else ()
-    others = [(k, clean(stem(Path(clean(cards.get(k)))))) for k in keywords if k not in rule.exposure]
-    others = [(k, value) for k, value in others if value and not _NO_ID.fullmatch(value)]
+    ids = [(keyword, clean(stem(Path(clean(cards.get(keyword)))))) for keyword in keywords]
+    good = [(keyword, value) for keyword, value in ids if value and not _NO_ID.fullmatch(value)]
     if of_rule and "T" in begun.date:
-        others.append((begun.told_by, clean(begun.date)))
-    return (*good, *others)
+        good.append((begun.told_by, clean(begun.date)))
+    return tuple(good)
 
 
 def _no_exposure(rule: CameraRule, cards: Cards, path: Path, alone: bool, primary: fits.Header) -> tuple[str, str]:
