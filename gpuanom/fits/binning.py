@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Protocol
+from typing import Any
+
+from gpuanom.fits.headers import Cards
 
 _PAIRS = ("CCDSUM", "BINNING", "CCDBIN", "DETBIN")
 """Cards with the binning along both axes: '2 2', '2x2', '2,2', or one number."""
@@ -28,13 +30,7 @@ _NUMBERS = re.compile(r"[\[(]?\s*([0-9]{1,3})(?:\.0*)?\s*(?:[xX*,: ]\s*([0-9]{1,
 _MOST = 64
 
 
-class _Header(Protocol):
-    def get(self, keyword: str) -> Any:
-        """Return a card's value, None where there is none."""
-        ...
-
-
-def binning(cards: _Header) -> tuple[int, int]:
+def binning(cards: Cards) -> tuple[int, int]:
     """Return how many detector pixels make one image pixel along x and y; (1, 1) where no card says otherwise.
 
     Of several cards the first with a number above 1 counts: cards that were left at 1 in binned
@@ -55,7 +51,7 @@ def binning(cards: _Header) -> tuple[int, int]:
     return 1, 1
 
 
-def binning_label(cards: _Header) -> str:
+def binning_label(cards: Cards) -> str:
     """Return the text that is appended to the name of the camera, such as ``bin2x2``; empty without binning."""
     x, y = binning(cards)
     return "" if (x, y) == (1, 1) else f"bin{x}x{y}"

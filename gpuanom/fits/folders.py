@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from gpuanom.errors import InputError
 from gpuanom.fits.headers import SUFFIXES
@@ -92,11 +93,11 @@ def below(folder: Path) -> Iterator[Path | InputError]:
         yield NothingThereError("no FITS file in this folder", file=folder, remedy=NO_FITS)
 
 
-class _Folder:
+class _Folder(NamedTuple):
     """A folder within another folder."""
 
-    def __init__(self, path: Path, linked: bool) -> None:
-        self.path, self.linked = path, linked
+    path: Path
+    linked: bool
 
 
 def _inside(folder: Path) -> Iterator[Path | _Folder | InputError]:

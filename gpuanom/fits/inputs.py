@@ -140,15 +140,14 @@ def _matching(pattern: Path) -> Iterator[Path | InputError]:
         yield InputError("names a part of a file", file=pattern, remedy=remedy)
         return
     plain = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    nothing: InputError = NothingThereError("no file matches", file=pattern, remedy="check the pattern")
     try:
-        with os.scandir(plain):
-            pass
+        os.scandir(plain).close()
     except PermissionError as error:
-        yield InputError(f"folder cannot be read: {error.strerror}", file=plain, remedy=PERMISSIONS)
+        nothing = InputError(f"folder cannot be read: {error.strerror}", file=plain, remedy=PERMISSIONS)
     except OSError:
-        yield NothingThereError("no file matches", file=pattern, remedy="check the pattern")
-    else:
-        yield NothingThereError("no file matches", file=pattern, remedy="check the pattern")
+        pass
+    yield nothing
 
 
 def _listed(name: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
