@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.hdus import FileHeaders
-from gpuanom.fits.headers import Cards, number, sky_axes, turn
+from gpuanom.fits.headers import Cards, nearest_turn, number, sky_axes, turn
 from gpuanom.fits.same_cards import once_for_same_cards
 from gpuanom.naming import natural_key
 from gpuanom.records import Turn
@@ -153,9 +153,7 @@ def _relative(first: Cards, cards: Cards) -> Turn:
     # the first CCD's.
     m11, m12 = sign * (r22 * c11 - r12 * c21), sign * (r22 * c12 - r12 * c22)
     m21, m22 = sign * (r11 * c21 - r21 * c11), sign * (r11 * c22 - r21 * c12)
-    quarter = abs(m12) + abs(m21) > abs(m11) + abs(m22)
-    mirrored = m11 * m22 - m12 * m21 < 0
-    return Turn(int(quarter) + 2 * int(mirrored))
+    return nearest_turn(m11, m12, m21, m22)
 
 
 def _carried(matrix: Matrix, cards: Cards, first: Cards) -> Matrix:

@@ -115,7 +115,12 @@ def clean(value: Any) -> str:
 
 def card_text(cards: Cards, keyword: str) -> str:
     """Return a card as messages quote it, such as ``DATE-OBS is '2026-01-01T00:30:00'``."""
-    return f"{keyword} is '{quoted(cards.get(keyword))}'"
+    return said(keyword, cards.get(keyword))
+
+
+def said(keyword: str, value: Any) -> str:
+    """Return a keyword and its value as messages quote them."""
+    return f"{keyword} is '{quoted(value)}'"
 
 
 def quoted(value: Any) -> str:
@@ -285,7 +290,11 @@ def turn(rule: CameraRule, name: str, matrix: tuple[float, float, float, float] 
         return Turn.NONE
     c11, c12, c21, c22 = matrix
     # Focal-plane axes from CCD axes: the inverse of [[0, 1], [-1, 0]] times CD.
-    m11, m12, m21, m22 = -c21, -c22, c11, c12
+    return nearest_turn(-c21, -c22, c11, c12)
+
+
+def nearest_turn(m11: float, m12: float, m21: float, m22: float) -> Turn:
+    """Return the combination of quarter turns and reflections that is nearest to a matrix."""
     quarter = abs(m12) + abs(m21) > abs(m11) + abs(m22)
     mirrored = m11 * m22 - m12 * m21 < 0
     return Turn(int(quarter) + 2 * int(mirrored))

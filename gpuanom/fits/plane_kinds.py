@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.fits.headers import SUFFIXES, Cards, card, clean, matches, quoted, stem
+from gpuanom.fits.headers import SUFFIXES, Cards, card, card_text, clean, matches, quoted, said, stem
 from gpuanom.fits.same_cards import once_for_same_cards
 
 NAMES: tuple[str, ...] = ("EXTNAME", "EXTTYPE", "DES_EXT", "HDUCLAS1")
@@ -83,22 +83,18 @@ def plane_reason(rule: CameraRule, header: Any) -> str:
     for keyword in NAMES:
         value = card(header, keyword)
         if matches(value, rule.not_ccds) or is_named(value, rule.mask_hdu):
-            return _says(keyword, value)
+            return said(keyword, value)
     for keyword, value in zip(("HDUCLAS2", "HDUCLAS3"), classes, strict=True):
         if matches(value, _PLANE_CLASSES):
-            return _says(keyword, value)
+            return said(keyword, value)
     if card(header, "SCIDATA") is not None and not is_named(card(header, "SCIDATA"), clean(card(header, "EXTNAME"))):
         return f"SCIDATA says that HDU '{quoted(card(header, 'SCIDATA'))}' holds the sky"
     if matches(card(header, "UTYPE"), _UNCERTAINTIES):
-        return _says("UTYPE", card(header, "UTYPE"))
+        return said("UTYPE", card(header, "UTYPE"))
     unit = card(header, "BUNIT")
     if isinstance(unit, str) and _SQUARED_UNIT.match(unit.strip().lower()):
         return f"BUNIT is '{quoted(unit)}', the unit of a variance"
     return ""
-
-
-def _says(keyword: str, value: Any) -> str:
-    return f"{keyword} is '{quoted(value)}'"
 
 
 def side_file(path: Path, cards: Cards | None = None) -> str:
@@ -124,7 +120,7 @@ def side_file(path: Path, cards: Cards | None = None) -> str:
     if cards is not None:
         for keyword, patterns in _SIDE_PRODUCTS:
             if matches(cards.get(keyword), patterns):
-                return _says(keyword, cards.get(keyword))
+                return card_text(cards, keyword)
     base = stem(path)
     lower = base.lower()
     if _SDSS_MASK.match(lower) or _FIRST_PART.match(lower):
