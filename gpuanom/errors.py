@@ -67,6 +67,21 @@ class InputError(GpuanomError, ValueError):
         self.status = status
 
 
+FETCH_AGAIN = "fetch it again"
+"""Remedy for a damaged file."""
+
+
+def corrupt(message: str, file: str | os.PathLike[str] | None = None, hdu: int | None = None) -> InputError:
+    """Return the error for a damaged file, of status ``corrupt``.
+
+    Parameters
+    ----------
+    message, file, hdu
+        As for `InputError`; without file and HDU where the caller adds them.
+    """
+    return InputError(message, file=file, hdu=hdu, remedy=FETCH_AGAIN, status="corrupt")
+
+
 class OutputError(GpuanomError, OSError):
     """The output folder or store cannot be written, was not made by gpuanom, or holds other settings."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.encoded import RawImage, RiceImage
-from gpuanom.errors import InputError
+from gpuanom.errors import InputError, corrupt
 from gpuanom.records import FloatImage
 from gpuanom.workspace import workspace
 
@@ -112,7 +112,7 @@ def damaged_tile(tile: int, n: int, what: str = "is damaged") -> InputError:
     InputError
         Status ``corrupt``, without file and HDU.
     """
-    return InputError(f"tile {tile} of {n} {what}", remedy="fetch it again", status="corrupt")
+    return corrupt(f"tile {tile} of {n} {what}")
 
 
 def place(tile: int, shape: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:

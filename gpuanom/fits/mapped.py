@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.encoded import GiveRoom, Room
-from gpuanom.errors import InputError
+from gpuanom.errors import FETCH_AGAIN, InputError, corrupt
 from gpuanom.fits.cards import Scanned
 from gpuanom.fits.checksum import added_up, carried, same_sum, sum_card, sum_cards
 from gpuanom.fits.hdu_headers import list_hdus
@@ -30,9 +30,6 @@ _MOST_PIXELS = 2**31 - 1  # pixels are counted in 32 bits
 # and is not questioned.
 _TILE_RATIO = 2000
 _HARMLESS = 2**29
-
-_AGAIN = "fetch it again"
-"""Remedy for a damaged file."""
 
 
 class File:
@@ -324,7 +321,7 @@ class File:
             "damaged: its data do not add up to its DATASUM",
             file=self.path,
             hdu=item.number,
-            remedy=f"{_AGAIN}; if a program changed the pixels on purpose: {NO_CHECKSUM} reads them as they are",
+            remedy=f"{FETCH_AGAIN}; if a program changed the pixels on purpose: {NO_CHECKSUM} reads them as they are",
             status="corrupt",
         )
 
@@ -347,7 +344,7 @@ class File:
         InputError
             Status ``corrupt``.
         """
-        return InputError(message, file=self.path, hdu=hdu, remedy=_AGAIN, status="corrupt")
+        return corrupt(message, self.path, hdu)
 
 
 def short(error: Exception) -> str:

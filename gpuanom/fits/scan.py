@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from gpuanom.errors import InputError
+from gpuanom.errors import FETCH_AGAIN, InputError, corrupt
 from gpuanom.fits import packed
 from gpuanom.fits.cards import Scanned
 from gpuanom.fits.headers import card
@@ -71,14 +71,13 @@ def _read(path: Path) -> tuple[Scanned, Scanned | None]:
         except Exception as error:
             if not packed.shows_damage(error):
                 raise
-            message = f"broken {how} file: {error or type(error).__name__}"
-            raise InputError(message, file=path, remedy="fetch it again", status="corrupt") from None
+            raise corrupt(f"broken {how} file: {error or type(error).__name__}", path) from None
 
 
 def _two_headers(stream: BinaryIO, path: Path) -> tuple[Scanned, Scanned | None]:
     primary = _next_header(stream, path, 0)
     if primary is None:
-        raise InputError("empty file", file=path, remedy="fetch it again")
+        raise InputError("empty file", file=path, remedy=FETCH_AGAIN)
     if _is_image(primary, path, 0):
         return primary, None
     header = primary
@@ -113,11 +112,11 @@ def _next_header(stream: BinaryIO, path: Path, number: int) -> Scanned | None:
             if number and not block.startswith(b"XTENSION"):
                 return None  # FITS allows special records after the last HDU
         if len(block) < BLOCK:
-            raise InputError("its header is cut off", file=path, hdu=number, remedy="fetch it again", status="corrupt")
+            raise corrupt("its header is cut off", path, number)
         blocks.append(block)
         if _ends(block):
             return parse_header(b"".join(blocks), path, number)
-    raise InputError("its header has no END card", file=path, hdu=number, remedy="fetch it again", status="corrupt")
+    raise corrupt("its header has no END card", path, number)
 
 
 def _ends(block: bytes) -> bool:
@@ -146,8 +145,7 @@ def parse_header(text: bytes, path: Path, number: int) -> Scanned:
         try:
             _ = header.astropy
         except Exception as error:  # parsing a damaged header may raise anything
-            message = f"its header makes no sense: {error}"
-            raise InputError(message, file=path, hdu=number, remedy="fetch it again", status="corrupt") from None
+            raise corrupt(f"its header makes no sense: {error}", path, number) from None
     return header
 
 
@@ -173,8 +171,7 @@ def whole_card(header: Scanned, keyword: str, path: Path, number: int, default: 
     if value is None and keyword not in header:
         return default
     if type(value) is not int or (value < 0 and keyword != "BITPIX"):
-        message = f"its {keyword} card is no whole number"
-        raise InputError(message, file=path, hdu=number, remedy="fetch it again", status="corrupt")
+        raise corrupt(f"its {keyword} card is no whole number", path, number)
     return value
 
 
@@ -202,7 +199,7 @@ def axes(header: Scanned, path: Path, number: int, prefix: str = "") -> tuple[in
     """
     count = whole_card(header, f"{prefix}NAXIS", path, number, 0)
     if count > 999:
-        raise InputError(f"{count} axes", file=path, hdu=number, remedy="fetch it again", status="corrupt")
+        raise corrupt(f"{count} axes", path, number)
     return tuple(whole_card(header, f"{prefix}NAXIS{axis}", path, number, 0) for axis in range(1, count + 1))
 
 

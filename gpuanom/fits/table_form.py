@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any
 
 from gpuanom.encoded import NO_BLANK
-from gpuanom.errors import InputError
+from gpuanom.errors import corrupt
 from gpuanom.fits.cards import MOST_COLUMNS, Scanned
 from gpuanom.fits.headers import card
 from gpuanom.fits.layouts import Layout, cards_at
@@ -210,15 +210,15 @@ def _understood(cards: str, shape: tuple[int, int]) -> TableForm:
         raise AstropyOnlyError("a compressed mask of its blank pixels")
     bitpix = card(header, "ZBITPIX")
     if bitpix not in (8, 16, 32, 64, -32, -64):
-        raise wrong("its ZBITPIX card makes no sense")
+        raise corrupt("its ZBITPIX card makes no sense")
     tile = _tile_shape(header, shape)
     n_tiles = math.prod(-(-whole // part) for whole, part in zip(shape, tile, strict=True))
     width, rows = whole_number(header, "NAXIS1", -1), whole_number(header, "NAXIS2", -1)
     if width < 1 or rows < n_tiles:
-        raise wrong(f"its table has {rows} rows for {n_tiles} tiles")
+        raise corrupt(f"its table has {rows} rows for {n_tiles} tiles")
     heap = whole_number(header, "THEAP", width * rows)
     if heap < width * rows:
-        raise wrong("its heap lies outside its data")
+        raise corrupt("its heap lies outside its data")
     columns = _columns(header, width)
     scale, zero = (_real(header, key, default) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
     quantised = bitpix < 0 and ("ZSCALE" in columns or "ZSCALE" in header)
@@ -249,11 +249,6 @@ def _understood(cards: str, shape: tuple[int, int]) -> TableForm:
     )
 
 
-def wrong(message: str) -> InputError:
-    """Return the error for a table that contradicts itself; the caller adds file and HDU."""
-    return InputError(message, remedy="fetch it again", status="corrupt")
-
-
 def whole_number(header: Scanned, keyword: str, default: int) -> int:
     """Return the whole number of a card, or the default where the header has no such card.
 
@@ -264,7 +259,7 @@ def whole_number(header: Scanned, keyword: str, default: int) -> int:
     """
     value = card(header, keyword) if keyword in header else default
     if type(value) is not int:
-        raise wrong(f"its {keyword} card is no whole number")
+        raise corrupt(f"its {keyword} card is no whole number")
     return value
 
 
@@ -273,14 +268,14 @@ def _real(header: Scanned, keyword: str, default: float) -> float:
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
-        raise wrong(f"its {keyword} card is no number")
+        raise corrupt(f"its {keyword} card is no number")
     return float(value)
 
 
 def _tile_shape(header: Scanned, shape: tuple[int, int]) -> tuple[int, int]:
     columns, rows = whole_number(header, "ZTILE1", shape[1]), whole_number(header, "ZTILE2", 1)
     if rows < 1 or columns < 1:
-        raise wrong("its ZTILE cards make no sense")
+        raise corrupt("its ZTILE cards make no sense")
     return min(rows, shape[0]), min(columns, shape[1])
 
 
@@ -303,7 +298,7 @@ def _rice_settings(header: Scanned) -> tuple[int, int]:
     if settings["BYTEPIX"] not in (1, 2, 4):
         raise AstropyOnlyError(f"Rice code of {settings['BYTEPIX']} bytes a pixel")
     if not 1 <= settings["BLOCKSIZE"] <= 2**30:
-        raise wrong("its BLOCKSIZE makes no sense")
+        raise corrupt("its BLOCKSIZE makes no sense")
     return settings["BYTEPIX"], settings["BLOCKSIZE"]
 
 
@@ -319,7 +314,7 @@ def _columns(header: Scanned, width: int) -> dict[str, Column]:
     for i in range(1, min(whole_number(header, "TFIELDS", 0), MOST_COLUMNS) + 1):
         found = _FORM.fullmatch(str(card(header, f"TFORM{i}")))
         if not found:
-            raise wrong(f"its TFORM{i} card makes no sense")
+            raise corrupt(f"its TFORM{i} card makes no sense")
         repeat = int(found[1] or 1)
         kind = found[2]
         name = str(card(header, f"TTYPE{i}")).upper()
@@ -328,5 +323,5 @@ def _columns(header: Scanned, width: int) -> dict[str, Column]:
         columns.setdefault(name, Column(offset, repeat, kind, found[3]))
         offset += -(-repeat // 8) if kind == "X" else repeat * BYTES[kind]
     if offset > width:
-        raise wrong("its columns are wider than its rows")
+        raise corrupt("its columns are wider than its rows")
     return columns

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.errors import corrupt
 from gpuanom.fits.cards import Scanned, whole_numbers
 from gpuanom.fits.decode import damaged_tile
-from gpuanom.fits.table_form import BYTES, TableForm, table_form, whole_number, wrong
+from gpuanom.fits.table_form import BYTES, TableForm, table_form, whole_number
 from gpuanom.fits.tiles import AstropyOnlyError, Places, Tiles
 
 _MOST_SEED = 10000
@@ -43,7 +44,7 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
     """
     form = table_form(header, shape)
     if form.heap > len(data):
-        raise wrong("its heap lies outside its data")
+        raise corrupt("its heap lies outside its data")
     seed = dither_seed(header, form)
     table = _Table(form, data)
     places = table.places("COMPRESSED_DATA")
@@ -88,7 +89,7 @@ def dither_seed(header: Scanned, form: TableForm) -> int:
         return 1
     seed = whole_number(header, "ZDITHER0", 0)
     if not 1 <= seed <= _MOST_SEED:
-        raise wrong(f"its ZDITHER0 is {seed}, not 1 to {_MOST_SEED}")
+        raise corrupt(f"its ZDITHER0 is {seed}, not 1 to {_MOST_SEED}")
     return seed
 
 
@@ -140,7 +141,7 @@ class _Table:
         """Return where a column of descriptors says that the tiles lie in the heap."""
         column = self._form.columns.get(name)
         if column is None:
-            raise wrong(f"its table has no column {name}")
+            raise corrupt(f"its table has no column {name}")
         if column.kind not in "PQ" or column.repeat != 1 or column.element not in "BIJED":
             raise AstropyOnlyError(f"a column {name} of an unusual form")
         if column.element != "B" and name != "UNCOMPRESSED_DATA":
