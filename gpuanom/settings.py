@@ -22,6 +22,7 @@ from gpuanom.errors import SettingsError
 from gpuanom.paper_settings import PaperSettings
 from gpuanom.setting_fields import (
     MEASUREMENT,
+    READING,
     SCORE,
     STATISTICS,
     any_value,
@@ -259,6 +260,10 @@ class Settings(PaperSettings):
             lines += ["", *EXAMPLE]
         return "\n".join(lines) + "\n"
 
+    def _of_stages(self, *stages: str) -> dict[str, Any]:
+        """Return the values of the settings of some stages, by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] in stages}
+
     def measurement(self) -> dict[str, Any]:
         """The settings that change what is measured from the pixels, as plain values.
 
@@ -267,7 +272,7 @@ class Settings(PaperSettings):
         dict
             Values by name.
         """
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
+        values = self._of_stages(MEASUREMENT)
         values["cameras"] = {rule.name: to_record(rule) for rule in self.cameras}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -279,8 +284,7 @@ class Settings(PaperSettings):
         dict
             Values by name, those of METHOD.md Part II among them.
         """
-        stages = (SCORE, STATISTICS)
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] in stages}
+        values = self._of_stages(SCORE, STATISTICS)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def told(self) -> dict[str, Any]:
@@ -291,7 +295,7 @@ class Settings(PaperSettings):
         dict
             Values by name.
         """
-        part_two = {f.name for f in dataclasses.fields(self) if f.metadata["stage"] == STATISTICS}
+        part_two = self._of_stages(STATISTICS)
         return {n: v for n, v in self.scoring().items() if self.statistics or n not in part_two}
 
     def with_scoring(self, scoring: Mapping[str, Any]) -> Self:
@@ -312,8 +316,7 @@ class Settings(PaperSettings):
         SettingsError
             When the record is of another version that knew other settings.
         """
-        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] == MEASUREMENT}
-        return type(self).from_mapping({**ours, **scoring}, origin="recorded settings")
+        return type(self).from_mapping({**self._of_stages(MEASUREMENT), **scoring}, origin="recorded settings")
 
     def with_measurement(self, measurement: Mapping[str, Any]) -> Self:
         """These settings with the recorded ones of `measurement` in their place.
@@ -337,7 +340,7 @@ class Settings(PaperSettings):
         recorded["cameras"] = tuple(
             from_record(name, rule) for name, rule in sorted(dict(recorded.get("cameras", {})).items())
         )
-        ours = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["stage"] != MEASUREMENT}
+        ours = self._of_stages(READING, SCORE, STATISTICS)
         return type(self).from_mapping({**recorded, **ours}, origin="recorded settings")
 
     def fingerprint(self) -> str:
