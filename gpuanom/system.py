@@ -30,20 +30,19 @@ _MOST_WAITING = 60.0
 
 _MISSING = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP))
 _FINAL = _MISSING | {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EISDIR,
-    errno.EINVAL,
-    errno.ENXIO,
-    errno.EOVERFLOW,
-    errno.ENOSPC,
-    errno.EDQUOT,
+    *(errno.EACCES, errno.EPERM, errno.EISDIR, errno.EINVAL, errno.ENXIO, errno.EOVERFLOW, errno.ENOSPC, errno.EDQUOT),
     errno.EROFS,
 }
 """Refusals that stay the same after waiting a second."""
 
+_OF_NETWORKS = (
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+    *(errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNRESET, errno.ECONNABORTED, errno.EREMOTEIO, errno.EREMCHG),
+    errno.ENOLINK,
+)
 _NETWORK = "the network file system does not answer: check the connection and repeat the command, which tries again"
 _REMEDIES = {
+    **dict.fromkeys(_OF_NETWORKS, _NETWORK),
     errno.EMFILE: "raise the limit: ulimit -n 4096; or use fewer --threads; the next run tries again",
     errno.ENFILE: "the whole machine has too many files open: end other programs; the next run tries again",
     errno.ENOMEM: "free some memory, or use fewer --threads; the next run tries again",
@@ -54,23 +53,6 @@ _REMEDIES = {
     errno.ENOSPC: "make room there, or set TMPDIR to a folder with room",
     errno.EDQUOT: "make room there, or set TMPDIR to a folder with room",
 }
-for _name in (
-    "ESTALE",
-    "ETIMEDOUT",
-    "EHOSTDOWN",
-    "EHOSTUNREACH",
-    "ENETDOWN",
-    "ENETUNREACH",
-    "ENOTCONN",
-    "ESHUTDOWN",
-    "ECONNRESET",
-    "ECONNABORTED",
-    "EREMOTEIO",
-    "EREMCHG",
-    "ENOLINK",
-):
-    if hasattr(errno, _name):
-        _REMEDIES[getattr(errno, _name)] = _NETWORK
 
 _lock = threading.Lock()
 _left = _MOST_WAITING

@@ -7,7 +7,6 @@ import ctypes
 import errno
 import mmap
 import os
-import sys
 import tempfile
 import threading
 import weakref
@@ -33,8 +32,8 @@ _lock = threading.Lock()
 _kept: weakref.WeakKeyDictionary[Mapping, None] = weakref.WeakKeyDictionary()
 """The files that are kept mapped, in the order of their last use."""
 
-_libc: Any = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-_can_populate = _libc is not None
+_libc = ctypes.CDLL(None, use_errno=True)
+_can_populate = True
 
 
 class HeaderReader(NamedTuple):
