@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def shown(value: object) -> str:
 
 def whole_number(value: object) -> int | None:
     """Return a whole number of Python or NumPy as an int; None for anything else, also for True and False."""
-    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+    if isinstance(value, bool | np.bool_):
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
@@ -40,7 +40,7 @@ def whole_number(value: object) -> int | None:
         return None
 
 
-def is_several(value: object) -> bool:
+def is_several(value: object) -> TypeGuard[Iterable[Any]]:
     """Whether an object can be iterated over; arrays without dimensions claim so, but cannot."""
     return isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0 and not isinstance(value, type)
 
@@ -154,7 +154,7 @@ def seconds(name: str, value: object) -> float:
             number = value.total_seconds()
         elif hasattr(value, "to_value"):  # astropy's Quantity and TimeDelta
             number = float(value.to_value("s"))
-        elif isinstance(value, bool | str | bytes) or type(value).__name__ in ("bool", "bool_"):
+        elif isinstance(value, bool | np.bool_ | str | bytes):
             raise TypeError
         else:
             number = float(value)  # type: ignore[arg-type]
@@ -210,15 +210,12 @@ def inputs(name: str, value: object) -> list[str | Path]:
     """
     if value is None:
         return []
-    given: Iterable[object]
     if isinstance(value, str | bytes | os.PathLike):
-        given = [value]
-    elif isinstance(value, Mapping) or not is_several(value):
+        value = [value]
+    if isinstance(value, Mapping) or not is_several(value):
         raise InputError(f"{name} is {shown(value)} but must be a path or a list of paths")
-    else:
-        given = value  # type: ignore[assignment]
     found: list[str | Path] = []
-    for item in given:
+    for item in value:
         if isinstance(item, bytes):
             found.append(os.fsdecode(item))
         elif isinstance(item, str):
@@ -298,9 +295,7 @@ def formats(value: object) -> tuple[str, ...] | None:
         return None
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
-    if not isinstance(value, Iterable) or not is_several(value) or isinstance(value, Mapping | bytes):
-        raise SettingsError(f"formats is {shown(value)} but must be a list of names such as ['ecsv', 'csv']")
-    found = tuple(value)
+    found = tuple(value) if is_several(value) and not isinstance(value, Mapping | bytes) else (None,)
     if not all(isinstance(name, str) for name in found):
         raise SettingsError(f"formats is {shown(value)} but must be a list of names such as ['ecsv', 'csv']")
     return tuple(str(name) for name in found)
@@ -316,8 +311,7 @@ def share(value: object) -> tuple[int, int] | None:
     """
     if value is None:
         return None
-    several = isinstance(value, Iterable) and is_several(value) and not isinstance(value, str | bytes)
-    pair: list[Any] = list(value) if several else []  # type: ignore[call-overload]
+    pair = list(value) if is_several(value) and not isinstance(value, str | bytes) else []
     numbers = [number for item in pair if (number := whole_number(item)) is not None]
     if len(pair) != 2 or len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
         raise SettingsError(
