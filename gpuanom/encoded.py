@@ -145,13 +145,8 @@ class RiceImage:
     decoded : tuple of (int, ndarray)
         Tiles that are not Rice-coded, such as constant rows: number of the tile, and (rows,
         columns) float32 pixels.
-    place : BytesOnDisk, optional
-        Where `data` lies on disk, if a GPU may read the bytes without a check by the host.
-    lent : bool, optional
-        Whether `data` lies in memory that the backend lent, see `Room`.
-    datasum : int, optional
-        The DATASUM that the backend must compare `data` with (FITS 4.0, appendix J), which then are
-        all data of the HDU. None where there is no sum, or the host has compared it.
+    place, lent, datasum
+        See `RawImage`.
     """
 
     data: npt.NDArray[np.uint8]
