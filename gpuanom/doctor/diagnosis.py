@@ -35,14 +35,12 @@ def device(number: int) -> DeviceFinding:
         return DeviceFinding(number, state="broken", problem=printable(str(error)))
     name = devices.device_name(properties)
     capability = f"{properties['major']}.{properties['minor']}"
-    found = DeviceFinding(number, name, capability, int(properties["totalGlobalMem"]))
     try:
         devices.check(number)
     except DeviceError as error:
         old = 10 * properties["major"] + properties["minor"] < devices.OLDEST
-        return DeviceFinding(
-            number, name, capability, found.memory, state="absent" if old else "broken", problem=str(error)
-        )
+        memory = int(properties["totalGlobalMem"])
+        return DeviceFinding(number, name, capability, memory, state="absent" if old else "broken", problem=str(error))
     free, total = cuda.memory(number)
     return DeviceFinding(number, name, capability, total, free)
 

@@ -83,6 +83,11 @@ class _Sky:
         background = Background(**{name: self.backend.to_device(array) for name, array in fields})
         return self.backend.prepare(self.ccds, len(self.ccds)), background
 
+    def with_sources(self) -> tuple[CcdStack, Background, Sources]:
+        """Return the same with the sources that the tested backend finds there."""
+        stack, background = self.on_device()
+        return stack, background, self.backend.sources(stack, background, SETTINGS)
+
     def on_host(self, array: Any) -> npt.NDArray[Any]:
         """Return an array of the tested backend on the host."""
         return self.backend.to_host((array,))[0]  # type: ignore[no-any-return]
@@ -227,24 +232,18 @@ def _patterns(sky: _Sky) -> Results:
 
 
 def _stamps(sky: _Sky) -> Results:
-    stack, background = sky.on_device()
-    sources = sky.backend.sources(stack, background, SETTINGS)
-    found = sky.on_host(sky.backend.stamps(stack, background, sources, SETTINGS))
+    found = sky.on_host(sky.backend.stamps(*sky.with_sources(), SETTINGS))
     yield "pixels", 0.0, "", _exact((found, sky.twin.stamps(sky.stack, sky.background, sky.sources, SETTINGS)))
 
 
 def _shapes(sky: _Sky) -> Results:
-    stack, background = sky.on_device()
-    sources = sky.backend.sources(stack, background, SETTINGS)
-    found = sky.backend.to_host(sky.backend.shapes(stack, background, sources, SETTINGS))
+    found = sky.backend.to_host(sky.backend.shapes(*sky.with_sources(), SETTINGS))
     expected = sky.twin.shapes(sky.stack, sky.background, sky.sources, SETTINGS)
     yield "moments, widths", 0.0, "", _exact(*_named(found, expected, ("centre", "moments", "spoilt", "width")))
 
 
 def _repeats(sky: _Sky) -> Results:
-    stack, background = sky.on_device()
-    sources = sky.backend.sources(stack, background, SETTINGS)
-    found = sky.backend.to_host(sky.backend.repeats(stack, background, sources, sky.turns, SETTINGS))
+    found = sky.backend.to_host(sky.backend.repeats(*sky.with_sources(), sky.turns, SETTINGS))
     expected = sky.twin.repeats(sky.stack, sky.background, sky.sources, sky.turns, SETTINGS)
     yield "pairs", 0.0, "", _exact(*_named(found, expected, ("pairs", "n_maxima")))
 
