@@ -21,7 +21,7 @@ from gpuanom.simulate.conditions import Conditions
 from gpuanom.simulate.detector import SATURATION
 from gpuanom.simulate.plan import draw_conditions
 from gpuanom.simulate.sky import drawn_with, expose, scene, sky_noise
-from gpuanom.simulate.stamps import draw_library
+from gpuanom.simulate.stamps import Library, draw_library
 
 GAP = 40
 SKY = (700.0, 2100.0)  # electrons a pixel
@@ -156,7 +156,8 @@ def _libraries(camera, conditions):
             how = drawn_with(conditions, place)
             if how.anomaly.name not in drawn:
                 drawn[how.anomaly.name] = draw_library(how, square, rng)
-            result[place.number] = drawn[how.anomaly.name].of_cell(i, j)
+            library = drawn[how.anomaly.name]
+            result[place.number] = Library(library.stars[i : i + 1, j : j + 1], library.galaxies)
     return result
 
 

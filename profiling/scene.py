@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpuanom.simulate import Conditions, draw_ccd
+from gpuanom.simulate import CcdPlace, Conditions
+from gpuanom.simulate.sky import draw
 
 SHAPE = (4094, 2046)
 """Rows and columns of a DECam CCD after trimming."""
@@ -26,5 +27,5 @@ def ccd(shape: tuple[int, int] = SHAPE, density: float = DENSITY, seed: int = 1)
         density=density,
     )
     corner = (-shape[1] / 2, -shape[0] / 2)
-    image = draw_ccd(conditions, shape, corner, max(shape) / 2, np.random.default_rng(seed))
+    image = draw(conditions, CcdPlace(shape, corner, max(shape) / 2), np.random.default_rng(seed)).image
     return np.ascontiguousarray(image, dtype=np.float32)

@@ -18,10 +18,11 @@ pytest.importorskip("galsim")
 from gpuanom import installing
 from gpuanom.cli.simulate import processes_for, simulate
 from gpuanom.errors import GpuanomError, OutputError, SettingsError
-from gpuanom.simulate import Anomaly, Conditions, draw_ccd, simulate_night
+from gpuanom.simulate import Anomaly, CcdPlace, Conditions, simulate_night
 from gpuanom.simulate.detector import READ_NOISE, SATURATION
 from gpuanom.simulate.injectors import INJECTORS
 from gpuanom.simulate.plan import plan_night
+from gpuanom.simulate.sky import draw as draw_ccd
 
 STRIPE_PERIOD = INJECTORS["stripes"].size
 
@@ -48,7 +49,7 @@ def draw(anomaly=Anomaly(), *, density=1.0, seed=3, shape=(512, 512), sky=1000.0
         density=density,
         anomaly=anomaly,
     )
-    return draw_ccd(conditions, shape, (0.0, 0.0), 256.0, np.random.default_rng(seed))
+    return draw_ccd(conditions, CcdPlace(shape, (0.0, 0.0), 256.0), np.random.default_rng(seed)).image
 
 
 def digests(folder):

@@ -43,7 +43,6 @@ SCORES = (
     "autoencoder_deviation",
 )
 """Columns of the tables whose ROC is drawn beside that of the classifier."""
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

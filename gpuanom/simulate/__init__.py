@@ -12,7 +12,6 @@ from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.injectors import INJECTORS
 from gpuanom.simulate.night import simulate_night
 from gpuanom.simulate.placing import settle
-from gpuanom.simulate.sky import draw_ccd
 from gpuanom.simulate.syntax import SYNTAX, parse
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "Anomaly",
     "CcdPlace",
     "Conditions",
-    "draw_ccd",
     "inject",
     "parse",
     "settle",

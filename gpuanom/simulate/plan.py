@@ -105,13 +105,8 @@ def _default_plan(band_of: Sequence[str], bands: Sequence[str], rng: np.random.G
     )
     for kind, name, amplitude, band in default[: len(band_of) - 1]:
         free = [i for i, exposure_band in enumerate(band_of) if exposure_band == band and anomalies[i].kind == "none"]
-        direction = _direction(rng)
-        if not INJECTORS[name].directed:
-            direction = math.nan
+        drawn = round(90 - rng.uniform(0, 180), 1)
+        direction = drawn if INJECTORS[name].directed else math.nan
         if free:
             anomalies[free[int(rng.integers(len(free)))]] = Anomaly(kind, name, amplitude, direction)
     return anomalies
-
-
-def _direction(rng: np.random.Generator) -> float:
-    return float(round(90 - rng.uniform(0, 180), 1))

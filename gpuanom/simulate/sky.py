@@ -48,31 +48,6 @@ class Drawn(NamedTuple):
     codes: Codes
 
 
-def draw_ccd(
-    conditions: Conditions, shape: tuple[int, int], corner: tuple[float, float], extent: float, rng: np.random.Generator
-) -> Doubles:
-    """Draw one CCD, in electrons.
-
-    Parameters
-    ----------
-    conditions : Conditions
-    shape : tuple of 2 ints
-        Rows and columns.
-    corner : tuple of 2 floats
-        (x, y) of the first pixel in the focal plane, in pixels from the centre of the focal plane.
-    extent : float
-        Half of the focal plane's longer side, in pixels.
-    rng : Generator
-        Random numbers of this CCD in this exposure.
-
-    Returns
-    -------
-    ndarray, (ny, nx) float64
-        Whole numbers from 0 to `SATURATION`.
-    """
-    return draw(conditions, CcdPlace(shape, corner, extent), rng).image
-
-
 def draw(
     conditions: Conditions, place: CcdPlace, rng: np.random.Generator, ccd_rng: np.random.Generator | None = None
 ) -> Drawn:
@@ -174,9 +149,7 @@ def sky_noise(conditions: Conditions) -> float:
     return math.sqrt(conditions.sky + READ_NOISE**2)
 
 
-def _light(
-    conditions: Conditions, place: CcdPlace, rng: np.random.Generator, library: Library | None = None
-) -> Doubles:
+def _light(conditions: Conditions, place: CcdPlace, rng: np.random.Generator, library: Library | None) -> Doubles:
     """The light of stars and galaxies."""
     ny, nx = place.shape
     library = library or draw_library(conditions, place, rng)

@@ -45,16 +45,6 @@ class Library:
     stars: FloatImage
     galaxies: FloatImage
 
-    def of_cell(self, i: int, j: int) -> Library:
-        """The library of a part of the CCD, over which the PSF is one.
-
-        Parameters
-        ----------
-        i, j : int
-            Number of the cell along y and x.
-        """
-        return Library(self.stars[i : i + 1, j : j + 1], self.galaxies)
-
 
 def draw_library(conditions: Conditions, place: CcdPlace, rng: np.random.Generator) -> Library:
     """Draw the stamps of a CCD.
