@@ -83,17 +83,7 @@ def swap_32(numbers: Any, out: Any) -> None:
 
 @native(types.void(_readonly(types.uint32), types.float64, types.float64, types.float32[::1]))
 def from_single(numbers: Any, scale: Any, zero: Any, out: Any) -> None:
-    """Scale float32 numbers; NaN and infinities stay as they are.
-
-    Parameters
-    ----------
-    numbers : ndarray, (n,) uint32
-        The stored numbers, big-endian.
-    scale, zero : float
-        BSCALE and BZERO.
-    out : ndarray, (n,) float32
-        Written to.
-    """
+    """Scale float32 numbers; NaN and infinities stay as they are; for the parameters see `from_64`."""
     for i in range(len(out)):
         stored = as_float32(swapped32(numbers[i]))
         out[i] = np.float32(np.float64(stored) * scale + zero) if np.isfinite(stored) else stored
@@ -101,17 +91,7 @@ def from_single(numbers: Any, scale: Any, zero: Any, out: Any) -> None:
 
 @native(types.void(_readonly(types.uint64), types.float64, types.float64, types.float32[::1]))
 def from_double(numbers: Any, scale: Any, zero: Any, out: Any) -> None:
-    """Scale float64 numbers and round them to float32; numbers beyond its range become infinite.
-
-    Parameters
-    ----------
-    numbers : ndarray, (n,) uint64
-        The stored numbers, big-endian.
-    scale, zero : float
-        BSCALE and BZERO.
-    out : ndarray, (n,) float32
-        Written to.
-    """
+    """Scale float64 numbers and round them to float32, beyond its range to infinity; parameters as of `from_64`."""
     plain = scale == 1.0 and zero == 0.0  # so that -0.0 stays -0.0
     for i in range(len(out)):
         stored = as_float64(swapped64(numbers[i]))
