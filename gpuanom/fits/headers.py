@@ -159,28 +159,9 @@ def matches(value: Any, patterns: Sequence[str]) -> bool:
     return bool(text) and bool(patterns) and _one_of(tuple(patterns)).fullmatch(text) is not None
 
 
-_by_identity: dict[int, tuple[tuple[str, ...], re.Pattern[str]]] = {}
-
-
+@functools.lru_cache(maxsize=256)
 def _one_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """Return one regular expression for many patterns: a rule has hundreds, which are tried on each HDU.
-
-    The expression is looked for by the identity of the tuple first: to hash hundreds of patterns takes longer than to
-    try them. The tuple is kept beside its expression, so that no other tuple gets its identity.
-    """
-    known = _by_identity.get(id(patterns))
-    if known is None:
-        if len(_by_identity) >= _MOST_EXPRESSIONS:
-            _by_identity.clear()
-        known = _by_identity[id(patterns)] = (patterns, _compiled(patterns))
-    return known[1]
-
-
-_MOST_EXPRESSIONS = 256
-
-
-@functools.lru_cache(maxsize=_MOST_EXPRESSIONS)
-def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Return one regular expression for many patterns: a rule has hundreds, which are tried on each HDU."""
     return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
 
 
