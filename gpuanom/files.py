@@ -202,18 +202,9 @@ def _partial_alone(target: Path) -> Iterator[Path]:
 
     The usual name is taken by the program that locks the folder, so that a killed program leaves no more than one file.
     """
-    partial, lock = partial_path(target), -1
-    try:
-        with suppress(OSError):  # a folder that may not be read, or a file system without locks
-            lock = os.open(target.parent, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                partial = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
-        yield partial
-    finally:
-        if lock >= 0:
-            os.close(lock)
+    with _locked(target.parent, wait=False) as alone:
+        own = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
+        yield partial_path(target) if alone else own
 
 
 @contextmanager
@@ -225,12 +216,22 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     folder : Path
         The folder to lock. On a file system without locks nobody waits.
     """
-    lock = -1
+    with _locked(folder, wait=True):
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Lock a folder, and tell whether no other program has locked it. Without locks no other program is known of."""
+    lock, alone = -1, True
     try:
         with suppress(OSError):  # a folder that may not be read, or a file system without locks
             lock = os.open(folder, os.O_RDONLY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                alone = False
+        yield alone
     finally:
         if lock >= 0:
             os.close(lock)
