@@ -7,10 +7,8 @@ of nights, on threads or devices.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,32 +221,22 @@ class _Collector:
 
     def __init__(self, drawn: Sequence[Drawn]) -> None:
         self._drawn = {d.candidate.key: d for d in drawn}
-        self._lock = threading.Lock()
         self.kept: dict[tuple[ExposureKey, str], Tensor] = {}
         self.changed: dict[tuple[ExposureKey, str], str] = {}
         """What is said of CCDs whose stamps are not kept, since their sources are others than were measured."""
 
     def of(self, exposure: Exposure) -> _Collecting:
         """See `gpuanom.measuring.stamp_hook.StampTask.of`."""
-        drawn = self._drawn[exposure.camera, exposure.exposure]
-        return _Collecting(drawn, partial(self._keep, drawn.candidate.key), partial(self._note, drawn.candidate.key))
-
-    def _keep(self, key: ExposureKey, ccd: str, stamps: Tensor) -> None:
-        with self._lock:
-            self.kept[key, ccd] = stamps
-
-    def _note(self, key: ExposureKey, ccd: str, reason: str) -> None:
-        with self._lock:
-            self.changed[key, ccd] = reason
+        return _Collecting(self._drawn[exposure.camera, exposure.exposure], self)
 
 
 class _Collecting:
-    """Keeps the drawn stamps of one exposure: a `gpuanom.measuring.stamp_hook.StampUse`."""
+    """Keeps the drawn stamps of one exposure: a `gpuanom.measuring.stamp_hook.StampUse`, called by any thread."""
 
     only = True
 
-    def __init__(self, drawn: Drawn, keep: Callable[[str, Tensor], None], note: Callable[[str, str], None]) -> None:
-        self._drawn, self._keep, self._note = drawn, keep, note
+    def __init__(self, drawn: Drawn, collector: _Collector) -> None:
+        self._drawn, self._collector = drawn, collector
 
     def wants(self, ccd: str) -> bool:
         """Whether stamps of a CCD are drawn: only such CCDs of an exposure are read."""
@@ -265,7 +253,7 @@ class _Collecting:
     ) -> list[Reconstruction | None]:
         """See `gpuanom.measuring.stamp_hook.StampUse`."""
         host = backend.to_host(sources)
-        counts = dict(self._drawn.candidate.ccds)
+        key, counts = self._drawn.candidate.key, dict(self._drawn.candidate.ccds)
         chosen: dict[str, Integers] = {}
         for i, name in enumerate(names):
             indices = np.flatnonzero(host.ccd == i)
@@ -278,7 +266,7 @@ class _Collecting:
                 file=self._drawn.candidate.exposure.files[0],
                 remedy="its files have changed: score them again",
             )
-            self._note(name, str(error))
+            self._collector.changed[key, name] = str(error)
         if not chosen:
             return [None] * len(names)
         # All CCDs at once: a call for each would take longer than the stamps.
@@ -287,7 +275,7 @@ class _Collecting:
         with shared(stamps_of(stack, background, host, every, settings, backend), backend) as stamps:
             copied = stamps.clone()
         for name, begin, end in zip(chosen, [0, *ends], ends, strict=False):
-            self._keep(name, copied[begin:end])
+            self._collector.kept[key, name] = copied[begin:end]
         return [None] * len(names)
 
 
