@@ -308,10 +308,7 @@ def _exposure(name: str, files: list[Found], remarks: Sequence[str], settings: S
     files = sorted(files, key=by_path)
     about = files[0].about
     notes = list(remarks)
-    masks: list[Path | None] = []
-    for file in files:
-        mask = mask_sibling(file.path, file.about.rule) if settings.mask else None
-        masks.append(mask)
+    masks = [mask_sibling(file.path, file.about.rule) if settings.mask else None for file in files]
     bare = [file.path.name for file, mask in zip(files, masks, strict=True) if not mask and file.about.rule.mask_file]
     if settings.mask:
         notes += [f"no mask file found for {name}" for name in bare[: 3 if len(bare) > 4 else 4]]

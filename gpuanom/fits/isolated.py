@@ -82,9 +82,7 @@ def _attempted(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
         watchdog.cancel()
         with suppress(subprocess.TimeoutExpired):  # if it ended by itself, its exit status tells why
             process.wait(0.5 if isinstance(error, OSError | ValueError) else 0)
-        process.kill()
-        code = process.wait()
-        _close(process)
+        code = _ended(process)
         if not isinstance(error, OSError | ValueError):
             raise
         if ended.is_set():
@@ -92,18 +90,13 @@ def _attempted(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
             raise OSError(errno.EINVAL, f"its decoder did not end within {_seconds(n_pixels):.0f} s") from None
         if -code in _CRASHES:
             raise ValueError(f"its decoder was ended by signal {-code}") from None
-        why = (
-            f"was ended by signal {-code}, which the system sends when memory runs out"
-            if code < 0
-            else f"ended: {code}"
-        )
+        by_signal = f"was ended by signal {-code}, which the system sends when memory runs out"
+        why = by_signal if code < 0 else f"ended: {code}"
         raise OSError(errno.EAGAIN, f"its decoder {why}") from None
     finally:
         watchdog.cancel()
     if isinstance(answer, OSError):
-        process.kill()
-        process.wait()
-        _close(process)
+        _ended(process)
         raise answer
     with _lock:
         _idle.append(process)
@@ -157,6 +150,14 @@ def _taken() -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """End a process, and return its exit status."""
+    process.kill()
+    code = process.wait()
+    _close(process)
+    return code
+
+
 def _close(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdin, process.stdout):
         with suppress(OSError):  # the reader of what was not yet written has ended
@@ -168,9 +169,7 @@ def _end_all() -> None:
     """End the processes that wait for an image."""
     with _lock:
         for process in _idle:
-            process.kill()
-            process.wait()
-            _close(process)
+            _ended(process)
         _idle.clear()
 
 
