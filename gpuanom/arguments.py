@@ -1,6 +1,7 @@
 """Checks of the arguments of public functions: converted where their meaning is clear, otherwise refused in one line.
 
-In notebooks people pass NumPy numbers for numbers, a number for a text, a text for a path, or one item for a list.
+In notebooks people pass NumPy numbers for numbers, a number for a text, a text for a path, or one item for a list. The
+functions that take a name and a value take the name of the argument, for the message, and its value as it was passed.
 """
 
 from __future__ import annotations
@@ -46,16 +47,7 @@ def is_several(value: object) -> TypeGuard[Iterable[Any]]:
 
 
 def count(name: str, value: object, low: int = 1) -> int | None:
-    """Return an argument that counts something, such as threads.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error message.
-    value : object
-        The argument as it was passed; None for the default.
-    low : int, optional
-        The smallest number that is allowed.
+    """Return an argument that counts something, such as threads: a whole number from `low`; None stays None.
 
     Raises
     ------
@@ -69,14 +61,9 @@ def count(name: str, value: object, low: int = 1) -> int | None:
 
 
 def text(name: str, value: object) -> str:
-    """Return an argument that names something: a text, or a whole number as in headers (EXPNUM = 845291).
+    """Return an argument that names something; None is an empty text.
 
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error message.
-    value : object
-        The argument as it was passed; None for an empty text.
+    It is a text, or a whole number as in headers (EXPNUM = 845291).
 
     Raises
     ------
@@ -96,12 +83,8 @@ def text(name: str, value: object) -> str:
 def start(name: str, value: object) -> str:
     """The start of an exposure as headers have it, ISO 8601 in UTC; None and an empty text mean unknown.
 
-    Parameters
-    ----------
-    name : str
-        What messages call the argument.
-    value : str, astropy Time, datetime, datetime64 or None
-        A text is kept as it is; a datetime without time zone is in UTC.
+    A text is kept as it is. An astropy Time, a datetime and a datetime64 are converted; without a time zone
+    they are in UTC.
 
     Raises
     ------
@@ -118,7 +101,8 @@ def start(name: str, value: object) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a year that astropy calls dubious is still a date
-            given = Time(value.removesuffix("Z") if isinstance(value, str) else value, scale=_scale_of(value))
+            scale = None if hasattr(value, "scale") else "utc"  # an astropy Time has its own
+            given = Time(value.removesuffix("Z") if isinstance(value, str) else value, scale=scale)
             if not given.isscalar or given.masked:
                 raise ValueError
             return str(value) if isinstance(value, str) else str(given.utc.isot)
@@ -126,20 +110,10 @@ def start(name: str, value: object) -> str:
         raise InputError(wrong) from None
 
 
-def _scale_of(value: object) -> str | None:
-    """The time scale that astropy is to take a date for; an astropy Time has its own."""
-    return None if hasattr(value, "scale") else "utc"
-
-
 def seconds(name: str, value: object) -> float:
     """A time in seconds; None and NaN mean unknown.
 
-    Parameters
-    ----------
-    name : str
-        What messages call the argument.
-    value : float, Quantity, TimeDelta, timedelta or None
-        A number is in seconds.
+    A number is in seconds. A Quantity, a TimeDelta and a timedelta are converted.
 
     Raises
     ------
@@ -166,16 +140,7 @@ def seconds(name: str, value: object) -> float:
 
 
 def path(name: str, value: object, error: type[GpuanomError] = InputError) -> Path:
-    """Return an argument that is a path; a leading ``~`` is the home folder.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error message.
-    value : object
-        The argument as it was passed: a text, bytes or a path.
-    error : type, optional
-        The exception to raise.
+    """Return an argument that is a path: a text, bytes or a path. A leading ``~`` is the home folder.
 
     Raises
     ------
@@ -194,14 +159,7 @@ def path(name: str, value: object, error: type[GpuanomError] = InputError) -> Pa
 
 
 def inputs(name: str, value: object) -> list[str | Path]:
-    """Return the inputs of a function as a list.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error message.
-    value : object
-        The argument as it was passed: a path, or several; None for no input.
+    """Return the inputs of a function as a list: from a path, or several; an empty one for None.
 
     Raises
     ------
@@ -230,14 +188,7 @@ def inputs(name: str, value: object) -> list[str | Path]:
 
 
 def nights(name: str, value: object) -> list[Path]:
-    """Return folders of nights, or files, as a list.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error message.
-    value : object
-        The argument as it was passed: a path, or several; None for no path.
+    """Return folders of nights, or files, as a list: from a path, or several; an empty one for None.
 
     Raises
     ------
@@ -321,14 +272,7 @@ def share(value: object) -> tuple[int, int] | None:
 
 
 def switch(name: str, value: object) -> bool:
-    """Take an argument that is true or false.
-
-    Parameters
-    ----------
-    name : str
-        What the message calls the argument.
-    value : object
-        Should be a bool, also NumPy's.
+    """Take an argument that is true or false: a bool, also NumPy's.
 
     Raises
     ------
@@ -341,21 +285,7 @@ def switch(name: str, value: object) -> bool:
 
 
 def of_kind(name: str, value: object, kind: type[Kind]) -> Kind:
-    """Return an argument that must be an object of one type.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error message.
-    value : object
-        The argument as it was passed; None for a new object.
-    kind : type
-        The type, which can be called without arguments.
-
-    Returns
-    -------
-    object
-        Of the type `kind`.
+    """Return an argument that must be an object of one type; for None a new one, made by calling the type.
 
     Raises
     ------
