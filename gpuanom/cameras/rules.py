@@ -246,8 +246,8 @@ def _text(value: Any) -> str:
 
 def _keywords(value: Any) -> str:
     """Check a list of header keywords, which may hold ``KEY:word``, ``KEY+KEY`` and ``name`` too."""
-    if _texts(value):
-        return _texts(value)
+    if problem := _texts(value):
+        return problem
     for entry in value:
         plain, _, part = entry.partition(":")
         if part not in ("", "word", "letter") or entry.endswith(":"):
@@ -268,7 +268,7 @@ def _pairs(value: Any) -> str:
 def _exclusions(value: Any) -> str:
     if not isinstance(value, tuple) or not all(isinstance(v, tuple) and len(v) == 2 for v in value):
         return f"is {value!r} but must be a table of keywords and lists of texts"
-    return next((_texts(patterns) for _, patterns in value if _texts(patterns)), "")
+    return next(filter(None, (_texts(patterns) for _, patterns in value)), "")
 
 
 def _one_of(allowed: tuple[str, ...]) -> Callable[[Any], str]:
@@ -287,8 +287,8 @@ def _two(value: Any) -> str:
 
 
 def _classes(value: Any) -> str:
-    if _pairs(value):
-        return _pairs(value)
+    if problem := _pairs(value):
+        return problem
     for number, mask_class in value:
         if not number.isascii() or not number.isdigit():
             return f"has {number!r}, which is no whole number"
