@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import importlib.util
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -51,18 +53,25 @@ def pixels(file: File, item: Hdu, out: FloatImage | None = None) -> FloatImage:
         a size that the file cannot hold; or ``unreadable``: the system refuses to read the file,
         or the file was written to meanwhile.
     """
-    shape = file.image_shape(item)
-    file.check(item)
-    try:
+    with _checked(file, item) as shape:
         image = _decoded(file, item, shape, out)
-    except InputError as error:
-        file.refuse_change()  # which explains whatever the error says
-        raise _located(file, error, item) from None
-    file.refuse_change()
     if out is None or image is out:
         return image
     out[...] = image
     return out
+
+
+@contextmanager
+def _checked(file: File, item: Hdu) -> Iterator[tuple[int, int]]:
+    """Check an HDU before the block that decodes it, and whether the file was written to meanwhile; gives the shape."""
+    shape = file.image_shape(item)
+    file.check(item)
+    try:
+        yield shape
+    except InputError as error:
+        file.refuse_change()  # which explains whatever the error says
+        raise _located(file, error, item) from None
+    file.refuse_change()
 
 
 def _decoded(file: File, item: Hdu, shape: tuple[int, int], out: FloatImage | None) -> FloatImage:
@@ -206,18 +215,11 @@ def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:
     InputError
         As `pixels`.
     """
-    shape = file.image_shape(item)
-    file.check(item)
-    try:
+    with _checked(file, item) as shape:
         try:
-            plane = _numbers(file, item, shape)
+            return _numbers(file, item, shape)
         except AstropyOnlyError as error:
-            plane = _by_astropy(file, item, shape, str(error))
-    except InputError as error:
-        file.refuse_change()
-        raise _located(file, error, item) from None
-    file.refuse_change()
-    return plane
+            return _by_astropy(file, item, shape, str(error))
 
 
 def _numbers(file: File, item: Hdu, shape: tuple[int, int]) -> npt.NDArray[Any]:
