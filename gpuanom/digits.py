@@ -71,7 +71,7 @@ _UNDECIDED = 1e-6
 
 
 def _rounded_natively(values: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Do the same in a compiled loop, in less than half of the time."""
+    """Round the values of some rows, or all values, in a compiled loop: it takes less than half of the time."""
     from gpuanom.rounded import round_digits
 
     rounded = np.empty(rows.size or values.size)

@@ -11,11 +11,9 @@ from numba import types
 from gpuanom.native import helper, native
 
 _ROUNDING = 2.0**52
-"""To add this to a number from 0 to 2^51 leaves no room for digits behind the point: the sum is rounded."""
+"""A sum of this and a number from 0 to 2^51 has no room for digits behind the point, and so is rounded."""
 
 _numbers = types.Array(types.float64, 1, "C", readonly=True)
-
-
 _rows = types.Array(types.int64, 1, "C", readonly=True)
 
 

@@ -114,9 +114,8 @@ def _sample(store: Store, backend: Backend) -> Sample:
     model = store.model()
     settings, references = tables.as_scored_last(store)
     exposures = tables.build(store, settings, backend, references).exposures
-    exposures = exposures[
-        ~np.ma.getmaskarray(exposures["n_sources"])
-    ]  # exposures that failed have no number of sources, not even 0
+    # Exposures that failed have no number of sources, not even 0.
+    exposures = exposures[~np.ma.getmaskarray(exposures["n_sources"])]
     keys = [(str(row["camera"]), str(row["exposure"])) for row in exposures]
     bands = [str(band) for band in exposures["band"]]
     if not model:

@@ -45,7 +45,7 @@ class HduForm:
 
 @once_for_same_cards
 def form_of(header: Scanned) -> HduForm | None:
-    """Return the form of an extension; None where a card makes no sense, which whoever asks must then name.
+    """Return the form of an extension; None where a card makes no sense: the caller finds out which.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class FileHeaders:
     Parameters
     ----------
     *headers : Header
-        The primary header, then the header of each image. None of both where a file has no image.
+        The primary header, then the header of each image; no header at all where the file has no image.
 
     Attributes
     ----------

@@ -40,7 +40,7 @@ def _is_end(card: Any) -> Any:
 
 @helper
 def _number(card: Any) -> Any:
-    """The whole number of the card at an address, without its sign if that is minus; -1 where there is no such one."""
+    """The size of the whole number in the card at an address; -1 where the card holds anything else."""
     if byte_at(card + np.uint64(8)) != 61 or byte_at(card + np.uint64(9)) != 32:  # '= '
         return -1
     at, n_digits, number = 10, 0, np.int64(0)

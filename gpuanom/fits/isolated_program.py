@@ -80,9 +80,8 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             number = error.errno if isinstance(error, OSError) else None
-            if (
-                isinstance(error, MemoryError) and is_short
-            ):  # with all the memory that was asked for, the image must be damaged
+            # With all the memory that was asked for, the image must be damaged.
+            if isinstance(error, MemoryError) and is_short:
                 number, lines = errno.ENOMEM, ["no memory to decode it"]
             about, pixels = {"error": lines[0][:160], "errno": number}, b""
         answers.write(json.dumps(about).encode() + b"\n" + pixels)

@@ -107,9 +107,8 @@ class OwnPlanes:
         if not self._planes:
             if self._optional:
                 return None
-            raise self._trouble or InputError(
-                f"its file has no {self._name} HDU"
-            )  # the unreadable HDU may be the plane
+            # The HDU that cannot be read may be the plane.
+            raise self._trouble or InputError(f"its file has no {self._name} HDU")
         if len(self._ccds) == len(self._planes) == 1:
             return self._planes[0]
         found = self._by_version(ccd)

@@ -268,9 +268,8 @@ def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt
     raw = file.bytes[item.unit.start : item.unit.end]
     n_pixels = math.prod(shape) if item.compressed else 0
     columns = card(item.unit.header, "TFIELDS")
-    if item.compressed and not (
-        type(columns) is int and 0 < columns <= MOST_COLUMNS
-    ):  # astropy loops over so many columns
+    # Astropy loops over so many columns.
+    if item.compressed and not (type(columns) is int and 0 < columns <= MOST_COLUMNS):
         raise file.corrupt("its TFIELDS card makes no sense", item.number)
     try:
         data = through_astropy(raw, item.number == 0, n_pixels, what, f"{file.path}[{item.number}]")

@@ -117,8 +117,8 @@ def once_for_same_cards(function: Function) -> Function:
     Parameters
     ----------
     function : callable
-        Its answer follows from its arguments: camera rules, a header or `Cards`, and what can be hashed. It raises
-        an error again each time. The answer is not changed by anybody.
+        Its answer follows from its arguments: camera rules, a header or `Cards`, and what can be hashed. Errors are
+        not remembered. No caller may change the answer.
     """
     known: dict[Any, _Known] = {}
 

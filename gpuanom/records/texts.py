@@ -139,7 +139,7 @@ MANY = 100_000
 
 
 def _coded_natively(texts: Texts) -> tuple[Texts, Integers]:
-    """Do the same in a compiled loop, in a fifth of the time."""
+    """Return what `coded` returns, from a compiled loop: it takes a fifth of the time."""
     from gpuanom.text_codes import number_texts
 
     table = np.full(2 << texts.size.bit_length(), -1, dtype=np.int64)
