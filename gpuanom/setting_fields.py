@@ -80,35 +80,34 @@ def with_attributes(text: str | None, fields: Iterable[dataclasses.Field[Any]]) 
 
 def from_toml_value(name: str, value: Any) -> Any:
     """Return the value of a setting from what a TOML file holds: tables of camera rules become records."""
-    if name == "cameras":
-        if isinstance(value, tuple):
-            return value
-        if not isinstance(value, Mapping):
-            raise SettingsError("setting 'cameras' must be tables [cameras.NAME]")
-        return tuple(from_table(camera, rule) for camera, rule in sorted(value.items()))
-    return value
+    if name != "cameras" or isinstance(value, tuple):
+        return value
+    if not isinstance(value, Mapping):
+        raise SettingsError("setting 'cameras' must be tables [cameras.NAME]")
+    return tuple(from_table(camera, rule) for camera, rule in sorted(value.items()))
 
 
 def checked(f: dataclasses.Field[Any], value: Any) -> Any:
     """Return the value of a setting in its own type, or refuse it in one line that names the setting."""
-    kind = type(f.default)
-    allowed = f.metadata["allowed"]
+    default: Any = f.default
+    kind, allowed = type(default), f.metadata["allowed"]
     numpy = sys.modules.get("numpy")  # np.int64(3) is a whole number too; commands alone need no NumPy
     if numpy is not None and isinstance(value, numpy.generic):
         value = value.item()
     if kind is tuple and isinstance(value, list | tuple):
-        value = tuple(value)
-    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if kind is tuple and isinstance(value, tuple):
-        of_numbers = bool(f.default) and isinstance(f.default, tuple) and isinstance(f.default[0], float)
-        member = CameraRule if f.name == "cameras" else float if of_numbers else str
-        if of_numbers:
-            value = tuple(float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value)
+        member = CameraRule if f.name == "cameras" else type(default[0]) if default else str
+        value = tuple(map(_as_float, value) if member is float else value)
         kind = tuple if all(isinstance(item, member) for item in value) else type(None)
+    elif kind is float:
+        value = _as_float(value)
     if type(value) is not kind or not f.metadata["check"](value):
         raise SettingsError(f"setting '{f.name}' is {value!r} but must be {allowed}")
     return value
+
+
+def _as_float(value: Any) -> Any:
+    """Return a whole number as a float; anything else as it is."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def toml_value(value: Any) -> str:

@@ -46,11 +46,6 @@ def parent(name: str) -> CameraRule:
     return next((rule for rule in BUILTIN_RULES if rule.name == name), BUILTIN_RULES[-1])
 
 
-def is_builtin(rule: CameraRule) -> bool:
-    """Whether a rule is one of the built-in ones, and not a user's rule of the same name."""
-    return any(rule is known for known in BUILTIN_RULES)
-
-
 def from_table(name: str, table: Any) -> CameraRule:
     """Make a rule from a table ``[cameras.NAME]`` of the settings file.
 
@@ -149,7 +144,7 @@ def own_keywords(rule: CameraRule, key: str) -> tuple[str, ...]:
     key : str
         A key that holds keywords, such as ``exposure``.
     """
-    if is_builtin(rule):
+    if any(rule is known for known in BUILTIN_RULES):  # a user's rule may have the same name
         return ()
     inherited = getattr(parent(rule.name), key)
     return tuple(keyword for keyword in getattr(rule, key) if keyword not in inherited)
