@@ -148,7 +148,7 @@ class FunctionFiles(FunctionCache):  # type: ignore[misc]
             Where another process compiles the function and this one does not wait.
         """
         found = self._kept(sig, target_context)
-        if found is None and not self._can_be_written():
+        if found is None and not os.access(self._cache_path, os.W_OK):
             compiling.begun(compiling.LOOPS_NOT_KEPT)
         elif found is None:
             compiling.begun(compiling.LOOPS)
@@ -232,6 +232,3 @@ class FunctionFiles(FunctionCache):  # type: ignore[misc]
         for name in sorted(states, key=last_written.__getitem__)[: -(MOST_STATES - 1)]:
             for path in states[name]:
                 path.unlink(missing_ok=True)
-
-    def _can_be_written(self) -> bool:
-        return os.access(self._cache_path, os.W_OK)

@@ -96,11 +96,11 @@ class _Work:
     """
 
     def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], most: int) -> None:
-        self.function, self._most = function, most
+        self._function, self._most = function, most
         self._left, self._found = deque(enumerate(items)), [None] * len(items)
         self._outer: _Work | None = getattr(_here, "work", None)
         # Each item has the caller's context: what NumPy says of a division by zero belongs to it.
-        self.context = contextvars.copy_context()
+        self._context = contextvars.copy_context()
         self._n_threads, self._stopped = 0, False
         self._caller_works = False
         self._all_left = threading.Lock()
@@ -140,10 +140,6 @@ class _Work:
             if work._stopped:
                 raise _Stopped
             work = work._outer
-
-    def do(self, item: Any) -> Any:
-        """Call the function for one item."""
-        return self.context.copy().run(self.function, item)
 
     @property
     def has_room(self) -> bool:
@@ -194,7 +190,7 @@ class _Work:
                     place, item = self._left.popleft()
                 try:
                     self.check()
-                    self._found[place] = self.do(item)
+                    self._found[place] = self._context.copy().run(self._function, item)
                 except BaseException as error:
                     with _lock:
                         self._error = error if self._error is None else self._error
@@ -224,15 +220,12 @@ class _Work:
         """Wait for those that help, while the caller's core can be used by others; after an interrupt, once more."""
         global _n_busy
         self._leave(helps=False)
-        self._wait()
+        if self._n_threads:
+            self._all_left.acquire()
         with _lock:
             if self in _open:
                 _n_busy += int(self._outer is not None)
                 _open.remove(self)
-
-    def _wait(self) -> None:
-        if self._n_threads:
-            self._all_left.acquire()
 
 
 def _n_cores() -> int:

@@ -96,19 +96,6 @@ class Description:
     doubts: tuple[Doubt, ...] = ()
 
 
-def find_rule(cards: Cards, rules: Sequence[CameraRule]) -> CameraRule:
-    """Return the first rule that fits a file.
-
-    Parameters
-    ----------
-    cards : Cards
-        The headers of the file.
-    rules : sequence of CameraRule
-        The last rule must fit every file.
-    """
-    return next(r for r in rules if all(_matched_by(cards, entry) for entry in r.match))
-
-
 def _matched_by(cards: Cards, entry: tuple[str, str]) -> str:
     """Return the keyword of an entry ``KEYWORD|KEYWORD: pattern`` whose value fits; empty where none does."""
     keywords, pattern = entry
@@ -125,13 +112,13 @@ def describe(
     primary, extension : Header
         As `gpuanom.fits.scan.read_headers` returns them.
     rules : sequence of CameraRule
-        The camera rules, in the order in which they are tried.
+        The camera rules, in the order in which they are tried; the last one must fit every file.
     path : Path
         The name of the file is the id where the headers have none. It may also name a version, or
         show that the file is a mask, a weight map or a calibration.
     """
     cards = Cards(extension, primary)
-    rule = find_rule(cards, rules)
+    rule = next(r for r in rules if all(_matched_by(cards, entry) for entry in r.match))
     matched = [_matched_by(cards, entry) for entry in rule.match]
     camera = clean(rule.camera or cards.get("INSTRUME") or "") or "unknown"
     version, label = _version(rule, cards, path)

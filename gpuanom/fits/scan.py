@@ -83,7 +83,8 @@ def _two_headers(stream: BinaryIO, path: Path) -> tuple[Scanned, Scanned | None]
     header = primary
     by_gpuanom = _by_gpuanom(primary)
     for number in range(1, _MOST_HDUS):
-        stream.seek(_padded(data_bytes(header, path, number - 1)), 1)
+        n_bytes = data_bytes(header, path, number - 1)
+        stream.seek(n_bytes + -n_bytes % BLOCK, 1)
         following = _next_header(stream, path, number)
         if following is None:
             break
@@ -227,10 +228,6 @@ def data_bytes(header: Scanned, path: Path, number: int) -> int:
     bits = abs(whole_card(header, "BITPIX", path, number, 8))
     groups = whole_card(header, "GCOUNT", path, number, 1)
     return bits // 8 * groups * (whole_card(header, "PCOUNT", path, number, 0) + pixels)
-
-
-def _padded(count: int) -> int:
-    return -(-count // BLOCK) * BLOCK
 
 
 def _is_image(header: Scanned, path: Path, number: int) -> bool:

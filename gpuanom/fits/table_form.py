@@ -145,7 +145,7 @@ def table_form(header: Scanned, shape: tuple[int, int]) -> TableForm:
     while n_settings < _MOST_SETTINGS and f"ZNAME{n_settings + 1}" in header:
         n_settings += 1
     text = header.part(_cards(n_columns, n_settings))
-    return _understood(_LONGEST.sub(_blanks, text), shape)
+    return _understood(_LONGEST.sub(lambda found: found[1] + " " * len(found[2]), text), shape)
 
 
 def have_same_table(headers: Sequence[Scanned]) -> bool:
@@ -186,10 +186,6 @@ def _same_type(cards: Iterable[str]) -> bool:
     if len(different) == 1:
         return True
     return all(map(_WITH_LENGTH.fullmatch, different)) and _all_same([card.partition("(")[0] for card in different])
-
-
-def _blanks(found: re.Match[str]) -> str:
-    return found[1] + " " * len(found[2])
 
 
 @lru_cache(maxsize=_MOST_FORMS)
