@@ -238,7 +238,7 @@ def _arrived(exposure: Exposure, rest: bytes, settings: str, model: str, rows: A
 
 
 def _unpacked(exposure: Exposure, columns: Columns, of_ccds: Columns, *others: Any) -> Measurement:
-    """A measurement from a file that was pickled before measurements travelled as bytes."""
+    """A measurement from its columns; files pickled before measurements travelled as bytes name this function, too."""
     found = iter(unpacked(CcdStatistics, of_ccds))
     columns["statistics"] = [next(found) if one_has else None for one_has in columns["statistics"]]
     return Measurement(exposure, tuple(unpacked(CcdMeasurement, columns)), *others)
