@@ -69,9 +69,8 @@ def band_of(rule: CameraRule, cards: Cards) -> Band:
     kept: list[Band] = []
     of_rule = [entry.partition(":")[0] for entry in rule.band]
     for entry in (*rule.band, *(keyword for keyword in BAND_CARDS if keyword not in of_rule)):
-        keyword = entry.partition(":")[0]
-        value = cards.get(keyword)
-        name = _filters(_part(entry, value))
+        keyword, _, part = entry.partition(":")
+        name = _filters(_part(cards.get(keyword), part))
         if not name:
             continue
         band = Band(name, keyword, not _UNKNOWN.fullmatch(name.lower()))
@@ -81,26 +80,16 @@ def band_of(rule: CameraRule, cards: Cards) -> Band:
     return _by_wheels(cards) or min(kept, key=lambda band: not band.known, default=Band("", "", False))
 
 
-def _part(entry: str, value: Any) -> Any:
-    return None if value is None else part_of(value, entry.partition(":")[2])
+def _part(value: Any, part: str) -> Any:
+    """The part of a card's value that a rule asks for.
 
-
-def part_of(value: Any, part: str) -> Any:
-    """Return the part of a card's value that a rule asks for.
-
-    Parameters
-    ----------
-    value : object
-        The card's value.
-    part : str
-        ``word``: the first word. ``letter``: the part of the first word before a point, which is
-        ``i`` for ``i.MP9702``, but ``gri`` for ``gri.MP9605`` and ``Ha`` for ``Ha.MP7605``,
-        because their first letters are the names of other bands. Empty: the value itself.
+    ``word`` is the first word. ``letter`` is the part of the first word before a point: ``i`` of ``i.MP9702``, but
+    ``gri`` of ``gri.MP9605`` and ``Ha`` of ``Ha.MP7605``, whose first letters are the names of other bands.
     """
-    words = str(value).split()
-    if part == "word":
-        return words[0]
-    return words[0].partition(".")[0] or words[0] if part == "letter" else value
+    if value is None or part not in ("word", "letter"):
+        return value
+    word = str(value).split()[0]
+    return (word.partition(".")[0] or word) if part == "letter" else word
 
 
 def _filters(value: Any) -> str:
