@@ -62,7 +62,7 @@ def told_apart(files: Sequence[Found]) -> list[Found]:
     apart: list[Found] = []
     for group in _grouped(named, lambda file: (file.about.camera, file.about.exposure)).values():
         apart += _by_dates(group)
-    apart = [_without_an_id(file) if lost else file for file, lost in _ambiguous(apart)]
+    apart = _without_ambiguous_ids(apart)
     named = [file for file in apart if file.about.named]
     unnamed = [file for file in (*files, *apart) if not file.about.named]
     return _by_place([*named, *unnamed])
@@ -75,13 +75,8 @@ def _grouped(files: Iterable[Found], key: Callable[[Found], Key]) -> dict[Key, l
     return groups
 
 
-def _renamed(file: Found, exposure: str, told_by: str) -> Found:
-    return replace(file, about=replace(file.about, exposure=exposure, told_by=told_by))
-
-
-def _without_an_id(file: Found) -> Found:
-    about = replace(file.about, exposure=clean(stem(file.path)) or "unnamed", told_by="the file's name", named=False)
-    return replace(file, about=about)
+def _renamed(file: Found, exposure: str, told_by: str, *, named: bool = True) -> Found:
+    return replace(file, about=replace(file.about, exposure=exposure, told_by=told_by, named=named))
 
 
 def _by_detector_counts(files: Sequence[Found]) -> list[Found]:
@@ -191,21 +186,23 @@ def seconds(date: str) -> float | None:
         return None
 
 
-def _ambiguous(files: Sequence[Found]) -> list[tuple[Found, bool]]:
-    """Pair each file with whether its id is no exposure id, because the keyword may mean something else.
+def _without_ambiguous_ids(files: Sequence[Found]) -> list[Found]:
+    """Name files by their own names where their id is no exposure id, because the keyword may mean something else.
 
     OBSID is the id of an exposure at some observatories, and of an observing block at others.
     Files that share an OBSID and have no times are one exposure only if their CCDs differ.
     """
-    marked = []
+    named = []
     for group in _grouped(files, lambda file: (file.about.camera, file.about.exposure)).values():
         loose = all(file.about.told_by.partition(" ")[0] in ("OBSID", "OBS-ID", "OBS_ID") for file in group)
         of_rule = any(file.about.told_by.partition(" ")[0] in file.about.rule.exposure for file in group)
         dated = all(seconds(file.about.date_obs) is not None and "T" in file.about.date_obs for file in group)
         ccds = {(file.about.ccd, *sorted(file.about.detector.items())) for file in group}
         lost = loose and not of_rule and len(group) > 1 and not dated and len(ccds) < len(group)
-        marked += [(file, lost) for file in group]
-    return marked
+        if lost:
+            group = [_renamed(f, clean(stem(f.path)) or "unnamed", "the file's name", named=False) for f in group]
+        named += group
+    return named
 
 
 def labels(files: Sequence[Found]) -> tuple[str, ...]:
