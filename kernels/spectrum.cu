@@ -14,7 +14,7 @@
 // Twin       gpuanom/backends/cpu/spectrum.py
 // Test       tests/steps/test_patterns.py
 #include "common.cuh"
-#include "patterns.cuh"
+#include "residual.cuh"
 
 constexpr int PART = 128, HALF = 65, ROWS_A_BLOCK = 4;
 // A block keeps the sums of a quarter of the frequencies along y: a thread has 16 of them.

@@ -83,7 +83,7 @@ def main() -> None:
             f"`python profiling/roofline_statistics.py`: one CCD of {size} float32 pixels, without a mask.\n"
             "Numbers are in stacks, which are the bytes of the image. Counted on a test device, not measured: the\n"
             "caches of a card answer a part of what is requested, at most so much that `different` is left.\n"
-            "`patterns_residual` alone reads the whole image; the others read its residuals in 16 bits, or the\n"
+            "`residual_steps` alone reads the whole image; the others read its residuals in 16 bits, or the\n"
             "surroundings of sources.\n\n"
             f"{text}\n"
         )

@@ -160,6 +160,7 @@ def scores_of_normal_datasets(backend, m, n, *, seed, kind=SOURCE, per_exposure=
 # Of small datasets many are drawn. The scores of both backends are the same to 1e-14 (tests/steps/test_divergence.py).
 @pytest.mark.proof(m=3, n=200)
 @pytest.mark.proof(m=8)
+@pytest.mark.proof(n=1000)
 @pytest.mark.proof(backend="gpu")
 @pytest.mark.parametrize("uneven", [True, False])
 @pytest.mark.parametrize("n", [200, 1000, 20_000])

@@ -41,7 +41,12 @@ KINDS = [
     ("one more", re.compile(r" >= "), " > "),
 ]
 # Steps whose kernels are also tested by the tests of another step.
-TOGETHER = {"moments": ("moments", "sources"), "sources": ("sources", "moments"), "spectrum": ("patterns",)}
+TOGETHER = {
+    "moments": ("moments", "sources"),
+    "sources": ("sources", "moments"),
+    "residual": ("patterns",),
+    "spectrum": ("patterns",),
+}
 
 NOTHING_LEFT = "one round more, in which no thread has anything to do"
 EQUIVALENT = {

@@ -28,7 +28,7 @@ FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 
 # A second method of the protocol in the file of the first one, and a file that is a part of the step `sources`.
 SHARES_A_FILE = {"gradient_orientation": "orientation"}
-PARTS = {"moments": "sources", "spectrum": "patterns"}
+PARTS = {"moments": "sources", "residual": "patterns", "spectrum": "patterns"}
 # These files are no steps of the protocol, but parts of reading files: their CPU twins lie in gpuanom/fits.
 READING = {"rice", "checksum"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "room", "to_device", "to_host"}

@@ -57,8 +57,8 @@ LIMITS = {
     "patterns_add": Limit(128, 128, 320),  # 32 pixels of a thread are under way
     "spectrum_add": Limit(256, 128, 48704),  # the transforms of a thread stay in its registers
     "spectrum_fold": Limit(96, 32),
-    "patterns_mask": Limit(256, 40),
-    "patterns_residual": Limit(128, 80, 576),
+    "residual_mask": Limit(256, 40),
+    "residual_steps": Limit(128, 80, 576),
     "points_draw": Limit(256, 48, 8192),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),

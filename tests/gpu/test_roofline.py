@@ -52,9 +52,11 @@ def test_the_statistics_read_the_image_once():
     loaded = {name: float(stacks) for name, stacks, *_ in rows}
     with device.installed():
         from gpuanom.backends.gpu import kernel
-    expected = {name for step in ("patterns", "spectrum", "shapes", "repeats") for name in kernel.signatures(step)}
+    expected = {
+        name for step in ("residual", "patterns", "spectrum", "shapes", "repeats") for name in kernel.signatures(step)
+    }
     assert set(loaded) == {*expected, "all"}
     # The map of bright places is read beside the image: a hundredth.
-    assert loaded["patterns_residual"] <= 1.02
+    assert loaded["residual_steps"] <= 1.02
     # Residuals of 16 bits are half of the image; pixels near the middle are read twice, for crosstalk.
     assert loaded["patterns_add"] <= 0.75

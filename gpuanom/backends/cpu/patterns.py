@@ -15,22 +15,8 @@ from numba import types
 from gpuanom.backends.cpu import polynomial, spectrum
 from gpuanom.backends.cpu.moments import NO_MASK, _doubles, _image
 from gpuanom.backends.cpu.moments import _mask as _flags
-from gpuanom.backends.cpu.pattern_rows import (
-    BAD,
-    BOUNDS,
-    MOST_COLUMNS,
-    _add_map,
-    _add_rows,
-    _crosstalk,
-    _hide,
-    _in_fours,
-    _is_last,
-    _keep,
-    _mask,
-    _seeds,
-    _steps,
-    _usable,
-)
+from gpuanom.backends.cpu.pattern_rows import _add_map, _add_rows, _crosstalk, _in_fours, _is_last, _keep, _usable
+from gpuanom.backends.cpu.residual import BAD, BOUNDS, MOST_COLUMNS, _hide, _mask, _seeds, _steps, rounded
 from gpuanom.backends.pattern_layout import (
     CELL,
     PART,
@@ -44,7 +30,7 @@ from gpuanom.backends.pattern_layout import (
     map_side,
 )
 from gpuanom.native import native
-from gpuanom.records import Background, CcdStack, Doubles, Patterns
+from gpuanom.records import Background, CcdStack, Patterns
 from gpuanom.records.patterns import STEP
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
@@ -86,7 +72,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         cells = workspace("pattern_cells", (-(-ny // CELL), -(-nx // CELL)), np.int16)
         bright = 0.1 * float(stack.saturation[i]) * scale
         crosstalk = np.zeros(3, np.int64)
-        residual(
+        add_up(
             stack.images[i], bad, *polynomial.terms(c, ny, nx), scale, bright, side, fine, parts, cells,
             found.map_sum[i], found.map_count[i], found.map_usable[i], found.row_sum[i], found.row_count[i],
             found.column_sum[i], found.column_count[i], crosstalk, bin_side(ny, nx), found.bin_sum[i],
@@ -102,16 +88,6 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     return found
 
 
-def rounded(coefficients: Doubles, sigma: float) -> tuple[Doubles, float]:
-    """The background's coefficients in whole steps of 2^-12 sigma, and how many steps one unit of the image is.
-
-    Backgrounds that differ in their last bits then give the same residuals. sigma is rounded to float32 before.
-    """
-    with np.errstate(all="ignore"):
-        step = np.float64(np.float32(sigma)) * STEP
-        return np.asarray(np.rint(coefficients / step) * step), float(np.float64(1.0) / step)
-
-
 @native(
     types.void(
         _image, _flags, _doubles, _doubles, _doubles, _doubles, types.float64, types.float64, types.int64,
@@ -119,7 +95,7 @@ def rounded(coefficients: Doubles, sigma: float) -> tuple[Doubles, float]:
         _row64, _row64, _row64, _row64, types.int64, _plane64, types.int64, _plane64, _doubles,
     )
 )  # fmt: skip
-def residual(
+def add_up(
     image: Any, bad: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any, bright: Any, side: Any,
     places: Any, parts: Any, cells: Any, map_sum: Any, map_count: Any, map_usable: Any, row_sum: Any, row_count: Any,
     column_sum: Any, column_count: Any, crosstalk: Any, bin_width: Any, bin_sum: Any,
