@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -231,7 +232,7 @@ def test_only_what_could_not_be_read_is_tried_again(small):
     night, said = score(small / "in", small / "out")
     assert said.measured == []
     assert "duplicate" in list(night.tables.ccds["status"])
-    with sqlite3.connect(small / "out" / NAME) as db:
+    with closing(sqlite3.connect(small / "out" / NAME)) as db, db:
         db.execute("UPDATE ccds SET status = 'unreadable' WHERE exposure = '3' AND position = 0")
     db.close()
     _, said = score(small / "in", small / "out")
@@ -276,7 +277,7 @@ def test_store_that_is_not_ours_is_left_alone(small, content):
     (small / "out").mkdir()
     path = small / "out" / NAME
     if content is None:
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db, db:
             db.execute("CREATE TABLE mine (x)")
         db.close()
         content = path.read_bytes()

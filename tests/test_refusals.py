@@ -8,6 +8,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -318,7 +319,7 @@ def test_refusals_that_an_earlier_version_kept_as_damage_are_tried_again(tmp_pat
     """The earlier version wrote: cannot be opened: [Errno 24] Too many open files."""
     nights.night(tmp_path / "in", exposures=2)
     whole = score(tmp_path).tables
-    with sqlite3.connect(tmp_path / "out" / NAME) as db:
+    with closing(sqlite3.connect(tmp_path / "out" / NAME)) as db, db:
         reason = "a.fits: cannot be opened: [Errno 24] Too many open files: 'a.fits' (fetch it again)"
         db.execute("UPDATE ccds SET status = 'corrupt', reason = ? WHERE exposure = '2' AND position = 1", (reason,))
     db.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -166,7 +167,7 @@ def test_nights_scored_differently_merge_as_the_paper_does_and_it_is_said(scored
 
 
 def test_a_store_that_does_not_say_how_it_was_scored_is_refused_in_one_line(night, capfd):
-    with sqlite3.connect(night / NAME) as db:
+    with closing(sqlite3.connect(night / NAME)) as db, db:
         db.execute("DROP TABLE about")
     db.close()
     for words in (("show", night, "1"), ("report", night), ("export", night, "--format", "list", "--rank", "1")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 
 import numpy as np
 import pytest
@@ -106,7 +106,7 @@ def test_an_existing_night_is_measured_again_only_where_statistics_are_missing(s
 
 def test_statistics_of_another_version_are_measured_again(scored, tmp_path):
     shutil.copytree(scored / "night", tmp_path / "night")
-    with sqlite3.connect(tmp_path / "night" / NAME) as db:
+    with closing(sqlite3.connect(tmp_path / "night" / NAME)) as db, db:
         db.execute("UPDATE statistics SET names = '[0, [], []]' WHERE exposure = '3'")
     db.close()
     lines, planned = said_by(scored / "in", tmp_path / "night")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_an_older_store_gives_the_same_columns(scored, tmp_path):
     with Store(path, SETTINGS, read_only=True) as store:
         expected = {band: store.ccds("TESTCAM", band) for band in "ri"}
     assert expected["r"]["sky"].size
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE ccd_columns SET version = 'another', numbers = x'00' WHERE exposure = '1'")
         db.execute("DELETE FROM ccd_columns WHERE exposure != '1'")
     for read_only in (True, False, True):
@@ -102,7 +103,7 @@ def test_an_older_store_gives_the_same_columns(scored, tmp_path):
                 for name in columns:
                     np.testing.assert_array_equal(found[name], columns[name])
                     assert found[name].dtype == columns[name].dtype
-    with sqlite3.connect(path) as db:  # a store that could be written to keeps them
+    with closing(sqlite3.connect(path)) as db, db:  # a store that could be written to keeps them
         query = "SELECT count(*) FROM ccd_columns JOIN exposures USING (camera, exposure, version)"
         assert db.execute(query).fetchone() == (4,)
 
@@ -111,7 +112,7 @@ def test_a_store_without_the_index_is_read_alike_and_gets_the_index(scored, tmp_
     path = tmp_path / NAME
     path.write_bytes((scored / NAME).read_bytes())
     plan = "EXPLAIN QUERY PLAN SELECT exposure, n_ccd, fingerprint FROM exposures WHERE camera = 'a' AND band = 'r'"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         assert "COVERING INDEX exposures_of_datasets" in db.execute(plan).fetchone()[3]
         db.execute("DROP INDEX exposures_of_datasets")
     read = []
@@ -127,7 +128,7 @@ def test_a_store_without_the_index_is_read_alike_and_gets_the_index(scored, tmp_
 def test_columns_of_a_wrong_length_are_damage(scored, tmp_path):
     path = tmp_path / NAME
     path.write_bytes((scored / NAME).read_bytes())
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE ccd_columns SET numbers = zeroblob(96) WHERE exposure = '1'")
     with Store(path, SETTINGS, read_only=True) as store, pytest.raises(OutputError, match="damaged values"):
         store.ccds("TESTCAM", "i")

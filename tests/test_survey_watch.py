@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -230,7 +230,7 @@ def test_a_null_that_lacks_a_tenth_of_its_dataset_is_made_anew(scored, survey):
 
 
 def test_nights_keep_no_null(tmp_path, monkeypatch, scored):
-    with sqlite3.connect(scored / "out" / NAME) as db:
+    with closing(sqlite3.connect(scored / "out" / NAME)) as db, db:
         assert db.execute("SELECT count(*) FROM nulls").fetchone() == (1,)
     monkeypatch.setattr(stored_null, "SURVEY", N + 1)
     shutil.copytree(scored / "out", tmp_path / "out")

@@ -28,8 +28,11 @@ WAITING = 600.0
 """Seconds for which a run waits for the first worker."""
 LATE = 10.0
 """Seconds for which a run waits for more workers when all that are there are left out."""
+PAUSED = 20.0
+"""Seconds after which the user is told that Dask has paused a worker: the memory of most is free again before."""
 
 REINSTALL = "install the same gpuanom in the environment of all workers"
+MEMORY = "start workers with more memory, --memory-limit"
 SHARE = "inputs must lie on a file system that all workers share, under the same path"
 
 
@@ -51,6 +54,10 @@ class Member:
         Why the worker is left out.
     running : bool
         Whether the scheduler lets the worker begin tasks; not while it is short of memory, or about to leave.
+    paused : str
+        Why the worker may not begin tasks, where memory is the reason; else empty.
+    paused_since : float
+        When that was seen first, in seconds of the monotonic clock.
     missed : int
         How often in a row the scheduler did not list the worker.
     since : float
@@ -67,6 +74,8 @@ class Member:
     state: str = "asked"
     why: str = ""
     running: bool = True
+    paused: str = ""
+    paused_since: float = 0.0
     missed: int = 0
     since: float = field(default_factory=time.monotonic)
     assignments: list[Any] = field(default_factory=list)
@@ -149,6 +158,7 @@ class Roster:
                 self._greet(address, about)
             self.members[address].running = about["status"] == "running"
             self.members[address].missed = 0
+            self._look_at_memory(self.members[address], about)
         for address in self.members.keys() - listed.keys():
             # The scheduler reports a worker that leaves, except one that left before we subscribed to these reports.
             self.members[address].missed += 1
@@ -158,6 +168,19 @@ class Roster:
             if member.state == "asked" and now - member.since > GREETING:
                 self.leave_out(member, f"it does not answer within {GREETING:.0f} s")
         return True
+
+    def _look_at_memory(self, member: Member, about: Mapping[str, Any]) -> None:
+        """Tell, once, that Dask has paused a worker for its memory: such a worker may never measure anything."""
+        if about["status"] != "paused":
+            member.paused = ""
+            return
+        if not member.paused:
+            member.paused_since = time.monotonic()
+        used, limit = about["metrics"]["memory"] >> 20, int(about["memory_limit"]) >> 20
+        member.paused = f"Dask has paused it, since it uses {used} of its {limit} MiB of memory"
+        if member.paused_since < time.monotonic() - PAUSED and member.address not in self._warned:
+            self._warned.add(member.address)
+            self._say(f"{member}: {member.paused} ({MEMORY})")
 
     def _greet(self, address: str, about: Mapping[str, Any]) -> None:
         member = self.members[address] = Member(address, int(about["nthreads"]), about["nanny"] is not None)
@@ -285,7 +308,9 @@ class Roster:
             more = f"; {len(out) - 1} more are left out" if len(out) > 1 else ""
             raise ClusterError(f"no worker can be used: {out[0]}: {out[0].why}{more}")
         if now - (self._last_ready or self._began) > WAITING:
+            paused = next((f": {m}: {m.paused}" for m in self.members.values() if m.paused), "")
             raise ClusterError(
-                f"no worker has been there for {WAITING:.0f} s at the scheduler {self._connection.address} "
-                "(what was measured is kept; start workers and give the same command to continue)"
+                f"no worker has been there for {WAITING:.0f} s at the scheduler {self._connection.address}{paused} "
+                f"(what was measured is kept; {MEMORY if paused else 'start workers'} and give the same command to"
+                " continue)"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def test_exposures_measured_again_lose_their_errors(inputs, tmp_path):
 
 
 def _without_the_table(folder):
-    with sqlite3.connect(folder / NAME) as db:
+    with closing(sqlite3.connect(folder / NAME)) as db, db:
         db.execute("DROP TABLE autoencoder")
     db.close()
 
@@ -243,7 +244,7 @@ def test_values_that_an_older_gpuanom_left_behind_do_not_count(whole, tmp_path):
     table.
     """
     copied(whole, tmp_path)
-    with sqlite3.connect(tmp_path / NAME) as db:
+    with closing(sqlite3.connect(tmp_path / NAME)) as db, db:
         db.execute("UPDATE exposures SET fingerprint = 'new files' WHERE exposure = '2'")
         db.execute("DELETE FROM exposures WHERE exposure = '3'")
     db.close()

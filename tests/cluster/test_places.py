@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 import gpuanom
 from gpuanom.errors import ClusterError
 from tests import nights
+from tests.cluster.conftest import Said
+from tests.cluster.farm import until
 
 NO_MOUNTS = "this user may not make a mount namespace (unshare -m)"
 
@@ -110,6 +113,28 @@ def test_no_worker_within_the_time_ends_the_run(own_farm, score, monkeypatch):
     monkeypatch.setattr("gpuanom.cluster.roster.WAITING", 1.0)
     with pytest.raises(ClusterError, match="no worker has been there for 1 s"):
         score(own_farm)
+
+
+def workers_of(client):
+    return client.scheduler_info(n_workers=-1)["workers"].values()
+
+
+def test_a_worker_that_is_paused_for_its_memory_is_told_with_the_remedy(own_farm, score, monkeypatch):
+    monkeypatch.setattr("gpuanom.cluster.roster.PAUSED", 1.0)
+    monkeypatch.setattr("gpuanom.cluster.roster.WAITING", 6.0)
+    from distributed import Client
+
+    memory = "DASK_DISTRIBUTED__WORKER__MEMORY__"
+    env = {f"{memory}PAUSE": "0.001", f"{memory}TERMINATE": "False", f"{memory}MONITOR_INTERVAL": "50ms"}
+    own_farm.worker("--memory-limit", "4GiB", env=env.items())
+    with Client(scheduler_file=str(own_farm.file)) as client:
+        until(lambda: "paused" in {w["status"] for w in workers_of(client)}, "a paused worker")
+    why = r"Dask has paused it, since it uses \d+ of its 4096 MiB of memory"
+    said = Said()
+    with pytest.raises(ClusterError, match=rf"has been there for 6 s at .*: worker .*: {why} .*--memory-limit"):
+        score(own_farm, events=said)
+    (line,) = [line for line in said.lines if "paused" in line]
+    assert re.search(rf"worker .*: {why} \(start workers with more memory, --memory-limit\)", line)
 
 
 @pytest.mark.parametrize(
