@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers, Turn
+from gpuanom.records import Doubles, Flags, Integers, Turn
 from gpuanom.statistics.shapes import Stars
 
 CELL = 1024
@@ -92,7 +92,7 @@ def star_cells(stars: Stars, turn: Turn, upside_down: bool = False) -> StarCells
     return StarCells(columns, rows, mean(stars.fwhm), e1, e2, n, float((off * off).sum()), freedom)
 
 
-def _near_median(values: Doubles) -> np.typing.NDArray[np.bool_]:
+def _near_median(values: Doubles) -> Flags:
     off = np.abs(values - np.median(values)) if values.size else values
     limit = 3.0 * 1.4826 * float(np.median(off)) if values.size else 0.0
     return np.asarray(off <= limit if limit > 0.0 else np.isfinite(values))

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS, Grid
 from gpuanom.scoring.judged import OF_EXPOSURES
-
-Flags = np.typing.NDArray[np.bool_]
 
 ALONG_A_TRAIL = 15.0
 """Repeated maxima along a trail lie along its angle within so many degrees: they are 10 to 20 pixels apart, and their

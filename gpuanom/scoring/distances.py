@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.records import Doubles
+from gpuanom.records import Doubles, Flags
 from gpuanom.scoring import regression, tails
 from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS
 from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
@@ -25,8 +25,6 @@ CONDITIONS: tuple[str, ...] = ("n_sources", "sky", "fwhm")
 
 _LARGEST_CORRELATION = 0.95
 _OUTLYING, _ROUNDS = 5.0, 2
-
-Flags = np.typing.NDArray[np.bool_]
 
 
 class NullOptions(NamedTuple):

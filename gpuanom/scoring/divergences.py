@@ -9,14 +9,12 @@ import numpy.typing as npt
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.digits import printed_values
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, Dataset, Doubles, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, Dataset, Doubles, Flags, Integers
 from gpuanom.records.measurements import is_large
 from gpuanom.scoring.reference import Reference
 
 EXPOSURES_AT_ONCE = 256
 """Exposures whose histograms are summed at a time: a few MB, so that a whole survey needs little memory."""
-
-Flags = npt.NDArray[np.bool_]
 
 
 def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers, Integers]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring import regression
 
 COLUMN = "exptime"
@@ -109,7 +109,7 @@ def find(columns: Mapping[str, Doubles], ratio: float) -> Times:
     return Times(low[order], high[order], usual[order], counts[order], ratio)
 
 
-def _known(times: Doubles) -> np.typing.NDArray[np.bool_]:
+def _known(times: Doubles) -> Flags:
     return np.asarray(np.isfinite(times) & (np.nan_to_num(times) > 0.0))
 
 

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gpuanom.records import Doubles
+from gpuanom.records import Doubles, Flags
 from gpuanom.scoring.ccds_of_exposures import Grid
-
-Flags = np.typing.NDArray[np.bool_]
 
 OF_A_TYPICAL_CCD: tuple[str, ...] = ("sky", "sigma")
 """Statistics of exposures that are those of a typical CCD: the median over the CCDs."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring import cause_choice, distances, exposure_times, regression, tails
 from gpuanom.scoring.distances import NullOptions, Scatter
 from gpuanom.scoring.exposure_times import Times
@@ -83,8 +83,8 @@ class Evidence:
     worst_sign: Doubles
     ccd_statistic: Integers
     ccd_sign: Doubles
-    one_axis: cause_choice.Flags
-    dark: cause_choice.Flags
+    one_axis: Flags
+    dark: Flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,8 +299,8 @@ class _OfEachCcd(NamedTuple):
 
     largest: Doubles
     statistic: Integers
-    one_axis: cause_choice.Flags
-    dark: cause_choice.Flags
+    one_axis: Flags
+    dark: Flags
 
 
 def _of_each_ccd(null: Null, of_statistics: Sequence[Doubles], prepared: Prepared) -> _OfEachCcd:

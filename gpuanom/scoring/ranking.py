@@ -13,11 +13,10 @@ import numpy as np
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.digits import printed_values
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Flags, Integers
 from gpuanom.scoring import comparable, significance, simulated
 from gpuanom.scoring.comparison import Comparison, Group, compared_with
 from gpuanom.scoring.divergences import (
-    Flags,
     divergences,
     histograms_of,
     mean_of,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.records import Dataset, Doubles
-from gpuanom.scoring.divergences import Flags, divergences, histograms_of, mean_of_filled, ranks_of, sums_of
+from gpuanom.records import Dataset, Doubles, Flags
+from gpuanom.scoring.divergences import divergences, histograms_of, mean_of_filled, ranks_of, sums_of
 from gpuanom.scoring.reference import DatasetReference, Reference
 from gpuanom.settings import Settings, decimal
 

@@ -8,13 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.digits import printed_values
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring.reference import Reference
 
 
-def noise_factor(
-    n: Integers, n_histograms: int, inverse_counts: float, contained: np.typing.NDArray[np.bool_]
-) -> Doubles:
+def noise_factor(n: Integers, n_histograms: int, inverse_counts: float, contained: Flags) -> Doubles:
     """Return f, the factor by which the reference's own noise changes the expected KL (METHOD.md 5b).
 
     Parameters
@@ -164,7 +162,7 @@ def local_alignment(
     sine: Doubles,
     n: Integers,
     owner: Integers,
-    contained: np.typing.NDArray[np.bool_],
+    contained: Flags,
     reference: Reference,
 ) -> LocalAlignment:
     """Measure the alignment within single CCDs, also of patterns that cancel over the focal plane (METHOD.md 5b).

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.digits import printed, printed_values
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring import exposure_times
 from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS
 from gpuanom.scoring.distances import NullOptions
@@ -28,8 +28,6 @@ LEVELS: tuple[str, ...] = ("", *reversed(VERDICTS))
 
 THRESHOLD_EXPOSURES: tuple[int, ...] = (20, 30, 50, 150, 1000)
 """Sizes of datasets for which thresholds are set; between them they follow ln n, beyond them they stay."""
-
-Flags = np.typing.NDArray[np.bool_]
 
 
 class VerdictOptions(NamedTuple):

@@ -22,11 +22,12 @@ from gpuanom.records import (
     DatasetStatistics,
     Doubles,
     Failure,
+    Flags,
     Integers,
 )
 from gpuanom.records.texts import Texts
 from gpuanom.scoring import comparable
-from gpuanom.scoring.divergences import Flags, ranks_of
+from gpuanom.scoring.divergences import ranks_of
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.significance import deviation, direction
 from gpuanom.scoring.static_pattern import StaticPattern, with_static_patterns
