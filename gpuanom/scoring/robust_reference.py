@@ -10,7 +10,7 @@ import numpy as np
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.records import Dataset, Doubles, Flags
-from gpuanom.scoring.divergences import divergences, histograms_of, mean_of_filled, ranks_of, sums_of
+from gpuanom.scoring.divergences import divergences, histograms_of, mean_of, ranks_of, sums_of
 from gpuanom.scoring.reference import DatasetReference, Reference
 from gpuanom.settings import Settings, decimal
 
@@ -74,8 +74,8 @@ def from_dataset(dataset: Dataset, kind: int, settings: Settings, backend: Backe
     if np.count_nonzero(scored) < 2:
         return KindReference(reference, members, comparable=False)
     for _ in range(settings.robust_rounds):
-        kl, _ = divergences(histograms, n, filled, members[owner], reference, backend)
-        members = _without_highest(mean_of_filled(kl, filled, owner, n_filled), scored, settings)
+        kl, _ = divergences(histograms, n, members[owner], reference, backend)
+        members = _without_highest(mean_of(kl[filled], owner[filled], n_filled), scored, settings)
         reference = Reference.of(histograms[members[owner]], n[members[owner]])
     return KindReference(reference, members, comparable=reference.n_histograms > 0)
 

@@ -156,6 +156,11 @@ class LocalAlignment(NamedTuple):
     deviation: Doubles
     score: Doubles
 
+    @classmethod
+    def none(cls, n_exposures: int) -> LocalAlignment:
+        """Return that of exposures without any."""
+        return cls(*(np.full(n_exposures, np.nan) for _ in cls._fields))
+
 
 def local_alignment(
     cosine: Doubles,
@@ -194,7 +199,6 @@ def local_alignment(
     from scipy.special import gammaincc
 
     m = contained.size
-    none = np.full(m, np.nan)
     mean, inverse, square = _harmonics(reference)
     of_exposure = np.bincount(owner, n, minlength=m)
     filled = n > 0
@@ -202,7 +206,7 @@ def local_alignment(
     n_ccds = np.bincount(exposure, minlength=m).astype(np.float64)
     known = n_ccds > 0
     if inverse is None:
-        return LocalAlignment(none, none, none, none, none)
+        return LocalAlignment.none(m)
     off = np.stack((cosine[filled] - k * mean[0], sine[filled] - k * mean[1]))
     in_reference = 2.0 * contained[exposure] * k / (of_exposure[exposure] * reference.n_histograms)
     f = 1.0 - in_reference + k * reference.inverse_counts / reference.n_histograms**2
@@ -211,7 +215,7 @@ def local_alignment(
     total = np.bincount(exposure, x, minlength=m)
     variance = np.bincount(exposure, np.maximum(4.0 + (square - 8.0) / k, 1e-9), minlength=m)
     degrees = 2.0 * n_ccds
-    z, p, score, alignment = none.copy(), none.copy(), none.copy(), none.copy()
+    z, p, score, alignment = (np.full(m, np.nan) for _ in range(4))
     z[known] = (total - degrees)[known] / np.sqrt(variance[known])
     shape, scale = degrees[known] ** 2 / variance[known], variance[known] / degrees[known]
     p[known] = gammaincc(shape, total[known] / scale)
