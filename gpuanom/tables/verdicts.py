@@ -23,7 +23,7 @@ from gpuanom.scoring.reference import DatasetReference
 from gpuanom.scoring.statistics_table import WITH_ERRORS, Measured
 from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.verdict import Verdicts, judge
-from gpuanom.scoring.verdict_levels import VERDICTS, VerdictOptions
+from gpuanom.scoring.verdict_levels import VERDICTS
 from gpuanom.settings import Settings
 
 Columns = dict[str, Any]
@@ -98,7 +98,7 @@ def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
     placed = ccd_places.located(statistics, ccd_places.positions(saved.camera, statistics.grid.names))
     usual = ccd_places.usual_ccds(placed)
     placed = ccd_places.with_comparable_gradients(placed, saved.camera, usual, saved.size)
-    null = fit(placed, VerdictOptions.of(settings).null)[0]
+    null = fit(placed, settings)[0]
     return null if null.n_exposures >= settings.verdict_exposures else None
 
 
@@ -139,7 +139,6 @@ def judged(
         size = stored.size
     is_known = saved is not None or stored is not None
     split = comparable.like(dataset, size) if is_known else comparable.split(dataset.sizes, n)
-    options = VerdictOptions.of(settings)
 
     def compared(some: Measured) -> Measured:
         usual = ccd_places.usual_ccds(behind or some) if stored is None else stored.usual_ccds
@@ -147,11 +146,11 @@ def judged(
         return ccd_places.with_comparable_gradients(some, dataset.camera, usual, typical)
 
     if split.whole:
-        found_here = judge(compared(found), options, known)
+        found_here = judge(compared(found), settings, known)
         return _told(found_here, saved, settings), found_here[1]
     joined, usual = _empty(n, found.owner.size), None
     for k, members in enumerate(split.groups):
-        found_here = judge(compared(part(found, members)), options, known)
+        found_here = judge(compared(part(found, members)), settings, known)
         usual = found_here[1] if k == 0 else usual
         verdicts = _told(found_here, saved, settings)
         joined = _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
