@@ -21,7 +21,7 @@ from gpuanom.scoring.statistics_table import Measured, members
 from gpuanom.scoring.verdict import judge
 from gpuanom.scoring.verdict_levels import BAD, CHECK, THRESHOLD_EXPOSURES, threshold
 from gpuanom.settings import Settings
-from gpuanom.tables.verdicts import order_of
+from gpuanom.tables.exposure_order import order_of
 
 SCRIPT = Path(__file__).parent.parent / "profiling" / "verdict_thresholds.py"
 

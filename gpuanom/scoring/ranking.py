@@ -7,12 +7,10 @@ in the same way: an exposure's score is the mean KL of its histograms, and its X
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.digits import printed_values
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Flags, Integers
 from gpuanom.scoring import comparable, significance, simulated
 from gpuanom.scoring.comparison import Comparison, Group, compared_with
@@ -126,27 +124,6 @@ def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
         _, owner, n = histograms_of(dataset, kind)
         result.append(_no_scores(dataset, kind, n, owner))
     return tuple(result)
-
-
-def table_order(deviations: Doubles, ids: list[tuple[Any, ...]]) -> list[int]:
-    """Return the order of the tables: the largest deviation of each exposure downwards, then the id.
-
-    Parameters
-    ----------
-    deviations : ndarray, (n, n_kinds) float64
-        NaN where there is no deviation; exposures without any come last.
-    ids : list
-        What exposures of equal deviation are sorted by.
-
-    Returns
-    -------
-    list of int
-        Indices of the exposures.
-    """
-    largest = np.where(np.isnan(deviations), -np.inf, deviations).max(axis=1, initial=-np.inf)
-    # Two exposures of a dataset deviate equally from each other: the last bit must not decide which comes first.
-    compared = printed_values(largest).tolist()
-    return sorted(range(len(ids)), key=lambda i: (-compared[i], ids[i]))
 
 
 def _score_kind(dataset: Dataset, kind: int, settings: Settings, backend: Backend, compared: KindReference) -> Scores:

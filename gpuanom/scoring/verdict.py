@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Verdicts:
     ccd_verdict: Texts
     ccd_cause: Texts
     ccd_evidence: Doubles
-    note: list[str] = field(default_factory=list)
+    note: list[str]
 
 
 def judge(
@@ -83,17 +83,24 @@ def judge(
             counted = "1 exposure" if alike == 1 else f"{alike} exposures"
             kind = "of this kind" if alike == n else "of a frequent exposure time"
             why = f"no verdict: {counted} {kind}, and {settings.verdict_exposures} tell what is normal"
-            return _none(measured, why), None
+            return no_verdicts(n, measured.owner.size, why), None
         known, found = nulls.fit(measured, settings)
     return _verdicts(measured, known, found, settings), known
 
 
-def _none(measured: Measured, why: str) -> Verdicts:
-    """No verdict on any exposure."""
-    n, n_ccd = measured.n_exposures, measured.owner.size
-    empty = np.full(n, np.nan)
-    none = none_but({}, n_ccd)
-    return Verdicts([""] * n, [""] * n, empty, [""] * n, empty, [why] * n, none, none, np.full(n_ccd, np.nan))
+def no_verdicts(n: int, n_ccd: int, why: str = "") -> Verdicts:
+    """Return the verdicts on n exposures and their CCDs where there are none.
+
+    Parameters
+    ----------
+    n, n_ccd : int
+    why : str, optional
+        The reason that all exposures get.
+    """
+    none, no_text = np.full(n, np.nan), none_but({}, n_ccd)
+    return Verdicts(
+        [""] * n, [""] * n, none, [""] * n, none.copy(), [why] * n, no_text, no_text, np.full(n_ccd, np.nan), [""] * n
+    )
 
 
 def _verdicts(measured: Measured, null: Null, found: Evidence, settings: Settings) -> Verdicts:

@@ -274,7 +274,8 @@ def _ranked(
     n_failures = len(failures)
     exposures = [part.exposures for part in parts]
     exposures.append(printed_columns(rows.of_failures(failures), of_exposures, n_failures))
-    ranks = order_of_exposures(exposures, settings, largest_of_ccds(parts, n_failures))
+    of_ccd = [*(largest_of_ccds(part.ccds, part.n_ccds) for part in parts), np.full(n_failures, np.nan)]
+    ranks = order_of_exposures(exposures, settings, np.concatenate(of_ccd))
     n_ccds = np.concatenate([*(part.n_ccds for part in parts), np.zeros(n_failures, dtype=np.int64)])
     order = rows_of_ccds(n_ccds, ranks)
     meta = _meta(settings, references, model, classifier)
