@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from gpuanom.scoring import null as nulls
 from gpuanom.scoring import regression, tails
 from gpuanom.scoring.cause_words import words
-from gpuanom.scoring.judged import LISTS, OF_CCDS, OF_EXPOSURES, Judged
+from gpuanom.scoring.judged import EVERY, LISTS, OF_CCDS, OF_EXPOSURES, Judged
 from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.statistics_table import Measured, members
+from gpuanom.scoring.statistics_table import Measured
 from gpuanom.scoring.verdict import judge
 from gpuanom.scoring.verdict_levels import BAD, CHECK, THRESHOLD_EXPOSURES, threshold
 from gpuanom.settings import Settings
@@ -523,9 +523,8 @@ def test_causes_leave_out_what_is_not_known():
 
 
 def test_every_statistic_has_a_name_of_its_own_a_list_and_words():
-    every = members()
-    assert len({j.name for j in every}) == len(every)
-    for j in every:
+    assert len({j.name for j in EVERY}) == len(EVERY)
+    for j in EVERY:
         assert j.list in LISTS
         assert j.above
         for text in filter(None, (j.above, j.below)):

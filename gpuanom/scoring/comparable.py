@@ -104,7 +104,7 @@ def part(dataset: Dataset, members: Integers) -> Dataset:
     -------
     Dataset
     """
-    chosen, rows = _chosen(dataset, members)
+    rows = _ccds_of(dataset, members)
     return dataclasses.replace(
         dataset,
         exposures=tuple(dataset.exposures[i] for i in members),
@@ -112,13 +112,13 @@ def part(dataset: Dataset, members: Integers) -> Dataset:
         counts=dataset.counts[rows],
         cosine=dataset.cosine[rows],
         sine=dataset.sine[rows],
-        sizes=None if dataset.sizes is None else dataset.sizes[chosen],
+        sizes=None if dataset.sizes is None else dataset.sizes[members],
     )
 
 
-def _chosen(dataset: Dataset, members: Integers) -> tuple[Integers, Integers]:
-    """The exposures of a part, and the rows of their CCDs."""
-    return members, np.flatnonzero(np.isin(dataset.owner, members))
+def _ccds_of(dataset: Dataset, members: Integers) -> Integers:
+    """The CCDs of a part of the exposures."""
+    return np.flatnonzero(np.isin(dataset.owner, members))
 
 
 def joined(
@@ -139,7 +139,7 @@ def joined(
     tuple of Scores
         Scores of all exposures, for each kind.
     """
-    rows = [(*_chosen(dataset, members), scores) for members, scores in parts]
+    rows = [(members, _ccds_of(dataset, members), scores) for members, scores in parts]
     return tuple(_joined(whole, [(m, r, s[k]) for m, r, s in rows]) for k, whole in enumerate(none))
 
 

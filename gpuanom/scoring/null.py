@@ -22,9 +22,9 @@ from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring import cause_choice, distances, exposure_times, regression, tails
 from gpuanom.scoring.distances import Scatter
 from gpuanom.scoring.exposure_times import Times
-from gpuanom.scoring.judged import LISTS, OF_CCDS, WORST, Judged
+from gpuanom.scoring.judged import EVERY, LISTS, OF_CCDS, WORST, Judged
 from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepare
+from gpuanom.scoring.statistics_table import Measured, Prepared, prepare
 from gpuanom.scoring.tails import Tails
 from gpuanom.settings import Settings
 from gpuanom.side_by_side import side_by_side
@@ -188,7 +188,7 @@ def _fit(measured: Measured, settings: Settings, times: Times) -> tuple[Null, Ev
     """See `fit`; every exposure is of one of the groups of exposure times."""
     usual_ccds = _usual(measured.exposures.get("n_ccd_used"))
     prepared = prepare(measured, usual_ccds=usual_ccds)
-    chosen = tuple(j for j in members() if distances.is_measured(prepared, j))
+    chosen = tuple(j for j in EVERY if distances.is_measured(prepared, j))
     sky = distances.sky_or_sigma(prepared, settings)
     conditions, covariates = distances.choose_conditions(prepared, sky, settings)
     y, error = distances.compared_values(prepared, chosen, sky, settings.few_sources, usual_ccds)
@@ -293,7 +293,7 @@ def _groups(times: Times, found: Measured | Prepared) -> Integers:
 
 def _chosen(null: Null) -> tuple[Judged, ...]:
     """The statistics of a null."""
-    by_name = {j.name: j for j in members()}
+    by_name = {j.name: j for j in EVERY}
     return tuple(by_name[name] for name in null.statistics)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from gpuanom.digits import printed_values
 from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring.reference import Reference
+from gpuanom.scoring.regression import MAD
 
 
 def noise_factor(n: Integers, n_histograms: int, inverse_counts: float, contained: Flags) -> Doubles:
@@ -290,4 +291,4 @@ def _logarithm(score: Doubles) -> Doubles:
 
 def _spread(values: Doubles) -> float:
     """1.4826 times the median absolute deviation from the median."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return MAD * float(np.median(np.abs(values - np.median(values))))
