@@ -230,7 +230,7 @@ class _Collector:
 
     def of(self, exposure: Exposure) -> _Collecting:
         """See `gpuanom.measuring.stamp_hook.StampTask.of`."""
-        drawn = self._drawn[exposure.camera, exposure.exposure]
+        drawn = self._drawn[exposure.key]
         return _Collecting(drawn, partial(self._keep, drawn.candidate.key), partial(self._note, drawn.candidate.key))
 
     def _keep(self, key: ExposureKey, ccd: str, stamps: Tensor) -> None:
@@ -334,7 +334,7 @@ def read_stamps(
     wanted = {d.candidate.key: d.chosen for d in drawn}
     with Works(settings, backends, threads, debug, task) as works:
         for exposure, result, _ in works.measured([d.candidate.exposure for d in drawn]):
-            key = (exposure.camera, exposure.exposure)
+            key = exposure.key
             lost = [name for name in wanted[key] if (key, name) not in task.kept]
             if not isinstance(result, Failure) and lost:
                 told = {ccd.name: ccd.reason for ccd in result.ccds}

@@ -15,6 +15,7 @@ from distributed import Client, performance_report
 from distributed.comm import get_address_host_port
 from distributed.versions import VersionMismatchWarning, get_versions
 
+from gpuanom.display import counted
 from gpuanom.errors import ClusterError, printable
 
 CONNECTING = 15.0
@@ -131,7 +132,7 @@ class Connection:
         """The scheduler, the number of its workers and the address of its dashboard, in words."""
         threads = [int(worker["nthreads"]) for worker in self.workers().values()]
         n = len(threads)
-        workers = f"{n} worker{'' if n == 1 else 's'}, exposures at a time: {sum(threads)}" if n else "no worker yet"
+        workers = f"{counted(n, 'worker')}, exposures at a time: {sum(threads)}" if n else "no worker yet"
         link = ""
         with suppress(Exception):  # a missing link must not end a run
             if "dashboard" in self.call(self.client.scheduler.identity, n_workers=0)["services"]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpuanom.display import counted
 from gpuanom.nights.events import Events
 from gpuanom.nights.merge import make_references
 from gpuanom.nights.score import score
@@ -76,7 +77,7 @@ def why_not(exposures: Sequence[Exposure], settings: Settings) -> dict[ExposureK
     sizes = Counter((e.camera, e.band) for e in exposures)
     least = settings.verdict_exposures
     return {
-        key: f"no verdict: {n} {'exposure' if n == 1 else 'exposures'} of {' '.join(key).strip()},"
+        key: f"no verdict: {counted(n, 'exposure')} of {' '.join(key).strip()},"
         f" and {least} tell what is normal ({REMEDY})"
         for key, n in sizes.items()
         if n < least
@@ -135,7 +136,7 @@ def changes(
     else:
         before = judged(originals, None, references)
     after = judged([copies[f] for e in changed for f in files[e]], None, references)
-    keys = [(e.camera, e.exposure) for e in changed]
+    keys = [e.key for e in changed]
     return [Change(key[1], before[key], after[key]) for key in keys if key in before and key in after]
 
 

@@ -180,7 +180,7 @@ def score(
         todo = plan.to_measure(store, found, effective, events.say)
         events.plan(len(todo), len(found.exposures) - len(todo))
         new = NewExposures(effective, run.backends, device, run.threads, where, models, events)
-        named = {(e.camera, e.exposure) for e in found.exposures} if run.paths else None
+        named = {e.key for e in found.exposures} if run.paths else None
         unread = new.measure(store, todo, named)
         if named is not None:
             tell_of_others(store, named, events.say)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpuanom.display import counted
 from gpuanom.records import Doubles
 from gpuanom.records.texts import Texts, none_but, texts_of
 from gpuanom.scoring import exposure_times
@@ -80,9 +81,10 @@ def judge(
     else:
         alike = exposure_times.find(measured.exposures, settings.exposure_time_ratio).n_alike(n)
         if alike < settings.verdict_exposures:
-            counted = "1 exposure" if alike == 1 else f"{alike} exposures"
             kind = "of this kind" if alike == n else "of a frequent exposure time"
-            why = f"no verdict: {counted} {kind}, and {settings.verdict_exposures} tell what is normal"
+            why = (
+                f"no verdict: {counted(alike, 'exposure')} {kind}, and {settings.verdict_exposures} tell what is normal"
+            )
             return no_verdicts(n, measured.owner.size, why), None
         known, found = nulls.fit(measured, settings)
     return _verdicts(measured, known, found, settings), known

@@ -34,7 +34,7 @@ def held_exposures(
     located : callable, optional
         Tells where a file is now; by default as `locator` does without moves that a user tells of.
     """
-    return {(e.camera, e.exposure): e for _, e in exposures_of(db, located or locator(db))}
+    return {e.key: e for _, e in exposures_of(db, located or locator(db))}
 
 
 def exposures_of(

@@ -174,8 +174,8 @@ class Store(KeptNulls):
         """Keep an exposure's measurements in place of earlier ones, in one transaction."""
         e, rows = measurement.exposure, measurement.rows or prepared(measurement)
         with self._transaction() as db:
-            self._forget(e.camera, e.exposure)
-            db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", (e.camera, e.exposure))
+            self._forget(*e.key)
+            db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", e.key)
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", self._settings_row)
             row = exposure_row(e, rows, self._settings_row[0], __version__)
             db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)
