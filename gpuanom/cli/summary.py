@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from gpuanom.digits import printed_values
+from gpuanom.display import counted
 from gpuanom.errors import printable
 from gpuanom.nights.events import Night
 from gpuanom.records import KINDS, Doubles, Integers
@@ -32,7 +33,12 @@ _NUMBERS = {
 }
 _NAMES = ("exposure", "camera", "band")
 _RECONSTRUCTED = {"rank": "d", "mse": ".4g", "deviation": ".1f"}
-_KINDS = {"source": "source orientations", "isophote": "isophotal orientations", "background": "background gradients"}
+KIND_NAMES = {
+    "source": "source orientations",
+    "isophote": "isophotal orientations",
+    "background": "background gradients",
+    "flat_background": "flat background gradients",
+}
 
 
 def print_summary(night: Night, console: Console, top: int = 10) -> None:
@@ -53,14 +59,14 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
     exposures = night.tables.plain[0]
     _print_verdicts(exposures, console, top)
     _print_overall(exposures, console, top)
-    for kind, title in _KINDS.items():
-        _print_top(exposures, kind, title, console, top)
+    for kind in ("source", "isophote", "background"):
+        _print_top(exposures, kind, KIND_NAMES[kind], console, top)
     if "autoencoder_mse" in exposures.colnames:
         _print_reconstructed(exposures, console, top)
     counts = {str(s): int(np.count_nonzero(exposures["status"] == s)) for s in _statuses(night)}
     parts = ", ".join(f"{n} {status}" for status, n in counts.items())
     n = len(exposures)
-    console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {parts}" if parts else "no exposures"))
+    console.print(Text(f"{counted(n, 'exposure')}: {parts}" if parts else "no exposures"))
     for status, remedy in _REMEDIES.items():
         if status in counts:
             console.print(Text(f"{status}: {remedy}"))
@@ -89,7 +95,7 @@ def _print_verdicts(exposures: PlainTable, console: Console, most: int) -> None:
     reasons = [c for v, c in zip(verdict, cause, strict=True) if not v and c]
     for reason in dict.fromkeys(reasons):
         n = reasons.count(reason)
-        console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {printable(reason)}"))
+        console.print(Text(f"{counted(n, 'exposure')}: {printable(reason)}"))
     console.print()
 
 

@@ -113,7 +113,6 @@ def changes(
     list of Change
         In the order of `exposures`; without the exposures that could not be measured before and after.
     """
-    files = {e: [f for f in (*e.files, *e.masks) if f is not None] for e in exposures}
     changed = [e for e in exposures if all(f in copies for f in e.files)]
     compared = list(exposures) if references is None else changed
     n_done, total = 0, len(compared) + len(changed)
@@ -127,7 +126,7 @@ def changes(
         night = score(paths, folder, settings=settings, device="cpu", reference=known, events=Events(done=one_more))
         return _judgements(night.tables)
 
-    originals = [f for e in compared for f in files[e]]
+    originals = [f for e in compared for f in e.files_and_masks]
     if references is None:
         with tempfile.TemporaryDirectory(prefix="gpuanom-") as folder:
             before = judged(originals, folder, None)
@@ -135,7 +134,7 @@ def changes(
             references = make_references(folder, keep_all=True)
     else:
         before = judged(originals, None, references)
-    after = judged([copies[f] for e in changed for f in files[e]], None, references)
+    after = judged([copies[f] for e in changed for f in e.files_and_masks], None, references)
     keys = [e.key for e in changed]
     return [Change(key[1], before[key], after[key]) for key in keys if key in before and key in after]
 

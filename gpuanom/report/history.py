@@ -18,6 +18,7 @@ from gpuanom.naming import natural_key, path_text
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.ccds import outline_value, short
 from gpuanom.review.opened import ScoredNight, key_of, open_night
+from gpuanom.scoring.verdict_levels import VERDICTS
 from gpuanom.store.store import NAME as STORE_NAME
 from gpuanom.version import __version__
 
@@ -30,8 +31,6 @@ TRENDS = ("fwhm", "fwhm_arcsec", "ellipticity", "sky", "n_sources")
 
 OFTEN = 0.5
 """A CCD is often bad in a night where this share of its exposures or more show it bad."""
-
-VERDICTS = ("bad", "check", "ok", "")
 
 
 def scored_nights(paths: Sequence[Path]) -> list[Path]:
@@ -137,7 +136,7 @@ def _of_night(night: ScoredNight) -> dict[str, Any]:
 def _trend(camera: str, band: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The medians and verdicts of one night's exposures of a camera and band."""
     found: dict[str, Any] = {"camera": camera, "band": band, "n": len(rows)}
-    found["verdicts"] = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
+    found["verdicts"] = [sum(row["verdict"] == verdict for row in rows) for verdict in (*VERDICTS, "")]
     for name in TRENDS:
         known = [row[name] for row in rows if row[name] is not None and math.isfinite(row[name])]
         found[name] = short(float(statistics.median(known))) if known else None

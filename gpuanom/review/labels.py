@@ -71,6 +71,11 @@ class Label:
     time: str
     places: str = ""
 
+    @property
+    def subject(self) -> tuple[str, str, str]:
+        """What the label is about: camera, exposure and kind."""
+        return self.camera, self.exposure, self.kind
+
 
 _COMMENTS: tuple[tuple[str, str, str], ...] = (
     (r"stripe|wave|fringing|pickup|herringbone|jitter", "background", "stripes"),
@@ -247,7 +252,7 @@ def contradictions(labels: Iterable[Label]) -> dict[tuple[str, str, str], list[L
     """
     found: dict[tuple[str, str, str], list[Label]] = {}
     for label in labels:
-        found.setdefault((label.camera, label.exposure, label.kind), []).append(label)
+        found.setdefault(label.subject, []).append(label)
     return {key: said for key, said in found.items() if {GRADES[0], GRADES[-1]} <= {a.label for a in said}}
 
 
@@ -256,9 +261,9 @@ def merged(labels: Iterable[Label]) -> list[Label]:
 
     Times are compared as moments, not as texts: `2026-01-02T03:00:00-05:00` is later than `2026-01-02T04:00:00Z`.
     """
-    latest: dict[tuple[str, str, str, str], Label] = {}
+    latest: dict[tuple[tuple[str, str, str], str], Label] = {}
     for label in labels:
-        key = (label.camera, label.exposure, label.kind, label.analyst)
+        key = (label.subject, label.analyst)
         if key not in latest or moment(latest[key].time) <= moment(label.time):
             latest[key] = label
     return sorted(latest.values(), key=lambda a: (natural_key(a.exposure), a.camera, a.kind, a.analyst))
@@ -319,7 +324,7 @@ def consensus(labels: Iterable[Label], how: Consensus = "majority") -> dict[tupl
     """
     votes: dict[tuple[str, str, str], list[int]] = {}
     for label in labels:
-        votes.setdefault((label.camera, label.exposure, label.kind), []).append(GRADES.index(label.label))
+        votes.setdefault(label.subject, []).append(GRADES.index(label.label))
     return {key: GRADES[_grade(cast, how)] for key, cast in votes.items()}
 
 
@@ -355,7 +360,7 @@ def agreement(labels: Iterable[Label]) -> list[Agreement]:
     """Compare each pair of analysts with labels in common, in order of their names."""
     grades: dict[str, dict[tuple[str, str, str], str]] = {}
     for label in labels:
-        grades.setdefault(label.analyst, {})[label.camera, label.exposure, label.kind] = label.label
+        grades.setdefault(label.analyst, {})[label.subject] = label.label
     found = []
     for first, second in combinations(sorted(grades), 2):
         common = sorted(grades[first].keys() & grades[second].keys())

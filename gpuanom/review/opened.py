@@ -156,7 +156,7 @@ class ScoredNight:
         """
         found: dict[ExposureKey, list[dict[str, Any]]] = {}
         for row in plain_rows(self.tables.plain[1]):
-            found.setdefault((row["camera"], row["exposure"]), []).append(row)
+            found.setdefault(key_of(row), []).append(row)
         return found
 
     def identity(self) -> str:

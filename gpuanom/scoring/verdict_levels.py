@@ -22,6 +22,9 @@ BAD, CHECK, OK = "bad", "check", "ok"
 VERDICTS: tuple[str, ...] = (BAD, CHECK, OK)
 """The verdicts, the worst first; an exposure that cannot be judged has an empty one."""
 
+ODD: tuple[str, ...] = (BAD, CHECK)
+"""The verdicts on exposures that are not as they should be."""
+
 LEVELS: tuple[str, ...] = ("", *reversed(VERDICTS))
 """The verdicts from none to the worst: arrays hold a verdict's place in this list."""
 

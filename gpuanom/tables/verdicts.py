@@ -23,8 +23,7 @@ from gpuanom.scoring.statistics_table import WITH_ERRORS, Measured
 from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.verdict import Verdicts, judge, no_verdicts
 from gpuanom.settings import Settings
-
-Columns = dict[str, Any]
+from gpuanom.tables.rows import Columns
 
 
 def measured(
